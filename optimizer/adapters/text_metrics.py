@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -15,13 +15,14 @@ from optimizer.core.base.canonical import digest
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.declaration.policy_rules import own_function_unknown
 from optimizer.core.declaration.read import invalid_family
+from optimizer.core.evaluation.scorers.words import words
 from optimizer.core.evaluation.scoring import CORE_METRICS, Judge, Scorer, ScoringMetric, best_of
 from optimizer.core.family.family import Family
-from optimizer.core.family.metrics import METRICS, unknown_metric
+from optimizer.core.family.metrics import METRICS, MetricRecord, unknown_metric
 from optimizer.core.family.parsers import parser_of
 
-_ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}  # F-measure, Porter stemmer; Lin (2004)
-_ROUGE_VERSION = "1"
+_ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}
+_ROUGE_VERSION = "2"
 
 
 def build_scorer(family: Family, user_folder: Path | None = None) -> Scorer:
@@ -41,7 +42,7 @@ def build_scorer(family: Family, user_folder: Path | None = None) -> Scorer:
         faults.append(Fault(pointer="/output/parser", detail=unusable.detail))
     for name in family.metrics:
         try:
-            metrics.append(_metric(name, family, user_folder))
+            metrics.append(_with_parameters(_metric(name, family, user_folder), family))
         except InvalidInput as unusable:
             faults.append(Fault(pointer=pointer_of(["scorer", name]), detail=unusable.detail))
         except Exception as error:  # importing the user's module runs the user's code: whatever it raises is reported with the others
@@ -64,13 +65,46 @@ def _metric(name: str, family: Family, user_folder: Path | None) -> ScoringMetri
     return _own_metric(name, user_folder) if "." in name else _metric_of_package(name, family.output.parser)
 
 
+def _with_parameters(metric: ScoringMetric, family: Family) -> ScoringMetric:
+    """Raises InvalidInput for a parameter that the metric does not take, or that has not its form."""
+    given = family.metric_parameters.get(metric.name, {})
+    inputs = {name: one.type for name, one in family.inputs.items()}
+    record = METRICS[metric.name] if metric.name in METRICS else MetricRecord(name=metric.name)
+    if faults := [wrong for _, wrong in record.parameter_faults(given, inputs)]:
+        raise InvalidInput("; ".join(faults))
+    return metric.with_parameters(record.with_defaults(given, inputs))
+
+
+class _Words:
+    """The words of a text in every script, those in ASCII stemmed by rouge-score's own tokenizer, which drops all others."""
+
+    def __init__(self) -> None:
+        from rouge_score.tokenizers import DefaultTokenizer
+
+        one_word = DefaultTokenizer(use_stemmer=True).tokenize
+        self._stem = lru_cache(maxsize=65_536)(lambda word: str(one_word(word)[0]))
+
+    def tokenize(self, text: str) -> list[str]:
+        return [self._stem(word) if word.isascii() else word for word in words(text)]
+
+
 @cache
 def _rouge(kind: str) -> Callable[[str, str], float]:
+    """ROUGE's F-measure in [0, 1] by rouge-score (Lin 2004); the same word scores 1 also where one word makes no pair.
+
+    What it gives raises ValueError for an expected text without a word.
+    """
     from rouge_score.rouge_scorer import RougeScorer  # takes seconds and 200 MB to load
 
-    scorer = RougeScorer([kind], use_stemmer=True)
+    tokenizer = _Words()
+    scorer = RougeScorer([kind], tokenizer=tokenizer)
 
     def f_measure(wanted: str, found: str) -> float:
+        expected = tokenizer.tokenize(wanted)
+        if not expected:
+            raise ValueError(f"the expected text {wanted[:40]!r} holds no word that could be measured")
+        if len(expected) == 1 and expected == tokenizer.tokenize(found):
+            return 1.0
         return float(scorer.score(wanted, found)[kind].fmeasure)
 
     return f_measure

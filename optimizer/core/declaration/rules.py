@@ -179,10 +179,16 @@ def _model(data: Mapping[str, Any]) -> Iterator[Fault]:
 
 def _scorer(data: Mapping[str, Any]) -> Iterator[Fault]:
     parser = _mapping(data, "output").get("parser", "text")
-    for name in _mapping(data, "scorer"):
+    declared = {str(name): one for name, one in _mapping(data, "inputs").items()}
+    inputs = {name: str(one.get("type", "text")) for name, one in declared.items() if isinstance(one, Mapping)}
+    for name, use in _mapping(data, "scorer").items():
         fault = None
         if name in METRICS.built_in:  # code of a package is loaded where answers are scored, which is no matter of serving
-            fault = METRICS.built_in[name].misfit(parser)
+            record = METRICS.built_in[name]
+            fault = record.misfit(parser)
+            given = {key: value for key, value in use.items() if key != "weight"} if isinstance(use, Mapping) else {}
+            for parameter, wrong in record.parameter_faults(given, inputs):
+                yield Fault(pointer=pointer_of(["scorer", name, parameter]), detail=wrong)
         elif not _DOTTED.fullmatch(str(name)) and name not in METRICS:
             fault = unknown_metric(name)
         if fault is not None:

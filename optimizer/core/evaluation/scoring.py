@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from optimizer.core.base.canonical import canonical_json, digest
@@ -15,6 +16,7 @@ from optimizer.core.family.fields import Output
 from optimizer.core.family.parsers import PARSER_VERSION
 
 Compare = Callable[[Any, Any], float]  # (expected value, parsed value) -> [0, 1]
+WithInput = Callable[..., float]  # (expected value, parsed value, the example's input, **parameters) -> [0, 1]
 Judge = Callable[[Mapping[str, Any], Any], float]  # the user's own: ({"input", "expected"}, parsed value) -> [0, 1]
 
 
@@ -29,12 +31,28 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringMetric:
-    """A metric with the version of its code. Exactly one of ``compare`` and ``judge`` is set; neither: the share of readable outputs."""
+    """A metric with the version of its code.
+
+    One of ``compare``, ``with_input`` and ``judge`` is set; none of them: the share of readable outputs.
+    """
 
     name: str
     version: str
     compare: Compare | None = None
+    with_input: WithInput | None = None
     judge: Judge | None = None
+
+    def with_parameters(self, parameters: Mapping[str, Any]) -> ScoringMetric:
+        """The same with parameters by name. They become part of the version: scores under others are not comparable."""
+        if not parameters:
+            return self
+        return replace(
+            self,
+            version=f"{self.version} {canonical_json(parameters).decode()}",
+            compare=self.compare and partial(self.compare, **parameters),
+            with_input=self.with_input and partial(self.with_input, **parameters),
+            judge=self.judge and partial(self.judge, **parameters),
+        )
 
 
 def _no_judge(dotted: str) -> Judge:
@@ -74,7 +92,11 @@ class Scorer:
         self.version = "s_" + digest(canonical_json(self._identity()))[:12]
 
     def score(self, expected: Mapping[str, Any], output_text: str, input: Mapping[str, Any] | None = None) -> Score:
-        """Score of a model's text. ``input`` reaches the user's own metrics only. Raises InvalidInput when ``expected`` lacks the field."""
+        """Score of a model's text. ``input`` reaches those metrics that look at it.
+
+        Raises:
+            InvalidInput: ``expected`` lacks the field.
+        """
         wanted = expected_value(self._output, expected)
         parsed = parse_output(self._output, output_text)
         example = {"input": dict(input or {}), "expected": dict(expected)}
@@ -99,6 +121,8 @@ def _measure(metric: ScoringMetric, wanted: Any, example: Mapping[str, Any], par
         return 0.0
     if metric.judge is not None:
         raw = metric.judge(example, parsed.value)
+    elif metric.with_input is not None:
+        raw = metric.with_input(wanted, parsed.value, example["input"])
     elif metric.compare is not None:
         raw = metric.compare(wanted, parsed.value)
     else:
@@ -110,8 +134,15 @@ def _measure(metric: ScoringMetric, wanted: Any, example: Mapping[str, Any], par
 
 
 def best_of(compare: Callable[[str, str], float]) -> Compare:
-    """For texts with several good answers: the best of them counts."""
-    return lambda wanted, value: max((compare(str(one), str(value)) for one in _answers(wanted)), default=0.0)
+    """For texts with several good answers: the best of them counts. Where there is none comparing raises ValueError."""
+
+    def best(wanted: Any, value: Any) -> float:
+        answers = _answers(wanted)
+        if not answers:
+            raise ValueError("there is no expected text to compare with")
+        return max(compare(str(one), str(value)) for one in answers)
+
+    return best
 
 
 def label_match(wanted: Any, value: Any) -> float:

@@ -107,7 +107,10 @@ def suite_id(family: Family, champion: str | None) -> str:
     """Names what is asked, how it is scored and, for ``regression``, beside whom: what was found under another of them speaks for nothing."""
     targets = family.targets.model_dump(mode="json") if family.targets is not None else None
     beside = champion if _compares(family) else None
-    return digest(canonical_json({"targets": targets, "scorer": dict(family.metrics), "champion": beside}))[:12]
+    asked = {"targets": targets, "scorer": dict(family.metrics), "champion": beside}
+    if family.metric_parameters:
+        asked["parameters"] = dict(family.metric_parameters)
+    return digest(canonical_json(asked))[:12]
 
 
 def _compares(family: Family) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, Strict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Strict, Tag, model_validator
 
 from optimizer.core.base.errors import Fault, NotFound
 from optimizer.core.family.fields import InputField, Output
@@ -79,6 +79,30 @@ class Sample(Declared):
     balance: Word | None = None
 
 
+Weight = Annotated[float, Strict(), Field(gt=0)]
+
+
+class MetricUse(BaseModel):
+    """A metric with parameters of its own, by name beside its weight; ``metrics.py`` knows which it takes."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    weight: Weight
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        return dict(self.model_extra or {})
+
+
+def _form_of_use(value: Any) -> str:
+    return "with parameters" if isinstance(value, Mapping | MetricUse) else "weight alone"
+
+
+_WeightAlone = Annotated[Weight, Tag("weight alone")]
+_WithParameters = Annotated[MetricUse, Tag("with parameters")]
+Use = Annotated[_WeightAlone | _WithParameters, Discriminator(_form_of_use)]
+
+
 class Family(Declared):
     """One task: what goes in and comes out, its prompt versions, how answers are scored, what may vary, how candidates are exposed."""
 
@@ -89,7 +113,7 @@ class Family(Declared):
     output: Output = Output()
     prompt: Prompt = Prompt(current="none")
     model: FamilyModels = FamilyModels()
-    scorer: dict[str, Annotated[float, Strict(), Field(gt=0)]] = Field(default_factory=dict)
+    scorer: dict[str, Use] = Field(default_factory=dict)
     space: dict[str, dict[str, Any]] = Field(default_factory=lambda: {slot: dict(entry) for slot, entry in DEFAULT_SPACE.items()})
     sample: Sample = Sample()
     constraints: Constraints = Constraints()
@@ -137,4 +161,11 @@ class Family(Declared):
     @property
     def metrics(self) -> Mapping[str, float]:
         """Weights of the metrics; where the file names none, the one that suits its kind."""
-        return self.scorer or kind_of(self).default_metrics(self)
+        weights = {name: use.weight if isinstance(use, MetricUse) else use for name, use in self.scorer.items()}
+        return weights or kind_of(self).default_metrics(self)
+
+    @property
+    def metric_parameters(self) -> Mapping[str, Mapping[str, Any]]:
+        """By metric, the parameters that the file gives it; metrics without any are left out."""
+        uses = {name: use for name, use in self.scorer.items() if isinstance(use, MetricUse)}
+        return {name: use.parameters for name, use in uses.items() if use.parameters}

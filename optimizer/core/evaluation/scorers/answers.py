@@ -1,0 +1,61 @@
+"""Short answers beside the recorded ones, after SQuAD's normalisation; the best of several recorded answers counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from optimizer.core.evaluation.scorers.overlap import Overlap, overlap_of
+from optimizer.core.evaluation.scorers.values import answers_of, text_of
+from optimizer.core.evaluation.scorers.words import squad_words, stands_in
+from optimizer.core.evaluation.scoring import Compare, ScoringMetric
+
+
+def answer_match(wanted: Any, found: Any) -> float:
+    """1 where the answer has the same words in the same order as a recorded one, else 0.
+
+    An empty list of answers means that there is none: then an answer without words is right.
+
+    Source: exact match of Rajpurkar et al. (2016), arXiv:1606.05250.
+    """
+    given = squad_words(text_of(found))
+    return float(any(squad_words(str(one)) == given for one in answers_of(wanted) or [""]))
+
+
+def token_overlap(wanted: str, found: str) -> Overlap:
+    """Of the words of one recorded answer and of the given one, as multisets.
+
+    Where a side has no words F1 is 1 if the other has none either, as in SQuAD 2.0.
+
+    Source: Rajpurkar et al. (2016), arXiv:1606.05250.
+    """
+    return overlap_of(squad_words(wanted), squad_words(found))
+
+
+def information_retention(wanted: Any, found: Any) -> float:
+    """1 where a recorded answer still stands in the text, word after word, else 0.
+
+    Raises:
+        ValueError: no recorded answer holds a word.
+    Source: substring answer recall, as of compressed contexts in Xu et al. (2023), RECOMP, arXiv:2310.04408.
+    """
+    recorded = [one for one in map(squad_words, map(str, answers_of(wanted))) if one]
+    if not recorded:
+        raise ValueError("no recorded answer holds a word that could be looked for")
+    given = squad_words(text_of(found))
+    return float(any(stands_in(one, given) for one in recorded))
+
+
+def _best(measure: Callable[[Overlap], float]) -> Compare:
+    def compare(wanted: Any, found: Any) -> float:
+        given = text_of(found)
+        return max(measure(token_overlap(str(one), given)) for one in answers_of(wanted) or [""])
+
+    return compare
+
+
+ANSWER_MATCH = ScoringMetric(name="answer_match", version="1", compare=answer_match)
+TOKEN_F1 = ScoringMetric(name="token_f1", version="1", compare=_best(lambda overlap: overlap.f1))
+TOKEN_PRECISION = ScoringMetric(name="token_precision", version="1", compare=_best(lambda overlap: overlap.precision))
+TOKEN_RECALL = ScoringMetric(name="token_recall", version="1", compare=_best(lambda overlap: overlap.recall))
+INFORMATION_RETENTION = ScoringMetric(name="information_retention", version="1", compare=information_retention)

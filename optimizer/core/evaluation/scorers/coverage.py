@@ -1,0 +1,89 @@
+"""What of a question, of the topics or of the structure of a document an answer covers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optimizer.core.base.canonical import canonical_json
+from optimizer.core.evaluation.scorers.overlap import Overlap
+from optimizer.core.evaluation.scorers.values import Wrong, found_items, source_text, text_of, wanted_items
+from optimizer.core.evaluation.scorers.words import fold, stands_in, words
+from optimizer.core.evaluation.scoring import ScoringMetric
+
+_FUNCTION_WORDS = """
+a an and any are as at be been but by can could did do does for from had has have he her his how i if in into is it its
+me my no not of on or our she should so some such than that the their them then there these they this those to us was
+we were what when where which who whom whose why will with would you your
+"""
+FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
+
+
+def query_coverage(wanted: Any, found: Any, inputs: Mapping[str, Any], *, input: str) -> float:
+    """Share in [0, 1] of a question's content words that stand in the query, or in one of several; each word once.
+
+    English function words do not count, unless the question has no others. "rivers" does not cover "river".
+
+    Args:
+        input: which input is the question.
+    Raises:
+        ValueError: the question holds no word.
+    Source:
+        recall of unigrams, ROUGE-1 of Lin (2004), over distinct content words.
+    """
+    asked = set(words(source_text(inputs, input)))
+    if not asked:
+        raise ValueError(f"the input {input!r} holds no word that could be covered")
+    asked = asked - FUNCTION_WORDS or asked
+    return len(asked & set(words(text_of(found)))) / len(asked)
+
+
+def topic_coverage(wanted: Any, found: Any, *, key: str = "topics") -> float:
+    """Share in [0, 1] of the expected topics that the answer names: as an item of a list, or as words of a text.
+
+    Topics are compared without regard to case and white space; each counts once. Where none is expected all are
+    covered.
+
+    Source: recall, as ``overlap.Overlap`` has it, over topics.
+    """
+    topics = {fold(one) for one in ([wanted] if isinstance(wanted, str) else wanted_items(wanted, key))}
+    if not topics:
+        return 1.0
+    if isinstance(found, str):
+        said = words(found)
+        return sum(stands_in(words(one), said) if words(one) else one in fold(found) for one in topics) / len(topics)
+    return len(topics & {fold(one) for one in found_items(found, key) if one is not Wrong}) / len(topics)
+
+
+def structure_detection(wanted: Any, found: Any, *, key: str = "structure") -> float:
+    """F1 in [0, 1] of the parts that stand in both lists in the same order; 1 for two empty lists.
+
+    A part is a heading, without regard to case and white space, or an object, by its content.
+
+    Source: ROUGE-L of Lin (2004), the longest common subsequence, with parts in place of words.
+    """
+    expected = [_part(one) for one in wanted_items(wanted, key)]
+    given = [_part(one) for one in found_items(found, key)]
+    right = longest_common(expected, given)
+    return Overlap(right=right, n_found=len(given), n_wanted=len(expected)).f1
+
+
+def longest_common(one: Sequence[Any], other: Sequence[Any]) -> int:
+    """Length of the longest common subsequence."""
+    row = [0] * (len(other) + 1)
+    for item in one:
+        diagonal = 0
+        for j, candidate in enumerate(other, start=1):
+            diagonal, row[j] = row[j], diagonal + 1 if item == candidate else max(row[j], row[j - 1])
+    return row[-1]
+
+
+def _part(value: Any) -> Any:
+    if isinstance(value, Mapping | list):
+        return canonical_json(value)
+    return value if value is Wrong else fold(value)
+
+
+QUERY_COVERAGE = ScoringMetric(name="query_coverage", version="1", with_input=query_coverage)
+TOPIC_COVERAGE = ScoringMetric(name="topic_coverage", version="1", compare=topic_coverage)
+STRUCTURE_DETECTION = ScoringMetric(name="structure_detection", version="1", compare=structure_detection)

@@ -1,0 +1,127 @@
+"""Named entities and relations between them: exact, and with half a credit for what is right in part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from optimizer.core.evaluation.scorers.matching import matched_pairs
+from optimizer.core.evaluation.scorers.overlap import Overlap, overlap_of
+from optimizer.core.evaluation.scorers.values import Wrong, found_items, wanted_items
+from optimizer.core.evaluation.scorers.words import fold, words
+from optimizer.core.evaluation.scoring import Compare, ScoringMetric
+
+HALF = 0.5  # the credit for what is right in part, as in MUC-5 and SemEval-2013
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """An entity (type, one mention) or a relation (type, subject and object): the same where type and mentions are."""
+
+    type: str
+    mentions: tuple[str, ...]
+
+    def near(self, other: Fact) -> bool:
+        """The same type, and each mention shares a word with its counterpart."""
+        return self.type == other.type and all(map(_share_a_word, self.mentions, other.mentions))
+
+
+def _share_a_word(one: str, other: str) -> bool:
+    return one == other or not _word_set(one).isdisjoint(_word_set(other))
+
+
+@lru_cache(maxsize=4096)
+def _word_set(text: str) -> frozenset[str]:
+    return frozenset(words(text))
+
+
+def _entity(item: Any) -> Fact:
+    return Fact(_text(item, "type"), (_text(item, "text"),))
+
+
+def _relation(item: Any) -> Fact:
+    return Fact(_text(item, "relation"), (_text(item, "subject"), _text(item, "object")))
+
+
+def _text(item: Any, key: str) -> str:
+    """Of an object the text under ``key``; a mention may be an object with a ``text`` of its own."""
+    value = item.get(key) if isinstance(item, Mapping) else None
+    if isinstance(value, Mapping):
+        value = value.get("text")
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"an expected item has no text {key!r}")
+    return fold(value)
+
+
+def entity_overlap(wanted: Any, found: Any, *, partial: bool = False, key: str = "entities") -> Overlap:
+    """Of entities ``{"text", "type"}``, in a list or under ``key``; one mention counts once.
+
+    Args:
+        partial: an entity of the same type that shares a word with one that is left over counts half, each side once.
+    Raises:
+        ValueError: the expected ones have another form. Found ones of another form count as found, and are never
+            right.
+    Source:
+        Tjong Kim Sang and De Meulder (2003), CoNLL (exact); Chinchor and Sundheim (1993), MUC-5 (half credits).
+    """
+    return _overlap(_entity, wanted_items(wanted, key), found_items(found, key), partial)
+
+
+def relation_overlap(wanted: Any, found: Any, *, partial: bool = False, key: str = "relations") -> Overlap:
+    """Of relations ``{"subject", "relation", "object"}``, directed, as ``entity_overlap``; ``relation`` is the type.
+
+    Source: SemEval-2010 Task 8 scores type and direction; ``partial`` as of entities, in subject and in object.
+    """
+    return _overlap(_relation, wanted_items(wanted, key), found_items(found, key), partial)
+
+
+def _overlap(read: Callable[[Any], Fact], wanted: Sequence[Any], found: Sequence[Any], partial: bool) -> Overlap:
+    expected, given = [read(item) for item in wanted], [_given(read, item) for item in found]
+    exact = overlap_of(expected, given)
+    if not partial:
+        return exact
+    rest = _without(expected, given), [fact for fact in _without(given, expected) if isinstance(fact, Fact)]
+    near = matched_pairs(*rest, Fact.near)  # taking exact ones first costs nothing: one of them is worth two halves
+    return Overlap(right=exact.right + HALF * near, n_found=exact.n_found, n_wanted=exact.n_wanted)
+
+
+def _given(read: Callable[[Any], Fact], item: Any) -> Any:
+    try:
+        return read(item)
+    except ValueError:
+        return Wrong
+
+
+def _without(facts: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+    """What is left of the facts when each of the others has taken its equal."""
+    left, taken = [], list(others)
+    for fact in facts:
+        if fact in taken:
+            taken.remove(fact)
+        else:
+            left.append(fact)
+    return left
+
+
+def _compare(overlap: Callable[..., Overlap], partial: bool, measure: str) -> Compare:
+    def compare(wanted: Any, found: Any, **parameters: Any) -> float:
+        value: float = getattr(overlap(wanted, found, partial=partial, **parameters), measure)
+        return value
+
+    return compare
+
+
+def _metric(name: str, overlap: Callable[..., Overlap], measure: str, *, partial: bool = False) -> ScoringMetric:
+    return ScoringMetric(name=name, version="1", compare=_compare(overlap, partial, measure))
+
+
+ENTITY_F1 = _metric("entity_f1", entity_overlap, "f1")
+ENTITY_F1_PARTIAL = _metric("entity_f1_partial", entity_overlap, "f1", partial=True)
+ENTITY_PRECISION = _metric("entity_precision", entity_overlap, "precision")
+ENTITY_RECALL = _metric("entity_recall", entity_overlap, "recall")
+RELATION_F1 = _metric("relation_f1", relation_overlap, "f1")
+RELATION_F1_PARTIAL = _metric("relation_f1_partial", relation_overlap, "f1", partial=True)
+RELATION_PRECISION = _metric("relation_precision", relation_overlap, "precision")
+RELATION_RECALL = _metric("relation_recall", relation_overlap, "recall")

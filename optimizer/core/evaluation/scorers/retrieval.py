@@ -1,0 +1,94 @@
+"""Ranked ids beside the relevant ones: precision, recall, reciprocal rank and nDCG of the first ``k``.
+
+Wanted is one id, a list of ids, or an object of ids with grades above 0; found is a list of ids, best first, or an
+object with one under ``ids``. An id that is named again keeps its place and is no hit. Where nothing is relevant,
+naming nothing is right and naming anything is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import fsum, log2
+from typing import Any
+
+from optimizer.core.evaluation.scorers.values import Wrong, answers_of, found_items
+from optimizer.core.evaluation.scoring import Compare, ScoringMetric
+
+K = 10
+Measure = Callable[[Sequence[float], Sequence[float], int], float]  # (grades as ranked, grades of all relevant ids, k)
+
+
+def precision_at(ranked: Sequence[float], relevant: Sequence[float], k: int) -> float:
+    """Share of the ids given that are relevant, in [0, 1].
+
+    The divisor is the number of ids given, where trec_eval's P has ``k``: so one relevant id alone is perfect.
+    """
+    return sum(grade > 0 for grade in ranked) / len(ranked)
+
+
+def recall_at(ranked: Sequence[float], relevant: Sequence[float], k: int) -> float:
+    """Share of the relevant ids that were given, in [0, 1]."""
+    return sum(grade > 0 for grade in ranked) / len(relevant)
+
+
+def reciprocal_rank(ranked: Sequence[float], relevant: Sequence[float], k: int) -> float:
+    """1 / the place of the first relevant id, 0 where there is none; the mean over examples is MRR.
+
+    Source: Voorhees (1999), The TREC-8 question answering track report.
+    """
+    return next((1 / place for place, grade in enumerate(ranked, start=1) if grade > 0), 0.0)
+
+
+def ndcg(ranked: Sequence[float], relevant: Sequence[float], k: int) -> float:
+    """Discounted gain, the sum of grade / log2(1 + place), as a share of that of the best order, in [0, 1].
+
+    Source: Järvelin and Kekäläinen (2002), ACM TOIS 20(4), with the discount of trec_eval's ndcg_cut.
+    """
+    return min(1.0, _gain(ranked) / _gain(sorted(relevant, reverse=True)[:k]))
+
+
+def _gain(grades: Sequence[float]) -> float:
+    return fsum(grade / log2(1 + place) for place, grade in enumerate(grades, start=1))
+
+
+def relevant_ids(wanted: Any) -> dict[str, float]:
+    """The grade of each relevant id; raises ValueError for a grade that is no number above 0."""
+    if not isinstance(wanted, Mapping):
+        return {_id(one): 1.0 for one in answers_of(wanted)}
+    for one, grade in wanted.items():
+        if isinstance(grade, bool) or not isinstance(grade, int | float) or not 0 < grade < float("inf"):
+            raise ValueError(f"the grade of {one!r} is {grade!r}, and not a number above 0")
+    return {_id(one): float(grade) for one, grade in wanted.items()}
+
+
+def ranked_grades(relevant: Mapping[str, float], found: Any, k: int) -> list[float]:
+    """The grade of each of the first ``k`` ids given, best first; 0 where it is not relevant, or stood there
+    before.
+    """
+    grades, seen = [], set()
+    for one in found_items(found, "ids")[:k]:
+        name = "" if one is Wrong else _id(one)
+        grades.append(0.0 if name in seen else relevant.get(name, 0.0))
+        seen.add(name)
+    return grades
+
+
+def _id(value: Any) -> str:
+    return str(value).strip()
+
+
+def _at(measure: Measure) -> Compare:
+    def compare(wanted: Any, found: Any, k: int = K) -> float:
+        relevant = relevant_ids(wanted)
+        ranked = ranked_grades(relevant, found, k)
+        if not relevant or not ranked:
+            return float(not relevant and not ranked)
+        return measure(ranked, list(relevant.values()), k)
+
+    return compare
+
+
+RETRIEVAL_PRECISION = ScoringMetric(name="retrieval_precision", version="1", compare=_at(precision_at))
+RETRIEVAL_RECALL = ScoringMetric(name="retrieval_recall", version="1", compare=_at(recall_at))
+RETRIEVAL_MRR = ScoringMetric(name="retrieval_mrr", version="1", compare=_at(reciprocal_rank))
+RETRIEVAL_NDCG = ScoringMetric(name="retrieval_ndcg", version="1", compare=_at(ndcg))

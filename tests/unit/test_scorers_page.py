@@ -1,0 +1,37 @@
+"""docs/reference/scorers.md names every metric with its parsers and its parameters, and no other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from pkgutil import resolve_name
+
+import pytest
+
+from optimizer.core.family.metrics import METRICS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "scorers.md").read_text(encoding="utf-8")
+ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line.startswith("| `")]
+
+
+def row_of(name: str) -> list[str]:
+    (row,) = (row for row in ROWS if f"`{name}`" in row[0])
+    return row
+
+
+@pytest.mark.parametrize("name", METRICS.built_in)
+def test_each_metric_has_a_row_with_its_parsers_and_parameters(name):
+    record = METRICS.built_in[name]
+    _, parsers, measures, parameters, _ = row_of(name)
+    assert parsers == ", ".join(record.parsers or ("any",))
+    assert measures
+    assert set(re.findall(r"`(\w+)`", parameters)) == set(record.parameters)
+
+
+def test_the_page_has_no_others():
+    assert {name for row in ROWS for name in re.findall(r"`(\w+)`", row[0])} == set(METRICS.built_in)
+
+
+@pytest.mark.parametrize("name", [name for name, record in METRICS.built_in.items() if record.place])
+def test_what_a_record_names_is_the_metric_of_that_name(name):
+    assert resolve_name(METRICS.built_in[name].place).name == name
