@@ -40,7 +40,7 @@ def test_a_draw_is_searched_by_the_jobs_and_judged_on_the_whole_table_and_not_do
     assert found.winner is not None, found
     assert found.saved == pytest.approx(0.8, abs=0.1)
     assert found.lost <= 0.05
-    assert found.core_saved == pytest.approx(found.saved, abs=0.1)
+    assert found.core_saved == pytest.approx(found.saved, abs=0.15)
     assert found.n_proposed >= found.n_tested >= 1
     assert not table.draw(0, typed=False)
 
