@@ -1,6 +1,6 @@
 """Kill -9 each process at random moments of studies and of a stream of feedback; then count what was lost, asked twice or half-written.
 
-    python bench/crash.py [--kills 20] [--family document_analysis] [--seed 1]
+    python bench/crash.py [--kills 20] [--family documentation_topic] [--seed 1]
 
 Two installations run the same studies with the same seeds on the embedded model: one under fire, one in peace and without a server. Prints one
 JSON object and writes bench/results/crash.json; exits 1 when a promise was broken. Everything happens below a temporary folder and on loopback ports.
@@ -32,7 +32,8 @@ import psutil
 from common import ROOT, Cell, write_result
 
 DETENT = str(Path(sys.executable).with_name("detent"))
-FAMILY = "document_analysis"
+FAMILY = "documentation_topic"
+OF_DEMO = ROOT / "demo" / "families"
 OF_INIT = ROOT / "optimizer" / "templates" / "families"  # shorter texts, answered several times as fast
 DEFINITION = {"n_train": 12, "n_dev": 6, "n_holdout": 6, "n_candidates": 1, "n_settings": 1, "max_examples": 3}
 SPACE = {"examples": {"max": 3}, "max_tokens": {"int": [4, 8]}}  # temperature stays 0: the same answers in both installations
@@ -199,6 +200,8 @@ def installation(folder: Path, name: str, family: str) -> Installation:
     home.mkdir(parents=True)
     for part in ("families", "config"):
         shutil.copytree(ROOT / part, home / part)
+    if (OF_DEMO / family).exists():
+        shutil.copytree(OF_DEMO / family, home / "families" / family)
     made = Installation(home=home, family=family)
     if (OF_INIT / family).exists():
         shutil.copytree(OF_INIT / family, home / "families" / family)

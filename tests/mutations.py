@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("optimizer", "api", "tests", "bench", "config", "families", "docs", "pyproject.toml")
+COPIED = ("optimizer", "api", "tests", "bench", "config", "families", "demo", "docs", "pyproject.toml")
 TESTS_FAILED = 1  # pytest's exit code; all others say that it did not get so far
 
 

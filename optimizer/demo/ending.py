@@ -71,7 +71,7 @@ def next_commands(here: str, anywhere: str, study: str) -> list[tuple[str, str]]
     """(command, what it is for). ``here`` is ``detent`` in the demo's home, ``anywhere`` in the reader's own."""
     return [
         (f"{here} serve --profile demo", "the same servers again, with everything that was kept: API, gateway and MLflow"),
-        (f"{here} study report {study} --open", "the whole search: every trial, every answer, and how sure the gain is"),
+        (f"DETENT_PROFILE=demo {here} study report {study} --open", "the whole search, and how sure the gain is"),
         (
             f"{anywhere} family create mine --from prompt.txt --examples sheet.csv --model gpt-4o-mini",
             "your own prompt and sheet, on a model named in config/models.yaml",

@@ -15,6 +15,7 @@ from optimizer.runtime import wiring
 FAMILY = "docstring_type"  # searched for a better prompt
 CASCADE_FAMILY = "parameter_type"  # its prompt is to become cheaper
 FAMILIES = (FAMILY, CASCADE_FAMILY)
+FOLDER = Path("demo/families")  # apart from the families that Detent ships; profile demo reads both
 DEFINITIONS = ("demo.yaml", "demo_cascade.yaml")
 
 
@@ -35,7 +36,7 @@ def choose() -> Place:
         NotFound: this home does not hold the demo's families.
     """
     base = load_settings("demo")
-    missing = [name for name in FAMILIES if not (base.families_dir / name / "family.yaml").is_file()]
+    missing = [name for name in FAMILIES if not (base.home / FOLDER / name / "family.yaml").is_file()]
     if missing or not all((base.home / "experiments" / name).is_file() for name in DEFINITIONS):
         raise NotFound(
             f"The demo needs the families {', '.join(FAMILIES)} and experiments/{' and '.join(DEFINITIONS)}, which stand in Detent's own folder "
@@ -46,7 +47,8 @@ def choose() -> Place:
         return _place(_with_environment(base.home), why)
     home = next(h for n in range(2, 10_000) if not (h := base.var() / f"demo-{n}").exists())
     for name in FAMILIES:
-        shutil.copytree(base.families_dir / name, home / "families" / name)
+        shutil.copytree(base.home / FOLDER / name, home / FOLDER / name)
+    (home / "families").mkdir()  # by which a command that is typed in there finds its home
     shutil.copytree(base.home / "config", home / "config")
     (home / "experiments").mkdir()
     for name in DEFINITIONS:

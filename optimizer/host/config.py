@@ -87,6 +87,7 @@ class Settings(BaseSettings):
     mlflow_port: int = Field(default=8322, ge=0, le=65535)
     mlflow_tracking_uri: str | None = None
     families_dir: Path = Path("families")
+    more_families_dirs: tuple[Path, ...] = ()
     models_file: Path = Path("config/models.yaml")
     token_keys: str | None = Field(default=None, repr=False)
     api_key: str | None = Field(default=None, repr=False)
@@ -116,6 +117,9 @@ class Settings(BaseSettings):
         data["home"] = home
         for name in ("families_dir", "models_file", "monitoring_file"):
             data[name] = home / Path(data.get(name) or cls.model_fields[name].default).expanduser()
+        more = data.get("more_families_dirs")
+        if isinstance(more, list | tuple) and all(isinstance(one, str | Path) for one in more):
+            data["more_families_dirs"] = tuple(home / Path(one).expanduser() for one in more)
         return data
 
     @field_validator("token_keys", "api_key", "database_url", "mlflow_tracking_uri", "alert_slack_webhook", "alert_discord_webhook")

@@ -114,7 +114,8 @@ def load_families(settings: Settings) -> FamilyFiles:
     """The families' files, read once; the profile's ``family_overrides`` lie over each."""
     from optimizer.adapters.files.family_files import FamilyFiles
 
-    files = FamilyFiles(settings.families_dir, settings.var() / "last_good", settings.family_overrides)
+    more = settings.more_families_dirs
+    files = FamilyFiles(settings.families_dir, settings.var() / "last_good", settings.family_overrides, more=more)
     files.load()
     return files
 

@@ -51,7 +51,7 @@ LABELS = ("array", "bool", "int")
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the project's families, configuration and experiments."""
-    for name in ("families", "config", "experiments"):
+    for name in ("families", "demo", "config", "experiments"):
         (tmp_path / name).symlink_to(ROOT / name)
     for name in [n for n in os.environ if n.startswith("DETENT_")]:
         monkeypatch.delenv(name)

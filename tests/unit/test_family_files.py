@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import textwrap
 from pathlib import Path
 
@@ -232,8 +233,26 @@ def test_a_missing_families_folder_holds_no_families(tmp_path):
     assert not files.changed()
 
 
-@pytest.mark.parametrize("name", ["summarization", "document_analysis"])
-def test_the_families_of_this_repository_are_good(name):
-    family = loaded(Path(__file__).parents[2] / "families").families[name]
-    assert family.variant().variables == ("document",)
-    assert family.inputs["document"].max_chars == 600
+def test_families_of_several_folders_are_one_set_and_a_name_that_stands_twice_is_told(tmp_path):
+    write(tmp_path / "a", GOOD)
+    write(tmp_path / "b", GOOD.replace("name: triage", "name: other"), "other")
+    files = FamilyFiles(tmp_path / "a", more=[tmp_path / "b"])
+    files.load()
+    assert sorted(files.families) == ["other", "triage"]
+    second = write(tmp_path / "b", GOOD)
+    assert files.changed()
+    files.load()
+    assert "is declared in" in files.problems["triage"].detail
+    assert "triage" in files.families, "its last good version goes on"
+    shutil.rmtree(second.parent)
+    files.load()
+    assert not files.problems
+
+
+def test_the_families_of_this_repository_are_good():
+    root = Path(__file__).parents[2]
+    files = FamilyFiles(root / "families", more=[root / "demo" / "families"])
+    files.load()
+    assert not files.problems
+    assert files.families["summarization"].variant().variables == ("document",)
+    assert files.families["docstring_type"].inputs["parameter"].max_chars == 300

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,8 @@ from optimizer.core.family.family import Family
 from optimizer.host.yaml_files import YamlTooLarge, read_text
 
 FILE_NAME = "family.yaml"
-_Signature = tuple[int, int, int]  # mtime in ns, size, inode: editors that replace the file change at least one
+_Stat = tuple[int, int, int]  # mtime in ns, size, inode: editors that replace the file change at least one
+_Signature = tuple[tuple[Path, _Stat], ...]  # of every file that declares the name: there should be one
 
 log = structlog.get_logger(__name__)
 
@@ -63,16 +64,24 @@ class _Loaded:
 
 
 class FamilyFiles:
-    """All families of a folder. Call ``load`` at the start and whenever ``changed`` says so.
+    """All families of one or more folders. Call ``load`` at the start and whenever ``changed`` says so.
 
     Args:
         directory: holds one folder per family.
+        more: further folders of the same form; a name that stands in two of them is a problem of that family.
         last_good_dir: where the last good text of each family is kept, so that a bad edit survives a restart; None: memory only.
         overrides: a profile's values, laid over every file.
     """
 
-    def __init__(self, directory: Path, last_good_dir: Path | None = None, overrides: Mapping[str, Any] | None = None) -> None:
-        self.directory = Path(directory)
+    def __init__(
+        self,
+        directory: Path,
+        last_good_dir: Path | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        *,
+        more: Sequence[Path] = (),
+    ) -> None:
+        self.directories = (Path(directory), *map(Path, more))
         self._last_good_dir = last_good_dir
         self._overrides = dict(overrides or {})
         self._loaded: Mapping[str, _Loaded] = {}
@@ -105,8 +114,10 @@ class FamilyFiles:
         return self._signatures() != {name: one.signature for name, one in self._loaded.items()}
 
     def _read(self, name: str, signature: _Signature | None, known: _Loaded | None) -> _Loaded:
-        file = self.directory / name / FILE_NAME
+        file = signature[0][0] if signature else self.directories[0] / name / FILE_NAME
         try:
+            if signature is not None and len(signature) > 1:
+                raise _stands_twice(name, [path for path, _ in signature])
             text = _read(file)
             family = self._parse(text, name, _shown(file))
         except InvalidFamily as problem:
@@ -149,25 +160,39 @@ class FamilyFiles:
 
     def _signatures(self) -> dict[str, _Signature | None]:
         """Of every folder that holds, or held, a family; None: its file is not there."""
-        return {name: found for name in self._names() if (found := _signature(self.directory / name / FILE_NAME)) or self._was_good(name)}
+        return {name: found for name in self._names() if (found := self._signature(name)) or self._was_good(name)}
+
+    def _signature(self, name: str) -> _Signature | None:
+        files = [folder / name / FILE_NAME for folder in self.directories]
+        return tuple((file, stat) for file in files if (stat := _stat(file)) is not None) or None
 
     def _names(self) -> list[str]:
-        try:
-            return sorted(e.name for e in os.scandir(self.directory) if e.is_dir() and not e.name.startswith((".", "_")))
-        except OSError:  # a disk that is not there is no order to remove every family
-            kept = self._last_good_dir.glob("*.yaml") if self._last_good_dir is not None else ()
-            return sorted({*self._loaded, *(file.stem for file in kept)})
+        names: set[str] = set()
+        for folder in self.directories:
+            try:
+                names |= {e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith((".", "_"))}
+            except OSError:  # a disk that is not there is no order to remove every family
+                kept = self._last_good_dir.glob("*.yaml") if self._last_good_dir is not None else ()
+                names |= {*self._loaded, *(file.stem for file in kept)}
+        return sorted(names)
 
     def _was_good(self, name: str) -> bool:
         return name in self._loaded or (self._last_good_dir is not None and (self._last_good_dir / f"{name}.yaml").exists())
 
 
-def _signature(file: Path) -> _Signature | None:
+def _stat(file: Path) -> _Stat | None:
     try:
         stat = file.stat()
     except OSError:
         return None
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _stands_twice(name: str, files: Sequence[Path]) -> InvalidFamily:
+    shown = _shown(files[0])
+    others = " and ".join(map(_shown, files[1:]))
+    detail = f"{name!r} is declared in {others}, too; one name is one family, so rename or remove one of them"
+    return invalid_family(shown, [Fault(pointer="/name", detail=detail, file=shown, line=1)])
 
 
 def _read(file: Path) -> str:
