@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.adapters.reports.plots import MAX_POINTS, Band, GuideLine, Line, Plot, Tick, figure, hour_ticks, nice_ticks, thinned
+from optimizer.adapters.reports.plots import MAX_POINTS, Axis, Band, GuideLine, Line, Plot, Tick, figure, hour_ticks, nice_ticks, thinned
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ def test_a_long_line_is_thinned_without_losing_its_highest_and_lowest_points() -
 def test_what_lies_outside_the_ranges_is_cut_off_at_the_edge_and_a_tick_outside_is_left_out() -> None:
     drawn = figure(
         Plot(
-            title="t", about="a & b", x=(0.0, 10.0), y=(0.0, 1.0), x_ticks=[Tick(at=5.0, text="5")], y_ticks=[Tick(at=2.0, text="far")],
-            x_label="x", rules=[GuideLine(y=7.0)], bands=[Band(points=[(0.0, -3.0, 3.0), (5.0, 0.2, 0.4), (10.0, 0.2, 0.4)])],
+            title="t", about="a & b", x=Axis(low=0.0, high=10.0, ticks=[Tick(at=5.0, text="5")], label="x"),
+            y=Axis(low=0.0, high=1.0, ticks=[Tick(at=2.0, text="far")]), rules=[GuideLine(y=7.0)], bands=[Band(points=[(0.0, -3.0, 3.0), (5.0, 0.2, 0.4), (10.0, 0.2, 0.4)])],
             lines=[Line(points=[(-5.0, -5.0), (50.0, 50.0)], kind="evidence")],
         )
     )  # fmt: skip
@@ -69,7 +69,7 @@ def test_what_lies_outside_the_ranges_is_cut_off_at_the_edge_and_a_tick_outside_
 def test_a_band_holds_each_value_until_the_next_point() -> None:
     drawn = figure(
         Plot(
-            title="t", about="a", x=(0.0, 10.0), y=(0.0, 10.0), x_ticks=[], y_ticks=[], x_label="x",
+            title="t", about="a", x=Axis(low=0.0, high=10.0, ticks=[]), y=Axis(low=0.0, high=10.0, ticks=[]),
             bands=[Band(points=[(0.0, 1.0, 9.0), (5.0, 3.0, 7.0), (10.0, 4.0, 6.0)])],
         )
     )  # fmt: skip

@@ -20,7 +20,7 @@ UNKNOWN = "–"
 
 
 def page(template: str, **values: Any) -> str:
-    """The text of ``templates/<template>``. Raises jinja2.UndefinedError where it names a value that is not among these."""
+    """The text of ``templates/<template>``. Raises jinja2.UndefinedError where it names a value that is not here."""
     return _environment().get_template(template).render(values)
 
 
@@ -61,13 +61,19 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     made.filters |= {"share": share, "number": number, "whole": whole, "cut": cut, "percent": percent}
-    made.filters |= {"dollars": usd, "significant": _significant, "threshold": threshold, "when": _when, "capital": _capital}
+    made.filters |= {"dollars": usd, "significant": _significant, "threshold": threshold, "points": _points}
+    made.filters |= {"when": _when, "capital": _capital}
     made.globals |= {"count": count}
     return made
 
 
 def _significant(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.4g}"
+
+
+def _points(difference: float) -> str:
+    """Of two means: without a sign where it rounds to nothing."""
+    return f"{100 * difference:+.0f}" if round(100 * difference) else "0"
 
 
 def _capital(text: str) -> str:

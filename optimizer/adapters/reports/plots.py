@@ -1,13 +1,14 @@
-"""Small plots as HTML with inline SVG: lines that stretch with the page, text that does not. ``templates/plot.html`` is their markup.
+"""Small plots as HTML with inline SVG: lines that stretch with the page, text that does not.
 
-Made by hand: the script of a plotting library weighs megabytes, too much for a page that is mailed and kept per rollout, and this one also
-prints. The SVG holds only shapes and is stretched (``preserveAspectRatio="none"``, strokes keep their width); ticks and labels are HTML
-beside it, placed in percent, so that they are as readable on a telephone as on a wide screen.
+Made by hand: the script of a plotting library weighs megabytes, too much for a page that is mailed and kept per
+rollout, and this one also prints. The SVG holds only shapes and is stretched (``preserveAspectRatio="none"``, strokes
+keep their width); ticks and labels are HTML beside it, placed in percent, so that they are as readable on a telephone
+as on a wide screen. ``templates/plot.html`` is the markup.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
@@ -24,6 +25,23 @@ Point = tuple[float, float]
 class Tick:
     at: float
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """The range shown; what lies outside is cut off at the edge, and its ticks are left out."""
+
+    low: float
+    high: float
+    ticks: Sequence[Tick]
+    label: str = ""
+
+    def share(self, value: float) -> float:
+        """How far along the axis, in [0, 1]."""
+        return min(1.0, max(0.0, (value - self.low) / (self.high - self.low))) if self.high > self.low else 0.0
+
+    def shown(self) -> list[Tick]:
+        return [tick for tick in self.ticks if self.low - 1e-9 <= tick.at <= self.high + 1e-9]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,24 +90,24 @@ class Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """``x`` and ``y``: the ranges shown; what lies outside is cut off at the edge. ``marks``: vertical lines."""
+    """Stands in a template as its ``<figure>``. ``marks``: vertical lines."""
 
     title: str
     value: str = ""  # below the title: what came out
     reached: bool = False  # whether ``value`` is the end of what the plot shows
     keys: Sequence[Key] = ()
     about: str  # what it shows, for who cannot see it
-    x: tuple[float, float]
-    y: tuple[float, float]
-    x_ticks: Sequence[Tick]
-    y_ticks: Sequence[Tick]
-    x_label: str
+    x: Axis
+    y: Axis
     lines: Sequence[Line] = ()
     rules: Sequence[GuideLine] = ()
     bands: Sequence[Band] = ()
     dots: Sequence[Dot] = ()
     marks: Sequence[float] = ()
     tall: bool = False
+
+    def __html__(self) -> str:
+        return figure(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +119,7 @@ class _Shape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Placed:
-    """A tick's text and its place from the left or the top; ``edge``: CSS class of one that would reach over the end."""
+    """A tick's text and place from the left or the top; ``edge``: CSS class of one that would reach over the end."""
 
     text: str
     place: str
@@ -110,14 +128,14 @@ class _Placed:
 
 def figure(plot: Plot) -> Markup:
     """The plot as one ``<figure>``."""
-    shapes = [_Shape(kind="grid", path=f"M0 {_y(plot, tick.at):.1f}H{SIZE:.0f}") for tick in plot.y_ticks if _inside(tick.at, plot.y)]
+    shapes = [_across(plot, "grid", tick.at) for tick in plot.y.shown()]
     shapes += [_band(plot, band) for band in plot.bands if band.points]
     shapes += [_Shape(kind="mark", path=f"M{_x(plot, at):.1f} 0V{SIZE:.0f}") for at in plot.marks]
-    shapes += [_Shape(kind=rule.kind, path=f"M0 {_y(plot, rule.y):.1f}H{SIZE:.0f}") for rule in plot.rules]
+    shapes += [_across(plot, rule.kind, rule.y) for rule in plot.rules]
     shapes += [shape for line in plot.lines if line.points for shape in _line(plot, line)]
     shapes += [_dot(plot, dot) for dot in plot.dots]
-    y_ticks = [_Placed(text=t.text, place=f"{_y(plot, t.at) / SIZE:.2%}") for t in plot.y_ticks if _inside(t.at, plot.y)]
-    x_ticks = [_x_tick(plot, t) for t in plot.x_ticks if _inside(t.at, plot.x)]
+    y_ticks = [_Placed(text=tick.text, place=f"{_y(plot, tick.at) / SIZE:.2%}") for tick in plot.y.shown()]
+    x_ticks = [_x_tick(plot, tick) for tick in plot.x.shown()]
     return part("plot.html", plot=plot, shapes=shapes, x_ticks=x_ticks, y_ticks=y_ticks, size=f"{SIZE:.0f}")
 
 
@@ -133,12 +151,18 @@ def nice_ticks(low: float, high: float, n: int = 3) -> list[float]:
     return [round(i * step, 10) for i in ticks]
 
 
-def count_ticks(high: float) -> list[Tick]:
-    return [Tick(at=at, text=f"{at:,.0f}") for at in nice_ticks(0, high)]
+def axis(low: float, high: float, text: Callable[[float], str] = "{:g}".format, label: str = "", n: int = 3) -> Axis:
+    """With at least ``n`` round ticks."""
+    return Axis(low=low, high=high, ticks=[Tick(at=at, text=text(at)) for at in nice_ticks(low, high, n)], label=label)
 
 
-def score_ticks(low: float, high: float) -> list[Tick]:
-    return [Tick(at=at, text=f"{at:g}") for at in nice_ticks(low, high)]
+def counts(high: float, label: str) -> Axis:
+    return axis(0.0, high, "{:,.0f}".format, label)
+
+
+def differences(reach: float, text: Callable[[float], str]) -> Axis:
+    """As far below 0 as above it."""
+    return axis(-reach, reach, lambda at: text(at) if at else "0")
 
 
 def hour_ticks(high: float) -> tuple[list[Tick], str]:
@@ -150,16 +174,21 @@ def hour_ticks(high: float) -> tuple[list[Tick], str]:
 
 
 def thinned(points: Sequence[Point]) -> list[Point]:
-    """At most about MAX_POINTS of them; of each stretch its first, lowest, highest and last stay, so that no peak is lost."""
+    """At most about MAX_POINTS; of each stretch its first, lowest, highest and last stay, so that no peak is lost."""
     if len(points) <= MAX_POINTS:
         return list(points)
     width = ceil(4 * len(points) / MAX_POINTS)
     found: list[Point] = []
     for start in range(0, len(points), width):
         part = points[start : start + width]
-        kept = {0, len(part) - 1, min(range(len(part)), key=lambda i: part[i][1]), max(range(len(part)), key=lambda i: part[i][1])}
+        heights = [y for _, y in part]
+        kept = {0, len(part) - 1, heights.index(min(heights)), heights.index(max(heights))}
         found += [part[i] for i in sorted(kept)]
     return found
+
+
+def _across(plot: Plot, kind: str, y: float) -> _Shape:
+    return _Shape(kind=kind, path=f"M0 {_y(plot, y):.1f}H{SIZE:.0f}")
 
 
 def _line(plot: Plot, line: Line) -> list[_Shape]:
@@ -188,21 +217,13 @@ def _band(plot: Plot, band: Band) -> _Shape:
 
 def _x_tick(plot: Plot, tick: Tick) -> _Placed:
     share = _x(plot, tick.at) / SIZE
-    return _Placed(text=tick.text, place=f"{share:.2%}", edge=" first" if share < 0.04 else " last" if share > 0.96 else "")
+    edge = " first" if share < 0.04 else " last" if share > 0.96 else ""
+    return _Placed(text=tick.text, place=f"{share:.2%}", edge=edge)
 
 
 def _x(plot: Plot, x: float) -> float:
-    return SIZE * _share(x, plot.x)
+    return SIZE * plot.x.share(x)
 
 
 def _y(plot: Plot, y: float) -> float:
-    return SIZE * (1 - _share(y, plot.y))
-
-
-def _share(value: float, of: tuple[float, float]) -> float:
-    low, high = of
-    return min(1.0, max(0.0, (value - low) / (high - low))) if high > low else 0.0
-
-
-def _inside(value: float, of: tuple[float, float]) -> bool:
-    return of[0] - 1e-9 <= value <= of[1] + 1e-9
+    return SIZE * (1 - plot.y.share(y))

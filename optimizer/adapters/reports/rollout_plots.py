@@ -7,9 +7,8 @@ from datetime import datetime
 from itertools import pairwise
 from math import ceil, floor, log, log10
 
-from markupsafe import Markup
-
 from optimizer.adapters.reports.plots import (
+    Axis,
     Band,
     GuideLine,
     Key,
@@ -17,11 +16,10 @@ from optimizer.adapters.reports.plots import (
     Plot,
     Point,
     Tick,
-    count_ticks,
-    figure,
+    axis,
+    counts,
+    differences,
     hour_ticks,
-    nice_ticks,
-    score_ticks,
 )
 from optimizer.core.serving.rollout import percent
 from optimizer.core.views.rollout_evidence import CLAIMS
@@ -33,7 +31,6 @@ ROOM = 0.12  # between two ticks of shares, of the plot's height
 AFTER = 1.06  # a rollout that has ended is followed for a little longer
 ASKED = {"ship3": "3 margins", "ship2": "2 margins", "ship1": "the margin"}
 SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
-LABELS = "labelled outcomes of both arms"
 
 
 def asked(name: str) -> str:
@@ -41,7 +38,7 @@ def asked(name: str) -> str:
     return f"not worse by {ASKED[name]}" if name in ASKED else "nothing; a drop is watched for"
 
 
-def timeline(report: RolloutReport) -> Markup:
+def timeline(report: RolloutReport) -> Plot:
     """The candidate's share in steps; after the end 100 % or none."""
     rollout = report.rollout
     points: list[Point] = []
@@ -54,97 +51,101 @@ def timeline(report: RolloutReport) -> Markup:
         points.append((_hours(report, rollout.ended_at), 1.0 if rollout.outcome == "promoted" else 0.0))
     end = last * AFTER if rollout.ended_at is not None else last
     points.append((end, points[-1][1]))
-    ticks, unit = hour_ticks(end)
-    return figure(
-        Plot(
-            title="Share of units served the candidate", value=_ending(report), about="share of units served the candidate over time",
-            x=(0.0, end), y=(0.0, 1.05), x_ticks=ticks, y_ticks=_share_ticks(rollout.ladder), x_label=f"{unit} since the start, real time",
-            lines=[Line(points=points, kind="candidate", steps=True, filled=True)], tall=True,
-        )
-    )  # fmt: skip
+    return Plot(
+        title="Share of units served the candidate",
+        value=_ending(report),
+        about="share of units served the candidate over time",
+        x=_hours_axis(end),
+        y=Axis(low=0.0, high=1.05, ticks=_share_ticks(rollout.ladder)),
+        lines=[Line(points=points, kind="candidate", steps=True, filled=True)],
+        tall=True,
+    )
 
 
-def games(report: RolloutReport) -> list[Markup]:
+def games(report: RolloutReport) -> list[Plot]:
     """One plot per game, all with the same axes."""
     points = report.history.quality
-    y = _powers(value for p in points for value in p.log_e.values())
-    end = float(points[-1].labelled)
+    x, y = _labelled(report), _powers_axis(value for p in points for value in p.log_e.values())
     marks = [float(before.labelled) for before, p in pairwise(points) if p.stage != before.stage]
     return [
-        figure(
-            Plot(
-                title=_capital(CLAIMS[gate.name]), value=_standing(gate), reached=gate.passed, about=f"evidence against: {gate.claim}", x=(0.0, end), y=y,
-                x_ticks=count_ticks(end), y_ticks=_power_ticks(y), x_label=LABELS, rules=[GuideLine(y=log10(gate.threshold))], marks=marks,
-                lines=[Line(points=[(0.0, 0.0), *((float(p.labelled), _log10(p.log_e[gate.name])) for p in points)], kind="evidence")],
-            )
+        Plot(
+            title=_capital(CLAIMS[gate.name]),
+            value=_standing(gate),
+            reached=gate.passed,
+            about=f"evidence against: {gate.claim}",
+            x=x,
+            y=y,
+            rules=[GuideLine(y=log10(gate.threshold))],
+            marks=marks,
+            lines=[_evidence((float(p.labelled), p.log_e[gate.name]) for p in points)],
         )
         for gate in report.view.gates
-    ]  # fmt: skip
+    ]
 
 
-def means(report: RolloutReport) -> Markup:
+def means(report: RolloutReport) -> Plot:
     points = report.history.quality
     candidate = [(float(p.labelled), p.candidate_mean) for p in points if p.candidate_mean is not None]
     champion = [(float(p.labelled), p.champion_mean) for p in points if p.champion_mean is not None]
     shown = [y for _, y in candidate + champion]
-    low, high = max(0.0, min(shown) - 0.05), min(1.0, max(shown) + 0.05)
-    end = float(points[-1].labelled)
-    keys = [Key(kind="candidate", text="candidate"), Key(kind="champion", text="champion")]
-    return figure(
-        Plot(
-            title="Running mean per arm", keys=keys, about="running mean of the outcomes of both arms",
-            x=(0.0, end), y=(low, high), x_ticks=count_ticks(end), y_ticks=score_ticks(low, high),
-            x_label=LABELS, lines=[Line(points=champion, kind="champion"), Line(points=candidate, kind="candidate")], tall=True,
-        )
-    )  # fmt: skip
+    return Plot(
+        title="Running mean per arm",
+        keys=[Key(kind="candidate", text="candidate"), Key(kind="champion", text="champion")],
+        about="running mean of the outcomes of both arms",
+        x=_labelled(report),
+        y=axis(max(0.0, min(shown) - 0.05), min(1.0, max(shown) + 0.05)),
+        lines=[Line(points=champion, kind="champion"), Line(points=candidate, kind="candidate")],
+        tall=True,
+    )
 
 
-def difference(report: RolloutReport) -> Markup:
+def difference(report: RolloutReport) -> Plot:
     """The observed difference in its interval, of which the widest beginnings are cut off."""
     points, margin = report.history.quality, report.view.margin
-    end, last = float(points[-1].labelled), points[-1]
+    last = points[-1]
     observed = [(float(p.labelled), p.observed) for p in points if p.observed is not None]
-    reach = min(
-        1.0,
-        max([3 * margin, *(1.6 * abs(edge) for edge in (last.lower, last.upper) if abs(edge) < 1), *(abs(y) for _, y in observed[-1:])]),
+    edges = [1.6 * abs(edge) for edge in (last.lower, last.upper) if abs(edge) < 1]
+    reach = min(1.0, max([3 * margin, *edges, *(abs(y) for _, y in observed[-1:])]))
+    dashed = Key(kind="dashed", text="− margin")
+    return Plot(
+        title="Candidate − champion, in points",
+        keys=[Key(kind="", text="observed"), Key(kind="interval", text="92 % interval"), dashed],
+        about="difference of the means with its interval",
+        x=_labelled(report),
+        y=differences(reach, lambda at: f"{100 * at:+.3g}"),
+        bands=[Band(points=[(0.0, -1.0, 1.0), *((float(p.labelled), p.lower, p.upper) for p in points)])],
+        rules=[GuideLine(y=0.0, kind="zero"), GuideLine(y=-margin)],
+        lines=[Line(points=observed, kind="observed")],
+        tall=True,
     )
-    keys = [Key(kind="", text="observed"), Key(kind="interval", text="92 % interval"), Key(kind="dashed", text="− margin")]
-    return figure(
-        Plot(
-            title="Candidate − champion, in points", keys=keys, about="difference of the means with its interval",
-            x=(0.0, end), y=(-reach, reach), x_ticks=count_ticks(end),
-            y_ticks=[Tick(at=at, text=f"{100 * at:+.3g}" if at else "0") for at in nice_ticks(-reach, reach)], x_label=LABELS,
-            bands=[Band(points=[(0.0, -1.0, 1.0), *((float(p.labelled), p.lower, p.upper) for p in points)])],
-            rules=[GuideLine(y=0.0, kind="zero"), GuideLine(y=-margin)], lines=[Line(points=observed, kind="observed")], tall=True,
-        )
-    )  # fmt: skip
 
 
-def guardrails(report: RolloutReport) -> list[Markup]:
+def guardrails(report: RolloutReport) -> list[Plot]:
     """One plot per guardrail that has looked at anything."""
     found = {kind: points for kind, points in report.history.guardrails.items() if points}
     if not found:
         return []
-    y = _powers(p.log_e for points in found.values() for p in points)
-    end = max(_last_hour(report), *(_hours(report, points[-1].at) for points in found.values()))
-    ticks, unit = hour_ticks(end)
-    drawn = []
-    for guardrail in report.view.guardrails:
-        if guardrail.name not in found:
-            continue
-        points = found[guardrail.name]
-        value = f"{_standing(guardrail)}; {guardrail.n_candidate:,} outcomes of the candidate"
-        line = [(0.0, 0.0), *((_hours(report, p.at), _log10(p.log_e)) for p in points)]
-        drawn.append(
-            figure(
-                Plot(
-                    title=f"{_capital(guardrail.name)}: at most {guardrail.allowed}", value=value, reached=guardrail.passed,
-                    about=f"evidence of the guardrail on {guardrail.name} over time", x=(0.0, end), y=y, x_ticks=ticks, y_ticks=_power_ticks(y),
-                    x_label=f"{unit} since the start, real time", rules=[GuideLine(y=log10(guardrail.threshold))], lines=[Line(points=line, kind="evidence")],
-                )
-            )
-        )  # fmt: skip
-    return drawn
+    y = _powers_axis(p.log_e for points in found.values() for p in points)
+    x = _hours_axis(max(_last_hour(report), *(_hours(report, points[-1].at) for points in found.values())))
+    return [
+        Plot(
+            title=f"{_capital(guardrail.name)}: at most {guardrail.allowed}",
+            value=f"{_standing(guardrail)}; {guardrail.n_candidate:,} outcomes of the candidate",
+            reached=guardrail.passed,
+            about=f"evidence of the guardrail on {guardrail.name} over time",
+            x=x,
+            y=y,
+            rules=[GuideLine(y=log10(guardrail.threshold))],
+            lines=[_evidence((_hours(report, p.at), p.log_e) for p in found[guardrail.name])],
+        )
+        for guardrail in report.view.guardrails
+        if guardrail.name in found
+    ]
+
+
+def _evidence(log_es: Iterable[Point]) -> Line:
+    """From an e-value of 1 on; heights are powers of ten."""
+    return Line(points=[(0.0, 0.0), *((x, _log10(value)) for x, value in log_es)], kind="evidence")
 
 
 def _standing(evidence: EvidenceView) -> str:
@@ -173,17 +174,22 @@ def _share_ticks(ladder: Iterable[float]) -> list[Tick]:
     return found
 
 
-def _powers(log_es: Iterable[float]) -> tuple[float, float]:
+def _powers_axis(log_es: Iterable[float]) -> Axis:
     """The powers of ten to show: from what was seen, but always 1 and 1,000."""
     seen = [_log10(value) for value in log_es]
-    return float(max(LOWEST, min(-1, floor(min(seen))))), float(min(HIGHEST, max(3, ceil(max(seen)))))
-
-
-def _power_ticks(y: tuple[float, float]) -> list[Tick]:
-    low, high = int(y[0]), int(y[1])
+    low, high = max(LOWEST, min(-1, floor(min(seen)))), min(HIGHEST, max(3, ceil(max(seen))))
     step = 1 if high - low <= 5 else 2
-    first = low + (low % step)
-    return [Tick(at=float(power), text=_power(power)) for power in range(first, high + 1, step)]
+    ticks = [Tick(at=float(power), text=_power(power)) for power in range(low + (low % step), high + 1, step)]
+    return Axis(low=float(low), high=float(high), ticks=ticks)
+
+
+def _labelled(report: RolloutReport) -> Axis:
+    return counts(float(report.history.quality[-1].labelled), "labelled outcomes of both arms")
+
+
+def _hours_axis(end: float) -> Axis:
+    ticks, unit = hour_ticks(end)
+    return Axis(low=0.0, high=end, ticks=ticks, label=f"{unit} since the start, real time")
 
 
 def _power(power: int) -> str:

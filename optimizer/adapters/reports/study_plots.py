@@ -1,12 +1,11 @@
-"""The plots of a study's report: trials in their order, learning curves, wins and losses by example, quality against cost, confidences."""
+"""The plots of a study's report: trials in their order, learning curves, the duel, quality against cost, confidences."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from markupsafe import Markup
-
 from optimizer.adapters.reports.plots import (
+    Axis,
     Band,
     Dot,
     GuideLine,
@@ -14,13 +13,11 @@ from optimizer.adapters.reports.plots import (
     Line,
     Plot,
     Point,
-    Tick,
-    count_ticks,
-    figure,
-    nice_ticks,
-    score_ticks,
+    axis,
+    counts,
+    differences,
 )
-from optimizer.core.base.phrasing import dollars
+from optimizer.core.base.phrasing import count, dollars
 from optimizer.core.search.cascade.learned import Bin, Quality, TierFinding
 from optimizer.core.search.study import Trial
 from optimizer.core.views.study_story import Duel, LearningCurve, StudyReport, TrialView, pareto_front, usd_per_example
@@ -31,8 +28,8 @@ CONFIDENCES = {"recorded": "champion", "learned": "candidate"}
 Cost = Callable[[Trial], float | None]
 
 
-def trials(report: StudyReport) -> Markup:
-    """Dev score of every measured trial against the calls that the search had made by then, or against its number where nothing was asked."""
+def trials(report: StudyReport) -> Plot:
+    """Dev score of every measured trial against the calls that the search had made by then, or against its number."""
     seen = [t for t in report.history.trials if t.trial.score is not None]
     by_calls = bool(seen) and seen[-1].calls > 0
     place = {t.trial.number: float(t.calls if by_calls else t.trial.number) for t in seen}
@@ -40,28 +37,30 @@ def trials(report: StudyReport) -> Markup:
     end = max(place.values(), default=0.0) * (1 + ROOM) or 1.0
     if best:
         best.append((end, best[-1][1]))
-    low, high = _range([t.trial.score or 0.0 for t in seen])
-    return figure(
-        Plot(
-            title="Dev score of every trial", keys=[*_keys(seen), Key(kind="", text="best so far")],
-            about="dev score of every trial in the order in which they were tried, and the best so far",
-            x=(0.0, end), y=(low, high), x_ticks=count_ticks(end), y_ticks=score_ticks(low, high),
-            x_label="calls of each trial and those numbered before it" if by_calls else "trial; the journal answered every call",
-            lines=[Line(points=best, kind="observed", steps=True)], dots=_dots(seen, lambda t: place[t.number]), tall=True,
-        )
-    )  # fmt: skip
+    label = "calls of each trial and those numbered before it" if by_calls else "trial; the journal answered every call"
+    return Plot(
+        title="Dev score of every trial",
+        keys=[*_keys(seen), Key(kind="", text="best so far")],
+        about="dev score of every trial in the order in which they were tried, and the best so far",
+        x=counts(end, label),
+        y=axis(*_range([t.trial.score or 0.0 for t in seen])),
+        lines=[Line(points=best, kind="observed", steps=True)],
+        dots=_dots(seen, lambda t: place[t.number]),
+        tall=True,
+    )
 
 
-def curves(report: StudyReport) -> list[Markup]:
+def curves(report: StudyReport) -> list[Plot]:
     """A plot per trial, all with the same axes: its running mean in its band, the champion's on the same examples."""
     found = report.history.curves
     end = max((c.points[-1].n for c in found), default=0)
     settled = [p for c in found for p in c.points if p.n >= min(3, end)]  # the first mean or two may be anything
-    low, high = _range([y for p in settled for y in (p.mean, p.champion, p.band.lower, p.band.upper)])
-    return [_curve(c, (low, high), float(end)) for c in found]
+    y = axis(*_range([y for p in settled for y in (p.mean, p.champion, p.band.lower, p.band.upper)]))
+    x = counts(float(end), "common dev examples")
+    return [_curve(c, x, y) for c in found]
 
 
-def duel(found: Duel) -> Markup:
+def duel(found: Duel) -> Plot:
     """Differences by example, the largest gain first: wins above the line, losses below."""
     points = [(float(i), min(0.0, c.difference), max(0.0, c.difference)) for i, c in enumerate(found.cases)]
     end = float(len(points))
@@ -69,93 +68,91 @@ def duel(found: Duel) -> Markup:
     reach = max((abs(c.difference) for c in found.cases), default=0.0) * (1 + ROOM) or 1.0
     bands = [Band(points=[*gains, (float(found.wins), 0.0, 0.0)], kind="gain")] if gains else []
     bands += [Band(points=[*losses, (end, 0.0, 0.0)], kind="loss")] if losses else []
-    return figure(
-        Plot(
-            title="Difference to the champion, by dev example", value=tally(found),
-            about=f"difference of the scores by example, sorted: {tally(found)}", x=(0.0, end), y=(-reach, reach), x_ticks=count_ticks(end),
-            y_ticks=[Tick(at=at, text=f"{at:+g}" if at else "0") for at in nice_ticks(-reach, reach)], x_label="dev examples, largest gain first",
-            bands=bands, rules=[GuideLine(y=0.0, kind="zero")], tall=True,
-        )
-    )  # fmt: skip
+    return Plot(
+        title="Difference to the champion, by dev example",
+        value=tally(found),
+        about=f"difference of the scores by example, sorted: {tally(found)}",
+        x=counts(end, "dev examples, largest gain first"),
+        y=differences(reach, "{:+g}".format),
+        bands=bands,
+        rules=[GuideLine(y=0.0, kind="zero")],
+        tall=True,
+    )
 
 
 def tally(found: Duel) -> str:
-    unmeasured = f", {found.n_unmeasured} not measured" if found.n_unmeasured else ""
-    losses = f"{found.losses} {'loss' if found.losses == 1 else 'losses'}"
-    return f"{found.wins} {'win' if found.wins == 1 else 'wins'}, {found.ties} {'tie' if found.ties == 1 else 'ties'}, {losses}{unmeasured}"
+    kinds = (
+        count(found.wins, "win"), count(found.ties, "tie"), count(found.losses, "loss", "losses"),
+        *((f"{found.n_unmeasured} not measured",) if found.n_unmeasured else ()),
+    )  # fmt: skip
+    return ", ".join(kinds)
 
 
-def fronts(report: StudyReport) -> list[Markup]:
+def fronts(report: StudyReport) -> list[Plot]:
     """Quality against dollars and against p95, each where it was measured and is not the same for everybody."""
-    complete = [t for t in report.history.trials if t.trial.status == "complete" and t.trial.score is not None]
-    usd = (
-        _front(complete, usd_per_example, "Quality against time", "share of the time of full processing", lambda x: f"{x:.0%}")
-        if report.study.is_replayed
-        else _front(complete, usd_per_example, "Quality against dollars", "dollars per call", dollars)
-    )
-    p95 = _front(complete, lambda t: t.p95_ms, "Quality against latency", "p95 of fresh calls, ms", lambda x: f"{x:,.0f}")
-    return [drawn for drawn in (usd, p95) if drawn is not None]
+    seen = [t for t in report.history.trials if t.trial.status == "complete" and t.trial.score is not None]
+    if report.study.is_replayed:
+        cost = _front(seen, usd_per_example, "time", "share of the time of full processing", "{:.0%}".format)
+    else:
+        cost = _front(seen, usd_per_example, "dollars", "dollars per call", dollars)
+    p95 = _front(seen, lambda t: t.p95_ms, "latency", "p95 of fresh calls, ms", "{:,.0f}".format)
+    return [drawn for drawn in (cost, p95) if drawn is not None]
 
 
-def _front(seen: Sequence[TrialView], cost: Cost, title: str, unit: str, tick: Callable[[float], str]) -> Markup | None:
+def _front(seen: Sequence[TrialView], cost: Cost, against: str, unit: str, text: Callable[[float], str]) -> Plot | None:
     costs = {t.trial.number: c for t in seen if (c := cost(t.trial)) is not None}
     known = [t for t in seen if t.trial.number in costs]
     if len({f"{c:.6g}" for c in costs.values()}) < 2:
         return None
     front = pareto_front([(costs[t.trial.number], t.trial.score or 0.0) for t in known])
-    x, y = _range(costs.values(), upto=None), _range([t.trial.score or 0.0 for t in known])
-    return figure(
-        Plot(
-            title=title, keys=[*_keys(seen), Key(kind="", text="front")], about=f"{title}: dev score by {unit}",
-            x=x, y=y, x_ticks=[Tick(at=at, text=tick(at)) for at in nice_ticks(*x, n=2)], y_ticks=score_ticks(*y), x_label=unit,
-            lines=[Line(points=[*front, (x[1], front[-1][1])], kind="observed", steps=True)], dots=_dots(known, lambda t: costs[t.number]), tall=True,
-        )
-    )  # fmt: skip
+    low, high = _range(costs.values(), upto=None)
+    return Plot(
+        title=f"Quality against {against}",
+        keys=[*_keys(seen), Key(kind="", text="front")],
+        about=f"Quality against {against}: dev score by {unit}",
+        x=axis(low, high, text, unit, n=2),
+        y=axis(*_range([t.trial.score or 0.0 for t in known])),
+        lines=[Line(points=[*front, (high, front[-1][1])], kind="observed", steps=True)],
+        dots=_dots(known, lambda t: costs[t.number]),
+        tall=True,
+    )
 
 
-def _curve(curve: LearningCurve, y: tuple[float, float], end: float) -> Markup:
+def _curve(curve: LearningCurve, x: Axis, y: Axis) -> Plot:
     trial, last, kind = curve.trial, curve.points[-1], KINDS[curve.mark] if curve.mark else "observed"
-    name = f"Trial {trial.number}, {trial.proposer}" + (" (winner)" if curve.mark == "winner" else "")
-    value = f"{last.mean:.3f} ({last.band.lower:.2f} to {last.band.upper:.2f}); champion {last.champion:.3f}"
-    return figure(
-        Plot(
-            title=name, value=value, about=f"running mean of trial {trial.number} and of the champion",
-            x=(0.0, end), y=y, x_ticks=count_ticks(end), y_ticks=score_ticks(*y), x_label="common dev examples",
-            bands=[Band(points=[(float(p.n), p.band.lower, p.band.upper) for p in curve.points])],
-            lines=[
-                Line(points=[(float(p.n), p.champion) for p in curve.points], kind="champion"),
-                Line(points=[(float(p.n), p.mean) for p in curve.points], kind=kind),
-            ],
-        )
-    )  # fmt: skip
+    return Plot(
+        title=f"Trial {trial.number}, {trial.proposer}" + (" (winner)" if curve.mark == "winner" else ""),
+        value=f"{last.mean:.3f} ({last.band.lower:.2f} to {last.band.upper:.2f}); champion {last.champion:.3f}",
+        about=f"running mean of trial {trial.number} and of the champion",
+        x=x,
+        y=y,
+        bands=[Band(points=[(float(p.n), p.band.lower, p.band.upper) for p in curve.points])],
+        lines=[
+            Line(points=[(float(p.n), p.champion) for p in curve.points], kind="champion"),
+            Line(points=[(float(p.n), p.mean) for p in curve.points], kind=kind),
+        ],
+    )
 
 
 def measured(finding: TierFinding) -> dict[str, Quality]:
     """Which confidences of a tier were measured, by name."""
-    return {name: one for name, one in (("recorded", finding.recorded), ("learned", finding.learned)) if one is not None}
+    both = {"recorded": finding.recorded, "learned": finding.learned}
+    return {name: one for name, one in both.items() if one is not None}
 
 
-def reliability(tier: str, shown: Mapping[str, Quality]) -> Markup:
-    """What was right against what was promised, of each confidence of a tier."""
-    keys = [*(Key(kind=CONFIDENCES[name], text=name) for name in shown), Key(kind="", text="as promised")]
-    ticks = score_ticks(0.0, 1.0)
-    return figure(
-        Plot(
-            title="Reliability",
-            keys=keys,
-            about=f"share of right answers of {tier} by promised confidence; a confidence that keeps its word lies on the diagonal",
-            x=(0.0, 1.0),
-            y=(0.0, 1.0),
-            x_ticks=ticks,
-            y_ticks=ticks,
-            x_label="promised: mean confidence of answers of like confidence; upright: 95 % interval of the share that was right",
-            lines=[
-                Line(points=[(0.0, 0.0), (1.0, 1.0)], kind="observed"),
-                *(_upright(n, b) for n, q in shown.items() for b in q.reliability),
-            ],
-            dots=[_bin(name, each) for name, one in shown.items() for each in one.reliability],
-            tall=True,
-        )
+def reliability(tier: str, shown: Mapping[str, Quality]) -> Plot:
+    """What was right against what was promised, of each confidence of a tier; upright the interval of each bin."""
+    bins = [(name, each) for name, one in shown.items() for each in one.reliability]
+    x_label = "promised: mean confidence of answers of like confidence; upright: 95 % interval of the share that was right"
+    return Plot(
+        title="Reliability",
+        keys=[*(Key(kind=CONFIDENCES[name], text=name) for name in shown), Key(kind="", text="as promised")],
+        about=f"share of right answers of {tier} by promised confidence; a confidence that keeps its word lies on the diagonal",
+        x=axis(0.0, 1.0, label=x_label),
+        y=axis(0.0, 1.0),
+        lines=[Line(points=[(0.0, 0.0), (1.0, 1.0)], kind="observed"), *(_upright(name, each) for name, each in bins)],
+        dots=[_bin(name, each) for name, each in bins],
+        tall=True,
     )
 
 
@@ -176,14 +173,12 @@ def _keys(seen: Iterable[TrialView]) -> list[Key]:
 
 def _dots(seen: Iterable[TrialView], x: Callable[[Trial], float]) -> list[Dot]:
     """Champion and winner last, so that they lie on top."""
-    ordered = sorted(seen, key=lambda t: t.mark != "")
-    return [
-        Dot(x=x(t.trial), y=t.trial.score or 0.0, kind=KINDS[t.mark] + ("" if _whole(t) else " partial"), about=_about(t)) for t in ordered
-    ]
+    return [_dot(t, x(t.trial)) for t in sorted(seen, key=lambda t: t.mark != "")]
 
 
-def _whole(seen: TrialView) -> bool:
-    return seen.trial.status == "complete"
+def _dot(seen: TrialView, x: float) -> Dot:
+    kind = KINDS[seen.mark] + ("" if seen.trial.status == "complete" else " partial")
+    return Dot(x=x, y=seen.trial.score or 0.0, kind=kind, about=_about(seen))
 
 
 def _about(seen: TrialView) -> str:

@@ -7,7 +7,7 @@ and no example.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from optimizer.adapters.reports.page import cut, page, share, usd
 from optimizer.adapters.reports.study_importance import NOTHING_VARIED, importances
 from optimizer.adapters.reports.study_labels import label_tables
 from optimizer.core.base.canonical import digest
-from optimizer.core.base.phrasing import count, when
+from optimizer.core.base.phrasing import when
 from optimizer.core.base.values import Spend
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, heading, said
@@ -55,7 +55,8 @@ def study_page(report: StudyReport) -> str:
         cost_text=cost_text(study, report.spent),
         next_step=next_step(study),
         time=_time(report),
-        notes=_notes(report),
+        without_turn=without_turn(study, trials),
+        enough=budget_options(enough) if (enough := (study.findings or {}).get(ENOUGH)) else "",
         is_look=study.strategy == CONFIRM,
         unconfirmed=UNCONFIRMED.get(study.outcome or study.status, "There has been none yet."),
         changed=_changed(report),
@@ -98,40 +99,6 @@ def _time(report: StudyReport) -> str:
     until = study.finished_at or report.made_at
     took = timedelta(seconds=round((until - study.started_at).total_seconds()))
     return f"{begun}; took {took}" if study.finished_at else f"{begun}; running for {took}"
-
-
-def _notes(report: StudyReport) -> list[str]:
-    """What a reader has to know before believing the rest."""
-    study, trials = report.study, [t.trial for t in report.history.trials]
-    found: Mapping[str, Any] = study.confirmation or {}
-    notes = ["This study ran under a simulated clock. Search, scores and gates are the product's."] if study.simulated_clock else []
-    if report.sensitivity is not None:
-        notes.append(
-            "Nothing was spent: a dollar on this page stands for one item that is processed in full, the time of which is what is saved."
-        )
-    if study.spend.search_cut:
-        left_out = without_turn(study, trials)
-        turn = f" {' and '.join(left_out)} never had a turn." if left_out else ""
-        enough = (study.findings or {}).get(ENOUGH)
-        larger = f" Enough for every part: {budget_options(enough)}." if enough else ""
-        notes.append(f"The search was cut short, so not everything was tried. {study.spend.search_cut.rstrip('.')}.{turn}{larger}")
-    if study.spend.remark:
-        notes.append(study.spend.remark)
-    lost = sum(spent.n_lost for spent in report.spent.values())
-    if lost:
-        notes.append(f"{count(lost, 'call')} in flight at a kill: counted at the reserved price, perhaps sent once more.")
-    if found.get("n_unscored"):
-        notes.append(
-            f"On {count(found['n_unscored'], 'holdout example')} one of the two could not be scored; these are left out of the lift."
-        )
-    if found.get("looks", 0) > 1:
-        notes.append(f"Studies had looked at these holdout examples before: confidence pays for {found['looks']} looks.")
-    unread, unmeasured = report.history.n_unread, report.history.n_unmeasured
-    if unread:
-        notes.append(f"{count(unread, 'answer')} of the trials could not be read and {'scores' if unread == 1 else 'score'} 0.")
-    if unmeasured:
-        notes.append(f"{count(unmeasured, 'dev example')} of the trials got no answer: no score, which counts for nobody.")
-    return notes
 
 
 def _changed(report: StudyReport) -> dict[str, Any] | None:

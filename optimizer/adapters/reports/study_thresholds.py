@@ -1,13 +1,11 @@
-"""What each threshold of a cascade does, as plots of a study's report: its recorded tier answers, replayed at other values."""
+"""The plots of what each threshold of a cascade does: its recorded tier answers, replayed at other values."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from markupsafe import Markup
-
-from optimizer.adapters.reports.plots import Band, Dot, GuideLine, Line, Plot, Tick, figure, nice_ticks
-from optimizer.core.base.phrasing import count, threshold
+from optimizer.adapters.reports.plots import Band, Dot, GuideLine, Line, Plot, axis
+from optimizer.core.base.phrasing import threshold
 from optimizer.core.search.cascade.curves import CascadeCurves, ThresholdCurve, ThresholdPoint
 from optimizer.core.search.cascade.weighted import Figure
 
@@ -15,28 +13,14 @@ ROOM = 0.08  # of an axis, beyond the outermost values
 N_ROWS = 9  # of the table; the plots show every value
 
 
-def introduction(found: CascadeCurves) -> str:
-    missing = f" {count(found.n_incomplete, 'example')} more lack a tier and are left out." if found.n_incomplete else ""
-    if found.variant is None:
-        whose = "of the cheapest tier before the strongest, since no thresholds were found that could be marked"
-    elif found.is_found:
-        whose = f"around those that the search found, of {found.variant}; they are marked"
-    else:
-        whose = f"around those of the champion {found.variant}, which are marked, since the search found none"
-    return (
-        f"{' > '.join(found.tiers)} replayed on {count(found.n_records, 'example')} outside the holdout that every tier answered, without a call, one threshold at a "
-        f"time, {whose}. Bands are 95 % intervals of one value on its own. The dashed line is the margin of {100 * found.margin:.2g} points: "
-        f"of what the search proposes the boldest has a one-sided 90 % bound below it.{missing}"
-    )
-
-
-def plots(curve: ThresholdCurve, found: CascadeCurves) -> list[Markup]:
+def plots(curve: ThresholdCurve, found: CascadeCurves) -> list[Plot]:
     """What is lost, quality, dollars and escalations at every value of one threshold."""
+    lost, margin = "Points lost against the strongest tier", 100 * found.margin
     return [
-        _plot(curve, "Points lost against the strongest tier", lambda p: p.loss, 100, _number, rule=100 * found.margin),
-        _plot(curve, "Quality", lambda p: p.quality, 1, _number),
-        _plot(curve, "Dollars per 1,000 requests", lambda p: p.cost_usd, 1000, _number),
-        _plot(curve, "Share escalated, %", lambda p: p.escalated_share, 100, _number),
+        _plot(curve, lost, lambda p: p.loss, 100, rules=[GuideLine(y=margin)]),
+        _plot(curve, "Quality", lambda p: p.quality, 1),
+        _plot(curve, "Dollars per 1,000 requests", lambda p: p.cost_usd, 1000),
+        _plot(curve, "Share escalated, %", lambda p: p.escalated_share, 100),
     ]
 
 
@@ -52,33 +36,30 @@ def _plot(
     title: str,
     read: Callable[[ThresholdPoint], Figure | float],
     times: float,
-    shown: Callable[[float], str],
-    *,
-    rule: float | None = None,
-) -> Markup:
+    rules: Sequence[GuideLine] = (),
+) -> Plot:
     points = [(point.value, read(point)) for point in curve.points]
     means = [(x, times * (y.mean if isinstance(y, Figure) else y)) for x, y in points]
     band = [(x, times * y.low, times * y.high) for x, y in points if isinstance(y, Figure)]
-    every = [y for _, y in means] + [y for _, *ends in band for y in ends] + ([rule] if rule is not None else [])
+    every = [y for _, y in means] + [y for _, *ends in band for y in ends] + [rule.y for rule in rules]
     room = ROOM * (max(every) - min(every)) or abs(max(every)) * ROOM or 0.01
-    y = (min(every) - room, max(every) + room)
-    x = (points[0][0], points[-1][0])
-    here = next(((at, value) for at, value in means if at == curve.present), None)
-    ends = next(((low, high) for at, low, high in band if at == curve.present), None)
-    value = ""
-    if here is not None:
-        interval = f" ({shown(ends[0])} to {shown(ends[1])})" if ends is not None else ""
-        value = f"at {threshold(here[0])}: {shown(here[1])}{interval}"
-    return figure(
-        Plot(
-            title=title, value=value, about=f"{title} by {curve.knob.name} of {curve.tier}",
-            x=x, y=y, x_ticks=[Tick(at=at, text=f"{at:g}") for at in nice_ticks(*x)], y_ticks=[Tick(at=at, text=shown(at)) for at in nice_ticks(*y)],
-            x_label=curve.knob.name, bands=[Band(points=band)] if band else [], lines=[Line(points=means, kind="observed", steps=True)],
-            rules=[GuideLine(y=rule)] if rule is not None else [], marks=[here[0]] if here is not None else [],
-            dots=[Dot(x=here[0], y=here[1], kind="candidate", about=value)] if here is not None else [], tall=True,
-        )
-    )  # fmt: skip
+    here = [(x, y) for x, y in means if x == curve.present][:1]
+    value = "".join(f"at {threshold(x)}: {_text(y)}" for x, y in here)
+    value += "".join([f" ({_text(low)} to {_text(high)})" for x, low, high in band if x == curve.present][:1])
+    return Plot(
+        title=title,
+        value=value,
+        about=f"{title} by {curve.knob.name} of {curve.tier}",
+        x=axis(points[0][0], points[-1][0], label=curve.knob.name),
+        y=axis(min(every) - room, max(every) + room, _text),
+        bands=[Band(points=band)],
+        lines=[Line(points=means, kind="observed", steps=True)],
+        rules=rules,
+        marks=[x for x, _ in here],
+        dots=[Dot(x=x, y=y, kind="candidate", about=value) for x, y in here],
+        tall=True,
+    )
 
 
-def _number(value: float) -> str:
+def _text(value: float) -> str:
     return f"{value:.3g}"
