@@ -21,6 +21,7 @@ from optimizer.cli.rollout.picture import picture, picture_values
 from optimizer.core.base.phrasing import when
 from optimizer.core.feedback.events import Arm, FeedbackEvent
 from optimizer.core.forecast.forecast import RolloutForecast
+from optimizer.core.rollout.evidence_share import KeyShare
 from optimizer.core.views.rollout_evidence import evidence_text
 from optimizer.core.views.rollout_status import RolloutView
 from optimizer.jobs.rollouts import rollout_view as rollout_view_job
@@ -268,6 +269,40 @@ def test_a_report_loads_nothing_from_anywhere_and_escapes_what_people_wrote(fast
     assert "http" not in html
     assert "<script" not in html
     assert "&lt;script&gt;" in html
+
+
+def test_a_report_says_everything_that_a_reader_has_to_know_before_believing_the_rest(fast: World) -> None:
+    fast.start()
+    fast.climb(4)
+    report = report_rollout(fast.rollout.id, store=fast.store, clock=fast.clock)
+    quiet = text(rollout_page(replace(report, rollout=replace(report.rollout, simulated_clock=False))))
+    seen = report.view
+    stage = replace(seen.stages[0], rates_differ=True, sample_ratio=replace(seen.stages[0].sample_ratio, passed=True, text="1,000 of 100"))
+    changed = replace(
+        seen, left_out=3, beyond_exposures=2, late_alert=None, stages=(stage, *seen.stages[1:]), not_guarded={"cost": "no model has a price"},
+        keys=(KeyShare(key="app", labelled=3.0, share=0.75), KeyShare(key="", labelled=1.0, share=0.25)),
+        arms=tuple(replace(arm, late=n, late_of=90) for n, arm in enumerate(seen.arms, start=4)),
+    )  # fmt: skip
+    rollout = replace(report.rollout, simulated_clock=True, held=True, forced=True, outcome="promoted")
+    decisions = tuple(replace(d, forced=True) for d in report.decisions[:2])
+    told = text(rollout_page(replace(report, rollout=rollout, view=changed, decisions=decisions, problems=("block 3 was changed",))))
+    first, second = (f"{d.seq} ({d.kind})" for d in decisions)
+    for note in (
+        "The record does not fit, so nothing on this page is certain: block 3 was changed.",
+        "This rollout ran on a simulated clock: its hours passed faster than real ones.",
+        f"Forced by a person, past a gate that had not passed: decision {first}, {second}.",
+        "In neither arm: 3 units, served both variants",
+        "The labelled units came by these keys: app 75 %, (not on record) 25 %.",
+        "Not counted: 2 units without a token,",
+        "Late feedback: 4 of 90 of the candidate, 5 of 90 of the champion; shown, not used.",
+        "the arms gave feedback at different rates, more than chance explains.",
+        "sizes do not fit the share: evidence 1,000 of 100.",
+        "The guardrail on cost did not look: no model has a price.",
+    ):
+        assert note in told
+        assert note not in quiet
+    assert "(promoted), held, forced" in told
+    assert "a late alert" in text(rollout_page(replace(report, view=replace(seen, late_alert="a late alert"))))
 
 
 def test_a_report_of_a_record_that_was_tampered_with_says_so_and_draws_nothing_from_it(fast: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.label_report import NO_LABEL
 from optimizer.core.family.family import Family
 from optimizer.core.models.language import ModelAnswer, ModelRequest
-from optimizer.core.search.study import Study, Trigger
+from optimizer.core.search.study import ENOUGH, Study, Trigger
 from optimizer.jobs.studies.report_study import report_study
 from tests import mlflow_story as story
 from tests.study_world import START, TOPICS, TopicModel, World, topic_examples, topic_family
@@ -164,6 +165,36 @@ def test_a_search_that_the_budget_cut_short_names_whose_turn_never_came(tmp_path
     assert "The search was cut short, so not everything was tried." in said
     assert "settings never had a turn." in said
     assert "Cannot tell: " in said
+
+
+def test_a_report_says_everything_that_a_reader_has_to_know_before_believing_the_rest(ran: tuple[World, Study]) -> None:
+    world, study = ran
+    report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
+    quiet = text(study_page(report))
+    spend = replace(study.spend, search_cut="the cap of 64 calls was met", remark="Do not cascade.", n_from_journal=2)
+    found = replace(
+        study, simulated_clock=True, spend=spend, strategy="bootstrap+race", budget=replace(study.budget, minutes=5.0),
+        confirmation={**(study.confirmation or {}), "n_unscored": 2, "looks": 3}, findings={**(study.findings or {}), ENOUGH: {"calls": 1380}},
+    )  # fmt: skip
+    changed = replace(
+        report, study=found, history=replace(report.history, n_unread=1, n_unmeasured=4), sensitivity=(),
+        spent={**report.spent, "search": replace(report.spent["search"], n_lost=2)},
+    )  # fmt: skip
+    told = text(study_page(changed))
+    for note in (
+        "This study ran under a simulated clock.",
+        "Nothing was spent: a dollar on this page stands for one item that is processed in full",
+        "not everything was tried. the cap of 64 calls was met. race never had a turn. Enough for every part: --budget-calls 1380.",
+        "Do not cascade.",
+        "2 calls in flight at a kill: counted at the reserved price",
+        "On 2 holdout examples one of the two could not be scored",
+        "Studies had looked at these holdout examples before: confidence pays for 3 looks.",
+        "1 answer of the trials could not be read and scores 0.",
+        "4 dev examples of the trials got no answer: no score",
+        "2 calls more were answered from the journal. At most 5 minutes were allowed.",
+    ):
+        assert note in told
+        assert note not in quiet
 
 
 def test_a_study_that_found_nothing_says_that_the_holdout_was_left_alone(tmp_path: Path) -> None:

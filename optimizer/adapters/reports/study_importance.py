@@ -13,7 +13,10 @@ NOTHING_VARIED = "no setting took more than one value."
 
 
 def importances(trials: Sequence[Trial], variants: Mapping[str, Variant], seed: int) -> dict[str, float]:
-    """Share of the score's variance that each setting explains (fANOVA of Optuna), the largest first; {} when it cannot be told."""
+    """Share of the score's variance that each setting explains (fANOVA of Optuna), the largest first.
+
+    {} where no setting was given more than one value.
+    """
     import optuna
 
     points = [(settings_of(t, variants.get(t.variant)), t.score) for t in _measured(trials)]
@@ -21,7 +24,8 @@ def importances(trials: Sequence[Trial], variants: Mapping[str, Variant], seed: 
     for settings, _ in points:
         for key, value in settings.items():
             values.setdefault(key, []).append(value)
-    varied = {key: seen for key, seen in values.items() if len(seen) == len(points) and len({repr(v) for v in seen}) > 1}
+    everywhere = {key: seen for key, seen in values.items() if len(seen) == len(points)}
+    varied = {key: seen for key, seen in everywhere.items() if len({repr(value) for value in seen}) > 1}
     if not varied:
         return {}
     distributions = {key: _distribution(seen) for key, seen in varied.items()}
@@ -36,7 +40,7 @@ def importances(trials: Sequence[Trial], variants: Mapping[str, Variant], seed: 
 
 
 def settings_of(trial: Trial, variant: Variant | None) -> dict[str, Any]:
-    """What may vary between trials, by a flat name: number of examples, model settings, policy, instruction (by its hash)."""
+    """What may vary between trials, by a flat name: n_examples, instruction (its hash), settings of model and policy."""
     if variant is None:
         return {}
     instruction = digest(canonical_json([dict(message) for message in variant.messages]))[:6]

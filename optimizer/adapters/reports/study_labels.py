@@ -1,8 +1,8 @@
-"""A label family on a study's page: precision, recall and F1 of each label, champion beside winner, and what is taken for what."""
+"""A label family on a study's page: each label's precision, recall and F1, champion beside winner, and the mistakes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optimizer.adapters.reports.page import cut
@@ -17,13 +17,13 @@ Confusion = Mapping[str, Mapping[str, int]]
 
 def label_tables(found: Mapping[str, Any], study: Study) -> dict[str, Any]:
     """What ``templates/study_labels.html`` shows; ``found``: variant > its LabelReport as plain values."""
-    arms = [(name, found[id]) for name, id in (("champion", study.champion), ("winner", study.winner or "")) if id in found]
+    variants = (("champion", study.champion), ("winner", study.winner or ""))
+    arms = [(name, found[id]) for name, id in variants if id in found]
     if not arms:
         return {"arms": []}
-    by_label = [{row["label"]: row for row in report["figures"] if row["n_expected"] or row["n_given"]} for _, report in arms]
-    labels = sorted(
-        {label for one in by_label for label in one}, key=lambda label: ((by_label[-1].get(label) or {}).get("f1") or 0.0, label)
-    )
+    by_label = [_met_rows(report["figures"]) for _, report in arms]
+    last = by_label[-1]
+    labels = sorted({label for one in by_label for label in one}, key=lambda it: (last.get(it, {}).get("f1") or 0.0, it))
     confusion: Confusion = arms[-1][1]["confusion"]
     crossed = _crossed(confusion)
     given = [*crossed, *([NO_LABEL] if any(NO_LABEL in confusion.get(one, {}) for one in crossed) else [])]
@@ -31,7 +31,7 @@ def label_tables(found: Mapping[str, Any], study: Study) -> dict[str, Any]:
         "arms": arms,
         "chars": LABEL_CHARS,
         "columns": [f"{figure}, {name}" for figure in ("Precision", "Recall", "F1") for name, _ in arms],
-        "rows": [_row(label, [one.get(label) or {} for one in by_label]) for label in labels[:N_LABELS]],
+        "rows": [_row(label, [one.get(label, {}) for one in by_label]) for label in labels[:N_LABELS]],
         "n_left_out": max(0, len(labels) - N_LABELS),
         "confused": confused(confusion),
         "confusion": confusion,
@@ -40,6 +40,11 @@ def label_tables(found: Mapping[str, Any], study: Study) -> dict[str, Any]:
         "given": given,
         "given_columns": [cut(one, LABEL_CHARS) for one in given],
     }
+
+
+def _met_rows(figures: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """By label, those that were expected or given at least once."""
+    return {row["label"]: row for row in figures if row["n_expected"] or row["n_given"]}
 
 
 def _row(label: str, known: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The plots of a study's report: trials in their order, learning curves, the duel, quality against cost, confidences."""
+"""The plots of a study's report: trials in order, learning curves, the duel, quality against cost, confidences."""
 
 from __future__ import annotations
 
@@ -143,12 +143,13 @@ def measured(finding: TierFinding) -> dict[str, Quality]:
 def reliability(tier: str, shown: Mapping[str, Quality]) -> Plot:
     """What was right against what was promised, of each confidence of a tier; upright the interval of each bin."""
     bins = [(name, each) for name, one in shown.items() for each in one.reliability]
-    x_label = "promised: mean confidence of answers of like confidence; upright: 95 % interval of the share that was right"
+    promised = "promised: mean confidence of answers of like confidence"
+    label = f"{promised}; upright: 95 % interval of the share that was right"
     return Plot(
         title="Reliability",
         keys=[*(Key(kind=CONFIDENCES[name], text=name) for name in shown), Key(kind="", text="as promised")],
-        about=f"share of right answers of {tier} by promised confidence; a confidence that keeps its word lies on the diagonal",
-        x=axis(0.0, 1.0, label=x_label),
+        about=(f"share of right answers of {tier} by promised confidence; a confidence that keeps its word lies on the diagonal"),
+        x=axis(0.0, 1.0, label=label),
         y=axis(0.0, 1.0),
         lines=[Line(points=[(0.0, 0.0), (1.0, 1.0)], kind="observed"), *(_upright(name, each) for name, each in bins)],
         dots=[_bin(name, each) for name, each in bins],

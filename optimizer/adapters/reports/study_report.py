@@ -1,8 +1,8 @@
 """A study as one HTML page that works without a network: what was tried, what won, why, and at what cost.
 
-The page is ``templates/study.html``, its longer sections the other ``study_*.html``; here are the sentences and lists that need
-more than a look at a value. Plots are in ``study_plots.py``. Of the sealed holdout the page shows what the confirmation sums up,
-and no example.
+The page is ``templates/study.html``, its longer sections the other ``study_*.html``; here are the sentences and lists
+that need more than a look at a value. Plots are in ``study_plots.py``. Of the sealed holdout the page shows what the
+confirmation sums up, and no example.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from optimizer.adapters.reports.study_importance import NOTHING_VARIED, importan
 from optimizer.adapters.reports.study_labels import label_tables
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.phrasing import when
-from optimizer.core.base.values import Spend
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, heading, said
 from optimizer.core.rollout.transitions import is_system
@@ -36,8 +35,8 @@ UNCONFIRMED = {
     "cancelled": "The study was cancelled before a confirmation.",
     "failed": "The study failed before a confirmation.",
     "budget_exhausted": "The budget ended before the confirmation.",
-    "no_improvement": "Nothing beat the champion on the rows that are not sealed, so the sealed holdout was not looked at and stays "
-    "fresh for the next study.",
+    "no_improvement": "Nothing beat the champion on the rows that are not sealed, so the sealed holdout was not looked at "
+    "and stays fresh for the next study.",
 }
 
 
@@ -71,13 +70,15 @@ def study_page(report: StudyReport) -> str:
 
 
 def _findings(report: StudyReport) -> dict[str, Any]:
-    """What the page says of a search beside its trials, by the name in the template; None, {} or [] where there is nothing to say."""
+    """What the page says of a search beside its trials, by name; None, {} or [] where there is nothing to say."""
     study, trials = report.study, [t.trial for t in report.history.trials]
     findings = study.findings or {}
     without_model, labels = findings.get(WITHOUT_MODEL), findings.get(LABELS)
     cannot_tell, found = _importances(report, trials)
     return {
-        "without_model": {"said": said(without_model), "heading": heading(without_model), **without_model} if without_model else None,
+        "without_model": without_model,
+        "said": said,
+        "heading": heading,
         "labels": label_tables(labels, study) if labels else None,
         "confidences": [finding_of(each) for each in findings.get("confidence") or ()],
         "learned_score": findings.get(CONTENT_SCORE),
@@ -85,8 +86,7 @@ def _findings(report: StudyReport) -> dict[str, Any]:
         "cannot_tell": cannot_tell,
         "importances": found,
         "n_complete": sum(t.status == "complete" and t.score is not None for t in trials),
-        "spending": sorted(report.spent.items(), key=lambda one: (one[0] == "confirmation", one[0] != "search", one[0])),
-        "total": Spend(usd=sum(s.usd for s in report.spent.values()), n_calls=sum(s.n_calls for s in report.spent.values())),
+        "purposes": sorted(report.spent, key=lambda purpose: (purpose == "confirmation", purpose != "search", purpose)),
     }
 
 
@@ -116,7 +116,8 @@ def _changed(report: StudyReport) -> dict[str, Any] | None:
 def _diff(text: str) -> list[tuple[str, str]]:
     """(CSS class, line) as unified, but for its line numbers, which lead nowhere."""
     kinds = {"+": "added", "-": "gone", "…": "at"}
-    lines = ["…" if line.startswith("@@") else line for line in text.splitlines()[3:]]  # before: the variants' names, where it starts
+    body = text.splitlines()[3:]  # before: the variants' names, where it starts
+    lines = ["…" if line.startswith("@@") else line for line in body]
     return [(kinds.get(line[:1], "same"), cut(line, LINE_CHARS) or " ") for line in lines]
 
 
@@ -126,7 +127,7 @@ def _best_first(seen: TrialView) -> tuple[bool, float, int]:
 
 
 def _cases(report: StudyReport) -> dict[str, Any]:
-    """Dev examples on which the duel was won or lost by most; one whose text may not be shown goes by a hash of its id."""
+    """Dev examples on which the duel was won or lost by most; one whose text may not be shown goes by a hash."""
     duel = report.history.duel
     gains = duel.cases[: duel.wins][:N_CASES] if duel else ()
     losses = duel.cases[::-1][: duel.losses][:N_CASES] if duel else ()

@@ -1,4 +1,4 @@
-"""Variants side by side as one HTML page that loads nothing: how each does, every answer, and what differs between the prompts."""
+"""Variants side by side as one HTML page that loads nothing: how each does, its answers, and how the prompts differ."""
 
 from __future__ import annotations
 
