@@ -1,4 +1,4 @@
-"""What a key of role read sees: figures. Whatever somebody wrote, or a model, is null in its answers."""
+"""What a key of role read sees: figures. Text that a person or a model wrote is null in its answers."""
 
 from __future__ import annotations
 

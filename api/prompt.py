@@ -45,7 +45,7 @@ class Prebuilt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentOverride:
-    """What the environment's flags make of a content pipeline's champion; served to everybody and counted in no arm."""
+    """What the environment's flags make of a content pipeline's champion; served to every user, counted in no arm."""
 
     variant: Variant
     flags: Flags

@@ -26,7 +26,7 @@ from optimizer.ports import Clock, FamilySource, Store, Transaction
 
 log = structlog.get_logger("api.serving")
 
-STORE_AWAY = "the store cannot be read; the log says why"  # for everybody: a driver's own words name its address, and who asks there
+STORE_AWAY = "the store cannot be read; the log says why"  # a driver's own words name its address and user
 SYNC_AGAIN_S = 5.0  # after a failed attempt to tell the store what the family files hold
 
 
@@ -167,7 +167,11 @@ class ServingState:
             log.error("candidate is missing from the store, not served", family=name, variant=rollout.candidate)
             rollout = None
         if holdback is not None and holdback.variant not in variants:
-            log.error("the champion before is missing from the store, nobody is held back", family=name, variant=holdback.variant)
+            log.error(
+                "the champion before is missing from the store, no unit is held back",
+                family=name,
+                variant=holdback.variant,
+            )
             holdback = None
         environment = None
         if self._flags.knobs and definition is not None and kind_of(definition).runs_pipeline:
@@ -189,7 +193,7 @@ class ServingState:
         return found
 
     def _alert_unwatched(self, served: Serving) -> None:
-        """A candidate whose lease ran out is no longer served; somebody should know, once, if the store can be written at all."""
+        """A candidate whose lease ran out is no longer served: opens one alert, if the store can be written at all."""
         now = self._clock.now()
         active = [family.rollout for family in served.families.values() if family.rollout is not None and family.freeze is None]
         lapsed = {rollout.id for rollout in active if rollout.share is not None and not leased(rollout, now)}

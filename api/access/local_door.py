@@ -27,7 +27,7 @@ def require_program_of_this_machine(request: Request) -> None:
 
 
 def refuse_forms(request: Request) -> None:
-    """Raises UnsupportedMediaType for a body that any page of anybody can make a browser send, whatever key comes with it."""
+    """Raises UnsupportedMediaType for a body that any web page can make a browser send, with or without a key."""
     if request.method in SAFE_METHODS:
         return
     form = next((given for given in request.headers.getlist("content-type") if is_form(given)), None)

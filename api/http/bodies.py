@@ -130,7 +130,7 @@ def checked(value: Any) -> Any:
 
 
 def check_media_type(request: Request) -> None:
-    """A body of JSON must say so: a web page of somebody else can send anything but that without being asked first."""
+    """A JSON body must say so: a foreign web page can send any other type without the browser asking first."""
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given != "application/json" and not (given.startswith("application/") and given.endswith("+json")):
         raise UnsupportedMediaType(

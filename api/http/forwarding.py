@@ -68,7 +68,7 @@ class Gateway:
         except httpx.TransportError as error:
             raise _away("nothing answers at its address") from error
         if answer is None:
-            return Response(status_code=499)  # nobody reads it
+            return Response(status_code=499)  # the client has gone
         response = StreamingResponse(_bytes_of(answer), status_code=answer.status_code)
         response.raw_headers = [(name.lower(), value) for name, value in answer.headers.raw if name.lower() not in NOT_FROM_ANSWER]
         return response

@@ -58,8 +58,8 @@ class Passage:
                 limit_bytes=limits.held_bytes_per_sender,
                 retry_after_s=1,
             )
-        everybody = self._all.n_bytes - self._n_bytes
-        if everybody and everybody + mine > limits.held_bytes:
+        others = self._all.n_bytes - self._n_bytes
+        if others and others + mine > limits.held_bytes:
             raise Busy("Bodies arrive faster than they are kept, so this one was not read. Send it again in a second.", retry_after_s=1)
         self._n_bytes = mine
         self._all.n_bytes += n_bytes

@@ -294,7 +294,7 @@ def install(app: FastAPI) -> None:
         return response(failure, request.scope, {"X-Request-ID": request.state.request_id, **SAFE_HEADERS, "Content-Security-Policy": CSP})
 
     async def on_gone(request: Request, error: Exception) -> Response:
-        return Response(status_code=499)  # nobody reads it
+        return Response(status_code=499)  # the client has gone
 
     app.add_exception_handler(ClientDisconnect, on_gone)
     app.add_exception_handler(errors.DetentError, on_detent_error)

@@ -1,4 +1,4 @@
-"""Freezing: from one moment on only champions are served, until somebody unfreezes."""
+"""Freezing: from one moment on only champions are served, until an operator unfreezes."""
 
 from __future__ import annotations
 

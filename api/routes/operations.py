@@ -123,7 +123,7 @@ def alerts(
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> dict[str, Any]:
-    """What somebody should look at: faults of files, processes, rollouts and the mirror."""
+    """What an operator should look at: faults of files, processes, rollouts and the mirror."""
     found = [one for one in shared.read(lambda tx: shared.store.alerts.all(tx, open_only=open)) if caller.access.may_see(one.family)]
     shown, next_cursor = slice_of(found, cursor, limit)
     return page([shapes.alert(alert) for alert in shown], next_cursor)
@@ -131,7 +131,10 @@ def alerts(
 
 @routes.get("/v1/audit", **guarded("read", narrows=True))
 def audit(shared: Shared, caller: Asking, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
-    """Every change that somebody caused. A key for named families sees those of its families, so that a page may hold fewer than `limit`."""
+    """Every change that a person or a process caused.
+
+    A key for named families sees those of its families, so that a page may hold fewer than `limit`.
+    """
     entries, next_cursor = shared.read(lambda tx: shared.store.audit.page(tx, cursor, limit))
     return page([entry for entry in entries if caller.access.may_see(entry["family"])], next_cursor)
 

@@ -157,7 +157,7 @@ DOCS: dict[OperatorAct, str] = {
     "hold": "No advance until resumed; guardrails and rollback go on acting. Safe to repeat.",
     "resume": "Takes a hold back.",
     "promote": "The candidate becomes champion. Past a gate that has not passed it needs `confirm` = the family's name, recorded as forced.",
-    "rollback": "Everybody gets the champion again, at once, and the rollout ends.",
+    "rollback": "Every user gets the champion again, at once, and the rollout ends.",
 }
 for _act in OPERATOR_ACTS:
     _act_route(_act)

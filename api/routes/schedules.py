@@ -37,7 +37,7 @@ def put(family: str, body: ScheduleBody, shared: Shared, request: Request, respo
     declared = shared.family(family)
     if if_match is None:
         raise PreconditionRequired(
-            f"PUT replaces the schedule of {family} and needs If-Match, so that nobody's change is lost unseen. "
+            f"PUT replaces the schedule of {family} and needs If-Match, so that no change is overwritten unseen. "
             "Send the ETag that GET answers here, or If-Match: * for whatever holds now."
         )
     if body.on is None and "cron" not in body.model_fields_set:

@@ -68,8 +68,9 @@ def trials(id: str, shared: Shared, caller: Asking, cursor: Cursor = None, limit
 def create(family: str, body: StudyBody, shared: Shared, request: Request, response: Response) -> dict[str, Any]:
     """Queues a study for the worker: 202 with its Location. With `dry_run` it is 200 with calls, dollars and minutes expected, and nothing is spent.
 
-    Strategy `confirm` takes `variant`, whoever made it, to the sealed holdout; with `dry_run` 200 with the price of that look, and 200 with the
-    study where one has confirmed it. 409 when one is under way, when the budget cannot pay for the confirmation (with figures), or when there are too few examples.
+    Strategy `confirm` takes any `variant` to the sealed holdout; with `dry_run` 200 with the price of that look, and
+    200 with the study where one has confirmed it. 409 when one is under way, when the budget cannot pay for the
+    confirmation (with figures), or when there are too few examples.
     """
     if body.strategy == CONFIRM or body.variant is not None:
         return _confirm(family, body, shared, request, response)

@@ -81,7 +81,7 @@ def _slack_body(text: str) -> Mapping[str, Any]:
 
 
 def _discord_body(text: str) -> Mapping[str, Any]:
-    """Names in a detail call nobody."""
+    """Names in a detail notify no member of the channel."""
     return {"content": text, "allowed_mentions": {"parse": []}}
 
 

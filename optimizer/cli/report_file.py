@@ -1,4 +1,4 @@
-"""Where a report goes: into a file whose path is printed, or to stdout; and into the browser where somebody asks for it."""
+"""Where a report goes: into a file whose path is printed, or to stdout; and into the browser on request."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from optimizer.ports import Store
 N_EXAMPLES = 24  # of the prompt that is to become cheaper, labels in turn, no two of one parameter name
 LONGEST_SHOWN = 160  # characters of an example
 N_ASKED_OF_EDIT = 8  # dev examples
-N_FIRST_REQUESTS = 3  # a rollout does not start where nobody has asked anything
+N_FIRST_REQUESTS = 3  # a rollout does not start without earlier requests
 N_LAST_REQUESTS = 3
 DEPLOYED_WITHIN_S = 90.0  # an approved rollout is served with the worker's next tick, some seconds away
 ENDED_WITHIN_S = 600.0
@@ -49,10 +49,8 @@ class CascadeDemo:
     def prepare(self) -> None:
         """A prompt with many examples becomes the champion, by a person's decision."""
         name, say = self._family.name, self._screen.say
-        say(
-            f"Meanwhile the second family, {name}: somebody gave its prompt {N_EXAMPLES} examples, and it is dear. No user depends on it yet,"
-        )
-        say("so a person promotes it past the gates, which is recorded as forced:")
+        say(f"Meanwhile the second family, {name}: its prompt has {N_EXAMPLES} examples, and it is dear. No user")
+        say("depends on it yet, so a person promotes it past the gates, which is recorded as forced:")
         for n in range(N_FIRST_REQUESTS):
             self._ask(self._examples("train")[n], user=f"user-{n}")
         made = self._prompt_with_examples()
@@ -60,7 +58,8 @@ class CascadeDemo:
         self._screen.command("rollout", "start", name, made, "--confirm", name, "--reason", "the prompt that was there", **quiet)
         self._screen.command("rollout", "approve", name, "--reason", "diff reviewed", **quiet)
         self._wait_for_deployment()
-        self._screen.command("rollout", "promote", name, "--confirm", name, "--reason", "nobody depends on it yet", **quiet)
+        forced = ("--confirm", name, "--reason", "no user depends on it yet")
+        self._screen.command("rollout", "promote", name, *forced, **quiet)
 
     def begin(self) -> None:
         """The second search, of when the short prompt is sure enough."""
@@ -75,9 +74,7 @@ class CascadeDemo:
     def careless_edit(self) -> DemoCandidate:
         """The champion without its examples, asked about some dev examples beside it, so that the journal can answer for both."""
         name = self._family.name
-        self._screen.say(
-            "Somebody else saves the money at once, and drops the examples. It is rolled out later; first a look at some dev examples:"
-        )
+        self._screen.say("A colleague saves the money at once, and drops the examples. It is rolled out later; first some dev examples:")
         answer = self._screen.command(
             "variant", "create", name, "--from", "champion", "--without-examples", "--note", "cheaper", "--json", show=nothing
         )
@@ -136,7 +133,7 @@ class CascadeDemo:
         return str(made.raise_for_status().json()["variant"])
 
     def _wait_for_deployment(self) -> None:
-        """Until the worker's tick has taken the approved rollout up: before that nobody can promote it."""
+        """Waits until the worker's tick has taken up the approved rollout: before that it cannot be promoted."""
         deadline = time.monotonic() + DEPLOYED_WITHIN_S
         while time.monotonic() < deadline:
             with self._store.read() as tx:

@@ -1,4 +1,4 @@
-"""What the product prints, for somebody who meets it for the first time: numbers that nobody can weigh are said in words."""
+"""What the product prints, for a first-time reader: words stand where a number would say little."""
 
 from __future__ import annotations
 

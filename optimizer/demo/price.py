@@ -13,7 +13,7 @@ from optimizer.jobs.studies.create_study import create_study
 from optimizer.ports import Clock, Store
 from optimizer.runtime import wiring
 
-EXAMPLE_MODEL = "openai/gpt-4o-mini"  # only its listed price is used; nobody is asked
+EXAMPLE_MODEL = "openai/gpt-4o-mini"  # only its listed price is used; no call is made
 
 
 class PricedCatalogue:

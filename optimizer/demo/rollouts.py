@@ -51,15 +51,10 @@ class DemoRollouts:
     def move_by_themselves(self, candidates: Sequence[DemoCandidate]) -> None:
         """All at once, until each has ended."""
         say = self._screen.say
-        say(
-            "Nobody advances them: the worker looks every five seconds at what users report. Each user asks about a dev example that was asked"
-        )
-        say(
-            "before, so that the journal can answer. A searched prompt was chosen on these, so it looks better here than it is: what counts is"
-        )
-        say(
-            "its confirmation on sealed examples. An hour of rollout time takes 1.25 seconds (simulated clock); gates and code are the product's."
-        )
+        say("No person advances them: every five seconds the worker looks at what users report. Each user sends a dev")
+        say("example that was asked before, so that the journal can answer. A searched prompt was chosen on these: it")
+        say("looks better here than it is: what counts is its confirmation on sealed examples. An hour of rollout time")
+        say("takes 1.25 seconds (simulated clock); gates and code are the product's.")
         for candidate in candidates:
             self._start(candidate)
         self._watch(candidates)
@@ -77,9 +72,7 @@ class DemoRollouts:
             self._screen.say(f"{family} was not promoted, so there is no champion to go back to.")
             return False
         before = self._rollout(family)["champion"]
-        self._screen.say(
-            "The holdback keeps 5 % of the users on the champion before for a week of rollout time. Suppose somebody complains."
-        )
+        self._screen.say("The holdback keeps 5 % of the users on the champion before for a week of rollout time. Suppose a user complains.")
         self._screen.say("One command, no question asked:")
         self._screen.command("champion", "rollback", family, "--reason", "the demo goes back")
         time.sleep(SETTLE_S)

@@ -48,7 +48,7 @@ BETTER_ANNOUNCED = (
     "Its rollout is promoted by itself, and one command takes the promotion back."
 )
 CARELESS = "A careless edit falls by itself"
-CARELESS_ANNOUNCED = "Somebody drops the examples from a prompt to save money. Its rollout is rolled back without a person."
+CARELESS_ANNOUNCED = "A colleague drops the examples from a prompt to save money. Its rollout is rolled back without a person."
 FALLEN = ("worse", "guardrail")  # outcomes on evidence; inconclusive is none
 CHEAPER = "The same quality for less"
 CHEAPER_ANNOUNCED = "A search finds when a short prompt is sure enough: requests cost less, and quality is within the margin."

@@ -130,7 +130,10 @@ class Settings(BaseSettings):
     @field_validator("alert_slack_webhook", "alert_discord_webhook")
     @classmethod
     def _is_a_safe_address(cls, value: str | None) -> str | None:
-        """https, or http to this machine. The message never repeats the address: whoever has it can write to the channel."""
+        """https, or http to this machine.
+
+        The message never repeats the address: with it anyone can write to the channel.
+        """
         if value is None:
             return None
         try:

@@ -1,4 +1,7 @@
-"""What installed packages add by entry point. All distributions are looked through once per process, when somebody first asks (tens of milliseconds)."""
+"""What installed packages add by entry point.
+
+All distributions are looked through once per process, at the first question (tens of milliseconds).
+"""
 
 from __future__ import annotations
 

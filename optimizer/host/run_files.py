@@ -23,7 +23,7 @@ PRIVATE = 0o077  # umask: no mode for others on what is written
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningProcess:
-    """A process that announced itself and is alive. ``url`` is None for one that listens to nobody."""
+    """A process that announced itself and is alive. ``url`` is None for one that does not listen."""
 
     name: str
     pid: int
@@ -67,7 +67,10 @@ def find(settings: Settings, name: str) -> RunningProcess | None:
 
 
 def lives(pid: int, created: float) -> bool:
-    """Whether the process that had this pid at that time (seconds since 1970) still runs, and the pid is nobody else's by now."""
+    """Whether the process that had this pid at that time (seconds since 1970) still runs.
+
+    False also where the pid has gone to another process.
+    """
     try:
         process = psutil.Process(pid)
         return abs(process.create_time() - created) <= 2 and process.status() != psutil.STATUS_ZOMBIE
@@ -116,7 +119,7 @@ class ProcessLock:
             raise Refused(f"{what} (pid {self.holder() or 'unknown'}, home {self._settings.home}). {advice}", pid=self.holder())
 
     def holder(self) -> int | None:
-        """The pid that took the lock last; meaningful only while somebody holds it."""
+        """The pid that took the lock last; meaningful only while the lock is held."""
         try:
             return int(self._holder.read_text(encoding="utf-8"))
         except (OSError, ValueError):

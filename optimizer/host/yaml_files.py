@@ -1,7 +1,8 @@
 """YAML files within bounds: how large one may be, and how much its aliases may stand for.
 
-An alias costs nothing while it is only read: both places share one value. Whoever walks over the values afterwards meets them once for each
-place, so ten lines of ten aliases each stand for ten thousand million values. They are counted on the nodes, each of which is looked at once.
+An alias costs nothing while it is only read: both places share one value. But code that walks over the values meets
+them once for each place, so ten lines of ten aliases each stand for ten thousand million values. They are counted on
+the nodes, each of which is looked at once.
 """
 
 from __future__ import annotations

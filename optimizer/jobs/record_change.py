@@ -70,7 +70,7 @@ def record_transition(tx: Transaction, store: Store, transition: Transition) -> 
 
 
 def _close_alerts(tx: Transaction, store: Store, rollout: Rollout, at: datetime) -> None:
-    """Whatever was said of a rollout that has ended is over, whoever ended it."""
+    """Closes every alert about a rollout that has ended, by a person or by the worker."""
     for alert in store.alerts.all(tx, open_only=True, subject=rollout.id):
         store.alerts.close(tx, alert.kind, alert.family, alert.subject, at)
 
@@ -78,7 +78,7 @@ def _close_alerts(tx: Transaction, store: Store, rollout: Rollout, at: datetime)
 def record_reign(tx: Transaction, store: Store, reign: Champion, *, action: str, evidence: Mapping[str, Any] | None = None) -> None:
     """Ends the current reign, starts this one and tells audit, outbox and serving processes.
 
-    ``evidence``: what a change that nobody ordered rests on; ``rollout verify`` judges it again.
+    ``evidence``: what a change rests on that no person ordered; ``rollout verify`` judges it again.
     """
     store.champions.put(tx, reign)
     detail: dict[str, Any] = {"variant": reign.variant, "why": reign.why, "forced": reign.forced, "seq": reign.seq}
@@ -97,7 +97,7 @@ def promote(tx: Transaction, store: Store, transition: Transition) -> Champion |
     if current is None or current.variant != rollout.champion:
         raise Conflict(
             f"Cannot promote rollout {rollout.id}: it was compared with {rollout.champion}, but the champion of {rollout.family} is "
-            f"{current.variant if current else 'nobody'}. Start a new rollout against the present champion.",
+            f"{current.variant if current else 'none'}. Start a new rollout against the present champion.",
             rollout=rollout.id,
         )
     reign = champion.succeed(

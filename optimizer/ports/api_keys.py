@@ -28,7 +28,7 @@ class KeyRecord:
 
 class ApiKeys(Protocol):
     def add(self, tx: Transaction, name: str, access: Access, secret_hash: str, at: datetime) -> None:
-        """The name is new: whoever adds has looked in the same transaction."""
+        """The name is new: the caller has looked in the same transaction."""
 
     def revoke(self, tx: Transaction, name: str, at: datetime) -> None:
         """Changes nothing where it was revoked before."""

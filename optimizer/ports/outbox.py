@@ -41,7 +41,7 @@ class Outbox(Protocol):
         """Deletes up to so many items that were sent before; returns how many. A rollout's newest stays: its verification compares with it."""
 
     def discard(self, tx: Transaction, topic: str) -> int:
-        """Deletes what is unsent of a topic that nobody listens to any more; returns how many."""
+        """Deletes the unsent rows of a topic that has no listener any more; returns how many."""
 
     def last(self, tx: Transaction, topic: str, subject: str) -> Mapping[str, Any] | None:
         """The payload of the newest item, sent or not."""

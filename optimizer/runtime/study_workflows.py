@@ -61,7 +61,7 @@ class StudyWorkflows:
         self._dbos = DBOS
 
     def take_up(self, unfinished: Sequence[Study]) -> None:
-        """Start workflows for studies that nobody runs, oldest first. A freeze leaves queued ones waiting."""
+        """Start workflows for studies that no process runs, oldest first. A freeze leaves queued ones waiting."""
         with self._store.read() as tx:
             freezes = self._store.freezes.all(tx)
         for study in (one for one in unfinished if may_run(one, freezes)):
@@ -127,7 +127,7 @@ class StudyWorkflows:
                 return None
 
     def _is_stuck(self, workflow_id: str) -> bool:
-        """Whether DBOS has long said that a workflow is pending which nobody here runs; it is then given up for a new one."""
+        """Whether DBOS has long called a workflow pending that no process here runs; a new one then replaces it."""
         since = self._pending_since.setdefault(workflow_id, time.monotonic())
         if time.monotonic() - since < RECOVERY_WAIT_S:
             return False

@@ -61,7 +61,7 @@ def next_wait_s(current_s: float, lived_s: float, longest_s: float) -> float:
 
 
 def refuse_open_door(host: str, has_keys: bool) -> None:
-    """Raises Refused for an address that others can reach while nobody needs a key."""
+    """Raises Refused for an address that other machines can reach while no key is required."""
     if not is_loopback(host) and not has_keys:
         raise Refused(
             f"Without keys the server listens on this machine only, and host is {host}. "
@@ -117,7 +117,7 @@ class Supervisor:
                 log.exception("news could not be told")
 
     def url(self, name: str) -> str | None:
-        """The address of a child, known before it is ready; None for one that listens to nobody."""
+        """The address of a child, known before it is ready; None for a child that does not listen."""
         listening = next((c.listening for c in self._children if c.name == name), None)
         return f"http://{reachable_host(listening.host)}:{listening.port}" if listening else None
 
@@ -154,7 +154,10 @@ class Supervisor:
             self._alarm(child.name, "")
 
     def _is_its_turn(self, child: Child, now: float) -> bool:
-        """First the api, then gateway and worker, MLflow last. Only at the very start: a restart waits for nobody."""
+        """First the api, then gateway and worker, MLflow last.
+
+        Only at the very start: a restarted child does not wait.
+        """
         if child.n_restarts or child.name == "api":
             return True
         before = [c for c in self._children if c.name == "api" or child.name == "mlflow"]

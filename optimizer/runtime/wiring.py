@@ -225,7 +225,7 @@ def loaded_models(settings: Settings) -> Mapping[str, str] | None:
 
 
 def listed_model(litellm_id: str) -> ModelSettings:
-    """A model as LiteLLM's own table lists it, for estimates; nobody is asked and no key is needed."""
+    """A model as LiteLLM's own table lists it, for estimates; it is not called and needs no key."""
     from optimizer.adapters.models.model_settings import ModelSettings
 
     return ModelSettings(litellm=litellm_id)

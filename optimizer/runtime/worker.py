@@ -56,7 +56,7 @@ REHEARSAL_SECONDS = 60.0  # how often is looked whether one is due
 REVIEWS_SECONDS = 300.0  # how often is looked whether answers in doubt are due
 PURGE_SECONDS = 3600.0
 PRUNE_SECONDS = 24 * 3600.0
-PRUNE_PAUSE_S = 0.05  # between two batches, for whoever else writes
+PRUNE_PAUSE_S = 0.05  # between two batches, so that other processes can write
 FAILED = "worker_duty_failed"
 
 
@@ -162,7 +162,7 @@ class Worker:
                     if may_be_open:
                         self._store.write(lambda tx: self._store.alerts.close(tx, FAILED, None, name, datetime.now(UTC)))
                         may_be_open = False
-                except Exception as error:  # one bad round must not stop the leases of everybody
+                except Exception as error:  # one bad round must not end the leases of all rollouts
                     log.exception("duty failed", duty=name)
                     self._alert(name, error)
                     may_be_open = True

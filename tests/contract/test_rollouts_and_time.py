@@ -128,7 +128,7 @@ def test_evidence_from_before_a_lapse_moves_nobody_on_by_itself(database: Databa
     assert said is not None
     assert said["act"] == "promote"
     world.clock.pass_seconds(100)
-    with pytest.raises(GateNotMet, match="nobody watches it since"):
+    with pytest.raises(GateNotMet, match="no worker has watched it since"):
         world.operate("promote")
     assert world.operate("promote", confirm=F).forced
 

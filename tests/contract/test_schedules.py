@@ -122,7 +122,7 @@ def test_every_fault_is_told_and_nothing_changes(nightly: TriggeredWorld) -> Non
         put(nightly, "0 25 * * *", strategy="gepa")
     assert [fault.pointer for fault in refused.value.faults] == ["/cron", "/strategy"]
     assert "no hour" in refused.value.detail
-    assert "allows nobody to" in refused.value.detail
+    assert "does not allow it" in refused.value.detail
     assert read_schedule(nightly.family, store=nightly.store).source == "file"
 
 

@@ -56,7 +56,7 @@ def test_a_server_that_others_reach_is_not_opened(world: World, monkeypatch: pyt
     detent("keys", "create", "web")
     monkeypatch.setenv("DETENT_HOST", "0.0.0.0")
     refused = detent("keys", "revoke", "web", "--reopen")
-    assert (refused.code, "everybody would be let in" in refused.err) == (3, True), refused.err
+    assert (refused.code, "all of them would be let in" in refused.err) == (3, True), refused.err
     monkeypatch.delenv("DETENT_HOST")
     assert status(world) == 401
 
@@ -66,5 +66,5 @@ def test_a_server_that_was_started_for_others_in_another_shell_is_not_opened(wor
     with socket.create_server(("0.0.0.0", 0)) as listening:
         announce(load_settings("dev", tmp_path), "api", f"http://127.0.0.1:{listening.getsockname()[1]}")
         refused = detent("keys", "revoke", "web", "--reopen")
-    assert (refused.code, "everybody would be let in" in refused.err) == (3, True), refused.err
+    assert (refused.code, "all of them would be let in" in refused.err) == (3, True), refused.err
     assert status(world) == 401

@@ -136,7 +136,7 @@ def test_three_in_ten_requests_that_fail_are_taken_back_by_the_guardrail(
     assert "guardrail errors" in ended["reason"]
     until(
         lambda: {fetch(client, f"later{i}")["role"] for i in range(30)} == {"champion"},
-        "the champion for everybody",
+        "the champion for every user",
         patience_s=PROCESSES_S,
     )
     assert server.detent("rollout", "verify", rollout["id"]).code == 0

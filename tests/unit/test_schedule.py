@@ -94,7 +94,7 @@ def test_a_schedule_and_what_production_says_may_have_a_strategy_each() -> None:
         pytest.param(
             {"triggers": {"strategy": "race"}, "rollout": gated("latency")}, "/triggers/strategy", "quality alone", id="the gates' aim"
         ),
-        pytest.param({"schedule": {"strategy": "gepa"}}, "/schedule/strategy", "allows nobody to", id="nobody may write"),
+        pytest.param({"schedule": {"strategy": "gepa"}}, "/schedule/strategy", "does not allow it", id="nobody may write"),
         pytest.param({"schedule": {"strategy": ""}}, "/schedule/strategy", "empty", id="an empty name"),
         pytest.param({"schedule": {"aim": "beauty"}}, "/schedule/aim", "not one of", id="no such aim"),
     ],

@@ -63,7 +63,7 @@ class PromptRegistry:
         model = {"model_name": str(variant.model.get("name", ""))}
         settings = {"temperature": float, "max_tokens": int, "top_p": float}
         config = model | {key: kind(variant.model[key]) for key, kind in settings.items() if variant.model.get(key) is not None}
-        # Earlier turns have no place in MLflow's templates: the history slot is filled by whoever serves the prompt.
+        # Earlier turns have no place in MLflow's templates: the server of the prompt fills the history slot.
         template = [{"role": m["role"], "content": m["content"]} for m in render_open(variant) if m["role"] != "history"]
         own = {VARIANT_TAG: variant.id, **{key: value for key, value in tags.items() if value}}
         version = self._client.register_prompt(

@@ -1,8 +1,9 @@
 """Strategy ``gepa``: instructions written anew by reflection on answers that went wrong (GEPA, Agrawal et al. 2025, arXiv 2507.19457).
 
-The prompt of the reflection, the reading of its answer and the choice of a parent from the Pareto front are those of the gepa package.
-What is ours: every answer goes through journal and budget, a child that does better on its few training examples is evaluated by the
-study like any other candidate, and only released examples are shown to the proposer, whose words may end up in everybody's prompt.
+The prompt of the reflection, the reading of its answer and the choice of a parent from the Pareto front are those of
+the gepa package. What is ours: every answer goes through journal and budget, a child that does better on its few
+training examples is evaluated by the study like any other candidate, and only released examples are shown to the
+proposer, whose words may end up in every user's prompt.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class GepaSearch:
             yield from (order[i : i + REFLECTED_ON] for i in range(0, len(order), REFLECTED_ON))
 
     def _parent(self) -> Variant:
-        """Drawn by the number of dev examples on which nobody does better, without those that others dominate (the paper's algorithm 2)."""
+        """Drawn by the number of dev examples on which none does better, without dominated ones (algorithm 2)."""
         fronts: dict[str, set[int]] = {}
         for example in self._pool[0].scores:
             best = max(m.scores.get(example, -1.0) for m in self._pool)

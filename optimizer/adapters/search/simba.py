@@ -2,7 +2,7 @@
 
 The prompt that asks for a rule, and when none is asked for, are DSPy's. What is ours: every answer goes through journal and budget, the
 best prompt of each step is measured by the study, and only released training examples are drawn, since the proposer sees them and its
-words may end up in everybody's prompt.
+words may end up in every user's prompt.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ class _Writing(sqlite3.Connection):
 
 
 class _Immutable(_Reading):
-    """Reads a file that is being written by nobody."""
+    """Reads a file that no process can write."""
 
 
 def _begin(connection: Any) -> None:
@@ -119,7 +119,7 @@ def _begin(connection: Any) -> None:
 def _that_reads(path: Path, opened: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
     """SQLite wants to make a file of shared memory beside a database that was closed in order, which a full or read-only disk does not let it.
 
-    Nobody can write such a database either, so it is read as one that does not change.
+    No process can write such a database either, so it is read as one that does not change.
     """
     connection = opened()
     try:

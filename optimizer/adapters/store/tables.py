@@ -281,7 +281,7 @@ class StudyRow(Row):
     error: str | None = None
     simulated_clock: bool = False
     mlflow_run_id: str | None = None
-    trigger: dict[str, Any] | None = _json(nullable=True)  # why it started by itself; NULL when somebody asked for it
+    trigger: dict[str, Any] | None = _json(nullable=True)  # why it started by itself; NULL when a user asked for it
     findings: dict[str, Any] | None = _json(nullable=True)  # what strategies measured beside the trials
     created_by: str
     created_at: datetime = _at(index=True)
@@ -505,7 +505,7 @@ class PipelineHourRow(Row):
     hour: datetime = Field(sa_type=Utc, primary_key=True)
     processing_type: str = Field(primary_key=True)
     content_type: str = Field(primary_key=True)
-    exit_checkpoint: str = Field(primary_key=True, default="")  # "" outside early exits, and where nobody said
+    exit_checkpoint: str = Field(primary_key=True, default="")  # "" outside early exits, and where none was reported
     exit_reason: str = Field(primary_key=True, default="")
     n: int
     n_quality: int
@@ -529,7 +529,7 @@ class WatermarkRow(Row):
 
 
 class FreezeRow(Row):
-    """Written by serving.py: where only champions are served until somebody unfreezes."""
+    """Written by serving.py: where only champions are served until an operator unfreezes."""
 
     __tablename__ = "freezes"
     scope: str = Field(primary_key=True)  # a family, or "" for all

@@ -89,9 +89,7 @@ def _flags(session: Session) -> Iterator[Finding]:
 
     flags = wiring.load_flags()
     if flags.knobs:
-        advice = (
-            "What a server started from here serves in families of kind policy was searched by nobody. Unset them to serve the champion."
-        )
+        advice = "A server started from here serves policies that no study searched. Unset them to serve the champion."
         yield Finding(check="flags", verdict="warning", detail=f"{flags} of the environment override content pipelines", advice=advice)
     if not flags.records_metrics:
         advice = "Records of the content pipeline are answered and not kept. Unset it to keep them."

@@ -152,7 +152,8 @@ def _what_follows(family: Family, batch: Mapping[str, Any], *, is_champion: bool
         lines.append(f"Missed: search for a better variant ({study}), or ask for less under targets in the family's file.")
     if set(untold) & set(TIMED):
         lines.append(
-            "Times are measured on fresh answers only: import dev examples that nobody was asked yet, or leave this target out of the family's file."
+            "Times are measured on fresh answers only: import dev examples that no model has answered yet, "
+            "or leave this target out of the family's file."
         )
     if set(untold) - set(TIMED):
         lines.append(

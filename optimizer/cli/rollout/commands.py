@@ -169,7 +169,7 @@ def promote(family: FamilyName, reason: Reason = None, confirm: Confirm = None, 
 
 @app.command()
 def rollback(family: FamilyName, reason: Reason = None, as_json: Json = False) -> None:
-    """End the active rollout at once; everybody gets the champion. Asks nothing, and is refused when none is active.
+    """End the active rollout at once; every user gets the champion. Asks nothing, and is refused when none is active.
 
     Example: detent rollout rollback triage --reason "wrong language"
     """

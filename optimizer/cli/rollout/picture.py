@@ -140,7 +140,9 @@ def _print_rollout(out: Console, rollout: Rollout, now: datetime, *, frozen: boo
             out.print(f"Lease     good for {max(0, (expires - now).total_seconds()):.0f} s; the worker renews it", markup=False)
         else:
             out.print(
-                f"Lease     ran out at {when(expires)}: everybody gets the champion until a worker ticks", style="yellow", markup=False
+                f"Lease     ran out at {when(expires)}: every user gets the champion until a worker ticks",
+                style="yellow",
+                markup=False,
             )
     if rollout.reason:
         out.print(f"Reason    {rollout.reason}", markup=False)
@@ -154,7 +156,7 @@ def _print_evidence(out: Console, rollout: Rollout, values: dict[str, Any]) -> N
     out.print("")
     print_evidence(out, seen)
     out.print("")
-    out.print("Reported  by everybody in this rollout, matured or not", markup=False)
+    out.print("Reported  by every user in this rollout, matured or not", markup=False)
     table([arm_row(r) for r in values["arms"]], ARM_COLUMNS, empty="Nothing was reported for this rollout yet.")(out)
     out.print("")
     if rollout.status == "deploying":

@@ -1,4 +1,4 @@
-"""``detent rollout report``: a rollout as one HTML page, for whoever was not there."""
+"""``detent rollout report``: a rollout as one HTML page, for readers who did not follow it."""
 
 from __future__ import annotations
 

@@ -230,7 +230,10 @@ def _here(session: Session, study_id: str, quiet: bool) -> Study:
 
 
 def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study:
-    """Until the study has ended, or nobody runs it any more: a line per trial, and how it stands: on a terminal a line that moves, elsewhere one now and then."""
+    """Prints a line per trial until the study has ended or no process runs it any more.
+
+    Between trials it says how the study stands: on a terminal in a line that moves, elsewhere in one now and then.
+    """
     out = console(stderr=True)
     began, told, first_calls = time.monotonic(), time.monotonic(), None
     said: set[int] = set()

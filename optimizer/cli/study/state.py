@@ -1,4 +1,4 @@
-"""How a study stands, for people: also that nobody runs it any more, which its row in the store cannot know."""
+"""How a study stands, for people: also that no process runs it any more, which its row in the store cannot know."""
 
 from __future__ import annotations
 
@@ -27,5 +27,6 @@ def then_of(settings: Settings, study: Study) -> str:
     from optimizer.core.views.study_headline import next_step
 
     if is_interrupted(settings, study):
-        return f"nobody runs it; what was answered is kept. Go on: detent study resume {study.id}, or with `detent serve`"
+        resume = f"detent study resume {study.id}, or with `detent serve`"
+        return f"no process runs it; what was answered is kept. Go on: {resume}"
     return next_step(study)

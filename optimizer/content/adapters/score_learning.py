@@ -39,7 +39,10 @@ _IDENTITY = {"kind": "linear", "centre": [0.0], "scale": [1.0], "weights": [1.0]
 
 
 def learn_score(items: Sequence[JudgedItem], method: Method, *, trained_on: Mapping[str, Any], seed: int) -> LearnedScore:
-    """content.core.search.learned_score.LearnScore. Words of items that nobody released never leave them: only their statistics are learned from."""
+    """content.core.search.learned_score.LearnScore.
+
+    Of an item that was not released only its statistics are learned from, never its words.
+    """
     from threadpoolctl import threadpool_limits
 
     rows = [_row(item) for item in items]

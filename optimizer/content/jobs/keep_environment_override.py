@@ -36,8 +36,9 @@ def keep_environment_override(store: Store, clock: Clock, families: Iterable[Fam
                     ),
                 )  # fmt: skip
             detail = (
-                f"{family.name} serves {made.id}, which is {note}, to everybody. Nobody searched or confirmed that; nothing that is reported of it "
-                "counts for the champion, and a rollout of this family gathers no evidence. To end it, unset the variables and restart the server."
+                f"{family.name} serves {made.id}, which is {note}, to every user. No study searched or "
+                "confirmed it; nothing that is reported of it counts for the champion, and a rollout of this family "
+                "gathers no evidence. To end it, unset the variables and restart the server."
             )
             wanted.append(Alert(id=new_id("al"), kind=OVERRIDDEN, family=family.name, level="warning", opened_at=now, detail=detail))
         return keep_alerts(tx, store, OVERRIDDEN, wanted, at=now)

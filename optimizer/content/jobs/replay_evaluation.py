@@ -17,7 +17,7 @@ from optimizer.core.models.language import ModelAnswer
 
 
 class ReplayEvaluator:
-    """As ``evaluation.Evaluator``, for whoever evaluates: every call counter stays at 0.
+    """Takes the place of ``evaluation.Evaluator``; every call counter stays at 0.
 
     A result's ``cost_usd`` is the item's share of the time that processing it in full takes: one dollar stands for one such item.
     """
@@ -47,7 +47,7 @@ class ReplayEvaluator:
         return []
 
     def counted_proposal(self, answer: ModelAnswer) -> None:
-        """Nobody proposes texts here."""
+        """Refuses: a policy has no text that a model could propose."""
         raise InvalidInput("A policy family has no instruction that could be written.")
 
     def _measure(self, variant: Variant, example: Example) -> ExampleResult:

@@ -18,7 +18,8 @@ OUT_OF_RANGE = "pipeline_out_of_range"
 def watch_pipeline(store: Store, clock: Clock, targets: Mapping[str, Target]) -> list[OutOfRange]:
     """Keeps one open alert for each figure that is out of range; returns them. Reads the sums by hour alone.
 
-    A figure that becomes worse is cleared at its level and raised at the other, so that whoever reads a channel hears of it.
+    A figure that becomes worse is cleared at its level and raised at the other, so that the readers of a channel hear
+    of it.
     """
     now = clock.now()
 

@@ -7,7 +7,7 @@
     │   └── KeyReused         an Idempotency-Key that came with another body before
     ├── NotFound              a family, variant, study, rollout, interaction … that does not exist
     ├── Conflict              the state does not allow this now
-    │   └── StaleVersion      somebody changed the thing in between (If-Match)
+    │   └── StaleVersion      another caller changed the thing meanwhile (If-Match)
     ├── Refused               a gate, limit or budget says no; a person may be able to force it
     │   ├── GateNotMet
     │   ├── BudgetTooSmall    refused before any money is spent
@@ -243,4 +243,4 @@ class BudgetExhausted(BaseException):
 
 
 class StudyStopped(BaseException):
-    """Somebody cancelled the study, or its time is over; nothing was sent."""
+    """A user cancelled the study, or its time is over; nothing was sent."""

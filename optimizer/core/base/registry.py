@@ -1,7 +1,7 @@
 """What is known by name: what is built in, and what installed packages add.
 
 The core only asks: ``find_with`` is told by the edge how packages are looked through, and without it there are none. Nothing is imported
-before somebody names it.
+before a family or a study names it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""JSON that somebody else wrote: read to a bounded depth, and only what every JSON reader keeps. Raises ValueError, never RecursionError."""
+"""JSON from outside: read to a bounded depth, and only what every JSON reader keeps.
+
+Raises ValueError, never RecursionError.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ Span = tuple[int, int]
 
 
 class CardRow:
-    """Digits: ISO/IEC 7812, 13 to 19 of them whose Luhn sum is right; one digit repeated passes the sum and is nobody's card."""
+    """Digits: ISO/IEC 7812, 13 to 19 with a right Luhn sum; one repeated digit passes the sum, but is no card."""
 
     chars = CARD_CHARS
 

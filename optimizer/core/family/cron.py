@@ -12,7 +12,7 @@ _ITEM = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?", re.ASCII)
 _RANGE = re.compile(r"\b(\d+)-(\d+)(?:/\d+)?(?![\d/])", re.ASCII)
 _ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 MAX_CHARS = 500  # the worker reads the line again at each of its looks
-MOST_COUNTED = 1000  # of the times that passed while nobody looked
+MOST_COUNTED = 1000  # of the times that passed while no worker looked
 
 
 def check_cron(line: str) -> str:

@@ -62,7 +62,7 @@ class FamilyKind(Protocol):
         """Why these strategies cannot search it, as the end of a sentence; None where they can."""
 
     def study_sizes(self, family: Family, names: Sequence[str]) -> Mapping[str, int]:
-        """Fields of a study's definition where nobody names them, by what an example costs."""
+        """Default sizes for a study's definition, by what an example costs."""
 
 
 def kind_of(family: Family) -> FamilyKind:

@@ -158,7 +158,7 @@ class Guardrails(Declared):
 def _check_ladder(ladder: tuple[float, ...]) -> tuple[float, ...]:
     if not ladder:
         raise ValueError(
-            "the ladder is empty, so a candidate would go from 0 to everybody at once; give at least one share, such as [0.10]"
+            "the ladder is empty, so a candidate would go from no user to every user at once; give at least one share, such as [0.10]"
         )
     outside = [s for s in ladder if not 0 < s < 1]
     if outside:

@@ -1,4 +1,7 @@
-"""A correction: somebody says what the output should have been. With its input it becomes an Example, split by hash as every other."""
+"""A correction: a user says what the output should have been.
+
+With its input it becomes an Example, split by hash like every other.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def check_correction(family: Family, report: Report) -> None:
 
 
 def example_of(family: Family, event: FeedbackEvent, input: Mapping[str, Any] | None) -> Example | None:
-    """None when nobody told the input, or it is not kept: the event still counts as feedback."""
+    """None when the input was not reported or is not kept: the event still counts as feedback."""
     if event.expected is None or input is None:
         return None
     try:

@@ -110,7 +110,7 @@ class Interaction(Event):
     )
     conversation: Annotated[str | None, EventField(NAME, "the conversation that it is a turn of", private="masked")] = None
     parts: Annotated[Sequence[Mapping[str, Any]] | None, EventField(PARTS, "the calls it was made of, where a policy made several")] = None
-    by_gateway: bool = False  # recorded by the gateway that answered, so that its cost is what was paid and not what somebody says
+    by_gateway: bool = False  # recorded by the gateway: its cost was paid, not merely reported by an application
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

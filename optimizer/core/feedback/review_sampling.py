@@ -17,9 +17,11 @@ UNIT_DAYS = 7.0  # in which a unit is picked at most once
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampledInteraction:
-    """What is known of an interaction. ``low`` and ``high``: the least and the largest mean of a source's outcomes, in [0, 1]; None: no outcome.
+    """What is known of an interaction.
 
-    ``confidence``: of the answer that went out, where a policy executed it. ``is_corrected``: somebody said what the output should have been.
+    ``low`` and ``high``: the least and the largest mean of a source's outcomes, in [0, 1]; None: no outcome.
+    ``confidence``: of the answer that went out, where a policy executed it.
+    ``is_corrected``: a user said what the output should have been.
     """
 
     interaction: str
@@ -31,7 +33,7 @@ class SampledInteraction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubtful:
-    """An interaction and why a person should look at it. ``why`` has figures and no text of anybody."""
+    """An interaction and why a person should look at it. ``why`` has figures and no text of a user."""
 
     interaction: str
     doubt: Doubt
@@ -39,16 +41,20 @@ class Doubtful:
 
 
 def doubtful(seen: Iterable[SampledInteraction], settings: ReviewSettings) -> list[Doubtful]:
-    """Those worth a look: disputed ones first, then low, then unsure ones; among equals the order is that of a hash, and so of nobody's choice.
+    """The interactions worth a look: disputed ones first, then low, then unsure ones.
 
-    A corrected one waits for its release already, and is left out.
+    Among equals a hash gives the order, so that no person chooses it. A corrected one waits for its release already,
+    and is left out.
     """
     found = [one for each in seen if not each.is_corrected and (one := _doubt(each, settings)) is not None]
     return sorted(found, key=lambda one: (DOUBTS.index(one.doubt), sha256(one.interaction.encode()).digest()))
 
 
 def first_of_units(found: Sequence[Doubtful], units: Mapping[str, str | None], *, taken: Collection[str], most: int) -> list[Doubtful]:
-    """At most ``most`` of them, and at most one of each unit; none of a unit in ``taken``. ``units``: unit by interaction; None: nobody's."""
+    """At most ``most`` of them, and at most one of each unit; none of a unit in ``taken``.
+
+    ``units``: unit by interaction; None: the unit is unknown.
+    """
     chosen: list[Doubtful] = []
     seen = set(taken)
     for one in found:

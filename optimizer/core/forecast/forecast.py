@@ -108,7 +108,7 @@ def forecast_rollout(plan: ForecastPlan, traffic: RecordedTraffic | None, progre
         traffic: None where nothing was recorded in 30 days.
     """
     missing = _missing(plan, traffic)
-    rates = None if missing else _rates(plan, traffic)  # a figure nobody can rely on is none
+    rates = None if missing else _rates(plan, traffic)  # None rather than a figure that is unreliable
     expected, nine = (needs_of(plan, rates, progress, kappa) for kappa in (KAPPA_MEAN, KAPPA_90))
     shares = plan.ladder[progress.stage :]
     stages = tuple(

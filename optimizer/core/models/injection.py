@@ -61,8 +61,8 @@ def injection_signs(texts: Iterable[str]) -> tuple[Sign, ...]:
     """Names of the signs found in any of the texts, each once, in a fixed order; empty where there is none.
 
     ``override``: told to ignore what it was told; ``role``: marks of another speaker; ``disclose``: asked for its prompt; ``persona``:
-    told to be somebody without rules; ``hidden_text``: characters that nobody sees; ``not_read``: over 20,000 characters in all, of which
-    the first and last halves were read.
+    told to play a person without rules; ``hidden_text``: invisible characters; ``not_read``: over 20,000 characters in
+    all, of which the first and last halves were read.
     """
     found: set[Sign] = set()
     text = _both_ends(_APART.join(texts), found)

@@ -47,7 +47,7 @@ def wire_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
 
 
 def chat_faults(messages: Sequence[Mapping[str, Any]], asked: Mapping[str, Any]) -> Iterator[Fault]:
-    """What a chat request may not send on: contents that somebody would fetch, tools that are no functions, formats that are none.
+    """What a chat request may not send on: contents that are fetched, tools that are no functions, unknown formats.
 
     Args:
         asked: ``tools``, ``tool_choice`` and ``response_format``, where they are given.

@@ -32,7 +32,7 @@ _REFUSALS = re.compile(
     re.IGNORECASE,
 )
 _NOT_FOUND = re.compile(
-    r"(?:\b(?:i|we)(?:'m|'ve)?\s+(?:\w+,?\s+){0,3}?|^\W*(?:\w+,?\s+)?)"  # not what somebody else could not find
+    r"(?:\b(?:i|we)(?:'m|'ve)?\s+(?:\w+,?\s+){0,3}?|^\W*(?:\w+,?\s+)?)"  # not what a third person could not find
     r"(?:could(?:n't| not)|can(?:'t|not)|did(?:n't| not)|was(?:n't| not) able to|were(?:n't| not) able to|unable to|failed to)\s+(?:seem to\s+)?(?:find|locate|see|identify|determine|retrieve)\b(?P<a>[^.!?\n]*)"
     r"|\b(?:there (?:is|was|are|were)(?: currently)?|i (?:have|found|see)|we (?:have|found)|found) (?:no|not any|n't any)\s+(?:\w+\s+){0,2}?(?:information|info|results?|data|mention|details?|records?|matches|matching|answer|evidence|documents?)\b(?P<b>[^.!?\n]*)"
     r"|\bthere (?:is|was|are|were) (?:no|nothing)\b(?P<h>[^.!?\n]{0,60}?)\b(?:listed|available|found|mentioned|shown|stated|in the (?:results?|text|document|article|context|data))\b"

@@ -27,7 +27,7 @@ class Cohort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """A stretch within a rollout in which everybody got the champion, since nobody watched: real time."""
+    """A stretch of a rollout in which every user got the champion, since no worker watched it: real time."""
 
     since: datetime
     until: datetime

@@ -133,7 +133,7 @@ def _not_compared(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
 
 
 def _one_key(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
-    """Withholds a step only: guardrails and what proves the candidate worse act whoever has sent it."""
+    """Withholds a step only: guardrails and proof that the candidate is worse act, whichever key sent the evidence."""
     most = rollout.settings.get("max_share_per_key")
     found = too_much(state.by_key, 1.0 if most is None else float(most))
     return () if found is None else (found,)

@@ -114,7 +114,7 @@ def apply(rollout: Rollout, request: TransitionRequest) -> Transition:
 
 
 def lapse_of(rollout: Rollout, *, at: datetime, clock_at: datetime, scale: float) -> tuple[datetime | None, datetime | None]:
-    """When the lease ran out, on both clocks, of a rollout that nobody watches at ``at``; (None, None) while somebody does."""
+    """When the lease ran out, on both clocks; (None, None) while a worker watches the rollout at ``at``."""
     lapsed_at = rollout.lease_expires_at
     if lapsed_at is None or leased(rollout, at):
         return None, None
@@ -194,7 +194,7 @@ def _deploy(rollout: Rollout, request: TransitionRequest) -> _Effect:
 def _lapse(rollout: Rollout, request: TransitionRequest) -> _Effect:
     share = rollout.ladder[rollout.stage]
     lapsed_at, history = min(request.lapsed_at or request.at, request.at), _reopened(rollout, share, request)
-    what = f"everybody got the champion from {when(lapsed_at)} to {when(request.at)}; {percent(share)} goes on"
+    what = f"every user got the champion from {when(lapsed_at)} to {when(request.at)}; {percent(share)} goes on"
     return _Effect(what=what, changes={"stage_history": history})
 
 
@@ -229,7 +229,7 @@ def _reject(rollout: Rollout, request: TransitionRequest) -> _Effect:
 
 def _rollback(rollout: Rollout, request: TransitionRequest) -> _Effect:
     served = bool(rollout.stage_history)
-    what = f"rolled back: {rollout.champion} serves everybody" if served else "ended before it was served"
+    what = f"rolled back: {rollout.champion} serves every user" if served else "ended before it was served"
     changes = {"status": "rolled_back" if served else "failed", "outcome": request.outcome, **_ended(rollout, request)}
     return _Effect(what=what, changes=changes)
 
@@ -250,7 +250,7 @@ def _is_forced(rollout: Rollout, request: TransitionRequest) -> bool:
     given = f" (confirm was {request.confirm!r})" if request.confirm is not None else ""
     why = evidence.get("reason") or NO_GATE
     if request.lapsed_at is not None:
-        why = f"nobody watches it since {when(request.lapsed_at)}, so what happened since then has not been looked at"
+        why = f"no worker has watched it since {when(request.lapsed_at)}, so later evidence has not been looked at"
     early = rollout.stage < len(rollout.ladder) - 1
     skipped = (
         f" It would also skip the stages {ladder_text(rollout.ladder[rollout.stage + 1 :])}." if request.act == "promote" and early else ""
@@ -290,7 +290,7 @@ def _closed(rollout: Rollout, at: datetime, clock_at: datetime) -> tuple[Mapping
 
 
 def _ended(rollout: Rollout, request: TransitionRequest) -> dict[str, Any]:
-    """Where nobody watched at the end, an entry without length closes the gap before it."""
+    """Where no worker watched at the end, an entry without length closes the gap before it."""
     history: tuple[Mapping[str, Any], ...] = ()
     if rollout.stage_history:
         last = (

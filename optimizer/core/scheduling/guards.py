@@ -17,7 +17,7 @@ EXAMPLES_PER_HOLDOUT = 1 / 0.18  # one in five lands in the holdout; a little mo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
-    """Why no study starts, without a full stop. ``needs_person``: waiting alone changes nothing, so somebody is told."""
+    """Why no study starts, without a full stop. ``needs_person``: waiting alone changes nothing, so an alert opens."""
 
     reason: str
     needs_person: bool = False

@@ -23,7 +23,7 @@ class StudySpend:
 
     @property
     def counted_usd(self) -> float:
-        """One that goes on counts with its whole cap, and is infinite without one: nobody else may use what it may still need."""
+        """A running study counts with its whole cap, or infinity without one: it may still need all of it."""
         return self.usd if self.has_ended else max(self.usd, math.inf if self.cap_usd is None else self.cap_usd)
 
 

@@ -104,12 +104,15 @@ def strategy_fault(strategy: str, aim: Aim, space: Mapping[str, Any], kind: Fami
     if kind is not None and (fault := kind.strategy_fault(names)) is not None:
         return fault
     if (writers := writers_among(names, load=load)) and not may_write(space):
-        return f"strategy {writers[0]} has instructions written, and the space allows nobody to; add space: {{instruction: {{propose: true}}}} or name another strategy"
+        return (
+            f"strategy {writers[0]} lets a model write instructions, and the space does not allow it; "
+            "add space: {instruction: {propose: true}} or name another strategy"
+        )
     return None
 
 
 def check_stored(family: Family, stored: StoredSchedule) -> None:
-    """Raises InvalidInput with every fault of what somebody wants to set."""
+    """Raises InvalidInput with every fault of a schedule that is to be set."""
     faults = []
     try:
         check_cron(stored.cron or "0 3 * * *")

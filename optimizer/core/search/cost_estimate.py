@@ -174,7 +174,7 @@ def estimate_evaluation(
         for example in examples:
             try:
                 n_bytes = request_bytes(render(variant, example.input, declared=family.inputs), params)
-            except InvalidInput:  # an input is missing: nobody is asked
+            except InvalidInput:  # an input is missing: no model is called
                 continue
             calls += per_answer
             expected_usd += per_answer * max((usd_of(n_bytes / BYTES_PER_TOKEN, max_tokens / 2, p) for p in prices if p), default=inf)

@@ -12,8 +12,8 @@ Item = TypeVar("Item")
 class Rows(Generic[Item]):
     """Items in rows, those of equal name in one, in the order in which they came.
 
-    A taker goes on with its row; at its end it begins one that nobody has begun, else it helps with the longest. So each prefix is
-    read by as few takers as can be, and none is idle while something is left. Not thread-safe.
+    A taker goes on with its row; at its end it begins an untouched row, else it helps with the longest. So each prefix
+    is read by as few takers as possible, and none is idle while something is left. Not thread-safe.
     """
 
     def __init__(self, items: Iterable[tuple[Hashable, Item]]) -> None:

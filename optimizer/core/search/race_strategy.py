@@ -1,6 +1,6 @@
 """Strategy ``race``: the proposals of other strategies enter one race, which says who meets the next examples.
 
-The champion meets a few examples before anybody else: bootstrapping takes its threshold from them. Then each proposer's
+The champion meets a few examples before all others: bootstrapping takes its threshold from them. Then each proposer's
 contenders enter in waves and meet a few examples, whereupon their proposer is told what the race estimates. When it has no more
 the race decides with its share of the calls, and the next proposer starts from the leader. At the end leader and champion meet all
 examples that are left, so that the two are compared on all of them.
@@ -59,7 +59,7 @@ class RacedSearch:
         self._unmeasured: dict[str, set[str]] = {}  # contender -> examples that it has met and has none on
 
     def heats(self) -> list[Heat]:
-        """What to ask next, all of it before this is asked again; empty when the race is decided and whoever leads has met every example.
+        """What to ask next, all before the next call; empty when the race is decided and its leader met all examples.
 
         While a proposer has contenders left, those that are in meet their first examples only: deciding among some of them would be
         paid for and then be undone by the next.
@@ -83,7 +83,7 @@ class RacedSearch:
 
     @property
     def n_last(self) -> int:
-        """The most examples that ``last`` may ask for, whoever leads."""
+        """The most examples that ``last`` may ask, for any leader."""
         rests = {id: len(rest.examples) for id, p in self._proposals.items() if id in self._race and (rest := self._rest(p)) is not None}
         champion = rests.pop(self._champion.variant.id, 0)
         return champion + max(rests.values(), default=0)
@@ -133,7 +133,7 @@ class RacedSearch:
         return [self._race.until(proposal.variant.id, FIRST) for proposal in self._untold]
 
     def _begin(self, make: Callable[[Variant], Strategy]) -> None:
-        """A proposer starts from whoever leads, and its contenders race with their part of the calls."""
+        """A proposer starts from the leader, and its contenders race with their part of the calls."""
         leader = self.leader() or self._champion
         if self._calls is not None:
             left = max(0, self._calls - self._race.n_met)

@@ -50,7 +50,7 @@ class RaceRule(Protocol):
     """Pure: reads a Standing, keeps nothing."""
 
     def advances(self, standing: RaceStanding) -> list[Advance]:
-        """Who goes on, each at most once, in the order in which to ask; empty when nobody can change the winner any more."""
+        """Who goes on, each at most once, in the order in which to ask; empty when the winner cannot change."""
 
     def leader(self, standing: RaceStanding) -> str | None:
         """Who wins if the race ends here; None before the first score."""

@@ -210,7 +210,7 @@ def records(names: Sequence[str], *, load: bool = True) -> list[StrategyRecord]:
 
 
 def writers_among(names: Sequence[str], *, load: bool = True) -> list[str]:
-    """Those that do nothing where nobody may write an instruction."""
+    """The strategies that do nothing where the space does not let a model write an instruction."""
     return [record.name for record in records(names, load=load) if record.writes == "always"]
 
 

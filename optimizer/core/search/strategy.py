@@ -44,7 +44,7 @@ class Strategy(Protocol):
         """The next proposal, or None when the strategy has nothing left to try."""
 
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
-        """What a proposal is worth, whoever proposed it: its mean dev score where that is the aim (None: it could not be measured).
+        """What a proposal of any strategy is worth: its mean dev score where that is the aim (None: not measured).
 
         ``results``: on dev; empty while the proposal races, and the score is an estimate.
         """
@@ -60,15 +60,7 @@ TierRows = Callable[[Variant, Sequence[Example]], list[dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSetting:
-    """All that a strategy may look at. ``answer`` goes through the journal and the budget; the holdout is not in reach.
-
-    ``answer(variant, example)`` gives the model's text for one example, or raises ModelFailed; BudgetExhausted and
-    StudyStopped are no Exceptions and pass through. Another draw is another text, above temperature 0. ``propose(messages, draw)`` gives the proposer model's text likewise; another
-    draw of the same messages is another text. ``fits(variant)`` says whether its longest request is allowed.
-    ``tier_rows(variant, examples)`` has every tier of the variant's policy answer every example, as rows of ``TierRecords.from_rows``.
-    ``remark(text)`` keeps a sentence on the search for whoever reads the study, ``keep_finding(name, values)`` what was measured beside the
-    trials, as plain JSON values. ``study`` is its id.
-    """
+    """All that a strategy may look at. ``answer`` goes through the journal and the budget; the holdout is not in reach."""
 
     family: Family
     start: Variant
@@ -78,13 +70,18 @@ class SearchSetting:
     seed: int
     definition: Mapping[str, Any]
     answer: Answer
+    """Gives the model's text for (variant, example), or raises ModelFailed; another draw is another text, above
+    temperature 0. BudgetExhausted and StudyStopped are no Exceptions and pass through."""
     propose: Propose
-    fits: Callable[[Variant], bool]
+    """Gives the proposer model's text for (messages, draw) likewise."""
+    fits: Callable[[Variant], bool]  # whether the variant's longest request is allowed
     tier_rows: TierRows
-    remark: Callable[[str], None]
+    """Lets every tier of the variant's policy answer every example: rows of ``TierRecords.from_rows``."""
+    remark: Callable[[str], None]  # keeps a sentence on the search for the readers of the study
     aim: Aim = "quality"
-    study: str = ""
+    study: str = ""  # its id
     keep_finding: Callable[[str, Any], None] = lambda name, values: None
+    """Keeps under this name what was measured beside the trials, as plain JSON values."""
 
     @property
     def space(self) -> Mapping[str, Any]:
@@ -98,7 +95,10 @@ StrategyMaker = Callable[[str, SearchSetting], Strategy]
 def check_aim(family: Family, aim: Aim) -> None:
     """Raises InvalidInput for an aim that a family of this kind cannot have."""
     if aim == "latency" and not kind_of(family).asks_models:
-        detail = f"Family {family.name!r} is of kind {family.kind}: replay calls nobody, so there is no latency to compare. Use aim cost, which saves time."
+        detail = (
+            f"Family {family.name!r} is of kind {family.kind}: replay calls no model, so there is no latency "
+            "to compare. Use aim cost, which saves time."
+        )
         raise InvalidInput(detail, [Fault(pointer="/aim", detail=detail)])
 
 

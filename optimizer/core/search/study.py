@@ -124,12 +124,12 @@ class Study:
     finished_at: datetime | None = None
     simulated_clock: bool = False
     mlflow_run_id: str | None = None
-    trigger: Trigger | None = None  # None: somebody asked for it
+    trigger: Trigger | None = None  # None: a user asked for it
     findings: Mapping[str, Any] | None = None  # what strategies measured beside the trials, such as {"confidence": [a TierFinding each]}
 
     @property
     def is_replayed(self) -> bool:
-        """Whether it may call nobody: items are replayed, and every ``cost_usd`` is a share of the time that full processing takes."""
+        """Whether it calls no model: items are replayed, and ``cost_usd`` is a share of the time of full processing."""
         return self.budget.calls == 0
 
 

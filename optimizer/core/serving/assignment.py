@@ -43,7 +43,7 @@ class Choice:
     rollout: str | None = None
     stage: float | None = None
     counted: bool = True  # False for an override: a test, counted in no arm
-    unwatched: bool = False  # True when a rollout is deploying but its lease has run out: everybody gets the champion
+    unwatched: bool = False  # True when a rollout is deploying but its lease has run out: every user gets the champion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,7 +54,7 @@ def check_interaction(arm: Arm, of_interaction: Arm) -> None:
 
 
 def arm_of_unit(report: Report, unit_hmac: str, variants: Collection[str]) -> Arm:
-    """Outside a rollout: nobody was drawn, so a variant is taken at its word when the family has it."""
+    """Outside a rollout no unit was drawn, so the reported variant is believed when the family has it."""
     family, variant = report.get("family"), report.get("variant")
     if variant is not None and variant not in variants:
         raise EventRejected("unknown_variant", f"Family {family!r} has no variant {variant!r}; `detent variant list {family}` shows them.")
@@ -77,7 +77,7 @@ def arm_of_rollout(
     lapsed_at = None if leased(rollout, now) else rollout.lease_expires_at
     served = variant_at(rollout, report.get("unit"), at, held_back_until) if lapsed_at is None or at < lapsed_at else None
     if served is None or served != variant:
-        what = "nobody was in an arm of it" if served is None else f"it gave this unit {served}"
+        what = "no unit was in an arm of it" if served is None else f"it gave this unit {served}"
         raise EventRejected(
             "assignment_mismatch",
             f"Rollout {rollout.id} did not give this unit {variant} at {when(at)}: {what}. Send the token that was served.",

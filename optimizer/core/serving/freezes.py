@@ -1,4 +1,4 @@
-"""A freeze: only champions are served, nothing advances and no study begins, until somebody unfreezes."""
+"""A freeze: only champions are served, nothing advances and no study begins, until an operator unfreezes."""
 
 from __future__ import annotations
 

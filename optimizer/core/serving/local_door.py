@@ -1,4 +1,4 @@
-"""Who may come in where no key is asked: programs of this machine, and no page of a browser and no proxy that reaches it for somebody else.
+"""Who may come in where no key is asked: programs of this machine, but no page of a browser and no proxy for others.
 
 A browser on this machine sends to loopback whatever a page tells it to: by a name that the page's owner points here (so Host is compared
 exactly), from the page's own origin (so Origin is), and without asking first as long as the request looks like a form's (so an unsafe one
@@ -63,5 +63,5 @@ def _is_asked_first(headers: Headers) -> bool:
 
 
 def is_form(content_type: str) -> bool:
-    """Whether any page of anybody can send this type of body."""
+    """Whether any web page can send this type of body."""
     return content_type.partition(";")[0].strip().lower() in FORM_TYPES

@@ -73,7 +73,7 @@ def shown(log_e: float) -> str:
 
 def _labels_spent(standing: Standing, alpha: float) -> str | None:
     """Labels end a rollout only where evidence is what is missing, and this stage has had its chance to give it: while only time is
-    missing, or the stage's first cohorts mature, a busy family goes on using labels that nobody asked for.
+    missing, or the stage's first cohorts mature, a busy family goes on using labels beyond its limit.
     """
     if standing.max_labelled is None or standing.labelled < standing.max_labelled:
         return None

@@ -102,7 +102,8 @@ def headline(rollout: Rollout, view: RolloutView, decisions: Sequence[Decision])
         after = view.followed_by
         return became if after is None else f"{became} {after.variant} followed it at {when(after.since)}: {after.why.rstrip('.')}."
     if not rollout.is_active:
-        return f"{candidate} was taken back at {top} of {family} {took}: {rollout.reason}. {rollout.champion} serves everybody."
+        why = f"{rollout.reason}. {rollout.champion} serves every user."
+        return f"{candidate} was taken back at {top} of {family} {took}: {why}"
     held = ", held" if rollout.held else ""
     return f"{candidate} is served to {top} of the units of {family}{held}, {took}."
 

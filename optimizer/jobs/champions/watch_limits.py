@@ -77,7 +77,7 @@ def _is_asked(rows: Sequence[MinuteSums], until: datetime) -> bool:
 
 
 def _subject(figure: Figure, champion: Champion) -> str:
-    """An alert about a champion ends with its reign; that nobody asks is not about a variant."""
+    """An alert about a champion ends with its reign; an alert about missing requests is about no variant."""
     return figure if figure == "silence" else f"{champion.variant} {figure}"
 
 

@@ -23,7 +23,7 @@ MIN_DEV = 2  # with fewer every comparison is a coin toss
 def build_dataset(family: Family, definition: Definition, store: Store) -> dict[str, Any]:
     """{"hash", "train", "dev", "holdout"}: ids in the order in which they are used. Reads no holdout text.
 
-    Train holds only released examples, unless the family takes examples from anybody. The holdout is drawn from
+    Train holds only released examples, unless the family has ``examples_from: any``. The holdout is drawn from
     examples that no study has looked at while there are enough of them, since every look costs confidence.
 
     Raises:
@@ -51,7 +51,10 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> dict[
 
 
 def train_examples(family: Family, store: Store, tx: Transaction) -> list[Example]:
-    """Examples whose text may enter a prompt. A policy quotes nobody, so it may learn from all; words only from those that are released."""
+    """Examples whose text may enter a prompt.
+
+    A policy quotes no text, so it may learn from all examples, but words only from released ones.
+    """
     is_any = family.privacy.examples_from == "any"
     released_only = not is_any and kind_of(family).asks_models
     examples = store.examples.of_split(tx, family.name, split="train", released_only=released_only)

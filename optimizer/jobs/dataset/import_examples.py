@@ -146,7 +146,10 @@ def _example(row: SourceRow, family: Family, masker: Masker, clock: Clock, curat
 
 
 def _nameless(name: str | None, masker: Masker, prefix: str) -> str | None:
-    """An id or group as given; its hash where the family's masking would change it: equal names stay equal, and nobody is named."""
+    """An id or group as given; its hash where the family's masking would change it.
+
+    So equal names stay equal, and no person is named.
+    """
     if name is None or masker.mask(str(name)) == str(name):
         return name
     return prefix + digest(str(name).encode(errors="surrogatepass"))[:24]

@@ -21,7 +21,7 @@ from optimizer.ports import Clock, Store, Transaction, VariantRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Created:
-    """The stored variant; ``new`` is False when the family held this content already, whoever made it."""
+    """The stored variant; ``new`` is False when the family held this content already."""
 
     record: VariantRecord
     new: bool
@@ -160,7 +160,7 @@ def _check_examples(tx: Transaction, store: Store, family: Family, variant: Vari
         if any(one.split == "holdout" for one in known if one.id == example.id or one.group == group):
             detail = f"example {example.id!r} belongs to the sealed holdout, which only confirmation may read; choose another one"
         elif same and example.id in quoted and family.privacy.examples_from != "any" and not any(one.released for one in same):
-            detail = f"example {example.id!r} comes from production and nobody has released it; see detent review list"
+            detail = f"example {example.id!r} comes from production and is not released; see detent review list"
         else:
             continue
         faults.append(Fault(pointer=f"/examples/{i}", detail=detail))

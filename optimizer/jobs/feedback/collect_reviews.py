@@ -43,13 +43,13 @@ def collect_reviews(family: Family, *, store: Store, clock: Clock, dry_run: bool
         return []
     now = clock.now()
 
-    with store.read() as tx:  # a day of events takes a while to read, and nobody else could write meanwhile
+    with store.read() as tx:  # a day of events takes a while to read, and a write would block other writers
         picked = _picked(family, tx, store, now)
     if dry_run:
         return picked
 
     def keep(tx: Transaction) -> list[Doubtful]:
-        before = store.reviews.of_kind(tx, family.name, KIND)  # somebody may have looked at the same time
+        before = store.reviews.of_kind(tx, family.name, KIND)  # another process may have collected at the same time
         new = [one for one in picked if one.interaction not in before]
         for one in new:
             payload = {name: value for name, value in asdict(one).items() if name != "interaction"}

@@ -17,8 +17,8 @@ CHUNK = timedelta(minutes=15)
 def roll_up_minutes(store: Store, clock: Clock) -> datetime | None:
     """Sums up every minute that ended at least 60 s ago and is not yet; returns the watermark, None before the first event.
 
-    The first run begins with the oldest event of the last 30 days. A chunk is read in a reading transaction, in which nobody
-    waits, and then written with the watermark in one; a run that is killed or repeated leaves the same rows.
+    The first run begins with the oldest event of the last 30 days. A chunk is read in a reading transaction, which
+    blocks no writer, and then written with the watermark in one; a run that is killed or repeated leaves the same rows.
     """
     until = minute_of(clock.now() - SETTLED)
     while (chunk := _next(store, until)) is not None:
@@ -55,8 +55,8 @@ def _next(store: Store, until: datetime) -> tuple[datetime, datetime] | None:
 def roll_up_performance(*, store: Store, clock: Clock, days: int = 2) -> list[str]:
     """Writes the sums of today and the days before it (UTC; ``days`` in all) and returns them, oldest first.
 
-    Yesterday is included, since its last events come in after the last roll-up before midnight. Each day is a transaction,
-    which only writes: summing up a day of events takes seconds, and nobody else could write meanwhile.
+    Yesterday is included, since its last events come in after the last roll-up before midnight. Each day has its own
+    transaction, which only writes: summing up a day of events inside it would block other writers for seconds.
     """
     today = clock.now().date()
     wanted = [(today - timedelta(days=back)).isoformat() for back in reversed(range(days))]

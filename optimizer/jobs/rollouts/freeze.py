@@ -47,7 +47,9 @@ def freeze(family: str | None, reason: str | None, *, actor: str, store: Store, 
         detail = f"{scope_text(scope)} is frozen by {actor}: {why}. Only champions are served. To go on: {unfreeze_command(scope)}"
         store.alerts.open(tx, Alert(id=new_id("al"), kind=ALERT, level="info", family=family, subject=scope, opened_at=at, detail=detail))
         tell(tx, store, "freeze", family, family or "all", {"why": why, "leases_ended": ended}, actor=actor, at=at)
-        stands = f"; {', '.join(ended)} stand{'s' if len(ended) == 1 else ''} still, and nobody gets a candidate" if ended else ""
+        stands = ""
+        if ended:
+            stands = f"; {', '.join(ended)} stand{'s' if len(ended) == 1 else ''} still, and no user gets a candidate"
         return _report(
             tx, store, family, f"{scope_text(scope)} is frozen: only champions are served{stands}", why, undo=unfreeze_command(scope)
         )

@@ -28,7 +28,7 @@ def roll_back_champion(
 
     Args:
         evidence: what the tick goes back on (``core/cross_check.holdback_evidence``); None where a person asks.
-        alert: opened with it, where nobody has asked.
+        alert: opened with it, where no person has asked.
     Raises:
         NotFound: the family has no champion.
         Conflict: nothing below, or ``expect`` (the variant that shall be replaced) does not reign.

@@ -29,7 +29,13 @@ PERIOD = timedelta(days=30)
 MAX_REQUESTS = 300_000  # the newest; older ones would only take memory
 TICK = timedelta(seconds=10)
 ACTOR = "system:selftest"
-PASSES: Mapping[str, Any] = {"name": "selftest", "verdict": "pass", "value": None, "required": None, "reason": "a replay, nobody is served"}
+PASSES: Mapping[str, Any] = {
+    "name": "selftest",
+    "verdict": "pass",
+    "value": None,
+    "required": None,
+    "reason": "a replay, which serves no user",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +46,7 @@ class SelftestProgress:
 
 
 def unwatched(progress: SelftestProgress) -> None:
-    """Nobody watches."""
+    """The observer of a self-test that is not watched."""
 
 
 def run_selftest(

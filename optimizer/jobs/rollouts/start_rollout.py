@@ -98,7 +98,7 @@ class _Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Draft:
-    """A rollout that nobody has stored yet."""
+    """A rollout that is not stored yet."""
 
     rollout: Rollout
     gates: Sequence[Mapping[str, Any]]

@@ -32,7 +32,10 @@ log = structlog.get_logger("detent.tick")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickReport:
-    """What one tick did, by rollout id. ``overtaken``: somebody moved the rollout meanwhile; the next tick sees to it."""
+    """What one tick did, by rollout id.
+
+    ``overtaken``: another process changed the rollout; the next tick looks again.
+    """
 
     at: datetime
     done: dict[str, Done] = field(default_factory=dict)
@@ -181,7 +184,7 @@ def _resume(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: fl
 
 
 def _freeze_before(tx: Transaction, store: Store, rollout: Rollout) -> datetime | None:
-    """When the freeze began that ended this lease and is over; None when nobody watched."""
+    """When the freeze began that ended this lease and is over; None when no freeze ended it."""
     lapsed_at = rollout.lease_expires_at
     if lapsed_at is None:
         return None
@@ -205,8 +208,9 @@ def _move(tx: Transaction, store: Store, rollout: Rollout, act: Act, reason: str
 def _failed(rollout: Rollout, why: str, at: datetime) -> Alert:
     id, family = rollout.id, rollout.family
     detail = (
-        f"Rollout {id} of {family} could not be watched: {why.rstrip('.')}. Its lease is not renewed, so everybody gets the champion within a "
-        f"minute. var/logs/worker.log has the whole story; to end it: detent rollout rollback {family}"
+        f"Rollout {id} of {family} could not be watched: {why.rstrip('.')}. "
+        f"Its lease is not renewed, so every user gets the champion within a minute. "
+        f"var/logs/worker.log has the whole story; to end it: detent rollout rollback {family}"
     )
     return Alert(id=new_id("al"), kind=UNREADABLE, level="critical", family=family, subject=id, opened_at=at, detail=detail)
 
@@ -220,6 +224,7 @@ def _alert(rollout: Rollout, at: datetime) -> Alert:
         family=rollout.family,
         subject=rollout.id,
         opened_at=at,
-        detail=f"Nobody watches rollout {rollout.id} of {rollout.family} since {since}: the worker does not tick, so everybody gets the "
-        "champion. Look at the worker (detent status), or end it: detent rollout rollback " + rollout.family,
+        detail=f"No worker has watched rollout {rollout.id} of {rollout.family} since {since}: "
+        "no worker ticks, so every user gets the champion. Look at the worker (detent status), "
+        f"or end it: detent rollout rollback {rollout.family}",
     )

@@ -108,7 +108,7 @@ def _taken_back(champion: Champion, rollout: Rollout, alarm: str, at: datetime) 
     f = champion.family
     detail = (
         f"The promotion of {champion.variant} by rollout {rollout.id} was taken back: {alarm}. {rollout.champion} is champion of {f} again and "
-        f"serves everybody. Look: detent champion history {f}"
+        f"serves every user. Look: detent champion history {f}"
     )
     return Alert(id=new_id("al"), kind=ENDED, level="critical", family=f, subject=f, opened_at=at, detail=detail)
 

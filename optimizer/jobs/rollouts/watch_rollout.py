@@ -1,7 +1,8 @@
 """Watches one deploying rollout: closes what is due into blocks, asks what follows, and writes both in one transaction.
 
-Reading happens before that transaction, so that nobody waits for it; the transaction is refused when the rollout or its blocks moved
-meanwhile, and the next tick looks again. Two ticks at once, or a crash in between, therefore leave one decision or none.
+Reading happens before that transaction, so that no writer waits for it; the transaction is refused when the rollout or
+its blocks changed meanwhile, and the next tick looks again. Two ticks at once, or a crash in between, therefore leave
+one decision or none.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ def keep(tx: Transaction, store: Store, clock: Clock, step: TickStep, *, lease_s
     """Writes the step and makes its transition; renews the lease.
 
     Raises:
-        StaleVersion: somebody was faster, or the lease ran out during the look: renewed, it would leave no gap on record.
+        StaleVersion: another process changed the rollout meanwhile, or the lease ran out during the look: a renewed
+            lease would leave no gap on record.
     """
     looked_at = step.seen.rollout
     rollout, now = store.rollouts.get(tx, looked_at.id), clock.now()
@@ -119,7 +121,7 @@ def keep(tx: Transaction, store: Store, clock: Clock, step: TickStep, *, lease_s
 
 
 def keep_blocks(tx: Transaction, store: Store, seen: SeenBlocks) -> None:
-    """Raises StaleVersion when somebody was faster."""
+    """Raises StaleVersion when another process has stored blocks meanwhile."""
     id, known = seen.rollout.id, seen.known
     stored = store.blocks.state(tx, id)
     if (stored.n_blocks if stored else None) != seen.n_before:
@@ -334,8 +336,8 @@ def _say(tx: Transaction, store: Store, rollout: Rollout, step: TickStep) -> Non
         store.alerts.open(tx, Alert(id=new_id("al"), kind=kind, level="warning", family=f, subject=rollout.id, opened_at=at, detail=detail))
     if rollout.status == "rolled_back":
         detail = (
-            f"Rollout {rollout.id} of {f} was rolled back ({rollout.outcome}): {rollout.reason}. {rollout.champion} serves everybody. "
-            f"Look: detent rollout log {f}"
+            f"Rollout {rollout.id} of {f} was rolled back ({rollout.outcome}): {rollout.reason}. "
+            f"{rollout.champion} serves every user. Look: detent rollout log {f}"
         )
         store.alerts.open(tx, Alert(id=new_id("al"), kind=ENDED, level="critical", family=f, subject=f, opened_at=at, detail=detail))
 

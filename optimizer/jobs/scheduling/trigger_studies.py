@@ -77,9 +77,9 @@ def _look(
             study = _start(
                 store, clock, family, trigger, open_models(), usd_per_month, strategy=strategy, aim=aim, holdout=report.schedule.holdout
             )
-        except Conflict:  # somebody was faster, with a study or a freeze: the next look sees it
+        except Conflict:  # another process began a study or a freeze first: the next look sees it
             return None
-        except DetentError as refusal:  # a budget that cannot pay, a model that nobody knows: a person has to change it
+        except DetentError as refusal:  # such as a budget that is too small or an unknown model: an operator has to act
             where = f"What such a study may spend stands under budget in families/{family.name}/family.yaml (usd: {family.budget.usd:g})"
             hint = f" {where}." if isinstance(refusal, BudgetTooSmall) else ""
             problem = _Problem(about=START, detail=refusal.detail + hint)
@@ -130,7 +130,7 @@ def _start(
 
 
 def _leave(store: Store, clock: Clock, report: TriggerReport, looked_at: datetime, problem: _Problem | None) -> None:
-    """Nothing starts. A time of the schedule stays due while waiting helps; where it does not, it passes, and somebody is told."""
+    """Starts nothing. A scheduled time stays due while waiting can help; otherwise it passes, with an alert."""
     is_due = any(look.kind == "schedule" and look.state == "fires" for look in report.looks)
     now = clock.now()
 

@@ -24,7 +24,7 @@ from optimizer.jobs.studies.kinds.kind import AskedStudy, study_kind
 from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import Clock, ModelCatalogue, Store, Transaction
 
-DEFAULT_BUDGET = Budget(calls=1000)  # where nobody names a cap: no study may spend without end
+DEFAULT_BUDGET = Budget(calls=1000)  # where no cap is given: no study may spend without end
 
 
 def create_study(
@@ -47,7 +47,7 @@ def create_study(
 
     Args:
         aim: None: as its kind has it.
-        trigger: why it starts by itself; None when somebody asks for it.
+        trigger: why it starts by itself; None when a user asks for it.
         usd_per_month: what all families' studies together may spend in a calendar month; the family's own limit is in its file.
     Raises:
         InvalidInput: unknown strategy, one that has another aim, a model without price where cost is the aim, a definition or space that cannot be read, a budget that is no budget.

@@ -94,7 +94,7 @@ def nominate(
             f"{variant} has not been measured on every dev example of study {study_id}; only a variant that has can be nominated."
         )
     definition = Definition.parse(study.definition)
-    if definition.n_holdout == 0:  # it was not to look; whoever nominates lets it
+    if definition.n_holdout == 0:  # its own study was not to look at the holdout; a nomination asks for the look
         definition = replace(definition, n_holdout=family.rollout.gates.n)
     planned = plan_look(
         family, variant, aim, definition, seed=study.seed, searched=study.id, actor=actor, store=store, clock=clock, models=models,

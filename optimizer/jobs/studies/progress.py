@@ -1,4 +1,4 @@
-"""What a running study tells whoever watches: plain events with sentences, no terminal in sight."""
+"""What a running study tells its observer: plain events with sentences, independent of a terminal."""
 
 from __future__ import annotations
 
@@ -32,4 +32,4 @@ ProgressCallback = Callable[[StudyProgress], None]
 
 
 def unwatched(event: StudyProgress) -> None:
-    """Nobody watches."""
+    """The observer of a study that is not watched."""

@@ -88,14 +88,17 @@ def _variants(study: Study, tried: set[str], mask: Mask | None, store: Store, tx
 
 
 def _released(variants: Iterable[Variant], study: Study, store: Store, tx: Transaction) -> set[str]:
-    """Ids of the few-shot examples whose text somebody released; with ``examples_from: any`` a study also serves others, unseen."""
+    """Ids of the few-shot examples whose text was released.
+
+    With ``examples_from: any`` a variant may quote others as well, which no person has seen.
+    """
     used = {e.id for variant in variants for e in variant.examples}
     standing = store.examples.standing(tx, study.family, ids=sorted(used), groups=())
     return {one.id for one in standing if one.released and one.split != "holdout"}
 
 
 def _shown(variant: Variant, mask: Mask | None, released: set[str]) -> Variant:
-    """Its few-shot examples masked, or without their text where nobody released it."""
+    """The variant with its few-shot examples masked, or without their text where it was not released."""
     shows = {id: mask for id in released} if mask is not None else {}
     return replace(variant, examples=tuple(_few_shot(e, shows.get(e.id, _hidden)) for e in variant.examples))
 

@@ -148,7 +148,10 @@ def _longest_bytes(study: Study, family: Family, definition: Definition, champio
 
 
 def _has_a_winner(tx: Transaction, store: Store, study: Study) -> bool:
-    """Whether the search is over, or there is none. Once its winner has looked at the holdout no other may: that would be a look nobody counts."""
+    """Whether the search is over, or there is none.
+
+    Once its winner was scored on the holdout no other variant may be: that look would not be counted.
+    """
     looked = study.winner is not None and bool(store.examples.looked_at(tx, study.family, study.id))
     return study.winner is not None and (study.status == "confirming" or study.strategy == CONFIRM or looked)
 
@@ -277,7 +280,7 @@ def _finish(run: StudyRun, text: str, **changes: Any) -> Study:
 
 
 def fail_study(store: Store, clock: Clock, study_id: str, reason: str) -> Study:
-    """Ends a study that cannot go on, so that nobody takes it up for ever; one that has ended is left as it is."""
+    """Ends a study that cannot go on, so that no worker takes it up again; one that has ended stays as it is."""
     now = clock.now()
 
     def fail(tx: Transaction) -> Study:

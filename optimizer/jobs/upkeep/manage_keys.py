@@ -86,8 +86,8 @@ def remove_only_key(name: str, *, actor: str, store: Store, clock: Clock, is_rea
         is_reachable: whether others than this machine reach the server.
     Raises:
         NotFound: no key has this name.
-        Conflict: there are other keys, also revoked ones: somebody relies on the door being shut.
-        Refused: others than this machine reach the server.
+        Conflict: there are other keys, or were: their owner relies on the server asking for one.
+        Refused: other machines can reach the server.
     """
     now = clock.now()
 
@@ -98,9 +98,7 @@ def remove_only_key(name: str, *, actor: str, store: Store, clock: Clock, is_rea
                 f"There are other keys ({', '.join(others[:5])}), so requests go on needing one. To end this key alone: detent keys revoke {name}"
             )
         if is_reachable:
-            raise Refused(
-                "Others than this machine reach the server, and without a key everybody would be let in. Serve on 127.0.0.1 first."
-            )
+            raise Refused("Other machines can reach the server, and without a key all of them would be let in. Serve on 127.0.0.1 first.")
         store.api_keys.remove(tx, name)
         _tell(tx, store, "key.remove", name, shown_access(key.access), actor=actor, at=now)
         what = f"Key {name} is gone as if it had not been made; requests from this machine need no key again"

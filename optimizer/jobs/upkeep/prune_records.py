@@ -1,4 +1,7 @@
-"""Deletes what is older than its retention, in small batches, so that nobody else waits long for the store. Sums, blocks and decisions stay."""
+"""Deletes what is older than its retention, in small batches, so that other writers wait only briefly.
+
+Sums, blocks and decisions stay.
+"""
 
 from __future__ import annotations
 

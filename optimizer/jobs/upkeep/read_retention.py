@@ -109,7 +109,7 @@ def _retention(store: Store, rows: OldRows, family: str | None, days: int, until
 
 
 def _prune(store: Store, rows: OldRows, family: str | None, until: Cut, most: int) -> int:
-    """They are found in a reading transaction, in which nobody waits, and removed by their keys."""
+    """They are found in a reading transaction, which blocks no writer, and removed by their keys."""
     with store.read() as tx:
         keys = store.retained.old(tx, rows, family, until.before, most)
     return store.write(lambda tx: store.retained.remove(tx, rows, family, keys), rows=len(keys)) if keys else 0

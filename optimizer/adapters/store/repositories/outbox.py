@@ -19,7 +19,7 @@ class OutboxTable:
     """ports.Outbox on the database."""
 
     def add(self, tx: Connection, topic: str, subject: str, payload: Mapping[str, Any], at: datetime) -> None:
-        # Replaced by a new row, not in place: whoever is sending the old one now will mark a number that is gone.
+        # Replaced by a new row, not in place: a process that is sending the old one will mark a number that is gone.
         o = OUTBOX.c
         tx.execute(delete(OUTBOX).where(o.topic == topic, o.subject == subject, o.sent_at.is_(None)))
         row = {"topic": topic, "subject": subject, "payload": dict(payload), "attempts": 0, "created_at": at, "not_before": at}

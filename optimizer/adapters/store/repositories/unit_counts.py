@@ -40,7 +40,7 @@ class _Book:
 
 
 class UnitCountTable:
-    """ports.UnitCounts on the database. What the rows of a transaction say holds, whoever has written them."""
+    """ports.UnitCounts on the database. What the rows of a transaction say holds, whichever process wrote them."""
 
     def __init__(self) -> None:
         self._books: dict[str, _Book] = {}

@@ -1,4 +1,4 @@
-"""Whether a recorded item can be learned from: at its import, and where somebody corrects what it was worth."""
+"""Whether a recorded item can be learned from: at its import, and where a user corrects what it was worth."""
 
 from __future__ import annotations
 

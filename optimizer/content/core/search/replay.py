@@ -1,7 +1,7 @@
 """Replay: what a policy would have done with recorded items, for thousands of settings without running the pipeline once.
 
-The same definitions that decide about one record (``pipeline.py``), on numpy columns. numpy is imported inside, so that whoever only
-decides never loads it.
+The same definitions that decide about one record (``pipeline.py``), on numpy columns. numpy is imported inside, so that
+a process which only decides never loads it.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting
 from optimizer.core.search.study import CONTENT_SCORE, KEEP
 
 MOST_SAVED = 0.80  # beyond it a handful of items is processed in full, which may be good by luck
-POINTS = (0.65, 0.70, 0.75, 0.80)  # of time saved, where a space asks for a score and nobody names a point
+POINTS = (0.65, 0.70, 0.75, 0.80)  # of time saved, where a space asks for a score and names no point
 MOST_ROWS = 2000  # of a type: more hardly help, and take longer
 KNOBS = "filter and routes"
 NO_TEXT = "no training item has a text (input.text), a content type and a known quality"
@@ -62,7 +62,7 @@ def asks_for_score(setting: SearchSetting) -> bool:
 
 
 class ScoreSearch:
-    """Proposes policies with a learned score: one for what is to be kept, or one for each of four savings where nobody said."""
+    """Proposes policies with a learned score: one for the share to keep, or one for each of four savings without it."""
 
     def __init__(self, setting: SearchSetting, learn: LearnScore) -> None:
         self._setting = setting

@@ -180,7 +180,7 @@ def replay_faults(space: Mapping[str, Any], at: str = "") -> list[Fault]:
 
 
 def judged(example: Example, answered: Mapping[str, Any]) -> JudgedAnswer:
-    """A tier's entry in ``tier_rows`` as a row to learn from. Words of an example that nobody released never leave it."""
+    """A tier's entry in ``tier_rows`` as a row to learn from. Words of an unreleased example never leave it."""
     read: ReadAnswer = answered["read"]
     texts = read.texts if example.released else {}
     return JudgedAnswer(

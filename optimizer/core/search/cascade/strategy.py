@@ -131,8 +131,10 @@ class CascadeSearch:
 
 
 def _rows_to_ask(setting: SearchSetting) -> list[Example]:
-    """All that are not sealed. A prompt that holds the answer says nothing about how sure a model is; and what is learned from answers may keep
-    words of them, so there only what somebody released is used."""
+    """All that are not sealed and not in the prompt, which says nothing about how sure a model is of their answers.
+
+    What is learned from answers may keep words of them, so learning uses released examples only.
+    """
     shown = {example.id for example in setting.start.examples}
     learns = asks_to_learn(setting.space) and setting.family.privacy.examples_from != "any"
     dev = [example for example in setting.dev if example.released or not learns]

@@ -131,7 +131,7 @@ def pareto_front(records: TierRecords, *, n_points: int = 20) -> list[CascadeRep
 
 
 def bound_of(records: TierRecords, setting: CascadeSetting, level: float = LEVEL) -> float:
-    """One-sided upper bound of one setting's loss, as if it had been chosen before anybody saw the records."""
+    """One-sided upper bound of one setting's loss, as if it had been chosen before the records were seen."""
     happened = outcome(records, setting)
     return loss_upper(records.score[:, -1] - happened.score, records.weight, happened.tier < len(setting.tiers) - 1, level)
 

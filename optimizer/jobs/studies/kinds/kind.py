@@ -54,7 +54,7 @@ class StudyPlan:
 
 class StudyKind(Protocol):
     def aim(self, family: Family, definition: Mapping[str, Any], store: Store) -> Aim:
-        """Of a study for which nobody names one."""
+        """The aim of a study whose definition names none."""
 
     def plan(self, asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
         """Its dataset and its CostEstimate; raises what ``create_study`` does."""

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 EMBEDDED_PROMPT_BYTES_PER_S = 235 * 4.0  # one thread of a busy machine: 235 prompt tokens and 100 generated ones a second
 EMBEDDED_OUTPUT_TOKENS_PER_S = 100.0
-REMOTE_SECONDS = Spread(low=0.5, expected=1.5, high=6.0)  # of a provider nobody has measured here yet
+REMOTE_SECONDS = Spread(low=0.5, expected=1.5, high=6.0)  # of a provider without measurements in this home
 
 
 class PromptStudy:
@@ -89,14 +89,18 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
     if is_written:
         _check_proposer(family, definition.proposer or model, space, budget, models)
     elif asked.values.get("proposer") is not None:
-        detail = f"Nobody writes an instruction in a study of strategy {asked.strategy} over this space, so no proposer is asked. Leave it out, or name gepa, mipro, copro or simba."
+        detail = (
+            f"No strategy of this study ({asked.strategy}) writes an instruction over this space, "
+            "so no proposer is asked. Leave it out, or name gepa, mipro, copro or simba."
+        )
         raise InvalidInput(detail, [Fault(pointer="/proposer", detail=detail)])
     dataset = build_dataset(family, definition, store)
     train, dev = load_examples(family, dataset, store)
     if is_written and names != (COPRO,) and not any(example.released for example in train):  # copro shows its proposer no example
         raise DatasetTooSmall(
             f"Cannot have an instruction for {family.name!r} written: a proposer sees released training examples only, and none of {len(train)} is. "
-            f"Release some: detent review list --family {family.name}, or import with --curated what somebody vouches for."
+            f"Release some: detent review list --family {family.name}, "
+            "or import with --curated examples that a person has checked."
         )
     if aim == "latency" and len(dev) < MIN_TIMED:
         raise DatasetTooSmall(
@@ -154,11 +158,17 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
 
 
 def _check_proposer(family: Family, name: str, space: Mapping[str, Any], budget: Budget, models: ModelCatalogue) -> None:
-    """Raises InvalidInput where nobody may write instructions, NotFound for an unknown model, BudgetTooSmall for one without a bounded price under a cap."""
+    """Checks the model that writes instructions.
+
+    Raises:
+        InvalidInput: the space does not let a study write instructions.
+        NotFound: no such model.
+        BudgetTooSmall: the study has a cap, and the model has no bounded price.
+    """
     if not may_write(space):
         detail = (
-            f"The space of {family.name!r} lets nobody write its instruction. Allow it in family.yaml or the study's definition: "
-            "space: {instruction: {propose: true}}."
+            f"The space of {family.name!r} does not let a study write its instruction. "
+            "Allow it in family.yaml or the study's definition: space: {instruction: {propose: true}}."
         )
         raise InvalidInput(detail, [Fault(pointer="/definition/space", detail=detail)])
     models.describe(name)
