@@ -113,9 +113,11 @@ def clock_anchor(settings: Settings, now: datetime) -> datetime:
 def load_families(settings: Settings) -> FamilyFiles:
     """The families' files, read once; the profile's ``family_overrides`` lie over each."""
     from optimizer.adapters.files.family_files import FamilyFiles
+    from optimizer.adapters.models.model_settings import read_sizes
 
-    more = settings.more_families_dirs
-    files = FamilyFiles(settings.families_dir, settings.var() / "last_good", settings.family_overrides, more=more)
+    more, sizes = settings.more_families_dirs, read_sizes(settings.models_file)
+    last_good = settings.var() / "last_good"
+    files = FamilyFiles(settings.families_dir, last_good, settings.family_overrides, more=more, sizes=sizes)
     files.load()
     return files
 

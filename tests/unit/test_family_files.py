@@ -227,6 +227,42 @@ def test_a_profiles_values_lie_over_the_files(tmp_path):
     assert (rollout.min_labelled_per_stage, rollout.max_days, rollout.gates.n, rollout.gates.confidence) == (40, 3, 50, 0.9)
 
 
+BY_SIZE = (
+    GOOD.replace('current: "1"', "by_size: {small: 1, medium: 1, large: 2}")
+    + """\
+    "2": {content: [{role: system, content: "Think."}, {role: user, content: "Ticket: {{ticket}}"}]}
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "current"),
+    [
+        pytest.param({"embedded": "small"}, "1", id="the base for its size"),
+        pytest.param({"embedded": "large"}, "2", id="another size, another base"),
+        pytest.param({}, "1", id="medium where nothing is said of the model"),
+    ],
+)
+def test_the_size_of_the_default_model_picks_the_base_prompt(sizes, current):
+    family = parse_family_text(BY_SIZE, file="f", sizes=sizes)
+    assert family.prompt.current == current
+    assert [base.id for base in family.bases()] == [family.variant("1").id, family.variant("2").id]
+
+
+def test_a_version_that_the_file_names_stands_above_the_bases():
+    text = BY_SIZE.replace("  by_size:", '  current: "2"\n  by_size:')
+    assert parse_family_text(text, file="f", sizes={"embedded": "small"}).prompt.current == "2"
+
+
+def test_a_base_that_is_no_version_and_a_size_without_a_base_are_told():
+    with pytest.raises(InvalidFamily) as error:
+        parse_family_text(BY_SIZE.replace("large: 2", "large: 7"), file="f")
+    assert places(error.value) == [("f", 5, "/prompt/by_size/large")]
+    with pytest.raises(InvalidFamily) as error:
+        parse_family_text(BY_SIZE.replace(", large: 2", ""), file="f")
+    assert places(error.value) == [("f", 5, "/prompt/by_size/large")]
+
+
 def test_a_missing_families_folder_holds_no_families(tmp_path):
     files = loaded(tmp_path / "none")
     assert not files.families

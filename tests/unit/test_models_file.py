@@ -8,12 +8,18 @@ from pathlib import Path
 import pytest
 
 from optimizer.adapters.models.language_models import Models
-from optimizer.adapters.models.model_settings import listed_price, read_models
+from optimizer.adapters.models.model_settings import listed_price, read_models, read_sizes
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.models.breaker import BreakerSettings
 from optimizer.core.models.language import Backoff, ModelPrice
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_model_says_its_size_and_the_embedded_one_is_small(tmp_path: Path) -> None:
+    text = "embedded: {provider: embedded}\nbig: {litellm: openai/a, size: large}\nother: {litellm: openai/b}\n"
+    assert read_sizes(written(tmp_path, text)) == {"embedded": "small", "big": "large", "other": "medium"}
+    assert read_sizes(written(tmp_path, "embedded: {provider: nobody}\n")) == {}, "the fault is told where models are called"
 
 
 def written(folder: Path, text: str) -> Path:

@@ -8,6 +8,7 @@ import pytest
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.variant import Variant
+from optimizer.core.search.bases import BaseSearch
 from optimizer.core.search.strategies import STRATEGIES, check_strategy
 from optimizer.core.search.strategy import Proposal, SearchSetting, Sequential
 
@@ -73,6 +74,17 @@ def test_the_second_strategy_starts_from_the_best_of_the_first():
     assert made["second"].told[0] == ("a", 0.5)
 
 
+def test_the_bases_of_other_sizes_are_proposed_once_each_and_too_long_ones_are_passed_over():
+    small, medium, large = (variant(text) for text in ("small", "medium", "large"))
+    family = SimpleNamespace(bases=lambda: (small, medium, large))
+    setting = SimpleNamespace(family=family, start=medium, fits=lambda v: v.id != large.id)
+    search = BaseSearch(setting)  # type: ignore[arg-type]
+    proposal = search.ask()
+    assert proposal is not None
+    assert (proposal.variant, proposal.proposer) == (small, "bases")
+    assert search.ask() is None
+
+
 def test_without_a_better_one_the_champion_goes_on_and_equals_keep_the_first():
     made, _ = run({"champion": 0.5, "a": 0.5, "b": None, "c": 0.1}, {"first": ["a", "b"], "second": ["c"]})
     assert made["second"].start == variant("champion")
@@ -89,7 +101,19 @@ def test_working_strategies_and_their_sequences_are_known(text):
 
 
 def test_every_strategy_of_the_contract_works_alone_and_all_but_the_race_in_a_sequence():
-    assert set(STRATEGIES.names) == {"bootstrap", "examples", "settings", "race", "gepa", "mipro", "joint", "copro", "simba", "replay"}
+    assert set(STRATEGIES.names) == {
+        "bases",
+        "bootstrap",
+        "examples",
+        "settings",
+        "race",
+        "gepa",
+        "mipro",
+        "joint",
+        "copro",
+        "simba",
+        "replay",
+    }
     for name in STRATEGIES.names:
         assert check_strategy(name) == (name,)
     assert check_strategy("+".join(name for name in STRATEGIES.names if name != "race"))

@@ -17,6 +17,7 @@ from optimizer.adapters.files.family_positions import read_yaml
 from optimizer.core.base.errors import Fault, InvalidFamily
 from optimizer.core.declaration.read import invalid_family, parse_family
 from optimizer.core.family.family import Family
+from optimizer.core.family.sizes import Size
 from optimizer.host.yaml_files import YamlTooLarge, read_text
 
 FILE_NAME = "family.yaml"
@@ -26,13 +27,21 @@ _Signature = tuple[tuple[Path, _Stat], ...]  # of every file that declares the n
 log = structlog.get_logger(__name__)
 
 
-def parse_family_text(text: str, *, file: str, folder: str | None = None, overrides: Mapping[str, Any] | None = None) -> Family:
+def parse_family_text(
+    text: str,
+    *,
+    file: str,
+    folder: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    sizes: Mapping[str, Size] = MappingProxyType({}),
+) -> Family:
     """The Family of a YAML text.
 
     Args:
         file: how faults name the file.
         folder: the folder's name, which must be the family's; None: any.
         overrides: a profile's values, laid over the file's.
+        sizes: of models by name, which choose among base prompts.
     Raises:
         InvalidFamily: every fault at once, each with file, line, JSON pointer and a sentence.
     """
@@ -41,7 +50,7 @@ def parse_family_text(text: str, *, file: str, folder: str | None = None, overri
     family: Family | None = None
     if source.data is not None or not faults:
         try:
-            family = parse_family(_laid_over(source.data, overrides or {}))
+            family = parse_family(_laid_over(source.data, overrides or {}), sizes)
         except InvalidFamily as error:
             known = {f.pointer for f in faults}
             faults += [f for f in error.faults if f.pointer not in known]
@@ -69,6 +78,7 @@ class FamilyFiles:
     Args:
         directory: holds one folder per family.
         more: further folders of the same form; a name that stands in two of them is a problem of that family.
+        sizes: of models by name, which choose among base prompts.
         last_good_dir: where the last good text of each family is kept, so that a bad edit survives a restart; None: memory only.
         overrides: a profile's values, laid over every file.
     """
@@ -80,10 +90,12 @@ class FamilyFiles:
         overrides: Mapping[str, Any] | None = None,
         *,
         more: Sequence[Path] = (),
+        sizes: Mapping[str, Size] = MappingProxyType({}),
     ) -> None:
         self.directories = (Path(directory), *map(Path, more))
         self._last_good_dir = last_good_dir
         self._overrides = dict(overrides or {})
+        self._sizes = dict(sizes)
         self._loaded: Mapping[str, _Loaded] = {}
         self._lock = threading.Lock()
 
@@ -127,7 +139,7 @@ class FamilyFiles:
         return _Loaded(signature=signature, family=family)
 
     def _parse(self, text: str, name: str, file: str) -> Family:
-        return parse_family_text(text, file=file, folder=name, overrides=self._overrides)
+        return parse_family_text(text, file=file, folder=name, overrides=self._overrides, sizes=self._sizes)
 
     def _last_good(self, name: str) -> Family | None:
         if self._last_good_dir is None:

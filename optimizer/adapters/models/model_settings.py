@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
+from optimizer.core.family.sizes import DEFAULT_SIZE, SMALLEST, Size
 from optimizer.core.models.breaker import BreakerSettings as Breaker
 from optimizer.core.models.language import Backoff, ModelPrice
 
@@ -63,6 +64,7 @@ class ModelSettings(BaseModel):
     provider: Literal["embedded"] | None = None
     litellm: str | None = Field(default=None, min_length=1)
     openai_compatible: str | None = Field(default=None, pattern=r"^https?://")
+    size: Size | None = None
     model: str | None = Field(default=None, min_length=1)  # its id behind openai_compatible; default its name here
     api_base: str | None = Field(default=None, pattern=r"^https?://")
     api_key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
@@ -91,6 +93,10 @@ class ModelSettings(BaseModel):
     @property
     def embedded(self) -> bool:
         return self.provider == "embedded"
+
+    def known_size(self) -> Size:
+        """As given here, else small for the embedded model and medium for any other."""
+        return self.size or (SMALLEST if self.embedded else DEFAULT_SIZE)
 
     @property
     def backoff(self) -> Backoff:
@@ -144,6 +150,14 @@ def read_models(path: Path) -> dict[str, ModelSettings]:
         listed = "; ".join(f"line {f.line} {f.pointer}: {f.detail}" for f in faults)
         raise InvalidInput(f"{path} cannot be used: {listed}. docs/reference/models.md explains every field.", faults)
     return found
+
+
+def read_sizes(path: Path) -> dict[str, Size]:
+    """Size of each model by name; none where the file cannot be used, which those who call models tell."""
+    try:
+        return {name: settings.known_size() for name, settings in read_models(path).items()}
+    except InvalidInput:
+        return {}
 
 
 def listed_price(litellm_id: str) -> ModelPrice | None:

@@ -32,7 +32,7 @@ def run(
     strategy: Annotated[
         str | None,
         typer.Option(
-            help="bootstrap, settings, both: bootstrap+settings; examples, which chooses them by similarity; race, which asks those that are "
+            help="bootstrap, settings, both: bootstrap+settings; bases, which tries the base prompts for other sizes of model; examples, which chooses them by similarity; race, which asks those that are "
             "behind no more; replay, which finds the thresholds of a cascade or the knobs of a content pipeline; gepa, mipro, joint, copro or simba, which have instructions written; or one that an installed package adds."
         ),
     ] = None,

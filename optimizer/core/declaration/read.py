@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,18 +12,25 @@ from optimizer.core.base.errors import Fault, InvalidFamily
 from optimizer.core.declaration.rules import check_rules
 from optimizer.core.family.family import Family
 from optimizer.core.family.kind import declared_kind
+from optimizer.core.family.sizes import Size, with_current_base
 from optimizer.core.family.wording import faults_of
 
 
-def parse_family(data: Any) -> Family:
+def parse_family(data: Any, sizes: Mapping[str, Size] = MappingProxyType({})) -> Family:
     """The Family that plain data (of YAML or JSON) declares.
 
+    Args:
+        sizes: of models by name, which choose among base prompts.
     Raises:
         InvalidFamily: carries every fault at once, each with a JSON pointer and a sentence: what, why, what to do.
     """
     if not isinstance(data, Mapping):
         raise invalid_family("the family", [Fault(pointer="", detail="a family file is a mapping of keys; start it with `name: ...`")])
     plain = _versions_as_text(data)
+    if isinstance(plain.get("prompt"), Mapping):
+        declared = plain.get("model")
+        model = declared.get("default", "embedded") if isinstance(declared, Mapping) else "embedded"
+        plain["prompt"] = with_current_base(plain["prompt"], model, sizes)
     if (kind := declared_kind(plain)) is not None:
         plain.setdefault("space", kind.default_space)
     faults: list[Fault] = []
@@ -61,6 +69,8 @@ def _versions_as_text(data: Mapping[str, Any]) -> dict[str, Any]:
             prompt["versions"] = {_text(k): v for k, v in versions.items()}
         if "current" in prompt:
             prompt["current"] = _text(prompt["current"])
+        if isinstance(prompt.get("by_size"), Mapping):
+            prompt["by_size"] = {size: _text(version) for size, version in prompt["by_size"].items()}
         plain["prompt"] = prompt
     return plain
 

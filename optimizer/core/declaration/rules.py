@@ -108,6 +108,11 @@ def _prompt(data: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(
             pointer="/prompt/current", detail=f"there is no version {prompt['current']!r}; name one of those below (there are: {known})"
         )
+    for size, base in _mapping(prompt, "by_size").items():
+        if isinstance(base, str) and base not in versions:
+            known = ", ".join(map(repr, versions)) or "none"
+            detail = f"there is no version {base!r}; name one of those below (there are: {known})"
+            yield Fault(pointer=pointer_of(["prompt", "by_size", size]), detail=detail)
     inputs = _mapping(data, "inputs")
     for name, version in versions.items():
         if isinstance(version, Mapping) and not version.get("content") and kind is not None and kind.asks_models:

@@ -40,10 +40,26 @@ class PromptVersion(Declared):
     policy: dict[str, Any] = Field(default_factory=dict)
 
 
+class BaseVersions(Declared):
+    """The version that is the base for models of each size."""
+
+    small: Word
+    medium: Word
+    large: Word
+
+    def names(self) -> tuple[str, ...]:
+        """Each version once, from small to large."""
+        return tuple(dict.fromkeys((self.small, self.medium, self.large)))
+
+
 class Prompt(Declared):
-    """All versions, and which of them the file means. What is served is the store's champion."""
+    """All versions, and which of them the file means. What is served is the store's champion.
+
+    Where the file has ``by_size`` and no ``current``, current is the base for the size of the default model.
+    """
 
     current: Word
+    by_size: BaseVersions | None = None
     versions: dict[str, PromptVersion] = Field(default_factory=dict)
 
 
@@ -137,6 +153,11 @@ class Family(Declared):
                 f"Family {self.name!r} has no prompt version {wanted!r}; its file has {known}.", family=self.name, version=wanted
             )
         return kind_of(self).variant(self, found)
+
+    def bases(self) -> tuple[Variant, ...]:
+        """The base prompts by size, each once; none where the file declares none."""
+        declared = self.prompt.by_size
+        return tuple(self.variant(name) for name in declared.names()) if declared is not None else ()
 
     def declared_inputs(self, input: Mapping[str, Any]) -> dict[str, Any]:
         """What of an input the file declares."""

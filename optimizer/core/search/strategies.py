@@ -16,6 +16,7 @@ from optimizer.core.base.spread import Spread
 from optimizer.core.base.values import Aim
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.strategy import (
+    BASES,
     COPRO,
     DEFAULT_STRATEGY,
     EXAMPLES,
@@ -88,6 +89,12 @@ BUILT_IN = (
         make="optimizer.adapters.search.dspy_programs:BootstrapSearch",
         n_trials=strategy_calls.n_bootstrapped,
         calls=strategy_calls.bootstrap_calls,
+    ),
+    StrategyRecord(
+        name=BASES,
+        does="tries the family's base prompts for models of other sizes",
+        make="optimizer.core.search.bases:BaseSearch",
+        n_trials=strategy_calls.n_bases,
     ),
     StrategyRecord(
         name=EXAMPLES,

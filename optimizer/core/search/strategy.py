@@ -18,6 +18,7 @@ from optimizer.core.family.kind import kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import CONFIRM, Study, Trial
 
+BASES = "bases"  # the family's own base prompts
 RACE = "race"
 RACED = ("bootstrap", "settings")  # whose proposals race
 GEPA = "gepa"

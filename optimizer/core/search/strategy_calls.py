@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from optimizer.core.base.spread import Spread
+from optimizer.core.family.sizes import SIZES
 from optimizer.core.search.cost_estimate import REFLECTED_ON, SUMMARISED
 from optimizer.core.search.racing import FIRST, SHARE
 from optimizer.core.search.study import Definition
@@ -29,6 +30,10 @@ class Sizes:
 
 def n_bootstrapped(definition: Definition) -> int:
     return definition.n_candidates + 3
+
+
+def n_bases(definition: Definition) -> int:
+    return len(SIZES)
 
 
 def n_settings(definition: Definition) -> int:

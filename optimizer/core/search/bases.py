@@ -1,0 +1,25 @@
+"""Strategy ``bases``: the base prompts that the family's file has for models of other sizes, as starting points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.search.strategy import BASES, Proposal, SearchSetting
+
+
+class BaseSearch:
+    """Each base once, from small to large, less what it starts from; a base whose requests are too long is passed over.
+
+    It proposes nothing where the family declares no bases.
+    """
+
+    def __init__(self, setting: SearchSetting) -> None:
+        others = [base for base in setting.family.bases() if base.id != setting.start.id]
+        self._left = [base for base in others if setting.fits(base)]
+
+    def ask(self) -> Proposal | None:
+        return Proposal(variant=self._left.pop(0), proposer=BASES) if self._left else None
+
+    def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
+        """It proposes the same whatever the scores are."""
