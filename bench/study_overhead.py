@@ -47,6 +47,9 @@ FAMILY: dict[str, Any] = {
 }  # fmt: skip
 
 
+ANSWER = ModelAnswer(text="music", input_tokens=200, output_tokens=2, cost_usd=0.0002, latency_ms=1.0)
+
+
 class InstantModel:
     """ports.LanguageModel that takes no time."""
 
@@ -57,7 +60,7 @@ class InstantModel:
         self.concurrency = concurrency
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
-        return ModelAnswer(text="music", input_tokens=200, output_tokens=2, cost_usd=0.0002, latency_ms=1.0)
+        return ANSWER
 
 
 def variants(n: int) -> list[Variant]:
@@ -105,7 +108,6 @@ class Bench:
 
     def fill(self, store: Database, pairs: list[tuple[Variant, Example]]) -> None:
         """Another study's answers, a thousand in a transaction."""
-        answer = InstantModel(1).complete
         for start in range(0, len(pairs), 1000):
             requests = [
                 request_for(variant, render(variant, example.input, declared=self.family.inputs), revision="1", example=example.id)
@@ -120,7 +122,7 @@ class Bench:
                         sent_at=now, study="st_other", family="topics", temperature=0.0,
                     )  # fmt: skip
                     store.journal.send(tx, entry)
-                    store.journal.settle(tx, id, answer(request), now)
+                    store.journal.settle(tx, id, ANSWER, now)
 
             store.write(write)
 
