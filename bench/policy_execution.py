@@ -139,7 +139,10 @@ def call_of(definition: Family) -> AnsweredCall:
     variables = clip_inputs(definition, {"document": DOCUMENT})
     request = request_for(variant, render(variant, variables), revision="")
     served = Served(family=cast(Any, ServedFamily(name=definition.name, definition=definition)), choice=cast(Any, None), token="")
-    return AnsweredCall(id=f"in_{next(_ids)}", served=served, variant=variant, request=request, input=variables, sticky=False)
+    return AnsweredCall(
+        id=f"in_{next(_ids)}", served=served, variant=variant, request=request, input=variables, sticky=False,
+        rendered=lambda shown: render(shown, variables),
+    )  # fmt: skip
 
 
 async def one(side: ModelSide, definition: Family, policy: Policy | None) -> Answered:

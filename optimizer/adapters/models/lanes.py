@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 
 import httpx
 
 CLOSE_S = 5.0
+_MAKING = threading.Lock()
 
 
 class Lanes:
@@ -32,7 +35,7 @@ class Lanes:
         if self._loop is not loop:
             self._loop, self._free = loop, []
         if self._ssl is None:
-            self._ssl = await asyncio.to_thread(httpx.create_ssl_context)  # reads every known authority: once is enough
+            self._ssl = await asyncio.to_thread(_ssl_context)
         client = self._free.pop() if self._free else httpx.AsyncClient(headers=self._headers, verify=self._ssl)
         try:
             yield client
@@ -48,6 +51,17 @@ class Lanes:
         self._loop, self._free = None, []
         if loop is not None and loop.is_running():
             asyncio.run_coroutine_threadsafe(_close(free), loop).result(timeout=CLOSE_S)
+
+
+def _ssl_context() -> ssl.SSLContext:
+    """One for the process: to read every known authority takes 20 ms and most of a mebibyte."""
+    with _MAKING:
+        return _made()
+
+
+@cache
+def _made() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
 
 
 async def _close(clients: list[httpx.AsyncClient]) -> None:
