@@ -62,12 +62,18 @@ def wait_for(coroutine: Coroutine[Any, Any, T]) -> T:
         tasks.append(loop.create_task(run()))
         tasks[0].add_done_callback(lambda _: ended.cancel())  # of no effect but where it was cancelled before its first step
 
+    def stop() -> None:
+        if tasks:
+            tasks[0].cancel()
+        else:  # interrupted before ``begin`` was handed over
+            ended.cancel()
+
     tasks: list[asyncio.Task[None]] = []
-    loop.call_soon_threadsafe(begin)
     try:
+        loop.call_soon_threadsafe(begin)
         return ended.result()
     except BaseException:
         if not ended.done():
-            loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+            loop.call_soon_threadsafe(stop)
             wait([ended])
         raise
