@@ -11,7 +11,6 @@ from optimizer.core.evaluation.scorers.values import answers_of, source_text, te
 from optimizer.core.evaluation.scoring import ScoringMetric
 
 ORDER, BETA = 6, 2  # runs of one to six characters; recall weighs BETA times as much as precision
-_Grams = tuple[Counter[str], ...]
 
 
 def chrf(wanted: str, found: str) -> float:
@@ -23,17 +22,18 @@ def chrf(wanted: str, found: str) -> float:
     Source:
         Popović (2015), WMT, as sacreBLEU 2 computes it for one pair of sentences (nc:6, nw:0, eps:no), divided by 100.
     """
-    expected, given = _grams("".join(wanted.split())), _grams("".join(found.split()))
+    expected, given = "".join(wanted.split()), "".join(found.split())
     precisions, recalls = [], []
-    for ours, theirs in zip(expected, given, strict=True):
-        n_wanted, n_found = ours.total(), theirs.total()
-        if n_wanted and n_found:
-            few, many = (ours, theirs) if len(ours) < len(theirs) else (theirs, ours)
-            right = sum(min(n, many[run]) for run, n in few.items() if run in many)
+    for n, (ours, theirs) in enumerate(zip(_runs(expected), _runs(given), strict=True), start=1):
+        n_wanted, n_found = len(expected) - n + 1, len(given) - n + 1
+        if n_wanted > 0 and n_found > 0:
+            both = ours.keys() & theirs.keys()
+            once = len(ours) == n_wanted or len(theirs) == n_found  # then none is shared twice
+            right = len(both) if once else sum(min(ours[run], theirs[run]) for run in both)
             precisions.append(right / n_found)
             recalls.append(right / n_wanted)
     if not precisions:
-        return float(not expected[0] and not given[0])
+        return float(not expected and not given)
     precision, recall = sum(precisions) / len(precisions), sum(recalls) / len(recalls)
     if not precision + recall:
         return 0.0
@@ -41,8 +41,9 @@ def chrf(wanted: str, found: str) -> float:
 
 
 @lru_cache(maxsize=1024)  # the expected text of an example is measured once per variant
-def _grams(text: str) -> _Grams:
-    return tuple(Counter(text[i : i + n] for i in range(len(text) - n + 1)) for n in range(1, ORDER + 1))
+def _runs(text: str) -> tuple[Counter[str], ...]:
+    """By length, from one character on, how often each run of characters stands in the text."""
+    return tuple(Counter([text[i : i + n] for i in range(len(text) - n + 1)]) for n in range(1, ORDER + 1))
 
 
 def semantic_preservation(wanted: Any, found: Any, inputs: Mapping[str, Any], *, input: str | None = None) -> float:
