@@ -22,11 +22,11 @@ class WrongKey(NotAuthenticated):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """The sender of a request. ``actor`` goes into decisions and audit, ``quota`` is whom limits are counted for."""
+    """The sender of a request."""
 
-    actor: str
+    actor: str  # its name in decisions and audit
     access: Access
-    quota: str
+    quota: str  # its name in limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,10 @@ class Keys:
 
 
 def identify(headers: Mapping[str, str], client_host: str | None, keys: Keys, actor_without_key: str, now: datetime) -> Caller:
-    """The caller; raises NotAuthenticated for a missing or unknown key. Where none exists ``local_door`` has let the request in."""
+    """The caller; raises NotAuthenticated for a missing or unknown key.
+
+    Where no key exists ``local_door`` has allowed the request.
+    """
     if not keys.any_exist:
         return Caller(actor=actor_without_key, access=EVERYTHING, quota=f"address:{client_host or 'local'}")
     secret = secret_of(headers)

@@ -175,7 +175,7 @@ class KeySpending:
 
 
 def _start(now: datetime, window: timedelta) -> datetime:
-    """Of the minute or day (UTC) that ``now`` lies in."""
+    """Of the minute or day (UTC) of ``now``."""
     return now.replace(second=0, microsecond=0) if window == MINUTE else now.replace(hour=0, minute=0, second=0, microsecond=0)
 
 

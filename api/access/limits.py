@@ -40,7 +40,7 @@ class MinuteWindows:
     def take(self, key: str, n: int = 1, *, refuse: bool = True) -> tuple[Quota, TooMany | None]:
         """Counts ``n`` for ``key``; the error is returned, not raised, so that its answer can carry the quota's headers too.
 
-        A request that does not fit uses nothing up. With ``refuse=False`` it is counted and let through.
+        A request that does not fit uses nothing up. With ``refuse=False`` it is counted and allowed.
         """
         now = self._now()
         start, used = self._windows.get(key, (now, 0))

@@ -37,7 +37,7 @@ class StrictRequest(Request):
         self.limit = limit
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
-        """Raises TooLarge once more has come than the route takes; what is declared as larger is not waited for."""
+        """Raises TooLarge once more has come than the route takes; a larger declared length is refused at once."""
         declared = self.headers.get("content-length", "")
         n_bytes = int(declared) if declared.isascii() and declared.isdigit() else 0
         if n_bytes <= self.limit.n_bytes:

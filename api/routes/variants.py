@@ -62,7 +62,7 @@ def create_variant(family: str, body: VariantBody, shared: Shared, request: Requ
 
 @routes.get("/v1/variants/{variant}", **guarded("read", narrows=True))
 def variant(variant: str, shared: Shared, caller: Asking, family: OfFamily = None) -> dict[str, Any]:
-    """One variant: messages, examples, model settings, tools, response format, policy, and where it came from."""
+    """One variant: messages, examples, model settings, tools, response format, policy, and origin."""
     return shapes.variant(shared.read(lambda tx: _find(tx, shared, caller, variant, family)))
 
 

@@ -14,7 +14,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.demo.screen import Bars, Screen
 from optimizer.demo.users import Users
 
-N_BEFORE = 80  # users of the champion before the rollouts: what the guardrails compare with
+N_BEFORE = 80  # users of the champion before the rollouts, for the guardrails' comparison
 BATCH = 24  # users per family and turn
 RETURNING_EVERY = 8  # one visit in eight is of a user who was here before
 PAUSE_S = 2.0  # between two turns: some ten users of the candidate decide a stage, and what users take of the processor the search beside them lacks
@@ -26,12 +26,12 @@ TOLD = ("deploy", "advance", "hold", "resume", "lapse", "promote", "rollback")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoCandidate:
-    """What a rollout starts with. ``documents``: dev examples that champion and candidate were asked about, so that the journal can answer."""
+    """The start of a rollout."""
 
     family: str
     variant: str
     is_nominated: bool
-    documents: Sequence[Example]
+    documents: Sequence[Example]  # dev examples that both variants have answered, so that the journal can
 
 
 class DemoRollouts:

@@ -1,6 +1,6 @@
 """The three stories of the demo: what each announces before anything is measured, and whether it came out so.
 
-Pure: what a search and a rollout ended with goes in, a ``Story`` comes out. ``exit_code`` is what ``make demo`` ends with.
+Pure: what a search and a rollout ended with goes in, a ``Story`` comes out. ``exit_code`` is that of ``make demo``.
 """
 
 from __future__ import annotations

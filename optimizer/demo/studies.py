@@ -19,7 +19,7 @@ POLL_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Searched:
-    """An ended study with its trials, and the variant that a rollout may start with."""
+    """An ended study with its trials, and the variant that a rollout may serve."""
 
     study: Study
     trials: list[Trial]

@@ -1,4 +1,4 @@
-"""YAML files within bounds: how large one may be, and how much its aliases may stand for.
+"""YAML files within bounds: the largest size, and the most values that aliases may expand to.
 
 An alias costs nothing while it is only read: both places share one value. But code that walks over the values meets
 them once for each place, so ten lines of ten aliases each stand for ten thousand million values. They are counted on
@@ -84,7 +84,7 @@ def check_aliases(root: Node | None) -> None:
 
 
 def _size_of(node: Node, sizes: dict[int, int]) -> int:
-    """Values that the node stands for."""
+    """The number of values of the expanded node."""
     if id(node) not in sizes:
         sizes[id(node)] = 0  # not known yet: to come back here is to stand inside itself
         inside = [one for pair in node.value for one in pair] if isinstance(node, MappingNode) else node.value

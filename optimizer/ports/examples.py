@@ -40,7 +40,7 @@ class Examples(Protocol):
         """The largest number of studies that have looked at any of these examples."""
 
     def looked_at(self, tx: Transaction, family: str, study: str | None = None) -> set[str]:
-        """Ids of the holdout examples that any study, or this one, has looked at."""
+        """Ids of the holdout examples that any study, or this one, has read."""
 
     def release(self, tx: Transaction, family: str, id: str, by: str) -> None: ...
 

@@ -94,6 +94,6 @@ class ModelCatalogue(Protocol):
 
 
 class ModelSource(ModelCatalogue, Protocol):
-    """The catalogue with the models themselves, each made when first asked for."""
+    """The catalogue with the models themselves, each made at its first use."""
 
     def get(self, name: str) -> LanguageModel: ...

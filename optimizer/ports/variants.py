@@ -12,7 +12,7 @@ from optimizer.ports.transaction import Transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantRecord:
-    """A Variant as stored, with where it came from."""
+    """A Variant as stored, with its origin."""
 
     family: str
     variant: Variant

@@ -53,7 +53,7 @@ def open_spool(settings: Settings) -> Spool:
 
 
 def user_calls(settings: Settings) -> UserCalls:
-    """What a process that answers users marks their calls with."""
+    """How a process that answers users marks their calls."""
     from optimizer.adapters.models.user_calls import UserCalls
 
     return UserCalls(settings.run_dir() / USER_CALLS)

@@ -42,7 +42,7 @@ from optimizer.runtime.study_workflows import StudyWorkflows
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 1.0  # how often queued studies and changed family files are looked for
+LOOK_SECONDS = 1.0  # how often the worker looks for queued studies and changed family files
 MIRROR_SECONDS = 2.0
 ALERTS_SECONDS = 2.0
 PIPELINE_SECONDS = 60.0

@@ -25,7 +25,7 @@ class Source:
     curated: bool  # released for few-shot examples unless the person says otherwise
     rows: Iterator[SourceRow] | None = None
     events: Iterator[example_files.Record] | None = None
-    columns: Mapping[str, str] | None = None  # of a table: field > the column it is taken from
+    columns: Mapping[str, str] | None = None  # of a table: field > its column
     not_read: Sequence[str] = ()  # columns of a table that no field takes
     n_rows: int | None = None  # where it is known beforehand
 

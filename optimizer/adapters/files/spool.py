@@ -107,7 +107,7 @@ class Spool:
         return self.path.with_suffix(".refused")
 
     def set_aside(self, record: Mapping[str, Any]) -> None:
-        """Keeps a record that no store takes, for a person to look at."""
+        """Keeps a record that no store takes, so that a person can look at it."""
         file = os.open(self.aside, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             os.write(file, json.dumps(record).encode() + b"\n")

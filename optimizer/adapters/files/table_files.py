@@ -49,7 +49,7 @@ class Table:
     named_in_row: int  # 2 where a spreadsheet wrote ``sep=`` above the names
 
     def rows(self) -> Iterator[Row]:
-        """Every row as an object by the names of the columns; rows are numbered as a spreadsheet shows them, empty ones passed over."""
+        """Every row but empty ones, as an object by the names of the columns, numbered as a spreadsheet does."""
         with _opened(self.path, self.encoding) as file:
             for where, cells in _records(file, self.delimiter, self.named_in_row):
                 if len(cells) > len(self.columns):
@@ -61,7 +61,7 @@ class Table:
 
 
 def open_table(path: Path, *, encoding: str | None = None, delimiter: str | None = None) -> Table:
-    """Looks the whole file through.
+    """Checks the whole file.
 
     Args:
         encoding: a name of Python's codecs; None: UTF-8, or what the file's byte order mark says.

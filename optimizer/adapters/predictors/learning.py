@@ -109,7 +109,7 @@ def recipes_before(answers: Sequence[JudgedAnswer]) -> tuple[Recipe, ...]:
 
 
 def _measured(answers: Sequence[JudgedAnswer]) -> set[str]:
-    """Features that at least one answer has: a column without a value cannot be learned from."""
+    """Features that at least one answer has: a column without a value teaches nothing."""
     return {name for each in answers for name, value in each.read.numbers.items() if value is not None}
 
 

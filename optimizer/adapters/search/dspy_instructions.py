@@ -85,7 +85,7 @@ class ProposerEngine:
         self.failure, self._text = None, ""
 
     def require_whole(self) -> None:
-        """DSPy goes on without what failed; only a proposer's failure may be gone on without."""
+        """Raises what else than the proposer failed, since DSPy goes on after every failure."""
         if self._broken is not None:
             raise self._broken
 

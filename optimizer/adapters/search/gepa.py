@@ -1,9 +1,9 @@
 """Strategy ``gepa``: instructions written anew by reflection on answers that went wrong (GEPA, Agrawal et al. 2025, arXiv 2507.19457).
 
 The prompt of the reflection, the reading of its answer and the choice of a parent from the Pareto front are those of
-the gepa package. What is ours: every answer goes through journal and budget, a child that does better on its few
-training examples is evaluated by the study like any other candidate, and only released examples are shown to the
-proposer, whose words may end up in every user's prompt.
+the gepa package. What is ours: every answer goes through journal and budget. The study evaluates a child that does
+better on its few training examples like any other candidate. The proposer sees released examples only, since its words
+may end up in every user's prompt.
 """
 
 from __future__ import annotations

@@ -251,7 +251,7 @@ class EvaluationBatchRow(Row):
     cost_usd: float
     p95_latency_ms: float | None = None
     n_calls: int
-    suite: str | None = None  # which targets it was checked against
+    suite: str | None = None  # the targets of its checks
     checks: list[Any] | None = _json(nullable=True)
     created_by: str
     created_at: datetime = _at()

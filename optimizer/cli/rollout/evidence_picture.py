@@ -1,4 +1,4 @@
-"""A rollout's evidence in the terminal: bars against thresholds, arms, labels and hours, and what it waits for."""
+"""A rollout's evidence in the terminal: bars against thresholds, arms, labels and hours, and what is missing."""
 
 from __future__ import annotations
 

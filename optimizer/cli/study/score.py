@@ -11,7 +11,7 @@ _HEAD = f"  {'on dev':<26}{'items':>6}{'saved':>9}  {'quality of what is in full
 
 
 def score_lines(study: Study) -> Iterator[str]:
-    """Empty where no score was asked for."""
+    """Empty where the user asked for no score."""
     found = (study.findings or {}).get(CONTENT_SCORE)
     if not found:
         return

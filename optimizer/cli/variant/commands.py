@@ -32,7 +32,7 @@ VariantId = Annotated[str, typer.Argument(help="Id of the variant, or champion, 
 
 @app.command("list")
 def list_variants(family: FamilyName, as_json: Json = False) -> None:
-    """Every variant of a family, newest first, with what it is used for.
+    """Every variant of a family, newest first, with its uses.
 
     Example: detent variant list triage
     """

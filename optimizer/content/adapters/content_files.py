@@ -19,7 +19,7 @@ from optimizer.host.yaml_files import YamlTooLarge, read_text
 
 
 def read_folder(folder: Path) -> PipelineFiles:
-    """What the pipeline's files in a folder say; other files there are passed over.
+    """What the pipeline's files in a folder say; it ignores other files.
 
     Raises:
         NotFound: none of the files is there.

@@ -13,7 +13,7 @@ DECIMALS = 6
 _EXACT_BELOW = 2**53  # whole numbers up to here are the same in every JSON reader
 
 
-_POSITIONAL_FROM = 1e-4  # smaller floats are written by Python with an exponent, and by RFC 8785 without
+_POSITIONAL_FROM = 1e-4  # Python writes smaller floats with an exponent, RFC 8785 does not
 _AS_IT_IS = (str, bool)
 _MAPPINGS = (dict, Mapping)  # a dict is told without asking the abstract class
 _quick = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode

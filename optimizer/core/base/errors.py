@@ -39,7 +39,10 @@ MAX_POINTER_CHARS = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One thing wrong with an input: where (JSON pointer), what and why, and what to do. ``n``: how many things it stands for."""
+    """One thing wrong with an input: where (JSON pointer), what and why, and what to do.
+
+    ``n``: the number of faults that it sums up.
+    """
 
     pointer: str
     detail: str

@@ -38,7 +38,8 @@ class Sheet:
 class FamilyDraft:
     """What a person gives. ``inputs`` and ``output`` are columns, or FIELD=COLUMN; empty and None: told by names.
 
-    ``f_string``: whether {name} in the prompt is a placeholder; None: not said. ``merge``: label of the sheet > the label that it stands for.
+    ``f_string``: whether {name} in the prompt is a placeholder; None: not said. ``merge``: label of the sheet > the
+    family's label.
     """
 
     name: str

@@ -10,7 +10,7 @@ from typing import Any
 from optimizer.core.base.values import Aim
 from optimizer.core.statistics.noninferiority import NotLower
 
-LOW_BASE = 0.10  # below it a relative gain means nothing: an absolute one is asked for
+LOW_BASE = 0.10  # below it a relative gain means nothing: the gate requires an absolute one
 LOW_BASE_GAIN = 0.05
 HIGH_BASE = 0.80  # from it on, the gain is measured against what is left to gain
 CALLED_TESTS = {"exact": "an exact test", "tango": "Tango's score test", "gaffke": "Gaffke's test"}
@@ -72,7 +72,7 @@ def quality_margin(champion_quality: float, explicit: float | None = None) -> fl
 
 
 def confidence_of(p: float, looks: int) -> float:
-    """max(0, 1 - looks x p): each look at the same holdout is paid for."""
+    """max(0, 1 - looks x p): each look at the same holdout costs confidence."""
     return max(0.0, 1.0 - looks * p)
 
 

@@ -70,7 +70,7 @@ class Scorer:
         judge_of: loads a function of the user's own by its dotted path, for gates; raises InvalidInput where it cannot.
 
     Args:
-        parser_version: of a package's parser; empty for those built in.
+        parser_version: of a package's parser; empty for built-in ones.
     """
 
     def __init__(

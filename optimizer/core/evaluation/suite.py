@@ -19,7 +19,7 @@ TargetVerdict = Literal["met", "missed", "unmeasured"]
 GateVerdict = Literal["pass", "fail", "inconclusive"]
 MIN_OF_CLASS = 5  # examples of a class that must be scored for both before a fall of its mean says anything
 LATENCY = "regression of latency"
-TIMED = ("p95_latency_ms", LATENCY)  # checks that only fresh answers can be measured for
+TIMED = ("p95_latency_ms", LATENCY)  # checks that need fresh answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,7 +89,7 @@ def measure_trivial(
     scores: Mapping[str, float],
     bare: Mapping[str, float] | str,
 ) -> TrivialBaselines:
-    """Every trivial baseline on ``rows``, and what ``variant`` leads the best of them by.
+    """Every trivial baseline on ``rows``, and the lead of ``variant`` over the best of them.
 
     Args:
         train: examples to learn from; none of them is among ``rows``, and none is sealed.

@@ -1,4 +1,4 @@
-"""Masking of personal data, before the first write and on every way in."""
+"""Masking of personal data, before the first write, for every source."""
 
 from __future__ import annotations
 

@@ -32,10 +32,10 @@ def render_open(variant: Variant) -> list[Message]:
     """Messages with the examples in place as user/assistant pairs; ``{{variables}}`` and {role: history} stay open.
 
     They stand at the first {role: examples}; without one before the last user message, and before a history that stands directly before it.
-    An example's user message is the Variant's last user message with the example's input filled in.
+    An example's user message is the Variant's last user message filled with the example's input.
 
     Raises:
-        InvalidInput: an example lacks an input that the prompt asks for.
+        InvalidInput: an example lacks an input of the prompt.
         PromptTooLong: the examples fill more than MAX_CHARS.
     """
     messages = [dict(m) for m in variant.messages]

@@ -57,7 +57,7 @@ class Arm:
 
 
 class Part(TypedDict, total=False):
-    """One call of those that an interaction was made of."""
+    """One of the calls of an interaction."""
 
     tier: Annotated[int, EventField(COUNT, "the tier that was asked, from 0")]
     model: Annotated[str, EventField(NAME, "the model that was asked")]

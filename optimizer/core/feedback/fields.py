@@ -1,4 +1,4 @@
-"""An event as a client sends it, field by field: unknown ones are refused, so that a misspelt ``sucess`` is heard of.
+"""An event as a client sends it, field by field: a misspelt ``sucess`` is unknown, and refused.
 
 Which fields there are is declared in ``feedback.py``.
 """

@@ -50,7 +50,7 @@ class RecordedTraffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRequest:
-    """One interaction as a self-test replays it: when it started, and what the guardrails look at."""
+    """One interaction as a self-test replays it: when it started, and the values that guardrails read."""
 
     unit_hmac: str
     at: datetime

@@ -16,7 +16,7 @@ WIDTH_OF_95 = 2 * 1.959964  # standard errors between the ends of a 95 % interva
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lift:
-    """What the candidate is assumed to add to the champion's mean, absolute, at least 0, and where that comes from."""
+    """What the candidate is assumed to add to the champion's mean, absolute, at least 0, and its source."""
 
     value: float = 0.0
     why: str = "no gain is assumed"

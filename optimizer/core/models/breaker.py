@@ -126,7 +126,7 @@ def withdrawn(breaker: Breaker, given: Pass) -> Breaker:
 
 
 def slice_index(settings: BreakerSettings, now: float) -> int:
-    """Which slice of the window a moment falls into."""
+    """The slice of the window that holds a moment."""
     return int(now // (settings.window_s / N_SLICES))
 
 

@@ -22,7 +22,7 @@ READ_BY_THE_MODEL = ("tools", "tool_choice", "response_format", "reasoning_effor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldBack:
-    """What the search must leave over."""
+    """Dollars and calls that the search must not spend."""
 
     usd: float = 0.0
     n_calls: int = 0

@@ -12,9 +12,9 @@ from optimizer.core.family.answer import parse_output
 from optimizer.core.family.fields import Output
 from optimizer.core.family.rendering import value_text
 
-MATERIAL_WORDS = 25  # an input of that many words is something to find answers in
+MATERIAL_WORDS = 25  # an input of that many words may contain answers
 OPENING_CHARS = 300  # refusals and "not found" stand at the start of an answer
-READ_CHARS = 20_000  # of a tool's result and of an input: what stands beyond is not looked at
+READ_CHARS = 20_000  # of a tool's result and of an input: the rest is not read
 SHORT_WORDS = 60  # a longer answer has said something beside that it found nothing
 STEM_CHARS = 5
 LEAST_FACTS = 3  # distinctive words without a number that a tool result needs to count
@@ -74,18 +74,14 @@ _NOTHING = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedAnswer:
-    """An answer and what it had to work with.
-
-    ``input`` holds what the application sent, not the prompt: few-shot examples are no material. ``tool_results`` are (name, text)
-    of those behind the last user message.
-    """
+    """An answer and its inputs."""
 
     text: str
     finish_reason: str = "stop"
     tool_calls: bool = False
     output: Output = field(default_factory=Output)
-    input: Mapping[str, Any] = field(default_factory=dict)
-    tool_results: Sequence[tuple[str, str]] = ()
+    input: Mapping[str, Any] = field(default_factory=dict)  # what the application sent, without few-shot examples
+    tool_results: Sequence[tuple[str, str]] = ()  # (name, text) of those behind the last user message
 
     @property
     def inputs(self) -> list[str]:

@@ -34,7 +34,7 @@ _BY_NAME = {knob.name: knob for knob in KNOBS}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """None where a part is absent. ``signal`` says where confidence comes from, with tiers or without."""
+    """None where a part is absent. ``signal`` names the source of confidence, with or without tiers."""
 
     cascade: Tiers | None = None
     gate: Refinement | None = None

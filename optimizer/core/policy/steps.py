@@ -1,7 +1,7 @@
 """What is asked next, and when an answer goes out: the policy as a machine that is given replies and does nothing itself.
 
 ``steps(plan)`` yields an Ask, is sent the Attempts that came of it, and returns Done. Its order: votes or cascade, with the validator
-inside; then the gate. ``most_calls`` bounds what one request can lead to.
+inside; then the gate. ``most_calls`` bounds the calls of one request.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def is_audited(plan: PolicyPlan, draw: float) -> bool:
 
 
 def draw_of(id: str) -> float:
-    """A number in [0, 1) from a request's random id: the same whenever it is asked for."""
+    """A number in [0, 1) from a request's random id: the same at every call."""
     return int.from_bytes(sha256(id.encode()).digest()[:4], "big") / 2**32
 
 

@@ -64,7 +64,7 @@ class Validator:
 
 
 def read_validator(values: Mapping[str, Any], faults: list[Fault]) -> Validator | None:
-    """The validator of well-typed knobs; None without issues to look for."""
+    """The validator of well-typed knobs; None when it has no issues to find."""
     named: list[str] = []
     for i, issue in enumerate(values.get("validate", ())):
         if issue not in CHECKS:

@@ -41,7 +41,7 @@ def answer_features(
     issues: Mapping[str, bool] | None = None,
     confidence: float | None = None,
 ) -> dict[str, float | None]:
-    """Every name of FEATURES and one ``issue.NAME`` for each issue that was looked for.
+    """Every name of FEATURES and one ``issue.NAME`` for each issue that was checked.
 
     Args:
         log_probabilities: of the answer's tokens, each <= 0, where the provider gives them.

@@ -71,7 +71,7 @@ class ReportedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardrailLimits:
-    """What turns latency and cost into outcomes; None where the champion gives nothing to compare with."""
+    """What turns latency and cost into outcomes; None where the champion has no figures for a comparison."""
 
     latency_ms: float | None = None
     cost_cap_usd: float | None = None
@@ -258,7 +258,7 @@ def _last(requests: Sequence[ReportedRequest], numbers: Mapping[str, str]) -> di
 
 
 def _candidate_sums(requests: Sequence[ReportedRequest], limits: GuardrailLimits) -> dict[str, Any]:
-    """What the absolute limits are read from."""
+    """The evidence for the absolute limits."""
     slow = [_too_slow(r, limits.absolute_latency_ms) for r in requests]
     costs = [r.cost_usd for r in requests if r.cost_usd is not None]
     return {

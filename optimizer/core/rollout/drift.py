@@ -48,9 +48,9 @@ class ChampionWatch:
     first_at: datetime | None = None  # of the reference's outcomes
     weekdays: tuple[Sums, ...] = (Sums(),) * 7  # the reference, Monday first, UTC
     is_settled: bool = False  # the reference is final
-    usual: float | None = None  # the mean of the reference that the detector goes by
+    usual: float | None = None  # the reference mean that the detector uses
     detector: DriftDetector | None = None  # None while the reference is too short
-    slumps: tuple[Slump | None, ...] = (None,) * len(DROPS)  # per drop that the detector looks for
+    slumps: tuple[Slump | None, ...] = (None,) * len(DROPS)  # per drop that the detector can find
 
     @property
     def reference(self) -> Sums:

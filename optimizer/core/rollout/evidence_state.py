@@ -55,7 +55,7 @@ class Silence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Minute:
-    """The candidate's requests of one minute: what the absolute limits look at."""
+    """The candidate's requests of one minute, for the absolute limits."""
 
     minute: int  # since 1970
     n_latency: int = 0

@@ -1,4 +1,7 @@
-"""What follows from an EvidenceState: the transition that the tick requests, or what is waited for. Pure, so that ``rollout verify`` asks it again."""
+"""What follows from an EvidenceState: the transition that the tick requests, or what is missing.
+
+Pure, so that ``rollout verify`` asks it again.
+"""
 
 from __future__ import annotations
 

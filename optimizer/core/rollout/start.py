@@ -49,7 +49,7 @@ def frozen(
     limits: Mapping[str, Any] | None = None,
     holdout_ratios: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """The settings as plain JSON, with metric, margin and feedback window filled in, and beside each where it comes from.
+    """The settings as plain JSON, complete with metric, margin and feedback window, and beside each its source.
 
     Args:
         delays_hours: how long the champion's outcomes came after their interactions, on the rollout clock.
@@ -80,7 +80,7 @@ def frozen(
 
 
 def window_of(window: FeedbackWindow, delays_hours: Sequence[float]) -> tuple[float, str]:
-    """Hours until 99 % of the outcomes have come, at least the floor; and a sentence saying where they come from."""
+    """Hours until 99 % of the outcomes have come, at least the floor; and a sentence that names their source."""
     if window.hours != "auto":
         return float(window.hours), "given"
     floor = window.floor_hours

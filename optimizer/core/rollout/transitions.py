@@ -122,7 +122,7 @@ def lapse_of(rollout: Rollout, *, at: datetime, clock_at: datetime, scale: float
 
 
 def possible(rollout: Rollout) -> tuple[OperatorAct, ...]:
-    """What an operator can change now, in the order of OPERATOR_ACTS; confirmation may still be asked for."""
+    """What an operator can change now, in the order of OPERATOR_ACTS; it may still need a confirmation."""
     held_by_person = rollout.held and not is_system(rollout.held_by or "")
     return tuple(a for a in OPERATOR_ACTS if _obstacle(rollout, a) is None and not (a == "hold" and held_by_person))
 

@@ -9,7 +9,7 @@ from optimizer.core.search.strategy import BASES, Proposal, SearchSetting
 
 
 class BaseSearch:
-    """Each base once, from small to large, less what it starts from; a base whose requests are too long is passed over.
+    """Each base once, from small to large, less what it starts from; skips a base whose requests are too long.
 
     It proposes nothing where the family declares no bases.
     """

@@ -28,7 +28,7 @@ from optimizer.core.search.calls_within import PROPOSALS, total, within, without
 from optimizer.core.search.study import KEEP, Definition
 
 REFLECTED_ON = 3  # training examples of one reflection, answered by parent and child (Agrawal et al. 2025)
-SUMMARISED = 10  # training examples that one call of DSPy's proposer looks at
+SUMMARISED = 10  # training examples that one call of DSPy's proposer reads
 LEARNED_S = 0.06  # of an item whose text a score is learned from, at most; the two scores of 1,163 items took 20 s of a core
 REPLAYED_PER_S = 1e6  # (setting x item), at least; bench/content_replay.py measures it
 
@@ -217,7 +217,7 @@ def search_budget(budget: Budget, *, n_confirmation: int, reserved_usd: float | 
     """What the search may spend once the confirmation is set aside.
 
     Raises:
-        BudgetTooSmall: nothing would be left to evaluate the champion with. The sentence carries the figures.
+        BudgetTooSmall: nothing would be left for the champion's evaluation. The sentence carries the figures.
     """
     calls = None if budget.calls is None else budget.calls - n_confirmation
     if calls is not None and calls < n_dev:

@@ -63,7 +63,7 @@ def read_frozen(findings: Mapping[str, Any] | None) -> list[str] | None:
 
 
 def chosen_on(study: Study) -> str:
-    """Where a candidate has to beat the champion before the holdout is looked at."""
+    """Where a candidate has to beat the champion before any look at the holdout."""
     return "dev" if read_frozen(study.findings) is None else "cross-fitted rows"
 
 

@@ -61,7 +61,7 @@ TierRows = Callable[[Variant, Sequence[Example]], list[dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSetting:
-    """All that a strategy may look at. ``answer`` goes through the journal and the budget; the holdout is not in reach."""
+    """All that a strategy may read. ``answer`` goes through the journal and the budget; the holdout is not in reach."""
 
     family: Family
     start: Variant

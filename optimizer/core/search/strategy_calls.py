@@ -18,14 +18,14 @@ BATCH, DRAWS, CANDIDATES = 8, 3, 3  # of a step of simba: training examples, ans
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """What a count goes by. ``per_answer``: the most calls that one example takes; ``n_tiers``: of the cascade whose thresholds are searched."""
+    """The sizes behind a count."""
 
     definition: Definition
     n_train: int
     n_dev: int
     n_champion_examples: int = 0
-    per_answer: int = 1
-    n_tiers: int = 0
+    per_answer: int = 1  # the most calls that one example takes
+    n_tiers: int = 0  # of the cascade whose thresholds are searched
 
 
 def n_bootstrapped(definition: Definition) -> int:

@@ -42,7 +42,7 @@ def arm_of_token(report: Report, assignment: Assignment, unit_hmac: str | None) 
 
 
 def check_interaction(arm: Arm, of_interaction: Arm) -> None:
-    """An outcome must be of the arm that its interaction was served in."""
+    """An outcome must belong to the arm that served its interaction."""
     for name in ("variant", "rollout", "unit_hmac"):
         sent, stored = getattr(arm, name), getattr(of_interaction, name)
         if sent is not None and stored is not None and sent != stored:

@@ -28,7 +28,7 @@ def succeed(current: Champion, *, variant: str, at: datetime, by: str, why: str,
 
 
 def fall_back(history: Sequence[Champion], *, expect: str | None, at: datetime, by: str, why: str) -> Champion:
-    """The reign before the current one, as a new reign that falls back to what that one fell back to.
+    """The reign before the current one, as a new reign with that one's own way back.
 
     A, then B on top: falling back reigns A again with nothing below, so that a second time is refused instead of bringing B back.
 

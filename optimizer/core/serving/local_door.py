@@ -1,8 +1,8 @@
 """Who may come in where no key is asked: programs of this machine, but no page of a browser and no proxy for others.
 
-A browser on this machine sends to loopback whatever a page tells it to: by a name that the page's owner points here (so Host is compared
-exactly), from the page's own origin (so Origin is), and without asking first as long as the request looks like a form's (so an unsafe one
-has to carry what a form cannot).
+A browser on this machine sends to loopback whatever a page tells it to. So three things are checked. The page's owner
+may point a name at this machine: Host is compared exactly. The page has its own origin: Origin is compared as well. The
+browser does not ask first when a request looks like a form's: an unsafe one has to carry what a form cannot.
 """
 
 from __future__ import annotations

@@ -29,11 +29,11 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """``components`` = summed log factors per alternative; ``peak`` = the largest log e-value so far, which a verdict is read from."""
+    """The evidence against one null: the wealth of a mixture of bets."""
 
     weights: tuple[float, ...]
-    components: tuple[float, ...]
-    peak: float = 0.0  # an e-value starts at 1
+    components: tuple[float, ...]  # summed log factors, one per alternative
+    peak: float = 0.0  # the largest log e-value so far, which gives the verdict; an e-value starts at 1
 
     @classmethod
     def none(cls, weights: Sequence[float]) -> Evidence:

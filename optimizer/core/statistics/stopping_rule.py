@@ -29,7 +29,7 @@ class Standing:
     sample_ratio_alarm: bool = False
     guardrail_alarm: str | None = None  # the sentence of the guardrail that alarmed
     budget_spent: str | None = None  # which limit in time was reached, as a sentence
-    max_labelled: int | None = None  # labelled outcomes in all, after which missing evidence is no longer waited for
+    max_labelled: int | None = None  # labelled outcomes in all, after which the rollout no longer waits for evidence
     labelled: int = 0  # in all
     waits_for: tuple[str, ...] = ()  # whatever else has to come before the next step
 

@@ -1,4 +1,7 @@
-"""Turns an EvidenceState and the quality blocks of a Rollout into what people see (``rollout_view.py``). Pure; ``jobs/rollouts/rollout_view.py`` reads what goes in."""
+"""Turns an EvidenceState and the quality blocks of a Rollout into what people see (``rollout_view.py``).
+
+Pure; ``jobs/rollouts/rollout_view.py`` reads the input.
+"""
 
 from __future__ import annotations
 

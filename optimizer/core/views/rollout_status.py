@@ -1,4 +1,6 @@
-"""What people see of a Rollout, as values: evidence against thresholds, arms, stages, what is waited for. ``rollout_evidence.py`` makes them.
+"""What people see of a Rollout, as values: evidence against thresholds, arms, stages, what is missing.
+
+``rollout_evidence.py`` makes them.
 
 Nothing here decides. The word better is said only where the gate has refuted "not better" (``QualityGate.says_better``).
 """

@@ -34,7 +34,7 @@ class ImportReport:
     reasons: Mapping[str, int]
     cases: Mapping[str, Sequence[str]]
     splits: Mapping[Split, int]  # of the whole family, after this import
-    n_gate: int  # holdout examples that the family's gates ask for
+    n_gate: int  # holdout examples that the family's gates require
     labels: Mapping[str, int]  # of a family of labels: rows of this source that have each, those without any included
 
     @property

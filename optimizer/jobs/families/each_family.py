@@ -1,4 +1,4 @@
-"""One look at every family, where the fault of one keeps no other from being looked at."""
+"""One look at every family, where a fault of one family does not stop the look at others."""
 
 from __future__ import annotations
 

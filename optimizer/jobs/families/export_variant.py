@@ -80,7 +80,7 @@ def _yaml(family: Family, record: VariantRecord) -> str:
     }
     is_baked_in = (
         bool(variant.examples) and EXAMPLES.name in variant.policy
-    )  # a file's prompt has no examples that a model could be shown fewer of
+    )  # a file's prompt has no list of examples to shorten for a model
     policy = {name: value for name, value in variant.policy.items() if not (is_baked_in and name == EXAMPLES.name)}
     for name, value in (("tools", variant.tools), ("response_format", variant.response_format), ("policy", policy)):
         if value:

@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 def is_due(family: Family, *, store: Store, clock: Clock) -> bool:
-    """Once a day. A family that asks for nothing, keeps no text, or has no answers of models is never looked at."""
+    """Once a day. A family that asks for nothing, keeps no text, or has no answers of models is skipped."""
     if not _is_reviewed(family):
         return False
     with store.read() as tx:

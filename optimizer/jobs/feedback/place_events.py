@@ -29,7 +29,7 @@ class ReadEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """One event with its id and the arm it counts in."""
+    """One event with its id and its arm."""
 
     index: int
     report: Report

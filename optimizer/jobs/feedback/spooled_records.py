@@ -47,7 +47,10 @@ def later_parts_record(row: LaterParts) -> dict[str, Any]:
 def keep_records(
     tx: Transaction, records: Sequence[Mapping[str, Any]], store: Store, intake_of: Callable[[str], Intake]
 ) -> Sequence[Rejection]:
-    """Puts them into the store; one that is there already changes nothing. ``intake_of``: actor -> how its interactions are taken in."""
+    """Puts them into the store; one that is there already changes nothing.
+
+    ``intake_of``: actor -> how to store its interactions.
+    """
     rejected: list[Rejection] = []
     for actor, some in groupby(records, lambda record: record.get("actor")):
         if actor is None:

@@ -20,7 +20,7 @@ N_DELAYS = 2000  # of the newest outcomes
 
 
 def reigning(tx: Transaction, store: Store, family: str) -> Champion:
-    """The champion that a rollout compares with. Raises NotFound where there is none."""
+    """The champion of the comparison. Raises NotFound where there is none."""
     champion = store.champions.current(tx, family)
     if champion is None:
         raise NotFound(

@@ -139,7 +139,7 @@ def _read(family: Family, store: Store, clock: Clock, margin: float | None) -> _
 
 
 def _too_little(past: _Past) -> str | None:
-    """What no stage could be passed without."""
+    """What a stage requires and the traffic lacks; None when there is enough."""
     metric, needed = past.settings["metric"], past.settings["min_labelled_per_stage"]
     if past.report.n_labelled_units < needed:
         return (

@@ -323,7 +323,7 @@ def request_of(step: TickStep) -> TransitionRequest:
 
 
 def _say(tx: Transaction, store: Store, rollout: Rollout, step: TickStep) -> None:
-    """Alerts that last as long as what they say, and one that the rollout has ended without being asked to."""
+    """Alerts that last as long as their cause, and one that the worker has ended the rollout."""
     f, at = rollout.family, step.seen.at
     are_open = {alert.kind for alert in store.alerts.all(tx, open_only=True, family=f, subject=rollout.id)}
     texts = step.follows.alerts if rollout.is_active else {}

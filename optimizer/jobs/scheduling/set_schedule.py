@@ -50,7 +50,9 @@ def set_schedule(
     clock: Clock,
     check: Check = lambda before: None,
 ) -> ScheduleReport:
-    """From now on studies start by themselves, until ``unset_schedule``. A time before the change is not made up for.
+    """From now on studies start by themselves, until ``unset_schedule``.
+
+    A time before the change does not start a study later.
 
     Args:
         cron: five fields in UTC, in place of the file's.

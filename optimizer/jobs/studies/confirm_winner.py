@@ -63,9 +63,10 @@ class _Compared:
 def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag) -> Confirmed:
     """Records the look, asks what the journal does not hold, tests and judges.
 
-    The confirmation holds n, champion_mean, winner_mean, lift with interval, p, test, looks, confidence, wins, ties, losses,
-    improvement, risk, margin, for aims cost and latency what is saved with its p, the test of quality with its bound, dollars per call and
-    p95 of both, selection_lift (on dev, biased upwards), n_unscored, gates and a summary in words.
+    The confirmation holds n, champion_mean, winner_mean, lift with interval, p, test, looks, confidence, wins, ties,
+    losses, improvement, risk, margin, selection_lift (on dev, biased upwards), n_unscored, gates and a summary.
+    It also holds dollars per call and p95 of both. For aims cost and latency it holds what is saved with its p, and the
+    test of quality with its bound.
 
     Args:
         variants: one; or several in a sequence frozen before this look. Then "quality is lower by the margin or more" is tested in that order,
@@ -90,7 +91,7 @@ def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag
                 break
     except BudgetExhausted:
         if kept is None:
-            raise  # else the sequence ends here, which no test has to pay for
+            raise  # else the sequence ends here, which costs no test any confidence
     finally:
         run.n_from_journal += evaluator.n_from_journal
     assert kept is not None

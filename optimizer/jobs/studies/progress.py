@@ -11,7 +11,7 @@ from optimizer.core.search.study import Trial
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyProgress:
-    """One moment of a study. ``n_calls`` and ``usd`` are spent so far; ``eta_s`` is None until there is a pace to go by."""
+    """One moment of a study. ``n_calls`` and ``usd`` are spent so far; ``eta_s`` is None until the pace is known."""
 
     kind: Literal["started", "call", "trial", "confirming", "finished"]
     study: str

@@ -57,7 +57,7 @@ class RecordedRequests:
 def recommend_cascade(
     family: Family, *, scorer: Scorer, store: Store, clock: Clock, hours: float, most: int = MOST_RECORDS
 ) -> CascadeRecommendation:
-    """Estimates of the served thresholds, and those that the records speak for.
+    """Estimates of the served thresholds, and of those that the records support.
 
     Args, errors: as for ``served_requests``.
     """

@@ -99,7 +99,7 @@ def _sums_of(
 
 
 class DriftDetectorTable:
-    """ports.DriftDetectors on the database, and the outcomes that they learn from."""
+    """ports.DriftDetectors on the database, and the outcomes that teach them."""
 
     def get(self, tx: Connection, family: str) -> WatchedReign | None:
         row = tx.execute(select(DETECTORS).where(DETECTORS.c.family == family)).first()

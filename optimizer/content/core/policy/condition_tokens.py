@@ -1,4 +1,7 @@
-"""The words and signs that a condition is made of. Whatever else stands in the text is refused here, with a hint where one is known."""
+"""The words and signs of a condition.
+
+Whatever else stands in the text is refused here, with a hint where one is known.
+"""
 
 from __future__ import annotations
 

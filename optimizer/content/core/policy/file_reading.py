@@ -1,4 +1,4 @@
-"""Reading the pipeline's configuration files: their keys as knobs, each fault with the place it stands at."""
+"""Reading the pipeline's configuration files: their keys as knobs, each fault with its place."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ MINIMA: Mapping[str, tuple[str, str]] = {  # checked only where a record carries
 }
 FIELD_OF: Mapping[str, str] = dict([*CHECKS.values(), *MINIMA.values()])
 NEVER = float("-inf")  # a threshold below which nothing lies
-SLACK = 1e-9  # a weighted sum of floats may end a hair below the number it stands for
+SLACK = 1e-9  # a weighted sum of floats may end slightly below the exact number
 
 _STRICTER = "raising it sends more items the light way: faster, and what is still processed in full is better"
 KNOBS: tuple[Knob, ...] = (

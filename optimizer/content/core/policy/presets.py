@@ -1,4 +1,4 @@
-"""Three settings to start from. What each pair of numbers is, and what it is expected to do, is said once, here.
+"""Three initial settings. What each pair of numbers is, and what it is expected to do, is said once, here.
 
 The pair is ``filter.min_overall`` / ``exit.min_confidence``. Both make the pipeline stricter when raised, in opposite directions:
 a higher min_overall lets fewer items through the filter (more are bypassed, and what is left is better), a higher min_confidence

@@ -84,7 +84,7 @@ def known_at(checkpoint: str) -> frozenset[str]:
 def values_of(record: Mapping[str, Any], at: str = "") -> dict[str, Any]:
     """Every field as a condition and the filter read it: numbers as floats, NaN for what was not measured, None for a missing text.
 
-    Keys that are no field are passed over. ``at`` is the JSON pointer of the record, for faults.
+    Ignores keys that are no field. ``at`` is the JSON pointer of the record, for faults.
 
     Raises:
         InvalidInput: names every value that is no number, or lies outside its range.

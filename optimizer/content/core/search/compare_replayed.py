@@ -38,7 +38,7 @@ def compare_replayed(
 ) -> ReplayedComparison:
     """Which of two flat policies to choose, by the rule of ``compare``, with paired intervals that hold together with ``confidence``.
 
-    Two more items on which the configurations disagree entirely, one each way, are counted into each variance, so that few differing
+    Each variance counts two more items on which the configurations disagree entirely, one each way. So a few differing
     items do not give an interval of no width (as Agresti and Min 2005 do for matched pairs of proportions).
 
     Args:

@@ -123,7 +123,7 @@ class ScoreSearch:
         return [(saved, quality)] if saved is not None or quality is not None else [(point, None) for point in POINTS]
 
     def _ways(self, items: Mapping[str, Sequence[JudgedItem]]) -> list[Way]:
-        """The plain way, and the one by characters where any type has items enough whose words may be learned from."""
+        """The plain way, and the one by characters where any type has enough items with released words."""
         learned: dict[tuple[str, Method], tuple[Sequence[JudgedItem], LearnedScore]] = {}
         for name, its in sorted(items.items()):
             for method, used in self._methods(name, its):

@@ -1,4 +1,4 @@
-"""How far a chain of several thresholds may go, told by records it was not fitted to.
+"""How far a chain of several thresholds may go, estimated on records outside its fit.
 
 Several thresholds fitted together are lucky on their own records, and they have no order from safe to unsafe that one could test along.
 So: the thresholds of least cost whose loss and z of its standard errors stay within the margin are found on the other parts and judged on

@@ -114,7 +114,7 @@ def estimate(records: TierRecords, setting: CascadeSetting, audits: Audits) -> W
     scored = _standing_for(records, audits, needed <= audits.scored_up_to)
     if not scored.any():
         raise InvalidInput("The setting cannot be replayed on any record: nothing was audited yet. Wait for audits, or raise audit_share.")
-    # A loss is known where the last tier answers (none), and where its answer is there to compare with.
+    # A loss is known where the last tier answers (none), and where its answer was recorded for comparison.
     compared = np.where(needed == last, weight, _standing_for(records, audits, audits.scored_up_to == last))
     every = np.arange(len(records))
     score = np.nan_to_num(records.score[every, needed])

@@ -70,7 +70,10 @@ class Quality:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
-    """What training came to. ``predictor``: data for ``confidence: {kind: predictor, after: …}``. ``out_of_fold``: its answer to each row, unseen.
+    """The result of training.
+
+    ``predictor``: data for ``confidence: {kind: predictor, after: …}``. ``out_of_fold``: its answer to each row,
+    unseen.
 
     ``before`` and ``before_out_of_fold``: the same from the request alone, known before any call.
     ``gain``: log loss of the recorded confidence less that of the learned one, both out of fold; ``gain_low``: its one-sided 90 % bound.
@@ -180,7 +183,7 @@ def replay_faults(space: Mapping[str, Any], at: str = "") -> list[Fault]:
 
 
 def judged(example: Example, answered: Mapping[str, Any]) -> JudgedAnswer:
-    """A tier's entry in ``tier_rows`` as a row to learn from. Words of an unreleased example never leave it."""
+    """A tier's entry in ``tier_rows`` as a training row. Words of an unreleased example never leave it."""
     read: ReadAnswer = answered["read"]
     texts = read.texts if example.released else {}
     return JudgedAnswer(

@@ -58,7 +58,7 @@ class AuditCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Production:
-    """``references``: records by what their answers are scored against. ``left_out``: requests by why they are no record."""
+    """``references``: records by the reference of their scores. ``left_out``: requests by why they are no record."""
 
     records: TierRecords
     audits: Audits
@@ -81,7 +81,7 @@ class _Answer:
 
 @dataclass(kw_only=True)
 class _Read:
-    """One request on its way to a record. Mutable: scores are filled in."""
+    """One request on its way to a record. Mutable: scores are added later."""
 
     answers: dict[int, _Answer]
     asked_up_to: int

@@ -88,7 +88,7 @@ class TierRecords:
 
     @property
     def strongest(self) -> str:
-        """The last tier, whose answer every other is measured against."""
+        """The last tier, whose answer is the reference for every other."""
         return self.tiers[-1]
 
     def chain(self, tiers: Sequence[str]) -> TierRecords:
@@ -132,7 +132,8 @@ class TierRecords:
 def as_compared(confidence: Column) -> Column:
     """Rounded down to the decimals of a Variant's numbers: compared with a threshold that is kept so, it says what the confidence itself says.
 
-    A threshold that is found on these can be kept as it is. Rounded to the nearest it would refuse the very answer that it was found at.
+    A threshold that is found on these can be kept as it is. Rounded to the nearest it would refuse the very answer that
+    gave it.
     """
     near = np.round(confidence, DECIMALS)
     return np.where(near > confidence, np.round(near - 10.0**-DECIMALS, DECIMALS), near)

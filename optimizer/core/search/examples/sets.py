@@ -27,7 +27,9 @@ ALL_ORDERS = 4  # up to so many examples every order is a neighbour
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """Examples to choose from. ``similarity[i][j]`` in [0, 1]; ``nearness[i]``: of each to the requests that the search is scored on.
+    """The examples of a choice.
+
+    ``similarity[i][j]`` in [0, 1]; ``nearness[i]``: of each to the requests that the search is scored on.
 
     ``labels``: each one's where outputs are labels, else None. ``hardness``: in [0, 1], None where nothing is known of it.
     """
