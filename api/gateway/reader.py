@@ -22,9 +22,10 @@ class ClientGone(Exception):
 
 
 class Reader:
-    """Takes pieces from the task that makes the answer (it is a DeltaSink) and hands them to the one that sends it, in one event loop.
+    """Takes pieces from the task that makes the answer (it is a DeltaSink) and hands them to the one that sends it.
 
-    A client that reads more slowly than the model writes slows the model down; one that reads nothing for ``patience_s`` seconds has gone.
+    A client that reads more slowly than the model writes slows the model down; one that reads nothing for ``patience_s``
+    seconds has gone. Used in one event loop.
     """
 
     def __init__(self, patience_s: float = 30.0) -> None:

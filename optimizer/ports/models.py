@@ -12,10 +12,10 @@ from optimizer.core.models.stream import ModelDelta
 
 
 class LanguageModel(Protocol):
-    """A model that can be asked: one on the wire, which has no journal, no budget and no hidden retry, or a wrapper of another.
+    """A model that can be asked: one on the wire, without journal, budget or hidden retry, or a wrapper of another.
 
-    All of a process's calls run in the same event loop, so that connections and places are kept: the gateway's own, elsewhere
-    that of ``jobs/calls/blocking.py``.
+    All of a process's calls run in the same event loop, so that connections and places are kept: the gateway's own,
+    elsewhere that of ``jobs/calls/blocking.py``.
     """
 
     name: str

@@ -1,4 +1,5 @@
-"""Calls of models, each wrapper a LanguageModel around another: a study's are put together in ``call_model.py``, a user's in ``ask_model.py``.
+"""Calls of models, each wrapper a LanguageModel around another.
 
-``blocking.py`` is where code that blocks waits for them. What is decided about a call stands in ``core/models/``.
+A study's are put together in ``call_model.py``, a user's in ``ask_model.py``. ``blocking.py`` is where code that blocks
+waits for them. What is decided about a call stands in ``core/models/``.
 """

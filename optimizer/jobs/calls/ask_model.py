@@ -1,4 +1,7 @@
-"""One answer for a user who waits: the named model, and after it the fallbacks that config/models.yaml names. Never the journal."""
+"""One answer for a user who waits: of the named model, else of the fallbacks that config/models.yaml names.
+
+The journal is never asked.
+"""
 
 from __future__ import annotations
 

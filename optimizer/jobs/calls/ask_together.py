@@ -25,10 +25,10 @@ class Share(Generic[Question]):
 async def ask_together(
     shares: Sequence[Share[Question]], ask: Callable[[Question], Awaitable[Outcome]], done: Callable[[Question, Outcome], None]
 ) -> None:
-    """After the first fault nothing more is begun; what is in flight comes to its end, since it is paid for, and the fault is raised.
+    """After the first fault nothing more is begun; what is in flight comes to its end, since it is paid for. Then it is raised.
 
     Args:
-        done: called for each as it comes, by one of several threads, so that whatever it takes, no other call waits for it.
+        done: called for each as it comes, by one of several threads, so that no other call waits for it.
     """
     n_at_once = sum(share.n_at_once for share in shares)
     with ThreadPoolExecutor(max(1, n_at_once), thread_name_prefix="detent-evaluation") as threads:  # each begun when needed

@@ -1,7 +1,7 @@
-"""The one place where code that blocks waits for a model: DSPy's and GEPA's optimizers, strategies, and jobs that run in threads.
+"""The one place where code that blocks waits for a model: optimizers of DSPy and GEPA, strategies, jobs in threads.
 
-Model calls of a process run in one event loop with a thread of its own. Connections and places belong to a loop, so it is one for all
-studies, and stays.
+Model calls of a process run in one event loop with a thread of its own. Connections and places belong to a loop, so it
+is one for all studies, and stays.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ _LOOP = _Loop()
 def wait_for(coroutine: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine in the loop of model calls and returns its result in this thread.
 
-    An interrupt, such as Ctrl-C, cancels the coroutine and is raised once that has come to its end, so that what was paid for is kept.
+    An interrupt, such as Ctrl-C, cancels the coroutine and is raised once that has come to its end: what was paid for
+    is kept.
     """
     _LOOP.require_other_thread()
     loop = _LOOP.get()
@@ -60,7 +61,8 @@ def wait_for(coroutine: Coroutine[Any, Any, T]) -> T:
 
     def begin() -> None:
         tasks.append(loop.create_task(run()))
-        tasks[0].add_done_callback(lambda _: ended.cancel())  # of no effect but where it was cancelled before its first step
+        # Of no effect but where it was cancelled before its first step.
+        tasks[0].add_done_callback(lambda _: ended.cancel())
 
     def stop() -> None:
         if tasks:

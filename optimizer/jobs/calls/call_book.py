@@ -1,4 +1,4 @@
-"""What the journal knows and is told of one study's calls: transactions, and the sums around them. Nothing is sent here."""
+"""What the journal knows and is told of one study's calls: transactions, and sums around them. Nothing is sent here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHARED_FOR = timedelta(days=30)  # how long an answer at temperature 0 serves ot
 
 
 class CallBook:
-    """Reservations, ends and finds. What writes is returned as a function of the transaction, for threads and coroutines to run in their way.
+    """Reservations, ends and finds. What writes is returned as a function of the transaction.
 
     Args:
         price: of the model today; None where unknown.

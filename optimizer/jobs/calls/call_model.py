@@ -1,4 +1,4 @@
-"""A study's way to a model: found in the journal, or reserved under the caps, sent once and settled. Nothing is asked twice."""
+"""A study's way to a model: found in the journal, else reserved under the caps, sent and settled. Nothing is asked twice."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ BACKOFF = Backoff(initial_s=0.5, max_s=10.0, jitter_s=0.5)
 
 
 class JournaledModel(WrappedModel):
-    """A LanguageModel behind journal, budget and stop flag: answered by the journal, else by the wrappers that this makes of ``model``.
+    """A LanguageModel behind journal, budget and stop flag.
 
-    Equal requests at once share one call.
+    The journal answers, else the wrappers that are put around ``model`` here. Equal requests at once share one call.
 
     Args:
         study: whose calls these are; None for calls outside a study, whose budget then counts this object's calls only.
         budget: caps of calls and dollars over everything the study has spent, in whatever process.
         purpose: search, confirmation, proposer, evaluation, serving or rehearsal.
         stop: asked before every attempt; a sentence means stop.
-        concurrency: attempts in flight at once; default what the model is good for, for all studies of the process together.
+        concurrency: attempts in flight at once; None: what the model is good for, for all studies of the process.
         held: what must be left over at the moment, where ``budget`` does not already leave it out.
         users_wait: whether a user's call is under way; no attempt begins before it says no.
     Raises:
@@ -62,7 +62,8 @@ class JournaledModel(WrappedModel):
         budgeted = BudgetedModel(model, self._book, store, budget)
         self._limited = LimitedModel(budgeted, stop=stop, users_wait=users_wait, concurrency=concurrency)
         super().__init__(RetriedModel(self._limited, pause_before_retry, BACKOFF, timeout_s=None))
-        self._remembers = study is not None  # thresholds ask for the same answers again and again; what serves would never end remembering
+        # Thresholds ask for the same answers again and again; what serves would never end remembering.
+        self._remembers = study is not None
         self._remembered: dict[str, ModelAnswer] = {}
         self._in_flight: dict[str, asyncio.Future[ModelAnswer]] = {}
 
@@ -74,7 +75,7 @@ class JournaledModel(WrappedModel):
         """The journaled answer, which neither budget nor stop flag concerns, or a fresh one.
 
         Args:
-            looked_up: ``known`` had no answer a moment ago, so only the transaction that would journal the call looks again.
+            looked_up: ``known`` had no answer a moment ago; the transaction that would journal the call looks again.
         Raises:
             BudgetExhausted: the call could pass a cap; nothing was sent.
             StudyStopped: the stop flag is set; nothing was sent.

@@ -57,7 +57,10 @@ def slots_of(model: object, n: int) -> Slots:
 
 
 async def wait_checking(future: asyncio.Future[T], check: Callable[[], None]) -> T:
-    """What the future holds in the end; ``check`` is asked four times a second meanwhile and may raise. Others may wait for it too."""
+    """What the future holds in the end; ``check`` is asked four times a second meanwhile, and may raise.
+
+    Others may wait for the future too.
+    """
     while not future.done():
         await asyncio.wait([future], timeout=STOP_CHECK_S)
         if not future.done():

@@ -16,7 +16,8 @@ Open = Callable[[str], RetriedModel]  # a model by its name; raises ModelFailed 
 class FallbackModel:
     """A LanguageModel for one answer. Each of its models is sent the request under its own name and revision.
 
-    ``asked`` are the names asked so far, in order; the last one answered. A model that was left alone (paused, busy) is not among them.
+    ``asked`` are the names asked so far, in order; the last one answered. A model that was left alone (paused, busy) is
+    not among them.
     """
 
     revision = ""  # that of the model that is asked
@@ -38,8 +39,8 @@ class FallbackModel:
         """Once ``sink`` has a piece, no other model is asked: a user cannot be shown two answers.
 
         Raises:
-            ModelFailed: of the last model asked; its member ``models_asked`` names all. Where every model is paused or busy, of the
-                one that is worth asking again first, with ``retry_after_s``.
+            ModelFailed: of the last model asked; its member ``models_asked`` names all. Where every model is paused or
+                busy, of the one that is worth asking again first, with ``retry_after_s``.
         """
         return await self._first(request, lambda model, own: model.stream(own, sink), sink)
 

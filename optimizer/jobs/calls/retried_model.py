@@ -11,7 +11,8 @@ from optimizer.core.models.language import Backoff, ModelAnswer, ModelRequest
 from optimizer.jobs.calls.wrapped_model import WrappedModel
 from optimizer.ports import DeltaSink, LanguageModel
 
-Pause = Callable[[ModelFailed], bool | float]  # False: no other attempt; True: after the usual pause; a number: after so many seconds
+# False: no other attempt; True: after the usual pause; a number: after so many seconds
+Pause = Callable[[ModelFailed], bool | float]
 
 
 class RetriedModel(WrappedModel):
