@@ -11,6 +11,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+from optimizer.adapters.corpus_index import open_corpus
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.declaration.policy_rules import own_function_unknown
@@ -42,7 +43,7 @@ def build_scorer(family: Family, user_folder: Path | None = None) -> Scorer:
         faults.append(Fault(pointer="/output/parser", detail=unusable.detail))
     for name in family.metrics:
         try:
-            metrics.append(_with_parameters(_metric(name, family, user_folder), family))
+            metrics.append(_with_parameters(_metric(name, family, user_folder), family, user_folder))
         except InvalidInput as unusable:
             faults.append(Fault(pointer=pointer_of(["scorer", name]), detail=unusable.detail))
         except Exception as error:  # importing the user's module runs the user's code: whatever it raises is reported with the others
@@ -65,14 +66,18 @@ def _metric(name: str, family: Family, user_folder: Path | None) -> ScoringMetri
     return _own_metric(name, user_folder) if "." in name else _metric_of_package(name, family.output.parser)
 
 
-def _with_parameters(metric: ScoringMetric, family: Family) -> ScoringMetric:
+def _with_parameters(metric: ScoringMetric, family: Family, user_folder: Path | None) -> ScoringMetric:
     """Raises InvalidInput for a parameter that the metric does not take, or that has not its form."""
     given = family.metric_parameters.get(metric.name, {})
     inputs = {name: one.type for name, one in family.inputs.items()}
     record = METRICS[metric.name] if metric.name in METRICS else MetricRecord(name=metric.name)
     if faults := [wrong for _, wrong in record.parameter_faults(given, inputs)]:
         raise InvalidInput("; ".join(faults))
-    return metric.with_parameters(record.with_defaults(given, inputs))
+    parameters = record.with_defaults(given, inputs)
+    if record.parameters.get("corpus") != "corpus":
+        return metric.with_parameters(parameters)
+    index = open_corpus((user_folder or Path()) / parameters["corpus"], parameters.pop("id", "id"))
+    return metric.with_parameters({**parameters, "corpus": index.version}, {"corpus": index.search})
 
 
 class _Words:

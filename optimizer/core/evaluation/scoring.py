@@ -42,16 +42,21 @@ class ScoringMetric:
     with_input: WithInput | None = None
     judge: Judge | None = None
 
-    def with_parameters(self, parameters: Mapping[str, Any]) -> ScoringMetric:
-        """The same with parameters by name. They become part of the version: scores under others are not comparable."""
+    def with_parameters(self, parameters: Mapping[str, Any], opened: Mapping[str, Any] | None = None) -> ScoringMetric:
+        """The same with parameters by name. They become part of the version: scores under others are not comparable.
+
+        Args:
+            opened: what stands behind parameters that name something outside; the parameter is then its version.
+        """
         if not parameters:
             return self
+        given = {**parameters, **(opened or {})}
         return replace(
             self,
             version=f"{self.version} {canonical_json(parameters).decode()}",
-            compare=self.compare and partial(self.compare, **parameters),
-            with_input=self.with_input and partial(self.with_input, **parameters),
-            judge=self.judge and partial(self.judge, **parameters),
+            compare=self.compare and partial(self.compare, **given),
+            with_input=self.with_input and partial(self.with_input, **given),
+            judge=self.judge and partial(self.judge, **given),
         )
 
 

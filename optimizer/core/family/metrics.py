@@ -13,7 +13,7 @@ from typing import Any, Literal
 from optimizer.core.base.registry import Added, Registry
 from optimizer.core.family.parsers import PARSERS
 
-ParameterKind = Literal["count", "number", "text", "texts", "schema", "input", "the input", "inputs"]
+ParameterKind = Literal["count", "number", "text", "texts", "schema", "input", "the input", "inputs", "corpus"]
 # "the input" may be left out where the family has one text alone; "input" may always
 _FORMS: Mapping[ParameterKind, str] = {
     "count": "a whole number from 1",
@@ -24,6 +24,7 @@ _FORMS: Mapping[ParameterKind, str] = {
     "input": "the name of an input",
     "the input": "the name of an input",
     "inputs": "a list of names of inputs",
+    "corpus": "the path of a JSONL file, from the project folder",
 }
 
 
@@ -72,6 +73,9 @@ class MetricRecord:
                     if one not in inputs:
                         yield name, f"there is no input {one!r}; the family's inputs are {', '.join(inputs)}"
         for name, kind in self.parameters.items():
+            if kind == "corpus" and name not in given:
+                form = f"{self.name}: {{weight: 1.0, {name}: families/.../{name}.jsonl}}"
+                yield name, f"{self.name} searches a corpus; name its file: {form}"
             if kind == "the input" and name not in given and len(_texts(inputs)) != 1:
                 form = f"{self.name}: {{weight: 1.0, {name}: ...}}"
                 why = f"{self.name} measures against one input, and this family has no single text"
@@ -102,6 +106,7 @@ _SCORERS = "optimizer.core.evaluation.scorers."
 _STRUCTURED, _ANSWERS, _RANKED = ("json", "list"), ("text", "label"), ("list", "json")
 _KEY: Mapping[str, ParameterKind] = {"key": "text"}
 _FIRST: Mapping[str, ParameterKind] = {"k": "count"}
+_SEARCHED: Mapping[str, ParameterKind] = {"corpus": "corpus", "id": "text", "k": "count"}
 _INPUT: Mapping[str, ParameterKind] = {"input": "the input"}
 
 
@@ -134,6 +139,7 @@ BUILT_IN = (
     *_library("answers", "answer_match token_f1 token_precision token_recall", _ANSWERS),
     *_library("answers", "information_retention", ("text",)),
     *_library("retrieval", "retrieval_precision retrieval_recall retrieval_mrr retrieval_ndcg", _RANKED, _FIRST),
+    *_library("retrieval", "query_precision query_recall query_mrr query_ndcg", ("text", "list"), _SEARCHED),
     *_library("form", "format_compliance", None, _FORMAT),
     *_library("form", "efficiency", None, {"max_words": "count"}),
     *_library("form", "compression_ratio", ("text",), _INPUT),

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from math import fsum, log2
 from typing import Any
 
-from optimizer.core.evaluation.scorers.values import Wrong, answers_of, found_items
-from optimizer.core.evaluation.scoring import Compare, ScoringMetric
+from optimizer.core.evaluation.scorers.values import Wrong, answers_of, found_items, text_of
+from optimizer.core.evaluation.scoring import ScoringMetric
 
 K = 10
+Search = Callable[[str, int], list[str]]  # (query, k) -> ids of at most k passages, best first
 Measure = Callable[[Sequence[float], Sequence[float], int], float]  # (grades as ranked, grades of all relevant ids, k)
 
 
@@ -77,7 +78,7 @@ def _id(value: Any) -> str:
     return str(value).strip()
 
 
-def _at(measure: Measure) -> Compare:
+def _at(measure: Measure) -> Callable[..., float]:
     def compare(wanted: Any, found: Any, k: int = K) -> float:
         relevant = relevant_ids(wanted)
         ranked = ranked_grades(relevant, found, k)
@@ -88,7 +89,21 @@ def _at(measure: Measure) -> Compare:
     return compare
 
 
+def _by_query(measure: Measure) -> Callable[..., float]:
+    """The same of what a query finds, so that the query is judged; several queries search as one."""
+    judge = _at(measure)
+
+    def compare(wanted: Any, found: Any, *, corpus: Search, k: int = K) -> float:
+        return judge(wanted, corpus(text_of(found), k), k=k)
+
+    return compare
+
+
 RETRIEVAL_PRECISION = ScoringMetric(name="retrieval_precision", version="1", compare=_at(precision_at))
 RETRIEVAL_RECALL = ScoringMetric(name="retrieval_recall", version="1", compare=_at(recall_at))
 RETRIEVAL_MRR = ScoringMetric(name="retrieval_mrr", version="1", compare=_at(reciprocal_rank))
 RETRIEVAL_NDCG = ScoringMetric(name="retrieval_ndcg", version="1", compare=_at(ndcg))
+QUERY_PRECISION = ScoringMetric(name="query_precision", version="1", compare=_by_query(precision_at))
+QUERY_RECALL = ScoringMetric(name="query_recall", version="1", compare=_by_query(recall_at))
+QUERY_MRR = ScoringMetric(name="query_mrr", version="1", compare=_by_query(reciprocal_rank))
+QUERY_NDCG = ScoringMetric(name="query_ndcg", version="1", compare=_by_query(ndcg))
