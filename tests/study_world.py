@@ -123,13 +123,22 @@ def topic_examples(n: int, split: str, *, released: bool = True, family: str = "
 class World:
     """Everything that a study needs, over one database file; make a second World on the same path for a second process."""
 
-    def __init__(self, folder: Path, *, model: TopicModel | None = None, family: Family | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        model: TopicModel | None = None,
+        family: Family | None = None,
+        clock: Clock | None = None,
+        scorer: Scorer | None = None,
+    ) -> None:
         self.family = family or topic_family()
         self.model = model or TopicModel()
         self.clock = clock or Clock(START, step_s=0.001)
         self.store = new_database(folder)
         self.families = SimpleNamespace(families={self.family.name: self.family})
-        self.scorer = Scorer(self.family.output, self.family.metrics, [*CORE_METRICS.values(), PROCESSED_QUALITY])
+        metrics = [*CORE_METRICS.values(), PROCESSED_QUALITY]
+        self.scorer = scorer or Scorer(self.family.output, self.family.metrics, metrics)
 
     def fill(self, *, n_train: int = 30, n_dev: int = 12, n_holdout: int = 24, examples: Sequence[Example] | None = None) -> World:
         rows = examples or [*topic_examples(n_train, "train"), *topic_examples(n_dev, "dev"), *topic_examples(n_holdout, "holdout")]

@@ -102,7 +102,8 @@ def import_examples(rows: Iterable[SourceRow], *, family: Family, store: Store, 
             except MaskTooSlow:
                 reject(row, "a mask of the family's own takes too long for its text")
         for _, example in examples:
-            if (label := example.expected.get(family.output.field)) in labels:
+            label = example.expected.get(family.output.field)
+            if isinstance(label, str) and label in labels:
                 labels[label] += 1
         verdicts = store.write(lambda tx, rows=[e for _, e in examples]: store.examples.add(tx, rows))  # type: ignore[misc]
         for (row, _), verdict in zip(examples, verdicts, strict=True):
