@@ -1,7 +1,7 @@
 """The gateway process: every model call that a client asks for. It owns the embedded model and never reads the journal.
 
 It listens on loopback; the api passes ``/v1/chat/completions`` and ``/v1/models`` on to it. It checks keys itself, since
-everybody on this machine can reach it.
+every program on this machine can reach it.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def ready(request: Request, response: Response, shared: Shared) -> dict[str, Any
         },
         "model_calls": {"ok": True, "in_work_or_waiting": side.calls.n_held},
     }
-    if providers := side.models.health():  # one that is left alone stops nobody: fallbacks answer, and other families' models
+    if providers := side.models.health():  # a paused one stops no family: fallbacks answer, and other families' models
         dependencies["models"] = {"ok": all(one["ok"] for one in providers.values()), "providers": providers}
     if _wants_embedded(shared, side):
         dependencies["embedded"] = _embedded_state(side)

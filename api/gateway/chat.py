@@ -69,7 +69,7 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
     except ModelFailed as error:
         raise for_client(error, call) from error
     except ClientGone:
-        return Response(status_code=499)  # nobody reads it
+        return Response(status_code=499)  # the client has gone
     shape = StreamShape(call, usage=body.stream_options is not None and body.stream_options.include_usage)
     return EventStream(shape, reader, settled, lambda error: for_client(error, call), headers)
 

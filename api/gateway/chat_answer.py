@@ -1,6 +1,7 @@
 """The shape of answers: OpenAI's completion, OpenAI's stream, and the interaction's record, all from one Answered.
 
-Whoever makes the answer (one model call, a fallback, a policy of several) hands over an Answered; nothing here asks a model.
+The maker of the answer (one model call, a fallback, a policy of several) hands over an Answered; nothing here asks a
+model.
 """
 
 from __future__ import annotations

@@ -46,7 +46,11 @@ class ChatBody(BaseModel):
 
 
 def sent_on(body: ChatBody) -> dict[str, Any]:
-    """tools, tool_choice and response_format. Raises InvalidInput for what would make somebody fetch an address, messages included, with the first hundred."""
+    """tools, tool_choice and response_format.
+
+    Raises:
+        InvalidInput: a part, or a message, would make a provider fetch an address; it holds the first hundred faults.
+    """
     asked = {"tools": body.tools, "tool_choice": body.tool_choice, "response_format": body.response_format}
     if faults := list(islice(chat_faults(body.messages, asked), MAX_FAULTS)):
         raise InvalidInput("This request cannot be sent on: " + "; ".join(fault.detail for fault in faults[:3]) + ".", faults)

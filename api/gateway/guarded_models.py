@@ -53,7 +53,7 @@ class ModelGuard:
 
         Raises:
             ModelFailed: paused or busy; the model was not asked.
-            ClientGone: nobody waits any more; the model was not asked.
+            ClientGone: the client has gone; the model was not asked.
         """
         if reader is not None:
             reader.check()
@@ -143,9 +143,10 @@ class ModelGuard:
 
 
 def is_the_providers(error: ModelFailed) -> bool:
-    """Whether a failure says something about the provider rather than about this one request, or about our own queue before it.
+    """Whether a failure is the provider's, and not that of this one request or of our own queue before it.
 
-    What failed inside a library (kind ``library``) does not: whoever may ask a model could otherwise have it left alone for all others.
+    A failure inside a library (kind ``library``) does not: otherwise one caller could have a model paused for all
+    others.
     """
     if error.kind == "timeout" and error.members.get("sent") is False:
         return False

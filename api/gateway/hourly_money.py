@@ -23,8 +23,10 @@ SOON_S = 2  # until some call under way may have been answered
 
 
 class HourlyMoney:
-    """Dollars per family since the hour (UTC) began: the larger of what this process has counted and what gateways have put on record.
-    What an application says that its own calls cost is no part of it: nobody else could say when the limit is reached.
+    """Dollars per family since the hour (UTC) began: the larger of this process's count and the record of all gateways.
+
+    Costs that an application reports for its own calls are no part of it: else the application would decide when the
+    limit is reached.
 
     Both miss something of the truth (a record that is still being written, another gateway's calls), and neither counts anything
     twice, so the larger is the better one. Calls under way count beside it at the most that they may cost, or requests that come at once

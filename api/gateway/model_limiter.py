@@ -72,7 +72,7 @@ class Limiter:
             if mine in self._waiting:
                 self._waiting.remove(mine)
             if mine.has_place:
-                self._leave(sender)  # a place was handed over, and nobody wants it
+                self._leave(sender)  # the place came too late for this caller
             raise
 
     def _make_room(self, sender: str) -> None:

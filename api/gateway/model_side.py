@@ -36,7 +36,7 @@ log = structlog.get_logger("gateway")
 
 
 class Policies:
-    """By variant id. A policy that cannot be read is no reason to answer nobody."""
+    """By variant id. A policy that cannot be read stops only its own variant."""
 
     def __init__(self) -> None:
         self._known: dict[str, Policy | None] = {}

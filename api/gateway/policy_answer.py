@@ -73,7 +73,7 @@ def _asking(side: ModelSide, call: AnsweredCall, reader: Reader | None) -> AskOn
 
     def ask(name: str, request_of: Callable[[LanguageModel], ModelRequest]) -> Awaitable[Asked]:
         if reader is not None:
-            reader.check()  # raises where nobody waits any more, before another call is paid for
+            reader.check()  # raises where the client has gone, before another call costs money
         return side.calls.start(lambda: ask_model(models, name, request_of))
 
     return ask

@@ -16,9 +16,9 @@ STALLED = "client_gone: the client read nothing for {:g} s"
 
 
 class ClientGone(Exception):
-    """Nobody waits for the answer any more. ``record`` holds what was paid for it, where a policy had asked for parts of it."""
+    """The client no longer waits for the answer."""
 
-    record: Mapping[str, Any] = {}
+    record: Mapping[str, Any] = {}  # what was paid for the answer, where a policy had asked for parts of it
 
 
 class Reader:
@@ -53,7 +53,7 @@ class Reader:
         return self._message.text
 
     async def put(self, delta: ModelDelta) -> None:
-        """Waits while too much is unread; raises ClientGone once nobody reads."""
+        """Waits while too much is unread; raises ClientGone once the client reads no more."""
         self.check()
         if self.first_at is None:
             self.first_at = perf_counter()
@@ -109,7 +109,7 @@ class Reader:
         self._woken.set()
 
     async def woken(self) -> None:
-        """Something has come, or somebody called ``wake``."""
+        """Something has come, or a caller used ``wake``."""
         await self._woken.wait()
 
     async def pieces(self) -> list[ModelDelta]:

@@ -87,7 +87,7 @@ class ModelFacts(Protocol):
 
 
 class ModelCatalogue(Protocol):
-    """config/models.yaml as every process may read it: nothing is started and nobody is asked."""
+    """config/models.yaml as every process may read it: nothing is started and no model is called."""
 
     def describe(self, name: str) -> ModelFacts: ...
     def price(self, name: str) -> ModelPrice | None: ...

@@ -70,7 +70,10 @@ class EmbeddedModel:
 
     @property
     def concurrency(self) -> int:
-        """One call per server process. The first time it is asked it starts them where nobody owns any; later it waits for nothing."""
+        """One call per server process.
+
+        The first question starts them where no process owns any; later ones do not wait.
+        """
         owner = living_owner(self._run_dir)
         if owner is None and self._last_size is None:
             owner = self._owner()
@@ -79,7 +82,7 @@ class EmbeddedModel:
         return self._last_size or 1
 
     def own(self) -> bool:
-        """Become the owner of the server processes unless somebody else is; True when this process is."""
+        """Become the owner of the server processes unless another process is; True when this process is."""
         with self._pool_lock:
             if self._pool is None and not self._closed and living_owner(self._run_dir) is None:
                 try:
@@ -89,7 +92,7 @@ class EmbeddedModel:
             return self._pool is not None
 
     def owner(self) -> Owner | None:
-        """Who owns the processes now; None while nobody does."""
+        """The owner of the processes now; None while there is none."""
         return living_owner(self._run_dir)
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:

@@ -54,7 +54,7 @@ class Owner:
 
 
 def living_owner(run_dir: Path) -> Owner | None:
-    """Whoever is in embedded.json, if that process still lives; what a killed one left behind counts for nothing."""
+    """The owner in embedded.json, if that process still lives; a killed process's file does not count."""
     try:
         values = json.loads((run_dir / "embedded.json").read_text(encoding="utf-8"))
         owner = Owner(pid=int(values["pid"]), urls=tuple(values["urls"]), revision=values["revision"], size=int(values["size"]))

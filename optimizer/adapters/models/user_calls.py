@@ -61,4 +61,4 @@ def users_wait(file: Path) -> bool:
     except BlockingIOError:
         return True
     except OSError:
-        return False  # nobody was ever served here
+        return False  # no user was ever served here

@@ -160,7 +160,7 @@ def _ending(report: RolloutReport) -> str:
     rollout = report.rollout
     if rollout.ended_at is None:
         return f"{percent(rollout.share)} now" if rollout.share is not None else "not served now"
-    return "promoted: everybody" if rollout.outcome == "promoted" else f"ended ({rollout.outcome}): nobody"
+    return "promoted: all users" if rollout.outcome == "promoted" else f"ended ({rollout.outcome}): no user"
 
 
 def _share_ticks(ladder: Iterable[float]) -> list[Tick]:

@@ -89,7 +89,7 @@ def tally(found: Duel) -> str:
 
 
 def fronts(report: StudyReport) -> list[Plot]:
-    """Quality against dollars and against p95, each where it was measured and is not the same for everybody."""
+    """Quality against dollars and against p95, each where it was measured and differs between trials."""
     seen = [t for t in report.history.trials if t.trial.status == "complete" and t.trial.score is not None]
     if report.study.is_replayed:
         cost = _front(seen, usd_per_example, "time", "share of the time of full processing", "{:.0%}".format)

@@ -90,7 +90,7 @@ async def execute_policy(wanted: PolicyRequest, ask: AskOne, *, ask_later: AskOn
 
     Args:
         ask: a model by name, with its retries and fallbacks. Its ModelFailed is an attempt that failed.
-        ask_later: the same for calls that nobody waits for; None: ``ask``.
+        ask_later: the same for calls after the answer is out; None: ``ask``.
         score: the gate's own function, where it names one; it runs beside the event loop.
     Raises:
         Whatever else ``ask`` raises with its first calls; afterwards it stands in ``interrupted``.
@@ -219,6 +219,6 @@ class _Run:
         return late + self._assessed_later(calls)
 
     def _assessed_later(self, calls: Sequence[asyncio.Task[Reply]]) -> list[Attempt]:
-        """What failed besides the models (a full queue, an end) is left out: it has asked nobody."""
+        """Leaves out failures besides the models' (a full queue, an end): these calls asked no model."""
         replies = [call.result() for call in calls if not call.cancelled() and call.exception() is None]
         return assess(self._of.policy, self._of.situation, replies)

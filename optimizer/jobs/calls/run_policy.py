@@ -1,4 +1,7 @@
-"""A policy carried out where nobody waits: a study or an evaluation scores the whole of it, call by call, with the requests that are served."""
+"""A policy carried out without a waiting user.
+
+A study or an evaluation scores the whole of it, call by call, with the requests that are served.
+"""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class Evaluator:
 
     @property
     def n_from_journal(self) -> int:
-        """Requests that somebody else had asked before."""
+        """Requests that an earlier study or evaluation had asked."""
         return len(self._calls.found)
 
     def model(self, variant: Variant) -> Completes:
