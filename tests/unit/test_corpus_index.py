@@ -114,10 +114,9 @@ def test_the_order_is_that_of_bm25_by_its_formula(tmp_path_factory, passages, qu
 
     def score(passage: list[str]) -> float:
         length = 1.5 * (1 - 0.75 + 0.75 * len(passage) / mean)
-        return sum(
-            log(1 + (len(passages) - n_with[word] + 0.5) / (n_with[word] + 0.5)) * passage.count(word) / (passage.count(word) + length)
-            for word in query
-        )
+        frequency = {word: passage.count(word) for word in query}
+        rarity = {word: log(1 + (len(passages) - n_with[word] + 0.5) / (n_with[word] + 0.5)) for word in query}
+        return sum(rarity[word] * frequency[word] / (frequency[word] + length) for word in query)
 
     scores = {f"p-{i}": score(passage) for i, passage in enumerate(passages)}
     found = index.search(" ".join(query), k=10)

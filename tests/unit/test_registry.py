@@ -113,7 +113,7 @@ def test_packages_are_looked_for_when_a_name_is_not_built_in_and_not_before(inst
         check_strategy("hill")
 
 
-def labels(scorer: dict[str, float], **more: Any) -> Family:
+def labels(scorer: dict[str, Any], **more: Any) -> Family:
     prompt = {"current": "1", "versions": {"1": {"content": [{"role": "user", "content": "{{x}}"}]}}}
     output = {"field": "team", "parser": "label", "labels": ["billing", "support"]}
     return parse_family({"name": "triage", "inputs": {"x": {}}, "output": output, "prompt": prompt, "scorer": scorer, **more})
@@ -152,6 +152,26 @@ def test_a_family_is_read_though_its_packages_metric_cannot_be_imported_and_is_n
     family = labels({"half": 1.0})
     with pytest.raises(InvalidFamily, match=r"metric 'half' of the package detent-hills 1\.2 could not be loaded"):
         build_scorer(family)
+
+
+def share_of(example: Any, output: Any, k: int = 4) -> float:
+    return 1 / k
+
+
+def test_a_packages_metric_takes_the_parameters_that_it_declares(install: Callable[..., None]) -> None:
+    def offer(**parameters: Any) -> None:
+        record = MetricRecord(judge=share_of, parameters=parameters)
+        install(replace(added("share", record), place="tests.clock:share"), group="detent.scorers")
+
+    offer(k="count")
+    four, two = (build_scorer(labels({"share": use})) for use in (1.0, {"weight": 1.0, "k": 2}))
+    assert [one.score({"team": "billing"}, "billing").value for one in (four, two)] == [1 / 4, 1 / 2]
+    assert four.version != two.version
+    with pytest.raises(InvalidFamily, match="'2' does not fit: k of share is a whole number from 1"):
+        build_scorer(labels({"share": {"weight": 1.0, "k": "2"}}))
+    offer(k="anything")
+    with pytest.raises(InvalidFamily, match="a parameter is anything, and the kinds are count, number"):
+        build_scorer(labels({"share": 1.0}))
 
 
 def test_an_unknown_metric_is_answered_with_those_of_packages_and_with_what_was_refused(install: Callable[..., None]) -> None:

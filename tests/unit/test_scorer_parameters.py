@@ -68,6 +68,8 @@ def test_among_several_texts_the_input_is_named():
         pytest.param({"efficiency": {"weight": 1.0, "max_words": True}}, "a whole number from 1", id="no number"),
         pytest.param({"format_compliance": {"weight": 1.0, "labels": []}}, "a list of texts, at least one", id="empty"),
         pytest.param({"format_compliance": {"weight": 1.0, "schema": "x"}}, "a JSON Schema, as a", id="no schema"),
+        pytest.param({"format_compliance": {"weight": 1.0, "schema": {"type": "x"}}}, "no JSON Schema", id="a bad schema"),
+        pytest.param({"format_compliance": {"weight": 1.0, "schema": {"$ref": "http://x/y"}}}, "leads out", id="outside"),
         pytest.param({"efficiency": {"max_words": 3}}, "/efficiency/weight: 'weight' is missing", id="no weight"),
         pytest.param({"efficiency": {"weight": 0}}, "/scorer/efficiency/weight: 0 does not fit", id="weight 0"),
         pytest.param({"efficiency": "1"}, "/scorer/efficiency: '1' does not fit", id="a text"),

@@ -72,10 +72,10 @@ def _output(data: Mapping[str, Any]) -> Iterator[Fault]:
             pointer="/output/schema", detail=f"a schema belongs to the parser 'json', and this one is {parser!r}; remove one of the two"
         )
     if isinstance(schema, Mapping):
-        yield from _schema(schema)
+        yield from _schema(schema, ["output", "schema"])
 
 
-def _schema(schema: Mapping[str, Any]) -> Iterator[Fault]:
+def _schema(schema: Mapping[str, Any], at: Sequence[str]) -> Iterator[Fault]:
     from jsonschema import Draft202012Validator  # here, because most families need none of it
     from jsonschema.exceptions import SchemaError
 
@@ -85,12 +85,12 @@ def _schema(schema: Mapping[str, Any]) -> Iterator[Fault]:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         yield Fault(
-            pointer=pointer_of(["output", "schema", *error.absolute_path]),
+            pointer=pointer_of([*at, *error.absolute_path]),
             detail=f"this is no JSON Schema (draft 2020-12): {error.message}; see json-schema.org for the keywords",
         )
     for name in outside_references(schema):
         yield Fault(
-            pointer="/output/schema",
+            pointer=pointer_of(at),
             detail=f"the reference {name!r} leads out of the schema, and nothing is fetched; put what it names under $defs",
         )
 
@@ -194,6 +194,9 @@ def _scorer(data: Mapping[str, Any]) -> Iterator[Fault]:
             given = {key: value for key, value in use.items() if key != "weight"} if isinstance(use, Mapping) else {}
             for parameter, wrong in record.parameter_faults(given, inputs):
                 yield Fault(pointer=pointer_of(["scorer", name, parameter]), detail=wrong)
+            for parameter, kind in record.parameters.items():
+                if kind == "schema" and isinstance(given.get(parameter), Mapping):
+                    yield from _schema(given[parameter], ["scorer", name, parameter])
         elif not _DOTTED.fullmatch(str(name)) and name not in METRICS:
             fault = unknown_metric(name)
         if fault is not None:
