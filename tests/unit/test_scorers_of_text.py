@@ -92,6 +92,8 @@ class TestAnswers:
             pytest.param(["king of France"], "France had a king", 0, id="in another order"),
             pytest.param(["Rollo", "Hrolf"], "Hrolf", 1, id="either"),
             pytest.param(["Rollo"], "Rollos", 0, id="whole words"),
+            pytest.param(["1919"], "Robinson (1919–1980)'s", 1, id="punctuation parts words"),
+            pytest.param(["1500"], "1,500 works", 1, id="and joins them"),
         ],
     )
     def test_information_is_retained_where_an_answer_still_stands(self, wanted, found, kept):
@@ -166,6 +168,9 @@ class TestSupport:
             pytest.param("Visitors came.", 1, id="the first word of a sentence is no evidence"),
             pytest.param("NASA came. UNESCO's list names Lisbon.", 1 / 3, id="but one with another capital is"),
             pytest.param("no name at all", 1, id="none"),
+            pytest.param("By ALO, the ALOs and TTM but not AL.", 3 / 4, id="initials of three words or more"),
+            pytest.param("Of Museums and the Work.", 1, id="singular and plural"),
+            pytest.param("It is Alo.", 0, id="initials are capitals"),
             pytest.param("They saw The Tagus.", 1, id="less function words"),
             pytest.param([{"text": "Tagus Museum"}, {"text": "Museum Tagus"}, "Ana", {}], 2 / 4, id="word after word"),
             pytest.param({"entities": [{"text": "Porto"}]}, 0, id="an object"),

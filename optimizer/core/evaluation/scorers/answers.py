@@ -7,7 +7,7 @@ from typing import Any
 
 from optimizer.core.evaluation.scorers.overlap import Overlap, overlap_of
 from optimizer.core.evaluation.scorers.values import answers_of, text_of
-from optimizer.core.evaluation.scorers.words import squad_words, stands_in
+from optimizer.core.evaluation.scorers.words import squad_words, stands_in, words
 from optimizer.core.evaluation.scoring import Compare, ScoringMetric
 
 
@@ -35,15 +35,24 @@ def token_overlap(wanted: str, found: str) -> Overlap:
 def information_retention(wanted: Any, found: Any) -> float:
     """1 where a recorded answer still stands in the text, word after word, else 0.
 
+    Articles do not count. Punctuation may join or part words: "1919" stands in "(1919–1980)", "1500" in "1,500".
+
     Raises:
         ValueError: no recorded answer holds a word.
     Source: substring answer recall, as of compressed contexts in Xu et al. (2023), RECOMP, arXiv:2310.04408.
     """
-    recorded = [one for one in map(squad_words, map(str, answers_of(wanted))) if one]
-    if not recorded:
+    recorded = [str(one) for one in answers_of(wanted)]
+    text, kept = text_of(found), []
+    for read in (squad_words, _parted):
+        given = read(text)
+        kept += [stands_in(one, given) for one in map(read, recorded) if one]
+    if not kept:
         raise ValueError("no recorded answer holds a word that could be looked for")
-    given = squad_words(text_of(found))
-    return float(any(stands_in(one, given) for one in recorded))
+    return float(any(kept))
+
+
+def _parted(text: str) -> list[str]:
+    return [word for word in words(text) if word not in ("a", "an", "the")]
 
 
 def _best(measure: Callable[[Overlap], float]) -> Compare:

@@ -18,9 +18,10 @@ from optimizer.core.evaluation.scorers.words import has_letters, stands_in, word
 from optimizer.core.evaluation.scoring import ScoringMetric
 
 Sources = Sequence[str] | None
+LEAST_INITIALS = 3  # two letters are the initials of some words of almost every text
 _SENTENCE = regex.compile(r"[^.!?…\n]+(?:[.!?…](?!\s|$)[^.!?…\n]*)*")
 _NAME = regex.compile(r"[\p{Lu}\p{Lt}][\p{L}\p{M}\p{N}]*(?:['’\-. ]{1,2}[\p{Lu}\p{Lt}][\p{L}\p{M}\p{N}]*)*")
-_FIRST_WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
+_WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
 _CASED = regex.compile(r"[\p{Lu}\p{Ll}\p{Lt}]")
 _NUMBER = regex.compile(r"(?<![\p{L}\d.,])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
 _UNITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
@@ -46,8 +47,9 @@ def supported_entities(
     """Share in [0, 1] of the answer's names all of whose words stand in the sources; 1 where it says no name.
 
     A name of a text is a run of words with capitals, less function words and less the first word of a sentence, which
-    has always a capital, unless it has another one or a digit. Of a list or an object each item's text is a name, and
-    has to stand in the sources word after word. Each mention counts. Made for languages that write names, and only
+    has always a capital, unless it has another one or a digit. Singular and plural are one, and three capitals or more
+    (CNN) may abbreviate words that follow one another in the sources. Of a list or an object each item's text is a
+    name, and has to stand in the sources word after word. Each mention counts. Made for languages that write names, and only
     names, with capitals.
 
     Args:
@@ -61,10 +63,18 @@ def supported_entities(
     """
     source = words(_joined(inputs, sources))
     if isinstance(found, str):
-        known = set(source)
-        return _share([known.issuperset(name) for name in names_in(found)])
+        known, initials = set(source), "".join(word[0] for word in source)
+        return _share([all(_is_said(word, known, initials) for word in name) for name in names_in(found)])
     items = found_items(found, key)
     return _share([item is not Wrong and _stands(item, source) for item in items])
+
+
+def _is_said(word: str, known: set[str], initials: str) -> bool:
+    """Whether the sources have the word, in singular or plural, or the words in a row that it abbreviates."""
+    singular = word.removesuffix("s")
+    if any(known.issuperset(words(form)) for form in (word, singular, f"{word}s")):
+        return True
+    return len(singular) >= LEAST_INITIALS and singular.isupper() and singular.casefold() in initials
 
 
 def _stands(item: Any, source: list[str]) -> bool:
@@ -78,12 +88,13 @@ def names_in(text: str) -> Iterator[list[str]]:
     if has_letters(text) and _CASED.search(text) is None:
         raise ValueError("the text is in a script without capitals, in which names cannot be told without a model")
     for sentence in _SENTENCE.findall(text):
-        first = _FIRST_WORD.search(sentence)
+        first = _WORD.search(sentence)
         if first is None:
             continue
         telling = any(char.isupper() or char.isdigit() for char in first.group()[1:])
         for run in _NAME.finditer(sentence, first.start() if telling else first.end()):
-            name = [word for word in words(run.group()) if word not in FUNCTION_WORDS and word != "s"]
+            said = _WORD.findall(run.group())
+            name = [word for word in said if word.casefold() not in FUNCTION_WORDS and word != "s"]
             if name:
                 yield name
 
