@@ -26,7 +26,7 @@ from tests.study_world import TopicModel, World
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "families"
 PROMPTS = sorted(folder.name for folder in FOLDER.iterdir() if (folder / "golden.jsonl").exists())
-IMPERFECT = ("readability", "compression_ratio")  # look at the answer alone, or reward the shortest of the right ones
+IMPERFECT = ("readability", "compression_ratio", "query_coverage")  # do not compare with the expected answer alone
 
 
 def loaded() -> FamilyFiles:
