@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache, lru_cache, partial
 from pathlib import Path
@@ -61,7 +61,8 @@ def _metric(name: str, family: Family, user_folder: Path | None) -> ScoringMetri
     if name in _ROUGE:
         return ScoringMetric(name=name, version=_ROUGE_VERSION, compare=best_of(_rouge(_ROUGE[name])))
     if name in METRICS.built_in:
-        built_in: ScoringMetric = resolve_name(METRICS.built_in[name].place)
+        there: Any = resolve_name(METRICS.built_in[name].place)
+        built_in: ScoringMetric = there[name] if isinstance(there, Mapping) else there
         return built_in
     return _own_metric(name, user_folder) if "." in name else _metric_of_package(name, family.output.parser)
 

@@ -141,10 +141,10 @@ def test_retrieval_agrees_with_trec_eval(grades, ranked, k):
     asked = {"set_P", f"recall.{k}", "recip_rank", f"ndcg_cut.{k}"}
     theirs = pytrec_eval.RelevanceEvaluator({"q": grades}, asked).evaluate(run)["q"]
     for metric, name in (
-        (retrieval.RETRIEVAL_PRECISION, "set_P"),
-        (retrieval.RETRIEVAL_RECALL, f"recall_{k}"),
-        (retrieval.RETRIEVAL_MRR, "recip_rank"),
-        (retrieval.RETRIEVAL_NDCG, f"ndcg_cut_{k}"),
+        (retrieval.SCORERS["retrieval_precision"], "set_P"),
+        (retrieval.SCORERS["retrieval_recall"], f"recall_{k}"),
+        (retrieval.SCORERS["retrieval_mrr"], "recip_rank"),
+        (retrieval.SCORERS["retrieval_ndcg"], f"ndcg_cut_{k}"),
     ):
         assert metric.compare is not None
         assert metric.compare(grades, ranked, k=k) == pytest.approx(theirs[name], abs=1e-6), name
@@ -179,7 +179,7 @@ def test_answers_on_ascii_are_judged_as_by_dspy(wanted, found):
 
     assert answers.answer_match(wanted, found) == float(em_score(found, wanted))
     if answers.squad_words(wanted) and answers.squad_words(found):  # DSPy says 0 of two texts without words
-        ours = answers.TOKEN_F1.compare
+        ours = answers.SCORERS["token_f1"].compare
         assert ours is not None
         assert ours(wanted, found) == pytest.approx(f1_score(found, wanted))
 

@@ -79,7 +79,12 @@ class TestAnswers:
         ],
     )
     def test_after_squads_normalisation(self, wanted, found, match, f1, precision, recall):
-        metrics = (answers.ANSWER_MATCH, answers.TOKEN_F1, answers.TOKEN_PRECISION, answers.TOKEN_RECALL)
+        metrics = (
+            answers.SCORERS["answer_match"],
+            answers.SCORERS["token_f1"],
+            answers.SCORERS["token_precision"],
+            answers.SCORERS["token_recall"],
+        )
         for metric, expected in zip(metrics, (match, f1, precision, recall), strict=True):
             assert metric.compare is not None
             assert metric.compare(wanted, found) == pytest.approx(expected), metric.name

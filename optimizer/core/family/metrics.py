@@ -37,7 +37,7 @@ class MetricRecord:
         parsers: whose outputs it can judge; None: of all.
         usual_for: the parser whose outputs it judges where a family names no metric.
         name, package: a package's are those of its entry point and distribution.
-        place: where its code stands, as ``module:name``; empty for those that the scorer itself knows.
+        place: where its code or a table with it stands, as ``module:name``; empty for what the scorer itself knows.
         parameters: what a family may set beside its weight; they reach the function by name.
     """
 
@@ -102,8 +102,15 @@ def _has_form(value: Any, kind: ParameterKind) -> bool:
     return isinstance(value, Mapping if kind == "schema" else str)
 
 
-_SCORERS = "optimizer.core.evaluation.scorers."
-_STRUCTURED, _ANSWERS, _RANKED = ("json", "list"), ("text", "label"), ("list", "json")
+_ENTITIES = "optimizer.core.evaluation.scorers.entities:SCORERS"
+_ANSWERS = "optimizer.core.evaluation.scorers.answers:SCORERS"
+_RETRIEVAL = "optimizer.core.evaluation.scorers.retrieval:SCORERS"
+_FORM = "optimizer.core.evaluation.scorers.form:SCORERS"
+_CHARACTERS = "optimizer.core.evaluation.scorers.characters:SCORERS"
+_READABILITY = "optimizer.core.evaluation.scorers.readability:SCORERS"
+_COVERAGE = "optimizer.core.evaluation.scorers.coverage:SCORERS"
+_SUPPORT = "optimizer.core.evaluation.scorers.support:SCORERS"
+_STRUCTURED, _SHORT, _RANKED = ("json", "list"), ("text", "label"), ("list", "json")
 _KEY: Mapping[str, ParameterKind] = {"key": "text"}
 _FIRST: Mapping[str, ParameterKind] = {"k": "count"}
 _SEARCHED: Mapping[str, ParameterKind] = {"corpus": "corpus", "id": "text", "k": "count"}
@@ -111,11 +118,10 @@ _INPUT: Mapping[str, ParameterKind] = {"input": "the input"}
 
 
 def _library(
-    module: str, names: str, parsers: tuple[str, ...] | None, parameters: Mapping[str, ParameterKind] | None = None
+    place: str, names: str, parsers: tuple[str, ...] | None, parameters: Mapping[str, ParameterKind] | None = None
 ) -> Iterator[MetricRecord]:
-    """Records of metrics of one module, where each stands under its own name in capitals."""
+    """Records of metrics that stand in one table."""
     for name in names.split():
-        place = f"{_SCORERS}{module}:{name.upper()}"
         yield MetricRecord(name=name, parsers=parsers, place=place, parameters=parameters or {})
 
 
@@ -134,22 +140,22 @@ BUILT_IN = (
     MetricRecord(name="exact_match", usual_for="json"),
     MetricRecord(name="list_f1", parsers=("list",), usual_for="list"),
     MetricRecord(name="json_valid", parsers=("json",)),
-    *_library("entities", "entity_f1 entity_f1_partial entity_precision entity_recall", _STRUCTURED, _KEY),
-    *_library("entities", "relation_f1 relation_f1_partial relation_precision relation_recall", _STRUCTURED, _KEY),
-    *_library("answers", "answer_match token_f1 token_precision token_recall", _ANSWERS),
-    *_library("answers", "information_retention", ("text",)),
-    *_library("retrieval", "retrieval_precision retrieval_recall retrieval_mrr retrieval_ndcg", _RANKED, _FIRST),
-    *_library("retrieval", "query_precision query_recall query_mrr query_ndcg", ("text", "list"), _SEARCHED),
-    *_library("form", "format_compliance", None, _FORMAT),
-    *_library("form", "efficiency", None, {"max_words": "count"}),
-    *_library("form", "compression_ratio", ("text",), _INPUT),
-    *_library("characters", "chrf", ("text",), {"input": "input"}),
-    *_library("readability", "readability", ("text",), {"easy_grade": "number", "hard_grade": "number"}),
-    *_library("coverage", "query_coverage", ("text", "list"), _INPUT),
-    *_library("coverage", "topic_coverage", ("text", "label", "list", "json"), _KEY),
-    *_library("coverage", "structure_detection", _STRUCTURED, _KEY),
-    *_library("support", "supported_entities", ("text", "list", "json"), {"sources": "inputs", "key": "text"}),
-    *_library("support", "supported_numbers", ("text",), {"sources": "inputs"}),
+    *_library(_ENTITIES, "entity_f1 entity_f1_partial entity_precision entity_recall", _STRUCTURED, _KEY),
+    *_library(_ENTITIES, "relation_f1 relation_f1_partial relation_precision relation_recall", _STRUCTURED, _KEY),
+    *_library(_ANSWERS, "answer_match token_f1 token_precision token_recall", _SHORT),
+    *_library(_ANSWERS, "information_retention", ("text",)),
+    *_library(_RETRIEVAL, "retrieval_precision retrieval_recall retrieval_mrr retrieval_ndcg", _RANKED, _FIRST),
+    *_library(_RETRIEVAL, "query_precision query_recall query_mrr query_ndcg", ("text", "list"), _SEARCHED),
+    *_library(_FORM, "format_compliance", None, _FORMAT),
+    *_library(_FORM, "efficiency", None, {"max_words": "count"}),
+    *_library(_FORM, "compression_ratio", ("text",), _INPUT),
+    *_library(_CHARACTERS, "chrf", ("text",), {"input": "input"}),
+    *_library(_READABILITY, "readability", ("text",), {"easy_grade": "number", "hard_grade": "number"}),
+    *_library(_COVERAGE, "query_coverage", ("text", "list"), _INPUT),
+    *_library(_COVERAGE, "topic_coverage", ("text", "label", "list", "json"), _KEY),
+    *_library(_COVERAGE, "structure_detection", _STRUCTURED, _KEY),
+    *_library(_SUPPORT, "supported_entities", ("text", "list", "json"), {"sources": "inputs", "key": "text"}),
+    *_library(_SUPPORT, "supported_numbers", ("text",), {"sources": "inputs"}),
     MetricRecord(
         name="processed_quality",
         parsers=("json",),

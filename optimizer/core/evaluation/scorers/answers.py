@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from optimizer.core.evaluation.scorers.overlap import Overlap, overlap_of
@@ -63,8 +63,13 @@ def _best(measure: Callable[[Overlap], float]) -> Compare:
     return compare
 
 
-ANSWER_MATCH = ScoringMetric(name="answer_match", version="1", compare=answer_match)
-TOKEN_F1 = ScoringMetric(name="token_f1", version="1", compare=_best(lambda overlap: overlap.f1))
-TOKEN_PRECISION = ScoringMetric(name="token_precision", version="1", compare=_best(lambda overlap: overlap.precision))
-TOKEN_RECALL = ScoringMetric(name="token_recall", version="1", compare=_best(lambda overlap: overlap.recall))
-INFORMATION_RETENTION = ScoringMetric(name="information_retention", version="1", compare=information_retention)
+SCORERS: Mapping[str, ScoringMetric] = {
+    m.name: m
+    for m in (
+        ScoringMetric(name="answer_match", version="1", compare=answer_match),
+        ScoringMetric(name="token_f1", version="1", compare=_best(lambda overlap: overlap.f1)),
+        ScoringMetric(name="token_precision", version="1", compare=_best(lambda overlap: overlap.precision)),
+        ScoringMetric(name="token_recall", version="1", compare=_best(lambda overlap: overlap.recall)),
+        ScoringMetric(name="information_retention", version="1", compare=information_retention),
+    )
+}

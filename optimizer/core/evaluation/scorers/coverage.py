@@ -84,6 +84,11 @@ def _part(value: Any) -> Any:
     return value if value is Wrong else fold(value)
 
 
-QUERY_COVERAGE = ScoringMetric(name="query_coverage", version="1", with_input=query_coverage)
-TOPIC_COVERAGE = ScoringMetric(name="topic_coverage", version="1", compare=topic_coverage)
-STRUCTURE_DETECTION = ScoringMetric(name="structure_detection", version="1", compare=structure_detection)
+SCORERS: Mapping[str, ScoringMetric] = {
+    m.name: m
+    for m in (
+        ScoringMetric(name="query_coverage", version="1", with_input=query_coverage),
+        ScoringMetric(name="topic_coverage", version="1", compare=topic_coverage),
+        ScoringMetric(name="structure_detection", version="1", compare=structure_detection),
+    )
+}

@@ -117,11 +117,16 @@ def _metric(name: str, overlap: Callable[..., Overlap], measure: str, *, partial
     return ScoringMetric(name=name, version="1", compare=_compare(overlap, partial, measure))
 
 
-ENTITY_F1 = _metric("entity_f1", entity_overlap, "f1")
-ENTITY_F1_PARTIAL = _metric("entity_f1_partial", entity_overlap, "f1", partial=True)
-ENTITY_PRECISION = _metric("entity_precision", entity_overlap, "precision")
-ENTITY_RECALL = _metric("entity_recall", entity_overlap, "recall")
-RELATION_F1 = _metric("relation_f1", relation_overlap, "f1")
-RELATION_F1_PARTIAL = _metric("relation_f1_partial", relation_overlap, "f1", partial=True)
-RELATION_PRECISION = _metric("relation_precision", relation_overlap, "precision")
-RELATION_RECALL = _metric("relation_recall", relation_overlap, "recall")
+SCORERS: Mapping[str, ScoringMetric] = {
+    m.name: m
+    for m in (
+        _metric("entity_f1", entity_overlap, "f1"),
+        _metric("entity_f1_partial", entity_overlap, "f1", partial=True),
+        _metric("entity_precision", entity_overlap, "precision"),
+        _metric("entity_recall", entity_overlap, "recall"),
+        _metric("relation_f1", relation_overlap, "f1"),
+        _metric("relation_f1_partial", relation_overlap, "f1", partial=True),
+        _metric("relation_precision", relation_overlap, "precision"),
+        _metric("relation_recall", relation_overlap, "recall"),
+    )
+}

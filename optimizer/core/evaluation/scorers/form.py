@@ -99,6 +99,11 @@ def _as_text(value: Any) -> str:
     return canonical_json(value).decode() if isinstance(value, Mapping) else text_of(value)
 
 
-FORMAT_COMPLIANCE = ScoringMetric(name="format_compliance", version="1", compare=format_compliance)
-EFFICIENCY = ScoringMetric(name="efficiency", version="1", compare=efficiency)
-COMPRESSION_RATIO = ScoringMetric(name="compression_ratio", version="1", with_input=compression_ratio)
+SCORERS: Mapping[str, ScoringMetric] = {
+    m.name: m
+    for m in (
+        ScoringMetric(name="format_compliance", version="1", compare=format_compliance),
+        ScoringMetric(name="efficiency", version="1", compare=efficiency),
+        ScoringMetric(name="compression_ratio", version="1", with_input=compression_ratio),
+    )
+}

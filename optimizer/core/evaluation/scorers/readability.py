@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import regex
@@ -48,4 +49,4 @@ def readability(wanted: Any, found: Any, *, easy_grade: float = EASY_GRADE, hard
     return min(1.0, max(0.0, (hard_grade - reading_grade(text_of(found))) / (hard_grade - easy_grade)))
 
 
-READABILITY = ScoringMetric(name="readability", version="1", compare=readability)
+SCORERS: Mapping[str, ScoringMetric] = {m.name: m for m in (ScoringMetric(name="readability", version="1", compare=readability),)}

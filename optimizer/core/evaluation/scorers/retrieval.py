@@ -99,11 +99,16 @@ def _by_query(measure: Measure) -> Callable[..., float]:
     return compare
 
 
-RETRIEVAL_PRECISION = ScoringMetric(name="retrieval_precision", version="1", compare=_at(precision_at))
-RETRIEVAL_RECALL = ScoringMetric(name="retrieval_recall", version="1", compare=_at(recall_at))
-RETRIEVAL_MRR = ScoringMetric(name="retrieval_mrr", version="1", compare=_at(reciprocal_rank))
-RETRIEVAL_NDCG = ScoringMetric(name="retrieval_ndcg", version="1", compare=_at(ndcg))
-QUERY_PRECISION = ScoringMetric(name="query_precision", version="1", compare=_by_query(precision_at))
-QUERY_RECALL = ScoringMetric(name="query_recall", version="1", compare=_by_query(recall_at))
-QUERY_MRR = ScoringMetric(name="query_mrr", version="1", compare=_by_query(reciprocal_rank))
-QUERY_NDCG = ScoringMetric(name="query_ndcg", version="1", compare=_by_query(ndcg))
+SCORERS: Mapping[str, ScoringMetric] = {
+    m.name: m
+    for m in (
+        ScoringMetric(name="retrieval_precision", version="1", compare=_at(precision_at)),
+        ScoringMetric(name="retrieval_recall", version="1", compare=_at(recall_at)),
+        ScoringMetric(name="retrieval_mrr", version="1", compare=_at(reciprocal_rank)),
+        ScoringMetric(name="retrieval_ndcg", version="1", compare=_at(ndcg)),
+        ScoringMetric(name="query_precision", version="1", compare=_by_query(precision_at)),
+        ScoringMetric(name="query_recall", version="1", compare=_by_query(recall_at)),
+        ScoringMetric(name="query_mrr", version="1", compare=_by_query(reciprocal_rank)),
+        ScoringMetric(name="query_ndcg", version="1", compare=_by_query(ndcg)),
+    )
+}

@@ -144,5 +144,10 @@ def _share(right: Sequence[bool]) -> float:
     return sum(right) / len(right) if right else 1.0
 
 
-SUPPORTED_ENTITIES = ScoringMetric(name="supported_entities", version="1", with_input=supported_entities)
-SUPPORTED_NUMBERS = ScoringMetric(name="supported_numbers", version="1", with_input=supported_numbers)
+SCORERS: Mapping[str, ScoringMetric] = {
+    m.name: m
+    for m in (
+        ScoringMetric(name="supported_entities", version="1", with_input=supported_entities),
+        ScoringMetric(name="supported_numbers", version="1", with_input=supported_numbers),
+    )
+}
