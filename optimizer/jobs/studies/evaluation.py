@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -13,26 +13,17 @@ from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
-from optimizer.core.family.rendering import render
-from optimizer.core.family.variant import Message, Variant
+from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest, request_for
-from optimizer.core.policy.assess import Situation, own_score, what_is_read
-from optimizer.core.policy.attempts import total_cost_usd
 from optimizer.core.policy.policy import Policy, parse_policy
-from optimizer.core.policy.shown_examples import messages_of_fewer
 from optimizer.core.search.prefix_queue import Rows
 from optimizer.jobs.calls.ask_together import Share, ask_together
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.evaluation_calls import Completes, EvaluationCalls
+from optimizer.jobs.calls.evaluation_policies import EvaluationPolicies, TierNotDue
 from optimizer.jobs.calls.execute_policy import Executed, PolicyRequest
-from optimizer.jobs.calls.run_policy import Complete, answers_of_tier, keys_of_tier, run_policy
 
-
-class _NotYet(Exception):
-    """A tier is wanted whose turn has not come."""
-
-
-CallOutcome = ModelAnswer | Executed | ModelFailed | InvalidInput | _NotYet
+CallOutcome = ModelAnswer | Executed | ModelFailed | InvalidInput | TierNotDue
 PAIRS_AT_ONCE = 2000  # looked up in the journal together; the next are asked once these are answered
 
 
@@ -84,9 +75,7 @@ class Evaluator:
         self.family = family
         self.scorer = scorer
         self._calls = EvaluationCalls(open_model, on_call, own or {})
-        self._policies: dict[str, Policy] = {}  # by variant
-        self._looked_up: dict[str, ModelAnswer | None] = {}  # by request key: what the journal held of the tiers' answers; None: nothing
-        self._of_tiers: dict[str, ModelAnswer] = {}  # by request key: what tiers answered while others' turn had not come
+        self._policies = EvaluationPolicies(family, scorer, self._calls)
 
     @property
     def fresh_by_variant(self) -> Counter[str]:
@@ -167,7 +156,7 @@ class Evaluator:
         known, later = self._known(questions), list[_Question]()
 
         def done(question: _Question, answer: CallOutcome) -> None:
-            if isinstance(answer, _NotYet):
+            if isinstance(answer, TierNotDue):
                 later.append(question)
             else:
                 keep(question.variant, self._result(question, answer))
@@ -212,7 +201,7 @@ class Evaluator:
         if isinstance(question.request, InvalidInput):
             return question.request
         if question.policy is not None:
-            return await self._executed(question, question.policy, question.request, up_to)
+            return await self._policies.executed(question.variant, question.example, question.policy, question.request, up_to)
         try:
             return await self.model(question.variant).complete(question.request, looked_up=True)
         except (ModelFailed, InvalidInput) as failure:
@@ -256,75 +245,25 @@ class Evaluator:
         readable = ((row, example, self._readable(variant, example, policy)) for row, example in zip(rows, examples, strict=True))
         asked = [(row, example, wanted) for row, example, wanted in readable if wanted is not None]
         for tier in reversed(policy.cascade.models) if policy.cascade is not None and asked else ():
-            opened = self._calls.model(tier)
-            keys = keys_of_tier((wanted for _, _, wanted in asked), tier, opened.revision)
-            self._looked_up |= {**dict.fromkeys(keys), **opened.known(keys)}
+            places = self._policies.look_up(tier, (wanted for _, _, wanted in asked))
+
+            async def answer(question: tuple[Any, Example, PolicyRequest], tier: str = tier) -> dict[str, Any] | None:
+                return await self._policies.tier_answer(variant, tier, *question[1:])
 
             def keep(question: tuple[Any, Example, PolicyRequest], answered: dict[str, Any] | None, tier: str = tier) -> None:
                 if answered is not None:
                     question[0]["tiers"][tier] = answered
 
-            share = Share(rows=Rows(("", one) for one in asked), n_at_once=min(opened.concurrency, len(asked)))
-            wait_for(ask_together([share], partial(self._tier_answer, variant, tier), keep))
+            share = Share(rows=Rows(("", one) for one in asked), n_at_once=min(places, len(asked)))
+            wait_for(ask_together([share], answer, keep))
         return rows
 
     def _readable(self, variant: Variant, example: Example, policy: Policy) -> PolicyRequest | None:
         """None where the example's input cannot be put into the prompt."""
         try:
-            return self._wanted(variant, example, policy, self._request(variant, example))
+            return self._policies.wanted(variant, example, policy, self._request(variant, example))
         except InvalidInput:
             return None
-
-    async def _tier_answer(self, variant: Variant, tier: str, asked: tuple[Any, Example, PolicyRequest]) -> dict[str, Any] | None:
-        _, example, wanted = asked
-        try:
-            found, *others = await answers_of_tier(wanted, tier, self._completes(variant))
-            score = self.scorer.score(example.expected, found.text, example.input).value if found.answer is not None else None
-        except InvalidInput:
-            return None
-        if score is None or found.answer is None:
-            return None
-        usd = total_cost_usd([found, *others])
-        measured = {"score": score, "cost_usd": usd, "latency_ms": found.latency_ms, "confidence": found.confidence}
-        return {**measured, "own_usd": found.cost_usd, "read": what_is_read(wanted.situation, found.answer)}
-
-    def _completes(self, variant: Variant, later: Sequence[str] | None = None) -> Complete:
-        """``later``: tiers that may not be asked yet; what the others answer is remembered for the next time, when they may be."""
-
-        async def complete(model: str, request_for_revision: Callable[[str], ModelRequest]) -> ModelAnswer:
-            opened = await self._calls.opened(model)
-            own = request_for_revision(opened.revision)
-            if (remembered := self._of_tiers.get(own.key)) is not None:
-                return remembered
-            known = self._looked_up.get(own.key)
-            if known is None and model in (later or ()):
-                raise _NotYet
-            answer = known or await opened.complete(own, looked_up=own.key in self._looked_up)
-            self._calls.counted(variant, own.key, answer)
-            if own.key in self._calls.asked:  # asked by this study: its latency counts
-                answer = replace(answer, from_journal=False)
-            if later is not None:
-                self._of_tiers[own.key] = answer
-            return answer
-
-        return complete
-
-    async def _executed(
-        self, question: _Question, policy: Policy, rendered: ModelRequest, up_to: int | None
-    ) -> Executed | InvalidInput | _NotYet:
-        """The policy carried out. BudgetExhausted and StudyStopped pass through."""
-        score = None
-        wanted = self._wanted(question.variant, question.example, policy, rendered)
-        if policy.own_scorer is not None:
-            try:
-                score = partial(own_score, self.scorer.judge_of(policy.own_scorer), wanted.situation)
-            except InvalidInput as fault:
-                return fault
-        later = policy.cascade.models[up_to + 1 :] if up_to is not None and policy.cascade is not None else None
-        try:
-            return await run_policy(wanted, self._completes(question.variant, later), score=score)
-        except _NotYet as wanted_too_early:
-            return wanted_too_early
 
     def _of_policy(self, example: Example, executed: Executed) -> ExampleResult:
         """What the policy would answer, at the price of all its calls."""
@@ -348,35 +287,15 @@ class Evaluator:
     def _question(self, variant: Variant, example: Example) -> _Question:
         try:
             request = self._request(variant, example)
-            policy = self._policy_of(variant)
+            policy = self._policies.of(variant)
         except InvalidInput as fault:
             return _Question(variant=variant, example=example, request=fault)
         if policy is not None:
             return _Question(variant=variant, example=example, request=request, policy=policy)
         return _Question(variant=variant, example=example, request=request, key=request.key)
 
-    def _policy_of(self, variant: Variant) -> Policy | None:
-        """Read once for all examples; None where a request is one call of one model. Raises InvalidInput."""
-        if not variant.policy:
-            return None
-        policy = self._policies.get(variant.id)
-        if policy is None:
-            policy = self._policies[variant.id] = parse_policy(variant.policy)
-        return None if policy.is_plain else policy
-
-    def _wanted(self, variant: Variant, example: Example, policy: Policy, rendered: ModelRequest) -> PolicyRequest:
-        return PolicyRequest(
-            policy=policy,
-            rendered=rendered,
-            fewer=messages_of_fewer(policy.examples, variant, lambda shown: self._messages(shown, example)),
-            situation=Situation(output=self.family.output, input=example.input),
-        )
-
-    def _messages(self, variant: Variant, example: Example) -> list[Message]:
-        return render(variant, example.input, declared=self.family.inputs)
-
     def _request(self, variant: Variant, example: Example, draw: int = 0) -> ModelRequest:
-        messages = self._messages(variant, example)
+        messages = self._policies.messages(variant, example)
         return request_for(variant, messages, revision=self.model(variant).revision, example=example.id, draw=draw)
 
     def counted_proposal(self, answer: ModelAnswer) -> None:

@@ -1,0 +1,116 @@
+"""Policies carried out for an evaluation: what one tier answers, and what the whole of it would answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.family.family import Family
+from optimizer.core.family.rendering import render
+from optimizer.core.family.variant import Message, Variant
+from optimizer.core.models.language import ModelAnswer, ModelRequest
+from optimizer.core.policy.assess import Situation, own_score, what_is_read
+from optimizer.core.policy.attempts import total_cost_usd
+from optimizer.core.policy.policy import Policy, parse_policy
+from optimizer.core.policy.shown_examples import messages_of_fewer
+from optimizer.jobs.calls.evaluation_calls import EvaluationCalls
+from optimizer.jobs.calls.execute_policy import Executed, PolicyRequest
+from optimizer.jobs.calls.run_policy import Complete, answers_of_tier, keys_of_tier, run_policy
+
+
+class TierNotDue(Exception):
+    """A tier is wanted whose turn has not come."""
+
+
+class EvaluationPolicies:
+    """The policies of one evaluation's variants, and what their tiers answered so far. Thread-safe."""
+
+    def __init__(self, family: Family, scorer: Scorer, calls: EvaluationCalls) -> None:
+        self._family, self._scorer, self._calls = family, scorer, calls
+        self._read: dict[str, Policy] = {}  # by variant
+        # By request key: what the journal held of the tiers' answers; None: nothing.
+        self._looked_up: dict[str, ModelAnswer | None] = {}
+        self._of_tiers: dict[str, ModelAnswer] = {}  # by request key: what tiers answered before others were due
+
+    def of(self, variant: Variant) -> Policy | None:
+        """Read once for all examples; None where a request is one call of one model. Raises InvalidInput."""
+        if not variant.policy:
+            return None
+        policy = self._read.get(variant.id)
+        if policy is None:
+            policy = self._read[variant.id] = parse_policy(variant.policy)
+        return None if policy.is_plain else policy
+
+    def wanted(self, variant: Variant, example: Example, policy: Policy, rendered: ModelRequest) -> PolicyRequest:
+        return PolicyRequest(
+            policy=policy,
+            rendered=rendered,
+            fewer=messages_of_fewer(policy.examples, variant, lambda shown: self.messages(shown, example)),
+            situation=Situation(output=self._family.output, input=example.input),
+        )
+
+    def messages(self, variant: Variant, example: Example) -> list[Message]:
+        return render(variant, example.input, declared=self._family.inputs)
+
+    def look_up(self, tier: str, wanted: Iterable[PolicyRequest]) -> int:
+        """Reads at once what the tier's journal holds of these; gives the calls worth having in flight at it."""
+        opened = self._calls.model(tier)
+        keys = keys_of_tier(wanted, tier, opened.revision)
+        self._looked_up |= {**dict.fromkeys(keys), **opened.known(keys)}
+        return opened.concurrency
+
+    async def tier_answer(self, variant: Variant, tier: str, example: Example, wanted: PolicyRequest) -> dict[str, Any] | None:
+        """A tier's entry of ``TierRecords.from_rows``; None where it failed or its answer has no score."""
+        try:
+            found, *others = await answers_of_tier(wanted, tier, self._completes(variant))
+            score = self._scorer.score(example.expected, found.text, example.input).value if found.answer is not None else None
+        except InvalidInput:
+            return None
+        if score is None or found.answer is None:
+            return None
+        usd = total_cost_usd([found, *others])
+        measured = {"score": score, "cost_usd": usd, "latency_ms": found.latency_ms, "confidence": found.confidence}
+        return {**measured, "own_usd": found.cost_usd, "read": what_is_read(wanted.situation, found.answer)}
+
+    async def executed(
+        self, variant: Variant, example: Example, policy: Policy, rendered: ModelRequest, up_to: int | None
+    ) -> Executed | InvalidInput | TierNotDue:
+        """The policy carried out, up to the tier of that number; None: all of it. BudgetExhausted and StudyStopped pass through."""
+        score = None
+        wanted = self.wanted(variant, example, policy, rendered)
+        if policy.own_scorer is not None:
+            try:
+                score = partial(own_score, self._scorer.judge_of(policy.own_scorer), wanted.situation)
+            except InvalidInput as fault:
+                return fault
+        later = policy.cascade.models[up_to + 1 :] if up_to is not None and policy.cascade is not None else None
+        try:
+            return await run_policy(wanted, self._completes(variant, later), score=score)
+        except TierNotDue as wanted_too_early:
+            return wanted_too_early
+
+    def _completes(self, variant: Variant, later: Sequence[str] | None = None) -> Complete:
+        """``later``: tiers that may not be asked yet; what the others answer is remembered for the next time, when they may be."""
+
+        async def complete(model: str, request_for_revision: Callable[[str], ModelRequest]) -> ModelAnswer:
+            opened = await self._calls.opened(model)
+            own = request_for_revision(opened.revision)
+            if (remembered := self._of_tiers.get(own.key)) is not None:
+                return remembered
+            known = self._looked_up.get(own.key)
+            if known is None and model in (later or ()):
+                raise TierNotDue
+            answer = known or await opened.complete(own, looked_up=own.key in self._looked_up)
+            self._calls.counted(variant, own.key, answer)
+            if own.key in self._calls.asked:  # asked by this study: its latency counts
+                answer = replace(answer, from_journal=False)
+            if later is not None:
+                self._of_tiers[own.key] = answer
+            return answer
+
+        return complete
