@@ -1,4 +1,4 @@
-"""docs/reference/scorers.md says what was measured, and names every metric with its parsers and its parameters, and no other."""
+"""docs/reference/scorers.md names every metric with its parsers and parameters, and says what was measured."""
 
 from __future__ import annotations
 
