@@ -57,7 +57,7 @@ def test_a_package_declares_the_properties_that_the_table_has(install: Callable[
     install(added("hill", StrategyRecord(make=lambda setting: None, aims=("quality",), writes="always")))  # type: ignore[arg-type,return-value]
     assert STRATEGIES["hill"].package == "detent-hills 1.2"
     assert writes(("hill",), {})
-    with pytest.raises(InvalidInput, match=r"hill goes by quality alone\. For aim cost name bootstrap\+settings, examples"):
+    with pytest.raises(InvalidInput, match=r"hill goes by quality alone\. For aim cost name bootstrap\+settings, bases, examples"):
         check_strategy("hill", "cost")
 
 
