@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from optimizer.core.family.rendering import render
 from optimizer.core.family.sizes import SIZES
 from optimizer.core.models.language import ModelRequest
 from optimizer.jobs.dataset.import_examples import import_examples
+from optimizer.jobs.scheduling.look_at_triggers import look_at_triggers
+from optimizer.jobs.scheduling.set_schedule import set_schedule
+from optimizer.jobs.scheduling.trigger_studies import trigger_studies
 from optimizer.jobs.studies.evaluate_variant import evaluate_variant
 from optimizer.runtime.wiring import classify
 from tests.study_world import TopicModel, World
@@ -89,20 +93,39 @@ def test_a_family_has_20_to_40_examples_and_scenarios_of_its_own_with_hard_empty
     assert {"usual", "hard", "empty", "contradictory"} <= {row["tags"]["kind"] for row in every}
 
 
-@pytest.mark.parametrize("name", PROMPTS)
-def test_the_examples_of_a_family_are_imported_and_evaluated(name: str, tmp_path: Path) -> None:
+def imported(name: str, folder: Path) -> World:
     family = loaded().families[name]
-    world = World(tmp_path, family=family, model=Knowing(_answers(family)), scorer=build_scorer(family))
+    world = World(folder, family=family, model=Knowing(_answers(family)), scorer=build_scorer(family))
     source = open_source(str(FOLDER / name / "examples.jsonl"), family)
     assert source.rows is not None
-    given = {"family": family, "store": world.store, "clock": world.clock, "actor": "test"}
-    report = import_examples(source.rows, curated=True, **given)  # type: ignore[arg-type]
+    report = import_examples(source.rows, family=family, store=world.store, clock=world.clock, actor="test", curated=True)
     assert report.n_accepted == len(lines(name, "examples.jsonl"))
     world.crown(family.variant())
+    return world
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_the_examples_of_a_family_are_imported_and_evaluated(name: str, tmp_path: Path) -> None:
+    world = imported(name, tmp_path)
+    family = world.family
+    given = {"family": family, "store": world.store, "clock": world.clock, "actor": "test"}
     asked = {"split": "train", "models": world, "scorer_for": build_scorer, "classify": classify}
     batch = evaluate_variant(variant=family.variant(), n=5, **given, **asked)  # type: ignore[arg-type]
     assert batch["n_errors"] == 0
     assert batch["mean_score"] > 0.5
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_a_schedule_without_enough_examples_says_so_and_waits(name: str, tmp_path: Path) -> None:
+    world = imported(name, tmp_path)
+    family, store, clock = world.family, world.store, world.clock
+    set_schedule(family, holdout=True, reason="", actor="local:ann", store=store, clock=clock)
+    clock.pass_time(timedelta(days=32))
+    assert trigger_studies(store, clock, {name: family}, lambda: world, max_studies=3) == []
+    report = look_at_triggers(family, store=store, clock=clock, max_studies=3)
+    assert report.held is not None
+    assert report.held.needs_person
+    assert "gates.n asks for 100" in report.held.reason
 
 
 def _answers(family: Family) -> dict[str, str]:
