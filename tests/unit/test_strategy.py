@@ -11,6 +11,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.search.bases import BaseSearch
 from optimizer.core.search.strategies import STRATEGIES, check_strategy
 from optimizer.core.search.strategy import Proposal, SearchSetting, Sequential
+from tests.study_world import World, topic_family
 
 
 def variant(text: str) -> Variant:
@@ -123,3 +124,30 @@ def test_every_strategy_of_the_contract_works_alone_and_all_but_the_race_in_a_se
 def test_anything_else_is_refused_with_the_known_names(text):
     with pytest.raises(InvalidInput):
         check_strategy(text)
+
+
+def test_a_study_starts_from_the_base_of_another_size_where_that_is_better(tmp_path):
+    shown = [
+        {"role": "user", "content": "Document: a cell\nTopic:"},
+        {"role": "assistant", "content": "biology"},
+        {"role": "user", "content": "Document: a song\nTopic:"},
+        {"role": "assistant", "content": "music"},
+    ]
+    asked = {"role": "user", "content": "Document: {{document}}\nTopic:"}
+    versions = {
+        "bare": {"content": [{"role": "system", "content": "Name the topic."}, asked]},
+        "shown": {"content": [{"role": "system", "content": "Name the topic."}, *shown, asked]},
+        "long": {"content": [{"role": "system", "content": "Think, then name the topic."}, asked]},
+    }
+    family = topic_family(prompt={"by_size": {"small": "shown", "medium": "bare", "large": "long"}, "versions": versions})
+    assert family.prompt.current == "bare"
+    world = World(tmp_path, family=family).fill()
+    study = world.run(world.create(strategy="bases+settings"))
+    assert [trial.variant for trial in world.trials(study) if trial.proposer == "bases"] == [
+        family.variant("shown").id,
+        family.variant("long").id,
+    ]
+    assert study.outcome == "nominated"
+    with world.store.read() as tx:
+        winner = world.store.variants.get(tx, family.name, study.winner)
+    assert sum(message["role"] == "assistant" for message in winner.variant.messages) == 2, "made of the base that shows answers"
