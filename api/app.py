@@ -1,4 +1,7 @@
-"""The api process: serving, feedback, operators' routes. Start reading at ``create_app``; each group of routes is a module of ``routes``."""
+"""The api process: serving, feedback, operators' routes.
+
+Start reading at ``create_app``; each group of routes is a module of ``routes``.
+"""
 
 from __future__ import annotations
 
@@ -62,14 +65,19 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="Detent",
         version=_version(),
-        description="Fetch prompts, send feedback, search for better ones, roll them out and back. Errors are problem documents (RFC 9457).",
+        description=(
+            "Fetch prompts, send feedback, search for better ones, roll them out and back. Errors are problem documents"
+            " (RFC 9457)."
+        ),
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
     )
     app.add_middleware(Edge, limits=settings.limits)
     problems.install(app)
-    for group in GROUPS:  # as they are: a router that is included builds its routes a second time, at the first requests
+    for (
+        group
+    ) in GROUPS:  # as they are: a router that is included builds its routes a second time, at the first requests
         app.router.routes.extend(group.routes.routes)
     serving.install(app)
     install_documents(app)

@@ -1,4 +1,6 @@
-"""The API's own description: /openapi.json, /docs from files of an installed package (no network), and a page per problem."""
+"""The API's own description: /openapi.json, /docs from files of an installed package (no network),
+and a page per problem.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ START = """SwaggerUIBundle({
   presets: [SwaggerUIBundle.presets.apis],
 });
 """
-# Swagger UI brings its icons as data: addresses and sets styles by script; nothing else than this server's own is run or asked.
+# Swagger UI brings its icons as data: addresses and sets styles by script; nothing else than this server's own is run
+# or asked.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -44,7 +47,9 @@ PAGE_POLICY = (
 
 PROBLEM: Mapping[str, Any] = {
     "type": "object",
-    "description": "RFC 9457. Further members depend on the problem; validation lists every fault in `errors` with a JSON pointer.",
+    "description": (
+        "RFC 9457. Further members depend on the problem; validation lists every fault in `errors` with a JSON pointer."
+    ),
     "required": ["type", "title", "status", "detail"],
     "properties": {
         "type": {"type": "string", "examples": ["/problems/not-found"]},
@@ -76,8 +81,12 @@ def install_documents(app: FastAPI) -> None:
         for operations in document["paths"].values():
             for operation in operations.values():
                 first = operation.get("description", "").split("\n")[0].split(". ")[0].rstrip(".")
-                operation["summary"] = first or operation["summary"]  # the page lists these: a sentence says more than a function's name
-                operation.get("responses", {}).pop("422", None)  # FastAPI's own error form, which this server never sends
+                operation["summary"] = (
+                    first or operation["summary"]
+                )  # the page lists these: a sentence says more than a function's name
+                operation.get("responses", {}).pop(
+                    "422", None
+                )  # FastAPI's own error form, which this server never sends
                 change = operation.pop(CHANGE, None)
                 operation.pop(NARROWS, None)
                 operation.pop(PASSED_ON, None)

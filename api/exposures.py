@@ -13,7 +13,9 @@ from optimizer.ports import Store
 WINDOW_S = 10
 CLIENT = "api"
 
-Arm = tuple[str, str, str | None, float | None, int]  # family, variant, rollout, stage, window start in seconds since 1970
+Arm = tuple[
+    str, str, str | None, float | None, int
+]  # family, variant, rollout, stage, window start in seconds since 1970
 
 
 class ExposureCounts:
@@ -37,9 +39,11 @@ class ExposureCounts:
             return self._counts.total()
 
     def flush(self, store: Store) -> int:
-        """Writes what was counted and returns how many fetches that were; what cannot be written is kept for the next time.
+        """Writes what was counted and returns how many fetches that were;
+        what cannot be written is kept for the next time.
 
-        One at a time: the last one, at the end of the process, so waits for one under way, which may yet put back what it took.
+        One at a time: the last one, at the end of the process, so waits for one under way, which may yet put back what
+        it took.
         """
         with self._flushing:
             with self._lock:

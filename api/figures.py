@@ -13,9 +13,11 @@ from optimizer.core.base.errors import InvalidFamily
 TEXTS = frozenset(
     {
         # what users sent, what models answered, what people made of it
-        "input", "output", "expected", "label", "tags", "error", "conversation", "parts", "later_parts", "payload", "answer",
+        "input", "output", "expected", "label", "tags", "error", "conversation", "parts", "later_parts", "payload",
+        "answer",
         # what prompts are made of, and what searches tried and learned
-        "messages", "examples", "tools", "response_format", "policy", "stop", "definition", "space", "params", "findings",
+        "messages", "examples", "tools", "response_format", "policy", "stop", "definition", "space", "params",
+        "findings",
         # sentences that people wrote, or that may quote them
         "note", "reason", "reasons", "why", "detail", "description", "problem", "last_error",
     }
@@ -24,7 +26,11 @@ TEXTS = frozenset(
 
 def without_texts(answer: Response) -> Response:
     """The answer with every member of TEXTS set to null, at any depth. What is no JSON holds figures alone."""
-    if answer.status_code >= 300 or "json" not in answer.headers.get("content-type", "") or not isinstance(answer.body, bytes):
+    if (
+        answer.status_code >= 300
+        or "json" not in answer.headers.get("content-type", "")
+        or not isinstance(answer.body, bytes)
+    ):
         return answer
     body = to_json(_figures(json.loads(answer.body)))
     headers = {name: value for name, value in answer.headers.items() if name != "content-length"}

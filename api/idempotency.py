@@ -1,8 +1,8 @@
 """Idempotency-Key: the name under which a request's answer is kept, in the transaction of what it changed.
 
-A route that changes something hands its job the store of ``kept``, with a function that makes the answer of what the job's writing
-transaction gave. Change and answer are then on disk together, or neither is: the same request sent again, whatever was killed between,
-gets the first answer and changes nothing.
+A route that changes something hands its job the store of ``kept``, with a function that makes the answer of what the
+job's writing transaction gave. Change and answer are then on disk together, or neither is: the same request sent again,
+whatever was killed between, gets the first answer and changes nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ AS_JSON: TypeAdapter[Any] = TypeAdapter(Any)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keyed:
-    """A request that names a key. ``scope``: who sends it and to where, without a unit; ``sent``: SHA-256 of all that it says."""
+    """A request that names a key.
+
+    ``scope``: who sends it and to where, without a unit; ``sent``: SHA-256 of all that it says.
+    """
 
     scope: str
     key: str
@@ -50,7 +53,8 @@ class Keyed:
         sent, answer = found
         if sent != self.sent:
             raise KeyReused(
-                f"Idempotency-Key {self.key!r} came with another request before. Send a new key with a new request.", key=self.key
+                f"Idempotency-Key {self.key!r} came with another request before. Send a new key with a new request.",
+                key=self.key,
             )
         return answer
 
@@ -64,13 +68,18 @@ class Repeated(Exception):
 
 
 def idempotency_of(request: Request, body: bytes) -> tuple[str, str, str] | None:
-    """(who sends and to where, key, SHA-256 of the body), or None without a key. Raises InvalidInput for one that cannot be kept."""
+    """(who sends and to where, key, SHA-256 of the body), or None without a key.
+
+    Raises InvalidInput for one that cannot be kept.
+    """
     key = request.headers.get("idempotency-key")
     if key is None:
         return None
     if not key.strip() or len(key) > MAX_KEY_CHARS or not key.isprintable():
         detail = f"an Idempotency-Key has 1 to {MAX_KEY_CHARS} printable characters"
-        raise InvalidInput(f"The Idempotency-Key cannot be used: {detail}.", [Fault(pointer="/Idempotency-Key", detail=detail)])
+        raise InvalidInput(
+            f"The Idempotency-Key cannot be used: {detail}.", [Fault(pointer="/Idempotency-Key", detail=detail)]
+        )
     return f"{request.state.caller.quota} {request.url.path}", key, sha256(body).hexdigest()
 
 
@@ -83,7 +92,9 @@ def keyed_request(request: Request, body: bytes, shared: Services) -> Keyed | No
     return Keyed(scope=f"{request.state.caller.quota} {where}", key=found[1], sent=found[2])
 
 
-def kept(request: Request, shared: Services, response: Response, answer_of: Callable[[Any], Mapping[str, Any]]) -> Store:
+def kept(
+    request: Request, shared: Services, response: Response, answer_of: Callable[[Any], Mapping[str, Any]]
+) -> Store:
     """The store for a job with one writing transaction, in which the answer is kept too, where the request names a key.
 
     Args:
@@ -92,7 +103,9 @@ def kept(request: Request, shared: Services, response: Response, answer_of: Call
     named: Keyed | None = getattr(request.state, "keyed", None)
     if named is None:
         return shared.store
-    return cast(Store, _KeepingStore(shared, named, request, lambda result: _as_record(answer_of(result), response, request)))
+    return cast(
+        Store, _KeepingStore(shared, named, request, lambda result: _as_record(answer_of(result), response, request))
+    )
 
 
 def again(answer: Mapping[str, Any], request: Request, usual_status: int) -> Response:
@@ -106,7 +119,9 @@ def again(answer: Mapping[str, Any], request: Request, usual_status: int) -> Res
 class _KeepingStore:
     """The store, but that its one write keeps the answer beside the change."""
 
-    def __init__(self, shared: Services, named: Keyed, request: Request, record_of: Callable[[Any], Mapping[str, Any]]) -> None:
+    def __init__(
+        self, shared: Services, named: Keyed, request: Request, record_of: Callable[[Any], Mapping[str, Any]]
+    ) -> None:
         self._shared, self._named, self._request, self._record_of = shared, named, request, record_of
 
     def __getattr__(self, name: str) -> Any:
@@ -120,7 +135,9 @@ class _KeepingStore:
             if first is not None:
                 raise Repeated(first)
             result = fn(tx)
-            store.events.store_answer(tx, named.scope, named.key, named.sent, self._record_of(result), self._shared.clock.now())
+            store.events.store_answer(
+                tx, named.scope, named.key, named.sent, self._record_of(result), self._shared.clock.now()
+            )
             return result
 
         return store.write(change, rows=rows + 1)

@@ -1,4 +1,6 @@
-"""What every HTTP process of this package does around its requests: opens what they share, repeats its loops, closes in order."""
+"""What every HTTP process of this package does around its requests: opens what they share,
+repeats its loops, closes in order.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,12 @@ def _open(settings: Settings) -> Services:
     secrets = wiring.open_secrets(settings)
     flags = wiring.load_flags()
     state = ServingState(
-        store, files, clock, secrets.token_keys, flags=flags, sync=lambda: wiring.sync_families(settings, files, store, clock)
+        store,
+        files,
+        clock,
+        secrets.token_keys,
+        flags=flags,
+        sync=lambda: wiring.sync_families(settings, files, store, clock),
     )
     state.refresh()
     return Services(
@@ -85,7 +92,10 @@ def _close(shared: Services) -> None:
 
 
 async def _repeat(seconds: float, act: Callable[[], Any], what: str) -> None:
-    """Runs ``act`` in a thread again and again. A failure is logged once until it works again; the loop itself never ends."""
+    """Runs ``act`` in a thread again and again.
+
+    A failure is logged once until it works again; the loop itself never ends.
+    """
     failing = False
     while True:
         started = monotonic()

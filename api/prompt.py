@@ -1,4 +1,6 @@
-"""What a unit is served, as the wire shows it: one shape for prompt, render and snapshot, prebuilt but for its token."""
+"""What a unit is served, as the wire shows it: one shape for prompt, render and snapshot,
+prebuilt but for its token.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,10 @@ class EnvironmentOverride:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedFamily:
-    """All that is needed to serve one family from memory. ``definition`` is None when its file cannot be read and never could be."""
+    """All that is needed to serve one family from memory.
+
+    ``definition`` is None when its file cannot be read and never could be.
+    """
 
     name: str
     definition: Family | None
@@ -95,7 +100,12 @@ class ServedFamily:
         if self.environment is None:
             return None
         flags = self.environment.flags
-        return {"by": "environment", "variables": flags.variables, "knobs": dict(flags.knobs), "instead_of": self.champion.variant}
+        return {
+            "by": "environment",
+            "variables": flags.variables,
+            "knobs": dict(flags.knobs),
+            "instead_of": self.champion.variant,
+        }
 
     def lease_of(self, choice: Choice) -> datetime | None:
         return self.rollout.lease_expires_at if choice.rollout is not None and self.rollout is not None else None
@@ -129,10 +139,13 @@ class ServedFamily:
         return found
 
     def decide(self, choice: Choice, record: Mapping[str, Any], at: str) -> ItemDecision:
-        """What the policy does with a record. A score reads texts as an import keeps them: masked, so that it says what it said of them in a study.
+        """What the policy does with a record.
+
+        A score reads texts as an import keeps them: masked, so that it says what it said of them in a study.
 
         Raises:
-            InvalidInput: a value of the record is of the wrong kind, or the family's own mask takes too long for a text.
+            InvalidInput: a value of the record is of the wrong kind, or the family's own mask takes too long for a
+                text.
         """
         pipeline = self.pipeline(choice)
         if pipeline.score is not None and self.definition is not None and self.definition.privacy.rules:
@@ -165,7 +178,9 @@ class ServedFamily:
         if self.holdback is not None:
             return self.holdback.cohort_minutes
         frozen = self.rollout.settings.get("cohort_minutes") if self.rollout is not None else None
-        return frozen or (self.definition.rollout.cohort_minutes if self.definition is not None else DEFAULT_COHORT_MINUTES)
+        return frozen or (
+            self.definition.rollout.cohort_minutes if self.definition is not None else DEFAULT_COHORT_MINUTES
+        )
 
 
 def to_json(value: Any) -> bytes:

@@ -54,7 +54,10 @@ def guarded(
         extra[CHANGE] = change
     if change is not None if keyed is None else keyed:
         extra |= {KEYED: True, "parameters": [KEY_HEADER]}
-    others = {status: {"description": meaning, "content": {"application/json": {}}} for status, meaning in (also or {}).items()}
+    others = {
+        status: {"description": meaning, "content": {"application/json": {}}}
+        for status, meaning in (also or {}).items()
+    }
     return {"openapi_extra": extra, "responses": {**others, "4XX": ERROR, "5XX": ERROR}}
 
 
@@ -63,7 +66,10 @@ def admit(request: Request, role: Role, *, narrows: bool = False) -> Caller:
     shared = services.of(request)
     keys = shared.serving.now_served.keys
     if keys is None:
-        raise Busy("The store has not been read since the server started, so keys cannot be checked yet. /ready says what is missing.")
+        raise Busy(
+            "The store has not been read since the server started, so keys cannot be checked yet. /ready says what is"
+            " missing."
+        )
     if not keys.any_exist:
         require_program_of_this_machine(request)
     host = request.client.host if request.client else None
@@ -93,13 +99,17 @@ def check_query(request: Request, known: frozenset[str]) -> None:
     if unknown:
         listed = ", ".join(sorted(known)) or "none"
         raise UnknownParameter(
-            f"Unknown query parameter{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}; this route takes: {listed}.",
+            f"Unknown query parameter{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}; this route"
+            f" takes: {listed}.",
             [Fault(pointer=f"/{name}", detail="unknown query parameter") for name in unknown],
         )
 
 
 def count_change(request: Request, change: Change) -> None:
-    """Counts one operator change for the caller; raises TooMany beyond the limit. The answer carries X-RateLimit-* either way."""
+    """Counts one operator change for the caller; raises TooMany beyond the limit.
+
+    The answer carries X-RateLimit-* either way.
+    """
     shared = services.of(request)
     quota, refusal = shared.operator_windows.take(request.state.caller.quota, refuse=change == "limited")
     request.state.headers.update(quota.headers())

@@ -11,7 +11,9 @@ from api.http.few_faults import Objects, StrictModel
 from optimizer.core.feedback.event_kinds import moment
 from optimizer.core.serving.access import Role
 
-MANY = 1000  # entries of a list, more than anything ordinary has: what is wrong with each of twenty thousand would be told
+MANY = (
+    1000  # entries of a list, more than anything ordinary has: what is wrong with each of twenty thousand would be told
+)
 Aim = Literal["quality", "cost", "latency"]
 Reason = Annotated[str, Field(max_length=2000)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -35,7 +37,9 @@ class Body(StrictModel, BaseModel):  # named again for the linter, which looks a
 class RenderBody(Body):
     unit: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     variables: dict[str, Any]
-    history: Annotated[Objects, Field(description="Earlier turns, oldest first, where the prompt has {role: history}")] = []
+    history: Annotated[
+        Objects, Field(description="Earlier turns, oldest first, where the prompt has {role: history}")
+    ] = []
 
 
 class OverrideBody(Body):
@@ -52,7 +56,9 @@ class BudgetBody(Body):
 class StudyBody(Body):
     """What to search for and what it may spend, confirmation included."""
 
-    strategy: Annotated[Name | None, Field(description="`confirm` searches nothing: it takes `variant` to the sealed holdout")] = None
+    strategy: Annotated[
+        Name | None, Field(description="`confirm` searches nothing: it takes `variant` to the sealed holdout")
+    ] = None
     variant: Annotated[Name | None, Field(description="With strategy confirm: which one")] = None
     aim: Aim | None = None
     budget: Annotated[BudgetBody | None, Field(description="Default: 1,000 calls")] = None
@@ -60,7 +66,8 @@ class StudyBody(Body):
     space: dict[str, Any] | None = None
     proposer: Name | None = None
     definition: Annotated[
-        dict[str, Any], Field(description="Sizes such as n_train, n_dev, n_holdout, n_candidates, n_settings, max_examples")
+        dict[str, Any],
+        Field(description="Sizes such as n_train, n_dev, n_holdout, n_candidates, n_settings, max_examples"),
     ] = {}
     dry_run: bool = False
 
@@ -69,7 +76,9 @@ class ScheduleBody(Body):
     """That studies of a family start by themselves, when, and whether they may look at the sealed holdout."""
 
     on: Annotated[bool | None, Field(description="Default: whether `cron` names a time; false is as DELETE")] = None
-    cron: Annotated[str | None, Field(max_length=200, description="Five fields in UTC; left out: the file's; null: at no time")] = None
+    cron: Annotated[
+        str | None, Field(max_length=200, description="Five fields in UTC; left out: the file's; null: at no time")
+    ] = None
     holdout: Annotated[bool, Field(description="Whether such a study may look at the sealed holdout")] = False
     strategy: Annotated[Name | None, Field(description="Default: the file's")] = None
     aim: Annotated[Aim | None, Field(description="Default: the file's")] = None
@@ -91,7 +100,9 @@ class KeyBody(Body):
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
     roles: Annotated[list[Role], Field(min_length=1, max_length=10)]
-    sources: Annotated[list[Literal["person", "judge"]], Field(max_length=10, description="Sources that need a right of their own")] = []
+    sources: Annotated[
+        list[Literal["person", "judge"]], Field(max_length=10, description="Sources that need a right of their own")
+    ] = []
     families: Annotated[list[Name] | None, Field(max_length=MANY, description="Default: all of them")] = None
     expires_at: Annotated[Moment | None, Field(description="Default: never")] = None
     limits: KeyLimitsBody | None = None
@@ -138,7 +149,8 @@ class VariantBody(Body):
     model: dict[str, Any] | None = None
     policy: dict[str, Any] | None = None
     response_format: Annotated[
-        dict[str, Any] | None, Field(description="OpenAI's: type, and json_schema where the type is json_schema; {} takes it out")
+        dict[str, Any] | None,
+        Field(description="OpenAI's: type, and json_schema where the type is json_schema; {} takes it out"),
     ] = None
     note: Annotated[str, Field(max_length=2000)] = ""
 
@@ -156,20 +168,27 @@ class RolloutBody(Body):
     margin: Annotated[float, Field(gt=0, lt=1)] | None = None
     dry_run: bool = False
     study: Annotated[
-        str | None, Field(description="The study whose confirmation speaks for the candidate; default: the last one that did")
+        str | None,
+        Field(description="The study whose confirmation speaks for the candidate; default: the last one that did"),
     ] = None
-    confirm: Annotated[str | None, Field(description="The family's name: starts past a gate that is not met, recorded as forced")] = None
+    confirm: Annotated[
+        str | None, Field(description="The family's name: starts past a gate that is not met, recorded as forced")
+    ] = None
     reason: Reason = ""
 
 
 class ActBody(Body):
     reason: Reason = ""
-    confirm: Annotated[str | None, Field(description="The family's name: goes past a gate that has not passed, recorded as forced")] = None
+    confirm: Annotated[
+        str | None, Field(description="The family's name: goes past a gate that has not passed, recorded as forced")
+    ] = None
 
 
 class ChampionRollbackBody(Body):
     reason: Reason = ""
-    expect: Annotated[str | None, Field(description="The variant that must be champion now; else 409 and nothing happens")] = None
+    expect: Annotated[
+        str | None, Field(description="The variant that must be champion now; else 409 and nothing happens")
+    ] = None
 
 
 class ExposuresBody(Body):

@@ -28,13 +28,18 @@ def serve(shared: Services, name: str, unit: str | None) -> Served:
     now = shared.clock.now()
     hashed = unit_hmac(shared.secrets.unit_key, unit) if unit is not None else None
     choice = family.choose(unit, hashed, now)
-    token = family.token(choice, hashed, now=now, rollout_now=shared.clock.rollout_now(), keys=shared.serving.token_keys)
+    token = family.token(
+        choice, hashed, now=now, rollout_now=shared.clock.rollout_now(), keys=shared.serving.token_keys
+    )
     shared.exposures.count(family, choice, time())
     return Served(family=family, choice=choice, token=token)
 
 
 def unit_of(request: Request) -> str | None:
-    """The unit of X-Detent-Unit or ?unit=, as sent; None without one. Raises InvalidInput when the two differ or it cannot be a unit."""
+    """The unit of X-Detent-Unit or ?unit=, as sent; None without one.
+
+    Raises InvalidInput when the two differ or it cannot be a unit.
+    """
     header = next((value for name, value in request.headers.raw if name == b"x-detent-unit"), None)
     query = request.query_params.get("unit")
     try:

@@ -70,7 +70,12 @@ class Services:
         raise no_family(name)
 
     def intake(
-        self, actor: str, idempotency: Idempotency | None = None, access: Access = EVERYTHING, *, by_gateway: bool = False
+        self,
+        actor: str,
+        idempotency: Idempotency | None = None,
+        access: Access = EVERYTHING,
+        *,
+        by_gateway: bool = False,
     ) -> Intake:
         """Takes the events of one request in, as far as its sender's key goes."""
         return Intake(
@@ -82,7 +87,9 @@ class Services:
             actor=actor,
             access=access,
             by_gateway=by_gateway,
-            text_bytes=None if by_gateway else self.settings.limits.event_text_bytes,  # what was answered has to be on record
+            text_bytes=None
+            if by_gateway
+            else self.settings.limits.event_text_bytes,  # what was answered has to be on record
             idempotency=idempotency,
             turns=self.turns,
         )

@@ -1,4 +1,6 @@
-"""What is served, in memory: read from the store whenever its serving version changes, kept when the store cannot be read."""
+"""What is served, in memory: read from the store whenever its serving version changes,
+kept when the store cannot be read.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,8 @@ class Serving:
         if found is None:
             if self.version is None:
                 raise Busy(
-                    "The store has not been read since the server started, so nothing can be served yet. /ready says what is missing."
+                    "The store has not been read since the server started, so nothing can be served yet. /ready says"
+                    " what is missing."
                 )
             raise no_family(name)
         return found
@@ -63,7 +66,10 @@ def no_family(name: str) -> NotFound:
 
 
 class ServingState:
-    """Keeps ``now_served`` fresh. ``refresh`` is called by a loop every 0.25 s and after each local write, from any thread."""
+    """Keeps ``now_served`` fresh.
+
+    ``refresh`` is called by a loop every 0.25 s and after each local write, from any thread.
+    """
 
     def __init__(
         self,
@@ -87,7 +93,9 @@ class ServingState:
         self._alerted: set[str] = set()
 
     def refresh(self) -> None:
-        """Never raises for a store or file that cannot be read: what was served goes on, and ``store_error`` says why."""
+        """Never raises for a store or file that cannot be read: what was served goes on,
+        and ``store_error`` says why.
+        """
         with self._lock:
             self._load_files()
             self._sync()
@@ -95,7 +103,8 @@ class ServingState:
                 with self._store.read() as tx:
                     served = self._read(tx)
             except Exception as error:
-                # Whatever keeps the store away (locked, gone, disk full), serving from memory is right and stopping is not.
+                # Whatever keeps the store away (locked, gone, disk full), serving from memory is right and stopping is
+                # not.
                 if self.store_error is None:
                     log.warning("store unreadable, serving from memory", error=str(error), exc_info=error)
                 self.store_error = str(error)
@@ -140,9 +149,16 @@ class ServingState:
         return Serving(version=version, families=families, freezes=freezes, keys=keys, ticked_at=ticked_at, read_at=now)
 
     def _family(
-        self, tx: Transaction, name: str, known: ServedFamily | None, rollout: Rollout | None, overrides: Mapping[str, Any]
+        self,
+        tx: Transaction,
+        name: str,
+        known: ServedFamily | None,
+        rollout: Rollout | None,
+        overrides: Mapping[str, Any],
     ) -> ServedFamily | None:
-        """The family as it was when nothing about it changed, so that prebuilt answers live on; None without a champion."""
+        """The family as it was when nothing about it changed,
+        so that prebuilt answers live on; None without a champion.
+        """
         definition = self._families.families.get(name) or (known.definition if known else None)
         if known is not None and known.definition is definition:
             if known.rollout == rollout and known.overrides == overrides:
@@ -153,7 +169,9 @@ class ServingState:
             if found is None:
                 return None
             champion, reigned = found, frozenset(reign.variant for reign in self._store.champions.history(tx, name))
-            holdback = holdback_of(champion, self._store.rollouts.latest(tx, name) if champion.rollout else None, self._clock.scale)
+            holdback = holdback_of(
+                champion, self._store.rollouts.latest(tx, name) if champion.rollout else None, self._clock.scale
+            )
         wanted = [champion.variant, *(variant for variant, _ in overrides.values())]
         if rollout is not None:
             wanted.append(rollout.candidate)
@@ -175,15 +193,20 @@ class ServingState:
             holdback = None
         environment = None
         if self._flags.knobs and definition is not None and kind_of(definition).runs_pipeline:
-            environment = EnvironmentOverride(variant=self._flags.overridden(variants[champion.variant]), flags=self._flags)
+            environment = EnvironmentOverride(
+                variant=self._flags.overridden(variants[champion.variant]), flags=self._flags
+            )
             variants = {**variants, environment.variant.id: environment.variant}
         usable = {unit: entry for unit, entry in overrides.items() if entry[0] in variants}
         return ServedFamily(
-            name=name, definition=definition, champion=champion, variants=variants, reigned=reigned, rollout=rollout, overrides=usable,
+            name=name, definition=definition, champion=champion, variants=variants, reigned=reigned, rollout=rollout,
+            overrides=usable,
             holdback=holdback, environment=environment,
         )  # fmt: skip
 
-    def _variants(self, tx: Transaction, family: str, ids: Iterable[str], known: Mapping[str, Variant]) -> dict[str, Variant]:
+    def _variants(
+        self, tx: Transaction, family: str, ids: Iterable[str], known: Mapping[str, Variant]
+    ) -> dict[str, Variant]:
         found = {}
         for id in set(ids):
             if id in known:
@@ -195,7 +218,11 @@ class ServingState:
     def _alert_unwatched(self, served: Serving) -> None:
         """A candidate whose lease ran out is no longer served: opens one alert, if the store can be written at all."""
         now = self._clock.now()
-        active = [family.rollout for family in served.families.values() if family.rollout is not None and family.freeze is None]
+        active = [
+            family.rollout
+            for family in served.families.values()
+            if family.rollout is not None and family.freeze is None
+        ]
         lapsed = {rollout.id for rollout in active if rollout.share is not None and not leased(rollout, now)}
         if lapsed <= self._alerted:
             self._alerted = lapsed

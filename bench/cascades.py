@@ -1,14 +1,15 @@
-"""Cascade thresholds found on train and judged on dev: what they save, what they lose, and how often that is more than allowed.
+"""Cascade thresholds found on train and judged on dev: what they save, what they lose,
+and how often that is more than allowed.
 
     python bench/cascades.py [--draws 500] [--chain-draws 60]
 
 Reads the recorded cascades of DETENT_SHARED/data/cascade_logs in place. Writes bench/results/cascades.json and
 docs/reference/cascades-measured.md.
 
-Exits 1 unless exact search finds what brute force finds; the confident rule saves, for gpt-4o-mini > gpt-4o, within three points what a
-plain implementation saves and refuses truthfulqa; over the draws of every pair its loss exceeds a point in at most 10 % within binomial
-error (pairs above it in their first draws are decided by 3,000 others, since of 177 pairs some are above by luck); and replay and sweep are
-as quick as asked.
+Exits 1 unless exact search finds what brute force finds; the confident rule saves, for gpt-4o-mini > gpt-4o, within
+three points what a plain implementation saves and refuses truthfulqa; over the draws of every pair its loss exceeds a
+point in at most 10 % within binomial error (pairs above it in their first draws are decided by 3,000 others, since of
+177 pairs some are above by luck); and replay and sweep are as quick as asked.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def main() -> int:
     options = _options()
     logs = [found for name in (*CONFIDENT_SETS, *QUERY_SETS) if (found := read(name)) is not None]
     if len(logs) < len(CONFIDENT_SETS) + len(QUERY_SETS):
-        print("Skipped: the recorded cascades are not here; set DETENT_SHARED to the folder that holds data/cascade_logs.")
+        print(
+            "Skipped: the recorded cascades are not here; set DETENT_SHARED to the folder that holds data/cascade_logs."
+        )
         return 0
     cells = list[Cell]()
     for one in logs:
@@ -63,7 +66,12 @@ def verdict(cells: Sequence[Cell]) -> int:
             missed.append(f"{cell.case}: {cell.ours:g} away from brute force")
         if cell.case.startswith("speed: settings") and cell.ours < (cell.other or 0):
             missed.append(f"{cell.case}: {cell.ours:.0f} a second")
-        if cell.case.startswith("speed: ") and cell.unit == "seconds of CPU" and cell.other is not None and cell.ours > cell.other:
+        if (
+            cell.case.startswith("speed: ")
+            and cell.unit == "seconds of CPU"
+            and cell.other is not None
+            and cell.ours > cell.other
+        ):
             missed.append(f"{cell.case}: {cell.ours:.2f} s")
     for name, yardstick in YARDSTICKS.items():
         cell = by_case[f"{name}: {CHEAP} > {STRONG}: saved on dev vs plain bound"]
@@ -78,7 +86,8 @@ def verdict(cells: Sequence[Cell]) -> int:
             missed.append(f"{cell.case}: {cell.ours:.3f} of {cell.n} draws")
     worst = max(drawn, key=lambda c: c.ours)
     print(
-        f"Of {len(drawn)} pairs the confident rule exceeds a point most often in {worst.case.split(': above')[0]}: {worst.ours:.3f} of the draws."
+        f"Of {len(drawn)} pairs the confident rule exceeds a point most often in {worst.case.split(': above')[0]}:"
+        f" {worst.ours:.3f} of the draws."
     )
     print("\n".join(["Every bar is held."] if not missed else ["Missed:", *missed]))
     return 1 if missed else 0

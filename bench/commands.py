@@ -1,17 +1,20 @@
-"""What a user's command finds on recorded cascades: draws of each table, through the jobs that `detent study run` calls.
+"""What a user's command finds on recorded cascades: draws of each table,
+through the jobs that `detent study run` calls.
 
     python bench/commands.py [--draws 200] [--typed 10] [--minutes M] [--sets rlc_mmlu ...]
 
-Each draw takes as many rows of a table as it has, with replacement, every copy in a group of its own; the whole table is the truth. Rows are split
-as at every import, the study searches and confirms (margin .05, gates.confidence .9, gates.n 30), and what it nominates is judged on the whole
-table. Answers are the recorded ones, from the journal after the first draw. Beside it: the core rule (confident, margin .05, level .9) on the very
-rows that the study was free to see, and on all rows of the draw; the boldest proposal as if the holdout let it pass; and the boldest threshold
-that passes the holdout's test by itself, picked after the look as no rule may: more cannot be kept by any order of tests. The first draws are typed again: `detent study run` in a process of its own on
-the same home, which has to nominate the same.
+Each draw takes as many rows of a table as it has, with replacement, every copy in a group of its own; the whole table
+is the truth. Rows are split as at every import, the study searches and confirms (margin .05, gates.confidence .9,
+gates.n 30), and what it nominates is judged on the whole table. Answers are the recorded ones, from the journal after
+the first draw. Beside it: the core rule (confident, margin .05, level .9) on the very rows that the study was free to
+see, and on all rows of the draw; the boldest proposal as if the holdout let it pass; and the boldest threshold that
+passes the holdout's test by itself, picked after the look as no rule may: more cannot be kept by any order of tests.
+The first draws are typed again: `detent study run` in a process of its own on the same home, which has to nominate the
+same.
 
 A draw that is done is kept under var/bench/commands and not done again. Writes bench/results/commands.json and
-docs/reference/commands-measured.md. Exits 1 where a bar is missed: saving at least .9 of the core rule's on mmlu, medmcqa and triviaqa, and a
-loss above the margin in at most 10 % of the draws within binomial error on every set.
+docs/reference/commands-measured.md. Exits 1 where a bar is missed: saving at least .9 of the core rule's on mmlu,
+medmcqa and triviaqa, and a loss above the margin in at most 10 % of the draws within binomial error on every set.
 """
 
 from __future__ import annotations
@@ -36,9 +39,15 @@ ALLOWED = 0.10
 
 def main() -> int:
     options = _options()
-    tables = {name: Table(name, pool=logs.pool.chain((CHEAP, STRONG)), folder=KEPT / name) for name in options.sets if (logs := read(name))}
+    tables = {
+        name: Table(name, pool=logs.pool.chain((CHEAP, STRONG)), folder=KEPT / name)
+        for name in options.sets
+        if (logs := read(name))
+    }
     if not tables:
-        print("Skipped: the recorded cascades are not here; set DETENT_SHARED to the folder that holds data/cascade_logs.")
+        print(
+            "Skipped: the recorded cascades are not here; set DETENT_SHARED to the folder that holds data/cascade_logs."
+        )
         return 0
     started = time.monotonic()
     for number in range(options.draws):
@@ -63,7 +72,13 @@ def cells_of(name: str, draws: Sequence[Draw]) -> list[Cell]:
     low, high = _interval(saved)
 
     def cell(
-        case: str, ours: float, other: float | None, other_name: str, unit: str, *, between: tuple[float, float] | None = None
+        case: str,
+        ours: float,
+        other: float | None,
+        other_name: str,
+        unit: str,
+        *,
+        between: tuple[float, float] | None = None,
     ) -> Cell:
         ratio = ours / other if other else None
         return Cell(
@@ -73,9 +88,18 @@ def cells_of(name: str, draws: Sequence[Draw]) -> list[Cell]:
 
     typed = [d for d in draws if d.typed_same is not None]
     return [
-        cell("saved, 0 where refused", mean(saved), mean(core), "core rule, same rows", "share of gpt-4o's dollars", between=(low, high)),
+        cell(
+            "saved, 0 where refused",
+            mean(saved),
+            mean(core),
+            "core rule, same rows",
+            "share of gpt-4o's dollars",
+            between=(low, high),
+        ),
         cell("saved by the core rule on all rows of the draw", mean(whole), None, "", "share of gpt-4o's dollars"),
-        cell("saved by the boldest proposal", mean(d.boldest_saved for d in draws), None, "", "share of gpt-4o's dollars"),
+        cell(
+            "saved by the boldest proposal", mean(d.boldest_saved for d in draws), None, "", "share of gpt-4o's dollars"
+        ),
         cell(
             "saved by the boldest that passes alone",
             mean(d.passing_saved for d in draws),
@@ -83,11 +107,28 @@ def cells_of(name: str, draws: Sequence[Draw]) -> list[Cell]:
             "core rule, same rows",
             "share of gpt-4o's dollars",
         ),
-        cell("loss above the margin", above, core_above, "core rule, same rows", "share of draws", between=_wilson(above, n)),
+        cell(
+            "loss above the margin",
+            above,
+            core_above,
+            "core rule, same rows",
+            "share of draws",
+            between=_wilson(above, n),
+        ),
         cell("nominated", mean(d.winner is not None for d in draws), None, "", "share of draws"),
-        cell("points lost where nominated", mean([100 * d.lost for d in draws if d.winner] or [0.0]), None, "", "points"),
-        cell("proposals tested", mean(d.n_tested for d in draws), mean(d.n_proposed for d in draws), "proposed", "a draw"),
-        cell("typed again, the same outcome", mean([float(bool(d.typed_same)) for d in typed] or [0.0]), len(typed), "typed", "share"),
+        cell(
+            "points lost where nominated", mean([100 * d.lost for d in draws if d.winner] or [0.0]), None, "", "points"
+        ),
+        cell(
+            "proposals tested", mean(d.n_tested for d in draws), mean(d.n_proposed for d in draws), "proposed", "a draw"
+        ),
+        cell(
+            "typed again, the same outcome",
+            mean([float(bool(d.typed_same)) for d in typed] or [0.0]),
+            len(typed),
+            "typed",
+            "share",
+        ),
     ]
 
 
@@ -99,7 +140,9 @@ def verdict(cells: Sequence[Cell]) -> int:
         if cell is not None and (cell.ratio is None or cell.ratio < SHARE_OF_CORE):
             missed.append(f"{cell.case}: {cell.ratio or 0:.2f} of the core rule's")
     for cell in cells:
-        if cell.case.endswith(": loss above the margin") and (cell.ours or 0) > ALLOWED + 1.645 * sqrt(ALLOWED * (1 - ALLOWED) / cell.n):
+        if cell.case.endswith(": loss above the margin") and (cell.ours or 0) > ALLOWED + 1.645 * sqrt(
+            ALLOWED * (1 - ALLOWED) / cell.n
+        ):
             missed.append(f"{cell.case}: {cell.ours:.3f} of {cell.n} draws")
         if cell.case.endswith("the same outcome") and cell.other and cell.ours != 1:
             missed.append(f"{cell.case}: {cell.ours:.2f}")
@@ -114,7 +157,10 @@ def _interval(values: Sequence[float]) -> tuple[float, float]:
 
 def _wilson(share: float, n: int) -> tuple[float, float]:
     z2 = 1.96**2
-    middle, half = (share + z2 / (2 * n)) / (1 + z2 / n), 1.96 * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    middle, half = (
+        (share + z2 / (2 * n)) / (1 + z2 / n),
+        1.96 * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n),
+    )
     return max(0.0, middle - half), min(1.0, middle + half)
 
 

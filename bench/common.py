@@ -1,4 +1,7 @@
-"""The result file that every benchmark writes, and the same as a table. Run the other files of this folder, not this one."""
+"""The result file that every benchmark writes, and the same as a table.
+
+Run the other files of this folder, not this one.
+"""
 
 from __future__ import annotations
 
@@ -47,14 +50,23 @@ def table(cells: list[Cell]) -> str:
     head = ("case", "ours", "other", "ratio", "low", "high", "unit", "n")
     rows = [
         head,
-        *[(c.case, _shown(c.ours), _shown(c.other), _shown(c.ratio), _shown(c.low), _shown(c.high), c.unit, str(c.n)) for c in cells],
+        *[
+            (c.case, _shown(c.ours), _shown(c.other), _shown(c.ratio), _shown(c.low), _shown(c.high), c.unit, str(c.n))
+            for c in cells
+        ],
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    return "\n".join("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
-def ratio_interval(ours: Sequence[float], other: Sequence[float], of: Callable[..., Any] = np.mean) -> tuple[float, float]:
-    """95 % interval of ``of(ours) / of(other)`` by the bootstrap (Efron 1979) over pairs: the i-th of either side belong together."""
+def ratio_interval(
+    ours: Sequence[float], other: Sequence[float], of: Callable[..., Any] = np.mean
+) -> tuple[float, float]:
+    """95 % interval of ``of(ours) / of(other)`` by the bootstrap (Efron 1979) over pairs:
+    the i-th of either side belong together.
+    """
     rng, pairs = np.random.default_rng(1), np.array([ours, other])
     drawn = [np.divide(*of(pairs[:, rng.integers(len(ours), size=len(ours))], axis=1)) for _ in range(2000)]
     low, high = np.quantile(drawn, [0.025, 0.975])
@@ -64,7 +76,9 @@ def ratio_interval(ours: Sequence[float], other: Sequence[float], of: Callable[.
 def commit() -> str | None:
     """The commit measured, with + when files differ from it; None outside a repository."""
     try:
-        head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        head = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.strip()
         changed = subprocess.run(
             ["git", "status", "--porcelain", "-uno"], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout.strip()

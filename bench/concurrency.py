@@ -1,10 +1,11 @@
-"""Calls of a remote model by coroutines and by threads: how many a second, what each costs this machine, and how soon a cancelled batch ends.
+"""Calls of a remote model by coroutines and by threads: how many a second, what each costs this machine,
+and how soon a cancelled batch ends.
 
     python bench/concurrency.py [--calls 1500] [--rounds 5]
 
-A server on loopback, in a process of its own, answers each call after 100 ms. The evaluator asks it through the journal with its budget,
-as a study does; each case runs in a fresh process, in turns, so that memory and processor time are its own. Threads are the other way to
-wait: the same requests by httpx's blocking client, each call in a thread of its own.
+A server on loopback, in a process of its own, answers each call after 100 ms. The evaluator asks it through the journal
+with its budget, as a study does; each case runs in a fresh process, in turns, so that memory and processor time are its
+own. Threads are the other way to wait: the same requests by httpx's blocking client, each call in a thread of its own.
 """
 
 from __future__ import annotations
@@ -28,20 +29,28 @@ from common import Cell, ratio_interval, write_result
 LATENCY_S = 0.1
 AT_ONCE = (16, 64, 256)
 FAMILY: dict[str, Any] = {
-    "name": "topics", "inputs": {"document": {"type": "text", "max_chars": 600}},
+    "name": "topics",
+    "inputs": {"document": {"type": "text", "max_chars": 600}},
     "output": {"field": "topic", "parser": "label", "labels": ["biology", "physics", "music"]},
-    "prompt": {"current": "1", "versions": {"1": {"content": [{"role": "user", "content": "Document: {{document}}\nTopic:"}]}}},
-    "model": {"default": "remote", "tiers": ["remote"], "max_tokens": 8}, "scorer": {"label_match": 1.0},
-}  # fmt: skip
+    "prompt": {
+        "current": "1",
+        "versions": {"1": {"content": [{"role": "user", "content": "Document: {{document}}\nTopic:"}]}},
+    },
+    "model": {"default": "remote", "tiers": ["remote"], "max_tokens": 8},
+    "scorer": {"label_match": 1.0},
+}
 TEXT = "a document of some length about what people study, sing and measure. " * 7
 ANSWER = {
-    "id": "c", "object": "chat.completion", "created": 1, "model": "m", "usage": {"prompt_tokens": 200, "completion_tokens": 2},
+    "id": "c", "object": "chat.completion", "created": 1, "model": "m",
+    "usage": {"prompt_tokens": 200, "completion_tokens": 2},
     "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "music"}}],
 }  # fmt: skip
 
 
 async def serve() -> None:
-    """Prints its port; then, whenever a line comes in, when the last call came (monotonic seconds) and how many came."""
+    """Prints its port; then, whenever a line comes in, when the last call came (monotonic seconds)
+    and how many came.
+    """
     payload = json.dumps(ANSWER).encode()
     head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(payload)}\r\n\r\n".encode()
     came = {"n": 0, "at": 0.0}
@@ -50,7 +59,9 @@ async def serve() -> None:
         try:
             while True:
                 header = await reader.readuntil(b"\r\n\r\n")
-                length = next(int(line[15:]) for line in header.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+                length = next(
+                    int(line[15:]) for line in header.lower().split(b"\r\n") if line.startswith(b"content-length:")
+                )
                 await reader.readexactly(length)
                 came["n"], came["at"] = came["n"] + 1, time.monotonic()
                 await asyncio.sleep(LATENCY_S)
@@ -96,7 +107,9 @@ def one(way: str, at_once: int, n_calls: int, url: str, cancel_after_s: float | 
 
         def _ask(self, request: ModelRequest) -> ModelAnswer:
             started = time.perf_counter()
-            values = self._http.post(f"{url}/chat/completions", json=body_of(request, "m", self.max_output_tokens), timeout=30.0).json()
+            values = self._http.post(
+                f"{url}/chat/completions", json=body_of(request, "m", self.max_output_tokens), timeout=30.0
+            ).json()
             latency_ms = (time.perf_counter() - started) * 1000
             return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=latency_ms)
 
@@ -104,7 +117,11 @@ def one(way: str, at_once: int, n_calls: int, url: str, cancel_after_s: float | 
     begun = datetime(2026, 3, 1, tzinfo=UTC)
     examples = [
         make_example(
-            family="topics", input={"document": f"Number {i}: {TEXT}"}, expected={"topic": "music"}, origin="curated", created_at=begun
+            family="topics",
+            input={"document": f"Number {i}: {TEXT}"},
+            expected={"topic": "music"},
+            origin="curated",
+            created_at=begun,
         )
         for i in range(n_calls + at_once)
     ]
@@ -112,16 +129,19 @@ def one(way: str, at_once: int, n_calls: int, url: str, cancel_after_s: float | 
         store, clock = Database(f"sqlite:///{folder}/detent.db"), SystemClock()
         store.migrate()
         study = Study(
-            id="st_measured", family="topics", strategy="bootstrap", aim="quality", status="running", seed=0, budget=Budget(usd=1e6),
+            id="st_measured", family="topics", strategy="bootstrap", aim="quality", status="running", seed=0,
+            budget=Budget(usd=1e6),
             definition={}, champion="v", created_at=begun, created_by="bench",
         )  # fmt: skip
         store.write(lambda tx: store.studies.add(tx, study))
         remote = OpenAICompatible(
-            "remote", base_url=url, model_id="m", api_key=None, price=ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=1.0),
+            "remote", base_url=url, model_id="m", api_key=None,
+            price=ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=1.0),
             timeout_s=30.0, retries=0, concurrency=at_once, max_output_tokens=16,
         )  # fmt: skip
         calls = JournaledModel(
-            remote if way == "coroutines" else Threaded(remote), store=store, clock=clock, study=study.id, family="topics",
+            remote if way == "coroutines" else Threaded(remote), store=store, clock=clock, study=study.id,
+            family="topics",
             budget=study.budget, purpose="search", stop=StopFlag(store, clock, study.id),
         )  # fmt: skip
         scorer = Scorer(family.output, family.metrics, list(CORE_METRICS.values()))
@@ -148,7 +168,8 @@ def one(way: str, at_once: int, n_calls: int, url: str, cancel_after_s: float | 
         store.close()
         remote.close()
     return {
-        "n": n, "calls_per_s": n / wall, "cpu_ms": 1000 * processor / max(n, 1), "memory_mib": grown / 1024, "grown_mib": (grown - memory) / 1024,
+        "n": n, "calls_per_s": n / wall, "cpu_ms": 1000 * processor / max(n, 1), "memory_mib": grown / 1024,
+        "grown_mib": (grown - memory) / 1024,
         "latency_p95_ms": latencies[int(0.95 * len(latencies))], "cancelled_at": cancelled[0] if cancelled else None,
     }  # fmt: skip
 
@@ -160,7 +181,9 @@ def _settled(store: Any, study: str) -> list[Any]:
 
 class Server:
     def __init__(self) -> None:
-        self.process = subprocess.Popen([sys.executable, __file__, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         assert self.process.stdout is not None
         self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}/v1"
 
@@ -215,8 +238,10 @@ FIGURES = (
 def _late(ends: dict[str, list[dict[str, Any]]]) -> Cell:
     ours, other = ([one["late_s"] for one in ends[way]] for way in ("coroutines", "threads"))
     return Cell(
-        case="64 at once, cancelled: so long after it the last call came", ours=max(ours), other=max(other), other_name="threads", ratio=None,
-        low=min(ours), high=max(ours), unit="s, the longest of the rounds; bounds: the shortest and longest of ours", n=len(ours),
+        case="64 at once, cancelled: so long after it the last call came", ours=max(ours), other=max(other),
+        other_name="threads", ratio=None,
+        low=min(ours), high=max(ours), unit="s, the longest of the rounds; bounds: the shortest and longest of ours",
+        n=len(ours),
     )  # fmt: skip
 
 
@@ -224,7 +249,8 @@ def _cell(case: str, name: str, unit: str, both: dict[str, list[dict[str, Any]]]
     ours, other = ([found[name] for found in both[way]] for way in ("coroutines", "threads"))
     low, high = ratio_interval(ours, other)
     return Cell(
-        case=case, ours=sum(ours) / len(ours), other=sum(other) / len(other), other_name="threads", ratio=sum(ours) / sum(other), low=low,
+        case=case, ours=sum(ours) / len(ours), other=sum(other) / len(other), other_name="threads",
+        ratio=sum(ours) / sum(other), low=low,
         high=high, unit=unit, n=sum(found["n"] for found in both["coroutines"]),
     )  # fmt: skip
 

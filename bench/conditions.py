@@ -2,11 +2,12 @@
 
     python bench/conditions.py [--texts 10000] [--seed 1] [--rounds 30]
 
-Speed stands beside Python's own compiled `eval` of the same trusted text, which nobody may use on a text of somebody else's: it is the
-yardstick for what the language costs. Columns stand beside the same comparison written by hand in numpy. The hostile texts are made from
-the seed: changed conditions, brackets and operators by the thousand, calls, attributes, comprehensions, format strings, huge numbers, odd
-characters. Each is read under an audit hook, which Python calls for whatever is compiled, executed, imported or opened; CPU time is the
-thread's own. Beside it stands `ast.parse`, which only parses.
+Speed stands beside Python's own compiled `eval` of the same trusted text, which nobody may use on a text of somebody
+else's: it is the yardstick for what the language costs. Columns stand beside the same comparison written by hand in
+numpy. The hostile texts are made from the seed: changed conditions, brackets and operators by the thousand, calls,
+attributes, comprehensions, format strings, huge numbers, odd characters. Each is read under an audit hook, which Python
+calls for whatever is compiled, executed, imported or opened; CPU time is the thread's own. Beside it stands
+`ast.parse`, which only parses.
 """
 
 from __future__ import annotations
@@ -28,8 +29,22 @@ from optimizer.content.core.policy.conditions import Condition, InvalidCondition
 NAMES = ("duration_seconds", "overall_quality", "content_type", "language", "is_live", "n_words", "größe")
 TEXT = "duration_seconds < 60 and overall_quality < 0.5"
 RECORDS = [
-    {"duration_seconds": 30, "overall_quality": 0.4, "content_type": "news", "language": "de", "is_live": True, "n_words": 900},
-    {"duration_seconds": 90.5, "overall_quality": 0.8, "content_type": "talk", "language": "en", "is_live": False, "n_words": 20},
+    {
+        "duration_seconds": 30,
+        "overall_quality": 0.4,
+        "content_type": "news",
+        "language": "de",
+        "is_live": True,
+        "n_words": 900,
+    },
+    {
+        "duration_seconds": 90.5,
+        "overall_quality": 0.8,
+        "content_type": "talk",
+        "language": "en",
+        "is_live": False,
+        "n_words": 20,
+    },
     {"duration_seconds": None, "content_type": "music"},
     {},
 ]
@@ -41,12 +56,18 @@ VALID = (
     "größe > -1.5e3 or content_type == 'Größe 7'",
 )
 HOSTILE = (
-    "__import__('os').system('id')", "().__class__.__base__.__subclasses__()", "open('/etc/passwd').read()", "[x for x in range(10**9)]",
-    "(lambda: 1)()", "(y := 5)", "f'{__import__(\"os\")}'", "is_live.__globals__", "content_type.format(9**9**9)", "9**9**9**9",
-    "'a' * 10**9", "{}.__class__", "is_live if is_live else exec('1')", "print(1)", "breakpoint()", "await is_live", "yield is_live",
-    "*is_live,", "is_live[0:10]", "b'\\x00' in content_type", "0x" + "f" * 400, "1_000_000 < n_words", "1j < 2", "...", "not", "%s %n {0}",
-    "'" + "{}" * 100 + "'.format(is_live)", "globals()['x']", "is_live;import os", "is_live\nimport os", "#coding: rot13", "$(id)", "`id`",
-    "\N{FULLWIDTH LATIN SMALL LETTER E}val('1')", "is_live\u202e and", "is_live \u2028or is_live", "\ufeffis_live", "\ud800", "ﬁ == 1",
+    "__import__('os').system('id')", "().__class__.__base__.__subclasses__()", "open('/etc/passwd').read()",
+    "[x for x in range(10**9)]",
+    "(lambda: 1)()", "(y := 5)", "f'{__import__(\"os\")}'", "is_live.__globals__", "content_type.format(9**9**9)",
+    "9**9**9**9",
+    "'a' * 10**9", "{}.__class__", "is_live if is_live else exec('1')", "print(1)", "breakpoint()", "await is_live",
+    "yield is_live",
+    "*is_live,", "is_live[0:10]", "b'\\x00' in content_type", "0x" + "f" * 400, "1_000_000 < n_words", "1j < 2", "...",
+    "not", "%s %n {0}",
+    "'" + "{}" * 100 + "'.format(is_live)", "globals()['x']", "is_live;import os", "is_live\nimport os",
+    "#coding: rot13", "$(id)", "`id`",
+    "\N{FULLWIDTH LATIN SMALL LETTER E}val('1')", "is_live\u202e and", "is_live \u2028or is_live", "\ufeffis_live",
+    "\ud800", "ﬁ == 1",
 )  # fmt: skip
 MANY = (
     "(",
@@ -98,7 +119,16 @@ ODD = "\x00\n\r\t\x0b\x0c\x1b\x7f\xa0\u200b\u202e\u2028\ufeff\ud800\udfff😀é\
 def hostile_texts(n: int, seed: int) -> Iterator[str]:
     """``n`` different texts."""
     rng = random.Random(seed)
-    makers: tuple[Callable[[random.Random], str], ...] = (_changed, _changed, _changed, _piled, _quoted_in, _soup, _noise, _nested)
+    makers: tuple[Callable[[random.Random], str], ...] = (
+        _changed,
+        _changed,
+        _changed,
+        _piled,
+        _quoted_in,
+        _soup,
+        _noise,
+        _nested,
+    )
     seen = set(HOSTILE)
     yield from HOSTILE
     while len(seen) < n:
@@ -122,14 +152,25 @@ def _piled(rng: random.Random) -> str:
     """One piece again and again, up to a hundred thousand characters, before or after something valid."""
     piece = rng.choice(MANY)
     pile = piece * max(1, int(10 ** rng.uniform(0.5, 5)) // len(piece))
-    return rng.choice([pile, pile[: 480 // len(piece) * len(piece)], pile[:450] + " is_live", "is_live and " + pile[:450]])
+    return rng.choice(
+        [pile, pile[: 480 // len(piece) * len(piece)], pile[:450] + " is_live", "is_live and " + pile[:450]]
+    )
 
 
 def _quoted_in(rng: random.Random) -> str:
     """Something hostile in the place of a value, a variable or a part."""
     hostile, valid = rng.choice(HOSTILE), rng.choice(VALID)
-    return rng.choice([f"{hostile} < 5", f"n_words < {hostile}", f"({valid}) and {hostile}", f"content_type == '{hostile}'",
-                       f"content_type in [{hostile}]", f"not {hostile} or {valid}", f"content_type in ['a', {hostile!r}]"])  # fmt: skip
+    return rng.choice(
+        [
+            f"{hostile} < 5",
+            f"n_words < {hostile}",
+            f"({valid}) and {hostile}",
+            f"content_type == '{hostile}'",
+            f"content_type in [{hostile}]",
+            f"not {hostile} or {valid}",
+            f"content_type in ['a', {hostile!r}]",
+        ]
+    )
 
 
 def _soup(rng: random.Random) -> str:
@@ -164,8 +205,14 @@ def _noise(rng: random.Random) -> str:
 
 def _nested(rng: random.Random) -> str:
     depth = rng.randint(1, 120)
-    opening, closing = rng.choice([("(", ")"), ("not (", ")"), ("[", "]"), ("(is_live and ", ")"), ("-(", ")"), ("f(", ")"), ("a[", "]")])
-    return opening * depth + rng.choice(["is_live", "1", "", "x"]) + closing * rng.choice([depth, depth, depth - 1, depth + 1])
+    opening, closing = rng.choice(
+        [("(", ")"), ("not (", ")"), ("[", "]"), ("(is_live and ", ")"), ("-(", ")"), ("f(", ")"), ("a[", "]")]
+    )
+    return (
+        opening * depth
+        + rng.choice(["is_live", "1", "", "x"])
+        + closing * rng.choice([depth, depth, depth - 1, depth + 1])
+    )
 
 
 class Audit:
@@ -212,7 +259,10 @@ def read_hostile(texts: list[str]) -> list[Cell]:
             (len(audit.events), "audit events (compiled, executed, imported, opened)")]  # fmt: skip
     print("audit events:", sorted(set(audit.events)))
     return [
-        *[Cell(case=c, ours=v, other=None, other_name="", ratio=None, low=None, high=None, unit="texts", n=n) for v, c in shares + none],
+        *[
+            Cell(case=c, ours=v, other=None, other_name="", ratio=None, low=None, high=None, unit="texts", n=n)
+            for v, c in shares + none
+        ],
         _time_cell("CPU of one hostile text, median", times, parsed, other, 50),
         _time_cell("CPU of one hostile text, 99 in 100", times, parsed, other, 99),
         _time_cell("CPU of one hostile text, longest", times, parsed, other, 100),
@@ -240,7 +290,14 @@ def speed(rounds: int) -> list[Cell]:
     code = compile(TEXT, "<trusted>", "eval")
     yardstick = "eval of the trusted text, compiled before (unsafe)"
     cells = [
-        _beside(f"one record, {what}", lambda r=record: condition.holds(r), other, yardstick if other else "", 20_000, rounds)
+        _beside(
+            f"one record, {what}",
+            lambda r=record: condition.holds(r),
+            other,
+            yardstick if other else "",
+            20_000,
+            rounds,
+        )
         for what, record, other in (
             ("both comparisons", RECORDS[0], lambda: eval(code, {}, RECORDS[0])),
             ("first comparison says no", RECORDS[1], lambda: eval(code, {}, RECORDS[1])),
@@ -249,7 +306,12 @@ def speed(rounds: int) -> list[Cell]:
     ]
     cells.append(
         _beside(
-            "reading the text", lambda: compile_condition(TEXT, NAMES), lambda: compile(TEXT, "<trusted>", "eval"), "compile", 500, rounds
+            "reading the text",
+            lambda: compile_condition(TEXT, NAMES),
+            lambda: compile(TEXT, "<trusted>", "eval"),
+            "compile",
+            500,
+            rounds,
         )
     )
     rng = np.random.default_rng(1)
@@ -261,7 +323,18 @@ def speed(rounds: int) -> list[Cell]:
         return (columns["duration_seconds"] < 60) & (columns["overall_quality"] < 0.5)
 
     assert np.array_equal(condition.column(columns), by_hand())
-    cells.append(_beside("columns of 10^6 records", lambda: condition.column(columns), by_hand, "by hand in numpy", 1, rounds, 1e3, "ms"))
+    cells.append(
+        _beside(
+            "columns of 10^6 records",
+            lambda: condition.column(columns),
+            by_hand,
+            "by hand in numpy",
+            1,
+            rounds,
+            1e3,
+            "ms",
+        )
+    )
     return cells
 
 
@@ -275,7 +348,9 @@ def _beside(
     scale: float = 1e6,
     unit: str = "us",
 ) -> Cell:
-    """Time of one call, in turns with the other; the calling of an empty function is taken off where calls are counted in microseconds."""
+    """Time of one call, in turns with the other; the calling of an empty function is taken off
+    where calls are counted in microseconds.
+    """
     mine, theirs = [], []
     for _ in range(rounds):
         empty = _timed(lambda: None, n) if unit == "us" else 0.0
@@ -283,7 +358,9 @@ def _beside(
         theirs.append((_timed(other, n) - empty) * scale if other else float("nan"))
     a, b = float(np.median(mine)), float(np.median(theirs))
     if other is None:
-        return Cell(case=case, ours=a, other=None, other_name="", ratio=None, low=None, high=None, unit=unit, n=n * rounds)
+        return Cell(
+            case=case, ours=a, other=None, other_name="", ratio=None, low=None, high=None, unit=unit, n=n * rounds
+        )
     low, high = ratio_interval(mine, theirs, np.median)
     return Cell(case=case, ours=a, other=b, other_name=name, ratio=a / b, low=low, high=high, unit=unit, n=n * rounds)
 

@@ -1,4 +1,6 @@
-"""Is a learned confidence better than the recorded one, and how far do features of the query alone get? Trained on train, judged on dev.
+"""Is a learned confidence better than the recorded one, and how far do features of the query alone get?
+
+Trained on train, judged on dev.
 
 python bench/confidence.py            every set, the result and its page (a quarter of an hour)
 python bench/confidence.py --page     the page again from the stored result
@@ -40,11 +42,21 @@ PAIRS = (
 QUERY_SETS = ("routellm_mmlu", "routellm_gsm8k", "routellm_mtbench")
 ROUTED = ("mistralai/Mixtral-8x7B-Instruct-v0.1", "gpt-4-1106-preview")
 N_DRAWS = 500
-MEASURES: Mapping[str, Callable[[np.ndarray, np.ndarray], float | None]] = {"AUC": area, "Brier": brier, "ECE": calibration_error}
+MEASURES: Mapping[str, Callable[[np.ndarray, np.ndarray], float | None]] = {
+    "AUC": area,
+    "Brier": brier,
+    "ECE": calibration_error,
+}
 
 LEARNED = (
     *(
-        Recipe(name=f"recorded and query, penalty {penalty:g}", model="linear", features=(*SEEN, *FEATURES), penalty=penalty, trusted=SEEN)
+        Recipe(
+            name=f"recorded and query, penalty {penalty:g}",
+            model="linear",
+            features=(*SEEN, *FEATURES),
+            penalty=penalty,
+            trusted=SEEN,
+        )
         for penalty in (30, 300)
     ),
     Recipe(name="recorded and query, trees", model="trees", features=(*SEEN, *FEATURES), n_trees=40, penalty=10),
@@ -64,26 +76,51 @@ _SUBJECT = GramRecipe(text="subject", analyzer="value", lower=False, least_rows=
 QUERY = (
     Recipe(name="query", model="linear", features=tuple(FEATURES), penalty=30),
     Recipe(name="query, trees", model="trees", features=tuple(FEATURES), n_trees=40, penalty=10),
-    Recipe(name="query and words", model="linear", features=tuple(FEATURES), grams=(_WORDS,), penalty=2, number_strength=0.1),
-    Recipe(name="query and characters", model="linear", features=tuple(FEATURES), grams=(_CHARACTERS,), penalty=2, number_strength=0.1),
+    Recipe(
+        name="query and words",
+        model="linear",
+        features=tuple(FEATURES),
+        grams=(_WORDS,),
+        penalty=2,
+        number_strength=0.1,
+    ),
+    Recipe(
+        name="query and characters",
+        model="linear",
+        features=tuple(FEATURES),
+        grams=(_CHARACTERS,),
+        penalty=2,
+        number_strength=0.1,
+    ),
 )
 SUBJECT = (
     Recipe(name="subject", model="linear", grams=(_SUBJECT,), penalty=1),
-    *(replace(recipe, name=f"{recipe.name} and subject", grams=(*recipe.grams, _SUBJECT)) for recipe in QUERY if recipe.model == "linear"),
+    *(
+        replace(recipe, name=f"{recipe.name} and subject", grams=(*recipe.grams, _SUBJECT))
+        for recipe in QUERY
+        if recipe.model == "linear"
+    ),
 )
 
 
 def rows_of(pair: Pair, wanted: np.ndarray) -> list[TrainingRow]:
     columns = zip(pair.ids, pair.numbers, pair.texts, wanted, strict=True)
-    return [TrainingRow(numbers=numbers, texts=texts, target=float(target), group=name) for name, numbers, texts, target in columns]
+    return [
+        TrainingRow(numbers=numbers, texts=texts, target=float(target), group=name)
+        for name, numbers, texts, target in columns
+    ]
 
 
 def answers(found: Trained, pair: Pair) -> np.ndarray:
-    return np.array([found.predictor.predict(numbers, texts) for numbers, texts in zip(pair.numbers, pair.texts, strict=True)])
+    return np.array(
+        [found.predictor.predict(numbers, texts) for numbers, texts in zip(pair.numbers, pair.texts, strict=True)]
+    )
 
 
 def cost_cells(case: str, name: str, known: Pair, out: np.ndarray, dev: Pair, confidence: np.ndarray) -> list[Cell]:
-    """The threshold that loses at most a point on train's cross-fitted confidences, applied to dev; loss with a bootstrap interval."""
+    """The threshold that loses at most a point on train's cross-fitted confidences, applied to dev;
+    loss with a bootstrap interval.
+    """
     threshold = best_threshold(known, out)
     found, inside = at_threshold(dev, confidence, threshold), at_threshold(known, out, threshold)
     accepted = confidence >= threshold
@@ -100,7 +137,16 @@ def cost_cells(case: str, name: str, known: Pair, out: np.ndarray, dev: Pair, co
             other=inside.saved,
             other_name="train, cross-fitted",
         ),
-        _cell(f"{case}: lost, {name}", found.lost, "points, dev", n, float(low), float(high), inside.lost, "train, cross-fitted"),
+        _cell(
+            f"{case}: lost, {name}",
+            found.lost,
+            "points, dev",
+            n,
+            float(low),
+            float(high),
+            inside.lost,
+            "train, cross-fitted",
+        ),
         _cell(
             f"{case}: saved at a point of dev itself, {name}",
             at_threshold(dev, confidence, best_threshold(dev, confidence)).saved,
@@ -121,7 +167,12 @@ def recorded_set(name: str, cheap: str, strong: str) -> list[Cell]:
     used = beats(gain.low, saved=inside["learned"].saved, saved_recorded=inside["recorded"].saved)
     n = len(dev.ids)
     cells = [
-        _cell(f"{case}: learned is used ({found['learned'].recipe.name}, {found['learned'].calibration})", float(used), "1 yes, 0 no", n)
+        _cell(
+            f"{case}: learned is used ({found['learned'].recipe.name}, {found['learned'].calibration})",
+            float(used),
+            "1 yes, 0 no",
+            n,
+        )
     ]
     cells.append(
         _cell(
@@ -138,10 +189,19 @@ def recorded_set(name: str, cheap: str, strong: str) -> list[Cell]:
     for measure in ("Brier", "ECE"):
         as_recorded = measured(MEASURES[measure], list(raw), targets, dev.ids, seed=7, n_draws=N_DRAWS)
         cells.append(
-            _cell(f"{case}: {measure}, not calibrated", as_recorded.value or 0.0, f"{measure}, dev", n, as_recorded.low, as_recorded.high)
+            _cell(
+                f"{case}: {measure}, not calibrated",
+                as_recorded.value or 0.0,
+                f"{measure}, dev",
+                n,
+                as_recorded.low,
+                as_recorded.high,
+            )
         )
     for measure, of in MEASURES.items():
-        recorded, learned = (measured(of, both[kind], targets, dev.ids, seed=7, n_draws=N_DRAWS) for kind in ("recorded", "learned"))
+        recorded, learned = (
+            measured(of, both[kind], targets, dev.ids, seed=7, n_draws=N_DRAWS) for kind in ("recorded", "learned")
+        )
         for kind, each in (("recorded", recorded), ("learned", learned)):
             if each.value is not None:
                 cells.append(_cell(f"{case}: {measure}, {kind}", each.value, f"{measure}, dev", n, each.low, each.high))
@@ -206,10 +266,24 @@ def query_set(name: str) -> list[Cell]:
         each = measured(area, list(confidence), as_good, dev.ids, seed=7, n_draws=N_DRAWS)
         if each.value is not None:
             cells.append(
-                _cell(f"{name}: AUC, {kind} ({found.recipe.name}, {found.calibration})", each.value, "AUC, dev", n, each.low, each.high)
+                _cell(
+                    f"{name}: AUC, {kind} ({found.recipe.name}, {found.calibration})",
+                    each.value,
+                    "AUC, dev",
+                    n,
+                    each.low,
+                    each.high,
+                )
             )
         cells += cost_cells(name, kind, known, np.array(found.out_of_fold), dev, confidence)
-        print(name, kind, found.recipe.name, found.calibration, {k: round(v, 4) for k, v in found.losses.items()}, flush=True)
+        print(
+            name,
+            kind,
+            found.recipe.name,
+            found.calibration,
+            {k: round(v, 4) for k, v in found.losses.items()},
+            flush=True,
+        )
     return [*cells, _cell(f"{name}: saved, random mixing", random_mixing(dev), "share, dev", n)]
 
 
@@ -223,13 +297,18 @@ def _cell(
     other: float | None = None,
     other_name: str = "",
 ) -> Cell:
-    return Cell(case=case, ours=ours, other=other, other_name=other_name, ratio=None, low=low, high=high, unit=unit, n=n)
+    return Cell(
+        case=case, ours=ours, other=other, other_name=other_name, ratio=None, low=low, high=high, unit=unit, n=n
+    )
 
 
 def main(arguments: Sequence[str], write: Callable[..., object] = write_result) -> None:
     if "--page" not in arguments:
         routed = [cell for name in QUERY_SETS for cell in query_set(name)]
-        write("confidence", [*(cell for name in RECORDED_SETS for pair in PAIRS for cell in recorded_set(name, *pair)), *routed])
+        write(
+            "confidence",
+            [*(cell for name in RECORDED_SETS for pair in PAIRS for cell in recorded_set(name, *pair)), *routed],
+        )
     PAGE.write_text(page(json.loads((RESULTS / "confidence.json").read_text(encoding="utf-8"))), encoding="utf-8")
 
 

@@ -1,12 +1,14 @@
-"""What the commands of a content pipeline keep on texts of known quality: typed as a user types them, measured on dev, by content type.
+"""What the commands of a content pipeline keep on texts of known quality: typed as a user types them,
+measured on dev, by content type.
 
-    python bench/content_commands.py          five studies in a home of their own each (three minutes of one core), and the page
+    python bench/content_commands.py          five studies, each in a home of its own, and the page (three minutes)
     python bench/content_commands.py --page   the page again from the stored results
 
-The rows of train.jsonl are training items, but for the topics that the store seals by their hash; those of dev.jsonl are dev. `detent import`
-takes them with their groups (topic of a debate, thread, dialogue), then `detent study run content_pipeline --keep-saved …` or `--keep-quality …`
-chooses score and thresholds on the training items. Writes bench/results/content_commands.json and docs/reference/content-quality-measured.md;
-exits 1 where a study that saves 65 to 80 % of the time on dev has no mean quality above .70 there, or none saves so much.
+The rows of train.jsonl are training items, but for the topics that the store seals by their hash; those of dev.jsonl
+are dev. `detent import` takes them with their groups (topic of a debate, thread, dialogue), then `detent study run
+content_pipeline --keep-saved …` or `--keep-quality …` chooses score and thresholds on the training items. Writes
+bench/results/content_commands.json and docs/reference/content-quality-measured.md; exits 1 where a study that saves 65
+to 80 % of the time on dev has no mean quality above .70 there, or none saves so much.
 """
 
 from __future__ import annotations
@@ -39,7 +41,10 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if "--page" not in arguments:
         write_result("content_commands", [cell for wish in WISHES for cell in cells_of(wish, study_of(wish))])
-    results = [json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in ("content_quality", "content_commands")]
+    results = [
+        json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("content_quality", "content_commands")
+    ]
     PAGE.write_text(page(*results), encoding="utf-8")
     return verdict(results[1]["cells"])
 
@@ -60,7 +65,11 @@ def study_of(wish: tuple[str, str]) -> Mapping[str, Any]:
 def typed(home: Path, *words: str) -> str:
     program = [sys.executable, "-c", "from optimizer.cli import main; main()", *words]
     done = subprocess.run(
-        program, env={**os.environ, "DETENT_HOME": str(home), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
+        program,
+        env={**os.environ, "DETENT_HOME": str(home), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise RuntimeError(f"detent {' '.join(words)}: exit {done.returncode}: {done.stderr[-2000:]}")
@@ -74,7 +83,12 @@ def rows() -> Iterator[dict[str, Any]]:
                 row = json.loads(line)
                 topic = row["input"]["title"].split(" / ")[0]  # a debate's two sides hold the same words
                 wanted: Split = "dev" if split == "dev" else "holdout" if split_of(topic) == "holdout" else "train"
-                yield {"id": row["id"], "group": named(topic, wanted), "input": row["input"], "expected": row["expected"]}
+                yield {
+                    "id": row["id"],
+                    "group": named(topic, wanted),
+                    "input": row["input"],
+                    "expected": row["expected"],
+                }
 
 
 def named(topic: str, wanted: Split) -> str:
@@ -88,31 +102,66 @@ def cells_of(wish: tuple[str, str], study: Mapping[str, Any]) -> list[Cell]:
     for score, table in point["on_dev"].items():
         mark = f"{name}: {score}{', serves' if score == point['score'] else ''}"
         on_train = point["on_train"][score]
-        cells.append(_cell(f"{mark}: train, cross-fitted", on_train["quality"], on_train["saved"], on_train["n_full"], point["n_train"]))
+        cells.append(
+            _cell(
+                f"{mark}: train, cross-fitted",
+                on_train["quality"],
+                on_train["saved"],
+                on_train["n_full"],
+                point["n_train"],
+            )
+        )
         cells += [
-            _cell(f"{mark}: {row['type']}", row["quality"], row["saved"], row["n_full"], row["n"], row["low"], row["high"]) for row in table
+            _cell(
+                f"{mark}: {row['type']}", row["quality"], row["saved"], row["n_full"], row["n"], row["low"], row["high"]
+            )
+            for row in table
         ]
     outcome = study["outcome"]
     return [
         *cells,
-        Cell(case=f"{name}: {outcome}", ours=None, other=None, other_name="", ratio=None, low=None, high=None, unit="outcome", n=1),
+        Cell(
+            case=f"{name}: {outcome}",
+            ours=None,
+            other=None,
+            other_name="",
+            ratio=None,
+            low=None,
+            high=None,
+            unit="outcome",
+            n=1,
+        ),
     ]
 
 
-def _cell(case: str, quality: float | None, saved: float, n_full: int, n: int, low: float | None = None, high: float | None = None) -> Cell:
+def _cell(
+    case: str,
+    quality: float | None,
+    saved: float,
+    n_full: int,
+    n: int,
+    low: float | None = None,
+    high: float | None = None,
+) -> Cell:
     unit = f"mean quality of {n_full} processed in full"
-    return Cell(case=case, ours=quality, other=saved, other_name="time saved", ratio=None, low=low, high=high, unit=unit, n=n)
+    return Cell(
+        case=case, ours=quality, other=saved, other_name="time saved", ratio=None, low=low, high=high, unit=unit, n=n
+    )
 
 
 def verdict(cells: Sequence[Mapping[str, Any]]) -> int:
-    """0 where dev's saving lies within the band for at least one wish, and its quality above the bar for each of these; says which are missed."""
+    """0 where dev's saving lies within the band for at least one wish,
+    and its quality above the bar for each of these; says which are missed.
+    """
     served = [cell for cell in cells if cell["case"].endswith(", serves: all")]
     within = [cell for cell in served if BAND[0] <= cell["other"] <= BAND[1]]
     missed = [cell for cell in within if cell["ours"] is None or cell["ours"] <= BAR]
     for cell in missed:
         print(f"Missed: {cell['case']}: quality {cell['ours']}, {cell['other']:.1%} saved")
     is_held = bool(within) and not missed
-    print(f"The bar is {'held' if is_held else 'missed'}: {len(within)} of {len(served)} wishes save 65 to 80 % on dev.")
+    print(
+        f"The bar is {'held' if is_held else 'missed'}: {len(within)} of {len(served)} wishes save 65 to 80 % on dev."
+    )
     return 0 if is_held else 1
 
 

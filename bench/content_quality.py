@@ -1,8 +1,10 @@
-"""How good is what a learned score sends to full processing, at 65 to 80 % of the time saved? Trained on train alone, dev looked at once.
+"""How good is what a learned score sends to full processing, at 65 to 80 % of the time saved?
 
-python bench/content_quality.py              choose on train, measure on dev, write the result and its page (ten minutes)
-python bench/content_quality.py --train      the choice on train only; dev is not opened
-python bench/content_quality.py --page       the page again from the stored result
+Trained on train alone, dev looked at once.
+
+python bench/content_quality.py              choose on train, measure on dev, write the result and its page (ten
+minutes) python bench/content_quality.py --train      the choice on train only; dev is not opened python
+bench/content_quality.py --page       the page again from the stored result
 """
 
 from __future__ import annotations
@@ -18,7 +20,18 @@ import numpy as np
 from common import RESULTS, ROOT, SHARED, Cell, write_result
 from learned import content_rules as rules
 from learned.content_page import page
-from learned.content_rows import CURVE, POINTS, Content, full_share, kept, kept_together, quality_draws, quality_of, read, saved_at
+from learned.content_rows import (
+    CURVE,
+    POINTS,
+    Content,
+    full_share,
+    kept,
+    kept_together,
+    quality_draws,
+    quality_of,
+    read,
+    saved_at,
+)
 from scipy.stats import spearmanr
 
 from optimizer.adapters.predictors.recipe import GramRecipe, Recipe
@@ -38,7 +51,9 @@ LONG = Recipe(name="length", model="linear", features=("text.log_words",), penal
 
 
 def _grams(low: int, high: int, analyzer: str = "char", least_rows: int = 2) -> tuple[GramRecipe, ...]:
-    return (GramRecipe(text=TEXT, analyzer=analyzer, low=low, high=high, lower=analyzer == "word", least_rows=least_rows),)  # type: ignore[arg-type]
+    return (
+        GramRecipe(text=TEXT, analyzer=analyzer, low=low, high=high, lower=analyzer == "word", least_rows=least_rows),
+    )  # type: ignore[arg-type]
 
 
 RECIPES = (
@@ -50,7 +65,12 @@ RECIPES = (
     Recipe(name="characters, 1 to 3", model="linear", grams=_grams(1, 3), penalty=2),
     Recipe(name="characters, 1 to 4", model="linear", grams=_grams(1, 4, least_rows=3), penalty=2),
     Recipe(
-        name="characters, 1 to 3, and statistics", model="linear", features=NUMBERS, grams=_grams(1, 3), penalty=2, number_strength=0.03
+        name="characters, 1 to 3, and statistics",
+        model="linear",
+        features=NUMBERS,
+        grams=_grams(1, 3),
+        penalty=2,
+        number_strength=0.03,
     ),
     Recipe(
         name="characters, 1 to 3, and statistics, smoother",
@@ -104,7 +124,12 @@ def trained(rows: Sequence[Content], recipe: Recipe) -> dict[str, Predictor]:
             found[name] = Predictor.from_data(fit([training_row(rows[i]) for i in places], recipe, probability=False))
         else:
             identity = {"kind": "linear", "centre": [0.0], "scale": [1.0], "weights": [1.0], "intercept": 0.0}
-            data = {"format": "detent-predictor-1", "answers": "score", "features": ["text.log_words"], "parts": [identity]}
+            data = {
+                "format": "detent-predictor-1",
+                "answers": "score",
+                "features": ["text.log_words"],
+                "parts": [identity],
+            }
             found[name] = Predictor.from_data(data)
     return found
 
@@ -114,15 +139,22 @@ def scored(rows: Sequence[Content], predictors: Mapping[str, Predictor]) -> np.n
 
 
 def choose(rows: Sequence[Content]) -> tuple[Recipe, float, dict[str, list[np.ndarray]], list[Cell]]:
-    """The recipe of best mean quality over the points by cross-validation on train, and the point whose lower bound lies highest over the bar."""
+    """The recipe of best mean quality over the points by cross-validation on train,
+    and the point whose lower bound lies highest over the bar.
+    """
     scores, cells = {}, []
     for recipe in RECIPES:
         scores[recipe.name] = [cross_fitted(rows, recipe, seed) for seed in SEEDS]
         for saved in POINTS:
             mean = float(np.mean([quality_of(rows, kept(rows, each, saved)) for each in scores[recipe.name]]))
-            cells.append(_cell(f"train, cross-fitted, {recipe.name}: {saved:.0%} saved", mean, "mean quality", n=len(rows)))
+            cells.append(
+                _cell(f"train, cross-fitted, {recipe.name}: {saved:.0%} saved", mean, "mean quality", n=len(rows))
+            )
             print(cells[-1].case, f"{mean:.3f}", flush=True)
-    gained = {r.name: np.mean([c.ours for c in cells if c.case.startswith(f"train, cross-fitted, {r.name}:")]) for r in RECIPES}
+    gained = {
+        r.name: np.mean([c.ours for c in cells if c.case.startswith(f"train, cross-fitted, {r.name}:")])
+        for r in RECIPES
+    }
     recipe = max((r for r in RECIPES if r.name not in PLAIN), key=lambda r: gained[r.name])
     margins = {}
     for saved in POINTS:
@@ -133,16 +165,29 @@ def choose(rows: Sequence[Content]) -> tuple[Recipe, float, dict[str, list[np.nd
             apart = draws - quality_draws(rows, scores[name][0], saved, n_draws=400)
             found, other = (quality_of(rows, kept(rows, scores[each][0], saved)) for each in (recipe.name, name))
             unit = "mean quality, first folding (interval: ours - other)"
-            cells.append(_cell(f"train, cross-fitted: {saved:.0%} saved, beside {name}", found, unit, apart, other, name, len(rows)))
+            cells.append(
+                _cell(
+                    f"train, cross-fitted: {saved:.0%} saved, beside {name}", found, unit, apart, other, name, len(rows)
+                )
+            )
     point = max(POINTS, key=lambda saved: margins[saved])
     cells.append(_cell("chosen point: time saved", point, "share", n=len(rows)))
-    cells.append(_cell(f"chosen recipe: {recipe.name}", float(gained[recipe.name]), "mean quality over 65 to 80 % saved", n=len(rows)))
+    cells.append(
+        _cell(
+            f"chosen recipe: {recipe.name}",
+            float(gained[recipe.name]),
+            "mean quality over 65 to 80 % saved",
+            n=len(rows),
+        )
+    )
     print("chosen:", recipe.name, point, margins, flush=True)
     return recipe, point, scores, cells
 
 
 def transfer(rows: Sequence[Content], recipe: Recipe, point: float) -> list[Cell]:
-    """Each type scored by a predictor that was trained on the other types: on train's rows, so that dev is not looked at again."""
+    """Each type scored by a predictor that was trained on the other types: on train's rows,
+    so that dev is not looked at again.
+    """
     cells = []
     for name, places in by_type(rows).items():
         others = [training_row(row) for row in rows if row.content_type != name]
@@ -166,7 +211,12 @@ def transfer(rows: Sequence[Content], recipe: Recipe, point: float) -> list[Cell
         plain = quality_of(its, kept(its, rules.length(its), point))
         cells.append(_cell(f"unseen type {name}: length", plain, "mean quality", n=len(its)))
         cells.append(
-            _cell(f"unseen type {name}: rank correlation", float(spearmanr(scores, [r.quality for r in its])[0]), "Spearman", n=len(its))
+            _cell(
+                f"unseen type {name}: rank correlation",
+                float(spearmanr(scores, [r.quality for r in its])[0]),
+                "Spearman",
+                n=len(its),
+            )
         )
     return cells
 
@@ -188,14 +238,24 @@ def on_dev(
     for saved in CURVE:
         draws = quality_draws(dev, ours, saved)
         found = quality_of(dev, kept(dev, ours, saved))
-        cells.append(_cell(f"dev, all types: {saved:.0%} saved", found, "mean quality", draws, n=len(kept(dev, ours, saved))))
+        cells.append(
+            _cell(f"dev, all types: {saved:.0%} saved", found, "mean quality", draws, n=len(kept(dev, ours, saved)))
+        )
         if saved in POINTS:
             for name, (scores, together) in others.items():
                 rows = kept_together(scores, saved) if together else kept(dev, scores, saved)
                 apart = draws - quality_draws(dev, scores, saved, together=together)
                 unit = "mean quality (interval: ours - other)"
                 cells.append(
-                    _cell(f"dev, all types: {saved:.0%} saved, beside {name}", found, unit, apart, quality_of(dev, rows), name, len(rows))
+                    _cell(
+                        f"dev, all types: {saved:.0%} saved, beside {name}",
+                        found,
+                        unit,
+                        apart,
+                        quality_of(dev, rows),
+                        name,
+                        len(rows),
+                    )
                 )
     for name, places in by_type(dev).items():
         its, scores = [dev[i] for i in places], ours[places]
@@ -205,7 +265,15 @@ def on_dev(
             draws = quality_draws(its, scores, saved)
             if len(rows):
                 cells.append(
-                    _cell(f"dev, {name}: {saved:.0%} saved", quality_of(its, rows), "mean quality", draws, plain, "length", len(rows))
+                    _cell(
+                        f"dev, {name}: {saved:.0%} saved",
+                        quality_of(its, rows),
+                        "mean quality",
+                        draws,
+                        plain,
+                        "length",
+                        len(rows),
+                    )
                 )
     passed = np.flatnonzero(rules.default_filter(dev))
     cells.append(_cell("dev, default filter: share processed fully", len(passed) / len(dev), "share", n=len(dev)))
@@ -218,7 +286,11 @@ def on_dev(
         for name, (on_these, on_train) in served.items():
             cells += _by_thresholds(train, dev, name, on_train, on_these, saved)
     size = len(
-        json.dumps(ContentScore.from_data({n: {"predictor": p.to_data(), "full_from": 0.0} for n, p in predictors.items()}).to_data())
+        json.dumps(
+            ContentScore.from_data(
+                {n: {"predictor": p.to_data(), "full_from": 0.0} for n, p in predictors.items()}
+            ).to_data()
+        )
     )
     cells.append(_cell("size of the score as JSON", size / 1e6, "MB", n=len(predictors)))
     return cells
@@ -227,18 +299,38 @@ def on_dev(
 def _by_thresholds(
     train: Sequence[Content], dev: Sequence[Content], name: str, on_train: np.ndarray, on_dev: np.ndarray, saved: float
 ) -> list[Cell]:
-    """As it would be served: each type's threshold is the quantile of train's cross-fitted scores; dev's saving is what it turns out to be."""
-    full_from = {its: float(np.quantile(on_train[places], 1 - full_share(saved))) for its, places in by_type(train).items()}
+    """As it would be served: each type's threshold is the quantile of train's cross-fitted scores;
+    dev's saving is what it turns out to be.
+    """
+    full_from = {
+        its: float(np.quantile(on_train[places], 1 - full_share(saved))) for its, places in by_type(train).items()
+    }
     full = np.array([value >= full_from[row.content_type] for row, value in zip(dev, on_dev, strict=True)])
     chosen = np.flatnonzero(full)
     return [
-        _cell(f"dev, thresholds of train for {saved:.0%}, {name}: time saved", saved_at(float(full.mean())), "share", n=len(dev)),
-        _cell(f"dev, thresholds of train for {saved:.0%}, {name}: quality", quality_of(dev, chosen), "mean quality", n=len(chosen)),
+        _cell(
+            f"dev, thresholds of train for {saved:.0%}, {name}: time saved",
+            saved_at(float(full.mean())),
+            "share",
+            n=len(dev),
+        ),
+        _cell(
+            f"dev, thresholds of train for {saved:.0%}, {name}: quality",
+            quality_of(dev, chosen),
+            "mean quality",
+            n=len(chosen),
+        ),
     ]
 
 
 def _cell(
-    case: str, ours: float, unit: str, draws: np.ndarray | None = None, other: float | None = None, name: str = "", n: int = 0
+    case: str,
+    ours: float,
+    unit: str,
+    draws: np.ndarray | None = None,
+    other: float | None = None,
+    name: str = "",
+    n: int = 0,
 ) -> Cell:
     low, high = (None, None) if draws is None else (float(each) for each in np.nanquantile(draws, [0.025, 0.975]))
     return Cell(case=case, ours=ours, other=other, other_name=name, ratio=None, low=low, high=high, unit=unit, n=n)
@@ -253,7 +345,10 @@ def main(arguments: Sequence[str], write: Callable[..., object] = write_result) 
         cells += transfer(train, recipe, point)
         cells += on_dev(train, read(DATA / "dev.jsonl"), recipe, point, out)
         write("content_quality", cells)
-    results = [json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in ("content_quality", "content_commands")]
+    results = [
+        json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("content_quality", "content_commands")
+    ]
     PAGE.write_text(page(*results), encoding="utf-8")
 
 

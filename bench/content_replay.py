@@ -2,10 +2,10 @@
 
     nice -n 10 python bench/content_replay.py [--rounds 5]
 
-Settings are whole policies (the balanced preset with its 12 conditions, eight knobs drawn anew in each, some of single content types),
-given as flat mappings: reading them is part of the time. Beside replay stands deciding record by record with the same policy. The sweep
-gives every threshold of ``filter.min_overall`` over a million records; beside it stands one replay per threshold, from 20 of them.
-Times are CPU times of this process, which has one thread.
+Settings are whole policies (the balanced preset with its 12 conditions, eight knobs drawn anew in each, some of single
+content types), given as flat mappings: reading them is part of the time. Beside replay stands deciding record by record
+with the same policy. The sweep gives every threshold of ``filter.min_overall`` over a million records; beside it stands
+one replay per threshold, from 20 of them. Times are CPU times of this process, which has one thread.
 """
 
 from __future__ import annotations
@@ -27,13 +27,23 @@ from optimizer.content.core.search.replay import Records, outcome, read_columns,
 from optimizer.content.core.search.sensitivity import sweep
 
 BALANCED = PRESETS["balanced"].policy
-SCALES = {"duration_seconds": 900, "word_count": 700, "sentence_count": 25, "transcript_length": 4000, "view_count": 5000, "age_days": 60}
+SCALES = {
+    "duration_seconds": 900,
+    "word_count": 700,
+    "sentence_count": 25,
+    "transcript_length": 4000,
+    "view_count": 5000,
+    "age_days": 60,
+}
 
 
 def columns(n: int, seed: int) -> dict[str, Any]:
     """Made-up items, every field of them, one in twenty values missing."""
     rng = np.random.default_rng(seed)
-    made: dict[str, Any] = {"content_type": rng.choice([*CONTENT_TYPES, "podcast"], n).tolist(), "quality": rng.random(n)}
+    made: dict[str, Any] = {
+        "content_type": rng.choice([*CONTENT_TYPES, "podcast"], n).tolist(),
+        "quality": rng.random(n),
+    }
     for field in FIELDS:
         if field.kind == "text" or field.name == "duration":
             continue
@@ -91,16 +101,44 @@ def main() -> None:
     one = float(np.median(seconds(lambda: [pipeline.decide(row) for row in rows], rounds))) / len(rows)
     middle, low, high = replayed(records, settings, rounds)
     cells.append(
-        Cell(case="replay, 1,000 settings x 10,000 records", ours=middle / 1e6, other=1e-6 / one, other_name="deciding record by record",
-             ratio=middle * one, low=low / 1e6, high=high / 1e6, unit="million (setting x record) a second", n=len(settings) * records.n)
-    )  # fmt: skip
+        Cell(
+            case="replay, 1,000 settings x 10,000 records",
+            ours=middle / 1e6,
+            other=1e-6 / one,
+            other_name="deciding record by record",
+            ratio=middle * one,
+            low=low / 1e6,
+            high=high / 1e6,
+            unit="million (setting x record) a second",
+            n=len(settings) * records.n,
+        )
+    )
     times = seconds(lambda: replay(made, settings), rounds)
     cells.append(
-        Cell(case="a study of 1,000 settings on 10,000 records, columns read", ours=float(np.median(times)), other=None, other_name="",
-             ratio=None, low=min(times), high=max(times), unit="s", n=len(settings))
-    )  # fmt: skip
+        Cell(
+            case="a study of 1,000 settings on 10,000 records, columns read",
+            ours=float(np.median(times)),
+            other=None,
+            other_name="",
+            ratio=None,
+            low=min(times),
+            high=max(times),
+            unit="s",
+            n=len(settings),
+        )
+    )
     cells.append(
-        Cell(case="one decision", ours=one * 1e6, other=None, other_name="", ratio=None, low=None, high=None, unit="us", n=len(rows))
+        Cell(
+            case="one decision",
+            ours=one * 1e6,
+            other=None,
+            other_name="",
+            ratio=None,
+            low=None,
+            high=None,
+            unit="us",
+            n=len(rows),
+        )
     )
 
     many = read_columns(columns(1_000_000, 3))
@@ -108,12 +146,22 @@ def main() -> None:
     found = sweep(many, strict, "filter.min_overall")
     times = seconds(lambda: sweep(many, strict, "filter.min_overall"), rounds)
     tried = [float(v) for v in np.quantile(found.thresholds, np.linspace(0, 1, 20))]
-    each = seconds(lambda: [outcome(many, parse_pipeline({**strict, "filter.min_overall": v})) for v in tried], 1)[0] / len(tried)
+    each = seconds(lambda: [outcome(many, parse_pipeline({**strict, "filter.min_overall": v})) for v in tried], 1)[
+        0
+    ] / len(tried)
     cells.append(
-        Cell(case="all thresholds of one knob over 1,000,000 records", ours=float(np.median(times)), other=each * len(found.thresholds),
-             other_name="one replay per threshold", ratio=float(np.median(times)) / (each * len(found.thresholds)), low=min(times), high=max(times),
-             unit="s", n=len(found.thresholds))
-    )  # fmt: skip
+        Cell(
+            case="all thresholds of one knob over 1,000,000 records",
+            ours=float(np.median(times)),
+            other=each * len(found.thresholds),
+            other_name="one replay per threshold",
+            ratio=float(np.median(times)) / (each * len(found.thresholds)),
+            low=min(times),
+            high=max(times),
+            unit="s",
+            n=len(found.thresholds),
+        )
+    )
     write_result("content_replay", cells)
 
 

@@ -1,9 +1,11 @@
-"""Kill -9 each process at random moments of studies and of a stream of feedback; then count what was lost, asked twice or half-written.
+"""Kill -9 each process at random moments of studies and of a stream of feedback; then count what was lost,
+asked twice or half-written.
 
     python bench/crash.py [--kills 20] [--family documentation_topic] [--seed 1]
 
-Two installations run the same studies with the same seeds on the embedded model: one under fire, one in peace and without a server. Prints one
-JSON object and writes bench/results/crash.json; exits 1 when a promise was broken. Everything happens below a temporary folder and on loopback ports.
+Two installations run the same studies with the same seeds on the embedded model: one under fire, one in peace and
+without a server. Prints one JSON object and writes bench/results/crash.json; exits 1 when a promise was broken.
+Everything happens below a temporary folder and on loopback ports.
 """
 
 from __future__ import annotations
@@ -36,7 +38,10 @@ FAMILY = "documentation_topic"
 OF_DEMO = ROOT / "demo" / "families"
 OF_INIT = ROOT / "optimizer" / "templates" / "families"  # shorter texts, answered several times as fast
 DEFINITION = {"n_train": 12, "n_dev": 6, "n_holdout": 6, "n_candidates": 1, "n_settings": 1, "max_examples": 3}
-SPACE = {"examples": {"max": 3}, "max_tokens": {"int": [4, 8]}}  # temperature stays 0: the same answers in both installations
+SPACE = {
+    "examples": {"max": 3},
+    "max_tokens": {"int": [4, 8]},
+}  # temperature stays 0: the same answers in both installations
 BUDGET = {"calls": 400}
 TARGETS = ("api", "gateway", "worker", "mlflow", "embedded")
 BACK_WITHIN_S = 240
@@ -61,7 +66,9 @@ class Installation:
 
     def start(self) -> None:
         with (self.home / "serve.out").open("ab") as out:
-            self.process = subprocess.Popen([DETENT, "serve"], env=self._environment(), stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(
+                [DETENT, "serve"], env=self._environment(), stdout=out, stderr=out, stdin=subprocess.DEVNULL
+            )
         self.wait(lambda: all(self.ready(name) for name in TARGETS), "all processes are up")
 
     def stop(self) -> None:
@@ -71,7 +78,11 @@ class Installation:
 
     def running(self, name: str) -> int | None:
         """The process behind a name from its first moment on, also before it is ready: a kill may come at any time."""
-        words = ["-m", "optimizer.adapters.models.embedded_server"] if name == "embedded" else ["-m", "optimizer.processes", name]
+        words = (
+            ["-m", "optimizer.adapters.models.embedded_server"]
+            if name == "embedded"
+            else ["-m", "optimizer.processes", name]
+        )
         return next((p.pid for p in self._descendants() if p.cmdline()[1 : 1 + len(words)] == words), None)
 
     def ready(self, name: str) -> bool:
@@ -121,7 +132,9 @@ class Installation:
                 answer = self.http.post(f"{self.url}/v1/families/{self.family}/studies", json=body)
                 if answer.status_code == 202:
                     return str(answer.json()["id"])
-                if answer.status_code == 409 and (found := [s for s in self.get("/v1/studies")["items"] if s["seed"] == seed]):
+                if answer.status_code == 409 and (
+                    found := [s for s in self.get("/v1/studies")["items"] if s["seed"] == seed]
+                ):
                     return str(found[0]["id"])
                 if answer.status_code < 500:
                     raise RuntimeError(f"the study was refused: {answer.text}")
@@ -143,7 +156,10 @@ class Installation:
 
 
 class FeedbackStream(threading.Thread):
-    """Posts batches without end and remembers what was acknowledged. A batch without an answer is sent again, as a client would."""
+    """Posts batches without end and remembers what was acknowledged.
+
+    A batch without an answer is sent again, as a client would.
+    """
 
     def __init__(self, installation: Installation) -> None:
         super().__init__(daemon=True)
@@ -234,7 +250,9 @@ def run_in_peace(place: Installation, seed: int) -> dict[str, Any]:
 def run_under_fire(
     place: Installation, kills: int, rng: random.Random, stream: FeedbackStream
 ) -> tuple[dict[int, dict[str, Any]], Counter[str]]:
-    """Studies one after the other until every process was killed ``kills`` times while one ran; the last one ends in peace and quiet."""
+    """Studies one after the other until every process was killed ``kills`` times while one ran;
+    the last one ends in peace and quiet.
+    """
     done: dict[int, dict[str, Any]] = {}
     killed: Counter[str] = Counter()
     last: dict[str, int] = {}
@@ -244,7 +262,11 @@ def run_under_fire(
         id = place.study(seed)
         while not finished(place, id):
             time.sleep(rng.uniform(0.1, 3.0))
-            up = {t: pid for t in TARGETS if killed[t] < kills and (pid := place.running(t)) is not None and pid != last.get(t)}
+            up = {
+                t: pid
+                for t in TARGETS
+                if killed[t] < kills and (pid := place.running(t)) is not None and pid != last.get(t)
+            }
             if up:
                 target = rng.choice(sorted(up))
                 with contextlib.suppress(ProcessLookupError):
@@ -279,7 +301,10 @@ def broken_promises(place: Installation, stream: FeedbackStream) -> tuple[list[s
         broken.append(f"{open_calls} calls of finished studies are still open in the journal")
     if (check := db.execute("PRAGMA integrity_check").fetchone()[0]) != "ok":
         broken.append(f"the database is damaged: {check}")
-    counts = {status: n for status, n in db.execute("SELECT status, count(*) FROM lm_calls WHERE study IS NOT NULL GROUP BY status")}
+    counts = {
+        status: n
+        for status, n in db.execute("SELECT status, count(*) FROM lm_calls WHERE study IS NOT NULL GROUP BY status")
+    }
     return broken, counts
 
 
@@ -293,7 +318,17 @@ def cells(result: dict[str, Any]) -> list[Cell]:
         "studies with the winner of the study in peace": result["studies"],
     }
     return [
-        Cell(case=case, ours=n, other=None, other_name="-", ratio=None, low=None, high=None, unit=f"count, {n_kills} kills", n=n_kills)
+        Cell(
+            case=case,
+            ours=n,
+            other=None,
+            other_name="-",
+            ratio=None,
+            low=None,
+            high=None,
+            unit=f"count, {n_kills} kills",
+            n=n_kills,
+        )
         for case, n in counts.items()
     ]
 
@@ -302,7 +337,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20, help="of each process (default 20)")
     parser.add_argument(
-        "--family", default=FAMILY, help=f"that studies search for (default {FAMILY}); support_topics, of detent init, is fast"
+        "--family",
+        default=FAMILY,
+        help=f"that studies search for (default {FAMILY}); support_topics, of detent init, is fast",
     )
     parser.add_argument("--seed", type=int, default=1, help="of the random moments")
     parser.add_argument("--no-result", action="store_true", help="write no bench/results/crash.json")
@@ -322,7 +359,8 @@ def main() -> int:
         for seed, study in under_fire.items():
             if study["status"] != "finished" or in_peace[seed]["status"] != "finished":
                 broken.append(
-                    f"study {seed} ended {study['status']} ({study.get('error')}), in peace {in_peace[seed]['status']} ({in_peace[seed].get('error')})"
+                    f"study {seed} ended {study['status']} ({study.get('error')}), in peace {in_peace[seed]['status']}"
+                    f" ({in_peace[seed].get('error')})"
                 )
             elif study["winner"] != in_peace[seed]["winner"]:
                 broken.append(f"study {seed} found {study['winner']}, in peace {in_peace[seed]['winner']}")

@@ -2,8 +2,8 @@
 
     python bench/embedded_model.py [--rounds 5] [--calls 6]
 
-Each case asks the same questions both ways in turn. ``ours`` and ``other`` are calls per second; the interval is of their
-ratio, by bootstrap over the rounds. Takes about two minutes; close other programs first.
+Each case asks the same questions both ways in turn. ``ours`` and ``other`` are calls per second; the interval is of
+their ratio, by bootstrap over the rounds. Takes about two minutes; close other programs first.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def server(threads: int = 1, cache_mib: int = PROMPT_CACHE_MIB) -> Iterator[str]
 
 @contextmanager
 def busy_core() -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, "-c", BUSY], stdin=subprocess.PIPE)  # ends with this process, however that ends
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUSY], stdin=subprocess.PIPE
+    )  # ends with this process, however that ends
     try:
         yield
     finally:
@@ -89,9 +91,14 @@ def busy_core() -> Iterator[None]:
 def messages(prefix: int, question: int) -> list[dict[str, Any]]:
     """About 230 tokens that calls of one ``prefix`` share, and 60 of their own."""
     rng = random.Random(prefix)
-    shared: list[dict[str, Any]] = [{"role": "system", "content": f"Task {prefix}: name the topic of the text in one word."}]
+    shared: list[dict[str, Any]] = [
+        {"role": "system", "content": f"Task {prefix}: name the topic of the text in one word."}
+    ]
     for _ in range(3):
-        shared += [{"role": "user", "content": " ".join(rng.choices(WORDS, k=60))}, {"role": "assistant", "content": rng.choice(WORDS)}]
+        shared += [
+            {"role": "user", "content": " ".join(rng.choices(WORDS, k=60))},
+            {"role": "assistant", "content": rng.choice(WORDS)},
+        ]
     return [*shared, {"role": "user", "content": " ".join(random.Random(1000 + question).choices(WORDS, k=50))}]
 
 
@@ -101,7 +108,12 @@ def rate(urls: Sequence[str], questions: Sequence[tuple[int, int]]) -> float:
     def ask(url: str, mine: Sequence[tuple[int, int]]) -> None:
         with httpx.Client(timeout=600) as client:
             for prefix, question in mine:
-                body = {"messages": messages(prefix, question), "max_tokens": 12, "temperature": 0, "cache_prompt": True}
+                body = {
+                    "messages": messages(prefix, question),
+                    "max_tokens": 12,
+                    "temperature": 0,
+                    "cache_prompt": True,
+                }
                 client.post(f"{url}/v1/chat/completions", json=body).raise_for_status()
 
     started = perf_counter()
@@ -110,7 +122,9 @@ def rate(urls: Sequence[str], questions: Sequence[tuple[int, int]]) -> float:
     return len(questions) / (perf_counter() - started)
 
 
-def compare(case: str, other_name: str, ours: Sequence[str], other: Sequence[str], n_prefixes: int, rounds: int, n_calls: int) -> Cell:
+def compare(
+    case: str, other_name: str, ours: Sequence[str], other: Sequence[str], n_prefixes: int, rounds: int, n_calls: int
+) -> Cell:
     pairs = []
     for number in range(-1, rounds):  # the first round warms the prefixes and does not count
         questions = [(i % n_prefixes, 100 * (number + 2) + i) for i in range(n_calls)]
@@ -142,17 +156,23 @@ def main() -> None:
     cells = []
     idle = psutil.cpu_percent(interval=2.0) < 15
     if not idle:
-        print("Other programs keep this machine busy, so two threads are measured in the busy case only.", file=sys.stderr)
+        print(
+            "Other programs keep this machine busy, so two threads are measured in the busy case only.", file=sys.stderr
+        )
     with ExitStack() as stack:
         first, second = stack.enter_context(server()), stack.enter_context(server())
         threads = stack.enter_context(server(threads=2))
         forgetful = stack.enter_context(server(cache_mib=0))
         cells.append(compare("two processes", "one process", [first, second], [first], 1, rounds, calls))
         if idle:
-            cells.append(compare("two processes", "one process with two threads", [first, second], [threads], 1, rounds, calls))
+            cells.append(
+                compare("two processes", "one process with two threads", [first, second], [threads], 1, rounds, calls)
+            )
         cells.append(compare("two prefixes in turn", "prompts not kept", [first], [forgetful], 2, rounds, calls))
         with busy_core(), busy_core():
-            cells.append(compare("one thread, both cores busy", "two threads", [first], [threads], 1, min(rounds, 2), 1))
+            cells.append(
+                compare("one thread, both cores busy", "two threads", [first], [threads], 1, min(rounds, 2), 1)
+            )
     write_result("embedded_model", cells)
 
 

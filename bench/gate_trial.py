@@ -2,9 +2,10 @@
 
     python bench/gate_trial.py [--runs 100] [--seed 1]
 
-Cookie Cats (gate_40 as candidate: it costs about .9 points of the users who come back after a week) with margins .05, .01 and .005;
-every log split in two by chance, A against A; Upworthy's headline tests, each a small rollout of its own, and their assignment, which
-was faulty for some months, under the sample-ratio check. Writes bench/results/gate_trial.json and docs/reference/gate-trial.md.
+Cookie Cats (gate_40 as candidate: it costs about .9 points of the users who come back after a week) with margins .05,
+.01 and .005; every log split in two by chance, A against A; Upworthy's headline tests, each a small rollout of its own,
+and their assignment, which was faulty for some months, under the sample-ratio check. Writes
+bench/results/gate_trial.json and docs/reference/gate-trial.md.
 """
 
 from __future__ import annotations
@@ -45,8 +46,12 @@ class Rival:
 def rules() -> dict[str, Rival]:
     found = {OURS: Rival(make=lambda margin, base, n: OwnRule(margin=margin, base=base, labels=n))}
     for name, rule in RULES.items():
-        found[name] = Rival(make=lambda margin, base, n, rule=rule: Watched(rule(margin), tuple((int(part * n), s) for part, s in RAMP)))  # type: ignore[misc]
-    found["failed checks (Flagger)"] = Rival(make=lambda margin, base, n: FailedChecks(least=max(0.0, base - margin)), ships_at_end=True)
+        found[name] = Rival(
+            make=lambda margin, base, n, rule=rule: Watched(rule(margin), tuple((int(part * n), s) for part, s in RAMP))
+        )  # type: ignore[misc]
+    found["failed checks (Flagger)"] = Rival(
+        make=lambda margin, base, n: FailedChecks(least=max(0.0, base - margin)), ships_at_end=True
+    )
     found["clock with sequential stop"] = Rival(
         make=lambda margin, base, n: Clock(duration=n, delta=margin, block=BLOCK), ships_at_end=True
     )
@@ -69,7 +74,15 @@ def trial(case: str, pairs: Iterable[tuple[Arm, Arm]], margin: float, seed: int)
     cells: list[Cell | None] = []
     for name, tally in tallies.items():
         cells += [share_cell(f"{case}: {end}", ours, end, tally.share(end), name) for end in ENDS]
-        cells.append(mean_cell(f"{case}: outcomes", [float(n) for n in ours.labels], float(np.mean(tally.labels)), name, "outcomes, mean"))
+        cells.append(
+            mean_cell(
+                f"{case}: outcomes",
+                [float(n) for n in ours.labels],
+                float(np.mean(tally.labels)),
+                name,
+                "outcomes, mean",
+            )
+        )
     return [cell for cell in cells if cell]
 
 
@@ -89,7 +102,9 @@ def cookie_cells(folder: Path, runs: int, seed: int) -> list[Cell]:
         pairs = [(arms["gate_40"], arms["gate_30"])] * runs
         cells += trial(f"Cookie Cats, gate_40 against gate_30, margin {margin:g}", pairs, margin, seed)
     for margin in (0.05, 0.01):
-        cells += trial(f"A/A Cookie Cats, gate_30, margin {margin:g}", halves(arms["gate_30"], runs, seed), margin, seed)
+        cells += trial(
+            f"A/A Cookie Cats, gate_30, margin {margin:g}", halves(arms["gate_30"], runs, seed), margin, seed
+        )
     return cells
 
 
@@ -103,23 +118,40 @@ def bandit_cells(folder: Path, runs: int, seed: int) -> list[Cell]:
 
 def upworthy_cells(tests: list[HeadlineTest], runs: int, seed: int) -> list[Cell]:
     sound = [test for test in tests if not test.risky][: 8 * runs]
-    cells = trial("Upworthy, second headline against first, margin 0.002", [(test.arms[1], test.arms[0]) for test in sound], 0.002, seed)
-    split = [max(test.arms, key=lambda a: a.n).halves(np.random.default_rng([seed, 13, i])) for i, test in enumerate(sound)]
+    cells = trial(
+        "Upworthy, second headline against first, margin 0.002",
+        [(test.arms[1], test.arms[0]) for test in sound],
+        0.002,
+        seed,
+    )
+    split = [
+        max(test.arms, key=lambda a: a.n).halves(np.random.default_rng([seed, 13, i])) for i, test in enumerate(sound)
+    ]
     return cells + trial("A/A Upworthy, a headline against itself, margin 0.002", split, 0.002, seed)
 
 
 def ratio_cells(tests: list[HeadlineTest]) -> list[Cell]:
-    """The sample-ratio check on two arms that were to get the same number of impressions, beside a chi-square test at the same level."""
+    """The sample-ratio check on two arms that were to get the same number of impressions,
+    beside a chi-square test at the same level.
+    """
     cells = []
     for case, risky in (("weeks of faulty assignment", True), ("other weeks", False)):
         ours, other = Tally(), 0
         chosen = [test for test in tests if test.risky == risky]
         for test in chosen:
             n_c, n_b = test.arms[1].n, test.arms[0].n
-            ours.add("alarm" if sample_ratio_log_e(n_c, n_b, pi=0.5) >= threshold(ALPHA_RATIO) else "none", n_c + n_b, n_c)
+            ours.add(
+                "alarm" if sample_ratio_log_e(n_c, n_b, pi=0.5) >= threshold(ALPHA_RATIO) else "none", n_c + n_b, n_c
+            )
             other += (n_c - n_b) ** 2 / (n_c + n_b) >= CHI_SQUARE
         cells.append(
-            share_cell(f"Upworthy's assignment, {case}: alarm", ours, "alarm", other / len(chosen), "chi-square at .001, one look")
+            share_cell(
+                f"Upworthy's assignment, {case}: alarm",
+                ours,
+                "alarm",
+                other / len(chosen),
+                "chi-square at .001, one look",
+            )
         )
     return cells
 
@@ -135,7 +167,8 @@ def main() -> None:
     folder = SHARED / "data" / "ab_logs"
     if not folder.is_dir():
         print(
-            f"The replays were skipped: the recorded A/B tests are not at {folder}. Set DETENT_SHARED to the folder that holds data/ab_logs."
+            f"The replays were skipped: the recorded A/B tests are not at {folder}. Set DETENT_SHARED to the folder"
+            " that holds data/ab_logs."
         )
         return
     tests = upworthy(folder)

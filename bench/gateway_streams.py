@@ -1,10 +1,11 @@
-"""What one chat completion costs the gateway: CPU of its process per request, provider and client outside it, 64 at once.
+"""What one chat completion costs the gateway: CPU of its process per request,
+provider and client outside it, 64 at once.
 
     python bench/gateway_streams.py
 
-The gateway runs as under ``detent serve``, on a home of its own in a temporary folder, before a provider on loopback that answers at once
-with 20 pieces. The time includes what belongs to every request: HTTP in and out, assignment, rendering, one model call, the record in
-SQLite (synchronous=FULL).
+The gateway runs as under ``detent serve``, on a home of its own in a temporary folder, before a provider on loopback
+that answers at once with 20 pieces. The time includes what belongs to every request: HTTP in and out, assignment,
+rendering, one model call, the record in SQLite (synchronous=FULL).
 """
 
 from __future__ import annotations
@@ -35,7 +36,15 @@ def main() -> None:
     cells = []
     with tempfile.TemporaryDirectory() as folder, faulty_provider() as behind:
         behind.pieces = ["word "] * N_PIECES
-        models = {"remote": {"openai_compatible": behind.url, "model": "m", "concurrency": AT_ONCE, "queue": 1000, "retries": 0}}
+        models = {
+            "remote": {
+                "openai_compatible": behind.url,
+                "model": "m",
+                "concurrency": AT_ONCE,
+                "queue": 1000,
+                "retries": 0,
+            }
+        }
         home = Path(folder)
         settings = make_home(home, {"topic": family("topic", "remote")}, models)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DETENT_")} | {
@@ -44,7 +53,9 @@ def main() -> None:
             "PYTHONPATH": str(ROOT),
         }
         command = [sys.executable, "-m", "optimizer.processes", "gateway"]
-        gateway = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+        gateway = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        )
         try:
             url = _address(settings.run_dir() / "gateway.json")
             process = psutil.Process(gateway.pid)
@@ -59,8 +70,10 @@ def main() -> None:
                 rounds.sort()
                 cells.append(
                     Cell(
-                        case=f"{case}, {AT_ONCE} at once", ours=rounds[len(rounds) // 2], other=None, other_name="", ratio=None,
-                        low=rounds[0], high=rounds[-1], unit="ms of CPU a request (median, least and most of the rounds)", n=N_REQUESTS * N_ROUNDS,
+                        case=f"{case}, {AT_ONCE} at once", ours=rounds[len(rounds) // 2], other=None, other_name="",
+                        ratio=None,
+                        low=rounds[0], high=rounds[-1],
+                        unit="ms of CPU a request (median, least and most of the rounds)", n=N_REQUESTS * N_ROUNDS,
                     )
                 )  # fmt: skip
         finally:

@@ -1,11 +1,13 @@
-"""How long a bad candidate is served: rollouts on a real database, moved by the worker's own tick; only time and users are simulated.
+"""How long a bad candidate is served: rollouts on a real database, moved by the worker's own tick;
+only time and users are simulated.
 
     python bench/guardrail_response.py [--runs 200] [--folder DIR]
 
-One request a second (Poisson), a canary of 10 %, a tick every ten seconds, ``jobs.renew_leases.tick`` on SQLite: seconds from the first
-candidate served to the decision that takes it back, with the wait for late requests (30 s) and for the tick in them. And a candidate with
-20 points fewer successes at 40 labels an hour, a margin of five points and a feedback window of 24 hours: labels used and hours, beside
-table B of the note on the statistics. Every run has a seed; the first of a case is seed 1.
+One request a second (Poisson), a canary of 10 %, a tick every ten seconds, ``jobs.renew_leases.tick`` on SQLite:
+seconds from the first candidate served to the decision that takes it back, with the wait for late requests (30 s) and
+for the tick in them. And a candidate with 20 points fewer successes at 40 labels an hour, a margin of five points and a
+feedback window of 24 hours: labels used and hours, beside table B of the note on the statistics. Every run has a seed;
+the first of a case is seed 1.
 """
 
 from __future__ import annotations
@@ -86,7 +88,9 @@ def worse(folder: Path, seed: int, *, drop: float) -> Ended:
     rollout, last = world.rollout, world.decisions[-1]
     hours = (world.clock.rollout_now() - began).total_seconds() / 3600
     database.close()
-    return Ended(outcome=rollout.outcome, took=hours, used=(last.content["inputs"]["evidence"] or {}).get("labelled", 0))
+    return Ended(
+        outcome=rollout.outcome, took=hours, used=(last.content["inputs"]["evidence"] or {}).get("labelled", 0)
+    )
 
 
 def runs_of(name: str, run: Callable[[Path, int], Ended], n: int, folder: Path) -> list[Ended]:
@@ -97,7 +101,9 @@ def runs_of(name: str, run: Callable[[Path, int], Ended], n: int, folder: Path) 
         found.append(run(place, seed))
         shutil.rmtree(place)
         if seed % 20 == 0:
-            print(f"{name}: {seed} of {n}, {sum(e.outcome is not None for e in found)} ended", file=sys.stderr, flush=True)
+            print(
+                f"{name}: {seed} of {n}, {sum(e.outcome is not None for e in found)} ended", file=sys.stderr, flush=True
+            )
     return found
 
 
@@ -126,7 +132,8 @@ def mean_cell(case: str, values: list[float], other: float | None, unit: str) ->
     ours, half = mean(values), 1.96 * stdev(values) / sqrt(len(values))
     ratio = ours / other if other else None
     return Cell(
-        case=f"{case}, mean", ours=ours, other=other, other_name=REFERENCE if other else "", ratio=ratio, low=ours - half, high=ours + half,
+        case=f"{case}, mean", ours=ours, other=other, other_name=REFERENCE if other else "", ratio=ratio,
+        low=ours - half, high=ours + half,
         unit=unit, n=len(values),
     )  # fmt: skip
 
@@ -135,7 +142,8 @@ def share_cell(case: str, runs: list[Ended], outcome: str) -> Cell:
     k, n, z = sum(run.outcome == outcome for run in runs), len(runs), NormalDist().inv_cdf(0.975)
     middle, half = (k + z * z / 2) / (n + z * z), z * sqrt(k * (n - k) / n + z * z / 4) / (n + z * z)
     return Cell(
-        case=f"{case}, ended as {outcome}", ours=k / n, other=None, other_name="", ratio=None, low=middle - half, high=min(1.0, middle + half),
+        case=f"{case}, ended as {outcome}", ours=k / n, other=None, other_name="", ratio=None, low=middle - half,
+        high=min(1.0, middle + half),
         unit="share of rollouts", n=n,
     )  # fmt: skip
 
@@ -143,7 +151,9 @@ def share_cell(case: str, runs: list[Ended], outcome: str) -> Cell:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=200, help="rollouts per case (default 200)")
-    parser.add_argument("--folder", type=Path, default=None, help="where the databases of the runs stand (default: a temporary one)")
+    parser.add_argument(
+        "--folder", type=Path, default=None, help="where the databases of the runs stand (default: a temporary one)"
+    )
     given = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     cells = []
@@ -165,11 +175,15 @@ def main() -> int:
             mean_cell(case, [r.used for r in runs], 526.0, "labels used"),
             quantile_cell(case, [r.used for r in runs], 0.9, 920.0, "labels used"),
         ]
-        cells += [quantile_cell(case, [r.took for r in runs], q, None, "hours, 24 of them the feedback window") for q in (0.5, 0.9)]
+        cells += [
+            quantile_cell(case, [r.took for r in runs], q, None, "hours, 24 of them the feedback window")
+            for q in (0.5, 0.9)
+        ]
     write_result("guardrail_response", cells)
     (bar,) = (c for c in cells if c.case == "errors 1 % -> 30 % at 1 request/s, median")
     print(
-        f"\nBar: {bar.ours:.0f} s until an error rate of 30 % is taken back (median), below 300 s: {'met' if bar.ours < 300 else 'MISSED'}"
+        f"\nBar: {bar.ours:.0f} s until an error rate of 30 % is taken back (median), below 300 s:"
+        f" {'met' if bar.ours < 300 else 'MISSED'}"
     )
     return 0 if bar.ours < 300 else 1
 

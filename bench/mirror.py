@@ -2,10 +2,11 @@
 
     python bench/mirror.py [--trials 1000] [--rounds 6]
 
-Running studies of a thousand trials on forty dev examples stand in the store. `jobs.mirror_outbox.mirror_once` sends each to one MLflow file,
-and create_run + log_batch + set_terminated write the same parameters and metrics of the same trials to another, in turns. Ours reads the
-store, looks up what MLflow has already, and writes the run of the study itself with its tables; only the page of a finished one
-is left out. The last study grows by tenths and is sent after each.
+Running studies of a thousand trials on forty dev examples stand in the store. `jobs.mirror_outbox.mirror_once` sends
+each to one MLflow file, and create_run + log_batch + set_terminated write the same parameters and metrics of the same
+trials to another, in turns. Ours reads the store, looks up what MLflow has already, and writes the run of the study
+itself with its tables; only the page of a finished one is left out. The last study grows by tenths and is sent after
+each.
 """
 
 from __future__ import annotations
@@ -68,7 +69,12 @@ class Told:
         def write(tx: Any) -> None:
             for trial, variant, results in new:
                 record = VariantRecord(
-                    family=FAMILY, variant=variant, source="study", created_at=START, created_by="bench", study=self.study.id
+                    family=FAMILY,
+                    variant=variant,
+                    source="study",
+                    created_at=START,
+                    created_by="bench",
+                    study=self.study.id,
                 )
                 self.store.variants.add(tx, record)
                 self.store.studies.put_results(tx, self.study.id, "search", variant.id, results)
@@ -80,7 +86,10 @@ class Told:
 
     def _trial(self, number: int) -> tuple[Trial, Variant, list[ExampleResult]]:
         variant = variant_of(number)
-        results = [ExampleResult(example=e.id, score=float(self.rng.random() < 0.6), output="positive", latency_ms=300.0) for e in self.dev]
+        results = [
+            ExampleResult(example=e.id, score=float(self.rng.random() < 0.6), output="positive", latency_ms=300.0)
+            for e in self.dev
+        ]
         trial = Trial(
             study=self.study.id, number=number, variant=variant.id, proposer="settings" if number else "champion",
             params={"temperature": number / 1000, "n_examples": 4, "top_p": 0.9}, status="complete", n=N_DEV,
@@ -92,17 +101,25 @@ class Told:
 
 def variant_of(number: int) -> Variant:
     messages = ({"role": "system", "content": "Is it positive?"}, {"role": "user", "content": "{{text}}"})
-    return Variant(messages=messages, examples=(), model={"name": "embedded", "temperature": number / 1000, "max_tokens": 4})
+    return Variant(
+        messages=messages, examples=(), model={"name": "embedded", "temperature": number / 1000, "max_tokens": 4}
+    )
 
 
 def told(folder: Path, number: int) -> Told:
     store = Database(f"sqlite:///{folder / 'detent.db'}")
     store.migrate()
-    shared: dict[str, Any] = {"family": FAMILY, "expected": {"label": "positive"}, "origin": "curated", "created_at": START}
+    shared: dict[str, Any] = {
+        "family": FAMILY,
+        "expected": {"label": "positive"},
+        "origin": "curated",
+        "created_at": START,
+    }
     rows = (make_example(input={"text": f"Review number {i} of the film."}, **shared) for i in range(100 * N_DEV))
     dev = [row for row in rows if row.split == "dev"][:N_DEV]
     study = Study(
-        id=f"st_measured_{number}", family=FAMILY, strategy="bootstrap+settings", aim="quality", status="running", seed=1, budget=Budget(calls=100_000),
+        id=f"st_measured_{number}", family=FAMILY, strategy="bootstrap+settings", aim="quality", status="running",
+        seed=1, budget=Budget(calls=100_000),
         definition={"n_dev": N_DEV}, champion=variant_of(0).id, created_at=START, created_by="bench", started_at=START,
         dataset={"hash": "measured", "train": [], "dev": [e.id for e in dev], "holdout": []}, scorer_version="measured",
     )  # fmt: skip
@@ -115,7 +132,9 @@ def told(folder: Path, number: int) -> Told:
     return Told(store=store, study=study, dev=dev, rng=random.Random(number))
 
 
-def batches(study: Study, new: Sequence[tuple[Trial, Variant, list[ExampleResult]]]) -> list[tuple[list[Any], list[Any]]]:
+def batches(
+    study: Study, new: Sequence[tuple[Trial, Variant, list[ExampleResult]]]
+) -> list[tuple[list[Any], list[Any]]]:
     """Metrics and parameters of each trial, made before the clock starts."""
     from mlflow.entities import Metric, Param
 
@@ -194,18 +213,24 @@ def require_all(tracker: MlflowTracker, study: Told) -> None:
     """Nothing was measured where MLflow does not hold every trial with its last status and its last metrics."""
     client = tracker._client
     experiment = client.get_experiment_by_name(f"detent/{FAMILY}").experiment_id
-    where = f"tags.`detent.study` = '{study.study.id}' and tags.`detent.kind` = 'trial' and attributes.status = 'FINISHED' and metrics.n = {N_DEV}"
+    where = (
+        f"tags.`detent.study` = '{study.study.id}' and tags.`detent.kind` = 'trial' and attributes.status = 'FINISHED'"
+        f" and metrics.n = {N_DEV}"
+    )
     found = client.search_runs([experiment], where, max_results=50_000)
     if len(found) != study.n:
         raise SystemExit(f"MLflow holds {len(found)} of {study.n} trials; nothing was measured.")
 
 
 def cell(case: str, took: list[tuple[float, float]], n: int, *, is_grown: bool = False) -> Cell:
-    """Ratio of sums, with the interval over studies, each with its twin; none where the sends are of one study that grew."""
+    """Ratio of sums, with the interval over studies, each with its twin;
+    none where the sends are of one study that grew.
+    """
     ours, other = zip(*took, strict=True)
     low, high = (None, None) if is_grown else ratio_interval(ours, other)
     return Cell(
-        case=case, ours=1000 * sum(ours) / n, other=1000 * sum(other) / n, other_name="MlflowClient", ratio=sum(ours) / sum(other), low=low, high=high, unit="ms a trial; bounds of the ratio", n=n,
+        case=case, ours=1000 * sum(ours) / n, other=1000 * sum(other) / n, other_name="MlflowClient",
+        ratio=sum(ours) / sum(other), low=low, high=high, unit="ms a trial; bounds of the ratio", n=n,
     )  # fmt: skip
 
 

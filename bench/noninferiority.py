@@ -1,10 +1,12 @@
-"""How often "not lower by the margin" passes, where it must not and where it should: the test that confirmations use beside the old e-value.
+"""How often "not lower by the margin" passes, where it must not and where it should:
+the test that confirmations use beside the old e-value.
 
     python bench/noninferiority.py
 
-Exact for 0/1 scores (every table counted; for each number of discordant pairs the fewest wins that pass), simulated for the e-value and for
-margins taken from the holdout's own champion mean. Writes bench/results/noninferiority.json and docs/reference/noninferiority-measured.md.
-Exits 1 where a size of the test exceeds its level (simulated ones: beyond two standard errors).
+Exact for 0/1 scores (every table counted; for each number of discordant pairs the fewest wins that pass), simulated for
+the e-value and for margins taken from the holdout's own champion mean. Writes bench/results/noninferiority.json and
+docs/reference/noninferiority-measured.md. Exits 1 where a size of the test exceeds its level (simulated ones: beyond
+two standard errors).
 """
 
 from __future__ import annotations
@@ -30,9 +32,12 @@ SIZES, LEVELS, DISCORDANCES = (60, 100), (0.1, 0.2, 0.0125), (0.05, 0.1, 0.2, 0.
 RUNS = 1000
 HEAD = """# "Not lower by the margin", measured
 
-Made by `python bench/noninferiority.py` from [noninferiority.json](../../bench/results/noninferiority.json) at commit {commit}. *Size*: how often a candidate passes that is worse by exactly the margin (.05); it must not exceed the
-level. *Power*: how often one passes that is not different. Levels .20 and .10 are those of `gates.confidence` .8 and .9 at a first look; .0125 is what each of eight proposals would have to pass if a level of .10 were split among them instead of tested
-[in a fixed sequence](../how-to/search-a-cascade.md). *Old*: the e-value that was used before, simulated ({runs:,} runs). n counts independent examples; discordance is the share on which the two differ.
+Made by `python bench/noninferiority.py` from [noninferiority.json](../../bench/results/noninferiority.json) at commit
+{commit}. *Size*: how often a candidate passes that is worse by exactly the margin (.05); it must not exceed the level.
+*Power*: how often one passes that is not different. Levels .20 and .10 are those of `gates.confidence` .8 and .9 at a
+first look; .0125 is what each of eight proposals would have to pass if a level of .10 were split among them instead of
+tested [in a fixed sequence](../how-to/search-a-cascade.md). *Old*: the e-value that was used before, simulated
+({runs:,} runs). n counts independent examples; discordance is the share on which the two differ.
 
 | case | n | this test | old e-value |
 | --- | --- | --- | --- |
@@ -51,7 +56,10 @@ def main() -> int:
 @in_columns
 def page(result: dict[str, object]) -> str:
     cells: list[dict[str, object]] = result["cells"]  # type: ignore[assignment]
-    rows = [f"| {c['case']} | {c['n']} | {c['ours']:.3f} | {'–' if c['other'] is None else format(c['other'], '.3f')} |\n" for c in cells]
+    rows = [
+        f"| {c['case']} | {c['n']} | {c['ours']:.3f} | {'–' if c['other'] is None else format(c['other'], '.3f')} |\n"
+        for c in cells
+    ]
     return HEAD.format(commit=result["commit"], runs=RUNS) + "".join(rows)
 
 
@@ -72,7 +80,9 @@ def exact_cells() -> list[Cell]:
 
 
 def own_margin_cells() -> list[Cell]:
-    """h is a tenth of the champion's mean on the very same examples, as where no margin is declared; the candidate is worse by a tenth of the true mean."""
+    """h is a tenth of the champion's mean on the very same examples, as where no margin is declared;
+    the candidate is worse by a tenth of the true mean.
+    """
     found, n = list[Cell](), SIZES[-1]
     for champion in (0.15, 0.3):
         rng, passed = random.Random(5), dict.fromkeys(LEVELS[:2], 0)
@@ -87,7 +97,10 @@ def own_margin_cells() -> list[Cell]:
             for level in passed:
                 passed[level] += p <= level
         for level, times in passed.items():
-            case = f"0/1 scores, level {level:g}, margin from the same examples, champion at {champion:g}: size (simulated)"
+            case = (
+                f"0/1 scores, level {level:g}, margin from the same examples, champion at {champion:g}: size"
+                " (simulated)"
+            )
             found.append(_cell(case, n, times / (RUNS // 3), None))
     return found
 
@@ -113,7 +126,10 @@ def passes(n: int, fewest: list[int], psi: float, difference: float) -> float:
     """Chance that so many wins come, for P(loss) - P(win) = difference."""
     share = (psi - difference) / (2 * psi)
     return sum(
-        comb(n, d) * psi**d * (1 - psi) ** (n - d) * sum(comb(d, k) * share**k * (1 - share) ** (d - k) for k in range(fewest[d], d + 1))
+        comb(n, d)
+        * psi**d
+        * (1 - psi) ** (n - d)
+        * sum(comb(d, k) * share**k * (1 - share) ** (d - k) for k in range(fewest[d], d + 1))
         for d in range(n + 1)
     )
 
@@ -140,7 +156,17 @@ def _fewest(p_of: Callable[[int, int], float], d: int, level: float) -> int:
 
 
 def _cell(case: str, n: int, ours: float, other: float | None) -> Cell:
-    return Cell(case=case, ours=ours, other=other, other_name="e-value", ratio=None, low=None, high=None, unit="chance of passing", n=n)
+    return Cell(
+        case=case,
+        ours=ours,
+        other=other,
+        other_name="e-value",
+        ratio=None,
+        low=None,
+        high=None,
+        unit="chance of passing",
+        n=n,
+    )
 
 
 def _allowed(cell: Cell) -> float:

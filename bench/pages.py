@@ -1,4 +1,6 @@
-"""Markdown pages with prose in lines of at most 120 columns: what a benchmark writes, and what a test holds of every page."""
+"""Markdown pages with prose in lines of at most 120 columns: what a benchmark writes,
+and what a test holds of every page.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ _AS_IT_IS = re.compile(r"\s*(?:\||#|<|\[[^\]]+\]: |---|===)")
 _INDENTED_CODE = re.compile(r"\s{4}(?!\s*(?:[-*+]|\d+[.)])\s)")
 _FENCE = re.compile(r"\s*(?:```|~~~)")
 _CODE = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)")
-_MARK_WITHIN = re.compile(r" (?=(?:[-*+#>|=]+|\d+[.)]) )")  # at the start of a line it would begin a list, a heading, a quotation
+_MARK_WITHIN = re.compile(
+    r" (?=(?:[-*+#>|=]+|\d+[.)]) )"
+)  # at the start of a line it would begin a list, a heading, a quotation
 _JOINED = "\0"
 
 
@@ -32,7 +36,9 @@ def in_columns(page: Callable[P, str]) -> Callable[P, str]:
 
 
 def wrapped(text: str) -> str:
-    """Paragraphs and list items that hold a longer line are laid out anew; tables, code, headings and HTML stay as they are."""
+    """Paragraphs and list items that hold a longer line are laid out anew; tables, code,
+    headings and HTML stay as they are.
+    """
     return "\n".join(_laid_out(text.split("\n")))
 
 
@@ -58,7 +64,9 @@ def _laid_out(lines: list[str]) -> Iterator[str]:
 
 
 def _goes_on(line: str) -> bool:
-    return bool(line.strip()) and not (_ITEM.match(line) or _AS_IT_IS.match(line) or _FENCE.match(line) or line.lstrip().startswith(">"))
+    return bool(line.strip()) and not (
+        _ITEM.match(line) or _AS_IT_IS.match(line) or _FENCE.match(line) or line.lstrip().startswith(">")
+    )
 
 
 def _block(block: list[str]) -> list[str]:
@@ -68,5 +76,7 @@ def _block(block: list[str]) -> list[str]:
     words = " ".join([block[0][len(first) :].strip(), *(line.strip() for line in block[1:])])
     words = _CODE.sub(lambda code: code[0].replace(" ", _JOINED) if len(code[0]) < COLUMNS // 2 else code[0], words)
     words = _MARK_WITHIN.sub(_JOINED, words)
-    parted = textwrap.wrap(words, COLUMNS, initial_indent=first, subsequent_indent=later, break_long_words=False, break_on_hyphens=False)
+    parted = textwrap.wrap(
+        words, COLUMNS, initial_indent=first, subsequent_indent=later, break_long_words=False, break_on_hyphens=False
+    )
     return [line.replace(_JOINED, " ") for line in parted]

@@ -1,10 +1,12 @@
-"""CPU of a policy's execution per request at 64 requests at once, beside the same request answered by one call of its model.
+"""CPU of a policy's execution per request at 64 requests at once,
+beside the same request answered by one call of its model.
 
     python bench/policy_execution.py [--rounds 15] [--requests 640]
 
-What the gateway does between the parsed request and the answer: the prompt is rendered, the policy is run (guards and retries
-included), answers are checked and scored, parts are made. HTTP, the store and the provider's wire are not: models are stand-ins that
-sleep 5 ms and answer. CPU is of the whole process, all threads, divided by the requests of a round; rounds of all cases take turns.
+What the gateway does between the parsed request and the answer: the prompt is rendered, the policy is run (guards and
+retries included), answers are checked and scored, parts are made. HTTP, the store and the provider's wire are not:
+models are stand-ins that sleep 5 ms and answer. CPU is of the whole process, all threads, divided by the requests of a
+round; rounds of all cases take turns.
 """
 
 from __future__ import annotations
@@ -47,15 +49,33 @@ from optimizer.core.predictor.request_features import FEATURES as OF_REQUEST
 AT_ONCE = 64
 MODEL_S = 0.005
 BAR_MS = 3.0
-DOCUMENT = "The bridge over the Tagus was opened in 1966 and carries six lanes of road and two tracks of railway across the river. " * 12
+DOCUMENT = (
+    "The bridge over the Tagus was opened in 1966 and carries six lanes of road and two tracks of railway across the"
+    " river. " * 12
+)
 TEXT = "A suspension bridge carries road and rail over the Tagus. It was opened in 1966. Two tracks were added later."
 
 
 def predictor() -> dict[str, Any]:
     names = [*OF_REQUEST, *OF_ANSWER]
-    linear = {"kind": "linear", "centre": [0.0] * len(names), "scale": [1.0] * len(names), "weights": [0.01] * len(names), "intercept": 1.0}
+    linear = {
+        "kind": "linear",
+        "centre": [0.0] * len(names),
+        "scale": [1.0] * len(names),
+        "weights": [0.01] * len(names),
+        "intercept": 1.0,
+    }
     words = {word: [1.5, 0.1] for word in sorted(set(DOCUMENT.lower().replace(".", "").split()))}
-    grams = {"kind": "grams", "text": "request", "analyzer": "word", "low": 1, "high": 1, "lower": True, "intercept": 0.0, "grams": words}
+    grams = {
+        "kind": "grams",
+        "text": "request",
+        "analyzer": "word",
+        "low": 1,
+        "high": 1,
+        "lower": True,
+        "intercept": 0.0,
+        "grams": words,
+    }
     return {"format": FORMAT, "answers": "probability", "features": names, "parts": [linear, grams], "trained_on": {}}
 
 
@@ -65,10 +85,12 @@ CASES: Mapping[str, dict[str, Any]] = {
     "two tiers, the first is sure enough (1 call)": {**TWO, "accept": 0.5},
     "two tiers, the second is asked (2 calls)": {**TWO, "accept": 0.95},
     "two tiers by a learned confidence (2 calls)": {
-        **TWO, "accept": 1.0, "skip": 0.01, "confidence": {"kind": "predictor", "before": {"small": predictor()}, "after": {"small": predictor()}},
+        **TWO, "accept": 1.0, "skip": 0.01,
+        "confidence": {"kind": "predictor", "before": {"small": predictor()}, "after": {"small": predictor()}},
     },
     "two tiers, all checks, gate with 3 retries (5 calls)": {
-        **TWO, "accept": 0.95, "validate": ALL_CHECKS, "validate.then": "escalate", "gate.threshold": 0.95, "gate.retries": 3,
+        **TWO, "accept": 0.95, "validate": ALL_CHECKS, "validate.then": "escalate", "gate.threshold": 0.95,
+        "gate.retries": 3,
     },
     "votes of three (3 calls)": {"votes.models": ["small", "middle", "large"]},
 }  # fmt: skip
@@ -77,7 +99,13 @@ CASES: Mapping[str, dict[str, Any]] = {
 class StandIn:
     """A LanguageModel that sleeps and answers."""
 
-    revision, price, retries, concurrency, max_output_tokens = "r", ModelPrice(input_usd_per_mtok=1, output_usd_per_mtok=2), 0, 256, 60
+    revision, price, retries, concurrency, max_output_tokens = (
+        "r",
+        ModelPrice(input_usd_per_mtok=1, output_usd_per_mtok=2),
+        0,
+        256,
+        60,
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -85,7 +113,8 @@ class StandIn:
     async def complete(self, request: ModelRequest) -> ModelAnswer:
         await asyncio.sleep(MODEL_S)
         return ModelAnswer(
-            text=TEXT, input_tokens=400, output_tokens=24, cost_usd=0.0005, latency_ms=5.0, log_probability=-0.2, log_probability_min=-1.0,
+            text=TEXT, input_tokens=400, output_tokens=24, cost_usd=0.0005, latency_ms=5.0, log_probability=-0.2,
+            log_probability_min=-1.0,
             raw_message={"role": "assistant", "content": TEXT},
         )  # fmt: skip
 
@@ -138,7 +167,9 @@ def call_of(definition: Family) -> AnsweredCall:
     variant = definition.variant()
     variables = clip_inputs(definition, {"document": DOCUMENT})
     request = request_for(variant, render(variant, variables), revision="")
-    served = Served(family=cast(Any, ServedFamily(name=definition.name, definition=definition)), choice=cast(Any, None), token="")
+    served = Served(
+        family=cast(Any, ServedFamily(name=definition.name, definition=definition)), choice=cast(Any, None), token=""
+    )
     return AnsweredCall(
         id=f"in_{next(_ids)}", served=served, variant=variant, request=request, input=variables, sticky=False,
         rendered=lambda shown: render(shown, variables),
@@ -167,7 +198,10 @@ async def round_ms(n: int, request: Callable[[], Awaitable[Answered]]) -> float:
 
 async def measure(rounds: int, n: int) -> dict[str, list[float]]:
     definition, side = family(), ModelSide(catalogue=cast(Models, Catalogue()), spool=Spool(Path("unused")))
-    policies: dict[str, Policy | None] = {"no policy (1 call)": None, **{case: parse_policy(policy) for case, policy in CASES.items()}}
+    policies: dict[str, Policy | None] = {
+        "no policy (1 call)": None,
+        **{case: parse_policy(policy) for case, policy in CASES.items()},
+    }
     found: dict[str, list[float]] = {case: [] for case in policies}
     for number in range(rounds + 1):
         for case, policy in policies.items():
@@ -177,7 +211,10 @@ async def measure(rounds: int, n: int) -> dict[str, list[float]]:
     for case, policy in policies.items():
         if policy is not None:
             made = await one(side, definition, policy)
-            assert case.endswith(f"({len(made.parts)} call{'s' if len(made.parts) > 1 else ''})"), (case, json.dumps(made.parts))
+            assert case.endswith(f"({len(made.parts)} call{'s' if len(made.parts) > 1 else ''})"), (
+                case,
+                json.dumps(made.parts),
+            )
     side.calls.close()
     return found
 
@@ -194,10 +231,24 @@ def main() -> int:
         low, high = quantiles(ms, n=40)[0], quantiles(ms, n=40)[-1]
         ratio, between = float(np.mean(ms) / np.mean(plain)), ratio_interval(ms, plain)
         cell = Cell(
-            case=case, ours=float(np.median(ms)), other=float(np.median(plain)), other_name="no policy", ratio=ratio, low=low, high=high,
-            unit=f"ms of CPU per request, {AT_ONCE} at once; low and high: 95 % of the rounds; ratio within {between[0]:.2f}..{between[1]:.2f}", n=args.rounds,
-        )  # fmt: skip
-        cells.append(cell if case in CASES else replace(cell, other=None, other_name="", ratio=None, unit=cell.unit.split("; ratio")[0]))
+            case=case,
+            ours=float(np.median(ms)),
+            other=float(np.median(plain)),
+            other_name="no policy",
+            ratio=ratio,
+            low=low,
+            high=high,
+            unit=(
+                f"ms of CPU per request, {AT_ONCE} at once; low and high: 95 % of the rounds; ratio within"
+                f" {between[0]:.2f}..{between[1]:.2f}"
+            ),
+            n=args.rounds,
+        )
+        cells.append(
+            cell
+            if case in CASES
+            else replace(cell, other=None, other_name="", ratio=None, unit=cell.unit.split("; ratio")[0])
+        )
     write_result("policy_execution", cells)
     return 0 if all(cell.ours < BAR_MS for cell in cells) else 1
 

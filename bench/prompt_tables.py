@@ -1,13 +1,16 @@
-"""Which rule finds the best variant of a recorded table for a share of its calls? Same pool, same order, same calls for every rule.
+"""Which rule finds the best variant of a recorded table for a share of its calls?
+
+Same pool, same order, same calls for every rule.
 
     python bench/prompt_tables.py [--development] [--draws N]
 
-Needs the tables of DETENT_SHARED (data/prompt_tables). What each part is for, and what is measured, stands on the page that this
-writes: docs/reference/search-tables-measured.md, beside bench/results/prompt_tables.json. --development looks at the development
-tables alone and writes neither. Each table is kept when it is done (folder of DETENT_RECORDED), so a stop loses at most one.
+Needs the tables of DETENT_SHARED (data/prompt_tables). What each part is for, and what is measured, stands on the page
+that this writes: docs/reference/search-tables-measured.md, beside bench/results/prompt_tables.json. --development looks
+at the development tables alone and writes neither. Each table is kept when it is done (folder of DETENT_RECORDED), so a
+stop loses at most one.
 
-Exits 1 if ours loses more than continuous rejects as published (CR-A) on the confirmation tables by more than the error, or if more
-than 5 % of studies report an improvement where none is.
+Exits 1 if ours loses more than continuous rejects as published (CR-A) on the confirmation tables by more than the
+error, or if more than 5 % of studies report an improvement where none is.
 """
 
 from __future__ import annotations
@@ -59,18 +62,28 @@ def main() -> int:
 
 
 def as_table(pool: Pool) -> Table:
-    arms = [Arm(id=f"{i}", instruction=i, choice="", scores=tuple(map(float, row))) for i, row in enumerate(pool.scores)]
-    return Table(family=pool.name, examples=tuple(f"{i}" for i in range(pool.scores.shape[1])), arms=tuple(arms), mean_seconds=0.0)
+    arms = [
+        Arm(id=f"{i}", instruction=i, choice="", scores=tuple(map(float, row))) for i, row in enumerate(pool.scores)
+    ]
+    return Table(
+        family=pool.name,
+        examples=tuple(f"{i}" for i in range(pool.scores.shape[1])),
+        arms=tuple(arms),
+        mean_seconds=0.0,
+    )
 
 
 def shuffled(tables: Sequence[Table], seeds: Sequence[int] = STUDIES) -> Cell:
-    """Studies with strategy race, half of the examples held out, each example's scores dealt out among the variants by chance."""
+    """Studies with strategy race, half of the examples held out,
+    each example's scores dealt out among the variants by chance.
+    """
     race = raced_search(staged=False)
     n_false = sum(report(without_differences(deal(table, seed)), race).improved for table in tables for seed in seeds)
     n = len(tables) * len(seeds)
     bounds = wilson_interval(n_false, n)
     return Cell(
-        case="shuffled: improvement reported by a study that races", ours=n_false / n, other=MOST_FALSE, other_name="the most allowed", ratio=None,
+        case="shuffled: improvement reported by a study that races", ours=n_false / n, other=MOST_FALSE,
+        other_name="the most allowed", ratio=None,
         low=bounds.lower, high=bounds.upper, unit="share of studies; bounds of ours", n=n,
     )  # fmt: skip
 
@@ -86,7 +99,8 @@ def verdict(made: Sequence[Cell], false: Cell) -> int:
 def _agreed(measured: Sequence[Measured]) -> Cell:
     n_same, n = (sum(one.agreed[i] for one in measured) for i in (0, 1))
     return Cell(
-        case="agreed: choices of ours that the product's code makes too", ours=n_same, other=n, other_name="all", ratio=n_same / n,
+        case="agreed: choices of ours that the product's code makes too", ours=n_same, other=n, other_name="all",
+        ratio=n_same / n,
         low=None, high=None, unit="choices", n=n,
     )  # fmt: skip
 

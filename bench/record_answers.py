@@ -2,10 +2,10 @@
 
     python bench/record_answers.py [--examples 100] [--families intent_routing summarization ...] [--limit N]
 
-Asks every Variant of each task's grid (4 instructions x 8 choices of examples) the same examples, all examples of one Variant in a
-row, so that the shared prefix stays cached; one thread; temperature 0. About 16,000 calls, some two hours on one idle core. Run it
-again after a stop or a kill and it goes on: nothing is asked twice. Answers lie outside the repository, under DETENT_RECORDED
-(default: detent-bench-recorded in the user's cache folder).
+Asks every Variant of each task's grid (4 instructions x 8 choices of examples) the same examples, all examples of one
+Variant in a row, so that the shared prefix stays cached; one thread; temperature 0. About 16,000 calls, some two hours
+on one idle core. Run it again after a stop or a kill and it goes on: nothing is asked twice. Answers lie outside the
+repository, under DETENT_RECORDED (default: detent-bench-recorded in the user's cache folder).
 """
 
 from __future__ import annotations
@@ -161,13 +161,19 @@ class Progress:
             return
         self._told = now
         pace = (now - self._started) / self.n_asked if self.n_asked else 0.0
-        left = f"about {pace * self.n_left / 60:.0f} min left at {pace:.2f} s a call" if self.n_asked else "nothing was asked"
+        left = (
+            f"about {pace * self.n_left / 60:.0f} min left at {pace:.2f} s a call"
+            if self.n_asked
+            else "nothing was asked"
+        )
         print(f"{where}: {self.n_asked} calls made, {max(0, self.n_left)} to go, {left}", file=sys.stderr, flush=True)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--examples", type=int, default=100, help="per family; a later run with more goes on from fewer")
+    parser.add_argument(
+        "--examples", type=int, default=100, help="per family; a later run with more goes on from fewer"
+    )
     parser.add_argument("--families", nargs="+", choices=[t.name for t in TASKS], default=[t.name for t in TASKS])
     parser.add_argument("--limit", type=int, default=None, help="calls after which to stop")
     return parser.parse_args()

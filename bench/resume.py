@@ -1,10 +1,11 @@
-"""Kill -9 a running study at random moments, let the next process go on, and compare its end with that of a study in peace.
+"""Kill -9 a running study at random moments, let the next process go on,
+and compare its end with that of a study in peace.
 
     python bench/resume.py [--kills 50] [--seed 1]
 
-Full evaluation and race in turns, one worker, on a scripted model that takes 10 ms a call; what dies is a process with the product's own
-`jobs.run_study` over its own database. Counted: journaled answers that were asked for again, and studies that ended with another winner,
-other trials or other scores. Exits with 1 when there is one.
+Full evaluation and race in turns, one worker, on a scripted model that takes 10 ms a call; what dies is a process with
+the product's own `jobs.run_study` over its own database. Counted: journaled answers that were asked for again, and
+studies that ended with another winner, other trials or other scores. Exits with 1 when there is one.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ def as_ended(world: World, study: Any) -> tuple[Any, ...]:
 
 
 def asked_again(world: World, study: Any) -> int:
-    """Requests that were on the wire once more after they had been answered; one worker asks them in the order of their ids."""
+    """Requests that were on the wire once more after they had been answered;
+    one worker asks them in the order of their ids.
+    """
     answered: set[str] = set()
     n = 0
     for call in sorted(world.calls(study), key=lambda call: call.id):
@@ -89,7 +92,9 @@ def main() -> int:
             number = counts["studies"]
             strategy = STRATEGIES[number % 2]
             fire, study = begun(Path(folder) / f"fire-{number}", strategy, number)
-            while killed(Path(folder) / f"fire-{number}", rng.uniform(0.1, 2.5) if counts["kills"] < arguments.kills else 300):
+            while killed(
+                Path(folder) / f"fire-{number}", rng.uniform(0.1, 2.5) if counts["kills"] < arguments.kills else 300
+            ):
                 counts["kills"] += 1
             peace, quiet = begun(Path(folder) / f"peace-{number}", strategy, number)
             peace.run(quiet)
@@ -100,9 +105,23 @@ def main() -> int:
             counts["other end"] += as_ended(fire, study) != as_ended(peace, quiet)
             fire.store.close()
             peace.store.close()
-            print(f"{time.monotonic() - started:6.0f} s  study {number} ({strategy}): {dict(counts)}", file=sys.stderr, flush=True)
+            print(
+                f"{time.monotonic() - started:6.0f} s  study {number} ({strategy}): {dict(counts)}",
+                file=sys.stderr,
+                flush=True,
+            )
     cells = [
-        Cell(case=case, ours=counts[name], other=None, other_name="-", ratio=None, low=None, high=None, unit="count", n=counts["kills"])
+        Cell(
+            case=case,
+            ours=counts[name],
+            other=None,
+            other_name="-",
+            ratio=None,
+            low=None,
+            high=None,
+            unit="count",
+            n=counts["kills"],
+        )
         for case, name in (
             ("studies killed and resumed", "studies"),
             ("calls on the wire", "calls"),

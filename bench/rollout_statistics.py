@@ -1,12 +1,14 @@
-"""How often and how soon rollouts end rightly and wrongly, simulated through the product's own gates beside other rules.
+"""How often and how soon rollouts end rightly and wrongly,
+simulated through the product's own gates beside other rules.
 
     python bench/rollout_statistics.py [--runs 2000] [--seed 1] [--only A,B,drift,late,returning,whole,C,heavy,D]
 
-A: a fixed ramp watched by many rules. B: rules that drive the ramp themselves. drift: base rates and shares that move. late: feedback
-that comes late, bad news first. returning: the same users again and again. whole: quality gate and guardrails at once, by the functions
-that the tick calls. C: guardrails in seconds. heavy: one user that always fails. D: monitors of the champion. Base .80, margin .05,
-blocks of 40 labelled outcomes. A run of all tables with 2,000 runs or more writes the result and docs/reference/statistics-measured.md;
-any other writes bench/results/rollout_statistics_part.json. One process, one core, about an hour; with two cores, two processes with
+A: a fixed ramp watched by many rules. B: rules that drive the ramp themselves. drift: base rates and shares that move.
+late: feedback that comes late, bad news first. returning: the same users again and again. whole: quality gate and
+guardrails at once, by the functions that the tick calls. C: guardrails in seconds. heavy: one user that always fails.
+D: monitors of the champion. Base .80, margin .05, blocks of 40 labelled outcomes. A run of all tables with 2,000 runs
+or more writes the result and docs/reference/statistics-measured.md; any other writes
+bench/results/rollout_statistics_part.json. One process, one core, about an hour; with two cores, two processes with
 --only and --part FILE each, then --merge FILE FILE. --page makes the page anew of the result that is there.
 """
 
@@ -48,7 +50,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default=",".join(TABLES), help="tables, with commas between them")
     parser.add_argument("--part", type=Path, help="where a part goes, to be merged later")
-    parser.add_argument("--merge", type=Path, nargs="+", help="parts that hold all tables together, each of 2,000 runs or more")
+    parser.add_argument(
+        "--merge", type=Path, nargs="+", help="parts that hold all tables together, each of 2,000 runs or more"
+    )
     parser.add_argument("--page", action="store_true", help="run nothing, make the page of the stored result")
     arguments = parser.parse_args()
     if arguments.page:
@@ -61,14 +65,21 @@ def main() -> None:
     if arguments.only != ",".join(TABLES) or arguments.runs < FULL:
         path = write_result("rollout_statistics_part", cells)
         if arguments.part:
-            part = {"tables": arguments.only.split(","), "runs": arguments.runs, **json.loads(path.read_text(encoding="utf-8"))}
+            part = {
+                "tables": arguments.only.split(","),
+                "runs": arguments.runs,
+                **json.loads(path.read_text(encoding="utf-8")),
+            }
             arguments.part.write_text(json.dumps(part), encoding="utf-8")
         return
     put_page(write_result("rollout_statistics", cells))
 
 
 def merged(parts: list[Path]) -> list[Cell]:
-    """The cells of all tables, in their order. Raises SystemExit where a table is missing or had too few runs, or the commits differ."""
+    """The cells of all tables, in their order.
+
+    Raises SystemExit where a table is missing or had too few runs, or the commits differ.
+    """
     found = [json.loads(part.read_text(encoding="utf-8")) for part in parts]
     by_table = {table: part for part in found for table in part["tables"]}
     if set(by_table) != set(TABLES) or min(p["runs"] for p in found) < FULL or len({p["commit"] for p in found}) > 1:
@@ -78,7 +89,9 @@ def merged(parts: list[Path]) -> list[Cell]:
 
 def put_page(path: Path) -> None:
     result = json.loads(path.read_text(encoding="utf-8"))
-    (ROOT / "docs" / "reference" / "statistics-measured.md").write_text(with_stored_limits(page(result)), encoding="utf-8")
+    (ROOT / "docs" / "reference" / "statistics-measured.md").write_text(
+        with_stored_limits(page(result)), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-"""How long a bad candidate is served by real processes: ``detent serve``, users over HTTP, the worker's own clock and ticks.
+"""How long a bad candidate is served by real processes: ``detent serve``, users over HTTP,
+the worker's own clock and ticks.
 
     python bench/rollouts_live.py [--rollouts 40] [--worse 20]
 
-First, not accelerated: as many families as there are rollouts, each with one request a second (Poisson) and a canary of 10 % whose
-requests fail in 30 of 100 cases, the champion's in 1; every tick, lease and window is the product's default. Seconds from the start of the
-canary to the decision that takes it back. Then, accelerated 360 times and so marked in every rollout: candidates with 20 points fewer
-successes at 40 labels an hour, a margin of five points and a feedback window of 24 hours; labels used, beside table B of the note on the
-statistics. All of it on loopback and below a temporary folder; no model is called. Some twenty minutes.
+First, not accelerated: as many families as there are rollouts, each with one request a second (Poisson) and a canary of
+10 % whose requests fail in 30 of 100 cases, the champion's in 1; every tick, lease and window is the product's default.
+Seconds from the start of the canary to the decision that takes it back. Then, accelerated 360 times and so marked in
+every rollout: candidates with 20 points fewer successes at 40 labels an hour, a margin of five points and a feedback
+window of 24 hours; labels used, beside table B of the note on the statistics. All of it on loopback and below a
+temporary folder; no model is called. Some twenty minutes.
 """
 
 from __future__ import annotations
@@ -52,14 +54,28 @@ def failing(role: str) -> dict[str, Any]:
 
 def worse(role: str) -> dict[str, Any]:
     success = DRAW.random() < (0.60 if role == "candidate" else 0.80)
-    return {"latency_ms": DRAW.lognormvariate(6, 0.4), "cost_usd": 0.002, "output": "account", "source": "user", "success": success}
+    return {
+        "latency_ms": DRAW.lognormvariate(6, 0.4),
+        "cost_usd": 0.002,
+        "output": "account",
+        "source": "user",
+        "success": success,
+    }
 
 
 async def rollouts(url: str, families: list[str], *, per_second: float, report: Any) -> list[Ended]:
-    async with httpx.AsyncClient(base_url=url, timeout=60, limits=httpx.Limits(max_connections=16, keepalive_expiry=2)) as http:
+    async with httpx.AsyncClient(
+        base_url=url, timeout=60, limits=httpx.Limits(max_connections=16, keepalive_expiry=2)
+    ) as http:
         for family in families:
-            champion = (await http.get(f"/v1/families/{family}/prompt", params={"unit": unit()})).raise_for_status().json()["variant"]
-            past = [{"family": family, "variant": champion, "unit": unit(), **report("champion")} for _ in range(HISTORY)]
+            champion = (
+                (await http.get(f"/v1/families/{family}/prompt", params={"unit": unit()}))
+                .raise_for_status()
+                .json()["variant"]
+            )
+            past = [
+                {"family": family, "variant": champion, "unit": unit(), **report("champion")} for _ in range(HISTORY)
+            ]
             for i in range(0, HISTORY, 100):
                 await post(http, "/v1/feedback", past[i : i + 100])
         await asyncio.sleep(150)  # until the worker has summed them up, two minutes late
@@ -70,7 +86,11 @@ async def rollouts(url: str, families: list[str], *, per_second: float, report: 
 async def start(http: httpx.AsyncClient, family: str) -> str:
     draft = {"messages": [{"role": "user", "content": "Shortly, the topic? {{message}}"}], "note": "shorter"}
     variant = (await post(http, f"/v1/families/{family}/variants", draft))["variant"]
-    id = (await post(http, f"/v1/families/{family}/rollouts", {"variant": variant, "confirm": family, "reason": "measured"}))["id"]
+    id = (
+        await post(
+            http, f"/v1/families/{family}/rollouts", {"variant": variant, "confirm": family, "reason": "measured"}
+        )
+    )["id"]
     await post(http, f"/v1/rollouts/{id}/approve", {"reason": "measured"})
     return str(id)
 
@@ -90,7 +110,10 @@ async def one(http: httpx.AsyncClient, family: str, id: str, per_second: float, 
     finally:
         users.cancel()
     last = (await http.get(f"/v1/rollouts/{id}/decisions")).json()["items"][-1]
-    ended_at, labelled = datetime.fromisoformat(last["at"]), (last["content"]["inputs"]["evidence"] or {}).get("labelled", 0)
+    ended_at, labelled = (
+        datetime.fromisoformat(last["at"]),
+        (last["content"]["inputs"]["evidence"] or {}).get("labelled", 0),
+    )
     print(f"{family}: {found['outcome']}", file=sys.stderr, flush=True)
     took = (ended_at - datetime.fromisoformat(found["started_at"])).total_seconds() if found["outcome"] else inf
     return Ended(outcome=found["outcome"], took=took, used=labelled)
@@ -122,7 +145,9 @@ def served(n: int, folder: Path, profile: dict[str, Any], *, per_second: float, 
     families = [f"measured_{i:02}" for i in range(n)]
     for name in families:
         (home / "families" / name).mkdir()
-        (home / "families" / name / "family.yaml").write_text(yaml.safe_dump({**source, "name": name}), encoding="utf-8")
+        (home / "families" / name / "family.yaml").write_text(
+            yaml.safe_dump({**source, "name": name}), encoding="utf-8"
+        )
     server = Server(home)
     try:
         server.wait_ready()
@@ -133,7 +158,9 @@ def served(n: int, folder: Path, profile: dict[str, Any], *, per_second: float, 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rollouts", type=int, default=40, help="candidates that fail, each in a family of its own (default 40)")
+    parser.add_argument(
+        "--rollouts", type=int, default=40, help="candidates that fail, each in a family of its own (default 40)"
+    )
     parser.add_argument("--worse", type=int, default=20, help="candidates with worse answers, likewise (default 20)")
     given = parser.parse_args()
     real = {"tick_seconds": 10, "lease_seconds": 60, "limits": {"operator_per_minute": 100_000}}
@@ -152,12 +179,17 @@ def main() -> int:
         median = cells[-2].ours
         case = f"real processes, {SCALE} times accelerated: 20 points fewer successes, {LABELS_AN_HOUR} labels/h"
         profile = {**real, "tick_seconds": 1, "clock_scale": SCALE, "family_overrides": {"rollout": labelled}}
-        runs = served(given.worse, Path(name) / "worse", profile, per_second=LABELS_AN_HOUR * SCALE / 3600, report=worse)
+        runs = served(
+            given.worse, Path(name) / "worse", profile, per_second=LABELS_AN_HOUR * SCALE / 3600, report=worse
+        )
         cells += [share_cell(case, runs, "worse"), mean_cell(case, [r.used for r in runs], 526.0, "labels used")]
         hours = [r.took * SCALE / 3600 for r in runs]
         cells += [quantile_cell(case, hours, 0.5, None, "hours, 24 of them the feedback window")]
     write_result("rollouts_live", cells)
-    print(f"\nBar: {median:.0f} s until an error rate of 30 % is taken back (median), below 300 s: {'met' if median < 300 else 'MISSED'}")
+    print(
+        f"\nBar: {median:.0f} s until an error rate of 30 % is taken back (median), below 300 s:"
+        f" {'met' if median < 300 else 'MISSED'}"
+    )
     return 0 if median < 300 else 1
 
 

@@ -1,11 +1,13 @@
-"""Our `bootstrap` against DSPy's own random search: same rows, seeds, candidates and model; who finds the better prompt?
+"""Our `bootstrap` against DSPy's own random search: same rows, seeds, candidates and model;
+who finds the better prompt?
 
     python bench/search_floor.py [--rows full|small] [--seeds 1 2 3] [--cache FOLDER]
 
-Task: the one topic, of eight, of an arXiv abstract. Ours is a study as users run it. The other arm is a plain DSPy program:
-its own template adapter and engine, BootstrapFewShotWithRandomSearch over the whole range of candidates, DSPy's own choice.
-Both are scored on the same held-out rows. Answers are journaled in the cache folder, so that a stopped run goes on; requests
-that are the same in both arms are asked once, and each arm's calls are counted as if it had been alone.
+Task: the one topic, of eight, of an arXiv abstract. Ours is a study as users run it. The other arm is a plain DSPy
+program: its own template adapter and engine, BootstrapFewShotWithRandomSearch over the whole range of candidates,
+DSPy's own choice. Both are scored on the same held-out rows. Answers are journaled in the cache folder, so that a
+stopped run goes on; requests that are the same in both arms are asked once, and each arm's calls are counted as if it
+had been alone.
 
 Exits 1 when the mean of ours over the seeds is more than .05 below the other's.
 """
@@ -61,7 +63,10 @@ class Sizes:
     candidates: int
 
 
-ROWS = {"full": Sizes(train=80, dev=40, holdout=100, candidates=8), "small": Sizes(train=8, dev=6, holdout=8, candidates=1)}
+ROWS = {
+    "full": Sizes(train=80, dev=40, holdout=100, candidates=8),
+    "small": Sizes(train=8, dev=6, holdout=8, candidates=1),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +105,9 @@ def main() -> int:
     settings = load_settings(home=options.cache)
     wiring.migrate_store(settings)
     store, models = wiring.open_store(settings), wiring.open_models(settings)
-    bench = Bench(sizes=ROWS[options.rows], settings=settings, store=store, clock=wiring.open_clock(settings), models=models)
+    bench = Bench(
+        sizes=ROWS[options.rows], settings=settings, store=store, clock=wiring.open_clock(settings), models=models
+    )
     try:
         arms = [(seed, *_both(bench, data, seed)) for seed in options.seeds]
     finally:
@@ -165,11 +172,21 @@ def _ours(bench: Bench, family: Family, rows: Mapping[str, Sequence[Row]], seed:
     best = study.winner or study.champion
     n_calls = len({c.key for c in calls if c.purpose == "search"})
     if best not in confirmed:  # nothing beat the champion, so the study never looked at the held-out rows
-        return study, Arm(scores=_scores(bench, family, rows["holdout"]), dev_score=trials[0].score or 0.0, n_calls=n_calls, seconds=0.0)
+        return study, Arm(
+            scores=_scores(bench, family, rows["holdout"]),
+            dev_score=trials[0].score or 0.0,
+            n_calls=n_calls,
+            seconds=0.0,
+        )
     order = {id: i for i, id in enumerate(row["id"] for row in rows["holdout"])}
     results = sorted(confirmed[best], key=lambda r: order[r.example])
     dev = [r.score or 0.0 for r in searched[best]]
-    arm = Arm(scores=[r.score or 0.0 for r in results], dev_score=sum(dev) / len(dev), n_calls=n_calls, seconds=time.monotonic() - started)
+    arm = Arm(
+        scores=[r.score or 0.0 for r in results],
+        dev_score=sum(dev) / len(dev),
+        n_calls=n_calls,
+        seconds=time.monotonic() - started,
+    )
     return study, arm
 
 
@@ -186,9 +203,13 @@ def _study(bench: Bench, family: Family, rows: Mapping[str, Sequence[Row]], seed
     def fill(tx: Any) -> None:
         bench.store.examples.add(tx, examples)
         if bench.store.champions.current(tx, family.name) is None:
-            record = VariantRecord(family=family.name, variant=champion, source="file", created_at=now, created_by="bench")
+            record = VariantRecord(
+                family=family.name, variant=champion, source="file", created_at=now, created_by="bench"
+            )
             bench.store.variants.add(tx, record)
-            bench.store.champions.put(tx, first(family=family.name, variant=champion.id, at=now, by="bench", why="the bare prompt"))
+            bench.store.champions.put(
+                tx, first(family=family.name, variant=champion.id, at=now, by="bench", why="the bare prompt")
+            )
 
     bench.store.write(fill)
     sizes = bench.sizes
@@ -261,7 +282,10 @@ class _Families:
 
 
 def _dspy(bench: Bench, family: Family, study: Study, rows: Mapping[str, Sequence[Row]], seed: int) -> Arm:
-    """DSPy as its users write it. It sees the rows in the order in which our search sees them, so that a seed means the same."""
+    """DSPy as its users write it.
+
+    It sees the rows in the order in which our search sees them, so that a seed means the same.
+    """
     import dspy
     from dspy.teleprompt import BootstrapFewShotWithRandomSearch
 
@@ -298,7 +322,12 @@ def _dspy(bench: Bench, family: Family, study: Study, rows: Mapping[str, Sequenc
                 scores.append(metric(example, best(**example.inputs())))
             except dspy.utils.exceptions.AdapterParseError:
                 scores.append(0.0)
-    return Arm(scores=scores, dev_score=best.candidate_programs[0]["score"] / 100, n_calls=n_calls, seconds=time.monotonic() - started)
+    return Arm(
+        scores=scores,
+        dev_score=best.candidate_programs[0]["score"] / 100,
+        n_calls=n_calls,
+        seconds=time.monotonic() - started,
+    )
 
 
 def _plain_adapter() -> Any:
@@ -328,7 +357,9 @@ class _Engine:
         turns = [{"role": m.role, "content": "".join(part.text for part in m.parts)} for m in request.messages]
         text = self._counted.ask([{"role": "system", "content": request.system}, *turns])
         usage = Usage(input_tokens=None, output_tokens=None)
-        return Response(id=None, model=request.model, message=Message.assistant(text), finish_reason="stop", usage=usage)
+        return Response(
+            id=None, model=request.model, message=Message.assistant(text), finish_reason="stop", usage=usage
+        )
 
 
 class _Counted:
@@ -337,7 +368,13 @@ class _Counted:
     def __init__(self, bench: Bench, family: Family, label: str = "") -> None:
         self._model = bench.models.get("embedded")
         self._calls = JournaledModel(
-            self._model, store=bench.store, clock=bench.clock, study=None, family=family.name, budget=Budget(), purpose="evaluation"
+            self._model,
+            store=bench.store,
+            clock=bench.clock,
+            study=None,
+            family=family.name,
+            budget=Budget(),
+            purpose="evaluation",
         )
         self._label = label
         self._told = time.monotonic()
@@ -356,11 +393,17 @@ class _Counted:
 
 def _plain_messages(row: Any, demos: Sequence[Any]) -> list[dict[str, Any]]:
     pairs = [({"role": "user", "content": _filled(d)}, {"role": "assistant", "content": d["topic"]}) for d in demos]
-    return [{"role": "system", "content": SYSTEM}, *[m for pair in pairs for m in pair], {"role": "user", "content": _filled(row["input"])}]
+    return [
+        {"role": "system", "content": SYSTEM},
+        *[m for pair in pairs for m in pair],
+        {"role": "user", "content": _filled(row["input"])},
+    ]
 
 
 def _filled(values: Any) -> str:
-    return USER.replace("{{topics_allowed}}", values["topics_allowed"]).replace("{{document}}", values["document"][:MAX_CHARS])
+    return USER.replace("{{topics_allowed}}", values["topics_allowed"]).replace(
+        "{{document}}", values["document"][:MAX_CHARS]
+    )
 
 
 def _dspy_example(row: Row) -> Any:
@@ -394,20 +437,39 @@ def _report(arms: Sequence[tuple[int, Arm, Arm]], folder: Path) -> int:
         ratio = a / b if b else None
         unit = "held-out accuracy (low, high: of ours - other)"
         return Cell(
-            case=case, ours=a, other=b, other_name="DSPy", ratio=ratio, low=interval.lower, high=interval.upper, unit=unit, n=len(ours)
+            case=case,
+            ours=a,
+            other=b,
+            other_name="DSPy",
+            ratio=ratio,
+            low=interval.lower,
+            high=interval.upper,
+            unit=unit,
+            n=len(ours),
         )
 
     cells = [cell(f"seed {seed}", ours.scores, other.scores) for seed, ours, other in arms]
     mean = cell("mean of seeds", [s for _, a, _ in arms for s in a.scores], [s for _, _, b in arms for s in b.scores])
     calls = [
-        Cell(case=f"calls, seed {seed}", ours=a.n_calls, other=b.n_calls, other_name="DSPy", ratio=a.n_calls / b.n_calls, low=None, high=None, unit="calls of the search", n=1)
+        Cell(
+            case=f"calls, seed {seed}",
+            ours=a.n_calls,
+            other=b.n_calls,
+            other_name="DSPy",
+            ratio=a.n_calls / b.n_calls,
+            low=None,
+            high=None,
+            unit="calls of the search",
+            n=1,
+        )
         for seed, a, b in arms
-    ]  # fmt: skip
+    ]
     path = write_result("search_floor", [*cells, mean, *calls], folder)
     assert mean.other is not None
     passed = mean.ours >= mean.other - BAR
     print(
-        f"{'Passed' if passed else 'Failed'}: ours {mean.ours:.3f}, DSPy {mean.other:.3f}, at most {BAR} below allowed. {path} {datetime.now(UTC):%H:%M} UTC"
+        f"{'Passed' if passed else 'Failed'}: ours {mean.ours:.3f}, DSPy {mean.other:.3f}, at most {BAR} below allowed."
+        f" {path} {datetime.now(UTC):%H:%M} UTC"
     )
     return 0 if passed else 1
 

@@ -1,16 +1,19 @@
 """Searches side by side on the live model: ours against DSPy's and MLflow's, on the same rows, prompt and model.
 
-    python bench/search_live.py [--cells 'intent_routing/*/1' ...] [--minutes 60] [--rows full|small] [--seeds 1 2 3] [--list]
+    python bench/search_live.py [--cells 'intent_routing/*/1' ...] [--minutes 60] [--rows full|small]
+        [--seeds 1 2 3] [--list]
 
 A cell is task/search/seed. Searches: the bare prompt; ours (bootstrap+settings, race, joint, examples); DSPy's
-BootstrapFewShotWithRandomSearch, MIPROv2 and GEPA; mlflow.genai.optimize_prompts. The embedded model cannot write instructions, so every
-search that wants some gets those of the task's list from a deterministic proposer; ours has the same list in its space. All see the same
-train and dev rows; what each chose is scored once on the same held-out rows. Calls and minutes are those of the search, the held-out
-rows not counted; minutes are what the model took to answer them.
+BootstrapFewShotWithRandomSearch, MIPROv2 and GEPA; mlflow.genai.optimize_prompts. The embedded model cannot write
+instructions, so every search that wants some gets those of the task's list from a deterministic proposer; ours has the
+same list in its space. All see the same train and dev rows; what each chose is scored once on the same held-out rows.
+Calls and minutes are those of the search, the held-out rows not counted; minutes are what the model took to answer
+them.
 
-Each cell keeps its own journal and result outside the repository, under DETENT_LIVE (default: detent-bench-search-live in the user's cache
-folder), so that a stop loses nothing: run again and it goes on. `--minutes`: no cell begins after that. Cells not run are shown as
-not run. In full: 54 cells, some 28,000 calls one at a time, about two hours on an idle core; the table goes to docs/reference/search-live.md.
+Each cell keeps its own journal and result outside the repository, under DETENT_LIVE (default: detent-bench-search-live
+in the user's cache folder), so that a stop loses nothing: run again and it goes on. `--minutes`: no cell begins after
+that. Cells not run are shown as not run. In full: 54 cells, some 28,000 calls one at a time, about two hours on an idle
+core; the table goes to docs/reference/search-live.md.
 """
 
 from __future__ import annotations
@@ -78,14 +81,22 @@ def main() -> int:
     return 0
 
 
-def run_cells(keys: Sequence[Key], folder: Path, data: Path, sizes: Sizes, models: Any, *, minutes: float | None = None) -> None:
-    """Runs what has no result yet, one after the other. A cell that fails says why and leaves the others alone; it is tried again next time."""
+def run_cells(
+    keys: Sequence[Key], folder: Path, data: Path, sizes: Sizes, models: Any, *, minutes: float | None = None
+) -> None:
+    """Runs what has no result yet, one after the other.
+
+    A cell that fails says why and leaves the others alone; it is tried again next time.
+    """
     started = time.monotonic()
     for key in keys:
         if _result(folder, key).exists():
             continue
         if minutes is not None and time.monotonic() - started > minutes * 60:
-            print(f"{minutes:g} minutes are over; {_name(key)} and what follows are left for the next run.", file=sys.stderr)
+            print(
+                f"{minutes:g} minutes are over; {_name(key)} and what follows are left for the next run.",
+                file=sys.stderr,
+            )
             return
         try:
             outcome = _run(key, folder, data, sizes, models)
@@ -93,7 +104,11 @@ def run_cells(keys: Sequence[Key], folder: Path, data: Path, sizes: Sizes, model
             print(f"{_name(key)} failed: {type(failure).__name__}: {str(failure)[:500]}", file=sys.stderr, flush=True)
             continue
         _keep(_result(folder, key), outcome)
-        print(f"{_name(key)}: {outcome.mean:.3f} held out, {outcome.n_calls} calls, {outcome.minutes:.1f} min", file=sys.stderr, flush=True)
+        print(
+            f"{_name(key)}: {outcome.mean:.3f} held out, {outcome.n_calls} calls, {outcome.minutes:.1f} min",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _run(key: Key, folder: Path, data: Path, sizes: Sizes, models: Any) -> Outcome:
@@ -124,11 +139,14 @@ def _run(key: Key, folder: Path, data: Path, sizes: Sizes, models: Any) -> Outco
         store.close()
 
 
-def _setup(task: Task, data: Path, seed: int, sizes: Sizes, settings: Any, store: Any, models: Any, home: Path) -> Setup:
+def _setup(
+    task: Task, data: Path, seed: int, sizes: Sizes, settings: Any, store: Any, models: Any, home: Path
+) -> Setup:
     family = family_of(task, sizes)
     train, dev, holdout = rows_of(task, data, seed, sizes)
     return Setup(
-        task=task, seed=seed, sizes=sizes, family=family, train=train, dev=dev, holdout=holdout, scorer=wiring.open_scorer(family, settings),
+        task=task, seed=seed, sizes=sizes, family=family, train=train, dev=dev, holdout=holdout,
+        scorer=wiring.open_scorer(family, settings),
         store=store, clock=wiring.open_clock(settings), models=models, folder=home,
     )  # fmt: skip
 
@@ -166,7 +184,11 @@ def searches() -> Mapping[str, Callable[[Setup], Found]]:
 
 
 def read_cells(folder: Path, keys: Sequence[Key]) -> Cells:
-    return {key: Outcome(**json.loads(_result(folder, key).read_text(encoding="utf-8"))) for key in keys if _result(folder, key).exists()}
+    return {
+        key: Outcome(**json.loads(_result(folder, key).read_text(encoding="utf-8")))
+        for key in keys
+        if _result(folder, key).exists()
+    }
 
 
 def compared(cells: Cells, seeds: Sequence[int]) -> list[Cell]:
@@ -176,26 +198,45 @@ def compared(cells: Cells, seeds: Sequence[int]) -> list[Cell]:
         for arm in OURS:
             for other in (BARE, *OTHERS):
                 both = [
-                    (cells[task, arm, s], cells[task, other, s]) for s in seeds if (task, arm, s) in cells and (task, other, s) in cells
+                    (cells[task, arm, s], cells[task, other, s])
+                    for s in seeds
+                    if (task, arm, s) in cells and (task, other, s) in cells
                 ]
                 found += _pair(f"{task}: {arm}", other, both)
     return found
 
 
 def _pair(case: str, other: str, both: Sequence[tuple[Outcome, Outcome]]) -> list[Cell]:
-    blank = Cell(case=f"{case}, {NOT_RUN}", ours=None, other=None, other_name=other, ratio=None, low=None, high=None, unit=NOT_RUN, n=0)
+    blank = Cell(
+        case=f"{case}, {NOT_RUN}",
+        ours=None,
+        other=None,
+        other_name=other,
+        ratio=None,
+        low=None,
+        high=None,
+        unit=NOT_RUN,
+        n=0,
+    )
     if not both:
         return [blank]
     a, b = [s for one, _ in both for s in one.scores], [s for _, two in both for s in two.scores]
     interval = bootstrap_interval([x - y for x, y in zip(a, b, strict=True)], seed=1)
     ours, theirs = sum(a) / len(a), sum(b) / len(b)
     score = replace(
-        blank, case=case, ours=ours, other=theirs, ratio=ours / theirs if theirs else None, low=interval.lower, high=interval.upper,
+        blank, case=case, ours=ours, other=theirs, ratio=ours / theirs if theirs else None, low=interval.lower,
+        high=interval.upper,
         unit="held-out score (low, high: of ours - other)", n=len(a),
     )  # fmt: skip
     calls, more = (sum(pair[at].n_calls for pair in both) / len(both) for at in (0, 1))
     cost = replace(
-        blank, case=f"{case}, calls", ours=calls, other=more, ratio=calls / more if more else None, unit="calls of the search", n=len(both)
+        blank,
+        case=f"{case}, calls",
+        ours=calls,
+        other=more,
+        ratio=calls / more if more else None,
+        unit="calls of the search",
+        n=len(both),
     )
     return [score, cost]
 
@@ -218,14 +259,19 @@ def _keep(path: Path, outcome: Outcome) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--cells", nargs="+", default=["*"], help="patterns of task/search/seed, such as 'intent_routing/*/1' or '*/race/*'"
+        "--cells",
+        nargs="+",
+        default=["*"],
+        help="patterns of task/search/seed, such as 'intent_routing/*/1' or '*/race/*'",
     )
     parser.add_argument("--minutes", type=float, help="no cell begins after so many")
     parser.add_argument("--rows", choices=sorted(SIZES), default="full")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--list", action="store_true", help="say which cells there are and which were run")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detent-bench-search-live"
-    parser.add_argument("--cache", type=Path, default=Path(os.environ.get("DETENT_LIVE") or cache), help="outside the repository")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(os.environ.get("DETENT_LIVE") or cache), help="outside the repository"
+    )
     return parser.parse_args()
 
 

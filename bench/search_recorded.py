@@ -2,13 +2,13 @@
 
     python bench/search_recorded.py [--seeds 100]
 
-Needs the tables that bench/record_answers.py makes (DETENT_RECORDED as there). Every rule searches the same splits of the same
-tables: half of the examples to search on, half held out, another split with every seed. Simple regret is the best held-out mean
-in the table less that of the Variant that would be chosen. Writes bench/results/search_recorded.json and
-docs/reference/search-measured.md.
+Needs the tables that bench/record_answers.py makes (DETENT_RECORDED as there). Every rule searches the same splits of
+the same tables: half of the examples to search on, half held out, another split with every seed. Simple regret is the
+best held-out mean in the table less that of the Variant that would be chosen. Writes bench/results/search_recorded.json
+and docs/reference/search-measured.md.
 
-Exits 1 unless ours has the held-out quality of DSPy's random search with a third of its calls on four of the five families, and
-at most 5 % of studies report an improvement where there is none.
+Exits 1 unless ours has the held-out quality of DSPy's random search with a third of its calls on four of the five
+families, and at most 5 % of studies report an improvement where there is none.
 """
 
 from __future__ import annotations
@@ -55,11 +55,14 @@ SCHEDULES: dict[str, Schedule] = {
 def main() -> int:
     options = _options()
     folder = recorded_folder()
-    tables = [read_table(folder / task.name, least_variants=LEAST_VARIANTS, least_examples=LEAST_EXAMPLES) for task in TASKS]
+    tables = [
+        read_table(folder / task.name, least_variants=LEAST_VARIANTS, least_examples=LEAST_EXAMPLES) for task in TASKS
+    ]
     found = [table for table in tables if table is not None]
     if not found:
         print(
-            f"Skipped: no family is recorded in {folder} with {LEAST_VARIANTS} variants x {LEAST_EXAMPLES} examples; run bench/record_answers.py."
+            f"Skipped: no family is recorded in {folder} with {LEAST_VARIANTS} variants x {LEAST_EXAMPLES} examples;"
+            " run bench/record_answers.py."
         )
         return 0
     seeds = range(1, options.seeds + 1)
@@ -76,15 +79,30 @@ def measure(table: Table, seeds: Sequence[int]) -> list[Cell]:
     full = DSPY_CANDIDATES * (len(table.examples) // 2)
     checkpoints = [int(share * full) for share in SHARES]
     found = curves(table, SCHEDULES, seeds, checkpoints)
-    print(f"{table.family}: {len(seeds)} searches by each of {len(SCHEDULES)} rules, {time.monotonic() - started:.0f} s", file=sys.stderr)
+    print(
+        f"{table.family}: {len(seeds)} searches by each of {len(SCHEDULES)} rules, {time.monotonic() - started:.0f} s",
+        file=sys.stderr,
+    )
     cells = [_bar(table, found, checkpoints, seeds)]
     for name in found:
-        cells += [_regret(table, checkpoints[at], name, found[OURS][at], found[name][at]) for at in range(len(checkpoints)) if name != OURS]
+        cells += [
+            _regret(table, checkpoints[at], name, found[OURS][at], found[name][at])
+            for at in range(len(checkpoints))
+            if name != OURS
+        ]
     dealt = [deal(table, seed) for seed in seeds]
     recorded = [report(one, SCHEDULES[OURS]) for one in dealt]
     shuffled_scores = [report(without_differences(one), SCHEDULES[OURS]) for one in dealt]
-    print(f"{table.family}: and {2 * len(seeds)} studies with their confirmation, {time.monotonic() - started:.0f} s", file=sys.stderr)
-    return [*cells, _reported(table, "as recorded", recorded), _reported(table, "shuffled", shuffled_scores), *_lifts(table, recorded)]
+    print(
+        f"{table.family}: and {2 * len(seeds)} studies with their confirmation, {time.monotonic() - started:.0f} s",
+        file=sys.stderr,
+    )
+    return [
+        *cells,
+        _reported(table, "as recorded", recorded),
+        _reported(table, "shuffled", shuffled_scores),
+        *_lifts(table, recorded),
+    ]
 
 
 def verdict(cells: Sequence[Cell]) -> int:
@@ -93,7 +111,8 @@ def verdict(cells: Sequence[Cell]) -> int:
     false = [c for c in cells if c.case.endswith(": improvement reported, shuffled")]
     n_false, n = sum(round(c.ours * c.n) for c in false), sum(c.n for c in false)
     print(
-        f"A third of the calls is enough on {len(reached)} of {len(TASKS)} families ({', '.join(reached)}); {FAMILIES_NEEDED} are asked for."
+        f"A third of the calls is enough on {len(reached)} of {len(TASKS)} families ({', '.join(reached)});"
+        f" {FAMILIES_NEEDED} are asked for."
     )
     print(f"Shuffled, {n_false} of {n} studies report an improvement; at most {MOST_FALSE:.0%} may.")
     return 0 if len(reached) >= FAMILIES_NEEDED and n_false <= MOST_FALSE * n else 1
@@ -106,17 +125,29 @@ def _bar(table: Table, found: dict[str, list[list[float]]], checkpoints: Sequenc
     between = paired_interval(ours, other)
     a, b = sum(ours) / len(ours), sum(other) / len(other)
     return Cell(
-        case=f"{table.family}: held-out quality", ours=a, other=b, other_name=DSPY, ratio=a / b if b else None, low=between.lower, high=between.upper,
-        unit=f"held-out score, ours after {checkpoints[THIRD]} calls, the other after {checkpoints[-1]}; bounds of ours - other", n=len(ours),
-    )  # fmt: skip
+        case=f"{table.family}: held-out quality",
+        ours=a,
+        other=b,
+        other_name=DSPY,
+        ratio=a / b if b else None,
+        low=between.lower,
+        high=between.upper,
+        unit=(
+            f"held-out score, ours after {checkpoints[THIRD]} calls, the other after {checkpoints[-1]}; bounds of ours"
+            " - other"
+        ),
+        n=len(ours),
+    )
 
 
 def _regret(table: Table, n_calls: int, name: str, ours: Sequence[float], other: Sequence[float]) -> Cell:
     between = paired_interval(ours, other)
     a, b = sum(ours) / len(ours), sum(other) / len(other)
     return Cell(
-        case=f"{table.family}: regret after {n_calls} calls vs {name}", ours=a, other=b, other_name=name, ratio=a / b if b else None,
-        low=between.lower, high=between.upper, unit="simple regret, held-out score; bounds of ours - other", n=len(ours),
+        case=f"{table.family}: regret after {n_calls} calls vs {name}", ours=a, other=b, other_name=name,
+        ratio=a / b if b else None,
+        low=between.lower, high=between.upper, unit="simple regret, held-out score; bounds of ours - other",
+        n=len(ours),
     )  # fmt: skip
 
 
@@ -125,13 +156,19 @@ def _reported(table: Table, how: str, studies: Sequence[Reported]) -> Cell:
     bounds = wilson_interval(n_improved, n)
     leading = sum(s.selection_lift is not None for s in studies) / n
     return Cell(
-        case=f"{table.family}: improvement reported, {how}", ours=n_improved / n, other=leading, other_name="the score selected on",
-        ratio=n_improved / n / leading if leading else None, low=bounds.lower, high=bounds.upper, unit="share of studies; bounds of ours", n=n,
+        case=f"{table.family}: improvement reported, {how}", ours=n_improved / n, other=leading,
+        other_name="the score selected on",
+        ratio=n_improved / n / leading if leading else None, low=bounds.lower, high=bounds.upper,
+        unit="share of studies; bounds of ours", n=n,
     )  # fmt: skip
 
 
 def _lifts(table: Table, studies: Sequence[Reported]) -> list[Cell]:
-    lifts = [(s.holdout_lift, s.selection_lift) for s in studies if s.holdout_lift is not None and s.selection_lift is not None]
+    lifts = [
+        (s.holdout_lift, s.selection_lift)
+        for s in studies
+        if s.holdout_lift is not None and s.selection_lift is not None
+    ]
     if not lifts:
         return []
     held, selected = [a for a, _ in lifts], [b for _, b in lifts]
@@ -139,8 +176,10 @@ def _lifts(table: Table, studies: Sequence[Reported]) -> list[Cell]:
     a, b = sum(held) / len(held), sum(selected) / len(selected)
     return [
         Cell(
-            case=f"{table.family}: lift of the winner", ours=a, other=b, other_name="the score selected on", ratio=a / b if b else None,
-            low=between.lower, high=between.upper, unit="score, held out against selected on; bounds of the difference", n=len(lifts),
+            case=f"{table.family}: lift of the winner", ours=a, other=b, other_name="the score selected on",
+            ratio=a / b if b else None,
+            low=between.lower, high=between.upper, unit="score, held out against selected on; bounds of the difference",
+            n=len(lifts),
         )
     ]  # fmt: skip
 

@@ -1,10 +1,14 @@
-"""A siege in two parts: the worst request at each entrance, then mixed load at half of capacity while faults come in turn. `make siege`
+"""A siege in two parts: the worst request at each entrance, then mixed load at half of capacity while faults come in
+turn.
+
+`make siege`
 
     python bench/siege.py [--only texts|load] [--minutes 10]
 
-Texts: each in a process of its own, so that one's memory is not another's; processor time, peak memory and the answer's size. Load: a real
-``detent serve`` on a home of its own, loopback and free ports. Both together write bench/results/siege.json and
-docs/reference/reliability.md; one part alone is only printed. Ends with 1 when a bar is missed. Ctrl-C stops everything that was started.
+Texts: each in a process of its own, so that one's memory is not another's; processor time, peak memory and the answer's
+size. Load: a real ``detent serve`` on a home of its own, loopback and free ports. Both together write
+bench/results/siege.json and docs/reference/reliability.md; one part alone is only printed. Ends with 1 when a bar is
+missed. Ctrl-C stops everything that was started.
 """
 
 from __future__ import annotations
@@ -39,7 +43,11 @@ def measured(case: str) -> dict[str, Any]:
 
 
 def text_cells(case: str, figures: dict[str, Any]) -> list[Cell]:
-    shown = (("cpu_s", "seconds of processor time"), ("grown_mb", "MB of memory at its peak"), ("answered_bytes", "bytes of the answer"))
+    shown = (
+        ("cpu_s", "seconds of processor time"),
+        ("grown_mb", "MB of memory at its peak"),
+        ("answered_bytes", "bytes of the answer"),
+    )
     title = f"{case} ({figures['sent_bytes']:,} bytes, answered with {figures['status']})"
     return [
         Cell(case=title, ours=figures[name], other=None, other_name="", ratio=None, low=None, high=None, unit=unit, n=1)
@@ -50,7 +58,9 @@ def text_cells(case: str, figures: dict[str, Any]) -> list[Cell]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--only", choices=("texts", "load"), help="one part, printed and not kept")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of load; every fault comes once at least (default 10)")
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="of load; every fault comes once at least (default 10)"
+    )
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the end of a job cleans up as Ctrl-C does
     cells: list[Cell] = []

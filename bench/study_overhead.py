@@ -2,9 +2,10 @@
 
     python bench/study_overhead.py [--examples 1000] [--variants 100] [--fresh 1000] [--rounds 5]
 
-A model that answers at once stands in for a remote one, so that everything measured is ours: rendering, the journal's two commits, the
-budget, scoring. Fresh calls one after the other and 64 at once, in wall and processor time; beside them the same commits written bare, two
-for each call by sqlite3 with the same durability, in turns. Then every variant on every example is scored from the journal, by label.
+A model that answers at once stands in for a remote one, so that everything measured is ours: rendering, the journal's
+two commits, the budget, scoring. Fresh calls one after the other and 64 at once, in wall and processor time; beside
+them the same commits written bare, two for each call by sqlite3 with the same durability, in turns. Then every variant
+on every example is scored from the journal, by label.
 """
 
 from __future__ import annotations
@@ -40,11 +41,16 @@ from optimizer.ports import JournalEntry
 TOPICS = ("biology", "physics", "music")
 BEGUN = datetime(2026, 3, 1, tzinfo=UTC)
 FAMILY: dict[str, Any] = {
-    "name": "topics", "inputs": {"document": {"type": "text", "max_chars": 600}},
+    "name": "topics",
+    "inputs": {"document": {"type": "text", "max_chars": 600}},
     "output": {"field": "topic", "parser": "label", "labels": list(TOPICS)},
-    "prompt": {"current": "1", "versions": {"1": {"content": [{"role": "user", "content": "Document: {{document}}\nTopic:"}]}}},
-    "model": {"default": "instant", "tiers": ["instant"], "max_tokens": 8}, "scorer": {"label_match": 1.0},
-}  # fmt: skip
+    "prompt": {
+        "current": "1",
+        "versions": {"1": {"content": [{"role": "user", "content": "Document: {{document}}\nTopic:"}]}},
+    },
+    "model": {"default": "instant", "tiers": ["instant"], "max_tokens": 8},
+    "scorer": {"label_match": 1.0},
+}
 
 
 ANSWER = ModelAnswer(text="music", input_tokens=200, output_tokens=2, cost_usd=0.0002, latency_ms=1.0)
@@ -66,7 +72,10 @@ class InstantModel:
 def variants(n: int) -> list[Variant]:
     return [
         Variant(
-            messages=({"role": "system", "content": f"Name the topic. {i}"}, {"role": "user", "content": "Document: {{document}}\nTopic:"}),
+            messages=(
+                {"role": "system", "content": f"Name the topic. {i}"},
+                {"role": "user", "content": "Document: {{document}}\nTopic:"},
+            ),
             examples=(),
             model={"name": "instant", "temperature": 0.0, "max_tokens": 8},
         )
@@ -96,7 +105,8 @@ class Bench:
 
     def evaluator(self, store: Database, concurrency: int) -> Evaluator:
         calls = JournaledModel(
-            InstantModel(concurrency), store=store, clock=SystemClock(), study="st_measured", family="topics", budget=Budget(usd=1e6),
+            InstantModel(concurrency), store=store, clock=SystemClock(), study="st_measured", family="topics",
+            budget=Budget(usd=1e6),
             purpose="search",
         )  # fmt: skip
         return Evaluator(self.family, self.scorer, lambda name: calls)
@@ -110,7 +120,12 @@ class Bench:
         """Another study's answers, a thousand in a transaction."""
         for start in range(0, len(pairs), 1000):
             requests = [
-                request_for(variant, render(variant, example.input, declared=self.family.inputs), revision="1", example=example.id)
+                request_for(
+                    variant,
+                    render(variant, example.input, declared=self.family.inputs),
+                    revision="1",
+                    example=example.id,
+                )
                 for variant, example in pairs[start : start + 1000]
             ]
 
@@ -118,7 +133,8 @@ class Bench:
                 for request in requests:
                     now, id = SystemClock().now(), new_id("ca")
                     entry = JournalEntry(
-                        id=id, key=request.key, status="sent", purpose="search", model="instant", attempt=1, reserved_usd=0.0,
+                        id=id, key=request.key, status="sent", purpose="search", model="instant", attempt=1,
+                        reserved_usd=0.0,
                         sent_at=now, study="st_other", family="topics", temperature=0.0,
                     )  # fmt: skip
                     store.journal.send(tx, entry)
@@ -182,7 +198,19 @@ def measure(folder: Path, n_examples: int, n_variants: int, n_fresh: int, n_roun
     for at_once in (1, 64):
         wall, _ = bench.measured(store, at_once, every)
         case = f"{n_examples} examples x {n_variants} variants scored again from the journal, {at_once} at once"
-        cells.append(Cell(case=case, ours=wall, other=None, other_name="-", ratio=None, low=None, high=None, unit="s", n=len(every)))
+        cells.append(
+            Cell(
+                case=case,
+                ours=wall,
+                other=None,
+                other_name="-",
+                ratio=None,
+                low=None,
+                high=None,
+                unit="s",
+                n=len(every),
+            )
+        )
     store.close()
     return cells
 
@@ -192,7 +220,8 @@ def per_call(case: str, took: list[tuple[float, float]], n: int) -> Cell:
     ratios = [ours / bare for ours, bare in took]
     ours, bare = (sum(side) for side in zip(*took, strict=True))
     return Cell(
-        case=case, ours=1000 * ours / n / len(took), other=1000 * bare / n / len(took), other_name="two bare commits", ratio=ours / bare,
+        case=case, ours=1000 * ours / n / len(took), other=1000 * bare / n / len(took), other_name="two bare commits",
+        ratio=ours / bare,
         low=min(ratios), high=max(ratios), unit="ms a call; lowest and highest ratio of a round", n=n * len(took),
     )  # fmt: skip
 

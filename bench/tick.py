@@ -1,13 +1,14 @@
-"""A tick over a rollout with ten million stored events beside one with ten thousand: it should read what is new, not what is there.
+"""A tick over a rollout with ten million stored events beside one with ten thousand:
+it should read what is new, not what is there.
 
     python bench/tick.py [--events 10000000] [--few 10000] [--rounds 40] [--folder DIR]
 
-Two databases, filled by bulk inserts: 20 days of one rollout, seven interactions to three pieces of feedback, each unit coming back five
-times, with the units, blocks and the watch that earlier ticks have left. Then 10 s pass on a clock of its own, the same fifty interactions
-and twenty pieces of feedback come in on both, and `jobs.renew_leases.tick` runs on one and on the other, in turns; every thirtieth tick
-closes a cohort of five minutes. The first, with which a worker starts, is told apart. After a round of 120 such ticks the small database
-is made anew, since it would soon be no small one any more. Rows hold no texts: what counts is how many there are. Ten million take about
-6 GB under DIR.
+Two databases, filled by bulk inserts: 20 days of one rollout, seven interactions to three pieces of feedback, each unit
+coming back five times, with the units, blocks and the watch that earlier ticks have left. Then 10 s pass on a clock of
+its own, the same fifty interactions and twenty pieces of feedback come in on both, and `jobs.renew_leases.tick` runs on
+one and on the other, in turns; every thirtieth tick closes a cohort of five minutes. The first, with which a worker
+starts, is told apart. After a round of 120 such ticks the small database is made anew, since it would soon be no small
+one any more. Rows hold no texts: what counts is how many there are. Ten million take about 6 GB under DIR.
 """
 
 from __future__ import annotations
@@ -47,8 +48,10 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DAYS = 20
 COHORT = timedelta(minutes=5)
 SETTINGS: dict[str, Any] = {
-    "margin": 0.01, "champion_mean": 0.8, "metric": {"field": "success", "source": "user"}, "max_labelled": 10**9, "max_days": 10_000,
-    "cohort_minutes": COHORT.total_seconds() / 60, "feedback_window": {"hours": COHORT.total_seconds() / 3600}, "guardrails": {},
+    "margin": 0.01, "champion_mean": 0.8, "metric": {"field": "success", "source": "user"}, "max_labelled": 10**9,
+    "max_days": 10_000,
+    "cohort_minutes": COHORT.total_seconds() / 60, "feedback_window": {"hours": COHORT.total_seconds() / 3600},
+    "guardrails": {},
 }  # fmt: skip
 NEW_INTERACTIONS, NEW_FEEDBACK = 50, 20
 CHUNK = 20_000
@@ -109,12 +112,19 @@ def cohort_of(at: datetime) -> datetime:
 
 def row_of(i: int, at: datetime, unit: str, *, is_feedback: bool) -> dict[str, Any]:
     shared = {
-        "family": FAMILY, "rollout": ROLLOUT, "stage": SHARE, "unit_hmac": unit, **arm_of(unit), "cohort_start": cohort_of(at), "tags": {},
+        "family": FAMILY, "rollout": ROLLOUT, "stage": SHARE, "unit_hmac": unit, **arm_of(unit),
+        "cohort_start": cohort_of(at), "tags": {},
         "content_hash": "", "occurred_at": at, "received_at": at,
     }  # fmt: skip
     if is_feedback:
         return {**shared, "id": f"fb_{i:010}", "source": "user", "success": i % 5 > 0}
-    return {**shared, "id": f"in_{i:010}", "latency_ms": 800.0 + i % 400, "cost_usd": 0.001, "error": "refused" if i % 101 == 0 else None}
+    return {
+        **shared,
+        "id": f"in_{i:010}",
+        "latency_ms": 800.0 + i % 400,
+        "cost_usd": 0.001,
+        "error": "refused" if i % 101 == 0 else None,
+    }
 
 
 def history(n: int, n_units: int, *, is_feedback: bool) -> Iterator[dict[str, Any]]:
@@ -128,12 +138,15 @@ def block_rows(n: int) -> Iterator[dict[str, Any]]:
     """As many guardrail blocks as ticks would have left, of the usual size; nobody reads them."""
     for seq in range(1, n + 1):
         yield {
-            "rollout": ROLLOUT, "seq": seq, "kind": "guardrails", "content": "x" * 400, "previous_hash": "", "hash": "", "closed_at": NOW,
+            "rollout": ROLLOUT, "seq": seq, "kind": "guardrails", "content": "x" * 400, "previous_hash": "", "hash": "",
+            "closed_at": NOW,
         }  # fmt: skip
 
 
 def unit_rows(n_units: int, n_looks: int) -> Iterator[dict[str, Any]]:
-    """What looks would have left: each unit's first value, then its cohort closed, then further values; a look changed a few of them."""
+    """What looks would have left: each unit's first value, then its cohort closed, then further values;
+    a look changed a few of them.
+    """
     per_look = ceil(N_CHANGES * n_units / n_looks)
     changes = ((i, turn) for turn in range(N_CHANGES) for i in range(n_units))
     for look in range(1, n_looks + 1):
@@ -175,7 +188,11 @@ def build(n: int, folder: Path) -> Stored:
     engine.dispose()
     database = Database(f"sqlite:///{path}")
     database.write(lambda tx: _put_rollout(database, tx, n_blocks))
-    print(f"{n} events: {path.stat().st_size / 1e9:.2f} GB in {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    print(
+        f"{n} events: {path.stat().st_size / 1e9:.2f} GB in {time.perf_counter() - started:.0f} s",
+        file=sys.stderr,
+        flush=True,
+    )
     return Stored(n=n, folder=folder, database=database, n_units=n_units)
 
 
@@ -184,8 +201,10 @@ def _put_rollout(store: Database, tx: Any, n_blocks: int) -> None:
     begun = NOW - timedelta(days=DAYS)
     store.champions.put(tx, Champion(family=FAMILY, seq=1, variant=CHAMPION, why="first", by="bench", since=begun))
     rollout = Rollout(
-        id=ROLLOUT, family=FAMILY, candidate=CANDIDATE, champion=CHAMPION, aim="quality", ladder=(SHARE, 0.5), salt="s", status="deploying",
-        stage=0, held=True, version=1, settings=SETTINGS, created_at=begun, created_by="bench", started_at=begun, stage_entered_at=begun,
+        id=ROLLOUT, family=FAMILY, candidate=CANDIDATE, champion=CHAMPION, aim="quality", ladder=(SHARE, 0.5), salt="s",
+        status="deploying",
+        stage=0, held=True, version=1, settings=SETTINGS, created_at=begun, created_by="bench", started_at=begun,
+        stage_entered_at=begun,
         stage_history=[{"share": SHARE, "from": iso(begun), "to": None, "clock_from": iso(begun), "clock_to": None}],
         lease_expires_at=NOW + timedelta(hours=1),
     )  # fmt: skip
@@ -212,20 +231,28 @@ def _put_rollout(store: Database, tx: Any, n_blocks: int) -> None:
 
 
 def let_pass(stored: Stored) -> None:
-    """Ten seconds, in which the same number of events comes in on either database: half of the units are new, half return."""
+    """Ten seconds, in which the same number of events comes in on either database:
+    half of the units are new, half return.
+    """
     rows: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
     for is_feedback, n in ((False, NEW_INTERACTIONS), (True, NEW_FEEDBACK)):
         for k in range(n):
             i = 10**9 + stored.n_new
             unit = unit_of(i, stored.n_units) if stored.n_new % 2 else sha256(f"new {i}".encode()).hexdigest()[:32]
-            rows[is_feedback].append(row_of(i, stored.clock.at + timedelta(seconds=SECONDS * k / n), unit, is_feedback=is_feedback))
+            rows[is_feedback].append(
+                row_of(i, stored.clock.at + timedelta(seconds=SECONDS * k / n), unit, is_feedback=is_feedback)
+            )
             stored.n_new += 1
-    stored.database.write(lambda tx: [tx.execute(insert(m), rows[f]) for m, f in ((INTERACTIONS, False), (FEEDBACK_EVENTS, True))])
+    stored.database.write(
+        lambda tx: [tx.execute(insert(m), rows[f]) for m, f in ((INTERACTIONS, False), (FEEDBACK_EVENTS, True))]
+    )
     stored.clock.at += timedelta(seconds=SECONDS)
 
 
 def slowest_of_the_first(stored: Stored) -> float:
-    """Seconds of the slowest of the ticks with which a worker starts: one of them reads for what each unit was counted."""
+    """Seconds of the slowest of the ticks with which a worker starts:
+    one of them reads for what each unit was counted.
+    """
     times = Times()
     for _ in range(FIRST_TICKS):
         let_pass(stored)
@@ -266,7 +293,8 @@ def ratio_cell(case: str, many: list[float], few: list[float], n_few: int, of: C
     low, high = ratio_interval(many, few, of)
     ours, other = float(of(many)), float(of(few))
     return Cell(
-        case=case, ours=1000 * ours, other=1000 * other, other_name=f"{n_few} events", ratio=ours / other, low=low, high=high,
+        case=case, ours=1000 * ours, other=1000 * other, other_name=f"{n_few} events", ratio=ours / other, low=low,
+        high=high,
         unit=f"ms a tick, {of.__name__}; bounds of the ratio", n=len(many),
     )  # fmt: skip
 
@@ -276,13 +304,16 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=10_000_000)
     parser.add_argument("--few", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--folder", type=Path, default=None, help="where the databases are made; a temporary folder by default")
+    parser.add_argument(
+        "--folder", type=Path, default=None, help="where the databases are made; a temporary folder by default"
+    )
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="detent-tick-", dir=arguments.folder))
     try:
         if shutil.disk_usage(folder).free < 1000 * arguments.events:
             raise SystemExit(
-                f"{arguments.events} events need up to {arguments.events / 1e6:.0f} GB under {folder}; give a larger disk by --folder."
+                f"{arguments.events} events need up to {arguments.events / 1e6:.0f} GB under {folder}; give a larger"
+                " disk by --folder."
             )
         many, few = Times(), Times()
         large, small = build(arguments.events, folder), build(arguments.few, folder)
@@ -299,7 +330,8 @@ def main() -> None:
         ratio_cell(f"tick that closes no cohort, {stored_events}", many.plain, few.plain, arguments.few, np.median),
         ratio_cell(f"tick that closes a cohort, {stored_events}", many.closing, few.closing, arguments.few, np.median),
         Cell(
-            case=f"slowest of the first ticks of a worker, {stored_events}", ours=started, other=started_small, other_name=f"{arguments.few} events",
+            case=f"slowest of the first ticks of a worker, {stored_events}", ours=started, other=started_small,
+            other_name=f"{arguments.few} events",
             ratio=started / started_small, low=None, high=None, unit="s", n=1,
         ),
     ]  # fmt: skip

@@ -1,11 +1,13 @@
-"""What answers that need no model score on the rows of the pages on searches: the measure of the scores that stand there.
+"""What answers that need no model score on the rows of the pages on searches:
+the measure of the scores that stand there.
 
     python bench/trivial_baselines.py
 
-For search-measured.md: learnt from the training rows from which the recorded grid draws its few-shot examples (80 a task), scored on the
-rows whose answers were recorded (100), by the families' own scorers, through the functions that `detent family evaluate` calls. For
-search-live.md: learnt from the 60 training rows of each seed, scored on its 100 held-out rows. Half a minute; writes
-bench/results/trivial_baselines.json and the section "Without a model" of both pages. Nothing is drawn and no model is asked.
+For search-measured.md: learnt from the training rows from which the recorded grid draws its few-shot examples (80 a
+task), scored on the rows whose answers were recorded (100), by the families' own scorers, through the functions that
+`detent family evaluate` calls. For search-live.md: learnt from the 60 training rows of each seed, scored on its 100
+held-out rows. Half a minute; writes bench/results/trivial_baselines.json and the section "Without a model" of both
+pages. Nothing is drawn and no model is asked.
 """
 
 from __future__ import annotations
@@ -51,14 +53,18 @@ def recorded() -> list[Cell]:
     return [
         cell
         for task in TASKS
-        for cell in measured(task, RECORDED, [(task.examples(DATA, "train", POOL), task.examples(DATA, "dev", N_EXAMPLES))])
+        for cell in measured(
+            task, RECORDED, [(task.examples(DATA, "train", POOL), task.examples(DATA, "dev", N_EXAMPLES))]
+        )
     ]
 
 
 def live() -> list[Cell]:
     tasks = [task for task in TASKS if task.name in LIVE_TASKS]
     drawn = {task.name: [rows_of(task, DATA, seed, SIZES["full"]) for seed in SEEDS] for task in tasks}
-    return [cell for task in tasks for cell in measured(task, LIVE, [(train, held) for train, _, held in drawn[task.name]])]
+    return [
+        cell for task in tasks for cell in measured(task, LIVE, [(train, held) for train, _, held in drawn[task.name]])
+    ]
 
 
 def measured(
@@ -76,8 +82,10 @@ def measured(
         interval = bootstrap_interval(scores, seed=0)
         cells.append(
             Cell(
-                case=f"{kind}, {task.name}: {name}", ours=None, other=sum(scores) / len(scores), other_name=name, ratio=None,
-                low=interval.lower, high=interval.upper, unit=f"score without a model, from {len(draws[0][0])} rows", n=len(scores),
+                case=f"{kind}, {task.name}: {name}", ours=None, other=sum(scores) / len(scores), other_name=name,
+                ratio=None,
+                low=interval.lower, high=interval.upper, unit=f"score without a model, from {len(draws[0][0])} rows",
+                n=len(scores),
             )
         )  # fmt: skip
     return cells

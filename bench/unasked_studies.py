@@ -1,10 +1,12 @@
-"""How long users wait for an answer while a study runs: one that started by itself, which stands back for them, and one that a person started.
+"""How long users wait for an answer while a study runs: one that started by itself, which stands back for them,
+and one that a person started.
 
     python bench/unasked_studies.py [--seconds 120]
 
-``detent serve`` with the embedded model and one family. A user asks about every three seconds (Poisson), first with no study, then beside
-one that a trigger started, then beside one that a person started; each time a new home and the same messages. A study's own calls are
-counted, so that a figure without a study at work is seen. Loopback and a temporary folder only. Wants an idle machine; eight minutes.
+``detent serve`` with the embedded model and one family. A user asks about every three seconds (Poisson), first with no
+study, then beside one that a trigger started, then beside one that a person started; each time a new home and the same
+messages. A study's own calls are counted, so that a figure without a study at work is seen. Loopback and a temporary
+folder only. Wants an idle machine; eight minutes.
 """
 
 from __future__ import annotations
@@ -70,7 +72,9 @@ def queue_study(home: Path, trigger: Trigger | None) -> str:
 
 
 def waits(url: str, seconds: float) -> list[float]:
-    """Seconds from each request to its whole answer, one after another: who comes while another waits is asked after that one."""
+    """Seconds from each request to its whole answer, one after another:
+    who comes while another waits is asked after that one.
+    """
     draw, found = random.Random(1), []
     with httpx.Client(base_url=url, timeout=120) as http:
         for i in range(WARM):
@@ -86,7 +90,11 @@ def waits(url: str, seconds: float) -> list[float]:
 def ask(http: httpx.Client, i: int) -> float:
     began = time.perf_counter()
     text = f"A question on {TOPICS[i % 3]}, the {i}th of today."
-    body = {"model": "topics", "messages": [{"role": "user", "content": text}], "detent": {"variables": {"document": text}}}
+    body = {
+        "model": "topics",
+        "messages": [{"role": "user", "content": text}],
+        "detent": {"variables": {"document": text}},
+    }
     http.post("/v1/chat/completions", json=body).raise_for_status()
     return time.perf_counter() - began
 
@@ -119,7 +127,9 @@ def measured(folder: Path, arm: str, seconds: float) -> tuple[list[float], int]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=120.0, help="of users' requests in each of the three (default 120)")
+    parser.add_argument(
+        "--seconds", type=float, default=120.0, help="of users' requests in each of the three (default 120)"
+    )
     seconds = parser.parse_args().seconds
     cells: list[Cell] = []
     for arm in ARMS:

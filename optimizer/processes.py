@@ -1,4 +1,5 @@
-"""Entry points of the children of ``detent serve``: ``python -m optimizer.processes api|gateway|worker|mlflow [--fd N]``.
+"""Entry points of the children of ``detent serve``: ``python -m optimizer.processes api|gateway|worker|mlflow [--fd
+N]``.
 
 The supervisor holds the other end of a pipe on stdin. When it ends, however it ends, the pipe closes and the child
 ends too. Listening sockets come from the supervisor, so that an address survives a restart of the process behind it.
@@ -24,8 +25,11 @@ from optimizer.host.logs import set_up_logs
 from optimizer.host.ports_in_use import reachable_host
 from optimizer.host.run_files import PRIVATE, announce_soon, withdraw
 
-NICENESS = 5  # of what no application waits for: prompts and chats come first, also while the worker loads its libraries
-SWITCH_S = 0.0005  # how long a thread with a large body may keep the event loop waiting, each time that it waits; Python's own is 5 ms
+NICENESS = (
+    5  # of what no application waits for: prompts and chats come first, also while the worker loads its libraries
+)
+# how long a thread with a large body may keep the event loop waiting, each time that it waits; Python's own is 5 ms
+SWITCH_S = 0.0005
 GRACE_S = 5.0  # between the request to end and the end
 FILES_PER_CONNECTION = 2  # a stream holds one to its client and one to the gateway or the model
 FILES_BESIDE = 500  # database, logs, models
@@ -74,7 +78,14 @@ def run_gateway(settings: Settings, fd: int | None) -> None:
     from api.gateway.app import create_gateway
 
     app = create_gateway(settings)
-    _serve(app, settings, "gateway", settings.gateway_port, fd, lambda: {"models": app.state.model_side.catalogue.digests()})
+    _serve(
+        app,
+        settings,
+        "gateway",
+        settings.gateway_port,
+        fd,
+        lambda: {"models": app.state.model_side.catalogue.digests()},
+    )
 
 
 def run_worker(settings: Settings, fd: int | None) -> None:
@@ -92,7 +103,12 @@ def run_mlflow(settings: Settings, fd: int | None) -> None:
 
 
 def _serve(
-    app: object, settings: Settings, name: str, port: int, fd: int | None, more: Callable[[], Mapping[str, Any]] = lambda: {}
+    app: object,
+    settings: Settings,
+    name: str,
+    port: int,
+    fd: int | None,
+    more: Callable[[], Mapping[str, Any]] = lambda: {},
 ) -> None:
     """``more``: what the process announces beside its address once it has started."""
     from api.http.server import Server, configuration
@@ -115,8 +131,10 @@ def _serve(
 
 
 def _set_aside() -> None:
-    """Take what the process has loaded out of the garbage collector's sight. It stays anyway, and looking through its hundred thousand objects
-    held up all requests for a tenth of a second, each time that a large body made the collector look at everything.
+    """Take what the process has loaded out of the garbage collector's sight.
+
+    It stays anyway, and looking through its hundred thousand objects held up all requests for a tenth of a second, each
+    time that a large body made the collector look at everything.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,6 @@
-"""A home with one family, its API in this process, and the worker's tick when a test wants it: everything but the network is real."""
+"""A home with one family, its API in this process, and the worker's tick when a test wants it:
+everything but the network is real.
+"""
 
 from __future__ import annotations
 
@@ -87,20 +89,30 @@ class World:
     def candidate(self, text: str = "Billing or technical? Answer with one word.") -> str:
         """A variant made by a person."""
         made = self.post(
-            "/v1/families/triage/variants", {"messages": [{"role": "user", "content": f"{text} {{{{text}}}}"}], "note": "shorter"}
+            "/v1/families/triage/variants",
+            {"messages": [{"role": "user", "content": f"{text} {{{{text}}}}"}], "note": "shorter"},
         )
         assert made.status_code in (200, 201), made.text
         return str(made.json()["variant"])
 
     def report(self, id: str = "in_reported") -> None:
         """One interaction, without which a family's rollout cannot start: its guardrails would be blind."""
-        event = {"id": id, "family": "triage", "unit": "somebody", "output": "billing", "latency_ms": 10.0, "cost_usd": 0.001}
+        event = {
+            "id": id,
+            "family": "triage",
+            "unit": "somebody",
+            "output": "billing",
+            "latency_ms": 10.0,
+            "cost_usd": 0.001,
+        }
         assert self.post("/v1/interactions", event).status_code == 200
 
     def start(self, variant: str) -> dict[str, Any]:
         """A forced rollout that waits for approval."""
         self.report()
-        started = self.post("/v1/families/triage/rollouts", {"variant": variant, "confirm": "triage", "reason": "a try"})
+        started = self.post(
+            "/v1/families/triage/rollouts", {"variant": variant, "confirm": "triage", "reason": "a try"}
+        )
         assert started.status_code == 201, started.text
         rollout: dict[str, Any] = started.json()
         return rollout
@@ -128,5 +140,7 @@ def make_home(home: Path, **explicit: Any) -> Settings:
 @contextmanager
 def serving(settings: Settings, *, host: str = "127.0.0.1", raise_faults: bool = True) -> Iterator[World]:
     app = create_app(settings)
-    with TestClient(app, base_url="http://localhost", client=(host, 50000), raise_server_exceptions=raise_faults) as client:
+    with TestClient(
+        app, base_url="http://localhost", client=(host, 50000), raise_server_exceptions=raise_faults
+    ) as client:
         yield World(client=client, settings=settings, app=app)

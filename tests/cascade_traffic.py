@@ -1,4 +1,6 @@
-"""Requests that a cascade of two tiers served, drawn by chance and written as the gateway writes them; what is true of them is known."""
+"""Requests that a cascade of two tiers served, drawn by chance and written as the gateway writes them;
+what is true of them is known.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ def cascade_variant(family: Family, accept: float, **policy: Any) -> Variant:
     return replace(family.variant(), policy={"tiers": [CHEAP, STRONG], "accept": accept, **policy})
 
 
-def part(request: Request, tier: int, purpose: str = "answer", *, taken: bool = False, **changes: Any) -> dict[str, Any]:
+def part(
+    request: Request, tier: int, purpose: str = "answer", *, taken: bool = False, **changes: Any
+) -> dict[str, Any]:
     made = {"tier": tier, "model": (CHEAP, STRONG)[tier], "purpose": purpose, "cost_usd": USD[tier], "latency_ms": 5.0}
     sure = {"confidence": request.sure if tier == 0 else 0.9}
     return {**made, **sure, **({"taken": True} if taken else {"output": request.said(tier)}), **changes}
@@ -73,12 +77,18 @@ class Traffic:
     n: int = 0
 
     def serve(self, requests: list[Request], *, lost: float = 0.0) -> None:
-        """As the gateway does: audits by the id's own draw. ``lost``: share of the audits of which nothing is written."""
+        """As the gateway does: audits by the id's own draw.
+
+        ``lost``: share of the audits of which nothing is written.
+        """
         accept, share = float(self.variant.policy["accept"]), float(self.variant.policy.get("audit_share", 0.02))
         interactions, later, feedback = [], [], []
         for request in requests:
             self.n += 1
-            id, of = f"in_{self.rng.getrandbits(80):020x}", arm(family=self.world.family.name, variant=self.variant.id, rollout=None)
+            id, of = (
+                f"in_{self.rng.getrandbits(80):020x}",
+                arm(family=self.world.family.name, variant=self.variant.id, rollout=None),
+            )
             tier = 0 if request.sure >= accept else 1
             at = HERE + timedelta(milliseconds=self.n)
             when = {"occurred_at": at, "received_at": at, "content_hash": id}

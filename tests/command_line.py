@@ -1,6 +1,8 @@
-"""The ``detent`` command in this process, through Typer's runner: a process of its own costs two seconds of CPU, mostly imports.
+"""The ``detent`` command in this process, through Typer's runner:
+a process of its own costs two seconds of CPU, mostly imports.
 
-For tests of what a command says and does. Where the process is the point (signals, a lock, a home in use), see ``running_server.py``.
+For tests of what a command says and does. Where the process is the point (signals, a lock, a home in use), see
+``running_server.py``.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ class Ran:
 
 
 def detent(*words: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Ran:
-    """Run one command line; DETENT_HOME and the like come from ``env`` or from the environment that the test has set."""
+    """Run one command line; DETENT_HOME and the like come from ``env`` or from the environment
+    that the test has set.
+    """
     with CliRunner().isolation(input=stdin, env=env) as (out, err, _mixed):
         code = run(words)
         sys.stdout.flush()

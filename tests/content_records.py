@@ -24,8 +24,16 @@ GOOD: dict[str, Any] = {
 
 TYPES = [*CONTENT_TYPES, "podcast", "x-1"]
 CONDITIONS = {
-    "post_download": ["duration_seconds < 60", "duration > 5000 or content_type == 'news'", "not title_spam_score < 0.5"],
-    "post_transcription": ["word_count < 20", "language in ['en', 'de'] and word_count < 300", "repetition_ratio > 0.7"],
+    "post_download": [
+        "duration_seconds < 60",
+        "duration > 5000 or content_type == 'news'",
+        "not title_spam_score < 0.5",
+    ],
+    "post_transcription": [
+        "word_count < 20",
+        "language in ['en', 'de'] and word_count < 300",
+        "repetition_ratio > 0.7",
+    ],
     "post_quality_filtering": ["overall_quality < 0.3", "coherence_score != 0.5 and completeness_score < 0.2"],
     "post_analysis": ["analysis_confidence < 0.4", "sentiment_score < -0.5"],
 }
@@ -69,7 +77,8 @@ def policies(draw: Any) -> dict[str, Any]:
     for checkpoint in CHECKPOINTS:
         texts = st.sampled_from(CONDITIONS[checkpoint])
         entry = texts | st.fixed_dictionaries(
-            {"condition": texts}, optional={"confidence": shares, "enabled": st.booleans(), "name": st.just("n"), "reason": st.just("r")}
+            {"condition": texts},
+            optional={"confidence": shares, "enabled": st.booleans(), "name": st.just("n"), "reason": st.just("r")},
         )
         maybe(f"exit.{checkpoint}.conditions", st.lists(entry, max_size=3))
         maybe(f"exit.{checkpoint}.min_confidence", shares)

@@ -25,5 +25,7 @@ def _table(fields: Mapping[str, EventField], columns: tuple[str, ...]) -> str:
     for name, field in fields.items():
         article = {"interaction": "an interaction", "outcome": "an outcome", None: ""}[field.reports]
         cells = (field.kind.holds, field.about, article, WORDS.get(field.private or "", ""))
-        lines.append(f"| `{name}` | " + " | ".join(cell for cell, column in zip(cells, columns, strict=True) if column) + " |")
+        lines.append(
+            f"| `{name}` | " + " | ".join(cell for cell, column in zip(cells, columns, strict=True) if column) + " |"
+        )
     return "\n".join(lines)

@@ -9,5 +9,7 @@ MORE = 20
 
 
 def n_examples(n: int) -> int:
-    """``n`` under ``make test``, twenty times as many under ``make test-long``: where the usual ones are too dear or too few."""
+    """``n`` under ``make test``, twenty times as many under ``make test-long``:
+    where the usual ones are too dear or too few.
+    """
     return n if settings().max_examples == USUAL else n * MORE

@@ -1,4 +1,6 @@
-"""A provider on loopback that speaks OpenAI's protocol, streamed and whole, and fails in the ways in which providers fail."""
+"""A provider on loopback that speaks OpenAI's protocol, streamed and whole,
+and fails in the ways in which providers fail.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> byte
     choices = [{"index": 0, "delta": delta, "finish_reason": finish}]
     return (
         b"data: "
-        + json.dumps({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices, **more}).encode()
+        + json.dumps(
+            {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices, **more}
+        ).encode()
         + b"\n\n"
     )
 

@@ -34,7 +34,9 @@ ONE_INPUT = "{document: {type: text, max_chars: 60}}"
 TWO_INPUTS = "{document: {type: text}, style: {type: text}}"
 
 
-def family(name: str, model: str, *, inputs: str = ONE_INPUT, question: str = "Text: {{document}}", temperature: float = 0.0) -> str:
+def family(
+    name: str, model: str, *, inputs: str = ONE_INPUT, question: str = "Text: {{document}}", temperature: float = 0.0
+) -> str:
     return FAMILY.format(name=name, model=model, inputs=inputs, question=question, temperature=temperature)
 
 

@@ -84,11 +84,15 @@ class Installation:
 
     def feedback(self) -> list[FeedbackEvent]:
         with self.store.read() as tx:
-            return self.store.events.page_of_feedback(tx, family=None, variant=None, since=None, cursor=None, limit=10_000)[0]
+            return self.store.events.page_of_feedback(
+                tx, family=None, variant=None, since=None, cursor=None, limit=10_000
+            )[0]
 
     def n_interactions(self) -> int:
         with self.store.read() as tx:
-            return sum(arm["n_interactions"] for name in self.families for arm in self.store.events.arm_summary(tx, name, None))
+            return sum(
+                arm["n_interactions"] for name in self.families for arm in self.store.events.arm_summary(tx, name, None)
+            )
 
     def examples(self) -> list[Example]:
         """Train and dev; the holdout is sealed."""

@@ -22,7 +22,11 @@ def write_rows(data: Path) -> Path:
     folder.mkdir(parents=True)
     for part, n in (("train", 40), ("dev", 20)):
         rows = [
-            {"id": f"{part}{i}", "input": {"utterance": f"my {WORDS[domain]} number {i}, please"}, "expected": {"domain": domain}}
+            {
+                "id": f"{part}{i}",
+                "input": {"utterance": f"my {WORDS[domain]} number {i}, please"},
+                "expected": {"domain": domain},
+            }
             for i in range(n)
             for domain in [list(WORDS)[i % 3]]
         ]

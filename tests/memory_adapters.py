@@ -49,11 +49,16 @@ class MemoryEvents:
     def later_parts(self, tx: Transaction, family: str, interactions: Collection[str]) -> dict[str, LaterParts]:
         return {id: self._later[family, id] for id in interactions if (family, id) in self._later}
 
-    def made_of_parts(self, tx: Transaction, family: str, variants: Collection[str], *, since: datetime, limit: int) -> list[Interaction]:
+    def made_of_parts(
+        self, tx: Transaction, family: str, variants: Collection[str], *, since: datetime, limit: int
+    ) -> list[Interaction]:
         found = [
             one
             for one in self._interactions.values()
-            if one.arm.family == family and one.arm.variant in variants and one.received_at >= since and one.parts is not None
+            if one.arm.family == family
+            and one.arm.variant in variants
+            and one.received_at >= since
+            and one.parts is not None
         ]
         return sorted(found, key=lambda one: (one.received_at, one.id), reverse=True)[:limit]
 
@@ -63,7 +68,9 @@ class MemoryEvents:
     def corrections(self, tx: Transaction, family: str, interactions: Collection[str]) -> dict[str, Mapping[str, Any]]:
         found = (one for one in self._feedback.values() if one.arm.family == family and one.interaction in interactions)
         ordered = sorted(found, key=lambda one: (one.received_at, one.id))
-        return {one.interaction: one.expected for one in ordered if one.interaction is not None and one.expected is not None}
+        return {
+            one.interaction: one.expected for one in ordered if one.interaction is not None and one.expected is not None
+        }
 
     def known(self, tx: Transaction, names: Collection[Name]) -> dict[Name, str]:
         both: list[Mapping[Name, _Event]] = [self._feedback, self._interactions]
@@ -85,12 +92,21 @@ class MemoryEvents:
         return sorted(found, key=lambda one: (one.received_at, one.id))
 
     def page_of_feedback(
-        self, tx: Transaction, *, family: str | None, variant: str | None, since: datetime | None, cursor: str | None, limit: int
+        self,
+        tx: Transaction,
+        *,
+        family: str | None,
+        variant: str | None,
+        since: datetime | None,
+        cursor: str | None,
+        limit: int,
     ) -> tuple[list[FeedbackEvent], str | None]:
         wanted = (
             one
             for one in self._feedback.values()
-            if family in (None, one.arm.family) and variant in (None, one.arm.variant) and (since is None or one.received_at >= since)
+            if family in (None, one.arm.family)
+            and variant in (None, one.arm.variant)
+            and (since is None or one.received_at >= since)
         )
         ordered = sorted(wanted, key=lambda one: (one.received_at, one.id, one.arm.family))
         start = 0 if cursor is None else _position(cursor, ordered)
@@ -101,10 +117,14 @@ class MemoryEvents:
     def stored_answer(self, tx: Transaction, scope: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
         return self._answers.get((scope, key))
 
-    def store_answer(self, tx: Transaction, scope: str, key: str, body_hash: str, answer: Mapping[str, Any], at: datetime) -> None:
+    def store_answer(
+        self, tx: Transaction, scope: str, key: str, body_hash: str, answer: Mapping[str, Any], at: datetime
+    ) -> None:
         if (scope, key) in self._answers:
             raise Conflict(
-                "A request with this Idempotency-Key is being carried out at this moment. Send it again for its answer.", key=key
+                "A request with this Idempotency-Key is being carried out at this moment. Send it again for its"
+                " answer.",
+                key=key,
             )
         self._answers[scope, key] = (body_hash, dict(answer))
 
@@ -141,7 +161,10 @@ class MemoryEvents:
             if one.score is not None:
                 labels.setdefault((one.arm.variant, "score", one.source), []).append(one.score)
         ordered = sorted(labels, key=lambda key: (key[0] or "", key[1], key[2]))
-        return [LabelSummary(variant=k[0], field=k[1], source=k[2], n=len(labels[k]), mean=_mean(labels[k]) or 0.0) for k in ordered]
+        return [
+            LabelSummary(variant=k[0], field=k[1], source=k[2], n=len(labels[k]), mean=_mean(labels[k]) or 0.0)
+            for k in ordered
+        ]
 
 
 def _add(events: dict[Name, E], event: E) -> Added:
@@ -164,7 +187,9 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _summary(arm: tuple[str | None, str | None], interactions: Sequence[Interaction], feedback: Sequence[FeedbackEvent]) -> dict[str, Any]:
+def _summary(
+    arm: tuple[str | None, str | None], interactions: Sequence[Interaction], feedback: Sequence[FeedbackEvent]
+) -> dict[str, Any]:
     return {
         "variant": arm[0],
         "role": arm[1],
@@ -196,11 +221,17 @@ class MemoryJournal:
             own = study is not None and entry.study == study
             return own or (entry.temperature == 0.0 and entry.settled_at is not None and entry.settled_at >= not_before)
 
-        found = [one for one in self._of(lambda e: e.key == key and e.status == "settled" and usable(e)) if one.answer is not None]
+        found = [
+            one
+            for one in self._of(lambda e: e.key == key and e.status == "settled" and usable(e))
+            if one.answer is not None
+        ]
         best = min(found, key=lambda e: (study is None or e.study != study, e.settled_at, e.id), default=None)
         return None if best is None or best.answer is None else replace(best.answer, from_journal=True)
 
-    def find_all(self, tx: Transaction, keys: Collection[str], *, study: str | None, not_before: datetime) -> dict[str, ModelAnswer]:
+    def find_all(
+        self, tx: Transaction, keys: Collection[str], *, study: str | None, not_before: datetime
+    ) -> dict[str, ModelAnswer]:
         found = {key: self.find(tx, key, study=study, not_before=not_before) for key in keys}
         return {key: answer for key, answer in found.items() if answer is not None}
 
@@ -225,7 +256,11 @@ class MemoryJournal:
         return Spend(usd=usd, n_calls=len(calls), n_lost=sum(call.entry.status == "lost" for call in calls))
 
     def answers(self, tx: Transaction, study: str) -> dict[str, ModelAnswer]:
-        settled = [e for e in self.calls(tx, study) if e.status == "settled" and e.answer is not None and e.settled_at is not None]
+        settled = [
+            e
+            for e in self.calls(tx, study)
+            if e.status == "settled" and e.answer is not None and e.settled_at is not None
+        ]
         newest_first = sorted(settled, key=lambda e: (e.settled_at, e.id), reverse=True)
         return {e.key: e.answer for e in newest_first if e.answer is not None}
 

@@ -1,4 +1,6 @@
-"""Pytest plugin: an MLflow store is copied from one with its tables made, for to make them runs every migration of MLflow's history."""
+"""Pytest plugin: an MLflow store is copied from one with its tables made,
+for to make them runs every migration of MLflow's history.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ NewMlflow = Callable[[Path], str]
 
 @pytest.fixture(scope="session")
 def new_mlflow(tmp_path_factory: pytest.TempPathFactory) -> NewMlflow:
-    """Puts a store without any experiment at a path and gives its address; the tables are made once for all workers of a run."""
+    """Puts a store without any experiment at a path and gives its address;
+    the tables are made once for all workers of a run.
+    """
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:  # a worker's folder lies in the run's
         folder = folder.parent

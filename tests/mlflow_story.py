@@ -1,4 +1,6 @@
-"""A small finished study with everything around it, as a job would have left it in the store: for the tests of the mirror."""
+"""A small finished study with everything around it, as a job would have left it in the store:
+for the tests of the mirror.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +39,12 @@ def variant(n_examples: int = 0, temperature: float = 0.0) -> Variant:
         {"role": "user", "content": "Document: {{document}}\nSummary:"},
     )
     shots = tuple(
-        FewShot(id=f"ex_{n}", input={"document": f"Document {n} is about trees."}, output=f"Trees, {n}.") for n in range(n_examples)
+        FewShot(id=f"ex_{n}", input={"document": f"Document {n} is about trees."}, output=f"Trees, {n}.")
+        for n in range(n_examples)
     )
-    return Variant(messages=messages, examples=shots, model={"name": "embedded", "temperature": temperature, "max_tokens": 60})
+    return Variant(
+        messages=messages, examples=shots, model={"name": "embedded", "temperature": temperature, "max_tokens": 60}
+    )
 
 
 _TRIED = ((1, 0.0), (2, 0.0), (3, 0.0), (4, 0.0), (4, 0.3), (4, 0.7), (2, 0.4), (3, 0.2), (1, 0.9), (0, 0.5))
@@ -58,13 +63,19 @@ def examples() -> list[Example]:
     for n in range(120):
         text = f"Document number {n} explains how a forest grows in the year {1900 + n}."
         example = make_example(
-            family=FAMILY, input={"document": text}, expected={"summary": f"Forest of {1900 + n}."}, origin="curated", created_at=START
+            family=FAMILY,
+            input={"document": text},
+            expected={"summary": f"Forest of {1900 + n}."},
+            origin="curated",
+            created_at=START,
         )
         if example.split == "holdout":
             example = replace(example, input={"document": f"{HELD_OUT_TEXT} {n}."})
         made.append(example)
     for example in [e for e in made if e.split == "dev"][-2:]:
-        made[made.index(example)] = replace(example, released=False, input={"document": f"{UNRELEASED_TEXT} {example.id}."})
+        made[made.index(example)] = replace(
+            example, released=False, input={"document": f"{UNRELEASED_TEXT} {example.id}."}
+        )
     return made
 
 
@@ -93,9 +104,14 @@ def tell(store: Database, *, status: str = "finished") -> Study:
     def write(tx: Any) -> None:
         store.examples.add(tx, rows)
         for n, v in enumerate(VARIANTS):
-            record = VariantRecord(family=FAMILY, variant=v, source="study" if n else "file", created_at=START, created_by="local:tester")
+            record = VariantRecord(
+                family=FAMILY, variant=v, source="study" if n else "file", created_at=START, created_by="local:tester"
+            )
             store.variants.add(tx, record)
-        store.champions.put(tx, Champion(family=FAMILY, seq=1, variant=VARIANTS[0].id, since=START, why="first version", by="local:tester"))
+        store.champions.put(
+            tx,
+            Champion(family=FAMILY, seq=1, variant=VARIANTS[0].id, since=START, why="first version", by="local:tester"),
+        )
         store.studies.add(tx, study)
         for number, (v, score) in enumerate(zip(VARIANTS, SCORES, strict=True)):
             put_trial(store, tx, number, v, score, ids["dev"])
@@ -107,7 +123,13 @@ def tell(store: Database, *, status: str = "finished") -> Study:
                     for n, id in enumerate(ids["holdout"])
                 ]
                 store.studies.put_results(tx, STUDY, "confirmation", v, results)
-            confirmation = {"n": len(ids["holdout"]), "champion_mean": 0.2, "winner_mean": 0.27, "lift": 0.07, "p": 0.004}
+            confirmation = {
+                "n": len(ids["holdout"]),
+                "champion_mean": 0.2,
+                "winner_mean": 0.27,
+                "lift": 0.07,
+                "p": 0.004,
+            }
             confirmation |= {
                 "lift_low": 0.03,
                 "lift_high": 0.11,
@@ -116,7 +138,9 @@ def tell(store: Database, *, status: str = "finished") -> Study:
                 "losses": 6,
                 "summary": "Improved: 0.200 to 0.270.",
             }
-            confirmation["gates"] = [{"name": "n", "verdict": "fail", "value": 24, "required": 100, "reason": "24 of 100 examples"}]
+            confirmation["gates"] = [
+                {"name": "n", "verdict": "fail", "value": 24, "required": 100, "reason": "24 of 100 examples"}
+            ]
             spend = Spend(n_calls=290, n_from_journal=12)
             store.studies.update(
                 tx,

@@ -2,7 +2,8 @@
 
     make mutations
 
-They show that the tests still see what they are for. Exits 1 when a fault was not seen, or when a line to be changed is no longer there.
+They show that the tests still see what they are for. Exits 1 when a fault was not seen, or when a line to be changed is
+no longer there.
 """
 
 from __future__ import annotations

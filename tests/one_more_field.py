@@ -1,4 +1,7 @@
-"""Runs with one line more in the declaration of an event's fields, and prints what came of it. Started by tests/unit/test_event_fields.py."""
+"""Runs with one line more in the declaration of an event's fields, and prints what came of it.
+
+Started by tests/unit/test_event_fields.py.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ BEFORE = "    conversation: "
 
 
 def declare() -> None:
-    """Puts optimizer.core.feedback.events into the interpreter as it would be with the line, before anything else reads it."""
+    """Puts optimizer.core.feedback.events into the interpreter as it would be with the line,
+    before anything else reads it.
+    """
     import optimizer.core.feedback as package
 
     path = Path(package.__path__[0]) / "events.py"
@@ -39,10 +44,17 @@ def main(folder: Path) -> dict[str, Any]:
 
     store = new_database(folder)
     with store.read() as tx:
-        missing = [(kind, of, column.name) for kind, _, of, column in compare_metadata(MigrationContext.configure(tx), SQLModel.metadata)]
-    store.write(lambda tx: tx.execute(text("ALTER TABLE interactions ADD COLUMN mood FLOAT")))  # what the migration does
+        missing = [
+            (kind, of, column.name)
+            for kind, _, of, column in compare_metadata(MigrationContext.configure(tx), SQLModel.metadata)
+        ]
+    store.write(
+        lambda tx: tx.execute(text("ALTER TABLE interactions ADD COLUMN mood FLOAT"))
+    )  # what the migration does
     here = Installation(store)
-    answers = [here.send({"id": id, "assignment": token(), "mood": mood}) for id, mood in (("in_1", 0.5), ("in_2", 1.5))]
+    answers = [
+        here.send({"id": id, "assignment": token(), "mood": mood}) for id, mood in (("in_1", 0.5), ("in_2", 1.5))
+    ]
     body = create_app(load_settings("dev", folder)).openapi()["paths"]["/v1/feedback"]["post"]["requestBody"]
     found = {
         "missing": missing,

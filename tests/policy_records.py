@@ -53,10 +53,16 @@ def small_records(draw: st.DrawFn, n_tiers: int, *, most: int = 7) -> TierRecord
 
 
 def every_setting(records: TierRecords) -> list[tuple[CascadeSetting | None, float, float]]:
-    """By brute force: every chain of some of the tiers with every distinct threshold, its cost and its loss. None: the last tier alone."""
+    """By brute force: every chain of some of the tiers with every distinct threshold, its cost and its loss.
+
+    None: the last tier alone.
+    """
     share = records.weight / records.weight.sum()
     found: list[tuple[CascadeSetting | None, float, float]] = [(None, float(share @ records.cost_usd[:, -1]), 0.0)]
-    values = [[*sorted({float(x) for x in records.confidence[:, at] if not np.isnan(x)}), NEVER] for at in range(len(records.tiers) - 1)]
+    values = [
+        [*sorted({float(x) for x in records.confidence[:, at] if not np.isnan(x)}), NEVER]
+        for at in range(len(records.tiers) - 1)
+    ]
     for accept in product(*values):
         kept = [(tier, value) for tier, value in zip(records.tiers, accept, strict=False) if value != NEVER]
         if kept:

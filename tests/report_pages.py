@@ -25,17 +25,15 @@ OVERLAPPING = """
   }
   return found;
 }
-"""
+"""  # noqa: E501
 OUTSIDE = """
 () => [...document.querySelectorAll(".plot span, .plot svg, h1, dd, li, p")]
   .filter((e) => e.getBoundingClientRect().left < 0 || e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.textContent)
-"""
-SMALL = (
-    """() => [...document.querySelectorAll(".plot span, td, li, dd")].filter((e) => parseFloat(getComputedStyle(e).fontSize) < 12).length"""
-)
+"""  # noqa: E501
+SMALL = """() => [...document.querySelectorAll(".plot span, td, li, dd")].filter((e) => parseFloat(getComputedStyle(e).fontSize) < 12).length"""  # noqa: E501
 FLAT = """
 () => [...document.querySelectorAll("svg path.line")].filter((p) => p.getBBox().width < 300).map((p) => p.closest("figure").textContent)
-"""
+"""  # noqa: E501
 
 
 @pytest.fixture(scope="module", name="browser")

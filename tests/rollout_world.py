@@ -36,7 +36,8 @@ TICK_S = 10.0
 class Behaviour:
     """How one variant does: shares in [0, 1], ms, dollars.
 
-    ``lost``: share of units of which nothing ever arrives. ``silent``: the users' application crashes and reports nothing.
+    ``lost``: share of units of which nothing ever arrives. ``silent``: the users' application crashes and reports
+    nothing.
     """
 
     success: float = 0.8
@@ -63,12 +64,20 @@ class World:
         self.n = 0
         self._frozen = False
         self._state: tuple[Rollout | None, Champion, Holdback | None] | None = None
-        settings = {"min_labelled_per_stage": 100, "min_duration_hours": 0, "feedback_window": {"floor_hours": 1.0}, "margin": 0.1}
+        settings = {
+            "min_labelled_per_stage": 100,
+            "min_duration_hours": 0,
+            "feedback_window": {"floor_hours": 1.0},
+            "margin": 0.1,
+        }
         self.family: Family = parse_family(
             {
                 "name": F,
                 "inputs": {"document": {"type": "text"}},
-                "prompt": {"current": "1", "versions": {"1": {"content": [{"role": "user", "content": "{{document}}"}]}}},
+                "prompt": {
+                    "current": "1",
+                    "versions": {"1": {"content": [{"role": "user", "content": "{{document}}"}]}},
+                },
                 "rollout": {**settings, **self.rollout_settings},
                 "constraints": self.constraints,
             }
@@ -76,31 +85,48 @@ class World:
         sync_families({F: self.family}, self.store, self.clock)
         self.champion = self.family.variant().id
         draft = VariantDraft(messages=[{"role": "user", "content": "In one sentence: {{document}}"}], note="shorter")
-        self.candidate = create_variant(self.family, draft, actor="ann", store=self.store, clock=self.clock).record.variant.id
+        self.candidate = create_variant(
+            self.family, draft, actor="ann", store=self.store, clock=self.clock
+        ).record.variant.id
         self.behaviours = {self.champion: Behaviour(), self.candidate: Behaviour()}
 
-    # --- the past and the start -------------------------------------------------------------------------------------------
+    # --- the past and the start ---------------------------------------------------------------------------------------
 
     def history(self, n: int = 600, n_labelled: int = 0) -> None:
         """Requests of the champion within the last hour, summed up; the first ones with an outcome."""
         events: list[tuple[Interaction, FeedbackEvent | None]] = []
         for i in range(n):
-            arm, at = Arm(family=F, variant=self.champion, unit_hmac=f"past-{i}"), self.clock.at - timedelta(seconds=3600 * (i + 1) / n)
-            events.append((self._interaction(arm, at), self._feedback(arm, self.behaviours[self.champion]) if i < n_labelled else None))
+            arm, at = (
+                Arm(family=F, variant=self.champion, unit_hmac=f"past-{i}"),
+                self.clock.at - timedelta(seconds=3600 * (i + 1) / n),
+            )
+            events.append(
+                (
+                    self._interaction(arm, at),
+                    self._feedback(arm, self.behaviours[self.champion]) if i < n_labelled else None,
+                )
+            )
         self._flush(events, {})
         self.clock.pass_seconds(120)
         roll_up_minutes(store=self.store, clock=self.clock)
 
     def start(self, **changes: Any) -> Rollout:
-        """Started as forced, approved and served; the salt is drawn from the seed, so that each unit always gets the same arm."""
-        with patch("optimizer.jobs.rollouts.start_rollout.secrets.token_hex", lambda n: f"{self.draw.getrandbits(8 * n):0{2 * n}x}"):
-            started = start_rollout(self.family, self.candidate, actor="ann", store=self.store, clock=self.clock, confirm=F, **changes)
+        """Started as forced, approved and served; the salt is drawn from the seed,
+        so that each unit always gets the same arm.
+        """
+        with patch(
+            "optimizer.jobs.rollouts.start_rollout.secrets.token_hex",
+            lambda n: f"{self.draw.getrandbits(8 * n):0{2 * n}x}",
+        ):
+            started = start_rollout(
+                self.family, self.candidate, actor="ann", store=self.store, clock=self.clock, confirm=F, **changes
+            )
         operate(started.rollout.id, "approve", actor="bob", reason="looks fine", store=self.store, clock=self.clock)
         self.clock.pass_seconds(1)
         self.tick()
         return self.rollout
 
-    # --- traffic ----------------------------------------------------------------------------------------------------------
+    # --- traffic ------------------------------------------------------------------------------------------------------
 
     def serve(self, unit: str) -> Arm:
         """What the unit is served, as its token would say."""
@@ -123,12 +149,16 @@ class World:
             rollout=choice.rollout,
             role=choice.role,
             stage=choice.stage,
-            cohort_start=cohort_start(self.clock.rollout_now(), self.family.rollout.cohort_minutes) if counted else None,
+            cohort_start=cohort_start(self.clock.rollout_now(), self.family.rollout.cohort_minutes)
+            if counted
+            else None,
             unit_hmac=f"h-{unit}",
         )
 
     def requests(self, n: int, seconds: float, *, unit_of: Callable[[int], str] | None = None) -> None:
-        """``n`` requests spread over the next ``seconds``, reported at their end, with ticks every ten seconds in between."""
+        """``n`` requests spread over the next ``seconds``, reported at their end,
+        with ticks every ten seconds in between.
+        """
         until = self.clock.at + timedelta(seconds=seconds)
         gap = seconds / n
         events: list[tuple[Interaction, FeedbackEvent | None]] = []
@@ -152,7 +182,9 @@ class World:
         self._flush(events, counts)
         self.clock.at = until
 
-    def labels(self, n: int, *, seconds: float = 50.0, unit_of: Callable[[int], str] | None = None, tick: bool = True) -> None:
+    def labels(
+        self, n: int, *, seconds: float = 50.0, unit_of: Callable[[int], str] | None = None, tick: bool = True
+    ) -> None:
         """``n`` units within so many real seconds, less than a lease; then one tick."""
         events: list[tuple[Interaction, FeedbackEvent | None]] = []
         for i in range(n):
@@ -185,7 +217,9 @@ class World:
 
     def operate(self, act: OperatorAct, *, reason: str = "because", confirm: str | None = None) -> ChangeReport:
         self._state = None
-        return operate(self.rollout.id, act, actor="ann", reason=reason, confirm=confirm, store=self.store, clock=self.clock)
+        return operate(
+            self.rollout.id, act, actor="ann", reason=reason, confirm=confirm, store=self.store, clock=self.clock
+        )
 
     def keep_lease(self, seconds: float) -> None:
         """Time passes under a worker that ticks often enough."""
@@ -193,7 +227,7 @@ class World:
             self.clock.pass_seconds(50)
             self.tick()
 
-    # --- what came of it --------------------------------------------------------------------------------------------------
+    # --- what came of it ----------------------------------------------------------------------------------------------
 
     @property
     def rollout(self) -> Rollout:
@@ -263,11 +297,15 @@ class World:
         at = self.clock.at
         success = self.draw.random() < behaviour.success
         id = f"fb_{self.n}"
-        return FeedbackEvent(id=id, arm=arm, occurred_at=at, received_at=at, content_hash=id, source="user", success=success)
+        return FeedbackEvent(
+            id=id, arm=arm, occurred_at=at, received_at=at, content_hash=id, source="user", success=success
+        )
 
     def _flush(self, events: list[tuple[Interaction, FeedbackEvent | None]], counts: dict[Any, int]) -> None:
         interactions, feedback = [i for i, _ in events], [f for _, f in events if f is not None]
-        rows = [(F, variant, rollout, stage, window, "api", n) for (variant, rollout, stage, window), n in counts.items()]
+        rows = [
+            (F, variant, rollout, stage, window, "api", n) for (variant, rollout, stage, window), n in counts.items()
+        ]
 
         def keep(tx: Any) -> None:
             self.store.events.add_interactions(tx, interactions)

@@ -81,7 +81,9 @@ class Server:
 
     def another(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command in a process of its own, for those that take a lock or signals."""
-        return subprocess.run([*CLI, *words], env=self.environment, capture_output=True, text=True, timeout=120, cwd=self.home)
+        return subprocess.run(
+            [*CLI, *words], env=self.environment, capture_output=True, text=True, timeout=120, cwd=self.home
+        )
 
     def end(self) -> None:
         if self.process.poll() is None:
@@ -95,11 +97,15 @@ BEGIN UPDATE outbox SET not_before = '2126-01-01 00:00:00.000000' WHERE seq = NE
 """
 
 
-def make_home(folder: Path, model_url: str, *, new_mlflow: NewMlflow | None = None, profile: Mapping[str, Any] | None = None) -> Path:
-    """A project with one cheap model at ``model_url`` and a worker that ticks every second; ``profile`` is added to its settings.
+def make_home(
+    folder: Path, model_url: str, *, new_mlflow: NewMlflow | None = None, profile: Mapping[str, Any] | None = None
+) -> Path:
+    """A project with one cheap model at ``model_url`` and a worker that ticks every second;
+    ``profile`` is added to its settings.
 
-    With ``new_mlflow`` the worker mirrors into a store that has its tables, which it else makes: four seconds. Without, what MLflow is to hear
-    waits as it does while MLflow is away, for tests that do not look there: to load its libraries takes each worker three seconds of CPU.
+    With ``new_mlflow`` the worker mirrors into a store that has its tables, which it else makes: four seconds. Without,
+    what MLflow is to hear waits as it does while MLflow is away, for tests that do not look there: to load its
+    libraries takes each worker three seconds of CPU.
     """
     init_project(folder)
     entry = {"openai_compatible": model_url, "model": "m", "concurrency": 1, "max_output_tokens": 8}
@@ -108,7 +114,9 @@ def make_home(folder: Path, model_url: str, *, new_mlflow: NewMlflow | None = No
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    (folder / "config" / "dev.yaml").write_text(json.dumps({"port": port, "tick_seconds": 1, "lease_seconds": 4, **(profile or {})}))
+    (folder / "config" / "dev.yaml").write_text(
+        json.dumps({"port": port, "tick_seconds": 1, "lease_seconds": 4, **(profile or {})})
+    )
     if new_mlflow is not None:
         new_mlflow(folder / "mlflow" / "mlflow.db")
     else:

@@ -1,4 +1,6 @@
-"""A LanguageModel whose answers, prices and failures a test writes down, and a provider on loopback that speaks OpenAI's protocol."""
+"""A LanguageModel whose answers, prices and failures a test writes down,
+and a provider on loopback that speaks OpenAI's protocol.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,9 @@ def request(
     text: str = "hello", *, temperature: float | None = 0.0, sample: str = "0", max_tokens: int | None = 20, **more: Any
 ) -> ModelRequest:
     params = {"temperature": temperature, **({"max_tokens": max_tokens} if max_tokens else {}), **more}
-    return ModelRequest(model="scripted", revision="r1", messages=[{"role": "user", "content": text}], params=params, sample=sample)
+    return ModelRequest(
+        model="scripted", revision="r1", messages=[{"role": "user", "content": text}], params=params, sample=sample
+    )
 
 
 def chat_answer(text: str, **message: Any) -> dict[str, Any]:
@@ -98,7 +102,9 @@ def chat_answer(text: str, **message: Any) -> dict[str, Any]:
         "object": "chat.completion",
         "created": 1,
         "model": "provider-model",
-        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text, **message}}],
+        "choices": [
+            {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text, **message}}
+        ],
         "usage": {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100},
     }
 
@@ -137,7 +143,11 @@ def provider() -> Iterator[Provider]:
                 return
             try:
                 self.send_response(status)
-                for name, value in {"content-type": "application/json", "content-length": str(len(payload)), **headers}.items():
+                for name, value in {
+                    "content-type": "application/json",
+                    "content-length": str(len(payload)),
+                    **headers,
+                }.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(payload)

@@ -1,4 +1,6 @@
-"""An installation with something behind every route: a rollout, a study, events, a review, an alert, freezes, keys of every role."""
+"""An installation with something behind every route: a rollout, a study, events, a review, an alert,
+freezes, keys of every role.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,14 @@ SECRET_WORD = "zanzibar"  # stands in every text that a person could write into 
 
 
 def seeded(world: World) -> World:
-    """A family with a rollout, a study, interactions, feedback, a review, an alert, freezes and champions: every text says the secret word."""
+    """A family with a rollout, a study, interactions, feedback, a review, an alert, freezes and champions:
+    every text says the secret word.
+    """
     file = world.settings.families_dir / "triage" / "family.yaml"
     file.write_text(
-        file.read_text().replace("Is it billing", f"{SECRET_WORD}: is it billing").replace("Topic of", f"{SECRET_WORD} topic of")
+        file.read_text()
+        .replace("Is it billing", f"{SECRET_WORD}: is it billing")
+        .replace("Topic of", f"{SECRET_WORD} topic of")
     )
     world.shared.serving.refresh()
     world.add_examples(10)
@@ -27,16 +33,25 @@ def seeded(world: World) -> World:
     world.post(
         "/v1/feedback",
         {
-            "id": "in_1", "family": "triage", "unit": "u", "input": {"text": SECRET_WORD}, "output": SECRET_WORD, "error": SECRET_WORD,
-            "label": SECRET_WORD, "tags": {"t": SECRET_WORD}, "conversation": SECRET_WORD, "expected": {"topic": "billing"}, "latency_ms": 4.0,
+            "id": "in_1", "family": "triage", "unit": "u", "input": {"text": SECRET_WORD}, "output": SECRET_WORD,
+            "error": SECRET_WORD,
+            "label": SECRET_WORD, "tags": {"t": SECRET_WORD}, "conversation": SECRET_WORD,
+            "expected": {"topic": "billing"}, "latency_ms": 4.0,
             "parts": [{"tier": 0, "model": "m", "purpose": "answer", "output": SECRET_WORD}],
         },
     )  # fmt: skip
-    world.client.put("/v1/families/triage/schedule", json={"cron": None, "reason": SECRET_WORD}, headers={"If-Match": "*"})
+    world.client.put(
+        "/v1/families/triage/schedule", json={"cron": None, "reason": SECRET_WORD}, headers={"If-Match": "*"}
+    )
     world.post("/v1/freeze", {"family": "triage", "reason": SECRET_WORD})
     world.post(
         "/api/performance/record",
-        {"processing_type": "early_exit", "content_type": "note", "exit_checkpoint": "start", "exit_reason": SECRET_WORD},
+        {
+            "processing_type": "early_exit",
+            "content_type": "note",
+            "exit_checkpoint": "start",
+            "exit_reason": SECRET_WORD,
+        },
     )
     world.shared.store.write(lambda tx: _add_study(world, tx))
     for role in ROLES:
@@ -51,10 +66,18 @@ def _add_study(world: World, tx: Any) -> None:
     now = world.shared.clock.now()
     champion = world.shared.serving.now_served.family("triage").champion.variant
     study = Study(
-        id="st_1", family="triage", strategy="bootstrap", aim="quality", status="failed", seed=0, budget=Budget(calls=1), created_at=now,
+        id="st_1", family="triage", strategy="bootstrap", aim="quality", status="failed", seed=0,
+        budget=Budget(calls=1), created_at=now,
         definition={"space": {"instruction": SECRET_WORD}}, champion=champion, created_by="anna", error=SECRET_WORD,
         findings={"words": [SECRET_WORD]},
     )  # fmt: skip
     world.shared.store.studies.add(tx, study)
-    trial = Trial(study="st_1", number=0, variant=champion, proposer="champion", params={"instruction": SECRET_WORD}, status="complete")
+    trial = Trial(
+        study="st_1",
+        number=0,
+        variant=champion,
+        proposer="champion",
+        params={"instruction": SECRET_WORD},
+        status="complete",
+    )
     world.shared.store.studies.put_trial(tx, trial)

@@ -1,4 +1,7 @@
-"""The winner's curse: the best of several noisy lifts is too high. Two corrections for when there is no sealed holdout."""
+"""The winner's curse: the best of several noisy lifts is too high.
+
+Two corrections for when there is no sealed holdout.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shrunk:
-    """``lift`` = the best lift drawn towards the mean of all; ``between`` = variance of the true lifts, as far as it shows."""
+    """``lift`` = the best lift drawn towards the mean of all;
+    ``between`` = variance of the true lifts, as far as it shows.
+    """
 
     grand_mean: float
     between: float
@@ -17,7 +22,8 @@ class Shrunk:
 
 
 def shrink_best(lifts: Sequence[float], *, variance: float) -> Shrunk:
-    """Empirical Bayes: the more the spread of the lifts is explained by noise, the nearer the best one moves to their mean.
+    """Empirical Bayes: the more the spread of the lifts is explained by noise,
+    the nearer the best one moves to their mean.
 
     Args:
         lifts: at least two, of all variants compared (not only the good ones).
@@ -26,7 +32,9 @@ def shrink_best(lifts: Sequence[float], *, variance: float) -> Shrunk:
         Efron and Morris (1975), JASA 70(350), 311-319.
     """
     if len(lifts) < 2:
-        raise ValueError("shrinkage learns the spread from several lifts; give those of all variants that were compared")
+        raise ValueError(
+            "shrinkage learns the spread from several lifts; give those of all variants that were compared"
+        )
     mean = sum(lifts) / len(lifts)
     spread = sum((x - mean) ** 2 for x in lifts) / (len(lifts) - 1)
     between = max(0.0, spread - variance)
@@ -35,7 +43,8 @@ def shrink_best(lifts: Sequence[float], *, variance: float) -> Shrunk:
 
 
 def max_bias(scores: Sequence[Sequence[float]], *, seed: int, n_draws: int = 2_000) -> float:
-    """By how much the best mean is too high, by the bootstrap: mean over draws of (winner's mean in the draw - its mean here).
+    """By how much the best mean is too high, by the bootstrap:
+    mean over draws of (winner's mean in the draw - its mean here).
 
     Args:
         scores: one row per variant, the same examples in every row.

@@ -15,7 +15,10 @@ import pytest
 def small_disk(place: Path, *, megabytes: int) -> Iterator[Path]:
     place.mkdir()
     options = f"size={megabytes}m"
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True).returncode:
+    if (
+        os.geteuid()
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True).returncode
+    ):
         pytest.skip("mounting a small disk needs root")
     try:
         yield place

@@ -43,7 +43,9 @@ def _template() -> Engine:
 
 
 def _create_engine(url: str, **options: Any) -> Engine:
-    """Statements are compiled once in all tests of a process, not anew for each store: that was a third of what a small test does."""
+    """Statements are compiled once in all tests of a process, not anew for each store:
+    that was a third of what a small test does.
+    """
     made = create_engine(url, **options)
     if made.name == "sqlite":
         made.dialect = made.pool._dialect = _template().dialect
@@ -116,12 +118,26 @@ def minutes(n: float) -> datetime:
 
 def arm(**changes: Any) -> Arm:
     return Arm(
-        **{"family": FAMILY, "variant": "v_aaaaaaaaaaaa", "rollout": "ro_1", "role": "champion", "stage": 0.1, "unit_hmac": "u1", **changes}
+        **{
+            "family": FAMILY,
+            "variant": "v_aaaaaaaaaaaa",
+            "rollout": "ro_1",
+            "role": "champion",
+            "stage": 0.1,
+            "unit_hmac": "u1",
+            **changes,
+        }
     )
 
 
 def interaction(id: str = "in_1", *, of: Arm | None = None, **changes: Any) -> Interaction:
-    usual = {"occurred_at": NOW, "received_at": NOW, "content_hash": f"hash of {id}", "output": "A text.", "latency_ms": 12.5}
+    usual = {
+        "occurred_at": NOW,
+        "received_at": NOW,
+        "content_hash": f"hash of {id}",
+        "output": "A text.",
+        "latency_ms": 12.5,
+    }
     return Interaction(id=id, arm=of or arm(), **{**usual, **changes})
 
 
@@ -186,4 +202,6 @@ def call(id: str = "ca_1", **changes: Any) -> JournalEntry:
 
 
 def answer(text: str = "An answer.", **changes: Any) -> ModelAnswer:
-    return ModelAnswer(text=text, **{"input_tokens": 10, "output_tokens": 5, "cost_usd": 0.25, "latency_ms": 80.0, **changes})
+    return ModelAnswer(
+        text=text, **{"input_tokens": 10, "output_tokens": 5, "cost_usd": 0.25, "latency_ms": 80.0, **changes}
+    )

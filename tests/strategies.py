@@ -17,7 +17,13 @@ LABELS = ("physics", "economics", "computer science", "C++", "C")
 texts = st.text(st.characters(codec="utf-8"), max_size=60)
 names = st.from_regex(r"[a-z][a-z0-9_]{1,8}", fullmatch=True)
 closed_texts = texts.filter(lambda text: "{" not in text and "}" not in text)  # no part of a {{variable}}
-json_scalars = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False) | texts
+json_scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts
+)
 json_values = st.recursive(
     json_scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4), max_leaves=12
 )
@@ -26,7 +32,9 @@ json_values = st.recursive(
 @st.composite
 def templates(draw: st.DrawFn, variables: list[str]) -> str:
     """A text in which some of the variables stand open."""
-    parts = draw(st.lists(closed_texts | st.sampled_from(variables).map(lambda name: "{{" + name + "}}"), min_size=1, max_size=6))
+    parts = draw(
+        st.lists(closed_texts | st.sampled_from(variables).map(lambda name: "{{" + name + "}}"), min_size=1, max_size=6)
+    )
     return "".join(parts)
 
 
@@ -34,7 +42,9 @@ def templates(draw: st.DrawFn, variables: list[str]) -> str:
 def message_lists(draw: st.DrawFn, variables: list[str]) -> list[Message]:
     """Messages with at least one of the user's, and at most one slot each for examples and history."""
     spoken = st.builds(
-        lambda role, content: {"role": role, "content": content}, st.sampled_from(["system", "user", "assistant"]), templates(variables)
+        lambda role, content: {"role": role, "content": content},
+        st.sampled_from(["system", "user", "assistant"]),
+        templates(variables),
     )
     messages: list[Message] = draw(st.lists(spoken, max_size=4))
     messages.insert(draw(st.integers(0, len(messages))), {"role": "user", "content": draw(templates(variables))})
@@ -51,19 +61,24 @@ def variants(draw: st.DrawFn) -> Variant:
     return Variant(
         messages=tuple(draw(message_lists(variables))),
         examples=tuple(FewShot(id=f"ex_{i}", input=input, output=output) for i, (input, output) in enumerate(shots)),
-        model=draw(st.fixed_dictionaries({"name": names, "temperature": st.floats(0, 2), "max_tokens": st.integers(1, 4096)})),
+        model=draw(
+            st.fixed_dictionaries({"name": names, "temperature": st.floats(0, 2), "max_tokens": st.integers(1, 4096)})
+        ),
         policy=draw(st.dictionaries(names, st.floats(0, 1), max_size=2)),
     )
 
 
 def variables_for(variant: Variant) -> st.SearchStrategy[dict[str, Any]]:
     """A value for each open variable; texts may hold {{names}} themselves, as real users' texts do."""
-    tricky = texts | st.sampled_from(["{{document}}", "{{", "}}", "\\1 \\g<0>", *("{{" + name + "}}" for name in variant.variables)])
+    tricky = texts | st.sampled_from(
+        ["{{document}}", "{{", "}}", "\\1 \\g<0>", *("{{" + name + "}}" for name in variant.variables)]
+    )
     return st.fixed_dictionaries({name: tricky | json_values for name in variant.variables})
 
 
 histories = st.lists(
-    st.builds(lambda role, content: {"role": role, "content": content}, st.sampled_from(["user", "assistant"]), texts), max_size=4
+    st.builds(lambda role, content: {"role": role, "content": content}, st.sampled_from(["user", "assistant"]), texts),
+    max_size=4,
 )
 
 

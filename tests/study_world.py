@@ -1,4 +1,6 @@
-"""A small world to run studies in: a real database, a family of three topics, and a model that is better with examples."""
+"""A small world to run studies in: a real database, a family of three topics,
+and a model that is better with examples.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,10 @@ START = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 class TopicModel:
-    """Knows the topic when the request shows at least ``needs`` examples; else it rambles. Temperature above .5 spoils it."""
+    """Knows the topic when the request shows at least ``needs`` examples; else it rambles.
+
+    Temperature above .5 spoils it.
+    """
 
     name = "fake"
     revision = "1"
@@ -45,7 +50,12 @@ class TopicModel:
     max_output_tokens: int | None = 16
 
     def __init__(
-        self, *, needs: int = 2, concurrency: int = 1, price: ModelPrice | None = None, before: Callable[[int], None] | None = None
+        self,
+        *,
+        needs: int = 2,
+        concurrency: int = 1,
+        price: ModelPrice | None = None,
+        before: Callable[[int], None] | None = None,
     ) -> None:
         self.needs = needs
         self.concurrency = concurrency
@@ -121,7 +131,9 @@ def topic_examples(n: int, split: str, *, released: bool = True, family: str = "
 
 
 class World:
-    """Everything that a study needs, over one database file; make a second World on the same path for a second process."""
+    """Everything that a study needs, over one database file;
+    make a second World on the same path for a second process.
+    """
 
     def __init__(
         self,
@@ -140,18 +152,28 @@ class World:
         metrics = [*CORE_METRICS.values(), PROCESSED_QUALITY]
         self.scorer = scorer or Scorer(self.family.output, self.family.metrics, metrics)
 
-    def fill(self, *, n_train: int = 30, n_dev: int = 12, n_holdout: int = 24, examples: Sequence[Example] | None = None) -> World:
-        rows = examples or [*topic_examples(n_train, "train"), *topic_examples(n_dev, "dev"), *topic_examples(n_holdout, "holdout")]
+    def fill(
+        self, *, n_train: int = 30, n_dev: int = 12, n_holdout: int = 24, examples: Sequence[Example] | None = None
+    ) -> World:
+        rows = examples or [
+            *topic_examples(n_train, "train"),
+            *topic_examples(n_dev, "dev"),
+            *topic_examples(n_holdout, "holdout"),
+        ]
         self.store.write(lambda tx: self.store.examples.add(tx, rows))
         self.crown(self.family.variant())
         return self
 
     def crown(self, variant: Variant) -> None:
-        record = VariantRecord(family=self.family.name, variant=variant, source="file", created_at=START, created_by="test")
+        record = VariantRecord(
+            family=self.family.name, variant=variant, source="file", created_at=START, created_by="test"
+        )
 
         def write(tx: Any) -> None:
             self.store.variants.add(tx, record)
-            self.store.champions.put(tx, first(family=self.family.name, variant=variant.id, at=START, by="test", why="first"))
+            self.store.champions.put(
+                tx, first(family=self.family.name, variant=variant.id, at=START, by="test", why="first")
+            )
 
         self.store.write(write)
 
@@ -160,7 +182,9 @@ class World:
         return self.model
 
     def describe(self, name: str) -> Any:
-        return SimpleNamespace(embedded=False, concurrency=1, processes="auto", max_output_tokens=self.model.max_output_tokens)
+        return SimpleNamespace(
+            embedded=False, concurrency=1, processes="auto", max_output_tokens=self.model.max_output_tokens
+        )
 
     def price(self, name: str) -> ModelPrice | None:
         return self.model.price
@@ -189,7 +213,14 @@ class World:
         return run_study(study.id, store=self.store, clock=self.clock, **given)
 
     def nominate(self, study: str, variant: str | None, aim: Aim = "quality", **options: Any) -> Any:
-        given: Any = {"family": self.family, "actor": "test", "store": self.store, "clock": self.clock, "models": self, **options}
+        given: Any = {
+            "family": self.family,
+            "actor": "test",
+            "store": self.store,
+            "clock": self.clock,
+            "models": self,
+            **options,
+        }
         return nominate(study, variant=variant or "", aim=aim, **given)
 
     def only_study(self) -> Study:
@@ -228,7 +259,9 @@ def killed_at(n: int) -> Callable[[int], None]:
 
 
 def assert_resumes(here: World, undisturbed: World, **study: Any) -> None:
-    """A study that ``here``'s model kills goes on, asks nothing twice, and takes the way that the undisturbed one takes."""
+    """A study that ``here``'s model kills goes on, asks nothing twice,
+    and takes the way that the undisturbed one takes.
+    """
     made = here.create(**study)
     with pytest.raises(Killed):
         here.run(made)

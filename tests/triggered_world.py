@@ -1,4 +1,6 @@
-"""Users who report to the family of study_world, and a clock that is moved by hand: what makes studies start by themselves."""
+"""Users who report to the family of study_world, and a clock that is moved by hand:
+what makes studies start by themselves.
+"""
 
 from __future__ import annotations
 
@@ -42,16 +44,27 @@ class FreeModel(TopicModel):
 
 
 class TriggeredWorld(World):
-    """``family`` fields override topic_family's; there is no schedule unless one is given. ``on``: a person has let studies start by
-    themselves, and with ``holdout`` look at the sealed examples."""
+    """``family`` fields override topic_family's; there is no schedule unless one is given.
+
+    ``on``: a person has let studies start by themselves, and with ``holdout`` look at the sealed examples.
+    """
 
     clock: Clock
 
     def __init__(
-        self, folder: Path, *, model: TopicModel | None = None, filled: bool = True, on: bool = True, holdout: bool = True, **family: Any
+        self,
+        folder: Path,
+        *,
+        model: TopicModel | None = None,
+        filled: bool = True,
+        on: bool = True,
+        holdout: bool = True,
+        **family: Any,
     ) -> None:
         fields = {"schedule": {"cron": None}, "rollout": EASY_ROLLOUT, **family}
-        super().__init__(folder, model=model or FreeModel(), family=topic_family(**fields), clock=Clock(START, step_s=0.001))
+        super().__init__(
+            folder, model=model or FreeModel(), family=topic_family(**fields), clock=Clock(START, step_s=0.001)
+        )
         self.n = 0
         if filled:
             self.fill(n_train=9, n_dev=6, n_holdout=20)
@@ -74,9 +87,16 @@ class TriggeredWorld(World):
         change(self.family, reason="", actor="local:ann", store=self.store, clock=self.clock, **options)
 
     def users(
-        self, n: int, *, score: float | None = None, success: bool | None = None, over_hours: float = 1.0, latency_ms: float = 400.0,
-        same_unit: str | None = None, source: str = "user",
-    ) -> None:  # fmt: skip
+        self,
+        n: int,
+        *,
+        score: float | None = None,
+        success: bool | None = None,
+        over_hours: float = 1.0,
+        latency_ms: float = 400.0,
+        same_unit: str | None = None,
+        source: str = "user",
+    ) -> None:
         """So many requests of the champion, spread over the next hours, each by a user of its own who then judges."""
         champion = self.champion()
         interactions, feedback = [], []
@@ -130,7 +150,12 @@ class TriggeredWorld(World):
         """What the worker does every five minutes."""
         self.settle()
         return trigger_studies(
-            self.store, self.clock, self.families.families, lambda: self, max_studies=max_studies, usd_per_month=usd_per_month
+            self.store,
+            self.clock,
+            self.families.families,
+            lambda: self,
+            max_studies=max_studies,
+            usd_per_month=usd_per_month,
         )
 
     def hand_on(self) -> list[Start]:

@@ -14,7 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-LOOKED_FOR_CHILDREN_S = 1.0  # a shorter phase cannot have let running children use much, and looking costs ten milliseconds
+LOOKED_FOR_CHILDREN_S = (
+    1.0  # a shorter phase cannot have let running children use much, and looking costs ten milliseconds
+)
 
 
 class CpuMeter:
@@ -51,7 +53,9 @@ METER = CpuMeter()
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report = yield
-    report.cpu_s = METER.since_last(look=call.duration > LOOKED_FOR_CHILDREN_S)  # travels to xdist's controller with the report
+    report.cpu_s = METER.since_last(
+        look=call.duration > LOOKED_FOR_CHILDREN_S
+    )  # travels to xdist's controller with the report
     return report
 
 
@@ -73,14 +77,20 @@ class WaitingReport:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
         sums = sum(map(self.waited, self.wall)), sum(self.wall.values()), sum(self.cpu.values())
-        terminalreporter.write_line("waiting {:.0f} s of {:.0f} s in {} tests; CPU {:.0f} s".format(*sums[:2], len(self.wall), sums[2]))
+        terminalreporter.write_line(
+            "waiting {:.0f} s of {:.0f} s in {} tests; CPU {:.0f} s".format(*sums[:2], len(self.wall), sums[2])
+        )
         if file := config.getoption("waiting_table"):
             rows = sorted(self.wall, key=self.waited, reverse=True)
-            Path(file).write_text("".join(f"{self.waited(t):.2f}\t{self.wall[t]:.2f}\t{self.cpu[t]:.2f}\t{t}\n" for t in rows))
+            Path(file).write_text(
+                "".join(f"{self.waited(t):.2f}\t{self.wall[t]:.2f}\t{self.cpu[t]:.2f}\t{t}\n" for t in rows)
+            )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--waiting-table", help="write seconds of waiting, of wall time and of CPU time of every test to this file")
+    parser.addoption(
+        "--waiting-table", help="write seconds of waiting, of wall time and of CPU time of every test to this file"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -62,7 +62,9 @@ class Keys:
         return cls(any_exist=bool(records), by_hash=valid)
 
 
-def identify(headers: Mapping[str, str], client_host: str | None, keys: Keys, actor_without_key: str, now: datetime) -> Caller:
+def identify(
+    headers: Mapping[str, str], client_host: str | None, keys: Keys, actor_without_key: str, now: datetime
+) -> Caller:
     """The caller; raises NotAuthenticated for a missing or unknown key.
 
     Where no key exists ``local_door`` has allowed the request.
@@ -71,13 +73,17 @@ def identify(headers: Mapping[str, str], client_host: str | None, keys: Keys, ac
         return Caller(actor=actor_without_key, access=EVERYTHING, quota=f"address:{client_host or 'local'}")
     secret = secret_of(headers)
     if secret is None:
-        raise NotAuthenticated("This server asks for a key. Send `Authorization: Bearer KEY` or `X-API-Key: KEY`; `detent keys` makes one.")
+        raise NotAuthenticated(
+            "This server asks for a key. Send `Authorization: Bearer KEY` or `X-API-Key: KEY`; `detent keys` makes one."
+        )
     found = keys.by_hash.get(hash_of(secret))
     if found is None:
         raise WrongKey("The key is unknown or was revoked. `detent keys` lists the valid ones and makes a new one.")
     if found.until is not None and found.until <= now:
         raise WrongKey(
-            f"The key {found.name!r} {found.why_over} at {found.until.isoformat()}. `detent keys create` makes a new one.", key=found.name
+            f"The key {found.name!r} {found.why_over} at {found.until.isoformat()}. `detent keys create` makes a new"
+            " one.",
+            key=found.name,
         )
     return Caller(actor=found.name, access=found.access, quota=f"key:{found.name}")
 
@@ -91,7 +97,10 @@ def require_family(caller: Caller, family: str | None) -> None:
 
 
 def family_asked(caller: Caller, family: str | None) -> str | None:
-    """The family of a list's filter: a key for one family means it where it names none. Raises NotAuthorised for all others."""
+    """The family of a list's filter: a key for one family means it where it names none.
+
+    Raises NotAuthorised for all others.
+    """
     own = caller.access.families
     if family is None and own is not None and len(own) == 1:
         return own[0]

@@ -1,4 +1,6 @@
-"""Limits of single keys, held across processes: what a key has used stands in the store, and nothing is let through that is not counted there first."""
+"""Limits of single keys, held across processes: what a key has used stands in the store,
+and nothing is let through that is not counted there first.
+"""
 
 from __future__ import annotations
 
@@ -96,8 +98,12 @@ class KeySpending:
         return cls(caller.actor, limits, store, clock)
 
     @asynccontextmanager
-    async def call(self, request: ModelRequest, price: ModelPrice | None, most_tokens: int | None) -> AsyncIterator[list[ModelAnswer]]:
-        """Around one call on the wire; the answer is put into the list. A process that dies meanwhile leaves the highest price counted.
+    async def call(
+        self, request: ModelRequest, price: ModelPrice | None, most_tokens: int | None
+    ) -> AsyncIterator[list[ModelAnswer]]:
+        """Around one call on the wire; the answer is put into the list.
+
+        A process that dies meanwhile leaves the highest price counted.
 
         Raises:
             ModelFailed: kind ``limit``; the model was not asked.
@@ -124,17 +130,22 @@ class KeySpending:
             tokens = output_limit(request.params, most_tokens)
             if price is None or (price.output_usd_per_mtok > 0 and not tokens):
                 raise self._refused(
-                    f"Model {request.model!r} has no price or no limit of its answer, so the ${limits.usd_per_day:g} a day of key {self._key!r} "
-                    "could not be held. Give it both in config/models.yaml, or limit the key's calls instead.",
+                    f"Model {request.model!r} has no price or no limit of its answer, so the ${limits.usd_per_day:g} a"
+                    f" day of key {self._key!r} could not be held. Give it both in config/models.yaml, or limit the"
+                    " key's calls instead.",
                     now,
                 )
             usd = reservation_usd(request, price, tokens)
 
         def take(tx: Transaction) -> Limited | None:
             usage = self._store.key_usage
-            if limits.calls_per_day is not None and not usage.take(tx, self._key, "calls_per_day", day, 1, limits.calls_per_day):
+            if limits.calls_per_day is not None and not usage.take(
+                tx, self._key, "calls_per_day", day, 1, limits.calls_per_day
+            ):
                 return "calls_per_day"
-            if limits.usd_per_day is not None and not usage.take(tx, self._key, "usd_per_day", day, usd, limits.usd_per_day):
+            if limits.usd_per_day is not None and not usage.take(
+                tx, self._key, "usd_per_day", day, usd, limits.usd_per_day
+            ):
                 if limits.calls_per_day is not None:
                     usage.give_back(tx, self._key, "calls_per_day", day, 1)
                 return "usd_per_day"
@@ -146,11 +157,13 @@ class KeySpending:
             raise ModelFailed(error.detail, kind="busy", sent=False, **error.members) from error
         if passed == "calls_per_day":
             raise self._refused(
-                f"Key {self._key!r} has used the {limits.calls_per_day:,} model calls that it may make in a day (UTC).", now
+                f"Key {self._key!r} has used the {limits.calls_per_day:,} model calls that it may make in a day (UTC).",
+                now,
             )
         if passed == "usd_per_day":
             raise self._refused(
-                f"Key {self._key!r} may spend ${limits.usd_per_day:g} a day (UTC), and the next call could cost ${usd:.6f} and pass that.",
+                f"Key {self._key!r} may spend ${limits.usd_per_day:g} a day (UTC), and the next call could cost"
+                f" ${usd:.6f} and pass that.",
                 now,
             )
         return usd
@@ -168,15 +181,23 @@ class KeySpending:
         try:
             await self._store.awrite(give_back)
         except Exception as error:  # the call is made; what stays reserved keeps the limit on the safe side
-            log.warning("a call of a key was not settled", key=self._key, reserved_usd=reserved, cost_usd=cost, error=str(error))
+            log.warning(
+                "a call of a key was not settled", key=self._key, reserved_usd=reserved, cost_usd=cost, error=str(error)
+            )
 
     def _refused(self, detail: str, now: datetime) -> ModelFailed:
-        return ModelFailed(f"{detail} No model was asked.", kind="limit", sent=False, key=self._key, retry_after_s=_wait_s(now, DAY))
+        return ModelFailed(
+            f"{detail} No model was asked.", kind="limit", sent=False, key=self._key, retry_after_s=_wait_s(now, DAY)
+        )
 
 
 def _start(now: datetime, window: timedelta) -> datetime:
     """Of the minute or day (UTC) of ``now``."""
-    return now.replace(second=0, microsecond=0) if window == MINUTE else now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return (
+        now.replace(second=0, microsecond=0)
+        if window == MINUTE
+        else now.replace(hour=0, minute=0, second=0, microsecond=0)
+    )
 
 
 def _wait_s(now: datetime, window: timedelta) -> int:
@@ -186,7 +207,8 @@ def _wait_s(now: datetime, window: timedelta) -> int:
 def _too_many(what: str, most: int, key: str, now: datetime, window: timedelta) -> TooMany:
     wait_s = _wait_s(now, window)
     return TooMany(
-        f"Key {key!r} has used the {most:,} {what} that it may send. Wait {wait_s} s; the limit was set when the key was made.",
+        f"Key {key!r} has used the {most:,} {what} that it may send. Wait {wait_s} s; the limit was set when the key"
+        " was made.",
         limit=most,
         retry_after_s=wait_s,
     )

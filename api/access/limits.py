@@ -29,7 +29,10 @@ class Quota:
 
 
 class MinuteWindows:
-    """Counts per key over a minute that starts with the key's first request. Used on the event loop only, so it needs no lock."""
+    """Counts per key over a minute that starts with the key's first request.
+
+    Used on the event loop only, so it needs no lock.
+    """
 
     def __init__(self, limit: int, what: str, now: Callable[[], float] = monotonic) -> None:
         self.limit = limit
@@ -38,7 +41,8 @@ class MinuteWindows:
         self._windows: dict[str, tuple[float, int]] = {}  # key -> (start, used)
 
     def take(self, key: str, n: int = 1, *, refuse: bool = True) -> tuple[Quota, TooMany | None]:
-        """Counts ``n`` for ``key``; the error is returned, not raised, so that its answer can carry the quota's headers too.
+        """Counts ``n`` for ``key``; the error is returned, not raised,
+        so that its answer can carry the quota's headers too.
 
         A request that does not fit uses nothing up. With ``refuse=False`` it is counted and allowed.
         """

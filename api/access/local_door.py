@@ -1,4 +1,6 @@
-"""What may come in without a key: requests of programs on this machine, checked before anything else is read of them."""
+"""What may come in without a key: requests of programs on this machine,
+checked before anything else is read of them.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,16 @@ def require_program_of_this_machine(request: Request) -> None:
     """
     if not is_loopback(request.client.host if request.client else None):
         raise NotAuthorised(
-            "Without keys this server answers this machine only. Make a key with `detent keys` and send it as `Authorization: Bearer KEY`."
+            "Without keys this server answers this machine only. Make a key with `detent keys` and send it as"
+            " `Authorization: Bearer KEY`."
         )
     name, port = request.scope.get("server") or (LOCAL_NAMES[0], None)
-    names = {*LOCAL_NAMES, reachable_host(name)} if port is not None else LOCAL_NAMES  # without a port it is a Unix socket's path
-    why = refusal(request.method, request.headers.items(), hosts_of(port, names), http_version=request.scope["http_version"])
+    names = (
+        {*LOCAL_NAMES, reachable_host(name)} if port is not None else LOCAL_NAMES
+    )  # without a port it is a Unix socket's path
+    why = refusal(
+        request.method, request.headers.items(), hosts_of(port, names), http_version=request.scope["http_version"]
+    )
     if why is not None:
         raise NotAuthorised(f"This server has no keys: {why}.")
 

@@ -1,7 +1,7 @@
 """Pauses for addresses that send wrong keys, in memory that does not grow.
 
-A right key is never kept waiting: others may stand behind the same address, and no pause makes 256 random bits harder to guess. What a
-pause saves is work and log lines, and it tells a sender that goes on with an old key to stop.
+A right key is never kept waiting: others may stand behind the same address, and no pause makes 256 random bits harder
+to guess. What a pause saves is work and log lines, and it tells a sender that goes on with an old key to stop.
 """
 
 from __future__ import annotations
@@ -25,10 +25,14 @@ class WrongKeys:
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self._now = now
-        self._seen: OrderedDict[str, tuple[int, float]] = OrderedDict()  # address -> (wrong keys, when the last one counted)
+        self._seen: OrderedDict[str, tuple[int, float]] = (
+            OrderedDict()
+        )  # address -> (wrong keys, when the last one counted)
 
     def came_from(self, address: str) -> TooMany | None:
-        """Counts a wrong key; what comes within the pause is not counted, and the error says how long that still lasts."""
+        """Counts a wrong key; what comes within the pause is not counted,
+        and the error says how long that still lasts.
+        """
         place, now = network_of(address), self._now()
         n, last = self._seen.get(place, (0, now))
         if now - last > FORGOTTEN_S:
@@ -36,7 +40,10 @@ class WrongKeys:
         wait_s = last + _pause_s(n) - now
         if wait_s > 0:
             seconds = math.ceil(wait_s)
-            return TooMany(f"{n} wrong keys came from this address. Wait {seconds} s, then send a right one.", retry_after_s=seconds)
+            return TooMany(
+                f"{n} wrong keys came from this address. Wait {seconds} s, then send a right one.",
+                retry_after_s=seconds,
+            )
         self._seen[place] = (n + 1, now)
         self._seen.move_to_end(place)
         if len(self._seen) > MOST:

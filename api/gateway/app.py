@@ -1,7 +1,7 @@
 """The gateway process: every model call that a client asks for. It owns the embedded model and never reads the journal.
 
-It listens on loopback; the api passes ``/v1/chat/completions`` and ``/v1/models`` on to it. It checks keys itself, since
-every program on this machine can reach it.
+It listens on loopback; the api passes ``/v1/chat/completions`` and ``/v1/models`` on to it. It checks keys itself,
+since every program on this machine can reach it.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ async def health() -> dict[str, Any]:
 
 @operations.get("/ready", **guarded(None))
 def ready(request: Request, response: Response, shared: Shared) -> dict[str, Any]:
-    """Whether chat can be answered: 503 until the store was read once, and while the embedded model is wanted and does not run."""
+    """Whether chat can be answered: 503 until the store was read once,
+    and while the embedded model is wanted and does not run.
+    """
     side = of(request)
     served = shared.serving.now_served
     now = shared.clock.now()
@@ -104,7 +106,11 @@ def ready(request: Request, response: Response, shared: Shared) -> dict[str, Any
     if not can_answer:
         response.status_code = 503
         response.headers["Retry-After"] = "1"
-    return {"status": "ready" if can_answer else "not ready", "degraded": sorted(shared.families.problems), "dependencies": dependencies}
+    return {
+        "status": "ready" if can_answer else "not ready",
+        "degraded": sorted(shared.families.problems),
+        "dependencies": dependencies,
+    }
 
 
 @operations.get("/metrics", **guarded("read"))
@@ -114,7 +120,9 @@ def metrics(request: Request) -> Response:
 
 
 async def _end_calls(side: ModelSide) -> None:
-    """Calls under way end: streams at once, the others as soon as their model has answered; all that have ended go on record."""
+    """Calls under way end: streams at once, the others as soon as their model has answered;
+    all that have ended go on record.
+    """
     for reader in list(side.settling.values()):
         reader.leave(STOPPED)
     side.calls.close()
@@ -148,7 +156,13 @@ def _embedded_state(side: ModelSide) -> dict[str, Any]:
     owner = model.owner()
     if owner is None:
         return {"ok": False, "detail": "starting"}
-    return {"ok": bool(owner.urls), "processes": len(owner.urls), "of": owner.size, "owner_pid": owner.pid, "revision": owner.revision}
+    return {
+        "ok": bool(owner.urls),
+        "processes": len(owner.urls),
+        "of": owner.size,
+        "owner_pid": owner.pid,
+        "revision": owner.revision,
+    }
 
 
 def _keep_embedded(shared: Services, side: ModelSide) -> None:

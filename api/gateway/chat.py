@@ -1,4 +1,6 @@
-"""POST /v1/chat/completions: a unit's prompt filled in, a model's answer, whole or as a stream, and the interaction on record."""
+"""POST /v1/chat/completions: a unit's prompt filled in, a model's answer, whole or as a stream,
+and the interaction on record.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,10 @@ routes: APIRouter = router("Models")
 
 @routes.post("/v1/chat/completions", **guarded("serve", narrows=True))
 async def chat_completions(body: ChatBody, request: Request) -> Response:
-    """OpenAI's request and answer; `model` is a family, or a model of config/models.yaml. The answer's id is the interaction's, for feedback."""
+    """OpenAI's request and answer; `model` is a family, or a model of config/models.yaml.
+
+    The answer's id is the interaction's, for feedback.
+    """
     shared, side = services.of(request), of(request)
     if body.n not in (None, 1):
         raise InvalidInput(
@@ -55,7 +60,11 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
             [Fault(pointer="/n", detail="must be 1")],
         )
     by_name = names_a_model(body.model, shared, side)
-    call = of_model(body, request, shared, side) if by_name else _within_limits(await _prepare(body, request, shared), shared, side)
+    call = (
+        of_model(body, request, shared, side)
+        if by_name
+        else _within_limits(await _prepare(body, request, shared), shared, side)
+    )
     headers = {"X-Detent-Assignment": call.token} if call.token is not None else {}
     reader = Reader(shared.settings.limits.stalled_seconds)
     settled = await begin(shared, side, call, reader, lambda: _start(side, call, reader, streaming=bool(body.stream)))
@@ -63,7 +72,9 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
         if not body.stream:
             answered = await _while_waited_for(settled, request, reader)
             return Response(
-                json_bytes(completion(call, answered)), headers={**headers, "Cache-Control": "no-store"}, media_type="application/json"
+                json_bytes(completion(call, answered)),
+                headers={**headers, "Cache-Control": "no-store"},
+                media_type="application/json",
             )
         await _first_piece(settled, request, reader)
     except ModelFailed as error:
@@ -86,7 +97,9 @@ async def list_models(request: Request, caller: Asking) -> dict[str, Any]:
     created = {name: int(family.champion.since.timestamp()) for name, family in families.items()}
     return {
         "object": "list",
-        "data": [{"id": name, "object": "model", "created": created[name], "owned_by": "detent"} for name in sorted(families)],
+        "data": [
+            {"id": name, "object": "model", "created": created[name], "owned_by": "detent"} for name in sorted(families)
+        ],
     }
 
 
@@ -104,7 +117,8 @@ async def _prepare(body: ChatBody, request: Request, shared: Services) -> Answer
     definition = family.definition
     if not variant.messages:
         raise InvalidInput(
-            f"Family {body.model!r} is a policy and calls no model. POST /v1/families/{body.model}/render with a record as variables decides about it.",
+            f"Family {body.model!r} is a policy and calls no model. POST /v1/families/{body.model}/render with a record"
+            " as variables decides about it.",
             [Fault(pointer="/model", detail="a family of kind prompt is needed")],
         )
     declared = list(definition.inputs) if definition is not None else list(variant.variables)
@@ -139,13 +153,18 @@ def _as_told(shared: Services, name: str, variant_id: str, unit: str | None) -> 
     family = shared.serving.now_served.family(name)
     record = shared.read(lambda tx: shared.store.variants.get(tx, name, variant_id))
     if record is None:
-        raise NotFound(f"Family {name!r} has no variant {variant_id!r}. `detent variant list {name}` shows those that exist.", family=name)
+        raise NotFound(
+            f"Family {name!r} has no variant {variant_id!r}. `detent variant list {name}` shows those that exist.",
+            family=name,
+        )
     is_champion = variant_id == family.champion.variant
     if not is_champion and family.freeze is not None:
         require_unfrozen([family.freeze], name, f"answer with {variant_id}")
     choice = Choice(variant=variant_id, role="champion" if is_champion else "candidate", counted=False)
     hashed = unit_hmac(shared.secrets.unit_key, unit) if unit is not None else None
-    token = family.token(choice, hashed, now=shared.clock.now(), rollout_now=shared.clock.rollout_now(), keys=shared.serving.token_keys)
+    token = family.token(
+        choice, hashed, now=shared.clock.now(), rollout_now=shared.clock.rollout_now(), keys=shared.serving.token_keys
+    )
     return Served(family=family, choice=choice, token=token), record.variant
 
 
@@ -157,21 +176,30 @@ def _within_limits(call: AnsweredCall, shared: Services, side: ModelSide) -> Ans
     limit, said_by = definition.limits.usd_per_hour, "limits.usd_per_hour in its family.yaml"
     policy = side.policies.of(call.variant.id, call.variant)
     try:
-        side.money.require_left(definition.name, limit, shared.clock.now(), whose=f"Family {definition.name!r}", said_by=said_by)
+        side.money.require_left(
+            definition.name, limit, shared.clock.now(), whose=f"Family {definition.name!r}", said_by=said_by
+        )
     except MoneySpent:
         if definition.limits.above != "cheapest":
             raise
         cheapest = cheapest_tier(definition, call.variant, side.catalogue)
         fewer = messages_of_fewer(policy.examples, call.variant, call.rendered) if policy is not None else {}
         messages = fewer.get(cheapest, call.request.messages)
-        call, policy = replace(call, cheapest_only=True, request=replace(call.request, model=cheapest, messages=messages)), None
+        call, policy = (
+            replace(call, cheapest_only=True, request=replace(call.request, model=cheapest, messages=messages)),
+            None,
+        )
     names = {call.request.model} | (policy.models if policy is not None else set())
     n_calls = most_calls(policy) if policy is not None else 1
-    return replace(call, may_cost_usd=most_usd(call.request, names, n_calls, side.catalogue, limit=limit, said_by=said_by))
+    return replace(
+        call, may_cost_usd=most_usd(call.request, names, n_calls, side.catalogue, limit=limit, said_by=said_by)
+    )
 
 
 def _start(side: ModelSide, call: AnsweredCall, reader: Reader, *, streaming: bool) -> asyncio.Future[Answered]:
-    """A variant with a policy is answered as it says, and streamed once that is decided; any other by one call of its model."""
+    """A variant with a policy is answered as it says, and streamed once that is decided;
+    any other by one call of its model.
+    """
     policy = None if call.cheapest_only else side.policies.of(call.variant.id, call.variant)
     if policy is not None:
         return asyncio.ensure_future(answer_by_policy(side, call, reader, policy))
@@ -188,11 +216,15 @@ async def answer(side: ModelSide, call: AnsweredCall, reader: Reader, *, streami
         sink=reader if streaming else None,
         fallbacks=not call.cheapest_only,
     )
-    return Answered(answer=asked.answer, models=asked.models, tags={"limited": "usd_per_hour"} if call.cheapest_only else {})
+    return Answered(
+        answer=asked.answer, models=asked.models, tags={"limited": "usd_per_hour"} if call.cheapest_only else {}
+    )
 
 
 async def _while_waited_for(settled: asyncio.Task[Answered], request: Request, reader: Reader) -> Answered:
-    """A call in progress is finished when its client goes, since it is paid for and goes on record; one that has not begun is spared."""
+    """A call in progress is finished when its client goes, since it is paid for and goes on record;
+    one that has not begun is spared.
+    """
     while True:
         done, _ = await asyncio.wait({settled}, timeout=GONE_CHECK_S)
         if done:
@@ -202,7 +234,9 @@ async def _while_waited_for(settled: asyncio.Task[Answered], request: Request, r
 
 
 async def _first_piece(settled: asyncio.Task[Answered], request: Request, reader: Reader) -> None:
-    """Waits until there is something to send, so that a call that fails before is answered with a problem's own status."""
+    """Waits until there is something to send, so that a call that fails before is answered
+    with a problem's own status.
+    """
     settled.add_done_callback(lambda _: reader.wake())
     while not reader.begun and not settled.done():
         with suppress(TimeoutError):
@@ -219,7 +253,9 @@ def _for_model(request: ModelRequest, model: LanguageModel) -> ModelRequest:
 
 
 def for_client(error: ModelFailed, call: AnsweredCall) -> DetentError:
-    """504 for a model that was too slow, 503 for one that was not asked, 502 for all else; only what was busy is not on record."""
+    """504 for a model that was too slow, 503 for one that was not asked, 502 for all else;
+    only what was busy is not on record.
+    """
     members = {name: value for name, value in error.members.items() if name not in ("kind", "sent")}
     if error.kind == "busy":
         return Busy(error.detail, **members)

@@ -86,7 +86,9 @@ def completion(call: AnsweredCall, answered: Answered) -> dict[str, Any]:
         "object": "chat.completion",
         "created": int(time()),
         "model": call.asked,
-        "choices": [{"index": 0, "message": message_of(answer), "finish_reason": answer.finish_reason, "logprobs": None}],
+        "choices": [
+            {"index": 0, "message": message_of(answer), "finish_reason": answer.finish_reason, "logprobs": None}
+        ],
         "usage": usage_of(answer),
         "detent": detent_of(call, answered),
     }
@@ -139,7 +141,9 @@ class StreamShape:
         return self._chunk({"role": "assistant", "content": ""})
 
     def pieces(self, deltas: Sequence[ModelDelta]) -> bytes:
-        return b"".join(self._chunk({name: value for name, value in delta.items() if name != "role"}) for delta in deltas)
+        return b"".join(
+            self._chunk({name: value for name, value in delta.items() if name != "role"}) for delta in deltas
+        )
 
     def whole(self, answered: Answered) -> bytes:
         """For an answer of which no piece was sent yet."""
@@ -159,7 +163,13 @@ class StreamShape:
     def error(self, error: DetentError) -> bytes:
         """An event that OpenAI's clients raise as an APIError. No [DONE] follows: the answer has no end."""
         members = {name: value for name, value in error.members.items() if name not in ("kind", "sent")}
-        told = {"message": error.detail, "type": error.slug, "param": None, "code": error.members.get("kind"), **members}
+        told = {
+            "message": error.detail,
+            "type": error.slug,
+            "param": None,
+            "code": error.members.get("kind"),
+            **members,
+        }
         return self._event({"error": told})
 
     def _chunk(self, delta: Mapping[str, Any], finish: str | None = None, **more: Any) -> bytes:
@@ -181,7 +191,8 @@ def json_bytes(values: Mapping[str, Any]) -> bytes:
 def report_of(answered: Answered, *, latency_ms: float, time_to_first_token_ms: float | None) -> dict[str, Any]:
     """The interaction as it goes on record.
 
-    A cached answer says nothing about how quick or dear its variant is, so neither is reported: None means not measured.
+    A cached answer says nothing about how quick or dear its variant is, so neither is reported: None means not
+    measured.
     """
     answer = answered.answer
     report: dict[str, Any] = {
@@ -196,7 +207,11 @@ def report_of(answered: Answered, *, latency_ms: float, time_to_first_token_ms: 
     if answered.cached:
         tags["cached"] = True
     else:
-        report |= {"latency_ms": latency_ms, "cost_usd": answer.cost_usd, "time_to_first_token_ms": time_to_first_token_ms}
+        report |= {
+            "latency_ms": latency_ms,
+            "cost_usd": answer.cost_usd,
+            "time_to_first_token_ms": time_to_first_token_ms,
+        }
     if len(answered.models) > 1 and not answered.parts:
         tags["models_asked"] = ",".join(answered.models)
     return {**report, "tags": tags} if tags else report
@@ -206,10 +221,16 @@ def failure_report(
     error: str, *, output: str = "", latency_ms: float | None = None, time_to_first_token_ms: float | None = None
 ) -> dict[str, Any]:
     """The record of a call without a whole answer; ``output`` is what had come of it."""
-    report = {"error": storable(error)[:MAX_ERROR_CHARS], "latency_ms": latency_ms, "time_to_first_token_ms": time_to_first_token_ms}
+    report = {
+        "error": storable(error)[:MAX_ERROR_CHARS],
+        "latency_ms": latency_ms,
+        "time_to_first_token_ms": time_to_first_token_ms,
+    }
     return {**report, "output": storable(output)} if output else report
 
 
 def storable(text: str) -> str:
-    """Without what no database keeps (U+0000, halves of surrogate pairs): a provider's odd byte must not cost a record."""
+    """Without what no database keeps (U+0000, halves of surrogate pairs):
+    a provider's odd byte must not cost a record.
+    """
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()

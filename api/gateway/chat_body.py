@@ -17,7 +17,9 @@ class DetentFields(StrictModel):
 
     variables: dict[str, Any] | None = None
     unit: Annotated[str, Field(min_length=1, max_length=512)] | None = None
-    variant: Annotated[str, Field(description="Answer with this variant, counted in no arm; needs role operate")] | None = None
+    variant: (
+        Annotated[str, Field(description="Answer with this variant, counted in no arm; needs role operate")] | None
+    ) = None
 
 
 class StreamOptions(BaseModel):
@@ -29,7 +31,10 @@ class StreamOptions(BaseModel):
 
 
 class ChatBody(BaseModel):
-    """OpenAI's request. With a family, settings such as `temperature` are its Variant's: what a request says of them is not used."""
+    """OpenAI's request.
+
+    With a family, settings such as `temperature` are its Variant's: what a request says of them is not used.
+    """
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
@@ -53,5 +58,7 @@ def sent_on(body: ChatBody) -> dict[str, Any]:
     """
     asked = {"tools": body.tools, "tool_choice": body.tool_choice, "response_format": body.response_format}
     if faults := list(islice(chat_faults(body.messages, asked), MAX_FAULTS)):
-        raise InvalidInput("This request cannot be sent on: " + "; ".join(fault.detail for fault in faults[:3]) + ".", faults)
+        raise InvalidInput(
+            "This request cannot be sent on: " + "; ".join(fault.detail for fault in faults[:3]) + ".", faults
+        )
     return asked

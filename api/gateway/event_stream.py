@@ -16,7 +16,9 @@ STOPPED = "gateway_stopped: the gateway ended"  # for the record
 
 
 class EventStream(Response):
-    """Sends pieces as ``reader`` gets them, until ``settled`` says what became of the call (which is on record by then)."""
+    """Sends pieces as ``reader`` gets them, until ``settled`` says what became of the call (which is on record
+    by then).
+    """
 
     media_type = "text/event-stream"
 
@@ -73,7 +75,11 @@ class EventStream(Response):
             return self._shape.error(self._problem_of(error))
         except (ClientGone, asyncio.CancelledError):
             return self._shape.error(
-                self._problem_of(ModelFailed("The gateway ends, and with it this answer. Send the request again.", kind="gateway_stopped"))
+                self._problem_of(
+                    ModelFailed(
+                        "The gateway ends, and with it this answer. Send the request again.", kind="gateway_stopped"
+                    )
+                )
             )
         except Exception:  # logged and on record; the status is sent already
             return self._shape.error(

@@ -1,10 +1,18 @@
-"""Models as the gateway asks them: at most so many calls at once, none while a model keeps failing, and every call counted."""
+"""Models as the gateway asks them: at most so many calls at once,
+none while a model keeps failing, and every call counted.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -29,13 +37,18 @@ EMBEDDED_PLACES = 2  # the most processes that `processes: auto` makes; each tak
 
 Now = Callable[[], float]
 Around = Callable[[], AbstractContextManager[None]]
-Bill = Callable[[str, float], None]  # of a family ("" for none): dollars of one attempt on the wire, as soon as they are known
+Bill = Callable[
+    [str, float], None
+]  # of a family ("" for none): dollars of one attempt on the wire, as soon as they are known
 
 log = structlog.get_logger("gateway")
 
 
 class ModelGuard:
-    """What the gateway knows of one model, and what it lets through. Used in one event loop; ``health`` in any thread."""
+    """What the gateway knows of one model, and what it lets through.
+
+    Used in one event loop; ``health`` in any thread.
+    """
 
     def __init__(self, name: str, facts: ModelFacts, metrics: Metrics, now: Now = monotonic) -> None:
         self.name = name
@@ -59,7 +72,9 @@ class ModelGuard:
             reader.check()
         self._refuse_while_open()
         try:
-            async with self._gate.place(self._wait_s, reader.while_wanted if reader is not None else nullcontext, sender):
+            async with self._gate.place(
+                self._wait_s, reader.while_wanted if reader is not None else nullcontext, sender
+            ):
                 given = self._ask()
                 if reader is not None:
                     reader.asked = True
@@ -123,8 +138,8 @@ class ModelGuard:
         wait_s = max(1, math.ceil(refusal.again_at - now))
         kind = self._last_error[0] if self._last_error is not None else "unknown"
         return ModelFailed(
-            f"Model {self.name!r} has failed too often of late (last: {kind}) and is left alone; it is tried again in {wait_s} s. "
-            "Name `fallbacks` for it in config/models.yaml, or send the request again then.",
+            f"Model {self.name!r} has failed too often of late (last: {kind}) and is left alone; it is tried again in"
+            f" {wait_s} s. Name `fallbacks` for it in config/models.yaml, or send the request again then.",
             kind="paused",
             sent=False,
             model=self.name,
@@ -133,8 +148,9 @@ class ModelGuard:
 
     def _busy(self) -> ModelFailed:
         return ModelFailed(
-            f"Model {self.name!r} has {self._gate.places} calls out and {self._gate.n_waiting} waiting, which is all it takes at once. "
-            f"Send the request again in {BUSY_RETRY_S} s; `concurrency` and `queue` in config/models.yaml set how many.",
+            f"Model {self.name!r} has {self._gate.places} calls out and {self._gate.n_waiting} waiting, which is all it"
+            f" takes at once. Send the request again in {BUSY_RETRY_S} s; `concurrency` and `queue` in"
+            " config/models.yaml set how many.",
             kind="busy",
             sent=False,
             model=self.name,
@@ -157,9 +173,17 @@ class GuardedModel(WrappedModel):
     """A model behind its guard, for one family and one client: every attempt is counted, paid for and billed."""
 
     def __init__(
-        self, inner: LanguageModel, guard: ModelGuard, metrics: Metrics, family: str, reader: Reader | None, spending: KeySpending | None,
-        users: Around, bill: Bill, sender: str,
-    ) -> None:  # fmt: skip
+        self,
+        inner: LanguageModel,
+        guard: ModelGuard,
+        metrics: Metrics,
+        family: str,
+        reader: Reader | None,
+        spending: KeySpending | None,
+        users: Around,
+        bill: Bill,
+        sender: str,
+    ) -> None:
         super().__init__(inner)
         self._users, self._family, self._bill, self._sender = users, family, bill, sender
         self._guard, self._metrics, self._reader, self._spending = guard, metrics, reader, spending
@@ -182,7 +206,9 @@ class GuardedModel(WrappedModel):
 
         return await self._attempt(request, ask, timed)
 
-    async def _attempt(self, request: ModelRequest, ask: Callable[[], Awaitable[ModelAnswer]], timed: _Timed | None = None) -> ModelAnswer:
+    async def _attempt(
+        self, request: ModelRequest, ask: Callable[[], Awaitable[ModelAnswer]], timed: _Timed | None = None
+    ) -> ModelAnswer:
         async with self._paid(request) as answers, self._counted():
             with self._billed(request, answers, timed):
                 started = perf_counter()
@@ -197,7 +223,9 @@ class GuardedModel(WrappedModel):
 
     @contextmanager
     def _billed(self, request: ModelRequest, answers: list[ModelAnswer], timed: _Timed | None = None) -> Iterator[None]:
-        """Tells what this attempt cost: its answer's price, and where none came the most that the provider may ask for it."""
+        """Tells what this attempt cost: its answer's price,
+        and where none came the most that the provider may ask for it.
+        """
         try:
             yield
         except BaseException as error:
@@ -228,7 +256,9 @@ class GuardedModel(WrappedModel):
             (self._metrics.tokens_output, answer.output_tokens),
             (self._metrics.cost_dollars, answer.cost_usd),
         ):
-            counter.labels(**self._labels).inc(max(0, amount))  # a provider may say less than nothing, which no counter takes
+            counter.labels(**self._labels).inc(
+                max(0, amount)
+            )  # a provider may say less than nothing, which no counter takes
         return answer
 
     def _first_token(self, seconds: float) -> None:
@@ -236,7 +266,10 @@ class GuardedModel(WrappedModel):
 
 
 class GuardedModels:
-    """A ModelSource whose models share one guard each. ``for_request`` binds it to a family, for the counts, to who waits, to whose limits it counts for, and to who sends."""
+    """A ModelSource whose models share one guard each.
+
+    ``for_request`` binds it to a family, for the counts, to who waits, to whose limits it counts for, and to who sends.
+    """
 
     def __init__(
         self,
@@ -255,7 +288,9 @@ class GuardedModels:
         self._sender = ""
         self._guards: dict[str, ModelGuard] = {}
 
-    def for_request(self, family: str, reader: Reader | None, spending: KeySpending | None = None, sender: str = "") -> GuardedModels:
+    def for_request(
+        self, family: str, reader: Reader | None, spending: KeySpending | None = None, sender: str = ""
+    ) -> GuardedModels:
         bound = GuardedModels(self._source, self._metrics, now=self._now, users=self._users, bill=self._bill)
         bound._family, bound._reader, bound._spending, bound._sender = family, reader, spending, sender
         bound._guards = self._guards

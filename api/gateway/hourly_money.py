@@ -28,9 +28,9 @@ class HourlyMoney:
     Costs that an application reports for its own calls are no part of it: else the application would decide when the
     limit is reached.
 
-    Both miss something of the truth (a record that is still being written, another gateway's calls), and neither counts anything
-    twice, so the larger is the better one. Calls under way count beside it at the most that they may cost, or requests that come at once
-    would all find the same money left. Thread-safe.
+    Both miss something of the truth (a record that is still being written, another gateway's calls), and neither counts
+    anything twice, so the larger is the better one. Calls under way count beside it at the most that they may cost, or
+    requests that come at once would all find the same money left. Thread-safe.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,10 @@ class HourlyMoney:
         self._under_way: defaultdict[str, list[float]] = defaultdict(list)
 
     def require_left(self, family: str, limit: float, now: datetime, *, whose: str, said_by: str) -> None:
-        """Raises MoneySpent where what was spent and what is under way reach the limit. ``said_by``: the setting that holds it."""
+        """Raises MoneySpent where what was spent and what is under way reach the limit.
+
+        ``said_by``: the setting that holds it.
+        """
         spent, coming = self.spent_usd(family, now), self.under_way_usd(family)
         if spent + coming >= limit:
             raise money_spent(whose, said_by, limit, spent, coming, now)
@@ -90,7 +93,9 @@ class HourlyMoney:
 
 
 def money_spent(whose: str, setting: str, limit: float, spent: float, coming: float, now: datetime) -> MoneySpent:
-    """The refusal of a call: who has spent how much, what calls under way may cost, and which setting says that it is too much."""
+    """The refusal of a call: who has spent how much, what calls under way may cost,
+    and which setting says that it is too much.
+    """
     wait_s, until = max(1, math.ceil((hour_of(now) + HOUR - now).total_seconds())), "for the next hour"
     begun = ""
     if spent < limit:
@@ -104,7 +109,9 @@ def money_spent(whose: str, setting: str, limit: float, spent: float, coming: fl
     )
 
 
-def most_usd(request: ModelRequest, names: Iterable[str], n_calls: int, models: ModelCatalogue, *, limit: float, said_by: str) -> float:
+def most_usd(
+    request: ModelRequest, names: Iterable[str], n_calls: int, models: ModelCatalogue, *, limit: float, said_by: str
+) -> float:
     """The most that one answer may cost whose ``n_calls`` calls of this request go to the dearest of the named models.
 
     Raises:
@@ -122,8 +129,11 @@ def most_usd(request: ModelRequest, names: Iterable[str], n_calls: int, models: 
     return n_calls * most
 
 
-def billed_usd(error: BaseException, request: ModelRequest, price: ModelPrice | None, most_tokens: int | None, n_bytes: int) -> float:
-    """What an attempt without a whole answer counts as: nothing where the provider cannot bill it, else the most that it may.
+def billed_usd(
+    error: BaseException, request: ModelRequest, price: ModelPrice | None, most_tokens: int | None, n_bytes: int
+) -> float:
+    """What an attempt without a whole answer counts as: nothing where the provider cannot bill it,
+    else the most that it may.
 
     Args:
         error: how it ended; any but a ModelFailed means that its client has gone.
@@ -131,7 +141,9 @@ def billed_usd(error: BaseException, request: ModelRequest, price: ModelPrice | 
         n_bytes: of pieces that had come; a token has at least one.
     """
     refused = (
-        error.members.get("sent") is False or error.members.get("status_of_model") is not None if isinstance(error, ModelFailed) else False
+        error.members.get("sent") is False or error.members.get("status_of_model") is not None
+        if isinstance(error, ModelFailed)
+        else False
     )
     if refused and not n_bytes:
         return 0.0
@@ -159,7 +171,8 @@ def limited(families: Mapping[str, Family]) -> list[str]:
 def models_bound(settings: Settings, families: Mapping[str, Family]) -> tuple[float | None, str]:
     """What chats that name a model and no family may cost in an hour, and where that is said; None: no limit.
 
-    Where no setting says it, the least that a family may spend: its limit is no limit where its models can be asked past it.
+    Where no setting says it, the least that a family may spend: its limit is no limit where its models can be asked
+    past it.
     """
     if settings.limits.models_usd_per_hour is not None:
         return settings.limits.models_usd_per_hour, "limits.models_usd_per_hour"
@@ -169,12 +182,17 @@ def models_bound(settings: Settings, families: Mapping[str, Family]) -> tuple[fl
     least, name = min(bounds)
     return (
         least,
-        f"limits.models_usd_per_hour (while it is not set, the least limits.usd_per_hour of a family holds, which is that of {name!r})",
+        (
+            "limits.models_usd_per_hour (while it is not set, the least limits.usd_per_hour of a family holds, which"
+            f" is that of {name!r})"
+        ),
     )
 
 
 def cheapest_tier(family: Family, variant: Variant, models: ModelCatalogue) -> str:
-    """The model of the lowest price among those that this variant may use; among equals, and without prices, the first named."""
+    """The model of the lowest price among those that this variant may use; among equals,
+    and without prices, the first named.
+    """
     tiers = variant.policy.get("tiers")
     names = [str(name) for name in tiers] if isinstance(tiers, list | tuple) and tiers else list(family.model.tiers)
     return min([*names, str(variant.model["name"])], key=lambda name: _usd_per_mtok(models, name))

@@ -16,11 +16,20 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = one = CollectorRegistry()
-        self.requests = Counter("llm_requests_total", "Calls sent to a model, retries and fallbacks included", CALL, registry=one)
-        self.tokens_input = Counter("llm_tokens_input_total", "Tokens read by the model in calls that it answered", CALL, registry=one)
-        self.tokens_output = Counter("llm_tokens_output_total", "Tokens written by the model in calls that it answered", CALL, registry=one)
+        self.requests = Counter(
+            "llm_requests_total", "Calls sent to a model, retries and fallbacks included", CALL, registry=one
+        )
+        self.tokens_input = Counter(
+            "llm_tokens_input_total", "Tokens read by the model in calls that it answered", CALL, registry=one
+        )
+        self.tokens_output = Counter(
+            "llm_tokens_output_total", "Tokens written by the model in calls that it answered", CALL, registry=one
+        )
         self.cost_dollars = Counter(
-            "llm_cost_dollars_total", "Dollars of calls that were answered, where the price is known", CALL, registry=one
+            "llm_cost_dollars_total",
+            "Dollars of calls that were answered, where the price is known",
+            CALL,
+            registry=one,
         )
         self.errors = Counter(
             "llm_errors_total",
@@ -28,9 +37,14 @@ class Metrics:
             (*CALL, "kind"),
             registry=one,
         )
-        self.cached_answers = Counter("llm_cached_answers_total", "Requests answered from the response cache", CALL, registry=one)
+        self.cached_answers = Counter(
+            "llm_cached_answers_total", "Requests answered from the response cache", CALL, registry=one
+        )
         self.inputs_flagged = Counter(
-            "llm_inputs_flagged_total", "Requests whose input has signs of prompt injection, by sign", ("family", "sign"), registry=one
+            "llm_inputs_flagged_total",
+            "Requests whose input has signs of prompt injection, by sign",
+            ("family", "sign"),
+            registry=one,
         )
         self.active_requests = Gauge("llm_active_requests", "Calls on their way now", CALL, registry=one)
         self.breaker_open = Gauge(
@@ -47,7 +61,11 @@ class Metrics:
             registry=one,
         )
         self.time_to_first_token = Histogram(
-            "llm_time_to_first_token_seconds", "Time to the first token of streamed calls", CALL, buckets=BUCKETS_S, registry=one
+            "llm_time_to_first_token_seconds",
+            "Time to the first token of streamed calls",
+            CALL,
+            buckets=BUCKETS_S,
+            registry=one,
         )
 
     def text(self) -> str:
@@ -56,7 +74,9 @@ class Metrics:
 
 
 class _WithoutStartTimes(Collector):
-    """The library adds to each counter and histogram one more metric, when it began; its only switch for that is the whole process's."""
+    """The library adds to each counter and histogram one more metric, when it began;
+    its only switch for that is the whole process's.
+    """
 
     def __init__(self, inner: Collector) -> None:
         self._inner = inner

@@ -25,7 +25,8 @@ class ModelCalls:
         """The coming result of ``call``; raises Busy where too many wait already, and when the process ends."""
         if self.n_held >= self._most or self._is_closed:
             raise Busy(
-                f"{self.n_held} model calls are in work or waiting, and more would only wait longer. Try again in a few seconds.",
+                f"{self.n_held} model calls are in work or waiting, and more would only wait longer. Try again in a few"
+                " seconds.",
                 retry_after_s=5,
             )
         task = asyncio.create_task(call())

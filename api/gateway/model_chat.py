@@ -1,4 +1,5 @@
-"""A chat that names a model of config/models.yaml and no family: the request as it came, to that model, on record as no family's.
+"""A chat that names a model of config/models.yaml and no family: the request as it came,
+to that model, on record as no family's.
 
 No prompt, no variant, no arm: nothing of it counts for any family, and no text of it is kept.
 """
@@ -31,28 +32,34 @@ NONE = Variant(messages=({"role": "user", "content": ""},))  # nothing is render
 
 
 def names_a_model(name: str, shared: Services, side: ModelSide) -> bool:
-    """Whether a chat's ``model`` is one of config/models.yaml; a family of that name comes first, also one that cannot be served now."""
+    """Whether a chat's ``model`` is one of config/models.yaml; a family of that name comes first,
+    also one that cannot be served now.
+    """
     served, files = shared.serving.now_served, shared.families
     is_family = name in served.families or name in files.families or name in files.problems
     return served.version is not None and not is_family and side.catalogue.knows(name)
 
 
 def of_model(body: ChatBody, request: Request, shared: Services, side: ModelSide) -> AnsweredCall:
-    """Raises NotAuthorised for a key for named families, InvalidInput for settings that are none, MoneySpent where the hour's money is gone."""
+    """Raises NotAuthorised for a key for named families, InvalidInput for settings that are none,
+    MoneySpent where the hour's money is gone.
+    """
     caller = request.state.caller
     for family in (body.model, None):  # to a key for named families this is a family like any other that is not its own
         require_family(caller, family)
     for field in ("variables", "variant"):
         if getattr(body.detent, field) is not None:
             raise InvalidInput(
-                f"{body.model!r} is a model and no family, so it has no {field}. Leave it out, or name a family as model.",
+                f"{body.model!r} is a model and no family, so it has no {field}. Leave it out, or name a family as"
+                " model.",
                 [Fault(pointer=f"/detent/{field}", detail="is for a family")],
             )
     asked = sent_on(body)
     unit = body.user or body.detent.unit or unit_of(request)
     if unit is not None and not unit.strip():
         raise InvalidInput(
-            "The unit is blank. Name a user, session or conversation, or leave it out.", [Fault(pointer="/user", detail="is blank")]
+            "The unit is blank. Name a user, session or conversation, or leave it out.",
+            [Fault(pointer="/user", detail="is blank")],
         )
     messages = _messages(body)
     params = {**_settings(body), **{name: value for name, value in asked.items() if value is not None}}
@@ -78,7 +85,9 @@ def of_model(body: ChatBody, request: Request, shared: Services, side: ModelSide
 def _messages(body: ChatBody) -> list[Message]:
     """Raises InvalidInput for none."""
     if not body.messages:
-        raise InvalidInput("A model needs something to answer.", [Fault(pointer="/messages", detail="a message is needed")])
+        raise InvalidInput(
+            "A model needs something to answer.", [Fault(pointer="/messages", detail="a message is needed")]
+        )
     return list(body.messages)
 
 
@@ -91,7 +100,9 @@ def _settings(body: ChatBody) -> dict[str, Any]:
         given["stop"] = [given["stop"]]
     settings = {one.name: given[one.name] for one in SETTINGS if given.get(one.name) is not None}
     if faults := model_faults(settings, ""):
-        raise InvalidInput("This request cannot be sent on: " + "; ".join(fault.detail for fault in faults) + ".", faults)
+        raise InvalidInput(
+            "This request cannot be sent on: " + "; ".join(fault.detail for fault in faults) + ".", faults
+        )
     return {"max_tokens": DEFAULT_MAX_TOKENS, **settings}
 
 
@@ -100,5 +111,7 @@ def _require_money(request: ModelRequest, shared: Services, side: ModelSide) -> 
     limit, said_by = models_bound(shared.settings, shared.families.families)
     if limit is None:
         return 0.0
-    side.money.require_left(NO_FAMILY, limit, shared.clock.now(), whose="Chat with models by their own names", said_by=said_by)
+    side.money.require_left(
+        NO_FAMILY, limit, shared.clock.now(), whose="Chat with models by their own names", said_by=said_by
+    )
     return most_usd(request, [request.model], 1, side.catalogue, limit=limit, said_by=said_by)

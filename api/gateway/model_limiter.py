@@ -23,7 +23,9 @@ class _Waiting:
 
 
 class Limiter:
-    """Places for calls. A free one goes to the sender with the fewest calls out, of several to who came first. Used in one event loop.
+    """Places for calls.
+
+    A free one goes to the sender with the fewest calls out, of several to who came first. Used in one event loop.
 
     A sender alone may hold all places and the whole queue; it keeps no other from the next place, nor from the queue.
     """
@@ -42,7 +44,9 @@ class Limiter:
         return len(self._waiting)
 
     @asynccontextmanager
-    async def place(self, wait_s: float, while_wanted: WhileWanted = nullcontext, sender: str = "") -> AsyncIterator[None]:
+    async def place(
+        self, wait_s: float, while_wanted: WhileWanted = nullcontext, sender: str = ""
+    ) -> AsyncIterator[None]:
         """Holds a place for the time of the block.
 
         Raises:
@@ -76,7 +80,9 @@ class Limiter:
             raise
 
     def _make_room(self, sender: str) -> None:
-        """The newest call of who has most in a full queue goes, where that has more than the newcomer would have; else raises Full."""
+        """The newest call of who has most in a full queue goes,
+        where that has more than the newcomer would have; else raises Full.
+        """
         waiting = Counter(one.sender for one in self._waiting)
         most, n = max(waiting.items(), key=lambda item: item[1], default=("", 0))
         if n <= waiting[sender] + 1:

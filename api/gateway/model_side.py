@@ -1,4 +1,6 @@
-"""What the gateway has beside the services that every process has: models behind their guards, calls under way, counts, money, cache."""
+"""What the gateway has beside the services that every process has: models behind their guards,
+calls under way, counts, money, cache.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ class ModelSide:
     calls: ModelCalls = field(default_factory=ModelCalls)
     money: HourlyMoney = field(default_factory=HourlyMoney)
     cache: ResponseCache = field(default_factory=ResponseCache)
-    settling: dict[asyncio.Task[Answered], Reader] = field(default_factory=dict)  # calls under way, and who waits for them
+    settling: dict[asyncio.Task[Answered], Reader] = field(
+        default_factory=dict
+    )  # calls under way, and who waits for them
     recording: set[asyncio.Task[None]] = field(default_factory=set)
     policies: Policies = field(default_factory=Policies)
     judge_of: Callable[[str, Family], Judge] | None = (
@@ -84,7 +88,10 @@ class ModelSide:
 
     def __post_init__(self) -> None:
         self.models = GuardedModels(
-            self.catalogue, self.metrics, users=self.users, bill=lambda family, usd: self.money.add(family, usd, self.now())
+            self.catalogue,
+            self.metrics,
+            users=self.users,
+            bill=lambda family, usd: self.money.add(family, usd, self.now()),
         )
 
 

@@ -1,4 +1,7 @@
-"""The answer of a Variant whose policy makes more of a request than one call: a cascade, votes, a gate. What it may ask is in core/policy/."""
+"""The answer of a Variant whose policy makes more of a request than one call: a cascade, votes, a gate.
+
+What it may ask is in core/policy/.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,11 @@ async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, 
         draw=draw_of(call.id),
     )
     ask, ask_later = _asking(side, call, reader), _asking(side, call, None)
-    score = None if policy.own_scorer is None or definition is None else _score(side, policy.own_scorer, definition, situation)
+    score = (
+        None
+        if policy.own_scorer is None or definition is None
+        else _score(side, policy.own_scorer, definition, situation)
+    )
     try:
         executed = await execute_policy(wanted, ask, ask_later=ask_later, score=score)
     except Busy as error:
@@ -80,7 +87,10 @@ def _asking(side: ModelSide, call: AnsweredCall, reader: Reader | None) -> AskOn
 
 
 def _score(side: ModelSide, dotted: str, family: Family, situation: Situation) -> Score | None:
-    """The user's own function on a text; it is loaded where it first runs, beside the event loop. One that the file does not name gives no score."""
+    """The user's own function on a text; it is loaded where it first runs, beside the event loop.
+
+    One that the file does not name gives no score.
+    """
     judge_of = side.judge_of
     return None if judge_of is None else lambda text: own_score(judge_of(dotted, family), situation, text)
 
@@ -111,4 +121,7 @@ def _sums(executed: Executed) -> dict[str, Any]:
 
 def _parts(executed: Executed) -> list[dict[str, Any]]:
     """Texts without what no database keeps."""
-    return [{name: storable(value) if isinstance(value, str) else value for name, value in part.items()} for part in executed.parts()]
+    return [
+        {name: storable(value) if isinstance(value, str) else value for name, value in part.items()}
+        for part in executed.parts()
+    ]

@@ -24,8 +24,8 @@ class ClientGone(Exception):
 class Reader:
     """Takes pieces from the task that makes the answer (it is a DeltaSink) and hands them to the one that sends it.
 
-    A client that reads more slowly than the model writes slows the model down; one that reads nothing for ``patience_s``
-    seconds has gone. Used in one event loop.
+    A client that reads more slowly than the model writes slows the model down; one that reads nothing for
+    ``patience_s`` seconds has gone. Used in one event loop.
     """
 
     def __init__(self, patience_s: float = 30.0) -> None:
@@ -41,7 +41,7 @@ class Reader:
         self._working: list[asyncio.Task[Any]] = []  # what ends with it
         self._woken = asyncio.Event()
 
-    # --- for who makes the answer -------------------------------------------------------------------------------------------
+    # --- for who makes the answer -------------------------------------------------------------------------------------
 
     @property
     def begun(self) -> bool:
@@ -92,7 +92,7 @@ class Reader:
         if self.gone:
             raise ClientGone
 
-    # --- for who sends it ---------------------------------------------------------------------------------------------------
+    # --- for who sends it ---------------------------------------------------------------------------------------------
 
     def leave(self, why: str = "client_gone: the client left") -> None:
         """The client has gone, or is sent away since the process ends."""

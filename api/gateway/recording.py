@@ -1,4 +1,5 @@
-"""Interactions onto the record: into the store where it takes them at once, else into the spool, which is drained when it does again.
+"""Interactions onto the record: into the store where it takes them at once, else into the spool,
+which is drained when it does again.
 
 Either way an interaction is on disk before its answer is given.
 """
@@ -37,7 +38,9 @@ async def record_interaction(shared: Services, spool: Spool, event: Mapping[str,
     """Returns once it is on disk. Raises Busy where it can be put nowhere."""
     intake = shared.intake(actor, by_gateway=True)
     request, reads = await _read(intake, event)
-    if not reads:  # nested too deep, too slow to mask: its sender chose the texts, and must not choose to leave no record
+    if (
+        not reads
+    ):  # nested too deep, too slow to mask: its sender chose the texts, and must not choose to leave no record
         request, reads = await _read(intake, without_texts(event))
     if reads and not await _in_store(shared, spool, lambda tx: _kept(request.keep(tx, reads), event["id"])):
         await asyncio.to_thread(_put, spool, reads[0], actor)
@@ -58,7 +61,10 @@ async def record_later(shared: Services, spool: Spool, row: LaterParts) -> None:
 
 
 def drain(shared: Services, spool: Spool) -> None:
-    """Puts what waits into the store, oldest first: of this gateway and of those that have ended. Raises Busy while the store takes nothing."""
+    """Puts what waits into the store, oldest first: of this gateway and of those that have ended.
+
+    Raises Busy while the store takes nothing.
+    """
     _drain(shared, spool)
     for other in left_behind(spool):
         _drain(shared, other)
@@ -103,7 +109,11 @@ def _put(spool: Spool, read: ReadEvent, actor: str) -> None:
     try:
         spool.append(record)
     except Busy as error:
-        log.error("no room for the texts of an interaction, so they are left out", interaction=read.report.get("id"), error=str(error))
+        log.error(
+            "no room for the texts of an interaction, so they are left out",
+            interaction=read.report.get("id"),
+            error=str(error),
+        )
         spool.append(shortened(record))
 
 
@@ -111,7 +121,9 @@ def _keep(shared: Services, records: Sequence[Mapping[str, Any]]) -> None:
     def intake_of(actor: str) -> Intake:
         return shared.intake(actor, by_gateway=True)
 
-    for rejected in shared.store.write(lambda tx: keep_records(tx, records, shared.store, intake_of), rows=len(records)):
+    for rejected in shared.store.write(
+        lambda tx: keep_records(tx, records, shared.store, intake_of), rows=len(records)
+    ):
         log.error("interaction rejected", type=rejected["type"], detail=rejected["detail"])
 
 
@@ -122,4 +134,9 @@ def _keep_or_set_aside(shared: Services, spool: Spool, record: Mapping[str, Any]
         raise
     except Exception as error:
         spool.set_aside(record)
-        log.error("a record of the spool cannot be kept and was set aside", file=str(spool.aside), error=str(error), exc_info=error)
+        log.error(
+            "a record of the spool cannot be kept and was set aside",
+            file=str(spool.aside),
+            error=str(error),
+            exc_info=error,
+        )

@@ -1,4 +1,6 @@
-"""Answers given before, by sender, variant and rendered messages: off unless a family switches it on, bounded in age, number and size."""
+"""Answers given before, by sender, variant and rendered messages: off unless a family switches it on,
+bounded in age, number and size.
+"""
 
 from __future__ import annotations
 
@@ -49,12 +51,20 @@ class ResponseCache:
     def keep(self, call: AnsweredCall, answered: Answered, settings: Cache) -> None:
         """Only what the model of the variant itself said: a fallback's answer should not outlive its outage."""
         n_chars = len(answered.answer.text) + len(str(answered.answer.raw_message or ""))
-        if not _may(call, settings) or answered.cached or call.cheapest_only or len(answered.models) > 1 or n_chars > MAX_ANSWER_CHARS:
+        if (
+            not _may(call, settings)
+            or answered.cached
+            or call.cheapest_only
+            or len(answered.models) > 1
+            or n_chars > MAX_ANSWER_CHARS
+        ):
             return
         family, key = call.family, _key(call)
         self._drop(family, key)
         kept = self._families.setdefault(family, OrderedDict())
-        kept[key] = _Kept(replace(answered, parts=(), follow_up=None), self._now(), n_chars)  # which are of that request alone
+        kept[key] = _Kept(
+            replace(answered, parts=(), follow_up=None), self._now(), n_chars
+        )  # which are of that request alone
         self._n_chars[family] = self._n_chars.get(family, 0) + n_chars
         while len(kept) > settings.max_entries or self._n_chars[family] > MAX_CHARS:
             self._drop(family, next(iter(kept)))

@@ -1,4 +1,5 @@
-"""What becomes of a call: the answer is made beside the event loop, and then it is on record, exactly once, also when it failed.
+"""What becomes of a call: the answer is made beside the event loop, and then it is on record,
+exactly once, also when it failed.
 
 None of this depends on the client: who leaves ends the work, not its record.
 """
@@ -37,7 +38,9 @@ async def begin(
     started = perf_counter()
     _tell_of_injection(side, call)
     with ExitStack() as stack:
-        stack.enter_context(side.money.under_way(call.family, call.may_cost_usd))  # before anything is waited for: the next one counts it
+        stack.enter_context(
+            side.money.under_way(call.family, call.may_cost_usd)
+        )  # before anything is waited for: the next one counts it
         await asyncio.to_thread(stack.enter_context, side.spool.promise(ANSWER_BYTES + 2 * len(json_bytes(call.input))))
         cached = _cached(side, call)
         coming = start() if cached is None else _known(cached)
@@ -64,7 +67,12 @@ def _settled(side: ModelSide, task: asyncio.Task[Answered]) -> None:
 
 
 async def _settle(
-    shared: Services, side: ModelSide, call: AnsweredCall, reader: Reader, coming: asyncio.Future[Answered], started: float
+    shared: Services,
+    side: ModelSide,
+    call: AnsweredCall,
+    reader: Reader,
+    coming: asyncio.Future[Answered],
+    started: float,
 ) -> Answered:
     def first_ms() -> float | None:
         return None if reader.first_at is None else (reader.first_at - started) * 1000
@@ -77,7 +85,10 @@ async def _settle(
         ):  # which is answered like every refusal of a server that has too much to do: nothing is kept
             latency_ms = (perf_counter() - started) * 1000
             failed = failure_report(
-                f"{error.kind}: {error.detail}", output=reader.text, latency_ms=latency_ms, time_to_first_token_ms=first_ms()
+                f"{error.kind}: {error.detail}",
+                output=reader.text,
+                latency_ms=latency_ms,
+                time_to_first_token_ms=first_ms(),
             )
             await _record_failure(shared, side, call, {**failed, **_paid(error)})
         raise
@@ -94,7 +105,9 @@ async def _settle(
             side,
             call,
             {
-                **failure_report(f"internal: {type(error).__name__}; the gateway's log holds the rest", output=reader.text),
+                **failure_report(
+                    f"internal: {type(error).__name__}; the gateway's log holds the rest", output=reader.text
+                ),
                 **_paid(error),
             },
         )
@@ -116,7 +129,9 @@ def _paid(error: BaseException) -> Mapping[str, Any]:
     return record
 
 
-async def _follow(shared: Services, side: ModelSide, call: AnsweredCall, follow_up: Callable[[], Awaitable[Sequence[Attempt]]]) -> None:
+async def _follow(
+    shared: Services, side: ModelSide, call: AnsweredCall, follow_up: Callable[[], Awaitable[Sequence[Attempt]]]
+) -> None:
     """What a policy asks behind its answer, on record beside the interaction."""
     family = call.definition
     try:
@@ -145,8 +160,13 @@ def _known(answered: Answered) -> asyncio.Future[Answered]:
 
 
 async def _record(shared: Services, side: ModelSide, call: AnsweredCall, report: Mapping[str, Any]) -> None:
-    """Puts the interaction on disk. Raises Busy where that cannot be done: an answer that is on no record is not given."""
-    began = shared.clock.now() - timedelta(milliseconds=report.get("latency_ms") or 0)  # it may reach the store much later
+    """Puts the interaction on disk.
+
+    Raises Busy where that cannot be done: an answer that is on no record is not given.
+    """
+    began = shared.clock.now() - timedelta(
+        milliseconds=report.get("latency_ms") or 0
+    )  # it may reach the store much later
     event = {"id": call.id, "occurred_at": began, **report}
     if call.served is not None:
         event |= {"assignment": call.token, "input": dict(call.input)}

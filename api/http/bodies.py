@@ -1,7 +1,7 @@
 """JSON bodies, read strictly: what comes through can be stored, hashed and sent on without surprises.
 
-What a text costs is not its bytes but its values (three bytes, ``[],``, become an object of sixty), so these are counted before any is made
-(docs/adr/0017-bodies-are-weighed-before-they-are-read.md).
+What a text costs is not its bytes but its values (three bytes, ``[],``, become an object of sixty), so these are
+counted before any is made (docs/adr/0017-bodies-are-weighed-before-they-are-read.md).
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ from optimizer.core.base.errors import MAX_FAULTS, Fault, pointer_of
 T = TypeVar("T")
 MAX_INTEGER = 2**53 - 1  # what every JSON reader holds exactly (RFC 8785)
 MAX_DEPTH = 64  # what looks at a value later goes a few calls deeper with each level
-# A longer text is read beside the event loop: looking at the eight thousand values that so many bytes may hold takes 10 ms.
+# A longer text is read beside the event loop: looking at the eight thousand values that so many bytes may hold takes 10
+# ms.
 QUICK_BYTES = 16_384
 PIECE_BYTES = 1_048_576  # of a body that one step takes: other threads run between two of them
 _NO_SIGNS = bytes(set(range(256)) - set(b'",[{'))
 
 
 class StrictRequest(Request):
-    """A request whose body is bounded, and whose ``json()`` refuses what JSON cannot hold everywhere: NaN, infinities, huge integers, NUL characters."""
+    """A request whose body is bounded, and whose ``json()`` refuses what JSON cannot hold everywhere: NaN, infinities,
+    huge integers, NUL characters.
+    """
 
     def __init__(self, scope: Scope, receive: Receive, limit: BodyLimit) -> None:
         super().__init__(scope, receive)
@@ -64,12 +67,16 @@ class StrictRequest(Request):
 
 
 async def beside(n_bytes: int, work: Callable[[], T]) -> T:
-    """What ``work`` gives, of so many bytes: beside the event loop where that may take longer than serving should wait."""
+    """What ``work`` gives, of so many bytes: beside the event loop
+    where that may take longer than serving should wait.
+    """
     return work() if n_bytes <= QUICK_BYTES else await asyncio.to_thread(work)
 
 
 def read_json(body: bytes, limit: BodyLimit | None = None) -> Any:
-    """The value of a JSON text; raises MalformedBody with the position of what is wrong, TooLarge before it makes more values than the limit says."""
+    """The value of a JSON text; raises MalformedBody with the position of what is wrong,
+    TooLarge before it makes more values than the limit says.
+    """
     if limit is not None and count_values(body, limit.n_values) > limit.n_values:
         raise limit.too_many_values()
     try:  # texts are not looked up among those before: a hostile body repeats none, and this takes half as long
@@ -79,10 +86,11 @@ def read_json(body: bytes, limit: BodyLimit | None = None) -> Any:
 
 
 def count_values(body: bytes, enough: int) -> int:
-    """At least as many values as the text holds, names of members apart; of a text with more than ``enough``, some number above that.
+    """At least as many values as the text holds, names of members apart;
+    of a text with more than ``enough``, some number above that.
 
-    Texts in it are left out only where there might be more than enough: signs inside them are no values. Each step is one pass in C over a
-    piece of the body, since a look at each sign costs a hundred times that.
+    Texts in it are left out only where there might be more than enough: signs inside them are no values. Each step is
+    one pass in C over a piece of the body, since a look at each sign costs a hundred times that.
     """
     most = 1 + _n_separators(body)
     if most <= enough:
@@ -134,7 +142,8 @@ def check_media_type(request: Request) -> None:
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given != "application/json" and not (given.startswith("application/") and given.endswith("+json")):
         raise UnsupportedMediaType(
-            f"The body is {given or 'of no declared type'}, and JSON is expected. Send `Content-Type: application/json`."
+            f"The body is {given or 'of no declared type'}, and JSON is expected. Send `Content-Type:"
+            " application/json`."
         )
 
 

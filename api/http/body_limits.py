@@ -33,14 +33,15 @@ class BodyLimit:
 
     def too_large(self) -> TooLarge:
         return TooLarge(
-            f"The body is larger than {self.n_bytes:,} bytes, the most that this route takes. Send less, or raise limits.{self.setting}.",
+            f"The body is larger than {self.n_bytes:,} bytes, the most that this route takes. Send less, or raise"
+            f" limits.{self.setting}.",
             limit_bytes=self.n_bytes,
         )
 
     def too_many_values(self) -> TooLarge:
         return TooLarge(
-            f"The body holds more than {self.n_values:,} values, counting each text, number, list and object at any depth. "
-            f"Send it in smaller parts, or raise limits.{self.values_setting}.",
+            f"The body holds more than {self.n_values:,} values, counting each text, number, list and object at any"
+            f" depth. Send it in smaller parts, or raise limits.{self.values_setting}.",
             limit_values=self.n_values,
         )
 
@@ -48,9 +49,16 @@ class BodyLimit:
 def limit_of(path: str, limits: ServerLimits) -> BodyLimit:
     """``path`` is the route's, with its parameters in braces."""
     setting = SETTING.get(path, OTHER)
-    by_setting = {EVENTS: limits.events_bytes, CHAT: limits.chat_bytes, TEXTS: limits.text_bytes, OTHER: limits.other_bytes}
+    by_setting = {
+        EVENTS: limits.events_bytes,
+        CHAT: limits.chat_bytes,
+        TEXTS: limits.text_bytes,
+        OTHER: limits.other_bytes,
+    }
     n_bytes = by_setting[setting]
     if n_bytes > limits.body_bytes:
         setting, n_bytes = "body_bytes", limits.body_bytes
-    n_values, values_setting = (limits.events_values, "events_values") if SETTING.get(path) == EVENTS else (limits.values, "values")
+    n_values, values_setting = (
+        (limits.events_values, "events_values") if SETTING.get(path) == EVENTS else (limits.values, "values")
+    )
     return BodyLimit(n_bytes=n_bytes, n_values=n_values, setting=setting, values_setting=values_setting)

@@ -1,7 +1,7 @@
 """Connections: how many there may be, and how long each may take over what it sends and what it reads.
 
-uvicorn bounds only the pause between two requests. A sender that is slow on purpose, or away without having said so, would keep a
-connection for ever; here every state of a connection has its time, looked at twice a second.
+uvicorn bounds only the pause between two requests. A sender that is slow on purpose, or away without having said so,
+would keep a connection for ever; here every state of a connection has its time, looked at twice a second.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from optimizer.host.config import ServerLimits
 
 MAX_HEADER_BYTES = 64 * 1024
 log = structlog.get_logger("http")
-LINGER_S = 5.0  # an answer stays readable for so long while what is still sent is thrown away; closing at once would take it back
+# an answer stays readable for so long while what is still sent is thrown away; closing at once would take it back
+LINGER_S = 5.0
 OPTIONAL_SPACE = b" \t"  # around a header's value it is no part of it (RFC 9110, 5.5)
 
 
@@ -44,7 +45,9 @@ class Door:
         self._n += 1
         self._of[address] += 1
         if self._n > self.limits.connections:
-            return Busy(f"This server has {self.limits.connections:,} connections open, its most. Connect again in a second.")
+            return Busy(
+                f"This server has {self.limits.connections:,} connections open, its most. Connect again in a second."
+            )
         if self._per_address is not None and self._of[address] > self._per_address and not self._is_proxy(address):
             return Busy(
                 f"Your address has {self._per_address:,} connections open here, its most. Use those, or close some; "
@@ -73,7 +76,7 @@ class TimedProtocol(HttpToolsProtocol):
         self._closing_since: float | None = None
         self._refused_at: float | None = None
 
-    # --- what happens ---------------------------------------------------------------------------------------------------
+    # --- what happens -------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -95,7 +98,11 @@ class TimedProtocol(HttpToolsProtocol):
             self._n_header_bytes += len(data)
         super().data_received(data)
         if self._reading == "headers" and self._n_header_bytes > MAX_HEADER_BYTES and self._refused_at is None:
-            self._refuse(problems.HeadersTooLarge(f"The headers are larger than {MAX_HEADER_BYTES:,} bytes. Send fewer or shorter ones."))
+            self._refuse(
+                problems.HeadersTooLarge(
+                    f"The headers are larger than {MAX_HEADER_BYTES:,} bytes. Send fewer or shorter ones."
+                )
+            )
 
     def on_message_begin(self) -> None:
         if self._reading is None:  # the next request in the same packet
@@ -122,7 +129,7 @@ class TimedProtocol(HttpToolsProtocol):
         self._unread_since = None
         super().resume_writing()
 
-    # --- what takes too long ----------------------------------------------------------------------------------------------
+    # --- what takes too long ------------------------------------------------------------------------------------------
 
     def end_if_late(self, now: float) -> None:
         """Ends the connection where the other side has had its time. ``now``: seconds of the event loop's clock."""
@@ -147,8 +154,8 @@ class TimedProtocol(HttpToolsProtocol):
         if now - self._since > most:
             self._refuse(
                 problems.TooSlow(
-                    f"The request's {what} did not arrive within {most:g} s, so the connection is closed and nothing was kept. "
-                    f"Send it again at once; limits.{what.removesuffix('s')}_seconds is a setting."
+                    f"The request's {what} did not arrive within {most:g} s, so the connection is closed and nothing"
+                    f" was kept. Send it again at once; limits.{what.removesuffix('s')}_seconds is a setting."
                 )
             )
 
@@ -159,7 +166,9 @@ class TimedProtocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _refuse(self, error: DetentError) -> None:
-        """Answers, unless an answer has begun, and takes nothing more; a route that waits for the body learns that its client is gone."""
+        """Answers, unless an answer has begun, and takes nothing more;
+        a route that waits for the body learns that its client is gone.
+        """
         begun = self._is_answering() and self.cycle.response_started
         if self._is_answering():
             self.cycle.disconnected = True
@@ -171,7 +180,9 @@ class TimedProtocol(HttpToolsProtocol):
         self._linger()
 
     def close_after_answer(self) -> None:
-        """A body that was refused by its declared size is still being sent: a proxy would answer 502 for a connection reset in the middle of it."""
+        """A body that was refused by its declared size is still being sent:
+        a proxy would answer 502 for a connection reset in the middle of it.
+        """
         if self._reading == "body" and not self.transport.is_closing():
             self._linger()
         else:

@@ -1,4 +1,6 @@
-"""The outermost layer of every request: its id in and out and in each log line, the size of its body, and what is under way."""
+"""The outermost layer of every request: its id in and out and in each log line,
+the size of its body, and what is under way.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ log = structlog.get_logger("api")
 
 
 class Edge:
-    """ASGI middleware. Later layers find ``request_id`` and ``passage`` in the scope's state and may add ``headers`` there for the answer.
+    """ASGI middleware.
+
+    Later layers find ``request_id`` and ``passage`` in the scope's state and may add ``headers`` there for the answer.
 
     Changes and faults get a log line each; what comes thousands of times a minute sets ``quiet`` when all went well.
     """
@@ -95,7 +99,9 @@ class Edge:
 
 
 def _read(scope: Scope) -> tuple[str, int]:
-    """The request's id (the sender's if it is a plain word of at most 128 characters, else a new one) and declared body size."""
+    """The request's id (the sender's if it is a plain word of at most 128 characters,
+    else a new one) and declared body size.
+    """
     request_id, declared = None, 0
     for name, value in scope["headers"]:
         if name == b"x-request-id" and REQUEST_ID.fullmatch(value):

@@ -1,4 +1,6 @@
-"""Faults of a hostile body are counted and not made: its schema finds twenty thousand of them in one step, which holds up who is served meanwhile."""
+"""Faults of a hostile body are counted and not made: its schema finds twenty thousand of them in one step,
+which holds up who is served meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +29,18 @@ class StrictModel(BaseModel):
         unknown = [name for name in value if name not in taken]
         if len(unknown) <= MAX_ALIKE:
             return value
-        raise ValueError(f"{len(unknown):,} members are not known, such as {_listed(unknown)}; known are {', '.join(sorted(known))}")
+        raise ValueError(
+            f"{len(unknown):,} members are not known, such as {_listed(unknown)}; known are {', '.join(sorted(known))}"
+        )
 
 
 def _few_wrong(value: Any) -> Any:
     if isinstance(value, list):
         wrong = [place for place, one in enumerate(value) if not isinstance(one, dict)]
         if len(wrong) > MAX_ALIKE:
-            raise ValueError(f"{len(wrong):,} entries are no objects, such as those at {_listed(wrong)} (counted from 0)")
+            raise ValueError(
+                f"{len(wrong):,} entries are no objects, such as those at {_listed(wrong)} (counted from 0)"
+            )
     return value
 
 

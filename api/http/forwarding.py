@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     import httpx
 
 HOP_BY_HOP = frozenset(
-    b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade host content-length expect".split()
+    b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade host"
+    b" content-length expect".split()
 )
 SET_HERE = frozenset({b"x-request-id"})  # the checked one, never the sender's own
 CHECKED_HERE = frozenset(
     b"origin referer sec-fetch-site sec-fetch-mode sec-fetch-dest sec-fetch-user".split()
 )  # by the door, against its own address
-NOT_FROM_ANSWER = HOP_BY_HOP - {b"content-length"} | SAFE_NAMES | {b"date", b"server", b"x-request-id"}  # what this process adds itself
+NOT_FROM_ANSWER = (
+    HOP_BY_HOP - {b"content-length"} | SAFE_NAMES | {b"date", b"server", b"x-request-id"}
+)  # what this process adds itself
 READ_TIMEOUT_S = 600.0  # a model may think for minutes; the gateway has limits of its own
 
 
@@ -58,19 +61,25 @@ class Gateway:
             headers.append((b"accept-encoding", b"identity"))  # httpx would ask for gzip, which this sender did not
         headers.append((b"x-request-id", request.state.request_id.encode()))
         body = await request.body()
-        outgoing = http.build_request(request.method, url, headers=headers, content=body, params=request.url.query or None)
+        outgoing = http.build_request(
+            request.method, url, headers=headers, content=body, params=request.url.query or None
+        )
         try:
             answer = await _while_wanted(http.send(outgoing, stream=True), request)
         except httpx.TimeoutException as error:
             raise _away("it did not answer in time") from error
         except httpx.LocalProtocolError as error:
-            raise MalformedBody(f"The request cannot be passed on to the gateway: {error}. Correct its headers.") from error
+            raise MalformedBody(
+                f"The request cannot be passed on to the gateway: {error}. Correct its headers."
+            ) from error
         except httpx.TransportError as error:
             raise _away("nothing answers at its address") from error
         if answer is None:
             return Response(status_code=499)  # the client has gone
         response = StreamingResponse(_bytes_of(answer), status_code=answer.status_code)
-        response.raw_headers = [(name.lower(), value) for name, value in answer.headers.raw if name.lower() not in NOT_FROM_ANSWER]
+        response.raw_headers = [
+            (name.lower(), value) for name, value in answer.headers.raw if name.lower() not in NOT_FROM_ANSWER
+        ]
         return response
 
     async def close(self) -> None:
@@ -93,7 +102,9 @@ def _made_client() -> httpx.AsyncClient:
 
 
 async def _while_wanted(sending: Coroutine[Any, Any, httpx.Response], request: Request) -> httpx.Response | None:
-    """The answer, or None when the sender went away first: then the gateway is told too, and can spare itself the model call."""
+    """The answer, or None when the sender went away first: then the gateway is told too,
+    and can spare itself the model call.
+    """
     answering, leaving = asyncio.ensure_future(sending), asyncio.ensure_future(_disconnected(request))
     try:
         await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -119,6 +130,7 @@ async def _bytes_of(answer: httpx.Response) -> AsyncIterator[bytes]:
 
 def _away(why: str) -> GatewayUnavailable:
     return GatewayUnavailable(
-        f"The gateway cannot be reached: {why}. It starts with `detent serve`, which also restarts it; try again in a few seconds.",
+        f"The gateway cannot be reached: {why}. It starts with `detent serve`, which also restarts it; try again in a"
+        " few seconds.",
         retry_after_s=2,
     )

@@ -1,6 +1,9 @@
-"""What senders have under way: requests, and bytes of bodies that have arrived. Counted as received, never as announced.
+"""What senders have under way: requests, and bytes of bodies that have arrived.
 
-A body that is announced and does not come costs its sender a connection for a while (``api.http.connections``), and costs others nothing.
+Counted as received, never as announced.
+
+A body that is announced and does not come costs its sender a connection for a while (``api.http.connections``), and
+costs others nothing.
 """
 
 from __future__ import annotations
@@ -30,12 +33,15 @@ class Passage:
         self._all, self._sender, self._n_bytes = in_flight, "", 0
 
     def admit(self, sender: str) -> None:
-        """Counts the request for a key, or an address that has none. Raises TooMany where that has as many in work as it may."""
+        """Counts the request for a key, or an address that has none.
+
+        Raises TooMany where that has as many in work as it may.
+        """
         most = self._all.limits.requests_at_once
         if self._all.requests_of[sender] >= most:
             raise TooMany(
-                f"{most:,} requests of this sender are in work already. Send this one again when others have been answered; "
-                "limits.requests_at_once is a setting.",
+                f"{most:,} requests of this sender are in work already. Send this one again when others have been"
+                " answered; limits.requests_at_once is a setting.",
                 limit=most,
                 retry_after_s=1,
             )
@@ -53,14 +59,18 @@ class Passage:
         mine = self._n_bytes + n_bytes
         if others and others + mine > limits.held_bytes_per_sender:
             raise TooMany(
-                f"Other bodies of this sender that are being read or kept hold {others:,} bytes, and {limits.held_bytes_per_sender:,} is "
-                "the most at once. Send this one again when they have been answered; limits.held_bytes_per_sender is a setting.",
+                f"Other bodies of this sender that are being read or kept hold {others:,} bytes, and"
+                f" {limits.held_bytes_per_sender:,} is the most at once. Send this one again when they have been"
+                " answered; limits.held_bytes_per_sender is a setting.",
                 limit_bytes=limits.held_bytes_per_sender,
                 retry_after_s=1,
             )
         others = self._all.n_bytes - self._n_bytes
         if others and others + mine > limits.held_bytes:
-            raise Busy("Bodies arrive faster than they are kept, so this one was not read. Send it again in a second.", retry_after_s=1)
+            raise Busy(
+                "Bodies arrive faster than they are kept, so this one was not read. Send it again in a second.",
+                retry_after_s=1,
+            )
         self._n_bytes = mine
         self._all.n_bytes += n_bytes
         self._all.bytes_of[self._sender] += n_bytes

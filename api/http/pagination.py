@@ -22,7 +22,10 @@ def page(items: Sequence[Any], next_cursor: str | None = None) -> dict[str, Any]
 
 
 def slice_of(items: Sequence[T], cursor: str | None, limit: int) -> tuple[Sequence[T], str | None]:
-    """One page of a list that is there whole, and the cursor of the next one. Raises InvalidInput for a cursor not made here."""
+    """One page of a list that is there whole, and the cursor of the next one.
+
+    Raises InvalidInput for a cursor not made here.
+    """
     start = _offset(cursor) if cursor is not None else 0
     end = start + limit
     return items[start:end], _cursor(end) if end < len(items) else None
@@ -34,7 +37,9 @@ def _cursor(offset: int) -> str:
 
 def _offset(cursor: str) -> int:
     try:
-        word, _, number = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode().partition(":")
+        word, _, number = (
+            base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode().partition(":")
+        )
         if word == "offset" and number.isascii() and number.isdigit() and len(number) < 12:
             return int(number)
     except (ValueError, binascii.Error):

@@ -97,69 +97,121 @@ class Internal(errors.DetentError):
     title = "Internal error"
 
 
-# Status, and what the problem means and what to do. A class without a row answers like its nearest parent, at last with 500.
+# Status, and what the problem means and what to do. A class without a row answers like its nearest parent, at last with
+# 500.
 PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
     MalformedBody: (
         400,
-        "The body is not the UTF-8 JSON that was announced, or holds values that no JSON reader keeps (NaN, U+0000, integers beyond 2^53). Correct what `detail` and `errors` name.",
+        (
+            "The body is not the UTF-8 JSON that was announced, or holds values that no JSON reader keeps (NaN, U+0000,"
+            " integers beyond 2^53). Correct what `detail` and `errors` name."
+        ),
     ),
-    UnknownParameter: (400, "The query holds parameters that this route does not have; `detail` lists those it has. Nothing was done."),
+    UnknownParameter: (
+        400,
+        "The query holds parameters that this route does not have; `detail` lists those it has. Nothing was done.",
+    ),
     errors.InvalidInput: (
         422,
-        "The request was read, but its content cannot be used. `errors` lists every fault with a JSON pointer; correct them all and send again. For a single event, `rejected` says what became of it.",
+        (
+            "The request was read, but its content cannot be used. `errors` lists every fault with a JSON pointer;"
+            " correct them all and send again. For a single event, `rejected` says what became of it."
+        ),
     ),
     errors.InvalidFamily: (
         422,
-        "A family.yaml cannot be used. `errors` lists every fault with file, line and what to do. The last good version goes on serving.",
+        (
+            "A family.yaml cannot be used. `errors` lists every fault with file, line and what to do. The last good"
+            " version goes on serving."
+        ),
     ),
     errors.InvalidCondition: (
         422,
-        "A condition of a policy cannot be read. `position` is the character, counted from 0, at which `reason` applies.",
+        (
+            "A condition of a policy cannot be read. `position` is the character, counted from 0, at which `reason`"
+            " applies."
+        ),
     ),
     errors.KeyReused: (422, "The Idempotency-Key came with another body before. Use a new key for a new request."),
     errors.NotAuthenticated: (
         401,
-        "No key, or one that is unknown, revoked or expired. Send `Authorization: Bearer KEY` or `X-API-Key: KEY`; `detent keys` makes keys.",
+        (
+            "No key, or one that is unknown, revoked or expired. Send `Authorization: Bearer KEY` or `X-API-Key: KEY`;"
+            " `detent keys` makes keys."
+        ),
     ),
     errors.NotAuthorised: (
         403,
-        "The key's role does not reach (`needed` says which does), the key is for other families (`families`), or the server has no keys and the request did not come from this machine.",
+        (
+            "The key's role does not reach (`needed` says which does), the key is for other families (`families`), or"
+            " the server has no keys and the request did not come from this machine."
+        ),
     ),
     errors.NotFound: (
         404,
-        "What the path or body names does not exist here: a family, variant, study, rollout, interaction, or the route itself.",
+        (
+            "What the path or body names does not exist here: a family, variant, study, rollout, interaction, or the"
+            " route itself."
+        ),
     ),
     MethodNotAllowed: (405, "The path exists, the method does not. The header `Allow` lists what does."),
     TooSlow: (
         408,
-        "Headers or body did not arrive in the time that `limits.header_seconds` and `limits.body_seconds` allow, so the connection was closed. Nothing was kept; send the request again.",
+        (
+            "Headers or body did not arrive in the time that `limits.header_seconds` and `limits.body_seconds` allow,"
+            " so the connection was closed. Nothing was kept; send the request again."
+        ),
     ),
     errors.Conflict: (
         409,
-        "The present state does not allow this: another study or rollout is active, or a rollout is not at the stage that the act needs. `detail` says what is possible.",
+        (
+            "The present state does not allow this: another study or rollout is active, or a rollout is not at the"
+            " stage that the act needs. `detail` says what is possible."
+        ),
     ),
     errors.Refused: (409, "A limit or rule says no. `detail` says which, and whether a person may go past it."),
     errors.GateNotMet: (
         409,
-        "A gate before a rollout, an advance or a promotion has not passed; `gates` names them. Collect the evidence, or send `confirm` with the family's name: it is then recorded as forced.",
+        (
+            "A gate before a rollout, an advance or a promotion has not passed; `gates` names them. Collect the"
+            " evidence, or send `confirm` with the family's name: it is then recorded as forced."
+        ),
     ),
     errors.BudgetTooSmall: (
         409,
-        "The budget cannot pay for the search and its confirmation. Nothing was spent; the members say how much is needed.",
+        (
+            "The budget cannot pay for the search and its confirmation. Nothing was spent; the members say how much is"
+            " needed."
+        ),
     ),
-    errors.DatasetTooSmall: (409, "The family has too few examples for this. The members say how many there are and how many are needed."),
+    errors.DatasetTooSmall: (
+        409,
+        "The family has too few examples for this. The members say how many there are and how many are needed.",
+    ),
     errors.StaleVersion: (412, "The thing changed since it was read. Read it again, decide anew, send again."),
-    PreconditionFailed: (412, "If-Match or If-None-Match does not fit the present state; `current` or `version` is what it is now."),
-    errors.TooLarge: (413, "The body, or the number of events in it, is beyond the limit that the members name. Send it in parts."),
+    PreconditionFailed: (
+        412,
+        "If-Match or If-None-Match does not fit the present state; `current` or `version` is what it is now.",
+    ),
+    errors.TooLarge: (
+        413,
+        "The body, or the number of events in it, is beyond the limit that the members name. Send it in parts.",
+    ),
     UnsupportedMediaType: (415, "A body of JSON must be declared as `Content-Type: application/json`."),
     HeadersTooLarge: (431, "The headers of a request are larger than 64 KiB together. Send fewer or shorter ones."),
     PreconditionRequired: (
         428,
-        "A change that replaces something as a whole says what it replaces: send `If-Match` with the `ETag` that GET answers, or `*` for whatever holds now.",
+        (
+            "A change that replaces something as a whole says what it replaces: send `If-Match` with the `ETag` that"
+            " GET answers, or `*` for whatever holds now."
+        ),
     ),
     errors.TooMany: (
         429,
-        "More requests or events in a minute than the limit allows, or more requests or bytes at once. Wait as long as `Retry-After` says.",
+        (
+            "More requests or events in a minute than the limit allows, or more requests or bytes at once. Wait as long"
+            " as `Retry-After` says."
+        ),
     ),
     Internal: (500, "A fault of the server. The log holds it under `request_id`; please report it with that."),
     errors.NotYet: (501, "The contract names this, and a later version brings it."),
@@ -169,30 +221,54 @@ PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
     ),
     ModelTimedOut: (
         504,
-        "A model did not answer within the time that config/models.yaml allows it. The call may have cost money; send it again, or raise the timeout.",
+        (
+            "A model did not answer within the time that config/models.yaml allows it. The call may have cost money;"
+            " send it again, or raise the timeout."
+        ),
     ),
     ModelPaused: (
         503,
-        "A model has failed so often of late that it is not asked for a while, and no fallback answered. `Retry-After` says when it is tried again; `fallbacks` and `breaker` in config/models.yaml say what happens meanwhile.",
+        (
+            "A model has failed so often of late that it is not asked for a while, and no fallback answered."
+            " `Retry-After` says when it is tried again; `fallbacks` and `breaker` in config/models.yaml say what"
+            " happens meanwhile."
+        ),
     ),
     MoneySpent: (
         429,
-        "The model calls of the family, or of all chats that name a model and no family, have cost as much in this hour (UTC) as their limit allows (`limits.usd_per_hour` in family.yaml, setting `limits.models_usd_per_hour`), those under way counted at their highest price; or the model has no price to count by. No model was asked. Wait as long as `Retry-After` says, raise the limit, set `limits.above: cheapest`, or give the model a price.",
+        (
+            "The model calls of the family, or of all chats that name a model and no family, have cost as much in this"
+            " hour (UTC) as their limit allows (`limits.usd_per_hour` in family.yaml, setting"
+            " `limits.models_usd_per_hour`), those under way counted at their highest price; or the model has no price"
+            " to count by. No model was asked. Wait as long as `Retry-After` says, raise the limit, set `limits.above:"
+            " cheapest`, or give the model a price."
+        ),
     ),
     KeyLimitReached: (
         429,
-        "The key has used up the model calls or dollars that it may use in a day (UTC). No model was asked. Wait for the next day (`Retry-After`), or use another key; `detent keys list` shows the limits.",
+        (
+            "The key has used up the model calls or dollars that it may use in a day (UTC). No model was asked. Wait"
+            " for the next day (`Retry-After`), or use another key; `detent keys list` shows the limits."
+        ),
     ),
-    errors.Busy: (503, "The store or the server cannot take this now. Nothing was kept; send it again after `Retry-After` seconds."),
+    errors.Busy: (
+        503,
+        "The store or the server cannot take this now. Nothing was kept; send it again after `Retry-After` seconds.",
+    ),
     GatewayUnavailable: (
         503,
-        "Model calls are answered by the gateway process, which is not there. `detent serve` starts it again by itself.",
+        (
+            "Model calls are answered by the gateway process, which is not there. `detent serve` starts it again by"
+            " itself."
+        ),
     ),
 }
 
 
 def explanations() -> dict[str, str]:
-    """What each problem means and what to do, by slug: answered at /problems/{slug}, and the text of docs/reference/problems.md."""
+    """What each problem means and what to do, by slug: answered at /problems/{slug},
+    and the text of docs/reference/problems.md.
+    """
     return {cls.slug: f"{cls.title} ({status})\n\n{text}\n" for cls, (status, text) in PROBLEMS.items()}
 
 
@@ -200,7 +276,9 @@ def status_of(error: errors.DetentError) -> int:
     return next((PROBLEMS[cls][0] for cls in type(error).__mro__ if cls in PROBLEMS), 500)
 
 
-def document(error: errors.DetentError, *, instance: str | None = None, request_id: str | None = None) -> dict[str, Any]:
+def document(
+    error: errors.DetentError, *, instance: str | None = None, request_id: str | None = None
+) -> dict[str, Any]:
     """The problem as JSON values. Members of the error never replace the five members that RFC 9457 names.
 
     What was wrong with a request as a whole, rather than with a part of it, stands in ``errors`` under the pointer "".
@@ -234,12 +312,17 @@ def response(error: errors.DetentError, scope: Mapping[str, Any], headers: Mappi
     elif body["status"] == 503:
         all_headers.setdefault("Retry-After", "1")
     return Response(
-        json.dumps(body, ensure_ascii=False, default=str).encode("utf-8", "replace"), body["status"], all_headers, media_type=MEDIA_TYPE
+        json.dumps(body, ensure_ascii=False, default=str).encode("utf-8", "replace"),
+        body["status"],
+        all_headers,
+        media_type=MEDIA_TYPE,
     )
 
 
 def from_validation(found: Sequence[Mapping[str, Any]]) -> errors.InvalidInput:
-    """Pydantic's faults, all of them, as one InvalidInput; ``pointer`` is a JSON pointer into the body, or names the parameter."""
+    """Pydantic's faults, all of them, as one InvalidInput;
+    ``pointer`` is a JSON pointer into the body, or names the parameter.
+    """
     faults = []
     for fault in found[: errors.MAX_FAULTS]:
         where, *path = fault["loc"] or ("body",)
@@ -291,7 +374,11 @@ def install(app: FastAPI) -> None:
             "the log holds the details under this request_id."
         )
         # This answer is made outside the layer that writes these headers on all others.
-        return response(failure, request.scope, {"X-Request-ID": request.state.request_id, **SAFE_HEADERS, "Content-Security-Policy": CSP})
+        return response(
+            failure,
+            request.scope,
+            {"X-Request-ID": request.state.request_id, **SAFE_HEADERS, "Content-Security-Policy": CSP},
+        )
 
     async def on_gone(request: Request, error: Exception) -> Response:
         return Response(status_code=499)  # the client has gone

@@ -18,7 +18,10 @@ routes: APIRouter = router("Operations")
 
 @routes.post("/v1/clock/reset", **guarded("admin", "limited"))
 def reset(shared: Shared, request: Request, response: Response, body: ReasonBody | None = None) -> dict[str, Any]:
-    """Sets the last tick to now where a clock that ran ahead left it in the future, and holds every active rollout. Safe to repeat."""
+    """Sets the last tick to now where a clock that ran ahead left it in the future, and holds every active rollout.
+
+    Safe to repeat.
+    """
     given = body or ReasonBody()
     store = kept(request, shared, response, asdict)
     report = reset_clock(given.reason, actor=request.state.caller.actor, store=store, clock=shared.clock)

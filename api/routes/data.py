@@ -21,12 +21,18 @@ routes: APIRouter = router("Operations")
 
 @routes.post("/v1/data/prune", **guarded("admin", "limited", keyed=False))
 def prune(shared: Shared, request: Request, body: PruneBody | None = None) -> dict[str, Any]:
-    """Deletes texts and records that are older than their retention, up to 20,000 rows; `more` says whether to ask again. No undo."""
+    """Deletes texts and records that are older than their retention, up to 20,000 rows; `more` says whether to ask
+    again.
+
+    No undo.
+    """
     files = shared.families
     days = shared.settings.pipeline_retain_days
     kept, unpruned = retentions(shared.store, shared.clock, dict(files.families), files.problems, pipeline_days=days)
     if body is not None and body.dry_run:
         return shapes.pruned(what_would_go(shared.store, kept), unpruned, dry_run=True)
     done = count(1)
-    report = prune_records(shared.store, shared.clock, kept, actor=caller_of(request).actor, pause=lambda: next(done) >= BATCHES)
+    report = prune_records(
+        shared.store, shared.clock, kept, actor=caller_of(request).actor, pause=lambda: next(done) >= BATCHES
+    )
     return shapes.pruned(report, unpruned, dry_run=False)

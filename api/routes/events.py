@@ -30,11 +30,17 @@ MAX_NAMED = 1000  # lines of an import that are named as rejected; of further on
 NOTHING: Mapping[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": []}
 EVENT_SCHEMA: dict[str, Any] = {
     **schema_of(FIELDS, nullable=True),  # null says what leaving the field out says
-    "description": "Needs `assignment`, or `family` and `unit`, or `interaction`; and at least one thing that it reports.",
+    "description": (
+        "Needs `assignment`, or `family` and `unit`, or `interaction`; and at least one thing that it reports."
+    ),
 }
 BODY: dict[str, Any] = {
     "required": True,
-    "content": {"application/json": {"schema": {"anyOf": [EVENT_SCHEMA, {"type": "array", "items": EVENT_SCHEMA, "minItems": 1}]}}},
+    "content": {
+        "application/json": {
+            "schema": {"anyOf": [EVENT_SCHEMA, {"type": "array", "items": EVENT_SCHEMA, "minItems": 1}]}
+        }
+    },
 }
 LINES: dict[str, Any] = {"required": True, "content": {"application/x-ndjson": {"schema": {"type": "string"}}}}
 routes: APIRouter = router("Events")
@@ -50,8 +56,8 @@ def _with_body(body: dict[str, Any]) -> dict[str, Any]:
 async def feedback(request: Request, shared: Shared) -> dict[str, Any]:
     """Takes one event or a list; 200 once all that was accepted is on disk.
 
-    In a list, events that cannot be taken are named in `rejected` and the others are kept. A single malformed event, or one
-    with a forged, foreign or expired token, is a problem document with the same members.
+    In a list, events that cannot be taken are named in `rejected` and the others are kept. A single malformed event, or
+    one with a forged, foreign or expired token, is a problem document with the same members.
     """
     return await _take(request, shared)
 
@@ -63,11 +69,17 @@ async def interactions(request: Request, shared: Shared) -> dict[str, Any]:
 
 
 @routes.post("/v1/exposures", **guarded("feedback", narrows=True, keyed=True))
-async def exposures(body: ExposuresBody, shared: Shared, caller: Asking, request: Request, response: Response) -> dict[str, int]:
-    """Counts of clients that decide in process. A window that is sent again changes nothing; a larger count replaces a smaller one."""
+async def exposures(
+    body: ExposuresBody, shared: Shared, caller: Asking, request: Request, response: Response
+) -> dict[str, int]:
+    """Counts of clients that decide in process.
+
+    A window that is sent again changes nothing; a larger count replaces a smaller one.
+    """
     if len(body.windows) > shared.settings.limits.batch:
         raise TooLarge(
-            f"The list has {len(body.windows):,} windows, and one request takes {shared.settings.limits.batch:,}. Send it in parts."
+            f"The list has {len(body.windows):,} windows, and one request takes {shared.settings.limits.batch:,}. Send"
+            " it in parts."
         )
     if caller.access.families is not None:
         for window in body.windows:
@@ -76,7 +88,13 @@ async def exposures(body: ExposuresBody, shared: Shared, caller: Asking, request
     store = kept(request, shared, response, dict)
     families = shared.families.families.keys()
     return await asyncio.to_thread(
-        record_exposures, body.client, body.windows, store=store, clock=shared.clock, families=families, actor=caller.actor
+        record_exposures,
+        body.client,
+        body.windows,
+        store=store,
+        clock=shared.clock,
+        families=families,
+        actor=caller.actor,
     )
 
 
@@ -84,8 +102,8 @@ async def exposures(body: ExposuresBody, shared: Shared, caller: Asking, request
 async def import_interactions(request: Request, shared: Shared) -> dict[str, Any]:
     """JSON lines of events, as many as the body holds; kept in parts of 1,000. `index` counts lines from 0.
 
-    An import that broke off may be sent again: events with an id are kept once, and with an Idempotency-Key all are. The first thousand
-    rejected lines are named; `rejected_more` says how many there are beyond.
+    An import that broke off may be sent again: events with an id are kept once, and with an Idempotency-Key all are.
+    The first thousand rejected lines are named; `rejected_more` says how many there are beyond.
     """
     assert isinstance(request, StrictRequest)
     body = await request.body()
@@ -105,7 +123,10 @@ async def import_interactions(request: Request, shared: Shared) -> dict[str, Any
         done = await _intake(request, shared, of_part).atake(events) if events else NOTHING  # which takes no key
         answer["accepted"] += done["accepted"]
         answer["duplicates"] += done["duplicates"]
-        refused = [*part.rejected, *({**one, "index": part.events[one["index"]][0]} for one in _named(done["rejected"]))]
+        refused = [
+            *part.rejected,
+            *({**one, "index": part.events[one["index"]][0]} for one in _named(done["rejected"])),
+        ]
         n_rejected += len(refused)
         rejected += sorted(refused, key=lambda one: one["index"])[: MAX_NAMED - len(rejected)]
     return answer if n_rejected <= MAX_NAMED else {**answer, "rejected_more": n_rejected - MAX_NAMED}
@@ -133,9 +154,16 @@ def list_feedback(
     return shared.read(read)
 
 
-@routes.get("/v1/interactions/{id:path}", **guarded("read-texts", narrows=True))  # ids are the sender's, a slash included
-def interaction(id: str, shared: Shared, caller: Asking, family: Annotated[str | None, Query(max_length=200)] = None) -> dict[str, Any]:
-    """One interaction with the feedback on it. Ids are unique within a family: name it where two families share an id."""
+@routes.get(
+    "/v1/interactions/{id:path}", **guarded("read-texts", narrows=True)
+)  # ids are the sender's, a slash included
+def interaction(
+    id: str, shared: Shared, caller: Asking, family: Annotated[str | None, Query(max_length=200)] = None
+) -> dict[str, Any]:
+    """One interaction with the feedback on it.
+
+    Ids are unique within a family: name it where two families share an id.
+    """
     if family is not None:
         require_family(caller, family)
     families = caller.access.families if family is None and caller.access.families is not None else (family,)
@@ -143,7 +171,9 @@ def interaction(id: str, shared: Shared, caller: Asking, family: Annotated[str |
     def read(tx: Transaction) -> dict[str, Any]:
         found = next(filter(None, (shared.store.events.interaction(tx, id, name) for name in families)), None)
         if found is None:
-            raise NotFound(f"There is no interaction {id!r}. It may have been pruned, or never been reported.", interaction=id)
+            raise NotFound(
+                f"There is no interaction {id!r}. It may have been pruned, or never been reported.", interaction=id
+            )
         outcomes = shared.store.events.feedback_of(tx, found.arm.family, id)
         later = shared.store.events.later_parts(tx, found.arm.family, {id}).get(id)
         shown = {**shapes.interaction(found), "feedback": [shapes.feedback(outcome) for outcome in outcomes]}
@@ -174,10 +204,14 @@ def _intake(request: Request, shared: Services, idempotency: Idempotency | None 
 
 def _check_batch(events: Sequence[Any], limit: int) -> None:
     if not events:
-        raise InvalidInput("The list of events is empty. Send one event or a list of them.", [Fault(pointer="", detail="no event")])
+        raise InvalidInput(
+            "The list of events is empty. Send one event or a list of them.", [Fault(pointer="", detail="no event")]
+        )
     if len(events) > limit:
         raise TooLarge(
-            f"The list has {len(events):,} events, and one request takes {limit:,}. Send it in parts.", limit=limit, n=len(events)
+            f"The list has {len(events):,} events, and one request takes {limit:,}. Send it in parts.",
+            limit=limit,
+            n=len(events),
         )
 
 
@@ -185,7 +219,8 @@ def _count_events(request: Request, shared: Services, n: int) -> None:
     most = shared.event_windows.limit
     if n > most:  # waiting would never help
         raise TooLarge(
-            f"The body has more than {most:,} events, the most that one sender may send in a minute. Send it in parts.", limit=most
+            f"The body has more than {most:,} events, the most that one sender may send in a minute. Send it in parts.",
+            limit=most,
         )
     quota, refusal = shared.event_windows.take(request.state.caller.quota, n)
     request.state.headers.update(quota.headers())
@@ -196,7 +231,9 @@ def _count_events(request: Request, shared: Services, n: int) -> None:
 def _as_problem(answer: dict[str, Any]) -> InvalidInput:
     refused = answer["rejected"][0]
     errors = {"errors": refused["errors"]} if "errors" in refused else {}
-    return InvalidInput(refused["detail"], **{**answer, "rejected": _named([refused]), **errors}, reason=refused["type"])
+    return InvalidInput(
+        refused["detail"], **{**answer, "rejected": _named([refused]), **errors}, reason=refused["type"]
+    )
 
 
 def _named(rejected: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

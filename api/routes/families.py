@@ -26,14 +26,20 @@ routes: APIRouter = router("Families")
 
 @routes.get("/v1/families", **guarded("read", narrows=True))
 def families(shared: Shared, caller: Asking) -> dict[str, Any]:
-    """Every family with what it serves; `degraded` ones serve their last good version because their file cannot be used."""
-    names = sorted(shared.serving.now_served.families.keys() | shared.families.families.keys() | shared.families.problems.keys())
+    """Every family with what it serves; `degraded` ones serve their last good version because their file cannot be
+    used.
+    """
+    names = sorted(
+        shared.serving.now_served.families.keys() | shared.families.families.keys() | shared.families.problems.keys()
+    )
     return page([_summary(shared, name) for name in names if caller.access.may_see(name)])
 
 
 @routes.get("/v1/families/{family}", **guarded("read"))
 def family(family: str, shared: Shared) -> dict[str, Any]:
-    """One family: its definition as the file has it, its champion, its rollout, the schedule in force, and what is wrong with the file if anything is."""
+    """One family: its definition as the file has it, its champion, its rollout, the schedule in force,
+    and what is wrong with the file if anything is.
+    """
     definition = shared.families.families.get(family)
     summary = _summary(shared, family)
     if definition is None:
@@ -59,7 +65,12 @@ def champion_rollback(
     body = body or ChampionRollbackBody()
     store = kept(request, shared, response, lambda result: shapes.change(result[0]))
     report = roll_back_champion(
-        family, actor=request.state.caller.actor, reason=body.reason, expect=body.expect, store=store, clock=shared.clock
+        family,
+        actor=request.state.caller.actor,
+        reason=body.reason,
+        expect=body.expect,
+        store=store,
+        clock=shared.clock,
     )
     shared.serving.refresh()
     return shapes.change(report)
@@ -76,12 +87,18 @@ def override(
     if_match: Annotated[str | None, Header()] = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> dict[str, Any]:
-    """Serves one unit a named variant until a time, for testing, counted in no arm of a rollout. A time that is over ends the override."""
+    """Serves one unit a named variant until a time, for testing, counted in no arm of a rollout.
+
+    A time that is over ends the override.
+    """
     shared.serving.now_served.family(family)
     now = shared.clock.now()
     until = body.until or now + timedelta(days=1)
     hashed = unit_hmac(shared.secrets.unit_key, unit)
-    known = next((row for row in shared.read(lambda tx: shared.store.overrides.active(tx, now)) if row[:2] == (family, hashed)), None)
+    known = next(
+        (row for row in shared.read(lambda tx: shared.store.overrides.active(tx, now)) if row[:2] == (family, hashed)),
+        None,
+    )
     current = _override_tag(known[2], known[3]) if known is not None else None
     check_preconditions(current, if_match=if_match, if_none_match=if_none_match)
     response.headers["ETag"] = _override_tag(body.variant, until)
@@ -133,7 +150,9 @@ def _rollout(served: ServedFamily) -> dict[str, Any] | None:
 
 
 def _file_state(definition: Family, served: ServedFamily) -> dict[str, Any] | None:
-    """How the file's version relates to the champion: served, edited and not served yet, or left behind by a promotion."""
+    """How the file's version relates to the champion: served, edited and not served yet,
+    or left behind by a promotion.
+    """
     if definition.prompt.current not in definition.prompt.versions:
         return None  # a policy family without a prompt of its own
     variant = definition.variant().id

@@ -19,7 +19,10 @@ routes: APIRouter = router("Rollouts")
 
 @routes.post("/v1/freeze", **guarded("operate", "never-refused", narrows=True))
 def freeze(shared: Shared, request: Request, response: Response, body: FreezeBody | None = None) -> dict[str, Any]:
-    """Serves champions only, at once, for one family or all: no candidate, holdback or override, no advance, no study. Safe to repeat."""
+    """Serves champions only, at once, for one family or all: no candidate, holdback or override, no advance, no study.
+
+    Safe to repeat.
+    """
     given = body or FreezeBody()
     store = kept(request, shared, response, shapes.freeze_change)
     require_family(request.state.caller, given.family)
@@ -30,7 +33,10 @@ def freeze(shared: Shared, request: Request, response: Response, body: FreezeBod
 
 @routes.post("/v1/unfreeze", **guarded("operate", "never-refused", narrows=True))
 def unfreeze(shared: Shared, request: Request, response: Response, body: FreezeBody | None = None) -> dict[str, Any]:
-    """Ends the freeze of one family, or the one of all families. Rollouts go on with the worker's next tick. Safe to repeat."""
+    """Ends the freeze of one family, or the one of all families.
+
+    Rollouts go on with the worker's next tick. Safe to repeat.
+    """
     given = body or FreezeBody()
     store = kept(request, shared, response, shapes.freeze_change)
     require_family(request.state.caller, given.family)

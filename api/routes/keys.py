@@ -30,7 +30,11 @@ def keys(shared: Shared) -> dict[str, Any]:
 
 @routes.post("/v1/keys", status_code=201, **guarded("admin", "limited"))
 def create(body: KeyBody, shared: Shared, caller: Asking, request: Request, response: Response) -> dict[str, Any]:
-    """Makes a key. Its secret is in this answer alone, and not in the one that an Idempotency-Key keeps. From the first key on, every request needs one."""
+    """Makes a key.
+
+    Its secret is in this answer alone, and not in the one that an Idempotency-Key keeps. From the first key on, every
+    request needs one.
+    """
     access = access_of(
         body.roles,
         sources=body.sources,
@@ -49,7 +53,10 @@ def create(body: KeyBody, shared: Shared, caller: Asking, request: Request, resp
 def rotate(
     name: Name, shared: Shared, caller: Asking, request: Request, response: Response, body: RotateBody | None = None
 ) -> dict[str, Any]:
-    """A new secret; the one before it opens for `grace_s` more. With `undo` the one before it is the key's again, while it opens."""
+    """A new secret; the one before it opens for `grace_s` more.
+
+    With `undo` the one before it is the key's again, while it opens.
+    """
     given, store = body or RotateBody(), _keeping(request, shared, response)
     if given.undo:
         return _answer(undo_rotation(name, actor=caller.actor, store=store, clock=shared.clock), shared, response)
@@ -60,7 +67,11 @@ def rotate(
 @routes.post("/v1/keys/{name}/revoke", **guarded("admin", "never-refused"))
 def revoke(name: Name, shared: Shared, caller: Asking, request: Request, response: Response) -> dict[str, Any]:
     """Ends a key at once, and for good. Safe to repeat."""
-    return _answer(revoke_key(name, actor=caller.actor, store=_keeping(request, shared, response), clock=shared.clock), shared, response)
+    return _answer(
+        revoke_key(name, actor=caller.actor, store=_keeping(request, shared, response), clock=shared.clock),
+        shared,
+        response,
+    )
 
 
 def _keeping(request: Request, shared: Shared, response: Response) -> Store:

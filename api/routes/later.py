@@ -1,4 +1,6 @@
-"""Routes of the contract that come later: they exist, ask for the same keys as they will, and say that they are not there yet."""
+"""Routes of the contract that come later: they exist, ask for the same keys as they will,
+and say that they are not there yet.
+"""
 
 from __future__ import annotations
 

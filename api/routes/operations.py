@@ -53,14 +53,18 @@ def ready(shared: Shared, response: Response) -> dict[str, Any]:
 
 @routes.get("/v1/status", **guarded("read", narrows=True))
 def status(shared: Shared, caller: Asking) -> dict[str, Any]:
-    """One page for an operator: freezes, families with champion and rollout, running studies, open alerts, processes, what waits."""
+    """One page for an operator: freezes, families with champion and rollout, running studies,
+    open alerts, processes, what waits.
+    """
 
     sees = caller.access.may_see
 
     def read(tx: Transaction) -> dict[str, Any]:
         return {
             "studies": [shapes.study(study) for study in shared.store.studies.unfinished(tx) if sees(study.family)],
-            "alerts": [shapes.alert(alert) for alert in shared.store.alerts.all(tx, open_only=True) if sees(alert.family)],
+            "alerts": [
+                shapes.alert(alert) for alert in shared.store.alerts.all(tx, open_only=True) if sees(alert.family)
+            ],
             "outbox_waiting": shared.store.outbox.backlog(tx, topics=TOPICS),
             "messages_waiting": messages_waiting(tx, shared.store),
         }
@@ -124,7 +128,11 @@ def alerts(
     limit: Limit = 100,
 ) -> dict[str, Any]:
     """What an operator should look at: faults of files, processes, rollouts and the mirror."""
-    found = [one for one in shared.read(lambda tx: shared.store.alerts.all(tx, open_only=open)) if caller.access.may_see(one.family)]
+    found = [
+        one
+        for one in shared.read(lambda tx: shared.store.alerts.all(tx, open_only=open))
+        if caller.access.may_see(one.family)
+    ]
     shown, next_cursor = slice_of(found, cursor, limit)
     return page([shapes.alert(alert) for alert in shown], next_cursor)
 
@@ -161,7 +169,13 @@ def _schedule(shared: Services, family: str, stored: Mapping[str, StoredSchedule
         return {"schedule": None, "next_study_at": None}
     found = in_force(declared, stored.get(family))
     return {
-        "schedule": {"on": found.on, "holdout": found.holdout, "cron": found.cron, "source": found.source, "by": found.by},
+        "schedule": {
+            "on": found.on,
+            "holdout": found.holdout,
+            "cron": found.cron,
+            "source": found.source,
+            "by": found.by,
+        },
         "next_study_at": next_scheduled(found, shared.clock),
     }
 
@@ -171,8 +185,15 @@ def _dependencies(shared: Services, sees: Callable[[str], bool]) -> dict[str, An
     now = shared.clock.now()
     tick_age = _age(served.ticked_at, now)
     found: dict[str, Any] = {
-        "store": {"ok": shared.serving.store_error is None, "age_s": _age(served.read_at, now), "detail": shared.serving.store_error},
-        "families": {"ok": not any(map(sees, shared.families.problems)), "degraded": sorted(filter(sees, shared.families.problems))},
+        "store": {
+            "ok": shared.serving.store_error is None,
+            "age_s": _age(served.read_at, now),
+            "detail": shared.serving.store_error,
+        },
+        "families": {
+            "ok": not any(map(sees, shared.families.problems)),
+            "degraded": sorted(filter(sees, shared.families.problems)),
+        },
     }
     for name in PROCESSES[1:]:
         running = run_files.find(shared.settings, name)
@@ -180,7 +201,9 @@ def _dependencies(shared: Services, sees: Callable[[str], bool]) -> dict[str, An
     found["worker"]["last_tick_age_s"] = tick_age
     found["worker"]["ok"] = tick_age is not None and 0 <= tick_age < TICKS_MISSED * shared.settings.tick_seconds
     if tick_age is not None and tick_age < 0:
-        found["worker"]["detail"] = "the last tick lies ahead of the clock, which once ran ahead or was set back: detent clock reset"
+        found["worker"]["detail"] = (
+            "the last tick lies ahead of the clock, which once ran ahead or was set back: detent clock reset"
+        )
     return found
 
 

@@ -33,7 +33,9 @@ MEMBERS: dict[str, dict[str, Any]] = {
 }
 BODY: dict[str, Any] = {
     "required": False,
-    "content": {"application/json": {"schema": {"type": "object", "additionalProperties": False, "properties": MEMBERS}}},
+    "content": {
+        "application/json": {"schema": {"type": "object", "additionalProperties": False, "properties": MEMBERS}}
+    },
 }
 Text = Annotated[str | None, Query()]  # numbers are read from texts later on, so that every fault is named at once
 Hours = Annotated[int, Query(ge=1, le=24 * 90, description="So many hours back, the present one included")]
@@ -60,9 +62,11 @@ async def record(
     exit_confidence: Annotated[Text, WithJsonSchema(MEMBERS["exit_confidence"])] = None,
     time_saved_pct: Annotated[Text, WithJsonSchema(MEMBERS["time_saved_pct"])] = None,
 ) -> dict[str, Any]:
-    """Takes what a content pipeline did with one item, as query parameters or as a body of JSON; 200 once it is on disk.
+    """Takes what a content pipeline did with one item, as query parameters or as a body
+    of JSON; 200 once it is on disk.
 
-    `processing_type` is needed; an item without a `content_type` counts as `unknown`; what was not measured is left out.
+    `processing_type` is needed; an item without a `content_type` counts as `unknown`; what was not measured is left
+    out.
     """
     values = _together(list(request.query_params.multi_items()), await _body(request))
     quota, refusal = shared.event_windows.take(request.state.caller.quota)
@@ -137,7 +141,9 @@ def _together(query: list[tuple[str, str]], body: dict[str, Any]) -> dict[str, A
         if value == "":
             continue
         if values.get(name) is not None:
-            faults.append(Fault(pointer=f"/{name}", detail="is given more than once; send it as a query parameter or in the body"))
+            faults.append(
+                Fault(pointer=f"/{name}", detail="is given more than once; send it as a query parameter or in the body")
+            )
         values[name] = value
     if faults:
         raise InvalidInput("; ".join(f"{fault.pointer[1:]} {fault.detail}" for fault in faults) + ".", faults)

@@ -1,4 +1,7 @@
-"""Rollouts: start one, look at it, and the operator's acts. Every act answers with what it did, why, and how to take it back."""
+"""Rollouts: start one, look at it, and the operator's acts.
+
+Every act answers with what it did, why, and how to take it back.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,11 @@ from optimizer.jobs.rollouts.start_rollout import Start, start_rollout
 from optimizer.ports import Transaction
 from optimizer.runtime import shapes
 
-ALWAYS_POSSIBLE: tuple[OperatorAct, ...] = ("hold", "rollback", "reject")  # what stops a candidate never waits for a limit or an If-Match
+ALWAYS_POSSIBLE: tuple[OperatorAct, ...] = (
+    "hold",
+    "rollback",
+    "reject",
+)  # what stops a candidate never waits for a limit or an If-Match
 
 routes: APIRouter = router("Rollouts")
 
@@ -36,7 +43,8 @@ DRY = {200: "With dry_run: what would happen; nothing is made."}
 def start(family: str, body: RolloutBody, shared: Shared, request: Request, response: Response) -> dict[str, Any]:
     """Starts a rollout against the champion. With `dry_run` nothing is made, and 200 says what would happen.
 
-    A gate that is not met is 409 `gate-not-met` naming it, unless `confirm` is the family's name: then it starts as forced.
+    A gate that is not met is 409 `gate-not-met` naming it, unless `confirm` is the family's name: then it starts as
+    forced.
     """
 
     def answer(started: Start) -> dict[str, Any]:
@@ -67,13 +75,18 @@ def start(family: str, body: RolloutBody, shared: Shared, request: Request, resp
 
 @routes.get("/v1/families/{family}/rollout", **guarded("read"))
 def current(family: str, shared: Shared, response: Response) -> dict[str, Any]:
-    """The active rollout of a family, else its last one, with both arms as they stand and the evidence against its thresholds."""
+    """The active rollout of a family, else its last one,
+    with both arms as they stand and the evidence against its thresholds.
+    """
 
     def read(tx: Transaction) -> dict[str, Any]:
         rollout = shared.store.rollouts.active(tx, family) or shared.store.rollouts.latest(tx, family)
         if rollout is None:
             shared.family(family)
-            raise NotFound(f"Family {family!r} has had no rollout yet. Start one: detent rollout start {family} VARIANT.", family=family)
+            raise NotFound(
+                f"Family {family!r} has had no rollout yet. Start one: detent rollout start {family} VARIANT.",
+                family=family,
+            )
         response.headers["ETag"] = _tag(rollout)
         return _with_evidence(tx, shared, rollout)
 
@@ -106,9 +119,11 @@ def decisions(id: str, shared: Shared, caller: Asking, cursor: Cursor = None, li
 
 @routes.get("/v1/rollouts/{id}/forecast", **guarded("read", narrows=True))
 def forecast(id: str, shared: Shared, caller: Asking) -> dict[str, Any]:
-    """What a rollout still needs until its promotion: labelled outcomes, distinct units and hours per stage, on average and in nine of ten.
+    """What a rollout still needs until its promotion: labelled outcomes, distinct units and hours per stage,
+    on average and in nine of ten.
 
-    `verdict` is `fits`, `exceeds` (with `problems` and `ways_out`), `cannot_tell` (with what is `missing`) or `ended`. What is not known is null.
+    `verdict` is `fits`, `exceeds` (with `problems` and `ways_out`), `cannot_tell` (with what is `missing`) or `ended`.
+    What is not known is null.
     """
     _require(shared.read(lambda tx: shared.store.rollouts.get(tx, id)), id, caller)
     return {"rollout": id, **shapes.forecast(forecast_active(id, store=shared.store, clock=shared.clock))}
@@ -153,10 +168,16 @@ def _act_route(act: OperatorAct) -> None:
 DOCS: dict[OperatorAct, str] = {
     "approve": "Lets the rollout begin with the worker's next tick.",
     "reject": "Ends a rollout that has not been served yet.",
-    "advance": "The next share of the ladder. Past a gate that has not passed it needs `confirm` = the family's name, recorded as forced.",
+    "advance": (
+        "The next share of the ladder. Past a gate that has not passed it needs `confirm` = the family's name, recorded"
+        " as forced."
+    ),
     "hold": "No advance until resumed; guardrails and rollback go on acting. Safe to repeat.",
     "resume": "Takes a hold back.",
-    "promote": "The candidate becomes champion. Past a gate that has not passed it needs `confirm` = the family's name, recorded as forced.",
+    "promote": (
+        "The candidate becomes champion. Past a gate that has not passed it needs `confirm` = the family's name,"
+        " recorded as forced."
+    ),
     "rollback": "Every user gets the champion again, at once, and the rollout ends.",
 }
 for _act in OPERATOR_ACTS:
@@ -169,7 +190,9 @@ def _version(if_match: str | None) -> int | None:
         return None
     tag = if_match.strip().removeprefix("W/").strip('"')
     if not (tag.isascii() and tag.isdigit() and len(tag) < 10):
-        raise PreconditionFailed(f"If-Match asked for {if_match}, and no rollout has such a tag. Send the ETag of the rollout as it came.")
+        raise PreconditionFailed(
+            f"If-Match asked for {if_match}, and no rollout has such a tag. Send the ETag of the rollout as it came."
+        )
     return int(tag)
 
 

@@ -25,15 +25,22 @@ IfMatch = Annotated[str | None, Header(description="The ETag of GET; * for whate
 
 @routes.get("/v1/families/{family}/schedule", **guarded("read"))
 def schedule(family: str, shared: Shared, response: Response) -> dict[str, Any]:
-    """Whether studies of a family start by themselves (`on`), whether they may look at the holdout, when, and who switched that on."""
+    """Whether studies of a family start by themselves (`on`), whether they may look at the holdout,
+    when, and who switched that on.
+    """
     found = read_schedule(shared.family(family), store=shared.store)
     response.headers["ETag"] = _tag(found)
     return shapes.schedule(found, shared.clock)
 
 
 @routes.put("/v1/families/{family}/schedule", **guarded("operate", "limited"))
-def put(family: str, body: ScheduleBody, shared: Shared, request: Request, response: Response, if_match: IfMatch = None) -> dict[str, Any]:
-    """Switches on that studies start by themselves, at the family file's times or at others, until DELETE. Needs If-Match: 428 without, 412 where it changed since."""
+def put(
+    family: str, body: ScheduleBody, shared: Shared, request: Request, response: Response, if_match: IfMatch = None
+) -> dict[str, Any]:
+    """Switches on that studies start by themselves, at the family file's times or at others, until DELETE.
+
+    Needs If-Match: 428 without, 412 where it changed since.
+    """
     declared = shared.family(family)
     if if_match is None:
         raise PreconditionRequired(
@@ -41,7 +48,9 @@ def put(family: str, body: ScheduleBody, shared: Shared, request: Request, respo
             "Send the ETag that GET answers here, or If-Match: * for whatever holds now."
         )
     if body.on is None and "cron" not in body.model_fields_set:
-        fault = Fault(pointer="/cron", detail='nothing is said; send {"on": true} for the file\'s times, or a cron line')
+        fault = Fault(
+            pointer="/cron", detail='nothing is said; send {"on": true} for the file\'s times, or a cron line'
+        )
         raise InvalidInput(f"The schedule of {family} was not changed: {fault.detail}.", [fault])
     _refuse_lost_words(family, body)
     answer = _answering(shared, response)
@@ -53,7 +62,15 @@ def put(family: str, body: ScheduleBody, shared: Shared, request: Request, respo
         return answer(unset_schedule(declared, **common))
     of_file = "cron" not in body.model_fields_set
     return answer(
-        set_schedule(declared, cron=body.cron, from_file=of_file, holdout=body.holdout, strategy=body.strategy, aim=body.aim, **common)
+        set_schedule(
+            declared,
+            cron=body.cron,
+            from_file=of_file,
+            holdout=body.holdout,
+            strategy=body.strategy,
+            aim=body.aim,
+            **common,
+        )
     )
 
 
@@ -80,7 +97,9 @@ def delete(
 
 
 def _refuse_lost_words(family: str, body: ScheduleBody) -> None:
-    """Raises InvalidInput where the body switches off and says what would hold while on: that would be forgotten unseen."""
+    """Raises InvalidInput where the body switches off and says what would hold while on:
+    that would be forgotten unseen.
+    """
     if body.switched_on:
         return
     said = [name for name in ("cron", "strategy", "aim", "holdout") if getattr(body, name)]

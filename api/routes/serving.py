@@ -1,4 +1,7 @@
-"""Serving: the prompt of a unit, filled in or open, and the snapshot from which clients decide in process. No route here writes."""
+"""Serving: the prompt of a unit, filled in or open, and the snapshot from which clients decide in process.
+
+No route here writes.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,8 @@ routes: APIRouter = router("Serving")
 async def prompt(request: Request) -> Response:
     """The prompt that this unit gets now, with its examples in place and its variables open.
 
-    The token in `assignment` goes back with feedback. Send the ETag of the last answer as `If-None-Match`: 304 says that
-    nothing but the token has changed; a fresh token is in the header `X-Detent-Assignment` either way.
+    The token in `assignment` goes back with feedback. Send the ETag of the last answer as `If-None-Match`: 304 says
+    that nothing but the token has changed; a fresh token is in the header `X-Detent-Assignment` either way.
     """
     shared = services.of(request)
     await shared.request_limits.count(admit(request, "serve"))
@@ -51,7 +54,8 @@ async def prompt(request: Request) -> Response:
 async def render_prompt(family: str, body: RenderBody, shared: Shared) -> Response:
     """The prompt of a unit with its variables and history filled in: the messages to send to the model, byte for byte.
 
-    A family of kind policy has no messages: the variables are a record, and `decision` says what its policy does with it.
+    A family of kind policy has no messages: the variables are a record, and `decision` says what its policy does with
+    it.
     """
     served = serve(shared, family, body.unit)
     variant, definition = served.family.variants[served.choice.variant], served.family.definition
@@ -79,8 +83,8 @@ async def render_prompt(family: str, body: RenderBody, shared: Shared) -> Respon
 async def snapshot(shared: Shared, caller: Asking, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """Champions, candidates, salts, shares, leases and holdbacks of all families, for clients that decide in process.
 
-    Such a client finds bucket and candidate by the same formula as the server, and counts a lease, and the end of a holdback,
-    from the answer's Date header.
+    Such a client finds bucket and candidate by the same formula as the server, and counts a lease, and the end of a
+    holdback, from the answer's Date header.
     """
     now = shared.clock.now()
     families = {
@@ -125,7 +129,9 @@ def _snapshot_of(family: ServedFamily, now: datetime) -> dict[str, Any]:
 
 
 def install(app: FastAPI) -> None:
-    """The hot GET is a plain Starlette route, ahead of all others: FastAPI's own handling of a request costs more than the answer."""
+    """The hot GET is a plain Starlette route, ahead of all others:
+    FastAPI's own handling of a request costs more than the answer.
+    """
     app.router.routes.insert(0, Route(PATH, prompt, methods=["GET"], include_in_schema=False))
 
 

@@ -42,7 +42,9 @@ def studies(
 ) -> dict[str, Any]:
     """Studies, newest first."""
     asked = family_asked(caller, family)
-    found, next_cursor = shared.read(lambda tx: shared.store.studies.page(tx, family=asked, status=status, cursor=cursor, limit=limit))
+    found, next_cursor = shared.read(
+        lambda tx: shared.store.studies.page(tx, family=asked, status=status, cursor=cursor, limit=limit)
+    )
     return page([shapes.study(study) for study in found], next_cursor)
 
 
@@ -66,7 +68,9 @@ def trials(id: str, shared: Shared, caller: Asking, cursor: Cursor = None, limit
 
 @routes.post("/v1/families/{family}/studies", status_code=202, **guarded("operate", "limited", also=DRY))
 def create(family: str, body: StudyBody, shared: Shared, request: Request, response: Response) -> dict[str, Any]:
-    """Queues a study for the worker: 202 with its Location. With `dry_run` it is 200 with calls, dollars and minutes expected, and nothing is spent.
+    """Queues a study for the worker: 202 with its Location.
+
+    With `dry_run` it is 200 with calls, dollars and minutes expected, and nothing is spent.
 
     Strategy `confirm` takes any `variant` to the sealed holdout; with `dry_run` 200 with the price of that look, and
     200 with the study where one has confirmed it. 409 when one is under way, when the budget cannot pay for the
@@ -104,8 +108,13 @@ def create(family: str, body: StudyBody, shared: Shared, request: Request, respo
 def _confirm(family: str, body: StudyBody, shared: Services, request: Request, response: Response) -> dict[str, Any]:
     more = sorted(body.model_fields_set - {"strategy", "variant", "aim", "dry_run"})
     if body.strategy != CONFIRM or body.variant is None or more:
-        detail = "strategy confirm goes with a variant, an aim and dry_run alone: it searches nothing, and its price is fixed before"
-        raise InvalidInput(f"No study was made: {detail}.", [Fault(pointer=f"/{(more or ['variant'])[0]}", detail=detail)])
+        detail = (
+            "strategy confirm goes with a variant, an aim and dry_run alone: it searches nothing, and its price is"
+            " fixed before"
+        )
+        raise InvalidInput(
+            f"No study was made: {detail}.", [Fault(pointer=f"/{(more or ['variant'])[0]}", detail=detail)]
+        )
     asked_at = shared.clock.now()
 
     def answer(found: Study) -> dict[str, Any]:
@@ -115,7 +124,8 @@ def _confirm(family: str, body: StudyBody, shared: Services, request: Request, r
 
     found = confirm_variant(
         shared.family(family), body.variant, aim=body.aim or "quality", actor=request.state.caller.actor,
-        store=kept(request, shared, response, answer), clock=shared.clock, models=wiring.open_models(shared.settings), dry_run=body.dry_run,
+        store=kept(request, shared, response, answer), clock=shared.clock, models=wiring.open_models(shared.settings),
+        dry_run=body.dry_run,
         usd_per_month=shared.settings.usd_per_month,
     )  # fmt: skip
     if isinstance(found, LookPrice):
@@ -125,7 +135,9 @@ def _confirm(family: str, body: StudyBody, shared: Services, request: Request, r
 
 
 @routes.post("/v1/studies/{id}/cancel", **guarded("operate", "limited", narrows=True))
-def cancel(id: str, shared: Shared, request: Request, response: Response, body: ReasonBody | None = None) -> dict[str, Any]:
+def cancel(
+    id: str, shared: Shared, request: Request, response: Response, body: ReasonBody | None = None
+) -> dict[str, Any]:
     """Stops the study before its next call; what it found stays. Safe to repeat."""
     _require(shared.read(lambda tx: shared.store.studies.get(tx, id)), id, caller_of(request))
     store = kept(request, shared, response, shapes.study)
@@ -133,11 +145,14 @@ def cancel(id: str, shared: Shared, request: Request, response: Response, body: 
 
 
 @routes.post("/v1/studies/{id}/nominate", **guarded("operate", "limited", narrows=True, also=QUEUED))
-def nominate_variant(id: str, body: NominateBody, shared: Shared, request: Request, response: Response) -> dict[str, Any]:
-    """Names a variant of this study as candidate for a rollout: 200 and the study where it has confirmed it for this aim.
+def nominate_variant(
+    id: str, body: NominateBody, shared: Shared, request: Request, response: Response
+) -> dict[str, Any]:
+    """Names a variant of this study as candidate for a rollout:
+    200 and the study where it has confirmed it for this aim.
 
-    For any other point of its search 202 and a new study, which looks at the sealed holdout once more; with ``dry_run`` 200 and what
-    that would cost.
+    For any other point of its search 202 and a new study, which looks at the sealed holdout once more; with ``dry_run``
+    200 and what that would cost.
     """
     with shared.store.read() as tx:
         searched = _require(shared.store.studies.get(tx, id), id, caller_of(request))

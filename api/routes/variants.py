@@ -38,8 +38,13 @@ def variants(family: str, shared: Shared, cursor: Cursor = None, limit: Limit = 
 
 
 @routes.post("/v1/families/{family}/variants", status_code=201, **guarded("operate", "limited", also=THERE))
-def create_variant(family: str, body: VariantBody, shared: Shared, request: Request, response: Response) -> dict[str, Any]:
-    """A variant made by a person; nothing is served by it. 200 instead of 201 when the family holds this content already."""
+def create_variant(
+    family: str, body: VariantBody, shared: Shared, request: Request, response: Response
+) -> dict[str, Any]:
+    """A variant made by a person; nothing is served by it.
+
+    200 instead of 201 when the family holds this content already.
+    """
     draft = VariantDraft(
         messages=body.messages,
         from_variant=body.from_,
@@ -57,7 +62,11 @@ def create_variant(family: str, body: VariantBody, shared: Shared, request: Requ
         return shapes.created(created)
 
     store = kept(request, shared, response, answer)
-    return answer(create_variant_job(shared.family(family), draft, actor=request.state.caller.actor, store=store, clock=shared.clock))
+    return answer(
+        create_variant_job(
+            shared.family(family), draft, actor=request.state.caller.actor, store=store, clock=shared.clock
+        )
+    )
 
 
 @routes.get("/v1/variants/{variant}", **guarded("read", narrows=True))
@@ -74,7 +83,9 @@ def diff(
     against: Annotated[str, Query(description="`champion`, or the id of another variant of the family")] = "champion",
     family: OfFamily = None,
 ) -> dict[str, Any]:
-    """What differs from the champion (or another variant): a unified diff of the content, and each changed part before and after."""
+    """What differs from the champion (or another variant): a unified diff of the content,
+    and each changed part before and after.
+    """
 
     def both(tx: Transaction) -> tuple[VariantRecord, VariantRecord]:
         after = _find(tx, shared, caller, variant, family)
@@ -112,7 +123,8 @@ def _require(record: VariantRecord | None, variant: str | None, family: str | No
     if record is None:
         where = f"Family {family!r} has" if family is not None else "No family here has"
         raise NotFound(
-            f"{where} {'no' if family is not None else 'a'} variant {variant!r}. `detent variant list` shows them.", variant=variant
+            f"{where} {'no' if family is not None else 'a'} variant {variant!r}. `detent variant list` shows them.",
+            variant=variant,
         )
     return record
 

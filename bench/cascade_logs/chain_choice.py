@@ -1,6 +1,7 @@
 """Pair or chain: which of a list of tiers to keep. A longer chain always looks cheaper on the records it was fitted to.
 
-So candidates are compared out of sample, part by part, and a longer one is chosen only if it is cheaper there by more than chance.
+So candidates are compared out of sample, part by part, and a longer one is chosen only if it is cheaper there by more
+than chance.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ MOST_IN_CHAIN = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One chain that could be used. Shares of the strongest tier's cost; ``out_of_sample_*``: thresholds from the other parts, judged on each."""
+    """One chain that could be used.
+
+    Shares of the strongest tier's cost; ``out_of_sample_*``: thresholds from the other parts, judged on each.
+    """
 
     found: FoundThresholds
     saved_share: float | None  # on the records it was fitted to
@@ -34,19 +38,24 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """``best.setting`` None: do not cascade. ``candidates``: all that were compared, the cheapest out of sample first."""
+    """``best.setting`` None: do not cascade.
+
+    ``candidates``: all that were compared, the cheapest out of sample first.
+    """
 
     best: FoundThresholds
     reason: str
     candidates: tuple[Candidate, ...]
 
 
-def choose_chain(records: TierRecords, goal: LeastCost, *, folds: Sequence[int] | None = None, longest: int = 3) -> Choice:
+def choose_chain(
+    records: TierRecords, goal: LeastCost, *, folds: Sequence[int] | None = None, longest: int = 3
+) -> Choice:
     """The best chain of any of the tiers that ends with the strongest, by the confident rule.
 
-    With m candidates each is held to the level 1 - (1 - level) / m, so that looking at many does not make one pass by luck (Bonferroni). Of
-    those that pass the shortest is taken that no longer one undercuts by more than one standard error of the paired difference, out of
-    sample.
+    With m candidates each is held to the level 1 - (1 - level) / m, so that looking at many does not make one pass by
+    luck (Bonferroni). Of those that pass the shortest is taken that no longer one undercuts by more than one standard
+    error of the paired difference, out of sample.
 
     Args:
         longest: chain looked at, 2 to 4; chains of four cost minutes where those of three cost seconds.
@@ -67,7 +76,11 @@ def choose_chain(records: TierRecords, goal: LeastCost, *, folds: Sequence[int] 
             found, (loss, costs[tiers]) = search(own, strict), _pair_out_of_sample(own, parts, strict)
         else:
             path = loss_path(own, parts, strict.margin, strict.level)
-            found, loss, costs[tiers] = found_of(own, strict, path.chosen, upper=path.held_upper), path.loss, path.cost_usd
+            found, loss, costs[tiers] = (
+                found_of(own, strict, path.chosen, upper=path.held_upper),
+                path.loss,
+                path.cost_usd,
+            )
         candidates.append(
             Candidate(
                 found=found,
@@ -112,8 +125,9 @@ def _why(best: Candidate, usable: Sequence[Candidate]) -> str:
         return best.found.reason
     other = max(longer, key=lambda c: c.saved_share or 0.0)
     return (
-        f"{best.found.reason} {' > '.join(other.found.tiers)} saves {_percent(other.saved_share or 0.0)} on the records but {_percent(other.out_of_sample_saved_share)} out of "
-        f"sample, against {_percent(best.saved_share or 0.0)} and {_percent(best.out_of_sample_saved_share)}: the shorter one is the better choice."
+        f"{best.found.reason} {' > '.join(other.found.tiers)} saves {_percent(other.saved_share or 0.0)} on the records"
+        f" but {_percent(other.out_of_sample_saved_share)} out of sample, against {_percent(best.saved_share or 0.0)}"
+        f" and {_percent(best.out_of_sample_saved_share)}: the shorter one is the better choice."
     )
 
 

@@ -1,4 +1,6 @@
-"""Whether exact search is exact, how hard a world can be for the rule, and how quick replay is: as cells of the result file."""
+"""Whether exact search is exact, how hard a world can be for the rule, and how quick replay is:
+as cells of the result file.
+"""
 
 from __future__ import annotations
 
@@ -59,14 +61,18 @@ def exactness(logs: Sequence[Logs]) -> list[Cell]:
 
 
 def _gap(records: TierRecords, margin: float = MARGIN) -> float:
-    """Least cost within the margin: exact search less brute force over every distinct threshold, with tiers left out as well."""
+    """Least cost within the margin: exact search less brute force over every distinct threshold,
+    with tiers left out as well.
+    """
     strong = float(records.cost_usd[:, -1].mean())
     least = strong
     for asked in product((False, True), repeat=len(records.tiers) - 1):
         if not any(asked):
             continue
         chain = records.chain([t for t, yes in zip(records.tiers, (*asked, True), strict=True) if yes])
-        distinct = [np.unique(chain.confidence[:, at][~np.isnan(chain.confidence[:, at])]) for at in range(len(chain.tiers) - 1)]
+        distinct = [
+            np.unique(chain.confidence[:, at][~np.isnan(chain.confidence[:, at])]) for at in range(len(chain.tiers) - 1)
+        ]
         means = replay_many(chain, np.array(list(product(*distinct))).reshape(-1, len(distinct)))
         allowed = means.cost_usd[means.loss <= margin + 1e-12]
         least = min([least, *allowed])
@@ -82,7 +88,8 @@ def speed() -> list[Cell]:
     def records(n: int, tiers: int) -> TierRecords:
         score = (rng.random((n, tiers)) < 0.8).astype(float)
         return TierRecords(
-            tiers=tuple(f"t{i}" for i in range(tiers)), score=score, cost_usd=rng.random((n, tiers)) * 3.0 ** np.arange(tiers),
+            tiers=tuple(f"t{i}" for i in range(tiers)), score=score,
+            cost_usd=rng.random((n, tiers)) * 3.0 ** np.arange(tiers),
             latency_ms=rng.random((n, tiers)), confidence=rng.random((n, tiers)), weight=np.ones(n),
         )  # fmt: skip
 
@@ -90,7 +97,9 @@ def speed() -> list[Cell]:
     sweep_s = min(_timed(lambda: curve(million)) for _ in range(3))
     many_s = min(_timed(lambda: replay_many(some, rng.random((1000, 3)))) for _ in range(3))
     three_s = _timed(lambda: search(some.chain(["t0", "t1", "t3"]), LeastCost(rule="expected")))
-    one_s = min(_timed(lambda: replay(some, CascadeSetting(tiers=some.tiers, accept=(0.5, 0.5, 0.5)))) for _ in range(3))
+    one_s = min(
+        _timed(lambda: replay(some, CascadeSetting(tiers=some.tiers, accept=(0.5, 0.5, 0.5)))) for _ in range(3)
+    )
     return [
         cell_of(
             "speed: settings x records replayed",
@@ -102,12 +111,39 @@ def speed() -> list[Cell]:
             "per second of CPU, chain of four, one core",
             1000,
         ),
-        cell_of("speed: 1,000 settings on 10,000 records", many_s, 10.0, "asked for", None, None, "seconds of CPU", 1000),
         cell_of(
-            "speed: all thresholds of one knob over 1,000,000 records", sweep_s, 1.0, "asked for", None, None, "seconds of CPU", 1_000_000
+            "speed: 1,000 settings on 10,000 records", many_s, 10.0, "asked for", None, None, "seconds of CPU", 1000
         ),
-        cell_of("speed: exact search of two thresholds, 10,000 records", three_s, None, "-", None, None, "seconds of CPU", 10_000),
-        cell_of("speed: one setting with all intervals, 10,000 records", one_s, None, "-", None, None, "seconds of CPU", 10_000),
+        cell_of(
+            "speed: all thresholds of one knob over 1,000,000 records",
+            sweep_s,
+            1.0,
+            "asked for",
+            None,
+            None,
+            "seconds of CPU",
+            1_000_000,
+        ),
+        cell_of(
+            "speed: exact search of two thresholds, 10,000 records",
+            three_s,
+            None,
+            "-",
+            None,
+            None,
+            "seconds of CPU",
+            10_000,
+        ),
+        cell_of(
+            "speed: one setting with all intervals, 10,000 records",
+            one_s,
+            None,
+            "-",
+            None,
+            None,
+            "seconds of CPU",
+            10_000,
+        ),
     ]
 
 

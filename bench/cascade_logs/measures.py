@@ -42,7 +42,9 @@ def with_confidence(logs: Logs, *, n_draws: int, n_chain_draws: int) -> list[Cel
             cells.append(_again(f"{logs.name}: {cheap} > {strong}", again))
     cells += _all_pairs(logs, judged, pairs)
     for tiers in CHAINS:
-        cells += [_chain_draw(logs, tiers, name, d) for name, d in chain_draws(logs, tiers, n_chain_draws, seed=1).items()]
+        cells += [
+            _chain_draw(logs, tiers, name, d) for name, d in chain_draws(logs, tiers, n_chain_draws, seed=1).items()
+        ]
     return cells + _chains(logs)
 
 
@@ -60,7 +62,11 @@ def _pair_cells(logs: Logs, cheap: str, strong: str, by_rule: dict[str, Judged],
     case, dev = f"{logs.name}: {cheap} > {strong}", logs.dev
     usd = dev.chain([strong]).cost_usd[:, 0]
     cells = []
-    for rule in [r for r in by_rule if r != OURS] if (cheap, strong) == (CHEAP, STRONG) else ["best on dev", "expected", "plain bound"]:
+    for rule in (
+        [r for r in by_rule if r != OURS]
+        if (cheap, strong) == (CHEAP, STRONG)
+        else ["best on dev", "expected", "plain bound"]
+    ):
         saved, low, high = _saved(by_rule[OURS], usd)
         cells.append(
             cell_of(
@@ -91,9 +97,27 @@ def _pair_cells(logs: Logs, cheap: str, strong: str, by_rule: dict[str, Judged],
         n = drawn[OURS].n
         between = wilson_interval(round(drawn[OURS].above * n), n)
         cells += [
-            cell_of(f"{case}: above a point vs {rule}", drawn[OURS].above, drawn[rule].above, rule, between.lower, between.upper, "share of draws with a true loss above .01; bounds of ours", n),
-            cell_of(f"{case}: saved over draws vs {rule}", drawn[OURS].saved, drawn[rule].saved, rule, None, None, "mean true saving, share of the strong model's cost", n),
-        ]  # fmt: skip
+            cell_of(
+                f"{case}: above a point vs {rule}",
+                drawn[OURS].above,
+                drawn[rule].above,
+                rule,
+                between.lower,
+                between.upper,
+                "share of draws with a true loss above .01; bounds of ours",
+                n,
+            ),
+            cell_of(
+                f"{case}: saved over draws vs {rule}",
+                drawn[OURS].saved,
+                drawn[rule].saved,
+                rule,
+                None,
+                None,
+                "mean true saving, share of the strong model's cost",
+                n,
+            ),
+        ]
     return cells
 
 
@@ -111,7 +135,10 @@ def _all_pairs(logs: Logs, judged: dict[str, list[Judged]], pairs: Sequence[tupl
         )  # fmt: skip
     cells = []
     for rule in [r for r in judged if r != OURS]:
-        (saved, loss, saved_drawn, loss_drawn), (o_saved, o_loss, o_saved_drawn, o_loss_drawn) = means[OURS], means[rule]
+        (saved, loss, saved_drawn, loss_drawn), (o_saved, o_loss, o_saved_drawn, o_loss_drawn) = (
+            means[OURS],
+            means[rule],
+        )
         for what, ours, other, drawn in (
             ("saved", saved, o_saved, saved_drawn - o_saved_drawn),
             ("loss", loss, o_loss, loss_drawn - o_loss_drawn),
@@ -156,7 +183,9 @@ def _chains(logs: Logs) -> list[Cell]:
                 one = search(train, LeastCost(rule="expected" if rule == "expected" else "confident"))
                 judged = replay(dev, one.setting) if one.setting else None
                 found[rule].append(
-                    (one.replay.saved_share.mean, judged.saved_share.mean, judged.loss.mean) if one.replay and judged else (0.0, 0.0, 0.0)
+                    (one.replay.saved_share.mean, judged.saved_share.mean, judged.loss.mean)
+                    if one.replay and judged
+                    else (0.0, 0.0, 0.0)
                 )
         mean = {rule: np.mean(values, axis=0) for rule, values in found.items()}
         above = {rule: float(np.mean([v[2] > MARGIN + 1e-12 for v in values])) for rule, values in found.items()}
@@ -224,9 +253,26 @@ def query_only(logs: Logs) -> list[Cell]:
         ours, other = (figure(by_rule[r].loss, np.ones(len(dev)), LOSSES) for r in (OURS, rule))
         bounds = (0.0, 0.0) if by_rule[OURS].refused else (ours.low, ours.high)
         cells += [
-            cell_of(f"{logs.name}: query only: saved vs {rule}", saved, _saved(by_rule[rule], usd)[0], rule, low, high, "share of the strong model's cost on dev; bounds of ours", len(dev)),
-            cell_of(f"{logs.name}: query only: loss vs {rule}", ours.mean, other.mean, rule, *bounds, "mean score on dev, strong less routed; bounds of ours", len(dev)),
-        ]  # fmt: skip
+            cell_of(
+                f"{logs.name}: query only: saved vs {rule}",
+                saved,
+                _saved(by_rule[rule], usd)[0],
+                rule,
+                low,
+                high,
+                "share of the strong model's cost on dev; bounds of ours",
+                len(dev),
+            ),
+            cell_of(
+                f"{logs.name}: query only: loss vs {rule}",
+                ours.mean,
+                other.mean,
+                rule,
+                *bounds,
+                "mean score on dev, strong less routed; bounds of ours",
+                len(dev),
+            ),
+        ]
     return cells
 
 
@@ -239,9 +285,12 @@ def _saved(found: Judged, strong_usd: np.ndarray) -> tuple[float, float, float]:
     return 1 - float(ratio), 1 - float(ratio) - half, 1 - float(ratio) + half
 
 
-def cell_of(case: str, ours: float, other: float | None, name: str, low: float | None, high: float | None, unit: str, n: int) -> Cell:
+def cell_of(
+    case: str, ours: float, other: float | None, name: str, low: float | None, high: float | None, unit: str, n: int
+) -> Cell:
     ours, other = round(float(ours), 6), None if other is None else round(float(other), 6)
     return Cell(
         case=case, ours=ours, other=other, other_name=name, ratio=round(ours / other, 4) if other else None,
-        low=None if low is None else round(float(low), 6), high=None if high is None else round(float(high), 6), unit=unit, n=n,
+        low=None if low is None else round(float(low), 6), high=None if high is None else round(float(high), 6),
+        unit=unit, n=n,
     )  # fmt: skip

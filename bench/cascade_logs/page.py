@@ -13,20 +13,29 @@ OURS = "confident"
 DRAWN = (OURS, "score test in sequence", "plain bound", "expected")
 HEAD = """# Cascades, measured
 
-Made by `python bench/cascades.py` from `bench/results/cascades.json` (commit {commit}, {machine}). The data are read from the folder that `DETENT_SHARED` names. Recorded cascades of others are replayed, no model is asked: five sets of
-[rational-llm-cascades](https://github.com/mzelling/rational-llm-cascades) with nine models each (answers, costs, latencies and confidences of January 2025), three of [RouteLLM](https://github.com/lm-sys/RouteLLM)
-with two models and no confidence. A *pair* asks the cheap model and keeps its answer where its confidence reaches the threshold, otherwise the strong one as well. *Saved*: share of what the strong model alone would
-have cost. *Loss*: mean score of the strong model less the cascade's, in points of a hundred. Thresholds are found on train and judged on dev; 95 % intervals of dev figures are over dev queries.
+Made by `python bench/cascades.py` from `bench/results/cascades.json` (commit {commit}, {machine}). The data are read
+from the folder that `DETENT_SHARED` names. Recorded cascades of others are replayed, no model is asked: five sets of
+[rational-llm-cascades](https://github.com/mzelling/rational-llm-cascades) with nine models each (answers, costs,
+latencies and confidences of January 2025), three of [RouteLLM](https://github.com/lm-sys/RouteLLM) with two models and
+no confidence. A *pair* asks the cheap model and keeps its answer where its confidence reaches the threshold, otherwise
+the strong one as well. *Saved*: share of what the strong model alone would have cost. *Loss*: mean score of the strong
+model less the cascade's, in points of a hundred. Thresholds are found on train and judged on dev; 95 % intervals of dev
+figures are over dev queries.
 
-**The rules.** *Expected* takes the cheapest threshold with a loss of at most one point on train. *Confident* (the default) wants the one-sided 90 % upper bound of the loss within the point, at that threshold and at every safer
-one: thresholds are tested from the safest on, and the first that fails ends it (Learn then Test, fixed sequence). Then the number of thresholds needs no correction. The bound is the mean and 1.28 standard errors with half
-a loss and half a win added; while no difference at all has been seen it is the exact one, which asks for 230 records before it allows a point.
+**The rules.** *Expected* takes the cheapest threshold with a loss of at most one point on train. *Confident* (the
+default) wants the one-sided 90 % upper bound of the loss within the point, at that threshold and at every safer one:
+thresholds are tested from the safest on, and the first that fails ends it (Learn then Test, fixed sequence). Then the
+number of thresholds needs no correction. The bound is the mean and 1.28 standard errors with half a loss and half a win
+added; while no difference at all has been seen it is the exact one, which asks for 230 records before it allows a
+point.
 """
 PAIR = """
 ## gpt-4o-mini > gpt-4o
 
-*Plain*: mean + 1.28 standard errors at each threshold, then the cheapest that fits. *Best on dev*: the cheapest threshold with a loss of at most one point on the dev rows themselves, which cannot be known beforehand; below
-ours where ours loses more than a point there. *Above a point*: share of {n} draws in which the true loss is above one point: training rows drawn with replacement from train and dev together, that pool being the truth.
+*Plain*: mean + 1.28 standard errors at each threshold, then the cheapest that fits. *Best on dev*: the cheapest
+threshold with a loss of at most one point on the dev rows themselves, which cannot be known beforehand; below ours
+where ours loses more than a point there. *Above a point*: share of {n} draws in which the true loss is above one point:
+training rows drawn with replacement from train and dev together, that pool being the truth.
 
 | set | dev rows | saved | plain | best on dev | loss on dev | above a point: ours | plain | expected |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -34,20 +43,24 @@ ours where ours loses more than a point there. *Above a point*: share of {n} dra
 RULES = """
 ## The same pair by other rules
 
-Saved / points lost on dev. *RouteLLM* and *FrugalGPT* as their papers state the rule, on what the records hold: no votes of people, no embeddings and no answers are recorded, so both predict by logistic regression on
-TF-IDF of the query, FrugalGPT with confidence and length of the answer besides (`bench/cascade_logs/rules.py` says what was left out). *Random mixing* sends a share of the queries to the cheap model by chance.
+Saved / points lost on dev. *RouteLLM* and *FrugalGPT* as their papers state the rule, on what the records hold: no
+votes of people, no embeddings and no answers are recorded, so both predict by logistic regression on TF-IDF of the
+query, FrugalGPT with confidence and length of the answer besides (`bench/cascade_logs/rules.py` says what was left
+out). *Random mixing* sends a share of the queries to the cheap model by chance.
 
 """
 ALL = """
 ## All pairs
 
-Mean saved / mean points lost on dev over the pairs of a set, and the share of pairs with a dev loss above one point. Dev sets are small: a rule whose true loss is just below a point is above it on dev in nearly half of them.
+Mean saved / mean points lost on dev over the pairs of a set, and the share of pairs with a dev loss above one point.
+Dev sets are small: a rule whose true loss is just below a point is above it on dev in nearly half of them.
 
 """
 REGRET = """
 ## Against the best threshold on dev
 
-Regret: what the best possible threshold on dev saves more than ours, mean over pairs, with a 95 % interval from drawing dev queries again.
+Regret: what the best possible threshold on dev saves more than ours, mean over pairs, with a 95 % interval from drawing
+dev queries again.
 
 | set | best on dev | ours | regret | 95 % interval |
 | --- | --- | --- | --- | --- |
@@ -55,7 +68,8 @@ Regret: what the best possible threshold on dev saves more than ours, mean over 
 DRAWS = """
 ## How often a rule loses more than it may
 
-Over the draws of every pair: the share with a true loss above one point (mean and worst pair of the set), and what was saved. At most .10 is allowed; with {n} draws up to {limit:.3f} is within binomial error.
+Over the draws of every pair: the share with a true loss above one point (mean and worst pair of the set), and what was
+saved. At most .10 is allowed; with {n} draws up to {limit:.3f} is within binomial error.
 
 """
 AGAIN = """
@@ -65,14 +79,19 @@ Of so many pairs some are above .10 by luck. Those were drawn again, 3,000 times
 | --- | --- | --- | --- |
 """
 TENSION = """
-**What was weighed.** A rule that never errs saves little, one that saves all errs often. The plain bound takes the best of many thresholds and so exceeds its level in many pairs. The score test (Tango 1998) in sequence keeps it everywhere
-and refuses {kept}, by a p-value of just above .10. The rule used lies between: it keeps the level within binomial error in all pairs drawn here and saves what the plain one saves in this pair. It was picked on these sets among six bounds (normal, score test,
-half or one added at either end, half a loss only, Jeffreys' posterior), so another set may treat it less kindly. It is an approximation, not a proof;
-how far it can be off is in the next table. With fewer than 230 records (rlc_gsm8k has 157) it accepts hardly anything but where the cheap model has also won some: a clean sheet of that length proves no point.
+**What was weighed.** A rule that never errs saves little, one that saves all errs often. The plain bound takes the best
+of many thresholds and so exceeds its level in many pairs. The score test (Tango 1998) in sequence keeps it everywhere
+and refuses {kept}, by a p-value of just above .10. The rule used lies between: it keeps the level within binomial error
+in all pairs drawn here and saves what the plain one saves in this pair. It was picked on these sets among six bounds
+(normal, score test, half or one added at either end, half a loss only, Jeffreys' posterior), so another set may treat
+it less kindly. It is an approximation, not a proof; how far it can be off is in the next table. With fewer than 230
+records (rlc_gsm8k has 157) it accepts hardly anything but where the cheap model has also won some: a clean sheet of
+that length proves no point.
 
 ## The hardest world for the rule
 
-One confidence for all queries, losses just above a point (.0101), never a win: share of 20,000 draws in which it is accepted nevertheless.
+One confidence for all queries, losses just above a point (.0101), never a win: share of 20,000 draws in which it is
+accepted nevertheless.
 
 | records | accepted | 95 % interval |
 | --- | --- | --- |
@@ -80,14 +99,17 @@ One confidence for all queries, losses just above a point (.0101), never a win: 
 CHAINS = """
 ## Chains of three and four
 
-All chains of three that end with gpt-4o, and every seventh of four. A tier may also be left out, so no chain is worse on train than its pairs.
+All chains of three that end with gpt-4o, and every seventh of four. A tier may also be left out, so no chain is worse
+on train than its pairs.
 
 | set | length | rule | saved on train | saved on dev | loss on dev | above a point on dev |
 | --- | --- | --- | --- | --- | --- | --- |
 """
 OVERFIT = """
-Longer chains are lucky on their own records: by the expected rule more of them lose over a point than of pairs. The confident rule therefore judges each choice of thresholds on parts it was not fitted to, and `choose_chain` takes the longer chain
-only if it is cheaper there by more than a standard error, each candidate held to a level shared among them. Over draws as above (true loss above a point / true saving):
+Longer chains are lucky on their own records: by the expected rule more of them lose over a point than of pairs. The
+confident rule therefore judges each choice of thresholds on parts it was not fitted to, and `choose_chain` takes the
+longer chain only if it is cheaper there by more than a standard error, each candidate held to a level shared among
+them. Over draws as above (true loss above a point / true saving):
 
 | set | chain | expected | confident | pair or chain, chosen |
 | --- | --- | --- | --- | --- |
@@ -95,7 +117,8 @@ only if it is cheaper there by more than a standard error, each candidate held t
 QUERY = """
 ## Without a confidence: the query alone
 
-RouteLLM's sets, routed before any call by its rule (predicted here from TF-IDF of the query), prices set by hand as in its paper ($0.24 and $24.7 a million tokens, equal lengths).
+RouteLLM's sets, routed before any call by its rule (predicted here from TF-IDF of the query), prices set by hand as in
+its paper ($0.24 and $24.7 a million tokens, equal lengths).
 
 | set | rule | saved | loss | 95 % interval of the loss |
 | --- | --- | --- | --- | --- |
@@ -109,7 +132,8 @@ CHECKS = """
 EVERY = """
 ## Every pair
 
-Confident rule: saved on dev (best on dev), points lost on dev with 95 % interval, share of draws above a point (expected rule).
+Confident rule: saved on dev (best on dev), points lost on dev with 95 % interval, share of draws above a point
+(expected rule).
 """
 
 
@@ -132,7 +156,8 @@ def page(result: Mapping[str, Any]) -> str:
         sets,
         {
             rule: [
-                f"{_both(by_case, f'{s}: all pairs: ', '', rule)} ({_of(by_case, f'{s}: all pairs: above a point vs ', rule):.2f})"
+                f"{_both(by_case, f'{s}: all pairs: ', '', rule)}"
+                f" ({_of(by_case, f'{s}: all pairs: above a point vs ', rule):.2f})"
                 for s in sets
             ]
             for rule in _rules(cells, f"{sets[0]}: all pairs: saved vs ")
@@ -149,7 +174,10 @@ def page(result: Mapping[str, Any]) -> str:
     text += AGAIN
     for cell in cells:
         if cell["case"].endswith(": drawn again"):
-            text += f"| {cell['case'].removesuffix(': drawn again')} | {cell['ours']:.3f} | {cell['low']:.3f} to {cell['high']:.3f} | {cell['other']:.3f} |\n"
+            text += (
+                f"| {cell['case'].removesuffix(': drawn again')} | {cell['ours']:.3f} | {cell['low']:.3f} to"
+                f" {cell['high']:.3f} | {cell['other']:.3f} |\n"
+            )
     refused = [
         s
         for s in sets
@@ -160,8 +188,19 @@ def page(result: Mapping[str, Any]) -> str:
     text += TENSION.format(kept=f"{KEY} on {', '.join(refused)}" if refused else "none of the sets that ours accepts")
     for cell in cells:
         if cell["case"].startswith("hardest case"):
-            text += f"| {re.findall(r'[0-9]+', cell['case'])[0]} | {cell['ours']:.3f} | {cell['low']:.3f} to {cell['high']:.3f} |\n"
-    text += CHAINS + "".join(_chain_rows(by_case, s) for s in sets) + OVERFIT + _chain_draws(cells) + QUERY + _query_rows(cells) + CHECKS
+            text += (
+                f"| {re.findall(r'[0-9]+', cell['case'])[0]} | {cell['ours']:.3f} | {cell['low']:.3f} to"
+                f" {cell['high']:.3f} |\n"
+            )
+    text += (
+        CHAINS
+        + "".join(_chain_rows(by_case, s) for s in sets)
+        + OVERFIT
+        + _chain_draws(cells)
+        + QUERY
+        + _query_rows(cells)
+        + CHECKS
+    )
     for cell in cells:
         if cell["case"].startswith(("exact search", "speed")):
             asked = "-" if cell["other"] is None else f"{cell['other']:g}"
@@ -181,7 +220,10 @@ def _rules(cells: Iterable[Mapping[str, Any]], start: str) -> list[str]:
 
 
 def _both(by_case: Mapping[str, Any], start: str, where: str, rule: str) -> str:
-    return f"{_of(by_case, f'{start}saved{where} vs ', rule):.2f} / {100 * _of(by_case, f'{start}loss{where} vs ', rule):+.2f}"
+    return (
+        f"{_of(by_case, f'{start}saved{where} vs ', rule):.2f} /"
+        f" {100 * _of(by_case, f'{start}loss{where} vs ', rule):+.2f}"
+    )
 
 
 def _grid(columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
@@ -199,8 +241,9 @@ def _key_row(by_case: Mapping[str, Any], name: str) -> str:
     above = [by_case[f"{case}: above a point vs {rule}"] for rule in ("plain bound", "expected")]
     saved = f"{best['ours']:.3f} ({best['low']:.3f} to {best['high']:.3f})" if best["ours"] else "do not cascade"
     return (
-        f"| {name} | {best['n']} | {saved} | {plain['other']:.3f} | {best['other']:.3f} | {_points(by_case[f'{case}: loss on dev vs best on dev'])} | "
-        f"{above[0]['ours']:.3f} ({above[0]['low']:.3f} to {above[0]['high']:.3f}) | {above[0]['other']:.3f} | {above[1]['other']:.3f} |\n"
+        f"| {name} | {best['n']} | {saved} | {plain['other']:.3f} | {best['other']:.3f} |"
+        f" {_points(by_case[f'{case}: loss on dev vs best on dev'])} | {above[0]['ours']:.3f} ({above[0]['low']:.3f} to"
+        f" {above[0]['high']:.3f}) | {above[0]['other']:.3f} | {above[1]['other']:.3f} |\n"
     )
 
 
@@ -230,7 +273,10 @@ def _chain_rows(by_case: Mapping[str, Any], name: str) -> str:
         ]
         for rule, key in ((OURS, "ours"), ("expected", "other")):
             train, dev, loss, above = (c[key] for c in found)
-            text += f"| {name} | {length} ({found[0]['n']}) | {rule} | {train:.3f} | {dev:.3f} | {100 * loss:+.2f} | {above:.2f} |\n"
+            text += (
+                f"| {name} | {length} ({found[0]['n']}) | {rule} | {train:.3f} | {dev:.3f} | {100 * loss:+.2f} |"
+                f" {above:.2f} |\n"
+            )
     return text
 
 
@@ -254,16 +300,27 @@ def _query_rows(cells: Sequence[Mapping[str, Any]]) -> str:
         for rule in _rules(cells, start):
             loss = next(c for c in cells if c["case"].startswith(f"{name}: query only: loss vs "))
             interval = f"{100 * loss['low']:+.2f} to {100 * loss['high']:+.2f}" if rule == OURS else ""
-            text += f"| {name} | {rule} | {_of(by_case, start, rule):.3f} | {100 * _of(by_case, f'{name}: query only: loss vs ', rule):+.2f} | {interval} |\n"
+            text += (
+                f"| {name} | {rule} | {_of(by_case, start, rule):.3f} |"
+                f" {100 * _of(by_case, f'{name}: query only: loss vs ', rule):+.2f} | {interval} |\n"
+            )
     return text
 
 
 def _every(cells: Iterable[Mapping[str, Any]], by_case: Mapping[str, Any], name: str) -> str:
-    text = f"\n### {name}\n\n| pair | saved (best) | points lost | above a point (expected) |\n| --- | --- | --- | --- |\n"
+    text = (
+        f"\n### {name}\n\n| pair | saved (best) | points lost | above a point (expected) |\n| --- | --- | --- | --- |\n"
+    )
     for cell in cells:
         if cell["case"].startswith(f"{name}: ") and cell["case"].endswith(": saved on dev vs best on dev"):
             pair = cell["case"].split(": ")[1]
-            loss, above = by_case[f"{name}: {pair}: loss on dev vs best on dev"], by_case[f"{name}: {pair}: above a point vs expected"]
+            loss, above = (
+                by_case[f"{name}: {pair}: loss on dev vs best on dev"],
+                by_case[f"{name}: {pair}: above a point vs expected"],
+            )
             saved = f"{cell['ours']:.2f}" if cell["ours"] else "no"
-            text += f"| {pair} | {saved} ({cell['other']:.2f}) | {_points(loss) if cell['ours'] else '-'} | {above['ours']:.3f} ({above['other']:.2f}) |\n"
+            text += (
+                f"| {pair} | {saved} ({cell['other']:.2f}) | {_points(loss) if cell['ours'] else '-'} |"
+                f" {above['ours']:.3f} ({above['other']:.2f}) |\n"
+            )
     return text

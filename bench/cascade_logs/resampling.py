@@ -1,4 +1,6 @@
-"""How often a rule loses more than it may: training rows drawn with replacement from a pool that is taken for the truth."""
+"""How often a rule loses more than it may: training rows drawn with replacement from a pool that is taken
+for the truth.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,10 @@ def pair_draws(pool: TierRecords, n_rows: int, n_draws: int, seed: int) -> dict[
 
 
 def chain_draws(logs: Logs, tiers: Sequence[str], n_draws: int, seed: int) -> dict[str, Draws]:
-    """A chain of three: its expected and confident thresholds, and the choice between it and its pairs. Equal rows share a part."""
+    """A chain of three: its expected and confident thresholds, and the choice between it and its pairs.
+
+    Equal rows share a part.
+    """
     rng, pool = np.random.default_rng(seed), logs.pool.chain(tiers)
     names = ("chain, expected", "chain, confident", "pair or chain, chosen")
     above, saved = dict.fromkeys(names, 0), dict.fromkeys(names, 0.0)
@@ -65,14 +70,20 @@ def chain_draws(logs: Logs, tiers: Sequence[str], n_draws: int, seed: int) -> di
 
 
 def hardest_case(n_rows: int, n_draws: int, seed: int, *, loss: float = 0.0101) -> float:
-    """Share of draws in which ours accepts the worst world there is for it: one confidence for all, losses just above a point, never a win."""
+    """Share of draws in which ours accepts the worst world there is for it: one confidence for all,
+    losses just above a point, never a win.
+    """
     rng = np.random.default_rng(seed)
     lost = np.unique(rng.binomial(n_rows, loss, size=n_draws), return_counts=True)
     accepted = 0
     for n_lost, times in zip(*lost, strict=True):
         score = np.ones((n_rows, 2))
         score[:n_lost, 0] = 0
-        columns = {"cost_usd": np.tile([0.1, 1.0], (n_rows, 1)), "latency_ms": np.ones((n_rows, 2)), "confidence": np.ones((n_rows, 2))}
+        columns = {
+            "cost_usd": np.tile([0.1, 1.0], (n_rows, 1)),
+            "latency_ms": np.ones((n_rows, 2)),
+            "confidence": np.ones((n_rows, 2)),
+        }
         drawn = TierRecords(tiers=("cheap", "strong"), score=score, weight=np.ones(n_rows), **columns)
         accepted += int(times) * (thresholds_of(drawn)[OURS] != NEVER)
     return accepted / n_draws

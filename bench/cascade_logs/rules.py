@@ -1,15 +1,17 @@
 """The rules that are compared: each finds its setting on train and is judged on dev, record by record.
 
-RouteLLM (Ong et al. 2024, arXiv:2406.18665): the strong model is asked where its predicted chance to win, P(strong wins | query), is at
-least a threshold, which is set so that a given share of calibration queries goes there (half, as in the paper's CPT(50 %)). A win is a
-higher score; ties count for the weak one. Predicted here by logistic regression on TF-IDF of the query: the paper's routers are trained on
-80,000 votes of people and on embeddings, of which these records hold nothing.
+RouteLLM (Ong et al. 2024, arXiv:2406.18665): the strong model is asked where its predicted chance to win, P(strong wins
+| query), is at least a threshold, which is set so that a given share of calibration queries goes there (half, as in the
+paper's CPT(50 %)). A win is a higher score; ties count for the weak one. Predicted here by logistic regression on
+TF-IDF of the query: the paper's routers are trained on 80,000 votes of people and on embeddings, of which these records
+hold nothing.
 
-FrugalGPT (Chen, Zaharia, Zou 2023, arXiv:2305.05176): a score function g(query, answer), trained to tell right answers, and one threshold
-per tier, both chosen on train for the best accuracy within a budget. The budget is here the least at which train accuracy is within a
-point of the strong model's. The paper's g is DistilBERT on query and answer; the records hold no answers, so g is logistic regression on
-TF-IDF of the query, the recorded confidence of the answer and its cost (its length). Scores on train are cross-fitted, which is kinder to
-the rule than the paper, and thresholds are searched exactly. Left out: its prompt adaptation and completion cache.
+FrugalGPT (Chen, Zaharia, Zou 2023, arXiv:2305.05176): a score function g(query, answer), trained to tell right answers,
+and one threshold per tier, both chosen on train for the best accuracy within a budget. The budget is here the least at
+which train accuracy is within a point of the strong model's. The paper's g is DistilBERT on query and answer; the
+records hold no answers, so g is logistic regression on TF-IDF of the query, the recorded confidence of the answer and
+its cost (its length). Scores on train are cross-fitted, which is kinder to the rule than the paper, and thresholds are
+searched exactly. Left out: its prompt adaptation and completion cache.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ def judge(pair: TierRecords, threshold: float, *, before_call: bool = False) -> 
 
 
 def thresholds_of(pair: TierRecords, *, before_call: bool = False) -> dict[str, float]:
-    """By each rule on the recorded confidence the threshold of least cost; NEVER where none is cheaper than the strong model alone."""
+    """By each rule on the recorded confidence the threshold of least cost;
+    NEVER where none is cheaper than the strong model alone.
+    """
     swept = curve(pair, before_call=before_call)
     squares = _squares(pair, swept)
     allowed = {
@@ -73,12 +77,17 @@ def thresholds_of(pair: TierRecords, *, before_call: bool = False) -> dict[str, 
 
 
 def plain_upper(n: int, swept: LossCurve, squares: Array) -> Array:
-    """What a plain implementation does: mean + 1.28 standard errors of the observed differences at each threshold, and then the best of them."""
+    """What a plain implementation does: mean + 1.28 standard errors of the observed differences at each threshold,
+    and then the best of them.
+    """
     return swept.loss + NormalDist().inv_cdf(0.9) * np.sqrt(np.maximum(squares - swept.loss**2, 0) / n)
 
 
 def score_test_p(n: int, swept: LossCurve, squares: Array) -> Array:
-    """One-sided p of "the loss is a point or more" for differences of -1, 0, 1. Source: Tango (1998), Statistics in Medicine 17, 891-908."""
+    """One-sided p of "the loss is a point or more" for differences of -1, 0, 1.
+
+    Source: Tango (1998), Statistics in Medicine 17, 891-908.
+    """
     lost, won = (squares + swept.loss) * n / 2, (squares - swept.loss) * n / 2
     b = -lost - won + (2 * n - lost + won) * MARGIN
     q = (-b + np.sqrt(np.maximum(b * b + 8 * n * won * MARGIN * (1 - MARGIN), 0))) / (4 * n)
@@ -132,7 +141,9 @@ class Learned:
                 at = tiers.index(tier)
                 beside = [_answer_features(r.confidence[:, at], r.cost_usd[:, at]) for r in (train, dev)]
                 right = (train.score[:, at] >= 0.5).astype(int)
-                self._scores[tier] = self._predicted(hstack([self.train, beside[0]]).tocsr(), hstack([self.dev, beside[1]]).tocsr(), right)
+                self._scores[tier] = self._predicted(
+                    hstack([self.train, beside[0]]).tocsr(), hstack([self.dev, beside[1]]).tocsr(), right
+                )
             on_train, on_dev = self._scores[tier]
             train, dev = train.with_confidence(tier, on_train), dev.with_confidence(tier, on_dev)
         return train, dev
@@ -175,7 +186,11 @@ def judged_by_rule(train: TierRecords, dev: TierRecords, learned: Learned) -> Ma
         "random mixing": mixed(train, dev),
         "always strong": Judged(cost=dev.cost_usd[:, 1], loss=np.zeros(len(dev)), refused=True),
         "always cheap": Judged(cost=dev.cost_usd[:, 0], loss=cheap),
-        "RouteLLM, half of the calls": judge(routed_dev, float(np.quantile(routed.confidence[:, 0], HALF)), before_call=True),
-        "RouteLLM, a point on train": judge(routed_dev, thresholds_of(routed, before_call=True)["expected"], before_call=True),
+        "RouteLLM, half of the calls": judge(
+            routed_dev, float(np.quantile(routed.confidence[:, 0], HALF)), before_call=True
+        ),
+        "RouteLLM, a point on train": judge(
+            routed_dev, thresholds_of(routed, before_call=True)["expected"], before_call=True
+        ),
         "FrugalGPT": judge(scored_dev, thresholds_of(scored)["expected"]),
     }

@@ -1,4 +1,6 @@
-"""The recorded cascades, read in place: what each model answered to each query, how surely, at what cost, and whether it was right."""
+"""The recorded cascades, read in place: what each model answered to each query, how surely,
+at what cost, and whether it was right.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from optimizer.core.search.cascade.records import TierRecords
 FOLDER = SHARED / "data" / "cascade_logs"
 CONFIDENT_SETS = ("rlc_mmlu", "rlc_medmcqa", "rlc_triviaqa", "rlc_gsm8k", "rlc_truthfulqa")
 QUERY_SETS = ("routellm_mmlu", "routellm_gsm8k", "routellm_mtbench")
-# Dollars per million tokens as RouteLLM's paper has them (Ong et al. 2024, arXiv:2406.18665, section 5); nothing was recorded per query.
+# Dollars per million tokens as RouteLLM's paper has them (Ong et al. 2024, arXiv:2406.18665, section 5); nothing was
+# recorded per query.
 SET_PRICES = {"mistralai/Mixtral-8x7B-Instruct-v0.1": 0.24, "gpt-4-1106-preview": 24.7}
 
 
@@ -52,13 +55,24 @@ def read(name: str) -> Logs | None:
         return None
     parts = {split: _rows(FOLDER / name / f"{split}.jsonl") for split in ("train", "dev")}
     models = [
-        m for m in parts["train"][0]["expected"]["models"] if all(m in row["expected"]["models"] for part in parts.values() for row in part)
+        m
+        for m in parts["train"][0]["expected"]["models"]
+        if all(m in row["expected"]["models"] for part in parts.values() for row in part)
     ]
     usd = {m: np.mean([_usd(row["expected"]["models"][m], m) for row in parts["train"]]) for m in models}
     tiers = sorted(models, key=lambda m: (usd[m], m))
-    records = {split: TierRecords.from_rows([{"tiers": _tiers(row, tiers)} for row in rows], tiers) for split, rows in parts.items()}
+    records = {
+        split: TierRecords.from_rows([{"tiers": _tiers(row, tiers)} for row in rows], tiers)
+        for split, rows in parts.items()
+    }
     queries = {split: tuple(str(row["input"]["query"]) for row in rows) for split, rows in parts.items()}
-    return Logs(name=name, train=records["train"], dev=records["dev"], train_queries=queries["train"], dev_queries=queries["dev"])
+    return Logs(
+        name=name,
+        train=records["train"],
+        dev=records["dev"],
+        train_queries=queries["train"],
+        dev_queries=queries["dev"],
+    )
 
 
 def _tiers(row: Mapping[str, Any], tiers: list[str]) -> dict[str, dict[str, Any]]:
@@ -73,7 +87,9 @@ def _tiers(row: Mapping[str, Any], tiers: list[str]) -> dict[str, dict[str, Any]
 
 
 def _usd(one: Mapping[str, Any], model: str) -> float:
-    return float(one["cost_usd"]) if one["cost_usd"] is not None else SET_PRICES[model] / 1000  # a thousand tokens a query
+    return (
+        float(one["cost_usd"]) if one["cost_usd"] is not None else SET_PRICES[model] / 1000
+    )  # a thousand tokens a query
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,6 @@
-"""Rules that ask where a model of the scores says: Thompson sampling on paired differences, and a Rasch model on scattered cells."""
+"""Rules that ask where a model of the scores says: Thompson sampling on paired differences,
+and a Rasch model on scattered cells.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +8,23 @@ import numpy as np
 
 from fixed_pool.pools import Array
 
-FIRST, LEAST_STEP, STEPS = 4, 4, 30  # examples met by all at first; examples of a step, of which a variant makes at most so many
+FIRST, LEAST_STEP, STEPS = (
+    4,
+    4,
+    30,
+)  # examples met by all at first; examples of a step, of which a variant makes at most so many
 PRIOR_COUNT = 4.0  # differences' worth of belief in a variance of .25
 RIDGE = 1.0  # precision of variants' and examples' effects on the logit scale
 ROUNDS = 12
 
 
 def thompson(scores: Array, calls: int) -> Array:
-    """Of each the difference to the leader on the examples that both have met: normal, drawn from; the highest draw goes on.
+    """Of each the difference to the leader on the examples that both have met: normal,
+    drawn from; the highest draw goes on.
 
-    Where the leader itself is drawn highest, the second highest goes on every other time (top-two: Russo 2020, Operations Research 68(6), 1625-1647).
-    The choice is the highest mean difference of those that have met at least as many examples as the average variant.
+    Where the leader itself is drawn highest, the second highest goes on every other time (top-two: Russo 2020,
+    Operations Research 68(6), 1625-1647). The choice is the highest mean difference of those that have met at least as
+    many examples as the average variant.
     """
     return np.array([_thompson(one, calls, np.random.default_rng(number)) for number, one in enumerate(scores)])
 
@@ -60,10 +68,11 @@ def _drawn(rng: np.random.Generator, mean: Array, error: Array, leader: int, is_
 
 
 def rasch(scores: Array, calls: int) -> Array:
-    """Equally many cells of every variant, scattered evenly over the examples; what was not asked is told by a Rasch model.
+    """Equally many cells of every variant, scattered evenly over the examples;
+    what was not asked is told by a Rasch model.
 
-    After PromptEval (Maia Polo et al. 2024, NeurIPS 37), its model without covariates: logit of the expected score = effect of the
-    variant + effect of the example, both drawn towards 0; fitted by Newton steps by turns.
+    After PromptEval (Maia Polo et al. 2024, NeurIPS 37), its model without covariates: logit of the expected score =
+    effect of the variant + effect of the example, both drawn towards 0; fitted by Newton steps by turns.
     """
     n_draws, n_variants, n_examples = scores.shape
     m = max(1, min(n_examples, calls // n_variants))

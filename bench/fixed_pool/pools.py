@@ -1,7 +1,8 @@
 """Recorded tables (score of each variant on each example) as pools, and the draws that every rule searches.
 
-A draw is a pool with its variants and its examples in another random order. The first variant of a draw stands for the champion:
-it is a contender like the others, and it wins ties. All rules meet the variants and the examples of a draw in that order.
+A draw is a pool with its variants and its examples in another random order. The first variant of a draw stands for the
+champion: it is a contender like the others, and it wins ties. All rules meet the variants and the examples of a draw in
+that order.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """``scores``: variants x examples, 0 to 1. ``means``: given where only means are published; a draw then makes scores of them."""
+    """``scores``: variants x examples, 0 to 1.
+
+    ``means``: given where only means are published; a draw then makes scores of them.
+    """
 
     name: str
     scores: Array
@@ -44,7 +48,9 @@ class Draws:
     worth: Array
 
     def lost(self, chosen: Array, n: int | None = None) -> list[float]:
-        """Points (hundredths of score) by which each choice of the first ``n`` draws is worth less than that of evaluating everybody in full."""
+        """Points (hundredths of score) by which each choice of the first ``n`` draws is worth less than
+        that of evaluating everybody in full.
+        """
         rows = np.arange(len(self.scores))[:n]
         in_full = self.scores[:n].mean(axis=2).argmax(axis=1)
         return [float(x) for x in (self.worth[rows, in_full] - self.worth[rows, chosen]) * 100]

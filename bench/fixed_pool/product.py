@@ -21,7 +21,9 @@ def through_race(make: Callable[[int], racing.RaceRule]) -> Rule:
 
 
 def cut_short(rule: racing.RaceRule) -> Rule:
-    """A rule that knows no budget: one race, its leader looked at when each of the budgets is used up or the race has ended."""
+    """A rule that knows no budget: one race, its leader looked at when each of the budgets is used up
+    or the race has ended.
+    """
     return lambda scores, budgets: np.array([_raced(one, rule, budgets) for one in scores]).T
 
 

@@ -3,9 +3,9 @@
 * ``Halving``: the better part of each rung goes on. Jamieson and Talwalkar (2016), AISTATS, 240-248; Li et al. (2020),
   MLSys 2.
 * ``SignedRank``: who is behind the leader by Wilcoxon's paired test falls out. Birattari et al. (2002), GECCO, 11-18.
-* ``ExpectedGain``: by a mixed model (``optimizer/core/search/effects.py``) the next examples go where they may gain most
-  over the leader. Maron and Moore (1994), NIPS 6, 59-66; Moore and Lee (1994), ICML, 190-198; Chick and Inoue (2001),
-  Operations Research 49(5), 732-743.
+* ``ExpectedGain``: by a mixed model (``optimizer/core/search/effects.py``) the next examples go where they may gain
+  most over the leader. Maron and Moore (1994), NIPS 6, 59-66; Moore and Lee (1994), ICML, 190-198; Chick and Inoue
+  (2001), Operations Research 49(5), 732-743.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class Halving:
 
     def __post_init__(self) -> None:
         if self.first < 1 or self.eta <= 1:
-            raise ValueError(f"the first rung has at least 1 example and eta is above 1, got {self.first} and {self.eta}")
+            raise ValueError(
+                f"the first rung has at least 1 example and eta is above 1, got {self.first} and {self.eta}"
+            )
 
     def advances(self, standing: RaceStanding) -> list[Advance]:
         rungs = self._rungs(standing.n_examples)
@@ -59,8 +61,8 @@ class Halving:
 class SignedRank:
     """All go on together by ``step`` examples; who is behind the leader with p below ``alpha`` falls out.
 
-    The test is repeated at each step and per contender, so alpha bounds no error rate of the race as a whole: it is a setting
-    that trades calls for the risk of losing the best one early.
+    The test is repeated at each step and per contender, so alpha bounds no error rate of the race as a whole: it is a
+    setting that trades calls for the risk of losing the best one early.
     """
 
     first: int = 8
@@ -69,7 +71,9 @@ class SignedRank:
 
     def __post_init__(self) -> None:
         if self.first < 1 or self.step < 1 or not 0 < self.alpha < 1:
-            raise ValueError(f"first and step are at least 1 and alpha is in (0, 1), got {self.first}, {self.step} and {self.alpha}")
+            raise ValueError(
+                f"first and step are at least 1 and alpha is in (0, 1), got {self.first}, {self.step} and {self.alpha}"
+            )
 
     def advances(self, standing: RaceStanding) -> list[Advance]:
         first = min(self.first, standing.n_examples)
@@ -97,9 +101,11 @@ class SignedRank:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedGain:
-    """The next ``step`` examples go to who may gain most over the leader; ``z`` standard errors behind is out, and so is an expected gain below ``least_gain``.
+    """The next ``step`` examples go to who may gain most over the leader; ``z`` standard errors behind is out,
+    and so is an expected gain below ``least_gain``.
 
-    ``width`` calls are given out at once where as many can be used: set it to the concurrency of the model, 1 for one after another.
+    ``width`` calls are given out at once where as many can be used: set it to the concurrency of the model, 1 for one
+    after another.
     """
 
     first: int = FIRST
@@ -110,7 +116,9 @@ class ExpectedGain:
 
     def __post_init__(self) -> None:
         if self.first < 1 or self.step < 1 or self.z <= 0 or self.least_gain < 0 or self.width < 1:
-            raise ValueError(f"first, step and width are at least 1, z is above 0 and least_gain is not below 0, got {self}")
+            raise ValueError(
+                f"first, step and width are at least 1, z is above 0 and least_gain is not below 0, got {self}"
+            )
 
     def advances(self, standing: RaceStanding) -> list[Advance]:
         first = min(self.first, standing.n_examples)
@@ -127,7 +135,9 @@ class ExpectedGain:
         return _leading(estimated_effects(standing))
 
     def _wanted(self, standing: RaceStanding, effects: VariantEffects, leader: str) -> list[str]:
-        """Who should go on, the most useful first: who may gain most, and the leader before it where less is known of that."""
+        """Who should go on, the most useful first: who may gain most,
+        and the leader before it where less is known of that.
+        """
         rivals = []
         for v in standing.scores:
             behind, error = effects.gap(leader, v)
@@ -159,7 +169,9 @@ def _leading(effects: VariantEffects) -> str | None:
 
 
 def _expected_excess(behind: float, error: float) -> float:
-    """E[max(0, X)] of X normal with mean -behind and standard deviation ``error``: what a challenger may gain over the leader."""
+    """E[max(0, X)] of X normal with mean -behind and standard deviation ``error``:
+    what a challenger may gain over the leader.
+    """
     if error <= 0:
         return max(0.0, -behind)
     u = behind / error

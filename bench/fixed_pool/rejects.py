@@ -1,6 +1,8 @@
-"""Rules of a fixed number of calls, on many draws at once: (draws x variants x examples, budgets in calls) -> choice of each (budget, draw).
+"""Rules of a fixed number of calls, on many draws at once: (draws x variants x examples, budgets in calls)
+-> choice of each (budget, draw).
 
-Everybody that is left meets the same examples, in one order. The last of equals is dropped first, the first of equals is chosen.
+Everybody that is left meets the same examples, in one order. The last of equals is dropped first, the first of equals
+is chosen.
 """
 
 from __future__ import annotations
@@ -28,9 +30,17 @@ def logbar(n: int) -> Array:
 
 
 def continuous_rejects(
-    *, against: str = "average", weight: float = 1.0, first: int = 1, step: int = 1, several: bool = False, own_orders: bool = False
+    *,
+    against: str = "average",
+    weight: float = 1.0,
+    first: int = 1,
+    step: int = 1,
+    several: bool = False,
+    own_orders: bool = False,
 ) -> Rule:
-    """Wang, Tzeng and Proutiere (2023), NeurIPS 36. With t examples met by the j that are left, and T' = calls less those of the dropped:
+    """Wang, Tzeng and Proutiere (2023), NeurIPS 36.
+
+    With t examples met by the j that are left, and T' = calls less those of the dropped:
 
     the worst is dropped once ``weight`` x (its gap to the others) > 1/sqrt(b) - 1, with b = t x j x logbar(j) / T'.
 
@@ -38,8 +48,8 @@ def continuous_rejects(
         against: "average" of the others (CR-A) or the "closest" of them (CR-C).
         first, step: levels (examples met) at which one looks: first, first + step, ...
         several: more than one may fall at a level; False: one, as published.
-        own_orders: every variant meets the examples in an order of its own, as in TRIPLE-CR (Shi et al. 2024, NeurIPS 37; its code drops
-            where CR-A or CR-C does, which is where CR-A does).
+        own_orders: every variant meets the examples in an order of its own, as in TRIPLE-CR (Shi et al. 2024, NeurIPS
+            37; its code drops where CR-A or CR-C does, which is where CR-A does).
     """
 
     def run(scores: Array, budgets: Sequence[int]) -> Array:

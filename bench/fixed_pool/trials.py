@@ -46,7 +46,10 @@ THROUGH_RACE = product.through_race(lambda calls: ContinuousRejects(calls=calls,
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """``lost``: rule -> share -> points lost in each draw. ``agreed``: of so many choices of ours the product's own code made the same."""
+    """``lost``: rule -> share -> points lost in each draw.
+
+    ``agreed``: of so many choices of ours the product's own code made the same.
+    """
 
     pool: str
     shape: tuple[int, int]
@@ -90,7 +93,8 @@ def _measure(pool: Pool, part: str, n_draws: int) -> Measured:
         lost[name] = [draws.lost(chosen, n) for chosen in rule(draws.scores[:n], budgets)]
     ours, theirs = RULES[OURS](draws.scores[:1], budgets), THROUGH_RACE(draws.scores[:1], budgets)
     return Measured(
-        pool=pool.name, shape=draws.scores[0].shape, n_left_out=pool.n_left_out, lost=lost, agreed=(int((ours == theirs).sum()), ours.size)
+        pool=pool.name, shape=draws.scores[0].shape, n_left_out=pool.n_left_out, lost=lost,
+        agreed=(int((ours == theirs).sum()), ours.size)
     )  # fmt: skip
 
 
@@ -102,11 +106,14 @@ def cells(part: str, found: Sequence[Measured]) -> list[Cell]:
         low, high = interval(means)
         made.append(
             Cell(
-                case=f"{part}: points lost at {share:.0%}: {OURS}", ours=float(means.mean()), other=None, other_name="full evaluation", ratio=None,
+                case=f"{part}: points lost at {share:.0%}: {OURS}", ours=float(means.mean()), other=None,
+                other_name="full evaluation", ratio=None,
                 low=low, high=high, unit="hundredths of score; bounds of the mean over the tables", n=len(found),
             )
         )  # fmt: skip
-        made += [_against(part, at, found, name) for name in RULES if name != OURS and all(name in one.lost for one in found)]
+        made += [
+            _against(part, at, found, name) for name in RULES if name != OURS and all(name in one.lost for one in found)
+        ]
     return made + [_by_pool(part, one, at) for one in found for at in range(len(SHARES))]
 
 
@@ -116,7 +123,8 @@ def _against(part: str, at: int, found: Sequence[Measured], name: str) -> Cell:
     low, high = interval(ours - other)
     a, b = float(ours.mean()), float(other.mean())
     return Cell(
-        case=f"{part}: points lost at {SHARES[at]:.0%}: {name}", ours=a, other=b, other_name=name, ratio=a / b if b else None, low=low, high=high,
+        case=f"{part}: points lost at {SHARES[at]:.0%}: {name}", ours=a, other=b, other_name=name,
+        ratio=a / b if b else None, low=low, high=high,
         unit="hundredths of score; bounds of ours - other over the tables", n=len(found),
     )  # fmt: skip
 
@@ -127,10 +135,19 @@ def _by_pool(part: str, one: Measured, at: int) -> Cell:
     low, high = interval(ours - other)
     n_variants, n_examples = one.shape
     return Cell(
-        case=f"{part}, {one.pool} ({n_variants} x {n_examples}, {one.n_left_out} left out): points lost at {SHARES[at]:.0%}",
-        ours=float(ours.mean()), other=float(other.mean()), other_name=name, ratio=None, low=low, high=high,
-        unit="hundredths of score; bounds of ours - other over the draws", n=len(ours),
-    )  # fmt: skip
+        case=(
+            f"{part}, {one.pool} ({n_variants} x {n_examples}, {one.n_left_out} left out): points lost at"
+            f" {SHARES[at]:.0%}"
+        ),
+        ours=float(ours.mean()),
+        other=float(other.mean()),
+        other_name=name,
+        ratio=None,
+        low=low,
+        high=high,
+        unit="hundredths of score; bounds of ours - other over the draws",
+        n=len(ours),
+    )
 
 
 def interval(values: Any) -> tuple[float, float]:

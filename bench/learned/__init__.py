@@ -1,1 +1,4 @@
-"""Parts of bench/confidence.py and bench/content_quality.py: their rows, the plain rules beside them, their pages. Nothing here is run by itself."""
+"""Parts of bench/confidence.py and bench/content_quality.py: their rows, the plain rules beside them, their pages.
+
+Nothing here is run by itself.
+"""

@@ -1,4 +1,6 @@
-"""Recorded answers of two models to the same queries, and what a threshold on a confidence saves: read in place, nothing of them is kept."""
+"""Recorded answers of two models to the same queries, and what a threshold on a confidence saves:
+read in place, nothing of them is kept.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,19 @@ from optimizer.core.predictor.answer_features import logit
 from optimizer.core.predictor.request_features import request_features
 
 LOSS = 0.01  # one point of quality
-CHEAP_USD, STRONG_USD = 0.24, 24.7  # per million tokens, Mixtral 8x7B and GPT-4 Turbo, as RouteLLM's paper sets them (Ong et al. 2024)
+CHEAP_USD, STRONG_USD = (
+    0.24,
+    24.7,
+)  # per million tokens, Mixtral 8x7B and GPT-4 Turbo, as RouteLLM's paper sets them (Ong et al. 2024)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Columns over queries. ``cheap`` and ``strong``: right (1, 0) or a quality in [0, 1]; costs are per query; ``before``: routed before any call."""
+    """Columns over queries.
+
+    ``cheap`` and ``strong``: right (1, 0) or a quality in [0, 1]; costs are per query; ``before``: routed before any
+    call.
+    """
 
     ids: Sequence[str]
     numbers: Sequence[Mapping[str, float | None]]
@@ -39,7 +48,9 @@ class Saving:
 
 
 def read(path: Path, cheap: str, strong: str) -> Pair:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]  # splitlines() would cut at U+2028 too
+    rows = [
+        json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line
+    ]  # splitlines() would cut at U+2028 too
     models = [row["expected"]["models"] for row in rows]
     before = models[0][cheap]["cost_usd"] is None
     numbers: list[dict[str, float | None]] = []
@@ -57,7 +68,10 @@ def read(path: Path, cheap: str, strong: str) -> Pair:
     return Pair(
         ids=[row["id"] for row in rows],
         numbers=numbers,
-        texts=[{"query": row["input"]["query"], "subject": row["input"].get("subject", row["input"].get("category", ""))} for row in rows],
+        texts=[
+            {"query": row["input"]["query"], "subject": row["input"].get("subject", row["input"].get("category", ""))}
+            for row in rows
+        ],
         cheap=column(cheap, "correct", "quality"),
         strong=column(strong, "correct", "quality"),
         cheap_cost=np.full(n, CHEAP_USD) if before else column(cheap, "cost_usd"),
@@ -67,17 +81,23 @@ def read(path: Path, cheap: str, strong: str) -> Pair:
 
 
 def at_threshold(pair: Pair, confidence: np.ndarray, threshold: float) -> Saving:
-    """Cheap answers of this confidence or more are accepted, the others are asked of the strong model (and have cost the cheap call, unless routed before)."""
+    """Cheap answers of this confidence or more are accepted,
+    the others are asked of the strong model (and have cost the cheap call, unless routed before).
+    """
     if np.isinf(threshold):
         return Saving(saved=0.0, lost=0.0)  # nothing cheaper is safe: no cascade, so no cheap call either
     accepted = confidence >= threshold
     paid = np.where(accepted, pair.cheap_cost, pair.strong_cost + (0.0 if pair.before else pair.cheap_cost))
     quality = np.where(accepted, pair.cheap, pair.strong)
-    return Saving(saved=float(1 - paid.sum() / pair.strong_cost.sum()), lost=float(100 * (pair.strong - quality).mean()))
+    return Saving(
+        saved=float(1 - paid.sum() / pair.strong_cost.sum()), lost=float(100 * (pair.strong - quality).mean())
+    )
 
 
 def best_threshold(pair: Pair, confidence: np.ndarray, loss: float = LOSS) -> float:
-    """The threshold that saves most on these rows with a mean loss of at most ``loss``; infinity (all to the strong model) where none saves anything."""
+    """The threshold that saves most on these rows with a mean loss of at most ``loss``;
+    infinity (all to the strong model) where none saves anything.
+    """
     order = np.argsort(-confidence, kind="stable")
     last = np.flatnonzero(np.append(np.diff(confidence[order]) != 0, True))  # equal confidences are accepted together
     lost = np.cumsum((pair.strong - pair.cheap)[order])[last] / len(order)

@@ -11,24 +11,33 @@ from simulations.page import table
 
 HEAD = """# Learned confidence, measured
 
-Made by `python bench/confidence.py` from `bench/results/confidence.json` (commit {commit}, {machine}). The data are read from the folder that `DETENT_SHARED` names. Predictors are trained on train, cross-fitted: each row's confidence comes from a predictor that has not
-seen it, calibration included. They are judged on dev. *Recorded*: the confidence that came with the answer (probability of the answer's token, or a question to the model), calibrated.
-*Learned*: that and features of the query (length, how and why, specificity, ambiguity, numbers, code, form, also its words), the best of {n_recipes} recipes by cross-fitted log loss. Both are data (JSON) that plain
-Python reads. Intervals: 95 %, bootstrap.
+Made by `python bench/confidence.py` from `bench/results/confidence.json` (commit {commit}, {machine}). The data are
+read from the folder that `DETENT_SHARED` names. Predictors are trained on train, cross-fitted: each row's confidence
+comes from a predictor that has not seen it, calibration included. They are judged on dev. *Recorded*: the confidence
+that came with the answer (probability of the answer's token, or a question to the model), calibrated. *Learned*: that
+and features of the query (length, how and why, specificity, ambiguity, numbers, code, form, also its words), the best
+of {n_recipes} recipes by cross-fitted log loss. Both are data (JSON) that plain Python reads. Intervals: 95 %,
+bootstrap.
 """
 USED = """
 ## Recorded or learned
 
-**A learned confidence is used only where its cross-fitted log loss on train is less than the recorded one's with 90 % (one-sided, paired bootstrap), and where it saves more on train at one point of loss.** That is so for {n_used} of {n} pairs: {names}. Elsewhere the recorded one is kept.
-The second condition was added after a first look at dev: less log loss alone would choose {n_sure} pairs, of which {n_sure_less} save less on dev than with the recorded one.
-AUC: how often a right answer has the higher confidence than a wrong one. Brier and ECE: lower is better; ECE is never zero on so few rows. *Log loss less*: recorded less learned on train, its lower bound in brackets.
-On dev the learned one has the higher AUC in {n_auc} of {n_told} pairs, with an interval above 0 in {n_auc_sure} and below 0 in {n_auc_worse}; of the pairs for which it is used, in {n_used_auc} of {n_used}.
+**A learned confidence is used only where its cross-fitted log loss on train is less than the recorded one's with 90 %
+(one-sided, paired bootstrap), and where it saves more on train at one point of loss.** That is so for {n_used} of {n}
+pairs: {names}. Elsewhere the recorded one is kept. The second condition was added after a first look at dev: less log
+loss alone would choose {n_sure} pairs, of which {n_sure_less} save less on dev than with the recorded one. AUC: how
+often a right answer has the higher confidence than a wrong one. Brier and ECE: lower is better; ECE is never zero on so
+few rows. *Log loss less*: recorded less learned on train, its lower bound in brackets. On dev the learned one has the
+higher AUC in {n_auc} of {n_told} pairs, with an interval above 0 in {n_auc_sure} and below 0 in {n_auc_worse}; of the
+pairs for which it is used, in {n_used_auc} of {n_used}.
 """
 COST = """
 ## Money saved
 
-The threshold is the one that saves most with at most one point lost on train's cross-fitted confidences; the table says what it saves and loses on dev. This is the plain *expected* rule: on other rows it loses more than a point about as often as not;
-the intervals of the loss show how little {least} to {most} rows of dev can say. *Random*: as many queries drawn at random as one point of loss on dev allows.
+The threshold is the one that saves most with at most one point lost on train's cross-fitted confidences; the table says
+what it saves and loses on dev. This is the plain *expected* rule: on other rows it loses more than a point about as
+often as not; the intervals of the loss show how little {least} to {most} rows of dev can say. *Random*: as many queries
+drawn at random as one point of loss on dev allows.
 """
 CALIBRATION = """
 ## What calibration does
@@ -41,8 +50,10 @@ Reliability on rlc_mmlu, five bins of like size: what was promised > what was ri
 QUERY = """
 ## Features of the query alone
 
-No confidence is recorded in these sets, so the query is routed before any call, to Mixtral 8x7B or to GPT-4 Turbo, at the prices that RouteLLM's paper sets: $.24 and $24.70 per million tokens, both taken to write as many. Threshold as above.
-*At a point of dev*: the best threshold on dev itself, which is not known beforehand: how good the order is. {verdict}
+No confidence is recorded in these sets, so the query is routed before any call, to Mixtral 8x7B or to GPT-4 Turbo, at
+the prices that RouteLLM's paper sets: $.24 and $24.70 per million tokens, both taken to write as many. Threshold as
+above. *At a point of dev*: the best threshold on dev itself, which is not known beforehand: how good the order is.
+{verdict}
 """
 
 
@@ -71,7 +82,9 @@ def page(result: Mapping[str, Any]) -> str:
         n_auc_sure=sum(c["low"] > 0 for c in auc),
         n_auc_worse=sum(c["high"] < 0 for c in auc),
         n_used_auc=sum(
-            recorded[case]["AUC, learned - recorded"]["ours"] > 0 for case in used if "AUC, learned - recorded" in recorded[case]
+            recorded[case]["AUC, learned - recorded"]["ours"] > 0
+            for case in used
+            if "AUC, learned - recorded" in recorded[case]
         ),
     )
     first = {case: found for case, found in recorded.items() if "gpt-4o-mini > gpt-4o" in case}
@@ -99,7 +112,10 @@ def _used(found: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
 
 def _measures(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     gain = found["log loss less, train"]
-    row = {"log loss less": f"{gain['ours']:+.4f} ({gain['low']:+.4f})", "used": "learned" if _used(found)["ours"] else "recorded"}
+    row = {
+        "log loss less": f"{gain['ours']:+.4f} ({gain['low']:+.4f})",
+        "used": "learned" if _used(found)["ours"] else "recorded",
+    }
     for measure in ("AUC", "Brier", "ECE"):
         recorded, learned = (_with_interval(found.get(f"{measure}, {kind}")) for kind in ("recorded", "learned"))
         row[f"{measure}, recorded > learned"] = f"{recorded} > {learned}"
@@ -162,7 +178,8 @@ def _verdict(sets: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     for case, found in sets.items():
         kinds = [what.removeprefix("saved, ") for what in found if what.startswith("saved, query")]
         shown += [
-            f"{case} by {kind}: {found[f'saved, {kind}']['ours']:.0%} saved at {found[f'lost, {kind}']['ours']:+.1f} points"
+            f"{case} by {kind}: {found[f'saved, {kind}']['ours']:.0%} saved at {found[f'lost, {kind}']['ours']:+.1f}"
+            " points"
             for kind in kinds
         ]
     return "In short: " + "; ".join(shown) + "."

@@ -1,4 +1,6 @@
-"""The part of docs/reference/content-quality-measured.md that says what the commands keep, made of bench/results/content_commands.json."""
+"""The part of docs/reference/content-quality-measured.md that says what the commands keep,
+made of bench/results/content_commands.json.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +14,24 @@ BAR, BAND = 0.70, (0.65, 0.80)
 TEXT = """
 ## By the command, on dev, by content type
 
-`python bench/content_commands.py` types what a user types, in a new home for each wish, and writes `bench/results/content_commands.json` (commit {commit}, {machine}):
+`python bench/content_commands.py` types what a user types, in a new home for each wish, and writes
+`bench/results/content_commands.json` (commit {commit}, {machine}):
 
     detent import items.jsonl --family content_pipeline --curated
     detent study run content_pipeline --keep-saved 0.65
     detent study run content_pipeline --keep-quality 0.70
 
-Training items are those of train, without the topics that the store seals for the confirmation ({n_train} remain); dev are the same {n_dev} items as below. The study learns both scores, chooses one and its thresholds on the training items alone, by
-predictors that saw neither the item nor its topic, and then says what both do on dev (`detent study show`). The 25 plain statistics serve unless the score by characters is better for sure there. This is a second look at the same dev items; nothing was changed after it. {verdict}
+Training items are those of train, without the topics that the store seals for the confirmation ({n_train} remain); dev
+are the same {n_dev} items as below. The study learns both scores, chooses one and its thresholds on the training items
+alone, by predictors that saw neither the item nor its topic, and then says what both do on dev (`detent study show`).
+The 25 plain statistics serve unless the score by characters is better for sure there. This is a second look at the same
+dev items; nothing was changed after it. {verdict}
 
-**No transfer to other forums.** These figures hold for items of the sources that were trained on. They say nothing about other forums, other sources or other content types ([below](#a-type-that-was-not-seen-in-training)).
+**No transfer to other forums.** These figures hold for items of the sources that were trained on. They say nothing
+about other forums, other sources or other content types ([below](#a-type-that-was-not-seen-in-training)).
 
-Mean quality of what is processed in full, with its 95 % interval (bootstrap over groups), at the time really saved; *n*: items processed in full.
+Mean quality of what is processed in full, with its 95 % interval (bootstrap over groups), at the time really saved;
+*n*: items processed in full.
 
 """
 BY_TYPE = """
@@ -37,22 +45,37 @@ def section(result: Mapping[str, Any]) -> str:
     one_train = next(cell for case, cell in cells.items() if case.endswith(": train, cross-fitted"))
     one_dev = next(cell for case, cell in cells.items() if case.endswith(": all"))
     text = TEXT.format(
-        commit=result["commit"], machine=result["machine"], n_train=one_train["n"], n_dev=one_dev["n"], verdict=verdict(cells)
+        commit=result["commit"],
+        machine=result["machine"],
+        n_train=one_train["n"],
+        n_dev=one_dev["n"],
+        verdict=verdict(cells),
     )
     return "".join((text, table("wish", _wishes(cells)), BY_TYPE, table("type", _types(cells))))
 
 
 def verdict(cells: Mapping[str, Mapping[str, Any]]) -> str:
     """Whether the bar is held by what serves where dev's saving lies within the band."""
-    within = [cell for case, cell in cells.items() if case.endswith(", serves: all") and BAND[0] <= cell["other"] <= BAND[1]]
+    within = [
+        cell for case, cell in cells.items() if case.endswith(", serves: all") and BAND[0] <= cell["other"] <= BAND[1]
+    ]
     missed = [cell["case"].split(":")[0] for cell in within if cell["ours"] is None or cell["ours"] <= BAR]
     if not within:
         return "**The bar is missed**: no wish saves between 65 and 80 % of the time on dev."
     if missed:
-        return f"**The bar is missed** by `{'`, `'.join(missed)}`: not above .70 at the 65 to 80 % that it saves on dev."
+        return (
+            f"**The bar is missed** by `{'`, `'.join(missed)}`: not above .70 at the 65 to 80 % that it saves on dev."
+        )
     low = min(cell["low"] for cell in within)
-    sure = "" if low > BAR else f"; the lowest interval reaches down to {low:.2f}, so another sample of this size may miss it"
-    held = f"**The bar is held** by the measured means: above .70 in each of the {len(within)} studies that save 65 to 80 % of the time on dev{sure}."
+    sure = (
+        ""
+        if low > BAR
+        else f"; the lowest interval reaches down to {low:.2f}, so another sample of this size may miss it"
+    )
+    held = (
+        f"**The bar is held** by the measured means: above .70 in each of the {len(within)} studies that save 65 to 80"
+        f" % of the time on dev{sure}."
+    )
     return f"{held}{_weak(cells, [cell['case'].split(':')[0] for cell in within])}"
 
 
@@ -67,7 +90,10 @@ def _weak(cells: Mapping[str, Mapping[str, Any]], wishes: Sequence[str]) -> str:
     if not names:
         return ""
     least = min(cell["ours"] for name, cell in of_types if name in names and cell["ours"] is not None)
-    return f" That is the mean of all items: {' and '.join(names)} alone {'lies' if len(names) == 1 else 'lie'} below it there, down to {least:.2f}."
+    return (
+        f" That is the mean of all items: {' and '.join(names)} alone {'lies' if len(names) == 1 else 'lie'} below it"
+        f" there, down to {least:.2f}."
+    )
 
 
 def _wishes(cells: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
@@ -77,7 +103,8 @@ def _wishes(cells: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]
         if match:
             wish, score, serves, of = match.groups()
             row = rows.setdefault(
-                f"`{wish}`", {"serves": "", "train, cross-fitted": "", "**dev**": "", "dev, the other score": "", "study": ""}
+                f"`{wish}`",
+                {"serves": "", "train, cross-fitted": "", "**dev**": "", "dev, the other score": "", "study": ""},
             )
             if serves:
                 row["serves"] = score

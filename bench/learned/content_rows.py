@@ -19,7 +19,10 @@ CURVE = (0.40, 0.45, 0.50, 0.55, 0.60, 0.65, 0.70, 0.75, 0.80)
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """One item. ``group``: what its quality mark may share with others, a debate's topic or a thread; ``side`` the debate's side."""
+    """One item.
+
+    ``group``: what its quality mark may share with others, a debate's topic or a thread; ``side`` the debate's side.
+    """
 
     content_type: str
     title: str
@@ -49,7 +52,9 @@ def _content(row: Mapping[str, object]) -> Content:
 
 
 def full_share(saved: float) -> float:
-    """Which share may be processed fully when ``saved`` of the time is to be saved: 65 % leaves 23.5 %, 80 % leaves 5.9 %."""
+    """Which share may be processed fully when ``saved`` of the time is to be saved:
+    65 % leaves 23.5 %, 80 % leaves 5.9 %.
+    """
     return 1 - saved / (1 - LIGHT_COST)
 
 
@@ -58,7 +63,9 @@ def saved_at(share: float) -> float:
 
 
 def kept(rows: Sequence[Content], scores: Sequence[float], saved: float) -> np.ndarray:
-    """Row numbers processed fully: the same share of each type, best scores first, so that no type's scores meet another's."""
+    """Row numbers processed fully: the same share of each type, best scores first,
+    so that no type's scores meet another's.
+    """
     types, values = np.array([row.content_type for row in rows]), np.asarray(scores, dtype=float)
     chosen = []
     for each in np.unique(types):
@@ -80,7 +87,9 @@ def quality_of(rows: Sequence[Content], chosen: np.ndarray) -> float:
 def quality_draws(
     rows: Sequence[Content], scores: Sequence[float], saved: float, *, together: bool = False, n_draws: int = 1000
 ) -> np.ndarray:
-    """Mean quality in ``n_draws`` bootstrap samples of whole groups; the same seed draws the same samples for every score."""
+    """Mean quality in ``n_draws`` bootstrap samples of whole groups;
+    the same seed draws the same samples for every score.
+    """
     values, draws = np.asarray(scores, dtype=float), group_draws([row.group for row in rows], seed=11, n_draws=n_draws)
     found = []
     for drawn in draws:

@@ -1,4 +1,6 @@
-"""Plain rules beside which the learned score is set: the default filter read from a text alone, its overall score, length, a tuned filter, few statistics."""
+"""Plain rules beside which the learned score is set: the default filter read from a text alone, its overall score,
+length, a tuned filter, few statistics.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,18 @@ WEIGHTS = np.array([0.25, 0.15, 0.25, 0.20, 0.15])  # length, structure, coheren
 def parts(rows: Sequence[Content]) -> np.ndarray:
     """The five parts of the overall score, each in [0, 1], as one may read them from a text without any model.
 
-    length: words of 500; structure: sentences of 10; coherence: shared words of neighbouring sentences, .3 and more being full; topic clarity:
-    share of the title's words in the text; language: 1 less what is typed carelessly.
+    length: words of 500; structure: sentences of 10; coherence: shared words of neighbouring sentences, .3 and more
+    being full; topic clarity: share of the title's words in the text; language: 1 less what is typed carelessly.
     """
     table = []
     for row in rows:
         its = row.statistics
-        careless = its["text.small_i"] + its["text.shouted"] + its["text.doubled_punctuation"] + its["text.crammed_punctuation"]
+        careless = (
+            its["text.small_i"]
+            + its["text.shouted"]
+            + its["text.doubled_punctuation"]
+            + its["text.crammed_punctuation"]
+        )
         table.append(
             [
                 np.expm1(its["text.log_words"]) / 500,
@@ -53,5 +60,7 @@ def tuned_weights(rows: Sequence[Content]) -> np.ndarray:
     """Of 400 random weightings of the five parts the one whose mean quality over the points is best on these rows."""
     table = parts(rows)
     tried = np.random.default_rng(5).dirichlet(np.ones(5), size=400)
-    gained = [np.mean([quality_of(rows, kept_together(table @ weights, saved)) for saved in POINTS]) for weights in tried]
+    gained = [
+        np.mean([quality_of(rows, kept_together(table @ weights, saved)) for saved in POINTS]) for weights in tried
+    ]
     return tried[int(np.argmax(gained))]

@@ -1,4 +1,6 @@
-"""DSPy's arms, as its users write them: one Predict, their optimizer, their choice. Only the prompt's form and the model are ours.
+"""DSPy's arms, as its users write them: one Predict, their optimizer, their choice.
+
+Only the prompt's form and the model are ours.
 
 MIPROv2 and GEPA have instructions written by a deterministic proposer: the embedded model cannot write any.
 """
@@ -60,7 +62,12 @@ def miprov2(setup: Setup) -> Found:
     )
     best = program.run(
         lambda: search.compile(
-            program.student(), trainset=program.train, valset=program.dev, num_trials=setup.sizes.trials, minibatch=False, seed=setup.seed
+            program.student(),
+            trainset=program.train,
+            valset=program.dev,
+            num_trials=setup.sizes.trials,
+            minibatch=False,
+            seed=setup.seed,
         )
     )
     return program.found(best, best.score / 100)
@@ -92,16 +99,23 @@ class _Program:
 
     def student(self) -> Any:
         inputs: dict[str, Any] = {name: (str, dspy.InputField()) for name in (KEY, *self.setup.task.inputs)}
-        return dspy.Predict(dspy.Signature({**inputs, ANSWER: (str, dspy.OutputField())}, self.setup.task.instructions[0]))
+        return dspy.Predict(
+            dspy.Signature({**inputs, ANSWER: (str, dspy.OutputField())}, self.setup.task.instructions[0])
+        )
 
     def run(self, search: Callable[[], Any]) -> Any:
-        with dspy.context(lm=self.lm, adapter=_plain_adapter(self)), contextlib.redirect_stdout(sys.stderr):  # stdout is the report's
+        with (
+            dspy.context(lm=self.lm, adapter=_plain_adapter(self)),
+            contextlib.redirect_stdout(sys.stderr),
+        ):  # stdout is the report's
             return search()
 
     def metric(self, row: Any, prediction: Any, trace: Any = None) -> float:
         return self.setup.score(self.rows[row[KEY]], str(getattr(prediction, ANSWER, "") or ""))
 
-    def feedback(self, row: Any, prediction: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None) -> Any:
+    def feedback(
+        self, row: Any, prediction: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None
+    ) -> Any:
         score = self.metric(row, prediction)
         return dspy.Prediction(score=score, feedback=f"Scores {score:.2f} of 1. Expected: {row[ANSWER]}")
 
@@ -115,32 +129,48 @@ class _Program:
 
     def found(self, best: Any, dev_score: float | None) -> Found:
         (predictor,) = best.predictors()
-        return self.counted.found(self.setup.variant(predictor.signature.instructions, self.shots(predictor.demos)), dev_score)
+        return self.counted.found(
+            self.setup.variant(predictor.signature.instructions, self.shots(predictor.demos)), dev_score
+        )
 
     def _as_dspy(self, example: Example) -> Any:
         values = {KEY: example.id, **{name: str(example.input[name]) for name in self.setup.task.inputs}}
-        return dspy.Example(**values, **{ANSWER: expected_text(self.setup.family.output, example.expected)}).with_inputs(*values)
+        return dspy.Example(
+            **values, **{ANSWER: expected_text(self.setup.family.output, example.expected)}
+        ).with_inputs(*values)
 
 
 def _plain_adapter(program: _Program) -> Any:
     class PlainAdapter(dspy.Adapter):  # type: ignore[misc]
-        """The task's prompt and the text that comes back, nothing else. What a proposer is asked goes DSPy's own way."""
+        """The task's prompt and the text that comes back, nothing else.
+
+        What a proposer is asked goes DSPy's own way.
+        """
 
         def format(self, signature: Any, demos: list[Any], inputs: dict[str, Any]) -> list[dict[str, Any]]:
             if KEY not in signature.input_fields:
                 return list(chat.format(signature, demos, inputs))
-            program.pending = (program.setup.variant(signature.instructions, program.shots(demos)), program.rows[inputs[KEY]])
+            program.pending = (
+                program.setup.variant(signature.instructions, program.shots(demos)),
+                program.rows[inputs[KEY]],
+            )
             return [{"role": "user", "content": inputs[KEY]}]
 
         def parse(self, signature: Any, completion: str) -> dict[str, Any]:
-            return {ANSWER: completion.strip()} if ANSWER in signature.output_fields else dict(chat.parse(signature, completion))
+            return (
+                {ANSWER: completion.strip()}
+                if ANSWER in signature.output_fields
+                else dict(chat.parse(signature, completion))
+            )
 
     chat = dspy.ChatAdapter()
     return PlainAdapter()
 
 
 class _Engine:
-    """DSPy's engine protocol over the counted model: it sends the request that the adapter made, not DSPy's copy of it."""
+    """DSPy's engine protocol over the counted model: it sends the request that the adapter made, not DSPy's copy
+    of it.
+    """
 
     def __init__(self, program: _Program) -> None:
         self._program = program
@@ -170,7 +200,8 @@ class _Written:
             return _response(request, json.dumps({"new_instruction": next(self._texts)}))
         if "[[ ## " in asked:
             return _response(
-                request, "[[ ## observations ## ]]\nShort texts.\n\n[[ ## summary ## ]]\nShort texts.\n\n[[ ## completed ## ]]"
+                request,
+                "[[ ## observations ## ]]\nShort texts.\n\n[[ ## summary ## ]]\nShort texts.\n\n[[ ## completed ## ]]",
             )
         raise ValueError(f"The deterministic proposer does not know what is asked here: {asked[:200]}")
 

@@ -1,6 +1,7 @@
 """mlflow.genai.optimize_prompts, as its users write it: the instruction as a registered prompt, GEPA as the optimizer.
 
-Its reflection model is the deterministic proposer, through LiteLLM's own way of adding a provider. Its tracking store lies in the cell's folder.
+Its reflection model is the deterministic proposer, through LiteLLM's own way of adding a provider. Its tracking store
+lies in the cell's folder.
 """
 
 from __future__ import annotations
@@ -13,7 +14,12 @@ from optimizer.core.dataset.examples import Example
 
 
 def optimize_prompts(setup: Setup) -> Found:
-    os.environ.update(MLFLOW_DISABLE_TELEMETRY="true", DO_NOT_TRACK="true", MLFLOW_GENAI_EVAL_MAX_WORKERS="1", GIT_PYTHON_REFRESH="quiet")
+    os.environ.update(
+        MLFLOW_DISABLE_TELEMETRY="true",
+        DO_NOT_TRACK="true",
+        MLFLOW_GENAI_EVAL_MAX_WORKERS="1",
+        GIT_PYTHON_REFRESH="quiet",
+    )
     import litellm
     import mlflow
     from mlflow.genai.optimize import GepaPromptOptimizer
@@ -34,7 +40,9 @@ def optimize_prompts(setup: Setup) -> Found:
 
     found = mlflow.genai.optimize_prompts(
         predict_fn=predict,
-        train_data=[{"inputs": {"row": e.id}, "expectations": {"expected_response": _expected(setup, e)}} for e in setup.dev],
+        train_data=[
+            {"inputs": {"row": e.id}, "expectations": {"expected_response": _expected(setup, e)}} for e in setup.dev
+        ],
         prompt_uris=[prompt.uri],
         optimizer=GepaPromptOptimizer(
             reflection_model="lines:/instructions",

@@ -21,13 +21,20 @@ TELL_EVERY_S = 20.0
 
 
 def search(setup: Setup, strategy: str) -> Found:
-    """Runs the study of this cell, or goes on with the one that an earlier run began. Raises SystemExit when it does not finish."""
+    """Runs the study of this cell, or goes on with the one that an earlier run began.
+
+    Raises SystemExit when it does not finish.
+    """
     told = [0.0]
 
     def progress(event: Any) -> None:
         if time.monotonic() - told[0] > TELL_EVERY_S:
             told[0] = time.monotonic()
-            print(f"  {setup.task.name}, {strategy}, seed {setup.seed}: {event.text} ({event.n_calls} calls)", file=sys.stderr, flush=True)
+            print(
+                f"  {setup.task.name}, {strategy}, seed {setup.seed}: {event.text} ({event.n_calls} calls)",
+                file=sys.stderr,
+                flush=True,
+            )
 
     study = run_study(
         _study(setup, strategy).id,
@@ -50,7 +57,12 @@ def search(setup: Setup, strategy: str) -> Found:
     assert record is not None
     latency_ms = {c.key: c.answer.latency_ms for c in calls if c.answer is not None}
     dev_score = next((t.score for t in trials if t.variant == best), None)
-    return Found(variant=record.variant, dev_score=dev_score, n_calls=len(latency_ms), model_minutes=sum(latency_ms.values()) / 60_000)
+    return Found(
+        variant=record.variant,
+        dev_score=dev_score,
+        n_calls=len(latency_ms),
+        model_minutes=sum(latency_ms.values()) / 60_000,
+    )
 
 
 def _study(setup: Setup, strategy: str) -> Study:
@@ -64,7 +76,9 @@ def _study(setup: Setup, strategy: str) -> Study:
     def fill(tx: Any) -> None:
         setup.store.examples.add(tx, examples)
         if setup.store.champions.current(tx, setup.family.name) is None:
-            record = VariantRecord(family=setup.family.name, variant=champion, source="file", created_at=now, created_by="bench")
+            record = VariantRecord(
+                family=setup.family.name, variant=champion, source="file", created_at=now, created_by="bench"
+            )
             setup.store.variants.add(tx, record)
             promoted = first(family=setup.family.name, variant=champion.id, at=now, by="bench", why="the bare prompt")
             setup.store.champions.put(tx, promoted)

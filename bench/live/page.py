@@ -1,4 +1,6 @@
-"""docs/reference/search-live.md, made of the cells that were run: one row per search and task, what was not run said plainly."""
+"""docs/reference/search-live.md, made of the cells that were run: one row per search and task,
+what was not run said plainly.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +13,25 @@ from live.setup import Outcome, Sizes
 NOT_RUN = "not run"
 HEAD = """# Searches on the live model
 
-Made by `python bench/search_live.py` (commit {commit}, {machine}). The embedded model, temperature 0; each seed draws {train} training and {dev} dev rows that all searches see, and {holdout} held-out ones on which the
-choice of each is scored once. *Calls* and *model minutes*: of the search alone, as if it had been alone. The embedded model cannot write instructions: MIPROv2, GEPA and MLflow's optimizer (GEPA) are given those of the task's list by a
-deterministic proposer, and ours has the same list in its space. A seed's score has a standard error of up to {error:.2f}; intervals of the differences are in `bench/results/search_live.json`.
+Made by `python bench/search_live.py` (commit {commit}, {machine}). The embedded model, temperature 0; each seed draws
+{train} training and {dev} dev rows that all searches see, and {holdout} held-out ones on which the choice of each is
+scored once. *Calls* and *model minutes*: of the search alone, as if it had been alone. The embedded model cannot write
+instructions: MIPROv2, GEPA and MLflow's optimizer (GEPA) are given those of the task's list by a deterministic
+proposer, and ours has the same list in its space. A seed's score has a standard error of up to {error:.2f}; intervals
+of the differences are in `bench/results/search_live.json`.
 """
 FORMER_RULE = """
-**The `race` rows were measured with the rule that the strategy had before** [0018](../adr/0018-the-worst-falls-as-soon-as-the-calls-that-are-left-allow.md), and not run again since;
-[the rules on recorded tables](search-tables-measured.md) has the present one beside it.
+**The `race` rows were measured with the rule that the strategy had before**
+[0018](../adr/0018-the-worst-falls-as-soon-as-the-calls-that-are-left-allow.md), and not run again since; [the rules on
+recorded tables](search-tables-measured.md) has the present one beside it.
 """
 Cells = Mapping[tuple[str, str, int], Outcome]  # task, arm, seed
 
 
 @in_columns
-def page(cells: Cells, tasks: Sequence[str], arms: Sequence[str], seeds: Sequence[int], sizes: Sizes, **made: str | None) -> str:
+def page(
+    cells: Cells, tasks: Sequence[str], arms: Sequence[str], seeds: Sequence[int], sizes: Sizes, **made: str | None
+) -> str:
     head = HEAD.format(train=sizes.train, dev=sizes.dev, holdout=sizes.holdout, error=0.5 / sizes.holdout**0.5, **made)
     former = any(arm == "race" and outcome.rule is None for (_, arm, _), outcome in cells.items())
     return head + (FORMER_RULE if former else "") + table(cells, tasks, arms, seeds)
@@ -33,7 +41,10 @@ def table(cells: Cells, tasks: Sequence[str], arms: Sequence[str], seeds: Sequen
     """Held-out score by seed, and the mean, calls and minutes of the seeds that were run."""
     lines = []
     for task in tasks:
-        lines += [f"\n## {task}\n", f"| search | {' | '.join(f'seed {seed}' for seed in seeds)} | mean | calls | model minutes |"]
+        lines += [
+            f"\n## {task}\n",
+            f"| search | {' | '.join(f'seed {seed}' for seed in seeds)} | mean | calls | model minutes |",
+        ]
         lines += ["| --- |" + " --- |" * (len(seeds) + 3)]
         for arm in arms:
             found = {seed: cells[task, arm, seed] for seed in seeds if (task, arm, seed) in cells}
@@ -46,5 +57,7 @@ def _means(found: Sequence[Outcome]) -> str:
     if not found:
         return " | ".join([NOT_RUN] * 3)
     n = len(found)
-    mean, calls, minutes = (sum(values) / n for values in zip(*((o.mean, o.n_calls, o.model_minutes) for o in found), strict=True))
+    mean, calls, minutes = (
+        sum(values) / n for values in zip(*((o.mean, o.n_calls, o.model_minutes) for o in found), strict=True)
+    )
     return f"{mean:.3f} | {calls:.0f} | {minutes:.1f}"

@@ -55,7 +55,9 @@ class Outcome:
     minutes: float  # on the clock of the last run
     instruction: str
     n_examples: int
-    rule: str | None = None  # by which an arm raced; None: it did not, or did so before this was written down, by ExpectedGain
+    rule: str | None = (
+        None  # by which an arm raced; None: it did not, or did so before this was written down, by ExpectedGain
+    )
 
     @property
     def mean(self) -> float:
@@ -100,7 +102,10 @@ class Setup:
 
 
 def family_of(task: Task, sizes: Sizes) -> Family:
-    """The task's family with a space: its list of instructions, and examples. So ours, too, has the instructions that a proposer would write."""
+    """The task's family with a space: its list of instructions, and examples.
+
+    So ours, too, has the instructions that a proposer would write.
+    """
     space = {"instruction": {"choices": list(task.instructions)}, "examples": {"max": MAX_EXAMPLES}}
     declared = task.family().model_dump(mode="json", exclude_unset=True)
     return parse_family({**declared, "space": space, "rollout": {"gates": {"n": sizes.holdout}}})
@@ -114,7 +119,8 @@ def rows_of(task: Task, data: Path, seed: int, sizes: Sizes) -> tuple[list[Examp
     draw.shuffle(held)
     parts = (seen[: sizes.train], seen[sizes.train : sizes.train + sizes.dev], held[: sizes.holdout])
     train, dev, holdout = (
-        [replace(e, split=split, group=e.id) for e in some] for split, some in zip(("train", "dev", "holdout"), parts, strict=True)
+        [replace(e, split=split, group=e.id) for e in some]
+        for split, some in zip(("train", "dev", "holdout"), parts, strict=True)
     )
     return train, dev, holdout
 
@@ -129,7 +135,8 @@ class Counted:
     def __post_init__(self) -> None:
         self._model = self.setup.models.get("embedded")
         self._calls = JournaledModel(
-            self._model, store=self.setup.store, clock=self.setup.clock, study=None, family=self.setup.family.name, budget=Budget(),
+            self._model, store=self.setup.store, clock=self.setup.clock, study=None, family=self.setup.family.name,
+            budget=Budget(),
             purpose="evaluation",
         )  # fmt: skip
 
@@ -146,10 +153,16 @@ class Counted:
 
     def found(self, variant: Variant, dev_score: float | None) -> Found:
         return Found(
-            variant=variant, dev_score=dev_score, n_calls=len(self.latency_ms), model_minutes=sum(self.latency_ms.values()) / 60_000
+            variant=variant,
+            dev_score=dev_score,
+            n_calls=len(self.latency_ms),
+            model_minutes=sum(self.latency_ms.values()) / 60_000,
         )
 
 
 def written(task: Task) -> Iterator[str]:
-    """What the deterministic proposer writes: the task's other instructions in turn. The embedded model cannot write any."""
+    """What the deterministic proposer writes: the task's other instructions in turn.
+
+    The embedded model cannot write any.
+    """
     return cycle(task.instructions[1:])

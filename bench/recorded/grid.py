@@ -1,4 +1,6 @@
-"""The Variants of a task: every instruction with every choice of examples, so that a search over settings finds each point."""
+"""The Variants of a task: every instruction with every choice of examples,
+so that a search over settings finds each point.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ Choose = Callable[[Sequence[Example]], list[Example]]
 
 @dataclass(frozen=True, kw_only=True)
 class GridVariant:
-    """One Variant with the two settings that name it: which instruction (0 = the champion's), which choice of examples."""
+    """One Variant with the two settings that name it: which instruction (0 = the champion's), which choice
+    of examples.
+    """
 
     variant: Variant
     instruction: int
@@ -51,7 +55,9 @@ def _turned(choose: Choose) -> Choose:
 
 
 def _covering(train: Sequence[Example]) -> list[Example]:
-    """Four that have least in common: each the farthest from those chosen before (k-center), the first the most typical."""
+    """Four that have least in common: each the farthest from those chosen before (k-center),
+    the first the most typical.
+    """
     chosen = _typical(train)[:1]
     while len(chosen) < 4:
         rest = [e for e in train if e not in chosen]
@@ -65,7 +71,9 @@ def _typical(train: Sequence[Example]) -> list[Example]:
 
 
 def _similarity(a: Example, b: Example) -> float:
-    """Share of common words (Jaccard) of two inputs, expected outputs included, so that labels differ too where inputs cover."""
+    """Share of common words (Jaccard) of two inputs, expected outputs included,
+    so that labels differ too where inputs cover.
+    """
     one, other = _words(a), _words(b)
     return len(one & other) / len(one | other)
 

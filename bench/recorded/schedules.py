@@ -1,4 +1,6 @@
-"""The rules of a search, run on a recorded table: which score is asked for next, and which Variant would be chosen after each call."""
+"""The rules of a search, run on a recorded table: which score is asked for next,
+and which Variant would be chosen after each call.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ CHECK_EVERY = 8  # examples between two of WilcoxonPruner's tests
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """A search: Variants with their scores on the dev examples, the champion first, the others in the order proposed."""
+    """A search: Variants with their scores on the dev examples, the champion first,
+    the others in the order proposed.
+    """
 
     arms: Sequence[Arm]  # scores on all examples of the table
     dev: Sequence[int]  # which of them the search may ask for
@@ -85,7 +89,9 @@ def shuffled(schedule: Schedule) -> Schedule:
 
 
 def over_examples(schedule: Schedule) -> Schedule:
-    """``schedule`` over the choices of examples alone, with the champion's instruction: all that DSPy's random search varies by itself."""
+    """``schedule`` over the choices of examples alone, with the champion's instruction:
+    all that DSPy's random search varies by itself.
+    """
 
     def run(problem: Problem) -> Trace:
         own = [i for i, arm in enumerate(problem.arms) if arm.instruction == problem.arms[0].instruction]
@@ -95,11 +101,13 @@ def over_examples(schedule: Schedule) -> Schedule:
 
 
 def raced_search(*, staged: bool = True) -> Schedule:
-    """As a study with strategy ``race`` asks: the champion on a few examples, the others in waves, at the end leader and champion on all.
+    """As a study with strategy ``race`` asks: the champion on a few examples, the others in waves,
+    at the end leader and champion on all.
 
     Args:
-        staged: contenders come as the product's proposers make them: choices of examples with the champion's instruction, then
-            instructions with the examples of whoever leads. False: every Variant of the table, in the order of the problem.
+        staged: contenders come as the product's proposers make them: choices of examples with the champion's
+            instruction, then instructions with the examples of whoever leads. False: every Variant of the table, in the
+            order of the problem.
     """
 
     def run(problem: Problem) -> Trace:
@@ -123,7 +131,13 @@ def raced_search(*, staged: bool = True) -> Schedule:
         while heats := search.heats():
             for heat in heats:
                 arm = problem.arms[arms[heat.proposal.variant.id]]
-                search.tell(heat, [ExampleResult(example=e, score=arm.scores[by_example[e]], output=None) for e in heat.turn.examples])
+                search.tell(
+                    heat,
+                    [
+                        ExampleResult(example=e, score=arm.scores[by_example[e]], output=None)
+                        for e in heat.turn.examples
+                    ],
+                )
                 n_calls += len(heat.turn.examples)
             leader = search.leader()
             n_last = sum(len(heat.turn.examples) for heat in search.last())
@@ -155,7 +169,9 @@ class _Listed:
 @cache
 def _proposal(arm: int) -> Proposal:
     """A name in the race; what is in it is in the table."""
-    return Proposal(variant=Variant(messages=({"role": "user", "content": f"{arm}"},), model={"name": "table"}), proposer="table")
+    return Proposal(
+        variant=Variant(messages=({"role": "user", "content": f"{arm}"},), model={"name": "table"}), proposer="table"
+    )
 
 
 def racing(rule: RaceRule, n_candidates: int | None = None) -> Schedule:
@@ -181,7 +197,9 @@ def racing(rule: RaceRule, n_candidates: int | None = None) -> Schedule:
 
 
 def tpe(*, pruned: bool = False) -> Schedule:
-    """Optuna's TPE over instruction and choice of examples, as its users write it; ``pruned``: with its WilcoxonPruner."""
+    """Optuna's TPE over instruction and choice of examples, as its users write it;
+    ``pruned``: with its WilcoxonPruner.
+    """
 
     def run(problem: Problem) -> Trace:
         import optuna
@@ -190,11 +208,19 @@ def tpe(*, pruned: bool = False) -> Schedule:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         where = {(arm.instruction, arm.choice): i for i, arm in enumerate(problem.arms)}
-        pruner: Any = optuna.pruners.WilcoxonPruner(p_threshold=0.1, n_startup_steps=CHECK_EVERY) if pruned else optuna.pruners.NopPruner()
-        study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=problem.seed), pruner=pruner)
+        pruner: Any = (
+            optuna.pruners.WilcoxonPruner(p_threshold=0.1, n_startup_steps=CHECK_EVERY)
+            if pruned
+            else optuna.pruners.NopPruner()
+        )
+        study = optuna.create_study(
+            direction="maximize", sampler=optuna.samplers.TPESampler(seed=problem.seed), pruner=pruner
+        )
         study.enqueue_trial({"instruction": problem.arms[0].instruction, "choice": problem.arms[0].choice})
         space = {
-            "instruction": optuna.distributions.CategoricalDistribution(sorted({arm.instruction for arm in problem.arms})),
+            "instruction": optuna.distributions.CategoricalDistribution(
+                sorted({arm.instruction for arm in problem.arms})
+            ),
             "choice": optuna.distributions.CategoricalDistribution(sorted({arm.choice for arm in problem.arms})),
         }
         order = random.Random(problem.seed).sample(list(problem.dev), len(problem.dev))
@@ -225,7 +251,9 @@ def tpe(*, pruned: bool = False) -> Schedule:
 
 @cache
 def _remember_tests() -> None:
-    """SciPy's test, as WilcoxonPruner calls it, asked once for equal differences: with ties it takes a quarter of a second."""
+    """SciPy's test, as WilcoxonPruner calls it, asked once for equal differences:
+    with ties it takes a quarter of a second.
+    """
     import scipy.stats
 
     test = scipy.stats.wilcoxon

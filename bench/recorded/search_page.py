@@ -12,24 +12,37 @@ OURS = "ours"
 DSPY = "DSPy's random search"
 HEAD = """# The search, measured
 
-Made by `python bench/search_recorded.py` from `bench/results/search_recorded.json` (commit {commit}, {machine}). The embedded model answered every example with every variant of a task once
-(`python bench/record_answers.py`: four instructions, each with eight choices of none to four examples, temperature 0); {n} searches by each rule are then simulated on these answers, each with another half of
-the examples to search on and the other half held out. *Simple regret*: the best held-out mean of any variant of the table less that of the one that would be chosen. All rules see the same splits; intervals (95 %, paired
-bootstrap) are over these splits, so they speak of these tasks and this model, not of others. A call is one variant on one example; nothing is asked twice.
+Made by `python bench/search_recorded.py` from `bench/results/search_recorded.json` (commit {commit}, {machine}). The
+embedded model answered every example with every variant of a task once (`python bench/record_answers.py`: four
+instructions, each with eight choices of none to four examples, temperature 0); {n} searches by each rule are then
+simulated on these answers, each with another half of the examples to search on and the other half held out. *Simple
+regret*: the best held-out mean of any variant of the table less that of the one that would be chosen. All rules see the
+same splits; intervals (95 %, paired bootstrap) are over these splits, so they speak of these tasks and this model, not
+of others. A call is one variant on one example; nothing is asked twice.
 
-**Measured with the rule that strategy `race` had before** [0018](../adr/0018-the-worst-falls-as-soon-as-the-calls-that-are-left-allow.md), and not run again since; [the rules on recorded tables](search-tables-measured.md) has the present one.
+**Measured with the rule that strategy `race` had before**
+[0018](../adr/0018-the-worst-falls-as-soon-as-the-calls-that-are-left-allow.md), and not run again since; [the rules on
+recorded tables](search-tables-measured.md) has the present one.
 
-Ours is strategy `race` (`optimizer/core/search/race_strategy.py`) with the rule `ExpectedGain` of `bench/fixed_pool/race_rules.py`, at the calls with which it has also paid for the last examples of leader and champion; [0011](../adr/0011-the-next-example-goes-where-it-may-change-the-winner.md) says why. Its contenders come as a study's proposers make them: choices of examples
-with the champion's instruction, then instructions beside the examples of the leader, 11 or 14 of the 32 variants; *all variants in one race* has no such order. *DSPy's random search*: the schedule of BootstrapFewShotWithRandomSearch with its own
-settings, 19 candidates each on all examples, drawn from all 32 variants (its calls for bootstrapping are not counted against it). By itself that optimizer varies examples only: *random search over examples* asks the eight choices with the champion's instruction, and has then no more to ask. *Random search* goes on to all variants, the champion somewhere among them. *Optuna*: TPE over instruction and choice of examples, without
-and with its WilcoxonPruner. Successive halving and the signed-rank race are the other two rules of that file.
+Ours is strategy `race` (`optimizer/core/search/race_strategy.py`) with the rule `ExpectedGain` of
+`bench/fixed_pool/race_rules.py`, at the calls with which it has also paid for the last examples of leader and champion;
+[0011](../adr/0011-the-next-example-goes-where-it-may-change-the-winner.md) says why. Its contenders come as a study's
+proposers make them: choices of examples with the champion's instruction, then instructions beside the examples of the
+leader, 11 or 14 of the 32 variants; *all variants in one race* has no such order. *DSPy's random search*: the schedule
+of BootstrapFewShotWithRandomSearch with its own settings, 19 candidates each on all examples, drawn from all 32
+variants (its calls for bootstrapping are not counted against it). By itself that optimizer varies examples only:
+*random search over examples* asks the eight choices with the champion's instruction, and has then no more to ask.
+*Random search* goes on to all variants, the champion somewhere among them. *Optuna*: TPE over instruction and choice of
+examples, without and with its WilcoxonPruner. Successive halving and the signed-rank race are the other two rules of
+that file.
 """
 BAR = """
 ## Ours after a third of the calls, DSPy's after all
 
-No claim rests on this table. Earlier editions called it "DSPy's quality with a third of its calls on four of five tasks"; that is withdrawn, for two reasons. The pools differ: ours meets 11 or 14
-variants in the order in which a study's proposers make them, DSPy's schedule draws 19 from all 32. And that order was chosen after a first look at these tables.
-With one pool and no order, *all variants in one race* of the next section is the figure to read.
+No claim rests on this table. Earlier editions called it "DSPy's quality with a third of its calls on four of five
+tasks"; that is withdrawn, for two reasons. The pools differ: ours meets 11 or 14 variants in the order in which a
+study's proposers make them, DSPy's schedule draws 19 from all 32. And that order was chosen after a first look at these
+tables. With one pool and no order, *all variants in one race* of the next section is the figure to read.
 
 | family | ours | DSPy | ours - DSPy | 95 % interval | ours at least as high |
 | --- | --- | --- | --- | --- | --- |
@@ -49,8 +62,10 @@ NONE = "Nowhere in these tables.\n"
 BIAS = """
 ## What a study reports
 
-A study searches, and its winner is looked at once on the held-out examples, through the product's own gates (`core/evaluation/gates.py`; the gate on n asks for as many as are held out). *Shuffled*: each example's scores are dealt out among the variants by
-chance, so that none is better than another; then at most .05 of the studies may report an improvement. *Leads on dev*: what a tool would report that believes the score it selected on.
+A study searches, and its winner is looked at once on the held-out examples, through the product's own gates
+(`core/evaluation/gates.py`; the gate on n asks for as many as are held out). *Shuffled*: each example's scores are
+dealt out among the variants by chance, so that none is better than another; then at most .05 of the studies may report
+an improvement. *Leads on dev*: what a tool would report that believes the score it selected on.
 
 | family | scores | reports an improvement | 95 % interval | leads on dev |
 | --- | --- | --- | --- | --- |
@@ -77,12 +92,18 @@ def page(result: Mapping[str, Any], families: Sequence[str]) -> str:
     for family in recorded:
         for how in ("as recorded", "shuffled"):
             cell = by_case[f"{family}: improvement reported, {how}"]
-            text += f"| {family} | {how} | {cell['ours']:.2f} | {cell['low']:.3f} to {cell['high']:.3f} | {cell['other']:.2f} |\n"
+            text += (
+                f"| {family} | {how} | {cell['ours']:.2f} | {cell['low']:.3f} to {cell['high']:.3f} |"
+                f" {cell['other']:.2f} |\n"
+            )
     text += LIFTS
     for family in recorded:
         cell = by_case.get(f"{family}: lift of the winner")
         if cell:
-            text += f"| {family} | {cell['other']:+.3f} | {cell['ours']:+.3f} | {cell['low']:+.3f} to {cell['high']:+.3f} |\n"
+            text += (
+                f"| {family} | {cell['other']:+.3f} | {cell['ours']:+.3f} | {cell['low']:+.3f} to"
+                f" {cell['high']:+.3f} |\n"
+            )
     return text
 
 
@@ -91,7 +112,10 @@ def _bar_row(family: str, cell: Mapping[str, Any] | None) -> str:
         return f"| {family} | not recorded | | | | |\n"
     ours, other = cell["ours"], cell["other"]
     reached = "yes" if ours >= other else "no"
-    return f"| {family} | {ours:.3f} | {other:.3f} | {ours - other:+.3f} | {cell['low']:+.3f} to {cell['high']:+.3f} | {reached} |\n"
+    return (
+        f"| {family} | {ours:.3f} | {other:.3f} | {ours - other:+.3f} | {cell['low']:+.3f} to {cell['high']:+.3f} |"
+        f" {reached} |\n"
+    )
 
 
 def _curve(cells: Sequence[Mapping[str, Any]]) -> str:
@@ -115,7 +139,9 @@ def _losses(cells: Sequence[Mapping[str, Any]]) -> str:
         if ": regret" in cell["case"] and cell["low"] > 0:
             n_calls, name = _place(cell)
             lost.setdefault((cell["case"].split(":")[0], name), []).append(n_calls)
-    return "".join(f"* {family}: {name}, after {', '.join(map(str, calls))} calls\n" for (family, name), calls in lost.items())
+    return "".join(
+        f"* {family}: {name}, after {', '.join(map(str, calls))} calls\n" for (family, name), calls in lost.items()
+    )
 
 
 def _place(cell: Mapping[str, Any]) -> tuple[int, str]:

@@ -1,7 +1,8 @@
 """What was answered, on disk: per family one file of lines, and beside it what the lines are about.
 
-``<folder>/<family>/plan.json`` names model, scorer and Variants; ``answers.jsonl`` holds one line per call in the order asked. A line
-is written whole or, after a kill, not at all: a torn last line is cut off when the file is opened to go on.
+``<folder>/<family>/plan.json`` names model, scorer and Variants; ``answers.jsonl`` holds one line per call in the order
+asked. A line is written whole or, after a kill, not at all: a torn last line is cut off when the file is opened to go
+on.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ ANSWERS = "answers.jsonl"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One call and its score. ``score`` None: the metric failed (``error`` says why); ``seconds`` as the engine measured them."""
+    """One call and its score.
+
+    ``score`` None: the metric failed (``error`` says why); ``seconds`` as the engine measured them.
+    """
 
     key: str  # the journal's name for the request
     variant: str
@@ -59,12 +63,15 @@ class AnswerFile:
     """The answers of one family: what is there, and a place for more. One process at a time."""
 
     def __init__(self, folder: Path, plan: Mapping[str, Any]) -> None:
-        """Opens the file to go on with ``plan``; answers recorded under another plan raise SystemExit, since scores would not compare."""
+        """Opens the file to go on with ``plan``; answers recorded under another plan raise SystemExit,
+        since scores would not compare.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         stored = _plan(folder)
         if stored is not None and stored != dict(plan):
             raise SystemExit(
-                f"{folder} holds answers to other prompts, or of another model or scorer. Name another folder with DETENT_RECORDED, or remove it."
+                f"{folder} holds answers to other prompts, or of another model or scorer. Name another folder with"
+                " DETENT_RECORDED, or remove it."
             )
         if stored is None:
             part = folder / f"{PLAN}.part"
@@ -93,19 +100,26 @@ class AnswerFile:
     def __enter__(self) -> AnswerFile:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
 def plan_of(variants: Sequence[GridVariant], *, revision: str, scorer: str) -> dict[str, Any]:
     """What has to be equal for scores to be comparable: model, scorer and the content of every Variant."""
-    described = [{"id": v.variant.id, "instruction": v.instruction, "choice": v.choice, "content": v.variant.content()} for v in variants]
+    described = [
+        {"id": v.variant.id, "instruction": v.instruction, "choice": v.choice, "content": v.variant.content()}
+        for v in variants
+    ]
     plain: dict[str, Any] = json.loads(json.dumps({"revision": revision, "scorer": scorer, "variants": described}))
     return plain
 
 
 def read_table(folder: Path, *, least_variants: int = 2, least_examples: int = 2) -> Table | None:
-    """The largest complete table of whole rows in ``folder``: examples that every Variant begun has answered. None while too small.
+    """The largest complete table of whole rows in ``folder``: examples that every Variant begun has answered.
+
+    None while too small.
 
     A Variant counts once it has answered ``least_examples``; an unmeasured score leaves its example out.
     """
@@ -125,10 +139,17 @@ def read_table(folder: Path, *, least_variants: int = 2, least_examples: int = 2
     if len(examples) < least_examples:
         return None
     arms = [
-        Arm(id=v["id"], instruction=v["instruction"], choice=v["choice"], scores=tuple(scores[v["id"]][e] or 0.0 for e in examples))
+        Arm(
+            id=v["id"],
+            instruction=v["instruction"],
+            choice=v["choice"],
+            scores=tuple(scores[v["id"]][e] or 0.0 for e in examples),
+        )
         for v in begun
     ]
-    return Table(family=folder.name, examples=tuple(examples), arms=tuple(arms), mean_seconds=sum(seconds) / len(seconds))
+    return Table(
+        family=folder.name, examples=tuple(examples), arms=tuple(arms), mean_seconds=sum(seconds) / len(seconds)
+    )
 
 
 def _plan(folder: Path) -> dict[str, Any] | None:

@@ -28,7 +28,19 @@ TOPICS = (
     "quantitative finance",
     "statistics",
 )
-DOMAINS = ("auto", "banking", "credit cards", "home", "kitchen", "meta", "small talk", "travel", "utility", "work", "other")
+DOMAINS = (
+    "auto",
+    "banking",
+    "credit cards",
+    "home",
+    "kitchen",
+    "meta",
+    "small talk",
+    "travel",
+    "utility",
+    "work",
+    "other",
+)
 _DOMAIN_OF = {  # as the data names them; short names cost a small model fewer tokens
     "auto_and_commute": "auto",
     "credit_cards": "credit cards",
@@ -55,24 +67,37 @@ class Task:
 
     def family(self) -> Family:
         """The Family with the first instruction, no examples and temperature 0."""
-        content = [{"role": "system", "content": self.instructions[0]}, {"role": "examples"}, {"role": "user", "content": self.user}]
+        content = [
+            {"role": "system", "content": self.instructions[0]},
+            {"role": "examples"},
+            {"role": "user", "content": self.user},
+        ]
         return parse_family(
             {
                 "name": self.name,
                 "inputs": {name: {"type": "text", "max_chars": MAX_CHARS} for name in self.inputs},
                 "output": dict(self.output),
                 "prompt": {"current": "1", "versions": {"1": {"content": content}}},
-                "model": {"default": "embedded", "temperature": 0.0, "max_tokens": self.max_tokens, "stop": [self.stop]},
+                "model": {
+                    "default": "embedded",
+                    "temperature": 0.0,
+                    "max_tokens": self.max_tokens,
+                    "stop": [self.stop],
+                },
                 "scorer": dict(self.scorer),
             }
         )
 
     def examples(self, data: Path, part: str, n: int) -> list[Example]:
-        """At most ``n`` Examples of ``part`` (train, dev), always the same; a larger n begins with the smaller selection."""
+        """At most ``n`` Examples of ``part`` (train, dev), always the same;
+        a larger n begins with the smaller selection.
+        """
         family = self.family()
         field = family.output.field
         path = data / self.name / f"{part}.jsonl"
-        rows = {row["id"]: row for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()) if self.usable(row)}
+        rows = {
+            row["id"]: row for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()) if self.usable(row)
+        }
         chosen = select([(id, None) for id in rows], n, balance=False, seed_text=f"recorded {self.name} {part}")
         return [
             make_example(
@@ -111,7 +136,10 @@ TASKS: Sequence[Task] = (  # the cheapest first, so that there is something to l
             "Name the domain of the request.",
             f"Name the domain of the request. Domains: {_DOMAIN_LIST}.",
             f"Route the request to one of these desks and answer with its name only: {_DOMAIN_LIST}.",
-            f"You are the switchboard of a voice assistant. The desks are {_DOMAIN_LIST}. Requests that fit none go to other.",
+            (
+                f"You are the switchboard of a voice assistant. The desks are {_DOMAIN_LIST}. Requests that fit none go"
+                " to other."
+            ),
         ),
         inputs=("utterance",),
         user="Request: {{utterance}}\nDomain:",
@@ -124,9 +152,15 @@ TASKS: Sequence[Task] = (  # the cheapest first, so that there is something to l
         name="entity_extraction",
         instructions=(
             "List the named entities in the text, one per line.",
-            "Copy every name of a person, place, company, product, group or creative work from the text, one per line, and nothing else.",
+            (
+                "Copy every name of a person, place, company, product, group or creative work from the text, one per"
+                " line, and nothing else."
+            ),
             "Extract names. Write only the names that stand in the text.",
-            "You read messages and find the named entities: who and what is mentioned by name. Answer with the names exactly as written, each on its own line.",
+            (
+                "You read messages and find the named entities: who and what is mentioned by name. Answer with the"
+                " names exactly as written, each on its own line."
+            ),
         ),
         inputs=("text",),
         user="Text: {{text}}\nNames:",
@@ -142,7 +176,10 @@ TASKS: Sequence[Task] = (  # the cheapest first, so that there is something to l
             "Name the topic of the document.",
             f"Name the topic of the document. Topics: {_TOPIC_LIST}.",
             f"Answer with one of these topics and nothing else: {_TOPIC_LIST}.",
-            "You are a librarian who files scientific papers. Read title and abstract and say under which field of science the paper belongs.",
+            (
+                "You are a librarian who files scientific papers. Read title and abstract and say under which field of"
+                " science the paper belongs."
+            ),
         ),
         inputs=("document",),
         user="Document: {{document}}\nTopic:",

@@ -1,4 +1,6 @@
-"""Searches on recorded tables: which examples a search may see, what its choice is worth on the others, and what a study reports."""
+"""Searches on recorded tables: which examples a search may see,
+what its choice is worth on the others, and what a study reports.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,23 @@ from dataclasses import dataclass, replace
 
 from optimizer.core.base.values import Interval
 from optimizer.core.evaluation.comparison import bootstrap_interval, compare_scores
-from optimizer.core.evaluation.gates import IMPROVED, ConfirmationEvidence, GateSettings, all_passed, confidence_of, evaluate_gates
+from optimizer.core.evaluation.gates import (
+    IMPROVED,
+    ConfirmationEvidence,
+    GateSettings,
+    all_passed,
+    confidence_of,
+    evaluate_gates,
+)
 from recorded.schedules import Problem, Schedule, Trace
 from recorded.tables import Table
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dealt:
-    """A search with what it does not see: the means of its Variants on the held-out examples, in the order of ``problem.arms``."""
+    """A search with what it does not see: the means of its Variants on the held-out examples,
+    in the order of ``problem.arms``.
+    """
 
     problem: Problem
     held: Sequence[int]
@@ -26,7 +37,9 @@ class Dealt:
 
 
 def deal(table: Table, seed: int) -> Dealt:
-    """Half of the examples to search on, half held out; the champion first, the other Variants in an order of their own."""
+    """Half of the examples to search on, half held out; the champion first,
+    the other Variants in an order of their own.
+    """
     rng = random.Random(seed)
     examples = rng.sample(range(len(table.examples)), len(table.examples))
     champion, *others = table.arms
@@ -38,8 +51,8 @@ def deal(table: Table, seed: int) -> Dealt:
 def without_differences(dealt: Dealt) -> Dealt:
     """The same search with each example's scores dealt out among the Variants by chance: none is better than another.
 
-    This shuffles which Variant gave which answer. (Shuffled expected outputs would leave true differences: whoever names the
-    most frequent class most often would still win.)
+    This shuffles which Variant gave which answer. (Shuffled expected outputs would leave true differences: whoever
+    names the most frequent class most often would still win.)
     """
     rng = random.Random(f"shuffled {dealt.problem.seed}")
     columns = [list(column) for column in zip(*(arm.scores for arm in dealt.problem.arms), strict=True)]
@@ -65,7 +78,9 @@ class Reported:
 
 
 def report(dealt: Dealt, schedule: Schedule) -> Reported:
-    """A whole study: search, and one look at the held-out examples if the winner leads on dev; then the product's gates."""
+    """A whole study: search, and one look at the held-out examples if the winner leads on dev; then the product's
+    gates.
+    """
     trace = schedule(dealt.problem)
     winner = trace.after(trace.n_calls)
     lift = _mean(dealt.problem.scores(winner)) - _mean(dealt.problem.scores(0))
@@ -81,7 +96,9 @@ def report(dealt: Dealt, schedule: Schedule) -> Reported:
         looks=1,
         drops=[c - b for b, c in zip(before, after, strict=True)],
     )
-    gates = evaluate_gates(evidence, GateSettings(n=len(before)))  # as many as are held out: the gate on n is not what is tried here
+    gates = evaluate_gates(
+        evidence, GateSettings(n=len(before))
+    )  # as many as are held out: the gate on n is not what is tried here
     improved = all_passed(gates) and confidence_of(comparison.p, 1) >= IMPROVED
     return Reported(selection_lift=lift, holdout_lift=comparison.lift, improved=improved)
 

@@ -12,15 +12,22 @@ from pages import in_columns
 RECORDED, LIVE = "recorded", "live"
 TITLE = "\n## Without a model\n"
 HEAD = {
-    RECORDED: """
-Made by `python bench/trivial_baselines.py` (commit {commit}). What answers that need no model score on the rows of this page, by the same scorers: learnt from the {train} training rows from which the few-shot examples of the
-variants come, on all recorded rows; with 95 % interval over rows. The embedded model's column is *ours* of the first table, on halves of these rows. **Where a row here is higher, this model is not worth its calls on that family**;
-it is weak on purpose, and a better one will lead.
-""",
-    LIVE: """
-Made by `python bench/trivial_baselines.py` (commit {commit}). Learnt from the {train} training rows of each seed, on the held-out rows of all three, by the same scorer; with 95 % interval over rows. **Where it is higher than a
-search's mean above, the embedded model is not worth its calls on that task.**
-""",
+    RECORDED: (
+        """
+Made by `python bench/trivial_baselines.py` (commit {commit}). What answers that need no model score on the rows of this
+page, by the same scorers: learnt from the {train} training rows from which the few-shot examples of the variants come,
+on all recorded rows; with 95 % interval over rows. The embedded model's column is *ours* of the first table, on halves
+of these rows. **Where a row here is higher, this model is not worth its calls on that family**; it is weak on purpose,
+and a better one will lead.
+"""
+    ),
+    LIVE: (
+        """
+Made by `python bench/trivial_baselines.py` (commit {commit}). Learnt from the {train} training rows of each seed, on
+the held-out rows of all three, by the same scorer; with 95 % interval over rows. **Where it is higher than a search's
+mean above, the embedded model is not worth its calls on that task.**
+"""
+    ),
 }
 
 
@@ -47,7 +54,8 @@ def section(result: Mapping[str, Any], kind: str, page: str) -> str:
         family = cell["case"].removeprefix(f"{kind}, ").split(":")[0]
         beside = f" {_of_model(page, family)} |" if model else ""
         lines.append(
-            f"| {family} | {cell['other_name']} |{beside} {cell['other']:.3f} | {cell['low']:.3f} to {cell['high']:.3f} | {cell['n']} |"
+            f"| {family} | {cell['other_name']} |{beside} {cell['other']:.3f} | {cell['low']:.3f} to {cell['high']:.3f}"
+            f" | {cell['n']} |"
         )
     return TITLE + HEAD[kind].format(commit=result["commit"], train=" or ".join(train)) + "\n" + "\n".join(lines) + "\n"
 

@@ -1,4 +1,6 @@
-"""The rules of others, as their papers and documents give them, for comparison only. The product imports nothing from here.
+"""The rules of others, as their papers and documents give them, for comparison only.
+
+The product imports nothing from here.
 
 Checked against the outside vectors in tests/unit/test_statistics_vectors.py. Start with ``totals.py``.
 """

@@ -1,4 +1,5 @@
-"""Rules that watch one ramp that somebody else drives, and say when they have seen enough: what table A and the replays compare.
+"""Rules that watch one ramp that somebody else drives, and say when they have seen enough:
+what table A and the replays compare.
 
 Each says "roll" (the candidate is worse), "ship" (it is not worse by delta) or nothing yet, after every block.
 """
@@ -87,19 +88,29 @@ def growthbook_sequential(delta: float) -> Rule:
 
 
 def growthbook_bayes(delta: float) -> Rule:
-    """GrowthBook's default engine: its chance to win below 5 % rolls back; the chance to lose less than delta above 95 % ships."""
+    """GrowthBook's default engine: its chance to win below 5 % rolls back;
+    the chance to lose less than delta above 95 % ships.
+    """
 
     def rule(look: Look) -> Verdict:
         found = gbstats_package.bayes(look.totals)
         if found is None:
             return None
-        return "roll" if found.chance_to_win < 0.05 else "ship" if NORMAL.cdf((found.mean + delta) / found.sd) > 0.95 else None
+        return (
+            "roll"
+            if found.chance_to_win < 0.05
+            else "ship"
+            if NORMAL.cdf((found.mean + delta) / found.sd) > 0.95
+            else None
+        )
 
     return rule
 
 
 def obrien_fleming(delta: float, *, alpha: float = 0.05) -> Rule:
-    """Five planned looks at equal steps of information, made anew per rollout; "neither" at the last one stays undecided."""
+    """Five planned looks at equal steps of information, made anew per rollout;
+    "neither" at the last one stays undecided.
+    """
     bounds = _bounds(alpha)
     full, done = full_information(delta), [0]
 

@@ -1,4 +1,5 @@
-"""GrowthBook's statistics by its own package gbstats (checked with 0.8.0) where it can be imported, else by the same formulas in ``totals.py``.
+"""GrowthBook's statistics by its own package gbstats (checked with 0.8.0) where it can be imported,
+else by the same formulas in ``totals.py``.
 
 The package asks for numpy < 2 and pandas < 2, which cannot live beside the lock's, but what is used here runs on both:
 
@@ -41,14 +42,18 @@ def is_silent(totals: Totals) -> bool:
 
 
 def sequential(totals: Totals) -> Bounds | None:
-    """The two-sided sequential interval of the absolute difference with GrowthBook's defaults; None where it is silent."""
+    """The two-sided sequential interval of the absolute difference with GrowthBook's defaults; None
+    where it is silent.
+    """
     if is_silent(totals):
         return None
     n_c, s_c, n_b, s_b = totals
     if ProportionStatistic is None:
         return gbstats_sequential(pooled(*totals), n=n_c + n_b)
     config = SequentialConfig(difference_type="absolute")
-    found = SequentialTwoSidedTTest(ProportionStatistic(n=n_b, sum=s_b), ProportionStatistic(n=n_c, sum=s_c), config).compute_result()
+    found = SequentialTwoSidedTTest(
+        ProportionStatistic(n=n_b, sum=s_b), ProportionStatistic(n=n_c, sum=s_c), config
+    ).compute_result()
     if found.error_message:
         return None
     return Bounds(lower=float(found.ci[0]), upper=float(found.ci[1]), p=float(found.p_value))
@@ -63,8 +68,12 @@ def bayes(totals: Totals) -> Posterior | None:
         return gbstats_bayes(pooled(*totals), champion_mean=s_b / n_b, prior_sd=PRIOR_SD)
     prior = GaussianPrior(mean=0, variance=PRIOR_SD**2, proper=True)
     config = EffectBayesianConfig(difference_type="absolute", prior_effect=prior)
-    found = EffectBayesianABTest(ProportionStatistic(n=n_b, sum=s_b), ProportionStatistic(n=n_c, sum=s_c), config).compute_result()
+    found = EffectBayesianABTest(
+        ProportionStatistic(n=n_b, sum=s_b), ProportionStatistic(n=n_c, sum=s_c), config
+    ).compute_result()
     if found.error_message:
         return None
     mean, sd = float(found.uplift.mean), float(found.uplift.stddev)
-    return Posterior(mean=mean, sd=sd, chance_to_win=float(found.chance_to_win), lower=float(found.ci[0]), upper=float(found.ci[1]))
+    return Posterior(
+        mean=mean, sd=sd, chance_to_win=float(found.chance_to_win), lower=float(found.ci[0]), upper=float(found.ci[1])
+    )

@@ -19,7 +19,8 @@ def obrien_fleming_spent(information: float, alpha: float) -> float:
 
 
 def lan_demets_bounds(information: Sequence[float], *, alpha: float) -> list[float]:
-    """z at each look (fractions of the full information, rising to 1) so that exactly the O'Brien-Fleming alpha is spent.
+    """z at each look (fractions of the full information, rising to 1)
+    so that exactly the O'Brien-Fleming alpha is spent.
 
     The density of the score process among trials not yet stopped is carried from look to look on a grid (Armitage,
     McPherson and Rowe 1969), and each bound found by bisection.

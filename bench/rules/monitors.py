@@ -1,7 +1,8 @@
 """Monitors of one stream of 0/1 outcomes, run side by side over many streams: what table D compares.
 
-Page (1954), Biometrika 41 (CUSUM; Page-Hinkley is its form for the mean); e-CUSUM: Shin, Ramdas and Rinaldo (2023), NEJSDS.
-Each takes the next outcome of every stream and returns its statistic per stream; an alarm is a statistic at or above the threshold.
+Page (1954), Biometrika 41 (CUSUM; Page-Hinkley is its form for the mean); e-CUSUM: Shin, Ramdas and Rinaldo (2023),
+NEJSDS. Each takes the next outcome of every stream and returns its statistic per stream; an alarm is a statistic at or
+above the threshold.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ def window_mean(p0: float, *, n: int = 200) -> Monitor:
     return step
 
 
-MONITORS: dict[str, tuple[Callable[[float], Monitor], float]] = {  # thresholds for about 10,000 outcomes without change at .80
+MONITORS: dict[
+    str, tuple[Callable[[float], Monitor], float]
+] = {  # thresholds for about 10,000 outcomes without change at .80
     "CUSUM, drop .10": (lambda p0: cusum(p0, 0.10), 5.40),
     "three CUSUMs": (three_cusums, 6.59),
     "Page-Hinkley": (page_hinkley, 14.5),

@@ -1,8 +1,11 @@
-"""Rules that drive the ramp themselves: what table B and the replays compare. Each is asked for its share, then shown a block of that share.
+"""Rules that drive the ramp themselves: what table B and the replays compare.
+
+Each is asked for its share, then shown a block of that share.
 
 Sources: Flagger, docs.flagger.app/usage/how-it-works (interval, threshold 5, stepWeight 10, maxWeight 50). GrowthBook,
-docs.growthbook.io/features/safe-rollouts (coverage 10, 25, 50, 75, 100 % in the first quarter of the duration, split evenly, one-sided
-sequential guardrails, shipping what shows no harm). Guarded rollouts by the clock: launchdarkly.com/docs/home/releases/guarded-rollouts.
+docs.growthbook.io/features/safe-rollouts (coverage 10, 25, 50, 75, 100 % in the first quarter of the duration, split
+evenly, one-sided sequential guardrails, shipping what shows no harm). Guarded rollouts by the clock:
+launchdarkly.com/docs/home/releases/guarded-rollouts.
 """
 
 from __future__ import annotations
@@ -28,7 +31,9 @@ class Ramp(Protocol):
 
 
 class FailedChecks:
-    """Flagger: the candidate's success rate in each interval against a threshold; five failed checks end it, every passed one adds 10 %."""
+    """Flagger: the candidate's success rate in each interval against a threshold; five failed checks end it,
+    every passed one adds 10 %.
+    """
 
     def __init__(self, *, least: float, failures: int = 5, step: float = 0.10, most: float = 0.50) -> None:
         self.least, self.left, self.step, self.most = least, failures, step, most
@@ -53,7 +58,9 @@ class Clock:
     ``block`` = units that come by, in the comparison or not, between two looks; ``duration`` in such units.
     """
 
-    def __init__(self, *, duration: int, delta: float, block: int = 40, shares: tuple[float, ...] = (0.10, 0.25, 0.50, 0.75)) -> None:
+    def __init__(
+        self, *, duration: int, delta: float, block: int = 40, shares: tuple[float, ...] = (0.10, 0.25, 0.50, 0.75)
+    ) -> None:
         self.duration, self.delta, self.block, self.shares = duration, delta, block, shares
         self.seen = 0
         self.strata: list[tuple[int, int, int, int]] = [(0, 0, 0, 0)] * len(shares)
@@ -81,7 +88,8 @@ class Clock:
 
 
 class SafeRollout(Clock):
-    """GrowthBook: the ramp takes the first quarter of the duration, both arms get half of the coverage, then everybody is in the test.
+    """GrowthBook: the ramp takes the first quarter of the duration, both arms get half of the coverage,
+    then everybody is in the test.
 
     Its defaults: one-sided at .05, tightest at 5,000 units, no margin.
     """

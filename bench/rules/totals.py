@@ -47,7 +47,9 @@ def stratified(strata: Sequence[tuple[int, int, int, int]]) -> Difference:
 
 
 def sprt_llr(d: Difference, *, delta: float) -> float:
-    """Wald's log likelihood ratio of "equal" against "lower by delta", by the normal score; bounds +-log((1 - beta) / alpha)."""
+    """Wald's log likelihood ratio of "equal" against "lower by delta", by the normal score;
+    bounds +-log((1 - beta) / alpha).
+    """
     return delta * (2 * d.diff + delta) / (2 * d.variance)
 
 
@@ -58,12 +60,16 @@ def msprt_log_lr(d: Difference, *, theta0: float, tau: float) -> float:
 
 
 def asymptotic_bounds(d: Difference, *, best_information: float, alpha: float) -> Bounds:
-    """One-sided asymptotic confidence sequences, each at alpha (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024)."""
+    """One-sided asymptotic confidence sequences, each at alpha (Waudby-Smith, Arbour,
+    Sinha, Kennedy and Ramdas 2024).
+    """
     return _one_sided(d, x=_tuning(2 * alpha) / (best_information * d.variance), alpha=alpha)
 
 
 def gbstats_one_sided(d: Difference, *, n: int, alpha: float = 0.05, tuning: float = 5000.0) -> Bounds:
-    """The one-sided sequential interval of GrowthBook's guardrails: tightest at 5,000 units unless tuned (equation 134 of the same paper)."""
+    """The one-sided sequential interval of GrowthBook's guardrails:
+    tightest at 5,000 units unless tuned (equation 134 of the same paper).
+    """
     return _one_sided(d, x=n * _tuning(2 * alpha) / tuning, alpha=alpha)
 
 
@@ -97,11 +103,19 @@ class Posterior:
 
 
 def gbstats_bayes(d: Difference, *, champion_mean: float, prior_sd: float = 0.3) -> Posterior:
-    """gbstats 0.8.0: normal prior around 0 with a deviation relative to the champion's mean, 95 % interval. Not valid under peeking."""
+    """gbstats 0.8.0: normal prior around 0 with a deviation relative to the champion's mean,
+    95 % interval. Not valid under peeking.
+    """
     prior = (prior_sd * champion_mean) ** 2
     mean, variance = d.diff * prior / (prior + d.variance), prior * d.variance / (prior + d.variance)
     half = NORMAL.inv_cdf(0.975) * sqrt(variance)
-    return Posterior(mean=mean, sd=sqrt(variance), chance_to_win=NORMAL.cdf(mean / sqrt(variance)), lower=mean - half, upper=mean + half)
+    return Posterior(
+        mean=mean,
+        sd=sqrt(variance),
+        chance_to_win=NORMAL.cdf(mean / sqrt(variance)),
+        lower=mean - half,
+        upper=mean + half,
+    )
 
 
 def fixed_n(*, base: float, w: float, delta: float, alpha: float, power: float) -> float:

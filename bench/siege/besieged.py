@@ -1,4 +1,6 @@
-"""One ``detent serve`` with keys, on a home and free loopback ports of its own, before a provider on loopback; what its processes hold."""
+"""One ``detent serve`` with keys, on a home and free loopback ports of its own,
+before a provider on loopback; what its processes hold.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,10 @@ def besieged(home: Path) -> Iterator[Besieged]:
 
 
 class Memory(threading.Thread):
-    """Resident bytes of each process by name, twice a second: the first and the most. One that was started again is held to the first."""
+    """Resident bytes of each process by name, twice a second: the first and the most.
+
+    One that was started again is held to the first.
+    """
 
     def __init__(self, place: Besieged) -> None:
         super().__init__(daemon=True)

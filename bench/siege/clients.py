@@ -1,7 +1,10 @@
-"""Well-behaved clients: they fetch prompts, report events until these are acknowledged, and chat. What each was told is kept.
+"""Well-behaved clients: they fetch prompts, report events until these are acknowledged, and chat.
 
-Work comes in rounds of a fixed mixture. In a closed loop the rounds of a second are the capacity; in an open loop requests come at random
-moments (Poisson) whether or not the ones before were answered, and a wait counts from the moment at which the request was due.
+What each was told is kept.
+
+Work comes in rounds of a fixed mixture. In a closed loop the rounds of a second are the capacity; in an open loop
+requests come at random moments (Poisson) whether or not the ones before were answered, and a wait counts from the
+moment at which the request was due.
 """
 
 from __future__ import annotations
@@ -108,7 +111,11 @@ class Clients:
 
     async def _chat(self, due: float) -> None:
         """Asked once: without an answer a client cannot know whether there is one."""
-        body = {"model": FAMILY, "user": f"u{self._draw.randrange(UNITS)}", "messages": [{"role": "user", "content": "My bill is wrong"}]}
+        body = {
+            "model": FAMILY,
+            "user": f"u{self._draw.randrange(UNITS)}",
+            "messages": [{"role": "user", "content": "My bill is wrong"}],
+        }
         with suppress(*LOST):
             status, answer = await self._ask("chat", "POST", "/v1/chat/completions", SERVE_KEY, ANSWER_S, body)
             if status == 200:
@@ -116,9 +123,13 @@ class Clients:
             else:
                 self.told[f"chat {status}"] += 1
 
-    async def _ask(self, kind: str, method: str, path: str, key: str, patience_s: float, body: object = None) -> tuple[int, dict[str, Any]]:
+    async def _ask(
+        self, kind: str, method: str, path: str, key: str, patience_s: float, body: object = None
+    ) -> tuple[int, dict[str, Any]]:
         head, timeout = {"authorization": f"Bearer {key}"}, aiohttp.ClientTimeout(total=patience_s)
-        async with self._pools[kind].request(method, self._url + path, json=body, headers=head, timeout=timeout) as answer:
+        async with self._pools[kind].request(
+            method, self._url + path, json=body, headers=head, timeout=timeout
+        ) as answer:
             return answer.status, await answer.json(content_type=None)
 
 

@@ -1,4 +1,7 @@
-"""What befalls an installation, one after the other. Each ends by itself within some fifteen seconds, and at once when ``end`` is set."""
+"""What befalls an installation, one after the other.
+
+Each ends by itself within some fifteen seconds, and at once when ``end`` is set.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,9 @@ store.execute("ROLLBACK")
 
 @dataclass
 class Faults:
-    """``ready_s``: fault > seconds until everything was ready again, of each turn; ``turns``: fault > when it began and everything was ready again."""
+    """``ready_s``: fault > seconds until everything was ready again, of each turn; ``turns``:
+    fault > when it began and everything was ready again.
+    """
 
     place: Besieged
     end: Event = field(default_factory=Event)
@@ -51,10 +56,14 @@ class Faults:
     told: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        """Bodies and client are made before any wait is measured: making them holds up this process, in which the well-behaved clients run too."""
+        """Bodies and client are made before any wait is measured: making them holds up this process,
+        in which the well-behaved clients run too.
+        """
         fed = ("/feedback", "/render", "/completions")
         self._huge = cycle([body_of(case) for case, (path, _) in ENTRANCES.items() if path.endswith(fed)])
-        self._client = httpx.Client(base_url=self.place.server.url, timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
+        self._client = httpx.Client(
+            base_url=self.place.server.url, timeout=30, limits=httpx.Limits(max_keepalive_connections=0)
+        )
 
     @property
     def away(self) -> list[tuple[float, float]]:
@@ -62,7 +71,10 @@ class Faults:
         return self.turns[API_KILLED]
 
     def in_turn(self, until: float) -> None:
-        """Every fault at least once; then on until this moment (monotonic). A turn that has begun is finished, so kills come last."""
+        """Every fault at least once; then on until this moment (monotonic).
+
+        A turn that has begun is finished, so kills come last.
+        """
         while not self.end.is_set():
             for name, fault in FAULTS.items():
                 self._one(name, fault)
@@ -101,7 +113,9 @@ class Faults:
             for one in left:
                 one.sendall(opening.format(host=host).encode())
             while left and monotonic() < until and not self.end.wait(0.5):
-                answered, _, _ = select.select(left, [], [], 0)  # an answer or the end: either way the server is done with it
+                answered, _, _ = select.select(
+                    left, [], [], 0
+                )  # an answer or the end: either way the server is done with it
                 left = [one for one in left if one not in answered]
                 for one in left:
                     with suppress(OSError):

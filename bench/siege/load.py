@@ -1,4 +1,6 @@
-"""Mixed load at half of capacity while faults come in turn: what was lost, how long well-behaved clients waited, what processes grew by."""
+"""Mixed load at half of capacity while faults come in turn: what was lost,
+how long well-behaved clients waited, what processes grew by.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +94,15 @@ def cells_of(siege: Siege) -> list[Cell]:
 
 def _cell(case: str, ours: float, unit: str, n: int, bar: float | None = None) -> Cell:
     return Cell(
-        case=LOAD + case, ours=ours, other=bar, other_name="" if bar is None else "bar", ratio=None, low=None, high=None, unit=unit, n=n
+        case=LOAD + case,
+        ours=ours,
+        other=bar,
+        other_name="" if bar is None else "bar",
+        ratio=None,
+        low=None,
+        high=None,
+        unit=unit,
+        n=n,
     )
 
 
@@ -116,7 +126,9 @@ def _promises(siege: Siege) -> list[Cell]:
     ):
         times = [siege.kept[table][one] for one in ids]
         found.append(_cell(f"acknowledged {what} that are not on record", times.count(0), "count", len(ids), bar=0))
-        found.append(_cell(f"acknowledged {what} on record more than once", sum(n > 1 for n in times), "count", len(ids), bar=0))
+        found.append(
+            _cell(f"acknowledged {what} on record more than once", sum(n > 1 for n in times), "count", len(ids), bar=0)
+        )
     return found
 
 
@@ -124,7 +136,9 @@ def _prompts(siege: Siege) -> list[Cell]:
     away = siege.faults.away
     runs = [(due, took) for due, took in siege.clients.prompts if not _overlap(due, took, away)]
     while_away = [took for due, took in siege.clients.prompts if _overlap(due, took, away)]
-    by_fault = {name: [took for due, took in runs if _overlap(due, took, turns)] for name, turns in siege.faults.turns.items()}
+    by_fault = {
+        name: [took for due, took in runs if _overlap(due, took, turns)] for name, turns in siege.faults.turns.items()
+    }
     return [
         *_waits("while the api runs", [took for _, took in runs], P99_MS),
         *(_p99(f"during {name}", waits, None) for name, waits in by_fault.items() if waits),

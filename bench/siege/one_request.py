@@ -1,4 +1,6 @@
-"""One hostile text to its reader in this process: python bench/siege/one_request.py CASE HOME prints its figures as JSON."""
+"""One hostile text to its reader in this process: python bench/siege/one_request.py CASE HOME prints its figures
+as JSON.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,10 @@ def _asked(case: str, settings: Settings) -> dict[str, Any]:
         settings.models_file.parent.mkdir(exist_ok=True)
         settings.models_file.write_text(json.dumps({"remote": model}), encoding="utf-8")
         (settings.home / "families" / "triage" / "family.yaml").write_text(FAMILY_MASKED + REMOTE, encoding="utf-8")
-        with serving(settings), TestClient(create_gateway(settings), base_url="http://127.0.0.1", client=("127.0.0.1", 1)) as client:
+        with (
+            serving(settings),
+            TestClient(create_gateway(settings), base_url="http://127.0.0.1", client=("127.0.0.1", 1)) as client,
+        ):
             return _figures(lambda: ask(client), len(body))
 
 
@@ -86,8 +91,12 @@ def _imported(case: str, settings: Settings) -> dict[str, Any]:
 
         def read() -> Answer:
             try:
-                rows = wiring.open_source(str(path), family, {"text": "text", "topic": "topic"} if name.endswith(".csv") else {}).rows
-                report = import_examples(rows, family=family, store=world.shared.store, clock=SystemClock(), actor="siege", curated=False)
+                rows = wiring.open_source(
+                    str(path), family, {"text": "text", "topic": "topic"} if name.endswith(".csv") else {}
+                ).rows
+                report = import_examples(
+                    rows, family=family, store=world.shared.store, clock=SystemClock(), actor="siege", curated=False
+                )
             except DetentError as error:
                 return "a refusal", len(str(error))
             return "a report", len("\n".join(report.sentences()))
@@ -102,11 +111,21 @@ def _figures(act: Callable[[], Answer], n_sent: int) -> dict[str, Any]:
     status, n_answered = act()
     cpu, wall = process_time() - cpu, perf_counter() - wall
     grown_mb = _peak_mb() - before_mb
-    return {"status": status, "cpu_s": cpu, "wall_s": wall, "grown_mb": grown_mb, "sent_bytes": n_sent, "answered_bytes": n_answered}
+    return {
+        "status": status,
+        "cpu_s": cpu,
+        "wall_s": wall,
+        "grown_mb": grown_mb,
+        "sent_bytes": n_sent,
+        "answered_bytes": n_answered,
+    }
 
 
 def _forget_peak() -> None:
-    """What it took to make the text is not the reader's. Linux alone can forget it: elsewhere growth below that peak does not show."""
+    """What it took to make the text is not the reader's.
+
+    Linux alone can forget it: elsewhere growth below that peak does not show.
+    """
     if sys.platform == "linux":
         Path("/proc/self/clear_refs").write_text("5")
 

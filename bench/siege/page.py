@@ -14,26 +14,34 @@ FILE = "file: "  # begins those of the first that are no bodies of requests
 
 HEAD = """# Under siege
 
-Made by `make siege` from `bench/results/siege.json` (commit {commit}, {machine}): two hostile tests of a default installation on one machine, on which its clients run too.
-Bars are what the product promises; {verdict}
+Made by `make siege` from `bench/results/siege.json` (commit {commit}, {machine}): two hostile tests of a default
+installation on one machine, on which its clients run too. Bars are what the product promises; {verdict}
 
 ## Mixed load while faults come in turn
 
-`detent serve` (api, gateway, worker; no MLflow) with a key for prompts and one for feedback, before a provider on loopback. First clients in a closed loop find the capacity of one mixture of prompt fetches, feedback in posts of ten events,
-and chats. Then well-behaved clients ask for half of that at random moments (Poisson), whether or not earlier requests were answered, for {minutes:.1f} minutes ({turns} turns of all faults). Meanwhile these faults come one after the other, each as soon as
-the one before it is over and everything is ready: connections that send a byte every half second, bodies of {body_mb:.0f} MB that come as slowly, the largest hostile bodies, wrong keys, another process that
-holds the store's write lock, a worker that is stopped (SIGSTOP), and kill -9 of worker, gateway and api, which the supervisor starts again.
+`detent serve` (api, gateway, worker; no MLflow) with a key for prompts and one for feedback, before a provider on
+loopback. First clients in a closed loop find the capacity of one mixture of prompt fetches, feedback in posts of ten
+events, and chats. Then well-behaved clients ask for half of that at random moments (Poisson), whether or not earlier
+requests were answered, for {minutes:.1f} minutes ({turns} turns of all faults). Meanwhile these faults come one after
+the other, each as soon as the one before it is over and everything is ready: connections that send a byte every half
+second, bodies of {body_mb:.0f} MB that come as slowly, the largest hostile bodies, wrong keys, another process that
+holds the store's write lock, a worker that is stopped (SIGSTOP), and kill -9 of worker, gateway and api, which the
+supervisor starts again.
 
-A wait counts from the moment at which a request was due; a prompt that did not come within two seconds waited two. Clients send feedback again, with the same ids, until it is acknowledged. A fetch counts to the api's restarts if it
-overlaps the time from a kill until everything is ready. Ready again counts from the end of a fault, and means that every process has announced itself and `/ready` calls store, families, gateway and worker well. Growth is the most that a process ever
-held (resident memory, read twice a second) less what it held at the start; a process that was started again is held to the first one's start.
+A wait counts from the moment at which a request was due; a prompt that did not come within two seconds waited two.
+Clients send feedback again, with the same ids, until it is acknowledged. A fetch counts to the api's restarts if it
+overlaps the time from a kill until everything is ready. Ready again counts from the end of a fault, and means that
+every process has announced itself and `/ready` calls store, families, gateway and worker well. Growth is the most that
+a process ever held (resident memory, read twice a second) less what it held at the start; a process that was started
+again is held to the first one's start.
 
 """
 TEXTS = """
 ## Each entrance fed its worst text
 
-One request of the largest size that the entrance takes by default, to an application in a process of its own. Processor time, since other programs may share the machine; memory is the growth of the peak.
-The gateway answers chats; `answer` is what a model says and a parser reads; `file` is what `detent import` reads from a disk.
+One request of the largest size that the entrance takes by default, to an application in a process of its own. Processor
+time, since other programs may share the machine; memory is the growth of the peak. The gateway answers chats; `answer`
+is what a model says and a parser reads; `file` is what `detent import` reads from a disk.
 
 | text | processor time (s) | memory (MB) | answer (bytes) |
 | --- | --- | --- | --- |
@@ -46,9 +54,14 @@ def page(result: Mapping[str, Any]) -> str:
     load = [cell for cell in cells if cell["case"].startswith(LOAD)]
     begun = next(cell for cell in load if cell["unit"] == "minutes")
     texts = [cell for cell in cells if cell not in load]
-    bodies = max(int(cell["case"].rsplit("(", 1)[1].split(" ")[0].replace(",", "")) for cell in texts if not cell["case"].startswith(FILE))
+    bodies = max(
+        int(cell["case"].rsplit("(", 1)[1].split(" ")[0].replace(",", ""))
+        for cell in texts
+        if not cell["case"].startswith(FILE)
+    )
     head = HEAD.format(
-        commit=result["commit"], machine=result["machine"], verdict=_verdict(cells), minutes=begun["ours"], turns=begun["n"], body_mb=bodies / 1e6
+        commit=result["commit"], machine=result["machine"], verdict=_verdict(cells), minutes=begun["ours"],
+        turns=begun["n"], body_mb=bodies / 1e6
     )  # fmt: skip
     rows = ["| measured | figure | bar | of |", "| --- | --- | --- | --- |", *map(_load_row, load)]
     return head + "\n".join(rows) + "\n" + TEXTS + "\n".join(_text_rows(texts)) + "\n"
@@ -65,11 +78,21 @@ def missed(cells: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _verdict(cells: Sequence[Mapping[str, Any]]) -> str:
     not_kept = missed(cells)
-    return f"not kept here: {'; '.join(not_kept)}." if not_kept else f"all {sum(c['other_name'] == 'bar' for c in cells)} were kept."
+    return (
+        f"not kept here: {'; '.join(not_kept)}."
+        if not_kept
+        else f"all {sum(c['other_name'] == 'bar' for c in cells)} were kept."
+    )
 
 
 def _load_row(cell: Mapping[str, Any]) -> str:
-    bar = "" if cell["other"] is None else f"{cell['other']:g}" if cell["other"] == 0 else f"< {cell['other']:g} {cell['unit']}"
+    bar = (
+        ""
+        if cell["other"] is None
+        else f"{cell['other']:g}"
+        if cell["other"] == 0
+        else f"< {cell['other']:g} {cell['unit']}"
+    )
     return f"| {cell['case'].removeprefix(LOAD)} | {_figure(cell['ours'])} {cell['unit']} | {bar} | {cell['n']:,} |"
 
 

@@ -76,8 +76,12 @@ def table_d(runs: int, seed: int) -> list[Cell]:
     for case, reference in REFERENCE_D.items():
         ours, others = own_lengths(runs, seed, case, BASE), other_lengths(runs, seed, case)
         for name, lengths in others.items():
-            cells.append(mean_cell(f"D {case}: mean", ours, float(np.mean(lengths)), name, "outcomes to an alarm, mean"))
-            cells.append(plain_cell(f"D {case}: p90 vs {name}", p90(ours), p90(lengths), name, "outcomes to an alarm", runs))
+            cells.append(
+                mean_cell(f"D {case}: mean", ours, float(np.mean(lengths)), name, "outcomes to an alarm, mean")
+            )
+            cells.append(
+                plain_cell(f"D {case}: p90 vs {name}", p90(ours), p90(lengths), name, "outcomes to an alarm", runs)
+            )
         if reference is not None:
             cells.append(mean_cell(f"D {case}: mean", ours, reference, REFERENCE, "outcomes to an alarm, mean"))
         if case.startswith("weekly"):
@@ -87,6 +91,10 @@ def table_d(runs: int, seed: int) -> list[Cell]:
             cells.append(share_cell(f"D dip, {case}: false alarm within {ALARM_WITHIN}", dipped, "alarm", early, OURS))
         elif case not in ("no change", "-3 pt"):  # at -3 points it has nothing to see
             dipped_lengths = own_lengths(runs, seed, case, BASE - SWING)
-            cells.append(mean_cell(f"D dip, {case}: mean", dipped_lengths, float(np.mean(ours)), OURS, "outcomes to an alarm, mean"))
+            cells.append(
+                mean_cell(
+                    f"D dip, {case}: mean", dipped_lengths, float(np.mean(ours)), OURS, "outcomes to an alarm, mean"
+                )
+            )
         progress(f"D {case}")
     return [c for c in cells if c]

@@ -10,7 +10,18 @@ from rules.deciders import RULES, Look
 
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.statistics.quality_gate import QualityGate
-from simulations.tally import BASE, BLOCK, DELTA, REFERENCE, Tally, as_block, draw_block, mean_cell, progress, share_cell
+from simulations.tally import (
+    BASE,
+    BLOCK,
+    DELTA,
+    REFERENCE,
+    Tally,
+    as_block,
+    draw_block,
+    mean_cell,
+    progress,
+    share_cell,
+)
 
 BUDGET_A = 16_000
 RAMP_A = ((400, 0.10), (1000, 0.25), (BUDGET_A, 0.50))
@@ -39,11 +50,14 @@ def table_a(runs: int, seed: int) -> list[Cell]:
         for end, (labels, share) in reference.items():
             case = f"A {100 * difference:+.0f} pt {end}"
             others = {REFERENCE: (labels, share)} | {
-                name: (float(np.mean(t.labels_of(end))) if t.labels_of(end) else None, t.share(end)) for name, t in tallies.items()
+                name: (float(np.mean(t.labels_of(end))) if t.labels_of(end) else None, t.share(end))
+                for name, t in tallies.items()
             }
             for name, (n, s) in others.items():
                 if n is not None:
-                    cells.append(mean_cell(f"{case}: labels", [float(x) for x in ours.labels_of(end)], n, name, "labels, mean"))
+                    cells.append(
+                        mean_cell(f"{case}: labels", [float(x) for x in ours.labels_of(end)], n, name, "labels, mean")
+                    )
                 if s is not None:
                     cells.append(share_cell(f"{case}: rate", ours, end, s, name))
         progress(f"A {difference:+.2f}")

@@ -18,8 +18,14 @@ THRESHOLD = "99 % threshold, 5 failed minutes"
 SIX_HOURS = 2160  # blocks of ten seconds
 ALPHA_C = 0.01  # of the reference table; the product's own alphas beside it
 SIGMA = {"latency": 0.8, "cost": 1.2}  # of the logs: the reference names none, these reproduce its counts of requests
-WITHIN_S = {"errors": 1800, "latency": 3600, "cost": 7200}  # for the share alarmed; the reference names no horizon, these fit it
-HOPELESS = -12.0  # by Ville's inequality the chance to alarm after a log e-value of -12 is below 1e-7: the run ends as "no alarm"
+WITHIN_S = {
+    "errors": 1800,
+    "latency": 3600,
+    "cost": 7200,
+}  # for the share alarmed; the reference names no horizon, these fit it
+HOPELESS = (
+    -12.0
+)  # by Ville's inequality the chance to alarm after a log e-value of -12 is below 1e-7: the run ends as "no alarm"
 NORMAL = NormalDist()
 P95, CAP = NORMAL.inv_cdf(0.95), exp(SIGMA["cost"] * NORMAL.inv_cdf(0.995))
 
@@ -37,7 +43,11 @@ class Traffic:
     def block(self, rng: np.random.Generator, t: int) -> Block:
         n = int(rng.poisson(10 * self.rps))
         n_c = int(rng.binomial(n, 0.10))
-        return Block(stage=0, candidate=self._arm(rng, n_c, self.candidate(t)), champion=self._arm(rng, n - n_c, self.champion(t)))
+        return Block(
+            stage=0,
+            candidate=self._arm(rng, n_c, self.candidate(t)),
+            champion=self._arm(rng, n - n_c, self.champion(t)),
+        )
 
     def _arm(self, rng: np.random.Generator, n: int, level: float) -> Outcomes:
         if self.kind == "cost":
@@ -48,7 +58,9 @@ class Traffic:
 def start_guardrail(traffic: Traffic, alpha: float | None) -> Guardrail:
     if traffic.kind != "cost":
         return Guardrail.start(traffic.kind, champion_mean=traffic.champion(0), alpha=alpha)
-    earlier = Outcomes.of(np.minimum(np.exp(SIGMA["cost"] * np.random.default_rng(0).standard_normal(20_000)) / CAP, 1.0)).sums
+    earlier = Outcomes.of(
+        np.minimum(np.exp(SIGMA["cost"] * np.random.default_rng(0).standard_normal(20_000)) / CAP, 1.0)
+    ).sums
     return Guardrail.start("cost", champion_mean=earlier.mean or 0.0, champion_variance=earlier.variance, alpha=alpha)
 
 
@@ -87,7 +99,9 @@ def exceeding(factor: float) -> float:
     return 1 - NORMAL.cdf(P95 - log(factor) / SIGMA["latency"])
 
 
-REFERENCE_C: dict[str, tuple[GuardrailKind, float, dict[float, tuple[float, float | None]]]] = {  # rps: (median seconds, share alarmed)
+REFERENCE_C: dict[
+    str, tuple[GuardrailKind, float, dict[float, tuple[float, float | None]]]
+] = {  # rps: (median seconds, share alarmed)
     "errors 1 to 5 %": ("errors", 0.05, {1: (inf, 0.19), 5: (760, 0.95), 20: (200, None)}),
     "errors 1 to 10 %": ("errors", 0.10, {1: (740, 0.92), 5: (150, None), 20: (40, None)}),
     "errors 1 to 30 %": ("errors", 0.30, {1: (130, None), 5: (30, None), 20: (10, None)}),
@@ -115,7 +129,8 @@ def table_c(runs: int, seed: int) -> list[Cell]:
             for alpha in (ALPHA_C, None) if (name, rps) == ("errors 1 to 30 %", 1) else (ALPHA_C,):
                 start = start_guardrail(traffic, alpha)
                 found = [
-                    run_guardrail(np.random.default_rng([seed, 4, run]), traffic, start, compare=kind == "errors") for run in range(runs)
+                    run_guardrail(np.random.default_rng([seed, 4, run]), traffic, start, compare=kind == "errors")
+                    for run in range(runs)
                 ]
                 case = f"C {name}, {rps:g}/s" + ("" if alpha else ", the product's alpha")
                 cells += alarm_cells(case, found, median, alarmed, kind)
@@ -130,7 +145,11 @@ def alarm_cells(case: str, found: list[Alarm], median: float, alarmed: float | N
     low, high = seconds[max(0, n // 2 - spread)], seconds[min(n - 1, n // 2 + spread)]
     rate = sum(s <= WITHIN_S[kind] for s in seconds) / n
     requests = float(np.mean([a.candidate_requests for a in found]))
-    cells = [plain_cell(f"{case}: alarmed within {WITHIN_S[kind] // 60} min vs {REFERENCE}", rate, alarmed, REFERENCE, "share", n)]
+    cells = [
+        plain_cell(
+            f"{case}: alarmed within {WITHIN_S[kind] // 60} min vs {REFERENCE}", rate, alarmed, REFERENCE, "share", n
+        )
+    ]
     if ours < inf:
         others = {REFERENCE: median}
         if kind == "errors":
@@ -163,21 +182,29 @@ def false_alarms(runs: int, seed: int) -> list[Cell]:
     cases = {
         "A/A at 1 %, 1/s, 6 h": Traffic(kind="errors", rps=1, champion=lambda t: 0.01, candidate=lambda t: 0.01),
         "A/A at 1 %, 20/s, 6 h": Traffic(kind="errors", rps=20, champion=lambda t: 0.01, candidate=lambda t: 0.01),
-        "at the margin, 1 and 2 %, 5/s, 6 h": Traffic(kind="errors", rps=5, champion=lambda t: 0.01, candidate=lambda t: 0.02),
+        "at the margin, 1 and 2 %, 5/s, 6 h": Traffic(
+            kind="errors", rps=5, champion=lambda t: 0.01, candidate=lambda t: 0.02
+        ),
         "A/A at .2 %, 5/s, 6 h": Traffic(kind="errors", rps=5, champion=lambda t: 0.002, candidate=lambda t: 0.002),
         "A/A latency, 5/s, 6 h": Traffic(kind="latency", rps=5, champion=lambda t: 0.05, candidate=lambda t: 0.05),
         "A/A cost, 1/s, 6 h": Traffic(kind="cost", rps=1, champion=lambda t: 1.0, candidate=lambda t: 1.0),
-        "shared incident of 10 min, 5/s, 2 h": Traffic(kind="errors", rps=5, champion=incident, candidate=incident, horizon=720),
+        "shared incident of 10 min, 5/s, 2 h": Traffic(
+            kind="errors", rps=5, champion=incident, candidate=incident, horizon=720
+        ),
     }
     cells = []
     for name, traffic in cases.items():
         start = start_guardrail(traffic, ALPHA_C)
         tally, fooled = Tally(), 0
         for run in range(runs):
-            found = run_guardrail(np.random.default_rng([seed, 5, run]), traffic, start, compare=traffic.kind == "errors")
+            found = run_guardrail(
+                np.random.default_rng([seed, 5, run]), traffic, start, compare=traffic.kind == "errors"
+            )
             tally.add("alarm" if found.seconds < inf else "none", 0, 0)
             fooled += found.threshold_seconds < inf
         other = fooled / runs if traffic.kind == "errors" else None
-        cells.append(share_cell(f"C false alarm, {name}", tally, "alarm", other, THRESHOLD if other is not None else "none"))
+        cells.append(
+            share_cell(f"C false alarm, {name}", tally, "alarm", other, THRESHOLD if other is not None else "none")
+        )
         progress(f"C {name}")
     return cells

@@ -1,4 +1,6 @@
-"""One user of the candidate whose every request fails, ten a minute for two hours, while the candidate errs as rarely as the champion."""
+"""One user of the candidate whose every request fails, ten a minute for two hours,
+while the candidate errs as rarely as the champion.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ REQUESTS_PER_BLOCK = 10 * SECONDS // 60 + 1
 
 MayCount = Callable[[int, int | None, int], bool]  # (values given, minute of the last, minute) -> another one?
 
-FEW_MORE = {"growing waits": 6, "a value a minute": VALUES_PER_STAGE, "every request counted": 10**9}  # values after which hardly any come
+FEW_MORE = {
+    "growing waits": 6,
+    "a value a minute": VALUES_PER_STAGE,
+    "every request counted": 10**9,
+}  # values after which hardly any come
 
 RULES: dict[str, MayCount] = {
     "growing waits": lambda n, last, minute: may_count(n_values=n, last_minute=last, minute=minute),  # the product's
@@ -61,6 +67,8 @@ def table_heavy(runs: int, seed: int) -> list[Cell]:
                 tally.add(run_heavy(np.random.default_rng([seed, 10, int(rps), run]), rps, rule=rule), 0, 0)
         ours = tallies.pop("growing waits")
         for rule, tally in tallies.items():
-            cells.append(share_cell(f"heavy user, {rps:g}/s, growing waits: alarm", ours, "alarm", tally.share("alarm"), rule))
+            cells.append(
+                share_cell(f"heavy user, {rps:g}/s, growing waits: alarm", ours, "alarm", tally.share("alarm"), rule)
+            )
         progress(f"heavy user {rps:g}/s")
     return cells

@@ -1,4 +1,6 @@
-"""Feedback that comes late, and bad news sooner than good: by order of arrival, by totals, and by matured cohorts as the product counts."""
+"""Feedback that comes late, and bad news sooner than good: by order of arrival, by totals,
+and by matured cohorts as the product counts.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +33,13 @@ def window(share: float, slower: float) -> int:
 
 @lru_cache
 def arrivals(mean_h: float) -> np.ndarray:
-    """Chance to arrive in each hour after that of the assignment (units come evenly within it); the last takes the rest."""
+    """Chance to arrive in each hour after that of the assignment (units come evenly within it); the last takes the
+    rest.
+    """
     hours = np.arange(1, int(mean_h * log(1e4)) + 2)
-    late = np.concatenate([[1.0], mean_h * (exp(1 / mean_h) - 1) * np.exp(-hours / mean_h), [0.0]])  # not yet there when an hour ends
+    late = np.concatenate(
+        [[1.0], mean_h * (exp(1 / mean_h) - 1) * np.exp(-hours / mean_h), [0.0]]
+    )  # not yet there when an hour ends
     return np.asarray(late[:-1] - late[1:])
 
 
@@ -72,7 +78,9 @@ def by_arrival(rng: np.random.Generator, difference: float, slower: float) -> tu
 
 
 def by_totals(rng: np.random.Generator, difference: float, slower: float) -> tuple[str, int, float]:
-    """An always-valid interval on what has arrived of each stage's units so far; the ramp follows the clock, as in table A."""
+    """An always-valid interval on what has arrived of each stage's units so far;
+    the ramp follows the clock, as in table A.
+    """
     arriving, on_candidate = np.zeros((len(RAMP_A), 2 * MAX_HOURS, 4), dtype=int), 0
     strata = np.zeros((len(RAMP_A), 4), dtype=int)
     for hour in range(BUDGET // BLOCK):
@@ -83,14 +91,18 @@ def by_totals(rng: np.random.Generator, difference: float, slower: float) -> tup
         strata += arriving[:, hour]
         if not (strata[:, [0, 2]] > 0).all(axis=1).any():
             continue
-        found = asymptotic_bounds(stratified([tuple(s) for s in strata.tolist()]), best_information=full_information(DELTA), alpha=0.05)
+        found = asymptotic_bounds(
+            stratified([tuple(s) for s in strata.tolist()]), best_information=full_information(DELTA), alpha=0.05
+        )
         if found.upper < 0 or found.lower > -DELTA:
             return "roll_back" if found.upper < 0 else "promote", int(strata[:, [0, 2]].sum()), on_candidate
     return "inconclusive", int(strata[:, [0, 2]].sum()), on_candidate
 
 
 def by_cohort(wait_h: int) -> Simulation:
-    """The product's way: an hour's units are counted ``wait_h`` hours after it, with what came until then, and never again."""
+    """The product's way: an hour's units are counted ``wait_h`` hours after it,
+    with what came until then, and never again.
+    """
 
     def run(rng: np.random.Generator, difference: float, slower: float) -> tuple[str, int, float]:
         rollout, waiting, on_candidate = OwnRule(), [], 0
@@ -112,12 +124,16 @@ def by_cohort(wait_h: int) -> Simulation:
 def _tally(simulation: Simulation, runs: int, seed: int, difference: float, slower: float) -> Tally:
     tally = Tally()
     for run in range(runs):
-        tally.add(*simulation(np.random.default_rng([seed, 6, round(difference * 1000) + 1000, run]), difference, slower))
+        tally.add(
+            *simulation(np.random.default_rng([seed, 6, round(difference * 1000) + 1000, run]), difference, slower)
+        )
     return tally
 
 
 def table_late(runs: int, seed: int) -> list[Cell]:
-    """Bad news nine times as fast as good; then a candidate whose feedback takes twice as long, with windows from too short to long enough."""
+    """Bad news nine times as fast as good; then a candidate whose feedback takes twice as long,
+    with windows from too short to long enough.
+    """
     cells = []
     for difference, end in ((0.0, "roll_back"), (-DELTA, "promote")):
         wait_h = window(0.99, 1.0)

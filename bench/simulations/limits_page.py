@@ -1,4 +1,6 @@
-"""The last sections of docs/reference/statistics-measured.md, made of bench/results/rollout_limits.json and of nothing else."""
+"""The last sections of docs/reference/statistics-measured.md,
+made of bench/results/rollout_limits.json and of nothing else.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +16,18 @@ from simulations.page import beside
 SILENT = """
 ## Where the promise ends: users who are unhappy and say nothing
 
-Made by `python bench/rollout_limits.py` (commit {commit}); {n} rollouts per row, with 95 % interval. A candidate that is worse by the margin (.75 against .80; blocks of 40, ladder 10, 25, 50, 75 %) ships, while a share of those who are
-unhappy sends no outcome. *{seen}*: in how many rollouts the product's comparison of feedback rates noticed. It looks for arms that report at very different rates and notices hardly any of
-this; a random sample that people or a judge label has no such silence, and keeps what table B shows.
+Made by `python bench/rollout_limits.py` (commit {commit}); {n} rollouts per row, with 95 % interval. A candidate that
+is worse by the margin (.75 against .80; blocks of 40, ladder 10, 25, 50, 75 %) ships, while a share of those who are
+unhappy sends no outcome. *{seen}*: in how many rollouts the product's comparison of feedback rates noticed. It looks
+for arms that report at very different rates and notices hardly any of this; a random sample that people or a judge
+label has no such silence, and keeps what table B shows.
 """
 HARDEST = """
 ## The hardest case so far
 
-By the same command. Shares of 5, 20 and 40 %, 6,000 users who come back, the n-th of them 1 / n times as often as the first (Zipf), 160 requests an hour, two outcomes of one user correlated by .5, a base rate that
-swings between .70 and .90 by the day. *Reference table*: wrong ends that another simulation of this case counted, 172 of 4,000.
+By the same command. Shares of 5, 20 and 40 %, 6,000 users who come back, the n-th of them 1 / n times as often as the
+first (Zipf), 160 requests an hour, two outcomes of one user correlated by .5, a base rate that swings between .70 and
+.90 by the day. *Reference table*: wrong ends that another simulation of this case counted, 172 of 4,000.
 """
 
 

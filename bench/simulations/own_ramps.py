@@ -80,16 +80,28 @@ def table_b(runs: int, seed: int) -> list[Cell]:
         for name in (REFERENCE, *rivals):
             t = rivals.get(name)
             figures = (
-                reference if t is None else (*map(t.share, ENDS), float(np.mean(t.labels)), float(np.mean(t.on_candidate)), p90(t.labels))
+                reference
+                if t is None
+                else (*map(t.share, ENDS), float(np.mean(t.labels)), float(np.mean(t.on_candidate)), p90(t.labels))
             )
             cells += [share_cell(f"{case}: {end}", ours, end, figures[i], name) for i, end in enumerate(ENDS)]
-            cells.append(mean_cell(f"{case}: labels", [float(x) for x in ours.labels], figures[3], name, "labels, mean"))
-            cells.append(plain_cell(f"{case}: labels, p90 vs {name}", p90(ours.labels), figures[5], name, "labels", runs))
-            cells.append(mean_cell(f"{case}: on candidate", ours.on_candidate, figures[4], name, "labels on the candidate, mean"))
+            cells.append(
+                mean_cell(f"{case}: labels", [float(x) for x in ours.labels], figures[3], name, "labels, mean")
+            )
+            cells.append(
+                plain_cell(f"{case}: labels, p90 vs {name}", p90(ours.labels), figures[5], name, "labels", runs)
+            )
+            cells.append(
+                mean_cell(f"{case}: on candidate", ours.on_candidate, figures[4], name, "labels on the candidate, mean")
+            )
             if t is not None and difference < 0:
                 cells.append(
                     mean_cell(
-                        f"{case}: exposed", exposed(ours), float(np.mean(exposed(t))), name, "of the first 8,000 labelled units, mean"
+                        f"{case}: exposed",
+                        exposed(ours),
+                        float(np.mean(exposed(t))),
+                        name,
+                        "of the first 8,000 labelled units, mean",
                     )
                 )
         progress(f"B {difference:+.3f}")
@@ -116,7 +128,9 @@ def draw_ramp(rng: np.random.Generator, difference: float, base: Base, share: Sh
 
 
 def watch_blocks(blocks: Iterable[list[int]], base: float) -> tuple[str, int, float]:
-    """The product's evidence at its own thresholds, on shares that somebody else chooses; every change of share is a new stage."""
+    """The product's evidence at its own thresholds, on shares that somebody else chooses;
+    every change of share is a new stage.
+    """
     gate, n = QualityGate.start(margin=DELTA, champion_mean=base), 0
     for counts in blocks:
         n += BLOCK
@@ -129,14 +143,20 @@ def watch_blocks(blocks: Iterable[list[int]], base: float) -> tuple[str, int, fl
 
 
 def watch_totals(blocks: Iterable[list[int]], *, by_package: bool) -> tuple[str, int, float]:
-    """Totals over everything so far, with an interval that is valid at every look: of GrowthBook's package, or a tighter one."""
+    """Totals over everything so far, with an interval that is valid at every look:
+    of GrowthBook's package, or a tighter one.
+    """
     total, n = (0, 0, 0, 0), 0
     for counts in blocks:
         n += BLOCK
         total = tuple(a + b for a, b in zip(total, counts, strict=True))  # type: ignore[assignment]
         if not 0 < total[1] < total[0] or not 0 < total[3] < total[2]:
             continue
-        found = sequential(total) if by_package else asymptotic_bounds(pooled(*total), best_information=full_information(DELTA), alpha=0.05)
+        found = (
+            sequential(total)
+            if by_package
+            else asymptotic_bounds(pooled(*total), best_information=full_information(DELTA), alpha=0.05)
+        )
         if found is not None and (found.upper < 0 or found.lower > -DELTA):
             return "roll_back" if found.upper < 0 else "promote", n, 0.0
     return "inconclusive", n, 0.0

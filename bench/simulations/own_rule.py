@@ -1,4 +1,6 @@
-"""The product's rule in the form that ramps of others have in ``rules/ramps.py``: asked for its share, then shown a block of that share."""
+"""The product's rule in the form that ramps of others have in ``rules/ramps.py``: asked for its share,
+then shown a block of that share.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ ENDINGS: dict[str, Ending] = {"promote": "promote", "roll_back": "roll_back", "i
 class OwnRule:
     """Gate and decision; ``labels`` = the budget of labelled outcomes."""
 
-    def __init__(self, *, margin: float = DELTA, base: float = BASE, labels: int = BUDGET, ladder: tuple[float, ...] = LADDER) -> None:
+    def __init__(
+        self, *, margin: float = DELTA, base: float = BASE, labels: int = BUDGET, ladder: tuple[float, ...] = LADDER
+    ) -> None:
         self.gate = QualityGate.start(margin=margin, champion_mean=base)
         self.labels, self.ladder, self.stage = labels, ladder, 0
 
@@ -33,7 +37,10 @@ class OwnRule:
         return self.after_block(as_block(self.stage, [n_c, s_c, n_b, s_b])) if n_c + n_b else None
 
     def after_block(self, block: Block, waits_for: tuple[str, ...] = ()) -> Ending | None:
-        """How the rollout ends, or nothing yet; the block may be of an earlier stage. ``waits_for``: what withholds the next step."""
+        """How the rollout ends, or nothing yet; the block may be of an earlier stage.
+
+        ``waits_for``: what withholds the next step.
+        """
         self.gate = self.gate.after(block)
         in_stage = self.gate.labelled_in_stage if self.gate.stage == self.stage else 0
         seen = self.gate.labelled + (self.gate.pending.n if self.gate.pending is not None else 0)

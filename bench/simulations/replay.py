@@ -1,4 +1,6 @@
-"""Recorded outcomes of an A/B test, dealt out again in random order to whatever rule asks: what the replays of real logs share."""
+"""Recorded outcomes of an A/B test, dealt out again in random order to whatever rule asks:
+what the replays of real logs share.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,11 @@ def replay(
     while True:
         n_c = int(rng.binomial(block, ramp.share))
         rest = 1 - ramp.share
-        n_b = block - n_c if ramp.champion_share >= rest - 1e-12 else int(rng.binomial(block - n_c, ramp.champion_share / rest))
+        n_b = (
+            block - n_c
+            if ramp.champion_share >= rest - 1e-12
+            else int(rng.binomial(block - n_c, ramp.champion_share / rest))
+        )
         if n_c > deck_c.left or n_b > deck_b.left:
             return "promote" if ships_at_end else "inconclusive", seen, on_candidate
         seen, on_candidate = seen + n_c + n_b, on_candidate + n_c

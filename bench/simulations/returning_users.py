@@ -1,7 +1,8 @@
-"""Users who keep coming back: counted once per stage, as the product does, and once per block, as if they were new each time.
+"""Users who keep coming back: counted once per stage, as the product does, and once per block,
+as if they were new each time.
 
-``FEW`` are five hundred, all alike in how often they come. ``HARDEST`` is the hardest case that was found from outside: small shares, six
-thousand users of whom a few send most requests (Zipf), and a base rate that swings by the day.
+``FEW`` are five hundred, all alike in how often they come. ``HARDEST`` is the hardest case that was found from outside:
+small shares, six thousand users of whom a few send most requests (Zipf), and a base rate that swings by the day.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ FOUND_OUTSIDE = 172 / 4000  # wrong ends that another simulation of the hardest 
 
 @dataclass(frozen=True, kw_only=True)
 class Crowd:
-    """``zipf``: the n-th user sends 1 / n^zipf as many requests as the first. ``swing``: points that a day's best hour lies above its mean."""
+    """``zipf``: the n-th user sends 1 / n^zipf as many requests as the first.
+
+    ``swing``: points that a day's best hour lies above its mean.
+    """
 
     users: int
     ladder: tuple[float, ...] = LADDER
@@ -49,7 +53,8 @@ HARDEST = Crowd(users=6_000, ladder=(0.05, 0.20, 0.40), requests_per_hour=160, z
 
 
 def draw_users(rng: np.random.Generator, crowd: Crowd = FEW) -> tuple[np.ndarray, np.ndarray]:
-    """Per user: where its bucket lies in [0, 1), and how likely the champion's answers please it in the day's best hour.
+    """Per user: where its bucket lies in [0, 1), and how likely the champion's answers please it
+    in the day's best hour.
 
     A user who is hard to please stays so under both variants and at every hour.
     """
@@ -58,7 +63,9 @@ def draw_users(rng: np.random.Generator, crowd: Crowd = FEW) -> tuple[np.ndarray
     return rng.random(crowd.users), pleased
 
 
-def run_users(rng: np.random.Generator, difference: float, *, once_per_stage: bool, crowd: Crowd = FEW) -> tuple[str, int, float]:
+def run_users(
+    rng: np.random.Generator, difference: float, *, once_per_stage: bool, crowd: Crowd = FEW
+) -> tuple[str, int, float]:
     """Each request has an outcome at once; a block is an hour's units, each with its mean."""
     bucket, pleased = draw_users(rng, crowd)
     rollout, counted_in, on_candidate = OwnRule(ladder=crowd.ladder), np.full(crowd.users, -1), 0
@@ -67,8 +74,13 @@ def run_users(rng: np.random.Generator, difference: float, *, once_per_stage: bo
         in_candidate = bucket < rollout.share
         user = crowd.draw(rng)
         base = crowd.base(hour)
-        chance = pleased * base / (BASE + crowd.swing)  # its mean over users is the hour's, and the candidate's as much lower in every hour
-        good = rng.random(crowd.requests_per_hour) < (np.where(in_candidate, (base + difference) / base, 1.0) * chance)[user]
+        chance = (
+            pleased * base / (BASE + crowd.swing)
+        )  # its mean over users is the hour's, and the candidate's as much lower in every hour
+        good = (
+            rng.random(crowd.requests_per_hour)
+            < (np.where(in_candidate, (base + difference) / base, 1.0) * chance)[user]
+        )
         requests = np.bincount(user, minlength=crowd.users)
         counted = (requests > 0) & (counted_in < rollout.stage if once_per_stage else True)
         if counted.any():
@@ -85,7 +97,9 @@ def run_users(rng: np.random.Generator, difference: float, *, once_per_stage: bo
             )
             if ending:
                 return ending, rollout.gate.labelled, on_candidate
-        elif (hour - last_new if once_per_stage else -inf) > 24:  # every user has counted in this stage: nothing more will come
+        elif (
+            hour - last_new if once_per_stage else -inf
+        ) > 24:  # every user has counted in this stage: nothing more will come
             break
     return "inconclusive", rollout.gate.labelled, on_candidate
 
@@ -107,7 +121,9 @@ def table_returning(runs: int, seed: int) -> list[Cell]:
 
 
 def table_hardest(runs: int, seed: int) -> list[Cell]:
-    """Half of the wrong ends that are counted together are those of an equal candidate, half those of one at -5 points."""
+    """Half of the wrong ends that are counted together are those of an equal candidate,
+    half those of one at -5 points.
+    """
     both, cells = Tally(), []
     for difference, wrong in ((0.0, "roll_back"), (-DELTA, "promote")):
         ours = Tally()

@@ -1,7 +1,8 @@
-"""Users of the candidate who stay silent when they are unhappy: how often a candidate that is worse by the margin then ships.
+"""Users of the candidate who stay silent when they are unhappy:
+how often a candidate that is worse by the margin then ships.
 
-The same runs make the comparison of both arms' rates of feedback, as the product does at every block: a rate that differs withholds the
-next step.
+The same runs make the comparison of both arms' rates of feedback, as the product does at every block: a rate that
+differs withholds the next step.
 """
 
 from __future__ import annotations
@@ -30,12 +31,17 @@ class Silence:
 
 
 def run_silent(rng: np.random.Generator, silence: Silence) -> tuple[str, int, float, bool]:
-    """A candidate at -5 points: how it ended, labels in all, units on the candidate, whether the rates of feedback were ever seen to differ.
+    """A candidate at -5 points: how it ended, labels in all, units on the candidate,
+    whether the rates of feedback were ever seen to differ.
 
     A block has as many units as would give 40 outcomes if nobody were silent.
     """
     rollout, seen, on_candidate, ever = OwnRule(), 0, 0, False
-    counts, stage, differ = np.zeros(4, dtype=int), 0, False  # labelled and units of the candidate, then of the champion
+    counts, stage, differ = (
+        np.zeros(4, dtype=int),
+        0,
+        False,
+    )  # labelled and units of the candidate, then of the champion
     while seen < BUDGET:
         if rollout.stage != stage:
             counts, stage, differ = np.zeros(4, dtype=int), rollout.stage, False
@@ -71,7 +77,9 @@ def table_silent(runs: int, seed: int) -> list[Cell]:
         for feedback, others in FEEDBACK.items():
             tally, n_seen = Tally(), 0
             for run in range(runs):
-                *ended, differ = run_silent(np.random.default_rng([seed, 9, at, run]), replace(silence, feedback=feedback))
+                *ended, differ = run_silent(
+                    np.random.default_rng([seed, 9, at, run]), replace(silence, feedback=feedback)
+                )
                 tally.add(*ended)
                 n_seen += differ
             cells.append(share_cell(f"silent, {name}, {others}: ships", tally, "promote", n_seen / runs, SEEN))

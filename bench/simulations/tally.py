@@ -42,10 +42,14 @@ class Tally:
 def share_cell(case: str, ours: Tally, end: str, other: float | None, other_name: str) -> Cell:
     share, n = ours.share(end), len(ours.ends)
     z = NormalDist().inv_cdf(0.975)
-    middle, half = (share + z * z / (2 * n)) / (1 + z * z / n), z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    middle, half = (
+        (share + z * z / (2 * n)) / (1 + z * z / n),
+        z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n),
+    )
     ratio = share / other if other else None
     return Cell(
-        case=f"{case} vs {other_name}", ours=share, other=other, other_name=other_name, ratio=ratio, low=max(0.0, middle - half), high=middle + half,
+        case=f"{case} vs {other_name}", ours=share, other=other, other_name=other_name, ratio=ratio,
+        low=max(0.0, middle - half), high=middle + half,
         unit="share of rollouts; bounds of ours", n=n,
     )  # fmt: skip
 
@@ -57,25 +61,34 @@ def mean_cell(case: str, ours: list[float], other: float | None, other_name: str
     mean, half = float(values.mean()), 1.96 * float(values.std()) / sqrt(len(values))
     ratio = mean / other if other else None
     return Cell(
-        case=f"{case} vs {other_name}", ours=mean, other=other, other_name=other_name, ratio=ratio, low=mean - half, high=mean + half,
+        case=f"{case} vs {other_name}", ours=mean, other=other, other_name=other_name, ratio=ratio, low=mean - half,
+        high=mean + half,
         unit=f"{unit}; bounds of ours", n=len(values),
     )  # fmt: skip
 
 
 def plain_cell(case: str, ours: float, other: float | None, other_name: str, unit: str, n: int) -> Cell:
     ratio = ours / other if other else None
-    return Cell(case=case, ours=ours, other=other, other_name=other_name, ratio=ratio, low=None, high=None, unit=unit, n=n)
+    return Cell(
+        case=case, ours=ours, other=other, other_name=other_name, ratio=ratio, low=None, high=None, unit=unit, n=n
+    )
 
 
 def p90(values: Sequence[float]) -> float:
     return float(sorted(values)[int(0.9 * len(values))])
 
 
-def draw_block(rng: np.random.Generator, share: float, p_c: float, p_b: float, champion_share: float | None = None) -> list[int]:
+def draw_block(
+    rng: np.random.Generator, share: float, p_c: float, p_b: float, champion_share: float | None = None
+) -> list[int]:
     """n_c, s_c, n_b, s_b of 40 labelled units: each unit's arm is drawn as a hash would."""
     n_c = int(rng.binomial(BLOCK, share))
     rest = 1 - share
-    n_b = BLOCK - n_c if champion_share is None or champion_share >= rest - 1e-12 else int(rng.binomial(BLOCK - n_c, champion_share / rest))
+    n_b = (
+        BLOCK - n_c
+        if champion_share is None or champion_share >= rest - 1e-12
+        else int(rng.binomial(BLOCK - n_c, champion_share / rest))
+    )
     return [n_c, int(rng.binomial(n_c, p_c)), n_b, int(rng.binomial(n_b, p_b))]
 
 

@@ -1,7 +1,9 @@
-"""Whole rollouts: the quality gate, the guardrails and the integrity checks at once, by the very functions that the tick calls.
+"""Whole rollouts: the quality gate, the guardrails and the integrity checks at once,
+by the very functions that the tick calls.
 
-Requests come at a steady rate, each from another unit; a few of them are labelled. Every ten seconds a guardrail block closes, every hour
-a quality block. ``evidence_state.after`` folds them, ``next_action`` says what follows. GrowthBook's safe rollout gets traffic of the same kind.
+Requests come at a steady rate, each from another unit; a few of them are labelled. Every ten seconds a guardrail block
+closes, every hour a quality block. ``evidence_state.after`` folds them, ``next_action`` says what follows. GrowthBook's
+safe rollout gets traffic of the same kind.
 """
 
 from __future__ import annotations
@@ -30,12 +32,20 @@ LABELS_PER_HOUR = BLOCK
 MAX_HOURS = 720
 START = datetime(2026, 1, 5, tzinfo=UTC)
 SAFE = "safe rollout (GrowthBook)"
-SAFE_STEPS = ((0.0625, 0.10), (0.125, 0.25), (0.1875, 0.50), (0.25, 0.75), (1.0, 1.0))  # until this part of the duration: coverage
+SAFE_STEPS = (
+    (0.0625, 0.10),
+    (0.125, 0.25),
+    (0.1875, 0.50),
+    (0.25, 0.75),
+    (1.0, 1.0),
+)  # until this part of the duration: coverage
 
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """What the candidate does: quality against the champion's .80, errors against 1 %, factors of latency and of cost."""
+    """What the candidate does: quality against the champion's .80, errors against 1 %,
+    factors of latency and of cost.
+    """
 
     quality: float = 0.0
     errors: float = 0.01
@@ -70,8 +80,10 @@ def rollout_at(stage: int) -> Rollout:
     ]
     spans[-1] = {**spans[-1], "to": None, "clock_to": None}
     return Rollout(
-        id="ro_simulated", family="simulated", candidate="v_c", champion="v_b", aim="quality", ladder=LADDER, salt="", status="deploying",
-        stage=stage, held=False, version=1, settings=SETTINGS, stage_history=spans, created_at=START, created_by="bench",
+        id="ro_simulated", family="simulated", candidate="v_c", champion="v_b", aim="quality", ladder=LADDER, salt="",
+        status="deploying",
+        stage=stage, held=False, version=1, settings=SETTINGS, stage_history=spans, created_at=START,
+        created_by="bench",
     )  # fmt: skip
 
 
@@ -119,10 +131,16 @@ def quality_block(rng: np.random.Generator, truth: Truth, stage: int, hour: int)
     n_c = int(rng.binomial(LABELS_PER_HOUR, LADDER[stage]))
     n_b = LABELS_PER_HOUR - n_c
     content = {
-        "stage": stage, "cohort": iso(START + timedelta(hours=hour)), "closes": iso(START + timedelta(hours=hour + 1)),
-        "units": {"candidate": n_c, "champion": n_b}, "left_out": 0,
-        "outcomes": {"candidate": counts(n_c, int(rng.binomial(n_c, BASE + truth.quality))), "champion": counts(n_b, int(rng.binomial(n_b, BASE)))},
-    }  # fmt: skip
+        "stage": stage,
+        "cohort": iso(START + timedelta(hours=hour)),
+        "closes": iso(START + timedelta(hours=hour + 1)),
+        "units": {"candidate": n_c, "champion": n_b},
+        "left_out": 0,
+        "outcomes": {
+            "candidate": counts(n_c, int(rng.binomial(n_c, BASE + truth.quality))),
+            "champion": counts(n_b, int(rng.binomial(n_b, BASE))),
+        },
+    }
     return content, n_c
 
 
@@ -132,7 +150,9 @@ def first_state() -> evidence_state.EvidenceState:
         "cost_mean": float(USUAL_COST.mean()), "cost_variance": float(USUAL_COST.var()),
     }  # fmt: skip
     start = evidence_state.after(evidence_state.begin(SETTINGS), stored("baseline", baseline), SETTINGS, LADDER)
-    return replace(start, compared=tuple(range(len(LADDER))))  # hopeless guardrails are not simulated to their end, and hold up nobody
+    return replace(
+        start, compared=tuple(range(len(LADDER)))
+    )  # hopeless guardrails are not simulated to their end, and hold up nobody
 
 
 def run_whole(rng: np.random.Generator, truth: Truth, start: evidence_state.EvidenceState) -> tuple[str, int, float]:
@@ -165,7 +185,9 @@ def run_whole(rng: np.random.Generator, truth: Truth, start: evidence_state.Evid
 
 
 def run_safe(rng: np.random.Generator, truth: Truth) -> tuple[str, int, float]:
-    """Four guardrails, each a one-sided sequential test at .05 without a margin, asked every hour; inconclusive is shipped."""
+    """Four guardrails, each a one-sided sequential test at .05 without a margin,
+    asked every hour; inconclusive is shipped.
+    """
     hours = CLOCK_LABELS // LABELS_PER_HOUR
     quality, errors, slow = np.zeros(4, dtype=int), np.zeros(4, dtype=int), np.zeros(4, dtype=int)
     costs, n_costs, units = np.zeros(2), np.zeros(2), 0.0
@@ -185,9 +207,13 @@ def run_safe(rng: np.random.Generator, truth: Truth) -> tuple[str, int, float]:
         n_costs += n
         costs += [rng.normal(n[0] * dear[0], sqrt(n[0] * dear[1])), rng.normal(n[1] * mean, sqrt(n[1] * variance))]
         worse = [
-            _worse(pooled(*t), t[0] + t[2]) for t in (quality.tolist(), errors.tolist(), slow.tolist()) if t[0] and t[2] and t[1] and t[3]
+            _worse(pooled(*t), t[0] + t[2])
+            for t in (quality.tolist(), errors.tolist(), slow.tolist())
+            if t[0] and t[2] and t[1] and t[3]
         ]
-        cost = Difference(diff=costs[0] / n_costs[0] - costs[1] / n_costs[1], variance=dear[1] / n_costs[0] + variance / n_costs[1])
+        cost = Difference(
+            diff=costs[0] / n_costs[0] - costs[1] / n_costs[1], variance=dear[1] / n_costs[0] + variance / n_costs[1]
+        )
         if any(worse) or _worse(cost, int(n_costs.sum())):
             return "roll_back", int(quality[0] + quality[2]), units
     return "promote", int(quality[0] + quality[2]), units
@@ -217,12 +243,27 @@ def table_whole(runs: int, seed: int) -> list[Cell]:
             ours.add(*run_whole(np.random.default_rng(at), truth, start))
             safe.add(*run_safe(np.random.default_rng(at), truth))
         ends = ("roll_back", "promote", "inconclusive")
-        cells += [share_cell(f"whole, {case}: {e}", ours, e, safe.share(e), SAFE) for e in (end, *(e for e in ends if e != end))]
+        cells += [
+            share_cell(f"whole, {case}: {e}", ours, e, safe.share(e), SAFE)
+            for e in (end, *(e for e in ends if e != end))
+        ]
         cells.append(
-            mean_cell(f"whole, {case}: labels", [float(x) for x in ours.labels], float(np.mean(safe.labels)), SAFE, "labels, mean")
+            mean_cell(
+                f"whole, {case}: labels",
+                [float(x) for x in ours.labels],
+                float(np.mean(safe.labels)),
+                SAFE,
+                "labels, mean",
+            )
         )
         cells.append(
-            mean_cell(f"whole, {case}: units", ours.on_candidate, float(np.mean(safe.on_candidate)), SAFE, "units on the candidate, mean")
+            mean_cell(
+                f"whole, {case}: units",
+                ours.on_candidate,
+                float(np.mean(safe.on_candidate)),
+                SAFE,
+                "units on the candidate, mean",
+            )
         )
         progress(f"whole {case}")
     return [c for c in cells if c]

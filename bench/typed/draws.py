@@ -1,4 +1,6 @@
-"""One draw of a table: its rows as examples of a family of its own, a study on them, and what was nominated on the whole table."""
+"""One draw of a table: its rows as examples of a family of its own, a study on them,
+and what was nominated on the whole table.
+"""
 
 from __future__ import annotations
 
@@ -51,11 +53,14 @@ BUDGET = Budget(calls=100_000)
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """What the study of one draw nominated, judged on the whole table. ``winner`` None: refused or not confirmed, which saves and loses nothing.
+    """What the study of one draw nominated, judged on the whole table.
 
-    ``core_*``: the core rule on the draw's rows outside the holdout, and on all of them. ``boldest_saved``: by the last proposal of the frozen
-    sequence. ``passing_saved``: by the boldest threshold that passes the holdout's test by itself, picked after the look as no rule may; what
-    has to pass that test cannot save more, in whatever order. ``typed_same``: whether the command nominates the same; None: it was not typed.
+    ``winner`` None: refused or not confirmed, which saves and loses nothing.
+
+    ``core_*``: the core rule on the draw's rows outside the holdout, and on all of them. ``boldest_saved``: by the last
+    proposal of the frozen sequence. ``passing_saved``: by the boldest threshold that passes the holdout's test by
+    itself, picked after the look as no rule may; what has to pass that test cannot save more, in whatever order.
+    ``typed_same``: whether the command nominates the same; None: it was not typed.
     """
 
     number: int
@@ -149,30 +154,43 @@ class Table:
         now = clock.now()
         examples = [
             make_example(
-                family=family.name, input={"row": f"row {row}"}, expected={"said": "right"}, created_at=now, origin="curated",
+                family=family.name, input={"row": f"row {row}"}, expected={"said": "right"}, created_at=now,
+                origin="curated",
                 id=f"{family.name}-{at}", group=f"{family.name} copy {at}",
             )
             for at, row in enumerate(rows)
         ]  # fmt: skip
-        champion = replace(family.variant(), policy={})  # the strong model alone serves, and the file names the tiers to search
+        champion = replace(
+            family.variant(), policy={}
+        )  # the strong model alone serves, and the file names the tiers to search
         record = VariantRecord(family=family.name, variant=champion, source="file", created_at=now, created_by="bench")
 
         def write(tx: Any) -> None:
             self.store.examples.add(tx, examples)
             self.store.variants.add(tx, record)
-            self.store.champions.put(tx, first(family=family.name, variant=champion.id, at=now, by="bench", why="first"))
+            self.store.champions.put(
+                tx, first(family=family.name, variant=champion.id, at=now, by="bench", why="first")
+            )
 
         with self.store.read() as tx:
             begun = next((s for s in self.store.studies.page(tx, family=family.name)[0] if s.status != "failed"), None)
         if begun is None:
             self.store.write(write)
         made = begun or create_study(
-            family, strategy="replay", aim="cost", budget=BUDGET, actor="bench", store=self.store, clock=clock, models=self.models
+            family,
+            strategy="replay",
+            aim="cost",
+            budget=BUDGET,
+            actor="bench",
+            store=self.store,
+            clock=clock,
+            models=self.models,
         )
         assert isinstance(made, Study)
         source = SimpleNamespace(get=lambda name: Recorded(self, name))
         ended = run_study(
-            made.id, store=self.store, clock=clock, families=SimpleNamespace(families={family.name: family}), models=source,  # type: ignore[arg-type]
+            made.id, store=self.store, clock=clock, families=SimpleNamespace(families={family.name: family}),
+            models=source, # type: ignore[arg-type]
             scorer_for=wiring.scorers(self.settings), strategies=wiring.strategy_for, classify=wiring.classify,
         )  # fmt: skip
         assert ended.status == "finished", ended.error
@@ -180,21 +198,31 @@ class Table:
 
     def _judged(self, number: int, family: Family, study: Study, rows: Any) -> Draw:
         assert study.dataset is not None
-        at = {split: [int(id.rsplit("-", 1)[1]) for id in study.dataset[split]] for split in ("train", "dev", "holdout")}
+        at = {
+            split: [int(id.rsplit("-", 1)[1]) for id in study.dataset[split]] for split in ("train", "dev", "holdout")
+        }
         open_rows = self.pool.take(np.array([rows[i] for split in ("train", "dev") for i in at[split]]))
         core = self._truth(search(open_rows, LeastCost(margin=MARGIN, level=CONFIDENCE)))
         nominated = self._setting(family, study.winner) if study.outcome == "nominated" and study.winner else None
         saved, lost = self._true(nominated)
         sequence = (study.findings or {}).get("sequence") or {"proposals": []}
         return Draw(
-            number=number, outcome=str(study.outcome), winner=None if nominated is None else nominated.accept, saved=saved, lost=lost,
-            core_saved=core[0], core_lost=core[1],
+            number=number,
+            outcome=str(study.outcome),
+            winner=None if nominated is None else nominated.accept,
+            saved=saved,
+            lost=lost,
+            core_saved=core[0],
+            core_lost=core[1],
             core_saved_all=self._truth(search(self.pool.take(rows), LeastCost(margin=MARGIN, level=CONFIDENCE)))[0],
-            boldest_saved=self._true(self._setting(family, sequence["proposals"][-1]["variant"]) if sequence["proposals"] else None)[0],
+            boldest_saved=self._true(
+                self._setting(family, sequence["proposals"][-1]["variant"]) if sequence["proposals"] else None
+            )[0],
             passing_saved=self._passing(self.pool.take(np.array([rows[i] for i in at["holdout"]]))),
-            n_proposed=len(sequence["proposals"]), n_holdout=len(at["holdout"]),
+            n_proposed=len(sequence["proposals"]),
+            n_holdout=len(at["holdout"]),
             n_tested=len((study.confirmation or {}).get("sequence") or ([1] if study.confirmation else [])),
-        )  # fmt: skip
+        )
 
     def _passing(self, held: TierRecords) -> float:
         """What the boldest threshold saves that the holdout does not reject: all are tried, from the boldest on."""
@@ -202,7 +230,10 @@ class Table:
         for accept in np.unique(sure[~np.isnan(sure)]).tolist():
             kept = gain[sure >= accept]
             wins, losses = int((kept > 0).sum()), int((kept < 0).sum())
-            if wins - losses > -MARGIN * len(held) and exact_p(len(held), wins, losses, MARGIN) <= 1 - CONFIDENCE + 1e-12:
+            if (
+                wins - losses > -MARGIN * len(held)
+                and exact_p(len(held), wins, losses, MARGIN) <= 1 - CONFIDENCE + 1e-12
+            ):
                 return self._true(CascadeSetting(tiers=(CHEAP, STRONG), accept=(accept,)))[0]
         return 0.0
 
@@ -240,15 +271,21 @@ class Table:
             "cost",
         ]
         command += ["--budget-calls", str(BUDGET.calls), "--json"]
-        done = subprocess.run(command, env={**os.environ, "DETENT_HOME": str(copy)}, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, env={**os.environ, "DETENT_HOME": str(copy)}, capture_output=True, text=True, check=False
+        )
         if done.returncode not in (0, 3):
-            raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {done.stderr[-2000:]}{done.stdout[-500:]}")
+            raise RuntimeError(
+                f"{' '.join(command)}: exit {done.returncode}: {done.stderr[-2000:]}{done.stdout[-500:]}"
+            )
         told = json.loads(done.stdout)
         found: Mapping[str, Any] = told.get("study", told)
         return (found.get("outcome"), found.get("winner")) == (study.outcome, study.winner)
 
     def _copy_without_studies(self, copy: Path, family: str) -> None:
-        """A home with this family only and the journal, and nothing of its study: a holdout that was looked at would be another one."""
+        """A home with this family only and the journal, and nothing of its study:
+        a holdout that was looked at would be another one.
+        """
         import shutil
         import sqlite3
 
@@ -257,7 +294,10 @@ class Table:
         settings = load_settings(home=copy)
         path = Path(str(settings.db_url()).removeprefix("sqlite:///"))
         path.parent.mkdir(parents=True, exist_ok=True)
-        with sqlite3.connect(str(self.settings.db_url()).removeprefix("sqlite:///")) as source, sqlite3.connect(path) as target:
+        with (
+            sqlite3.connect(str(self.settings.db_url()).removeprefix("sqlite:///")) as source,
+            sqlite3.connect(path) as target,
+        ):
             source.backup(target)
             for table in ("holdout_looks", "trial_results", "trials", "tier_answers", "studies"):
                 target.execute(f"DELETE FROM {table}")
@@ -286,6 +326,7 @@ class Recorded:
         confidence, score = float(self._pool.confidence[row, self._at]), self._pool.score[row, self._at]
         tokens = round(float(self._pool.cost_usd[row, self._at]) * 1e6 / USD_PER_MTOK)
         return ModelAnswer(
-            text="right" if score > 0.5 else "wrong", input_tokens=tokens, output_tokens=0, cost_usd=tokens * USD_PER_MTOK / 1e6,
+            text="right" if score > 0.5 else "wrong", input_tokens=tokens, output_tokens=0,
+            cost_usd=tokens * USD_PER_MTOK / 1e6,
             latency_ms=1.0, log_probability=None if isnan(confidence) else log(max(confidence, 1e-9)),
         )  # fmt: skip

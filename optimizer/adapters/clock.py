@@ -6,7 +6,10 @@ from datetime import UTC, datetime
 
 
 class SystemClock:
-    """ports.Clock. With ``scale`` 60 a rollout's hour passes in a minute, counted from ``anchor``; leases and tokens stay on real time."""
+    """ports.Clock.
+
+    With ``scale`` 60 a rollout's hour passes in a minute, counted from ``anchor``; leases and tokens stay on real time.
+    """
 
     def __init__(self, scale: float = 1.0, anchor: datetime | None = None) -> None:
         if not scale > 0:

@@ -31,7 +31,9 @@ class CorpusIndex:
     scores: Any  # of bm25s: words -> a score per passage
 
     def search(self, query: str, k: int) -> list[str]:
-        """The ids of at most ``k`` passages that share a word with the query, best first, equals in the file's order."""
+        """The ids of at most ``k`` passages that share a word with the query, best first,
+        equals in the file's order.
+        """
         asked = words(query)
         if not asked:
             return []

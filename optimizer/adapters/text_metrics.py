@@ -1,4 +1,6 @@
-"""The Scorer of a Family: ROUGE from rouge-score, functions of packages and of the user's own, all loaded only when a Family names them."""
+"""The Scorer of a Family: ROUGE from rouge-score, functions of packages and of the user's own,
+all loaded only when a Family names them.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def build_scorer(family: Family, user_folder: Path | None = None) -> Scorer:
             metrics.append(_with_parameters(_metric(name, family, user_folder), family, user_folder))
         except InvalidInput as unusable:
             faults.append(Fault(pointer=pointer_of(["scorer", name]), detail=unusable.detail))
-        except Exception as error:  # importing the user's module runs the user's code: whatever it raises is reported with the others
+        except (
+            Exception
+        ) as error:  # importing the user's module runs the user's code: whatever it raises is reported with the others
             faults.append(Fault(pointer=pointer_of(["scorer", name]), detail=_why_not(name, error, user_folder)))
     if parser is None or faults:
         raise invalid_family(f"family {family.name!r}", faults)
@@ -82,7 +86,9 @@ def _with_parameters(metric: ScoringMetric, family: Family, user_folder: Path | 
 
 
 class _Words:
-    """The words of a text in every script, those in ASCII stemmed by rouge-score's own tokenizer, which drops all others."""
+    """The words of a text in every script, those in ASCII stemmed by rouge-score's own tokenizer,
+    which drops all others.
+    """
 
     def __init__(self) -> None:
         from rouge_score.tokenizers import DefaultTokenizer
@@ -149,7 +155,9 @@ def _own_metric(dotted: str, user_folder: Path | None) -> ScoringMetric:
 
 
 def _metric_of_package(name: str, parser: str) -> ScoringMetric:
-    """Raises InvalidInput where no package has it any more, it cannot be loaded, or it judges outputs of other parsers."""
+    """Raises InvalidInput where no package has it any more, it cannot be loaded,
+    or it judges outputs of other parsers.
+    """
     if name not in METRICS:
         raise InvalidInput(unknown_metric(name))
     record = METRICS[name]
@@ -174,6 +182,6 @@ def _digest_of(module: str) -> str:
 def _why_not(dotted: str, error: Exception, user_folder: Path | None) -> str:
     where = f" in {user_folder} or among the installed packages" if user_folder else " among the installed packages"
     return (
-        f"the metric {dotted!r} could not be loaded ({type(error).__name__}: {error}); it must be a function (example, output) -> float "
-        f"of a module found{where}"
+        f"the metric {dotted!r} could not be loaded ({type(error).__name__}: {error}); it must be a function (example,"
+        f" output) -> float of a module found{where}"
     )

@@ -1,4 +1,7 @@
-"""Alerts to Slack and Discord by their incoming webhooks. The address is the secret: no error, log line or answer ever holds it."""
+"""Alerts to Slack and Discord by their incoming webhooks.
+
+The address is the secret: no error, log line or answer ever holds it.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,9 @@ class Webhook:
         try:
             answer = self._client.post(self._address, json=self._body(text_of(message, self._installation)))
         except Exception as error:  # whatever it is, its text may hold the address, so that only its kind goes on
-            unsendable = isinstance(error, ValueError | TypeError)  # a text that has no encoding, say: no fault of the channel
+            unsendable = isinstance(
+                error, ValueError | TypeError
+            )  # a text that has no encoding, say: no fault of the channel
             failed = ChannelFailed(f"{self.name} could not be reached ({type(error).__name__})", is_refused=unsendable)
         else:
             if not answer.is_success:
@@ -70,7 +75,10 @@ def text_of(message: AlertMessage, installation: str) -> str:
     if message.event == "raised":
         head, when_ = f"Raised ({alert.level}): {about}", f"Since {when(alert.opened_at)}"
     else:
-        head, when_ = f"Cleared: {about}", f"Was open from {when(alert.opened_at)} to {when(alert.closed_at or alert.opened_at)}"
+        head, when_ = (
+            f"Cleared: {about}",
+            f"Was open from {when(alert.opened_at)} to {when(alert.closed_at or alert.opened_at)}",
+        )
     detail = alert.detail if len(alert.detail) <= MOST_CHARS - 300 else alert.detail[: MOST_CHARS - 301] + "…"
     return f"{head}\n{detail}\n{when_} ({installation}, {alert.id}). All open ones: detent status"
 

@@ -18,7 +18,16 @@ from optimizer.cli.service import serve, status
 from optimizer.cli.study import commands as study
 from optimizer.cli.thresholds import commands as thresholds
 from optimizer.cli.variant import commands as variant
-from optimizer.core.base.errors import BudgetExhausted, Busy, DetentError, InvalidInput, Refused, StudyStopped, TooLarge, TooMany
+from optimizer.core.base.errors import (
+    BudgetExhausted,
+    Busy,
+    DetentError,
+    InvalidInput,
+    Refused,
+    StudyStopped,
+    TooLarge,
+    TooMany,
+)
 from optimizer.core.base.printable import printable
 
 DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
@@ -52,7 +61,10 @@ later.register(app)
 
 
 def main() -> None:
-    """The console script ``detent``. What it writes is for its user alone; the files of a new project are like any others."""
+    """The console script ``detent``.
+
+    What it writes is for its user alone; the files of a new project are like any others.
+    """
     if "init" not in sys.argv[1:2]:
         os.umask(0o077)
     raise SystemExit(run(sys.argv[1:]))
@@ -97,4 +109,9 @@ def _report(error: DetentError, as_json: bool) -> None:
     if isinstance(error, Busy) and error.said is not None:
         print(printable(f"  It says: {error.said}"), file=sys.stderr)
     if as_json:
-        print(json.dumps({"error": {"type": error.slug, "title": error.title, "detail": error.detail, **error.members}}, default=str))
+        print(
+            json.dumps(
+                {"error": {"type": error.slug, "title": error.title, "detail": error.detail, **error.members}},
+                default=str,
+            )
+        )

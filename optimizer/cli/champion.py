@@ -39,7 +39,13 @@ def history(family: FamilyName, as_json: Json = False) -> None:
     with session.store.read() as tx:
         reigns = session.store.champions.history(tx, family)
     rows = [
-        {"variant": r.variant, "since": r.since, "until": r.until, "by": r.by, "why": r.why + (" (forced)" if r.forced else "")}
+        {
+            "variant": r.variant,
+            "since": r.since,
+            "until": r.until,
+            "by": r.by,
+            "why": r.why + (" (forced)" if r.forced else ""),
+        }
         for r in reversed(reigns)
     ]
     columns = {"variant": "Variant", "since": "Since", "until": "Until", "by": "By", "why": "Why"}

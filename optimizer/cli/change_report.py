@@ -10,4 +10,9 @@ def show_change(as_json: bool, answer: Answer) -> None:
     show(as_json, answer, lambda out: None)
     act = answer["decision"] or answer  # the rollout's own ``forced`` says that some act on it was
     forced = " (forced)" if act["forced"] and answer["changed"] else ""
-    tell_change(f"{answer['family']}: {answer['what']}{forced}.", why=answer["why"], undo=answer["undo"] or "", then=answer["next"] or "")
+    tell_change(
+        f"{answer['family']}: {answer['what']}{forced}.",
+        why=answer["why"],
+        undo=answer["undo"] or "",
+        then=answer["next"] or "",
+    )

@@ -17,8 +17,12 @@ def _group() -> None: ...
 
 
 @app.command()
-def reset(reason: Annotated[str | None, typer.Option(help="Why; kept in the record.")] = None, as_json: Json = False) -> None:
-    """Set the last tick to now where a clock that ran ahead left it in the future. Every active rollout is held. Safe to repeat.
+def reset(
+    reason: Annotated[str | None, typer.Option(help="Why; kept in the record.")] = None, as_json: Json = False
+) -> None:
+    """Set the last tick to now where a clock that ran ahead left it in the future.
+
+    Every active rollout is held. Safe to repeat.
 
     Example: detent clock reset --reason "the clock ran three hours ahead"
     """

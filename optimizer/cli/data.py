@@ -11,7 +11,9 @@ from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
 
-app = typer.Typer(name="data", no_args_is_help=True, help="What is kept of people: delete what is older than its retention.")
+app = typer.Typer(
+    name="data", no_args_is_help=True, help="What is kept of people: delete what is older than its retention."
+)
 for name, purpose in later.DATA.items():
     later.add(app, name, f"data {name}", purpose)
 COLUMNS = {
@@ -26,10 +28,14 @@ COLUMNS = {
 
 @app.command()
 def prune(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, per family and table; delete nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go, per family and table; delete nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete texts and records that are older than their retention now; the worker does it once a day. There is no undo but a backup.
+    """Delete texts and records that are older than their retention now; the worker does it once a day.
+
+    There is no undo but a backup.
 
     Example: detent data prune --dry-run
     """

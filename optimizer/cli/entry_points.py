@@ -34,8 +34,8 @@ def _declared() -> Iterable[EntryPoint]:
 def _missing(name: str) -> Callable[..., None]:
     def command(words: Words = None) -> None:
         raise NotFound(
-            f"This installation has no `detent {name}`: it is older than these files, or there is none. Install Detent anew; "
-            "in a checkout, `make demo` does so by itself.",
+            f"This installation has no `detent {name}`: it is older than these files, or there is none. Install Detent"
+            " anew; in a checkout, `make demo` does so by itself.",
             command=name,
         )
 

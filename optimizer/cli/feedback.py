@@ -26,10 +26,18 @@ def stats(
     session = Session()
     session.family(family)
     with session.store.read() as tx:
-        if rollout is not None and ((known := session.store.rollouts.get(tx, rollout)) is None or known.family != family):
-            raise NotFound(f"{family} has no rollout {rollout!r}. Its last one: detent rollout status {family}.", rollout=rollout)
+        if rollout is not None and (
+            (known := session.store.rollouts.get(tx, rollout)) is None or known.family != family
+        ):
+            raise NotFound(
+                f"{family} has no rollout {rollout!r}. Its last one: detent rollout status {family}.", rollout=rollout
+            )
         rows = session.store.events.arm_summary(tx, family, rollout)
-    show(as_json, {"items": rows}, table([arm_row(r) for r in rows], ARM_COLUMNS, empty=f"{family} has no interactions or feedback yet."))
+    show(
+        as_json,
+        {"items": rows},
+        table([arm_row(r) for r in rows], ARM_COLUMNS, empty=f"{family} has no interactions or feedback yet."),
+    )
 
 
 ARM_COLUMNS = {

@@ -10,7 +10,9 @@ from optimizer.cli.operations.protocol import Answer
 from optimizer.cli.output import Json, show, tell_change
 from optimizer.cli.session import Session
 
-FamilyName = Annotated[str | None, typer.Argument(help="Name of the family; default: every family.", show_default=False)]
+FamilyName = Annotated[
+    str | None, typer.Argument(help="Name of the family; default: every family.", show_default=False)
+]
 Reason = Annotated[str | None, typer.Option(help="Why; kept in the record.")]
 
 

@@ -22,11 +22,17 @@ def register(app: typer.Typer) -> None:
 def import_(
     source: Annotated[str, typer.Argument(help="A file (JSON lines or CSV), or installed-docs.", show_default=False)],
     family: Annotated[str, typer.Option(help="The family it belongs to.", show_default=False)],
-    input: Annotated[list[str] | None, typer.Option(help="For CSV: FIELD=COLUMN, or the column alone; may be repeated.")] = None,
+    input: Annotated[
+        list[str] | None, typer.Option(help="For CSV: FIELD=COLUMN, or the column alone; may be repeated.")
+    ] = None,
     output: Annotated[str | None, typer.Option(help="For CSV: FIELD=COLUMN, or the column alone.")] = None,
     encoding: Annotated[str | None, typer.Option(help="Of a CSV; default: UTF-8, or its byte order mark.")] = None,
-    delimiter: Annotated[str | None, typer.Option(help="Of a CSV: one character or tab; default: told by its first line.")] = None,
-    curated: Annotated[bool | None, typer.Option(help="Whether a person vouches for the texts: they may be quoted in prompts.")] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="Of a CSV: one character or tab; default: told by its first line.")
+    ] = None,
+    curated: Annotated[
+        bool | None, typer.Option(help="Whether a person vouches for the texts: they may be quoted in prompts.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Take examples or feedback in; says what was taken, what was not, and why. Safe to repeat.
@@ -47,25 +53,36 @@ def import_(
 
         released = opened.curated if curated is None else curated
         with told_while(opened.rows, "rows read", of=opened.n_rows) as rows:
-            report = import_examples(rows, family=declared, store=session.store, clock=session.clock, actor=session.actor, curated=released)
+            report = import_examples(
+                rows, family=declared, store=session.store, clock=session.clock, actor=session.actor, curated=released
+            )
         value = {**asdict(report), "columns": opened.columns, "columns_not_read": opened.not_read}
         show(as_json, value, lambda out: None)
         if opened.columns is not None:
             taken = (name if name == column else f"{name} from {column}" for name, column in opened.columns.items())
-            say(f"Columns taken: {', '.join(taken)}." + (f" Not read: {', '.join(opened.not_read)}." if opened.not_read else ""))
+            say(
+                f"Columns taken: {', '.join(taken)}."
+                + (f" Not read: {', '.join(opened.not_read)}." if opened.not_read else "")
+            )
             if lacked := [name for name in declared.inputs if name not in opened.columns]:
                 say(f"Without a column, so not measured: {', '.join(lacked)}.")
         for sentence in report.sentences():
             say(sentence)
         if not released and report.n_accepted and kind_of(declared).asks_models:
-            say("The texts may not be quoted in prompts until a person releases them; --curated says that one vouches for all of them.")
+            say(
+                "The texts may not be quoted in prompts until a person releases them; --curated says that one vouches"
+                " for all of them."
+            )
         if report.n_accepted == report.n_duplicate == 0:
             raise typer.Exit(1)
         return
     assert opened.events is not None
     counts = _import_events(session, family, opened.events)
     show(as_json, counts, lambda out: None)
-    say(f"{family}: {count(counts['accepted'], 'event')} taken, {counts['duplicates']} there already, {len(counts['rejected'])} not taken.")
+    say(
+        f"{family}: {count(counts['accepted'], 'event')} taken, {counts['duplicates']} there already,"
+        f" {len(counts['rejected'])} not taken."
+    )
     for rejected in counts["rejected"][:10]:
         say(f"  {rejected['where']}: {rejected['detail']}")
     if counts["accepted"] == counts["duplicates"] == 0:
@@ -78,7 +95,9 @@ def columns(inputs: list[str], output_field: str, given: list[str], output: str 
     for pair in given:
         name, equals, column = pair.partition("=")
         if not equals and len(inputs) != 1:
-            raise InvalidInput(f"--input {pair} names no field; the family has {', '.join(inputs)}, so write FIELD=COLUMN.")
+            raise InvalidInput(
+                f"--input {pair} names no field; the family has {', '.join(inputs)}, so write FIELD=COLUMN."
+            )
         mapping[name if equals else inputs[0]] = column if equals else name
     if output is not None:
         name, equals, column = output.partition("=")
@@ -86,7 +105,8 @@ def columns(inputs: list[str], output_field: str, given: list[str], output: str 
     unknown = [name for name in mapping if name not in (*inputs, output_field)]
     if unknown:
         raise InvalidInput(
-            f"The family has no field {', '.join(unknown)}; its inputs are {', '.join(inputs)}, its output is {output_field}."
+            f"The family has no field {', '.join(unknown)}; its inputs are {', '.join(inputs)}, its output is"
+            f" {output_field}."
         )
     return mapping
 
@@ -112,7 +132,9 @@ def _import_events(session: Session, family: str, records: Any) -> dict[str, Any
     stream = iter(records)
     while batch := list(islice(stream, session.settings.limits.batch)):
         readable = [(where, {"family": family, **event}) for where, event, _ in batch if event is not None]
-        total["rejected"] += [{"where": where, "type": "malformed", "detail": why} for where, event, why in batch if event is None]
+        total["rejected"] += [
+            {"where": where, "type": "malformed", "detail": why} for where, event, why in batch if event is None
+        ]
         if not readable:
             continue
         answer = intake.take([event for _, event in readable])

@@ -64,4 +64,6 @@ def _imported(folder: Path) -> ImportReport:
     family = session.family("support_topics")
     source = wiring.open_source(str(folder / "families" / family.name / "examples.jsonl"), family)
     assert source.rows is not None
-    return import_examples(source.rows, family=family, store=store, clock=session.clock, actor=session.actor, curated=True)
+    return import_examples(
+        source.rows, family=family, store=store, clock=session.clock, actor=session.actor, curated=True
+    )

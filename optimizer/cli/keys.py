@@ -29,13 +29,24 @@ def create(
     role: Annotated[
         list[str] | None,
         typer.Option(
-            help="For applications serve < feedback, for people and tools read < read-texts < operate; one of each may be given, or admin."
+            help=(
+                "For applications serve < feedback, for people and tools read < read-texts < operate; one of each may"
+                " be given, or admin."
+            )
         ),
     ] = None,
-    source: Annotated[list[str] | None, typer.Option(help="A source that needs a right of its own: person or judge.")] = None,
-    family: Annotated[list[str] | None, typer.Option(help="A family that the key is for; default: all of them.")] = None,
-    expires: Annotated[str | None, typer.Option(help="When it ends: 90d, 12h, or a day such as 2027-01-31; default: never.")] = None,
-    requests_per_minute: Annotated[int | None, typer.Option(help="The most requests in a minute, over all processes.")] = None,
+    source: Annotated[
+        list[str] | None, typer.Option(help="A source that needs a right of its own: person or judge.")
+    ] = None,
+    family: Annotated[
+        list[str] | None, typer.Option(help="A family that the key is for; default: all of them.")
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="When it ends: 90d, 12h, or a day such as 2027-01-31; default: never.")
+    ] = None,
+    requests_per_minute: Annotated[
+        int | None, typer.Option(help="The most requests in a minute, over all processes.")
+    ] = None,
     calls_per_day: Annotated[int | None, typer.Option(help="The most model calls in a day (UTC).")] = None,
     usd_per_day: Annotated[float | None, typer.Option(help="The most dollars for model calls in a day (UTC).")] = None,
     as_json: Json = False,
@@ -78,14 +89,20 @@ def list_keys(as_json: Json = False) -> None:
         "created_at": "Made",
         "revoked_at": "Revoked",
     }
-    view = table([_in_words(row) for row in rows], columns, empty="No keys: the server answers this machine only, and asks for none.")
+    view = table(
+        [_in_words(row) for row in rows],
+        columns,
+        empty="No keys: the server answers this machine only, and asks for none.",
+    )
     show(as_json, {"items": rows}, view)
 
 
 @app.command()
 def rotate(
     name: Name,
-    grace: Annotated[str, typer.Option(help="How long the old secret still opens: 24h, 30m, 7d, or 0 for not at all.")] = "24h",
+    grace: Annotated[
+        str, typer.Option(help="How long the old secret still opens: 24h, 30m, 7d, or 0 for not at all.")
+    ] = "24h",
     undo: Annotated[bool, typer.Option("--undo", help="Back to the old secret, while it still opens.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -101,10 +118,15 @@ def rotate(
 @app.command()
 def revoke(
     name: Name,
-    reopen: Annotated[bool, typer.Option("--reopen", help="Of the only key: as if it had not been made, so that none is needed.")] = False,
+    reopen: Annotated[
+        bool, typer.Option("--reopen", help="Of the only key: as if it had not been made, so that none is needed.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """End a key at once, and for good. Revoking the last one does not open the server; --reopen does, where it is the only one."""
+    """End a key at once, and for good.
+
+    Revoking the last one does not open the server; --reopen does, where it is the only one.
+    """
     session = Session()
     _tell(_reopened(session, name) if reopen else _operations(session).revoke_key(name), as_json)
 
@@ -121,8 +143,9 @@ def _warn_of_first(session: Session, name: str, as_json: bool) -> None:
         if session.store.api_keys.all(tx):
             return
     say(
-        f"{name} is the first key. From then on every request to the server needs one: applications, scripts and browsers that send none get 401 at "
-        f"once, and commands in a terminal need DETENT_API_KEY. To take it back: detent keys revoke {name} --reopen",
+        f"{name} is the first key. From then on every request to the server needs one: applications, scripts and"
+        " browsers that send none get 401 at once, and commands in a terminal need DETENT_API_KEY. To take it back:"
+        f" detent keys revoke {name} --reopen",
         "yellow",
     )
     if sys.stdin.isatty() and not as_json and not typer.confirm("Make the first key?", default=True, err=True):
@@ -130,20 +153,28 @@ def _warn_of_first(session: Session, name: str, as_json: bool) -> None:
 
 
 def _reopened(session: Session, name: str) -> Mapping[str, Any]:
-    """In the store, which is open to who may administer this machine: a server behind a shut door could not be asked."""
+    """In the store, which is open to who may administer this machine:
+    a server behind a shut door could not be asked.
+    """
     from optimizer.host import run_files
     from optimizer.host.ports_in_use import is_loopback, listening_hosts
     from optimizer.jobs.upkeep.manage_keys import remove_only_key
 
-    running = run_files.find(session.settings, "api")  # its url is one that opens on this machine, whatever it listens on
+    running = run_files.find(
+        session.settings, "api"
+    )  # its url is one that opens on this machine, whatever it listens on
     hosts = [session.settings.host, *(listening_hosts(running.pid) if running is not None else ())]
     is_reachable = not all(map(is_loopback, hosts))
-    report = remove_only_key(name, actor=session.actor, store=session.store, clock=session.clock, is_reachable=is_reachable)
+    report = remove_only_key(
+        name, actor=session.actor, store=session.store, clock=session.clock, is_reachable=is_reachable
+    )
     return dict(plain(report))
 
 
 def _operations(session: Session) -> Operations:
-    """The server's, where it would let this command in; else those on the store, which is open to who may administer this machine."""
+    """The server's, where it would let this command in; else those on the store,
+    which is open to who may administer this machine.
+    """
     from optimizer.cli.operations.local import LocalOperations
 
     if session.settings.api_key is not None:

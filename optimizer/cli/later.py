@@ -35,7 +35,9 @@ def not_yet(name: str, purpose: str) -> Callable[..., None]:
 
 
 def add(app: typer.Typer, name: str, path: str, purpose: str) -> None:
-    app.command(name, context_settings=dict(ANYTHING), rich_help_panel="Not yet in this version")(not_yet(path, purpose))
+    app.command(name, context_settings=dict(ANYTHING), rich_help_panel="Not yet in this version")(
+        not_yet(path, purpose)
+    )
 
 
 DATA = {"forget": "forget a person", "export": "write the data out"}  # beside what cli/data.py does

@@ -1,4 +1,7 @@
-"""What is printed where: data to stdout, messages to stderr, one JSON document with --json. NO_COLOR and pipes get no colour."""
+"""What is printed where: data to stdout, messages to stderr, one JSON document with --json.
+
+NO_COLOR and pipes get no colour.
+"""
 
 from __future__ import annotations
 

@@ -17,12 +17,16 @@ STDOUT = Path("-")
 
 Out = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="Where to write it; - is stdout. Default: var/reports/ of this home.", show_default=False),
+    typer.Option(
+        "--out", "-o", help="Where to write it; - is stdout. Default: var/reports/ of this home.", show_default=False
+    ),
 ]
 Open = Annotated[bool, typer.Option("--open", help="Show it in the browser.")]
 
 
-def deliver(session: Session, page: str, values: Mapping[str, Any], *, name: str, out: Path | None, open: bool, as_json: bool) -> None:
+def deliver(
+    session: Session, page: str, values: Mapping[str, Any], *, name: str, out: Path | None, open: bool, as_json: bool
+) -> None:
     """Writes the page and prints its path; with --json also ``values``. Raises Conflict where it cannot be written."""
     path = write_page(session, page, name=name, out=out)
     if path is None:
@@ -43,5 +47,7 @@ def write_page(session: Session, page: str, *, name: str, out: Path | None) -> P
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page, encoding="utf-8")
     except OSError as refused:
-        raise Conflict(f"Cannot write the report to {path}: {refused.strerror}. Name another file with --out.") from None
+        raise Conflict(
+            f"Cannot write the report to {path}: {refused.strerror}. Name another file with --out."
+        ) from None
     return path.resolve()

@@ -1,4 +1,6 @@
-"""``detent review``: questions that only a person may answer, such as whether a text from production may become an example."""
+"""``detent review``: questions that only a person may answer,
+such as whether a text from production may become an example.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def list_reviews(
             for example in store.examples.of_split(tx, name, split=split)
         }
         waiting = {row["subject"] for row in rows if row["kind"] == LABEL and row["status"] == "open"}
-        given = {(one.arm.family, one.id): one for some in store.events.interactions(tx, waiting).values() for one in some}
+        given = {
+            (one.arm.family, one.id): one for some in store.events.interactions(tx, waiting).values() for one in some
+        }
     for row in rows:
         example = texts.get((row["family"], row["subject"]))
         asked = given.get((row["family"], row["subject"])) if row["kind"] == LABEL and row["status"] == "open" else None
@@ -50,7 +54,8 @@ def list_reviews(
         row["output"] = asked.output if asked is not None else None
         row["why"] = row["payload"].get("why", "")
     columns = {
-        "id": "Review", "family": "Family", "kind": "Kind", "why": "Why", "input": "Input", "output": "Answered", "expected": "Expected", "answer": "Answer",
+        "id": "Review", "family": "Family", "kind": "Kind", "why": "Why", "input": "Input", "output": "Answered",
+        "expected": "Expected", "answer": "Answer",
     }  # fmt: skip
     show(as_json, {"items": rows}, table(rows, columns, empty="Nothing waits for an answer."))
 
@@ -58,11 +63,19 @@ def list_reviews(
 @app.command()
 def answer(
     review: Annotated[str, typer.Argument(help="Id of the review.", show_default=False)],
-    answer: Annotated[str, typer.Argument(help="release or keep_back: whether the text may be used as an example.", show_default=False)],
+    answer: Annotated[
+        str,
+        typer.Argument(help="release or keep_back: whether the text may be used as an example.", show_default=False),
+    ],
     expected: Annotated[
-        str | None, typer.Option(help="Of an interaction: what the output should have been, as text or as JSON (the field's value).")
+        str | None,
+        typer.Option(
+            help="Of an interaction: what the output should have been, as text or as JSON (the field's value)."
+        ),
     ] = None,
-    as_answered: Annotated[bool, typer.Option("--as-answered", help="Of an interaction: the answer that was given was right.")] = False,
+    as_answered: Annotated[
+        bool, typer.Option("--as-answered", help="Of an interaction: the answer that was given was right.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Answer one question.
@@ -91,7 +104,10 @@ def answer(
         from optimizer.jobs.dataset.release_example import release_example
 
         if expected is not None or as_answered:
-            raise InvalidInput("--expected and --as-answered are for reviews of interactions; an example says already what is expected.")
+            raise InvalidInput(
+                "--expected and --as-answered are for reviews of interactions; an example says already what is"
+                " expected."
+            )
         row = release_example(review, answer, actor=session.actor, store=session.store, clock=session.clock)
     show(as_json, row, lambda out: None)
     with session.store.read() as tx:
@@ -99,8 +115,9 @@ def answer(
     released, family_name = answer == "release", row["family"]
     list_open = f"detent review list --family {family_name}"
     study = f"detent study run {family_name} --dry-run"
+    released_text = "the text is an example from now on, and a prompt may quote it"
     tell_change(
-        f"{review}: {'the text is an example from now on, and a prompt may quote it' if released else 'the text stays out of every prompt'}.",
+        f"{review}: {released_text if released else 'the text stays out of every prompt'}.",
         why="",
         undo="none: an answer stays. "
         + (
@@ -108,7 +125,11 @@ def answer(
             if released
             else "Import the text as an example, if it is to be one."
         ),
-        then=f"{list_open} ({count(n_open, 'review')} open)" if n_open else f"no review of {family_name} is open; {study}",
+        then=(
+            f"{list_open} ({count(n_open, 'review')} open)"
+            if n_open
+            else f"no review of {family_name} is open; {study}"
+        ),
     )
 
 
@@ -128,15 +149,22 @@ def collect(
     found = collect_reviews(session.family(family), store=session.store, clock=session.clock, dry_run=dry_run)
     rows = [{"interaction": one.interaction, "doubt": one.doubt, "why": one.why} for one in found]
     columns = {"interaction": "Interaction", "doubt": "Doubt", "why": "Why"}
-    show(as_json, {"items": rows}, table(rows, columns, empty="Nothing in doubt that could be reviewed since the last look."))
+    show(
+        as_json,
+        {"items": rows},
+        table(rows, columns, empty="Nothing in doubt that could be reviewed since the last look."),
+    )
     if rows and not dry_run:
         say(
-            f"{family}: {len(rows)} reviews opened. Undo: detent review answer REVIEW keep_back. Next: detent review list --family {family}."
+            f"{family}: {len(rows)} reviews opened. Undo: detent review answer REVIEW keep_back. Next: detent review"
+            f" list --family {family}."
         )
 
 
 def value_of(parser: str, text: str) -> Any:
-    """``--expected`` as the value of the output field: JSON where the family's output is JSON or a list, else the text itself."""
+    """``--expected`` as the value of the output field: JSON where the family's output is JSON
+    or a list, else the text itself.
+    """
     if parser not in ("json", "list"):
         return text
     try:

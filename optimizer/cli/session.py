@@ -1,6 +1,7 @@
 """What a command works with: settings, the store, and the server of this home when one runs.
 
-Reading commands read the store. Changing commands use ``operations``, which ask the server when one runs, else act on the store.
+Reading commands read the store. Changing commands use ``operations``, which ask the server when one runs, else act on
+the store.
 """
 
 from __future__ import annotations
@@ -83,7 +84,9 @@ class Session:
         return local_actor()
 
     def family(self, name: str) -> Family:
-        """Raises InvalidFamily where the file is wrong and nothing good is known, NotFound with the known names otherwise."""
+        """Raises InvalidFamily where the file is wrong and nothing good is known,
+        NotFound with the known names otherwise.
+        """
         found = self.families.families.get(name)
         if found is not None:
             return found
@@ -91,7 +94,9 @@ class Session:
         if problem is not None:
             raise problem
         known = ", ".join(sorted(self.families.families)) or "none yet; `detent family create` makes one"
-        raise NotFound(f"There is no family {name!r} in {self.settings.families_dir}. Families here: {known}.", family=name)
+        raise NotFound(
+            f"There is no family {name!r} in {self.settings.families_dir}. Families here: {known}.", family=name
+        )
 
     def active_rollout(self, family: str) -> Rollout:
         """Raises NotFound when none is pending, validating, approved or deploying."""
@@ -123,12 +128,14 @@ def _home() -> Path:
     running = user_homes.running()
     if not running:
         raise NotFound(
-            f"{Path.cwd()} is no Detent project (it holds no families/), and no server of yours runs. Go to the project's folder, name it with "
-            "DETENT_HOME, or make one: detent init DIR."
+            f"{Path.cwd()} is no Detent project (it holds no families/), and no server of yours runs. Go to the"
+            " project's folder, name it with DETENT_HOME, or make one: detent init DIR."
         )
     if len(running) > 1:
         homes = ", ".join(map(str, running))
-        raise InvalidInput(f"Servers of yours run in {len(running)} homes: {homes}. Name the one that is meant with DETENT_HOME.")
+        raise InvalidInput(
+            f"Servers of yours run in {len(running)} homes: {homes}. Name the one that is meant with DETENT_HOME."
+        )
     say(f"This folder is no project; the server of {running[0]} is meant.")
     return running[0]
 

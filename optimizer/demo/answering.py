@@ -12,7 +12,10 @@ from optimizer.runtime import wiring
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answering:
-    """``is_embedded``: only the embedded model answers, which takes no key, no network and no money. ``words`` go on after "with"."""
+    """``is_embedded``: only the embedded model answers, which takes no key, no network and no money.
+
+    ``words`` go on after "with".
+    """
 
     is_embedded: bool
     words: str
@@ -28,5 +31,7 @@ def read_answering(settings: Settings, families: Iterable[Family]) -> Answering:
         models.close()
     if not others:
         return Answering(is_embedded=True, words="a real and very small language model on this machine")
-    named = ", ".join(f"{name} ({known.litellm or known.model or 'no embedded model'})" for name, known in others.items())
+    named = ", ".join(
+        f"{name} ({known.litellm or known.model or 'no embedded model'})" for name, known in others.items()
+    )
     return Answering(is_embedded=False, words=f"models of config/models.yaml: {named}")

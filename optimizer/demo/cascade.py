@@ -1,4 +1,6 @@
-"""A cascade between a short and a long prompt of one model: a study finds from when on the short one is sure enough, the gateway serves it."""
+"""A cascade between a short and a long prompt of one model:
+a study finds from when on the short one is sure enough, the gateway serves it.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +37,21 @@ ENDED_WITHIN_S = 600.0
 
 
 class CascadeDemo:
-    """``prepare`` makes a dear prompt the champion, ``begin`` queues the study, which works while other things are shown, ``show`` waits for it."""
+    """``prepare`` makes a dear prompt the champion, ``begin`` queues the study,
+    which works while other things are shown, ``show`` waits for it.
+    """
 
     def __init__(
-        self, *, screen: Screen, place: Place, family: Family, price: ModelPrice | None, is_free: bool, store: Store, api: str, gateway: str
+        self,
+        *,
+        screen: Screen,
+        place: Place,
+        family: Family,
+        price: ModelPrice | None,
+        is_free: bool,
+        store: Store,
+        api: str,
+        gateway: str,
     ) -> None:
         self._screen, self._place, self._family, self._price, self._store = screen, place, family, price, store
         self._is_free = is_free  # the price is declared for showing only
@@ -55,7 +68,9 @@ class CascadeDemo:
             self._ask(self._examples("train")[n], user=f"user-{n}")
         made = self._prompt_with_examples()
         quiet = {"show": lambda line: "champion (" in line}
-        self._screen.command("rollout", "start", name, made, "--confirm", name, "--reason", "the prompt that was there", **quiet)
+        self._screen.command(
+            "rollout", "start", name, made, "--confirm", name, "--reason", "the prompt that was there", **quiet
+        )
         self._screen.command("rollout", "approve", name, "--reason", "diff reviewed", **quiet)
         self._wait_for_deployment()
         forced = ("--confirm", name, "--reason", "no user depends on it yet")
@@ -66,42 +81,66 @@ class CascadeDemo:
         short, long = self._family.model.tiers
         n_short = self._family.variant().policy["examples"][short]
         self._screen.say(
-            f"The second search: may {n_short} of the {N_EXAMPLES} examples of {self._family.name} do for most requests? The same model twice: {short} "
-            f"is shown {n_short}, {long} all."
+            f"The second search: may {n_short} of the {N_EXAMPLES} examples of {self._family.name} do for most"
+            f" requests? The same model twice: {short} is shown {n_short}, {long} all."
         )
-        self._study = queue_study(self._screen, self._family.name, self._place.cascade_definition, self._place.settings.home)
+        self._study = queue_study(
+            self._screen, self._family.name, self._place.cascade_definition, self._place.settings.home
+        )
 
     def careless_edit(self) -> DemoCandidate:
-        """The champion without its examples, asked about some dev examples beside it, so that the journal can answer for both."""
+        """The champion without its examples, asked about some dev examples beside it,
+        so that the journal can answer for both.
+        """
         name = self._family.name
-        self._screen.say("A colleague saves the money at once, and drops the examples. It is rolled out later; first some dev examples:")
+        self._screen.say(
+            "A colleague saves the money at once, and drops the examples. It is rolled out later; first some dev"
+            " examples:"
+        )
         answer = self._screen.command(
-            "variant", "create", name, "--from", "champion", "--without-examples", "--note", "cheaper", "--json", show=nothing
+            "variant",
+            "create",
+            name,
+            "--from",
+            "champion",
+            "--without-examples",
+            "--note",
+            "cheaper",
+            "--json",
+            show=nothing,
         )
         made = str(json.loads(answer)["variant"])
         for variant in ("champion", made):
-            self._screen.command("family", "evaluate", name, "--variant", variant, "--n", str(N_ASKED_OF_EDIT), show=_is_score)
+            self._screen.command(
+                "family", "evaluate", name, "--variant", variant, "--n", str(N_ASKED_OF_EDIT), show=_is_score
+            )
         documents = drawn_examples(self._family, "dev", N_ASKED_OF_EDIT, self._store)
         return DemoCandidate(family=name, variant=made, is_nominated=False, documents=documents)
 
     def show(self) -> Story:
         """The study's end, in figures; what it found is executed."""
         assert self._study is not None
-        study = watch_study(self._screen, self._study, self._place.cascade_definition, store=self._store, within_s=ENDED_WITHIN_S).study
+        study = watch_study(
+            self._screen, self._study, self._place.cascade_definition, store=self._store, within_s=ENDED_WITHIN_S
+        ).study
         say = self._screen.say
         if study.status != "finished":
             say(
-                f"  It has not ended within {ENDED_WITHIN_S / 60:g} minutes. `detent serve --profile demo` goes on with it, and asks nothing twice."
+                f"  It has not ended within {ENDED_WITHIN_S / 60:g} minutes. `detent serve --profile demo` goes on with"
+                " it, and asks nothing twice."
             )
             return same_for_less(study)
         say(
-            f"  {(study.outcome or study.status).replace('_', ' ')} after {study.spend.n_calls} calls. The search, on {self._n(study)} training examples:"
+            f"  {(study.outcome or study.status).replace('_', ' ')} after {study.spend.n_calls} calls. The search, on"
+            f" {self._n(study)} training examples:"
         )
         say(f"    {study.spend.remark or 'it said nothing'}")
         if study.outcome != "nominated" or study.winner is None:
             summary = (study.confirmation or {}).get("summary")
             say(f"    {summary or 'The sealed examples were not looked at.'}")
-            say("  So nothing is proposed here, and every request goes on to the long prompt. Inconclusive never ships.")
+            say(
+                "  So nothing is proposed here, and every request goes on to the long prompt. Inconclusive never ships."
+            )
             return same_for_less(study)
         bars = self._say_figures(study, study.confirmation or {})
         self._execute(study.winner)
@@ -122,7 +161,9 @@ class CascadeDemo:
             if example.released and is_short and example.group not in names:
                 names.add(example.group)
                 by_label[example.expected[field]].append(example)
-        chosen = [few_shot(self._family, by_label[label][n]) for n in range(N_EXAMPLES // len(labels)) for label in labels]
+        chosen = [
+            few_shot(self._family, by_label[label][n]) for n in range(N_EXAMPLES // len(labels)) for label in labels
+        ]
         served = self._api.get(f"/v1/families/{self._family.name}").raise_for_status().json()
         body = {
             "from": served["champion"]["variant"],
@@ -142,28 +183,33 @@ class CascadeDemo:
                 return
             time.sleep(POLL_S)
         raise RuntimeError(
-            f"the worker did not take up the rollout of {self._family.name} within {DEPLOYED_WITHIN_S:g} seconds. See `detent status`."
+            f"the worker did not take up the rollout of {self._family.name} within {DEPLOYED_WITHIN_S:g} seconds. See"
+            " `detent status`."
         )
 
     def _say_figures(self, study: Study, figures: Mapping[str, Any]) -> tuple[Bar, ...]:
         say, price = self._screen.say, self._price
         bars = sealed_bars(study, ("the long prompt alone", "the cascade that was found"), store=self._store)
         if price is not None:
-            shown, end = ("one declared for showing", " The model here costs nothing.") if self._is_free else ("the one", "")
+            shown, end = (
+                ("one declared for showing", " The model here costs nothing.") if self._is_free else ("the one", "")
+            )
             per_million = f"${price.input_usd_per_mtok:g} and ${price.output_usd_per_mtok:g} per million"
             say(f"  Dollars: tokens are measured; the price is {shown} in config/models.yaml ({per_million}).{end}")
         say(f"  On {figures['n']} sealed examples{'':24}$ per 1,000 calls   right answers (95 % interval)")
         for bar in bars:
             say(f"    {bar.name:<40}{bar.usd or 0.0:>15.4f}   {bar.score:.2f} ({bar.low:.2f} to {bar.high:.2f})")
         say(
-            f"    saved{'':35}{figures['saving']:>14.0%}    difference {figures['lift']:+.2f} ({figures['lift_low']:+.2f} to {figures['lift_high']:+.2f})"
+            f"    saved{'':35}{figures['saving']:>14.0%}    difference {figures['lift']:+.2f}"
+            f" ({figures['lift_low']:+.2f} to {figures['lift_high']:+.2f})"
         )
         say(
-            f"    Verdict: nominated. Not worse by the margin of {figures['margin']:g} (p {figures['quality_p']:.2g}), cheaper (p {figures['saving_p']:.2g}); every gate passed, and every "
-            "gate is the product's."
+            f"    Verdict: nominated. Not worse by the margin of {figures['margin']:g} (p {figures['quality_p']:.2g}),"
+            f" cheaper (p {figures['saving_p']:.2g}); every gate passed, and every gate is the product's."
         )
         say(
-            "    The margin is this demo's own, wider than the default of at most 0.05: so few examples would seldom rule out that. More would."
+            "    The margin is this demo's own, wider than the default of at most 0.05: so few examples would seldom"
+            " rule out that. More would."
         )
         return bars
 
@@ -176,7 +222,8 @@ class CascadeDemo:
         shown = {example.id for example in record.variant.examples}
         policy = record.variant.policy
         say(
-            f"  {winner}: tiers {' > '.join(policy['tiers'])}, accept {threshold(policy['accept'])}. A rollout would take it from here; executed now by name:"
+            f"  {winner}: tiers {' > '.join(policy['tiers'])}, accept {threshold(policy['accept'])}. A rollout would"
+            " take it from here; executed now by name:"
         )
         say(
             '$ POST /v1/chat/completions {"model": "'
@@ -192,27 +239,36 @@ class CascadeDemo:
             text = str(example.input["parameter"])
             say(f"  {text[:70] + (' …' if len(text) > 70 else '')}")
             say(
-                f"    {answer['choices'][0]['message']['content']!r} by {' > '.join(told['tiers'])}; {told['why']}; ${1000 * told['cost_usd']:.4f} per 1,000 such calls"
+                f"    {answer['choices'][0]['message']['content']!r} by {' > '.join(told['tiers'])}; {told['why']};"
+                f" ${1000 * told['cost_usd']:.4f} per 1,000 such calls"
             )
 
     def _ask(self, example: Example, *, user: str | None = None, variant: str | None = None) -> dict[str, Any]:
         """The gateway's answer. It may take a moment to hear of a new variant."""
-        detent: dict[str, Any] = {"variables": dict(example.input)} | ({"variant": variant} if variant is not None else {})
-        body: dict[str, Any] = {"model": self._family.name, "messages": [], "detent": detent} | ({"user": user} if user is not None else {})
+        detent: dict[str, Any] = {"variables": dict(example.input)} | (
+            {"variant": variant} if variant is not None else {}
+        )
+        body: dict[str, Any] = {"model": self._family.name, "messages": [], "detent": detent} | (
+            {"user": user} if user is not None else {}
+        )
         answer = self._gateway.post("/v1/chat/completions", json=body)
         answered: dict[str, Any] = answer.raise_for_status().json()
         return answered
 
     def _examples(self, split: Literal["train", "dev"]) -> Sequence[Example]:
         with self._store.read() as tx:
-            return sorted(self._store.examples.of_split(tx, self._family.name, split=split), key=lambda example: example.id)
+            return sorted(
+                self._store.examples.of_split(tx, self._family.name, split=split), key=lambda example: example.id
+            )
 
     def _n(self, study: Study) -> int:
         return len((study.dataset or {}).get("train", ()))
 
 
 def sealed_bars(study: Study, names: tuple[str, str], *, store: Store) -> tuple[Bar, ...]:
-    """Champion and winner on the sealed examples, each with the 95 % interval over other examples of the kind; none without a confirmation."""
+    """Champion and winner on the sealed examples, each with the 95 % interval over other examples of the kind;
+    none without a confirmation.
+    """
     with store.read() as tx:
         results = store.studies.results(tx, study.id, "confirmation")
     arms = [results.get(study.champion, []), results.get(str(study.winner), [])]

@@ -1,4 +1,6 @@
-"""The end of the demo: what came out as announced, what to open, what to try next, and what the search costs on a model with a price."""
+"""The end of the demo: what came out as announced, what to open, what to try next,
+and what the search costs on a model with a price.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,8 @@ def say_ending(
         screen.say(f"     {story.happened}")
     fresh = rollouts.n_visits - rollouts.n_from_journal
     screen.say(
-        f"  Traffic of the rollouts: {rollouts.n_visits} requests, {rollouts.n_from_journal} answered from the journal, {fresh} by the model"
+        f"  Traffic of the rollouts: {rollouts.n_visits} requests, {rollouts.n_from_journal} answered from the journal,"
+        f" {fresh} by the model"
     )
     behind = f", {backlog} items not yet in MLflow (they are sent when it answers)" if backlog else ""
     screen.say(f"  Time: {screen.elapsed()} ({_times(screen)}){behind}")
@@ -70,7 +73,10 @@ def say_ending(
 def next_commands(here: str, anywhere: str, study: str) -> list[tuple[str, str]]:
     """(command, what it is for). ``here`` is ``detent`` in the demo's home, ``anywhere`` in the reader's own."""
     return [
-        (f"{here} serve --profile demo", "the same servers again, with everything that was kept: API, gateway and MLflow"),
+        (
+            f"{here} serve --profile demo",
+            "the same servers again, with everything that was kept: API, gateway and MLflow",
+        ),
         (f"DETENT_PROFILE=demo {here} study report {study} --open", "the whole search, and how sure the gain is"),
         (
             f"{anywhere} family create mine --from prompt.txt --examples sheet.csv --model gpt-4o-mini",
@@ -81,7 +87,8 @@ def next_commands(here: str, anywhere: str, study: str) -> list[tuple[str, str]]
 
 def say_addresses(screen: Screen, place: Place, servers: Servers, store: Store, study: Study) -> None:
     screen.say(
-        "Open while the servers run (they stop with the demo, unless it was started with --keep; the first command below starts them again):",
+        "Open while the servers run (they stop with the demo, unless it was started with --keep; the first command"
+        " below starts them again):",
         "bold",
     )
     screen.say(f"  API documentation  {servers.url('api')}/docs")
@@ -99,8 +106,9 @@ def _say_price(screen: Screen, place: Place, family: Family, store: Store, clock
     usd = estimate.usd
     assert usd is not None
     screen.say(
-        f"  This demo's search on {EXAMPLE_MODEL} (${price.input_usd_per_mtok:g} and ${price.output_usd_per_mtok:g} per million "
-        f"tokens in and out) would cost ${usd.expected:.3f}, ${usd.low:.3f} to ${usd.high:.3f}, for {estimate.calls.expected:.0f} calls."
+        f"  This demo's search on {EXAMPLE_MODEL} (${price.input_usd_per_mtok:g} and ${price.output_usd_per_mtok:g} per"
+        f" million tokens in and out) would cost ${usd.expected:.3f}, ${usd.low:.3f} to ${usd.high:.3f}, for"
+        f" {estimate.calls.expected:.0f} calls."
     )
 
 

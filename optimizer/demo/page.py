@@ -1,4 +1,7 @@
-"""The closing page of the demo in HTML: the three stories, each as announced or not, and the next three commands. Loads nothing."""
+"""The closing page of the demo in HTML: the three stories, each as announced or not, and the next three commands.
+
+Loads nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,4 +21,6 @@ def demo_page(stories: Sequence[Story], nexts: Sequence[tuple[str, str]], *, too
         model: what answered, in words that go on after "with".
     """
     n = sum(story.as_announced for story in stories)
-    return wiring.html_page("demo.html", stories=stories, n_as_announced=n, nexts=nexts, took=took, model=model, in_words=in_words)
+    return wiring.html_page(
+        "demo.html", stories=stories, n_as_announced=n, nexts=nexts, took=took, model=model, in_words=in_words
+    )

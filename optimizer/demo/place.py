@@ -30,7 +30,8 @@ class Place:
 
 
 def choose() -> Place:
-    """The home of this demo; makes a fresh one where the project's own already knows studies of these families, or serves.
+    """The home of this demo; makes a fresh one where the project's own already knows studies of these families,
+    or serves.
 
     Raises:
         NotFound: this home does not hold the demo's families.
@@ -39,8 +40,8 @@ def choose() -> Place:
     missing = [name for name in FAMILIES if not (base.home / FOLDER / name / "family.yaml").is_file()]
     if missing or not all((base.home / "experiments" / name).is_file() for name in DEFINITIONS):
         raise NotFound(
-            f"The demo needs the families {', '.join(FAMILIES)} and experiments/{' and '.join(DEFINITIONS)}, which stand in Detent's own folder "
-            f"and not in {base.home}. Run `make demo` there."
+            f"The demo needs the families {', '.join(FAMILIES)} and experiments/{' and '.join(DEFINITIONS)}, which"
+            f" stand in Detent's own folder and not in {base.home}. Run `make demo` there."
         )
     why = _occupied(base)
     if not why:
@@ -72,7 +73,11 @@ def _occupied(settings: Settings) -> str:
     store = wiring.open_store(settings)
     try:
         with store.read() as tx:
-            known = [name for name in FAMILIES if store.studies.page(tx, family=name, limit=1)[0] or store.rollouts.latest(tx, name)]
+            known = [
+                name
+                for name in FAMILIES
+                if store.studies.page(tx, family=name, limit=1)[0] or store.rollouts.latest(tx, name)
+            ]
     finally:
         store.close()
     return f"{settings.home} already holds studies of {' and '.join(known)}" if known else ""

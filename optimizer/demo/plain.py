@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 
-LENGTH = "under ten minutes on two cores"  # as measured; README, Makefile and docs say it in these words (tests/unit/test_demo_length.py)
+# as measured; README, Makefile and docs say it in these words (tests/unit/test_demo_length.py)
+LENGTH = "under ten minutes on two cores"
 SMALL_P = 0.001
-_EVIDENCE = re.compile(r"evidence (?:is )?(?P<found>10\^\d+|[\d.,]*\d)(?P<against> against [^;]*?)?, (?P<enough>[\d.,]*\d) suffices")
+_EVIDENCE = re.compile(
+    r"evidence (?:is )?(?P<found>10\^\d+|[\d.,]*\d)(?P<against> against [^;]*?)?, (?P<enough>[\d.,]*\d) suffices"
+)
 _POWER = re.compile(r"\b10\^\d+\b")
 _P = re.compile(r"\bp (?P<value>\d(?:\.\d+)?e-\d+|0\.0\d*)")
 
 
 def in_words(text: str) -> str:
-    """``evidence 10^87, 20.0 suffices`` becomes ``evidence strong enough; 20 suffices``, ``p 3e-12`` ``p below 0.001``; all else stays."""
+    """``evidence 10^87, 20.0 suffices`` becomes ``evidence strong enough; 20 suffices``,
+    ``p 3e-12`` ``p below 0.001``; all else stays.
+    """
     text = _EVIDENCE.sub(_strength, text)
     return _P.sub(_small_p, _POWER.sub("far more than enough", text))
 

@@ -30,8 +30,13 @@ class PricedCatalogue:
         return self._price
 
 
-def dry_run(family: Family, definition: Mapping[str, Any], *, store: Store, clock: Clock) -> tuple[CostEstimate, ModelPrice] | None:
-    """(estimate, price) of this study on ``EXAMPLE_MODEL``; None where its price is not listed. Writes nothing, spends nothing."""
+def dry_run(
+    family: Family, definition: Mapping[str, Any], *, store: Store, clock: Clock
+) -> tuple[CostEstimate, ModelPrice] | None:
+    """(estimate, price) of this study on ``EXAMPLE_MODEL``; None where its price is not listed.
+
+    Writes nothing, spends nothing.
+    """
     catalogue = PricedCatalogue(EXAMPLE_MODEL)
     price = catalogue.price("")
     if price is None:

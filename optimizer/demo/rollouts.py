@@ -1,4 +1,7 @@
-"""Two rollouts that move by themselves: users come, and what they report decides. The demo only starts, approves and watches."""
+"""Two rollouts that move by themselves: users come, and what they report decides.
+
+The demo only starts, approves and watches.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ from optimizer.demo.users import Users
 N_BEFORE = 80  # users of the champion before the rollouts, for the guardrails' comparison
 BATCH = 24  # users per family and turn
 RETURNING_EVERY = 8  # one visit in eight is of a user who was here before
-PAUSE_S = 2.0  # between two turns: some ten users of the candidate decide a stage, and what users take of the processor the search beside them lacks
+# between two turns: some ten users of the candidate decide a stage, and what users take of the processor the search
+# beside them lacks
+PAUSE_S = 2.0
 MOVED_WITHIN_S = 285.0
 N_ASKED = 60  # users who are asked at the end what they get
 SETTLE_S = 0.6  # the API looks for changes four times a second
@@ -72,7 +77,10 @@ class DemoRollouts:
             self._screen.say(f"{family} was not promoted, so there is no champion to go back to.")
             return False
         before = self._rollout(family)["champion"]
-        self._screen.say("The holdback keeps 5 % of the users on the champion before for a week of rollout time. Suppose a user complains.")
+        self._screen.say(
+            "The holdback keeps 5 % of the users on the champion before for a week of rollout time. Suppose a user"
+            " complains."
+        )
         self._screen.say("One command, no question asked:")
         self._screen.command("champion", "rollback", family, "--reason", "the demo goes back")
         time.sleep(SETTLE_S)
@@ -84,7 +92,11 @@ class DemoRollouts:
 
     def why(self, family: str) -> str:
         """The reason of the rollout's last decision that moved anything; "" where there was none."""
-        moved = [d["reason"] for d in self._decisions(family) if d["kind"] in ("promote", "rollback")] if family in self.ids else []
+        moved = (
+            [d["reason"] for d in self._decisions(family) if d["kind"] in ("promote", "rollback")]
+            if family in self.ids
+            else []
+        )
         return str(moved[-1]) if moved else ""
 
     def _start(self, candidate: DemoCandidate) -> None:
@@ -94,8 +106,12 @@ class DemoRollouts:
             self._screen.command("rollout", "start", family, candidate.variant)
         else:
             self.forced.append(family)
-            self._screen.say(f"{candidate.variant} of {family} was not nominated by a search, so its rollout is started as FORCED:")
-            self._screen.command("rollout", "start", family, candidate.variant, "--confirm", family, "--reason", "forced by the demo")
+            self._screen.say(
+                f"{candidate.variant} of {family} was not nominated by a search, so its rollout is started as FORCED:"
+            )
+            self._screen.command(
+                "rollout", "start", family, candidate.variant, "--confirm", family, "--reason", "forced by the demo"
+            )
         self.ids[family] = str(self._rollout(family)["id"])
         self._screen.command("rollout", "approve", family, "--reason", "diff reviewed")
 
@@ -115,10 +131,12 @@ class DemoRollouts:
                 time.sleep(PAUSE_S)
         for family in moving:
             self._screen.say(
-                f"  {family} has not ended within {MOVED_WITHIN_S / 60:g} minutes; inconclusive never ships, so it would go on waiting."
+                f"  {family} has not ended within {MOVED_WITHIN_S / 60:g} minutes; inconclusive never ships, so it"
+                " would go on waiting."
             )
         self._screen.say(
-            f"  {self.n_visits} requests: {self.n_from_journal} answered from the journal, {self.n_visits - self.n_from_journal} by the model"
+            f"  {self.n_visits} requests: {self.n_from_journal} answered from the journal,"
+            f" {self.n_visits - self.n_from_journal} by the model"
         )
 
     def _visit(self, family: str, documents: Sequence[Example], n: int) -> int:
@@ -158,7 +176,9 @@ class DemoRollouts:
         for n in range(N_ASKED):
             served = self._users.fetch(family, f"user-{n}")
             counts[served["role"], served["variant"]] = counts.get((served["role"], served["variant"]), 0) + 1
-        shown = "; ".join(f"{n} get {variant} ({role})" for (role, variant), n in sorted(counts.items(), key=lambda item: -item[1]))
+        shown = "; ".join(
+            f"{n} get {variant} ({role})" for (role, variant), n in sorted(counts.items(), key=lambda item: -item[1])
+        )
         self._screen.say(f"  Of {N_ASKED} users of {family} now: {shown}")
         return {variant for _, variant in counts}
 

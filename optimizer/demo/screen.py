@@ -53,7 +53,8 @@ class Screen:
         self.out.print(in_words(text), style=style, markup=False)
 
     def command(self, *arguments: str, show: Callable[[str], bool] = lambda line: True) -> str:
-        """Runs ``detent ARGUMENTS`` as a person would, shows what it says (the lines that ``show`` lets through), and returns its data.
+        """Runs ``detent ARGUMENTS`` as a person would, shows what it says (the lines that ``show`` lets through),
+        and returns its data.
 
         Raises RuntimeError when the command fails.
         """
@@ -63,7 +64,9 @@ class Screen:
     def side_by_side(self, *commands: Sequence[str], show: Callable[[str], bool] = lambda line: True) -> None:
         """``command`` for several at once, each shown as if they ran in this order."""
         with ThreadPoolExecutor(len(commands)) as pool:
-            for arguments, ran in zip(commands, [pool.submit(self._run, arguments) for arguments in commands], strict=True):
+            for arguments, ran in zip(
+                commands, [pool.submit(self._run, arguments) for arguments in commands], strict=True
+            ):
                 self._type(arguments)
                 self._tell(arguments, ran.result(), show)
 
@@ -73,7 +76,9 @@ class Screen:
     def _run(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*DETENT, *arguments], capture_output=True, text=True, check=False, cwd=self.folder)
 
-    def _tell(self, arguments: Sequence[str], done: subprocess.CompletedProcess[str], show: Callable[[str], bool]) -> str:
+    def _tell(
+        self, arguments: Sequence[str], done: subprocess.CompletedProcess[str], show: Callable[[str], bool]
+    ) -> str:
         text = (done.stdout + done.stderr).strip()
         if done.returncode != 0:
             raise RuntimeError(f"`detent {' '.join(arguments)}` ended with exit code {done.returncode}:\n{text}")
@@ -99,7 +104,13 @@ class Bars:
         self._screen = screen
         self._tasks: dict[str, TaskID] = {}
         self._last: dict[str, float] = {}
-        columns = (SpinnerColumn(), TextColumn("{task.fields[name]}"), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.fields[name]}"),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+        )
         self._progress = Progress(*columns, console=screen.out) if screen.out.is_terminal else None
         if self._progress is not None:
             self._progress.start()

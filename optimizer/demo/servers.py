@@ -36,12 +36,18 @@ class Servers:
             )
 
     def wait(self, *names: str, within_s: float = START_S) -> None:
-        """Until these processes announced that they are ready. Raises Refused with the log's last lines when they do not."""
+        """Until these processes announced that they are ready.
+
+        Raises Refused with the log's last lines when they do not.
+        """
         deadline = time.monotonic() + within_s
         while any(run_files.find(self._settings, name) is None for name in names):
             if self._process is None or self._process.poll() is not None or time.monotonic() > deadline:
                 waiting = ", ".join(name for name in names if run_files.find(self._settings, name) is None)
-                raise Refused(f"The demo's servers did not start ({waiting} not ready). The end of {self._output}:\n{self._last_words()}")
+                raise Refused(
+                    f"The demo's servers did not start ({waiting} not ready). The end of"
+                    f" {self._output}:\n{self._last_words()}"
+                )
             time.sleep(0.1)
 
     def url(self, name: str) -> str | None:

@@ -16,7 +16,10 @@ AS_ANNOUNCED, OTHERWISE = 0, 3  # exit codes; 1 is a demo that stopped, 130 an i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """One prompt on the sealed examples. ``score`` and the ends of its 95 % interval are shares in [0, 1], ``usd`` is per 1,000 requests."""
+    """One prompt on the sealed examples.
+
+    ``score`` and the ends of its 95 % interval are shares in [0, 1], ``usd`` is per 1,000 requests.
+    """
 
     name: str
     score: float
@@ -44,14 +47,18 @@ def exit_code(stories: Iterable[Story]) -> int:
 
 BETTER = "A better prompt is found, and users get it step by step"
 BETTER_ANNOUNCED = (
-    "A search finds a prompt that is clearly better on sealed examples (the whole 95 % interval of its gain is above zero). "
-    "Its rollout is promoted by itself, and one command takes the promotion back."
+    "A search finds a prompt that is clearly better on sealed examples (the whole 95 % interval of its gain is above"
+    " zero). Its rollout is promoted by itself, and one command takes the promotion back."
 )
 CARELESS = "A careless edit falls by itself"
-CARELESS_ANNOUNCED = "A colleague drops the examples from a prompt to save money. Its rollout is rolled back without a person."
+CARELESS_ANNOUNCED = (
+    "A colleague drops the examples from a prompt to save money. Its rollout is rolled back without a person."
+)
 FALLEN = ("worse", "guardrail")  # outcomes on evidence; inconclusive is none
 CHEAPER = "The same quality for less"
-CHEAPER_ANNOUNCED = "A search finds when a short prompt is sure enough: requests cost less, and quality is within the margin."
+CHEAPER_ANNOUNCED = (
+    "A search finds when a short prompt is sure enough: requests cost less, and quality is within the margin."
+)
 
 
 def better_prompt(study: Study, *, rollout: str, taken_back: bool, bars: tuple[Bar, ...], chance: float) -> Story:
@@ -61,7 +68,9 @@ def better_prompt(study: Study, *, rollout: str, taken_back: bool, bars: tuple[B
     back = "; one command took it back" if taken_back else "; it was not taken back"
     happened = f"{gain_text(found)} Its rollout: {outcome_text(rollout)}{back if rollout == 'promoted' else ''}."
     as_announced = gains and rollout == "promoted" and taken_back
-    return Story(title=BETTER, announced=BETTER_ANNOUNCED, happened=happened, as_announced=as_announced, bars=bars, chance=chance)
+    return Story(
+        title=BETTER, announced=BETTER_ANNOUNCED, happened=happened, as_announced=as_announced, bars=bars, chance=chance
+    )
 
 
 def careless_edit(*, rollout: str, why: str) -> Story:
@@ -74,23 +83,32 @@ def same_for_less(study: Study, *, bars: tuple[Bar, ...] = ()) -> Story:
     found = study.confirmation or {}
     if study.outcome == "nominated":
         happened = (
-            f"It costs {found['saving']:.0%} less at the declared price. Quality differs by {100 * found['lift']:+.0f} points "
-            f"({100 * found['lift_low']:+.0f} to {100 * found['lift_high']:+.0f}, 95 % interval) on {found['n']} sealed examples; "
-            f"worse by the margin of {100 * found['margin']:.0f} points is ruled out."
+            f"It costs {found['saving']:.0%} less at the declared price. Quality differs by {100 * found['lift']:+.0f}"
+            f" points ({100 * found['lift_low']:+.0f} to {100 * found['lift_high']:+.0f}, 95 % interval) on"
+            f" {found['n']} sealed examples; worse by the margin of {100 * found['margin']:.0f} points is ruled out."
         )
     else:
         how = (study.outcome or study.status).replace("_", " ")
         happened = f"The search ended with: {how}. Nothing is proposed; every request keeps the long prompt."
-    return Story(title=CHEAPER, announced=CHEAPER_ANNOUNCED, happened=happened, as_announced=study.outcome == "nominated", bars=bars)
+    return Story(
+        title=CHEAPER,
+        announced=CHEAPER_ANNOUNCED,
+        happened=happened,
+        as_announced=study.outcome == "nominated",
+        bars=bars,
+    )
 
 
 def gain_text(found: Mapping[str, Any]) -> str:
-    """The gain on the sealed examples with its interval, in points of a hundred; what there is to say where none was measured."""
+    """The gain on the sealed examples with its interval, in points of a hundred;
+    what there is to say where none was measured.
+    """
     if "winner_mean" not in found:
         return "Nothing was better than the present prompt, so the sealed examples were not looked at."
     return (
-        f"{100 * found['champion_mean']:.0f} of 100 right before, {100 * found['winner_mean']:.0f} after, on {found['n']} sealed examples: "
-        f"{100 * found['lift']:+.0f} points, 95 % interval {100 * found['lift_low']:+.0f} to {100 * found['lift_high']:+.0f}."
+        f"{100 * found['champion_mean']:.0f} of 100 right before, {100 * found['winner_mean']:.0f} after, on"
+        f" {found['n']} sealed examples: {100 * found['lift']:+.0f} points, 95 % interval"
+        f" {100 * found['lift_low']:+.0f} to {100 * found['lift_high']:+.0f}."
     )
 
 

@@ -1,6 +1,8 @@
-"""The story of ``make demo``, told with the product's own commands and routes: import, users, two searches, two rollouts that move by themselves.
+"""The story of ``make demo``, told with the product's own commands and routes: import, users, two searches,
+two rollouts that move by themselves.
 
-Everything printed is measured or read back. What is announced is said first; what did not come out so is told, and the exit code says it.
+Everything printed is measured or read back. What is announced is said first; what did not come out so is told, and the
+exit code says it.
 """
 
 from __future__ import annotations
@@ -43,7 +45,10 @@ ANNOUNCED = ((BETTER, BETTER_ANNOUNCED), (CARELESS, CARELESS_ANNOUNCED), (CHEAPE
 
 
 def run(keep: bool = False) -> int:
-    """The whole demo; 0 when every story came out as announced, 3 when one did not, 1 when it stopped. ``keep`` leaves the servers running."""
+    """The whole demo; 0 when every story came out as announced, 3 when one did not, 1 when it stopped.
+
+    ``keep`` leaves the servers running.
+    """
     screen = Screen()
     place = choose()
     servers = Servers(place.settings)
@@ -88,7 +93,8 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
     rollouts = DemoRollouts(screen=screen, users=users, api_url=api)
     price = models.price(families[CASCADE_FAMILY].model.default)
     cascade = CascadeDemo(
-        screen=screen, place=place, family=families[CASCADE_FAMILY], price=price, is_free=answering.is_embedded, store=store, api=api,
+        screen=screen, place=place, family=families[CASCADE_FAMILY], price=price, is_free=answering.is_embedded,
+        store=store, api=api,
         gateway=gateway,
     )  # fmt: skip
     try:
@@ -101,12 +107,18 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         rollouts.visit_champion(CASCADE_FAMILY, falls.documents)
         dev = load_examples(families[FAMILY], wait_for_champion(id, store=store).dataset or {}, store)[1]
         if dev:
-            rollouts.visit_champion(FAMILY, dev)  # by now: what is reported is summed up for the guardrails within two minutes
+            rollouts.visit_champion(
+                FAMILY, dev
+            )  # by now: what is reported is summed up for the guardrails within two minutes
         searched = _searched(screen, place, id, store)
         cascade.begin()
         screen.step("4/6  Two rollouts that move by themselves: the winner, and a careless edit")
         rises = searched.candidate
-        up = [DemoCandidate(family=FAMILY, variant=rises, is_nominated=searched.is_nominated, documents=dev)] if rises else []
+        up = (
+            [DemoCandidate(family=FAMILY, variant=rises, is_nominated=searched.is_nominated, documents=dev)]
+            if rises
+            else []
+        )
         rollouts.move_by_themselves([falls, *up])  # users come as soon as the last is approved
         screen.step("5/6  A promotion taken back")
         promoted = rollouts.outcome(FAMILY)
@@ -122,7 +134,8 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
             cheaper,
         ]
         say_ending(
-            screen, place=place, servers=servers, store=store, clock=clock, family=families[FAMILY], study=study, rollouts=rollouts, stories=stories,
+            screen, place=place, servers=servers, store=store, clock=clock, family=families[FAMILY], study=study,
+            rollouts=rollouts, stories=stories,
             answering=answering,
         )  # fmt: skip
         return stories
@@ -136,12 +149,17 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
 def _say_what_comes(screen: Screen, place: Place, answering: Answering) -> None:
     screen.say(f"Detent demo: the whole loop on real text, with {answering.words}.", "bold")
     needs = (
-        f"No key, no network, nothing made up; {LENGTH}" if answering.is_embedded else f"Nothing made up; {LENGTH} with the embedded model"
+        f"No key, no network, nothing made up; {LENGTH}"
+        if answering.is_embedded
+        else f"Nothing made up; {LENGTH} with the embedded model"
     )
     screen.say(f"{needs}. Rollout time runs faster here (simulated clock), nothing else does.")
     if place.why:
         screen.say(f"Since {place.why}, this demo runs in a fresh home: export DETENT_HOME={place.settings.home}")
-    screen.say("Three stories are announced; the last page says of each whether it came out so, and the exit code says whether all did:")
+    screen.say(
+        "Three stories are announced; the last page says of each whether it came out so, and the exit code says whether"
+        " all did:"
+    )
     for number, (title, announced) in enumerate(ANNOUNCED, start=1):
         screen.say(f"  {number}. {title}. {announced}")
 
@@ -151,7 +169,8 @@ def _import_and_serve(screen: Screen, place: Place, servers: Servers) -> tuple[s
     screen.step("1/6  Real text")
     wiring.migrate_store(place.settings)
     screen.say(
-        "SciPy's documentation is on this machine: the description of each parameter of its functions, and the type its author gave it."
+        "SciPy's documentation is on this machine: the description of each parameter of its functions, and the type its"
+        " author gave it."
     )
     servers.start()  # takes as long as an import, beside which it starts
     screen.side_by_side(*(("import", "installed-docs", "--family", family) for family in FAMILIES), show=is_no_refusal)
@@ -184,7 +203,10 @@ def _searched(screen: Screen, place: Place, id: str, store: Store) -> Searched:
 
 
 def _first_users(screen: Screen, users: Users, store: Store) -> None:
-    screen.say("Each fetches its prompt over REST with a sticky unit, asks the model (one thread per process), and reports the answer with")
+    screen.say(
+        "Each fetches its prompt over REST with a sticky unit, asks the model (one thread per process), and reports the"
+        " answer with"
+    )
     screen.say("feedback. Here the feedback is whether the answer is the author's type, not a person's opinion.")
     with store.read() as tx:
         examples = store.examples.of_split(tx, FAMILY, split="train")[:N_FIRST_USERS]
@@ -195,10 +217,16 @@ def _first_users(screen: Screen, users: Users, store: Store) -> None:
             told=lambda n: bars.show(FAMILY, n, len(examples), f"{n} of {len(examples)} users served"),
         )
     ((role, variant), (n, mean)), *_ = traffic.arms().items()
-    screen.say(f"  {FAMILY}: {n} users got the {role} {variant}; mean score {_number(mean)}; {traffic.n_accepted} events accepted")
+    screen.say(
+        f"  {FAMILY}: {n} users got the {role} {variant}; mean score {_number(mean)}; {traffic.n_accepted} events"
+        " accepted"
+    )
     shown = traffic.visits[0]
     screen.say(f"  such as: {shown.example.input['parameter'][:110]}")
-    screen.say(f"    model: {' '.join(shown.answer.text.split())[:110]!r}; author: {next(iter(shown.example.expected.values()))!r}")
+    screen.say(
+        f"    model: {' '.join(shown.answer.text.split())[:110]!r}; author:"
+        f" {next(iter(shown.example.expected.values()))!r}"
+    )
 
 
 def _number(value: float | None) -> str:

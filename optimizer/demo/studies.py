@@ -30,7 +30,9 @@ class Searched:
 
     @property
     def candidate(self) -> str | None:
-        """The nominated winner; else the best trial beside the champion, to be started as forced and called so; None without any."""
+        """The nominated winner; else the best trial beside the champion,
+        to be started as forced and called so; None without any.
+        """
         if self.is_nominated:
             return self.study.winner
         others = [t for t in self.trials if t.variant != self.study.champion and t.score is not None]
@@ -40,7 +42,9 @@ class Searched:
 def queue_study(screen: Screen, family: str, definition: Path, home: Path) -> str:
     """The id of the queued study."""
     where = str(definition.relative_to(home))
-    answer = json.loads(screen.command("study", "run", family, "--definition", where, "--no-follow", "--json", show=nothing))
+    answer = json.loads(
+        screen.command("study", "run", family, "--definition", where, "--no-follow", "--json", show=nothing)
+    )
     id = str(answer.get("study", answer)["id"])
     screen.say(f"  queued: {id}")
     return id
@@ -50,13 +54,17 @@ def say_plan(screen: Screen, definition: Path) -> None:
     values = read_definition(definition)
     n = int(values["n_holdout"])
     screen.say(
-        f"It tries sets of training examples by similarity, coverage and difficulty, at most {values['max_examples']} in a prompt and {int(values['budget']['calls']) - 2 * n} calls. Then present prompt and "
-        f"winner meet once on {n} sealed examples ({2 * n} calls), which are fixed by hash before the first call."
+        f"It tries sets of training examples by similarity, coverage and difficulty, at most {values['max_examples']}"
+        f" in a prompt and {int(values['budget']['calls']) - 2 * n} calls. Then present prompt and winner meet once on"
+        f" {n} sealed examples ({2 * n} calls), which are fixed by hash before the first call."
     )
 
 
 def watch_study(screen: Screen, id: str, definition: Path, *, store: Store, within_s: float | None = None) -> Searched:
-    """The study's end, one line of progress meanwhile; after ``within_s`` the study as it is then. Raises RuntimeError when it failed."""
+    """The study's end, one line of progress meanwhile; after ``within_s`` the study as it is then.
+
+    Raises RuntimeError when it failed.
+    """
     most = int(read_definition(definition)["budget"]["calls"])
     deadline = None if within_s is None else time.monotonic() + within_s
     with screen.bars() as bars:
@@ -68,12 +76,16 @@ def watch_study(screen: Screen, id: str, definition: Path, *, store: Store, with
             time.sleep(POLL_S)
     study = searched.study
     if study.status in ("failed", "cancelled"):
-        raise RuntimeError(f"the study of {study.family} {study.status}: {study.error}. See `detent study show {study.id}`.")
+        raise RuntimeError(
+            f"the study of {study.family} {study.status}: {study.error}. See `detent study show {study.id}`."
+        )
     return searched
 
 
 def wait_for_champion(id: str, *, store: Store) -> Study:
-    """The study once it has asked the champion about all its dev examples, which its dataset names; or as it ended before."""
+    """The study once it has asked the champion about all its dev examples,
+    which its dataset names; or as it ended before.
+    """
     while True:
         searched, _ = _look(store, id)
         asked = any(t.variant == searched.study.champion and t.status == "complete" for t in searched.trials)
@@ -86,7 +98,10 @@ def outcome_lines(searched: Searched) -> list[str]:
     """What came out, in words and figures."""
     study = searched.study
     spent = f"{study.spend.n_calls} calls, {study.spend.n_from_journal} more answered by the journal"
-    head = f"  {study.family}: {(study.outcome or study.status).replace('_', ' ')} ({len(searched.trials)} trials, {spent})"
+    head = (
+        f"  {study.family}: {(study.outcome or study.status).replace('_', ' ')} ({len(searched.trials)} trials,"
+        f" {spent})"
+    )
     summary = str((study.confirmation or {}).get("summary") or "")
     if not summary:
         summary = "nothing was better than the champion on the dev examples, so the sealed ones were not looked at"
@@ -101,10 +116,18 @@ def _look(store: Store, id: str) -> tuple[Searched, int]:
 
 
 def _move_bar(bars: Bars, study: Study, n_calls: int, most: int) -> None:
-    words: Mapping[str, str] = {"queued": "waiting for the worker", "running": "searching", "confirming": "confirming on sealed examples"}
+    words: Mapping[str, str] = {
+        "queued": "waiting for the worker",
+        "running": "searching",
+        "confirming": "confirming on sealed examples",
+    }
     is_over = study.status in ENDED
     doing = words.get(study.status, (study.outcome or study.status).replace("_", " "))
-    text = f"{doing}, {n_calls} calls" if is_over else f"{doing}, {n_calls} of at most {most} calls{_time_left(study, n_calls, most)}"
+    text = (
+        f"{doing}, {n_calls} calls"
+        if is_over
+        else f"{doing}, {n_calls} of at most {most} calls{_time_left(study, n_calls, most)}"
+    )
     bars.show(study.family, most if is_over else min(n_calls, most - 1), most, text)
 
 

@@ -1,7 +1,8 @@
-"""The demo's users: each fetches its prompt over REST, has the model answer, and reports what it got and how good it was.
+"""The demo's users: each fetches its prompt over REST, has the model answer,
+and reports what it got and how good it was.
 
-They are the only part that reads the journal to save time: a request that a study has asked before is answered from there, and
-counted. The servers know nothing of this.
+They are the only part that reads the journal to save time: a request that a study has asked before is answered from
+there, and counted. The servers know nothing of this.
 """
 
 from __future__ import annotations
@@ -127,7 +128,9 @@ class Users:
         )
 
     def _from_journal(self, family: str, request: ModelRequest) -> ModelAnswer | None:
-        """What a study of this family was answered to the same request; above temperature 0 only as that study's own sample."""
+        """What a study of this family was answered to the same request;
+        above temperature 0 only as that study's own sample.
+        """
         with self.store.read() as tx:
             studies, _ = self.store.studies.page(tx, family=family, limit=1)
             study = studies[0].id if studies else None

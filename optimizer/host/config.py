@@ -1,4 +1,6 @@
-"""Settings: environment (DETENT_*) beats the profile's YAML beats the defaults below. docs/reference/settings.md explains each."""
+"""Settings: environment (DETENT_*) beats the profile's YAML beats the defaults below. docs/reference/settings.md
+explains each.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,10 @@ class Api(BaseModel):
 
 
 class Alarms(BaseModel):
-    """What a champion may do before an alert is raised; latency and cost are of each family's ``constraints``. None: not watched."""
+    """What a champion may do before an alert is raised; latency and cost are of each family's ``constraints``.
+
+    None: not watched.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -76,7 +81,9 @@ class ServerLimits(BaseModel):
 class Settings(BaseSettings):
     """Everything an installation may choose. Frozen: a changed setting needs a restart."""
 
-    model_config = SettingsConfigDict(env_prefix="DETENT_", env_nested_delimiter="__", frozen=True, extra="forbid", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="DETENT_", env_nested_delimiter="__", frozen=True, extra="forbid", env_ignore_empty=True
+    )
 
     home: Path
     profile: Profile = DEFAULT_PROFILE
@@ -122,7 +129,9 @@ class Settings(BaseSettings):
             data["more_families_dirs"] = tuple(home / Path(one).expanduser() for one in more)
         return data
 
-    @field_validator("token_keys", "api_key", "database_url", "mlflow_tracking_uri", "alert_slack_webhook", "alert_discord_webhook")
+    @field_validator(
+        "token_keys", "api_key", "database_url", "mlflow_tracking_uri", "alert_slack_webhook", "alert_discord_webhook"
+    )
     @classmethod
     def _blank_is_absent(cls, value: str | None) -> str | None:
         return value.strip() or None if value else None
@@ -138,20 +147,25 @@ class Settings(BaseSettings):
             return None
         try:
             parts = urlsplit(value)
-            is_fine = bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK))
+            is_fine = bool(parts.hostname) and (
+                parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+            )
             is_fine = is_fine and (parts.port is None or parts.port > 0)
         except ValueError:
             is_fine = False
         if not is_fine:
             raise ValueError(
-                "must be the whole address of an incoming webhook, beginning with https:// (it is a secret and not repeated here)"
+                "must be the whole address of an incoming webhook, beginning with https:// (it is a secret and not"
+                " repeated here)"
             )
         return value
 
     @model_validator(mode="after")
     def _rules_between_settings(self) -> Settings:
         if self.profile == "prod" and self.clock_scale != 1.0:
-            raise ValueError("clock_scale must stay 1 under profile prod: rollouts there run on real time. Unset DETENT_CLOCK_SCALE")
+            raise ValueError(
+                "clock_scale must stay 1 under profile prod: rollouts there run on real time. Unset DETENT_CLOCK_SCALE"
+            )
         if self.lease_seconds < 2 * self.tick_seconds:
             raise ValueError(
                 f"lease_seconds ({self.lease_seconds:g}) must be at least twice tick_seconds ({self.tick_seconds:g}), "
@@ -170,7 +184,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         assert isinstance(init_settings, InitSettingsSource)
         given = init_settings.init_kwargs
-        return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=read_profile(given["home"], given["profile"]))
+        return (
+            init_settings,
+            env_settings,
+            InitSettingsSource(settings_cls, init_kwargs=read_profile(given["home"], given["profile"])),
+        )
 
     def var(self) -> Path:
         """State of this installation: database, keys, run files, logs."""
@@ -240,7 +258,9 @@ def read_profile(home: Path, profile: str) -> dict[str, Any]:
         raise InvalidInput(f"{path} must hold settings as `name: value` lines, not a {type(values).__name__}.")
     fixed = sorted({"home", "profile"} & values.keys())
     if fixed:
-        raise InvalidInput(f"{path} sets {' and '.join(fixed)}, which only the environment or an option may choose. Delete the line.")
+        raise InvalidInput(
+            f"{path} sets {' and '.join(fixed)}, which only the environment or an option may choose. Delete the line."
+        )
     return values
 
 

@@ -1,4 +1,6 @@
-"""Logs: JSON lines with rotation under var/logs, one file per process; readable lines on a terminal; a request id on every line."""
+"""Logs: JSON lines with rotation under var/logs, one file per process; readable lines on a terminal;
+a request id on every line.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,19 @@ from optimizer.host.config import Settings
 
 MAX_FILE_BYTES = 10 * 1024 * 1024
 N_OLD_FILES = 5
-NOISY = ("httpx", "httpcore", "alembic", "dbos", "LiteLLM", "dspy", "mlflow", "optuna", "urllib3", "uvicorn.access", "filelock")
+NOISY = (
+    "httpx",
+    "httpcore",
+    "alembic",
+    "dbos",
+    "LiteLLM",
+    "dspy",
+    "mlflow",
+    "optuna",
+    "urllib3",
+    "uvicorn.access",
+    "filelock",
+)
 
 
 def set_up_logs(settings: Settings, process: str, *, terminal: bool = True) -> None:
@@ -54,14 +68,19 @@ def set_up_logs(settings: Settings, process: str, *, terminal: bool = True) -> N
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(),
-                exception_formatter=structlog.dev.plain_traceback,  # rich's shows every local value, keys and texts among them, and takes seconds
+                # rich's shows every local value, keys and texts among them, and takes seconds
+                exception_formatter=structlog.dev.plain_traceback,
             ),
             _last(printable_lines),
         ],
     )
 
     file = RotatingFileHandler(
-        settings.log_dir() / f"{process}.log", maxBytes=MAX_FILE_BYTES, backupCount=N_OLD_FILES, encoding="utf-8", delay=True
+        settings.log_dir() / f"{process}.log",
+        maxBytes=MAX_FILE_BYTES,
+        backupCount=N_OLD_FILES,
+        encoding="utf-8",
+        delay=True,
     )
     file.setFormatter(as_json)
     handlers: list[logging.Handler] = [file]

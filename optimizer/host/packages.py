@@ -23,7 +23,12 @@ def look() -> Any:
 def added(group: str) -> Sequence[Added]:
     """What a group holds, by name."""
     found = [
-        Added(name=one.name, place=one.value, package=f"{one.dist.name} {one.dist.version}" if one.dist else "unknown", load=one.load)
+        Added(
+            name=one.name,
+            place=one.value,
+            package=f"{one.dist.name} {one.dist.version}" if one.dist else "unknown",
+            load=one.load,
+        )
         for one in look().select(group=group)
     ]
     return sorted(found, key=lambda one: (one.name, one.package))

@@ -37,11 +37,15 @@ def listen(host: str, wanted: int, what: str) -> Listening:
             bound = _bind(host, port)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                raise Conflict(f"{what} cannot listen on {host}:{port}: {error.strerror or error}. Choose another host or port.") from None
+                raise Conflict(
+                    f"{what} cannot listen on {host}:{port}: {error.strerror or error}. Choose another host or port."
+                ) from None
             notice = notice or f"Port {wanted} is taken by {owner_of(wanted)}"
             continue
         actual = bound.getsockname()[1]
-        return Listening(socket=bound, host=host, port=actual, notice=f"{notice}; {what} uses {actual}." if notice else None)
+        return Listening(
+            socket=bound, host=host, port=actual, notice=f"{notice}; {what} uses {actual}." if notice else None
+        )
     raise Conflict(f"{notice}, and so are the {N_TRIES - 1} ports after it. Free one, or set another port for {what}.")
 
 
@@ -58,7 +62,11 @@ def owner_of(port: int) -> str:
     """Who listens on the port, where the system tells."""
     try:
         for connection in psutil.net_connections(kind="inet"):
-            if connection.status == psutil.CONN_LISTEN and connection.pid and getattr(connection.laddr, "port", None) == port:
+            if (
+                connection.status == psutil.CONN_LISTEN
+                and connection.pid
+                and getattr(connection.laddr, "port", None) == port
+            ):
                 return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
     except (psutil.Error, OSError):
         pass
@@ -76,7 +84,9 @@ def listening_hosts(pid: int) -> set[str]:
 
 @lru_cache(maxsize=4096)
 def is_loopback(host: str | None) -> bool:
-    """Whether a name or address is this machine's own and reached from nowhere else; None is the end of a Unix socket."""
+    """Whether a name or address is this machine's own and reached from nowhere else;
+    None is the end of a Unix socket.
+    """
     if host is None or host == "localhost":
         return True
     try:

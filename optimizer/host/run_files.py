@@ -49,7 +49,9 @@ def announce_soon(settings: Settings, name: str, url: str | None = None, **more:
 
 
 def withdraw(settings: Settings, name: str) -> None:
-    """Take the address away; a missing file is fine, and one that cannot be removed counts for nothing once its process has ended."""
+    """Take the address away; a missing file is fine, and one that cannot be removed counts
+    for nothing once its process has ended.
+    """
     with suppress(OSError):
         (settings.run_dir() / f"{name}.json").unlink(missing_ok=True)
 
@@ -116,7 +118,9 @@ class ProcessLock:
     def acquire_or_refuse(self, what: str, advice: str) -> None:
         """Raises Refused naming the holder: ``what`` says who is in the way, ``advice`` what to do."""
         if not self.acquire():
-            raise Refused(f"{what} (pid {self.holder() or 'unknown'}, home {self._settings.home}). {advice}", pid=self.holder())
+            raise Refused(
+                f"{what} (pid {self.holder() or 'unknown'}, home {self._settings.home}). {advice}", pid=self.holder()
+            )
 
     def holder(self) -> int | None:
         """The pid that took the lock last; meaningful only while the lock is held."""

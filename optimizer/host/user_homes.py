@@ -15,7 +15,10 @@ from optimizer.host.run_files import lives, write_whole
 
 
 def enter(home: Path) -> None:
-    """Says that this process serves ``home``. A folder that cannot be written costs the convenience, never the server."""
+    """Says that this process serves ``home``.
+
+    A folder that cannot be written costs the convenience, never the server.
+    """
     with suppress(OSError):
         write_whole(_file(home), {"home": str(home), "pid": os.getpid(), "created": psutil.Process().create_time()})
 

@@ -68,7 +68,10 @@ def read_text(file: Path) -> str:
     with file.open("rb") as opened:
         data = opened.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
-        raise YamlTooLarge(f"the file has {file.stat().st_size:,} bytes, and {MAX_FILE_BYTES:,} are the most that is read; make it shorter")
+        raise YamlTooLarge(
+            f"the file has {file.stat().st_size:,} bytes, and {MAX_FILE_BYTES:,} are the most that is read; make it"
+            " shorter"
+        )
     return data.decode("utf-8")
 
 
@@ -78,8 +81,8 @@ def check_aliases(root: Node | None) -> None:
     if n > MAX_VALUES:
         line = root.start_mark.line + 1 if root is not None and root.start_mark is not None else 1
         raise YamlTooLarge(
-            f"with its aliases written out the document from line {line} on holds {_about(n)} values, and {MAX_VALUES:,} are the most that is read; "
-            "write out what is meant, without aliases of aliases"
+            f"with its aliases written out the document from line {line} on holds {_about(n)} values, and"
+            f" {MAX_VALUES:,} are the most that is read; write out what is meant, without aliases of aliases"
         )
 
 

@@ -1,4 +1,6 @@
-"""Writes what a change of a rollout or champion leaves behind, in the caller's transaction: decision, reign, audit, outbox, version."""
+"""Writes what a change of a rollout or champion leaves behind, in the caller's transaction: decision,
+reign, audit, outbox, version.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ log = structlog.get_logger("detent.decisions")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeReport:
-    """What a change did, why, and how to take it back or go on. ``changed`` is False where there was nothing left to do."""
+    """What a change did, why, and how to take it back or go on.
+
+    ``changed`` is False where there was nothing left to do.
+    """
 
     family: str
     what: str
@@ -49,19 +54,31 @@ def checked_reason(reason: str | None) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InvalidInput("The reason is no valid Unicode text.", [Fault(pointer="/reason", detail="half a surrogate pair")]) from None
+        raise InvalidInput(
+            "The reason is no valid Unicode text.", [Fault(pointer="/reason", detail="half a surrogate pair")]
+        ) from None
     if len(text) > MAX_REASON_CHARS:
-        detail = f"it has {len(text)} characters, at most {MAX_REASON_CHARS} are kept for ever in the record; shorten it"
+        detail = (
+            f"it has {len(text)} characters, at most {MAX_REASON_CHARS} are kept for ever in the record; shorten it"
+        )
         raise InvalidInput(f"The reason is too long: {detail}.", [Fault(pointer="/reason", detail=detail)])
     return text
 
 
 def record_transition(tx: Transaction, store: Store, transition: Transition) -> Decision:
-    """Appends the decision, saves the rollout and tells audit, outbox and serving processes. Raises StaleVersion when it was overtaken."""
+    """Appends the decision, saves the rollout and tells audit, outbox and serving processes.
+
+    Raises StaleVersion when it was overtaken.
+    """
     rollout, request = transition.rollout, transition.request
     decision = next_decision(transition, store.rollouts.last_decision(tx, rollout.id))
     store.rollouts.save(tx, rollout, decision)
-    detail: dict[str, Any] = {"what": transition.what, "why": request.reason, "forced": transition.forced, "hash": decision.hash}
+    detail: dict[str, Any] = {
+        "what": transition.what,
+        "why": request.reason,
+        "forced": transition.forced,
+        "hash": decision.hash,
+    }
     tell(tx, store, f"rollout.{request.act}", rollout.family, rollout.id, detail, actor=request.actor, at=request.at)
     store.outbox.add(tx, "rollout", rollout.id, {"seq": decision.seq, "hash": decision.hash}, request.at)
     if not rollout.is_active:
@@ -75,7 +92,9 @@ def _close_alerts(tx: Transaction, store: Store, rollout: Rollout, at: datetime)
         store.alerts.close(tx, alert.kind, alert.family, alert.subject, at)
 
 
-def record_reign(tx: Transaction, store: Store, reign: Champion, *, action: str, evidence: Mapping[str, Any] | None = None) -> None:
+def record_reign(
+    tx: Transaction, store: Store, reign: Champion, *, action: str, evidence: Mapping[str, Any] | None = None
+) -> None:
     """Ends the current reign, starts this one and tells audit, outbox and serving processes.
 
     ``evidence``: what a change rests on that no person ordered; ``rollout verify`` judges it again.
@@ -89,34 +108,43 @@ def record_reign(tx: Transaction, store: Store, reign: Champion, *, action: str,
 
 
 def promote(tx: Transaction, store: Store, transition: Transition) -> Champion | None:
-    """The new reign that a promotion brings, on top of the one that the rollout was compared with; None for any other transition."""
+    """The new reign that a promotion brings, on top of the one that the rollout was compared with;
+    None for any other transition.
+    """
     if transition.champion_change is None:
         return None
     rollout, request = transition.rollout, transition.request
     current = store.champions.current(tx, rollout.family)
     if current is None or current.variant != rollout.champion:
         raise Conflict(
-            f"Cannot promote rollout {rollout.id}: it was compared with {rollout.champion}, but the champion of {rollout.family} is "
-            f"{current.variant if current else 'none'}. Start a new rollout against the present champion.",
+            f"Cannot promote rollout {rollout.id}: it was compared with {rollout.champion}, but the champion of"
+            f" {rollout.family} is {current.variant if current else 'none'}. Start a new rollout against the present"
+            " champion.",
             rollout=rollout.id,
         )
     reign = champion.succeed(
-        current, variant=transition.champion_change, at=request.at, by=request.actor, why=f"promoted: {request.reason}", forced=transition.forced,
+        current, variant=transition.champion_change, at=request.at, by=request.actor, why=f"promoted: {request.reason}",
+        forced=transition.forced,
         rollout=rollout.id,
     )  # fmt: skip
     record_reign(tx, store, reign, action="champion.promote")
     return reign
 
 
-def end_active_rollout(tx: Transaction, store: Store, clock: Clock, family: str, *, at: datetime, actor: str, why: str) -> Decision | None:
-    """Ends the family's active rollout because its champion changes in this same transaction; None when there is none."""
+def end_active_rollout(
+    tx: Transaction, store: Store, clock: Clock, family: str, *, at: datetime, actor: str, why: str
+) -> Decision | None:
+    """Ends the family's active rollout because its champion changes
+    in this same transaction; None when there is none.
+    """
     rollout = store.rollouts.active(tx, family)
     if rollout is None:
         return None
     clock_at = clock.rollout_now()
     lapsed_at, lapsed_clock_at = lapse_of(rollout, at=at, clock_at=clock_at, scale=clock.scale)
     request = TransitionRequest(
-        act="end", at=at, clock_at=clock_at, actor=actor, reason=f"the champion changed: {why}", outcome="champion_changed",
+        act="end", at=at, clock_at=clock_at, actor=actor, reason=f"the champion changed: {why}",
+        outcome="champion_changed",
         lapsed_at=lapsed_at, lapsed_clock_at=lapsed_clock_at,
     )  # fmt: skip
     return record_transition(tx, store, apply(rollout, request))
@@ -125,11 +153,26 @@ def end_active_rollout(tx: Transaction, store: Store, clock: Clock, family: str,
 def log_head(decision: Decision | None) -> None:
     """Says the head hash of a chain aloud after its commit: who can rewrite the database cannot rewrite the log."""
     if decision is not None:
-        log.info("decision", rollout=decision.rollout, seq=decision.seq, kind=decision.kind, forced=decision.forced, head=decision.hash)
+        log.info(
+            "decision",
+            rollout=decision.rollout,
+            seq=decision.seq,
+            kind=decision.kind,
+            forced=decision.forced,
+            head=decision.hash,
+        )
 
 
 def tell(
-    tx: Transaction, store: Store, action: str, family: str | None, subject: str, detail: dict[str, Any], *, actor: str, at: datetime
+    tx: Transaction,
+    store: Store,
+    action: str,
+    family: str | None,
+    subject: str,
+    detail: dict[str, Any],
+    *,
+    actor: str,
+    at: datetime,
 ) -> None:
     """Audit, and the serving processes."""
     store.audit.add(tx, at=at, actor=actor, action=action, family=family, subject=subject, detail=detail)

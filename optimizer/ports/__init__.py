@@ -16,7 +16,16 @@ from optimizer.ports.models import DeltaSink, LanguageModel, ModelCatalogue, Mod
 from optimizer.ports.outbox import Outbox, OutboxItem
 from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance, WatchedReign
 from optimizer.ports.pipeline_stats import PipelineStats
-from optimizer.ports.rollouts import Blocks, EvidenceRow, Fetches, Observations, Rollouts, UnitCount, UnitCounts, UnitOutcomes
+from optimizer.ports.rollouts import (
+    Blocks,
+    EvidenceRow,
+    Fetches,
+    Observations,
+    Rollouts,
+    UnitCount,
+    UnitCounts,
+    UnitOutcomes,
+)
 from optimizer.ports.serving import Champions, Freezes, Overrides, ServingVersion
 from optimizer.ports.sources import FamilySource, SourceRow
 from optimizer.ports.store import Store

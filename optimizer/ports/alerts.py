@@ -84,11 +84,19 @@ class Alerts(Protocol):
         """False when the same (kind, family, subject) is already open."""
 
     def reword(self, tx: Transaction, alert: Alert) -> bool:
-        """Gives the open one of the same (kind, family, subject) this detail; False where none is open or it says so already."""
+        """Gives the open one of the same (kind, family, subject) this detail;
+        False where none is open or it says so already.
+        """
 
     def close(self, tx: Transaction, kind: str, family: str | None, subject: str, at: datetime) -> int: ...
     def all(
-        self, tx: Transaction, *, open_only: bool, kind: str | None = None, family: str | None = None, subject: str | None = None
+        self,
+        tx: Transaction,
+        *,
+        open_only: bool,
+        kind: str | None = None,
+        family: str | None = None,
+        subject: str | None = None,
     ) -> list[Alert]:
         """The newest first; of one kind, family or subject where one is named."""
 

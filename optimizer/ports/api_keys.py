@@ -15,7 +15,10 @@ Limited = Literal["requests_per_minute", "calls_per_day", "usd_per_day"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
-    """A key as it is stored: hashes, never secrets. After a rotation the secret before it opens too, until ``previous_until``."""
+    """A key as it is stored: hashes, never secrets.
+
+    After a rotation the secret before it opens too, until ``previous_until``.
+    """
 
     name: str
     access: Access
@@ -44,7 +47,10 @@ class ApiKeys(Protocol):
 
 
 class KeyUsage(Protocol):
-    """What keys have used of their limits, counted for all processes together. ``window`` is the start of the running minute or day."""
+    """What keys have used of their limits, counted for all processes together.
+
+    ``window`` is the start of the running minute or day.
+    """
 
     def take(self, tx: Transaction, key: str, limit: Limited, window: datetime, amount: float, most: float) -> bool:
         """Counts ``amount`` and returns True, or False where it would pass ``most``; nothing is counted then."""

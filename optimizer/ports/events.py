@@ -12,7 +12,9 @@ from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraf
 from optimizer.core.scheduling.triggers import RecentOutcomes
 from optimizer.ports.transaction import Added, Transaction
 
-Exposure = tuple[str, str, str | None, float | None, datetime, str, int]  # family, variant, rollout, stage, window start, client, n
+Exposure = tuple[
+    str, str, str | None, float | None, datetime, str, int
+]  # family, variant, rollout, stage, window start, client, n
 
 
 class Events(Protocol):
@@ -24,8 +26,12 @@ class Events(Protocol):
     def later_parts(self, tx: Transaction, family: str, interactions: Collection[str]) -> dict[str, LaterParts]:
         """By interaction, those that have any."""
 
-    def made_of_parts(self, tx: Transaction, family: str, variants: Collection[str], *, since: datetime, limit: int) -> list[Interaction]:
-        """Interactions of these variants that a policy made of several calls, received since then: at most ``limit``, the newest first."""
+    def made_of_parts(
+        self, tx: Transaction, family: str, variants: Collection[str], *, since: datetime, limit: int
+    ) -> list[Interaction]:
+        """Interactions of these variants that a policy made of several calls, received since then:
+        at most ``limit``, the newest first.
+        """
 
     def n_made_of_parts(self, tx: Transaction, family: str, variants: Collection[str], *, since: datetime) -> int:
         """How many there are of these."""
@@ -42,22 +48,34 @@ class Events(Protocol):
 
     def feedback_of(self, tx: Transaction, family: str, interaction: str) -> list[FeedbackEvent]: ...
     def page_of_feedback(
-        self, tx: Transaction, *, family: str | None, variant: str | None, since: datetime | None, cursor: str | None, limit: int
+        self,
+        tx: Transaction,
+        *,
+        family: str | None,
+        variant: str | None,
+        since: datetime | None,
+        cursor: str | None,
+        limit: int,
     ) -> tuple[list[FeedbackEvent], str | None]: ...
     def stored_answer(self, tx: Transaction, scope: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
         """(body hash, answer) under an Idempotency-Key, or None."""
 
-    def store_answer(self, tx: Transaction, scope: str, key: str, body_hash: str, answer: Mapping[str, Any], at: datetime) -> None:
+    def store_answer(
+        self, tx: Transaction, scope: str, key: str, body_hash: str, answer: Mapping[str, Any], at: datetime
+    ) -> None:
         """Raises Conflict where another transaction has taken the key since this one looked."""
 
     def arm_summary(self, tx: Transaction, family: str, rollout: str | None) -> list[dict[str, Any]]:
-        """Per variant and role: n_interactions, n_errors, n_labelled, n_success, n_scored, mean_score, mean_latency_ms, cost_usd.
+        """Per variant and role: n_interactions, n_errors, n_labelled, n_success, n_scored, mean_score,
+        mean_latency_ms, cost_usd.
 
         ``n_labelled`` counts events with ``success``. Without a rollout: everything the family has.
         """
 
     def cost_usd(self, tx: Transaction, family: str, since: datetime) -> float:
-        """Dollars of the interactions that the gateway recorded itself since then, and of their later parts; never what a client said."""
+        """Dollars of the interactions that the gateway recorded itself since then,
+        and of their later parts; never what a client said.
+        """
 
     def label_summary(self, tx: Transaction, family: str, since: datetime) -> list[LabelSummary]:
         """Labels received since then, by variant, field and source, in that order."""
@@ -76,12 +94,22 @@ class Traffic(Protocol):
         """What was made of one variant; an outcome that names no unit stands for one of its own."""
 
     def labels(
-        self, tx: Transaction, family: str, since: datetime, until: datetime, *, field: Literal["success", "score"], source: str
+        self,
+        tx: Transaction,
+        family: str,
+        since: datetime,
+        until: datetime,
+        *,
+        field: Literal["success", "score"],
+        source: str,
     ) -> list[PastLabel]:
         """Outcomes with a unit, in the order in which they came."""
 
-    def seen(self, tx: Transaction, family: str, since: datetime, until: datetime, most: int) -> list[SampledInteraction]:
-        """Interactions with an outcome received in that time, and those received then that a policy executed, the latest ``most`` of each.
+    def seen(
+        self, tx: Transaction, family: str, since: datetime, until: datetime, most: int
+    ) -> list[SampledInteraction]:
+        """Interactions with an outcome received in that time, and those received then that a policy executed,
+        the latest ``most`` of each.
 
         Outcomes of any time count; each source with the mean of what it reported.
         """
@@ -92,7 +120,10 @@ class Exposures(Protocol):
         """Counts of one window add up."""
 
     def put(self, tx: Transaction, rows: Iterable[Exposure], sent_by: str) -> list[bool]:
-        """For clients that repeat themselves: a window of a key's client keeps its largest count. False where nothing changed."""
+        """For clients that repeat themselves: a window of a key's client keeps its largest count.
+
+        False where nothing changed.
+        """
 
     def reported(self, tx: Transaction, rollout: str) -> dict[tuple[str, str, float | None], int]:
         """(key, variant, stage) -> exposures that clients reported; without those that the server counted itself."""

@@ -14,7 +14,9 @@ from optimizer.ports.rollouts import EvidenceRow, Fetches, UnitCount, UnitOutcom
 
 
 class EvidenceSource(Protocol):
-    """What one look reads, all as of one moment. Each method answers as the store's of the same name (``rollouts.py``) does.
+    """What one look reads, all as of one moment.
+
+    Each method answers as the store's of the same name (``rollouts.py``) does.
 
     ``stage`` is an index into the ladder. Every time is real time, but ``cohort_start``.
     """
@@ -28,7 +30,9 @@ class EvidenceSource(Protocol):
 
     def requests(self, rollout: Rollout, since: datetime, until: datetime) -> list[ReportedRequest]: ...
     def fetches(self, rollout: Rollout, since: datetime, until: datetime) -> list[Fetches]: ...
-    def cohort_units(self, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime) -> Mapping[str, ArmName]: ...
+    def cohort_units(
+        self, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
+    ) -> Mapping[str, ArmName]: ...
     def recomputed_units(
         self, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
     ) -> Mapping[str, Collection[str]]: ...

@@ -23,16 +23,22 @@ class ExampleStanding:
 
 class Examples(Protocol):
     def add(self, tx: Transaction, rows: Sequence[Example]) -> list[Added]: ...
-    def of_split(self, tx: Transaction, family: str, *, split: Literal["train", "dev"], released_only: bool = False) -> list[Example]:
+    def of_split(
+        self, tx: Transaction, family: str, *, split: Literal["train", "dev"], released_only: bool = False
+    ) -> list[Example]:
         """Every reader but confirmation. The holdout cannot be asked for here."""
 
-    def sealed_holdout(self, tx: Transaction, family: str, study: str, ids: Sequence[str] | None, at: datetime) -> list[Example]:
+    def sealed_holdout(
+        self, tx: Transaction, family: str, study: str, ids: Sequence[str] | None, at: datetime
+    ) -> list[Example]:
         """Confirmation only: records a look per example in the same transaction."""
 
     def holdout_ids(self, tx: Transaction, family: str) -> list[tuple[str, str]]:
         """(id, hash of the expected label text) without any text: for fixing the selection beforehand."""
 
-    def standing(self, tx: Transaction, family: str, *, ids: Sequence[str], groups: Sequence[str]) -> list[ExampleStanding]:
+    def standing(
+        self, tx: Transaction, family: str, *, ids: Sequence[str], groups: Sequence[str]
+    ) -> list[ExampleStanding]:
         """The examples that have one of these ids or belong to one of these groups, without any text."""
 
     def counts(self, tx: Transaction, family: str) -> dict[Split, int]: ...
@@ -46,7 +52,9 @@ class Examples(Protocol):
 
 
 class Reviews(Protocol):
-    def open(self, tx: Transaction, id: str, family: str, kind: str, subject: str, payload: Mapping[str, Any], at: datetime) -> None: ...
+    def open(
+        self, tx: Transaction, id: str, family: str, kind: str, subject: str, payload: Mapping[str, Any], at: datetime
+    ) -> None: ...
     def get(self, tx: Transaction, id: str) -> dict[str, Any] | None: ...
     def page(self, tx: Transaction, family: str | None, status: str | None) -> list[dict[str, Any]]: ...
     def of_kind(self, tx: Transaction, family: str, kind: str) -> dict[str, datetime]:

@@ -23,7 +23,9 @@ class OutboxItem:
 
 class Outbox(Protocol):
     def add(self, tx: Transaction, topic: str, subject: str, payload: Mapping[str, Any], at: datetime) -> None:
-        """An unsent item of the same topic and subject is replaced: the mirror reads the store, not the payload, for bulk."""
+        """An unsent item of the same topic and subject is replaced: the mirror reads the store,
+        not the payload, for bulk.
+        """
 
     def due(self, tx: Transaction, now: datetime, limit: int, *, topics: Collection[str]) -> list[OutboxItem]:
         """Unsent items of these topics whose time has come, oldest first."""
@@ -38,7 +40,10 @@ class Outbox(Protocol):
         """How many items ``prune`` would delete in the end."""
 
     def prune(self, tx: Transaction, before: datetime, limit: int) -> int:
-        """Deletes up to so many items that were sent before; returns how many. A rollout's newest stays: its verification compares with it."""
+        """Deletes up to so many items that were sent before; returns how many.
+
+        A rollout's newest stays: its verification compares with it.
+        """
 
     def discard(self, tx: Transaction, topic: str) -> int:
         """Deletes the unsent rows of a topic that has no listener any more; returns how many."""

@@ -17,7 +17,10 @@ class Performance(Protocol):
     def add_batch(self, tx: Transaction, batch: Mapping[str, Any]) -> None: ...
     def batches(self, tx: Transaction, family: str) -> list[dict[str, Any]]: ...
     def day_sums(self, tx: Transaction, day: str) -> list[dict[str, Any]]:
-        """What was received on one day (YYYY-MM-DD, UTC), summed up per family, variant and model. Reads every event of that day."""
+        """What was received on one day (YYYY-MM-DD, UTC), summed up per family, variant and model.
+
+        Reads every event of that day.
+        """
 
     def put_day(self, tx: Transaction, day: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keeps a day's sums in the place of earlier ones of that day."""

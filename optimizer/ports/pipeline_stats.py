@@ -19,7 +19,10 @@ class PipelineStats(Protocol):
     def sums(
         self, tx: Transaction, since: datetime, by: Sequence[Grouping], *, processing_type: str | None = None
     ) -> dict[tuple[Any, ...], PipelineSums]:
-        """Sums of the hours that begin at ``since`` or later, by their values of ``by``, in that order. Reads no record."""
+        """Sums of the hours that begin at ``since`` or later, by their values of ``by``, in that order.
+
+        Reads no record.
+        """
 
     def records(self, tx: Transaction, since: datetime, limit: int) -> list[PipelineRecord]:
         """The last ``limit`` records received at ``since`` or later, oldest first."""
@@ -28,4 +31,7 @@ class PipelineStats(Protocol):
         """How many records ``prune`` would delete in the end."""
 
     def prune(self, tx: Transaction, before: datetime, limit: int) -> int:
-        """Deletes up to ``limit`` of the records received before then, oldest first; their sums stay. Returns how many."""
+        """Deletes up to ``limit`` of the records received before then, oldest first; their sums stay.
+
+        Returns how many.
+        """

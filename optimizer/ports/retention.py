@@ -16,7 +16,10 @@ Key = tuple[Any, ...]
 
 
 class Retained(Protocol):
-    """``before``: of the rows of studies the time at which the study ended, else the time of receipt. ``family`` None: rows of no family."""
+    """``before``: of the rows of studies the time at which the study ended, else the time of receipt.
+
+    ``family`` None: rows of no family.
+    """
 
     def families(self, tx: Transaction) -> list[str]:
         """Those that have interactions or feedback, in order."""
@@ -26,4 +29,6 @@ class Retained(Protocol):
         """Keys of up to so many."""
 
     def remove(self, tx: Transaction, rows: OldRows, family: str | None, keys: Sequence[Key]) -> int:
-        """Deletes these rows, or of calls and results of studies their texts alone, since their money and scores stay; returns how many."""
+        """Deletes these rows, or of calls and results of studies their texts alone,
+        since their money and scores stay; returns how many.
+        """

@@ -28,7 +28,9 @@ class Rollouts(Protocol):
         """The family's next rollout, made after this one."""
 
     def save(self, tx: Transaction, rollout: Rollout, decision: Decision | None) -> None:
-        """Writes the rollout where its stored version is ``rollout.version - 1`` and appends the decision; raises StaleVersion otherwise."""
+        """Writes the rollout where its stored version is ``rollout.version - 1`` and appends the decision;
+        raises StaleVersion otherwise.
+        """
 
     def renew_lease(self, tx: Transaction, id: str, until: datetime) -> None:
         """No decision and no new version: a lease is a heartbeat."""
@@ -76,7 +78,8 @@ class UnitCounts(Protocol):
         """What a look has counted (stage, unit) for; ``n_blocks``: of the rollout, those of the look included."""
 
     def sums(self, tx: Transaction, rollout: str) -> tuple[int, int]:
-        """(units that count in a closed cohort, values that units gave to guardrail blocks), over all stages, as stored.
+        """(units that count in a closed cohort, values that units gave to guardrail blocks),
+        over all stages, as stored.
 
         Raises ValueError where that cannot be read.
         """
@@ -95,7 +98,9 @@ class Fetches:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitOutcomes:
-    """``means``: unit -> mean of its outcomes, in [0, 1]; ``by_key``: key -> labelled units that it brought (``labelled_by_key``)."""
+    """``means``: unit -> mean of its outcomes, in [0, 1]; ``by_key``:
+    key -> labelled units that it brought (``labelled_by_key``).
+    """
 
     means: Mapping[str, float]
     by_key: Mapping[str, float] = field(default_factory=dict)
@@ -132,8 +137,8 @@ class Observations(Protocol):
     ) -> UnitOutcomes:
         """Of each unit the mean of its outcomes of the cohort's stage; without those that have none.
 
-        Outcomes of earlier cohorts came too late for theirs and are left out. ``received_since`` and ``received_until`` are when the
-        cohort started and closes.
+        Outcomes of earlier cohorts came too late for theirs and are left out. ``received_since`` and ``received_until``
+        are when the cohort started and closes.
         """
 
     def outside(self, tx: Transaction, family: str, since: datetime, until: datetime) -> set[str]:
@@ -146,9 +151,15 @@ class Observations(Protocol):
         """Seconds between interaction and outcome, of the newest ``limit`` outcomes that name their interaction."""
 
     def late_feedback(
-        self, tx: Transaction, rollout: Rollout, since: datetime, until: datetime, closed_at: Callable[[datetime], datetime]
+        self,
+        tx: Transaction,
+        rollout: Rollout,
+        since: datetime,
+        until: datetime,
+        closed_at: Callable[[datetime], datetime],
     ) -> dict[ArmName, tuple[int, int]]:
-        """Arm > (feedback received after its cohort was closed, all feedback), of the cohorts that started in [since, until].
+        """Arm > (feedback received after its cohort was closed, all feedback),
+        of the cohorts that started in [since, until].
 
         ``closed_at``: start of a cohort > the real time at which it was closed.
         """

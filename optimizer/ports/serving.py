@@ -21,7 +21,9 @@ class Champions(Protocol):
 
 
 class Overrides(Protocol):
-    def put(self, tx: Transaction, family: str, unit_hmac: str, variant: str, until: datetime, by: str, at: datetime) -> None: ...
+    def put(
+        self, tx: Transaction, family: str, unit_hmac: str, variant: str, until: datetime, by: str, at: datetime
+    ) -> None: ...
     def active(self, tx: Transaction, now: datetime) -> list[tuple[str, str, str, datetime]]:
         """(family, unit_hmac, variant, until)."""
 

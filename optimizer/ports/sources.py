@@ -26,7 +26,10 @@ class FamilySource(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRow:
-    """One row as a source gives it. ``where`` names it for a person (line 12, scipy.fft.fft); ``rejected`` says why it is no example."""
+    """One row as a source gives it.
+
+    ``where`` names it for a person (line 12, scipy.fft.fft); ``rejected`` says why it is no example.
+    """
 
     where: str
     input: Mapping[str, Any] = field(default_factory=dict)

@@ -24,7 +24,10 @@ T = TypeVar("T")
 
 
 class Store(Protocol):
-    """Everything that is kept. ``write`` runs ``fn`` in the process's one writing transaction, grouped with what waits beside it."""
+    """Everything that is kept.
+
+    ``write`` runs ``fn`` in the process's one writing transaction, grouped with what waits beside it.
+    """
 
     events: Events
     exposures: Exposures

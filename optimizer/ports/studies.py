@@ -36,7 +36,10 @@ class JournalEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierAnswers:
-    """What every tier made of every training example, in rows of ``TierRecords.from_rows``: numbers alone. A tier that failed is not in its row."""
+    """What every tier made of every training example, in rows of ``TierRecords.from_rows``: numbers alone.
+
+    A tier that failed is not in its row.
+    """
 
     tiers: tuple[str, ...]
     rows: Sequence[Mapping[str, Any]]
@@ -48,9 +51,17 @@ class Studies(Protocol):
 
     def get(self, tx: Transaction, id: str) -> Study | None: ...
     def page(
-        self, tx: Transaction, *, family: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
+        self,
+        tx: Transaction,
+        *,
+        family: str | None = None,
+        status: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
     ) -> tuple[list[Study], str | None]: ...
-    def last_triggered(self, tx: Transaction, family: str, kinds: Collection[TriggerKind] | None = None) -> Study | None:
+    def last_triggered(
+        self, tx: Transaction, family: str, kinds: Collection[TriggerKind] | None = None
+    ) -> Study | None:
         """The latest study of the family that started by itself, by one of these triggers or any."""
 
     def spent_since(self, tx: Transaction, since: datetime) -> list[StudySpend]:
@@ -66,8 +77,12 @@ class Studies(Protocol):
         """Insert or replace by (study, number)."""
 
     def trials(self, tx: Transaction, study: str) -> list[Trial]: ...
-    def put_results(self, tx: Transaction, study: str, purpose: str, variant: str, results: Sequence[ExampleResult]) -> None: ...
-    def results(self, tx: Transaction, study: str, purpose: str, variant: str | None = None) -> dict[str, list[ExampleResult]]:
+    def put_results(
+        self, tx: Transaction, study: str, purpose: str, variant: str, results: Sequence[ExampleResult]
+    ) -> None: ...
+    def results(
+        self, tx: Transaction, study: str, purpose: str, variant: str | None = None
+    ) -> dict[str, list[ExampleResult]]:
         """By variant."""
 
     def put_tier_answers(self, tx: Transaction, study: str, answers: TierAnswers) -> None:
@@ -90,19 +105,28 @@ class Schedules(Protocol):
 
 class Journal(Protocol):
     def find(self, tx: Transaction, key: str, *, study: str | None, not_before: datetime) -> ModelAnswer | None:
-        """A settled answer of this study, whatever its age and temperature; else one of any study at temperature 0 and not older than ``not_before``."""
+        """A settled answer of this study, whatever its age and temperature;
+        else one of any study at temperature 0 and not older than ``not_before``.
+        """
 
-    def find_all(self, tx: Transaction, keys: Collection[str], *, study: str | None, not_before: datetime) -> dict[str, ModelAnswer]:
+    def find_all(
+        self, tx: Transaction, keys: Collection[str], *, study: str | None, not_before: datetime
+    ) -> dict[str, ModelAnswer]:
         """``find`` for many keys at once; those without an answer are not in it."""
 
     def send(self, tx: Transaction, entry: JournalEntry) -> None: ...
     def settle(self, tx: Transaction, id: str, answer: ModelAnswer, at: datetime) -> None: ...
     def fail(self, tx: Transaction, id: str, error: str, cost_usd: float, at: datetime) -> None: ...
     def mark_lost(self, tx: Transaction, study: str, at: datetime) -> int:
-        """Calls of this study that were in flight when its process died: spent at their reserved price. Returns how many."""
+        """Calls of this study that were in flight when its process died: spent at their reserved price.
+
+        Returns how many.
+        """
 
     def spend(self, tx: Transaction, study: str) -> Spend:
-        """Settled and failed calls at their cost, sent and lost ones at their reserved price; ``n_from_journal`` is not known here (0)."""
+        """Settled and failed calls at their cost, sent and lost ones at their reserved price;
+        ``n_from_journal`` is not known here (0).
+        """
 
     def spend_by_purpose(self, tx: Transaction, study: str) -> dict[str, Spend]:
         """``spend``, told apart by what the calls were for: search, confirmation, and so on."""

@@ -15,7 +15,9 @@ from optimizer.core.serving.rollout import Decision, Rollout
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyEvidence:
-    """What a Tracker may show of a Study beside the Study and its Trials; built by ``jobs/outbox/mirror_outbox.py``, never with holdout text."""
+    """What a Tracker may show of a Study beside the Study and its Trials;
+    built by ``jobs/outbox/mirror_outbox.py``, never with holdout text.
+    """
 
     variants: Mapping[str, Variant]
     results: Mapping[str, Sequence[ExampleResult]]  # of the search, by variant, in the order of the dev examples
@@ -44,7 +46,9 @@ class Tracker(Protocol):
         """Registers the Variant (once) and points exactly these aliases at it."""
 
     def restore_aliases(self, family: str, wanted: Mapping[str, str]) -> list[MovedAlias]:
-        """Makes the aliases champion, candidate and previous agree with ``wanted`` (alias > variant id); returns what differed."""
+        """Makes the aliases champion, candidate and previous agree
+        with ``wanted`` (alias > variant id); returns what differed.
+        """
 
     def mirror_rollout(self, rollout: Rollout, decisions: Sequence[Decision]) -> str | None:
         """Returns the id under which people find the rollout there."""

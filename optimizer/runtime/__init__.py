@@ -1,1 +1,4 @@
-"""What runs: the place where adapters meet ports (``wiring.py``), the worker, the supervisor. Entry points are in ``processes.py``."""
+"""What runs: the place where adapters meet ports (``wiring.py``), the worker, the supervisor.
+
+Entry points are in ``processes.py``.
+"""

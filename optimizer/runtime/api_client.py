@@ -21,7 +21,9 @@ BY_SLUG: Mapping[str, type[DetentError]] = {
 class ApiClient:
     """One server. Raises the DetentError that the server's problem document names."""
 
-    def __init__(self, url: str, api_key: str | None = None, *, timeout_s: float = 60.0, http: httpx.Client | None = None) -> None:
+    def __init__(
+        self, url: str, api_key: str | None = None, *, timeout_s: float = 60.0, http: httpx.Client | None = None
+    ) -> None:
         """``http``: what reaches the server, instead of a connection to ``url``."""
         self.url = url
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -47,7 +49,9 @@ class ApiClient:
         return self._ask("POST", path, json={k: v for k, v in body.items() if v is not None})
 
     def put(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Replaces whatever is there now: a command has not shown it before, so there is no state that it was decided on."""
+        """Replaces whatever is there now: a command has not shown it before,
+        so there is no state that it was decided on.
+        """
         return self._ask("PUT", path, json=dict(body), headers={"If-Match": "*"})
 
     def delete(self, path: str, **query: Any) -> Any:

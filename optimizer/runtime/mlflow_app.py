@@ -1,7 +1,7 @@
 """MLflow's server behind a door of ours: the local MLflow shows what Detent keeps, and has no keys of its own.
 
-Out of the box it creates experiments whose files land in any folder, calls any address by its webhooks and its gateway, and runs an
-assistant's commands. Here a request may read, search, and set tags and aliases; everything else is refused.
+Out of the box it creates experiments whose files land in any folder, calls any address by its webhooks and its gateway,
+and runs an assistant's commands. Here a request may read, search, and set tags and aliases; everything else is refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from optimizer.runtime.mlflow_server import allowed_hosts
 HOST = "127.0.0.1"  # whatever the API listens on
 _CHANGES = re.compile(
     r"/(?:ajax-)?api/[23]\.0/mlflow/(?:"
-    r"(?:experiments|runs|logged-models|datasets|traces|issues)/search|experiments/search-datasets|registered-models/get-latest-versions"
+    r"(?:experiments|runs|logged-models|datasets|traces|issues)/search|experiments/search-datasets"
+    r"|registered-models/get-latest-versions"
     r"|traces/(?:metrics|batchGetInfos|calculate-filter-correlation)"
     r"|runs/(?:set-tag|delete-tag)|experiments/(?:set|delete)-experiment-tag"
     r"|registered-models/(?:alias|set-tag|delete-tag)|model-versions/(?:set-tag|delete-tag))|/graphql"
@@ -65,8 +66,9 @@ class MlflowDoor:
         marks = scope["method"] in _MARKS and _CHANGES.fullmatch(path) is not None
         if not (scope["method"] in SAFE_METHODS or marks) or _REACHES_OUT.search(path):
             return (
-                f"The local MLflow shows what Detent keeps: it can be searched, and tags and aliases set, but not {scope['method']} {path[:200]}. "
-                "For experiments of your own run an MLflow of your own; DETENT_MLFLOW_TRACKING_URI sends studies there too."
+                f"The local MLflow shows what Detent keeps: it can be searched, and tags and aliases set, but not"
+                f" {scope['method']} {path[:200]}. For experiments of your own run an MLflow of your own;"
+                " DETENT_MLFLOW_TRACKING_URI sends studies there too."
             )
         return None
 
@@ -77,14 +79,20 @@ async def _refuse(send: Send, why: str) -> None:
 
 
 async def _answer(send: Send, status: int, content_type: bytes, body: bytes) -> None:
-    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode()), (b"cache-control", b"no-cache")]
+    headers = [
+        (b"content-type", content_type),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-cache"),
+    ]
     headers += [(b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
 def quiet_page(static_folder: Path) -> bytes | None:
-    """MLflow's page, told before it runs that it reports nothing of its use; None where this MLflow brings none of that form."""
+    """MLflow's page, told before it runs that it reports nothing of its use;
+    None where this MLflow brings none of that form.
+    """
     file = static_folder / "index.html"
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     return text.replace("<head>", f"<head>{_QUIET}", 1).encode() if "<head>" in text else None
@@ -127,7 +135,9 @@ def main(fd: int | None = None) -> None:
     from mlflow.server.fastapi_app import app
 
     door = MlflowDoor(app, hosts(settings), quiet_page(Path(str(pages.static_folder))))
-    config = uvicorn.Config(door, host=HOST, port=settings.mlflow_port, log_level="warning", access_log=False, proxy_headers=False)
+    config = uvicorn.Config(
+        door, host=HOST, port=settings.mlflow_port, log_level="warning", access_log=False, proxy_headers=False
+    )
     bound = [socket.socket(fileno=fd)] if fd is not None else None
     uvicorn.Server(config).run(sockets=bound)
 

@@ -30,7 +30,10 @@ ALLOWED_HOSTS = "allowed-hosts"
 
 
 def prepare_store(settings: Settings) -> None:
-    """Make the folders and the database file once. WAL is a property of the file, so it is set before MLflow opens it first."""
+    """Make the folders and the database file once.
+
+    WAL is a property of the file, so it is set before MLflow opens it first.
+    """
     settings.mlflow_dir().mkdir(parents=True, exist_ok=True)
     (settings.mlflow_dir() / "artifacts").mkdir(exist_ok=True)
     connection = sqlite3.connect(settings.mlflow_dir() / "mlflow.db", timeout=30)
@@ -41,7 +44,10 @@ def prepare_store(settings: Settings) -> None:
 
 
 def command(fd: int | None = None) -> list[str]:
-    """The command line of the server; its settings come from the environment, as this process's own did. ``fd``: its listening socket."""
+    """The command line of the server; its settings come from the environment, as this process's own did.
+
+    ``fd``: its listening socket.
+    """
     return [sys.executable, "-m", "optimizer.runtime.mlflow_app", *([] if fd is None else ["--fd", str(fd)])]
 
 
@@ -64,16 +70,22 @@ def allowed_hosts(settings: Settings) -> frozenset[str]:
     except (AttributeError, TypeError, ValueError) as error:
         raise InvalidInput(f"{path} cannot be read: {' '.join(str(error).split())}. {shape}") from None
     if options:
-        raise InvalidInput(f"{path} has the option {next(iter(options))!r}, and the only one is {ALLOWED_HOSTS}. Everything else is fixed.")
+        raise InvalidInput(
+            f"{path} has the option {next(iter(options))!r}, and the only one is {ALLOWED_HOSTS}. Everything else is"
+            " fixed."
+        )
     if any("*" in host for host in hosts):
         raise InvalidInput(
-            f"{path} has a pattern among its {ALLOWED_HOSTS}. Name each host exactly, with its port, such as localhost:9000."
+            f"{path} has a pattern among its {ALLOWED_HOSTS}. Name each host exactly, with its port, such as"
+            " localhost:9000."
         )
     return frozenset(hosts)
 
 
 def run(settings: Settings, fd: int | None = None) -> None:
-    """Start the server, announce it when it answers, wait for its end. Runs in a process group of its own, killed as one.
+    """Start the server, announce it when it answers, wait for its end.
+
+    Runs in a process group of its own, killed as one.
 
     ``fd``: the listening socket, bound by the caller, so that whatever answers at the address is this server.
     """

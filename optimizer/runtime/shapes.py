@@ -1,4 +1,7 @@
-"""Values of core and jobs as REST and the command line show them: plain types, snake_case. A command loads no more than it shows."""
+"""Values of core and jobs as REST and the command line show them: plain types, snake_case.
+
+A command loads no more than it shows.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,9 @@ def alert(value: Alert) -> dict[str, Any]:
 
 
 def variant(value: VariantRecord) -> dict[str, Any]:
-    """The content with what is known about its origin; the prompt of a family is under ``/prompt``, this is the setting itself."""
+    """The content with what is known about its origin; the prompt of a family is under ``/prompt``,
+    this is the setting itself.
+    """
     return {
         "variant": value.variant.id,
         "family": value.family,
@@ -104,9 +109,11 @@ def _without_arm(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def change(value: ChangeReport) -> dict[str, Any]:
-    """What a change did, why, and how to take it back; with the members of the rollout as it is now, if one is concerned.
+    """What a change did, why, and how to take it back; with the members of the rollout
+    as it is now, if one is concerned.
 
-    Where both have a member it is the rollout's (``champion``, ``forced``), as GET shows it; the act's own ``forced`` stands in ``decision``.
+    Where both have a member it is the rollout's (``champion``, ``forced``), as GET shows it; the act's own ``forced``
+    stands in ``decision``.
     """
     shown: dict[str, Any] = {
         "family": value.family,
@@ -126,7 +133,12 @@ def change(value: ChangeReport) -> dict[str, Any]:
 
 def started(value: Start) -> dict[str, Any]:
     """What a start of a rollout did or would do, with the gates that speak for it and its forecast."""
-    return {**change(value.report), "gates": list(value.gates), "dry_run": value.dry_run, "forecast": forecast(value.forecast)}
+    return {
+        **change(value.report),
+        "gates": list(value.gates),
+        "dry_run": value.dry_run,
+        "forecast": forecast(value.forecast),
+    }
 
 
 def freeze(value: Freeze) -> dict[str, Any]:
@@ -152,7 +164,9 @@ def pruned(value: PruneReport, left_alone: Sequence[Unpruned], *, dry_run: bool)
 
 
 def schedule(value: ScheduleInForce, clock: Clock) -> dict[str, Any]:
-    """What is in force, by whom (`source` says where `cron` stands, `file` or `store`), and when its next study comes."""
+    """What is in force, by whom (`source` says where `cron` stands, `file` or `store`),
+    and when its next study comes.
+    """
     from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
 
     return {**asdict(value), "next_study_at": next_scheduled(value, clock)}

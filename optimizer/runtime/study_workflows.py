@@ -1,4 +1,6 @@
-"""Studies as DBOS workflows: the workflow's id is the study's, so that one study runs once, and again after a kill -9."""
+"""Studies as DBOS workflows: the workflow's id is the study's, so that one study runs once,
+and again after a kill -9.
+"""
 
 from __future__ import annotations
 
@@ -103,8 +105,8 @@ class StudyWorkflows:
     def _free_id(self, study: Study) -> str | None:
         """The study's id, or with ``.2``, ``.3`` … when an earlier workflow of it ended and the study goes on.
 
-        None while DBOS has one pending, which its recovery at launch takes up, and for a study that is ended here because
-        it killed its worker too often.
+        None while DBOS has one pending, which its recovery at launch takes up, and for a study that is ended here
+        because it killed its worker too often.
         """
         attempt = 1
         while True:
@@ -161,7 +163,9 @@ class StudyWorkflows:
             return "waiting"  # the next look around takes it up again
         except Exception as error:
             log.exception("study failed", study=study_id)
-            job.fail_study(self._store, self._clock, study_id, str(error))  # it may not even have begun: a models file that cannot be read
+            job.fail_study(
+                self._store, self._clock, study_id, str(error)
+            )  # it may not even have begun: a models file that cannot be read
             return "failed"
         finally:
             with self._lock:

@@ -1,4 +1,6 @@
-"""``detent serve``: starts api, gateway, worker and mlflow, starts them again when they die, and ends them with itself."""
+"""``detent serve``: starts api, gateway, worker and mlflow, starts them again when they die,
+and ends them with itself.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ POLL_S = 0.1
 NEWS_S = 2.0  # how often the supervisor asks what began or ended by itself
 ENDING_ORDER = (("api",), ("gateway", "worker", "mlflow"))  # no new requests first, then what they needed
 END_WAIT_S = 6.0
-TURN_WAIT_S = 8.0  # at the start each waits for those before it, so that a small machine is not shared by four starts; no longer than this
+# at the start each waits for those before it, so that a small machine is not shared by four starts; no longer than this
+TURN_WAIT_S = 8.0
 
 Report = Callable[[str], None]
 Alarm = Callable[[str, str], None]  # (process, sentence); "" closes the alert
@@ -56,7 +59,9 @@ class Child:
 
 
 def next_wait_s(current_s: float, lived_s: float, longest_s: float) -> float:
-    """How long to wait before the start after the next: twice as long each time, from the beginning after a stable run."""
+    """How long to wait before the start after the next: twice as long each time,
+    from the beginning after a stable run.
+    """
     return FIRST_WAIT_S if lived_s >= STABLE_AFTER_S else min(current_s * 2, longest_s)
 
 
@@ -70,10 +75,20 @@ def refuse_open_door(host: str, has_keys: bool) -> None:
 
 
 class Supervisor:
-    """The loop. ``report`` takes one line per event for a person, ``alarm`` what belongs into the alerts; ``news`` is asked now and then."""
+    """The loop.
+
+    ``report`` takes one line per event for a person, ``alarm`` what belongs into the alerts; ``news`` is asked now and
+    then.
+    """
 
     def __init__(
-        self, settings: Settings, *, report: Report, alarm: Alarm, mlflow: bool = True, news: Callable[[], Sequence[str]] = tuple
+        self,
+        settings: Settings,
+        *,
+        report: Report,
+        alarm: Alarm,
+        mlflow: bool = True,
+        news: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._settings, self._report, self._alarm, self._news = settings, report, alarm, news
         self._news_due = 0.0  # monotonic seconds
@@ -131,8 +146,12 @@ class Supervisor:
         return Child(name=name, listening=listening)
 
     def _mlflow_child(self) -> Child:
-        """The port is held from here on: MLflow takes long to start, and who bound it meanwhile would be taken for it."""
-        child = self._listening_child("mlflow", "127.0.0.1", self._settings.mlflow_port)  # it has no keys, whatever host says
+        """The port is held from here on: MLflow takes long to start,
+        and who bound it meanwhile would be taken for it.
+        """
+        child = self._listening_child(
+            "mlflow", "127.0.0.1", self._settings.mlflow_port
+        )  # it has no keys, whatever host says
         assert child.listening is not None
         child.environment = {"DETENT_MLFLOW_PORT": str(child.listening.port)}
         return child
@@ -148,7 +167,9 @@ class Supervisor:
             found = run_files.find(self._settings, child.name)
             if found is not None and found.pid == child.process.pid:
                 child.is_ready = True
-                self._report(f"{child.name} is ready" + (f" at {found.url}" if found.url else "") + f" (pid {found.pid})")
+                self._report(
+                    f"{child.name} is ready" + (f" at {found.url}" if found.url else "") + f" (pid {found.pid})"
+                )
         elif child.has_alert and now - child.started_at >= STABLE_AFTER_S:
             child.has_alert = False
             self._alarm(child.name, "")
@@ -162,7 +183,10 @@ class Supervisor:
             return True
         before = [c for c in self._children if c.name == "api" or child.name == "mlflow"]
         waited_s = now - self._began_at
-        return all(c.is_ready for c in before if c is not child) or waited_s >= (2 if child.name == "mlflow" else 1) * TURN_WAIT_S
+        return (
+            all(c.is_ready for c in before if c is not child)
+            or waited_s >= (2 if child.name == "mlflow" else 1) * TURN_WAIT_S
+        )
 
     def _start(self, child: Child) -> None:
         run_files.withdraw(self._settings, child.name)
@@ -207,10 +231,15 @@ class Supervisor:
         child.n_restarts += 1
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         where = self._settings.log_dir() / f"{child.name}.log"
-        sentence = f"{child.name} (pid {pid}) {how} after {lived_s:.0f} s; it starts again in {child.wait_s:g} s. Its log: {where}"
+        sentence = (
+            f"{child.name} (pid {pid}) {how} after {lived_s:.0f} s; it starts again in {child.wait_s:g} s. Its log:"
+            f" {where}"
+        )
         child.wait_s = next_wait_s(child.wait_s, lived_s, self._settings.restart_wait_max_seconds)
         self._report(sentence)
-        log.warning("restart", child=child.name, pid=pid, exit_code=code, lived_s=round(lived_s, 1), n_restarts=child.n_restarts)
+        log.warning(
+            "restart", child=child.name, pid=pid, exit_code=code, lived_s=round(lived_s, 1), n_restarts=child.n_restarts
+        )
         child.has_alert = True
         self._alarm(child.name, sentence)
 

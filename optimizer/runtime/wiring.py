@@ -46,7 +46,9 @@ def open_store(settings: Settings) -> Store:
 
 
 def open_spool(settings: Settings) -> Spool:
-    """Where this gateway puts records that the store does not take at once; each gateway of a home has one of its own."""
+    """Where this gateway puts records that the store does not take at once;
+    each gateway of a home has one of its own.
+    """
     from optimizer.adapters.files.spool import claim
 
     return claim(settings.var() / "spool")
@@ -90,9 +92,11 @@ def open_clock(settings: Settings) -> Clock:
 
 
 def clock_anchor(settings: Settings, now: datetime) -> datetime:
-    """The moment at which scaled and real time were equal: kept in var/clock.json, so that restarts and processes agree.
+    """The moment at which scaled and real time were equal: kept in var/clock.json,
+    so that restarts and processes agree.
 
-    With another scale than last time the anchor moves such that rollout time goes on from where it was and never jumps back.
+    With another scale than last time the anchor moves such that rollout time goes on from where it was and never jumps
+    back.
     """
     from filelock import FileLock
 
@@ -130,7 +134,12 @@ def sync_families(settings: Settings, families: FamilySource, store: Store, cloc
 
 
 def open_source(
-    source: str, family: Family, columns: Mapping[str, str] | None = None, *, encoding: str | None = None, delimiter: str | None = None
+    source: str,
+    family: Family,
+    columns: Mapping[str, str] | None = None,
+    *,
+    encoding: str | None = None,
+    delimiter: str | None = None,
 ) -> Source:
     """A file or ``installed-docs``, opened as rows for the import job."""
     from optimizer.adapters.files import sources
@@ -170,7 +179,10 @@ def read_pipeline_files(path: Path) -> PipelineFiles:
 
 
 def load_flags() -> Flags:
-    """The content pipeline's flags of this process's environment. Raises InvalidInput naming every variable that cannot be read."""
+    """The content pipeline's flags of this process's environment.
+
+    Raises InvalidInput naming every variable that cannot be read.
+    """
     import os
 
     from optimizer.content.core.policy.flags import read_flags
@@ -220,7 +232,9 @@ def open_models(settings: Settings) -> Models:
 
 
 def loaded_models(settings: Settings) -> Mapping[str, str] | None:
-    """The models that the running gateway read at its start, with a digest of each one's settings; None where none runs."""
+    """The models that the running gateway read at its start,
+    with a digest of each one's settings; None where none runs.
+    """
     from optimizer.host.run_files import note
 
     return cast("Mapping[str, str] | None", note(settings, "gateway", "models"))
@@ -241,7 +255,9 @@ def open_scorer(family: Family, settings: Settings) -> Scorer:
 
 
 def open_metric(dotted: str, family: Family, settings: Settings) -> Judge:
-    """A function that the family's file gives to a gate, (example, output) -> 0..1; raises InvalidInput where it may not or cannot be loaded."""
+    """A function that the family's file gives to a gate, (example, output) -> 0..1;
+    raises InvalidInput where it may not or cannot be loaded.
+    """
     from optimizer.adapters.text_metrics import own_metric
 
     return own_metric(dotted, family, settings.home)
@@ -263,7 +279,9 @@ def open_tracker(settings: Settings) -> Tracker:
     """MLflow at the configured address, else in the home's own database file."""
     from optimizer.adapters.mlflow.tracking import MlflowTracker
 
-    return MlflowTracker(settings.tracking_uri(), None if settings.mlflow_tracking_uri else settings.mlflow_dir() / "artifacts")
+    return MlflowTracker(
+        settings.tracking_uri(), None if settings.mlflow_tracking_uri else settings.mlflow_dir() / "artifacts"
+    )
 
 
 def rollout_page(report: RolloutReport) -> str:

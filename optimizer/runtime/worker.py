@@ -1,8 +1,10 @@
-"""The worker: exactly one per database. Ticks, studies as DBOS workflows, the mirror to MLflow, roll-ups, the watch on champions.
+"""The worker: exactly one per database.
+
+Ticks, studies as DBOS workflows, the mirror to MLflow, roll-ups, the watch on champions.
 
 Each duty has a thread of its own, so that the tick goes on while a search computes or MLflow hangs. DBOS keeps which
-studies were begun: after a kill -9 the next worker's launch takes them up again, and the study's journal answers what was
-already asked. Heavy libraries are imported when the first study or mirror needs them, after the first tick.
+studies were begun: after a kill -9 the next worker's launch takes them up again, and the study's journal answers what
+was already asked. Heavy libraries are imported when the first study or mirror needs them, after the first tick.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ LOOK_SECONDS = 1.0  # how often the worker looks for queued studies and changed 
 MIRROR_SECONDS = 2.0
 ALERTS_SECONDS = 2.0
 PIPELINE_SECONDS = 60.0
-MLFLOW_AFTER_SECONDS = 10.0  # to load MLflow takes three seconds of CPU, which a service that has just begun needs for its users
+MLFLOW_AFTER_SECONDS = (
+    10.0  # to load MLflow takes three seconds of CPU, which a service that has just begun needs for its users
+)
 ALIASES_SECONDS = 60.0  # with nothing to send, MLflow is only looked at this often
 ROLL_UP_SECONDS = 60.0
 MINUTES_SECONDS = 20.0
@@ -75,7 +79,11 @@ class Worker:
         self._handing_on = threading.Lock()  # two duties do it: now and then, and when a study has ended
 
     def run(
-        self, *, wait: bool = True, on_wait: Callable[[int | None], None] | None = None, on_ready: Callable[[], None] | None = None
+        self,
+        *,
+        wait: bool = True,
+        on_wait: Callable[[int | None], None] | None = None,
+        on_ready: Callable[[], None] | None = None,
     ) -> None:
         """Do the worker's duties until told to end.
 
@@ -137,7 +145,8 @@ class Worker:
     def _take_lock(self, wait: bool, on_wait: Callable[[int | None], None] | None) -> bool:
         if not wait:
             self._lock.acquire_or_refuse(
-                "Another worker serves this database", "There is exactly one; `detent worker --wait` stands by until it has ended."
+                "Another worker serves this database",
+                "There is exactly one; `detent worker --wait` stands by until it has ended.",
             )
             return True
         if self._lock.acquire():
@@ -151,7 +160,10 @@ class Worker:
         return False
 
     def _thread(self, name: str, duty: Callable[[], None], every_s: float) -> threading.Thread:
-        """Runs ``duty`` now and then every so often. What it raises is logged, alerted until it works again, and does not end the others."""
+        """Runs ``duty`` now and then every so often.
+
+        What it raises is logged, alerted until it works again, and does not end the others.
+        """
 
         def loop() -> None:
             may_be_open = True  # an alert: of this duty, or left by a worker before
@@ -160,7 +172,9 @@ class Worker:
                 try:
                     duty()
                     if may_be_open:
-                        self._store.write(lambda tx: self._store.alerts.close(tx, FAILED, None, name, datetime.now(UTC)))
+                        self._store.write(
+                            lambda tx: self._store.alerts.close(tx, FAILED, None, name, datetime.now(UTC))
+                        )
                         may_be_open = False
                 except Exception as error:  # one bad round must not end the leases of all rollouts
                     log.exception("duty failed", duty=name)
@@ -179,7 +193,10 @@ class Worker:
             subject=duty,
             level="warning",
             opened_at=datetime.now(UTC),
-            detail=f"The worker's duty {duty!r} failed: {error}. It goes on trying; var/logs/worker.log has the whole story.",
+            detail=(
+                f"The worker's duty {duty!r} failed: {error}. It goes on trying; var/logs/worker.log has the whole"
+                " story."
+            ),
         )
         try:
             self._store.write(lambda tx: self._store.alerts.open(tx, alert))
@@ -195,16 +212,28 @@ class Worker:
         if self._families.changed():
             self._families.load()
             for sync in wiring.sync_families(self._settings, self._families, self._store, self._clock):
-                log.info("family synced", family=sync.family, champion=sync.champion, edited=sync.edited, promoted=sync.promoted)
+                log.info(
+                    "family synced",
+                    family=sync.family,
+                    champion=sync.champion,
+                    edited=sync.edited,
+                    promoted=sync.promoted,
+                )
         with self._store.read() as tx:
             unfinished = self._store.studies.unfinished(tx)
         self._studies.take_up(unfinished)
-        ended, self._under_way = self._under_way - {study.id for study in unfinished}, {study.id for study in unfinished}
+        ended, self._under_way = (
+            self._under_way - {study.id for study in unfinished},
+            {study.id for study in unfinished},
+        )
         if ended:
             self._hand_on()
 
     def _mirror(self) -> None:
-        """Everything that is due, then the aliases now and then. MLflow is opened only when there is something to say to it, and not at once."""
+        """Everything that is due, then the aliases now and then.
+
+        MLflow is opened only when there is something to say to it, and not at once.
+        """
         if self._tracker is None and time.monotonic() < self._mlflow_from:
             return
         now = self._clock.now()
@@ -232,7 +261,11 @@ class Worker:
     def _prune(self) -> None:
         files = self._families
         kept, unpruned = retentions(
-            self._store, self._clock, dict(files.families), files.problems, pipeline_days=self._settings.pipeline_retain_days
+            self._store,
+            self._clock,
+            dict(files.families),
+            files.problems,
+            pipeline_days=self._settings.pipeline_retain_days,
         )
         for left in unpruned:
             log.warning("not pruned", family=left.family, why=left.why)

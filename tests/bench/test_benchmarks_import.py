@@ -1,4 +1,6 @@
-"""Each name that a benchmark takes from the product is there: most benchmarks run for hours, and import what they need when they need it."""
+"""Each name that a benchmark takes from the product is there: most benchmarks run for hours,
+and import what they need when they need it.
+"""
 
 from __future__ import annotations
 

@@ -43,7 +43,10 @@ def test_every_bar_is_held_by_the_stored_figures():
 def test_a_missed_bar_is_told():
     cells = [bench.Cell(**cell) for cell in result()["cells"]]
     missed = [
-        bench.Cell(**{**vars(c), "ours": 0.5}) if c.case.endswith((": above a point vs expected", ": drawn again")) else c for c in cells
+        bench.Cell(**{**vars(c), "ours": 0.5})
+        if c.case.endswith((": above a point vs expected", ": drawn again"))
+        else c
+        for c in cells
     ]
     assert bench.verdict(missed) == 1
 
@@ -55,7 +58,9 @@ def test_score_test_and_plain_bound_are_those_of_their_formulas():
     swept = curve(pair)
     squares = rules._squares(pair, swept)
     assert squares[1] * n == pytest.approx(lost + won)
-    assert rules.score_test_p(n, swept, squares)[1] == pytest.approx(0.112, abs=0.001)  # Tango's restricted estimate: p- = .0011
+    assert rules.score_test_p(n, swept, squares)[1] == pytest.approx(
+        0.112, abs=0.001
+    )  # Tango's restricted estimate: p- = .0011
     assert rules.plain_upper(n, swept, squares)[1] == pytest.approx(0.0047 + 1.2816 * 0.0035, abs=1e-4)
     found = rules.thresholds_of(pair)
     assert found["confident"] == found["plain bound"] == 1.0
@@ -84,7 +89,9 @@ def test_brute_force_and_exact_search_agree_on_drawn_records():
     assert checks._gap(drawn_records(25, 3), 0.05) < 1e-9
 
 
-@pytest.mark.skipif(not (tables.FOLDER / "rlc_gsm8k").exists(), reason="the recorded cascades are not here (DETENT_SHARED)")
+@pytest.mark.skipif(
+    not (tables.FOLDER / "rlc_gsm8k").exists(), reason="the recorded cascades are not here (DETENT_SHARED)"
+)
 def test_recorded_sets_are_read_cheapest_first_with_the_same_tiers_on_both_sides():
     logs = tables.read("rlc_gsm8k")
     assert (len(logs.train), len(logs.dev), len(logs.train_queries)) == (157, 43, 157)

@@ -24,6 +24,10 @@ def test_a_useless_middle_tier_makes_the_pair_the_better_choice():
     choice = choose_chain(records, LeastCost(margin=0.03))
     assert choice.best.setting.tiers == ("small", "large")
     assert "the shorter one is the better choice" in choice.reason
-    assert {c.found.tiers for c in choice.candidates} == {("small", "large"), ("middle", "large"), ("small", "middle", "large")}
+    assert {c.found.tiers for c in choice.candidates} == {
+        ("small", "large"),
+        ("middle", "large"),
+        ("small", "middle", "large"),
+    }
     shares = [c.out_of_sample_saved_share for c in choice.candidates]
     assert shares == sorted(shares, reverse=True)

@@ -30,7 +30,8 @@ def records(gain: list[int]) -> TierRecords:
     score = np.column_stack([[float(g >= 0) for g in gain], [float(g <= 0) for g in gain]])
     cost, sure = np.column_stack([np.ones(n), np.full(n, 10.0)]), np.linspace(0.99, 0.01, n)
     return TierRecords(
-        tiers=("gpt-4o-mini", "gpt-4o"), score=score, cost_usd=cost, latency_ms=cost, confidence=np.column_stack([sure, sure]),
+        tiers=("gpt-4o-mini", "gpt-4o"), score=score, cost_usd=cost, latency_ms=cost,
+        confidence=np.column_stack([sure, sure]),
         weight=np.ones(n),
     )  # fmt: skip
 
@@ -45,11 +46,17 @@ def test_a_bar_that_is_missed_is_told_with_the_most_that_the_holdout_lets_throug
     from typed.page import page
 
     def with_saved(ratio: float) -> str:
-        cells = [{**cell, "ratio": ratio} if cell["case"] == "rlc_mmlu: saved, 0 where refused" else cell for cell in RESULT["cells"]]
+        cells = [
+            {**cell, "ratio": ratio} if cell["case"] == "rlc_mmlu: saved, 0 where refused" else cell
+            for cell in RESULT["cells"]
+        ]
         return page({**RESULT, "cells": cells})
 
     assert "**mmlu: not reached.**" not in with_saved(0.9)
-    assert "**mmlu: not reached.** 0.9 of what the core rule saves was the aim, and the command saves 0.890 of it." in with_saved(0.89)
+    assert (
+        "**mmlu: not reached.** 0.9 of what the core rule saves was the aim, and the command saves 0.890 of it."
+        in with_saved(0.89)
+    )
 
 
 def test_a_loss_above_the_margin_in_more_draws_than_error_explains_misses_the_bar(capsys: Any) -> None:
@@ -58,7 +65,15 @@ def test_a_loss_above_the_margin_in_more_draws_than_error_explains_misses_the_ba
 
     def lost(share: float) -> Cell:
         return Cell(
-            case="rlc_gsm8k: loss above the margin", ours=share, other=None, other_name="", ratio=None, low=None, high=None, unit="", n=200
+            case="rlc_gsm8k: loss above the margin",
+            ours=share,
+            other=None,
+            other_name="",
+            ratio=None,
+            low=None,
+            high=None,
+            unit="",
+            n=200,
         )
 
     assert [verdict([lost(share)]) for share in (0.13, 0.14)] == [0, 1]

@@ -1,4 +1,6 @@
-"""Every process of a running service is killed in the middle of a study and of a stream of feedback: twice here, twenty times in the long run."""
+"""Every process of a running service is killed in the middle of a study and of a stream of feedback: twice here,
+twenty times in the long run.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,11 @@ def check_promises(kills: int, *words: str, patience_s: float) -> None:
     assert result["kills"] == dict.fromkeys(("api", "gateway", "worker", "mlflow", "embedded"), kills)
     assert result["acknowledged_events"] > 0
     assert result["journal"]["settled"] > 0
-    assert result["journal"].get("lost", 0) == result["lost_calls"] <= result["kills"]["worker"] + result["kills"]["embedded"]
+    assert (
+        result["journal"].get("lost", 0)
+        == result["lost_calls"]
+        <= result["kills"]["worker"] + result["kills"]["embedded"]
+    )
 
 
 @pytest.mark.timeout(1500)

@@ -1,4 +1,6 @@
-"""The benchmarks of learned confidence and of learned content quality: their rules do what they say, and their pages say what the result files say."""
+"""The benchmarks of learned confidence and of learned content quality: their rules do what they say,
+and their pages say what the result files say.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,8 @@ def test_the_learned_score_is_above_the_bar_at_its_point_and_above_every_plain_r
     cells = {cell["case"]: cell for cell in result("content_quality")["cells"]}
     assert cells[f"dev, all types: {cells['chosen point: time saved']['ours']:.0%} saved"]["ours"] > 0.70
     points = [
-        [cell for case, cell in cells.items() if case.startswith(f"dev, all types: {saved}% saved, beside ")] for saved in (65, 70, 75, 80)
+        [cell for case, cell in cells.items() if case.startswith(f"dev, all types: {saved}% saved, beside ")]
+        for saved in (65, 70, 75, 80)
     ]
     assert all(len(beside) >= 6 for beside in points)
     assert any(all(cell["ours"] > max(0.70, cell["other"]) for cell in beside) for beside in points)

@@ -1,4 +1,5 @@
-"""The benchmark of rules on recorded tables: same draws for all, nulls left out, our twin chooses what the product chooses, the page is its result file.
+"""The benchmark of rules on recorded tables: same draws for all, nulls left out,
+our twin chooses what the product chooses, the page is its result file.
 
 The tables here are drawn by chance; nothing measured on them is written anywhere.
 """
@@ -63,12 +64,18 @@ def test_a_rule_names_a_variant_for_each_budget_and_does_not_see_what_nobody_cou
     assert set(chosen.ravel()) <= set(range(SHAPE[0]))
     unseen = scores.copy()
     unseen[:, :, 30:] = 1 - unseen[:, :, 30:]
-    if name not in {"random subset in full", "Rasch on scattered cells", "TRIPLE-CR, examples not shared"}:  # whose cells lie elsewhere
+    if name not in {
+        "random subset in full",
+        "Rasch on scattered cells",
+        "TRIPLE-CR, examples not shared",
+    }:  # whose cells lie elsewhere
         few = [4 * SHAPE[0]]
         assert (trials.RULES[name](scores, few) == trials.RULES[name](unseen, few)).all()
 
 
-@pytest.mark.parametrize("name", ["continuous rejects, ours", "continuous rejects, CR-A", "successive rejects", "sequential halving"])
+@pytest.mark.parametrize(
+    "name", ["continuous rejects, ours", "continuous rejects, CR-A", "successive rejects", "sequential halving"]
+)
 def test_the_best_of_clearly_different_variants_is_found(name):
     means = np.array([0.1] * 8 + [0.9])
     pool = pools.Pool(name="clear", scores=np.zeros((9, 60)), means=means)

@@ -42,7 +42,10 @@ class Model:
 def asked():
     """A small task: 3 variants x 4 examples."""
     family_of = next(t for t in tasks.TASKS if t.name == "document_analysis")
-    rows = [replace(e, expected={"topic": "physics"}, input={"document": f"paper {i}"}) for i, e in enumerate(topic_examples(12, "train"))]
+    rows = [
+        replace(e, expected={"topic": "physics"}, input={"document": f"paper {i}"})
+        for i, e in enumerate(topic_examples(12, "train"))
+    ]
     family = family_of.family()
     scorer = Scorer(family.output, family.metrics, list(CORE_METRICS.values()))
     return recorder.Prepared(task=family_of, scorer=scorer, variants=grid.grid(family_of, rows)[:3], examples=rows[:4])

@@ -47,9 +47,21 @@ def rng(run: int = 0) -> np.random.Generator:
         (own_rule, "stopping_rule", lambda: own_ramps.run_ramp(rng(), own_rule.OwnRule(), 0.0)),
         (own_rule, "stopping_rule", lambda: late_feedback.by_cohort(24)(rng(), 0.0, 1.0)),
         (own_rule, "stopping_rule", lambda: returning_users.run_users(rng(), 0.0, once_per_stage=True)),
-        (own_rule, "stopping_rule", lambda: returning_users.run_users(rng(), 0.0, once_per_stage=True, crowd=returning_users.HARDEST)),
-        (own_rule, "stopping_rule", lambda: selective_silence.run_silent(rng(), selective_silence.Silence(candidate=0.1))),
-        (selective_silence, "label_rates_differ", lambda: selective_silence.run_silent(rng(), selective_silence.Silence(candidate=0.1))),
+        (
+            own_rule,
+            "stopping_rule",
+            lambda: returning_users.run_users(rng(), 0.0, once_per_stage=True, crowd=returning_users.HARDEST),
+        ),
+        (
+            own_rule,
+            "stopping_rule",
+            lambda: selective_silence.run_silent(rng(), selective_silence.Silence(candidate=0.1)),
+        ),
+        (
+            selective_silence,
+            "label_rates_differ",
+            lambda: selective_silence.run_silent(rng(), selective_silence.Silence(candidate=0.1)),
+        ),
         (fixed_ramp.QualityGate, "after", lambda: fixed_ramp.watch_ramp(rng(), 0.0, {"ours": tally.Tally()})),
         (
             own_ramps.QualityGate,
@@ -59,9 +71,17 @@ def rng(run: int = 0) -> np.random.Generator:
         (guardrail_alarms.Guardrail, "after", lambda: guardrail_alarms.false_alarms(1, 1)),
         (heavy_user.Guardrail, "after", lambda: heavy_user.run_heavy(rng(), 5.0, rule="growing waits")),
         (drift_monitors.DriftDetector, "after", lambda: drift_monitors.run_length([1.0], 0.8)),
-        (whole_rollout, "next_action", lambda: whole_rollout.run_whole(rng(), whole_rollout.Truth(), whole_rollout.first_state())),
+        (
+            whole_rollout,
+            "next_action",
+            lambda: whole_rollout.run_whole(rng(), whole_rollout.Truth(), whole_rollout.first_state()),
+        ),
         (whole_rollout.evidence_state, "after", lambda: whole_rollout.first_state()),
-        (whole_rollout, "guardrail_alarm", lambda: whole_rollout.run_whole(rng(), whole_rollout.Truth(), whole_rollout.first_state())),
+        (
+            whole_rollout,
+            "guardrail_alarm",
+            lambda: whole_rollout.run_whole(rng(), whole_rollout.Truth(), whole_rollout.first_state()),
+        ),
     ],
     ids=[
         "table B",
@@ -80,7 +100,9 @@ def rng(run: int = 0) -> np.random.Generator:
         "whole: guardrails",
     ],
 )
-def test_the_simulation_asks_the_product(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, simulate: Any) -> None:
+def test_the_simulation_asks_the_product(
+    monkeypatch: pytest.MonkeyPatch, module: Any, name: str, simulate: Any
+) -> None:
     monkeypatch.setattr(module, name, refuse)
     with pytest.raises(Asked):
         simulate()
@@ -145,7 +167,9 @@ def test_a_few_users_send_most_requests_where_zipf_says_so() -> None:
 
 def test_a_window_holds_the_share_of_feedback_that_it_is_named_for():
     wait_h = late_feedback.window(0.99, 1.0)
-    assert sum(late_feedback.draw_in_time(rng(), [0, 0, 50_000, 40_000], 1.0, wait_h)) == pytest.approx(0.99 * (50_000 + 40_000), rel=0.01)
+    assert sum(late_feedback.draw_in_time(rng(), [0, 0, 50_000, 40_000], 1.0, wait_h)) == pytest.approx(
+        0.99 * (50_000 + 40_000), rel=0.01
+    )
     assert late_feedback.arrivals(9.0).sum() == pytest.approx(1.0)
 
 
@@ -164,7 +188,9 @@ def test_a_shipped_candidate_goes_on_to_everybody_in_the_count_of_exposed_units(
 
 @pytest.mark.parametrize("counts", [(100, 70, 400, 320), (3, 1, 7, 5), (2000, 1999, 2000, 1)])
 def test_gbstats_and_its_formulas_agree(counts: tuple[int, int, int, int]) -> None:
-    """With the package where it can be imported; else these are the figures that gbstats 0.8.0 gave for the first of them."""
+    """With the package where it can be imported; else these are the figures that gbstats 0.8.0 gave for the first
+    of them.
+    """
     n_c, _, n_b, s_b = counts
     d = totals.pooled(*counts)
     found, bounds = gbstats_package.sequential(counts), totals.gbstats_sequential(d, n=n_c + n_b)
@@ -176,7 +202,9 @@ def test_gbstats_and_its_formulas_agree(counts: tuple[int, int, int, int]) -> No
         assert (bounds.lower, bounds.upper, bounds.p) == pytest.approx(
             (-0.29275273167651567, 0.09275273167651549, 0.5527678924781745), abs=1e-12
         )
-        assert totals.gbstats_bayes(d, champion_mean=0.8).chance_to_win == pytest.approx(0.025117303997246956, abs=1e-12)
+        assert totals.gbstats_bayes(d, champion_mean=0.8).chance_to_win == pytest.approx(
+            0.025117303997246956, abs=1e-12
+        )
 
 
 @pytest.mark.parametrize("counts", [(0, 0, 10, 5), (10, 10, 10, 5), (10, 5, 10, 0)])
@@ -198,13 +226,18 @@ def test_two_halves_of_an_arm_are_the_arm():
 
 def test_a_replay_of_a_harm_within_the_margin_ships_and_one_far_beyond_it_is_rolled_back():
     champion = replay.Arm(n=30_000, good=6_000)
-    for candidate, ending in ((replay.Arm(n=30_000, good=5_760), "promote"), (replay.Arm(n=30_000, good=1_500), "roll_back")):
+    for candidate, ending in (
+        (replay.Arm(n=30_000, good=5_760), "promote"),
+        (replay.Arm(n=30_000, good=1_500), "roll_back"),
+    ):
         rule = own_rule.OwnRule(margin=0.05, base=champion.mean, labels=60_000)
         assert replay.replay(rng(), rule, candidate, champion, block=100, ships_at_end=False)[0] == ending
 
 
 def test_the_page_of_the_replays_is_made_of_its_cells():
-    cells = gate_trial.trial("Cookie Cats, margin 0.05", [(replay.Arm(n=500, good=250), replay.Arm(n=500, good=250))], 0.05, 1)
+    cells = gate_trial.trial(
+        "Cookie Cats, margin 0.05", [(replay.Arm(n=500, good=250), replay.Arm(n=500, good=250))], 0.05, 1
+    )
     shown = gate_page.page({"commit": "abc", "machine": "m", "cells": [vars(cell) for cell in cells]})
     assert "safe rollout (GrowthBook)" in shown
     assert "Cookie Cats, margin 0.05" in shown

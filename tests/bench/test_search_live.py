@@ -1,4 +1,6 @@
-"""The live comparison: every search runs on a scripted model, a stop loses nothing, and what was not run is shown as not run."""
+"""The live comparison: every search runs on a scripted model, a stop loses nothing,
+and what was not run is shown as not run.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,15 @@ def test_no_cell_begins_after_the_minutes(tmp_path, data):
 
 
 def outcome(mean: float, n_calls: int = 10):
-    return setup.Outcome(scores=[mean] * 4, dev_score=None, n_calls=n_calls, model_minutes=1.0, minutes=2.0, instruction="x", n_examples=0)
+    return setup.Outcome(
+        scores=[mean] * 4,
+        dev_score=None,
+        n_calls=n_calls,
+        model_minutes=1.0,
+        minutes=2.0,
+        instruction="x",
+        n_examples=0,
+    )
 
 
 def test_what_was_not_run_is_said_and_no_number_stands_in_its_place():

@@ -1,4 +1,5 @@
-"""The benchmark of recorded searches: rules see their half of a table only, and the page says what the result file says.
+"""The benchmark of recorded searches: rules see their half of a table only,
+and the page says what the result file says.
 
 The tables here are drawn by chance; nothing measured on them is written anywhere.
 """
@@ -100,7 +101,9 @@ def test_scores_dealt_out_by_chance_keep_each_examples_scores_and_leave_no_diffe
     dealt = trials.deal(drawn_table(n_examples=400), 1)
     shuffled = trials.without_differences(dealt)
     for before, after in zip(
-        zip(*(a.scores for a in dealt.problem.arms), strict=True), zip(*(a.scores for a in shuffled.problem.arms), strict=True), strict=True
+        zip(*(a.scores for a in dealt.problem.arms), strict=True),
+        zip(*(a.scores for a in shuffled.problem.arms), strict=True),
+        strict=True,
     ):
         assert sorted(before) == sorted(after)
     assert max(dealt.quality) - min(dealt.quality) > 0.5
@@ -135,7 +138,7 @@ def test_the_page_shows_every_rule_and_what_was_not_recorded():
 def test_the_page_is_made_of_the_result_file():
     result = json.loads(FILE.read_text(encoding="utf-8"))
     names = [task.name for task in bench.TASKS]
-    assert (ROOT / "docs" / "reference" / "search-measured.md").read_text(encoding="utf-8") == without_model.with_stored_section(
-        page(result, names), without_model.RECORDED
-    )
+    assert (ROOT / "docs" / "reference" / "search-measured.md").read_text(
+        encoding="utf-8"
+    ) == without_model.with_stored_section(page(result, names), without_model.RECORDED)
     assert bench.verdict([bench.Cell(**cell) for cell in result["cells"]]) == 0

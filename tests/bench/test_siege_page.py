@@ -19,8 +19,12 @@ def cell(case: str, ours: float, bar: float | None, unit: str = "ms") -> dict[st
 def result(p99: float, lost: int) -> dict[str, Any]:
     begun = cell("load: faults in turn, for", 10.0, None, "minutes")
     load = [cell("load: prompt, p99", p99, 100.0), cell("load: events that are not on record", lost, 0, "count")]
-    texts = [cell("feedback: brackets (8,000,000 bytes, answered with 422)", figure, None) for figure in (0.25, 12, 900)]
-    texts += [cell("file: brackets (67,000,000 bytes, answered with a report)", figure, None) for figure in (0.5, 30, 400)]
+    texts = [
+        cell("feedback: brackets (8,000,000 bytes, answered with 422)", figure, None) for figure in (0.25, 12, 900)
+    ]
+    texts += [
+        cell("file: brackets (67,000,000 bytes, answered with a report)", figure, None) for figure in (0.5, 30, 400)
+    ]
     return {"commit": "c", "machine": "m", "cells": [begun, *load, *texts]}
 
 
@@ -37,6 +41,8 @@ def test_a_siege_in_which_every_bar_is_kept_says_so():
     assert "| feedback: brackets (8,000,000 bytes, answered with 422) | 0.25 | 12 | 900 |" in page
 
 
-@pytest.mark.parametrize(("p99", "lost", "named"), [(100.0, 0, "prompt, p99"), (5.0, 1, "events that are not on record")])
+@pytest.mark.parametrize(
+    ("p99", "lost", "named"), [(100.0, 0, "prompt, p99"), (5.0, 1, "events that are not on record")]
+)
 def test_a_bar_that_is_missed_is_named(p99: float, lost: int, named: str):
     assert f"not kept here: {named}." in siege.page(result(p99, lost))

@@ -20,9 +20,9 @@ pytestmark = pytest.mark.skipif(not FILE.exists(), reason="python bench/rollout_
 
 
 def test_the_page_is_made_of_the_result_file():
-    assert (ROOT / "docs" / "reference" / "statistics-measured.md").read_text(encoding="utf-8") == limits_page.with_limits(
-        page(RESULT), LIMITS
-    )
+    assert (ROOT / "docs" / "reference" / "statistics-measured.md").read_text(
+        encoding="utf-8"
+    ) == limits_page.with_limits(page(RESULT), LIMITS)
 
 
 def test_every_cell_has_at_least_two_thousand_runs_behind_it():
@@ -47,7 +47,13 @@ def test_they_hold_with_quality_gate_and_guardrails_together():
 
 
 @pytest.mark.parametrize(
-    "start", ["drift, ", "late, both arms alike", "returning, 500 users, +0 pt: roll_back", "returning, 500 users, -5 pt: promote"]
+    "start",
+    [
+        "drift, ",
+        "late, both arms alike",
+        "returning, 500 users, +0 pt: roll_back",
+        "returning, 500 users, -5 pt: promote",
+    ],
 )
 def test_they_hold_when_bases_and_shares_move_feedback_is_late_or_users_return(start: str) -> None:
     found = [c["ours"] for c in RESULT["cells"] if c["case"].startswith(start)]

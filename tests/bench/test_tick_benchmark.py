@@ -20,7 +20,10 @@ def stored(tmp_path):
 
 def test_a_built_database_holds_its_events_with_every_index_of_the_product(stored):
     with stored.database.read() as tx:
-        counts = [tx.execute(text(f"SELECT count(*) FROM {name}")).scalar_one() for name in ("interactions", "feedback_events")]
+        counts = [
+            tx.execute(text(f"SELECT count(*) FROM {name}")).scalar_one()
+            for name in ("interactions", "feedback_events")
+        ]
         indexes = {index["name"] for index in inspect(tx).get_indexes("interactions")}
     assert counts == [140, 60]
     assert indexes == {index.name for index in bench.INTERACTIONS.indexes}

@@ -1,4 +1,6 @@
-"""What the pages on searches say of answers without a model is what the result file says, and the stored figures come again."""
+"""What the pages on searches say of answers without a model is what the result file says,
+and the stored figures come again.
+"""
 
 from __future__ import annotations
 
@@ -34,5 +36,7 @@ def test_a_family_measured_again_gives_the_figures_of_the_page() -> None:
     task = next(t for t in tasks.TASKS if t.name == "intent_routing")
     draws = [(task.examples(bench.DATA, "train", bench.POOL), task.examples(bench.DATA, "dev", bench.N_EXAMPLES))]
     again = {cell.case: cell.other for cell in bench.measured(task, without_model.RECORDED, draws, classify)}
-    stored = {cell["case"]: cell["other"] for cell in RESULT["cells"] if cell["case"].startswith("recorded, intent_routing:")}
+    stored = {
+        cell["case"]: cell["other"] for cell in RESULT["cells"] if cell["case"].startswith("recorded, intent_routing:")
+    }
     assert again == pytest.approx(stored)

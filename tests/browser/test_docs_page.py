@@ -1,4 +1,6 @@
-"""The page at /docs in a real browser: it lists every route, runs one, asks no other address, and its policy stops nothing that it needs."""
+"""The page at /docs in a real browser: it lists every route, runs one, asks no other address,
+and its policy stops nothing that it needs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""MLflow's pages in a real browser: a reviewer opens the study's run and finds the winner and its diff. Skipped where no browser is."""
+"""MLflow's pages in a real browser: a reviewer opens the study's run and finds the winner and its diff.
+
+Skipped where no browser is.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,14 @@ from tests.clock import until
 from tests.mlflow_store import NewMlflow
 
 CHROMIUM = os.environ.get("DETENT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+]
 ARGUMENTS += ["--disable-component-update", "--disable-sync"]
 START_S = 120
 
@@ -43,7 +53,12 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory, new_mlflow: NewMlflow) -> I
     own = {"DETENT_HOME": str(home), "DETENT_MLFLOW_PORT": str(port)}
     with (home / "server.log").open("wb") as log:
         server = subprocess.Popen(
-            command(), env={**os.environ, **ENVIRONMENT, **own}, cwd=home, stdout=log, stderr=log, start_new_session=True
+            command(),
+            env={**os.environ, **ENVIRONMENT, **own},
+            cwd=home,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     url = f"http://127.0.0.1:{port}"
     try:
@@ -66,7 +81,9 @@ def answers(url: str) -> bool:
 def run_page(mlflow: str) -> str:
     """Address of the study's parent run."""
     with httpx.Client(base_url=mlflow, trust_env=False) as client:
-        found = client.get("/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": f"detent/{story.FAMILY}"}).json()
+        found = client.get(
+            "/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": f"detent/{story.FAMILY}"}
+        ).json()
         experiment = found["experiment"]["experiment_id"]
         where = {"experiment_ids": [experiment], "filter": "tags.`detent.kind` = 'study'"}
         run = client.post("/api/2.0/mlflow/runs/search", json=where).json()["runs"][0]["info"]["run_id"]
@@ -105,7 +122,9 @@ def test_the_report_shows_the_winners_diff_against_the_champion(page: Any, run_p
     frame = page.frame_locator("iframe")
     frame.locator(f"text=The winner {WINNER} against the champion").wait_for()
     frame.locator("span.added", has_text="[example 1: ex_0]").first.wait_for()
-    assert frame.locator("tr:has(td .key.candidate)", has_text="winner").count() == 2, "in the confirmation and among the trials"
+    assert frame.locator("tr:has(td .key.candidate)", has_text="winner").count() == 2, (
+        "in the confirmation and among the trials"
+    )
 
 
 def test_the_plots_are_drawn_without_a_network(page: Any, run_page: str) -> None:

@@ -1,4 +1,7 @@
-"""A rollout's report in a real browser, wide and narrow: drawn, readable, nothing asked of a network. Skipped where no browser is."""
+"""A rollout's report in a real browser, wide and narrow: drawn, readable, nothing asked of a network.
+
+Skipped where no browser is.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One that was promoted, and one that the guardrail on errors took back."""
     folder = tmp_path_factory.mktemp("reports")
     made = {}
-    for name, behaviour, scale in (("promoted", Behaviour(success=0.97), 60.0), ("guardrail", Behaviour(errors=0.3), 1.0)):
+    for name, behaviour, scale in (
+        ("promoted", Behaviour(success=0.97), 60.0),
+        ("guardrail", Behaviour(errors=0.3), 1.0),
+    ):
         world = World(store=new_database(tmp_path_factory.mktemp(name)), clock=Clock(scale=scale))
         world.history()
         world.behaviours[world.candidate] = behaviour
@@ -33,7 +39,9 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             if world.rollout.is_active:
                 world.climb(1) if scale > 1 else world.requests(30, 30.0)
         made[name] = folder / f"{name}.html"
-        made[name].write_text(rollout_page(report_rollout(world.rollout.id, store=world.store, clock=world.clock)), encoding="utf-8")
+        made[name].write_text(
+            rollout_page(report_rollout(world.rollout.id, store=world.store, clock=world.clock)), encoding="utf-8"
+        )
         world.store.close()
     return made
 

@@ -37,7 +37,9 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made = {}
     for name, needs in (("nominated", 2), ("nothing", 99)):
         world = World(tmp_path_factory.mktemp(name), model=Metered(needs=needs)).fill()
-        study = world.run(world.create(budget=Budget(calls=900), definition={"n_candidates": 4, "n_settings": N_TRIALS}))
+        study = world.run(
+            world.create(budget=Budget(calls=900), definition={"n_candidates": 4, "n_settings": N_TRIALS})
+        )
         made[name] = folder / f"{name}.html"
         page = study_page(report_study(study.id, family=world.family, store=world.store, clock=world.clock))
         made[name].write_text(page, encoding="utf-8")
@@ -74,7 +76,9 @@ def test_every_plot_of_a_threshold_marks_the_value_that_was_chosen(browser: Any,
     page.close()
 
 
-def test_every_trial_is_a_dot_and_the_winner_has_its_curve_beside_the_champions(browser: Any, reports: dict[str, Path]) -> None:
+def test_every_trial_is_a_dot_and_the_winner_has_its_curve_beside_the_champions(
+    browser: Any, reports: dict[str, Path]
+) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto(reports["nominated"].as_uri())
     tried = page.locator("section:has(h2:text('What was tried'))")
@@ -96,7 +100,10 @@ def test_by_night_the_ink_is_light_on_dark_paper(browser: Any, reports: dict[str
         page = context.new_page()
         page.goto(reports["nominated"].as_uri())
         style = "getComputedStyle(document.body)"
-        found = [sum(map(int, page.evaluate(f"{style}.{what}.match(/\\d+/g).slice(0, 3)"))) for what in ("color", "backgroundColor")]
+        found = [
+            sum(map(int, page.evaluate(f"{style}.{what}.match(/\\d+/g).slice(0, 3)")))
+            for what in ("color", "backgroundColor")
+        ]
         context.close()
         return found[0], found[1]
 

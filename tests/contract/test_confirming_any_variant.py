@@ -23,14 +23,21 @@ from tests.study_world import START, TopicModel, World, topic_examples, topic_fa
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """A champion without examples, and a model that knows the topic once it is shown two."""
-    made = World(tmp_path, model=TopicModel(), family=topic_family(rollout={"gates": {"n": 20}}), clock=Clock(START, step_s=0.001))
+    made = World(
+        tmp_path,
+        model=TopicModel(),
+        family=topic_family(rollout={"gates": {"n": 20}}),
+        clock=Clock(START, step_s=0.001),
+    )
     yield made.fill(n_train=9, n_dev=6, n_holdout=20)
     made.store.close()
 
 
 def by_hand(world: World, n_examples: int = 2) -> str:
     shown = [few_shot(world.family, example) for example in topic_examples(n_examples, "train")]
-    draft = VariantDraft(messages=None, from_variant=champion(world), examples=[shot_record(s) for s in shown], note="my own")
+    draft = VariantDraft(
+        messages=None, from_variant=champion(world), examples=[shot_record(s) for s in shown], note="my own"
+    )
     made = create_variant(world.family, draft, actor="local:ann", store=world.store, clock=world.clock)
     return made.record.variant.id
 
@@ -47,7 +54,14 @@ def champion(world: World) -> str:
 
 
 def confirm(world: World, variant: str, **options: Any) -> Any:
-    given = {"aim": "quality", "actor": "local:ann", "store": world.store, "clock": world.clock, "models": world, **options}
+    given = {
+        "aim": "quality",
+        "actor": "local:ann",
+        "store": world.store,
+        "clock": world.clock,
+        "models": world,
+        **options,
+    }
     return confirm_variant(world.family, variant, **given)
 
 
@@ -82,7 +96,9 @@ def test_an_edit_that_is_no_better_is_told_and_costs_no_second_look(world: World
 
 def test_a_winner_that_no_study_took_to_the_holdout_can_be_taken_there(world: World) -> None:
     """As of a study that started by itself and was not allowed to look."""
-    searched = world.run(world.create(definition={"n_train": 9, "n_dev": 6, "n_holdout": 0, "n_candidates": 2, "n_settings": 0}))
+    searched = world.run(
+        world.create(definition={"n_train": 9, "n_dev": 6, "n_holdout": 0, "n_candidates": 2, "n_settings": 0})
+    )
     assert (searched.outcome, searched.confirmation, n_looks(world)) == ("not_confirmed", None, 0)
     for queue in (lambda: confirm(world, str(searched.winner)), lambda: world.nominate(searched.id, searched.winner)):
         queued = queue()

@@ -15,7 +15,9 @@ from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes
 
 class TestAdding:
     @pytest.mark.parametrize(
-        ("add", "event"), [("add_interactions", interaction()), ("add_feedback", feedback())], ids=["interaction", "feedback"]
+        ("add", "event"),
+        [("add_interactions", interaction()), ("add_feedback", feedback())],
+        ids=["interaction", "feedback"],
     )
     def test_an_event_sent_again_is_a_duplicate_and_one_with_other_content_a_conflict(
         self, events: Adapter, add: str, event: object
@@ -26,7 +28,12 @@ class TestAdding:
 
     def test_repetitions_within_one_batch_are_told_apart(self, events: Adapter) -> None:
         first, other = feedback("a"), feedback("a", content_hash="another")
-        assert events.write("add_feedback", [first, first, other, feedback("b")]) == ["accepted", "duplicate", "id_conflict", "accepted"]
+        assert events.write("add_feedback", [first, first, other, feedback("b")]) == [
+            "accepted",
+            "duplicate",
+            "id_conflict",
+            "accepted",
+        ]
 
     def test_families_do_not_share_ids(self, events: Adapter) -> None:
         elsewhere = feedback("a", of=arm(family="triage"), content_hash="another")
@@ -57,7 +64,10 @@ class TestReading:
             error="timeout",
             tags={"a": 1},
             conversation="c",
-            parts=[{"tier": 0, "model": "small", "purpose": "answer", "confidence": 0.5, "output": "Füße"}, {"error": "timeout"}],
+            parts=[
+                {"tier": 0, "model": "small", "purpose": "answer", "confidence": 0.5, "output": "Füße"},
+                {"error": "timeout"},
+            ],
         )
         events.write("add_interactions", [written])
         assert events.ask("interaction", "in_1") == written
@@ -66,7 +76,13 @@ class TestReading:
         assert events.ask("interactions", {"in_1", "in_2"}) == {"in_1": [written]}
 
     def test_later_parts_stand_beside_their_interaction_and_count_as_money(self, events: Adapter) -> None:
-        later = LaterParts(family=FAMILY, interaction="in_1", parts=[{"model": "big", "purpose": "audit"}], cost_usd=0.5, received_at=NOW)
+        later = LaterParts(
+            family=FAMILY,
+            interaction="in_1",
+            parts=[{"model": "big", "purpose": "audit"}],
+            cost_usd=0.5,
+            received_at=NOW,
+        )
         events.write("add_interactions", [interaction(cost_usd=0.25, by_gateway=True)])
         events.write("add_later_parts", later)
         assert events.ask("later_parts", FAMILY, {"in_1", "in_2"}) == {"in_1": later}
@@ -87,7 +103,12 @@ class TestReading:
         assert events.ask("made_of_parts", FAMILY, {"v_aaaaaaaaaaaa"}, **asked, limit=2) == [ours[3], ours[2]]
         assert events.ask("n_made_of_parts", FAMILY, {"v_aaaaaaaaaaaa"}, **asked) == 3
         both = {"v_aaaaaaaaaaaa", "v_bbbbbbbbbbbb"}
-        assert [one.id for one in events.ask("made_of_parts", FAMILY, both, **asked, limit=9)] == ["another", "in_3", "in_2", "in_1"]
+        assert [one.id for one in events.ask("made_of_parts", FAMILY, both, **asked, limit=9)] == [
+            "another",
+            "in_3",
+            "in_2",
+            "in_1",
+        ]
         assert events.ask("made_of_parts", FAMILY, set(), **asked, limit=9) == []
 
     def test_of_several_corrections_the_latest_counts(self, events: Adapter) -> None:
@@ -117,7 +138,9 @@ class TestPages:
         events.write("add_feedback", rows[::-1])
         seen, cursor = [], None
         while True:
-            page, cursor = events.ask("page_of_feedback", family=FAMILY, variant=None, since=None, cursor=cursor, limit=4)
+            page, cursor = events.ask(
+                "page_of_feedback", family=FAMILY, variant=None, since=None, cursor=cursor, limit=4
+            )
             seen += page
             if cursor is None:
                 break
@@ -129,7 +152,8 @@ class TestPages:
 
         def ids(**filters: object) -> list[str]:
             page, _ = events.ask(
-                "page_of_feedback", **{"family": None, "variant": None, "since": None, "cursor": None, "limit": 9, **filters}
+                "page_of_feedback",
+                **{"family": None, "variant": None, "since": None, "cursor": None, "limit": 9, **filters},
             )
             return [event.id for event in page]
 
@@ -219,7 +243,12 @@ class TestSums:
         old = feedback("old", received_at=NOW - timedelta(days=1))
         events.write(
             "add_feedback",
-            [old, feedback("1"), feedback("2", success=False, score=0.5), feedback("3", success=None, score=1.0, source="judge")],
+            [
+                old,
+                feedback("1"),
+                feedback("2", success=False, score=0.5),
+                feedback("3", success=None, score=1.0, source="judge"),
+            ],
         )
         summary = events.ask("label_summary", FAMILY, NOW)
         of = {"variant": "v_aaaaaaaaaaaa"}

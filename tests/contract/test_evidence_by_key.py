@@ -1,4 +1,6 @@
-"""Whose evidence it is: a unit counts once, without a token only as far as its key reported exposures, and one key may be too much for a step."""
+"""Whose evidence it is: a unit counts once, without a token only as far as its key reported exposures,
+and one key may be too much for a step.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,10 @@ class Senders(World):
     def report(self, n: int, *, key: str) -> None:
         """So many exposures of each arm at the present stage, from a client of this key."""
         rollout, at = self.rollout, window_start(self.clock.at)
-        rows = [(F, variant, rollout.id, rollout.share, at, "client", n) for variant in (rollout.candidate, rollout.champion)]
+        rows = [
+            (F, variant, rollout.id, rollout.share, at, "client", n)
+            for variant in (rollout.candidate, rollout.champion)
+        ]
         self.store.write(lambda tx: self.store.exposures.put(tx, rows, key))
 
     @property
@@ -59,7 +64,9 @@ class Senders(World):
 def started(database: Database, **settings: Any) -> Senders:
     """At its first stage of one half, where an hour passes in a minute."""
     world = Senders(
-        store=database, clock=Clock(scale=60.0), rollout_settings={"ladder": [0.5, 0.75], "min_labelled_per_stage": 40, **settings}
+        store=database,
+        clock=Clock(scale=60.0),
+        rollout_settings={"ladder": [0.5, 0.75], "min_labelled_per_stage": 40, **settings},
     )
     world.history()
     world.behaviours[world.candidate] = Behaviour(success=0.95)
@@ -67,7 +74,7 @@ def started(database: Database, **settings: Any) -> Senders:
     return world
 
 
-# --- shares -------------------------------------------------------------------------------------------------------------
+# --- shares -----------------------------------------------------------------------------------------------------------
 
 
 def test_the_share_of_each_key_is_shown(database: Database) -> None:
@@ -101,7 +108,9 @@ def test_one_backend_may_bring_everything_where_nothing_else_is_said(database: D
     assert world.seen.max_share_per_key == 1.0
 
 
-def test_too_large_a_share_of_one_key_withholds_the_next_step_until_others_have_brought_theirs(database: Database) -> None:
+def test_too_large_a_share_of_one_key_withholds_the_next_step_until_others_have_brought_theirs(
+    database: Database,
+) -> None:
     world = started(database, max_share_per_key=0.6)
     world.climb(12)
     assert (world.rollout.stage, world.moves()) == (0, ["deploy"])
@@ -127,7 +136,7 @@ def test_it_withholds_no_guardrail(database: Database) -> None:
     assert (world.rollout.status, world.rollout.outcome) == ("rolled_back", "guardrail")
 
 
-# --- units --------------------------------------------------------------------------------------------------------------
+# --- units ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_unit_counts_once_in_a_stage_however_often_it_is_sent(database: Database) -> None:
@@ -154,7 +163,9 @@ def test_units_without_a_token_never_exceed_the_exposures_that_their_key_reporte
     assert world.units() == {"candidate": 10, "champion": 10}
     assert world.verified().problems == ()
     with world.store.read() as tx:
-        assert sum(arm["n_labelled"] for arm in world.store.events.arm_summary(tx, F, world.rollout.id)) == 240  # nothing was discarded
+        assert (
+            sum(arm["n_labelled"] for arm in world.store.events.arm_summary(tx, F, world.rollout.id)) == 240
+        )  # nothing was discarded
 
 
 def test_who_was_beyond_the_exposures_counts_later_once_they_are_reported(database: Database) -> None:

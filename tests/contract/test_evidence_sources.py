@@ -1,4 +1,6 @@
-"""What a recording answers to a look is what the store answers for the rollout under which it was recorded, but for the arms it deals anew."""
+"""What a recording answers to a look is what the store answers for the rollout under which it was recorded,
+but for the arms it deals anew.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ def source_of(world: World, name: str, tx: Any) -> EvidenceSource:
     anchor = world.clock.anchor
     labels = world.store.traffic.labels(tx, F, started, now, field="success", source="user")
     recording = Recording(
-        world.store.traffic.requests(tx, F, started, now), labels, cohort_minutes=world.rollout.settings["cohort_minutes"],
+        world.store.traffic.requests(tx, F, started, now), labels,
+        cohort_minutes=world.rollout.settings["cohort_minutes"],
         on_clock=lambda at: anchor + (at - anchor) * world.clock.scale,
     )  # fmt: skip
     return RecordedEvidence(
@@ -65,7 +68,8 @@ class TestEvidenceSources:
     def test_requests_are_those_that_started_in_the_time_asked_for(self, served: World) -> None:
         since, until = served.clock.at - timedelta(minutes=3), served.clock.at - timedelta(minutes=1)
         stored, recorded = both(
-            served, lambda source: [replace(one, arm="champion") for one in source.requests(served.rollout, since, until)]
+            served,
+            lambda source: [replace(one, arm="champion") for one in source.requests(served.rollout, since, until)],
         )
         assert stored == recorded
         assert len(stored) > 200
@@ -77,7 +81,9 @@ class TestEvidenceSources:
             until = served.clock.at + timedelta(days=1)
             stored, recorded = both(
                 served,
-                lambda source, cohort=cohort, until=until: set(source.cohort_units(served.rollout, cohort.stage, cohort.start, until)),
+                lambda source, cohort=cohort, until=until: set(
+                    source.cohort_units(served.rollout, cohort.stage, cohort.start, until)
+                ),
             )
             assert stored == recorded
             found[cohort.start] = len(stored)

@@ -26,7 +26,13 @@ def example(id: str, split: Split = "train", **changes: Any) -> Example:
     return Example(id=id, split=split, **{**usual, **changes})
 
 
-SOME = [example("t1"), example("t2", released=True), example("d1", "dev"), example("h1", "holdout"), example("h2", "holdout")]
+SOME = [
+    example("t1"),
+    example("t2", released=True),
+    example("d1", "dev"),
+    example("h1", "holdout"),
+    example("h2", "holdout"),
+]
 
 
 @pytest.fixture
@@ -38,7 +44,11 @@ def filled(database: Database) -> Database:
 class TestAdding:
     def test_the_same_content_is_a_duplicate_and_other_content_a_conflict(self, filled: Database) -> None:
         again, other = example("t1", created_at=NOW.replace(hour=10)), example("t1", expected={"summary": "changed"})
-        assert filled.write(lambda tx: filled.examples.add(tx, [again, other, example("t3")])) == ["duplicate", "id_conflict", "accepted"]
+        assert filled.write(lambda tx: filled.examples.add(tx, [again, other, example("t3")])) == [
+            "duplicate",
+            "id_conflict",
+            "accepted",
+        ]
         with filled.read() as tx:
             assert filled.examples.of_split(tx, FAMILY, split="train")[0] == SOME[0]
 
@@ -62,7 +72,10 @@ class TestReading:
     def test_a_person_releases_an_example(self, filled: Database) -> None:
         filled.write(lambda tx: filled.examples.release(tx, FAMILY, "t1", "anna"))
         with filled.read() as tx:
-            assert [e.id for e in filled.examples.of_split(tx, FAMILY, split="train", released_only=True)] == ["t1", "t2"]
+            assert [e.id for e in filled.examples.of_split(tx, FAMILY, split="train", released_only=True)] == [
+                "t1",
+                "t2",
+            ]
         with pytest.raises(NotFound):
             filled.write(lambda tx: filled.examples.release(tx, FAMILY, "t9", "anna"))
 
@@ -95,7 +108,9 @@ class TestHoldout:
             assert filled.examples.looks(tx, FAMILY, ["h1", "h2"]) == 2
             assert filled.examples.looks(tx, FAMILY, ["t1"]) == 0
             assert filled.examples.looks(tx, FAMILY, []) == 0
-            assert filled.examples.looked_at(tx, FAMILY) == filled.examples.looked_at(tx, FAMILY, "st_1") == {"h1", "h2"}
+            assert (
+                filled.examples.looked_at(tx, FAMILY) == filled.examples.looked_at(tx, FAMILY, "st_1") == {"h1", "h2"}
+            )
             assert filled.examples.looked_at(tx, FAMILY, "st_2") == {"h2"}
             assert filled.examples.looked_at(tx, "another") == filled.examples.looked_at(tx, FAMILY, "st_3") == set()
 

@@ -71,7 +71,9 @@ def test_money_of_an_hour_limits_a_candidate_and_takes_no_promotion_back(tmp_pat
     database.close()
 
 
-def test_a_promoted_champion_with_worse_answers_raises_an_alert_that_names_the_way_back_and_acts_not(promoted: World) -> None:
+def test_a_promoted_champion_with_worse_answers_raises_an_alert_that_names_the_way_back_and_acts_not(
+    promoted: World,
+) -> None:
     promoted.behaviours[promoted.candidate] = Behaviour(success=0.2)
     promoted.behaviours[promoted.champion] = Behaviour(success=0.95)
     for _ in range(30):
@@ -90,7 +92,9 @@ def test_one_family_that_cannot_be_watched_is_named_and_does_not_stop_the_watch_
         rollout = promoted.store.rollouts.latest(tx, F)
     monkeypatch.setattr(promoted.store.champions, "reigning", lambda tx: [other, promoted.reign])
     monkeypatch.setattr(promoted.store.rollouts, "latest", lambda tx, family: rollout)
-    monkeypatch.setattr(watch_holdback, "_watch", lambda *args: fail() if args[2] is other else watched.append(args[2].family))
+    monkeypatch.setattr(
+        watch_holdback, "_watch", lambda *args: fail() if args[2] is other else watched.append(args[2].family)
+    )
     watched: list[str] = []
 
     def fail() -> None:
@@ -171,7 +175,9 @@ def cut_off(world: World, seq: int) -> None:
         blocks, stored = world.store.blocks.of_rollout(tx, rollout.id), world.store.blocks.state(tx, rollout.id)
     assert stored is not None
     state = after_all(begin(rollout.settings), blocks[: seq - 1], rollout.settings, rollout.ladder)
-    back = EvidenceRow(n_blocks=state.n_blocks, state=as_text(StoredEvidence(state=state)), updated_at=stored.updated_at)
+    back = EvidenceRow(
+        n_blocks=state.n_blocks, state=as_text(StoredEvidence(state=state)), updated_at=stored.updated_at
+    )
     world.store.write(lambda tx: world.store.blocks.put_state(tx, rollout.id, back))
     run_sql(world, f"DELETE FROM cohort_blocks WHERE seq >= {seq}")
 
@@ -180,7 +186,9 @@ def problems(world: World) -> list[str]:
     return [p.detail for p in verify_rollout(world.rollout.id, world.store).problems]
 
 
-def test_blocks_that_were_cut_off_with_the_watch_set_back_are_missed_by_the_units_that_they_counted(promoted: World) -> None:
+def test_blocks_that_were_cut_off_with_the_watch_set_back_are_missed_by_the_units_that_they_counted(
+    promoted: World,
+) -> None:
     for _ in range(4):
         promoted.labels(120)
     assert problems(promoted) == []
@@ -192,16 +200,25 @@ def test_blocks_that_were_cut_off_with_the_watch_set_back_are_missed_by_the_unit
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("UPDATE audit SET detail = json_remove(detail, '$.evidence') WHERE action = 'champion.rollback'", "names no evidence"),
+        (
+            "UPDATE audit SET detail = json_remove(detail, '$.evidence') WHERE action = 'champion.rollback'",
+            "names no evidence",
+        ),
         ("DELETE FROM audit WHERE action = 'champion.rollback'", "names no evidence"),
         ("UPDATE champions SET why = 'because' WHERE \"by\" = 'system:tick'", "another time, actor or reason"),
         (
-            "UPDATE audit SET detail = json_set(detail, '$.evidence.alarm', 'guardrail cost') WHERE action = 'champion.rollback'",
+            (
+                "UPDATE audit SET detail = json_set(detail, '$.evidence.alarm', 'guardrail cost') WHERE action ="
+                " 'champion.rollback'"
+            ),
             "another time, actor or reason",
         ),
         (
-            "UPDATE audit SET detail = json_set(detail, '$.evidence.blocks', json_extract(detail, '$.evidence.blocks') - 3, '$.evidence.head', "
-            "(SELECT hash FROM cohort_blocks WHERE seq = json_extract(detail, '$.evidence.blocks') - 3)) WHERE action = 'champion.rollback'",
+            (
+                "UPDATE audit SET detail = json_set(detail, '$.evidence.blocks', json_extract(detail,"
+                " '$.evidence.blocks') - 3, '$.evidence.head', (SELECT hash FROM cohort_blocks WHERE seq ="
+                " json_extract(detail, '$.evidence.blocks') - 3)) WHERE action = 'champion.rollback'"
+            ),
             "blocks give no alarm",
         ),
         (
@@ -210,7 +227,9 @@ def test_blocks_that_were_cut_off_with_the_watch_set_back_are_missed_by_the_unit
         ),
     ],
 )
-def test_a_promotion_that_was_taken_back_is_judged_again_from_its_blocks(promoted: World, change: str, says: str) -> None:
+def test_a_promotion_that_was_taken_back_is_judged_again_from_its_blocks(
+    promoted: World, change: str, says: str
+) -> None:
     run_sql(taken_back(promoted), change)
     assert any(says in p for p in problems(promoted)), problems(promoted)
 

@@ -94,13 +94,18 @@ class TestReading:
             journal.write("send", replace(call(id, study=study), key=key))
             journal.write("settle", id, replace(answer(id), latency_ms=latency_ms), minutes(n))
         journal.write("send", call("ca_5"))
-        assert {key: found.text for key, found in journal.ask("answers", "st_1").items()} == {"key 1": "ca_1", "key 2": "ca_3"}
+        assert {key: found.text for key, found in journal.ask("answers", "st_1").items()} == {
+            "key 1": "ca_1",
+            "key 2": "ca_3",
+        }
         assert journal.ask("latencies", "st_1", call().model) == [10.0, 20.0, 30.0]
         assert journal.ask("latencies", "st_1", "another") == []
 
 
 class TestSpending:
-    def test_calls_in_flight_and_lost_count_at_their_reserved_price_and_others_at_their_cost(self, journal: Adapter) -> None:
+    def test_calls_in_flight_and_lost_count_at_their_reserved_price_and_others_at_their_cost(
+        self, journal: Adapter
+    ) -> None:
         for id in ("settled", "failed", "lost"):
             journal.write("send", call(id))
         journal.write("settle", "settled", answer(cost_usd=0.25), NOW)

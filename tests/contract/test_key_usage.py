@@ -55,5 +55,7 @@ def test_what_is_given_back_can_be_taken_again_and_a_new_window_begins_at_nothin
 
 
 def test_a_sum_of_tenths_fits_under_its_limit(database: Database) -> None:
-    taken = [database.write(lambda tx: database.key_usage.take(tx, "app", "usd_per_day", NOW, 0.1, 0.3)) for _ in range(4)]
+    taken = [
+        database.write(lambda tx: database.key_usage.take(tx, "app", "usd_per_day", NOW, 0.1, 0.3)) for _ in range(4)
+    ]
     assert taken == [True, True, True, False]

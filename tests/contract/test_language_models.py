@@ -180,7 +180,15 @@ def test_what_fails_before_a_provider_is_asked_says_nothing_of_the_provider(
 ):
     """Five such requests of one sender would else have the model left alone for everybody."""
     model = LiteLLMModel(
-        "m", litellm_id=id, api_base=behind.url, api_key="k", price=None, timeout_s=20.0, retries=0, concurrency=1, max_output_tokens=5
+        "m",
+        litellm_id=id,
+        api_base=behind.url,
+        api_key="k",
+        price=None,
+        timeout_s=20.0,
+        retries=0,
+        concurrency=1,
+        max_output_tokens=5,
     )
     with pytest.raises(ModelFailed) as caught:
         Waited(model).complete(ModelRequest(model="m", revision="r", messages=messages, params=params))
@@ -193,7 +201,10 @@ def test_what_fails_before_a_provider_is_asked_says_nothing_of_the_provider(
 def test_functions_reach_a_provider_by_litellm(behind: Provider):
     tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
     sent = ModelRequest(
-        model="m", revision="r", messages=[{"role": "user", "content": "x"}], params={"tools": tools, "tool_choice": "auto"}
+        model="m",
+        revision="r",
+        messages=[{"role": "user", "content": "x"}],
+        params={"tools": tools, "tool_choice": "auto"},
     )
     assert by_litellm(behind.url).complete(sent).text == "hi"
     assert (behind.bodies[0]["tools"], behind.bodies[0]["tool_choice"]) == (tools, "auto")
@@ -206,7 +217,9 @@ NO_COUNT = [None, "many", {}, *({"prompt_tokens": wrong, "completion_tokens": wr
 def test_missing_token_counts_are_taken_at_their_upper_bound(behind: Provider, usage: Any):
     answered = {**chat_answer("four"), "usage": usage}
     behind.answer = lambda body: (200, {}, json.dumps(answered).encode())
-    sent = ModelRequest(model="m", revision="r", messages=[{"role": "user", "content": "aé"}], params={"max_tokens": 20})
+    sent = ModelRequest(
+        model="m", revision="r", messages=[{"role": "user", "content": "aé"}], params={"max_tokens": 20}
+    )
     answer = own_wire(behind.url).complete(sent)
     assert (answer.input_tokens, answer.output_tokens) == (3 + 16, 20)
 
@@ -216,7 +229,15 @@ def test_many_coroutines_are_on_the_wire_at_once_and_keep_their_connections(behi
     together = threading.Barrier(8, timeout=20)
     behind.answer = lambda body: (together.wait(), (200, {}, json.dumps(chat_answer("hi")).encode()))[1]
     model = OpenAICompatible(
-        "m", base_url=behind.url, model_id="big", api_key="k1", price=PRICE, timeout_s=20.0, retries=0, concurrency=8, max_output_tokens=77
+        "m",
+        base_url=behind.url,
+        model_id="big",
+        api_key="k1",
+        price=PRICE,
+        timeout_s=20.0,
+        retries=0,
+        concurrency=8,
+        max_output_tokens=77,
     )
 
     async def twice() -> list[ModelAnswer]:

@@ -37,7 +37,9 @@ def test_an_answer_without_them_has_none(make: Any, behind: Provider) -> None:
     assert "logprobs" not in behind.bodies[-1]
 
 
-@pytest.mark.parametrize("logprobs", [None, {}, {"content": None}, {"content": []}, tokens("x"), tokens(None), {"content": [{}]}, [1]])
+@pytest.mark.parametrize(
+    "logprobs", [None, {}, {"content": None}, {"content": []}, tokens("x"), tokens(None), {"content": [{}]}, [1]]
+)
 def test_what_is_no_log_probability_is_none(behind: Provider, logprobs: Any) -> None:
     from tests.contract.test_language_models import own_wire
 
@@ -49,12 +51,23 @@ def test_a_provider_that_does_not_know_the_parameter_is_not_sent_it(behind: Prov
     from optimizer.adapters.models.litellm_models import LiteLLMModel
 
     model = Waited(LiteLLMModel(
-        "m", litellm_id="ollama_chat/big", api_base=behind.url, api_key=None, price=None, timeout_s=20.0, retries=0, concurrency=1,
+        "m", litellm_id="ollama_chat/big", api_base=behind.url, api_key=None, price=None, timeout_s=20.0, retries=0,
+        concurrency=1,
         max_output_tokens=9,
     ))  # fmt: skip
     behind.answer = lambda body: (
-        200, {}, json.dumps({"model": "big", "created_at": "2026-01-01T00:00:00Z", "message": {"role": "assistant", "content": "hi"},
-                             "done": True, "prompt_eval_count": 3, "eval_count": 1}).encode(),
-    )  # fmt: skip
+        200,
+        {},
+        json.dumps(
+            {
+                "model": "big",
+                "created_at": "2026-01-01T00:00:00Z",
+                "message": {"role": "assistant", "content": "hi"},
+                "done": True,
+                "prompt_eval_count": 3,
+                "eval_count": 1,
+            }
+        ).encode(),
+    )
     assert model.complete(request(logprobs=True)).log_probability is None
     assert "logprobs" not in json.dumps(behind.bodies[-1])

@@ -17,9 +17,19 @@ VARIANT = "v_aaaaaaaaaaaa"
 
 
 class TestSums:
-    def test_an_interaction_counts_in_its_minute_of_receipt_with_errors_latency_and_cost(self, database: Database) -> None:
+    def test_an_interaction_counts_in_its_minute_of_receipt_with_errors_latency_and_cost(
+        self, database: Database
+    ) -> None:
         rows = [
-            interaction("in_1", received_at=minutes(0), occurred_at=minutes(-9), model="m", latency_ms=100.0, cost_usd=0.5, error="x"),
+            interaction(
+                "in_1",
+                received_at=minutes(0),
+                occurred_at=minutes(-9),
+                model="m",
+                latency_ms=100.0,
+                cost_usd=0.5,
+                error="x",
+            ),
             interaction("in_2", received_at=minutes(0.9), model="m", latency_ms=0.0, cost_usd=None),
             interaction("in_3", received_at=minutes(1), model="m", latency_ms=None),
             interaction("in_4", received_at=minutes(2), model="m"),
@@ -28,7 +38,15 @@ class TestSums:
         with database.read() as tx:
             first, second = database.minute_stats.sums(tx, NOW, minutes(2))
         assert first == MinuteSums(
-            **{"family": FAMILY, "minute": NOW, "variant": VARIANT, "model": "m", "n": 2, "n_errors": 1, "n_latency": 2},
+            **{
+                "family": FAMILY,
+                "minute": NOW,
+                "variant": VARIANT,
+                "model": "m",
+                "n": 2,
+                "n_errors": 1,
+                "n_latency": 2,
+            },
             **{"latency_sum_ms": 100.0, "latency_histogram": {bucket_of(100.0): 1, "zero": 1}},
             **{"n_cost": 1, "cost_sum_usd": 0.5, "cost_histogram": {bucket_of(0.5): 1}},
         )
@@ -40,26 +58,51 @@ class TestSums:
             feedback("fb_2", interaction="in_1", success=False, score=1.0),
             feedback("fb_3", source="judge", success=None, score=0.25),
         ]
-        database.write(lambda tx: database.events.add_interactions(tx, [interaction("in_1", model="m", received_at=minutes(-60))]))
+        database.write(
+            lambda tx: database.events.add_interactions(tx, [interaction("in_1", model="m", received_at=minutes(-60))])
+        )
         database.write(lambda tx: database.events.add_feedback(tx, rows))
         with database.read() as tx:
             by_user, by_judge = sorted(database.minute_stats.sums(tx, NOW, minutes(1)), key=lambda row: -row.n)
-        assert (by_user.source, by_user.model, by_user.n, by_user.n_success, by_user.success_sum) == ("user", "m", 2, 2, 1)
+        assert (by_user.source, by_user.model, by_user.n, by_user.n_success, by_user.success_sum) == (
+            "user",
+            "m",
+            2,
+            2,
+            1,
+        )
         assert (by_user.n_score, by_user.score_sum, by_user.score_squares) == (2, 1.5, 1.25)
-        assert (by_judge.source, by_judge.model, by_judge.n, by_judge.n_success, by_judge.n_score) == ("judge", "", 1, 0, 1)
+        assert (by_judge.source, by_judge.model, by_judge.n, by_judge.n_success, by_judge.n_score) == (
+            "judge",
+            "",
+            1,
+            0,
+            1,
+        )
 
     def test_families_variants_and_the_unknown_variant_stand_apart(self, database: Database) -> None:
         arms = [arm(), arm(variant=None), arm(variant="v_b"), arm(family="triage")]
-        database.write(lambda tx: database.events.add_interactions(tx, [interaction(f"in_{i}", of=one) for i, one in enumerate(arms)]))
+        database.write(
+            lambda tx: database.events.add_interactions(
+                tx, [interaction(f"in_{i}", of=one) for i, one in enumerate(arms)]
+            )
+        )
         with database.read() as tx:
             found = {(row.family, row.variant): row.n for row in database.minute_stats.sums(tx, NOW, minutes(1))}
         assert found == {(FAMILY, VARIANT): 1, (FAMILY, ""): 1, (FAMILY, "v_b"): 1, ("triage", VARIANT): 1}
 
     def test_the_first_event_of_any_kind_and_family_is_found(self, database: Database) -> None:
         database.write(lambda tx: database.events.add_interactions(tx, [interaction(received_at=minutes(5))]))
-        database.write(lambda tx: database.events.add_feedback(tx, [feedback(of=arm(family="triage"), received_at=minutes(3))]))
+        database.write(
+            lambda tx: database.events.add_feedback(tx, [feedback(of=arm(family="triage"), received_at=minutes(3))])
+        )
         with database.read() as tx:
-            assert [database.minute_stats.oldest(tx, minutes(n)) for n in (0, 3, 4, 6)] == [minutes(3), minutes(3), minutes(5), None]
+            assert [database.minute_stats.oldest(tx, minutes(n)) for n in (0, 3, 4, 6)] == [
+                minutes(3),
+                minutes(3),
+                minutes(5),
+                None,
+            ]
 
 
 class TestRows:
@@ -74,11 +117,22 @@ class TestRows:
             assert database.minute_stats.of_family(tx, FAMILY, NOW) == [later, self.row(source="user")]
 
     def test_rows_are_read_in_order_from_the_minute_on(self, database: Database) -> None:
-        rows = [self.row(2), self.row(0), self.row(1, variant="v_b"), self.row(1, source="user"), self.row(1, family="triage")]
+        rows = [
+            self.row(2),
+            self.row(0),
+            self.row(1, variant="v_b"),
+            self.row(1, source="user"),
+            self.row(1, family="triage"),
+        ]
         database.write(lambda tx: database.minute_stats.put(tx, rows))
         with database.read() as tx:
             of_family = database.minute_stats.of_family
-            assert [row.minute for row in of_family(tx, FAMILY, minutes(0.5))] == [minutes(0), minutes(1), minutes(1), minutes(2)]
+            assert [row.minute for row in of_family(tx, FAMILY, minutes(0.5))] == [
+                minutes(0),
+                minutes(1),
+                minutes(1),
+                minutes(2),
+            ]
             assert of_family(tx, FAMILY, minutes(1), variant=VARIANT) == [rows[3], rows[0]]
             assert of_family(tx, FAMILY, minutes(1), variant=VARIANT, source="") == [rows[0]]
 

@@ -1,4 +1,6 @@
-"""Another point of a search is taken to the sealed holdout by a study of its own: its price, its look, its end, and what is refused."""
+"""Another point of a search is taken to the sealed holdout by a study of its own: its price, its look,
+its end, and what is refused.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ from tests.study_world import START, TopicModel, World, topic_examples, topic_fa
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    """A champion that shows six examples, where two suffice; nothing that is tried can be better, some of it is as good."""
+    """A champion that shows six examples, where two suffice;
+    nothing that is tried can be better, some of it is as good.
+    """
     family = topic_family(rollout={"gates": {"n": 40, "improvement": 0.0, "confidence": 0.0}})
     made = World(tmp_path, model=TopicModel(), family=family, clock=Clock(START, step_s=0.001))
     rows = [*topic_examples(30, "train"), *topic_examples(24, "dev"), *topic_examples(80, "holdout")]
@@ -86,7 +90,10 @@ def test_it_is_the_second_look_where_the_holdout_has_been_looked_at(world: World
     assert [(s.confirmation or {})["looks"] for s in (first, again)] == [1, 2]
     assert again.aim == "cost"
     with world.store.read() as tx:
-        speaking = [confirming_study(tx, world.store, searched.family, str(first.winner), aim=aim) for aim in ("quality", "cost", None)]
+        speaking = [
+            confirming_study(tx, world.store, searched.family, str(first.winner), aim=aim)
+            for aim in ("quality", "cost", None)
+        ]
     assert speaking == [first, again, again], "a later look for another aim hides none"
     assert "quality" in {g["name"] for g in (again.confirmation or {})["gates"]}
 
@@ -114,7 +121,9 @@ def test_a_monthly_limit_holds_also_for_a_nomination(world: World, searched: Stu
 
 def test_what_did_not_pass_is_not_asked_until_it_does(world: World, searched: Study) -> None:
     point = as_good(world, searched)
-    world.families.families[world.family.name] = topic_family(rollout={"gates": {"n": 40, "improvement": 0.15, "confidence": 0.0}})
+    world.families.families[world.family.name] = topic_family(
+        rollout={"gates": {"n": 40, "improvement": 0.15, "confidence": 0.0}}
+    )
     assert world.run(world.nominate(searched.id, point.variant)).outcome == "not_confirmed"
     with pytest.raises(GateNotMet, match="did not pass: improvement"):
         world.nominate(searched.id, point.variant)
@@ -124,7 +133,10 @@ def test_cancelled_and_resumed_it_confirms_and_searches_nothing(world: World, se
     queued = world.nominate(searched.id, as_good(world, searched).variant)
     request_stop(queued.id, actor="test", store=world.store, clock=world.clock)
     cancelled = world.run(queued)
-    assert (cancelled.status, headline(cancelled, [])) == ("cancelled", f"The confirmation of {queued.winner} for topics was cancelled.")
+    assert (cancelled.status, headline(cancelled, [])) == (
+        "cancelled",
+        f"The confirmation of {queued.winner} for topics was cancelled.",
+    )
     resumed = resume_study(queued.id, actor="test", store=world.store, clock=world.clock)
     assert resumed.status == "queued"
     ended = world.run(resumed)
@@ -183,11 +195,15 @@ def test_a_model_that_does_not_answer_confirms_nothing(world: World, searched: S
     ended = world.run(queued)
     assert ended.outcome == "not_confirmed"
     assert "could be scored" in (ended.confirmation or {})["summary"]
-    assert headline(ended, []) == f"{ended.winner}, nominated for quality, was not confirmed by the sealed holdout of topics. Not met: n."
+    assert (
+        headline(ended, [])
+        == f"{ended.winner}, nominated for quality, was not confirmed by the sealed holdout of topics. Not met: n."
+    )
 
 
 @pytest.mark.parametrize(
-    ("confidence", "quality", "by_itself"), [(0.99, 0.96, True), (0.99, 0.85, False), (0.85, 0.99, False), (None, None, False)]
+    ("confidence", "quality", "by_itself"),
+    [(0.99, 0.96, True), (0.99, 0.85, False), (0.85, 0.99, False), (None, None, False)],
 )
 def test_a_rollout_approves_itself_only_where_saving_and_quality_are_both_sure(
     confidence: float | None, quality: float | None, by_itself: bool

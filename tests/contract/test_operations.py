@@ -1,4 +1,6 @@
-"""What a person changes from a terminal: on the store or by the server it says the same, refuses the same, and leaves the same."""
+"""What a person changes from a terminal: on the store or by the server it says the same,
+refuses the same, and leaves the same.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ from tests.clock import Clock
 from tests.ingestion import NOW
 
 F = "triage"
-MADE_UP = re.compile(r"\b[a-z]{2}_[0-9a-z]{26}\b|\bdk_[\w-]+|\b[0-9a-f]{32,}\b")  # ids, secrets, salts and what is hashed with them
+MADE_UP = re.compile(
+    r"\b[a-z]{2}_[0-9a-z]{26}\b|\bdk_[\w-]+|\b[0-9a-f]{32,}\b"
+)  # ids, secrets, salts and what is hashed with them
 Change = Callable[[Operations, World], Answer]
 
 
@@ -79,7 +83,15 @@ def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Both]:
 
 
 def start(operations: Operations, world: World, variant: str | None = None, **given: Any) -> Answer:
-    usual: dict[str, Any] = {"aim": None, "ladder": None, "margin": None, "study": None, "reason": None, "confirm": None, "dry_run": False}
+    usual: dict[str, Any] = {
+        "aim": None,
+        "ladder": None,
+        "margin": None,
+        "study": None,
+        "reason": None,
+        "confirm": None,
+        "dry_run": False,
+    }
     return operations.start_rollout(F, variant or world.candidate(), **{**usual, **given})
 
 
@@ -90,10 +102,14 @@ def active(world: World) -> str:
 class TestRollouts:
     def test_a_dry_run_says_what_would_happen_and_makes_nothing(self, both: Both) -> None:
         both.set_up(lambda world: world.report())
-        answer = both(lambda operations, world: start(operations, world, ladder=[0.2, 0.6], margin=0.1, aim="cost", dry_run=True))
+        answer = both(
+            lambda operations, world: start(operations, world, ladder=[0.2, 0.6], margin=0.1, aim="cost", dry_run=True)
+        )
         assert (answer["dry_run"], answer["changed"], answer["ladder"]) == (True, False, [0.2, 0.6])
         assert answer["forecast"]["verdict"]
-        both.refused(NotFound, lambda operations, world: operations.act_on_rollout("ro_none", "hold", reason=None, confirm=None))
+        both.refused(
+            NotFound, lambda operations, world: operations.act_on_rollout("ro_none", "hold", reason=None, confirm=None)
+        )
 
     def test_a_start_past_a_gate_needs_the_familys_name(self, both: Both) -> None:
         both.set_up(lambda world: world.report())
@@ -123,12 +139,16 @@ class TestRollouts:
     def test_a_champion_goes_back_only_to_one_before(self, both: Both) -> None:
         back: Change = lambda operations, world: operations.roll_back_champion(F, reason=None, expect=None)  # noqa: E731
         assert "no champion before" in both.refused(Conflict, back)
-        both.refused(NotFound, lambda operations, world: operations.roll_back_champion("nothing", reason=None, expect=None))
+        both.refused(
+            NotFound, lambda operations, world: operations.roll_back_champion("nothing", reason=None, expect=None)
+        )
 
     def test_a_freeze_is_told_once_and_taken_back(self, both: Both) -> None:
         freeze: Change = lambda operations, world: operations.freeze(F, reason="launch day")  # noqa: E731
         assert [both(freeze)["changed"], both(freeze)["changed"]] == [True, False]
-        assert [one["family"] for one in both(lambda operations, world: operations.freeze(None, reason=None))["freezes"]] == [None, F]
+        assert [
+            one["family"] for one in both(lambda operations, world: operations.freeze(None, reason=None))["freezes"]
+        ] == [None, F]
         assert both(lambda operations, world: operations.unfreeze(F, reason=None))["changed"] is True
         both.refused(NotFound, lambda operations, world: operations.freeze("nothing", reason=None))
 
@@ -136,7 +156,9 @@ class TestRollouts:
 class TestVariantsAndStudies:
     def test_a_variant_is_made_once(self, both: Both) -> None:
         def make(operations: Operations, world: World) -> Answer:
-            return operations.create_variant(F, VariantDraft(from_variant=world.champion(), model={"temperature": 0.5}, note="warmer"))
+            return operations.create_variant(
+                F, VariantDraft(from_variant=world.champion(), model={"temperature": 0.5}, note="warmer")
+            )
 
         first, again = both(make), both(make)
         assert (first["new"], again["new"], first["variant"]) == (True, False, again["variant"])
@@ -178,15 +200,30 @@ class TestVariantsAndStudies:
 
         def search(world: World) -> None:
             world.add_examples(800)
-            body = {"strategy": "bootstrap", "budget": {"calls": 2000}, "definition": {"n_train": 20, "n_dev": 10, "n_holdout": 100}}
+            body = {
+                "strategy": "bootstrap",
+                "budget": {"calls": 2000},
+                "definition": {"n_train": 20, "n_dev": 10, "n_holdout": 100},
+            }
             study = world.post(f"/v1/families/{F}/studies", body).json()["id"]
             world.post(f"/v1/studies/{study}/cancel", {})
-            trial = Trial(study=study, number=1, variant=world.candidate(), proposer="x", params={}, status="complete", n=10, score=0.5)
+            trial = Trial(
+                study=study,
+                number=1,
+                variant=world.candidate(),
+                proposer="x",
+                params={},
+                status="complete",
+                n=10,
+                score=0.5,
+            )
             world.shared.store.write(lambda tx: world.shared.store.studies.put_trial(tx, trial))
             searched[world.settings.home] = study
 
         both.set_up(search)
-        queued = both(lambda operations, world: operations.nominate(searched[world.settings.home], world.candidate(), "quality"))
+        queued = both(
+            lambda operations, world: operations.nominate(searched[world.settings.home], world.candidate(), "quality")
+        )
         assert (queued["strategy"], queued["status"]) == ("confirm", "queued")
         both.refused(NotFound, lambda operations, world: operations.nominate("st_none", world.candidate(), "quality"))
 
@@ -215,12 +252,18 @@ class TestInstallation:
         assert both(lambda operations, world: operations.reset_clock(reason="to be sure"))["held"] == []
 
     def test_a_key_is_made_given_a_new_secret_and_ended(self, both: Both) -> None:
-        access = access_of(["read", "feedback"], families=[F], limits={"calls_per_day": 9}, expires_at=NOW + timedelta(days=2), now=NOW)
+        access = access_of(
+            ["read", "feedback"], families=[F], limits={"calls_per_day": 9}, expires_at=NOW + timedelta(days=2), now=NOW
+        )
         both.refused(NotFound, lambda operations, world: operations.revoke_key("nobody's"))
         both.set_up(lambda world: world.add_key("admin", "admin", secret="s"))
         both.set_up(lambda world: world.client.headers.update({"Authorization": "Bearer s"}))
         made = both(lambda operations, world: operations.create_key("web", access))
-        assert (made["secret"][:3], made["key"]["roles"], made["key"]["limits"]) == ("dk_", ["feedback", "read"], {"calls_per_day": 9})
+        assert (made["secret"][:3], made["key"]["roles"], made["key"]["limits"]) == (
+            "dk_",
+            ["feedback", "read"],
+            {"calls_per_day": 9},
+        )
         both.refused(Conflict, lambda operations, world: operations.create_key("web", access))
         assert both(lambda operations, world: operations.rotate_key("web", timedelta(minutes=30)))["changed"] is True
         assert both(lambda operations, world: operations.undo_rotation("web"))["changed"] is True

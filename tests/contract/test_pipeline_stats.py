@@ -14,12 +14,22 @@ from tests.stores import NOW, minutes
 
 
 def record(id: str = "pr_1", **changes: Any) -> PipelineRecord:
-    usual: dict[str, Any] = {"received_at": NOW, "processing_type": "full", "content_type": "news", "quality_score": 0.75}
+    usual: dict[str, Any] = {
+        "received_at": NOW,
+        "processing_type": "full",
+        "content_type": "news",
+        "quality_score": 0.75,
+    }
     return PipelineRecord(id=id, **{**usual, **changes})
 
 
 def left(id: str, **changes: Any) -> PipelineRecord:
-    usual = {"processing_type": "early_exit", "exit_checkpoint": "post_download", "exit_reason": "short", "exit_confidence": 0.5}
+    usual = {
+        "processing_type": "early_exit",
+        "exit_checkpoint": "post_download",
+        "exit_reason": "short",
+        "exit_confidence": 0.5,
+    }
     return record(id, **{**usual, **changes})
 
 
@@ -44,7 +54,9 @@ def filled(request: pytest.FixtureRequest, database: Database) -> Database:
 def test_records_come_back_as_they_were_kept_oldest_first(filled: Database) -> None:
     with filled.read() as tx:
         assert filled.pipeline_stats.records(tx, NOW, 100) == RECORDS
-        assert filled.pipeline_stats.records(tx, minutes(60), 2) == RECORDS[-2:]  # the last ones, where there are more than asked for
+        assert (
+            filled.pipeline_stats.records(tx, minutes(60), 2) == RECORDS[-2:]
+        )  # the last ones, where there are more than asked for
 
 
 @pytest.mark.parametrize(
@@ -104,7 +116,9 @@ def test_pruning_takes_the_oldest_first_up_to_a_number_and_leaves_the_sums_alone
 
     with filled.read() as tx:
         before = filled.pipeline_stats.sums(tx, NOW, ("hour",))
-    assert pruned(NOW, 10) == (0, ["pr_1", "pr_2", "pr_3", "pr_4", "pr_5", "pr_6"]), "what came at that moment itself stays"
+    assert pruned(NOW, 10) == (0, ["pr_1", "pr_2", "pr_3", "pr_4", "pr_5", "pr_6"]), (
+        "what came at that moment itself stays"
+    )
     n, left_over = pruned(minutes(61), 2)
     assert (n, left_over) == (2, ["pr_3", "pr_4", "pr_5", "pr_6"])
     assert pruned(minutes(61), 10) == (2, ["pr_5", "pr_6"])

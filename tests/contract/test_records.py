@@ -20,7 +20,9 @@ from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes, rollo
 class TestVariants:
     def test_equal_content_is_stored_once_per_family(self, database: Database) -> None:
         def record(family: str, note: str) -> VariantRecord:
-            return VariantRecord(family=family, variant=variant(), source="person", created_at=NOW, created_by="anna", note=note)
+            return VariantRecord(
+                family=family, variant=variant(), source="person", created_at=NOW, created_by="anna", note=note
+            )
 
         added = [
             database.write(lambda tx, r=r: database.variants.add(tx, r))
@@ -37,7 +39,9 @@ class TestVariants:
 class TestReviews:
     @pytest.fixture
     def asked(self, database: Database) -> Database:
-        database.write(lambda tx: database.reviews.open(tx, "rv_1", FAMILY, "release_example", "ex_1", {"split": "train"}, NOW))
+        database.write(
+            lambda tx: database.reviews.open(tx, "rv_1", FAMILY, "release_example", "ex_1", {"split": "train"}, NOW)
+        )
         return database
 
     def test_an_answer_stays(self, asked: Database) -> None:
@@ -161,7 +165,15 @@ class TestAlerts:
     def test_one_alert_of_a_kind_is_open_at_a_time(self, database: Database) -> None:
         def opened(id: str, **changes: Any) -> bool:
             alert = Alert(
-                **{"id": id, "kind": "rollout_unwatched", "detail": "…", "level": "warning", "opened_at": NOW, "family": FAMILY, **changes}
+                **{
+                    "id": id,
+                    "kind": "rollout_unwatched",
+                    "detail": "…",
+                    "level": "warning",
+                    "opened_at": NOW,
+                    "family": FAMILY,
+                    **changes,
+                }
             )
             return database.write(lambda tx: database.alerts.open(tx, alert))
 
@@ -177,13 +189,20 @@ class TestAlerts:
             assert {alert.id for alert in database.alerts.all(tx, open_only=False)} == {"al_1", "al_3", "al_5"}
 
     def test_only_an_open_alert_is_reworded_and_only_when_it_says_something_else(self, database: Database) -> None:
-        alert = Alert(id="al_1", kind="frozen", family=FAMILY, subject="a", level="info", opened_at=NOW, detail="before")
+        alert = Alert(
+            id="al_1", kind="frozen", family=FAMILY, subject="a", level="info", opened_at=NOW, detail="before"
+        )
         database.write(lambda tx: database.alerts.open(tx, alert))
 
         def reword(**changes: str) -> bool:
             return database.write(lambda tx: database.alerts.reword(tx, replace(alert, **changes)))
 
-        assert [reword(), reword(detail="now", subject="b"), reword(detail="now"), reword(detail="now")] == [False, False, True, False]
+        assert [reword(), reword(detail="now", subject="b"), reword(detail="now"), reword(detail="now")] == [
+            False,
+            False,
+            True,
+            False,
+        ]
         database.write(lambda tx: database.alerts.close(tx, "frozen", FAMILY, "a", minutes(1)))
         assert not reword(detail="later")
         with database.read() as tx:
@@ -244,7 +263,9 @@ class TestAudit:
     def test_pages_go_from_new_to_old(self, database: Database) -> None:
         for i in range(5):
             database.write(
-                lambda tx, i=i: database.audit.add(tx, at=NOW, actor="anna", action=f"act {i}", family=None, subject="", detail={"i": i})
+                lambda tx, i=i: database.audit.add(
+                    tx, at=NOW, actor="anna", action=f"act {i}", family=None, subject="", detail={"i": i}
+                )
             )
         with database.read() as tx:
             first, cursor = database.audit.page(tx, None, 3)
@@ -257,7 +278,9 @@ class TestAudit:
     def test_what_was_done_to_one_thing_is_told_in_order(self, database: Database) -> None:
         for action, subject in (("one", "ro_1"), ("other", "ro_2"), ("two", "ro_1")):
             database.write(
-                lambda tx, a=action, s=subject: database.audit.add(tx, at=NOW, actor="anna", action=a, family=None, subject=s, detail={})
+                lambda tx, a=action, s=subject: database.audit.add(
+                    tx, at=NOW, actor="anna", action=a, family=None, subject=s, detail={}
+                )
             )
         with database.read() as tx:
             assert [row["action"] for row in database.audit.of_subject(tx, "ro_1")] == ["one", "two"]
@@ -271,18 +294,31 @@ class TestLateFeedback:
         events = []
         for i in range(2000):
             begun = minutes(10 * draw.randrange(300))
-            of = arm(variant=draw.choice(["v_c", "v_b", "v_other", None]), rollout=draw.choice([watched.id, "ro_9"]), cohort_start=begun)
-            events.append(feedback(f"fb_{i}", of=of, received_at=begun + timedelta(minutes=draw.choice([5, 59, 60, 61, 500]))))
+            of = arm(
+                variant=draw.choice(["v_c", "v_b", "v_other", None]),
+                rollout=draw.choice([watched.id, "ro_9"]),
+                cohort_start=begun,
+            )
+            events.append(
+                feedback(f"fb_{i}", of=of, received_at=begun + timedelta(minutes=draw.choice([5, 59, 60, 61, 500])))
+            )
         database.write(lambda tx: database.events.add_feedback(tx, events))
         since, until = minutes(200), minutes(2800)
         naive = {"candidate": [0, 0], "champion": [0, 0]}
         for e in events:
             which = {"v_c": "candidate", "v_b": "champion"}.get(e.arm.variant or "")
-            if which and e.arm.rollout == watched.id and e.arm.cohort_start is not None and since <= e.arm.cohort_start <= until:
+            if (
+                which
+                and e.arm.rollout == watched.id
+                and e.arm.cohort_start is not None
+                and since <= e.arm.cohort_start <= until
+            ):
                 naive[which][0] += e.received_at > e.arm.cohort_start + timedelta(hours=1)
                 naive[which][1] += 1
         with database.read() as tx:
-            found = database.observations.late_feedback(tx, watched, since, until, lambda begun: begun + timedelta(hours=1))
+            found = database.observations.late_feedback(
+                tx, watched, since, until, lambda begun: begun + timedelta(hours=1)
+            )
         assert found == {which: tuple(counts) for which, counts in naive.items()}
         assert all(0 < late < n for late, n in found.values())
 
@@ -295,8 +331,12 @@ class TestExposures:
         for rows in ([self.ROW, self.ROW], [self.ROW, other_client, outside]):
             database.write(lambda tx, rows=rows: database.exposures.add(tx, rows))
         with database.read() as tx:
-            assert database.exposures.totals(tx, FAMILY, "ro_1") == [{"variant": "v_a", "rollout": "ro_1", "stage": 0.1, "n_exposed": 10}]
-            assert {"variant": "v_a", "rollout": None, "stage": None, "n_exposed": 7} in database.exposures.totals(tx, FAMILY, None)
+            assert database.exposures.totals(tx, FAMILY, "ro_1") == [
+                {"variant": "v_a", "rollout": "ro_1", "stage": 0.1, "n_exposed": 10}
+            ]
+            assert {"variant": "v_a", "rollout": None, "stage": None, "n_exposed": 7} in database.exposures.totals(
+                tx, FAMILY, None
+            )
 
     def test_a_client_that_repeats_a_window_is_counted_once_at_its_largest(self, database: Database) -> None:
         def put(n: int) -> list[bool]:
@@ -327,11 +367,33 @@ class TestPerformance:
             rows = database.performance.daily(tx, FAMILY)
         assert rows == [
             {
-                **{"family": FAMILY, "variant": "", "model": "", "day": "2026-11-20", "n_interactions": 0, "n_errors": 0, "cost_usd": 0.0},
-                **{"mean_latency_ms": None, "p95_latency_ms": None, "n_labelled": 0, "n_success": 0, "n_scored": 1, "mean_score": 1.0},
+                **{
+                    "family": FAMILY,
+                    "variant": "",
+                    "model": "",
+                    "day": "2026-11-20",
+                    "n_interactions": 0,
+                    "n_errors": 0,
+                    "cost_usd": 0.0,
+                },
+                **{
+                    "mean_latency_ms": None,
+                    "p95_latency_ms": None,
+                    "n_labelled": 0,
+                    "n_success": 0,
+                    "n_scored": 1,
+                    "mean_score": 1.0,
+                },
             },
             {
-                **{"family": FAMILY, "variant": "v_aaaaaaaaaaaa", "model": "m", "day": "2026-11-20", "n_interactions": 21, "n_errors": 1},
+                **{
+                    "family": FAMILY,
+                    "variant": "v_aaaaaaaaaaaa",
+                    "model": "m",
+                    "day": "2026-11-20",
+                    "n_interactions": 21,
+                    "n_errors": 1,
+                },
                 **{"cost_usd": 5.0, "mean_latency_ms": 10.5, "p95_latency_ms": 19.0},
                 **{"n_labelled": 2, "n_success": 1, "n_scored": 1, "mean_score": 0.5},
             },
@@ -339,9 +401,31 @@ class TestPerformance:
 
     def test_batches_are_kept_and_repeating_one_changes_nothing(self, database: Database) -> None:
         batch = {
-            **{"id": "eb_1", "family": FAMILY, "variant": "v_a", "model": "m", "dataset_hash": "h", "split": "dev", "scorer_version": "1"},
-            **{"n": 10, "n_errors": 1, "mean_score": 0.5, "score_low": None, "score_high": None, "cost_usd": 0.1, "p95_latency_ms": None},
-            **{"n_calls": 10, "suite": "s1", "checks": [{"name": "errors", "verdict": "met"}], "created_by": "anna", "created_at": NOW},
+            **{
+                "id": "eb_1",
+                "family": FAMILY,
+                "variant": "v_a",
+                "model": "m",
+                "dataset_hash": "h",
+                "split": "dev",
+                "scorer_version": "1",
+            },
+            **{
+                "n": 10,
+                "n_errors": 1,
+                "mean_score": 0.5,
+                "score_low": None,
+                "score_high": None,
+                "cost_usd": 0.1,
+                "p95_latency_ms": None,
+            },
+            **{
+                "n_calls": 10,
+                "suite": "s1",
+                "checks": [{"name": "errors", "verdict": "met"}],
+                "created_by": "anna",
+                "created_at": NOW,
+            },
         }
         for _ in range(2):
             database.write(lambda tx: database.performance.add_batch(tx, batch))

@@ -29,13 +29,21 @@ def prune(world: World) -> dict[str, int]:
 
 def events_left(world: World) -> int:
     with world.store.read() as tx:
-        return int(tx.execute(text("SELECT (SELECT count(*) FROM interactions) + (SELECT count(*) FROM feedback_events)")).scalar() or 0)
+        return int(
+            tx.execute(
+                text("SELECT (SELECT count(*) FROM interactions) + (SELECT count(*) FROM feedback_events)")
+            ).scalar()
+            or 0
+        )
 
 
 def watched_for_days(folder: Path, *, pruned: bool) -> World:
     """80 units, whose cohort closes two days later; the family keeps what they sent for one."""
     folder.mkdir()
-    world = World(store=new_database(folder), rollout_settings={"feedback_window": {"hours": 48, "floor_hours": 1.0}, "ladder": [0.5]})
+    world = World(
+        store=new_database(folder),
+        rollout_settings={"feedback_window": {"hours": 48, "floor_hours": 1.0}, "ladder": [0.5]},
+    )
     world.history()
     world.start()
     world.labels(80)

@@ -277,15 +277,24 @@ def test_a_report_says_everything_that_a_reader_has_to_know_before_believing_the
     report = report_rollout(fast.rollout.id, store=fast.store, clock=fast.clock)
     quiet = text(rollout_page(replace(report, rollout=replace(report.rollout, simulated_clock=False))))
     seen = report.view
-    stage = replace(seen.stages[0], rates_differ=True, sample_ratio=replace(seen.stages[0].sample_ratio, passed=True, text="1,000 of 100"))
+    stage = replace(
+        seen.stages[0],
+        rates_differ=True,
+        sample_ratio=replace(seen.stages[0].sample_ratio, passed=True, text="1,000 of 100"),
+    )
     changed = replace(
-        seen, left_out=3, beyond_exposures=2, late_alert=None, stages=(stage, *seen.stages[1:]), not_guarded={"cost": "no model has a price"},
+        seen, left_out=3, beyond_exposures=2, late_alert=None, stages=(stage, *seen.stages[1:]),
+        not_guarded={"cost": "no model has a price"},
         keys=(KeyShare(key="app", labelled=3.0, share=0.75), KeyShare(key="", labelled=1.0, share=0.25)),
         arms=tuple(replace(arm, late=n, late_of=90) for n, arm in enumerate(seen.arms, start=4)),
     )  # fmt: skip
     rollout = replace(report.rollout, simulated_clock=True, held=True, forced=True, outcome="promoted")
     decisions = tuple(replace(d, forced=True) for d in report.decisions[:2])
-    told = text(rollout_page(replace(report, rollout=rollout, view=changed, decisions=decisions, problems=("block 3 was changed",))))
+    told = text(
+        rollout_page(
+            replace(report, rollout=rollout, view=changed, decisions=decisions, problems=("block 3 was changed",))
+        )
+    )
     first, second = (f"{d.seq} ({d.kind})" for d in decisions)
     for note in (
         "The record does not fit, so nothing on this page is certain: block 3 was changed.",
@@ -310,7 +319,10 @@ def test_a_report_of_a_record_that_was_tampered_with_says_so_and_draws_nothing_f
     fast.climb(4)
 
     def tamper(tx: object) -> None:
-        tx.exec_driver_sql("UPDATE cohort_blocks SET content = replace(content, '\"left_out\":0', '\"left_out\":1') WHERE kind = 'quality'")  # type: ignore[attr-defined]
+        tx.exec_driver_sql(
+            "UPDATE cohort_blocks SET content = replace(content, '\"left_out\":0', '\"left_out\":1') WHERE kind ="
+            " 'quality'"
+        )  # type: ignore[attr-defined]
 
     fast.store.write(tamper)
     html = page(fast)

@@ -77,7 +77,9 @@ class TestRollouts:
 class TestChampions:
     def test_a_new_reign_ends_the_one_before(self, database: Database) -> None:
         first = Champion(family=FAMILY, seq=1, variant="v_a", since=NOW, why="first", by="anna")
-        second = Champion(family=FAMILY, seq=2, variant="v_b", since=minutes(5), why="promoted", by="anna", previous=1, rollout="ro_1")
+        second = Champion(
+            family=FAMILY, seq=2, variant="v_b", since=minutes(5), why="promoted", by="anna", previous=1, rollout="ro_1"
+        )
         other = Champion(family="triage", seq=1, variant="v_c", since=NOW, why="first", by="anna")
         for champion in (first, other, second):
             database.write(lambda tx, champion=champion: database.champions.put(tx, champion))

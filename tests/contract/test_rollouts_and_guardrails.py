@@ -1,4 +1,6 @@
-"""Guardrails and what stands beside them: failures in a row, outages of both arms, silence, latency, cost, the family's own limits."""
+"""Guardrails and what stands beside them: failures in a row, outages of both arms, silence, latency,
+cost, the family's own limits.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def some_units(world: World, role: str) -> list[str]:
 
 
 @pytest.mark.parametrize("n_units", [2, 3])
-def test_ten_failures_in_a_row_from_three_units_end_the_rollout_before_any_statistics(world: World, n_units: int) -> None:
+def test_ten_failures_in_a_row_from_three_units_end_the_rollout_before_any_statistics(
+    world: World, n_units: int
+) -> None:
     """Each unit gives the guardrail one value a minute, which is far from evidence yet."""
     world.behaviours[world.candidate] = DOWN
     world.start()
@@ -50,7 +54,9 @@ def test_ten_failures_in_a_row_from_three_units_end_the_rollout_before_any_stati
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("share", [0.1, 0.75])
-def test_an_outage_of_both_arms_holds_raises_an_alert_and_goes_on_by_itself(database: Database, share: float, seed: int) -> None:
+def test_an_outage_of_both_arms_holds_raises_an_alert_and_goes_on_by_itself(
+    database: Database, share: float, seed: int
+) -> None:
     world = made(database, seed=seed, ladder=[share])
     world.start()
     world.run(60)
@@ -91,7 +97,9 @@ def test_a_candidate_that_crashes_its_application_is_held_and_after_five_minutes
     assert world.rollout.outcome == "guardrail"
     assert "report nothing or little: 0 reports" in (world.rollout.reason or "")
     held, ended = (d for d in world.decisions if d.kind in ("hold", "rollback"))
-    assert timedelta(minutes=4) <= ended.at - held.at <= timedelta(minutes=5.5)  # five minutes from the block that showed it
+    assert (
+        timedelta(minutes=4) <= ended.at - held.at <= timedelta(minutes=5.5)
+    )  # five minutes from the block that showed it
     assert world.alerts() == {"rollout_ended"}
     assert world.verified().problems == ()
 

@@ -1,4 +1,6 @@
-"""Rollouts and time: leases that lapse, workers that sleep, clocks that go back, feedback that is late, units that return."""
+"""Rollouts and time: leases that lapse, workers that sleep, clocks that go back,
+feedback that is late, units that return.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def test_a_rollout_that_began_on_scaled_time_is_marked_for_ever_and_may_go_on_by
 
 
 @pytest.mark.parametrize("cause", ["the worker was away", "a freeze"])
-def test_units_that_were_served_while_the_lease_had_lapsed_are_left_out_of_both_arms(database: Database, cause: str) -> None:
+def test_units_that_were_served_while_the_lease_had_lapsed_are_left_out_of_both_arms(
+    database: Database, cause: str
+) -> None:
     """Twenty units come again and again; half of them also while everybody got the champion."""
     world = fast(database, ladder=[0.5])
     world.start()
@@ -139,7 +143,9 @@ def test_an_end_by_hand_while_nobody_watches_leaves_the_gap_on_record(database: 
     if act == "champion rollback":
         world.start()
         world.operate("promote", confirm=F)
-        world.candidate = create_variant(world.family, DRAFT, actor="ann", store=world.store, clock=world.clock).record.variant.id
+        world.candidate = create_variant(
+            world.family, DRAFT, actor="ann", store=world.store, clock=world.clock
+        ).record.variant.id
     world.start()
     begun, lapsed_at = world.rollout.started_at, world.rollout.lease_expires_at
     world.clock.pass_seconds(100)
@@ -167,7 +173,15 @@ def crown(world: World, version: str) -> None:
     content = {"content": [{"role": "user", "content": "Briefly: {{document}}"}]}
     versions = {**world.family.model_dump(mode="json")["prompt"]["versions"], version: content}
     data = {**world.family.model_dump(mode="json"), "prompt": {"current": version, "versions": versions}}
-    adopt_file_version(parse_family(data), actor="ann", confirm=F, store=world.store, clock=world.clock, models=EMBEDDED_ONLY, loaded=None)
+    adopt_file_version(
+        parse_family(data),
+        actor="ann",
+        confirm=F,
+        store=world.store,
+        clock=world.clock,
+        models=EMBEDDED_ONLY,
+        loaded=None,
+    )
 
 
 def test_after_an_hour_asleep_there_is_one_gap_and_every_request_of_before_is_counted_once(world: World) -> None:
@@ -189,7 +203,9 @@ def test_after_an_hour_asleep_there_is_one_gap_and_every_request_of_before_is_co
 def test_what_takes_longer_than_a_lease_to_catch_up_with_is_caught_up_with_in_steps(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Four cohorts whose reading takes 20 s each: together they outlast the lease of 60 s that a look must end within."""
+    """Four cohorts whose reading takes 20 s each: together they outlast the lease of 60 s
+    that a look must end within.
+    """
     world = fast(database, ladder=[0.5], feedback_window={"floor_hours": 4.0})
     world.start()
     for _ in range(4):
@@ -257,7 +273,9 @@ def test_who_only_gave_feedback_in_a_gap_or_reported_a_little_after_it_is_left_o
     assert (n_units(world), n_left_out(world)) == (18, 2)
 
 
-def test_what_cannot_be_watched_is_soon_not_served_and_not_served_again_until_it_can(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_watched_is_soon_not_served_and_not_served_again_until_it_can(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.start()
     world.requests(20, 50.0)
     real = world.store.observations.requests
@@ -343,14 +361,22 @@ def test_feedback_that_comes_after_its_cohort_has_closed_is_kept_and_changes_no_
     before = [b.hash for b in world.blocks("quality")]
     assert n_units(world) == 20
     late = FeedbackEvent(
-        id="late", arm=arm, occurred_at=world.clock.at, received_at=world.clock.at, content_hash="late", source="user", success=False
+        id="late",
+        arm=arm,
+        occurred_at=world.clock.at,
+        received_at=world.clock.at,
+        content_hash="late",
+        source="user",
+        success=False,
     )
     world.store.write(lambda tx: world.store.events.add_feedback(tx, [late]))
     world.keep_lease(250)
     assert [b.hash for b in world.blocks("quality")] == before
     assert sum(k for b in world.blocks("quality") for arm in b.content["outcomes"].values() for _, k in arm) == 19
     with world.store.read() as tx:
-        kept, _ = world.store.events.page_of_feedback(tx, family=F, variant=arm.variant, since=None, cursor=None, limit=1000)
+        kept, _ = world.store.events.page_of_feedback(
+            tx, family=F, variant=arm.variant, since=None, cursor=None, limit=1000
+        )
     assert "late" in {event.id for event in kept}
 
 

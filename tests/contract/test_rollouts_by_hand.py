@@ -70,7 +70,9 @@ def store(url: str, tmp_path: Path, clock: Clock):
     store = new_database(tmp_path)
     sync_families({F: family()}, store, clock)
     reported = Arm(family=F, variant=family().variant().id, unit_hmac="u0")
-    store.write(lambda tx: store.events.add_interactions(tx, [interaction("in_0", of=reported, received_at=clock.now())]))
+    store.write(
+        lambda tx: store.events.add_interactions(tx, [interaction("in_0", of=reported, received_at=clock.now())])
+    )
     yield store
     store.close()
 
@@ -129,7 +131,7 @@ def version(store: Database) -> int:
         return store.serving_version.read(tx)[0]
 
 
-# --- champions and files -------------------------------------------------------------------------------------------------
+# --- champions and files ----------------------------------------------------------------------------------------------
 
 
 def test_the_first_champion_is_what_the_file_names(store, clock):
@@ -161,14 +163,20 @@ def test_an_edited_file_becomes_a_variant_but_never_switches_traffic(store, cloc
 def test_adopting_the_file_needs_the_familys_name_and_is_recorded_as_forced(store, clock):
     edited = family("Summarize.", "Be brief.", current="2")
     with pytest.raises(Refused, match="--confirm summarization"):
-        adopt_file_version(edited, actor="ann", confirm="yes", store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None)
-    told = adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None)
+        adopt_file_version(
+            edited, actor="ann", confirm="yes", store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None
+        )
+    told = adopt_file_version(
+        edited, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None
+    )
     assert champion(store) == edited.variant().id
     assert told.forced
     assert told.undo == f"detent champion rollback {F}"
     for confirm in (F, None):
         with pytest.raises(Conflict, match="already is the champion"):
-            adopt_file_version(edited, actor="ann", confirm=confirm, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None)
+            adopt_file_version(
+                edited, actor="ann", confirm=confirm, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None
+            )
 
 
 @pytest.mark.parametrize(
@@ -176,24 +184,40 @@ def test_adopting_the_file_needs_the_familys_name_and_is_recorded_as_forced(stor
     [
         pytest.param({"default": "large"}, None, NotFound, "There is no model 'large'", id="in no file"),
         pytest.param(
-            {"default": "embedded"}, ["other"], Conflict, "Restart `detent serve`, then adopt again", id="added since the server started"
+            {"default": "embedded"},
+            ["other"],
+            Conflict,
+            "Restart `detent serve`, then adopt again",
+            id="added since the server started",
         ),
-        pytest.param({"default": "embedded", "tiers": ["small", "embedded"]}, None, NotFound, "There is no model 'small'", id="a tier"),
+        pytest.param(
+            {"default": "embedded", "tiers": ["small", "embedded"]},
+            None,
+            NotFound,
+            "There is no model 'small'",
+            id="a tier",
+        ),
     ],
 )
 def test_a_file_whose_model_the_server_does_not_know_is_not_served(store, clock, model, loaded, error, says):
     edited = parse_family({**family("Be brief.").model_dump(mode="json"), "model": model})
     with pytest.raises(error, match=f"Cannot serve version 1 of {F}'s file: .*{says}"):
-        adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=loaded)
+        adopt_file_version(
+            edited, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=loaded
+        )
     assert champion(store) == family().variant().id
     known = family("Be brief.")
-    adopt_file_version(known, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=["embedded"])
+    adopt_file_version(
+        known, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=["embedded"]
+    )
     assert champion(store) == known.variant().id
 
 
 def test_a_file_that_was_never_synced_can_be_adopted_without_forcing_anything(store, clock):
     other = family().model_copy(update={"name": "other"})
-    told = adopt_file_version(other, actor="ann", confirm=None, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None)
+    told = adopt_file_version(
+        other, actor="ann", confirm=None, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None
+    )
     assert not told.forced
     assert told.undo is None
 
@@ -242,7 +266,7 @@ def test_a_family_without_champion_has_nothing_to_roll_back(store, clock):
         roll_back_champion("nobody", actor="ann", reason="", store=store, clock=clock)
 
 
-# --- start ---------------------------------------------------------------------------------------------------------------
+# --- start ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_start_without_a_study_is_refused_and_names_the_gate(store, clock, candidate):
@@ -266,8 +290,10 @@ def test_a_family_with_targets_asks_for_an_evaluation_before_a_rollout(store, cl
     assert (suite()["verdict"], "was not evaluated" in suite()["reason"]) == ("inconclusive", True)
     checks = [{"name": "mean_score", "verdict": "missed", "said": "mean score 0.800"}]
     row = {
-        "id": "eb_1", "family": F, "variant": candidate, "model": "m", "dataset_hash": "h", "split": "dev", "scorer_version": "s", "n": 9, "n_errors": 0,
-        "cost_usd": 0.0, "n_calls": 9, "suite": suite_id(asked, None), "checks": checks, "created_by": "ann", "created_at": clock.now(),
+        "id": "eb_1", "family": F, "variant": candidate, "model": "m", "dataset_hash": "h", "split": "dev",
+        "scorer_version": "s", "n": 9, "n_errors": 0,
+        "cost_usd": 0.0, "n_calls": 9, "suite": suite_id(asked, None), "checks": checks, "created_by": "ann",
+        "created_at": clock.now(),
     }  # fmt: skip
     store.write(lambda tx: store.performance.add_batch(tx, row))
     assert (suite()["verdict"], suite()["reason"]) == ("fail", "mean score 0.800")
@@ -321,7 +347,9 @@ def test_a_new_rollout_of_the_same_variant_has_a_new_salt(store, clock, candidat
 def test_the_margin_comes_from_the_champions_labels_of_the_metric(store, clock, candidate):
     def label(n: int, **kw: object) -> FeedbackEvent:
         arm = Arm(family=F, variant=champion(store))
-        return FeedbackEvent(id=f"fb_{n}", arm=arm, occurred_at=T0, received_at=T0, content_hash=str(n), source="user", **kw)  # type: ignore[arg-type]
+        return FeedbackEvent(
+            id=f"fb_{n}", arm=arm, occurred_at=T0, received_at=T0, content_hash=str(n), source="user", **kw
+        )  # type: ignore[arg-type]
 
     events = [label(n, success=n % 5 == 0) for n in range(60)] + [label(100 + n, score=0.9) for n in range(10)]
     store.write(lambda tx: store.events.add_feedback(tx, events))
@@ -332,14 +360,24 @@ def test_the_margin_comes_from_the_champions_labels_of_the_metric(store, clock, 
     assert (given.settings["margin"], given.settings["margin_from"]) == (0.2, "given")
 
 
-def confirmed(store: Database, candidate: str, *, verdict: str = "pass", confidence: float = 0.97, against: str | None = None) -> str:
+def confirmed(
+    store: Database, candidate: str, *, verdict: str = "pass", confidence: float = 0.97, against: str | None = None
+) -> str:
     gates = [
         {"name": "improvement", "verdict": verdict, "value": 0.2, "required": 0.15, "reason": "improvement 0.200"},
-        {"name": "confidence", "verdict": "pass", "value": confidence, "required": 0.8, "reason": f"confidence {confidence}"},
+        {
+            "name": "confidence",
+            "verdict": "pass",
+            "value": confidence,
+            "required": 0.8,
+            "reason": f"confidence {confidence}",
+        },
     ]
     study = Study(
-        id="st_1", family=F, strategy="bootstrap", aim="quality", status="finished", seed=1, budget=Budget(), definition={},
-        champion=against or champion(store), created_at=T0, created_by="ann", outcome="nominated", winner=candidate, finished_at=T0,
+        id="st_1", family=F, strategy="bootstrap", aim="quality", status="finished", seed=1, budget=Budget(),
+        definition={},
+        champion=against or champion(store), created_at=T0, created_by="ann", outcome="nominated", winner=candidate,
+        finished_at=T0,
         confirmation={"gates": gates},
     )  # fmt: skip
     store.write(lambda tx: store.studies.add(tx, study))
@@ -362,7 +400,9 @@ def test_with_approve_auto_a_confident_winner_is_approved_by_itself(store, clock
 @pytest.mark.parametrize(("confidence", "forced"), [(0.9, False), (0.97, True)])
 def test_approve_auto_never_approves_low_confidence_or_a_forced_start(store, clock, candidate, confidence, forced):
     confirmed(store, candidate, confidence=confidence, verdict="fail" if forced else "pass")
-    started = start_rollout(family(approve="auto"), candidate, actor="ann", store=store, clock=clock, confirm=F if forced else None)
+    started = start_rollout(
+        family(approve="auto"), candidate, actor="ann", store=store, clock=clock, confirm=F if forced else None
+    )
     assert started.rollout.status == "validating"
 
 
@@ -379,7 +419,7 @@ def test_an_unmet_gate_is_named_with_its_figures(store, clock, candidate):
     assert refused.value.members["gates"][0]["required"] == 0.15
 
 
-# --- operating -----------------------------------------------------------------------------------------------------------
+# --- operating --------------------------------------------------------------------------------------------------------
 
 
 def test_a_rollout_goes_up_the_ladder_and_becomes_champion(store, clock, candidate, deploying):
@@ -445,7 +485,14 @@ def test_of_two_operators_who_advance_the_same_version_one_is_stale(url, clock, 
         gate.wait()
         try:
             told = operate(
-                deploying.id, "advance", actor="ann", reason="", confirm=F, if_version=deploying.version, store=through, clock=clock
+                deploying.id,
+                "advance",
+                actor="ann",
+                reason="",
+                confirm=F,
+                if_version=deploying.version,
+                store=through,
+                clock=clock,
             )
             outcomes.append(told.what)
         except DetentError as error:
@@ -477,7 +524,9 @@ def test_promote_and_champion_change_at_once_end_in_one_valid_state(url, clock, 
 
     acts = [
         lambda: operate(deploying.id, "promote", actor="a", reason="", confirm=F, store=store, clock=clock),
-        lambda: adopt_file_version(edited, actor="b", confirm=F, store=other, clock=clock, models=EMBEDDED_ONLY, loaded=None),
+        lambda: adopt_file_version(
+            edited, actor="b", confirm=F, store=other, clock=clock, models=EMBEDDED_ONLY, loaded=None
+        ),
     ]
     threads = [threading.Thread(target=run, args=(act,)) for act in acts]
     for t in threads:
@@ -521,13 +570,14 @@ def test_an_unknown_rollout_is_not_found(store, clock):
         verify_rollout("ro_none", store)
 
 
-# --- the lease -----------------------------------------------------------------------------------------------------------
+# --- the lease --------------------------------------------------------------------------------------------------------
 
 
 def candidate_unit(rollout: Rollout) -> str:
     for n in range(1000):
         choice = choose(
-            family=F, unit=f"u{n}", unit_hmac=None, champion="x", rollout=replace(rollout, lease_expires_at=T0 + timedelta(days=1)), overrides={},
+            family=F, unit=f"u{n}", unit_hmac=None, champion="x",
+            rollout=replace(rollout, lease_expires_at=T0 + timedelta(days=1)), overrides={},
             now=T0,
         )  # fmt: skip
         if choice.role == "candidate":
@@ -618,7 +668,7 @@ def test_two_ticks_at_once_begin_a_rollout_once(url, store, clock, candidate):
     assert verify_rollout(id, store).ok
 
 
-# --- verify --------------------------------------------------------------------------------------------------------------
+# --- verify -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_whole_life_verifies(store, clock, candidate, deploying):
@@ -634,7 +684,10 @@ def test_a_whole_life_verifies(store, clock, candidate, deploying):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ("update decisions set content = replace(content, '\"stage\":1', '\"stage\":0') where seq = 5", "decision 5 (advance)"),
+        (
+            "update decisions set content = replace(content, '\"stage\":1', '\"stage\":0') where seq = 5",
+            "decision 5 (advance)",
+        ),
         ("update decisions set actor = 'eve' where seq = 3", "decision 3 (approve)"),
         ("update decisions set forced = 0 where seq = 5", "decision 5 (advance)"),
         ("delete from decisions where seq = 2", "decision 2 is missing"),
@@ -657,7 +710,7 @@ def test_whatever_is_changed_by_hand_is_found_and_named(url, store, clock, deplo
     assert named in report.text
 
 
-# --- variants and overrides by hand --------------------------------------------------------------------------------------
+# --- variants and overrides by hand -----------------------------------------------------------------------------------
 
 
 def test_the_same_content_is_one_variant_whoever_makes_it(store, clock, candidate):
@@ -669,7 +722,11 @@ def test_the_same_content_is_one_variant_whoever_makes_it(store, clock, candidat
 
 def test_a_variant_from_another_keeps_what_is_not_changed(store, clock, candidate):
     warmer = create_variant(
-        family(), VariantDraft(from_variant=candidate, model={"temperature": 0.7}), actor="bob", store=store, clock=clock
+        family(),
+        VariantDraft(from_variant=candidate, model={"temperature": 0.7}),
+        actor="bob",
+        store=store,
+        clock=clock,
     ).record
     assert warmer.parent == candidate
     assert warmer.variant.model["temperature"] == 0.7
@@ -695,10 +752,14 @@ def test_a_variant_from_another_keeps_what_is_not_changed(store, clock, candidat
             ),
             "cannot be written as JSON",
         ),
-        (VariantDraft(messages=[{"role": "user", "content": "{{document}}"}], examples=[{"id": "e"}]), "an example needs"),
+        (
+            VariantDraft(messages=[{"role": "user", "content": "{{document}}"}], examples=[{"id": "e"}]),
+            "an example needs",
+        ),
         (
             VariantDraft(
-                messages=[{"role": "user", "content": "{{document}}"}], examples=[{"id": "e", "input": {"text": "a"}, "output": "b"}]
+                messages=[{"role": "user", "content": "{{document}}"}],
+                examples=[{"id": "e", "input": {"text": "a"}, "output": "b"}],
             ),
             "has text; needed: document",
         ),
@@ -711,11 +772,22 @@ def test_what_could_not_be_served_is_no_variant(store, clock, draft, said):
 
 def test_an_override_serves_one_unit_and_counts_in_no_arm(store, clock, candidate):
     until = T0 + timedelta(hours=1)
-    hashed = put_override(F, "ann", variant=candidate, until=until, actor="ann", store=store, clock=clock, unit_key=b"k" * 32)
+    hashed = put_override(
+        F, "ann", variant=candidate, until=until, actor="ann", store=store, clock=clock, unit_key=b"k" * 32
+    )
     with store.read() as tx:
         assert store.overrides.active(tx, clock.now()) == [(F, hashed, candidate, until)]
     assert "override.put" in audited(store)
     with pytest.raises(NotFound):
         put_override(F, "ann", variant="v_0", until=until, actor="ann", store=store, clock=clock, unit_key=b"k" * 32)
     with pytest.raises(InvalidInput, match="no zone"):
-        put_override(F, "", variant=candidate, until=until.replace(tzinfo=None), actor="a", store=store, clock=clock, unit_key=b"k" * 32)
+        put_override(
+            F,
+            "",
+            variant=candidate,
+            until=until.replace(tzinfo=None),
+            actor="a",
+            store=store,
+            clock=clock,
+            unit_key=b"k" * 32,
+        )

@@ -1,4 +1,6 @@
-"""What keeps a rollout from going on, and what never ships: too little evidence, a person, missing history, arms that do not compare."""
+"""What keeps a rollout from going on, and what never ships: too little evidence, a person,
+missing history, arms that do not compare.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +89,9 @@ def test_going_past_a_gate_needs_the_familys_name_says_what_is_missing_and_is_on
     fast.start()
     fast.climb(2)
     for act in ("advance", "promote"):
-        with pytest.raises(GateNotMet, match=r"evidence against worse by 3 margins is .* 20 is needed.*--confirm summarization"):
+        with pytest.raises(
+            GateNotMet, match=r"evidence against worse by 3 margins is .* 20 is needed.*--confirm summarization"
+        ):
             fast.operate(act)
         with pytest.raises(GateNotMet, match="confirm was 'sumarization'"):
             fast.operate(act, confirm="sumarization")
@@ -101,7 +105,9 @@ def test_going_past_a_gate_needs_the_familys_name_says_what_is_missing_and_is_on
 # --- what the guardrails need -----------------------------------------------------------------------------------------
 
 
-def test_without_history_the_rollout_waits_at_its_first_stage_says_so_and_goes_on_when_it_has_come(database: Database) -> None:
+def test_without_history_the_rollout_waits_at_its_first_stage_says_so_and_goes_on_when_it_has_come(
+    database: Database,
+) -> None:
     world = made(database, n_history=60)
     world.behaviours[world.candidate] = BETTER
     world.start()
@@ -121,7 +127,9 @@ def test_without_history_the_rollout_waits_at_its_first_stage_says_so_and_goes_o
 
 def test_a_family_whose_requests_nobody_reports_cannot_start_and_is_told_how_to_report(database: Database) -> None:
     world = World(store=database)
-    with pytest.raises(Conflict, match=r"no interaction of summarization was reported in 30 days.*POST /v1/interactions .*assignment"):
+    with pytest.raises(
+        Conflict, match=r"no interaction of summarization was reported in 30 days.*POST /v1/interactions .*assignment"
+    ):
         start_rollout(world.family, world.candidate, actor="ann", store=world.store, clock=world.clock, confirm=F)
 
 

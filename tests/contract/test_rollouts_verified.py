@@ -25,12 +25,14 @@ from tests.rollout_world import Behaviour, World
 from tests.stores import new_database
 
 BLOCKS, DECISIONS = "cohort_blocks", "decisions"
-FORGET = """UPDATE rollout_units SET counts = json_remove(counts, '$."0"."' || ?1 || '"', '$."1"."' || ?1 || '"') WHERE counts LIKE '%"' || ?1 || '"%'"""
+FORGET = """UPDATE rollout_units SET counts = json_remove(counts, '$."0"."' || ?1 || '"', '$."1"."' || ?1 || '"') WHERE counts LIKE '%"' || ?1 || '"%'"""  # noqa: E501
 
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A rollout that climbed one stage, lapsed, was held and was rolled back by its quality: every kind of block and many decisions."""
+    """A rollout that climbed one stage, lapsed, was held and was rolled back by its quality:
+    every kind of block and many decisions.
+    """
     database = new_database(tmp_path_factory.mktemp("verified"))
     world = World(store=database, clock=Clock(scale=60.0), rollout_settings={"ladder": [0.25, 0.5]})
     world.history()
@@ -89,17 +91,26 @@ def test_one_changed_byte_of_a_block_is_found_wherever_it_is_and_the_block_is_na
     for place in range(0, len(text), max(1, len(text) // 40)):
         changed = text[:place] + ("1" if text[place] != "1" else "2") + text[place + 1 :]
         tamper(f"UPDATE {BLOCKS} SET content = ? WHERE seq = ?", changed, block.seq)
-        assert any(f"block {block.seq} ({kind}) was changed" in p for p in problems(ended)), f"byte {place}: {text[place]!r}"
+        assert any(f"block {block.seq} ({kind}) was changed" in p for p in problems(ended)), (
+            f"byte {place}: {text[place]!r}"
+        )
 
 
 @pytest.mark.parametrize(
     ("column", "value"),
     [
-        ("kind", "baselines"), ("previous_hash", "0" * 63 + "1"), ("hash", "f" * 64), ("closed_at", "2026-11-20 09:00:00.000001"),
-        ("closed_at", "no time"), ("seq", 1000), ("rollout", "ro_other"),
+        ("kind", "baselines"),
+        ("previous_hash", "0" * 63 + "1"),
+        ("hash", "f" * 64),
+        ("closed_at", "2026-11-20 09:00:00.000001"),
+        ("closed_at", "no time"),
+        ("seq", 1000),
+        ("rollout", "ro_other"),
     ],
-)  # fmt: skip
-def test_any_other_column_of_a_block_is_watched_as_well(ended: World, tamper: Callable[..., None], column: str, value: Any) -> None:
+)
+def test_any_other_column_of_a_block_is_watched_as_well(
+    ended: World, tamper: Callable[..., None], column: str, value: Any
+) -> None:
     seq = first(ended, "quality")
     tamper(f"UPDATE {BLOCKS} SET {column} = ? WHERE seq = ?", value, seq)
     if value == "no time":
@@ -129,7 +140,10 @@ def test_two_blocks_that_changed_places_are_both_named(ended: World, tamper: Cal
 def test_a_block_put_in_between_is_found(ended: World, tamper: Callable[..., None]) -> None:
     n = n_blocks(ended)
     columns = "kind, content, previous_hash, hash, closed_at"
-    tamper(f"INSERT INTO {BLOCKS} (rollout, seq, {columns}) SELECT rollout, {n + 1}, {columns} FROM {BLOCKS} WHERE seq = {n}")
+    tamper(
+        f"INSERT INTO {BLOCKS} (rollout, seq, {columns}) SELECT rollout, {n + 1}, {columns} FROM {BLOCKS} WHERE seq"
+        f" = {n}"
+    )
     assert any(f"block {n + 1} " in p for p in problems(ended))
 
 
@@ -180,7 +194,10 @@ def cut_off_the_last_decision(ended: World, tamper: Callable[..., None]) -> int:
     times = {name: state.pop(name) for name in ("stage_entered_at", "started_at", "ended_at")}
     values = {
         **{name: json.dumps(value) if name == "stage_history" else value for name, value in state.items()},
-        **{name: None if at is None else datetime.fromisoformat(at).strftime("%Y-%m-%d %H:%M:%S.%f") for name, at in times.items()},
+        **{
+            name: None if at is None else datetime.fromisoformat(at).strftime("%Y-%m-%d %H:%M:%S.%f")
+            for name, at in times.items()
+        },
     }
     tamper(f"DELETE FROM {DECISIONS} WHERE seq = ?", last.seq)
     tamper(f"UPDATE rollouts SET {', '.join(f'{name} = ?' for name in values)}", *values.values())
@@ -207,12 +224,17 @@ def test_a_last_decision_that_was_cut_off_in_the_audit_as_well_is_missed_by_what
     ("change", "says"),
     [
         ("UPDATE audit SET actor = 'eve' WHERE action = 'rollout.hold'", "(hold) is not the one that the audit knows"),
-        ("UPDATE audit SET detail = '{}' WHERE action = 'rollout.advance'", "(advance) is not the one that the audit knows"),
+        (
+            "UPDATE audit SET detail = '{}' WHERE action = 'rollout.advance'",
+            "(advance) is not the one that the audit knows",
+        ),
         ("DELETE FROM audit WHERE action = 'rollout.rollback'", "(rollback) is not in the audit"),
         ("UPDATE outbox SET payload = '{}' WHERE topic = 'rollout'", "the last decision stored is"),
     ],
 )
-def test_audit_and_outbox_know_every_decision(ended: World, tamper: Callable[..., None], change: str, says: str) -> None:
+def test_audit_and_outbox_know_every_decision(
+    ended: World, tamper: Callable[..., None], change: str, says: str
+) -> None:
     tamper(change)
     assert any(says in p for p in problems(ended)), problems(ended)
 
@@ -220,7 +242,9 @@ def test_audit_and_outbox_know_every_decision(ended: World, tamper: Callable[...
 def test_a_person_who_was_forgotten_leaves_a_record_that_still_fits(ended: World, tamper: Callable[..., None]) -> None:
     with ended.store.read() as tx:
         before = ended.store.unit_counts.sums(tx, ended.rollout.id)
-        counts = json.loads(tx.exec_driver_sql("SELECT counts FROM rollout_units ORDER BY n_blocks LIMIT 1").scalar_one())  # type: ignore[attr-defined]
+        counts = json.loads(
+            tx.exec_driver_sql("SELECT counts FROM rollout_units ORDER BY n_blocks LIMIT 1").scalar_one()
+        )  # type: ignore[attr-defined]
     unit = next(iter(counts["0"]))
     tamper(FORGET, unit)
     with closing(Database(str(ended.store.url))) as another, another.read() as tx:  # a process that starts now
@@ -233,7 +257,9 @@ def test_a_person_who_was_forgotten_leaves_a_record_that_still_fits(ended: World
 def test_a_block_hashed_anew_around_what_no_tick_closes_is_named(ended: World) -> None:
     with ended.store.read() as tx:
         first = next(ended.store.blocks.each(tx, ended.rollout.id))
-    (forged,) = chained(first.rollout, [("quality", {"stage": "none"})], n_before=0, head=FIRST_PREVIOUS_HASH, closed_at=first.closed_at)
+    (forged,) = chained(
+        first.rollout, [("quality", {"stage": "none"})], n_before=0, head=FIRST_PREVIOUS_HASH, closed_at=first.closed_at
+    )
     chain = BlockChain()
     assert list(fold(ended.rollout, [forged], chain)) == []
     assert "block 1 (quality) holds what no tick closes" in chain.problems[0].detail
@@ -271,7 +297,12 @@ def test_a_chain_made_anew_around_other_outcomes_is_found_by_the_evidence_in_the
     with ended.store.read() as tx:
         blocks = ended.store.blocks.of_rollout(tx, ended.rollout.id)
     better = [
-        {**b.content, "outcomes": {**b.content["outcomes"], "candidate": [[1.0, 20]]}} if b.kind == "quality" else b.content for b in blocks
+        (
+            {**b.content, "outcomes": {**b.content["outcomes"], "candidate": [[1.0, 20]]}}
+            if b.kind == "quality"
+            else b.content
+        )
+        for b in blocks
     ]
     forged, head = [], FIRST_PREVIOUS_HASH
     for n, (block, content) in enumerate(zip(blocks, better, strict=True)):
@@ -296,7 +327,9 @@ def test_a_replay_of_the_blocks_gives_exactly_what_the_tick_knew(ended: World) -
     assert (replayed.n_blocks, replayed.head) == (len(blocks), blocks[-1].hash)
 
 
-def test_a_record_stays_whole_when_a_later_version_puts_its_sentences_better(ended: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_stays_whole_when_a_later_version_puts_its_sentences_better(
+    ended: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = next_action
 
     def reworded(*args: Any, **kwargs: Any) -> NextAction:

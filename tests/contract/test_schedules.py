@@ -23,7 +23,9 @@ EVERY_HOUR = "30 * * * *"
 
 
 def test_what_was_set_comes_back_as_it_was_written_until_it_is_removed(database: Database) -> None:
-    of_file = StoredSchedule(family="triage", cron=None, from_file=True, strategy=None, aim=None, reason="busy", by="bob", since=minutes(1))
+    of_file = StoredSchedule(
+        family="triage", cron=None, from_file=True, strategy=None, aim=None, reason="busy", by="bob", since=minutes(1)
+    )
     for one in (replace(WEEKLY, cron="0 4 * * *"), of_file, WEEKLY):
         database.write(lambda tx, one=one: database.schedules.put(tx, one))  # type: ignore[misc]
     with database.read() as tx:
@@ -80,7 +82,9 @@ def test_no_study_starts_by_schedule_while_it_is_switched_off(nightly: Triggered
 
 def test_an_edit_of_the_file_changes_nothing_while_the_store_decides(nightly: TriggeredWorld) -> None:
     put(nightly, "0 5 * * *")
-    edited = nightly.family.model_copy(update={"schedule": nightly.family.schedule.model_copy(update={"cron": EVERY_HOUR})})
+    edited = nightly.family.model_copy(
+        update={"schedule": nightly.family.schedule.model_copy(update={"cron": EVERY_HOUR})}
+    )
     nightly.families.families = {edited.name: edited}
     nightly.clock.pass_hours(2)
     assert nightly.check() == []
@@ -134,8 +138,14 @@ def test_an_aim_that_the_file_s_strategy_cannot_have_is_refused(tmp_path: Path) 
 
 
 def test_each_answer_says_how_to_take_it_back(nightly: TriggeredWorld) -> None:
-    assert put(nightly, "0 3 * * 1", strategy="settings", aim="cost").undo == "detent family schedule topics --on --holdout"
-    assert put(nightly, None, from_file=False).undo == 'detent family schedule topics --cron "0 3 * * 1" --strategy settings --aim cost'
+    assert (
+        put(nightly, "0 3 * * 1", strategy="settings", aim="cost").undo
+        == "detent family schedule topics --on --holdout"
+    )
+    assert (
+        put(nightly, None, from_file=False).undo
+        == 'detent family schedule topics --cron "0 3 * * 1" --strategy settings --aim cost'
+    )
     assert back(nightly).undo == "detent family schedule topics --on --no-cron"
     assert put(nightly, None).undo == "detent family schedule topics --off"
 
@@ -159,7 +169,8 @@ def test_every_change_is_in_the_audit(nightly: TriggeredWorld) -> None:
     (first,) = [e for e in entries if e["action"] == "schedule.set"]
     assert (first["actor"], first["family"], first["detail"]["why"]) == ("anna", "topics", "a try")
     assert first["detail"]["before"] == {
-        "on": True, "holdout": True, "cron": NIGHTLY, "strategy": "bootstrap+settings", "aim": "quality", "source": "file",
+        "on": True, "holdout": True, "cron": NIGHTLY, "strategy": "bootstrap+settings", "aim": "quality",
+        "source": "file",
     }  # fmt: skip
     assert first["detail"]["after"]["cron"] == EVERY_HOUR
 

@@ -47,7 +47,8 @@ def own_wire(url: str, timeout_s: float = 20.0) -> Waited:
 
 def by_litellm(url: str, timeout_s: float = 20.0) -> Waited:
     return Waited(LiteLLMModel(
-        "m", litellm_id="openai/big", api_base=url, api_key="k1", price=PRICE, timeout_s=timeout_s, retries=0, concurrency=2, max_output_tokens=77
+        "m", litellm_id="openai/big", api_base=url, api_key="k1", price=PRICE, timeout_s=timeout_s, retries=0,
+        concurrency=2, max_output_tokens=77
     ))  # fmt: skip
 
 
@@ -101,7 +102,12 @@ def test_a_stream_brings_pieces_and_then_the_answer_that_they_make(make: Any, be
     sink = Sink()
     answer = make(behind.url).stream(request(max_tokens=None), sink)
     assert [delta["content"] for delta in sink.deltas] == list(PIECES)
-    assert (answer.text, answer.input_tokens, answer.output_tokens, answer.finish_reason) == ("Stars burn hydrogen.", 1000, 100, "stop")
+    assert (answer.text, answer.input_tokens, answer.output_tokens, answer.finish_reason) == (
+        "Stars burn hydrogen.",
+        1000,
+        100,
+        "stop",
+    )
     assert answer.cost_usd == pytest.approx(1000 / 1e6 + 100 * 10 / 1e6)
     assert behind.bodies[-1]["stream"] is True
     assert behind.bodies[-1]["max_tokens"] == 77

@@ -16,7 +16,10 @@ from tests.stores import NOW, minutes, study
 
 def test_a_study_comes_back_as_it_was_written(database: Database) -> None:
     written = study(
-        budget=Budget(usd=1.5, minutes=3), dataset={"hash": "x", "train": ["a"]}, confirmation=None, spend=Spend(usd=0.5, n_calls=2)
+        budget=Budget(usd=1.5, minutes=3),
+        dataset={"hash": "x", "train": ["a"]},
+        confirmation=None,
+        spend=Spend(usd=0.5, n_calls=2),
     )
     written = replace(written, findings={"confidence": [{"tier": "cheap", "is_used": False}]})
     database.write(lambda tx: database.studies.add(tx, written))
@@ -76,7 +79,9 @@ def test_unfinished_studies_come_oldest_first_and_ended_ones_not_at_all(database
 
 
 def test_a_trial_is_replaced_by_its_number(database: Database) -> None:
-    trial = Trial(study="st_1", number=1, variant="v_a", proposer="bootstrap", params={"k": 3}, status="running", started_at=NOW)
+    trial = Trial(
+        study="st_1", number=1, variant="v_a", proposer="bootstrap", params={"k": 3}, status="running", started_at=NOW
+    )
     done = replace(trial, status="complete", score=0.5, n=10)
     for one in (trial, replace(trial, number=0), done):
         database.write(lambda tx, one=one: database.studies.put_trial(tx, one))
@@ -105,9 +110,12 @@ def test_results_are_kept_by_purpose_and_variant_and_replaced_by_example(databas
 
 def test_answers_of_tiers_are_kept_once_per_study(database: Database) -> None:
     first = TierAnswers(
-        tiers=("small", "large"), rows=[{"tiers": {"small": {"score": 1.0, "cost_usd": 0.1, "confidence": None}}}, {"tiers": {}}]
+        tiers=("small", "large"),
+        rows=[{"tiers": {"small": {"score": 1.0, "cost_usd": 0.1, "confidence": None}}}, {"tiers": {}}],
     )
-    other = TierAnswers(tiers=("large",), rows=[{"tiers": {"large": {"score": 0.0, "cost_usd": 0.5, "confidence": 0.25}}}])
+    other = TierAnswers(
+        tiers=("large",), rows=[{"tiers": {"large": {"score": 0.0, "cost_usd": 0.5, "confidence": 0.25}}}]
+    )
     for answers in (other, first):
         database.write(lambda tx, answers=answers: database.studies.put_tier_answers(tx, "st_1", answers))
     database.write(lambda tx: database.studies.put_tier_answers(tx, "st_2", other))

@@ -1,4 +1,6 @@
-"""Studies that search for cheaper or quicker answers: who wins, what the holdout must show, and what cannot be measured."""
+"""Studies that search for cheaper or quicker answers: who wins, what the holdout must show,
+and what cannot be measured.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,11 @@ class PaidByLength(TopicModel):
         shown = sum(m["role"] == "assistant" for m in request.messages)
         n = 100 * (1 + shown)
         return replace(
-            await super().complete(request), input_tokens=n, output_tokens=0, cost_usd=self.price.of(n, 0), latency_ms=50.0 + 10 * shown
+            await super().complete(request),
+            input_tokens=n,
+            output_tokens=0,
+            cost_usd=self.price.of(n, 0),
+            latency_ms=50.0 + 10 * shown,
         )
 
 
@@ -65,9 +71,12 @@ def shown_by(world: World, variant: str | None) -> int:
 
 
 @pytest.mark.parametrize(
-    ("aim", "saved"), [("cost", "$0.000700 a call to $0.000300 a call (-57%"), ("latency", "p95 110 ms to p95 70 ms (-36%")]
+    ("aim", "saved"),
+    [("cost", "$0.000700 a call to $0.000300 a call (-57%"), ("latency", "p95 110 ms to p95 70 ms (-36%")],
 )
-def test_the_cheapest_and_the_quickest_that_is_not_worse_wins_and_is_confirmed(world: World, aim: str, saved: str) -> None:
+def test_the_cheapest_and_the_quickest_that_is_not_worse_wins_and_is_confirmed(
+    world: World, aim: str, saved: str
+) -> None:
     study = searched(world, aim)
     assert study.outcome == "nominated", study.confirmation
     assert shown_by(world, study.winner) == 2
@@ -97,7 +106,9 @@ def test_nothing_cheaper_is_found_where_all_else_answers_worse(tmp_path: Path) -
     world.store.close()
 
 
-def test_latency_of_answers_that_the_journal_gives_is_said_to_be_unmeasured_before_a_candidate_is_paid_for(world: World) -> None:
+def test_latency_of_answers_that_the_journal_gives_is_said_to_be_unmeasured_before_a_candidate_is_paid_for(
+    world: World,
+) -> None:
     searched(world, "cost")
     again = searched(world, "latency")
     assert (again.status, again.winner, again.spend.n_calls) == ("failed", None, 0)
@@ -118,7 +129,9 @@ def test_latency_that_the_holdout_cannot_tell_is_an_error_and_no_pass(world: Wor
 
 def test_champion_and_winner_are_timed_in_turns(world: World) -> None:
     first = searched(world, "quality")
-    point = next(t for t in world.trials(first) if t.variant != first.champion and t.score == world.trials(first)[0].score)
+    point = next(
+        t for t in world.trials(first) if t.variant != first.champion and t.score == world.trials(first)[0].score
+    )
     n_before = len(world.model.requests)
     world.run(world.nominate(first.id, point.variant, "latency"))
     shown = [sum(m["role"] == "assistant" for m in r.messages) for r in world.model.requests[n_before:]]
@@ -139,9 +152,12 @@ def test_an_answer_from_the_journal_costs_what_it_would_cost_today(world: World)
 def test_a_race_is_for_quality_alone_and_cost_needs_prices(world: World) -> None:
     with pytest.raises(InvalidInput, match="goes by quality alone"):
         world.create(aim="cost", strategy="race")
-    world.model.price = ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)  # the champion's: nothing is left to save
+    world.model.price = ModelPrice(
+        input_usd_per_mtok=0.0, output_usd_per_mtok=0.0
+    )  # the champion's: nothing is left to save
     with pytest.raises(
-        InvalidInput, match=r"of the serving champion v_\w+ costs nothing.*name another model.default.*detent family adopt topics"
+        InvalidInput,
+        match=r"of the serving champion v_\w+ costs nothing.*name another model.default.*detent family adopt topics",
     ):
         world.create(aim="cost")
     assert world.create(aim="latency", definition=SIZES, dry_run=True).n_trials > 0
@@ -150,9 +166,21 @@ def test_a_race_is_for_quality_alone_and_cost_needs_prices(world: World) -> None
 @pytest.mark.parametrize(
     ("model", "default", "tiers", "space", "says"),
     [
-        pytest.param("fake", "fake", [], {}, "of the serving champion .* name another model.default in the family's file", id="champion"),
         pytest.param(
-            "fake", "large", [], {}, "of the serving champion .* serve the file's 'large' first: detent", id="a file that is not adopted"
+            "fake",
+            "fake",
+            [],
+            {},
+            "of the serving champion .* name another model.default in the family's file",
+            id="champion",
+        ),
+        pytest.param(
+            "fake",
+            "large",
+            [],
+            {},
+            "of the serving champion .* serve the file's 'large' first: detent",
+            id="a file that is not adopted",
         ),
         pytest.param(
             "fake",
@@ -163,10 +191,20 @@ def test_a_race_is_for_quality_alone_and_cost_needs_prices(world: World) -> None
             id="with tiers",
         ),
         pytest.param(
-            "small", "fake", ["small", "fake"], {}, "of model.tiers of the family's file .* take it out of model.tiers", id="a tier"
+            "small",
+            "fake",
+            ["small", "fake"],
+            {},
+            "of model.tiers of the family's file .* take it out of model.tiers",
+            id="a tier",
         ),
         pytest.param(
-            "other", "fake", [], {"model": {"choices": ["fake", "other"]}}, "of the space .* leave it out of the space", id="the space"
+            "other",
+            "fake",
+            [],
+            {"model": {"choices": ["fake", "other"]}},
+            "of the space .* leave it out of the space",
+            id="the space",
         ),
     ],
 )
@@ -174,7 +212,9 @@ def test_a_model_without_a_price_is_named_with_what_names_it(
     world: World, model: str, default: str, tiers: list[str], space: Any, says: str
 ) -> None:
     priced = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=1.0)
-    world.family = topic_family(model={"default": default, "max_tokens": 8, **({"tiers": tiers} if tiers else {})}, space=space)
+    world.family = topic_family(
+        model={"default": default, "max_tokens": 8, **({"tiers": tiers} if tiers else {})}, space=space
+    )
     prices = SimpleNamespace(describe=world.describe, price=lambda name: None if name == model else priced)
     with pytest.raises(InvalidInput, match=f"Model '{model}' {says}"):
         world.create(aim="cost", strategy="replay" if tiers else "settings", models=prices)

@@ -99,7 +99,9 @@ def test_the_page_tells_the_winner_the_lift_the_gates_the_trials_and_the_cost(ra
 def test_of_the_sealed_holdout_no_example_is_shown_by_text_id_or_result(tmp_path: Path) -> None:
     store = story.open_database(tmp_path)
     study = story.tell(store)
-    html = study_page(report_study(study.id, family=topic_family(name=story.FAMILY), store=store, clock=story.after_it()))
+    html = study_page(
+        report_study(study.id, family=topic_family(name=story.FAMILY), store=store, clock=story.after_it())
+    )
     store.close()
     assert "Document number" in html, "dev examples are shown"
     assert story.HELD_OUT_TEXT not in html
@@ -109,7 +111,11 @@ def test_of_the_sealed_holdout_no_example_is_shown_by_text_id_or_result(tmp_path
 
 def test_an_example_that_nobody_released_stands_under_a_hash_without_its_text_and_answers(tmp_path: Path) -> None:
     world = World(tmp_path).fill(
-        examples=[*topic_examples(30, "train"), *topic_examples(12, "dev", released=False), *topic_examples(24, "holdout")]
+        examples=[
+            *topic_examples(30, "train"),
+            *topic_examples(12, "dev", released=False),
+            *topic_examples(24, "holdout"),
+        ]
     )
     study = world.run(world.create())
     html = page(world, study, world.family)
@@ -127,7 +133,13 @@ def test_a_few_shot_example_is_quoted_only_where_somebody_released_it_whoever_ma
     tmp_path: Path, released: bool, seen: bool
 ) -> None:
     world = World(tmp_path, family=topic_family(privacy={"examples_from": "any"}))
-    world.fill(examples=[*topic_examples(30, "train", released=released), *topic_examples(12, "dev"), *topic_examples(24, "holdout")])
+    world.fill(
+        examples=[
+            *topic_examples(30, "train", released=released),
+            *topic_examples(12, "dev"),
+            *topic_examples(24, "holdout"),
+        ]
+    )
     study = world.run(world.create())
     html = page(world, study, world.family)
     world.store.close()
@@ -143,9 +155,14 @@ def test_a_few_shot_example_is_quoted_only_where_somebody_released_it_whoever_ma
         pytest.param({}, ["ben@example.com", "ann@example.com"], [], id="nothing to mask"),
         pytest.param({"privacy": {"mask": ["email"]}}, ["[email]", "of dev."], ["@example.com"], id="masked since"),
         pytest.param(
-            {"privacy": {"store": "metadata"}}, ["(text not shown)"], ["@example.com", "of dev.", "of train."], id="only metadata"
+            {"privacy": {"store": "metadata"}},
+            ["(text not shown)"],
+            ["@example.com", "of dev.", "of train."],
+            id="only metadata",
         ),
-        pytest.param(None, ["(text not shown)"], ["@example.com", "of dev.", "of train."], id="the family's file is gone"),
+        pytest.param(
+            None, ["(text not shown)"], ["@example.com", "of dev.", "of train."], id="the family's file is gone"
+        ),
     ],
 )
 def test_texts_are_shown_as_the_familys_privacy_allows_now(
@@ -174,7 +191,8 @@ def test_a_report_says_everything_that_a_reader_has_to_know_before_believing_the
     spend = replace(study.spend, search_cut="the cap of 64 calls was met", remark="Do not cascade.", n_from_journal=2)
     found = replace(
         study, simulated_clock=True, spend=spend, strategy="bootstrap+race", budget=replace(study.budget, minutes=5.0),
-        confirmation={**(study.confirmation or {}), "n_unscored": 2, "looks": 3}, findings={**(study.findings or {}), ENOUGH: {"calls": 1380}},
+        confirmation={**(study.confirmation or {}), "n_unscored": 2, "looks": 3},
+        findings={**(study.findings or {}), ENOUGH: {"calls": 1380}},
     )  # fmt: skip
     changed = replace(
         report, study=found, history=replace(report.history, n_unread=1, n_unmeasured=4), sensitivity=(),
@@ -184,7 +202,10 @@ def test_a_report_says_everything_that_a_reader_has_to_know_before_believing_the
     for note in (
         "This study ran under a simulated clock.",
         "Nothing was spent: a dollar on this page stands for one item that is processed in full",
-        "not everything was tried. the cap of 64 calls was met. race never had a turn. Enough for every part: --budget-calls 1380.",
+        (
+            "not everything was tried. the cap of 64 calls was met. race never had a turn. Enough for every part:"
+            " --budget-calls 1380."
+        ),
         "Do not cascade.",
         "2 calls in flight at a kill: counted at the reserved price",
         "On 2 holdout examples one of the two could not be scored",
@@ -246,7 +267,9 @@ def test_a_later_look_at_the_same_holdout_is_told_on_the_earlier_page(ran: tuple
     assert "the first look at these examples; by now there have been 2." in text(page(world, study, world.family))
 
 
-def test_the_report_reads_no_result_of_the_confirmation(ran: tuple[World, Study], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_reads_no_result_of_the_confirmation(
+    ran: tuple[World, Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
     world, study = ran
     read: list[str] = []
     tables = type(world.store.studies)
@@ -278,14 +301,17 @@ def test_a_label_family_is_told_label_by_label_for_champion_and_winner(ran: tupl
     world, study = ran
     found = (study.findings or {})["labels"]
     assert set(found) == {study.champion, study.winner}
-    right = {f["label"]: found[study.winner]["confusion"][f["label"]].get(f["label"], 0) for f in found[study.winner]["figures"]}
+    right = {
+        f["label"]: found[study.winner]["confusion"][f["label"]].get(f["label"], 0)
+        for f in found[study.winner]["figures"]
+    }
     (winner,) = [trial for trial in world.trials(study) if trial.variant == study.winner]
     assert sum(right.values()) / found[study.winner]["n"] == pytest.approx(winner.score)
     assert found[study.champion]["macro_f1"] == 0.0  # it never says a label
     told = text(page(world, study, world.family))
     assert (
-        f"Macro F1: champion 0.000 on {found[study.champion]['n']} answered dev examples; winner {found[study.winner]['macro_f1']:.3f}"
-        in told
+        f"Macro F1: champion 0.000 on {found[study.champion]['n']} answered dev examples; winner"
+        f" {found[study.winner]['macro_f1']:.3f}" in told
     )
     assert "Precision, champion Precision, winner Recall, champion Recall, winner" in told
     assert "What the winner takes for what" in told

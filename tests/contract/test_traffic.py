@@ -12,7 +12,9 @@ SINCE, UNTIL = minutes(-600), minutes(0)
 
 
 def _report(database: Database, n: int, unit: str | None, at: float, **changes: object) -> None:
-    row = interaction(f"in_{n}", of=arm(unit_hmac=unit), received_at=minutes(at), occurred_at=minutes(at - 1), **changes)
+    row = interaction(
+        f"in_{n}", of=arm(unit_hmac=unit), received_at=minutes(at), occurred_at=minutes(at - 1), **changes
+    )
     database.write(lambda tx: database.events.add_interactions(tx, [row]))
 
 
@@ -80,15 +82,24 @@ def test_requests_and_labels_come_in_the_order_in_which_they_happened(database: 
         ("u2", minutes(-31), False, False, 12.5, None),
         ("u1", minutes(-11), True, True, 5.0, 0.5),
     ]
-    assert [(one.unit_hmac, one.at, one.value) for one in labels] == [("u2", minutes(-8), 1.0), ("u1", minutes(-5), 0.0)]
+    assert [(one.unit_hmac, one.at, one.value) for one in labels] == [
+        ("u2", minutes(-8), 1.0),
+        ("u1", minutes(-5), 0.0),
+    ]
     assert [one.value for one in scores] == [0.3]
 
 
 def test_what_is_known_of_each_interaction_is_told_by_source(database: Database) -> None:
     for n in range(4):
-        parts = [{"model": "small", "confidence": 0.3}, {"model": "large", "confidence": 0.8, "taken": True}] if n == 3 else None
+        parts = (
+            [{"model": "small", "confidence": 0.3}, {"model": "large", "confidence": 0.8, "taken": True}]
+            if n == 3
+            else None
+        )
         _report(database, n, f"u{n}", -60, parts=parts)
-    _label(database, 1, "u1", -2000, interaction="in_1", success=None, score=0.9, source="judge")  # of any time, once one is of this time
+    _label(
+        database, 1, "u1", -2000, interaction="in_1", success=None, score=0.9, source="judge"
+    )  # of any time, once one is of this time
     _label(database, 2, "u1", -50, interaction="in_1", success=True)
     _label(database, 3, "u1", -50, interaction="in_1", success=False)
     _label(database, 4, "u2", -40, interaction="in_2", success=None, expected={"summary": "x"})

@@ -12,7 +12,9 @@ from optimizer.core.scheduling.triggers import RecentOutcomes, UnitMean
 from optimizer.core.search.study import Study, Trigger
 from tests.stores import FAMILY, arm, feedback, minutes, study
 
-WORSE = Trigger(kind="degradation", reason="degradation 0.200, at or above 0.15", evidence={"degradation": {"index": 0.2}})
+WORSE = Trigger(
+    kind="degradation", reason="degradation 0.200, at or above 0.15", evidence={"degradation": {"index": 0.2}}
+)
 TIME = Trigger(kind="schedule", reason="scheduled")
 
 
@@ -38,7 +40,12 @@ def test_the_last_triggered_study_is_told_apart_by_kind_and_family(database: Dat
     )
     with database.read() as tx:
         last = database.studies.last_triggered
-        found = [last(tx, FAMILY), last(tx, FAMILY, ["degradation", "feedback"]), last(tx, FAMILY, ["feedback"]), last(tx, "nobody")]
+        found = [
+            last(tx, FAMILY),
+            last(tx, FAMILY, ["degradation", "feedback"]),
+            last(tx, FAMILY, ["feedback"]),
+            last(tx, "nobody"),
+        ]
     assert [one and one.id for one in found] == ["st_2", "st_1", None, None]
 
 

@@ -1,4 +1,6 @@
-"""What units were counted for is known from memory, and is at any time what the rows say, whoever wrote them and whatever was undone."""
+"""What units were counted for is known from memory, and is at any time what the rows say,
+whoever wrote them and whatever was undone.
+"""
 
 from __future__ import annotations
 
@@ -148,7 +150,9 @@ looks = st.lists(st.dictionaries(st.tuples(st.integers(0, 2), st.sampled_from("a
 
 
 @given(looks=looks, asked_after=st.sets(st.integers(0, 6)))
-def test_memory_and_rows_never_differ(tmp_path_factory: pytest.TempPathFactory, looks: list[Changes], asked_after: set[int]) -> None:
+def test_memory_and_rows_never_differ(
+    tmp_path_factory: pytest.TempPathFactory, looks: list[Changes], asked_after: set[int]
+) -> None:
     """Whenever it is asked in between: at the end it knows what a process that starts then would know."""
     expected: dict[tuple[int, str], UnitCount] = {}
     with closing(new_database(tmp_path_factory.mktemp("looks"))) as database:

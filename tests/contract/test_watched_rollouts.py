@@ -1,4 +1,6 @@
-"""Rollouts that move by themselves, on a real database: what their users report decides, and every decision can be checked."""
+"""Rollouts that move by themselves, on a real database: what their users report decides,
+and every decision can be checked.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A process that acknowledges each write on its standard output is killed at a random moment: every acknowledged write is found, whole."""
+"""A process that acknowledges each write on its standard output is killed at a random moment:
+every acknowledged write is found, whole.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,7 @@ def run(thread):
 
 for thread in range(4):
     threading.Thread(target=run, args=(thread,)).start()
-"""
+"""  # noqa: E501
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

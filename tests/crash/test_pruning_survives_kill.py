@@ -1,4 +1,6 @@
-"""Pruning is killed with SIGKILL between two batches and within one: whole batches have gone, and the next run goes on."""
+"""Pruning is killed with SIGKILL between two batches and within one:
+whole batches have gone, and the next run goes on.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ def n_left(store: Database) -> int:
 
 
 @pytest.mark.parametrize(("when", "left"), POINTS.values(), ids=POINTS)
-def test_a_killed_pruning_has_removed_whole_batches_and_the_next_one_goes_on(store: Database, when: str, left: int) -> None:
+def test_a_killed_pruning_has_removed_whole_batches_and_the_next_one_goes_on(
+    store: Database, when: str, left: int
+) -> None:
     ended = subprocess.run([sys.executable, "-c", PRUNE, store.url, NOW.isoformat(), when], cwd=ROOT, timeout=60)
     assert ended.returncode == -signal.SIGKILL
     assert n_left(store) == left

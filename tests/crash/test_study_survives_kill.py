@@ -1,4 +1,6 @@
-"""A study whose process dies without a word goes on in the next one: nothing journaled is asked twice, the winner is the same."""
+"""A study whose process dies without a word goes on in the next one:
+nothing journaled is asked twice, the winner is the same.
+"""
 
 from __future__ import annotations
 

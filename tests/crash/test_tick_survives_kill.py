@@ -1,4 +1,6 @@
-"""A tick that has a step up to make is killed with SIGKILL at each point on its way: one decision stands afterwards, or none, never half."""
+"""A tick that has a step up to make is killed with SIGKILL at each point on its way:
+one decision stands afterwards, or none, never half.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,11 @@ ROOT = Path(__file__).resolve().parents[2]
 POINTS = {  # where the process dies, and whether its decision had been committed by then
     "before anything is written": ("optimizer.jobs.rollouts.watch_rollout.keep_blocks", "before", False),
     "with the blocks written": ("optimizer.adapters.store.repositories.blocks.BlockTables.add", "after", False),
-    "with blocks and state written": ("optimizer.adapters.store.repositories.blocks.BlockTables.put_state", "after", False),
+    "with blocks and state written": (
+        "optimizer.adapters.store.repositories.blocks.BlockTables.put_state",
+        "after",
+        False,
+    ),
     "with the decision written": ("optimizer.adapters.store.repositories.rollouts.RolloutTables.save", "after", False),
     "before the commit": ("optimizer.jobs.rollouts.watch_rollout.promote", "after", False),
     "after the commit": ("optimizer.jobs.rollouts.tick.log_head", "before", True),
@@ -82,7 +88,9 @@ def test_a_step_up_is_made_once_whenever_the_worker_is_killed(due: World, tmp_pa
 
     path, when, committed = POINTS[point]
     arguments = [url, world.clock.now().isoformat(), world.clock.anchor.isoformat(), path, when]
-    died = subprocess.run([sys.executable, "-c", TICK, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    died = subprocess.run(
+        [sys.executable, "-c", TICK, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
     assert died.returncode == -signal.SIGKILL, died.stderr
 
     world = replace_store(due, Database(url))

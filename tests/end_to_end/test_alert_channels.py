@@ -1,4 +1,6 @@
-"""Alerts go to the log and to webhooks: one message per raise and per clear, at least once, in order, and never with the address in sight."""
+"""Alerts go to the log and to webhooks: one message per raise and per clear, at least once, in order,
+and never with the address in sight.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,17 @@ def store(tmp_path: Path) -> Iterator[Database]:
 
 
 def alert(subject: str = "s", **changes: Any) -> Alert:
-    return Alert(**{"id": f"al_{subject}", "kind": "pipeline_out_of_range", "detail": "bypass <rate> & all", "level": "warning", "opened_at": NOW, "subject": subject, **changes})  # fmt: skip
+    return Alert(
+        **{
+            "id": f"al_{subject}",
+            "kind": "pipeline_out_of_range",
+            "detail": "bypass <rate> & all",
+            "level": "warning",
+            "opened_at": NOW,
+            "subject": subject,
+            **changes,
+        }
+    )
 
 
 def raised(store: Database, *alerts: Alert) -> None:
@@ -65,7 +77,9 @@ def waiting(store: Database) -> dict[str, int]:
         return messages_waiting(tx, store)
 
 
-def test_one_message_for_a_raise_and_one_for_its_clear_whatever_happens_in_between(store: Database, server: WebhookServer) -> None:
+def test_one_message_for_a_raise_and_one_for_its_clear_whatever_happens_in_between(
+    store: Database, server: WebhookServer
+) -> None:
     clock, channels = Clock(NOW), [webhooks.slack(server.url, "Detent")]
     raised(store, alert(), alert(id="al_again"))  # it is open already
     store.write(lambda tx: store.alerts.reword(tx, alert(detail="worse by now")))
@@ -91,7 +105,10 @@ def test_a_channel_that_is_away_is_tried_again_slowly_and_keeps_its_order_and_th
         server.answers = [(500, {}), (500, {})]
         raised(store, alert("a", family="news"), alert("b"))
         send_alerts(store, channels, clock)
-        assert other.texts == ["Raised (warning): pipeline_out_of_range, family news", "Raised (warning): pipeline_out_of_range"]
+        assert other.texts == [
+            "Raised (warning): pipeline_out_of_range, family news",
+            "Raised (warning): pipeline_out_of_range",
+        ]
         assert other.received[0]["allowed_mentions"] == {"parse": []}
         assert (server.n_requests, waiting(store)["slack"]) == (1, 2), "the second waits behind the first"
         for seconds, n_requests in ((4, 1), (1, 2), (9, 2), (1, 4)):
@@ -103,7 +120,9 @@ def test_a_channel_that_is_away_is_tried_again_slowly_and_keeps_its_order_and_th
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_message_that_is_refused_for_good_is_logged_and_holds_up_no_other(store: Database, server: WebhookServer, status: int) -> None:
+def test_a_message_that_is_refused_for_good_is_logged_and_holds_up_no_other(
+    store: Database, server: WebhookServer, status: int
+) -> None:
     server.answers = [(status, {})]
     raised(store, alert("a", family="news"), alert("b"))
     with structlog.testing.capture_logs() as lines:
@@ -123,7 +142,9 @@ def test_how_long_to_wait_is_taken_from_who_asks_for_it(store: Database, server:
         assert len(server.received) == n_taken
 
 
-def test_a_kill_between_sending_and_marking_sends_again_rather_than_never(store: Database, server: WebhookServer) -> None:
+def test_a_kill_between_sending_and_marking_sends_again_rather_than_never(
+    store: Database, server: WebhookServer
+) -> None:
     class Killed(BaseException):
         pass
 
@@ -135,7 +156,9 @@ def test_a_kill_between_sending_and_marking_sends_again_rather_than_never(store:
     clock = Clock(NOW)
     raised(store, alert())
     with pytest.raises(Killed):
-        send_alerts(store, [KilledAfterSending("slack", server.url, lambda text: {"text": text}, installation="Detent")], clock)
+        send_alerts(
+            store, [KilledAfterSending("slack", server.url, lambda text: {"text": text}, installation="Detent")], clock
+        )
     send_alerts(store, [webhooks.slack(server.url, "Detent")], clock)
     assert server.texts == ["Raised (warning): pipeline_out_of_range"] * 2
 
@@ -151,7 +174,9 @@ def test_lower_levels_go_into_the_log_alone(store: Database, server: WebhookServ
     ]
 
 
-def test_what_waits_for_a_channel_that_is_no_longer_configured_is_dropped_and_said(store: Database, server: WebhookServer) -> None:
+def test_what_waits_for_a_channel_that_is_no_longer_configured_is_dropped_and_said(
+    store: Database, server: WebhookServer
+) -> None:
     server.answers = [(503, {})]
     raised(store, alert())
     send_alerts(store, [webhooks.slack(server.url, "Detent")], Clock(NOW))
@@ -170,7 +195,9 @@ def test_what_waits_for_a_channel_that_is_no_longer_configured_is_dropped_and_sa
         pytest.param("http://127.0.0.1:{port}/other/" + SECRET, "answered 404: the webhook is gone", id="gone"),
     ],
 )
-def test_no_error_or_log_line_holds_the_address(store: Database, server: WebhookServer, address: str, reason: str) -> None:
+def test_no_error_or_log_line_holds_the_address(
+    store: Database, server: WebhookServer, address: str, reason: str
+) -> None:
     address = address.replace("{port}", server.url.split(":")[2].split("/")[0])
     raised(store, alert())
     with structlog.testing.capture_logs() as lines:
@@ -184,7 +211,8 @@ def test_no_error_or_log_line_holds_the_address(store: Database, server: Webhook
 
 
 @pytest.mark.parametrize(
-    "value", ["hooks.slack.com/services/" + SECRET, "http://example.org/" + SECRET, "ftp://x/" + SECRET, "https://[x/" + SECRET]
+    "value",
+    ["hooks.slack.com/services/" + SECRET, "http://example.org/" + SECRET, "ftp://x/" + SECRET, "https://[x/" + SECRET],
 )
 def test_an_address_that_cannot_be_one_is_refused_at_the_start_and_not_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
@@ -214,7 +242,9 @@ def test_the_worker_sends_what_was_raised_while_it_was_away_and_doctor_says_how_
         store = wiring.open_store(settings)
         stack.callback(store.close)
         store.write(lambda tx: store.alerts.open(tx, alert()))
-        worker = subprocess.Popen([sys.executable, "-c", "from optimizer.cli import main; main()", "worker"], stderr=subprocess.DEVNULL)
+        worker = subprocess.Popen(
+            [sys.executable, "-c", "from optimizer.cli import main; main()", "worker"], stderr=subprocess.DEVNULL
+        )
         stack.callback(worker.wait, 30)
         stack.callback(worker.send_signal, signal.SIGTERM)
         until(lambda: len(server.received) == 1, patience_s=PROCESSES_S)

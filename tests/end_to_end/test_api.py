@@ -1,4 +1,6 @@
-"""The API as a client meets it: serving, events, variants, rollouts, keys, limits, and what happens when something is away."""
+"""The API as a client meets it: serving, events, variants, rollouts, keys, limits,
+and what happens when something is away.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,8 @@ def exposures_of(world: World) -> list[dict[str, Any]]:
 def test_a_prompt_has_the_contract_s_members_in_their_order(world: World) -> None:
     prompt = world.get("/v1/families/triage/prompt", headers={"X-Detent-Unit": "user-1"}).json()
     assert list(prompt) == [
-        "family", "variant", "role", "rollout", "stage", "lease_expires_at", "messages", "example_ids", "variables", "model", "tools",
+        "family", "variant", "role", "rollout", "stage", "lease_expires_at", "messages", "example_ids", "variables",
+        "model", "tools",
         "response_format", "policy", "assignment",
     ]  # fmt: skip
     assert prompt["role"] == "champion"
@@ -74,18 +77,24 @@ def test_an_unchanged_prompt_is_304_with_a_fresh_token_in_its_header(world: Worl
     again = world.get("/v1/families/triage/prompt?unit=u", headers={"If-None-Match": f'"other", {tag}'})
     assert again.status_code == 304
     assert again.content == b""
-    assert verify_token(again.headers["x-detent-assignment"], world.shared.secrets.token_keys, datetime.now(UTC)).unit_hmac
+    assert verify_token(
+        again.headers["x-detent-assignment"], world.shared.secrets.token_keys, datetime.now(UTC)
+    ).unit_hmac
 
 
 def test_a_unit_may_be_any_text_in_header_and_query_alike(world: World) -> None:
     in_query = world.get("/v1/families/triage/prompt", params={"unit": "Zoë"}).headers["x-detent-assignment"]
-    in_header = world.get("/v1/families/triage/prompt", headers={"X-Detent-Unit": "Zoë".encode()}).headers["x-detent-assignment"]
+    in_header = world.get("/v1/families/triage/prompt", headers={"X-Detent-Unit": "Zoë".encode()}).headers[
+        "x-detent-assignment"
+    ]
     keys, now = world.shared.secrets.token_keys, datetime.now(UTC)
     assert verify_token(in_query, keys, now).unit_hmac == verify_token(in_header, keys, now).unit_hmac
 
 
 def test_render_fills_in_what_the_prompt_left_open_and_cuts_long_inputs_like_the_search_does(world: World) -> None:
-    rendered = world.post("/v1/families/triage/render", {"unit": "u", "variables": {"text": "{{x}}" + "a" * 200}}).json()
+    rendered = world.post(
+        "/v1/families/triage/render", {"unit": "u", "variables": {"text": "{{x}}" + "a" * 200}}
+    ).json()
     assert rendered["messages"][-1] == {"role": "user", "content": "{{x}}" + "a" * 95}
     assert rendered["assignment"]
     assert rendered["variables"] == ["text"]
@@ -116,7 +125,9 @@ def test_fetches_counted_last_are_written_when_the_server_ends(tmp_path: Path) -
         assert again.shared.store.exposures.totals(tx, "triage", None)[0]["n_exposed"] == 1
 
 
-def test_the_last_flush_waits_for_one_under_way_and_writes_what_that_put_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_flush_waits_for_one_under_way_and_writes_what_that_put_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, exposures = world.shared.store, world.shared.exposures
     under_way, may_fail = threading.Event(), threading.Event()
     write = store.write
@@ -144,7 +155,9 @@ def test_the_last_flush_waits_for_one_under_way_and_writes_what_that_put_back(wo
         assert exposures.n_waiting == 0
 
 
-def test_counts_that_cannot_be_written_are_kept_for_the_next_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_that_cannot_be_written_are_kept_for_the_next_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, exposures = world.shared.store, world.shared.exposures
 
     def busy(*_: Any, **__: Any) -> None:
@@ -176,7 +189,12 @@ def test_an_edited_file_is_shown_as_not_served_with_the_commands_that_go_on(tmp_
         assert family["file"]["state"] == "edited, not served"
         assert f"detent rollout start triage {family['file']['variant']}" in family["file"]["commands"]
         assert world.champion() == before
-        until(lambda: family["file"]["variant"] in {v["variant"] for v in world.get("/v1/families/triage/variants").json()["items"]})
+        until(
+            lambda: (
+                family["file"]["variant"]
+                in {v["variant"] for v in world.get("/v1/families/triage/variants").json()["items"]}
+            )
+        )
 
 
 def test_a_bad_edit_leaves_the_last_good_version_serving_and_says_so(world: World) -> None:
@@ -219,7 +237,12 @@ def test_an_event_with_its_token_is_kept_with_its_arm(world: World) -> None:
     event = {"id": "in_1", "assignment": prompt["assignment"], "output": "billing", "latency_ms": 12.5, "success": True}
     assert world.post("/v1/feedback", event).json() == {"accepted": 1, "duplicates": 0, "rejected": []}
     stored = world.get("/v1/interactions/in_1").json()
-    assert (stored["family"], stored["variant"], stored["output"], stored["latency_ms"]) == ("triage", prompt["variant"], "billing", 12.5)
+    assert (stored["family"], stored["variant"], stored["output"], stored["latency_ms"]) == (
+        "triage",
+        prompt["variant"],
+        "billing",
+        12.5,
+    )
     assert [outcome["success"] for outcome in stored["feedback"]] == [True]
 
 
@@ -313,9 +336,15 @@ def test_lines_are_imported_and_the_bad_ones_named_by_their_number(world: World)
     lines[3] = "{broken"
     lines[1400] = json.dumps({"family": "triage", "unit": "u", "outputt": "x"})
     lines.append(json.dumps({"dialog_id": "d", "prompts": [{"text": "x"}]}))
-    answer = world.client.post("/v1/interactions/import", content="\n".join(lines), headers={"content-type": "application/x-ndjson"}).json()
+    answer = world.client.post(
+        "/v1/interactions/import", content="\n".join(lines), headers={"content-type": "application/x-ndjson"}
+    ).json()
     assert answer["accepted"] == 1498
-    assert [(one["index"], one["type"]) for one in answer["rejected"]] == [(3, "malformed"), (1400, "malformed"), (1500, "not-yet")]
+    assert [(one["index"], one["type"]) for one in answer["rejected"]] == [
+        (3, "malformed"),
+        (1400, "malformed"),
+        (1500, "not-yet"),
+    ]
 
 
 # --- variants ---------------------------------------------------------------------------------------------------------
@@ -323,12 +352,19 @@ def test_lines_are_imported_and_the_bad_ones_named_by_their_number(world: World)
 
 def test_a_variant_made_by_a_person_can_be_read_and_compared_and_is_not_served(world: World) -> None:
     champion = world.champion()
-    made = world.post("/v1/families/triage/variants", {"from": champion, "model": {"temperature": 0.5}, "note": "warmer"})
+    made = world.post(
+        "/v1/families/triage/variants", {"from": champion, "model": {"temperature": 0.5}, "note": "warmer"}
+    )
     assert made.status_code == 201
     variant = made.json()["variant"]
     assert made.headers["location"] == f"/v1/variants/{variant}"
     read = world.get(f"/v1/variants/{variant}").json()
-    assert (read["source"], read["note"], read["parent"], read["model"]["temperature"]) == ("person", "warmer", champion, 0.5)
+    assert (read["source"], read["note"], read["parent"], read["model"]["temperature"]) == (
+        "person",
+        "warmer",
+        champion,
+        0.5,
+    )
     diff = world.get(f"/v1/variants/{variant}/diff?against=champion").json()
     assert list(diff["changes"]) == ["model"]
     assert '+    "temperature": 0.5' in diff["diff"]
@@ -338,7 +374,13 @@ def test_a_variant_made_by_a_person_can_be_read_and_compared_and_is_not_served(w
 def correct(world: World, split: str) -> tuple[str, str]:
     """(id of the example, its text) of a correction whose input falls into this split."""
     text = next(t for t in (f"wrong {i}" for i in range(1000)) if split_of(group_of({"text": t}, None)) == split)
-    event = {"id": f"fb_{split}", "family": "triage", "unit": "u", "input": {"text": text}, "expected": {"topic": "billing"}}
+    event = {
+        "id": f"fb_{split}",
+        "family": "triage",
+        "unit": "u",
+        "input": {"text": text},
+        "expected": {"topic": "billing"},
+    }
     assert world.post("/v1/feedback", event).json()["accepted"] == 1
     return f"co_fb_{split}", text
 
@@ -404,14 +446,25 @@ def test_a_time_at_an_end_of_the_calendar_is_a_fault_that_is_named(world: World,
 
 @pytest.mark.parametrize("family", [{}, [], {"triage": 1}, 1, True, None])
 def test_a_family_that_is_no_text_is_a_fault_of_its_window(world: World, family: Any) -> None:
-    window = {"family": family, "variant": "v", "from": "2026-11-20T08:00:00Z", "to": "2026-11-20T08:00:10Z", "exposed": 1}
+    window = {
+        "family": family,
+        "variant": "v",
+        "from": "2026-11-20T08:00:00Z",
+        "to": "2026-11-20T08:00:10Z",
+        "exposed": 1,
+    }
     answer = world.post("/v1/exposures", {"client": "c", "windows": [window]})
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/windows/0/family")
 
 
 # --- studies ----------------------------------------------------------------------------------------------------------
 
-STUDY = {"strategy": "bootstrap", "budget": {"calls": 2000}, "seed": 7, "definition": {"n_train": 20, "n_dev": 10, "n_holdout": 10}}
+STUDY = {
+    "strategy": "bootstrap",
+    "budget": {"calls": 2000},
+    "seed": 7,
+    "definition": {"n_train": 20, "n_dev": 10, "n_holdout": 10},
+}
 
 
 def test_a_dry_run_of_a_study_says_what_it_costs_and_queues_nothing(world: World) -> None:
@@ -444,16 +497,24 @@ def test_a_queued_study_can_be_cancelled_twice_over(world: World) -> None:
     study = world.post("/v1/families/triage/studies", STUDY).json()
     first, again = (world.post(f"/v1/studies/{study['id']}/cancel", {"reason": "not today"}) for _ in range(2))
     assert (first.json()["status"], again.json()["status"]) == ("cancelled", "cancelled")
-    assert [one["id"] for one in world.get("/v1/studies?status=cancelled&family=triage").json()["items"]] == [study["id"]]
+    assert [one["id"] for one in world.get("/v1/studies?status=cancelled&family=triage").json()["items"]] == [
+        study["id"]
+    ]
 
 
 @pytest.mark.parametrize(("n_holdout", "status"), [(10, 409), (100, 200)])
-def test_another_point_of_a_search_is_nominated_at_a_price_that_is_told_before(world: World, n_holdout: int, status: int) -> None:
+def test_another_point_of_a_search_is_nominated_at_a_price_that_is_told_before(
+    world: World, n_holdout: int, status: int
+) -> None:
     world.add_examples(800)
-    study = world.post("/v1/families/triage/studies", {**STUDY, "definition": {**STUDY["definition"], "n_holdout": n_holdout}}).json()
+    study = world.post(
+        "/v1/families/triage/studies", {**STUDY, "definition": {**STUDY["definition"], "n_holdout": n_holdout}}
+    ).json()
     world.post(f"/v1/studies/{study['id']}/cancel", {})
     point = world.candidate()
-    trial = Trial(study=study["id"], number=1, variant=point, proposer="settings", params={}, status="complete", n=10, score=0.5)
+    trial = Trial(
+        study=study["id"], number=1, variant=point, proposer="settings", params={}, status="complete", n=10, score=0.5
+    )
     world.shared.store.write(lambda tx: world.shared.store.studies.put_trial(tx, trial))
     asked = {"variant": point, "aim": "quality"}
     told = world.post(f"/v1/studies/{study['id']}/nominate", {**asked, "dry_run": True})
@@ -465,7 +526,12 @@ def test_another_point_of_a_search_is_nominated_at_a_price_that_is_told_before(w
     queued = world.post(f"/v1/studies/{study['id']}/nominate", asked)
     assert queued.status_code == 202
     found = world.get(queued.headers["location"]).json()
-    assert (found["strategy"], found["status"], found["winner"], found["budget"]["calls"]) == ("confirm", "queued", point, 300)
+    assert (found["strategy"], found["status"], found["winner"], found["budget"]["calls"]) == (
+        "confirm",
+        "queued",
+        point,
+        300,
+    )
     again = world.post(f"/v1/studies/{study['id']}/nominate", asked)
     assert (again.status_code, again.json()["id"]) == (202, found["id"])
 
@@ -509,7 +575,9 @@ def test_a_rollout_past_its_gates_needs_the_family_s_name(world: World) -> None:
     assert (again.status_code, again.json()["type"]) == (409, "/problems/conflict")
 
 
-def test_units_are_served_by_the_contract_s_formula_and_stay_with_the_candidate_as_its_share_grows(world: World) -> None:
+def test_units_are_served_by_the_contract_s_formula_and_stay_with_the_candidate_as_its_share_grows(
+    world: World,
+) -> None:
     rollout = world.deploying()
     units = [f"unit-{i}" for i in range(200)]
     served = {unit: world.get(f"/v1/families/triage/prompt?unit={unit}").json() for unit in units}
@@ -546,7 +614,9 @@ def test_an_operator_s_acts_answer_with_what_they_did_and_how_to_take_it_back(wo
     held = world.post(f"{path}/hold", {"reason": "lunch"}).json()
     assert held["held"] is True
     assert held["undo"] == "detent rollout resume triage"
-    assert held["forced"] is world.get(path).json()["forced"] is True  # it was started past a gate; holding it was not forced
+    assert (
+        held["forced"] is world.get(path).json()["forced"] is True
+    )  # it was started past a gate; holding it was not forced
     assert held["decision"]["forced"] is False
     assert world.post(f"{path}/advance", {"reason": "x", "confirm": "triage"}).status_code == 409
     assert world.post(f"{path}/resume").json()["held"] is False
@@ -566,7 +636,11 @@ def test_a_promotion_changes_the_champion_and_a_champion_rollback_takes_it_back(
     rollout = world.deploying()
     promoted = world.post(f"/v1/rollouts/{rollout['id']}/promote", {"reason": "good", "confirm": "triage"})
     assert promoted.status_code == 200
-    assert (promoted.json()["status"], promoted.json()["outcome"], promoted.json()["champion"]) == ("deployed", "promoted", before)
+    assert (promoted.json()["status"], promoted.json()["outcome"], promoted.json()["champion"]) == (
+        "deployed",
+        "promoted",
+        before,
+    )
     assert promoted.json()["reign"]["variant"] == world.champion() == rollout["candidate"]
     wrong = world.post("/v1/families/triage/champion/rollback", {"reason": "bad", "expect": before})
     assert wrong.status_code == 409
@@ -587,7 +661,9 @@ def test_a_stale_if_match_stops_an_advance_but_never_a_rollback(world: World) ->
     assert world.post(f"{path}/rollback", headers=stale).status_code == 200
 
 
-def test_when_the_lease_runs_out_everybody_gets_the_champion_and_an_alert_says_so_until_ticks_resume(world: World) -> None:
+def test_when_the_lease_runs_out_everybody_gets_the_champion_and_an_alert_says_so_until_ticks_resume(
+    world: World,
+) -> None:
     rollout = world.deploying()
     unit = next(f"u{i}" for i in range(1000) if in_candidate(bucket(rollout["salt"], f"u{i}"), 0.5))
     past = datetime.now(UTC) - timedelta(seconds=1)
@@ -601,7 +677,9 @@ def test_when_the_lease_runs_out_everybody_gets_the_champion_and_an_alert_says_s
     assert world.get("/v1/alerts").json()["items"] == []
 
 
-def test_a_lease_ends_by_its_own_time_when_the_store_cannot_be_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_ends_by_its_own_time_when_the_store_cannot_be_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rollout = world.deploying()
     unit = next(f"u{i}" for i in range(1000) if in_candidate(bucket(rollout["salt"], f"u{i}"), 0.5))
 
@@ -645,7 +723,9 @@ NEEDED = [
 
 
 @pytest.mark.parametrize(("method", "path", "body", "needed"), NEEDED, ids=[f"{m} {p}" for m, p, *_ in NEEDED])
-def test_each_route_asks_for_its_role_and_takes_every_higher_one(world: World, method: str, path: str, body: Any, needed: str) -> None:
+def test_each_route_asks_for_its_role_and_takes_every_higher_one(
+    world: World, method: str, path: str, body: Any, needed: str
+) -> None:
     ladder = next((ladder for ladder in LADDERS if needed in ladder), ())
     reach = {*ladder[ladder.index(needed) :], "admin"} if ladder else {"admin"}
     for role in ROLES:
@@ -661,7 +741,9 @@ def test_a_key_is_taken_from_either_header_and_its_name_is_the_actor(world: Worl
     world.add_key("deploy-bot", "operate", secret="s3cret")
     assert world.get("/v1/families", headers={"X-API-Key": "wrong"}).status_code == 401
     made = world.post(
-        "/v1/families/triage/variants", {"messages": [{"role": "user", "content": "{{text}}?"}]}, headers={"X-API-Key": "s3cret"}
+        "/v1/families/triage/variants",
+        {"messages": [{"role": "user", "content": "{{text}}?"}]},
+        headers={"X-API-Key": "s3cret"},
     )
     assert made.json()["created_by"] == "deploy-bot"
 
@@ -733,7 +815,9 @@ def test_requests_of_a_key_are_limited_over_all_processes(tmp_path: Path, monkey
         assert one.get("/v1/families/triage/prompt", headers=app).status_code == 200
 
 
-def test_prompts_go_on_for_a_limited_key_while_the_store_cannot_be_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompts_go_on_for_a_limited_key_while_the_store_cannot_be_written(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.add_key("app", "serve", secret="s3cret", limits={"requests_per_minute": 3})
     now = datetime.now(UTC)
     monkeypatch.setattr(world.shared.clock, "now", lambda: now)
@@ -799,7 +883,10 @@ def test_windows_of_exposures_count_as_events(tmp_path: Path) -> None:
 
 def test_a_variant_that_would_fill_the_memory_is_not_made(world: World) -> None:
     shots = [{"id": f"e{i}", "input": {"text": "x" * 100_000}, "output": "billing"} for i in range(2)]
-    made = world.post("/v1/families/triage/variants", {"messages": [{"role": "user", "content": "{{text}}" * 1000}], "examples": shots})
+    made = world.post(
+        "/v1/families/triage/variants",
+        {"messages": [{"role": "user", "content": "{{text}}" * 1000}], "examples": shots},
+    )
     assert (made.status_code, made.json()["errors"][0]["pointer"]) == (422, "/variables")
 
 
@@ -859,7 +946,10 @@ def test_status_jobs_audit_and_reviews_answer(world: World) -> None:
     status = world.get("/v1/status").json()
     assert status["families"][0]["rollout"]["status"] == "deploying"
     assert world.get("/v1/jobs").json() == {"items": [], "next_cursor": None}
-    assert {entry["action"] for entry in world.get("/v1/audit").json()["items"]} >= {"champion.first", "rollout.approve"}
+    assert {entry["action"] for entry in world.get("/v1/audit").json()["items"]} >= {
+        "champion.first",
+        "rollout.approve",
+    }
     assert world.get("/v1/reviews?status=open").json()["items"] == []
 
 
@@ -882,7 +972,17 @@ def test_the_documentation_needs_no_network(world: World) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/docs", "/docs/start.js", "/docs/files/swagger-ui.css", "/health", "/openapi.json", "/problems/busy", "/v1/status", "/no/such"],
+    [
+        "/",
+        "/docs",
+        "/docs/start.js",
+        "/docs/files/swagger-ui.css",
+        "/health",
+        "/openapi.json",
+        "/problems/busy",
+        "/v1/status",
+        "/no/such",
+    ],
 )
 def test_every_page_says_that_it_runs_nothing_else_and_stands_in_no_frame(world: World, path: str) -> None:
     headers = world.get(path).headers
@@ -944,35 +1044,72 @@ TOLD = 400_000  # characters of the largest answer to a body that is refused
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
-        pytest.param("/v1/freeze", {"n" * 200_000: {f"k{i}": "\0" for i in range(3000)}}, 400, id="a name of 200 KB above many faults"),
+        pytest.param(
+            "/v1/freeze",
+            {"n" * 200_000: {f"k{i}": "\0" for i in range(3000)}},
+            400,
+            id="a name of 200 KB above many faults",
+        ),
         pytest.param("/v1/freeze", {f"unknown{i}": 1 for i in range(12_000)}, 422, id="unknown members"),
         pytest.param("/v1/freeze", {f"k{i}": 1 for i in range(21_000)}, 413, id="more members than a body may have"),
         pytest.param("/v1/freeze", {"reason": "x" * 300_000}, 413, id="a body beyond the route's size"),
-        pytest.param("/v1/families/triage/render", {"variables": {f"v{i}": "x" for i in range(19_000)}}, 422, id="unknown variables"),
-        pytest.param("/v1/families/triage/render", {"variables": {"text": json.loads("[" * 65 + "]" * 65)}}, 400, id="65 levels"),
-        pytest.param("/v1/families/triage/variants", {"messages": [{"rolle": "x"}] * 6000}, 422, id="messages that are none"),
         pytest.param(
-            "/v1/families/triage/variants", {"from": "v", "policy": {f"knob{i}": 1 for i in range(15_000)}}, 404, id="unknown knobs"
+            "/v1/families/triage/render",
+            {"variables": {f"v{i}": "x" for i in range(19_000)}},
+            422,
+            id="unknown variables",
         ),
-        pytest.param("/v1/families/triage/studies", {"space": {f"slot{i}": {} for i in range(9000)}}, 422, id="unknown slots"),
-        pytest.param("/v1/exposures", {"client": "c", "windows": [{f"f{i}": 1 for i in range(15)}] * 1000}, 422, id="fields of windows"),
+        pytest.param(
+            "/v1/families/triage/render", {"variables": {"text": json.loads("[" * 65 + "]" * 65)}}, 400, id="65 levels"
+        ),
+        pytest.param(
+            "/v1/families/triage/variants", {"messages": [{"rolle": "x"}] * 6000}, 422, id="messages that are none"
+        ),
+        pytest.param(
+            "/v1/families/triage/variants",
+            {"from": "v", "policy": {f"knob{i}": 1 for i in range(15_000)}},
+            404,
+            id="unknown knobs",
+        ),
+        pytest.param(
+            "/v1/families/triage/studies", {"space": {f"slot{i}": {} for i in range(9000)}}, 422, id="unknown slots"
+        ),
+        pytest.param(
+            "/v1/exposures",
+            {"client": "c", "windows": [{f"f{i}": 1 for i in range(15)}] * 1000},
+            422,
+            id="fields of windows",
+        ),
         pytest.param("/v1/feedback", {f"unknown{i}": 1 for i in range(45_000)}, 422, id="unknown fields of an event"),
-        pytest.param("/v1/feedback", [{f"f{i}": 1 for i in range(45)}] * 1000, 200, id="unknown fields of a thousand events"),
+        pytest.param(
+            "/v1/feedback", [{f"f{i}": 1 for i in range(45)}] * 1000, 200, id="unknown fields of a thousand events"
+        ),
         pytest.param("/v1/feedback", [[]] * 50_001, 413, id="more values than events may have"),
-        pytest.param("/v1/feedback", [{"family": "triage", "unit": "u", "score": 1, "tags": {"n" * 400_000: "\0"}}], 200, id="a long name"),
-        pytest.param("/api/performance/record", {f"m{i}": 1 for i in range(15_000)}, 422, id="unknown members of a record"),
+        pytest.param(
+            "/v1/feedback",
+            [{"family": "triage", "unit": "u", "score": 1, "tags": {"n" * 400_000: "\0"}}],
+            200,
+            id="a long name",
+        ),
+        pytest.param(
+            "/api/performance/record", {f"m{i}": 1 for i in range(15_000)}, 422, id="unknown members of a record"
+        ),
     ],
 )
 def test_what_is_told_of_a_hostile_body_is_bounded(world: World, path: str, body: Any, status: int) -> None:
     answer = world.post(path, body)
-    assert (answer.status_code, len(answer.text) < TOLD * (10 if status == 200 else 1)) == (status, True), answer.text[:500]
+    assert (answer.status_code, len(answer.text) < TOLD * (10 if status == 200 else 1)) == (status, True), answer.text[
+        :500
+    ]
     if status in (400, 422) and path != "/v1/families/triage/studies":
         assert len(answer.json()["errors"]) <= 101
 
 
 def test_of_an_import_the_first_thousand_rejected_lines_are_named(world: World) -> None:
     lines = "x\n" * 2500 + json.dumps({"id": "in_1", "family": "triage", "unit": "u", "output": "billing"})
-    answer = world.client.post("/v1/interactions/import", content=lines, headers={"content-type": "application/x-ndjson"}).json()
+    answer = world.client.post(
+        "/v1/interactions/import", content=lines, headers={"content-type": "application/x-ndjson"}
+    ).json()
     assert (answer["accepted"], len(answer["rejected"]), answer["rejected_more"]) == (1, 1000, 1500)
 
 

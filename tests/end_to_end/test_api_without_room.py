@@ -1,4 +1,6 @@
-"""An api that starts again where nothing can be written serves champions from what it can read, and takes feedback once it can be written."""
+"""An api that starts again where nothing can be written serves champions from what it can read,
+and takes feedback once it can be written.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,10 @@ def champion(process: subprocess.Popen[bytes], url: str) -> bool:
 
 @pytest.fixture(scope="module", params=["killed", "in order"])
 def used_home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose api has run before, and how that ended: killed or in order. Each test copies it onto a disk of its own."""
+    """A home whose api has run before, and how that ended: killed or in order.
+
+    Each test copies it onto a disk of its own.
+    """
     home = tmp_path_factory.mktemp("used") / "home"
     home.mkdir()
     make_home(home)
@@ -68,7 +73,11 @@ def test_on_a_full_disk(tmp_path: Path, used_home: Path) -> None:
         with api(home) as (_, url):
             assert httpx.post(f"{url}/v1/feedback", json=EVENT, timeout=60).status_code == 503
             filler.unlink()
-            until(lambda: httpx.post(f"{url}/v1/feedback", json=EVENT, timeout=60).status_code == 200, "feedback", PROCESSES_S)
+            until(
+                lambda: httpx.post(f"{url}/v1/feedback", json=EVENT, timeout=60).status_code == 200,
+                "feedback",
+                PROCESSES_S,
+            )
             assert httpx.get(f"{url}/v1/families/triage/prompt", timeout=20).status_code == 200
 
 
@@ -79,4 +88,8 @@ def test_on_a_disk_that_can_only_be_read(tmp_path: Path, used_home: Path) -> Non
         with api(home) as (_, url):
             assert httpx.post(f"{url}/v1/feedback", json=EVENT, timeout=60).status_code == 503
             subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
-            until(lambda: httpx.post(f"{url}/v1/feedback", json=EVENT, timeout=60).status_code == 200, "feedback", PROCESSES_S)
+            until(
+                lambda: httpx.post(f"{url}/v1/feedback", json=EVENT, timeout=60).status_code == 200,
+                "feedback",
+                PROCESSES_S,
+            )

@@ -1,4 +1,6 @@
-"""The nginx block of docs/how-to/put-a-proxy-in-front.md, run as it stands there, with ports and certificate of the test."""
+"""The nginx block of docs/how-to/put-a-proxy-in-front.md, run as it stands there,
+with ports and certificate of the test.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ from tests.gateway_world import family, make_home, running, serving
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 OPENSSL = shutil.which("openssl")
-pytestmark = pytest.mark.skipif(NGINX is None or OPENSSL is None, reason="nginx and openssl are not installed on this machine")
+pytestmark = pytest.mark.skipif(
+    NGINX is None or OPENSSL is None, reason="nginx and openssl are not installed on this machine"
+)
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "put-a-proxy-in-front.md"
 NAME = "detent.example.com"
@@ -49,7 +53,9 @@ class Front:
 
     def client(self, **options: Any) -> httpx.Client:
         transport = httpx.HTTPTransport(verify=self.trust, **options)
-        return httpx.Client(transport=transport, base_url=f"https://127.0.0.1:{self.tls}", headers={"Host": NAME}, timeout=60)
+        return httpx.Client(
+            transport=transport, base_url=f"https://127.0.0.1:{self.tls}", headers={"Host": NAME}, timeout=60
+        )
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         with self.client() as client:
@@ -75,9 +81,16 @@ def configuration(folder: Path, api: str, tls: int, plain: int) -> str:
     block = re.search(r"```nginx\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert block is not None
     text = block[1].replace("127.0.0.1:8321", api.removeprefix("http://")).replace("/etc/ssl/detent", str(folder))
-    text = text.replace("listen 443 ssl", f"listen 127.0.0.1:{tls} ssl").replace("listen 80;", f"listen 127.0.0.1:{plain};")
-    paths = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    return f"pid {folder}/nginx.pid;\nerror_log {folder}/error.log;\nevents {{}}\nhttp {{\naccess_log off;\n{paths}{text}}}\n"
+    text = text.replace("listen 443 ssl", f"listen 127.0.0.1:{tls} ssl").replace(
+        "listen 80;", f"listen 127.0.0.1:{plain};"
+    )
+    paths = "".join(
+        f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    return (
+        f"pid {folder}/nginx.pid;\nerror_log {folder}/error.log;\nevents {{}}\nhttp {{\naccess_log"
+        f" off;\n{paths}{text}}}\n"
+    )
 
 
 @contextmanager
@@ -109,7 +122,9 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
         models = {"remote": {"openai_compatible": behind.url, "model": "m", "retries": 0}}
         settings = make_home(tmp_path_factory.mktemp("home"), {"topic": family("topic", "remote")}, models)
         store = wiring.open_store(settings)
-        store.write(lambda tx: store.api_keys.add(tx, "shop", EVERYTHING, sha256(b"a-secret").hexdigest(), datetime.now(UTC)))
+        store.write(
+            lambda tx: store.api_keys.add(tx, "shop", EVERYTHING, sha256(b"a-secret").hexdigest(), datetime.now(UTC))
+        )
         store.close()
         app = create_app(settings)
 
@@ -120,7 +135,9 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
 
         with running(settings) as gateway:
             settings.run_dir().mkdir(parents=True, exist_ok=True)
-            (settings.run_dir() / "gateway.json").write_text(json.dumps({"pid": os.getpid(), "url": gateway}), encoding="utf-8")
+            (settings.run_dir() / "gateway.json").write_text(
+                json.dumps({"pid": os.getpid(), "url": gateway}), encoding="utf-8"
+            )
             folder = tmp_path_factory.mktemp("nginx")
             with serving(noting, settings) as api, nginx(folder, api) as (tls, plain):
                 trust = ssl.create_default_context(cafile=str(folder / "fullchain.pem"))
@@ -133,7 +150,9 @@ def test_a_stream_comes_through_piece_by_piece(front: Front) -> None:
     seen = ""
     with (
         front.client() as client,
-        client.stream("POST", "/v1/chat/completions", json=body, headers=KEY, extensions={"sni_hostname": NAME}) as answer,
+        client.stream(
+            "POST", "/v1/chat/completions", json=body, headers=KEY, extensions={"sni_hostname": NAME}
+        ) as answer,
     ):
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
@@ -177,7 +196,9 @@ def test_a_body_that_is_too_large_does_not_reach_the_server_and_the_largest_that
 def test_another_name_than_its_own_is_not_passed_on(front: Front) -> None:
     front.clients.clear()
     with pytest.raises(httpx.ConnectError, match=r"(?i)unrecognized name|handshake"), front.client() as client:
-        client.get("/v1/families", headers={**KEY, "Host": "other.example"}, extensions={"sni_hostname": "other.example"})
+        client.get(
+            "/v1/families", headers={**KEY, "Host": "other.example"}, extensions={"sni_hostname": "other.example"}
+        )
     assert front.ask("GET", "/v1/families", headers={**KEY, "Host": "other.example"}).status_code == 421
     assert front.clients == []
 

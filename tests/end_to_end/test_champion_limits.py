@@ -1,4 +1,6 @@
-"""A failing champion, from the requests that are reported over REST to the alert that an operator reads, through the worker's own duty."""
+"""A failing champion, from the requests that are reported over REST to the alert that an operator reads,
+through the worker's own duty.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,21 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def test_half_of_fifty_reported_requests_failing_is_an_alert_at_the_workers_next_look(world: World) -> None:
     events = [
-        {"family": "triage", "variant": world.champion(), "unit": f"u{i}", "output": "billing", "error": "no answer" if i % 2 else None}
+        {
+            "family": "triage",
+            "variant": world.champion(),
+            "unit": f"u{i}",
+            "output": "billing",
+            "error": "no answer" if i % 2 else None,
+        }
         for i in range(50)
     ]
-    assert world.post("/v1/interactions", [{k: v for k, v in one.items() if v is not None} for one in events]).json()["accepted"] == 50
+    assert (
+        world.post("/v1/interactions", [{k: v for k, v in one.items() if v is not None} for one in events]).json()[
+            "accepted"
+        ]
+        == 50
+    )
     _received_minutes_ago(world, 3)
     worker = Worker(world.settings)
     worker._store, worker._clock, worker._limits = world.shared.store, world.shared.clock, ChampionLimits()
@@ -41,10 +54,13 @@ def _received_minutes_ago(world: World, minutes: int) -> None:
     """In place of waiting until their minute is over and settled."""
     before = datetime.now(UTC) - timedelta(minutes=minutes)
     world.shared.store.write(
-        lambda tx: tx.execute(text("UPDATE interactions SET received_at = :at"), {"at": before.strftime("%Y-%m-%d %H:%M:%S.%f")})
+        lambda tx: tx.execute(
+            text("UPDATE interactions SET received_at = :at"), {"at": before.strftime("%Y-%m-%d %H:%M:%S.%f")}
+        )
     )
     world.shared.store.write(
         lambda tx: tx.execute(
-            text("UPDATE champions SET since = :at"), {"at": (before - timedelta(minutes=5)).strftime("%Y-%m-%d %H:%M:%S.%f")}
+            text("UPDATE champions SET since = :at"),
+            {"at": (before - timedelta(minutes=5)).strftime("%Y-%m-%d %H:%M:%S.%f")},
         )
     )

@@ -1,4 +1,6 @@
-"""A chat that names a model of config/models.yaml and no family, by the unmodified openai package against a running gateway."""
+"""A chat that names a model of config/models.yaml and no family,
+by the unmodified openai package against a running gateway.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,17 @@ ASKED: list[Any] = [{"role": "system", "content": "Be brief."}, {"role": "user",
 
 
 def home(folder: Path, behind: FaultyProvider, **explicit: Any) -> Settings:
-    wire = {"openai_compatible": behind.url, "model": "m", "retries": 0, "price": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 10}}
+    wire = {
+        "openai_compatible": behind.url,
+        "model": "m",
+        "retries": 0,
+        "price": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 10},
+    }
     return make_home(
-        folder, {"topic": family("topic", "remote"), "shared": family("shared", "remote")}, {"remote": wire, "shared": wire}, **explicit
+        folder,
+        {"topic": family("topic", "remote"), "shared": family("shared", "remote")},
+        {"remote": wire, "shared": wire},
+        **explicit,
     )
 
 
@@ -92,7 +102,11 @@ def test_a_family_comes_before_a_model_of_its_name_and_a_name_of_neither_is_404(
         ({"user": " "}, "/user"),  # which could not be put on record once the model was asked
         ({"detent": {"unit": "\n"}}, "/user"),
         (
-            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x/y.png"}}]}]},
+            {
+                "messages": [
+                    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x/y.png"}}]}
+                ]
+            },
             "/messages/0/content",
         ),
     ],
@@ -117,7 +131,9 @@ def test_an_outcome_of_such_an_answer_counts_for_no_family(world) -> None:
     assert "belongs to no family" in taken["rejected"][0]["detail"]
 
 
-def test_the_right_is_that_of_a_familys_chat_and_a_key_for_named_families_or_without_money_left_may_not(tmp_path: Path) -> None:
+def test_the_right_is_that_of_a_familys_chat_and_a_key_for_named_families_or_without_money_left_may_not(
+    tmp_path: Path,
+) -> None:
     with faulty_provider() as behind:
         settings = home(tmp_path, behind)
         store, now = wiring.open_store(settings), wiring.open_clock(settings).now()
@@ -137,7 +153,10 @@ def test_the_right_is_that_of_a_familys_chat_and_a_key_for_named_families_or_wit
             answers = {name: post(url, key=name).status_code for name in keys}
             assert answers == {"app": 200, "one": 403, "reader": 403, "poor": 200}
             assert post(url, key="poor").status_code == 429
-            told = [post(url, key="elsewhere", model=name).json()["detail"].replace(name, "NAME") for name in ("remote", "nothing")]
+            told = [
+                post(url, key="elsewhere", model=name).json()["detail"].replace(name, "NAME")
+                for name in ("remote", "nothing")
+            ]
             assert told[0] == told[1], "a key for named families is not told which names are models"
         assert len(behind.bodies) == 2
 
@@ -176,7 +195,9 @@ def test_such_records_go_when_they_are_old(tmp_path: Path) -> None:
         store, clock = wiring.open_store(settings), wiring.open_clock(settings)
         families = wiring.load_families(settings)
         later = clock.now() + timedelta(days=91)
-        found, unpruned = retentions(store, type("Later", (), {"now": lambda self: later, "scale": 1.0})(), families.families)  # type: ignore[arg-type]
+        found, unpruned = retentions(
+            store, type("Later", (), {"now": lambda self: later, "scale": 1.0})(), families.families
+        )  # type: ignore[arg-type]
         (kept,) = [one for one in found if (one.rows, one.family) == ("interactions", NO_FAMILY)]
         assert (kept.prune(100), unpruned) == (1, [])
         store.close()
@@ -184,4 +205,6 @@ def test_such_records_go_when_they_are_old(tmp_path: Path) -> None:
 
 def post(url: str, *, key: str | None = None, **body: Any) -> httpx.Response:
     headers = {"X-API-Key": key} if key is not None else {}
-    return httpx.post(f"{url}/v1/chat/completions", json={"model": "remote", "messages": ASKED, **body}, headers=headers, timeout=30)
+    return httpx.post(
+        f"{url}/v1/chat/completions", json={"model": "remote", "messages": ASKED, **body}, headers=headers, timeout=30
+    )

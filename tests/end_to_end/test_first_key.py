@@ -35,7 +35,9 @@ def test_the_first_key_is_warned_of_and_its_undo_lets_the_keyless_in_again(world
     assert "detent keys revoke web --reopen" in made.err.split("Undo:")[1]
     assert status(world) == 401
     taken_back = detent("keys", "revoke", "web", "--reopen")
-    assert (taken_back.code, "requests from this machine need no key again" in taken_back.err) == (0, True), taken_back.err
+    assert (taken_back.code, "requests from this machine need no key again" in taken_back.err) == (0, True), (
+        taken_back.err
+    )
     assert status(world) == 200
     assert detent("keys", "list", "--json").json["items"] == []
 

@@ -40,7 +40,9 @@ def use(world: World, *, units: int, labelled: int, requests: int = 1, days: flo
         if n < labelled:
             good = n % 5 != 0
             events.append(
-                FeedbackEvent(id=f"fb_{n}", arm=arm, occurred_at=at, received_at=at, content_hash="", source="user", success=good)
+                FeedbackEvent(
+                    id=f"fb_{n}", arm=arm, occurred_at=at, received_at=at, content_hash="", source="user", success=good
+                )
             )
     store = world.shared.store
     store.write(lambda tx: store.events.add_interactions(tx, interactions))
@@ -97,7 +99,7 @@ def test_a_rollout_that_runs_says_what_it_still_needs_and_one_that_ended_needs_n
     assert world.get("/v1/rollouts/ro_nothing/forecast").status_code == 404
 
 
-# --- the command line, in this process ----------------------------------------------------------------------------------
+# --- the command line, in this process --------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -154,7 +156,9 @@ def test_without_traffic_the_command_says_what_is_missing(run: Any) -> None:
     shown = run("forecast", F)
     assert "Cannot tell how long: nothing was reported in the last 30 days" in shown
     assert "Labelled" in shown
-    assert not re.search("Time|Units|Exposed|Traffic|Drop seen", shown), "a table of what it has just said it cannot tell"
+    assert not re.search("Time|Units|Exposed|Traffic|Drop seen", shown), (
+        "a table of what it has just said it cannot tell"
+    )
 
 
 def test_of_an_active_rollout_the_command_says_what_is_left(world: World, run: Any) -> None:
@@ -172,7 +176,9 @@ def test_a_dry_run_of_a_start_shows_the_forecast(world: World, run: Any) -> None
 
 def test_a_self_test_says_what_would_have_happened_or_that_it_cannot_tell(world: World, run: Any) -> None:
     use(world, units=12, labelled=12)
-    assert f"{F}: Cannot tell: 12 units with feedback (success by user) in 30 days; a stage needs 200 labels." in run("selftest", F)
+    assert f"{F}: Cannot tell: 12 units with feedback (success by user) in 30 days; a stage needs 200 labels." in run(
+        "selftest", F
+    )
     use(world, units=1_500, labelled=1_500)
     found = json.loads(run("selftest", F, "--runs", "1", "--margin", "0.2", "--injected-drop", "0.6", "--json"))
     equal, worse = found["cells"]

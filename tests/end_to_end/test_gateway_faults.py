@@ -1,4 +1,6 @@
-"""A gateway before a provider of which every fifth request goes wrong: every client gets an answer or a clear error, and no interaction is lost."""
+"""A gateway before a provider of which every fifth request goes wrong: every client gets an answer or a clear error,
+and no interaction is lost.
+"""
 
 from __future__ import annotations
 
@@ -63,8 +65,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         models = {
             "bare": {**wire, "retries": 0, "breaker": {"failures": 1000}},
             "patient": {**wire, "retries": 3, "fallbacks": ["bare"]},
-            "brittle": {**wire, "retries": 0, "breaker": {"failures": 3, "window_s": 3600, "cool_down_s": 3000, "successes": 1}},
-            "mending": {**wire, "retries": 0, "breaker": {"failures": 3, "window_s": 3600, "cool_down_s": 0.2, "successes": 2}},
+            "brittle": {
+                **wire,
+                "retries": 0,
+                "breaker": {"failures": 3, "window_s": 3600, "cool_down_s": 3000, "successes": 1},
+            },
+            "mending": {
+                **wire,
+                "retries": 0,
+                "breaker": {"failures": 3, "window_s": 3600, "cool_down_s": 0.2, "successes": 2},
+            },
             "narrow": {**wire, "retries": 0, "concurrency": 1, "queue": 1, "timeout_s": 30},
         }
         settings = make_home(tmp_path_factory.mktemp("home"), {name: family(name, name) for name in models}, models)
@@ -115,7 +125,9 @@ def test_a_model_that_keeps_failing_is_left_alone(world: World) -> None:
     kinds = [world.ask("brittle", i)[1] for i in range(8)]
     assert kinds == ["http"] * 3 + ["paused"] * 5
     assert len(world.behind.bodies) == 3
-    answer = httpx.post(f"{world.url}/v1/chat/completions", json={"model": "brittle", "messages": [{"role": "user", "content": "x"}]})
+    answer = httpx.post(
+        f"{world.url}/v1/chat/completions", json={"model": "brittle", "messages": [{"role": "user", "content": "x"}]}
+    )
     assert answer.status_code == 503
     wait_s = int(answer.headers["retry-after"])
     assert 0 < wait_s <= 3000
@@ -138,7 +150,9 @@ def test_a_model_that_is_well_again_is_asked_again(world: World) -> None:
     world.behind.fault = lambda n: None
     until(lambda: world.ask("mending", 2)[1] is None)
     until(lambda: world.ask("mending", 3)[1] is None)
-    assert httpx.get(f"{world.url}/ready").json()["dependencies"]["models"]["providers"]["mending"]["breaker"] == "closed"
+    assert (
+        httpx.get(f"{world.url}/ready").json()["dependencies"]["models"]["providers"]["mending"]["breaker"] == "closed"
+    )
 
 
 def test_a_full_queue_is_busy_and_nobody_else_is_kept_waiting(world: World) -> None:
@@ -146,8 +160,14 @@ def test_a_full_queue_is_busy_and_nobody_else_is_kept_waiting(world: World) -> N
     body = {"model": "narrow", "messages": [{"role": "user", "content": "x"}], "stream": True}
     with ThreadPoolExecutor(2) as pool:
         try:
-            held = [pool.submit(httpx.post, f"{world.url}/v1/chat/completions", json=body, timeout=60) for _ in range(2)]
-            health = lambda: httpx.get(f"{world.url}/ready").json()["dependencies"]["models"]["providers"].get("narrow", {})  # noqa: E731
+            held = [
+                pool.submit(httpx.post, f"{world.url}/v1/chat/completions", json=body, timeout=60) for _ in range(2)
+            ]
+
+            def health() -> dict[str, int]:
+                models = httpx.get(f"{world.url}/ready").json()["dependencies"]["models"]
+                return models["providers"].get("narrow", {})
+
             until(lambda: (health().get("in_flight"), health().get("waiting")) == (1, 1))
             refused = httpx.post(f"{world.url}/v1/chat/completions", json=body)
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
@@ -164,7 +184,9 @@ def test_a_call_that_is_paid_for_is_finished_and_recorded_when_its_client_leaves
     before = len(interactions(world.settings, "narrow"))
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(
-            f"{world.url}/v1/chat/completions", json={"model": "narrow", "messages": [{"role": "user", "content": "x"}]}, timeout=0.5
+            f"{world.url}/v1/chat/completions",
+            json={"model": "narrow", "messages": [{"role": "user", "content": "x"}]},
+            timeout=0.5,
         )
     *_, found = until(lambda: (all_of := interactions(world.settings, "narrow"))[before:] and all_of)
     assert (found["output"], found["error"]) == (TEXT, None)

@@ -1,4 +1,6 @@
-"""Inputs that speak to the model are answered as all others are, and say so: in the answer, on record, in the log of counts."""
+"""Inputs that speak to the model are answered as all others are, and say so: in the answer,
+on record, in the log of counts.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from tests.scripted_model import chat_answer, provider
 def test_an_attempt_is_answered_flagged_and_counted_and_an_ordinary_request_is_not(tmp_path: Path) -> None:
     with provider() as behind:
         behind.answer = lambda body: (200, {}, json.dumps(chat_answer("fine")).encode())
-        settings = make_home(tmp_path, {"plain": family("plain", "m")}, {"m": {"openai_compatible": behind.url, "model": "m"}})
+        settings = make_home(
+            tmp_path, {"plain": family("plain", "m")}, {"m": {"openai_compatible": behind.url, "model": "m"}}
+        )
         with running(settings) as url:
             client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
 

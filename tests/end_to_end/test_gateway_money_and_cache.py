@@ -37,10 +37,14 @@ class World:
         return self.client.chat.completions.create(model=model, messages=[{"role": "user", "content": text}], **more)
 
     def post(self, model: str) -> httpx.Response:
-        return httpx.post(f"{self.url}/v1/chat/completions", json={"model": model, "messages": [{"role": "user", "content": "x"}]})
+        return httpx.post(
+            f"{self.url}/v1/chat/completions", json={"model": model, "messages": [{"role": "user", "content": "x"}]}
+        )
 
     def record(self, model: str, id: str) -> dict[str, Any]:
-        found: list[dict[str, Any]] = until(lambda: [one for one in interactions(self.settings, model) if one["id"] == id])
+        found: list[dict[str, Any]] = until(
+            lambda: [one for one in interactions(self.settings, model) if one["id"] == id]
+        )
         assert len(found) == 1
         return found[0]
 
@@ -68,7 +72,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "streamed": limited("streamed", "refuse", 0.001),
             "remembered": family("remembered", "dear") + "cache: {enabled: true, max_entries: 2}\n",
             "drawn": family("drawn", "dear", temperature=0.7) + "cache: {enabled: true}\n",
-            "drawn_once": family("drawn_once", "dear", temperature=0.7) + "cache: {enabled: true, any_temperature: true}\n",
+            "drawn_once": family("drawn_once", "dear", temperature=0.7)
+            + "cache: {enabled: true, any_temperature: true}\n",
             "plain": family("plain", "dear"),
         }
         settings = make_home(tmp_path_factory.mktemp("home"), families, models(behind.url))
@@ -120,7 +125,9 @@ LIMITS = [
 
 
 @pytest.mark.parametrize("limits", LIMITS)
-def test_model_calls_and_dollars_of_a_key_are_limited_over_all_gateways(tmp_path: Path, limits: dict[str, float]) -> None:
+def test_model_calls_and_dollars_of_a_key_are_limited_over_all_gateways(
+    tmp_path: Path, limits: dict[str, float]
+) -> None:
     with faulty_provider() as behind:
         settings = make_home(tmp_path, {"plain": family("plain", "dear")}, models(behind.url))
         store, now = wiring.open_store(settings), wiring.open_clock(settings).now()
@@ -144,14 +151,19 @@ def test_model_calls_and_dollars_of_a_key_are_limited_over_all_gateways(tmp_path
 
 def test_a_call_that_failed_before_it_was_billed_uses_no_dollars_of_its_key(tmp_path: Path) -> None:
     with faulty_provider() as behind:
-        settings = make_home(tmp_path, {"plain": family("plain", "alone")}, {"alone": {**models(behind.url)["dear"], "fallbacks": []}})
+        settings = make_home(
+            tmp_path, {"plain": family("plain", "alone")}, {"alone": {**models(behind.url)["dear"], "fallbacks": []}}
+        )
         store, now = wiring.open_store(settings), wiring.open_clock(settings).now()
         access = access_of(["serve"], limits={"usd_per_day": 0.004}, now=now)
         store.write(lambda tx: store.api_keys.add(tx, "app", access, hash_of("s3cret"), now))
         with running(settings) as url:
             behind.fault = lambda n: "rate_limit" if n == 0 else None
             body = {"model": "plain", "messages": [{"role": "user", "content": "x"}]}
-            statuses = [httpx.post(f"{url}/v1/chat/completions", json=body, headers={"X-API-Key": "s3cret"}).status_code for _ in range(2)]
+            statuses = [
+                httpx.post(f"{url}/v1/chat/completions", json=body, headers={"X-API-Key": "s3cret"}).status_code
+                for _ in range(2)
+            ]
             assert statuses == [502, 200]
         with store.read() as tx:
             used = {row.limit: row.used for row in tx.execute(select(USAGE))}
@@ -235,7 +247,9 @@ def test_the_oldest_answers_make_room(world: World) -> None:
 
 
 def test_a_drawn_answer_is_drawn_again_unless_the_family_says_otherwise(world: World) -> None:
-    assert [world.chat(name).model_extra["detent"]["cached"] for name in ("drawn", "drawn", "drawn_once", "drawn_once")] == [
+    assert [
+        world.chat(name).model_extra["detent"]["cached"] for name in ("drawn", "drawn", "drawn_once", "drawn_once")
+    ] == [
         False,
         False,
         False,
@@ -262,13 +276,17 @@ def test_an_answer_with_an_odd_byte_is_on_record_too(world: World) -> None:
 
 
 def test_an_answer_is_kept_for_the_key_that_asked_alone(tmp_path: Path) -> None:
-    """Else a key could find out by guessing what another one was asked: a kept answer says that it is one, and comes at once."""
+    """Else a key could find out by guessing what another one was asked:
+    a kept answer says that it is one, and comes at once.
+    """
     with faulty_provider() as behind:
         remembered = family("remembered", "dear") + "cache: {enabled: true}\n"
         settings = make_home(tmp_path, {"remembered": remembered}, models(behind.url))
         store, now = wiring.open_store(settings), wiring.open_clock(settings).now()
         for name in ("app", "other"):
-            store.write(lambda tx, name=name: store.api_keys.add(tx, name, access_of(["serve"], now=now), hash_of(name), now))
+            store.write(
+                lambda tx, name=name: store.api_keys.add(tx, name, access_of(["serve"], now=now), hash_of(name), now)
+            )
         store.close()
         body = {"model": "remembered", "messages": [{"role": "user", "content": "x"}]}
         with running(settings) as url:

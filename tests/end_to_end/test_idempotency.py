@@ -1,4 +1,6 @@
-"""Idempotency-Key on every route that changes something: sent twice it acts once, and the second answer is the first."""
+"""Idempotency-Key on every route that changes something: sent twice it acts once,
+and the second answer is the first.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,19 @@ from optimizer.core.search.study import Trial
 from tests.api_world import World, make_home, serving
 
 EVENT = {"family": "triage", "unit": "u", "output": "billing"}
-STUDY = {"strategy": "settings", "budget": {"calls": 2000}, "definition": {"n_train": 10, "n_dev": 10, "n_holdout": 100}, "seed": 7}
-WINDOW = {"family": "triage", "variant": "v_1", "from": "2026-11-20T08:00:00Z", "to": "2026-11-20T08:01:00Z", "exposed": 3}
+STUDY = {
+    "strategy": "settings",
+    "budget": {"calls": 2000},
+    "definition": {"n_train": 10, "n_dev": 10, "n_holdout": 100},
+    "seed": 7,
+}
+WINDOW = {
+    "family": "triage",
+    "variant": "v_1",
+    "from": "2026-11-20T08:00:00Z",
+    "to": "2026-11-20T08:01:00Z",
+    "exposed": 3,
+}
 RECORD = {"processing_type": "full", "content_type": "news"}
 # What changes nothing of the installation, or nothing more when it is repeated.
 NOT_KEYED = {
@@ -66,7 +79,9 @@ def studied(world: World) -> dict[str, Any]:
 def searched(world: World) -> Asked:
     study, point = studied(world), world.candidate()
     world.post(f"/v1/studies/{study['id']}/cancel", {})
-    trial = Trial(study=study["id"], number=1, variant=point, proposer="settings", params={}, status="complete", n=10, score=0.5)
+    trial = Trial(
+        study=study["id"], number=1, variant=point, proposer="settings", params={}, status="complete", n=10, score=0.5
+    )
     world.shared.store.write(lambda tx: world.shared.store.studies.put_trial(tx, trial))
     return f"/v1/studies/{study['id']}/nominate", {"variant": point, "aim": "quality"}
 
@@ -82,7 +97,9 @@ def frozen(world: World) -> Asked:
 
 
 def scheduled(world: World) -> Asked:
-    put = world.client.put("/v1/families/triage/schedule", json={"cron": "0 3 * * *", "reason": "nightly"}, headers={"If-Match": "*"})
+    put = world.client.put(
+        "/v1/families/triage/schedule", json={"cron": "0 3 * * *", "reason": "nightly"}, headers={"If-Match": "*"}
+    )
     assert put.status_code == 200, put.text
     return "/v1/families/triage/schedule?reason=off", None
 
@@ -111,11 +128,17 @@ CASES: dict[str, Callable[[World], Asked]] = {
     "POST /v1/feedback": lambda world: ("/v1/feedback", EVENT),
     "POST /v1/interactions": lambda world: ("/v1/interactions", EVENT),
     "POST /v1/exposures": lambda world: ("/v1/exposures", {"client": "c", "windows": [WINDOW]}),
-    "POST /v1/interactions/import": lambda world: ("/v1/interactions/import", json.dumps(EVENT) + "\n" + json.dumps(EVENT)),
+    "POST /v1/interactions/import": lambda world: (
+        "/v1/interactions/import",
+        json.dumps(EVENT) + "\n" + json.dumps(EVENT),
+    ),
     "POST /v1/families/{family}/studies": to_study,
     "POST /v1/studies/{id}/cancel": lambda world: (f"/v1/studies/{studied(world)['id']}/cancel", {"reason": "no"}),
     "POST /v1/studies/{id}/nominate": searched,
-    "PUT /v1/families/{family}/schedule": lambda world: ("/v1/families/triage/schedule", {"cron": "0 3 * * *", "reason": "nightly"}),
+    "PUT /v1/families/{family}/schedule": lambda world: (
+        "/v1/families/triage/schedule",
+        {"cron": "0 3 * * *", "reason": "nightly"},
+    ),
     "DELETE /v1/families/{family}/schedule": scheduled,
     "POST /v1/families/{family}/rollouts": to_start,
     "POST /v1/rollouts/{id}/approve": pending("approve"),
@@ -140,7 +163,9 @@ def send(world: World, method: str, path: str, body: Any, key: str = "once") -> 
     if path.endswith(("/schedule", "?reason=off")) and method == "PUT":
         headers["If-Match"] = "*"
     if isinstance(body, str):
-        return world.client.request(method, path, content=body, headers={**headers, "Content-Type": "application/x-ndjson"})
+        return world.client.request(
+            method, path, content=body, headers={**headers, "Content-Type": "application/x-ndjson"}
+        )
     return world.client.request(method, path, json=body, headers=headers)
 
 
@@ -163,9 +188,18 @@ def kept_rows(world: World) -> str:
 
 def test_every_route_that_changes_something_is_tried_here(world: World) -> None:
     paths = world.get("/openapi.json").json()["paths"]
-    changing = {f"{method.upper()} {path}": route for path, routes in paths.items() for method, route in routes.items() if method != "get"}
+    changing = {
+        f"{method.upper()} {path}": route
+        for path, routes in paths.items()
+        for method, route in routes.items()
+        if method != "get"
+    }
     assert set(changing) - NOT_KEYED == set(CASES)
-    named = {name for name, route in changing.items() if any(one["name"] == "Idempotency-Key" for one in route.get("parameters", ()))}
+    named = {
+        name
+        for name, route in changing.items()
+        if any(one["name"] == "Idempotency-Key" for one in route.get("parameters", ()))
+    }
     assert named == set(CASES)
 
 
@@ -185,7 +219,9 @@ def test_a_request_sent_twice_acts_once_and_is_answered_as_before(world: World, 
     if expected.get("secret"):  # it stands in one answer and in no store
         expected["secret"] = None
     assert (second.status_code, second.json()) == (first.status_code, expected)
-    assert {n: second.headers.get(n) for n in ("etag", "location")} == {n: first.headers.get(n) for n in ("etag", "location")}
+    assert {n: second.headers.get(n) for n in ("etag", "location")} == {
+        n: first.headers.get(n) for n in ("etag", "location")
+    }
     assert kept_rows(world) == before
     path, body = other(path, body)
     refused = send(world, method, path, body)

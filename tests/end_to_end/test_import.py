@@ -1,4 +1,6 @@
-"""``import_examples`` from every source: what is taken, what is not and why, and that doing it twice equals doing it once."""
+"""``import_examples`` from every source: what is taken, what is not and why,
+and that doing it twice equals doing it once.
+"""
 
 from __future__ import annotations
 
@@ -40,11 +42,15 @@ def store(tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
-def take(store: Database, path: Path | str, declared: Family | None = None, columns: dict[str, str] | None = None) -> ImportReport:
+def take(
+    store: Database, path: Path | str, declared: Family | None = None, columns: dict[str, str] | None = None
+) -> ImportReport:
     declared = declared or family()
     source = open_source(str(path), declared, columns)
     assert source.rows is not None
-    return import_examples(source.rows, family=declared, store=store, clock=SystemClock(), actor="local:tester", curated=source.curated)
+    return import_examples(
+        source.rows, family=declared, store=store, clock=SystemClock(), actor="local:tester", curated=source.curated
+    )
 
 
 def write_lines(path: Path, *rows: Any) -> Path:
@@ -82,14 +88,18 @@ def test_importing_twice_equals_importing_once(store: Database, tmp_path: Path) 
     assert first.splits == second.splits
 
 
-def test_the_same_input_with_another_answer_is_rejected_and_the_first_one_stays(store: Database, tmp_path: Path) -> None:
+def test_the_same_input_with_another_answer_is_rejected_and_the_first_one_stays(
+    store: Database, tmp_path: Path
+) -> None:
     take(store, write_lines(tmp_path / "a.jsonl", row("An oak grows.", "tree")))
     report = take(store, write_lines(tmp_path / "b.jsonl", row("An oak grows.", "fish")))
     assert report.n_accepted == 0
     assert report.n_rejected == 1
 
 
-def test_rows_of_one_group_and_rows_that_differ_in_case_and_space_only_share_a_split(store: Database, tmp_path: Path) -> None:
+def test_rows_of_one_group_and_rows_that_differ_in_case_and_space_only_share_a_split(
+    store: Database, tmp_path: Path
+) -> None:
     rows = [row(f"Fish {n} swims far.", "fish", group="pond-7") for n in range(12)]
     rows += [row("An  OAK grows."), row("an oak grows.")]
     take(store, write_lines(tmp_path / "rows.jsonl", *rows))
@@ -106,12 +116,17 @@ def test_rows_of_one_group_and_rows_that_differ_in_case_and_space_only_share_a_s
 
 def test_a_csv_takes_columns_by_name_or_mapping_and_a_missing_one_is_named(store: Database, tmp_path: Path) -> None:
     path = tmp_path / "sheet.csv"
-    path.write_text('Body,Kind,id\n"A tall, old oak.",tree,r1\nA quick trout.,fish,r2\nshort,row,r3,too,many\n', encoding="utf-8")
+    path.write_text(
+        'Body,Kind,id\n"A tall, old oak.",tree,r1\nA quick trout.,fish,r2\nshort,row,r3,too,many\n', encoding="utf-8"
+    )
     with pytest.raises(InvalidInput, match="--input document=COLUMN"):
         open_source(str(path), family())
     report = take(store, path, columns={"document": "Body", "topic": "Kind"})
     assert (report.n_accepted, report.n_rejected) == (2, 1)
-    assert column_mapping(["document", "topic"], ["document"], "topic", {}) == {"document": "document", "topic": "topic"}
+    assert column_mapping(["document", "topic"], ["document"], "topic", {}) == {
+        "document": "document",
+        "topic": "topic",
+    }
 
 
 def test_cells_of_number_inputs_become_numbers(store: Database, tmp_path: Path) -> None:
@@ -125,14 +140,20 @@ def test_cells_of_number_inputs_become_numbers(store: Database, tmp_path: Path) 
 
 def test_masking_happens_before_the_first_write(store: Database, tmp_path: Path) -> None:
     declared = family(privacy={"mask": ["email"]})
-    take(store, write_lines(tmp_path / "rows.jsonl", *(row(f"Oak {n}, ask ann@example.org.") for n in range(20))), declared)
+    take(
+        store,
+        write_lines(tmp_path / "rows.jsonl", *(row(f"Oak {n}, ask ann@example.org.") for n in range(20))),
+        declared,
+    )
     with store.read() as tx:
         kept = store.examples.of_split(tx, "topics", split="train")
     assert kept
     assert all("ann@example.org" not in e.input["document"] and "[email]" in e.input["document"] for e in kept)
 
 
-def test_an_id_or_group_that_names_a_person_is_kept_as_its_hash_and_still_holds_the_group_together(store: Database, tmp_path: Path) -> None:
+def test_an_id_or_group_that_names_a_person_is_kept_as_its_hash_and_still_holds_the_group_together(
+    store: Database, tmp_path: Path
+) -> None:
     declared = family(privacy={"mask": ["email"]})
     rows = [row(f"Oak {n}.", id=f"ann{n}@example.org", group=f"p{n % 4}@example.org") for n in range(20)]
     take(store, write_lines(tmp_path / "rows.jsonl", *rows), declared)
@@ -162,7 +183,9 @@ def test_installed_docs_give_enough_holdout_examples_for_the_gates(store: Databa
         assert all(e.released and e.origin == "curated" for e in store.examples.of_split(tx, "summaries", split="dev"))
 
 
-def test_the_report_says_how_many_holdout_examples_exist_and_how_many_the_gates_ask_for(store: Database, tmp_path: Path) -> None:
+def test_the_report_says_how_many_holdout_examples_exist_and_how_many_the_gates_ask_for(
+    store: Database, tmp_path: Path
+) -> None:
     report = take(store, write_lines(tmp_path / "rows.jsonl", *(row(f"Oak {n}.") for n in range(20))))
     last = report.sentences()[-1]
     assert f"there are {report.n_holdout}" in last
@@ -203,10 +226,16 @@ def imported_items(store: Database, tmp_path: Path, text: str, columns: dict[str
 
 def items_of(store: Database) -> list[dict[str, Any]]:
     with store.read() as tx:
-        return [dict(e.input) for split in ("train", "dev") for e in store.examples.of_split(tx, "content_pipeline", split=split)]  # type: ignore[arg-type]
+        return [
+            dict(e.input)
+            for split in ("train", "dev")
+            for e in store.examples.of_split(tx, "content_pipeline", split=split)
+        ]  # type: ignore[arg-type]
 
 
-def test_a_table_of_items_needs_only_what_was_measured_and_an_empty_cell_was_not(store: Database, tmp_path: Path) -> None:
+def test_a_table_of_items_needs_only_what_was_measured_and_an_empty_cell_was_not(
+    store: Database, tmp_path: Path
+) -> None:
     rows = "".join(f"news,{100 + n},{'' if n % 2 else 0.5},,0.{n % 10}\n" for n in range(30))
     assert imported_items(store, tmp_path, PIPELINE + rows).n_accepted == 30
     found = items_of(store)
@@ -217,7 +246,9 @@ def test_a_table_of_items_needs_only_what_was_measured_and_an_empty_cell_was_not
     assert all(isinstance(item["word_count"], int) for item in found)
 
 
-def test_rows_of_a_table_that_are_not_taken_are_named_by_the_number_a_table_shows(store: Database, tmp_path: Path) -> None:
+def test_rows_of_a_table_that_are_not_taken_are_named_by_the_number_a_table_shows(
+    store: Database, tmp_path: Path
+) -> None:
     rows = [
         'news,700,0.7,"two\nlines",0.8',
         "",
@@ -262,12 +293,17 @@ def test_columns_that_are_read_and_that_are_not_are_known_beforehand(tmp_path: P
         pytest.param("kind,words,quality", {}, "None of the file's columns is an input of the family", id="no input"),
         pytest.param("content_type,words", {}, "no column 'quality'.*--output quality=COLUMN", id="no output"),
         pytest.param(
-            "content_type,quality", {"word_count": "words"}, "no column 'words'.*--input word_count=COLUMN", id="a mistyped column"
+            "content_type,quality",
+            {"word_count": "words"},
+            "no column 'words'.*--input word_count=COLUMN",
+            id="a mistyped column",
         ),
         pytest.param("content_type,quality,quality", {}, "names 'quality' more than once", id="a name twice"),
     ],
 )
-def test_a_table_that_cannot_be_read_says_which_column_is_wanted(tmp_path: Path, first: str, columns: dict[str, str], says: str) -> None:
+def test_a_table_that_cannot_be_read_says_which_column_is_wanted(
+    tmp_path: Path, first: str, columns: dict[str, str], says: str
+) -> None:
     path = tmp_path / "items.csv"
     path.write_text(first + "\n", encoding="utf-8")
     with pytest.raises(InvalidInput, match=says):

@@ -1,4 +1,7 @@
-"""A running server without keys, and what reaches its port: programs, pages, proxies. With a key the door is the key."""
+"""A running server without keys, and what reaches its port: programs, pages, proxies.
+
+With a key the door is the key.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("headers", PAGES, ids=str)
-@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/families"), ("POST", FREEZE), ("DELETE", "/v1/families/triage/schedule")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/v1/families"), ("POST", FREEZE), ("DELETE", "/v1/families/triage/schedule")]
+)
 def test_pages_other_names_and_proxies_are_refused(url: str, headers: dict[str, str], method: str, path: str) -> None:
     sent = {name: value.format(port=url.rpartition(":")[2]) for name, value in headers.items()}
     answer = httpx.request(method, url + path, json={}, headers=sent, trust_env=False)
@@ -73,7 +78,9 @@ def test_a_chat_of_the_servers_own_page_reaches_the_gateway(url: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("path", [FREEZE, "/v1/feedback", "/v1/families/triage/render", "/v1/studies/x/cancel", "/v1/chat/completions"])
+@pytest.mark.parametrize(
+    "path", [FREEZE, "/v1/feedback", "/v1/families/triage/render", "/v1/studies/x/cancel", "/v1/chat/completions"]
+)
 def test_a_body_that_any_page_can_send_is_never_taken(url: str, form: str, path: str) -> None:
     answer = httpx.post(url + path, content='{"reason": "x"}', headers={"Content-Type": form}, trust_env=False)
     assert (answer.status_code, answer.json()["type"]) == (415, "/problems/unsupported-media-type")
@@ -83,7 +90,10 @@ def test_the_gateways_own_port_has_the_same_door(tmp_path: Path) -> None:
     settings = make_home(tmp_path)
     with serving(create_gateway(settings), settings) as gateway:
         assert httpx.get(f"{gateway}/v1/models", trust_env=False).status_code == 200
-        assert httpx.get(f"{gateway}/v1/models", headers={"Origin": "http://localhost:3000"}, trust_env=False).status_code == 403
+        assert (
+            httpx.get(f"{gateway}/v1/models", headers={"Origin": "http://localhost:3000"}, trust_env=False).status_code
+            == 403
+        )
         assert httpx.get(f"{gateway}/v1/models", headers={"Host": "localhost"}, trust_env=False).status_code == 403
 
 
@@ -96,7 +106,12 @@ def with_key(tmp_path: Path) -> Iterator[World]:
 
 def test_with_a_key_proxies_and_other_names_are_answered_and_forms_still_are_not(with_key: World) -> None:
     proxied: dict[str, Any] = {
-        "headers": {"Authorization": "Bearer s3cret", "Host": "detent.example.org", "X-Forwarded-For": "192.0.2.9", "Via": "1.1 x"}
+        "headers": {
+            "Authorization": "Bearer s3cret",
+            "Host": "detent.example.org",
+            "X-Forwarded-For": "192.0.2.9",
+            "Via": "1.1 x",
+        }
     }
     assert with_key.get("/v1/families", **proxied).status_code == 200
     proxied["headers"]["Content-Type"] = "text/plain"

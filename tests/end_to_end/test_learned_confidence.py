@@ -1,4 +1,6 @@
-"""The whole way of a learned confidence: answers in doubt > a person > examples > a study trains > the sealed holdout > the gateway executes it."""
+"""The whole way of a learned confidence: answers in doubt > a person > examples > a study trains > the sealed holdout >
+the gateway executes it.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +104,13 @@ def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_
         # production: five units report a bad answer; a person says what they should have been
         with TestClient(create_app(home), **client) as api:  # type: ignore[arg-type]
             for i in range(1000, 1005):
-                event = {"id": f"e{i}", "family": "topics", "unit": f"u{i}", "input": {"document": document(i)}, "output": "music"}
+                event = {
+                    "id": f"e{i}",
+                    "family": "topics",
+                    "unit": f"u{i}",
+                    "input": {"document": document(i)},
+                    "output": "music",
+                }
                 sent = api.post("/v1/feedback", json={**event, "success": False}, headers={"Idempotency-Key": f"k{i}"})
                 assert sent.status_code in (200, 201), sent.text
             clock_later = wiring.open_clock(home)
@@ -113,7 +121,15 @@ def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_
             assert "Notes on" not in json.dumps(listed)
         for review in listed:
             topic = TOPICS[int(review["subject"][1:]) % 3]
-            label_interaction(review["id"], "release", family=family, expected={"topic": topic}, actor="anna", store=store, clock=clock)
+            label_interaction(
+                review["id"],
+                "release",
+                family=family,
+                expected={"topic": topic},
+                actor="anna",
+                store=store,
+                clock=clock,
+            )
 
         opened = wiring.open_models(home)
         made = create_study(
@@ -157,11 +173,16 @@ def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_
         assert predictor["hash"] in page  # in the diff, where a reader sees what changed
 
         with TestClient(create_app(home), **client) as api:  # type: ignore[arg-type]
-            put = api.put("/v1/families/topics/overrides/tester", json={"variant": study.winner, "until": "2099-01-01T00:00:00Z"})
+            put = api.put(
+                "/v1/families/topics/overrides/tester", json={"variant": study.winner, "until": "2099-01-01T00:00:00Z"}
+            )
             assert put.status_code == 200, put.text
         with TestClient(create_gateway(home), **client) as gateway:  # type: ignore[arg-type]
             asked = {}
-            for name, text in (("easy", "Notes on music, number 2002."), ("hard", f"Notes on music, number 2003. {HARD}")):
+            for name, text in (
+                ("easy", "Notes on music, number 2002."),
+                ("hard", f"Notes on music, number 2003. {HARD}"),
+            ):
                 body = {"model": "topics", "user": "tester", "messages": [{"role": "user", "content": text}]}
                 answered = gateway.post("/v1/chat/completions", json=body)
                 assert answered.status_code == 200, answered.text
@@ -173,7 +194,9 @@ def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_
 
 
 def _collect(family: Any, store: Any, clock: Any) -> Any:
-    return collect_reviews(family, store=store, clock=Clock(clock.now() + timedelta(minutes=2)))  # the last minute is not looked at yet
+    return collect_reviews(
+        family, store=store, clock=Clock(clock.now() + timedelta(minutes=2))
+    )  # the last minute is not looked at yet
 
 
 def _released(store: Any) -> list[Any]:

@@ -40,7 +40,9 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory, new_mlflow: NewMlflow) -> I
     port, fd = bound.port, bound.socket.fileno()
     own = {"DETENT_HOME": str(home), "DETENT_HOST": "0.0.0.0", "DETENT_MLFLOW_PORT": str(port)}
     with (home / "server.log").open("wb") as log:
-        server = subprocess.Popen(command(fd), pass_fds=(fd,), env={**os.environ, **ENVIRONMENT, **own}, cwd=home, stdout=log, stderr=log)
+        server = subprocess.Popen(
+            command(fd), pass_fds=(fd,), env={**os.environ, **ENVIRONMENT, **own}, cwd=home, stdout=log, stderr=log
+        )
     bound.socket.close()
 
     def is_up() -> bool:
@@ -66,7 +68,11 @@ def others() -> list[str]:
 
 
 def test_it_listens_on_loopback_whatever_host_says(mlflow: Running) -> None:
-    listening = [c.laddr.ip for c in psutil.net_connections("inet") if c.status == psutil.CONN_LISTEN and c.laddr.port == mlflow.port]
+    listening = [
+        c.laddr.ip
+        for c in psutil.net_connections("inet")
+        if c.status == psutil.CONN_LISTEN and c.laddr.port == mlflow.port
+    ]
     assert listening == ["127.0.0.1"]
     for address in others():
         with pytest.raises(OSError, match=r"refused|timed out"):
@@ -79,7 +85,9 @@ def test_the_supervisor_keeps_its_port_on_loopback_whatever_host_says(tmp_path: 
     listening = [child.listening for child in supervisor._children if child.listening is not None]
     try:
         assert [one.host for one in listening] == ["0.0.0.0", "127.0.0.1", "127.0.0.1"]
-        assert not any(is_free(one.host, one.port) for one in listening), "no other program can be taken for a child that still starts"
+        assert not any(is_free(one.host, one.port) for one in listening), (
+            "no other program can be taken for a child that still starts"
+        )
     finally:
         for one in listening:
             one.socket.close()
@@ -114,7 +122,10 @@ def test_no_experiment_is_made_with_files_elsewhere(mlflow: Running, prefix: str
     body = {"name": f"stray {prefix}", "artifact_location": f"file://{tmp_path}"}
     assert mlflow.client.post(f"{prefix}/2.0/mlflow/experiments/create", json=body).status_code == 403
     named = [
-        one["name"] for one in mlflow.client.post(f"{API}/experiments/search", json={"max_results": 100}).json().get("experiments", ())
+        one["name"]
+        for one in mlflow.client.post(f"{API}/experiments/search", json={"max_results": 100})
+        .json()
+        .get("experiments", ())
     ]
     assert not any(name.startswith("stray") for name in named)
 
@@ -152,6 +163,16 @@ def test_a_reviewer_searches_reads_and_marks(mlflow: Running) -> None:
     found = mlflow.client.post("/ajax-api/2.0/mlflow/experiments/search", json={"max_results": 10}, headers=of_its_page)
     assert [one["artifact_location"] for one in found.json()["experiments"]] == ["mlflow-artifacts:/0"]
     note = {"experiment_id": "0", "key": "mlflow.note.content", "value": "looked at"}
-    assert mlflow.client.post("/ajax-api/2.0/mlflow/experiments/set-experiment-tag", json=note, headers=of_its_page).status_code == 200
+    assert (
+        mlflow.client.post(
+            "/ajax-api/2.0/mlflow/experiments/set-experiment-tag", json=note, headers=of_its_page
+        ).status_code
+        == 200
+    )
     as_a_form = {**of_its_page, "Content-Type": "text/plain"}
-    assert mlflow.client.post("/ajax-api/2.0/mlflow/experiments/set-experiment-tag", content="{}", headers=as_a_form).status_code == 403
+    assert (
+        mlflow.client.post(
+            "/ajax-api/2.0/mlflow/experiments/set-experiment-tag", content="{}", headers=as_a_form
+        ).status_code
+        == 403
+    )

@@ -1,4 +1,6 @@
-"""What people find in MLflow: complete, without holdout text, the same after sending twice, and repaired after a crash or a hand move."""
+"""What people find in MLflow: complete, without holdout text, the same after sending twice,
+and repaired after a crash or a hand move.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def parent(tracker: MlflowTracker) -> Any:
 
 
 def artifact(tracker: MlflowTracker, path: str, folder: Path) -> str:
-    return Path(tracker._client.download_artifacts(parent(tracker).info.run_id, path, str(folder))).read_text(encoding="utf-8")
+    return Path(tracker._client.download_artifacts(parent(tracker).info.run_id, path, str(folder))).read_text(
+        encoding="utf-8"
+    )
 
 
 def paths(tracker: MlflowTracker, under: str = "") -> list[str]:
@@ -94,7 +98,9 @@ def test_the_parent_run_says_outcome_winner_and_diff_at_once(mirrored: tuple[Dat
     assert "+[example 1: ex_0]" in note
     assert f"detent rollout start {FAMILY} --variant {WINNER}" in note
     assert "Improved: 0.200 to 0.270." in note
-    assert run.data.metrics["score"] == run.data.metrics["winner_score"] == pytest.approx(0.36625)  # and not the last trial's
+    assert (
+        run.data.metrics["score"] == run.data.metrics["winner_score"] == pytest.approx(0.36625)
+    )  # and not the last trial's
     assert run.data.metrics["confirmation.lift"] == pytest.approx(0.07)
     assert run.data.metrics["confirmation.lift_low"] == pytest.approx(0.03)
 
@@ -126,7 +132,9 @@ def test_artifacts_hold_the_trials_the_prompts_the_plots_and_no_unreleased_or_he
     assert "http" not in report
 
 
-def test_the_confirmation_table_names_examples_by_a_hash_only(mirrored: tuple[Database, MlflowTracker], tmp_path: Path) -> None:
+def test_the_confirmation_table_names_examples_by_a_hash_only(
+    mirrored: tuple[Database, MlflowTracker], tmp_path: Path
+) -> None:
     store, tracker = mirrored
     table = json.loads(artifact(tracker, "confirmation.json", tmp_path))
     assert {row[1] for row in table["data"]} == {"win", "tie", "loss"}
@@ -147,7 +155,9 @@ def test_sending_again_adds_no_run_no_metric_and_no_prompt_version(mirrored: tup
     assert len(tracker._client.search_prompt_versions(f"detent-{FAMILY}")) == versions
 
 
-def test_nominated_and_served_variants_are_in_the_prompt_registry_as_chat_templates(mirrored: tuple[Database, MlflowTracker]) -> None:
+def test_nominated_and_served_variants_are_in_the_prompt_registry_as_chat_templates(
+    mirrored: tuple[Database, MlflowTracker],
+) -> None:
     _, tracker = mirrored
     client = tracker._client
     champion = client.get_prompt_version_by_alias(f"detent-{FAMILY}", "champion")
@@ -157,9 +167,13 @@ def test_nominated_and_served_variants_are_in_the_prompt_registry_as_chat_templa
     assert by_variant == {VARIANTS[0].id, WINNER}
 
 
-def test_a_promotion_moves_the_aliases_and_keeps_the_champion_before_it_as_previous(mirrored: tuple[Database, MlflowTracker]) -> None:
+def test_a_promotion_moves_the_aliases_and_keeps_the_champion_before_it_as_previous(
+    mirrored: tuple[Database, MlflowTracker],
+) -> None:
     store, tracker = mirrored
-    promoted = Champion(family=FAMILY, seq=2, variant=WINNER, since=story.START + timedelta(hours=1), why="promoted", by="t", previous=1)
+    promoted = Champion(
+        family=FAMILY, seq=2, variant=WINNER, since=story.START + timedelta(hours=1), why="promoted", by="t", previous=1
+    )
     store.write(lambda tx: store.champions.put(tx, promoted))
     story.queue(store, "prompt", FAMILY)
     assert mirror_once(store, tracker, after_it(), [FAMILY]) == 1
@@ -168,11 +182,15 @@ def test_a_promotion_moves_the_aliases_and_keeps_the_champion_before_it_as_previ
     assert client.get_prompt_version_by_alias(f"detent-{FAMILY}", "previous").tags["detent.variant"] == VARIANTS[0].id
 
 
-def test_a_candidate_that_was_rolled_back_loses_its_alias_without_an_alert(mirrored: tuple[Database, MlflowTracker]) -> None:
+def test_a_candidate_that_was_rolled_back_loses_its_alias_without_an_alert(
+    mirrored: tuple[Database, MlflowTracker],
+) -> None:
     store, tracker = mirrored
     rollout = Rollout(
-        id="ro_1", family=FAMILY, candidate=VARIANTS[2].id, champion=VARIANTS[0].id, aim="quality", ladder=(0.1,), salt="s", status="deploying",
-        stage=0, held=False, version=1, settings={}, stage_history=[{"share": 0.1, "from": story.START.isoformat(), "to": None}],
+        id="ro_1", family=FAMILY, candidate=VARIANTS[2].id, champion=VARIANTS[0].id, aim="quality", ladder=(0.1,),
+        salt="s", status="deploying",
+        stage=0, held=False, version=1, settings={},
+        stage_history=[{"share": 0.1, "from": story.START.isoformat(), "to": None}],
         created_at=story.START, created_by="t",
     )  # fmt: skip
     store.write(lambda tx: store.rollouts.add(tx, rollout))
@@ -195,7 +213,9 @@ def test_a_candidate_that_was_rolled_back_loses_its_alias_without_an_alert(mirro
     assert run.info.status == "FINISHED"
 
 
-def test_an_alias_moved_by_hand_is_put_back_with_an_alert_that_names_the_command(mirrored: tuple[Database, MlflowTracker]) -> None:
+def test_an_alias_moved_by_hand_is_put_back_with_an_alert_that_names_the_command(
+    mirrored: tuple[Database, MlflowTracker],
+) -> None:
     store, tracker = mirrored
     client, name = tracker._client, f"detent-{FAMILY}"
     with store.read() as tx:
@@ -212,13 +232,19 @@ def test_an_alias_moved_by_hand_is_put_back_with_an_alert_that_names_the_command
 
 @pytest.fixture
 def another(tmp_path: Path) -> Iterator[tuple[Study, list[Trial], StudyEvidence]]:
-    """A study of its own in MLflow, with what its first trials found: MLflow takes some fifteenth of a second for each."""
+    """A study of its own in MLflow, with what its first trials found:
+    MLflow takes some fifteenth of a second for each.
+    """
     store = story.open_database(tmp_path)
     study = replace(story.tell(store), id=new_id("st"))
     with store.read() as tx:
         trials = [replace(t, study=study.id) for t in store.studies.trials(tx, STUDY)[:6]]
         results = store.studies.results(tx, STUDY, "search")
-    yield study, trials, StudyEvidence(variants={v.id: v for v in VARIANTS}, results=results, examples={}, confirmation={})
+    yield (
+        study,
+        trials,
+        StudyEvidence(variants={v.id: v for v in VARIANTS}, results=results, examples={}, confirmation={}),
+    )
     store.close()
 
 
@@ -237,7 +263,11 @@ def is_whole(run: Any) -> bool:
 @pytest.mark.parametrize("method", ["create_run", "log_batch", "set_terminated"])
 @pytest.mark.parametrize("same_process", [True, False])
 def test_a_send_that_broke_off_in_the_middle_is_completed_by_the_next(
-    another: tuple[Study, list[Trial], StudyEvidence], mlflow_uri: str, monkeypatch: pytest.MonkeyPatch, method: str, same_process: bool
+    another: tuple[Study, list[Trial], StudyEvidence],
+    mlflow_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    same_process: bool,
 ) -> None:
     study, trials, evidence = another
     running = replace(study, status="running")
@@ -317,7 +347,9 @@ def test_a_dropped_trial_that_is_completed_later_ends_as_finished_although_a_sen
     assert is_whole(run)
 
 
-def test_a_study_whose_run_was_deleted_gets_a_whole_new_one(another: tuple[Study, list[Trial], StudyEvidence], mlflow_uri: str) -> None:
+def test_a_study_whose_run_was_deleted_gets_a_whole_new_one(
+    another: tuple[Study, list[Trial], StudyEvidence], mlflow_uri: str
+) -> None:
     study, trials, evidence = another
     running = replace(study, status="running")
     tracker = MlflowTracker(mlflow_uri)
@@ -354,7 +386,9 @@ def test_mlflow_away_costs_a_backlog_that_is_sent_later_and_never_an_error(tmp_p
     store.close()
 
 
-def test_the_store_s_own_database_keeps_its_full_durability_beside_mlflow_s_file(tmp_path: Path, mlflow_uri: str) -> None:
+def test_the_store_s_own_database_keeps_its_full_durability_beside_mlflow_s_file(
+    tmp_path: Path, mlflow_uri: str
+) -> None:
     MlflowTracker(mlflow_uri)
     made = story.open_database(tmp_path)
     made.close()

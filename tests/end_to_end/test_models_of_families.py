@@ -1,4 +1,6 @@
-"""A dry run names the model it prices; a model that nobody knows is a fault of the family everywhere; doctor says where a key is missing."""
+"""A dry run names the model it prices; a model that nobody knows is a fault of the family everywhere;
+doctor says where a key is missing.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class Home:
         models = {"remote": REMOTE, "other": {**REMOTE, "api_key_env": KEY}}
         self.settings = make_home(folder, {"topics": json.dumps(self.family("remote"))}, models)
         store = wiring.open_store(self.settings)
-        wiring.sync_families(self.settings, wiring.load_families(self.settings), store, wiring.open_clock(self.settings))
+        wiring.sync_families(
+            self.settings, wiring.load_families(self.settings), store, wiring.open_clock(self.settings)
+        )
         rows = [*topic_examples(9, "train"), *topic_examples(6, "dev"), *topic_examples(20, "holdout")]
         store.write(lambda tx: store.examples.add(tx, rows))
         store.close()
@@ -82,9 +86,10 @@ def test_doctor_finds_the_unknown_model_and_goes_on_to_the_others(home: Home) ->
 def test_doctor_says_that_a_key_is_missing_and_in_which_shell(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     home.name("other")
     missing = detent("doctor")
-    assert (missing.code, f"other: its key, the environment variable {KEY}, is not set in this shell" in missing.out) == (1, True), (
-        missing.out
-    )
+    assert (
+        missing.code,
+        f"other: its key, the environment variable {KEY}, is not set in this shell" in missing.out,
+    ) == (1, True), missing.out
     monkeypatch.setenv(KEY, "sk-very-secret")
     found = detent("doctor").out
     assert f"other: its key, the environment variable {KEY}, is set in this shell" in found
@@ -95,12 +100,18 @@ def test_doctor_says_that_a_key_is_missing_and_in_which_shell(home: Home, monkey
     ("shell", "server", "verdict", "says"),
     [
         pytest.param({KEY: "a"}, {KEY: "a"}, "ok", "set in this shell and for the running server (pid 7)", id="both"),
-        pytest.param({KEY: "a"}, {}, "fault", "not in the one that the running server (pid 7) was started from", id="only here"),
-        pytest.param({}, {KEY: "a"}, "warning", "set for the running server (pid 7), and not in this shell", id="only there"),
+        pytest.param(
+            {KEY: "a"}, {}, "fault", "not in the one that the running server (pid 7) was started from", id="only here"
+        ),
+        pytest.param(
+            {}, {KEY: "a"}, "warning", "set for the running server (pid 7), and not in this shell", id="only there"
+        ),
         pytest.param({}, {KEY: ""}, "fault", "neither in this shell nor for the running server (pid 7)", id="nowhere"),
         pytest.param({KEY: "a"}, None, "ok", "is set in this shell", id="no server"),
     ],
 )
-def test_the_shell_of_the_server_counts_too(shell: Mapping[str, str], server: Mapping[str, str] | None, verdict: str, says: str) -> None:
+def test_the_shell_of_the_server_counts_too(
+    shell: Mapping[str, str], server: Mapping[str, str] | None, verdict: str, says: str
+) -> None:
     (found,) = key_findings({"other": KEY}, (7, server) if server is not None else None, shell)
     assert (found.verdict, says in found.detail) == (verdict, True), found.detail

@@ -1,6 +1,8 @@
-"""Whatever the OpenAPI document allows, and much that it does not, gets an answer that the document describes; never a fault of the server.
+"""Whatever the OpenAPI document allows, and much that it does not, gets an answer that the document describes;
+never a fault of the server.
 
-The installation is seeded, and what a call makes can be met by the next: ids in paths and bodies are real ones most of the time.
+The installation is seeded, and what a call makes can be met by the next: ids in paths and bodies are real ones most of
+the time.
 """
 
 from __future__ import annotations
@@ -21,7 +23,11 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from tests.api_world import World, make_home, serving
 from tests.clock import until
@@ -29,7 +35,9 @@ from tests.seeded_world import seeded
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 SAID_PLAINLY = ("/problems/not-yet", "/problems/gateway-unavailable")  # answers above 499 that are no faults
-MOST_REACHED = 0.8  # of the operations; the others want a process that is not here, or a state that calls at random do not make
+MOST_REACHED = (
+    0.8  # of the operations; the others want a process that is not here, or a state that calls at random do not make
+)
 HEADERS = {"Authorization": "Bearer secret-admin"}
 REAL = 80  # of 100 calls name what is there
 KINDS = {"/v1/studies": "study", "/v1/rollouts": "rollout", "/v1/interactions": "interaction"}
@@ -37,7 +45,9 @@ KINDS = {"/v1/studies": "study", "/v1/rollouts": "rollout", "/v1/interactions": 
 
 PARTS: dict[str, dict[str, Any]] = {  # members that make a body right for this installation
     "POST /v1/families/{family}/render": {"variables": {"text": "x"}},
-    "POST /v1/families/{family}/variants": {"messages": [{"role": "user", "content": "Billing or technical? {{text}}"}]},
+    "POST /v1/families/{family}/variants": {
+        "messages": [{"role": "user", "content": "Billing or technical? {{text}}"}]
+    },
     "PUT /v1/families/{family}/schedule": {"cron": None},
     "POST /v1/families/{family}/studies": {"dry_run": True, "budget": {"calls": 10_000}},
     "POST /v1/studies/{id}/nominate": {"dry_run": True},
@@ -74,7 +84,9 @@ class Installation:
         """A rollout that acts can be tried on, in one of its states; what was frozen or ended before is no obstacle."""
         self.world.post("/v1/unfreeze", {})
         candidate = self.world.candidate(f"Which of the two, {draw.random()}?")
-        started = self.world.post("/v1/families/triage/rollouts", {"variant": candidate, "confirm": "triage", "reason": "a try"})
+        started = self.world.post(
+            "/v1/families/triage/rollouts", {"variant": candidate, "confirm": "triage", "reason": "a try"}
+        )
         if started.status_code == 201:  # else one is under way
             self.ids["rollout"] = [started.json()["id"]]
             if draw.random() < 0.7:
@@ -101,7 +113,8 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         world.post("/v1/unfreeze", {"family": "triage"})
         rollout = world.get("/v1/families/triage/rollout").json()
         ids = {
-            "family": ["triage"], "variant": [rollout["candidate"], rollout["champion"]], "rollout": [rollout["id"]], "study": ["st_1"],
+            "family": ["triage"], "variant": [rollout["candidate"], rollout["champion"]], "rollout": [rollout["id"]],
+            "study": ["st_1"],
             "interaction": ["in_1"], "unit": ["u"], "name": ["key-serve", "key-read"], "key": ["triage"],
         }  # fmt: skip
         listening = socket.socket()
@@ -123,12 +136,16 @@ def _lines(_context: Any, value: Any) -> bytes:
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=["allowed", "forbidden"])
-def test_every_operation_answers_as_described(installation: Installation, subtests: pytest.Subtests, mode: GenerationMode) -> None:
+def test_every_operation_answers_as_described(
+    installation: Installation, subtests: pytest.Subtests, mode: GenerationMode
+) -> None:
     _meet_every_operation(installation, subtests, mode, n_cases=8, draw=0)
 
 
 @pytest.mark.long
-def test_twenty_thousand_calls_in_any_order_answer_as_described(installation: Installation, subtests: pytest.Subtests) -> None:
+def test_twenty_thousand_calls_in_any_order_answer_as_described(
+    installation: Installation, subtests: pytest.Subtests
+) -> None:
     draw = 0
     while installation.answers.total() < 20_000:
         draw += 1
@@ -139,7 +156,9 @@ def test_twenty_thousand_calls_in_any_order_answer_as_described(installation: In
     assert len(reached) >= MOST_REACHED * len(met), f"a good answer was never seen of {sorted(met - reached)}"
 
 
-def _meet_every_operation(installation: Installation, subtests: Any, mode: GenerationMode, *, n_cases: int, draw: int) -> None:
+def _meet_every_operation(
+    installation: Installation, subtests: Any, mode: GenerationMode, *, n_cases: int, draw: int
+) -> None:
     operations = [found.ok() for found in installation.document.get_all_operations()]
     order = random.Random(draw)
     order.shuffle(operations)

@@ -1,4 +1,6 @@
-"""A provider's key goes where config/models.yaml says, and only what a file names is imported: one test per way that a request could say otherwise."""
+"""A provider's key goes where config/models.yaml says, and only what a file names is imported:
+one test per way that a request could say otherwise.
+"""
 
 from __future__ import annotations
 
@@ -97,9 +99,15 @@ def test_a_variant_takes_a_response_format_and_gives_it_up(world: World, place: 
     wanted = {"type": "json_object"}
     given = {"response_format": wanted} if place == "response_format" else {"model": {"response_format": wanted}}
     made = variant_of(world, **given)
-    assert (made.status_code, made.json()["response_format"], "response_format" in made.json()["model"]) == (201, wanted, False)
+    assert (made.status_code, made.json()["response_format"], "response_format" in made.json()["model"]) == (
+        201,
+        wanted,
+        False,
+    )
     assert (
-        world.post("/v1/families/triage/variants", {"from": made.json()["variant"], "response_format": {}}).json()["variant"]
+        world.post("/v1/families/triage/variants", {"from": made.json()["variant"], "response_format": {}}).json()[
+            "variant"
+        ]
         == world.champion()
     )
 
@@ -107,7 +115,9 @@ def test_a_variant_takes_a_response_format_and_gives_it_up(world: World, place: 
 def test_a_response_format_has_no_member_that_a_library_acts_on(world: World) -> None:
     format = {"type": "json_object", "enforce_validation": True}
     assert pointers(variant_of(world, response_format=format)) == ["/response_format/enforce_validation"]
-    assert pointers(variant_of(world, model={"response_format": format})) == ["/model/response_format/enforce_validation"]
+    assert pointers(variant_of(world, model={"response_format": format})) == [
+        "/model/response_format/enforce_validation"
+    ]
 
 
 def test_a_variants_gate_scores_with_no_function_that_no_file_names(world: World) -> None:
@@ -120,8 +130,12 @@ def test_a_studys_space_brings_no_function_and_no_address(world: World) -> None:
     for place in ({"space": {"policy.gate.scorer": {"choices": ["checks", f"{STRAY}.score"]}}},):
         assert pointers(study_of(world, **place)) == ["/definition/space/policy.gate.scorer"]
         assert pointers(study_of(world, definition=place)) == ["/definition/space/policy.gate.scorer"]
-    assert pointers(study_of(world, space={"temperature": {"choices": [{"api_base": "x"}, 0.1]}})) == ["/space/temperature"]
-    assert pointers(study_of(world, space={"api_base": {"choices": ["http://127.0.0.1:9", "b"]}})) == ["/space/api_base"]
+    assert pointers(study_of(world, space={"temperature": {"choices": [{"api_base": "x"}, 0.1]}})) == [
+        "/space/temperature"
+    ]
+    assert pointers(study_of(world, space={"api_base": {"choices": ["http://127.0.0.1:9", "b"]}})) == [
+        "/space/api_base"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +143,11 @@ def test_a_studys_space_brings_no_function_and_no_address(world: World) -> None:
     [
         {"space": {"model": {"choices": ["openai/gpt-4o", "embedded"]}}},
         {"proposer": "openai/gpt-4o", "strategy": "copro", "space": {"instruction": {"propose": True}}},
-        {"definition": {"proposer": "http://127.0.0.1:9/v1"}, "strategy": "copro", "space": {"instruction": {"propose": True}}},
+        {
+            "definition": {"proposer": "http://127.0.0.1:9/v1"},
+            "strategy": "copro",
+            "space": {"instruction": {"propose": True}},
+        },
     ],
 )
 def test_a_study_asks_no_model_that_no_file_names(world: World, members: dict[str, Any]) -> None:
@@ -141,7 +159,9 @@ def test_a_study_asks_no_model_that_no_file_names(world: World, members: dict[st
 @pytest.mark.parametrize("strategy", [f"{STRAY}:score", f"{STRAY}.score", "../../x"])
 def test_a_strategy_is_a_name_that_is_known(world: World, strategy: str) -> None:
     assert study_of(world, strategy=strategy).status_code == 422
-    put = world.client.put("/v1/families/triage/schedule", json={"cron": "0 3 * * *", "strategy": strategy}, headers={"If-Match": "*"})
+    put = world.client.put(
+        "/v1/families/triage/schedule", json={"cron": "0 3 * * *", "strategy": strategy}, headers={"If-Match": "*"}
+    )
     assert put.status_code == 422
 
 
@@ -149,7 +169,9 @@ def test_a_stored_variant_of_an_older_server_hands_out_no_address(world: World) 
     keep(
         world.settings,
         "triage",
-        Variant(messages=({"role": "user", "content": "{{text}}"},), model={"name": "embedded", "api_base": "x", "seed": 3}),
+        Variant(
+            messages=({"role": "user", "content": "{{text}}"},), model={"name": "embedded", "api_base": "x", "seed": 3}
+        ),
     )
     old = old_of(world)
     until = world.client.put("/v1/families/triage/overrides/u1", json={"variant": old})
@@ -173,7 +195,9 @@ def keep(settings: Settings, name: str, variant: Variant) -> None:
 
 
 def old_of(world: World) -> str:
-    found = [one["variant"] for one in world.get("/v1/families/triage/variants").json()["items"] if one["created_by"] == "x"]
+    found = [
+        one["variant"] for one in world.get("/v1/families/triage/variants").json()["items"] if one["created_by"] == "x"
+    ]
     return str(found[0])
 
 
@@ -185,16 +209,25 @@ class Wire:
 
     def chat(self, name: str, **body: Any) -> httpx.Response:
         messages = body.pop("messages", [{"role": "user", "content": "Stars"}])
-        return httpx.post(f"{self.url}/v1/chat/completions", json={"model": name, "messages": messages, **body}, timeout=60)
+        return httpx.post(
+            f"{self.url}/v1/chat/completions", json={"model": name, "messages": messages, **body}, timeout=60
+        )
 
 
 @pytest.fixture(scope="module")
 def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     with provider() as right, provider() as thief:
         home = tmp_path_factory.mktemp("home")
-        models: dict[str, Any] = {"direct": {"openai_compatible": right.url, "api_key_env": "KEY_OF_THE_PROVIDER", "retries": 0}}
+        models: dict[str, Any] = {
+            "direct": {"openai_compatible": right.url, "api_key_env": "KEY_OF_THE_PROVIDER", "retries": 0}
+        }
         if HAS_LITELLM:
-            models["lite"] = {"litellm": "openai/m", "api_base": right.url, "api_key_env": "KEY_OF_THE_PROVIDER", "retries": 0}
+            models["lite"] = {
+                "litellm": "openai/m",
+                "api_base": right.url,
+                "api_key_env": "KEY_OF_THE_PROVIDER",
+                "retries": 0,
+            }
         plant(home)
         settings = make_home(home, {name: family(name, name) for name in models}, models)
         with pytest.MonkeyPatch.context() as patch:
@@ -218,11 +251,13 @@ NAMES = ["direct", pytest.param("lite", marks=pytest.mark.skipif(not HAS_LITELLM
 @pytest.mark.parametrize("name", NAMES)
 def test_a_stored_variant_of_an_older_server_calls_the_address_of_the_file(fresh: Wire, name: str) -> None:
     stolen = {
-        "api_base": fresh.thief.url, "base_url": fresh.thief.url, "extra_headers": {"X-Stolen": "1"}, "extra_body": {"a": 1}, "mock_response": "mocked",
+        "api_base": fresh.thief.url, "base_url": fresh.thief.url, "extra_headers": {"X-Stolen": "1"},
+        "extra_body": {"a": 1}, "mock_response": "mocked",
         "fallbacks": ["openai/x"], "custom_llm_provider": "openai", "drop_params": True,
     }  # fmt: skip
     old = Variant(
-        messages=({"role": "user", "content": "{{document}}", "provider": "x"},), model={"name": name, "temperature": 0.0, **stolen}
+        messages=({"role": "user", "content": "{{document}}", "provider": "x"},),
+        model={"name": name, "temperature": 0.0, **stolen},
     )
     keep(fresh.settings, name, old)
     answer = fresh.chat(name, detent={"variant": old.id})
@@ -250,21 +285,33 @@ def test_what_a_chat_says_beside_its_own_members_is_not_sent(fresh: Wire, name: 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_address_in_a_chat_is_fetched(fresh: Wire, name: str) -> None:
     image = {"type": "image_url", "image_url": {"url": fresh.thief.url}}
-    earlier = [{"role": "user", "content": [image]}, {"role": "assistant", "content": "ok"}, {"role": "user", "content": "Stars"}]
+    earlier = [
+        {"role": "user", "content": [image]},
+        {"role": "assistant", "content": "ok"},
+        {"role": "user", "content": "Stars"},
+    ]
     assert pointers(fresh.chat(name, messages=earlier)) == ["/messages/0/content/0"]
     file = [{"role": "user", "content": [{"type": "file", "file": {"file_id": fresh.thief.url}}]}, *earlier[1:]]
     assert pointers(fresh.chat(name, messages=file)) == ["/messages/0/content/0"]
     tool = {"type": "mcp", "server_url": fresh.thief.url, "server_label": "x"}
     assert pointers(fresh.chat(name, tools=[tool])) == ["/tools/0"]
     format = {"type": "json_object", "response_schema": {"$ref": fresh.thief.url}, "enforce_validation": True}
-    assert pointers(fresh.chat(name, response_format=format)) == ["/response_format/response_schema", "/response_format/enforce_validation"]
+    assert pointers(fresh.chat(name, response_format=format)) == [
+        "/response_format/response_schema",
+        "/response_format/enforce_validation",
+    ]
     assert fresh.right.bodies == []
 
 
-def test_a_model_is_a_name_of_the_file_and_never_an_id_of_a_provider(fresh: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_a_name_of_the_file_and_never_an_id_of_a_provider(
+    fresh: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("OPENAI_API_BASE", fresh.thief.url)
-    for model, policy in (("openai/gpt-4o", {}), ("direct", {"votes.models": ["openai/gpt-4o", "openai/o1", "openai/o3"]})):
+    for model, policy in (
+        ("openai/gpt-4o", {}),
+        ("direct", {"votes.models": ["openai/gpt-4o", "openai/o1", "openai/o3"]}),
+    ):
         old = Variant(messages=({"role": "user", "content": "{{document}}"},), model={"name": model}, policy=policy)
         keep(fresh.settings, "direct", old)
         assert fresh.chat("direct", detent={"variant": old.id}).status_code == 502
@@ -272,18 +319,27 @@ def test_a_model_is_a_name_of_the_file_and_never_an_id_of_a_provider(fresh: Wire
 
 def test_a_stored_variant_of_an_older_server_imports_nothing(fresh: Wire) -> None:
     policy = {"gate.scorer": f"{STRAY}.score", "gate.retries": 1}
-    old = Variant(messages=({"role": "user", "content": "{{document}}"},), model={"name": "direct", "temperature": 0.0}, policy=policy)
+    old = Variant(
+        messages=({"role": "user", "content": "{{document}}"},),
+        model={"name": "direct", "temperature": 0.0},
+        policy=policy,
+    )
     keep(fresh.settings, "direct", old)
     assert fresh.chat("direct", detent={"variant": old.id}).status_code == 200
 
 
-SAID = f"Bad request to http://user:pass@10.0.0.5/v1 with {KEY}: /srv/app/x.py line 3 Traceback: Name the topic. Text: Stars"
+SAID = (
+    f"Bad request to http://user:pass@10.0.0.5/v1 with {KEY}: /srv/app/x.py line 3 Traceback: Name the topic. Text:"
+    " Stars"
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("status", [400, 401, 429, 500, 504, 200])
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_a_provider_says_of_a_failed_call_is_told_to_nobody_else(fresh: Wire, name: str, status: int, stream: bool) -> None:
+def test_what_a_provider_says_of_a_failed_call_is_told_to_nobody_else(
+    fresh: Wire, name: str, status: int, stream: bool
+) -> None:
     before = fresh.right.answer
     fresh.right.answer = lambda body: (status, {}, json.dumps({"error": {"message": SAID}}).encode())
     try:
@@ -293,19 +349,28 @@ def test_what_a_provider_says_of_a_failed_call_is_told_to_nobody_else(fresh: Wir
     assert answer.status_code in (502, 503, 504), answer.text
     kept = interactions(fresh.settings, name)[-1]["error"] if "interaction" in answer.json() else ""
     for text in (answer.text, kept):
-        assert not any(word in text for word in ("10.0.0.5", "pass@", KEY, "/srv/", "Traceback", "Name the topic", fresh.right.url))
+        assert not any(
+            word in text for word in ("10.0.0.5", "pass@", KEY, "/srv/", "Traceback", "Name the topic", fresh.right.url)
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_address_is_told_of_a_provider_that_is_away(name: str, tmp_path: Path) -> None:
     away = "http://user:pass@127.0.0.1:9/v1"
-    models = {"direct": {"openai_compatible": away, "retries": 0}, "lite": {"litellm": "openai/m", "api_base": away, "retries": 0}}
+    models = {
+        "direct": {"openai_compatible": away, "retries": 0},
+        "lite": {"litellm": "openai/m", "api_base": away, "retries": 0},
+    }
     settings = make_home(tmp_path, {name: family(name, name)}, {name: models[name]})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", KEY)
         with running(settings) as url:
             answer = httpx.post(
-                f"{url}/v1/chat/completions", json={"model": name, "messages": [{"role": "user", "content": "x"}]}, timeout=60
+                f"{url}/v1/chat/completions",
+                json={"model": name, "messages": [{"role": "user", "content": "x"}]},
+                timeout=60,
             )
     assert answer.status_code == 502
-    assert not any(word in answer.text + str(interactions(settings, name)) for word in ("127.0.0.1:9", "pass@", str(tmp_path), KEY))
+    assert not any(
+        word in answer.text + str(interactions(settings, name)) for word in ("127.0.0.1:9", "pass@", str(tmp_path), KEY)
+    )

@@ -1,4 +1,6 @@
-"""A person edits a prompt and takes it to the sealed holdout: what is said, asked and refused, from the terminal and over REST."""
+"""A person edits a prompt and takes it to the sealed holdout: what is said, asked and refused,
+from the terminal and over REST.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ class Project:
         self.settings: Settings = make_home(folder, {"topics": json.dumps(declared)}, models)
         self.file = self.settings.families_dir / "topics" / "family.yaml"
         store = wiring.open_store(self.settings)
-        wiring.sync_families(self.settings, wiring.load_families(self.settings), store, wiring.open_clock(self.settings))
+        wiring.sync_families(
+            self.settings, wiring.load_families(self.settings), store, wiring.open_clock(self.settings)
+        )
         rows = [*topic_examples(9, "train"), *topic_examples(6, "dev"), *topic_examples(20, "holdout")]
         store.write(lambda tx: store.examples.add(tx, rows))
         store.close()
@@ -98,7 +102,9 @@ def test_a_model_that_nothing_names_is_told_where_the_service_runs_and_by_status
     assert "its file names an unknown model" in told
 
 
-def test_an_edit_while_the_store_is_away_is_told_once_it_is_back(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edit_while_the_store_is_away_is_told_once_it_is_back(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = wiring.open_store(project.settings)
     news = news_of(project, store)
     project.edit()
@@ -131,7 +137,11 @@ def test_an_edit_goes_to_the_holdout_at_a_price_said_before_and_only_after_a_yes
     assert (price["n_calls"], price["look"], price["study"]) == (40, 1, None)
     assert 0 < price["usd_at_most"] < 1
     refused = detent("study", "confirm", "topics", "file")
-    assert (refused.code, "--yes" in refused.err, f"{price['variant']}, aim quality: 40 calls" in refused.err) == (3, True, True)
+    assert (refused.code, "--yes" in refused.err, f"{price['variant']}, aim quality: 40 calls" in refused.err) == (
+        3,
+        True,
+        True,
+    )
     assert project.model.bodies == [], "nothing was asked before a yes"
     told = ok(detent("study", "confirm", "topics", "file", "--yes"))
     assert "was nominated" in told or "nominated" in told
@@ -152,7 +162,11 @@ def test_the_same_over_rest(project: Project) -> None:
         assert made.headers["location"] == f"/v1/studies/{made.json()['id']}"
         again = world.post("/v1/families/topics/studies", body)
         assert (again.status_code, again.json()["id"]) == (202, made.json()["id"])
-        for wrong, pointer in (({"strategy": "confirm"}, "/variant"), ({**body, "seed": 3}, "/seed"), ({"variant": mine}, "/variant")):
+        for wrong, pointer in (
+            ({"strategy": "confirm"}, "/variant"),
+            ({**body, "seed": 3}, "/seed"),
+            ({"variant": mine}, "/variant"),
+        ):
             refused = world.post("/v1/families/topics/studies", wrong)
             assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, pointer), refused.text
 
@@ -160,7 +174,12 @@ def test_the_same_over_rest(project: Project) -> None:
 def test_an_edit_stands_beside_the_champion_on_the_same_dev_examples(project: Project, tmp_path: Path) -> None:
     project.edit()
     priced = detent("variant", "compare", "topics", "champion", "file", "--dry-run", "--json").json
-    assert (priced["n"], priced["models"], priced["calls"]["high"], priced["usd"]["high"] > 0) == (6, ["remote"], 12, True)
+    assert (priced["n"], priced["models"], priced["calls"]["high"], priced["usd"]["high"] > 0) == (
+        6,
+        ["remote"],
+        12,
+        True,
+    )
     assert project.model.bodies == []
     page = tmp_path / "compare.html"
     told = ok(detent("variant", "compare", "topics", "champion", "file", "--examples", "50", "--out", str(page)))
@@ -192,7 +211,12 @@ def test_a_comparison_without_a_cap_keeps_to_its_dry_run_and_half_as_much_for_re
         pytest.param(["champion"], 2, "two variants or more", id="one alone"),
         pytest.param(["champion", "champion"], 2, "is named twice", id="the same twice"),
         pytest.param(["champion", "v_nothing"], 1, "has no variant 'v_nothing'", id="an unknown one"),
-        pytest.param(["champion", "file", "--budget-calls", "3"], 3, "would pass the cap of 3 calls", id="a cap that does not pay"),
+        pytest.param(
+            ["champion", "file", "--budget-calls", "3"],
+            3,
+            "would pass the cap of 3 calls",
+            id="a cap that does not pay",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_refused(project: Project, words: list[str], code: int, says: str) -> None:

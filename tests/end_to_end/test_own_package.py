@@ -1,4 +1,6 @@
-"""The package of docs/how-to/add-a-strategy-or-scorer.md, built as it stands there and installed beside Detent: a study with its strategy, its scorer and its parser."""
+"""The package of docs/how-to/add-a-strategy-or-scorer.md, built as it stands there and installed beside Detent:
+a study with its strategy, its scorer and its parser.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
     for name, text in FILES.findall(PAGE.read_text(encoding="utf-8")):
         (source / name).write_text(text, encoding="utf-8")
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel"], cwd=source, check=True, capture_output=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel"],
+        cwd=source,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
     (wheel,) = (source / "dist").glob("*.whl")
     zipfile.ZipFile(wheel).extractall(target)
     return target
@@ -62,11 +70,19 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def detent(home: Path, installed: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    environment = {**os.environ, "DETENT_HOME": str(home), "NO_COLOR": "1", "COLUMNS": "400", "PYTHONPATH": str(installed)}
+    environment = {
+        **os.environ,
+        "DETENT_HOME": str(home),
+        "NO_COLOR": "1",
+        "COLUMNS": "400",
+        "PYTHONPATH": str(installed),
+    }
     command = [sys.executable, "-c", "from optimizer.cli import main; main()"]
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*command, *words], env=environment, cwd=home, capture_output=True, text=True, timeout=120)
+        return subprocess.run(
+            [*command, *words], env=environment, cwd=home, capture_output=True, text=True, timeout=120
+        )
 
     return run
 

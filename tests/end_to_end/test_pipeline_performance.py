@@ -17,11 +17,18 @@ from tests.unit.test_error_shape import assert_problem
 
 RECORD = "/api/performance/record"
 EXIT = {
-    "processing_type": "early_exit", "content_type": "news", "quality_score": 0.31, "processing_time": 12.5, "exit_checkpoint": "post_download",
+    "processing_type": "early_exit", "content_type": "news", "quality_score": 0.31, "processing_time": 12.5,
+    "exit_checkpoint": "post_download",
     "exit_reason": "duration_seconds < 60", "exit_confidence": 0.9, "time_saved_pct": 0.9,
 }  # fmt: skip
 FULL = {"processing_type": "full", "content_type": "talk", "quality_score": 0.8, "processing_time": 125}
-LIGHT = {"processing_type": "lightweight", "content_type": "news", "quality_score": 0.5, "processing_time": 15, "time_saved_pct": 0.85}
+LIGHT = {
+    "processing_type": "lightweight",
+    "content_type": "news",
+    "quality_score": 0.5,
+    "processing_time": 15,
+    "time_saved_pct": 0.85,
+}
 OVERALL = ["total_processed", "quality_bypassed", "early_exits", "full_processing", "bypass_rate", "early_exit_rate"]
 
 
@@ -49,7 +56,9 @@ def test_a_record_comes_as_query_parameters_or_as_a_body_and_is_there_at_once(wo
 
 
 def test_a_client_that_sends_empty_parameters_for_what_it_does_not_know_is_understood(world: World) -> None:
-    answer = world.client.post(f"{RECORD}?processing_type=full&content_type=news&exit_checkpoint=&exit_confidence=&quality_score=0.5")
+    answer = world.client.post(
+        f"{RECORD}?processing_type=full&content_type=news&exit_checkpoint=&exit_confidence=&quality_score=0.5"
+    )
     assert answer.status_code == 200
 
 
@@ -58,15 +67,26 @@ def test_the_page_holds_all_parts_and_their_figures(world: World) -> None:
     send(world, LIGHT, 5)
     send(world, FULL, 2)
     page = world.get("/api/performance/?hours=2").json()
-    assert list(page) == ["hours", "from", "until", "overall_metrics", "processing_breakdown", "content_type_breakdown", "checkpoint_analytics",
-                          "quality_trends"]  # fmt: skip
+    assert list(page) == [
+        "hours",
+        "from",
+        "until",
+        "overall_metrics",
+        "processing_breakdown",
+        "content_type_breakdown",
+        "checkpoint_analytics",
+        "quality_trends",
+    ]
     found = page["overall_metrics"]
     assert list(found)[:8] == [*OVERALL, "avg_time_savings", "total_time_saved_hours"]
     assert [found[name] for name in OVERALL] == [10, 5, 3, 2, 0.5, 0.6]
     assert found["avg_time_savings"] == pytest.approx(0.695)
     assert found["total_time_saved_hours"] == pytest.approx((5 * 85 + 3 * 112.5) / 3600, abs=1e-6)
     assert page["processing_breakdown"]["lightweight"]["share"] == 0.5
-    assert {name: one["total_processed"] for name, one in page["content_type_breakdown"].items()} == {"news": 8, "talk": 2}
+    assert {name: one["total_processed"] for name, one in page["content_type_breakdown"].items()} == {
+        "news": 8,
+        "talk": 2,
+    }
     assert page["checkpoint_analytics"]["post_download"] == {
         "exits": 3, "exit_rate": 0.3, "share_of_exits": 1.0, "avg_confidence": 0.9, "avg_time_savings": 0.9,
         "reasons": {"duration_seconds < 60": 3},
@@ -168,7 +188,9 @@ def test_one_fault_is_spoken_of_as_one(world: World) -> None:
         ({}, 422, "invalid-input"),
     ],
 )
-def test_what_cannot_be_read_is_a_problem_document(world: World, options: dict[str, Any], status: int, slug: str) -> None:
+def test_what_cannot_be_read_is_a_problem_document(
+    world: World, options: dict[str, Any], status: int, slug: str
+) -> None:
     assert_problem(world.client.post(RECORD, **options), status, slug)
 
 

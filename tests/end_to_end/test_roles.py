@@ -1,4 +1,6 @@
-"""What every role may do, tried on every route of a seeded installation: nothing outside the table of docs/reference/rest.md succeeds."""
+"""What every role may do, tried on every route of a seeded installation:
+nothing outside the table of docs/reference/rest.md succeeds.
+"""
 
 from __future__ import annotations
 
@@ -93,8 +95,17 @@ def spare(tmp_path: Path) -> Iterator[World]:
 def call(world: World, route: str, secret: str | None, family: str = "triage") -> Any:
     method, path = route.split(" ")
     rollout = world.get("/v1/families/triage/rollout").json()
-    id = {"/v1/studies": "st_1", "/v1/rollouts": rollout["id"], "/v1/interactions": "in_1"}.get("/".join(path.split("/")[:3]), "x")
-    named = {"family": family, "id": id, "variant": rollout["candidate"], "unit": "u", "name": "no-such-key", "key": "triage"}
+    id = {"/v1/studies": "st_1", "/v1/rollouts": rollout["id"], "/v1/interactions": "in_1"}.get(
+        "/".join(path.split("/")[:3]), "x"
+    )
+    named = {
+        "family": family,
+        "id": id,
+        "variant": rollout["candidate"],
+        "unit": "u",
+        "name": "no-such-key",
+        "key": "triage",
+    }
     filled = re.sub(r"\{(\w+)(:path)?\}", lambda found: named[found[1]], path)
     headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
     if method == "PUT":
@@ -109,7 +120,7 @@ def call(world: World, route: str, secret: str | None, family: str = "triage") -
     return world.client.request(method, filled, headers=headers, **({"json": body} if body is not None else {}))
 
 
-# --- the declaration, the table, the document ---------------------------------------------------------------------------
+# --- the declaration, the table, the document -------------------------------------------------------------------------
 
 
 def test_the_table_of_the_reference_is_what_the_routes_declare() -> None:
@@ -135,10 +146,12 @@ def test_the_gateway_asks_for_the_same_roles_as_the_api_that_forwards_to_it() ->
         assert _role_of(route) == _role_of(_routes()[name]), name
 
 
-# --- every role on every route ------------------------------------------------------------------------------------------
+# --- every role on every route ----------------------------------------------------------------------------------------
 
 
-def test_every_role_is_refused_on_every_route_that_the_table_does_not_give_it(spare: World, subtests: pytest.Subtests) -> None:
+def test_every_role_is_refused_on_every_route_that_the_table_does_not_give_it(
+    spare: World, subtests: pytest.Subtests
+) -> None:
     world = spare
     for route, needed in _table().items():
         route_as_declared = next(name for name in _routes() if _path_text(name) == route)
@@ -169,10 +182,12 @@ def test_one_role_of_each_ladder_gives_both_and_no_more(spare: World) -> None:
     world.add_key("both", "serve", "read", secret="secret-both")
     for route, needed in _table().items():
         route_as_declared = next(name for name in _routes() if _path_text(name) == route)
-        assert (call(world, route_as_declared, "secret-both").status_code == 403) == (needed not in ("serve", "read")), route
+        assert (call(world, route_as_declared, "secret-both").status_code == 403) == (
+            needed not in ("serve", "read")
+        ), route
 
 
-# --- families -----------------------------------------------------------------------------------------------------------
+# --- families ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_key_for_another_family_reaches_nothing_of_this_one(world: World, subtests: pytest.Subtests) -> None:
@@ -191,14 +206,18 @@ def test_a_key_for_another_family_reaches_nothing_of_this_one(world: World, subt
             elif answer.status_code < 300:
                 assert not any(word in answer.text for word in words), answer.text
             else:
-                forwarded = route in ("POST /v1/chat/completions", "GET /v1/models")  # the gateway holds the key to its families
+                forwarded = route in (
+                    "POST /v1/chat/completions",
+                    "GET /v1/models",
+                )  # the gateway holds the key to its families
                 assert answer.status_code in ((503,) if forwarded else (403, 404, 422)), answer.text
 
 
 def test_a_key_for_this_family_does_here_what_its_roles_say(world: World) -> None:
     world.add_key("at-home", "feedback", "operate", secret="secret-at-home", families=["triage"])
     ok = {route: call(world, route, "secret-at-home").status_code for route in (
-        "GET /v1/families/{family}/prompt", "POST /v1/feedback", "GET /v1/feedback", "GET /v1/families", "GET /v1/studies",
+        "GET /v1/families/{family}/prompt", "POST /v1/feedback", "GET /v1/feedback", "GET /v1/families",
+        "GET /v1/studies",
         "GET /v1/rollouts/{id}", "GET /v1/interactions/{id:path}", "GET /v1/status", "GET /v1/variants/{variant}",
     )}  # fmt: skip
     assert set(ok.values()) == {200}, ok
@@ -212,16 +231,20 @@ def test_every_route_without_a_family_in_its_path_says_whether_it_narrows() -> N
     refused = {
         _path_text(name)
         for name, route in _routes().items()
-        if _role_of(route) not in (None, "admin") and "{family}" not in name and not (route.openapi_extra or {})[NARROWS]
+        if _role_of(route) not in (None, "admin")
+        and "{family}" not in name
+        and not (route.openapi_extra or {})[NARROWS]
     }
     assert refused == {
-        "GET /metrics", "GET /dashboard", "POST /v1/traces", "POST /ofrep/v1/evaluate/flags", "POST /ofrep/v1/evaluate/flags/{key}",
-        "POST /api/performance/record", "GET /api/performance/", "GET /api/performance/metrics/summary", "GET /api/performance/content-types",
+        "GET /metrics", "GET /dashboard", "POST /v1/traces", "POST /ofrep/v1/evaluate/flags",
+        "POST /ofrep/v1/evaluate/flags/{key}",
+        "POST /api/performance/record", "GET /api/performance/", "GET /api/performance/metrics/summary",
+        "GET /api/performance/content-types",
         "GET /api/performance/checkpoints", "GET /api/performance/quality-trends",
     }  # fmt: skip
 
 
-# --- figures and texts --------------------------------------------------------------------------------------------------
+# --- figures and texts ------------------------------------------------------------------------------------------------
 
 
 def test_a_reading_key_sees_figures_and_no_text_that_somebody_wrote(world: World, subtests: pytest.Subtests) -> None:
@@ -244,7 +267,9 @@ BROKEN = "a-broken-family"
 def with_a_broken_file(world: World) -> Iterator[World]:
     folder = world.settings.families_dir / BROKEN
     folder.mkdir()
-    (folder / "family.yaml").write_text(FAMILY.replace("name: triage", f"name: {BROKEN}").replace("{{text}}", f"{{{{{SECRET_WORD}}}}}"))
+    (folder / "family.yaml").write_text(
+        FAMILY.replace("name: triage", f"name: {BROKEN}").replace("{{text}}", f"{{{{{SECRET_WORD}}}}}")
+    )
     world.shared.serving.refresh()
     yield world
     shutil.rmtree(folder)
@@ -254,7 +279,10 @@ def with_a_broken_file(world: World) -> Iterator[World]:
 @pytest.mark.parametrize("what", ["", "/schedule", "/rollout", "/variants", "/history"])
 def test_a_reading_key_sees_nothing_of_a_familys_file_that_cannot_be_used(with_a_broken_file: World, what: str) -> None:
     path = f"/v1/families/{BROKEN}{what}"
-    figures, texts = (with_a_broken_file.get(path, headers={"Authorization": f"Bearer secret-{role}"}) for role in ("read", "read-texts"))
+    figures, texts = (
+        with_a_broken_file.get(path, headers={"Authorization": f"Bearer secret-{role}"})
+        for role in ("read", "read-texts")
+    )
     assert SECRET_WORD in texts.text or texts.status_code == 404
     assert SECRET_WORD not in figures.text
     assert str(with_a_broken_file.settings.home) not in figures.text
@@ -263,7 +291,12 @@ def test_a_reading_key_sees_nothing_of_a_familys_file_that_cannot_be_used(with_a
 
 def test_a_key_for_one_family_is_told_the_name_of_no_other(with_a_broken_file: World) -> None:
     with_a_broken_file.add_key("of-a-family-that-is-gone", "serve", "operate", secret="gone", families=["gone"])
-    for name in ("GET /v1/status", "GET /v1/families/gone", "GET /v1/families/gone/prompt", "GET /v1/families/gone/schedule"):
+    for name in (
+        "GET /v1/status",
+        "GET /v1/families/gone",
+        "GET /v1/families/gone/prompt",
+        "GET /v1/families/gone/schedule",
+    ):
         method, _, path = name.partition(" ")
         answer = with_a_broken_file.client.request(method, path, headers={"Authorization": "Bearer gone"})
         assert "triage" not in answer.text
@@ -276,16 +309,20 @@ def test_to_a_key_for_one_family_an_interaction_of_others_does_not_exist(world: 
 
     def said_of(interaction: str) -> tuple[str, str]:
         answer = world.post(
-            "/v1/feedback", [{"interaction": interaction, "success": True}], headers={"Authorization": "Bearer reporting-elsewhere"}
+            "/v1/feedback",
+            [{"interaction": interaction, "success": True}],
+            headers={"Authorization": "Bearer reporting-elsewhere"},
         )
         (rejected,) = answer.json()["rejected"]
         return rejected["type"], rejected["detail"].replace(interaction, "ID")
 
     assert said_of("in_1") == said_of("in_that_is_not_there")
     assert (
-        world.post("/v1/feedback", {"interaction": "in_1", "success": True}, headers={"Authorization": "Bearer secret-feedback"}).json()[
-            "accepted"
-        ]
+        world.post(
+            "/v1/feedback",
+            {"interaction": "in_1", "success": True},
+            headers={"Authorization": "Bearer secret-feedback"},
+        ).json()["accepted"]
         == 1
     )
 
@@ -312,7 +349,7 @@ def test_figures_keep_every_number_of_the_whole_answer(world: World) -> None:
     assert rollout.headers["etag"]
 
 
-# --- sources ------------------------------------------------------------------------------------------------------------
+# --- sources ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("source", ["person", "judge"])
@@ -321,22 +358,35 @@ def test_events_of_a_person_or_a_judge_need_a_right_of_their_own(world: World, s
     event = {"family": "triage", "unit": "u", "score": 0.5, "source": source}
     single = world.post("/v1/feedback", event, headers={"X-API-Key": "secret-feedback", "Authorization": ""})
     assert (single.status_code, single.json()["reason"]) == (422, "source_not_allowed")
-    listed = world.post("/v1/feedback", [event, {**event, "source": "user"}], headers={"X-API-Key": "secret-feedback", "Authorization": ""})
+    listed = world.post(
+        "/v1/feedback",
+        [event, {**event, "source": "user"}],
+        headers={"X-API-Key": "secret-feedback", "Authorization": ""},
+    )
     assert (listed.json()["accepted"], listed.json()["rejected"][0]["type"]) == (1, "source_not_allowed")
     for secret in (f"with-{source}", "secret-admin"):
-        assert world.post("/v1/feedback", event, headers={"X-API-Key": secret, "Authorization": ""}).json()["accepted"] == 1
+        assert (
+            world.post("/v1/feedback", event, headers={"X-API-Key": secret, "Authorization": ""}).json()["accepted"]
+            == 1
+        )
 
 
-# --- keys over REST -----------------------------------------------------------------------------------------------------
+# --- keys over REST ---------------------------------------------------------------------------------------------------
 
 
 def test_keys_are_made_rotated_and_ended_over_rest_and_no_secret_is_shown_twice(world: World) -> None:
     made = world.post("/v1/keys", {"name": "app", "roles": ["serve"]})
-    assert (made.status_code, made.headers["cache-control"], made.json()["undo"]) == (201, "no-store", "detent keys revoke app")
+    assert (made.status_code, made.headers["cache-control"], made.json()["undo"]) == (
+        201,
+        "no-store",
+        "detent keys revoke app",
+    )
     first = made.json()["secret"]
 
     def opens(secret: str) -> bool:
-        return bool(world.get("/v1/families/triage/prompt", headers={"Authorization": f"Bearer {secret}"}).status_code == 200)
+        return bool(
+            world.get("/v1/families/triage/prompt", headers={"Authorization": f"Bearer {secret}"}).status_code == 200
+        )
 
     second = world.post("/v1/keys/app/rotate", {"grace_s": 600}).json()["secret"]
     assert (opens(first), opens(second)) == (True, True)

@@ -1,7 +1,8 @@
-"""Rollouts under ``detent serve`` with real processes: users fetch and report over HTTP, the worker decides, and nobody is asked.
+"""Rollouts under ``detent serve`` with real processes: users fetch and report over HTTP,
+the worker decides, and nobody is asked.
 
-Accelerated, and so marked by ``simulated_clock``: an hour of rollout durations passes in ten seconds. Guardrails, leases and ticks run on
-real time; bench/guardrail_response.py measures how long they take at one request a second.
+Accelerated, and so marked by ``simulated_clock``: an hour of rollout durations passes in ten seconds. Guardrails,
+leases and ticks run on real time; bench/guardrail_response.py measures how long they take at one request a second.
 """
 
 from __future__ import annotations
@@ -33,7 +34,12 @@ PROFILE = {
     "lease_seconds": LEASE_S,
     "limits": {"operator_per_minute": 1000},
     "family_overrides": {
-        "rollout": {"ladder": [0.5, 0.75], "feedback_window": {"floor_hours": 0}, "guardrails": {"min_history": 50}, "margin": 0.1}
+        "rollout": {
+            "ladder": [0.5, 0.75],
+            "feedback_window": {"floor_hours": 0},
+            "guardrails": {"min_history": 50},
+            "margin": 0.1,
+        }
     },
 }
 
@@ -60,12 +66,20 @@ def client(server: Server) -> Iterator[httpx.Client]:
 def rollout(client: httpx.Client) -> Iterator[dict[str, Any]]:
     """Deploying at its first stage; ended afterwards, however the test went."""
     n = random.getrandbits(32)
-    post(client, "/v1/interactions", [{"family": F, "unit": f"before{i}", "latency_ms": 100.0, "cost_usd": 0.001} for i in range(60)])
+    post(
+        client,
+        "/v1/interactions",
+        [{"family": F, "unit": f"before{i}", "latency_ms": 100.0, "cost_usd": 0.001} for i in range(60)],
+    )
     draft = {"messages": [{"role": "user", "content": f"{n} Topic? {{{{message}}}}"}], "note": "another"}
     variant = post(client, f"/v1/families/{F}/variants", draft)["variant"]
     id = post(client, f"/v1/families/{F}/rollouts", {"variant": variant, "confirm": F, "reason": "a try"})["id"]
     post(client, f"/v1/rollouts/{id}/approve", {"reason": "go"})
-    yield until(lambda: (found := look(client, id))["status"] == "deploying" and found, "the first stage", patience_s=PROCESSES_S)
+    yield until(
+        lambda: (found := look(client, id))["status"] == "deploying" and found,
+        "the first stage",
+        patience_s=PROCESSES_S,
+    )
     client.post(f"/v1/rollouts/{id}/rollback", json={"reason": "the test is over"})
 
 
@@ -87,8 +101,13 @@ def fetch(client: httpx.Client, unit: str) -> dict[str, Any]:
     return found
 
 
-def use(client: httpx.Client, id: str, *, per_second: float, seconds: float, report: Callable[[str], Mapping[str, Any]]) -> int:
-    """Users come until the rollout has ended; each fetches and reports. ``report``: what a role's request shows. Returns how many came."""
+def use(
+    client: httpx.Client, id: str, *, per_second: float, seconds: float, report: Callable[[str], Mapping[str, Any]]
+) -> int:
+    """Users come until the rollout has ended; each fetches and reports.
+
+    ``report``: what a role's request shows. Returns how many came.
+    """
     n, began = 0, time.monotonic()
     with ThreadPoolExecutor(4) as several:
         while time.monotonic() - began < seconds:
@@ -128,7 +147,11 @@ def test_three_in_ten_requests_that_fail_are_taken_back_by_the_guardrail(
 
     def report(role: str) -> dict[str, Any]:
         failed = draw.random() < (0.3 if role == "candidate" else 0.01)
-        return {"latency_ms": 120.0, "cost_usd": 0.001, **({"error": "upstream failed"} if failed else {"output": "account"})}
+        return {
+            "latency_ms": 120.0,
+            "cost_usd": 0.001,
+            **({"error": "upstream failed"} if failed else {"output": "account"}),
+        }
 
     use(client, rollout["id"], per_second=10, seconds=180, report=report)
     ended = look(client, rollout["id"])
@@ -216,7 +239,9 @@ def database_removed(server: Server) -> Iterator[None]:
         away.rmdir()
 
 
-@pytest.mark.parametrize("trouble", [worker_killed, worker_hangs, database_locked, database_removed], ids=lambda t: t.__name__)
+@pytest.mark.parametrize(
+    "trouble", [worker_killed, worker_hangs, database_locked, database_removed], ids=lambda t: t.__name__
+)
 def test_when_the_lease_has_run_out_nobody_is_served_the_candidate_and_afterwards_it_goes_on(
     server: Server, client: httpx.Client, rollout: dict[str, Any], trouble: Callable[[Server], Any]
 ) -> None:
@@ -226,7 +251,11 @@ def test_when_the_lease_has_run_out_nobody_is_served_the_candidate_and_afterward
         until(lambda: fetch(client, unit)["role"] == "champion", "the champion", patience_s=60)
         for i in range(60):
             served = fetch(client, f"unit{i}")
-            assert (served["variant"], served["rollout"], served["lease_expires_at"]) == (rollout["champion"], None, None)
+            assert (served["variant"], served["rollout"], served["lease_expires_at"]) == (
+                rollout["champion"],
+                None,
+                None,
+            )
         assert client.get("/v1/snapshot").json()["families"][F]["rollout"] is None
         until(lambda: time.monotonic() > last_lease_is_over, "the end of the lease", patience_s=LEASE_S)
     until(lambda: fetch(client, unit)["role"] == "candidate", "the candidate again", patience_s=PROCESSES_S)
@@ -235,11 +264,14 @@ def test_when_the_lease_has_run_out_nobody_is_served_the_candidate_and_afterward
     assert server.detent("rollout", "verify", rollout["id"]).code == 0
 
 
-def test_a_client_that_is_cut_off_knows_from_its_last_answer_when_to_stop(client: httpx.Client, rollout: dict[str, Any]) -> None:
+def test_a_client_that_is_cut_off_knows_from_its_last_answer_when_to_stop(
+    client: httpx.Client, rollout: dict[str, Any]
+) -> None:
     unit = candidate_unit(client)
     snapshot, prompt = client.get("/v1/snapshot"), client.get(f"/v1/families/{F}/prompt", params={"unit": unit})
     for answer, ends in (
-        (snapshot, snapshot.json()["families"][F]["rollout"]["lease_expires_at"]), (prompt, prompt.json()["lease_expires_at"]),
-    ):  # fmt: skip
+        (snapshot, snapshot.json()["families"][F]["rollout"]["lease_expires_at"]),
+        (prompt, prompt.json()["lease_expires_at"]),
+    ):
         left = datetime.fromisoformat(ends) - parsedate_to_datetime(answer.headers["Date"])
         assert 0 < left.total_seconds() <= LEASE_S + 2  # Date has whole seconds and is renewed once a second

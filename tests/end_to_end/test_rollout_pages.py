@@ -1,4 +1,6 @@
-"""What people see of a rollout that really ran: status, log, verification and report at the command line, evidence over REST, tags in MLflow."""
+"""What people see of a rollout that really ran: status, log, verification and report at the command line,
+evidence over REST, tags in MLflow.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "var").mkdir()
     begun = datetime.now(UTC) - timedelta(minutes=40)
     made = new_database(folder / "var")
-    world = World(store=made, clock=Clock(at=begun, scale=SCALE, anchor=begun), rollout_settings={"ladder": [0.25, 0.5]})
+    world = World(
+        store=made, clock=Clock(at=begun, scale=SCALE, anchor=begun), rollout_settings={"ladder": [0.25, 0.5]}
+    )
     world.history()
     world.behaviours[world.candidate] = Behaviour(success=0.98)
     world.start()
@@ -45,8 +49,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made.close()
     family = folder / "families" / F
     family.mkdir(parents=True)
-    (family / "family.yaml").write_text(yaml.safe_dump(world.family.model_dump(mode="json", by_alias=True)), encoding="utf-8")
-    (folder / "var" / "clock.json").write_text(json.dumps({"scale": SCALE, "anchor": begun.isoformat()}), encoding="utf-8")
+    (family / "family.yaml").write_text(
+        yaml.safe_dump(world.family.model_dump(mode="json", by_alias=True)), encoding="utf-8"
+    )
+    (folder / "var" / "clock.json").write_text(
+        json.dumps({"scale": SCALE, "anchor": begun.isoformat()}), encoding="utf-8"
+    )
     return folder
 
 
@@ -80,7 +88,14 @@ def test_a_promotion_that_was_taken_back_is_not_offered_to_be_taken_back_again(
 def test_the_status_shows_evidence_as_bars_against_their_thresholds_and_the_way_back(detent: Detent) -> None:
     code, out, err = detent("rollout", "status", F)
     assert code == 0, err
-    for words in ("The candidate is better than the champion.", "worse by the margin or more", "of 20", "ruled out", "of 33.3", "of 125"):
+    for words in (
+        "The candidate is better than the champion.",
+        "worse by the margin or more",
+        "of 20",
+        "ruled out",
+        "of 33.3",
+        "of 125",
+    ):
         assert words in out
     assert "█" * 20 in out
     assert f"Undo      detent champion rollback {F}" in out
@@ -133,7 +148,12 @@ def test_the_report_is_one_file_by_family_or_by_id(detent: Detent, home: Path, t
     [
         pytest.param(["rollout", "report", "ro_nothing"], 1, "no rollout 'ro_nothing'", id="unknown rollout"),
         pytest.param(["rollout", "report", "nothing"], 1, "no family 'nothing'", id="unknown family"),
-        pytest.param(["rollout", "report", F, "--out", "/dev/null/report.html"], 1, "Name another file with --out", id="no such folder"),
+        pytest.param(
+            ["rollout", "report", F, "--out", "/dev/null/report.html"],
+            1,
+            "Name another file with --out",
+            id="no such folder",
+        ),
     ],
 )
 def test_a_report_that_cannot_be_written_says_why(detent: Detent, words: list[str], code: int, said: str) -> None:
@@ -159,7 +179,9 @@ def test_rest_answers_the_evidence_beside_what_it_always_answered(tmp_path: Path
         assert (frozen["served"], frozen["freeze"]["reason"]) == (False, "incident")
 
 
-def test_mlflow_tells_each_decisions_evidence_as_tag_and_as_metric(home: Path, tmp_path: Path, new_mlflow: NewMlflow) -> None:
+def test_mlflow_tells_each_decisions_evidence_as_tag_and_as_metric(
+    home: Path, tmp_path: Path, new_mlflow: NewMlflow
+) -> None:
     store = Database(f"sqlite:///{home / 'var' / 'detent.db'}")
     with store.read() as tx:
         rollout = store.rollouts.latest(tx, F)
@@ -177,7 +199,9 @@ def test_mlflow_tells_each_decisions_evidence_as_tag_and_as_metric(home: Path, t
     assert re.search(rf"\(evidence ship1 \S+ of 20, {evidence['blocks']} blocks\)$", _tag(run, last.seq, rollout.id))
     assert "evidence" not in _tag(run, 1, rollout.id)
     history = client.get_metric_history(run.info.run_id, "rollout.log10_e.ship1")
-    assert {point.step for point in history} == {d.seq for d in decisions if d.content["inputs"]["evidence"] is not None}
+    assert {point.step for point in history} == {
+        d.seq for d in decisions if d.content["inputs"]["evidence"] is not None
+    }
     assert run.data.metrics["rollout.log10_e.ship1"] == pytest.approx(evidence["log_e"]["ship1"] / math.log(10))
     assert run.data.metrics["rollout.labelled"] == evidence["labelled"]
 
@@ -201,7 +225,9 @@ def pages_in_mlflow(tracker: MlflowTracker, world: World) -> list[str]:
     while mirror_once(world.store, tracker, world.clock, [F], mirrored_pages({}, world.store, world.clock)):
         pass
     client = tracker._client
-    (run,) = client.search_runs([client.get_experiment_by_name(f"detent/{F}").experiment_id], "tags.`detent.kind` = 'rollout'")
+    (run,) = client.search_runs(
+        [client.get_experiment_by_name(f"detent/{F}").experiment_id], "tags.`detent.kind` = 'rollout'"
+    )
     return [item.path for item in client.list_artifacts(run.info.run_id, "rollouts")]
 
 

@@ -1,4 +1,6 @@
-"""The schedule of a family over REST and from the terminal: what is in force, by whom, and how it is set and given back."""
+"""The schedule of a family over REST and from the terminal: what is in force, by whom,
+and how it is set and given back.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +38,27 @@ def test_nothing_is_switched_on_at_first_and_everywhere_the_same(world: World) -
     answer = world.get(PATH)
     schedule = answer.json()
     assert answer.headers["etag"]
-    assert {name: schedule[name] for name in ("on", "holdout", "cron", "strategy", "aim", "source", "by", "next_study_at")} == {
-        "on": False, "holdout": False, "cron": "0 3 * * *", "strategy": "bootstrap+settings", "aim": "quality", "source": "file", "by": None,
+    assert {
+        name: schedule[name] for name in ("on", "holdout", "cron", "strategy", "aim", "source", "by", "next_study_at")
+    } == {
+        "on": False,
+        "holdout": False,
+        "cron": "0 3 * * *",
+        "strategy": "bootstrap+settings",
+        "aim": "quality",
+        "source": "file",
+        "by": None,
         "next_study_at": None,
-    }  # fmt: skip
+    }
     assert world.get("/v1/families/triage").json()["schedule"] == schedule
     assert family_row(world)["next_study_at"] is None
-    assert family_row(world)["schedule"] == {"on": False, "holdout": False, "cron": "0 3 * * *", "source": "file", "by": None}
+    assert family_row(world)["schedule"] == {
+        "on": False,
+        "holdout": False,
+        "cron": "0 3 * * *",
+        "source": "file",
+        "by": None,
+    }
 
 
 def test_a_person_switches_on_what_the_file_says(world: World) -> None:
@@ -59,7 +75,11 @@ def test_a_schedule_that_is_set_says_by_whom_and_how_to_take_it_back(world: Worl
     answer = put(world, WEEKLY, if_match=tag)
     assert answer.status_code == 200, answer.text
     done = answer.json()
-    assert (done["changed"], done["undo"], done["why"]) == (True, "detent family schedule triage --off", "weekly is enough")
+    assert (done["changed"], done["undo"], done["why"]) == (
+        True,
+        "detent family schedule triage --off",
+        "weekly is enough",
+    )
     assert (done["schedule"]["source"], done["schedule"]["by"]) == ("store", world.shared.actor_without_key)
     assert world.get(PATH).headers["etag"] == answer.headers["etag"] != tag
     assert family_row(world)["schedule"]["cron"] == "0 3 * * 1"
@@ -98,12 +118,16 @@ def test_null_alone_and_delete_switch_it_off(world: World) -> None:
     [
         pytest.param({"cron": "0 25 * * *", "strategy": "magic"}, 422, {"/cron", "/strategy"}, id="every fault"),
         pytest.param({"cron": "daily"}, 422, {"/cron"}, id="no cron line"),
-        pytest.param({"cron": "0 3 * * *", "strategy": "race", "aim": "cost"}, 422, {"/strategy"}, id="an aim it cannot have"),
+        pytest.param(
+            {"cron": "0 3 * * *", "strategy": "race", "aim": "cost"}, 422, {"/strategy"}, id="an aim it cannot have"
+        ),
         pytest.param({}, 422, {"/cron"}, id="nothing said"),
         pytest.param({"cron": None, "budget": 3}, 422, {"/budget"}, id="an unknown member"),
     ],
 )
-def test_what_cannot_be_a_schedule_is_told_with_its_place(world: World, body: dict[str, Any], status: int, pointers: set[str]) -> None:
+def test_what_cannot_be_a_schedule_is_told_with_its_place(
+    world: World, body: dict[str, Any], status: int, pointers: set[str]
+) -> None:
     answer = put(world, body)
     assert answer.status_code == status, answer.text
     assert {fault["pointer"] for fault in answer.json()["errors"]} == pointers
@@ -125,7 +149,7 @@ def test_only_operators_set_it(world: World) -> None:
     assert world.client.get(PATH, headers={"X-API-Key": "s1"}).status_code == 200
 
 
-# --- from the terminal --------------------------------------------------------------------------------------------------------
+# --- from the terminal ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -171,7 +195,10 @@ def test_the_command_line_sets_it_shows_it_and_gives_it_back(
     monkeypatch.setenv("DETENT_HOME", str(home))
     assert detent().split(": ")[-1].startswith("weekly")
     assert run(["family", "show", "triage"]) == 0
-    assert "Schedule  on, by the file's triggers and at 0 3 * * 1 UTC as bootstrap+settings for quality" in capsys.readouterr().out
+    assert (
+        "Schedule  on, by the file's triggers and at 0 3 * * 1 UTC as bootstrap+settings for quality"
+        in capsys.readouterr().out
+    )
     assert 'Undo: detent family schedule triage --cron "0 3 * * 1"' in detent("--off")
     assert '"next_study_at": null' in detent("--json")
     assert "may look at the sealed holdout" in detent("--on", "--holdout")
@@ -193,13 +220,17 @@ def make_again(home: Path) -> Any:
         pytest.param(["--cron", "0 3 * * *", "--aim", "beauty"], "quality, cost, latency", id="no such aim"),
     ],
 )
-def test_the_command_line_says_what_is_wrong(home: Path, capsys: pytest.CaptureFixture[str], words: list[str], says: str) -> None:
+def test_the_command_line_says_what_is_wrong(
+    home: Path, capsys: pytest.CaptureFixture[str], words: list[str], says: str
+) -> None:
     assert run(["family", "schedule", "triage", *words]) == 2
     assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("more", [{"cron": "0 3 * * *"}, {"strategy": "settings"}, {"aim": "cost"}, {"holdout": True}])
-def test_what_would_be_forgotten_by_switching_off_is_refused_with_what_to_do(world: World, more: dict[str, Any]) -> None:
+def test_what_would_be_forgotten_by_switching_off_is_refused_with_what_to_do(
+    world: World, more: dict[str, Any]
+) -> None:
     assert put(world, {"on": True}).json()["schedule"]["on"] is True
     refused = put(world, {"on": False, **more})
     assert refused.status_code == 422

@@ -1,4 +1,6 @@
-"""What is searched is what is served: the bytes that a provider received from a study are the bytes that applications get and send."""
+"""What is searched is what is served: the bytes that a provider received from a study are the bytes
+that applications get and send.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ scorer: {label_match: 1.0}
 space: {examples: {max: 3}}
 sample: {balance: topic}
 rollout: {gates: {n: 12}}
-"""
+"""  # noqa: E501
 MODEL_SETTINGS = ("temperature", "max_tokens", "stop", "seed")
 
 
@@ -55,7 +57,10 @@ def answer(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
 
 
 def document(i: int) -> str:
-    return f"Größe {i}: notes on {TOPICS[i % 3]} – “quoted”, {{{{odd}}}} braces, \U0001f30d, and a tail that is cut off by the limit"
+    return (
+        f"Größe {i}: notes on {TOPICS[i % 3]} – “quoted”, {{{{odd}}}} braces, \U0001f30d, and a tail that is cut off by"
+        " the limit"
+    )
 
 
 @pytest.fixture
@@ -82,7 +87,11 @@ def test_study_prompt_route_render_route_gateway_and_export_agree_byte_for_byte(
         family = files.families["topics"]
         rows = [
             make_example(
-                family="topics", input={"document": text}, expected={"topic": TOPICS[i % 3]}, created_at=clock.now(), origin="curated"
+                family="topics",
+                input={"document": text},
+                expected={"topic": TOPICS[i % 3]},
+                created_at=clock.now(),
+                origin="curated",
             )
             for i in range(150)
             for text in ([document(i)] if i % 5 == 0 else [f"{i} short notes on {TOPICS[i % 3]}"])
@@ -115,23 +124,35 @@ def test_study_prompt_route_render_route_gateway_and_export_agree_byte_for_byte(
         searched = {as_bytes(body["messages"]): body for body in behind.bodies}
 
         dev = [row for row in rows if row.id in study.dataset["dev"]]
-        assert any("{{odd}}" in str(row.input["document"]) for row in dev), "the texts that are hard to copy must be among those compared"
+        assert any("{{odd}}" in str(row.input["document"]) for row in dev), (
+            "the texts that are hard to copy must be among those compared"
+        )
         with TestClient(create_app(home), base_url="http://localhost", client=("127.0.0.1", 1)) as api:
-            put = api.put("/v1/families/topics/overrides/tester", json={"variant": study.winner, "until": "2099-01-01T00:00:00Z"})
+            put = api.put(
+                "/v1/families/topics/overrides/tester", json={"variant": study.winner, "until": "2099-01-01T00:00:00Z"}
+            )
             assert put.status_code == 200, put.text
             prompt = api.get("/v1/families/topics/prompt", headers={"X-Detent-Unit": "tester"}).json()
             assert prompt["variant"] == study.winner
             assert prompt["example_ids"]
             for row in dev:
-                rendered = api.post("/v1/families/topics/render", json={"unit": "tester", "variables": dict(row.input)}).json()["messages"]
+                rendered = api.post(
+                    "/v1/families/topics/render", json={"unit": "tester", "variables": dict(row.input)}
+                ).json()["messages"]
                 assert as_bytes(rendered) in searched
-                clipped = {"document": str(row.input["document"])[:60]}  # a client that fills in by itself keeps to max_chars
+                clipped = {
+                    "document": str(row.input["document"])[:60]
+                }  # a client that fills in by itself keeps to max_chars
                 assert as_bytes(fill(prompt["messages"], clipped)) == as_bytes(rendered)
 
         with TestClient(create_gateway(home), base_url="http://localhost", client=("127.0.0.1", 1)) as gateway:
             for row in dev:
                 n_before = len(behind.bodies)
-                body = {"model": "topics", "user": "tester", "messages": [{"role": "user", "content": row.input["document"]}]}
+                body = {
+                    "model": "topics",
+                    "user": "tester",
+                    "messages": [{"role": "user", "content": row.input["document"]}],
+                }
                 answered: httpx.Response = gateway.post("/v1/chat/completions", json=body)
                 assert answered.status_code == 200, answered.text
                 (sent,) = behind.bodies[n_before:]
@@ -142,7 +163,9 @@ def test_study_prompt_route_render_route_gateway_and_export_agree_byte_for_byte(
             record = store.variants.get(tx, "topics", study.winner)
         assert record is not None
         exported = json.loads(export_variant(family, record, "messages"))
-        assert as_bytes(exported["messages"] if isinstance(exported, dict) else exported) == as_bytes(prompt["messages"])
+        assert as_bytes(exported["messages"] if isinstance(exported, dict) else exported) == as_bytes(
+            prompt["messages"]
+        )
         store.close()
 
 
@@ -163,7 +186,11 @@ def test_what_a_study_asks_each_tier_of_a_cascade_is_what_the_gateway_asks_it(ho
         family = files.families["topics"]
         rows = [
             make_example(
-                family="topics", input={"document": text}, expected={"topic": TOPICS[i % 3]}, created_at=clock.now(), origin="curated"
+                family="topics",
+                input={"document": text},
+                expected={"topic": TOPICS[i % 3]},
+                created_at=clock.now(),
+                origin="curated",
             )
             for i in range(150)
             for text in ([document(i)] if i % 5 == 0 else [f"{i} short notes on {TOPICS[i % 3]}"])
@@ -190,7 +217,14 @@ def test_what_a_study_asks_each_tier_of_a_cascade_is_what_the_gateway_asks_it(ho
         def open_model(name: str) -> JournaledModel:
             model = opened.get(name)
             return JournaledModel(
-                model, store=store, clock=clock, study=None, family="topics", budget=Budget(calls=300), purpose="search", concurrency=1
+                model,
+                store=store,
+                clock=clock,
+                study=None,
+                family="topics",
+                budget=Budget(calls=300),
+                purpose="search",
+                concurrency=1,
             )
 
         asked = [row for row in rows if row.split == "dev"][:8]
@@ -202,7 +236,11 @@ def test_what_a_study_asks_each_tier_of_a_cascade_is_what_the_gateway_asks_it(ho
         with TestClient(create_gateway(home), base_url="http://localhost", client=("127.0.0.1", 1)) as gateway:
             for row in asked:
                 n_before = len(behind.bodies)
-                chat = {"model": "topics", "messages": [], "detent": {"variables": dict(row.input), "variant": variant_id}}
+                chat = {
+                    "model": "topics",
+                    "messages": [],
+                    "detent": {"variables": dict(row.input), "variant": variant_id},
+                }
                 answered = gateway.post("/v1/chat/completions", json=chat)
                 assert answered.status_code == 200, answered.text
                 assert answered.json()["detent"]["tiers"] == ["short", "long"]
@@ -210,10 +248,16 @@ def test_what_a_study_asks_each_tier_of_a_cascade_is_what_the_gateway_asks_it(ho
                 assert [sum(m["role"] == "assistant" for m in one["messages"]) for one in sent] == [1, 3]
                 assert {(as_bytes(one["messages"]), one.get("logprobs")) for one in sent} <= set(searched)
 
-        (home.families_dir / "topics" / "family.yaml").write_text(cascade + "limits: {usd_per_hour: 0.000001, above: cheapest}\n")
+        (home.families_dir / "topics" / "family.yaml").write_text(
+            cascade + "limits: {usd_per_hour: 0.000001, above: cheapest}\n"
+        )
         with TestClient(create_gateway(home), base_url="http://localhost", client=("127.0.0.1", 1)) as gateway:
             n_before = len(behind.bodies)
-            chat = {"model": "topics", "messages": [], "detent": {"variables": dict(asked[0].input), "variant": variant_id}}
+            chat = {
+                "model": "topics",
+                "messages": [],
+                "detent": {"variables": dict(asked[0].input), "variant": variant_id},
+            }
             assert gateway.post("/v1/chat/completions", json=chat).json()["detent"]["tiers"] == ["short"]
             (sent_alone,) = behind.bodies[n_before:]
             assert as_bytes(sent_alone["messages"]) in {messages for messages, _ in searched}, (

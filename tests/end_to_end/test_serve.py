@@ -1,4 +1,7 @@
-"""``detent serve`` with real processes: ready, killed, started again, ended together. MLflow is left out, a provider on loopback answers."""
+"""``detent serve`` with real processes: ready, killed, started again, ended together.
+
+MLflow is left out, a provider on loopback answers.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,9 @@ def noted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, model: Provider, noted: Path, new_mlflow: NewMlflow) -> Iterator[Server]:
+def server(
+    tmp_path_factory: pytest.TempPathFactory, model: Provider, noted: Path, new_mlflow: NewMlflow
+) -> Iterator[Server]:
     """Shared by the tests below, in their order; the last one kills it."""
     (noted.parent / "sitecustomize.py").write_text(f"NOTED = {str(noted)!r}\n{HOOK}", encoding="utf-8")
     home = make_home(tmp_path_factory.mktemp("serve") / "home", model.url, new_mlflow=new_mlflow)
@@ -105,7 +110,9 @@ def test_each_killed_process_starts_again_at_the_same_address_and_an_alert_says_
     url = server.url
     for name in CHILDREN:
         os.kill(first[name], signal.SIGKILL)
-    assert httpx.get(f"{url}/health", timeout=60).status_code == 200, "a request during the restart waits and is answered"
+    assert httpx.get(f"{url}/health", timeout=60).status_code == 200, (
+        "a request during the restart waits and is answered"
+    )
     second = until(
         lambda: (now := server.wait_ready()) and not set(now.values()) & set(first.values()) and now,
         "new processes",
@@ -113,13 +120,17 @@ def test_each_killed_process_starts_again_at_the_same_address_and_an_alert_says_
     )
     assert server.url == url
     assert set(second) == set(first)
-    assert wiring.loaded_models(server.settings) == wiring.open_models(server.settings).digests(), "the gateway says what it has read"
+    assert wiring.loaded_models(server.settings) == wiring.open_models(server.settings).digests(), (
+        "the gateway says what it has read"
+    )
     status = server.detent("status", "--json").json
     assert {a["subject"] for a in status["alerts"] if a["kind"] == "process_restarted"} == set(CHILDREN)
     assert all(f"{name} (pid {first[name]}) was killed by signal 9" in server.told for name in CHILDREN)
 
 
-def test_a_study_goes_on_by_itself_after_its_worker_was_killed_and_ticks_never_wait_for_it(server: Server, model: Provider) -> None:
+def test_a_study_goes_on_by_itself_after_its_worker_was_killed_and_ticks_never_wait_for_it(
+    server: Server, model: Provider
+) -> None:
     """The journal answers what was asked before; between the kills at most the one call in flight is asked twice."""
 
     def slowly(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
@@ -141,12 +152,17 @@ def test_a_study_goes_on_by_itself_after_its_worker_was_killed_and_ticks_never_w
         if worker is not None:
             os.kill(worker, signal.SIGKILL)
             n_kills += 1
-        until(lambda worker=worker: server.pid("worker") not in (None, worker), "another worker", patience_s=PROCESSES_S)
+        until(
+            lambda worker=worker: server.pid("worker") not in (None, worker), "another worker", patience_s=PROCESSES_S
+        )
     before = _ticked_at(server)
     until(lambda: _ticked_at(server) > before, "a tick during the study", patience_s=PROCESSES_S)
 
     ended = until(
-        lambda: (s := httpx.get(f"{server.url}/v1/studies/{study}", timeout=30).json())["status"] in ("finished", "failed") and s,
+        lambda: (
+            (s := httpx.get(f"{server.url}/v1/studies/{study}", timeout=30).json())["status"] in ("finished", "failed")
+            and s
+        ),
         "the study's end",
         patience_s=150,
     )
@@ -202,7 +218,9 @@ def test_a_taken_port_is_named_the_next_one_used_and_ctrl_c_ends_everything(tmp_
         pytest.param(["--profile", "production"], 2, "demo, dev, staging, prod", id="unknown profile"),
     ],
 )
-def test_a_start_that_must_not_be_is_refused(tmp_path: Path, model: Provider, words: list[str], code: int, says: str) -> None:
+def test_a_start_that_must_not_be_is_refused(
+    tmp_path: Path, model: Provider, words: list[str], code: int, says: str
+) -> None:
     home = make_home(tmp_path / "home", model.url)
     refused = detent("serve", "--no-mlflow", *words, env={"DETENT_HOME": str(home), "NO_COLOR": "1"})
     assert refused.code == code

@@ -44,8 +44,14 @@ class Api:
         migrate_store(self.settings)
         self.url = f"http://127.0.0.1:{self.port}"
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DETENT_")} | {"DETENT_HOME": str(home)}
-        self.process = subprocess.Popen([sys.executable, "-m", "optimizer.processes", "api"], env=environment, stdin=subprocess.PIPE)
-        until(lambda: find(self.settings, "api") and httpx.get(f"{self.url}/ready").status_code == 200, "the api", patience_s=PROCESSES_S)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "optimizer.processes", "api"], env=environment, stdin=subprocess.PIPE
+        )
+        until(
+            lambda: find(self.settings, "api") and httpx.get(f"{self.url}/ready").status_code == 200,
+            "the api",
+            patience_s=PROCESSES_S,
+        )
 
     def connect(self, text: str = "") -> socket.socket:
         """A connection on which this much was sent; whoever waits longer than a minute on it has failed."""
@@ -56,7 +62,10 @@ class Api:
     def announce(self, n_bytes: int, sent: str = "[", key: str = "") -> socket.socket:
         """A body of so many bytes of which ``sent`` has come: the server is reading it when this returns."""
         asks = "Expect: 100-continue\r\n" + (f"Authorization: Bearer {key}\r\n" if key else "")
-        head = f"POST /v1/feedback HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{asks}Content-Length: {n_bytes}\r\n\r\n"
+        head = (
+            f"POST /v1/feedback HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{asks}Content-Length:"
+            f" {n_bytes}\r\n\r\n"
+        )
         made = self.connect(head)
         assert b"100 Continue" in made.recv(1000)
         made.sendall(sent.encode())
@@ -131,13 +140,18 @@ HALVES = [
     pytest.param("GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"200", id="idle after an answer"),
     pytest.param("GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n\r\n", b"200", id="an empty line after an answer"),
     pytest.param("GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /h", b"200", id="half of a second request"),
-    pytest.param("POST /v1/feedback HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n[", b"408", id="half a body"),
     pytest.param(
-        "POST /v1/feedback HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n[\r\n",
+        "POST /v1/feedback HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n[",
+        b"408",
+        id="half a body",
+    ),
+    pytest.param(
+        "POST /v1/feedback HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nTransfer-Encoding:"
+        " chunked\r\n\r\n1\r\n[\r\n",
         b"408",
         id="chunks without an end",
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("sent", "status"), HALVES)
@@ -184,7 +198,9 @@ def test_one_key_s_bodies_leave_room_for_those_of_another(tmp_path: Path) -> Non
 
         def send(key: str) -> int:
             event = {**EVENT, "output": "x" * 3000}
-            return httpx.post(f"{api.url}/v1/feedback", json=event, headers={"Authorization": f"Bearer {key}"}).status_code
+            return httpx.post(
+                f"{api.url}/v1/feedback", json=event, headers={"Authorization": f"Bearer {key}"}
+            ).status_code
 
         until(lambda: send("modest") == 200 and send("greedy") == 200, "the keys", patience_s=PROCESSES_S)
         with api.announce(6000, "[" + " " * 5000, key="greedy"):

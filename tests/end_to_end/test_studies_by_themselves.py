@@ -32,7 +32,9 @@ def degraded(folder: Path, **family: Any) -> TriggeredWorld:
 
 
 @pytest.mark.parametrize(("approve", "status"), [("auto", "approved"), ("person", "validating")])
-def test_a_degradation_starts_a_study_whose_candidate_goes_into_a_rollout(tmp_path: Path, approve: str, status: str) -> None:
+def test_a_degradation_starts_a_study_whose_candidate_goes_into_a_rollout(
+    tmp_path: Path, approve: str, status: str
+) -> None:
     world = degraded(tmp_path, rollout={**EASY_ROLLOUT, "approve": approve})
     (study,) = world.check()
     assert study.trigger is not None
@@ -54,7 +56,7 @@ def test_a_degradation_starts_a_study_whose_candidate_goes_into_a_rollout(tmp_pa
     assert "study_started" not in world.alerts()
 
 
-# --- with processes, files and a model behind HTTP ---------------------------------------------------------------------------
+# --- with processes, files and a model behind HTTP --------------------------------------------------------------------
 
 
 FAMILY: dict[str, Any] = {
@@ -90,12 +92,16 @@ def with_a_bad_hour(home: Path) -> None:
     assert champion is not None
     for i in range(300):
         good = i < 200
-        at = now - (timedelta(hours=30, minutes=i) if good else timedelta(minutes=50) - timedelta(seconds=20 * (i - 200)))
+        at = now - (
+            timedelta(hours=30, minutes=i) if good else timedelta(minutes=50) - timedelta(seconds=20 * (i - 200))
+        )
         arm = Arm(family="topics", variant=champion.variant, unit_hmac=f"u{i}")
         usual = {"arm": arm, "occurred_at": at, "received_at": at}
         interactions.append(Interaction(id=f"in_{i}", content_hash=f"i{i}", latency_ms=40.0, cost_usd=0.0, **usual))
         score = 0.9 if good else 0.3
-        feedback.append(FeedbackEvent(id=f"fb_{i}", content_hash=f"f{i}", source="user", score=score, success=good, **usual))
+        feedback.append(
+            FeedbackEvent(id=f"fb_{i}", content_hash=f"f{i}", source="user", score=score, success=good, **usual)
+        )
 
     def keep(tx: Any) -> None:
         store.examples.add(tx, examples)
@@ -133,9 +139,16 @@ def test_a_server_that_finds_its_champion_degraded_serves_a_better_candidate_by_
             assert "By itself degradation: degradation" in shown.out, shown
             family = server.detent("family", "show", "topics")
             assert "and decides first" in family.out, family
-            assert "By itself   topics: on, by the file's triggers alone; such studies may look at the sealed holdout" in server.told
+            assert (
+                "By itself   topics: on, by the file's triggers alone; such studies may look at the sealed holdout"
+                in server.told
+            )
             assert f"Study {study['id']} of topics started by itself (degradation)" in server.told
-            until(lambda: f"Study {study['id']} of topics, which started by itself, ended: nominated" in server.told, "its end", 30)
+            until(
+                lambda: f"Study {study['id']} of topics, which started by itself, ended: nominated" in server.told,
+                "its end",
+                30,
+            )
             told = {alert["kind"] for alert in client.get("/v1/alerts").json()["items"]}
             assert not told & {"candidate_waits", "study_not_started", "worker_duty_failed"}
         finally:

@@ -27,7 +27,9 @@ def models(tmp_path_factory):
 
 
 def test_a_study_with_the_embedded_model_asks_what_is_served_and_replays_from_its_journal(models, tmp_path):
-    family = topic_family(model={"default": "embedded", "max_tokens": 4, "stop": ["\n"]}, space={"examples": {"max": 2}})
+    family = topic_family(
+        model={"default": "embedded", "max_tokens": 4, "stop": ["\n"]}, space={"examples": {"max": 2}}
+    )
     world = World(tmp_path, family=family).fill(n_train=6, n_dev=3, n_holdout=3)
     study = world.run(world.create(definition=DEFINITION, models=models, budget=Budget(calls=80)), models=models)
     assert study.status == "finished", study.error
@@ -41,7 +43,9 @@ def test_a_study_with_the_embedded_model_asks_what_is_served_and_replays_from_it
 
     served = []
     with world.store.read() as tx:
-        inputs = [e.input for e in world.store.examples.of_split(tx, "topics", split="dev") if e.id in study.dataset["dev"]]
+        inputs = [
+            e.input for e in world.store.examples.of_split(tx, "topics", split="dev") if e.id in study.dataset["dev"]
+        ]
         variants = [world.store.variants.get(tx, "topics", t.variant).variant for t in trials]
     for variant in variants:
         served += [render(variant, values, declared=family.inputs) for values in inputs]

@@ -26,11 +26,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     lines = []
     for i in range(600):
         coherence = rng.random()
-        item = {"content_type": rng.choice(["news", "interview"]), "word_count": rng.randrange(30, 2500), "sentence_count": 40}
+        item = {
+            "content_type": rng.choice(["news", "interview"]),
+            "word_count": rng.randrange(30, 2500),
+            "sentence_count": 40,
+        }
         quality = min(1.0, max(0.0, 0.3 + 0.5 * coherence + rng.gauss(0, 0.1)))
         lines.append(
             json.dumps(
-                {"id": f"i{i}", "input": {**item, "coherence_score": coherence, "overall_quality": 0.7}, "expected": {"quality": quality}}
+                {
+                    "id": f"i{i}",
+                    "input": {**item, "coherence_score": coherence, "overall_quality": 0.7},
+                    "expected": {"quality": quality},
+                }
             )
         )
     (tmp_path / "items.jsonl").write_text("\n".join(lines), encoding="utf-8")
@@ -44,17 +52,23 @@ def compared(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
     return code, json.loads(capsys.readouterr().out)
 
 
-def test_presets_variants_and_files_are_compared_and_the_answer_has_its_intervals(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_presets_variants_and_files_are_compared_and_the_answer_has_its_intervals(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, found = compared(capsys)
     assert code == 0
-    assert found["choice"] == found["answer"] == "aggressive", "incoherent items end early in the one alone, and they are not worth much"
+    assert found["choice"] == found["answer"] == "aggressive", (
+        "incoherent items end early in the one alone, and they are not worth much"
+    )
     assert found["quality_lost"]["low"] < found["quality_lost"]["estimate"] < found["quality_lost"]["high"]
     assert found["conservative"]["configuration"] == "version conservative"
     assert run(["thresholds", "compare", "content_pipeline"]) == 0
     shown = capsys.readouterr().out
     assert "Mean quality" not in shown
     assert "Quality of what is processed in full" in shown
-    assert f"{found['aggressive']['score']:.3f}" in shown, "a study's score beside it, which counts what is not processed in full"
+    assert f"{found['aggressive']['score']:.3f}" in shown, (
+        "a study's score beside it, which counts what is not processed in full"
+    )
     assert "counts .5 for every item that is not processed in full" in shown
 
     strict = home / "strict"
@@ -71,11 +85,16 @@ def test_presets_variants_and_files_are_compared_and_the_answer_has_its_interval
 def test_cannot_tell_is_an_answer_of_its_own(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     strict = home / "quality_filtering.yaml"
     strict.write_text("thresholds: {min_coherence: 0.58}\nchecks: {needed: 4}\n", encoding="utf-8")
-    code, found = compared(capsys, "--conservative", str(strict), "--aggressive", "balanced", "--confidence", "0.999999")
+    code, found = compared(
+        capsys, "--conservative", str(strict), "--aggressive", "balanced", "--confidence", "0.999999"
+    )
     assert (code, found["choice"], found["answer"]) == (0, None, "cannot tell")
     assert len(found["possible"]) > 1
     capsys.readouterr()
-    assert run(["thresholds", "compare", "content_pipeline", "--conservative", str(strict), "--confidence", "0.999999"]) == 0
+    assert (
+        run(["thresholds", "compare", "content_pipeline", "--conservative", str(strict), "--confidence", "0.999999"])
+        == 0
+    )
     assert "Answer    cannot tell" in capsys.readouterr().out
 
 
@@ -83,7 +102,10 @@ def test_cannot_tell_is_an_answer_of_its_own(home: Path, capsys: pytest.CaptureF
     ("words", "code", "says"),
     [
         pytest.param(
-            ("--aggressive", "agressive"), 2, "no configuration 'agressive'. Name one of conservative, balanced", id="a mistyped name"
+            ("--aggressive", "agressive"),
+            2,
+            "no configuration 'agressive'. Name one of conservative, balanced",
+            id="a mistyped name",
         ),
         pytest.param(("--aggressive", "v_000000000000"), 1, "detent variant list", id="an unknown variant"),
         pytest.param(("--aggressive", "nowhere/early_exit.yaml"), 1, "There is no file", id="a missing file"),

@@ -1,4 +1,6 @@
-"""From requests through a running gateway, with audits behind their answers, to recommended thresholds and the variant that has them."""
+"""From requests through a running gateway, with audits behind their answers,
+to recommended thresholds and the variant that has them.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ from tests.scripted_model import chat_answer, provider
 
 N, SHARE, ACCEPT = 240, 0.5, 0.3
 USD = {"cheap": 0.002, "strong": 0.02}
-PRICES = {"cheap": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 10}, "strong": {"input_usd_per_mtok": 10, "output_usd_per_mtok": 100}}
+PRICES = {
+    "cheap": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 10},
+    "strong": {"input_usd_per_mtok": 10, "output_usd_per_mtok": 100},
+}
 
 
 def sure(i: int) -> float:
@@ -63,7 +68,10 @@ def detent(home: Path, *words: str) -> command_line.Ran:
 def served(settings: Settings, url: str) -> dict[int, str]:
     """Interaction by number; returns when interactions and audits are on record."""
     client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
-    ids = {i: client.chat.completions.create(model="topics", messages=[{"role": "user", "content": f"number {i}"}]).id for i in range(N)}
+    ids = {
+        i: client.chat.completions.create(model="topics", messages=[{"role": "user", "content": f"number {i}"}]).id
+        for i in range(N)
+    }
     until(lambda: len(interactions(settings, "topics")) == N)
     wanted = {id for i, id in ids.items() if draw_of(id) < SHARE and sure(i) >= ACCEPT}
     store = wiring.open_store(settings)
@@ -77,13 +85,25 @@ def served(settings: Settings, url: str) -> dict[int, str]:
     return ids
 
 
-def test_requests_of_the_gateway_become_records_estimates_and_a_variant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    numbers = count()  # ids say who is audited; an interval of 95 % misses the truth in one of twenty draws, so every run draws alike
-    monkeypatch.setattr("api.gateway.chat.new_id", lambda prefix: f"{prefix}_{str(ULID.from_int(next(numbers))).lower()}")
+def test_requests_of_the_gateway_become_records_estimates_and_a_variant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = (
+        count()
+    )  # ids say who is audited; an interval of 95 % misses the truth in one of twenty draws, so every run draws alike
+    monkeypatch.setattr(
+        "api.gateway.chat.new_id", lambda prefix: f"{prefix}_{str(ULID.from_int(next(numbers))).lower()}"
+    )
     with provider() as behind:
         behind.answer = answer  # type: ignore[assignment]
         models = {
-            name: {"openai_compatible": behind.url, "model": name, "retries": 0, "price": price, "breaker": {"failures": 1000}}
+            name: {
+                "openai_compatible": behind.url,
+                "model": name,
+                "retries": 0,
+                "price": price,
+                "breaker": {"failures": 1000},
+            }
             for name, price in PRICES.items()
         }
         settings = make_home(tmp_path, {"topics": cascade()}, models)
@@ -91,7 +111,13 @@ def test_requests_of_the_gateway_become_records_estimates_and_a_variant(tmp_path
             ids = served(settings, url)
     with TestClient(create_app(settings), base_url="http://localhost", client=("127.0.0.1", 50000)) as api:
         events = [
-            {"id": f"fb_{i}", "family": "topics", "interaction": ids[i], "expected": {"topic": f"topic {i % 7}"}, "source": "person"}
+            {
+                "id": f"fb_{i}",
+                "family": "topics",
+                "interaction": ids[i],
+                "expected": {"topic": f"topic {i % 7}"},
+                "source": "person",
+            }
             for i in range(0, N, 4)
         ]
         assert api.post("/v1/feedback", json=events).json()["accepted"] == N / 4
@@ -116,7 +142,9 @@ def test_requests_of_the_gateway_become_records_estimates_and_a_variant(tmp_path
     assert present["quality"]["low"] <= truth <= present["quality"]["high"]
     assert present["quality"]["mean"] != pytest.approx(1.0)
     usd = USD["cheap"] + sum(sure(i) < ACCEPT for i in range(N)) / N * USD["strong"]
-    assert present["cost_usd"]["mean"] == pytest.approx(usd, rel=0.05)  # requests of which the strong tier failed are known by audits alone
+    assert present["cost_usd"]["mean"] == pytest.approx(
+        usd, rel=0.05
+    )  # requests of which the strong tier failed are known by audits alone
     assert advice["verdict"] == "change"
     assert 0.45 < advice["policy"]["accept"] < 0.75
     assert advice["audit_cost"]["audit_share"] == SHARE

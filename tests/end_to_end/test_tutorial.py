@@ -23,7 +23,10 @@ from tests.scripted_model import chat_answer, provider
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "tutorial" / "first-rollout.md").read_text(encoding="utf-8")
-SHEET = [json.loads(line) for line in (ROOT / "optimizer/templates/families/support_topics/examples.jsonl").read_text().splitlines()]
+SHEET = [
+    json.loads(line)
+    for line in (ROOT / "optimizer/templates/families/support_topics/examples.jsonl").read_text().splitlines()
+]
 
 
 def steps() -> Iterator[tuple[str, str]]:
@@ -36,7 +39,10 @@ def steps() -> Iterator[tuple[str, str]]:
 
 def pattern(shown: str) -> str:
     """``…`` within a line stands for anything in it, alone on a line for any lines."""
-    lines = (r"(?:.*\n)*?" if line == "…" else "[^\n]*".join(map(re.escape, line.split("…"))) + r" *\n" for line in shown.splitlines())
+    lines = (
+        r"(?:.*\n)*?" if line == "…" else "[^\n]*".join(map(re.escape, line.split("…"))) + r" *\n"
+        for line in shown.splitlines()
+    )
     return "".join(lines)
 
 
@@ -56,9 +62,13 @@ def walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     assert command_line.detent("init", str(home)).code == 0
     monkeypatch.chdir(home)
     blocks = re.findall(r"(?:^ {4}.*\n|^\n(?= {4}))+", PAGE, re.MULTILINE)
-    (home / "prompt.txt").write_text("".join(line[4:] or "\n" for line in blocks[0].strip("\n").splitlines(True)), encoding="utf-8")
+    (home / "prompt.txt").write_text(
+        "".join(line[4:] or "\n" for line in blocks[0].strip("\n").splitlines(True)), encoding="utf-8"
+    )
     with (home / "sheet.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([["message", "topic"], *([row["input"]["message"], row["expected"]["topic"]] for row in SHEET)])
+        csv.writer(file).writerows(
+            [["message", "topic"], *([row["input"]["message"], row["expected"]["topic"]] for row in SHEET)]
+        )
     with provider() as model:
         model.answer = lambda body: (200, {}, json.dumps(chat_answer(topic(body))).encode())
         price = {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}
@@ -73,7 +83,10 @@ def curl(world: World, words: list[str], token: str) -> str:
     url = next(word for word in words if word.startswith("http")).removeprefix("http://127.0.0.1:8321")
     name, value = options["-H"].split(": ")
     body = options.get("-d", "").replace("TOKEN", token)
-    return str(world.client.request(options.get("-X", "GET"), url, headers={name: value}, content=body or None).text) + "\n"
+    return (
+        str(world.client.request(options.get("-X", "GET"), url, headers={name: value}, content=body or None).text)
+        + "\n"
+    )
 
 
 def test_the_tutorial_shows_what_its_commands_say(walk: World) -> None:
@@ -86,7 +99,9 @@ def test_the_tutorial_shows_what_its_commands_say(walk: World) -> None:
         else:
             ran = command_line.detent(*words[1:])
             said = [ran.err + ran.out, ran.out + ran.err]
-        assert any(re.fullmatch(pattern(shown), text.lstrip("\n")) for text in said), f"$ {command}\n{said[0]}\nThe page shows:\n{shown}"
+        assert any(re.fullmatch(pattern(shown), text.lstrip("\n")) for text in said), (
+            f"$ {command}\n{said[0]}\nThe page shows:\n{shown}"
+        )
         if words[1:3] == ["study", "run"] and "--dry-run" not in words:
             winner = command_line.detent("study", "show", "triage", "--json").json["study"]["winner"]
         walk.tick()

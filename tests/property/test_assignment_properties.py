@@ -1,4 +1,6 @@
-"""Buckets and tokens hold for every input: stable, monotone, uniform, by the contract's formula; no flipped bit passes."""
+"""Buckets and tokens hold for every input: stable, monotone, uniform,
+by the contract's formula; no flipped bit passes.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 KEYS = (("new", b"n" * 32), ("old", b"o" * 32))
 units = st.text(max_size=60)
 shares = st.floats(0.0, 1.0, allow_nan=False)
-seconds = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)).map(lambda at: at.replace(microsecond=0))
+seconds = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)).map(
+    lambda at: at.replace(microsecond=0)
+)
 ids = st.text("abcdef0123456789_", min_size=1, max_size=20)
 assignments = st.builds(
     Assignment,
@@ -46,7 +50,8 @@ assignments = st.builds(
 
 def rollout(share: float, salt: str = "salt", lease: datetime = T0 + timedelta(seconds=60)) -> Rollout:
     return Rollout(
-        id="ro_1", family="f", candidate="v_c", champion="v_a", aim="quality", ladder=(share,), salt=salt, status="deploying", stage=0,
+        id="ro_1", family="f", candidate="v_c", champion="v_a", aim="quality", ladder=(share,), salt=salt,
+        status="deploying", stage=0,
         held=False, version=4, settings={}, stage_history=(), created_at=T0, created_by="ann", lease_expires_at=lease,
     )  # fmt: skip
 
@@ -77,7 +82,9 @@ def test_a_bucket_is_stable_and_the_ends_of_the_scale_take_nobody_and_everybody(
     assert in_candidate(b, 1.0)
 
 
-@pytest.mark.parametrize(("share", "bound"), [(0.1, 429496729), (0.25, 2**30), (0.5, 2**31), (0.95, 4080218931)])  # floor(share x 2**32)
+@pytest.mark.parametrize(
+    ("share", "bound"), [(0.1, 429496729), (0.25, 2**30), (0.5, 2**31), (0.95, 4080218931)]
+)  # floor(share x 2**32)
 def test_the_share_ends_before_its_bound(share: float, bound: int) -> None:
     assert in_candidate(bound - 1, share)
     assert not in_candidate(bound, share)
@@ -92,7 +99,9 @@ def test_buckets_are_uniform_within_the_binomial_error(share: float) -> None:
 
 def test_another_salt_draws_independently() -> None:
     n, share = 20_000, 0.5
-    both = sum(in_candidate(bucket("one", f"u{i}"), share) and in_candidate(bucket("two", f"u{i}"), share) for i in range(n))
+    both = sum(
+        in_candidate(bucket("one", f"u{i}"), share) and in_candidate(bucket("two", f"u{i}"), share) for i in range(n)
+    )
     assert abs(both / n - 0.25) < 4 * sqrt(0.25 * 0.75 / n)
 
 
@@ -113,7 +122,13 @@ def test_a_choice_says_the_arm_that_the_bucket_gives(unit: str, share: float) ->
 def test_without_a_lease_everybody_gets_the_champion_outside_the_rollout(unit: str, late_s: int) -> None:
     now = T0 + timedelta(seconds=60 + late_s)
     choice = choose(family="f", unit=unit, unit_hmac=None, champion="v_a", rollout=rollout(1.0), overrides={}, now=now)
-    assert (choice.variant, choice.role, choice.rollout, choice.stage, choice.unwatched) == ("v_a", "champion", None, None, True)
+    assert (choice.variant, choice.role, choice.rollout, choice.stage, choice.unwatched) == (
+        "v_a",
+        "champion",
+        None,
+        None,
+        True,
+    )
 
 
 @given(units, seconds, shares)

@@ -24,13 +24,23 @@ from tests.scripted_model import AwaitedModel, ScriptedModel, failed, request
 from tests.stores import new_database
 
 N_STUDIES = n_examples(100)
-KINDS = [("timeout", None, True), ("rate_limit", 429, True), ("http", 500, True), ("http", 400, True), ("unreachable", None, False)]
+KINDS = [
+    ("timeout", None, True),
+    ("rate_limit", 429, True),
+    ("http", 500, True),
+    ("http", 400, True),
+    ("unreachable", None, False),
+]
 
 
 def simulate(store: Database, seed: int) -> tuple[Budget, str, ScriptedModel]:
-    """One study: two processes' worth of JournaledModel over one store, several threads or coroutines each, until the cap stops them."""
+    """One study: two processes' worth of JournaledModel over one store,
+    several threads or coroutines each, until the cap stops them.
+    """
     rng = random.Random(seed)
-    price = ModelPrice(input_usd_per_mtok=rng.choice([0.0, 0.15, 3.0]), output_usd_per_mtok=rng.choice([0.0, 0.6, 15.0]))
+    price = ModelPrice(
+        input_usd_per_mtok=rng.choice([0.0, 0.15, 3.0]), output_usd_per_mtok=rng.choice([0.0, 0.6, 15.0])
+    )
     failure_rate = rng.choice([0.0, 0.3, 0.8])
     dice = random.Random(seed + 1)
 
@@ -46,7 +56,10 @@ def simulate(store: Database, seed: int) -> tuple[Budget, str, ScriptedModel]:
     budget = Budget(usd=rng.choice([None, 0.0, rng.uniform(0, 0.003)]), calls=rng.choice([None, rng.randint(0, 12)]))
     study = f"st_{seed}"
     halves = [
-        JournaledModel(model, store=store, clock=SystemClock(), study=study, family="f", budget=budget, purpose="search") for _ in range(2)
+        JournaledModel(
+            model, store=store, clock=SystemClock(), study=study, family="f", budget=budget, purpose="search"
+        )
+        for _ in range(2)
     ]
     texts = [f"{seed}: {i % 15} " + "x" * rng.randint(0, 200) for i in range(16)]
     temperature = rng.choice([0.0, 0.7])

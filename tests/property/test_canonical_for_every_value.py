@@ -31,14 +31,26 @@ def test_floats_that_agree_to_six_decimals_have_one_id(number):
 
 
 @given(
-    json_values | st.floats(-1e-3, 1e-3) | st.dictionaries(st.text(max_size=3), st.text(max_size=3) | st.floats(-1e17, 1e17), max_size=4)
+    json_values
+    | st.floats(-1e-3, 1e-3)
+    | st.dictionaries(st.text(max_size=3), st.text(max_size=3) | st.floats(-1e17, 1e17), max_size=4)
 )
 def test_every_value_has_the_bytes_that_rfc_8785_asks_for(value):
     assert canonical_json(value) == rfc8785.dumps(canonical._plain(value, []))
 
 
 @pytest.mark.parametrize(
-    "value", [{"\ue000": 1, "\U0001f600": 2}, 1e-05, -0.000099, 1e-4, 0.1, 123456.5, '\x00\x1f\x7f\u2028"\\/\b', {"b": 1, "B": 2}]
+    "value",
+    [
+        {"\ue000": 1, "\U0001f600": 2},
+        1e-05,
+        -0.000099,
+        1e-4,
+        0.1,
+        123456.5,
+        '\x00\x1f\x7f\u2028"\\/\b',
+        {"b": 1, "B": 2},
+    ],
 )
 def test_where_pythons_encoder_would_differ_rfc_8785_holds(value):
     assert canonical_json(value) == rfc8785.dumps(value)

@@ -22,7 +22,9 @@ def test_p_lies_in_zero_to_one_and_the_counts_add_up(pairs):
 @given(scores)
 def test_a_gain_and_the_same_loss_are_never_both_significant(pairs):
     differences = [c - b for b, c in pairs]
-    assert sign_flip_p(differences, seed=1, n_draws=50) + sign_flip_p([-d for d in differences], seed=1, n_draws=50) >= 0.9
+    assert (
+        sign_flip_p(differences, seed=1, n_draws=50) + sign_flip_p([-d for d in differences], seed=1, n_draws=50) >= 0.9
+    )
 
 
 @given(st.integers(0, 40), st.integers(0, 40))
@@ -43,7 +45,9 @@ def test_another_look_never_raises_confidence(p, looks):
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.lists(st.floats(-1, 1), max_size=150))
 def test_every_gate_always_has_a_verdict_and_a_sentence(champion, candidate, p, drops):
-    evidence = ConfirmationEvidence(champion=champion, candidate=candidate, champion_quality=champion, p=p, looks=1, drops=drops)
+    evidence = ConfirmationEvidence(
+        champion=champion, candidate=candidate, champion_quality=champion, p=p, looks=1, drops=drops
+    )
     found = evaluate_gates(evidence, GateSettings())
     assert [g.name for g in found] == ["improvement", "confidence", "risk", "n"]
     assert all(g.reason for g in found)

@@ -14,9 +14,20 @@ from hypothesis import strategies as st
 from optimizer.content.core.policy.conditions import InvalidCondition, compile_condition
 from tests.examples import n_examples
 
-COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne}
+COMPARE = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
 KINDS = {"length": "number", "quality": "number", "live": "number", "topic": "text", "language": "text"}
-numbers = st.sampled_from([0, 1, -1, 60, 0.5, -0.25, 1e3]) | st.integers(-1000, 1000) | st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
+numbers = (
+    st.sampled_from([0, 1, -1, 60, 0.5, -0.25, 1e3])
+    | st.integers(-1000, 1000)
+    | st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
+)
 words = st.sampled_from(["", "news", "talk", "Größe 7", "a'b"]) | st.text(
     st.characters(codec="utf-8", exclude_categories=["C", "Z"]), max_size=6
 )
@@ -40,7 +51,12 @@ def terms(draw: st.DrawFn) -> tuple[Any, ...]:
         case "turned":
             return ("compare", ("value", draw(values)), draw(st.sampled_from(sorted(COMPARE))), ("name", name))
         case "name":
-            return ("compare", ("name", name), draw(st.sampled_from(sorted(COMPARE))), ("name", draw(st.sampled_from(sorted(KINDS)))))
+            return (
+                "compare",
+                ("name", name),
+                draw(st.sampled_from(sorted(COMPARE))),
+                ("name", draw(st.sampled_from(sorted(KINDS)))),
+            )
         case "among":
             return ("among", name, draw(st.lists(values, min_size=1, max_size=3)), draw(st.booleans()))
         case "chain":
@@ -140,7 +156,9 @@ def test_a_condition_holds_where_kleenes_logic_says_true(tree, record):
 @given(trees, records)
 def test_a_condition_and_its_opposite_never_both_hold(tree, record):
     text = text_of(tree)
-    assert not (compile_condition(text, KINDS).holds(record) and compile_condition(f"not ({text})", KINDS).holds(record))
+    assert not (
+        compile_condition(text, KINDS).holds(record) and compile_condition(f"not ({text})", KINDS).holds(record)
+    )
 
 
 @given(trees, st.lists(records, min_size=1, max_size=8))
@@ -169,7 +187,10 @@ def test_columns_of_numbers_and_texts_say_of_each_row_what_its_record_says(tree,
     assert condition.column(columns).tolist() == expected
 
 
-WORDS = "length topic and or not in is if else lambda None true < <= == != = ( ) [ ] , - + . 5 0.5 1e5 1e999 007 __class__ f'{x}' := # \\"
+WORDS = (
+    "length topic and or not in is if else lambda None true < <= == != = ( ) [ ] , - + . 5 0.5 1e5 1e999 007 __class__"
+    " f'{x}' := # \\"
+)
 pieces = st.sampled_from([*WORDS.split(), "'a'", '"b"', "'", "\n", "\x00", "ﬁ", "é", "\u202e"])
 
 
@@ -193,10 +214,23 @@ def test_any_text_is_read_or_refused_at_a_place_in_it_with_a_reason(text):
         return
     condition = compile_condition(text, KINDS)
     assert condition.holds({}) in (True, False)
-    allowed = (ast.Expression, ast.BoolOp, ast.boolop, ast.UnaryOp, ast.Not, ast.USub, ast.Compare, ast.cmpop, ast.Name, ast.Load)
+    allowed = (
+        ast.Expression,
+        ast.BoolOp,
+        ast.boolop,
+        ast.UnaryOp,
+        ast.Not,
+        ast.USub,
+        ast.Compare,
+        ast.cmpop,
+        ast.Name,
+        ast.Load,
+    )
     allowed = (*allowed, ast.Constant, ast.Tuple, ast.List)
     read = ast.parse("(" + text.replace("\n", " ").replace("\r", " ") + ")", mode="eval")
-    assert all(isinstance(node, allowed) for node in ast.walk(read)), "what is accepted is Python, and the small part of it that is meant"
+    assert all(isinstance(node, allowed) for node in ast.walk(read)), (
+        "what is accepted is Python, and the small part of it that is meant"
+    )
 
 
 @given(trees, st.data())

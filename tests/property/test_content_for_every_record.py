@@ -26,7 +26,9 @@ rows = st.lists(records(), min_size=1, max_size=12)
 
 @given(rows, policies())
 @settings(max_examples=n_examples(75))
-def test_replay_sends_every_record_where_the_decision_sends_it(rows: list[dict[str, Any]], policy: dict[str, Any]) -> None:
+def test_replay_sends_every_record_where_the_decision_sends_it(
+    rows: list[dict[str, Any]], policy: dict[str, Any]
+) -> None:
     pipeline = parse_pipeline(policy)
     found = ways(read_columns(rows_to_columns(rows)), pipeline)
     for i, row in enumerate(rows):
@@ -36,7 +38,9 @@ def test_replay_sends_every_record_where_the_decision_sends_it(rows: list[dict[s
         assert [c for c in CHECKPOINTS if found.exits[c][i]] == ([decision.checkpoint] if decision.checkpoint else [])
 
 
-@given(rows, policies(), st.lists(shares, min_size=12, max_size=12), st.lists(st.floats(0.1, 9), min_size=12, max_size=12))
+@given(
+    rows, policies(), st.lists(shares, min_size=12, max_size=12), st.lists(st.floats(0.1, 9), min_size=12, max_size=12)
+)
 def test_an_outcome_adds_up_and_its_quality_is_the_weighted_mean_of_the_full(
     rows: list[dict[str, Any]], policy: dict[str, Any], quality: list[float], weights: list[float]
 ) -> None:
@@ -51,7 +55,9 @@ def test_an_outcome_adds_up_and_its_quality_is_the_weighted_mean_of_the_full(
         1 - sum(d.time_share * r["weight"] for d, r in zip(decisions, judged, strict=True)) / total
     )
     if full:
-        assert found.quality == pytest.approx(sum(r["quality"] * r["weight"] for r in full) / sum(r["weight"] for r in full))
+        assert found.quality == pytest.approx(
+            sum(r["quality"] * r["weight"] for r in full) / sum(r["weight"] for r in full)
+        )
     else:
         assert found.quality is None
 
@@ -62,13 +68,18 @@ def test_a_stricter_filter_never_sends_more_to_full_processing(
 ) -> None:
     loose = {name: value for name, value in policy.items() if not name.startswith(f"{knob}.")}
     loose[knob] = loose.get(knob, BY_NAME[knob].default or 0)
-    strict = {**loose, knob: loose[knob] + int(1000 * by) if BY_NAME[knob].kind == "integer" else min(1.0, loose[knob] + by)}
+    strict = {
+        **loose,
+        knob: loose[knob] + int(1000 * by) if BY_NAME[knob].kind == "integer" else min(1.0, loose[knob] + by),
+    }
     if parse_pipeline(loose).decide(record).processing_type == "lightweight":
         assert parse_pipeline(strict).decide(record).processing_type == "lightweight"
 
 
 @given(records(), policies(), shares)
-def test_more_confidence_asked_for_never_ends_more_items_early(record: dict[str, Any], policy: dict[str, Any], by: float) -> None:
+def test_more_confidence_asked_for_never_ends_more_items_early(
+    record: dict[str, Any], policy: dict[str, Any], by: float
+) -> None:
     asked = {name: min(1.0, value + by) if "min_confidence" in name else value for name, value in policy.items()}
     asked["exit.min_confidence"] = min(1.0, policy.get("exit.min_confidence", 0.80) + by)
     if parse_pipeline(policy).decide(record).processing_type != "early_exit":
@@ -79,7 +90,10 @@ def test_more_confidence_asked_for_never_ends_more_items_early(record: dict[str,
 def test_the_filter_bypasses_nothing_because_of_a_value_that_was_not_measured(
     record: dict[str, Any], policy: dict[str, Any], data: Any
 ) -> None:
-    """Taking a measurement away from a record that is not bypassed never bypasses it. Without exits: those end items for other reasons."""
+    """Taking a measurement away from a record that is not bypassed never bypasses it.
+
+    Without exits: those end items for other reasons.
+    """
     policy["exit.enabled"] = False
     fields = [name for name in record if name != "content_type" and name not in filter.WEIGHTS]
     if fields and parse_pipeline(policy).decide(record).processing_type == "full":
@@ -92,7 +106,9 @@ levels = (
     .map(sorted)
     .map(lambda v: Target(critical_low=v[0], warning_low=v[1], target=v[2], warning_high=v[3]))
 )
-plain = st.recursive(st.booleans() | st.integers(0, 9) | st.text(max_size=4), lambda inner: st.lists(inner, max_size=2), max_leaves=3)
+plain = st.recursive(
+    st.booleans() | st.integers(0, 9) | st.text(max_size=4), lambda inner: st.lists(inner, max_size=2), max_leaves=3
+)
 besides = st.fixed_dictionaries(
     {},
     optional={
@@ -102,7 +118,12 @@ besides = st.fixed_dictionaries(
 )
 
 
-@given(policies(), st.dictionaries(st.sampled_from(["bypass_rate", "own_figure"]), levels), st.dictionaries(st.just("n"), shares), besides)
+@given(
+    policies(),
+    st.dictionaries(st.sampled_from(["bypass_rate", "own_figure"]), levels),
+    st.dictionaries(st.just("n"), shares),
+    besides,
+)
 def test_writing_the_files_and_reading_them_loses_nothing(
     policy: dict[str, Any], monitoring: dict[str, Target], evidence: dict[str, Any], beside: dict[str, Any]
 ) -> None:
@@ -112,10 +133,15 @@ def test_writing_the_files_and_reading_them_loses_nothing(
 
 
 @given(
-    st.dictionaries(st.sampled_from(["quality_filtering.yaml", "content_routing.yaml", "early_exit.yaml", "monitoring.yaml"]), policies())
+    st.dictionaries(
+        st.sampled_from(["quality_filtering.yaml", "content_routing.yaml", "early_exit.yaml", "monitoring.yaml"]),
+        policies(),
+    )
 )
 def test_files_with_anything_in_them_are_read_or_refused_with_a_place(files: dict[str, Any]) -> None:
-    """Knobs' flat names are no keys of any file: they are kept beside, or refused as typing errors; nothing else is raised."""
+    """Knobs' flat names are no keys of any file: they are kept beside,
+    or refused as typing errors; nothing else is raised.
+    """
     found: list[Fault] = []
     try:
         read = read_files(files)
@@ -136,10 +162,18 @@ def test_files_with_anything_in_them_are_read_or_refused_with_a_place(files: dic
     policies(),
     st.sampled_from(["filter.min_overall", "filter.min_words", "filter.min_predicted_quality"]),
 )
-def test_the_sweep_gives_what_replaying_each_threshold_gives(items: list[Any], policy: dict[str, Any], knob: str) -> None:
+def test_the_sweep_gives_what_replaying_each_threshold_gives(
+    items: list[Any], policy: dict[str, Any], knob: str
+) -> None:
     field = filter.FIELD_OF[knob.removeprefix("filter.")]
     made = [
-        {"overall_quality": overall, "quality": quality, "word_count": words, "predicted_quality": quality, "content_type": name}
+        {
+            "overall_quality": overall,
+            "quality": quality,
+            "word_count": words,
+            "predicted_quality": quality,
+            "content_type": name,
+        }
         for overall, quality, words, name in items
     ]
     columns = read_columns(rows_to_columns(made))

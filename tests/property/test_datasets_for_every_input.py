@@ -11,20 +11,28 @@ from optimizer.core.dataset.examples import class_of, group_of, normalise, selec
 from tests.examples import n_examples
 from tests.strategies import examples, json_values, texts
 
-labelled_ids = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=6), st.none() | st.sampled_from("xyz"), max_size=40).map(
-    lambda found: list(found.items())
-)
+labelled_ids = st.dictionaries(
+    st.text("abcdefgh", min_size=1, max_size=6), st.none() | st.sampled_from("xyz"), max_size=40
+).map(lambda found: list(found.items()))
 
 
 @given(
     texts,
     st.sampled_from(
-        [str.upper, str.title, lambda t: f"  {t}\t", lambda t: t.replace(" ", "\n "), lambda t: unicodedata.normalize("NFD", t)]
+        [
+            str.upper,
+            str.title,
+            lambda t: f"  {t}\t",
+            lambda t: t.replace(" ", "\n "),
+            lambda t: unicodedata.normalize("NFD", t),
+        ]
     ),
 )
 def test_inputs_that_differ_in_form_only_stand_in_one_split(text, change):
     changed = change(text)
-    if normalise(text) == normalise(changed):  # upper case of some letters, such as ß, is another word by Unicode's own rules
+    if normalise(text) == normalise(
+        changed
+    ):  # upper case of some letters, such as ß, is another word by Unicode's own rules
         assert group_of({"document": text}, None) == group_of({"document": changed}, None)
     assert normalise(normalise(text)) == normalise(text)
 

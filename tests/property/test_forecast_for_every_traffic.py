@@ -59,7 +59,9 @@ def _needs(found: RolloutForecast) -> list[Need]:
 
 
 @given(plans(), traffics() | st.none())
-def test_figures_are_never_negative_and_can_be_written_as_json(plan: ForecastPlan, traffic: RecordedTraffic | None) -> None:
+def test_figures_are_never_negative_and_can_be_written_as_json(
+    plan: ForecastPlan, traffic: RecordedTraffic | None
+) -> None:
     found = forecast_rollout(plan, traffic)
     json.dumps(found.as_record(), allow_nan=False)
     for need in _needs(found):
@@ -89,7 +91,9 @@ def test_more_traffic_never_makes_it_later(plan: ForecastPlan, traffic: Recorded
 def test_a_larger_margin_never_needs_more_labels_for_one_gate(plan: ForecastPlan, times: float) -> None:
     """Of one stage: over several, a gate that is passed sooner leaves less evidence for the next."""
     one = replace(plan, ladder=(0.5,))
-    narrow, wide = (forecast_rollout(p, None).expected for p in (one, replace(one, margin=min(0.99, one.margin * times))))
+    narrow, wide = (
+        forecast_rollout(p, None).expected for p in (one, replace(one, margin=min(0.99, one.margin * times)))
+    )
     assert narrow is not None
     assert wide is not None
     assert wide.labelled is not None

@@ -9,9 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.base.histogram import WIDTH, Histogram, add, bucket_of, capped_moments, edge, merge, quantile, share_above
+from optimizer.core.base.histogram import (
+    WIDTH,
+    Histogram,
+    add,
+    bucket_of,
+    capped_moments,
+    edge,
+    merge,
+    quantile,
+    share_above,
+)
 
-amounts = st.just(0.0) | st.floats(1e-9, 1e12) | st.integers(-200, 400).map(lambda k: WIDTH**k)  # on the edges themselves, too
+amounts = (
+    st.just(0.0) | st.floats(1e-9, 1e12) | st.integers(-200, 400).map(lambda k: WIDTH**k)
+)  # on the edges themselves, too
 samples = st.lists(amounts, min_size=1, max_size=60)
 
 

@@ -22,8 +22,10 @@ within = st.timedeltas(timedelta(0), WEEK - timedelta(microseconds=1))
 def promoted(salt: str, share: float = 0.5) -> Rollout:
     history = ({"share": share, "from": (T0 - timedelta(hours=1)).isoformat(), "to": T0.isoformat()},)
     return Rollout(
-        id="ro_1", family="f", candidate="v_new", champion="v_old", aim="quality", ladder=(share,), salt=salt, status="deployed", stage=0,
-        held=False, version=5, settings={}, stage_history=history, created_at=T0 - timedelta(hours=1), created_by="ann", outcome="promoted",
+        id="ro_1", family="f", candidate="v_new", champion="v_old", aim="quality", ladder=(share,), salt=salt,
+        status="deployed", stage=0,
+        held=False, version=5, settings={}, stage_history=history, created_at=T0 - timedelta(hours=1), created_by="ann",
+        outcome="promoted",
         ended_at=T0,
     )  # fmt: skip
 
@@ -55,7 +57,9 @@ def test_the_units_held_back_are_exactly_those_of_the_formula(salt: str, unit: s
 
 
 @given(salts, units, within, within)
-def test_a_unit_never_changes_its_variant_within_the_period(salt: str, unit: str, one: timedelta, other: timedelta) -> None:
+def test_a_unit_never_changes_its_variant_within_the_period(
+    salt: str, unit: str, one: timedelta, other: timedelta
+) -> None:
     assert served(salt, unit, one) == served(salt, unit, other)
 
 
@@ -90,11 +94,13 @@ def test_a_freeze_goes_before_everything(
     salt: str, unit: str | None, status: str, with_rollout: bool, with_override: bool, with_holdback: bool
 ) -> None:
     deploying = replace(
-        promoted(salt, 0.99), status=status, outcome=None, ended_at=None, lease_expires_at=T0 + timedelta(minutes=1)  # type: ignore[arg-type]
+        promoted(salt, 0.99), status=status, outcome=None, ended_at=None,
+        lease_expires_at=T0 + timedelta(minutes=1)  # type: ignore[arg-type]
     )  # fmt: skip
     choice = choose(
         family="f", unit=unit, unit_hmac="h", champion="v_old", rollout=deploying if with_rollout else None,
-        overrides={"h": ("v_x", T0 + timedelta(hours=1))} if with_override else {}, now=T0, holdback=holdback(salt) if with_holdback else None,
+        overrides={"h": ("v_x", T0 + timedelta(hours=1))} if with_override else {}, now=T0,
+        holdback=holdback(salt) if with_holdback else None,
         frozen=True,
     )  # fmt: skip
     assert choice == Choice(variant="v_old", role="champion")

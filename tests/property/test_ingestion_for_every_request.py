@@ -63,7 +63,9 @@ def test_every_event_is_accepted_a_duplicate_or_rejected_and_the_first_of_an_id_
             if isinstance(event, dict) and "id" in event:
                 first = firsts.setdefault(event["id"], event)
                 assert (index in rejected) == (event != first)
-        assert {event.id: event.success for event in here.feedback()} == {id: first["success"] for id, first in firsts.items()}
+        assert {event.id: event.success for event in here.feedback()} == {
+            id: first["success"] for id, first in firsts.items()
+        }
         assert answer["accepted"] == len(firsts)
 
 
@@ -89,5 +91,7 @@ def test_no_event_whatever_it_holds_breaks_the_others(events: list[Any]) -> None
     with temporary_installation() as here:
         answer = here.send(*events, {"id": "sound", "family": FAMILY, "unit": "u", "success": True})
         assert len(events) + 1 == answer["accepted"] + answer["duplicates"] + len(answer["rejected"])
-        assert "sound" in {event.id for event in here.feedback()} or any(r["index"] == len(events) for r in answer["rejected"])
+        assert "sound" in {event.id for event in here.feedback()} or any(
+            r["index"] == len(events) for r in answer["rejected"]
+        )
         assert all(r["index"] < len(events) for r in answer["rejected"]) or any(e.get("id") == "sound" for e in events)

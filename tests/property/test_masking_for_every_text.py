@@ -32,13 +32,19 @@ def test_without_rules_nothing_changes(value):
     assert Masker().mask(value) == value
 
 
-@given(st.from_regex(r"[a-z]{1,8}@[a-z]{1,8}\.(com|org)", fullmatch=True), st.sampled_from(["{}", "write to {}.", "<{}>", "{}, please"]))
+@given(
+    st.from_regex(r"[a-z]{1,8}@[a-z]{1,8}\.(com|org)", fullmatch=True),
+    st.sampled_from(["{}", "write to {}.", "<{}>", "{}, please"]),
+)
 def test_an_address_is_gone_wherever_it_stands(address, frame):
     masked = Masker(["email"]).mask({"document": [frame.format(address)], "n": 1})
     assert masked == {"document": [frame.format("[email]")], "n": 1}
 
 
-@given(st.lists(st.integers(0, 9), min_size=12, max_size=18).filter(lambda d: len(set(d)) > 1), st.sampled_from(["", " ", "-"]))
+@given(
+    st.lists(st.integers(0, 9), min_size=12, max_size=18).filter(lambda d: len(set(d)) > 1),
+    st.sampled_from(["", " ", "-"]),
+)
 def test_every_number_with_a_right_check_digit_is_a_card(digits, separator):
     doubled = [d * (2 if i % 2 == 0 else 1) for i, d in enumerate(reversed(digits))]
     check = -sum(d - 9 if d > 9 else d for d in doubled) % 10
@@ -49,7 +55,11 @@ def test_every_number_with_a_right_check_digit_is_a_card(digits, separator):
 
 def is_card(digits):
     doubled = [int(d) * (2 if i % 2 else 1) for i, d in enumerate(reversed(digits))]
-    return CARD_CHARS[0] <= len(digits) <= CARD_CHARS[1] and len(set(digits)) > 1 and sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0
+    return (
+        CARD_CHARS[0] <= len(digits) <= CARD_CHARS[1]
+        and len(set(digits)) > 1
+        and sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0
+    )
 
 
 def is_iban(text):
@@ -74,7 +84,9 @@ def with_right_check_digits(body):
 
 digit_groups = st.lists(st.text("0123", min_size=1, max_size=5), min_size=1, max_size=40)
 accounts = st.text("A7", min_size=11, max_size=30).map(with_right_check_digits)
-account_groups = st.lists(accounts | st.text("AE89d", min_size=1, max_size=5), min_size=1, max_size=12) | accounts.map(list)
+account_groups = st.lists(accounts | st.text("AE89d", min_size=1, max_size=5), min_size=1, max_size=12) | accounts.map(
+    list
+)
 
 
 @given(digit_groups)

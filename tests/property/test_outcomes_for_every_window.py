@@ -1,4 +1,6 @@
-"""A cohort's outcomes are the same whether they are read in one go or unit by unit, and none that came too late or belongs elsewhere counts."""
+"""A cohort's outcomes are the same whether they are read in one go or unit by unit,
+and none that came too late or belongs elsewhere counts.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,11 @@ def expected(stored: list[FeedbackEvent]) -> dict[str, float]:
     for event in stored:
         token, during = event.arm, (COHORT.start, COHORT.closes_at)
         assert token.cohort_start is not None
-        is_of_cohort = token.rollout == "ro_1" and stage_of(LADDER, token.stage) == 1 and during[0] <= token.cohort_start <= during[1]
+        is_of_cohort = (
+            token.rollout == "ro_1"
+            and stage_of(LADDER, token.stage) == 1
+            and during[0] <= token.cohort_start <= during[1]
+        )
         is_told = event.source == "user" and event.success is not None and during[0] <= event.received_at <= during[1]
         if token.unit_hmac in ("a", "b") and is_of_cohort and is_told:
             values.setdefault(token.unit_hmac, []).append(float(event.success or False))

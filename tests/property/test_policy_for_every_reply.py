@@ -114,7 +114,9 @@ def test_it_ends_within_its_bound_and_gives_out_the_best_attempt(
     assert past, "at least one model is asked"
     deliverable = [one for one in past if one.answer is not None and one.call.purpose != "sample"]
     if taken is None:
-        assert not deliverable or (parsed.cascade is not None and not parsed.cascade.fall_back and strong_failed(parsed, past))
+        assert not deliverable or (
+            parsed.cascade is not None and not parsed.cascade.fall_back and strong_failed(parsed, past)
+        )
     else:
         assert taken in deliverable
         if parsed.votes is None:
@@ -122,7 +124,9 @@ def test_it_ends_within_its_bound_and_gives_out_the_best_attempt(
 
 
 @given(policy=POLICIES, data=st.data())
-def test_the_total_is_the_sum_of_the_parts_and_an_audit_leaves_no_tier_out(policy: dict[str, Any], data: st.DataObject) -> None:
+def test_the_total_is_the_sum_of_the_parts_and_an_audit_leaves_no_tier_out(
+    policy: dict[str, Any], data: st.DataObject
+) -> None:
     parsed = parsed_with_drawn_confidence(policy, data)
     plan = PolicyPlan(policy=parsed, model="only", output=Output())
     situation = Situation()

@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.adapters.predictors.export import _LEAST_SLOPE, fitted_isotonic, fitted_platt, gram_part, trees_part, vectorizer
+from optimizer.adapters.predictors.export import (
+    _LEAST_SLOPE,
+    fitted_isotonic,
+    fitted_platt,
+    gram_part,
+    trees_part,
+    vectorizer,
+)
 from optimizer.adapters.predictors.recipe import GramRecipe
 from optimizer.core.base.canonical import rounded
 from optimizer.core.predictor.predictor import FORMAT, Predictor
@@ -30,7 +37,13 @@ ALPHABET = "ab AB.é\n1"
 
 
 def _predictor(parts, *, features=(), answers="probability", calibration=None):
-    data = {"format": FORMAT, "answers": answers, "features": list(features), "parts": parts, "calibration": calibration}
+    data = {
+        "format": FORMAT,
+        "answers": answers,
+        "features": list(features),
+        "parts": parts,
+        "calibration": calibration,
+    }
     return Predictor.from_data(json.loads(json.dumps(data)))
 
 
@@ -128,7 +141,11 @@ def test_platt_is_the_logistic_regression_of_the_margin_or_the_base_rate(seed, n
     calibration = fitted_platt(margins, right)
     predictor = _predictor([identity], features=["m"], calibration=calibration)
     ours = [predictor.predict({"m": float(each)}) for each in margins]
-    theirs = model.predict_proba(margins.reshape(-1, 1))[:, 1] if model.coef_[0, 0] > _LEAST_SLOPE else np.full(n, right.mean())
+    theirs = (
+        model.predict_proba(margins.reshape(-1, 1))[:, 1]
+        if model.coef_[0, 0] > _LEAST_SLOPE
+        else np.full(n, right.mean())
+    )
     assert np.abs(ours - theirs).max() < (CLOSE if calibration["slope"] > _LEAST_SLOPE else 1e-5)
 
 
@@ -137,7 +154,9 @@ def test_platt_is_the_logistic_regression_of_the_margin_or_the_base_rate(seed, n
 def test_the_hash_outlives_the_rounding_of_a_variant_and_the_way_through_json(seed):
     matrix, right = _rows(seed, 80)
     model = HistGradientBoostingClassifier(max_iter=5, min_samples_leaf=8, early_stopping=False).fit(matrix, right)
-    predictor = _predictor([trees_part(model)], features=["f0", "f1", "f2", "f3"], calibration=fitted_isotonic(matrix[:, 0], right))
+    predictor = _predictor(
+        [trees_part(model)], features=["f0", "f1", "f2", "f3"], calibration=fitted_isotonic(matrix[:, 0], right)
+    )
     again = Predictor.from_data(json.loads(json.dumps(rounded(predictor.to_data()))))
     assert again.hash == predictor.hash
     assert replace(again, data={}) == replace(Predictor.from_data(again.to_data()), data={})

@@ -22,7 +22,9 @@ SHARED = ("invoice", "delivery", "refund", "because")
 
 @st.composite
 def examples(draw: st.DrawFn) -> list[tuple[Example, dict[str, object]]]:
-    """60 answers; a released example says shared words, one that nobody released says secret ones, often enough to be learned from."""
+    """60 answers; a released example says shared words, one that nobody released says secret ones,
+    often enough to be learned from.
+    """
     rows = []
     for i in range(60):
         released = draw(st.booleans())
@@ -46,7 +48,9 @@ def examples(draw: st.DrawFn) -> list[tuple[Example, dict[str, object]]]:
     return rows
 
 
-@settings(max_examples=n_examples(6), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=n_examples(6), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 @given(examples())
 def test_no_unreleased_word_stands_in_a_predictor(rows: list[tuple[Example, dict[str, object]]]) -> None:
     answers = [judged(example, answered) for example, answered in rows]

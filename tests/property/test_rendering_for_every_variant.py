@@ -62,7 +62,9 @@ def test_every_missing_and_every_unknown_variable_is_named_at_once(variant, data
     given_ = {name: value for name, value in variables.items() if name not in left_out} | {"not asked for": "x"}
     with pytest.raises(InvalidInput) as error:
         render(variant, given_)
-    assert {f.pointer for f in error.value.faults} == {f"/variables/{name}" for name in left_out} | {"/variables/not asked for"}
+    assert {f.pointer for f in error.value.faults} == {f"/variables/{name}" for name in left_out} | {
+        "/variables/not asked for"
+    }
 
 
 @given(variants(), st.data())

@@ -1,4 +1,6 @@
-"""Whatever operators, the tick and changes of champion do to a rollout, in whatever order, the rules of the state machine hold."""
+"""Whatever operators, the tick and changes of champion do to a rollout, in whatever order,
+the rules of the state machine hold.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from optimizer.core.serving.rollout import Decision, Rollout, state
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 ACTS = ("validate", "approve", "reject", "deploy", "lapse", "advance", "hold", "resume", "promote", "rollback", "end")
 GATES = ({"name": "confirmation", "verdict": "inconclusive", "value": None, "required": None, "reason": "no study"},)
-ladders = st.lists(st.integers(1, 99), min_size=1, max_size=5, unique=True).map(lambda percents: tuple(p / 100 for p in sorted(percents)))
+ladders = st.lists(st.integers(1, 99), min_size=1, max_size=5, unique=True).map(
+    lambda percents: tuple(p / 100 for p in sorted(percents))
+)
 
 
 @st.composite
@@ -39,7 +43,8 @@ def requests(draw: st.DrawFn) -> TransitionRequest:
 
 def begun(ladder: tuple[float, ...]) -> Transition:
     rollout = Rollout(
-        id="ro_1", family="f", candidate="v_c", champion="v_a", aim="quality", ladder=ladder, salt="s", status="pending", stage=-1,
+        id="ro_1", family="f", candidate="v_c", champion="v_a", aim="quality", ladder=ladder, salt="s",
+        status="pending", stage=-1,
         held=False, version=0, settings={"margin": 0.05}, stage_history=(), created_at=T0, created_by="ann",
     )  # fmt: skip
     request = TransitionRequest(act="start", at=T0, clock_at=T0, actor="ann", reason="start", confirm="f", gates=GATES)

@@ -1,4 +1,6 @@
-"""Whatever number of examples a model is shown, study and gateway send it the same bytes: the prompt with that many of its first examples."""
+"""Whatever number of examples a model is shown, study and gateway send it the same bytes:
+the prompt with that many of its first examples.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,14 @@ POLICIES = st.fixed_dictionaries(
 
 def variant_of(n_examples: int, policy: dict[str, Any]) -> Variant:
     return Variant(
-        messages=({"role": "system", "content": "Name it."}, {"role": "examples"}, {"role": "user", "content": "Text: {{text}}"}),
-        examples=tuple(FewShot(id=f"e{n}", input={"text": f"text {n}"}, output=f"label {n}") for n in range(n_examples)),
+        messages=(
+            {"role": "system", "content": "Name it."},
+            {"role": "examples"},
+            {"role": "user", "content": "Text: {{text}}"},
+        ),
+        examples=tuple(
+            FewShot(id=f"e{n}", input={"text": f"text {n}"}, output=f"label {n}") for n in range(n_examples)
+        ),
         model={"name": "m3", "temperature": 0.0},
         policy=policy,
     )
@@ -88,7 +96,9 @@ def test_each_model_is_sent_the_prompt_with_its_own_number_of_examples(policy: d
         scored.clear()
         asyncio.run(answers_of_tier(wanted, tier, complete))
         asked_alone.append(scored[0].key)
-    assert set(asked_alone) <= {request.key for request in served}, "what a search recorded is what a request of that tier is"
+    assert set(asked_alone) <= {request.key for request in served}, (
+        "what a search recorded is what a request of that tier is"
+    )
     for request in served:
         n = min(policy["examples"].get(request.model, n_examples), n_examples)
         alike = [m["content"] for m in request.messages if str(m["content"]).startswith(("Text: text", "label"))]

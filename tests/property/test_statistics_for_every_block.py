@@ -50,7 +50,12 @@ def bets(draw: st.DrawFn) -> tuple[Bet, float, float, float]:
     d0 = draw(boundaries)
     if kind == "bernoulli":
         return bernoulli_bet(theta_c=theta_c, theta_b=theta_b, w=w, d0=d0), 1.0, d0, w
-    return bounded_bet(theta_c=theta_c, theta_b=theta_b, d0=d0, w=w, var_c=draw(variances), var_b=draw(variances)), 1.0, d0, w
+    return (
+        bounded_bet(theta_c=theta_c, theta_b=theta_b, d0=d0, w=w, var_c=draw(variances), var_b=draw(variances)),
+        1.0,
+        d0,
+        w,
+    )
 
 
 @given(bets())
@@ -63,7 +68,9 @@ def test_no_outcome_makes_a_factor_zero(found):
 
 @given(bets(), rates, st.floats(0, 1))
 def test_the_mean_of_e_is_at_most_one_everywhere_on_the_nulls_side(found, q_b, slack):
-    """Factors are linear in the outcome, so the mean of a block's e-value is exact, whatever the outcomes' distribution."""
+    """Factors are linear in the outcome, so the mean of a block's e-value is exact,
+    whatever the outcomes' distribution.
+    """
     bet, k, d0, w = found
     line = k * q_b + d0
     upper_null = bet.a_c >= 0  # a bet on more is a bet against "at most"
@@ -111,7 +118,8 @@ def test_one_more_success_of_the_candidate_never_speaks_for_rolling_it_back(n_c,
     s_c, s_b = data.draw(st.integers(0, n_c - 1)), data.draw(st.integers(0, n_b))
     start = QualityGate.start(margin=margin, champion_mean=clip_rate(mean), min_block=1)
     fewer, more = (
-        start.after(Block(stage=0, candidate=Outcomes.binary(n_c, s), champion=Outcomes.binary(n_b, s_b))) for s in (s_c, s_c + 1)
+        start.after(Block(stage=0, candidate=Outcomes.binary(n_c, s), champion=Outcomes.binary(n_b, s_b)))
+        for s in (s_c, s_c + 1)
     )
     assert more.of("roll").log_e <= fewer.of("roll").log_e + 1e-9
     for name in ("ship3", "ship2", "ship1", "sup"):
@@ -139,7 +147,9 @@ passed = st.builds(
     Standing,
     ladder=st.just(LADDER),
     stage=st.integers(0, 3),
-    peaks=st.fixed_dictionaries({**{name: st.floats(3.1, 8) for name in ("ship3", "ship2", "ship1")}, "roll": st.floats(0, 3.3)}),
+    peaks=st.fixed_dictionaries(
+        {**{name: st.floats(3.1, 8) for name in ("ship3", "ship2", "ship1")}, "roll": st.floats(0, 3.3)}
+    ),
     labelled_in_stage=st.integers(200, 400),
     dwell_over=st.just(True),
     min_duration_over=st.just(True),
@@ -210,7 +220,11 @@ def test_the_mean_of_e_under_the_null_is_at_most_one_within_its_error(runs):
             for i, n_c in enumerate((4, 4, 10, 20, 20)):
                 base = 0.8 - 0.02 * i
                 drawn = [sum(rng.random() < p for _ in range(n)) for n, p in ((n_c, base + gap), (40 - n_c, base))]
-                gate = gate.after(Block(stage=0, candidate=Outcomes.binary(n_c, drawn[0]), champion=Outcomes.binary(40 - n_c, drawn[1])))
+                gate = gate.after(
+                    Block(
+                        stage=0, candidate=Outcomes.binary(n_c, drawn[0]), champion=Outcomes.binary(40 - n_c, drawn[1])
+                    )
+                )
             values.append(exp(gate.of(name).log_e))
         mean = sum(values) / runs
         error = sqrt(sum((v - mean) ** 2 for v in values) / (runs - 1) / runs)
@@ -224,7 +238,10 @@ def test_scores_under_the_null_have_a_mean_e_of_at_most_one_within_its_error(run
     for _ in range(runs):
         gate = QualityGate.start(margin=0.05, champion_mean=0.75, champion_variance=0.02, kind="score")
         for n_c in (4, 10, 20):
-            drawn = [[min(1.0, max(0.0, rng.betavariate(9 * p, 9 * (1 - p)))) for _ in range(n)] for n, p in ((n_c, 0.7), (40 - n_c, 0.75))]
+            drawn = [
+                [min(1.0, max(0.0, rng.betavariate(9 * p, 9 * (1 - p)))) for _ in range(n)]
+                for n, p in ((n_c, 0.7), (40 - n_c, 0.75))
+            ]
             gate = gate.after(Block(stage=0, candidate=Outcomes.of(drawn[0]), champion=Outcomes.of(drawn[1])))
         values.append(exp(gate.of("ship1").log_e))
     mean = sum(values) / runs
@@ -235,18 +252,27 @@ def test_scores_under_the_null_have_a_mean_e_of_at_most_one_within_its_error(run
 @RUNS
 @pytest.mark.parametrize("kind", ["errors", "latency", "cost"])
 def test_a_guardrails_mean_e_is_at_most_one_where_the_candidate_is_as_much_worse_as_it_may_be(kind, runs):
-    """Seeded: eight blocks of ten seconds at a canary's share, some without a candidate, and a champion that gets worse on its way."""
+    """Seeded: eight blocks of ten seconds at a canary's share, some without a candidate,
+    and a champion that gets worse on its way.
+    """
     rng, values = random.Random(13), []
     for _ in range(runs):
-        guardrail = Guardrail.start(kind, champion_mean={"errors": 0.03, "latency": 0.05, "cost": 0.3}[kind], champion_variance=0.03)
+        guardrail = Guardrail.start(
+            kind, champion_mean={"errors": 0.03, "latency": 0.05, "cost": 0.3}[kind], champion_variance=0.03
+        )
         for i in range(8):
             base = 1.0 + 0.5 * (i > 4)
             n_c, n_b = rng.choice([0, 1, 1, 2, 4]), rng.choice([5, 9, 12])
             if kind == "cost":  # uniform: means of .2 and, allowed, .22
-                drawn = [[rng.uniform(0, 0.4 * base * ratio) for _ in range(n)] for n, ratio in ((n_c, 1.1), (n_b, 1.0))]
+                drawn = [
+                    [rng.uniform(0, 0.4 * base * ratio) for _ in range(n)] for n, ratio in ((n_c, 1.1), (n_b, 1.0))
+                ]
             else:
                 rate, margin = (0.03, 0.01) if kind == "errors" else (0.05, 0.025)
-                drawn = [[float(rng.random() < p) for _ in range(n)] for n, p in ((n_c, rate * base + margin), (n_b, rate * base))]
+                drawn = [
+                    [float(rng.random() < p) for _ in range(n)]
+                    for n, p in ((n_c, rate * base + margin), (n_b, rate * base))
+                ]
             guardrail = guardrail.after(Block(stage=0, candidate=Outcomes.of(drawn[0]), champion=Outcomes.of(drawn[1])))
         values.append(exp(guardrail.evidence.log_e))
     mean = sum(values) / runs

@@ -1,4 +1,6 @@
-"""Exact search finds what brute force finds, whatever the records: ties, weights, confidences that were not recorded."""
+"""Exact search finds what brute force finds, whatever the records: ties, weights,
+confidences that were not recorded.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,10 @@ def test_a_cautious_search_keeps_the_standard_errors_within_the_margin(records, 
     cautious, plain = (best_thresholds(records, "cost_usd", [Limit(most=margin, z=one)])[0] for one in (z, 0.0))
     if cautious is not None:
         assert plain is not None
-        assert means_of(records, setting_of(records.tiers, cautious))[0] >= means_of(records, setting_of(records.tiers, plain))[0] - 1e-9
+        assert (
+            means_of(records, setting_of(records.tiers, cautious))[0]
+            >= means_of(records, setting_of(records.tiers, plain))[0] - 1e-9
+        )
 
 
 @settings(max_examples=n_examples(25))
@@ -63,7 +68,9 @@ def test_a_cautious_search_keeps_the_standard_errors_within_the_margin(records, 
 def test_a_chain_of_four_is_within_the_margin_and_no_dearer_than_any_chain_of_three(records, margin):
     found = best_thresholds(records, "cost_usd", [Limit(most=margin)])[0]
     shorter = [
-        cost for setting, cost, loss in every_setting(records) if loss <= margin + 1e-9 and (setting is None or len(setting.tiers) < 4)
+        cost
+        for setting, cost, loss in every_setting(records)
+        if loss <= margin + 1e-9 and (setting is None or len(setting.tiers) < 4)
     ]
     assert (found is not None) or not shorter
     if found is not None:
@@ -135,7 +142,9 @@ def test_for_a_pair_the_sequence_ends_before_the_first_bound_above_the_margin(re
 
 @given(small_records(2), st.sampled_from([0.5, 2.0, 4.0]))
 def test_a_confident_budget_is_never_above_an_expected_one(records, usd):
-    expected, confident = (search(records, BestQuality(usd_per_query=usd, rule=rule)) for rule in ("expected", "confident"))
+    expected, confident = (
+        search(records, BestQuality(usd_per_query=usd, rule=rule)) for rule in ("expected", "confident")
+    )
     for found in (expected, confident):
         if found.replay is not None:
             assert found.replay.cost_usd.mean <= usd + 1e-9

@@ -1,4 +1,6 @@
-"""Two workers' ticks, operators, freezes and users, in any order and at the same time, on a real database: what stands there stays valid."""
+"""Two workers' ticks, operators, freezes and users, in any order and at the same time, on a real database:
+what stands there stays valid.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +95,8 @@ class Life:
                 faults.append(fault)
 
         threads = [
-            threading.Thread(target=caught, args=(fn,)) for fn in (lambda: act(step), lambda: tick(self.stores[1], self.world.clock))
+            threading.Thread(target=caught, args=(fn,))
+            for fn in (lambda: act(step), lambda: tick(self.stores[1], self.world.clock))
         ]
         for thread in threads:
             thread.start()
@@ -123,7 +126,15 @@ class Life:
     def operate(self, step: Step) -> None:
         word: OperatorAct = step.word  # type: ignore[assignment]
         confirm = F if step.confirmed else None
-        operate(self.world.rollout.id, word, actor="ann", reason="r", confirm=confirm, store=self.stores[0], clock=self.world.clock)
+        operate(
+            self.world.rollout.id,
+            word,
+            actor="ann",
+            reason="r",
+            confirm=confirm,
+            store=self.stores[0],
+            clock=self.world.clock,
+        )
 
     def freeze(self, step: Step) -> None:
         freeze(F, "r", actor="ann", store=self.stores[0], clock=self.world.clock)
@@ -132,7 +143,14 @@ class Life:
         unfreeze(F, "r", actor="ann", store=self.stores[0], clock=self.world.clock)
 
     def start(self, step: Step) -> None:
-        start_rollout(self.world.family, self.world.candidate, actor="ann", store=self.stores[0], clock=self.world.clock, confirm=F)
+        start_rollout(
+            self.world.family,
+            self.world.candidate,
+            actor="ann",
+            store=self.stores[0],
+            clock=self.world.clock,
+            confirm=F,
+        )
 
     def champion(self, step: Step) -> None:
         roll_back_champion(F, actor="ann", reason="r", store=self.stores[0], clock=self.world.clock)
@@ -165,7 +183,9 @@ def check(life: Life) -> None:
                 evidence, stage = d.content["inputs"]["evidence"], d.content["before"]["stage"]
                 last = stage == len(rollout.ladder) - 1
                 assert (d.kind == "promote") == last
-                assert evidence["log_e"][f"ship{margin_needed(rollout.ladder[stage], is_last=last)}"] >= threshold(ALPHA_SHIP)
+                assert evidence["log_e"][f"ship{margin_needed(rollout.ladder[stage], is_last=last)}"] >= threshold(
+                    ALPHA_SHIP
+                )
                 assert evidence["labelled_in_stage"] >= 20
             if d.kind in ("advance", "promote"):
                 assert not d.content["before"]["held"]
@@ -186,7 +206,9 @@ def test_any_order_of_ticks_operators_freezes_and_traffic_ends_in_a_valid_state(
 
 @settings(max_examples=n_examples(10), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(["advance", "promote", "rollback", "hold", "resume"]), min_size=2, max_size=4))
-def test_commands_of_several_people_and_two_ticks_at_the_very_same_time_leave_one_decision_a_version(acts: list[OperatorAct]) -> None:
+def test_commands_of_several_people_and_two_ticks_at_the_very_same_time_leave_one_decision_a_version(
+    acts: list[OperatorAct],
+) -> None:
     with tempfile.TemporaryDirectory(prefix="detent-test-") as folder:
         life = Life(Path(folder))
         try:
@@ -201,7 +223,9 @@ def test_commands_of_several_people_and_two_ticks_at_the_very_same_time_leave_on
                 except BaseException as fault:
                     faults.append(fault)
 
-            work: list[Callable[[], Any]] = [lambda act=act: life.operate(Step("operate", act, confirmed=True)) for act in acts]
+            work: list[Callable[[], Any]] = [
+                lambda act=act: life.operate(Step("operate", act, confirmed=True)) for act in acts
+            ]
             work += [lambda store=store: tick(store, life.world.clock) for store in life.stores]
             threads = [threading.Thread(target=together, args=(fn,)) for fn in work]
             for thread in threads:

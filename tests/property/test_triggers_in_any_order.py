@@ -44,7 +44,11 @@ class Families(TriggeredWorld):
         first = self.family
         for name in NAMES[1:]:
             family = topic_family(name=name, schedule={"cron": HOURLY}, rollout={"gates": {"n": 20}})
-            rows = [e for split, n in (("train", 9), ("dev", 6), ("holdout", 20)) for e in topic_examples(n, split, family=name)]
+            rows = [
+                e
+                for split, n in (("train", 9), ("dev", 6), ("holdout", 20))
+                for e in topic_examples(n, split, family=name)
+            ]
             self.store.write(lambda tx, rows=rows: self.store.examples.add(tx, rows))  # type: ignore[misc]
             self.family = family
             self.crown(family.variant())
@@ -64,7 +68,10 @@ class Families(TriggeredWorld):
             assert len(after) <= max(2, len(before))
             assert len({study.family for study in after}) == len(after)
             assert not (self.frozen and started)
-            assert all(study.trigger is not None and study.budget.usd == 0.0 and study.budget.minutes == 30.0 for study in started)
+            assert all(
+                study.trigger is not None and study.budget.usd == 0.0 and study.budget.minutes == 30.0
+                for study in started
+            )
             return started
         acts: dict[str, Callable[[], object]] = {
             "wait a while": lambda: self.clock.pass_hours(0.1),
@@ -74,7 +81,9 @@ class Families(TriggeredWorld):
             "freeze": lambda: freeze(None, "so", actor="ann", store=self.store, clock=self.clock),
             "unfreeze": lambda: unfreeze(None, "so", actor="ann", store=self.store, clock=self.clock),
             "a study ends": lambda: [self.end(study) for study in self.under_way()[:1]],
-            "a person starts one": lambda: None if self.frozen or any(s.family == "topics" for s in self.under_way()) else self.create(),
+            "a person starts one": lambda: (
+                None if self.frozen or any(s.family == "topics" for s in self.under_way()) else self.create()
+            ),
         }
         acts[act]()
         self.frozen = {"freeze": True, "unfreeze": False}.get(act, self.frozen)
@@ -95,7 +104,9 @@ def test_no_order_of_events_starts_more_than_the_guards_allow(acts: list[str]) -
             fed = [study.created_at for study in own if study.trigger and "feedback" in study.trigger.evidence]
             assert all(later - earlier >= timedelta(hours=6) for earlier, later in pairwise(fed))
             assert all(
-                study.trigger and study.trigger.evidence["feedback"]["n"] >= 50 for study in own if "feedback" in study.trigger.evidence
+                study.trigger and study.trigger.evidence["feedback"]["n"] >= 50
+                for study in own
+                if "feedback" in study.trigger.evidence
             )
         world.store.close()
 
@@ -122,7 +133,9 @@ def test_each_unit_counts_once_with_its_mean(reports: list[tuple[int, float]]) -
 def _field(low: int, high: int) -> st.SearchStrategy[str]:
     numbers = st.integers(low, high)
     written = st.sampled_from(("{}", "{:02}"))
-    ranges = st.tuples(numbers, numbers, written, written).map(lambda one: f"{one[2].format(min(one[:2]))}-{one[3].format(max(one[:2]))}")
+    ranges = st.tuples(numbers, numbers, written, written).map(
+        lambda one: f"{one[2].format(min(one[:2]))}-{one[3].format(max(one[:2]))}"
+    )
     one = (
         st.just("*")
         | st.tuples(numbers, written).map(lambda one: one[1].format(one[0]))

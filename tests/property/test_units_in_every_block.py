@@ -15,7 +15,9 @@ from optimizer.core.rollout.evidence_state import StoredEvidence, after, as_text
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 SETTINGS = {"margin": 0.02, "metric": {"field": "success", "source": "user"}}
-REQUESTS = st.lists(st.tuples(st.integers(0, 13), st.sampled_from(["candidate", "candidate", "champion"]), st.booleans()), max_size=25)
+REQUESTS = st.lists(
+    st.tuples(st.integers(0, 13), st.sampled_from(["candidate", "candidate", "champion"]), st.booleans()), max_size=25
+)
 
 
 def hmac(unit: int) -> str:
@@ -28,15 +30,25 @@ def test_the_last_requests_show_as_many_units_as_there_were(windows: list[list[t
     for n, window in enumerate(windows):
         begun = T0 + timedelta(seconds=10 * n)
         requests = [
-            ReportedRequest(unit_hmac=hmac(unit), arm=arm, started_at=begun + timedelta(milliseconds=i), stage=0, failed=failed)  # type: ignore[arg-type]
+            ReportedRequest(
+                unit_hmac=hmac(unit), arm=arm, started_at=begun + timedelta(milliseconds=i), stage=0, failed=failed
+            )  # type: ignore[arg-type]
             for i, (unit, arm, failed) in enumerate(window)
         ]
         content = guardrail_content(
-            begun=begun, stage=0, requests=requests, counted=set(), fetches={}, limits=GuardrailLimits(), numbers=known.numbers
+            begun=begun,
+            stage=0,
+            requests=requests,
+            counted=set(),
+            fetches={},
+            limits=GuardrailLimits(),
+            numbers=known.numbers,
         )
         assert not any(hmac(unit)[:4] in json.dumps(content["last"]) for unit in range(14))
         (block,) = chained("ro_1", [("guardrails", content)], n_before=n, head=known.state.head, closed_at=begun)
-        known = replace(known, state=after(known.state, block, SETTINGS, (0.1,)), last_units=last_units(known.last_units, requests))
+        known = replace(
+            known, state=after(known.state, block, SETTINGS, (0.1,)), last_units=last_units(known.last_units, requests)
+        )
         known = from_text(as_text(known))  # as from tick to tick
         real = [*real, *(unit for unit, arm, _ in window if arm == "candidate")][-LAST:]
         told = [request.unit for request in known.state.failures.candidate]

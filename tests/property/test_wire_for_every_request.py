@@ -17,7 +17,16 @@ from optimizer.core.models.chat import pass_through
 from optimizer.core.models.language import ModelRequest, request_for
 from optimizer.core.models.wire import MESSAGE, PARAMS, RESPONSE_FORMAT
 
-OURS = {"model", "messages", "api_base", "api_key", "timeout", "num_retries", "max_retries", "caching"}  # of config/models.yaml
+OURS = {
+    "model",
+    "messages",
+    "api_base",
+    "api_key",
+    "timeout",
+    "num_retries",
+    "max_retries",
+    "caching",
+}  # of config/models.yaml
 OURS |= ON_THE_WIRE_ALONE.keys()
 KNOWN = (
     "api_base",
@@ -33,7 +42,13 @@ KNOWN = (
 )
 NAMES = st.one_of(st.sampled_from(KNOWN), st.text(max_size=12))
 VALUES = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=8)),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-5, 5),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text(max_size=8),
+    ),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(NAMES, inner, max_size=3)),
     max_leaves=6,
 )
@@ -41,7 +56,8 @@ MEMBERS = st.dictionaries(NAMES, VALUES, max_size=6)
 OWN = ("role", "content")
 
 MODEL = LiteLLMModel(
-    "m", litellm_id="openai/x", api_base="http://127.0.0.1:9/v1", api_key="secret", price=None, timeout_s=5.0, retries=0, concurrency=1,
+    "m", litellm_id="openai/x", api_base="http://127.0.0.1:9/v1", api_key="secret", price=None, timeout_s=5.0,
+    retries=0, concurrency=1,
     max_output_tokens=9,
 )  # fmt: skip
 LITELLM = SimpleNamespace(get_supported_openai_params=lambda model: ["logprobs"])
@@ -55,7 +71,11 @@ def variant(members: dict[str, Any]) -> Variant:
 def test_what_reaches_the_wire_is_named(in_model: Any, in_body: Any, in_message: Any, in_format: Any) -> None:
     stored = variant(in_model)
     asked = {**in_body, "response_format": {"type": "json_object", **in_format}}
-    message = {**{name: value for name, value in in_message.items() if name not in OWN}, "role": "user", "content": "hello"}
+    message = {
+        **{name: value for name, value in in_message.items() if name not in OWN},
+        "role": "user",
+        "content": "hello",
+    }
     params = {**request_for(stored, [message], revision="r").params, **pass_through(stored, asked)}
     request = ModelRequest(model="m", revision="r", messages=[message], params=params)
     try:
@@ -64,7 +84,11 @@ def test_what_reaches_the_wire_is_named(in_model: Any, in_body: Any, in_message:
     except InvalidInput:
         return  # refused: nothing reaches the wire
     assert set(arguments) <= OURS | set(PARAMS)
-    assert (arguments["api_base"], arguments["api_key"], arguments["timeout"]) == ("http://127.0.0.1:9/v1", "secret", 5.0)
+    assert (arguments["api_base"], arguments["api_key"], arguments["timeout"]) == (
+        "http://127.0.0.1:9/v1",
+        "secret",
+        5.0,
+    )
     assert set(body) <= {"model", "messages", *PARAMS}
     assert all(set(sent) <= set(MESSAGE) for sent in body["messages"])
     assert set(body.get("response_format", ())) <= set(RESPONSE_FORMAT)

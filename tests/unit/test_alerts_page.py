@@ -1,4 +1,6 @@
-"""docs/how-to/when-a-rollout-stops.md says what to do about every alert that the code opens, and about every outcome."""
+"""docs/how-to/when-a-rollout-stops.md says what to do about every alert that the code opens,
+and about every outcome.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,11 @@ from optimizer.core.serving.rollout import RolloutOutcome
 
 ROOT = Path(__file__).parents[2]
 HEADINGS = set(
-    re.findall(r"^### `(\w+)`$", (ROOT / "docs" / "how-to" / "when-a-rollout-stops.md").read_text(encoding="utf-8"), re.MULTILINE)
+    re.findall(
+        r"^### `(\w+)`$",
+        (ROOT / "docs" / "how-to" / "when-a-rollout-stops.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
 )
 
 
@@ -24,7 +30,11 @@ def alert_kinds() -> set[str]:
     for folder in ("optimizer", "api"):
         for file in (ROOT / folder).rglob("*.py"):
             tree = ast.parse(file.read_text(encoding="utf-8"))
-            calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == "Alert"]
+            calls = [
+                n
+                for n in ast.walk(tree)
+                if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == "Alert"
+            ]
             for value in (keyword.value for call in calls for keyword in call.keywords if keyword.arg == "kind"):
                 found |= _texts(value, tree, file)
     return found
@@ -35,7 +45,11 @@ def _texts(value: ast.expr, tree: ast.Module, file: Path) -> set[str]:
     if isinstance(value, ast.Constant):
         return {str(value.value)}
     assert isinstance(value, ast.Name), f"{file}: the kind of an alert is neither a text nor a name"
-    loops = [n for n in ast.walk(tree) if isinstance(n, ast.For) and isinstance(n.target, ast.Name) and n.target.id == value.id]
+    loops = [
+        n
+        for n in ast.walk(tree)
+        if isinstance(n, ast.For) and isinstance(n.target, ast.Name) and n.target.id == value.id
+    ]
     if loops:
         return set().union(*(_texts(loop.iter, tree, file) for loop in loops))
     module = importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts))
@@ -58,9 +72,12 @@ def test_the_page_explains_nothing_that_cannot_happen():
 
 
 def test_the_alert_about_a_failing_duty_names_each_duty_of_the_worker():
-    duties = re.findall(r'self\._thread\("([a-z-]+)"', (ROOT / "optimizer" / "runtime/worker.py").read_text(encoding="utf-8"))
+    duties = re.findall(
+        r'self\._thread\("([a-z-]+)"', (ROOT / "optimizer" / "runtime/worker.py").read_text(encoding="utf-8")
+    )
     said = re.search(
-        r"One of the worker's duties failed \((.*?)\)", (ROOT / "docs" / "how-to" / "when-a-rollout-stops.md").read_text(encoding="utf-8")
+        r"One of the worker's duties failed \((.*?)\)",
+        (ROOT / "docs" / "how-to" / "when-a-rollout-stops.md").read_text(encoding="utf-8"),
     )
     assert said is not None
     assert sorted(re.findall(r"`([a-z-]+)`", said.group(1))) == sorted(duties)

@@ -1,4 +1,6 @@
-"""The validator on a handwritten table: bad answers that must be found, and good ones that look a little like them and must be left alone."""
+"""The validator on a handwritten table: bad answers that must be found,
+and good ones that look a little like them and must be left alone.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,9 @@ LABEL = Output(parser="label", labels=("refund", "bug", "other"))
 LIST = Output(parser="list")
 JSON = Output(parser="json", json_schema={"type": "object"})
 POLICY = (
-    "Our refund policy allows returns within thirty days of delivery. Shipping costs are not refunded. Customers in Norway pay import duties "
-    "themselves, and gift cards cannot be returned at all. Contact support for exceptions and damaged goods."
+    "Our refund policy allows returns within thirty days of delivery. Shipping costs are not refunded. Customers in"
+    " Norway pay import duties themselves, and gift cards cannot be returned at all. Contact support for exceptions and"
+    " damaged goods."
 )
 WEATHER = json.dumps({"city": "Oslo", "temperature_c": 21.4, "sky": "clear"})
 STOCKS = json.dumps({"ticker": "ACME", "close": 118.25})
@@ -36,10 +39,18 @@ def asked(text: str) -> dict[str, Any]:
 
 
 ARTICLE = (
-    "The city council of Ghent voted on Tuesday to close the inner ring to cars from 2026 on. Shop owners fear losses, while cyclists welcome "
-    "the plan. A study of the university found that air quality improved by a fifth during the trial."
+    "The city council of Ghent voted on Tuesday to close the inner ring to cars from 2026 on. Shop owners fear losses,"
+    " while cyclists welcome the plan. A study of the university found that air quality improved by a fifth during the"
+    " trial."
 )
-FLIGHTS = json.dumps({"flights": [{"no": "LH 882", "dep": "07:40", "price_eur": 129}, {"no": "KL 1410", "dep": "12:15", "price_eur": 98}]})
+FLIGHTS = json.dumps(
+    {
+        "flights": [
+            {"no": "LH 882", "dep": "07:40", "price_eur": 129},
+            {"no": "KL 1410", "dep": "12:15", "price_eur": 98},
+        ]
+    }
+)
 ORDER = json.dumps({"order": "A-5531", "status": "shipped", "carrier": "PostNord", "eta": "2026-03-04"})
 
 BAD = {
@@ -73,13 +84,28 @@ BAD = {
         answer("There are no flights listed in the results.", **tools(FLIGHTS)),
         answer("I'm sorry, I couldn't find the status of order A-5531.", **tools(ORDER)),
         answer("No mention of cyclists.", input={"article": ARTICLE, "question": "How do cyclists see it?"}),
-        answer("Nothing about shop owners is stated in the article.", input={"article": ARTICLE, "question": "shop owners?"}),
-        answer("It isn't specified when the inner ring will be closed.", input={"article": ARTICLE, "question": "When will it close?"}),
+        answer(
+            "Nothing about shop owners is stated in the article.",
+            input={"article": ARTICLE, "question": "shop owners?"},
+        ),
+        answer(
+            "It isn't specified when the inner ring will be closed.",
+            input={"article": ARTICLE, "question": "When will it close?"},
+        ),
         answer("No results were found for Oslo.", **tools(WEATHER)),
-        answer("There is no information about import duties in Norway.", input={"document": POLICY, "question": "Who pays import duties?"}),
-        answer("The document does not mention gift cards.", input={"document": POLICY, "question": "Can I return gift cards?"}),
+        answer(
+            "There is no information about import duties in Norway.",
+            input={"document": POLICY, "question": "Who pays import duties?"},
+        ),
+        answer(
+            "The document does not mention gift cards.",
+            input={"document": POLICY, "question": "Can I return gift cards?"},
+        ),
         answer("I don't have any information on the temperature in Oslo.", **tools(WEATHER)),
-        answer("The return of gift cards is not mentioned in the text.", input={"document": POLICY, "question": "gift cards?"}),
+        answer(
+            "The return of gift cards is not mentioned in the text.",
+            input={"document": POLICY, "question": "gift cards?"},
+        ),
         answer("Unfortunately, I did not find details on shipping costs.", **tools(POLICY)),
     ],
     "tool_results_ignored": [
@@ -88,7 +114,8 @@ BAD = {
         answer("Please check your email for updates on your parcel.", **tools(ORDER)),
         answer("The market did well today.", **tools(STOCKS)),
         answer(
-            "You may want to look at the website of the airline.", **tools('[{"flight": "SK 4417", "departs": "18:05", "gate": "B12"}]')
+            "You may want to look at the website of the airline.",
+            **tools('[{"flight": "SK 4417", "departs": "18:05", "gate": "B12"}]'),
         ),
     ],
     "incomplete_coverage": [
@@ -113,7 +140,10 @@ GOOD = [
     answer("I will not be in the office; please write to Ann."),
     answer("She said she couldn't help laughing."),
     answer("Unable to connect: check the cable and restart the router."),
-    answer("Shop owners did not see any gain; they fear losses.", input={"article": ARTICLE, "question": "What do shop owners think?"}),
+    answer(
+        "Shop owners did not see any gain; they fear losses.",
+        input={"article": ARTICLE, "question": "What do shop owners think?"},
+    ),
     answer("The article does not mention trains.", input={"article": ARTICLE, "question": "What about trains?"}),
     answer("No costs are given in the article.", input={"article": ARTICLE, "question": "What are the costs?"}),
     answer("He could not find his keys.", input={"story": ARTICLE + " He could not find his keys, the mayor joked."}),
@@ -143,7 +173,9 @@ GOOD = [
     answer("refund", output=LABEL),
     answer("refund I cannot help with that", output=LABEL),
     answer("The policy forbids returns after thirty days."),
-    answer("I will not be able to attend, so please start without me.", **asked("Write a short note that I cannot come.")),
+    answer(
+        "I will not be able to attend, so please start without me.", **asked("Write a short note that I cannot come.")
+    ),
     answer("We are sorry that we cannot deliver on Sunday.", **asked("Write an apology about Sunday.")),
     answer("It was signed in 1648.", finish_reason="length"),
     answer("bug and then some more words that were not", finish_reason="length", output=LABEL),
@@ -153,13 +185,15 @@ GOOD = [
     answer("No results were found.", **tools('{"results": []}')),
     answer("I could not find the order.", **tools('{"error": "order not found"}')),
     answer(
-        "The document does not mention the price of oil.", input={"document": POLICY, "question": "What does it say about the oil price?"}
+        "The document does not mention the price of oil.",
+        input={"document": POLICY, "question": "What does it say about the oil price?"},
     ),
     answer("There is no information about Finland.", input={"document": POLICY, "question": "What of Finland?"}),
     answer("The text does not say who wrote it.", input={"document": POLICY}),
     answer("There is no doubt that the refund policy allows returns.", input={"document": POLICY}),
     answer(
-        "Scientists could not find water on the moon until 2009.", **asked("Summarize in one sentence: Scientists could not find water.")
+        "Scientists could not find water on the moon until 2009.",
+        **asked("Summarize in one sentence: Scientists could not find water."),
     ),
     answer("Gift cards cannot be returned.", input={"document": POLICY, "question": "Can I return gift cards?"}),
     answer("Yes, within thirty days; shipping costs are not refunded.", **tools(POLICY)),
@@ -177,7 +211,10 @@ GOOD = [
     answer("1. Copper\n2. Iron\n3. Tin", **asked("List three metals.")),
     answer("Copper, iron, tin, zinc, lead.", **asked("List five metals.")),
     answer("- short\n- shorter", **asked("Give two sentences and list 2 words.")),
-    answer("Paris and Madrid.\nBoth are capitals.", **asked("1. What is the capital of France?\n2. What is the capital of Spain?")),
+    answer(
+        "Paris and Madrid.\nBoth are capitals.",
+        **asked("1. What is the capital of France?\n2. What is the capital of Spain?"),
+    ),
     answer("Paris, Madrid", **asked("1. What is the capital of France?\n2. What is the capital of Spain?")),
     answer("One sentence of twenty words.", **asked("Write five sentences.")),
     answer("copper\niron\ntin", output=LIST, **asked("Name metals.")),

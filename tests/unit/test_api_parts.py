@@ -79,7 +79,9 @@ def test_nobody_gets_more_than_the_limit_in_any_window(requests: list[tuple[str,
 
 
 def flights(**limits: int) -> InFlight:
-    return InFlight(ServerLimits(held_bytes=4096, held_bytes_per_sender=2048, requests_at_once=2).model_copy(update=limits))
+    return InFlight(
+        ServerLimits(held_bytes=4096, held_bytes_per_sender=2048, requests_at_once=2).model_copy(update=limits)
+    )
 
 
 def passage(all: InFlight, sender: str = "key:a") -> Passage:
@@ -126,8 +128,12 @@ def test_requests_at_once_are_counted_for_each_sender_until_they_end() -> None:
     passage(all)
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.lists(st.integers(0, 2000), max_size=4), st.booleans()), max_size=12))
-def test_more_than_the_limit_is_held_by_a_sole_body_only_and_nothing_stays_held(requests: list[tuple[str, list[int], bool]]) -> None:
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.lists(st.integers(0, 2000), max_size=4), st.booleans()), max_size=12)
+)
+def test_more_than_the_limit_is_held_by_a_sole_body_only_and_nothing_stays_held(
+    requests: list[tuple[str, list[int], bool]],
+) -> None:
     all, under_way = flights(requests_at_once=100), []
     for sender, pieces, ends in requests:
         one = passage(all, sender)
@@ -206,14 +212,19 @@ NO_KEYS = Keys(any_exist=False)
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer"}, {"authorization": "Basic abc"}, {"x-api-key": "nobody's"}])
+@pytest.mark.parametrize(
+    "headers", [{}, {"authorization": "Bearer"}, {"authorization": "Basic abc"}, {"x-api-key": "nobody's"}]
+)
 def test_with_keys_nothing_but_a_known_one_opens(headers: dict[str, str]) -> None:
     with pytest.raises(NotAuthenticated):
         identify(Headers(headers), "127.0.0.1", Keys(any_exist=True), "local:me", NOW)
 
 
 @given(
-    st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v))
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda v: st.lists(v) | st.dictionaries(st.text(), v),
+    )
 )
 def test_a_body_is_read_as_it_was_written_or_refused(value: Any) -> None:
     text = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")

@@ -12,22 +12,40 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.serving.assignment import Assignment, choose, overrides_by_family, sign_token, unit_hmac, verify_token
+from optimizer.core.serving.assignment import (
+    Assignment,
+    choose,
+    overrides_by_family,
+    sign_token,
+    unit_hmac,
+    verify_token,
+)
 from optimizer.core.serving.rollout import Rollout
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 KEYS = (("k2", b"2" * 32), ("k1", b"1" * 32))
 EVERYBODY = Rollout(
-    id="ro_1", family="f", candidate="v_c", champion="v_a", aim="quality", ladder=(1.0,), salt="s", status="deploying", stage=0, held=False,
-    version=4, settings={}, stage_history=(), created_at=T0, created_by="ann", lease_expires_at=T0 + timedelta(seconds=60),
+    id="ro_1", family="f", candidate="v_c", champion="v_a", aim="quality", ladder=(1.0,), salt="s", status="deploying",
+    stage=0, held=False,
+    version=4, settings={}, stage_history=(), created_at=T0, created_by="ann",
+    lease_expires_at=T0 + timedelta(seconds=60),
 )  # fmt: skip
 ASSIGNMENT = Assignment(
-    family="f", variant="v_c", role="candidate", issued_at=T0, rollout="ro_1", stage=0.1, cohort_start=T0, unit_hmac=unit_hmac(b"k", "ann")
+    family="f", variant="v_c", role="candidate", issued_at=T0, rollout="ro_1", stage=0.1, cohort_start=T0,
+    unit_hmac=unit_hmac(b"k", "ann")
 )  # fmt: skip
 
 
 def chosen(**changes):
-    given = {"family": "f", "unit": "ann", "unit_hmac": "h", "champion": "v_a", "rollout": EVERYBODY, "overrides": {}, "now": T0}
+    given = {
+        "family": "f",
+        "unit": "ann",
+        "unit_hmac": "h",
+        "champion": "v_a",
+        "rollout": EVERYBODY,
+        "overrides": {},
+        "now": T0,
+    }
     return choose(**{**given, **changes})
 
 
@@ -111,7 +129,21 @@ def test_what_is_no_token_is_malformed(token):
 
 @pytest.mark.parametrize("payload", [{}, {"role": "king"}, {"issued_at": "noon"}, {"issued_at": 10**30}], ids=str)
 def test_a_signed_payload_that_is_no_assignment_is_malformed(payload):
-    full = {"family": "f", "variant": "v", "rollout": None, "role": "champion", "stage": None, "cohort_start": None, "unit_hmac": None}
-    body = base64.urlsafe_b64encode(json.dumps({"k": "k2", **(full if payload else {}), **payload}).encode()).rstrip(b"=").decode()
-    signature = base64.urlsafe_b64encode(hmac.new(b"2" * 32, body.encode(), hashlib.sha256).digest()).rstrip(b"=").decode()
+    full = {
+        "family": "f",
+        "variant": "v",
+        "rollout": None,
+        "role": "champion",
+        "stage": None,
+        "cohort_start": None,
+        "unit_hmac": None,
+    }
+    body = (
+        base64.urlsafe_b64encode(json.dumps({"k": "k2", **(full if payload else {}), **payload}).encode())
+        .rstrip(b"=")
+        .decode()
+    )
+    signature = (
+        base64.urlsafe_b64encode(hmac.new(b"2" * 32, body.encode(), hashlib.sha256).digest()).rstrip(b"=").decode()
+    )
     assert refusal(f"{body}.{signature}") == "malformed_token"

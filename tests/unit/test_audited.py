@@ -22,12 +22,17 @@ def production(everything: TierRecords, audit_share: float, rng: np.random.Gener
     asked = answering_tier(everything.confidence, SERVED)
     audited = rng.random(len(everything)) < audit_share
     unknown = (np.arange(3) > asked[:, None]) & ~audited[:, None]
-    columns = {name: np.where(unknown, np.nan, getattr(everything, name)) for name in ("score", "cost_usd", "latency_ms", "confidence")}
+    columns = {
+        name: np.where(unknown, np.nan, getattr(everything, name))
+        for name in ("score", "cost_usd", "latency_ms", "confidence")
+    }
     share = np.full(len(everything), audit_share)
     return replace(everything, **columns), Audits(asked_up_to=asked, scored_up_to=asked, audited=audited, share=share)
 
 
-@pytest.mark.parametrize("accept", [(0.4, 0.7), (0.7, 0.9), (0.2, 0.3), (0.6, 0.2)], ids=["as served", "stricter", "laxer", "both"])
+@pytest.mark.parametrize(
+    "accept", [(0.4, 0.7), (0.7, 0.9), (0.2, 0.3), (0.6, 0.2)], ids=["as served", "stricter", "laxer", "both"]
+)
 def test_estimates_are_unbiased_and_their_intervals_honest_for_any_setting(accept):
     everything = drawn_records(1500, 3, seed=4, loss=0.6)
     setting = CascadeSetting(tiers=everything.tiers, accept=accept)
@@ -54,7 +59,9 @@ def test_leaving_the_weights_out_would_be_wrong():
     setting = CascadeSetting(tiers=everything.tiers, accept=(0.7, 0.9))
     found, truth = estimate(records, setting, audits), replayed(everything, setting).quality.mean
     assert found.quality.low <= truth <= found.quality.high
-    unweighted = replayed(replace(complete := complete_records(records, audits), weight=np.ones(len(complete))), setting).quality.mean
+    unweighted = replayed(
+        replace(complete := complete_records(records, audits), weight=np.ones(len(complete))), setting
+    ).quality.mean
     assert abs(unweighted - truth) > 3 * abs(found.quality.mean - truth)
 
 
@@ -103,7 +110,11 @@ def test_without_audits_what_was_not_asked_stays_unknown():
     first = np.zeros(50, dtype=int)
     none = replace(audits, audited=np.zeros(50, dtype=bool), asked_up_to=first, scored_up_to=first)
     unasked = replace(
-        records, **{name: np.where(np.arange(3) > 0, np.nan, getattr(records, name)) for name in ("score", "cost_usd", "confidence")}
+        records,
+        **{
+            name: np.where(np.arange(3) > 0, np.nan, getattr(records, name))
+            for name in ("score", "cost_usd", "confidence")
+        },
     )
     with pytest.raises(InvalidInput, match="No record has all tiers"):
         complete_records(unasked, none)

@@ -12,7 +12,9 @@ from optimizer.core.search.prefix_queue import Rows
 from optimizer.jobs.calls.ask_together import Share, ask_together
 from optimizer.jobs.calls.blocking import wait_for
 
-ON_MAIN = pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals come to the main thread alone")
+ON_MAIN = pytest.mark.skipif(
+    threading.current_thread() is not threading.main_thread(), reason="signals come to the main thread alone"
+)
 
 
 def press_ctrl_c() -> None:

@@ -52,13 +52,20 @@ def test_a_body_is_weighed_in_few_steps_whatever_it_holds(monkeypatch):
     asked = []
     original = bodies._n_separators
     monkeypatch.setattr(bodies, "_n_separators", lambda text: asked.append(len(text)) or original(text))
-    for text in (b'["a",' + b'"b",' * 500_000, b"[," * 100 + b'""' * 500_000, b'{"a":"b",' * 500_000, b'["' + b'\\",' * 500_000 + b'"]'):
+    for text in (
+        b'["a",' + b'"b",' * 500_000,
+        b"[," * 100 + b'""' * 500_000,
+        b'{"a":"b",' * 500_000,
+        b'["' + b'\\",' * 500_000 + b'"]',
+    ):
         asked.clear()
         assert (count_values(text, enough=100) > 100) == (b"\\" not in text)
         assert len(asked) <= 2
 
 
-@pytest.mark.parametrize("text", [b"[" + b"[]," * 1000 + b"1]", b'{"a":[' + b"0," * 1000 + b'0],"b":"'], ids=["lists", "numbers, cut off"])
+@pytest.mark.parametrize(
+    "text", [b"[" + b"[]," * 1000 + b"1]", b'{"a":[' + b"0," * 1000 + b'0],"b":"'], ids=["lists", "numbers, cut off"]
+)
 def test_a_text_of_too_many_values_is_refused_before_any_is_made(text, monkeypatch):
     monkeypatch.setattr(bodies, "from_json", lambda *_, **__: pytest.fail("it was read"))
     with pytest.raises(TooLarge, match=r"more than 1,000 values.*raise limits\.values"):
@@ -99,7 +106,10 @@ def test_sixty_four_levels_are_read_and_the_next_one_is_a_fault():
 
 def test_of_many_faults_a_hundred_are_told_and_how_many_more():
     found = [{"loc": ("body", f"{i}" + "n" * 1000), "msg": "Extra inputs are not permitted"} for i in range(5000)]
-    for error in (from_validation(found), InvalidInput("x" * 10**6, [Fault(pointer="/" + "n" * 1000, detail="y" * 5000)] * 5000)):
+    for error in (
+        from_validation(found),
+        InvalidInput("x" * 10**6, [Fault(pointer="/" + "n" * 1000, detail="y" * 5000)] * 5000),
+    ):
         answer = response(error, {"path": "/", "state": {}}).body
         told = json.loads(answer)["errors"]
         assert [len(told), told[-1]["detail"]] == [MAX_FAULTS + 1, "and 4,900 more"]
@@ -126,7 +136,11 @@ def test_lines_are_read_in_parts_of_so_many_lines_or_values():
     parts = list(parts_of(body, 3, few))
     assert [n_lines(body, enough) for enough in (100, 9, 8, 2)] == [9, 9, 9, 3]
     assert [[index for index, _ in part.events] for part in parts] == [[0, 4], [5, 6, 7], [8], []]
-    assert [(one["index"], one["type"]) for part in parts for one in part.rejected] == [(3, "malformed"), (9, "malformed"), (10, "not-yet")]
+    assert [(one["index"], one["type"]) for part in parts for one in part.rejected] == [
+        (3, "malformed"),
+        (9, "malformed"),
+        (10, "not-yet"),
+    ]
 
 
 @given(lists(sampled_from([b"", b" ", b"\t\r", b"x", b" {}", b"\x0b", b"y "])), integers(1, 9), booleans())

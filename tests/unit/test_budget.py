@@ -26,7 +26,9 @@ PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
 
 
 def request(*texts: str, **params: object) -> ModelRequest:
-    return ModelRequest(model="m", revision="r", messages=[{"role": "user", "content": text} for text in texts], params=params)
+    return ModelRequest(
+        model="m", revision="r", messages=[{"role": "user", "content": text} for text in texts], params=params
+    )
 
 
 def test_a_reservation_is_bytes_and_sixteen_per_message_at_the_input_price_and_the_limit_at_the_output_price():
@@ -36,15 +38,21 @@ def test_a_reservation_is_bytes_and_sixteen_per_message_at_the_input_price_and_t
 
 def test_tools_and_response_format_are_part_of_what_is_paid_for():
     plain = reservation_usd(request("a", max_tokens=1), PRICE)
-    assert reservation_usd(request("a", max_tokens=1, tools=[{"type": "function"}]), PRICE) == pytest.approx(plain + 21 / 1e6)
+    assert reservation_usd(request("a", max_tokens=1, tools=[{"type": "function"}]), PRICE) == pytest.approx(
+        plain + 21 / 1e6
+    )
 
 
 @pytest.mark.parametrize("member", [name for name in MESSAGE if name != "role"])
 def test_whatever_of_a_message_reaches_the_model_is_part_of_what_is_paid_for(member: str):
-    """The list of what is sent is the list of what is counted: a member that is sent and not counted passes every cap."""
-    value: Any = {"tool_calls": [{"x": "y" * 1000}], "thinking_blocks": [{"x": "y" * 1000}], "function_call": {"x": "y" * 1000}}.get(
-        member, "y" * 1000
-    )
+    """The list of what is sent is the list of what is counted:
+    a member that is sent and not counted passes every cap.
+    """
+    value: Any = {
+        "tool_calls": [{"x": "y" * 1000}],
+        "thinking_blocks": [{"x": "y" * 1000}],
+        "function_call": {"x": "y" * 1000},
+    }.get(member, "y" * 1000)
     long = replace(request("a", max_tokens=1), messages=[{"role": "user", "content": None, member: value}])
     assert wire_messages(long.messages)[0][member] == value
     assert reservation_usd(long, PRICE) >= (1000 + 16 + 10) / 1e6
@@ -63,10 +71,14 @@ def test_the_models_own_limit_counts_where_the_request_has_none():
 CASES = [
     pytest.param(Budget(calls=3), Spend(n_calls=2), 0.0, None, True, id="the last allowed call"),
     pytest.param(Budget(calls=3), Spend(n_calls=3), 0.0, None, False, id="one call too many"),
-    pytest.param(Budget(calls=3), Spend(n_calls=1), 0.0, HeldBack(n_calls=2), False, id="calls held back for the confirmation"),
+    pytest.param(
+        Budget(calls=3), Spend(n_calls=1), 0.0, HeldBack(n_calls=2), False, id="calls held back for the confirmation"
+    ),
     pytest.param(Budget(usd=0.3), Spend(usd=0.1 + 0.1), 0.1, None, True, id="0.1 three times fits under 0.3"),
     pytest.param(Budget(usd=0.3), Spend(usd=0.2), 0.100001, None, False, id="a little too dear"),
-    pytest.param(Budget(usd=0.3), Spend(usd=0.1), 0.1, HeldBack(usd=0.2), False, id="dollars held back for the confirmation"),
+    pytest.param(
+        Budget(usd=0.3), Spend(usd=0.1), 0.1, HeldBack(usd=0.2), False, id="dollars held back for the confirmation"
+    ),
     pytest.param(Budget(usd=0.0), Spend(), 0.0, None, True, id="a free model fits under a cap of nothing"),
     pytest.param(Budget(), Spend(usd=1e6, n_calls=10**9), 1e6, None, True, id="no cap at all"),
 ]

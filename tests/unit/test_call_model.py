@@ -99,7 +99,9 @@ def test_the_same_request_is_never_sent_twice_within_a_study(store, ask, Model):
         pytest.param(None, 1, False, id="the provider's own temperature"),
     ],
 )
-def test_across_studies_only_recent_answers_at_temperature_zero_are_shared(store, ask, Model, temperature, age_days, shared):
+def test_across_studies_only_recent_answers_at_temperature_zero_are_shared(
+    store, ask, Model, temperature, age_days, shared
+):
     model = Model()
     ask(journaled(store, model), request(temperature=temperature))
     later = Clock(T0 + timedelta(days=age_days))

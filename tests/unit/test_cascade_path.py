@@ -1,4 +1,6 @@
-"""A pair's thresholds in small steps: what they save, what they are predicted to lose, and in which order they stand."""
+"""A pair's thresholds in small steps: what they save, what they are predicted to lose,
+and in which order they stand.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,12 @@ def pair(n: int = 200, *, seed: int = 1) -> TierRecords:
     cost = np.column_stack([np.full(n, 1.0), rng.uniform(3, 7, n)])
     confidence = np.column_stack([np.where(rng.random(n) < 0.05, np.nan, sure), np.ones(n)])
     return TierRecords(
-        tiers=("cheap", "strong"), score=score, cost_usd=cost, latency_ms=np.ones((n, 2)), confidence=confidence, weight=np.ones(n)
+        tiers=("cheap", "strong"),
+        score=score,
+        cost_usd=cost,
+        latency_ms=np.ones((n, 2)),
+        confidence=confidence,
+        weight=np.ones(n),
     )
 
 
@@ -50,12 +57,15 @@ def test_a_bolder_step_is_predicted_to_lose_no_less_and_to_cost_less():
 
 
 def test_what_is_predicted_of_a_part_comes_from_the_other_parts_alone():
-    """All rows of a part wrong at its own scores: thresholds are as before, and the prediction pays for exactly these rows."""
+    """All rows of a part wrong at its own scores: thresholds are as before,
+    and the prediction pays for exactly these rows.
+    """
     records = pair()
     spoilt = records.score.copy()
     spoilt[np.array(FOLDS) == 0, 0] = 0.0
     worse = TierRecords(
-        tiers=records.tiers, score=spoilt, cost_usd=records.cost_usd, latency_ms=records.latency_ms, confidence=records.confidence,
+        tiers=records.tiers, score=spoilt, cost_usd=records.cost_usd, latency_ms=records.latency_ms,
+        confidence=records.confidence,
         weight=records.weight,
     )  # fmt: skip
     before, after = path_of_pair(records, FOLDS), path_of_pair(worse, FOLDS)

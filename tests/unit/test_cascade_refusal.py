@@ -12,7 +12,9 @@ GOAL = LeastCost(margin=0.025)
 
 
 def records(n: int, lost: float, *, sure: float = 0.9, usd: tuple[float, float] = (0.1, 1.0)) -> TierRecords:
-    """The strong tier is right, the cheap one wrong on a share, as sure of itself wherever it is wrong; evenly spread."""
+    """The strong tier is right, the cheap one wrong on a share,
+    as sure of itself wherever it is wrong; evenly spread.
+    """
     score = np.ones((n, 2))
     score[np.floor(np.arange(n) * lost) != np.floor((np.arange(n) + 1) * lost), 0] = 0.0
     confidence = np.column_stack([np.full(n, sure), np.ones(n)])
@@ -29,7 +31,9 @@ def records(n: int, lost: float, *, sure: float = 0.9, usd: tuple[float, float] 
 def test_a_cheap_tier_that_surely_loses_more_than_is_allowed_is_ruled_out():
     found = refused(records(400, 0.2), GOAL)
     assert found.missing is None
-    assert found.reason.startswith("Do not cascade: cheap at accept 0.9 loses 20.00 points, with 90% confidence at least")
+    assert found.reason.startswith(
+        "Do not cascade: cheap at accept 0.9 loses 20.00 points, with 90% confidence at least"
+    )
     assert found.reason.endswith("2.50 are allowed.")
 
 

@@ -1,4 +1,6 @@
-"""Studies of cascades: every tier answers once, thresholds are replayed, and what is nominated runs through the machine that serves."""
+"""Studies of cascades: every tier answers once, thresholds are replayed,
+and what is nominated runs through the machine that serves.
+"""
 
 from __future__ import annotations
 
@@ -39,12 +41,22 @@ ROLLOUT = {"gates": {"n": 100, "improvement": 0.15}}
 
 
 class Tier(TopicModel):
-    """Right on a share of the documents, and sure of itself where it is right; ``candour`` 0: as sure where it is wrong."""
+    """Right on a share of the documents, and sure of itself where it is right; ``candour`` 0:
+    as sure where it is wrong.
+    """
 
     def __init__(
-        self, name: str, right: float, usd_per_mtok: float, *, candour: float = 1.0, before: Callable[[int], None] | None = None
+        self,
+        name: str,
+        right: float,
+        usd_per_mtok: float,
+        *,
+        candour: float = 1.0,
+        before: Callable[[int], None] | None = None,
     ) -> None:
-        super().__init__(price=ModelPrice(input_usd_per_mtok=usd_per_mtok, output_usd_per_mtok=usd_per_mtok), before=before)
+        super().__init__(
+            price=ModelPrice(input_usd_per_mtok=usd_per_mtok, output_usd_per_mtok=usd_per_mtok), before=before
+        )
         self.name, self.right, self.candour = name, right, candour
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
@@ -57,7 +69,9 @@ class Tier(TopicModel):
         sure = (0.9 if is_right else 0.5) * self.candour + 0.7 * (1 - self.candour) + 0.05 * noise
         said = topic if is_right else TOPICS[(TOPICS.index(topic) + 1) % 3]
         cost = self.price.of(8, 2) if self.price else 0.0
-        return replace(answer, text=said, cost_usd=cost, log_probability=log(sure) if request.params.get("logprobs") else None)
+        return replace(
+            answer, text=said, cost_usd=cost, log_probability=log(sure) if request.params.get("logprobs") else None
+        )
 
 
 class Models:
@@ -68,7 +82,9 @@ class Models:
         return self.tiers[name]
 
     def describe(self, name: str) -> Any:
-        return SimpleNamespace(embedded=False, concurrency=1, processes="auto", max_output_tokens=16, name=self.tiers[name].name)
+        return SimpleNamespace(
+            embedded=False, concurrency=1, processes="auto", max_output_tokens=16, name=self.tiers[name].name
+        )
 
     def price(self, name: str) -> ModelPrice | None:
         return self.tiers[name].price
@@ -84,7 +100,9 @@ def two_tiers(right: float = 0.7, **changes: Any) -> Models:
 
 def cascade_world(folder: Path) -> World:
     folder.mkdir(exist_ok=True)
-    family = topic_family(model={"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, rollout=ROLLOUT, space={})
+    family = topic_family(
+        model={"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, rollout=ROLLOUT, space={}
+    )
     return World(folder, family=family).fill(
         examples=[*topic_examples(150, "train"), *topic_examples(30, "dev"), *topic_examples(100, "holdout")]
     )
@@ -166,7 +184,9 @@ def test_rows_of_dev_are_asked_about_too_and_never_twice(found: Ended) -> None:
     assert report.cascade.n_records == 180
 
 
-def test_what_is_predicted_to_lose_the_margin_on_other_rows_is_not_taken_to_the_holdout(world: World, monkeypatch: Any) -> None:
+def test_what_is_predicted_to_lose_the_margin_on_other_rows_is_not_taken_to_the_holdout(
+    world: World, monkeypatch: Any
+) -> None:
     found = chain_search.path_of_pair
     monkeypatch.setattr(chain_search, "path_of_pair", lambda *given: [replace(one, loss=0.2) for one in found(*given)])
     models = two_tiers()
@@ -306,10 +326,14 @@ def test_thresholds_of_a_single_tier_cannot_be_searched(tmp_path: Path) -> None:
         world.create(strategy="replay")
 
 
-def test_each_tier_is_asked_with_its_own_number_of_examples_and_none_about_an_example_that_it_is_shown(tmp_path: Path) -> None:
+def test_each_tier_is_asked_with_its_own_number_of_examples_and_none_about_an_example_that_it_is_shown(
+    tmp_path: Path,
+) -> None:
     folder, models = tmp_path / "world", two_tiers()
     folder.mkdir()
-    family = topic_family(model={"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, rollout=ROLLOUT, space={})
+    family = topic_family(
+        model={"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, rollout=ROLLOUT, space={}
+    )
     world, shown = World(folder, family=family), topic_examples(4, "train")
     rows = [*topic_examples(150, "train"), *topic_examples(30, "dev"), *topic_examples(100, "holdout")]
     world.store.write(lambda tx: world.store.examples.add(tx, rows))

@@ -1,4 +1,6 @@
-"""Absolute limits of a champion: told soon when half of its requests fail, almost never when it is well, and not again and again."""
+"""Absolute limits of a champion: told soon when half of its requests fail,
+almost never when it is well, and not again and again.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def minute(at: float, n: int, failed: int = 0, latency_ms: float = 200.0, cost_u
     return row
 
 
-def figures(rows: Sequence[MinuteSums], *before: Figure, until: float = 60, limits: ChampionLimits = LIMITS) -> list[str]:
+def figures(
+    rows: Sequence[MinuteSums], *before: Figure, until: float = 60, limits: ChampionLimits = LIMITS
+) -> list[str]:
     return [one.figure for one in crossed(rows, minutes(until), limits, before)]
 
 
@@ -43,7 +47,10 @@ class TestFigures:
     def test_half_of_the_first_fifty_requests_failing_is_told_with_its_numbers(self) -> None:
         (told,) = crossed([minute(58, 50, failed=25)], minutes(60), LIMITS, ())
         assert (told.figure, told.level) == ("errors", "critical")
-        assert "25 of 50 requests failed (50%, 09:58 to 10:00 UTC), and 10% is the limit. It clears at 5.0% or less" in told.detail
+        assert (
+            "25 of 50 requests failed (50%, 09:58 to 10:00 UTC), and 10% is the limit. It clears at 5.0% or less"
+            in told.detail
+        )
 
     def test_fewer_than_fifty_requests_are_too_few_to_tell(self) -> None:
         assert figures([minute(58, 49, failed=49)]) == []
@@ -140,12 +147,16 @@ class TestSimulated:
     """Minutes drawn at random and looked at one after the other, as the worker does."""
 
     @staticmethod
-    def day(draw: random.Random, *, per_minute: float, errors: float, slow: float, n_minutes: int) -> Iterator[MinuteSums]:
+    def day(
+        draw: random.Random, *, per_minute: float, errors: float, slow: float, n_minutes: int
+    ) -> Iterator[MinuteSums]:
         for at in range(n_minutes):
             row = MinuteSums(family=FAMILY, minute=minutes(at), variant=CHAMPION)
             for _ in range(poisson(draw, per_minute)):
                 latency = 9000.0 if draw.random() < slow else 900.0
-                row.add_interaction(failed=draw.random() < errors, latency_ms=latency, cost_usd=0.02 * draw.lognormvariate(-0.5, 1.0))
+                row.add_interaction(
+                    failed=draw.random() < errors, latency_ms=latency, cost_usd=0.02 * draw.lognormvariate(-0.5, 1.0)
+                )
             yield row
 
     def raised(self, seed: int, **traffic: Any) -> list[str]:
@@ -186,7 +197,7 @@ def poisson(draw: random.Random, mean: float) -> int:
     return n
 
 
-# --- the worker's look, on a store ------------------------------------------------------------------------------------------
+# --- the worker's look, on a store ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -209,18 +220,22 @@ def look(store: Database, clock: Clock) -> list[Alert]:
 
 def request(i: int, at: datetime, *, failed: bool = False) -> Interaction:
     return interaction(
-        f"in_{i}", of=arm(rollout=None, variant=CHAMPION), received_at=at, occurred_at=at, error="upstream failed" if failed else None
+        f"in_{i}", of=arm(rollout=None, variant=CHAMPION), received_at=at, occurred_at=at,
+        error="upstream failed" if failed else None
     )  # fmt: skip
 
 
-def live(store: Database, clock: Clock, n_polls: int, per_poll: int, *, fails_every: int = 0) -> list[tuple[datetime, Alert]]:
+def live(
+    store: Database, clock: Clock, n_polls: int, per_poll: int, *, fails_every: int = 0
+) -> list[tuple[datetime, Alert]]:
     """So many polls with traffic in between; every alert with the time at which it was seen first."""
     seen: dict[str, tuple[datetime, Alert]] = {}
     n = 0
     for _ in range(n_polls):
         times = [clock.now() + POLL * (i + 1) / (per_poll + 1) for i in range(per_poll)]
         rows = [
-            request(int(at.timestamp() * 1000), at, failed=bool(fails_every) and (n + i) % fails_every == 0) for i, at in enumerate(times)
+            request(int(at.timestamp() * 1000), at, failed=bool(fails_every) and (n + i) % fails_every == 0)
+            for i, at in enumerate(times)
         ]
         n += len(rows)
         store.write(lambda tx, rows=rows: store.events.add_interactions(tx, rows))  # type: ignore[misc]
@@ -230,7 +245,9 @@ def live(store: Database, clock: Clock, n_polls: int, per_poll: int, *, fails_ev
     return list(seen.values())
 
 
-def test_on_a_fresh_installation_half_of_the_requests_failing_is_told_within_five_minutes_of_the_first_fifty(store: Database) -> None:
+def test_on_a_fresh_installation_half_of_the_requests_failing_is_told_within_five_minutes_of_the_first_fifty(
+    store: Database,
+) -> None:
     clock = Clock(NOW)
     ((at, alert),) = live(store, clock, n_polls=25, per_poll=5, fails_every=2)
     fiftieth = NOW + 10 * POLL
@@ -248,7 +265,9 @@ def test_it_clears_when_requests_succeed_again_and_is_raised_once_meanwhile(stor
     assert look(store, clock) == []
 
 
-def test_requests_that_stop_coming_are_told_within_five_minutes_and_cleared_when_they_come_again(store: Database) -> None:
+def test_requests_that_stop_coming_are_told_within_five_minutes_and_cleared_when_they_come_again(
+    store: Database,
+) -> None:
     clock = Clock(NOW)
     assert live(store, clock, n_polls=45, per_poll=4) == []
     stopped = clock.now()
@@ -286,7 +305,9 @@ def test_a_new_champion_ends_what_was_told_of_the_one_before_and_starts_without_
     assert look(store, clock) == []
 
 
-def test_a_family_with_enough_requests_is_read_for_fifteen_minutes_only(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_family_with_enough_requests_is_read_for_fifteen_minutes_only(
+    store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = Clock(NOW)
     live(store, clock, n_polls=25, per_poll=5)
     real, asked = store.minute_stats.of_family, list[timedelta]()

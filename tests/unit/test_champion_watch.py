@@ -27,7 +27,9 @@ CHAMPION = "v_aaaaaaaaaaaa"
 Rate = Callable[[datetime], float]
 
 
-def outcomes(rate: Rate, *, start: datetime = NOW, n: int = 1000, per_day: int = 144, seed: int = 0) -> list[tuple[datetime, float]]:
+def outcomes(
+    rate: Rate, *, start: datetime = NOW, n: int = 1000, per_day: int = 144, seed: int = 0
+) -> list[tuple[datetime, float]]:
     drawn = random.Random(seed)
     times = [start + timedelta(days=i / per_day) for i in range(n)]
     return [(at, float(drawn.random() < rate(at))) for at in times]
@@ -52,7 +54,9 @@ class TestReference:
         assert len(begun.detector.log_m) == 3  # the 201st outcome was its first
 
     def test_outcomes_before_the_reign_are_its_reference_and_never_alarm(self) -> None:
-        before = outcomes(lambda at: 0.9 if at < NOW - timedelta(days=9) else 0.1, start=NOW - timedelta(days=10), n=1440)
+        before = outcomes(
+            lambda at: 0.9 if at < NOW - timedelta(days=9) else 0.1, start=NOW - timedelta(days=10), n=1440
+        )
         watch = watched(before)
         assert (watch.detector, watch.reference.n) == (None, 1440)
         assert watch.after(NOW, 1.0).detector is not None
@@ -91,13 +95,18 @@ class TestReference:
 
 class TestAlarm:
     def test_a_champion_that_stays_as_it_is_raises_few_alarms(self) -> None:
-        """1,500 watched outcomes each: at a run length of 10,000 about one in seven may alarm, and the cautious reference leaves far fewer."""
-        n_alarms = sum(watched(outcomes(lambda at: 0.8, n=1500 + MIN_REFERENCE, seed=seed)).alarmed for seed in range(40))
+        """1,500 watched outcomes each: at a run length of 10,000 about one in seven may alarm,
+        and the cautious reference leaves far fewer.
+        """
+        n_alarms = sum(
+            watched(outcomes(lambda at: 0.8, n=1500 + MIN_REFERENCE, seed=seed)).alarmed for seed in range(40)
+        )
         assert n_alarms <= 4
 
     def test_one_that_becomes_better_raises_none(self) -> None:
         assert not any(
-            watched(outcomes(lambda at: 0.7 if at < NOW + timedelta(days=3) else 0.8, n=1500, seed=s)).alarmed for s in range(10)
+            watched(outcomes(lambda at: 0.7 if at < NOW + timedelta(days=3) else 0.8, n=1500, seed=s)).alarmed
+            for s in range(10)
         )
 
     @pytest.mark.parametrize(("drop", "most"), [(0.2, 200), (0.1, 800)])
@@ -200,7 +209,9 @@ class TestJob:
         assert watching.state.watch.detector is not None
         assert watching.alerts(open_only=False) == []
 
-    def test_every_outcome_is_read_once_whether_looks_are_rare_or_often_or_repeated_after_a_restart(self, tmp_path: Path) -> None:
+    def test_every_outcome_is_read_once_whether_looks_are_rare_or_often_or_repeated_after_a_restart(
+        self, tmp_path: Path
+    ) -> None:
         states = []
         for name in ("often", "rare"):
             (tmp_path / name).mkdir()
@@ -245,7 +256,8 @@ class TestJob:
 
     def test_a_unit_counts_once_an_hour_with_its_mean(self, watching: Watching) -> None:
         rows = [
-            feedback(f"fb_{i}", of=arm(unit_hmac="busy"), success=i % 4 == 0, received_at=NOW + timedelta(minutes=i)) for i in range(60)
+            feedback(f"fb_{i}", of=arm(unit_hmac="busy"), success=i % 4 == 0, received_at=NOW + timedelta(minutes=i))
+            for i in range(60)
         ]
         rows.append(feedback("fb_other", of=arm(unit_hmac="calm"), received_at=NOW + timedelta(minutes=30)))
         watching.database.write(lambda tx: watching.database.events.add_feedback(tx, rows))
@@ -266,16 +278,26 @@ class TestJob:
         watching.users(20, 0.8)
         watching.users(12, 0.3)
         assert len(watching.alerts()) == 1
-        watching.crown(succeed(watching.reign, variant="v_bbbbbbbbbbbb", at=watching.clock.now(), by="anna", why="better", forced=False))
+        watching.crown(
+            succeed(
+                watching.reign, variant="v_bbbbbbbbbbbb", at=watching.clock.now(), by="anna", why="better", forced=False
+            )
+        )
         watching.look()
         assert watching.alerts() == []
-        assert (watching.state.reign, watching.state.watch.variant, watching.state.watch.detector) == (2, "v_bbbbbbbbbbbb", None)
+        assert (watching.state.reign, watching.state.watch.variant, watching.state.watch.detector) == (
+            2,
+            "v_bbbbbbbbbbbb",
+            None,
+        )
         watching.users(20, 0.8)
         watching.users(12, 0.3)
         (alert,) = watching.alerts()
         assert f"detent champion rollback {FAMILY}" in alert.detail
 
-    def test_the_metric_is_the_familys_own_or_the_one_with_most_labels_when_outcomes_begin(self, watching: Watching) -> None:
+    def test_the_metric_is_the_familys_own_or_the_one_with_most_labels_when_outcomes_begin(
+        self, watching: Watching
+    ) -> None:
         watching.look()
         assert watching.state.watch.metric == Metric()
         watching.users(2, 0.8, source="judge")

@@ -42,7 +42,13 @@ class Place:
     def label(self, of: str, **changes: Any) -> None:
         self.n += 1
         at = self.clock.now() - timedelta(minutes=4)
-        row = feedback(f"fb_{self.n}", of=arm(family=self.family.name), interaction=of, received_at=at, **{"success": None, **changes})
+        row = feedback(
+            f"fb_{self.n}",
+            of=arm(family=self.family.name),
+            interaction=of,
+            received_at=at,
+            **{"success": None, **changes},
+        )
         self.store.write(lambda tx: self.store.events.add_feedback(tx, [row]))
 
     def collect(self, **options: Any) -> list[Any]:
@@ -53,7 +59,9 @@ class Place:
             return self.store.reviews.page(tx, self.family.name, None)
 
     def answer(self, review: str, answer: str = "release", **options: Any) -> dict[str, Any]:
-        return label_interaction(review, answer, family=self.family, actor="ben", store=self.store, clock=self.clock, **options)
+        return label_interaction(
+            review, answer, family=self.family, actor="ben", store=self.store, clock=self.clock, **options
+        )
 
     def examples(self) -> dict[str, int]:
         with self.store.read() as tx:
@@ -66,7 +74,7 @@ def place() -> Iterator[Place]:
         yield Place(Installation(database))
 
 
-# --- which --------------------------------------------------------------------------------------------------------------------------------
+# --- which ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -108,7 +116,7 @@ def test_the_confidence_is_that_of_the_answer_that_went_out() -> None:
     assert confidence_of_parts(None) is None
 
 
-# --- the queue ----------------------------------------------------------------------------------------------------------------------------
+# --- the queue --------------------------------------------------------------------------------------------------------
 
 
 def test_each_kind_of_doubt_is_put_up_with_its_reason_and_without_a_text(place: Place) -> None:
@@ -124,7 +132,11 @@ def test_each_kind_of_doubt_is_put_up_with_its_reason_and_without_a_text(place: 
     assert place.reviews() == []
     place.collect()
     rows = place.reviews()
-    assert {row["subject"]: row["payload"]["doubt"] for row in rows} == {"disputed": "disputed", "low": "low", "unsure": "unsure"}
+    assert {row["subject"]: row["payload"]["doubt"] for row in rows} == {
+        "disputed": "disputed",
+        "low": "low",
+        "unsure": "unsure",
+    }
     assert all(row["kind"] == KIND and "text of" not in str(row["payload"]) for row in rows)
 
 
@@ -180,7 +192,7 @@ def test_a_look_is_due_once_a_day_and_never_where_nothing_may_be_shown(place: Pl
         assert collect_reviews(quiet, store=place.store, clock=place.clock) == []
 
 
-# --- the answer ---------------------------------------------------------------------------------------------------------------------------
+# --- the answer -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -211,7 +223,9 @@ def test_an_answer_that_was_right_is_its_own_expectation(asked: tuple[Place, str
     with place.store.read() as tx:
         found = [e for split in ("train", "dev") for e in place.store.examples.of_split(tx, FAMILY, split=split)]  # type: ignore[arg-type]
         assert place.store.audit.page(tx, None, 10)[0][0]["action"] == KIND
-    assert all((e.expected, e.origin, e.interaction) == ({"summary": "an answer"}, "interaction", "in_1") for e in found)
+    assert all(
+        (e.expected, e.origin, e.interaction) == ({"summary": "an answer"}, "interaction", "in_1") for e in found
+    )
 
 
 def test_what_is_kept_back_becomes_nothing(asked: tuple[Place, str]) -> None:
@@ -230,7 +244,9 @@ def test_what_is_kept_back_becomes_nothing(asked: tuple[Place, str]) -> None:
         ({"answer": "yes"}, "release or keep_back"),
     ],
 )
-def test_an_answer_that_cannot_be_used_is_refused_and_the_review_stays_open(asked: tuple[Place, str], options: Any, says: str) -> None:
+def test_an_answer_that_cannot_be_used_is_refused_and_the_review_stays_open(
+    asked: tuple[Place, str], options: Any, says: str
+) -> None:
     place, review = asked
     with pytest.raises(InvalidInput, match=says):
         place.answer(review, **options)
@@ -246,10 +262,14 @@ def test_an_answer_that_cannot_be_used_is_refused_and_the_review_stays_open(aske
         ("zzz", r"known are other, billing, delivery\.$"),
     ],
 )
-def test_a_label_that_the_family_does_not_have_is_refused_with_those_it_has(asked: tuple[Place, str], said: str, says: str) -> None:
+def test_a_label_that_the_family_does_not_have_is_refused_with_those_it_has(
+    asked: tuple[Place, str], said: str, says: str
+) -> None:
     place, review = asked
     output = {"field": "topic", "parser": "label", "labels": ["other", "billing", "delivery"]}
-    place.family = parse_family({**family().model_dump(exclude_none=True), "output": output, "scorer": {"exact_match": 1.0}})
+    place.family = parse_family(
+        {**family().model_dump(exclude_none=True), "output": output, "scorer": {"exact_match": 1.0}}
+    )
     with pytest.raises(InvalidInput, match=says) as caught:
         place.answer(review, expected={"topic": said})
     assert [fault.pointer for fault in caught.value.faults] == ["/expected"]
@@ -260,7 +280,9 @@ def test_a_label_that_the_family_does_not_have_is_refused_with_those_it_has(aske
 def test_a_family_of_many_labels_names_some_and_where_the_others_stand(asked: tuple[Place, str]) -> None:
     place, review = asked
     output = {"field": "topic", "parser": "label", "labels": [f"label {n}" for n in range(100)]}
-    place.family = parse_family({**family().model_dump(exclude_none=True), "output": output, "scorer": {"exact_match": 1.0}})
+    place.family = parse_family(
+        {**family().model_dump(exclude_none=True), "output": output, "scorer": {"exact_match": 1.0}}
+    )
     with pytest.raises(InvalidInput, match=r"label 19, \.\.\. 100 in all: output.labels of its family.yaml"):
         place.answer(review)
 

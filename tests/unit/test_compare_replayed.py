@@ -20,8 +20,15 @@ ALL_FULL = {"route.default": "full", "exit.enabled": False}
 
 def from_words(n: int) -> dict[str, Any]:
     """Full from so many words on, lightweight below."""
-    return {"filter.min_words": n, "filter.checks_needed": 1, "filter.min_sentences": 10**6, "filter.min_coherence": 1.0, "filter.min_overall": 1.0,
-            "route.default": "quality_check", "exit.enabled": False}  # fmt: skip
+    return {
+        "filter.min_words": n,
+        "filter.checks_needed": 1,
+        "filter.min_sentences": 10**6,
+        "filter.min_coherence": 1.0,
+        "filter.min_overall": 1.0,
+        "route.default": "quality_check",
+        "exit.enabled": False,
+    }
 
 
 def rows(n: int, seed: int, *, worth: float = 0.0) -> list[dict[str, Any]]:
@@ -48,7 +55,9 @@ def records(given: list[dict[str, Any]]) -> Records:
     return read_columns(rows_to_columns(given))
 
 
-def compared(given: list[dict[str, Any]], one: dict[str, Any], other: dict[str, Any], **options: Any) -> ReplayedComparison:
+def compared(
+    given: list[dict[str, Any]], one: dict[str, Any], other: dict[str, Any], **options: Any
+) -> ReplayedComparison:
     return compare_replayed(records(given), one, other, **options)
 
 
@@ -72,7 +81,9 @@ def test_few_items_that_differ_cannot_tell() -> None:
     assert "Measure more items" in found.verdict.reason
 
 
-def test_the_same_configuration_twice_is_balanced_once_there_are_enough_items_and_never_an_interval_of_no_width() -> None:
+def test_the_same_configuration_twice_is_balanced_once_there_are_enough_items_and_never_an_interval_of_no_width() -> (
+    None
+):
     few, many = (compared(rows(n, 4), ALL_FULL, ALL_FULL) for n in (40, 400))
     assert (few.n_differing, many.n_differing) == (0, 0)
     assert few.verdict.choice is None, "forty items alike do not show that none in twenty would differ"
@@ -81,7 +92,9 @@ def test_the_same_configuration_twice_is_balanced_once_there_are_enough_items_an
 
 
 def test_too_little_processed_in_full_is_refused_and_says_by_which() -> None:
-    with pytest.raises(DatasetTooSmall, match=r"of 200 items the aggressive one processes \d+ with a measured quality") as refused:
+    with pytest.raises(
+        DatasetTooSmall, match=r"of 200 items the aggressive one processes \d+ with a measured quality"
+    ) as refused:
         compared(rows(200, 5), ALL_FULL, from_words(950))
     assert refused.value.members["n_required"] == 30
 
@@ -105,7 +118,10 @@ def test_weights_are_refused() -> None:
 
 
 def test_both_intervals_hold_the_truth_together_in_95_of_100_draws_or_more() -> None:
-    """Draws of 150 items; the truth is what the two do with 40,000 others. 300 draws: 3 standard errors below .95 is .912."""
+    """Draws of 150 items; the truth is what the two do with 40,000 others.
+
+    300 draws: 3 standard errors below .95 is .912.
+    """
     one, other = from_words(300), from_words(550)
     truth = compared(rows(40_000, 10, worth=0.4), one, other).verdict
     held = 0
@@ -120,8 +136,13 @@ def test_both_intervals_hold_the_truth_together_in_95_of_100_draws_or_more() -> 
 
 def test_the_job_reads_train_and_dev_and_leaves_the_sealed_items_alone(tmp_path: Path) -> None:
     family = pipeline_family()
-    world = World(tmp_path, family=family).fill(examples=[*items(200, "train"), *items(90, "dev"), *items(50, "holdout")])
-    sides = [Configuration(name=name, found_as=name, policy=family.variant(name).policy) for name in ("balanced", "aggressive")]
+    world = World(tmp_path, family=family).fill(
+        examples=[*items(200, "train"), *items(90, "dev"), *items(50, "holdout")]
+    )
+    sides = [
+        Configuration(name=name, found_as=name, policy=family.variant(name).policy)
+        for name in ("balanced", "aggressive")
+    ]
     found = compare_thresholds(family, conservative=sides[0], aggressive=sides[1], store=world.store)
     assert found.n == 290
 
@@ -132,7 +153,10 @@ def test_a_family_without_items_and_a_family_of_prompts_are_told_what_to_do(tmp_
     (tmp_path / "b").mkdir()
     with pytest.raises(DatasetTooSmall, match="detent import FILE"):
         compare_thresholds(
-            pipeline_family(), conservative=side, aggressive=side, store=World(tmp_path / "a", family=pipeline_family()).store
+            pipeline_family(),
+            conservative=side,
+            aggressive=side,
+            store=World(tmp_path / "a", family=pipeline_family()).store,
         )
     prompts = World(tmp_path / "b").fill()
     with pytest.raises(InvalidInput, match="for content pipelines"):

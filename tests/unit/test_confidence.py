@@ -59,7 +59,9 @@ def test_a_prediction_is_the_calibrated_sum_of_the_parts():
     grams = 1.5  # "why" alone: its weight, whatever its rarity
     margin = linear + trees + grams
     assert predictor.margin({"a": 3.0, "b": 2.0}, {"query": "Why?"}) == pytest.approx(margin)
-    assert predictor.predict({"a": 3.0, "b": 2.0}, {"query": "Why?"}) == pytest.approx(1 / (1 + math.exp(1 - 2 * margin)))
+    assert predictor.predict({"a": 3.0, "b": 2.0}, {"query": "Why?"}) == pytest.approx(
+        1 / (1 + math.exp(1 - 2 * margin))
+    )
 
 
 def test_what_was_not_measured_is_the_centre_of_a_line_and_goes_the_tree_s_own_way():
@@ -69,7 +71,9 @@ def test_what_was_not_measured_is_the_centre_of_a_line_and_goes_the_tree_s_own_w
 
 
 def test_a_huge_margin_does_not_overflow():
-    data = changed(["parts"], [{"kind": "linear", "centre": [0, 0], "scale": [1, 1], "weights": [1, 0], "intercept": 0}])
+    data = changed(
+        ["parts"], [{"kind": "linear", "centre": [0, 0], "scale": [1, 1], "weights": [1, 0], "intercept": 0}]
+    )
     predictor = Predictor.from_data(data)
     assert predictor.predict({"a": 1e6}) == 1.0
     assert predictor.predict({"a": -1e6}) == 0.0
@@ -97,15 +101,30 @@ def test_isotonic_calibration_is_level_outside_its_knots():
         pytest.param(["parts", 0, "weights", 1], True, "/parts/0/weights/1", id="a truth value for a number"),
         pytest.param(["parts", 0, "scale", 0], 0.0, "/parts/0/scale/0", id="a scale of zero"),
         pytest.param(["parts", 0, "extra"], 1, "/parts/0/extra", id="unknown key"),
-        pytest.param(["parts", 1, "trees", 0, "right"], [2, 0, 0, 0, 0], "/parts/1/trees/0/right/2", id="a tree that goes round"),
-        pytest.param(["parts", 1, "trees", 0, "feature", 0], 2, "/parts/1/trees/0/feature/0", id="a feature that is not there"),
+        pytest.param(
+            ["parts", 1, "trees", 0, "right"], [2, 0, 0, 0, 0], "/parts/1/trees/0/right/2", id="a tree that goes round"
+        ),
+        pytest.param(
+            ["parts", 1, "trees", 0, "feature", 0], 2, "/parts/1/trees/0/feature/0", id="a feature that is not there"
+        ),
         pytest.param(["parts", 1, "trees", 0, "value"], [1.0], "/parts/1/trees/0", id="columns of different length"),
         pytest.param(["parts", 2, "grams", "why"], [1.0], "/parts/2/grams/why", id="a piece without weight"),
         pytest.param(["parts", 2, "high"], 900, "/parts/2/low", id="runs too long"),
-        pytest.param(["calibration", "slope"], -1.0, "/calibration/slope", id="a calibration that turns the order round"),
-        pytest.param(["calibration"], {"kind": "isotonic", "x": [0, 0], "y": [0, 1]}, "/calibration/x", id="knots that do not rise"),
-        pytest.param(["calibration"], {"kind": "isotonic", "x": [0, 1], "y": [1, 0]}, "/calibration/y", id="values that fall"),
-        pytest.param(["calibration"], {"kind": "isotonic", "x": [0, 1], "y": [0, 2]}, "/calibration/y", id="no probabilities"),
+        pytest.param(
+            ["calibration", "slope"], -1.0, "/calibration/slope", id="a calibration that turns the order round"
+        ),
+        pytest.param(
+            ["calibration"],
+            {"kind": "isotonic", "x": [0, 0], "y": [0, 1]},
+            "/calibration/x",
+            id="knots that do not rise",
+        ),
+        pytest.param(
+            ["calibration"], {"kind": "isotonic", "x": [0, 1], "y": [1, 0]}, "/calibration/y", id="values that fall"
+        ),
+        pytest.param(
+            ["calibration"], {"kind": "isotonic", "x": [0, 1], "y": [0, 2]}, "/calibration/y", id="no probabilities"
+        ),
         pytest.param(["trained_on"], {"loss": math.inf}, "", id="what JSON cannot hold"),
         pytest.param(["hash"], "0" * 64, "/hash", id="another hash"),
     ],

@@ -9,7 +9,15 @@ import pytest
 
 from optimizer.adapters.predictors.measures import area, brier, calibration_error, group_draws, measured, reliability
 from optimizer.adapters.predictors.recipe import GramRecipe, Recipe
-from optimizer.adapters.predictors.training import TrainingRow, group_folds, log_loss, out_of_fold, squared_error, train, train_score
+from optimizer.adapters.predictors.training import (
+    TrainingRow,
+    group_folds,
+    log_loss,
+    out_of_fold,
+    squared_error,
+    train,
+    train_score,
+)
 from optimizer.content.core.policy.learned_knob import ContentScore
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.predictor.predictor import Predictor
@@ -29,7 +37,12 @@ def rows(n=200, *, seed=0, bump=False, n_groups=None):
         numbers = {"x": None if i % 17 == 0 else x, "noise": rng.random()}
         target = float(rng.random() < chance)
         found.append(
-            TrainingRow(numbers=numbers, texts={"query": "ja" if target else "nein"}, target=target, group=f"g{i % (n_groups or n)}")
+            TrainingRow(
+                numbers=numbers,
+                texts={"query": "ja" if target else "nein"},
+                target=target,
+                group=f"g{i % (n_groups or n)}",
+            )
         )
     return found
 
@@ -53,8 +66,13 @@ def test_pieces_of_a_text_are_learned():
 
 
 def test_texts_that_share_no_piece_leave_the_numbers_to_learn_from():
-    alone = [TrainingRow(numbers=row.numbers, texts={"query": f"w{i}"}, target=row.target, group=row.group) for i, row in enumerate(rows())]
-    words = Recipe(name="words", model="linear", features=("x",), grams=(GramRecipe(text="query", analyzer="word", least_rows=3),))
+    alone = [
+        TrainingRow(numbers=row.numbers, texts={"query": f"w{i}"}, target=row.target, group=row.group)
+        for i, row in enumerate(rows())
+    ]
+    words = Recipe(
+        name="words", model="linear", features=("x",), grams=(GramRecipe(text="query", analyzer="word", least_rows=3),)
+    )
     trained = train(alone, [words], trained_on={})
     assert [part["kind"] for part in trained.predictor.to_data()["parts"]] == ["linear"]
     assert trained.losses["words"] == pytest.approx(train(alone, [LINEAR], trained_on={}).losses["linear"], abs=0.01)
@@ -69,7 +87,10 @@ def test_what_was_trained_is_data_that_reads_back_and_says_what_it_was_trained_o
 
 
 def test_training_twice_gives_the_same_predictor():
-    assert train(rows(), [LINEAR, TREES], trained_on={}).predictor.hash == train(rows(), [LINEAR, TREES], trained_on={}).predictor.hash
+    assert (
+        train(rows(), [LINEAR, TREES], trained_on={}).predictor.hash
+        == train(rows(), [LINEAR, TREES], trained_on={}).predictor.hash
+    )
 
 
 def test_rows_of_one_group_share_a_fold_and_folds_are_of_like_size():
@@ -82,10 +103,16 @@ def test_rows_of_one_group_share_a_fold_and_folds_are_of_like_size():
 
 
 def test_no_row_is_judged_by_a_predictor_that_saw_its_group():
-    """The text names the group and the group alone decides: whoever has seen the group knows, whoever has not cannot."""
+    """The text names the group and the group alone decides:
+    whoever has seen the group knows, whoever has not cannot.
+    """
     rng = random.Random(1)
     right = {f"g{i}": float(rng.random() < 0.5) for i in range(60)}
-    given = [TrainingRow(numbers={}, texts={"query": f"id{name}"}, target=right[name], group=name) for name in right for _ in range(5)]
+    given = [
+        TrainingRow(numbers={}, texts={"query": f"id{name}"}, target=right[name], group=name)
+        for name in right
+        for _ in range(5)
+    ]
     by_name = Recipe(name="names", model="linear", grams=(GramRecipe(text="query", analyzer="word"),), penalty=0.01)
     apart = out_of_fold(given, by_name, group_folds(given), probability=True)
     mixed = out_of_fold(given, by_name, [i % 5 for i in range(len(given))], probability=True)
@@ -99,8 +126,13 @@ def test_no_row_is_judged_by_a_predictor_that_saw_its_group():
     [
         pytest.param(rows(10), id="too few rows"),
         pytest.param(rows(100, n_groups=3), id="too few groups"),
-        pytest.param([TrainingRow(numbers={"x": float(i)}, target=1.0, group=str(i)) for i in range(50)], id="one kind of answer"),
-        pytest.param([TrainingRow(numbers={"x": float(i)}, target=float(i > 0), group=str(i)) for i in range(50)], id="one wrong answer"),
+        pytest.param(
+            [TrainingRow(numbers={"x": float(i)}, target=1.0, group=str(i)) for i in range(50)], id="one kind of answer"
+        ),
+        pytest.param(
+            [TrainingRow(numbers={"x": float(i)}, target=float(i > 0), group=str(i)) for i in range(50)],
+            id="one wrong answer",
+        ),
     ],
 )
 def test_too_little_to_learn_from_is_refused(given):
@@ -119,7 +151,10 @@ def test_an_uncalibrated_recipe_is_calibrated_out_of_fold():
 
 
 def test_a_score_is_chosen_by_the_loss_that_is_asked_for():
-    given = [TrainingRow(numbers={**row.numbers}, target=0.5 + 0.4 * (row.numbers["x"] or 0.0), group=row.group) for row in rows()]
+    given = [
+        TrainingRow(numbers={**row.numbers}, target=0.5 + 0.4 * (row.numbers["x"] or 0.0), group=row.group)
+        for row in rows()
+    ]
     trained = train_score(given, [NOTHING, LINEAR], trained_on={}, loss=squared_error)
     assert trained.recipe is LINEAR
     assert trained.predictor.answers == "score"
@@ -144,7 +179,10 @@ def test_a_confidence_that_keeps_its_word_has_a_small_calibration_error_and_a_bo
 
 def test_the_reliability_table_counts_every_row_once_and_keeps_equal_confidences_together():
     table = reliability([0.2] * 30 + [0.9] * 10, [0.0] * 24 + [1.0] * 6 + [1.0] * 9 + [0.0], n_bins=10)
-    assert [(row.n, round(row.mean_confidence, 3), row.right_share) for row in table] == [(30, 0.2, 0.2), (10, 0.9, 0.9)]
+    assert [(row.n, round(row.mean_confidence, 3), row.right_share) for row in table] == [
+        (30, 0.2, 0.2),
+        (10, 0.9, 0.9),
+    ]
     assert all(row.low < row.right_share < row.high for row in table)
 
 
@@ -153,7 +191,14 @@ def test_an_interval_over_few_groups_is_wider_than_one_over_as_many_rows():
     level = [rng.choice([0.1, 0.9]) for _ in range(10)]
     targets = [float(rng.random() < level[i % 10]) for i in range(400)]
     grouped, alone = (
-        measured(lambda _, right: float(right.mean()), [0.5] * 400, targets, [str(i % n) for i in range(400)], seed=1, n_draws=300)
+        measured(
+            lambda _, right: float(right.mean()),
+            [0.5] * 400,
+            targets,
+            [str(i % n) for i in range(400)],
+            seed=1,
+            n_draws=300,
+        )
         for n in (10, 400)
     )
     assert grouped.value == alone.value
@@ -178,5 +223,11 @@ def test_a_content_score_judges_a_type_by_its_own_predictor_and_knows_no_other()
     score = ContentScore.from_data(data)
     text = "one two three four"
     assert score.score("news", text) == pytest.approx(1.609, abs=1e-3)
-    assert (score.is_full("news", text), score.is_full("story", text), score.is_full("poem", text)) == (True, False, None)
-    assert ContentScore.from_data(json.loads(json.dumps(score.to_data()))).score("news", text) == pytest.approx(score.score("news", text))
+    assert (score.is_full("news", text), score.is_full("story", text), score.is_full("poem", text)) == (
+        True,
+        False,
+        None,
+    )
+    assert ContentScore.from_data(json.loads(json.dumps(score.to_data()))).score("news", text) == pytest.approx(
+        score.score("news", text)
+    )

@@ -27,7 +27,9 @@ def home_with(folder: Path, **profiles: str) -> Path:
     return folder
 
 
-def test_the_environment_beats_the_profile_which_beats_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_beats_the_profile_which_beats_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = home_with(tmp_path, dev="port: 9000\nmlflow_port: 9001\n")
     monkeypatch.setenv("DETENT_PORT", "9100")
     settings = load_settings(home=home)
@@ -69,7 +71,9 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path: Path) -> No
         load_settings("production", home=tmp_path)
 
 
-def test_a_scaled_clock_is_refused_in_prod_and_taken_in_staging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scaled_clock_is_refused_in_prod_and_taken_in_staging(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DETENT_CLOCK_SCALE", "60")
     assert load_settings("staging", home=tmp_path).simulated_clock
     with pytest.raises(InvalidInput, match="DETENT_CLOCK_SCALE"):
@@ -118,10 +122,18 @@ def test_a_new_project_gets_the_same_profiles_as_this_one(profile: str) -> None:
     assert (ROOT / f"optimizer/templates/config/{profile}.yaml").read_text(encoding="utf-8") == expected
 
 
-def test_a_proxy_is_trusted_by_its_address_or_network_and_nothing_else_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_is_trusted_by_its_address_or_network_and_nothing_else_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DETENT_API__TRUSTED_PROXIES", '["10.0.0.7", "192.0.2.0/24"]')
     api = load_settings(home=tmp_path).api
-    assert [api.trusts(address) for address in ("10.0.0.7", "192.0.2.200", "10.0.0.8", "", "a name")] == [True, True, False, False, False]
+    assert [api.trusts(address) for address in ("10.0.0.7", "192.0.2.200", "10.0.0.8", "", "a name")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
     monkeypatch.setenv("DETENT_API__TRUSTED_PROXIES", '["proxy.example"]')
     with pytest.raises(InvalidInput, match="trusted_proxies"):
         load_settings(home=tmp_path)

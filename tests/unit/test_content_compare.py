@@ -12,7 +12,9 @@ from optimizer.core.base.errors import DatasetTooSmall
 
 def arm(name: str, quality: float, time_saved: float, *, error: float = 0.001, n: int = 500) -> AbArm:
     return AbArm(
-        name=name, quality=MeanWithError(mean=quality, error=error, n=n), time_saved=MeanWithError(mean=time_saved, error=error, n=n)
+        name=name,
+        quality=MeanWithError(mean=quality, error=error, n=n),
+        time_saved=MeanWithError(mean=time_saved, error=error, n=n),
     )
 
 
@@ -67,6 +69,8 @@ def test_a_truth_beyond_the_edge_is_called_wrongly_in_at_most_five_of_a_hundred_
     for _ in range(400):
         lost = [measured([rng.gauss(mean, 0.2) for _ in range(100)]) for mean in (0.80, 0.80 - 0.0501)]
         saved = MeanWithError(mean=0.5, error=0.001, n=100), MeanWithError(mean=0.7, error=0.001, n=100)
-        verdict = compare(AbArm(name="c", quality=lost[0], time_saved=saved[0]), AbArm(name="a", quality=lost[1], time_saved=saved[1]))
+        verdict = compare(
+            AbArm(name="c", quality=lost[0], time_saved=saved[0]), AbArm(name="a", quality=lost[1], time_saved=saved[1])
+        )
         wrong += verdict.choice == "aggressive"
     assert wrong <= 20

@@ -30,7 +30,13 @@ def faults(policy: dict[str, Any]) -> dict[str, str]:
 
 
 def test_the_overall_quality_is_the_weighted_sum_of_five_parts() -> None:
-    parts = {"length_score": 1.0, "structure_score": 0.5, "coherence_score": 0.2, "topic_clarity_score": 0.4, "language_score": 0.6}
+    parts = {
+        "length_score": 1.0,
+        "structure_score": 0.5,
+        "coherence_score": 0.2,
+        "topic_clarity_score": 0.4,
+        "language_score": 0.6,
+    }
     assert filter.overall_of(parts) == pytest.approx(0.25 * 1.0 + 0.15 * 0.5 + 0.25 * 0.2 + 0.20 * 0.4 + 0.15 * 0.6)
     assert sum(filter.WEIGHTS.values()) == pytest.approx(1.0)
 
@@ -50,7 +56,11 @@ def test_parts_that_are_all_at_the_threshold_pass_it() -> None:
         pytest.param({"word_count": 499, "sentence_count": 9}, "lightweight", id="two are not"),
         pytest.param({"word_count": 500, "sentence_count": 10, "coherence_score": 0.6}, "full", id="at the thresholds"),
         pytest.param({"word_count": 499, "sentence_count": None}, "full", id="one fails, one is not known"),
-        pytest.param({"word_count": 499, "sentence_count": None, "coherence_score": 0.2}, "lightweight", id="two fail, one is not known"),
+        pytest.param(
+            {"word_count": 499, "sentence_count": None, "coherence_score": 0.2},
+            "lightweight",
+            id="two fail, one is not known",
+        ),
     ],
 )
 def test_full_processing_needs_three_of_four_checks(changes: dict[str, Any], kind: str) -> None:
@@ -100,7 +110,11 @@ POOR = {"word_count": 10, "sentence_count": 1, "coherence_score": 0.1, "overall_
 
 
 def test_six_content_types_are_known_with_modes_and_thresholds_of_their_own() -> None:
-    assert [CONTENT_TYPES[name].mode for name in ("discussion", "entertainment", "news")] == ["full", "lightweight", "quality_check"]
+    assert [CONTENT_TYPES[name].mode for name in ("discussion", "entertainment", "news")] == [
+        "full",
+        "lightweight",
+        "quality_check",
+    ]
     assert len(CONTENT_TYPES) == 6
     assert all(known.thresholds and known.why for known in CONTENT_TYPES.values())
 
@@ -111,7 +125,11 @@ def test_full_is_always_full_lightweight_never_and_quality_check_as_the_filter_f
         for name in ("discussion", "entertainment", "news")
     }
     kinds = {name: [poor.processing_type, good.processing_type] for name, (poor, good) in found.items()}
-    assert kinds == {"discussion": ["full", "full"], "entertainment": ["lightweight", "lightweight"], "news": ["lightweight", "full"]}
+    assert kinds == {
+        "discussion": ["full", "full"],
+        "entertainment": ["lightweight", "lightweight"],
+        "news": ["lightweight", "full"],
+    }
     assert found["entertainment"][1].reason == "entertainment is routed lightweight"
     assert found["discussion"][0].reason == "discussion is routed full"
 
@@ -133,7 +151,10 @@ def test_a_content_type_that_sounds_like_a_knob_gets_the_default(name: str) -> N
 
 
 def exits(*entries: Any, checkpoint: str = "post_download", **knobs: Any) -> dict[str, Any]:
-    return {f"exit.{checkpoint}.conditions": list(entries), **{name.replace("__", "."): value for name, value in knobs.items()}}
+    return {
+        f"exit.{checkpoint}.conditions": list(entries),
+        **{name.replace("__", "."): value for name, value in knobs.items()},
+    }
 
 
 def test_the_first_true_condition_wins_and_is_told_with_its_confidence() -> None:
@@ -158,13 +179,21 @@ def test_a_condition_counts_from_the_confidence_that_its_checkpoint_asks_for() -
     short = but(duration_seconds=50)
     assert decide(exits(entry), short).processing_type == "early_exit"
     assert decide(exits(entry, exit__min_confidence=0.81), short).processing_type == "full"
-    assert decide(exits(entry, exit__min_confidence=0.81, exit__post_download__min_confidence=0.8), short).processing_type == "early_exit"
+    assert (
+        decide(exits(entry, exit__min_confidence=0.81, exit__post_download__min_confidence=0.8), short).processing_type
+        == "early_exit"
+    )
 
 
 def test_of_the_confidences_asked_for_the_nearest_wins() -> None:
     pipeline = parse_pipeline(
-        {"exit.min_confidence": 0.1, "exit.post_download.min_confidence": 0.2, "exit.min_confidence.news": 0.3, "exit.post_download.min_confidence.interview": 0.4}
-    )  # fmt: skip
+        {
+            "exit.min_confidence": 0.1,
+            "exit.post_download.min_confidence": 0.2,
+            "exit.min_confidence.news": 0.3,
+            "exit.post_download.min_confidence.interview": 0.4,
+        }
+    )
     asked = [pipeline.min_confidence("post_download", name) for name in ("interview", "news", "podcast")]
     assert [*asked, pipeline.min_confidence("post_analysis", "podcast")] == [0.4, 0.3, 0.2, 0.1]
 
@@ -191,7 +220,10 @@ def test_exits_can_be_switched_off(off: dict[str, Any]) -> None:
 
 
 def test_a_single_condition_can_be_switched_off() -> None:
-    assert decide(exits({"condition": "duration_seconds < 60", "enabled": False}), but(duration_seconds=5)).processing_type == "full"
+    assert (
+        decide(exits({"condition": "duration_seconds < 60", "enabled": False}), but(duration_seconds=5)).processing_type
+        == "full"
+    )
 
 
 def test_what_is_processed_lightly_is_not_analysed_so_that_it_never_ends_after_the_analysis() -> None:
@@ -213,7 +245,8 @@ def test_a_condition_names_only_what_is_known_at_its_checkpoint() -> None:
     found = faults(exits("overall_quality < 0.5"))
     said = found["/exit.post_download.conditions/0"]
     assert said.endswith(
-        "is refused at character 0: overall_quality is known from post_quality_filtering on, not yet at post_download; move the condition there"
+        "is refused at character 0: overall_quality is known from post_quality_filtering on, not yet at post_download;"
+        " move the condition there"
     )
 
 
@@ -233,8 +266,15 @@ def test_a_condition_names_only_what_is_known_at_its_checkpoint() -> None:
             id="misspelt, too",
         ),
         pytest.param("word_count < 5 and and", "word_count is known from", "did you mean", id="the first fault"),
-        pytest.param("view_cuont < 5", "did you mean view_count? Known: age_days", "not yet at", id="misspelt, and known here"),
-        pytest.param("view_count = 5 and word_count < 5", "equality is written ==", "word_count is known", id="another fault before it"),
+        pytest.param(
+            "view_cuont < 5", "did you mean view_count? Known: age_days", "not yet at", id="misspelt, and known here"
+        ),
+        pytest.param(
+            "view_count = 5 and word_count < 5",
+            "equality is written ==",
+            "word_count is known",
+            id="another fault before it",
+        ),
     ],
 )
 def test_a_name_that_is_known_only_later_is_told_so_first_and_alone(text: str, says: str, not_said: str) -> None:
@@ -245,7 +285,10 @@ def test_a_name_that_is_known_only_later_is_told_so_first_and_alone(text: str, s
 
 def test_a_value_that_was_not_measured_makes_no_condition_true() -> None:
     for text in ("word_count < 5", "not word_count > 5", "language != 'en'", "word_count != 3"):
-        assert decide(exits(text, checkpoint="post_transcription"), {"content_type": "discussion"}).processing_type == "full"
+        assert (
+            decide(exits(text, checkpoint="post_transcription"), {"content_type": "discussion"}).processing_type
+            == "full"
+        )
 
 
 def test_duration_is_another_name_of_duration_seconds() -> None:
@@ -265,7 +308,11 @@ def test_all_faults_of_a_policy_come_at_once_with_their_place() -> None:
             "filter.checks_needed": 5,
             "route.news": "fast",
             "exit.post_initial_analysis.min_confidence": 0.5,
-            "exit.post_download.conditions": ["duration_seconds <", {"conditon": "x"}, {"condition": "view_count < 3", "confidence": 95}],
+            "exit.post_download.conditions": [
+                "duration_seconds <",
+                {"conditon": "x"},
+                {"condition": "view_count < 3", "confidence": 95},
+            ],
             "exit.post_transcription.conditions": "word_count < 3",
             "tiers": ["a"],
         }
@@ -287,7 +334,8 @@ def test_all_faults_of_a_policy_come_at_once_with_their_place() -> None:
 def test_all_faults_of_a_record_come_at_once_with_their_place() -> None:
     with pytest.raises(InvalidInput) as refused:
         parse_pipeline({}).decide(
-            {"word_count": "many", "overall_quality": 1.2, "sentiment_score": -1, "content_type": 3, "other": object()}, at="/variables"
+            {"word_count": "many", "overall_quality": 1.2, "sentiment_score": -1, "content_type": 3, "other": object()},
+            at="/variables",
         )
     assert [fault.pointer for fault in refused.value.faults] == [
         "/variables/content_type",
@@ -306,8 +354,15 @@ def test_every_knob_says_what_raising_it_or_switching_it_does(knob: Any) -> None
 
 
 def test_the_presets_are_the_three_pairs_and_what_is_hoped_for() -> None:
-    found = {n: (p.min_overall, p.min_exit_confidence, p.expected_bypass_share, p.expected_quality) for n, p in PRESETS.items()}
-    assert found == {"conservative": (0.70, 0.85, 0.50, 0.80), "balanced": (0.65, 0.80, 0.60, 0.75), "aggressive": (0.60, 0.75, 0.70, 0.70)}
+    found = {
+        n: (p.min_overall, p.min_exit_confidence, p.expected_bypass_share, p.expected_quality)
+        for n, p in PRESETS.items()
+    }
+    assert found == {
+        "conservative": (0.70, 0.85, 0.50, 0.80),
+        "balanced": (0.65, 0.80, 0.60, 0.75),
+        "aggressive": (0.60, 0.75, 0.70, 0.70),
+    }
 
 
 @pytest.mark.parametrize("name", PRESETS)

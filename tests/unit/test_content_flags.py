@@ -27,7 +27,9 @@ def test_each_switch_turns_its_part_off() -> None:
     poor = {**GOOD, "word_count": 1, "sentence_count": 1}
     policy = {"exit.post_download.conditions": ["view_count < 3"]}
     assert decide(read_flags({"ENABLE_QUALITY_FILTERING": "0"}).over(policy), poor).reason == "the filter is off"
-    assert decide(read_flags({"ENABLE_EARLY_EXIT": "0"}).over(policy), {**GOOD, "view_count": 1}).processing_type == "full"
+    assert (
+        decide(read_flags({"ENABLE_EARLY_EXIT": "0"}).over(policy), {**GOOD, "view_count": 1}).processing_type == "full"
+    )
     routed = {**GOOD, "content_type": "entertainment"}
     assert decide(read_flags({"ENABLE_CONTENT_ROUTING": "0"}).over(policy), routed).processing_type == "full"
 
@@ -41,7 +43,11 @@ def test_a_threshold_of_the_environment_holds_for_every_content_type() -> None:
 def test_all_wrong_flags_are_told_at_once() -> None:
     with pytest.raises(InvalidInput) as refused:
         read_flags({"ENABLE_EARLY_EXIT": "maybe", "QUALITY_MIN_OVERALL": "65", "QUALITY_MIN_COHERENCE": "high"})
-    assert [f.pointer for f in refused.value.faults] == ["/ENABLE_EARLY_EXIT", "/QUALITY_MIN_OVERALL", "/QUALITY_MIN_COHERENCE"]
+    assert [f.pointer for f in refused.value.faults] == [
+        "/ENABLE_EARLY_EXIT",
+        "/QUALITY_MIN_OVERALL",
+        "/QUALITY_MIN_COHERENCE",
+    ]
 
 
 @pytest.mark.parametrize(

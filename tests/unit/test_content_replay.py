@@ -52,7 +52,10 @@ def records(**fixed: Any) -> Any:
 
 
 def test_one_outcome_per_setting_in_their_order() -> None:
-    found = replay(records(), [{"route.default": mode, "route.news": mode, "route.discussion": mode} for mode in ("full", "lightweight")])
+    found = replay(
+        records(),
+        [{"route.default": mode, "route.news": mode, "route.discussion": mode} for mode in ("full", "lightweight")],
+    )
     assert [one.full_share for one in found] == [1.0, 0.0]
     assert [one.time_saved_share for one in found] == [pytest.approx(0.0), pytest.approx(0.85)]
     assert (found[0].quality is None, found[1].quality) == (False, None)
@@ -69,7 +72,9 @@ def test_the_score_is_the_mean_of_what_a_study_gives_each_item() -> None:
 
 
 def test_without_the_quality_of_what_is_processed_in_full_there_is_no_score() -> None:
-    full, light = ({"route.default": mode, "route.news": mode, "route.discussion": mode} for mode in ("full", "lightweight"))
+    full, light = (
+        {"route.default": mode, "route.news": mode, "route.discussion": mode} for mode in ("full", "lightweight")
+    )
     rows = [row | ({"quality": None} if i == 0 else {}) for i, row in enumerate(collected())]
     found = replay(read_columns(rows_to_columns(rows)), [full, light])
     assert (found[0].score, found[1].score) == (None, 0.5)
@@ -79,7 +84,14 @@ def test_a_time_model_of_your_own_is_used() -> None:
     times = TimeModel(full=2.0, lightweight=0.5)
     (found,) = replay(
         records(),
-        [{"route.enabled": True, "route.default": "lightweight", "route.news": "lightweight", "route.discussion": "lightweight"}],
+        [
+            {
+                "route.enabled": True,
+                "route.default": "lightweight",
+                "route.news": "lightweight",
+                "route.discussion": "lightweight",
+            }
+        ],
         times=times,
     )
     assert found.time_saved_share == pytest.approx(0.75)
@@ -123,7 +135,9 @@ def test_raising_min_overall_bypasses_more() -> None:
 
 def test_raising_the_confidence_asked_for_ends_fewer_early() -> None:
     found = curve(records(), PRESETS["balanced"].policy, "exit.min_confidence").points
-    assert [p.outcome.early_exit_share for p in found] == sorted((p.outcome.early_exit_share for p in found), reverse=True)
+    assert [p.outcome.early_exit_share for p in found] == sorted(
+        (p.outcome.early_exit_share for p in found), reverse=True
+    )
 
 
 def test_a_knob_that_does_nothing_for_these_records_has_a_flat_curve() -> None:
@@ -135,7 +149,8 @@ def test_every_knob_has_values_to_try_where_the_records_carry_what_it_is_compare
     found = records()
     empty = {knob.name for knob in KNOBS if not values_to_try(found, knob.name)}
     assert empty == {
-        "filter.min_completeness", "filter.min_informativeness", "filter.min_predicted_quality", "score", *(f"exit.{c}.conditions" for c in CHECKPOINTS),
+        "filter.min_completeness", "filter.min_informativeness", "filter.min_predicted_quality", "score",
+        *(f"exit.{c}.conditions" for c in CHECKPOINTS),
     }  # fmt: skip
     with pytest.raises(InvalidInput, match="say which values to try"):
         curve(found, {}, "exit.post_download.conditions")
@@ -229,7 +244,9 @@ def test_too_little_is_refused_and_everything_that_is_missing_named_at_once() ->
 
 
 @pytest.mark.parametrize("ended_at", [(), ("post_download",), ("post_download", "post_quality_filtering")])
-def test_checkpoints_that_were_seen_are_searched_and_the_others_keep_their_exits_and_are_named(ended_at: tuple[str, ...]) -> None:
+def test_checkpoints_that_were_seen_are_searched_and_the_others_keep_their_exits_and_are_named(
+    ended_at: tuple[str, ...],
+) -> None:
     rows = [{**row, "exit_checkpoint": None} for row in collected(300)]
     rows += [{"content_type": "news", "quality": 0.1, "exit_checkpoint": checkpoint} for checkpoint in ended_at]
     found = recommend(rows)

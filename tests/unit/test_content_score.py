@@ -1,4 +1,6 @@
-"""The knob ``score``: a learned score decides alike in render and replay, and says nothing about content types it was not trained on."""
+"""The knob ``score``: a learned score decides alike in render and replay,
+and says nothing about content types it was not trained on.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,17 @@ from optimizer.core.family.policy_text import shown_policy
 
 LINE = {"kind": "linear", "centre": [0.0], "scale": [1.0], "weights": [1.0], "intercept": 0.0}
 LENGTH = {"format": "detent-predictor-1", "answers": "score", "features": ["text.log_words"], "parts": [LINE]}
-SCORE = {"kind": "learned", "types": {"news": {"predictor": LENGTH, "full_from": 1.5}, "story": {"predictor": LENGTH, "full_from": 3.0}}}
-POLICY = {"score": SCORE, "filter.min_words": 5, "filter.checks_needed": 4, "route.talk": "full", "route.entertainment": "lightweight"}
+SCORE = {
+    "kind": "learned",
+    "types": {"news": {"predictor": LENGTH, "full_from": 1.5}, "story": {"predictor": LENGTH, "full_from": 3.0}},
+}
+POLICY = {
+    "score": SCORE,
+    "filter.min_words": 5,
+    "filter.checks_needed": 4,
+    "route.talk": "full",
+    "route.entertainment": "lightweight",
+}
 SHORT, LONG = "two words", "four words are here"
 
 ROWS: list[dict[str, Any]] = [
@@ -43,7 +54,8 @@ def test_the_score_decides_about_the_types_it_knows_and_the_filter_about_the_oth
     assert decided[0].reason == "score 1.6094 >= 1.5000 of news"
     assert decided[1].reason == "score 1.0986 < 1.5000 of news"
     assert (
-        decided[4].reason.startswith("there is no text to score, so the filter decides: 3 of 4") or "no text to score" in decided[4].reason
+        decided[4].reason.startswith("there is no text to score, so the filter decides: 3 of 4")
+        or "no text to score" in decided[4].reason
     )
     assert decided[6].reason.startswith("the score was not trained on poem, so the filter decides: ")
     assert [one.score is None for one in decided] == [False] * 4 + [True] * 7
@@ -63,13 +75,21 @@ def test_every_fault_of_a_score_is_named_at_its_place() -> None:
     }
     with pytest.raises(InvalidInput) as refused:
         parse_pipeline({"score": broken, "filter.min_words": -1})
-    assert {fault.pointer for fault in refused.value.faults} == {"/score/types/news", "/score/types/story", "/filter.min_words"}
+    assert {fault.pointer for fault in refused.value.faults} == {
+        "/score/types/news",
+        "/score/types/story",
+        "/filter.min_words",
+    }
     with pytest.raises(InvalidInput) as refused:
-        parse_pipeline({"score": {"kind": "learned", "types": {"news": {"predictor": {**LENGTH, "format": "x"}, "full_from": 1}}}})
+        parse_pipeline(
+            {"score": {"kind": "learned", "types": {"news": {"predictor": {**LENGTH, "format": "x"}, "full_from": 1}}}}
+        )
     assert [fault.pointer for fault in refused.value.faults] == ["/score/types/news/predictor/format"]
 
 
-@pytest.mark.parametrize("value", ["learned", {}, {"kind": "guessed"}, {"kind": "learned", "threshold": 1}, {"kind": "learned"}])
+@pytest.mark.parametrize(
+    "value", ["learned", {}, {"kind": "guessed"}, {"kind": "learned", "threshold": 1}, {"kind": "learned"}]
+)
 def test_what_is_no_score_is_refused_with_what_one_is(value: Any) -> None:
     with pytest.raises(InvalidInput, match=r"types"):
         parse_pipeline({"score": value})
@@ -88,4 +108,6 @@ def test_a_score_survives_the_pipelines_own_files() -> None:
 def test_people_are_shown_hash_and_threshold_and_not_the_predictors_numbers() -> None:
     trained = {**LENGTH, "hash": "abc", "trained_on": {"rows": 12}}
     shown = shown_policy({"score": {"kind": "learned", "types": {"news": {"predictor": trained, "full_from": 1.5}}}})
-    assert shown["score"]["types"] == {"news": {"predictor": {"hash": "abc", "trained_on": {"rows": 12}}, "full_from": 1.5}}
+    assert shown["score"]["types"] == {
+        "news": {"predictor": {"hash": "abc", "trained_on": {"rows": 12}}, "full_from": 1.5}
+    }

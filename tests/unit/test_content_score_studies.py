@@ -1,4 +1,6 @@
-"""Studies that learn a score of content for a saving or a quality that is to be kept; the plain statistics serve unless it is better for sure."""
+"""Studies that learn a score of content for a saving or a quality that is to be kept;
+the plain statistics serve unless it is better for sure.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def by_spelling(rng: random.Random, worth: float) -> str:
     return " ".join(rng.choice(SPELT).replace("?", "b" if rng.random() < worth else "m") for _ in range(30))
 
 
-def items(split: str, share: float, text_of: Callable[[random.Random, float], str], *, released: bool = True) -> list[Example]:
+def items(
+    split: str, share: float, text_of: Callable[[random.Random, float], str], *, released: bool = True
+) -> list[Example]:
     found = []
     for name, n in N_OF.items():
         for i in range(round(n * share)):
@@ -55,7 +59,8 @@ def items(split: str, share: float, text_of: Callable[[random.Random, float], st
             worth = rng.random()
             found.append(
                 Example(
-                    id=f"{split}-{name}-{i:03d}", family="content_pipeline", group=f"{split}-{name}-{i}", split=split, origin="curated" if released else "import", created_at=START,  # type: ignore[arg-type]
+                    id=f"{split}-{name}-{i:03d}", family="content_pipeline", group=f"{split}-{name}-{i}", split=split,
+                    origin="curated" if released else "import", created_at=START, # type: ignore[arg-type]
                     released=released, input={"content_type": name, "text": text_of(rng, worth)},
                     expected={"quality": min(1.0, max(0.0, worth + rng.gauss(0, 0.1)))},
                 )
@@ -67,8 +72,12 @@ LEARN = score_learning.learn_score
 LEARNED: dict[tuple[tuple[JudgedItem, ...], Method, int], LearnedScore] = {}
 
 
-def learned_once(items: Sequence[JudgedItem], method: Method, *, trained_on: Mapping[str, Any], seed: int) -> LearnedScore:
-    """From the same items the same is learned, to which the test of two runs holds it; only whose study it was differs."""
+def learned_once(
+    items: Sequence[JudgedItem], method: Method, *, trained_on: Mapping[str, Any], seed: int
+) -> LearnedScore:
+    """From the same items the same is learned, to which the test of two runs holds it;
+    only whose study it was differs.
+    """
     key = tuple(items), method, seed
     if key not in LEARNED:
         LEARNED[key] = LEARN(items, method, trained_on=trained_on, seed=seed)
@@ -89,7 +98,11 @@ def each_text_and_score_is_learned_from_once() -> Iterator[None]:
 
 def world_of(folder: Path, text_of: Callable[[random.Random, float], str] = by_length, **options: Any) -> World:
     world = World(folder, family=pipeline_family(space=options.pop("space", {}), rollout={"gates": {"n": 30}}))
-    parts = (items("train", 1.0, text_of, **options), items("dev", 0.5, text_of, **options), items("holdout", 0.4, text_of, **options))
+    parts = (
+        items("train", 1.0, text_of, **options),
+        items("dev", 0.5, text_of, **options),
+        items("holdout", 0.4, text_of, **options),
+    )
     return world.fill(examples=[e for part in parts for e in part])
 
 
@@ -136,7 +149,9 @@ def test_the_table_of_dev_is_what_the_study_measured_item_by_item(kept: tuple[Wo
     with world.store.read() as tx:
         results = world.store.studies.results(tx, study.id, "search")[study.winner]
     full = [r.example.split("-")[1] for r in results if json.loads(r.output or "")["processing_type"] == "full"]
-    assert {name: row["n_full"] for name, row in rows.items() if name != "all"} == {name: full.count(name) for name in N_OF}
+    assert {name: row["n_full"] for name, row in rows.items() if name != "all"} == {
+        name: full.count(name) for name in N_OF
+    }
     assert rows["all"]["n_full"] == len(full)
     assert {name: row["decided_by"] for name, row in rows.items()} == {
         "all": "", "guide": PLAIN, "forum": PLAIN, "note": LENGTH, "poem": "filter, not trained",
@@ -160,7 +175,9 @@ def test_words_that_nobody_released_are_not_learned_from(tmp_path: Path) -> None
     (point,) = finding(study)["points"]
     assert set(point["on_dev"]) == {PLAIN}
     assert "words are learned from released items alone" in point["why"]
-    parts = [p for one in policy_of(world, point["variant"])["score"]["types"].values() for p in one["predictor"]["parts"]]
+    parts = [
+        p for one in policy_of(world, point["variant"])["score"]["types"].values() for p in one["predictor"]["parts"]
+    ]
     assert {part["kind"] for part in parts} == {"linear"}, "no pieces of texts"
 
 
@@ -175,7 +192,10 @@ def test_a_quality_is_kept_at_the_most_saving(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "why"),
     [
-        ({"keep_quality": 0.999}, r"a quality of 0.999 cannot be kept for sure at any saving up to 80% \(at 80% saved: 25 statistics 0\."),
+        (
+            {"keep_quality": 0.999},
+            r"a quality of 0.999 cannot be kept for sure at any saving up to 80% \(at 80% saved: 25 statistics 0\.",
+        ),
         ({"keep_saved": 0.9}, r"90% of the time cannot be saved: with no scored item in full it is 8\d\.\d%"),
     ],
 )
@@ -207,9 +227,18 @@ def test_what_a_predictor_was_not_trained_on_has_no_group_in_common_with_what_it
     def judged(row: int, group: str, released: bool = True) -> JudgedItem:
         return JudgedItem(row=row, text="", title="", quality=0.5, group=group, released=released)
 
-    its = [judged(0, "a"), judged(1, "b"), judged(2, "a", released=False), judged(3, "b"), judged(4, "c"), judged(5, "d")]
+    its = [
+        judged(0, "a"),
+        judged(1, "b"),
+        judged(2, "a", released=False),
+        judged(3, "b"),
+        judged(4, "c"),
+        judged(5, "d"),
+    ]
     released = [item for item in its if item.released]
-    assert [item.row for item in whole_groups(its, of=released, most=10)] == [1, 3, 4, 5], "half of group a may not be shown"
+    assert [item.row for item in whole_groups(its, of=released, most=10)] == [1, 3, 4, 5], (
+        "half of group a may not be shown"
+    )
     assert [item.row for item in whole_groups(its, of=released, most=2)] == [1, 3]
     assert [item.row for item in whole_groups(its, of=its, most=3)] == [0, 2, 4], "b would be one too many"
 
@@ -268,7 +297,9 @@ def test_the_aim_is_time_where_the_champion_saves_less_than_is_to_be_kept(
         update={"versions": {"balanced": family.prompt.versions["balanced"].model_copy(update={"policy": policy})}}
     )
     world = World(tmp_path, family=family.model_copy(update={"prompt": declared}))
-    world.fill(examples=[*items("train", 0.3, by_length), *items("dev", 0.3, by_length), *items("holdout", 0.3, by_length)])
+    world.fill(
+        examples=[*items("train", 0.3, by_length), *items("dev", 0.3, by_length), *items("holdout", 0.3, by_length)]
+    )
     assert world.create(models=NoModels(), definition={**SIZES, **asked}).aim == aim
 
 

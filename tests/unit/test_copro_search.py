@@ -17,7 +17,10 @@ GOOD = "Answer with one word, the topic."
 
 
 class Writer(TopicModel):
-    """Knows the topic once its instruction asks for one word. As a proposer it writes what ``write`` says, given the number of its turn."""
+    """Knows the topic once its instruction asks for one word.
+
+    As a proposer it writes what ``write`` says, given the number of its turn.
+    """
 
     def __init__(self, write: Callable[[int], str] = lambda n: GOOD, **given) -> None:
         super().__init__(**given)
@@ -34,7 +37,9 @@ class Writer(TopicModel):
 
 
 def world(folder: Path, model: TopicModel, **changes) -> World:
-    return World(folder, model=model, family=topic_family(**{"space": {"instruction": {"propose": True}}, **changes})).fill()
+    return World(
+        folder, model=model, family=topic_family(**{"space": {"instruction": {"propose": True}}, **changes})
+    ).fill()
 
 
 def studied(here: World, **options):
@@ -43,7 +48,10 @@ def studied(here: World, **options):
 
 def instructions(here: World, study) -> list[str | None]:
     with here.store.read() as tx:
-        return [instruction_of(here.store.variants.get(tx, "topics", t.variant).variant) for t in here.store.studies.trials(tx, study.id)]
+        return [
+            instruction_of(here.store.variants.get(tx, "topics", t.variant).variant)
+            for t in here.store.studies.trials(tx, study.id)
+        ]
 
 
 def test_a_better_instruction_wins_and_every_call_for_it_is_the_studys(tmp_path):

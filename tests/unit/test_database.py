@@ -158,7 +158,10 @@ class TestWriting:
             tx.connection.rollback()  # as SQLite does by itself when the disk is full
 
         with Gate(database):
-            futures = [database._writer.submit(fn, 1) for fn in (database.serving_version.bump, spoil, database.serving_version.bump)]
+            futures = [
+                database._writer.submit(fn, 1)
+                for fn in (database.serving_version.bump, spoil, database.serving_version.bump)
+            ]
         assert all(future.exception(30) is not None for future in futures)
         assert version(database) == 0
         database.write(database.serving_version.bump)
@@ -182,7 +185,9 @@ class TestAfterASpell:
         assert version(database) == 1
 
     def test_a_reader_that_was_under_way_meanwhile_is_closed_at_its_end(self, database: Database) -> None:
-        """It may share memory that is mapped to read only, and no connection of its process could write as long as it is there."""
+        """It may share memory that is mapped to read only, and no connection of its process could write as long
+        as it is there.
+        """
         with database.read() as tx:
             opened: Any = tx.connection.driver_connection
             with pytest.raises(Busy, match="not been migrated"):
@@ -191,7 +196,10 @@ class TestAfterASpell:
             opened.execute("SELECT 1")
 
     def test_a_file_that_was_write_protected_is_written_again(self) -> None:
-        with tempfile.TemporaryDirectory() as folder, as_nobody(Path(folder)):  # pytest's own folders are their owner's alone
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            as_nobody(Path(folder)),
+        ):  # pytest's own folders are their owner's alone
             database, file = new_database(Path(folder)), Path(folder) / "detent.db"
             assert version(database) == 0
             file.chmod(0o444)
@@ -235,7 +243,9 @@ class TestBackpressure:
         assert [future.exception(30) for future in futures] == [None] * 3
         assert version(database) == 3
 
-    def test_rows_are_counted_too_but_one_large_write_alone_is_taken(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_rows_are_counted_too_but_one_large_write_alone_is_taken(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(writer, "WAITING_ROWS", 10)
         with Gate(database):
             first = database._writer.submit(database.serving_version.bump, 5000)
@@ -245,7 +255,9 @@ class TestBackpressure:
         database.write(database.serving_version.bump, rows=5000)
         assert version(database) == 2
 
-    def test_a_write_that_never_gets_its_turn_is_withdrawn(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_write_that_never_gets_its_turn_is_withdrawn(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(writer, "WAIT_S", 0.05)
         with Gate(database), pytest.raises(Busy, match="nothing was written"):
             database._writer.wait(database._writer.submit(database.serving_version.bump, 1))
@@ -294,7 +306,9 @@ class TestTrouble:
             database.write(database.serving_version.bump)
         database.close()
 
-    def test_a_locked_database_is_reported_and_works_again_afterwards(self, impatient: Database, tmp_path: Path) -> None:
+    def test_a_locked_database_is_reported_and_works_again_afterwards(
+        self, impatient: Database, tmp_path: Path
+    ) -> None:
         other = sqlite3.connect(tmp_path / "detent.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Busy, match="another process held it") as refused:
@@ -343,7 +357,11 @@ class TestTrouble:
     def test_a_file_that_is_no_database_is_called_that(self, tmp_path: Path) -> None:
         (tmp_path / "detent.db").write_text("not a database at all, " * 100)
         database = Database(f"sqlite:///{tmp_path / 'detent.db'}")
-        for attempt in (lambda: version(database), lambda: database.write(database.serving_version.bump), database.migrate):
+        for attempt in (
+            lambda: version(database),
+            lambda: database.write(database.serving_version.bump),
+            database.migrate,
+        ):
             with pytest.raises(Busy, match="damaged or no database"):
                 attempt()
         database.close()
@@ -372,7 +390,9 @@ def test_each_table_says_which_module_writes_it() -> None:
         for name, module in said.items()
         if module is None or name not in (Path(tables.__file__).parent / "repositories" / module[1]).read_text("utf-8")
     ]
-    assert (wrong, len(said)) == ([], len(SQLModel.metadata.tables) - 2), "interactions and feedback_events are declared elsewhere"
+    assert (wrong, len(said)) == ([], len(SQLModel.metadata.tables) - 2), (
+        "interactions and feedback_events are declared elsewhere"
+    )
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -385,7 +405,9 @@ class TestMigrations:
             assert compare_metadata(MigrationContext.configure(tx), SQLModel.metadata) == []
 
     def test_running_them_again_keeps_everything(self, database: Database) -> None:
-        database.write(lambda tx: database.audit.add(tx, at=NOW, actor="anna", action="act", family=None, subject="", detail={}))
+        database.write(
+            lambda tx: database.audit.add(tx, at=NOW, actor="anna", action="act", family=None, subject="", detail={})
+        )
         database.migrate()
         with database.read() as tx:
             assert len(database.audit.page(tx, None, 9)[0]) == 1
@@ -397,7 +419,9 @@ class TestMigrations:
         database.close()
 
     @pytest.mark.parametrize("revision", [*BEFORE_THE_FIRST_RELEASE, "9999"])
-    def test_a_store_of_another_version_is_refused_and_not_a_byte_of_it_changes(self, tmp_path: Path, revision: str) -> None:
+    def test_a_store_of_another_version_is_refused_and_not_a_byte_of_it_changes(
+        self, tmp_path: Path, revision: str
+    ) -> None:
         with closing(new_database(tmp_path)) as made:
             made.write(lambda tx: tx.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": revision}))
         before = files(tmp_path)
@@ -422,14 +446,19 @@ class TestMigrations:
     def test_a_later_step_is_taken_on_top_of_the_first_and_keeps_what_is_stored(
         self, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        database.write(lambda tx: database.audit.add(tx, at=NOW, actor="anna", action="act", family=None, subject="", detail={}))
+        database.write(
+            lambda tx: database.audit.add(tx, at=NOW, actor="anna", action="act", family=None, subject="", detail={})
+        )
         shutil.copytree(migrations.HERE, later := tmp_path / "migrations")
         (later / "versions" / "r9000_mood.py").write_text(A_LATER_STEP)
         monkeypatch.setattr(migrations, "HERE", later)
         database.migrate()
         with database.read() as tx:
             rows = tx.execute(text("SELECT actor, mood FROM audit")).all()
-            assert (rows, tx.execute(text("SELECT version_num FROM alembic_version")).scalar()) == ([("anna", "calm")], "9000")
+            assert (rows, tx.execute(text("SELECT version_num FROM alembic_version")).scalar()) == (
+                [("anna", "calm")],
+                "9000",
+            )
 
     def test_a_step_s_file_is_named_by_its_revision(self) -> None:
         config = Config()
@@ -440,7 +469,9 @@ class TestMigrations:
     def test_commits_are_on_disk_before_they_are_acknowledged(self, database: Database) -> None:
         served = Database(database.url)  # as the product opens it
         pragmas = served.write(
-            lambda tx: [tx.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous", "foreign_keys")]
+            lambda tx: [
+                tx.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous", "foreign_keys")
+            ]
         )
         served.close()
         assert pragmas == ["wal", 2, 1]

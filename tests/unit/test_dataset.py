@@ -14,7 +14,9 @@ SHARED = Path(os.environ.get("DETENT_SHARED", Path(__file__).parents[2].parent /
 
 
 def example(**kwargs):
-    return make_example(**{"family": "f", "input": {"x": "a"}, "expected": {"y": "b"}, "origin": "import", "created_at": NOW, **kwargs})
+    return make_example(
+        **{"family": "f", "input": {"x": "a"}, "expected": {"y": "b"}, "origin": "import", "created_at": NOW, **kwargs}
+    )
 
 
 @pytest.mark.parametrize(("group", "split"), [("a", "dev"), ("b", "train"), ("h", "dev"), ("i", "holdout")])
@@ -54,7 +56,12 @@ def test_an_example_without_an_id_is_named_by_its_input():
 
 
 def test_only_curated_examples_are_released_by_themselves():
-    assert [example(origin=o).released for o in ("curated", "import", "correction", "interaction")] == [True, False, False, False]
+    assert [example(origin=o).released for o in ("curated", "import", "correction", "interaction")] == [
+        True,
+        False,
+        False,
+        False,
+    ]
     assert example(origin="correction", released=True).released
 
 

@@ -35,5 +35,6 @@ def test_a_model_from_elsewhere_is_named_and_not_called_small_or_of_this_machine
     assert not answering.is_embedded
     assert (
         answering.words
-        == "models of config/models.yaml: embedded (openai/gpt-4o-mini), embedded-long (no embedded model), embedded-short (llama3.2)"
+        == "models of config/models.yaml: embedded (openai/gpt-4o-mini), embedded-long (no embedded model),"
+        " embedded-short (llama3.2)"
     )

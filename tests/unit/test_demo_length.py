@@ -12,7 +12,14 @@ from optimizer.demo.plain import LENGTH
 
 ROOT = Path(__file__).resolve().parents[2]
 SAYS_IT = ("README.md", "Makefile", "docs/reference/cli.md")
-PAGES = (*SAYS_IT, "CHANGELOG.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "optimizer/cli/app.py", "optimizer/demo/story.py")
+PAGES = (
+    *SAYS_IT,
+    "CHANGELOG.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "optimizer/cli/app.py",
+    "optimizer/demo/story.py",
+)
 DEMO = re.compile(r"(make|detent) demo\b|^demo:")
 
 
@@ -46,7 +53,12 @@ def test_the_help_of_the_command_says_the_length() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["`make demo` runs for ten minutes.", "demo: .venv ## all at once (under ten minutes)", "`detent demo`: the loop. Ten minutes."]
+    "text",
+    [
+        "`make demo` runs for ten minutes.",
+        "demo: .venv ## all at once (under ten minutes)",
+        "`detent demo`: the loop. Ten minutes.",
+    ],
 )
 def test_another_length_would_be_seen(text: str) -> None:
     assert lengths(text)

@@ -20,7 +20,13 @@ BARS = (Bar(name="before", score=0.5, low=0.4, high=0.6), Bar(name="after", scor
 
 
 def a_study(**changes: Any) -> Study:
-    values: dict[str, Any] = {"id": "st_1", "family": "docstring_type", "strategy": "bootstrap", "aim": "quality", "status": "finished"}
+    values: dict[str, Any] = {
+        "id": "st_1",
+        "family": "docstring_type",
+        "strategy": "bootstrap",
+        "aim": "quality",
+        "status": "finished",
+    }
     values |= {"seed": 1, "budget": Budget(calls=320), "definition": {}, "champion": "v_champion", "created_by": "t"}
     return Study(**{**values, "created_at": datetime(2026, 11, 22, tzinfo=UTC), **changes})
 
@@ -56,7 +62,9 @@ def test_the_demo_ends_with_3_when_any_story_did_not(place: int) -> None:
         pytest.param(better(rollout=""), id="no rollout, or one that did not end in time"),
         pytest.param(better(taken_back=False), id="a promotion that is not taken back"),
         pytest.param(careless_edit(rollout="promoted", why=""), id="a careless edit that is promoted"),
-        pytest.param(careless_edit(rollout="inconclusive", why=""), id="a careless edit that falls for want of evidence"),
+        pytest.param(
+            careless_edit(rollout="inconclusive", why=""), id="a careless edit that falls for want of evidence"
+        ),
         pytest.param(careless_edit(rollout="", why=""), id="a careless edit that stays"),
         pytest.param(same_for_less(a_study(outcome="no_improvement")), id="no cascade"),
         pytest.param(same_for_less(a_study(status="running", outcome=None)), id="a cascade that is still searched"),
@@ -73,17 +81,32 @@ def test_a_careless_edit_may_fall_by_its_quality_or_by_a_guardrail(rollout: str)
 
 
 def test_a_gain_is_told_with_its_interval_in_points() -> None:
-    assert "50 of 100 right before, 75 after, on 100 sealed examples: +25 points, 95 % interval +12 to +38" in better().happened
+    assert (
+        "50 of 100 right before, 75 after, on 100 sealed examples: +25 points, 95 % interval +12 to +38"
+        in better().happened
+    )
 
 
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        ("the candidate is worse: evidence 10^87, 20.0 suffices", "the candidate is worse: evidence strong enough; 20 suffices"),
-        ("the candidate is worse: evidence 1,569, 20.0 suffices", "the candidate is worse: evidence strong enough; 20 suffices"),
         (
-            "guardrail errors: evidence 10^9 against at most 2 points more errors than the champion's, 1000 suffices, after 120 outcomes",
-            "guardrail errors: evidence against at most 2 points more errors than the champion's strong enough; 1,000 suffices, after 120 outcomes",
+            "the candidate is worse: evidence 10^87, 20.0 suffices",
+            "the candidate is worse: evidence strong enough; 20 suffices",
+        ),
+        (
+            "the candidate is worse: evidence 1,569, 20.0 suffices",
+            "the candidate is worse: evidence strong enough; 20 suffices",
+        ),
+        (
+            (
+                "guardrail errors: evidence 10^9 against at most 2 points more errors than the champion's, 1000"
+                " suffices, after 120 outcomes"
+            ),
+            (
+                "guardrail errors: evidence against at most 2 points more errors than the champion's strong enough;"
+                " 1,000 suffices, after 120 outcomes"
+            ),
         ),
         ("evidence 0.31, 20.0 suffices", "evidence 0.31, 20.0 suffices"),
         ("lift +0.330, p 1.25e-07, look 1", "lift +0.330, p below 0.001, look 1"),

@@ -1,4 +1,6 @@
-"""The pages: each relative link leads somewhere, each command that they show exists with its options, each page is reached from the front door."""
+"""The pages: each relative link leads somewhere, each command that they show exists with its options,
+each page is reached from the front door.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from pages import too_long
 
 from optimizer.cli.app import app
 from optimizer.core.base.phrasing import did_you_mean
@@ -67,7 +70,10 @@ def commands() -> dict[str, set[str]]:
 
     def walk(command: object, name: tuple[str, ...]) -> Iterator[tuple[str, set[str]]]:
         params = getattr(command, "params", ())
-        yield " ".join(name), {option for param in params for option in (*param.opts, *param.secondary_opts)} | {"--help"}
+        yield (
+            " ".join(name),
+            {option for param in params for option in (*param.opts, *param.secondary_opts)} | {"--help"},
+        )
         for word, under in getattr(command, "commands", {}).items():
             yield from walk(under, (*name, word))
 
@@ -110,16 +116,26 @@ def test_troubleshooting_has_a_line_for_each_check_of_the_doctor() -> None:
     page = (ROOT / "docs" / "how-to" / "troubleshooting.md").read_text(encoding="utf-8")
     named_there = set(re.findall(r"^\| `([a-z ]+)` \|", page, re.MULTILINE))
     checks = {
-        name for file in (ROOT / "optimizer" / "cli" / "doctor").glob("*.py") for name in re.findall(r'check="([a-z ]+)"', file.read_text())
+        name
+        for file in (ROOT / "optimizer" / "cli" / "doctor").glob("*.py")
+        for name in re.findall(r'check="([a-z ]+)"', file.read_text())
     }
     assert {"python", "open alert"} <= checks, "the names are found where the checks are made"
     assert checks <= named_there
 
 
 @pytest.mark.parametrize(
-    "name", ["index", "reference/family", "reference/cli", "reference/rest", "reference/rollout", "how-to/troubleshooting"]
+    "name",
+    ["index", "reference/family", "reference/cli", "reference/rest", "reference/rollout", "how-to/troubleshooting"],
 )
 def test_a_cell_of_a_table_holds_a_sentence_or_two_and_no_paragraph(name: str) -> None:
-    rows = [line for line in (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    rows = [
+        line for line in (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8").splitlines() if line.startswith("|")
+    ]
     cells = [re.sub(r"\]\([^)]*\)", "]", cell).strip() for row in rows for cell in row.split(" | ")]
     assert [cell for cell in cells if len(cell) > 220] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_prose_stands_in_lines_of_120_columns(page: Path) -> None:
+    assert too_long(page.read_text(encoding="utf-8")) == []

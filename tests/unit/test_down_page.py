@@ -26,8 +26,12 @@ def away(request: httpx.Request) -> httpx.Response:
     raise httpx.ConnectError("connection refused", request=request)
 
 
-@pytest.mark.parametrize("answer", [pytest.param(away, id="refused"), pytest.param(lambda request: httpx.Response(503), id="busy")])
-def test_an_application_serves_the_kept_champion_and_no_candidate_while_detent_is_away(tmp_path: Path, answer: Any) -> None:
+@pytest.mark.parametrize(
+    "answer", [pytest.param(away, id="refused"), pytest.param(lambda request: httpx.Response(503), id="busy")]
+)
+def test_an_application_serves_the_kept_champion_and_no_candidate_while_detent_is_away(
+    tmp_path: Path, answer: Any
+) -> None:
     kept = tmp_path / "triage.json"
     with serving(make_home(tmp_path / "home")) as world:
         rollout = world.deploying()

@@ -18,7 +18,9 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "problems.md"
 
 
 def assert_problem(answer: httpx.Response, status: int, slug: str) -> dict[str, Any]:
-    """The form of every error answer: RFC 9457 with a type of ours, a sentence, and the id under which the log has it."""
+    """The form of every error answer: RFC 9457 with a type of ours, a sentence,
+    and the id under which the log has it.
+    """
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     document: dict[str, Any] = answer.json()
@@ -50,15 +52,43 @@ CASES = [
     ("unknown-rollout", "POST", "/v1/rollouts/ro_0/advance", {"json": {"reason": "x"}}, 404, "not-found"),
     ("unknown-interaction", "GET", "/v1/interactions/in_0", {}, 404, "not-found"),
     ("unknown-query-parameter", "GET", "/v1/families?colour=red", {}, 400, "unknown-parameter"),
-    ("unknown-query-parameter-on-the-hot-route", "GET", "/v1/families/triage/prompt?colour=red", {}, 400, "unknown-parameter"),
-    ("two-units", "GET", "/v1/families/triage/prompt?unit=a", {"headers": {"X-Detent-Unit": "b"}}, 422, "invalid-input"),
+    (
+        "unknown-query-parameter-on-the-hot-route",
+        "GET",
+        "/v1/families/triage/prompt?colour=red",
+        {},
+        400,
+        "unknown-parameter",
+    ),
+    (
+        "two-units",
+        "GET",
+        "/v1/families/triage/prompt?unit=a",
+        {"headers": {"X-Detent-Unit": "b"}},
+        422,
+        "invalid-input",
+    ),
     ("empty-unit", "GET", "/v1/families/triage/prompt?unit=", {}, 422, "invalid-input"),
     ("limit-out-of-range", "GET", "/v1/feedback?limit=0", {}, 422, "invalid-input"),
     ("foreign-cursor", "GET", "/v1/feedback?cursor=abc", {}, 422, "invalid-input"),
     ("foreign-cursor-of-a-short-list", "GET", "/v1/families/triage/variants?cursor=abc", {}, 422, "invalid-input"),
     ("time-without-zone", "GET", "/v1/feedback?since=2026-11-20T00:00:00", {}, 422, "invalid-input"),
-    ("no-json", "POST", "/v1/feedback", {"content": b"{", "headers": {"content-type": "application/json"}}, 400, "malformed-body"),
-    ("not-utf8", "POST", "/v1/feedback", {"content": b'"\xff"', "headers": {"content-type": "application/json"}}, 400, "malformed-body"),
+    (
+        "no-json",
+        "POST",
+        "/v1/feedback",
+        {"content": b"{", "headers": {"content-type": "application/json"}},
+        400,
+        "malformed-body",
+    ),
+    (
+        "not-utf8",
+        "POST",
+        "/v1/feedback",
+        {"content": b'"\xff"', "headers": {"content-type": "application/json"}},
+        400,
+        "malformed-body",
+    ),
     (
         "not-a-number",
         "POST",
@@ -67,7 +97,14 @@ CASES = [
         400,
         "malformed-body",
     ),
-    ("deep", "POST", "/v1/feedback", {"content": b"[" * 40_000, "headers": {"content-type": "application/json"}}, 400, "malformed-body"),
+    (
+        "deep",
+        "POST",
+        "/v1/feedback",
+        {"content": b"[" * 40_000, "headers": {"content-type": "application/json"}},
+        400,
+        "malformed-body",
+    ),
     (
         "nul-in-a-name",
         "POST",
@@ -80,10 +117,31 @@ CASES = [
     ("form-body", "POST", "/v1/families/triage/rollouts", {"data": {"variant": "v"}}, 415, "unsupported-media-type"),
     ("empty-list", "POST", "/v1/feedback", {"json": []}, 422, "invalid-input"),
     ("too-many-events", "POST", "/v1/feedback", {"json": [{}] * 1001}, 413, "too-large"),
-    ("misspelt-event", "POST", "/v1/feedback", {"json": {"family": "triage", "unit": "u", "sucess": True}}, 422, "invalid-input"),
-    ("forged-token", "POST", "/v1/feedback", {"json": {"assignment": "e30.AAAA", "success": True}}, 422, "invalid-input"),
+    (
+        "misspelt-event",
+        "POST",
+        "/v1/feedback",
+        {"json": {"family": "triage", "unit": "u", "sucess": True}},
+        422,
+        "invalid-input",
+    ),
+    (
+        "forged-token",
+        "POST",
+        "/v1/feedback",
+        {"json": {"assignment": "e30.AAAA", "success": True}},
+        422,
+        "invalid-input",
+    ),
     ("missing-variable", "POST", "/v1/families/triage/render", {"json": {"variables": {}}}, 422, "invalid-input"),
-    ("unknown-variable", "POST", "/v1/families/triage/render", {"json": {"variables": {"text": "a", "x": 1}}}, 422, "invalid-input"),
+    (
+        "unknown-variable",
+        "POST",
+        "/v1/families/triage/render",
+        {"json": {"variables": {"text": "a", "x": 1}}},
+        422,
+        "invalid-input",
+    ),
     ("no-body", "POST", "/v1/families/triage/render", {}, 422, "invalid-input"),
     ("variant-of-nothing", "POST", "/v1/families/triage/variants", {"json": {"note": "x"}}, 422, "invalid-input"),
     (
@@ -94,19 +152,42 @@ CASES = [
         422,
         "invalid-input",
     ),
-    ("ladder-that-falls", "POST", "/v1/families/triage/rollouts", {"json": {"variant": "v_0", "ladder": [0.5, 0.1]}}, 422, "invalid-input"),
+    (
+        "ladder-that-falls",
+        "POST",
+        "/v1/families/triage/rollouts",
+        {"json": {"variant": "v_0", "ladder": [0.5, 0.1]}},
+        422,
+        "invalid-input",
+    ),
     ("override-of-nothing", "PUT", "/v1/families/triage/overrides/u", {"json": {"variant": "v_0"}}, 404, "not-found"),
     ("budget-zero", "POST", "/v1/families/triage/studies", {"json": {"budget": {"calls": 0}}}, None, None),
-    ("aim-of-no-race", "POST", "/v1/families/triage/studies", {"json": {"aim": "cost", "strategy": "race"}}, 422, "invalid-input"),
+    (
+        "aim-of-no-race",
+        "POST",
+        "/v1/families/triage/studies",
+        {"json": {"aim": "cost", "strategy": "race"}},
+        422,
+        "invalid-input",
+    ),
     ("proposer-of-nothing", "POST", "/v1/families/triage/studies", {"json": {"proposer": "big"}}, 422, "invalid-input"),
-    ("gateway-away", "POST", "/v1/chat/completions", {"json": {"model": "triage", "messages": []}}, 503, "gateway-unavailable"),
+    (
+        "gateway-away",
+        "POST",
+        "/v1/chat/completions",
+        {"json": {"model": "triage", "messages": []}},
+        503,
+        "gateway-unavailable",
+    ),
     ("later", "POST", "/v1/traces", {"json": {}}, 501, "not-yet"),
     ("freeze-of-nothing", "POST", "/v1/freeze", {"json": {"family": "nobody"}}, 404, "not-found"),
     ("later-with-parameter", "DELETE", "/v1/units/somebody", {}, 501, "not-yet"),
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "options", "status", "slug"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(
+    ("method", "path", "options", "status", "slug"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
 def test_bad_input_is_answered_with_a_problem_document(
     world: World, method: str, path: str, options: dict[str, Any], status: int | None, slug: str | None
 ) -> None:
@@ -134,7 +215,11 @@ def test_an_oversized_body_is_refused_before_it_is_read(world: World) -> None:
 
 def test_a_body_that_hides_its_size_is_refused_once_it_is_too_large(world: World) -> None:
     chunks = (b" " * 2**20 for _ in range(9))
-    assert_problem(world.client.post("/v1/feedback", content=chunks, headers={"content-type": "application/json"}), 413, "too-large")
+    assert_problem(
+        world.client.post("/v1/feedback", content=chunks, headers={"content-type": "application/json"}),
+        413,
+        "too-large",
+    )
 
 
 def test_a_fault_of_the_server_says_nothing_of_its_insides(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

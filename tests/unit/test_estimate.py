@@ -28,7 +28,9 @@ def test_a_call_is_priced_as_if_every_byte_were_a_token_and_every_output_token_u
     assert usd_of(1000, 100, PRICE) == pytest.approx(1000 * 3e-6 + 100 * 15e-6)
 
 
-@pytest.mark.parametrize(("available", "n_holdout", "size"), [(500, 100, 100), (60, 100, 60), (500, 400, 400), (0, 100, 0)])
+@pytest.mark.parametrize(
+    ("available", "n_holdout", "size"), [(500, 100, 100), (60, 100, 60), (500, 400, 400), (0, 100, 0)]
+)
 def test_the_confirmation_uses_what_the_study_fixes_as_far_as_there_is_so_much(available, n_holdout, size):
     assert holdout_size(available, Definition(n_holdout=n_holdout)) == size
 
@@ -78,15 +80,24 @@ def test_the_reserve_is_for_the_dearest_variant_the_space_holds():
     dear = ModelPrice(input_usd_per_mtok=30.0, output_usd_per_mtok=150.0)
     prices = {"fake": PRICE, "dear": dear}
     space = {"model": {"choices": ["fake", "dear"]}, "max_tokens": {"int": [8, 50]}}
-    assert confirmation_usd(champion, {}, n_calls=10, longest_bytes=100, price_of=prices.get) == pytest.approx(10 * usd_of(100, 8, PRICE))
+    assert confirmation_usd(champion, {}, n_calls=10, longest_bytes=100, price_of=prices.get) == pytest.approx(
+        10 * usd_of(100, 8, PRICE)
+    )
     assert confirmation_usd(champion, space, n_calls=10, longest_bytes=100, price_of=prices.get) == pytest.approx(
         10 * usd_of(100, 50, dear)
     )
-    assert confirmation_usd(champion, {"model": {"choices": ["unpriced"]}}, n_calls=1, longest_bytes=1, price_of=prices.get) is None
+    assert (
+        confirmation_usd(
+            champion, {"model": {"choices": ["unpriced"]}}, n_calls=1, longest_bytes=1, price_of=prices.get
+        )
+        is None
+    )
 
 
 def test_the_search_gets_what_the_confirmation_leaves():
-    left = search_budget(Budget(usd=1.0, calls=300, minutes=10.0), n_confirmation=200, reserved_usd=0.25, n_dev=20, seconds_per_call=1.5)
+    left = search_budget(
+        Budget(usd=1.0, calls=300, minutes=10.0), n_confirmation=200, reserved_usd=0.25, n_dev=20, seconds_per_call=1.5
+    )
     assert left == Budget(usd=0.75, calls=100, minutes=5.0)
     assert search_budget(Budget(), n_confirmation=200, reserved_usd=9.0, n_dev=20, seconds_per_call=9.0) == Budget()
 
@@ -108,11 +119,15 @@ def test_a_budget_that_cannot_pay_for_the_confirmation_is_refused_with_figures(b
 
 
 def test_a_free_model_needs_no_dollars():
-    assert search_budget(Budget(usd=0.0), n_confirmation=200, reserved_usd=0.0, n_dev=20, seconds_per_call=None).usd == 0.0
+    assert (
+        search_budget(Budget(usd=0.0), n_confirmation=200, reserved_usd=0.0, n_dev=20, seconds_per_call=None).usd == 0.0
+    )
 
 
 def test_calls_are_counted_by_part_with_low_expected_and_high_in_order():
-    parts = expected_calls(("bootstrap", "settings"), Definition(), n_train=80, n_dev=20, n_holdout=100, n_champion_examples=0)
+    parts = expected_calls(
+        ("bootstrap", "settings"), Definition(), n_train=80, n_dev=20, n_holdout=100, n_champion_examples=0
+    )
     assert list(parts) == ["champion", "bootstrap", "settings", "confirmation"]
     assert parts["champion"] == Spread(low=20, expected=20, high=20)
     assert parts["confirmation"] == Spread(low=0, expected=200, high=200)
@@ -124,7 +139,8 @@ def test_calls_are_counted_by_part_with_low_expected_and_high_in_order():
 def test_an_estimate_never_exceeds_the_budget_and_has_no_dollars_without_a_price():
     parts = expected_calls(("bootstrap",), Definition(), n_train=80, n_dev=20, n_holdout=100, n_champion_examples=0)
     given = {
-        "n_trials": 12, "n_confirmation": 200, "longest_bytes": 4000, "typical_bytes": 900.0, "max_tokens": 60, "reserved_usd": 1.0,
+        "n_trials": 12, "n_confirmation": 200, "longest_bytes": 4000, "typical_bytes": 900.0, "max_tokens": 60,
+        "reserved_usd": 1.0,
         "seconds_per_call": Spread(low=0.1, expected=0.5, high=1.0), "concurrency": 2,
     }  # fmt: skip
     found = estimate_study(parts, budget=Budget(calls=250, usd=0.1, minutes=3.0), price=PRICE, **given)
@@ -138,14 +154,25 @@ def test_an_estimate_never_exceeds_the_budget_and_has_no_dollars_without_a_price
 def test_a_definition_names_every_fault_at_once():
     with pytest.raises(InvalidInput) as caught:
         Definition.parse({"n_dev": 0, "n_train": "many", "colour": 1, "threshold": 2, "space": []})
-    assert {f.pointer.rsplit("/", 1)[1] for f in caught.value.faults} == {"n_dev", "n_train", "colour", "threshold", "space"}
+    assert {f.pointer.rsplit("/", 1)[1] for f in caught.value.faults} == {
+        "n_dev",
+        "n_train",
+        "colour",
+        "threshold",
+        "space",
+    }
     assert Definition.parse({"n_dev": 30}, n_holdout=50) == Definition(n_dev=30, n_holdout=50)
 
 
 BOTH = {"bootstrap": Spread(low=100, expected=372, high=1120), "settings": Spread(low=0, expected=128, high=160)}
-PARTS = {"champion": Spread(low=20, expected=20, high=20), **BOTH, "confirmation": Spread(low=0, expected=200, high=200)}
+PARTS = {
+    "champion": Spread(low=20, expected=20, high=20),
+    **BOTH,
+    "confirmation": Spread(low=0, expected=200, high=200),
+}
 GIVEN = {
-    "n_trials": 20, "n_confirmation": 200, "longest_bytes": 4000, "typical_bytes": 900.0, "max_tokens": 60, "reserved_usd": 1.0,
+    "n_trials": 20, "n_confirmation": 200, "longest_bytes": 4000, "typical_bytes": 900.0, "max_tokens": 60,
+    "reserved_usd": 1.0,
     "seconds_per_call": Spread(low=0.1, expected=0.5, high=1.0), "concurrency": 2,
 }  # fmt: skip
 

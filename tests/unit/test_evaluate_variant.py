@@ -74,7 +74,9 @@ def test_what_the_journal_answers_is_looked_up_together_and_in_parts(tmp_path, m
     looked_up = []
     real = world.store.journal.find_all
     monkeypatch.setattr(
-        world.store.journal, "find_all", lambda tx, keys, **options: looked_up.append(len(keys)) or real(tx, keys, **options)
+        world.store.journal,
+        "find_all",
+        lambda tx, keys, **options: looked_up.append(len(keys)) or real(tx, keys, **options),
     )
     again = evaluate(world, n=5)
     assert looked_up == [2, 2, 1]
@@ -147,7 +149,11 @@ def test_all_calls_and_dollars_are_said_with_the_champions(tmp_path):
     assert (expected["calls"].low, expected["calls"].high) == (0, 18)
     assert 0 < expected["usd"].expected < expected["usd"].high
     batch = evaluate(world, variant)
-    assert (batch["n_calls"], batch["n_calls_in_all"], batch["beside"]) == (9, 18, champion) == (9, len(world.model.requests), champion)
+    assert (
+        (batch["n_calls"], batch["n_calls_in_all"], batch["beside"])
+        == (9, 18, champion)
+        == (9, len(world.model.requests), champion)
+    )
     assert batch["spent_usd"] == pytest.approx(18 * 0.00001)
     again = evaluate(world, variant)
     assert (again["n_calls_in_all"], again["spent_usd"]) == (0, 0.0)
@@ -167,7 +173,9 @@ def test_an_estimate_counts_every_call_that_a_policy_may_make(tmp_path):
 
 
 def checks(**verdicts):
-    return [{"name": name.replace("_of_", " of "), "verdict": verdict, "said": ""} for name, verdict in verdicts.items()]
+    return [
+        {"name": name.replace("_of_", " of "), "verdict": verdict, "said": ""} for name, verdict in verdicts.items()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -177,9 +185,17 @@ def checks(**verdicts):
         (None, True, ["detent study run topics --dry-run"]),
         ([], True, ["champion is no regression of itself"]),
         (checks(errors="met"), False, ["All 1 target met", "gate suite passes", "detent rollout start topics v_1"]),
-        (checks(errors="missed", retries="met"), False, ["Exit 3: 1 of 2 targets missed (errors)", "gate suite fails", "detent study run"]),
+        (
+            checks(errors="missed", retries="met"),
+            False,
+            ["Exit 3: 1 of 2 targets missed (errors)", "gate suite fails", "detent study run"],
+        ),
         (checks(errors="missed"), True, ["Exit 3", "search for a better variant"]),
-        (checks(regression_of_latency="unmeasured"), False, ["0 of 1 target missed, 1 not measured", "inconclusive", "fresh answers only"]),
+        (
+            checks(regression_of_latency="unmeasured"),
+            False,
+            ["0 of 1 target missed, 1 not measured", "inconclusive", "fresh answers only"],
+        ),
         (checks(regression_of_rare="unmeasured"), False, ["detent import FILE --family topics"]),
     ],
 )

@@ -44,9 +44,18 @@ def variant(name: str = "scripted", temperature: float = 0.0, text: str = "Name 
     return Variant(messages=messages, model={"name": name, "temperature": temperature, "max_tokens": 8})
 
 
-def evaluator(store: Database, *models: ScriptedModel, metric: Callable[..., float] | None = None, **changes: Any) -> Evaluator:
+def evaluator(
+    store: Database, *models: ScriptedModel, metric: Callable[..., float] | None = None, **changes: Any
+) -> Evaluator:
     """Over the models by their names."""
-    given = {"study": "st_1", "family": "topics", "budget": Budget(calls=1000), "purpose": "search", "clock": Clock(START), **changes}
+    given = {
+        "study": "st_1",
+        "family": "topics",
+        "budget": Budget(calls=1000),
+        "purpose": "search",
+        "clock": Clock(START),
+        **changes,
+    }
     by_name = {m.name: JournaledModel(m, store=store, **given) for m in models}
     scorer = Scorer(FAMILY.output, FAMILY.metrics, list(CORE_METRICS.values()))
     if metric is not None:
@@ -98,7 +107,8 @@ def test_a_process_that_a_model_gets_while_a_study_runs_is_asked_from_the_next_b
 def test_the_last_tier_is_asked_first_since_its_prompt_is_still_warm_from_the_champion(store: Database) -> None:
     asked: list[str] = []
     cheap, strong = (
-        ScriptedModel(lambda r, n: asked.append(r.model) or "biology", name=name, concurrency=1) for name in ("cheap", "strong")
+        ScriptedModel(lambda r, n: asked.append(r.model) or "biology", name=name, concurrency=1)
+        for name in ("cheap", "strong")
     )
     cascade = replace(variant("strong"), policy={"tiers": ["cheap", "strong"]})
     rows = evaluator(store, cheap, strong).tier_rows(cascade, EXAMPLES[:3])
@@ -134,7 +144,9 @@ def _plain(example: Example) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", [AwaitedModel, ScriptedModel], ids=["coroutines", "threads"])
-def test_a_call_that_fails_is_a_result_without_a_score_and_ends_nothing(store: Database, kind: type[ScriptedModel]) -> None:
+def test_a_call_that_fails_is_a_result_without_a_score_and_ends_nothing(
+    store: Database, kind: type[ScriptedModel]
+) -> None:
     def script(request: ModelRequest, n: int) -> str:
         if "number 3 " in str(request.messages[-1]["content"]):
             raise failed("http", status=400)
@@ -173,7 +185,9 @@ def test_dollars_are_reserved_before_each_of_many_calls(store: Database) -> None
 
 
 @pytest.mark.parametrize("kind", [AwaitedModel, ScriptedModel], ids=["coroutines", "threads"])
-def test_nothing_is_sent_once_the_stop_flag_is_set_and_what_is_in_flight_is_kept(store: Database, kind: type[ScriptedModel]) -> None:
+def test_nothing_is_sent_once_the_stop_flag_is_set_and_what_is_in_flight_is_kept(
+    store: Database, kind: type[ScriptedModel]
+) -> None:
     stopped = threading.Event()
 
     def script(request: ModelRequest, n: int) -> str:
@@ -197,7 +211,9 @@ def test_a_metric_that_takes_long_keeps_no_call_waiting(store: Database) -> None
 
     def score(*_: Any) -> Any:
         all_asked.wait(20)
-        return Scorer(FAMILY.output, FAMILY.metrics, list(CORE_METRICS.values())).score({"topic": "biology"}, "biology", {})
+        return Scorer(FAMILY.output, FAMILY.metrics, list(CORE_METRICS.values())).score(
+            {"topic": "biology"}, "biology", {}
+        )
 
     all_asked = threading.Event()
     threading.Thread(target=lambda: (until(lambda: len(model.requests) == 8), all_asked.set()), daemon=True).start()
@@ -237,7 +253,9 @@ def test_models_of_both_kinds_are_asked_side_by_side_each_within_its_limit(store
     local = ScriptedModel(lambda r, n: "physics", name="local", concurrency=2, delay_s=0.02)
     pairs = [(variant(name), example) for example in EXAMPLES[:16] for name in ("remote", "local")]
     kept: dict[str, list[str | None]] = {"remote": [], "local": []}
-    evaluator(store, remote, local).measure_all(pairs, lambda v, result: kept[str(v.model["name"])].append(result.output))
+    evaluator(store, remote, local).measure_all(
+        pairs, lambda v, result: kept[str(v.model["name"])].append(result.output)
+    )
     assert (remote.most_in_flight, local.most_in_flight) == (16, 2)
     assert kept == {"remote": ["biology"] * 16, "local": ["physics"] * 16}
 
@@ -262,7 +280,7 @@ def test_what_is_compared_in_turns_stays_in_turns(store: Database) -> None:
     assert sorted(heads(model)[:6]) == ["One."] * 6
 
 
-# --- whole studies ----------------------------------------------------------------------------------------------------------
+# --- whole studies ----------------------------------------------------------------------------------------------------
 
 
 class AwaitedTopics(TopicModel):
@@ -296,7 +314,9 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("at", [3, 25, 60])
-def test_a_study_that_dies_with_many_calls_in_flight_goes_on_without_asking_anything_twice(tmp_path: Path, at: int) -> None:
+def test_a_study_that_dies_with_many_calls_in_flight_goes_on_without_asking_anything_twice(
+    tmp_path: Path, at: int
+) -> None:
     def kill(n: int) -> None:
         if n == at:
             raise Killed
@@ -328,7 +348,8 @@ def test_a_prompt_comes_before_a_cascade_whose_examples_go_through_one_tier_befo
     both = evaluator(store, scripted("cheap", "I cannot tell."), scripted("strong", "biology"))
     plain = variant("strong")
     cascade, other = (
-        replace(variant("strong", text=text), policy={"tiers": ["cheap", "strong"], "accept": 0.9}) for text in ("Which?", "What?")
+        replace(variant("strong", text=text), policy={"tiers": ["cheap", "strong"], "accept": 0.9})
+        for text in ("Which?", "What?")
     )
     results: dict[str, list[ExampleResult]] = {arm.id: [] for arm in (plain, cascade, other)}
     pairs = [(arm, example) for example in EXAMPLES[:10] for arm in (cascade, other, plain)]

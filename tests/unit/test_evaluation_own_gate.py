@@ -38,16 +38,24 @@ def store(tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
-def evaluated(store: Database, folder: Path, function: str, *, is_named: bool = True) -> tuple[ExampleResult, ScriptedModel]:
+def evaluated(
+    store: Database, folder: Path, function: str, *, is_named: bool = True
+) -> tuple[ExampleResult, ScriptedModel]:
     """One example, of a model that says biology only where it is told to be exact."""
     (folder / "gate_scores_of_a_study.py").write_text(OWN)
     named = {"policy.gate.scorer": {"choices": ["checks", f"gate_scores_of_a_study.{function}"]}} if is_named else {}
     family = topic_family(space=named)
-    model = ScriptedModel(lambda request, n: "biology" if "Be exact." in str(request.messages[0]["content"]) else "physics")
-    calls = JournaledModel(model, store=store, study="st_1", family="topics", budget=Budget(calls=9), purpose="search", clock=Clock(START))
+    model = ScriptedModel(
+        lambda request, n: "biology" if "Be exact." in str(request.messages[0]["content"]) else "physics"
+    )
+    calls = JournaledModel(
+        model, store=store, study="st_1", family="topics", budget=Budget(calls=9), purpose="search", clock=Clock(START)
+    )
     policy = {"gate.scorer": f"gate_scores_of_a_study.{function}", "gate.retries": 2, "gate.prompts": ["Be exact."]}
     variant = Variant(messages=MESSAGES, model={"name": "scripted", "temperature": 0.0, "max_tokens": 8}, policy=policy)
-    (result,) = Evaluator(family, build_scorer(family, folder), lambda name: calls).evaluate(variant, topic_examples(1, "dev"))
+    (result,) = Evaluator(family, build_scorer(family, folder), lambda name: calls).evaluate(
+        variant, topic_examples(1, "dev")
+    )
     return result, model
 
 

@@ -1,4 +1,6 @@
-"""A field of an event is declared once (core/feedback/events.py): its check, its column, its place in the OpenAPI document and on the page follow."""
+"""A field of an event is declared once (core/feedback/events.py): its check, its column,
+its place in the OpenAPI document and on the page follow.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ class TestOneMoreLine:
         assert one_more["schema"] == {"anyOf": [bounds, {"type": "null"}], "description": "how cheerful the answer was"}
 
     def test_stands_in_the_table_of_the_page(self, one_more: dict[str, Any]) -> None:
-        assert one_more["documented"] == ["| `mood` | a number from 0 to 1 | how cheerful the answer was | an interaction |  |"]
+        assert one_more["documented"] == [
+            "| `mood` | a number from 0 to 1 | how cheerful the answer was | an interaction |  |"
+        ]
 
 
 @pytest.mark.parametrize("table", [event_table, part_table])
@@ -55,7 +59,9 @@ def test_the_page_holds_the_table_of_the_declarations(table: Any) -> None:
     assert table() in PAGE, f"put this into docs/reference/rest.md:\n\n{table()}\n"
 
 
-@pytest.mark.parametrize("value", [None, "", " ", "text", 0, 0.5, 1, 1.5, -1, 2**31, 1e12, True, [], ["a"], {}, {"a": 1}])
+@pytest.mark.parametrize(
+    "value", [None, "", " ", "text", 0, 0.5, 1, 1.5, -1, 2**31, 1e12, True, [], ["a"], {}, {"a": 1}]
+)
 @pytest.mark.parametrize("name", sorted(FIELDS))
 def test_what_the_document_forbids_is_never_taken(name: str, value: Any) -> None:
     """The check may ask for more than JSON Schema can say (no text of spaces, a real date), never for less."""

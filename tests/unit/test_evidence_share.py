@@ -34,7 +34,9 @@ def test_a_share_is_too_much_only_above_the_most() -> None:
     st.dictionaries(st.tuples(ARMS, KEYS), st.integers(0, 6)),
 )
 def test_no_key_ever_counts_more_units_than_it_reported_exposures(units, reported, counted) -> None:  # type: ignore[no-untyped-def]
-    found = within_exposures({unit: (arm, sorted(keys)) for unit, (arm, keys) in units.items()}, reported=reported, counted=counted)
+    found = within_exposures(
+        {unit: (arm, sorted(keys)) for unit, (arm, keys) in units.items()}, reported=reported, counted=counted
+    )
     for which, n in found.counted.items():
         assert n > 0
         assert counted.get(which, 0) + n <= reported.get(which, 0)

@@ -38,11 +38,15 @@ def block(n_c: int, good_c: int, n_b: int, good_b: int, stage: int = 0) -> Block
         pytest.param({"ship3": 20.1}, "not worse than the champion by 0.15 or more", id="three margins"),
         pytest.param({"ship3": 500.0, "ship2": 20.1}, "by 0.1 or more", id="two margins"),
         pytest.param(
-            {"ship3": 900.0, "ship2": 500.0, "ship1": 20.1}, "by 0.05 or more; whether it differs at all is open", id="the margin"
+            {"ship3": 900.0, "ship2": 500.0, "ship1": 20.1},
+            "by 0.05 or more; whether it differs at all is open",
+            id="the margin",
         ),
         pytest.param({"ship1": 900.0, "sup": 20.1}, "is better", id="superior"),
         pytest.param({"ship3": 900.0, "roll": 34.0}, "is worse", id="worse, whatever was shown before"),
-        pytest.param({"ship3": 19.9, "sup": 19.9, "roll": 33.2}, "Nothing has been shown", id="just below every threshold"),
+        pytest.param(
+            {"ship3": 19.9, "sup": 19.9, "roll": 33.2}, "Nothing has been shown", id="just below every threshold"
+        ),
     ],
 )
 def test_the_verdict_says_the_strongest_thing_that_was_shown(peaks: dict[str, float], words: str) -> None:
@@ -78,7 +82,8 @@ def test_an_e_value_beyond_every_float_is_still_shown() -> None:
 
 def arm(name: str, late: int, of: int) -> ArmView:
     return ArmView(
-        arm=name, variant="v", units=0, labelled=0, label_rate=None, mean=None, late=late, late_of=of, late_share=late / of if of else None
+        arm=name, variant="v", units=0, labelled=0, label_rate=None, mean=None, late=late, late_of=of,
+        late_share=late / of if of else None
     )  # type: ignore[arg-type]  # fmt: skip
 
 
@@ -93,7 +98,9 @@ def test_more_than_one_percent_of_one_arms_late_feedback_is_an_alert_that_names_
 
 
 def test_the_observed_difference_compares_within_blocks_and_not_totals() -> None:
-    """Monday is bad for both and mostly the champion's, Tuesday good and mostly the candidate's: no difference, though totals differ by 40 points."""
+    """Monday is bad for both and mostly the champion's, Tuesday good and mostly the candidate's: no difference,
+    though totals differ by 40 points.
+    """
     monday, tuesday = block(10, 4, 90, 36, stage=0), block(90, 81, 10, 9, stage=1)
     totals = ArmTotals([monday, tuesday])
     assert totals.candidate.mean - totals.champion.mean == pytest.approx(0.4)  # type: ignore[operator]

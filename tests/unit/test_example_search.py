@@ -20,7 +20,9 @@ BAREWORD = "I would rather not say."
 
 
 class Needs(TopicModel):
-    """Knows a topic only when an example of the same topic is shown, and the last example is of another one than physics."""
+    """Knows a topic only when an example of the same topic is shown,
+    and the last example is of another one than physics.
+    """
 
     def _text(self, request: ModelRequest) -> str:
         texts = [str(m["content"]) for m in request.messages if m["role"] == "user"]
@@ -52,7 +54,10 @@ def setting(**changes) -> SearchSetting:
 
 
 def results(given: SearchSetting, score: float) -> list[ExampleResult]:
-    return [ExampleResult(example=e.id, score=float(i / len(given.dev) < score), output=None) for i, e in enumerate(given.dev)]
+    return [
+        ExampleResult(example=e.id, score=float(i / len(given.dev) < score), output=None)
+        for i, e in enumerate(given.dev)
+    ]
 
 
 def all_of(given: SearchSetting, score=lambda variant: 0.5):
@@ -142,7 +147,9 @@ def test_the_same_seed_proposes_the_same_and_the_draws_of_another_differ():
 
 
 def test_the_start_of_another_strategy_takes_its_examples_along():
-    """After bootstrap: the best set has the model's own words in it, and a step from it keeps those that it does not exchange."""
+    """After bootstrap: the best set has the model's own words in it,
+    and a step from it keeps those that it does not exchange.
+    """
     shots = tuple(FewShot(id=f"train-00{i}", input={"document": f"d{i}"}, output="the model's words") for i in range(3))
     start = replace(topic_family().variant(), examples=shots)
     found = all_of(setting(start=start), lambda variant: 0.9 if variant.examples == shots else 0.1)

@@ -1,4 +1,6 @@
-"""Sets of few-shot examples: what each way of making one promises, the steps between sets, and what examples are found to add."""
+"""Sets of few-shot examples: what each way of making one promises, the steps between sets,
+and what examples are found to add.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,10 @@ LABELS = ("animals",) * 4 + ("money",) * 3 + ("odd",)
 
 
 def shots(texts=TEXTS, labels=LABELS) -> list[FewShot]:
-    return [FewShot(id=f"e{i}", input={"text": t}, output=label) for i, (t, label) in enumerate(zip(texts, labels, strict=True))]
+    return [
+        FewShot(id=f"e{i}", input={"text": t}, output=label)
+        for i, (t, label) in enumerate(zip(texts, labels, strict=True))
+    ]
 
 
 def pool(requests=("the cat sleeps well",), scores=(None,), *, has_labels=True) -> Pool:
@@ -107,7 +112,9 @@ def test_made_sets_differ_repeat_nobody_and_are_the_same_again(n, k, seed, has_l
     labels = [draw.choice("abc") for _ in range(n)]
 
     def made():
-        here = make_pool(shots(texts, labels), ["red one", "blue two"], [0.0, 1.0], labels=labels if has_labels else None)
+        here = make_pool(
+            shots(texts, labels), ["red one", "blue two"], [0.0, 1.0], labels=labels if has_labels else None
+        )
         return made_sets(here, k, seed=seed)
 
     found = made()
@@ -135,7 +142,9 @@ IDENTITY = [[float(i == j) for j in range(6)] for i in range(6)]
 
 
 def test_an_example_that_stood_in_good_sets_is_expected_to_help_elsewhere():
-    tried = [Tried(chosen=c, score=s) for c, s in [((), 0.3), ((0, 1), 0.7), ((0, 2), 0.7), ((1, 2), 0.3), ((3, 4), 0.3)]]
+    tried = [
+        Tried(chosen=c, score=s) for c, s in [((), 0.3), ((0, 1), 0.7), ((0, 2), 0.7), ((1, 2), 0.3), ((3, 4), 0.3)]
+    ]
     effects = ExampleEffects(IDENTITY, tried, noise=0.02)
 
     def expected(*chosen: int) -> float:
@@ -159,7 +168,9 @@ def test_what_is_unknown_may_reach_more_than_what_was_tried_and_scored_the_same(
 
 
 def test_the_posterior_is_the_textbooks():
-    """Against the same Gaussian process written with numpy's solver (Rasmussen and Williams 2006, equations 2.25 and 2.26)."""
+    """Against the same Gaussian process written with numpy's solver (Rasmussen and Williams 2006, equations 2.25
+    and 2.26).
+    """
     import numpy as np
 
     from optimizer.core.search.examples import effects as module
@@ -184,6 +195,8 @@ def test_the_posterior_is_the_textbooks():
     cross, own = unit * rows @ covariance @ new + bare, unit * new @ covariance @ new + bare
     mean = scores.mean() + cross @ np.linalg.solve(k, scores - scores.mean())
     spread = np.sqrt(own - cross @ np.linalg.solve(k, cross))
-    effects = ExampleEffects(similarity, [Tried(chosen=c, score=s) for c, s in zip(sets, scores.tolist(), strict=True)], noise=0.03)
+    effects = ExampleEffects(
+        similarity, [Tried(chosen=c, score=s) for c, s in zip(sets, scores.tolist(), strict=True)], noise=0.03
+    )
     assert effects.reach((4, 2), spread=0.0) == pytest.approx(mean)
     assert effects.reach((4, 2), spread=2.0) == pytest.approx(mean + 2 * spread)

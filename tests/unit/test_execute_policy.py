@@ -17,7 +17,9 @@ from optimizer.jobs.calls.execute_policy import AskOne, Executed, PolicyRequest,
 from optimizer.ports import LanguageModel
 from tests.scripted_model import ScriptedModel, failed
 
-RENDERED = ModelRequest(model="only", revision="", messages=[{"role": "user", "content": "Stars"}], params={"temperature": 0.0})
+RENDERED = ModelRequest(
+    model="only", revision="", messages=[{"role": "user", "content": "Stars"}], params={"temperature": 0.0}
+)
 TWO = {"tiers": ["cheap", "strong"], "accept": 0.9, "audit_share": 0.5}
 Plays = Mapping[str, Callable[[ModelRequest], Any]]
 
@@ -28,7 +30,12 @@ class Gone(Exception):
 
 def said(text: str, sure: float | None = None, cost_usd: float = 1.0) -> ModelAnswer:
     return ModelAnswer(
-        text=text, input_tokens=10, output_tokens=2, cost_usd=cost_usd, latency_ms=1.0, log_probability=None if sure is None else log(sure)
+        text=text,
+        input_tokens=10,
+        output_tokens=2,
+        cost_usd=cost_usd,
+        latency_ms=1.0,
+        log_probability=None if sure is None else log(sure),
     )
 
 
@@ -48,7 +55,9 @@ class Models:
         return played if isinstance(played, Asked) else Asked(answer=played, models=(name,))
 
 
-def execute(policy: Mapping[str, Any], models: Models, *, draw: float = 1.0, later: AskOne | None = None, **more: Any) -> Executed:
+def execute(
+    policy: Mapping[str, Any], models: Models, *, draw: float = 1.0, later: AskOne | None = None, **more: Any
+) -> Executed:
     wanted = PolicyRequest(policy=parse_policy(policy), rendered=RENDERED, draw=draw)
 
     async def run() -> Executed:
@@ -65,7 +74,10 @@ def test_the_answer_comes_with_a_record_of_all_its_parts() -> None:
     assert done.tokens() == {"input_tokens": 20, "output_tokens": 4}
     assert [(part["model"], part["purpose"]) for part in done.parts()] == [("cheap", "answer"), ("strong", "answer")]
     assert [(part.get("output"), part.get("taken")) for part in done.parts()] == [("A", None), (None, True)]
-    assert [(r.model, r.revision, r.params["logprobs"]) for r in models.requests] == [("cheap", "r1", True), ("strong", "r1", True)]
+    assert [(r.model, r.revision, r.params["logprobs"]) for r in models.requests] == [
+        ("cheap", "r1", True),
+        ("strong", "r1", True),
+    ]
 
 
 def test_votes_run_at_the_same_time() -> None:
@@ -77,7 +89,9 @@ def test_votes_run_at_the_same_time() -> None:
             return said("yes")
 
         models = Models(a=together, b=together, c=together)
-        return await execute_policy(PolicyRequest(policy=parse_policy({"votes.models": ["a", "b", "c"]}), rendered=RENDERED), models.ask)
+        return await execute_policy(
+            PolicyRequest(policy=parse_policy({"votes.models": ["a", "b", "c"]}), rendered=RENDERED), models.ask
+        )
 
     done = asyncio.run(play())
     assert done.why == "3 of 3 agree"

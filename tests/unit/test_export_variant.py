@@ -24,7 +24,9 @@ def record(**model) -> VariantRecord:
     shots = (FewShot(id="e1", input={"document": "Cells {x} divide.\nOften."}, output="biology"),)
     variant = Variant(messages=base.messages, examples=shots, model={**base.model, "temperature": 0.25, **model})
     at = datetime(2026, 11, 20, tzinfo=UTC)
-    return VariantRecord(family="topics", variant=variant, source="study", study="st_1", created_at=at, created_by="study:st_1")
+    return VariantRecord(
+        family="topics", variant=variant, source="study", study="st_1", created_at=at, created_by="study:st_1"
+    )
 
 
 def exported(format: str, **model) -> str:
@@ -78,12 +80,16 @@ def test_an_unknown_format_names_those_that_exist():
 
 def test_a_number_of_examples_by_model_is_named_in_the_yaml_since_its_messages_hold_them_all():
     made = record()
-    made = replace(made, variant=replace(made.variant, policy={"tiers": ["a", "b"], "accept": 0.9, "examples": {"a": 0}}))
+    made = replace(
+        made, variant=replace(made.variant, policy={"tiers": ["a", "b"], "accept": 0.9, "examples": {"a": 0}})
+    )
     text = export_variant(topic_family(), made, "yaml")
     assert "'policy.examples': {'a': 0}" in text.splitlines()[1]
     (version,) = YAML(typ="safe").load(text)["prompt"]["versions"].values()
     assert version["policy"] == {"tiers": ["a", "b"], "accept": 0.9}
-    assert json.loads(json.loads(export_variant(topic_family(), made, "mlflow"))["tags"]["detent.policy"])["examples"] == {"a": 0}
+    assert json.loads(json.loads(export_variant(topic_family(), made, "mlflow"))["tags"]["detent.policy"])[
+        "examples"
+    ] == {"a": 0}
 
 
 @pytest.mark.parametrize("format", ["dspy", "mlflow", "langchain"])

@@ -56,21 +56,48 @@ def test_a_small_family_has_the_contracts_defaults():
     assert family.kind == "prompt"
     assert family.model.tiers == ("embedded",)
     assert family.rollout.ladder == (0.10, 0.25, 0.50, 0.75)
-    assert (family.rollout.min_labelled_per_stage, family.rollout.max_labelled, family.rollout.max_days) == (200, 8000, 30)
-    assert (family.rollout.min_duration_hours, family.rollout.min_dwell_minutes, family.rollout.cohort_minutes) == (24, 0, 60)
+    assert (family.rollout.min_labelled_per_stage, family.rollout.max_labelled, family.rollout.max_days) == (
+        200,
+        8000,
+        30,
+    )
+    assert (family.rollout.min_duration_hours, family.rollout.min_dwell_minutes, family.rollout.cohort_minutes) == (
+        24,
+        0,
+        60,
+    )
     assert (family.rollout.metric, family.rollout.margin, family.rollout.approve) == (None, None, "person")
     assert (family.rollout.feedback_window.hours, family.rollout.feedback_window.floor_hours) == ("auto", 24)
-    assert family.rollout.gates.model_dump() == {"aim": "quality", "improvement": 0.15, "confidence": 0.8, "max_risk": 0.3, "n": 100}
-    assert family.rollout.guardrails.model_dump() == {"error_margin": 0.01, "latency_margin": 0.025, "cost_ratio": 1.1, "min_history": 500}
+    assert family.rollout.gates.model_dump() == {
+        "aim": "quality",
+        "improvement": 0.15,
+        "confidence": 0.8,
+        "max_risk": 0.3,
+        "n": 100,
+    }
+    assert family.rollout.guardrails.model_dump() == {
+        "error_margin": 0.01,
+        "latency_margin": 0.025,
+        "cost_ratio": 1.1,
+        "min_history": 500,
+    }
     assert family.privacy.model_dump() == {"store": "full", "mask": (), "retain_days": 90, "examples_from": "reviewed"}
-    assert family.constraints.model_dump() == {"p95_latency_ms": 5000, "cost_usd_per_call": 0.05, "cost_usd_per_hour": None}
+    assert family.constraints.model_dump() == {
+        "p95_latency_ms": 5000,
+        "cost_usd_per_call": 0.05,
+        "cost_usd_per_hour": None,
+    }
     assert family.schedule.cron == "0 3 * * *"
     assert family.triggers.model_dump() == {
         "degradation": 0.15,
         "feedback": {"count": 50, "window_hours": 6, "mean_below": 0.5},
         "strategy": None,
     }
-    assert family.space == {"instruction": {"propose": True}, "examples": {"max": 6}, "temperature": {"float": [0.0, 1.0]}}
+    assert family.space == {
+        "instruction": {"propose": True},
+        "examples": {"max": 6},
+        "temperature": {"float": [0.0, 1.0]},
+    }
     assert family.sample.balance is None
 
 
@@ -88,7 +115,10 @@ def test_a_version_that_the_file_does_not_have_is_not_found():
 
 def test_the_default_model_is_the_only_tier_unless_others_are_named():
     assert parse_family(changed(model__default="small")).model.tiers == ("small",)
-    assert parse_family(changed(model={"default": "small", "tiers": ["small", "large"]})).model.tiers == ("small", "large")
+    assert parse_family(changed(model={"default": "small", "tiers": ["small", "large"]})).model.tiers == (
+        "small",
+        "large",
+    )
 
 
 def test_an_unquoted_version_number_means_its_text():
@@ -97,12 +127,18 @@ def test_an_unquoted_version_number_means_its_text():
 
 
 def test_an_unquoted_decimal_version_is_refused_since_1_10_would_become_1_1():
-    found = faults(changed(prompt={"current": "1", "versions": {**SMALL["prompt"]["versions"], 1.1: SMALL["prompt"]["versions"]["1"]}}))
+    found = faults(
+        changed(
+            prompt={"current": "1", "versions": {**SMALL["prompt"]["versions"], 1.1: SMALL["prompt"]["versions"]["1"]}}
+        )
+    )
     assert "put it in quotes" in found["/prompt/versions/1.1"]
 
 
 @pytest.mark.parametrize(
-    ("parser", "metric"), [("text", "rouge_l"), ("label", "label_match"), ("json", "exact_match"), ("list", "list_f1")], ids=lambda x: x
+    ("parser", "metric"),
+    [("text", "rouge_l"), ("label", "label_match"), ("json", "exact_match"), ("list", "list_f1")],
+    ids=lambda x: x,
 )
 def test_without_a_scorer_the_metric_that_suits_the_parser_counts(parser, metric):
     extra = {"label": {"labels": ["a", "b"]}, "json": {"schema": {"type": "object"}}}.get(parser, {})
@@ -117,7 +153,14 @@ def test_a_family_of_kind_policy_needs_no_prompt():
 
 def test_all_faults_come_at_once():
     found = faults(
-        changed(name="X", output__parser="lable", rollout__ladder=[0.5, 0.2], privacy__mask=["emial"], prompt__current="2", tempo=1)
+        changed(
+            name="X",
+            output__parser="lable",
+            rollout__ladder=[0.5, 0.2],
+            privacy__mask=["emial"],
+            prompt__current="2",
+            tempo=1,
+        )
     )
     assert set(found) == {"/name", "/output/parser", "/rollout/ladder", "/privacy/mask/0", "/prompt/current", "/tempo"}
 
@@ -128,59 +171,206 @@ def test_all_faults_come_at_once():
         pytest.param(changed(name="Summaries"), "/name", "small letter", id="a name in capitals"),
         pytest.param(changed(name="s"), "/name", "1 to 62", id="a name of one letter"),
         pytest.param(changed(name=...), "/name", "missing", id="no name"),
-        pytest.param(changed(inputs={}, prompt__versions={"1": {"content": [{"role": "user", "content": "Hello"}]}}), "/inputs", "at least one", id="no input"),
-        pytest.param(changed(inputs__document__max_chars=0), "/inputs/document/max_chars", "greater than", id="nothing of the input is kept"),
-        pytest.param(changed(inputs={"document": {}, "1st": {}}), "/inputs/1st", "template variable", id="an input no template can name"),
-        pytest.param(changed(inputs={"document": {}, "n": {"type": "number", "max_chars": 3}}), "/inputs/n/max_chars", "cuts texts", id="max_chars of a number"),
+        pytest.param(
+            changed(inputs={}, prompt__versions={"1": {"content": [{"role": "user", "content": "Hello"}]}}),
+            "/inputs",
+            "at least one",
+            id="no input",
+        ),
+        pytest.param(
+            changed(inputs__document__max_chars=0),
+            "/inputs/document/max_chars",
+            "greater than",
+            id="nothing of the input is kept",
+        ),
+        pytest.param(
+            changed(inputs={"document": {}, "1st": {}}),
+            "/inputs/1st",
+            "template variable",
+            id="an input no template can name",
+        ),
+        pytest.param(
+            changed(inputs={"document": {}, "n": {"type": "number", "max_chars": 3}}),
+            "/inputs/n/max_chars",
+            "cuts texts",
+            id="max_chars of a number",
+        ),
         pytest.param(changed(output__parser="label"), "/output/labels", "needs the labels", id="label without labels"),
-        pytest.param(changed(output={"parser": "label", "labels": ["Yes", "yes"]}), "/output/labels", "listed twice", id="labels that differ in case only"),
-        pytest.param(changed(output__labels=["a"]), "/output/labels", "belong to the parser 'label'", id="labels of a text"),
+        pytest.param(
+            changed(output={"parser": "label", "labels": ["Yes", "yes"]}),
+            "/output/labels",
+            "listed twice",
+            id="labels that differ in case only",
+        ),
+        pytest.param(
+            changed(output__labels=["a"]), "/output/labels", "belong to the parser 'label'", id="labels of a text"
+        ),
         pytest.param(changed(output__parser="json"), "/output/schema", "needs a JSON Schema", id="json without schema"),
-        pytest.param(changed(output={"parser": "json", "schema": {"type": "objekt"}}), "/output/schema/type", "no JSON Schema", id="a wrong schema"),
-        pytest.param(changed(output__schema={}), "/output/schema", "belongs to the parser 'json'", id="a schema of a text"),
+        pytest.param(
+            changed(output={"parser": "json", "schema": {"type": "objekt"}}),
+            "/output/schema/type",
+            "no JSON Schema",
+            id="a wrong schema",
+        ),
+        pytest.param(
+            changed(output__schema={}), "/output/schema", "belongs to the parser 'json'", id="a schema of a text"
+        ),
         pytest.param(changed(prompt__current="2"), "/prompt/current", "there are: '1'", id="current names no version"),
         pytest.param(changed(prompt=...), "/prompt", "only kind: policy", id="no prompt"),
-        pytest.param(with_messages({"role": "usr", "content": "x"}), "/prompt/versions/1/content/0/role", "no role 'usr'", id="an unknown role"),
-        pytest.param(with_messages({"role": "system", "content": "x"}), "/prompt/versions/1/content", "no user message", id="nothing to answer"),
-        pytest.param(with_messages({"role": "user"}), "/prompt/versions/1/content/0/content", "needs a text", id="a message without content"),
-        pytest.param(with_messages({"role": "user", "content": "{{doc}}"}), "/prompt/versions/1/content/0/content", "no input", id="an undeclared variable"),
-        pytest.param(with_messages({"role": "user", "content": "{{a.b}}"}), "/prompt/versions/1/content/0/content", "no variable", id="code in a template"),
-        pytest.param(with_messages({"role": "user", "content": "x"}, {"role": "examples"}, {"role": "examples"}), "/prompt/versions/1/content", "2 times", id="two places for examples"),
-        pytest.param(with_messages({"role": "user", "content": "x"}, {"role": "history"}, {"role": "history"}), "/prompt/versions/1/content", "2 times", id="two places for history"),
-        pytest.param(with_messages({"role": "user", "content": "x"}, {"role": "examples", "content": "y"}), "/prompt/versions/1/content/1/content", "remove its content", id="a slot with content"),
-        pytest.param(with_messages({"role": "user", "content": "x", "nam": 1}), "/prompt/versions/1/content/0/nam", "unknown key", id="an unknown key of a message"),
+        pytest.param(
+            with_messages({"role": "usr", "content": "x"}),
+            "/prompt/versions/1/content/0/role",
+            "no role 'usr'",
+            id="an unknown role",
+        ),
+        pytest.param(
+            with_messages({"role": "system", "content": "x"}),
+            "/prompt/versions/1/content",
+            "no user message",
+            id="nothing to answer",
+        ),
+        pytest.param(
+            with_messages({"role": "user"}),
+            "/prompt/versions/1/content/0/content",
+            "needs a text",
+            id="a message without content",
+        ),
+        pytest.param(
+            with_messages({"role": "user", "content": "{{doc}}"}),
+            "/prompt/versions/1/content/0/content",
+            "no input",
+            id="an undeclared variable",
+        ),
+        pytest.param(
+            with_messages({"role": "user", "content": "{{a.b}}"}),
+            "/prompt/versions/1/content/0/content",
+            "no variable",
+            id="code in a template",
+        ),
+        pytest.param(
+            with_messages({"role": "user", "content": "x"}, {"role": "examples"}, {"role": "examples"}),
+            "/prompt/versions/1/content",
+            "2 times",
+            id="two places for examples",
+        ),
+        pytest.param(
+            with_messages({"role": "user", "content": "x"}, {"role": "history"}, {"role": "history"}),
+            "/prompt/versions/1/content",
+            "2 times",
+            id="two places for history",
+        ),
+        pytest.param(
+            with_messages({"role": "user", "content": "x"}, {"role": "examples", "content": "y"}),
+            "/prompt/versions/1/content/1/content",
+            "remove its content",
+            id="a slot with content",
+        ),
+        pytest.param(
+            with_messages({"role": "user", "content": "x", "nam": 1}),
+            "/prompt/versions/1/content/0/nam",
+            "unknown key",
+            id="an unknown key of a message",
+        ),
         pytest.param(changed(model__temperature=2.5), "/model/temperature", "less than or equal to 2", id="too hot"),
-        pytest.param(changed(model__temperature=True), "/model/temperature", "valid number", id="a temperature of true"),
+        pytest.param(
+            changed(model__temperature=True), "/model/temperature", "valid number", id="a temperature of true"
+        ),
         pytest.param(changed(model__tiers=[]), "/model/tiers", "no tier", id="no tier"),
         pytest.param(changed(model__tiers=["a", "a"]), "/model/tiers", "twice", id="a tier twice"),
         pytest.param(changed(scorer={"rouge_l": 0.0}), "/scorer/rouge_l", "greater than 0", id="a weight of zero"),
-        pytest.param(changed(scorer={"rouge_9": 1.0}), "/scorer/rouge_9", "no metric 'rouge_9'", id="an unknown metric"),
-        pytest.param(changed(scorer={"label_match": 1.0}), "/scorer/label_match", "judges outputs of parser label", id="a metric for another parser"),
-        pytest.param(changed(space={"temprature": {"float": [0, 1]}}), "/space/temprature", "no slot", id="an unknown slot"),
-        pytest.param(changed(space={"temperature": {"float": [1, 0]}}), "/space/temperature", "lies above", id="a range upside down"),
-        pytest.param(changed(space={"temperature": {"int": [0, 1]}}), "/space/temperature", "does not fit", id="whole temperatures"),
-        pytest.param(changed(space={"examples": {"max": -1}}), "/space/examples", "0 or more", id="fewer than no examples"),
+        pytest.param(
+            changed(scorer={"rouge_9": 1.0}), "/scorer/rouge_9", "no metric 'rouge_9'", id="an unknown metric"
+        ),
+        pytest.param(
+            changed(scorer={"label_match": 1.0}),
+            "/scorer/label_match",
+            "judges outputs of parser label",
+            id="a metric for another parser",
+        ),
+        pytest.param(
+            changed(space={"temprature": {"float": [0, 1]}}), "/space/temprature", "no slot", id="an unknown slot"
+        ),
+        pytest.param(
+            changed(space={"temperature": {"float": [1, 0]}}),
+            "/space/temperature",
+            "lies above",
+            id="a range upside down",
+        ),
+        pytest.param(
+            changed(space={"temperature": {"int": [0, 1]}}),
+            "/space/temperature",
+            "does not fit",
+            id="whole temperatures",
+        ),
+        pytest.param(
+            changed(space={"examples": {"max": -1}}), "/space/examples", "0 or more", id="fewer than no examples"
+        ),
         pytest.param(changed(space={"model": {"choices": []}}), "/space/model", "at least one", id="no choice"),
-        pytest.param(changed(space={"policy.accept": 0.5}), "/space/policy.accept", "takes a mapping", id="a number instead of a range"),
+        pytest.param(
+            changed(space={"policy.accept": 0.5}),
+            "/space/policy.accept",
+            "takes a mapping",
+            id="a number instead of a range",
+        ),
         pytest.param(changed(schedule__cron="0 25 * * *"), "/schedule/cron", "no hour (0 to 23)", id="an hour of 25"),
         pytest.param(changed(schedule__cron="daily"), "/schedule/cron", "takes five", id="no cron line"),
-        pytest.param(changed(triggers__feedback__mean_below=2.0), "/triggers/feedback/mean_below", "less than or equal to 1", id="a mean above 1"),
-        pytest.param(changed(rollout__ladder=[0.1, 0.1]), "/rollout/ladder", "must rise", id="a ladder that stands still"),
+        pytest.param(
+            changed(triggers__feedback__mean_below=2.0),
+            "/triggers/feedback/mean_below",
+            "less than or equal to 1",
+            id="a mean above 1",
+        ),
+        pytest.param(
+            changed(rollout__ladder=[0.1, 0.1]), "/rollout/ladder", "must rise", id="a ladder that stands still"
+        ),
         pytest.param(changed(rollout__ladder=[10, 25]), "/rollout/ladder", "fractions", id="percent instead of shares"),
         pytest.param(changed(rollout__ladder=[]), "/rollout/ladder", "empty", id="no ladder"),
-        pytest.param(changed(rollout__metric={"field": "clicks"}), "/rollout/metric/field", "not one of", id="an unknown outcome"),
-        pytest.param(changed(rollout__gates__confidenc=0.9), "/rollout/gates/confidenc", "did you mean 'confidence'", id="a typing error"),
-        pytest.param(changed(rollout__feedback_window__hours="soon"), "/rollout/feedback_window/hours", "'auto'", id="a window of soon"),
-        pytest.param(changed(rollout__max_labelled=100), "/rollout/max_labelled", "no stage could end", id="a stage larger than the rollout"),
-        pytest.param(changed(rollout__max_days=0.5), "/rollout/max_days", "raise max_days", id="over before it may end"),
-        pytest.param(changed(privacy__mask=["emial"]), "/privacy/mask/0", "no mask named 'emial'", id="an unknown mask"),
-        pytest.param(changed(privacy__mask=[{"pattern": "("}]), "/privacy/mask/0", "no regular expression", id="a broken pattern"),
-        pytest.param(changed(privacy__mask=[{"pattern": "a", "replacement": "aa"}]), "/privacy/mask/0", "its own replacement", id="a mask without end"),
+        pytest.param(
+            changed(rollout__metric={"field": "clicks"}), "/rollout/metric/field", "not one of", id="an unknown outcome"
+        ),
+        pytest.param(
+            changed(rollout__gates__confidenc=0.9),
+            "/rollout/gates/confidenc",
+            "did you mean 'confidence'",
+            id="a typing error",
+        ),
+        pytest.param(
+            changed(rollout__feedback_window__hours="soon"),
+            "/rollout/feedback_window/hours",
+            "'auto'",
+            id="a window of soon",
+        ),
+        pytest.param(
+            changed(rollout__max_labelled=100),
+            "/rollout/max_labelled",
+            "no stage could end",
+            id="a stage larger than the rollout",
+        ),
+        pytest.param(
+            changed(rollout__max_days=0.5), "/rollout/max_days", "raise max_days", id="over before it may end"
+        ),
+        pytest.param(
+            changed(privacy__mask=["emial"]), "/privacy/mask/0", "no mask named 'emial'", id="an unknown mask"
+        ),
+        pytest.param(
+            changed(privacy__mask=[{"pattern": "("}]), "/privacy/mask/0", "no regular expression", id="a broken pattern"
+        ),
+        pytest.param(
+            changed(privacy__mask=[{"pattern": "a", "replacement": "aa"}]),
+            "/privacy/mask/0",
+            "its own replacement",
+            id="a mask without end",
+        ),
         pytest.param(changed(privacy__retain_days=0), "/privacy/retain_days", "greater than", id="nothing retained"),
-        pytest.param(changed(sample={"balanced": "x"}), "/sample/balanced", "did you mean 'balance'", id="a typing error in sample"),
+        pytest.param(
+            changed(sample={"balanced": "x"}),
+            "/sample/balanced",
+            "did you mean 'balance'",
+            id="a typing error in sample",
+        ),
         pytest.param(["name"], "", "mapping of keys", id="a list"),
     ],
-)  # fmt: skip
+)
 def test_a_fault_is_named_with_its_place_and_what_to_do(data, pointer, says):
     found = faults(data)
     assert set(found) == {pointer}

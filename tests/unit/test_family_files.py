@@ -102,7 +102,10 @@ def test_what_is_no_family_at_all_is_one_fault_with_its_line(text, line):
 
 
 def test_an_anchor_may_be_used_again_elsewhere():
-    text = GOOD.replace('content: "Ticket: {{ticket}}\\nTeam:"', 'content: &text "Ticket: {{ticket}}\\nTeam:"') + "description: *text\n"
+    text = (
+        GOOD.replace('content: "Ticket: {{ticket}}\\nTeam:"', 'content: &text "Ticket: {{ticket}}\\nTeam:"')
+        + "description: *text\n"
+    )
     assert parse_family_text(text, file="f").description == "Ticket: {{ticket}}\nTeam:"
 
 
@@ -224,7 +227,12 @@ def test_a_profiles_values_lie_over_the_files(tmp_path):
     write(tmp_path, GOOD + "rollout: {max_days: 3, gates: {n: 50}}\n")
     files = loaded(tmp_path, overrides={"rollout": {"min_labelled_per_stage": 40, "gates": {"confidence": 0.9}}})
     rollout = files.families["triage"].rollout
-    assert (rollout.min_labelled_per_stage, rollout.max_days, rollout.gates.n, rollout.gates.confidence) == (40, 3, 50, 0.9)
+    assert (rollout.min_labelled_per_stage, rollout.max_days, rollout.gates.n, rollout.gates.confidence) == (
+        40,
+        3,
+        50,
+        0.9,
+    )
 
 
 BY_SIZE = (

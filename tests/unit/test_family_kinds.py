@@ -25,7 +25,9 @@ def compared_names(source: str) -> list[int]:
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
             is_a_key = isinstance(node.ops[0], ast.In | ast.NotIn) and isinstance(node.left, ast.Constant)
-            named = [one for side in sides for one in ast.walk(side) if isinstance(one, ast.Constant) and one.value in KINDS]
+            named = [
+                one for side in sides for one in ast.walk(side) if isinstance(one, ast.Constant) and one.value in KINDS
+            ]
             called = {id(arg) for one in ast.walk(node) if isinstance(one, ast.Call) for arg in one.args}
             if not is_a_key and any(id(one) not in called for one in named):
                 found.append(node.lineno)
@@ -34,19 +36,28 @@ def compared_names(source: str) -> list[int]:
 
 def test_nothing_in_the_product_compares_the_name_of_a_kind() -> None:
     files = [file for package in ("optimizer", "api") for file in (ROOT / package).rglob("*.py")]
-    found = [f"{file.relative_to(ROOT)}:{line}" for file in files for line in compared_names(file.read_text(encoding="utf-8"))]
+    found = [
+        f"{file.relative_to(ROOT)}:{line}"
+        for file in files
+        for line in compared_names(file.read_text(encoding="utf-8"))
+    ]
     assert len(files) > 500
     assert found == []
 
 
-@pytest.mark.parametrize("source", ['f.kind == "policy"', 'd.get("kind", "prompt") != "prompt"', 'f.kind in ("prompt", "policy")'])
+@pytest.mark.parametrize(
+    "source", ['f.kind == "policy"', 'd.get("kind", "prompt") != "prompt"', 'f.kind in ("prompt", "policy")']
+)
 def test_a_comparison_would_be_found(source: str) -> None:
     assert compared_names(source) == [1]
     assert compared_names('"prompt" not in data') == compared_names('data["kind"] == name') == []
 
 
 def questions(protocol: type) -> set[str]:
-    return {*getattr(protocol, "__annotations__", {}), *(member for member in vars(protocol) if not member.startswith("_"))}
+    return {
+        *getattr(protocol, "__annotations__", {}),
+        *(member for member in vars(protocol) if not member.startswith("_")),
+    }
 
 
 @pytest.mark.parametrize("name", KINDS)

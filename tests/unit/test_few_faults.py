@@ -49,14 +49,20 @@ def test_lists_of_objects_with_members_of_their_own_are_bounded() -> None:
 
 def test_what_is_wrong_is_named_and_counted() -> None:
     (unknown,) = errors_of(FreezeBody, {"reason": "r", **MEMBERS})
-    assert unknown["msg"] == f"Value error, {N:,} members are not known, such as k0, k1, k2, k3, k4; known are family, reason"
+    assert (
+        unknown["msg"]
+        == f"Value error, {N:,} members are not known, such as k0, k1, k2, k3, k4; known are family, reason"
+    )
     (wrong,) = errors_of(RenderBody, {"variables": {}, "history": [{}, *[0] * 100]})
     assert wrong["msg"] == "Value error, 100 entries are no objects, such as those at 1, 2, 3, 4, 5 (counted from 0)"
 
 
 def test_a_few_are_named_each_with_its_place() -> None:
     assert [one["loc"] for one in errors_of(FreezeBody, {"famliy": "f", "raeson": "r"})] == [("famliy",), ("raeson",)]
-    assert [one["loc"] for one in errors_of(RenderBody, {"variables": {}, "history": [0, {}, 1]})] == [("history", 0), ("history", 2)]
+    assert [one["loc"] for one in errors_of(RenderBody, {"variables": {}, "history": [0, {}, 1]})] == [
+        ("history", 0),
+        ("history", 2),
+    ]
 
 
 def test_a_member_under_its_other_name_is_known() -> None:

@@ -14,7 +14,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_person_at_a_terminal_is_asked_for_the_reason(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_person_at_a_terminal_is_asked_for_the_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("sys.stdin", Terminal("the numbers are in\n"))
     assert reason_of(None, "triage") == "the numbers are in"
     told = capsys.readouterr()

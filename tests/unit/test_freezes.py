@@ -18,8 +18,10 @@ T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 OWN = Freeze(scope="f", reason="launch", by="ann", since=T0)
 EVERY = Freeze(scope="", reason="audit", by="bob", since=T0)
 PROMOTED = Rollout(
-    id="ro_1", family="f", candidate="v_c", champion="v_a", aim="quality", ladder=(0.5,), salt="s", status="deployed", stage=0, held=False,
-    version=5, settings={"cohort_minutes": 15}, stage_history=(), created_at=T0 - timedelta(hours=1), created_by="ann", outcome="promoted",
+    id="ro_1", family="f", candidate="v_c", champion="v_a", aim="quality", ladder=(0.5,), salt="s", status="deployed",
+    stage=0, held=False,
+    version=5, settings={"cohort_minutes": 15}, stage_history=(), created_at=T0 - timedelta(hours=1), created_by="ann",
+    outcome="promoted",
     ended_at=T0,
 )  # fmt: skip
 REIGN = Champion(family="f", seq=2, variant="v_c", since=T0, why="promoted", by="ann", previous=1, rollout="ro_1")
@@ -34,7 +36,9 @@ def test_a_family_is_frozen_by_itself_or_with_all(freezes, family, found):
     assert is_frozen(freezes, family) == found
 
 
-@pytest.mark.parametrize(("freeze", "command"), [(OWN, "detent unfreeze f"), (EVERY, "detent unfreeze")], ids=["own", "all"])
+@pytest.mark.parametrize(
+    ("freeze", "command"), [(OWN, "detent unfreeze f"), (EVERY, "detent unfreeze")], ids=["own", "all"]
+)
 def test_what_a_freeze_stops_is_told_who_froze_and_what_ends_it(freeze, command):
     with pytest.raises(Conflict) as refused:
         require_unfrozen([freeze], "f", "advance rollout ro_1")
@@ -68,7 +72,13 @@ def test_a_promotion_holds_back_for_a_week_of_the_rollout_clock():
         (REIGN, replace(PROMOTED, id="ro_2", status="failed", outcome="cancelled")),
         (REIGN, replace(PROMOTED, status="rolled_back", outcome="worse")),
     ],
-    ids=["no rollout", "champion rolled back or adopted", "a new rollout", "a new rollout that ended", "never promoted"],
+    ids=[
+        "no rollout",
+        "champion rolled back or adopted",
+        "a new rollout",
+        "a new rollout that ended",
+        "never promoted",
+    ],
 )
 def test_nobody_is_held_back_without_a_promotion_or_after_its_end(champion, latest):
     assert holdback_of(champion, latest, 1.0) is None

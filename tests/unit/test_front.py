@@ -8,7 +8,9 @@ from optimizer.core.family.variant import Variant
 
 def setting(score: float, cost: float) -> Replayed:
     return Replayed(
-        variant=Variant(messages=(), policy={"filter.min_overall": score, "filter.min_coherence": cost}), score=score, cost=cost
+        variant=Variant(messages=(), policy={"filter.min_overall": score, "filter.min_coherence": cost}),
+        score=score,
+        cost=cost,
     )
 
 

@@ -104,13 +104,21 @@ def test_aim_cost_also_needs_quality_that_is_shown_not_lower():
 
 def test_the_gate_on_quality_says_which_test_spoke_and_when_the_examples_are_too_few():
     cheap = {"aim": "cost", "champion": 2.0, "candidate": 1.0}
-    (enough,) = [g for g in evaluate_gates(evidence(**cheap, not_lower=not_lower(0.1)), GateSettings()) if g.name == "quality"]
+    (enough,) = [
+        g for g in evaluate_gates(evidence(**cheap, not_lower=not_lower(0.1)), GateSettings()) if g.name == "quality"
+    ]
     assert enough.reason.endswith("an exact test on 100 independent examples)")
-    (few,) = [g for g in evaluate_gates(evidence(**cheap, not_lower=not_lower(0.4, n=20)), GateSettings()) if g.name == "quality"]
+    (few,) = [
+        g
+        for g in evaluate_gates(evidence(**cheap, not_lower=not_lower(0.4, n=20)), GateSettings())
+        if g.name == "quality"
+    ]
     assert "fewer than 32 can show it only where the candidate is better now and then" in few.reason
 
 
-@pytest.mark.parametrize(("confidence", "looks", "level"), [(0.8, 1, 0.2), (0.9, 2, 0.05), (1.0, 1, 1e-6), (0.0, 1, 0.999)])
+@pytest.mark.parametrize(
+    ("confidence", "looks", "level"), [(0.8, 1, 0.2), (0.9, 2, 0.05), (1.0, 1, 1e-6), (0.0, 1, 0.999)]
+)
 def test_the_level_of_the_gate_on_quality_pays_for_every_look(confidence: float, looks: int, level: float):
     assert quality_level(GateSettings(confidence=confidence), looks) == pytest.approx(level)
 

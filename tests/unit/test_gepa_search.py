@@ -1,4 +1,6 @@
-"""Strategy gepa: a proposer reads what went wrong and writes another instruction; the study decides what it is worth."""
+"""Strategy gepa: a proposer reads what went wrong and writes another instruction;
+the study decides what it is worth.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,16 @@ from optimizer.core.base.errors import Busy, DatasetTooSmall, InvalidInput, Mode
 from optimizer.core.base.values import Budget
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.search.space import instruction_of
-from tests.study_world import TOPICS, TopicModel, World, assert_resumes, half_released, killed_at, topic_examples, topic_family
+from tests.study_world import (
+    TOPICS,
+    TopicModel,
+    World,
+    assert_resumes,
+    half_released,
+    killed_at,
+    topic_examples,
+    topic_family,
+)
 
 GOOD = "```\nAnswer with one word, the topic.\n```"
 SPACE = {"space": {"instruction": {"propose": True}}}
@@ -22,7 +33,10 @@ DEAR = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=50.0)
 
 
 class Reflective(TopicModel):
-    """Knows the topic once its instruction asks for one word. As a proposer it writes what ``write`` says, given the number of its turn."""
+    """Knows the topic once its instruction asks for one word.
+
+    As a proposer it writes what ``write`` says, given the number of its turn.
+    """
 
     def __init__(self, write: Callable[[int], str] = lambda n: GOOD, *, tokens: int = 20, **given) -> None:
         super().__init__(**given)
@@ -32,7 +46,11 @@ class Reflective(TopicModel):
     async def complete(self, request: ModelRequest) -> ModelAnswer:
         answer = await super().complete(request)
         is_proposal = "I provided an assistant" in str(request.messages[-1]["content"])
-        return replace(answer, output_tokens=self.tokens, cost_usd=self.price.of(8, self.tokens)) if is_proposal else answer
+        return (
+            replace(answer, output_tokens=self.tokens, cost_usd=self.price.of(8, self.tokens))
+            if is_proposal
+            else answer
+        )
 
     def _text(self, request: ModelRequest) -> str:
         text = str(request.messages[-1]["content"])
@@ -130,7 +148,10 @@ def test_a_study_that_was_killed_goes_on_and_asks_nothing_twice(tmp_path):
         return f"```\nThink, {n} times.\n```" if n < 3 else GOOD
 
     (tmp_path / "other").mkdir()
-    here, undisturbed = world(tmp_path, Reflective(unsure, before=killed_at(20))), world(tmp_path / "other", Reflective(unsure))
+    here, undisturbed = (
+        world(tmp_path, Reflective(unsure, before=killed_at(20))),
+        world(tmp_path / "other", Reflective(unsure)),
+    )
     assert_resumes(here, undisturbed, strategy="gepa")
 
 
@@ -143,7 +164,13 @@ def test_every_call_of_a_proposer_stands_under_the_cap(tmp_path):
 
 def test_without_a_released_training_example_no_study_begins(tmp_path):
     here = World(tmp_path, model=Reflective(), family=FAMILY)
-    here.fill(examples=[*topic_examples(30, "train", released=False), *topic_examples(12, "dev"), *topic_examples(24, "holdout")])
+    here.fill(
+        examples=[
+            *topic_examples(30, "train", released=False),
+            *topic_examples(12, "dev"),
+            *topic_examples(24, "holdout"),
+        ]
+    )
     with pytest.raises(DatasetTooSmall, match="released training examples only"):
         here.create(strategy="gepa")
 
@@ -155,7 +182,10 @@ def test_who_may_write_is_said_in_the_space(tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [({"aim": "cost"}, "goes by quality alone"), ({"strategy": "settings", "definition": {"proposer": "fake"}}, "no proposer is asked")],
+    [
+        ({"aim": "cost"}, "goes by quality alone"),
+        ({"strategy": "settings", "definition": {"proposer": "fake"}}, "no proposer is asked"),
+    ],
 )
 def test_what_gepa_cannot_do_and_others_do_not_need_is_refused(tmp_path, options, says):
     with pytest.raises(InvalidInput, match=says):

@@ -38,7 +38,9 @@ def test_calls_under_way_count_at_the_most_that_they_may_cost_until_they_end() -
             require_left(money)
         require_left(money)
     assert "calls under way may cost $1.2000 more" in refused.value.detail
-    assert refused.value.members["retry_after_s"] < 10, "not the next hour: the money is there again once they cost less"
+    assert refused.value.members["retry_after_s"] < 10, (
+        "not the next hour: the money is there again once they cost less"
+    )
     require_left(money)
     with money.under_way("g", 5.0):
         require_left(money)
@@ -73,7 +75,9 @@ def most(*names: str, n_calls: int = 1, **params: Any) -> float:
 def test_a_call_may_cost_as_much_as_its_request_and_the_longest_answer_of_each_of_its_calls() -> None:
     assert most("priced", "no such") == pytest.approx(MOST_USD)
     assert most("priced", n_calls=3) == pytest.approx(3 * MOST_USD)
-    assert most("priced", max_tokens=None) == pytest.approx(MOST_USD - 13 * 10 / 1e6), "the model's own limit is 7 tokens"
+    assert most("priced", max_tokens=None) == pytest.approx(MOST_USD - 13 * 10 / 1e6), (
+        "the model's own limit is 7 tokens"
+    )
 
 
 def test_under_a_limit_a_model_without_a_price_is_not_asked() -> None:
@@ -110,7 +114,9 @@ def billed(model: ScriptedModel, sink: Any = None) -> float:
     bills = list[float]()
     models = GuardedModels(Shelf(model), Metrics(), bill=lambda family, usd: bills.append(usd))
     with suppress(ModelFailed, ClientGone):
-        wait_for(ask_model(models.for_request("f", None), "scripted", lambda model: request(), sink=sink, fallbacks=False))
+        wait_for(
+            ask_model(models.for_request("f", None), "scripted", lambda model: request(), sink=sink, fallbacks=False)
+        )
     return sum(bills)
 
 
@@ -176,7 +182,10 @@ def test_who_leaves_a_stream_has_spent_what_its_answer_may_have_cost() -> None:
 
 
 def test_pieces_of_a_cut_stream_count_whatever_they_hold() -> None:
-    """Arguments of a tool are no text of the answer, and cost as much. More came than was asked for, so that all of it counts."""
+    """Arguments of a tool are no text of the answer, and cost as much.
+
+    More came than was asked for, so that all of it counts.
+    """
     model = Streaming(price=PRICE, retries=0)
     model.pieces = ({"tool_calls": [{"index": 0, "function": {"arguments": "x" * 5000}}]}, failed("http", status=500))
     assert billed(model, Taking()) >= 5000 * 10 / 1e6

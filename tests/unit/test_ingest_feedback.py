@@ -54,7 +54,9 @@ class TestKinds:
         assert here.feedback() == []
 
     @pytest.mark.parametrize(
-        "field", [{"score": 0}, {"success": False}, {"label": "x"}, {"expected": {"summary": "x"}}], ids=lambda field: next(iter(field))
+        "field",
+        [{"score": 0}, {"success": False}, {"label": "x"}, {"expected": {"summary": "x"}}],
+        ids=lambda field: next(iter(field)),
     )
     def test_any_outcome_makes_a_feedback_event(self, here: Installation, field: dict[str, Any]) -> None:
         assert here.send({"id": "a", "assignment": token(), **field})["accepted"] == 1
@@ -76,16 +78,38 @@ class TestKinds:
         ],
         ids=["latency", "no latency", "as sent"],
     )
-    def test_an_interaction_began_when_it_says_else_its_latency_ago(self, here: Installation, sent: dict[str, Any], began: Any) -> None:
+    def test_an_interaction_began_when_it_says_else_its_latency_ago(
+        self, here: Installation, sent: dict[str, Any], began: Any
+    ) -> None:
         here.send({"id": "a", "assignment": token(), "success": True, **sent})
         assert here.interaction("a").occurred_at == began
         assert here.feedback()[0].occurred_at == (began if "occurred_at" in sent else NOW)
 
     def test_every_field_is_kept_as_it_was_sent(self, here: Installation) -> None:
         sent = {
-            **{"id": "a", "assignment": token(), "input": {"document": "d"}, "output": "o", "latency_ms": 5, "time_to_first_token_ms": 2},
-            **{"cost_usd": 0.001, "input_tokens": 7, "output_tokens": 3, "model": "m", "error": "cut off", "conversation": "c"},
-            **{"occurred_at": "2026-11-20T09:30:00+02:00", "tags": {"plan": "free"}, "label": "good", "source": "judge", "success": True},
+            **{
+                "id": "a",
+                "assignment": token(),
+                "input": {"document": "d"},
+                "output": "o",
+                "latency_ms": 5,
+                "time_to_first_token_ms": 2,
+            },
+            **{
+                "cost_usd": 0.001,
+                "input_tokens": 7,
+                "output_tokens": 3,
+                "model": "m",
+                "error": "cut off",
+                "conversation": "c",
+            },
+            **{
+                "occurred_at": "2026-11-20T09:30:00+02:00",
+                "tags": {"plan": "free"},
+                "label": "good",
+                "source": "judge",
+                "success": True,
+            },
         }
         here.send(sent)
         interaction, (feedback,) = here.interaction("a"), here.feedback()
@@ -96,10 +120,20 @@ class TestKinds:
             2,
         )
         assert (interaction.cost_usd, interaction.input_tokens, interaction.output_tokens) == (0.001, 7, 3)
-        assert (interaction.model, interaction.error, interaction.conversation, interaction.tags) == ("m", "cut off", "c", {"plan": "free"})
+        assert (interaction.model, interaction.error, interaction.conversation, interaction.tags) == (
+            "m",
+            "cut off",
+            "c",
+            {"plan": "free"},
+        )
         assert interaction.occurred_at == NOW.replace(hour=7, minute=30)
         assert interaction.occurred_at.tzinfo is UTC
-        assert (feedback.label, feedback.source, feedback.success, feedback.occurred_at) == ("good", "judge", True, interaction.occurred_at)
+        assert (feedback.label, feedback.source, feedback.success, feedback.occurred_at) == (
+            "good",
+            "judge",
+            True,
+            interaction.occurred_at,
+        )
         assert interaction.received_at == feedback.received_at == NOW
 
     def test_null_means_not_given(self, here: Installation) -> None:
@@ -146,7 +180,10 @@ class TestMalformed:
             ({**BY_UNIT, "output": "a\x00b"}, "U+0000"),
             ({**BY_UNIT, "output": "a\ud800b"}, "surrogate"),
             ({**BY_UNIT, "output": "a", "parts": {}}, "/parts must be a list"),
-            ({**BY_UNIT, "output": "a", "parts": [{"tier": 0}, {"confidence": 2}]}, "in part 1 a field 'confidence' that must be a number"),
+            (
+                {**BY_UNIT, "output": "a", "parts": [{"tier": 0}, {"confidence": 2}]},
+                "in part 1 a field 'confidence' that must be a number",
+            ),
             ({**BY_UNIT, "output": "a", "parts": [{"teir": 0}]}, "in part 0 the unknown field 'teir'"),
             ({**BY_UNIT, "output": "a", "parts": [{}] * 65}, "holds 65 parts"),
             ({**BY_UNIT, "success": True, "input": "text"}, "/input must be an object"),
@@ -198,11 +235,21 @@ class TestTokens:
     def test_the_arm_is_the_tokens(self, here: Installation) -> None:
         start = cohort_start(NOW, 60)
         here.send(
-            {"id": "a", "score": 1, "assignment": token(variant=CANDIDATE, rollout="ro_1", role="candidate", stage=0.1, cohort_start=start)}
+            {
+                "id": "a",
+                "score": 1,
+                "assignment": token(variant=CANDIDATE, rollout="ro_1", role="candidate", stage=0.1, cohort_start=start),
+            }
         )
         (event,) = here.feedback()
         assert event.arm == Arm(
-            family=FAMILY, variant=CANDIDATE, rollout="ro_1", role="candidate", stage=0.1, cohort_start=start, unit_hmac=hmac_unit("u1")
+            family=FAMILY,
+            variant=CANDIDATE,
+            rollout="ro_1",
+            role="candidate",
+            stage=0.1,
+            cohort_start=start,
+            unit_hmac=hmac_unit("u1"),
         )
 
     @pytest.mark.parametrize(
@@ -225,7 +272,12 @@ class TestTokens:
         assert here.feedback() == []
 
     def test_naming_what_the_token_says_is_no_mistake(self, here: Installation) -> None:
-        assert here.send({"assignment": token(), "family": FAMILY, "variant": VARIANT, "unit": "u1", "score": 1})["accepted"] == 1
+        assert (
+            here.send({"assignment": token(), "family": FAMILY, "variant": VARIANT, "unit": "u1", "score": 1})[
+                "accepted"
+            ]
+            == 1
+        )
 
     def test_the_unit_is_kept_as_its_hmac_only(self, here: Installation, tmp_path: Path) -> None:
         here.send({**BY_UNIT, "unit": "anna@example.org", "conversation": "anna@example.org", "output": "x", "id": "a"})
@@ -258,7 +310,12 @@ class TestInteractions:
 
     @pytest.mark.parametrize(
         "event",
-        [{"assignment": token("u2")}, {"assignment": token(variant=CANDIDATE)}, {"unit": "u2", "family": FAMILY}, {"variant": CANDIDATE}],
+        [
+            {"assignment": token("u2")},
+            {"assignment": token(variant=CANDIDATE)},
+            {"unit": "u2", "family": FAMILY},
+            {"variant": CANDIDATE},
+        ],
         ids=["token of another unit", "token of another variant", "another unit", "another variant"],
     )
     def test_an_outcome_of_another_arm_is_refused(self, here: Installation, event: dict[str, Any]) -> None:
@@ -283,7 +340,8 @@ class TestUnits:
     def test_family_and_unit_are_enough(self, here: Installation) -> None:
         assert here.send({**BY_UNIT, "score": 1}, {**BY_UNIT, "variant": VARIANT, "score": 1})["accepted"] == 2
         assert [event.arm for event in here.feedback()] == [
-            Arm(family=FAMILY, unit_hmac=hmac_unit("u1"), variant=v) for v in sorted((None, VARIANT), key=lambda v: v is not None)
+            Arm(family=FAMILY, unit_hmac=hmac_unit("u1"), variant=v)
+            for v in sorted((None, VARIANT), key=lambda v: v is not None)
         ]
 
     def test_a_variant_that_the_family_does_not_have_is_refused(self, here: Installation) -> None:
@@ -304,9 +362,21 @@ class TestRecomputedArms:
                 "clock_from": NOW.isoformat(),
                 "clock_to": hours(10).isoformat(),
             },
-            {"share": 0.5, "from": hours(2).isoformat(), "to": None, "clock_from": hours(20).isoformat(), "clock_to": None},
+            {
+                "share": 0.5,
+                "from": hours(2).isoformat(),
+                "to": None,
+                "clock_from": hours(20).isoformat(),
+                "clock_to": None,
+            },
         )
-        one = rollout(champion=VARIANT, candidate=CANDIDATE, salt=self.SALT, stage_history=history, settings={"cohort_minutes": 60})
+        one = rollout(
+            champion=VARIANT,
+            candidate=CANDIDATE,
+            salt=self.SALT,
+            stage_history=history,
+            settings={"cohort_minutes": 60},
+        )
         store.write(lambda tx: store.rollouts.add(tx, one))
         here = Installation(store, scale=10.0)
         here.clock.pass_time(timedelta(hours=3))
@@ -330,7 +400,10 @@ class TestRecomputedArms:
 
     def test_a_unit_counts_in_the_arm_that_salt_and_history_give(self, rolling: Installation) -> None:
         unit = self.unit(0.1, 0.5)
-        assert rolling.send(self.event(unit, 0.5, VARIANT, id="a"), self.event(unit, 2.55, CANDIDATE, id="b"))["accepted"] == 2
+        assert (
+            rolling.send(self.event(unit, 0.5, VARIANT, id="a"), self.event(unit, 2.55, CANDIDATE, id="b"))["accepted"]
+            == 2
+        )
         early, late = rolling.feedback()
         assert (early.arm.role, early.arm.stage, early.arm.rollout) == ("champion", 0.1, "ro_1")
         assert (late.arm.role, late.arm.stage, late.arm.unit_hmac) == ("candidate", 0.5, hmac_unit(unit))
@@ -364,7 +437,10 @@ class TestUniqueness:
         assert here.send(event)["accepted"] == 1
         here.clock.pass_time(timedelta(hours=1))
         again = here.send(
-            event, {**event, "success": False}, {**event, "occurred_at": "2026-11-20T09:00:00+01:00"}, {**event, "family": FAMILY}
+            event,
+            {**event, "success": False},
+            {**event, "occurred_at": "2026-11-20T09:00:00+01:00"},
+            {**event, "family": FAMILY},
         )
         assert (again["accepted"], again["duplicates"]) == (0, 3)
         assert [(r["index"], r["type"]) for r in again["rejected"]] == [(1, "id_conflict")]
@@ -382,7 +458,12 @@ class TestUniqueness:
         assert here.refusal({"id": "a", "assignment": token("u2"), "success": True}) == "id_conflict"
 
     def test_families_do_not_share_ids(self, here: Installation) -> None:
-        assert here.send(*({"id": "a", "family": name, "unit": "u", "score": 1} for name in (FAMILY, "triage")))["accepted"] == 2
+        assert (
+            here.send(*({"id": "a", "family": name, "unit": "u", "score": 1} for name in (FAMILY, "triage")))[
+                "accepted"
+            ]
+            == 2
+        )
 
 
 class TestLongTexts:
@@ -397,7 +478,9 @@ class TestLongTexts:
         ],
         ids=["text", "bytes and not characters", "input", "nested", "part"],
     )
-    def test_a_text_that_is_too_long_is_refused_alone_with_its_place(self, here: Installation, event: dict[str, Any], pointer: str) -> None:
+    def test_a_text_that_is_too_long_is_refused_alone_with_its_place(
+        self, here: Installation, event: dict[str, Any], pointer: str
+    ) -> None:
         intake = replace(here.intake(), text_bytes=100)
         event = {"family": FAMILY, "unit": "u", "latency_ms": 1, **event}
         (alone,) = intake.take([event])["rejected"]
@@ -451,7 +534,12 @@ class TestPersonalData:
         )
         kept = here.interaction("a")
         assert kept.input == {"document": "From [email]"}
-        assert (kept.output, kept.error, kept.conversation, kept.tags) == ("[email]", "[email]", "[email]", {"[email]": ["[email]"]})
+        assert (kept.output, kept.error, kept.conversation, kept.tags) == (
+            "[email]",
+            "[email]",
+            "[email]",
+            {"[email]": ["[email]"]},
+        )
         assert (here.feedback()[0].label, here.feedback()[0].expected) == ("[email]", {"summary": "[email]"})
         assert kept.parts == [{"model": "m", "output": "[email]", "error": "[email]"}]
         store.close()
@@ -467,7 +555,9 @@ class TestPersonalData:
         assert [read.report.get("label") for read in reads] == ["[email]", "[email]", None]
         assert here.store.write(lambda tx: request.keep(tx, reads))["accepted"] == 3
 
-    def test_an_outcome_masked_for_another_family_than_its_interaction_has_by_then_is_not_kept(self, tmp_path: Path) -> None:
+    def test_an_outcome_masked_for_another_family_than_its_interaction_has_by_then_is_not_kept(
+        self, tmp_path: Path
+    ) -> None:
         here = Installation(new_database(tmp_path), mask=["email"])
         here.send({"id": "in", "family": "triage", "unit": "u1", "output": "x"})
         request = here.intake().request()
@@ -531,13 +621,27 @@ def document(split: str, n: int = 0) -> str:
 class TestCorrections:
     def test_a_correction_with_its_input_becomes_an_example_that_waits_for_a_person(self, here: Installation) -> None:
         here.send(
-            {"id": "a", "assignment": token(), "input": {"document": document("train"), "more": 1}, "expected": {"summary": "better"}}
+            {
+                "id": "a",
+                "assignment": token(),
+                "input": {"document": document("train"), "more": 1},
+                "expected": {"summary": "better"},
+            }
         )
         (example,) = here.examples()
-        assert (example.input, example.expected, example.split) == ({"document": document("train")}, {"summary": "better"}, "train")
+        assert (example.input, example.expected, example.split) == (
+            {"document": document("train")},
+            {"summary": "better"},
+            "train",
+        )
         assert (example.origin, example.released, example.unit_hmac) == ("correction", False, hmac_unit("u1"))
         (review,) = here.reviews()
-        assert (review["kind"], review["subject"], review["family"], review["status"]) == ("release_example", example.id, FAMILY, "open")
+        assert (review["kind"], review["subject"], review["family"], review["status"]) == (
+            "release_example",
+            example.id,
+            FAMILY,
+            "open",
+        )
 
     def test_the_input_may_be_that_of_its_interaction(self, here: Installation) -> None:
         here.send({"id": "in", "assignment": token(), "input": {"document": document("dev")}, "output": "x"})
@@ -555,18 +659,23 @@ class TestCorrections:
         assert here.examples() == []
 
     @pytest.mark.parametrize("more", [{}, {"input": {"document": "x"}}], ids=["alone", "with its input"])
-    def test_a_label_that_the_family_does_not_have_is_refused_and_not_quoted(self, here: Installation, more: dict[str, Any]) -> None:
+    def test_a_label_that_the_family_does_not_have_is_refused_and_not_quoted(
+        self, here: Installation, more: dict[str, Any]
+    ) -> None:
         output = here.families[FAMILY].output.model_copy(update={"parser": "label", "labels": ("billing", "technical")})
         here.families = {FAMILY: here.families[FAMILY].model_copy(update={"output": output})}
         answer = here.send(
-            {"assignment": token(), "expected": {"summary": "bilding"}, **more}, {"assignment": token(), "expected": {"summary": "billing"}}
+            {"assignment": token(), "expected": {"summary": "bilding"}, **more},
+            {"assignment": token(), "expected": {"summary": "billing"}},
         )
         (refused,) = answer["rejected"]
         assert (answer["accepted"], refused["index"], refused["type"]) == (1, 0, "malformed")
         assert refused["detail"] == f"/expected has as 'summary' no label of family {FAMILY!r}; did you mean 'billing'?"
 
     def test_no_review_shows_the_holdout(self, here: Installation) -> None:
-        here.send({"assignment": token(), "input": {"document": document("holdout")}, "expected": {"summary": "better"}})
+        here.send(
+            {"assignment": token(), "input": {"document": document("holdout")}, "expected": {"summary": "better"}}
+        )
         with here.store.read() as tx:
             assert here.store.examples.counts(tx, FAMILY) == {"train": 0, "dev": 0, "holdout": 1}
         assert here.reviews() == []
@@ -580,7 +689,12 @@ class TestCorrections:
         store.close()
 
     def test_sending_it_again_makes_no_second_example(self, here: Installation) -> None:
-        event = {"id": "a", "assignment": token(), "input": {"document": document("train")}, "expected": {"summary": "better"}}
+        event = {
+            "id": "a",
+            "assignment": token(),
+            "input": {"document": document("train")},
+            "expected": {"summary": "better"},
+        }
         here.send(event, event)
         here.send(event)
         assert (len(here.examples()), len(here.reviews())) == (1, 1)
@@ -593,7 +707,9 @@ class TestRelease:
         return here
 
     def answer(self, here: Installation, answer: str, review: str | None = None) -> dict[str, Any]:
-        return release_example(review or here.reviews()[0]["id"], answer, actor="ben", store=here.store, clock=here.clock)
+        return release_example(
+            review or here.reviews()[0]["id"], answer, actor="ben", store=here.store, clock=here.clock
+        )
 
     def test_a_person_releases_it_and_is_on_record(self, asked: Installation) -> None:
         assert self.answer(asked, "release")["answered_by"] == "ben"
@@ -635,7 +751,9 @@ def test_asyncio_callers_get_the_same_answer() -> None:
         pytest.param(100, {"mask": [{"pattern": "cust-[0-9]+"}]}, True, id="an expression of the user's own"),
     ],
 )
-def test_what_may_take_long_is_read_beside_the_event_loop(tmp_path: Path, chars: int, privacy: dict[str, Any], beside: bool) -> None:
+def test_what_may_take_long_is_read_beside_the_event_loop(
+    tmp_path: Path, chars: int, privacy: dict[str, Any], beside: bool
+) -> None:
     here, readers = Installation(new_database(tmp_path), **privacy), []
 
     def hmac(unit: str) -> str:
@@ -663,7 +781,10 @@ def test_between_two_readings_on_the_event_loop_others_have_their_turn(tmp_path:
 
     async def together() -> None:
         turns = Turns()
-        asked = [replace(here.intake(), hmac_unit=hmac, turns=turns).atake([{"id": f"e{i}", **BY_UNIT, "success": True}]) for i in range(5)]
+        asked = [
+            replace(here.intake(), hmac_unit=hmac, turns=turns).atake([{"id": f"e{i}", **BY_UNIT, "success": True}])
+            for i in range(5)
+        ]
         all_of_them = asyncio.gather(*asked)
         await asyncio.gather(all_of_them, serve(all_of_them))
 

@@ -85,7 +85,11 @@ def test_real_inputs_are_flagged_less_than_once_in_a_thousand() -> None:
     data = Path(os.environ.get("DETENT_SHARED", Path(__file__).parents[3] / "shared")) / "data"
     if not data.is_dir():
         pytest.skip("the recorded inputs are not here: set DETENT_SHARED to the folder that holds data/")
-    rows = [json.loads(line) for path in sorted(data.glob("intent_*/*.jsonl")) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [
+        json.loads(line)
+        for path in sorted(data.glob("intent_*/*.jsonl"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
     texts = [texts_in([row["input"]]) for row in rows]
     assert len(texts) > 1000
     assert sum(bool(injection_signs(one)) for one in texts) < len(texts) / 1000

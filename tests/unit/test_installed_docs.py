@@ -32,20 +32,28 @@ def taken(parser: str) -> tuple[SourceRow, ...]:
     ("text", "expected"),
     [
         pytest.param("Uses `~scipy.fft.fft` on ``x``.", "Uses fft on x.", id="roles and code become their words"),
-        pytest.param("See :func:`scipy.linalg.inv` and *this* **one**.", "See inv and this one.", id="function role and emphasis"),
         pytest.param(
-            "It is fast [1]_. It was shown in [2]_.", "It is fast.", id="a citation goes; a sentence that leans on one goes with it"
+            "See :func:`scipy.linalg.inv` and *this* **one**.", "See inv and this one.", id="function role and emphasis"
+        ),
+        pytest.param(
+            "It is fast [1]_. It was shown in [2]_.",
+            "It is fast.",
+            id="a citation goes; a sentence that leans on one goes with it",
         ),
         pytest.param("A :ref:`guide <the-guide>` helps.", "A guide helps.", id="reference with text"),
         pytest.param("Here :math:`n` is a number.", "Here n is a number.", id="a plain symbol may stay"),
-        pytest.param("First. Here :math:`\\frac{a}{b}` is. Last.", "First. Last.", id="a formula takes its sentence along"),
+        pytest.param(
+            "First. Here :math:`\\frac{a}{b}` is. Last.", "First. Last.", id="a formula takes its sentence along"
+        ),
         pytest.param(
             "It solves\n\n.. math::\n\n   x = \\frac{1}{2}\n\nwhere x is big. It is stable.",
             "It is stable.",
             id="a formula block and its where-clause",
         ),
         pytest.param("Example::\n\n    >>> f(1)\n    2\n\nAfter it.", "After it.", id="code blocks go"),
-        pytest.param(".. versionadded:: 1.2\n   New.\n\nText stays.", "Text stays.", id="directives go with their body"),
+        pytest.param(
+            ".. versionadded:: 1.2\n   New.\n\nText stays.", "Text stays.", id="directives go with their body"
+        ),
         pytest.param("It knows\n\n- one\n- two", "It knows one two", id="list markers go"),
     ],
 )
@@ -53,7 +61,9 @@ def test_markup_becomes_prose(text: str, expected: str) -> None:
     assert clean_prose(text) == expected
 
 
-def test_the_summary_is_the_first_paragraph_after_the_signature_and_the_description_ends_before_the_parameters() -> None:
+def test_the_summary_is_the_first_paragraph_after_the_signature_and_the_description_ends_before_the_parameters() -> (
+    None
+):
     doc = "gamma(z, out=None)\n\nGamma function\nof z.\n\nIt grows fast.\n\nParameters\n----------\nz : array"
     assert sections_of(doc, "gamma") == ("Gamma function of z.", "It grows fast.")
 
@@ -64,9 +74,14 @@ def test_the_summary_is_the_first_paragraph_after_the_signature_and_the_descript
         pytest.param("Short.", 10, "Short.", id="short text stays"),
         pytest.param("One two three. Four five six.", 20, "One two three.", id="cut after a sentence"),
         pytest.param(
-            "A. Then a very long sentence follows here", 24, "A. Then a very long", id="cut after a word when the last sentence ends early"
+            "A. Then a very long sentence follows here",
+            24,
+            "A. Then a very long",
+            id="cut after a word when the last sentence ends early",
         ),
-        pytest.param("It uses e.g. a tree. Then more words", 16, "It uses e.g. a", id="an abbreviation ends no sentence"),
+        pytest.param(
+            "It uses e.g. a tree. Then more words", 16, "It uses e.g. a", id="an abbreviation ends no sentence"
+        ),
     ],
 )
 def test_long_documents_end_with_a_sentence_or_a_word(text: str, limit: int, expected: str) -> None:

@@ -1,4 +1,6 @@
-"""Strategies mipro and joint: instructions that a proposer writes, sets of examples, and settings, chosen together by one TPE."""
+"""Strategies mipro and joint: instructions that a proposer writes, sets of examples, and settings,
+chosen together by one TPE.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ SIZES = {"n_settings": 8, "n_instructions": 3, "n_candidates": 1}
 
 
 class Reader(TopicModel):
-    """Knows the topic only with an instruction that asks for one word, and two examples beside it. DSPy's proposer asks it by fields."""
+    """Knows the topic only with an instruction that asks for one word, and two examples beside it.
+
+    DSPy's proposer asks it by fields.
+    """
 
     def __init__(self, write: Callable[[int], str] = lambda n: GOOD, **given) -> None:
         super().__init__(**given)
@@ -31,7 +36,9 @@ class Reader(TopicModel):
         if "[[ ## " in text:
             self.prompts.append(text)
             if "basic_instruction" not in text:
-                return "[[ ## observations ## ]]\nNotes.\n\n[[ ## summary ## ]]\nNotes on topics.\n\n[[ ## completed ## ]]"
+                return (
+                    "[[ ## observations ## ]]\nNotes.\n\n[[ ## summary ## ]]\nNotes on topics.\n\n[[ ## completed ## ]]"
+                )
             self.n_written += 1
             return f"[[ ## proposed_instruction ## ]]\n{self.write(self.n_written)}\n\n[[ ## completed ## ]]"
         shown = sum(m["role"] == "assistant" for m in request.messages)
@@ -77,7 +84,9 @@ def test_joint_chooses_settings_in_the_same_search(tmp_path):
 
 
 def test_joint_has_made_sets_of_examples_beside_the_bootstrapped_ones(tmp_path):
-    """Without candidates nothing is bootstrapped, so mipro has no set to show, and joint has those made by similarity."""
+    """Without candidates nothing is bootstrapped, so mipro has no set to show,
+    and joint has those made by similarity.
+    """
     (tmp_path / "other").mkdir()
     sizes = {"n_candidates": 0, "n_settings": 12}
     assert studied(world(tmp_path, Reader()), "mipro", definition=sizes).outcome == "no_improvement"
@@ -99,7 +108,9 @@ def fails(n: int) -> str:
     raise ModelFailed("the proposer is away", kind="unreachable")
 
 
-@pytest.mark.parametrize("write", [fails, lambda n: "", lambda n: "Name the topic.", lambda n: f"One word: {{{{document}}}} {n}"])
+@pytest.mark.parametrize(
+    "write", [fails, lambda n: "", lambda n: "Name the topic.", lambda n: f"One word: {{{{document}}}} {n}"]
+)
 def test_proposals_that_are_no_use_leave_the_search_over_examples(tmp_path, write):
     here = world(tmp_path, Reader(write))
     ended = studied(here)
@@ -110,7 +121,9 @@ def test_proposals_that_are_no_use_leave_the_search_over_examples(tmp_path, writ
 
 def variants(here: World, study):
     with here.store.read() as tx:
-        return [here.store.variants.get(tx, "topics", t.variant).variant for t in here.store.studies.trials(tx, study.id)]
+        return [
+            here.store.variants.get(tx, "topics", t.variant).variant for t in here.store.studies.trials(tx, study.id)
+        ]
 
 
 def test_an_instruction_that_begins_like_a_heading_is_kept_whole(tmp_path):
@@ -136,7 +149,9 @@ def test_joint_searches_for_what_costs_less_too(tmp_path):
 
 def test_what_nobody_released_is_not_shown_to_the_proposer(tmp_path):
     model = Reader()
-    here = World(tmp_path, model=model, family=topic_family(space={"instruction": {"propose": True}, "examples": {"max": 4}}))
+    here = World(
+        tmp_path, model=model, family=topic_family(space={"instruction": {"propose": True}, "examples": {"max": 4}})
+    )
     examples, sealed = half_released()
     here.fill(examples=examples)
     studied(here, definition={"n_train": 30})

@@ -4,7 +4,11 @@ import pytest
 
 from optimizer.core.base.json_schema import outside_references, schema_fault
 
-NAMES = {"type": "object", "properties": {"name": {"type": "string", "pattern": "^[a-z]+$"}}, "additionalProperties": False}
+NAMES = {
+    "type": "object",
+    "properties": {"name": {"type": "string", "pattern": "^[a-z]+$"}},
+    "additionalProperties": False,
+}
 
 
 @pytest.mark.parametrize(
@@ -54,10 +58,15 @@ def test_no_more_than_a_hundred_faults_are_looked_for(value, monkeypatch):
 
     original = json_schema._Validator.VALIDATORS["type"]
     monkeypatch.setitem(json_schema._Validator.VALIDATORS, "type", counted)
-    assert "is not of type" in schema_fault({"items": {"type": "integer"}, "additionalProperties": {"type": "integer"}}, value)
+    assert "is not of type" in schema_fault(
+        {"items": {"type": "integer"}, "additionalProperties": {"type": "integer"}}, value
+    )
     assert len(made) == 100
 
 
 def test_references_that_lead_out_of_a_schema_are_found():
-    schema = {"$defs": {"a": {"$id": "a.json", "items": {"$ref": "a.json#/x"}}}, "allOf": [{"$ref": "#/$defs/a"}, {"$ref": "b.json"}]}
+    schema = {
+        "$defs": {"a": {"$id": "a.json", "items": {"$ref": "a.json#/x"}}},
+        "allOf": [{"$ref": "#/$defs/a"}, {"$ref": "b.json"}],
+    }
     assert outside_references(schema) == ["b.json"]

@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, GuardrailLimits, ReportedRequest, chained, guardrail_content
+from optimizer.core.rollout.blocks import (
+    FIRST_PREVIOUS_HASH,
+    GuardrailLimits,
+    ReportedRequest,
+    chained,
+    guardrail_content,
+)
 from optimizer.core.rollout.evidence_state import EvidenceState, Minute, Silence, StageCounts, after, begin
 from optimizer.core.rollout.next_action import ACTOR, SILENT_FOR, NextAction, guardrail_alarm, next_action
 from optimizer.core.serving.rollout import Rollout, iso
@@ -17,19 +23,26 @@ from optimizer.core.statistics.quality_gate import QualityGate
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 SETTINGS: dict[str, Any] = {
-    "margin": 0.05, "champion_mean": 0.8, "metric": {"field": "success", "source": "user"}, "min_labelled_per_stage": 200,
-    "min_duration_hours": 24, "min_dwell_minutes": 0, "max_labelled": 8000, "max_days": 30, "guardrails": {"min_history": 500},
+    "margin": 0.05, "champion_mean": 0.8, "metric": {"field": "success", "source": "user"},
+    "min_labelled_per_stage": 200,
+    "min_duration_hours": 24, "min_dwell_minutes": 0, "max_labelled": 8000, "max_days": 30,
+    "guardrails": {"min_history": 500},
 }  # fmt: skip
 LADDER = (0.1, 0.5, 0.75)
 CERTAIN = 10.0  # a log e-value beyond every threshold
 
 
 def rollout(stage: int = 0, **changes: Any) -> Rollout:
-    history = [{"share": s, "from": iso(T0), "to": iso(T0), "clock_from": iso(T0), "clock_to": iso(T0)} for s in LADDER[: stage + 1]]
+    history = [
+        {"share": s, "from": iso(T0), "to": iso(T0), "clock_from": iso(T0), "clock_to": iso(T0)}
+        for s in LADDER[: stage + 1]
+    ]
     history[-1] = {**history[-1], "to": None, "clock_to": None}
     usual: dict[str, Any] = {
-        "id": "ro_1", "family": "f", "candidate": "v_c", "champion": "v_b", "aim": "quality", "ladder": LADDER, "salt": "s",
-        "status": "deploying", "stage": stage, "held": False, "version": 4, "settings": SETTINGS, "stage_history": tuple(history),
+        "id": "ro_1", "family": "f", "candidate": "v_c", "champion": "v_b", "aim": "quality", "ladder": LADDER,
+        "salt": "s",
+        "status": "deploying", "stage": stage, "held": False, "version": 4, "settings": SETTINGS,
+        "stage_history": tuple(history),
         "created_at": T0, "created_by": "ann", "started_at": T0,
     }  # fmt: skip
     return Rollout(**{**usual, **changes})
@@ -40,7 +53,9 @@ def state(*, stage: int = 0, labelled: int = 300, **peaks: float) -> EvidenceSta
     start = begin(SETTINGS)
     names = ("ship3", "ship2", "ship1", "sup", "roll")
     found = tuple(replace(e, peak=peaks.get(n, 0.0)) for n, e in zip(names, start.quality.evidence, strict=True))
-    gate: QualityGate = replace(start.quality, evidence=found, stage=stage, labelled=labelled, labelled_in_stage=labelled)
+    gate: QualityGate = replace(
+        start.quality, evidence=found, stage=stage, labelled=labelled, labelled_in_stage=labelled
+    )
     return replace(start, quality=gate, baseline={"frozen_at": iso(T0)}, compared=tuple(range(len(LADDER))))
 
 
@@ -50,7 +65,10 @@ def judged(of: Rollout, known: EvidenceState, *, hours: float = 48.0) -> NextAct
 
 def alarmed(known: EvidenceState) -> EvidenceState:
     errors = known.guardrails["errors"]
-    return replace(known, guardrails={"errors": replace(errors, evidence=Evidence(weights=(1.0,), components=(0.0,), peak=CERTAIN))})
+    return replace(
+        known,
+        guardrails={"errors": replace(errors, evidence=Evidence(weights=(1.0,), components=(0.0,), peak=CERTAIN))},
+    )
 
 
 def lopsided(known: EvidenceState) -> EvidenceState:
@@ -81,7 +99,9 @@ def test_the_last_stage_promotes_and_only_after_the_least_duration() -> None:
 
 
 def test_evidence_that_is_there_still_waits_for_labels_of_this_stage() -> None:
-    assert judged(rollout(1), state(stage=0, ship1=CERTAIN)).waits_for == ("0 labelled outcomes in this stage, 200 are needed",)
+    assert judged(rollout(1), state(stage=0, ship1=CERTAIN)).waits_for == (
+        "0 labelled outcomes in this stage, 200 are needed",
+    )
 
 
 def test_what_is_not_shown_within_the_limits_ends_inconclusive() -> None:
@@ -92,7 +112,12 @@ def test_what_is_not_shown_within_the_limits_ends_inconclusive() -> None:
 
 def test_every_step_waits_for_a_baseline_also_after_one_was_forced_without() -> None:
     unknown = replace(state(ship3=CERTAIN), baseline=None)
-    needed = ("the guardrails need 500 reported requests of the champion to compare with; they are summed up within two minutes",)
+    needed = (
+        (
+            "the guardrails need 500 reported requests of the champion to compare with; they are summed up within two"
+            " minutes"
+        ),
+    )
     assert judged(rollout(), unknown).waits_for == needed
     assert judged(rollout(1), replace(state(stage=1, ship1=CERTAIN), baseline=None)).waits_for == needed
 
@@ -101,7 +126,9 @@ def test_time_in_which_nobody_was_served_counts_for_no_duration() -> None:
     known = state(stage=2, ship1=CERTAIN)
     *before, last = rollout(2).stage_history
     lapse, end = iso(T0 + timedelta(hours=1)), iso(T0 + timedelta(hours=21))
-    lapsed = rollout(2, stage_history=(*before, {**last, "to": lapse, "clock_to": lapse}, {**last, "from": end, "clock_from": end}))
+    lapsed = rollout(
+        2, stage_history=(*before, {**last, "to": lapse, "clock_to": lapse}, {**last, "from": end, "clock_from": end})
+    )
     assert judged(lapsed, known, hours=25).waits_for == ("the rollout's minimum duration is not over",)
     assert judged(lapsed, known, hours=45).act == "promote"
     dwelling = replace(lapsed, settings={**lapsed.settings, "min_duration_hours": 0, "min_dwell_minutes": 600})
@@ -110,10 +137,14 @@ def test_time_in_which_nobody_was_served_counts_for_no_duration() -> None:
 
 
 def failures(of: Rollout, champion: str, *, n: int = 10) -> EvidenceState:
-    """One block: ``n`` failures of the candidate's five users, after ``champion``: one letter for each of its requests, x = failed."""
+    """One block: ``n`` failures of the candidate's five users, after ``champion``:
+    one letter for each of its requests, x = failed.
+    """
 
     def request(i: int, arm: Any, unit: str, failed: bool) -> ReportedRequest:
-        return ReportedRequest(unit_hmac=unit, arm=arm, started_at=T0 + timedelta(milliseconds=i), stage=of.stage, failed=failed)
+        return ReportedRequest(
+            unit_hmac=unit, arm=arm, started_at=T0 + timedelta(milliseconds=i), stage=of.stage, failed=failed
+        )
 
     before = [request(i, "champion", f"b{i}", letter == "x") for i, letter in enumerate(champion)]
     meanwhile = [request(100 + i, "candidate", f"c{i % 5}", True) for i in range(n)]
@@ -131,7 +162,9 @@ def failures(of: Rollout, champion: str, *, n: int = 10) -> EvidenceState:
 
 
 @pytest.mark.parametrize(("stage", "act"), [(0, "rollback"), (1, "rollback"), (2, "wait")])
-def test_ten_failures_while_the_champion_was_not_asked_count_only_where_it_has_half_of_the_units(stage: int, act: str) -> None:
+def test_ten_failures_while_the_champion_was_not_asked_count_only_where_it_has_half_of_the_units(
+    stage: int, act: str
+) -> None:
     of = rollout(stage)
     assert judged(of, failures(of, "..........")).act == act
 
@@ -147,7 +180,8 @@ def test_a_shared_incident_holds_and_is_taken_back_when_it_is_over_but_never_fro
 
 
 @pytest.mark.parametrize(
-    ("costs", "ends"), [([0.01] * 19 + [0.9], False), ([0.06, 0.05] * 10, False), ([0.06, 0.07] * 10, True), ([0.06] * 20, True)]
+    ("costs", "ends"),
+    [([0.01] * 19 + [0.9], False), ([0.06, 0.05] * 10, False), ([0.06, 0.07] * 10, True), ([0.06] * 20, True)],
 )
 def test_a_candidate_is_dearer_than_the_familys_limit_only_beyond_chance(costs: list[float], ends: bool) -> None:
     limited = rollout(settings={**SETTINGS, "limits": {"cost_usd_per_call": 0.05}})
@@ -158,7 +192,9 @@ def test_a_candidate_is_dearer_than_the_familys_limit_only_beyond_chance(costs: 
 
 def test_a_silence_lasts_only_while_something_is_seen_of_it() -> None:
     """Nobody asks for anything any more: five minutes later no more is known than when it was found."""
-    silent = replace(state(), silence=Silence(stage=0, since=T0, fetches_c=50, fetches_b=450, reports_b=450, found_at=T0))
+    silent = replace(
+        state(), silence=Silence(stage=0, since=T0, fetches_c=50, fetches_b=450, reports_b=450, found_at=T0)
+    )
     at = T0 + 2 * SILENT_FOR
     assert guardrail_alarm(rollout(), replace(silent, seen_until=T0 + SILENT_FOR / 2), at=at) is None
     assert guardrail_alarm(rollout(), replace(silent, seen_until=T0 + SILENT_FOR), at=at) is not None
@@ -166,17 +202,23 @@ def test_a_silence_lasts_only_while_something_is_seen_of_it() -> None:
 
 def test_silence_holds_at_once_and_alarms_when_it_lasts() -> None:
     at = T0 + timedelta(hours=48)
-    silent = replace(state(), silence=Silence(stage=0, since=T0, fetches_c=50, fetches_b=450, reports_b=450, found_at=at - SILENT_FOR / 2))
+    silent = replace(
+        state(),
+        silence=Silence(stage=0, since=T0, fetches_c=50, fetches_b=450, reports_b=450, found_at=at - SILENT_FOR / 2),
+    )
     assert judged(rollout(), silent).act == "hold"
     assert guardrail_alarm(rollout(), silent, at=at) is None
     assert "0 reports on 50 fetches" in (guardrail_alarm(rollout(), silent, at=at + SILENT_FOR / 2) or "")
 
 
 @pytest.mark.parametrize(
-    ("n", "n_slow", "ends"), [(100, 6, False), (100, 18, False), (100, 19, True), (1000, 86, False), (1000, 87, True), (99, 99, False)]
+    ("n", "n_slow", "ends"),
+    [(100, 6, False), (100, 18, False), (100, 19, True), (1000, 86, False), (1000, 87, True), (99, 99, False)],
 )
 def test_a_candidate_is_slower_than_the_familys_limit_only_beyond_chance(n: int, n_slow: int, ends: bool) -> None:
-    """A candidate that takes that long once in fifty requests, as its champion does, would otherwise be rolled back in most days."""
+    """A candidate that takes that long once in fifty requests, as its champion does,
+    would otherwise be rolled back in most days.
+    """
     limited = rollout(settings={**SETTINGS, "limits": {"p95_latency_ms": 5000.0}})
     known = replace(state(), minutes=(Minute(minute=int(T0.timestamp()) // 60, n_latency=n, n_slow=n_slow),))
     assert (guardrail_alarm(limited, known, at=T0) is not None) == ends

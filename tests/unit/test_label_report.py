@@ -35,7 +35,11 @@ def test_without_examples_nothing_is_known() -> None:
 def test_the_figures_are_those_of_scikit_learn(pairs: list[tuple[str, str]]) -> None:
     from sklearn.metrics import precision_recall_fscore_support
 
-    precision, recall, f1, support = precision_recall_fscore_support(*zip(*pairs, strict=True), labels=LABELS, zero_division=0.0)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        *zip(*pairs, strict=True), labels=LABELS, zero_division=0.0
+    )
     for n, ours in enumerate(label_report(LABELS, pairs).figures):
-        assert (ours.precision or 0.0, ours.recall or 0.0, ours.f1 or 0.0) == pytest.approx((precision[n], recall[n], f1[n]))
+        assert (ours.precision or 0.0, ours.recall or 0.0, ours.f1 or 0.0) == pytest.approx(
+            (precision[n], recall[n], f1[n])
+        )
         assert ours.n_expected == support[n]

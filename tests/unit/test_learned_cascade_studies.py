@@ -1,4 +1,6 @@
-"""Studies that learn a confidence: from released training answers alone, used only where it beats the recorded one, and said either way."""
+"""Studies that learn a confidence: from released training answers alone,
+used only where it beats the recorded one, and said either way.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,12 @@ HARD = "Why is it so, and how?"
 class Guesser(TopicModel):
     """Right where nobody asks why. What it says of its own sureness tells nothing, or with ``candour`` everything."""
 
-    def __init__(self, name: str, usd_per_mtok: float, *, easy: float, hard: float, candour: bool = False, before: Any = None) -> None:
-        super().__init__(price=ModelPrice(input_usd_per_mtok=usd_per_mtok, output_usd_per_mtok=usd_per_mtok), before=before)
+    def __init__(
+        self, name: str, usd_per_mtok: float, *, easy: float, hard: float, candour: bool = False, before: Any = None
+    ) -> None:
+        super().__init__(
+            price=ModelPrice(input_usd_per_mtok=usd_per_mtok, output_usd_per_mtok=usd_per_mtok), before=before
+        )
         self.name, self.easy, self.hard, self.candour = name, easy, hard, candour
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
@@ -58,7 +64,9 @@ class Guesser(TopicModel):
         said = topic if is_right else TOPICS[(TOPICS.index(topic) + 1) % 3]
         sure = (0.9 if is_right else 0.5) + 0.05 * noise if self.candour else 0.6 + 0.35 * noise
         cost = self.price.of(8, 2) if self.price else 0.0
-        return replace(answer, text=said, cost_usd=cost, log_probability=log(sure) if request.params.get("logprobs") else None)
+        return replace(
+            answer, text=said, cost_usd=cost, log_probability=log(sure) if request.params.get("logprobs") else None
+        )
 
 
 def guessers(**changes: Any) -> Models:
@@ -86,7 +94,9 @@ def documents(n: int, split: str, **changes: Any) -> list[Example]:
 
 def world_of(folder: Path, train: Sequence[Example] | None = None, *, n_dev: int = 40) -> World:
     folder.mkdir(exist_ok=True)
-    family = topic_family(model={"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, rollout=ROLLOUT, space={})
+    family = topic_family(
+        model={"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, rollout=ROLLOUT, space={}
+    )
     examples = [*(train or documents(200, "train")), *documents(n_dev, "dev"), *documents(100, "holdout")]
     return World(folder, family=family).fill(examples=examples)
 
@@ -113,7 +123,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Any]:
     return world, world.run(create(world, models), models=models)
 
 
-def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_and_confirmed(found: tuple[World, Any]) -> None:
+def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_and_confirmed(
+    found: tuple[World, Any],
+) -> None:
     world, study = found
     assert study.outcome == "nominated", study.error or study.spend.remark or study.confirmation
     policy = winner_of(world, study).policy
@@ -141,7 +153,9 @@ def test_the_report_replays_the_learned_confidence_and_not_the_recorded_one(foun
 
 
 def test_requests_that_are_hopeless_for_the_cheap_tier_may_skip_it(tmp_path: Path) -> None:
-    """Half of what it costs to ask: then leaving out calls that come to nothing is worth it, and it is told before the call."""
+    """Half of what it costs to ask: then leaving out calls that come to nothing is worth it,
+    and it is told before the call.
+    """
     world = world_of(tmp_path / "world", documents(300, "train"), n_dev=60)
     cheap: Any = Guesser("cheap", 0.1, easy=1.0, hard=0.02)
     strong: Any = Guesser("strong", 0.2, easy=0.97, hard=0.97)
@@ -175,10 +189,18 @@ def test_a_recorded_confidence_that_tells_everything_stays(world: World) -> None
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Any, Models]:
-    """(world, study, models): a third of the released training answers is from production, and beside each stands one that nobody released."""
+    """(world, study, models): a third of the released training answers is from production,
+    and beside each stands one that nobody released.
+    """
     train = [*documents(200, "train"), *documents(300, "train", origin="interaction")[200:]]
     hidden = [
-        replace(e, id=f"h{e.id}", group=f"h{e.group}", input={"document": f"{e.input['document']} Zanzibar!"}, released=False)
+        replace(
+            e,
+            id=f"h{e.id}",
+            group=f"h{e.group}",
+            input={"document": f"{e.input['document']} Zanzibar!"},
+            released=False,
+        )
         for e in documents(300, "train", origin="correction")
     ]
     world, models = world_of(tmp_path_factory.mktemp("mixed"), [*train, *hidden]), guessers()
@@ -191,7 +213,9 @@ def test_what_it_was_trained_on_stands_in_the_variant(mixed: tuple[World, Any, M
     assert (trained_on["study"], trained_on["rows"], trained_on["from_production"]) == (study.id, 340, 100)
 
 
-def test_no_word_of_an_unreleased_example_reaches_a_predictor_or_is_asked_about(mixed: tuple[World, Any, Models]) -> None:
+def test_no_word_of_an_unreleased_example_reaches_a_predictor_or_is_asked_about(
+    mixed: tuple[World, Any, Models],
+) -> None:
     world, study, models = mixed
     assert study.outcome == "nominated"
     told = [str(r.messages) for tier in models.tiers.values() for r in tier.requests]
@@ -229,10 +253,12 @@ def test_a_learned_champion_is_trained_anew_and_not_judged_by_itself(found: tupl
     assert recorded_signal(LEARN, winner.policy["confidence"]) == {"kind": "log_probability"}
     assert recorded_signal({}, None) is None
     assert recorded_signal({}, winner.policy["confidence"]) == winner.policy["confidence"]
-    assert recorded_signal({"policy.confidence": {"choices": [{"kind": "predictor"}]}}, {"kind": "agreement"}) == {"kind": "agreement"}
+    assert recorded_signal({"policy.confidence": {"choices": [{"kind": "predictor"}]}}, {"kind": "agreement"}) == {
+        "kind": "agreement"
+    }
 
 
-# --- values ---------------------------------------------------------------------------------------------------------------------------
+# --- values -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -241,7 +267,9 @@ def test_a_learned_champion_is_trained_anew_and_not_judged_by_itself(found: tupl
         pytest.param({"choices": ["predictor"]}, "chosen among mappings", id="a word"),
         pytest.param({"float": [0.0, 1.0]}, "chosen among mappings", id="a range"),
         pytest.param({"choices": [{"kind": "predictr"}]}, "no confidence of kind 'predictr'", id="unknown"),
-        pytest.param({"choices": [{"kind": "log_probability"}, {"kind": "agreement"}]}, "one recorded", id="two recorded ones"),
+        pytest.param(
+            {"choices": [{"kind": "log_probability"}, {"kind": "agreement"}]}, "one recorded", id="two recorded ones"
+        ),
     ],
 )
 def test_a_space_that_cannot_be_learned_in_is_refused_with_its_place(world: World, entry: Any, says: str) -> None:
@@ -257,8 +285,12 @@ def test_two_recorded_confidences_are_a_good_space_for_other_strategies() -> Non
     assert not asks_to_learn(space)
 
 
-@pytest.mark.parametrize(("low", "saved", "used"), [(0.01, 0.5, True), (0.01, 0.3, False), (0.0, 0.5, False), (-0.1, 0.5, False)])
-def test_a_learned_confidence_is_used_where_it_is_less_wrong_and_saves_more(low: float, saved: float, used: bool) -> None:
+@pytest.mark.parametrize(
+    ("low", "saved", "used"), [(0.01, 0.5, True), (0.01, 0.3, False), (0.0, 0.5, False), (-0.1, 0.5, False)]
+)
+def test_a_learned_confidence_is_used_where_it_is_less_wrong_and_saves_more(
+    low: float, saved: float, used: bool
+) -> None:
     assert beats(low, saved=saved, saved_recorded=0.3) is used
 
 
@@ -267,13 +299,18 @@ def test_words_of_what_nobody_released_never_leave_the_example() -> None:
     answered = {"read": ReadAnswer(numbers={"x": 1.0}, texts={"request": "secret"}), "confidence": 0.5, "score": 1.0}
     assert judged(example, answered).read.texts == {}
     assert judged(replace(example, released=True), answered).read.texts == {"request": "secret"}
-    assert n_from_production([example, replace(example, origin="correction"), replace(example, origin="interaction")]) == 2
+    assert (
+        n_from_production([example, replace(example, origin="correction"), replace(example, origin="interaction")]) == 2
+    )
 
 
 def learned(n: int = 120, *, recorded: Any = lambda i: None) -> Learned:
     answers = [
         JudgedAnswer(
-            read=ReadAnswer(numbers={"request.why": float(i % 3 == 0)}, texts={"request": "why" if i % 3 == 0 else "what", "answer": "a"}),
+            read=ReadAnswer(
+                numbers={"request.why": float(i % 3 == 0)},
+                texts={"request": "why" if i % 3 == 0 else "what", "answer": "a"},
+            ),
             recorded=recorded(i),
             is_right=(i % 3 == 0) == (i % 11 == 0),
             group=f"g{i}",

@@ -19,7 +19,8 @@ from optimizer.host.config import load_settings
 from tests.study_world import START
 
 STUDY = Study(
-    id="st_1", family="triage", strategy="settings", aim="quality", status="finished", seed=0, budget=Budget(calls=10), definition={}, champion="v_0",
+    id="st_1", family="triage", strategy="settings", aim="quality", status="finished", seed=0, budget=Budget(calls=10),
+    definition={}, champion="v_0",
     created_at=START, created_by="me", mlflow_run_id="r1",
 )  # fmt: skip
 
@@ -27,7 +28,9 @@ STUDY = Study(
 class Mlflow(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         found = (
-            {"run": {"info": {"run_id": "r1", "experiment_id": "7"}}} if self.path.endswith("runs/get?run_id=r1") else {"error_code": "x"}
+            {"run": {"info": {"run_id": "r1", "experiment_id": "7"}}}
+            if self.path.endswith("runs/get?run_id=r1")
+            else {"error_code": "x"}
         )
         body = json.dumps(found).encode()
         self.send_response(200)
@@ -50,7 +53,9 @@ def test_a_study_is_shown_with_the_link_to_its_run_while_mlflow_runs(tmp_path: P
         assert link == f"{url}/#/experiments/7/runs/r1"
         not_mirrored = Study(**{name: getattr(STUDY, name) for name in STUDY.__slots__} | {"mlflow_run_id": None})
         assert link_of(settings, not_mirrored) == f"{url}/#/experiments"
-        elsewhere = load_settings(home=tmp_path, mlflow_tracking_uri=f"http://me:secret@127.0.0.1:{server.server_address[1]}/")
+        elsewhere = load_settings(
+            home=tmp_path, mlflow_tracking_uri=f"http://me:secret@127.0.0.1:{server.server_address[1]}/"
+        )
         assert link_of(elsewhere, STUDY) == link
         server.shutdown()
     out = StringIO()

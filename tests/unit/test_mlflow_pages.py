@@ -24,7 +24,11 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 def variant(n_examples: int = 0, temperature: float = 0.0) -> Variant:
-    messages: Any = ({"role": "system", "content": "Say <what> it is."}, {"role": "examples"}, {"role": "user", "content": "{{text}}"})
+    messages: Any = (
+        {"role": "system", "content": "Say <what> it is."},
+        {"role": "examples"},
+        {"role": "user", "content": "{{text}}"},
+    )
     shots = tuple(FewShot(id=f"ex_{n}", input={"text": f"in {n}"}, output=f"out {n}") for n in range(n_examples))
     return Variant(messages=messages, examples=shots, model={"name": "m", "temperature": temperature})
 
@@ -33,8 +37,21 @@ CHAMPION, WINNER = variant(), variant(2)
 
 
 def study(**changes: Any) -> Study:
-    values: dict[str, Any] = {"id": "st_1", "family": "f", "strategy": "bootstrap", "aim": "quality", "status": "finished", "seed": 1}
-    values |= {"budget": Budget(calls=10), "definition": {}, "champion": CHAMPION.id, "created_at": NOW, "created_by": "local:t"}
+    values: dict[str, Any] = {
+        "id": "st_1",
+        "family": "f",
+        "strategy": "bootstrap",
+        "aim": "quality",
+        "status": "finished",
+        "seed": 1,
+    }
+    values |= {
+        "budget": Budget(calls=10),
+        "definition": {},
+        "champion": CHAMPION.id,
+        "created_at": NOW,
+        "created_by": "local:t",
+    }
     return Study(**{**values, "outcome": "nominated", "winner": WINNER.id, **changes})
 
 
@@ -56,7 +73,12 @@ def trial(number: int, made: Variant, score: float | None, **changes: Any) -> Tr
 
 
 def evidence(**changes: Any) -> StudyEvidence:
-    values: dict[str, Any] = {"variants": {v.id: v for v in (CHAMPION, WINNER)}, "results": {}, "examples": {}, "confirmation": {}}
+    values: dict[str, Any] = {
+        "variants": {v.id: v for v in (CHAMPION, WINNER)},
+        "results": {},
+        "examples": {},
+        "confirmation": {},
+    }
     return StudyEvidence(**{**values, **changes})
 
 
@@ -64,7 +86,9 @@ def report_page(of: Study, trials: list[Trial]) -> str:
     """What MLflow gets as ``report.html``."""
     empty: dict[Any, Any] = {"texts": {}, "outputs": {}, "spent": {}, "looks": None}
     variants = {v.id: v for v in (CHAMPION, WINNER)}
-    return study_page(StudyReport(study=of, history=history_of(of, trials, {}), variants=variants, made_at=NOW, **empty))
+    return study_page(
+        StudyReport(study=of, history=history_of(of, trials, {}), variants=variants, made_at=NOW, **empty)
+    )
 
 
 def test_the_diff_shows_the_added_examples_and_nothing_that_stayed_as_changed() -> None:
@@ -81,7 +105,9 @@ def test_the_diff_shows_the_added_examples_and_nothing_that_stayed_as_changed() 
     [
         pytest.param({}, "met every gate on the holdout and was nominated", id="nominated"),
         pytest.param({"outcome": "no_improvement", "winner": None}, "nothing beat the champion", id="nothing better"),
-        pytest.param({"outcome": "not_confirmed", "confirmation": {"lift": 0.01}}, "was not confirmed", id="not confirmed"),
+        pytest.param(
+            {"outcome": "not_confirmed", "confirmation": {"lift": 0.01}}, "was not confirmed", id="not confirmed"
+        ),
         pytest.param({"outcome": "not_confirmed"}, "the holdout was not looked at", id="kept from the holdout"),
         pytest.param({"status": "failed", "outcome": None, "error": "no model"}, "failed: no model", id="failed"),
         pytest.param({"status": "running", "outcome": None}, "running", id="running"),
@@ -98,10 +124,16 @@ def test_only_a_nominated_winner_comes_with_the_command_that_goes_on() -> None:
 
 
 def test_a_note_fits_into_a_tag_of_mlflow_however_long_the_prompt_is() -> None:
-    long = replace(WINNER, examples=tuple(FewShot(id=f"e{n}", input={"text": "word " * 200}, output="x") for n in range(40)))
-    note = pages.note(study(winner=long.id), [trial(1, long, 0.4)], evidence(variants={CHAMPION.id: CHAMPION, long.id: long}))
+    long = replace(
+        WINNER, examples=tuple(FewShot(id=f"e{n}", input={"text": "word " * 200}, output="x") for n in range(40))
+    )
+    note = pages.note(
+        study(winner=long.id), [trial(1, long, 0.4)], evidence(variants={CHAMPION.id: CHAMPION, long.id: long})
+    )
     assert len(note) <= 7900
-    assert max(len(line) for line in note.split("```diff")[1].splitlines()) <= 90, "one long line would widen the whole page"
+    assert max(len(line) for line in note.split("```diff")[1].splitlines()) <= 90, (
+        "one long line would widen the whole page"
+    )
 
 
 def test_text_in_prompts_cannot_become_markup_of_the_report() -> None:
@@ -117,7 +149,9 @@ def test_trials_without_a_score_stand_last_and_their_score_stays_empty() -> None
 
 
 def test_the_examples_table_leaves_out_examples_whose_text_may_not_be_shown() -> None:
-    shown = make_example(family="f", input={"text": "public"}, expected={"o": "x"}, created_at=NOW, origin="curated", id="a")
+    shown = make_example(
+        family="f", input={"text": "public"}, expected={"o": "x"}, created_at=NOW, origin="curated", id="a"
+    )
     results = [ExampleResult(example=id, score=0.5, output=f"output of {id}") for id in ("a", "hidden")]
     table = pages.examples_table(WINNER.id, study(), evidence(results={WINNER.id: results}, examples={"a": shown}))
     assert table is not None
@@ -127,7 +161,9 @@ def test_the_examples_table_leaves_out_examples_whose_text_may_not_be_shown() ->
 
 def test_the_confirmation_names_wins_ties_losses_and_what_was_not_measured_by_hash() -> None:
     before = [ExampleResult(example=id, score=0.5, output=None) for id in "abcd"]
-    after = [ExampleResult(example=id, score=s, output=None) for id, s in zip("abcd", (0.6, 0.5, 0.4, None), strict=True)]
+    after = [
+        ExampleResult(example=id, score=s, output=None) for id, s in zip("abcd", (0.6, 0.5, 0.4, None), strict=True)
+    ]
     table = pages.confirmation_table(study(), evidence(confirmation={CHAMPION.id: before, WINNER.id: after}))
     assert table is not None
     assert sorted(row[1] for row in table["data"]) == ["loss", "not measured", "tie", "win"]
@@ -137,7 +173,9 @@ def test_the_confirmation_names_wins_ties_losses_and_what_was_not_measured_by_ha
 @pytest.mark.parametrize(
     ("points", "front"),
     [
-        pytest.param([(1.0, 0.5), (2.0, 0.4), (3.0, 0.9)], [(1.0, 0.5), (3.0, 0.9)], id="a dearer and worse one is not on it"),
+        pytest.param(
+            [(1.0, 0.5), (2.0, 0.4), (3.0, 0.9)], [(1.0, 0.5), (3.0, 0.9)], id="a dearer and worse one is not on it"
+        ),
         pytest.param([(1.0, 0.5), (1.0, 0.7)], [(1.0, 0.7)], id="the better of equally dear ones"),
         pytest.param([(1.0, 0.5), (1.0, 0.5)], [(1.0, 0.5)], id="equal ones once"),
         pytest.param([], [], id="nothing"),
@@ -165,7 +203,9 @@ def test_a_study_that_replays_items_shows_shares_of_time_and_no_dollars() -> Non
     trials = [trial(0, CHAMPION, 0.5, cost_usd=4.0), trial(1, WINNER, 0.55, cost_usd=1.6)]
     assert pages.confirmation_figures(replayed) == {"winner_time_share": 0.4, "lift": 0.1}
     table = pages.trials_table(replayed, trials, evidence())
-    shares = {row[table["columns"].index("variant")]: row[table["columns"].index("time_share")] for row in table["data"]}
+    shares = {
+        row[table["columns"].index("variant")]: row[table["columns"].index("time_share")] for row in table["data"]
+    }
     assert (shares, "cost_usd" in table["columns"]) == ({CHAMPION.id: 1.0, WINNER.id: 0.4}, False)
     metrics = {name: value for name, value, _, _ in trial_metrics(replayed, trials[1], ())}
     assert (metrics["time_share"], "cost_usd" in metrics) == (0.4, False)

@@ -106,7 +106,7 @@ def ask(models: Any, name: str, **options: Any) -> Any:
     return wait_for(ask_model(models, name, lambda model: request(), **options))
 
 
-# --- retries and fallbacks ----------------------------------------------------------------------------------------------
+# --- retries and fallbacks --------------------------------------------------------------------------------------------
 
 
 def test_a_passing_fault_is_tried_again_as_often_as_the_model_allows() -> None:
@@ -158,7 +158,9 @@ def test_once_a_piece_was_handed_on_nobody_else_answers() -> None:
 
 def test_before_the_first_piece_a_stream_is_tried_again_and_falls_back() -> None:
     shelf = Shelf(
-        Streaming(lambda r, n: "!", name="a", retries=1), Streaming(lambda r, n: "two words", name="b"), a=Facts(fallbacks=("b",))
+        Streaming(lambda r, n: "!", name="a", retries=1),
+        Streaming(lambda r, n: "two words", name="b"),
+        a=Facts(fallbacks=("b",)),
     )
     sink = Sink()
     assert ask(shelf, "a", sink=sink).models == ("a", "b")
@@ -166,11 +168,14 @@ def test_before_the_first_piece_a_stream_is_tried_again_and_falls_back() -> None
     assert len(shelf.models["a"].requests) == 2
 
 
-# --- breakers -----------------------------------------------------------------------------------------------------------
+# --- breakers ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_model_whose_breaker_is_open_is_skipped_and_says_when_it_is_tried_again() -> None:
-    clock, shelf = Monotonic(), Shelf(ScriptedModel(always("timeout"), name="a"), ScriptedModel(name="b"), a=Facts(fallbacks=("b",)))
+    clock, shelf = (
+        Monotonic(),
+        Shelf(ScriptedModel(always("timeout"), name="a"), ScriptedModel(name="b"), a=Facts(fallbacks=("b",))),
+    )
     models = GuardedModels(shelf, Metrics(), now=clock)
     for _ in range(3):
         assert ask(models, "a").models == ("a", "b")
@@ -187,7 +192,10 @@ def test_a_model_whose_breaker_is_open_is_skipped_and_says_when_it_is_tried_agai
 
 
 def test_of_several_models_that_are_left_alone_the_one_that_is_back_first_is_named() -> None:
-    clock, shelf = Monotonic(), Shelf(*(ScriptedModel(always("timeout"), name=name) for name in "ab"), a=Facts(fallbacks=("b",)))
+    clock, shelf = (
+        Monotonic(),
+        Shelf(*(ScriptedModel(always("timeout"), name=name) for name in "ab"), a=Facts(fallbacks=("b",))),
+    )
     models = GuardedModels(shelf, Metrics(), now=clock)
     for clock.now in (0.0, 1.0, 2.0):
         with pytest.raises(ModelFailed):
@@ -231,7 +239,7 @@ def test_all_families_share_a_models_breaker_and_each_has_its_own_counts() -> No
     assert 'llm_requests_total{family="two",model="a"} 1' in text
 
 
-# --- places and queue ---------------------------------------------------------------------------------------------------
+# --- places and queue -------------------------------------------------------------------------------------------------
 
 
 def test_no_more_calls_are_out_than_places_and_all_are_answered() -> None:
@@ -376,7 +384,7 @@ def test_a_client_who_leaves_the_queue_is_never_asked_for() -> None:
     asyncio.run(story())
 
 
-# --- answers in pieces --------------------------------------------------------------------------------------------------
+# --- answers in pieces ------------------------------------------------------------------------------------------------
 
 
 def test_tool_calls_that_come_in_pieces_become_whole() -> None:
@@ -385,7 +393,12 @@ def test_tool_calls_that_come_in_pieces_become_whole() -> None:
         {"role": "assistant", "content": None},
         {"tool_calls": [{"index": 0, "id": "c1", "type": "function", "function": {"name": "look", "arguments": ""}}]},
         {"tool_calls": [{"index": 1, "id": "c2", "type": "function", "function": {"name": "count", "arguments": "{"}}]},
-        {"tool_calls": [{"index": 0, "function": {"arguments": '{"a":'}}, {"index": 1, "function": {"arguments": "}"}}]},
+        {
+            "tool_calls": [
+                {"index": 0, "function": {"arguments": '{"a":'}},
+                {"index": 1, "function": {"arguments": "}"}},
+            ]
+        },
         {"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]},
     ):
         message.add(delta)
@@ -410,7 +423,11 @@ def test_a_whole_message_as_one_piece_makes_the_same_message_again() -> None:
 
 def test_texts_and_lists_in_pieces_are_put_together_in_their_order() -> None:
     message = MessageInPieces()
-    for delta in ({"content": "a", "notes": [1]}, {"content": "b", "notes": [2], "more": {"text": "x"}}, {"more": {"text": "y"}}):
+    for delta in (
+        {"content": "a", "notes": [1]},
+        {"content": "b", "notes": [2], "more": {"text": "x"}},
+        {"more": {"text": "y"}},
+    ):
         message.add(delta)
     assert message.text == "ab"
     assert message.message() == {"role": "assistant", "content": "ab", "notes": [1, 2], "more": {"text": "xy"}}

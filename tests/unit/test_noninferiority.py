@@ -1,4 +1,6 @@
-"""Paired non-inferiority: outside vectors, slow independent computations, and what follows from the choice of the test."""
+"""Paired non-inferiority: outside vectors, slow independent computations,
+and what follows from the choice of the test.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,11 @@ from optimizer.core.statistics.exact_pairs import clopper_pearson, exact_p
 from optimizer.core.statistics.noninferiority import fewest_rows, gaffke_p, not_lower
 from optimizer.core.statistics.score_test import score_test, statistic
 
-VECTORS = Path(os.environ.get("DETENT_SHARED", Path(__file__).parents[3] / "shared")) / "statistics" / "noninferiority_vectors.json"
+VECTORS = (
+    Path(os.environ.get("DETENT_SHARED", Path(__file__).parents[3] / "shared"))
+    / "statistics"
+    / "noninferiority_vectors.json"
+)
 
 
 def vectors(part: str, n: int) -> list[dict]:
@@ -44,9 +50,9 @@ def test_the_exact_test_agrees_with_the_shared_vectors_with_and_without_restrict
 def test_gaffkes_test_agrees_with_the_shared_vectors():
     for case in vectors("scores", 8):
         given = case["inputs"]
-        assert gaffke_p(given["differences"], margin=given["h"]) == pytest.approx(case["expected"]["gaffke_p"], abs=case["abs_tol"]), case[
-            "id"
-        ]
+        assert gaffke_p(given["differences"], margin=given["h"]) == pytest.approx(
+            case["expected"]["gaffke_p"], abs=case["abs_tol"]
+        ), case["id"]
 
 
 @pytest.mark.parametrize(("wins", "losses"), [(0, 0), (2, 1), (1, 3), (0, 2)])
@@ -54,7 +60,10 @@ def test_the_exact_p_is_the_largest_chance_of_all_tables_as_extreme(wins: int, l
     n, margin = 18, 0.1
     observed = statistic(n, wins, losses, margin)[0] - 1e-9
     extreme = [
-        (w, x, comb(n, w) * comb(n - w, x)) for w in range(n + 1) for x in range(n + 1 - w) if statistic(n, w, x, margin)[0] >= observed
+        (w, x, comb(n, w) * comb(n - w, x))
+        for w in range(n + 1)
+        for x in range(n + 1 - w)
+        if statistic(n, w, x, margin)[0] >= observed
     ]
 
     def chance(u: float) -> float:
@@ -75,10 +84,14 @@ def test_the_limits_of_a_share_are_clopper_and_pearsons():
     low, high = clopper_pearson(8, 40, 0.025)
     assert (low, high) == (pytest.approx(0.0905, abs=1e-4), pytest.approx(0.3565, abs=1e-4))
     assert clopper_pearson(0, 40, 0.025) == (0.0, pytest.approx(1 - 0.025 ** (1 / 40), abs=1e-9))
-    assert clopper_pearson(330, 5000, 5e-7)[0] == pytest.approx(0.0501, abs=1e-3)  # the sum from k on would vanish beside .5
+    assert clopper_pearson(330, 5000, 5e-7)[0] == pytest.approx(
+        0.0501, abs=1e-3
+    )  # the sum from k on would vanish beside .5
 
 
-@pytest.mark.parametrize(("margin", "level", "n"), [(0.05, 0.05, 59), (0.05, 0.1, 45), (0.05, 0.2, 32), (0.01, 0.2, 161), (0.1, 0.05, 29)])
+@pytest.mark.parametrize(
+    ("margin", "level", "n"), [(0.05, 0.05, 59), (0.05, 0.1, 45), (0.05, 0.2, 32), (0.01, 0.2, 161), (0.1, 0.05, 29)]
+)
 def test_the_fewest_rows_without_a_win_pass_and_one_fewer_does_not(margin: float, level: float, n: int):
     assert fewest_rows(margin, level) == n
     for test in (lambda rows: exact_p(rows, 0, 0, margin), lambda rows: gaffke_p([0.0] * rows, margin=margin)):
@@ -100,7 +113,9 @@ def test_rows_of_one_group_count_once_with_their_mean():
     assert (found.n, found.test) == (3, "gaffke")
     assert found.p == gaffke_p([-0.5, 0.0, 0.0], margin=0.1)
     copies = not_lower(champion * 30, champion * 30, margin=0.1, level=0.2, groups=[0, 1, 2, 3] * 30)
-    assert copies.p > 0.2 > not_lower(champion * 30, champion * 30, margin=0.1, level=0.2).p  # 4 rows prove nothing, 120 would
+    assert (
+        copies.p > 0.2 > not_lower(champion * 30, champion * 30, margin=0.1, level=0.2).p
+    )  # 4 rows prove nothing, 120 would
 
 
 def test_a_candidate_worse_by_the_margin_passes_seldom_enough():
@@ -122,7 +137,9 @@ def test_a_margin_or_level_that_cannot_be_tested_is_refused(margin: float, level
         not_lower([1.0], [1.0], margin=margin, level=level)
 
 
-@pytest.mark.parametrize(("champion", "candidate", "groups"), [([], [], None), ([1.0], [1.0, 0.0], None), ([1.0], [1.0], ["a", "b"])])
+@pytest.mark.parametrize(
+    ("champion", "candidate", "groups"), [([], [], None), ([1.0], [1.0, 0.0], None), ([1.0], [1.0], ["a", "b"])]
+)
 def test_rows_that_do_not_pair_are_refused(champion: list[float], candidate: list[float], groups: list[str] | None):
     with pytest.raises(ValueError, match="same rows"):
         not_lower(champion, candidate, margin=0.05, level=0.1, groups=groups)

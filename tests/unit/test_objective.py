@@ -33,7 +33,9 @@ def test_quality_gains_by_the_mean_lead_and_is_told_the_mean_score() -> None:
 
 
 @pytest.mark.parametrize(("aim", "cheaper"), [("cost", {"usd": 0.0015}), ("latency", {"ms": 71.0})])
-def test_cost_and_latency_gain_by_the_share_that_is_saved_while_quality_holds(aim: Aim, cheaper: dict[str, float]) -> None:
+def test_cost_and_latency_gain_by_the_share_that_is_saved_while_quality_holds(
+    aim: Aim, cheaper: dict[str, float]
+) -> None:
     equal, a_little_worse, worse = ([1.0, s] * 15 for s in (0.5, 0.42, 0.3))
     share = 0.25 if aim == "cost" else 1 - (71 + 28) / (100 + 28)
     assert objective(aim).gain(results(equal, **cheaper)) == pytest.approx(share)
@@ -101,7 +103,17 @@ def test_a_failed_call_of_the_winner_saves_nothing_and_took_as_long_as_the_longe
 
 
 def test_a_trial_is_told_with_what_its_study_aims_at() -> None:
-    trial = Trial(study="st", number=1, variant="v", proposer="settings", params={}, status="complete", n=10, cost_usd=0.002, p95_ms=87.4)
+    trial = Trial(
+        study="st",
+        number=1,
+        variant="v",
+        proposer="settings",
+        params={},
+        status="complete",
+        n=10,
+        cost_usd=0.002,
+        p95_ms=87.4,
+    )
     assert aimed_at("cost", trial, is_replayed=True).endswith("% of the time")
     shown = [aimed_at(aim, trial) for aim in ("quality", "cost", "latency")]
     assert shown == ["", ", $0.000200 a call", ", p95 87 ms"]

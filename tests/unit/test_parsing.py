@@ -6,7 +6,9 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.answer import expected_text, parse_output
 from optimizer.core.family.fields import Output
 
-TOPICS = Output(field="topic", parser="label", labels=("physics", "astrophysics", "machine learning", "learning", "C++", "C"))
+TOPICS = Output(
+    field="topic", parser="label", labels=("physics", "astrophysics", "machine learning", "learning", "C++", "C")
+)
 ENTITIES = Output(
     field="entities",
     parser="json",
@@ -25,7 +27,9 @@ SUMMARY = Output(field="summary", parser="text")
         pytest.param("Topic: physics", "physics", id="inside the first line"),
         pytest.param("physics\nmachine learning", "physics", id="the second line does not count"),
         pytest.param("It is astrophysics", "astrophysics", id="a label inside a longer word does not count"),
-        pytest.param("machine learning, I think", "machine learning", id="a label inside a longer label does not count"),
+        pytest.param(
+            "machine learning, I think", "machine learning", id="a label inside a longer label does not count"
+        ),
         pytest.param("Machine-Learning", "machine learning", id="a hyphen for a space"),
         pytest.param("c++", "C++", id="signs tell labels apart"),
         pytest.param("C", "C", id="the label without signs"),
@@ -70,9 +74,15 @@ def test_json_is_found(text):
         pytest.param('["\\ud800"]', "no JSON: it holds half of a surrogate pair", id="half of a surrogate pair"),
         pytest.param("[" * 65 + "]" * 65, "no JSON: it is nested more than 64 levels deep", id="65 levels"),
         pytest.param("[" * 1500, "no JSON: ", id="1,500 opening brackets"),
-        pytest.param("[" * 100_000 + "]" * 100_000, "no JSON: it is nested more than 64 levels deep", id="a hundred thousand levels"),
+        pytest.param(
+            "[" * 100_000 + "]" * 100_000,
+            "no JSON: it is nested more than 64 levels deep",
+            id="a hundred thousand levels",
+        ),
         pytest.param('{"a":' * 1500, "no JSON: ", id="1,500 opening braces"),
-        pytest.param('[{"name": "Bonn"}]', "JSON against the schema at /0: 'text' is a required property", id="another form"),
+        pytest.param(
+            '[{"name": "Bonn"}]', "JSON against the schema at /0: 'text' is a required property", id="another form"
+        ),
     ],
 )
 def test_unreadable_json_has_its_reason(text, error):

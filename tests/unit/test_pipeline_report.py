@@ -42,7 +42,9 @@ def test_full_processing_that_names_no_saving_has_saved_nothing_and_of_the_other
 
 
 def test_the_other_name_of_a_checkpoint_is_read_as_the_checkpoint() -> None:
-    assert read(processing_type="early_exit", exit_checkpoint="post_initial_analysis").exit_checkpoint == "post_analysis"
+    assert (
+        read(processing_type="early_exit", exit_checkpoint="post_initial_analysis").exit_checkpoint == "post_analysis"
+    )
 
 
 def test_white_space_in_a_reason_is_evened_out() -> None:
@@ -116,7 +118,9 @@ def test_the_overall_figures_of_ten_records() -> None:
     found = overall(
         {
             "full": sums(2, quality_score=0.8, processing_time=100),
-            "lightweight": sums(5, processing_type="lightweight", quality_score=0.5, processing_time=15, time_saved_pct=0.85),
+            "lightweight": sums(
+                5, processing_type="lightweight", quality_score=0.5, processing_time=15, time_saved_pct=0.85
+            ),
             "early_exit": sums(3, processing_type="early_exit", processing_time=10, time_saved_pct=0.9),
         }
     )
@@ -143,16 +147,27 @@ def test_where_everything_was_bypassed_no_early_exit_could_be_measured() -> None
 @pytest.mark.parametrize(
     ("figure", "value", "status"),
     [
-        ("bypass_rate", 0.60, "ok"), ("bypass_rate", 0.50, "ok"), ("bypass_rate", 0.49, "warning"), ("bypass_rate", 0.40, "warning"),
-        ("bypass_rate", 0.39, "critical"), ("bypass_rate", 0.80, "ok"), ("bypass_rate", 0.81, "warning"),
-        ("early_exit_rate", 0.30, "ok"), ("early_exit_rate", 0.29, "warning"), ("early_exit_rate", 0.19, "critical"),
+        ("bypass_rate", 0.60, "ok"),
+        ("bypass_rate", 0.50, "ok"),
+        ("bypass_rate", 0.49, "warning"),
+        ("bypass_rate", 0.40, "warning"),
+        ("bypass_rate", 0.39, "critical"),
+        ("bypass_rate", 0.80, "ok"),
+        ("bypass_rate", 0.81, "warning"),
+        ("early_exit_rate", 0.30, "ok"),
+        ("early_exit_rate", 0.29, "warning"),
+        ("early_exit_rate", 0.19, "critical"),
         ("early_exit_rate", 0.61, "warning"),
-        ("avg_time_savings", 0.60, "ok"), ("avg_time_savings", 0.59, "warning"), ("avg_time_savings", 0.49, "critical"),
+        ("avg_time_savings", 0.60, "ok"),
+        ("avg_time_savings", 0.59, "warning"),
+        ("avg_time_savings", 0.49, "critical"),
         ("avg_time_savings", 1.0, "ok"),
-        ("quality_score_avg", 0.70, "ok"), ("quality_score_avg", 0.69, "warning"), ("quality_score_avg", 0.64, "critical"),
+        ("quality_score_avg", 0.70, "ok"),
+        ("quality_score_avg", 0.69, "warning"),
+        ("quality_score_avg", 0.64, "critical"),
         ("quality_score_avg", None, "no data"),
     ],
-)  # fmt: skip
+)
 def test_each_figure_stands_beside_its_levels(figure: str, value: float | None, status: str) -> None:
     found = overall({})
     object.__setattr__(found, figure, value)
@@ -165,18 +180,36 @@ def test_each_figure_stands_beside_its_levels(figure: str, value: float | None, 
 def test_the_worst_status_is_that_of_the_whole() -> None:
     found = overall({"full": sums(1, quality_score=0.9)})
     assert {name: one.status for name, one in standings(found).items()} == {
-        "bypass_rate": "critical", "early_exit_rate": "critical", "avg_time_savings": "critical", "quality_score_avg": "ok",
+        "bypass_rate": "critical", "early_exit_rate": "critical", "avg_time_savings": "critical",
+        "quality_score_avg": "ok",
     }  # fmt: skip
     assert worst(standings(found)) == "critical"
 
 
 def test_checkpoints_stand_in_the_order_of_the_pipeline_with_the_most_frequent_reasons_first() -> None:
     one = sums(1, processing_type="early_exit", exit_confidence=0.9, time_saved_pct=0.8)
-    exits = {("post_analysis", "b"): one, ("post_analysis", "a"): one, ("post_analysis", ""): one + one, ("own", "c"): one, ("", "d"): one}
+    exits = {
+        ("post_analysis", "b"): one,
+        ("post_analysis", "a"): one,
+        ("post_analysis", ""): one + one,
+        ("own", "c"): one,
+        ("", "d"): one,
+    }
     found = checkpoints(exits, 12)
-    assert list(found) == ["post_download", "post_transcription", "post_quality_filtering", "post_analysis", "unknown", "own"]
+    assert list(found) == [
+        "post_download",
+        "post_transcription",
+        "post_quality_filtering",
+        "post_analysis",
+        "unknown",
+        "own",
+    ]
     last = found["post_analysis"]
-    assert (last.exits, last.exit_rate, last.share_of_exits) == (4, pytest.approx(4 / 12, abs=1e-6), pytest.approx(4 / 6, abs=1e-6))
+    assert (last.exits, last.exit_rate, last.share_of_exits) == (
+        4,
+        pytest.approx(4 / 12, abs=1e-6),
+        pytest.approx(4 / 6, abs=1e-6),
+    )
     assert (last.avg_confidence, last.avg_time_savings) == (0.9, 0.8)
     assert list(last.reasons.items()) == [("unknown", 2), ("a", 1), ("b", 1)]
     assert (found["post_download"].exits, found["post_download"].avg_confidence) == (0, None)
@@ -196,4 +229,6 @@ def test_the_page_names_the_levels_that_hold() -> None:
         row = re.search(rf"\| `{figure}` \|(.*)\n", page)
         levels = [target.target, target.warning_low, target.warning_high, target.critical_low]
         assert row is not None
-        assert [float(number) for number in re.findall(r"\d\.\d+", row[1])] == [level for level in levels if level is not None]
+        assert [float(number) for number in re.findall(r"\d\.\d+", row[1])] == [
+            level for level in levels if level is not None
+        ]

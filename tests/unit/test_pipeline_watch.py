@@ -1,4 +1,6 @@
-"""A content pipeline's figures against their levels: one alert while out of range, cleared with hysteresis, and none from too few items."""
+"""A content pipeline's figures against their levels: one alert while out of range, cleared with hysteresis,
+and none from too few items.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ BYPASS = TARGETS["bypass_rate"]  # warning below .50 and above .80, critical bel
         pytest.param(0.53, "critical", None, id="well at once"),
     ],
 )
-def test_what_is_open_needs_more_to_clear_than_it_needed_to_open(value: float, was: Level | None, level: Level | None) -> None:
+def test_what_is_open_needs_more_to_clear_than_it_needed_to_open(
+    value: float, was: Level | None, level: Level | None
+) -> None:
     assert level_of(value, BYPASS, was) == level
 
 
@@ -49,7 +53,10 @@ def test_a_figure_without_levels_is_never_out_of_range() -> None:
 
 def test_too_few_items_raise_nothing_and_clear_nothing_and_none_at_all_clears() -> None:
     def found(value: float | None, n: int, before: dict[str, Level]) -> list[str]:
-        return [one.figure for one in out_of_range({"bypass_rate": Reading(value=value, n=n)}, {"bypass_rate": BYPASS}, before)]
+        return [
+            one.figure
+            for one in out_of_range({"bypass_rate": Reading(value=value, n=n)}, {"bypass_rate": BYPASS}, before)
+        ]
 
     assert found(0.1, MIN_ITEMS - 1, {}) == []
     assert found(0.1, MIN_ITEMS, {}) == ["bypass_rate"]
@@ -69,7 +76,12 @@ def report(store: Database, clock: Clock, *, full: int, light: int = 0, exits: i
     kinds = ["full"] * full + ["lightweight"] * light + ["early_exit"] * exits
     records = [
         PipelineRecord(
-            id=f"{tag}{i}", received_at=clock.now(), processing_type=kind, content_type="news", time_saved_share=None, quality_score=0.8
+            id=f"{tag}{i}",
+            received_at=clock.now(),
+            processing_type=kind,
+            content_type="news",
+            time_saved_share=None,
+            quality_score=0.8,
         )  # type: ignore[arg-type]
         for i, kind in enumerate(kinds)
     ]
@@ -85,7 +97,9 @@ def levels(store: Database) -> dict[str, str]:
     return {subject: level for subject, (level, _) in open_alerts(store).items()}
 
 
-def test_an_alert_is_raised_once_becomes_another_when_it_gets_worse_and_clears_when_the_items_do(store: Database) -> None:
+def test_an_alert_is_raised_once_becomes_another_when_it_gets_worse_and_clears_when_the_items_do(
+    store: Database,
+) -> None:
     clock = Clock(NOW)
     report(store, clock, full=55, exits=45)
     assert watch_pipeline(store, clock, TARGETS) != []
@@ -99,10 +113,15 @@ def test_an_alert_is_raised_once_becomes_another_when_it_gets_worse_and_clears_w
     assert open_alerts(store) == before, "the same alert, not a new one per look"
     report(store, clock, full=0, light=80, tag="b")
     watch_pipeline(store, clock, TARGETS)
-    assert levels(store) == {"bypass_rate warning": "warning"}, "45 of 100 that were not bypassed were given up, which is in range"
+    assert levels(store) == {"bypass_rate warning": "warning"}, (
+        "45 of 100 that were not bypassed were given up, which is in range"
+    )
     report(store, clock, full=0, light=70, exits=60, tag="c")
     watch_pipeline(store, clock, TARGETS)
-    assert levels(store) == {"bypass_rate warning": "warning", "early_exit_rate warning": "warning"}, "105 of 160 that were not bypassed"
+    assert levels(store) == {
+        "bypass_rate warning": "warning",
+        "early_exit_rate warning": "warning",
+    }, "105 of 160 that were not bypassed"
     clock.pass_time(timedelta(hours=25))
     watch_pipeline(store, clock, TARGETS)
     assert levels(store) == {}, "of no item nothing can be out of range"
@@ -113,8 +132,8 @@ def test_the_detail_says_what_was_found_what_is_asked_and_when_it_clears(store: 
     report(store, clock, full=100)
     found = {one.figure: one.detail for one in watch_pipeline(store, clock, TARGETS)}
     assert (
-        "bypass_rate was 0.00 over the last 24 hours: critical below 0.40, the target is 0.60. It clears at 0.42 or more."
-        in found["bypass_rate"]
+        "bypass_rate was 0.00 over the last 24 hours: critical below 0.40, the target is 0.60. It clears at 0.42 or"
+        " more." in found["bypass_rate"]
     )
 
 
@@ -134,8 +153,14 @@ def test_levels_come_from_the_pipelines_own_file(tmp_path: Path) -> None:
     [
         pytest.param("bypass_rate: {target: 60}\n", "monitoring.yaml:1 .*from 0 to 1, not 60", id="percent"),
         pytest.param("bypass_rte: {target: 0.6}\n", "bypass_r", id="a mistyped figure"),
-        pytest.param("cost_per_item: {target: 0.6}\n", "cost_per_item, and nothing is known", id="a figure that nothing measures"),
-        pytest.param("bypass_rate: {critical_low: 0.6, warning_low: 0.5}\n", "lies above warning_low", id="levels that contradict"),
+        pytest.param(
+            "cost_per_item: {target: 0.6}\n", "cost_per_item, and nothing is known", id="a figure that nothing measures"
+        ),
+        pytest.param(
+            "bypass_rate: {critical_low: 0.6, warning_low: 0.5}\n",
+            "lies above warning_low",
+            id="levels that contradict",
+        ),
     ],
 )
 def test_a_faulty_file_of_levels_is_refused_with_its_line(tmp_path: Path, text: str, says: Any) -> None:

@@ -79,7 +79,8 @@ def test_all_faults_are_told_at_once_each_at_its_place() -> None:
         context__tool_results="yes",
     )
     assert set(found) == {
-        "/tiers/1", "/tiers/2", "/accept", "/refine", "/acept", "/gate.retries", "/gate.prompts/1", "/gate.scorer", "/votes.models",
+        "/tiers/1", "/tiers/2", "/accept", "/refine", "/acept", "/gate.retries", "/gate.prompts/1", "/gate.scorer",
+        "/votes.models",
         "/validate/0", "/validate.then", "/confidence/kind", "/deadline_s", "/context.tool_results",
     }  # fmt: skip
     assert found["/acept"] == "there is no knob 'acept'; did you mean 'accept'?"
@@ -117,7 +118,9 @@ def test_the_error_carries_the_faults_and_reads_as_a_sentence() -> None:
 def test_every_knob_has_its_own_name_and_one_sentence_of_meaning() -> None:
     assert len({knob.name for knob in KNOBS}) == len(KNOBS)
     assert [knob.name for knob in KNOBS if not knob.meaning.endswith(".")] == []
-    assert [knob.name for knob in KNOBS if knob.default is not None and knob.kind != "list" and knob.fault(knob.default)] == []
+    assert [
+        knob.name for knob in KNOBS if knob.default is not None and knob.kind != "list" and knob.fault(knob.default)
+    ] == []
 
 
 @pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: knob.name)
@@ -163,7 +166,9 @@ def test_a_family_tells_the_faults_of_its_policies_with_file_and_line() -> None:
 def test_a_space_that_leaves_a_knobs_range_is_a_fault_of_the_family() -> None:
     text = FAMILY.replace("gate.threshold: 2", "gate.retries: 1").replace("        acept: 0.9\n", "")
     with pytest.raises(InvalidFamily) as caught:
-        parse_family_text(text.replace("policy.gates: {float: [0, 1]}", "policy.accept: {float: [0.5, 1.5]}"), file="family.yaml")
+        parse_family_text(
+            text.replace("policy.gates: {float: [0, 1]}", "policy.accept: {float: [0.5, 1.5]}"), file="family.yaml"
+        )
     assert [fault.pointer for fault in caught.value.faults] == ["/space/policy.accept"]
 
 
@@ -185,4 +190,6 @@ def test_tiers_of_the_policy_come_before_those_of_the_model() -> None:
         .replace("        acept: 0.9\n", "")
         .replace(", policy.gates: {float: [0, 1]}", "")
     )
-    assert parse_family_text(text.replace("tiers: [a]", "tiers: [a, b]"), file="family.yaml").variant().policy == {"tiers": ["b", "c"]}
+    assert parse_family_text(text.replace("tiers: [a]", "tiers: [a, b]"), file="family.yaml").variant().policy == {
+        "tiers": ["b", "c"]
+    }

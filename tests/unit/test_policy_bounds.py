@@ -24,14 +24,24 @@ def champion(**policy: Any) -> Variant:
     ("policy", "space", "tiers", "most"),
     [
         pytest.param({}, {}, (), 1, id="no policy"),
-        pytest.param({}, {"policy.accept": {"float": [0.5, 0.99]}}, ("small", "large"), 2, id="a cascade to be searched"),
+        pytest.param(
+            {}, {"policy.accept": {"float": [0.5, 0.99]}}, ("small", "large"), 2, id="a cascade to be searched"
+        ),
         pytest.param({"tiers": ["a", "b", "c"]}, {}, ("a", "b"), 3, id="the champion's tiers are more"),
         pytest.param({}, {"policy.gate.retries": {"choices": [3, 0]}}, (), 4, id="choices that fall"),
         pytest.param({}, {"policy.votes.models": {"choices": [["a", "b", "c"], None]}}, (), 4, id="votes or none"),
-        pytest.param({"tiers": ["a", "b"], "accept": 0.6}, {"policy.refine": {"choices": [0.5, None]}}, (), 3, id="refined or not"),
+        pytest.param(
+            {"tiers": ["a", "b"], "accept": 0.6},
+            {"policy.refine": {"choices": [0.5, None]}},
+            (),
+            3,
+            id="refined or not",
+        ),
     ],
 )
-def test_the_most_calls_of_one_example_are_those_of_the_dearest_variant(policy: Any, space: Any, tiers: Any, most: int) -> None:
+def test_the_most_calls_of_one_example_are_those_of_the_dearest_variant(
+    policy: Any, space: Any, tiers: Any, most: int
+) -> None:
     assert calls_per_answer(champion(**policy), space, tiers) == most
 
 
@@ -44,18 +54,42 @@ def test_only_policies_that_ask_again_make_longer_requests() -> None:
 @pytest.mark.parametrize(
     ("input", "expected", "says"),
     [
-        pytest.param({"word_count": 900, "coherence_score": None}, {"quality": 0.9}, None, id="what was not measured is left out"),
-        pytest.param({"word_count": None, "content_type": ""}, {"quality": 0.9}, "nothing was measured", id="nothing measured"),
+        pytest.param(
+            {"word_count": 900, "coherence_score": None}, {"quality": 0.9}, None, id="what was not measured is left out"
+        ),
+        pytest.param(
+            {"word_count": None, "content_type": ""}, {"quality": 0.9}, "nothing was measured", id="nothing measured"
+        ),
         pytest.param({"words": 9}, {"quality": 0.9}, "no input 'words'", id="an unknown value"),
-        pytest.param({"word_count": "SECRET"}, {"quality": 0.9}, "of another kind than declared: word_count", id="a text for a number"),
-        pytest.param({"word_cuont": 9}, {"quality": 0.9}, "no input 'word_cuont'; did you mean 'word_count'?", id="a misspelt input"),
-        pytest.param({"coherence_score": 71}, {"quality": 0.9}, "out of range: coherence_score lies from 0 to 1", id="percent for a share"),
-        pytest.param({"word_count": -1}, {"quality": 0.9}, "out of range: word_count lies at least 0", id="less than nothing"),
-        pytest.param({"word_count": 10**400}, {"quality": 0.9}, "out of range: word_count", id="more than a float holds"),
+        pytest.param(
+            {"word_count": "SECRET"},
+            {"quality": 0.9},
+            "of another kind than declared: word_count",
+            id="a text for a number",
+        ),
+        pytest.param(
+            {"word_cuont": 9},
+            {"quality": 0.9},
+            "no input 'word_cuont'; did you mean 'word_count'?",
+            id="a misspelt input",
+        ),
+        pytest.param(
+            {"coherence_score": 71},
+            {"quality": 0.9},
+            "out of range: coherence_score lies from 0 to 1",
+            id="percent for a share",
+        ),
+        pytest.param(
+            {"word_count": -1}, {"quality": 0.9}, "out of range: word_count lies at least 0", id="less than nothing"
+        ),
+        pytest.param(
+            {"word_count": 10**400}, {"quality": 0.9}, "out of range: word_count", id="more than a float holds"
+        ),
         pytest.param(
             {"content_type": 3, "word_count": -1, "coherence_score": 71},
             {"quality": 0.9},
-            "of another kind than declared: content_type; out of range: word_count lies at least 0, coherence_score lies from 0 to 1",
+            "of another kind than declared: content_type; out of range: word_count lies at least 0, coherence_score"
+            " lies from 0 to 1",
             id="all that is wrong",
         ),
         pytest.param({"word_count": 9}, {"quality": 7}, "no 'quality' from 0 to 1", id="a worth out of range"),
@@ -63,7 +97,9 @@ def test_only_policies_that_ask_again_make_longer_requests() -> None:
         pytest.param({"word_count": 9}, {}, "no 'quality' from 0 to 1", id="no worth"),
     ],
 )
-def test_an_item_can_be_learned_from_or_it_is_said_why_not_without_quoting_it(input: Any, expected: Any, says: str | None) -> None:
+def test_an_item_can_be_learned_from_or_it_is_said_why_not_without_quoting_it(
+    input: Any, expected: Any, says: str | None
+) -> None:
     fault = item_fault(input, expected, known=("word_count", "content_type", "coherence_score"), worth="quality")
     assert (fault is None) == (says is None)
     assert says is None or says in str(fault)

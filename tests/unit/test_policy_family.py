@@ -63,7 +63,9 @@ def changed(policy: Any = None, space: Any = None, **version: Any) -> dict[str, 
 
 def test_the_content_pipeline_s_versions_are_the_presets_and_its_inputs_the_fields() -> None:
     family = parse_family_text(TEXT, file="family.yaml", folder="content_pipeline")
-    assert {name: dict(family.variant(name).policy) for name in family.prompt.versions} == {n: p.policy for n, p in PRESETS.items()}
+    assert {name: dict(family.variant(name).policy) for name in family.prompt.versions} == {
+        n: p.policy for n, p in PRESETS.items()
+    }
     assert family.prompt.current == "balanced"
     assert {name: field.type for name, field in family.inputs.items()} == {
         f.name: "text" if f.kind == "text" else "number" for f in FIELDS
@@ -72,7 +74,11 @@ def test_the_content_pipeline_s_versions_are_the_presets_and_its_inputs_the_fiel
 
 def test_a_version_has_a_policy_and_no_messages() -> None:
     variant = parse_family(SMALL).variant()
-    assert (variant.messages, dict(variant.model), dict(variant.policy)) == ((), {}, {"filter.min_words": 100, "filter.checks_needed": 4})
+    assert (variant.messages, dict(variant.model), dict(variant.policy)) == (
+        (),
+        {},
+        {"filter.min_words": 100, "filter.checks_needed": 4},
+    )
     assert Variant.from_content(variant.content()) == variant
     assert parse_family(SMALL).space == {}
 
@@ -90,28 +96,77 @@ def test_without_versions_it_still_needs_no_prompt() -> None:
 @pytest.mark.parametrize(
     ("data", "pointer", "says"),
     [
-        pytest.param(changed({"filter.min_word": 5}), "/prompt/versions/a/policy/filter.min_word", "did you mean 'filter.min_words'", id="an unknown knob"),
-        pytest.param(changed({"filter.min_overall": 65}), "/prompt/versions/a/policy/filter.min_overall", "from 0 to 1", id="percent instead of a share"),
-        pytest.param(changed({"route.news": "quick"}), "/prompt/versions/a/policy/route.news", "full, lightweight, quality_check", id="no mode"),
+        pytest.param(
+            changed({"filter.min_word": 5}),
+            "/prompt/versions/a/policy/filter.min_word",
+            "did you mean 'filter.min_words'",
+            id="an unknown knob",
+        ),
+        pytest.param(
+            changed({"filter.min_overall": 65}),
+            "/prompt/versions/a/policy/filter.min_overall",
+            "from 0 to 1",
+            id="percent instead of a share",
+        ),
+        pytest.param(
+            changed({"route.news": "quick"}),
+            "/prompt/versions/a/policy/route.news",
+            "full, lightweight, quality_check",
+            id="no mode",
+        ),
         pytest.param(
             changed({"exit.post_download.conditions": ["duration_seconds < 60 and"]}),
-            "/prompt/versions/a/policy/exit.post_download.conditions/0", "character 25", id="half a condition",
+            "/prompt/versions/a/policy/exit.post_download.conditions/0",
+            "character 25",
+            id="half a condition",
         ),
         pytest.param(changed({}), "/prompt/versions/a", "there is no policy", id="an empty policy"),
         pytest.param(changed(["a"]), "/prompt/versions/a/policy", "", id="a list of knobs"),
-        pytest.param(changed(content=[{"role": "user", "content": "x"}]), "/prompt/versions/a/content", "calls no model", id="a message"),
+        pytest.param(
+            changed(content=[{"role": "user", "content": "x"}]),
+            "/prompt/versions/a/content",
+            "calls no model",
+            id="a message",
+        ),
         pytest.param(changed(tools=[{"name": "t"}]), "/prompt/versions/a/tools", "calls no model", id="a tool"),
-        pytest.param(changed(space={"policy.filter.min_word": {"int": [1, 2]}}), "/space/policy.filter.min_word", "did you mean", id="an unknown knob to vary"),
-        pytest.param(changed(space={"policy.filter.min_overall": {"float": [0, 2]}}), "/space/policy.filter.min_overall", "from 0 to 1", id="a range beyond the knob's"),
-        pytest.param(changed(space={"policy.route.news": {"choices": ["full", "quick"]}}), "/space/policy.route.news", "not 'quick'", id="a choice that is no mode"),
+        pytest.param(
+            changed(space={"policy.filter.min_word": {"int": [1, 2]}}),
+            "/space/policy.filter.min_word",
+            "did you mean",
+            id="an unknown knob to vary",
+        ),
+        pytest.param(
+            changed(space={"policy.filter.min_overall": {"float": [0, 2]}}),
+            "/space/policy.filter.min_overall",
+            "from 0 to 1",
+            id="a range beyond the knob's",
+        ),
+        pytest.param(
+            changed(space={"policy.route.news": {"choices": ["full", "quick"]}}),
+            "/space/policy.route.news",
+            "not 'quick'",
+            id="a choice that is no mode",
+        ),
         pytest.param(
             changed(space={"policy.exit.post_download.conditions": {"choices": [["word_count < 5"]]}}),
-            "/space/policy.exit.post_download.conditions", "known from post_transcription on", id="a condition too early",
+            "/space/policy.exit.post_download.conditions",
+            "known from post_transcription on",
+            id="a condition too early",
         ),
-        pytest.param(changed(space={"temperature": {"float": [0, 1]}}), "/space/temperature", "belongs to a prompt", id="a prompt's slot"),
-        pytest.param({**changed({"deadline_s": 5}), "kind": "prompt"}, "/prompt/versions/a/content", "is missing", id="a prompt without messages"),
+        pytest.param(
+            changed(space={"temperature": {"float": [0, 1]}}),
+            "/space/temperature",
+            "belongs to a prompt",
+            id="a prompt's slot",
+        ),
+        pytest.param(
+            {**changed({"deadline_s": 5}), "kind": "prompt"},
+            "/prompt/versions/a/content",
+            "is missing",
+            id="a prompt without messages",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_fault_is_named_with_its_place_and_what_to_do(data: Any, pointer: str, says: str) -> None:
     found = faults(data)
     assert set(found) == {pointer}
@@ -128,7 +183,11 @@ def test_faults_of_knobs_have_the_line_they_stand_in() -> None:
     assert len(error.value.faults) == 4  # the condition stands in three versions, by an alias
     for fault in error.value.faults:
         assert fault.line is not None
-        assert "min_coherance" in lines[fault.line - 1] or "post_download" in lines[fault.line - 1] or "<<" in lines[fault.line - 1]
+        assert (
+            "min_coherance" in lines[fault.line - 1]
+            or "post_download" in lines[fault.line - 1]
+            or "<<" in lines[fault.line - 1]
+        )
 
 
 # --- variants without messages ----------------------------------------------------------------------------------------
@@ -163,13 +222,18 @@ def test_the_policy_is_served_beside_the_prompts(world: World) -> None:
     prompt = world.get("/v1/families/content_pipeline/prompt").json()
     assert (prompt["messages"], prompt["policy"]) == ([], PRESETS["balanced"].policy)
     assert world.get("/v1/families/triage/prompt").json()["messages"]
-    assert world.get("/v1/snapshot").json()["families"]["content_pipeline"]["champion"]["policy"] == PRESETS["balanced"].policy
+    assert (
+        world.get("/v1/snapshot").json()["families"]["content_pipeline"]["champion"]["policy"]
+        == PRESETS["balanced"].policy
+    )
     assert world.get("/ready").status_code == 200
     assert world.get("/v1/families/content_pipeline").json()["file"]["state"] == "served"
 
 
 def test_render_decides_about_a_record(world: World) -> None:
-    answer = world.post("/v1/families/content_pipeline/render", {"variables": {"content_type": "news", "duration_seconds": 12}}).json()
+    answer = world.post(
+        "/v1/families/content_pipeline/render", {"variables": {"content_type": "news", "duration_seconds": 12}}
+    ).json()
     assert answer["messages"] == []
     assert answer["decision"] == {
         "processing_type": "early_exit",
@@ -194,14 +258,18 @@ def test_a_score_reads_texts_masked_as_an_import_keeps_them(tmp_path: Path) -> N
         YAML().dump({**declared, "privacy": {"mask": ["email"]}}, file)
     with serving(make_home(tmp_path)) as running:
         asked = [{"content_type": "news", "text": text} for text in ("a b c me@example.org", "a b c [email]")]
-        scores = [running.post("/v1/families/content_pipeline/render", {"variables": one}).json()["decision"]["score"] for one in asked]
+        scores = [
+            running.post("/v1/families/content_pipeline/render", {"variables": one}).json()["decision"]["score"]
+            for one in asked
+        ]
     assert scores[0] == scores[1] == pytest.approx(log(5))
 
 
 def test_render_decides_by_a_learned_score_and_does_not_send_its_data(world: World) -> None:
     score = {"kind": "learned", "types": {"news": {"predictor": LENGTH, "full_from": 1.5}}}
     made = world.post(
-        "/v1/families/content_pipeline/variants", {"from": world_champion(world), "policy": {"score": score}, "note": "learned"}
+        "/v1/families/content_pipeline/variants",
+        {"from": world_champion(world), "policy": {"score": score}, "note": "learned"},
     )
     assert made.status_code == 201, made.text
     put = world.client.put("/v1/families/content_pipeline/overrides/item", json={"variant": made.json()["variant"]})
@@ -219,9 +287,14 @@ def test_render_decides_by_a_learned_score_and_does_not_send_its_data(world: Wor
 
 
 def test_a_record_that_cannot_be_judged_is_refused_with_all_its_faults(world: World) -> None:
-    answer = world.post("/v1/families/content_pipeline/render", {"variables": {"word_count": "many", "overall_quality": 3}})
+    answer = world.post(
+        "/v1/families/content_pipeline/render", {"variables": {"word_count": "many", "overall_quality": 3}}
+    )
     assert answer.status_code == 422
-    assert [error["pointer"] for error in answer.json()["errors"]] == ["/variables/word_count", "/variables/overall_quality"]
+    assert [error["pointer"] for error in answer.json()["errors"]] == [
+        "/variables/word_count",
+        "/variables/overall_quality",
+    ]
     unknown = world.post("/v1/families/content_pipeline/render", {"variables": {"words": 3}})
     assert (unknown.status_code, unknown.json()["errors"][0]["pointer"]) == (422, "/variables/words")
 
@@ -230,7 +303,10 @@ def test_a_misspelt_input_of_a_record_is_told_the_input_that_is_near(world: Worl
     def refused(**variables: Any) -> str:
         return str(world.post("/v1/families/content_pipeline/render", {"variables": variables}).json()["detail"])
 
-    assert refused(word_cuont=3) == "This record cannot be judged: the family has no input 'word_cuont'; did you mean 'word_count'?"
+    assert (
+        refused(word_cuont=3)
+        == "This record cannot be judged: the family has no input 'word_cuont'; did you mean 'word_count'?"
+    )
     assert refused(zzz=3).startswith(
         "This record cannot be judged: the family has no input 'zzz'; its inputs are content_type, duration_seconds"
     )
@@ -239,13 +315,22 @@ def test_a_misspelt_input_of_a_record_is_told_the_input_that_is_near(world: Worl
 
 
 def test_the_reports_that_the_how_to_shows_let_a_rollout_start(world: World) -> None:
-    text = (ROOT / "docs" / "how-to" / "search-a-content-pipeline.md").read_text(encoding="utf-8").replace("'$token'", "TOKEN")
+    text = (
+        (ROOT / "docs" / "how-to" / "search-a-content-pipeline.md")
+        .read_text(encoding="utf-8")
+        .replace("'$token'", "TOKEN")
+    )
     asked, *reported = re.findall(r"\$DETENT(/v1/\S+) .*?-d '(.*?)'", text, re.DOTALL)
     assert [path for path, _ in reported] == ["/v1/interactions", "/v1/feedback"]
-    strict = world.post("/v1/families/content_pipeline/variants", {"from": world_champion(world), "policy": {"filter.min_overall": 0.8}})
+    strict = world.post(
+        "/v1/families/content_pipeline/variants", {"from": world_champion(world), "policy": {"filter.min_overall": 0.8}}
+    )
     start = {"variant": strict.json()["variant"], "dry_run": True}
     refused = world.post("/v1/families/content_pipeline/rollouts", start)
-    assert (refused.status_code, "no interaction of content_pipeline was reported" in refused.json()["detail"]) == (409, True)
+    assert (refused.status_code, "no interaction of content_pipeline was reported" in refused.json()["detail"]) == (
+        409,
+        True,
+    )
 
     served = world.post(asked[0], json.loads(asked[1])).json()
     for path, body in reported:
@@ -254,15 +339,23 @@ def test_the_reports_that_the_how_to_shows_let_a_rollout_start(world: World) -> 
     would = world.post("/v1/families/content_pipeline/rollouts", start)
     assert would.status_code == 200, would.text
     with world.shared.store.read() as tx:
-        assert sum(world.shared.store.examples.counts(tx, "content_pipeline").values()) == 1, "what was measured and what it was worth"
+        assert sum(world.shared.store.examples.counts(tx, "content_pipeline").values()) == 1, (
+            "what was measured and what it was worth"
+        )
 
 
 def test_a_person_makes_a_variant_by_changing_knobs(world: World) -> None:
-    made = world.post("/v1/families/content_pipeline/variants", {"from": world_champion(world), "policy": {"filter.min_overall": 0.6}})
+    made = world.post(
+        "/v1/families/content_pipeline/variants", {"from": world_champion(world), "policy": {"filter.min_overall": 0.6}}
+    )
     assert made.status_code == 201, made.text
-    wrong = world.post("/v1/families/content_pipeline/variants", {"from": world_champion(world), "policy": {"filter.min_overal": 0.6}})
+    wrong = world.post(
+        "/v1/families/content_pipeline/variants", {"from": world_champion(world), "policy": {"filter.min_overal": 0.6}}
+    )
     assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/policy/filter.min_overal")
-    message = world.post("/v1/families/content_pipeline/variants", {"messages": [{"role": "user", "content": "{{content_type}}"}]})
+    message = world.post(
+        "/v1/families/content_pipeline/variants", {"messages": [{"role": "user", "content": "{{content_type}}"}]}
+    )
     assert (message.status_code, message.json()["errors"][0]["pointer"]) == (422, "/messages")
 
 
@@ -275,11 +368,15 @@ def test_a_policy_is_no_model_to_talk_to(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "family.yaml").write_text(TEXT, encoding="utf-8")
     (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "models.yaml").write_text("embedded: {openai_compatible: 'http://127.0.0.1:9', model: m}\n", encoding="utf-8")
+    (tmp_path / "config" / "models.yaml").write_text(
+        "embedded: {openai_compatible: 'http://127.0.0.1:9', model: m}\n", encoding="utf-8"
+    )
     gateway = create_gateway(make_home(tmp_path))
     with TestClient(gateway, base_url="http://localhost", client=("127.0.0.1", 50000)) as client:
         assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["triage"]
-        asked = client.post("/v1/chat/completions", json={"model": "content_pipeline", "messages": [{"role": "user", "content": "x"}]})
+        asked = client.post(
+            "/v1/chat/completions", json={"model": "content_pipeline", "messages": [{"role": "user", "content": "x"}]}
+        )
     assert asked.status_code == 422
     assert "calls no model" in asked.text
 
@@ -298,7 +395,8 @@ def test_its_registered_prompt_shows_the_knobs() -> None:
 def test_an_exported_variant_is_a_version_that_the_family_s_file_takes() -> None:
     family = parse_family(SMALL)
     record = VariantRecord(
-        family="pipeline", variant=family.variant(), source="person", created_at=datetime(2026, 11, 21, tzinfo=UTC), created_by="a", note="as it is"
+        family="pipeline", variant=family.variant(), source="person", created_at=datetime(2026, 11, 21, tzinfo=UTC),
+        created_by="a", note="as it is"
     )  # fmt: skip
     block = YAML(typ="safe", pure=True).load(export_variant(family, record, "yaml"))
     again = parse_family({**SMALL, **block})
@@ -308,5 +406,6 @@ def test_an_exported_variant_is_a_version_that_the_family_s_file_takes() -> None
 def test_no_model_is_asked_to_answer_a_policy() -> None:
     with pytest.raises(InvalidInput, match="scored by replay"):
         evaluate_variant(
-            parse_family(SMALL), parse_family(SMALL).variant(), actor="a", store=None, clock=None, models=None, scorer_for=lambda family: None, classify=None
+            parse_family(SMALL), parse_family(SMALL).variant(), actor="a", store=None, clock=None, models=None,
+            scorer_for=lambda family: None, classify=None
         )  # fmt: skip

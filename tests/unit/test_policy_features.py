@@ -49,7 +49,9 @@ def test_every_request_has_every_feature_and_all_are_finite(text):
     assert all(math.isfinite(value) for value in found.values())
 
 
-@given(texts, st.lists(st.floats(max_value=0, allow_nan=False), max_size=5), st.none() | texts, st.none() | st.floats(0, 1))
+@given(
+    texts, st.lists(st.floats(max_value=0, allow_nan=False), max_size=5), st.none() | texts, st.none() | st.floats(0, 1)
+)
 def test_every_answer_has_every_feature_finite_or_not_measured(text, log_probabilities, second, confidence):
     found = answer_features(text, log_probabilities=log_probabilities, second=second, confidence=confidence)
     assert tuple(found) == tuple(answers.FEATURES)
@@ -58,9 +60,10 @@ def test_every_answer_has_every_feature_finite_or_not_measured(text, log_probabi
 
 def test_what_a_provider_did_not_give_is_not_measured_rather_than_zero():
     found = answer_features("Paris.")
-    assert [found[f"answer.{name}"] for name in ("log_probability_mean", "log_probability_min", "confidence_logit", "agreement")] == [
-        None
-    ] * 4
+    assert [
+        found[f"answer.{name}"]
+        for name in ("log_probability_mean", "log_probability_min", "confidence_logit", "agreement")
+    ] == [None] * 4
     assert found["answer.confidence_given"] == 0
 
 
@@ -76,7 +79,14 @@ def test_an_issue_that_was_looked_for_and_not_found_is_zero_and_one_not_looked_f
 
 
 @pytest.mark.parametrize(
-    "text", ["I couldn’t find it.", "I do not know.", "Sorry, no results were found", "As an AI I must decline", "I'm not able to answer"]
+    "text",
+    [
+        "I couldn’t find it.",
+        "I do not know.",
+        "Sorry, no results were found",
+        "As an AI I must decline",
+        "I'm not able to answer",
+    ],
 )
 def test_a_refusal_is_recognised(text):
     assert answer_features(text)["answer.refusal"] == 1
@@ -122,5 +132,13 @@ def test_a_long_text_costs_no_more_than_its_beginning(text):
 
 def test_runs_of_characters_are_cut_as_scikit_learn_cuts_them():
     assert count_pieces("Ab  a", "char", 1, 2, True) == {"a": 2, "b": 1, " ": 1, "ab": 1, "b ": 1, " a": 1}
-    assert count_pieces("so we go on", "word", 1, 2, False) == {"so": 1, "we": 1, "go": 1, "on": 1, "so we": 1, "we go": 1, "go on": 1}
+    assert count_pieces("so we go on", "word", 1, 2, False) == {
+        "so": 1,
+        "we": 1,
+        "go": 1,
+        "on": 1,
+        "so we": 1,
+        "we go": 1,
+        "go on": 1,
+    }
     assert count_pieces("high school", "value", 1, 1, True) == {"high school": 1}

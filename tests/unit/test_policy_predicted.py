@@ -1,4 +1,6 @@
-"""A learned confidence inside a policy: which model's predictor speaks, what it reads, and where its faults are told."""
+"""A learned confidence inside a policy: which model's predictor speaks, what it reads,
+and where its faults are told.
+"""
 
 from __future__ import annotations
 
@@ -53,8 +55,12 @@ def test_it_reads_what_the_checks_find_whatever_the_validator_names() -> None:
 
 
 def test_it_may_speak_before_the_call_from_the_request_alone() -> None:
-    learned = parse_policy(policy(before={"cheap": predictor("request.why", weight=-9.0, intercept=4.5)})).signal.predicted
-    why, what = (learned.confidence_before("cheap", {"q": text}) for text in ("Why is the sky blue?", "What is the sky?"))
+    learned = parse_policy(
+        policy(before={"cheap": predictor("request.why", weight=-9.0, intercept=4.5)})
+    ).signal.predicted
+    why, what = (
+        learned.confidence_before("cheap", {"q": text}) for text in ("Why is the sky blue?", "What is the sky?")
+    )
     assert why is not None
     assert what is not None
     assert why < 0.1 < 0.9 < what

@@ -1,4 +1,7 @@
-"""What a policy asks next, and which answer goes out: each rule in one case. Models are texts with a confidence; nothing is called."""
+"""What a policy asks next, and which answer goes out: each rule in one case.
+
+Models are texts with a confidence; nothing is called.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +77,7 @@ TWO = {"tiers": ["cheap", "strong"], "accept": 0.9}
 THREE = {"tiers": ["cheap", "middle", "strong"], "accept": 0.9}
 
 
-# --- cascade ----------------------------------------------------------------------------------------------------------------
+# --- cascade ----------------------------------------------------------------------------------------------------------
 
 
 def test_an_answer_that_is_sure_enough_goes_out_without_asking_the_strong_model() -> None:
@@ -100,13 +103,17 @@ def test_each_tier_may_have_a_threshold_of_its_own() -> None:
 
 
 def test_between_refine_and_accept_the_same_tier_improves_its_answer() -> None:
-    done, past = run({**TWO, "refine": 0.7}, lambda call, n: ("better", 0.85) if call.purpose == "refine" else ("first", 0.8))
+    done, past = run(
+        {**TWO, "refine": 0.7}, lambda call, n: ("better", 0.85) if call.purpose == "refine" else ("first", 0.8)
+    )
     assert (done.attempt.text, asked(past)) == ("better", ["cheap:answer", "cheap:refine"])  # type: ignore[union-attr]
     assert past[1].call.earlier == "first"
 
 
 def test_an_improvement_that_is_none_leaves_the_first_answer() -> None:
-    done, _ = run({**TWO, "refine": 0.7}, lambda call, n: ("worse", 0.3) if call.purpose == "refine" else ("first", 0.8))
+    done, _ = run(
+        {**TWO, "refine": 0.7}, lambda call, n: ("worse", 0.3) if call.purpose == "refine" else ("first", 0.8)
+    )
     assert done.attempt.text == "first"  # type: ignore[union-attr]
     done, past = run({**TWO, "refine": 0.7}, lambda call, n: None if call.purpose == "refine" else ("first", 0.8))
     assert (done.attempt.text, past[1].error) == ("first", "timeout")  # type: ignore[union-attr]
@@ -153,7 +160,7 @@ def test_agreement_asks_each_tier_twice_at_once_and_takes_what_agrees_with_itsel
     assert (done.attempt.call.model, past[0].confidence) == ("strong", 0.0)  # type: ignore[union-attr]
 
 
-# --- votes ------------------------------------------------------------------------------------------------------------------
+# --- votes ------------------------------------------------------------------------------------------------------------
 
 VOTES = {"votes.models": ["cheap", "middle", "strong"]}
 
@@ -185,7 +192,7 @@ def test_with_tiers_the_last_one_is_asked_where_the_votes_do_not_agree() -> None
     assert (done.attempt.text, asked(past)[-1]) == ("c", "strong:answer")  # type: ignore[union-attr]
 
 
-# --- gate -------------------------------------------------------------------------------------------------------------------
+# --- gate -------------------------------------------------------------------------------------------------------------
 
 GATE = {"gate.threshold": 0.9, "gate.prompts": ["one", "two"]}
 
@@ -219,7 +226,7 @@ def test_the_gate_may_score_by_the_checks() -> None:
     assert done.attempt.text == "fine"  # type: ignore[union-attr]
 
 
-# --- validator --------------------------------------------------------------------------------------------------------------
+# --- validator --------------------------------------------------------------------------------------------------------
 
 
 def test_a_flagged_issue_is_recorded_and_changes_nothing() -> None:
@@ -228,7 +235,9 @@ def test_a_flagged_issue_is_recorded_and_changes_nothing() -> None:
 
 
 def test_retry_tells_the_model_what_was_wrong() -> None:
-    done, past = run({"validate": ["refused"], "validate.then": "retry"}, lambda call, n: ["I cannot help with that.", "Sure: 4."][n])
+    done, past = run(
+        {"validate": ["refused"], "validate.then": "retry"}, lambda call, n: ["I cannot help with that.", "Sure: 4."][n]
+    )
     assert done.attempt.text == "Sure: 4."  # type: ignore[union-attr]
     assert "refusal" in (past[1].call.note or "")
 
@@ -245,7 +254,7 @@ def test_an_answer_without_issues_is_preferred_to_a_stronger_one_with_issues() -
     assert (done.attempt.text, done.why) == ("A", "the last tier's answer had issues")  # type: ignore[union-attr]
 
 
-# --- audit ------------------------------------------------------------------------------------------------------------------
+# --- audit ------------------------------------------------------------------------------------------------------------
 
 
 def test_an_audit_asks_the_tiers_that_have_not_answered() -> None:
@@ -253,7 +262,10 @@ def test_an_audit_asks_the_tiers_that_have_not_answered() -> None:
     _, past = run(THREE, by_model(cheap=("A", 0.95), middle="B", strong="C"))
     missing = audit(plan, past)
     assert missing is not None
-    assert [(call.model, call.tier, call.purpose) for call in missing.calls] == [("middle", 1, "audit"), ("strong", 2, "audit")]
+    assert [(call.model, call.tier, call.purpose) for call in missing.calls] == [
+        ("middle", 1, "audit"),
+        ("strong", 2, "audit"),
+    ]
     assert (is_audited(plan, 0.49), is_audited(plan, 0.5)) == (True, False)
     _, all_asked = run(THREE, by_model(cheap=("A", 0.1), middle="B", strong="C"))
     assert audit(plan, all_asked) is None
@@ -263,7 +275,7 @@ def test_an_audit_asks_the_tiers_that_have_not_answered() -> None:
     assert [call.model for call in missing.calls] == ["middle"], "what a fallback said is no record of the tier"
 
 
-# --- requests ---------------------------------------------------------------------------------------------------------------
+# --- requests ---------------------------------------------------------------------------------------------------------
 
 RENDERED = ModelRequest(
     model="only",
@@ -309,7 +321,11 @@ def test_the_second_sample_is_a_draw_of_its_own() -> None:
 def test_tool_results_are_said_again_at_the_end_only_while_they_wait_for_an_answer() -> None:
     policy = parse_policy({"context.tool_results": True})
     call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
-    messages = [*RENDERED.messages, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "c1", "content": "21 C"}]
+    messages = [
+        *RENDERED.messages,
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "21 C"},
+    ]
     waiting = ModelRequest(model="only", revision="", messages=messages)
     said = request_of_policy(policy, waiting).messages
     assert said[:-1] == messages

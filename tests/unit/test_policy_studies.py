@@ -1,4 +1,6 @@
-"""Studies of policy families: knobs are searched on recorded items, no model is asked, and the sealed holdout decides."""
+"""Studies of policy families: knobs are searched on recorded items, no model is asked,
+and the sealed holdout decides.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +40,23 @@ def items(n: int, split: str, *, seed: int = 1) -> list[Example]:
         parts = dict.fromkeys(("length_score", "structure_score", "topic_clarity_score", "language_score"), 0.7)
         found.append(
             Example(
-                id=f"{split}-{i:04d}", family="content_pipeline", group=f"{split}-{i}", split=split, origin="curated", released=True, created_at=START,  # type: ignore[arg-type]
-                input={"content_type": "news", "word_count": rng.randrange(100, 2000), "sentence_count": 40, "coherence_score": coherence, **parts},
+                id=f"{split}-{i:04d}",
+                family="content_pipeline",
+                group=f"{split}-{i}",
+                split=split,
+                origin="curated",
+                released=True,
+                created_at=START,  # type: ignore[arg-type]
+                input={
+                    "content_type": "news",
+                    "word_count": rng.randrange(100, 2000),
+                    "sentence_count": 40,
+                    "coherence_score": coherence,
+                    **parts,
+                },
                 expected={"quality": min(1.0, max(0.0, coherence + rng.gauss(0, 0.1)))},
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -57,9 +71,15 @@ class NoModels:
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    space = {"policy.filter.min_coherence": {"float": [0.0, 1.0]}, "policy.filter.checks_needed": {"int": [1, 4]}, "policy.route.news": {"choices": ["full", "quality_check"]}}  # fmt: skip
+    space = {
+        "policy.filter.min_coherence": {"float": [0.0, 1.0]},
+        "policy.filter.checks_needed": {"int": [1, 4]},
+        "policy.route.news": {"choices": ["full", "quality_check"]},
+    }
     family = pipeline_family(space=space, rollout={"gates": {"n": 100, "improvement": 0.05}})
-    return World(tmp_path, family=family).fill(examples=[*items(300, "train"), *items(150, "dev"), *items(250, "holdout")])
+    return World(tmp_path, family=family).fill(
+        examples=[*items(300, "train"), *items(150, "dev"), *items(250, "holdout")]
+    )
 
 
 def ended(world: World, **options: Any) -> Any:

@@ -1,4 +1,6 @@
-"""What other people wrote is shown on a terminal as text: no command to the terminal comes through, wherever it is printed."""
+"""What other people wrote is shown on a terminal as text:
+no command to the terminal comes through, wherever it is printed.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ from optimizer.host.logs import set_up_logs
 
 ROOT = Path(__file__).parents[2]
 EVIL = "a\x1b[2Jb\x1b]0;title\x07c\x9b31md\x08e\rf\u202eg"
-UNSAFE = {chr(n) for n in (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))} - {"\n", "\t"}
+UNSAFE = {chr(n) for n in (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))} - {
+    "\n",
+    "\t",
+}
 
 
 class Screen(io.StringIO):
@@ -77,7 +82,9 @@ def test_tables_and_json_of_commands_are_safe(capsys: pytest.CaptureFixture[str]
         assert not UNSAFE & set(capsys.readouterr().out)
 
 
-def test_an_error_that_quotes_is_safe(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_that_quotes_is_safe(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DETENT_HOME", str(tmp_path))
     monkeypatch.setenv("DETENT_PROFILE", EVIL)
     assert run(["status"]) == 2
@@ -86,7 +93,9 @@ def test_an_error_that_quotes_is_safe(capsys: pytest.CaptureFixture[str], tmp_pa
     assert not UNSAFE & set(told)
 
 
-def test_a_line_of_the_log_is_safe_on_the_terminal_and_in_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_of_the_log_is_safe_on_the_terminal_and_in_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     screen = Screen()
     monkeypatch.setattr(sys, "stderr", screen)
     root = logging.getLogger()

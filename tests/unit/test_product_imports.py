@@ -21,7 +21,10 @@ STARTED = {
     "optimizer.adapters.models.embedded_server": "python -m, by optimizer/adapters/models/embedded_pool.py",
     "optimizer.templates": "the files of `detent init`, read through importlib.resources",
     f"{MIGRATIONS}.env": "Alembic runs it by its path",
-    **{f"{MIGRATIONS}.versions.{file.stem}": "Alembic runs it by its path" for file in ROOT.glob("optimizer/**/versions/r[0-9]*.py")},
+    **{
+        f"{MIGRATIONS}.versions.{file.stem}": "Alembic runs it by its path"
+        for file in ROOT.glob("optimizer/**/versions/r[0-9]*.py")
+    },
 }
 
 
@@ -35,8 +38,10 @@ def modules(root: Path) -> dict[str, Path]:
 
 
 def imported(name: str, file: Path) -> Iterator[str]:
-    """Dotted names, wherever in the file the import stands. Of ``from a import b`` both ``a`` and ``a.b``, which may be a module; of the
-    place of a strategy's maker, a text such as ``a.b:c``, its module.
+    """Dotted names, wherever in the file the import stands.
+
+    Of ``from a import b`` both ``a`` and ``a.b``, which may be a module; of the place of a strategy's maker, a text
+    such as ``a.b:c``, its module.
     """
     package = name if file.stem == "__init__" else name.rpartition(".")[0]
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -57,7 +62,9 @@ def imports(root: Path = ROOT) -> dict[str, set[str]]:
 
 
 def reached(by_module: dict[str, set[str]], started: set[str]) -> set[str]:
-    """The modules that are loaded when all of ``started`` run to their ends; a module's packages are loaded before it."""
+    """The modules that are loaded when all of ``started`` run to their ends;
+    a module's packages are loaded before it.
+    """
     found, waiting = set[str](), set(started)
     while waiting:
         name = waiting.pop()
@@ -73,12 +80,24 @@ def test_each_module_of_the_product_is_imported_on_the_way_from_what_is_started_
 
 def test_what_is_said_to_be_started_by_name_exists_and_nothing_imports_it() -> None:
     assert sorted(STARTED.keys() - imports().keys()) == []
-    assert [(other, name) for name in STARTED for other in imports() if name in imports()[other] and not other.startswith(f"{name}.")] == []
+    assert [
+        (other, name)
+        for name in STARTED
+        for other in imports()
+        if name in imports()[other] and not other.startswith(f"{name}.")
+    ] == []
 
 
 def test_no_module_of_the_product_imports_tests_or_benchmarks() -> None:
-    theirs = {"tests", "bench", *(path.stem for path in (ROOT / "bench").iterdir() if path.suffix == ".py" or path.is_dir())}
-    assert sorted((name, other) for name, others in imports().items() for other in others if other.split(".")[0] in theirs) == []
+    theirs = {
+        "tests",
+        "bench",
+        *(path.stem for path in (ROOT / "bench").iterdir() if path.suffix == ".py" or path.is_dir()),
+    }
+    assert (
+        sorted((name, other) for name, others in imports().items() for other in others if other.split(".")[0] in theirs)
+        == []
+    )
 
 
 def test_an_unused_module_would_be_found_and_one_that_is_used_would_not(tmp_path: Path) -> None:

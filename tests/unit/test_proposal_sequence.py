@@ -1,4 +1,6 @@
-"""Several proposals at one look: their order is frozen before it, the first failure ends it, and what is reported pays for all before it."""
+"""Several proposals at one look: their order is frozen before it, the first failure ends it,
+and what is reported pays for all before it.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,13 @@ def predicted(variant: str, saved: float, loss: float) -> PredictedLoss:
 
 def test_the_safest_comes_first_and_what_saves_too_little_is_left_out():
     found = ordered(
-        [predicted("bold", 0.6, 0.03), predicted("small", 0.1, -0.01), predicted("mild", 0.3, 0.0), predicted("same", 0.4, 0.0)], worth=0.15
+        [
+            predicted("bold", 0.6, 0.03),
+            predicted("small", 0.1, -0.01),
+            predicted("mild", 0.3, 0.0),
+            predicted("same", 0.4, 0.0),
+        ],
+        worth=0.15,
     )
     assert [one.variant for one in found] == ["mild", "same", "bold"]
 
@@ -57,14 +65,20 @@ def test_what_was_frozen_is_read_back_and_its_hash_tells_a_changed_order():
 
 
 def test_the_p_that_is_reported_is_the_largest_up_to_the_one_kept():
-    steps = [SequenceTest(variant="a", p=0.09, lift=0.0, passed=True), SequenceTest(variant="b", p=0.02, lift=0.0, passed=True)]
+    steps = [
+        SequenceTest(variant="a", p=0.09, lift=0.0, passed=True),
+        SequenceTest(variant="b", p=0.02, lift=0.0, passed=True),
+    ]
     test = NotLower(p=0.02, test="exact", n=100, fewest=45)
     assert with_sequence(test, [*steps, SequenceTest(variant="c", p=0.4, lift=-0.1, passed=False)]).p == 0.09
     assert with_sequence(test, []).p == 0.02
 
 
 def test_how_the_sequence_went_is_said_in_words():
-    passed, failed = SequenceTest(variant="a", p=0.01, lift=0.0, passed=True), SequenceTest(variant="b", p=0.6, lift=-0.1, passed=False)
+    passed, failed = (
+        SequenceTest(variant="a", p=0.01, lift=0.0, passed=True),
+        SequenceTest(variant="b", p=0.6, lift=-0.1, passed=False),
+    )
     assert in_words([failed]).startswith("Of the proposals the safest, b, was tested first and did not pass")
     assert in_words([passed, failed]).endswith("safest first, and b ended it.")
     assert in_words([passed, passed]).startswith("2 proposals passed")
@@ -72,7 +86,8 @@ def test_how_the_sequence_went_is_said_in_words():
 
 def test_a_study_with_a_sequence_beats_the_champion_on_cross_fitted_rows_and_another_on_dev():
     study = Study(
-        id="st", family="f", strategy="replay", aim="cost", status="running", seed=1, budget=Budget(), definition={}, champion="v",
+        id="st", family="f", strategy="replay", aim="cost", status="running", seed=1, budget=Budget(), definition={},
+        champion="v",
         created_at=datetime(2026, 1, 1, tzinfo=UTC), created_by="test",
     )  # fmt: skip
     assert chosen_on(study) == "dev"
@@ -80,7 +95,9 @@ def test_a_study_with_a_sequence_beats_the_champion_on_cross_fitted_rows_and_ano
 
 
 class Scores:
-    """Measures: the champion is right on every example, a variant wrong on the first so many; each costs what it is told."""
+    """Measures: the champion is right on every example, a variant wrong on the first so many;
+    each costs what it is told.
+    """
 
     n_fresh = n_from_journal = 0
     dearest_usd = 0.0
@@ -91,7 +108,11 @@ class Scores:
         self.measured: list[str] = []
 
     def measure_all(
-        self, pairs: Sequence[tuple[Variant, Example]], keep: Callable[[Variant, ExampleResult], None], *, in_turns: bool = False
+        self,
+        pairs: Sequence[tuple[Variant, Example]],
+        keep: Callable[[Variant, ExampleResult], None],
+        *,
+        in_turns: bool = False,
     ) -> None:
         for variant, example in pairs:
             if variant.id == self.fails:
@@ -99,24 +120,34 @@ class Scores:
             if variant.id not in self.measured:
                 self.measured.append(variant.id)
             at = int(example.id[-3:])
-            score = None if self.losses[variant.id] < 0 and at < -self.losses[variant.id] else float(at >= self.losses[variant.id])
+            score = (
+                None
+                if self.losses[variant.id] < 0 and at < -self.losses[variant.id]
+                else float(at >= self.losses[variant.id])
+            )
             keep(variant, ExampleResult(example=example.id, score=score, output="x", cost_usd=self.usd[variant.id]))
 
 
 def confirmed(
     folder: Path, losses: Sequence[int], *, usd: Sequence[float] | None = None, fails: int | None = None
 ) -> tuple[Confirmed, Any]:
-    """Variants v0, v1, … that lose so many of the holdout, in this order; a negative number: could not be scored on so many."""
+    """Variants v0, v1, … that lose so many of the holdout, in this order; a negative number:
+    could not be scored on so many.
+    """
     family = topic_family(rollout={"gates": {"n": 30, "confidence": 0.9, "improvement": 0.15}, "margin": 0.05})
     world = World(folder, family=family).fill(
         examples=[*topic_examples(9, "train"), *topic_examples(6, "dev"), *topic_examples(N, "holdout")]
     )
     study = world.create(aim="cost", strategy="settings", definition={"n_holdout": N})
     run = _begin(
-        study, family, world.store, world.clock, world, lambda family: world.scorer, strategy_for,  # type: ignore[arg-type]
-        classify=lambda *_: None, progress=lambda progress: None, users_wait=lambda: False,  # type: ignore[arg-type,return-value]
+        study, family, world.store, world.clock, world, lambda family: world.scorer, strategy_for,
+        # type: ignore[arg-type]
+        classify=lambda *_: None, progress=lambda progress: None, users_wait=lambda: False,
+        # type: ignore[arg-type,return-value]
     )  # fmt: skip
-    variants = [replace(run.champion, model={**run.champion.model, "temperature": (i + 1) / 100}) for i in range(len(losses))]
+    variants = [
+        replace(run.champion, model={**run.champion.model, "temperature": (i + 1) / 100}) for i in range(len(losses))
+    ]
     ids = [variant.id for variant in variants]
     scores = Scores(
         {run.champion.id: 0, **dict(zip(ids, losses, strict=True))},

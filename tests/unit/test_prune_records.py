@@ -1,4 +1,6 @@
-"""What is older than its retention goes in small batches; the sums and everything younger stay, and the audit says what went."""
+"""What is older than its retention goes in small batches; the sums and everything younger stay,
+and the audit says what went.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def add_events(store: Database, of: str, days: float, n: int) -> None:
         for i in range(n):
             name = f"{days}-{i}"
             where = arm(family=of, rollout=None)
-            store.events.add_interactions(tx, [interaction(f"in-{name}", of=where, received_at=ago(days), input={"document": "a text"})])
+            store.events.add_interactions(
+                tx, [interaction(f"in-{name}", of=where, received_at=ago(days), input={"document": "a text"})]
+            )
             store.events.add_feedback(tx, [feedback(f"fb-{name}", of=where, received_at=ago(days))])
             store.events.add_later_parts(
                 tx, LaterParts(family=of, interaction=f"in-{name}", parts=[{}], cost_usd=0.1, received_at=ago(days))
@@ -84,7 +88,7 @@ def audited(store: Database, rows: str) -> list[dict[str, Any]]:
         return list(store.audit.of_subject(tx, rows))
 
 
-# --- what people sent -------------------------------------------------------------------------------------------------------
+# --- what people sent -------------------------------------------------------------------------------------------------
 
 
 def test_each_family_keeps_what_was_sent_for_its_own_days(store: Database) -> None:
@@ -154,10 +158,13 @@ def test_a_family_whose_file_does_not_say_how_long_is_left_alone_and_named(store
     add_events(store, "broken", 400, 1)
     found, unpruned = retentions(store, CLOCK, {"broken": family("broken", days=1)}, {"broken": None})
     assert gone(prune_records(store, CLOCK, found)) == {}
-    assert [(one.family, one.why) for one in unpruned] == [("broken", "its file cannot be used"), ("gone", "it has no file")]
+    assert [(one.family, one.why) for one in unpruned] == [
+        ("broken", "its file cannot be used"),
+        ("gone", "it has no file"),
+    ]
 
 
-# --- what stays because something still needs it ---------------------------------------------------------------------------
+# --- what stays because something still needs it ----------------------------------------------------------------------
 
 
 def test_what_an_active_rollout_needs_stays_until_it_is_through(store: Database) -> None:
@@ -182,7 +189,9 @@ def test_what_is_not_summed_up_yet_stays(store: Database) -> None:
 
 
 def test_what_the_watch_on_the_champion_has_not_read_stays(store: Database) -> None:
-    watch = ChampionWatch(variant="v_aaaaaaaaaaaa", metric=Metric(field="success", source="user"), reigns_since=ago(200))
+    watch = ChampionWatch(
+        variant="v_aaaaaaaaaaaa", metric=Metric(field="success", source="user"), reigns_since=ago(200)
+    )
     reign = WatchedReign(family=FAMILY, reign=1, watch=watch, read_until=ago(100))
     store.write(lambda tx: store.drift_detectors.put(tx, reign))
     add_events(store, FAMILY, 99, 1)
@@ -191,7 +200,7 @@ def test_what_the_watch_on_the_champion_has_not_read_stays(store: Database) -> N
     assert (FAMILY, "interactions") in gone(prune_records(store, CLOCK, kept(store, family())))
 
 
-# --- examples, reviews, answers to repeated requests -----------------------------------------------------------------------
+# --- examples, reviews, answers to repeated requests ------------------------------------------------------------------
 
 
 def example(id: str, days: float, **changes: Any) -> Any:
@@ -208,8 +217,12 @@ def test_corrections_that_nobody_released_go_and_released_and_imported_ones_stay
         example("curated", 91, origin="curated", released=True),
     ]
     store.write(lambda tx: store.examples.add(tx, rows))
-    store.write(lambda tx: store.reviews.open(tx, "rv_1", FAMILY, "release_example", "old", {"split": "train"}, ago(91)))
-    store.write(lambda tx: store.reviews.open(tx, "rv_2", FAMILY, "release_example", "young", {"split": "train"}, ago(80)))
+    store.write(
+        lambda tx: store.reviews.open(tx, "rv_1", FAMILY, "release_example", "old", {"split": "train"}, ago(91))
+    )
+    store.write(
+        lambda tx: store.reviews.open(tx, "rv_2", FAMILY, "release_example", "young", {"split": "train"}, ago(80))
+    )
     assert gone(prune_records(store, CLOCK, kept(store, family()))) == {(FAMILY, "examples"): 1, (FAMILY, "reviews"): 1}
     with store.read() as tx:
         ids = [row["id"] for row in tx.execute(text("SELECT id FROM examples ORDER BY id")).mappings()]
@@ -227,21 +240,29 @@ def test_a_study_under_way_keeps_the_examples_that_it_was_given(store: Database)
 
 def test_answers_to_idempotency_keys_go_with_the_strictest_family(store: Database) -> None:
     for days in (6, 9, 31):
-        store.write(lambda tx, days=days: store.events.store_answer(tx, "key ann", f"k{days}", "hash", {"accepted": 1}, ago(days)))  # type: ignore[misc]
+        store.write(
+            lambda tx, days=days: store.events.store_answer(
+                tx, "key ann", f"k{days}", "hash", {"accepted": 1}, ago(days)
+            )
+        )  # type: ignore[misc]
     assert gone(prune_records(store, CLOCK, kept(store, family(days=90)))) == {"idempotency_keys": 1}
-    assert gone(prune_records(store, CLOCK, kept(store, family(days=90), family("triage", days=7)))) == {"idempotency_keys": 1}
+    assert gone(prune_records(store, CLOCK, kept(store, family(days=90), family("triage", days=7)))) == {
+        "idempotency_keys": 1
+    }
     with store.read() as tx:
         assert store.events.stored_answer(tx, "key ann", "k6") is not None
 
 
-# --- what studies recorded --------------------------------------------------------------------------------------------------
+# --- what studies recorded --------------------------------------------------------------------------------------------
 
 
 def add_study(store: Database, id: str, *, finished_days_ago: float | None, status: str = "finished") -> None:
     """With a call, a result, tier answers and learned confidences."""
     at = None if finished_days_ago is None else ago(finished_days_ago)
     findings = {"out_of_fold": {"small": {"hash": "h", "confidence": [0.5]}}, "confidence": [{"tier": "small"}]}
-    result = ExampleResult(example="ex_1", score=1.0, output="A text.", error=None, cost_usd=0.1, latency_ms=1.0, from_journal=False)
+    result = ExampleResult(
+        example="ex_1", score=1.0, output="A text.", error=None, cost_usd=0.1, latency_ms=1.0, from_journal=False
+    )
 
     def write(tx: Any) -> None:
         store.studies.add(tx, study(id, status="queued"))
@@ -276,7 +297,9 @@ def test_texts_and_answers_per_example_of_a_study_go_and_its_money_scores_and_fi
         assert store.journal.spend(tx, "st_old").usd == 0.25
         assert store.studies.results(tx, "st_old", "search")["v_1"][0].score == 1.0
         assert store.journal.answers(tx, "st_old") == {}
-        assert store.journal.find(tx, "key 1", study="st_old", not_before=ago(999)) is not None, "of another study of the same question"
+        assert store.journal.find(tx, "key 1", study="st_old", not_before=ago(999)) is not None, (
+            "of another study of the same question"
+        )
     assert gone(prune_records(store, CLOCK, kept(store, family()))) == {}
 
 
@@ -287,13 +310,22 @@ def test_what_the_study_behind_a_rollout_recorded_stays_until_the_rollout_is_thr
 
 
 def test_calls_outside_studies_go_with_their_family(store: Database) -> None:
-    for name, changes in (("old", {}), ("of_study", {"study": "st_1"}), ("young", {"sent_at": ago(80)}), ("other", {"family": "triage"})):
-        entry = call(f"ca_{name}", **{"study": None, "sent_at": ago(91), "request": {"messages": ["a text"]}, **changes})
+    for name, changes in (
+        ("old", {}),
+        ("of_study", {"study": "st_1"}),
+        ("young", {"sent_at": ago(80)}),
+        ("other", {"family": "triage"}),
+    ):
+        entry = call(
+            f"ca_{name}", **{"study": None, "sent_at": ago(91), "request": {"messages": ["a text"]}, **changes}
+        )
         store.write(lambda tx, entry=entry: store.journal.send(tx, entry))  # type: ignore[misc]
-    assert gone(prune_records(store, CLOCK, kept(store, family(), family("triage", days=400)))) == {(FAMILY, "model_calls"): 1}
+    assert gone(prune_records(store, CLOCK, kept(store, family(), family("triage", days=400)))) == {
+        (FAMILY, "model_calls"): 1
+    }
 
 
-# --- what is kept per installation ------------------------------------------------------------------------------------------
+# --- what is kept per installation ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -346,11 +378,21 @@ def test_messages_that_were_taken_go_and_what_waits_or_is_compared_later_stays(s
     assert gone(what_would_go(store, kept(store))) == {"outbox": 3}
     assert gone(prune_records(store, CLOCK, kept(store), batch=2)) == {"outbox": 3}
     with store.read() as tx:
-        left = {subject: store.outbox.last(tx, topic, subject) for topic, subject in (("alert slack", "al_1"), ("alert slack", "al_2"), ("alert slack", "al_3"), ("rollout", "ro_1"))}  # fmt: skip
+        left = {
+            subject: store.outbox.last(tx, topic, subject)
+            for topic, subject in (
+                ("alert slack", "al_1"),
+                ("alert slack", "al_2"),
+                ("alert slack", "al_3"),
+                ("rollout", "ro_1"),
+            )
+        }
     assert left == {"al_1": None, "al_2": {"n": "al_2"}, "al_3": {"n": "al_3"}, "ro_1": {"n": "ro_1"}}
 
 
-def test_the_worker_prunes_by_the_days_that_each_family_file_says(store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_worker_prunes_by_the_days_that_each_family_file_says(
+    store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add_events(store, FAMILY, 9, 2)
     worker = Worker(load_settings("dev", tmp_path))
     worker._store, worker._clock = store, CLOCK

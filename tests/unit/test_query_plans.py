@@ -22,7 +22,9 @@ KNOWN = "ro_counted"  # a rollout with a look that is known already
 def outcomes(database: Database, tx: Connection, *, hours: float) -> Any:
     known = rollout(ladder=(0.5,), settings={"cohort_minutes": 60, "feedback_window": {"hours": hours}})
     cohort = Cohort(stage=0, start=NOW, closes_at=NOW)
-    return database.observations.outcomes(tx, known, cohort, ["u"], field="success", source="user", received_since=NOW, received_until=NOW)
+    return database.observations.outcomes(
+        tx, known, cohort, ["u"], field="success", source="user", received_since=NOW, received_until=NOW
+    )
 
 
 @pytest.fixture
@@ -34,7 +36,10 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = {
-    "budget before a call": (lambda d, tx: d.journal.spend(tx, "st_1"), ("COVERING INDEX ix_lm_calls_study (study=?)",)),
+    "budget before a call": (
+        lambda d, tx: d.journal.spend(tx, "st_1"),
+        ("COVERING INDEX ix_lm_calls_study (study=?)",),
+    ),
     "answer of a call": (
         lambda d, tx: d.journal.find(tx, "key", study="st_1", not_before=NOW),
         ("INDEX ix_lm_calls_key_status (key=? AND status=?)",),
@@ -47,7 +52,10 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
     ),
     "money of an hour": (
         lambda d, tx: d.events.cost_usd(tx, FAMILY, NOW),
-        ("ix_interactions_family_received (family=? AND received_at>?)", "ix_later_parts_family_received (family=? AND received_at>?)"),
+        (
+            "ix_interactions_family_received (family=? AND received_at>?)",
+            "ix_later_parts_family_received (family=? AND received_at>?)",
+        ),
     ),
     "interactions older than their retention": (
         lambda d, tx: d.retained.old(tx, "interactions", FAMILY, NOW, 500),
@@ -91,21 +99,36 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
     ),
     "units of a cohort": (
         lambda d, tx: d.observations.cohort_units(tx, WATCHED, 0, NOW, NOW),
-        ("ix_interactions_rollout_cohort (rollout=? AND cohort_start=?)", "ix_feedback_rollout_cohort (rollout=? AND cohort_start=?)"),
+        (
+            "ix_interactions_rollout_cohort (rollout=? AND cohort_start=?)",
+            "ix_feedback_rollout_cohort (rollout=? AND cohort_start=?)",
+        ),
     ),
     "units of a cohort without a token": (
         lambda d, tx: d.observations.recomputed_units(tx, WATCHED, 0, NOW, NOW),
-        ("ix_interactions_rollout_cohort (rollout=? AND cohort_start=?)", "ix_feedback_rollout_cohort (rollout=? AND cohort_start=?)"),
+        (
+            "ix_interactions_rollout_cohort (rollout=? AND cohort_start=?)",
+            "ix_feedback_rollout_cohort (rollout=? AND cohort_start=?)",
+        ),
     ),
-    "exposures that keys reported": (lambda d, tx: d.exposures.reported(tx, "ro_1"), ("ix_exposure_counts_rollout (rollout=?)",)),
-    "outcomes of units": (lambda d, tx: outcomes(d, tx, hours=24), ("ix_feedback_unit_received (unit_hmac=? AND received_at>?",)),
+    "exposures that keys reported": (
+        lambda d, tx: d.exposures.reported(tx, "ro_1"),
+        ("ix_exposure_counts_rollout (rollout=?)",),
+    ),
+    "outcomes of units": (
+        lambda d, tx: outcomes(d, tx, hours=24),
+        ("ix_feedback_unit_received (unit_hmac=? AND received_at>?",),
+    ),
     "outcomes of units, short window": (
         lambda d, tx: outcomes(d, tx, hours=1),
         ("ix_feedback_rollout_cohort (rollout=? AND cohort_start>? AND cohort_start<?)",),
     ),
     "who was served in a gap": (
         lambda d, tx: d.observations.outside(tx, FAMILY, NOW, NOW),
-        ("ix_interactions_family_received (family=? AND received_at>?", "ix_feedback_family_received (family=? AND received_at>?"),
+        (
+            "ix_interactions_family_received (family=? AND received_at>?",
+            "ix_feedback_family_received (family=? AND received_at>?",
+        ),
     ),
     "what units were counted for, by a process that starts": (
         lambda d, tx: d.unit_counts.get(tx, "ro_1", 0, ["u"]),
@@ -120,8 +143,14 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         lambda d, tx: d.rollouts.last_decision(tx, "ro_1"),
         ("sqlite_autoindex_decisions_1 (rollout=?)",),
     ),
-    "what MLflow has to hear": (lambda d, tx: d.outbox.due(tx, NOW, 20, topics=("study",)), ("ix_outbox_sent_at (sent_at=?)",)),
-    "what a channel has to hear first": (lambda d, tx: d.outbox.oldest(tx, "alert slack"), ("ix_outbox_sent_at (sent_at=?)",)),
+    "what MLflow has to hear": (
+        lambda d, tx: d.outbox.due(tx, NOW, 20, topics=("study",)),
+        ("ix_outbox_sent_at (sent_at=?)",),
+    ),
+    "what a channel has to hear first": (
+        lambda d, tx: d.outbox.oldest(tx, "alert slack"),
+        ("ix_outbox_sent_at (sent_at=?)",),
+    ),
     "unfinished studies": (lambda d, tx: d.studies.unfinished(tx), ("ix_studies_status (status=?)",)),
     "studies of one status": (lambda d, tx: d.studies.page(tx, status="queued"), ("ix_studies_status (status=?)",)),
     "looks of an example": (lambda d, tx: d.examples.looks(tx, FAMILY, ["h1"]), ("(family=? AND example=?)",)),
@@ -130,7 +159,10 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         ("(family=? AND minute>?)",),
     ),
     "a pipeline's hours": (lambda d, tx: d.pipeline_stats.sums(tx, NOW, ("hour", "processing_type")), ("(hour>?)",)),
-    "a pipeline's records": (lambda d, tx: d.pipeline_stats.records(tx, NOW, 10), ("ix_pipeline_records_received_at (received_at>?)",)),
+    "a pipeline's records": (
+        lambda d, tx: d.pipeline_stats.records(tx, NOW, 10),
+        ("ix_pipeline_records_received_at (received_at>?)",),
+    ),
     "how far minutes are summed up": (lambda d, tx: d.minute_stats.watermark(tx, "minute_stats"), ("(name=?)",)),
     "outcomes of a champion": (
         lambda d, tx: d.drift_detectors.outcomes(tx, FAMILY, "v_a", Metric(), NOW, NOW),
@@ -142,14 +174,23 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         ("ix_feedback_rollout_cohort (rollout=? AND cohort_start>? AND cohort_start<?)",),
     ),
     "the next blocks": (lambda d, tx: list(d.blocks.each(tx, "ro_1")), ("(rollout=? AND seq>?)",)),
-    "what the units of a rollout were counted for": (lambda d, tx: d.unit_counts.sums(tx, "ro_1"), ("(rollout=? AND n_blocks>?)",)),
+    "what the units of a rollout were counted for": (
+        lambda d, tx: d.unit_counts.sums(tx, "ro_1"),
+        ("(rollout=? AND n_blocks>?)",),
+    ),
     "open alerts": (lambda d, tx: d.alerts.all(tx, open_only=True), ("ix_alerts_closed_kind (closed_at=?)",)),
     "open alerts of a kind": (
         lambda d, tx: d.alerts.all(tx, open_only=True, kind="champion_worse"),
         ("ix_alerts_closed_kind (closed_at=? AND kind=?)",),
     ),
-    "open alerts of a rollout": (lambda d, tx: d.alerts.all(tx, open_only=True, subject="ro_1"), ("ix_alerts_closed_kind (closed_at=?)",)),
-    "all alerts of a kind": (lambda d, tx: d.alerts.all(tx, open_only=False, kind="frozen"), ("ix_alerts_kind (kind=?)",)),
+    "open alerts of a rollout": (
+        lambda d, tx: d.alerts.all(tx, open_only=True, subject="ro_1"),
+        ("ix_alerts_closed_kind (closed_at=?)",),
+    ),
+    "all alerts of a kind": (
+        lambda d, tx: d.alerts.all(tx, open_only=False, kind="frozen"),
+        ("ix_alerts_kind (kind=?)",),
+    ),
     "what was done to a rollout": (lambda d, tx: d.audit.of_subject(tx, "ro_1"), ("ix_audit_subject (subject=?)",)),
     "the champion": (lambda d, tx: d.champions.current(tx, FAMILY), ("(family=? AND current=?)",)),
 }

@@ -64,13 +64,17 @@ def done(tmp_path_factory):
 
 def n_results(world, study):
     with world.store.read() as tx:
-        return {variant: len(results) for variant, results in world.store.studies.results(tx, study.id, "search").items()}
+        return {
+            variant: len(results) for variant, results in world.store.studies.results(tx, study.id, "search").items()
+        }
 
 
 def test_a_race_finds_what_full_evaluation_finds_for_fewer_calls(tmp_path_factory):
     ended = {}
     for strategy in ("race", "bootstrap+settings"):
-        world = world_of(tmp_path_factory.mktemp("one"), model=TopicModel(needs=4))  # so that most contenders are no good
+        world = world_of(
+            tmp_path_factory.mktemp("one"), model=TopicModel(needs=4)
+        )  # so that most contenders are no good
         ended[strategy] = world.run(world.create(strategy=strategy, definition=SIZES))
         assert (ended[strategy].status, ended[strategy].outcome) == ("finished", "nominated")
     n_search = {strategy: study.spend.n_calls - 40 for strategy, study in ended.items()}
@@ -105,7 +109,10 @@ def test_a_race_that_was_torn_off_takes_the_same_way_and_asks_nothing_twice(done
     resumed = World(tmp_path)
     ended = resumed.run(study)
     assert (ended.outcome, ended.winner) == (before.outcome, before.winner)
-    ways = [[(t.variant, t.proposer, t.status, t.score, t.n) for t in w.trials(s)] for w, s in ((resumed, ended), (undisturbed, before))]
+    ways = [
+        [(t.variant, t.proposer, t.status, t.score, t.n) for t in w.trials(s)]
+        for w, s in ((resumed, ended), (undisturbed, before))
+    ]
     assert ways[0] == ways[1]
     assert max(Counter(c.key for c in resumed.calls(ended) if c.status == "settled").values()) == 1
 

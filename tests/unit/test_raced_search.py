@@ -54,14 +54,20 @@ def level(id: str, levels: dict[str, float]) -> float:
 
 
 def play(search: RacedSearch, levels: dict[str, float]) -> dict[str, list[str]]:
-    """Plays to the end: variant -> examples that it met, in order. An example is passed by those whose level is above its difficulty."""
+    """Plays to the end: variant -> examples that it met, in order.
+
+    An example is passed by those whose level is above its difficulty.
+    """
     met: dict[str, list[str]] = {}
     while heats := search.heats():
         for heat in heats:
             id = heat.proposal.variant.id
             met.setdefault(id, []).extend(heat.turn.examples)
             scores = [float(level(id, levels) > int(e.split("-")[1]) / 40) for e in heat.turn.examples]
-            search.tell(heat, [ExampleResult(example=e, score=s, output="") for e, s in zip(heat.turn.examples, scores, strict=True)])
+            search.tell(
+                heat,
+                [ExampleResult(example=e, score=s, output="") for e, s in zip(heat.turn.examples, scores, strict=True)],
+            )
     return met
 
 
@@ -149,7 +155,13 @@ def test_a_contender_without_a_score_where_the_champion_has_one_is_out_and_does_
             met[id] = met.get(id, 0) + len(heat.turn.examples)
             missing = heat.turn.examples[1] if id == GOOD else None
             good = 1.0 if id == GOOD else 0.3
-            search.tell(heat, [ExampleResult(example=e, score=None if e == missing else good, output=None) for e in heat.turn.examples])
+            search.tell(
+                heat,
+                [
+                    ExampleResult(example=e, score=None if e == missing else good, output=None)
+                    for e in heat.turn.examples
+                ],
+            )
     assert met[GOOD] == 4
     leader = search.leader()
     assert leader is not None
@@ -165,7 +177,10 @@ def test_nobody_is_out_for_an_example_that_the_champion_has_no_score_on_either()
             id = heat.proposal.variant.id
             met[id] += len(heat.turn.examples)
             good = 0.9 if id == GOOD else 0.3
-            search.tell(heat, [ExampleResult(example=e, score=None if e == lost else good, output=None) for e in heat.turn.examples])
+            search.tell(
+                heat,
+                [ExampleResult(example=e, score=None if e == lost else good, output=None) for e in heat.turn.examples],
+            )
     assert met[START.id] == met[GOOD] == len(DEV)
 
 
@@ -194,8 +209,12 @@ def test_with_a_cap_on_calls_each_proposers_contenders_get_their_part_of_them():
 
 def test_of_a_budget_a_race_may_have_what_confirmation_champion_and_bootstrapping_leave():
     def calls(budget: int | None) -> int | None:
-        return calls_for_a_race(budget, Definition(n_candidates=3, max_examples=2), n_train=50, n_dev=40, n_confirmation=30)
+        return calls_for_a_race(
+            budget, Definition(n_candidates=3, max_examples=2), n_train=50, n_dev=40, n_confirmation=30
+        )
 
     assert calls(None) is None
-    assert calls(300) == 300 - 30 - 40 - 4 * 4, "four rounds of bootstrapping, each expected to ask for twice as many examples as are shown"
+    assert calls(300) == 300 - 30 - 40 - 4 * 4, (
+        "four rounds of bootstrapping, each expected to ask for twice as many examples as are shown"
+    )
     assert calls(50) == 0

@@ -69,7 +69,9 @@ def test_an_interrupted_turn_goes_on_where_it_stopped():
 
 
 @pytest.mark.parametrize(
-    "rule", [Halving(), SignedRank(), ExpectedGain(), ContinuousRejects()], ids=["halving", "signed rank", "gain", "rejects"]
+    "rule",
+    [Halving(), SignedRank(), ExpectedGain(), ContinuousRejects()],
+    ids=["halving", "signed rank", "gain", "rejects"],
 )
 class TestEveryRule:
     def test_the_best_of_clearly_different_contenders_wins_for_far_fewer_calls_than_all(self, rule):
@@ -132,7 +134,9 @@ def test_luck_on_a_few_examples_does_not_lead():
 
 
 def test_the_next_examples_go_to_a_rival_that_may_still_win_and_not_to_one_that_cannot():
-    standing = RaceStanding(n_examples=40, scores={GOOD: [1.0, 0.0, 1.0, 1.0] * 5, "rival": [1.0, 0.0, 1.0, 1.0], BAD: [0.0] * 20})
+    standing = RaceStanding(
+        n_examples=40, scores={GOOD: [1.0, 0.0, 1.0, 1.0] * 5, "rival": [1.0, 0.0, 1.0, 1.0], BAD: [0.0] * 20}
+    )
     assert [a.variant for a in ExpectedGain().advances(standing)] == ["rival"]
 
 
@@ -149,7 +153,9 @@ def test_a_gain_that_is_worth_less_than_the_least_is_not_asked_for():
     assert not ExpectedGain(least_gain=0.5).advances(standing)
 
 
-def by_the_formula(table: dict[str, list[float]], calls: int, weight: float, first: int, step: int, n_examples: int) -> dict[str, int]:
+def by_the_formula(
+    table: dict[str, list[float]], calls: int, weight: float, first: int, step: int, n_examples: int
+) -> dict[str, int]:
     """Contender -> calls: continuous rejects written down once more, straight from the source."""
     left, asked, spent, met = list(table), dict[str, int](), 0, first
     while True:
@@ -169,11 +175,15 @@ def by_the_formula(table: dict[str, list[float]], calls: int, weight: float, fir
         met = min(met + step, n_examples)
 
 
-@pytest.mark.parametrize(("calls", "weight", "first", "step"), [(120, 1.0, 1, 1), (200, 4.0, 4, 1), (400, 4.0, 4, 3), (90, 2.0, 4, 4)])
+@pytest.mark.parametrize(
+    ("calls", "weight", "first", "step"), [(120, 1.0, 1, 1), (200, 4.0, 4, 1), (400, 4.0, 4, 3), (90, 2.0, 4, 4)]
+)
 def test_continuous_rejects_drop_whom_the_formula_drops_and_stay_within_the_calls(calls, weight, first, step):
     for seed in range(8):
         table = {f"v{i}": drawn(0.2 + 0.07 * i, 100 * seed + i) for i in range(10)}
-        race = entered(ContinuousRejects(calls=calls, share=1.0, weight=weight, first=first, step=step), table, seed=seed)
+        race = entered(
+            ContinuousRejects(calls=calls, share=1.0, weight=weight, first=first, step=step), table, seed=seed
+        )
         made = run(race, table)
         at = {e: i for i, e in enumerate(EXAMPLES)}
         in_order = {v: [scores[at[e]] for e in race.order] for v, scores in table.items()}
@@ -194,7 +204,8 @@ def test_with_more_calls_the_worst_is_asked_for_longer():
 def test_without_a_budget_a_race_makes_a_share_of_all_calls():
     table = {f"v{i}": drawn(0.5, i) for i in range(10)}
     by_share, by_calls = (
-        run(entered(rule, table), table) for rule in (ContinuousRejects(share=0.25), ContinuousRejects(share=1.0, calls=100))
+        run(entered(rule, table), table)
+        for rule in (ContinuousRejects(share=0.25), ContinuousRejects(share=1.0, calls=100))
     )
     assert by_share == by_calls
 
@@ -255,7 +266,9 @@ def test_effects_solve_hendersons_equations():
         assert effects.means[name] == pytest.approx(solved[k], abs=1e-9)
         gap, error = effects.gap("v0", name)
         assert gap == pytest.approx(solved[0] - solved[k], abs=1e-9)
-        assert error == pytest.approx(sqrt(max(0.0, covariance[0, 0] + covariance[k, k] - 2 * covariance[0, k])), abs=1e-9)
+        assert error == pytest.approx(
+            sqrt(max(0.0, covariance[0, 0] + covariance[k, k] - 2 * covariance[0, k])), abs=1e-9
+        )
 
 
 def _variances_of(scores):

@@ -17,7 +17,12 @@ from optimizer.core.search.cascade.advice import _changed
 from optimizer.core.search.cascade.exploration import complete_records, estimate
 from optimizer.core.search.cascade.replay import CascadeSetting, replay
 from optimizer.jobs.families.create_variant import VariantDraft, create_variant
-from optimizer.jobs.studies.recommend_cascade import CascadeRecommendation, production_of, recommend_cascade, served_requests
+from optimizer.jobs.studies.recommend_cascade import (
+    CascadeRecommendation,
+    production_of,
+    recommend_cascade,
+    served_requests,
+)
 from tests.cascade_traffic import CHEAP, STRONG, USD, Traffic, cascade_family, cascade_variant, drawn, part
 from tests.study_world import World, topic_family
 
@@ -32,7 +37,14 @@ def cascade_world(folder: Path, *, accept: float = SERVED, **policy: object) -> 
 
 
 def served(
-    world: World, n: int, *, seed: int = 1, lost: float = 0.0, accept: float = SERVED, corrected: float = 0.3, **policy: object
+    world: World,
+    n: int,
+    *,
+    seed: int = 1,
+    lost: float = 0.0,
+    accept: float = SERVED,
+    corrected: float = 0.3,
+    **policy: object,
 ) -> None:
     rng = random.Random(seed)
     variant = cascade_variant(world.family, accept, **{"audit_share": SHARE, **policy})
@@ -54,9 +66,16 @@ def truths() -> dict[float, np.ndarray]:
 
 @pytest.mark.parametrize("n_times", [30, pytest.param(60, marks=pytest.mark.long)])
 @pytest.mark.parametrize("lost", [0.0, 0.4], ids=["every audit on record", "four audits in ten lost"])
-def test_estimates_from_the_store_are_unbiased_and_their_intervals_honest(tmp_path: Path, lost: float, n_times: int) -> None:
-    """So many times 400 requests, from the tables to the figures; mean error within four of its standard errors, coverage of 95 % intervals."""
-    settings, truth = {accept: CascadeSetting(tiers=(CHEAP, STRONG), accept=(accept,)) for accept in (SERVED, STRICTER)}, truths()
+def test_estimates_from_the_store_are_unbiased_and_their_intervals_honest(
+    tmp_path: Path, lost: float, n_times: int
+) -> None:
+    """So many times 400 requests, from the tables to the figures; mean error within four of its standard errors,
+    coverage of 95 % intervals.
+    """
+    settings, truth = (
+        {accept: CascadeSetting(tiers=(CHEAP, STRONG), accept=(accept,)) for accept in (SERVED, STRICTER)},
+        truths(),
+    )
     world = cascade_world(tmp_path)
     rng, found = random.Random(5), {accept: [] for accept in settings}
     for n in range(n_times):
@@ -74,7 +93,9 @@ def test_estimates_from_the_store_are_unbiased_and_their_intervals_honest(tmp_pa
             means = np.array([getattr(one, name).mean for one in found[accept]])
             error = means.std() / np.sqrt(len(means))
             assert abs(means.mean() - truth[accept][at]) < 4 * error, (accept, name)
-            covered = np.mean([getattr(one, name).low <= truth[accept][at] <= getattr(one, name).high for one in found[accept]])
+            covered = np.mean(
+                [getattr(one, name).low <= truth[accept][at] <= getattr(one, name).high for one in found[accept]]
+            )
             assert covered > 0.88, (accept, name, covered)
 
 
@@ -89,7 +110,9 @@ def test_weights_that_forget_lost_audits_would_be_wrong(tmp_path: Path) -> None:
     right = estimate(production.records, setting, production.audits)
     assert right.cost_usd.low <= truth[1] <= right.cost_usd.high
     assert right.quality_unbiased.low <= truth[0] <= right.quality_unbiased.high
-    naive = estimate(production.records, setting, replace(production.audits, share=np.full(len(production.records), SHARE)))
+    naive = estimate(
+        production.records, setting, replace(production.audits, share=np.full(len(production.records), SHARE))
+    )
     assert not naive.cost_usd.low <= truth[1] <= naive.cost_usd.high
     assert not naive.quality_unbiased.low <= truth[0] <= naive.quality_unbiased.high
 
@@ -130,7 +153,9 @@ def test_thresholds_that_lose_too_much_are_changed_for_those_the_confident_rule_
     draft = VariantDraft(from_variant=found.champion, policy=advice.policy)
     made = create_variant(world.family, draft, actor="test", store=world.store, clock=world.clock)
     assert made.record.variant.policy["accept"] == advice.policy["accept"]
-    production = production_of(served_requests(world.family, store=world.store, clock=world.clock, hours=24), world.family, world.scorer)
+    production = production_of(
+        served_requests(world.family, store=world.store, clock=world.clock, hours=24), world.family, world.scorer
+    )
     complete = complete_records(production.records, production.audits)
     stored = CascadeSetting(tiers=(CHEAP, STRONG), accept=(advice.policy["accept"],))
     assert replay(complete, stored) == replay(complete, advice.recommended)
@@ -141,14 +166,17 @@ def test_requests_of_a_variant_with_other_thresholds_count_at_its_own_share(tmp_
     served(world, 300)
     other = cascade_variant(world.family, 0.9, audit_share=0.5)
     create_variant(
-        world.family, VariantDraft(from_variant=cascade_variant(world.family, SERVED, audit_share=SHARE).id, policy=other.policy),
+        world.family,
+        VariantDraft(from_variant=cascade_variant(world.family, SERVED, audit_share=SHARE).id, policy=other.policy),
         actor="test", store=world.store, clock=world.clock,
     )  # fmt: skip
     served(world, 300, accept=0.9, audit_share=0.5, seed=2)
     found = recommended(world)
     assert found.n_read == 600
     assert len(found.variants) == 2
-    read = production_of(served_requests(world.family, store=world.store, clock=world.clock, hours=24), world.family, world.scorer)
+    read = production_of(
+        served_requests(world.family, store=world.store, clock=world.clock, hours=24), world.family, world.scorer
+    )
     assert set(read.audits.share) == {0.5, SHARE}
 
 
@@ -195,7 +223,9 @@ def test_requests_that_are_no_records_are_counted_by_why(tmp_path: Path) -> None
     failed = replace(first, interaction=replace(one, error="timeout"))
     hidden = replace(first, interaction=replace(one, output=None))
     id = next(f"in_{n}" for n in range(99) if draw_of(f"in_{n}") >= SHARE)
-    undrawn = replace(first, interaction=replace(one, id=id, parts=[part(request, 0, taken=True), part(request, 1, "audit")]))
+    undrawn = replace(
+        first, interaction=replace(one, id=id, parts=[part(request, 0, taken=True), part(request, 1, "audit")])
+    )
     found = production_of(replace(whole, requests=[first, failed, hidden, undrawn]), world.family, world.scorer)
     assert len(found.records) == 1
     assert sorted(found.left_out.values()) == [1, 1, 1]
@@ -265,7 +295,9 @@ def test_an_agreement_needs_the_strongest_tiers_answer_and_a_correction_does_not
     rng = random.Random(1)
     requests = [replace(drawn(rng, corrected=share), sure=0.9) for share in (0.0, 1.0)]
     Traffic(world, cascade_variant(world.family, SERVED, audit_share=0.0), rng).serve(requests)
-    found = production_of(served_requests(world.family, store=world.store, clock=world.clock, hours=24), world.family, world.scorer)
+    found = production_of(
+        served_requests(world.family, store=world.store, clock=world.clock, hours=24), world.family, world.scorer
+    )
     assert list(found.audits.asked_up_to) == [0, 0]
     assert sorted(found.audits.scored_up_to) == [-1, 0]
     assert found.references == {"expected": 1, "none": 1}

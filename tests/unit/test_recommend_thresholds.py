@@ -1,4 +1,6 @@
-"""Thresholds recommended from what was collected: reported items and training examples, and never the sealed holdout."""
+"""Thresholds recommended from what was collected: reported items and training examples,
+and never the sealed holdout.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,10 @@ def reported(n: int, *, age_hours: float = 1.0) -> list[PipelineRecord]:
     """Items of three content types, of which one in four was given up, at each checkpoint in turn."""
     return [
         PipelineRecord(
-            id=f"r{i}", received_at=START - timedelta(hours=age_hours), processing_type="early_exit" if i % 4 == 0 else "full",
-            content_type=("news", "interview", "qa_forum")[i % 3], quality_score=(i % 10) / 10, exit_checkpoint=CHECKPOINTS[i // 4 % 4] if i % 4 == 0 else "",
+            id=f"r{i}", received_at=START - timedelta(hours=age_hours),
+            processing_type="early_exit" if i % 4 == 0 else "full",
+            content_type=("news", "interview", "qa_forum")[i % 3], quality_score=(i % 10) / 10,
+            exit_checkpoint=CHECKPOINTS[i // 4 % 4] if i % 4 == 0 else "",
         )
         for i in range(n)
     ]  # fmt: skip
@@ -28,7 +32,9 @@ def reported(n: int, *, age_hours: float = 1.0) -> list[PipelineRecord]:
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    return World(tmp_path, family=pipeline_family()).fill(examples=[*items(200, "train"), *items(50, "dev"), *items(50, "holdout")])
+    return World(tmp_path, family=pipeline_family()).fill(
+        examples=[*items(200, "train"), *items(50, "dev"), *items(50, "holdout")]
+    )
 
 
 def report(world: World, records: list[PipelineRecord]) -> None:

@@ -1,4 +1,6 @@
-"""What is known by name: built in first, then what installed packages add; a name is refused with its package, and a broken one hurts its users alone."""
+"""What is known by name: built in first, then what installed packages add; a name is refused with its package,
+and a broken one hurts its users alone.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def broken() -> Any:
     raise ImportError("No module named 'torch'")
 
 
-def added(name: str, found: Any = None, *, package: str = "detent-hills 1.2", load: Callable[[], Any] | None = None) -> Added:
+def added(
+    name: str, found: Any = None, *, package: str = "detent-hills 1.2", load: Callable[[], Any] | None = None
+) -> Added:
     return Added(name=name, place="hills.climb:maker", package=package, load=load or (lambda: found))
 
 
@@ -45,7 +49,9 @@ def install() -> Iterator[Callable[..., None]]:
     registry.find_with(before)
 
 
-def test_a_package_adds_a_strategy_that_stands_in_sequences_and_in_the_list_of_an_error(install: Callable[..., None]) -> None:
+def test_a_package_adds_a_strategy_that_stands_in_sequences_and_in_the_list_of_an_error(
+    install: Callable[..., None],
+) -> None:
     install(added("hill", lambda setting: f"climbs from {setting}"))
     assert check_strategy("hill+settings", "cost") == ("hill", "settings")
     assert wiring.strategy_for("hill", "here") == "climbs from here"  # type: ignore[arg-type,comparison-overlap]
@@ -57,7 +63,9 @@ def test_a_package_declares_the_properties_that_the_table_has(install: Callable[
     install(added("hill", StrategyRecord(make=lambda setting: None, aims=("quality",), writes="always")))  # type: ignore[arg-type,return-value]
     assert STRATEGIES["hill"].package == "detent-hills 1.2"
     assert writes(("hill",), {})
-    with pytest.raises(InvalidInput, match=r"hill goes by quality alone\. For aim cost name bootstrap\+settings, bases, examples"):
+    with pytest.raises(
+        InvalidInput, match=r"hill goes by quality alone\. For aim cost name bootstrap\+settings, bases, examples"
+    ):
         check_strategy("hill", "cost")
 
 
@@ -69,7 +77,9 @@ def test_a_package_declares_the_properties_that_the_table_has(install: Callable[
         pytest.param("hill+climb", "begins with a small letter", id="sign of a sequence"),
     ],
 )
-def test_a_name_that_cannot_be_taken_is_refused_with_its_package(install: Callable[..., None], name: str, why: str) -> None:
+def test_a_name_that_cannot_be_taken_is_refused_with_its_package(
+    install: Callable[..., None], name: str, why: str
+) -> None:
     install(added(name, lambda setting: None))
     (sentence,) = STRATEGIES.refused
     assert why in sentence
@@ -92,7 +102,11 @@ def test_a_package_that_cannot_be_imported_fails_those_alone_who_name_it(install
     install(added("hill", load=broken))
     assert check_strategy("bootstrap+settings", "cost") == ("bootstrap", "settings")
     with pytest.raises(
-        InvalidInput, match=r"'hill' of the package detent-hills 1.2 could not be loaded from hills.climb:maker \(ImportError: No module"
+        InvalidInput,
+        match=(
+            r"'hill' of the package detent-hills 1.2 could not be loaded from hills.climb:maker \(ImportError: No"
+            r" module"
+        ),
     ):
         check_strategy("hill")
 
@@ -116,13 +130,17 @@ def test_packages_are_looked_for_when_a_name_is_not_built_in_and_not_before(inst
 def labels(scorer: dict[str, Any], **more: Any) -> Family:
     prompt = {"current": "1", "versions": {"1": {"content": [{"role": "user", "content": "{{x}}"}]}}}
     output = {"field": "team", "parser": "label", "labels": ["billing", "support"]}
-    return parse_family({"name": "triage", "inputs": {"x": {}}, "output": output, "prompt": prompt, "scorer": scorer, **more})
+    return parse_family(
+        {"name": "triage", "inputs": {"x": {}}, "output": output, "prompt": prompt, "scorer": scorer, **more}
+    )
 
 
 def read_by(output: dict[str, Any]) -> Family:
     """A family whose answers a package reads, and whose file names no metric."""
     prompt = {"current": "1", "versions": {"1": {"content": [{"role": "user", "content": "{{x}}"}]}}}
-    return parse_family({"name": "triage", "inputs": {"x": {}}, "output": {"field": "team", **output}, "prompt": prompt})
+    return parse_family(
+        {"name": "triage", "inputs": {"x": {}}, "output": {"field": "team", **output}, "prompt": prompt}
+    )
 
 
 def half(example: Any, output: Any) -> float:
@@ -138,16 +156,23 @@ def test_a_packages_metric_scores_and_its_version_is_part_of_the_scorers(install
         return scorer.version
 
     assert version("detent-half 1.0") == version("detent-half 1.0")
-    assert len({version("detent-half 1.0"), version("detent-half 1.1"), version("detent-half 1.0", "tests.stores:half")}) == 3
+    assert (
+        len({version("detent-half 1.0"), version("detent-half 1.1"), version("detent-half 1.0", "tests.stores:half")})
+        == 3
+    )
 
 
 def test_a_packages_metric_judges_outputs_of_its_parsers_only(install: Callable[..., None]) -> None:
     install(added("half", MetricRecord(judge=half, parsers=("text", "json"))), group="detent.scorers")
-    with pytest.raises(InvalidFamily, match="half judges outputs of parser text or json, and this family's parser is 'label'"):
+    with pytest.raises(
+        InvalidFamily, match="half judges outputs of parser text or json, and this family's parser is 'label'"
+    ):
         build_scorer(labels({"half": 1.0}))
 
 
-def test_a_family_is_read_though_its_packages_metric_cannot_be_imported_and_is_not_scored(install: Callable[..., None]) -> None:
+def test_a_family_is_read_though_its_packages_metric_cannot_be_imported_and_is_not_scored(
+    install: Callable[..., None],
+) -> None:
     install(added("half", load=broken), group="detent.scorers")
     family = labels({"half": 1.0})
     with pytest.raises(InvalidFamily, match=r"metric 'half' of the package detent-hills 1\.2 could not be loaded"):
@@ -174,11 +199,16 @@ def test_a_packages_metric_takes_the_parameters_that_it_declares(install: Callab
         build_scorer(labels({"share": 1.0}))
 
 
-def test_an_unknown_metric_is_answered_with_those_of_packages_and_with_what_was_refused(install: Callable[..., None]) -> None:
+def test_an_unknown_metric_is_answered_with_those_of_packages_and_with_what_was_refused(
+    install: Callable[..., None],
+) -> None:
     install(added("half", half), added("rouge_l", half), group="detent.scorers")
     with pytest.raises(
         InvalidFamily,
-        match=r"no metric 'magic'; use rouge_1, .*processed_quality, half, or the dotted path.*'rouge_l' of the package detent-hills",
+        match=(
+            r"no metric 'magic'; use rouge_1, .*processed_quality, half, or the dotted path.*'rouge_l' of the package"
+            r" detent-hills"
+        ),
     ):
         labels({"magic": 1.0})
 
@@ -212,14 +242,19 @@ def test_a_packages_parser_reads_answers_and_writes_those_of_examples(install: C
     assert parse_output(family.output, "boom").error == broken_by
 
 
-def test_a_packages_parser_is_a_version_of_the_scorer_and_a_built_in_one_is_as_before(install: Callable[..., None]) -> None:
+def test_a_packages_parser_is_a_version_of_the_scorer_and_a_built_in_one_is_as_before(
+    install: Callable[..., None],
+) -> None:
     def version(package: str, place: str = "tests.clock:said") -> str:
         importlib.import_module(place.partition(":")[0])
         install(replace(added("said", said, package=package), place=place), group="detent.parsers")
         return build_scorer(read_by({"parser": "said"})).version
 
     assert version("detent-said 1.0") == version("detent-said 1.0")
-    assert len({version("detent-said 1.0"), version("detent-said 1.1"), version("detent-said 1.0", "tests.stores:said")}) == 3
+    assert (
+        len({version("detent-said 1.0"), version("detent-said 1.1"), version("detent-said 1.0", "tests.stores:said")})
+        == 3
+    )
     assert build_scorer(labels({"label_match": 1.0})).version == "s_0fd15a8c7dff"
 
 
@@ -231,10 +266,13 @@ def test_a_packages_parser_that_cannot_be_imported_stops_studies_and_no_serving(
     assert "could not be loaded" in str(parse_output(family.output, "said=billing").error)
 
 
-def test_an_unknown_parser_is_answered_with_those_of_packages_and_with_what_was_refused(install: Callable[..., None]) -> None:
+def test_an_unknown_parser_is_answered_with_those_of_packages_and_with_what_was_refused(
+    install: Callable[..., None],
+) -> None:
     install(added("said", said), added("label", said), group="detent.parsers")
     with pytest.raises(
-        InvalidFamily, match=r"no parser 'magic'; known are text, label, json, list, said .*'label' of the package detent-hills"
+        InvalidFamily,
+        match=r"no parser 'magic'; known are text, label, json, list, said .*'label' of the package detent-hills",
     ):
         read_by({"parser": "magic"})
 
@@ -242,12 +280,17 @@ def test_an_unknown_parser_is_answered_with_those_of_packages_and_with_what_was_
 def test_a_package_adds_a_format_of_exports(install: Callable[..., None]) -> None:
     variant = labels({}).variant()
     record = VariantRecord(family="triage", variant=variant, source="file", created_at=START, created_by="ada")
-    install(added("roles", lambda family, one: f"{family.name}: {one.variant.messages[0]['role']}"), group="detent.exporters")
+    install(
+        added("roles", lambda family, one: f"{family.name}: {one.variant.messages[0]['role']}"),
+        group="detent.exporters",
+    )
     assert export_variant(labels({}), record, "roles") == "triage: user"
     with pytest.raises(InvalidInput, match="Known: messages, yaml, dspy, mlflow, langchain, roles"):
         export_variant(labels({}), record, "magic")
     install(added("roles", lambda family, one: one.nothing), group="detent.exporters")
-    with pytest.raises(InvalidInput, match=rf"exporter roles of detent-hills 1.2 failed on {variant.id} \(AttributeError"):
+    with pytest.raises(
+        InvalidInput, match=rf"exporter roles of detent-hills 1.2 failed on {variant.id} \(AttributeError"
+    ):
         export_variant(labels({}), record, "roles")
 
 

@@ -1,4 +1,6 @@
-"""The rehearsal of the way back: a real call outside studies, an alert while it fails, and never a look at the holdout."""
+"""The rehearsal of the way back: a real call outside studies, an alert while it fails,
+and never a look at the holdout.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,9 @@ class TestRehearsal:
             rows = tx.exec_driver_sql("SELECT study, family, purpose, status, cost_usd FROM lm_calls").all()
         assert rows == [(None, "topics", "rehearsal", "settled", 0.00001)]
 
-    def test_a_broken_model_opens_one_alert_which_says_what_to_do_and_a_working_one_closes_it(self, world: Rehearsing) -> None:
+    def test_a_broken_model_opens_one_alert_which_says_what_to_do_and_a_working_one_closes_it(
+        self, world: Rehearsing
+    ) -> None:
         world.broken = ModelFailed("The key of the model was refused (401).", kind="http", status_of_model=401)
         assert [world.rehearse(), world.rehearse()] == ["broken", "broken"]
         (alert,) = world.alerts()
@@ -122,7 +126,9 @@ class TestRehearsal:
     def test_only_released_dev_examples_are_shown(self, tmp_path: Path) -> None:
         world = Rehearsing(tmp_path)
         with world.store.read() as tx:
-            names = {example.id for example in world.store.examples.of_split(tx, "topics", split="dev", released_only=True)}
+            names = {
+                example.id for example in world.store.examples.of_split(tx, "topics", split="dev", released_only=True)
+            }
         world.store.write(lambda tx: tx.exec_driver_sql("UPDATE examples SET released = 0"))
         assert len(names) == 12
         assert world.rehearse() == "not possible"

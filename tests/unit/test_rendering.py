@@ -1,4 +1,7 @@
-"""What a model is sent, byte for byte. The golden files are refreshed by DETENT_REFRESH_GOLDEN=1, and their diff is read by a person."""
+"""What a model is sent, byte for byte.
+
+The golden files are refreshed by DETENT_REFRESH_GOLDEN=1, and their diff is read by a person.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,11 @@ CASES: dict[str, tuple[Variant, dict[str, Any], list[Message]]] = {
     "plain": (variant(SYSTEM, USER, examples=()), {"document": "Water is wet."}, []),
     "examples_in_their_slot": (variant({"role": "examples"}, SYSTEM, USER), {"document": "Water is wet."}, []),
     "examples_without_a_slot": (variant(SYSTEM, USER), {"document": "Wasser ist naß. \U0001f4a7"}, []),
-    "examples_and_history_in_slots": (variant(SYSTEM, {"role": "examples"}, {"role": "history"}, USER), {"document": "It."}, HISTORY),
+    "examples_and_history_in_slots": (
+        variant(SYSTEM, {"role": "examples"}, {"role": "history"}, USER),
+        {"document": "It."},
+        HISTORY,
+    ),
     "history_without_a_slot": (variant(SYSTEM, {"role": "examples"}, USER), {"document": "It."}, HISTORY),
     "values_that_look_like_variables": (variant(SYSTEM, USER), {"document": "{{document}} {{other}} \\1 \\g<0>"}, []),
     "values_that_are_no_texts": (
@@ -74,8 +81,16 @@ def test_without_a_slot_examples_stand_before_a_history_that_comes_right_before_
 
 
 def test_examples_are_written_like_the_last_user_message_and_leave_earlier_ones_alone():
-    rendered = render(variant({"role": "user", "content": "Ready?"}, {"role": "assistant", "content": "Yes."}, USER), {"document": "d"})
-    assert roles_and_starts(rendered)[:4] == ["user: Ready?", "assistant: Yes.", "user: Document: Tides ", "assistant: Tides."]
+    rendered = render(
+        variant({"role": "user", "content": "Ready?"}, {"role": "assistant", "content": "Yes."}, USER),
+        {"document": "d"},
+    )
+    assert roles_and_starts(rendered)[:4] == [
+        "user: Ready?",
+        "assistant: Yes.",
+        "user: Document: Tides ",
+        "assistant: Tides.",
+    ]
 
 
 def test_rendering_leaves_the_variant_as_it_was():
@@ -90,9 +105,14 @@ def test_rendering_leaves_the_variant_as_it_was():
     [
         pytest.param({}, [], ["/variables/document"], id="missing"),
         pytest.param({"document": "d", "doc": "x"}, [], ["/variables/doc"], id="unknown"),
-        pytest.param({"doc": "x"}, [{"role": "examples"}, "hello"], ["/variables/document", "/variables/doc", "/history/0", "/history/1"], id="all at once"),
+        pytest.param(
+            {"doc": "x"},
+            [{"role": "examples"}, "hello"],
+            ["/variables/document", "/variables/doc", "/history/0", "/history/1"],
+            id="all at once",
+        ),
     ],
-)  # fmt: skip
+)
 def test_everything_wrong_with_the_values_is_named(variables, history, pointers):
     with pytest.raises(InvalidInput) as error:
         render(variant(SYSTEM, USER), variables, history)
@@ -142,7 +162,9 @@ def test_a_few_shot_example_is_cut_as_in_serving_and_holds_declared_inputs_only(
 
 
 class TestLength:
-    """What one request makes is bounded by the code that makes it: some kilobytes of variables in a prompt and a long value are gigabytes together."""
+    """What one request makes is bounded by the code that makes it:
+    some kilobytes of variables in a prompt and a long value are gigabytes together.
+    """
 
     LONG = "x" * 100_000
 

@@ -28,7 +28,9 @@ def label(unit: str, minutes: float, value: float = 1.0) -> PastLabel:
     return PastLabel(unit_hmac=unit, at=at(minutes), value=value)
 
 
-def replay(requests: Sequence[PastRequest], labels: Sequence[PastLabel] = (), *, flipped: Sequence[int] = ()) -> RecordedRollout:
+def replay(
+    requests: Sequence[PastRequest], labels: Sequence[PastLabel] = (), *, flipped: Sequence[int] = ()
+) -> RecordedRollout:
     recording = Recording(requests, labels, cohort_minutes=60, on_clock=lambda at: at)
     return RecordedRollout(recording, salt=SALT, flipped=flipped)
 
@@ -36,12 +38,20 @@ def replay(requests: Sequence[PastRequest], labels: Sequence[PastLabel] = (), *,
 def rollout(*stages: tuple[float, float, float | None]) -> Rollout:
     """``stages``: (share, from, to) in minutes."""
     history = tuple(
-        {"share": s, "from": iso(at(a)), "to": None if b is None else iso(at(b)), "clock_from": iso(at(a)), "clock_to": None}
+        {
+            "share": s,
+            "from": iso(at(a)),
+            "to": None if b is None else iso(at(b)),
+            "clock_from": iso(at(a)),
+            "clock_to": None,
+        }
         for s, a, b in stages
     )
     return Rollout(
-        id="ro_1", family="f", candidate="A again", champion="A", aim="quality", ladder=(0.1, 0.5), salt=SALT, status="deploying",
-        stage=len(stages) - 1, held=False, version=len(stages), settings={}, stage_history=history, created_at=T0, created_by="test",
+        id="ro_1", family="f", candidate="A again", champion="A", aim="quality", ladder=(0.1, 0.5), salt=SALT,
+        status="deploying",
+        stage=len(stages) - 1, held=False, version=len(stages), settings={}, stage_history=history, created_at=T0,
+        created_by="test",
     )  # fmt: skip
 
 
@@ -51,12 +61,17 @@ TWO = rollout((0.1, 0, 60), (0.5, 60, None))
 
 def test_units_are_dealt_by_the_products_bucket() -> None:
     found = replay([request(u, 1) for u in UNITS]).requests(ONE, T0, at(2))
-    assert {r.unit_hmac: r.arm for r in found} == {u: "candidate" if in_candidate(bucket(SALT, u), 0.5) else "champion" for u in UNITS}
+    assert {r.unit_hmac: r.arm for r in found} == {
+        u: "candidate" if in_candidate(bucket(SALT, u), 0.5) else "champion" for u in UNITS
+    }
 
 
 def test_a_larger_share_never_takes_a_unit_from_the_candidate() -> None:
     world = replay(sorted((request(u, m) for u in UNITS for m in (1, 61)), key=lambda r: r.at))
-    first, second = ({r.unit_hmac for r in world.requests(TWO, a, b) if r.arm == "candidate"} for a, b in ((T0, at(60)), (at(60), at(120))))
+    first, second = (
+        {r.unit_hmac for r in world.requests(TWO, a, b) if r.arm == "candidate"}
+        for a, b in ((T0, at(60)), (at(60), at(120)))
+    )
     assert first < second
 
 
@@ -68,7 +83,9 @@ def test_a_cohort_holds_the_units_of_its_hour_and_stage() -> None:
 
 
 def test_an_outcome_counts_where_the_request_before_it_was_served_and_not_after_its_window() -> None:
-    world = replay([request("u1", 5), request("u1", 65)], [label("u1", 62, 1.0), label("u1", 66, 0.0), label("u1", 400, 0.0)])
+    world = replay(
+        [request("u1", 5), request("u1", 65)], [label("u1", 62, 1.0), label("u1", 66, 0.0), label("u1", 400, 0.0)]
+    )
     assert world.outcomes(TWO, 0, ["u1"], at(0), at(300)) == {"u1": 1.0}
     assert world.outcomes(TWO, 1, ["u1"], at(0), at(300)) == {"u1": 0.0}
     assert world.outcomes(TWO, 1, ["u1"], at(0), at(64)) == {}

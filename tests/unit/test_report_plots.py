@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.adapters.reports.plots import MAX_POINTS, Axis, Band, GuideLine, Line, Plot, Tick, figure, hour_ticks, nice_ticks, thinned
+from optimizer.adapters.reports.plots import (
+    MAX_POINTS,
+    Axis,
+    Band,
+    GuideLine,
+    Line,
+    Plot,
+    Tick,
+    figure,
+    hour_ticks,
+    nice_ticks,
+    thinned,
+)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +44,9 @@ def test_every_range_has_three_to_seven_ticks_inside_it(low: float, width: float
     assert all(low - 1e-6 * width <= t <= low + width * (1 + 1e-6) for t in ticks)
 
 
-@pytest.mark.parametrize(("hours", "unit"), [(0.01, "minutes"), (1.5, "minutes"), (2, "hours"), (40, "hours"), (48, "days"), (700, "days")])
+@pytest.mark.parametrize(
+    ("hours", "unit"), [(0.01, "minutes"), (1.5, "minutes"), (2, "hours"), (40, "hours"), (48, "days"), (700, "days")]
+)
 def test_time_is_told_in_the_unit_that_fits(hours: float, unit: str) -> None:
     ticks, found = hour_ticks(hours)
     assert found == unit
@@ -55,7 +69,8 @@ def test_what_lies_outside_the_ranges_is_cut_off_at_the_edge_and_a_tick_outside_
     drawn = figure(
         Plot(
             title="t", about="a & b", x=Axis(low=0.0, high=10.0, ticks=[Tick(at=5.0, text="5")], label="x"),
-            y=Axis(low=0.0, high=1.0, ticks=[Tick(at=2.0, text="far")]), rules=[GuideLine(y=7.0)], bands=[Band(points=[(0.0, -3.0, 3.0), (5.0, 0.2, 0.4), (10.0, 0.2, 0.4)])],
+            y=Axis(low=0.0, high=1.0, ticks=[Tick(at=2.0, text="far")]), rules=[GuideLine(y=7.0)],
+            bands=[Band(points=[(0.0, -3.0, 3.0), (5.0, 0.2, 0.4), (10.0, 0.2, 0.4)])],
             lines=[Line(points=[(-5.0, -5.0), (50.0, 50.0)], kind="evidence")],
         )
     )  # fmt: skip

@@ -52,7 +52,9 @@ def test_the_distribution_is_not_named_like_the_other_project_of_the_package_ind
     assert 'name = "detent-server"' in (ROOT / "pyproject.toml").read_text()
     leading_there = re.compile(r"(pip3? install|uv add|uvx|pipx (install|run))\s+[\"']?detent(?![-\w])")
     assert [
-        str(p.relative_to(ROOT)) for p in tracked() if p.suffix in {".md", ".py", ".toml", ".yaml"} and leading_there.search(p.read_text())
+        str(p.relative_to(ROOT))
+        for p in tracked()
+        if p.suffix in {".md", ".py", ".toml", ".yaml"} and leading_there.search(p.read_text())
     ] == []
 
 

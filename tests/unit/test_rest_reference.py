@@ -35,7 +35,11 @@ def test_the_reference_names_no_route_that_is_not_there(tmp_path: Path) -> None:
 
 def test_the_page_of_the_routes_says_in_a_sentence_what_each_does(tmp_path: Path) -> None:
     paths = create_app(load_settings("dev", tmp_path)).openapi()["paths"]
-    told = {f"{method} {path}": operation["summary"] for path, operations in paths.items() for method, operation in operations.items()}
+    told = {
+        f"{method} {path}": operation["summary"]
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+    }
     assert told["get /v1/families/{family}/prompt"].startswith("The prompt that this unit gets now")
     assert {route for route, summary in told.items() if len(summary.split()) < 3} == set()
     assert not any(summary.endswith(".") for summary in told.values())

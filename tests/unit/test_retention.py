@@ -1,4 +1,6 @@
-"""Until when rows are kept: whole days, the strictest family for what belongs to none, and longer while something still needs them."""
+"""Until when rows are kept: whole days, the strictest family for what belongs to none,
+and longer while something still needs them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ def test_rows_are_kept_for_whole_days() -> None:
 
 
 def test_the_oldest_thing_that_is_still_needed_holds_everything_younger() -> None:
-    holds = [Hold(since=day(95), why="a rollout"), Hold(since=day(120), why="the sums"), Hold(since=day(2), why="a watch")]
+    holds = [
+        Hold(since=day(95), why="a rollout"),
+        Hold(since=day(120), why="the sums"),
+        Hold(since=day(2), why="a watch"),
+    ]
     assert cut(NOW, 90, holds) == Cut(before=day(120), held_by="the sums")
 
 
@@ -36,5 +42,7 @@ def test_less_than_a_day_is_no_retention() -> None:
 
 
 @pytest.mark.parametrize(("families", "expected"), [((), KEY_DAYS), ((90, 400), KEY_DAYS), ((90, 7), 7)])
-def test_answers_to_idempotency_keys_are_kept_as_the_strictest_family_says(families: tuple[int, ...], expected: int) -> None:
+def test_answers_to_idempotency_keys_are_kept_as_the_strictest_family_says(
+    families: tuple[int, ...], expected: int
+) -> None:
     assert key_days(families) == expected

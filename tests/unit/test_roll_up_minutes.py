@@ -1,4 +1,6 @@
-"""The minute sums: complete, made once, the same after a repetition or a kill, and what the champion's baseline is read from."""
+"""The minute sums: complete, made once, the same after a repetition or a kill,
+and what the champion's baseline is read from.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ class TestRollUp:
         assert roll_up_minutes(database, clock) == minutes(1)
         assert [(row.minute, row.n) for row in kept(database)] == [(NOW, 1)]
 
-    def test_every_event_counts_once_however_often_and_in_however_many_steps_it_is_done(self, database: Database) -> None:
+    def test_every_event_counts_once_however_often_and_in_however_many_steps_it_is_done(
+        self, database: Database
+    ) -> None:
         times = [minutes(n * 1.7) for n in range(60)]
         receive(database, *times)
         clock = Clock(minutes(30))
@@ -63,7 +67,9 @@ class TestRollUp:
         assert sum(row.n for row in kept(database)) == 60
         assert len(kept(database)) == len({at.replace(second=0, microsecond=0) for at in times})
 
-    def test_a_killed_run_goes_on_where_it_was_and_leaves_the_same_rows(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_killed_run_goes_on_where_it_was_and_leaves_the_same_rows(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         receive(database, *[minutes(n) for n in range(100)])
         summed, n_chunks = database.minute_stats.sums, []
 
@@ -87,7 +93,9 @@ class TestRollUp:
         receive(database, NOW - timedelta(days=31), NOW - timedelta(days=20), minutes(0))
         read = []
         summed = database.minute_stats.sums
-        monkeypatch.setattr(database.minute_stats, "sums", lambda tx, start, until: read.append(start) or summed(tx, start, until))
+        monkeypatch.setattr(
+            database.minute_stats, "sums", lambda tx, start, until: read.append(start) or summed(tx, start, until)
+        )
         assert roll_up_minutes(database, Clock(minutes(60))) == minutes(59)
         assert [row.minute for row in kept(database, NOW - timedelta(days=60))] == [NOW - timedelta(days=20), NOW]
         assert read == [NOW - timedelta(days=20), NOW, minutes(59)]
@@ -111,7 +119,9 @@ class TestRollUp:
         summed = database.minute_stats.sums
 
         def slowly(tx: Any, start: datetime, until: datetime) -> list[MinuteSums]:
-            assert other.write(lambda tx: other.events.add_interactions(tx, [interaction(f"in_{start}")])) == ["accepted"]
+            assert other.write(lambda tx: other.events.add_interactions(tx, [interaction(f"in_{start}")])) == [
+                "accepted"
+            ]
             return summed(tx, start, until)
 
         monkeypatch.setattr(database.minute_stats, "sums", slowly)
@@ -132,7 +142,11 @@ class TestBaseline:
         latencies = [float(100 + i) for i in range(1000)]
         rows = [
             interaction(
-                f"in_{i}", received_at=minutes(i / 100), latency_ms=ms, cost_usd=0.001 * (1 + i % 4), error="x" if i % 50 == 0 else None
+                f"in_{i}",
+                received_at=minutes(i / 100),
+                latency_ms=ms,
+                cost_usd=0.001 * (1 + i % 4),
+                error="x" if i % 50 == 0 else None,
             )
             for i, ms in enumerate(latencies)
         ]
@@ -154,7 +168,9 @@ class TestBaseline:
         assert self.baseline(database, minutes(5), "v_bbbbbbbbbbbb").error_rate == 1.0
 
     @pytest.mark.parametrize(("n_today", "n_found"), [(499, 999), (500, 500)])
-    def test_the_last_day_is_enough_when_it_holds_five_hundred_requests(self, database: Database, n_today: int, n_found: int) -> None:
+    def test_the_last_day_is_enough_when_it_holds_five_hundred_requests(
+        self, database: Database, n_today: int, n_found: int
+    ) -> None:
         receive(database, *[NOW - timedelta(days=3)] * 500, prefix="old", error="then")
         receive(database, *[NOW] * n_today)
         receive(database, *[NOW - timedelta(days=31)] * 10, prefix="too old")
@@ -167,7 +183,12 @@ class TestBaseline:
 
     def test_without_requests_nothing_is_known(self, database: Database) -> None:
         found = self.baseline(database, NOW)
-        assert (found.n, found.error_rate, found.latency_limit_ms, found.latency_exceed) == (0, UNKNOWN_RATE, None, None)
+        assert (found.n, found.error_rate, found.latency_limit_ms, found.latency_exceed) == (
+            0,
+            UNKNOWN_RATE,
+            None,
+            None,
+        )
 
     def test_it_survives_json_in_full(self, database: Database) -> None:
         receive(database, *[minutes(i) for i in range(10)], cost_usd=0.0123)

@@ -18,7 +18,8 @@ from optimizer.core.rollout.start import frozen
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 PLAN = ForecastPlan(
-    ladder=(0.5,), margin=0.1, base=0.5, base_why="", lift=Lift(), field="success", source="user", min_labelled=200, max_labelled=8000,
+    ladder=(0.5,), margin=0.1, base=0.5, base_why="", lift=Lift(), field="success", source="user", min_labelled=200,
+    max_labelled=8000,
     max_hours=720.0, min_duration_hours=24.0, dwell_hours=0.0, closing_hours=25.0, error_margin=0.01,
 )  # fmt: skip
 GROWTH = 0.5 * log(0.5 / 0.45) + 0.5 * log(0.5 / 0.55)  # both arms at .5, projected to .45 and .55
@@ -108,12 +109,18 @@ def test_minimum_times_are_waited_for() -> None:
         pytest.param(traffic(0, 0, n_requests=7_000), "of 7,000 reported requests none has a unit", id="no units"),
         pytest.param(traffic(labelled=0), r"none of 16,800 units gave a label \(success by user\)", id="no labels"),
         pytest.param(
-            traffic(n_labelled_units={("score", "judge"): 40}), "labelled otherwise: 40 by score of judge", id="labels of another metric"
+            traffic(n_labelled_units={("score", "judge"): 40}),
+            "labelled otherwise: 40 by score of judge",
+            id="labels of another metric",
         ),
-        pytest.param(traffic(30, 5, hours=2.0), "too short to rely on: 5 units with a label", id="a record of two hours"),
+        pytest.param(
+            traffic(30, 5, hours=2.0), "too short to rely on: 5 units with a label", id="a record of two hours"
+        ),
     ],
 )
-def test_what_cannot_be_told_is_its_own_answer_and_says_what_is_missing(recorded: RecordedTraffic | None, says: str) -> None:
+def test_what_cannot_be_told_is_its_own_answer_and_says_what_is_missing(
+    recorded: RecordedTraffic | None, says: str
+) -> None:
     found = forecast_rollout(LADDER, recorded)
     assert found.verdict == "cannot_tell"
     assert not found.refuses
@@ -137,7 +144,9 @@ def test_without_traffic_no_hour_is_0_or_infinite_but_the_labels_are_known() -> 
 def test_too_many_labels_are_named_with_the_ways_out() -> None:
     found = forecast_rollout(replace(PLAN, max_labelled=1000), traffic())
     assert [p.limit for p in found.problems] == ["max_labelled"]
-    assert found.problems[0].text == "90 % of such rollouts end within 1,492 labelled outcomes, and max_labelled is 1,000."
+    assert (
+        found.problems[0].text == "90 % of such rollouts end within 1,492 labelled outcomes, and max_labelled is 1,000."
+    )
     assert "a margin of 0.125 (now 0.1)" in found.ways_out
     assert "max_labelled: 1500" in found.ways_out
     wider = forecast_rollout(replace(PLAN, max_labelled=1000, margin=0.125), traffic())
@@ -177,7 +186,10 @@ def test_a_ladder_that_would_fit_is_named_with_its_days_and_with_the_users_it_re
     assert quick.first_day_units == pytest.approx(800)
     assert gentle.ladder == (0.25, 0.5), "half as many users at first as on the quickest"
     assert (gentle.first_day_units, gentle.fits) == (pytest.approx(400), True)
-    assert any(way.startswith("the ladder [0.5] (--ladder 0.5): 12.3 days instead of 20.2 days on average") for way in found.ways_out)
+    assert any(
+        way.startswith("the ladder [0.5] (--ladder 0.5): 12.3 days instead of 20.2 days on average")
+        for way in found.ways_out
+    )
     assert any("about 800 instead of 160 units on its first day" in way for way in found.ways_out)
     gate = found.gate()
     assert gate is not None
@@ -189,7 +201,11 @@ def test_a_ladder_that_is_named_fits_when_it_is_asked_for(at: int) -> None:
     way = forecast_rollout(LADDER, AT_160_A_DAY).ladders[at]
     again = forecast_rollout(replace(LADDER, ladder=way.ladder), AT_160_A_DAY)
     assert again.verdict == "fits"
-    assert (again.expected, again.nine_in_ten, again.users_exposed) == (way.expected, way.nine_in_ten, pytest.approx(way.units))
+    assert (again.expected, again.nine_in_ten, again.users_exposed) == (
+        way.expected,
+        way.nine_in_ten,
+        pytest.approx(way.units),
+    )
 
 
 def test_where_no_ladder_fits_the_quickest_is_named_as_too_slow() -> None:
@@ -229,7 +245,9 @@ def test_a_forecast_that_does_not_fit_is_a_gate_that_fails_with_figures() -> Non
 
 
 def test_requests_until_an_alarm_are_those_of_the_simulated_table_and_minutes_follow_from_the_traffic() -> None:
-    """Table C of the design note at 10 %: 438, 95, 25 and 20 candidate requests, of which a block of ten seconds holds twenty."""
+    """Table C of the design note at 10 %: 438, 95, 25 and 20 candidate requests,
+    of which a block of ten seconds holds twenty.
+    """
     found = forecast_rollout(LADDER, traffic(n_requests_with_unit=168 * 3600 * 20))
     needed = {a.errors: a.candidate_requests or 0.0 for a in found.guardrails}
     assert needed[0.05] == pytest.approx(438, rel=0.1)
@@ -245,7 +263,10 @@ def test_too_little_traffic_for_five_minutes_is_said() -> None:
     found = forecast_rollout(LADDER, traffic(n_requests_with_unit=6_048))  # one request in 100 s
     assert len(found.warnings) == 1
     assert "will not be rolled back within five minutes at this traffic" in found.warnings[0]
-    assert "at a share of 10% it gets about 0.3 requests in that time and the guardrail needs about 14" in found.warnings[0]
+    assert (
+        "at a share of 10% it gets about 0.3 requests in that time and the guardrail needs about 14"
+        in found.warnings[0]
+    )
 
 
 def test_errors_within_the_margin_never_alarm_and_that_is_none_not_infinity() -> None:
@@ -258,7 +279,9 @@ def test_errors_within_the_margin_never_alarm_and_that_is_none_not_infinity() ->
 
 
 def test_what_is_left_of_a_rollout_counts_from_its_evidence() -> None:
-    begun = Progress(stage=0, labelled=300, labelled_in_stage=300, grown={1: 1.0}, hours=30.0, stage_hours=30.0, begun=True)
+    begun = Progress(
+        stage=0, labelled=300, labelled_in_stage=300, grown={1: 1.0}, hours=30.0, stage_hours=30.0, begun=True
+    )
     found = forecast_rollout(PLAN, traffic(), begun)
     assert found.expected is not None
     assert found.expected.labelled == pytest.approx((log(20) + 0.5 - 1.0) / GROWTH)
@@ -266,7 +289,9 @@ def test_what_is_left_of_a_rollout_counts_from_its_evidence() -> None:
 
 
 def test_a_gate_that_has_been_passed_waits_for_the_labels_of_its_stage_only() -> None:
-    begun = Progress(stage=0, labelled=150, labelled_in_stage=150, grown={1: inf}, hours=1.0, stage_hours=1.0, begun=True)
+    begun = Progress(
+        stage=0, labelled=150, labelled_in_stage=150, grown={1: inf}, hours=1.0, stage_hours=1.0, begun=True
+    )
     found = forecast_rollout(PLAN, traffic(), begun)
     assert found.expected is not None
     assert found.expected.labelled == 50
@@ -301,7 +326,9 @@ def test_the_plan_is_read_from_the_frozen_settings() -> None:
     plan = plan_of(settings, (0.1, 0.5), Lift())
     assert (plan.min_labelled, plan.max_labelled, plan.max_hours, plan.closing_hours) == (200, 8000, 720.0, 25.0)
     assert (plan.base, plan.field, plan.source) == (0.5, "success", "user")
-    fixed = plan_of({**settings, "champion_mean": 0.8, "feedback_window": {"hours": 6.0, "floor_hours": 24.0}}, (0.1,), Lift())
+    fixed = plan_of(
+        {**settings, "champion_mean": 0.8, "feedback_window": {"hours": 6.0, "floor_hours": 24.0}}, (0.1,), Lift()
+    )
     assert (fixed.base, fixed.closing_hours) == (0.8, 7.0)
 
 

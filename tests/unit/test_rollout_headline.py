@@ -16,14 +16,35 @@ from optimizer.core.views.rollout_status import Hours, Labels, MeanDifference, N
 from tests.stores import NOW, rollout
 
 VIEW = RolloutView(
-    verdict="", n_blocks=3, head="", metric="success by user", margin=0.05, gates=(), guardrails=(), not_guarded={},
-    difference=MeanDifference(observed=None, lower=-1.0, upper=1.0), arms=(), left_out=0, late_alert=None, stages=(),
+    verdict="",
+    n_blocks=3,
+    head="",
+    metric="success by user",
+    margin=0.05,
+    gates=(),
+    guardrails=(),
+    not_guarded={},
+    difference=MeanDifference(observed=None, lower=-1.0, upper=1.0),
+    arms=(),
+    left_out=0,
+    late_alert=None,
+    stages=(),
     labels=Labels(used=40, in_stage=40, needed_in_stage=200, waiting=0, allowed=8000),
-    hours=Hours(running=3.0, least=24.0, allowed=720.0, window=24.0), silence=SilenceView(since=None, fetches={}, reports={}, found_at=None),
-    waits_for=("evidence against worse by 3 margins is 1.2, 20 is needed", "40 labelled outcomes in this stage, 200 are needed"),
-    next_step=NextStep(act="advance", share=0.25, asks="ship3"), lease_expires_at=None, served=True, freeze=None, holdback=None,
-    alerts=(), looked_at=NOW, followed_by=None,
-)  # fmt: skip
+    hours=Hours(running=3.0, least=24.0, allowed=720.0, window=24.0),
+    silence=SilenceView(since=None, fetches={}, reports={}, found_at=None),
+    waits_for=(
+        "evidence against worse by 3 margins is 1.2, 20 is needed",
+        "40 labelled outcomes in this stage, 200 are needed",
+    ),
+    next_step=NextStep(act="advance", share=0.25, asks="ship3"),
+    lease_expires_at=None,
+    served=True,
+    freeze=None,
+    holdback=None,
+    alerts=(),
+    looked_at=NOW,
+    followed_by=None,
+)
 DEPLOYING = rollout(family="triage", ladder=(0.1, 0.25, 0.5), status="deploying", stage=0)
 FROZEN = Freeze(scope="triage", reason="launch", by="ann", since=NOW)
 REIGN = Champion(family="triage", seq=3, variant="v_cccccccccccc", since=NOW, why="better", by="ann")
@@ -48,9 +69,13 @@ def test_a_family_without_a_rollout_says_who_serves() -> None:
             id="with its forecast",
         ),
         pytest.param(
-            replace(VIEW, forecast=forecast(398.2)), "10 %: needs about 400 more labelled users before 25 %", id="at unknown traffic"
+            replace(VIEW, forecast=forecast(398.2)),
+            "10 %: needs about 400 more labelled users before 25 %",
+            id="at unknown traffic",
         ),
-        pytest.param(replace(VIEW, forecast=forecast(0.0)), f"10 %: waits before 25 %: {VIEW.waits_for[0]}", id="users suffice"),
+        pytest.param(
+            replace(VIEW, forecast=forecast(0.0)), f"10 %: waits before 25 %: {VIEW.waits_for[0]}", id="users suffice"
+        ),
         pytest.param(VIEW, "10 %: needs at least 160 more labelled users before 25 %", id="without a forecast"),
         pytest.param(
             replace(VIEW, labels=replace(VIEW.labels, in_stage=199)),
@@ -58,12 +83,16 @@ def test_a_family_without_a_rollout_says_who_serves() -> None:
             id="one is one",
         ),
         pytest.param(
-            replace(VIEW, labels=replace(VIEW.labels, in_stage=300), waits_for=("the stage's minimum time is not over",)),
+            replace(
+                VIEW, labels=replace(VIEW.labels, in_stage=300), waits_for=("the stage's minimum time is not over",)
+            ),
             "10 %: waits before 25 %: the stage's minimum time is not over",
             id="only time",
         ),
         pytest.param(
-            replace(VIEW, waits_for=()), "10 %: every gate has passed; the worker's next look goes on to 25 %", id="nothing is missing"
+            replace(VIEW, waits_for=()),
+            "10 %: every gate has passed; the worker's next look goes on to 25 %",
+            id="nothing is missing",
         ),
         pytest.param(
             replace(VIEW, forecast=forecast(90.0), next_step=NextStep(act="promote", share=1.0, asks="ship1")),
@@ -79,24 +108,62 @@ def test_a_stage_names_what_it_needs_before_the_next(seen: RolloutView, said: st
 @pytest.mark.parametrize(
     ("of", "seen", "said"),
     [
-        pytest.param(rollout(status="validating"), VIEW, "Waits for a person: detent rollout approve summarization", id="not approved"),
-        pytest.param(rollout(status="approved"), VIEW, "Approved: the worker's next look gives the candidate 10 % of the users", id="approved"),
-        pytest.param(DEPLOYING, replace(VIEW, served=False), "10 %, but no worker watches: every user gets the champion", id="unwatched"),
         pytest.param(
-            DEPLOYING, replace(VIEW, served=False, freeze=FROZEN), "10 %, frozen: every user gets the champion until detent unfreeze triage",
+            rollout(status="validating"),
+            VIEW,
+            "Waits for a person: detent rollout approve summarization",
+            id="not approved",
+        ),
+        pytest.param(
+            rollout(status="approved"),
+            VIEW,
+            "Approved: the worker's next look gives the candidate 10 % of the users",
+            id="approved",
+        ),
+        pytest.param(
+            DEPLOYING,
+            replace(VIEW, served=False),
+            "10 %, but no worker watches: every user gets the champion",
+            id="unwatched",
+        ),
+        pytest.param(
+            DEPLOYING,
+            replace(VIEW, served=False, freeze=FROZEN),
+            "10 %, frozen: every user gets the champion until detent unfreeze triage",
             id="frozen, also where the lease has run out",
         ),
-        pytest.param(replace(DEPLOYING, held=True, held_by="ann"), VIEW, "10 %, held by ann: it goes no further", id="held by a person"),
-        pytest.param(replace(DEPLOYING, held=True, held_by=ACTOR), VIEW, "10 %, held by the worker", id="held by the tick"),
-        pytest.param(replace(DEPLOYING, status="deployed", outcome="promoted"), VIEW, "Promoted: v_bbbbbbbbbbbb is the champion", id="promoted"),
         pytest.param(
-            replace(DEPLOYING, status="deployed", outcome="promoted"), replace(VIEW, followed_by=REIGN),
-            "Promoted, and followed by v_cccccccccccc since", id="and followed",
+            replace(DEPLOYING, held=True, held_by="ann"),
+            VIEW,
+            "10 %, held by ann: it goes no further",
+            id="held by a person",
         ),
-        pytest.param(replace(DEPLOYING, status="rolled_back", outcome="worse"), VIEW, "The candidate was worse and is taken back", id="worse"),
-        pytest.param(replace(DEPLOYING, status="failed", outcome="cancelled"), VIEW, "A person ended the rollout", id="rejected"),
+        pytest.param(
+            replace(DEPLOYING, held=True, held_by=ACTOR), VIEW, "10 %, held by the worker", id="held by the tick"
+        ),
+        pytest.param(
+            replace(DEPLOYING, status="deployed", outcome="promoted"),
+            VIEW,
+            "Promoted: v_bbbbbbbbbbbb is the champion",
+            id="promoted",
+        ),
+        pytest.param(
+            replace(DEPLOYING, status="deployed", outcome="promoted"),
+            replace(VIEW, followed_by=REIGN),
+            "Promoted, and followed by v_cccccccccccc since",
+            id="and followed",
+        ),
+        pytest.param(
+            replace(DEPLOYING, status="rolled_back", outcome="worse"),
+            VIEW,
+            "The candidate was worse and is taken back",
+            id="worse",
+        ),
+        pytest.param(
+            replace(DEPLOYING, status="failed", outcome="cancelled"), VIEW, "A person ended the rollout", id="rejected"
+        ),
     ],
-)  # fmt: skip
+)
 def test_every_state_of_a_rollout_has_its_sentence(of: Rollout, seen: RolloutView, said: str) -> None:
     assert rollout_headline(of, seen).startswith(said)
 
@@ -108,8 +175,9 @@ def test_a_number_of_users_is_rounded_upwards_to_two_digits(n: float, shown: int
 
 def test_a_home_says_first_what_is_wrong() -> None:
     assert home_headline(runs=True, rollouts=1, alerts=["info"], n_faulty=0) == "All is well; 1 rollout under way"
-    assert home_headline(runs=False, rollouts=0, alerts=[], n_faulty=0) == (
-        "Nothing watches here (detent serve starts it); no rollout under way"
+    assert (
+        home_headline(runs=False, rollouts=0, alerts=[], n_faulty=0)
+        == "Nothing watches here (detent serve starts it); no rollout under way"
     )
     wrong = home_headline(runs=True, rollouts=2, alerts=["warning", "critical", "info"], n_faulty=1)
     assert wrong == "2 alerts open (below); 1 family file refused (detent family validate); 2 rollouts under way"

@@ -18,7 +18,9 @@ from optimizer.jobs.calls.execute_policy import PolicyRequest, execute_policy
 from optimizer.jobs.calls.run_policy import run_policy
 from tests.scripted_model import ScriptedModel, failed
 
-RENDERED = ModelRequest(model="only", revision="", messages=[{"role": "user", "content": "Stars"}], params={"temperature": 0.0})
+RENDERED = ModelRequest(
+    model="only", revision="", messages=[{"role": "user", "content": "Stars"}], params={"temperature": 0.0}
+)
 FEWER = {"cheap": [{"role": "user", "content": "Short: stars"}]}
 SURE = {"cheap": 0.7, "strong": 0.9, "other": 0.2}
 POLICIES: list[dict[str, Any]] = [
@@ -32,7 +34,14 @@ POLICIES: list[dict[str, Any]] = [
 
 def said(model: str) -> ModelAnswer:
     sure = SURE.get(model, 0.5)
-    return ModelAnswer(text=f"by {model}", input_tokens=1, output_tokens=1, cost_usd=sure, latency_ms=100 * sure, log_probability=log(sure))
+    return ModelAnswer(
+        text=f"by {model}",
+        input_tokens=1,
+        output_tokens=1,
+        cost_usd=sure,
+        latency_ms=100 * sure,
+        log_probability=log(sure),
+    )
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -79,7 +88,9 @@ def test_a_policy_that_gives_nothing_says_why() -> None:
 
 
 @pytest.mark.parametrize(("temperature", "n_different"), [(0.7, 4), (0.0, 2)])
-def test_retries_with_the_same_words_are_draws_of_their_own_where_the_model_draws(temperature: float, n_different: int) -> None:
+def test_retries_with_the_same_words_are_draws_of_their_own_where_the_model_draws(
+    temperature: float, n_different: int
+) -> None:
     asked: list[ModelRequest] = []
 
     async def complete(name: str, request_of: Callable[[str], ModelRequest]) -> ModelAnswer:

@@ -50,7 +50,9 @@ def test_an_announced_process_is_found_until_it_withdraws(settings: Settings) ->
     "content",
     [
         pytest.param('{"pid": 4194304, "url": "x"}', id="a pid that nobody has"),
-        pytest.param(json.dumps({"pid": os.getpid(), "url": "x", "created": 1.0}), id="a pid that went to somebody else"),
+        pytest.param(
+            json.dumps({"pid": os.getpid(), "url": "x", "created": 1.0}), id="a pid that went to somebody else"
+        ),
         pytest.param('{"pid": ', id="half a file"),
         pytest.param("{}", id="no pid"),
     ],
@@ -128,14 +130,18 @@ def test_waits_between_restarts_double_up_to_a_limit_and_begin_anew_after_a_stab
     assert supervise.next_wait_s(waits[-1], lived_s=supervise.STABLE_AFTER_S, longest_s=30.0) == supervise.FIRST_WAIT_S
 
 
-def test_a_child_that_dies_is_reported_alarmed_and_started_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_dies_is_reported_alarmed_and_started_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Children that end at once, in place of the real ones: what happens around them is the same."""
     settings.log_dir().mkdir(parents=True)
     quiet = settings.model_copy(update={"port": 0, "mlflow_port": 0})
     told: list[str] = []
     alarms: list[tuple[str, str]] = []
     monkeypatch.setattr(supervise, "sys", type("Sys", (), {"executable": "/bin/false"}))
-    supervisor = supervise.Supervisor(quiet, report=told.append, alarm=lambda name, text: alarms.append((name, text)), mlflow=False)
+    supervisor = supervise.Supervisor(
+        quiet, report=told.append, alarm=lambda name, text: alarms.append((name, text)), mlflow=False
+    )
 
     def stop_after_restarts(sentence: str) -> None:
         told.append(sentence)
@@ -165,7 +171,9 @@ def test_a_fault_in_what_is_only_told_ends_no_server(settings: Settings, monkeyp
         raise RuntimeError("the store has no such table")
 
     quiet = settings.model_copy(update={"port": 0, "mlflow_port": 0})
-    supervisor = supervise.Supervisor(quiet, report=lambda text: None, alarm=lambda name, text: None, mlflow=False, news=broken)
+    supervisor = supervise.Supervisor(
+        quiet, report=lambda text: None, alarm=lambda name, text: None, mlflow=False, news=broken
+    )
     supervisor.run()
     assert n_asked == 2, "it went on after the first"
 
@@ -173,7 +181,10 @@ def test_a_fault_in_what_is_only_told_ends_no_server(settings: Settings, monkeyp
 def test_the_listening_socket_outlives_the_process_behind_it(settings: Settings) -> None:
     """A client that connects while the api starts again waits instead of being refused."""
     supervisor = supervise.Supervisor(
-        settings.model_copy(update={"port": 0, "mlflow_port": 0}), report=lambda text: None, alarm=lambda name, text: None, mlflow=False
+        settings.model_copy(update={"port": 0, "mlflow_port": 0}),
+        report=lambda text: None,
+        alarm=lambda name, text: None,
+        mlflow=False,
     )
     url = supervisor.url("api")
     assert url is not None

@@ -34,12 +34,18 @@ def gated(aim: str) -> dict[str, Any]:
 
 def test_nothing_starts_by_itself_until_a_person_has_said_so() -> None:
     family = topic_family(schedule={"cron": NIGHTLY})
-    assert in_force(family, None).text == "off, nothing starts by itself; to switch it on: detent family schedule topics --on"
-    assert in_force(family, SET).text == (
-        "on, by the file's triggers and at 0 3 * * 1 UTC as bootstrap+settings for quality; such studies never look at the sealed holdout, "
-        "switched on by anna at 2026-11-20 09:00:00 UTC: enough"
+    assert (
+        in_force(family, None).text
+        == "off, nothing starts by itself; to switch it on: detent family schedule topics --on"
     )
-    assert "at 0 3 * * * UTC (the file's)" in in_force(family, replace(SET, cron=None, from_file=True, holdout=True)).text
+    assert (
+        in_force(family, SET).text
+        == "on, by the file's triggers and at 0 3 * * 1 UTC as bootstrap+settings for quality; such studies never look"
+        " at the sealed holdout, switched on by anna at 2026-11-20 09:00:00 UTC: enough"
+    )
+    assert (
+        "at 0 3 * * * UTC (the file's)" in in_force(family, replace(SET, cron=None, from_file=True, holdout=True)).text
+    )
 
 
 def test_the_aim_is_the_gates_one_unless_the_schedule_has_its_own() -> None:
@@ -49,7 +55,13 @@ def test_the_aim_is_the_gates_one_unless_the_schedule_has_its_own() -> None:
 
 def test_the_version_follows_content_and_author() -> None:
     family = topic_family()
-    others = [SET, replace(SET, cron=None), replace(SET, by="bob"), replace(SET, since=minutes(1)), replace(SET, aim="cost")]
+    others = [
+        SET,
+        replace(SET, cron=None),
+        replace(SET, by="bob"),
+        replace(SET, since=minutes(1)),
+        replace(SET, aim="cost"),
+    ]
     versions = {in_force(family, stored).version for stored in [None, *others]}
     assert len(versions) == 6
     assert in_force(family, replace(SET)).version == in_force(family, SET).version
@@ -65,9 +77,15 @@ def test_a_family_of_kind_policy_is_searched_by_replay() -> None:
     [
         pytest.param(None, "detent family schedule topics --off", id="off"),
         pytest.param(SET, 'detent family schedule topics --cron "0 3 * * 1"', id="set"),
-        pytest.param(replace(SET, cron=None, aim="cost"), "detent family schedule topics --on --no-cron --aim cost", id="triggers alone"),
         pytest.param(
-            replace(SET, cron=None, from_file=True, holdout=True), "detent family schedule topics --on --holdout", id="the file's times"
+            replace(SET, cron=None, aim="cost"),
+            "detent family schedule topics --on --no-cron --aim cost",
+            id="triggers alone",
+        ),
+        pytest.param(
+            replace(SET, cron=None, from_file=True, holdout=True),
+            "detent family schedule topics --on --holdout",
+            id="the file's times",
         ),
     ],
 )
@@ -77,7 +95,10 @@ def test_a_state_is_brought_about_by_one_command(stored: StoredSchedule | None, 
 
 def test_a_schedule_and_what_production_says_may_have_a_strategy_each() -> None:
     family = topic_family(
-        space=WRITTEN, schedule={"cron": NIGHTLY, "strategy": "gepa"}, triggers={"strategy": "mipro"}, rollout={"gates": {"n": 20}}
+        space=WRITTEN,
+        schedule={"cron": NIGHTLY, "strategy": "gepa"},
+        triggers={"strategy": "mipro"},
+        rollout={"gates": {"n": 20}},
     )
     schedule = in_force(family, None)
     assert [asked_of(family, schedule, kind) for kind in ("schedule", "degradation", "feedback")] == [
@@ -88,25 +109,38 @@ def test_a_schedule_and_what_production_says_may_have_a_strategy_each() -> None:
 @pytest.mark.parametrize(
     ("changes", "pointer", "says"),
     [
-        pytest.param({"schedule": {"strategy": "magic"}}, "/schedule/strategy", "There is no strategy 'magic'", id="unknown"),
-        pytest.param({"triggers": {"strategy": "race+gepa"}}, "/triggers/strategy", "stands alone", id="no sequence"),
-        pytest.param({"schedule": {"strategy": "race", "aim": "cost"}}, "/schedule/strategy", "quality alone", id="another aim"),
         pytest.param(
-            {"triggers": {"strategy": "race"}, "rollout": gated("latency")}, "/triggers/strategy", "quality alone", id="the gates' aim"
+            {"schedule": {"strategy": "magic"}}, "/schedule/strategy", "There is no strategy 'magic'", id="unknown"
         ),
-        pytest.param({"schedule": {"strategy": "gepa"}}, "/schedule/strategy", "does not allow it", id="nobody may write"),
+        pytest.param({"triggers": {"strategy": "race+gepa"}}, "/triggers/strategy", "stands alone", id="no sequence"),
+        pytest.param(
+            {"schedule": {"strategy": "race", "aim": "cost"}}, "/schedule/strategy", "quality alone", id="another aim"
+        ),
+        pytest.param(
+            {"triggers": {"strategy": "race"}, "rollout": gated("latency")},
+            "/triggers/strategy",
+            "quality alone",
+            id="the gates' aim",
+        ),
+        pytest.param(
+            {"schedule": {"strategy": "gepa"}}, "/schedule/strategy", "does not allow it", id="nobody may write"
+        ),
         pytest.param({"schedule": {"strategy": ""}}, "/schedule/strategy", "empty", id="an empty name"),
         pytest.param({"schedule": {"aim": "beauty"}}, "/schedule/aim", "not one of", id="no such aim"),
     ],
 )
-def test_a_strategy_that_could_not_start_is_a_fault_of_the_file(changes: dict[str, Any], pointer: str, says: str) -> None:
+def test_a_strategy_that_could_not_start_is_a_fault_of_the_file(
+    changes: dict[str, Any], pointer: str, says: str
+) -> None:
     found = faults(**changes)
     assert set(found) == {pointer}
     assert says in found[pointer]
 
 
 def test_such_faults_are_told_beside_all_others() -> None:
-    found = faults(schedule={"cron": "daily", "strategy": "magic"}, triggers={"strategy": "magic"}, scorer={"rouge_9": 1.0})
+    found = faults(
+        schedule={"cron": "daily", "strategy": "magic"}, triggers={"strategy": "magic"}, scorer={"rouge_9": 1.0}
+    )
     assert set(found) == {"/schedule/cron", "/schedule/strategy", "/triggers/strategy", "/scorer/rouge_9"}
 
 
@@ -121,7 +155,9 @@ def test_a_study_by_schedule_has_the_schedule_s_strategy_and_aim(tmp_path: Path)
 
 
 def test_a_study_by_feedback_has_the_triggers_strategy(tmp_path: Path) -> None:
-    world = TriggeredWorld(tmp_path, schedule={"cron": None, "strategy": "settings"}, triggers={"strategy": "bootstrap"})
+    world = TriggeredWorld(
+        tmp_path, schedule={"cron": None, "strategy": "settings"}, triggers={"strategy": "bootstrap"}
+    )
     world.users(50, score=0.2)
     (study,) = world.check()
     assert (study.strategy, study.aim) == ("bootstrap", "quality")
@@ -139,7 +175,9 @@ class WritingWorld(TriggeredWorld):
 
 def looks_at_night(folder: Path, usd: float) -> tuple[TriggeredWorld, list[Study]]:
     model = {**TOPIC_FAMILY["model"], "proposer": "writer"}
-    world = WritingWorld(folder, space=WRITTEN, model=FreeModel(), schedule={"cron": NIGHTLY, "strategy": "gepa"}, budget={"usd": usd})
+    world = WritingWorld(
+        folder, space=WRITTEN, model=FreeModel(), schedule={"cron": NIGHTLY, "strategy": "gepa"}, budget={"usd": usd}
+    )
     world.family = world.family.model_copy(update={"model": topic_family(model=model).model})
     world.families.families = {"topics": world.family}
     world.check()

@@ -13,7 +13,9 @@ from optimizer.core.family.family import Family
 
 def family(output: dict, scorer: dict[str, float] | None = None) -> Family:
     prompt = {"current": "1", "versions": {"1": {"content": [{"role": "user", "content": "{{x}}"}]}}}
-    return parse_family({"name": "triage", "inputs": {"x": {}}, "output": output, "prompt": prompt, "scorer": scorer or {}})
+    return parse_family(
+        {"name": "triage", "inputs": {"x": {}}, "output": output, "prompt": prompt, "scorer": scorer or {}}
+    )
 
 
 LABEL = {"field": "team", "parser": "label", "labels": ["billing", "support"]}
@@ -32,7 +34,9 @@ def test_an_unreadable_output_is_a_zero_with_its_reason():
 
 
 def test_rouge_matches_published_values():
-    """'the cat was found under the bed' against 'the cat was under the bed': 6 of 7 and 6 of 6 words, 4 of 6 and 4 of 5 pairs."""
+    """'the cat was found under the bed' against 'the cat was under the bed':
+    6 of 7 and 6 of 6 words, 4 of 6 and 4 of 5 pairs.
+    """
     scorer = build_scorer(family(TEXT, {"rouge_1": 1.0, "rouge_2": 1.0, "rouge_l": 2.0}))
     score = scorer.score({"summary": "the cat was under the bed"}, "the cat was found under the bed")
     rouge_1, rouge_2 = 12 / 13, 8 / 11
@@ -70,7 +74,9 @@ def test_exact_match_compares_content():
 
 def test_json_valid_is_the_share_of_outputs_that_fit_the_schema():
     scorer = build_scorer(
-        family({"field": "data", "parser": "json", "schema": {"type": "object"}}, {"json_valid": 1.0, "exact_match": 3.0})
+        family(
+            {"field": "data", "parser": "json", "schema": {"type": "object"}}, {"json_valid": 1.0, "exact_match": 3.0}
+        )
     )
     assert scorer.score({"data": {"a": 1}}, '{"a": 2}').value == pytest.approx(0.25)
     assert scorer.score({"data": {"a": 1}}, "[]").value == 0.0
@@ -85,7 +91,9 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_a_metric_of_the_users_own_sees_the_example_and_the_parsed_output(folder):
-    (folder / "own_metric_a.py").write_text("def shorter(example, output):\n    return float(len(output) < len(example['input']['x']))\n")
+    (folder / "own_metric_a.py").write_text(
+        "def shorter(example, output):\n    return float(len(output) < len(example['input']['x']))\n"
+    )
     scorer = build_scorer(family(TEXT, {"own_metric_a.shorter": 1.0}), folder)
     assert scorer.score({"summary": ""}, " abc ", {"x": "abcd"}).value == 1.0
     assert scorer.score({"summary": ""}, "abcd", {"x": "abcd"}).value == 0.0
@@ -111,7 +119,9 @@ def test_a_metric_that_fails_gives_no_score_rather_than_a_bad_one(folder, body, 
 def test_metrics_that_cannot_be_loaded_are_named_together(folder):
     (folder / "own_metric_c.py").write_text("value = 1\n")
     with pytest.raises(InvalidFamily) as error:
-        build_scorer(family(TEXT, {"own_metric_c.value": 1.0, "own_metric_c.missing": 1.0, "own_metric_none.f": 1.0}), folder)
+        build_scorer(
+            family(TEXT, {"own_metric_c.value": 1.0, "own_metric_c.missing": 1.0, "own_metric_none.f": 1.0}), folder
+        )
     assert [f.pointer for f in error.value.faults] == [
         "/scorer/own_metric_c.value",
         "/scorer/own_metric_c.missing",

@@ -85,7 +85,12 @@ class Chatty(TopicModel):
 )
 def test_a_bootstrapped_example_carries_the_models_own_words_unless_it_is_a_label(output, scorer, own_words):
     family = topic_family(output=output, scorer=scorer)
-    changes = {"family": family, "start": family.variant(), "scorer": build_scorer(family), "answer": Answers(family, Chatty())}
+    changes = {
+        "family": family,
+        "start": family.variant(),
+        "scorer": build_scorer(family),
+        "answer": Answers(family, Chatty()),
+    }
     found = all_of(BootstrapSearch(setting(**changes)), score=lambda variant: 0.0)
     outputs = {e.output for p in found for e in p.variant.examples}
     assert any(o.startswith("The answer is ") for o in outputs) == own_words
@@ -105,7 +110,11 @@ def test_the_candidates_are_those_of_dspys_own_random_search():
     given = setting()
     program = Program(given, given.start)
     search = BootstrapFewShotWithRandomSearch(
-        metric=program.metric(0.0), max_bootstrapped_demos=4, max_labeled_demos=4, num_candidate_programs=2, num_threads=1
+        metric=program.metric(0.0),
+        max_bootstrapped_demos=4,
+        max_labeled_demos=4,
+        num_candidate_programs=2,
+        num_threads=1,
     )
     train = [program.as_dspy(e) for e in given.train]
     random.Random(given.seed).shuffle(train)
@@ -165,7 +174,9 @@ def test_an_output_below_the_threshold_teaches_nothing():
 
 
 @pytest.mark.parametrize(("reached", "teaches"), [(0.4, True), (0.6, False)])
-def test_without_a_threshold_it_is_the_score_that_the_start_reaches_whatever_its_worth_is_under_the_aim(reached, teaches):
+def test_without_a_threshold_it_is_the_score_that_the_start_reaches_whatever_its_worth_is_under_the_aim(
+    reached, teaches
+):
     class Half(Scorer):
         def score(self, expected, output_text, input=None):
             return Score(value=0.5)
@@ -175,7 +186,9 @@ def test_without_a_threshold_it_is_the_score_that_the_start_reaches_whatever_its
     given = setting(family=family, start=family.variant(), scorer=scorer, answer=Answers(family, TopicModel(needs=99)))
     search = BootstrapSearch(given)
     results = [ExampleResult(example="dev-000", score=reached, output=None)]
-    search.tell(Proposal(variant=given.start, proposer="champion"), 0.0, results)  # 0: what the champion saves, where cost is the aim
+    search.tell(
+        Proposal(variant=given.start, proposer="champion"), 0.0, results
+    )  # 0: what the champion saves, where cost is the aim
     assert ("I would rather not say." in {e.output for p in all_of(search) for e in p.variant.examples}) is teaches
 
 

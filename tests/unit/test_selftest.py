@@ -58,7 +58,9 @@ def store(tmp_path: Path, clock: Clock) -> Iterator[Database]:
 
 
 def record(store: Database, *, units: int, labelled: int, hours: float = 48.0) -> None:
-    """One request per unit, evenly over the hours before now; ``labelled`` of them with an outcome, four of five good."""
+    """One request per unit, evenly over the hours before now;
+    ``labelled`` of them with an outcome, four of five good.
+    """
     with store.read() as tx:
         champion = store.champions.current(tx, F)
     assert champion is not None
@@ -108,13 +110,17 @@ def test_too_little_traffic_is_its_own_answer(store: Database, clock: Clock) -> 
     record(store, units=300, labelled=12)
     found = run_selftest(family(min_labelled_per_stage=200), store=store, clock=clock)
     assert (found.verdict, found.cells) == ("cannot_tell", ())
-    assert found.summary == "Cannot tell: 12 units with feedback (success by user) in 30 days; a stage needs 200 labels."
+    assert (
+        found.summary == "Cannot tell: 12 units with feedback (success by user) in 30 days; a stage needs 200 labels."
+    )
 
 
 def test_too_few_requests_for_the_guardrails_are_said(store: Database, clock: Clock) -> None:
     record(store, units=60, labelled=60)
     found = run_selftest(family(guardrails={"min_history": 500}), store=store, clock=clock)
-    assert found.summary == "Cannot tell: 60 reported requests in 30 days; the guardrails need 500 to know what is usual."
+    assert (
+        found.summary == "Cannot tell: 60 reported requests in 30 days; the guardrails need 500 to know what is usual."
+    )
 
 
 def test_a_record_that_ends_first_is_no_verdict(store: Database, clock: Clock) -> None:
@@ -128,13 +134,20 @@ def test_a_record_that_ends_first_is_no_verdict(store: Database, clock: Clock) -
 def test_it_stops_beginning_runs_when_its_minutes_are_over(store: Database, clock: Clock) -> None:
     record(store, units=100, labelled=100)
     found = run_selftest(
-        family(), store=store, clock=clock, runs=5, minutes=1.5, told=lambda told: clock.pass_time(timedelta(minutes=1)) and None
+        family(),
+        store=store,
+        clock=clock,
+        runs=5,
+        minutes=1.5,
+        told=lambda told: clock.pass_time(timedelta(minutes=1)) and None,
     )
     assert found.cells[0].n_runs == 1
     assert "Stopped after 1 of 5 runs of each kind" in found.summary
 
 
-@pytest.mark.parametrize("wrong", [{"runs": 0}, {"injected_drop": 0.0}, {"injected_drop": 1.5}, {"minutes": 0.0}], ids=str)
+@pytest.mark.parametrize(
+    "wrong", [{"runs": 0}, {"injected_drop": 0.0}, {"injected_drop": 1.5}, {"minutes": 0.0}], ids=str
+)
 def test_arguments_out_of_range_are_refused(store: Database, clock: Clock, wrong: dict[str, float]) -> None:
     with pytest.raises(InvalidInput, match="at least one run"):
         run_selftest(family(), store=store, clock=clock, **wrong)  # type: ignore[arg-type]

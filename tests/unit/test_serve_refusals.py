@@ -16,7 +16,9 @@ from tests.rollout_world import World
 from tests.stores import migrate_store
 
 
-def test_a_scaled_clock_is_refused_while_a_rollout_runs_on_real_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scaled_clock_is_refused_while_a_rollout_runs_on_real_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "families").mkdir()
     settings = load_settings(home=tmp_path)
     migrate_store(settings)

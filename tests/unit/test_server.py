@@ -45,7 +45,14 @@ def test_a_forwarded_address_is_believed_of_a_trusted_proxy_alone(
 
 def test_a_proxy_has_as_many_connections_as_all_together_and_others_their_own_number() -> None:
     door = Door(ServerLimits(connections=5), per_address=2, is_proxy=lambda address: address == "proxy")
-    assert [door.enter(address) is None for address in ("a", "a", "a", "proxy", "proxy", "proxy")] == [True, True, False, True, True, False]
+    assert [door.enter(address) is None for address in ("a", "a", "a", "proxy", "proxy", "proxy")] == [
+        True,
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
     door.leave("a")
     door.leave("a")
     assert door.enter("b") is None

@@ -1,4 +1,6 @@
-"""A setting that can be written and is read by nothing is a promise that nobody keeps: every field of families and profiles is read by code."""
+"""A setting that can be written and is read by nothing is a promise that nobody keeps:
+every field of families and profiles is read by code.
+"""
 
 from __future__ import annotations
 
@@ -48,14 +50,21 @@ def _taken(node: ast.AST) -> Iterator[str]:
     key: ast.expr | None = None
     if isinstance(node, ast.Subscript):
         key = node.slice
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("get", "pop") and node.args:
+    elif (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("get", "pop")
+        and node.args
+    ):
         key = node.args[0]
     if isinstance(key, ast.Constant) and isinstance(key.value, str):
         yield key.value
 
 
 def _fields() -> list[tuple[str, str]]:
-    return sorted({(model.__name__, name) for root in (Family, Settings) for model in models(root) for name in model.model_fields})
+    return sorted(
+        {(model.__name__, name) for root in (Family, Settings) for model in models(root) for name in model.model_fields}
+    )
 
 
 @pytest.mark.parametrize(("model", "name"), _fields(), ids=[f"{model}.{name}" for model, name in _fields()])

@@ -78,11 +78,15 @@ def test_examples_and_scenarios_fit_their_family_and_score_one_against_themselve
         assert kind_of(family).example_fault(family, row["input"], row["expected"]) is None, row["id"]
         score = scorer.score(row["expected"], expected_text(family.output, row["expected"]), row["input"])
         assert score.error is None, (row["id"], score.error)
-        assert {metric: part for metric, part in score.parts.items() if part < 1 and metric not in IMPERFECT} == {}, row["id"]
+        assert {metric: part for metric, part in score.parts.items() if part < 1 and metric not in IMPERFECT} == {}, (
+            row["id"]
+        )
 
 
 @pytest.mark.parametrize("name", PROMPTS)
-def test_a_family_has_20_to_40_examples_and_scenarios_of_its_own_with_hard_empty_and_contradictory_ones(name: str) -> None:
+def test_a_family_has_20_to_40_examples_and_scenarios_of_its_own_with_hard_empty_and_contradictory_ones(
+    name: str,
+) -> None:
     examples, golden = lines(name, "examples.jsonl"), lines(name, "golden.jsonl")
     assert 20 <= len(examples) <= 40
     assert len(golden) >= 5
@@ -98,7 +102,9 @@ def imported(name: str, folder: Path) -> World:
     world = World(folder, family=family, model=Knowing(_answers(family)), scorer=build_scorer(family))
     source = open_source(str(FOLDER / name / "examples.jsonl"), family)
     assert source.rows is not None
-    report = import_examples(source.rows, family=family, store=world.store, clock=world.clock, actor="test", curated=True)
+    report = import_examples(
+        source.rows, family=family, store=world.store, clock=world.clock, actor="test", curated=True
+    )
     assert report.n_accepted == len(lines(name, "examples.jsonl"))
     world.crown(family.variant())
     return world
@@ -132,4 +138,6 @@ def _answers(family: Family) -> dict[str, str]:
     """The expected text by the last message of the request."""
     variant = family.variant()
     rows = lines(family.name, "examples.jsonl")
-    return {str(render(variant, row["input"])[-1]["content"]): expected_text(family.output, row["expected"]) for row in rows}
+    return {
+        str(render(variant, row["input"])[-1]["content"]): expected_text(family.output, row["expected"]) for row in rows
+    }

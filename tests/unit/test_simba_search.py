@@ -26,7 +26,10 @@ SIZES = {"n_train": 24, "n_instructions": 3, "max_examples": 0}
 
 
 class Moody(TopicModel):
-    """Drawn, it sometimes knows the topic; else only once its instruction asks for one word. As a proposer it gives the advice ``write`` says."""
+    """Drawn, it sometimes knows the topic; else only once its instruction asks for one word.
+
+    As a proposer it gives the advice ``write`` says.
+    """
 
     def __init__(self, write: Callable[[int], str] = lambda n: GOOD, *, knows_with: int = 99, **given) -> None:
         super().__init__(**given)
@@ -38,11 +41,15 @@ class Moody(TopicModel):
         if "[[ ## " in text:
             self.prompts.append(text)
             advice = json.dumps({"answer": self.write(len(self.prompts))})
-            return f"[[ ## discussion ## ]]\nIt rambled.\n\n[[ ## module_advice ## ]]\n{advice}\n\n[[ ## completed ## ]]"
+            return (
+                f"[[ ## discussion ## ]]\nIt rambled.\n\n[[ ## module_advice ## ]]\n{advice}\n\n[[ ## completed ## ]]"
+            )
         topic = next(t for t in TOPICS if t in text)
         shown = sum(m["role"] == "assistant" for m in request.messages)
         lucky = request.params.get("temperature") == 1.0 and sum(map(ord, request.sample + text)) % 2 == 0
-        return topic if lucky or shown >= self.knows_with or "one word" in str(request.messages[0]["content"]) else REFUSAL
+        return (
+            topic if lucky or shown >= self.knows_with or "one word" in str(request.messages[0]["content"]) else REFUSAL
+        )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,7 +61,9 @@ def each_source_is_read_once() -> Iterator[None]:
 
 
 def world(folder: Path, model: TopicModel, **changes) -> World:
-    return World(folder, model=model, family=topic_family(**{"space": {"instruction": {"propose": True}}, **changes})).fill()
+    return World(
+        folder, model=model, family=topic_family(**{"space": {"instruction": {"propose": True}}, **changes})
+    ).fill()
 
 
 def studied(here: World, **options):

@@ -72,7 +72,9 @@ class TestExposures:
             ({"colour": "red"}, "/windows/0/colour"),
         ],
     )
-    def test_every_fault_has_a_pointer_and_nothing_is_counted(self, database: Database, change: dict[str, Any], pointer: str) -> None:
+    def test_every_fault_has_a_pointer_and_nothing_is_counted(
+        self, database: Database, change: dict[str, Any], pointer: str
+    ) -> None:
         with pytest.raises(InvalidInput) as refused:
             self.record(database, {**self.WINDOW, **change}, self.WINDOW)
         assert pointer in [fault.pointer for fault in refused.value.faults]
@@ -99,7 +101,9 @@ def test_yesterday_and_today_are_summed_up(database: Database) -> None:
         ]
 
 
-def test_others_write_while_a_day_is_summed_up(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_others_write_while_a_day_is_summed_up(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = Database(database.url)
     summed = database.performance.day_sums
 

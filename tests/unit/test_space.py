@@ -6,7 +6,15 @@ import pytest
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.variant import FewShot, Variant
-from optimizer.core.search.space import ChoiceDimension, FloatRange, IntRange, apply_point, neighbours, parse_space, point_of
+from optimizer.core.search.space import (
+    ChoiceDimension,
+    FloatRange,
+    IntRange,
+    apply_point,
+    neighbours,
+    parse_space,
+    point_of,
+)
 
 
 def variant(n_examples: int = 3) -> Variant:
@@ -21,12 +29,18 @@ def variant(n_examples: int = 3) -> Variant:
 @pytest.mark.parametrize(
     ("declared", "dimensions"),
     [
-        pytest.param({"temperature": {"float": [0, 1]}}, (FloatRange(name="temperature", low=0.0, high=1.0),), id="float"),
+        pytest.param(
+            {"temperature": {"float": [0, 1]}}, (FloatRange(name="temperature", low=0.0, high=1.0),), id="float"
+        ),
         pytest.param({"max_tokens": {"int": [8, 64]}}, (IntRange(name="max_tokens", low=8, high=64),), id="int"),
         pytest.param(
-            {"policy.accept": {"choices": [0.5, 0.9]}}, (ChoiceDimension(name="policy.accept", options=(0.5, 0.9)),), id="choices"
+            {"policy.accept": {"choices": [0.5, 0.9]}},
+            (ChoiceDimension(name="policy.accept", options=(0.5, 0.9)),),
+            id="choices",
         ),
-        pytest.param({"examples": {"max": 6}}, (IntRange(name="examples", low=0, high=3),), id="no more examples than there are"),
+        pytest.param(
+            {"examples": {"max": 6}}, (IntRange(name="examples", low=0, high=3),), id="no more examples than there are"
+        ),
         pytest.param({"instruction": {"propose": True}}, (), id="instructions are proposed by others"),
         pytest.param({"temperature": {"float": [0.5, 0.5]}}, (), id="one value is nothing to search"),
         pytest.param({"model": {"choices": ["m"]}}, (), id="one option is nothing to choose"),
@@ -43,7 +57,9 @@ def test_every_entry_that_is_no_range_is_named_at_once():
 
 
 def test_a_point_changes_only_what_it_names():
-    changed = apply_point(variant(), {"temperature": 0.5, "policy.accept": 0.9, "examples": 1, "instruction": "Be kind."})
+    changed = apply_point(
+        variant(), {"temperature": 0.5, "policy.accept": 0.9, "examples": 1, "instruction": "Be kind."}
+    )
     assert changed.model == {"name": "m", "temperature": 0.5, "max_tokens": 20}
     assert changed.policy == {"accept": 0.9}
     assert [e.id for e in changed.examples] == ["e0"]
@@ -62,7 +78,9 @@ def test_a_model_is_chosen_by_name_and_an_order_is_a_permutation():
 
 def test_the_point_of_a_variant_gives_the_variant_back():
     dimensions = parse_space(
-        {"temperature": {"float": [0, 1]}, "examples": {"max": 3}, "policy.accept": {"float": [0, 1]}}, variant(), max_examples=4
+        {"temperature": {"float": [0, 1]}, "examples": {"max": 3}, "policy.accept": {"float": [0, 1]}},
+        variant(),
+        max_examples=4,
     )
     point = point_of(variant(), dimensions)
     assert point == {"temperature": 0.0, "examples": 3, "policy.accept": 0.7}
@@ -76,7 +94,9 @@ def test_a_variant_outside_the_space_has_no_point():
 
 def test_neighbours_differ_in_one_dimension_and_stay_inside():
     dimensions = parse_space(
-        {"temperature": {"float": [0, 1]}, "examples": {"max": 3}, "model": {"choices": ["m", "n"]}}, variant(), max_examples=4
+        {"temperature": {"float": [0, 1]}, "examples": {"max": 3}, "model": {"choices": ["m", "n"]}},
+        variant(),
+        max_examples=4,
     )
     point = point_of(variant(), dimensions)
     found = neighbours(point, dimensions)

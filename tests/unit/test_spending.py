@@ -33,8 +33,18 @@ def spend(family: str = "a", *, usd: float = 0.0, cap: float | None = None, ende
         (MonthlyLimits(family_usd=5.0), [spend("b", usd=1.0, ended=False)], 5.0),
         (MonthlyLimits(family_usd=5.0), [spend(usd=6.0)], 0.0),
     ],
-    ids=["no limit", "of a family", "of all", "the tighter one", "one that goes on counts with its cap", "one that ended as spent", "nothing beside one without a cap", "unless it is another family's", "never below 0"],
-)  # fmt: skip
+    ids=[
+        "no limit",
+        "of a family",
+        "of all",
+        "the tighter one",
+        "one that goes on counts with its cap",
+        "one that ended as spent",
+        "nothing beside one without a cap",
+        "unless it is another family's",
+        "never below 0",
+    ],
+)
 def test_what_is_left_of_a_month(limits: MonthlyLimits, spends: list[StudySpend], left: float | None) -> None:
     assert left_of(limits, spends, "a").usd == left
 
@@ -66,7 +76,9 @@ def priced(tmp_path: Path) -> World:
 def test_studies_of_people_are_held_to_the_month_too(priced: World) -> None:
     first = priced.create(budget=Budget(usd=0.7))
     priced.store.write(
-        lambda tx: priced.store.studies.update(tx, first.id, status="finished", finished_at=priced.clock.now(), spend=Spend(usd=0.6))
+        lambda tx: priced.store.studies.update(
+            tx, first.id, status="finished", finished_at=priced.clock.now(), spend=Spend(usd=0.6)
+        )
     )
     with pytest.raises(BudgetTooSmall, match="monthly limit"):
         priced.create(budget=Budget(usd=0.5))

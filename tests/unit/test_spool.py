@@ -1,4 +1,6 @@
-"""The spool keeps records in order, on disk, through kills and full disks, within its bound, and gives them back until they are drained."""
+"""The spool keeps records in order, on disk, through kills and full disks, within its bound,
+and gives them back until they are drained.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ def test_what_was_not_drained_is_there_for_the_next_process(spool: Spool) -> Non
 
 @settings(max_examples=n_examples(60), deadline=None)
 @given(st.data())
-def test_a_line_torn_anywhere_costs_nothing_but_itself(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_a_line_torn_anywhere_costs_nothing_but_itself(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     spool = Spool(tmp_path_factory.mktemp("torn") / "interactions")
     spool.append({"n": 1})
     first = spool.waiting()[1]

@@ -48,7 +48,13 @@ def slow_kl(p: float, q: float) -> float:
 class TestNullProjection:
     @pytest.mark.parametrize(
         ("theta_c", "theta_b", "w", "d0"),
-        [(0.8, 0.8, 0.5, -0.05), (0.95, 0.8, 0.1, -0.15), (0.02, 0.01, 0.1, -0.05), (0.99, 0.5, 0.9, 0.3), (0.1, 0.999, 0.25, 0.0)],
+        [
+            (0.8, 0.8, 0.5, -0.05),
+            (0.95, 0.8, 0.1, -0.15),
+            (0.02, 0.01, 0.1, -0.05),
+            (0.99, 0.5, 0.9, 0.3),
+            (0.1, 0.999, 0.25, 0.0),
+        ],
     )
     def test_no_other_point_of_the_null_is_nearer(self, theta_c, theta_b, w, d0):
         found = null_projection(theta_c, theta_b, w=w, d0=d0)
@@ -81,7 +87,12 @@ class TestBlockEvalue:
     def test_a_bernoulli_bet_is_the_likelihood_ratio_of_its_two_points(self):
         bet = bernoulli_bet(theta_c=0.85, theta_b=0.8, w=0.5, d0=-0.05)
         point = null_projection(0.85, 0.8, w=0.5, d0=-0.05)
-        ratio = 3 * log(0.85 / point.m_c) + log(0.15 / (1 - point.m_c)) + 2 * log(0.8 / point.m_b) + 2 * log(0.2 / (1 - point.m_b))
+        ratio = (
+            3 * log(0.85 / point.m_c)
+            + log(0.15 / (1 - point.m_c))
+            + 2 * log(0.8 / point.m_b)
+            + 2 * log(0.2 / (1 - point.m_b))
+        )
         assert log_e(bet, block(4, 3, 4, 2)) == pytest.approx(ratio)
 
     @pytest.mark.parametrize("shape", ["two points", "spread", "at the ends"])
@@ -142,7 +153,11 @@ class TestOutcomes:
 
 class TestPlugIn:
     def test_after_one_half_life_earlier_outcomes_count_half(self):
-        known = PlugIn(prior_mean=0.5, prior_n=0.0001, half_life=100).after(Outcomes.binary(100, 100)).after(Outcomes.binary(100, 0))
+        known = (
+            PlugIn(prior_mean=0.5, prior_n=0.0001, half_life=100)
+            .after(Outcomes.binary(100, 100))
+            .after(Outcomes.binary(100, 0))
+        )
         assert known.mean == pytest.approx(50 / 150, abs=1e-5)
 
     def test_variance_is_that_of_the_outcomes_and_never_zero(self):
@@ -207,7 +222,9 @@ class TestQualityGate:
 
     def test_scores_need_fewer_blocks_when_their_variance_is_low(self):
         found = scores([0.80, 0.75, 0.85, 0.78, 0.82] * 4, [0.80, 0.78, 0.82, 0.75, 0.85] * 4)
-        as_scores = QualityGate.start(margin=0.05, champion_mean=0.8, champion_variance=0.0025, kind="score").after_all([found] * 6)
+        as_scores = QualityGate.start(margin=0.05, champion_mean=0.8, champion_variance=0.0025, kind="score").after_all(
+            [found] * 6
+        )
         as_rates = self.start.after_all([found] * 6)
         assert as_scores.peaks["ship1"] >= threshold(0.05) > as_rates.peaks["ship1"]
 
@@ -216,7 +233,8 @@ class TestQualityGate:
             QualityGate.start(margin=0.0, champion_mean=0.8)
 
     @pytest.mark.parametrize(
-        ("share", "is_last", "m"), [(0.1, False, 3), (0.24, False, 3), (0.25, False, 2), (0.5, False, 1), (0.9, False, 1), (0.1, True, 1)]
+        ("share", "is_last", "m"),
+        [(0.1, False, 3), (0.24, False, 3), (0.25, False, 2), (0.5, False, 1), (0.9, False, 1), (0.1, True, 1)],
     )
     def test_a_small_share_is_asked_for_less_and_the_last_stage_for_all(self, share, is_last, m):
         assert margin_needed(share, is_last=is_last) == m
@@ -236,7 +254,12 @@ class TestDecision:
 
     def test_each_stage_goes_to_the_next_share_and_the_last_promotes(self):
         found = [stopping_rule(self.standing(stage=i)) for i in range(4)]
-        assert [(d.action, d.share) for d in found] == [("advance", 0.25), ("advance", 0.5), ("advance", 0.75), ("promote", 1.0)]
+        assert [(d.action, d.share) for d in found] == [
+            ("advance", 0.25),
+            ("advance", 0.5),
+            ("advance", 0.75),
+            ("promote", 1.0),
+        ]
 
     @pytest.mark.parametrize("missing", [{"held": True}, {"dwell_over": False}, {"labelled_in_stage": 199}])
     def test_one_thing_missing_holds(self, missing):
@@ -257,11 +280,15 @@ class TestDecision:
         assert stopping_rule(self.standing(stage=3, peaks=unsure, labelled_in_stage=10, **used)).action == "hold", (
             "its first cohorts mature"
         )
-        assert stopping_rule(self.standing(stage=3, min_duration_over=False, **used)).action == "hold", "only time is missing"
+        assert stopping_rule(self.standing(stage=3, min_duration_over=False, **used)).action == "hold", (
+            "only time is missing"
+        )
         assert stopping_rule(self.standing(stage=3, peaks=unsure, labelled=7999, max_labelled=8000)).action == "hold"
 
     def test_a_spent_budget_never_ships_what_lacks_evidence(self):
-        found = stopping_rule(self.standing(stage=3, peaks={**self.passing, "ship1": 2.9}, budget_spent="30 days are over"))
+        found = stopping_rule(
+            self.standing(stage=3, peaks={**self.passing, "ship1": 2.9}, budget_spent="30 days are over")
+        )
         assert (found.action, found.share) == ("inconclusive", 0.0)
         assert "30 days are over" in found.reason
         assert "18.2, 20 is needed" in found.reason
@@ -344,7 +371,11 @@ class TestGuardrails:
     def test_a_cost_ratio_approved_with_the_nomination_is_no_alarm(self):
         dear = scores([0.15, 0.16, 0.14], [0.1] * 9)
         assert Guardrail.start("cost", champion_mean=0.1, champion_variance=0.005).after_all([dear] * 150).alarmed
-        assert not Guardrail.start("cost", champion_mean=0.1, champion_variance=0.005, margin=1.65).after_all([dear] * 150).alarmed
+        assert (
+            not Guardrail.start("cost", champion_mean=0.1, champion_variance=0.005, margin=1.65)
+            .after_all([dear] * 150)
+            .alarmed
+        )
 
     def test_where_the_cap_leaves_no_room_for_a_dearer_candidate_nothing_is_staked(self):
         full = Guardrail.start("cost", champion_mean=0.95).after_all([scores([1.0, 1.0], [0.9] * 8)] * 5)
@@ -361,7 +392,9 @@ class TestGuardrails:
 
 class TestHardStop:
     def run(self, units: list[str], champion_failures: int, *, meanwhile: int = 1) -> FailureRun:
-        """A champion that worked, ``meanwhile`` its requests before each of the candidate's, and how many of its next ten failed."""
+        """A champion that worked, ``meanwhile`` its requests before each of the candidate's,
+        and how many of its next ten failed.
+        """
         found = FailureRun(champion=(False,) * 10)
         for unit in units:
             for _ in range(meanwhile):
@@ -404,7 +437,10 @@ class TestHardStop:
     def test_of_a_champion_that_was_not_asked_meanwhile_nobody_knows_whether_it_works(self):
         units = ["a", "b", "c", "d", "e"] * 2
         assert self.run(units, 0, meanwhile=0).finding == "alone"
-        assert self.run(units, 0, meanwhile=0).after_champion([False]).after_candidate("a", failed=True).finding == "failing"
+        assert (
+            self.run(units, 0, meanwhile=0).after_champion([False]).after_candidate("a", failed=True).finding
+            == "failing"
+        )
         outage = self.run(units, 0, meanwhile=0).after_champion([True]).after_candidate("a", failed=True)
         assert outage.finding == "shared_incident"
         for unit in units:
@@ -445,7 +481,9 @@ class TestSampleRatio:
     def test_long_sessions_of_one_arm_are_no_silence_of_the_other(self):
         assert not is_silent(30, 1800, fetches_c=12, fetches_b=108)  # 2.5 reports per fetch against 16.7
         assert is_silent(1, 1800, fetches_c=30, fetches_b=270)
-        assert not is_silent(1, 1800, fetches_c=30, fetches_b=270, window=200)  # all looks of a stage together may err at .001
+        assert not is_silent(
+            1, 1800, fetches_c=30, fetches_b=270, window=200
+        )  # all looks of a stage together may err at .001
 
     def test_a_share_of_zero_is_refused(self):
         with pytest.raises(ValueError, match="share"):
@@ -491,8 +529,13 @@ class TestForecast:
     traffic = TrafficRate(units_per_hour=1000, label_rate=0.1, window_hours=24)
 
     def test_it_names_the_labels_of_the_checked_simulation(self):
-        """Base .80, equal candidate, margin .05: simulated 2569 in the mean; the growth form says 2560, and 5260 for nine in ten."""
-        found = [forecast(base=0.8, lift=0.0, margin=0.05, ladder=LADDER, traffic=self.traffic, kappa=k).labelled for k in (0.5, 4.5)]
+        """Base .80, equal candidate, margin .05: simulated 2569 in the mean;
+        the growth form says 2560, and 5260 for nine in ten.
+        """
+        found = [
+            forecast(base=0.8, lift=0.0, margin=0.05, ladder=LADDER, traffic=self.traffic, kappa=k).labelled
+            for k in (0.5, 4.5)
+        ]
         assert found == pytest.approx([2560, 5260], abs=15)
 
     def test_each_stage_pays_its_feedback_window_and_its_minimum(self):
@@ -521,7 +564,10 @@ class TestForecast:
         assert assumed_lift(0.10, 0.05, forced=True) == 0.0
 
     def test_worse_failures_are_found_sooner_and_within_the_margin_never(self):
-        found = [candidate_requests_to_alarm(base=0.01, bad=bad, w=0.1, margin=0.01, alpha=0.008) for bad in (0.02, 0.05, 0.3, 1.0)]
+        found = [
+            candidate_requests_to_alarm(base=0.01, bad=bad, w=0.1, margin=0.01, alpha=0.008)
+            for bad in (0.02, 0.05, 0.3, 1.0)
+        ]
         assert found[0] == inf
         assert found == sorted(found, reverse=True)
 
@@ -538,7 +584,9 @@ class TestSelection:
     def test_the_bias_of_the_best_is_counted_over_all_draws(self):
         """Two examples, two variants: the four equally likely draws are enumerated."""
         rows = [[1.0, 0.0], [0.0, 1.0]]
-        slow = sum(max(sum(row[i] for i in drawn) / 2 for row in rows) - 0.5 for drawn in product(range(2), repeat=2)) / 4
+        slow = (
+            sum(max(sum(row[i] for i in drawn) / 2 for row in rows) - 0.5 for drawn in product(range(2), repeat=2)) / 4
+        )
         assert max_bias(rows, seed=1, n_draws=20_000) == pytest.approx(slow, abs=0.01)
 
     def test_one_variant_alone_has_no_bias(self):
@@ -550,7 +598,9 @@ class TestSelection:
 
 
 def test_the_exact_chance_of_a_false_verdict_stays_below_alpha():
-    """Every path of four blocks, enumerated: the chance that E ever reaches 1 / alpha under the null is at most alpha."""
+    """Every path of four blocks, enumerated: the chance that E ever reaches 1 / alpha under the null is at most
+    alpha.
+    """
     start = QualityGate.start(margin=0.2, champion_mean=0.5, min_block=4)
     chances = {s: comb(2, s) * 0.5**2 for s in range(3)}
     paths = {start: 1.0}

@@ -1,4 +1,5 @@
-"""The outside vectors of the statistics, all of them: each function named there is called as the product (or the bench) calls it.
+"""The outside vectors of the statistics, all of them: each function named there is called
+as the product (or the bench) calls it.
 
 Those that neither calls stand in ``tests/selection.py`` and ``tests/variance_reduction.py``.
 """
@@ -63,7 +64,9 @@ def of_expectation(i: dict[str, Any]) -> dict[str, Any]:
 
 
 def traced(i: dict[str, Any], half_life: float | None, names: Mapping[str, str]) -> dict[str, Any]:
-    gate = QualityGate.start(margin=i["delta"], champion_mean=i["champion_prior_mean"], prior_n=i["champion_prior_n"], half_life=half_life)
+    gate = QualityGate.start(
+        margin=i["delta"], champion_mean=i["champion_prior_mean"], prior_n=i["champion_prior_n"], half_life=half_life
+    )
     trace: list[dict[str, float] | None] = []
     for counts in i["blocks_nc_sc_nb_sb"]:
         following = gate.after(block(*counts))
@@ -172,7 +175,9 @@ FUNCTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "bounded_block_log_e": of_bet_block,
     "ratio_bet": lambda i: asdict(ratio_bet(**i)),
     "ratio_block_log_e": of_bet_block,
-    "srm_log_e": lambda i: {"log_e": sample_ratio_log_e(i["n_c"], i["n_b"], pi=i["pi"], prior_strength=i["prior_strength"])},
+    "srm_log_e": lambda i: {
+        "log_e": sample_ratio_log_e(i["n_c"], i["n_b"], pi=i["pi"], prior_strength=i["prior_strength"])
+    },
     "gbstats_sequential_ci": of_gbstats_sequential,
     "gbstats_chance_to_win": of_gbstats_bayes,
     "asymp_cs_one_sided": of_asymptotic,
@@ -188,7 +193,13 @@ FUNCTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "ppi_ess_gain": lambda i: {"gain": gain(i["rho"], n=i["n"], n_unlabelled=i["N"])},
     "ppi_log_deflator": lambda i: {
         "log_deflator": log_deflator(
-            n_c=i["n_c"], a_c=i["a_c"], n_b=i["n_b"], a_b=i["a_b"], weight=i["lam"], unlabelled_c=i["N_c"], unlabelled_b=i["N_b"]
+            n_c=i["n_c"],
+            a_c=i["a_c"],
+            n_b=i["n_b"],
+            a_b=i["a_b"],
+            weight=i["lam"],
+            unlabelled_c=i["N_c"],
+            unlabelled_b=i["N_b"],
         )
     },
     "mcnemar_exact_one_sided": lambda i: {"p": mcnemar_p(i["wins"], i["losses"])},

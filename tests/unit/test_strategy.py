@@ -139,7 +139,9 @@ def test_a_study_starts_from_the_base_of_another_size_where_that_is_better(tmp_p
         "shown": {"content": [{"role": "system", "content": "Name the topic."}, *shown, asked]},
         "long": {"content": [{"role": "system", "content": "Think, then name the topic."}, asked]},
     }
-    family = topic_family(prompt={"by_size": {"small": "shown", "medium": "bare", "large": "long"}, "versions": versions})
+    family = topic_family(
+        prompt={"by_size": {"small": "shown", "medium": "bare", "large": "long"}, "versions": versions}
+    )
     assert family.prompt.current == "bare"
     world = World(tmp_path, family=family).fill()
     study = world.run(world.create(strategy="bases+settings"))
@@ -150,4 +152,6 @@ def test_a_study_starts_from_the_base_of_another_size_where_that_is_better(tmp_p
     assert study.outcome == "nominated"
     with world.store.read() as tx:
         winner = world.store.variants.get(tx, family.name, study.winner)
-    assert sum(message["role"] == "assistant" for message in winner.variant.messages) == 2, "made of the base that shows answers"
+    assert sum(message["role"] == "assistant" for message in winner.variant.messages) == 2, (
+        "made of the base that shows answers"
+    )

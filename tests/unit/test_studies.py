@@ -10,7 +10,15 @@ import pytest
 from rich.console import Console
 
 from optimizer.cli.study.view import view
-from optimizer.core.base.errors import BudgetTooSmall, Conflict, DatasetTooSmall, GateNotMet, InvalidInput, ModelFailed, NotFound
+from optimizer.core.base.errors import (
+    BudgetTooSmall,
+    Conflict,
+    DatasetTooSmall,
+    GateNotMet,
+    InvalidInput,
+    ModelFailed,
+    NotFound,
+)
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.models.budget import reservation_usd
 from optimizer.core.models.language import ModelPrice
@@ -69,7 +77,9 @@ def test_a_study_finds_confirms_and_nominates_a_better_variant(done):
         record = world.store.variants.get(tx, "topics", study.winner)
         assert len(record.variant.examples) >= 2
         assert (record.source, record.study, record.parent) == ("study", study.id, study.champion)
-        assert [(i.topic, i.subject) for i in world.store.outbox.due(tx, world.clock.now(), 10, topics=MIRRORED)] == [("study", study.id)]
+        assert [(i.topic, i.subject) for i in world.store.outbox.due(tx, world.clock.now(), 10, topics=MIRRORED)] == [
+            ("study", study.id)
+        ]
 
 
 def test_trial_zero_is_the_champion_and_every_trial_has_a_result_per_dev_example(done):
@@ -87,7 +97,12 @@ def test_no_request_is_asked_twice_and_the_spend_is_what_the_journal_says(done):
     world, study = done.world, done.study
     calls = world.calls(study)
     assert max(Counter(c.key for c in calls).values()) == 1
-    assert study.spend.n_calls == len(calls) == len(world.model.requests) == sum(t.n_calls for t in world.trials(study)) + 40
+    assert (
+        study.spend.n_calls
+        == len(calls)
+        == len(world.model.requests)
+        == sum(t.n_calls for t in world.trials(study)) + 40
+    )
     assert study.spend.usd == pytest.approx(0.00001 * len(calls))
 
 
@@ -162,8 +177,8 @@ def test_a_search_that_its_budget_cut_short_says_why_and_which_strategy_had_no_t
     out = StringIO()
     view(Console(file=out, width=300), study, trials, settings=load_settings(home=tmp_path))
     assert (
-        f"settings never had a turn: detent study run topics --budget-calls {study.findings['enough']['calls']}, enough for every part, "
-        "or --strategy settings" in out.getvalue()
+        f"settings never had a turn: detent study run topics --budget-calls {study.findings['enough']['calls']}, enough"
+        " for every part, or --strategy settings" in out.getvalue()
     )
 
 
@@ -234,7 +249,9 @@ def test_short_requests_are_reserved_as_short_ones_though_the_family_allows_long
 
 def test_sealed_rows_longer_than_the_reserve_was_made_for_do_not_pass_the_cap(tmp_path):
     world = World(tmp_path, model=BilledInFull(price=DEAR), family=topic_family(**LONG_FAMILY))
-    sealed = [replace(e, input={"document": e.input["document"] + " and so on" * 300}) for e in topic_examples(24, "holdout")]
+    sealed = [
+        replace(e, input={"document": e.input["document"] + " and so on" * 300}) for e in topic_examples(24, "holdout")
+    ]
     world.fill(examples=[*topic_examples(30, "train"), *topic_examples(12, "dev"), *sealed])
     cap = world.create(dry_run=True, definition=ENOUGH_SEEN).reserved_usd + 0.1
     said: list[StudyProgress] = []
@@ -302,7 +319,9 @@ def test_a_study_that_was_torn_off_goes_on_without_asking_anything_twice(done, t
     ended = resumed.run(study)
     assert (ended.status, ended.outcome, ended.winner) == ("finished", "nominated", done.study.winner)
     undisturbed = done.world.trials(done.study)
-    assert [(t.variant, t.score, t.n) for t in resumed.trials(ended)] == [(t.variant, t.score, t.n) for t in undisturbed]
+    assert [(t.variant, t.score, t.n) for t in resumed.trials(ended)] == [
+        (t.variant, t.score, t.n) for t in undisturbed
+    ]
     assert max(Counter(c.key for c in resumed.calls(ended) if c.status == "settled").values()) == 1
     assert looks(resumed) == 1
 
@@ -393,7 +412,11 @@ def test_a_dry_run_says_what_it_costs_and_writes_nothing(done, world):
 
 def test_the_dataset_is_fixed_before_the_first_call_and_the_same_for_the_same_family(world):
     study = world.create()
-    assert {name: len(ids) for name, ids in study.dataset.items() if name != "hash"} == {"train": 9, "dev": 6, "holdout": 20}
+    assert {name: len(ids) for name, ids in study.dataset.items() if name != "hash"} == {
+        "train": 9,
+        "dev": 6,
+        "holdout": 20,
+    }
     topic_of = {e.id: e.expected["topic"] for e in topic_examples(30, "train")}
     assert Counter(topic_of[id] for id in study.dataset["train"]) == dict.fromkeys(TOPICS, 3)
     request_stop(study.id, actor="t", store=world.store, clock=world.clock)
@@ -438,7 +461,9 @@ def test_two_studies_of_one_family_at_once_are_a_conflict(world):
         pytest.param({"budget": Budget(calls=40)}, BudgetTooSmall, id="only the confirmation"),
         pytest.param({"budget": Budget(usd=0.0001)}, BudgetTooSmall, id="too few dollars"),
         pytest.param({"definition": {"n_dve": 3}}, InvalidInput, id="misspelt size"),
-        pytest.param({"definition": {"space": {"moon": {"int": [1, 2]}}}}, InvalidInput, id="space that cannot be searched"),
+        pytest.param(
+            {"definition": {"space": {"moon": {"int": [1, 2]}}}}, InvalidInput, id="space that cannot be searched"
+        ),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_anything_is_written(world, options, error):
@@ -481,7 +506,10 @@ def test_a_candidate_with_a_missing_score_wins_nothing(tmp_path):
         """Fails on one dev document as soon as examples are shown."""
 
         def _text(self, request):
-            if any(m["role"] == "assistant" for m in request.messages) and "number 1 of dev" in request.messages[-1]["content"]:
+            if (
+                any(m["role"] == "assistant" for m in request.messages)
+                and "number 1 of dev" in request.messages[-1]["content"]
+            ):
                 raise ModelFailed("The model gave up.", kind="malformed", status_of_model=400)
             return super()._text(request)
 

@@ -1,4 +1,6 @@
-"""A study told from its trials and dev results: what led, what was dropped and why, and the sentences that open its report."""
+"""A study told from its trials and dev results: what led, what was dropped and why,
+and the sentences that open its report.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,34 @@ DEV = tuple(f"d{n}" for n in range(10))
 
 
 def study(**changes: Any) -> Study:
-    values: dict[str, Any] = {"id": "st_1", "family": "f", "strategy": "bootstrap", "aim": "quality", "status": "finished", "seed": 1}
-    values |= {"budget": Budget(calls=10), "definition": {}, "champion": "v_old", "created_at": NOW, "created_by": "local:t"}
+    values: dict[str, Any] = {
+        "id": "st_1",
+        "family": "f",
+        "strategy": "bootstrap",
+        "aim": "quality",
+        "status": "finished",
+        "seed": 1,
+    }
+    values |= {
+        "budget": Budget(calls=10),
+        "definition": {},
+        "champion": "v_old",
+        "created_at": NOW,
+        "created_by": "local:t",
+    }
     return Study(**{**values, "dataset": {"dev": list(DEV)}, "outcome": "nominated", "winner": "v_new", **changes})
 
 
 def trial(number: int, variant: str, score: float | None, **changes: Any) -> Trial:
-    values: dict[str, Any] = {"proposer": "bootstrap" if number else "champion", "params": {}, "status": "complete", "n": len(DEV)}
-    return Trial(**{"study": "st_1", "number": number, "variant": variant, "score": score, "n_calls": 10, **values, **changes})
+    values: dict[str, Any] = {
+        "proposer": "bootstrap" if number else "champion",
+        "params": {},
+        "status": "complete",
+        "n": len(DEV),
+    }
+    return Trial(
+        **{"study": "st_1", "number": number, "variant": variant, "score": score, "n_calls": 10, **values, **changes}
+    )
 
 
 def results(*scores: float | None, first: int = 0) -> list[ExampleResult]:
@@ -49,15 +71,23 @@ def test_examples_that_most_variants_met_come_first_so_that_every_trial_is_a_beg
     ("changes", "ending"),
     [
         pytest.param({}, "", id="evaluated in full"),
-        pytest.param({"status": "dropped", "n": 4}, "dropped after 4 of 10 examples: too far behind to win", id="dropped"),
-        pytest.param({"status": "stopped", "n": 4}, "stopped after 4 of 10 examples: No call is left.", id="stopped by the budget"),
+        pytest.param(
+            {"status": "dropped", "n": 4}, "dropped after 4 of 10 examples: too far behind to win", id="dropped"
+        ),
+        pytest.param(
+            {"status": "stopped", "n": 4},
+            "stopped after 4 of 10 examples: No call is left.",
+            id="stopped by the budget",
+        ),
         pytest.param({"status": "running", "n": 4}, "still running, 4 of 10 examples so far", id="running"),
         pytest.param({"score": None}, "no example could be measured", id="nothing measured"),
     ],
 )
 def test_every_trial_says_why_it_went_no_further(changes: dict[str, Any], ending: str) -> None:
     other = replace(trial(1, "v_new", 0.4), **changes)
-    seen = told([trial(0, "v_old", 0.5), other], {"v_old": OLD, "v_new": OLD}, spend=Spend(search_cut="No call is left.")).trials[1]
+    seen = told(
+        [trial(0, "v_old", 0.5), other], {"v_old": OLD, "v_new": OLD}, spend=Spend(search_cut="No call is left.")
+    ).trials[1]
     assert seen.ending == ending
 
 
@@ -86,7 +116,9 @@ def test_a_lead_is_counted_on_the_examples_measured_for_both() -> None:
 
 
 def test_a_learning_curve_shows_both_means_on_the_same_examples_in_their_order() -> None:
-    (curve,) = told([trial(0, "v_old", 0.5), trial(1, "v_new", 0.6)], {"v_old": OLD, "v_new": results(1.0, 0.0, None, 0.5)}).curves
+    (curve,) = told(
+        [trial(0, "v_old", 0.5), trial(1, "v_new", 0.6)], {"v_old": OLD, "v_new": results(1.0, 0.0, None, 0.5)}
+    ).curves
     assert [(p.n, p.mean, p.champion) for p in curve.points] == [(1, 1.0, 0.5), (2, 0.5, 0.5), (3, 0.5, 0.5)]
     assert curve.mark == "winner"
 
@@ -108,7 +140,12 @@ def test_a_duel_counts_wins_ties_losses_and_what_one_of_them_has_no_score_on_wit
 
 
 def test_the_front_keeps_what_nothing_beats_in_score_dollars_and_latency_together() -> None:
-    measured = {"v_old": (0.5, 0.1, 100.0), "v_dear": (0.6, 0.4, 300.0), "v_same": (0.6, 0.4, 400.0), "v_fast": (0.4, 0.2, 50.0)}
+    measured = {
+        "v_old": (0.5, 0.1, 100.0),
+        "v_dear": (0.6, 0.4, 300.0),
+        "v_same": (0.6, 0.4, 400.0),
+        "v_fast": (0.4, 0.2, 50.0),
+    }
     trials = [trial(n, v, s, cost_usd=usd, p95_ms=ms) for n, (v, (s, usd, ms)) in enumerate(measured.items())]
     assert [t.on_front for t in told(trials, {}).trials] == [True, True, False, True]
 
@@ -124,7 +161,10 @@ def test_a_band_is_agresti_and_coulls_for_scores_of_0_and_1_and_holds_the_mean()
 def test_no_setting_is_called_important_with_few_trials_equal_scores_or_scores_that_luck_explains() -> None:
     def why(scores: list[float], n: int = 12, noise: float = 0.0) -> str | None:
         rng = random.Random(1)
-        found = {f"v_{i}": results(*[min(1.0, max(0.0, s + rng.uniform(-noise, noise))) for _ in DEV]) for i, s in enumerate(scores)}
+        found = {
+            f"v_{i}": results(*[min(1.0, max(0.0, s + rng.uniform(-noise, noise))) for _ in DEV])
+            for i, s in enumerate(scores)
+        }
         trials = [trial(i, f"v_{i}", s) for i, s in enumerate(scores)]
         return told(trials[:n], found, champion="v_0").cannot_tell
 
@@ -142,7 +182,8 @@ def test_answers_that_could_not_be_read_are_told_from_those_that_never_came() ->
 
 
 CONFIRMED = {
-    "n": 100, "champion_mean": 0.4, "winner_mean": 0.5, "lift": 0.1, "lift_low": 0.02, "lift_high": 0.18, "p": 0.004, "looks": 1,
+    "n": 100, "champion_mean": 0.4, "winner_mean": 0.5, "lift": 0.1, "lift_low": 0.02, "lift_high": 0.18, "p": 0.004,
+    "looks": 1,
     "confidence": 0.996, "selection_lift": 0.2, "gates": [{"name": "n", "verdict": "pass"}],
 }  # fmt: skip
 
@@ -150,20 +191,46 @@ CONFIRMED = {
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        pytest.param({"confirmation": CONFIRMED}, "v_new improved on the champion of f and was nominated.", id="improved"),
-        pytest.param({"confirmation": {**CONFIRMED, "confidence": 0.94}}, "does not yet allow to call it improved", id="nominated only"),
+        pytest.param(
+            {"confirmation": CONFIRMED}, "v_new improved on the champion of f and was nominated.", id="improved"
+        ),
+        pytest.param(
+            {"confirmation": {**CONFIRMED, "confidence": 0.94}},
+            "does not yet allow to call it improved",
+            id="nominated only",
+        ),
         pytest.param(
             {"outcome": "not_confirmed", "confirmation": {"gates": [{"name": "risk", "verdict": "fail"}]}},
             "v_new was the best of 1 candidate on dev, but the sealed holdout did not confirm it. Not met: risk.",
             id="not confirmed",
         ),
-        pytest.param({"outcome": "no_improvement", "winner": None}, "No improvement: none of 1 candidate beat", id="no improvement"),
-        pytest.param({"outcome": "budget_exhausted"}, "ended before v_new could be confirmed", id="budget after the search"),
-        pytest.param({"outcome": "budget_exhausted", "winner": None}, "ended before a candidate could be compared", id="budget before"),
-        pytest.param({"status": "cancelled", "outcome": None}, "cancelled after 1 candidate; best on dev so far: v_new", id="cancelled"),
-        pytest.param({"status": "failed", "outcome": None, "error": "No model."}, "The study of f failed: No model.", id="failed"),
-        pytest.param({"status": "running", "outcome": None, "winner": None}, "v_new leads on dev, not confirmed", id="running"),
-        pytest.param({"status": "confirming", "outcome": None}, "is being confirmed on the sealed holdout", id="confirming"),
+        pytest.param(
+            {"outcome": "no_improvement", "winner": None},
+            "No improvement: none of 1 candidate beat",
+            id="no improvement",
+        ),
+        pytest.param(
+            {"outcome": "budget_exhausted"}, "ended before v_new could be confirmed", id="budget after the search"
+        ),
+        pytest.param(
+            {"outcome": "budget_exhausted", "winner": None},
+            "ended before a candidate could be compared",
+            id="budget before",
+        ),
+        pytest.param(
+            {"status": "cancelled", "outcome": None},
+            "cancelled after 1 candidate; best on dev so far: v_new",
+            id="cancelled",
+        ),
+        pytest.param(
+            {"status": "failed", "outcome": None, "error": "No model."}, "The study of f failed: No model.", id="failed"
+        ),
+        pytest.param(
+            {"status": "running", "outcome": None, "winner": None}, "v_new leads on dev, not confirmed", id="running"
+        ),
+        pytest.param(
+            {"status": "confirming", "outcome": None}, "is being confirmed on the sealed holdout", id="confirming"
+        ),
     ],
 )
 def test_the_first_sentence_says_what_became_of_the_study(changes: dict[str, Any], says: str) -> None:
@@ -172,7 +239,10 @@ def test_the_first_sentence_says_what_became_of_the_study(changes: dict[str, Any
 
 def test_a_winner_that_only_lacks_holdout_examples_names_the_forced_start() -> None:
     few, weak = {"name": "n", "verdict": "fail"}, {"name": "confidence", "verdict": "fail"}
-    said = {len(gates): next_step(study(outcome="not_confirmed", confirmation={"gates": gates})) for gates in ([few], [few, weak])}
+    said = {
+        len(gates): next_step(study(outcome="not_confirmed", confirmation={"gates": gates}))
+        for gates in ([few], [few, weak])
+    }
     assert "detent rollout start f v_new --confirm f" in said[1]
     assert "--confirm" not in said[2]
 
@@ -184,7 +254,9 @@ def test_a_better_score_says_what_it_costs_beside_the_champion() -> None:
     assert "and was nominated, at 4.7 times the cost." in headline(improved, [champion, dearer])
     slower = replace(dearer, cost_usd=0.02, p95_ms=1000.0)
     assert "and was nominated, at 2.5 times the p95 latency." in headline(improved, [champion, slower])
-    assert "and was nominated." in headline(improved, [replace(champion, cost_usd=0.0, p95_ms=None), dearer]), "not measured, not said"
+    assert "and was nominated." in headline(improved, [replace(champion, cost_usd=0.0, p95_ms=None), dearer]), (
+        "not measured, not said"
+    )
 
 
 def test_of_equal_scores_the_champion_comes_first_and_then_the_cheaper() -> None:
@@ -203,7 +275,14 @@ def test_the_word_improved_stands_only_where_the_confidence_allows_it() -> None:
 
 def test_the_lift_stands_beside_what_selection_promised_and_every_look_is_named() -> None:
     said = lift_text(study(confirmation=CONFIRMED), 1) or ""
-    for part in ("Holdout lift +0.100", "+0.020 to +0.180", "p 0.004", "led by +0.200", "flatters", "the first look at these examples."):
+    for part in (
+        "Holdout lift +0.100",
+        "+0.020 to +0.180",
+        "p 0.004",
+        "led by +0.200",
+        "flatters",
+        "the first look at these examples.",
+    ):
         assert part in said
     third = lift_text(study(confirmation={**CONFIRMED, "looks": 3}), 5) or ""
     assert "look 3 at these examples, hence confidence 1 − 3 p = 0.988; by now there have been 5." in third
@@ -213,5 +292,7 @@ def test_the_lift_stands_beside_what_selection_promised_and_every_look_is_named(
 def test_the_cost_is_everything_that_was_spent_against_its_caps() -> None:
     spent = {"search": Spend(usd=0.5, n_calls=90), "confirmation": Spend(usd=0.25, n_calls=20)}
     capped = study(budget=Budget(usd=2.0, calls=1500), spend=Spend(n_from_journal=12))
-    assert cost_text(capped, spent) == "It took 110 of 1,500 calls and $0.75 of $2.00, 12 more answered from the journal."
+    assert (
+        cost_text(capped, spent) == "It took 110 of 1,500 calls and $0.75 of $2.00, 12 more answered from the journal."
+    )
     assert cost_text(study(status="running", budget=Budget()), {}) == "So far it took 0 calls and $0.00."

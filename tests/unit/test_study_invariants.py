@@ -166,7 +166,9 @@ def replace_champion(world, tx, variant):
     record = VariantRecord(family="topics", variant=variant, source="person", created_at=START, created_by="test")
     world.store.variants.add(tx, record)
     current = world.store.champions.current(tx, "topics")
-    world.store.champions.put(tx, succeed(current, variant=variant.id, at=START, by="test", why="no limit", forced=True))
+    world.store.champions.put(
+        tx, succeed(current, variant=variant.id, at=START, by="test", why="no limit", forced=True)
+    )
 
 
 class FailsOnHoldout(TopicModel):
@@ -191,7 +193,8 @@ def test_a_winner_that_fails_where_the_champion_answers_is_judged_by_the_worst_c
     study = failing.run(failing.create(definition={"n_holdout": 24}))
     assert study.confirmation["n"] == 16
     assert study.confirmation["n_unscored"] == 8
-    # The champion of this world scores 0 everywhere, so losing eight examples costs no quality: nothing speaks against it.
+    # The champion of this world scores 0 everywhere, so losing eight examples costs no quality: nothing speaks against
+    # it.
     assert study.outcome == "nominated"
     sound = World(tmp_path / "none", family=family, model=FailsOnHoldout(0)).fill(n_holdout=24)
     assert "measured" not in [g["name"] for g in sound.run(sound.create()).confirmation["gates"]]
@@ -298,4 +301,6 @@ def test_a_dollar_cap_is_refused_when_a_model_of_the_space_has_no_price(tmp_path
     world.price = prices.__getitem__
     with pytest.raises(BudgetTooSmall, match="'free' has no known price"):
         world.create(budget=Budget(usd=5.0), definition={"space": {"model": {"choices": ["fake", "free"]}}})
-    assert world.create(definition={"space": {"model": {"choices": ["fake", "free"]}}}, dry_run=True).reserved_usd is None
+    assert (
+        world.create(definition={"space": {"model": {"choices": ["fake", "free"]}}}, dry_run=True).reserved_usd is None
+    )

@@ -45,7 +45,8 @@ def world(tmp_path: Path) -> World:
 def workflows(world: World, dbos: Dbos) -> StudyWorkflows:
     made = object.__new__(StudyWorkflows)
     made.__dict__.update(
-        _settings=SimpleNamespace(max_studies=3), _store=world.store, _clock=world.clock, _families=world.families, _dbos=dbos,
+        _settings=SimpleNamespace(max_studies=3), _store=world.store, _clock=world.clock, _families=world.families,
+        _dbos=dbos,
         _running=set(), _pending_since={}, _lock=threading.Lock(), _models=world, _workflow=None,
     )  # fmt: skip
     return made
@@ -78,7 +79,9 @@ def test_a_queued_study_of_a_frozen_family_waits_and_one_that_has_begun_goes_on(
     assert dbos.started == [study.id] * 2
 
 
-def test_a_pending_workflow_is_left_to_dbos_for_a_while_and_then_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pending_workflow_is_left_to_dbos_for_a_while_and_then_given_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = world.create()
     dbos = Dbos(**{study.id: "PENDING"})
     there = workflows(world, dbos)

@@ -15,15 +15,21 @@ from optimizer.core.family.family import Family
 
 def family(targets: dict[str, Any] | None = None, **changes: Any) -> Family:
     base = {
-        "name": "triage", "inputs": {"text": {"type": "text"}}, "output": {"field": "topic"},
-        "prompt": {"current": "1", "versions": {"1": {"created_at": "2026-11-20", "content": [{"role": "user", "content": "{{text}}"}]}}},
-    }  # fmt: skip
+        "name": "triage",
+        "inputs": {"text": {"type": "text"}},
+        "output": {"field": "topic"},
+        "prompt": {
+            "current": "1",
+            "versions": {"1": {"created_at": "2026-11-20", "content": [{"role": "user", "content": "{{text}}"}]}},
+        },
+    }
     return parse_family({**base, **({} if targets is None else {"targets": targets}), **changes})
 
 
 def results(*scores: float | None, latency_ms: float | None = 100.0, **changes: Any) -> list[ExampleResult]:
     return [
-        ExampleResult(example=f"e{i}", score=s, output="x", cost_usd=0.01, latency_ms=latency_ms, **changes) for i, s in enumerate(scores)
+        ExampleResult(example=f"e{i}", score=s, output="x", cost_usd=0.01, latency_ms=latency_ms, **changes)
+        for i, s in enumerate(scores)
     ]
 
 
@@ -80,19 +86,26 @@ def test_a_fall_behind_the_champion_is_found_overall_by_class_and_in_time() -> N
     checks = {c.name: c for c in checked({"regression": {"latency": 0.2}}, now, champion=champion, class_of=classes)}
     assert checks["regression"].found == pytest.approx(0.125)
     assert {name: c.verdict for name, c in checks.items()} == {
-        "regression": "missed", "regression of common": "met", "regression of rare": "missed", "regression of latency": "missed",
+        "regression": "missed", "regression of common": "met", "regression of rare": "missed",
+        "regression of latency": "missed",
     }  # fmt: skip
     assert [c.verdict for c in checked({"regression": {}}, champion, champion=champion)] == ["met"]
     assert checked({"regression": {}}, now) == []
 
 
 def test_a_class_of_few_examples_cannot_tell() -> None:
-    checks = checked({"regression": {"overall": None, "latency": None}}, results(0.0), champion=results(1.0), class_of={"e0": "rare"})
+    checks = checked(
+        {"regression": {"overall": None, "latency": None}}, results(0.0), champion=results(1.0), class_of={"e0": "rare"}
+    )
     assert [(c.name, c.verdict) for c in checks] == [("regression of rare", "unmeasured")]
 
 
 def batch(of: Family, *verdicts: str, variant: str = "v_1", champion: str = "v_0") -> dict[str, Any]:
-    return {"variant": variant, "suite": suite_id(of, champion), "checks": [{"verdict": v, "said": f"said {v}"} for v in verdicts]}
+    return {
+        "variant": variant,
+        "suite": suite_id(of, champion),
+        "checks": [{"verdict": v, "said": f"said {v}"} for v in verdicts],
+    }
 
 
 @pytest.mark.parametrize(
@@ -130,7 +143,11 @@ def test_a_candidate_whose_examples_failed_is_no_regression_of_zero() -> None:
     champion, now = results(*[1.0] * 20), results(*[1.0] * 10, *[None] * 10)
     classes = {f"e{i}": "a" if i < 10 else "b" for i in range(20)}
     checks = checked({"regression": {}}, now, champion=champion, class_of=classes)
-    assert {c.name: c.verdict for c in checks} == {"regression": "unmeasured", "regression of a": "met", "regression of b": "unmeasured"}
+    assert {c.name: c.verdict for c in checks} == {
+        "regression": "unmeasured",
+        "regression of a": "met",
+        "regression of b": "unmeasured",
+    }
     assert "10 of 20 examples that the champion has a score on have none" in checks[0].said
 
 
@@ -138,7 +155,9 @@ def test_a_comparison_with_another_champion_speaks_for_nothing() -> None:
     compared, alone = family({"regression": {}}), family({"mean_score": 0.9})
     (gate,) = gates_of_suite(compared, [batch(compared, "met")], "v_1", champion="v_9")
     assert (gate["verdict"], "v_9" in gate["reason"]) == ("inconclusive", True)
-    (own,) = gates_of_suite(compared, [batch(compared, "met", champion="v_1")], "v_1", champion="v_0")  # made while it served itself
+    (own,) = gates_of_suite(
+        compared, [batch(compared, "met", champion="v_1")], "v_1", champion="v_0"
+    )  # made while it served itself
     assert own["verdict"] == "inconclusive"
     (gate,) = gates_of_suite(alone, [batch(alone, "met")], "v_1", champion="v_9")
     assert gate["verdict"] == "pass", "targets of its own hold beside any champion"
@@ -154,4 +173,8 @@ def test_an_unknown_target_and_one_of_a_policy_family_are_refused() -> None:
     with pytest.raises(InvalidFamily, match="targets"):
         family({"mean_scores": 0.9})
     with pytest.raises(InvalidFamily, match="asks none; remove targets"):
-        family({"mean_score": 0.9}, kind="policy", prompt={"current": "1", "versions": {"1": {"created_at": "2026-11-20", "policy": {}}}})
+        family(
+            {"mean_score": 0.9},
+            kind="policy",
+            prompt={"current": "1", "versions": {"1": {"created_at": "2026-11-20", "policy": {}}}},
+        )

@@ -1,4 +1,6 @@
-"""Sixty tables as people's programs write and spoil them: each reads right, or is refused with the row, the reason and what to do."""
+"""Sixty tables as people's programs write and spoil them: each reads right, or is refused with the row,
+the reason and what to do.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,9 @@ def test_a_cell_is_what_it_says(tmp_path: Path, line: str, message: str) -> None
     ("content", "why"),
     [
         pytest.param(
-            b"message,label\na,card\nb,card,more\n", ("row 3", "more cells than the first line names"), id="more cells than names"
+            b"message,label\na,card\nb,card,more\n",
+            ("row 3", "more cells than the first line names"),
+            id="more cells than names",
         ),
         pytest.param(b"message,label\na,card\nb\0,card\n", ("row 3", "NUL"), id="a NUL character named as UTF-8"),
     ],
@@ -110,15 +114,28 @@ def test_a_row_with_fewer_cells_lacks_the_others(tmp_path: Path) -> None:
     ("content", "name", "says"),
     [
         pytest.param(
-            TEXT.encode("latin-1"), "a.csv", ["Line 2", "--encoding cp1252 reads 'Grüße,card'", "nothing was taken"], id="Latin-1"
+            TEXT.encode("latin-1"),
+            "a.csv",
+            ["Line 2", "--encoding cp1252 reads 'Grüße,card'", "nothing was taken"],
+            id="Latin-1",
         ),
         pytest.param(TEXT.encode("cp1250"), "a.csv", ["Line 2", "--encoding"], id="Windows of Central Europe"),
-        pytest.param(TEXT.replace("ç", "“").encode("cp1252"), "a.csv", ["Line 2", "--encoding cp1252"], id="Windows' quotation marks"),
+        pytest.param(
+            TEXT.replace("ç", "“").encode("cp1252"),
+            "a.csv",
+            ["Line 2", "--encoding cp1252"],
+            id="Windows' quotation marks",
+        ),
         pytest.param("message,label\nпривет,card\n".encode("koi8-r"), "a.csv", ["Line 2", "--encoding"], id="Russian"),
         pytest.param("message,label\n你好吗,card\n".encode("gb18030"), "a.csv", ["Line 2", "--encoding"], id="Chinese"),
-        pytest.param("message,label\nこんにちは,card\n".encode("shift-jis"), "a.csv", ["Line 2", "--encoding"], id="Japanese"),
         pytest.param(
-            b"message,label\n" + b"a,card\n" * 300_000 + b"\xfc,card\n", "a.csv", ["Line 300002"], id="one byte at the end of a large file"
+            "message,label\nこんにちは,card\n".encode("shift-jis"), "a.csv", ["Line 2", "--encoding"], id="Japanese"
+        ),
+        pytest.param(
+            b"message,label\n" + b"a,card\n" * 300_000 + b"\xfc,card\n",
+            "a.csv",
+            ["Line 300002"],
+            id="one byte at the end of a large file",
         ),
         pytest.param(b"message,label\na,card\n\xc3", "a.csv", ["Line 3"], id="cut off in a letter"),
         pytest.param(TEXT.encode("utf-16-le"), "a.csv", ["NUL", "--encoding utf-16-le"], id="UTF-16 without a mark"),
@@ -132,14 +149,29 @@ def test_a_row_with_fewer_cells_lacks_the_others(tmp_path: Path) -> None:
         pytest.param(b"\xd0\xcf\x11\xe0rest", "a.xls", ["old workbook"], id="an old workbook"),
         pytest.param(b"\x1f\x8brest", "a.csv", ["compressed"], id="compressed"),
         pytest.param(b"%PDF-1.7", "a.csv", ["PDF"], id="a PDF"),
-        pytest.param(b'message,label\na,card\n"b,card\nc,card\n', "a.csv", ["Row 3", "quote"], id="a quote that nothing ends"),
-        pytest.param(b'message,label\na,card\n"b" c,card\n', "a.csv", ["Row 3", "quote"], id="words after a quoted cell"),
-        pytest.param(b'message,label\n"a,card\nb,"card"\n', "a.csv", ["Row 2", "quote"], id="a quote that swallows a row"),
-        pytest.param(b"a,b;c\n1,2;3\n", "a.csv", ["--delimiter", "comma", "semicolon"], id="two delimiters that could be meant"),
-        pytest.param(b"m,l\n" + b"x" * (MAX_CELL_CHARS + 1) + b",card\n", "a.csv", ["Row 2", "field larger"], id="a cell without bound"),
+        pytest.param(
+            b'message,label\na,card\n"b,card\nc,card\n', "a.csv", ["Row 3", "quote"], id="a quote that nothing ends"
+        ),
+        pytest.param(
+            b'message,label\na,card\n"b" c,card\n', "a.csv", ["Row 3", "quote"], id="words after a quoted cell"
+        ),
+        pytest.param(
+            b'message,label\n"a,card\nb,"card"\n', "a.csv", ["Row 2", "quote"], id="a quote that swallows a row"
+        ),
+        pytest.param(
+            b"a,b;c\n1,2;3\n", "a.csv", ["--delimiter", "comma", "semicolon"], id="two delimiters that could be meant"
+        ),
+        pytest.param(
+            b"m,l\n" + b"x" * (MAX_CELL_CHARS + 1) + b",card\n",
+            "a.csv",
+            ["Row 2", "field larger"],
+            id="a cell without bound",
+        ),
     ],
 )
-def test_a_table_that_cannot_be_read_for_sure_is_refused_as_a_whole(tmp_path: Path, content: bytes, name: str, says: list[str]) -> None:
+def test_a_table_that_cannot_be_read_for_sure_is_refused_as_a_whole(
+    tmp_path: Path, content: bytes, name: str, says: list[str]
+) -> None:
     with pytest.raises(InvalidInput) as refused:
         table(tmp_path, content, name)
     assert [part for part in says if part not in refused.value.detail] == []

@@ -1,4 +1,6 @@
-"""docs/explanation/threat-model.md: every test that it names exists, every row names one, and every role has its row."""
+"""docs/explanation/threat-model.md: every test that it names exists, every row names one,
+and every role has its row.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def test_every_role_has_its_row_and_none_is_made_up() -> None:
     assert [cells[0].strip("`") for cells in rows("Keys")] == ["none", *ROLES]
 
 
-@pytest.mark.parametrize("heading", ["Keys", "Without a key", "What comes in", "What is promised elsewhere, and by which test"])
+@pytest.mark.parametrize(
+    "heading", ["Keys", "Without a key", "What comes in", "What is promised elsewhere, and by which test"]
+)
 def test_every_line_names_a_test(heading: str) -> None:
     found = rows(heading)
     assert found

@@ -22,14 +22,23 @@ VARIANT = Variant(messages=({"role": "user", "content": "{{document}}"},))
 def rows_of(records: Any) -> list[dict[str, Any]]:
     names = ("score", "cost_usd", "latency_ms", "confidence")
     return [
-        {"tiers": {tier: {name: float(getattr(records, name)[row, at]) for name in names} for at, tier in enumerate(records.tiers)}}
+        {
+            "tiers": {
+                tier: {name: float(getattr(records, name)[row, at]) for name in names}
+                for at, tier in enumerate(records.tiers)
+            }
+        }
         for row in range(len(records))
     ]
 
 
-def curves(records: Any, policy: dict[str, Any] | None = None, rows: list[dict[str, Any]] | None = None) -> CascadeCurves | None:
+def curves(
+    records: Any, policy: dict[str, Any] | None = None, rows: list[dict[str, Any]] | None = None
+) -> CascadeCurves | None:
     variant = replace(VARIANT, policy=policy) if policy is not None else None
-    return cascade_curves(rows or rows_of(records), records.tiers, variant=variant, champion=CHAMPION, explicit_margin=0.04, recorded=None)
+    return cascade_curves(
+        rows or rows_of(records), records.tiers, variant=variant, champion=CHAMPION, explicit_margin=0.04, recorded=None
+    )
 
 
 def test_thresholds_of_another_confidence_than_the_recorded_one_are_not_marked_on_it() -> None:
@@ -49,7 +58,10 @@ def test_a_curve_is_the_replay_at_each_value_with_the_chosen_one_among_them() ->
     found = curves(records, {"tiers": list(records.tiers), "accept": 0.6, "accept.2": 0.8, "audit_share": 0.1})
     assert found is not None
     assert (found.n_records, found.n_incomplete, found.is_found, found.margin) == (300, 0, True, 0.04)
-    assert [(c.knob.name, c.tier, c.present) for c in found.curves] == [("accept", "small", 0.6), ("accept.2", "middle", 0.8)]
+    assert [(c.knob.name, c.tier, c.present) for c in found.curves] == [
+        ("accept", "small", 0.6),
+        ("accept.2", "middle", 0.8),
+    ]
     first, second = found.curves
     for curve, setting in ((first, lambda x: (x, 0.8)), (second, lambda x: (0.6, x))):
         assert [p.value for p in curve.points] == sorted({p.value for p in curve.points})
@@ -95,7 +107,12 @@ def test_without_a_variant_the_cheapest_tier_stands_before_the_strongest_and_not
 
 @pytest.mark.parametrize(
     "policy",
-    [{"tiers": ["middle", "another"], "accept": 0.5}, {"tiers": ["large", "middle"], "accept": 0.5}, {"tiers": "x"}, {}],
+    [
+        {"tiers": ["middle", "another"], "accept": 0.5},
+        {"tiers": ["large", "middle"], "accept": 0.5},
+        {"tiers": "x"},
+        {},
+    ],
     ids=["a tier that was not asked", "another strongest", "not readable", "none"],
 )
 def test_thresholds_of_other_tiers_are_not_drawn(policy: dict[str, Any]) -> None:
@@ -118,7 +135,9 @@ def test_one_row_draws_nothing() -> None:
 def test_confidences_that_were_not_recorded_never_stand() -> None:
     records = drawn_records(30, 2)
     blank = replace(records, confidence=np.full_like(records.confidence, np.nan))
-    rows = [{"tiers": {name: {**one, "confidence": None} for name, one in row["tiers"].items()}} for row in rows_of(blank)]
+    rows = [
+        {"tiers": {name: {**one, "confidence": None} for name, one in row["tiers"].items()}} for row in rows_of(blank)
+    ]
     found = curves(blank, {"tiers": ["middle", "large"], "accept": 0.5}, rows)
     assert found is not None
     assert all(p.escalated_share == 1.0 for p in found.curves[0].points)

@@ -74,7 +74,9 @@ def test_weights_of_few_audits_are_few_records():
 
 def test_best_quality_within_dollars_keeps_the_bound_of_the_cost_within_them():
     records = drawn_records(500, 2)
-    expected, confident = (search(records, BestQuality(usd_per_query=2.4, rule=rule)) for rule in ("expected", "confident"))
+    expected, confident = (
+        search(records, BestQuality(usd_per_query=2.4, rule=rule)) for rule in ("expected", "confident")
+    )
     assert confident.replay.cost_usd.mean < expected.replay.cost_usd.mean <= 2.4
     assert "0.5 dollars a query" in search(records, BestQuality(usd_per_query=0.5)).reason
 

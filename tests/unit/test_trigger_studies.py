@@ -35,7 +35,7 @@ def nightly(tmp_path: Path) -> TriggeredWorld:
     return at_two(TriggeredWorld(tmp_path, **EVERY_NIGHT))
 
 
-# --- the schedule -----------------------------------------------------------------------------------------------------------
+# --- the schedule -----------------------------------------------------------------------------------------------------
 
 
 def test_a_family_that_is_switched_on_and_set_nothing_searches_at_three_for_no_dollar(tmp_path: Path) -> None:
@@ -65,7 +65,9 @@ def test_a_week_of_downtime_is_one_study_that_says_so(nightly: TriggeredWorld) -
     assert nightly.check() == []
 
 
-def test_a_worker_killed_between_study_and_notice_starts_no_second_one(nightly: TriggeredWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_killed_between_study_and_notice_starts_no_second_one(
+    nightly: TriggeredWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nightly.clock.pass_hours(2)
 
     def killed(*args: Any) -> None:
@@ -86,7 +88,9 @@ def test_a_worker_killed_between_study_and_notice_starts_no_second_one(nightly: 
 
 def test_a_changed_schedule_is_not_due_for_times_before_the_change(tmp_path: Path) -> None:
     world = at_two(TriggeredWorld(tmp_path, **EVERY_NIGHT))
-    hourly = world.family.model_copy(update={"schedule": world.family.schedule.model_copy(update={"cron": "30 1 * * *"})})
+    hourly = world.family.model_copy(
+        update={"schedule": world.family.schedule.model_copy(update={"cron": "30 1 * * *"})}
+    )
     world.families.families = {hourly.name: hourly}
     assert world.check() == []
 
@@ -119,7 +123,7 @@ def test_a_schedule_runs_on_the_rollout_clock(tmp_path: Path) -> None:
     assert study.simulated_clock
 
 
-# --- evidence ---------------------------------------------------------------------------------------------------------------
+# --- evidence ---------------------------------------------------------------------------------------------------------
 
 
 def test_bad_feedback_in_volume_starts_a_study_and_the_same_feedback_no_second_one(tmp_path: Path) -> None:
@@ -189,7 +193,7 @@ def test_what_is_switched_off_starts_nothing(tmp_path: Path) -> None:
     assert world.check() == []
 
 
-# --- guards -----------------------------------------------------------------------------------------------------------------
+# --- guards -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_scheduled_time_waits_for_the_familys_own_study(nightly: TriggeredWorld) -> None:
@@ -238,7 +242,9 @@ def test_too_few_holdout_examples_are_said_once_with_the_way_out_and_no_study_fa
     assert world.studies() == []
     with world.store.read() as tx:
         assert len(world.store.alerts.all(tx, open_only=False)) == 1
-    world.store.write(lambda tx: world.store.examples.add(tx, [replace(topic_examples(1, "holdout")[0], id="h", group="h")]))
+    world.store.write(
+        lambda tx: world.store.examples.add(tx, [replace(topic_examples(1, "holdout")[0], id="h", group="h")])
+    )
     assert world.check() == []  # the time has passed; the next one counts
     assert world.alerts() == {}
     world.clock.pass_hours(24)
@@ -319,19 +325,23 @@ def test_a_model_without_a_price_is_not_asked(tmp_path: Path) -> None:
 
 
 def test_a_month_gives_what_it_has_left_and_then_nothing(tmp_path: Path) -> None:
-    world = at_two(TriggeredWorld(tmp_path, model=TopicModel(), budget={"usd": 2.0, "usd_per_month": 3.0}, **EVERY_NIGHT))
+    world = at_two(
+        TriggeredWorld(tmp_path, model=TopicModel(), budget={"usd": 2.0, "usd_per_month": 3.0}, **EVERY_NIGHT)
+    )
     caps = []
     for _ in range(3):
         world.clock.pass_hours(24)
         for study in world.check():
             caps.append(study.budget.usd)
-            world.store.write(lambda tx, study=study: world.store.studies.update(tx, study.id, spend=Spend(usd=study.budget.usd or 0)))  # type: ignore[misc]
+            world.store.write(
+                lambda tx, study=study: world.store.studies.update(tx, study.id, spend=Spend(usd=study.budget.usd or 0))
+            )  # type: ignore[misc]
             world.end(study)
     assert caps == [2.0, 1.0]
     assert "study_not_started" in world.alerts()
 
 
-# --- what comes of it -------------------------------------------------------------------------------------------------------
+# --- what comes of it -------------------------------------------------------------------------------------------------
 
 
 def test_no_call_of_a_triggered_study_starts_a_second_after_it_was_cancelled(tmp_path: Path) -> None:
@@ -375,7 +385,9 @@ def test_a_candidate_is_handed_on_once_whatever_becomes_of_its_rollout(tmp_path:
     assert "candidate_waits" not in world.alerts()
 
 
-def test_a_worker_killed_between_rollout_and_notice_asks_for_approval_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_killed_between_rollout_and_notice_asks_for_approval_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = TriggeredWorld(tmp_path)
     nominated(world)
 
@@ -394,8 +406,13 @@ def test_a_worker_killed_between_rollout_and_notice_asks_for_approval_afterwards
     assert f"Rollout {rollout.id}" in world.alerts()["approval_wanted"]
 
 
-def test_the_fault_of_one_family_keeps_no_other_from_being_looked_at(nightly: TriggeredWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    nightly.families.families = {"broken": nightly.family.model_copy(update={"name": "broken"}), **nightly.families.families}
+def test_the_fault_of_one_family_keeps_no_other_from_being_looked_at(
+    nightly: TriggeredWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nightly.families.families = {
+        "broken": nightly.family.model_copy(update={"name": "broken"}),
+        **nightly.families.families,
+    }
     current = nightly.store.champions.current
 
     def unreadable(tx: Any, family: str) -> Any:
@@ -434,7 +451,9 @@ def test_a_rollout_that_cannot_start_is_said_and_tried_again(nightly: TriggeredW
     assert "candidate_waits" not in nightly.alerts()
 
 
-def test_what_is_said_of_a_candidate_that_waits_is_why_it_waits_now(nightly: TriggeredWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_said_of_a_candidate_that_waits_is_why_it_waits_now(
+    nightly: TriggeredWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nightly.clock.pass_hours(2)
     (study,) = nightly.check()
     nightly.run(study)
@@ -446,12 +465,16 @@ def test_what_is_said_of_a_candidate_that_waits_is_why_it_waits_now(nightly: Tri
 
     monkeypatch.setattr("optimizer.jobs.scheduling.hand_on_candidates.start_rollout", refuse)
     assert nightly.hand_on() == []
-    assert nightly.alerts()["candidate_waits"].endswith("its rollout did not start. It would not end within its limits.")
+    assert nightly.alerts()["candidate_waits"].endswith(
+        "its rollout did not start. It would not end within its limits."
+    )
     with nightly.store.read() as tx:
         assert len(nightly.store.alerts.all(tx, open_only=False, kind="candidate_waits")) == 1
 
 
-def test_a_candidate_that_waits_is_handed_on_days_later_and_no_other_search_is_paid_for_meanwhile(nightly: TriggeredWorld) -> None:
+def test_a_candidate_that_waits_is_handed_on_days_later_and_no_other_search_is_paid_for_meanwhile(
+    nightly: TriggeredWorld,
+) -> None:
     nightly.clock.pass_hours(2)
     (study,) = nightly.check()
     nightly.run(study)
@@ -476,7 +499,9 @@ def promoted(world: TriggeredWorld) -> str:
     (started,) = world.hand_on()
     operate(started.rollout.id, "approve", actor="ann", reason="so", store=world.store, clock=world.clock)
     tick(world.store, world.clock, 60.0)
-    operate(started.rollout.id, "promote", actor="ann", reason="so", confirm="topics", store=world.store, clock=world.clock)
+    operate(
+        started.rollout.id, "promote", actor="ann", reason="so", confirm="topics", store=world.store, clock=world.clock
+    )
     return started.rollout.id
 
 

@@ -42,11 +42,13 @@ def window(
         return {} if given is None else {source: UnitMean(n=given[0], mean=given[1])}
 
     histogram: Histogram = {} if latency is None else {bucket_of(latency[1]): latency[0]}
-    outcomes = RecentOutcomes(success=means(success), score=means(score), all=UnitMean(n=all[0], mean=all[1]) if all else UnitMean())
+    outcomes = RecentOutcomes(
+        success=means(success), score=means(score), all=UnitMean(n=all[0], mean=all[1]) if all else UnitMean()
+    )
     return Window(since=NOW - timedelta(hours=6), until=NOW, outcomes=outcomes, latency_ms=histogram)
 
 
-# --- degradation ------------------------------------------------------------------------------------------------------------
+# --- degradation ------------------------------------------------------------------------------------------------------
 
 BEFORE = window(success=(500, 0.9), score=(500, 0.8), latency=(1000, 400.0))
 
@@ -54,14 +56,31 @@ BEFORE = window(success=(500, 0.9), score=(500, 0.8), latency=(1000, 400.0))
 @pytest.mark.parametrize(
     ("recent", "state", "index"),
     [
-        pytest.param(window(success=(50, 0.75), score=(50, 0.50), latency=(100, 400.0)), "fires", 0.15, id="exactly at the threshold"),
-        pytest.param(window(success=(50, 0.76), score=(50, 0.50), latency=(100, 400.0)), "quiet", 0.146667, id="just below it"),
+        pytest.param(
+            window(success=(50, 0.75), score=(50, 0.50), latency=(100, 400.0)),
+            "fires",
+            0.15,
+            id="exactly at the threshold",
+        ),
+        pytest.param(
+            window(success=(50, 0.76), score=(50, 0.50), latency=(100, 400.0)), "quiet", 0.146667, id="just below it"
+        ),
         pytest.param(window(success=(50, 0.9), score=(50, 0.8), latency=(100, 400.0)), "quiet", 0.0, id="as it was"),
-        pytest.param(window(success=(50, 1.0), score=(50, 0.3), latency=(100, 300.0)), "fires", 0.166667, id="what got better makes up for nothing"),
+        pytest.param(
+            window(success=(50, 1.0), score=(50, 0.3), latency=(100, 300.0)),
+            "fires",
+            0.166667,
+            id="what got better makes up for nothing",
+        ),
         pytest.param(window(score=(50, 0.3)), "fires", 0.166667, id="scores alone"),
-        pytest.param(window(success=(49, 0.0), score=(50, 0.5), latency=(100, 400.0)), "quiet", 0.1, id="too few successes count as no change"),
+        pytest.param(
+            window(success=(49, 0.0), score=(50, 0.5), latency=(100, 400.0)),
+            "quiet",
+            0.1,
+            id="too few successes count as no change",
+        ),
     ],
-)  # fmt: skip
+)
 def test_degradation_is_a_third_of_the_sum_of_what_got_worse(recent: Window, state: str, index: float) -> None:
     look = look_at_degradation(0.15, recent, BEFORE)
     assert look.state == state
@@ -76,7 +95,9 @@ def test_half_again_as_slow_is_a_degradation_by_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    "recent", [window(), window(success=(49, 0.0), score=(10, 0.0), latency=(99, 9000.0))], ids=["nothing", "too little of all"]
+    "recent",
+    [window(), window(success=(49, 0.0), score=(10, 0.0), latency=(99, 9000.0))],
+    ids=["nothing", "too little of all"],
 )
 def test_with_too_little_of_everything_degradation_cannot_be_told(recent: Window) -> None:
     look = look_at_degradation(0.15, recent, BEFORE)
@@ -88,11 +109,13 @@ def test_with_too_little_of_everything_degradation_cannot_be_told(recent: Window
 def test_two_sources_are_never_compared_with_each_other() -> None:
     judged = window(score=(500, 0.2), source="judge")
     assert look_at_degradation(0.15, judged, BEFORE).state == "cannot_tell"
-    both = Window(since=NOW, until=NOW, outcomes=RecentOutcomes(score={**judged.outcomes.score, "user": UnitMean(n=60, mean=0.8)}))
+    both = Window(
+        since=NOW, until=NOW, outcomes=RecentOutcomes(score={**judged.outcomes.score, "user": UnitMean(n=60, mean=0.8)})
+    )
     assert look_at_degradation(0.15, both, BEFORE).state == "quiet"
 
 
-# --- feedback ---------------------------------------------------------------------------------------------------------------
+# --- feedback ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -108,7 +131,7 @@ def test_feedback_fires_in_volume_and_below_its_mean(found: tuple[int, float] | 
     assert look_at_feedback(RULE, window(all=found)).state == state
 
 
-# --- the schedule -----------------------------------------------------------------------------------------------------------
+# --- the schedule -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -123,7 +146,9 @@ def test_feedback_fires_in_volume_and_below_its_mean(found: tuple[int, float] | 
     ],
     ids=["due", "done", "not yet", "three nights missed are one study", "a year of minutes", "the clock went back"],
 )
-def test_a_schedule_is_due_once_however_many_times_have_passed(cron: str, since: str, now: str, state: str, said: str) -> None:
+def test_a_schedule_is_due_once_however_many_times_have_passed(
+    cron: str, since: str, now: str, state: str, said: str
+) -> None:
     look = look_at_schedule(cron, since=at(since), now=at(now))
     assert look.state == state
     assert said in look.reason
@@ -140,7 +165,15 @@ def test_a_schedule_is_due_once_however_many_times_have_passed(cron: str, since:
         ("0 3 1 * 1", "2026-11-20 00:00", "2026-11-23 03:00"),
         ("59 23 31 12 *", "2026-12-31 23:59", "2027-12-31 23:59"),
     ],
-    ids=["a quarter", "leap day", "seven is Sunday", "a range of one", "ranges of one", "day of month or weekday", "strictly later"],
+    ids=[
+        "a quarter",
+        "leap day",
+        "seven is Sunday",
+        "a range of one",
+        "ranges of one",
+        "day of month or weekday",
+        "strictly later",
+    ],
 )
 def test_next_fire_is_the_first_full_minute_later(cron: str, after: str, expected: str) -> None:
     assert next_fire(cron, at(after)) == at(expected)
@@ -155,7 +188,7 @@ def test_a_day_that_never_comes_is_refused_when_the_file_is_read() -> None:
         check_cron("0 3 31 2 *")
 
 
-# --- together ---------------------------------------------------------------------------------------------------------------
+# --- together ---------------------------------------------------------------------------------------------------------
 
 
 def test_everything_that_fires_stands_in_the_reason_and_the_gravest_gives_the_name() -> None:
@@ -171,14 +204,20 @@ def test_everything_that_fires_stands_in_the_reason_and_the_gravest_gives_the_na
 
 
 def test_what_is_switched_off_says_so_and_never_fires() -> None:
-    looks = [look_at_degradation(None, window(), BEFORE), look_at_feedback(None, window()), look_at_schedule(None, since=NOW, now=NOW)]
+    looks = [
+        look_at_degradation(None, window(), BEFORE),
+        look_at_feedback(None, window()),
+        look_at_schedule(None, since=NOW, now=NOW),
+    ]
     assert [look.state for look in looks] == ["off"] * 3
     assert sentences(looks) == ["degradation: off", "feedback: off", "schedule: off"]
     assert handled(looks[0], study="st_1", since=NOW, again_at=NOW) is looks[0]
 
 
 def test_what_a_study_has_answered_is_quiet_and_says_until_when() -> None:
-    look = handled(look_at_feedback(RULE, window(all=(60, 0.1))), study="st_1", since=NOW, again_at=NOW + timedelta(hours=6))
+    look = handled(
+        look_at_feedback(RULE, window(all=(60, 0.1))), study="st_1", since=NOW, again_at=NOW + timedelta(hours=6)
+    )
     assert look.state == "quiet"
     assert "st_1" in look.reason
     assert "2026-11-20 15:00:00 UTC" in look.reason

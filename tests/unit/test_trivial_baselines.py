@@ -1,4 +1,6 @@
-"""What answers without a model score: learnt from the training rows alone, scored as the model is, left out with a reason."""
+"""What answers without a model score: learnt from the training rows alone,
+scored as the model is, left out with a reason.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,12 @@ TRAIN = [
     ("give my money back", "refund"),
     ("money back for the broken lamp", "refund"),
 ]
-ROWS = [("where is my card", "card"), ("I want the money back", "refund"), ("card stolen at night", "card"), ("money back now", "refund")]
+ROWS = [
+    ("where is my card", "card"),
+    ("I want the money back", "refund"),
+    ("card stolen at night", "card"),
+    ("money back now", "refund"),
+]
 
 
 def family(parser: str = "label") -> Family:
@@ -55,7 +62,9 @@ def family(parser: str = "label") -> Family:
 
 def examples(pairs: Sequence[tuple[str, Any]]) -> list[Example]:
     return [
-        make_example(family="triage", input={"text": text}, expected={"answer": answer}, created_at=NOW, origin="curated")
+        make_example(
+            family="triage", input={"text": text}, expected={"answer": answer}, created_at=NOW, origin="curated"
+        )
         for text, answer in pairs
     ]
 
@@ -98,7 +107,9 @@ def test_what_is_learnt_does_not_hang_on_the_labels_of_the_rows_that_are_scored(
     right, wrong = (by_name(measured(TRAIN, rows, classify=watched)) for rows in (ROWS, turned))
     assert told[0] == told[1]
     for name in (trivial.MAJORITY, trivial.NEAREST, trivial.LOGISTIC):
-        assert right[name] + wrong[name] == pytest.approx(1.0), "the same answers, so each row is right under one of the two"
+        assert right[name] + wrong[name] == pytest.approx(1.0), (
+            "the same answers, so each row is right under one of the two"
+        )
 
 
 def test_a_free_text_has_its_first_sentence_and_nothing_else() -> None:
@@ -120,7 +131,9 @@ def test_a_list_has_its_majority_and_nearest_neighbour_but_no_regression() -> No
     [([], trivial.NO_TRAINING), (TRAIN[:3], trivial.ONE_LABEL), ([("?!", "card"), ("…", "refund")], trivial.NO_WORDS)],
     ids=["none", "one label", "no words"],
 )
-def test_too_little_to_learn_from_leaves_the_regression_out_with_the_reason(train: list[tuple[str, str]], why: str) -> None:
+def test_too_little_to_learn_from_leaves_the_regression_out_with_the_reason(
+    train: list[tuple[str, str]], why: str
+) -> None:
     assert by_name(measured(train, ROWS))[trivial.LOGISTIC] == why
 
 
@@ -182,7 +195,9 @@ def test_a_study_keeps_what_answers_without_a_model_score_on_its_dev_rows(tmp_pa
     assert (found["n"], found["n_train"]) == (6, 9)
     rows = by_name(found)
     assert rows[trivial.LOGISTIC] == 1.0, "each document names its topic"
-    assert rows[trivial.BARE] == next(t.score for t in world.trials(study) if t.variant == study.champion), "the champion shows no examples"
+    assert rows[trivial.BARE] == next(t.score for t in world.trials(study) if t.variant == study.champion), (
+        "the champion shows no examples"
+    )
     assert found["worth"]["variant"] == (study.winner or study.champion)
 
 
@@ -202,7 +217,9 @@ def test_no_sealed_row_is_read_for_them(tmp_path: Path, monkeypatch: pytest.Monk
     assert ([e.id for e in train], [e.id for e in rows]) == (list(study.dataset["train"]), list(study.dataset["dev"]))
 
 
-def test_a_comparison_that_cannot_be_made_costs_no_study_its_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_comparison_that_cannot_be_made_costs_no_study_its_outcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a family's own metric may raise anything")
 
@@ -253,7 +270,12 @@ def test_an_evaluation_asks_the_bare_prompt_where_it_is_wanted_and_says_so_befor
 
 
 def evaluated(world: World, variant: Variant | None = None, **options: Any) -> dict[str, Any]:
-    given: dict[str, Any] = {"store": world.store, "clock": world.clock, "models": world, "scorer_for": lambda family: world.scorer}
+    given: dict[str, Any] = {
+        "store": world.store,
+        "clock": world.clock,
+        "models": world,
+        "scorer_for": lambda family: world.scorer,
+    }
     given |= {"actor": "person", "classify": classify, **options}
     return evaluate_variant(world.family, variant or world.family.variant(), **given)
 
@@ -263,7 +285,10 @@ def test_a_terminal_shows_each_with_its_interval_or_why_it_is_left_out() -> None
     found = measured(TRAIN, ROWS, scores={0: 1.0, 1: 0.0, 2: 0.0, 3: 0.0})
     view_trivial(out, {trivial.WITHOUT_MODEL: found})
     shown = out.export_text()
-    assert "On the same 4 rows without a model (the bare prompt has one, and no examples), learnt from 5 training examples:" in shown
+    assert (
+        "On the same 4 rows without a model (the bare prompt has one, and no examples), learnt from 5 training"
+        " examples:" in shown
+    )
     assert f"left out: {trivial.NO_SENTENCE}" in shown
     assert trivial.said(found) in " ".join(shown.split())
 

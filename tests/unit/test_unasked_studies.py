@@ -84,7 +84,9 @@ def test_the_same_study_looks_once_where_the_switch_allows_it(tmp_path: Path) ->
     assert "confirmation_wanted" not in world.alerts()
 
 
-@pytest.mark.parametrize(("holdout", "says"), [(True, "may look at the sealed holdout"), (False, "never look at the sealed holdout")])
+@pytest.mark.parametrize(
+    ("holdout", "says"), [(True, "may look at the sealed holdout"), (False, "never look at the sealed holdout")]
+)
 def test_the_switch_says_what_it_allows(tmp_path: Path, holdout: bool, says: str) -> None:
     world = TriggeredWorld(tmp_path, schedule={"cron": NIGHTLY}, holdout=holdout)
     with world.store.read() as tx:
@@ -93,7 +95,7 @@ def test_the_switch_says_what_it_allows(tmp_path: Path, holdout: bool, says: str
     assert says in found.text
 
 
-# --- announced ----------------------------------------------------------------------------------------------------------------
+# --- announced --------------------------------------------------------------------------------------------------------
 
 
 def test_the_terminal_of_serve_says_who_is_switched_on_and_each_start_and_end_once(tmp_path: Path) -> None:
@@ -109,7 +111,9 @@ def test_the_terminal_of_serve_says_who_is_switched_on_and_each_start_and_end_on
     assert f"detent study cancel {study.id}" in begun
     assert news() == []
     world.run(study)
-    assert news() == [f"Study {study.id} of topics, which started by itself, ended: not confirmed. Look: detent study show {study.id}"]
+    assert news() == [
+        f"Study {study.id} of topics, which started by itself, ended: not confirmed. Look: detent study show {study.id}"
+    ]
     world.hand_on()
     (found,) = news()
     assert f"Study {study.id} of topics, which started by itself, found " in found
@@ -133,7 +137,7 @@ def test_the_status_of_a_rollout_names_the_study_that_runs_by_itself(tmp_path: P
         assert by_itself_line(tx, world.store, world.family).startswith("off, nothing starts by itself")
 
 
-# --- users first --------------------------------------------------------------------------------------------------------------
+# --- users first ------------------------------------------------------------------------------------------------------
 
 
 class User:
@@ -153,7 +157,9 @@ class User:
         return True
 
 
-def test_a_study_that_started_by_itself_asks_no_model_while_a_user_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_that_started_by_itself_asks_no_model_while_a_user_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("optimizer.jobs.calls.limited_model.STAND_BACK_S", 0.0)
     world = complained(tmp_path)
     (study,) = world.check()

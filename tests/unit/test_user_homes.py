@@ -29,14 +29,18 @@ def project(tmp_path: Path, name: str) -> Path:
     return tmp_path / name
 
 
-def test_outside_of_a_project_the_running_server_is_meant_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_outside_of_a_project_the_running_server_is_meant_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     home = project(tmp_path, "a")
     user_homes.enter(home)
     assert Session().settings.home == home
     assert str(home) in capsys.readouterr().err
 
 
-def test_the_project_of_the_folder_comes_before_a_server_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_project_of_the_folder_comes_before_a_server_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     user_homes.enter(project(tmp_path, "a"))
     here = project(tmp_path, "b")
     monkeypatch.chdir(here / "families")

@@ -11,7 +11,9 @@ USER = {"role": "user", "content": "{{b}} {{ a }} {{b}}"}
 
 
 def test_the_id_is_the_hash_of_the_canonical_content():
-    variant = Variant(messages=({"role": "user", "content": "Hé"},), model={"temperature": 0.30000004, "name": "embedded"})
+    variant = Variant(
+        messages=({"role": "user", "content": "Hé"},), model={"temperature": 0.30000004, "name": "embedded"}
+    )
     canonical = (
         '{"examples":[],"messages":[{"content":"Hé","role":"user"}],"model":{"name":"embedded","temperature":0.3},'
         '"policy":{},"response_format":null,"tools":null}'
@@ -41,7 +43,9 @@ def test_variables_come_in_the_order_in_which_they_first_appear():
 
 
 def test_the_ids_of_examples_are_part_of_the_content():
-    one, other = (Variant(messages=(USER,), examples=(FewShot(id=i, input={"a": 1}, output="x"),)) for i in ("ex_1", "ex_2"))
+    one, other = (
+        Variant(messages=(USER,), examples=(FewShot(id=i, input={"a": 1}, output="x"),)) for i in ("ex_1", "ex_2")
+    )
     assert one.id != other.id
 
 

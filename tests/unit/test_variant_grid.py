@@ -18,7 +18,8 @@ SHORT, LONG = variant("Topic of {{document}}:"), variant("Name the topic of this
 
 def example(n: int, *, released: bool = True) -> Example:
     return Example(
-        id=f"e{n}", family="topics", input={"document": f"secret text {n}"}, expected={"topic": "stars"}, split="dev", group=f"g{n}",
+        id=f"e{n}", family="topics", input={"document": f"secret text {n}"}, expected={"topic": "stars"}, split="dev",
+        group=f"g{n}",
         released=released, origin="import", created_at=NOW,
     )  # fmt: skip
 
@@ -29,8 +30,18 @@ def answered(n: int, score: float | None, text: str | None, error: str | None = 
 
 def grid(*, released: bool = True) -> VariantGrid:
     """B wins on one, loses on none, got no answer on one."""
-    first = [answered(0, 1.0, "stars"), answered(1, 0.0, "<b>cars</b>"), answered(2, 1.0, "stars"), answered(3, 1.0, "stars")]
-    second = [answered(0, 1.0, "stars"), answered(1, 1.0, "stars"), answered(2, None, None, "timed out"), answered(3, 1.0, "Stars")]
+    first = [
+        answered(0, 1.0, "stars"),
+        answered(1, 0.0, "<b>cars</b>"),
+        answered(2, 1.0, "stars"),
+        answered(3, 1.0, "stars"),
+    ]
+    second = [
+        answered(0, 1.0, "stars"),
+        answered(1, 1.0, "stars"),
+        answered(2, None, None, "timed out"),
+        answered(3, 1.0, "Stars"),
+    ]
     examples = [example(n, released=released) for n in range(4)]
     return variant_grid("topics", "dev", [SHORT, LONG], examples, [first, second], n_calls=8, spent_usd=0.016)
 
@@ -53,7 +64,11 @@ def test_rows_come_with_the_largest_difference_first_and_then_as_they_were() -> 
 def test_the_record_has_every_answer() -> None:
     record = as_record(grid())
     assert record["rows"][0]["answers"][0] == {"output": "<b>cars</b>", "score": 0.0, "error": None, "cost_usd": 0.002}
-    assert (record["variants"][1]["lead"], record["variants"][1]["wins"], record["n_different"]) == (pytest.approx(1 / 3), 1, 3)
+    assert (record["variants"][1]["lead"], record["variants"][1]["wins"], record["n_different"]) == (
+        pytest.approx(1 / 3),
+        1,
+        3,
+    )
 
 
 def test_the_page_shows_every_answer_escaped_and_loads_nothing() -> None:
@@ -87,6 +102,8 @@ def test_text_that_nobody_released_stands_neither_on_the_page_nor_in_the_record(
 def test_the_same_prompt_with_other_settings_shows_what_differs() -> None:
     warmer = Variant.from_content({**SHORT.content(), "model": {**SHORT.model, "temperature": 0.7}})
     results = [[answered(0, 1.0, "stars")]] * 2
-    page = grid_page(variant_grid("topics", "dev", [SHORT, warmer], [replace(example(0))], results, n_calls=1, spent_usd=None))
+    page = grid_page(
+        variant_grid("topics", "dev", [SHORT, warmer], [replace(example(0))], results, n_calls=1, spent_usd=None)
+    )
     assert "+temperature: 0.7" in page
     assert "a model has no price" in page

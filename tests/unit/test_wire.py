@@ -19,9 +19,13 @@ SHOWN = {"share": "0 to 1", "list": "list of texts", "data": "token id: number",
 
 
 def row(setting: Knob) -> str:
-    bounds = {"integer": "whole number", "number": "number", "text": "text"}.get(setting.kind, SHOWN.get(setting.kind, ""))
+    bounds = {"integer": "whole number", "number": "number", "text": "text"}.get(
+        setting.kind, SHOWN.get(setting.kind, "")
+    )
     if setting.low is not None:
-        bounds += f", {setting.low:g} to {setting.high:g}" if setting.high is not None else f", at least {setting.low:g}"
+        bounds += (
+            f", {setting.low:g} to {setting.high:g}" if setting.high is not None else f", at least {setting.low:g}"
+        )
     return f"| `{setting.name}` | {bounds} | {setting.meaning} |"
 
 
@@ -76,7 +80,8 @@ def test_a_value_that_does_not_fit_its_setting_is_a_fault(name: str, value: Any)
 
 def test_every_setting_passes_and_a_null_counts_as_absent() -> None:
     values = {
-        "share": 0.5, "number": 1.0, "integer": 1, "flag": True, "text": "low", "list": ["END"], "data": {"50256": -100},
+        "share": 0.5, "number": 1.0, "integer": 1, "flag": True, "text": "low", "list": ["END"],
+        "data": {"50256": -100},
     }  # fmt: skip
     model = {"name": "m", **{setting.name: values[setting.kind] for setting in SETTINGS}}
     assert model_faults(model) == []
@@ -113,7 +118,9 @@ def test_a_content_that_somebody_would_fetch_is_no_content(content: Any) -> None
 @pytest.mark.parametrize("name", [member for member in MESSAGE if member not in ("role", "content")])
 def test_a_member_of_a_message_has_openais_shape_or_is_null(name: str) -> None:
     for odd in (5, [5], {"a": 1} if name != "function_call" else "x"):
-        assert [fault.pointer for fault in chat_faults([{"role": "assistant", name: odd}], {})] == [f"/messages/0/{name}"]
+        assert [fault.pointer for fault in chat_faults([{"role": "assistant", name: odd}], {})] == [
+            f"/messages/0/{name}"
+        ]
     assert list(chat_faults([{"role": "assistant", name: None}], {})) == []
 
 
@@ -127,7 +134,10 @@ def test_text_images_and_audio_inside_the_request_are_sent() -> None:
         {"role": "user", "content": content, "provider_options": {"x": 1}},
         {"role": "assistant", "content": None, "tool_calls": []},
     ]
-    assert wire_messages(messages) == [{"role": "user", "content": content}, {"role": "assistant", "content": None, "tool_calls": []}]
+    assert wire_messages(messages) == [
+        {"role": "user", "content": content},
+        {"role": "assistant", "content": None, "tool_calls": []},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -138,13 +148,21 @@ def test_text_images_and_audio_inside_the_request_are_sent() -> None:
         ({"tools": [{"googleSearch": {}}]}, "/tools/0"),
         ({"tool_choice": {"type": "mcp", "server_label": "x"}}, "/tool_choice"),
         ({"tool_choice": "always"}, "/tool_choice"),
-        ({"response_format": {"type": "json_object", "enforce_validation": True}}, "/response_format/enforce_validation"),
-        ({"response_format": {"type": "json_object", "response_schema": {"$ref": "http://x"}}}, "/response_format/response_schema"),
+        (
+            {"response_format": {"type": "json_object", "enforce_validation": True}},
+            "/response_format/enforce_validation",
+        ),
+        (
+            {"response_format": {"type": "json_object", "response_schema": {"$ref": "http://x"}}},
+            "/response_format/response_schema",
+        ),
         ({"response_format": {"type": "json_schema"}}, "/response_format/json_schema"),
         ({"response_format": {"type": "grammar"}}, "/response_format"),
     ],
 )
-def test_tools_that_are_no_functions_and_formats_that_are_none_are_not_sent(asked: dict[str, Any], pointer: str) -> None:
+def test_tools_that_are_no_functions_and_formats_that_are_none_are_not_sent(
+    asked: dict[str, Any], pointer: str
+) -> None:
     assert [fault.pointer for fault in chat_faults((), asked)] == [pointer]
     with pytest.raises(InvalidInput):
         wire_params(asked)

@@ -54,8 +54,8 @@ def test_a_profile_lies_over_every_family(tmp_path: Path) -> None:
     folder = tmp_path / "families" / "triage"
     folder.mkdir(parents=True)
     (folder / "family.yaml").write_text(
-        'name: triage\ninputs: {text: {type: text}}\nprompt: {current: "1", versions: {"1": {content: [{role: user, content: "{{text}}"}]}}}\n'
-        "rollout: {min_labelled_per_stage: 300, max_days: 7}\n"
+        'name: triage\ninputs: {text: {type: text}}\nprompt: {current: "1", versions: {"1": {content: [{role: user,'
+        ' content: "{{text}}"}]}}}\nrollout: {min_labelled_per_stage: 300, max_days: 7}\n'
     )
     settings = load_settings(home=tmp_path, family_overrides={"rollout": {"min_labelled_per_stage": 40}})
     rollout = wiring.load_families(settings).families["triage"].rollout

@@ -33,12 +33,24 @@ def test_a_plural_that_is_not_made_with_an_s_is_given() -> None:
 
 def test_a_misspelt_name_is_told_the_near_one_and_another_nothing() -> None:
     assert did_you_mean("word_cuont", ["view_count", "word_count"]) == "; did you mean 'word_count'?"
-    assert did_you_mean("zzz", ["view_count", "word_count"]) == did_you_mean("x" * 10**6, ["word_count"]) == did_you_mean("x", []) == ""
+    assert (
+        did_you_mean("zzz", ["view_count", "word_count"])
+        == did_you_mean("x" * 10**6, ["word_count"])
+        == did_you_mean("x", [])
+        == ""
+    )
 
 
 @pytest.mark.parametrize(
     ("amount", "text"),
-    [(0.0, "$0.00"), (0.000023, "$0.000023"), (0.0099, "$0.0099"), (0.0512, "$0.0512"), (0.75, "$0.75"), (1234.5, "$1,234.50")],
+    [
+        (0.0, "$0.00"),
+        (0.000023, "$0.000023"),
+        (0.0099, "$0.0099"),
+        (0.0512, "$0.0512"),
+        (0.75, "$0.75"),
+        (1234.5, "$1,234.50"),
+    ],
 )
 def test_small_amounts_keep_two_digits_that_count(amount: float, text: str) -> None:
     assert dollars(amount) == text
@@ -54,7 +66,10 @@ def test_a_time_is_written_in_utc_to_the_second_wherever_it_was_taken() -> None:
 def test_the_gate_of_an_earlier_rollout_writes_its_time_so_too() -> None:
     at = datetime(2026, 3, 1, 1, 30, 59, 987_654, tzinfo=timezone(timedelta(hours=2)))
     (gate,) = fallen_before(rollout(outcome="worse", ended_at=at, reason="users say so"))
-    assert gate["reason"] == f"v_bbbbbbbbbbbb was rolled back against this champion on {when(at)} (worse, ro_1): users say so"
+    assert (
+        gate["reason"]
+        == f"v_bbbbbbbbbbbb was rolled back against this champion on {when(at)} (worse, ro_1): users say so"
+    )
 
 
 def test_the_source_of_a_margin_names_one_label_as_one() -> None:

@@ -58,7 +58,9 @@ def test_the_alert_of_a_failed_duty_closes_when_the_duty_works_again(tmp_path: P
     database.close()
 
 
-def test_triggers_are_looked_at_though_no_candidate_can_be_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_triggers_are_looked_at_though_no_candidate_can_be_handed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     worker = Worker(load_settings("dev", tmp_path))
     worker._store, worker._clock = new_database(tmp_path), SystemClock()
     worker._families = SimpleNamespace(families={})  # type: ignore[assignment]
@@ -87,7 +89,9 @@ def test_answers_in_doubt_are_put_up_once_a_day_for_each_family_that_wants_it(tm
         of = arm(family=name, unit_hmac=f"u{n}")
         row = interaction(f"{name}_{n}", of=of, received_at=at, occurred_at=at, input={"document": "x"}, output="y")
         low = feedback(f"fb_{name}_{n}", of=of, interaction=row.id, received_at=at, success=False)
-        worker._store.write(lambda tx: (worker._store.events.add_interactions(tx, [row]), worker._store.events.add_feedback(tx, [low])))
+        worker._store.write(
+            lambda tx: (worker._store.events.add_interactions(tx, [row]), worker._store.events.add_feedback(tx, [low]))
+        )
 
     def subjects() -> list[str]:
         with worker._store.read() as tx:
@@ -107,12 +111,16 @@ def test_answers_in_doubt_are_put_up_once_a_day_for_each_family_that_wants_it(tm
     worker._store.close()
 
 
-def test_mlflow_is_loaded_once_the_worker_has_run_for_a_while_and_something_is_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mlflow_is_loaded_once_the_worker_has_run_for_a_while_and_something_is_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     worker = Worker(load_settings("dev", tmp_path))
     worker._store, worker._clock = new_database(tmp_path), Clock(NOW)
     worker._families = SimpleNamespace(families={})  # type: ignore[assignment]
     opened: list[bool] = []
-    monkeypatch.setattr("optimizer.runtime.worker.wiring.open_tracker", lambda settings: opened.append(True) or SimpleNamespace())
+    monkeypatch.setattr(
+        "optimizer.runtime.worker.wiring.open_tracker", lambda settings: opened.append(True) or SimpleNamespace()
+    )
     worker._mlflow_from = 0.0
     worker._mirror()
     assert opened == [], "nothing is due"

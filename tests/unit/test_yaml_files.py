@@ -36,7 +36,10 @@ def _hosts(home: Path) -> Any:
 READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "a profile": ("config/dev.yaml", _settings),
     "models": ("config/models.yaml", lambda home: read_models(home / "config" / "models.yaml")),
-    "a study's definition": ("experiments/quick.yaml", lambda home: read_definition(home / "experiments" / "quick.yaml")),
+    "a study's definition": (
+        "experiments/quick.yaml",
+        lambda home: read_definition(home / "experiments" / "quick.yaml"),
+    ),
     "the tracking server": ("mlflow/server.yaml", _hosts),
     "levels of a pipeline": ("config/monitoring.yaml", lambda home: read_levels(home / "config" / "monitoring.yaml")),
 }
@@ -52,7 +55,9 @@ def _written(home: Path, name: str, text: str) -> Path:
 
 @readers
 @pytest.mark.parametrize("text", [BOMB, MERGES], ids=["lists of aliases", "merges of aliases"])
-def test_aliases_of_aliases_are_refused_with_what_they_stand_for(tmp_path: Path, name: str, read: Callable[[Path], Any], text: str) -> None:
+def test_aliases_of_aliases_are_refused_with_what_they_stand_for(
+    tmp_path: Path, name: str, read: Callable[[Path], Any], text: str
+) -> None:
     _written(tmp_path, name, text)
     with pytest.raises(InvalidInput) as refused:
         read(tmp_path)
@@ -61,7 +66,9 @@ def test_aliases_of_aliases_are_refused_with_what_they_stand_for(tmp_path: Path,
 
 
 @readers
-def test_a_file_that_is_too_large_is_refused_with_its_size(tmp_path: Path, name: str, read: Callable[[Path], Any]) -> None:
+def test_a_file_that_is_too_large_is_refused_with_its_size(
+    tmp_path: Path, name: str, read: Callable[[Path], Any]
+) -> None:
     _written(tmp_path, name, "# " + "x" * MAX_FILE_BYTES)
     with pytest.raises(InvalidInput) as refused:
         read(tmp_path)
@@ -85,7 +92,9 @@ def test_brackets_are_read_up_to_the_depth_that_is_named_and_refused_beyond_it_w
             (found,) = found
         assert found == []
         _written(tmp_path, "deep.yaml", "a:\n - " + "[" * (MAX_BRACKETS + 1) + "]" * (MAX_BRACKETS + 1))
-        with pytest.raises(InvalidInput, match=f"more than {MAX_BRACKETS} brackets stand open inside one another.* line 2"):
+        with pytest.raises(
+            InvalidInput, match=f"more than {MAX_BRACKETS} brackets stand open inside one another.* line 2"
+        ):
             load_file(path, "", with_lines=with_lines)
 
 

@@ -1,4 +1,6 @@
-"""Files of a person's own: what they hold, and their JSON lines, read as a stream; tables are read by ``table_files``."""
+"""Files of a person's own: what they hold, and their JSON lines, read as a stream;
+tables are read by ``table_files``.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,9 @@ def kind_of(path: Path) -> Kind:
         if _EVENT_FIELDS & first.keys() or "expected" in first:
             return "feedback"
     raise InvalidInput(
-        f'Cannot tell what {path.name!r} holds. Examples look like {{"input": {{...}}, "expected": {{...}}}}, feedback events like '
-        f'{{"id": "...", "unit": "...", "score": 0.8}}, one JSON object per line; a table ends in .csv and needs --input and --output.'
+        f'Cannot tell what {path.name!r} holds. Examples look like {{"input": {{...}}, "expected": {{...}}}}, feedback'
+        ' events like {"id": "...", "unit": "...", "score": 0.8}, one JSON object per line; a table ends in .csv and'
+        " needs --input and --output."
     )
 
 
@@ -78,21 +81,30 @@ def column_mapping(
     twice = sorted(column for column, n in Counter(columns).items() if column and n > 1)
     if twice:
         raise InvalidInput(
-            f"The first line names {', '.join(map(repr, twice))} more than once, so it is unclear which column is meant. Rename one."
+            f"The first line names {', '.join(map(repr, twice))} more than once, so it is unclear which column is"
+            " meant. Rename one."
         )
     mapping = {name: given.get(name, name) for name in (*inputs, output)}
     missing = {field: column for field, column in mapping.items() if column not in columns}
-    lacked = [field for field in missing if may_lack and field != output and field not in given] if set(inputs) - set(missing) else []
+    lacked = (
+        [field for field in missing if may_lack and field != output and field not in given]
+        if set(inputs) - set(missing)
+        else []
+    )
     if set(missing) - set(lacked):
         shown = {field: column for field, column in missing.items() if field not in lacked}
         known = f"its columns are {', '.join(map(repr, columns)) or 'none'}"
         if may_lack and len(shown) > 1 and not any(field in given for field in inputs):
             raise InvalidInput(
-                f"None of the file's columns is an input of the family; {known}. Name one at least with --input FIELD=COLUMN, of the fields "
-                f"{', '.join(inputs)}" + (f", and the output with --output {output}=COLUMN." if output in shown else ".")
+                f"None of the file's columns is an input of the family; {known}. Name one at least with --input"
+                f" FIELD=COLUMN, of the fields {', '.join(inputs)}"
+                + (f", and the output with --output {output}=COLUMN." if output in shown else ".")
             )
         options = " ".join(f"--{'output' if f == output else 'input'} {f}=COLUMN" for f in shown)
-        raise InvalidInput(f"The file has no column {', '.join(map(repr, shown.values()))}; {known}. Name the right ones with {options}.")
+        raise InvalidInput(
+            f"The file has no column {', '.join(map(repr, shown.values()))}; {known}. Name the right ones with"
+            f" {options}."
+        )
     return {field: column for field, column in mapping.items() if field not in lacked}
 
 

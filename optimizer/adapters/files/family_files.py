@@ -1,4 +1,6 @@
-"""Families as files: ``<dir>/<name>/family.yaml``, read again when they change; a bad edit leaves the last good version."""
+"""Families as files: ``<dir>/<name>/family.yaml``, read again when they change;
+a bad edit leaves the last good version.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def parse_family_text(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Loaded:
-    """What is known of one name: what it looked like on disk, its last good version, and what is wrong with the newest."""
+    """What is known of one name: what it looked like on disk, its last good version,
+    and what is wrong with the newest.
+    """
 
     signature: _Signature | None
     family: Family | None = None
@@ -79,7 +83,8 @@ class FamilyFiles:
         directory: holds one folder per family.
         more: further folders of the same form; a name that stands in two of them is a problem of that family.
         sizes: of models by name, which choose among base prompts.
-        last_good_dir: where the last good text of each family is kept, so that a bad edit survives a restart; None: memory only.
+        last_good_dir: where the last good text of each family is kept, so that a bad edit survives a restart; None:
+            memory only.
         overrides: a profile's values, laid over every file.
     """
 
@@ -100,13 +105,18 @@ class FamilyFiles:
         self._lock = threading.Lock()
 
     def load(self) -> None:
-        """Reads new and changed files; a folder that is gone takes its family with it. Never raises for a bad file: see ``problems``."""
+        """Reads new and changed files; a folder that is gone takes its family with it.
+
+        Never raises for a bad file: see ``problems``.
+        """
         with self._lock:
             before = self._loaded
             now: dict[str, _Loaded] = {}
             for name, signature in self._signatures().items():
                 known = before.get(name)
-                now[name] = known if known is not None and known.signature == signature else self._read(name, signature, known)
+                now[name] = (
+                    known if known is not None and known.signature == signature else self._read(name, signature, known)
+                )
             for gone in set(before) - set(now):
                 self._forget(gone)
             self._loaded = now
@@ -118,7 +128,10 @@ class FamilyFiles:
 
     @property
     def problems(self) -> Mapping[str, InvalidFamily]:
-        """By name: what is wrong with the file as it stands. A name here and in ``families`` is degraded: its last good version serves."""
+        """By name: what is wrong with the file as it stands.
+
+        A name here and in ``families`` is degraded: its last good version serves.
+        """
         return MappingProxyType({name: one.problem for name, one in self._loaded.items() if one.problem is not None})
 
     def changed(self) -> bool:
@@ -147,7 +160,12 @@ class FamilyFiles:
         file = self._last_good_dir / f"{name}.yaml"
         try:
             return self._parse(read_text(file), name, _shown(file))
-        except (OSError, UnicodeDecodeError, YamlTooLarge, InvalidFamily):  # none kept, or an older release accepted what this one does not
+        except (
+            OSError,
+            UnicodeDecodeError,
+            YamlTooLarge,
+            InvalidFamily,
+        ):  # none kept, or an older release accepted what this one does not
             return None
 
     def _keep(self, name: str, text: str) -> None:
@@ -189,7 +207,9 @@ class FamilyFiles:
         return sorted(names)
 
     def _was_good(self, name: str) -> bool:
-        return name in self._loaded or (self._last_good_dir is not None and (self._last_good_dir / f"{name}.yaml").exists())
+        return name in self._loaded or (
+            self._last_good_dir is not None and (self._last_good_dir / f"{name}.yaml").exists()
+        )
 
 
 def _stat(file: Path) -> _Stat | None:
@@ -235,5 +255,7 @@ def _laid_over(data: Any, overrides: Mapping[str, Any]) -> Any:
     merged = dict(data)
     for key, value in overrides.items():
         inside = merged.get(key)
-        merged[key] = _laid_over(inside if isinstance(inside, Mapping) else {}, value) if isinstance(value, Mapping) else value
+        merged[key] = (
+            _laid_over(inside if isinstance(inside, Mapping) else {}, value) if isinstance(value, Mapping) else value
+        )
     return merged

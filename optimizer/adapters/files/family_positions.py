@@ -29,7 +29,9 @@ class SourceFile:
 
 
 def read_yaml(text: str) -> SourceFile:
-    """YAML 1.2 as plain data; keys that stand twice, broken syntax and aliases beyond measure become faults with their line."""
+    """YAML 1.2 as plain data; keys that stand twice, broken syntax and aliases beyond measure become faults
+    with their line.
+    """
     lines: dict[str, int] = {"": 1}
     faults: list[Fault] = []
     try:
@@ -45,11 +47,17 @@ def read_yaml(text: str) -> SourceFile:
         mark = error.problem_mark or error.context_mark
         said = " ".join(part for part in (error.context, error.problem) if part)
         detail = f"this is no YAML: {said}; correct the text there, or a line or two above it"
-        return SourceFile(data=None, lines={}, faults=(Fault(pointer="", detail=detail, line=mark.line + 1 if mark else None),))
+        return SourceFile(
+            data=None, lines={}, faults=(Fault(pointer="", detail=detail, line=mark.line + 1 if mark else None),)
+        )
     except YamlTooLarge as error:
         return SourceFile(data=None, lines={}, faults=(Fault(pointer="", detail=str(error), line=1),))
     except (YAMLError, ValueError, RecursionError) as error:
-        return SourceFile(data=None, lines={}, faults=(Fault(pointer="", detail=f"this is no YAML: {error}; correct the text", line=1),))
+        return SourceFile(
+            data=None,
+            lines={},
+            faults=(Fault(pointer="", detail=f"this is no YAML: {error}; correct the text", line=1),),
+        )
     return SourceFile(data=data, lines=lines, faults=tuple(faults))
 
 
@@ -71,7 +79,9 @@ def _walk(node: Node, path: list[Any], lines: dict[str, int], faults: list[Fault
             name, line = str(key.value), key.start_mark.line + 1
             place = [*path, name]
             if name in first and name != "<<":
-                detail = f"the key {name!r} stands twice (first in line {first[name]}), and only one can count; remove one"
+                detail = (
+                    f"the key {name!r} stands twice (first in line {first[name]}), and only one can count; remove one"
+                )
                 faults.append(Fault(pointer=pointer_of(place), detail=detail, line=line))
             first.setdefault(name, line)
             lines[pointer_of(place)] = line

@@ -1,8 +1,8 @@
 """Real text that is on every machine with the dependencies: the documentation of SciPy's public functions and classes.
 
-``read_installed_docs`` gives each documented object once, as clean prose. ``docs_for`` turns them into the examples of a Family:
-a family with a text output learns description > the author's own one-line summary, one with labels learns documentation > topic. Of the
-parameters of these functions ``installed_parameters.py`` makes examples.
+``read_installed_docs`` gives each documented object once, as clean prose. ``docs_for`` turns them into the examples of
+a Family: a family with a text output learns description > the author's own one-line summary, one with labels learns
+documentation > topic. Of the parameters of these functions ``installed_parameters.py`` makes examples.
 """
 
 from __future__ import annotations
@@ -23,17 +23,39 @@ from optimizer.ports import SourceRow
 MAX_CHARS = 600  # a document is cut at the end of a sentence, else of a word, within this length
 MIN_CHARS = 40  # shorter texts say no more than their summary
 MIN_SUMMARY_CHARS = 15
-# Public places of SciPy's own API reference; deprecated namespaces (scipy.stats.mvn, scipy.linalg.basic, …) are not among them.
+# Public places of SciPy's own API reference; deprecated namespaces (scipy.stats.mvn, scipy.linalg.basic, …) are not
+# among them.
 PUBLIC = (
     *("cluster.hierarchy", "cluster.vq", "constants", "differentiate", "fft", "integrate", "interpolate", "io"),
-    *("linalg", "ndimage", "optimize", "signal", "signal.windows", "sparse", "sparse.csgraph", "sparse.linalg", "spatial"),
-    *("spatial.distance", "spatial.transform", "special", "stats", "stats.contingency", "stats.qmc", "stats.mstats", "odr"),
+    *(
+        "linalg",
+        "ndimage",
+        "optimize",
+        "signal",
+        "signal.windows",
+        "sparse",
+        "sparse.csgraph",
+        "sparse.linalg",
+        "spatial",
+    ),
+    *(
+        "spatial.distance",
+        "spatial.transform",
+        "special",
+        "stats",
+        "stats.contingency",
+        "stats.qmc",
+        "stats.mstats",
+        "odr",
+    ),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Documented:
-    """One public object: where it lives, its author's one-line summary, and its description as clean prose (may be empty)."""
+    """One public object: where it lives, its author's one-line summary,
+    and its description as clean prose (may be empty).
+    """
 
     name: str  # scipy.signal.find_peaks
     topic: str  # the subpackage: signal
@@ -48,8 +70,10 @@ def read_installed_docs() -> Iterator[Documented]:
 
 
 def installed_docstrings() -> Iterator[tuple[str, str, str]]:
-    """(module, name, docstring) of every documented public object of SciPy once, in the order of its modules and names; what is re-exported
-    elsewhere is skipped. The docstring is without its common indent.
+    """(module, name, docstring) of every documented public object of SciPy once, in the order of its modules and names;
+    what is re-exported elsewhere is skipped.
+
+    The docstring is without its common indent.
 
     Raises:
         InvalidInput: SciPy is not installed.
@@ -61,7 +85,9 @@ def installed_docstrings() -> Iterator[tuple[str, str, str]]:
             try:
                 module = importlib.import_module("scipy." + place)
             except ImportError as e:
-                raise InvalidInput("The source 'installed-docs' reads SciPy's documentation, and SciPy is not installed here.") from e
+                raise InvalidInput(
+                    "The source 'installed-docs' reads SciPy's documentation, and SciPy is not installed here."
+                ) from e
             for name in sorted(_public_names(module)):
                 found = getattr(module, name, None)
                 if found is None or inspect.ismodule(found) or not callable(found) or id(found) in seen:
@@ -80,8 +106,8 @@ def docs_for(*, input_field: str, output_field: str, parser: str, labels: tuple[
     """
     if parser not in ("text", "label"):
         raise InvalidInput(
-            f"The source 'installed-docs' holds summaries (for a text output) and topics (for a label output); this family's "
-            f"output is {parser!r}. Import a file of your own instead."
+            "The source 'installed-docs' holds summaries (for a text output) and topics (for a label output); this"
+            f" family's output is {parser!r}. Import a file of your own instead."
         )
     for doc in read_installed_docs():
         if parser == "text":
@@ -99,7 +125,9 @@ def _summary_example(doc: Documented, input_field: str, output_field: str) -> So
         reason = f"summary shorter than {MIN_SUMMARY_CHARS} characters"
     elif _plain(doc.summary) in _plain(document):
         reason = "the document contains its summary"
-    return SourceRow(where=doc.name, input={input_field: document}, expected={output_field: doc.summary}, rejected=reason)
+    return SourceRow(
+        where=doc.name, input={input_field: document}, expected={output_field: doc.summary}, rejected=reason
+    )
 
 
 def _topic_example(doc: Documented, input_field: str, output_field: str, labels: tuple[str, ...]) -> SourceRow:
@@ -117,7 +145,10 @@ def _documented(place: str, name: str, doc: str) -> Documented:
     summary, description = sections_of(doc, name)
     topic = place.split(".")[0]
     return Documented(
-        name=f"scipy.{place}.{name}", topic=topic, summary=clean_prose(summary), description=_without_boilerplate(clean_prose(description))
+        name=f"scipy.{place}.{name}",
+        topic=topic,
+        summary=clean_prose(summary),
+        description=_without_boilerplate(clean_prose(description)),
     )
 
 
@@ -125,7 +156,8 @@ def _documented(place: str, name: str, doc: str) -> Documented:
 _BOILERPLATE = re.compile(
     r"As an instance of the rv_(?:continuous|discrete) class,.*?(?:particular distribution\.|$)"
     r"|Array argument\(s\) of this function may have [^.]*\.(?: In this case, the array is treated as [^.]*\.)?"
-    r"|The documentation is written assuming array arguments are of specified [^.]*\.(?: However, [^.]*\.)?(?: In this case, [^.]*\.)?"
+    r"|The documentation is written assuming array arguments are of specified [^.]*\.(?: However, [^.]*\.)?(?: In this"
+    r" case, [^.]*\.)?"
     r"|Note that calls with zero-size batches [^.]*\."
     r"|The (?:location|scale) \(\w+\) keyword specifies [^.]*\.|Continuous distributions have [^.]*\.",
     re.DOTALL,

@@ -7,13 +7,20 @@ import re
 _UNDERLINE = re.compile(r"^[-=]{3,}\s*$")
 _SIGNATURE = re.compile(r"^[\w.]+\(.*\)(\s*->.*)?$")
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]*(?=\s|$)")
-_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|cf|etc|vs|resp|Eq|Eqs|Ref|Refs|Fig|No|approx|et al|Ch|Sec|pp?)|\b[A-Z])\.$")
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:e\.g|i\.e|cf|etc|vs|resp|Eq|Eqs|Ref|Refs|Fig|No|approx|et al|Ch|Sec|pp?)|\b[A-Z])\.$"
+)
 
 
 def sections_of(doc: str, name: str) -> tuple[str, str]:
-    """(one-line summary, extended description) of a cleaned docstring: what stands before the first underlined heading."""
+    """(one-line summary, extended description) of a cleaned docstring:
+    what stands before the first underlined heading.
+    """
     lines = doc.splitlines()
-    end = next((i for i in range(1, len(lines)) if _UNDERLINE.match(lines[i]) and lines[i - 1].strip()), len(lines) + 1) - 1
+    end = (
+        next((i for i in range(1, len(lines)) if _UNDERLINE.match(lines[i]) and lines[i - 1].strip()), len(lines) + 1)
+        - 1
+    )
     head = "\n".join(lines[: max(end, 0)]).strip("\n")
     paragraphs = re.split(r"\n\s*\n", head)
     while paragraphs and _is_signature(paragraphs[0], name):
@@ -29,9 +36,13 @@ def _is_signature(paragraph: str, name: str) -> bool:
 
 
 def clean_prose(text: str) -> str:
-    """Running text in one line: no directive, formula, code, list marker, citation or role is left; a sentence that needs one goes with it."""
+    """Running text in one line: no directive, formula, code, list marker, citation or role is left;
+    a sentence that needs one goes with it.
+    """
     kept: list[str] = []
-    after_gap = False  # the paragraph before was a formula or code: a paragraph that goes on in lower case belongs to it
+    after_gap = (
+        False  # the paragraph before was a formula or code: a paragraph that goes on in lower case belongs to it
+    )
     for paragraph in _prose_paragraphs(text):
         if paragraph is None:
             if kept and not re.search(r"[.!?)]$", kept[-1]):
@@ -48,11 +59,17 @@ def clean_prose(text: str) -> str:
 
 
 def cut_at_sentence(text: str, limit: int) -> str:
-    """At most ``limit`` characters, ending with a whole sentence where one ends in the second half, else with a whole word."""
+    """At most ``limit`` characters, ending with a whole sentence where one ends in the second half, else
+    with a whole word.
+    """
     if len(text) <= limit:
         return text
     head = text[: limit + 1]
-    ends = [m.end() for m in _SENTENCE_END.finditer(head) if m.end() <= limit and not _ABBREVIATION.search(head[: m.start() + 1])]
+    ends = [
+        m.end()
+        for m in _SENTENCE_END.finditer(head)
+        if m.end() <= limit and not _ABBREVIATION.search(head[: m.start() + 1])
+    ]
     if ends and ends[-1] >= limit // 2:
         return text[: ends[-1]]
     return head.rsplit(" ", 1)[0].rstrip(" ,;:(")
@@ -88,10 +105,16 @@ def _prose_paragraphs(text: str) -> list[str | None]:
 
 
 def _inline(text: str) -> str:
-    text = re.sub(r"\s*\((?:see|cf\.|from)?(?:\s*\[[\w\s,.-]*\]_,?)+\)", "", text, flags=re.IGNORECASE)  # citations in brackets
-    text = re.sub(r"\b(in|see|See|from|of|to|by|and|on|also|Reference|Ref\.)\s+\[[\w\s,.-]*\]_", r"\1 \\cite", text)  # … as a noun
+    text = re.sub(
+        r"\s*\((?:see|cf\.|from)?(?:\s*\[[\w\s,.-]*\]_,?)+\)", "", text, flags=re.IGNORECASE
+    )  # citations in brackets
+    text = re.sub(
+        r"\b(in|see|See|from|of|to|by|and|on|also|Reference|Ref\.)\s+\[[\w\s,.-]*\]_", r"\1 \\cite", text
+    )  # … as a noun
     text = re.sub(r"\s*\[[\w\s,.-]*\]_", "", text)  # … at the end of what they support
-    text = re.sub(r":math:`([^`]*)`", lambda m: m[1] if re.fullmatch(r"[\w\s+\-*/=<>.,()\[\]]{1,40}", m[1]) else "\\math", text)
+    text = re.sub(
+        r":math:`([^`]*)`", lambda m: m[1] if re.fullmatch(r"[\w\s+\-*/=<>.,()\[\]]{1,40}", m[1]) else "\\math", text
+    )
     text = re.sub(r":[\w:+-]+:`([^`<]*?)\s*<[^`>]*>`", r"\1", text)  # :ref:`text <target>`
     text = re.sub(r":[\w:+-]+:`~?([^`]*)`", lambda m: _last_part(m[1]), text)
     text = re.sub(r"`([^`<]+?)\s*<[^`>]*>`__?", r"\1", text)
@@ -123,5 +146,7 @@ def _whole_sentences(text: str) -> str:
 
 
 def _is_unreadable(sentence: str) -> bool:
-    """A formula in TeX, a substitution, a web address or a leftover of markup: the sentence does not stand without it."""
+    """A formula in TeX, a substitution, a web address or a leftover of markup:
+    the sentence does not stand without it.
+    """
     return bool(re.search(r"\\|\||`|https?://|::|>>>|__|\{|\}|\^", sentence))

@@ -1,6 +1,7 @@
 """Parameters of SciPy's public functions as examples: name and description > the type that their author gave them.
 
-What is read is the section "Parameters" of each docstring: ``name : type`` with the description indented below it (numpydoc's form).
+What is read is the section "Parameters" of each docstring: ``name : type`` with the description indented below it
+(numpydoc's form).
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ _SEVERAL = re.compile(r"\bor\b|\bNone\b")
 
 
 def parameters_for(*, input_field: str, output_field: str, labels: tuple[str, ...]) -> Iterator[SourceRow]:
-    """Each parameter once per text, with its name in front; those of one name are one group, so that no split holds what another does.
+    """Each parameter once per text, with its name in front; those of one name are one group,
+    so that no split holds what another does.
 
     Raises:
         InvalidInput: SciPy is not installed.

@@ -1,4 +1,7 @@
-"""The installation's secret keys: for assignment tokens and for units. From DETENT_TOKEN_KEYS, or made once under ``var/keys``."""
+"""The installation's secret keys: for assignment tokens and for units.
+
+From DETENT_TOKEN_KEYS, or made once under ``var/keys``.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,10 @@ _KEY_ID = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secrets:
-    """``token_keys``: (id, secret), the first signs and all verify. ``unit_key`` turns units into HMACs and must never change:
-    with another one, no unit would be recognised in what is stored.
+    """``token_keys``: (id, secret), the first signs and all verify.
+
+    ``unit_key`` turns units into HMACs and must never change: with another one, no unit would be recognised in what is
+    stored.
     """
 
     token_keys: tuple[tuple[str, bytes], ...] = field(repr=False)
@@ -55,8 +60,8 @@ def parse_keys(text: str, *, where: str) -> tuple[tuple[str, bytes], ...]:
         id, _, secret = entry.partition(":")
         if not _KEY_ID.fullmatch(id):
             raise InvalidInput(
-                f"Key {place} of {where} has no usable id. Write id:hexsecret, with letters, digits, '_', '.' or '-' in the id, "
-                "separated by commas."
+                f"Key {place} of {where} has no usable id. Write id:hexsecret, with letters, digits, '_', '.' or '-' in"
+                " the id, separated by commas."
             )
         if id in keys:
             raise InvalidInput(f"{where} names key {id!r} twice. Give each key an id of its own.")

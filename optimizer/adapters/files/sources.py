@@ -31,7 +31,12 @@ class Source:
 
 
 def open_source(
-    source: str, family: Family, columns: Mapping[str, str] | None = None, *, encoding: str | None = None, delimiter: str | None = None
+    source: str,
+    family: Family,
+    columns: Mapping[str, str] | None = None,
+    *,
+    encoding: str | None = None,
+    delimiter: str | None = None,
 ) -> Source:
     """Opens ``installed-docs`` or a file.
 
@@ -48,7 +53,10 @@ def open_source(
     path = Path(source).expanduser()
     kind = example_files.kind_of(path)
     if kind == "dialogs":
-        raise NotYet(f"{path.name!r} holds dialogs; importing them is not built yet. Examples, feedback events and CSV can be imported.")
+        raise NotYet(
+            f"{path.name!r} holds dialogs; importing them is not built yet. Examples, feedback events and CSV can be"
+            " imported."
+        )
     if kind == "feedback":
         return Source(curated=False, events=example_files.read_json_lines(path))
     if kind == "csv":
@@ -75,7 +83,8 @@ def _installed_docs(family: Family) -> Iterator[SourceRow]:
     texts = [name for name, declared in family.inputs.items() if declared.type == "text"]
     if len(family.inputs) != 1 or not texts:
         raise InvalidInput(
-            f"The source 'installed-docs' fills one text input, and {family.name!r} has {', '.join(family.inputs)}. Import a file of your own."
+            f"The source 'installed-docs' fills one text input, and {family.name!r} has {', '.join(family.inputs)}."
+            " Import a file of your own."
         )
     output, labels = family.output, tuple(family.output.labels or ())
     if output.parser == "label" and labels and set(labels) <= set(TYPES):
@@ -100,7 +109,11 @@ def _csv_rows(table: Table, family: Family, mapping: Mapping[str, str]) -> Itera
         if record is None:
             yield SourceRow(where=where, rejected=why)
             continue
-        input = {name: _cell(record.get(mapping[name]), family.inputs[name].type) for name in family.inputs if name in mapping}
+        input = {
+            name: _cell(record.get(mapping[name]), family.inputs[name].type)
+            for name in family.inputs
+            if name in mapping
+        }
         expected = {field: _expected(record.get(mapping[field]), family.output.parser)}
         id, group = ((record.get(k) or None) if k not in mapping.values() else None for k in OWN_COLUMNS)
         yield SourceRow(where=where, input=input, expected=expected, id=id, group=group)

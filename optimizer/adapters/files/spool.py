@@ -1,7 +1,9 @@
-"""Records that the store could not take yet: one append-only file, on disk before ``append`` returns, in order, bounded in size.
+"""Records that the store could not take yet: one append-only file, on disk before ``append`` returns,
+in order, bounded in size.
 
-A line is a CRC-32 in hex, a space, JSON and a newline. Room is allocated before it is promised, so that a record still has its place when
-the disk is full. What lies behind the last whole line (zeros of the allocated room, a line torn by a kill) is not read.
+A line is a CRC-32 in hex, a space, JSON and a newline. Room is allocated before it is promised, so that a record still
+has its place when the disk is full. What lies behind the last whole line (zeros of the allocated room, a line torn by a
+kill) is not read.
 """
 
 from __future__ import annotations
@@ -94,7 +96,10 @@ class Spool:
             return records, place
 
     def drained(self, place: int) -> None:
-        """Everything before this place is in the store. The file is emptied once all of it is: its texts do not stay."""
+        """Everything before this place is in the store.
+
+        The file is emptied once all of it is: its texts do not stay.
+        """
         with self._lock:
             self._start = max(self._start, place)
             if self._start < self._end or self._file is None or not self._end:
@@ -116,7 +121,9 @@ class Spool:
             os.close(file)
 
     def hold(self, *, made: bool = False) -> bool:
-        """Whether this process holds the file from now on; False where another one does. ``made``: only where the disk can be read.
+        """Whether this process holds the file from now on; False where another one does.
+
+        ``made``: only where the disk can be read.
 
         A disk that fails is no other process: it is met, and told, when something is to be written.
         """
@@ -142,10 +149,11 @@ class Spool:
             wanted = self._end + n_bytes
             if wanted > self._most:
                 raise Busy(
-                    f"The store takes no records at present, and {self._most:,} bytes of them are waiting in the spool. No model was asked. "
-                    "Free the store (its lock, its disk); what waits goes into it by itself.",
-                    retry_after_s=5, said=str(self.path),
-                )  # fmt: skip
+                    f"The store takes no records at present, and {self._most:,} bytes of them are waiting in the spool."
+                    " No model was asked. Free the store (its lock, its disk); what waits goes into it by itself.",
+                    retry_after_s=5,
+                    said=str(self.path),
+                )
             if wanted > self._room:
                 room = min(self._most, -(-wanted // ROOM_BYTES) * ROOM_BYTES)
                 os.posix_fallocate(file, self._room, room - self._room)
@@ -172,13 +180,18 @@ class Spool:
 
     def _busy(self, error: OSError) -> Busy:
         return Busy(
-            "A record could not be kept safe in the spool, so no answer is given. Free some space, or check who may write there.",
-            retry_after_s=5, said=f"{self.path}: {error.strerror or error}",
-        )  # fmt: skip
+            "A record could not be kept safe in the spool, so no answer is given. Free some space, or check who may"
+            " write there.",
+            retry_after_s=5,
+            said=f"{self.path}: {error.strerror or error}",
+        )
 
 
 def claim(folder: Path) -> Spool:
-    """The first spool of the folder that no other process holds. Where the disk takes nothing it is the first of all, whose use then says so."""
+    """The first spool of the folder that no other process holds.
+
+    Where the disk takes nothing it is the first of all, whose use then says so.
+    """
     for number in range(1, MOST_SPOOLS + 1):
         spool = Spool(folder / (NAME if number == 1 else f"{NAME}-{number}"))
         if spool.hold():

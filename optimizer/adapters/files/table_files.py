@@ -1,6 +1,9 @@
-"""A person's table (CSV): its encoding, its delimiter, its rows. What cannot be read for sure is refused with row, reason and remedy.
+"""A person's table (CSV): its encoding, its delimiter, its rows.
 
-A table is looked through once before its first row is given out, so that a fault in the last row leaves nothing half imported.
+What cannot be read for sure is refused with row, reason and remedy.
+
+A table is looked through once before its first row is given out, so that a fault in the last row leaves nothing half
+imported.
 """
 
 from __future__ import annotations
@@ -67,7 +70,8 @@ def open_table(path: Path, *, encoding: str | None = None, delimiter: str | None
         encoding: a name of Python's codecs; None: UTF-8, or what the file's byte order mark says.
         delimiter: one character, or the word ``tab``; None: the one that makes most columns of the first line.
     Raises:
-        InvalidInput: no table, empty, an encoding or delimiter that cannot be told, or quotes that do not pair; with row and remedy.
+        InvalidInput: no table, empty, an encoding or delimiter that cannot be told, or quotes that do not pair; with
+            row and remedy.
     """
     encoding = _encoding(path, encoding)
     with _opened(path, encoding) as file:
@@ -90,7 +94,9 @@ def open_table(path: Path, *, encoding: str | None = None, delimiter: str | None
             next(records)
         columns = next(records)[1]
         n_rows = sum(1 for _ in records)
-    return Table(path=path, encoding=encoding, delimiter=chosen, columns=tuple(columns), n_rows=n_rows, named_in_row=1 + skip)
+    return Table(
+        path=path, encoding=encoding, delimiter=chosen, columns=tuple(columns), n_rows=n_rows, named_in_row=1 + skip
+    )
 
 
 def _opened(path: Path, encoding: str) -> TextIO:
@@ -110,8 +116,9 @@ def _records(file: TextIO, delimiter: str, skip: int) -> Iterator[tuple[str, lis
             return
         except csv.Error as error:
             raise InvalidInput(
-                f"Row {n} (line {reader.line_num}) is no row of a table: {error}. A cell that begins with a quote ends with one, and a quote inside "
-                "it is written twice. Correct that row, or save the sheet as CSV once more; nothing was taken."
+                f"Row {n} (line {reader.line_num}) is no row of a table: {error}. A cell that begins with a quote ends"
+                " with one, and a quote inside it is written twice. Correct that row, or save the sheet as CSV once"
+                " more; nothing was taken."
             ) from None
         if cells and n > skip:
             yield f"row {n}", cells
@@ -123,7 +130,9 @@ def _encoding(path: Path, given: str | None) -> str:
         head = file.read(SAMPLE_BYTES)
     for mark, what in _NO_TABLES:
         if head.startswith(mark):
-            raise InvalidInput(f"{path.name!r} is {what}, not a table of text. Save the sheet as CSV (UTF-8) and give that file.")
+            raise InvalidInput(
+                f"{path.name!r} is {what}, not a table of text. Save the sheet as CSV (UTF-8) and give that file."
+            )
     marked = next((codec for mark, codec in _MARKS if head.startswith(mark)), None)
     if given is not None:
         try:
@@ -137,14 +146,17 @@ def _encoding(path: Path, given: str | None) -> str:
         codec = marked or "utf-8-sig"
         if marked is None and b"\0" in head:
             raise InvalidInput(
-                f"{path.name!r} holds NUL bytes, so it is no UTF-8 text. If it is UTF-16, say --encoding utf-16-le (or utf-16-be); nothing was taken."
+                f"{path.name!r} holds NUL bytes, so it is no UTF-8 text. If it is UTF-16, say --encoding utf-16-le (or"
+                " utf-16-be); nothing was taken."
             )
     _read_through(path, codec)
     return codec
 
 
 def _read_through(path: Path, codec: str) -> None:
-    """Raises InvalidInput with the line of the first byte that ``codec`` cannot read, and with how another would read that line."""
+    """Raises InvalidInput with the line of the first byte that ``codec`` cannot read,
+    and with how another would read that line.
+    """
     decoder = codecs.getincrementaldecoder(codec)("strict")
     line = 1
     with path.open("rb") as file:
@@ -180,7 +192,8 @@ def _unreadable(path: Path, codec: str, line: int, raw: bytes) -> InvalidInput:
             continue
     remedy = f"{'; '.join(shown)}. Say the one that is right" if shown else "Name its encoding with --encoding"
     return InvalidInput(
-        f"Line {line} of {path.name!r} is no {codec.removesuffix('-sig').upper()} text. {remedy}, or save the sheet as CSV (UTF-8); nothing was taken."
+        f"Line {line} of {path.name!r} is no {codec.removesuffix('-sig').upper()} text. {remedy}, or save the sheet as"
+        " CSV (UTF-8); nothing was taken."
     )
 
 
@@ -195,8 +208,8 @@ def _delimiter(path: Path, names: str) -> str:
         return "\t"
     if len(best) > 1:
         raise InvalidInput(
-            f"The first line of {path.name!r} makes {most} columns by {' and by '.join(DELIMITERS[d] for d in best)}. Say --delimiter, such as "
-            f"--delimiter '{best[0]}' (tab: the word tab)."
+            f"The first line of {path.name!r} makes {most} columns by {' and by '.join(DELIMITERS[d] for d in best)}."
+            f" Say --delimiter, such as --delimiter '{best[0]}' (tab: the word tab)."
         )
     return best[0]
 

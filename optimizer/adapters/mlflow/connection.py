@@ -36,7 +36,8 @@ def connect(tracking_uri: str) -> Any:
 
 @contextmanager
 def making_tables(file: Path) -> Iterator[None]:
-    """One process at a time: two that open an empty file at once both run MLflow's migrations, and one of them ends with an error.
+    """One process at a time: two that open an empty file at once both run MLflow's migrations,
+    and one of them ends with an error.
 
     Raises:
         filelock.Timeout: another process has been at it for ``TABLES_WAIT_S`` seconds.
@@ -48,14 +49,19 @@ def making_tables(file: Path) -> Iterator[None]:
 
 
 def _file_of(tracking_uri: str) -> Path | None:
-    return Path(os.path.abspath(tracking_uri.removeprefix("sqlite:///"))) if tracking_uri.startswith("sqlite:///") else None
+    return (
+        Path(os.path.abspath(tracking_uri.removeprefix("sqlite:///")))
+        if tracking_uri.startswith("sqlite:///")
+        else None
+    )
 
 
 def _tune(path: Path) -> None:
-    """WAL and synchronous=NORMAL for MLflow's own file: ten times faster, and a lost mirror is sent again from the store.
+    """WAL and synchronous=NORMAL for MLflow's own file: ten times faster,
+    and a lost mirror is sent again from the store.
 
-    SQLAlchemy offers no hook before MLflow makes its engine, so the listener hears every engine of the process; it acts on this one
-    file only, since the store's own database needs synchronous=FULL.
+    SQLAlchemy offers no hook before MLflow makes its engine, so the listener hears every engine of the process; it acts
+    on this one file only, since the store's own database needs synchronous=FULL.
     """
     if path in _tuned:
         return

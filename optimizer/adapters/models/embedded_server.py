@@ -3,9 +3,9 @@
 Prints one JSON line with its address when it is ready, then serves until its standard input closes, which happens when
 the process that started it ends in whatever way, also by kill -9.
 
-Chosen by measurement (docs/reference/models.md): one thread, since two spin on a busy machine; one slot, since each slot
-caches the prefix for itself; no flash attention, whose result depends on how many tokens were cached before; prompts kept
-in memory, so that prefixes which take turns (champion and candidate) each stay warm.
+Chosen by measurement (docs/reference/models.md): one thread, since two spin on a busy machine; one slot, since each
+slot caches the prefix for itself; no flash attention, whose result depends on how many tokens were cached before;
+prompts kept in memory, so that prefixes which take turns (champion and candidate) each stay warm.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def main(weights: str) -> None:
     params.cpuparams_batch.n_threads = 1
     params.verbosity = -1
     params.n_ctx = N_CTX
-    params.fit_params = False  # to ask how much fits into the memory of a graphics card takes a third of the start, and there is none
+    params.fit_params = (
+        False  # to ask how much fits into the memory of a graphics card takes a third of the start, and there is none
+    )
     params.n_parallel = 1
     params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.cache_ram_mib = PROMPT_CACHE_MIB

@@ -1,7 +1,7 @@
 """Connections, each a client of its own: what one call costs does not grow with how many are in flight.
 
-httpx keeps all connections of a client in one list and walks it several times for each call; with 64 in flight that alone takes 6 ms of
-processor time a call (bench/concurrency.py).
+httpx keeps all connections of a client in one list and walks it several times for each call; with 64 in flight that
+alone takes 6 ms of processor time a call (bench/concurrency.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ _MAKING = threading.Lock()
 
 
 class Lanes:
-    """As many as are used at once, made when needed and kept warm. All are used in one event loop, which their connections belong to."""
+    """As many as are used at once, made when needed and kept warm.
+
+    All are used in one event loop, which their connections belong to.
+    """
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = dict(headers)

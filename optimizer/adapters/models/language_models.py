@@ -35,19 +35,26 @@ class Models:
         if found is None:
             if self._is_added(name):
                 raise NotFound(
-                    f"The running process does not know the model {name!r}: it read config/models.yaml when it started, and the model was added since. "
-                    f"Restart `detent serve`; until then it knows {', '.join(self._settings)}.",
+                    f"The running process does not know the model {name!r}: it read config/models.yaml when it started,"
+                    " and the model was added since. Restart `detent serve`; until then it knows"
+                    f" {', '.join(self._settings)}.",
                     model=name,
                 )
             raise NotFound(
-                f"There is no model {name!r} in config/models.yaml. Known: {', '.join(self._settings)}. Add it there, or name one of these.",
+                f"There is no model {name!r} in config/models.yaml. Known: {', '.join(self._settings)}. Add it there,"
+                " or name one of these.",
                 model=name,
             )
         return found
 
     def digests(self) -> dict[str, str]:
-        """Of each model's settings by its name, so that what this process has read can be compared with the file as it is now."""
-        return {name: digest(canonical_json(settings.model_dump(mode="json")))[:12] for name, settings in self._settings.items()}
+        """Of each model's settings by its name, so that what this process has read can be compared with the file
+        as it is now.
+        """
+        return {
+            name: digest(canonical_json(settings.model_dump(mode="json")))[:12]
+            for name, settings in self._settings.items()
+        }
 
     def price(self, name: str) -> ModelPrice | None:
         """Dollars per million tokens, where known; starts and imports nothing."""
@@ -85,7 +92,10 @@ class Models:
             self._made.clear()
 
     def _is_added(self, name: str) -> bool:
-        """Whether the file names the model by now. It is read again only where it changed: a family without its model asks at every request."""
+        """Whether the file names the model by now.
+
+        It is read again only where it changed: a family without its model asks at every request.
+        """
         with self._lock:
             changed_at = _changed_at(self._file)
             if changed_at != self._seen:
@@ -149,6 +159,7 @@ def _key(name: str, settings: ModelSettings) -> str | None:
     value = os.environ.get(settings.api_key_env)
     if not value:
         raise InvalidInput(
-            f"Model {name!r} takes its key from the environment variable {settings.api_key_env}, which is not set. Set it and start again."
+            f"Model {name!r} takes its key from the environment variable {settings.api_key_env}, which is not set. Set"
+            " it and start again."
         )
     return value

@@ -1,4 +1,7 @@
-"""Any model that LiteLLM knows. It is wire format and price table only: one attempt per call, no retry, no fallback of its own."""
+"""Any model that LiteLLM knows.
+
+It is wire format and price table only: one attempt per call, no retry, no fallback of its own.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ ON_THE_WIRE_ALONE = {"_skip_mcp_handler": True}
 
 
 class LiteLLMModel:
-    """A LanguageModel by its LiteLLM id, such as ``openai/gpt-4o-mini``. LiteLLM is imported with the first call (4 s, 170 MB)."""
+    """A LanguageModel by its LiteLLM id, such as ``openai/gpt-4o-mini``.
+
+    LiteLLM is imported with the first call (4 s, 170 MB).
+    """
 
     def __init__(
         self,
@@ -75,7 +81,10 @@ class LiteLLMModel:
         return self._answer(request, values, started)
 
     async def _chunks(self, litellm: Any, arguments: Mapping[str, Any]) -> AsyncGenerator[Mapping[str, Any], None]:
-        """LiteLLM's stream as OpenAI's chunks. What fails in it is a ModelFailed; its connection is closed however it ends."""
+        """LiteLLM's stream as OpenAI's chunks.
+
+        What fails in it is a ModelFailed; its connection is closed however it ends.
+        """
         stream = None
         try:
             stream = await litellm.acompletion(**arguments)
@@ -104,14 +113,32 @@ class LiteLLMModel:
     def _arguments(self, litellm: Any, request: ModelRequest) -> dict[str, Any]:
         body = body_of(request, self._id, self.max_output_tokens)
         if "logprobs" in body and "logprobs" not in (litellm.get_supported_openai_params(model=self._id) or ()):
-            del body["logprobs"]  # LiteLLM refuses what a provider does not know; its answer then has no log-probability
-        more = {name: value for name, value in (("api_base", self._api_base), ("api_key", self._api_key)) if value is not None}
-        return {**body, **more, "timeout": self._timeout_s, "num_retries": 0, "max_retries": 0, "caching": False, **ON_THE_WIRE_ALONE}
+            del body[
+                "logprobs"
+            ]  # LiteLLM refuses what a provider does not know; its answer then has no log-probability
+        more = {
+            name: value
+            for name, value in (("api_base", self._api_base), ("api_key", self._api_key))
+            if value is not None
+        }
+        return {
+            **body,
+            **more,
+            "timeout": self._timeout_s,
+            "num_retries": 0,
+            "max_retries": 0,
+            "caching": False,
+            **ON_THE_WIRE_ALONE,
+        }
 
     def _failure(self, error: Exception) -> ModelFailed:
-        """What LiteLLM raised, by the error of the wire beneath it: it calls a refused connection an error 500 of the provider."""
+        """What LiteLLM raised, by the error of the wire beneath it:
+        it calls a refused connection an error 500 of the provider.
+        """
         wire = next((e for e in _causes(error) if isinstance(e, httpx.TransportError)), None)
-        if any(type(e).__name__ == "ClientOSError" for e in _causes(error)):  # aiohttp's: broken off, which LiteLLM takes for refused
+        if any(
+            type(e).__name__ == "ClientOSError" for e in _causes(error)
+        ):  # aiohttp's: broken off, which LiteLLM takes for refused
             return unreachable(self.name, self._api_base or self._id, _short(error), sent=True)
         if isinstance(wire, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
             return unreachable(self.name, self._api_base or self._id, _short(wire), sent=False)
@@ -124,7 +151,11 @@ class LiteLLMModel:
             headers = getattr(error, "litellm_response_headers", None) or {}
             return failure_of(int(str(status)), _short(error), model=self.name, retry_after=headers.get("retry-after"))
         return ModelFailed(
-            f"Model {self.name!r} failed inside LiteLLM. {IN_THE_LOG}", kind="library", said=_short(error), sent=True, model=self.name
+            f"Model {self.name!r} failed inside LiteLLM. {IN_THE_LOG}",
+            kind="library",
+            said=_short(error),
+            sent=True,
+            model=self.name,
         )
 
     def close(self) -> None:
@@ -137,7 +168,8 @@ def _litellm() -> Any:
         import litellm
     except ImportError:
         raise NotFound(
-            "LiteLLM is not installed here. `make serve` installs it from the lock; or use openai_compatible in models.yaml."
+            "LiteLLM is not installed here. `make serve` installs it from the lock; or use openai_compatible in"
+            " models.yaml."
         ) from None
     litellm.suppress_debug_info = True
     litellm.telemetry = False
@@ -156,8 +188,12 @@ def _provider_ended(stream: Any) -> bool:
 
 
 def _is_its_own(error: Exception) -> bool:
-    """Whether LiteLLM gave an error of its own the status 500, as where it cannot turn a request into the provider's: no provider said so."""
-    return type(error).__name__ == "APIConnectionError" and not any(isinstance(e, httpx.HTTPStatusError) for e in _causes(error))
+    """Whether LiteLLM gave an error of its own the status 500,
+    as where it cannot turn a request into the provider's: no provider said so.
+    """
+    return type(error).__name__ == "APIConnectionError" and not any(
+        isinstance(e, httpx.HTTPStatusError) for e in _causes(error)
+    )
 
 
 def _short(error: BaseException) -> str:

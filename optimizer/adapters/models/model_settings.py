@@ -84,7 +84,8 @@ class ModelSettings(BaseModel):
         ways = [way for way in ("provider", "litellm", "openai_compatible") if getattr(self, way) is not None]
         if len(ways) != 1:
             raise ValueError(
-                f"needs exactly one of provider: embedded, litellm: <id> or openai_compatible: <address>; it has {' and '.join(ways) or 'none'}"
+                "needs exactly one of provider: embedded, litellm: <id> or openai_compatible: <address>; it has"
+                f" {' and '.join(ways) or 'none'}"
             )
         if isinstance(self.processes, int) and not 1 <= self.processes <= 16:
             raise ValueError(f"processes must be auto or 1 to 16, not {self.processes}")
@@ -127,7 +128,9 @@ def read_models(path: Path) -> dict[str, ModelSettings]:
         return {"embedded": ModelSettings(provider="embedded")}
     entries = load_file(path, "Correct the file.", with_lines=True)
     if not isinstance(entries, Mapping) or not entries:
-        raise InvalidInput(f"{path} must hold at least one model as `name: {{settings}}`. docs/reference/models.md shows it.")
+        raise InvalidInput(
+            f"{path} must hold at least one model as `name: {{settings}}`. docs/reference/models.md shows it."
+        )
     found: dict[str, ModelSettings] = {}
     faults: list[Fault] = []
     for name, entry in entries.items():
@@ -166,7 +169,8 @@ def listed_price(litellm_id: str) -> ModelPrice | None:
     if listed is None or "input_cost_per_token" not in listed or "output_cost_per_token" not in listed:
         return None
     return ModelPrice(
-        input_usd_per_mtok=float(listed["input_cost_per_token"]) * 1e6, output_usd_per_mtok=float(listed["output_cost_per_token"]) * 1e6
+        input_usd_per_mtok=float(listed["input_cost_per_token"]) * 1e6,
+        output_usd_per_mtok=float(listed["output_cost_per_token"]) * 1e6,
     )
 
 
@@ -178,7 +182,11 @@ def _listed(litellm_id: str) -> dict[str, Any] | None:
     if _table is None:
         spec = find_spec("litellm")
         folders = list(spec.submodule_search_locations or ()) if spec is not None else []
-        files = [file for folder in folders if (file := Path(folder) / "model_prices_and_context_window_backup.json").exists()]
+        files = [
+            file
+            for folder in folders
+            if (file := Path(folder) / "model_prices_and_context_window_backup.json").exists()
+        ]
         _table = json.loads(files[0].read_text(encoding="utf-8")) if files else {}
     entry = _table.get(litellm_id) or _table.get(litellm_id.partition("/")[2])
     return entry if isinstance(entry, dict) else None
@@ -213,8 +221,13 @@ def _fields(*inside: str) -> list[str]:
     """The keys that may stand there."""
     model: Any = ModelSettings
     for part in inside:
-        found = next((field.annotation for name, field in model.model_fields.items() if part == (field.alias or name)), None)
-        model = next((one for one in (found, *get_args(found)) if isinstance(one, type) and issubclass(one, BaseModel)), ModelSettings)
+        found = next(
+            (field.annotation for name, field in model.model_fields.items() if part == (field.alias or name)), None
+        )
+        model = next(
+            (one for one in (found, *get_args(found)) if isinstance(one, type) and issubclass(one, BaseModel)),
+            ModelSettings,
+        )
     return [field.alias or name for name, field in model.model_fields.items()]
 
 

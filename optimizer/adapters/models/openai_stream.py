@@ -8,7 +8,16 @@ from typing import Any
 
 import httpx
 
-from optimizer.adapters.models.openai_wire import UNFIT, error_text, failure_of, malformed, no_answer, opened, unreachable, whole
+from optimizer.adapters.models.openai_wire import (
+    UNFIT,
+    error_text,
+    failure_of,
+    malformed,
+    no_answer,
+    opened,
+    unreachable,
+    whole,
+)
 from optimizer.core.models.stream import MessageInPieces, delta_of, says_something
 from optimizer.ports import DeltaSink
 
@@ -30,7 +39,8 @@ async def post_streaming(
 ) -> dict[str, Any]:
     """The answer's JSON as an unstreamed call would have brought it, after each piece of it went to ``sink``.
 
-    A server that does not know streaming answers whole, which is then the one piece. ``timeout_s`` holds for the whole answer.
+    A server that does not know streaming answers whole, which is then the one piece. ``timeout_s`` holds for the whole
+    answer.
 
     Raises:
         ModelFailed: as an unstreamed call; ``unreachable`` also for a stream that ends before the answer does.
@@ -45,9 +55,16 @@ async def post_streaming(
 
 
 async def gather(
-    chunks: AsyncIterable[Mapping[str, Any]], sink: DeltaSink, *, model: str, where: str, look: Look = lambda chunk: None
+    chunks: AsyncIterable[Mapping[str, Any]],
+    sink: DeltaSink,
+    *,
+    model: str,
+    where: str,
+    look: Look = lambda chunk: None,
 ) -> dict[str, Any]:
-    """Hands on what chunks bring and returns the whole answer; raises ModelFailed for one that never came to its end, or is too long."""
+    """Hands on what chunks bring and returns the whole answer;
+    raises ModelFailed for one that never came to its end, or is too long.
+    """
     message = MessageInPieces()
     finish_reason, more = None, {}
     async for chunk in chunks:

@@ -18,20 +18,27 @@ from optimizer.core.models.stream import MAX_ANSWER_BYTES, AnswerTooLong, size_o
 from optimizer.core.models.wire import wire_messages, wire_params
 
 CONNECT_S = 5.0
-MAX_BODY_BYTES = 4 * MAX_ANSWER_BYTES  # what stands around an answer, log-probabilities first, is longer than the answer
+MAX_BODY_BYTES = (
+    4 * MAX_ANSWER_BYTES
+)  # what stands around an answer, log-probabilities first, is longer than the answer
 UNFIT = (AttributeError, LookupError, TypeError, ValueError)  # what reading an answer that is none may raise
-IN_THE_LOG = "What it said is kept for the operator: in the gateway's log, for a study in the journal."  # and nowhere else: it may hold addresses, keys and the prompt
+# and nowhere else: it may hold addresses, keys and the prompt
+IN_THE_LOG = "What it said is kept for the operator: in the gateway's log, for a study in the journal."
 
 
 def body_of(request: ModelRequest, model_id: str, max_output_tokens: int | None) -> dict[str, Any]:
-    """The request as OpenAI's JSON: whatever a store or a caller put into it, only what ``core/models/wire.py`` names goes out."""
+    """The request as OpenAI's JSON: whatever a store or a caller put into it,
+    only what ``core/models/wire.py`` names goes out.
+    """
     params = wire_params(request.params)
     if max_output_tokens is not None:
         params.setdefault("max_tokens", max_output_tokens)
     return {"model": model_id, "messages": wire_messages(request.messages), **params}
 
 
-async def post(client: httpx.AsyncClient, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float) -> dict[str, Any]:
+async def post(
+    client: httpx.AsyncClient, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float
+) -> dict[str, Any]:
     """The answer's JSON. Raises ModelFailed whose members say ``status`` and whether the request was ``sent`` at all.
 
     ``timeout_s`` holds for the whole answer: a provider that sends a byte now and then is too slow, too.
@@ -44,16 +51,26 @@ async def post(client: httpx.AsyncClient, url: str, body: Mapping[str, Any], *, 
 async def opened(
     client: httpx.AsyncClient, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float
 ) -> AsyncIterator[httpx.Response]:
-    """A provider's answer of status 200, its body still to be read; whatever goes wrong until it is closed is a ModelFailed."""
+    """A provider's answer of status 200, its body still to be read;
+    whatever goes wrong until it is closed is a ModelFailed.
+    """
     sending = client.stream("POST", f"{url}/chat/completions", json=body, timeout=_timeout(timeout_s))
     try:
         async with asyncio.timeout(timeout_s):
             async with sending as response:
                 if response.status_code != 200:
                     message = _message(response, await _read(response, model))
-                    raise failure_of(response.status_code, message, model=model, retry_after=response.headers.get("retry-after"))
+                    raise failure_of(
+                        response.status_code, message, model=model, retry_after=response.headers.get("retry-after")
+                    )
                 yield response
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+    except (
+        httpx.ConnectError,
+        httpx.ConnectTimeout,
+        httpx.PoolTimeout,
+        httpx.UnsupportedProtocol,
+        httpx.InvalidURL,
+    ) as error:
         raise unreachable(model, url, str(error) or type(error).__name__, sent=False) from None
     except (httpx.TimeoutException, TimeoutError):
         raise timed_out(model, timeout_s) from None
@@ -114,17 +131,29 @@ def failure_of(status: int, message: str, *, model: str, retry_after: str | None
     if status == 429:
         if retry_after is not None and retry_after.isdigit():
             more["retry_after_s"] = int(retry_after)
-        return ModelFailed(f"Model {model!r} takes no more requests for now (429). {IN_THE_LOG}", kind="rate_limit", said=message, **more)
+        return ModelFailed(
+            f"Model {model!r} takes no more requests for now (429). {IN_THE_LOG}",
+            kind="rate_limit",
+            said=message,
+            **more,
+        )
     if status in (408, 504):
-        return ModelFailed(f"Model {model!r} gave no answer in time ({status}). {IN_THE_LOG}", kind="timeout", said=message, **more)
+        return ModelFailed(
+            f"Model {model!r} gave no answer in time ({status}). {IN_THE_LOG}", kind="timeout", said=message, **more
+        )
     advice = " Check its key (api_key_env in config/models.yaml)." if status in (401, 403) else ""
-    return ModelFailed(f"Model {model!r} refused the request ({status}).{advice} {IN_THE_LOG}", kind="http", said=message, **more)
+    return ModelFailed(
+        f"Model {model!r} refused the request ({status}).{advice} {IN_THE_LOG}", kind="http", said=message, **more
+    )
 
 
 def read_answer(
     values: Mapping[str, Any], *, model: str, request: ModelRequest, price: ModelPrice | None, latency_ms: float
 ) -> ModelAnswer:
-    """The provider's answer as a value. Missing token counts are taken at their upper bound, so that no cap is passed unseen."""
+    """The provider's answer as a value.
+
+    Missing token counts are taken at their upper bound, so that no cap is passed unseen.
+    """
     try:
         choice = values["choices"][0]
         message = dict(choice["message"])
@@ -165,7 +194,10 @@ def _log_probabilities(choice: Mapping[str, Any]) -> tuple[float, float] | tuple
     """(mean, lowest) of the answer's tokens; None where the provider gives none, or something else."""
     given = choice.get("logprobs")
     try:
-        values = [min(0.0, float(token["logprob"])) for token in (given.get("content") or () if isinstance(given, Mapping) else ())]
+        values = [
+            min(0.0, float(token["logprob"]))
+            for token in (given.get("content") or () if isinstance(given, Mapping) else ())
+        ]
     except (KeyError, TypeError, ValueError):
         return None, None
     return (fsum(values) / len(values), min(values)) if values and all(map(isfinite, values)) else (None, None)
@@ -203,12 +235,17 @@ def malformed(model: str, what: str) -> ModelFailed:
 
 def no_answer(model: str, error: Exception) -> ModelFailed:
     """One of UNFIT as what it says of the model."""
-    return too_long(model, str(error)) if isinstance(error, AnswerTooLong) else malformed(model, f"{type(error).__name__}: {error}")
+    return (
+        too_long(model, str(error))
+        if isinstance(error, AnswerTooLong)
+        else malformed(model, f"{type(error).__name__}: {error}")
+    )
 
 
 def too_long(model: str, what: str) -> ModelFailed:
     return ModelFailed(
-        f"Model {model!r} gave {what}, the most that is taken, so the call was ended. Bound its answers with max_tokens.",
+        f"Model {model!r} gave {what}, the most that is taken, so the call was ended. Bound its answers with"
+        " max_tokens.",
         kind="malformed",
         sent=True,
         model=model,

@@ -1,4 +1,7 @@
-"""Whether a user waits for a model on this machine, so that what runs by itself can stand back. Survives any kill: the system frees the lock."""
+"""Whether a user waits for a model on this machine, so that what runs by itself can stand back.
+
+Survives any kill: the system frees the lock.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ QUIET_S = 1.0  # after the last user's call; between two requests of a busy hour
 
 
 class UserCalls:
-    """One per process that answers users. While a call is under way the file is locked; its time of change is the end of the last one."""
+    """One per process that answers users.
+
+    While a call is under way the file is locked; its time of change is the end of the last one.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file

@@ -18,9 +18,16 @@ _CONSTANT = 1e-6  # a number that varies less than this tells nothing: its scale
 
 
 def fitted_linear(
-    matrix: Sequence[Sequence[float]], texts: Sequence[Sequence[str]], targets: Sequence[float], recipe: Recipe, *, probability: bool
+    matrix: Sequence[Sequence[float]],
+    texts: Sequence[Sequence[str]],
+    targets: Sequence[float],
+    recipe: Recipe,
+    *,
+    probability: bool,
 ) -> list[dict[str, Any]]:
-    """Logistic regression (or ridge, for a score) on standardised numbers and TF-IDF of the texts together, one part each."""
+    """Logistic regression (or ridge, for a score) on standardised numbers and TF-IDF
+    of the texts together, one part each.
+    """
     import numpy as np
     from scipy.sparse import csr_matrix, hstack
     from sklearn.linear_model import LogisticRegression, Ridge
@@ -28,7 +35,9 @@ def fitted_linear(
     blocks: list[Any] = []
     numbers = np.asarray(matrix, dtype=float).reshape(len(targets), len(recipe.features))
     centre, scale = _centre_and_scale(numbers)
-    strength = np.array([recipe.number_strength * (_TRUST if name in recipe.trusted else 1.0) for name in recipe.features])
+    strength = np.array(
+        [recipe.number_strength * (_TRUST if name in recipe.trusted else 1.0) for name in recipe.features]
+    )
     if recipe.features:
         standard = np.nan_to_num((numbers - centre) / scale, nan=0.0)  # not measured: the centre
         blocks.append(csr_matrix(standard * strength))
@@ -63,7 +72,9 @@ def fitted_linear(
 
 
 def _counted(fitted: Any, texts: Sequence[str]) -> Any | None:
-    """The texts' pieces as a sparse matrix; None where no piece stands in enough of them, which scikit-learn says with an exception."""
+    """The texts' pieces as a sparse matrix; None where no piece stands in enough of them,
+    which scikit-learn says with an exception.
+    """
     try:
         return fitted.fit_transform([text[:READ_CHARS] for text in texts])
     except ValueError as error:
@@ -72,7 +83,9 @@ def _counted(fitted: Any, texts: Sequence[str]) -> Any | None:
         raise
 
 
-def fitted_trees(matrix: Sequence[Sequence[float]], targets: Sequence[float], recipe: Recipe, *, probability: bool) -> list[dict[str, Any]]:
+def fitted_trees(
+    matrix: Sequence[Sequence[float]], targets: Sequence[float], recipe: Recipe, *, probability: bool
+) -> list[dict[str, Any]]:
     """Small histogram gradient-boosted trees; they read a number that was not measured as such."""
     import numpy as np
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -94,7 +107,11 @@ def fitted_trees(matrix: Sequence[Sequence[float]], targets: Sequence[float], re
 def trees_part(model: Any) -> dict[str, Any]:
     """The trees of a fitted HistGradientBoosting model with one output."""
     trees = [stage[0].nodes for stage in model._predictors]
-    return {"kind": "trees", "start": float(model._baseline_prediction.ravel()[0]), "trees": [_tree(nodes) for nodes in trees]}
+    return {
+        "kind": "trees",
+        "start": float(model._baseline_prediction.ravel()[0]),
+        "trees": [_tree(nodes) for nodes in trees],
+    }
 
 
 def vectorizer(gram: GramRecipe) -> Any:
@@ -126,7 +143,9 @@ def gram_part(gram: GramRecipe, fitted: Any, weights: Sequence[float]) -> dict[s
 
 
 def fitted_platt(margins: Sequence[float], targets: Sequence[float]) -> dict[str, Any]:
-    """Slope and intercept by maximum likelihood; margins that tell nothing (or the wrong way round) give the base rate to all."""
+    """Slope and intercept by maximum likelihood; margins that tell nothing (or the wrong way round)
+    give the base rate to all.
+    """
     import numpy as np
     from sklearn.linear_model import LogisticRegression
 
@@ -143,7 +162,9 @@ def fitted_platt(margins: Sequence[float], targets: Sequence[float]) -> dict[str
 
 
 def fitted_isotonic(margins: Sequence[float], targets: Sequence[float]) -> dict[str, Any]:
-    """Knots of an isotonic regression of the targets on the uncalibrated probabilities, apart by a millionth at least."""
+    """Knots of an isotonic regression of the targets on the uncalibrated probabilities,
+    apart by a millionth at least.
+    """
     import numpy as np
     from sklearn.isotonic import IsotonicRegression
 

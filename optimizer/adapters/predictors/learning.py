@@ -1,4 +1,6 @@
-"""From tiers' recorded answers to a learned confidence, measured beside the recorded one on answers that neither has seen."""
+"""From tiers' recorded answers to a learned confidence,
+measured beside the recorded one on answers that neither has seen.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,11 @@ N_BINS = 5  # of a study's hundreds of answers
 MOST_PIECES = 500  # of a text, so that a variant stays small
 RECORDED_FEATURES = ("answer.confidence_logit", "answer.confidence_given")
 RECORDED = (Recipe(name="recorded", model="linear", features=RECORDED_FEATURES, penalty=0.01),)
-_NOT_EXECUTED = ("answer.confidence_logit", "answer.confidence_given", "answer.agreement")  # a served predictor is not given these
+_NOT_EXECUTED = (
+    "answer.confidence_logit",
+    "answer.confidence_given",
+    "answer.agreement",
+)  # a served predictor is not given these
 _WORDS = GramRecipe(text=REQUEST, analyzer="word", low=1, high=2, least_rows=3, most=MOST_PIECES)
 _LABEL = GramRecipe(text=ANSWER, analyzer="value", lower=False, least_rows=3, most=MOST_PIECES)
 
@@ -32,11 +38,18 @@ class Gain:
     low: float
 
 
-def learn_confidence(answers: Sequence[JudgedAnswer], *, has_labels: bool, trained_on: Mapping[str, Any], seed: int) -> Learned:
-    """core.policy.learned.Learn with scikit-learn. The recorded confidence is calibrated out of fold as well, so that a scale alone is no gain."""
+def learn_confidence(
+    answers: Sequence[JudgedAnswer], *, has_labels: bool, trained_on: Mapping[str, Any], seed: int
+) -> Learned:
+    """core.policy.learned.Learn with scikit-learn.
+
+    The recorded confidence is calibrated out of fold as well, so that a scale alone is no gain.
+    """
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1):  # of rows this few each further thread only waits for the others: ten times as long on a busy machine
+    with threadpool_limits(
+        1
+    ):  # of rows this few each further thread only waits for the others: ten times as long on a busy machine
         return _learned(answers, has_labels, trained_on, seed)
 
 
@@ -47,14 +60,19 @@ def _learned(answers: Sequence[JudgedAnswer], has_labels: bool, trained_on: Mapp
         for each, target in zip(answers, targets, strict=True)
     ]
     plain = [
-        TrainingRow(numbers=each.with_recorded(), target=target, group=each.group) for each, target in zip(answers, targets, strict=True)
+        TrainingRow(numbers=each.with_recorded(), target=target, group=each.group)
+        for each, target in zip(answers, targets, strict=True)
     ]
     recorded = train(plain, RECORDED, trained_on={}, seed=seed)
     found = train(rows, recipes(answers, has_labels=has_labels), trained_on={}, seed=seed)
     alone = train(rows, recipes_before(answers), trained_on={}, seed=seed)
     gain = log_loss_gain(found, recorded, targets, groups)
     learned = quality(found.out_of_fold, targets, groups)
-    as_recorded = [(each.recorded, target, each.group) for each, target in zip(answers, targets, strict=True) if each.recorded is not None]
+    as_recorded = [
+        (each.recorded, target, each.group)
+        for each, target in zip(answers, targets, strict=True)
+        if each.recorded is not None
+    ]
 
     def data(trained: Trained, its: Quality) -> Mapping[str, Any]:
         says = {"recipe": trained.recipe.name, "calibration": trained.calibration, "brier": its.brier, "ece": its.ece}
@@ -73,7 +91,9 @@ def _learned(answers: Sequence[JudgedAnswer], has_labels: bool, trained_on: Mapp
 
 
 def recipes(answers: Sequence[JudgedAnswer], *, has_labels: bool) -> tuple[Recipe, ...]:
-    """What is tried: features of request and answer as a line and as trees, and with the request's words or the label that was answered."""
+    """What is tried: features of request and answer as a line and as trees,
+    and with the request's words or the label that was answered.
+    """
     features = tuple(sorted(_measured(answers) - set(_NOT_EXECUTED)))
     trusted = tuple(name for name in OF_LOG_PROBABILITIES if name in features)
     label = (_LABEL,) if has_labels else ()
@@ -88,11 +108,30 @@ def recipes(answers: Sequence[JudgedAnswer], *, has_labels: bool) -> tuple[Recip
     )
     return (
         *(
-            Recipe(name=f"features, penalty {penalty:g}", model="linear", features=features, penalty=penalty, trusted=trusted)
+            Recipe(
+                name=f"features, penalty {penalty:g}",
+                model="linear",
+                features=features,
+                penalty=penalty,
+                trusted=trusted,
+            )
             for penalty in (30, 300)
         ),
         Recipe(name="features, trees", model="trees", features=features, n_trees=40, penalty=10),
-        *([Recipe(name="features and label", model="linear", features=features, grams=label, penalty=5, trusted=trusted)] if label else []),
+        *(
+            [
+                Recipe(
+                    name="features and label",
+                    model="linear",
+                    features=features,
+                    grams=label,
+                    penalty=5,
+                    trusted=trusted,
+                )
+            ]
+            if label
+            else []
+        ),
         *([words] if any(REQUEST in each.read.texts for each in answers) else []),
     )
 
@@ -100,7 +139,9 @@ def recipes(answers: Sequence[JudgedAnswer], *, has_labels: bool) -> tuple[Recip
 def recipes_before(answers: Sequence[JudgedAnswer]) -> tuple[Recipe, ...]:
     """What is tried where only the request is known: its features, and with them its words."""
     features = tuple(name for name in FEATURES if name in _measured(answers))
-    words = Recipe(name="request and words", model="linear", features=features, grams=(_WORDS,), penalty=5, number_strength=0.2)
+    words = Recipe(
+        name="request and words", model="linear", features=features, grams=(_WORDS,), penalty=5, number_strength=0.2
+    )
     return (
         Recipe(name="request", model="linear", features=features, penalty=30),
         Recipe(name="request, trees", model="trees", features=features, n_trees=40, penalty=10),
@@ -117,7 +158,10 @@ def log_loss_gain(learned: Trained, recorded: Trained, targets: Sequence[float],
     """Cross-fitted log loss of ``recorded`` less that of ``learned``, with a paired bootstrap of whole groups."""
     import numpy as np
 
-    ours, plain = (np.array([log_loss([p], [t]) for p, t in zip(each.out_of_fold, targets, strict=True)]) for each in (learned, recorded))
+    ours, plain = (
+        np.array([log_loss([p], [t]) for p, t in zip(each.out_of_fold, targets, strict=True)])
+        for each in (learned, recorded)
+    )
     gain = plain - ours
     low = float(np.quantile([gain[rows].mean() for rows in group_draws(groups, seed=9, n_draws=N_DRAWS)], SURE))
     return Gain(mean=float(gain.mean()), low=low)

@@ -1,4 +1,6 @@
-"""How good a confidence is: does it tell right from wrong (AUC), does it mean what it says (Brier, ECE, reliability), each with its interval."""
+"""How good a confidence is: does it tell right from wrong (AUC), does it mean what it says (Brier, ECE,
+reliability), each with its interval.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ _TINY = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredConfidence:
-    """``low`` and ``high``: 95 % percentile interval of the bootstrap over groups (Efron 1979); None: the value is not defined on these rows."""
+    """``low`` and ``high``: 95 % percentile interval of the bootstrap over groups (Efron 1979); None:
+    the value is not defined on these rows.
+    """
 
     value: float | None
     low: float | None
@@ -24,7 +28,9 @@ class MeasuredConfidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReliabilityRow:
-    """One tenth of the rows by confidence: what was promised on average, and what share was right, with its Wilson interval at 95 %."""
+    """One tenth of the rows by confidence: what was promised on average, and what share was right,
+    with its Wilson interval at 95 %.
+    """
 
     n: int
     mean_confidence: float
@@ -41,7 +47,8 @@ def brier(predictions: Any, targets: Any) -> float:
 
 
 def calibration_error(predictions: Any, targets: Any, *, n_bins: int = N_BINS) -> float:
-    """Expected calibration error over bins of equal size, in [0, 1]: mean distance of promised and kept share (Naeini et al. 2015).
+    """Expected calibration error over bins of equal size, in [0, 1]:
+    mean distance of promised and kept share (Naeini et al. 2015).
 
     Never zero on finite data: a perfectly calibrated confidence on n rows shows about sqrt(n_bins x p(1-p) / n).
     """
@@ -52,7 +59,9 @@ def calibration_error(predictions: Any, targets: Any, *, n_bins: int = N_BINS) -
 
 
 def area(predictions: Any, targets: Any) -> float | None:
-    """Area under the ROC curve: how often a right answer has the higher confidence, ties a half; None with one kind of answer only."""
+    """Area under the ROC curve: how often a right answer has the higher confidence, ties a half;
+    None with one kind of answer only.
+    """
     import numpy as np
     from scipy.stats import rankdata
 
@@ -73,12 +82,20 @@ def measured(
     seed: int,
     n_draws: int = N_DRAWS,
 ) -> MeasuredConfidence:
-    """``of(predictions, targets)`` with its interval; rows of one group are drawn together, so related rows do not feign certainty."""
+    """``of(predictions, targets)`` with its interval; rows of one group are drawn together,
+    so related rows do not feign certainty.
+    """
     import numpy as np
 
     chosen, right = np.asarray(predictions, dtype=float), np.asarray(targets, dtype=float)
-    drawn = [found for rows in group_draws(groups, seed=seed, n_draws=n_draws) if (found := of(chosen[rows], right[rows])) is not None]
-    low, high = (float(each) for each in np.quantile(drawn, [0.025, 0.975])) if len(drawn) > n_draws / 2 else (None, None)
+    drawn = [
+        found
+        for rows in group_draws(groups, seed=seed, n_draws=n_draws)
+        if (found := of(chosen[rows], right[rows])) is not None
+    ]
+    low, high = (
+        (float(each) for each in np.quantile(drawn, [0.025, 0.975])) if len(drawn) > n_draws / 2 else (None, None)
+    )
     return MeasuredConfidence(value=of(chosen, right), low=low, high=high)
 
 
@@ -91,10 +108,14 @@ def group_draws(groups: Sequence[str], *, seed: int, n_draws: int) -> list[Any]:
     members = [np.flatnonzero(codes == code) for code in range(len(names))]
     if len(names) == len(codes):
         return [rng.integers(len(codes), size=len(codes)) for _ in range(n_draws)]
-    return [np.concatenate([members[code] for code in rng.integers(len(names), size=len(names))]) for _ in range(n_draws)]
+    return [
+        np.concatenate([members[code] for code in rng.integers(len(names), size=len(names))]) for _ in range(n_draws)
+    ]
 
 
-def reliability(predictions: Sequence[float], targets: Sequence[float], *, n_bins: int = N_BINS) -> tuple[ReliabilityRow, ...]:
+def reliability(
+    predictions: Sequence[float], targets: Sequence[float], *, n_bins: int = N_BINS
+) -> tuple[ReliabilityRow, ...]:
     """The reliability plot as a table, bins of equal size in rising confidence; equal confidences share a bin."""
     import numpy as np
 

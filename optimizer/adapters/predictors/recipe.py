@@ -10,7 +10,9 @@ from optimizer.core.predictor.grams import Analyzer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GramRecipe:
-    """Which pieces of which text are counted; a piece in fewer than ``least_rows`` rows is left out, and the ``most`` frequent are kept."""
+    """Which pieces of which text are counted; a piece in fewer than ``least_rows`` rows is left out,
+    and the ``most`` frequent are kept.
+    """
 
     text: str
     analyzer: Analyzer
@@ -23,9 +25,13 @@ class GramRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One way to train. ``penalty``: L2, more is smoother. ``number_strength``: how much a number counts beside a text's pieces, whose length is 1.
+    """One way to train.
 
-    ``trusted``: features that the penalty hardly holds back, such as a recorded confidence beside what is guessed from the query.
+    ``penalty``: L2, more is smoother. ``number_strength``: how much a number counts beside a text's pieces, whose
+    length is 1.
+
+    ``trusted``: features that the penalty hardly holds back, such as a recorded confidence beside what is guessed from
+    the query.
     """
 
     name: str

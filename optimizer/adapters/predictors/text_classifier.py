@@ -1,14 +1,21 @@
-"""A classifier that costs nothing: logistic regression on TF-IDF of words and pairs of words. scikit-learn is loaded when it is asked."""
+"""A classifier that costs nothing: logistic regression on TF-IDF of words and pairs
+of words. scikit-learn is loaded when it is asked.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-STRENGTH = 10.0  # inverse of the L2 penalty, fixed beforehand: vectors of length 1 from a few dozen examples need little holding back
+# inverse of the L2 penalty, fixed beforehand: vectors of length 1 from a few dozen examples need little holding back
+STRENGTH = 10.0
 
 
 def classify(texts: Sequence[str], labels: Sequence[str], asked: Sequence[str]) -> list[str]:
-    """A label for each text that is asked about, learnt from ``texts`` and their ``labels``, of which at least two differ. Same input, same answer."""
+    """A label for each text that is asked about, learnt from ``texts`` and their ``labels``, of which at least two
+    differ.
+
+    Same input, same answer.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

@@ -1,4 +1,7 @@
-"""Training of predictors with scikit-learn, which is loaded when training starts. What comes out is data; it is measured as it will be served, by the Predictor itself."""
+"""Training of predictors with scikit-learn, which is loaded when training starts.
+
+What comes out is data; it is measured as it will be served, by the Predictor itself.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from optimizer.core.base.canonical import rounded
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.predictor.predictor import FORMAT, Predictor
 
-Loss = Callable[[Sequence[float], Sequence[float]], float]  # of predictions and targets in the same order; lower is better
+Loss = Callable[
+    [Sequence[float], Sequence[float]], float
+]  # of predictions and targets in the same order; lower is better
 N_FOLDS = 5
 _LEAST_ROWS = 4 * N_FOLDS
 _CALIBRATIONS = ("none", "platt", "isotonic")
@@ -21,7 +26,10 @@ _CALIBRATIONS = ("none", "platt", "isotonic")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRow:
-    """``target``: 1 right, 0 wrong, or a quality. Rows of one ``group`` (a user, a dialogue, a thread) are never on both sides of a fold."""
+    """``target``: 1 right, 0 wrong, or a quality.
+
+    Rows of one ``group`` (a user, a dialogue, a thread) are never on both sides of a fold.
+    """
 
     numbers: Mapping[str, float | None]
     texts: Mapping[str, str] = field(default_factory=dict)
@@ -31,7 +39,8 @@ class TrainingRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """``out_of_fold``: for each row in order, the calibrated answer of a predictor that saw neither the row nor its group, calibration included.
+    """``out_of_fold``: for each row in order, the calibrated answer of a predictor
+    that saw neither the row nor its group, calibration included.
 
     ``losses``: of each recipe out of fold, before calibration was chosen; ``calibration`` is none, platt or isotonic.
     """
@@ -43,7 +52,9 @@ class Trained:
     losses: Mapping[str, float]
 
     def trained_on(self, says: Mapping[str, Any]) -> Predictor:
-        """The predictor with another word on what it was trained on: how well it does is known only once it is trained."""
+        """The predictor with another word on what it was trained on:
+        how well it does is known only once it is trained.
+        """
         data = {**self.predictor.data, "trained_on": dict(says)}
         return Predictor.from_data(rounded(data))
 
@@ -51,17 +62,22 @@ class Trained:
 def log_loss(predictions: Sequence[float], targets: Sequence[float]) -> float:
     """Mean -ln of the probability given to what happened, each kept within [1e-6, 1 - 1e-6]."""
     kept = [min(max(each, 1e-6), 1 - 1e-6) for each in predictions]
-    return -math.fsum(t * math.log(p) + (1 - t) * math.log(1 - p) for p, t in zip(kept, targets, strict=True)) / len(kept)
+    return -math.fsum(t * math.log(p) + (1 - t) * math.log(1 - p) for p, t in zip(kept, targets, strict=True)) / len(
+        kept
+    )
 
 
 def squared_error(predictions: Sequence[float], targets: Sequence[float]) -> float:
     return math.fsum((p - t) ** 2 for p, t in zip(predictions, targets, strict=True)) / len(predictions)
 
 
-def train(rows: Sequence[TrainingRow], recipes: Sequence[Recipe], *, trained_on: Mapping[str, Any], seed: int = 0) -> Trained:
+def train(
+    rows: Sequence[TrainingRow], recipes: Sequence[Recipe], *, trained_on: Mapping[str, Any], seed: int = 0
+) -> Trained:
     """A calibrated predictor of the probability that ``target`` is 1, by the recipe of least out-of-fold log loss.
 
-    The predictor's numbers have 6 decimals, as a Variant keeps them. Raises DatasetTooSmall: fewer than 20 rows or 5 groups, or too few of one kind.
+    The predictor's numbers have 6 decimals, as a Variant keeps them. Raises DatasetTooSmall: fewer than 20 rows or 5
+    groups, or too few of one kind.
     """
     _enough(rows, probability=True)
     targets = [row.target for row in rows]
@@ -75,7 +91,11 @@ def train(rows: Sequence[TrainingRow], recipes: Sequence[Recipe], *, trained_on:
     others = {kind: _calibrated(kind, found, targets, folds) for kind in _CALIBRATIONS if kind != "platt"}
     fitted = {**others, "platt": by_platt[recipe.name]}
     calibration = min(_CALIBRATIONS, key=lambda kind: log_loss(fitted[kind], targets))
-    data = {**fit(rows, recipe, probability=True), "calibration": _calibration(calibration, found, targets), "trained_on": dict(trained_on)}
+    data = {
+        **fit(rows, recipe, probability=True),
+        "calibration": _calibration(calibration, found, targets),
+        "trained_on": dict(trained_on),
+    }
     return Trained(
         predictor=Predictor.from_data(rounded(data)),
         recipe=recipe,
@@ -86,9 +106,17 @@ def train(rows: Sequence[TrainingRow], recipes: Sequence[Recipe], *, trained_on:
 
 
 def train_score(
-    rows: Sequence[TrainingRow], recipes: Sequence[Recipe], *, trained_on: Mapping[str, Any], loss: Loss = squared_error, seed: int = 0
+    rows: Sequence[TrainingRow],
+    recipes: Sequence[Recipe],
+    *,
+    trained_on: Mapping[str, Any],
+    loss: Loss = squared_error,
+    seed: int = 0,
 ) -> Trained:
-    """A predictor of a number such as quality, by the recipe of least ``loss`` out of fold; nothing is calibrated. Raises DatasetTooSmall."""
+    """A predictor of a number such as quality, by the recipe of least ``loss`` out of fold; nothing is calibrated.
+
+    Raises DatasetTooSmall.
+    """
     _enough(rows, probability=False)
     targets = [row.target for row in rows]
     folds = group_folds(rows, seed=seed)
@@ -96,7 +124,9 @@ def train_score(
     losses = {name: loss(each, targets) for name, each in found.items()}
     recipe = min(recipes, key=lambda each: losses[each.name])
     predictor = Predictor.from_data(rounded({**fit(rows, recipe, probability=False), "trained_on": dict(trained_on)}))
-    return Trained(predictor=predictor, recipe=recipe, calibration="none", out_of_fold=tuple(found[recipe.name]), losses=losses)
+    return Trained(
+        predictor=predictor, recipe=recipe, calibration="none", out_of_fold=tuple(found[recipe.name]), losses=losses
+    )
 
 
 def fit(rows: Sequence[TrainingRow], recipe: Recipe, *, probability: bool) -> dict[str, Any]:
@@ -107,7 +137,12 @@ def fit(rows: Sequence[TrainingRow], recipe: Recipe, *, probability: bool) -> di
     else:
         texts = [[row.texts.get(gram.text, "") for row in rows] for gram in recipe.grams]
         parts = fitted_linear(_matrix(rows, recipe.features), texts, targets, recipe, probability=probability)
-    return {"format": FORMAT, "answers": "probability" if probability else "score", "features": list(recipe.features), "parts": parts}
+    return {
+        "format": FORMAT,
+        "answers": "probability" if probability else "score",
+        "features": list(recipe.features),
+        "parts": parts,
+    }
 
 
 def out_of_fold(rows: Sequence[TrainingRow], recipe: Recipe, folds: Sequence[int], *, probability: bool) -> list[float]:
@@ -144,7 +179,13 @@ def _calibrated(kind: str, margins: Sequence[float], targets: Sequence[float], f
         calibration = _calibration(kind, [margins[i] for i in others], [targets[i] for i in others])
         # a predictor whose one part is the margin itself
         identity = {"kind": "linear", "centre": [0.0], "scale": [1.0], "weights": [1.0], "intercept": 0.0}
-        data = {"format": FORMAT, "answers": "probability", "features": ["margin"], "parts": [identity], "calibration": calibration}
+        data = {
+            "format": FORMAT,
+            "answers": "probability",
+            "features": ["margin"],
+            "parts": [identity],
+            "calibration": calibration,
+        }
         predictor = Predictor.from_data(data)
         for i, its in enumerate(folds):
             if its == fold:
@@ -167,26 +208,30 @@ def _enough(rows: Sequence[TrainingRow], *, probability: bool) -> None:
     n_groups = len({row.group for row in rows})
     if len(rows) < _LEAST_ROWS or n_groups < N_FOLDS:
         raise DatasetTooSmall(
-            f"Cannot train a predictor: there are {len(rows)} rows in {n_groups} groups, and it takes at least {_LEAST_ROWS} rows in {N_FOLDS} "
-            "groups to measure it on rows it has not seen. Collect more labelled answers.",
+            f"Cannot train a predictor: there are {len(rows)} rows in {n_groups} groups, and it takes at least"
+            f" {_LEAST_ROWS} rows in {N_FOLDS} groups to measure it on rows it has not seen. Collect more labelled"
+            " answers.",
             n_rows=len(rows),
             n_required=_LEAST_ROWS,
         )
     if probability and len({row.target for row in rows}) < 2:
         raise DatasetTooSmall(
-            "Cannot train a predictor: every answer has the same label, so there is nothing to tell apart. Collect answers of both kinds.",
+            "Cannot train a predictor: every answer has the same label, so there is nothing to tell apart. Collect"
+            " answers of both kinds.",
             n_rows=len(rows),
             n_required=_LEAST_ROWS,
         )
 
 
 def _both_kinds(targets: Sequence[float], folds: Sequence[int]) -> None:
-    """Each part of the rows is judged by what was trained on the others, so right and wrong ones have to stand in two parts each."""
+    """Each part of the rows is judged by what was trained on the others,
+    so right and wrong ones have to stand in two parts each.
+    """
     for kind, name in ((True, "right"), (False, "wrong")):
         if len({fold for target, fold in zip(targets, folds, strict=True) if (target > 0.5) is kind}) < 2:
             raise DatasetTooSmall(
-                f"Cannot train a predictor: there are too few {name} answers in {len(targets)} to measure it on rows it has not seen. "
-                "Collect more answers of that kind.",
+                f"Cannot train a predictor: there are too few {name} answers in {len(targets)} to measure it on rows it"
+                " has not seen. Collect more answers of that kind.",
                 n_rows=len(targets),
                 n_required=_LEAST_ROWS,
             )

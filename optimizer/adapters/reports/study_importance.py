@@ -40,7 +40,9 @@ def importances(trials: Sequence[Trial], variants: Mapping[str, Variant], seed: 
 
 
 def settings_of(trial: Trial, variant: Variant | None) -> dict[str, Any]:
-    """What may vary between trials, by a flat name: n_examples, instruction (its hash), settings of model and policy."""
+    """What may vary between trials, by a flat name: n_examples, instruction (its hash),
+    settings of model and policy.
+    """
     if variant is None:
         return {}
     instruction = digest(canonical_json([dict(message) for message in variant.messages]))[:6]

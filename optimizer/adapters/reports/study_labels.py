@@ -23,7 +23,9 @@ def label_tables(found: Mapping[str, Any], study: Study) -> dict[str, Any]:
         return {"arms": []}
     by_label = [_met_rows(report["figures"]) for _, report in arms]
     last = by_label[-1]
-    labels = sorted({label for one in by_label for label in one}, key=lambda it: (last.get(it, {}).get("f1") or 0.0, it))
+    labels = sorted(
+        {label for one in by_label for label in one}, key=lambda it: (last.get(it, {}).get("f1") or 0.0, it)
+    )
     confusion: Confusion = arms[-1][1]["confusion"]
     crossed = _crossed(confusion)
     given = [*crossed, *([NO_LABEL] if any(NO_LABEL in confusion.get(one, {}) for one in crossed) else [])]

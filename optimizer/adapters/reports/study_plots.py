@@ -148,7 +148,10 @@ def reliability(tier: str, shown: Mapping[str, Quality]) -> Plot:
     return Plot(
         title="Reliability",
         keys=[*(Key(kind=CONFIDENCES[name], text=name) for name in shown), Key(kind="", text="as promised")],
-        about=(f"share of right answers of {tier} by promised confidence; a confidence that keeps its word lies on the diagonal"),
+        about=(
+            f"share of right answers of {tier} by promised confidence; a confidence that keeps its word lies on the"
+            " diagonal"
+        ),
         x=axis(0.0, 1.0, label=label),
         y=axis(0.0, 1.0),
         lines=[Line(points=[(0.0, 0.0), (1.0, 1.0)], kind="observed"), *(_upright(name, each) for name, each in bins)],

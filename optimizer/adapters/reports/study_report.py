@@ -35,8 +35,10 @@ UNCONFIRMED = {
     "cancelled": "The study was cancelled before a confirmation.",
     "failed": "The study failed before a confirmation.",
     "budget_exhausted": "The budget ended before the confirmation.",
-    "no_improvement": "Nothing beat the champion on the rows that are not sealed, so the sealed holdout was not looked at "
-    "and stays fresh for the next study.",
+    "no_improvement": (
+        "Nothing beat the champion on the rows that are not sealed, so the sealed holdout was not looked at "
+        "and stays fresh for the next study."
+    ),
 }
 
 

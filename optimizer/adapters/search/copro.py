@@ -1,8 +1,8 @@
-"""Strategy ``copro``: instructions written from those tried so far and their scores, as in DSPy's COPRO (after OPRO, Yang et al. 2023,
-arXiv 2309.03409).
+"""Strategy ``copro``: instructions written from those tried so far and their scores, as in DSPy's COPRO (after OPRO,
+Yang et al. 2023, arXiv 2309.03409).
 
-The two prompts are DSPy's. What is ours: the study measures every instruction on its dev examples, so that nothing is evaluated twice, and an
-instruction has no prefix for the output field, since a prompt here has none.
+The two prompts are DSPy's. What is ours: the study measures every instruction on its dev examples, so that nothing is
+evaluated twice, and an instruction has no prefix for the output field, since a prompt here has none.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ log = structlog.get_logger(__name__)
 
 
 class CoproSearch:
-    """At most ``n_instructions``, in rounds: the first rewrites the start's, the later ones see what earlier ones scored.
+    """At most ``n_instructions``, in rounds: the first rewrites the start's,
+    the later ones see what earlier ones scored.
 
     It sees instructions and scores only, no example.
     """
@@ -64,16 +65,24 @@ class CoproSearch:
             variant = self._variant(ask, given)
             if variant is not None:
                 self._seen.add(variant.id)
-                found.append(Proposal(variant=variant, proposer=COPRO, params={"proposal": self._n_asked, "n_seen": len(self._scores)}))
+                found.append(
+                    Proposal(
+                        variant=variant, proposer=COPRO, params={"proposal": self._n_asked, "n_seen": len(self._scores)}
+                    )
+                )
         return found
 
     def _view(self) -> tuple[Any, dict[str, Any]]:
-        """What the proposer is shown: the start's instruction alone, or what was tried, in the order of rising scores."""
+        """What the proposer is shown: the start's instruction alone, or what was tried,
+        in the order of rising scores.
+        """
         if len(self._scores) < 2:
             return BasicGenerateInstruction, {"basic_instruction": doc_of(self._setting.start)}
         best = sorted(self._scores.items(), key=lambda of: of[1])[-SHOWN:]
         attempts = [
-            line for i, (text, score) in enumerate(best, 1) for line in (f"Instruction #{i}: {text}", f"Resulting Score #{i}: {score:.3f}")
+            line
+            for i, (text, score) in enumerate(best, 1)
+            for line in (f"Instruction #{i}: {text}", f"Resulting Score #{i}: {score:.3f}")
         ]
         return GenerateInstructionGivenAttempts, {"attempted_instructions": attempts}
 
@@ -82,12 +91,20 @@ class CoproSearch:
         self._engine.begin()
         try:
             with dspy.context(
-                lm=self._lm, adapter=dspy.ChatAdapter(use_json_adapter_fallback=False), warn_on_type_mismatch=False, provide_traceback=False
+                lm=self._lm,
+                adapter=dspy.ChatAdapter(use_json_adapter_fallback=False),
+                warn_on_type_mismatch=False,
+                provide_traceback=False,
             ):
                 text = str(ask(**given).proposed_instruction)
         except Exception as failure:  # DSPy wraps what its model raises, and a weak model's answer cannot be parsed
             self._engine.require_whole()
-            log.warning("proposal_failed", strategy=COPRO, proposal=self._n_asked, why=str(self._engine.failure or failure)[:500])
+            log.warning(
+                "proposal_failed",
+                strategy=COPRO,
+                proposal=self._n_asked,
+                why=str(self._engine.failure or failure)[:500],
+            )
             return None
         written = with_instruction(setting.start, (self._engine.written() or text).strip().strip('"').strip())
         why_not = instruction_fault(setting.start, written, self._seen, setting.fits)

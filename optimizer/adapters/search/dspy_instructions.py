@@ -1,5 +1,7 @@
-"""Instructions as MIPROv2 has them written (Opsahl-Ong et al. 2024, arXiv 2406.11695): DSPy's GroundedProposer, which knows a summary of
-the data, examples that worked, the present instruction, and a tip. Every call of it goes through journal and budget.
+"""Instructions as MIPROv2 has them written (Opsahl-Ong et al. 2024, arXiv 2406.11695): DSPy's GroundedProposer, which
+knows a summary of the data, examples that worked, the present instruction, and a tip.
+
+Every call of it goes through journal and budget.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ WRITTEN = re.compile(r"\[\[ ## proposed_instruction ## \]\](.*?)(?:\[\[ ## |\Z)"
 log = structlog.get_logger(__name__)
 
 
-def written_instructions(strategy: str, setting: SearchSetting, sets: Sequence[Sequence[FewShot]], n: int) -> Iterator[Variant]:
+def written_instructions(
+    strategy: str, setting: SearchSetting, sets: Sequence[Sequence[FewShot]], n: int
+) -> Iterator[Variant]:
     """The start variant with other instructions, at most ``n``. A proposal that fails, or is no use, ends itself only.
 
     Args:
@@ -41,13 +45,18 @@ def written_instructions(strategy: str, setting: SearchSetting, sets: Sequence[S
     inputs: dict[str, Any] = {f"input_{name}": (Any, dspy.InputField()) for name in setting.family.inputs}
     program = dspy.Predict(dspy.Signature({**inputs, OUTPUT: (str, dspy.OutputField())}, doc_of(setting.start)))
     shown = [
-        [dspy.Example(augmented=True, **{f"input_{k}": v for k, v in s.input.items()}, **{OUTPUT: s.output}) for s in some] for some in sets
+        [
+            dspy.Example(augmented=True, **{f"input_{k}": v for k, v in s.input.items()}, **{OUTPUT: s.output})
+            for s in some
+        ]
+        for some in sets
     ]
     lm = dspy.LM("detent/proposer", engine=engine, cache=False, num_retries=0)
     seen = {setting.start.id}
     with dspy.context(lm=lm, adapter=dspy.ChatAdapter(), warn_on_type_mismatch=False, provide_traceback=False):
         proposer = GroundedProposer(
-            prompt_model=lm, program=program, trainset=train, program_aware=False, use_instruct_history=False, set_history_randomly=False, rng=draw
+            prompt_model=lm, program=program, trainset=train, program_aware=False, use_instruct_history=False,
+            set_history_randomly=False, rng=draw
         )  # fmt: skip
         engine.require_whole()
         for i in range(n):
@@ -56,11 +65,14 @@ def written_instructions(strategy: str, setting: SearchSetting, sets: Sequence[S
             engine.begin()
             try:
                 text = proposer.propose_instruction_for_predictor(
-                    program=program, predictor=program, pred_i=0, demo_candidates={0: shown}, demo_set_i=i % len(shown), trial_logs={}, tip=tip
+                    program=program, predictor=program, pred_i=0, demo_candidates={0: shown}, demo_set_i=i % len(shown),
+                    trial_logs={}, tip=tip
                 )  # fmt: skip
             except Exception as failure:  # DSPy wraps what its model raises, and a weak model's answer cannot be parsed
                 engine.require_whole()
-                log.warning("proposal_failed", strategy=strategy, proposal=i + 1, why=str(engine.failure or failure)[:500])
+                log.warning(
+                    "proposal_failed", strategy=strategy, proposal=i + 1, why=str(engine.failure or failure)[:500]
+                )
                 continue
             written = with_instruction(setting.start, engine.written() or str(text))
             why_not = instruction_fault(setting.start, written, seen, setting.fits)
@@ -90,7 +102,9 @@ class ProposerEngine:
             raise self._broken
 
     def written(self) -> str | None:
-        """The instruction as the proposer wrote it: DSPy takes "Answer with one label:" for a heading and cuts it off."""
+        """The instruction as the proposer wrote it: DSPy takes "Answer with one label:" for a heading
+        and cuts it off.
+        """
         found = WRITTEN.search(self._text)
         return found[1].strip() if found else None
 
@@ -113,7 +127,9 @@ class ProposerEngine:
 
 
 def _text(parts: Any) -> str:
-    return parts if isinstance(parts, str) else "\n".join(part if isinstance(part, str) else part.text for part in parts)
+    return (
+        parts if isinstance(parts, str) else "\n".join(part if isinstance(part, str) else part.text for part in parts)
+    )
 
 
 def _as_dspy(setting: SearchSetting, example: Example) -> Any:

@@ -1,8 +1,9 @@
-"""Strategy ``bootstrap``: the candidates of DSPy's random search over few-shot examples (BootstrapFewShotWithRandomSearch).
+"""Strategy ``bootstrap``: the candidates of DSPy's random search over few-shot examples
+(BootstrapFewShotWithRandomSearch).
 
 A Family becomes a one-step DSPy program. Our adapter renders its prompt through the one render function and reads its
-answer with the family's parser; our engine sends the call through the journal. Import this module only where a search runs:
-DSPy takes a second to load.
+answer with the family's parser; our engine sends the call through the journal. Import this module only where a search
+runs: DSPy takes a second to load.
 """
 
 from __future__ import annotations
@@ -29,9 +30,13 @@ from optimizer.core.family.variant import VARIABLE, FewShot, Variant
 from optimizer.core.search.examples.sets import usable
 from optimizer.core.search.strategy import Proposal, SearchSetting
 
-KEY = "example_id"  # travels with every DSPy example and demo, so that an example keeps its name all the way into the Variant
+# travels with every DSPy example and demo, so that an example keeps its name all the way into the Variant
+KEY = "example_id"
 OUTPUT = "output_text"
-FIRST_SEED, LABELLED = -3, -2  # DSPy's fixed candidates: -3 no examples, -2 labelled ones, -1 unshuffled; from 0 on shuffled by the seed
+FIRST_SEED, LABELLED = (
+    -3,
+    -2,
+)  # DSPy's fixed candidates: -3 no examples, -2 labelled ones, -1 unshuffled; from 0 on shuffled by the seed
 NEVER = 10**9  # errors before DSPy gives up: a failed example is a scored failure, it does not end a search
 
 
@@ -59,7 +64,9 @@ class BootstrapSearch:
             variant = self._start if seed == FIRST_SEED else self._compile(seed)
             if variant.id not in self._told and self._setting.fits(variant):
                 self._told[variant.id] = None
-                return Proposal(variant=variant, proposer="bootstrap", params={"seed": seed, "n_examples": len(variant.examples)})
+                return Proposal(
+                    variant=variant, proposer="bootstrap", params={"seed": seed, "n_examples": len(variant.examples)}
+                )
         return None
 
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
@@ -97,10 +104,14 @@ class Program:
         self.family = setting.family
         self._setting = setting
         self._examples = {e.id: e for e in (*setting.train, *setting.dev)}
-        self._names = {name: f"input_{name}" for name in setting.family.inputs}  # DSPy reserves names such as "config" and "demos"
+        self._names = {
+            name: f"input_{name}" for name in setting.family.inputs
+        }  # DSPy reserves names such as "config" and "demos"
         inputs = {name: (Any, dspy.InputField()) for name in (KEY, *self._names.values())}
         # One class per study: some of DSPy's optimizers change the signature they are given.
-        self.signature = dspy.Signature({**inputs, OUTPUT: (str, dspy.OutputField())}, setting.family.description or setting.family.name)
+        self.signature = dspy.Signature(
+            {**inputs, OUTPUT: (str, dspy.OutputField())}, setting.family.description or setting.family.name
+        )
         self._call = threading.local()
 
     def student(self) -> Any:
@@ -108,15 +119,21 @@ class Program:
 
     def context(self) -> Any:
         """DSPy's settings for this thread; nothing global is touched."""
-        lm = dspy.LM(f"detent/{self.start.model.get('name', 'model')}", engine=_Engine(self), cache=False, num_retries=0)
+        lm = dspy.LM(
+            f"detent/{self.start.model.get('name', 'model')}", engine=_Engine(self), cache=False, num_retries=0
+        )
         return dspy.context(lm=lm, adapter=TemplateAdapter(self), warn_on_type_mismatch=False, provide_traceback=False)
 
     def as_dspy(self, example: Example) -> Any:
         values = {self._names[name]: value for name, value in example.input.items() if name in self._names}
-        return dspy.Example(**{KEY: example.id, OUTPUT: output_of(self.family, example)}, **values).with_inputs(KEY, *values)
+        return dspy.Example(**{KEY: example.id, OUTPUT: output_of(self.family, example)}, **values).with_inputs(
+            KEY, *values
+        )
 
     def metric(self, threshold: float) -> Any:
-        """DSPy's metric: the family's score, and while bootstrapping whether the output is good enough for an example."""
+        """DSPy's metric: the family's score, and while bootstrapping whether the output is good enough
+        for an example.
+        """
 
         def score(example: Any, prediction: Any, trace: Any = None) -> float | bool:
             text = getattr(prediction, OUTPUT, None)
@@ -135,9 +152,13 @@ class Program:
         return self._examples[id]
 
     def prepare(self, variant: Variant, example: Example) -> None:
-        """Remembers, for this thread, what the call about to be made asks: the engine sends our request, not DSPy's copy."""
+        """Remembers, for this thread, what the call about to be made asks:
+        the engine sends our request, not DSPy's copy.
+        """
         if not self._setting.fits(variant):
-            raise InvalidInput(f"Variant {variant.id} may make a longer request than this study allows, so it is no candidate.")
+            raise InvalidInput(
+                f"Variant {variant.id} may make a longer request than this study allows, so it is no candidate."
+            )
         self._call.pending = (variant, example)
 
     def answer(self) -> str:
@@ -189,20 +210,27 @@ def output_of(family: Family, example: Example) -> str:
 
 
 def silence_dspy() -> None:
-    """DSPy's optimizers print, draw progress bars on stdout and log every failed example; the study reports these itself."""
+    """DSPy's optimizers print, draw progress bars on stdout and log every failed example;
+    the study reports these itself.
+    """
     logging.getLogger("dspy").setLevel(logging.CRITICAL)
     bootstrap.print = lambda *_, **__: None
     bootstrap.tqdm = SimpleNamespace(tqdm=iter)
 
 
 def _few_shots(demos: Sequence[Mapping[str, Any]], program: Program) -> list[FewShot]:
-    """DSPy's demos as our examples: a labelled one carries the expected text, a bootstrapped one what the model wrote, or its label."""
+    """DSPy's demos as our examples: a labelled one carries the expected text,
+    a bootstrapped one what the model wrote, or its label.
+    """
     shots = [FewShot(id=d[KEY], input=dict(program.example(d[KEY]).input), output=_output(d, program)) for d in demos]
     return [s for s in shots if not VARIABLE.search(s.output)]
 
 
 def _output(demo: Mapping[str, Any], program: Program) -> str:
-    """What a demo shows as the answer. Where answers are labels that is the sheet's label: the model's own words around it would be imitated."""
+    """What a demo shows as the answer.
+
+    Where answers are labels that is the sheet's label: the model's own words around it would be imitated.
+    """
     if program.family.output.parser == "label":
         return output_of(program.family, program.example(demo[KEY]))
     return str(demo[OUTPUT]).strip()

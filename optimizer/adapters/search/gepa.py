@@ -1,4 +1,5 @@
-"""Strategy ``gepa``: instructions written anew by reflection on answers that went wrong (GEPA, Agrawal et al. 2025, arXiv 2507.19457).
+"""Strategy ``gepa``: instructions written anew by reflection on answers that went wrong (GEPA,
+Agrawal et al. 2025, arXiv 2507.19457).
 
 The prompt of the reflection, the reading of its answer and the choice of a parent from the Pareto front are those of
 the gepa package. What is ours: every answer goes through journal and budget. The study evaluates a child that does
@@ -48,7 +49,9 @@ class _Answered:
 
 
 class GepaSearch:
-    """At most ``n_instructions`` reflections; a child is proposed where it beats its parent on the examples that were reflected on."""
+    """At most ``n_instructions`` reflections; a child is proposed where it beats its parent on the examples
+    that were reflected on.
+    """
 
     def __init__(self, setting: SearchSetting) -> None:
         self._setting = setting
@@ -99,7 +102,9 @@ class GepaSearch:
             log.info("nothing_to_learn_from", strategy=GEPA, proposal=self._n_reflections)
             return None
         try:
-            text = self._setting.propose([{"role": "user", "content": self._prompt(parent, before)}], f"{GEPA}:{self._n_reflections}")
+            text = self._setting.propose(
+                [{"role": "user", "content": self._prompt(parent, before)}], f"{GEPA}:{self._n_reflections}"
+            )
         except (ModelFailed, InvalidInput) as failure:
             log.warning("proposal_failed", strategy=GEPA, proposal=self._n_reflections, why=failure.detail)
             return None
@@ -110,7 +115,11 @@ class GepaSearch:
             return None
         self._seen.add(child.id)
         after = self._answers(child, batch)
-        pairs = [(b.score, a.score) for b, a in zip(before, after, strict=True) if b.score is not None and a.score is not None]
+        pairs = [
+            (b.score, a.score)
+            for b, a in zip(before, after, strict=True)
+            if b.score is not None and a.score is not None
+        ]
         was, is_now = sum(b for b, _ in pairs), sum(a for _, a in pairs)
         if is_now <= was:
             log.info("proposal_no_better", strategy=GEPA, proposal=self._n_reflections, before=was, after=is_now)
@@ -124,7 +133,9 @@ class GepaSearch:
         return Proposal(variant=child, proposer=GEPA, params=params)
 
     def _prompt(self, parent: Variant, answered: Sequence[_Answered]) -> str:
-        records = [{"Inputs": dict(a.example.input), "Generated Outputs": a.text, "Feedback": a.feedback} for a in answered]
+        records = [
+            {"Inputs": dict(a.example.input), "Generated Outputs": a.text, "Feedback": a.feedback} for a in answered
+        ]
         told = {"current_instruction_doc": doc_of(parent), "dataset_with_feedback": records, "prompt_template": None}
         return str(InstructionProposalSignature.prompt_renderer(told))
 
@@ -140,9 +151,13 @@ class GepaSearch:
             score = self._setting.scorer.score(example.expected, text, example.input)
             wanted = expected_text(self._setting.family.output, example.expected)
         except InvalidInput as failure:
-            return _Answered(example=example, text=text, score=None, feedback=f"It could not be measured: {failure.detail}")
+            return _Answered(
+                example=example, text=text, score=None, feedback=f"It could not be measured: {failure.detail}"
+            )
         if score.value is None:
-            return _Answered(example=example, text=text, score=None, feedback=f"It could not be measured: {score.error}")
+            return _Answered(
+                example=example, text=text, score=None, feedback=f"It could not be measured: {score.error}"
+            )
         unread = f" It cannot be read: {score.error}." if score.error else ""
         feedback = f"This answer scores {score.value:.2f} of 1.{unread} The expected answer: {wanted}"
         return _Answered(example=example, text=text, score=score.value, feedback=feedback)

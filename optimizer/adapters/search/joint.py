@@ -1,7 +1,9 @@
-"""Strategies ``mipro`` and ``joint``: instructions and sets of examples first, then one TPE over both, with ``joint`` over settings, too.
+"""Strategies ``mipro`` and ``joint``: instructions and sets of examples first, then one TPE over both,
+with ``joint`` over settings, too.
 
-MIPROv2's three steps (Opsahl-Ong et al. 2024): examples are bootstrapped, instructions are written with them in view, and the two are
-chosen together, since an instruction that wins alone may lose beside examples. Every point is a candidate of the study.
+MIPROv2's three steps (Opsahl-Ong et al. 2024): examples are bootstrapped, instructions are written with them in view,
+and the two are chosen together, since an instruction that wins alone may lose beside examples. Every point is a
+candidate of the study.
 """
 
 from __future__ import annotations
@@ -65,17 +67,23 @@ class JointSearch:
         return PointSearch(setting, space, n=int(setting.definition["n_settings"]), n_beside=0, proposer=self._name)
 
     def _sets(self) -> list[Sequence[FewShot]]:
-        """The start's own examples first, then DSPy's candidates, for ``joint`` then those made by similarity, coverage and difficulty."""
+        """The start's own examples first, then DSPy's candidates,
+        for ``joint`` then those made by similarity, coverage and difficulty.
+        """
         found: list[Sequence[FewShot]] = [self._setting.start.examples]
         while (proposal := self._bootstrap.ask()) is not None:
             found.append(proposal.variant.examples)
         if self._name == JOINT:
-            results = next((results for told, _, results in self._told if told.variant.id == self._setting.start.id), ())
+            results = next(
+                (results for told, _, results in self._told if told.variant.id == self._setting.start.id), ()
+            )
             found += [made for made in made_for(self._setting, results) if made not in found][:N_MADE]
         return found
 
     def _texts(self, sets: Sequence[Sequence[FewShot]]) -> list[Variant]:
-        """The start first, then the same with other instructions: those of a list, where the space has one, else written ones."""
+        """The start first, then the same with other instructions: those of a list,
+        where the space has one, else written ones.
+        """
         start, declared = self._setting.start, self._setting.space.get("instruction") or {}
         if declared.get("choices"):
             others = [with_instruction(start, text) for text in declared["choices"]]
@@ -84,7 +92,10 @@ class JointSearch:
             return [start]
         from optimizer.adapters.search.dspy_instructions import written_instructions
 
-        return [start, *written_instructions(self._name, self._setting, sets, int(self._setting.definition["n_instructions"]))]
+        return [
+            start,
+            *written_instructions(self._name, self._setting, sets, int(self._setting.definition["n_instructions"])),
+        ]
 
 
 def instructions_and_examples(setting: SearchSetting) -> JointSearch:

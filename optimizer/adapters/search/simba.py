@@ -1,8 +1,9 @@
-"""Strategy ``simba``: rules and examples taken from answers that differ (DSPy's SIMBA, stochastic introspective mini-batch ascent).
+"""Strategy ``simba``: rules and examples taken from answers that differ (DSPy's SIMBA,
+stochastic introspective mini-batch ascent).
 
-The prompt that asks for a rule, and when none is asked for, are DSPy's. What is ours: every answer goes through journal and budget, the
-best prompt of each step is measured by the study, and only released training examples are drawn, since the proposer sees them and its
-words may end up in every user's prompt.
+The prompt that asks for a rule, and when none is asked for, are DSPy's. What is ours: every answer goes through journal
+and budget, the best prompt of each step is measured by the study, and only released training examples are drawn, since
+the proposer sees them and its words may end up in every user's prompt.
 """
 
 from __future__ import annotations
@@ -55,8 +56,10 @@ class _Drawn:
 
 
 class SimbaSearch:
-    """At most ``n_instructions`` steps. A step draws answers to a few training examples, makes prompts from the examples whose answers
-    differ most, lets these answer the same examples, and proposes the best of them if it does better than the answers drawn.
+    """At most ``n_instructions`` steps.
+
+    A step draws answers to a few training examples, makes prompts from the examples whose answers differ most, lets
+    these answer the same examples, and proposes the best of them if it does better than the answers drawn.
     """
 
     def __init__(self, setting: SearchSetting) -> None:
@@ -95,7 +98,12 @@ class SimbaSearch:
             yield from (order[i : i + BATCH] for i in range(0, max(1, len(order) - BATCH + 1), BATCH))
 
     def _step(self, batch: Sequence[Example]) -> Proposal | None:
-        drawn = [self._answered(self._at_random(member.variant), e, n) for n in range(DRAWS) for e in batch for member in [self._member()]]
+        drawn = [
+            self._answered(self._at_random(member.variant), e, n)
+            for n in range(DRAWS)
+            for e in batch
+            for member in [self._member()]
+        ]
         known = [d for d in drawn if d is not None]
         if not known:
             return None
@@ -114,7 +122,12 @@ class SimbaSearch:
         if best is None or best.mean <= reached:
             log.info("step_no_better", strategy=SIMBA, step=self._n_steps, before=reached, after=best and best.mean)
             return None
-        params = {"step": self._n_steps, "batch_before": reached, "batch_after": best.mean, "n_examples": len(best.variant.examples)}
+        params = {
+            "step": self._n_steps,
+            "batch_before": reached,
+            "batch_after": best.mean,
+            "n_examples": len(best.variant.examples),
+        }
         return Proposal(variant=best.variant, proposer=SIMBA, params=params)
 
     def _member(self) -> _Member:
@@ -136,7 +149,10 @@ class SimbaSearch:
         return None if score is None else _Drawn(example=example, text=text, score=score)
 
     def _made(self, bucket: Sequence[_Drawn], batch: Sequence[_Drawn]) -> Variant | None:
-        """A prompt of the pool without some of its examples, and with a rule or an example learned from ``bucket``. A failure ends this one only."""
+        """A prompt of the pool without some of its examples, and with a rule or an example learned from ``bucket``.
+
+        A failure ends this one only.
+        """
         parent = self._member().variant
         forgotten = self._forgetful(parent)
         scores = sorted(d.score for d in batch)
@@ -145,7 +161,9 @@ class SimbaSearch:
         return self._with_rule(forgotten, bucket, _quantile(scores, LOW), _quantile(scores, HIGH))
 
     def _forgetful(self, parent: Variant) -> Variant:
-        """Each example goes with a chance of one in ``max_examples``, and one of them where there is room for no more."""
+        """Each example goes with a chance of one in ``max_examples``,
+        and one of them where there is room for no more.
+        """
         kept = [shot for shot in parent.examples if self._draw.random() >= 1 / max(1, self._max_examples)]
         if len(kept) >= self._max_examples > 0:
             kept.pop(self._draw.randrange(len(kept)))
@@ -165,15 +183,21 @@ class SimbaSearch:
         self._engine.begin()
         try:
             with dspy.context(
-                lm=self._lm, adapter=dspy.ChatAdapter(use_json_adapter_fallback=False), warn_on_type_mismatch=False, provide_traceback=False
+                lm=self._lm,
+                adapter=dspy.ChatAdapter(use_json_adapter_fallback=False),
+                warn_on_type_mismatch=False,
+                provide_traceback=False,
             ):
                 append_a_rule(
-                    [self._shown(system, drawn) for drawn in bucket], system, predictor2name={id(system.answer): "answer"},
+                    [self._shown(system, drawn) for drawn in bucket], system,
+                    predictor2name={id(system.answer): "answer"},
                     prompt_model=self._lm, batch_10p_score=low, batch_90p_score=high,
                 )  # fmt: skip
         except Exception as failure:  # DSPy wraps what its model raises, and a weak model's answer cannot be parsed
             self._engine.require_whole()
-            log.warning("proposal_failed", strategy=SIMBA, step=self._n_steps, why=str(self._engine.failure or failure)[:500])
+            log.warning(
+                "proposal_failed", strategy=SIMBA, step=self._n_steps, why=str(self._engine.failure or failure)[:500]
+            )
             return None
         rule = str(system.answer.signature.instructions).removeprefix(before).strip()
         if not rule:
@@ -196,7 +220,8 @@ class SimbaSearch:
         expected = dspy.Example(**inputs, **{OUTPUT: output_of(family, example)}).with_inputs(*inputs)
         answered = {OUTPUT: drawn.text}
         return {
-            "trace": [(system.answer, inputs, answered)], "prediction": answered, "score": drawn.score, "example": expected, "output_metadata": {},
+            "trace": [(system.answer, inputs, answered)], "prediction": answered, "score": drawn.score,
+            "example": expected, "output_metadata": {},
         }  # fmt: skip
 
 
@@ -212,7 +237,9 @@ class _Prompt(dspy.Module):  # type: ignore[misc]  # DSPy carries no types
 
 
 def _by_difference(drawn: Sequence[_Drawn]) -> list[list[_Drawn]]:
-    """Answers by example, the best first; the examples whose answers differ most first, then those with the better best one."""
+    """Answers by example, the best first; the examples whose answers differ most first,
+    then those with the better best one.
+    """
     buckets: dict[str, list[_Drawn]] = {}
     for one in drawn:
         buckets.setdefault(one.example.id, []).append(one)

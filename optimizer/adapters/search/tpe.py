@@ -1,4 +1,7 @@
-"""Points of a space proposed by Optuna's TPE, in memory; the journal and the seed replay it after a kill. Strategy ``settings``."""
+"""Points of a space proposed by Optuna's TPE, in memory; the journal and the seed replay it after a kill.
+
+Strategy ``settings``.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,16 @@ from typing import Any
 
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.space import ChoiceDimension, Dimension, FloatRange, Point, apply_point, neighbours, parse_space, point_of
+from optimizer.core.search.space import (
+    ChoiceDimension,
+    Dimension,
+    FloatRange,
+    Point,
+    apply_point,
+    neighbours,
+    parse_space,
+    point_of,
+)
 from optimizer.core.search.strategy import Proposal, SearchSetting
 
 MAX_REPEATS = 5  # proposals in a row that were seen before: the space has nothing new nearby
@@ -17,7 +29,9 @@ N_STARTUP = 4  # random points before TPE models the scores
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """What is searched: dimensions, the Variant at a point, and the point of the variant that the search starts from (None: outside)."""
+    """What is searched: dimensions, the Variant at a point,
+    and the point of the variant that the search starts from (None: outside).
+    """
 
     dimensions: Sequence[Dimension]
     variant_at: Callable[[Point], Variant]
@@ -79,7 +93,9 @@ class PointSearch:
         if not self._space.start:
             return
         start: Mapping[str, Any] = self._space.start
-        self._study.add_trial(optuna.trial.create_trial(params=dict(start), distributions=self._distributions, value=score))
+        self._study.add_trial(
+            optuna.trial.create_trial(params=dict(start), distributions=self._distributions, value=score)
+        )
         for beside in neighbours(start, self._space.dimensions)[: self._n_beside]:
             self._study.enqueue_trial(beside)
 

@@ -1,4 +1,7 @@
-"""Opaque cursors for paging: where the last page ended, as base64url of JSON. Their content may change; clients only hand them back."""
+"""Opaque cursors for paging: where the last page ended, as base64url of JSON.
+
+Their content may change; clients only hand them back.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ def encode(*position: datetime | str | int) -> str:
 
 
 def decode(cursor: str, *kinds: type) -> list[Any]:
-    """The position, one value per kind (datetime, str, int). Raises InvalidInput for anything that ``encode`` did not make."""
+    """The position, one value per kind (datetime, str, int).
+
+    Raises InvalidInput for anything that ``encode`` did not make.
+    """
     try:
         plain = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
         if not isinstance(plain, list) or len(plain) != len(kinds):
@@ -34,7 +40,9 @@ def decode(cursor: str, *kinds: type) -> list[Any]:
         ) from None
 
 
-def page(rows: Sequence[T], limit: int, position: Callable[[T], Sequence[datetime | str | int]]) -> tuple[list[T], str | None]:
+def page(
+    rows: Sequence[T], limit: int, position: Callable[[T], Sequence[datetime | str | int]]
+) -> tuple[list[T], str | None]:
     """Splits ``limit + 1`` rows as queried into the page and the cursor of the next one, None at the end."""
     if len(rows) <= limit:
         return list(rows), None
@@ -48,6 +56,10 @@ def _read(value: Any, kind: type) -> Any:
         if at.tzinfo is None or not 1 < at.year < 9999:  # at the ends of the calendar there is no UTC form
             raise ValueError
         return at
-    if type(value) is not kind or (isinstance(value, int) and abs(value) >= 2**63) or (isinstance(value, str) and not is_unicode(value)):
+    if (
+        type(value) is not kind
+        or (isinstance(value, int) and abs(value) >= 2**63)
+        or (isinstance(value, str) and not is_unicode(value))
+    ):
         raise ValueError  # no database takes such a one
     return value

@@ -39,8 +39,8 @@ T = TypeVar("T")
 class Database:
     """ports.Store on a SQLAlchemy url: ``sqlite:////srv/detent/var/detent.db`` or ``postgresql+psycopg://…``.
 
-    Nothing is opened before the first read or write. Every method raises errors.Busy, with a sentence, when the database
-    is locked for longer than ten seconds, missing, not migrated or full; callers answer 503 with Retry-After
+    Nothing is opened before the first read or write. Every method raises errors.Busy, with a sentence, when the
+    database is locked for longer than ten seconds, missing, not migrated or full; callers answer 503 with Retry-After
     (``error.members["retry_after_s"]``).
     """
 
@@ -95,8 +95,8 @@ class Database:
     def write(self, fn: Callable[[Connection], T], *, rows: int = 1) -> T:
         """Runs ``fn`` in the writing transaction and returns its result once the commit is on disk.
 
-        ``rows`` is about how many rows ``fn`` writes; the sum of what waits is bounded. ``fn`` runs at most once, on the
-        writer's thread. What it raises undoes its own changes only, and is raised here.
+        ``rows`` is about how many rows ``fn`` writes; the sum of what waits is bounded. ``fn`` runs at most once, on
+        the writer's thread. What it raises undoes its own changes only, and is raised here.
         """
         try:
             return self._writer.wait(self._writer.submit(fn, rows))
@@ -111,7 +111,10 @@ class Database:
             self._raise(error)
 
     def migrate(self) -> None:
-        """Brings the tables to this version; makes the file when there is none. The caller holds the lock of the installation."""
+        """Brings the tables to this version; makes the file when there is none.
+
+        The caller holds the lock of the installation.
+        """
         from optimizer.adapters.store.migrations import upgrade
 
         try:
@@ -142,7 +145,9 @@ class Database:
         if self._write_watch.changed():
             self._writing.dispose()
             raise Busy(
-                "The store's file was replaced while it was open; nothing was kept. Send again.", retry_after_s=1, said=shown(self.url)
+                "The store's file was replaced while it was open; nothing was kept. Send again.",
+                retry_after_s=1,
+                said=shown(self.url),
             )
 
     def _raise(self, error: SQLAlchemyError) -> NoReturn:

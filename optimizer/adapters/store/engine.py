@@ -1,4 +1,6 @@
-"""Connections and everything that differs between SQLite and PostgreSQL: pragmas, transaction start, upserts, error sentences."""
+"""Connections and everything that differs between SQLite and PostgreSQL: pragmas,
+transaction start, upserts, error sentences.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +24,19 @@ from optimizer.core.base.errors import Busy, DetentError, InvalidInput
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
-BUSY_TIMEOUT_S = 10.0  # three processes share the file; a group commit takes milliseconds, a migration or backup may take seconds
+BUSY_TIMEOUT_S = (
+    10.0  # three processes share the file; a group commit takes milliseconds, a migration or backup may take seconds
+)
 READERS = 8
 READERS_AT_PEAK = 40
 Access = Literal["look", "read", "write", "create"]
 
 
 def open_engine(url: str, access: Access) -> Engine:
-    """``read``: pool of deferred, read-only transactions. ``write``: one connection, BEGIN IMMEDIATE. ``create``: also makes the file.
-    ``look``: reads, and leaves an SQLite file and its log as they are, byte for byte, where ``read`` would bring the log into the file.
+    """``read``: pool of deferred, read-only transactions.
+
+    ``write``: one connection, BEGIN IMMEDIATE. ``create``: also makes the file. ``look``: reads, and leaves an SQLite
+    file and its log as they are, byte for byte, where ``read`` would bring the log into the file.
 
     Only ``create`` makes a missing SQLite file: an empty database in the place of a lost one would hide the loss.
     """
@@ -38,14 +44,21 @@ def open_engine(url: str, access: Access) -> Engine:
         return _sqlite_engine(sqlite_path(url), access)
     options: dict[str, Any] = {"postgresql_readonly": True} if access in ("look", "read") else {}
     return create_engine(
-        url, json_serializer=_to_json, hide_parameters=True, pool_pre_ping=True, execution_options=options, **_pool(access)
+        url,
+        json_serializer=_to_json,
+        hide_parameters=True,
+        pool_pre_ping=True,
+        execution_options=options,
+        **_pool(access),
     )
 
 
 def sqlite_path(url: str) -> Path:
     name = make_url(url).database
     if not name or name == ":memory:":
-        raise InvalidInput("An SQLite store needs a file that its processes can share, such as sqlite:////srv/detent/var/detent.db.")
+        raise InvalidInput(
+            "An SQLite store needs a file that its processes can share, such as sqlite:////srv/detent/var/detent.db."
+        )
     return Path(name).absolute()
 
 
@@ -69,7 +82,9 @@ def _sqlite_engine(path: Path, access: Access) -> Engine:
     def opened() -> sqlite3.Connection:
         # isolation_level None: the driver starts no transaction of its own, the dialect's do_begin below does.
         kind = _Reading if reads else _Writing
-        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, factory=kind)
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, factory=kind
+        )
         try:
             connection.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
             if reads:
@@ -84,7 +99,12 @@ def _sqlite_engine(path: Path, access: Access) -> Engine:
         return connection
 
     engine = create_engine(
-        "sqlite://", creator=connect, poolclass=QueuePool, json_serializer=_to_json, hide_parameters=True, **_pool(access)
+        "sqlite://",
+        creator=connect,
+        poolclass=QueuePool,
+        json_serializer=_to_json,
+        hide_parameters=True,
+        **_pool(access),
     )
 
     @event.listens_for(engine, "checkin")
@@ -117,7 +137,8 @@ def _begin(connection: Any) -> None:
 
 
 def _that_reads(path: Path, opened: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
-    """SQLite wants to make a file of shared memory beside a database that was closed in order, which a full or read-only disk does not let it.
+    """SQLite wants to make a file of shared memory beside a database that was closed in order,
+    which a full or read-only disk does not let it.
 
     No process can write such a database either, so it is read as one that does not change.
     """
@@ -129,11 +150,15 @@ def _that_reads(path: Path, opened: Callable[[], sqlite3.Connection]) -> sqlite3
         connection.close()
         if not error.sqlite_errorname.startswith(_NO_ROOM_BESIDE) or _has_log(path):
             raise
-    return sqlite3.connect(_unchanging(path), uri=True, isolation_level=None, check_same_thread=False, factory=_Immutable)
+    return sqlite3.connect(
+        _unchanging(path), uri=True, isolation_level=None, check_same_thread=False, factory=_Immutable
+    )
 
 
 def _looked_at(path: Path) -> str:
-    """A connection that may not write leaves a log where it is; without one, it would make an empty one and leave that."""
+    """A connection that may not write leaves a log where it is; without one,
+    it would make an empty one and leave that.
+    """
     return f"{path.as_uri()}?mode=ro" if _has_log(path) else _unchanging(path)
 
 
@@ -160,7 +185,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} cannot be stored as JSON")
 
 
-# --- upserts: the one construct that SQLAlchemy spells per dialect ------------------------------------------------------
+# --- upserts: the one construct that SQLAlchemy spells per dialect ----------------------------------------------------
 
 
 def insert_new(tx: Connection, into: Table, rows: Sequence[Mapping[str, Any]]) -> int:
@@ -192,7 +217,9 @@ def _insert_new(dialect: str, into: Table) -> sqlite.Insert | postgresql.Insert:
 
 
 @cache
-def _upsert(dialect: str, into: Table, columns: tuple[str, ...], add: tuple[str, ...]) -> sqlite.Insert | postgresql.Insert:
+def _upsert(
+    dialect: str, into: Table, columns: tuple[str, ...], add: tuple[str, ...]
+) -> sqlite.Insert | postgresql.Insert:
     """Built once per table and set of columns, of which a program writes few."""
     statement = _insert(dialect, into)
     keys = [c.name for c in into.primary_key.columns]
@@ -201,7 +228,7 @@ def _upsert(dialect: str, into: Table, columns: tuple[str, ...], add: tuple[str,
     return statement.on_conflict_do_update(index_elements=keys, set_=changes)
 
 
-# --- what went wrong, as a sentence -------------------------------------------------------------------------------------
+# --- what went wrong, as a sentence -----------------------------------------------------------------------------------
 
 
 def shown(url: str) -> str:
@@ -214,7 +241,9 @@ def explain(error: SQLAlchemyError, url: str) -> DetentError | None:
     where = shown(url)
     if isinstance(error, PoolTimeout):
         return Busy(
-            f"All {READERS_AT_PEAK} connections to the store were in use for {BUSY_TIMEOUT_S:g} s. Try again.", retry_after_s=1, said=where
+            f"All {READERS_AT_PEAK} connections to the store were in use for {BUSY_TIMEOUT_S:g} s. Try again.",
+            retry_after_s=1,
+            said=where,
         )
     cause = str(error.orig or error) if isinstance(error, DBAPIError) else str(error)
     text = cause.lower()
@@ -227,9 +256,15 @@ def explain(error: SQLAlchemyError, url: str) -> DetentError | None:
     if not isinstance(error, OperationalError):
         return None
     if "locked" in text or "busy" in text:
-        why = f"another process held it for longer than {BUSY_TIMEOUT_S:g} s (a backup, a migration, an open shell). Try again, or end that process"
+        why = (
+            f"another process held it for longer than {BUSY_TIMEOUT_S:g} s (a backup, a migration, an open shell). Try"
+            " again, or end that process"
+        )
     elif "unable to open" in text:
-        why = "the file is not there or may not be opened. Put it back, check its owner, or run `detent serve`, which makes a new one"
+        why = (
+            "the file is not there or may not be opened. Put it back, check its owner, or run `detent serve`, which"
+            " makes a new one"
+        )
     elif "no such table" in text or "no such column" in text:
         why = "it has not been migrated to this version. Start `detent serve`, which does that"
     elif "full" in text:
@@ -248,7 +283,9 @@ def is_read_only(error: BaseException) -> bool:
 
 
 class FileWatch:
-    """Notices that the SQLite file was deleted or replaced under open connections, where writes would vanish with the old file."""
+    """Notices that the SQLite file was deleted or replaced under open connections,
+    where writes would vanish with the old file.
+    """
 
     def __init__(self, url: str) -> None:
         self._path = sqlite_path(url) if is_sqlite(url) else None

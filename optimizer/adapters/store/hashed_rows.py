@@ -68,5 +68,8 @@ def add_once(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> li
         else:
             outcomes.append("duplicate" if known[name] == row["content_hash"] else "id_conflict")
     if insert_new(tx, table, new) < len(new):  # possible only where several processes write at once
-        raise Busy("Another process wrote rows with the same ids at the same moment; nothing was written. Send again.", retry_after_s=1)
+        raise Busy(
+            "Another process wrote rows with the same ids at the same moment; nothing was written. Send again.",
+            retry_after_s=1,
+        )
     return outcomes

@@ -14,8 +14,8 @@ PAUSE_S = 1.0  # reads take milliseconds; what takes longer is not worth holding
 class Readers:
     """A pool of reading connections that can be renewed while some are in use.
 
-    A pool that is disposed forgets the connections in use: they would come back to it after it is gone, and stay open for
-    as long as Python likes. Each is closed here as soon as its read ends.
+    A pool that is disposed forgets the connections in use: they would come back to it after it is gone, and stay open
+    for as long as Python likes. Each is closed here as soon as its read ends.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -55,8 +55,8 @@ class Readers:
     def renew_with(self, close_others: Callable[[], object]) -> None:
         """There is a moment without any open connection, these and what ``close_others`` closes.
 
-        New reads wait meanwhile for those in use; reads that last longer than PAUSE_S are not waited for, and the caller
-        tries again at its next failure.
+        New reads wait meanwhile for those in use; reads that last longer than PAUSE_S are not waited for, and the
+        caller tries again at its next failure.
         """
         with self._changed:
             self._pausing = True

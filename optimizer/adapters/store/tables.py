@@ -1,4 +1,8 @@
-"""All tables. Each is written by one module of this package; its name stands in the table's docstring; retention.py removes what is too old."""
+"""All tables.
+
+Each is written by one module of this package; its name stands in the table's docstring; retention.py removes what is
+too old.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +64,8 @@ NUMBERED_ONCE = {"sqlite_autoincrement": True}
 class Row(SQLModel):
     """Declares a table, which is all that it is for: what asks and writes is SQLAlchemy's core.
 
-    ``table=True`` would make a mapped class too, which nothing here uses: with 34 of them this module takes more than twice as long to load.
+    ``table=True`` would make a mapped class too, which nothing here uses: with 34 of them this module takes more than
+    twice as long to load.
     """
 
     model_config = {"defer_build": True}
@@ -71,7 +76,9 @@ class Row(SQLModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         columns = [_named(get_column_from_field(field), name) for name, field in cls.model_fields.items()]
-        cls.__table__ = Table(str(cls.__tablename__), SQLModel.metadata, *columns, *cls.__table_args__, **cls.__table_kwargs__)
+        cls.__table__ = Table(
+            str(cls.__tablename__), SQLModel.metadata, *columns, *cls.__table_args__, **cls.__table_kwargs__
+        )
 
 
 def _named(column: Column[Any], name: str) -> Column[Any]:
@@ -263,7 +270,9 @@ class StudyRow(Row):
     __tablename__ = "studies"
     id: str = Field(primary_key=True)
     family: str = Field(index=True)
-    active_family: str | None = Field(default=None, unique=True)  # the family until the study ends, then NULL: one study per family
+    active_family: str | None = Field(
+        default=None, unique=True
+    )  # the family until the study ends, then NULL: one study per family
     strategy: str
     aim: str
     status: str = Field(index=True)
@@ -329,7 +338,9 @@ class TrialResultRow(Row):
 
 
 class TierAnswersRow(Row):
-    """Written by studies.py: what every tier made of a study's training examples, as numbers; of no text and no example's id."""
+    """Written by studies.py: what every tier made of a study's training examples, as numbers;
+    of no text and no example's id.
+    """
 
     __tablename__ = "tier_answers"
     study: str = Field(primary_key=True)
@@ -343,7 +354,9 @@ class LmCallRow(Row):
     __tablename__ = "lm_calls"
     __table_args__ = (
         Index("ix_lm_calls_key_status", "key", "status"),
-        Index("ix_lm_calls_study", "study", "status", "cost_usd", "reserved_usd"),  # all of ``spend``: it is asked before every call
+        Index(
+            "ix_lm_calls_study", "study", "status", "cost_usd", "reserved_usd"
+        ),  # all of ``spend``: it is asked before every call
     )
     id: str = Field(primary_key=True)
     key: str
@@ -383,7 +396,9 @@ class RolloutRow(Row):
     __table_args__ = (Index("ix_rollouts_family_status", "family", "status"),)
     id: str = Field(primary_key=True)
     family: str
-    active_family: str | None = Field(default=None, unique=True)  # the family while active, else NULL: one active rollout per family
+    active_family: str | None = Field(
+        default=None, unique=True
+    )  # the family while active, else NULL: one active rollout per family
     candidate: str
     champion: str
     aim: str
@@ -440,12 +455,16 @@ class CohortBlockRow(Row):
 
 
 class RolloutUnitsRow(Row):
-    """Written by unit_counts.py: what one look counted units for, once per stage; the last row that names a unit holds."""
+    """Written by unit_counts.py: what one look counted units for, once per stage;
+    the last row that names a unit holds.
+    """
 
     __tablename__ = "rollout_units"
     rollout: str = Field(primary_key=True)
     n_blocks: int = Field(primary_key=True)  # of the rollout, after the look
-    counts: str  # JSON: {stage: {unit: [start of the cohort it counts in, values in guardrail blocks, minute of the last]}}
+    counts: (
+        str  # JSON: {stage: {unit: [start of the cohort it counts in, values in guardrail blocks, minute of the last]}}
+    )
 
 
 class RolloutWatchRow(Row):
@@ -625,7 +644,10 @@ class OutboxRow(Row):
 
 
 class ApiKeyRow(Row):
-    """Written by api_keys.py. Only the SHA-256 of the secret is kept, and after a rotation for a while that of the one before it."""
+    """Written by api_keys.py.
+
+    Only the SHA-256 of the secret is kept, and after a rotation for a while that of the one before it.
+    """
 
     __tablename__ = "api_keys"
     name: str = Field(primary_key=True)

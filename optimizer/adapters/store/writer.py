@@ -1,4 +1,6 @@
-"""One writing thread per process: whatever waits while a commit runs shares the next one, so that every answer is on disk and none pays alone."""
+"""One writing thread per process: whatever waits while a commit runs shares the next one,
+so that every answer is on disk and none pays alone.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,10 @@ class _Outcome:
 
 
 class Writer:
-    """A bounded queue and the thread that empties it. ``guard`` runs before BEGIN and after COMMIT and raises when the file is gone; ``renew`` hears each failure."""
+    """A bounded queue and the thread that empties it.
+
+    ``guard`` runs before BEGIN and after COMMIT and raises when the file is gone; ``renew`` hears each failure.
+    """
 
     def __init__(self, engine: Engine, guard: Callable[[], None], renew: Callable[[BaseException], None]) -> None:
         self._engine = engine
@@ -66,10 +71,14 @@ class Writer:
         job = _Job(fn, max(rows, 1))
         with self._changed:
             if self._closed:
-                raise Busy("The database is being closed; nothing was written. Try again when the server is back.", retry_after_s=5)
+                raise Busy(
+                    "The database is being closed; nothing was written. Try again when the server is back.",
+                    retry_after_s=5,
+                )
             if self._waiting and (len(self._waiting) >= WAITING_JOBS or self._rows + job.rows > WAITING_ROWS):
                 raise Busy(
-                    f"{len(self._waiting)} writes with {self._rows} rows are waiting already; nothing was written. Send again in a second.",
+                    f"{len(self._waiting)} writes with {self._rows} rows are waiting already; nothing was written. Send"
+                    " again in a second.",
                     retry_after_s=1,
                 )
             self._waiting.append(job)
@@ -81,12 +90,17 @@ class Writer:
         return job.future
 
     def wait(self, future: Future[T]) -> T:
-        """The result after commit. Raises Busy when the job could not even start within WAIT_S; it is then withdrawn."""
+        """The result after commit.
+
+        Raises Busy when the job could not even start within WAIT_S; it is then withdrawn.
+        """
         try:
             return future.result(timeout=WAIT_S)
         except FutureTimeout:
             if not future.done() and future.cancel():
-                raise Busy(f"The database took no write for {WAIT_S:g} s; nothing was written. Try again.", retry_after_s=5) from None
+                raise Busy(
+                    f"The database took no write for {WAIT_S:g} s; nothing was written. Try again.", retry_after_s=5
+                ) from None
             return future.result()  # it runs inside an open transaction, which ends
 
     def close(self) -> None:
@@ -118,7 +132,9 @@ class Writer:
                 for job in started:
                     outcomes.append(attempt(connection, job))
             self._guard()
-        except BaseException as error:  # COMMIT or the connection failed: nothing of the group holds, and each caller must hear it
+        except (
+            BaseException
+        ) as error:  # COMMIT or the connection failed: nothing of the group holds, and each caller must hear it
             self._renew(error)
             for job in group:
                 with suppress(InvalidStateError):  # withdrawn by its caller at this very moment
@@ -132,7 +148,9 @@ class Writer:
 
 
 def _alone(connection: Connection, job: _Job) -> _Outcome:
-    """Runs the only job of its transaction, which is undone as a whole where it fails: two statements fewer than with a SAVEPOINT."""
+    """Runs the only job of its transaction, which is undone as a whole where it fails:
+    two statements fewer than with a SAVEPOINT.
+    """
     transaction = connection.get_transaction()
     assert transaction is not None
     try:
@@ -143,7 +161,10 @@ def _alone(connection: Connection, job: _Job) -> _Outcome:
 
 
 def _attempt(connection: Connection, job: _Job) -> _Outcome:
-    """Runs one job in its own SAVEPOINT. Raises only when the transaction itself is lost (disk full, connection gone)."""
+    """Runs one job in its own SAVEPOINT.
+
+    Raises only when the transaction itself is lost (disk full, connection gone).
+    """
     savepoint = connection.begin_nested()
     try:
         value = job.fn(connection)

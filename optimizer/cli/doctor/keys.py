@@ -1,4 +1,7 @@
-"""What ``detent doctor`` says of the keys of models: set or not, in this shell and in that of the running server. Never their values."""
+"""What ``detent doctor`` says of the keys of models: set or not, in this shell and in that of the running server.
+
+Never their values.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,15 @@ if TYPE_CHECKING:
     from optimizer.host.config import Settings
 
 
-def key_findings(keys: Mapping[str, str], server: tuple[int, Mapping[str, str]] | None, shell: Mapping[str, str]) -> Iterator[Finding]:
+def key_findings(
+    keys: Mapping[str, str], server: tuple[int, Mapping[str, str]] | None, shell: Mapping[str, str]
+) -> Iterator[Finding]:
     """One per model.
 
     Args:
         keys: name of the model > name of the environment variable with its key.
-        server: process id and environment of what asks models for users; None where none runs, or its environment cannot be read.
+        server: process id and environment of what asks models for users; None where none runs, or its environment
+            cannot be read.
         shell: the environment of this command.
     """
     for name, variable in sorted(keys.items()):
@@ -29,23 +35,48 @@ def _finding(name: str, variable: str, is_here: bool, server: tuple[int, Mapping
     its = f"{name}: its key, the environment variable {variable},"
     running = f"the running server (pid {server[0]})" if server is not None else ""
     if is_here and (server is None or is_there):
-        return Finding(check="key", verdict="ok", detail=f"{its} is set in this shell" + (f" and for {running}" if running else ""))
+        return Finding(
+            check="key", verdict="ok", detail=f"{its} is set in this shell" + (f" and for {running}" if running else "")
+        )
     if is_here:
-        detail = f"{its} is set in this shell, and not in the one that {running} was started from: its requests to the model fail"
-        return Finding(check="key", verdict="fault", detail=detail, advice="End the server, and start `detent serve` from this shell.")
+        detail = (
+            f"{its} is set in this shell, and not in the one that {running} was started from: its requests to the model"
+            " fail"
+        )
+        return Finding(
+            check="key",
+            verdict="fault",
+            detail=detail,
+            advice="End the server, and start `detent serve` from this shell.",
+        )
     if is_there:
         detail = f"{its} is set for {running}, and not in this shell: commands that ask the model from here fail"
-        return Finding(check="key", verdict="warning", detail=detail, advice=f"export {variable}=... in this shell too.")
+        return Finding(
+            check="key", verdict="warning", detail=detail, advice=f"export {variable}=... in this shell too."
+        )
     where = f"is set neither in this shell nor for {running}" if running else "is not set in this shell"
-    return Finding(check="key", verdict="fault", detail=f"{its} {where}", advice=f"export {variable}=..., then start `detent serve` there.")
+    return Finding(
+        check="key",
+        verdict="fault",
+        detail=f"{its} {where}",
+        advice=f"export {variable}=..., then start `detent serve` there.",
+    )
 
 
 def unnamed(names: Mapping[str, str]) -> Iterator[Finding]:
     """Of models whose variable the file does not name: only the provider's library knows it."""
     if names:
         said = ", ".join(f"{name} ({id})" for name, id in sorted(names.items()))
-        detail = f"{count(len(names), 'model')} without api_key_env: {said}; the provider's own variable is taken, and not checked here"
-        yield Finding(check="key", verdict="ok", detail=detail, advice="Name it as api_key_env in config/models.yaml to have it checked.")
+        detail = (
+            f"{count(len(names), 'model')} without api_key_env: {said}; the provider's own variable is taken, and not"
+            " checked here"
+        )
+        yield Finding(
+            check="key",
+            verdict="ok",
+            detail=detail,
+            advice="Name it as api_key_env in config/models.yaml to have it checked.",
+        )
 
 
 def environment_of_server(settings: Settings) -> tuple[int, Mapping[str, str]] | None:

@@ -54,9 +54,13 @@ def list_families(as_json: Json = False) -> None:
                 }
             )
     columns = {
-        "family": "Family", "champion": "Champion", "file": "File", "rollout": "Rollout", "n_train": "Train", "n_dev": "Dev", "n_holdout": "Holdout",
+        "family": "Family", "champion": "Champion", "file": "File", "rollout": "Rollout", "n_train": "Train",
+        "n_dev": "Dev", "n_holdout": "Holdout",
     }  # fmt: skip
-    empty = f"No families in {session.settings.families_dir}. Make one: detent family create NAME --from prompt.txt --examples sheet.csv"
+    empty = (
+        f"No families in {session.settings.families_dir}. Make one: detent family create NAME --from prompt.txt"
+        " --examples sheet.csv"
+    )
     show(as_json, {"items": rows}, table(rows, columns, empty=empty))
 
 
@@ -67,7 +71,9 @@ def _file_state(session: Session, name: str, champion: str | None) -> str:
     if not family.prompt.versions:
         return "policy only"
     wanted = family.variant().id
-    return f"version {family.prompt.current}" + ("" if champion in (None, wanted) else f" ({wanted}) edited, not served")
+    return f"version {family.prompt.current}" + (
+        "" if champion in (None, wanted) else f" ({wanted}) edited, not served"
+    )
 
 
 @app.command("show")
@@ -84,7 +90,8 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
     problem = session.families.problems.get(family)
     report = look_at_triggers(declared, store=store, clock=session.clock, max_studies=session.settings.max_studies)
     values = {
-        "family": declared, "champion": champion, "examples": splits, "problem": problem.detail if problem else None, "triggers": report,
+        "family": declared, "champion": champion, "examples": splits, "problem": problem.detail if problem else None,
+        "triggers": report,
     }  # fmt: skip
 
     def view(out: Any) -> None:
@@ -96,7 +103,10 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
         if kind_of(declared).asks_models:
             out.print(f"Model     {declared.model.default}", markup=False)
         out.print(f"Scorer    {', '.join(f'{k} {v:g}' for k, v in declared.metrics.items())}", markup=False)
-        out.print(f"Examples  {splits.get('train', 0)} train, {splits.get('dev', 0)} dev, {splits.get('holdout', 0)} holdout", markup=False)
+        out.print(
+            f"Examples  {splits.get('train', 0)} train, {splits.get('dev', 0)} dev, {splits.get('holdout', 0)} holdout",
+            markup=False,
+        )
         for line in trigger_lines(declared, report):
             out.print(line, markup=False)
         out.print(f"Next      detent study run {family} --dry-run", markup=False)
@@ -111,7 +121,11 @@ def trigger_lines(family: Family, report: TriggerReport) -> list[str]:
     from optimizer.core.scheduling.triggers import sentences
 
     own = family.budget
-    caps = [f"${own.usd:g}", *([f"{own.calls:,} calls"] if own.calls else []), *([f"{own.minutes:g} minutes"] if own.minutes else [])]
+    caps = [
+        f"${own.usd:g}",
+        *([f"{own.calls:,} calls"] if own.calls else []),
+        *([f"{own.minutes:g} minutes"] if own.minutes else []),
+    ]
     month = f"; all its studies at most ${own.usd_per_month:g} a month" if own.usd_per_month is not None else ""
     lines = [f"By itself a study may spend {', '.join(caps)}{month}"]
     lines.append(f"Schedule  {report.schedule.text}")
@@ -144,7 +158,9 @@ def validate(
     catalogue = wiring.open_models(session.settings)
     unknown = {name: unknown_models(files.families[name], catalogue) for name in names if name not in problems}
     problems |= {name: fault for name, fault in unknown.items() if fault is not None}
-    faults = [{"family": name, **row} for name, problem in problems.items() for row in problem.members.get("errors", ())]
+    faults = [
+        {"family": name, **row} for name, problem in problems.items() for row in problem.members.get("errors", ())
+    ]
     show(as_json, {"valid": not problems, "families": names, "errors": faults}, lambda out: None)
     for problem in problems.values():
         say(problem.detail, "red")
@@ -156,7 +172,9 @@ def validate(
 
 
 def _edits(session: Session, names: list[str]) -> list[str]:
-    """What the files say that has never served, with the next command; nothing where no store can be read, since validating makes none."""
+    """What the files say that has never served, with the next command; nothing where no store can be read,
+    since validating makes none.
+    """
     from optimizer.core.base.errors import Busy
     from optimizer.jobs.families.read_edit import read_edit
     from optimizer.runtime import wiring

@@ -1,4 +1,6 @@
-"""``detent family create``: a family from a prompt and a sheet, with a question where the two can be read in two ways."""
+"""``detent family create``: a family from a prompt and a sheet,
+with a question where the two can be read in two ways.
+"""
 
 from __future__ import annotations
 
@@ -33,21 +35,31 @@ def create(
     examples: Annotated[Path, typer.Option(help="A CSV file, or JSON lines of examples.", show_default=False)],
     input: Annotated[list[str] | None, typer.Option(help="Input: a column, or FIELD=COLUMN; may be repeated.")] = None,
     output: Annotated[str | None, typer.Option(help="Output: a column, or FIELD=COLUMN.")] = None,
-    parser: Annotated[str | None, typer.Option(help="text, label, json, list or that of a package; default: told by the examples.")] = None,
+    parser: Annotated[
+        str | None, typer.Option(help="text, label, json, list or that of a package; default: told by the examples.")
+    ] = None,
     model: Annotated[str, typer.Option(help="A name from config/models.yaml.")] = "embedded",
     description: Annotated[str, typer.Option(help="One sentence.")] = "",
     f_string: Annotated[
-        bool | None, typer.Option("--f-string/--no-f-string", help="Whether {name} is a placeholder.", show_default=False)
+        bool | None,
+        typer.Option("--f-string/--no-f-string", help="Whether {name} is a placeholder.", show_default=False),
     ] = None,
-    merge: Annotated[list[str] | None, typer.Option(help="Label that is a slip of another: SLIP=LABEL; may be repeated.")] = None,
-    keep_labels: Annotated[bool, typer.Option("--keep-labels", help="Labels that look like a slip of another are meant.")] = False,
+    merge: Annotated[
+        list[str] | None, typer.Option(help="Label that is a slip of another: SLIP=LABEL; may be repeated.")
+    ] = None,
+    keep_labels: Annotated[
+        bool, typer.Option("--keep-labels", help="Labels that look like a slip of another are meant.")
+    ] = False,
     encoding: Annotated[str | None, typer.Option(help="Of the CSV; default: UTF-8, or its byte order mark.")] = None,
-    delimiter: Annotated[str | None, typer.Option(help="Of the CSV: one character or tab; default: told by its first line.")] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="Of the CSV: one character or tab; default: told by its first line.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make a family from a prompt and examples: families/NAME/family.yaml and examples.jsonl, imported at once.
 
-    Example: detent family create triage --from prompt.txt --examples tickets.csv --input text=Body --output topic=Category
+    Example: detent family create triage --from prompt.txt --examples tickets.csv --input text=Body --output
+    topic=Category
     """
     from optimizer.core.declaration.draft import FamilyDraft
     from optimizer.jobs.dataset.import_examples import import_examples
@@ -59,22 +71,34 @@ def create(
     sheet = wiring.read_sheet(examples, encoding=encoding, delimiter=delimiter)
     today = session.clock.now().date()
     draft = FamilyDraft(
-        name=family, prompt=read_prompt(prompt), columns=sheet.columns, rows=[row for _, row in sheet.rows], inputs=tuple(input or ()),
-        output=output, parser=parser, model=model, description=description, f_string=f_string, merge=_merges(merge or []),
+        name=family, prompt=read_prompt(prompt), columns=sheet.columns, rows=[row for _, row in sheet.rows],
+        inputs=tuple(input or ()),
+        output=output, parser=parser, model=model, description=description, f_string=f_string,
+        merge=_merges(merge or []),
     )  # fmt: skip
     if sys.stdin.isatty() and not as_json:
         draft = _asked(draft, today, keep_labels=keep_labels)
         keep_labels = True  # the slips among them have been merged
     made = create_family(
-        draft, families_dir=session.settings.families_dir, today=today, check=(lambda made: None) if keep_labels else _refuse_slips
+        draft,
+        families_dir=session.settings.families_dir,
+        today=today,
+        check=(lambda made: None) if keep_labels else _refuse_slips,
     )
     session.families.load()
     declared = session.family(family)
     source = wiring.open_source(str(made.examples_file), declared)
     assert source.rows is not None
-    report = import_examples(source.rows, family=declared, store=session.store, clock=session.clock, actor=session.actor, curated=True)
+    report = import_examples(
+        source.rows, family=declared, store=session.store, clock=session.clock, actor=session.actor, curated=True
+    )
     wiring.sync_families(session.settings, session.families, session.store, session.clock)
-    values = {"family": family, "files": [made.family_file, made.examples_file], "import": report, "labels": dict(made.content.labels)}
+    values = {
+        "family": family,
+        "files": [made.family_file, made.examples_file],
+        "import": report,
+        "labels": dict(made.content.labels),
+    }
     show(as_json, values, lambda out: None)
     for sentence in (
         *_left_out(sheet, made.content),
@@ -89,7 +113,10 @@ def create(
     tell_change(
         f"{family}: made {made.family_file} and {made.examples_file}; {serves}.",
         why="",
-        undo=f"remove the folder {made.family_file.parent}; its examples and its champion stay in the store, and a family of this name finds them",
+        undo=(
+            f"remove the folder {made.family_file.parent}; its examples and its champion stay in the store, and a"
+            " family of this name finds them"
+        ),
         then=then,
     )
 
@@ -102,7 +129,9 @@ def _asked(draft: FamilyDraft, today: Any, *, keep_labels: bool) -> FamilyDraft:
         shown = ", ".join(f"{{{name}}}" for name in names)
         draft = replace(
             draft,
-            f_string=typer.confirm(printable(f"The prompt says {shown}, like a column of the sheet. Is it a placeholder?"), default=True),
+            f_string=typer.confirm(
+                printable(f"The prompt says {shown}, like a column of the sheet. Is it a placeholder?"), default=True
+            ),
         )
     if keep_labels:
         return draft
@@ -114,14 +143,16 @@ def _asked(draft: FamilyDraft, today: Any, *, keep_labels: bool) -> FamilyDraft:
 
 
 def _refuse_slips(made: NewFamily) -> None:
-    """Where no person can be asked: an example that was taken keeps its label for good, so a likely slip is decided before."""
+    """Where no person can be asked: an example that was taken keeps its label for good,
+    so a likely slip is decided before.
+    """
     pairs = made.look_alikes
     if pairs:
         merges = " ".join(f"--merge '{pair.rare}={pair.common}'" for pair in pairs)
         keep = "" if any(pair.same for pair in pairs) else "no, they are meant: --keep-labels; "
         raise InvalidInput(
-            f"Cannot make family {made.data['name']!r}: {'; '.join(pair.text for pair in pairs)}. Are these slips? Yes: {merges}; {keep}"
-            "or correct the sheet. Nothing was written."
+            f"Cannot make family {made.data['name']!r}: {'; '.join(pair.text for pair in pairs)}. Are these slips? Yes:"
+            f" {merges}; {keep}or correct the sheet. Nothing was written."
         )
 
 
@@ -139,11 +170,17 @@ def _left_out(sheet: Sheet, made: NewFamily) -> list[str]:
     lines = []
     if sheet.refused:
         shown = "; ".join(f"{where}: {why}" for where, why in sheet.refused[:N_SHOWN])
-        lines.append(f"Could not be read: {count(len(sheet.refused), 'row')} ({shown}{', ...' if len(sheet.refused) > N_SHOWN else ''}).")
+        lines.append(
+            f"Could not be read: {count(len(sheet.refused), 'row')}"
+            f" ({shown}{', ...' if len(sheet.refused) > N_SHOWN else ''})."
+        )
     if made.skipped:
         places = [sheet.rows[n][0] for n in made.skipped]
         more = ", ..." if len(places) > N_SHOWN else ""
-        lines.append(f"Left out: {count(len(places), 'row')} without an input or an answer ({', '.join(places[:N_SHOWN])}{more}).")
+        lines.append(
+            f"Left out: {count(len(places), 'row')} without an input or an answer"
+            f" ({', '.join(places[:N_SHOWN])}{more})."
+        )
     return lines
 
 
@@ -168,7 +205,9 @@ def _from_before(report: ImportReport) -> list[str]:
 
 
 def _cut(declared: Family) -> list[str]:
-    cut = ", ".join(f"{name} after {field.max_chars:,} characters" for name, field in declared.inputs.items() if field.max_chars)
+    cut = ", ".join(
+        f"{name} after {field.max_chars:,} characters" for name, field in declared.inputs.items() if field.max_chars
+    )
     longest = "as the examples are that long (inputs.*.max_chars in the file)"
     return [f"Longer inputs are cut, in studies and when serving: {cut}, {longest}."] if cut else []
 
@@ -188,8 +227,13 @@ def _what_serves(session: Session, declared: Family) -> tuple[str, str]:
         champion = store.champions.current(tx, name)
     if champion is not None and champion.variant != declared.variant().id:
         return (
-            f"its prompt does NOT serve: the store has a champion of {name} from before, {champion.variant}, and that one serves",
+            (
+                f"its prompt does NOT serve: the store has a champion of {name} from before, {champion.variant}, and"
+                " that one serves"
+            ),
             f"to serve this file's prompt: detent family adopt {name} --confirm {name}",
         )
-    serves = "its prompt serves from now on" if session.server is not None else "its prompt serves once `detent serve` runs"
+    serves = (
+        "its prompt serves from now on" if session.server is not None else "its prompt serves once `detent serve` runs"
+    )
     return serves, f"read the file, then: detent study run {name} --dry-run"

@@ -31,14 +31,21 @@ def evaluate(
     split: Annotated[str, typer.Option(help="dev or train; the holdout is sealed.")] = "dev",
     n: Annotated[
         int | None,
-        typer.Option(help="Examples at most; default: the number that the family's targets name, else 20.", min=1, show_default=False),
+        typer.Option(
+            help="Examples at most; default: the number that the family's targets name, else 20.",
+            min=1,
+            show_default=False,
+        ),
     ] = None,
-    bare: Annotated[bool, typer.Option("--bare", help="Ask the same prompt without its examples, too: a call more per example.")] = False,
+    bare: Annotated[
+        bool, typer.Option("--bare", help="Ask the same prompt without its examples, too: a call more per example.")
+    ] = False,
     budget_usd: Annotated[float | None, typer.Option(help="Dollars at most.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say calls and dollars; ask no model.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure one variant on examples, with an interval, and check it against the family's targets: exit 3 unless all are met.
+    """Measure one variant on examples, with an interval, and check it against the family's targets:
+    exit 3 unless all are met.
 
     Example: detent family evaluate triage --n 40
     """
@@ -85,17 +92,27 @@ def evaluate(
 
 def _view_estimate(out: Console, family: str, made: Mapping[str, Any], again: str) -> None:
     beside = f", and the champion {made['beside']} on the same" if made["beside"] else ""
-    out.print(f"{family} {made['variant']} on {count(made['n'], made['split'] + ' example')}{beside}", style="bold", markup=False)
+    out.print(
+        f"{family} {made['variant']} on {count(made['n'], made['split'] + ' example')}{beside}",
+        style="bold",
+        markup=False,
+    )
     cap = f"with retries at most {made['calls_at_most']:,}, the cap where --budget-usd sets none"
     out.print(f"Calls     at most {made['calls'].high:,}; what the journal answers is not asked; {cap}", markup=False)
-    usd = f"{dollars(made['usd'].expected)} expected, at most {dollars(made['usd'].high)}" if made["usd"] is not None else NO_PRICE
+    usd = (
+        f"{dollars(made['usd'].expected)} expected, at most {dollars(made['usd'].high)}"
+        if made["usd"] is not None
+        else NO_PRICE
+    )
     out.print(f"Dollars   {usd}", markup=False)
     out.print(f"Next      detent family evaluate {family} {again}", markup=False)
 
 
 def _view(out: Console, family: Family, batch: Mapping[str, Any]) -> None:
     score = "no score" if batch["mean_score"] is None else f"{batch['mean_score']:.3f}"
-    interval = "" if batch.get("score_low") is None else f" (95 %: {batch['score_low']:.3f} to {batch['score_high']:.3f})"
+    interval = (
+        "" if batch.get("score_low") is None else f" (95 %: {batch['score_low']:.3f} to {batch['score_high']:.3f})"
+    )
     on = f"{count(batch['n'], batch['split'] + ' example')}, {count(batch['n_errors'], 'error')}"
     out.print(f"{family.name} {batch['variant']}: {score}{interval} on {on}", markup=False)
     if batch.get("labels"):
@@ -104,10 +121,15 @@ def _view(out: Console, family: Family, batch: Mapping[str, Any]) -> None:
         out.print(f"  {check['verdict']:>10}  {check['said']}", markup=False)
     view_trivial(out, batch)
     if family.targets is not None and batch.get("checks") is None:
-        out.print(f"  The targets are checked on {family.targets.n} dev examples: leave --n and --split out.", markup=False)
+        out.print(
+            f"  The targets are checked on {family.targets.n} dev examples: leave --n and --split out.", markup=False
+        )
     beside = f" (those of the champion {batch['beside']} included)" if batch["beside"] else ""
     spent = NO_PRICE if batch["spent_usd"] is None else f"{dollars(batch['spent_usd'])} spent"
-    out.print(f"{count(batch['n_calls_in_all'], 'call')} made{beside}, {spent}; the journal answered what was asked before", markup=False)
+    out.print(
+        f"{count(batch['n_calls_in_all'], 'call')} made{beside}, {spent}; the journal answered what was asked before",
+        markup=False,
+    )
 
 
 def _view_labels(out: Console, report: Mapping[str, Any]) -> None:
@@ -139,17 +161,25 @@ def _what_follows(family: Family, batch: Mapping[str, Any], *, is_champion: bool
     untold = [check["name"] for check in checks if check["verdict"] == "unmeasured"]
     if not missed and not untold:
         met = (
-            f"All {count(len(checks), 'target')} met." if checks else "No target could be checked: the champion is no regression of itself."
+            f"All {count(len(checks), 'target')} met."
+            if checks
+            else "No target could be checked: the champion is no regression of itself."
         )
         return met + ("" if is_champion or not checks else " A rollout's gate suite passes.") + f"\n{go_on}"
-    lines = [f"Exit 3: {len(missed)} of {count(len(checks), 'target')} missed" + (f" ({', '.join(missed)})" if missed else "")]
+    lines = [
+        f"Exit 3: {len(missed)} of {count(len(checks), 'target')} missed"
+        + (f" ({', '.join(missed)})" if missed else "")
+    ]
     lines[0] += f", {len(untold)} not measured ({', '.join(untold)})." if untold else "."
     if not is_champion:
         lines.append(
-            f"A rollout's gate suite {'fails' if missed else 'is inconclusive, which is no pass'}: only a forced one starts (--confirm {name})."
+            f"A rollout's gate suite {'fails' if missed else 'is inconclusive, which is no pass'}: only a forced one"
+            f" starts (--confirm {name})."
         )
     if missed:
-        lines.append(f"Missed: search for a better variant ({study}), or ask for less under targets in the family's file.")
+        lines.append(
+            f"Missed: search for a better variant ({study}), or ask for less under targets in the family's file."
+        )
     if set(untold) & set(TIMED):
         lines.append(
             "Times are measured on fresh answers only: import dev examples that no model has answered yet, "
@@ -157,6 +187,7 @@ def _what_follows(family: Family, batch: Mapping[str, Any], *, is_champion: bool
         )
     if set(untold) - set(TIMED):
         lines.append(
-            f"Not measured: import more examples (detent import FILE --family {name}), or look at var/logs for why answers failed."
+            f"Not measured: import more examples (detent import FILE --family {name}), or look at var/logs for why"
+            " answers failed."
         )
     return "\n".join(lines)

@@ -20,9 +20,13 @@ def register(app: typer.Typer) -> None:
 
 def schedule(
     family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
-    on: Annotated[bool, typer.Option("--on", help="Let studies start by themselves, at the file's times and by its triggers.")] = False,
+    on: Annotated[
+        bool, typer.Option("--on", help="Let studies start by themselves, at the file's times and by its triggers.")
+    ] = False,
     off: Annotated[bool, typer.Option("--off", help="Let no study start by itself.")] = False,
-    cron: Annotated[str | None, typer.Option(help='On at other times than the file\'s, in UTC, such as "0 3 * * *".')] = None,
+    cron: Annotated[
+        str | None, typer.Option(help='On at other times than the file\'s, in UTC, such as "0 3 * * *".')
+    ] = None,
     no_cron: Annotated[bool, typer.Option("--no-cron", help="On at no time, by the file's triggers alone.")] = False,
     holdout: Annotated[bool, typer.Option("--holdout", help="Such studies may look at the sealed holdout.")] = False,
     strategy: Annotated[str | None, typer.Option(help="Of such a study; default: the file's.")] = None,
@@ -38,9 +42,13 @@ def schedule(
     """
     switched_on = on or cron is not None or no_cron
     if off and switched_on:
-        raise InvalidInput("--off and --on (or --cron, --no-cron) exclude each other. Give one of them, or none to read what holds.")
+        raise InvalidInput(
+            "--off and --on (or --cron, --no-cron) exclude each other. Give one of them, or none to read what holds."
+        )
     if cron is not None and no_cron:
-        raise InvalidInput("--cron and --no-cron exclude each other. Give one of them, or neither for the file's times.")
+        raise InvalidInput(
+            "--cron and --no-cron exclude each other. Give one of them, or neither for the file's times."
+        )
     if (strategy or aim or holdout) and not switched_on:
         raise InvalidInput("--strategy, --aim and --holdout belong to what is switched on: give --on (or --cron) too.")
     session = Session()
@@ -52,7 +60,13 @@ def schedule(
         answer = session.operations.unset_schedule(family, reason=reason)
     else:
         answer = session.operations.set_schedule(
-            family, cron=cron, from_file=not no_cron, holdout=holdout, strategy=strategy, aim=cast("Aim | None", aim), reason=reason
+            family,
+            cron=cron,
+            from_file=not no_cron,
+            holdout=holdout,
+            strategy=strategy,
+            aim=cast("Aim | None", aim),
+            reason=reason,
         )
     show(as_json, answer, lambda out: None)
     tell_change(f"{family}: {answer['what']}.", why=answer["why"], undo=answer["undo"] or "", then=answer["next"] or "")

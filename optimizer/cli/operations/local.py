@@ -48,7 +48,8 @@ class LocalOperations:
         from optimizer.jobs.rollouts.start_rollout import start_rollout
 
         started = start_rollout(
-            self._session.family(family), variant, aim=aim, ladder=ladder, margin=margin, study=study, reason=reason, confirm=confirm,
+            self._session.family(family), variant, aim=aim, ladder=ladder, margin=margin, study=study, reason=reason,
+            confirm=confirm,
             dry_run=dry_run, **self._by,
         )  # fmt: skip
         return _as_json(shapes.started(started))
@@ -79,12 +80,20 @@ class LocalOperations:
         return _as_json(shapes.created(create_variant(self._session.family(family), draft, **self._by)))
 
     def start_study(
-        self, family: str, *, strategy: str | None, aim: Aim | None, budget: Budget, seed: int, definition: Mapping[str, Any]
+        self,
+        family: str,
+        *,
+        strategy: str | None,
+        aim: Aim | None,
+        budget: Budget,
+        seed: int,
+        definition: Mapping[str, Any],
     ) -> Answer:
         from optimizer.jobs.studies.create_study import create_study
 
         made = create_study(
-            self._session.family(family), strategy=strategy, aim=aim, budget=budget, seed=seed, definition=definition, **self._by,
+            self._session.family(family), strategy=strategy, aim=aim, budget=budget, seed=seed, definition=definition,
+            **self._by,
             **self._spending,
         )  # fmt: skip
         return _of_study(made)
@@ -110,12 +119,21 @@ class LocalOperations:
         return _of_study(confirm_variant(self._session.family(family), variant, aim=aim, **self._by, **self._spending))
 
     def set_schedule(
-        self, family: str, *, cron: str | None, from_file: bool, holdout: bool, strategy: str | None, aim: Aim | None, reason: str | None
+        self,
+        family: str,
+        *,
+        cron: str | None,
+        from_file: bool,
+        holdout: bool,
+        strategy: str | None,
+        aim: Aim | None,
+        reason: str | None,
     ) -> Answer:
         from optimizer.jobs.scheduling.set_schedule import set_schedule
 
         report = set_schedule(
-            self._session.family(family), cron=cron, from_file=from_file, holdout=holdout, strategy=strategy, aim=aim, reason=reason,
+            self._session.family(family), cron=cron, from_file=from_file, holdout=holdout, strategy=strategy, aim=aim,
+            reason=reason,
             **self._by,
         )  # fmt: skip
         return _as_json(shapes.schedule_change(report, self._session.clock))
@@ -129,7 +147,9 @@ class LocalOperations:
     def create_key(self, name: str, access: Access) -> Answer:
         from optimizer.jobs.upkeep.manage_keys import create_key
 
-        return _as_json(shapes.key_change(create_key(name, access, families=self._session.families.families.keys(), **self._by)))
+        return _as_json(
+            shapes.key_change(create_key(name, access, families=self._session.families.families.keys(), **self._by))
+        )
 
     def rotate_key(self, name: str, grace: timedelta) -> Answer:
         from optimizer.jobs.upkeep.manage_keys import rotate_key

@@ -18,7 +18,9 @@ Answer = Mapping[str, Any]
 
 
 class Operations(Protocol):
-    """Each method makes one change and answers as its REST route does. Raises the DetentError of the job that makes the change.
+    """Each method makes one change and answers as its REST route does.
+
+    Raises the DetentError of the job that makes the change.
 
     ``reason`` None: none was given. Families, variants, rollouts and studies are meant by name or id.
     """
@@ -49,7 +51,14 @@ class Operations(Protocol):
     # variants and studies
     def create_variant(self, family: str, draft: VariantDraft) -> Answer: ...
     def start_study(
-        self, family: str, *, strategy: str | None, aim: Aim | None, budget: Budget, seed: int, definition: Mapping[str, Any]
+        self,
+        family: str,
+        *,
+        strategy: str | None,
+        aim: Aim | None,
+        budget: Budget,
+        seed: int,
+        definition: Mapping[str, Any],
     ) -> Answer:
         """The study, queued for a worker."""
 
@@ -61,7 +70,15 @@ class Operations(Protocol):
         """As ``nominate``, of a variant that no study has to have found."""
 
     def set_schedule(
-        self, family: str, *, cron: str | None, from_file: bool, holdout: bool, strategy: str | None, aim: Aim | None, reason: str | None
+        self,
+        family: str,
+        *,
+        cron: str | None,
+        from_file: bool,
+        holdout: bool,
+        strategy: str | None,
+        aim: Aim | None,
+        reason: str | None,
     ) -> Answer:
         """``cron`` None: the file's times with ``from_file``, else none."""
 

@@ -39,7 +39,8 @@ class RemoteOperations:
         dry_run: bool,
     ) -> Answer:
         body = {
-            "variant": variant, "aim": aim, "ladder": ladder, "margin": margin, "study": study, "reason": reason, "confirm": confirm,
+            "variant": variant, "aim": aim, "ladder": ladder, "margin": margin, "study": study, "reason": reason,
+            "confirm": confirm,
             "dry_run": dry_run,
         }  # fmt: skip
         return self._post(f"families/{_quoted(family)}/rollouts", body)
@@ -61,9 +62,22 @@ class RemoteOperations:
         return self._post(f"families/{_quoted(family)}/variants", {"from": body.pop("from_variant"), **body})
 
     def start_study(
-        self, family: str, *, strategy: str | None, aim: Aim | None, budget: Budget, seed: int, definition: Mapping[str, Any]
+        self,
+        family: str,
+        *,
+        strategy: str | None,
+        aim: Aim | None,
+        budget: Budget,
+        seed: int,
+        definition: Mapping[str, Any],
     ) -> Answer:
-        body = {"strategy": strategy, "aim": aim, "budget": _given(asdict(budget)), "seed": seed, "definition": dict(definition)}
+        body = {
+            "strategy": strategy,
+            "aim": aim,
+            "budget": _given(asdict(budget)),
+            "seed": seed,
+            "definition": dict(definition),
+        }
         return self._post(f"families/{_quoted(family)}/studies", body)
 
     def cancel_study(self, study: str) -> Answer:
@@ -73,10 +87,20 @@ class RemoteOperations:
         return self._post(f"studies/{_quoted(study)}/nominate", {"variant": variant, "aim": aim})
 
     def confirm_variant(self, family: str, variant: str, aim: Aim) -> Answer:
-        return self._post(f"families/{_quoted(family)}/studies", {"strategy": "confirm", "variant": variant, "aim": aim})
+        return self._post(
+            f"families/{_quoted(family)}/studies", {"strategy": "confirm", "variant": variant, "aim": aim}
+        )
 
     def set_schedule(
-        self, family: str, *, cron: str | None, from_file: bool, holdout: bool, strategy: str | None, aim: Aim | None, reason: str | None
+        self,
+        family: str,
+        *,
+        cron: str | None,
+        from_file: bool,
+        holdout: bool,
+        strategy: str | None,
+        aim: Aim | None,
+        reason: str | None,
     ) -> Answer:
         body = {"on": True, "holdout": holdout, "strategy": strategy, "aim": aim, "reason": reason or ""}
         if cron is not None or not from_file:

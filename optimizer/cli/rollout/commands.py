@@ -22,18 +22,26 @@ if TYPE_CHECKING:
     from optimizer.core.base.values import Aim
     from optimizer.core.rollout.transitions import OperatorAct
 
-app = typer.Typer(name="rollout", no_args_is_help=True, help="Gradual exposure of a candidate: start, watch, advance, promote, roll back.")
+app = typer.Typer(
+    name="rollout",
+    no_args_is_help=True,
+    help="Gradual exposure of a candidate: start, watch, advance, promote, roll back.",
+)
 
 FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
 Reason = Annotated[str | None, typer.Option(help="Why; kept in the record.")]
-Confirm = Annotated[str | None, typer.Option(help="The family's name: go past a gate that has not passed, recorded as forced.")]
+Confirm = Annotated[
+    str | None, typer.Option(help="The family's name: go past a gate that has not passed, recorded as forced.")
+]
 AIMS = ("quality", "cost", "latency")
 
 
 @app.command()
 def start(
     family: FamilyName,
-    variant: Annotated[str | None, typer.Argument(help="The candidate; default: the winner of the last study that nominated one.")] = None,
+    variant: Annotated[
+        str | None, typer.Argument(help="The candidate; default: the winner of the last study that nominated one.")
+    ] = None,
     named: Annotated[str | None, typer.Option("--variant", help="The candidate, as an option.")] = None,
     aim: Annotated[str | None, typer.Option(help="quality, cost or latency; default: the study's.")] = None,
     ladder: LadderOption = None,
@@ -58,7 +66,8 @@ def start(
     if not dry_run:
         reason = reason_of(reason, confirm)
     answer = session.operations.start_rollout(
-        family, candidate, aim=cast("Aim | None", aim), ladder=shares, margin=margin, study=study, reason=reason, confirm=confirm,
+        family, candidate, aim=cast("Aim | None", aim), ladder=shares, margin=margin, study=study, reason=reason,
+        confirm=confirm,
         dry_run=dry_run,
     )  # fmt: skip
     show_change(as_json, answer)
@@ -67,7 +76,9 @@ def start(
 
 
 def reason_of(given: str | None, confirm: str | None) -> str | None:
-    """An act past a gate asks a person at a terminal for a reason that was not given; a script goes on without, and the record says so."""
+    """An act past a gate asks a person at a terminal for a reason that was not given;
+    a script goes on without, and the record says so.
+    """
     if given or not confirm:
         return given
     asked = ""
@@ -82,8 +93,8 @@ def _last_nominated(session: Session, family: str) -> str:
         winner = last_nominated(session.store, tx, family)
     if winner is None:
         raise InvalidInput(
-            f"No study of {family} has nominated a variant, so name the candidate: detent rollout start {family} VARIANT. "
-            f"`detent variant list {family}` shows them."
+            f"No study of {family} has nominated a variant, so name the candidate: detent rollout start {family}"
+            f" VARIANT. `detent variant list {family}` shows them."
         )
     return winner
 
@@ -134,13 +145,21 @@ def advance(
         rollout = session.active_rollout(family)
         following = rollout.ladder[rollout.stage + 1] if rollout.stage + 1 < len(rollout.ladder) else None
         with session.store.read() as tx:
-            evidence = evidence_now(tx, session.store, rollout, at=session.clock.now(), clock_at=session.clock.rollout_now()) or {}
+            evidence = (
+                evidence_now(tx, session.store, rollout, at=session.clock.now(), clock_at=session.clock.rollout_now())
+                or {}
+            )
         passed, why = evidence.get("act") == "advance", evidence.get("reason") or "nothing has been measured yet"
         values = {
-            "rollout": rollout.id, "share": rollout.share, "next_share": following, "gate_passed": passed, "reason": why, "dry_run": True
+            "rollout": rollout.id, "share": rollout.share, "next_share": following, "gate_passed": passed,
+            "reason": why, "dry_run": True
         }  # fmt: skip
         step = f"from {percent(rollout.share)} to {percent(following or 1.0)}"
-        told = f"would go {step}" if passed else f"would be refused: {why}. With --confirm {family} it would go {step}, recorded as forced"
+        told = (
+            f"would go {step}"
+            if passed
+            else f"would be refused: {why}. With --confirm {family} it would go {step}, recorded as forced"
+        )
         show(as_json, values, lambda out: out.print(f"{family}: {told}", markup=False))
         return
     _act("advance", family, reason, confirm, as_json)
@@ -178,7 +197,8 @@ def rollback(family: FamilyName, reason: Reason = None, as_json: Json = False) -
 
 @app.command()
 def status(family: FamilyName, as_json: Json = False) -> None:
-    """Who is served what, and why it goes no further: ladder, evidence against its thresholds, both arms, what it waits for, the way back.
+    """Who is served what, and why it goes no further: ladder, evidence against its thresholds, both arms,
+    what it waits for, the way back.
 
     Example: detent rollout status triage
     """
@@ -203,17 +223,23 @@ def log(family: FamilyName, as_json: Json = False) -> None:
     if rollout is None:
         raise Conflict(f"{family} has had no rollout yet. Start one: detent rollout start {family} VARIANT.")
     rows = [log_row(rollout, d) for d in decisions]
-    items = [{**plain(d), "evidence": row["evidence"], "blocks": row["blocks"]} for d, row in zip(decisions, rows, strict=True)]
+    items = [
+        {**plain(d), "evidence": row["evidence"], "blocks": row["blocks"]}
+        for d, row in zip(decisions, rows, strict=True)
+    ]
     show(as_json, {"rollout": rollout, "items": items}, table(rows, LOG_COLUMNS, empty="No decisions."))
     say(f"Rollout {rollout.id}. Check the chain: detent rollout verify {rollout.id}")
 
 
 @app.command()
 def verify(
-    rollout: Annotated[str, typer.Argument(help="Id of the rollout, or the family of which it is the last.", show_default=False)],
+    rollout: Annotated[
+        str, typer.Argument(help="Id of the rollout, or the family of which it is the last.", show_default=False)
+    ],
     as_json: Json = False,
 ) -> None:
-    """Check a rollout's record: both hash chains, every decision again from its blocks, state, audit and champions in the store.
+    """Check a rollout's record: both hash chains, every decision again from its blocks, state,
+    audit and champions in the store.
 
     Example: detent rollout verify ro_01…
     """

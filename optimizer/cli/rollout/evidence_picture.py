@@ -22,14 +22,20 @@ ARMS = {
     "mean": "Mean",
     "late": "Late",
 }
-CONSEQUENCES = {"ship3": "goes on below 25 %", "ship2": "goes on below 50 %", "ship1": "goes on from 50 %", "roll": "rolls back"}
+CONSEQUENCES = {
+    "ship3": "goes on below 25 %",
+    "ship2": "goes on below 50 %",
+    "ship1": "goes on from 50 %",
+    "roll": "rolls back",
+}
 
 
 def print_evidence(out: Console, seen: RolloutView) -> None:
     """Everything that the blocks say so far."""
     out.print(f"Evidence  {seen.verdict}", markup=False)
     out.print(
-        f"          {seen.metric}, margin {seen.margin:g}, {count(seen.n_blocks, 'block')}. Largest so far against these claims:",
+        f"          {seen.metric}, margin {seen.margin:g}, {count(seen.n_blocks, 'block')}. Largest so far against"
+        " these claims:",
         markup=False,
     )
     asked = seen.next_step.asks if seen.next_step is not None else None
@@ -39,7 +45,10 @@ def print_evidence(out: Console, seen: RolloutView) -> None:
     out.print("Guard     against the champion at the same time; a full bar rolls back:", markup=False)
     for guardrail in seen.guardrails:
         style = "red" if guardrail.passed else None
-        note = f"{'ALARM; ' if guardrail.passed else ''}may have {guardrail.allowed}; {count(guardrail.n_candidate, 'outcome')}"
+        note = (
+            f"{'ALARM; ' if guardrail.passed else ''}may have {guardrail.allowed};"
+            f" {count(guardrail.n_candidate, 'outcome')}"
+        )
         out.print(f"    {guardrail.name:<28}{bar(guardrail)}  {guardrail.text:<16}{note}", style=style, markup=False)
     for kind, why in seen.not_guarded.items():
         out.print(f"    {kind:<28}{'·' * BAR}  does not look: {why}", markup=False)
@@ -55,12 +64,13 @@ def print_progress(out: Console, seen: RolloutView) -> None:
     labels, hours = seen.labels, seen.hours
     waiting = f", {labels.waiting} more in a block that is not full yet" if labels.waiting else ""
     out.print(
-        f"Labels    {labels.in_stage:,} in this stage, at least {labels.needed_in_stage:,}; {labels.used:,} used of at most {labels.allowed:,}{waiting}",
+        f"Labels    {labels.in_stage:,} in this stage, at least {labels.needed_in_stage:,}; {labels.used:,} used of at"
+        f" most {labels.allowed:,}{waiting}",
         markup=False,
     )
     out.print(
-        f"Time      {hours.running:.3g} hours, at least {hours.least:g} before promotion, at most {hours.allowed:g}; a cohort's feedback closes "
-        f"after {hours.window:.3g} hours",
+        f"Time      {hours.running:.3g} hours, at least {hours.least:g} before promotion, at most {hours.allowed:g}; a"
+        f" cohort's feedback closes after {hours.window:.3g} hours",
         markup=False,
     )
     for reason in seen.waits_for:
@@ -96,9 +106,14 @@ def difference_text(found: MeanDifference) -> str:
 
     if found.observed is None:
         return "no outcomes of both arms yet"
-    span = f"between {found.lower:+.2f} and {found.upper:+.2f}" if (found.lower, found.upper) != (-1.0, 1.0) else "anything is possible"
+    span = (
+        f"between {found.lower:+.2f} and {found.upper:+.2f}"
+        if (found.lower, found.upper) != (-1.0, 1.0)
+        else "anything is possible"
+    )
     return (
-        f"candidate - champion {found.observed:+.3f} ({WITHIN_BLOCKS}); {span} at {100 * found.confidence:.0f} % confidence, at every look"
+        f"candidate - champion {found.observed:+.3f} ({WITHIN_BLOCKS}); {span} at {100 * found.confidence:.0f} %"
+        " confidence, at every look"
     )
 
 
@@ -114,7 +129,8 @@ def _arm(arm: ArmView) -> dict[str, Any]:
     late = f"{arm.late:,}" + (f" ({100 * arm.late_share:.1f} %)" if arm.late and arm.late_share is not None else "")
     mean = None if arm.mean is None else f"{arm.mean:.3f}"
     return {
-        "arm": arm.arm, "variant": arm.variant, "units": arm.units, "labelled": arm.labelled, "rate": percent(arm.label_rate), "mean": mean,
+        "arm": arm.arm, "variant": arm.variant, "units": arm.units, "labelled": arm.labelled,
+        "rate": percent(arm.label_rate), "mean": mean,
         "late": late,
     }  # fmt: skip
 
@@ -122,7 +138,11 @@ def _arm(arm: ArmView) -> dict[str, Any]:
 def keys_text(seen: RolloutView) -> str:
     """Who brought the labelled units."""
     named = ", ".join(f"{one.key or '(not on record)'} {100 * one.share:.0f} %" for one in seen.keys)
-    most = f"; a step waits while one has more than {100 * seen.max_share_per_key:g} %" if seen.max_share_per_key < 1 else ""
+    most = (
+        f"; a step waits while one has more than {100 * seen.max_share_per_key:g} %"
+        if seen.max_share_per_key < 1
+        else ""
+    )
     beyond = (
         f"; {count(seen.beyond_exposures, 'unit')} without a token not counted: their key reported too few exposures"
         if seen.beyond_exposures

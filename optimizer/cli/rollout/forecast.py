@@ -12,14 +12,17 @@ from optimizer.cli.session import Session
 from optimizer.cli.variant.find import last_nominated
 from optimizer.core.base.errors import InvalidInput
 
-LadderOption = Annotated[str | None, typer.Option(help='Shares of units such as "0.10,0.25,0.50"; the last step to 1.0 is added.')]
+LadderOption = Annotated[
+    str | None, typer.Option(help='Shares of units such as "0.10,0.25,0.50"; the last step to 1.0 is added.')
+]
 MarginOption = Annotated[float | None, typer.Option(help="How much worse is still acceptable, absolute.")]
 
 
 def forecast(
     family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
     variant: Annotated[
-        str | None, typer.Argument(help="A candidate; default: what runs now, else the last study's winner, else an equal one.")
+        str | None,
+        typer.Argument(help="A candidate; default: what runs now, else the last study's winner, else an equal one."),
     ] = None,
     ladder: LadderOption = None,
     margin: MarginOption = None,
@@ -41,7 +44,9 @@ def forecast(
         values = {"family": family, "rollout": active.id, "variant": active.candidate, **found.as_record()}
     else:
         candidate, shares = variant or nominated, shares_of(ladder)
-        found = forecast_family(declared, candidate, store=session.store, clock=session.clock, ladder=shares, margin=margin)
+        found = forecast_family(
+            declared, candidate, store=session.store, clock=session.clock, ladder=shares, margin=margin
+        )
         values = {"family": family, "rollout": None, "variant": candidate, **found.as_record()}
     show(as_json, values, lambda out: view_forecast(out, values))
 
@@ -57,11 +62,15 @@ def shares_of(ladder: str | None) -> list[float] | None:
 
 
 def what_does_not_fit(session: Session, family: str) -> list[str]:
-    """Of the active rollout: that it will not end within its limits, and the ways out, other ladders among them; empty where it may."""
+    """Of the active rollout: that it will not end within its limits, and the ways out,
+    other ladders among them; empty where it may.
+    """
     from optimizer.jobs.rollouts.forecast_rollout import forecast_active
 
     found = forecast_active(session.active_rollout(family).id, store=session.store, clock=session.clock)
     if not found.refuses:
         return []
-    instead = f"  Another ladder or limit means another rollout: detent rollout rollback {family}, then start it with them."
+    instead = (
+        f"  Another ladder or limit means another rollout: detent rollout rollback {family}, then start it with them."
+    )
     return [f"Forecast: {found.summary}", *(f"  Way out: {way}" for way in found.ways_out), instead]

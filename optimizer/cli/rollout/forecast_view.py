@@ -20,21 +20,29 @@ STAGE_COLUMNS = {
     "time_90": "in 90 %",
     "drop": "Drop seen in a day",
 }
-BY_SETTINGS = {name: STAGE_COLUMNS[name] for name in ("share", "labelled", "labelled_90")}  # all that can be told without traffic
+BY_SETTINGS = {
+    name: STAGE_COLUMNS[name] for name in ("share", "labelled", "labelled_90")
+}  # all that can be told without traffic
 ALARM_COLUMNS = {"errors": "Errors 1 % to", "requests": "Candidate requests", "minutes": "Minutes"}
 UNKNOWN = "unknown"
 
 
 def view_forecast(out: Console, values: Mapping[str, Any]) -> None:
     """``values``: a forecast as the API answers it."""
-    out.print(f"Forecast  {values['summary']}", style=None if values["verdict"] in ("fits", "ended") else "yellow", markup=False)
+    out.print(
+        f"Forecast  {values['summary']}",
+        style=None if values["verdict"] in ("fits", "ended") else "yellow",
+        markup=False,
+    )
     if values["verdict"] == "ended":
         return
     for problem in values["problems"]:
         out.print(f"Problem   {problem['text']}", markup=False)
     for way in values["ways_out"]:
         out.print(f"Way out   {way}", markup=False)
-    out.print(f"Assumed   champion at {values['base']:.3f} ({values['base_why']}); margin {values['margin']:g}", markup=False)
+    out.print(
+        f"Assumed   champion at {values['base']:.3f} ({values['base_why']}); margin {values['margin']:g}", markup=False
+    )
     out.print(f"          candidate {values['lift']:+.3f}: {values['lift_why']}", markup=False)
     known = values["verdict"] != "cannot_tell"
     if known:
@@ -46,8 +54,13 @@ def view_forecast(out: Console, values: Mapping[str, Any]) -> None:
     table([*rows, total], columns, empty="No stage is left.")(out)
     out.print("")
     if values["users_exposed"] is not None:
-        out.print(f"Exposed   about {values['users_exposed']:,.0f} units will be served the candidate before its promotion", markup=False)
-    out.print("Alarms    until the guardrail on errors rolls back, at the first share to come, on average:", markup=False)
+        out.print(
+            f"Exposed   about {values['users_exposed']:,.0f} units will be served the candidate before its promotion",
+            markup=False,
+        )
+    out.print(
+        "Alarms    until the guardrail on errors rolls back, at the first share to come, on average:", markup=False
+    )
     table([_alarm(alarm) for alarm in values["guardrails"]], ALARM_COLUMNS, empty="")(out)
     for warning in values["warnings"]:
         out.print(f"Note      {warning}", style="yellow", markup=False)
@@ -63,7 +76,12 @@ def span(hours: float | None) -> str:
 def _stage(stage: Mapping[str, Any]) -> dict[str, str]:
     drop = stage["detectable_drop"]
     shown = UNKNOWN if drop is None else f"{100 * drop:.1f} points"
-    return {"share": percent(stage["share"]), **_need(stage["expected"], ""), **_need(stage["nine_in_ten"], "_90"), "drop": shown}
+    return {
+        "share": percent(stage["share"]),
+        **_need(stage["expected"], ""),
+        **_need(stage["nine_in_ten"], "_90"),
+        "drop": shown,
+    }
 
 
 def _need(need: Mapping[str, Any], suffix: str) -> dict[str, str]:
@@ -82,4 +100,7 @@ def _alarm(alarm: Mapping[str, Any]) -> dict[str, str]:
 
 def _traffic(values: Mapping[str, Any]) -> str:
     units, rate, requests = values["units_per_hour"], values["label_rate"], values["requests_per_second"]
-    return f"{units:,.1f} distinct units an hour, {100 * rate:.3g} % of them give a label; {requests:.3g} requests a second"
+    return (
+        f"{units:,.1f} distinct units an hour, {100 * rate:.3g} % of them give a label; {requests:.3g} requests a"
+        " second"
+    )

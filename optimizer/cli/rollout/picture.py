@@ -1,4 +1,6 @@
-"""The readable picture of a rollout: ladder, evidence, arms, lease, what it waits for, what comes next and how to take it back."""
+"""The readable picture of a rollout: ladder, evidence, arms, lease, what it waits for,
+what comes next and how to take it back.
+"""
 
 from __future__ import annotations
 
@@ -103,14 +105,19 @@ def picture(out: Console, values: dict[str, Any], now: datetime) -> None:
         out.print(f"Frozen    {values['freeze'].text}", style="yellow", markup=False)
     if values["holdback"] is not None:
         held = values["holdback"]
-        out.print(f"Holdback  {percent(HOLDBACK_SHARE)} of units stay on {held.variant} until {when(held.until)}", markup=False)
+        out.print(
+            f"Holdback  {percent(HOLDBACK_SHARE)} of units stay on {held.variant} until {when(held.until)}",
+            markup=False,
+        )
     if rollout is None:
         out.print("Rollout   none yet", markup=False)
     else:
         _print_rollout(out, rollout, now, frozen=values["freeze"] is not None)
         decision = values["last_decision"]
         if decision is not None:
-            out.print(f"Last      {decision.kind} by {decision.actor} at {when(decision.at)}: {decision.reason}", markup=False)
+            out.print(
+                f"Last      {decision.kind} by {decision.actor} at {when(decision.at)}: {decision.reason}", markup=False
+            )
         if rollout.stage_history:
             _print_evidence(out, rollout, values)
     if values["by_itself"] is not None:
@@ -129,15 +136,30 @@ def ladder(rollout: Rollout) -> str:
 
 
 def _print_rollout(out: Console, rollout: Rollout, now: datetime, *, frozen: bool) -> None:
-    flags = [text for text, on in (("held", rollout.held), ("forced", rollout.forced), ("simulated clock", rollout.simulated_clock)) if on]
-    state = rollout.status + (f" ({rollout.outcome})" if rollout.outcome else "") + (f", {', '.join(flags)}" if flags else "")
+    flags = [
+        text
+        for text, on in (
+            ("held", rollout.held),
+            ("forced", rollout.forced),
+            ("simulated clock", rollout.simulated_clock),
+        )
+        if on
+    ]
+    state = (
+        rollout.status
+        + (f" ({rollout.outcome})" if rollout.outcome else "")
+        + (f", {', '.join(flags)}" if flags else "")
+    )
     out.print(f"Rollout   {rollout.id}: {state}", markup=False)
     out.print(f"Candidate {rollout.candidate} against {rollout.champion}, aim {rollout.aim}", markup=False)
     out.print(f"Ladder    {ladder(rollout)}", markup=False)
     if rollout.status == "deploying" and not frozen:
         expires = rollout.lease_expires_at
         if _is_served(rollout, now) and expires is not None:
-            out.print(f"Lease     good for {max(0, (expires - now).total_seconds()):.0f} s; the worker renews it", markup=False)
+            out.print(
+                f"Lease     good for {max(0, (expires - now).total_seconds()):.0f} s; the worker renews it",
+                markup=False,
+            )
         else:
             out.print(
                 f"Lease     ran out at {when(expires)}: every user gets the champion until a worker ticks",
@@ -152,7 +174,11 @@ def _print_evidence(out: Console, rollout: Rollout, values: dict[str, Any]) -> N
     seen = values["evidence"]
     if seen.followed_by is not None:
         after = seen.followed_by
-        out.print(f"Since     {after.variant} reigns from {when(after.since)} on, by {after.by}: {after.why}", style="yellow", markup=False)
+        out.print(
+            f"Since     {after.variant} reigns from {when(after.since)} on, by {after.by}: {after.why}",
+            style="yellow",
+            markup=False,
+        )
     out.print("")
     print_evidence(out, seen)
     out.print("")
@@ -165,7 +191,9 @@ def _print_evidence(out: Console, rollout: Rollout, values: dict[str, Any]) -> N
 
 
 def _undo(family: str, rollout: Rollout | None, champion: Champion | None) -> str | None:
-    """A promotion that was taken back already is not undone again: that would bring back the champion before the one before."""
+    """A promotion that was taken back already is not undone again:
+    that would bring back the champion before the one before.
+    """
     if rollout is None:
         return None
     if rollout.is_active:
@@ -192,4 +220,7 @@ def _next(family: str, rollout: Rollout | None, now: datetime) -> str:
     if not _is_served(rollout, now):
         return "start the worker (`detent serve`); the stage resumes with its next tick"
     verb = "advance" if rollout.stage + 1 < len(rollout.ladder) else "promote"
-    return f"nothing: it moves by itself on evidence (detent rollout {verb} {family} --confirm {family} goes past it, recorded as forced)"
+    return (
+        f"nothing: it moves by itself on evidence (detent rollout {verb} {family} --confirm {family} goes past it,"
+        " recorded as forced)"
+    )

@@ -15,7 +15,10 @@ from optimizer.core.base.errors import Conflict
 
 def report(
     rollout: Annotated[
-        str, typer.Argument(metavar="FAMILY|ROLLOUT", help="A family, for its latest rollout, or a rollout's id.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="FAMILY|ROLLOUT", help="A family, for its latest rollout, or a rollout's id.", show_default=False
+        ),
     ],
     out: Out = None,
     open: Open = False,

@@ -36,14 +36,18 @@ def selftest(
     family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
     runs: Annotated[int, typer.Option(min=1, help="Rollouts of each kind: equal, and with the drop.")] = 100,
     injected_drop: Annotated[
-        float, typer.Option("--injected-drop", help="Chance that a success of the worse candidate's users becomes a failure.")
+        float,
+        typer.Option("--injected-drop", help="Chance that a success of the worse candidate's users becomes a failure."),
     ] = 0.2,
     seed: Annotated[int, typer.Option(help="Deals the units; the same seed gives the same result.")] = 0,
     margin: Annotated[float | None, typer.Option(help="Try another margin than the family's.")] = None,
-    minutes: Annotated[float, typer.Option(help="No new run begins after so many minutes; what was done counts.")] = 10.0,
+    minutes: Annotated[
+        float, typer.Option(help="No new run begins after so many minutes; what was done counts.")
+    ] = 10.0,
     as_json: Json = False,
 ) -> None:
-    """Replay the recorded traffic of 30 days as the champion against itself, and against a worse one; asks no model, writes nothing.
+    """Replay the recorded traffic of 30 days as the champion against itself, and against a worse one;
+    asks no model, writes nothing.
 
     Example: detent rollout selftest triage --runs 200
     """
@@ -53,7 +57,8 @@ def selftest(
     declared = session.family(family)
     with _progress() as told:
         found = run_selftest(
-            declared, store=session.store, clock=session.clock, runs=runs, injected_drop=injected_drop, seed=seed, margin=margin,
+            declared, store=session.store, clock=session.clock, runs=runs, injected_drop=injected_drop, seed=seed,
+            margin=margin,
             minutes=minutes, told=told,
         )  # fmt: skip
     values = {"family": family, **found.as_record()}
@@ -64,8 +69,14 @@ def _view(out: Console, values: Mapping[str, Any]) -> None:
     if values["verdict"] == "cannot_tell":
         out.print(f"{values['family']}: {values['summary']}", style="yellow", markup=False)
         return
-    read = f"{values['n_requests']:,} requests of {values['n_units']:,} units, {values['n_labelled_units']:,} of them with feedback"
-    out.print(f"Replayed  {read}, {when(values['since'])} to {when(values['until'])}; margin {values['margin']:g}", markup=False)
+    read = (
+        f"{values['n_requests']:,} requests of {values['n_units']:,} units, {values['n_labelled_units']:,} of them with"
+        " feedback"
+    )
+    out.print(
+        f"Replayed  {read}, {when(values['since'])} to {when(values['until'])}; margin {values['margin']:g}",
+        markup=False,
+    )
     out.print("")
     table([_row(cell) for cell in values["cells"]], COLUMNS, empty="")(out)
     out.print("")
@@ -92,7 +103,9 @@ def _progress() -> Iterator[Callable[[SelftestProgress], None]]:
     if err.is_terminal:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        with Progress(TextColumn("Replaying"), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn(), console=err) as bars:
+        with Progress(
+            TextColumn("Replaying"), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn(), console=err
+        ) as bars:
             task = bars.add_task("reading the record", total=None)
             yield lambda told: bars.update(task, completed=told.done, total=told.total, description=told.text)
         return

@@ -1,4 +1,6 @@
-"""What runs by itself, and what the files say that does not serve: for the terminal of ``detent serve`` and ``detent rollout status``."""
+"""What runs by itself, and what the files say that does not serve:
+for the terminal of ``detent serve`` and ``detent rollout status``.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,12 @@ def switched_on(store: Store, families: Iterable[Family]) -> list[str]:
     with store.read() as tx:
         stored = store.schedules.all(tx)
     found = [in_force(family, stored.get(family.name)) for family in families]
-    lines = [f"{one.family}: {one.text}. To end it: detent family schedule {one.family} --off" for one in found if one.on]
-    return lines or ["nothing: no study starts before you say so, or switch it on with detent family schedule NAME --on"]
+    lines = [
+        f"{one.family}: {one.text}. To end it: detent family schedule {one.family} --off" for one in found if one.on
+    ]
+    return lines or [
+        "nothing: no study starts before you say so, or switch it on with detent family schedule NAME --on"
+    ]
 
 
 def by_itself_line(tx: Transaction, store: Store, family: Family) -> str:
@@ -40,7 +46,10 @@ def by_itself_line(tx: Transaction, store: Store, family: Family) -> str:
 def _running(study: Study) -> str:
     assert study.trigger is not None
     calls = count(study.spend.n_calls, "call")
-    return f"study {study.id} is {study.status}, {calls} so far ({study.trigger.kind}: {study.trigger.reason}); to stop it: detent study cancel {study.id}"
+    return (
+        f"study {study.id} is {study.status}, {calls} so far ({study.trigger.kind}: {study.trigger.reason}); to stop"
+        f" it: detent study cancel {study.id}"
+    )
 
 
 class News:
@@ -55,8 +64,12 @@ class News:
         """Sentences for a person; none while the store cannot be read."""
         try:
             with self._store.read() as tx:
-                alerts = [alert for kind in ANNOUNCED for alert in self._store.alerts.all(tx, open_only=True, kind=kind)]
-                self._running |= {alert.subject for alert in alerts if alert.kind == STARTED and _key(alert) not in self._told}
+                alerts = [
+                    alert for kind in ANNOUNCED for alert in self._store.alerts.all(tx, open_only=True, kind=kind)
+                ]
+                self._running |= {
+                    alert.subject for alert in alerts if alert.kind == STARTED and _key(alert) not in self._told
+                }
                 ended = [
                     study
                     for id in sorted(self._running)
@@ -73,8 +86,12 @@ class News:
 class EditNews:
     """What the families' files say since the last question that does not serve, and which of them became faulty."""
 
-    def __init__(self, store: Store, files: FamilyFiles, faults: Callable[[Iterable[Family]], Mapping[str, InvalidFamily]]) -> None:
-        """``faults``: by family, what keeps one that can be read from being used, such as a model that nothing names."""
+    def __init__(
+        self, store: Store, files: FamilyFiles, faults: Callable[[Iterable[Family]], Mapping[str, InvalidFamily]]
+    ) -> None:
+        """``faults``: by family, what keeps one that can be read from being used,
+        such as a model that nothing names.
+        """
         self._store, self._files, self._faults = store, files, faults
         self._told = set(self._lines())
         self._is_due = False  # files were read again, and the store not yet asked what that means
@@ -96,7 +113,10 @@ class EditNews:
         return [printable(line) for line in new]
 
     def _lines(self) -> list[str]:
-        faulty = [f"{name}: its file is faulty, the last good version serves. {p.detail}" for name, p in self._files.problems.items()]
+        faulty = [
+            f"{name}: its file is faulty, the last good version serves. {p.detail}"
+            for name, p in self._files.problems.items()
+        ]
         readable = [f for f in self._files.families.values() if f.name not in self._files.problems]
         faults = self._faults(readable)
         faulty += [f"{name}: what the file says cannot be served. {fault.detail}" for name, fault in faults.items()]
@@ -111,4 +131,7 @@ def _key(alert: Alert) -> tuple[str, str | None, str]:
 
 def _ended(study: Study) -> str:
     what = study.outcome.replace("_", " ") if study.outcome is not None else study.status
-    return f"Study {study.id} of {study.family}, which started by itself, ended: {what}. Look: detent study show {study.id}"
+    return (
+        f"Study {study.id} of {study.family}, which started by itself, ended: {what}. Look: detent study show"
+        f" {study.id}"
+    )

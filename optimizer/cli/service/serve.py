@@ -24,10 +24,14 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    profile: Annotated[str | None, typer.Option(help="demo, dev, staging or prod; default: DETENT_PROFILE, else dev.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="demo, dev, staging or prod; default: DETENT_PROFILE, else dev.")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse to start while a family file is faulty.")] = False,
     host: Annotated[str | None, typer.Option(help="Address to listen on; others than loopback need keys.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port of API and dashboard; a taken one moves up to the next free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port of API and dashboard; a taken one moves up to the next free one.")
+    ] = None,
     mlflow: Annotated[bool, typer.Option(help="Run the MLflow UI too.")] = True,
 ) -> None:
     """Run everything, supervised: API, gateway, worker and MLflow UI. Ctrl-C ends it.
@@ -47,7 +51,9 @@ def serve(
 
     settings = load_settings(profile, host=host, port=port)
     lock = run_files.ProcessLock(settings, "serve")
-    lock.acquire_or_refuse("Another server runs on this home", "End it first, or give this one a home of its own with DETENT_HOME.")
+    lock.acquire_or_refuse(
+        "Another server runs on this home", "End it first, or give this one a home of its own with DETENT_HOME."
+    )
     try:
         set_up_logs(settings, "supervisor", terminal=settings.log_json)
         wiring.load_targets(settings)  # what is faulty in file or environment is said here, before anything runs
@@ -60,7 +66,9 @@ def serve(
                 refuse_other_clock(rollout, settings.clock_scale)
         families = _load_families(settings, store, strict)
         usable = list(families.families.values())
-        supervisor = Supervisor(settings, report=_report, alarm=alarm_into(store), mlflow=mlflow, news=_news(settings, store, families))
+        supervisor = Supervisor(
+            settings, report=_report, alarm=alarm_into(store), mlflow=mlflow, news=_news(settings, store, families)
+        )
         say(f"Detent, profile {settings.profile}, home {settings.home}")
         say(f"  API         {supervisor.url('api')}   (documentation: {supervisor.url('api')}/docs)")
         mlflow_url = supervisor.url("mlflow") or settings.mlflow_tracking_uri
@@ -87,18 +95,28 @@ def _load_families(settings: Settings, store: Store, strict: bool) -> FamilyFile
     for name, problem in families.problems.items():
         if strict:
             raise Refused(f"--strict: family {name} has a faulty file. {problem.detail}", family=name)
-        say(f"Family {name} has a faulty file; its last good version serves, if there is one.\n{problem.detail}", "yellow")
+        say(
+            f"Family {name} has a faulty file; its last good version serves, if there is one.\n{problem.detail}",
+            "yellow",
+        )
     models = wiring.open_models(settings)
     for name, family in families.families.items():
         if (unknown := unknown_models(family, models)) is not None:
             if strict:
                 raise Refused(f"--strict: {unknown.detail}", family=name)
-            say(f"{unknown.detail}\nUntil that is corrected, what asks this model fails, and no study of {name} starts.", "yellow")
+            say(
+                f"{unknown.detail}\nUntil that is corrected, what asks this model fails, and no study of {name}"
+                " starts.",
+                "yellow",
+            )
     for sync in wiring.sync_families(settings, families, store, wiring.open_clock(settings)):
         if sync.promoted or sync.edited:
             say(sync.text)
     if not families.families and not families.problems:
-        say(f"No families in {settings.families_dir} yet. Make one: detent family create NAME --from prompt.txt --examples sheet.csv")
+        say(
+            f"No families in {settings.families_dir} yet. Make one: detent family create NAME --from prompt.txt"
+            " --examples sheet.csv"
+        )
     return families
 
 
@@ -116,7 +134,10 @@ def _report(sentence: str) -> None:
 
 
 def alarm_into(store: Store) -> Alarm:
-    """Opens and closes the alert ``process_restarted``. A store that cannot be written must not stop the supervision."""
+    """Opens and closes the alert ``process_restarted``.
+
+    A store that cannot be written must not stop the supervision.
+    """
     from datetime import UTC
 
     import structlog
@@ -131,7 +152,14 @@ def alarm_into(store: Store) -> Alarm:
             if not sentence:
                 store.write(lambda tx: store.alerts.close(tx, "process_restarted", None, process, now))
                 return
-            alert = Alert(id=new_id("al"), kind="process_restarted", subject=process, level="warning", detail=sentence, opened_at=now)
+            alert = Alert(
+                id=new_id("al"),
+                kind="process_restarted",
+                subject=process,
+                level="warning",
+                detail=sentence,
+                opened_at=now,
+            )
             store.write(lambda tx: store.alerts.open(tx, alert))
         except DetentError as error:
             structlog.get_logger("supervisor").warning("alert not written", child=process, error=error.detail)

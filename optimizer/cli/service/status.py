@@ -49,7 +49,9 @@ def status(as_json: Json = False) -> None:
     with store.read() as tx:
         _, ticked_at = store.serving_version.read(tx)
         freezes = store.freezes.all(tx)
-        families = [{**_family_row(session, tx, name, freezes), "problem": _problem(session, name, unknown)} for name in names]
+        families = [
+            {**_family_row(session, tx, name, freezes), "problem": _problem(session, name, unknown)} for name in names
+        ]
         studies = store.studies.unfinished(tx)
         alerts = store.alerts.all(tx, open_only=True)
         backlog = store.outbox.backlog(tx, topics=TOPICS)
@@ -104,7 +106,10 @@ def status(as_json: Json = False) -> None:
         table(families, columns, empty="No families yet.")(out)
         if studies:
             out.print("")
-            rows = [{"id": s.id, "family": s.family, "status": state_of(settings, s), "n_calls": s.spend.n_calls} for s in studies]
+            rows = [
+                {"id": s.id, "family": s.family, "status": state_of(settings, s), "n_calls": s.spend.n_calls}
+                for s in studies
+            ]
             table(rows, {"id": "Study", "family": "Family", "status": "Status", "n_calls": "Calls"}, empty="")(out)
         for alert in alerts:
             say(f"{alert.level}: {alert.kind} since {when(alert.opened_at)}: {alert.detail}", "yellow")
@@ -123,7 +128,9 @@ def _rollout_headlines(session: Session, families: Sequence[str]) -> dict[str, s
             rollout = session.store.rollouts.active(tx, family)
             seen = rollout_view(tx, session.store, session.clock, rollout) if rollout is not None else None
         if rollout is not None and seen is not None:
-            found[family] = rollout_headline(rollout, with_forecast(seen, rollout, store=session.store, clock=session.clock))
+            found[family] = rollout_headline(
+                rollout, with_forecast(seen, rollout, store=session.store, clock=session.clock)
+            )
     return found
 
 
@@ -143,7 +150,8 @@ def _family_row(session: Session, tx: Any, name: str, freezes: Sequence[Freeze])
         "frozen": is_frozen(freezes, name) is not None,
         "next_study_at": next_scheduled(schedule, session.clock) if schedule is not None else None,
         "schedule": schedule and {
-            "on": schedule.on, "holdout": schedule.holdout, "cron": schedule.cron, "source": schedule.source, "by": schedule.by,
+            "on": schedule.on, "holdout": schedule.holdout, "cron": schedule.cron, "source": schedule.source,
+            "by": schedule.by,
         },
         "by_itself": "?" if schedule is None else "on" if schedule.on else "off",
     }  # fmt: skip
@@ -156,4 +164,8 @@ def _problem(session: Session, name: str, unknown: Collection[str]) -> str | Non
 
 
 def _ago(seconds: float) -> str:
-    return f"{seconds:.0f} s ago" if seconds >= 0 else f"{-seconds:.0f} s ahead of the clock; put it right with: detent clock reset"
+    return (
+        f"{seconds:.0f} s ago"
+        if seconds >= 0
+        else f"{-seconds:.0f} s ahead of the clock; put it right with: detent clock reset"
+    )

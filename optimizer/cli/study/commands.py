@@ -20,7 +20,9 @@ from optimizer.core.search.study import ENDED, UNFINISHED, Study
 if TYPE_CHECKING:
     pass
 
-app = typer.Typer(name="study", no_args_is_help=True, help="Searches for better variants: run, watch, cancel, resume, report.")
+app = typer.Typer(
+    name="study", no_args_is_help=True, help="Searches for better variants: run, watch, cancel, resume, report."
+)
 
 FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
 StudyId = Annotated[str, typer.Argument(help="Id of the study, or the family for its latest.", show_default=False)]
@@ -32,8 +34,13 @@ def run(
     strategy: Annotated[
         str | None,
         typer.Option(
-            help="bootstrap, settings, both: bootstrap+settings; bases, which tries the base prompts for other sizes of model; examples, which chooses them by similarity; race, which asks those that are "
-            "behind no more; replay, which finds the thresholds of a cascade or the knobs of a content pipeline; gepa, mipro, joint, copro or simba, which have instructions written; or one that an installed package adds."
+            help=(
+                "bootstrap, settings, both: bootstrap+settings; bases, which tries the base prompts for other sizes of"
+                " model; examples, which chooses them by similarity; race, which asks those that are "
+                "behind no more; replay, which finds the thresholds of a cascade or the knobs of a content pipeline;"
+                " gepa, mipro, joint, copro or simba, which have instructions written; or one that an installed package"
+                " adds."
+            )
         ),
     ] = None,
     aim: Annotated[str | None, typer.Option(help="quality, cost or latency.")] = None,
@@ -43,12 +50,20 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Same seed and answers, same study.")] = None,
     keep_saved: Annotated[
         float | None,
-        typer.Option(help="Of a content pipeline: learn a score, and save this share of the time at the best quality, such as 0.65."),
+        typer.Option(
+            help=(
+                "Of a content pipeline: learn a score, and save this share of the time at the best quality, such as"
+                " 0.65."
+            )
+        ),
     ] = None,
     keep_quality: Annotated[
         float | None,
         typer.Option(
-            help="Of a content pipeline: learn a score, and save the most at this mean quality of what is processed in full, such as 0.70."
+            help=(
+                "Of a content pipeline: learn a score, and save the most at this mean quality of what is processed in"
+                " full, such as 0.70."
+            )
         ),
     ] = None,
     definition: Annotated[Path | None, typer.Option(help="A study definition such as experiments/quick.yaml.")] = None,
@@ -104,7 +119,9 @@ def run(
 @app.command("list")
 def list_studies(
     family: Annotated[str | None, typer.Argument(help="Only of this family.")] = None,
-    status: Annotated[str | None, typer.Option(help="queued, running, confirming, finished, cancelled or failed.")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="queued, running, confirming, finished, cancelled or failed.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Studies, newest first."""
@@ -130,10 +147,15 @@ def list_studies(
         for s in studies
     ]
     columns = {
-        "id": "Study", "family": "Family", "status": "Status", "strategy": "Strategy", "n_calls": "Calls", "usd": "Spent $", "winner": "Winner",
+        "id": "Study", "family": "Family", "status": "Status", "strategy": "Strategy", "n_calls": "Calls",
+        "usd": "Spent $", "winner": "Winner",
         "started_by": "Started by", "created_at": "Made",
     }  # fmt: skip
-    show(as_json, {"items": studies}, table(rows, columns, empty="No studies yet. Start one: detent study run FAMILY --dry-run"))
+    show(
+        as_json,
+        {"items": studies},
+        table(rows, columns, empty="No studies yet. Start one: detent study run FAMILY --dry-run"),
+    )
 
 
 @app.command("show")
@@ -215,7 +237,9 @@ def nominate(
 @app.command()
 def confirm(
     family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
-    variant: Annotated[str, typer.Argument(help="Id of any variant, or file: what family.yaml says now.", show_default=False)],
+    variant: Annotated[
+        str, typer.Argument(help="Id of any variant, or file: what family.yaml says now.", show_default=False)
+    ],
     aim: Annotated[str, typer.Option(help="What it has to show on the holdout: quality, cost or latency.")] = "quality",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the look would cost; spend nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Spend the look without being asked.")] = False,
@@ -250,7 +274,9 @@ def report(study: StudyId, out: Out = None, open: Open = False, as_json: Json = 
 
     session = Session()
     found = find_study(session, study)
-    made = report_study(found.id, family=session.families.families.get(found.family), store=session.store, clock=session.clock)
+    made = report_study(
+        found.id, family=session.families.families.get(found.family), store=session.store, clock=session.clock
+    )
     deliver(session, wiring.study_page(made), {"study": found.id}, name=found.id, out=out, open=open, as_json=as_json)
 
 
@@ -262,7 +288,9 @@ def find_study(session: Session, name: str) -> Study:
             page, _ = session.store.studies.page(tx, family=name)
             study = max(page, key=lambda s: s.created_at, default=None)
             if study is None:
-                raise NotFound(f"{name} has had no study yet. Start one: detent study run {name} --dry-run.", family=name)
+                raise NotFound(
+                    f"{name} has had no study yet. Start one: detent study run {name} --dry-run.", family=name
+                )
     if study is None:
         raise NotFound(f"There is no study {name!r}. See them with: detent study list.", study=name)
     return study

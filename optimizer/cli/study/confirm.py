@@ -1,4 +1,7 @@
-"""``detent study confirm``: any variant to the sealed holdout. The price is said first, and a person asked before a look is spent."""
+"""``detent study confirm``: any variant to the sealed holdout.
+
+The price is said first, and a person asked before a look is spent.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,8 @@ def _ask(family: str, price: LookPrice) -> None:
     view_price(console(stderr=True), family, price)
     if not sys.stdin.isatty():
         raise Refused(
-            f"A look at the sealed holdout of {family} is spent only after a yes. Say it: --yes. Or see the price alone: --dry-run."
+            f"A look at the sealed holdout of {family} is spent only after a yes. Say it: --yes. Or see the price"
+            " alone: --dry-run."
         )
     if not typer.confirm(f"Spend look {price.look} at the sealed holdout of {family}?", default=False, err=True):
         raise Refused("Nothing was spent.")
@@ -51,6 +55,7 @@ def _price(session: Session, family: str, variant: str, aim: str) -> LookPrice |
     from optimizer.runtime import wiring
 
     return confirm_variant(
-        session.family(family), variant, aim=cast(Aim, aim), actor=session.actor, store=session.store, clock=session.clock,
+        session.family(family), variant, aim=cast(Aim, aim), actor=session.actor, store=session.store,
+        clock=session.clock,
         models=wiring.open_models(session.settings), dry_run=True, usd_per_month=session.settings.usd_per_month,
     )  # fmt: skip

@@ -15,7 +15,10 @@ WAIT_S = 2.0
 
 
 def link_of(settings: Settings, study: Study) -> str | None:
-    """The address of the study's run; of the list of experiments while it is not mirrored yet. None where no MLflow answers."""
+    """The address of the study's run; of the list of experiments while it is not mirrored yet.
+
+    None where no MLflow answers.
+    """
     base = (settings.mlflow_tracking_uri or _local(settings) or "").rstrip("/")
     if not base.startswith(("http://", "https://")):
         return None
@@ -36,7 +39,9 @@ def _experiment(base: str, run: str, *, trust_env: bool) -> str | None:
     import httpx
 
     try:
-        answer = httpx.get(f"{base}/api/2.0/mlflow/runs/get", params={"run_id": run}, timeout=WAIT_S, trust_env=trust_env)
+        answer = httpx.get(
+            f"{base}/api/2.0/mlflow/runs/get", params={"run_id": run}, timeout=WAIT_S, trust_env=trust_env
+        )
         return str(answer.json()["run"]["info"]["experiment_id"])
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return None

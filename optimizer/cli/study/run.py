@@ -115,9 +115,12 @@ def take_up_again(session: Session, study: Study, *, follow: bool, quiet: bool) 
 
     declared = session.families.families.get(study.family)
     limits = MonthlyLimits(
-        family_usd=declared.budget.usd_per_month if declared is not None else None, all_usd=session.settings.usd_per_month
+        family_usd=declared.budget.usd_per_month if declared is not None else None,
+        all_usd=session.settings.usd_per_month,
     )
-    resume_study(study.id, actor=session.actor, store=session.store, clock=session.clock, limits=limits)  # REST has no route for it
+    resume_study(
+        study.id, actor=session.actor, store=session.store, clock=session.clock, limits=limits
+    )  # REST has no route for it
     return follow_study(session, study.id, follow=follow, quiet=quiet)
 
 
@@ -152,15 +155,19 @@ def confirmation_lines(study: Study) -> list[str]:
     lines = [f"Holdout   {found['summary']}"] if found.get("summary") else []
     for step in found.get("sequence") or ():
         verdict = "passed" if step["passed"] else "did not pass"
-        lines.append(f"  tested {step['variant']}: {verdict}, score {step['lift']:+.3f} against the champion, p {step['p']:.3g}")
+        lines.append(
+            f"  tested {step['variant']}: {verdict}, score {step['lift']:+.3f} against the champion, p {step['p']:.3g}"
+        )
     for gate in found.get("gates") or ():
         lines.append(f"  {gate.get('name', 'gate'):<14}{gate.get('verdict', '')}: {gate.get('reason', '')}")
     return lines
 
 
 def follow_study(session: Session, study_id: str, *, follow: bool, quiet: bool) -> Study:
-    """The study at its end, where it is waited for. Without a server this process is the worker for as long as the study takes; a worker
-    that runs alone is left to do it.
+    """The study at its end, where it is waited for.
+
+    Without a server this process is the worker for as long as the study takes; a worker that runs alone is left to do
+    it.
     """
     study = read_study(session, study_id)
     if study.status in ENDED:
@@ -184,7 +191,10 @@ def _by_worker(session: Session, study_id: str, follow: bool, quiet: bool) -> St
     try:
         return _watch(session, study_id, quiet, lambda: True)
     except KeyboardInterrupt:
-        say(f"Study {study_id} goes on in the worker. Look: detent study show {study_id}. Stop it: detent study cancel {study_id}")
+        say(
+            f"Study {study_id} goes on in the worker. Look: detent study show {study_id}. Stop it: detent study cancel"
+            f" {study_id}"
+        )
         return read_study(session, study_id)
 
 
@@ -252,13 +262,18 @@ def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study
             if first_calls is None:
                 first_calls = spend.n_calls
                 if not quiet and (enough := (study.findings or {}).get(ENOUGH)):
-                    out.print(f"The budget may cut this study short; enough for every part: {budget_options(enough)}", markup=False)
+                    out.print(
+                        f"The budget may cut this study short; enough for every part: {budget_options(enough)}",
+                        markup=False,
+                    )
             best = max((t.score for t in trials if t.status == "complete" and t.score is not None), default=None)
             if not quiet:
                 for trial in (t for t in trials if t.status != "running" and t.number not in said):
                     score = "no score" if trial.score is None else f"{trial.score:.3f}"
                     out.print(
-                        f"trial {trial.number} ({trial.proposer}): {score} on {count(trial.n, 'dev example')}{aimed_at(study.aim, trial, is_replayed=study.is_replayed)}, {trial.variant}",
+                        f"trial {trial.number} ({trial.proposer}): {score} on"
+                        f" {count(trial.n, 'dev example')}{aimed_at(study.aim, trial, is_replayed=study.is_replayed)},"
+                        f" {trial.variant}",
                         markup=False,
                     )
                 said |= {t.number for t in trials if t.status != "running"}
@@ -278,7 +293,13 @@ def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study
 
 def _moving_line(study: Study, n_trials: int, best: float | None, spend: Any, elapsed_s: float, n_fresh: int) -> str:
     calls = f"{spend.n_calls}" + (f" of {study.budget.calls}" if study.budget.calls is not None else "") + " calls"
-    parts = [study.status, count(n_trials, "trial"), "no score yet" if best is None else f"best {best:.3f}", calls, dollars(spend.usd)]
+    parts = [
+        study.status,
+        count(n_trials, "trial"),
+        "no score yet" if best is None else f"best {best:.3f}",
+        calls,
+        dollars(spend.usd),
+    ]
     left_s = None
     if study.budget.calls is not None and n_fresh >= 5:
         left_s = (study.budget.calls - spend.n_calls) * elapsed_s / n_fresh

@@ -1,4 +1,6 @@
-"""What a study of a content pipeline found out about a learned score, as lines for people: by content type, with its number of items."""
+"""What a study of a content pipeline found out about a learned score, as lines for people:
+by content type, with its number of items.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ def score_lines(study: Study) -> Iterator[str]:
         yield ""
         yield f"Score     {point['variant']}: {point['score']}"
         for name, rows in point["on_dev"].items():
-            yield f"  {name}{' (serves)' if name == point['score'] else ', beside it'}, thresholds from {point['n_train']} training items"
+            yield (
+                f"  {name}{' (serves)' if name == point['score'] else ', beside it'}, thresholds from"
+                f" {point['n_train']} training items"
+            )
             yield _HEAD
             yield from map(_row, rows)
     for one in found["not_trained"]:
@@ -30,4 +35,7 @@ def score_lines(study: Study) -> Iterator[str]:
 def _row(row: Mapping[str, Any]) -> str:
     quality = "nothing in full" if row["quality"] is None else f"{row['quality']:.3f}"
     interval = "" if row["low"] is None else f" ({row['low']:.3f} to {row['high']:.3f})"
-    return f"  {row['type'] or 'no type':<26}{row['n']:>6}{row['saved']:>9.1%}  {quality + interval:<30}{row['n_full']:>8}  {row['decided_by']}"
+    return (
+        f"  {row['type'] or 'no type':<26}{row['n']:>6}{row['saved']:>9.1%}  {quality + interval:<30}{row['n_full']:>8}"
+        f"  {row['decided_by']}"
+    )

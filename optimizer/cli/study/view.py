@@ -40,24 +40,35 @@ def audit_cost_of(session: Session, study: Study, trials: list[Trial]) -> AuditC
     from optimizer.jobs.studies.cascade_of_study import curves_of_study
 
     with session.store.read() as tx:
-        found = curves_of_study(study, trials, family=session.families.families.get(study.family), store=session.store, tx=tx)
+        found = curves_of_study(
+            study, trials, family=session.families.families.get(study.family), store=session.store, tx=tx
+        )
     return found.audit_cost if found is not None and found.variant == study.winner else None
 
 
 def view(
-    out: Any, study: Study, trials: list[Trial], audit_cost: AuditCost | None = None, *, settings: Settings, mlflow: str | None = None
+    out: Any,
+    study: Study,
+    trials: list[Trial],
+    audit_cost: AuditCost | None = None,
+    *,
+    settings: Settings,
+    mlflow: str | None = None,
 ) -> None:
     state = state_of(settings, study) + (", simulated clock" if study.simulated_clock else "")
     out.print(f"Study     {study.id} of {study.family}: {state}", style="bold", markup=False)
     out.print(
-        f"Search    {study.strategy}, aim {study.aim}, seed {study.seed}, made {when(study.created_at)} by {study.created_by}", markup=False
+        f"Search    {study.strategy}, aim {study.aim}, seed {study.seed}, made {when(study.created_at)} by"
+        f" {study.created_by}",
+        markup=False,
     )
     if study.trigger is not None:
         out.print(f"By itself {study.trigger.kind}: {study.trigger.reason}", markup=False)
     spend = study.spend
     lost = f", {spend.n_lost} lost in flight and counted at their reserved price" if spend.n_lost else ""
     out.print(
-        f"Spent     {count(spend.n_calls, 'call')}, {dollars(spend.usd)}, {spend.n_from_journal} answered from the journal{lost}",
+        f"Spent     {count(spend.n_calls, 'call')}, {dollars(spend.usd)}, {spend.n_from_journal} answered from the"
+        f" journal{lost}",
         markup=False,
     )
     for line in _cut_lines(study, trials):
@@ -86,7 +97,8 @@ def view(
         for t in trials
     ]
     columns = {
-        "number": "Trial", "variant": "Variant", "proposer": "Proposer", "score": "Dev score", "n": "n", "n_errors": "Errors",
+        "number": "Trial", "variant": "Variant", "proposer": "Proposer", "score": "Dev score", "n": "n",
+        "n_errors": "Errors",
         "usd": "Time share" if study.is_replayed else "$ a call", "p95_ms": "p95 ms", "status": "Status",
     }  # fmt: skip
     table(rows, columns, empty="It searches nothing." if study.strategy == CONFIRM else "No trial yet.")(out)
@@ -112,7 +124,11 @@ def _cut_lines(study: Study, trials: list[Any]) -> list[str]:
 
     left_out = without_turn(study, trials)
     enough = (study.findings or {}).get(ENOUGH)
-    larger = f"{budget_options(enough)}, enough for every part" if enough else "with a larger budget (--dry-run says how much)"
+    larger = (
+        f"{budget_options(enough)}, enough for every part"
+        if enough
+        else "with a larger budget (--dry-run says how much)"
+    )
     more = f"detent study run {study.family} {larger}"
     lines = [f"Cut short {study.spend.search_cut}"]
     if left_out:

@@ -1,4 +1,6 @@
-"""``detent thresholds recommend`` of a prompt family: what production says of a cascade's thresholds, for people and as JSON."""
+"""``detent thresholds recommend`` of a prompt family: what production says of a cascade's thresholds, for people
+and as JSON.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,11 @@ def recommend(session: Session, family: str, *, hours: float, as_json: bool) -> 
 
     declared = session.family(family)
     found = recommend_cascade(
-        declared, scorer=wiring.open_scorer(declared, session.settings), store=session.store, clock=session.clock, hours=hours
+        declared,
+        scorer=wiring.open_scorer(declared, session.settings),
+        store=session.store,
+        clock=session.clock,
+        hours=hours,
     )
     then = next_command(found)
 
@@ -63,22 +69,38 @@ def lines_before(found: CascadeRecommendation) -> Iterator[str]:
     which = ", ".join(found.variants) or found.champion
     yield f"Read      {count(found.n_read, 'request')} of the last {found.hours:g} h, served by {which}"
     if found.n_older:
-        yield f"          {count(found.n_older, 'older request')} of that time left out: only the newest {found.n_read:,} are read, back to {when(found.oldest_at)}"
+        yield (
+            f"          {count(found.n_older, 'older request')} of that time left out: only the newest {found.n_read:,}"
+            f" are read, back to {when(found.oldest_at)}"
+        )
     for why, n in sorted(found.left_out.items()):
         yield f"          {count(n, 'request')} left out: {why}"
-    said = [text.format(f"{found.references[name]:,}") for name, text in REFERENCES.items() if found.references.get(name)]
+    said = [
+        text.format(f"{found.references[name]:,}") for name, text in REFERENCES.items() if found.references.get(name)
+    ]
     for place, text in enumerate(said):
         yield f"{'Scored' if place == 0 else '':<10}{text}"
     audits = found.audits
-    missing = [f"{audits.failed:,} with a tier that failed" * bool(audits.failed), f"{audits.lost:,} without a trace" * bool(audits.lost)]
-    lost = f" ({' and '.join(filter(None, missing))}; the weights of the others make up for them)" if any(missing) else ""
-    yield f"Audits    {audits.complete:,} of {audits.drawn:,} drawn are complete{lost}, {dollars(audits.paid_usd)} paid for them"
+    missing = [
+        f"{audits.failed:,} with a tier that failed" * bool(audits.failed),
+        f"{audits.lost:,} without a trace" * bool(audits.lost),
+    ]
+    lost = (
+        f" ({' and '.join(filter(None, missing))}; the weights of the others make up for them)" if any(missing) else ""
+    )
+    yield (
+        f"Audits    {audits.complete:,} of {audits.drawn:,} drawn are complete{lost}, {dollars(audits.paid_usd)} paid"
+        " for them"
+    )
 
 
 def lines_after(found: CascadeRecommendation) -> Iterator[str]:
     advice = found.advice
     if advice.margin is not None:
-        yield f"Margin    {100 * advice.margin:.2g} points of loss are allowed, half of the family's margin: what is found is lucky on its own records"
+        yield (
+            f"Margin    {100 * advice.margin:.2g} points of loss are allowed, half of the family's margin: what is"
+            " found is lucky on its own records"
+        )
     if advice.audit_cost is not None:
         yield f"Audits    {advice.audit_cost.in_words}"
     for knob, why in (advice.not_replayed or {}).items():
@@ -92,12 +114,17 @@ def next_command(found: CascadeRecommendation) -> str:
 
     advice = found.advice
     if advice.verdict == "change" and advice.policy is not None:
-        knobs = " ".join(f"--policy {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in advice.policy.items())
+        knobs = " ".join(
+            f"--policy {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in advice.policy.items()
+        )
         return f"detent variant create {found.family} --from champion {knobs}"
     if advice.verdict == "cannot_tell" and found.audits.complete == 0 and advice.requests_missing is None:
         return f"detent variant create {found.family} --from champion --policy audit_share=0.02"
     if advice.requests_missing is not None:
-        return f"detent thresholds recommend {found.family} --hours {found.hours:g}, once some {advice.requests_missing:,} more requests were served"
+        return (
+            f"detent thresholds recommend {found.family} --hours {found.hours:g}, once some {advice.requests_missing:,}"
+            " more requests were served"
+        )
     return f"detent study run {found.family} --strategy replay --aim cost --dry-run"
 
 

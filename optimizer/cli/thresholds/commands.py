@@ -1,4 +1,6 @@
-"""``detent thresholds``: what the knobs of a content pipeline or the thresholds of a cascade should be, from what was collected."""
+"""``detent thresholds``: what the knobs of a content pipeline or the thresholds of a cascade should be,
+from what was collected.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,14 @@ if TYPE_CHECKING:
 
 
 UNSEEN_NOTE = (
-    "no reported item has ended there, so these exits stay as they are. Send each item with its exit_checkpoint to POST /api/performance/record; "
-    "a checkpoint that never ends anything may lack conditions, or ask for too much confidence."
+    "no reported item has ended there, so these exits stay as they are. Send each item with its exit_checkpoint to POST"
+    " /api/performance/record; a checkpoint that never ends anything may lack conditions, or ask for too much"
+    " confidence."
 )
 app = typer.Typer(
-    name="thresholds", no_args_is_help=True, help="Thresholds of a cascade, or knobs of a content pipeline, from what was collected."
+    name="thresholds",
+    no_args_is_help=True,
+    help="Thresholds of a cascade, or knobs of a content pipeline, from what was collected.",
 )
 app.command()(compare)
 
@@ -32,15 +37,17 @@ def recommend(
     family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
     hours: Annotated[float, typer.Option(help="How far back requests or reported items count.")] = 30 * 24,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Kind policy: folder to write optimal_config.yaml to; default: only shown.")
+        Path | None,
+        typer.Option("--out", help="Kind policy: folder to write optimal_config.yaml to; default: only shown."),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """What production says of the knobs that serve, and better ones. Nothing that is served changes.
 
-    Of a cascade: quality, cost and loss of the present thresholds, weighted by the chance of an audit, and the cheapest thresholds that are safe
-    on audited requests. Of a content pipeline: knobs found by replay on one half of the items, and what they do on the other; it needs 100 items with a measured quality
-    and three content types. Checkpoints at which no item has ended yet keep their exits and are named. Both say what is missing.
+    Of a cascade: quality, cost and loss of the present thresholds, weighted by the chance of an audit, and the cheapest
+    thresholds that are safe on audited requests. Of a content pipeline: knobs found by replay on one half of the items,
+    and what they do on the other; it needs 100 items with a measured quality and three content types. Checkpoints at
+    which no item has ended yet keep their exits and are named. Both say what is missing.
 
     Examples:
       detent thresholds recommend triage --hours 168
@@ -51,7 +58,8 @@ def recommend(
     if not kind_of(declared).runs_pipeline:
         if out is not None:
             raise InvalidInput(
-                f"--out writes the files of a content pipeline, and {family} is of kind {declared.kind}. Leave it out; --json has all figures."
+                f"--out writes the files of a content pipeline, and {family} is of kind {declared.kind}. Leave it out;"
+                " --json has all figures."
             )
         from optimizer.cli.thresholds.cascade_advice import recommend as recommend_cascade
 
@@ -70,13 +78,19 @@ def recommend(
             console.print(f"  {knob}: {value}", markup=False, highlight=False)
         console.print("")
         if not found.is_better:
-            console.print("On the items that were kept back this is not better than what is in force: leave it as it is.", style="yellow")
+            console.print(
+                "On the items that were kept back this is not better than what is in force: leave it as it is.",
+                style="yellow",
+            )
         if unseen := found.evidence["checkpoints_not_seen"]:
             console.print(f"Not seen  {', '.join(unseen)}: {UNSEEN_NOTE}", markup=False)
         console.print(SCORE_NOTE, markup=False)
         console.print(str(found.evidence["note"]), markup=False)
         if written:
             console.print(f"Written to {written}", markup=False)
-        console.print(f"Next      a search of its own, confirmed on sealed items: detent study run {family} --dry-run", markup=False)
+        console.print(
+            f"Next      a search of its own, confirmed on sealed items: detent study run {family} --dry-run",
+            markup=False,
+        )
 
     show(as_json, {**found.optimal_config, "is_better": found.is_better, "written": written}, view)

@@ -28,8 +28,13 @@ COLUMNS = {
     "full": "In full",
     "n": "n",
 }
-SCORE_NOTE = "The score of a study counts .5 for every item that is not processed in full; the quality leaves these items out."
-WHICH = "A version of the family's file, a preset, a variant (id, champion, candidate), or a file or folder of the pipeline's own."
+SCORE_NOTE = (
+    "The score of a study counts .5 for every item that is not processed in full; the quality leaves these items out."
+)
+WHICH = (
+    "A version of the family's file, a preset, a variant (id, champion, candidate), or a file or folder of the"
+    " pipeline's own."
+)
 
 
 def compare(
@@ -39,10 +44,13 @@ def compare(
     confidence: Annotated[float, typer.Option(help="With which both intervals hold together.")] = 0.95,
     as_json: Json = False,
 ) -> None:
-    """Which of two configurations to choose, replayed on the recorded items (train and dev). Nothing that is served changes.
+    """Which of two configurations to choose, replayed on the recorded items (train and dev).
 
-    Aggressive where less than .05 quality is lost and more than .05 time is saved, conservative where more than .05 quality is lost, else
-    balanced. Where an interval reaches over an edge that matters, the answer is "cannot tell", which is a result: exit 0.
+    Nothing that is served changes.
+
+    Aggressive where less than .05 quality is lost and more than .05 time is saved, conservative where more than .05
+    quality is lost, else balanced. Where an interval reaches over an edge that matters, the answer is "cannot tell",
+    which is a result: exit 0.
 
     Example: detent thresholds compare content_pipeline --conservative champion --aggressive config/optimal_config.yaml
     """
@@ -53,7 +61,9 @@ def compare(
     declared = session.family(family)
     require_pipeline(declared)
     sides = configuration(session, family, conservative), configuration(session, family, aggressive)
-    found = compare_thresholds(declared, conservative=sides[0], aggressive=sides[1], store=session.store, confidence=confidence)
+    found = compare_thresholds(
+        declared, conservative=sides[0], aggressive=sides[1], store=session.store, confidence=confidence
+    )
     verdict = found.verdict
     outcomes = {"conservative": found.conservative, "aggressive": found.aggressive}
 
@@ -67,7 +77,9 @@ def compare(
         console.print(f"Answer    {verdict.choice or 'cannot tell'}", style=style, markup=False)
         console.print(f"Why       {verdict.reason}", markup=False)
         console.print(SCORE_NOTE, markup=False)
-        console.print("Measured by replay on items that are not sealed; times of early exits are a model.", markup=False)
+        console.print(
+            "Measured by replay on items that are not sealed; times of early exits are a model.", markup=False
+        )
 
     value = {
         "family": family,
@@ -90,7 +102,8 @@ def compare(
 
 
 def configuration(session: Session, family: str, name: str) -> Configuration:
-    """A configuration by its name; the first that fits of: variant, version of the family's file, preset, file or folder.
+    """A configuration by its name; the first that fits of: variant,
+    version of the family's file, preset, file or folder.
 
     Raises:
         NotFound: a variant or a file that is not there.
@@ -113,7 +126,8 @@ def configuration(session: Session, family: str, name: str) -> Configuration:
         return Configuration(name=name, found_as=f"file {name}", policy=wiring.read_pipeline_files(Path(name)).policy)
     known = ", ".join(dict.fromkeys([*versions, *PRESETS]))
     raise InvalidInput(
-        f"There is no configuration {name!r}. Name one of {known}, a variant (id, champion, candidate), or a file of the pipeline's."
+        f"There is no configuration {name!r}. Name one of {known}, a variant (id, champion, candidate), or a file of"
+        " the pipeline's."
     )
 
 

@@ -27,7 +27,9 @@ app = typer.Typer(name="variant", no_args_is_help=True, help="Variants of a fami
 variant_compare.register(app)
 
 FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
-VariantId = Annotated[str, typer.Argument(help="Id of the variant, or champion, candidate, or file.", show_default=False)]
+VariantId = Annotated[
+    str, typer.Argument(help="Id of the variant, or champion, candidate, or file.", show_default=False)
+]
 
 
 @app.command("list")
@@ -59,7 +61,8 @@ def list_variants(family: FamilyName, as_json: Json = False) -> None:
         for r in sorted(records, key=lambda r: r.created_at, reverse=True)
     ]
     columns = {
-        "variant": "Variant", "use": "Use", "source": "Source", "n_examples": "Examples", "created_at": "Made", "created_by": "By", "note": "Note",
+        "variant": "Variant", "use": "Use", "source": "Source", "n_examples": "Examples", "created_at": "Made",
+        "created_by": "By", "note": "Note",
     }  # fmt: skip
     show(as_json, {"items": rows}, table(rows, columns, empty=f"{family} has no variants yet."))
 
@@ -69,7 +72,13 @@ def show_variant(family: FamilyName, variant: VariantId = "champion", as_json: J
     """One variant in full: messages, few-shot examples, model settings."""
     session = Session()
     record = find_variant(session, family, variant)
-    values = {"variant": record.variant.id, "family": family, "source": record.source, "note": record.note, **record.variant.content()}
+    values = {
+        "variant": record.variant.id,
+        "family": family,
+        "source": record.source,
+        "note": record.note,
+        **record.variant.content(),
+    }
     show(as_json, values, lambda out: out.print(reading(record), markup=False))
 
 
@@ -104,9 +113,12 @@ def create(
     family: FamilyName,
     start: Annotated[str, typer.Option("--from", help="The variant to change.")] = "champion",
     messages: Annotated[Path | None, typer.Option(help="A JSON file with the list of messages.")] = None,
-    model: Annotated[list[str] | None, typer.Option(help="A model setting such as temperature=0.2; may be repeated.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="A model setting such as temperature=0.2; may be repeated.")
+    ] = None,
     policy: Annotated[
-        list[str] | None, typer.Option(help="A knob of the policy such as accept=0.83, null to take it out; may be repeated.")
+        list[str] | None,
+        typer.Option(help="A knob of the policy such as accept=0.83, null to take it out; may be repeated."),
     ] = None,
     without_examples: Annotated[bool, typer.Option("--without-examples", help="Drop the few-shot examples.")] = False,
     note: Annotated[str, typer.Option(help="What is different, for people.")] = "",
@@ -145,7 +157,9 @@ def create(
 def export(
     family: FamilyName,
     variant: VariantId = "champion",
-    format: Annotated[str, typer.Option(help="messages, yaml, dspy, mlflow, langchain or that of a package.")] = "messages",
+    format: Annotated[
+        str, typer.Option(help="messages, yaml, dspy, mlflow, langchain or that of a package.")
+    ] = "messages",
     as_json: Json = False,
 ) -> None:
     """Print a variant for use elsewhere; yaml is the block to commit to family.yaml.
@@ -191,12 +205,16 @@ def _settings(option: str, such_as: str, pairs: list[str] | None) -> dict[str, A
 def reading(record: VariantRecord) -> str:
     """All of a variant, in the order the model sees it."""
     origin = f"{record.source}, by {record.created_by}" + (f", from study {record.study}" if record.study else "")
-    return "\n".join([f"{record.variant.id}  ({origin}){'  ' + record.note if record.note else ''}", *_lines(record.variant)])
+    return "\n".join(
+        [f"{record.variant.id}  ({origin}){'  ' + record.note if record.note else ''}", *_lines(record.variant)]
+    )
 
 
 def differences(old: VariantRecord, new: VariantRecord) -> list[str]:
     """A unified diff of two readings without their head lines; empty for the same setting."""
-    return list(difflib.unified_diff(_lines(old.variant), _lines(new.variant), old.variant.id, new.variant.id, lineterm="", n=2))
+    return list(
+        difflib.unified_diff(_lines(old.variant), _lines(new.variant), old.variant.id, new.variant.id, lineterm="", n=2)
+    )
 
 
 def _lines(variant: Variant) -> list[str]:

@@ -1,4 +1,6 @@
-"""``detent variant compare``: prompts side by side on the same dev examples, short in the terminal and whole on a page."""
+"""``detent variant compare``: prompts side by side on the same dev examples,
+short in the terminal and whole on a page.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def register(app: typer.Typer) -> None:
 
 def compare(
     family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
-    variants: Annotated[list[str], typer.Argument(help="Ids, or champion, candidate, file; the others are held against the first.")],
+    variants: Annotated[
+        list[str], typer.Argument(help="Ids, or champion, candidate, file; the others are held against the first.")
+    ],
     examples: Annotated[int, typer.Option("--examples", "-n", help="Dev examples at most.", min=1)] = 50,
     budget_usd: Annotated[float | None, typer.Option(help="Dollars at most.")] = None,
     budget_calls: Annotated[
@@ -59,7 +63,9 @@ def compare(
     asked: dict[str, Any] = {"n": examples, "store": session.store, "models": models}
     if dry_run:
         made = estimate_comparison(declared, found, **asked)
-        show(as_json, {"dry_run": True, **made}, lambda screen: _view_estimate(screen, family, made, variants, examples))
+        show(
+            as_json, {"dry_run": True, **made}, lambda screen: _view_estimate(screen, family, made, variants, examples)
+        )
         return
     try:
         budget, scorers = Budget(usd=budget_usd, calls=budget_calls), wiring.scorers(session.settings)
@@ -76,10 +82,18 @@ def compare(
 
 
 def _view_estimate(out: Console, family: str, made: Mapping[str, Any], names: list[str], n: int) -> None:
-    out.print(f"{family}: {count(len(made['variants']), 'variant')} on {count(made['n'], 'dev example')}", style="bold", markup=False)
+    out.print(
+        f"{family}: {count(len(made['variants']), 'variant')} on {count(made['n'], 'dev example')}",
+        style="bold",
+        markup=False,
+    )
     out.print(f"Models    {', '.join(made['models'])}", markup=False)
     out.print(f"Calls     at most {made['calls'].high:,}; what the journal answers is not asked", markup=False)
-    usd = f"{dollars(made['usd'].expected)} expected, at most {dollars(made['usd'].high)}" if made["usd"] is not None else NO_PRICE
+    usd = (
+        f"{dollars(made['usd'].expected)} expected, at most {dollars(made['usd'].high)}"
+        if made["usd"] is not None
+        else NO_PRICE
+    )
     out.print(f"Dollars   {usd}", markup=False)
     out.print(f"Next      detent variant compare {family} {' '.join(names)} --examples {n}", markup=False)
 
@@ -92,12 +106,16 @@ def _view(out: Console, grid: VariantGrid) -> None:
     }  # fmt: skip
     table([_column(c) for c in grid.columns], headings, empty="")(out)
     different = [row for row in grid.rows if row.differs]
-    out.print(f"The answers differ on {len(different)} of {count(len(grid.rows), grid.split + ' example')}.", markup=False)
+    out.print(
+        f"The answers differ on {len(different)} of {count(len(grid.rows), grid.split + ' example')}.", markup=False
+    )
     if different:
         letters = {c.letter: c.letter for c in grid.columns}
-        table([_row(row, list(letters)) for row in different[:N_ROWS]], {"input": "Input", "expected": "Expected", **letters}, empty="")(
-            out
-        )
+        table(
+            [_row(row, list(letters)) for row in different[:N_ROWS]],
+            {"input": "Input", "expected": "Expected", **letters},
+            empty="",
+        )(out)
     spent = NO_PRICE if grid.spent_usd is None else f"{dollars(grid.spent_usd)} spent"
     out.print(f"{count(grid.n_calls, 'call')} made, {spent}; the journal answered what was asked before", markup=False)
     last = grid.columns[-1].variant.id
@@ -105,12 +123,17 @@ def _view(out: Console, grid: VariantGrid) -> None:
 
 
 def _column(c: GridColumn) -> dict[str, Any]:
-    score = "none" if c.score is None or c.interval is None else f"{c.score:.3f} ({c.interval.lower:.3f} to {c.interval.upper:.3f})"
+    score = (
+        "none"
+        if c.score is None or c.interval is None
+        else f"{c.score:.3f} ({c.interval.lower:.3f} to {c.interval.upper:.3f})"
+    )
     found = c.beside
     lead = "" if found is None else f"{found.lift:+.3f} ({found.interval.lower:+.3f} to {found.interval.upper:+.3f})"
     return {
         "letter": c.letter, "variant": c.variant.id, "score": score, "lead": lead, "n_errors": c.n_errors,
-        "beside": "" if found is None else f"{found.wins}/{found.ties}/{found.losses}", "usd": dollars(c.usd_per_answer),
+        "beside": "" if found is None else f"{found.wins}/{found.ties}/{found.losses}",
+        "usd": dollars(c.usd_per_answer),
         "p95": "" if c.p95_ms is None else f"{c.p95_ms:.0f}",
     }  # fmt: skip
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def find_variant(session: Session, family: str, name: str) -> VariantRecord:
-    """By id, by a unique beginning of it, or by use: champion, candidate (of the active rollout, else what would be rolled out next), file."""
+    """By id, by a unique beginning of it, or by use: champion, candidate (of the active rollout,
+    else what would be rolled out next), file.
+    """
     declared = session.family(family)
     store = session.store
     if name == "file":
@@ -27,8 +29,8 @@ def find_variant(session: Session, family: str, name: str) -> VariantRecord:
             candidate = active.candidate if active else last_nominated(store, tx, family)
             if candidate is None:
                 raise NotFound(
-                    f"{family} has no candidate: no rollout is active, and no study has nominated a variant. Name one by its id; "
-                    f"`detent variant list {family}` shows them.",
+                    f"{family} has no candidate: no rollout is active, and no study has nominated a variant. Name one"
+                    f" by its id; `detent variant list {family}` shows them.",
                     family=family,
                     variant=name,
                 )
@@ -38,7 +40,11 @@ def find_variant(session: Session, family: str, name: str) -> VariantRecord:
             fitting = [r for r in store.variants.of_family(tx, family) if r.variant.id.startswith(name)]
             found = fitting[0] if len(fitting) == 1 else None
     if found is None:
-        raise NotFound(f"{family} has no variant {name!r}. See them with: detent variant list {family}.", family=family, variant=name)
+        raise NotFound(
+            f"{family} has no variant {name!r}. See them with: detent variant list {family}.",
+            family=family,
+            variant=name,
+        )
     return found
 
 
@@ -49,7 +55,9 @@ def _of_file(session: Session, declared: Family) -> VariantRecord:
     if family_problem := session.families.problems.get(declared.name):
         raise family_problem
     if not declared.prompt.versions:
-        raise NotFound(f"The file of {declared.name} has no prompt version, so it is no variant by itself.", family=declared.name)
+        raise NotFound(
+            f"The file of {declared.name} has no prompt version, so it is no variant by itself.", family=declared.name
+        )
     store, at = session.store, session.clock.now()
     store.write(lambda tx: store_file_version(tx, store, declared, declared.prompt.current, at))
     with store.read() as tx:

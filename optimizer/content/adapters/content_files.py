@@ -27,7 +27,9 @@ def read_folder(folder: Path) -> PipelineFiles:
     """
     found = [folder / name for name in FILES if (folder / name).is_file()]
     if not found:
-        raise NotFound(f"There is none of the pipeline's files in {folder}. Expected at least one of {', '.join(FILES)}.")
+        raise NotFound(
+            f"There is none of the pipeline's files in {folder}. Expected at least one of {', '.join(FILES)}."
+        )
     return _read(found)
 
 
@@ -55,7 +57,8 @@ def read_levels(file: Path) -> Mapping[str, Target]:
     unknown = [name for name in levels if name not in TARGETS]
     if unknown:
         raise InvalidInput(
-            f"{file} sets levels for {', '.join(unknown)}, and nothing is known of that here. It may set {', '.join(TARGETS)}."
+            f"{file} sets levels for {', '.join(unknown)}, and nothing is known of that here. It may set"
+            f" {', '.join(TARGETS)}."
         )
     return levels
 
@@ -72,14 +75,24 @@ def _read(files: Sequence[Path], *, as_name: str | None = None) -> PipelineFiles
             faults.append(Fault(pointer="", detail=str(error), file=name, line=1))
             continue
         except (OSError, UnicodeDecodeError) as error:
-            faults.append(Fault(pointer="", detail=f"the file cannot be read ({error}); save it as UTF-8, readable", file=name, line=1))
+            faults.append(
+                Fault(
+                    pointer="",
+                    detail=f"the file cannot be read ({error}); save it as UTF-8, readable",
+                    file=name,
+                    line=1,
+                )
+            )
             continue
         faults += [replace(fault, file=name) for fault in sources[name].faults]
     content = PipelineFiles()
     try:
         content = read_files({name: source.data for name, source in sources.items() if source.data is not None})
     except InvalidInput as error:
-        faults += [f if f.line or f.file not in sources else replace(f, line=sources[f.file].line_of(f.pointer)) for f in error.faults]
+        faults += [
+            f if f.line or f.file not in sources else replace(f, line=sources[f.file].line_of(f.pointer))
+            for f in error.faults
+        ]
     if faults:
         order = {name: i for i, name in enumerate(FILES)}
         raise invalid_files(sorted(faults, key=lambda f: (order.get(f.file or "", 9), f.line or 0)))
@@ -87,7 +100,10 @@ def _read(files: Sequence[Path], *, as_name: str | None = None) -> PipelineFiles
 
 
 def write_folder(folder: Path, content: PipelineFiles, *, optimal: bool = False) -> list[Path]:
-    """Writes the files, over those that are there; ``optimal``: optimal_config.yaml instead. Returns what was written."""
+    """Writes the files, over those that are there; ``optimal``: optimal_config.yaml instead.
+
+    Returns what was written.
+    """
     files: Mapping[str, Any] = {OPTIMAL: write_optimal(content)} if optimal else write_files(content)
     folder.mkdir(parents=True, exist_ok=True)
     written = []

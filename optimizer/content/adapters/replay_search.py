@@ -1,7 +1,8 @@
-"""Strategy ``replay`` for policy families: thousands of settings replayed on the recorded training items, the best few proposed.
+"""Strategy ``replay`` for policy families: thousands of settings replayed on the recorded training items, the best few
+proposed.
 
-Optuna's NSGA-II (Deb et al. 2002) draws the settings, for score and time at once; a replay is columns of numbers, no model call. The study
-then evaluates what is proposed on dev, and the sealed holdout decides as for any candidate.
+Optuna's NSGA-II (Deb et al. 2002) draws the settings, for score and time at once; a replay is columns of numbers, no
+model call. The study then evaluates what is proposed on dev, and the sealed holdout decides as for any candidate.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class ReplaySearch:
     """Deterministic given the seed and the records; it learns nothing from what it is told.
 
     Args:
-        learn: trains a score of content; asked where a saving or a quality is to be kept, or the space names a score without data.
+        learn: trains a score of content; asked where a saving or a quality is to be kept, or the space names a score
+            without data.
     """
 
     def __init__(self, setting: SearchSetting, learn: LearnScore) -> None:
@@ -48,7 +50,11 @@ class ReplaySearch:
         return [
             *scored,
             *(
-                Proposal(variant=one.variant, proposer=REPLAY, params={"score_on_train": one.score, "time_share_on_train": one.cost})
+                Proposal(
+                    variant=one.variant,
+                    proposer=REPLAY,
+                    params={"score_on_train": one.score, "time_share_on_train": one.cost},
+                )
                 for one in found
             ),
         ]
@@ -60,12 +66,17 @@ class ReplaySearch:
         setting = self._setting
         measured = [e for e in setting.train if e.expected.get("quality") is not None]
         if not measured:
-            setting.remark("Nothing was replayed: of no training item it is known what it turned out to be worth (expected.quality).")
+            setting.remark(
+                "Nothing was replayed: of no training item it is known what it turned out to be worth"
+                " (expected.quality)."
+            )
             return []
         records = read_columns(rows_to_columns([{**e.input, "quality": e.expected["quality"]} for e in measured]))
         start = replayed(records, setting.start)
         margin = quality_margin(start.score, setting.family.rollout.margin)
-        return candidates(self._drawn(records), start, setting.aim, margin=margin, n=int(setting.definition["n_settings"]))
+        return candidates(
+            self._drawn(records), start, setting.aim, margin=margin, n=int(setting.definition["n_settings"])
+        )
 
     def _drawn(self, records: Records) -> list[Replayed]:
         import optuna
@@ -75,11 +86,14 @@ class ReplaySearch:
         dimensions = dimensions_of(setting)
         if not dimensions:
             setting.remark(
-                "Nothing was replayed: the space lets no knob vary. Name some in family.yaml, such as policy.filter.min_overall."
+                "Nothing was replayed: the space lets no knob vary. Name some in family.yaml, such as"
+                " policy.filter.min_overall."
             )
             return []
         distributions = {d.name: distribution(d) for d in dimensions}
-        study = optuna.create_study(directions=["maximize", "minimize"], sampler=optuna.samplers.NSGAIISampler(seed=setting.seed))
+        study = optuna.create_study(
+            directions=["maximize", "minimize"], sampler=optuna.samplers.NSGAIISampler(seed=setting.seed)
+        )
         if (start := point_of(setting.start, dimensions)) is not None:
             study.enqueue_trial(start)
         found: dict[str, Replayed] = {}

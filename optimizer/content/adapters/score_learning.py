@@ -1,4 +1,7 @@
-"""Scores of content learned with scikit-learn, which is loaded when training starts. What comes out is data (``content/core/policy/learned_knob.py``)."""
+"""Scores of content learned with scikit-learn, which is loaded when training starts.
+
+What comes out is data (``content/core/policy/learned_knob.py``).
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,16 @@ LEAST_GROUPS = 5
 FEW_STATISTICS = tuple(
     f"text.{name}"
     for name in (
-        "log_words", "log_chars", "log_sentences", "sentence_mean", "sentence_deviation", "log_paragraphs", "distinct_share", "distinct_root",
-        "word_length", "long_words", "syllables", "connectives", "stop_words", "first_person", "second_person", "hedges", "modals", "digits",
+        "log_words", "log_chars", "log_sentences", "sentence_mean", "sentence_deviation", "log_paragraphs",
+        "distinct_share", "distinct_root",
+        "word_length", "long_words", "syllables", "connectives", "stop_words", "first_person", "second_person",
+        "hedges", "modals", "digits",
         "upper", "punctuation", "questions", "exclamations", "commas", "brackets", "ends",
     )
 )  # fmt: skip
-RECIPES: Mapping[Method, Recipe] = {  # the best of each kind by cross-validation on the training rows of bench/content_quality.py
+RECIPES: Mapping[
+    Method, Recipe
+] = {  # the best of each kind by cross-validation on the training rows of bench/content_quality.py
     PLAIN: Recipe(name=PLAIN, model="linear", features=FEW_STATISTICS, penalty=100),
     CHARACTERS: Recipe(
         name=CHARACTERS,
@@ -38,7 +45,9 @@ WORDS_OF_LENGTH = "text.log_words"
 _IDENTITY = {"kind": "linear", "centre": [0.0], "scale": [1.0], "weights": [1.0], "intercept": 0.0}
 
 
-def learn_score(items: Sequence[JudgedItem], method: Method, *, trained_on: Mapping[str, Any], seed: int) -> LearnedScore:
+def learn_score(
+    items: Sequence[JudgedItem], method: Method, *, trained_on: Mapping[str, Any], seed: int
+) -> LearnedScore:
     """content.core.search.learned_score.LearnScore.
 
     Of an item that was not released only its statistics are learned from, never its words.
@@ -48,11 +57,20 @@ def learn_score(items: Sequence[JudgedItem], method: Method, *, trained_on: Mapp
     rows = [_row(item) for item in items]
     says = {**trained_on, "recipe": method, "rows": len(rows)}
     if method == LENGTH:
-        data = {"format": FORMAT, "answers": "score", "features": [WORDS_OF_LENGTH], "parts": [_IDENTITY], "trained_on": says}
-        return LearnedScore(predictor=Predictor.from_data(data).to_data(), out_of_fold=tuple(_length(row) for row in rows))
+        data = {
+            "format": FORMAT,
+            "answers": "score",
+            "features": [WORDS_OF_LENGTH],
+            "parts": [_IDENTITY],
+            "trained_on": says,
+        }
+        return LearnedScore(
+            predictor=Predictor.from_data(data).to_data(), out_of_fold=tuple(_length(row) for row in rows)
+        )
     if (n_groups := len({item.group for item in items})) < LEAST_GROUPS:
         raise DatasetTooSmall(
-            f"Cannot learn a score: {len(items)} items stand in {n_groups} groups, and it takes {LEAST_GROUPS} to measure it on items it has not seen.",
+            f"Cannot learn a score: {len(items)} items stand in {n_groups} groups, and it takes {LEAST_GROUPS} to"
+            " measure it on items it has not seen.",
             n_groups=n_groups,
             n_required=LEAST_GROUPS,
         )

@@ -12,10 +12,14 @@ from optimizer.core.family.variant import Variant
 
 
 def policy_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
-    """What is wrong with the policies of a family's versions and with what stands around them. Without versions only that is checked."""
+    """What is wrong with the policies of a family's versions and with what stands around them.
+
+    Without versions only that is checked.
+    """
     if data.get("targets") is not None:
         yield Fault(
-            pointer="/targets", detail="targets are checked by asking a model, and a family of kind policy asks none; remove targets"
+            pointer="/targets",
+            detail="targets are checked by asking a model, and a family of kind policy asks none; remove targets",
         )
     prompt = data.get("prompt")
     versions = prompt.get("versions") if isinstance(prompt, Mapping) else None
@@ -34,7 +38,9 @@ def variant_faults(variant: Variant) -> list[Fault]:
     """What is wrong with a Variant of such a family, with pointers into its content."""
     faults = read_policy(variant.policy, "/policy")[1]
     if variant.messages:
-        faults.append(Fault(pointer="/messages", detail="a family of kind policy calls no model; leave the messages out"))
+        faults.append(
+            Fault(pointer="/messages", detail="a family of kind policy calls no model; leave the messages out")
+        )
     return faults
 
 
@@ -45,17 +51,25 @@ def _version_faults(version: Mapping[str, Any], at: list[Any]) -> Iterator[Fault
             yield Fault(pointer=pointer_of([*at, key]), detail=detail)
     policy = version.get("policy")
     if not policy and not (policy is not None and not isinstance(policy, Mapping)):
-        yield Fault(pointer=pointer_of(at), detail="there is no policy; give at least one knob, such as policy: {filter.min_overall: 0.65}")
+        yield Fault(
+            pointer=pointer_of(at),
+            detail="there is no policy; give at least one knob, such as policy: {filter.min_overall: 0.65}",
+        )
     elif isinstance(policy, Mapping):
         yield from read_policy(policy, pointer_of([*at, "policy"]))[1]
 
 
 def slot_faults(slot: str, entry: Any) -> Iterator[Fault]:
-    """A slot of the space whose name is no knob, or whose values leave the knob's range; its form is judged with every space."""
+    """A slot of the space whose name is no knob, or whose values leave the knob's range;
+    its form is judged with every space.
+    """
     pointer = pointer_of(["space", slot])
     name = slot.removeprefix("policy.")
     if name == slot:
-        yield Fault(pointer=pointer, detail=f"a family of kind policy varies policy.<knob> only, and {slot!r} belongs to a prompt")
+        yield Fault(
+            pointer=pointer,
+            detail=f"a family of kind policy varies policy.<knob> only, and {slot!r} belongs to a prompt",
+        )
         return
     knob = knob_of(name)
     if knob is None:

@@ -1,4 +1,6 @@
-"""The kind ``policy``: a Variant is knobs of the content pipeline, an example a recorded item, and a study a replay that asks no model."""
+"""The kind ``policy``: a Variant is knobs of the content pipeline, an example a recorded item,
+and a study a replay that asks no model.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,10 @@ class PolicyKind:
         if input is None:
             return
         if (fault := self.example_fault(family, family.declared_inputs(input), expected)) is not None:
-            raise InvalidInput(f"No item of family {family.name!r} can be learned from: {fault}.", [Fault(pointer="/input", detail=fault)])
+            raise InvalidInput(
+                f"No item of family {family.name!r} can be learned from: {fault}.",
+                [Fault(pointer="/input", detail=fault)],
+            )
 
     def kept_of(self, input: Mapping[str, Any]) -> dict[str, Any]:
         return measured_of(input)
@@ -50,7 +55,10 @@ class PolicyKind:
     def strategy_fault(self, names: Sequence[str]) -> str | None:
         if tuple(names) == (REPLAY,):
             return None
-        return f"a family of kind policy has no prompt, and its knobs are searched on recorded items. Name strategy {REPLAY}, or none"
+        return (
+            "a family of kind policy has no prompt, and its knobs are searched on recorded items. Name strategy"
+            f" {REPLAY}, or none"
+        )
 
     def study_sizes(self, family: Family, names: Sequence[str]) -> Mapping[str, int]:
         return {"n_train": REPLAYED_ON, "n_dev": REPLAYED_ON, "n_holdout": 2 * family.rollout.gates.n}

@@ -27,8 +27,9 @@ def require_pipeline(family: Family) -> None:
     """Raises InvalidInput for a family whose thresholds are not those of a content pipeline."""
     if not kind_of(family).runs_pipeline:
         raise InvalidInput(
-            f"Family {family.name!r} is of kind {family.kind}, and this is for content pipelines (kind policy). "
-            f"Thresholds of a cascade are found by a study: detent study run {family.name} --strategy replay --aim cost --dry-run."
+            f"Family {family.name!r} is of kind {family.kind}, and this is for content pipelines (kind policy)."
+            f" Thresholds of a cascade are found by a study: detent study run {family.name} --strategy replay --aim"
+            " cost --dry-run."
         )
 
 
@@ -46,8 +47,8 @@ def compare_thresholds(
         examples = [e for split in ("train", "dev") for e in store.examples.of_split(tx, family.name, split=split)]
     if not examples:
         raise DatasetTooSmall(
-            f"Cannot compare configurations: family {family.name!r} has no recorded items. Import some with what they turned out to be "
-            f"worth: detent import FILE --family {family.name}.",
+            f"Cannot compare configurations: family {family.name!r} has no recorded items. Import some with what they"
+            f" turned out to be worth: detent import FILE --family {family.name}.",
             n=0,
         )
     records = read_columns(rows_to_columns([{**e.input, "quality": e.expected.get("quality")} for e in examples]))

@@ -1,4 +1,6 @@
-"""Says that the environment overrides what policy families serve, and keeps the Variants that it makes, so that reports of them can be read."""
+"""Says that the environment overrides what policy families serve, and keeps the Variants that it makes,
+so that reports of them can be read.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,17 @@ ACTOR = "environment"
 
 
 def keep_environment_override(store: Store, clock: Clock, families: Iterable[Family], flags: Flags) -> list[Alert]:
-    """One open alert per family of kind policy while flags of the environment change its policy; returns those that are new."""
+    """One open alert per family of kind policy while flags of the environment change its policy;
+    returns those that are new.
+    """
     now = clock.now()
 
     def keep(tx: Transaction) -> list[Alert]:
         wanted = []
         for family in families:
-            champion = store.champions.current(tx, family.name) if flags.knobs and kind_of(family).runs_pipeline else None
+            champion = (
+                store.champions.current(tx, family.name) if flags.knobs and kind_of(family).runs_pipeline else None
+            )
             record = store.variants.get(tx, family.name, champion.variant) if champion is not None else None
             if record is None:
                 continue
@@ -32,7 +38,8 @@ def keep_environment_override(store: Store, clock: Clock, families: Iterable[Fam
                 store.variants.add(
                     tx,
                     VariantRecord(
-                        family=family.name, variant=made, source="environment", created_at=now, created_by=ACTOR, note=note, parent=record.variant.id
+                        family=family.name, variant=made, source="environment", created_at=now, created_by=ACTOR,
+                        note=note, parent=record.variant.id
                     ),
                 )  # fmt: skip
             detail = (
@@ -40,7 +47,11 @@ def keep_environment_override(store: Store, clock: Clock, families: Iterable[Fam
                 "confirmed it; nothing that is reported of it counts for the champion, and a rollout of this family "
                 "gathers no evidence. To end it, unset the variables and restart the server."
             )
-            wanted.append(Alert(id=new_id("al"), kind=OVERRIDDEN, family=family.name, level="warning", opened_at=now, detail=detail))
+            wanted.append(
+                Alert(
+                    id=new_id("al"), kind=OVERRIDDEN, family=family.name, level="warning", opened_at=now, detail=detail
+                )
+            )
         return keep_alerts(tx, store, OVERRIDDEN, wanted, at=now)
 
     return store.write(keep)

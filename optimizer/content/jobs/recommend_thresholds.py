@@ -1,4 +1,7 @@
-"""Recommends the knobs of a content pipeline from what was collected: reported items and training examples. Changes nothing."""
+"""Recommends the knobs of a content pipeline from what was collected: reported items and training examples.
+
+Changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +41,16 @@ def recommend_thresholds(family: Family, *, store: Store, clock: Clock, hours: f
         examples = store.examples.of_split(tx, family.name, split="train")
     if record is None:
         raise Conflict(
-            f"Family {family.name!r} has no champion yet, so there is nothing to compare with. Start the server or the worker once."
+            f"Family {family.name!r} has no champion yet, so there is nothing to compare with. Start the server or the"
+            " worker once."
         )
     collected = [*({**e.input, "quality": e.expected.get("quality")} for e in examples), *map(_reported, reported)]
     return recommend(collected, present=record.variant.policy)
 
 
 def _reported(record: PipelineRecord) -> Mapping[str, Any]:
-    return {"content_type": record.content_type, "quality_score": record.quality_score, "exit_checkpoint": record.exit_checkpoint}
+    return {
+        "content_type": record.content_type,
+        "quality_score": record.quality_score,
+        "exit_checkpoint": record.exit_checkpoint,
+    }

@@ -12,13 +12,19 @@ from optimizer.ports import Clock, Store, Transaction
 
 
 async def record_performance(
-    values: Mapping[str, Any], *, store: Store, clock: Clock, keep_it: bool = True, idempotency: tuple[str, str, str] | None = None
+    values: Mapping[str, Any],
+    *,
+    store: Store,
+    clock: Clock,
+    keep_it: bool = True,
+    idempotency: tuple[str, str, str] | None = None,
 ) -> dict[str, Any]:
     """Keeps one record and adds it to the sums of its hour; returns the answer once both are on disk.
 
     Args:
         values: as ``core.pipeline_record.read_record`` takes them.
-        keep_it: False where ENABLE_DASHBOARD_METRICS is off: the record is checked, and the answer says that it was not kept.
+        keep_it: False where ENABLE_DASHBOARD_METRICS is off: the record is checked, and the answer says that it was not
+            kept.
         idempotency: who sends, key, and hash of what was sent; the same again gets the first answer and counts once.
     Raises:
         InvalidInput: names every fault.
@@ -34,7 +40,10 @@ async def record_performance(
             scope, key, sent = idempotency
             before = store.events.stored_answer(tx, scope, key)
             if before is not None and before[0] != sent:
-                raise KeyReused(f"Idempotency-Key {key!r} came with another record before. Send a new key with a new record.", key=key)
+                raise KeyReused(
+                    f"Idempotency-Key {key!r} came with another record before. Send a new key with a new record.",
+                    key=key,
+                )
             if before is not None:
                 return dict(before[1])
             store.events.store_answer(tx, scope, key, sent, answer, record.received_at)

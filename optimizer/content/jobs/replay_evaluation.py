@@ -1,4 +1,7 @@
-"""Evaluation in families of kind policy: what a Variant's policy does with recorded items. No model is asked and nothing is spent."""
+"""Evaluation in families of kind policy: what a Variant's policy does with recorded items.
+
+No model is asked and nothing is spent.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ from optimizer.core.models.language import ModelAnswer
 class ReplayEvaluator:
     """Takes the place of ``evaluation.Evaluator``; every call counter stays at 0.
 
-    A result's ``cost_usd`` is the item's share of the time that processing it in full takes: one dollar stands for one such item.
+    A result's ``cost_usd`` is the item's share of the time that processing it in full takes: one dollar stands for one
+    such item.
     """
 
     dearest_usd = 0.0
@@ -32,7 +36,11 @@ class ReplayEvaluator:
         self.fresh_by_variant: Counter[str] = Counter()
 
     def measure_all(
-        self, pairs: Sequence[tuple[Variant, Example]], keep: Callable[[Variant, ExampleResult], None], *, in_turns: bool = False
+        self,
+        pairs: Sequence[tuple[Variant, Example]],
+        keep: Callable[[Variant, ExampleResult], None],
+        *,
+        in_turns: bool = False,
     ) -> None:
         """In order; every result goes to ``keep``."""
         for variant, example in pairs:
@@ -57,7 +65,9 @@ class ReplayEvaluator:
             score = self._scorer.score(example.expected, output, example.input)
         except InvalidInput as fault:
             return ExampleResult(example=example.id, score=None, output=None, error=fault.detail)
-        return ExampleResult(example=example.id, score=score.value, output=output, error=score.error, cost_usd=time_share)
+        return ExampleResult(
+            example=example.id, score=score.value, output=output, error=score.error, cost_usd=time_share
+        )
 
     def _decided(self, variant: Variant, example: Example) -> tuple[str, float]:
         pipeline = self._pipelines.get(variant.id)

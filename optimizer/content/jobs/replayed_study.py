@@ -32,7 +32,8 @@ N_VALUES = 7  # of each knob
 
 class ReplayedStudy:
     def aim(self, family: Family, definition: Mapping[str, Any], store: Store) -> Aim:
-        """Quality; or cost, where something is to be kept and the champion saves less time than that on the training items.
+        """Quality; or cost, where something is to be kept and the champion saves less time than
+        that on the training items.
 
         A champion that saves more already cannot be beaten in time by what processes more items, and better ones.
         """
@@ -45,25 +46,43 @@ class ReplayedStudy:
         with store.read() as tx:
             champion = store.champions.current(tx, family.name)
             record = store.variants.get(tx, family.name, champion.variant) if champion is not None else None
-            items = [e for e in store.examples.of_split(tx, family.name, split="train") if e.expected.get("quality") is not None]
+            items = [
+                e
+                for e in store.examples.of_split(tx, family.name, split="train")
+                if e.expected.get("quality") is not None
+            ]
         if record is None or not items:
             return "quality"
         wanted = definition.get("keep_saved")
         least = wanted if isinstance(wanted, float) else MOST_SAVED
-        return "cost" if outcome(records_of(items), parse_pipeline(record.variant.policy)).time_saved_share < least else "quality"
+        return (
+            "cost"
+            if outcome(records_of(items), parse_pipeline(record.variant.policy)).time_saved_share < least
+            else "quality"
+        )
 
     def plan(self, asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
-        faults = [replace(f, pointer=f"/definition{f.pointer}") for slot, entry in asked.space.items() for f in slot_faults(slot, entry)]
+        faults = [
+            replace(f, pointer=f"/definition{f.pointer}")
+            for slot, entry in asked.space.items()
+            for f in slot_faults(slot, entry)
+        ]
         if faults:
             raise InvalidInput("The space cannot be searched: " + "; ".join(f.detail for f in faults), faults)
         dataset = build_dataset(asked.family, asked.definition, store)
         nothing = Budget(usd=0.0, calls=0, minutes=asked.budget.minutes)  # so that it holds no money back from others
-        return StudyPlan(budget=nothing, dataset=dataset, estimate=replay_estimate(asked.definition, len(dataset["train"])))
+        return StudyPlan(
+            budget=nothing, dataset=dataset, estimate=replay_estimate(asked.definition, len(dataset["train"]))
+        )
 
-    def evaluator(self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]) -> ReplayEvaluator:
+    def evaluator(
+        self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]
+    ) -> ReplayEvaluator:
         return ReplayEvaluator(run.scorer)
 
-    def sensitivity(self, study: Study, family: Family, variants: Mapping[str, Variant], store: Store) -> list[KnobEffect]:
+    def sensitivity(
+        self, study: Study, family: Family, variants: Mapping[str, Variant], store: Store
+    ) -> list[KnobEffect]:
         """Of each knob that the space lets vary, around the winner; only sums over the items are told."""
         from optimizer.content.core.search.replay import read_columns, rows_to_columns
         from optimizer.content.core.search.sensitivity import curve, values_to_try
@@ -79,7 +98,11 @@ class ReplayedStudy:
         varied = varied_knobs(study.definition.get("space") or family.space)
         knobs = {name: knob for name in varied if (knob := knob_of(name)) is not None}
         tried = {name: values_to_try(records, name, N_VALUES) for name in knobs}
-        return [_effect(knobs[name], curve(records, variant.policy, name, values)) for name, values in tried.items() if values]
+        return [
+            _effect(knobs[name], curve(records, variant.policy, name, values))
+            for name, values in tried.items()
+            if values
+        ]
 
 
 def _effect(knob: Knob, found: KnobCurve) -> KnobEffect:

@@ -7,16 +7,30 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from optimizer.content.core.records.report import breakdown, checkpoints, content_types, overall, standings, total, trends, worst
+from optimizer.content.core.records.report import (
+    breakdown,
+    checkpoints,
+    content_types,
+    overall,
+    standings,
+    total,
+    trends,
+    worst,
+)
 from optimizer.content.core.records.targets import TARGETS, Target
 from optimizer.core.feedback.pipeline_record import PipelineSums, hour_of
 from optimizer.ports import Clock, Store, Transaction
 
 
 class PerformanceReport:
-    """One snapshot of the store; each method reads what it answers. ``hours``: full hours of the clock, the present one included."""
+    """One snapshot of the store; each method reads what it answers.
 
-    def __init__(self, tx: Transaction, *, store: Store, clock: Clock, hours: int, targets: Mapping[str, Target] = TARGETS) -> None:
+    ``hours``: full hours of the clock, the present one included.
+    """
+
+    def __init__(
+        self, tx: Transaction, *, store: Store, clock: Clock, hours: int, targets: Mapping[str, Target] = TARGETS
+    ) -> None:
         self._tx = tx
         self._targets = targets
         self._stats = store.pipeline_stats

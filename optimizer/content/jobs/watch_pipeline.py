@@ -1,4 +1,6 @@
-"""Watches what content pipelines report: a figure out of range over the last day is an alert, raised once and cleared with hysteresis."""
+"""Watches what content pipelines report: a figure out of range over the last day is an alert,
+raised once and cleared with hysteresis.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,12 @@ def watch_pipeline(store: Store, clock: Clock, targets: Mapping[str, Target]) ->
         wanted = out_of_range(readings({key[0]: one for key, one in sums.items()}), targets, before)
         alerts = [
             Alert(
-                id=new_id("al"), kind=OUT_OF_RANGE, subject=f"{one.figure} {one.level}", level=one.level, detail=one.detail, opened_at=now
+                id=new_id("al"),
+                kind=OUT_OF_RANGE,
+                subject=f"{one.figure} {one.level}",
+                level=one.level,
+                detail=one.detail,
+                opened_at=now,
             )
             for one in wanted
         ]

@@ -1,4 +1,6 @@
-"""Canonical JSON (RFC 8785, floats rounded to 6 decimals) and its SHA-256: the basis of every content id and hash chain."""
+"""Canonical JSON (RFC 8785, floats rounded to 6 decimals) and its SHA-256:
+the basis of every content id and hash chain.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,12 @@ _quick = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=Fa
 
 
 def canonical_json(value: Any) -> bytes:
-    """Bytes that are equal for equal content; whole numbers from 2**53 on are written as texts. Raises rfc8785.CanonicalizationError for values that JSON cannot hold (NaN, infinity).
+    """Bytes that are equal for equal content; whole numbers from 2**53 on are written as texts.
 
-    Python's own encoder writes the same bytes several times faster, but for the few values where it differs from RFC 8785: these are left to rfc8785.
+    Raises rfc8785.CanonicalizationError for values that JSON cannot hold (NaN, infinity).
+
+    Python's own encoder writes the same bytes several times faster, but for the few values where it differs from RFC
+    8785: these are left to rfc8785.
     """
     differs: list[object] = []
     plain = _plain(value, differs)
@@ -35,7 +40,9 @@ def canonical_json(value: Any) -> bytes:
 
 
 def rounded(value: Any) -> Any:
-    """The value with its floats rounded to 6 decimals at any depth: content that canonical JSON does not tell apart becomes equal."""
+    """The value with its floats rounded to 6 decimals at any depth:
+    content that canonical JSON does not tell apart becomes equal.
+    """
     if isinstance(value, float):
         return round(value, DECIMALS)
     if isinstance(value, Mapping):
@@ -49,7 +56,9 @@ def digest(data: bytes) -> str:
 
 
 def _plain(value: Any, differs: list[object]) -> Any:
-    """``differs`` is told what Python's encoder would write in another way, or sort: tiny floats, and keys beyond ASCII."""
+    """``differs`` is told what Python's encoder would write in another way, or sort:
+    tiny floats, and keys beyond ASCII.
+    """
     if value is None or isinstance(value, _AS_IT_IS):
         return value
     if isinstance(value, float):
@@ -60,7 +69,9 @@ def _plain(value: Any, differs: list[object]) -> Any:
             return short
         value = int(short)  # 0.0 and 0 are one setting; -0.0 has no place in an id
     if isinstance(value, int):
-        return value if abs(value) < _EXACT_BELOW else str(value)  # as RFC 7493 advises: two long ids must not become one number
+        return (
+            value if abs(value) < _EXACT_BELOW else str(value)
+        )  # as RFC 7493 advises: two long ids must not become one number
     if isinstance(value, _MAPPINGS):
         plain = {str(k): _plain(v, differs) for k, v in value.items()}
         differs.extend(key for key in plain if not key.isascii())

@@ -62,15 +62,19 @@ def shortened(text: str, chars: int) -> str:
 
 
 def said(faults: Sequence[Fault], *, places: bool = True) -> str:
-    """Faults as part of a sentence: the first twenty, with their places where the details do not name them, and how many more there are."""
-    shown = "; ".join(f"{fault.pointer} {fault.detail}".strip() if places else fault.detail for fault in faults[:MAX_SAID])
+    """Faults as part of a sentence: the first twenty, with their places where the details do not name them,
+    and how many more there are.
+    """
+    shown = "; ".join(
+        f"{fault.pointer} {fault.detail}".strip() if places else fault.detail for fault in faults[:MAX_SAID]
+    )
     n_more = sum(fault.n for fault in faults[MAX_SAID:])
     return f"{shown}; and {n_more:,} more" if n_more else shown
 
 
 def first_alike(places: Sequence[T], fault: Callable[[T], Fault], others: str) -> list[Fault]:
-    """A fault for each of the first ten places, and one that counts the others: a hostile body has a hundred thousand, and making a fault
-    of each would hold up who is served meanwhile.
+    """A fault for each of the first ten places, and one that counts the others: a hostile body has a hundred thousand,
+    and making a fault of each would hold up who is served meanwhile.
 
     Args:
         others: what the others are, after "and 5 more".
@@ -140,7 +144,9 @@ class InvalidCondition(InvalidInput):
     def __init__(self, text: str, position: int, reason: str) -> None:
         start = 0 if len(text) <= 80 else max(0, position - 40)
         shown = ("…" if start else "") + text[start : start + 80] + ("…" if len(text) > start + 80 else "")
-        super().__init__(f"Condition {shown!r} is refused at character {position}: {reason}.", position=position, reason=reason)
+        super().__init__(
+            f"Condition {shown!r} is refused at character {position}: {reason}.", position=position, reason=reason
+        )
         self.position = position
         self.reason = reason
 
@@ -206,7 +212,9 @@ class TooMany(DetentError):
 
 
 class Busy(DetentError):
-    """``said``: what a driver or library said, with addresses and paths: for the log and the terminal of this machine, never for an answer."""
+    """``said``: what a driver or library said, with addresses and paths:
+    for the log and the terminal of this machine, never for an answer.
+    """
 
     slug = "busy"
     title = "Busy"
@@ -220,11 +228,12 @@ NOT_ASKED = frozenset({"paused", "busy", "limit"})  # kinds of ModelFailed for a
 
 
 class ModelFailed(DetentError):
-    """A model call without a usable answer; ``kind`` says how (timeout, rate_limit, http, malformed, library, unreachable).
+    """A model call without a usable answer; ``kind`` says how (timeout, rate_limit, http,
+    malformed, library, unreachable).
 
-    ``said`` is what the provider or a library said: it may hold addresses, keys or the prompt, so it goes to logs and never into an answer.
-    Kinds paused (it failed too often of late), busy (too many wait for it) and limit (the key has used up what it may) say that it was not
-    asked; ``retry_after_s`` goes with them.
+    ``said`` is what the provider or a library said: it may hold addresses, keys or the prompt, so it goes to logs and
+    never into an answer. Kinds paused (it failed too often of late), busy (too many wait for it) and limit (the key has
+    used up what it may) say that it was not asked; ``retry_after_s`` goes with them.
     """
 
     slug = "model-failed"

@@ -1,6 +1,8 @@
-"""Sparse histograms of amounts (milliseconds, dollars) with buckets 5 % wide: they add up, and a quantile is right to 5 %.
+"""Sparse histograms of amounts (milliseconds, dollars) with buckets 5 % wide: they add up,
+and a quantile is right to 5 %.
 
-A histogram is a plain JSON object {bucket: n}. Bucket "k" holds the values in (1.05^(k-1), 1.05^k]; zero has a bucket of its own.
+A histogram is a plain JSON object {bucket: n}. Bucket "k" holds the values in (1.05^(k-1), 1.05^k]; zero has a bucket
+of its own.
 """
 
 from __future__ import annotations
@@ -48,7 +50,9 @@ def merge(histograms: Iterable[Mapping[str, int]]) -> Histogram:
 
 
 def quantile(histogram: Mapping[str, int], q: float) -> float | None:
-    """An edge that at least a share ``q`` in (0, 1] of the values does not exceed, the smallest such; None without values."""
+    """An edge that at least a share ``q`` in (0, 1] of the values does not exceed,
+    the smallest such; None without values.
+    """
     if not 0 < q <= 1:
         raise ValueError(f"a quantile lies in (0, 1], got {q}")
     n, below = sum(histogram.values()), 0
@@ -68,11 +72,15 @@ def share_above(histogram: Mapping[str, int], limit: float) -> float | None:
 
 
 def capped_moments(histogram: Mapping[str, int], cap: float) -> tuple[float, float] | None:
-    """(mean, variance) of min(value / cap, 1), each value taken for the geometric middle of its bucket; None without values."""
+    """(mean, variance) of min(value / cap, 1), each value taken for the geometric middle
+    of its bucket; None without values.
+    """
     n = sum(histogram.values())
     if not n:
         return None
-    values = {bucket: min(edge(bucket) / sqrt(WIDTH) / cap, 1.0) if edge(bucket) <= cap else 1.0 for bucket in histogram}
+    values = {
+        bucket: min(edge(bucket) / sqrt(WIDTH) / cap, 1.0) if edge(bucket) <= cap else 1.0 for bucket in histogram
+    }
     mean = sum(k * values[bucket] for bucket, k in histogram.items()) / n
     return mean, sum(k * (values[bucket] - mean) ** 2 for bucket, k in histogram.items()) / n
 

@@ -1,7 +1,8 @@
 """A value against a JSON Schema of a user's: the first fault, at a price that is bounded whatever schema and value are.
 
-Of the validator's own keywords three would not be: ``pattern`` and ``patternProperties`` run an expression of the user's on a text of a
-model's, and ``uniqueItems`` compares all pairs. References lead within the schema; nothing is fetched.
+Of the validator's own keywords three would not be: ``pattern`` and ``patternProperties`` run an expression of the
+user's on a text of a model's, and ``uniqueItems`` compares all pairs. References lead within the schema; nothing is
+fetched.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def schema_fault(schema: Mapping[str, Any], value: Any) -> str | None:
 
 
 def outside_references(schema: Any) -> list[str]:
-    """The references of a schema that lead out of it, as they are written; they would have to be fetched, and are not."""
+    """The references of a schema that lead out of it, as they are written;
+    they would have to be fetched, and are not.
+    """
     references, ids, waiting = [], {""}, [schema]
     while waiting:
         value = waiting.pop()
@@ -93,12 +96,16 @@ def _additional_properties(validator: Any, allowed: Any, instance: Any, schema: 
     if not isinstance(instance, Mapping):
         return
     known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
-    extra = (name for name in instance if name not in known and not any(_matches(pattern, name) for pattern in patterns))
+    extra = (
+        name for name in instance if name not in known and not any(_matches(pattern, name) for pattern in patterns)
+    )
     if isinstance(allowed, Mapping):
         for name in extra:
             yield from validator.descend(instance[name], allowed, path=name)
     elif not allowed and (some := list(islice(extra, 3))):
-        yield ValidationError(f"additional properties are not allowed, such as {', '.join(repr(name[:60]) for name in some)}")
+        yield ValidationError(
+            f"additional properties are not allowed, such as {', '.join(repr(name[:60]) for name in some)}"
+        )
 
 
 def _unique_items(validator: Any, wanted: bool, instance: Any, schema: Any) -> _Faults:

@@ -71,9 +71,18 @@ def model_names(knob: str, values: Mapping[str, Any], faults: list[Fault]) -> tu
     names: list[str] = []
     for i, name in enumerate(values.get(knob, ())):
         if not isinstance(name, str) or not name.strip():
-            faults.append(Fault(pointer=pointer_of([knob, i]), detail=f"a model is named by a text of config/models.yaml, not {name!r}"))
+            faults.append(
+                Fault(
+                    pointer=pointer_of([knob, i]),
+                    detail=f"a model is named by a text of config/models.yaml, not {name!r}",
+                )
+            )
         elif name in names:
-            faults.append(Fault(pointer=pointer_of([knob, i]), detail=f"{name!r} is named twice in {knob}; each model is asked once"))
+            faults.append(
+                Fault(
+                    pointer=pointer_of([knob, i]), detail=f"{name!r} is named twice in {knob}; each model is asked once"
+                )
+            )
         else:
             names.append(name)
     return tuple(names)

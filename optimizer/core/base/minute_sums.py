@@ -12,8 +12,9 @@ from optimizer.core.base.histogram import Histogram, add
 class MinuteSums:
     """Sums of the events of one family, variant, model and source that were received in one minute.
 
-    ``source`` is "" for interactions, whose errors, latency and cost are counted; for feedback it says who judged, and success
-    and score are counted. ``variant`` and ``model`` are "" where the event names none; feedback has the model of its interaction.
+    ``source`` is "" for interactions, whose errors, latency and cost are counted; for feedback it says who judged, and
+    success and score are counted. ``variant`` and ``model`` are "" where the event names none; feedback has the model
+    of its interaction.
     """
 
     family: str

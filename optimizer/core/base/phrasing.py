@@ -17,7 +17,10 @@ def count(n: int, one: str, many: str | None = None) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``; did you mean 'word_count'?`` for a name that is near a known one; "" where none is near. Some .6 ms for 30 names, the same again at once."""
+    """``; did you mean 'word_count'?`` for a name that is near a known one; "" where none is near.
+
+    Some .6 ms for 30 names, the same again at once.
+    """
     close = _nearest(name[:MAX_NAME], tuple(known))
     return f"; did you mean {close!r}?" if close else ""
 
@@ -35,7 +38,9 @@ def dollars(amount: float) -> str:
 
 
 def points_lost(loss: float) -> str:
-    """Of a share in [-1, 1]: ``loses 1.23 points``, ``gains 3.67 points`` where it is negative, ``loses nothing`` below half a hundredth."""
+    """Of a share in [-1, 1]: ``loses 1.23 points``, ``gains 3.67 points`` where it is negative,
+    ``loses nothing`` below half a hundredth.
+    """
     points = f"{abs(100 * loss):.2f}"
     if points == "0.00":
         return "loses nothing"

@@ -1,7 +1,7 @@
 """Other people's words on a terminal: shown as text, never obeyed.
 
-A terminal takes control characters inside a text for commands: they colour, move, erase, rename the window, on some type for their user.
-Characters that turn the direction of writing show another text than the one that is stored.
+A terminal takes control characters inside a text for commands: they colour, move, erase, rename the window, on some
+type for their user. Characters that turn the direction of writing show another text than the one that is stored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ SHOWN = "\ufffd"
 
 
 def printable(text: str) -> str:
-    """The text with U+FFFD in the place of each character that a terminal would obey; as long as before but for CR LF, which is LF."""
+    """The text with U+FFFD in the place of each character that a terminal would obey;
+    as long as before but for CR LF, which is LF.
+    """
     return _UNSAFE.sub(SHOWN, text.replace("\r\n", "\n"))
 
 

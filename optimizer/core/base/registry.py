@@ -1,7 +1,7 @@
 """What is known by name: what is built in, and what installed packages add.
 
-The core only asks: ``find_with`` is told by the edge how packages are looked through, and without it there are none. Nothing is imported
-before a family or a study names it.
+The core only asks: ``find_with`` is told by the edge how packages are looked through, and without it there are none.
+Nothing is imported before a family or a study names it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Added:
-    """A name that a package adds: where it stands, which distribution in which version has it, and how it is imported (may raise anything)."""
+    """A name that a package adds: where it stands, which distribution in which version has it,
+    and how it is imported (may raise anything).
+    """
 
     name: str
     place: str
@@ -55,7 +57,13 @@ class Registry(Generic[T]):
     """
 
     def __init__(
-        self, group: str, what: str, built_in: Mapping[str, T], read: Callable[[Added, Any], T], *, reserved: Sequence[str] = ()
+        self,
+        group: str,
+        what: str,
+        built_in: Mapping[str, T],
+        read: Callable[[Added, Any], T],
+        *,
+        reserved: Sequence[str] = (),
     ) -> None:
         self.group, self.what, self.built_in = group, what, built_in
         self._read, self._reserved = read, reserved
@@ -64,13 +72,17 @@ class Registry(Generic[T]):
         return name in self.built_in or name in self.added
 
     def __getitem__(self, name: str) -> T:
-        """Raises KeyError for an unknown name, InvalidInput for a package's that cannot be imported or is none of these."""
+        """Raises KeyError for an unknown name, InvalidInput for a package's that cannot be imported or is none
+        of these.
+        """
         if name in self.built_in:
             return self.built_in[name]
         added = self.added[name]
         try:
             return self._read(added, added.load())
-        except Exception as error:  # importing it runs the package's code: whatever it raises concerns those alone who name it
+        except (
+            Exception
+        ) as error:  # importing it runs the package's code: whatever it raises concerns those alone who name it
             raise InvalidInput(
                 f"The {self.what} {name!r} of the package {added.package} could not be loaded from {added.place} "
                 f"({type(error).__name__}: {error}). Repair or update that package, or name another {self.what}."
@@ -103,6 +115,9 @@ class Registry(Generic[T]):
             why = "a name begins with a small letter and holds small letters, digits and underscores"
         elif others := [other.package for other in self._found() if other.name == one.name and other != one]:
             why = f"{' and '.join(others)} adds the same name"
+        if why is None:
+            return None
         return (
-            why and f"The {self.what} {one.name!r} of the package {one.package} is refused: {why}. Rename it there, or remove that package."
+            f"The {self.what} {one.name!r} of the package {one.package} is refused: {why}. Rename it there, or remove"
+            " that package."
         )

@@ -18,7 +18,8 @@ def read_json(text: str | bytes) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: it is no JSON, is nested too deep, or holds NaN, a number that no float holds, or half of a surrogate pair.
+        ValueError: it is no JSON, is nested too deep, or holds NaN, a number that no float holds, or half of a
+            surrogate pair.
     """
     try:
         return _kept(json.loads(text, parse_constant=_no_constant))

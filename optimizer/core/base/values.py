@@ -21,19 +21,27 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spend:
-    """What a study has used so far. Calls in flight count at their reserved price; ``n_lost`` were in flight at a kill."""
+    """What a study has used so far.
+
+    Calls in flight count at their reserved price; ``n_lost`` were in flight at a kill.
+    """
 
     usd: float = 0.0
     n_calls: int = 0
     n_lost: int = 0
     n_from_journal: int = 0
     remark: str | None = None  # what a strategy says of its search beside its candidates, such as "Do not cascade: …"
-    search_cut: str | None = None  # why the search could spend no more, as a sentence; None where its strategies came to their end
+    search_cut: str | None = (
+        None  # why the search could spend no more, as a sentence; None where its strategies came to their end
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExampleResult:
-    """One Variant on one Example. ``score`` None means it could not be measured; ``error`` then says why. Never 0 for missing."""
+    """One Variant on one Example.
+
+    ``score`` None means it could not be measured; ``error`` then says why. Never 0 for missing.
+    """
 
     example: str
     score: float | None

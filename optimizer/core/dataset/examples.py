@@ -21,7 +21,8 @@ _TRAIN_SHARE, _DEV_SHARE = 0.6, 0.2
 class Example:
     """One input with its expected output. ``split`` is fixed by the group's hash when the example arrives, for ever.
 
-    ``released`` says whether its text may become a few-shot example (a person released it, or it was imported as curated).
+    ``released`` says whether its text may become a few-shot example (a person released it, or it was imported as
+    curated).
     """
 
     id: str
@@ -50,7 +51,10 @@ def make_example(
     unit_hmac: str | None = None,
     interaction: str | None = None,
 ) -> Example:
-    """An Example with its id (given, else from its input), its group and its split. ``released`` None: only what is curated is."""
+    """An Example with its id (given, else from its input), its group and its split.
+
+    ``released`` None: only what is curated is.
+    """
     belongs_to = group_of(input, group)
     return Example(
         id=id or "ex_" + digest(canonical_json(input))[:16],
@@ -68,13 +72,19 @@ def make_example(
 
 
 def normalise(input: Any) -> str:
-    """What two inputs share when they differ only in Unicode form (NFKC), case or white space; canonical JSON unless it is a text."""
+    """What two inputs share when they differ only in Unicode form (NFKC), case or white space;
+    canonical JSON unless it is a text.
+    """
     return _fold(input) if isinstance(input, str) else canonical_json(_folded(input)).decode()
 
 
 def group_of(input: Mapping[str, Any], group: str | None) -> str:
     """The group whose hash decides the split: the given one, else one per normalised input."""
-    return str(group) if group is not None and str(group) else "in_" + digest(normalise(input).encode(errors="surrogatepass"))[:32]
+    return (
+        str(group)
+        if group is not None and str(group)
+        else "in_" + digest(normalise(input).encode(errors="surrogatepass"))[:32]
+    )
 
 
 def split_of(group: str) -> Split:
@@ -86,7 +96,9 @@ def split_of(group: str) -> Split:
 
 
 def class_of(expected: Mapping[str, Any], balance: str | None) -> str | None:
-    """The class by which a balanced selection draws: the text of the field that ``sample.balance`` names; None where there is none."""
+    """The class by which a balanced selection draws: the text of the field that ``sample.balance`` names; None
+    where there is none.
+    """
     value = expected.get(balance) if balance else None
     return None if value is None else value if isinstance(value, str) else canonical_json(value).decode()
 
@@ -94,8 +106,8 @@ def class_of(expected: Mapping[str, Any], balance: str | None) -> str | None:
 def select(ids_with_labels: Iterable[tuple[str, str | None]], n: int, *, balance: bool, seed_text: str) -> list[str]:
     """At most ``n`` ids in an order that the hash of (seed_text, id) fixes, whatever the order given.
 
-    With ``balance`` the classes take turns, so that each gives equally many until it has no more; without a label is a class
-    of its own. A larger ``n`` with the same seed begins with the smaller selection.
+    With ``balance`` the classes take turns, so that each gives equally many until it has no more; without a label is a
+    class of its own. A larger ``n`` with the same seed begins with the smaller selection.
     """
     labels = dict(ids_with_labels)
     ordered = sorted(labels, key=lambda id: _rank(seed_text, id))

@@ -1,7 +1,7 @@
 """How alike texts are: the cosine of their words and letter triples, the rare ones counting most. No model is asked.
 
-Letter triples make "refund" and "refunded" alike, and serve languages that are written without spaces. Rare terms count by
-log((1 + n) / df) (Sparck Jones 1972). Plain Python: 300 short texts against one another take about a second.
+Letter triples make "refund" and "refunded" alike, and serve languages that are written without spaces. Rare terms count
+by log((1 + n) / df) (Sparck Jones 1972). Plain Python: 300 short texts against one another take about a second.
 """
 
 from __future__ import annotations

@@ -74,12 +74,19 @@ def draft_family(draft: FamilyDraft, *, today: date) -> NewFamily:
     faults: list[Fault] = []
     given = dict(_pair(text) for text in draft.inputs)
     if PYTHON_QUOTES.match(draft.prompt):
-        detail = "the prompt stands in the quotes of a Python string, which would be sent to the model; leave only the text between them"
+        detail = (
+            "the prompt stands in the quotes of a Python string, which would be sent to the model; leave only the text"
+            " between them"
+        )
         faults.append(Fault(pointer="/from", detail=detail))
     prompt = _with_placeholders(draft, given, faults)
     variables = list(dict.fromkeys(VARIABLE.findall(prompt)))
     if not variables and not given:
-        faults.append(Fault(pointer="/from", detail="the prompt has no {{placeholder}}, so say which column goes in: --input COLUMN"))
+        faults.append(
+            Fault(
+                pointer="/from", detail="the prompt has no {{placeholder}}, so say which column goes in: --input COLUMN"
+            )
+        )
     by_field = {name: given.get(name, name) for name in variables} or {name: column for name, column in given.items()}
     if variables:
         unused = [name for name in given if name not in variables]
@@ -87,13 +94,19 @@ def draft_family(draft: FamilyDraft, *, today: date) -> NewFamily:
             by_field = {variables[0]: given[unused[0]]}  # one input, one column: no other reading is possible
         else:
             faults += [
-                Fault(pointer="/input", detail=f"--input {n}: the prompt has no {{{{{n}}}}}; it has {_names(variables)}") for n in unused
+                Fault(
+                    pointer="/input", detail=f"--input {n}: the prompt has no {{{{{n}}}}}; it has {_names(variables)}"
+                )
+                for n in unused
             ]
     answer, column = _output(draft, by_field, faults)
     for name, source in {**by_field, **({answer: column} if column else {})}.items():
         if source not in draft.columns:
             option = "output" if name == answer else "input"
-            detail = f"there is no column {source!r} for {name}; the columns are {_names(draft.columns)}. Say --{option} {name}=COLUMN"
+            detail = (
+                f"there is no column {source!r} for {name}; the columns are {_names(draft.columns)}. Say --{option}"
+                f" {name}=COLUMN"
+            )
             faults.append(Fault(pointer=f"/{option}/{name}", detail=detail))
     if draft.parser is not None and draft.parser not in PARSERS:
         faults.append(Fault(pointer="/parser", detail=unknown_parser(draft.parser)))
@@ -102,7 +115,9 @@ def draft_family(draft: FamilyDraft, *, today: date) -> NewFamily:
     skipped = [n for n, r in enumerate(draft.rows) if not all(_filled(r.get(c)) for c in (*by_field.values(), column))]
     rows = [r for n, r in enumerate(draft.rows) if n not in set(skipped)]
     if not rows:
-        raise InvalidInput(f"Cannot make family {draft.name!r}: no row has a value in each of {_names([*by_field.values(), column])}.")
+        raise InvalidInput(
+            f"Cannot make family {draft.name!r}: no row has a value in each of {_names([*by_field.values(), column])}."
+        )
     parser = draft.parser or tell_parser([r[column] for r in rows])
     examples = [_example(r, by_field, answer, column, parser, draft) for r in rows]
     _refuse_ids_given_twice(draft.name, examples)
@@ -110,7 +125,10 @@ def draft_family(draft: FamilyDraft, *, today: date) -> NewFamily:
     if unknown := sorted(set(draft.merge) - {str(r[column]).strip() for r in rows}):
         raise InvalidInput(f"--merge names {_names(unknown)}, and no row has that label.")
     return NewFamily(
-        data=_data(draft, prompt, list(by_field), answer, parser, examples, today), examples=examples, skipped=skipped, labels=labels
+        data=_data(draft, prompt, list(by_field), answer, parser, examples, today),
+        examples=examples,
+        skipped=skipped,
+        labels=labels,
     )
 
 
@@ -126,15 +144,17 @@ def _with_placeholders(draft: FamilyDraft, given: Mapping[str, str], faults: lis
         try:
             parts = list(Formatter().parse(draft.prompt))
         except ValueError as error:
-            faults.append(Fault(pointer="/from", detail=f"the prompt is no f-string ({error}); a literal brace is written twice"))
+            faults.append(
+                Fault(pointer="/from", detail=f"the prompt is no f-string ({error}); a literal brace is written twice")
+            )
             return draft.prompt
         return "".join(text + (f"{{{{{name}}}}}" if name is not None else "") for text, name, _, _ in parts)
     unclear = one_brace_columns(draft) if draft.f_string is None else []
     if unclear:
         shown = unclear[0]
         detail = (
-            f"the prompt says {{{shown}}}, and {shown!r} is a column: is it a placeholder, as in an f-string? Yes: --f-string; no, those words "
-            f"are meant: --no-f-string; or write {{{{{shown}}}}} in the file"
+            f"the prompt says {{{shown}}}, and {shown!r} is a column: is it a placeholder, as in an f-string? Yes:"
+            f" --f-string; no, those words are meant: --no-f-string; or write {{{{{shown}}}}} in the file"
         )
         faults.append(Fault(pointer="/from", detail=detail))
     return draft.prompt
@@ -145,8 +165,8 @@ def _refuse_ids_given_twice(name: str, examples: Sequence[Mapping[str, Any]]) ->
     twice = [id for id, n in counts.items() if n > 1]
     if twice:
         raise InvalidInput(
-            f"Cannot make family {name!r}: the column 'id' holds {len(twice)} values more than once, such as {_names(twice[:5])}. An id names one "
-            "example: correct them, or rename the column if it is no id."
+            f"Cannot make family {name!r}: the column 'id' holds {len(twice)} values more than once, such as"
+            f" {_names(twice[:5])}. An id names one example: correct them, or rename the column if it is no id."
         )
 
 
@@ -190,7 +210,13 @@ def messages_of(prompt: str, inputs: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _data(
-    draft: FamilyDraft, prompt: str, inputs: Sequence[str], answer: str, parser: str, examples: Sequence[Mapping[str, Any]], today: date
+    draft: FamilyDraft,
+    prompt: str,
+    inputs: Sequence[str],
+    answer: str,
+    parser: str,
+    examples: Sequence[Mapping[str, Any]],
+    today: date,
 ) -> dict[str, Any]:
     outputs = [e["expected"][answer] for e in examples]
     longest = {name: max(len(str(e["input"][name])) for e in examples) for name in inputs}
@@ -198,8 +224,16 @@ def _data(
     if parser == "label":
         output["labels"] = sorted({str(o) for o in outputs})
     n_chars = max(len(o if isinstance(o, str) else json.dumps(o)) for o in outputs)
-    scorer = {"text": {"rouge_l": 0.4, "rouge_1": 0.3, "rouge_2": 0.3}, "label": {"label_match": 1.0}, "list": {"list_f1": 1.0}}
-    model: dict[str, Any] = {"default": draft.model, "temperature": 0.0, "max_tokens": max(8, min(512, n_chars // 2 + 4))}
+    scorer = {
+        "text": {"rouge_l": 0.4, "rouge_1": 0.3, "rouge_2": 0.3},
+        "label": {"label_match": 1.0},
+        "list": {"list_f1": 1.0},
+    }
+    model: dict[str, Any] = {
+        "default": draft.model,
+        "temperature": 0.0,
+        "max_tokens": max(8, min(512, n_chars // 2 + 4)),
+    }
     if parser in ("label", "text") and not any("\n" in o for o in outputs):
         model["stop"] = ["\n"]  # answers of one line end with it; weak models would go on
     data: dict[str, Any] = {
@@ -210,7 +244,9 @@ def _data(
         "output": output,
         "prompt": {
             "current": "1",
-            "versions": {"1": {"created_at": today, "description": "as it was", "content": messages_of(prompt, inputs)}},
+            "versions": {
+                "1": {"created_at": today, "description": "as it was", "content": messages_of(prompt, inputs)}
+            },
         },
         "model": model,
         "scorer": scorer.get(parser, {"exact_match": 1.0}),
@@ -229,7 +265,9 @@ def _output(draft: FamilyDraft, by_field: Mapping[str, str], faults: list[Fault]
         return _field_name(left[0]), left[0]
     if "output" in left:
         return "output", "output"
-    faults.append(Fault(pointer="/output", detail=f"say which column is the answer: --output COLUMN; left are {_names(left)}"))
+    faults.append(
+        Fault(pointer="/output", detail=f"say which column is the answer: --output COLUMN; left are {_names(left)}")
+    )
     return "output", ""
 
 
@@ -239,7 +277,10 @@ def _example(
     value = row[column]
     text = str(value).strip()
     expected = json_or_same(value) if parser in ("json", "list") else draft.merge.get(text, text)
-    example: dict[str, Any] = {"input": {name: str(row[source]) for name, source in by_field.items()}, "expected": {answer: expected}}
+    example: dict[str, Any] = {
+        "input": {name: str(row[source]) for name, source in by_field.items()},
+        "expected": {answer: expected},
+    }
     used = {*by_field.values(), column}
     for name in ("group", "id"):
         if name in draft.columns and name not in used and _filled(row.get(name)):

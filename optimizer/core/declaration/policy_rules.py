@@ -25,8 +25,9 @@ def policy_faults(policy: Mapping[str, Any]) -> Sequence[Fault]:
 def own_function_unknown(dotted: Any, family: str) -> str:
     """Why a gate may not score with a function that the family's file does not name, as a sentence."""
     return (
-        f"the file of family {family!r} names no function {dotted!r:.80}, and only what a file names is imported; write it as "
-        f"gate.scorer of a version's policy, or as a choice of space policy.gate.scorer, in families/{family}/family.yaml"
+        f"the file of family {family!r} names no function {dotted!r:.80}, and only what a file names is imported; write"
+        " it as gate.scorer of a version's policy, or as a choice of space policy.gate.scorer, in"
+        f" families/{family}/family.yaml"
     )
 
 
@@ -38,7 +39,9 @@ def own_function_faults(policy: Mapping[str, Any], family: Family, pointer: str 
 
 
 def space_policy_faults(space: Mapping[str, Any], family: Family, pointer: str) -> Iterator[Fault]:
-    """A study's own space over the knobs of a prompt family's policy: each checked as the file's, and no function but the file's."""
+    """A study's own space over the knobs of a prompt family's policy: each checked as the file's,
+    and no function but the file's.
+    """
     for slot, entry in space.items():
         if not (isinstance(slot, str) and slot.startswith("policy.") and isinstance(entry, Mapping)):
             continue
@@ -50,7 +53,9 @@ def space_policy_faults(space: Mapping[str, Any], family: Family, pointer: str) 
 
 
 def declared_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
-    """Of a family file of kind prompt: the policies of its versions and the knobs that its space varies, each at its place in the file."""
+    """Of a family file of kind prompt: the policies of its versions and the knobs that its space varies,
+    each at its place in the file.
+    """
     prompt, model = _mapping(data.get("prompt")), _mapping(data.get("model"))
     is_cascade = isinstance(model.get("tiers"), list | tuple) and len(model["tiers"]) > 1
     for name, version in _mapping(prompt.get("versions")).items():
@@ -63,7 +68,10 @@ def declared_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
                 if knob in policy:
                     yield Fault(
                         pointer=at + pointer_of([knob]),
-                        detail=f"{knob} belongs to a cascade, and there is none; name at least two models in model.tiers, or remove it",
+                        detail=(
+                            f"{knob} belongs to a cascade, and there is none; name at least two models in model.tiers,"
+                            " or remove it"
+                        ),
                     )
     for slot, entry in _mapping(data.get("space")).items():
         if isinstance(slot, str) and slot.startswith("policy."):

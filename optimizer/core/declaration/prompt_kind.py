@@ -1,4 +1,6 @@
-"""The kind ``prompt``: a Variant is messages for a model, an example a text that may be quoted, and a study asks models under a budget."""
+"""The kind ``prompt``: a Variant is messages for a model, an example a text that may be quoted,
+and a study asks models under a budget.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from optimizer.core.family.space_form import DEFAULT_SPACE
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.strategy import DEFAULT_STRATEGY, REPLAY
 
-ASKED_OF_TIERS = 1_200  # training examples at most that every tier of a cascade answers, and a third of it in dev and holdout
+ASKED_OF_TIERS = (
+    1_200  # training examples at most that every tier of a cascade answers, and a third of it in dev and holdout
+)
 STEPS_TESTED = 32  # proposals of a cascade that one look may test in sequence: twice as many keep hardly more
 
 
@@ -33,7 +37,11 @@ class PromptKind:
 
     def variant(self, family: Family, version: PromptVersion) -> Variant:
         declared = family.model
-        model: dict[str, Any] = {"name": declared.default, "temperature": declared.temperature, "max_tokens": declared.max_tokens}
+        model: dict[str, Any] = {
+            "name": declared.default,
+            "temperature": declared.temperature,
+            "max_tokens": declared.max_tokens,
+        }
         if declared.stop:
             model["stop"] = list(declared.stop)
         return Variant(
@@ -49,7 +57,10 @@ class PromptKind:
         if not variant.variables:
             known = ", ".join(family.inputs)
             faults.append(
-                Fault(pointer="/messages", detail=f"no input stands in the messages; write at least one of {{{{name}}}}: {known}")
+                Fault(
+                    pointer="/messages",
+                    detail=f"no input stands in the messages; write at least one of {{{{name}}}}: {known}",
+                )
             )
         faults += family.example_faults(variant)
         return faults + [replace(fault, pointer=f"/policy{fault.pointer}") for fault in policy_faults(variant.policy)]
@@ -64,7 +75,9 @@ class PromptKind:
         unknown = [name for name in input if name not in family.inputs]
         if unknown:
             return f"the family has no input {unknown[0]!r}" + did_you_mean(unknown[0], family.inputs)
-        wrong = [n for n, declared in family.inputs.items() if declared.type == "text" and not isinstance(input[n], str)]
+        wrong = [
+            n for n, declared in family.inputs.items() if declared.type == "text" and not isinstance(input[n], str)
+        ]
         if wrong:
             return f"the input {wrong[0]!r} is no text"
         if expected.get(family.output.field) in (None, ""):
@@ -86,7 +99,9 @@ class PromptKind:
         if labels and parse_output(family.output, expected_text(family.output, expected)).error:
             meant = did_you_mean(str(expected[field]), labels)  # what was said is not quoted: it may name a person
             detail = f"has as {field!r} no label of family {family.name!r}{meant}"
-            raise InvalidInput(f"/expected {detail}" + ("" if meant else "."), [Fault(pointer="/expected", detail=detail)])
+            raise InvalidInput(
+                f"/expected {detail}" + ("" if meant else "."), [Fault(pointer="/expected", detail=detail)]
+            )
         missing = [name for name in family.inputs if input is not None and name not in input]
         if missing:
             detail = f"has no {', '.join(missing)}, which family {family.name!r} needs to learn from a correction"
@@ -99,14 +114,19 @@ class PromptKind:
         return None
 
     def study_sizes(self, family: Family, names: Sequence[str]) -> Mapping[str, int]:
-        """Thresholds of a cascade are found on every example there is, within reason, and so is their loss: each is asked about once per tier,
-        and what 80 examples prove is mostly nothing.
+        """Thresholds of a cascade are found on every example there is, within reason, and so is their loss: each is
+        asked about once per tier, and what 80 examples prove is mostly nothing.
         """
         n_holdout = family.rollout.gates.n
         if tuple(names) != (REPLAY,):
             return {"n_holdout": n_holdout}
         third = ASKED_OF_TIERS // 3
-        return {"n_train": ASKED_OF_TIERS, "n_dev": third, "n_holdout": max(third, n_holdout), "n_settings": STEPS_TESTED}
+        return {
+            "n_train": ASKED_OF_TIERS,
+            "n_dev": third,
+            "n_holdout": max(third, n_holdout),
+            "n_settings": STEPS_TESTED,
+        }
 
 
 def _with_tiers(policy: Mapping[str, Any], tiers: Sequence[str]) -> Mapping[str, Any]:

@@ -25,7 +25,9 @@ def parse_family(data: Any, sizes: Mapping[str, Size] = MappingProxyType({})) ->
         InvalidFamily: carries every fault at once, each with a JSON pointer and a sentence: what, why, what to do.
     """
     if not isinstance(data, Mapping):
-        raise invalid_family("the family", [Fault(pointer="", detail="a family file is a mapping of keys; start it with `name: ...`")])
+        raise invalid_family(
+            "the family", [Fault(pointer="", detail="a family file is a mapping of keys; start it with `name: ...`")]
+        )
     plain = _versions_as_text(data)
     if isinstance(plain.get("prompt"), Mapping):
         declared = plain.get("model")
@@ -42,14 +44,18 @@ def parse_family(data: Any, sizes: Mapping[str, Size] = MappingProxyType({})) ->
     known = {f.pointer for f in faults}
     faults += [f for f in check_rules(plain) if f.pointer not in known]
     if family is None or faults:
-        raise invalid_family(f"family {plain.get('name')!r}" if isinstance(plain.get("name"), str) else "the family", faults)
+        raise invalid_family(
+            f"family {plain.get('name')!r}" if isinstance(plain.get("name"), str) else "the family", faults
+        )
     return family
 
 
 def invalid_family(subject: str, faults: list[Fault]) -> InvalidFamily:
     """One error for all faults, each in a line of its own."""
     many = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
-    return InvalidFamily(f"Cannot use {subject}, because it has {many}:\n" + "\n".join(f"  {describe(f)}" for f in faults), faults)
+    return InvalidFamily(
+        f"Cannot use {subject}, because it has {many}:\n" + "\n".join(f"  {describe(f)}" for f in faults), faults
+    )
 
 
 def describe(fault: Fault) -> str:

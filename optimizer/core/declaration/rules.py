@@ -19,8 +19,19 @@ _INPUT_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 def check_rules(data: Mapping[str, Any]) -> list[Fault]:
-    """Faults in how keys fit together. Parts of a wrong type are passed over: their type has been found fault with already."""
-    faults = [*_inputs(data), *_output(data), *_prompt(data), *_model(data), *_scorer(data), *_rollout(data), *_strategies(data)]
+    """Faults in how keys fit together.
+
+    Parts of a wrong type are passed over: their type has been found fault with already.
+    """
+    faults = [
+        *_inputs(data),
+        *_output(data),
+        *_prompt(data),
+        *_model(data),
+        *_scorer(data),
+        *_rollout(data),
+        *_strategies(data),
+    ]
     if (kind := declared_kind(data)) is not None:
         faults += kind.declared_faults(data)
     return faults + (space_faults(data["space"]) if "space" in data else [])
@@ -36,12 +47,17 @@ def _inputs(data: Mapping[str, Any]) -> Iterator[Fault]:
         if not isinstance(name, str) or not _INPUT_NAME.fullmatch(name):
             yield Fault(
                 pointer=pointer_of(["inputs", name]),
-                detail=f"{name!r} cannot be a template variable: use letters, digits and underscores, and no digit first",
+                detail=(
+                    f"{name!r} cannot be a template variable: use letters, digits and underscores, and no digit first"
+                ),
             )
         if isinstance(declared, Mapping) and declared.get("max_chars") and declared.get("type", "text") != "text":
             yield Fault(
                 pointer=pointer_of(["inputs", name, "max_chars"]),
-                detail=f"max_chars cuts texts, and {name!r} is of type {declared['type']!r}; remove it or make the input a text",
+                detail=(
+                    f"max_chars cuts texts, and {name!r} is of type {declared['type']!r}; remove it or make the input a"
+                    " text"
+                ),
             )
 
 
@@ -53,23 +69,32 @@ def _output(data: Mapping[str, Any]) -> Iterator[Fault]:
     # A package's parser is given labels and schema to use as it likes.
     is_built_in = isinstance(parser, str) and parser in PARSERS.built_in
     if parser == "label" and not labels:
-        yield Fault(pointer="/output/labels", detail="the parser 'label' needs the labels it may find; list them: labels: [yes, no]")
+        yield Fault(
+            pointer="/output/labels",
+            detail="the parser 'label' needs the labels it may find; list them: labels: [yes, no]",
+        )
     if is_built_in and parser != "label" and labels is not None:
         yield Fault(
-            pointer="/output/labels", detail=f"labels belong to the parser 'label', and this one is {parser!r}; remove one of the two"
+            pointer="/output/labels",
+            detail=f"labels belong to the parser 'label', and this one is {parser!r}; remove one of the two",
         )
     if isinstance(labels, Sequence) and not isinstance(labels, str):
         folded = [" ".join(label.casefold().split()) for label in labels if isinstance(label, str)]
         twice = sorted({label for label in folded if folded.count(label) > 1})
         if twice:
             yield Fault(
-                pointer="/output/labels", detail=f"upper and lower case count as one, so {', '.join(twice)} is listed twice; keep one"
+                pointer="/output/labels",
+                detail=f"upper and lower case count as one, so {', '.join(twice)} is listed twice; keep one",
             )
     if parser == "json" and schema is None:
-        yield Fault(pointer="/output/schema", detail="the parser 'json' needs a JSON Schema; the smallest is schema: {type: object}")
+        yield Fault(
+            pointer="/output/schema",
+            detail="the parser 'json' needs a JSON Schema; the smallest is schema: {type: object}",
+        )
     if is_built_in and parser != "json" and schema is not None:
         yield Fault(
-            pointer="/output/schema", detail=f"a schema belongs to the parser 'json', and this one is {parser!r}; remove one of the two"
+            pointer="/output/schema",
+            detail=f"a schema belongs to the parser 'json', and this one is {parser!r}; remove one of the two",
         )
     if isinstance(schema, Mapping):
         yield from _schema(schema, ["output", "schema"])
@@ -91,7 +116,9 @@ def _schema(schema: Mapping[str, Any], at: Sequence[str]) -> Iterator[Fault]:
     for name in outside_references(schema):
         yield Fault(
             pointer=pointer_of(at),
-            detail=f"the reference {name!r} leads out of the schema, and nothing is fetched; put what it names under $defs",
+            detail=(
+                f"the reference {name!r} leads out of the schema, and nothing is fetched; put what it names under $defs"
+            ),
         )
 
 
@@ -99,14 +126,18 @@ def _prompt(data: Mapping[str, Any]) -> Iterator[Fault]:
     kind = declared_kind(data)
     if "prompt" not in data:
         if kind is None or kind.asks_models:
-            yield Fault(pointer="/prompt", detail="'prompt' is missing; give current and versions (only kind: policy goes without)")
+            yield Fault(
+                pointer="/prompt",
+                detail="'prompt' is missing; give current and versions (only kind: policy goes without)",
+            )
         return
     prompt = _mapping(data, "prompt")
     versions = _mapping(prompt, "versions")
     if isinstance(prompt.get("current"), str) and prompt["current"] not in versions:
         known = ", ".join(repr(v) for v in versions) or "none"
         yield Fault(
-            pointer="/prompt/current", detail=f"there is no version {prompt['current']!r}; name one of those below (there are: {known})"
+            pointer="/prompt/current",
+            detail=f"there is no version {prompt['current']!r}; name one of those below (there are: {known})",
         )
     for size, base in _mapping(prompt, "by_size").items():
         if isinstance(base, str) and base not in versions:
@@ -117,9 +148,14 @@ def _prompt(data: Mapping[str, Any]) -> Iterator[Fault]:
     for name, version in versions.items():
         if isinstance(version, Mapping) and not version.get("content") and kind is not None and kind.asks_models:
             yield Fault(
-                pointer=pointer_of(["prompt", "versions", name, "content"]), detail="'content' is missing and has no default; add it"
+                pointer=pointer_of(["prompt", "versions", name, "content"]),
+                detail="'content' is missing and has no default; add it",
             )
-        elif isinstance(version, Mapping) and isinstance(version.get("content"), Sequence) and not isinstance(version["content"], str):
+        elif (
+            isinstance(version, Mapping)
+            and isinstance(version.get("content"), Sequence)
+            and not isinstance(version["content"], str)
+        ):
             yield from _messages(version["content"], ["prompt", "versions", name, "content"], inputs)
 
 
@@ -136,7 +172,8 @@ def _messages(messages: Sequence[Any], at: list[Any], inputs: Mapping[str, Any])
     for slot in ("examples", "history"):
         if roles.count(slot) > 1:
             yield Fault(
-                pointer=pointer_of(at), detail=f"{{role: {slot}}} stands here {roles.count(slot)} times and can be filled once; keep one"
+                pointer=pointer_of(at),
+                detail=f"{{role: {slot}}} stands here {roles.count(slot)} times and can be filled once; keep one",
             )
 
 
@@ -150,11 +187,14 @@ def _message(message: Mapping[str, Any], at: list[Any], inputs: Mapping[str, Any
     if role in ("examples", "history"):
         if content is not None:
             yield Fault(
-                pointer=pointer_of([*at, "content"]), detail=f"{{role: {role}}} is a place that is filled later; remove its content"
+                pointer=pointer_of([*at, "content"]),
+                detail=f"{{role: {role}}} is a place that is filled later; remove its content",
             )
         return
     if not isinstance(content, str):
-        yield Fault(pointer=pointer_of([*at, "content"]), detail='a message needs a text as content; write content: "..."')
+        yield Fault(
+            pointer=pointer_of([*at, "content"]), detail='a message needs a text as content; write content: "..."'
+        )
         return
     for inside in dict.fromkeys(_BRACES.findall(content)):
         whole = "{{" + inside + "}}"
@@ -163,13 +203,19 @@ def _message(message: Mapping[str, Any], at: list[Any], inputs: Mapping[str, Any
             if not re.search(r"[\s\"':,]", inside.strip()):  # JSON in a prompt may hold double braces too
                 yield Fault(
                     pointer=pointer_of([*at, "content"]),
-                    detail=f"{whole} is no variable: only {{{{name}}}} is replaced, with letters, digits and underscores; there is no code",
+                    detail=(
+                        f"{whole} is no variable: only {{{{name}}}} is replaced, with letters, digits and underscores;"
+                        " there is no code"
+                    ),
                 )
         elif name.group(1) not in inputs:
             known = ", ".join(str(i) for i in inputs) or "none"
             yield Fault(
                 pointer=pointer_of([*at, "content"]),
-                detail=f"the variable {whole} is no input of this family (declared: {known}); declare it under inputs or correct the name",
+                detail=(
+                    f"the variable {whole} is no input of this family (declared: {known}); declare it under inputs or"
+                    " correct the name"
+                ),
             )
 
 
@@ -177,7 +223,9 @@ def _model(data: Mapping[str, Any]) -> Iterator[Fault]:
     tiers = _mapping(data, "model").get("tiers")
     if isinstance(tiers, Sequence) and not isinstance(tiers, str):
         if not tiers:
-            yield Fault(pointer="/model/tiers", detail="there is no tier; name at least one model, the first is asked first")
+            yield Fault(
+                pointer="/model/tiers", detail="there is no tier; name at least one model, the first is asked first"
+            )
         elif len(set(map(str, tiers))) < len(tiers):
             yield Fault(pointer="/model/tiers", detail="a model is named twice; a cascade asks each once")
 
@@ -188,7 +236,9 @@ def _scorer(data: Mapping[str, Any]) -> Iterator[Fault]:
     inputs = {name: str(one.get("type", "text")) for name, one in declared.items() if isinstance(one, Mapping)}
     for name, use in _mapping(data, "scorer").items():
         fault = None
-        if name in METRICS.built_in:  # code of a package is loaded where answers are scored, which is no matter of serving
+        if (
+            name in METRICS.built_in
+        ):  # code of a package is loaded where answers are scored, which is no matter of serving
             record = METRICS.built_in[name]
             fault = record.misfit(parser)
             given = {key: value for key, value in use.items() if key != "weight"} if isinstance(use, Mapping) else {}
@@ -209,7 +259,10 @@ def _rollout(data: Mapping[str, Any]) -> Iterator[Fault]:
     if isinstance(least, int) and isinstance(most, int) and least > most:
         yield Fault(
             pointer="/rollout/max_labelled",
-            detail=f"a stage needs {least} labelled interactions and the whole rollout may use {most}, so no stage could end; raise max_labelled",
+            detail=(
+                f"a stage needs {least} labelled interactions and the whole rollout may use {most}, so no stage could"
+                " end; raise max_labelled"
+            ),
         )
     hours, days = rollout.get("min_duration_hours", 24), rollout.get("max_days", 30)
     if isinstance(hours, int | float) and isinstance(days, int | float) and hours > days * 24:
@@ -234,5 +287,7 @@ def _strategies(data: Mapping[str, Any]) -> Iterator[Fault]:
     for pointer, (strategy, aim) in asked.items():
         if not isinstance(strategy, str) or not strategy:
             continue
-        if (fault := strategy_fault(strategy, aim, space, kind, load=False)) is not None:  # a broken package must not stop serving
+        if (
+            fault := strategy_fault(strategy, aim, space, kind, load=False)
+        ) is not None:  # a broken package must not stop serving
             yield Fault(pointer=pointer, detail=fault)

@@ -13,7 +13,9 @@ from optimizer.core.base.values import Interval
 
 N_DRAWS = 10_000
 MOST_DRAWN = 1_000_000  # differences held at once: 8 MB
-MAX_EXACT = 13  # differences that are not zero: 2^13 sign patterns are fewer than N_DRAWS, so they are all counted instead
+MAX_EXACT = (
+    13  # differences that are not zero: 2^13 sign patterns are fewer than N_DRAWS, so they are all counted instead
+)
 TIE = 1e-12  # sums of the same numbers in another order differ by less than this
 
 
@@ -33,7 +35,9 @@ class Comparison:
     losses: int
 
 
-def compare_scores(champion: Sequence[float], candidate: Sequence[float], *, seed: int, n_draws: int = N_DRAWS) -> Comparison:
+def compare_scores(
+    champion: Sequence[float], candidate: Sequence[float], *, seed: int, n_draws: int = N_DRAWS
+) -> Comparison:
     """Compares two lists of scores in [0, 1], example by example.
 
     Exact McNemar where every score is 0 or 1, else the sign-flip permutation test.
@@ -95,7 +99,9 @@ def sign_flip_p(differences: Sequence[float], *, seed: int, n_draws: int = N_DRA
     return at_least / (n_draws + 1)
 
 
-def bootstrap_interval(differences: Sequence[float], *, seed: int, confidence: float = 0.95, n_draws: int = N_DRAWS) -> Interval:
+def bootstrap_interval(
+    differences: Sequence[float], *, seed: int, confidence: float = 0.95, n_draws: int = N_DRAWS
+) -> Interval:
     """Percentile interval of the mean of paired differences, examples drawn with replacement (Efron 1979)."""
     n = len(differences)
     if n == 0:
@@ -115,8 +121,8 @@ def bootstrap_reduction_p(
 ) -> float:
     """One-sided paired bootstrap p-value of "the candidate's statistic is not below the champion's" (cost, latency).
 
-    Pairs are drawn with replacement; p is the share of draws without a reduction, the observed one included. ``statistic`` None: the mean,
-    for which the differences alone are drawn.
+    Pairs are drawn with replacement; p is the share of draws without a reduction, the observed one included.
+    ``statistic`` None: the mean, for which the differences alone are drawn.
     """
     differences = _paired(champion, candidate)
     if statistic is None:
@@ -130,7 +136,9 @@ def bootstrap_reduction_p(
 
 
 def _drawn_sums(differences: Sequence[float], seed: int, n_draws: int) -> list[float]:
-    """Sums of as many differences as there are, drawn with replacement, ``n_draws`` times; in parts, so that memory stays small."""
+    """Sums of as many differences as there are, drawn with replacement, ``n_draws`` times; in parts,
+    so that memory stays small.
+    """
     import numpy as np  # at its use: processes that compare nothing need not load it
 
     values, rng, sums = np.array(differences, dtype=float), np.random.default_rng(seed), list[float]()
@@ -142,14 +150,18 @@ def _drawn_sums(differences: Sequence[float], seed: int, n_draws: int) -> list[f
 
 
 def paired_log_e(
-    differences: Sequence[float], *, margin: float = 0.0, grid: Sequence[float] = (0.02, 0.05, 0.1, 0.2), cap: float = 0.9
+    differences: Sequence[float],
+    *,
+    margin: float = 0.0,
+    grid: Sequence[float] = (0.02, 0.05, 0.1, 0.2),
+    cap: float = 0.9,
 ) -> list[float]:
     """Log e-value after each pair, against "the mean of the differences (in [-1, 1]) is at most ``margin``".
 
     One bet per assumed gain in ``grid``, gain / discordance, mixed evenly. The discordance is predicted from the pairs
-    before: .25 at first, then (nonzero + 10) / (i + 40). A bet never stakes more than ``cap`` of what a loss would take,
-    so that e stays positive. With margin = -h a large value says "not worse by h"; 1 / e is a p-value at any time, for those who look again
-    and again. At one look ``statistics.noninferiority`` has up to .59 more power.
+    before: .25 at first, then (nonzero + 10) / (i + 40). A bet never stakes more than ``cap`` of what a loss would
+    take, so that e stays positive. With margin = -h a large value says "not worse by h"; 1 / e is a p-value at any
+    time, for those who look again and again. At one look ``statistics.noninferiority`` has up to .59 more power.
 
     Source: Waudby-Smith and Ramdas (2024), JRSS B 86(1), 1-27 (betting); the grid and plug-in are this project's.
     """
@@ -167,5 +179,7 @@ def paired_log_e(
 
 def _paired(champion: Sequence[float], candidate: Sequence[float]) -> list[float]:
     if len(champion) != len(candidate) or not champion:
-        raise ValueError(f"a paired comparison needs the same examples for both, got {len(champion)} and {len(candidate)} scores")
+        raise ValueError(
+            f"a paired comparison needs the same examples for both, got {len(champion)} and {len(candidate)} scores"
+        )
     return [c - b for b, c in zip(champion, candidate, strict=True)]

@@ -1,4 +1,7 @@
-"""The four gates before a rollout: improvement, confidence, risk, n. Pure: means, p-values and counts in, verdicts out."""
+"""The four gates before a rollout: improvement, confidence, risk, n.
+
+Pure: means, p-values and counts in, verdicts out.
+"""
 
 from __future__ import annotations
 
@@ -50,9 +53,9 @@ class GateResult:
 class ConfirmationEvidence:
     """What a confirmation measured on the sealed holdout, for one aim.
 
-    ``champion`` and ``candidate`` are holdout means of the aim: score in [0, 1], dollars per call, or p95 of fresh calls in ms.
-    ``p`` is one-sided against "no gain" in the aim. For cost and latency ``not_lower`` is the test of "quality is
-    lower by the margin or more", at ``quality_level`` of the same settings and looks.
+    ``champion`` and ``candidate`` are holdout means of the aim: score in [0, 1], dollars per call, or p95 of fresh
+    calls in ms. ``p`` is one-sided against "no gain" in the aim. For cost and latency ``not_lower`` is the test of
+    "quality is lower by the margin or more", at ``quality_level`` of the same settings and looks.
     """
 
     aim: Aim = "quality"
@@ -77,12 +80,16 @@ def confidence_of(p: float, looks: int) -> float:
 
 
 def quality_level(settings: GateSettings, looks: int) -> float:
-    """At which the p of "not lower" is read, so that its confidence reaches the required one; in (0, 1) also where none or all is asked for."""
+    """At which the p of "not lower" is read, so that its confidence reaches the required one; in (0, 1)
+    also where none or all is asked for.
+    """
     return min(0.999, max(1e-6, (1.0 - settings.confidence) / max(1, looks)))
 
 
 def improvement_of(aim: Aim, champion: float, candidate: float) -> float | None:
-    """The gain that the improvement gate reads; None where it cannot be expressed (nothing to save, or nothing left to gain)."""
+    """The gain that the improvement gate reads; None where it cannot be expressed (nothing to save, or nothing left
+    to gain).
+    """
     if aim != "quality":
         return 1 - candidate / champion if champion > 0 else None
     if champion < LOW_BASE:
@@ -116,10 +123,16 @@ def evaluate_gates(evidence: ConfirmationEvidence, settings: GateSettings) -> tu
             verdict=GateVerdict.PASS if risk <= settings.max_risk else GateVerdict.FAIL,
             value=risk,
             required=settings.max_risk,
-            reason=f"{risk:.0%} of the examples lose more than {max(margin, 0.10):.2f}, at most {settings.max_risk:.0%} may",
+            reason=(
+                f"{risk:.0%} of the examples lose more than {max(margin, 0.10):.2f}, at most"
+                f" {settings.max_risk:.0%} may"
+            ),
         ),
         _at_least(
-            "n", n, settings.n, "holdout examples scored" if n == len(evidence.drops) else f"holdout examples measured for {evidence.aim}"
+            "n",
+            n,
+            settings.n,
+            "holdout examples scored" if n == len(evidence.drops) else f"holdout examples measured for {evidence.aim}",
         ),
     ]
     if evidence.aim != "quality":
@@ -134,7 +147,10 @@ def unmeasured_gate(n_lost: int, worst: Sequence[GateResult]) -> GateResult:
         worst: the gates with every such example counted as lost; some of them fail, else this gate has nothing to say.
     """
     failing = ", ".join(g.name for g in worst if g.verdict is not GateVerdict.PASS)
-    reason = f"{n_lost} examples could be scored for the champion only; if the winner loses them all, these gates are not met: {failing}"
+    reason = (
+        f"{n_lost} examples could be scored for the champion only; if the winner loses them all, these gates are not"
+        f" met: {failing}"
+    )
     return GateResult(name="measured", verdict=GateVerdict.ERROR, value=float(n_lost), required=0.0, reason=reason)
 
 
@@ -145,11 +161,19 @@ def all_passed(gates: Sequence[GateResult]) -> bool:
 
 def as_record(gate: GateResult) -> Mapping[str, Any]:
     """A gate as stored and shown: name, verdict, value, required, reason."""
-    return {"name": gate.name, "verdict": gate.verdict.value, "value": gate.value, "required": gate.required, "reason": gate.reason}
+    return {
+        "name": gate.name,
+        "verdict": gate.verdict.value,
+        "value": gate.value,
+        "required": gate.required,
+        "reason": gate.reason,
+    }
 
 
 def missed(gates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Of gates as recorded those that have not passed; silence is not consent, so callers must not take an empty record for a pass."""
+    """Of gates as recorded those that have not passed; silence is not consent,
+    so callers must not take an empty record for a pass.
+    """
     return [g for g in gates if g["verdict"] != "pass"]
 
 
@@ -159,15 +183,22 @@ def _improvement_gate(evidence: ConfirmationEvidence, settings: GateSettings) ->
     if value is None:
         reason = f"the champion is at {evidence.champion:.4g}: no {evidence.aim} is left to gain"
         return GateResult(name="improvement", verdict=GateVerdict.FAIL, value=None, required=required, reason=reason)
-    return _at_least("improvement", value, required, f"{evidence.aim} {evidence.champion:.4g} to {evidence.candidate:.4g}")
+    return _at_least(
+        "improvement", value, required, f"{evidence.aim} {evidence.champion:.4g} to {evidence.candidate:.4g}"
+    )
 
 
 def _quality_gate(evidence: ConfirmationEvidence, settings: GateSettings, margin: float) -> GateResult:
     test = evidence.not_lower
     if test is None:
         reason = f"quality was not compared, so a loss of {margin:.3f} cannot be ruled out"
-        return GateResult(name="quality", verdict=GateVerdict.ERROR, value=None, required=settings.confidence, reason=reason)
-    what = f"confidence that quality is not lower by {margin:.3f}, {CALLED_TESTS[test.test]} on {test.n} independent examples"
+        return GateResult(
+            name="quality", verdict=GateVerdict.ERROR, value=None, required=settings.confidence, reason=reason
+        )
+    what = (
+        f"confidence that quality is not lower by {margin:.3f}, {CALLED_TESTS[test.test]} on {test.n} independent"
+        " examples"
+    )
     if test.n < test.fewest:
         what += f"; fewer than {test.fewest} can show it only where the candidate is better now and then"
     return _at_least("quality", confidence_of(test.p, evidence.looks), settings.confidence, what)
@@ -175,7 +206,11 @@ def _quality_gate(evidence: ConfirmationEvidence, settings: GateSettings, margin
 
 def _at_least(name: str, value: float, required: float, what: str) -> GateResult:
     passed = value >= required - 1e-12
-    shown = f"{value:.0f}, at least {required:.0f} needed" if name == "n" else f"{value:.3f}, at least {required:.3f} needed"
+    shown = (
+        f"{value:.0f}, at least {required:.0f} needed"
+        if name == "n"
+        else f"{value:.3f}, at least {required:.3f} needed"
+    )
     return GateResult(
         name=name,
         verdict=GateVerdict.PASS if passed else GateVerdict.FAIL,

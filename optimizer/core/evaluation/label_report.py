@@ -30,7 +30,9 @@ class LabelFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelReport:
-    """``confusion``: expected label > given label > number of examples; a wrong answer without a label counts under ``NO_LABEL``."""
+    """``confusion``: expected label > given label > number of examples;
+    a wrong answer without a label counts under ``NO_LABEL``.
+    """
 
     figures: Sequence[LabelFigures]
     confusion: Mapping[str, Mapping[str, int]]
@@ -40,11 +42,15 @@ class LabelReport:
 
 def confused(confusion: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str, int]]:
     """(expected, given, number) of the most frequent mistakes, the most frequent first."""
-    wrong = [(expected, given, n) for expected, row in confusion.items() for given, n in row.items() if expected != given]
+    wrong = [
+        (expected, given, n) for expected, row in confusion.items() for given, n in row.items() if expected != given
+    ]
     return sorted(wrong, key=lambda one: (-one[2], one[0], one[1]))[:N_CONFUSED]
 
 
-def read_labels(output: Output, expected: Mapping[str, Mapping[str, Any]], results: Iterable[ExampleResult]) -> LabelReport | None:
+def read_labels(
+    output: Output, expected: Mapping[str, Mapping[str, Any]], results: Iterable[ExampleResult]
+) -> LabelReport | None:
     """Of the examples that were answered; None in a family whose answers are no labels.
 
     Args:
@@ -60,7 +66,8 @@ def read_labels(output: Output, expected: Mapping[str, Mapping[str, Any]], resul
 def label_report(labels: Sequence[str], pairs: Iterable[tuple[str, str | None]]) -> LabelReport:
     """Counts (expected, given) pairs; given is None where the answer held no label.
 
-    Precision = right / given, recall = right / expected, F1 = 2 right / (given + expected): van Rijsbergen (1979), Information Retrieval, ch. 7.
+    Precision = right / given, recall = right / expected, F1 = 2 right / (given + expected): van Rijsbergen (1979),
+    Information Retrieval, ch. 7.
     """
     confusion: dict[str, Counter[str]] = {label: Counter() for label in labels}
     for expected, given in pairs:

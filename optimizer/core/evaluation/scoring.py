@@ -1,4 +1,7 @@
-"""Scores of outputs against expected outputs, by the weighted metrics of a Family. The version says which scores may be compared."""
+"""Scores of outputs against expected outputs, by the weighted metrics of a Family.
+
+The version says which scores may be compared.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ Judge = Callable[[Mapping[str, Any], Any], float]  # the user's own: ({"input", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """``value`` in [0, 1], or None when it could not be measured; ``error`` says why, also of a 0 for an unreadable output."""
+    """``value`` in [0, 1], or None when it could not be measured; ``error`` says why,
+    also of a 0 for an unreadable output.
+    """
 
     value: float | None
     parts: Mapping[str, float] = field(default_factory=dict)
@@ -67,8 +72,8 @@ def _no_judge(dotted: str) -> Judge:
 class Scorer:
     """Weighted mean of a Family's metrics.
 
-    An output that cannot be read (no label, no JSON) is the model's failure: 0 with the reason. A metric that raises or leaves
-    [0, 1] is ours: None with the reason, since a missing score is not a bad one.
+    An output that cannot be read (no label, no JSON) is the model's failure: 0 with the reason. A metric that raises or
+    leaves [0, 1] is ours: None with the reason, since a missing score is not a bad one.
 
     Attributes:
         version: ``s_`` and 12 hex digits over metric names, weights, versions and the way outputs are read.

@@ -1,7 +1,8 @@
-"""The evaluation suite of a Family: what its targets ask of a Variant on examples, and what was found, before a rollout may start.
+"""The evaluation suite of a Family: what its targets ask of a Variant on examples, and what was found,
+before a rollout may start.
 
-A suite is a fixed set of examples: a target is met on them or it is not, and no interval is made of it. What could not be measured is a
-verdict of its own and counts as not met.
+A suite is a fixed set of examples: a target is met on them or it is not, and no interval is made of it. What could not
+be measured is a verdict of its own and counts as not met.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ TIMED = ("p95_latency_ms", LATENCY)  # checks that need fresh answers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One target. ``found`` and ``wanted`` in the unit of ``name``: scores, shares, dollars, milliseconds, or a relative change."""
+    """One target.
+
+    ``found`` and ``wanted`` in the unit of ``name``: scores, shares, dollars, milliseconds, or a relative change.
+    """
 
     name: str
     wanted: float
@@ -44,25 +48,54 @@ def check_suite(
 
     Args:
         results: of the Variant, one for each example of the suite; at least one.
-        champion: of the champion, for ``regression``; None: the Variant is the champion, which is no regression of itself.
+        champion: of the champion, for ``regression``; None: the Variant is the champion, which is no regression of
+            itself.
         class_of: example id to its class, where the family balances by one.
     """
     scores = [r.score for r in results if r.score is not None]
     n, whole = len(results), len(scores) == len(results)
     checks: list[Check] = []
 
-    def add(name: str, wanted: float | None, found: float | None, is_met: Callable[[float, float], bool], shown: str, missing: str) -> None:
+    def add(
+        name: str,
+        wanted: float | None,
+        found: float | None,
+        is_met: Callable[[float, float], bool],
+        shown: str,
+        missing: str,
+    ) -> None:
         if wanted is not None:
             checks.append(_check(name, wanted, found, is_met, shown, missing))
 
     unscored = f"{n - len(scores)} of {n} examples have no score"
-    add("mean_score", targets.mean_score, mean_score(results) if whole else None, _at_least, "mean score {:.3f}", unscored)
+    add(
+        "mean_score",
+        targets.mean_score,
+        mean_score(results) if whole else None,
+        _at_least,
+        "mean score {:.3f}",
+        unscored,
+    )
     if targets.high_scores is not None:
         edge, share = targets.high_scores.edge, _share([s >= targets.high_scores.edge for s in scores])
-        add("high_scores", targets.high_scores.share, share if whole else None, _at_least, f"{{:.1%}} score {edge:g} or more", unscored)
+        add(
+            "high_scores",
+            targets.high_scores.share,
+            share if whole else None,
+            _at_least,
+            f"{{:.1%}} score {edge:g} or more",
+            unscored,
+        )
     if targets.low_scores is not None:
         below = targets.low_scores.below
-        add("low_scores", targets.low_scores.share, _share([s < below for s in scores]) if whole else None, _at_most, f"{{:.1%}} score below {below:g}", unscored)  # fmt: skip
+        add(
+            "low_scores",
+            targets.low_scores.share,
+            _share([s < below for s in scores]) if whole else None,
+            _at_most,
+            f"{{:.1%}} score below {below:g}",
+            unscored,
+        )
     add("errors", targets.errors, _share([r.error is not None for r in results]), _at_most, "{:.1%} errors", "")
     add("retries", targets.retries, _share([r.n_retries > 0 for r in results]), _at_most, "{:.1%} were asked again", "")
     cost = sum(r.cost_usd for r in results) / n
@@ -74,10 +107,13 @@ def check_suite(
     return checks
 
 
-def gates_of_suite(family: Family, batches: Sequence[Mapping[str, Any]], variant: str, *, champion: str) -> list[Mapping[str, Any]]:
+def gates_of_suite(
+    family: Family, batches: Sequence[Mapping[str, Any]], variant: str, *, champion: str
+) -> list[Mapping[str, Any]]:
     """The suite as a gate before a rollout; none where the family has no targets.
 
-    The newest evaluation under these targets that could tell decides; a Variant never changes, so one that could not tell takes nothing back.
+    The newest evaluation under these targets that could tell decides; a Variant never changes, so one that could not
+    tell takes nothing back.
 
     Args:
         batches: the family's evaluation batches, oldest first.
@@ -87,14 +123,20 @@ def gates_of_suite(family: Family, batches: Sequence[Mapping[str, Any]], variant
     suite = suite_id(family, champion)
     own = [b["checks"] for b in batches if b["variant"] == variant and b["suite"] == suite and b["checks"] is not None]
     found = [(_verdict(checks), checks) for checks in reversed(own)]
-    verdict, checks = next((one for one in found if one[0] != "inconclusive"), found[0] if found else ("inconclusive", None))
+    verdict, checks = next(
+        (one for one in found if one[0] != "inconclusive"), found[0] if found else ("inconclusive", None)
+    )
     if checks is None:
         beside = f" and {champion}" if _compares(family) else ""
         reason = (
-            f"{variant} was not evaluated against the family's targets{beside}: detent family evaluate {family.name} --variant {variant}"
+            f"{variant} was not evaluated against the family's targets{beside}: detent family evaluate {family.name}"
+            f" --variant {variant}"
         )
     else:
-        reason = "; ".join(one["said"] for one in checks if one["verdict"] != "met") or f"all {len(checks)} targets of the suite are met"
+        reason = (
+            "; ".join(one["said"] for one in checks if one["verdict"] != "met")
+            or f"all {len(checks)} targets of the suite are met"
+        )
     return [{"name": "suite", "verdict": verdict, "value": None, "required": None, "reason": reason}]
 
 
@@ -104,7 +146,9 @@ def _verdict(checks: Sequence[Mapping[str, Any]]) -> GateVerdict:
 
 
 def suite_id(family: Family, champion: str | None) -> str:
-    """Names what is asked, how it is scored and, for ``regression``, beside whom: what was found under another of them speaks for nothing."""
+    """Names what is asked, how it is scored and, for ``regression``, beside whom:
+    what was found under another of them speaks for nothing.
+    """
     targets = family.targets.model_dump(mode="json") if family.targets is not None else None
     beside = champion if _compares(family) else None
     asked = {"targets": targets, "scorer": dict(family.metrics), "champion": beside}
@@ -121,7 +165,9 @@ def _regressions(
     limits: Regression, results: Sequence[ExampleResult], champion: Sequence[ExampleResult], class_of: Mapping[str, str]
 ) -> list[Check]:
     before = {r.example: r.score for r in champion}
-    falls: dict[str, list[float | None]] = {}  # by class; None: the Variant has no score where the champion has one, which is no fall of 0
+    falls: dict[
+        str, list[float | None]
+    ] = {}  # by class; None: the Variant has no score where the champion has one, which is no fall of 0
     for result in results:
         earlier = before.get(result.example)
         if earlier is not None:
@@ -136,12 +182,21 @@ def _regressions(
         for name in sorted({class_of[r.example] for r in results if r.example in class_of}):
             found, missing = _mean_fall(falls.get(name, []), least=MIN_OF_CLASS)
             shown = f"class {name}: {{:.3f}} below the champion"
-            checks.append(_check(f"regression of {name}", limits.per_class, found, _at_most, shown, f"class {name}: {missing}"))
+            checks.append(
+                _check(f"regression of {name}", limits.per_class, found, _at_most, shown, f"class {name}: {missing}")
+            )
     if limits.latency is not None:
         mine, theirs = p95_ms(results), p95_ms(champion)
         slower = mine / theirs - 1 if mine is not None and theirs else None
         checks.append(
-            _check(LATENCY, limits.latency, slower, _at_most, "p95 {:+.1%} against the champion", "latency was not measured for both")
+            _check(
+                LATENCY,
+                limits.latency,
+                slower,
+                _at_most,
+                "p95 {:+.1%} against the champion",
+                "latency was not measured for both",
+            )
         )
     return checks
 
@@ -156,12 +211,22 @@ def _mean_fall(falls: Sequence[float | None], *, least: int) -> tuple[float | No
     return sum(known) / len(known), ""
 
 
-def _check(name: str, wanted: float, found: float | None, is_met: Callable[[float, float], bool], shown: str, missing: str) -> Check:
+def _check(
+    name: str, wanted: float, found: float | None, is_met: Callable[[float, float], bool], shown: str, missing: str
+) -> Check:
     if found is None:
-        return Check(name=name, wanted=wanted, found=None, verdict="unmeasured", said=f"{name} could not be measured: {missing}")
+        return Check(
+            name=name, wanted=wanted, found=None, verdict="unmeasured", said=f"{name} could not be measured: {missing}"
+        )
     verdict: TargetVerdict = "met" if is_met(found, wanted) else "missed"
     bound = "at least" if is_met is _at_least else "at most"
-    return Check(name=name, wanted=wanted, found=found, verdict=verdict, said=f"{name}: {shown.format(found)}, {bound} {wanted:g} is asked")
+    return Check(
+        name=name,
+        wanted=wanted,
+        found=found,
+        verdict=verdict,
+        said=f"{name}: {shown.format(found)}, {bound} {wanted:g} is asked",
+    )
 
 
 def _at_least(found: float, wanted: float) -> bool:

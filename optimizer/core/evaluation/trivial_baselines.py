@@ -1,8 +1,10 @@
-"""What answers without a language model would score on the same rows: the measure of whether a model is worth its calls.
+"""What answers without a language model would score on the same rows:
+the measure of whether a model is worth its calls.
 
-Three learn from training examples: the majority (the most frequent answer), the nearest neighbour (the answer of the most alike example)
-and logistic regression on TF-IDF, which is handed in since it is a library's work. The first sentence of the text learns nothing.
-Every answer goes through the family's own scorer. What cannot be computed is left out with its reason, never counted as 0.
+Three learn from training examples: the majority (the most frequent answer), the nearest neighbour (the answer of the
+most alike example) and logistic regression on TF-IDF, which is handed in since it is a library's work. The first
+sentence of the text learns nothing. Every answer goes through the family's own scorer. What cannot be computed is left
+out with its reason, never counted as 0.
 """
 
 from __future__ import annotations
@@ -39,12 +41,16 @@ NO_LABELS = "its answers are no labels"
 NO_SENTENCE = "its answers are no texts that a sentence could stand for"
 NO_TEXT = "a row has no text to take a sentence from"
 
-Classify = Callable[[Sequence[str], Sequence[str], Sequence[str]], Sequence[str]]  # (training texts, their labels, texts) -> a label each
+Classify = Callable[
+    [Sequence[str], Sequence[str], Sequence[str]], Sequence[str]
+]  # (training texts, their labels, texts) -> a label each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrivialBaseline:
-    """``score``: mean over the rows, with its 95 % interval; None where it was left out, and ``why`` says the reason."""
+    """``score``: mean over the rows, with its 95 % interval; None where it was left out,
+    and ``why`` says the reason.
+    """
 
     name: str
     score: float | None = None
@@ -67,7 +73,10 @@ class Worth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrivialBaselines:
-    """On ``n`` rows, from ``n_train`` examples that are none of them. ``worth``: None where nothing could be compared."""
+    """On ``n`` rows, from ``n_train`` examples that are none of them.
+
+    ``worth``: None where nothing could be compared.
+    """
 
     n: int
     n_train: int
@@ -121,12 +130,18 @@ def said(found: Mapping[str, Any]) -> str:
         return "No baseline without a model could be compared with it."
     variant, best, lead, low, high = (worth[name] for name in ("variant", "best", "lead", "low", "high"))
     if low > 0:
-        return f"A model earns its calls here: {variant} leads {best}, the best that needs none, by {_with_interval(lead, low, high)}."
+        return (
+            f"A model earns its calls here: {variant} leads {best}, the best that needs none, by"
+            f" {_with_interval(lead, low, high)}."
+        )
     if high < 0:
-        return f"No model is needed here so far: {best} needs none and leads {variant} by {_with_interval(-lead, -high, -low)}."
+        return (
+            f"No model is needed here so far: {best} needs none and leads {variant} by"
+            f" {_with_interval(-lead, -high, -low)}."
+        )
     return (
-        f"Whether a model earns its calls cannot be told from {found['n']} rows: {variant} leads {best}, which needs none, by "
-        f"{_with_interval(lead, low, high)}."
+        f"Whether a model earns its calls cannot be told from {found['n']} rows: {variant} leads {best}, which needs"
+        f" none, by {_with_interval(lead, low, high)}."
     )
 
 
@@ -136,17 +151,24 @@ def _with_interval(value: float, low: float, high: float) -> str:
 
 def heading(found: Mapping[str, Any]) -> str:
     """Which rows, learnt from what."""
-    return f"On the same {found['n']} rows without a model (the bare prompt has one, and no examples), learnt from {found['n_train']} training examples"
+    return (
+        f"On the same {found['n']} rows without a model (the bare prompt has one, and no examples), learnt from"
+        f" {found['n_train']} training examples"
+    )
 
 
 def first_sentence(text: str) -> str:
-    """Up to the first full stop, question or exclamation mark before white space, else the first line that says something; stripped."""
+    """Up to the first full stop, question or exclamation mark before white space,
+    else the first line that says something; stripped.
+    """
     read = text.strip()
     end = SENTENCE_END.search(read)
     return (read[: end.end()] if end else read.splitlines()[0] if read else "").strip()
 
 
-def _answers(family: Family, train: Sequence[Example], rows: Sequence[Example], classify: Classify) -> dict[str, list[str] | str]:
+def _answers(
+    family: Family, train: Sequence[Example], rows: Sequence[Example], classify: Classify
+) -> dict[str, list[str] | str]:
     """By baseline: an answer per row, or why there is none."""
     output = family.output
     known = [expected_text(output, e.expected) for e in train]
@@ -186,7 +208,9 @@ def _nearest(texts: Sequence[str], known: Sequence[str], asked: Sequence[str]) -
 
 def _first_sentences(rows: Sequence[Example]) -> list[str] | str:
     """Of the longest text among each row's inputs."""
-    found = [first_sentence(max((v for v in e.input.values() if isinstance(v, str)), key=len, default="")) for e in rows]
+    found = [
+        first_sentence(max((v for v in e.input.values() if isinstance(v, str)), key=len, default="")) for e in rows
+    ]
     return found if all(found) else NO_TEXT
 
 
@@ -224,4 +248,6 @@ def _worth(variant: str, scores: Mapping[str, float], baselines: Mapping[str, Ma
     interval = bootstrap_interval(differences, seed=0, n_draws=N_DRAWS)
     n = len(differences)
     score = sum(scores[id] for id in both[best]) / n
-    return Worth(variant=variant, score=score, best=best, lead=sum(differences) / n, low=interval.lower, high=interval.upper)
+    return Worth(
+        variant=variant, score=score, best=best, lead=sum(differences) / n, low=interval.lower, high=interval.upper
+    )

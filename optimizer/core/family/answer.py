@@ -36,7 +36,9 @@ def parse_output(output: Output, text: str) -> Parsed:
 
 
 def expected_value(output: Output, expected: Mapping[str, Any]) -> Any:
-    """The part of an Example's ``expected`` that the output is compared with; raises InvalidInput when it is not there."""
+    """The part of an Example's ``expected`` that the output is compared with;
+    raises InvalidInput when it is not there.
+    """
     if output.field not in expected:
         raise InvalidInput(
             f"The expected output has no {output.field!r}, only {', '.join(expected) or 'nothing'}. "

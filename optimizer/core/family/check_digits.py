@@ -1,7 +1,9 @@
-"""Which runs of whole groups in a row of digits (or letters and digits) are a card's or an account's number, by their check digits.
+"""Which runs of whole groups in a row of digits (or letters and digits)
+are a card's or an account's number, by their check digits.
 
-A row may be as long as a text: "1-1-1-…", a table of numbers. It is read in blocks, sums over whose beginning are kept once, so that a run
-costs a subtraction, and each group begins at most ``MAX_RUNS`` runs: time grows with the row's length and no faster, memory not at all.
+A row may be as long as a text: "1-1-1-…", a table of numbers. It is read in blocks, sums over whose beginning are kept
+once, so that a run costs a subtraction, and each group begins at most ``MAX_RUNS`` runs: time grows with the row's
+length and no faster, memory not at all.
 """
 
 from __future__ import annotations
@@ -15,7 +17,18 @@ CARD_CHARS = (13, 19)
 IBAN_CHARS = (15, 34)
 MAX_RUNS = IBAN_CHARS[1] - IBAN_CHARS[0] + 1  # runs from one group: at most one for each length
 BLOCK = 4096  # groups
-_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)  # a digit in every second place counts as the sum of its double's digits (Luhn)
+_DOUBLED = (
+    0,
+    2,
+    4,
+    6,
+    8,
+    1,
+    3,
+    5,
+    7,
+    9,
+)  # a digit in every second place counts as the sum of its double's digits (Luhn)
 _MODULUS, _HEAD_CHARS = 97, 4
 _POWERS = tuple(pow(10, n, _MODULUS) for n in range(_MODULUS - 1))  # 10 ** 96 is 1 modulo 97
 _GROUP = re.compile(r"[^ -]+")
@@ -49,13 +62,18 @@ class CardRow:
 
 
 class IbanRow:
-    """ASCII letters and digits: ISO 13616, the first four characters moved to the end, letters as 10 to 35, remainder 1 by 97."""
+    """ASCII letters and digits: ISO 13616, the first four characters moved to the end,
+    letters as 10 to 35, remainder 1 by 97.
+    """
 
     chars = IBAN_CHARS
 
     def __init__(self, characters: str) -> None:
         self._characters = characters
-        self._remainders, self._widths = [0], [0]  # of the row's beginning: modulo 97, and how many digits it has written as digits
+        self._remainders, self._widths = (
+            [0],
+            [0],
+        )  # of the row's beginning: modulo 97, and how many digits it has written as digits
         for character in characters:
             width = 1 if character.isdigit() else 2
             self._remainders.append((self._remainders[-1] * 10**width + int(character, 36)) % _MODULUS)
@@ -68,7 +86,9 @@ class IbanRow:
         if not (head[:2].isalpha() and head[2:].isdigit()):
             return None
         wanted = (1 - self._part(start, body)) % _MODULUS
-        return next((end for end in ends if self._part(body, end) * _POWERS[6] % _MODULUS == wanted), None)  # a head is six digits
+        return next(
+            (end for end in ends if self._part(body, end) * _POWERS[6] % _MODULUS == wanted), None
+        )  # a head is six digits
 
     def _part(self, start: int, end: int) -> int:
         width = self._widths[end] - self._widths[start]
@@ -76,7 +96,9 @@ class IbanRow:
 
 
 def numbers_in(row: str, kind: type[CardRow | IbanRow]) -> Iterator[Span]:
-    """(start, end) of each number in a row whose groups one space or hyphen separates: from left to right, the longest that begins at a group."""
+    """(start, end) of each number in a row whose groups one space or hyphen separates: from left to right,
+    the longest that begins at a group.
+    """
     most = kind.chars[1]
     groups: list[Span] = []
     for found in _GROUP.finditer(row):
@@ -98,7 +120,9 @@ def _of_block(row: str, groups: Sequence[Span], kind: type[CardRow | IbanRow], n
     """The numbers that begin at the first ``n`` groups, and how many groups are read with them."""
     texts = [row[start:end] for start, end in groups]
     runs = list(runs_of(texts, kind("".join(texts)), n))
-    return [(groups[first][0], groups[after - 1][1]) for first, after in runs], max([n, *(after for _, after in runs[-1:])])
+    return [(groups[first][0], groups[after - 1][1]) for first, after in runs], max(
+        [n, *(after for _, after in runs[-1:])]
+    )
 
 
 def runs_of(groups: Sequence[str], row: CardRow | IbanRow, n: int | None = None) -> Iterator[tuple[int, int]]:

@@ -18,18 +18,33 @@ MOST_COUNTED = 1000  # of the times that passed while no worker looked
 def check_cron(line: str) -> str:
     """Returns the line; raises ValueError naming the field that no scheduler would understand."""
     if len(line) > MAX_CHARS:
-        raise ValueError(f"a line of {len(line):,} characters is longer than a schedule may be ({MAX_CHARS}); use ranges and steps")
+        raise ValueError(
+            f"a line of {len(line):,} characters is longer than a schedule may be ({MAX_CHARS}); use ranges and steps"
+        )
     fields = line.split()
     if len(fields) != 5:
-        raise ValueError(f'{line!r} has {len(fields)} fields, and cron takes five: minute hour day month weekday, such as "0 3 * * *"')
+        raise ValueError(
+            f'{line!r} has {len(fields)} fields, and cron takes five: minute hour day month weekday, such as "0 3 *'
+            ' * *"'
+        )
     for text, (name, low, high) in zip(fields, _FIELDS, strict=True):
         for item in text.split(","):
             match = _ITEM.fullmatch(item)
             numbers = [int(n) for n in (match.group(1), match.group(2)) if n] if match else []
-            if not match or any(not low <= n <= high for n in numbers) or numbers != sorted(numbers) or match.group(3) == "0":
-                raise ValueError(f"{text!r} is no {name} ({low} to {high}); use numbers, *, ranges (1-5), lists (1,3) and steps (*/15)")
+            if (
+                not match
+                or any(not low <= n <= high for n in numbers)
+                or numbers != sorted(numbers)
+                or match.group(3) == "0"
+            ):
+                raise ValueError(
+                    f"{text!r} is no {name} ({low} to {high}); use numbers, *, ranges (1-5), lists (1,3) and steps"
+                    " (*/15)"
+                )
     if next_fire(line, _ANY_DAY) is None:
-        raise ValueError(f"{line!r} names no day that exists, so it would never fire; leave it out (null) when that is meant")
+        raise ValueError(
+            f"{line!r} names no day that exists, so it would never fire; leave it out (null) when that is meant"
+        )
     return line
 
 

@@ -1,4 +1,6 @@
-"""A Family: one task with its prompt, as ``families/<name>/family.yaml`` declares it. docs/reference/family.md lists every key."""
+"""A Family: one task with its prompt, as ``families/<name>/family.yaml`` declares it. docs/reference/family.md lists
+every key.
+"""
 
 from __future__ import annotations
 
@@ -70,8 +72,8 @@ def _no_stop_as_none(value: Any) -> Any:
 class FamilyModels(Declared):
     """Names from config/models.yaml and the parameters of a call.
 
-    ``proposer`` None: the default model proposes. ``tiers``, the models of a cascade in the order they are asked: the default model alone.
-    More than one become the Variant's ``policy.tiers``.
+    ``proposer`` None: the default model proposes. ``tiers``, the models of a cascade in the order they are asked: the
+    default model alone. More than one become the Variant's ``policy.tiers``.
     """
 
     default: Word = "embedded"
@@ -90,7 +92,10 @@ class FamilyModels(Declared):
 
 
 class Sample(Declared):
-    """How examples are drawn. ``balance`` names a field of ``expected``: its classes are drawn in turn, equally often."""
+    """How examples are drawn.
+
+    ``balance`` names a field of ``expected``: its classes are drawn in turn, equally often.
+    """
 
     balance: Word | None = None
 
@@ -120,7 +125,9 @@ Use = Annotated[_WeightAlone | _WithParameters, Discriminator(_form_of_use)]
 
 
 class Family(Declared):
-    """One task: what goes in and comes out, its prompt versions, how answers are scored, what may vary, how candidates are exposed."""
+    """One task: what goes in and comes out, its prompt versions, how answers are scored, what may vary,
+    how candidates are exposed.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,62}$")]
     description: str = ""
@@ -130,7 +137,9 @@ class Family(Declared):
     prompt: Prompt = Prompt(current="none")
     model: FamilyModels = FamilyModels()
     scorer: dict[str, Use] = Field(default_factory=dict)
-    space: dict[str, dict[str, Any]] = Field(default_factory=lambda: {slot: dict(entry) for slot, entry in DEFAULT_SPACE.items()})
+    space: dict[str, dict[str, Any]] = Field(
+        default_factory=lambda: {slot: dict(entry) for slot, entry in DEFAULT_SPACE.items()}
+    )
     sample: Sample = Sample()
     constraints: Constraints = Constraints()
     targets: Targets | None = None
@@ -144,13 +153,17 @@ class Family(Declared):
     review: ReviewSettings = ReviewSettings()
 
     def variant(self, version: str | None = None) -> Variant:
-        """The Variant of a prompt version (default: ``prompt.current``); raises NotFound for a version the file does not have."""
+        """The Variant of a prompt version (default: ``prompt.current``);
+        raises NotFound for a version the file does not have.
+        """
         wanted = version or self.prompt.current
         found = self.prompt.versions.get(wanted)
         if found is None:
             known = ", ".join(self.prompt.versions) or "none, since a family of kind policy needs no prompt"
             raise NotFound(
-                f"Family {self.name!r} has no prompt version {wanted!r}; its file has {known}.", family=self.name, version=wanted
+                f"Family {self.name!r} has no prompt version {wanted!r}; its file has {known}.",
+                family=self.name,
+                version=wanted,
             )
         return kind_of(self).variant(self, found)
 
@@ -167,14 +180,18 @@ class Family(Declared):
         """Few-shot examples of a Variant that lack an input, or have another."""
         known = ", ".join(self.inputs)
         return [
-            Fault(pointer=f"/examples/{i}/input", detail=f"has {', '.join(example.input) or 'nothing'}; needed: {known}")
+            Fault(
+                pointer=f"/examples/{i}/input", detail=f"has {', '.join(example.input) or 'nothing'}; needed: {known}"
+            )
             for i, example in enumerate(variant.examples)
             if set(example.input) != set(self.inputs)
         ]
 
     @property
     def own_functions(self) -> frozenset[str]:
-        """What the file lets a gate score with: the dotted paths among them are the only ones that are ever imported for a gate."""
+        """What the file lets a gate score with: the dotted paths among them are the only ones
+        that are ever imported for a gate.
+        """
         named = [version.policy.get("gate.scorer") for version in self.prompt.versions.values()]
         named += self.space.get("policy.gate.scorer", {}).get("choices", ())
         return frozenset(name for name in named if isinstance(name, str))

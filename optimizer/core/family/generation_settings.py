@@ -1,6 +1,9 @@
-"""What a Variant may say of a call beside its messages. This list is the only one: what is not in it never reaches a provider.
+"""What a Variant may say of a call beside its messages.
 
-Addresses, headers and keys stand in config/models.yaml alone, since a call carries the provider's key to wherever its arguments say.
+This list is the only one: what is not in it never reaches a provider.
+
+Addresses, headers and keys stand in config/models.yaml alone, since a call carries the provider's key to wherever its
+arguments say.
 """
 
 from __future__ import annotations
@@ -12,16 +15,42 @@ from optimizer.core.base.errors import Fault, pointer_of
 from optimizer.core.base.knob import Knob
 
 SETTINGS: tuple[Knob, ...] = (
-    Knob(name="temperature", kind="number", low=0, high=2, meaning="How freely tokens are drawn; 0: always the likeliest."),
+    Knob(
+        name="temperature",
+        kind="number",
+        low=0,
+        high=2,
+        meaning="How freely tokens are drawn; 0: always the likeliest.",
+    ),
     Knob(name="max_tokens", kind="integer", low=1, meaning="Length of an answer at most."),
     Knob(name="stop", kind="list", meaning="Texts at which an answer ends."),
     Knob(name="seed", kind="integer", meaning="Where a provider can repeat its draws."),
-    Knob(name="top_p", kind="share", meaning="Only the likeliest tokens that together have this probability are drawn."),
+    Knob(
+        name="top_p", kind="share", meaning="Only the likeliest tokens that together have this probability are drawn."
+    ),
     Knob(name="top_k", kind="integer", low=-1, meaning="Only so many of the likeliest tokens are drawn."),
     Knob(name="min_p", kind="share", meaning="Tokens less likely than this share of the likeliest are not drawn."),
-    Knob(name="frequency_penalty", kind="number", low=-2, high=2, meaning="Against tokens by how often they stand in the answer."),
-    Knob(name="presence_penalty", kind="number", low=-2, high=2, meaning="Against tokens that stand in the answer at all."),
-    Knob(name="repetition_penalty", kind="number", low=0, high=10, meaning="Against repeated tokens, as vLLM and llama.cpp have it."),
+    Knob(
+        name="frequency_penalty",
+        kind="number",
+        low=-2,
+        high=2,
+        meaning="Against tokens by how often they stand in the answer.",
+    ),
+    Knob(
+        name="presence_penalty",
+        kind="number",
+        low=-2,
+        high=2,
+        meaning="Against tokens that stand in the answer at all.",
+    ),
+    Knob(
+        name="repetition_penalty",
+        kind="number",
+        low=0,
+        high=10,
+        meaning="Against repeated tokens, as vLLM and llama.cpp have it.",
+    ),
     Knob(name="logit_bias", kind="data", meaning="Likelihood added by token id."),
     Knob(name="reasoning_effort", kind="text", meaning="How long a reasoning model thinks, such as low."),
     Knob(name="verbosity", kind="text", meaning="How much a model writes, such as low."),
@@ -32,7 +61,9 @@ NAME = "name"  # of the model, in config/models.yaml
 
 
 def model_faults(model: Mapping[str, Any], pointer: str = "/model") -> list[Fault]:
-    """What may not stand among a Variant's model settings, each with its pointer; a setting that is null counts as absent."""
+    """What may not stand among a Variant's model settings, each with its pointer;
+    a setting that is null counts as absent.
+    """
     return [
         Fault(pointer=pointer + pointer_of([name]), detail=detail)
         for name, value in model.items()
@@ -43,12 +74,17 @@ def model_faults(model: Mapping[str, Any], pointer: str = "/model") -> list[Faul
 def setting_fault(name: str, value: Any) -> str | None:
     """Why this is no setting of a Variant's model, as a sentence; None where it is one."""
     if name == NAME:
-        return None if isinstance(value, str) and value.strip() else f"a model is named by a text of config/models.yaml, not {value!r:.80}"
+        return (
+            None
+            if isinstance(value, str) and value.strip()
+            else f"a model is named by a text of config/models.yaml, not {value!r:.80}"
+        )
     setting = _BY_NAME.get(name)
     if setting is None:
         allowed = ", ".join((NAME, *_BY_NAME))
         return (
-            f"{name!r:.80} is no generation setting; allowed are {allowed}. Addresses, headers and keys stand in config/models.yaml alone"
+            f"{name!r:.80} is no generation setting; allowed are {allowed}. Addresses, headers and keys stand in"
+            " config/models.yaml alone"
         )
     if value is None:
         return None
@@ -61,5 +97,7 @@ def setting_fault(name: str, value: Any) -> str | None:
 
 
 def only_settings(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The model's name and its generation settings; anything else that an older store still holds is left out, and what fits no setting."""
+    """The model's name and its generation settings; anything else that an older store still holds is left out,
+    and what fits no setting.
+    """
     return {name: value for name, value in model.items() if setting_fault(name, value) is None}

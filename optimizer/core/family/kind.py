@@ -1,4 +1,6 @@
-"""What a kind of family answers, and the table of the kinds there are. Everything else asks the kind, and compares no names.
+"""What a kind of family answers, and the table of the kinds there are.
+
+Everything else asks the kind, and compares no names.
 
 What a kind answers about its studies with the store at hand is ``optimizer/jobs/studies/kinds/kind.py``.
 """
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from optimizer.core.family.variant import Variant
 
 KindName = Literal["prompt", "policy"]
-KINDS: Mapping[str, str] = {  # ``kind`` in family.yaml -> where its answers stand: by name, since they know rooms above this one
+KINDS: Mapping[
+    str, str
+] = {  # ``kind`` in family.yaml -> where its answers stand: by name, since they know rooms above this one
     "prompt": "optimizer.core.declaration.prompt_kind:PROMPT",
     "policy": "optimizer.content.core.kind:POLICY",
 }
@@ -26,7 +30,9 @@ KINDS: Mapping[str, str] = {  # ``kind`` in family.yaml -> where its answers sta
 class FamilyKind(Protocol):
     """Stateless: everything it needs to know of a family it is given."""
 
-    asks_models: bool  # then texts are quoted, paid for, reviewed and timed; else Variants are replayed on recorded examples
+    asks_models: (
+        bool  # then texts are quoted, paid for, reviewed and timed; else Variants are replayed on recorded examples
+    )
     runs_pipeline: bool  # a Variant is a configuration of the content pipeline, which the environment may override
     may_lack_inputs: bool  # an example need not have every input: what is missing was not measured
 
@@ -47,10 +53,15 @@ class FamilyKind(Protocol):
         """What scores where the file names no metric."""
 
     def example_fault(self, family: Family, input: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
-        """Why an imported row cannot be an example, in words that many rows share and that quote no value; None where it can."""
+        """Why an imported row cannot be an example, in words that many rows share and that quote no value; None
+        where it can.
+        """
 
     def check_correction(self, family: Family, input: Mapping[str, Any] | None, expected: Mapping[str, Any]) -> None:
-        """Raises InvalidInput where nothing can be learned from a correction. It has the family's output; ``input`` None: sent without one."""
+        """Raises InvalidInput where nothing can be learned from a correction.
+
+        It has the family's output; ``input`` None: sent without one.
+        """
 
     def kept_of(self, input: Mapping[str, Any]) -> dict[str, Any]:
         """What of an example's input is stored."""

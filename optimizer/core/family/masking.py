@@ -12,14 +12,16 @@ import regex  # reads as re does, lets other threads run meanwhile, and can be t
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.check_digits import CardRow, IbanRow, numbers_in
 
-# An unbounded repetition is of single characters, gives nothing back (possessive ++) and is begun by no other inside the same run: time is
-# linear in the text, whatever stands in it, and memory stays. What a row of numbers or an address holds is told apart behind it.
+# An unbounded repetition is of single characters, gives nothing back (possessive ++) and is begun by no other inside
+# the same run: time is linear in the text, whatever stands in it, and memory stays. What a row of numbers or an address
+# holds is told apart behind it.
 BUILT_IN_PATTERNS: Mapping[str, regex.Pattern[str]] = {
     "email": regex.compile(r"(?<![\w.+-])[\w.+-]++@[\w-]++\.[\w-][\w.-]*+", regex.ASCII),
     "iban": regex.compile(r"(?<!\w)[A-Z]{2}\d{2} ?[A-Z0-9][A-Z0-9 ]*+", regex.IGNORECASE | regex.ASCII),
     "card": regex.compile(r"(?<![\w.])\d[\d -]{12}[\d -]*+", regex.ASCII),
     "ip": regex.compile(
-        r"(?<![\w:.])(?:[0-9a-f]{0,4}:){2,7}(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f]{0,4})(?![\w:])|(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)",
+        r"(?<![\w:.])(?:[0-9a-f]{0,4}:){2,7}(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-f]{0,4})(?![\w:])"
+        r"|(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)",
         regex.IGNORECASE | regex.ASCII,
     ),
     "phone": regex.compile(
@@ -69,7 +71,9 @@ def _mask_numbers(found: Any, kind: type[CardRow | IbanRow], replacement: str) -
     """Replaces runs of whole groups with right check digits: digits in fours are often followed by another number."""
     row: str = found.group()
     whole = len(row)
-    if kind is CardRow and row[-1] not in " -" and _WORD.match(found.string, found.end()):  # the last group goes on as a word
+    if (
+        kind is CardRow and row[-1] not in " -" and _WORD.match(found.string, found.end())
+    ):  # the last group goes on as a word
         whole = max(row.rfind(" "), row.rfind("-"), 0)
     kept, done = [], 0
     for start, end in numbers_in(row[:whole], kind):
@@ -84,7 +88,9 @@ _BUILT_IN: dict[str, Callable[[str], str]] = {
     "iban": lambda text: BUILT_IN_PATTERNS["iban"].sub(lambda m: _mask_numbers(m, IbanRow, "[iban]"), text),
     "card": lambda text: BUILT_IN_PATTERNS["card"].sub(lambda m: _mask_numbers(m, CardRow, "[card]"), text),
     "ip": lambda text: (
-        BUILT_IN_PATTERNS["ip"].sub(lambda m: "[ip]" if _is_ip(m.group()) else m.group(), text) if _may_hold_ip(text) else text
+        BUILT_IN_PATTERNS["ip"].sub(lambda m: "[ip]" if _is_ip(m.group()) else m.group(), text)
+        if _may_hold_ip(text)
+        else text
     ),
     "phone": lambda text: BUILT_IN_PATTERNS["phone"].sub("[phone]", text),
 }
@@ -95,24 +101,35 @@ def check_rule(rule: str | Mapping[str, Any]) -> None:
     """Raises ValueError for a rule that cannot be applied, or that would change its own replacement again."""
     if isinstance(rule, str):
         if rule not in _BUILT_IN:
-            raise ValueError(f"there is no mask named {rule!r}; use {', '.join(_BUILT_IN)}, or give {{pattern: ..., replacement: ...}}")
+            raise ValueError(
+                f"there is no mask named {rule!r}; use {', '.join(_BUILT_IN)}, or give"
+                " {pattern: ..., replacement: ...}"
+            )
         return
     try:
         pattern = re.compile(rule["pattern"])
         regex.compile(rule["pattern"])
     except (re.error, regex.error) as error:
-        raise ValueError(f"{rule['pattern']!r} is no regular expression ({error}); see Python's re for the syntax") from None
+        raise ValueError(
+            f"{rule['pattern']!r} is no regular expression ({error}); see Python's re for the syntax"
+        ) from None
     if pattern.search(""):
-        raise ValueError(f"{rule['pattern']!r} matches the empty text and would mask everywhere; make it match at least one character")
+        raise ValueError(
+            f"{rule['pattern']!r} matches the empty text and would mask everywhere; make it match at least one"
+            " character"
+        )
     if pattern.search(rule.get("replacement", "[masked]")):
-        raise ValueError(f"{rule['pattern']!r} matches its own replacement, so masking would never end; choose another replacement")
+        raise ValueError(
+            f"{rule['pattern']!r} matches its own replacement, so masking would never end; choose another replacement"
+        )
 
 
 class Masker:
     """Replaces personal data in every text of a value; masking twice equals masking once.
 
     Args:
-        rules: names of built-in rules (email, phone, card, iban, ip) or {"pattern", "replacement"}; the user's own come last, in their order.
+        rules: names of built-in rules (email, phone, card, iban, ip) or {"pattern", "replacement"}; the user's own come
+            last, in their order.
         own_rule_s: how long one of the user's own may take for one text.
     Raises:
         ValueError: see ``check_rule``.
@@ -155,10 +172,16 @@ class Masker:
 
 
 class _OwnRule:
-    """A regular expression of the user's own, whose time may grow faster than the text: it is stopped, and the text refused."""
+    """A regular expression of the user's own, whose time may grow faster than the text:
+    it is stopped, and the text refused.
+    """
 
     def __init__(self, rule: Mapping[str, Any], max_s: float) -> None:
-        self._pattern, self._replacement, self._max_s = regex.compile(rule["pattern"]), rule.get("replacement", "[masked]"), max_s
+        self._pattern, self._replacement, self._max_s = (
+            regex.compile(rule["pattern"]),
+            rule.get("replacement", "[masked]"),
+            max_s,
+        )
         self._n_slow = 0
 
     def __call__(self, text: str) -> str:
@@ -168,6 +191,7 @@ class _OwnRule:
             except TimeoutError:
                 self._n_slow += 1
         raise MaskTooSlow(
-            f"The mask {self._pattern.pattern[:80]!r} takes more than {self._max_s:g} s for a text of {len(text):,} characters, so the text is not kept. "
-            "Write it without a repetition inside a repetition, under privacy.mask of the family, and send this again."
+            f"The mask {self._pattern.pattern[:80]!r} takes more than {self._max_s:g} s for a text of {len(text):,}"
+            " characters, so the text is not kept. Write it without a repetition inside a repetition, under"
+            " privacy.mask of the family, and send this again."
         )

@@ -53,7 +53,10 @@ class MetricRecord:
         """Why it cannot judge outputs of this parser, as a sentence without its full stop; None where it can."""
         if self.parsers is None or parser in self.parsers:
             return None
-        return f"{self.name} judges outputs of parser {' or '.join(self.parsers)}, and this family's parser is {parser!r}; choose another metric"
+        return (
+            f"{self.name} judges outputs of parser {' or '.join(self.parsers)}, and this family's parser is {parser!r};"
+            " choose another metric"
+        )
 
     def parameter_faults(self, given: Mapping[str, Any], inputs: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         """(parameter, what is wrong with it) for each that it does not take, or that lacks or has the wrong form.
@@ -174,9 +177,13 @@ def _of_package(added: Added, found: Any) -> MetricRecord:
     """What an entry point names: a function, or a record that has one."""
     record = found if isinstance(found, MetricRecord) else MetricRecord(judge=found)
     if not callable(record.judge):
-        raise TypeError(f"it is a {type(found).__name__}, not a function (example, output) -> float, nor a MetricRecord with one")
+        raise TypeError(
+            f"it is a {type(found).__name__}, not a function (example, output) -> float, nor a MetricRecord with one"
+        )
     if unknown := sorted(name for name in record.parsers or () if name not in PARSERS):
-        raise ValueError(f"it judges outputs of parser {' and '.join(unknown)}, and the parsers are {', '.join(PARSERS.names)}")
+        raise ValueError(
+            f"it judges outputs of parser {' and '.join(unknown)}, and the parsers are {', '.join(PARSERS.names)}"
+        )
     if strange := sorted(kind for kind in record.parameters.values() if kind not in _FORMS):
         raise ValueError(f"a parameter is {' and '.join(strange)}, and the kinds are {', '.join(_FORMS)}")
     return replace(record, name=added.name, place=added.place, package=added.package)

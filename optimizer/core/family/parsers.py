@@ -161,7 +161,9 @@ def _of_package(added: Added, found: Any) -> ParserRecord:
     """
     record = found if isinstance(found, ParserRecord) else ParserRecord(read=found)
     if not callable(record.read):
-        raise TypeError(f"it is a {type(found).__name__}, not a function (text, output) -> value, nor a ParserRecord with one")
+        raise TypeError(
+            f"it is a {type(found).__name__}, not a function (text, output) -> value, nor a ParserRecord with one"
+        )
 
     def read(text: str, output: Output) -> Any:
         try:
@@ -169,15 +171,17 @@ def _of_package(added: Added, found: Any) -> ParserRecord:
         except ValueError:
             raise
         except Exception as error:
-            raise ValueError(f"the parser {added.name} of {added.package} failed: {type(error).__name__}: {error}") from error
+            raise ValueError(
+                f"the parser {added.name} of {added.package} failed: {type(error).__name__}: {error}"
+            ) from error
 
     def write(value: Any) -> str:
         try:
             return record.write(value)
         except Exception as error:
             raise InvalidInput(
-                f"The parser {added.name} of {added.package} cannot write an expected output as text ({type(error).__name__}: {error}). "
-                f"Correct the example, or that package."
+                f"The parser {added.name} of {added.package} cannot write an expected output as text"
+                f" ({type(error).__name__}: {error}). Correct the example, or that package."
             ) from error
 
     return replace(record, read=read, write=write, name=added.name, place=added.place, package=added.package)
@@ -189,7 +193,10 @@ PARSERS: Registry[ParserRecord] = Registry("detent.parsers", "parser", {one.name
 def unknown_parser(name: str) -> str:
     """What a family is told that names such a parser, with all that there are."""
     return " ".join(
-        [f"there is no parser {name!r}; known are {', '.join(PARSERS.names)}", *(f"({sentence})" for sentence in PARSERS.refused)]
+        [
+            f"there is no parser {name!r}; known are {', '.join(PARSERS.names)}",
+            *(f"({sentence})" for sentence in PARSERS.refused),
+        ]
     )
 
 

@@ -14,7 +14,9 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.variant import CHAT_ROLES, VARIABLE, FewShot, Message, Variant
 
 MAX_CHARS = 16 * 1024 * 1024  # of a prompt: more than any body that is taken, so that only repetition comes so far
-MAX_HINTS = 10  # of unknown inputs that are looked up among the known ones: a record of a million names is answered at once
+MAX_HINTS = (
+    10  # of unknown inputs that are looked up among the known ones: a record of a million names is answered at once
+)
 
 
 class PromptTooLong(InvalidInput):
@@ -22,17 +24,23 @@ class PromptTooLong(InvalidInput):
 
 
 def render(
-    variant: Variant, variables: Mapping[str, Any], history: Sequence[Message] = (), *, declared: Collection[str] | None = None
+    variant: Variant,
+    variables: Mapping[str, Any],
+    history: Sequence[Message] = (),
+    *,
+    declared: Collection[str] | None = None,
 ) -> list[Message]:
-    """``fill(render_open(variant), variables, history)``: what the model is sent, byte for byte the same wherever it is made."""
+    """``fill(render_open(variant), variables, history)``: what the model is sent,
+    byte for byte the same wherever it is made.
+    """
     return fill(render_open(variant), variables, history, declared=declared)
 
 
 def render_open(variant: Variant) -> list[Message]:
     """Messages with the examples in place as user/assistant pairs; ``{{variables}}`` and {role: history} stay open.
 
-    They stand at the first {role: examples}; without one before the last user message, and before a history that stands directly before it.
-    An example's user message is the Variant's last user message filled with the example's input.
+    They stand at the first {role: examples}; without one before the last user message, and before a history that stands
+    directly before it. An example's user message is the Variant's last user message filled with the example's input.
 
     Raises:
         InvalidInput: an example lacks an input of the prompt.
@@ -54,19 +62,26 @@ def render_open(variant: Variant) -> list[Message]:
 
 
 def fill(
-    messages: Sequence[Message], variables: Mapping[str, Any], history: Sequence[Message] = (), *, declared: Collection[str] | None = None
+    messages: Sequence[Message],
+    variables: Mapping[str, Any],
+    history: Sequence[Message] = (),
+    *,
+    declared: Collection[str] | None = None,
 ) -> list[Message]:
     """Open messages with every variable replaced once, left to right: a ``{{name}}`` inside a value stays as it is.
 
-    Texts go in as they are, other values as JSON. Earlier turns stand where {role: history} stands, else before the last
-    user message, after the examples.
+    Texts go in as they are, other values as JSON. Earlier turns stand where {role: history} stands, else before the
+    last user message, after the examples.
 
     Args:
-        declared: names that may be given although these messages do not use them (a Family's inputs); None: none but the used ones.
+        declared: names that may be given although these messages do not use them (a Family's inputs); None: none but
+            the used ones.
     Returns:
-        The messages; none where there are none, for a policy alone: its variables are a record, of which any part may be missing.
+        The messages; none where there are none, for a policy alone: its variables are a record, of which any part may
+        be missing.
     Raises:
-        InvalidInput: names every variable that is missing or unknown, and every turn of the history that is no chat message.
+        InvalidInput: names every variable that is missing or unknown, and every turn of the history that is no chat
+            message.
         PromptTooLong: the messages would have more than MAX_CHARS together.
     """
     if not messages:
@@ -82,7 +97,10 @@ def fill(
     ]
     faults += first_alike(
         [n for n in variables if n not in known],
-        lambda n: Fault(pointer=pointer_of(["variables", n]), detail=f"variable {shortened(n, MAX_NAME_CHARS)!r} is unknown; {wanted}"),
+        lambda n: Fault(
+            pointer=pointer_of(["variables", n]),
+            detail=f"variable {shortened(n, MAX_NAME_CHARS)!r} is unknown; {wanted}",
+        ),
         "variables are unknown",
     )
     faults += _history_faults(history)
@@ -103,14 +121,19 @@ def fill(
 
 
 def _check_record(variables: Mapping[str, Any], inputs: Collection[str] | None, history: Sequence[Message]) -> None:
-    """Of a policy alone, which has no prompt: the variables are a record, and each is an input of the family (None: not known which there are)."""
+    """Of a policy alone, which has no prompt: the variables are a record, and each is an input of the family (None:
+    not known which there are).
+    """
     unknown = [name for name in variables if name not in inputs] if inputs is not None else []
     first, listed = unknown[:1], f"; its inputs are {', '.join(inputs or ()) or 'none'}"
     hints = {name: did_you_mean(name, inputs or ()) for name in unknown[:MAX_HINTS]}
 
     def fault(name: str) -> Fault:
         hint = hints.get(name) or (listed if name in first else "")
-        return Fault(pointer=pointer_of(["variables", name]), detail=f"the family has no input {shortened(name, MAX_NAME_CHARS)!r}{hint}")
+        return Fault(
+            pointer=pointer_of(["variables", name]),
+            detail=f"the family has no input {shortened(name, MAX_NAME_CHARS)!r}{hint}",
+        )
 
     faults = first_alike(unknown, fault, "are no inputs of the family")
     faults += _history_faults(history)
@@ -130,9 +153,13 @@ def clip_inputs(family: Family, variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def few_shot(family: Family, example: Example) -> FewShot:
-    """An Example as it may stand in a Variant: declared inputs only, cut as in serving; the output as the model should write it."""
+    """An Example as it may stand in a Variant: declared inputs only, cut as in serving;
+    the output as the model should write it.
+    """
     declared = family.declared_inputs(example.input)
-    return FewShot(id=example.id, input=clip_inputs(family, declared), output=expected_text(family.output, example.expected))
+    return FewShot(
+        id=example.id, input=clip_inputs(family, declared), output=expected_text(family.output, example.expected)
+    )
 
 
 def value_text(value: Any) -> str:
@@ -144,11 +171,15 @@ def _pair(template: str, example: FewShot, length: _Length) -> tuple[Message, Me
     missing = [n for n in dict.fromkeys(VARIABLE.findall(template)) if n not in example.input]
     if missing:
         raise InvalidInput(
-            f"Example {example.id!r} lacks {', '.join(missing)}, which the prompt asks for. Leave it out of the variant, or complete its input."
+            f"Example {example.id!r} lacks {', '.join(missing)}, which the prompt asks for. Leave it out of the"
+            " variant, or complete its input."
         )
     question = _substitute(template, example.input, length)
     if VARIABLE.search(question):
-        raise InvalidInput(f"Example {example.id!r} makes a {{{{variable}}}} when it is put into the prompt. Leave it out of the variant.")
+        raise InvalidInput(
+            f"Example {example.id!r} makes a {{{{variable}}}} when it is put into the prompt. Leave it out of the"
+            " variant."
+        )
     return {"role": "user", "content": question}, {"role": "assistant", "content": example.output}
 
 
@@ -163,7 +194,9 @@ class _Length:
         self._n += n
         if self._n > MAX_CHARS:
             detail = f"would have more than {MAX_CHARS:,} characters: a value stands in it too often, or is too long"
-            raise PromptTooLong(f"Cannot fill in the prompt: it {detail}.", [Fault(pointer="/variables", detail=detail)])
+            raise PromptTooLong(
+                f"Cannot fill in the prompt: it {detail}.", [Fault(pointer="/variables", detail=detail)]
+            )
 
 
 def _substitute(template: str, values: Mapping[str, Any], length: _Length) -> str:
@@ -181,5 +214,7 @@ def _history_faults(history: Sequence[Message]) -> list[Fault]:
     wrong = [i for i, turn in enumerate(history) if not isinstance(turn, Mapping) or turn.get("role") not in CHAT_ROLES]
     needed = f"is no chat message; give role ({', '.join(CHAT_ROLES)}) and content"
     return first_alike(
-        wrong, lambda i: Fault(pointer=f"/history/{i}", detail=f"turn {i} of the history {needed}"), "turns are no chat messages"
+        wrong,
+        lambda i: Fault(pointer=f"/history/{i}", detail=f"turn {i} of the history {needed}"),
+        "turns are no chat messages",
     )

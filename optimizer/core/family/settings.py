@@ -20,7 +20,9 @@ Word = Annotated[str, Field(min_length=1)]
 class Declared(BaseModel):
     """Base of everything a family file declares: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True, protected_namespaces=()
+    )
 
 
 class Constraints(Declared):
@@ -46,9 +48,11 @@ class LowScores(Declared):
 
 
 class Regression(Declared):
-    """How much a Variant may fall behind the champion: mean score overall, of one class, and p95 latency as a share; None: not asked.
+    """How much a Variant may fall behind the champion: mean score overall, of one class,
+    and p95 latency as a share; None: not asked.
 
-    Latency is not asked by default: it is measured on fresh calls only, and the journal mostly has the champion's answers.
+    Latency is not asked by default: it is measured on fresh calls only, and the journal mostly has the champion's
+    answers.
     """
 
     overall: Share | None = 0.05
@@ -71,7 +75,10 @@ class Targets(Declared):
 
 
 class FamilyLimits(Declared):
-    """What the family's chat completions may cost, whichever variant answers. ``constraints`` bound candidates, not service."""
+    """What the family's chat completions may cost, whichever variant answers.
+
+    ``constraints`` bound candidates, not service.
+    """
 
     usd_per_hour: Annotated[float, Strict(), Field(ge=0)] | None = None
     above: Literal["refuse", "cheapest"] = "refuse"
@@ -87,7 +94,10 @@ class Cache(Declared):
 
 
 class Schedule(Declared):
-    """When a study starts by itself: five fields in UTC, or None for never. ``strategy`` and ``aim`` None: the usual one, the gates' one."""
+    """When a study starts by itself: five fields in UTC, or None for never.
+
+    ``strategy`` and ``aim`` None: the usual one, the gates' one.
+    """
 
     cron: Annotated[str, AfterValidator(check_cron)] | None = "0 3 * * *"
     strategy: Word | None = None
@@ -103,7 +113,10 @@ class FeedbackTrigger(Declared):
 
 
 class Triggers(Declared):
-    """What starts a study between schedules; None switches a trigger off. ``strategy`` of such a study, None: the usual one."""
+    """What starts a study between schedules; None switches a trigger off.
+
+    ``strategy`` of such a study, None: the usual one.
+    """
 
     degradation: Annotated[float, Strict(), Field(gt=0, le=1)] | None = 0.15
     feedback: FeedbackTrigger | None = FeedbackTrigger()
@@ -158,17 +171,19 @@ class Guardrails(Declared):
 def _check_ladder(ladder: tuple[float, ...]) -> tuple[float, ...]:
     if not ladder:
         raise ValueError(
-            "the ladder is empty, so a candidate would go from no user to every user at once; give at least one share, such as [0.10]"
+            "the ladder is empty, so a candidate would go from no user to every user at once; give at least one share,"
+            " such as [0.10]"
         )
     outside = [s for s in ladder if not 0 < s < 1]
     if outside:
         raise ValueError(
-            f"{', '.join(f'{s:g}' for s in outside)} is not between 0 and 1 (both excluded): shares are fractions, 0.10 is 10 %, "
-            "and the last step to 1.0 is added by itself"
+            f"{', '.join(f'{s:g}' for s in outside)} is not between 0 and 1 (both excluded): shares are fractions, 0.10"
+            " is 10 %, and the last step to 1.0 is added by itself"
         )
     if any(b <= a for a, b in pairwise(ladder)):
         raise ValueError(
-            f"the ladder {list(ladder)} must rise at every step, because a larger share never takes a unit back; sort it and drop repeats"
+            f"the ladder {list(ladder)} must rise at every step, because a larger share never takes a unit back; sort"
+            " it and drop repeats"
         )
     return ladder
 
@@ -178,13 +193,17 @@ class RolloutSettings(Declared):
 
     ladder: Annotated[tuple[Number, ...], AfterValidator(_check_ladder)] = (0.10, 0.25, 0.50, 0.75)
     metric: Metric | None = None  # None: the one with most labels in 30 days
-    margin: Annotated[float, Strict(), Field(gt=0, lt=1)] | None = None  # None: from the champion's mean, printed at start
+    margin: Annotated[float, Strict(), Field(gt=0, lt=1)] | None = (
+        None  # None: from the champion's mean, printed at start
+    )
     min_labelled_per_stage: Annotated[int, Strict(), Field(ge=1)] = 200
     min_duration_hours: Annotated[float, Strict(), Field(ge=0)] = 24.0
     min_dwell_minutes: Annotated[float, Strict(), Field(ge=0)] = 0.0
     max_labelled: Annotated[int, Strict(), Field(ge=1)] = 8000
     max_days: Annotated[float, Strict(), Field(gt=0)] = 30.0
-    max_share_per_key: Annotated[float, Strict(), Field(gt=0, le=1)] = 1.0  # of the labelled units; 1: one backend may bring everything
+    max_share_per_key: Annotated[float, Strict(), Field(gt=0, le=1)] = (
+        1.0  # of the labelled units; 1: one backend may bring everything
+    )
     cohort_minutes: Annotated[float, Strict(), Field(gt=0)] = 60.0
     feedback_window: FeedbackWindow = FeedbackWindow()
     approve: Literal["person", "auto"] = "person"
@@ -193,7 +212,9 @@ class RolloutSettings(Declared):
 
 
 class ReviewSettings(Declared):
-    """Which production answers are put before a person, who says what the output should have been; ``per_day`` 0: none."""
+    """Which production answers are put before a person, who says what the output should have been; ``per_day`` 0:
+    none.
+    """
 
     per_day: Annotated[int, Strict(), Field(ge=0)] = 10
     score_below: Share = 0.5

@@ -57,7 +57,12 @@ def is_to_be_learned(slot: str, option: Any) -> bool:
 def space_faults(space: Any, pointer: str = "/space") -> list[Fault]:
     """Everything wrong with a declared space; empty when it can be searched."""
     if not isinstance(space, Mapping):
-        return [Fault(pointer=pointer, detail="the space is a mapping of slots to ranges, such as {temperature: {float: [0.0, 1.0]}}")]
+        return [
+            Fault(
+                pointer=pointer,
+                detail="the space is a mapping of slots to ranges, such as {temperature: {float: [0.0, 1.0]}}",
+            )
+        ]
     faults = []
     for slot, entry in space.items():
         problem = _slot_problem(str(slot), entry)
@@ -89,7 +94,11 @@ def _value_problem(form: str, value: Any) -> str | None:
     if form == "max":
         return None if _is_int(value) and value >= 0 else f"max is a whole number of 0 or more, not {value!r}"
     if form == "choices":
-        return None if isinstance(value, list | tuple) and value else f"choices is a list of at least one value, not {value!r}"
+        return (
+            None
+            if isinstance(value, list | tuple) and value
+            else f"choices is a list of at least one value, not {value!r}"
+        )
     fits = _is_int if form == "int" else _is_number
     if not (isinstance(value, list | tuple) and len(value) == 2 and all(fits(v) for v in value)):
         return f"{form} takes two numbers [low, high], not {value!r}"

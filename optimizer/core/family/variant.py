@@ -20,12 +20,16 @@ CHAT_ROLES = (
 )  # of a message that is sent; some servers write into the prompt whatever stands there
 ROLES = ("system", "user", "assistant", "examples", "history")
 
-Message = dict[str, Any]  # {"role": "system"|"user"|"assistant"|"examples"|"history", "content": str}; the last two carry no content
+Message = dict[
+    str, Any
+]  # {"role": "system"|"user"|"assistant"|"examples"|"history", "content": str}; the last two carry no content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FewShot:
-    """One few-shot example inside a Variant: the input as the Family declares it, the output as the model should write it."""
+    """One few-shot example inside a Variant: the input as the Family declares it,
+    the output as the model should write it.
+    """
 
     id: str
     input: Mapping[str, Any]
@@ -38,9 +42,9 @@ class Variant:
 
     A family of kind policy has Variants without messages: a policy alone.
 
-    ``id`` is ``v_`` and the first 12 hex digits of the SHA-256 of the canonical JSON (RFC 8785, floats rounded to
-    6 decimals) of the content, so that equal settings have one name wherever they were made. Floats are rounded when it is
-    made: one id is never two contents.
+    ``id`` is ``v_`` and the first 12 hex digits of the SHA-256 of the canonical JSON (RFC 8785, floats rounded to 6
+    decimals) of the content, so that equal settings have one name wherever they were made. Floats are rounded when it
+    is made: one id is never two contents.
     """
 
     messages: tuple[Message, ...]
@@ -59,7 +63,10 @@ class Variant:
         for i, message in enumerate(self.messages):
             if message.get("role") not in ROLES:
                 faults.append(
-                    Fault(pointer=f"/messages/{i}/role", detail=f"unknown role {message.get('role')!r}; known: {', '.join(ROLES)}")
+                    Fault(
+                        pointer=f"/messages/{i}/role",
+                        detail=f"unknown role {message.get('role')!r}; known: {', '.join(ROLES)}",
+                    )
                 )
             elif message["role"] not in ("examples", "history") and not isinstance(message.get("content"), str):
                 faults.append(Fault(pointer=f"/messages/{i}/content", detail="a message needs a text as content"))
@@ -71,7 +78,10 @@ class Variant:
                 faults.append(
                     Fault(
                         pointer=f"/examples/{i}",
-                        detail=f"example {example.id!r} contains a {{{{variable}}}}, which a client would fill in; leave it out",
+                        detail=(
+                            f"example {example.id!r} contains a {{{{variable}}}}, which a client would fill in; leave"
+                            " it out"
+                        ),
                     )
                 )
         if faults:
@@ -109,7 +119,9 @@ class Variant:
         """The inverse of ``content()``; raises InvalidInput when the content is no servable variant."""
         return cls(
             messages=tuple(dict(m) for m in content["messages"]),
-            examples=tuple(FewShot(id=e["id"], input=dict(e["input"]), output=e["output"]) for e in content.get("examples") or ()),
+            examples=tuple(
+                FewShot(id=e["id"], input=dict(e["input"]), output=e["output"]) for e in content.get("examples") or ()
+            ),
             model=dict(content.get("model") or {}),
             tools=content.get("tools"),
             response_format=content.get("response_format"),

@@ -33,7 +33,9 @@ def faults_of(error: ValidationError, model: type[BaseModel], data: Mapping[str,
 
 
 def _path_in(data: Any, entry: ErrorDetails) -> list[Any]:
-    """The place as the user wrote it: pydantic also names the branches of unions that it tried, which are no keys of the file."""
+    """The place as the user wrote it: pydantic also names the branches of unions that it tried,
+    which are no keys of the file.
+    """
     path: list[Any] = []
     here = data
     for part in entry["loc"]:
@@ -52,7 +54,9 @@ def _sentence(entry: ErrorDetails, path: Sequence[Any], model: type[BaseModel]) 
     if kind == "extra_forbidden":
         known = _keys(model, path[:-1])
         close = difflib.get_close_matches(last, known, n=1)
-        return f"unknown key {last!r}; " + (f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}")
+        return f"unknown key {last!r}; " + (
+            f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+        )
     if kind == "missing":
         return f"{last!r} is missing and has no default; add it"
     if kind == "value_error":
@@ -82,7 +86,9 @@ def _keys(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
     here: Any = model
     for part in path:
         field = next((f for name, f in fields_of(here) if name == part), None)
-        models = models_in(field.annotation) if field is not None else [here]  # no field: an index or a free name inside a container
+        models = (
+            models_in(field.annotation) if field is not None else [here]
+        )  # no field: an index or a free name inside a container
         if not models:
             return []
         here = models[0]

@@ -1,4 +1,5 @@
-"""What production reports: an event's fields, its two parts as stored, corrections, and which answers a person should look at.
+"""What production reports: an event's fields, its two parts as stored, corrections,
+and which answers a person should look at.
 
 Start at ``fields.py`` (what may come), then ``events.py`` (what is kept).
 """

@@ -17,12 +17,17 @@ from optimizer.core.feedback.reported import EventRejected, Report
 
 
 def check_correction(family: Family, report: Report) -> None:
-    """Raises EventRejected (malformed) when ``expected`` or the input beside it is not of the form that the family declares."""
+    """Raises EventRejected (malformed) when ``expected`` or the input beside it is not of the form
+    that the family declares.
+    """
     expected, input = report.get("expected"), report.get("input")
     if expected is None:
         return
     if family.output.field not in expected:
-        detail = f"has no {family.output.field!r}, which is the output of family {family.name!r}; it has {', '.join(expected)}"
+        detail = (
+            f"has no {family.output.field!r}, which is the output of family {family.name!r}; it has"
+            f" {', '.join(expected)}"
+        )
         raise EventRejected("malformed", f"/expected {detail}.", [Fault(pointer="/expected", detail=detail)])
     try:
         kind_of(family).check_correction(family, input, expected)

@@ -1,4 +1,6 @@
-"""Kinds of values that a field of an event may hold: each with its check, its JSON Schema and its name in words, all from the same bounds."""
+"""Kinds of values that a field of an event may hold: each with its check,
+its JSON Schema and its name in words, all from the same bounds.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ MAX_PARTS = 64
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """``keep`` gives the value as it is kept, or None for one that does not fit; it may raise ValueError where it can say more."""
+    """``keep`` gives the value as it is kept, or None for one that does not fit;
+    it may raise ValueError where it can say more.
+    """
 
     holds: str
     schema: Mapping[str, Any]
@@ -31,14 +35,17 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class EventField:
-    """The declaration of a field that clients send. It stands in the annotation of the attribute that keeps the value (``feedback.py``).
+    """The declaration of a field that clients send.
+
+    It stands in the annotation of the attribute that keeps the value (``feedback.py``).
 
     Checks, columns, the OpenAPI document and the table in docs/reference/rest.md follow from it.
 
     Args:
         about: what the field means, in words.
         reports: of what an event is the report once it has this field.
-        private: what becomes of it where no text may be kept: ``dropped``, ``replaced`` by a remark, or only ``masked``. None: no text of people.
+        private: what becomes of it where no text may be kept: ``dropped``, ``replaced`` by a remark, or only
+            ``masked``. None: no text of people.
     """
 
     kind: Kind
@@ -50,7 +57,10 @@ class EventField:
 def fields_in(declaring: type) -> dict[str, EventField]:
     """The fields that a class declares, in its order."""
     hints = get_type_hints(declaring, include_extras=True)
-    found = {name: [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, EventField)] for name, hint in hints.items()}
+    found = {
+        name: [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, EventField)]
+        for name, hint in hints.items()
+    }
     return {name: extras[0] for name, extras in found.items() if extras}
 
 
@@ -90,11 +100,17 @@ def _object(*, at_least: int, holds: str) -> Kind:
 
 
 def one_of(*words: str) -> Kind:
-    return Kind(f"one of {', '.join(words)}", {"type": "string", "enum": list(words)}, lambda value: value if value in words else None)
+    return Kind(
+        f"one of {', '.join(words)}",
+        {"type": "string", "enum": list(words)},
+        lambda value: value if value in words else None,
+    )
 
 
 def moment(value: Any) -> datetime | None:
-    """The time with its zone that a text or a datetime says; None where it says none, or one at an end of the calendar, which has no UTC form."""
+    """The time with its zone that a text or a datetime says; None where it says none,
+    or one at an end of the calendar, which has no UTC form.
+    """
     try:
         at = value if isinstance(value, datetime) else datetime.fromisoformat(value)
     except (TypeError, ValueError):
@@ -138,7 +154,10 @@ def _part(fields: Mapping[str, EventField], place: int, part: Any) -> dict[str, 
     read = {}
     for name, value in OBJECT.check(part).items():
         if name not in fields:
-            raise ValueError(f"has in part {place} the unknown field {shortened(name, MAX_NAME_CHARS)!r}; known are {', '.join(fields)}")
+            raise ValueError(
+                f"has in part {place} the unknown field {shortened(name, MAX_NAME_CHARS)!r}; known are"
+                f" {', '.join(fields)}"
+            )
         try:
             read[name] = fields[name].kind.check(value)
         except ValueError as error:
@@ -148,7 +167,9 @@ def _part(fields: Mapping[str, EventField], place: int, part: Any) -> dict[str, 
 
 def schema_of(fields: Mapping[str, EventField], *, nullable: bool = False) -> dict[str, Any]:
     """The JSON Schema of an object with these fields and no others."""
-    properties = {name: {**_or_null(field.kind.schema, nullable), "description": field.about} for name, field in fields.items()}
+    properties = {
+        name: {**_or_null(field.kind.schema, nullable), "description": field.about} for name, field in fields.items()
+    }
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 

@@ -1,7 +1,10 @@
-"""Interactions (one served request as reported) and FeedbackEvents (one observed outcome), as stored. ``report.py`` reads what clients send.
+"""Interactions (one served request as reported) and FeedbackEvents (one observed outcome), as stored.
 
-Each field that clients may send is declared here and nowhere else: its annotation says what it holds (``event_kinds.py``), what it means,
-what it reports and how private it is. A new one is one line, and a migration that adds its column (tests/unit/test_event_fields.py).
+``report.py`` reads what clients send.
+
+Each field that clients may send is declared here and nowhere else: its annotation says what it holds
+(``event_kinds.py``), what it means, what it reports and how private it is. A new one is one line, and a migration that
+adds its column (tests/unit/test_event_fields.py).
 """
 
 from __future__ import annotations
@@ -38,7 +41,9 @@ class Address(TypedDict, total=False):
     """How a sender says where an event belongs; turned into its Arm and not kept."""
 
     assignment: Annotated[str, EventField(SOME_TEXT, "the token that came with the prompt: says which arm this was")]
-    unit: Annotated[str, EventField(NAME, "the user, session or conversation that it was assigned by; kept as its HMAC")]
+    unit: Annotated[
+        str, EventField(NAME, "the user, session or conversation that it was assigned by; kept as its HMAC")
+    ]
     assigned_at: Annotated[datetime, EventField(TIME, "when, of an assignment without a token; only beside `rollout`")]
 
 
@@ -85,31 +90,45 @@ class Event:
     arm: Arm
     occurred_at: Annotated[
         datetime,
-        EventField(TIME, "when it happened, of an interaction when the request began; by default the time of receipt, less `latency_ms`"),
+        EventField(
+            TIME,
+            "when it happened, of an interaction when the request began; by default the time of receipt, less"
+            " `latency_ms`",
+        ),
     ]
     received_at: datetime
     content_hash: str
     sent_by: str | None = None  # the key that it came by; the gateway's own records carry the key that asked
-    tags: Annotated[Mapping[str, Any], EventField(OBJECT, "anything else, by name", private="dropped")] = field(default_factory=dict)
+    tags: Annotated[Mapping[str, Any], EventField(OBJECT, "anything else, by name", private="dropped")] = field(
+        default_factory=dict
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interaction(Event):
-    input: Annotated[Mapping[str, Any] | None, EventField(OBJECT, "the variables of the prompt, by name", private="dropped")] = None
+    input: Annotated[
+        Mapping[str, Any] | None, EventField(OBJECT, "the variables of the prompt, by name", private="dropped")
+    ] = None
     output: Annotated[str | None, EventField(TEXT, "the answer", "interaction", "dropped")] = None
     model: Annotated[str | None, EventField(NAME, "the model that answered")] = None
-    latency_ms: Annotated[float | None, EventField(AMOUNT, "milliseconds until the whole answer was there", "interaction")] = None
-    time_to_first_token_ms: Annotated[float | None, EventField(AMOUNT, "milliseconds until its first piece was there", "interaction")] = (
-        None
-    )
+    latency_ms: Annotated[
+        float | None, EventField(AMOUNT, "milliseconds until the whole answer was there", "interaction")
+    ] = None
+    time_to_first_token_ms: Annotated[
+        float | None, EventField(AMOUNT, "milliseconds until its first piece was there", "interaction")
+    ] = None
     cost_usd: Annotated[float | None, EventField(AMOUNT, "dollars", "interaction")] = None
     input_tokens: Annotated[int | None, EventField(COUNT, "tokens of the prompt", "interaction")] = None
     output_tokens: Annotated[int | None, EventField(COUNT, "tokens of the answer", "interaction")] = None
-    error: Annotated[str | None, EventField(SOME_TEXT, "why the request failed; left out when it did not", "interaction", "replaced")] = (
+    error: Annotated[
+        str | None, EventField(SOME_TEXT, "why the request failed; left out when it did not", "interaction", "replaced")
+    ] = None
+    conversation: Annotated[str | None, EventField(NAME, "the conversation that it is a turn of", private="masked")] = (
         None
     )
-    conversation: Annotated[str | None, EventField(NAME, "the conversation that it is a turn of", private="masked")] = None
-    parts: Annotated[Sequence[Mapping[str, Any]] | None, EventField(PARTS, "the calls it was made of, where a policy made several")] = None
+    parts: Annotated[
+        Sequence[Mapping[str, Any]] | None, EventField(PARTS, "the calls it was made of, where a policy made several")
+    ] = None
     by_gateway: bool = False  # recorded by the gateway: its cost was paid, not merely reported by an application
 
 
@@ -131,7 +150,9 @@ class FeedbackEvent(Event):
     score: Annotated[float | None, EventField(SHARE, "how good it was", "outcome")] = None
     success: Annotated[bool | None, EventField(FLAG, "whether it was good", "outcome")] = None
     label: Annotated[str | None, EventField(NAME, "what it was, in a word", "outcome", "dropped")] = None
-    expected: Annotated[Mapping[str, Any] | None, EventField(FILLED_OBJECT, "the corrected output", "outcome", "dropped")] = None
+    expected: Annotated[
+        Mapping[str, Any] | None, EventField(FILLED_OBJECT, "the corrected output", "outcome", "dropped")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

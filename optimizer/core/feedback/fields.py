@@ -21,7 +21,12 @@ MAX_SAFE_INTEGER = 2**53 - 1  # RFC 8785 knows no larger one
 CLOCK_SKEW = timedelta(hours=24)
 
 WHO_AND_WHERE = {**fields_in(Address), **fields_in(Arm)}  # stand in the arm
-FIELDS: Mapping[str, EventField] = {**fields_in(Event), **WHO_AND_WHERE, **fields_in(Interaction), **fields_in(FeedbackEvent)}
+FIELDS: Mapping[str, EventField] = {
+    **fields_in(Event),
+    **WHO_AND_WHERE,
+    **fields_in(Interaction),
+    **fields_in(FeedbackEvent),
+}
 OF_INTERACTION = tuple(name for name, field in FIELDS.items() if field.reports == "interaction")
 OF_OUTCOME = tuple(name for name, field in FIELDS.items() if field.reports == "outcome")
 
@@ -41,13 +46,17 @@ def read_fields(raw: Mapping[Any, Any], *, now: datetime) -> tuple[dict[str, Any
     faults += _unknown([name for name in raw if name not in FIELDS])
     for name, value in values.items():
         if FIELDS[name].kind is TIME and value - now > CLOCK_SKEW:
-            faults.append(Fault(pointer=f"/{name}", detail="lies more than a day in the future; check the sender's clock"))
+            faults.append(
+                Fault(pointer=f"/{name}", detail="lies more than a day in the future; check the sender's clock")
+            )
     return values, faults
 
 
 def _unknown(names: Sequence[Any]) -> list[Fault]:
     faults = first_alike(
-        names, lambda name: Fault(pointer=pointer_of([name]), detail="is not a field of an event"), "are no fields of an event"
+        names,
+        lambda name: Fault(pointer=pointer_of([name]), detail="is not a field of an event"),
+        "are no fields of an event",
     )
     if faults:
         faults[0] = replace(faults[0], detail=f"{faults[0].detail}; known are {', '.join(FIELDS)}")
@@ -55,7 +64,9 @@ def _unknown(names: Sequence[Any]) -> list[Fault]:
 
 
 def check_json(value: Any, depth: int = 0) -> None:
-    """Raises ValueError for what JSON readers let through and databases do not hold: NaN, NUL, halves of a surrogate pair, endless nesting."""
+    """Raises ValueError for what JSON readers let through and databases do not hold: NaN, NUL,
+    halves of a surrogate pair, endless nesting.
+    """
     if isinstance(value, str):
         if "\x00" in value:
             raise ValueError("holds the character U+0000, which databases do not keep; leave it out")

@@ -1,4 +1,6 @@
-"""One event as a client sends it: read, stripped of personal data, and turned into the Interaction and the FeedbackEvent that it reports."""
+"""One event as a client sends it: read, stripped of personal data,
+and turned into the Interaction and the FeedbackEvent that it reports.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ class EventRejected(InvalidInput):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """``values`` holds those fields of the contract that were given, checked. A report may be of an interaction, of an outcome, or of both."""
+    """``values`` holds those fields of the contract that were given, checked.
+
+    A report may be of an interaction, of an outcome, or of both.
+    """
 
     values: Mapping[str, Any]
     is_interaction: bool
@@ -41,9 +46,13 @@ class Report:
 
 
 def read_report(raw: Any, *, now: datetime, of_no_family: bool = False) -> Report:
-    """Raises EventRejected (malformed) with everything that is wrong; unless ``of_no_family``, with belonging to nothing too."""
+    """Raises EventRejected (malformed) with everything that is wrong; unless ``of_no_family``,
+    with belonging to nothing too.
+    """
     if not isinstance(raw, Mapping):
-        raise EventRejected("malformed", "An event is a JSON object with the fields of the reference, such as assignment and success.")
+        raise EventRejected(
+            "malformed", "An event is a JSON object with the fields of the reference, such as assignment and success."
+        )
     values, faults = read_fields(raw, now=now)
     faults = faults or [Fault(pointer="", detail=gap) for gap in ([] if of_no_family else _gaps(values))]
     if faults:
@@ -56,14 +65,18 @@ def read_report(raw: Any, *, now: datetime, of_no_family: bool = False) -> Repor
 
 
 def check_texts(report: Report, most: int) -> None:
-    """Raises EventRejected (text_too_long) where a text or a name, at any depth, has more than ``most`` bytes of UTF-8."""
+    """Raises EventRejected (text_too_long) where a text or a name, at any depth,
+    has more than ``most`` bytes of UTF-8.
+    """
     faults = [
         Fault(pointer=pointer_of(path), detail=f"has {n:,} bytes, and one text of an event has at most {most:,}")
         for path, n in _long_texts(report.values, most, ())
     ]
     if faults:
         raise EventRejected(
-            "text_too_long", f"The event is not kept: {said(faults)}. Shorten it, or raise limits.event_text_bytes.", faults
+            "text_too_long",
+            f"The event is not kept: {said(faults)}. Shorten it, or raise limits.event_text_bytes.",
+            faults,
         )
 
 
@@ -85,8 +98,14 @@ def _gaps(values: Mapping[str, Any]) -> list[str]:
     if not any(name in values for name in (*OF_INTERACTION, *OF_OUTCOME)):
         gaps.append(f"it reports nothing; give at least one of {', '.join((*OF_INTERACTION, *OF_OUTCOME))}")
     if not ("assignment" in values or "interaction" in values or ("family" in values and "unit" in values)):
-        gaps.append("it belongs to nothing; give the assignment token, or family and unit, or the id of its interaction")
-    if "assignment" not in values and "rollout" in values and not {"family", "variant", "unit", "assigned_at"} <= values.keys():
+        gaps.append(
+            "it belongs to nothing; give the assignment token, or family and unit, or the id of its interaction"
+        )
+    if (
+        "assignment" not in values
+        and "rollout" in values
+        and not {"family", "variant", "unit", "assigned_at"} <= values.keys()
+    ):
         gaps.append("a rollout without a token needs family, variant, unit and assigned_at beside it")
     if "assigned_at" in values and "rollout" not in values:
         gaps.append("assigned_at only has a meaning beside a rollout")
@@ -94,7 +113,9 @@ def _gaps(values: Mapping[str, Any]) -> list[str]:
 
 
 def protect(report: Report, *, store: str, masker: Masker) -> Report:
-    """The report as it may be kept under a Family's ``privacy``: ``metadata`` drops every text, else texts are masked."""
+    """The report as it may be kept under a Family's ``privacy``:
+    ``metadata`` drops every text, else texts are masked.
+    """
     values = _protected(report.values, FIELDS, store=store, masker=masker)
     if "parts" in values:
         values["parts"] = protect_parts(values["parts"], store=store, masker=masker)
@@ -108,10 +129,14 @@ def protect_parts(parts: Sequence[Mapping[str, Any]], *, store: str, masker: Mas
 
 _PART_FIELDS = fields_in(Part)
 _KEPT = (Interaction, FeedbackEvent)
-_NAMES: Mapping[type[Event], tuple[str, ...]] = {kept: tuple(fields_in(kept)) for kept in _KEPT}  # not anew for each event
+_NAMES: Mapping[type[Event], tuple[str, ...]] = {
+    kept: tuple(fields_in(kept)) for kept in _KEPT
+}  # not anew for each event
 
 
-def _protected(values: Mapping[str, Any], fields: Mapping[str, EventField], *, store: str, masker: Masker) -> dict[str, Any]:
+def _protected(
+    values: Mapping[str, Any], fields: Mapping[str, EventField], *, store: str, masker: Masker
+) -> dict[str, Any]:
     kept = dict(values)
     for name in values:
         private = fields[name].private
@@ -127,7 +152,8 @@ def _protected(values: Mapping[str, Any], fields: Mapping[str, EventField], *, s
 
 
 def content_hash(report: Report, sent: Arm) -> str:
-    """Equal for an event that is sent again, also under a newer token of the same arm; of what is kept, never of what was masked.
+    """Equal for an event that is sent again, also under a newer token of the same arm;
+    of what is kept, never of what was masked.
 
     ``sent`` is the arm as token or event name it.
     """

@@ -1,4 +1,6 @@
-"""How long is kept what production sent, and what holds it longer: whatever has not been summed up, or is evidence still being read."""
+"""How long is kept what production sent, and what holds it longer: whatever has not been summed up,
+or is evidence still being read.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """Everything from before ``before`` goes. ``held_by`` says what keeps rows that are older than their days; "" where nothing does."""
+    """Everything from before ``before`` goes.
+
+    ``held_by`` says what keeps rows that are older than their days; "" where nothing does.
+    """
 
     before: datetime
     held_by: str = ""
@@ -41,5 +46,7 @@ def cut(now: datetime, days: int, holds: Iterable[Hold] = ()) -> Cut:
 
 
 def key_days(family_days: Iterable[int]) -> int:
-    """For how many days the answers to Idempotency-Keys are kept, which belong to no family: as the strictest family says."""
+    """For how many days the answers to Idempotency-Keys are kept, which belong to no family:
+    as the strictest family says.
+    """
     return min(KEY_DAYS, *family_days, KEY_DAYS)

@@ -1,4 +1,6 @@
-"""Which production answers a person should look at, so that there is something to learn from: disputed, low, or given without being sure."""
+"""Which production answers a person should look at, so that there is something to learn from: disputed, low,
+or given without being sure.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def doubtful(seen: Iterable[SampledInteraction], settings: ReviewSettings) -> li
     return sorted(found, key=lambda one: (DOUBTS.index(one.doubt), sha256(one.interaction.encode()).digest()))
 
 
-def first_of_units(found: Sequence[Doubtful], units: Mapping[str, str | None], *, taken: Collection[str], most: int) -> list[Doubtful]:
+def first_of_units(
+    found: Sequence[Doubtful], units: Mapping[str, str | None], *, taken: Collection[str], most: int
+) -> list[Doubtful]:
     """At most ``most`` of them, and at most one of each unit; none of a unit in ``taken``.
 
     ``units``: unit by interaction; None: the unit is unknown.
@@ -76,7 +80,9 @@ def _doubt(each: SampledInteraction, settings: ReviewSettings) -> Doubtful | Non
         why = f"sources disagree: from {each.low:.2f} to {each.high:.2f}"
         return Doubtful(interaction=each.interaction, doubt="disputed", why=why)
     if each.low is not None and each.low < settings.score_below:
-        return Doubtful(interaction=each.interaction, doubt="low", why=f"scored {each.low:.2f}, below {settings.score_below:g}")
+        return Doubtful(
+            interaction=each.interaction, doubt="low", why=f"scored {each.low:.2f}, below {settings.score_below:g}"
+        )
     if each.confidence is not None and each.confidence < settings.confidence_below:
         why = f"sure to {each.confidence:.2f} only, below {settings.confidence_below:g}"
         return Doubtful(interaction=each.interaction, doubt="unsure", why=why)

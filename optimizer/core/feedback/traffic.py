@@ -35,7 +35,9 @@ class RecordedTraffic:
 
     @property
     def fresh_units_per_hour(self) -> float:
-        """Units that had not been seen before, as the second half of the period tells: 0 where the same ones always come back."""
+        """Units that had not been seen before, as the second half of the period tells:
+        0 where the same ones always come back.
+        """
         return self.n_late_units / (self.hours / 2)
 
     @property

@@ -1,7 +1,7 @@
 """How long a rollout will take, whom it will reach and what it can see, before it starts and while it runs.
 
-Pure: settings, the champion's mean, the assumed lift and the recorded traffic in, figures and sentences out. What is not known is None
-and named under ``missing``; a forecast never says 0 or infinity for it.
+Pure: settings, the champion's mean, the assumed lift and the recorded traffic in, figures and sentences out. What is
+not known is None and named under ``missing``; a forecast never says 0 or infinity for it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ from optimizer.core.forecast.ladders import LadderWay, ladder_texts, other_ladde
 from optimizer.core.forecast.needs import finite, needs_of, total_of
 from optimizer.core.forecast.plan import NOT_BEGUN, ForecastPlan, Need, Progress
 from optimizer.core.forecast.problems import LimitExceeded, Outlook, problems_of, ways_out
-from optimizer.core.statistics.forecast import KAPPA_90, KAPPA_MEAN, TrafficRate, candidate_requests_to_alarm, detectable_drop
+from optimizer.core.statistics.forecast import (
+    KAPPA_90,
+    KAPPA_MEAN,
+    TrafficRate,
+    candidate_requests_to_alarm,
+    detectable_drop,
+)
 from optimizer.core.statistics.guardrails import ALPHA, GAPS
 from optimizer.core.statistics.quality_gate import ALPHA_ROLL
 
@@ -43,7 +49,9 @@ class StageNeed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmNeed:
-    """Until the guardrail on errors alarms at the first share, when the candidate's errors go from 1 % to ``errors``, on average."""
+    """Until the guardrail on errors alarms at the first share,
+    when the candidate's errors go from 1 % to ``errors``, on average.
+    """
 
     errors: float
     candidate_requests: float | None  # None: within the error margin, so it never alarms
@@ -90,18 +98,34 @@ class RolloutForecast:
         if self.verdict == "exceeds":
             worst = self.problems[0]
             reason = f"{' '.join(p.text for p in self.problems)} Ways out: {'; '.join(self.ways_out)}"
-            return {"name": "forecast", "verdict": "fail", "value": worst.needed, "required": worst.allowed, "reason": reason}
+            return {
+                "name": "forecast",
+                "verdict": "fail",
+                "value": worst.needed,
+                "required": worst.allowed,
+                "reason": reason,
+            }
         if self.verdict == "fits" and self.nine_in_ten is not None and self.nine_in_ten.hours is not None:
             days = round(self.nine_in_ten.hours / 24, 2)
-            return {"name": "forecast", "verdict": "pass", "value": days, "required": self.max_days, "reason": self.summary.rstrip(".")}
+            return {
+                "name": "forecast",
+                "verdict": "pass",
+                "value": days,
+                "required": self.max_days,
+                "reason": self.summary.rstrip("."),
+            }
         return None
 
 
 def ended(outcome: str | None) -> RolloutForecast:
-    return RolloutForecast(verdict="ended", summary=f"The rollout has ended ({outcome or 'no outcome'}): nothing is left to forecast.")
+    return RolloutForecast(
+        verdict="ended", summary=f"The rollout has ended ({outcome or 'no outcome'}): nothing is left to forecast."
+    )
 
 
-def forecast_rollout(plan: ForecastPlan, traffic: RecordedTraffic | None, progress: Progress = NOT_BEGUN) -> RolloutForecast:
+def forecast_rollout(
+    plan: ForecastPlan, traffic: RecordedTraffic | None, progress: Progress = NOT_BEGUN
+) -> RolloutForecast:
     """What is needed from ``progress`` on.
 
     Args:
@@ -117,7 +141,8 @@ def forecast_rollout(plan: ForecastPlan, traffic: RecordedTraffic | None, progre
     )
     totals = {name: total_of(plan, needs, progress) for name, needs in (("expected", expected), ("nine_in_ten", nine))}
     outlook = Outlook(
-        plan=plan, progress=progress, shares=shares, needs=nine, total=totals["nine_in_ten"], traffic=traffic, rates=rates
+        plan=plan, progress=progress, shares=shares, needs=nine, total=totals["nine_in_ten"], traffic=traffic,
+        rates=rates
     )  # fmt: skip
     problems = problems_of(outlook)
     ladders = other_ladders(plan, traffic, rates) if problems and rates is not None else ()
@@ -129,7 +154,10 @@ def forecast_rollout(plan: ForecastPlan, traffic: RecordedTraffic | None, progre
         summary=_summary(verdict, totals["expected"], totals["nine_in_ten"], missing, problems, progress),
         missing=missing,
         problems=problems,
-        ways_out=(*ways_out(outlook, problems), *(ladder_texts(plan, traffic, rates, ladders) if problems and rates is not None else ())),
+        ways_out=(
+            *ways_out(outlook, problems),
+            *(ladder_texts(plan, traffic, rates, ladders) if problems and rates is not None else ()),
+        ),
         ladders=tuple(way for way in ladders if way.fits),
         warnings=_warnings(plan, traffic, shares[0]),
         max_days=plan.max_hours / 24,
@@ -154,13 +182,17 @@ def _rates(plan: ForecastPlan, traffic: RecordedTraffic | None) -> TrafficRate |
     rate = traffic.label_rate(plan.field, plan.source) if traffic is not None else 0.0
     if traffic is None or rate <= 0:
         return None
-    return TrafficRate(units_per_hour=traffic.units_per_hour / plan.clock_scale, label_rate=rate, window_hours=plan.closing_hours)
+    return TrafficRate(
+        units_per_hour=traffic.units_per_hour / plan.clock_scale, label_rate=rate, window_hours=plan.closing_hours
+    )
 
 
 def _drop(plan: ForecastPlan, rates: TrafficRate | None, share: float) -> float | None:
     if rates is None:
         return None
-    return min(1.0, detectable_drop(base=plan.base, w=share, traffic=rates, hours=24.0, alpha=ALPHA_ROLL, kappa=KAPPA_MEAN))
+    return min(
+        1.0, detectable_drop(base=plan.base, w=share, traffic=rates, hours=24.0, alpha=ALPHA_ROLL, kappa=KAPPA_MEAN)
+    )
 
 
 def _alarm(plan: ForecastPlan, traffic: RecordedTraffic | None, share: float, errors: float) -> AlarmNeed:
@@ -183,7 +215,10 @@ def _warnings(plan: ForecastPlan, traffic: RecordedTraffic | None, share: float)
     needed = _requests_needed(plan, share, PROMISED)
     if needed is None:
         return (
-            f"The error margin {plan.error_margin:g} allows a candidate that fails {PROMISED:.0%} of its requests. Lower guardrails.error_margin.",
+            (
+                f"The error margin {plan.error_margin:g} allows a candidate that fails {PROMISED:.0%} of its requests."
+                " Lower guardrails.error_margin."
+            ),
         )
     if traffic is None or traffic.requests_per_second <= 0:
         return ()
@@ -192,9 +227,11 @@ def _warnings(plan: ForecastPlan, traffic: RecordedTraffic | None, share: float)
         return ()
     minutes = needed / (traffic.requests_per_second * share) / 60
     return (
-        f"A candidate that fails {PROMISED:.0%} of its requests will not be rolled back within five minutes at this traffic: at a share of "
-        f"{share:.0%} it gets about {own:.1f} requests in that time and the guardrail needs about {needed:.0f}, so about {minutes:,.0f} minutes. "
-        f"A larger first share makes it faster.",
+        (
+            f"A candidate that fails {PROMISED:.0%} of its requests will not be rolled back within five minutes at this"
+            f" traffic: at a share of {share:.0%} it gets about {own:.1f} requests in that time and the guardrail needs"
+            f" about {needed:.0f}, so about {minutes:,.0f} minutes. A larger first share makes it faster."
+        ),
     )
 
 
@@ -202,41 +239,61 @@ def _missing(plan: ForecastPlan, traffic: RecordedTraffic | None) -> tuple[str, 
     label = f"{plan.field} by {plan.source}"
     if traffic is None:
         return (
-            "nothing was reported in the last 30 days, so neither units nor labels are known: let users fetch prompts with a unit, and "
-            "report interactions and feedback",
+            (
+                "nothing was reported in the last 30 days, so neither units nor labels are known: let users fetch"
+                " prompts with a unit, and report interactions and feedback"
+            ),
         )
     if not traffic.n_units:
         return (
-            f"of {count(traffic.n_requests, 'reported request')} none has a unit: name the user, session or conversation when fetching "
-            "a prompt (header X-Detent-Unit), and report with the assignment token",
+            (
+                f"of {count(traffic.n_requests, 'reported request')} none has a unit: name the user, session or"
+                " conversation when fetching a prompt (header X-Detent-Unit), and report with the assignment token"
+            ),
         )
     if not traffic.label_rate(plan.field, plan.source):
         others = ", ".join(f"{n:,} by {f} of {s}" for (f, s), n in sorted(traffic.n_labelled_units.items()) if n)
         have = f"; labelled otherwise: {others}" if others else ""
         return (
-            f"none of {count(traffic.n_units, 'unit')} gave a label ({label}) in {span(traffic.hours)}{have}: send feedback, or choose another metric",
+            (
+                f"none of {count(traffic.n_units, 'unit')} gave a label ({label}) in {span(traffic.hours)}{have}: send"
+                " feedback, or choose another metric"
+            ),
         )
     if plan.clock_scale != 1.0:
         return (
-            f"rollout time runs {plan.clock_scale:g} times as fast here (simulated clock), so what came per hour of it so far says little",
+            (
+                f"rollout time runs {plan.clock_scale:g} times as fast here (simulated clock), so what came per hour of"
+                " it so far says little"
+            ),
         )
     n_labelled, hours = traffic.n_labelled_units[plan.field, plan.source], traffic.hours
     if hours < ENOUGH_HOURS:  # a burst of some seconds, however large, says nothing about a day
         return (
-            f"the record is too short to rely on: {count(n_labelled, 'unit')} with a label ({label}) in {span(hours)}; {ENOUGH_HOURS:.0f} hours "
-            "are needed",
+            (
+                f"the record is too short to rely on: {count(n_labelled, 'unit')} with a label ({label}) in"
+                f" {span(hours)}; {ENOUGH_HOURS:.0f} hours are needed"
+            ),
         )
     return ()
 
 
 def _summary(
-    verdict: Feasibility, expected: Need, nine: Need, missing: tuple[str, ...], problems: tuple[LimitExceeded, ...], progress: Progress
+    verdict: Feasibility,
+    expected: Need,
+    nine: Need,
+    missing: tuple[str, ...],
+    problems: tuple[LimitExceeded, ...],
+    progress: Progress,
 ) -> str:
     more = " more" if progress.begun else ""
     if nine.labelled is None:
         labels = "no number of labelled outcomes would pass every gate"
     else:
-        labels = f"about {expected.labelled:,.0f}{more} labelled outcomes on average, up to {nine.labelled:,.0f} in 90 % of rollouts"
+        labels = (
+            f"about {expected.labelled:,.0f}{more} labelled outcomes on average, up to {nine.labelled:,.0f} in 90 % of"
+            " rollouts"
+        )
     if missing:
         return f"Cannot tell how long: {'; '.join(missing)}. By its settings alone: {labels}."
     if expected.hours is None or nine.hours is None:

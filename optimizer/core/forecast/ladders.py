@@ -1,7 +1,8 @@
-"""Other ladders for a rollout that does not fit its limits: which would, how long they take, and whom they reach sooner.
+"""Other ladders for a rollout that does not fit its limits: which would, how long they take,
+and whom they reach sooner.
 
-Evidence comes fastest at a share of one half, and each stage waits for its own feedback window, so a shorter ladder is quicker. Its price
-is exposure: more users get a candidate that is not yet known to be harmless.
+Evidence comes fastest at a share of one half, and each stage waits for its own feedback window, so a shorter ladder is
+quicker. Its price is exposure: more users get a candidate that is not yet known to be harmless.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class LadderWay:
 
 
 def other_ladders(plan: ForecastPlan, traffic: RecordedTraffic | None, rates: TrafficRate) -> tuple[LadderWay, ...]:
-    """The gentlest that fits (the smallest first share, then the most stages) and the quickest, which may be the same; the quickest alone where none fits."""
+    """The gentlest that fits (the smallest first share, then the most stages) and the quickest, which may be the same;
+    the quickest alone where none fits.
+    """
     found = [ladder_way(plan, ladder, traffic, rates) for ladder in _shorter(plan.ladder)]
     if not found:
         return ()
@@ -47,11 +50,15 @@ def other_ladders(plan: ForecastPlan, traffic: RecordedTraffic | None, rates: Tr
     return (gentlest,) if gentlest == quickest else (gentlest, quickest)
 
 
-def ladder_way(plan: ForecastPlan, ladder: tuple[float, ...], traffic: RecordedTraffic | None, rates: TrafficRate) -> LadderWay:
+def ladder_way(
+    plan: ForecastPlan, ladder: tuple[float, ...], traffic: RecordedTraffic | None, rates: TrafficRate
+) -> LadderWay:
     asked = replace(plan, ladder=ladder)
     expected, nine = (needs_of(asked, rates, NOT_BEGUN, kappa) for kappa in (KAPPA_MEAN, KAPPA_90))
     total = total_of(asked, nine, NOT_BEGUN)
-    outlook = Outlook(plan=asked, progress=NOT_BEGUN, shares=ladder, needs=nine, total=total, traffic=traffic, rates=rates)
+    outlook = Outlook(
+        plan=asked, progress=NOT_BEGUN, shares=ladder, needs=nine, total=total, traffic=traffic, rates=rates
+    )
     served = [share * need.units for share, need in zip(ladder, expected, strict=True) if need.units is not None]
     return LadderWay(
         ladder=ladder,
@@ -63,14 +70,17 @@ def ladder_way(plan: ForecastPlan, ladder: tuple[float, ...], traffic: RecordedT
     )
 
 
-def ladder_texts(plan: ForecastPlan, traffic: RecordedTraffic | None, rates: TrafficRate, ways: Sequence[LadderWay]) -> tuple[str, ...]:
+def ladder_texts(
+    plan: ForecastPlan, traffic: RecordedTraffic | None, rates: TrafficRate, ways: Sequence[LadderWay]
+) -> tuple[str, ...]:
     """``ways``: as of ``other_ladders``."""
     now = ladder_way(plan, plan.ladder, traffic, rates)
     if any(way.fits for way in ways):
         return tuple(_text(way, now) for way in ways)
     known = [way for way in ways if way.nine_in_ten.hours is not None]
     return tuple(
-        f"no ladder would be enough by itself; the quickest, {_name(way)}, takes {_time(way.nine_in_ten)} in 90 % of rollouts"
+        f"no ladder would be enough by itself; the quickest, {_name(way)}, takes {_time(way.nine_in_ten)} in 90 % of"
+        " rollouts"
         for way in known
     )
 
@@ -87,12 +97,15 @@ def _shorter(ladder: tuple[float, ...]) -> Iterator[tuple[float, ...]]:
 
 def _text(way: LadderWay, now: LadderWay) -> str:
     in_all = (
-        f", {way.units:,.0f} instead of {now.units:,.0f} until its promotion" if way.units is not None and now.units is not None else ""
+        f", {way.units:,.0f} instead of {now.units:,.0f} until its promotion"
+        if way.units is not None and now.units is not None
+        else ""
     )
     return (
-        f"the ladder {_name(way)} (--ladder {','.join(f'{share:g}' for share in way.ladder)}): {_time(way.expected)} instead of {_time(now.expected)} on "
-        f"average, {_time(way.nine_in_ten)} instead of {_time(now.nine_in_ten)} in 90 %; it serves the candidate to about {way.first_day_units:,.0f} "
-        f"instead of {now.first_day_units:,.0f} units on its first day{in_all}"
+        f"the ladder {_name(way)} (--ladder {','.join(f'{share:g}' for share in way.ladder)}): {_time(way.expected)}"
+        f" instead of {_time(now.expected)} on average, {_time(way.nine_in_ten)} instead of {_time(now.nine_in_ten)} in"
+        f" 90 %; it serves the candidate to about {way.first_day_units:,.0f} instead of {now.first_day_units:,.0f}"
+        f" units on its first day{in_all}"
     )
 
 

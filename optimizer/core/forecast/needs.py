@@ -9,7 +9,10 @@ from optimizer.core.statistics.forecast import TrafficRate, forecast
 
 
 def needs_of(plan: ForecastPlan, rates: TrafficRate | None, progress: Progress, kappa: float) -> list[Need]:
-    """Of each stage to come; ``kappa``: KAPPA_MEAN on average, KAPPA_90 for 90 % of rollouts. ``rates`` None: labels alone are told."""
+    """Of each stage to come; ``kappa``: KAPPA_MEAN on average, KAPPA_90 for 90 % of rollouts.
+
+    ``rates`` None: labels alone are told.
+    """
     found = forecast(
         base=plan.base, lift=plan.lift.value, margin=plan.margin, ladder=plan.ladder[progress.stage :], kappa=kappa,
         traffic=rates or TrafficRate(units_per_hour=1.0, label_rate=1.0), min_labelled=plan.min_labelled,
@@ -20,7 +23,9 @@ def needs_of(plan: ForecastPlan, rates: TrafficRate | None, progress: Progress, 
         dwell = max(0.0, plan.dwell_hours - (progress.stage_hours if i == 0 else 0.0))
         hours = max(stage.hours if stage.labelled else 0.0, dwell)
         known = rates is not None
-        needs.append(Need(labelled=finite(stage.labelled), units=finite(stage.units, known), hours=finite(hours, known)))
+        needs.append(
+            Need(labelled=finite(stage.labelled), units=finite(stage.units, known), hours=finite(hours, known))
+        )
     return needs
 
 

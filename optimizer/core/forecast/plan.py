@@ -45,7 +45,10 @@ class ForecastPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """What is still needed, at one level of caution. Hours are the rollout clock's; None = cannot be told, or no end."""
+    """What is still needed, at one level of caution.
+
+    Hours are the rollout clock's; None = cannot be told, or no end.
+    """
 
     labelled: float | None
     units: float | None  # distinct, both arms
@@ -59,7 +62,9 @@ class Progress:
     stage: int = 0  # index into the ladder
     labelled: int = 0  # used as evidence, both arms
     labelled_in_stage: int = 0
-    grown: Mapping[int, float] = field(default_factory=dict)  # log evidence by m; infinite once its gate has been passed
+    grown: Mapping[int, float] = field(
+        default_factory=dict
+    )  # log evidence by m; infinite once its gate has been passed
     hours: float = 0.0
     stage_hours: float = 0.0
     begun: bool = False
@@ -68,7 +73,9 @@ class Progress:
 NOT_BEGUN = Progress()
 
 
-def plan_of(settings: Mapping[str, Any], ladder: Sequence[float], lift: Lift, *, clock_scale: float = 1.0) -> ForecastPlan:
+def plan_of(
+    settings: Mapping[str, Any], ladder: Sequence[float], lift: Lift, *, clock_scale: float = 1.0
+) -> ForecastPlan:
     """``settings``: as frozen with the rollout."""
     metric = settings.get("metric") or {}
     window = settings.get("feedback_window") or {}
@@ -87,14 +94,17 @@ def plan_of(settings: Mapping[str, Any], ladder: Sequence[float], lift: Lift, *,
         max_hours=24 * float(settings["max_days"]),
         min_duration_hours=float(settings["min_duration_hours"]),
         dwell_hours=float(settings["min_dwell_minutes"]) / 60,
-        closing_hours=float(window.get("floor_hours", 24.0) if hours == "auto" else hours) + float(settings["cohort_minutes"]) / 60,
+        closing_hours=float(window.get("floor_hours", 24.0) if hours == "auto" else hours)
+        + float(settings["cohort_minutes"]) / 60,
         error_margin=float((settings.get("guardrails") or {}).get("error_margin", MARGIN["errors"])),
         clock_scale=clock_scale,
     )
 
 
 def lift_of(confirmation: Mapping[str, Any] | None, *, forced: bool) -> Lift:
-    """The lower 80 % bound of the lift on the sealed holdout, at least 0; 0 for a forced start, whatever a study says."""
+    """The lower 80 % bound of the lift on the sealed holdout, at least 0;
+    0 for a forced start, whatever a study says.
+    """
     if forced:
         return Lift(why="a forced start: no gain is assumed")
     if not confirmation or confirmation.get("lift") is None:

@@ -84,8 +84,9 @@ def _too_long(outlook: Outlook) -> LimitExceeded | None:
     if needed <= outlook.plan.max_hours:
         return None
     text = (
-        f"90 % of such rollouts end within {needed / 24:,.1f} days, and max_days is {outlook.plan.max_hours / 24:g}: "
-        f"{outlook.rates.units_per_hour:,.1f} distinct units come in an hour, and {outlook.rates.label_rate:.1%} of them give a label."
+        f"90 % of such rollouts end within {needed / 24:,.1f} days, and max_days is {outlook.plan.max_hours / 24:g}:"
+        f" {outlook.rates.units_per_hour:,.1f} distinct units come in an hour, and {outlook.rates.label_rate:.1%} of"
+        " them give a label."
     )
     return LimitExceeded(limit="max_days", needed=round(needed / 24, 2), allowed=outlook.plan.max_hours / 24, text=text)
 
@@ -96,9 +97,9 @@ def _too_few_units(outlook: Outlook) -> LimitExceeded | None:
     if outlook.traffic is None or worst.units is None or worst.units <= outlook.pool:
         return None
     text = (
-        f"The stage of {share:.0%} takes up to {worst.units:,.0f} distinct units, since a unit counts once per stage; about {outlook.pool:,.0f} will "
-        f"come, as {outlook.traffic.n_units:,} came in {outlook.traffic.hours / 24:.1f} days, {outlook.traffic.n_late_units:,} of them first in "
-        "the second half."
+        f"The stage of {share:.0%} takes up to {worst.units:,.0f} distinct units, since a unit counts once per stage;"
+        f" about {outlook.pool:,.0f} will come, as {outlook.traffic.n_units:,} came in {outlook.traffic.hours / 24:.1f}"
+        f" days, {outlook.traffic.n_late_units:,} of them first in the second half."
     )
     return LimitExceeded(limit="units", needed=round(worst.units, 1), allowed=round(outlook.pool, 1), text=text)
 
@@ -107,7 +108,8 @@ def _margin(outlook: Outlook) -> str | None:
     """From the start of the ladder, since another margin is another rollout."""
     plan = outlook.plan
     smallest = smallest_feasible_margin(
-        base=plan.base, lift=plan.lift.value, ladder=plan.ladder, traffic=outlook.rates or NO_LIMIT, max_labelled=plan.max_labelled,
+        base=plan.base, lift=plan.lift.value, ladder=plan.ladder, traffic=outlook.rates or NO_LIMIT,
+        max_labelled=plan.max_labelled,
         max_hours=plan.max_hours, max_units=outlook.pool, min_labelled=plan.min_labelled,
     )  # fmt: skip
     if smallest is None:
@@ -145,7 +147,10 @@ def _denser_outcome(outlook: Outlook) -> str | None:
     rate, now = traffic.label_rate(field, source), traffic.label_rate(plan.field, plan.source)
     if rate <= now:
         return None
-    return f"a denser outcome: rollout.metric {{field: {field}, source: {source}}}, which {rate:.1%} of the units give (now {now:.1%})"
+    return (
+        f"a denser outcome: rollout.metric {{field: {field}, source: {source}}}, which {rate:.1%} of the units give"
+        f" (now {now:.1%})"
+    )
 
 
 def _finer_unit(outlook: Outlook) -> str | None:

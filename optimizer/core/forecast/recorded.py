@@ -1,4 +1,6 @@
-"""A family's recorded traffic as a rollout would have seen it: its units dealt anew by a salt, its stages as the rollout moves."""
+"""A family's recorded traffic as a rollout would have seen it: its units dealt anew by a salt,
+its stages as the rollout moves.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ class Recording:
             found = _Label(number=number, assigned_at=assigned_at, received_at=label.at, value=label.value)
             self.labels_of.setdefault(label.unit_hmac, []).append(found)
         reports = [(r.unit_hmac, r.at, r.at) for r in requests]
-        reports += [(unit, label.assigned_at, label.received_at) for unit, ones in self.labels_of.items() for label in ones]
+        reports += [
+            (unit, label.assigned_at, label.received_at) for unit, ones in self.labels_of.items() for label in ones
+        ]
         for unit, at, received_at in reports:
             self.reports.setdefault(cohort_start(on_clock(at), cohort_minutes), []).append((unit, at, received_at))
 
@@ -68,7 +72,10 @@ class Recording:
 
 
 class RecordedRollout:
-    """One run. ``flipped``: numbers of the labels that become 0 where their unit is the candidate's: the injected drop."""
+    """One run.
+
+    ``flipped``: numbers of the labels that become 0 where their unit is the candidate's: the injected drop.
+    """
 
     def __init__(self, recording: Recording, *, salt: str, flipped: Collection[int] = ()) -> None:
         self._recording = recording
@@ -98,7 +105,9 @@ class RecordedRollout:
                 )
         return found
 
-    def cohort_units(self, rollout: Rollout, stage: int, cohort: datetime, received_until: datetime) -> dict[str, ArmName]:
+    def cohort_units(
+        self, rollout: Rollout, stage: int, cohort: datetime, received_until: datetime
+    ) -> dict[str, ArmName]:
         found: dict[str, ArmName] = {}
         for unit, at, received_at in self._recording.reports.get(cohort, ()):
             served = self._served(rollout, at)
@@ -109,7 +118,9 @@ class RecordedRollout:
     def outcomes(
         self, rollout: Rollout, stage: int, units: Collection[str], assigned_since: datetime, received_until: datetime
     ) -> dict[str, float]:
-        """The mean of each unit's outcomes of the stage; those of earlier assignments came too late for their cohort."""
+        """The mean of each unit's outcomes of the stage; those of earlier assignments came too late
+        for their cohort.
+        """
         found = {}
         for unit in units:
             values = []

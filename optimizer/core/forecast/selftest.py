@@ -42,7 +42,10 @@ class Frequency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """All runs with one injected drop. ``drop``: by how much the candidate's mean is lower, absolute; 0 = A against A."""
+    """All runs with one injected drop.
+
+    ``drop``: by how much the candidate's mean is lower, absolute; 0 = A against A.
+    """
 
     injected: float  # chance that a success of the candidate's units becomes a failure
     drop: float
@@ -54,7 +57,9 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelftestReport:
-    """``cannot_tell``: too little traffic was recorded, and ``summary`` says what is missing; there are no cells then."""
+    """``cannot_tell``: too little traffic was recorded, and ``summary`` says what is missing; there are no cells
+    then.
+    """
 
     verdict: Literal["done", "cannot_tell"]
     summary: str
@@ -80,7 +85,10 @@ def cell_of(runs: Sequence[Run], *, injected: float, drop: float) -> Cell:
         injected=injected,
         drop=drop,
         n_runs=len(runs),
-        endings={name: Frequency(n=n, share=n / len(runs), interval=wilson_interval(n, len(runs))) for name, n in counts.items()},
+        endings={
+            name: Frequency(n=n, share=n / len(runs), interval=wilson_interval(n, len(runs)))
+            for name, n in counts.items()
+        },
         mean_labelled=sum(run.labelled for run in ended) / len(ended) if ended else None,
         mean_hours=sum(run.hours for run in ended) / len(ended) if ended else None,
     )
@@ -98,12 +106,15 @@ def summary_of(cells: Sequence[Cell], *, margin: float) -> str:
         found = cell.endings[wrong]
         low, high = 100 * found.interval.lower, 100 * found.interval.upper
         promise = (
-            "; at most 5 in 100 are promised" if cell.drop == 0 or cell.drop >= margin else "; smaller than the margin, so that is allowed"
+            "; at most 5 in 100 are promised"
+            if cell.drop == 0 or cell.drop >= margin
+            else "; smaller than the margin, so that is allowed"
         )
         did = "been rolled back" if wrong == "rolled_back" else "shipped"
         rest = f"; in {left.n} runs the record ended first" if left.n else ""
         sentences.append(
-            f"{_who(cell, margin).capitalize()} would have {did} in {found.n} of {cell.n_runs} runs ({low:.1f} to {high:.1f} %{promise}){rest}."
+            f"{_who(cell, margin).capitalize()} would have {did} in {found.n} of {cell.n_runs} runs ({low:.1f} to"
+            f" {high:.1f} %{promise}){rest}."
         )
     return " ".join(sentences)
 

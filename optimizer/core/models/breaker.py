@@ -1,6 +1,6 @@
 """A circuit breaker as values: what is known of one provider's failures, and whether the next call may go out.
 
-    closed ── enough failures in the window ──> open ── cool-down over ──> half-open ── enough probes went well ──> closed
+    closed ── enough failures in the window ──> open ── cool-down over ──> half-open ── enough probes well ──> closed
                                                  ^                            │
                                                  └──────── a probe failed ────┘
 
@@ -33,7 +33,9 @@ class BreakerSettings:
         if not 0 <= self.share <= 1:
             raise ValueError(f"share is a fraction from 0 to 1, not {self.share:g}")
         if not (self.window_s > 0 and self.cool_down_s > 0):
-            raise ValueError(f"window_s and cool_down_s must be above 0, not {self.window_s:g} and {self.cool_down_s:g}")
+            raise ValueError(
+                f"window_s and cool_down_s must be above 0, not {self.window_s:g} and {self.cool_down_s:g}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,10 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """The call may go out. Its outcome is told with this pass; one from before the last change of state says nothing any more."""
+    """The call may go out.
+
+    Its outcome is told with this pass; one from before the last change of state says nothing any more.
+    """
 
     era: int
     probe: bool
@@ -74,7 +79,8 @@ class Breaker:
 def ask(breaker: Breaker, now: float) -> tuple[Breaker, Pass | BreakerRefusal]:
     """Whether a call may go out now. Half-open, one call at a time may: the probe.
 
-    A probe whose outcome was never told is given up after a cool-down, so that no lost caller keeps a model away for good.
+    A probe whose outcome was never told is given up after a cool-down, so that no lost caller keeps a model away for
+    good.
     """
     settings = breaker.settings
     if breaker.state == "closed":
@@ -84,7 +90,9 @@ def ask(breaker: Breaker, now: float) -> tuple[Breaker, Pass | BreakerRefusal]:
         again_at = breaker.opened_at + settings.cool_down_s
         if now < again_at:
             return breaker, BreakerRefusal(again_at=again_at)
-        breaker = replace(breaker, state="half_open", era=breaker.era + 1, opened_at=None, probing_since=None, n_probed=0)
+        breaker = replace(
+            breaker, state="half_open", era=breaker.era + 1, opened_at=None, probing_since=None, n_probed=0
+        )
     if breaker.probing_since is not None:
         again_at = breaker.probing_since + settings.cool_down_s
         if now < again_at:
@@ -106,7 +114,10 @@ def succeeded(breaker: Breaker, given: Pass, now: float) -> Breaker:
 
 
 def failed(breaker: Breaker, given: Pass, now: float) -> Breaker:
-    """The provider failed: too slow, away, overloaded, or unreadable. A caller's own mistake is no failure; ``withdrawn`` tells that."""
+    """The provider failed: too slow, away, overloaded, or unreadable.
+
+    A caller's own mistake is no failure; ``withdrawn`` tells that.
+    """
     if given.era != breaker.era:
         return breaker
     if given.probe:

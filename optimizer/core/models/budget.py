@@ -60,14 +60,17 @@ def upper_bound_usd(n_bytes: int, n_messages: int, max_tokens: int, price: Model
 
 
 def output_limit(params: Mapping[str, Any], default: int | None) -> int | None:
-    """The most tokens that the answer to one request may have, all of its alternatives (``n``) together; None = nothing bounds it."""
+    """The most tokens that the answer to one request may have, all of its alternatives (``n``)
+    together; None = nothing bounds it.
+    """
     named = [int(params[name]) for name in ("max_tokens", "max_completion_tokens") if params.get(name)]
     limit = max(named) if named else default
     return limit * max(1, *(int(params.get(name) or 1) for name in ("n", "best_of"))) if limit else None
 
 
 def reservation_usd(request: ModelRequest, price: ModelPrice | None, max_tokens: int | None = None) -> float:
-    """The most that this request can cost, in dollars; 0.0 where the price is unknown, which only a study without a dollar cap allows.
+    """The most that this request can cost, in dollars; 0.0 where the price is unknown,
+    which only a study without a dollar cap allows.
 
     Args:
         max_tokens: the limit of the answer; default the request's own.
@@ -75,7 +78,9 @@ def reservation_usd(request: ModelRequest, price: ModelPrice | None, max_tokens:
     limit = max_tokens if max_tokens is not None else output_limit(request.params, None)
     if price is None:
         return 0.0
-    return upper_bound_usd(prompt_bytes(request.messages, request.params), len(request.messages), int(limit or 0), price)
+    return upper_bound_usd(
+        prompt_bytes(request.messages, request.params), len(request.messages), int(limit or 0), price
+    )
 
 
 def require_bounded(model: str, price: ModelPrice | None, max_tokens: int | None, budget: Budget) -> None:
@@ -84,8 +89,9 @@ def require_bounded(model: str, price: ModelPrice | None, max_tokens: int | None
         return
     if price is None:
         raise BudgetTooSmall(
-            f"Model {model!r} has no known price, so a cap of ${budget.usd:g} could not be held. "
-            f"Give it a price in config/models.yaml (price: {{input_usd_per_mtok, output_usd_per_mtok}}), or set a budget in calls instead.",
+            f"Model {model!r} has no known price, so a cap of ${budget.usd:g} could not be held. Give it a price in"
+            " config/models.yaml (price: {input_usd_per_mtok, output_usd_per_mtok}), or set a budget in calls"
+            " instead.",
             model=model,
         )
     if price.output_usd_per_mtok > 0 and not max_tokens:
@@ -108,8 +114,9 @@ def require_a_proposal(proposer: str, price: ModelPrice | None, max_tokens: int,
     least = price.of(0, max_tokens)
     if _dollars(least) > _dollars(left.usd):
         raise BudgetTooSmall(
-            f"The budget cannot pay for one instruction: model {proposer!r} writes them, each reserves ${least:.4f} and more, and ${left.usd:.4f} "
-            "is left for the search. Give more, name a cheaper proposer, or a strategy that has nothing written.",
+            f"The budget cannot pay for one instruction: model {proposer!r} writes them, each reserves ${least:.4f} and"
+            f" more, and ${left.usd:.4f} is left for the search. Give more, name a cheaper proposer, or a strategy that"
+            " has nothing written.",
             required_usd=least,
             left_usd=left.usd,
         )
@@ -125,12 +132,17 @@ def may_spend(budget: Budget, spend: Spend, reserve_usd: float, held: HeldBack) 
     """
     if budget.calls is not None and spend.n_calls + 1 + held.n_calls > budget.calls:
         return Denied(
-            reason=f"The next call would pass the cap of {budget.calls} calls: {spend.n_calls} are used{_kept(held.n_calls, 'calls', held)}."
+            reason=(
+                f"The next call would pass the cap of {budget.calls} calls: {spend.n_calls} are"
+                f" used{_kept(held.n_calls, 'calls', held)}."
+            )
         )
     if budget.usd is not None and _dollars(spend.usd + reserve_usd + held.usd) > _dollars(budget.usd):
         return Denied(
-            reason=f"The next call may cost up to ${reserve_usd:.6f} and could pass the cap of ${budget.usd:g}: "
-            f"${spend.usd:.6f} is used or reserved{_kept(round(held.usd, 6), 'dollars', held)}."
+            reason=(
+                f"The next call may cost up to ${reserve_usd:.6f} and could pass the cap of ${budget.usd:g}: "
+                f"${spend.usd:.6f} is used or reserved{_kept(round(held.usd, 6), 'dollars', held)}."
+            )
         )
     return Allowed()
 

@@ -1,4 +1,6 @@
-"""OpenAI's chat request as a family's prompt sees it: which message is the input, which are history, which come after."""
+"""OpenAI's chat request as a family's prompt sees it: which message is the input,
+which are history, which come after.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,18 @@ OWN_TOOLS = ("tools", "tool_choice", "response_format")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatTurn:
-    """``after`` are the turns that follow the last user message: a tool's results go back to the model behind the prompt."""
+    """``after`` are the turns that follow the last user message:
+    a tool's results go back to the model behind the prompt.
+    """
 
     variables: Mapping[str, Any]
     history: Sequence[Message]
     after: Sequence[Message]
 
 
-def read_turn(family: str, inputs: Sequence[str], messages: Sequence[Message], variables: Mapping[str, Any] | None) -> ChatTurn:
+def read_turn(
+    family: str, inputs: Sequence[str], messages: Sequence[Message], variables: Mapping[str, Any] | None
+) -> ChatTurn:
     """The last user message is the input of a family that has one; earlier messages are its history.
 
     With ``variables`` the inputs are those, and the last user message only marks where the history ends.
@@ -29,7 +35,8 @@ def read_turn(family: str, inputs: Sequence[str], messages: Sequence[Message], v
     Args:
         inputs: names of the family's inputs.
     Raises:
-        InvalidInput: no message to take the input from, a content that is no text, or a family with several inputs without variables.
+        InvalidInput: no message to take the input from, a content that is no text, or a family with several inputs
+            without variables.
     """
     last = max((i for i, message in enumerate(messages) if message.get("role") == "user"), default=None)
     history = list(messages[:last]) if last is not None else list(messages)
@@ -46,8 +53,8 @@ def read_turn(family: str, inputs: Sequence[str], messages: Sequence[Message], v
         )
     if last is None:
         raise InvalidInput(
-            f"No message has role user, and the input {inputs[0]!r} of family {family!r} is taken from the last one that has. "
-            'Add it, or send detent: {"variables": {...}}.',
+            f"No message has role user, and the input {inputs[0]!r} of family {family!r} is taken from the last one"
+            ' that has. Add it, or send detent: {"variables": {...}}.',
             [Fault(pointer="/messages", detail="a user message is needed")],
         )
     return ChatTurn(variables={inputs[0]: _text_of(messages[last], last)}, history=history, after=after)
@@ -64,9 +71,12 @@ def _text_of(message: Message, index: int) -> str:
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else None
-    if parts and all(isinstance(p, Mapping) and p.get("type") == "text" and isinstance(p.get("text"), str) for p in parts):
+    if parts and all(
+        isinstance(p, Mapping) and p.get("type") == "text" and isinstance(p.get("text"), str) for p in parts
+    ):
         return "\n".join(part["text"] for part in parts)
     raise InvalidInput(
-        f"Message {index} is the input of the prompt, and its content is no text. Send a string, or parts of type text only.",
+        f"Message {index} is the input of the prompt, and its content is no text. Send a string, or parts of type text"
+        " only.",
         [Fault(pointer=f"/messages/{index}/content", detail="text is expected")],
     )

@@ -1,7 +1,8 @@
 """Signs that an input speaks to the model instead of being worked on: flagged, never changed, never refused.
 
-Plain rules for the plain attempts, in English and, for the commonest one, German, French and Spanish. A text without a sign is not
-proven harmless, and one with a sign may be harmless, such as a mail about prompts: people and dashboards are told, nothing else follows.
+Plain rules for the plain attempts, in English and, for the commonest one, German, French and Spanish. A text without a
+sign is not proven harmless, and one with a sign may be harmless, such as a mail about prompts: people and dashboards
+are told, nothing else follows.
 
 Source of the classes: OWASP Top 10 for LLM applications (2025), LLM01.
 """
@@ -14,7 +15,8 @@ from collections.abc import Iterable
 from typing import Literal
 
 Sign = Literal["override", "role", "disclose", "persona", "hidden_text", "not_read"]
-MAX_CHARS = 20_000  # read of all texts of one request together, since its answer waits for it; the sign not_read says that there was more
+# read of all texts of one request together, since its answer waits for it; the sign not_read says that there was more
+MAX_CHARS = 20_000
 _APART = "\n\x1f\n"  # between two texts: no rule reads over it
 
 _TOLD = r"(?:instructions?|prompts?|rules?|directions?|guidelines?|commands?|context)"
@@ -22,7 +24,8 @@ _BEFORE = r"(?:previous|prior|above|earlier|preceding|foregoing|all|any|your|the
 _RULES: dict[Sign, tuple[str, ...]] = {
     "override": (
         rf"\b(?:ignore|disregard|forget|override|bypass|skip)\b(?: \w+){{0,2}}? {_BEFORE}(?: \w+){{0,3}}? {_TOLD}\b",
-        rf"\b(?:ignore|disregard|forget) (?:everything|all|anything)(?: \w+){{0,3}}? (?:above|before|previously|earlier|{_TOLD})\b",
+        r"\b(?:ignore|disregard|forget) (?:everything|all|anything)(?: \w+){0,3}?"
+        rf" (?:above|before|previously|earlier|{_TOLD})\b",
         r"\b(?:your )?new (?:instructions?|task|role)(?: is| are)?:",
         r"\b(?:ignorier|vergiss|missachte)\w*(?: \w+){0,3}? (?:anweisung|regel|vorgabe|befehl)\w*",
         r"\b(?:ignore[zr]?|oublie[zr]?)(?: \w+){0,3}? (?:instructions?|consignes?|regles?|règles?)\b",
@@ -34,20 +37,35 @@ _RULES: dict[Sign, tuple[str, ...]] = {
         r"(?:^|\n) ?(?:#{2,} ?)?(?:system|assistant) ?(?:prompt|message)? ?:",
     ),
     "disclose": (
-        rf"\b(?:reveal|show|print|repeat|output|display|tell|give|list|leak|write)\b(?: \w+){{0,4}}? (?:system|hidden|initial|original|secret|internal|own) (?:message|{_TOLD})\b",
+        rf"\b(?:reveal|show|print|repeat|output|display|tell|give|list|leak|write)\b(?: \w+){{0,4}}?"
+        rf" (?:system|hidden|initial|original|secret|internal|own) (?:message|{_TOLD})\b",
         rf"\b(?:reveal|print|repeat|output|leak)\b(?: \w+){{0,3}}? your(?: \w+){{0,2}}? {_TOLD}\b",
-        r"\bwhat (?:is|are|was|were) your (?:system|initial|original|hidden|secret) (?:prompt|instructions?|message|rules?)\b",
+        r"\bwhat (?:is|are|was|were) your (?:system|initial|original|hidden|secret) (?:prompt|instructions?|message"
+        r"|rules?)\b",
         r"\b(?:repeat|print|output) (?:\w+ ){0,3}(?:text|words|everything|all) above\b",
     ),
     "persona": (
         r"\byou are now (?:dan\b|in \w+ mode|an? (?:unrestricted|uncensored|unfiltered|evil|different)\b|free\b)",
         r"\b(?:developer|god|jailbreak|sudo|dan|debug) mode\b|\bdo anything now\b|\bjailbr(?:eak|oken)\b",
-        r"\b(?:no|without(?: any)?|free of(?: all| any)?) (?:restrictions?|filters?|limitations?|censorship|safety guidelines?|content polic\w+)\b",
+        r"\b(?:no|without(?: any)?|free of(?: all| any)?) (?:restrictions?|filters?|limitations?|censorship"
+        r"|safety guidelines?|content polic\w+)\b",
     ),
 }
 # A text without any of a sign's words is not searched for it: most inputs have none, and looking for a word is quick.
 _WORDS: dict[Sign, tuple[str, ...]] = {
-    "override": ("ignor", "disregard", "forget", "override", "bypass", "skip", "new ", "vergiss", "missacht", "oublie", "olvida"),
+    "override": (
+        "ignor",
+        "disregard",
+        "forget",
+        "override",
+        "bypass",
+        "skip",
+        "new ",
+        "vergiss",
+        "missacht",
+        "oublie",
+        "olvida",
+    ),
     "role": ("<|", "inst]", "sys>", "system", "assistant"),
     "disclose": ("your", "system", "hidden", "initial", "original", "secret", "internal", "own ", "above"),
     "persona": ("you are now", " mode", "do anything now", "jailbr", "no ", "without", "free of"),
@@ -60,9 +78,9 @@ _SPACES = re.compile(r"[^\S\n]+")
 def injection_signs(texts: Iterable[str]) -> tuple[Sign, ...]:
     """Names of the signs found in any of the texts, each once, in a fixed order; empty where there is none.
 
-    ``override``: told to ignore what it was told; ``role``: marks of another speaker; ``disclose``: asked for its prompt; ``persona``:
-    told to play a person without rules; ``hidden_text``: invisible characters; ``not_read``: over 20,000 characters in
-    all, of which the first and last halves were read.
+    ``override``: told to ignore what it was told; ``role``: marks of another speaker; ``disclose``: asked for its
+    prompt; ``persona``: told to play a person without rules; ``hidden_text``: invisible characters; ``not_read``: over
+    20,000 characters in all, of which the first and last halves were read.
     """
     found: set[Sign] = set()
     text = _both_ends(_APART.join(texts), found)

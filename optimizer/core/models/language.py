@@ -25,9 +25,14 @@ class ModelRequest:
 
     @property
     def key(self) -> str:
-        """The journal's name for this call: equal requests share one answer. Made once, since it is asked for at every step of a call."""
+        """The journal's name for this call: equal requests share one answer.
+
+        Made once, since it is asked for at every step of a call.
+        """
         if not self._key:
-            made = digest(canonical_json([self.model, self.revision, list(self.messages), dict(self.params), self.sample]))
+            made = digest(
+                canonical_json([self.model, self.revision, list(self.messages), dict(self.params), self.sample])
+            )
             object.__setattr__(self, "_key", made)
         return self._key
 
@@ -49,7 +54,9 @@ class ModelAnswer:
     time_to_first_token_ms: float | None = None
     from_journal: bool = False
     raw_message: Mapping[str, Any] | None = None  # tool calls and the like, as the provider sent them
-    log_probability: float | None = None  # natural logarithm, mean of its tokens, where the request asked and the model gives it
+    log_probability: float | None = (
+        None  # natural logarithm, mean of its tokens, where the request asked and the model gives it
+    )
     log_probability_min: float | None = None  # of its least likely token
 
 
@@ -67,7 +74,9 @@ class ModelPrice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Pauses between attempts: ``initial_s``, doubled each time up to ``max_s``, plus a random part of up to ``jitter_s``."""
+    """Pauses between attempts: ``initial_s``, doubled each time up to ``max_s``,
+    plus a random part of up to ``jitter_s``.
+    """
 
     initial_s: float = 0.2
     max_s: float = 2.0
@@ -77,8 +86,8 @@ class Backoff:
     def __post_init__(self) -> None:
         if not (0 < self.initial_s <= self.max_s and self.jitter_s >= 0 and self.total_s > 0):
             raise ValueError(
-                f"needs 0 < initial_s <= max_s, jitter_s >= 0 and total_s > 0, and is {self.initial_s:g}, {self.max_s:g}, "
-                f"{self.jitter_s:g}, {self.total_s:g}"
+                f"needs 0 < initial_s <= max_s, jitter_s >= 0 and total_s > 0, and is {self.initial_s:g},"
+                f" {self.max_s:g}, {self.jitter_s:g}, {self.total_s:g}"
             )
 
 
@@ -89,24 +98,33 @@ PROPOSAL_TOKENS = 1000  # that a proposer may write
 def proposal_request(model: str, revision: str, messages: Sequence[Mapping[str, Any]], *, sample: str) -> ModelRequest:
     """What a proposer is asked; drawn, since proposals shall differ."""
     params = {"temperature": 1.0, "max_tokens": PROPOSAL_TOKENS}
-    return ModelRequest(model=model, revision=revision, messages=[dict(m) for m in messages], params=params, sample=sample)
+    return ModelRequest(
+        model=model, revision=revision, messages=[dict(m) for m in messages], params=params, sample=sample
+    )
 
 
 def request_for(
     variant: Variant, messages: Sequence[Mapping[str, Any]], *, revision: str, example: str | None = None, draw: int = 0
 ) -> ModelRequest:
-    """The one way from a Variant's rendered messages to a call, so that search, serving and demo share journaled answers.
+    """The one way from a Variant's rendered messages to a call, so that search,
+    serving and demo share journaled answers.
 
-    Of an older store's settings those are left out that are none any more. At temperature 0 equal requests share one answer; above it each (variant, example, draw) is a sample of its own.
+    Of an older store's settings those are left out that are none any more. At temperature 0 equal requests share one
+    answer; above it each (variant, example, draw) is a sample of its own.
     """
     params = {name: value for name, value in only_settings(variant.model).items() if value is not None}
     model = params.pop(NAME, None)
     if model is None:
-        raise InvalidInput(f"Variant {variant.id} names no model, so no call can be made of it. Make one that does: --model name=embedded.")
+        raise InvalidInput(
+            f"Variant {variant.id} names no model, so no call can be made of it. Make one that does: --model"
+            " name=embedded."
+        )
     if variant.tools is not None:
         params["tools"] = [dict(tool) for tool in variant.tools]
     if variant.response_format is not None:
         params["response_format"] = dict(variant.response_format)
-    request = ModelRequest(model=model, revision=revision, messages=[dict(message) for message in messages], params=params)
+    request = ModelRequest(
+        model=model, revision=revision, messages=[dict(message) for message in messages], params=params
+    )
     drawn = request.temperature != 0 and example is not None
     return replace(request, sample=f"{variant.id}:{example}:{draw}") if drawn else request

@@ -25,7 +25,8 @@ class AnswerTooLong(ValueError):
 
 
 class MessageInPieces:
-    """The message so far; its texts are joined when they are asked for, so that many small pieces cost no more than their length.
+    """The message so far; its texts are joined when they are asked for,
+    so that many small pieces cost no more than their length.
 
     Args:
         max_bytes: what the pieces may hold together, by ``size_of``.
@@ -37,7 +38,9 @@ class MessageInPieces:
         self._room = self._max_bytes = max_bytes
 
     def add(self, delta: ModelDelta) -> None:
-        """Raises TypeError or ValueError for a delta that fits no message, AnswerTooLong for one too many; providers send those too."""
+        """Raises TypeError or ValueError for a delta that fits no message,
+        AnswerTooLong for one too many; providers send those too.
+        """
         self._room -= size_of(delta)
         if self._room < 0:
             raise AnswerTooLong(self._max_bytes)
@@ -46,7 +49,10 @@ class MessageInPieces:
                 continue
             if name == "tool_calls":
                 for call in value:
-                    _merge(self._calls.setdefault(int(call.get("index") or 0), {}), {k: v for k, v in call.items() if k != "index"})
+                    _merge(
+                        self._calls.setdefault(int(call.get("index") or 0), {}),
+                        {k: v for k, v in call.items() if k != "index"},
+                    )
             else:
                 _merge(self._message, {name: value})
 
@@ -71,7 +77,10 @@ def delta_of(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def size_of(value: Any, depth: int = 0) -> int:
-    """Bytes of texts and names in UTF-8, and one for every other value. Raises ValueError for one nested more than 20 levels deep."""
+    """Bytes of texts and names in UTF-8, and one for every other value.
+
+    Raises ValueError for one nested more than 20 levels deep.
+    """
     if depth > _MAX_DEPTH:
         raise ValueError(f"nested more than {_MAX_DEPTH} levels deep")
     if isinstance(value, str):

@@ -1,6 +1,7 @@
 """What of a request may reach a provider. Everything is named: a client library takes any other argument for its own.
 
-LiteLLM fetches an image by its address, checks answers against schemas that it may load, and takes addresses and keys as arguments.
+LiteLLM fetches an image by its address, checks answers against schemas that it may load, and takes addresses and keys
+as arguments.
 """
 
 from __future__ import annotations
@@ -12,11 +13,26 @@ from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.family.generation_settings import SETTINGS
 from optimizer.core.family.variant import CHAT_ROLES
 
-MESSAGE = ("role", "content", "name", "tool_calls", "tool_call_id", "function_call", "refusal", "reasoning_content", "thinking_blocks")
+MESSAGE = (
+    "role",
+    "content",
+    "name",
+    "tool_calls",
+    "tool_call_id",
+    "function_call",
+    "refusal",
+    "reasoning_content",
+    "thinking_blocks",
+)
 RESPONSE_FORMAT = ("type", "json_schema")
 PARAMS = (*(setting.name for setting in SETTINGS), "tools", "tool_choice", "response_format", "logprobs")
 
-_PARTS: Mapping[str, str] = {"text": "text", "refusal": "refusal", "image_url": "image_url", "input_audio": "input_audio"}
+_PARTS: Mapping[str, str] = {
+    "text": "text",
+    "refusal": "refusal",
+    "image_url": "image_url",
+    "input_audio": "input_audio",
+}
 _TEXTS = ("name", "tool_call_id", "refusal", "reasoning_content")
 _LISTS = ("tool_calls", "thinking_blocks")
 _FORMATS = ("text", "json_object", "json_schema")
@@ -34,7 +50,9 @@ def wire_params(params: Mapping[str, Any]) -> dict[str, Any]:
     if faults:
         raise InvalidInput("The request cannot be sent: " + "; ".join(fault.detail for fault in faults) + ".", faults)
     if "response_format" in sent:
-        sent["response_format"] = {name: value for name, value in sent["response_format"].items() if name in RESPONSE_FORMAT}
+        sent["response_format"] = {
+            name: value for name, value in sent["response_format"].items() if name in RESPONSE_FORMAT
+        }
     return sent
 
 
@@ -66,20 +84,24 @@ def format_faults(response_format: Any, pointer: str = "/response_format") -> It
         return
     if not isinstance(response_format, Mapping) or response_format.get("type") not in _FORMATS:
         yield Fault(
-            pointer=pointer, detail=f'a response format is an object such as {{"type": "json_object"}}; types: {", ".join(_FORMATS)}'
+            pointer=pointer,
+            detail=f'a response format is an object such as {{"type": "json_object"}}; types: {", ".join(_FORMATS)}',
         )
         return
     for name in response_format:
         if name not in RESPONSE_FORMAT:
             yield Fault(
-                pointer=f"{pointer}/{name}", detail=f"{name!r:.80} is not sent on; a response format has {', '.join(RESPONSE_FORMAT)}"
+                pointer=f"{pointer}/{name}",
+                detail=f"{name!r:.80} is not sent on; a response format has {', '.join(RESPONSE_FORMAT)}",
             )
     if response_format["type"] == "json_schema" and not isinstance(response_format.get("json_schema"), Mapping):
         yield Fault(pointer=f"{pointer}/json_schema", detail="an object with name and schema is needed")
 
 
 def _member_faults(message: Mapping[str, Any], pointer: str) -> Iterator[Fault]:
-    """Members of another shape than OpenAI's: what a client library makes of them is not foreseen, and it is no fault of the provider."""
+    """Members of another shape than OpenAI's: what a client library makes of them is not foreseen,
+    and it is no fault of the provider.
+    """
     if message.get("role") not in CHAT_ROLES:
         yield Fault(pointer=f"{pointer}/role", detail=f"must be one of {', '.join(CHAT_ROLES)}")
     for name in _TEXTS:
@@ -87,7 +109,9 @@ def _member_faults(message: Mapping[str, Any], pointer: str) -> Iterator[Fault]:
             yield Fault(pointer=f"{pointer}/{name}", detail="a text is needed")
     for name in _LISTS:
         value = message.get(name)
-        if value is not None and not (isinstance(value, list | tuple) and all(isinstance(one, Mapping) for one in value)):
+        if value is not None and not (
+            isinstance(value, list | tuple) and all(isinstance(one, Mapping) for one in value)
+        ):
             yield Fault(pointer=f"{pointer}/{name}", detail="a list of objects is needed")
     if not isinstance(message.get("function_call"), Mapping | None):
         yield Fault(pointer=f"{pointer}/function_call", detail="an object is needed")
@@ -116,9 +140,16 @@ def _part_fault(part: Any) -> str | None:
     if kind == "image_url":
         url = value.get("url") if isinstance(value, Mapping) and set(value) <= {"url", "detail"} else None
         if not isinstance(url, str) or not url.startswith("data:image/"):
-            return "an image is sent inside the request, as image_url: {url: data:image/...}; no address is fetched for a caller"
+            return (
+                "an image is sent inside the request, as image_url: {url: data:image/...}; no address is fetched for a"
+                " caller"
+            )
     elif kind == "input_audio":
-        if not isinstance(value, Mapping) or set(value) != {"data", "format"} or not all(isinstance(v, str) for v in value.values()):
+        if (
+            not isinstance(value, Mapping)
+            or set(value) != {"data", "format"}
+            or not all(isinstance(v, str) for v in value.values())
+        ):
             return "audio is sent inside the request, as input_audio: {data, format}"
     elif not isinstance(value, str):
         return f"a part of type {kind} holds a text"
@@ -133,7 +164,9 @@ def _tools_faults(tools: Any) -> Iterator[Fault]:
         return
     for i, tool in enumerate(tools):
         if not isinstance(tool, Mapping) or set(tool) != {"type", "function"} or tool["type"] != "function":
-            detail = "a tool has type function and the member function, nothing else: a provider's own tools reach addresses"
+            detail = (
+                "a tool has type function and the member function, nothing else: a provider's own tools reach addresses"
+            )
             yield Fault(pointer=f"/tools/{i}", detail=detail)
 
 
@@ -141,5 +174,6 @@ def _choice_faults(choice: Any) -> Iterator[Fault]:
     is_named = isinstance(choice, Mapping) and set(choice) == {"type", "function"} and choice["type"] == "function"
     if not (choice is None or is_named or (isinstance(choice, str) and choice in _CHOICES)):
         yield Fault(
-            pointer="/tool_choice", detail=f'tool_choice is {", ".join(_CHOICES)} or {{"type": "function", "function": {{"name"}}}}'
+            pointer="/tool_choice",
+            detail=f'tool_choice is {", ".join(_CHOICES)} or {{"type": "function", "function": {{"name"}}}}',
         )

@@ -1,4 +1,6 @@
-"""The validator's checks, one function per issue: cheap, and silent where they are not sure. tests/unit/test_answer_checks.py is their table of cases."""
+"""The validator's checks, one function per issue: cheap, and silent where they are not sure.
+tests/unit/test_answer_checks.py is their table of cases.
+"""
 
 from __future__ import annotations
 
@@ -20,54 +22,77 @@ STEM_CHARS = 5
 LEAST_FACTS = 3  # distinctive words without a number that a tool result needs to count
 
 _REFUSALS = re.compile(
-    r"\b(?:i|we)(?:'m| am|'re| are)?\s*(?:(?:really|very|so|truly)\s+)?(?:sorry,?\s*(?:but\s+)?)?(?:(?:i|we)(?:'m| am)?\s+)?"
-    r"(?:can(?:not|'t| not)|won't|will not|(?:am |'m )?(?:unable|not able|not allowed|not permitted|not comfortable)(?: to)?|must (?:decline|refuse)|refuse to|decline to)"
+    r"\b(?:i|we)(?:'m| am|'re| are)?\s*(?:(?:really|very|so|truly)\s+)?(?:sorry,?\s*(?:but\s+)?)?(?:(?:i|we)(?:'m"
+    r"| am)?\s+)?"
+    r"(?:can(?:not|'t| not)|won't|will not|(?:am |'m )?(?:unable|not able|not allowed|not permitted"
+    r"|not comfortable)(?: to)?|must (?:decline|refuse)|refuse to|decline to)"
     r"(?:\s+(?:to|in good conscience|help(?:ing)?(?: you)?(?: with)?))*\s+"
-    r"(?:help|assist|comply|fulfil+|do (?:that|this|so)|create|generate|engage|support|provide|produce|answer|discuss|share|write|continue|participate|offer|respond|complete|with|that|this)\b"
-    r"|^\W*(?:i'm |i am )?sorry,? (?:but )?(?:that(?:'s| is) (?:not )?something i|i can(?:not|'t)(?: (?:help|do|assist|answer)|\W))"
-    r"|\bas an ai(?: language)?(?: model| assistant)?,?\s+i\s+(?:can(?:not|'t)|am (?:not able|unable)|do(?:n't| not) (?:have|feel|think))"
+    r"(?:help|assist|comply|fulfil+|do (?:that|this|so)|create|generate|engage|support|provide|produce|answer|discuss"
+    r"|share|write|continue|participate|offer|respond|complete|with|that|this)\b"
+    r"|^\W*(?:i'm |i am )?sorry,? (?:but )?(?:that(?:'s| is) (?:not )?something i|i can(?:not|'t)(?: (?:help|do|assist"
+    r"|answer)|\W))"
+    r"|\bas an ai(?: language)?(?: model| assistant)?,?\s+i\s+(?:can(?:not|'t)|am (?:not able|unable)|do(?:n't"
+    r"| not) (?:have|feel|think))"
     r"|\b(?:it|this|that) (?:is|goes|would be) against (?:my|our) (?:\w+ )?(?:guideline|polic|rule|principle)"
     r"|\b(?:i|we)(?:'m| am|'re| are) not comfortable (?:discuss|shar|answer|writ|provid|help|creat|giv)ing\b"
-    r"|\b(?:request|prompt|question|content)\b[^.]{0,40}\b(?:violates|against) (?:my|our|the|openai's) (?:\w+ )?(?:polic|guideline|terms)",
+    r"|\b(?:request|prompt|question|content)\b[^.]{0,40}\b(?:violates|against) (?:my|our|the"
+    r"|openai's) (?:\w+ )?(?:polic|guideline|terms)",
     re.IGNORECASE,
 )
 _NOT_FOUND = re.compile(
     r"(?:\b(?:i|we)(?:'m|'ve)?\s+(?:\w+,?\s+){0,3}?|^\W*(?:\w+,?\s+)?)"  # not what a third person could not find
-    r"(?:could(?:n't| not)|can(?:'t|not)|did(?:n't| not)|was(?:n't| not) able to|were(?:n't| not) able to|unable to|failed to)\s+(?:seem to\s+)?(?:find|locate|see|identify|determine|retrieve)\b(?P<a>[^.!?\n]*)"
-    r"|\b(?:there (?:is|was|are|were)(?: currently)?|i (?:have|found|see)|we (?:have|found)|found) (?:no|not any|n't any)\s+(?:\w+\s+){0,2}?(?:information|info|results?|data|mention|details?|records?|matches|matching|answer|evidence|documents?)\b(?P<b>[^.!?\n]*)"
-    r"|\bthere (?:is|was|are|were) (?:no|nothing)\b(?P<h>[^.!?\n]{0,60}?)\b(?:listed|available|found|mentioned|shown|stated|in the (?:results?|text|document|article|context|data))\b"
+    r"(?:could(?:n't| not)|can(?:'t|not)|did(?:n't| not)|was(?:n't| not) able to|were(?:n't| not) able to|unable to"
+    r"|failed to)\s+(?:seem to\s+)?(?:find|locate|see|identify|determine|retrieve)\b(?P<a>[^.!?\n]*)"
+    r"|\b(?:there (?:is|was|are|were)(?: currently)?|i (?:have|found|see)|we (?:have|found)|found) (?:no|not any"
+    r"|n't any)\s+(?:\w+\s+){0,2}?(?:information|info|results?|data|mention|details?|records?|matches|matching|answer"
+    r"|evidence|documents?)\b(?P<b>[^.!?\n]*)"
+    r"|\bthere (?:is|was|are|were) (?:no|nothing)\b(?P<h>[^.!?\n]{0,60}?)\b(?:listed|available|found|mentioned|shown"
+    r"|stated|in the (?:results?|text|document|article|context|data))\b"
     r"|\bnothing (?:about|on|regarding)\b(?P<i>[^.!?\n]{0,60}?)\b(?:stated|mentioned|said|found|given)\b"
     r"|^\W*no (?:\w+\s+){0,2}?(?:information|results?|data|mention|details?|records?|matches)\b(?P<c>[^.!?\n]*)"
-    r"|\b(?:text|document|context|passage|article|material|source|sources|information|results?|data)\b[^.!?\n]{0,30}\b(?:does|do|did)(?:n't| not) (?:mention|contain|provide|include|specify|say|state|give|cover|address|list)\b(?P<d>[^.!?\n]*)"
-    r"|^(?P<e>[^.!?\n]{0,120}?)\b(?:is|are|was|were)(?:n't| not) (?:mentioned|specified|provided|stated|given|listed|available|included|found)\b(?P<f>[^.!?\n]*)"
-    r"|\bi (?:do(?:n't| not) (?:have|know|see)|have no)\s+(?:\w+\s+){0,3}?(?:information|info|data|details?|records?|access|idea)\b(?P<g>[^.!?\n]*)",
+    r"|\b(?:text|document|context|passage|article|material|source|sources|information|results?"
+    r"|data)\b[^.!?\n]{0,30}\b(?:does|do|did)(?:n't| not) (?:mention|contain|provide|include|specify|say|state|give"
+    r"|cover|address|list)\b(?P<d>[^.!?\n]*)"
+    r"|^(?P<e>[^.!?\n]{0,120}?)\b(?:is|are|was|were)(?:n't| not) (?:mentioned|specified|provided|stated|given|listed"
+    r"|available|included|found)\b(?P<f>[^.!?\n]*)"
+    r"|\bi (?:do(?:n't| not) (?:have|know|see)|have no)\s+(?:\w+\s+){0,3}?(?:information|info|data|details?|records?"
+    r"|access|idea)\b(?P<g>[^.!?\n]*)",
     re.IGNORECASE,
 )
 _ITEMS = re.compile(
-    r"\b(?:list|name|give|write|suggest|provide|propose|state|find|show)(?: me| us)?(?: the| at least| exactly| your)?(?: top| first| best| main)?\s+"
-    r"(?P<n>\d{1,2}|two|three|four|five|six|seven|eight|nine|ten)\s+(?!(?:words?|sentences?|lines?|paragraphs?|characters?|chars|letters|minutes?|hours?|percent|times?|days?|line|sentence|paragraph|word|page|pages|letter|or)\b)[a-z]",
+    r"\b(?:list|name|give|write|suggest|provide|propose|state|find|show)(?: me| us)?(?: the| at least| exactly"
+    r"| your)?(?: top| first| best| main)?\s+"
+    r"(?P<n>\d{1,2}|two|three|four|five|six|seven|eight|nine|ten)\s+(?!(?:words?|sentences?|lines?|paragraphs?"
+    r"|characters?|chars|letters|minutes?|hours?|percent|times?|days?|line|sentence|paragraph|word|page|pages|letter"
+    r"|or)\b)[a-z]",
     re.IGNORECASE,
 )
-_NUMBERS = {name: n for n, name in enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), start=2)}
+_NUMBERS = {
+    name: n for n, name in enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), start=2)
+}
 _LISTED = re.compile(r"^[ \t]*(?:[-*•·]|\(?\d{1,2}[.)]|\(?[a-h][.)])\s+\S", re.MULTILINE)
 _NUMBERED = re.compile(r"^[ \t]*\(?(\d{1,2})[.)][ \t]+\S.*\?[ \t]*$", re.MULTILINE)
 _SENTENCE = re.compile(r"[^.!?\n;,]+[.!?\n;,]*")
 _WORD = re.compile(r"[^\W\d_]+|\d+(?:[.,:]\d+)*")
 _ENDS = tuple(".!?…。！？\"'”’»)]}>`*|:;")
 _COMMON_WORDS = """
-about above after again against also although another answer anything around based because been before being below between both cannot
-could couldn didn does doesn doing done down during each either else every find found from further given give have having here hers
-information into itself just know like made make many might more most much must neither none nothing only other ours over please
-provided question regarding related relevant result results said same shall should show since some something such sure tell text than
-that their them then there these they this those through under unfortunately until used using very want were what when where which while
-whose will with within without would your document context passage material data details detail mention specific requested name names
-value values type types true false null status code items item list count total success error message object string number
+about above after again against also although another answer anything around based because been before being below
+between both cannot could couldn didn does doesn doing done down during each either else every find found from further
+given give have having here hers information into itself just know like made make many might more most much must
+neither none nothing only other ours over please provided question regarding related relevant result results said same
+shall should show since some something such sure tell text than that their them then there these they this those
+through under unfortunately until used using very want were what when where which while whose will with within without
+would your document context passage material data details detail mention specific requested name names value values
+type types true false null status code items item list count total success error message object string number
 """
 _COMMON = frozenset(_COMMON_WORDS.split())
-_SAYING = frozenset(("avail", "menti", "provi", "inclu", "speci", "state"))  # stems of words that say where nothing was found
+_SAYING = frozenset(
+    ("avail", "menti", "provi", "inclu", "speci", "state")
+)  # stems of words that say where nothing was found
 _IDS = re.compile(r"\"\w{0,40}id\"\s*:\s*(?:\"[^\"\n]{0,80}\"|\d+)", re.IGNORECASE)
 _NOTHING = re.compile(
-    r"\b(?:no (?:results?|matches|data|records?|documents?|information|entries|hits)|not found|nothing found|error|exception|timed? ?out|failed|unavailable|forbidden|denied)\b",
+    r"\b(?:no (?:results?|matches|data|records?|documents?|information|entries|hits)|not found|nothing found|error"
+    r"|exception|timed? ?out|failed|unavailable|forbidden|denied)\b",
     re.IGNORECASE,
 )
 
@@ -101,11 +126,16 @@ def is_refusal(answered: CheckedAnswer) -> bool:
     """The model says that it will not or may not; a family whose labels or fields can be read has its answer."""
     if answered.output.parser != "text" and parse_output(answered.output, answered.text).error is None:
         return False
-    return _REFUSALS.search(_plain(answered.text)[:OPENING_CHARS]) is not None and says_not_found_words(answered.text) is None
+    return (
+        _REFUSALS.search(_plain(answered.text)[:OPENING_CHARS]) is not None
+        and says_not_found_words(answered.text) is None
+    )
 
 
 def is_cut_off(answered: CheckedAnswer) -> bool:
-    """The provider says that the limit was reached, and the answer is neither readable as declared nor at the end of a sentence."""
+    """The provider says that the limit was reached, and the answer is neither readable as declared nor at the end
+    of a sentence.
+    """
     if answered.finish_reason != "length":
         return False
     if answered.output.parser not in ("text", "list"):
@@ -114,7 +144,9 @@ def is_cut_off(answered: CheckedAnswer) -> bool:
 
 
 def says_not_found(answered: CheckedAnswer) -> bool:
-    """A short answer says that nothing was found, and the material holds the words it speaks of; without material there is nothing to hold against it."""
+    """A short answer says that nothing was found, and the material holds the words it speaks of;
+    without material there is nothing to hold against it.
+    """
     said = says_not_found_words(answered.text)
     if said is None or len(answered.text.split()) > SHORT_WORDS:
         return False
@@ -146,7 +178,9 @@ def tool_results_ignored(answered: CheckedAnswer) -> bool:
 
 
 def incomplete_coverage(answered: CheckedAnswer) -> bool:
-    """Of several tools' results one is used and another is not; fewer items are listed than were asked for; fewer questions are answered than were numbered."""
+    """Of several tools' results one is used and another is not; fewer items are listed than were asked for;
+    fewer questions are answered than were numbered.
+    """
     if not answered.text.strip():
         return False
     facts = [found for _, text in answered.tool_results if (found := _facts(text))]
@@ -181,7 +215,9 @@ def _stems(text: str) -> set[str]:
     """Words that mean something by themselves, cut so that forms of one word are equal; numbers as they are."""
     words = {word.casefold() for word in _WORD.findall(text)}
     return {
-        word[:STEM_CHARS] if word.isalpha() else word for word in words if not word.isalpha() or (len(word) > 3 and word not in _COMMON)
+        word[:STEM_CHARS] if word.isalpha() else word
+        for word in words
+        if not word.isalpha() or (len(word) > 3 and word not in _COMMON)
     }
 
 
@@ -204,7 +240,9 @@ def _facts(tool_result: str) -> set[str]:
 
 
 def _uses(text: str, facts: set[str]) -> bool:
-    """Whether one fact stands in the text; a number also in another notation (21.4 as 21, 1,000 as 1000) or spelled out."""
+    """Whether one fact stands in the text; a number also in another notation (21.4 as 21,
+    1,000 as 1000) or spelled out.
+    """
     said = _stems(text)
     if said & facts:
         return True

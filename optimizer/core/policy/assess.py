@@ -20,7 +20,9 @@ from optimizer.core.predictor.attach import ReadAnswer, read_answer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What a request is beside its messages: how its answer is read, what the application sent, what tools have found."""
+    """What a request is beside its messages: how its answer is read,
+    what the application sent, what tools have found.
+    """
 
     output: Output = field(default_factory=Output)
     input: Mapping[str, Any] = field(default_factory=dict)
@@ -28,7 +30,8 @@ class Situation:
 
 
 def own_score(judge: Judge, situation: Situation, text: str) -> float | None:
-    """Of a gate's own function, in [0, 1]: 0 for a text that cannot be read, None where the function raises or leaves the range.
+    """Of a gate's own function, in [0, 1]: 0 for a text that cannot be read,
+    None where the function raises or leaves the range.
 
     It is shown no expected output, in a study as little as in the service, which knows none.
     """
@@ -44,13 +47,19 @@ def own_score(judge: Judge, situation: Situation, text: str) -> float | None:
 
 def assess(policy: Policy, situation: Situation, replies: Sequence[Reply]) -> list[Attempt]:
     """One Attempt per reply to the calls of one Ask, in order."""
-    samples = {reply.call.model: reply.answer.text for reply in replies if reply.call.purpose == "sample" and reply.answer is not None}
+    samples = {
+        reply.call.model: reply.answer.text
+        for reply in replies
+        if reply.call.purpose == "sample" and reply.answer is not None
+    }
     return [_assessed(policy, situation, reply, samples.get(reply.call.model)) for reply in replies]
 
 
 def _assessed(policy: Policy, situation: Situation, reply: Reply, sample: str | None) -> Attempt:
     call, answer, validator = reply.call, reply.answer, policy.validator
-    plain = Attempt(call=call, answer=answer, error=reply.error, latency_ms=reply.latency_ms, answered_by=reply.answered_by)
+    plain = Attempt(
+        call=call, answer=answer, error=reply.error, latency_ms=reply.latency_ms, answered_by=reply.answered_by
+    )
     if answer is None or call.purpose == "sample":
         return plain
     answered = _answered(situation, answer)

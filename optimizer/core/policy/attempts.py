@@ -14,7 +14,8 @@ Purpose = Literal["answer", "sample", "vote", "refine", "retry", "gate", "audit"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One call to be made: of which model, what for, and how its request differs from the rendered one (``requests.py``).
+    """One call to be made: of which model, what for, and how its request differs
+    from the rendered one (``requests.py``).
 
     ``tier`` counts from 0; None for a model that is no tier.
     """
@@ -37,7 +38,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What came of a call: an answer, or an error in words. ``answered_by`` names the fallback that answered in the model's place."""
+    """What came of a call: an answer, or an error in words.
+
+    ``answered_by`` names the fallback that answered in the model's place.
+    """
 
     call: Call
     answer: ModelAnswer | None = None
@@ -79,7 +83,10 @@ class Done:
 
 
 def rank(attempt: Attempt) -> tuple[float, ...]:
-    """Larger is better: answered, without issues, of the strongest tier, then by score and confidence. A failed call ranks lowest."""
+    """Larger is better: answered, without issues, of the strongest tier, then by score and confidence.
+
+    A failed call ranks lowest.
+    """
     return (
         float(attempt.answer is not None),
         float(-len(attempt.issues) if attempt.blocking else 0),
@@ -90,7 +97,9 @@ def rank(attempt: Attempt) -> tuple[float, ...]:
 
 
 def best(attempts: Sequence[Attempt]) -> Attempt | None:
-    """The best of those that were answered, the earlier one of equals; second samples and audits are never delivered."""
+    """The best of those that were answered, the earlier one of equals;
+    second samples and audits are never delivered.
+    """
     answered = [one for one in attempts if one.answer is not None and one.call.purpose not in ("sample", "audit")]
     return max(answered, key=rank, default=None)
 
@@ -102,8 +111,8 @@ def total_cost_usd(attempts: Sequence[Attempt]) -> float:
 def part_of(attempt: Attempt, *, taken: bool = False) -> dict[str, Any]:
     """The attempt as a part of its interaction: plain values, those that are not known left out.
 
-    ``taken`` says that it went out: its text is the interaction's output and is not said twice. The others' texts are kept, so that
-    each tier's answer can be scored later.
+    ``taken`` says that it went out: its text is the interaction's output and is not said twice. The others' texts are
+    kept, so that each tier's answer can be scored later.
     """
     answer = attempt.answer
     part: Mapping[str, Any] = {

@@ -1,4 +1,6 @@
-"""Tool results put back into the prompt: a weak model that passes over messages of role tool reads them where it looks, in the last message."""
+"""Tool results put back into the prompt: a weak model that passes over messages of role tool reads them
+where it looks, in the last message.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,10 @@ TOOL_RESULTS = Knob(
     name="context.tool_results",
     kind="flag",
     default=False,
-    meaning="Whether results of tools are said again in a last message before the model answers; true: it uses them more often, "
-    "and each such request is longer and dearer.",
+    meaning=(
+        "Whether results of tools are said again in a last message before the model answers; true: it uses them more"
+        " often, and each such request is longer and dearer."
+    ),
 )
 KNOBS = (TOOL_RESULTS,)
 
@@ -47,13 +51,18 @@ def tool_results(messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]
 
 
 def with_tool_results(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The messages with what tools have found said again at the end; unchanged where the last message is none of a tool."""
+    """The messages with what tools have found said again at the end;
+    unchanged where the last message is none of a tool.
+    """
     plain = [dict(message) for message in messages]
     found = [(name, text) for name, text in tool_results(plain) if text.strip()]
     if not found or plain[-1].get("role") != "tool":
         return plain
     results = "\n".join(f"[{name}] {text[:MAX_RESULT_CHARS]}" for name, text in found)
-    said = f"These are the results of the tools you called:\n{results}\nAnswer the request above, and base your answer on these results."
+    said = (
+        f"These are the results of the tools you called:\n{results}\nAnswer the request above, and base your answer on"
+        " these results."
+    )
     return [*plain, {"role": "user", "content": said}]
 
 

@@ -26,9 +26,20 @@ DEADLINE = Knob(
     low=0.1,
     high=3600,
     default=DEFAULT_DEADLINE_S,
-    meaning="Seconds after which nothing more is asked for a request and its best answer so far goes out; raising it: slower, better.",
+    meaning=(
+        "Seconds after which nothing more is asked for a request and its best answer so far goes out; raising it:"
+        " slower, better."
+    ),
 )
-KNOBS: tuple[Knob, ...] = (*tiers.KNOBS, *votes.KNOBS, *refinement.KNOBS, *validator.KNOBS, *context.KNOBS, EXAMPLES, DEADLINE)
+KNOBS: tuple[Knob, ...] = (
+    *tiers.KNOBS,
+    *votes.KNOBS,
+    *refinement.KNOBS,
+    *validator.KNOBS,
+    *context.KNOBS,
+    EXAMPLES,
+    DEADLINE,
+)
 _BY_NAME = {knob.name: knob for knob in KNOBS}
 
 
@@ -93,7 +104,9 @@ def parse_policy(policy: Mapping[str, Any]) -> Policy:
     )
     if faults:
         many = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
-        raise InvalidInput(f"The policy has {many}: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults) + ".", faults)
+        raise InvalidInput(
+            f"The policy has {many}: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults) + ".", faults
+        )
     return parsed
 
 
@@ -114,4 +127,6 @@ def _well_typed(policy: Mapping[str, Any], faults: list[Fault]) -> dict[str, Any
 
 def _unknown(name: str) -> str:
     close = difflib.get_close_matches(name, _BY_NAME, n=1, cutoff=0.5)
-    return f"there is no knob {name!r}; " + (f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_BY_NAME)}")
+    return f"there is no knob {name!r}; " + (
+        f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_BY_NAME)}"
+    )

@@ -1,4 +1,6 @@
-"""A quality gate: an answer whose score is too low is asked for again, each time with a stronger instruction; the best attempt goes out."""
+"""A quality gate: an answer whose score is too low is asked for again, each time with a stronger instruction;
+the best attempt goes out.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,14 @@ DEFAULT_THRESHOLD = 0.95
 DEFAULT_RETRIES, MOST_RETRIES = 3, 5
 DEFAULT_PROMPTS = (
     "Check your answer before you give it: it must be complete, correct, and in exactly the form that was asked for.",
-    "An earlier answer to this was not good enough. Work it out step by step in your mind, then give only the final answer in the form asked for.",
-    "Two earlier answers were not good enough. Read the request again from its start, leave nothing out, add nothing that it does not support, "
-    "and give only the final answer in the form asked for.",
+    (
+        "An earlier answer to this was not good enough. Work it out step by step in your mind, then give only the final"
+        " answer in the form asked for."
+    ),
+    (
+        "Two earlier answers were not good enough. Read the request again from its start, leave nothing out, add"
+        " nothing that it does not support, and give only the final answer in the form asked for."
+    ),
 )
 SCORERS = ("confidence", "checks")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
@@ -33,21 +40,28 @@ RETRIES = Knob(
     low=0,
     high=MOST_RETRIES,
     default=DEFAULT_RETRIES,
-    meaning="How often at most an answer is asked for again; raising it makes hard requests dearer and slower, and sometimes better.",
+    meaning=(
+        "How often at most an answer is asked for again; raising it makes hard requests dearer and slower, and"
+        " sometimes better."
+    ),
 )
 PROMPTS = Knob(
     name="gate.prompts",
     kind="list",
     default=DEFAULT_PROMPTS,
-    meaning="Instructions put behind the system message of the first, second and third retry, weakest first; the last one serves for all that follow. "
-    "It has no direction: stronger wording is not always better.",
+    meaning=(
+        "Instructions put behind the system message of the first, second and third retry, weakest first; the last one"
+        " serves for all that follow. It has no direction: stronger wording is not always better."
+    ),
 )
 SCORER = Knob(
     name="gate.scorer",
     kind="text",
     default="confidence",
-    meaning="What the score is: confidence, checks (1, less an equal part for each named issue that is found), or the dotted path of a "
-    "function of your own, (example, output) -> 0..1. It has no direction.",
+    meaning=(
+        "What the score is: confidence, checks (1, less an equal part for each named issue that is found), or the"
+        " dotted path of a function of your own, (example, output) -> 0..1. It has no direction."
+    ),
 )
 KNOBS = (THRESHOLD, RETRIES, PROMPTS, SCORER)
 
@@ -74,14 +88,20 @@ def read_gate(values: Mapping[str, Any], faults: list[Fault]) -> Refinement | No
             prompts.append(prompt)
         else:
             faults.append(
-                Fault(pointer=pointer_of(["gate.prompts", i]), detail=f"an instruction is a text that says something, not {prompt!r}")
+                Fault(
+                    pointer=pointer_of(["gate.prompts", i]),
+                    detail=f"an instruction is a text that says something, not {prompt!r}",
+                )
             )
     scorer = values.get("gate.scorer", "confidence")
     if scorer not in SCORERS and not _DOTTED.fullmatch(scorer):
         faults.append(
             Fault(
                 pointer="/gate.scorer",
-                detail=f"there is no score {scorer!r}; use {', '.join(SCORERS)}, or the dotted path of your own function (module.function)",
+                detail=(
+                    f"there is no score {scorer!r}; use {', '.join(SCORERS)}, or the dotted path of your own function"
+                    " (module.function)"
+                ),
             )
         )
     return Refinement(

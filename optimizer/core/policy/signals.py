@@ -1,4 +1,6 @@
-"""Confidence in an answer, in [0, 1]: from the model's own log-probabilities, from the agreement of two samples, or from a learned predictor."""
+"""Confidence in an answer, in [0, 1]: from the model's own log-probabilities, from the agreement of two samples,
+or from a learned predictor.
+"""
 
 from __future__ import annotations
 
@@ -36,16 +38,24 @@ def read_signal(value: Mapping[str, Any], faults: list[Fault]) -> Signal:
     kind = value.get("kind")
     data = {name: part for name, part in value.items() if name != "kind"}
     if kind not in KINDS:
-        faults.append(Fault(pointer="/confidence/kind", detail=f"there is no confidence of kind {kind!r}; use {', '.join(KINDS)}"))
+        faults.append(
+            Fault(pointer="/confidence/kind", detail=f"there is no confidence of kind {kind!r}; use {', '.join(KINDS)}")
+        )
         return Signal()
     known = {"log_probability": (), "agreement": ("temperature",)}.get(kind)
     if known is not None:
         for name in sorted(set(data) - set(known)):
-            faults.append(Fault(pointer=f"/confidence/{name}", detail=f"a confidence of kind {kind} has no {name!r}; leave it out"))
+            faults.append(
+                Fault(
+                    pointer=f"/confidence/{name}", detail=f"a confidence of kind {kind} has no {name!r}; leave it out"
+                )
+            )
     if kind == "predictor":
         return Signal(kind=kind, predicted=read_predicted(data, faults))
     temperature = data.get("temperature", SAMPLE_TEMPERATURE)
-    if kind == "agreement" and not (isinstance(temperature, int | float) and not isinstance(temperature, bool) and 0 < temperature <= 2):
+    if kind == "agreement" and not (
+        isinstance(temperature, int | float) and not isinstance(temperature, bool) and 0 < temperature <= 2
+    ):
         detail = f"the second sample is drawn at a temperature above 0 and up to 2, not {temperature!r}"
         faults.append(Fault(pointer="/confidence/temperature", detail=detail))
         return Signal(kind=kind)

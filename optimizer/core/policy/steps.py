@@ -1,7 +1,8 @@
-"""What is asked next, and when an answer goes out: the policy as a machine that is given replies and does nothing itself.
+"""What is asked next, and when an answer goes out: the policy as a machine that is given replies
+and does nothing itself.
 
-``steps(plan)`` yields an Ask, is sent the Attempts that came of it, and returns Done. Its order: votes or cascade, with the validator
-inside; then the gate. ``most_calls`` bounds the calls of one request.
+``steps(plan)`` yields an Ask, is sent the Attempts that came of it, and returns Done. Its order: votes or cascade, with
+the validator inside; then the gate. ``most_calls`` bounds the calls of one request.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ _One = Generator[Ask, Sequence[Attempt], Attempt]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyPlan:
-    """A policy for one request. ``predicted`` holds a confidence for each tier, known before any call; None where there is none."""
+    """A policy for one request.
+
+    ``predicted`` holds a confidence for each tier, known before any call; None where there is none.
+    """
 
     policy: Policy
     model: str  # the Variant's own, asked where no tiers are named
@@ -52,7 +56,9 @@ def audit(plan: PolicyPlan, attempts: Sequence[Attempt]) -> Ask | None:
     if cascade is None:
         return None
     plain = [one for one in attempts if one.call.purpose in ("answer", "vote") and one.answer is not None]
-    known = {one.call.model for one in plain if one.answered_by in (None, one.call.model)}  # a fallback's answer is not the tier's own
+    known = {
+        one.call.model for one in plain if one.answered_by in (None, one.call.model)
+    }  # a fallback's answer is not the tier's own
     calls = [
         call
         for tier, model in enumerate(cascade.models)
@@ -90,7 +96,7 @@ class _Machine:
         self.policy = plan.policy
         self.past: list[Attempt] = []
 
-    # --- one answer -----------------------------------------------------------------------------------------------------
+    # --- one answer ---------------------------------------------------------------------------------------------------
 
     def ask(self, *calls: Call) -> Generator[Ask, Sequence[Attempt], Sequence[Attempt]]:
         attempts = yield Ask(calls=calls)
@@ -98,7 +104,9 @@ class _Machine:
         return attempts
 
     def answer(self, model: str, tier: int | None) -> _One:
-        """A model's own answer; with ``validate.then: retry`` the better of it and of a second one that was told the issues."""
+        """A model's own answer; with ``validate.then: retry`` the better of it and of a second one
+        that was told the issues.
+        """
         attempts = yield from self.ask(*with_sample(self.policy, Call(model=model, purpose="answer", tier=tier)))
         return (yield from self.mended(attempts[0]))
 
@@ -114,7 +122,7 @@ class _Machine:
         (second,) = yield from self.ask(again)
         return second if second.answer is not None and rank(second) >= rank(attempt) else attempt
 
-    # --- cascade --------------------------------------------------------------------------------------------------------
+    # --- cascade ------------------------------------------------------------------------------------------------------
 
     def climb(self) -> _Inner:
         """Tier after tier until one's answer is sure enough; the last one's is taken as it is."""
@@ -150,19 +158,24 @@ class _Machine:
             return found, "the only model asked"
         strongest = len(cascade.models) - 1
         if any(one.call.tier == strongest and one.answer is not None for one in self.past):
-            return found, "the last tier's answer" if found.call.tier == strongest else "the last tier's answer had issues"
+            return (
+                found,
+                "the last tier's answer" if found.call.tier == strongest else "the last tier's answer had issues",
+            )
         if not cascade.fall_back:
             return None, "the last tier failed, and fall_back is off"
         return found, "the stronger tiers failed; the best answer before them"
 
-    # --- votes ----------------------------------------------------------------------------------------------------------
+    # --- votes --------------------------------------------------------------------------------------------------------
 
     def vote(self) -> _Inner:
         votes = self.policy.votes
         assert votes is not None
         calls = [Call(model=model, purpose="vote", tier=self._tier_of(model)) for model in votes.models]
         attempts = yield from self.ask(*calls)
-        agreed = agreement_of(self.plan.output, [None if one.answer is None or one.blocking else one.text for one in attempts])
+        agreed = agreement_of(
+            self.plan.output, [None if one.answer is None or one.blocking else one.text for one in attempts]
+        )
         if agreed.members and agreed.share >= votes.agreement:
             why = f"{len(agreed.members)} of {len(attempts)} agree"
             return max((attempts[i] for i in agreed.members), key=_sureness), why
@@ -192,7 +205,7 @@ class _Machine:
         cascade = self.policy.cascade
         return cascade.models.index(model) if cascade is not None and model in cascade.models else None
 
-    # --- gate -----------------------------------------------------------------------------------------------------------
+    # --- gate ---------------------------------------------------------------------------------------------------------
 
     def pass_gate(self, taken: Attempt, why: str) -> _Inner:
         """Asks again while the best score is below the threshold, each time with a stronger instruction."""
@@ -204,7 +217,12 @@ class _Machine:
             call = taken.call
             instruction = gate.prompt(n)
             again = Call(
-                model=call.model, purpose="gate", tier=call.tier, instruction=instruction, earlier=taken.text, draw=asked.count(instruction)
+                model=call.model,
+                purpose="gate",
+                tier=call.tier,
+                instruction=instruction,
+                earlier=taken.text,
+                draw=asked.count(instruction),
             )
             asked.append(instruction)
             (second,) = yield from self.ask(again)
@@ -223,7 +241,10 @@ def with_sample(policy: Policy, call: Call) -> tuple[Call, ...]:
 
 
 def _sureness(attempt: Attempt) -> tuple[float, float]:
-    return (-1.0 if attempt.score is None else attempt.score, -1.0 if attempt.confidence is None else attempt.confidence)
+    return (
+        -1.0 if attempt.score is None else attempt.score,
+        -1.0 if attempt.confidence is None else attempt.confidence,
+    )
 
 
 def _calls_tools(attempt: Attempt) -> bool:

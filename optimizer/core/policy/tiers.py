@@ -1,4 +1,7 @@
-"""A cascade as it is executed: which models are asked in turn, and what confidence lets an answer go out. ``cascade.py`` replays the same knobs."""
+"""A cascade as it is executed: which models are asked in turn, and what confidence lets an answer go out.
+
+``cascade.py`` replays the same knobs.
+"""
 
 from __future__ import annotations
 
@@ -17,53 +20,75 @@ MOST_TIERS = 4
 TIERS = Knob(
     name="tiers",
     kind="list",
-    meaning="Models asked in turn, cheapest first, at most four; each further one makes hard requests better, dearer and slower.",
+    meaning=(
+        "Models asked in turn, cheapest first, at most four; each further one makes hard requests better, dearer and"
+        " slower."
+    ),
 )
 ACCEPT = Knob(
     name="accept",
     kind="share",
     default=DEFAULT_ACCEPT,
-    meaning="Confidence from which a tier's answer is taken; raising it sends more to the stronger models: dearer, slower, better.",
+    meaning=(
+        "Confidence from which a tier's answer is taken; raising it sends more to the stronger models: dearer, slower,"
+        " better."
+    ),
 )
 _ACCEPT_OF = tuple(
     Knob(
         name=f"accept.{n}",
         kind="share",
-        meaning=f"The same for the {word} tier where it differs from accept; raising it sends more to the tiers behind it: dearer, better.",
+        meaning=(
+            f"The same for the {word} tier where it differs from accept; raising it sends more to the tiers behind it:"
+            " dearer, better."
+        ),
     )
     for n, word in ((2, "second"), (3, "third"))
 )
 REFINE = Knob(
     name="refine",
     kind="share",
-    meaning="Confidence from which a tier below accept is asked once more to improve its answer, and the better of its two is taken; "
-    "raising it sends more to the stronger models instead: dearer, better. At most accept; absent: no refining.",
+    meaning=(
+        "Confidence from which a tier below accept is asked once more to improve its answer, and the better of its two"
+        " is taken; raising it sends more to the stronger models instead: dearer, better. At most accept; absent: no"
+        " refining."
+    ),
 )
 SKIP = Knob(
     name="skip",
     kind="share",
-    meaning="Confidence predicted before a call below which its tier is not asked; raising it spares cheap calls that come to nothing "
-    "and sends more to the stronger models: quicker, mostly dearer. Needs a predictor; absent: no tier is left out.",
+    meaning=(
+        "Confidence predicted before a call below which its tier is not asked; raising it spares cheap calls that come"
+        " to nothing and sends more to the stronger models: quicker, mostly dearer. Needs a predictor; absent: no tier"
+        " is left out."
+    ),
 )
 CONFIDENCE = Knob(
     name="confidence",
     kind="data",
     default={"kind": "log_probability"},
-    meaning="Where confidence comes from: {kind: log_probability}, {kind: agreement, temperature: 0.7} or {kind: predictor, before, after}. "
-    "It has no direction of its own; thresholds found for one signal mean nothing for another.",
+    meaning=(
+        "Where confidence comes from: {kind: log_probability}, {kind: agreement, temperature: 0.7} or {kind: predictor,"
+        " before, after}. It has no direction of its own; thresholds found for one signal mean nothing for another."
+    ),
 )
 FALL_BACK = Knob(
     name="fall_back",
     kind="flag",
     default=True,
-    meaning="Whether the best answer so far goes out when all stronger tiers fail; true: fewer errors, some weaker answers; false: the request fails.",
+    meaning=(
+        "Whether the best answer so far goes out when all stronger tiers fail; true: fewer errors, some weaker answers;"
+        " false: the request fails."
+    ),
 )
 AUDIT_SHARE = Knob(
     name="audit_share",
     kind="share",
     default=DEFAULT_AUDIT_SHARE,
-    meaning="Share of requests that ask all tiers once the answer is out, for records without bias; raising it costs more money "
-    "and lets thresholds be searched sooner; users wait no longer.",
+    meaning=(
+        "Share of requests that ask all tiers once the answer is out, for records without bias; raising it costs more"
+        " money and lets thresholds be searched sooner; users wait no longer."
+    ),
 )
 KNOBS = (TIERS, ACCEPT, *_ACCEPT_OF, REFINE, SKIP, CONFIDENCE, FALL_BACK, AUDIT_SHARE)
 
@@ -90,23 +115,33 @@ def read_tiers(values: Mapping[str, Any], signal: Signal, faults: list[Fault]) -
     models = model_names("tiers", values, faults)
     if len(models) > MOST_TIERS:
         faults.append(
-            Fault(pointer="/tiers", detail=f"a cascade has at most {MOST_TIERS} tiers, and these are {len(models)}; leave some out")
+            Fault(
+                pointer="/tiers",
+                detail=f"a cascade has at most {MOST_TIERS} tiers, and these are {len(models)}; leave some out",
+            )
         )
-    accept = tuple(float(values.get(name, values.get("accept", DEFAULT_ACCEPT))) for name in ("accept", "accept.2", "accept.3"))
+    accept = tuple(
+        float(values.get(name, values.get("accept", DEFAULT_ACCEPT))) for name in ("accept", "accept.2", "accept.3")
+    )
     refine, skip = values.get("refine"), values.get("skip")
     asked = accept[: max(1, len(models) - 1)]
     if refine is not None and refine > min(asked):
         faults.append(
             Fault(
-                pointer="/refine", detail=f"refine is {refine:g} and accept {min(asked):g}, so it could never apply; lower refine to accept"
+                pointer="/refine",
+                detail=(
+                    f"refine is {refine:g} and accept {min(asked):g}, so it could never apply; lower refine to accept"
+                ),
             )
         )
     if skip is not None and signal.kind != "predictor":
         faults.append(
             Fault(
                 pointer="/skip",
-                detail=f"skip compares a confidence predicted before the call, and the confidence here is of kind {signal.kind}; "
-                "use a predictor, or leave skip out",
+                detail=(
+                    "skip compares a confidence predicted before the call, and the confidence here is of kind"
+                    f" {signal.kind}; use a predictor, or leave skip out"
+                ),
             )
         )
     if len(models) < 2:

@@ -1,6 +1,7 @@
 """Named issues of an answer, found by plain text checks: no model is asked, and a check that is not sure says nothing.
 
-Words are English; in other languages only ``empty``, ``cut_off`` and what compares tool results with the answer find anything.
+Words are English; in other languages only ``empty``, ``cut_off`` and what compares tool results with the answer find
+anything.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ ASK_AGAIN: Mapping[str, str] = {
     "empty": "Your answer was empty. Give an answer.",
     "refused": "Your answer was a refusal. The request is legitimate; answer it as well as you can.",
     "cut_off": "Your answer was cut off. Give a shorter one that is complete.",
-    "not_found": "You said that nothing was found, and the material above holds something about it. Read it again and answer from it.",
+    "not_found": (
+        "You said that nothing was found, and the material above holds something about it. Read it again and answer"
+        " from it."
+    ),
     "tool_results_ignored": "Your answer did not use the tools' results above. Answer again from these results.",
     "incomplete_coverage": "Your answer covered only a part of what was asked. Answer again and cover every part.",
 }
@@ -45,14 +49,20 @@ ASK_AGAIN: Mapping[str, str] = {
 VALIDATE = Knob(
     name="validate",
     kind="list",
-    meaning=f"Issues looked for in each answer: {', '.join(CHECKS)}; each further one finds more bad answers, and now and then a good one.",
+    meaning=(
+        f"Issues looked for in each answer: {', '.join(CHECKS)}; each further one finds more bad answers, and now and"
+        " then a good one."
+    ),
 )
 VALIDATE_THEN = Knob(
     name="validate.then",
     kind="text",
     default="flag",
-    meaning="What follows an issue: flag (it is recorded only), retry (the same model is asked once more, with the issue named, and where the "
-    "issue stays the next tier is: dearer), escalate (the next tier is asked at once: dearer still).",
+    meaning=(
+        "What follows an issue: flag (it is recorded only), retry (the same model is asked once more, with the issue"
+        " named, and where the issue stays the next tier is: dearer), escalate (the next tier is asked at once: dearer"
+        " still)."
+    ),
 )
 KNOBS = (VALIDATE, VALIDATE_THEN)
 
@@ -68,12 +78,18 @@ def read_validator(values: Mapping[str, Any], faults: list[Fault]) -> Validator 
     named: list[str] = []
     for i, issue in enumerate(values.get("validate", ())):
         if issue not in CHECKS:
-            faults.append(Fault(pointer=pointer_of(["validate", i]), detail=f"there is no issue {issue!r}; use {', '.join(CHECKS)}"))
+            faults.append(
+                Fault(
+                    pointer=pointer_of(["validate", i]), detail=f"there is no issue {issue!r}; use {', '.join(CHECKS)}"
+                )
+            )
         elif issue not in named:
             named.append(issue)
     then = values.get("validate.then", "flag")
     if then not in THEN:
-        faults.append(Fault(pointer="/validate.then", detail=f"an issue is followed by {', '.join(THEN)}, not by {then!r}"))
+        faults.append(
+            Fault(pointer="/validate.then", detail=f"an issue is followed by {', '.join(THEN)}, not by {then!r}")
+        )
     return Validator(issues=tuple(named), then=then) if named else None
 
 

@@ -20,14 +20,19 @@ MOST_VOTES = 8
 MODELS = Knob(
     name="votes.models",
     kind="list",
-    meaning="Models asked at the same time, the strong one last; each further one costs a call per request and makes agreement mean more.",
+    meaning=(
+        "Models asked at the same time, the strong one last; each further one costs a call per request and makes"
+        " agreement mean more."
+    ),
 )
 AGREEMENT = Knob(
     name="votes.agreement",
     kind="share",
     default=DEFAULT_AGREEMENT,
-    meaning="Share of the models that must give the same answer; raising it sends more to the strong one's answer: better, and dearer "
-    "where it was not among those asked.",
+    meaning=(
+        "Share of the models that must give the same answer; raising it sends more to the strong one's answer: better,"
+        " and dearer where it was not among those asked."
+    ),
 )
 KNOBS = (MODELS, AGREEMENT)
 _WORDS = re.compile(r"\w+")
@@ -53,12 +58,15 @@ def read_votes(values: Mapping[str, Any], faults: list[Fault]) -> Votes | None:
     if not models:
         return None
     if not 2 <= len(models) <= MOST_VOTES:
-        faults.append(Fault(pointer="/votes.models", detail=f"2 to {MOST_VOTES} models vote, and these are {len(models)}"))
+        faults.append(
+            Fault(pointer="/votes.models", detail=f"2 to {MOST_VOTES} models vote, and these are {len(models)}")
+        )
     return Votes(models=models, agreement=float(values.get("votes.agreement", DEFAULT_AGREEMENT)))
 
 
 def agreement_of(output: Output, texts: Sequence[str | None]) -> Agreement:
-    """The largest group of equal answers, read as the family reads them; between groups of one size, the one with the later (stronger) member.
+    """The largest group of equal answers, read as the family reads them; between groups of one size,
+    the one with the later (stronger) member.
 
     Args:
         texts: one per model asked, None for one that failed or whose answer does not count.

@@ -1,4 +1,7 @@
-"""Features of a cheap answer from which the confidence in it is predicted. What was not measured is None, never zero."""
+"""Features of a cheap answer from which the confidence in it is predicted.
+
+What was not measured is None, never zero.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,12 @@ FEATURES: Sequence[str] = (
     "answer.ends",
 )
 _REFUSAL = re.compile(
-    r"\b(?:could(?: not|n[’']t) (?:find|locate|determine|answer)|can(?:not|[’']t) (?:find|answer|help|provide|determine|assist)"
-    r"|(?:un|not )able to (?:find|answer|help|provide|determine|assist)|do(?: not|n[’']t) (?:know|have (?:any|access|enough|information))"
-    r"|no (?:information|results?|data) (?:was|were|is|are|found|available)|not (?:found|available|enough information)|as an ai\b|i(?:[’']m| am) sorry)",
+    r"\b(?:could(?: not|n[’']t) (?:find|locate|determine|answer)|can(?:not|[’']t)"
+    r" (?:find|answer|help|provide|determine|assist)"
+    r"|(?:un|not )able to (?:find|answer|help|provide|determine|assist)|do(?: not|n[’']t) (?:know|have"
+    r" (?:any|access|enough|information))"
+    r"|no (?:information|results?|data) (?:was|were|is|are|found|available)|not (?:found|available|enough"
+    r" information)|as an ai\b|i(?:[’']m| am) sorry)",
     re.I,
 )
 
@@ -46,7 +52,8 @@ def answer_features(
     Args:
         log_probabilities: of the answer's tokens, each <= 0, where the provider gives them.
         second: another sample for the same request; ``answer.agreement`` is the overlap of both.
-        issues: what the validator looked for, by name: True where it was found, False where not; a name left out was not looked for.
+        issues: what the validator looked for, by name: True where it was found, False where not; a name left out was
+            not looked for.
         confidence: a recorded confidence in [0, 1], such as the probability of the answer's token.
     """
     read = text[:READ_CHARS]
@@ -70,7 +77,9 @@ def answer_features(
 
 
 def agreement(one: str, other: str) -> float:
-    """How much two answers say the same, in [0, 1]: F1 of their words and numbers, as SQuAD counts it; two empty answers agree."""
+    """How much two answers say the same, in [0, 1]: F1 of their words and numbers,
+    as SQuAD counts it; two empty answers agree.
+    """
     left, right = (Counter(_tokens(text[:READ_CHARS])) for text in (one, other))
     total = left.total() + right.total()
     return 2 * (left & right).total() / total if total else 1.0

@@ -1,4 +1,6 @@
-"""Learned predictors at work: the knob ``confidence: {kind: predictor, before: {MODEL: data}, after: {MODEL: data}}``."""
+"""Learned predictors at work: the knob ``confidence: {kind: predictor, before: {MODEL:
+data}, after: {MODEL: data}}``.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,13 @@ class AttachedPredictors:
         return _share(predictor.predict(_of_request(texts[REQUEST]), texts))
 
     def confidence_after(
-        self, model: str, input: Mapping[str, Any], answer: ModelAnswer, *, other: str | None, issues: Mapping[str, bool]
+        self,
+        model: str,
+        input: Mapping[str, Any],
+        answer: ModelAnswer,
+        *,
+        other: str | None,
+        issues: Mapping[str, bool],
     ) -> float | None:
         """In [0, 1]; None for a model without a predictor.
 
@@ -61,7 +69,9 @@ class ReadAnswer:
     texts: Mapping[str, str]
 
 
-def read_answer(input: Mapping[str, Any], answer: ModelAnswer, *, other: str | None, issues: Mapping[str, bool]) -> ReadAnswer:
+def read_answer(
+    input: Mapping[str, Any], answer: ModelAnswer, *, other: str | None, issues: Mapping[str, bool]
+) -> ReadAnswer:
     """The same where a predictor is trained and where it is executed."""
     texts = {**_texts(input), ANSWER: answer.text}
     numbers = {**_of_request(texts[REQUEST]), **answer_features(answer.text, second=other, issues=issues)}
@@ -74,7 +84,10 @@ def read_predicted(data: Mapping[str, Any], faults: list[Fault]) -> AttachedPred
     read: dict[str, dict[str, Predictor]] = {"before": {}, "after": {}}
     for when, by_model in data.items():
         if when not in read or not isinstance(by_model, Mapping):
-            detail = "a confidence of kind predictor has before and after, each a mapping from a model's name to its predictor"
+            detail = (
+                "a confidence of kind predictor has before and after, each a mapping from a model's name to its"
+                " predictor"
+            )
             faults.append(Fault(pointer=pointer_of(["confidence", when]), detail=detail))
             continue
         for model, content in by_model.items():

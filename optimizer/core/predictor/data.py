@@ -1,4 +1,7 @@
-"""From JSON to a predictor's parts: every fault at once, each with its place. Nothing here is executed, so a file from elsewhere is safe to read."""
+"""From JSON to a predictor's parts: every fault at once, each with its place.
+
+Nothing here is executed, so a file from elsewhere is safe to read.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ _TREE_KEYS = ("feature", "threshold", "left", "right", "missing_left", "value")
 
 
 class DataReader:
-    """Takes values out of JSON and keeps what was wrong, so that a caller hears of all of it; returns stand-ins for wrong values."""
+    """Takes values out of JSON and keeps what was wrong, so that a caller hears of all of it;
+    returns stand-ins for wrong values.
+    """
 
     def __init__(self) -> None:
         self.faults: list[Fault] = []
@@ -87,10 +92,14 @@ def read_calibration(read: DataReader, value: Any, answers: str) -> Calibration 
     path = ["calibration"]
     if value is None:
         return None
-    kind = read.one_of(value.get("kind") if isinstance(value, Mapping) else None, [*path, "kind"], ("platt", "isotonic"))
+    kind = read.one_of(
+        value.get("kind") if isinstance(value, Mapping) else None, [*path, "kind"], ("platt", "isotonic")
+    )
     if kind == "platt":
         given = read.mapping(value, path, ("kind", "slope", "intercept"))
-        slope = read.number(given.get("slope"), [*path, "slope"], above=0.0)  # a slope of 0 or less would turn the order round
+        slope = read.number(
+            given.get("slope"), [*path, "slope"], above=0.0
+        )  # a slope of 0 or less would turn the order round
         return Platt(slope=slope, intercept=read.number(given.get("intercept"), [*path, "intercept"]))
     given = read.mapping(value, path, ("kind", "x", "y"))
     x = read.numbers(given.get("x"), [*path, "x"], len(read.items(given.get("x"), [*path, "x"])))
@@ -122,9 +131,16 @@ def _linear(read: DataReader, value: Any, path: list[Any], n: int) -> LinearPart
 def _trees(read: DataReader, value: Any, path: list[Any], n: int) -> TreesPart:
     given = read.mapping(value, path, ("kind", "share", "start", "trees"))
     trees = read.items(given.get("trees"), [*path, "trees"])
-    n_nodes = sum(len(tree["value"]) for tree in trees if isinstance(tree, Mapping) and isinstance(tree.get("value"), list | tuple))
+    n_nodes = sum(
+        len(tree["value"])
+        for tree in trees
+        if isinstance(tree, Mapping) and isinstance(tree.get("value"), list | tuple)
+    )
     if n_nodes > MOST_NODES:
-        read.wrong([*path, "trees"], f"the trees have {n_nodes} nodes, and a predictor may have {MOST_NODES}; train fewer or smaller ones")
+        read.wrong(
+            [*path, "trees"],
+            f"the trees have {n_nodes} nodes, and a predictor may have {MOST_NODES}; train fewer or smaller ones",
+        )
         trees = ()
     return TreesPart(
         start=read.number(given.get("start"), [*path, "start"]),
@@ -138,19 +154,23 @@ def _tree(read: DataReader, value: Any, path: list[Any], n_features: int) -> Tre
     columns = {key: read.items(given.get(key), [*path, key]) for key in _TREE_KEYS}
     n = len(columns["value"])
     if n == 0 or any(len(column) != n for column in columns.values()):
-        read.wrong(path, f"a tree has one entry for each node in each of {', '.join(_TREE_KEYS)}, and at least one node")
+        read.wrong(
+            path, f"a tree has one entry for each node in each of {', '.join(_TREE_KEYS)}, and at least one node"
+        )
         return _STUMP
     for i, feature in enumerate(columns["feature"]):
         if not isinstance(feature, int) or isinstance(feature, bool) or not LEAF <= feature < n_features:
             read.wrong(
-                [*path, "feature", i], f"{LEAF} for a leaf or the place of one of {n_features} features is needed, not {feature!r:.60}"
+                [*path, "feature", i],
+                f"{LEAF} for a leaf or the place of one of {n_features} features is needed, not {feature!r:.60}",
             )
         elif feature != LEAF:
             for side in ("left", "right"):
                 child = columns[side][i]
                 if not isinstance(child, int) or isinstance(child, bool) or not i < child < n:
                     read.wrong(
-                        [*path, side, i], f"a child comes after its parent: a place from {i + 1} to {n - 1} is needed, not {child!r:.60}"
+                        [*path, side, i],
+                        f"a child comes after its parent: a place from {i + 1} to {n - 1} is needed, not {child!r:.60}",
                     )
     return Tree(
         feature=tuple(columns["feature"]),
@@ -163,12 +183,15 @@ def _tree(read: DataReader, value: Any, path: list[Any], n_features: int) -> Tre
 
 
 def _grams(read: DataReader, value: Any, path: list[Any], _n: int) -> GramsPart:
-    given = read.mapping(value, path, ("kind", "share", "text", "analyzer", "low", "high", "lower", "intercept", "grams"))
+    given = read.mapping(
+        value, path, ("kind", "share", "text", "analyzer", "low", "high", "lower", "intercept", "grams")
+    )
     text, grams = given.get("text"), given.get("grams")
     if not isinstance(text, str) or not text:
         read.wrong([*path, "text"], f"the name of the text that is read is needed, not {text!r:.60}")
     low, high = given.get("low"), given.get("high")
-    if not all(isinstance(each, int) and not isinstance(each, bool) for each in (low, high)) or not 1 <= low <= high <= MOST_RUN:  # type: ignore[operator]
+    whole = all(isinstance(each, int) and not isinstance(each, bool) for each in (low, high))
+    if not whole or not 1 <= low <= high <= MOST_RUN:  # type: ignore[operator]
         read.wrong([*path, "low"], f"runs have 1 to {MOST_RUN} pieces, low <= high; given: {low!r:.20} to {high!r:.20}")
         low = high = 1
     if not isinstance(given.get("lower"), bool):
@@ -194,4 +217,8 @@ def _analyzer(name: str) -> Analyzer:
 
 
 _STUMP = Tree(feature=(LEAF,), threshold=(0.0,), left=(0,), right=(0,), missing_left=(False,), value=(0.0,))
-_PARTS: Mapping[str, Callable[[DataReader, Any, list[Any], int], Part]] = {"linear": _linear, "trees": _trees, "grams": _grams}
+_PARTS: Mapping[str, Callable[[DataReader, Any, list[Any], int], Part]] = {
+    "linear": _linear,
+    "trees": _trees,
+    "grams": _grams,
+}

@@ -1,4 +1,7 @@
-"""What a predictor adds up (a linear part, trees) and how its sum becomes a calibrated number. Plain Python: the serving path loads no numerical library."""
+"""What a predictor adds up (a linear part, trees) and how its sum becomes a calibrated number.
+
+Plain Python: the serving path loads no numerical library.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,17 @@ class LinearPart:
 
     def margin(self, numbers: Numbers) -> float:
         rows = zip(numbers, self.centre, self.scale, self.weights, strict=True)
-        return self.intercept + math.fsum((value - centre) / scale * weight for value, centre, scale, weight in rows if value is not None)
+        return self.intercept + math.fsum(
+            (value - centre) / scale * weight for value, centre, scale, weight in rows if value is not None
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """One tree as arrays over its nodes, root first, children after their parent. ``feature`` is -1 at a leaf, which holds ``value``."""
+    """One tree as arrays over its nodes, root first, children after their parent.
+
+    ``feature`` is -1 at a leaf, which holds ``value``.
+    """
 
     feature: Sequence[int]
     threshold: Sequence[float]  # value <= threshold goes left
@@ -49,7 +57,9 @@ class Tree:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreesPart:
-    """Gradient-boosted trees (Friedman 2001): start + sum of the leaves, whose values hold the learning rate already."""
+    """Gradient-boosted trees (Friedman 2001): start + sum of the leaves,
+    whose values hold the learning rate already.
+    """
 
     start: float
     trees: Sequence[Tree]

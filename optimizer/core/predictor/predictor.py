@@ -21,8 +21,9 @@ class Predictor:
     """Adds up the margins of its parts and calibrates the sum.
 
     ``answers`` "probability": the sum is a logit and the answer lies in [0, 1]; "score": the answer is the sum itself.
-    ``features``: the numbers that linear parts and trees read, in their order. ``trained_on``: which rows, how many, how well.
-    ``hash``: SHA-256 of the content as canonical JSON, so the same before and after a Variant keeps its numbers to 6 decimals.
+    ``features``: the numbers that linear parts and trees read, in their order. ``trained_on``: which rows, how many,
+    how well. ``hash``: SHA-256 of the content as canonical JSON, so the same before and after a Variant keeps its
+    numbers to 6 decimals.
     """
 
     answers: str
@@ -35,7 +36,10 @@ class Predictor:
 
     @classmethod
     def from_data(cls, data: Any) -> Predictor:
-        """Reads what ``to_data`` writes; a missing hash is computed. Raises InvalidInput that carries every fault with its place."""
+        """Reads what ``to_data`` writes; a missing hash is computed.
+
+        Raises InvalidInput that carries every fault with its place.
+        """
         read = DataReader()
         given = read.mapping(data, [], _KEYS)
         read.one_of(given.get("format"), ["format"], (FORMAT,))
@@ -44,10 +48,15 @@ class Predictor:
         parts = read_parts(read, given.get("parts"), len(features))
         calibration = read_calibration(read, given.get("calibration"), answers)
         if isinstance(calibration, Platt) and answers == "score":
-            read.wrong(["calibration", "kind"], "platt calibrates probabilities, and this predictor answers a score; use isotonic or none")
+            read.wrong(
+                ["calibration", "kind"],
+                "platt calibrates probabilities, and this predictor answers a score; use isotonic or none",
+            )
         trained_on = given.get("trained_on", {})
         if not isinstance(trained_on, Mapping):
-            read.wrong(["trained_on"], f"a mapping is needed that says what it was trained on, not {type(trained_on).__name__}")
+            read.wrong(
+                ["trained_on"], f"a mapping is needed that says what it was trained on, not {type(trained_on).__name__}"
+            )
         found = None
         if not read.faults:
             try:
@@ -56,11 +65,15 @@ class Predictor:
                 read.wrong([], f"this cannot be written as JSON: {error}")
         if found is not None and given.get("hash", found) != found:
             read.wrong(
-                ["hash"], f"the content has the hash {found}, not {given['hash']!r:.80}: it was changed; restore it, or drop the hash"
+                ["hash"],
+                f"the content has the hash {found}, not {given['hash']!r:.80}: it was changed; restore it, or drop the"
+                " hash",
             )
         if found is None or read.faults:
             shown = "; ".join(f"{fault.pointer or '/'}: {fault.detail}" for fault in read.faults[:3])
-            raise InvalidInput(f"This predictor cannot be used: {shown}. Export it again, or mend the places named.", read.faults)
+            raise InvalidInput(
+                f"This predictor cannot be used: {shown}. Export it again, or mend the places named.", read.faults
+            )
         return cls(
             answers=answers,
             features=features,
@@ -76,10 +89,16 @@ class Predictor:
         return {**self.data, "hash": self.hash}
 
     def margin(self, numbers: Mapping[str, float | None], texts: Mapping[str, str] | None = None) -> float:
-        """The sum before calibration. A feature that is not in ``numbers`` counts as not measured, a text not in ``texts`` as not given."""
+        """The sum before calibration.
+
+        A feature that is not in ``numbers`` counts as not measured, a text not in ``texts`` as not given.
+        """
         ordered = [numbers.get(name) for name in self.features]
         given = texts or {}
-        return sum(part.share * (part.margin(given) if isinstance(part, GramsPart) else part.margin(ordered)) for part in self.parts)
+        return sum(
+            part.share * (part.margin(given) if isinstance(part, GramsPart) else part.margin(ordered))
+            for part in self.parts
+        )
 
     def predict(self, numbers: Mapping[str, float | None], texts: Mapping[str, str] | None = None) -> float:
         """Confidence in [0, 1], or a score."""

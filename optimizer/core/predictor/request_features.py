@@ -21,9 +21,13 @@ from optimizer.core.base.word_lists import (
     YES_OR_NO,
 )
 
-READ_CHARS = 2_000  # a longer request is judged by its beginning and by its length, so that no text takes more than a moment
+READ_CHARS = (
+    2_000  # a longer request is judged by its beginning and by its length, so that no text takes more than a moment
+)
 _CODE = re.compile(
-    r"```|`[^`\n]+`|[{};][ \t]*$|\b(?:def|class|return|import|function|SELECT|const|var)\b[^.\n]{0,60}[(:={]|=>|==|!=|\w\(\w*\)", re.M
+    r"```|`[^`\n]+`|[{};]["
+    r" \t]*$|\b(?:def|class|return|import|function|SELECT|const|var)\b[^.\n]{0,60}[(:={]|=>|==|!=|\w\(\w*\)",
+    re.M,
 )
 _MATH = re.compile(r"[=+*/^<>≤≥√∑∫±×÷%$]|\\[a-z]+")
 _CHOICE = re.compile(r"^[ \t]*\(?[A-Ha-h1-9][.):][ \t]+\S", re.M)
@@ -72,10 +76,13 @@ FEATURES: Sequence[str] = (
 
 
 def request_features(text: str) -> dict[str, float]:
-    """Every name of FEATURES with its number, all finite; an empty text has its features too. At most the first 2,000 characters are read.
+    """Every name of FEATURES with its number, all finite; an empty text has its features too.
 
-    Shares lie in [0, 1]; ``log_`` is ln(1 + count). ``specificity``: share of words that are names, numbers or longer than eight letters.
-    ``ambiguity``: share of words that point at something unsaid (it, this, thing, some). ``parts``: how many things are asked at once.
+    At most the first 2,000 characters are read.
+
+    Shares lie in [0, 1]; ``log_`` is ln(1 + count). ``specificity``: share of words that are names, numbers or longer
+    than eight letters. ``ambiguity``: share of words that point at something unsaid (it, this, thing, some). ``parts``:
+    how many things are asked at once.
     """
     read = text[:READ_CHARS]
     spelled = WORD.findall(read)

@@ -1,4 +1,6 @@
-"""What the champion usually does: the guardrails' limits and starting points, frozen so that a candidate cannot move them."""
+"""What the champion usually does: the guardrails' limits and starting points,
+frozen so that a candidate cannot move them.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ UNKNOWN_RATE = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """The champion's requests as reported, in a stretch before ``frozen_at``. None = not measured; cost also where it is always 0.
+    """The champion's requests as reported, in a stretch before ``frozen_at``.
+
+    None = not measured; cost also where it is always 0.
 
     ``latency_limit_ms`` and ``cost_cap_usd`` are edges of histogram buckets, so the shares above them are exact.
     """

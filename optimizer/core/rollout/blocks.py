@@ -88,7 +88,12 @@ def block_hash(*, previous_hash: str, seq: int, kind: str, content: str, closed_
 
 
 def chained(
-    rollout: str, contents: Iterable[tuple[BlockKind, Mapping[str, Any]]], *, n_before: int, head: str, closed_at: datetime
+    rollout: str,
+    contents: Iterable[tuple[BlockKind, Mapping[str, Any]]],
+    *,
+    n_before: int,
+    head: str,
+    closed_at: datetime,
 ) -> list[StoredBlock]:
     """The contents as the next links after block ``n_before`` with hash ``head``."""
     found = []
@@ -97,7 +102,8 @@ def chained(
         link = block_hash(previous_hash=head, seq=seq, kind=kind, content=text, closed_at=closed_at)
         found.append(
             StoredBlock(
-                rollout=rollout, seq=seq, kind=kind, content=content, text=text, closed_at=closed_at, previous_hash=head, hash=link
+                rollout=rollout, seq=seq, kind=kind, content=content, text=text, closed_at=closed_at,
+                previous_hash=head, hash=link
             )
         )  # fmt: skip
         head = link
@@ -166,14 +172,20 @@ def guardrail_content(
         "from": iso(begun),
         "fetches": {arm: fetches.get(arm, 0) for arm in ARMS},
         "reports": {arm: sum(r.arm == arm for r in requests) for arm in ARMS},
-        "errors": {arm: _values(_mean([float(r.failed) for r in own]) for own in per_unit[arm].values()) for arm in ARMS},
+        "errors": {
+            arm: _values(_mean([float(r.failed) for r in own]) for own in per_unit[arm].values()) for arm in ARMS
+        },
         "last": _last(requests, numbers),
         "candidate": _candidate_sums([r for r in requests if r.arm == "candidate"], limits),
     }
     if limits.latency_ms is not None:
-        content["latency"] = {arm: _values(_means(per_unit[arm].values(), lambda r: _too_slow(r, limits.latency_ms))) for arm in ARMS}
+        content["latency"] = {
+            arm: _values(_means(per_unit[arm].values(), lambda r: _too_slow(r, limits.latency_ms))) for arm in ARMS
+        }
     if limits.cost_cap_usd is not None:
-        content["cost"] = {arm: _values(_means(per_unit[arm].values(), lambda r: _share_of(r, limits.cost_cap_usd))) for arm in ARMS}
+        content["cost"] = {
+            arm: _values(_means(per_unit[arm].values(), lambda r: _share_of(r, limits.cost_cap_usd))) for arm in ARMS
+        }
     return content
 
 
@@ -187,9 +199,11 @@ def comparison_of(content: Mapping[str, Any], metric: str) -> Comparison | None:
 
 
 def may_count(*, n_values: int, last_minute: int | None, minute: int) -> bool:
-    """Whether a unit that has given ``n_values`` to the guardrails in this stage may give another: after 1, 2, 4, 8 … minutes.
+    """Whether a unit that has given ``n_values`` to the guardrails in this stage may give another:
+    after 1, 2, 4, 8 … minutes.
 
-    With growing waits one unit that always fails is soon a small part of the whole, and a family with few units still goes on counting.
+    With growing waits one unit that always fails is soon a small part of the whole, and a family with few units still
+    goes on counting.
     """
     if last_minute is None or n_values == 0:
         return True
@@ -237,9 +251,9 @@ def _ended(requests: Sequence[ReportedRequest]) -> list[ReportedRequest]:
 def _last(requests: Sequence[ReportedRequest], numbers: Mapping[str, str]) -> dict[str, Any]:
     """What the hard stop is read from, in the order in which requests ended.
 
-    Of the candidate's last ones [number, failed, before]; ``before`` = the champion's ones since the request before, 1 for each that
-    failed. ``champion`` = its ones after all of them. The number tells units apart among the candidate's last requests and is given
-    to others afterwards: nothing of the unit is in it.
+    Of the candidate's last ones [number, failed, before]; ``before`` = the champion's ones since the request before, 1
+    for each that failed. ``champion`` = its ones after all of them. The number tells units apart among the candidate's
+    last requests and is given to others afterwards: nothing of the unit is in it.
     """
     candidate: list[tuple[str, bool, str]] = []
     since = ""
@@ -254,7 +268,10 @@ def _last(requests: Sequence[ReportedRequest], numbers: Mapping[str, str]) -> di
     for unit, _, _ in candidate[-LAST:]:
         if unit not in known:
             known[unit] = next(free)
-    return {"candidate": [[known[unit], failed, before] for unit, failed, before in candidate[-LAST:]], "champion": since}
+    return {
+        "candidate": [[known[unit], failed, before] for unit, failed, before in candidate[-LAST:]],
+        "champion": since,
+    }
 
 
 def _candidate_sums(requests: Sequence[ReportedRequest], limits: GuardrailLimits) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""Absolute limits of what a champion does, from the first fifty requests on: errors, latency, cost, and that requests come at all.
+"""Absolute limits of what a champion does, from the first fifty requests on: errors, latency, cost,
+and that requests come at all.
 
-Read from the sums of full minutes alone, so an alarm needs no baseline. Raised only where chance does not explain it, cleared well
-inside the limit: a champion that stands at its limit raises nothing, and one that goes back and forth across it is told of once.
+Read from the sums of full minutes alone, so an alarm needs no baseline. Raised only where chance does not explain it,
+cleared well inside the limit: a champion that stands at its limit raises nothing, and one that goes back and forth
+across it is told of once.
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ from optimizer.core.base.phrasing import count, dollars
 from optimizer.core.statistics.wilson import wilson_interval
 
 ENOUGH = 50  # requests, of which a figure is told
-TO_RAISE = (timedelta(minutes=5), ENOUGH)  # a figure is made of so many of the newest minutes, and more where they hold fewer requests
+TO_RAISE = (
+    timedelta(minutes=5),
+    ENOUGH,
+)  # a figure is made of so many of the newest minutes, and more where they hold fewer requests
 TO_CLEAR = (timedelta(minutes=15), 150)  # a figure that is told of has to be well for longer
 LOOK_BACK = timedelta(hours=24)
 Z = 3.09  # one-sided, one look in a thousand of a champion that stands exactly at its limit
@@ -76,10 +81,13 @@ class _Reading:
     text: str
 
 
-def crossed(rows: Sequence[MinuteSums], until: datetime, limits: ChampionLimits, before: Collection[Figure]) -> list[Crossed]:
+def crossed(
+    rows: Sequence[MinuteSums], until: datetime, limits: ChampionLimits, before: Collection[Figure]
+) -> list[Crossed]:
     """Which of errors, latency and cost should be told of now.
 
-    Fewer than 50 requests in 24 hours are too few to tell: nothing is raised, and what is open stays open, until none is left.
+    Fewer than 50 requests in 24 hours are too few to tell: nothing is raised, and what is open stays open, until none
+    is left.
 
     Args:
         rows: the champion's interactions by minute, of its reign and up to 24 hours before ``until``, in any order.
@@ -105,7 +113,8 @@ def crossed(rows: Sequence[MinuteSums], until: datetime, limits: ChampionLimits,
 def silence(rows: Iterable[MinuteSums], until: datetime, limits: ChampionLimits) -> Crossed | None:
     """That nothing comes any more though it came steadily; None where that is not so, is usual, or has lasted a day.
 
-    Steady: at least 50 requests in the ten minutes before, some in each. Usual: the day before had three pauses as long.
+    Steady: at least 50 requests in the ten minutes before, some in each. Usual: the day before had three pauses as
+    long.
 
     Args:
         rows: the family's interactions by minute, of all variants, up to 24 hours before ``until``.
@@ -126,7 +135,10 @@ def silence(rows: Iterable[MinuteSums], until: datetime, limits: ChampionLimits)
     usual = pauses[USUAL_PAUSES - 1] if len(pauses) >= USUAL_PAUSES else timedelta()
     if silent < limits.silence_minutes * one or silent <= usual:
         return None
-    detail = f"no request has come since {last + one:%H:%M} UTC, after {per_minute:.0f} a minute. It clears when requests come again, or after a day"
+    detail = (
+        f"no request has come since {last + one:%H:%M} UTC, after {per_minute:.0f} a minute. It clears when requests"
+        " come again, or after a day"
+    )
     return Crossed(figure="silence", level=_LEVELS["silence"], detail=detail)
 
 
@@ -152,7 +164,9 @@ def _n_cost(row: MinuteSums) -> int:
 def _newest(
     rows: Sequence[MinuteSums], until: datetime, n_of: Callable[[MinuteSums], int], at_least: timedelta, enough: int
 ) -> _Window | None:
-    """At least so many minutes of ``rows``, newest first, and as many more as it takes to hold enough; None where all hold fewer than fifty."""
+    """At least so many minutes of ``rows``, newest first, and as many more as it takes to hold enough;
+    None where all hold fewer than fifty.
+    """
     taken: list[MinuteSums] = []
     n, since = 0, until - at_least
     for row in rows:
@@ -176,8 +190,8 @@ def _latency(window: _Window, limit: float) -> _Reading:
     n = int(window.total(_n_latency))
     slower = _above(merge(row.latency_histogram for row in window.rows), limit)
     text = (
-        f"{slower / n:.0%} of {count(n, 'request')} took longer than {limit:,.0f} ms ({window.text}); with that as its p95 "
-        f"{SLOWER:.0%} may. It clears at {SLOWER / 2:.1%} or less"
+        f"{slower / n:.0%} of {count(n, 'request')} took longer than {limit:,.0f} ms ({window.text}); with that as its"
+        f" p95 {SLOWER:.0%} may. It clears at {SLOWER / 2:.1%} or less"
     )
     return _share(slower, n, SLOWER, text)
 
@@ -204,7 +218,10 @@ def _above(histogram: Mapping[str, int], limit: float) -> int:
 
 _Read = Callable[[_Window, float], _Reading]
 _LEVELS: Mapping[Figure, Level] = {"errors": "critical", "latency": "warning", "cost": "warning", "silence": "warning"}
-_TOO_FEW = "{figure} were beyond their limit, and fewer than 50 requests of the last 24 hours have them measured: too few to tell whether they are back"
+_TOO_FEW = (
+    "{figure} were beyond their limit, and fewer than 50 requests of the last 24 hours have them measured: too few to"
+    " tell whether they are back"
+)
 
 
 def _figures(limits: ChampionLimits) -> Mapping[Figure, tuple[float | None, Callable[[MinuteSums], int], _Read]]:

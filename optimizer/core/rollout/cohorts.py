@@ -1,7 +1,8 @@
-"""Cohorts of a Rollout: units that were assigned in the same stretch of time of one stage, and when their feedback window is over.
+"""Cohorts of a Rollout: units that were assigned in the same stretch of time of one stage,
+and when their feedback window is over.
 
-All times here are the rollout clock's. A cohort matures, so that good and bad news have had the same time to come in; a lapse of the
-lease within that time means that some of its units were served both variants.
+All times here are the rollout clock's. A cohort matures, so that good and bad news have had the same time to come in; a
+lapse of the lease within that time means that some of its units were served both variants.
 """
 
 from __future__ import annotations
@@ -68,7 +69,10 @@ def gaps(rollout: Rollout) -> list[Gap]:
 
 
 def stage_of(ladder: Sequence[float], share: float | None) -> int | None:
-    """The index of a token's share; ``len(ladder)`` for the holdback after a promotion, whose tokens carry none. None when it is not of this ladder."""
+    """The index of a token's share; ``len(ladder)`` for the holdback after a promotion, whose tokens carry none.
+
+    None when it is not of this ladder.
+    """
     if share is None:
         return len(ladder)
     return next((i for i, step in enumerate(ladder) if abs(step - share) < 1e-9), None)

@@ -1,4 +1,6 @@
-"""The hash chain of a Rollout's Decisions: each link hashes the one before it, and replaying them all gives the Rollout."""
+"""The hash chain of a Rollout's Decisions: each link hashes the one before it,
+and replaying them all gives the Rollout.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +26,26 @@ class RecordProblem:
 
 
 def link_hash(
-    *, previous_hash: str, seq: int, kind: str, at: datetime, actor: str, reason: str, forced: bool, content: Mapping[str, Any]
+    *,
+    previous_hash: str,
+    seq: int,
+    kind: str,
+    at: datetime,
+    actor: str,
+    reason: str,
+    forced: bool,
+    content: Mapping[str, Any],
 ) -> str:
     """SHA-256(previous hash as ASCII + canonical JSON of the other members, time as RFC 3339 UTC with microseconds)."""
-    members = {"seq": seq, "kind": kind, "at": iso(at), "actor": actor, "reason": reason, "forced": forced, "content": content}
+    members = {
+        "seq": seq,
+        "kind": kind,
+        "at": iso(at),
+        "actor": actor,
+        "reason": reason,
+        "forced": forced,
+        "content": content,
+    }
     return digest(previous_hash.encode() + canonical_json(members))
 
 
@@ -36,7 +54,13 @@ def next_decision(transition: Transition, last: Decision | None) -> Decision:
     request, rollout = transition.request, transition.rollout
     previous_hash = last.hash if last is not None else FIRST_PREVIOUS_HASH
     content = {**transition.content, "what": transition.what}
-    hashed = {"seq": rollout.version, "kind": request.act, "at": request.at, "actor": request.actor, "reason": request.reason}
+    hashed = {
+        "seq": rollout.version,
+        "kind": request.act,
+        "at": request.at,
+        "actor": request.actor,
+        "reason": request.reason,
+    }
     link = link_hash(previous_hash=previous_hash, forced=transition.forced, content=content, **hashed)  # type: ignore[arg-type]
     return Decision(
         rollout=rollout.id,
@@ -58,20 +82,26 @@ def verify_chain(decisions: Sequence[Decision]) -> list[RecordProblem]:
     previous = FIRST_PREVIOUS_HASH
     for place, d in enumerate(decisions, start=1):
         if d.seq != place:
-            problems.append(RecordProblem(seq=d.seq, detail=f"decision {place} is missing: the chain goes on with {d.seq}"))
+            problems.append(
+                RecordProblem(seq=d.seq, detail=f"decision {place} is missing: the chain goes on with {d.seq}")
+            )
             break
         if d.rollout != decisions[0].rollout:
             problems.append(RecordProblem(seq=d.seq, detail=f"decision {d.seq} belongs to rollout {d.rollout}"))
         if d.previous_hash != previous:
             problems.append(
                 RecordProblem(
-                    seq=d.seq, detail=f"decision {d.seq} ({d.kind}) does not follow the one before it: its previous hash is another"
+                    seq=d.seq,
+                    detail=(
+                        f"decision {d.seq} ({d.kind}) does not follow the one before it: its previous hash is another"
+                    ),
                 )
             )
         if _hash_of(d) != d.hash:
             problems.append(
                 RecordProblem(
-                    seq=d.seq, detail=f"decision {d.seq} ({d.kind}) was changed: its content does not give its hash {d.hash[:12]}"
+                    seq=d.seq,
+                    detail=f"decision {d.seq} ({d.kind}) was changed: its content does not give its hash {d.hash[:12]}",
                 )
             )
         previous = d.hash
@@ -90,11 +120,24 @@ def replay(decisions: Sequence[Decision]) -> tuple[Rollout | None, list[RecordPr
             transition = _again(d, rollout)
             recorded = from_record(identity(transition.rollout), d.content["after"])
         except (KeyError, TypeError, ValueError, AttributeError) as broken:
-            return rollout, [*problems, RecordProblem(seq=d.seq, detail=f"decision {d.seq} ({d.kind}) cannot be replayed: {broken!r}")]
+            return rollout, [
+                *problems,
+                RecordProblem(seq=d.seq, detail=f"decision {d.seq} ({d.kind}) cannot be replayed: {broken!r}"),
+            ]
         except DetentError as refused:
-            return rollout, [*problems, RecordProblem(seq=d.seq, detail=f"decision {d.seq} ({d.kind}) was not possible: {refused.detail}")]
-        if _bytes(transition.content) != _bytes({k: v for k, v in d.content.items() if k != "what"}) or transition.forced != d.forced:
-            problems.append(RecordProblem(seq=d.seq, detail=f"decision {d.seq} ({d.kind}) recorded another result than its inputs give"))
+            return rollout, [
+                *problems,
+                RecordProblem(seq=d.seq, detail=f"decision {d.seq} ({d.kind}) was not possible: {refused.detail}"),
+            ]
+        if (
+            _bytes(transition.content) != _bytes({k: v for k, v in d.content.items() if k != "what"})
+            or transition.forced != d.forced
+        ):
+            problems.append(
+                RecordProblem(
+                    seq=d.seq, detail=f"decision {d.seq} ({d.kind}) recorded another result than its inputs give"
+                )
+            )
         rollout = recorded
     return rollout, problems
 
@@ -106,7 +149,10 @@ def compare(replayed: Rollout | None, stored: Rollout) -> list[RecordProblem]:
     wanted, found = {**identity(replayed), **state(replayed)}, {**identity(stored), **state(stored)}
     return [
         RecordProblem(
-            seq=None, detail=f"the rollout's {name} is not what its decisions lead to: {found[name]!r} instead of {wanted[name]!r}"
+            seq=None,
+            detail=(
+                f"the rollout's {name} is not what its decisions lead to: {found[name]!r} instead of {wanted[name]!r}"
+            ),
         )
         for name in wanted
         if _bytes(wanted[name]) != _bytes(found[name])
@@ -140,7 +186,8 @@ def _time(text: str | None) -> datetime | None:
 def _hash_of(d: Decision) -> str | None:
     try:
         return link_hash(
-            previous_hash=d.previous_hash, seq=d.seq, kind=d.kind, at=d.at, actor=d.actor, reason=d.reason, forced=d.forced, content=d.content
+            previous_hash=d.previous_hash, seq=d.seq, kind=d.kind, at=d.at, actor=d.actor, reason=d.reason,
+            forced=d.forced, content=d.content
         )  # fmt: skip
     except ValueError:  # what canonical JSON cannot hold, rfc8785.CanonicalizationError included
         return None

@@ -1,4 +1,6 @@
-"""Has the champion become worse? What is known about one reign's outcomes: a reference, a detector, and since when they look lower.
+"""Has the champion become worse?
+
+What is known about one reign's outcomes: a reference, a detector, and since when they look lower.
 
 Outcomes come in order of receipt, one per unit and hour.
 """
@@ -27,7 +29,9 @@ WEAKEST_OF_SEVEN = 1.352  # expected minimum of seven standard normal values, Ha
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slump:
-    """The outcomes since the last moment at which nothing spoke for a drop (the zero of a CUSUM, Page 1954, Biometrika 41)."""
+    """The outcomes since the last moment at which nothing spoke for a drop (the zero of a CUSUM,
+    Page 1954, Biometrika 41).
+    """
 
     log_ratio: float
     since: datetime
@@ -38,8 +42,8 @@ class Slump:
 class ChampionWatch:
     """One reign. Its reference are the outcomes of the 30 days before it, and its own first ones up to 200 or a week.
 
-    A reference younger than a week is provisional: it does not know the weak days of the week. When a week is over, a new one
-    takes its place; whatever the first one would have found in that week, it has found by then.
+    A reference younger than a week is provisional: it does not know the weak days of the week. When a week is over, a
+    new one takes its place; whatever the first one would have found in that week, it has found by then.
     """
 
     variant: str
@@ -59,7 +63,9 @@ class ChampionWatch:
     @property
     def slump(self) -> Slump | None:
         """The one that is most likely a drop; None while nothing speaks for one."""
-        return max((slump for slump in self.slumps if slump is not None), key=lambda slump: slump.log_ratio, default=None)
+        return max(
+            (slump for slump in self.slumps if slump is not None), key=lambda slump: slump.log_ratio, default=None
+        )
 
     @property
     def alarmed(self) -> bool:
@@ -82,7 +88,9 @@ class ChampionWatch:
         if self.detector is not None and not is_over:
             return self
         detector = DriftDetector(reference=reference_mean(self.reference, weekly_dip=usual_dip(self.weekdays)))
-        return replace(self, is_settled=is_over, usual=self.reference.mean, detector=detector, slumps=(None,) * len(DROPS))
+        return replace(
+            self, is_settled=is_over, usual=self.reference.mean, detector=detector, slumps=(None,) * len(DROPS)
+        )
 
     def _with_earlier(self, at: datetime, y: float) -> ChampionWatch:
         own = Sums(n=1, total=y, squares=y * y)
@@ -91,7 +99,8 @@ class ChampionWatch:
 
     def _with_watched(self, detector: DriftDetector, at: datetime, y: float) -> ChampionWatch:
         slumps = tuple(
-            _longer(slump, at, y, reference=detector.reference, drop=drop) for slump, drop in zip(self.slumps, DROPS, strict=True)
+            _longer(slump, at, y, reference=detector.reference, drop=drop)
+            for slump, drop in zip(self.slumps, DROPS, strict=True)
         )
         return replace(self, detector=detector.after(y), slumps=slumps)
 
@@ -107,7 +116,8 @@ def _longer(slump: Slump | None, at: datetime, y: float, *, reference: float, dr
 
 
 def usual_dip(weekdays: Sequence[Sums]) -> float:
-    """How far the weakest day of the week lies below the week's mean, beyond what chance does to the weakest of seven equal days.
+    """How far the weakest day of the week lies below the week's mean,
+    beyond what chance does to the weakest of seven equal days.
 
     0 while a day has fewer than 30 outcomes.
     """
@@ -125,13 +135,16 @@ def alarm_text(watch: ChampionWatch, *, family: str, has_way_back: bool) -> str:
     if watch.slump is not None:
         now = watch.slump.outcomes
         went = (
-            f"went from about {watch.usual or 0.0:.2f} to about {now.mean or 0.0:.2f} (mean of the last {now.n:.0f} outcomes, "
-            f"since about {when(watch.slump.since)})"
+            f"went from about {watch.usual or 0.0:.2f} to about {now.mean or 0.0:.2f} (mean of the last {now.n:.0f}"
+            f" outcomes, since about {when(watch.slump.since)})"
         )
     ways = f"look for a better variant (detent study run {family})"
     if has_way_back:
         ways = f"go back to the champion before it (detent champion rollback {family}), or {ways}"
-    return f"The champion {watch.variant} of {family} does worse than it did: {what} {went}. Nothing was changed. You may {ways}."
+    return (
+        f"The champion {watch.variant} of {family} does worse than it did: {what} {went}. Nothing was changed. You may"
+        f" {ways}."
+    )
 
 
 def as_record(watch: ChampionWatch) -> dict[str, Any]:

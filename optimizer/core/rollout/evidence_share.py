@@ -21,7 +21,10 @@ class KeyShare:
 
 
 def labelled_by_key(units: Iterable[Sequence[str]]) -> dict[str, float]:
-    """Key -> labelled units. ``units``: for each, the key of every outcome of its; who adds nine to one has nine tenths of its mean."""
+    """Key -> labelled units.
+
+    ``units``: for each, the key of every outcome of its; who adds nine to one has nine tenths of its mean.
+    """
     found: dict[str, float] = {}
     for keys in units:
         for key, n in Counter(keys).items():
@@ -42,7 +45,9 @@ def too_much(by_key: Mapping[str, float], most: float) -> str | None:
     if most >= 1 or largest is None or largest.share <= most + 1e-9:
         return None
     name = f"key {largest.key!r}" if largest.key else "keys that are not on record"
-    return f"{name} brought {100 * largest.share:.0f} % of the labelled units, and max_share_per_key is {100 * most:g} %"
+    return (
+        f"{name} brought {100 * largest.share:.0f} % of the labelled units, and max_share_per_key is {100 * most:g} %"
+    )
 
 
 ArmAndKey = tuple[ArmName, str]
@@ -50,19 +55,25 @@ ArmAndKey = tuple[ArmName, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounded:
-    """``counted``: how many units of each arm count by each key; ``beyond``: units that do not, with the key that sent them."""
+    """``counted``: how many units of each arm count by each key; ``beyond``: units that do not,
+    with the key that sent them.
+    """
 
     counted: Mapping[ArmAndKey, int] = field(default_factory=dict)
     beyond: Mapping[str, str] = field(default_factory=dict)
 
 
 def within_exposures(
-    units: Mapping[str, tuple[ArmName, Sequence[str]]], *, reported: Mapping[ArmAndKey, int], counted: Mapping[ArmAndKey, int]
+    units: Mapping[str, tuple[ArmName, Sequence[str]]],
+    *,
+    reported: Mapping[ArmAndKey, int],
+    counted: Mapping[ArmAndKey, int],
 ) -> Bounded:
     """Which of one stage's recomputed units count.
 
     Args:
-        units: unit's HMAC -> its arm and the keys that sent it; taken in the order of the HMACs, which know nothing of outcomes.
+        units: unit's HMAC -> its arm and the keys that sent it; taken in the order of the HMACs, which know nothing of
+            outcomes.
         reported: exposures of the stage.
         counted: units of the stage that count already.
     """

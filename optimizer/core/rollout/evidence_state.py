@@ -41,7 +41,9 @@ class StageCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
-    """Fetches and reports of both arms since ``since``; ``found_at`` = since when the candidate reports less than half as often."""
+    """Fetches and reports of both arms since ``since``; ``found_at`` = since when the candidate reports less than half
+    as often.
+    """
 
     stage: int = -1
     window: int = 1  # which stretch of its stage
@@ -97,14 +99,18 @@ class StoredEvidence:
     """An EvidenceState and how far the tick has read, which is bookkeeping: no decision rests on it."""
 
     state: Annotated[EvidenceState, Field(alias="watch")]  # as it is called where it is stored
-    cohorts: Mapping[int, datetime] = field(default_factory=dict)  # stage -> start of its last closed cohort, on the rollout clock
+    cohorts: Mapping[int, datetime] = field(
+        default_factory=dict
+    )  # stage -> start of its last closed cohort, on the rollout clock
     guardrails_until: datetime | None = None  # end of the last guardrail block, empty or not; real time
     last_units: tuple[str, ...] = ()  # HMACs of the candidate's last requests, which blocks know by their numbers alone
 
     @property
     def numbers(self) -> dict[str, str]:
         """Unit > its number in the blocks, of the candidate's last requests."""
-        return dict(zip(reversed(self.last_units), (r.unit for r in reversed(self.state.failures.candidate)), strict=False))
+        return dict(
+            zip(reversed(self.last_units), (r.unit for r in reversed(self.state.failures.candidate)), strict=False)
+        )
 
 
 STORED_EVIDENCE: TypeAdapter[StoredEvidence] = TypeAdapter(StoredEvidence)
@@ -122,24 +128,37 @@ def begin(settings: Mapping[str, Any]) -> EvidenceState:
     return EvidenceState(quality=gate, guardrails={"errors": errors})
 
 
-def after(state: EvidenceState, block: StoredBlock, settings: Mapping[str, Any], ladder: Sequence[float]) -> EvidenceState:
+def after(
+    state: EvidenceState, block: StoredBlock, settings: Mapping[str, Any], ladder: Sequence[float]
+) -> EvidenceState:
     """The state one block later."""
     if block.kind == "guardrails":  # nearly all of them
         return _guardrails(state, block)
     following = replace(state, n_blocks=block.seq, head=block.hash)
-    return _baseline(following, block.content, settings) if block.kind == "baseline" else _quality(following, block.content, ladder)
+    return (
+        _baseline(following, block.content, settings)
+        if block.kind == "baseline"
+        else _quality(following, block.content, ladder)
+    )
 
 
-def after_all(state: EvidenceState, blocks: Iterable[StoredBlock], settings: Mapping[str, Any], ladder: Sequence[float]) -> EvidenceState:
+def after_all(
+    state: EvidenceState, blocks: Iterable[StoredBlock], settings: Mapping[str, Any], ladder: Sequence[float]
+) -> EvidenceState:
     for block in blocks:
         state = after(state, block, settings, ladder)
     return state
 
 
 def limits_of(state: EvidenceState, settings: Mapping[str, Any]) -> GuardrailLimits:
-    """What turns latency and cost into outcomes, by the last baseline; the latency limit is raised where the nomination showed a slower candidate."""
+    """What turns latency and cost into outcomes, by the last baseline;
+    the latency limit is raised where the nomination showed a slower candidate.
+    """
     found = state.baseline or {}
-    limit, factor = found.get("latency_limit_ms"), float((settings.get("guardrails") or {}).get("latency_factor") or 1.0)
+    limit, factor = (
+        found.get("latency_limit_ms"),
+        float((settings.get("guardrails") or {}).get("latency_factor") or 1.0),
+    )
     return GuardrailLimits(
         latency_ms=None if limit is None else float(limit) * factor,
         cost_cap_usd=found.get("cost_cap_usd"),
@@ -148,9 +167,14 @@ def limits_of(state: EvidenceState, settings: Mapping[str, Any]) -> GuardrailLim
 
 
 def as_text(known: StoredEvidence) -> str:
-    """JSON with floats in full and members in order, so that equal evidence has one text; ``from_text`` is its inverse."""
+    """JSON with floats in full and members in order, so that equal evidence has one text;
+    ``from_text`` is its inverse.
+    """
     return json.dumps(
-        STORED_EVIDENCE.dump_python(known, mode="json", by_alias=True), sort_keys=True, separators=(",", ":"), allow_nan=False
+        STORED_EVIDENCE.dump_python(known, mode="json", by_alias=True),
+        sort_keys=True,
+        separators=(",", ":"),
+        allow_nan=False,
     )
 
 
@@ -163,7 +187,9 @@ def _baseline(state: EvidenceState, content: Mapping[str, Any], settings: Mappin
     margins = settings.get("guardrails") or {}
     started: dict[GuardrailKind, Guardrail] = dict(state.guardrails)
     if not started["errors"].n_blocks:
-        started["errors"] = Guardrail.start("errors", champion_mean=float(content["error_rate"]), margin=margins.get("error_margin"))
+        started["errors"] = Guardrail.start(
+            "errors", champion_mean=float(content["error_rate"]), margin=margins.get("error_margin")
+        )
     if "latency" not in started and content.get("latency_exceed") is not None:
         started["latency"] = Guardrail.start(
             "latency", champion_mean=float(content["latency_exceed"]), margin=margins.get("latency_margin")
@@ -216,7 +242,9 @@ def recomputed_name(stage: int, arm: str, key: str) -> str:
 
 
 def _added(before: Mapping[str, float], more: Mapping[str, float]) -> Mapping[str, float]:
-    return {key: round(before.get(key, 0.0) + float(more.get(key, 0.0)), SHARE_DECIMALS) for key in sorted({*before, *more})}
+    return {
+        key: round(before.get(key, 0.0) + float(more.get(key, 0.0)), SHARE_DECIMALS) for key in sorted({*before, *more})
+    }
 
 
 def _guardrails(state: EvidenceState, block: StoredBlock) -> EvidenceState:
@@ -250,7 +278,11 @@ def _silence(before: Silence, content: Mapping[str, Any], begun: datetime) -> Si
     stage, fetches, reports = int(content["stage"]), content["fetches"], content["reports"]
     if stage < before.stage:  # tokens of the stage before: neither arm's present share
         return before
-    old = before.since is not None and (begun - before.since).total_seconds() >= SILENCE_WINDOW_S and before.found_at is None
+    old = (
+        before.since is not None
+        and (begun - before.since).total_seconds() >= SILENCE_WINDOW_S
+        and before.found_at is None
+    )
     if before.stage != stage or before.since is None or old:
         before = Silence(stage=stage, window=before.window + 1 if before.stage == stage else 1, since=begun)
     counted = Silence(
@@ -264,7 +296,11 @@ def _silence(before: Silence, content: Mapping[str, Any], begun: datetime) -> Si
         reports_b=before.reports_b + reports["champion"],
     )
     silent = is_silent(
-        counted.reports_c, counted.reports_b, fetches_c=counted.fetches_c, fetches_b=counted.fetches_b, window=counted.window
+        counted.reports_c,
+        counted.reports_b,
+        fetches_c=counted.fetches_c,
+        fetches_b=counted.fetches_b,
+        window=counted.window,
     )
     if not silent:
         return counted if counted.found_at is None else replace(counted, found_at=None)
@@ -273,7 +309,9 @@ def _silence(before: Silence, content: Mapping[str, Any], begun: datetime) -> Si
 
 def _minutes(before: tuple[Minute, ...], sums: Mapping[str, Any], minute: int) -> tuple[Minute, ...]:
     oldest = minute - LIMIT_WINDOW_MIN
-    kept = before if not before or before[0].minute > oldest else tuple([m for m in before if m.minute > oldest])  # in order of time
+    kept = (
+        before if not before or before[0].minute > oldest else tuple([m for m in before if m.minute > oldest])
+    )  # in order of time
     last = Minute(minute=minute)
     if kept and kept[-1].minute == minute:
         kept, last = kept[:-1], kept[-1]

@@ -34,7 +34,9 @@ MIN_COSTS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextAction:
-    """``evidence`` goes into the Decision, and verification computes it again; ``alerts``: kind -> sentence, open for as long as it holds."""
+    """``evidence`` goes into the Decision, and verification computes it again; ``alerts``: kind -> sentence,
+    open for as long as it holds.
+    """
 
     act: Act
     reason: str
@@ -45,7 +47,8 @@ class NextAction:
 
 
 def next_action(rollout: Rollout, state: EvidenceState, *, at: datetime, clock_at: datetime) -> NextAction:
-    """The gravest finding first: invalid, guardrail, worse, next step, inconclusive; a hold of the tick's own comes before waiting.
+    """The gravest finding first: invalid, guardrail, worse, next step, inconclusive;
+    a hold of the tick's own comes before waiting.
 
     Args:
         rollout: deploying.
@@ -66,7 +69,9 @@ def next_action(rollout: Rollout, state: EvidenceState, *, at: datetime, clock_a
     if act == "wait":
         act, reason = _hold(rollout, alerts) or (act, reason)
     evidence = _evidence(state, standing, act=act, outcome=outcome, reason=reason)
-    return NextAction(act=act, reason=reason, outcome=outcome, alerts=alerts, waits_for=decision.missing, evidence=evidence)
+    return NextAction(
+        act=act, reason=reason, outcome=outcome, alerts=alerts, waits_for=decision.missing, evidence=evidence
+    )
 
 
 def guardrail_alarm(rollout: Rollout, state: EvidenceState, *, at: datetime) -> str | None:
@@ -75,7 +80,10 @@ def guardrail_alarm(rollout: Rollout, state: EvidenceState, *, at: datetime) -> 
         return _alarm_text(kind, state)
     if _fails(rollout, state):
         run = state.failures
-        return f"{len(run.candidate)} requests of the candidate failed in a row, from {run.n_units} units, while the champion works"
+        return (
+            f"{len(run.candidate)} requests of the candidate failed in a row, from {run.n_units} units, while the"
+            " champion works"
+        )
     found_at, seen_until = state.silence.found_at, state.seen_until or at
     if found_at is not None and min(at, seen_until) - found_at >= SILENT_FOR:  # a family that sleeps shows nothing more
         return f"{_silence_text(state)}, for longer than {SILENT_FOR.total_seconds() / 60:g} minutes"
@@ -86,12 +94,17 @@ def guardrail_alarm(rollout: Rollout, state: EvidenceState, *, at: datetime) -> 
 
 
 def _fails(rollout: Rollout, state: EvidenceState) -> bool:
-    """Ten failures in a row. A champion that has at least half of the units and was not asked meanwhile counts as working."""
+    """Ten failures in a row.
+
+    A champion that has at least half of the units and was not asked meanwhile counts as working.
+    """
     alone = state.failures.finding == "alone" and rollout.share is not None and rollout.share <= 0.5
     return alone or state.failures.finding == "failing"
 
 
-def _standing(rollout: Rollout, state: EvidenceState, *, at: datetime, clock_at: datetime, alerts: Mapping[str, str]) -> Standing:
+def _standing(
+    rollout: Rollout, state: EvidenceState, *, at: datetime, clock_at: datetime, alerts: Mapping[str, str]
+) -> Standing:
     settings, gate = rollout.settings, state.quality
     running = clock_at - datetime.fromisoformat(rollout.stage_history[0]["clock_from"])
     served, in_stage = served_for(rollout, clock_at), served_for(rollout, clock_at, share=rollout.ladder[rollout.stage])
@@ -109,7 +122,12 @@ def _standing(rollout: Rollout, state: EvidenceState, *, at: datetime, clock_at:
         budget_spent=_days_spent(settings, running),
         max_labelled=int(settings.get("max_labelled", 8000)),
         labelled=gate.labelled,
-        waits_for=(*_no_history(rollout, state), *_not_compared(rollout, state), *_one_key(rollout, state), *alerts.values()),
+        waits_for=(
+            *_no_history(rollout, state),
+            *_not_compared(rollout, state),
+            *_one_key(rollout, state),
+            *alerts.values(),
+        ),
     )
 
 
@@ -123,15 +141,25 @@ def _no_history(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
     if state.baseline is not None:
         return ()
     needed = (rollout.settings.get("guardrails") or {}).get("min_history", 500)
-    return (f"the guardrails need {needed} reported requests of the champion to compare with; they are summed up within two minutes",)
+    return (
+        (
+            f"the guardrails need {needed} reported requests of the champion to compare with; they are summed up within"
+            " two minutes"
+        ),
+    )
 
 
 def _not_compared(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
-    """Labels alone never carry a candidate on: reports that come too late, or none at all, leave the guardrails blind."""
+    """Labels alone never carry a candidate on: reports that come too late, or none at all,
+    leave the guardrails blind.
+    """
     if rollout.stage in state.compared:
         return ()
     return (
-        "the guardrails have not compared requests of both arms at this stage yet; they count what is reported within 30 s of its start",
+        (
+            "the guardrails have not compared requests of both arms at this stage yet; they count what is reported"
+            " within 30 s of its start"
+        ),
     )
 
 
@@ -188,8 +216,8 @@ def _points(margin: float) -> str:
 def _silence_text(state: EvidenceState) -> str:
     s = state.silence
     return (
-        f"the candidate's users report nothing or little: {s.reports_c} reports on {s.fetches_c} fetches, the champion's "
-        f"{s.reports_b} on {s.fetches_b}"
+        f"the candidate's users report nothing or little: {s.reports_c} reports on {s.fetches_c} fetches, the"
+        f" champion's {s.reports_b} on {s.fetches_b}"
     )
 
 
@@ -199,19 +227,30 @@ def _over_limit(minutes: tuple[Minute, ...], limits: Mapping[str, Any], now: int
     n, slow = sum(m.n_latency for m in recent), sum(m.n_slow for m in recent)
     latency = limits.get("p95_latency_ms")
     if latency is not None and n >= MIN_LATENCIES and _too_many(slow, n):
-        return f"{percent(slow / n)} of the candidate's last {n} requests took longer than {latency:g} ms, the family's limit of the 95th percentile"
+        return (
+            f"{percent(slow / n)} of the candidate's last {n} requests took longer than {latency:g} ms, the family's"
+            " limit of the 95th percentile"
+        )
     costs = sum((Sums(n=m.n_cost, total=m.cost_usd, squares=m.cost_squares) for m in recent), start=Sums())
     per_call = limits.get("cost_usd_per_call")
     if per_call is not None and costs.n >= MIN_COSTS and _too_dear(costs, per_call):
-        return f"the candidate's last {costs.n:g} requests cost {costs.total / costs.n:.4g} dollars each, and the family's limit is {per_call:g}"
+        return (
+            f"the candidate's last {costs.n:g} requests cost {costs.total / costs.n:.4g} dollars each, and the family's"
+            f" limit is {per_call:g}"
+        )
     hourly, spent = limits.get("cost_usd_per_hour"), sum(m.cost_usd for m in minutes if m.minute > now - 60)
     if hourly is not None and spent > hourly:
-        return f"the candidate's requests of the last hour cost {spent:.4g} dollars, and the family's limit is {hourly:g} an hour"
+        return (
+            f"the candidate's requests of the last hour cost {spent:.4g} dollars, and the family's limit is {hourly:g}"
+            " an hour"
+        )
     return None
 
 
 def _too_many(slow: int, n: int) -> bool:
-    """More than 5 % beyond chance, by the Chernoff bound: of 100 requests at 2 % six are slow in one quarter of an hour out of sixty."""
+    """More than 5 % beyond chance, by the Chernoff bound:
+    of 100 requests at 2 % six are slow in one quarter of an hour out of sixty.
+    """
     share = slow / n
     return share > SLOW_SHARE and n * divergence(clip_rate(share), SLOW_SHARE) >= threshold(ALPHA_LIMIT)
 
@@ -222,7 +261,9 @@ def _too_dear(costs: Sums, limit: float) -> bool:
     return mean > limit and costs.n * (mean - limit) ** 2 >= 2 * variance * threshold(ALPHA_LIMIT)
 
 
-def _evidence(state: EvidenceState, standing: Standing, *, act: Act, outcome: RolloutOutcome, reason: str) -> dict[str, Any]:
+def _evidence(
+    state: EvidenceState, standing: Standing, *, act: Act, outcome: RolloutOutcome, reason: str
+) -> dict[str, Any]:
     """What the decision rests on, as plain JSON; ``head`` ties it to every byte of every block."""
     return {
         "act": act,

@@ -1,4 +1,6 @@
-"""What is fixed when a Rollout starts: its settings with a margin, and the gates on record that speak for its Candidate."""
+"""What is fixed when a Rollout starts: its settings with a margin,
+and the gates on record that speak for its Candidate.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ RAISED = 1.10  # times what the confirmation showed
 
 
 def chosen(settings: RolloutSettings, *, ladder: Sequence[float] | None, margin: float | None) -> RolloutSettings:
-    """The family's rollout settings with what this start overrides. Raises InvalidInput with a fault per wrong value."""
+    """The family's rollout settings with what this start overrides.
+
+    Raises InvalidInput with a fault per wrong value.
+    """
     changes: dict[str, Any] = {}
     if ladder is not None:
         changes["ladder"] = [round(share, 6) if isinstance(share, float) else share for share in ladder]
@@ -37,7 +42,9 @@ def chosen(settings: RolloutSettings, *, ladder: Sequence[float] | None, margin:
         return RolloutSettings.model_validate(data)
     except ValidationError as error:
         faults = faults_of(error, RolloutSettings, data)
-        raise InvalidInput("Cannot start the rollout: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults), faults) from None
+        raise InvalidInput(
+            "Cannot start the rollout: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults), faults
+        ) from None
 
 
 def frozen(
@@ -54,8 +61,8 @@ def frozen(
     Args:
         delays_hours: how long the champion's outcomes came after their interactions, on the rollout clock.
         limits: the family's absolute limits.
-        holdout_ratios: what the candidate's confirmation showed, candidate / champion: ``cost``, ``latency``. A point that was chosen
-            for being dearer or slower is not rolled back for it.
+        holdout_ratios: what the candidate's confirmation showed, candidate / champion: ``cost``, ``latency``. A point
+            that was chosen for being dearer or slower is not rolled back for it.
     """
     metric = settings.metric or most_labelled(labels)
     margin, margin_from = margin_of(settings.margin, champion=champion, metric=metric, labels=labels)
@@ -112,19 +119,28 @@ def champion_mean(champion: str, metric: Metric, labels: Iterable[LabelSummary])
 
 
 def assumed_mean(settings: Mapping[str, Any]) -> float:
-    """What the champion's mean is taken to be at the start of a rollout with these frozen settings; 0 is a mean like any other."""
+    """What the champion's mean is taken to be at the start of a rollout with these frozen settings;
+    0 is a mean like any other.
+    """
     mean = settings.get("champion_mean")
     return MEAN_WITHOUT_LABELS if mean is None else float(mean)
 
 
-def margin_of(explicit: float | None, *, champion: str, metric: Metric, labels: Iterable[LabelSummary]) -> tuple[float, str]:
-    """The margin (absolute) and a sentence saying where it comes from: max(.01, min(.05, .10 x the champion's mean))."""
+def margin_of(
+    explicit: float | None, *, champion: str, metric: Metric, labels: Iterable[LabelSummary]
+) -> tuple[float, str]:
+    """The margin (absolute) and a sentence saying where it comes from: max(.01, min(.05,
+    .10 x the champion's mean)).
+    """
     if explicit is not None:
         return explicit, "given"
     what = f"{metric.field} by {metric.source}"
     mean, n = champion_mean(champion, metric, labels)
     if n < MIN_LABELS_FOR_MEAN:
-        why = f"from a mean of .5, since the champion has {count(n, 'label')} ({what}) in {LABEL_WINDOW_DAYS} days and {MIN_LABELS_FOR_MEAN} are needed"
+        why = (
+            f"from a mean of .5, since the champion has {count(n, 'label')} ({what}) in {LABEL_WINDOW_DAYS} days and"
+            f" {MIN_LABELS_FOR_MEAN} are needed"
+        )
     else:
         why = f"from the champion's mean {mean:.3f} over {n} labels ({what}) in {LABEL_WINDOW_DAYS} days"
     return quality_margin(mean), why
@@ -133,7 +149,8 @@ def margin_of(explicit: float | None, *, champion: str, metric: Metric, labels: 
 def gates_on_record(study: Study | None, *, variant: str, champion: str, aim: Aim) -> list[Mapping[str, Any]]:
     """The gates before a rollout as the study's confirmation recorded them: name, verdict, value, required, reason.
 
-    Where no confirmation speaks for this Variant against this Champion and aim, the list holds one gate, ``confirmation``, that says so.
+    Where no confirmation speaks for this Variant against this Champion and aim, the list holds one gate,
+    ``confirmation``, that says so.
     """
     gap = _gap(study, variant=variant, champion=champion, aim=aim)
     if gap is None and study is not None and study.confirmation is not None:
@@ -142,11 +159,16 @@ def gates_on_record(study: Study | None, *, variant: str, champion: str, aim: Ai
 
 
 def fallen_before(earlier: Rollout | None) -> list[Mapping[str, Any]]:
-    """A gate that fails where users have proven this Candidate worse against this Champion: starting again is a new chance to be wrong."""
+    """A gate that fails where users have proven this Candidate worse against this Champion:
+    starting again is a new chance to be wrong.
+    """
     if earlier is None or earlier.outcome not in ("worse", "guardrail"):
         return []
     ended = f" on {when(earlier.ended_at)}" if earlier.ended_at is not None else ""
-    reason = f"{earlier.candidate} was rolled back against this champion{ended} ({earlier.outcome}, {earlier.id}): {earlier.reason}"
+    reason = (
+        f"{earlier.candidate} was rolled back against this champion{ended} ({earlier.outcome}, {earlier.id}):"
+        f" {earlier.reason}"
+    )
     return [{"name": "earlier_rollout", "verdict": "fail", "value": None, "required": None, "reason": reason}]
 
 

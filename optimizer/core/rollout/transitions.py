@@ -1,4 +1,6 @@
-"""What may happen to a Rollout next: a pure state machine. One act in, the next Rollout with its Decision's content out.
+"""What may happen to a Rollout next: a pure state machine.
+
+One act in, the next Rollout with its Decision's content out.
 
     start -> pending -> validating -> approved -> deploying at ladder[0] -> advance … -> promote -> deployed
     any active status -> rollback, or end by a change of champion -> rolled_back if it was ever served, else failed
@@ -18,9 +20,33 @@ from optimizer.core.base.errors import Conflict, GateNotMet
 from optimizer.core.base.phrasing import when
 from optimizer.core.evaluation.gates import missed
 from optimizer.core.serving.assignment import leased
-from optimizer.core.serving.rollout import ACTIVE, Rollout, RolloutOutcome, Status, identity, iso, iso_or_none, ladder_text, percent, state
+from optimizer.core.serving.rollout import (
+    ACTIVE,
+    Rollout,
+    RolloutOutcome,
+    Status,
+    identity,
+    iso,
+    iso_or_none,
+    ladder_text,
+    percent,
+    state,
+)
 
-Act = Literal["start", "validate", "approve", "reject", "deploy", "lapse", "advance", "hold", "resume", "promote", "rollback", "end"]
+Act = Literal[
+    "start",
+    "validate",
+    "approve",
+    "reject",
+    "deploy",
+    "lapse",
+    "advance",
+    "hold",
+    "resume",
+    "promote",
+    "rollback",
+    "end",
+]
 OperatorAct = Literal["approve", "reject", "advance", "hold", "resume", "promote", "rollback"]
 OPERATOR_ACTS: tuple[OperatorAct, ...] = get_args(OperatorAct)
 
@@ -46,7 +72,8 @@ NO_GATE = "nothing has been measured yet, and inconclusive never ships by itself
 class TransitionRequest:
     """One act with everything that decides its result: what a Decision records and what a replay repeats.
 
-    ``at`` is real time, ``clock_at`` the rollout clock's. ``confirm`` is the family's name, typed by a person who goes past a gate.
+    ``at`` is real time, ``clock_at`` the rollout clock's. ``confirm`` is the family's name, typed by a person who goes
+    past a gate.
     """
 
     act: Act
@@ -59,12 +86,16 @@ class TransitionRequest:
     lapsed_at: datetime | None = None  # of a transition while no worker watches: when the lease had run out …
     lapsed_clock_at: datetime | None = None  # … and what the rollout clock showed then
     gates: Sequence[Mapping[str, Any]] = ()  # of validate: the gates before a rollout, as evaluated
-    evidence: Mapping[str, Any] | None = None  # what the closed blocks said then (core/rollout/next_action.py); None where nothing watched
+    evidence: Mapping[str, Any] | None = (
+        None  # what the closed blocks said then (core/rollout/next_action.py); None where nothing watched
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """The Rollout after a Move (``version`` + 1) and what its Decision shall say; ``changed`` is False when nothing was left to do."""
+    """The Rollout after a Move (``version`` + 1) and what its Decision shall say;
+    ``changed`` is False when nothing was left to do.
+    """
 
     rollout: Rollout
     request: TransitionRequest
@@ -86,7 +117,8 @@ class _Effect:
 def start(rollout: Rollout, request: TransitionRequest, *, forced: bool) -> Transition:
     """The first link of the chain: a pending Rollout at version 1, made from the values that the job chose."""
     pending = replace(
-        rollout, status="pending", stage=-1, held=False, held_by=None, version=1, forced=forced, outcome=None, reason=request.reason, stage_history=(),
+        rollout, status="pending", stage=-1, held=False, held_by=None, version=1, forced=forced, outcome=None,
+        reason=request.reason, stage_history=(),
         lease_expires_at=None, stage_entered_at=None, started_at=None, ended_at=None,
     )  # fmt: skip
     given = {**inputs(request), "forced": forced, "rollout": identity(pending)}
@@ -106,14 +138,27 @@ def apply(rollout: Rollout, request: TransitionRequest) -> Transition:
         return Transition(rollout=rollout, request=request, what="already held", content={}, changed=False)
     _check_allowed(rollout, request)
     effect = EFFECTS[request.act](rollout, request)
-    after = replace(rollout, version=rollout.version + 1, forced=rollout.forced or effect.forced, reason=request.reason, **effect.changes)
+    after = replace(
+        rollout,
+        version=rollout.version + 1,
+        forced=rollout.forced or effect.forced,
+        reason=request.reason,
+        **effect.changes,
+    )
     content = {"act": request.act, "inputs": inputs(request), "before": state(rollout), "after": state(after)}
     return Transition(
-        rollout=after, request=request, what=effect.what, content=content, forced=effect.forced, champion_change=effect.champion_change
+        rollout=after,
+        request=request,
+        what=effect.what,
+        content=content,
+        forced=effect.forced,
+        champion_change=effect.champion_change,
     )
 
 
-def lapse_of(rollout: Rollout, *, at: datetime, clock_at: datetime, scale: float) -> tuple[datetime | None, datetime | None]:
+def lapse_of(
+    rollout: Rollout, *, at: datetime, clock_at: datetime, scale: float
+) -> tuple[datetime | None, datetime | None]:
     """When the lease ran out, on both clocks; (None, None) while a worker watches the rollout at ``at``."""
     lapsed_at = rollout.lease_expires_at
     if lapsed_at is None or leased(rollout, at):
@@ -145,7 +190,11 @@ def _check_allowed(rollout: Rollout, request: TransitionRequest) -> None:
     if obstacle is None:
         return
     acts = possible(rollout)
-    way_out = f"Possible now: {', '.join(acts)}." if acts else f"Start a new one: detent rollout start {rollout.family} VARIANT."
+    way_out = (
+        f"Possible now: {', '.join(acts)}."
+        if acts
+        else f"Start a new one: detent rollout start {rollout.family} VARIANT."
+    )
     raise Conflict(
         f"Cannot {request.act} rollout {rollout.id} of {rollout.family}: {obstacle}. {way_out}",
         rollout=rollout.id, rollout_status=rollout.status, held=rollout.held, possible=list(acts),
@@ -171,12 +220,21 @@ def _obstacle(rollout: Rollout, act: Act) -> str | None:
 
 def _validate(rollout: Rollout, request: TransitionRequest) -> _Effect:
     names = [g["name"] for g in missed(request.gates)]
-    what = f"gates not met: {', '.join(names)}" if names else "all gates before a rollout are met" if request.gates else "no gate on record"
+    what = (
+        f"gates not met: {', '.join(names)}"
+        if names
+        else "all gates before a rollout are met"
+        if request.gates
+        else "no gate on record"
+    )
     return _Effect(what=f"{what}; waiting for approval", changes={"status": "validating"})
 
 
 def _approve(rollout: Rollout, request: TransitionRequest) -> _Effect:
-    return _Effect(what=f"approved; the worker serves {percent(rollout.ladder[0])} with its next tick", changes={"status": "approved"})
+    return _Effect(
+        what=f"approved; the worker serves {percent(rollout.ladder[0])} with its next tick",
+        changes={"status": "approved"},
+    )
 
 
 def _deploy(rollout: Rollout, request: TransitionRequest) -> _Effect:
@@ -202,14 +260,21 @@ def _advance(rollout: Rollout, request: TransitionRequest) -> _Effect:
     forced = _is_forced(rollout, request)
     old, new = rollout.ladder[rollout.stage], rollout.ladder[rollout.stage + 1]
     what = f"stage {rollout.stage + 1} -> {rollout.stage + 2} ({percent(old)} -> {percent(new)})"
-    changes = {"stage": rollout.stage + 1, "stage_history": _reopened(rollout, new, request), "stage_entered_at": request.at}
+    changes = {
+        "stage": rollout.stage + 1,
+        "stage_history": _reopened(rollout, new, request),
+        "stage_entered_at": request.at,
+    }
     return _Effect(what=what, changes=changes, forced=forced)
 
 
 def _promote(rollout: Rollout, request: TransitionRequest) -> _Effect:
     forced = _is_forced(rollout, request)
     share = rollout.ladder[rollout.stage]
-    what = f"{rollout.candidate} is champion (at {percent(share)} before); 5 % of units stay on {rollout.champion} for a week"
+    what = (
+        f"{rollout.candidate} is champion (at {percent(share)} before); 5 % of units stay on {rollout.champion} for a"
+        " week"
+    )
     changes = {"status": "deployed", "outcome": "promoted", **_ended(rollout, request)}
     return _Effect(what=what, changes=changes, forced=forced, champion_change=rollout.candidate)
 
@@ -224,7 +289,10 @@ def _resume(rollout: Rollout, request: TransitionRequest) -> _Effect:
 
 
 def _reject(rollout: Rollout, request: TransitionRequest) -> _Effect:
-    return _Effect(what="rejected before it was served", changes={"status": "failed", "outcome": "cancelled", **_ended(rollout, request)})
+    return _Effect(
+        what="rejected before it was served",
+        changes={"status": "failed", "outcome": "cancelled", **_ended(rollout, request)},
+    )
 
 
 def _rollback(rollout: Rollout, request: TransitionRequest) -> _Effect:
@@ -235,13 +303,17 @@ def _rollback(rollout: Rollout, request: TransitionRequest) -> _Effect:
 
 
 EFFECTS: Mapping[Act, Callable[[Rollout, TransitionRequest], _Effect]] = {
-    "validate": _validate, "approve": _approve, "reject": _reject, "deploy": _deploy, "lapse": _lapse, "advance": _advance,
+    "validate": _validate, "approve": _approve, "reject": _reject, "deploy": _deploy, "lapse": _lapse,
+    "advance": _advance,
     "hold": _hold, "resume": _resume, "promote": _promote, "rollback": _rollback, "end": _rollback,
 }  # fmt: skip
 
 
 def _is_forced(rollout: Rollout, request: TransitionRequest) -> bool:
-    """False where the evidence itself asks for this act; True where a person goes past it with the family's name. Raises GateNotMet."""
+    """False where the evidence itself asks for this act; True where a person goes past it with the family's name.
+
+    Raises GateNotMet.
+    """
     evidence = request.evidence or {}
     if evidence.get("act") == request.act and request.lapsed_at is None:
         return False
@@ -253,7 +325,9 @@ def _is_forced(rollout: Rollout, request: TransitionRequest) -> bool:
         why = f"no worker has watched it since {when(request.lapsed_at)}, so later evidence has not been looked at"
     early = rollout.stage < len(rollout.ladder) - 1
     skipped = (
-        f" It would also skip the stages {ladder_text(rollout.ladder[rollout.stage + 1 :])}." if request.act == "promote" and early else ""
+        f" It would also skip the stages {ladder_text(rollout.ladder[rollout.stage + 1 :])}."
+        if request.act == "promote" and early
+        else ""
     )
     raise GateNotMet(
         f"Cannot {request.act} rollout {rollout.id} of {rollout.family}: {why}{given}.{skipped} "
@@ -279,7 +353,10 @@ def _opened(share: float, request: TransitionRequest) -> dict[str, Any]:
 
 def _reopened(rollout: Rollout, share: float, request: TransitionRequest) -> tuple[Mapping[str, Any], ...]:
     """The open entry closed when the candidate was last served with it, and another one begun."""
-    at, clock_at = min(request.lapsed_at or request.at, request.at), min(request.lapsed_clock_at or request.clock_at, request.clock_at)
+    at, clock_at = (
+        min(request.lapsed_at or request.at, request.at),
+        min(request.lapsed_clock_at or request.clock_at, request.clock_at),
+    )
     return (*_closed(rollout, at, clock_at), _opened(share, request))
 
 

@@ -1,4 +1,6 @@
-"""Checks that a Rollout's decisions follow from its blocks: the chain of the blocks, and every next action worked out again, in one pass."""
+"""Checks that a Rollout's decisions follow from its blocks: the chain of the blocks,
+and every next action worked out again, in one pass.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ FROM_EVIDENCE = ("advance", "promote", "hold", "resume", "rollback")  # acts tha
 
 @dataclass(kw_only=True)
 class BlockChain:
-    """The links of a rollout's blocks as they are read; ``problems`` names every broken link, gap or changed byte by its block."""
+    """The links of a rollout's blocks as they are read; ``problems`` names every broken link,
+    gap or changed byte by its block.
+    """
 
     n: int = 0
     head: str = FIRST_PREVIOUS_HASH
@@ -31,7 +35,8 @@ class BlockChain:
     def read(self, blocks: Iterable[StoredBlock]) -> Iterator[StoredBlock]:
         """Checks every block, and hands on those before the first fault.
 
-        A ValueError of ``blocks`` (a column that holds no value of its type any more, such as a time that is none) ends it as a fault.
+        A ValueError of ``blocks`` (a column that holds no value of its type any more, such as a time that is none) ends
+        it as a fault.
         """
         following = iter(blocks)
         while True:
@@ -87,14 +92,22 @@ def fold(rollout: Rollout, blocks: Iterable[StoredBlock], chain: BlockChain) -> 
         before = state
         try:
             state = after(before, block, rollout.settings, rollout.ladder)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as broken:  # hashed anew around what is no outcome
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+        ) as broken:  # hashed anew around what is no outcome
             chain.cannot_be_folded(block, broken)
             continue
         yield Folded(block=block, before=before, after=state)
 
 
 class ReplayedDecisions:
-    """Decisions whose recorded evidence is not what their blocks say, and transitions that the tick made without any."""
+    """Decisions whose recorded evidence is not what their blocks say,
+    and transitions that the tick made without any.
+    """
 
     def __init__(self, rollout: Rollout, decisions: Sequence[Decision]) -> None:
         self.problems: list[RecordProblem] = []
@@ -114,9 +127,13 @@ class ReplayedDecisions:
         while self._waiting and self._waiting[-1][1].content["inputs"]["evidence"]["blocks"] <= state.n_blocks:
             before, d = self._waiting.pop()
             evidence = d.content["inputs"]["evidence"]
-            found = next_action(before, state, at=d.at, clock_at=datetime.fromisoformat(d.content["inputs"]["clock_at"]))
+            found = next_action(
+                before, state, at=d.at, clock_at=datetime.fromisoformat(d.content["inputs"]["clock_at"])
+            )
             if _text(found.evidence) != _text(evidence):
-                self._say(d, f"decision {d.seq} ({d.kind}) recorded other evidence than its {evidence['blocks']} blocks give")
+                self._say(
+                    d, f"decision {d.seq} ({d.kind}) recorded other evidence than its {evidence['blocks']} blocks give"
+                )
             elif is_system(d.actor) and found.act != d.kind:
                 self._say(d, f"decision {d.seq} ({d.kind}) does not follow: its blocks say {found.act}")
 
@@ -133,10 +150,16 @@ class ReplayedDecisions:
 
 
 def verify_state(replayed: EvidenceState, stored: str | None) -> list[RecordProblem]:
-    """What the tick goes on from is what all the blocks together say; where the last ones are missing, nothing else would show it."""
+    """What the tick goes on from is what all the blocks together say; where the last ones are missing,
+    nothing else would show it.
+    """
     n = replayed.n_blocks
     if stored is None:
-        return [] if not n else [RecordProblem(seq=None, detail=f"{n} blocks are stored, and not what the tick knew after them")]
+        return (
+            []
+            if not n
+            else [RecordProblem(seq=None, detail=f"{n} blocks are stored, and not what the tick knew after them")]
+        )
     try:
         known = from_text(stored).state
     except ValueError as broken:
@@ -145,7 +168,11 @@ def verify_state(replayed: EvidenceState, stored: str | None) -> list[RecordProb
         return []
     if known.n_blocks > n:
         return [RecordProblem(seq=None, detail=f"block {n + 1} is missing: the tick had closed {known.n_blocks}")]
-    return [RecordProblem(seq=None, detail=f"what the tick knew after {known.n_blocks} blocks is not what the {n} blocks give")]
+    return [
+        RecordProblem(
+            seq=None, detail=f"what the tick knew after {known.n_blocks} blocks is not what the {n} blocks give"
+        )
+    ]
 
 
 def _hash_of(b: StoredBlock) -> str | None:
@@ -170,27 +197,51 @@ def against_audit(decisions: Sequence[Decision], rows: Sequence[Mapping[str, Any
     """``rows``: what the audit holds of the rollout, in order; each decision wrote one with its hash."""
     known = [row for row in rows if row["action"].startswith("rollout.")]
     for place, (d, row) in enumerate(zip(decisions, known, strict=False), start=1):
-        if (row["action"], row["actor"], row["at"], row["detail"].get("hash")) != (f"rollout.{d.kind}", d.actor, d.at, d.hash):
-            return [RecordProblem(seq=d.seq, detail=f"decision {place} ({d.kind}) is not the one that the audit knows: {_row(row)}")]
+        if (row["action"], row["actor"], row["at"], row["detail"].get("hash")) != (
+            f"rollout.{d.kind}",
+            d.actor,
+            d.at,
+            d.hash,
+        ):
+            return [
+                RecordProblem(
+                    seq=d.seq, detail=f"decision {place} ({d.kind}) is not the one that the audit knows: {_row(row)}"
+                )
+            ]
     if len(known) > len(decisions):
         missed = known[len(decisions)]
-        return [RecordProblem(seq=None, detail=f"decision {len(decisions) + 1} is missing: the audit knows {_row(missed)}")]
-    return [RecordProblem(seq=d.seq, detail=f"decision {d.seq} ({d.kind}) is not in the audit") for d in decisions[len(known) :]]
+        return [
+            RecordProblem(seq=None, detail=f"decision {len(decisions) + 1} is missing: the audit knows {_row(missed)}")
+        ]
+    return [
+        RecordProblem(seq=d.seq, detail=f"decision {d.seq} ({d.kind}) is not in the audit")
+        for d in decisions[len(known) :]
+    ]
 
 
 def against_outbox(decisions: Sequence[Decision], told: Mapping[str, Any] | None) -> list[RecordProblem]:
-    """``told``: the newest thing that was written down to be sent to MLflow about the rollout; None where that is gone."""
+    """``told``: the newest thing that was written down to be sent to MLflow about the rollout; None
+    where that is gone.
+    """
     last = decisions[-1] if decisions else None
     if told is None or (last is not None and (told.get("seq"), told.get("hash")) == (last.seq, last.hash)):
         return []
-    known, stored = f"decision {told.get('seq')} ({str(told.get('hash'))[:12]})", f"{last.seq} ({last.hash[:12]})" if last else "none"
-    return [RecordProblem(seq=None, detail=f"the last decision stored is {stored}, and the last one kept for MLflow is {known}")]
+    known, stored = (
+        f"decision {told.get('seq')} ({str(told.get('hash'))[:12]})",
+        f"{last.seq} ({last.hash[:12]})" if last else "none",
+    )
+    return [
+        RecordProblem(
+            seq=None, detail=f"the last decision stored is {stored}, and the last one kept for MLflow is {known}"
+        )
+    ]
 
 
 class CountedUnits:
     """How many units the blocks counted, beside the units that are kept with what they were counted for.
 
-    Each kept unit was counted by a block; a unit whose person was forgotten is not kept any more, so the blocks may hold more.
+    Each kept unit was counted by a block; a unit whose person was forgotten is not kept any more, so the blocks may
+    hold more.
     """
 
     def __init__(self) -> None:
@@ -201,12 +252,17 @@ class CountedUnits:
             self._n_values += sum(k for arm in ARMS for _, k in block.content["errors"][arm])
 
     def against(self, state: EvidenceState, *, n_matured: int, n_values: int) -> list[RecordProblem]:
-        """``n_matured`` and ``n_values``: of the kept units, those in a closed cohort, and their values in guardrail blocks."""
+        """``n_matured`` and ``n_values``: of the kept units, those in a closed cohort,
+        and their values in guardrail blocks.
+        """
         matured = state.n_left_out + sum(c.units_c + c.units_b for c in state.stages.values())
         found = [("quality", n_matured, matured), ("guardrail", n_values, self._n_values)]
         return [
             RecordProblem(
-                seq=None, detail=f"{kind} blocks are missing: {kept} units were counted by them, and those stored count {counted}"
+                seq=None,
+                detail=(
+                    f"{kind} blocks are missing: {kept} units were counted by them, and those stored count {counted}"
+                ),
             )
             for kind, kept, counted in found
             if kept > counted
@@ -221,7 +277,10 @@ def against_champions(rollout: Rollout, history: Sequence[Champion]) -> list[Rec
         return [RecordProblem(seq=None, detail=f"the rollout {detail}")]
     if reigns and [(c.variant, c.since) for c in reigns] != [(rollout.candidate, rollout.ended_at)]:
         found = ", ".join(f"{c.variant} since {iso(c.since)}" for c in reigns)
-        detail = f"the rollout promoted {rollout.candidate} when it ended, but the champions that name it are others: {found}"
+        detail = (
+            f"the rollout promoted {rollout.candidate} when it ended, but the champions that name it are others:"
+            f" {found}"
+        )
         return [RecordProblem(seq=None, detail=detail)]
     return []
 
@@ -245,7 +304,11 @@ class TakenBack:
         if following is None or not _falls_back(following, rollout):
             self.problems += [
                 RecordProblem(
-                    seq=None, detail=f"the audit knows that the promotion was taken back ({iso(row['at'])}), and the champions do not"
+                    seq=None,
+                    detail=(
+                        f"the audit knows that the promotion was taken back ({iso(row['at'])}), and the champions"
+                        " do not"
+                    ),
                 )
                 for row in named
             ]
@@ -254,7 +317,9 @@ class TakenBack:
         if own is None:
             self._say(f"{following.by} took the promotion back, and the audit names no evidence for it")
         elif not _tells_of(own, following):
-            self._say(f"{following.by} took the promotion back, and the audit knows another time, actor or reason of it")
+            self._say(
+                f"{following.by} took the promotion back, and the audit knows another time, actor or reason of it"
+            )
         else:
             self._evidence = own["detail"]["evidence"]
 
@@ -266,14 +331,21 @@ class TakenBack:
         self._evidence = None
         alarm = guardrail_alarm(self._rollout, state, at=datetime.fromisoformat(evidence["at"]))
         if state.head != evidence["head"]:
-            self._say(f"the promotion was taken back on block {state.n_blocks} with hash {evidence['head'][:12]}, and it has another")
+            self._say(
+                f"the promotion was taken back on block {state.n_blocks} with hash {evidence['head'][:12]}, and it has"
+                " another"
+            )
         elif alarm is None:
-            self._say(f"the promotion was taken back ({evidence['alarm']}), and its {state.n_blocks} blocks give no alarm")
+            self._say(
+                f"the promotion was taken back ({evidence['alarm']}), and its {state.n_blocks} blocks give no alarm"
+            )
 
     def end(self, n_blocks: int) -> list[RecordProblem]:
         """All problems, now that there are no more blocks."""
         if self._evidence is not None:
-            self._say(f"the promotion was taken back on {self._evidence['blocks']} blocks, and only {n_blocks} are stored")
+            self._say(
+                f"the promotion was taken back on {self._evidence['blocks']} blocks, and only {n_blocks} are stored"
+            )
         return self.problems
 
     def _say(self, detail: str) -> None:
@@ -281,14 +353,18 @@ class TakenBack:
 
 
 def _falls_back(following: Champion, rollout: Rollout) -> bool:
-    """Whether the tick went back to the champion before; a later promotion or an edited file follows for reasons of its own."""
+    """Whether the tick went back to the champion before;
+    a later promotion or an edited file follows for reasons of its own.
+    """
     return following.by == ACTOR and following.rollout is None and following.variant == rollout.champion
 
 
 def _tells_of(row: Mapping[str, Any], reign: Champion) -> bool:
     """The alarm is compared as it was recorded: a later version may put its sentence better."""
     detail = row["detail"]
-    return (row["at"], row["actor"], detail["why"]) == (reign.since, reign.by, reign.why) and detail["evidence"]["alarm"] in reign.why
+    return (row["at"], row["actor"], detail["why"]) == (reign.since, reign.by, reign.why) and detail["evidence"][
+        "alarm"
+    ] in reign.why
 
 
 def _row(row: Mapping[str, Any]) -> str:

@@ -46,9 +46,12 @@ def kept_from_starting(
     n, needed = counts.get("holdout", 0), family.rollout.gates.n
     if n < needed:
         return Guard(
-            reason=f"{family.name} has {n} holdout examples and rollout.gates.n asks for {needed}, so nothing that a study finds could pass its "
-            f"gates. Import more (about {round(needed * EXAMPLES_PER_HOLDOUT)} in all: detent import FILE --family {family.name}), lower "
-            f"rollout.gates.n, or let nothing start by itself: detent family schedule {family.name} --off",
+            reason=(
+                f"{family.name} has {n} holdout examples and rollout.gates.n asks for {needed}, so nothing that a study"
+                f" finds could pass its gates. Import more (about {round(needed * EXAMPLES_PER_HOLDOUT)} in all: detent"
+                f" import FILE --family {family.name}), lower rollout.gates.n, or let nothing start by itself: detent"
+                f" family schedule {family.name} --off"
+            ),
             needs_person=True,
         )
     own = next((study for study in unfinished if study.family == family.name), None)
@@ -59,7 +62,11 @@ def kept_from_starting(
     if rollout is not None:
         return Guard(reason=f"rollout {rollout.id} of {rollout.candidate} is {rollout.status}, and decides first")
     if holdback is not None:
-        return Guard(reason=f"the promotion by rollout {holdback.rollout} is watched in its holdback until {when(holdback.until)}")
+        return Guard(
+            reason=(
+                f"the promotion by rollout {holdback.rollout} is watched in its holdback until {when(holdback.until)}"
+            )
+        )
     if nominated is not None:
         return Guard(reason=f"candidate {nominated.winner} of study {nominated.id} waits for its rollout")
     if len(unfinished) >= max_studies:

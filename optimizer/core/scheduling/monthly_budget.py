@@ -1,4 +1,6 @@
-"""Limits of a calendar month (UTC) on what studies spend, per family and in all; every study's own cap is kept under them."""
+"""Limits of a calendar month (UTC) on what studies spend, per family and in all;
+every study's own cap is kept under them.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,10 @@ class MonthlyLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """What is left of this month's limits. ``usd`` None = nothing limits it; ``text`` says which limit it is and what has been used."""
+    """What is left of this month's limits.
+
+    ``usd`` None = nothing limits it; ``text`` says which limit it is and what has been used.
+    """
 
     usd: float | None = None
     text: str = ""
@@ -52,14 +57,18 @@ def left_of(limits: MonthlyLimits, spends: Iterable[StudySpend], family: str) ->
     """What the tighter of both limits leaves to a new study of ``family``; never below 0.
 
     Args:
-        spends: of the studies that had not ended before this month. One that began last month counts in full in both: rather
-            too little is spent than too much.
+        spends: of the studies that had not ended before this month. One that began last month counts in full in both:
+            rather too little is spent than too much.
     """
     found = list(spends)
     each = [
         (limit, counted, whose)
         for limit, counted, whose in (
-            (limits.family_usd, [s for s in found if s.family == family], f"of {family} (budget.usd_per_month of its file)"),
+            (
+                limits.family_usd,
+                [s for s in found if s.family == family],
+                f"of {family} (budget.usd_per_month of its file)",
+            ),
             (limits.all_usd, found, "of all families (setting usd_per_month)"),
         )
         if limit is not None
@@ -70,10 +79,14 @@ def left_of(limits: MonthlyLimits, spends: Iterable[StudySpend], family: str) ->
     used = _used(counted)
     if math.isinf(used):
         endless = ", ".join(s.study for s in counted if math.isinf(s.counted_usd))
-        text = f"the studies {whose} have ${limit:g} this month, and {endless} began without a cap in dollars and may need all of it until it ends"
+        text = (
+            f"the studies {whose} have ${limit:g} this month, and {endless} began without a cap in dollars and may need"
+            " all of it until it ends"
+        )
         return Left(usd=0.0, text=text)
     return Left(
-        usd=max(0.0, _dollars(limit - used)), text=f"the studies {whose} have used or reserved ${used:.4f} of this month's ${limit:g}"
+        usd=max(0.0, _dollars(limit - used)),
+        text=f"the studies {whose} have used or reserved ${used:.4f} of this month's ${limit:g}",
     )
 
 
@@ -82,7 +95,10 @@ def _used(spends: Iterable[StudySpend]) -> float:
 
 
 def under(left: Left, budget: Budget) -> Budget:
-    """The budget as it may be spent: a study without a cap in dollars gets what is left. Raises BudgetTooSmall for a higher cap."""
+    """The budget as it may be spent: a study without a cap in dollars gets what is left.
+
+    Raises BudgetTooSmall for a higher cap.
+    """
     if left.usd is None:
         return budget
     if budget.usd is None:

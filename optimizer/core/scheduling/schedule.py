@@ -1,4 +1,6 @@
-"""When a family's studies start by themselves and what they do: never, until a person switches that on; then as its file or that person says."""
+"""When a family's studies start by themselves and what they do: never, until a person switches that on;
+then as its file or that person says.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ from optimizer.core.search.study import TriggerKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSchedule:
-    """The switch: where it is stored, studies may start by themselves. ``strategy`` and ``aim`` None: as the file says."""
+    """The switch: where it is stored, studies may start by themselves.
+
+    ``strategy`` and ``aim`` None: as the file says.
+    """
 
     family: str
     cron: str | None  # in place of the file's; None: at no time, by the file's triggers alone
@@ -37,7 +42,10 @@ class StoredSchedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleInForce:
-    """What holds now, every part decided. ``source`` says where ``cron`` stands, ``by`` and ``since`` who switched it on and when."""
+    """What holds now, every part decided.
+
+    ``source`` says where ``cron`` stands, ``by`` and ``since`` who switched it on and when.
+    """
 
     family: str
     on: bool = False  # off: nothing starts by itself, and cron says what the file would have
@@ -54,7 +62,9 @@ class ScheduleInForce:
     def version(self) -> str:
         """Changes with the content and with who set it; 12 hex digits."""
         set_at = self.since and self.since.isoformat()
-        return digest(canonical_json([self.on, self.holdout, self.cron, self.strategy, self.aim, self.source, self.by, set_at]))[:12]
+        return digest(
+            canonical_json([self.on, self.holdout, self.cron, self.strategy, self.aim, self.source, self.by, set_at])
+        )[:12]
 
     @property
     def text(self) -> str:
@@ -95,8 +105,13 @@ def asked_of(family: Family, schedule: ScheduleInForce, kind: TriggerKind) -> tu
     return family.triggers.strategy or kind_of(family).default_strategy, family.rollout.gates.aim
 
 
-def strategy_fault(strategy: str, aim: Aim, space: Mapping[str, Any], kind: FamilyKind | None, *, load: bool = True) -> str | None:
-    """Why no study of this strategy, aim and space could start, as a sentence; None where one could. ``load``: as in ``check_strategy``."""
+def strategy_fault(
+    strategy: str, aim: Aim, space: Mapping[str, Any], kind: FamilyKind | None, *, load: bool = True
+) -> str | None:
+    """Why no study of this strategy, aim and space could start, as a sentence; None where one could.
+
+    ``load``: as in ``check_strategy``.
+    """
     try:
         names = check_strategy(strategy, aim, load=load)
     except InvalidInput as unusable:
@@ -122,7 +137,9 @@ def check_stored(family: Family, stored: StoredSchedule) -> None:
     if (fault := strategy_fault(wanted.strategy, wanted.aim, family.space, kind_of(family))) is not None:
         faults.append(Fault(pointer="/strategy" if stored.strategy or not stored.aim else "/aim", detail=fault))
     if faults:
-        raise InvalidInput(f"The schedule of {family.name} was not changed: " + "; ".join(f.detail for f in faults) + ".", faults)
+        raise InvalidInput(
+            f"The schedule of {family.name} was not changed: " + "; ".join(f.detail for f in faults) + ".", faults
+        )
 
 
 def command_for(family: str, stored: StoredSchedule | None) -> str:

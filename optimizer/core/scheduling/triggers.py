@@ -1,4 +1,7 @@
-"""What makes a study start by itself: a champion that got worse, bad feedback in volume, or the time. Values in, a Trigger out."""
+"""What makes a study start by itself: a champion that got worse, bad feedback in volume, or the time.
+
+Values in, a Trigger out.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,10 @@ class UnitMean:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecentOutcomes:
-    """What users made of one variant in one window. Every unit counts once in each figure, however often it reported."""
+    """What users made of one variant in one window.
+
+    Every unit counts once in each figure, however often it reported.
+    """
 
     all: UnitMean = field(default_factory=UnitMean)  # scores, and successes as 0 or 1 where no score came with them
     success: Mapping[str, UnitMean] = field(default_factory=dict)  # by source
@@ -69,7 +75,9 @@ def first_to_fire(looks: Iterable[Look]) -> Trigger | None:
 
 
 def look_at_schedule(cron: str | None, *, since: datetime, now: datetime) -> Look:
-    """Whether a time of the schedule lies in (since, now]; however many passed meanwhile, they make one study, which says so."""
+    """Whether a time of the schedule lies in (since, now]; however many passed meanwhile,
+    they make one study, which says so.
+    """
     if cron is None:
         return Look(kind="schedule", state="off", reason="no schedule")
     due = next_fire(cron, min(since, now))
@@ -79,7 +87,12 @@ def look_at_schedule(cron: str | None, *, since: datetime, now: datetime) -> Loo
     n = count_fires(cron, min(since, now), now)
     missed = f"; {_many(n - 1)} passed before it could start, and this study stands for all of them" if n > 1 else ""
     reason = f"scheduled for {when(due)} ({cron}){missed}"
-    return Look(kind="schedule", state="fires", reason=reason, evidence={"cron": cron, "due_at": due.isoformat(), "n_missed": n - 1})
+    return Look(
+        kind="schedule",
+        state="fires",
+        reason=reason,
+        evidence={"cron": cron, "due_at": due.isoformat(), "n_missed": n - 1},
+    )
 
 
 def look_at_feedback(rule: FeedbackTrigger | None, window: Window) -> Look:
@@ -93,14 +106,20 @@ def look_at_feedback(rule: FeedbackTrigger | None, window: Window) -> Look:
         return Look(kind="feedback", state="cannot_tell", reason=f"{seen}, {rule.count} are needed", evidence=evidence)
     state: State = "fires" if found.mean < rule.mean_below else "quiet"
     side = "below" if state == "fires" else "not below"
-    return Look(kind="feedback", state=state, reason=f"{seen}, on average {found.mean:.3f}, {side} {rule.mean_below:g}", evidence=evidence)
+    return Look(
+        kind="feedback",
+        state=state,
+        reason=f"{seen}, on average {found.mean:.3f}, {side} {rule.mean_below:g}",
+        evidence=evidence,
+    )
 
 
 def look_at_degradation(threshold: float | None, recent: Window, reference: Window) -> Look:
     """(success drop + quality drop + relative latency rise) / 3 against the same variant's own past.
 
-    Success and score are compared within one source, the one with most units now; latency is the median of all requests. What got
-    better counts as 0: it makes up for nothing. So does what too few reported, and the sentence says which that is.
+    Success and score are compared within one source, the one with most units now; latency is the median of all
+    requests. What got better counts as 0: it makes up for nothing. So does what too few reported, and the sentence says
+    which that is.
     """
     if threshold is None:
         return Look(kind="degradation", state="off", reason="switched off")
@@ -110,12 +129,16 @@ def look_at_degradation(threshold: float | None, recent: Window, reference: Wind
         "latency": _rise(recent.latency_ms, reference.latency_ms),
     }
     evidence: dict[str, Any] = {
-        "since": recent.since.isoformat(), "until": recent.until.isoformat(), "reference_since": reference.since.isoformat(),
+        "since": recent.since.isoformat(), "until": recent.until.isoformat(),
+        "reference_since": reference.since.isoformat(),
         **{name: part and asdict(part) for name, part in parts.items()},
     }  # fmt: skip
     measured = [part for part in parts.values() if part is not None]
     if not measured:
-        needed = f"{MIN_UNITS} units with outcomes or {MIN_REQUESTS} requests are needed since {when(recent.since)}, and as many before"
+        needed = (
+            f"{MIN_UNITS} units with outcomes or {MIN_REQUESTS} requests are needed since {when(recent.since)}, and as"
+            " many before"
+        )
         return Look(kind="degradation", state="cannot_tell", reason=needed, evidence=evidence)
     index = sum(max(0.0, part.change) for part in measured) / len(parts)
     state: State = "fires" if round(index, 9) >= threshold else "quiet"
@@ -123,7 +146,8 @@ def look_at_degradation(threshold: float | None, recent: Window, reference: Wind
     unknown = [name for name, part in parts.items() if part is None]
     without = f"; too little is known of {' and '.join(unknown)}, counted as no change" if unknown else ""
     reason = (
-        f"degradation {index:.3f}, {side} {threshold:g}, since {when(recent.since)}: {', '.join(part.text for part in measured)}{without}"
+        f"degradation {index:.3f}, {side} {threshold:g}, since {when(recent.since)}:"
+        f" {', '.join(part.text for part in measured)}{without}"
     )
     return Look(kind="degradation", state=state, reason=reason, evidence={**evidence, "index": round(index, 6)})
 
@@ -133,14 +157,17 @@ def handled(look: Look, *, study: str, since: datetime, again_at: datetime) -> L
     if look.state == "off":
         return look
     reason = (
-        f"answered by study {study} at {when(since)}; looked at again from {when(again_at)}, when its window holds only what came after"
+        f"answered by study {study} at {when(since)}; looked at again from {when(again_at)}, when its window holds only"
+        " what came after"
     )
     return replace(look, state="quiet", reason=reason, evidence={"study": study, "again_at": again_at.isoformat()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Change:
-    """How much worse one figure is: absolute for shares and scores, relative for latency; negative when it is better."""
+    """How much worse one figure is: absolute for shares and scores, relative for latency;
+    negative when it is better.
+    """
 
     text: str
     change: float
@@ -149,7 +176,9 @@ class _Change:
 
 
 def _drop(name: str, recent: Mapping[str, UnitMean], reference: Mapping[str, UnitMean]) -> _Change | None:
-    """In the source with most units now that has enough of them in both windows: what one source says is no measure for another."""
+    """In the source with most units now that has enough of them in both windows:
+    what one source says is no measure for another.
+    """
     common = [source for source in recent if min(recent[source].n, reference.get(source, UnitMean()).n) >= MIN_UNITS]
     if not common:
         return None
@@ -167,7 +196,9 @@ def _rise(recent: Histogram, reference: Histogram) -> _Change | None:
     before, now = quantile(reference, 0.5), quantile(recent, 0.5)
     if not before or now is None:
         return None
-    return _Change(text=f"median latency {before:.0f} ms > {now:.0f} ms", change=now / before - 1, before=before, now=now)
+    return _Change(
+        text=f"median latency {before:.0f} ms > {now:.0f} ms", change=now / before - 1, before=before, now=now
+    )
 
 
 def _many(n: int) -> str:

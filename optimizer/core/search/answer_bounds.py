@@ -52,8 +52,9 @@ def request_bytes(messages: Sequence[Mapping[str, Any]], params: Mapping[str, An
 def longest_inputs(family: Family, seen: Sequence[Example]) -> dict[str, str]:
     """Filler inputs as long as the longest that was seen and half as much again, at most as long as the family allows.
 
-    With fewer than 20 examples as long as the family allows, at the bytes per character of the examples seen. The sealed holdout is not seen: a row
-    of it that is longer still is asked about while the cap has room for it, since each call is checked against the cap by itself.
+    With fewer than 20 examples as long as the family allows, at the bytes per character of the examples seen. The
+    sealed holdout is not seen: a row of it that is longer still is asked about while the cap has room for it, since
+    each call is checked against the cap by itself.
     """
     texts = {name: [str(example.input[name]) for example in seen if name in example.input] for name in family.inputs}
     ratio = max((len(t.encode()) / len(t) for of_one in texts.values() for t in of_one if t), default=1.0)
@@ -72,10 +73,16 @@ def longest_of(variant: Variant, inputs: Mapping[str, str]) -> int:
 
 
 def longest_allowed(
-    champion: Variant, inputs: Mapping[str, str], definition: Definition, *, is_written: bool, is_asked_again: bool = False
+    champion: Variant,
+    inputs: Mapping[str, str],
+    definition: Definition,
+    *,
+    is_written: bool,
+    is_asked_again: bool = False,
 ) -> int:
-    """Bytes of the longest request a candidate may make: the champion's messages with ``max_examples`` longest examples, and room for
-    an instruction where one may be written, and for the earlier answer where a policy asks again.
+    """Bytes of the longest request a candidate may make: the champion's messages with ``max_examples`` longest
+    examples, and room for an instruction where one may be written, and for the earlier answer where a policy asks
+    again.
 
     The definition may set it; it is never below what the champion itself needs.
     """
@@ -99,7 +106,9 @@ def usd_of(n_bytes: float, max_tokens: float, price: ModelPrice) -> float:
 
 
 def models_of(champion: Variant, space: Mapping[str, Any], tiers: Sequence[str] = ()) -> list[str]:
-    """Names of the models that a study may ask: the champion's, then the others that the space, the champion's policy or ``tiers`` name."""
+    """Names of the models that a study may ask: the champion's, then the others that the space,
+    the champion's policy or ``tiers`` name.
+    """
     named = [champion.policy.get(knob) or () for knob in ("tiers", "votes.models")]
     offered = [options for knob in ("tiers", "votes.models") for options in options_of(space, f"policy.{knob}")]
     others = [name for names in (*named, *offered, tiers) for name in names]
@@ -117,15 +126,31 @@ def calls_per_answer(champion: Variant, space: Mapping[str, Any], tiers: Sequenc
     if max(len(tiers), len(named)) > 1:
         policy["tiers"] = list(max(tiers, named, key=len))
     options = {knob: _most_of(entry) for knob, entry in varied_knobs(space).items() if knob in COUNTING}
-    return max(_calls_of({**policy, **dict(zip(options, chosen, strict=True))}) for chosen in product(*options.values()))
+    return max(
+        _calls_of({**policy, **dict(zip(options, chosen, strict=True))}) for chosen in product(*options.values())
+    )
 
 
 def asks_again(champion: Variant, space: Mapping[str, Any]) -> bool:
-    """Whether a policy may show a model its own earlier answer, or a stronger instruction: requests longer than the rendered one."""
-    return any(knob.split(".")[0] in ("refine", "gate", "validate") for knob in (*champion.policy, *varied_knobs(space)))
+    """Whether a policy may show a model its own earlier answer, or a stronger instruction:
+    requests longer than the rendered one.
+    """
+    return any(
+        knob.split(".")[0] in ("refine", "gate", "validate") for knob in (*champion.policy, *varied_knobs(space))
+    )
 
 
-COUNTING = ("tiers", "refine", "confidence", "votes.models", "validate", "validate.then", "gate.retries", "gate.threshold", "gate.scorer")
+COUNTING = (
+    "tiers",
+    "refine",
+    "confidence",
+    "votes.models",
+    "validate",
+    "validate.then",
+    "gate.retries",
+    "gate.threshold",
+    "gate.scorer",
+)
 
 
 def _most_of(entry: Mapping[str, Any]) -> Sequence[Any]:

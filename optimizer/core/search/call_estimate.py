@@ -1,4 +1,7 @@
-"""How many calls and trials a study of given strategies may take, before it runs. ``core/search/cost_estimate.py`` puts prices on them."""
+"""How many calls and trials a study of given strategies may take, before it runs.
+
+``core/search/cost_estimate.py`` puts prices on them.
+"""
 
 from __future__ import annotations
 
@@ -43,14 +46,20 @@ def expected_calls(
     known = records(strategies)
     parts |= {record.name: record.calls_for(sizes) for record in known}
     if is_written:
-        parts[PROPOSALS] = sum((record.proposals(definition, n_train) for record in known if record.writes != "never"), NONE)
+        parts[PROPOSALS] = sum(
+            (record.proposals(definition, n_train) for record in known if record.writes != "never"), NONE
+        )
     confirmation = confirmation_calls(n_holdout, per_answer)
     parts[CONFIRMATION] = Spread(low=0, expected=confirmation, high=confirmation)
     return parts
 
 
-def calls_for_a_race(budget: int | None, definition: Definition, *, n_train: int, n_dev: int, n_confirmation: int) -> int | None:
-    """Of a study's budget what its contenders may meet examples with: less the confirmation, the champion's examples and what bootstrapping asks."""
+def calls_for_a_race(
+    budget: int | None, definition: Definition, *, n_train: int, n_dev: int, n_confirmation: int
+) -> int | None:
+    """Of a study's budget what its contenders may meet examples with: less the confirmation,
+    the champion's examples and what bootstrapping asks.
+    """
     if budget is None:
         return None
     asked = round(asked_for_examples(definition, n_train).expected)

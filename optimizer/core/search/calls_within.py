@@ -15,9 +15,11 @@ def total(parts: Mapping[str, Spread]) -> Spread:
 
 
 def within(parts: Mapping[str, Spread], cap: int | None) -> dict[str, Spread]:
-    """The parts under a cap: the confirmation is set aside, the champion comes first, then one strategy after the other until nothing is left.
+    """The parts under a cap: the confirmation is set aside, the champion comes first,
+    then one strategy after the other until nothing is left.
 
-    Expected calls add up to what the whole study is expected to make. The least a part has is what others leave that take their most, and the other way round.
+    Expected calls add up to what the whole study is expected to make. The least a part has is what others leave that
+    take their most, and the other way round.
     """
     if cap is None:
         return dict(parts)
@@ -26,8 +28,12 @@ def within(parts: Mapping[str, Spread], cap: int | None) -> dict[str, Spread]:
     found = {CONFIRMATION: parts[CONFIRMATION].capped(cap)} if CONFIRMATION in parts else {}
     for name in _in_turn(parts):
         part = parts[name]
-        got = Spread(low=min(part.low, left.low), expected=min(part.expected, left.expected), high=min(part.high, left.high))
-        left = Spread(low=max(0.0, left.low - part.high), expected=left.expected - got.expected, high=left.high - got.low)
+        got = Spread(
+            low=min(part.low, left.low), expected=min(part.expected, left.expected), high=min(part.high, left.high)
+        )
+        left = Spread(
+            low=max(0.0, left.low - part.high), expected=left.expected - got.expected, high=left.high - got.low
+        )
         found[name] = got
     return {name: found[name] for name in parts}
 

@@ -1,4 +1,6 @@
-"""What a study will cost before it runs: calls, dollars, minutes with their spread, and the reserve of its confirmation."""
+"""What a study will cost before it runs: calls, dollars, minutes with their spread,
+and the reserve of its confirmation.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ from optimizer.core.search.study import KEEP, Definition
 
 REFLECTED_ON = 3  # training examples of one reflection, answered by parent and child (Agrawal et al. 2025)
 SUMMARISED = 10  # training examples that one call of DSPy's proposer reads
-LEARNED_S = 0.06  # of an item whose text a score is learned from, at most; the two scores of 1,163 items took 20 s of a core
+LEARNED_S = (
+    0.06  # of an item whose text a score is learned from, at most; the two scores of 1,163 items took 20 s of a core
+)
 REPLAYED_PER_S = 1e6  # (setting x item), at least; bench/content_replay.py measures it
 
 
@@ -44,7 +48,10 @@ class EstimateTotals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostEstimate:
-    """The answer of a dry run. ``usd`` is None where the model has no known price; ``reserved_usd`` is the confirmation's."""
+    """The answer of a dry run.
+
+    ``usd`` is None where the model has no known price; ``reserved_usd`` is the confirmation's.
+    """
 
     calls: Spread
     usd: Spread | None
@@ -53,13 +60,19 @@ class CostEstimate:
     n_confirmation_calls: int
     reserved_usd: float | None
     longest_request_bytes: int
-    parts: Mapping[str, Spread]  # calls by part: champion, each strategy, confirmation, as they fit under the budget's calls
+    parts: Mapping[
+        str, Spread
+    ]  # calls by part: champion, each strategy, confirmation, as they fit under the budget's calls
     without_a_cap: EstimateTotals
-    no_sure_turn: Sequence[str] = ()  # strategies for which the budget's calls leave nothing if those before take their most
+    no_sure_turn: Sequence[
+        str
+    ] = ()  # strategies for which the budget's calls leave nothing if those before take their most
     enough: Mapping[str, float] = field(
         default_factory=dict
     )  # calls, usd, minutes: caps under which every part comes to its end, where the budget's may not do
-    models: Sequence[str] = ()  # whose prices these are: the serving champion's first, then the others that may be asked
+    models: Sequence[
+        str
+    ] = ()  # whose prices these are: the serving champion's first, then the others that may be asked
 
 
 def confirmation_usd(
@@ -71,7 +84,9 @@ def confirmation_usd(
     price_of: Callable[[str], ModelPrice | None],
     tiers: Sequence[str] = (),
 ) -> float | None:
-    """What the confirmation may cost at most, whichever variant of the space wins; None where a model's price is unknown."""
+    """What the confirmation may cost at most, whichever variant of the space wins;
+    None where a model's price is unknown.
+    """
     models = models_of(champion, space, tiers)
     max_tokens = max([int(champion.model.get("max_tokens") or 0), *map(int, options_of(space, "max_tokens"))])
     prices = [price_of(name) for name in models]
@@ -87,7 +102,9 @@ def confirmation_calls(n_holdout_selected: int, per_answer: int = 1) -> int:
 
 
 def holdout_size(available: int, definition: Definition) -> int:
-    """What the definition fixes, as far as there are so many; left alone a definition asks for ``gates.n``, or more where a loss must be ruled out."""
+    """What the definition fixes, as far as there are so many; left alone a definition asks for ``gates.n``,
+    or more where a loss must be ruled out.
+    """
     return min(available, definition.n_holdout)
 
 
@@ -145,25 +162,35 @@ def estimate_study(
 
 
 def _enough(whole: EstimateTotals, budget: Budget, reserved_usd: float) -> dict[str, float]:
-    """For each cap that may cut the study the one that cannot; the confirmation holds its dollars back, whatever it comes to cost."""
+    """For each cap that may cut the study the one that cannot; the confirmation holds its dollars back,
+    whatever it comes to cost.
+    """
     most: dict[str, float] = {"calls": ceil(whole.calls.high), "minutes": ceil(whole.minutes.high)}
     if whole.usd is not None:
         most["usd"] = ceil((whole.usd.high + reserved_usd) * 100) / 100
-    return {name: amount for name, amount in most.items() if (cap := getattr(budget, name)) is not None and cap < amount}
+    return {
+        name: amount for name, amount in most.items() if (cap := getattr(budget, name)) is not None and cap < amount
+    }
 
 
 def _minutes(calls: Spread, seconds: Spread, concurrency: int) -> Spread:
-    taken = Spread(low=calls.low * seconds.low, expected=calls.expected * seconds.expected, high=calls.high * seconds.high)
+    taken = Spread(
+        low=calls.low * seconds.low, expected=calls.expected * seconds.expected, high=calls.high * seconds.high
+    )
     return taken.times(1 / 60 / max(1, concurrency))
 
 
 def estimate_evaluation(
-    variants: Sequence[Variant], examples: Sequence[Example], family: Family, price_of: Callable[[str], ModelPrice | None]
+    variants: Sequence[Variant],
+    examples: Sequence[Example],
+    family: Family,
+    price_of: Callable[[str], ModelPrice | None],
 ) -> tuple[Spread, Spread | None]:
     """(calls, dollars; None where a model has no known price) of asking each variant each example once.
 
-    Low is nothing: the journal may have all answers. How many calls a policy takes for an answer is not known before, so the most are expected;
-    the most dollars count each byte as a token, the dearest model, and every output token that is allowed.
+    Low is nothing: the journal may have all answers. How many calls a policy takes for an answer is not known before,
+    so the most are expected; the most dollars count each byte as a token, the dearest model, and every output token
+    that is allowed.
     """
     calls, expected_usd, most_usd = 0, 0.0, 0.0
     for variant in variants:
@@ -177,10 +204,14 @@ def estimate_evaluation(
             except InvalidInput:  # an input is missing: no model is called
                 continue
             calls += per_answer
-            expected_usd += per_answer * max((usd_of(n_bytes / BYTES_PER_TOKEN, max_tokens / 2, p) for p in prices if p), default=inf)
+            expected_usd += per_answer * max(
+                (usd_of(n_bytes / BYTES_PER_TOKEN, max_tokens / 2, p) for p in prices if p), default=inf
+            )
             most_usd += per_answer * max((usd_of(n_bytes, max_tokens, p) for p in prices if p), default=inf)
     is_priced = all(price_of(name) is not None for variant in variants for name in models_of(variant, {}))
-    return Spread(low=0, expected=calls, high=calls), Spread(low=0, expected=expected_usd, high=most_usd) if is_priced else None
+    return Spread(low=0, expected=calls, high=calls), (
+        Spread(low=0, expected=expected_usd, high=most_usd) if is_priced else None
+    )
 
 
 def _dearer(proposals: Spread, tokens: float, price: ModelPrice) -> Spread:
@@ -213,7 +244,9 @@ def replay_estimate(definition: Definition, n_items: int) -> CostEstimate:
     )
 
 
-def search_budget(budget: Budget, *, n_confirmation: int, reserved_usd: float | None, n_dev: int, seconds_per_call: float | None) -> Budget:
+def search_budget(
+    budget: Budget, *, n_confirmation: int, reserved_usd: float | None, n_dev: int, seconds_per_call: float | None
+) -> Budget:
     """What the search may spend once the confirmation is set aside.
 
     Raises:
@@ -222,8 +255,9 @@ def search_budget(budget: Budget, *, n_confirmation: int, reserved_usd: float | 
     calls = None if budget.calls is None else budget.calls - n_confirmation
     if calls is not None and calls < n_dev:
         raise BudgetTooSmall(
-            f"A budget of {budget.calls} calls cannot pay for this study: its confirmation needs {n_confirmation} calls and the champion's own "
-            f"evaluation {n_dev}. Give at least {n_confirmation + n_dev} calls and what the search may use, or lower n_holdout or n_dev.",
+            f"A budget of {budget.calls} calls cannot pay for this study: its confirmation needs {n_confirmation} calls"
+            f" and the champion's own evaluation {n_dev}. Give at least {n_confirmation + n_dev} calls and what the"
+            " search may use, or lower n_holdout or n_dev.",
             n_confirmation_calls=n_confirmation,
             n_required=n_confirmation + n_dev,
             n_given=budget.calls,
@@ -232,8 +266,9 @@ def search_budget(budget: Budget, *, n_confirmation: int, reserved_usd: float | 
     if usd is not None and reserved_usd is not None:
         if usd < reserved_usd or (usd <= 0 and reserved_usd > 0):
             raise BudgetTooSmall(
-                f"A budget of ${usd:.4f} cannot pay for this study: its confirmation alone reserves ${reserved_usd:.4f} ({n_confirmation} calls at the "
-                "longest allowed request). Give more, lower n_holdout, or set max_request_bytes in the definition.",
+                f"A budget of ${usd:.4f} cannot pay for this study: its confirmation alone reserves ${reserved_usd:.4f}"
+                f" ({n_confirmation} calls at the longest allowed request). Give more, lower n_holdout, or set"
+                " max_request_bytes in the definition.",
                 reserved_usd=reserved_usd,
                 given_usd=usd,
             )
@@ -243,8 +278,8 @@ def search_budget(budget: Budget, *, n_confirmation: int, reserved_usd: float | 
         needed = 0.0 if seconds_per_call is None else n_confirmation * seconds_per_call / 60
         if minutes <= 0 or minutes < needed:
             raise BudgetTooSmall(
-                f"A budget of {minutes:g} minutes cannot pay for this study: its confirmation is expected to take {needed:.1f} minutes. "
-                "Give more, or lower n_holdout.",
+                f"A budget of {minutes:g} minutes cannot pay for this study: its confirmation is expected to take"
+                f" {needed:.1f} minutes. Give more, or lower n_holdout.",
                 required_minutes=needed,
                 given_minutes=minutes,
             )

@@ -1,9 +1,9 @@
 """How good each Variant may be, when all have met the first examples of one order but not equally many of them.
 
-Mixed model: score of Variant v on example i = difficulty of i + effect of v + noise, effects normal around their common mean. An
-effect measured on few examples is drawn towards that mean, so that luck does not lead; difficulties drop out between Variants
-that met the same examples. All that was measured is used, so that it does not matter by what rule it was decided to measure it
-(the likelihood does not depend on the stopping rule).
+Mixed model: score of Variant v on example i = difficulty of i + effect of v + noise, effects normal around their common
+mean. An effect measured on few examples is drawn towards that mean, so that luck does not lead; difficulties drop out
+between Variants that met the same examples. All that was measured is used, so that it does not matter by what rule it
+was decided to measure it (the likelihood does not depend on the stopping rule).
 
 Source: Henderson (1975), Biometrics 31(2), 423-447 (best linear unbiased prediction); variances by moments.
 """
@@ -25,10 +25,14 @@ Scores = Sequence[float | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantEffects:
-    """Estimated effects (their level is arbitrary, differences count) of every Variant with a score, and how sure they are."""
+    """Estimated effects (their level is arbitrary, differences count)
+    of every Variant with a score, and how sure they are.
+    """
 
     means: Mapping[str, float]
-    _kinds: Mapping[str, int] = field(default_factory=dict)  # Variants measured on equally many examples per segment are of one kind
+    _kinds: Mapping[str, int] = field(
+        default_factory=dict
+    )  # Variants measured on equally many examples per segment are of one kind
     _own: Sequence[float] = ()  # per kind: variance given the difficulties
     _shared: Sequence[Sequence[float]] = ()  # between kinds: covariance that comes from not knowing the difficulties
 
@@ -58,7 +62,9 @@ def estimate(scores: Mapping[str, Scores]) -> VariantEffects:
     return _solve(counts, sums, noise, spread)
 
 
-def _solve(counts: Mapping[str, tuple[int, ...]], sums: Mapping[str, Sequence[float]], noise: float, spread: float) -> VariantEffects:
+def _solve(
+    counts: Mapping[str, tuple[int, ...]], sums: Mapping[str, Sequence[float]], noise: float, spread: float
+) -> VariantEffects:
     """Effects given the two variances: the effects are eliminated first, which leaves one equation per segment."""
     kinds = Counter(counts.values())
     precision = {kind: sum(kind) / noise + 1 / spread for kind in kinds}
@@ -89,8 +95,8 @@ def _solve(counts: Mapping[str, tuple[int, ...]], sums: Mapping[str, Sequence[fl
 def _variances(measured: Mapping[str, Scores]) -> tuple[float, float]:
     """(noise, spread of the effects), both variances, by moments over the examples that two Variants or more have met.
 
-    Noise: what is left of the scores without example and Variant, all Variants together. Spread: the variance of the Variants' leads
-    over the others on the same examples, less what noise alone makes of it.
+    Noise: what is left of the scores without example and Variant, all Variants together. Spread: the variance of the
+    Variants' leads over the others on the same examples, less what noise alone makes of it.
     """
     longest = max(len(s) for s in measured.values())
     columns = [{v: x for v, s in measured.items() if i < len(s) and (x := s[i]) is not None} for i in range(longest)]

@@ -1,7 +1,10 @@
-"""What a study searches for, by its aim: better scores, or cheaper or quicker answers that are not worse. Pure: results in, numbers out.
+"""What a study searches for, by its aim: better scores, or cheaper or quicker answers that are not worse.
 
-For cost and latency a Variant counts only while its score on dev is not lower than the champion's by the quality margin or more.
-Whether that holds is proved on the sealed holdout alone (``gates.py``); here it keeps the search from winning by answering badly.
+Pure: results in, numbers out.
+
+For cost and latency a Variant counts only while its score on dev is not lower than the champion's by the quality margin
+or more. Whether that holds is proved on the sealed holdout alone (``gates.py``); here it keeps the search from winning
+by answering badly.
 """
 
 from __future__ import annotations
@@ -37,7 +40,8 @@ class Objective:
     margin: float | None = None
 
     def gain(self, results: Sequence[ExampleResult]) -> float | None:
-        """What the Variant gains over the champion: mean lead in score, or the share of dollars a call or of p95 that it saves.
+        """What the Variant gains over the champion: mean lead in score,
+        or the share of dollars a call or of p95 that it saves.
 
         None where it cannot win: no score where the champion has one, worse by the margin, or nothing to compare.
         """
@@ -49,7 +53,8 @@ class Objective:
     def told(self, results: Sequence[ExampleResult]) -> float | None:
         """What strategies are told to maximize; None where nothing could be measured.
 
-        The mean score; for cost and latency the gain, and below every gain that is worth having how far the quality is gone.
+        The mean score; for cost and latency the gain, and below every gain that is worth having how far the quality is
+        gone.
         """
         if self.aim == "quality":
             return mean_score(results)
@@ -80,9 +85,15 @@ def is_told(aim: Aim, n: int) -> bool:
     return n >= (MIN_TIMED if aim == "latency" else 1)
 
 
-def paired_by(aim: Aim, champion: Sequence[ExampleResult], other: Sequence[ExampleResult]) -> tuple[list[float], list[float]]:
-    """The aim's figure of both, on the examples where both have it: score, dollars of the call, or ms where the call was asked freshly."""
-    before, after = ({r.example: value for r in results if (value := _figure(aim, r)) is not None} for results in (champion, other))
+def paired_by(
+    aim: Aim, champion: Sequence[ExampleResult], other: Sequence[ExampleResult]
+) -> tuple[list[float], list[float]]:
+    """The aim's figure of both, on the examples where both have it: score, dollars of the call,
+    or ms where the call was asked freshly.
+    """
+    before, after = (
+        {r.example: value for r in results if (value := _figure(aim, r)) is not None} for results in (champion, other)
+    )
     both = [example for example in before if example in after]
     return [before[e] for e in both], [after[e] for e in both]
 

@@ -1,8 +1,9 @@
-"""Several proposals at one look: tested in an order that was frozen before it, from the safest to the boldest, until the first that fails.
+"""Several proposals at one look: tested in an order that was frozen before it, from the safest to the boldest,
+until the first that fails.
 
-Each is tested at the whole level. A wrong acceptance needs the first truly bad proposal of the order to pass its own test, whatever the
-correlation of the proposals, so the level needs no correction. Sources: Maurer, Hothorn and Lehmacher (1995); Westfall and Krishen (2001),
-Journal of Statistical Planning and Inference 99, 25-40.
+Each is tested at the whole level. A wrong acceptance needs the first truly bad proposal of the order to pass its own
+test, whatever the correlation of the proposals, so the level needs no correction. Sources: Maurer, Hothorn and
+Lehmacher (1995); Westfall and Krishen (2001), Journal of Statistical Planning and Inference 99, 25-40.
 """
 
 from __future__ import annotations
@@ -46,12 +47,16 @@ class SequenceTest:
 
 
 def ordered(proposals: Sequence[PredictedLoss], *, worth: float) -> list[PredictedLoss]:
-    """Those that are predicted to save ``worth`` or more, the safest first: by predicted loss, then by what they save."""
+    """Those that are predicted to save ``worth`` or more, the safest first:
+    by predicted loss, then by what they save.
+    """
     return sorted((one for one in proposals if one.saved >= worth), key=lambda one: (one.loss, one.saved, one.variant))
 
 
 def frozen(sequence: Sequence[PredictedLoss]) -> dict[str, Any]:
-    """The sequence as a study keeps it, with the SHA-256 of it: what was written down before the look can be checked after it."""
+    """The sequence as a study keeps it, with the SHA-256 of it:
+    what was written down before the look can be checked after it.
+    """
     proposals = [asdict(one) for one in sequence]
     return {"proposals": proposals, "hash": digest(canonical_json(proposals))}
 
@@ -68,7 +73,9 @@ def chosen_on(study: Study) -> str:
 
 
 def with_sequence(test: NotLower, steps: Sequence[SequenceTest]) -> NotLower:
-    """The test of the one that was kept, with the largest p up to it: what is reported pays for every test before it."""
+    """The test of the one that was kept, with the largest p up to it:
+    what is reported pays for every test before it.
+    """
     return replace(test, p=max([test.p, *(step.p for step in steps if step.passed)]))
 
 
@@ -77,6 +84,8 @@ def in_words(steps: Sequence[SequenceTest]) -> str:
     passed = sum(step.passed for step in steps)
     last = steps[-1]
     if not passed:
-        return f"Of the proposals the safest, {last.variant}, was tested first and did not pass, which ends the sequence."
+        return (
+            f"Of the proposals the safest, {last.variant}, was tested first and did not pass, which ends the sequence."
+        )
     told = f"{count(passed, 'proposal')} passed in the order frozen before the look, safest first"
     return f"{told}, and {last.variant} ended it." if not last.passed else f"{told}: all that were tested."

@@ -1,9 +1,9 @@
 """Strategy ``race``: the proposals of other strategies enter one race, which says who meets the next examples.
 
 The champion meets a few examples before all others: bootstrapping takes its threshold from them. Then each proposer's
-contenders enter in waves and meet a few examples, whereupon their proposer is told what the race estimates. When it has no more
-the race decides with its share of the calls, and the next proposer starts from the leader. At the end leader and champion meet all
-examples that are left, so that the two are compared on all of them.
+contenders enter in waves and meet a few examples, whereupon their proposer is told what the race estimates. When it has
+no more the race decides with its share of the calls, and the next proposer starts from the leader. At the end leader
+and champion meet all examples that are left, so that the two are compared on all of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from optimizer.core.search.racing import FIRST, ContinuousRejects, Race, Turn
 from optimizer.core.search.strategy import Proposal, Strategy
 
 CHAMPION_FIRST = 12  # examples that the champion meets before the first proposal
-WAVE = 4  # contenders that enter at once: proposing may cost calls, and a proposer may learn from the scores of those before
+# contenders that enter at once: proposing may cost calls, and a proposer may learn from the scores of those before
+WAVE = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +30,16 @@ class Heat:
 
 
 class RacedSearch:
-    """Deterministic given the seed and the scores, as every strategy: run again against the journal it takes the same way.
+    """Deterministic given the seed and the scores, as every strategy:
+    run again against the journal it takes the same way.
 
     Args:
-        proposers: who makes a strategy that starts from the given variant, in the order in which their contenders enter.
+        proposers: who makes a strategy that starts from the given variant, in the order in which their contenders
+            enter.
         examples: ids of the dev examples.
-        calls: that contenders may meet examples with, all proposers' together and the last examples of leader and champion apart; the
-            proposers that are left share what is left evenly. None: no cap but the rule's own share.
+        calls: that contenders may meet examples with, all proposers' together and the last examples of leader and
+            champion apart; the proposers that are left share what is left evenly. None: no cap but the rule's own
+            share.
     """
 
     def __init__(
@@ -61,8 +65,8 @@ class RacedSearch:
     def heats(self) -> list[Heat]:
         """What to ask next, all before the next call; empty when the race is decided and its leader met all examples.
 
-        While a proposer has contenders left, those that are in meet their first examples only: deciding among some of them would be
-        paid for and then be undone by the next.
+        While a proposer has contenders left, those that are in meet their first examples only: deciding among some of
+        them would be paid for and then be undone by the next.
         """
         turns = [self._race.until(self._champion.variant.id, CHAMPION_FIRST)]
         while not any(turns):
@@ -77,14 +81,20 @@ class RacedSearch:
         return [self._heat(turn) for turn in turns if turn is not None]
 
     def last(self) -> list[Heat]:
-        """The examples that champion and leader have not met yet: for the end of the race, and for one that is cut short."""
+        """The examples that champion and leader have not met yet: for the end of the race,
+        and for one that is cut short.
+        """
         pair = {p.variant.id: p for p in (self._champion, self.leader() or self._champion)}
         return [self._heat(turn) for proposal in pair.values() if (turn := self._rest(proposal)) is not None]
 
     @property
     def n_last(self) -> int:
         """The most examples that ``last`` may ask, for any leader."""
-        rests = {id: len(rest.examples) for id, p in self._proposals.items() if id in self._race and (rest := self._rest(p)) is not None}
+        rests = {
+            id: len(rest.examples)
+            for id, p in self._proposals.items()
+            if id in self._race and (rest := self._rest(p)) is not None
+        }
         champion = rests.pop(self._champion.variant.id, 0)
         return champion + max(rests.values(), default=0)
 
@@ -97,7 +107,9 @@ class RacedSearch:
         return None if leader is None else self._proposals[leader]
 
     def tell(self, heat: Heat, results: Sequence[ExampleResult]) -> None:
-        """A contender without a score where the champion has one cannot win, so it is out: what is missing is never a good score."""
+        """A contender without a score where the champion has one cannot win, so it is out:
+        what is missing is never a good score.
+        """
         id, champion = heat.turn.variant, self._champion.variant.id
         if id not in self._race:
             return  # taken out while it was asked
@@ -114,7 +126,9 @@ class RacedSearch:
         return Heat(proposal=self._proposals[turn.variant], turn=turn)
 
     def _next_wave(self, proposer: Strategy) -> list[Turn | None]:
-        """Lets new contenders enter and meet their first examples; they are fewer than a wave where the proposer has no more."""
+        """Lets new contenders enter and meet their first examples;
+        they are fewer than a wave where the proposer has no more.
+        """
         estimates = self._race.estimates(self._champion.variant.id)
         for proposal in self._untold:
             proposer.tell(proposal, estimates.get(proposal.variant.id), [])

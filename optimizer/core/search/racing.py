@@ -1,9 +1,10 @@
 """Which Variant deserves the next example: a race over common examples in one shuffled order.
 
-Every contender meets the examples in the same order, so all that is known of it is a list: its scores on the first examples
-of that order, and any two are compared on examples that both have met. A Rule reads those lists and says who goes on, and
-how far. It keeps nothing itself: the same scores give the same answer, so a study that is run again against its journal takes the
-same way. Randomness is the seed of the order; a race can be stopped after any call and still knows its leader.
+Every contender meets the examples in the same order, so all that is known of it is a list: its scores on the first
+examples of that order, and any two are compared on examples that both have met. A Rule reads those lists and says who
+goes on, and how far. It keeps nothing itself: the same scores give the same answer, so a study that is run again
+against its journal takes the same way. Randomness is the seed of the order; a race can be stopped after any call and
+still knows its leader.
 
 Studies race by ``ContinuousRejects`` (docs/adr/0018-the-worst-falls-as-soon-as-the-calls-that-are-left-allow.md); three
 other rules, which lost more on recorded tables, stand in ``bench/fixed_pool/race_rules.py``.
@@ -68,7 +69,9 @@ class Race:
     """Keeps the order and the scores, and asks its Rule. Contenders may enter at any time."""
 
     def __init__(self, examples: Sequence[str], rule: RaceRule, *, seed: int) -> None:
-        self.order = tuple(sorted(examples, key=lambda e: digest(f"{seed} {e}".encode())))  # the same of those left where one is gone
+        self.order = tuple(
+            sorted(examples, key=lambda e: digest(f"{seed} {e}".encode()))
+        )  # the same of those left where one is gone
         self._rule = rule
         self._scores: dict[str, list[float | None]] = {}
 
@@ -99,7 +102,8 @@ class Race:
     def turns(self) -> list[Turn]:
         """What to ask next, all of it before the Rule is asked again; empty when the race is decided."""
         return [
-            Turn(variant=a.variant, examples=self.order[len(self._scores[a.variant]) : a.upto]) for a in self._rule.advances(self.standing)
+            Turn(variant=a.variant, examples=self.order[len(self._scores[a.variant]) : a.upto])
+            for a in self._rule.advances(self.standing)
         ]
 
     def tell(self, turn: Turn, scores: Scores) -> None:
@@ -125,7 +129,8 @@ class Race:
     def estimates(self, anchor: str) -> dict[str, float]:
         """What each with a score may reach on all examples, given what ``anchor`` has reached on those that it has met.
 
-        Means over different examples say little; leads over one contender can be compared. Empty while ``anchor`` has no score.
+        Means over different examples say little; leads over one contender can be compared. Empty while ``anchor`` has
+        no score.
         """
         effects, measured = estimated_effects(self.standing), [s for s in self._scores[anchor] if s is not None]
         if not measured:
@@ -136,23 +141,26 @@ class Race:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContinuousRejects:
-    """All that are left meet the same examples; the worst falls as soon as its gap is large for the calls that are left.
+    """All that are left meet the same examples; the worst falls as soon as its gap is large for the calls
+    that are left.
 
     With t examples met by each of the j that are left, it is dropped (the last of equals) when
 
         weight * (mean of the others - its mean) > 1 / sqrt(b) - 1,    b = t * j * logbar(j) / T,
 
-    where T is what the race may make less what was made of who has fallen, and logbar(j) = 1/2 + 1/2 + 1/3 + ... + 1/j. The more of T is used, the
-    smaller a gap is enough; from b = 1 on none is needed. One looks at ``first`` examples and after every ``step`` more; several
-    may fall at a time. With weight, first and step 1 and one at a time this is CR-A of Wang, Tzeng and Proutiere (2023).
+    where T is what the race may make less what was made of who has fallen, and logbar(j) = 1/2 + 1/2 + 1/3 + ... + 1/j.
+    The more of T is used, the smaller a gap is enough; from b = 1 on none is needed. One looks at ``first`` examples
+    and after every ``step`` more; several may fall at a time. With weight, first and step 1 and one at a time this is
+    CR-A of Wang, Tzeng and Proutiere (2023).
 
-    No race makes more than it may, unless the first examples alone take more. What has fallen is told from the scores each time anew,
-    so a contender that enters later may bring one back whose fall its coming makes premature.
+    No race makes more than it may, unless the first examples alone take more. What has fallen is told from the scores
+    each time anew, so a contender that enters later may bring one back whose fall its coming makes premature.
 
     Args:
         calls: that the whole race may make; None: no cap but the next.
         share: of all calls there could be (contenders x examples), the most that a race makes; in (0, 1].
-        weight: how much a gap counts; above 1 where scores vary less than those of a coin, or their differences on equal examples do.
+        weight: how much a gap counts; above 1 where scores vary less than those of a coin, or their differences on
+            equal examples do.
     """
 
     calls: int | None = None
@@ -162,15 +170,26 @@ class ContinuousRejects:
     step: int = 4
 
     def __post_init__(self) -> None:
-        if self.first < 1 or self.step < 1 or self.weight <= 0 or not 0 < self.share <= 1 or (self.calls is not None and self.calls < 0):
-            raise ValueError(f"first and step are at least 1, weight is above 0, share is in (0, 1] and calls are not below 0, got {self}")
+        if (
+            self.first < 1
+            or self.step < 1
+            or self.weight <= 0
+            or not 0 < self.share <= 1
+            or (self.calls is not None and self.calls < 0)
+        ):
+            raise ValueError(
+                "first and step are at least 1, weight is above 0, share is in (0, 1] and calls are not below 0, got"
+                f" {self}"
+            )
 
     def advances(self, standing: RaceStanding) -> list[Advance]:
         left, _, due = self._replayed(standing)
         return [Advance(variant=v, upto=due) for v in left if len(standing.scores[v]) < due]
 
     def leader(self, standing: RaceStanding) -> str | None:
-        """The highest mean of those that are left; while they have met unequally many examples, the highest estimated effect."""
+        """The highest mean of those that are left; while they have met unequally many examples,
+        the highest estimated effect.
+        """
         left, met, due = self._replayed(standing)
         if due:
             effects = estimated_effects(standing).means
@@ -180,7 +199,9 @@ class ContinuousRejects:
         return best if measured else furthest_best(standing)
 
     def _replayed(self, standing: RaceStanding) -> tuple[list[str], int, int]:
-        """(who is left, examples that all of them have met, the level that they are due to meet; 0 when the race is decided)."""
+        """(who is left, examples that all of them have met, the level that they are due to meet;
+        0 when the race is decided).
+        """
         left, spent, met = list(standing.scores), 0, 0
         calls = floor(self.share * len(left) * standing.n_examples)
         calls = calls if self.calls is None else min(calls, self.calls)
@@ -230,7 +251,9 @@ def _estimated(scores: tuple[tuple[str, tuple[float | None, ...]], ...]) -> Vari
 
 
 def by_mean(standing: RaceStanding, variants: Sequence[str], upto: int) -> list[str]:
-    """Best mean over the first ``upto`` examples first, those that could not be measured at all last; first of equals first."""
+    """Best mean over the first ``upto`` examples first, those that could not be measured at all last; first
+    of equals first.
+    """
     return sorted(variants, key=lambda v: -_mean(standing.scores[v][:upto]))
 
 

@@ -14,7 +14,8 @@ from optimizer.core.search.objective import MIN_TIMED, STATISTICS, is_told, mean
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saving:
-    """Dollars per call of both, or p95 in ms of the calls of both that were asked freshly; None where that could not be measured.
+    """Dollars per call of both, or p95 in ms of the calls of both that were asked freshly;
+    None where that could not be measured.
 
     ``is_replayed``: as the study says; then the cost is a share of the time of full processing, and no dollars.
     """
@@ -46,26 +47,38 @@ class Saving:
     def unmeasured(self) -> GateResult:
         """The gate that says so where nothing could be measured."""
         reason = (
-            f"{self.aim} was measured for both on {count(self.n, 'holdout example')}, and fewer than {MIN_TIMED} say nothing. What was asked before "
-            "is answered by the journal, which takes no time: this can be measured on examples that no study has looked at"
+            f"{self.aim} was measured for both on {count(self.n, 'holdout example')}, and fewer than {MIN_TIMED} say"
+            " nothing. What was asked before is answered by the journal, which takes no time: this can be measured on"
+            " examples that no study has looked at"
         )
-        return GateResult(name=self.aim, verdict=GateVerdict.ERROR, value=float(self.n), required=float(MIN_TIMED), reason=reason)
+        return GateResult(
+            name=self.aim, verdict=GateVerdict.ERROR, value=float(self.n), required=float(MIN_TIMED), reason=reason
+        )
 
 
 def _lost_counted(aim: Aim, champion: Sequence[ExampleResult], winner: Sequence[ExampleResult]) -> list[ExampleResult]:
-    """The winner's results; a call of it that failed where the champion's did not has saved nothing and took as long as the longest."""
+    """The winner's results; a call of it that failed where the champion's did not has saved nothing and took
+    as long as the longest.
+    """
     before = {r.example: r for r in champion if r.score is not None}
     longest = max((r.latency_ms for r in (*champion, *winner) if r.latency_ms is not None), default=None)
     return [
-        replace(r, score=0.0, cost_usd=max(r.cost_usd, before[r.example].cost_usd), latency_ms=longest)
-        if r.score is None and r.example in before
-        else r
+        (
+            replace(r, score=0.0, cost_usd=max(r.cost_usd, before[r.example].cost_usd), latency_ms=longest)
+            if r.score is None and r.example in before
+            else r
+        )
         for r in winner
     ]
 
 
 def saving_of(
-    aim: Aim, champion: Sequence[ExampleResult], winner: Sequence[ExampleResult], seed: int, *, is_replayed: bool = False
+    aim: Aim,
+    champion: Sequence[ExampleResult],
+    winner: Sequence[ExampleResult],
+    seed: int,
+    *,
+    is_replayed: bool = False,
 ) -> Saving | None:
     """None where quality is the aim."""
     if aim == "quality":
@@ -75,4 +88,6 @@ def saving_of(
         return Saving(aim=aim, n=len(before))
     statistic = STATISTICS[aim]
     p = bootstrap_reduction_p(before, after, statistic=None if statistic is mean else statistic, seed=seed)
-    return Saving(aim=aim, n=len(before), champion=statistic(before), winner=statistic(after), p=p, is_replayed=is_replayed)
+    return Saving(
+        aim=aim, n=len(before), champion=statistic(before), winner=statistic(after), p=p, is_replayed=is_replayed
+    )

@@ -41,16 +41,18 @@ Point = Mapping[str, Any]  # dimension name -> value
 def parse_space(declared: Mapping[str, Any], start: Variant, *, max_examples: int) -> tuple[Dimension, ...]:
     """Dimensions that a search over settings may vary around ``start``.
 
-    ``examples: {max: 6, order: true}`` varies how many of the start's examples are kept and, with ``order``, their order.
-    ``instruction: {propose: true}`` is for strategies that write instructions, and no dimension here; nor is a predictor that is to be
-    learned, which strategy replay trains. A dimension with one possible value is left out.
+    ``examples: {max: 6, order: true}`` varies how many of the start's examples are kept and, with ``order``, their
+    order. ``instruction: {propose: true}`` is for strategies that write instructions, and no dimension here; nor is a
+    predictor that is to be learned, which strategy replay trains. A dimension with one possible value is left out.
 
     Raises:
         InvalidInput: names every entry that is no range, with its JSON pointer.
     """
     faults = space_faults(declared)
     if faults:
-        raise InvalidInput("The declared space cannot be searched: " + "; ".join(f"{f.pointer}: {f.detail}" for f in faults), faults)
+        raise InvalidInput(
+            "The declared space cannot be searched: " + "; ".join(f"{f.pointer}: {f.detail}" for f in faults), faults
+        )
     dimensions = [d for name, entry in declared.items() for d in _dimensions(name, entry, start, max_examples)]
     return tuple(d for d in dimensions if not _is_fixed(d))
 
@@ -101,10 +103,16 @@ def _dimensions(name: str, entry: Mapping[str, Any], start: Variant, max_example
     if name == "examples":
         n = min(entry["max"], max_examples, len(start.examples))
         counts: list[Dimension] = [IntRange(name="examples", low=0, high=n)]
-        return [*counts, IntRange(name="examples.order", low=0, high=N_ORDERS - 1)] if entry.get("order") and n > 1 else counts
+        return (
+            [*counts, IntRange(name="examples.order", low=0, high=N_ORDERS - 1)]
+            if entry.get("order") and n > 1
+            else counts
+        )
     ((form, value),) = entry.items()
     if form == "choices":
-        return [ChoiceDimension(name=name, options=tuple(option for option in value if not is_to_be_learned(name, option)))]
+        return [
+            ChoiceDimension(name=name, options=tuple(option for option in value if not is_to_be_learned(name, option)))
+        ]
     if form == "float":
         return [FloatRange(name=name, low=float(value[0]), high=float(value[1]))]
     if form == "int":
@@ -146,17 +154,27 @@ def with_instruction(variant: Variant, text: str) -> Variant:
     if instruction_of(variant) is None:
         return replace(variant, messages=({"role": "system", "content": text}, *variant.messages))
     at = next(i for i, m in enumerate(variant.messages) if m["role"] == "system")
-    return replace(variant, messages=(*variant.messages[:at], {**variant.messages[at], "content": text}, *variant.messages[at + 1 :]))
+    return replace(
+        variant,
+        messages=(*variant.messages[:at], {**variant.messages[at], "content": text}, *variant.messages[at + 1 :]),
+    )
 
 
 def doc_of(variant: Variant) -> str:
-    """What a proposer is told that the model is told now: its instruction, or the message itself where there is none."""
+    """What a proposer is told that the model is told now: its instruction,
+    or the message itself where there is none.
+    """
     told = instruction_of(variant)
     return told if told is not None else VARIABLE.sub(r"[\1]", str(variant.messages[0]["content"]))
 
 
-def instruction_fault(before: Variant, written: Variant, seen: Collection[str], fits: Callable[[Variant], bool]) -> str | None:
-    """Why a written instruction makes no candidate, as a sentence; None where it does. ``seen``: ids of variants that were proposed before."""
+def instruction_fault(
+    before: Variant, written: Variant, seen: Collection[str], fits: Callable[[Variant], bool]
+) -> str | None:
+    """Why a written instruction makes no candidate, as a sentence; None where it does.
+
+    ``seen``: ids of variants that were proposed before.
+    """
     text = instruction_of(written) or ""
     if not text.strip():
         return "the proposer wrote no instruction"

@@ -1,6 +1,8 @@
-"""Every strategy by name: the table of those built in, to which packages add by an entry point of group ``detent.strategies``.
+"""Every strategy by name: the table of those built in,
+to which packages add by an entry point of group ``detent.strategies``.
 
-A new one is a row here and a module; what one is, says ``strategy.py``. docs/how-to/add-a-strategy-or-scorer.md shows one in a package.
+A new one is a row here and a module; what one is, says ``strategy.py``. docs/how-to/add-a-strategy-or-scorer.md shows
+one in a package.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ class StrategyRecord:
     """A strategy's properties, which are known before it is made.
 
     Args:
-        make: its maker, or where that stands as ``module:name``, imported when a study first asks for it; None: nothing is made by this name.
+        make: its maker, or where that stands as ``module:name``, imported when a study first asks for it; None: nothing
+            is made by this name.
         name: a package's is that of its entry point.
         does: in half a sentence, as in "strategy gepa: rewrites ...".
         writes: whether a proposer model writes instructions: where ``if_allowed``, only in a space that allows it.
@@ -110,7 +113,10 @@ BUILT_IN = (
     ),
     StrategyRecord(
         name=RACE,
-        does=f"lets the candidates of {' and '.join(RACED)} meet the same examples, and asks those that are behind no more",
+        does=(
+            f"lets the candidates of {' and '.join(RACED)} meet the same examples, and asks those that are behind no"
+            " more"
+        ),
         make=None,
         aims=QUALITY,
         n_trials=strategy_calls.n_raced,
@@ -172,7 +178,8 @@ def _of_package(added: Added, found: Any) -> StrategyRecord:
     record = found if isinstance(found, StrategyRecord) else StrategyRecord(make=found)
     if not callable(record.make):
         raise TypeError(
-            f"{added.place} is a {type(found).__name__}, not a function or class that takes a SearchSetting, nor a StrategyRecord"
+            f"{added.place} is a {type(found).__name__}, not a function or class that takes a SearchSetting, nor a"
+            " StrategyRecord"
         )
     return replace(record, name=added.name, package=added.package)
 
@@ -183,7 +190,8 @@ STRATEGIES: Registry[StrategyRecord] = Registry(
 
 
 def check_strategy(text: str, aim: Aim | None = None, *, load: bool = True) -> tuple[str, ...]:
-    """The names in ``a+b``, checked: InvalidInput for an unknown one, one that cannot be loaded, or one that has another aim (None: any).
+    """The names in ``a+b``, checked: InvalidInput for an unknown one, one that cannot be loaded,
+    or one that has another aim (None: any).
 
     Without ``load`` a package's strategy is known by its name alone, and none of its code is imported.
     """
@@ -192,14 +200,21 @@ def check_strategy(text: str, aim: Aim | None = None, *, load: bool = True) -> t
         if name not in STRATEGIES:
             refused = "".join(f" {sentence}" for sentence in STRATEGIES.refused)
             known = ", ".join(STRATEGIES.names)
-            raise unusable(f"There is no strategy {name!r}. Known: {known}, and sequences such as {DEFAULT_STRATEGY}.{refused}")
+            raise unusable(
+                f"There is no strategy {name!r}. Known: {known}, and sequences such as {DEFAULT_STRATEGY}.{refused}"
+            )
     if len(set(names)) != len(names):
         raise unusable(f"Strategy {text!r} names a part twice. Name each once, for example {DEFAULT_STRATEGY}.")
     if RACE in names and len(names) > 1:
-        raise unusable(f"Strategy {RACE} lets the candidates of {' and '.join(RACED)} race already, and stands alone. Name it alone.")
+        raise unusable(
+            f"Strategy {RACE} lets the candidates of {' and '.join(RACED)} race already, and stands alone. Name it"
+            " alone."
+        )
     for record in records(names, load=load):
         if aim is not None and aim not in record.aims:
-            raise unusable(f"Strategy {record.name} goes by {' and '.join(record.aims)} alone. For aim {aim} name {_with(aim)}.")
+            raise unusable(
+                f"Strategy {record.name} goes by {' and '.join(record.aims)} alone. For aim {aim} name {_with(aim)}."
+            )
     return names
 
 
@@ -209,7 +224,9 @@ def _with(aim: Aim) -> str:
 
 
 def records(names: Sequence[str], *, load: bool = True) -> list[StrategyRecord]:
-    """Of names that are known, without ``load`` of those built in; raises InvalidInput for one of a package that cannot be loaded."""
+    """Of names that are known, without ``load`` of those built in;
+    raises InvalidInput for one of a package that cannot be loaded.
+    """
     try:
         return [STRATEGIES[name] for name in names if load or name in STRATEGIES.built_in]
     except InvalidInput as broken:

@@ -1,4 +1,7 @@
-"""How many calls and trials each strategy may take, and how many calls its proposer. ``strategies.py`` says which counts how."""
+"""How many calls and trials each strategy may take, and how many calls its proposer.
+
+``strategies.py`` says which counts how.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,11 @@ from optimizer.core.search.study import Definition
 
 SUMMARIES = 10  # that DSPy's proposer makes at most
 MET_IN_A_RACE = SHARE  # of the dev examples, by a contender on average
-BATCH, DRAWS, CANDIDATES = 8, 3, 3  # of a step of simba: training examples, answers to each, and new prompts that answer them
+BATCH, DRAWS, CANDIDATES = (
+    8,
+    3,
+    3,
+)  # of a step of simba: training examples, answers to each, and new prompts that answer them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +62,9 @@ def settings_calls(sizes: Sizes) -> Spread:
 
 def bootstrap_calls(sizes: Sizes) -> Spread:
     evaluated = sizes.n_dev * _n_distinct(sizes)
-    return asked_for_examples(sizes.definition, sizes.n_train) + Spread(low=evaluated * 0.7, expected=evaluated, high=evaluated)
+    return asked_for_examples(sizes.definition, sizes.n_train) + Spread(
+        low=evaluated * 0.7, expected=evaluated, high=evaluated
+    )
 
 
 def gepa_calls(sizes: Sizes) -> Spread:
@@ -65,7 +74,9 @@ def gepa_calls(sizes: Sizes) -> Spread:
 
 
 def simba_calls(sizes: Sizes) -> Spread:
-    """Each step draws several answers to a few training examples, lets new prompts answer the same, and proposes the best of these."""
+    """Each step draws several answers to a few training examples, lets new prompts answer the same,
+    and proposes the best of these.
+    """
     n, batch = sizes.definition.n_instructions, min(BATCH, sizes.n_train)
     return Spread(
         low=min(n, 1) * batch * DRAWS,
@@ -82,14 +93,18 @@ def joint_calls(sizes: Sizes) -> Spread:
 def race_calls(sizes: Sizes) -> Spread:
     """Each contender meets a few examples, some meet all; how many is the scores' to decide."""
     n_contenders, n_dev = _n_distinct(sizes) + sizes.definition.n_settings, sizes.n_dev
-    met = Spread(low=n_contenders * min(n_dev, FIRST), expected=n_contenders * n_dev * MET_IN_A_RACE, high=n_contenders * n_dev)
+    met = Spread(
+        low=n_contenders * min(n_dev, FIRST), expected=n_contenders * n_dev * MET_IN_A_RACE, high=n_contenders * n_dev
+    )
     return asked_for_examples(sizes.definition, sizes.n_train) + met
 
 
 def replay_calls(sizes: Sizes) -> Spread:
     """Every tier once on every example outside the holdout; on dev the journal answers what was asked of it then."""
     asked = (sizes.n_train + sizes.n_dev) * sizes.n_tiers
-    again = max(0, sizes.per_answer - sizes.n_tiers)  # second samples, refinements and what else no tier is asked for beforehand
+    again = max(
+        0, sizes.per_answer - sizes.n_tiers
+    )  # second samples, refinements and what else no tier is asked for beforehand
     return Spread(low=asked, expected=asked, high=asked + sizes.definition.n_settings * sizes.n_dev * again)
 
 

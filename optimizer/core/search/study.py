@@ -1,4 +1,6 @@
-"""A Study searches one Family on one Dataset; a Trial is one Variant evaluated in it; a Confirmation is its look at the holdout."""
+"""A Study searches one Family on one Dataset; a Trial is one Variant evaluated in it;
+a Confirmation is its look at the holdout.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,13 @@ from optimizer.core.base.values import Aim, Budget, Spend
 CONFIRM = "confirm"  # strategy of a study that searches nothing: it takes another study's variant to the holdout
 StudyStatus = Literal["queued", "running", "confirming", "finished", "cancelled", "failed"]
 MOST_REPLAYED = 100_000
-KEEP = ("keep_saved", "keep_quality")  # of a Definition: what a study of a content pipeline may be asked to keep, one of the two
-CONTENT_SCORE = "content_score"  # among a study's findings: what a learned score of a content pipeline does, by content type
+KEEP = (
+    "keep_saved",
+    "keep_quality",
+)  # of a Definition: what a study of a content pipeline may be asked to keep, one of the two
+CONTENT_SCORE = (
+    "content_score"  # among a study's findings: what a learned score of a content pipeline does, by content type
+)
 UNFINISHED: tuple[StudyStatus, ...] = ("queued", "running", "confirming")
 ENDED: tuple[StudyStatus, ...] = ("finished", "cancelled", "failed")
 StudyOutcome = Literal["nominated", "no_improvement", "not_confirmed", "budget_exhausted"]
@@ -26,24 +33,31 @@ TriggerKind = Literal["degradation", "feedback", "schedule"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """How large a study is; every count is fixed before the first call. A file in experiments/ writes the same names."""
+    """How large a study is; every count is fixed before the first call.
+
+    A file in experiments/ writes the same names.
+    """
 
     n_train: int = 80
     n_dev: int = 20
     n_holdout: int = 100
-    n_candidates: int = (
-        8  # of bootstrap, beside its three fixed ones (no examples, labelled ones, unshuffled ones); examples has as many in all
-    )
+    # of bootstrap, beside its three fixed ones (no examples, labelled ones, unshuffled ones); examples has as many in
+    # all
+    n_candidates: int = 8
     n_settings: int = 8  # of settings; points of mipro and joint
     n_replayed: int = 1000  # settings that replay tries on the training items, without a call
     n_instructions: int = 6  # that a proposer may write; steps of simba
     proposer: str | None = None  # who writes them: a name in config/models.yaml; None = the champion's model
     max_examples: int = 4
-    threshold: float | None = None  # score from which a bootstrapped output may become an example; None = what the champion reaches on dev
+    threshold: float | None = (
+        None  # score from which a bootstrapped output may become an example; None = what the champion reaches on dev
+    )
     max_request_bytes: int | None = None  # the longest allowed request; None = computed from the family's inputs
     space: Mapping[str, Any] | None = None  # None = the family's own
     keep_saved: float | None = None  # of a content pipeline: the share of the time to save, at the best quality
-    keep_quality: float | None = None  # of a content pipeline: the mean quality to keep of what is processed in full, at the most saving
+    keep_quality: float | None = (
+        None  # of a content pipeline: the mean quality to keep of what is processed in full, at the most saving
+    )
 
     def space_over(self, declared: Mapping[str, Any]) -> Mapping[str, Any]:
         """The study's own space, else the family's."""
@@ -68,7 +82,11 @@ class Definition:
             elif name == "n_replayed" and isinstance(value, int) and value > MOST_REPLAYED:
                 wrong = f"needs at most {MOST_REPLAYED:,}, got {value!r}"
             elif name in KEEP:
-                wrong = None if _is_number(value) and 0 < value < 1 else f"needs a share between 0 and 1, such as 0.65, got {value!r}"
+                wrong = (
+                    None
+                    if _is_number(value) and 0 < value < 1
+                    else f"needs a share between 0 and 1, such as 0.65, got {value!r}"
+                )
             elif name == "threshold":
                 wrong = None if _is_number(value) and 0 <= value <= 1 else f"needs a score in [0, 1], got {value!r}"
             else:
@@ -80,9 +98,13 @@ class Definition:
             if wrong:
                 faults.append(Fault(pointer=f"/definition/{name}", detail=wrong))
         if all(merged.get(name) is not None for name in KEEP):
-            faults.append(Fault(pointer=f"/definition/{KEEP[1]}", detail=f"stands beside {KEEP[0]}; keep one of the two"))
+            faults.append(
+                Fault(pointer=f"/definition/{KEEP[1]}", detail=f"stands beside {KEEP[0]}; keep one of the two")
+            )
         if faults:
-            raise InvalidInput("The study's definition is invalid: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults), faults)
+            raise InvalidInput(
+                "The study's definition is invalid: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults), faults
+            )
         return cls(**merged)
 
 
@@ -125,7 +147,9 @@ class Study:
     simulated_clock: bool = False
     mlflow_run_id: str | None = None
     trigger: Trigger | None = None  # None: a user asked for it
-    findings: Mapping[str, Any] | None = None  # what strategies measured beside the trials, such as {"confidence": [a TierFinding each]}
+    findings: Mapping[str, Any] | None = (
+        None  # what strategies measured beside the trials, such as {"confidence": [a TierFinding each]}
+    )
 
     @property
     def is_replayed(self) -> bool:
@@ -177,7 +201,8 @@ def aimed_at(aim: Aim, trial: Trial, *, is_replayed: bool = False) -> str:
     return ", p95 not measured" if trial.p95_ms is None else f", p95 {trial.p95_ms:.0f} ms"
 
 
-ENOUGH = "enough"  # among a study's findings: the caps that would let every part of it come to its end, where its own may not
+# among a study's findings: the caps that would let every part of it come to its end, where its own may not
+ENOUGH = "enough"
 
 
 def budget_options(caps: Mapping[str, float]) -> str:

@@ -1,7 +1,8 @@
 """What a key may do: one role of each of two ladders, sources with a right of their own, families, an end, and limits.
 
-Applications climb serve < feedback, people and their tools read < read-texts < operate. No role of one ladder holds anything of the other,
-so the key that stands in an application reads nothing, and the key of a dashboard serves nothing. admin has all.
+Applications climb serve < feedback, people and their tools read < read-texts < operate. No role of one ladder holds
+anything of the other, so the key that stands in an application reads nothing, and the key of a dashboard serves
+nothing. admin has all.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from optimizer.core.base.errors import Fault, InvalidInput, NotAuthorised
 Role = Literal["serve", "feedback", "read", "read-texts", "operate", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
 LADDERS: tuple[tuple[Role, ...], ...] = (("serve", "feedback"), ("read", "read-texts", "operate"))
-SOURCES_WITH_A_RIGHT = ("person", "judge")  # their word counts for more than a user's, so a key sends it only where it was given the right
+SOURCES_WITH_A_RIGHT = (
+    "person",
+    "judge",
+)  # their word counts for more than a user's, so a key sends it only where it was given the right
 MEANINGS: Mapping[Role, str] = {
     "serve": "fetches and renders prompts, takes snapshots, asks for chat completions",
     "feedback": "serve, and reports interactions, outcomes and exposures",
@@ -82,22 +86,32 @@ def access_of(
         if source not in SOURCES_WITH_A_RIGHT:
             faults.append(
                 Fault(
-                    pointer="/sources", detail=f"{source!r} needs no right of its own; those that do are {', '.join(SOURCES_WITH_A_RIGHT)}"
+                    pointer="/sources",
+                    detail=f"{source!r} needs no right of its own; those that do are {', '.join(SOURCES_WITH_A_RIGHT)}",
                 )
             )
     if sources and not {"feedback", "admin"} & set(roles):
-        faults.append(Fault(pointer="/sources", detail="a source is for a key that sends events; give it role feedback too"))
+        faults.append(
+            Fault(pointer="/sources", detail="a source is for a key that sends events; give it role feedback too")
+        )
     if named is not None and "admin" in roles:
         faults.append(
-            Fault(pointer="/families", detail="role admin is for the whole installation; leave the families out, or take other roles")
+            Fault(
+                pointer="/families",
+                detail="role admin is for the whole installation; leave the families out, or take other roles",
+            )
         )
     if named == ():
         faults.append(Fault(pointer="/families", detail="names no family; leave it out for all of them"))
     if expires_at is not None and (expires_at.tzinfo is None or expires_at <= now):
         faults.append(Fault(pointer="/expires_at", detail="needs a time in the future, with its zone"))
-    faults += [Fault(pointer=f"/limits/{name}", detail="needs a number above 0") for name, value in given.items() if value <= 0]
+    faults += [
+        Fault(pointer=f"/limits/{name}", detail="needs a number above 0") for name, value in given.items() if value <= 0
+    ]
     if faults:
-        raise InvalidInput("The key cannot be made: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults) + ".", faults)
+        raise InvalidInput(
+            "The key cannot be made: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults) + ".", faults
+        )
     return Access(
         roles=tuple(role for role in ROLES if role in roles),
         sources=tuple(sources),
@@ -112,8 +126,8 @@ def require(access: Access, needed: Role, *, actor: str) -> None:
     if not access.reaches(needed):
         held = " and ".join(access.roles) or "none"
         raise NotAuthorised(
-            f"The key {actor!r} has role {held}, and this needs role {needed}, which {MEANINGS[needed]}. Use a key with that role; "
-            f"`detent keys create NAME --role {needed}` makes one.",
+            f"The key {actor!r} has role {held}, and this needs role {needed}, which {MEANINGS[needed]}. Use a key with"
+            f" that role; `detent keys create NAME --role {needed}` makes one.",
             role=held,
             needed=needed,
         )
@@ -125,7 +139,8 @@ def require_family(access: Access, family: str | None, *, actor: str) -> None:
         own = ", ".join(access.families or ())
         other = f"is about family {family!r}" if family is not None else "is not about one of them alone"
         raise NotAuthorised(
-            f"The key {actor!r} is for {own} only, and this {other}. Name a family of the key's own, or use a key for all families.",
+            f"The key {actor!r} is for {own} only, and this {other}. Name a family of the key's own, or use a key for"
+            " all families.",
             families=list(access.families or ()),
         )
 

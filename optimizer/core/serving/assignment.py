@@ -1,6 +1,7 @@
 """Which Variant a unit is served, and the signed token that says so: pure, so that every replica and client agrees.
 
-The bucket is the contract's formula, over the unit as the client sent it; what is kept or signed is the unit's HMAC only.
+The bucket is the contract's formula, over the unit as the client sent it; what is kept or signed is the unit's HMAC
+only.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ HELD_BACK_FROM = math.floor((1 - HOLDBACK_SHARE) * N_BUCKETS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What one unit is served now. ``rollout`` and ``stage`` (a share) are None unless the unit stands in one of its arms."""
+    """What one unit is served now.
+
+    ``rollout`` and ``stage`` (a share) are None unless the unit stands in one of its arms.
+    """
 
     variant: str
     role: Role
@@ -48,7 +52,9 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holdback:
-    """After a promotion: the units that stay on the champion before it, so that what the promotion did can still be seen."""
+    """After a promotion: the units that stay on the champion before it,
+    so that what the promotion did can still be seen.
+    """
 
     rollout: str  # the promoted one
     variant: str  # the champion before it
@@ -59,7 +65,10 @@ class Holdback:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """One Choice as a token carries it. ``issued_at`` is real time, ``cohort_start`` the rollout clock's; both in whole seconds."""
+    """One Choice as a token carries it.
+
+    ``issued_at`` is real time, ``cohort_start`` the rollout clock's; both in whole seconds.
+    """
 
     family: str
     variant: str
@@ -82,7 +91,9 @@ def in_candidate(bucket: int, share: float) -> bool:
 
 
 def in_holdback(bucket: int) -> bool:
-    """True for the units that stay on the champion before a promotion: the last 5 % of the buckets, which no stage below 95 % gave the candidate."""
+    """True for the units that stay on the champion before a promotion: the last 5 % of the buckets,
+    which no stage below 95 % gave the candidate.
+    """
     return bucket >= HELD_BACK_FROM
 
 
@@ -116,7 +127,9 @@ def cohort_minutes(settings: Mapping[str, Any]) -> float:
 
 
 def cohort_start(at: datetime, cohort_minutes: float) -> datetime:
-    """``at`` floored to a multiple of ``cohort_minutes`` since 1970-01-01 UTC: all who were assigned in one cohort share it."""
+    """``at`` floored to a multiple of ``cohort_minutes`` since 1970-01-01 UTC:
+    all who were assigned in one cohort share it.
+    """
     seconds = max(1, round(cohort_minutes * 60))
     return datetime.fromtimestamp(math.floor(at.timestamp()) // seconds * seconds, UTC)
 
@@ -141,12 +154,13 @@ def choose(
     holdback: Holdback | None = None,
     frozen: bool = False,
 ) -> Choice:
-    """What a unit is served: the champion while the family is frozen; else its override; else the candidate when the lease of
-    the rollout holds and the unit is in the share; else, for a while after a promotion, the champion before it when the unit
-    is held back; else the champion.
+    """What a unit is served: the champion while the family is frozen; else its override; else the candidate when the
+    lease of the rollout holds and the unit is in the share; else, for a while after a promotion, the champion before it
+    when the unit is held back; else the champion.
 
-    A request without a unit gets the champion outside any arm, since nothing makes it stick. A rollout of another family, or
-    one that is not deploying, has no say. ``now`` is real time, as leases, overrides and the end of a holdback are.
+    A request without a unit gets the champion outside any arm, since nothing makes it stick. A rollout of another
+    family, or one that is not deploying, has no say. ``now`` is real time, as leases, overrides and the end of a
+    holdback are.
     """
     if frozen:
         return Choice(variant=champion, role="champion")
@@ -178,17 +192,22 @@ def _after_promotion(holdback: Holdback | None, unit: str | None, champion: str,
 
 
 def leased(rollout: Rollout, now: datetime) -> bool:
-    """True while a worker watches this rollout: its candidate may be served until ``lease_expires_at`` and not at it."""
+    """True while a worker watches this rollout: its candidate may be served until ``lease_expires_at``
+    and not at it.
+    """
     return rollout.lease_expires_at is not None and rollout.lease_expires_at > now
 
 
 def variant_at(rollout: Rollout, unit: str, at: datetime, held_back_until: datetime | None = None) -> str | None:
-    """Which Variant the stage history gives ``unit`` at the real time ``at``, or the holdback after it; None when neither was served.
+    """Which Variant the stage history gives ``unit`` at the real time ``at``, or the holdback after it;
+    None when neither was served.
 
     For events that carry rollout, variant, unit and time instead of a token.
     """
     for stage in rollout.stage_history:
-        if datetime.fromisoformat(stage["from"]) <= at and (stage["to"] is None or at < datetime.fromisoformat(stage["to"])):
+        if datetime.fromisoformat(stage["from"]) <= at and (
+            stage["to"] is None or at < datetime.fromisoformat(stage["to"])
+        ):
             return rollout.candidate if in_candidate(bucket(rollout.salt, unit), stage["share"]) else rollout.champion
     if held_back_until is not None and rollout.ended_at is not None and rollout.ended_at <= at < held_back_until:
         return rollout.champion if in_holdback(bucket(rollout.salt, unit)) else rollout.candidate
@@ -196,7 +215,9 @@ def variant_at(rollout: Rollout, unit: str, at: datetime, held_back_until: datet
 
 
 def sign_token(assignment: Assignment, keys: Keys) -> str:
-    """base64url(canonical JSON) + "." + base64url(HMAC-SHA-256 of that first part as ASCII), both unpadded, by the first key."""
+    """base64url(canonical JSON) + "." + base64url(HMAC-SHA-256 of that first part as ASCII),
+    both unpadded, by the first key.
+    """
     key_id, secret = keys[0]
     payload = {
         "k": key_id,
@@ -229,13 +250,16 @@ def verify_token(token: str, keys: Keys, now: datetime) -> Assignment:
             "Send a token of this installation, or put the old key at the end of DETENT_TOKEN_KEYS.",
         )
     if not hmac.compare_digest(given.encode(), _signature(body, secret).encode()):
-        raise _refusal("forged_token", "The signature of the assignment token does not fit its content. Send the token as it was served.")
+        raise _refusal(
+            "forged_token",
+            "The signature of the assignment token does not fit its content. Send the token as it was served.",
+        )
     assignment = _assignment(payload)
     if now - assignment.issued_at > timedelta(days=TOKEN_VALID_DAYS):
         raise _refusal(
             "expired_token",
-            f"The assignment token was issued at {when(assignment.issued_at)} and was valid for {TOKEN_VALID_DAYS} days. "
-            "Fetch the prompt again and send the new token.",
+            f"The assignment token was issued at {when(assignment.issued_at)} and was valid for {TOKEN_VALID_DAYS}"
+            " days. Fetch the prompt again and send the new token.",
         )
     return assignment
 
@@ -282,7 +306,9 @@ def _signature(body: str, secret: bytes) -> str:
 
 
 def _utf8(unit: str) -> bytes:
-    return unit.encode(errors="surrogatepass")  # JSON can carry half a surrogate pair; it is a strange unit, not a crash
+    return unit.encode(
+        errors="surrogatepass"
+    )  # JSON can carry half a surrogate pair; it is a strange unit, not a crash
 
 
 def _b64(data: bytes) -> str:

@@ -1,4 +1,6 @@
-"""To which arm an event belongs: by its token, by the interaction it names, or by unit, rollout and time, recomputed."""
+"""To which arm an event belongs: by its token, by the interaction it names, or by unit,
+rollout and time, recomputed.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,15 @@ from optimizer.core.serving.rollout import Rollout
 
 
 def arm_of_token(report: Report, assignment: Assignment, unit_hmac: str | None) -> Arm:
-    """``unit_hmac`` is of the unit that the event names beside its token, if it does. What it names must fit the token."""
+    """``unit_hmac`` is of the unit that the event names beside its token, if it does.
+
+    What it names must fit the token.
+    """
     if report.get("family") not in (None, assignment.family):
         raise EventRejected(
             "foreign_token",
-            f"The token was served for family {assignment.family!r}, and the event names {report.get('family')!r}. Send each event with the "
-            "token of its own family.",
+            f"The token was served for family {assignment.family!r}, and the event names {report.get('family')!r}. Send"
+            " each event with the token of its own family.",
         )
     for name, sent, signed in (
         ("variant", report.get("variant"), assignment.variant),
@@ -28,7 +33,8 @@ def arm_of_token(report: Report, assignment: Assignment, unit_hmac: str | None) 
         if sent is not None and sent != signed:
             raise EventRejected(
                 "assignment_mismatch",
-                f"The event names another {name} than its token was served for. Leave {name} out, or send its own token.",
+                f"The event names another {name} than its token was served for. Leave {name} out, or send its own"
+                " token.",
             )
     return Arm(
         family=assignment.family,
@@ -49,7 +55,8 @@ def check_interaction(arm: Arm, of_interaction: Arm) -> None:
             word = "unit" if name == "unit_hmac" else name
             raise EventRejected(
                 "assignment_mismatch",
-                f"The event belongs to another {word} than the interaction it names. Send the assignment of that interaction, or only its id.",
+                f"The event belongs to another {word} than the interaction it names. Send the assignment of that"
+                " interaction, or only its id.",
             )
 
 
@@ -57,12 +64,21 @@ def arm_of_unit(report: Report, unit_hmac: str, variants: Collection[str]) -> Ar
     """Outside a rollout no unit was drawn, so the reported variant is believed when the family has it."""
     family, variant = report.get("family"), report.get("variant")
     if variant is not None and variant not in variants:
-        raise EventRejected("unknown_variant", f"Family {family!r} has no variant {variant!r}; `detent variant list {family}` shows them.")
+        raise EventRejected(
+            "unknown_variant",
+            f"Family {family!r} has no variant {variant!r}; `detent variant list {family}` shows them.",
+        )
     return Arm(family=family, variant=variant, unit_hmac=unit_hmac)
 
 
 def arm_of_rollout(
-    report: Report, rollout: Rollout | None, unit_hmac: str, *, now: datetime, clock_scale: float, held_back_until: datetime | None = None
+    report: Report,
+    rollout: Rollout | None,
+    unit_hmac: str,
+    *,
+    now: datetime,
+    clock_scale: float,
+    held_back_until: datetime | None = None,
 ) -> Arm:
     """Without a token: the bucket recomputed from salt and stage history must give the variant that the event names.
 
@@ -72,15 +88,19 @@ def arm_of_rollout(
     family, variant, at = report.get("family"), report.get("variant"), report.get("assigned_at")
     if rollout is None or rollout.family != family:
         raise EventRejected(
-            "assignment_mismatch", f"Family {family!r} has no rollout {report.get('rollout')!r}. Send the token that was served."
+            "assignment_mismatch",
+            f"Family {family!r} has no rollout {report.get('rollout')!r}. Send the token that was served.",
         )
     lapsed_at = None if leased(rollout, now) else rollout.lease_expires_at
-    served = variant_at(rollout, report.get("unit"), at, held_back_until) if lapsed_at is None or at < lapsed_at else None
+    served = (
+        variant_at(rollout, report.get("unit"), at, held_back_until) if lapsed_at is None or at < lapsed_at else None
+    )
     if served is None or served != variant:
         what = "no unit was in an arm of it" if served is None else f"it gave this unit {served}"
         raise EventRejected(
             "assignment_mismatch",
-            f"Rollout {rollout.id} did not give this unit {variant} at {when(at)}: {what}. Send the token that was served.",
+            f"Rollout {rollout.id} did not give this unit {variant} at {when(at)}: {what}. Send the token that was"
+            " served.",
         )
     stage = [stage for stage in rollout.stage_history if datetime.fromisoformat(stage["from"]) <= at][-1]
     assigned = datetime.fromisoformat(stage["clock_from"]) + (at - datetime.fromisoformat(stage["from"])) * clock_scale

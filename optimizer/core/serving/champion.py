@@ -15,22 +15,27 @@ def first(*, family: str, variant: str, at: datetime, by: str, why: str) -> Cham
     return Champion(family=family, seq=1, variant=variant, since=at, why=why, by=by)
 
 
-def succeed(current: Champion, *, variant: str, at: datetime, by: str, why: str, forced: bool, rollout: str | None = None) -> Champion:
+def succeed(
+    current: Champion, *, variant: str, at: datetime, by: str, why: str, forced: bool, rollout: str | None = None
+) -> Champion:
     """A new reign on top of the current one. Raises Conflict when ``variant`` already reigns."""
     if variant == current.variant:
         raise Conflict(
-            f"{variant} already is the champion of {current.family}, since {when(current.since)}. There is nothing to change.",
+            f"{variant} already is the champion of {current.family}, since {when(current.since)}. There is nothing to"
+            " change.",
             champion=variant,
         )
     return Champion(
-        family=current.family, seq=current.seq + 1, variant=variant, since=at, why=why, by=by, forced=forced, previous=current.seq, rollout=rollout
+        family=current.family, seq=current.seq + 1, variant=variant, since=at, why=why, by=by, forced=forced,
+        previous=current.seq, rollout=rollout
     )  # fmt: skip
 
 
 def fall_back(history: Sequence[Champion], *, expect: str | None, at: datetime, by: str, why: str) -> Champion:
     """The reign before the current one, as a new reign with that one's own way back.
 
-    A, then B on top: falling back reigns A again with nothing below, so that a second time is refused instead of bringing B back.
+    A, then B on top: falling back reigns A again with nothing below, so that a second time is refused instead of
+    bringing B back.
 
     Raises:
         Conflict: nothing below, or ``expect`` (the variant that the caller takes for the champion) is not the champion.
@@ -38,18 +43,28 @@ def fall_back(history: Sequence[Champion], *, expect: str | None, at: datetime, 
     current = reigning(history)
     if expect is not None and expect != current.variant:
         raise Conflict(
-            f"Champion rollback of {current.family} was meant for {expect}, but {current.variant} is the champion since "
-            f"{when(current.since)}. Look at the history (detent champion history {current.family}) and say it again if it is still meant.",
-            champion=current.variant, expect=expect,
-        )  # fmt: skip
+            f"Champion rollback of {current.family} was meant for {expect}, but {current.variant} is the champion since"
+            f" {when(current.since)}. Look at the history (detent champion history {current.family}) and say it again"
+            " if it is still meant.",
+            champion=current.variant,
+            expect=expect,
+        )
     below = beneath(history)
     if below is None:
         raise Conflict(
-            f"{current.family} has no champion before {current.variant} to go back to. To serve another variant, start a rollout: "
-            f"detent rollout start {current.family} VARIANT.",
+            f"{current.family} has no champion before {current.variant} to go back to. To serve another variant, start"
+            f" a rollout: detent rollout start {current.family} VARIANT.",
             champion=current.variant,
         )
-    return Champion(family=current.family, seq=current.seq + 1, variant=below.variant, since=at, why=why, by=by, previous=below.previous)
+    return Champion(
+        family=current.family,
+        seq=current.seq + 1,
+        variant=below.variant,
+        since=at,
+        why=why,
+        by=by,
+        previous=below.previous,
+    )
 
 
 def reigning(history: Sequence[Champion]) -> Champion:
@@ -58,7 +73,9 @@ def reigning(history: Sequence[Champion]) -> Champion:
 
 
 def after_promotion(history: Sequence[Champion], rollout: str) -> Champion | None:
-    """The reign that followed the one which this rollout's promotion began; None while that lasts, or where there was none."""
+    """The reign that followed the one which this rollout's promotion began;
+    None while that lasts, or where there was none.
+    """
     promoted = next((reign for reign in history if reign.rollout == rollout), None)
     return next((reign for reign in history if promoted is not None and reign.seq == promoted.seq + 1), None)
 

@@ -34,12 +34,18 @@ class Freeze:
     @property
     def text(self) -> str:
         """One sentence for a person: what, by whom, since when, why, and the way out."""
-        return f"{scope_text(self.scope)} by {self.by} since {when(self.since)} ({self.reason}); when it may go on: {self.undo}"
+        return (
+            f"{scope_text(self.scope)} by {self.by} since {when(self.since)} ({self.reason}); when it may go on:"
+            f" {self.undo}"
+        )
 
     @property
     def sentence(self) -> str:
         """The same where no word "Frozen" stands before it."""
-        return f"{scope_text(self.scope)} is frozen by {self.by} since {when(self.since)} ({self.reason}); when it may go on: {self.undo}"
+        return (
+            f"{scope_text(self.scope)} is frozen by {self.by} since {when(self.since)} ({self.reason}); when it may go"
+            f" on: {self.undo}"
+        )
 
 
 def unfreeze_command(scope: str) -> str:
@@ -67,5 +73,7 @@ def require_unfrozen(freezes: Iterable[Freeze], family: str, what: str) -> None:
 
 
 def may_run(study: Study, freezes: Iterable[Freeze]) -> bool:
-    """False for a queued study of a frozen family; one that has begun goes on, since it changes nothing that is served."""
+    """False for a queued study of a frozen family; one that has begun goes on,
+    since it changes nothing that is served.
+    """
     return study.status != "queued" or is_frozen(freezes, study.family) is None

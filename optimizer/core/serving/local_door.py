@@ -15,7 +15,11 @@ LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 SAFE_METHODS = ("GET", "HEAD")
 FORM_TYPES = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data")
 _FORWARDED = ("forwarded", "via", "x-real-ip")
-_ASKED_FIRST = ("x-requested-with", "x-api-key", "authorization")  # no page may send these to another origin before it was let
+_ASKED_FIRST = (
+    "x-requested-with",
+    "x-api-key",
+    "authorization",
+)  # no page may send these to another origin before it was let
 
 
 def hosts_of(port: int | None, names: Iterable[str] = LOCAL_NAMES) -> frozenset[str]:
@@ -26,21 +30,32 @@ def hosts_of(port: int | None, names: Iterable[str] = LOCAL_NAMES) -> frozenset[
 
 
 def refusal(method: str, headers: Headers, hosts: frozenset[str], *, http_version: str) -> str | None:
-    """Why the request is refused, as a sentence that says what to do; None where it comes from a program of this machine.
+    """Why the request is refused, as a sentence that says what to do;
+    None where it comes from a program of this machine.
 
     Args:
         hosts: what Host may say, exactly: name and port.
-        http_version: as ASGI has it. nginx, told nothing else, passes requests on as 1.0, with a Host of its own and no other sign.
+        http_version: as ASGI has it. nginx, told nothing else, passes requests on as 1.0, with a Host of its own and no
+            other sign.
     """
     if http_version in ("0.9", "1.0"):
-        return f"the request is HTTP/{http_version}, which proxies send and no client of today. Make a key with `detent keys` for what comes through a proxy"
+        return (
+            f"the request is HTTP/{http_version}, which proxies send and no client of today. Make a key with `detent"
+            " keys` for what comes through a proxy"
+        )
     forwarded = next((name for name, _ in headers if name in _FORWARDED or name.startswith("x-forwarded-")), None)
     if forwarded is not None:
-        return f"the request was forwarded (header {forwarded}), so it is not known who sent it. Make a key with `detent keys` for what comes through a proxy"
+        return (
+            f"the request was forwarded (header {forwarded}), so it is not known who sent it. Make a key with `detent"
+            " keys` for what comes through a proxy"
+        )
     named = [value for name, value in headers if name == "host"]
     if len(named) != 1 or named[0].lower() not in hosts:
         said = repr(", ".join(named)[:100]) if named else "no Host"
-        return f"it answers to {', '.join(sorted(hosts))} only, and the request says {said}. Use one of these, port included, or make a key with `detent keys`"
+        return (
+            f"it answers to {', '.join(sorted(hosts))} only, and the request says {said}. Use one of these, port"
+            " included, or make a key with `detent keys`"
+        )
     return _page_refusal(method, headers, named[0])
 
 
@@ -50,7 +65,10 @@ def _page_refusal(method: str, headers: Headers, host: str) -> str | None:
         return f"it takes no requests from pages of {', '.join(origins)[:100]!r}. Make a key with `detent keys`"
     sites = [value for name, value in headers if name == "sec-fetch-site"]
     if any(site not in ("same-origin", "none") for site in sites):
-        return f"a browser sent this for a page of another site (Sec-Fetch-Site: {', '.join(sites)[:40]}). Make a key with `detent keys`"
+        return (
+            f"a browser sent this for a page of another site (Sec-Fetch-Site: {', '.join(sites)[:40]}). Make a key with"
+            " `detent keys`"
+        )
     is_of_a_page = bool(origins or sites)
     if is_of_a_page and method == "POST" and not _is_asked_first(headers):  # others are asked first by their method
         return "a page's POST needs `Content-Type: application/json` or `X-Requested-With`, which no form can send"

@@ -1,4 +1,7 @@
-"""A Rollout, its Decisions and the Champions it makes, as values. ``transitions.py`` says what may happen to a Rollout next."""
+"""A Rollout, its Decisions and the Champions it makes, as values.
+
+``transitions.py`` says what may happen to a Rollout next.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,10 @@ ACTIVE: tuple[Status, ...] = ("pending", "validating", "approved", "deploying")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """One gradual exposure of a Candidate. All times are real time, apart from ``clock_from`` and ``clock_to`` in the stage
-    history: those are the rollout clock's, on which stages, cohorts and windows are measured.
+    """One gradual exposure of a Candidate.
+
+    All times are real time, apart from ``clock_from`` and ``clock_to`` in the stage history: those are the rollout
+    clock's, on which stages, cohorts and windows are measured.
     """
 
     id: str
@@ -33,7 +38,9 @@ class Rollout:
     held: bool
     version: int
     settings: Mapping[str, Any]  # frozen with the rollout: margin, metric, gates, guardrails, windows …
-    stage_history: Sequence[Mapping[str, Any]]  # [{"share", "from", "to"|None, "clock_from", "clock_to"|None}]: which share held when
+    stage_history: Sequence[
+        Mapping[str, Any]
+    ]  # [{"share", "from", "to"|None, "clock_from", "clock_to"|None}]: which share held when
     created_at: datetime
     created_by: str
     forced: bool = False
@@ -90,7 +97,8 @@ class Champion:
 
 
 def refuse_other_clock(rollout: Rollout, scale: float) -> None:
-    """A rollout that began on real time never goes on by scaled time, where its days would be minutes and its record would not say so.
+    """A rollout that began on real time never goes on by scaled time,
+    where its days would be minutes and its record would not say so.
 
     Args:
         scale: of the rollout clock of the process that wants to go on with it; 1 is real time.
@@ -99,9 +107,9 @@ def refuse_other_clock(rollout: Rollout, scale: float) -> None:
     """
     if scale != 1.0 and not rollout.simulated_clock:
         raise Refused(
-            f"Rollout {rollout.id} of {rollout.family} began on real time, and this process runs the clock of rollouts {scale:g} times as fast. "
-            f"Run it under the profile that it began with (detent serve --profile dev, DETENT_CLOCK_SCALE unset), or end it: "
-            f"detent rollout rollback {rollout.family}.",
+            f"Rollout {rollout.id} of {rollout.family} began on real time, and this process runs the clock of rollouts"
+            f" {scale:g} times as fast. Run it under the profile that it began with (detent serve --profile dev,"
+            f" DETENT_CLOCK_SCALE unset), or end it: detent rollout rollback {rollout.family}.",
             rollout=rollout.id,
         )
 
@@ -143,9 +151,13 @@ def state(rollout: Rollout) -> dict[str, Any]:
 
 
 def from_record(fixed: Mapping[str, Any], changing: Mapping[str, Any]) -> Rollout:
-    """The inverse of ``identity`` and ``state``. Raises KeyError, TypeError or ValueError where one of them is damaged."""
+    """The inverse of ``identity`` and ``state``.
+
+    Raises KeyError, TypeError or ValueError where one of them is damaged.
+    """
     times = {
-        k: None if changing[k] is None else datetime.fromisoformat(changing[k]) for k in ("stage_entered_at", "started_at", "ended_at")
+        k: None if changing[k] is None else datetime.fromisoformat(changing[k])
+        for k in ("stage_entered_at", "started_at", "ended_at")
     }
     return Rollout(
         **{

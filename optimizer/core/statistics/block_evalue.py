@@ -1,8 +1,9 @@
 """What one closed block says against a null hypothesis about the two means: log e-values. A factor is never 0 or below.
 
-Given the past and the arms' counts, units are independent. Then E[exp(log_e)] <= 1 under every pair of means on the null's side,
-whatever the sizes of the arms and for every outcome in [0, 1]: each factor is 1 + a (y - m), and the bets of the two arms balance, so
-the product's mean is at most exp(n lam ((mean_c - mean_b) - d0)) <= 1. Products over blocks stay valid whatever the share did.
+Given the past and the arms' counts, units are independent. Then E[exp(log_e)] <= 1 under every pair of means on the
+null's side, whatever the sizes of the arms and for every outcome in [0, 1]: each factor is 1 + a (y - m), and the bets
+of the two arms balance, so the product's mean is at most exp(n lam ((mean_c - mean_b) - d0)) <= 1. Products over blocks
+stay valid whatever the share did.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class Bet:
 
 
 def bernoulli_bet(*, theta_c: float, theta_b: float, w: float, d0: float) -> Bet:
-    """The likelihood ratio of (theta_c, theta_b) against its projection on the null, written as a bet: best for 0/1 outcomes.
+    """The likelihood ratio of (theta_c, theta_b) against its projection on the null,
+    written as a bet: best for 0/1 outcomes.
 
     y theta/m + (1 - y)(1 - theta)/(1 - m) = 1 + (theta - m)/(m (1 - m)) (y - m).
     """
@@ -37,14 +39,18 @@ def bernoulli_bet(*, theta_c: float, theta_b: float, w: float, d0: float) -> Bet
     return Bet(m_c=m_c, m_b=m_b, a_c=(theta_c - m_c) / (m_c * (1 - m_c)), a_b=(theta_b - m_b) / (m_b * (1 - m_b)))
 
 
-def bounded_bet(*, theta_c: float, theta_b: float, d0: float, w: float, var_c: float, var_b: float, cap: float = CAP) -> Bet:
-    """The variance-aware bet for scores in [0, 1]: saves 40-54 % of the labels of the Bernoulli bet at a deviation of .15.
+def bounded_bet(
+    *, theta_c: float, theta_b: float, d0: float, w: float, var_c: float, var_b: float, cap: float = CAP
+) -> Bet:
+    """The variance-aware bet for scores in [0, 1]: saves 40-54 % of the labels of the Bernoulli bet at a deviation
+    of .15.
 
     Args:
         var_c, var_b: variances of one outcome, from earlier blocks only, > 0.
         cap: largest share of the bet at which a factor would become zero, in (0, 1).
     Source:
-        Waudby-Smith and Ramdas (2024), JRSS B 86(1), 1-27 (betting); the two-arm form is derived in docs/reference/statistics.md.
+        Waudby-Smith and Ramdas (2024), JRSS B 86(1), 1-27 (betting); the two-arm form is derived in
+        docs/reference/statistics.md.
     """
     part_c, part_b = var_c / w, var_b / (1 - w)
     h = theta_c - theta_b - d0
@@ -81,6 +87,11 @@ def _balanced(*, m_c: float, m_b: float, lam: float, k: float, w: float, cap: fl
 
 def _arm(outcomes: Outcomes, a: float, m: float) -> float:
     total = 0.0
-    for y, k in outcomes.counts:  # one after another: sum() adds differently from Python 3.12 on, and verification compares every digit
+    for (
+        y,
+        k,
+    ) in (
+        outcomes.counts
+    ):  # one after another: sum() adds differently from Python 3.12 on, and verification compares every digit
         total += k * log(1 + a * (y - m))
     return total

@@ -1,4 +1,7 @@
-"""Has the champion become worse than it was? A detector that runs for good and raises few false alarms however long it runs."""
+"""Has the champion become worse than it was?
+
+A detector that runs for good and raises few false alarms however long it runs.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ RUN_LENGTH = 10_000
 class DriftDetector:
     """Shiryaev-Roberts e-detector: M <- (M + 1) L(y), an alarm when the weighted M reaches the run length.
 
-    While the mean is at least ``reference`` the expected number of outcomes until a false alarm is at least ``run_length``.
+    While the mean is at least ``reference`` the expected number of outcomes until a false alarm is at least
+    ``run_length``.
 
     Source:
         Shin, Ramdas and Rinaldo (2023), New England Journal of Statistics in Data Science (e-detectors).
@@ -52,7 +56,8 @@ class DriftDetector:
 def reference_mean(earlier: Sums, *, weekly_dip: float = 0.0, confidence: float = 0.90) -> float:
     """The lower bound of the reference period's mean, minus the usual dip of a weak day of the week.
 
-    Wilson (1927), JASA 22(158), one-sided; for scores it errs on the cautious side, since their variance is at most p (1 - p).
+    Wilson (1927), JASA 22(158), one-sided; for scores it errs on the cautious side, since their variance is at most p
+    (1 - p).
     """
     if not earlier.n:
         raise ValueError("a reference needs outcomes of the champion; wait until some have come")

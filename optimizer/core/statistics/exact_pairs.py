@@ -1,10 +1,13 @@
-"""The exact unconditional test of paired 0/1 scores, ordered by Tango's statistic: its size is at most the level whatever the discordance.
+"""The exact unconditional test of paired 0/1 scores, ordered by Tango's statistic:
+its size is at most the level whatever the discordance.
 
-The null's boundary is P(win) = u, P(loss) = u + margin with u unknown, so p is the largest tail over u. It is looked for only where the
-discordance can be: within its Clopper-Pearson interval at 1e-6, which is paid for (Berger and Boos). Without that the maximum often sits
-where the data cannot be: 38 wins and 40 losses of 200 at margin .05 have p .213 without and .186 with it; Tango says .183.
+The null's boundary is P(win) = u, P(loss) = u + margin with u unknown, so p is the largest tail over u. It is looked
+for only where the discordance can be: within its Clopper-Pearson interval at 1e-6, which is paid for (Berger and Boos).
+Without that the maximum often sits where the data cannot be: 38 wins and 40 losses of 200 at margin .05 have p .213
+without and .186 with it; Tango says .183.
 
-Sources: Hsueh, Liu and Chen (2001), Biometrics 57, 478-483 (the boundary suffices); Berger and Boos (1994), JASA 89, 1012-1016.
+Sources: Hsueh, Liu and Chen (2001), Biometrics 57, 478-483 (the boundary suffices); Berger and Boos (1994), JASA 89,
+1012-1016.
 """
 
 from __future__ import annotations
@@ -53,14 +56,20 @@ def exact_p(n: int, wins: int, losses: int, margin: float, *, restricted: bool =
 
 @lru_cache(maxsize=256)
 def clopper_pearson(k: int, n: int, tail: float) -> tuple[float, float]:
-    """Exact limits of a share of which k of n were seen, ``tail`` on each side. Source: Clopper and Pearson (1934), Biometrika 26, 404-413."""
+    """Exact limits of a share of which k of n were seen, ``tail`` on each side.
+
+    Source: Clopper and Pearson (1934), Biometrika 26, 404-413.
+    """
     low = 0.0 if k == 0 else _where(lambda share: _at_least(k, n, share) >= tail)
     high = 1.0 if k == n else 1 - _where(lambda share: _at_least(n - k, n, share) >= tail)
     return low, high
 
 
 def _fewest_wins(n: int, wins: int, losses: int, margin: float) -> list[int]:
-    """For d discordant pairs the fewest wins as extreme as those observed; d + 1 where none is. Never falls as d grows, and rises by at most 1."""
+    """For d discordant pairs the fewest wins as extreme as those observed; d + 1 where none is.
+
+    Never falls as d grows, and rises by at most 1.
+    """
     observed, found, k = statistic(n, wins, losses, margin)[0] - SAME, [], 0
     for d in range(n + 1):
         while k <= d and statistic(n, k, d - k, margin)[0] < observed:
@@ -70,10 +79,12 @@ def _fewest_wins(n: int, wins: int, losses: int, margin: float) -> list[int]:
 
 
 def _tail_over_u(n: int, fewest: list[int], margin: float) -> Callable[[Column], Column]:
-    """u -> sum over d of Bin(d; n, 2u + margin) P(Bin(d, u / (2u + margin)) >= fewest[d]), for many u at once, in O(n) each.
+    """u -> sum over d of Bin(d; n, 2u + margin) P(Bin(d, u / (2u + margin)) >= fewest[d]),
+    for many u at once, in O(n) each.
 
-    From d - 1 to d the inner tail P(Bin(d) >= k) gains pi P(Bin(d - 1) = k - 1) where k stays, and loses (1 - pi) P(Bin(d - 1) = k) where
-    it rises to k + 1: either way a factor that does not depend on u, times pi^k (1 - pi)^(d - k).
+    From d - 1 to d the inner tail P(Bin(d) >= k) gains pi P(Bin(d - 1) = k - 1) where k stays, and loses (1 - pi)
+    P(Bin(d - 1) = k) where it rises to k + 1: either way a factor that does not depend on u, times pi^k (1 - pi)^(d -
+    k).
     """
     import numpy as np  # at its use: processes that test nothing need not load it
 
@@ -117,12 +128,18 @@ def _largest(of: Callable[[Column], Column], low: float, high: float, most: floa
     for _ in range(N_ROUNDS):
         angles = np.clip(best[:, None] + np.linspace(-step, step, N_FINER + 1), first, last)
         values = of(most * np.sin(angles.ravel()) ** 2).reshape(angles.shape)
-        best, largest, step = angles[np.arange(len(best)), values.argmax(axis=1)], max(largest, float(values.max())), 2 * step / N_FINER
+        best, largest, step = (
+            angles[np.arange(len(best)), values.argmax(axis=1)],
+            max(largest, float(values.max())),
+            2 * step / N_FINER,
+        )
     return largest
 
 
 def _at_least(k: int, n: int, share: float) -> float:
-    """P(Bin(n, share) >= k), summed from its end that is further from the mean, where the first term cannot vanish beside the others."""
+    """P(Bin(n, share) >= k), summed from its end that is further from the mean,
+    where the first term cannot vanish beside the others.
+    """
     if share <= 0 or share >= 1:
         return float(k <= 0 or share >= 1)
     if k < n * share:

@@ -45,7 +45,9 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficRate:
-    """``units_per_hour`` = new distinct units; ``label_rate`` = labelled outcomes per unit, in (0, 1]; ``window_hours`` = W."""
+    """``units_per_hour`` = new distinct units; ``label_rate`` = labelled outcomes per unit,
+    in (0, 1]; ``window_hours`` = W.
+    """
 
     units_per_hour: float
     label_rate: float
@@ -62,7 +64,9 @@ def assumed_lift(lift: float, standard_error: float, *, forced: bool = False) ->
 
 
 def gate_growth(base: float, lift: float, *, w: float, m: int, margin: float) -> float:
-    """Expected log evidence per labelled outcome of ship-m at share ``w``, were the truth known; 0 where the truth is on the null's side."""
+    """Expected log evidence per labelled outcome of ship-m at share ``w``, were the truth known;
+    0 where the truth is on the null's side.
+    """
     theta_b, theta_c = clip_rate(base), clip_rate(base + lift)
     if theta_c - theta_b <= -m * margin:
         return 0.0
@@ -124,20 +128,37 @@ def smallest_feasible_margin(
     max_units: float = inf,
     min_labelled: int = 200,
 ) -> float | None:
-    """The smallest margin (steps of .005, up to .2) at which 90 % of rollouts end within the limits; None if there is none.
+    """The smallest margin (steps of .005, up to .2) at which 90 %
+    of rollouts end within the limits; None if there is none.
 
     Args:
         max_units: distinct units that one stage can have at most.
     """
     for i in range(2, 41):
-        found = forecast(base=base, lift=lift, margin=i * 0.005, ladder=ladder, traffic=traffic, kappa=KAPPA_90, min_labelled=min_labelled)
-        if found.labelled <= max_labelled and found.hours <= max_hours and all(s.units <= max_units for s in found.stages):
+        found = forecast(
+            base=base,
+            lift=lift,
+            margin=i * 0.005,
+            ladder=ladder,
+            traffic=traffic,
+            kappa=KAPPA_90,
+            min_labelled=min_labelled,
+        )
+        if (
+            found.labelled <= max_labelled
+            and found.hours <= max_hours
+            and all(s.units <= max_units for s in found.stages)
+        ):
             return i * 0.005
     return None
 
 
-def quick_forecast(*, base: float, w: float, effect: float, traffic: TrafficRate, alpha: float, kappa: float) -> QuickForecast:
-    """By the variance alone: n = 2 p (1 - p)(1 / w + 1 / (1 - w))(log(1 / alpha) + kappa) / effect^2, for one gate at one share."""
+def quick_forecast(
+    *, base: float, w: float, effect: float, traffic: TrafficRate, alpha: float, kappa: float
+) -> QuickForecast:
+    """By the variance alone: n = 2 p (1 - p)(1 / w + 1 / (1 - w))(log(1 / alpha) + kappa) / effect^2,
+    for one gate at one share.
+    """
     n = _quick_constant(base, w, alpha, kappa) / effect**2
     hours = n / traffic.labelled_per_hour
     return QuickForecast(labelled=n, hours=hours, exposed=hours * traffic.units_per_hour * w)
@@ -148,8 +169,12 @@ def detectable_drop(*, base: float, w: float, traffic: TrafficRate, hours: float
     return sqrt(_quick_constant(base, w, alpha, kappa) / (traffic.labelled_per_hour * hours))
 
 
-def candidate_requests_to_alarm(*, base: float, bad: float, w: float, margin: float, alpha: float, kappa: float = KAPPA_MEAN) -> float:
-    """Candidate requests until a guardrail on errors or latency alarms, when its rate is ``bad`` instead of the champion's ``base``."""
+def candidate_requests_to_alarm(
+    *, base: float, bad: float, w: float, margin: float, alpha: float, kappa: float = KAPPA_MEAN
+) -> float:
+    """Candidate requests until a guardrail on errors or latency alarms,
+    when its rate is ``bad`` instead of the champion's ``base``.
+    """
     theta_b, theta_c = clip_rate(base), clip_rate(bad)
     if theta_c - theta_b <= margin:
         return inf

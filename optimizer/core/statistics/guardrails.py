@@ -1,7 +1,9 @@
-"""Guardrails: errors, latency and cost of the candidate against the champion at the same time, on every reported request.
+"""Guardrails: errors, latency and cost of the candidate against the champion at the same time,
+on every reported request.
 
-One outcome per unit and block of ten seconds, the mean over the unit's requests. Compared with the concurrent champion, so an outage
-that hits both arms moves nothing. Each guardrail is an e-value process against "not worse than the champion by more than it may be".
+One outcome per unit and block of ten seconds, the mean over the unit's requests. Compared with the concurrent champion,
+so an outage that hits both arms moves nothing. Each guardrail is an e-value process against "not worse than the
+champion by more than it may be".
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ HALF_LIFE = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guardrail:
-    """One metric. Outcomes in [0, 1]: 1 = failed (errors), 1 = slower than L or timed out (latency), min(cost / cap, 1) (cost).
+    """One metric.
+
+    Outcomes in [0, 1]: 1 = failed (errors), 1 = slower than L or timed out (latency), min(cost / cap, 1) (cost).
 
     ``margin``: absolute for errors and latency; for cost the allowed ratio of the means, >= 1.
     """
@@ -55,7 +59,9 @@ class Guardrail:
         alpha: float | None = None,
         half_life: float | None = HALF_LIFE,
     ) -> Guardrail:
-        """Args: ``champion_mean`` and ``champion_variance`` of the outcome before the rollout; a margin raised at nomination."""
+        """Args: ``champion_mean`` and ``champion_variance`` of the outcome before the rollout;
+        a margin raised at nomination.
+        """
         gaps = GAPS[kind]
         prior = PlugIn(prior_mean=champion_mean, prior_variance=champion_variance, half_life=half_life)
         return cls(
@@ -70,7 +76,8 @@ class Guardrail:
     def after(self, block: Block) -> Guardrail:
         """The guardrail one block later; a block with one arm empty is carried within its stage.
 
-        Tokens of an earlier stage come in for a while after a step up: they stand for themselves, and what is carried is not lost to them.
+        Tokens of an earlier stage come in for a while after a step up: they stand for themselves, and what is carried
+        is not lost to them.
         """
         is_earlier = self.pending is not None and block.stage < self.pending.stage
         merged = block if is_earlier else gather(self.pending, block)
@@ -115,5 +122,7 @@ class Guardrail:
         q = min(q, (1 - RATE_FLOOR) / theta_b)
         if q <= self.margin:
             return 0.0
-        bet = ratio_bet(mu_b=theta_b, q=q, k=self.margin, w=w, var_c=self.candidate.variance, var_b=self.champion.variance)
+        bet = ratio_bet(
+            mu_b=theta_b, q=q, k=self.margin, w=w, var_c=self.candidate.variance, var_b=self.champion.variance
+        )
         return log_e(bet, block)

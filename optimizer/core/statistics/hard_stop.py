@@ -15,7 +15,9 @@ Finding = Literal["none", "failing", "alone", "shared_incident"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateRequest:
-    """``champion_n`` and ``champion_failed``: the champion's requests between the candidate's request before and this one."""
+    """``champion_n`` and ``champion_failed``: the champion's requests between the candidate's request
+    before and this one.
+    """
 
     unit: str
     failed: bool
@@ -25,10 +27,11 @@ class CandidateRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureRun:
-    """The last ten requests of each arm, in the order in which they ended, and what the candidate's last one made of them.
+    """The last ten requests of each arm, in the order in which they ended,
+    and what the candidate's last one made of them.
 
-    Only a request of the candidate changes ``finding``: when both arms recover, the champion with more traffic shows it first, and
-    the candidate's failures of before say nothing about now.
+    Only a request of the candidate changes ``finding``: when both arms recover, the champion with more traffic shows it
+    first, and the candidate's failures of before say nothing about now.
 
     failing          ten in a row while the champion works: roll back
     alone            ten in a row, and the champion, which worked before, was not asked meanwhile
@@ -42,9 +45,15 @@ class FailureRun:
     finding: Finding = "none"
 
     def after_candidate(self, unit: str, *, failed: bool) -> FailureRun:
-        request = CandidateRequest(unit=unit, failed=failed, champion_n=self.champion_n, champion_failed=self.champion_failed)
+        request = CandidateRequest(
+            unit=unit, failed=failed, champion_n=self.champion_n, champion_failed=self.champion_failed
+        )
         last = (*self.candidate, request)[-RUN:]
-        return FailureRun(candidate=last, champion=self.champion, finding=_found(last, self.champion, self.finding) if failed else "none")
+        return FailureRun(
+            candidate=last,
+            champion=self.champion,
+            finding=_found(last, self.champion, self.finding) if failed else "none",
+        )
 
     def after_champion(self, failed: Sequence[bool]) -> FailureRun:
         """``failed``: of its next requests, in order."""

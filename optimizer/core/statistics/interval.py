@@ -25,8 +25,9 @@ class Running:
 def difference_interval(start: QualityGate, blocks: Sequence[Block], *, step: float = STEP) -> Interval:
     """Confidence interval of mean_c - mean_b, valid at every look; confidence 1 - .05 - .03 = .92.
 
-    Differences on a grid are tested with the gate's own alternatives, so the interval tells what the gates tell: -margin is tested as
-    ship1 does, 0 as roll does. It reaches from the lowest to the highest difference that is not rejected.
+    Differences on a grid are tested with the gate's own alternatives, so the interval tells what the gates tell:
+    -margin is tested as ship1 does, 0 as roll does. It reaches from the lowest to the highest difference that is not
+    rejected.
 
     Args:
         start: the gate before its first block.
@@ -40,7 +41,9 @@ def difference_interval(start: QualityGate, blocks: Sequence[Block], *, step: fl
 
 @lru_cache(maxsize=16)
 def running_intervals(start: QualityGate, blocks: tuple[Block, ...], *, step: float = STEP) -> tuple[Running, ...]:
-    """``difference_interval`` after each block that the gate used, for the price of the last one: what is rejected stays rejected."""
+    """``difference_interval`` after each block that the gate used, for the price of the last one:
+    what is rejected stays rejected.
+    """
     closed = _closed(start, blocks)
     grid = [round(i * step, 9) for i in range(-round(1 / step) + 1, round(1 / step))]
     lowest = _until_kept(ship_hypothesis(1, start.margin), grid, start, closed)
@@ -58,8 +61,12 @@ def running_intervals(start: QualityGate, blocks: tuple[Block, ...], *, step: fl
     return tuple(found)
 
 
-def _until_kept(hypothesis: Hypothesis, grid: Sequence[float], start: QualityGate, closed: Sequence[Block]) -> list[tuple[float, int]]:
-    """(difference, number of the block that rejects it) along the grid, up to the first difference that no block rejects."""
+def _until_kept(
+    hypothesis: Hypothesis, grid: Sequence[float], start: QualityGate, closed: Sequence[Block]
+) -> list[tuple[float, int]]:
+    """(difference, number of the block that rejects it) along the grid,
+    up to the first difference that no block rejects.
+    """
     found = []
     for d in grid:
         rejected_at = _rejected_at(replace(hypothesis, boundary=d), start, closed)

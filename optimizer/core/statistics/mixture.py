@@ -1,4 +1,6 @@
-"""Evidence that grows block by block against one null hypothesis: a mixture over a few alternatives, latched at its peak."""
+"""Evidence that grows block by block against one null hypothesis:
+a mixture over a few alternatives, latched at its peak.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from math import exp, log
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hypothesis:
-    """A null about mean_c - mean_b and the alternatives beyond it that are bet on; ``alpha`` is what the gate may err at.
+    """A null about mean_c - mean_b and the alternatives beyond it that are bet on;
+    ``alpha`` is what the gate may err at.
 
     Gaps > 0: the null is "difference <= boundary". Gaps < 0: the null is "difference >= boundary".
     """
@@ -22,7 +25,9 @@ class Hypothesis:
 
     def __post_init__(self) -> None:
         if len(self.gaps) != len(self.weights) or abs(sum(self.weights) - 1) > 1e-9:
-            raise ValueError(f"{self.name}: {len(self.gaps)} gaps need as many weights that sum to 1, got {self.weights}")
+            raise ValueError(
+                f"{self.name}: {len(self.gaps)} gaps need as many weights that sum to 1, got {self.weights}"
+            )
         if not (all(g > 0 for g in self.gaps) or all(g < 0 for g in self.gaps)):
             raise ValueError(f"{self.name}: gaps lie on one side of the boundary, got {self.gaps}")
 
@@ -57,6 +62,8 @@ def threshold(alpha: float) -> float:
 def log_sum_exp(logs: Sequence[float]) -> float:
     """log(sum(exp(x))) without overflow, for at least one finite x."""
     top, total = max(logs), 0.0
-    for x in logs:  # one after another: sum() adds differently from Python 3.12 on, and verification compares every digit
+    for (
+        x
+    ) in logs:  # one after another: sum() adds differently from Python 3.12 on, and verification compares every digit
         total += exp(x - top)
     return top + log(total)

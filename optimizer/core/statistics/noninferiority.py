@@ -1,8 +1,9 @@
 """May the candidate replace the champion, where "quality is lower by the margin or more" must be ruled out at one look?
 
-``not_lower`` is what gates ask: it counts groups once, chooses the test by the data, and gives one p that is small where the loss is ruled
-out. The null hypothesis is always mean(candidate) - mean(champion) <= -margin. Where one looks again and again, evidence adds up in
-e-values instead (``comparison.paired_log_e``), which at one look give away up to .59 of the power.
+``not_lower`` is what gates ask: it counts groups once, chooses the test by the data, and gives one p that is small
+where the loss is ruled out. The null hypothesis is always mean(candidate) - mean(champion) <= -margin. Where one looks
+again and again, evidence adds up in e-values instead (``comparison.paired_log_e``), which at one look give away up to
+.59 of the power.
 """
 
 from __future__ import annotations
@@ -47,15 +48,18 @@ def not_lower(
     level: float,
     groups: Sequence[Hashable] | None = None,
 ) -> NotLower:
-    """The one-sided test of "the candidate's mean is lower by ``margin`` or more", chosen by the data before its outcome is seen.
+    """The one-sided test of "the candidate's mean is lower by ``margin`` or more",
+    chosen by the data before its outcome is seen.
 
-    0/1 scores: the exact unconditional test, above 5,000 rows at a level of at most .05 Tango's. Other scores: Gaffke's.
+    0/1 scores: the exact unconditional test, above 5,000 rows at a level of at most .05 Tango's. Other scores:
+    Gaffke's.
 
     Args:
         champion, candidate: scores in [0, 1] of the same rows, at least one.
         margin: in (0, 1), fixed before the look.
         level: at which the p is read, in (0, 1); only the choice of the test and ``fewest`` depend on it.
-        groups: of each row; rows of one group (a user, a document, copies) are no independent evidence and count once, with their mean.
+        groups: of each row; rows of one group (a user, a document, copies) are no independent evidence and count once,
+            with their mean.
     Raises:
         ValueError: lists of different length, empty ones, or a margin or level outside (0, 1).
     """
@@ -71,10 +75,14 @@ def not_lower(
     return NotLower(p=exact_p(n, wins, losses, margin), test="exact", n=n, fewest=fewest)
 
 
-def largest_loss(champion: Sequence[float], candidate: Sequence[float], *, level: float, groups: Sequence[Hashable] | None = None) -> float:
-    """The smallest margin, to .001, that ``not_lower`` rules out at ``level``: "the loss is less than this", in agreement with the test.
+def largest_loss(
+    champion: Sequence[float], candidate: Sequence[float], *, level: float, groups: Sequence[Hashable] | None = None
+) -> float:
+    """The smallest margin, to .001, that ``not_lower`` rules out at ``level``: "the loss is less than this",
+    in agreement with the test.
 
-    1.0 where no margin can be ruled out. Arguments and errors as for ``not_lower``; ten tests, so less than a tenth of a second for hundreds of rows.
+    1.0 where no margin can be ruled out. Arguments and errors as for ``not_lower``; ten tests, so less than a tenth of
+    a second for hundreds of rows.
     """
     low, high = 0, 1000
     while high - low > 1:
@@ -93,13 +101,16 @@ def fewest_rows(margin: float, level: float) -> int:
 
 
 def gaffke_p(differences: Sequence[float], *, margin: float) -> float:
-    """One-sided p of "the mean difference is at most -margin", for differences in [-1, 1]: the Bayesian bootstrap with one pseudo-loss.
+    """One-sided p of "the mean difference is at most -margin", for differences in [-1, 1]:
+    the Bayesian bootstrap with one pseudo-loss.
 
-    P(sum_j E_j c_j <= 0) for c = (D_1 + h, ..., D_n + h, h - 1) and independent standard exponential E_j, by inverting the characteristic
-    function along t = exp(x - exp(-x)) in steps of 1/16. The order of the rows does not matter, and equal scores pass where rows suffice.
+    P(sum_j E_j c_j <= 0) for c = (D_1 + h, ..., D_n + h, h - 1) and independent standard exponential E_j, by inverting
+    the characteristic function along t = exp(x - exp(-x)) in steps of 1/16. The order of the rows does not matter, and
+    equal scores pass where rows suffice.
 
-    Source: Gaffke (2005), "Three test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative variable";
-    Learned-Miller and Thomas (2019), arXiv 1905.06208. Equal to Clopper and Pearson's bound for differences 0 and -1.
+    Source: Gaffke (2005), "Three test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative
+    variable"; Learned-Miller and Thomas (2019), arXiv 1905.06208. Equal to Clopper and Pearson's bound for differences
+    0 and -1.
     """
     if not differences:
         raise ValueError("a test needs at least one difference")
@@ -118,7 +129,9 @@ def gaffke_p(differences: Sequence[float], *, margin: float) -> float:
     return min(1.0, max(0.0, 0.5 - 0.0625 * area / pi))
 
 
-def _independent(champion: Sequence[float], candidate: Sequence[float], groups: Sequence[Hashable] | None) -> list[tuple[float, float]]:
+def _independent(
+    champion: Sequence[float], candidate: Sequence[float], groups: Sequence[Hashable] | None
+) -> list[tuple[float, float]]:
     """Pairs of means, one per group."""
     if len(champion) != len(candidate) or not champion or (groups is not None and len(groups) != len(champion)):
         raise ValueError(

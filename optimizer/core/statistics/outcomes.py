@@ -34,7 +34,9 @@ class Sums:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
-    """One value in [0, 1] per unit, as how many units had which value: two entries for 0/1, exact for scores as well."""
+    """One value in [0, 1] per unit, as how many units had which value:
+    two entries for 0/1, exact for scores as well.
+    """
 
     counts: tuple[tuple[float, int], ...] = ()  # (value, units > 0), by value
 
@@ -66,12 +68,16 @@ class Outcomes:
 
     @property
     def sums(self) -> Sums:
-        return Sums(n=self.n, total=fsum([y * k for y, k in self.counts]), squares=fsum([y * y * k for y, k in self.counts]))
+        return Sums(
+            n=self.n, total=fsum([y * k for y, k in self.counts]), squares=fsum([y * y * k for y, k in self.counts])
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """The outcomes of both arms in one stretch of time of one stage, closed: what happened to units that shared the same conditions."""
+    """The outcomes of both arms in one stretch of time of one stage, closed:
+    what happened to units that shared the same conditions.
+    """
 
     stage: int  # index into the ladder
     candidate: Outcomes = Outcomes()
@@ -79,8 +85,12 @@ class Block:
 
     def __add__(self, other: Block) -> Block:
         if self.stage != other.stage:
-            raise ValueError(f"blocks of stages {self.stage} and {other.stage} are never merged: the share differs between them")
-        return Block(stage=self.stage, candidate=self.candidate + other.candidate, champion=self.champion + other.champion)
+            raise ValueError(
+                f"blocks of stages {self.stage} and {other.stage} are never merged: the share differs between them"
+            )
+        return Block(
+            stage=self.stage, candidate=self.candidate + other.candidate, champion=self.champion + other.champion
+        )
 
     @property
     def n(self) -> int:
@@ -92,5 +102,7 @@ class Block:
 
 
 def gather(pending: Block | None, block: Block) -> Block:
-    """``block`` with what was carried over to it; what is left of another stage is dropped (its share was another one)."""
+    """``block`` with what was carried over to it; what is left
+    of another stage is dropped (its share was another one).
+    """
     return pending + block if pending is not None and pending.stage == block.stage else block

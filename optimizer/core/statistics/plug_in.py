@@ -1,4 +1,6 @@
-"""An arm's mean and variance as known before a block opens: a prior, and earlier outcomes of which older ones weigh less."""
+"""An arm's mean and variance as known before a block opens: a prior,
+and earlier outcomes of which older ones weigh less.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ class PlugIn:
         new = outcomes.sums
         kept = 1.0 if self.half_life is None else 2.0 ** (-new.n / self.half_life)
         return PlugIn(
-            prior_mean=self.prior_mean, prior_variance=self.prior_variance, prior_n=self.prior_n, half_life=self.half_life,
+            prior_mean=self.prior_mean, prior_variance=self.prior_variance, prior_n=self.prior_n,
+            half_life=self.half_life,
             earlier=self.earlier.times(kept) + new,
         )  # fmt: skip
 

@@ -11,7 +11,9 @@ MAX_STEPS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projection:
-    """``m_c`` and ``m_b`` lie on the line m_c - m_b = d0; ``growth`` = expected log e-value per outcome under the alternative."""
+    """``m_c`` and ``m_b`` lie on the line m_c - m_b = d0;
+    ``growth`` = expected log e-value per outcome under the alternative.
+    """
 
     m_c: float
     m_b: float
@@ -37,18 +39,23 @@ def null_projection(theta_c: float, theta_b: float, *, w: float, d0: float) -> P
 
 
 def projected(theta_c: float, theta_b: float, *, w: float, d0: float) -> tuple[float, float]:
-    """(m_c, m_b) of ``null_projection`` without the growth, which costs four logarithms and is asked for at no block."""
+    """(m_c, m_b) of ``null_projection`` without the growth,
+    which costs four logarithms and is asked for at no block.
+    """
     if not (0 < theta_c < 1 and 0 < theta_b < 1 and 0 < w < 1 and -1 < d0 < 1):
         raise ValueError(f"rates and w lie in (0, 1), d0 in (-1, 1); got {theta_c}, {theta_b}, w {w}, d0 {d0}")
     v = 1 - w
     low, high = max(0.0, -d0), min(1.0, 1.0 - d0)
     spread_c, spread_b = theta_c * (1 - theta_c) / w, theta_b * (1 - theta_b) / v
-    m_b = theta_b + (theta_c - theta_b - d0) * spread_b / (spread_c + spread_b)  # exact for equal variances, near otherwise
+    m_b = theta_b + (theta_c - theta_b - d0) * spread_b / (
+        spread_c + spread_b
+    )  # exact for equal variances, near otherwise
     if not low < m_b < high:
         m_b = (low + high) / 2
     for _ in range(MAX_STEPS):
-        # The derivative of the objective times m_c (1 - m_c) m_b (1 - m_b): same sign, no pole. It has one root in (low, high),
-        # since the objective is convex: Newton's step while it stays between the bounds, else half the way.
+        # The derivative of the objective times m_c (1 - m_c) m_b (1 - m_b): same sign, no pole. It has one root in
+        # (low, high), since the objective is convex: Newton's step while it stays between the bounds, else half the
+        # way.
         m_c = m_b + d0
         var_c, var_b, e_c, e_b = m_c * (1 - m_c), m_b * (1 - m_b), m_c - theta_c, m_b - theta_b
         f = w * e_c * var_b + v * e_b * var_c

@@ -4,8 +4,8 @@
     sup            "not better" is rejected: only this allows the word better
     roll           "not worse" is rejected: the candidate is rolled back
 
-Nested margins need no correction: the first false gate passed is one false rejection at alpha.
-Source: Ville (1939); Grünwald, de Heide and Koolen (2024), JRSS B 86(5), 1091-1128 (safe testing); the nesting is this project's.
+Nested margins need no correction: the first false gate passed is one false rejection at alpha. Source: Ville (1939);
+Grünwald, de Heide and Koolen (2024), JRSS B 86(5), 1091-1128 (safe testing); the nesting is this project's.
 """
 
 from __future__ import annotations
@@ -31,15 +31,21 @@ Kind = Literal["binary", "score"]
 
 def ship_hypothesis(m: int, margin: float, *, alpha: float = ALPHA_SHIP) -> Hypothesis:
     gaps = (m * margin, (m + 1) * margin, (m + 3) * margin)
-    return Hypothesis(name=f"ship{m}", boundary=-min(m * margin, LARGEST_DROP), gaps=gaps, weights=(0.6, 0.25, 0.15), alpha=alpha)
+    return Hypothesis(
+        name=f"ship{m}", boundary=-min(m * margin, LARGEST_DROP), gaps=gaps, weights=(0.6, 0.25, 0.15), alpha=alpha
+    )
 
 
 def superiority_hypothesis(margin: float, *, alpha: float = ALPHA_SHIP) -> Hypothesis:
-    return Hypothesis(name="sup", boundary=0.0, gaps=(margin, 2 * margin, 4 * margin), weights=(0.6, 0.25, 0.15), alpha=alpha)
+    return Hypothesis(
+        name="sup", boundary=0.0, gaps=(margin, 2 * margin, 4 * margin), weights=(0.6, 0.25, 0.15), alpha=alpha
+    )
 
 
 def roll_hypothesis(margin: float, *, alpha: float = ALPHA_ROLL) -> Hypothesis:
-    return Hypothesis(name="roll", boundary=0.0, gaps=(-margin, -2 * margin, -4 * margin), weights=(0.4, 0.3, 0.3), alpha=alpha)
+    return Hypothesis(
+        name="roll", boundary=0.0, gaps=(-margin, -2 * margin, -4 * margin), weights=(0.4, 0.3, 0.3), alpha=alpha
+    )
 
 
 @lru_cache(maxsize=64)
@@ -48,7 +54,9 @@ def hypotheses(margin: float) -> tuple[Hypothesis, ...]:
 
 
 def log_factors(hypothesis: Hypothesis, block: Block, champion: PlugIn, candidate: PlugIn, kind: Kind) -> list[float]:
-    """One log factor per alternative; 0 where clipping left no room beyond the boundary, or for an alternative that cannot be."""
+    """One log factor per alternative; 0 where clipping left no room beyond the boundary,
+    or for an alternative that cannot be.
+    """
     theta_b, d0, w = champion.mean, hypothesis.boundary, block.candidate.n / block.n
     factors = []
     for gap in hypothesis.gaps:
@@ -58,7 +66,9 @@ def log_factors(hypothesis: Hypothesis, block: Block, champion: PlugIn, candidat
         elif kind == "binary":
             factors.append(log_e(bernoulli_bet(theta_c=theta_c, theta_b=theta_b, w=w, d0=d0), block))
         else:
-            bet = bounded_bet(theta_c=theta_c, theta_b=theta_b, d0=d0, w=w, var_c=candidate.variance, var_b=champion.variance)
+            bet = bounded_bet(
+                theta_c=theta_c, theta_b=theta_b, d0=d0, w=w, var_c=candidate.variance, var_b=champion.variance
+            )
             factors.append(log_e(bet, block))
     return factors
 
@@ -99,7 +109,10 @@ class QualityGate:
         return cls(margin=margin, kind=kind, champion=prior, candidate=prior, evidence=evidence, min_block=min_block)
 
     def after(self, block: Block) -> QualityGate:
-        """The gate one block later. A block with one arm empty or too few labels waits for the next one of its stage."""
+        """The gate one block later.
+
+        A block with one arm empty or too few labels waits for the next one of its stage.
+        """
         merged = gather(self.pending, block)
         in_stage = self.labelled_in_stage if block.stage == self.stage else 0
         if merged.n < self.min_block or not merged.has_both_arms:
@@ -138,7 +151,9 @@ class QualityGate:
 
 
 def margin_needed(share: float, *, is_last: bool) -> int:
-    """How many margins the gate of a stage must rule out: 3 below a share of .25, 2 below .50, else 1; the last stage always 1."""
+    """How many margins the gate of a stage must rule out: 3 below a share of .25, 2 below .50,
+    else 1; the last stage always 1.
+    """
     if is_last or share >= 0.50:
         return 1
     return 3 if share < 0.25 else 2

@@ -1,4 +1,7 @@
-"""Do the sizes of the arms fit the shares they were given? Otherwise something lost or doubled units, and no comparison is valid."""
+"""Do the sizes of the arms fit the shares they were given?
+
+Otherwise something lost or doubled units, and no comparison is valid.
+"""
 
 from __future__ import annotations
 
@@ -30,19 +33,26 @@ def sample_ratio_log_e(n_c: int, n_b: int, *, pi: float, prior_strength: float =
 
 
 def label_rates_differ(labelled_c: int, labelled_b: int, *, units_c: int, units_b: int) -> bool:
-    """Do the arms' matured units give feedback at different rates? Then the rollout holds. Small selective silence stays unseen."""
+    """Do the arms' matured units give feedback at different rates?
+
+    Then the rollout holds. Small selective silence stays unseen.
+    """
     if not units_c or not units_b:
         return False
     return sample_ratio_log_e(labelled_c, labelled_b, pi=units_c / (units_c + units_b)) >= threshold(ALPHA_LABELS)
 
 
 def is_silent(reports_c: int, reports_b: int, *, fetches_c: int, fetches_b: int, window: int = 1) -> bool:
-    """Does the candidate report less than half as often per fetch as the champion, beyond chance? It may crash the application.
+    """Does the candidate report less than half as often per fetch as the champion, beyond chance?
 
-    A fetch counts for one report at most: one session may send twenty, and those are no twenty independent signs of life.
+    It may crash the application.
+
+    A fetch counts for one report at most: one session may send twenty, and those are no twenty independent signs of
+    life.
 
     Args:
-        window: which look of its stage this is, from 1 on; look k may err at .001 / (k (k + 1)), all of a stage together at .001.
+        window: which look of its stage this is, from 1 on; look k may err at .001 / (k (k + 1)), all of a stage
+            together at .001.
     """
     reports_c, reports_b = min(reports_c, fetches_c), min(reports_b, fetches_b)
     if not fetches_c or not fetches_b or reports_c / fetches_c >= reports_b / fetches_b / 2:

@@ -1,4 +1,7 @@
-"""Tango's score test of paired 0/1 scores: is the candidate worse by the margin or more? Its statistic also orders the exact test."""
+"""Tango's score test of paired 0/1 scores: is the candidate worse by the margin or more?
+
+Its statistic also orders the exact test.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from math import erfc, sqrt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreTest:
-    """u: P(candidate right, champion wrong) under the null, by restricted maximum likelihood; z and its one-sided normal p."""
+    """u: P(candidate right, champion wrong) under the null, by restricted maximum likelihood;
+    z and its one-sided normal p.
+    """
 
     u: float
     z: float
@@ -24,7 +29,8 @@ def score_test(n: int, wins: int, losses: int, margin: float) -> ScoreTest:
     Raises:
         ValueError: counts that do not fit, or a margin outside (0, 1).
     Source:
-        Tango (1998), Statistics in Medicine 17, 891-908. 2 wins and 12 losses of 50 are a lower limit of Newcombe's (1998) examples.
+        Tango (1998), Statistics in Medicine 17, 891-908. 2 wins and 12 losses of 50 are a lower limit of Newcombe's
+        (1998) examples.
     """
     require_counts(n, wins, losses, margin)
     z, u = statistic(n, wins, losses, margin)

@@ -1,4 +1,6 @@
-"""What follows from the evidence after each closed block: invalid, roll back, advance, promote, inconclusive or hold, in that order."""
+"""What follows from the evidence after each closed block: invalid, roll back, advance, promote,
+inconclusive or hold, in that order.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ Action = Literal["invalid", "roll_back", "advance", "promote", "inconclusive", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where a rollout stands when it is asked what comes next. Times are already judged, so that this is a pure question."""
+    """Where a rollout stands when it is asked what comes next.
+
+    Times are already judged, so that this is a pure question.
+    """
 
     ladder: tuple[float, ...]
     stage: int  # index into ladder
@@ -36,7 +41,10 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoppingRule:
-    """``share`` = the candidate's share from now on; None where it stays as it is. Whatever is not a promotion never ships."""
+    """``share`` = the candidate's share from now on; None where it stays as it is.
+
+    Whatever is not a promotion never ships.
+    """
 
     action: Action
     reason: str
@@ -44,8 +52,13 @@ class StoppingRule:
     missing: tuple[str, ...] = ()  # what stands between here and the next step
 
 
-def stopping_rule(standing: Standing, *, alpha_ship: float = ALPHA_SHIP, alpha_roll: float = ALPHA_ROLL) -> StoppingRule:
-    """The rule, from the gravest finding to none. Silence is not consent: what is missing holds, and what never comes ends inconclusive."""
+def stopping_rule(
+    standing: Standing, *, alpha_ship: float = ALPHA_SHIP, alpha_roll: float = ALPHA_ROLL
+) -> StoppingRule:
+    """The rule, from the gravest finding to none.
+
+    Silence is not consent: what is missing holds, and what never comes ends inconclusive.
+    """
     if standing.sample_ratio_alarm:
         reason = "the arms' sizes do not fit the shares they were given, so no comparison between them is valid"
         return StoppingRule(action="invalid", reason=reason, share=0.0)
@@ -72,8 +85,8 @@ def shown(log_e: float) -> str:
 
 
 def _labels_spent(standing: Standing, alpha: float) -> str | None:
-    """Labels end a rollout only where evidence is what is missing, and this stage has had its chance to give it: while only time is
-    missing, or the stage's first cohorts mature, a busy family goes on using labels beyond its limit.
+    """Labels end a rollout only where evidence is what is missing, and this stage has had its chance to give it: while
+    only time is missing, or the stage's first cohorts mature, a busy family goes on using labels beyond its limit.
     """
     if standing.max_labelled is None or standing.labelled < standing.max_labelled:
         return None
@@ -94,7 +107,9 @@ def _missing(standing: Standing, alpha: float) -> tuple[str, ...]:
     if peak < threshold(alpha):
         found.append(f"evidence against worse by {margins} is {shown(peak)}, {1 / alpha:.0f} is needed")
     if standing.labelled_in_stage < standing.min_labelled:
-        found.append(f"{count(standing.labelled_in_stage, 'labelled outcome')} in this stage, {standing.min_labelled} are needed")
+        found.append(
+            f"{count(standing.labelled_in_stage, 'labelled outcome')} in this stage, {standing.min_labelled} are needed"
+        )
     if not standing.dwell_over:
         found.append("the stage's minimum time is not over")
     if is_last and not standing.min_duration_over:
@@ -104,7 +119,9 @@ def _missing(standing: Standing, alpha: float) -> tuple[str, ...]:
 
 def _onwards(standing: Standing) -> StoppingRule:
     if standing.stage == len(standing.ladder) - 1:
-        return StoppingRule(action="promote", reason="not worse than the champion by the margin, at every gate", share=1.0)
+        return StoppingRule(
+            action="promote", reason="not worse than the champion by the margin, at every gate", share=1.0
+        )
     share = standing.ladder[standing.stage + 1]
     m = margin_needed(standing.ladder[standing.stage], is_last=False)
     return StoppingRule(action="advance", reason=f"not worse by {m} margin{'s' if m > 1 else ''}", share=share)

@@ -10,7 +10,9 @@ Z95 = 1.959964
 
 
 def wilson_interval(n_success: int, n_total: int, *, z: float = Z95) -> Interval:
-    """Score interval of a share, 95 % by default; honest for small n, never outside [0, 1]. 8 of 10 gives (0.490, 0.943).
+    """Score interval of a share, 95 % by default; honest for small n, never outside [0, 1].
+
+    8 of 10 gives (0.490, 0.943).
 
     Source: Wilson (1927), JASA 22(158), 209-212.
     """

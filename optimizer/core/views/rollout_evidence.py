@@ -47,7 +47,9 @@ NO_COUNTS = StageCounts()
 
 def gates_of(gate: QualityGate) -> tuple[EvidenceView, ...]:
     return tuple(
-        _evidence(name, CLAIMS[name], gate.of(name).peak, gate.of(name).log_e, ALPHA_ROLL if name == "roll" else ALPHA_SHIP)
+        _evidence(
+            name, CLAIMS[name], gate.of(name).peak, gate.of(name).log_e, ALPHA_ROLL if name == "roll" else ALPHA_SHIP
+        )
         for name in GATES
     )
 
@@ -60,7 +62,10 @@ def not_guarded(state: EvidenceState) -> dict[str, str]:
     """The guardrails that do not look, with the reason."""
     missing = [kind for kind in ("latency", "cost") if kind not in state.guardrails]
     if state.baseline is None:
-        return {kind: "the champion has too few reported requests to compare with, as far as they are summed up" for kind in missing}
+        return {
+            kind: "the champion has too few reported requests to compare with, as far as they are summed up"
+            for kind in missing
+        }
     return {kind: f"the champion's requests were reported without {kind}, or with none" for kind in missing}
 
 
@@ -73,7 +78,10 @@ def verdict_of(gate: QualityGate) -> str:
         return "The candidate is better than the champion."
     for m in (1, 2, 3):
         if f"ship{m}" in said:
-            return f"The candidate is not worse than the champion by {gate.margin * m:.3g} or more; whether it differs at all is open."
+            return (
+                f"The candidate is not worse than the champion by {gate.margin * m:.3g} or more; whether it differs at"
+                " all is open."
+            )
     return "Nothing has been shown about quality."
 
 
@@ -82,7 +90,9 @@ def difference_of(start: QualityGate, blocks: Sequence[Block]) -> MeanDifference
     found = running_intervals(start, tuple(blocks))
     interval = found[-1].interval if found else None
     return MeanDifference(
-        observed=ArmTotals(blocks).observed, lower=interval.lower if interval else -1.0, upper=interval.upper if interval else 1.0
+        observed=ArmTotals(blocks).observed,
+        lower=interval.lower if interval else -1.0,
+        upper=interval.upper if interval else 1.0,
     )
 
 
@@ -119,7 +129,8 @@ def arms_of(
         n_late, n_of = late.get(arm, (0, 0))
         found.append(
             ArmView(
-                arm=arm, variant=rollout.candidate if arm == "candidate" else rollout.champion, units=units, labelled=labelled,
+                arm=arm, variant=rollout.candidate if arm == "candidate" else rollout.champion, units=units,
+                labelled=labelled,
                 label_rate=labelled / units if units else None, mean=getattr(totals, arm).mean, late=n_late,
                 late_of=n_of, late_share=n_late / n_of if n_of else None,
             )
@@ -134,8 +145,8 @@ def late_alert(arms: Sequence[ArmView]) -> str | None:
         return None
     which = " and ".join(f"{100 * (a.late_share or 0):.1f} % of the {a.arm}'s ({a.late} of {a.late_of})" for a in much)
     return (
-        f"Feedback came after its cohort was closed: {which}. It is shown, not used. Where that is news of another kind, the comparison is off: "
-        "give the next rollout a longer rollout.feedback_window"
+        f"Feedback came after its cohort was closed: {which}. It is shown, not used. Where that is news of another"
+        " kind, the comparison is off: give the next rollout a longer rollout.feedback_window"
     )
 
 
@@ -152,21 +163,30 @@ def stages_of(rollout: Rollout, state: EvidenceState, *, held_back: bool = False
         since, until = (spans[0]["from"], spans[-1]["to"]) if spans else (None, None)
         times = [None if at is None else datetime.fromisoformat(at) for at in (since, until)]
         counts = state.stages.get(place, NO_COUNTS)
-        found.append(_stage(counts, share, state=progress, asks=asked_at(rollout.ladder, place), since=times[0], until=times[1]))
+        found.append(
+            _stage(counts, share, state=progress, asks=asked_at(rollout.ladder, place), since=times[0], until=times[1])
+        )
     if rollout.outcome == "promoted":
         counts = state.stages.get(len(rollout.ladder), NO_COUNTS)
         progress = "now" if held_back else "done"
-        found.append(_stage(counts, 1 - HOLDBACK_SHARE, state=progress, asks="roll", since=rollout.ended_at, until=None))
+        found.append(
+            _stage(counts, 1 - HOLDBACK_SHARE, state=progress, asks="roll", since=rollout.ended_at, until=None)
+        )
     return tuple(found)
 
 
-def _stage(c: StageCounts, share: float, *, state: State, asks: str, since: datetime | None, until: datetime | None) -> StageView:
+def _stage(
+    c: StageCounts, share: float, *, state: State, asks: str, since: datetime | None, until: datetime | None
+) -> StageView:
     units = c.units_c + c.units_b
     claim = f"each unit is the candidate's with probability {share:g}"
     return StageView(
-        share=share, state=state, asks=asks, since=since, until=until, units={"candidate": c.units_c, "champion": c.units_b},
-        labelled={"candidate": c.labelled_c, "champion": c.labelled_b}, candidate_share=c.units_c / units if units else None,
-        sample_ratio=_evidence("sample_ratio", claim, c.ratio_peak, c.ratio_peak, ALPHA_RATIO), rates_differ=c.rates_differ,
+        share=share, state=state, asks=asks, since=since, until=until,
+        units={"candidate": c.units_c, "champion": c.units_b},
+        labelled={"candidate": c.labelled_c, "champion": c.labelled_b},
+        candidate_share=c.units_c / units if units else None,
+        sample_ratio=_evidence("sample_ratio", claim, c.ratio_peak, c.ratio_peak, ALPHA_RATIO),
+        rates_differ=c.rates_differ,
     )  # fmt: skip
 
 
@@ -205,16 +225,19 @@ def _guardrail(g: Guardrail) -> GuardrailView:
     allowed = allowed_text(g.kind, g.margin)
     e = _evidence(g.kind, f"at most {allowed} than the champion", g.evidence.peak, g.evidence.log_e, g.alpha)
     return GuardrailView(
-        **{name: getattr(e, name) for name in EvidenceView.__dataclass_fields__}, margin=g.margin, allowed=allowed, n_candidate=g.n_candidate,
+        **{name: getattr(e, name) for name in EvidenceView.__dataclass_fields__}, margin=g.margin, allowed=allowed,
+        n_candidate=g.n_candidate,
         n_blocks=g.n_blocks, champion_mean=g.champion.mean, candidate_mean=g.candidate.mean,
     )  # fmt: skip
 
 
 def allowed_text(kind: GuardrailKind, margin: float) -> str:
     points = f"{100 * margin:.3g} point{'' if margin == 0.01 else 's'}"
-    return {"errors": f"{points} more errors", "latency": f"{points} more slow requests", "cost": f"{100 * (margin - 1):.3g} % more cost"}[
-        kind
-    ]
+    return {
+        "errors": f"{points} more errors",
+        "latency": f"{points} more slow requests",
+        "cost": f"{100 * (margin - 1):.3g} % more cost",
+    }[kind]
 
 
 def _evidence(name: str, claim: str, peak: float, now: float, alpha: float) -> EvidenceView:
@@ -226,7 +249,9 @@ def _evidence(name: str, claim: str, peak: float, now: float, alpha: float) -> E
 
 
 def evidence_text(rollout: Rollout, decision: Decision) -> str | None:
-    """The evidence that a decision turned on, as ``ship3 41.2 of 20``; None where none was recorded, or none with a threshold did it."""
+    """The evidence that a decision turned on, as ``ship3 41.2 of 20``; None where none was recorded,
+    or none with a threshold did it.
+    """
     evidence = decision.content["inputs"].get("evidence")
     before = decision.content["before"]
     if evidence is None or before is None or before["stage"] < 0:

@@ -2,7 +2,8 @@
 
 ``rollout_evidence.py`` makes them.
 
-Nothing here decides. The word better is said only where the gate has refuted "not better" (``QualityGate.says_better``).
+Nothing here decides. The word better is said only where the gate has refuted "not better"
+(``QualityGate.says_better``).
 """
 
 from __future__ import annotations
@@ -54,7 +55,10 @@ class GuardrailView(EvidenceView):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmView:
-    """Matured units of one arm. ``mean`` is of the units' outcomes, in [0, 1]; ``late`` counts feedback that is shown, not used."""
+    """Matured units of one arm.
+
+    ``mean`` is of the units' outcomes, in [0, 1]; ``late`` counts feedback that is shown, not used.
+    """
 
     arm: ArmName
     variant: str
@@ -69,7 +73,9 @@ class ArmView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeanDifference:
-    """Candidate - champion, compared within each block, so that neither a growing share nor a moving day counts for it."""
+    """Candidate - champion, compared within each block, so that neither a growing share nor a moving day counts
+    for it.
+    """
 
     observed: float | None
     lower: float
@@ -79,7 +85,10 @@ class MeanDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageView:
-    """One step of the ladder, or the holdback after it. ``asks`` names the evidence that lets it go on, of the holdback the one that would end it."""
+    """One step of the ladder, or the holdback after it.
+
+    ``asks`` names the evidence that lets it go on, of the holdback the one that would end it.
+    """
 
     share: float
     state: State
@@ -143,7 +152,10 @@ class Said:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutView:
-    """``verdict`` says in words what the evidence allows to say. ``n_blocks`` and ``head`` tie it to the chain of blocks."""
+    """``verdict`` says in words what the evidence allows to say.
+
+    ``n_blocks`` and ``head`` tie it to the chain of blocks.
+    """
 
     verdict: str
     n_blocks: int

@@ -56,7 +56,9 @@ class RolloutStory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutReport:
-    """``problems``: what does not fit in the chains of blocks and decisions, as sentences; none where the record is whole."""
+    """``problems``: what does not fit in the chains of blocks and decisions, as sentences;
+    none where the record is whole.
+    """
 
     rollout: Rollout
     view: RolloutView
@@ -85,8 +87,12 @@ def history_of(rollout: Rollout, folded: Iterable[Folded]) -> RolloutStory:
     start = begin(rollout.settings).quality
     intervals = {running.labelled: running.interval for running in running_intervals(start, tuple(compared))}
     points = tuple(replace(p, lower=intervals[p.labelled].lower, upper=intervals[p.labelled].upper) for p in found)
-    stages = {stage: _stage_means(b for b in compared if b.stage == stage) for stage in sorted({b.stage for b in compared})}
-    return RolloutStory(quality=points, guardrails={kind: tuple(own) for kind, own in guardrails.items()}, stages=stages)
+    stages = {
+        stage: _stage_means(b for b in compared if b.stage == stage) for stage in sorted({b.stage for b in compared})
+    }
+    return RolloutStory(
+        quality=points, guardrails={kind: tuple(own) for kind, own in guardrails.items()}, stages=stages
+    )
 
 
 def headline(rollout: Rollout, view: RolloutView, decisions: Sequence[Decision]) -> str:
@@ -100,7 +106,11 @@ def headline(rollout: Rollout, view: RolloutView, decisions: Sequence[Decision])
     if rollout.outcome == "promoted":
         became = f"{candidate} became the champion of {family} {took}, {_how(decisions)}."
         after = view.followed_by
-        return became if after is None else f"{became} {after.variant} followed it at {when(after.since)}: {after.why.rstrip('.')}."
+        return (
+            became
+            if after is None
+            else f"{became} {after.variant} followed it at {when(after.since)}: {after.why.rstrip('.')}."
+        )
     if not rollout.is_active:
         why = f"{rollout.reason}. {rollout.champion} serves every user."
         return f"{candidate} was taken back at {top} of {family} {took}: {why}"
@@ -129,8 +139,10 @@ def _point(gate: QualityGate, sums: ArmTotals, at: datetime) -> QualityPoint:
     """Without its interval, which is worked out for all points together."""
     names = [h.name for h in hypotheses(gate.margin)]
     return QualityPoint(
-        at=at, stage=gate.stage, labelled=gate.labelled, log_e=dict(zip(names, (e.log_e for e in gate.evidence), strict=True)),
-        candidate_mean=sums.candidate.mean, champion_mean=sums.champion.mean, observed=sums.observed, lower=-1.0, upper=1.0,
+        at=at, stage=gate.stage, labelled=gate.labelled,
+        log_e=dict(zip(names, (e.log_e for e in gate.evidence), strict=True)),
+        candidate_mean=sums.candidate.mean, champion_mean=sums.champion.mean, observed=sums.observed, lower=-1.0,
+        upper=1.0,
     )  # fmt: skip
 
 
@@ -139,7 +151,11 @@ def _stage_means(blocks: Iterable[Block]) -> StageMeans:
     return StageMeans(candidate=totals.candidate.mean, champion=totals.champion.mean)
 
 
-def _add_guardrails(found: dict[GuardrailKind, list[GuardrailPoint]], before: EvidenceState, state: EvidenceState, at: datetime) -> None:
+def _add_guardrails(
+    found: dict[GuardrailKind, list[GuardrailPoint]], before: EvidenceState, state: EvidenceState, at: datetime
+) -> None:
     for kind, guardrail in state.guardrails.items():
         if kind not in before.guardrails or guardrail.n_blocks > before.guardrails[kind].n_blocks:
-            found.setdefault(kind, []).append(GuardrailPoint(at=at, log_e=guardrail.evidence.log_e, n_candidate=guardrail.n_candidate))
+            found.setdefault(kind, []).append(
+                GuardrailPoint(at=at, log_e=guardrail.evidence.log_e, n_candidate=guardrail.n_candidate)
+            )

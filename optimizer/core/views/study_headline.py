@@ -1,4 +1,6 @@
-"""What came of a Study, in sentences: the first one of its report, the lift beside what selection promised, the cost, what comes next."""
+"""What came of a Study, in sentences: the first one of its report, the lift beside what selection promised,
+the cost, what comes next.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,11 @@ from optimizer.core.search.study import CONFIRM, UNFINISHED, Study, Trial, ranke
 SAME = 0.05  # costs and times that differ by less are not told apart
 _BETTER: Mapping[Aim, str] = {"quality": "improved on", "cost": "is cheaper than", "latency": "is quicker than"}
 CALLED: Mapping[Aim, str] = {"quality": "improved", "cost": "cheaper", "latency": "quicker"}
-_BEAT: Mapping[Aim, str] = {"quality": "beat", "cost": "was cheaper, and not worse, than", "latency": "was quicker, and not worse, than"}
+_BEAT: Mapping[Aim, str] = {
+    "quality": "beat",
+    "cost": "was cheaper, and not worse, than",
+    "latency": "was quicker, and not worse, than",
+}
 
 
 def headline(study: Study, trials: Sequence[Trial]) -> str:
@@ -43,7 +49,10 @@ def headline(study: Study, trials: Sequence[Trial]) -> str:
             else f"{winner} was nominated for {family}; the evidence does not yet allow to call it {CALLED[study.aim]}."
         )
     if study.outcome == "not_confirmed" and study.confirmation is None:
-        return f"{winner}, the best of {tried}, beats the champion of {family} on {where}; the sealed holdout was not looked at."
+        return (
+            f"{winner}, the best of {tried}, beats the champion of {family} on {where}; the sealed holdout was not"
+            " looked at."
+        )
     if study.outcome == "not_confirmed":
         what = f"was the best of {tried} on dev" if where == "dev" else f"of {tried} went as far as any"
         return f"{winner} {what}, but the sealed holdout did not confirm it.{_missed(study)}"
@@ -51,12 +60,20 @@ def headline(study: Study, trials: Sequence[Trial]) -> str:
         what = f"{winner} could be confirmed" if winner else "a candidate could be compared"
         return f"The budget of the study of {family} ended before {what}."
     if where != "dev" and not candidates:
-        return f"No improvement: nothing was proposed that is cheaper, and not worse, than the champion of {family}, so the holdout was not looked at."
-    return f"No improvement: none of {tried} {_BEAT[study.aim]} the champion of {family} on {where}, so the holdout was not looked at."
+        return (
+            f"No improvement: nothing was proposed that is cheaper, and not worse, than the champion of {family}, so"
+            " the holdout was not looked at."
+        )
+    return (
+        f"No improvement: none of {tried} {_BEAT[study.aim]} the champion of {family} on {where}, so the holdout was"
+        " not looked at."
+    )
 
 
 def _at_what(study: Study, trials: Sequence[Trial]) -> str:
-    """What a better score costs beside the champion, in dollars and time of a call, where both were measured and differ."""
+    """What a better score costs beside the champion, in dollars and time of a call,
+    where both were measured and differ.
+    """
     by_variant = {t.variant: t for t in trials}
     champion, winner = by_variant.get(study.champion), by_variant.get(study.winner or "")
     if study.aim != "quality" or champion is None or winner is None:
@@ -89,7 +106,8 @@ def _names_missed(study: Study) -> list[str]:
 
 
 def lift_text(study: Study, looks_now: int | None) -> str | None:
-    """The lift on the sealed holdout with its interval, the selection lift beside it, and the looks; None without a confirmation.
+    """The lift on the sealed holdout with its interval, the selection lift beside it, and the looks;
+    None without a confirmation.
 
     Args:
         looks_now: how many studies have looked at these holdout examples by now.
@@ -99,16 +117,21 @@ def lift_text(study: Study, looks_now: int | None) -> str | None:
         return str(found["summary"]) if found.get("summary") else None
     on = count(int(found["n"]), "sealed holdout example")
     sentence = (
-        f"Holdout lift {found['lift']:+.3f}, 95 % interval {found['lift_low']:+.3f} to {found['lift_high']:+.3f}, p {found['p']:.3g}: "
-        f"{found['champion_mean']:.3f} to {found['winner_mean']:.3f} on {on}."
+        f"Holdout lift {found['lift']:+.3f}, 95 % interval {found['lift_low']:+.3f} to {found['lift_high']:+.3f}, p"
+        f" {found['p']:.3g}: {found['champion_mean']:.3f} to {found['winner_mean']:.3f} on {on}."
     )
     if (selection := found.get("selection_lift")) is not None:
-        sentence += f" On dev, where it was chosen for being best, it led by {selection:+.3f}, a figure that flatters on average."
+        sentence += (
+            f" On dev, where it was chosen for being best, it led by {selection:+.3f}, a figure that flatters on"
+            " average."
+        )
     looks = found.get("looks")
     if looks is not None:
         confidence = f"confidence 1 − {looks} p = {confidence_of(found['p'], looks):.3f}"
         times = (
-            "This was the first look at these examples" if looks == 1 else f"This was look {looks} at these examples, hence {confidence}"
+            "This was the first look at these examples"
+            if looks == 1
+            else f"This was look {looks} at these examples, hence {confidence}"
         )
         later = f"; by now there have been {looks_now}" if looks_now is not None and looks_now > looks else ""
         sentence += f" {times}{later}."
@@ -122,7 +145,10 @@ def cost_text(study: Study, spent: Mapping[str, Spend]) -> str:
     of_usd = f" of {dollars(study.budget.usd)}" if study.budget.usd is not None else ""
     free = f", {study.spend.n_from_journal:,} more answered from the journal" if study.spend.n_from_journal else ""
     took = "So far it took" if study.status in UNFINISHED else "It took"
-    return f"{took} {calls:,}{of_calls} {'call' if calls == 1 and not of_calls else 'calls'} and {dollars(usd)}{of_usd}{free}."
+    return (
+        f"{took} {calls:,}{of_calls} {'call' if calls == 1 and not of_calls else 'calls'} and"
+        f" {dollars(usd)}{of_usd}{free}."
+    )
 
 
 def next_step(study: Study) -> str:
@@ -138,9 +164,15 @@ def next_step(study: Study) -> str:
         return f"what a look at the sealed holdout costs: detent study confirm {family} {study.winner} --dry-run"
     if study.outcome == "not_confirmed" and study.winner and _names_missed(study) == ["n"]:
         forced = f"detent rollout start {family} {study.winner} --confirm {family}"
-        return f"only the number of holdout examples falls short: import more and search again, or a person starts it as forced: {forced}"
+        return (
+            "only the number of holdout examples falls short: import more and search again, or a person starts it as"
+            f" forced: {forced}"
+        )
     if study.outcome == "not_confirmed" and study.winner:
-        return f"the winner was not confirmed on the holdout; look at it all the same: detent variant diff {family} {study.winner}"
+        return (
+            f"the winner was not confirmed on the holdout; look at it all the same: detent variant diff {family}"
+            f" {study.winner}"
+        )
     return f"nothing was better; another search: detent study run {family} --dry-run"
 
 

@@ -1,4 +1,6 @@
-"""A Study told from its trials and dev results: what was tried, what led, on which examples, and at what cost. Pure, for the report.
+"""A Study told from its trials and dev results: what was tried, what led, on which examples, and at what cost.
+
+Pure, for the report.
 
 Nothing of the holdout comes in here but the confirmation that the Study keeps: sums, never an example.
 """
@@ -33,7 +35,9 @@ Results = Mapping[str, Sequence[ExampleResult]]  # of the search, by variant
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialView:
-    """``calls`` and ``best`` are the search's up to and including this trial; ``lead`` is over the champion, on examples measured for both."""
+    """``calls`` and ``best`` are the search's up to and including this trial; ``lead`` is over the champion,
+    on examples measured for both.
+    """
 
     trial: Trial
     mark: Mark
@@ -83,7 +87,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duel:
-    """``trial`` against the champion, example by example: the winner, else the best of the others. ``cases``: largest gain first."""
+    """``trial`` against the champion, example by example: the winner, else the best of the others.
+
+    ``cases``: largest gain first.
+    """
 
     trial: Trial
     cases: tuple[Case, ...]
@@ -106,7 +113,10 @@ class StudyStory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnobValue:
-    """What a policy does with the dev items at one value of a knob. Shares are of all items, ``quality`` is the mean of the ``n_judged``."""
+    """What a policy does with the dev items at one value of a knob.
+
+    Shares are of all items, ``quality`` is the mean of the ``n_judged``.
+    """
 
     value: object
     time_saved_share: float
@@ -127,10 +137,12 @@ class KnobEffect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyReport:
-    """``texts``: dev examples whose text may be shown, masked. ``spent``: by purpose of the calls. ``looks``: at these holdout examples by now.
+    """``texts``: dev examples whose text may be shown, masked.
 
-    ``sensitivity``: of a policy's searched knobs, on the dev items; None in families of prompts. ``cascade``: of thresholds, on the training
-    examples; None for a study that asked no tiers.
+    ``spent``: by purpose of the calls. ``looks``: at these holdout examples by now.
+
+    ``sensitivity``: of a policy's searched knobs, on the dev items; None in families of prompts. ``cascade``: of
+    thresholds, on the training examples; None for a study that asked no tiers.
     """
 
     study: Study
@@ -150,7 +162,9 @@ def history_of(study: Study, trials: Sequence[Trial], results: Results) -> Study
     order = common_order(study, results)
     scores = {variant: measured(rows) for variant, rows in results.items()}
     champion = scores.get(study.champion, {})
-    n_dev = max((t.n for t in trials if t.status == "complete"), default=len(order))  # fewer than chosen where one was forgotten since
+    n_dev = max(
+        (t.n for t in trials if t.status == "complete"), default=len(order)
+    )  # fewer than chosen where one was forgotten since
     unmeasured = {variant: sum(r.score is None for r in rows) for variant, rows in results.items()}
     seen = tuple(_trial_views(study, sorted(trials, key=lambda t: t.number), scores, unmeasured, n_dev))
     others = [t for t in ranked(trials) if t.variant != study.champion]
@@ -161,7 +175,11 @@ def history_of(study: Study, trials: Sequence[Trial], results: Results) -> Study
         trials=seen,
         strategies=tuple(_strategies(trials)),
         curves=tuple(curve for curve in curves if curve.points),
-        duel=_duel(shown[0], results.get(study.champion, ()), results.get(shown[0].variant, ())) if shown and champion else None,
+        duel=(
+            _duel(shown[0], results.get(study.champion, ()), results.get(shown[0].variant, ()))
+            if shown and champion
+            else None
+        ),
         n_unread=sum(r.error is not None and r.score is not None for rows in results.values() for r in rows),
         n_unmeasured=sum(r.score is None for rows in results.values() for r in rows),
         cannot_tell=cannot_tell_importance(study, trials, scores),
@@ -169,7 +187,9 @@ def history_of(study: Study, trials: Sequence[Trial], results: Results) -> Study
 
 
 def common_order(study: Study, results: Results) -> tuple[str, ...]:
-    """Dev examples, those first that most variants met, so that every trial is a beginning; of equals as the dataset has them."""
+    """Dev examples, those first that most variants met, so that every trial is a beginning;
+    of equals as the dataset has them.
+    """
     met = Counter(r.example for rows in results.values() for r in rows)
     dev = list((study.dataset or {}).get("dev", ()))
     place = {example: n for n, example in enumerate(dev)}
@@ -182,8 +202,8 @@ def score_band(n: int, total: float, squares: float) -> Interval:
     Args:
         total, squares: sums of the scores and of their squares.
     Source:
-        Agresti and Coull (1998), American Statistician 52(2), 119-126, "add two successes and two failures"; for scores of 0
-        and 1 it is theirs, for others its normal interval of the mean.
+        Agresti and Coull (1998), American Statistician 52(2), 119-126, "add two successes and two failures"; for scores
+        of 0 and 1 it is theirs, for others its normal interval of the mean.
     """
     n, total, squares = n + 4, total + 2, squares + 2
     mean = total / n
@@ -211,7 +231,11 @@ def usd_per_example(trial: Trial) -> float | None:
 
 
 def _trial_views(
-    study: Study, trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]], unmeasured: Mapping[str, int], n_dev: int
+    study: Study,
+    trials: Sequence[Trial],
+    scores: Mapping[str, Mapping[str, float]],
+    unmeasured: Mapping[str, int],
+    n_dev: int,
 ) -> Iterable[TrialView]:
     champion = scores.get(study.champion, {})
     front = _front(trials)
@@ -222,8 +246,10 @@ def _trial_views(
             best = trial.score if best is None else max(best, trial.score)
         own = scores.get(trial.variant, {})
         yield TrialView(
-            trial=trial, mark=mark_of(study, trial), calls=calls, best=best, lead=lead(own, champion) if trial.variant != study.champion else None,
-            ending=_ending(study, trial, len(champion.keys() - own.keys()), unmeasured.get(trial.variant, 0), n_dev), on_front=trial.number in front,
+            trial=trial, mark=mark_of(study, trial), calls=calls, best=best,
+            lead=lead(own, champion) if trial.variant != study.champion else None,
+            ending=_ending(study, trial, len(champion.keys() - own.keys()), unmeasured.get(trial.variant, 0), n_dev),
+            on_front=trial.number in front,
         )  # fmt: skip
 
 
@@ -264,7 +290,9 @@ def _strategies(trials: Sequence[Trial]) -> Iterable[StrategyView]:
         )
 
 
-def _curve(trial: Trial, mark: Mark, order: Iterable[str], champion: Mapping[str, float], own: Mapping[str, float]) -> LearningCurve:
+def _curve(
+    trial: Trial, mark: Mark, order: Iterable[str], champion: Mapping[str, float], own: Mapping[str, float]
+) -> LearningCurve:
     points: list[CurvePoint] = []
     total = squares = before = 0.0
     for n, example in enumerate((e for e in order if e in own and e in champion), start=1):
@@ -276,18 +304,29 @@ def _curve(trial: Trial, mark: Mark, order: Iterable[str], champion: Mapping[str
 def _duel(trial: Trial, champion: Sequence[ExampleResult], other: Sequence[ExampleResult]) -> Duel | None:
     before = {r.example: r for r in champion}
     pairs = [(before[r.example], r) for r in other if r.example in before]
-    cases = [Case(champion=b, other=c, difference=c.score - b.score) for b, c in pairs if b.score is not None and c.score is not None]
+    cases = [
+        Case(champion=b, other=c, difference=c.score - b.score)
+        for b, c in pairs
+        if b.score is not None and c.score is not None
+    ]
     if not cases:
         return None
     cases.sort(key=lambda case: (-case.difference, case.other.example))
     wins, losses = sum(c.difference > TIE for c in cases), sum(c.difference < -TIE for c in cases)
     return Duel(
-        trial=trial, cases=tuple(cases), wins=wins, ties=len(cases) - wins - losses, losses=losses, n_unmeasured=len(pairs) - len(cases)
+        trial=trial,
+        cases=tuple(cases),
+        wins=wins,
+        ties=len(cases) - wins - losses,
+        losses=losses,
+        n_unmeasured=len(pairs) - len(cases),
     )
 
 
 def _front(trials: Sequence[Trial]) -> set[int]:
-    """Numbers of the trials that none beats in score, dollars and p95 together; where p95 was measured, trials without one stand outside."""
+    """Numbers of the trials that none beats in score, dollars and p95 together; where p95 was measured,
+    trials without one stand outside.
+    """
     measured = ranked(trials)
     costs: dict[int, tuple[float, ...]] = {}
     with_p95 = [t for t in measured if t.p95_ms is not None]
@@ -300,26 +339,37 @@ def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
-def cannot_tell_importance(study: Study, trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]) -> str | None:
-    """Why no setting can be called important: too few trials, or scores that differ no more than the luck of the examples makes them.
+def cannot_tell_importance(
+    study: Study, trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]
+) -> str | None:
+    """Why no setting can be called important: too few trials,
+    or scores that differ no more than the luck of the examples makes them.
 
     ``scores``: variant -> example -> score.
     """
     complete = ranked(trials)
     if len(complete) < MIN_TRIALS:
-        return f"{count(len(complete), 'measured trial')}, and fewer than {MIN_TRIALS} say nothing about what a setting is worth."
+        return (
+            f"{count(len(complete), 'measured trial')}, and fewer than {MIN_TRIALS} say nothing about what a setting is"
+            " worth."
+        )
     spread = pstdev([t.score or 0.0 for t in complete])
     if spread == 0:
         return f"all {len(complete)} measured trials have the same score."
     champion = scores.get(study.champion, {})
     noise = [error for t in complete if (error := _chance(champion, scores.get(t.variant, {}))) is not None]
     if noise and spread <= sqrt(fmean(e * e for e in noise)):
-        return f"the trials' scores differ by no more (standard deviation {spread:.3f}) than the luck of the examples makes them."
+        return (
+            f"the trials' scores differ by no more (standard deviation {spread:.3f}) than the luck of the examples"
+            " makes them."
+        )
     return None
 
 
 def _chance(champion: Mapping[str, float], own: Mapping[str, float]) -> float | None:
-    """Standard error of one trial's score beside another's on the same examples: that of the paired difference, shared by both."""
+    """Standard error of one trial's score beside another's on the same examples:
+    that of the paired difference, shared by both.
+    """
     differences = [own[e] - champion[e] for e in own if e in champion]
     if len(differences) < 2 or not any(differences):
         return None

@@ -1,4 +1,8 @@
-"""Variants side by side on the same examples: every answer, its score and its cost, and how each does against the first. Values in, a grid out."""
+"""Variants side by side on the same examples: every answer, its score and its cost, and how each does against the
+first.
+
+Values in, a grid out.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,10 @@ MOST_VARIANTS = len(LETTERS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridColumn:
-    """One variant. Scores in [0, 1], dollars per answer, milliseconds; None where nothing was measured, and of the first beside itself."""
+    """One variant.
+
+    Scores in [0, 1], dollars per answer, milliseconds; None where nothing was measured, and of the first beside itself.
+    """
 
     letter: str
     variant: Variant
@@ -33,7 +40,10 @@ class GridColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridRow:
-    """One example with an answer per column. ``is_shown`` False: a person has not released its text, so only scores may be seen."""
+    """One example with an answer per column.
+
+    ``is_shown`` False: a person has not released its text, so only scores may be seen.
+    """
 
     example: str
     input: Mapping[str, Any]
@@ -58,7 +68,10 @@ class GridRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantGrid:
-    """``rows``: where scores differ most first, else in the order of the examples. ``n_calls`` and ``spent_usd`` (None: unknown price) of this comparison."""
+    """``rows``: where scores differ most first, else in the order of the examples.
+
+    ``n_calls`` and ``spent_usd`` (None: unknown price) of this comparison.
+    """
 
     family: str
     split: str
@@ -85,19 +98,26 @@ def variant_grid(
     """``results[i][j]`` is what ``variants[i]`` answered to ``examples[j]``."""
     columns = [_column(i, variant, results[i], results[0]) for i, variant in enumerate(variants)]
     rows = [
-        GridRow(example=e.id, input=e.input, expected=e.expected, results=[of[j] for of in results], is_shown=e.released)
+        GridRow(
+            example=e.id, input=e.input, expected=e.expected, results=[of[j] for of in results], is_shown=e.released
+        )
         for j, e in enumerate(examples)
     ]
     ordered = sorted(rows, key=lambda row: (-row.spread, not row.differs))  # stable: else as they came
     return VariantGrid(family=family, split=split, columns=columns, rows=ordered, n_calls=n_calls, spent_usd=spent_usd)
 
 
-def _column(place: int, variant: Variant, results: Sequence[ExampleResult], first: Sequence[ExampleResult]) -> GridColumn:
+def _column(
+    place: int, variant: Variant, results: Sequence[ExampleResult], first: Sequence[ExampleResult]
+) -> GridColumn:
     scores = [r.score for r in results if r.score is not None]
-    pairs = [(a.score, b.score) for a, b in zip(first, results, strict=True) if a.score is not None and b.score is not None]
+    pairs = [
+        (a.score, b.score) for a, b in zip(first, results, strict=True) if a.score is not None and b.score is not None
+    ]
     beside = compare_scores([a for a, _ in pairs], [b for _, b in pairs], seed=SEED) if place and pairs else None
     return GridColumn(
-        letter=LETTERS[place], variant=variant, n_scored=len(scores), n_errors=sum(r.error is not None for r in results),
+        letter=LETTERS[place], variant=variant, n_scored=len(scores),
+        n_errors=sum(r.error is not None for r in results),
         score=mean_score(results), interval=bootstrap_interval(scores, seed=SEED) if scores else None,
         usd_per_answer=sum(r.cost_usd for r in results) / len(results), p95_ms=p95_ms(results),
         beside=beside,
@@ -107,8 +127,10 @@ def _column(place: int, variant: Variant, results: Sequence[ExampleResult], firs
 def as_record(grid: VariantGrid) -> dict[str, Any]:
     """Plain values, without the text of what a person has not released."""
     return {
-        "family": grid.family, "split": grid.split, "n": len(grid.rows), "n_different": grid.n_different, "n_calls": grid.n_calls,
-        "spent_usd": grid.spent_usd, "variants": [_column_record(c) for c in grid.columns], "rows": [_row_record(r) for r in grid.rows],
+        "family": grid.family, "split": grid.split, "n": len(grid.rows), "n_different": grid.n_different,
+        "n_calls": grid.n_calls,
+        "spent_usd": grid.spent_usd, "variants": [_column_record(c) for c in grid.columns],
+        "rows": [_row_record(r) for r in grid.rows],
     }  # fmt: skip
 
 
@@ -124,6 +146,13 @@ def _column_record(column: GridColumn) -> dict[str, Any]:
 
 
 def _row_record(row: GridRow) -> dict[str, Any]:
-    shown = {"input": dict(row.input), "expected": dict(row.expected)} if row.is_shown else {"input": None, "expected": None}
-    answers = [{"output": row.shown(r.output), "score": r.score, "error": row.shown(r.error), "cost_usd": r.cost_usd} for r in row.results]
+    shown = (
+        {"input": dict(row.input), "expected": dict(row.expected)}
+        if row.is_shown
+        else {"input": None, "expected": None}
+    )
+    answers = [
+        {"output": row.shown(r.output), "score": r.score, "error": row.shown(r.error), "cost_usd": r.cost_usd}
+        for r in row.results
+    ]
     return {"example": row.example, **shown, "answers": answers}

@@ -34,4 +34,9 @@ def variant_diff(champion: Variant, other: Variant) -> str:
 
 def _examples(variant: Variant) -> Iterator[str]:
     for n, example in enumerate(variant.examples, start=1):
-        yield from ("", f"[example {n}: {example.id}]", *(f"{k}: {v}" for k, v in example.input.items()), f"=> {example.output}")
+        yield from (
+            "",
+            f"[example {n}: {example.id}]",
+            *(f"{k}: {v}" for k, v in example.input.items()),
+            f"=> {example.output}",
+        )

@@ -50,10 +50,11 @@ async def ask_model(
 
 
 def pause_before_retry(error: ModelFailed, backoff: Backoff) -> bool | float:
-    """Whether the same model is asked again: True after the usual pause, a number after so many seconds, False not at all.
+    """Whether the same model is asked again: True after the usual pause,
+    a number after so many seconds, False not at all.
 
-    A timeout is not repeated: the user has waited that long already. A provider that asks for a longer pause than ``max_s`` is
-    not waited for: the next model answers sooner.
+    A timeout is not repeated: the user has waited that long already. A provider that asks for a longer pause than
+    ``max_s`` is not waited for: the next model answers sooner.
     """
     if error.kind == "timeout" or not worth_a_retry(error.kind, error.members.get("status_of_model")):
         return False
@@ -66,8 +67,13 @@ def pause_before_retry(error: ModelFailed, backoff: Backoff) -> bool | float:
 def _open(models: ModelSource, name: str) -> RetriedModel:
     try:
         model = models.get(name)
-    except DetentError as error:  # not in the file, not installed, or without its key: the caller's request is not at fault
-        why = f"Model {name!r} cannot be asked: config/models.yaml does not name it, it is not installed, or its key is missing. `detent doctor` says which."
+    except (
+        DetentError
+    ) as error:  # not in the file, not installed, or without its key: the caller's request is not at fault
+        why = (
+            f"Model {name!r} cannot be asked: config/models.yaml does not name it, it is not installed, or its key is"
+            " missing. `detent doctor` says which."
+        )
         raise ModelFailed(why, kind="unreachable", said=error.detail, sent=False, model=name) from error
     backoff = _backoff(models, name)
     return RetriedModel(model, lambda error: pause_before_retry(error, backoff), backoff, timeout_s=backoff.total_s)

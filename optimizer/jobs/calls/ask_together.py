@@ -16,22 +16,30 @@ Outcome = TypeVar("Outcome")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share(Generic[Question]):
-    """Questions to one model, in rows of those that share a prefix: what one of its processes has read serves the next question."""
+    """Questions to one model, in rows of those that share a prefix:
+    what one of its processes has read serves the next question.
+    """
 
     rows: Rows[Question]
     n_at_once: int
 
 
 async def ask_together(
-    shares: Sequence[Share[Question]], ask: Callable[[Question], Awaitable[Outcome]], done: Callable[[Question, Outcome], None]
+    shares: Sequence[Share[Question]],
+    ask: Callable[[Question], Awaitable[Outcome]],
+    done: Callable[[Question, Outcome], None],
 ) -> None:
-    """After the first fault nothing more is begun; what is in flight comes to its end, since it is paid for. Then it is raised.
+    """After the first fault nothing more is begun; what is in flight comes to its end, since it is paid for.
+
+    Then it is raised.
 
     Args:
         done: called for each as it comes, by one of several threads, so that no other call waits for it.
     """
     n_at_once = sum(share.n_at_once for share in shares)
-    with ThreadPoolExecutor(max(1, n_at_once), thread_name_prefix="detent-evaluation") as threads:  # each begun when needed
+    with ThreadPoolExecutor(
+        max(1, n_at_once), thread_name_prefix="detent-evaluation"
+    ) as threads:  # each begun when needed
         batch = _Batch(ask, done, threads)
         workers = [asyncio.create_task(batch.work(share.rows)) for share in shares for _ in range(share.n_at_once)]
         try:
@@ -46,7 +54,12 @@ async def ask_together(
 
 
 class _Batch(Generic[Question, Outcome]):
-    def __init__(self, ask: Callable[[Question], Awaitable[Outcome]], done: Callable[[Question, Outcome], None], threads: Executor) -> None:
+    def __init__(
+        self,
+        ask: Callable[[Question], Awaitable[Outcome]],
+        done: Callable[[Question, Outcome], None],
+        threads: Executor,
+    ) -> None:
         self._ask, self._done, self._threads = ask, done, threads
         self.fault: BaseException | None = None
         self.telling: list[asyncio.Future[None]] = []
@@ -60,7 +73,9 @@ class _Batch(Generic[Question, Outcome]):
             except BaseException as fault:  # kept here: a loop does not outlive what is no Exception
                 self.fault = self.fault or fault
             else:
-                self.telling.append(asyncio.get_running_loop().run_in_executor(self._threads, self._tell, question, outcome))
+                self.telling.append(
+                    asyncio.get_running_loop().run_in_executor(self._threads, self._tell, question, outcome)
+                )
 
     def _tell(self, question: Question, outcome: Outcome) -> None:
         try:

@@ -77,7 +77,10 @@ class CallBook:
         )
 
     def reserve(self, entry: JournalEntry) -> Callable[[Transaction], ModelAnswer | Denied | None]:
-        """Journals the call if it fits. One transaction of the database's only writer at a time, so that no two calls see the same rest."""
+        """Journals the call if it fits.
+
+        One transaction of the database's only writer at a time, so that no two calls see the same rest.
+        """
 
         def write(tx: Transaction) -> ModelAnswer | Denied | None:
             found = self._find(tx, entry.key)
@@ -114,9 +117,13 @@ class CallBook:
         return None if found is None else self._at_todays_price(found)
 
     def _at_todays_price(self, answer: ModelAnswer) -> ModelAnswer:
-        """A journaled answer as it would cost now: compared with fresh ones, an old price would look like a saving or a loss."""
+        """A journaled answer as it would cost now: compared with fresh ones,
+        an old price would look like a saving or a loss.
+        """
         price = self._price
-        return answer if price is None else replace(answer, cost_usd=price.of(answer.input_tokens, answer.output_tokens))
+        return (
+            answer if price is None else replace(answer, cost_usd=price.of(answer.input_tokens, answer.output_tokens))
+        )
 
 
 def found_or_allowed(decision: ModelAnswer | Denied | None) -> ModelAnswer | None:

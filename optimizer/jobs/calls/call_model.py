@@ -1,4 +1,7 @@
-"""A study's way to a model: found in the journal, else reserved under the caps, sent and settled. Nothing is asked twice."""
+"""A study's way to a model: found in the journal, else reserved under the caps, sent and settled.
+
+Nothing is asked twice.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,15 @@ class JournaledModel(WrappedModel):
         if model.price is None:
             require_bounded(model.name, None, None, budget)
         self._book = CallBook(
-            store, clock, study=study, family=family, budget=budget, purpose=purpose, price=model.price, held=held, own_spend=own_spend
+            store,
+            clock,
+            study=study,
+            family=family,
+            budget=budget,
+            purpose=purpose,
+            price=model.price,
+            held=held,
+            own_spend=own_spend,
         )
         budgeted = BudgetedModel(model, self._book, store, budget)
         self._limited = LimitedModel(budgeted, stop=stop, users_wait=users_wait, concurrency=concurrency)

@@ -37,7 +37,10 @@ class EvaluationCalls:
     """
 
     def __init__(
-        self, open_model: Callable[[str], Completes], on_call: Callable[[float | None], None], own: Mapping[str, ModelAnswer]
+        self,
+        open_model: Callable[[str], Completes],
+        on_call: Callable[[float | None], None],
+        own: Mapping[str, ModelAnswer],
     ) -> None:
         self._open_model, self._on_call = open_model, on_call
         self._models: dict[str, Completes] = {}

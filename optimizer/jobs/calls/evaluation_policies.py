@@ -64,11 +64,17 @@ class EvaluationPolicies:
         self._looked_up |= {**dict.fromkeys(keys), **opened.known(keys)}
         return opened.concurrency
 
-    async def tier_answer(self, variant: Variant, tier: str, example: Example, wanted: PolicyRequest) -> dict[str, Any] | None:
+    async def tier_answer(
+        self, variant: Variant, tier: str, example: Example, wanted: PolicyRequest
+    ) -> dict[str, Any] | None:
         """A tier's entry of ``TierRecords.from_rows``; None where it failed or its answer has no score."""
         try:
             found, *others = await answers_of_tier(wanted, tier, self._completes(variant))
-            score = self._scorer.score(example.expected, found.text, example.input).value if found.answer is not None else None
+            score = (
+                self._scorer.score(example.expected, found.text, example.input).value
+                if found.answer is not None
+                else None
+            )
         except InvalidInput:
             return None
         if score is None or found.answer is None:
@@ -80,7 +86,10 @@ class EvaluationPolicies:
     async def executed(
         self, variant: Variant, example: Example, policy: Policy, rendered: ModelRequest, up_to: int | None
     ) -> Executed | InvalidInput | TierNotDue:
-        """The policy carried out, up to the tier of that number; None: all of it. BudgetExhausted and StudyStopped pass through."""
+        """The policy carried out, up to the tier of that number; None: all of it.
+
+        BudgetExhausted and StudyStopped pass through.
+        """
         score = None
         wanted = self.wanted(variant, example, policy, rendered)
         if policy.own_scorer is not None:
@@ -95,7 +104,9 @@ class EvaluationPolicies:
             return wanted_too_early
 
     def _completes(self, variant: Variant, later: Sequence[str] | None = None) -> Complete:
-        """``later``: tiers that may not be asked yet; what the others answer is remembered for the next time, when they may be."""
+        """``later``: tiers that may not be asked yet; what the others answer is remembered
+        for the next time, when they may be.
+        """
 
         async def complete(model: str, request_for_revision: Callable[[str], ModelRequest]) -> ModelAnswer:
             opened = await self._calls.opened(model)

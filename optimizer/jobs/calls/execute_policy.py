@@ -1,4 +1,5 @@
-"""A policy carried out for a user who waits: calls are made, in parallel where the policy says so, until an answer may go out.
+"""A policy carried out for a user who waits: calls are made, in parallel where the policy says so,
+until an answer may go out.
 
 What is decided stands in ``core/policy/steps.py``; here are time, waiting and faults.
 """
@@ -27,7 +28,9 @@ Score = Callable[[str], float | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRequest:
-    """One request as it was rendered, and what it is beside its messages. ``draw`` in [0, 1) decides whether it is audited.
+    """One request as it was rendered, and what it is beside its messages.
+
+    ``draw`` in [0, 1) decides whether it is audited.
 
     ``fewer`` holds the messages of those models that are shown fewer examples.
     """
@@ -48,15 +51,20 @@ class PolicyRequest:
         cascade, learned = self.policy.cascade, self.policy.signal.predicted
         if cascade is not None and cascade.skip is not None:
             predicted = tuple(learned.confidence_before(model, self.situation.input) for model in cascade.models[:-1])
-        return PolicyPlan(policy=self.policy, model=self.rendered.model, output=self.situation.output, predicted=predicted)
+        return PolicyPlan(
+            policy=self.policy, model=self.rendered.model, output=self.situation.output, predicted=predicted
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executed:
-    """``attempt`` goes out; None: ``failure`` says why nothing does. ``attempts`` are all that were made until then, in order.
+    """``attempt`` goes out; None: ``failure`` says why nothing does.
 
-    ``latency_ms`` is what the user waited. ``follow_up`` waits for what was still in work and makes the audit's calls; it returns
-    their attempts. None where there is nothing to follow. ``interrupted`` is what ended it besides a model's failure, such as a client that went.
+    ``attempts`` are all that were made until then, in order.
+
+    ``latency_ms`` is what the user waited. ``follow_up`` waits for what was still in work and makes the audit's calls;
+    it returns their attempts. None where there is nothing to follow. ``interrupted`` is what ended it besides a model's
+    failure, such as a client that went.
     """
 
     attempt: Attempt | None
@@ -82,10 +90,15 @@ class Executed:
 
     def tokens(self) -> Mapping[str, int]:
         answers = [one.answer for one in self.attempts if one.answer is not None]
-        return {"input_tokens": sum(a.input_tokens for a in answers), "output_tokens": sum(a.output_tokens for a in answers)}
+        return {
+            "input_tokens": sum(a.input_tokens for a in answers),
+            "output_tokens": sum(a.output_tokens for a in answers),
+        }
 
 
-async def execute_policy(wanted: PolicyRequest, ask: AskOne, *, ask_later: AskOne | None = None, score: Score | None = None) -> Executed:
+async def execute_policy(
+    wanted: PolicyRequest, ask: AskOne, *, ask_later: AskOne | None = None, score: Score | None = None
+) -> Executed:
     """Runs a policy to its end. At most ``most_calls(policy)`` calls, and none begins after ``deadline_s``.
 
     Args:
@@ -133,7 +146,9 @@ class _Run:
             await asyncio.wait(calls, timeout=max(left_s, 0.001))
             over = not all(call.done() for call in calls)
             if over and best([*self._past, *self._assessed([c for c in calls if c.done()])]) is None:
-                await asyncio.wait(calls)  # nothing to give out yet: a late answer is better than none, and models have timeouts
+                await asyncio.wait(
+                    calls
+                )  # nothing to give out yet: a late answer is better than none, and models have timeouts
                 over = False
         except asyncio.CancelledError:
             for call in calls:
@@ -160,7 +175,9 @@ class _Run:
         policy, base = self._of.policy, self._bases.of(call.model)
         started = perf_counter()
         try:
-            asked = await ask(call.model, lambda model: request_of_call(policy, base, call, revision=model.revision, model=model.name))
+            asked = await ask(
+                call.model, lambda model: request_of_call(policy, base, call, revision=model.revision, model=model.name)
+            )
         except ModelFailed as error:
             self._failure = error
             return Reply(call=call, error=f"{error.kind}: {error.detail}", latency_ms=(perf_counter() - started) * 1000)
@@ -169,7 +186,9 @@ class _Run:
                 raise
             return Reply(call=call, error=f"busy: {error.detail}", latency_ms=(perf_counter() - started) * 1000)
         answered_by = asked.models[-1] if asked.models and asked.models[-1] != call.model else None
-        reply = Reply(call=call, answer=asked.answer, latency_ms=(perf_counter() - started) * 1000, answered_by=answered_by)
+        reply = Reply(
+            call=call, answer=asked.answer, latency_ms=(perf_counter() - started) * 1000, answered_by=answered_by
+        )
         if self._score is None or call.purpose in ("sample", "audit"):
             return reply
         return replace(reply, score=await self._scored(asked.answer.text))
@@ -188,7 +207,11 @@ class _Run:
     def _executed(self, done: Done) -> Executed:
         if self._interrupted is not None and not self._past:
             raise self._interrupted
-        failure = None if done.attempt is not None else self._failure or ModelFailed(f"No answer: {done.why}.", kind="unreachable")
+        failure = (
+            None
+            if done.attempt is not None
+            else self._failure or ModelFailed(f"No answer: {done.why}.", kind="unreachable")
+        )
         return Executed(
             attempt=done.attempt,
             why=done.why,

@@ -45,7 +45,10 @@ class FallbackModel:
         return await self._first(request, lambda model, own: model.stream(own, sink), sink)
 
     async def _first(
-        self, request: ModelRequest, ask: Callable[[RetriedModel, ModelRequest], Awaitable[ModelAnswer]], sink: DeltaSink | None
+        self,
+        request: ModelRequest,
+        ask: Callable[[RetriedModel, ModelRequest], Awaitable[ModelAnswer]],
+        sink: DeltaSink | None,
     ) -> ModelAnswer:
         left_alone: list[ModelFailed] = []
         failure: ModelFailed | None = None

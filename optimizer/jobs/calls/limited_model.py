@@ -25,12 +25,19 @@ class LimitedModel(WrappedModel):
     """
 
     def __init__(
-        self, inner: LanguageModel, *, stop: Callable[[], str | None], users_wait: Callable[[], bool], concurrency: int | None = None
+        self,
+        inner: LanguageModel,
+        *,
+        stop: Callable[[], str | None],
+        users_wait: Callable[[], bool],
+        concurrency: int | None = None,
     ) -> None:
         super().__init__(inner)
         self._stop, self._users_wait = stop, users_wait
         self._concurrency = None if concurrency == inner.concurrency else concurrency
-        self._slots = slots_of(_innermost(inner), inner.concurrency) if self._concurrency is None else Slots(self._concurrency)
+        self._slots = (
+            slots_of(_innermost(inner), inner.concurrency) if self._concurrency is None else Slots(self._concurrency)
+        )
 
     @property
     def concurrency(self) -> int:

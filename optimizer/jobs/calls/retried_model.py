@@ -51,7 +51,8 @@ class RetriedModel(WrappedModel):
                     return await ask()
                 except ModelFailed as error:
                     if error.kind in NOT_ASKED and last is not None:
-                        raise last from error  # it was paused because of failures like the one that the user should hear of
+                        # it was paused because of failures like the one that the user should hear of
+                        raise last from error
                     last = error
                     raise
         raise AssertionError("the last attempt returns or raises")

@@ -27,10 +27,12 @@ Complete = Callable[
 async def run_policy(wanted: PolicyRequest, complete: Complete, *, score: Score | None = None) -> Executed:
     """As ``execute_policy``, one call after the other, without deadline and audit.
 
-    ``latency_ms`` is what a user would have waited: calls that are made at the same time count as long as the longest of them.
+    ``latency_ms`` is what a user would have waited: calls that are made at the same time count as long as the longest
+    of them.
 
     Args:
-        complete: asks one model, and only this one; its ModelFailed is an attempt that failed. What else it raises ends the run.
+        complete: asks one model, and only this one; its ModelFailed is an attempt that failed. What else it raises ends
+            the run.
         score: the gate's own function, where it names one.
     """
     policy = wanted.policy
@@ -60,19 +62,26 @@ async def run_policy(wanted: PolicyRequest, complete: Complete, *, score: Score 
 
 
 async def answers_of_tier(wanted: PolicyRequest, tier: str, complete: Complete) -> list[Attempt]:
-    """One tier's own answer with its confidence, which a cascade decides on; behind it the second sample where two are compared."""
+    """One tier's own answer with its confidence, which a cascade decides on;
+    behind it the second sample where two are compared.
+    """
     bases = wanted.bases
     replies = [await _reply(wanted.policy, bases, call, complete, []) for call in _calls_of_tier(wanted.policy, tier)]
     return assess(wanted.policy, wanted.situation, replies)
 
 
 def keys_of_tier(wanted: Iterable[PolicyRequest], tier: str, revision: str) -> set[str]:
-    """Keys of all that ``answers_of_tier`` asks, so that the journal is looked into once; what cannot be asked has none."""
+    """Keys of all that ``answers_of_tier`` asks, so that the journal is looked into once;
+    what cannot be asked has none.
+    """
     keys = set[str]()
     for one in wanted:
         with suppress(InvalidInput):
             base = one.bases.of(tier)
-            keys |= {request_of_call(one.policy, base, call, revision=revision).key for call in _calls_of_tier(one.policy, tier)}
+            keys |= {
+                request_of_call(one.policy, base, call, revision=revision).key
+                for call in _calls_of_tier(one.policy, tier)
+            }
     return keys
 
 
@@ -82,11 +91,18 @@ def _calls_of_tier(policy: Policy, tier: str) -> Sequence[Call]:
 
 
 async def _reply(
-    policy: Policy, bases: Bases, call: Call, complete: Complete, failures: list[ModelFailed], score: Score | None = None
+    policy: Policy,
+    bases: Bases,
+    call: Call,
+    complete: Complete,
+    failures: list[ModelFailed],
+    score: Score | None = None,
 ) -> Reply:
     """What came of one call; its failure goes to ``failures`` as well."""
     try:
-        answer = await complete(call.model, lambda revision: request_of_call(policy, bases.of(call.model), call, revision=revision))
+        answer = await complete(
+            call.model, lambda revision: request_of_call(policy, bases.of(call.model), call, revision=revision)
+        )
     except ModelFailed as error:
         failures.append(error)
         return Reply(call=call, error=f"{error.kind}: {error.detail}")

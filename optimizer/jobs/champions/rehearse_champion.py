@@ -1,4 +1,6 @@
-"""Rehearses the way back: the champion before the present one is rendered and its model called once, so that it is known to work."""
+"""Rehearses the way back: the champion before the present one is rendered and its model called once,
+so that it is known to work.
+"""
 
 from __future__ import annotations
 
@@ -44,15 +46,18 @@ def is_due(family: Family, *, store: Store, clock: Clock) -> bool:
         return False
     if last is None or clock.now() - last >= (EVERY_WHILE_BROKEN if is_broken else EVERY):
         return True
-    nominated = [study.finished_at for study in studies if study.outcome == "nominated" and study.finished_at is not None]
+    nominated = [
+        study.finished_at for study in studies if study.outcome == "nominated" and study.finished_at is not None
+    ]
     return any(at > last for at in (reigning(history).since, *nominated))
 
 
 def rehearse_champion(family: Family, *, store: Store, clock: Clock, models: ModelSource) -> Rehearsal:
-    """Renders the champion before this one with a released dev example and asks its model, past the answers in the journal.
+    """Renders the champion before this one with a released dev example and asks its model,
+    past the answers in the journal.
 
-    A failure opens the alert ``way_back_broken``, and the next success closes it. The call stands in the journal outside any
-    study. Without a released dev example nothing can be rendered, which is logged only.
+    A failure opens the alert ``way_back_broken``, and the next success closes it. The call stands in the journal
+    outside any study. Without a released dev example nothing can be rendered, which is logged only.
     """
     now = clock.now()
     with store.read() as tx:
@@ -65,23 +70,38 @@ def rehearse_champion(family: Family, *, store: Store, clock: Clock, models: Mod
         outcome: Rehearsal = "nothing to go back to"
     elif example is None:
         outcome = "not possible"
-        log.info("way back not rehearsed", family=family.name, variant=below.variant, why="there is no released dev example to render")
+        log.info(
+            "way back not rehearsed",
+            family=family.name,
+            variant=below.variant,
+            why="there is no released dev example to render",
+        )
     else:
-        failure = "its content is not in the store" if record is None else _failure(family, record.variant, example, store, clock, models)
+        failure = (
+            "its content is not in the store"
+            if record is None
+            else _failure(family, record.variant, example, store, clock, models)
+        )
         outcome = "works" if failure is None else "broken"
     broken = _alert(family, below.variant, failure, now) if below is not None and failure is not None else None
     store.write(lambda tx: _keep(tx, store, family, broken, now))
     return outcome
 
 
-def _failure(family: Family, variant: Variant, example: Example, store: Store, clock: Clock, models: ModelSource) -> str | None:
+def _failure(
+    family: Family, variant: Variant, example: Example, store: Store, clock: Clock, models: ModelSource
+) -> str | None:
     """What went wrong, as a sentence; None when the model answered."""
     try:
         model = models.get(str(variant.model["name"]))
         messages = render(variant, as_served(family, example).input, declared=family.inputs)
         request = request_for(variant, messages, revision=model.revision)
-        unheard_of = replace(request, sample=f"{PURPOSE}:{new_id('ca')}")  # an answer in the journal would prove nothing
-        calls = JournaledModel(model, store=store, clock=clock, study=None, family=family.name, budget=Budget(), purpose=PURPOSE)
+        unheard_of = replace(
+            request, sample=f"{PURPOSE}:{new_id('ca')}"
+        )  # an answer in the journal would prove nothing
+        calls = JournaledModel(
+            model, store=store, clock=clock, study=None, family=family.name, budget=Budget(), purpose=PURPOSE
+        )
         wait_for(calls.complete(unheard_of))
     except Busy:
         raise  # the store could not take it: nothing is known about the variant
@@ -107,9 +127,12 @@ def _alert(family: Family, variant: str, failure: str, at: datetime) -> Alert:
         family=family.name,
         subject=variant,
         opened_at=at,
-        detail=f"The way back of {family.name} is broken: {variant}, the champion before this one, was rendered and its model called as a "
-        f"rehearsal, and that failed: {failure.rstrip('.')}. Put that right; it is tried again every hour and this alert closes by itself. "
-        f"Until then `detent champion rollback {family.name}` would bring back a champion that does not answer.",
+        detail=(
+            f"The way back of {family.name} is broken: {variant}, the champion before this one, was rendered and its"
+            f" model called as a rehearsal, and that failed: {failure.rstrip('.')}. Put that right; it is tried again"
+            f" every hour and this alert closes by itself. Until then `detent champion rollback {family.name}` would"
+            " bring back a champion that does not answer."
+        ),
     )
 
 

@@ -1,4 +1,7 @@
-"""Watches whether a champion becomes worse than it was, for as long as it reigns. It only raises an alert: people decide."""
+"""Watches whether a champion becomes worse than it was, for as long as it reigns.
+
+It only raises an alert: people decide.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +23,21 @@ from optimizer.jobs.ids import new_id
 from optimizer.ports import Alert, Clock, Store, Transaction, WatchedReign
 
 ALERT = "champion_drift"
-SETTLED = timedelta(seconds=60)  # after its end nothing more is received in an hour: events are stamped before they are committed
+SETTLED = timedelta(
+    seconds=60
+)  # after its end nothing more is received in an hour: events are stamped before they are committed
 HISTORY = timedelta(days=30)
 CHUNK = timedelta(hours=24)
 log = structlog.get_logger(__name__)
 
 
 def watch_champion(store: Store, clock: Clock, families: Mapping[str, Family]) -> list[str]:
-    """Reads each champion's outcomes of the full hours since the last look, each once; returns the families with an alarm.
+    """Reads each champion's outcomes of the full hours since the last look, each once;
+    returns the families with an alarm.
 
-    Outcomes are of one field and source: the family's ``rollout.metric``, else the one with most labels. What a unit reports
-    within an hour counts once, with its mean. State and ``read_until`` are written together with the alert, so a look that
-    is killed or repeated changes nothing. A new reign begins anew and closes the alert of the one before.
+    Outcomes are of one field and source: the family's ``rollout.metric``, else the one with most labels. What a unit
+    reports within an hour counts once, with its mean. State and ``read_until`` are written together with the alert, so
+    a look that is killed or repeated changes nothing. A new reign begins anew and closes the alert of the one before.
     """
     return [family.name for family in families.values() if _watch(store, clock.now(), family)]
 
@@ -42,7 +48,9 @@ def _watch(store: Store, now: datetime, family: Family) -> bool:
     state = _standing(store, now, until, family)
     while state is not None and state.read_until < until and not state.watch.alarmed:
         before, state = state, _read_on(store, state, until)
-        if state.watch is not before.watch or state.read_until == until:  # a stretch without outcomes is not worth a commit
+        if (
+            state.watch is not before.watch or state.read_until == until
+        ):  # a stretch without outcomes is not worth a commit
             store.write(lambda tx, state=state: _keep(tx, store, state, now))  # type: ignore[misc]
     return state is not None and state.watch.alarmed
 
@@ -70,7 +78,9 @@ def _standing(store: Store, now: datetime, until: datetime, family: Family) -> W
 
 
 def _goes_on(state: WatchedReign, champion: Champion, declared: Metric | None, until: datetime) -> bool:
-    """Not under another champion or another declared metric; and while no outcome was found, the metric is chosen again every hour."""
+    """Not under another champion or another declared metric; and while no outcome was found,
+    the metric is chosen again every hour.
+    """
     if state.reign != champion.seq or (declared is not None and declared != state.watch.metric):
         return False
     return state.watch.first_at is not None or state.read_until >= until

@@ -1,4 +1,6 @@
-"""Tells of champions that fail, are slow, cost too much or are asked no more, from the sums by minute alone; does nothing but alert."""
+"""Tells of champions that fail, are slow, cost too much or are asked no more,
+from the sums by minute alone; does nothing but alert.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,15 @@ from typing import cast
 
 from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.family.family import Family
-from optimizer.core.rollout.champion_limits import LOOK_BACK, ChampionLimits, Crossed, Figure, crossed, is_enough, silence
+from optimizer.core.rollout.champion_limits import (
+    LOOK_BACK,
+    ChampionLimits,
+    Crossed,
+    Figure,
+    crossed,
+    is_enough,
+    silence,
+)
 from optimizer.core.serving.champion import beneath
 from optimizer.core.serving.rollout import Champion
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES
@@ -24,7 +34,8 @@ RECENT = timedelta(minutes=15)  # which is all that is read of a family with eno
 def watch_limits(store: Store, clock: Clock, families: Mapping[str, Family], limits: ChampionLimits) -> list[Alert]:
     """Keeps one open alert per figure that is beyond its limit; returns those that are new.
 
-    Everything is decided as of the last minute that is summed up: while the worker does not sum up, nothing is raised and nothing cleared.
+    Everything is decided as of the last minute that is summed up: while the worker does not sum up, nothing is raised
+    and nothing cleared.
 
     Args:
         limits: of the installation; ``constraints`` of a family say what latency and cost it may have.
@@ -52,7 +63,13 @@ def _limits(family: Family, limits: ChampionLimits) -> ChampionLimits:
 
 
 def _wanted(
-    tx: Transaction, store: Store, family: Family, champion: Champion, until: datetime, limits: ChampionLimits, told: Sequence[Alert]
+    tx: Transaction,
+    store: Store,
+    family: Family,
+    champion: Champion,
+    until: datetime,
+    limits: ChampionLimits,
+    told: Sequence[Alert],
 ) -> list[Crossed]:
     rows = _rows(tx, store, family.name, until - RECENT)
     if not is_enough(_own(rows, champion), is_open=bool(told)) or not _is_asked(rows, until):
@@ -92,5 +109,6 @@ def _alert(tx: Transaction, store: Store, champion: Champion, one: Crossed, now:
     way = f" The way back: detent champion rollback {f}" if back is not None else ""
     detail = f"Champion {champion.variant} of {f}: {one.detail}. Look: detent feedback stats {f}.{way}"
     return Alert(
-        id=new_id("al"), kind=OUT_OF_LIMITS, family=f, subject=_subject(one.figure, champion), level=one.level, opened_at=now, detail=detail
+        id=new_id("al"), kind=OUT_OF_LIMITS, family=f, subject=_subject(one.figure, champion), level=one.level,
+        opened_at=now, detail=detail
     )  # fmt: skip

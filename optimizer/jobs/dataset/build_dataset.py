@@ -36,8 +36,8 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> dict[
         counts = store.examples.counts(tx, family.name)
     if len(dev) < MIN_DEV:
         raise DatasetTooSmall(
-            f"Cannot search Family {family.name!r}: it has {len(dev)} dev examples, and a search needs at least {MIN_DEV}. "
-            f"Import more examples (detent import FILE --family {family.name}); one in five lands in dev.",
+            f"Cannot search Family {family.name!r}: it has {len(dev)} dev examples, and a search needs at least"
+            f" {MIN_DEV}. Import more examples (detent import FILE --family {family.name}); one in five lands in dev.",
             n_dev=len(dev),
             n_required=MIN_DEV,
             counts=dict(counts),
@@ -69,12 +69,16 @@ def load_examples(family: Family, dataset: Mapping[str, Any], store: Store) -> t
     return _in_order(family, train, dataset["train"]), _in_order(family, dev, dataset["dev"])
 
 
-def open_holdout(family: Family, dataset: Mapping[str, Any], study: str, store: Store, at: datetime) -> tuple[list[Example], int]:
+def open_holdout(
+    family: Family, dataset: Mapping[str, Any], study: str, store: Store, at: datetime
+) -> tuple[list[Example], int]:
     """Confirmation only: the holdout's examples and how often any of them has been looked at, this look included."""
     ids = list(dataset["holdout"])
 
     def look(tx: Transaction) -> tuple[list[Example], int]:
-        return store.examples.sealed_holdout(tx, family.name, study, ids, at), store.examples.looks(tx, family.name, ids)
+        return store.examples.sealed_holdout(tx, family.name, study, ids, at), store.examples.looks(
+            tx, family.name, ids
+        )
 
     examples, looks = store.write(look)
     return _in_order(family, examples, ids), max(1, looks)

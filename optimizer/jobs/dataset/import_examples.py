@@ -1,4 +1,6 @@
-"""Examples from a source into the store: each checked, masked, given its split for ever, and counted; nothing is dropped silently."""
+"""Examples from a source into the store: each checked, masked, given its split for ever, and counted;
+nothing is dropped silently.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ N_REASONS = 20  # said one by one
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
-    """What was taken, what was not, and why. ``reasons``: reason > number of rows; ``cases``: reason > the first rows it met."""
+    """What was taken, what was not, and why.
+
+    ``reasons``: reason > number of rows; ``cases``: reason > the first rows it met.
+    """
 
     family: str
     n_read: int
@@ -44,34 +49,43 @@ class ImportReport:
     def sentences(self) -> list[str]:
         """The report for a person, one sentence per fact."""
         lines = [
-            f"{self.family}: {count(self.n_read, 'row')} read, {self.n_accepted} taken, {self.n_duplicate} there already, {self.n_rejected} not taken."
+            f"{self.family}: {count(self.n_read, 'row')} read, {self.n_accepted} taken, {self.n_duplicate} there"
+            f" already, {self.n_rejected} not taken."
         ]
         ordered = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
         for reason, n in ordered[:N_REASONS]:
             lines.append(f"  not taken, {reason}: {n} (such as {', '.join(self.cases[reason][:N_SHOWN])})")
         if len(ordered) > N_REASONS:
-            lines.append(f"  not taken, for {len(ordered) - N_REASONS} more reasons: {sum(n for _, n in ordered[N_REASONS:])}")
+            lines.append(
+                f"  not taken, for {len(ordered) - N_REASONS} more reasons: {sum(n for _, n in ordered[N_REASONS:])}"
+            )
         unused = [label for label, n in self.labels.items() if n == 0]
         if unused:
             lines.append(
-                f"  no row of this source has the label{'s' if len(unused) > 1 else ''} {', '.join(map(repr, unused))} of family.yaml"
+                f"  no row of this source has the label{'s' if len(unused) > 1 else ''} {', '.join(map(repr, unused))}"
+                " of family.yaml"
             )
         total = sum(self.splits.values())
         lines.append(
-            f"The family now has {count(total, 'example')}: {self.splits.get('train', 0)} train, {self.splits.get('dev', 0)} dev, {self.n_holdout} holdout."
+            f"The family now has {count(total, 'example')}: {self.splits.get('train', 0)} train,"
+            f" {self.splits.get('dev', 0)} dev, {self.n_holdout} holdout."
         )
         if self.n_holdout >= self.n_gate:
             lines.append(f"The gates ask for {count(self.n_gate, 'holdout example')}: enough.")
         else:
             lines.append(
-                f"The gates ask for {count(self.n_gate, 'holdout example')} and there are {self.n_holdout}: about {round(self.n_gate / 0.18)} examples give "
-                f"so many. Until then a rollout has to be forced, or gates.n lowered in families/{self.family}/family.yaml."
+                f"The gates ask for {count(self.n_gate, 'holdout example')} and there are {self.n_holdout}: about"
+                f" {round(self.n_gate / 0.18)} examples give so many. Until then a rollout has to be forced, or gates.n"
+                f" lowered in families/{self.family}/family.yaml."
             )
         return lines
 
 
-def import_examples(rows: Iterable[SourceRow], *, family: Family, store: Store, clock: Clock, actor: str, curated: bool) -> ImportReport:
-    """Reads ``rows`` once, in batches of 500, each in a transaction of its own: an import that was broken off can be repeated.
+def import_examples(
+    rows: Iterable[SourceRow], *, family: Family, store: Store, clock: Clock, actor: str, curated: bool
+) -> ImportReport:
+    """Reads ``rows`` once, in batches of 500, each in a transaction of its own:
+    an import that was broken off can be repeated.
 
     Args:
         curated: a person vouches for these texts, so they may become few-shot examples without a review.
@@ -125,10 +139,21 @@ def import_examples(rows: Iterable[SourceRow], *, family: Family, store: Store, 
         n_gate=family.rollout.gates.n,
         labels=labels,
     )
-    detail = {"n_read": n_read, "n_accepted": report.n_accepted, "n_duplicate": report.n_duplicate, "n_rejected": report.n_rejected}
+    detail = {
+        "n_read": n_read,
+        "n_accepted": report.n_accepted,
+        "n_duplicate": report.n_duplicate,
+        "n_rejected": report.n_rejected,
+    }
     store.write(
         lambda tx: store.audit.add(
-            tx, at=clock.now(), actor=actor, action="import", family=family.name, subject="examples", detail={**detail, "curated": curated}
+            tx,
+            at=clock.now(),
+            actor=actor,
+            action="import",
+            family=family.name,
+            subject="examples",
+            detail={**detail, "curated": curated},
         )
     )
     return report

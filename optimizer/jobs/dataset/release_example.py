@@ -13,7 +13,9 @@ ANSWERS: tuple[Answer, ...] = get_args(Answer)
 
 
 def release_example(review: str, answer: str, *, actor: str, store: Store, clock: Clock) -> dict[str, Any]:
-    """Answers the review and returns it; ``release`` makes its example quotable in the same transaction. Repeating it changes nothing.
+    """Answers the review and returns it; ``release`` makes its example quotable in the same transaction.
+
+    Repeating it changes nothing.
 
     Raises:
         InvalidInput: another answer than release or keep_back, or a review of another kind.
@@ -35,7 +37,9 @@ def release_example(review: str, answer: str, *, actor: str, store: Store, clock
         answered = store.reviews.answer(tx, review, answer, actor, now)
         if asked["status"] == "open":
             detail = {"review": review, "answer": answer}
-            store.audit.add(tx, at=now, actor=actor, action=KIND, family=asked["family"], subject=asked["subject"], detail=detail)
+            store.audit.add(
+                tx, at=now, actor=actor, action=KIND, family=asked["family"], subject=asked["subject"], detail=detail
+            )
         return answered
 
     return store.write(change)

@@ -29,10 +29,12 @@ def adopt_file_version(
     """Makes ``prompt.current`` of the file the champion, without study or rollout; an active rollout ends with it.
 
     Args:
-        loaded: names of the models that the running gateway knows, which reads them once at its start; None where none runs.
+        loaded: names of the models that the running gateway knows, which reads them once at its start; None where none
+            runs.
     Raises:
         Refused: ``confirm`` is not the family's name, and there is a champion to be replaced.
-        Conflict: the file's version already serves, the family is frozen, or the running gateway does not know a model that the version asks.
+        Conflict: the file's version already serves, the family is frozen, or the running gateway does not know a model
+            that the version asks.
         NotFound: the file has no such prompt version, or config/models.yaml has no model that it asks.
     """
     name, version = family.name, family.prompt.current
@@ -82,16 +84,18 @@ def _require_models(family: Family, models: ModelCatalogue, loaded: Collection[s
             raise NotFound(f"{cannot}: {error.detail}", model=name) from None
         if loaded is not None and name not in loaded:
             raise Conflict(
-                f"{cannot}: the running server does not know its model {name!r}. It read config/models.yaml when it started, and the model was "
-                f"added since, so every request would fail. Restart `detent serve`, then adopt again.",
+                f"{cannot}: the running server does not know its model {name!r}. It read config/models.yaml when it"
+                " started, and the model was added since, so every request would fail. Restart `detent serve`, then"
+                " adopt again.",
                 model=name,
             )
 
 
 def _unconfirmed(name: str, version: str, variant: str) -> Refused:
     return Refused(
-        f"Cannot serve version {version} of {name}'s file ({variant}) at once: it was not compared with the champion on anything. "
-        f"Confirm with the family's name (detent family adopt {name} --confirm {name}), or go by a rollout: "
-        f"detent rollout start {name} {variant}.",
-        confirm=name, variant=variant,
-    )  # fmt: skip
+        f"Cannot serve version {version} of {name}'s file ({variant}) at once: it was not compared with the champion on"
+        f" anything. Confirm with the family's name (detent family adopt {name} --confirm {name}), or go by a rollout:"
+        f" detent rollout start {name} {variant}.",
+        confirm=name,
+        variant=variant,
+    )

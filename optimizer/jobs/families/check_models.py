@@ -1,4 +1,6 @@
-"""Finds models that a family's file names and config/models.yaml does not: a fault of the family, wherever it is noticed."""
+"""Finds models that a family's file names and config/models.yaml does not:
+a fault of the family, wherever it is noticed.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,17 @@ def require_known_models(family: Family, models: ModelCatalogue) -> None:
 
 def unknown_models(family: Family, models: ModelCatalogue) -> InvalidFamily | None:
     """None where all are known."""
-    faults = [Fault(pointer=pointer, detail=why) for pointer, name in named_models(family) if (why := _unknown(name, models)) is not None]
+    faults = [
+        Fault(pointer=pointer, detail=why)
+        for pointer, name in named_models(family)
+        if (why := _unknown(name, models)) is not None
+    ]
     if not faults:
         return None
     listed = "\n".join(f"  {fault.pointer}: {fault.detail}" for fault in faults)
-    return InvalidFamily(f"Cannot use the family {family.name}: its file names a model that cannot be asked.\n{listed}", faults)
+    return InvalidFamily(
+        f"Cannot use the family {family.name}: its file names a model that cannot be asked.\n{listed}", faults
+    )
 
 
 def named_models(family: Family) -> Iterator[tuple[str, str]]:

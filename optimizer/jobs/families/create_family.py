@@ -16,7 +16,8 @@ from optimizer.core.declaration.read import parse_family
 
 HEAD = """\
 # Made by `detent family create`; yours to edit. Every key is explained in docs/reference/family.md of Detent.
-# A changed prompt belongs under a new version; `detent serve` notices within a second, and serves it only when you say so.
+# A changed prompt belongs under a new version; `detent serve` notices within a second, and serves it only when you say
+# so.
 """
 
 
@@ -60,8 +61,8 @@ def _refuse_labels_written_twice(made: NewFamily) -> None:
     if twice:
         merges = " ".join(f"--merge '{pair.rare}={pair.common}'" for pair in twice)
         raise InvalidInput(
-            f"Labels that differ in case or white space alone count as one when an answer is read: {'; '.join(pair.text for pair in twice)}. "
-            f"Say {merges}, or correct the sheet; nothing was written."
+            "Labels that differ in case or white space alone count as one when an answer is read:"
+            f" {'; '.join(pair.text for pair in twice)}. Say {merges}, or correct the sheet; nothing was written."
         )
 
 
@@ -90,7 +91,9 @@ def as_yaml(data: object) -> str:
             return [blocks(v) for v in value]
         if not isinstance(value, str) or "\n" not in value:
             return value
-        return LiteralScalarString(value) if value.strip() else DoubleQuotedScalarString(value)  # a block of nothing reads as a riddle
+        return (
+            LiteralScalarString(value) if value.strip() else DoubleQuotedScalarString(value)
+        )  # a block of nothing reads as a riddle
 
     out = io.StringIO()
     yaml = YAML()

@@ -44,8 +44,9 @@ def create_variant(family: Family, draft: VariantDraft, *, actor: str, store: St
     """Checks and stores the variant.
 
     Raises:
-        InvalidInput: neither messages nor ``from_variant``, unknown variables, a malformed message or example, an example of
-            the sealed holdout or not released, a model setting that is none, or a function that the family's file does not name.
+        InvalidInput: neither messages nor ``from_variant``, unknown variables, a malformed message or example, an
+            example of the sealed holdout or not released, a model setting that is none, or a function that the family's
+            file does not name.
         NotFound: the family has no variant ``from_variant``.
     """
     if draft.messages is None and draft.from_variant is None:
@@ -59,12 +60,15 @@ def create_variant(family: Family, draft: VariantDraft, *, actor: str, store: St
         _check_examples(tx, store, family, variant, quoted={e["id"] for e in draft.examples or ()})
         at = clock.now()
         record = VariantRecord(
-            family=family.name, variant=variant, source="person", created_at=at, created_by=actor, note=draft.note, parent=draft.from_variant
+            family=family.name, variant=variant, source="person", created_at=at, created_by=actor, note=draft.note,
+            parent=draft.from_variant
         )  # fmt: skip
         new = store.variants.add(tx, record)
         if new:
             detail = {"from": draft.from_variant, "note": draft.note}
-            store.audit.add(tx, at=at, actor=actor, action="variant.create", family=family.name, subject=variant.id, detail=detail)
+            store.audit.add(
+                tx, at=at, actor=actor, action="variant.create", family=family.name, subject=variant.id, detail=detail
+            )
         return Created(record=store.variants.get(tx, family.name, variant.id) or record, new=new)
 
     return store.write(change)
@@ -76,9 +80,11 @@ def _parent(tx: Transaction, store: Store, family: Family, draft: VariantDraft) 
     record = store.variants.get(tx, family.name, draft.from_variant)
     if record is None:
         raise NotFound(
-            f"Family {family.name!r} has no variant {draft.from_variant!r} to start from. See them with: detent variant list {family.name}.",
-            family=family.name, variant=draft.from_variant,
-        )  # fmt: skip
+            f"Family {family.name!r} has no variant {draft.from_variant!r} to start from. See them with: detent variant"
+            f" list {family.name}.",
+            family=family.name,
+            variant=draft.from_variant,
+        )
     return record.variant
 
 
@@ -99,16 +105,23 @@ def _build(parent: Variant, draft: VariantDraft) -> Variant:
 
 
 def _check_settings(draft: VariantDraft) -> None:
-    """Raises InvalidInput for what a call must not take from a variant. ``response_format`` may stand among the model's settings too."""
+    """Raises InvalidInput for what a call must not take from a variant.
+
+    ``response_format`` may stand among the model's settings too.
+    """
     model = dict(draft.model or {})
-    named = [(model.pop("response_format", None), "/model/response_format"), (draft.response_format, "/response_format")]
+    named = [
+        (model.pop("response_format", None), "/model/response_format"),
+        (draft.response_format, "/response_format"),
+    ]
     faults = model_faults(model)
     for given, pointer in named:
         faults += format_faults(given or None, pointer)
     for i, message in enumerate(draft.messages or ()):
         strange = [name for name in message if name not in ("role", "content", "name")]
         faults += [
-            Fault(pointer=pointer_of(["messages", i, name]), detail=f"a message has role and content, not {name!r:.80}") for name in strange
+            Fault(pointer=pointer_of(["messages", i, name]), detail=f"a message has role and content, not {name!r:.80}")
+            for name in strange
         ]
     if faults:
         raise InvalidInput("This is no servable variant: " + "; ".join(f.detail for f in faults) + ".", faults)
@@ -131,10 +144,19 @@ def _checked(variant: Variant) -> Variant:
 
 
 def _example(place: int, example: Mapping[str, Any]) -> Mapping[str, Any]:
-    if isinstance(example.get("id"), str) and isinstance(example.get("input"), Mapping) and isinstance(example.get("output"), str):
+    if (
+        isinstance(example.get("id"), str)
+        and isinstance(example.get("input"), Mapping)
+        and isinstance(example.get("output"), str)
+    ):
         return example
-    detail = "an example needs id (text), input (an object with the family's inputs) and output (text, as the model should write it)"
-    raise InvalidInput(f"Example {place} cannot be used: {detail}.", [Fault(pointer=f"/examples/{place}", detail=detail)])
+    detail = (
+        "an example needs id (text), input (an object with the family's inputs) and output (text, as the model should"
+        " write it)"
+    )
+    raise InvalidInput(
+        f"Example {place} cannot be used: {detail}.", [Fault(pointer=f"/examples/{place}", detail=detail)]
+    )
 
 
 def _check_inputs(family: Family, variant: Variant) -> None:
@@ -151,15 +173,25 @@ def _check_inputs(family: Family, variant: Variant) -> None:
 
 
 def _check_examples(tx: Transaction, store: Store, family: Family, variant: Variant, *, quoted: set[str]) -> None:
-    """None of the sealed holdout, whatever id it comes under; and of those that this draft brings, none that a person has still to release."""
+    """None of the sealed holdout, whatever id it comes under; and of those that this draft brings,
+    none that a person has still to release.
+    """
     groups = [group_of(e.input, None) for e in variant.examples]
     known = store.examples.standing(tx, family.name, ids=[e.id for e in variant.examples], groups=groups)
     faults = []
     for i, (example, group) in enumerate(zip(variant.examples, groups, strict=True)):
         same = [one for one in known if one.id == example.id] or [one for one in known if one.group == group]
         if any(one.split == "holdout" for one in known if one.id == example.id or one.group == group):
-            detail = f"example {example.id!r} belongs to the sealed holdout, which only confirmation may read; choose another one"
-        elif same and example.id in quoted and family.privacy.examples_from != "any" and not any(one.released for one in same):
+            detail = (
+                f"example {example.id!r} belongs to the sealed holdout, which only confirmation may read; choose"
+                " another one"
+            )
+        elif (
+            same
+            and example.id in quoted
+            and family.privacy.examples_from != "any"
+            and not any(one.released for one in same)
+        ):
             detail = f"example {example.id!r} comes from production and is not released; see detent review list"
         else:
             continue

@@ -14,7 +14,10 @@ log = structlog.get_logger(__name__)
 
 
 def each_family(families: Mapping[str, Family], look: Callable[[Family], Found | None]) -> list[Found]:
-    """What ``look`` returned besides None. Raises what kept a family from being looked at, once the others have been."""
+    """What ``look`` returned besides None.
+
+    Raises what kept a family from being looked at, once the others have been.
+    """
     found: list[Found] = []
     broken: list[Exception] = []
     for family in families.values():

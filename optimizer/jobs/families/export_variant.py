@@ -43,7 +43,8 @@ def export_variant(family: Family, record: VariantRecord, format: str = "message
     """The text of the export, made from the same rendering that scoring and serving use.
 
     Raises:
-        InvalidInput: the format is unknown, needs a prompt that the Variant has not, or is a package's that cannot be loaded or fails.
+        InvalidInput: the format is unknown, needs a prompt that the Variant has not, or is a package's that cannot be
+            loaded or fails.
     """
     if format not in EXPORTERS:
         refused = "".join(f" {sentence}" for sentence in EXPORTERS.refused)
@@ -51,7 +52,8 @@ def export_variant(family: Family, record: VariantRecord, format: str = "message
     exporter = EXPORTERS[format]
     if exporter.needs_prompt and not record.variant.messages:
         raise InvalidInput(
-            f"Format {format} holds a prompt, and {record.variant.id} of family {family.name} has none, only a policy. Use --format yaml or messages."
+            f"Format {format} holds a prompt, and {record.variant.id} of family {family.name} has none, only a policy."
+            " Use --format yaml or messages."
         )
     return exporter.write(family, record)
 
@@ -62,7 +64,9 @@ def _messages(family: Family, record: VariantRecord) -> str:
 
 
 def _yaml(family: Family, record: VariantRecord) -> str:
-    """A block for prompt.versions of families/<name>/family.yaml; examples stand in it as the messages they are served as."""
+    """A block for prompt.versions of families/<name>/family.yaml;
+    examples stand in it as the messages they are served as.
+    """
     from ruamel.yaml import YAML
     from ruamel.yaml.scalarstring import LiteralScalarString
 
@@ -89,7 +93,10 @@ def _yaml(family: Family, record: VariantRecord) -> str:
     beyond = {name: value for name, value in variant.model.items() if name not in _FILE_NAMES}
     if is_baked_in:
         beyond[f"policy.{EXAMPLES.name}"] = variant.policy[EXAMPLES.name]
-    document = {"prompt": {"current": variant.id, "versions": {variant.id: version}}, **({"model": model} if model else {})}
+    document = {
+        "prompt": {"current": variant.id, "versions": {variant.id: version}},
+        **({"model": model} if model else {}),
+    }
     writer = YAML()
     writer.width = 140
     out = StringIO()
@@ -97,7 +104,8 @@ def _yaml(family: Family, record: VariantRecord) -> str:
     notes = [f"# {variant.id}: merge into families/{family.name}/family.yaml"]
     if beyond:
         notes.append(
-            f"# settings that a family file cannot hold, to be served by `detent rollout start {family.name} {variant.id}`: {beyond}"
+            f"# settings that a family file cannot hold, to be served by `detent rollout start {family.name}"
+            f" {variant.id}`: {beyond}"
         )
     return "\n".join([*notes, out.getvalue()])
 
@@ -106,10 +114,23 @@ def _dspy(family: Family, record: VariantRecord) -> str:
     """The state of a one-step dspy.Predict: instructions and demos, as DSPy saves programs in JSON."""
     variant = record.variant
     instructions = "\n\n".join(m["content"] for m in variant.messages if m["role"] == "system")
-    fields = [{"prefix": f"{_title(name)}:", "description": f"${{{name}}}"} for name in (*family.inputs, family.output.field)]
+    fields = [
+        {"prefix": f"{_title(name)}:", "description": f"${{{name}}}"} for name in (*family.inputs, family.output.field)
+    ]
     demos = [{**dict(e.input), family.output.field: e.output} for e in variant.examples]
-    state = {"traces": [], "train": [], "demos": demos, "signature": {"instructions": instructions, "fields": fields}, "lm": None}
-    return _json({**state, "metadata": {"detent_variant": variant.id, "model": dict(variant.model), "policy": dict(variant.policy)}})
+    state = {
+        "traces": [],
+        "train": [],
+        "demos": demos,
+        "signature": {"instructions": instructions, "fields": fields},
+        "lm": None,
+    }
+    return _json(
+        {
+            **state,
+            "metadata": {"detent_variant": variant.id, "model": dict(variant.model), "policy": dict(variant.policy)},
+        }
+    )
 
 
 def _mlflow(family: Family, record: VariantRecord) -> str:
@@ -119,8 +140,10 @@ def _mlflow(family: Family, record: VariantRecord) -> str:
             "name": f"detent-{family.name}",
             "template": [m for m in render_open(record.variant) if m["role"] != "history"],
             "commit_message": f"{record.variant.id} ({record.source})",
-            "tags": {"detent.variant": record.variant.id}
-            | ({"detent.policy": json.dumps(policy)} if (policy := dict(record.variant.policy)) else {}),
+            "tags": (
+                {"detent.variant": record.variant.id}
+                | ({"detent.policy": json.dumps(policy)} if (policy := dict(record.variant.policy)) else {})
+            ),
             "model_config": {("model_name" if k == "name" else k): v for k, v in record.variant.model.items()},
         }
     )
@@ -178,18 +201,22 @@ def _of_package(added: Added, found: Any) -> ExporterRecord:
     """What an entry point names: a function that writes, or a record that has one."""
     record = found if isinstance(found, ExporterRecord) else ExporterRecord(write=found)
     if not callable(record.write):
-        raise TypeError(f"it is a {type(found).__name__}, not a function (family, record) -> str, nor an ExporterRecord with one")
+        raise TypeError(
+            f"it is a {type(found).__name__}, not a function (family, record) -> str, nor an ExporterRecord with one"
+        )
 
     def write(family: Family, variant: VariantRecord) -> str:
         try:
             return record.write(family, variant)
         except Exception as error:
             raise InvalidInput(
-                f"The exporter {added.name} of {added.package} failed on {variant.variant.id} ({type(error).__name__}: {error}). "
-                f"Repair or update that package, or name another format."
+                f"The exporter {added.name} of {added.package} failed on {variant.variant.id} ({type(error).__name__}:"
+                f" {error}). Repair or update that package, or name another format."
             ) from error
 
     return replace(record, write=write, name=added.name, package=added.package)
 
 
-EXPORTERS: Registry[ExporterRecord] = Registry("detent.exporters", "exporter", {one.name: one for one in BUILT_IN}, _of_package)
+EXPORTERS: Registry[ExporterRecord] = Registry(
+    "detent.exporters", "exporter", {one.name: one for one in BUILT_IN}, _of_package
+)

@@ -1,4 +1,6 @@
-"""What syncing and adopting a family's file have in common: its prompt versions as stored Variants, and the reign of one of them."""
+"""What syncing and adopting a family's file have in common: its prompt versions as stored Variants,
+and the reign of one of them.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,12 @@ from optimizer.ports import Clock, Store, Transaction, VariantRecord
 FILE_ACTOR = "system:family-file"  # who reigns by the file alone: the first champion, and edits under serve_file_edits
 
 
-def store_file_version(tx: Transaction, store: Store, family: Family, version: str, at: datetime) -> tuple[VariantRecord, bool]:
-    """The version's Variant as a record with ``source: file``, and whether the store did not hold this content before."""
+def store_file_version(
+    tx: Transaction, store: Store, family: Family, version: str, at: datetime
+) -> tuple[VariantRecord, bool]:
+    """The version's Variant as a record with ``source: file``,
+    and whether the store did not hold this content before.
+    """
     record = VariantRecord(
         family=family.name,
         variant=family.variant(version),
@@ -39,7 +45,10 @@ def promote_file_version(
     actor: str,
     why: str,
 ) -> tuple[Champion, Decision | None]:
-    """Lets a file's Variant reign in place of ``current``, forced; ends an active rollout. Raises Conflict when it reigns already."""
+    """Lets a file's Variant reign in place of ``current``, forced; ends an active rollout.
+
+    Raises Conflict when it reigns already.
+    """
     reign = champion.succeed(current, variant=variant, at=at, by=actor, why=why, forced=True)
     ended = end_active_rollout(tx, store, clock, family.name, at=at, actor=actor, why=why)
     record_reign(tx, store, reign, action="champion.adopt")

@@ -1,4 +1,7 @@
-"""Reads whether a family's file says something that has never served, and what a person can do with it. Writes nothing."""
+"""Reads whether a family's file says something that has never served, and what a person can do with it.
+
+Writes nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from optimizer.ports import Store, Transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """``instead_of``: the variant that the store knows under the same version, so the version was changed in place; None for a new one."""
+    """``instead_of``: the variant that the store knows under the same version,
+    so the version was changed in place; None for a new one.
+    """
 
     family: str
     version: str
@@ -25,14 +30,15 @@ class Edit:
         in_place = ""
         if self.instead_of is not None:
             in_place = (
-                f" Version {self.version} was changed in place: it was {self.instead_of} before, which stays as it is in the store. "
-                "A new name for an edit (a second entry under prompt.versions, named by prompt.current) keeps both readable in the file."
+                f" Version {self.version} was changed in place: it was {self.instead_of} before, which stays as it is"
+                " in the store. A new name for an edit (a second entry under prompt.versions, named by prompt.current)"
+                " keeps both readable in the file."
             )
         return (
-            f"{name}: the file's version {self.version} ({self.variant}) is edited, not served ({self.champion} serves).{in_place} "
-            f"Compare: detent variant diff {name} file; side by side on dev rows: detent variant compare {name} champion file. "
-            f"Take it to the sealed holdout, price first: detent study confirm {name} file --dry-run. "
-            f"Or serve it at once: detent family adopt {name} --confirm {name}"
+            f"{name}: the file's version {self.version} ({self.variant}) is edited, not served ({self.champion}"
+            f" serves).{in_place} Compare: detent variant diff {name} file; side by side on dev rows: detent variant"
+            f" compare {name} champion file. Take it to the sealed holdout, price first: detent study confirm {name}"
+            f" file --dry-run. Or serve it at once: detent family adopt {name} --confirm {name}"
         )
 
 
@@ -44,9 +50,12 @@ def read_edit(tx: Transaction, store: Store, family: Family) -> Edit | None:
     version, variant = family.prompt.current, family.variant().id
     if any(reign.variant == variant for reign in store.champions.history(tx, family.name)):
         return None
-    known = [r for r in store.variants.of_family(tx, family.name) if r.file_version == version and r.variant.id != variant]
+    known = [
+        r for r in store.variants.of_family(tx, family.name) if r.file_version == version and r.variant.id != variant
+    ]
     served = [r for r in known if r.variant.id == champion.variant]
     last = max(served or known, key=lambda r: r.created_at, default=None)
     return Edit(
-        family=family.name, version=version, variant=variant, champion=champion.variant, instead_of=last.variant.id if last else None
+        family=family.name, version=version, variant=variant, champion=champion.variant,
+        instead_of=last.variant.id if last else None
     )  # fmt: skip

@@ -1,4 +1,6 @@
-"""Brings the families' files into the store: their prompt versions as Variants, and a first champion where there is none."""
+"""Brings the families' files into the store: their prompt versions as Variants,
+and a first champion where there is none.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from optimizer.ports import Clock, Store, Transaction
 class FamilySync:
     """What the sync of one family found and did.
 
-    ``edit`` is the file's Variant when it has never served, ``behind`` names it when it has, and a rollout or a rollback has passed it.
+    ``edit`` is the file's Variant when it has never served, ``behind`` names it when it has, and a rollout or a
+    rollback has passed it.
     """
 
     family: str
@@ -46,12 +49,16 @@ class FamilySync:
         return None if self.edit is None else self.edit.variant
 
 
-def sync_families(families: Mapping[str, Family], store: Store, clock: Clock, *, serve_file_edits: bool = False) -> list[FamilySync]:
-    """Stores every prompt version; never switches traffic, unless ``serve_file_edits`` (profile dev) is on. Safe to repeat.
+def sync_families(
+    families: Mapping[str, Family], store: Store, clock: Clock, *, serve_file_edits: bool = False
+) -> list[FamilySync]:
+    """Stores every prompt version; never switches traffic, unless ``serve_file_edits`` (profile dev) is on.
 
-    Under ``serve_file_edits`` the file's version reigns when its content is new, and as long as the champion came from the
-    file; a champion that was promoted or brought back by a person stays until the file says something new. A frozen family
-    keeps its champion either way.
+    Safe to repeat.
+
+    Under ``serve_file_edits`` the file's version reigns when its content is new, and as long as the champion came from
+    the file; a champion that was promoted or brought back by a person stays until the file says something new. A frozen
+    family keeps its champion either way.
     """
     done = []
     for family in families.values():
@@ -68,10 +75,14 @@ def _in_step(family: Family, store: Store) -> bool:
         current = store.champions.current(tx, family.name)
         if current is None or current.variant != family.variant().id:
             return False
-        return all(store.variants.get(tx, family.name, family.variant(v).id) is not None for v in family.prompt.versions)
+        return all(
+            store.variants.get(tx, family.name, family.variant(v).id) is not None for v in family.prompt.versions
+        )
 
 
-def _sync(tx: Transaction, store: Store, clock: Clock, family: Family, serve_file_edits: bool) -> tuple[FamilySync, Decision | None]:
+def _sync(
+    tx: Transaction, store: Store, clock: Clock, family: Family, serve_file_edits: bool
+) -> tuple[FamilySync, Decision | None]:
     at = clock.now()
     added = []
     for version in family.prompt.versions:
@@ -84,17 +95,31 @@ def _sync(tx: Transaction, store: Store, clock: Clock, family: Family, serve_fil
     current = store.champions.current(tx, family.name)
     if current is None:
         why = f"version {family.prompt.current} of the file: the store had no champion"
-        record_reign(tx, store, champion.first(family=family.name, variant=wanted, at=at, by=FILE_ACTOR, why=why), action="champion.first")
+        record_reign(
+            tx,
+            store,
+            champion.first(family=family.name, variant=wanted, at=at, by=FILE_ACTOR, why=why),
+            action="champion.first",
+        )
         return FamilySync(family=family.name, champion=wanted, added=tuple(added), promoted=True), None
     if current.variant == wanted:
         return FamilySync(family=family.name, champion=wanted, added=tuple(added)), None
-    if serve_file_edits and (wanted in added or _came_from_file(current)) and is_frozen(store.freezes.all(tx), family.name) is None:
+    if (
+        serve_file_edits
+        and (wanted in added or _came_from_file(current))
+        and is_frozen(store.freezes.all(tx), family.name) is None
+    ):
         why = f"version {family.prompt.current} of the file was edited, and serve_file_edits is on"
-        _, ended = promote_file_version(tx, store, family, wanted, current=current, at=at, clock=clock, actor=FILE_ACTOR, why=why)
+        _, ended = promote_file_version(
+            tx, store, family, wanted, current=current, at=at, clock=clock, actor=FILE_ACTOR, why=why
+        )
         return FamilySync(family=family.name, champion=wanted, added=tuple(added), promoted=True), ended
     if any(reign.variant == wanted for reign in store.champions.history(tx, family.name)):
         return FamilySync(family=family.name, champion=current.variant, added=tuple(added), behind=wanted), None
-    return FamilySync(family=family.name, champion=current.variant, added=tuple(added), edit=read_edit(tx, store, family)), None
+    return (
+        FamilySync(family=family.name, champion=current.variant, added=tuple(added), edit=read_edit(tx, store, family)),
+        None,
+    )
 
 
 def _came_from_file(reign: Champion) -> bool:

@@ -1,4 +1,7 @@
-"""Puts production answers that are in doubt before a person: disputed, low, or given without being sure. No text is copied, nothing is learned yet."""
+"""Puts production answers that are in doubt before a person: disputed, low, or given without being sure.
+
+No text is copied, nothing is learned yet.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ from optimizer.jobs.ids import new_id
 from optimizer.ports import Clock, Store, Transaction
 
 EVERY = timedelta(days=1)
-SETTLED = timedelta(seconds=60)  # after which nothing more is received in a stretch: events are stamped before they are committed
+SETTLED = timedelta(
+    seconds=60
+)  # after which nothing more is received in a stretch: events are stamped before they are committed
 LONGEST = timedelta(days=7)  # a worker that was away for longer does not read all of it
 MOST_READ = 20_000  # outcomes, and executed requests, of a look
 MOST_WEIGHED = 1_000  # of those in doubt, of which the texts are read to see whether they can be labelled
@@ -34,10 +39,11 @@ def is_due(family: Family, *, store: Store, clock: Clock) -> bool:
 
 
 def collect_reviews(family: Family, *, store: Store, clock: Clock, dry_run: bool = False) -> list[Doubtful]:
-    """Opens a review for each interaction in doubt since the last look (the first: of a day), and returns them; with ``dry_run`` it only says which.
+    """Opens a review for each interaction in doubt since the last look (the first: of a day), and returns them;
+    with ``dry_run`` it only says which.
 
-    At most ``review.per_day`` within 24 hours, each unit at most once in a week, each interaction once for ever. What was in doubt beyond
-    that is passed over.
+    At most ``review.per_day`` within 24 hours, each unit at most once in a week, each interaction once for ever. What
+    was in doubt beyond that is passed over.
     """
     if not _is_reviewed(family):
         return []
@@ -75,7 +81,11 @@ def _picked(family: Family, tx: Transaction, store: Store, now: datetime) -> lis
     found = [one for one in doubtful(seen, family.review) if one.interaction not in before][:MOST_WEIGHED]
     recent = [subject for subject, at in before.items() if at > now - timedelta(days=UNIT_DAYS)]
     taken = {each.arm.unit_hmac for each in _interactions(family, tx, store, recent) if each.arm.unit_hmac is not None}
-    usable = [each for each in _interactions(family, tx, store, [one.interaction for one in found]) if _can_be_labelled(family, each)]
+    usable = [
+        each
+        for each in _interactions(family, tx, store, [one.interaction for one in found])
+        if _can_be_labelled(family, each)
+    ]
     return first_of_units(found, {each.id: each.arm.unit_hmac for each in usable}, taken=taken, most=left)
 
 

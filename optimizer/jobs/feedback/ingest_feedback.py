@@ -1,4 +1,6 @@
-"""Everything that production reports comes in here: one request, one transaction, one answer that says what became of each event."""
+"""Everything that production reports comes in here: one request, one transaction,
+one answer that says what became of each event.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,14 @@ from optimizer.core.serving.access import EVERYTHING, Access
 from optimizer.core.serving.assignment import Assignment
 from optimizer.core.serving.attribution import arm_of_token
 from optimizer.jobs.dataset import release_example
-from optimizer.jobs.feedback.place_events import Placed, Placing, ReadEvent, arm_of_interaction, arms_reported, unknown_interaction
+from optimizer.jobs.feedback.place_events import (
+    Placed,
+    Placing,
+    ReadEvent,
+    arm_of_interaction,
+    arms_reported,
+    unknown_interaction,
+)
 from optimizer.jobs.ids import new_id
 from optimizer.ports import Clock, Store, Transaction
 
@@ -31,13 +40,14 @@ LONG_AT_ONCE = 2  # readings in threads: each takes its share of the interpreter
 MAX_DETAIL_CHARS = 2000  # of what is said of one event
 
 Idempotency = tuple[str, str, str]  # (scope: who sends, key, hash of the body)
-Rejection = dict[
-    str, Any
-]  # {"index", "type", "detail"}, and "errors" (each with a JSON pointer) where the fault lies in fields of a single event
+# {"index", "type", "detail"}, and "errors" (each with a JSON pointer) where the fault lies in fields of one event
+Rejection = dict[str, Any]
 
 
 class Turns:
-    """Readings of one process take turns, for each takes the processor for milliseconds; those who are served come between two of them."""
+    """Readings of one process take turns, for each takes the processor for milliseconds;
+    those who are served come between two of them.
+    """
 
     def __init__(self) -> None:
         self._short, self.long = asyncio.Lock(), asyncio.Semaphore(LONG_AT_ONCE)
@@ -57,7 +67,8 @@ class Intake:
     Args:
         verify: token -> Assignment; raises InvalidInput whose member ``type`` says what is wrong with it.
         hmac_unit: unit as sent -> the only form in which it is stored.
-        access: what the sender's key may do; an event of another family, or of a source that needs a right, is rejected.
+        access: what the sender's key may do; an event of another family, or of a source that needs a right, is
+            rejected.
         by_gateway: the events are the gateway's own records of what it answered.
         text_bytes: most bytes of one text of an event, since masking takes time by length; None: no bound.
         idempotency: under which the answer is kept, in the transaction of what it says.
@@ -81,7 +92,8 @@ class Intake:
         return IntakeRequest(self)
 
     def take(self, events: Sequence[Any]) -> dict[str, Any]:
-        """Stores what is sound and returns {"accepted", "duplicates", "rejected": [{"index", "type", "detail", "errors"?}]} after the commit.
+        """Stores what is sound and returns {"accepted", "duplicates", "rejected": [{"index", "type", "detail",
+        "errors"?}]} after the commit.
 
         Raises:
             KeyReused: the idempotency key came with another body before.
@@ -92,14 +104,18 @@ class Intake:
         return self.store.write(lambda tx: request.keep(tx, reads), rows=len(events))
 
     async def atake(self, events: Sequence[Any]) -> dict[str, Any]:
-        """Reading a few short events takes the event loop's time, reading long ones and waiting for the commit do not."""
+        """Reading a few short events takes the event loop's time,
+        reading long ones and waiting for the commit do not.
+        """
         request = self.request()
         reads = await request.aread(events)
         return await self.store.awrite(lambda tx: request.keep(tx, reads), rows=len(events))
 
 
 class IntakeRequest:
-    """One request on its way in: ``read`` does all that may be slow and only looks at the store, ``keep`` runs inside the writing transaction."""
+    """One request on its way in: ``read`` does all that may be slow and only looks at the store,
+    ``keep`` runs inside the writing transaction.
+    """
 
     def __init__(self, intake: Intake) -> None:
         self._in = intake
@@ -113,7 +129,7 @@ class IntakeRequest:
     def rejected(self) -> Sequence[Rejection]:
         return self._rejected
 
-    # --- before the transaction -----------------------------------------------------------------------------------------
+    # --- before the transaction ---------------------------------------------------------------------------------------
 
     async def aread(self, events: Sequence[Any]) -> list[ReadEvent]:
         if self.reads_quickly(events):
@@ -123,7 +139,9 @@ class IntakeRequest:
             return await asyncio.to_thread(self.read, events)
 
     def reads_quickly(self, events: Sequence[Any]) -> bool:
-        """Whether reading takes some milliseconds at most: few events and characters, none to be looked up, and no user's own expression to mask by."""
+        """Whether reading takes some milliseconds at most: few events and characters, none to be looked up,
+        and no user's own expression to mask by.
+        """
         if len(events) > FEW or any(_names_interaction_only(raw) for raw in events):
             return False
         own = any(not isinstance(rule, str) for family in self._in.families.values() for rule in family.privacy.rules)
@@ -140,20 +158,31 @@ class IntakeRequest:
         return self._with_families(reads) if any(not read.sent.family for read in reads) else reads
 
     def read_of_no_family(self, event: Mapping[str, Any]) -> ReadEvent:
-        """The gateway's record of a model that was asked by its own name: without its texts, as no family says that they may be kept."""
-        report = protect(read_report(event, now=self._received_at, of_no_family=True), store="metadata", masker=Masker(()))
+        """The gateway's record of a model that was asked by its own name: without its texts,
+        as no family says that they may be kept.
+        """
+        report = protect(
+            read_report(event, now=self._received_at, of_no_family=True), store="metadata", masker=Masker(())
+        )
         unit = report.get("unit")
         return ReadEvent(
-            index=0, report=report, sent=Arm(family=NO_FAMILY, unit_hmac=self._in.hmac_unit(unit) if unit else None), by_token=True
+            index=0,
+            report=report,
+            sent=Arm(family=NO_FAMILY, unit_hmac=self._in.hmac_unit(unit) if unit else None),
+            by_token=True,
         )
 
     def _with_families(self, reads: Sequence[ReadEvent]) -> list[ReadEvent]:
-        """Those that name nothing but an interaction get its family's checks and masks: that is too slow for inside the transaction."""
+        """Those that name nothing but an interaction get its family's checks and masks:
+        that is too slow for inside the transaction.
+        """
         named = {read.report.get("interaction") for read in reads if not read.sent.family}
         arms = arms_reported(reads)
         with self._in.store.read() as tx:
             for id, ones in self._in.store.events.interactions(tx, named).items():
-                arms.setdefault(id, {}).update({one.arm.family: one.arm for one in ones if self._in.access.may_see(one.arm.family)})
+                arms.setdefault(id, {}).update(
+                    {one.arm.family: one.arm for one in ones if self._in.access.may_see(one.arm.family)}
+                )
         protected = []
         for read in reads:
             try:
@@ -194,21 +223,26 @@ class IntakeRequest:
         if source is not None and not self._in.access.may_send(source):
             raise EventRejected(
                 "source_not_allowed",
-                f"The key {self._in.actor!r} may not send events of source {source!r}, whose word counts for more than a user's. "
-                f"`detent keys create NAME --role feedback --source {source}` makes a key that may.",
+                f"The key {self._in.actor!r} may not send events of source {source!r}, whose word counts for more than"
+                f" a user's. `detent keys create NAME --role feedback --source {source}` makes a key that may.",
             )
 
     def _protected(self, report: Report, arm: Arm) -> Report:
-        """Checked against its family and without what may not be kept: nothing else is ever hashed, stored or logged."""
+        """Checked against its family and without what may not be kept:
+        nothing else is ever hashed, stored or logged.
+        """
         if not self._in.access.may_see(arm.family):
             own = ", ".join(self._in.access.families or ())
             raise EventRejected(
-                "family_not_allowed", f"The key {self._in.actor!r} sends events of {own} only, and this one is of {arm.family!r}."
+                "family_not_allowed",
+                f"The key {self._in.actor!r} sends events of {own} only, and this one is of {arm.family!r}.",
             )
         family = self._family(arm.family)
         check_correction(family, report)
         conversation = report.get("conversation")
-        if conversation is not None and self._in.hmac_unit(conversation) == arm.unit_hmac:  # the unit is the conversation's key
+        if (
+            conversation is not None and self._in.hmac_unit(conversation) == arm.unit_hmac
+        ):  # the unit is the conversation's key
             report = replace(report, values={**report.values, "conversation": arm.unit_hmac})
         try:
             return protect(report, store=family.privacy.store, masker=self._masker(family))
@@ -219,11 +253,14 @@ class IntakeRequest:
         if name == NO_FAMILY:
             raise EventRejected(
                 "unknown_family",
-                "That interaction is of a model that was asked by its own name: it belongs to no family, and no outcome counts for it.",
+                "That interaction is of a model that was asked by its own name: it belongs to no family, and no outcome"
+                " counts for it.",
             )
         family = self._in.families.get(name)
         if family is None:
-            raise EventRejected("unknown_family", f"There is no family {name!r} here; `detent family list` shows those that exist.")
+            raise EventRejected(
+                "unknown_family", f"There is no family {name!r} here; `detent family list` shows those that exist."
+            )
         return family
 
     def _masker(self, family: Family) -> Masker:
@@ -232,7 +269,9 @@ class IntakeRequest:
         return self._maskers[family.name]
 
     def _reject(self, index: int, error: EventRejected) -> None:
-        """The answer is kept with its idempotency key and may quote the event, whose family need not be known: all masks apply."""
+        """The answer is kept with its idempotency key and may quote the event,
+        whose family need not be known: all masks apply.
+        """
         if self._all_masks is None:
             self._all_masks = Masker([rule for family in self._in.families.values() for rule in family.privacy.rules])
         rejection: Rejection = {"index": index, "type": error.type}
@@ -241,20 +280,28 @@ class IntakeRequest:
             if error.faults and self._alone:
                 rejection["errors"] = self._all_masks.mask(error.members["errors"])
         except MaskTooSlow as slow:
-            rejection["detail"] = f"{slow.detail} What is wrong with the event may quote such a text, so it is not said here."
+            rejection["detail"] = (
+                f"{slow.detail} What is wrong with the event may quote such a text, so it is not said here."
+            )
         self._rejected.append(rejection)
 
-    # --- inside the transaction -----------------------------------------------------------------------------------------
+    # --- inside the transaction ---------------------------------------------------------------------------------------
 
     def keep(self, tx: Transaction, reads: Sequence[ReadEvent]) -> dict[str, Any]:
         before = self._answer_before(tx)
         if before is not None:
             return before
-        self._received_at = self._in.clock.now()  # not before it waited for its turn to write: a cohort may have been closed meanwhile
+        self._received_at = (
+            self._in.clock.now()
+        )  # not before it waited for its turn to write: a cohort may have been closed meanwhile
         placed = self._place_all(tx, reads)
         fresh, n_duplicates = self._new_ones(tx, placed)
         self._add(tx, fresh)
-        answer = {"accepted": len(fresh), "duplicates": n_duplicates, "rejected": sorted(self._rejected, key=lambda r: r["index"])}
+        answer = {
+            "accepted": len(fresh),
+            "duplicates": n_duplicates,
+            "rejected": sorted(self._rejected, key=lambda r: r["index"]),
+        }
         if self._in.idempotency is not None:
             self._in.store.events.store_answer(tx, *self._in.idempotency, answer, self._received_at)
         return answer
@@ -267,7 +314,9 @@ class IntakeRequest:
         if stored is None:
             return None
         if stored[0] != body_hash:
-            raise KeyReused(f"Idempotency-Key {key!r} came with another body before. Send a new key with a new body.", key=key)
+            raise KeyReused(
+                f"Idempotency-Key {key!r} came with another body before. Send a new key with a new body.", key=key
+            )
         return dict(stored[1])
 
     def _place_all(self, tx: Transaction, reads: Sequence[ReadEvent]) -> list[Placed]:
@@ -296,9 +345,15 @@ class IntakeRequest:
 
     def _add(self, tx: Transaction, fresh: Sequence[Placed]) -> None:
         at = self._received_at
-        interactions = [one.interaction(at, self._in.actor, by_gateway=self._in.by_gateway) for one in fresh if one.report.is_interaction]
+        interactions = [
+            one.interaction(at, self._in.actor, by_gateway=self._in.by_gateway)
+            for one in fresh
+            if one.report.is_interaction
+        ]
         self._in.store.events.add_interactions(tx, interactions)
-        self._in.store.events.add_feedback(tx, [one.feedback(at, self._in.actor) for one in fresh if one.report.is_feedback])
+        self._in.store.events.add_feedback(
+            tx, [one.feedback(at, self._in.actor) for one in fresh if one.report.is_feedback]
+        )
         corrections = [one for one in fresh if one.report.get("expected") is not None]
         examples = [example for one in corrections if (example := self._example(tx, one)) is not None]
         for example, outcome in zip(examples, self._in.store.examples.add(tx, examples), strict=True):
@@ -316,16 +371,23 @@ class IntakeRequest:
         if example.released or example.split == "holdout":  # the holdout is never quoted, and no review may show it
             return
         payload = {"example": example.id, "split": example.split, "sent_by": self._in.actor}
-        self._in.store.reviews.open(tx, new_id("rv"), example.family, release_example.KIND, example.id, payload, self._received_at)
+        self._in.store.reviews.open(
+            tx, new_id("rv"), example.family, release_example.KIND, example.id, payload, self._received_at
+        )
 
 
 def _names_interaction_only(raw: Any) -> bool:
-    return isinstance(raw, Mapping) and raw.get("interaction") is not None and raw.get("family") is None and raw.get("assignment") is None
+    return (
+        isinstance(raw, Mapping)
+        and raw.get("interaction") is not None
+        and raw.get("family") is None
+        and raw.get("assignment") is None
+    )
 
 
 def _conflict(one: Placed) -> EventRejected:
     return EventRejected(
         "id_conflict",
-        f"Event {one.id!r} of family {one.arm.family!r} is stored with other content, and events never change. Give a new event a new id; "
-        "an outcome names its interaction by `interaction`.",
+        f"Event {one.id!r} of family {one.arm.family!r} is stored with other content, and events never change. Give a"
+        " new event a new id; an outcome names its interaction by `interaction`.",
     )

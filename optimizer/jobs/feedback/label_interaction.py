@@ -1,4 +1,6 @@
-"""A person says what a production answer should have been, and that it may be used: only then does it become an example."""
+"""A person says what a production answer should have been, and that it may be used:
+only then does it become an example.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ def label_interaction(
     store: Store,
     clock: Clock,
 ) -> dict[str, Any]:
-    """Answers the review and returns it; ``release`` makes a released example in the same transaction, split by hash as every other.
+    """Answers the review and returns it; ``release`` makes a released example in the same transaction,
+    split by hash as every other.
 
     Args:
         expected: what the output should have been, as the family's examples say it.
@@ -51,13 +54,17 @@ def label_interaction(
         if asked is None:
             raise NotFound(f"There is no review {review!r}; `detent review list` shows the open ones.")
         if asked["kind"] != KIND or asked["family"] != family.name:
-            raise InvalidInput(f"Review {review} is about {asked['kind']} of {asked['family']}, not about an interaction of {family.name}.")
+            raise InvalidInput(
+                f"Review {review} is about {asked['kind']} of {asked['family']}, not about an interaction of"
+                f" {family.name}."
+            )
         detail = {"review": review, "answer": answer}
         if asked["status"] == "open" and answer == "release":
             interaction = store.events.interaction(tx, asked["subject"], family.name)
             if interaction is None:
                 raise NotFound(
-                    f"Interaction {asked['subject']!r} is no longer kept. Answer keep_back: detent review answer {review} keep_back"
+                    f"Interaction {asked['subject']!r} is no longer kept. Answer keep_back: detent review answer"
+                    f" {review} keep_back"
                 )
             example = _example(family, interaction, expected, as_answered, at=now)
             store.examples.add(tx, [example])
@@ -65,17 +72,23 @@ def label_interaction(
             detail |= {"example": example.id, "split": example.split}
         answered = store.reviews.answer(tx, review, answer, actor, now)
         if asked["status"] == "open":
-            store.audit.add(tx, at=now, actor=actor, action=KIND, family=family.name, subject=asked["subject"], detail=detail)
+            store.audit.add(
+                tx, at=now, actor=actor, action=KIND, family=family.name, subject=asked["subject"], detail=detail
+            )
         return answered
 
     return store.write(change)
 
 
-def _example(family: Family, interaction: Interaction, expected: Mapping[str, Any] | None, as_answered: bool, *, at: datetime) -> Example:
+def _example(
+    family: Family, interaction: Interaction, expected: Mapping[str, Any] | None, as_answered: bool, *, at: datetime
+) -> Example:
     given = interaction.input
     missing = [name for name in family.inputs if given is None or name not in given]
     if given is None or missing:
-        raise NotFound(f"Of interaction {interaction.id!r} the input {', '.join(missing)} is no longer kept. Answer keep_back.")
+        raise NotFound(
+            f"Of interaction {interaction.id!r} the input {', '.join(missing)} is no longer kept. Answer keep_back."
+        )
     return make_example(
         id=f"ia_{interaction.id}",
         family=family.name,
@@ -89,12 +102,14 @@ def _example(family: Family, interaction: Interaction, expected: Mapping[str, An
     )
 
 
-def _expected(family: Family, interaction: Interaction, expected: Mapping[str, Any] | None, as_answered: bool) -> dict[str, Any]:
+def _expected(
+    family: Family, interaction: Interaction, expected: Mapping[str, Any] | None, as_answered: bool
+) -> dict[str, Any]:
     field = family.output.field
     if (expected is None) != as_answered:
         detail = (
-            f"To release an answer say what its {field} should have been ({_to_type(family.output)}), or that it was right as it was given "
-            "(--as-answered), and not both."
+            f"To release an answer say what its {field} should have been ({_to_type(family.output)}), or that it was"
+            " right as it was given (--as-answered), and not both."
         )
         raise InvalidInput(detail, [Fault(pointer="/expected", detail=detail)])
     if expected is not None:
@@ -102,14 +117,17 @@ def _expected(family: Family, interaction: Interaction, expected: Mapping[str, A
         if read.error is not None:
             said = expected_text(family.output, expected)
             detail = (
-                f"The expected {field} {said!r} cannot be read by the family's own parser ({family.output.parser}): {read.error}. "
-                f"Say {_to_type(family.output, said)}."
+                f"The expected {field} {said!r} cannot be read by the family's own parser ({family.output.parser}):"
+                f" {read.error}. Say {_to_type(family.output, said)}."
             )
             raise InvalidInput(detail, [Fault(pointer="/expected", detail=detail)])
         return dict(expected)
     read = parse_output(family.output, interaction.output or "")
     if read.error is not None:
-        detail = f"The answer cannot be read ({read.error}), so it cannot have been right. Say what it should have been: {_to_type(family.output)}."
+        detail = (
+            f"The answer cannot be read ({read.error}), so it cannot have been right. Say what it should have been:"
+            f" {_to_type(family.output)}."
+        )
         raise InvalidInput(detail, [Fault(pointer="/as_answered", detail=detail)])
     return {field: read.value}
 
@@ -117,9 +135,15 @@ def _expected(family: Family, interaction: Interaction, expected: Mapping[str, A
 def _to_type(output: Output, said: str = "") -> str:
     """``--expected`` with what may follow it: of labels the ones most like ``said`` first."""
     if output.labels is None:
-        return {"json": "--expected 'JSON'", "list": "--expected '[\"TEXT\", ...]'"}.get(output.parser, "--expected TEXT")
+        return {"json": "--expected 'JSON'", "list": "--expected '[\"TEXT\", ...]'"}.get(
+            output.parser, "--expected TEXT"
+        )
     folded = {label.casefold(): label for label in output.labels}
     close = [folded[name] for name in difflib.get_close_matches(said.casefold(), folded, n=1)]
     shown = list(dict.fromkeys([*close, *output.labels]))[:MOST_LABELS]
-    more = f", ... {len(output.labels)} in all: output.labels of its family.yaml" if len(output.labels) > len(shown) else ""
+    more = (
+        f", ... {len(output.labels)} in all: output.labels of its family.yaml"
+        if len(output.labels) > len(shown)
+        else ""
+    )
     return f"--expected LABEL, known are {', '.join(shown)}{more}" + (f"; did you mean {close[0]}?" if close else "")

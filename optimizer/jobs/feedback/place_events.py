@@ -1,4 +1,7 @@
-"""Between reading and storing: which id and which arm an event has, as far as only the store can say. Part of ingest_feedback."""
+"""Between reading and storing: which id and which arm an event has, as far as only the store can say.
+
+Part of ingest_feedback.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ class ReadEvent:
     report: Report
     sent: Arm  # family "" when only the interaction can say
     by_token: bool
-    read_for: str = ""  # the interaction's family, whose checks and masks the report has passed, where ``sent`` names none
+    read_for: str = (
+        ""  # the interaction's family, whose checks and masks the report has passed, where ``sent`` names none
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +62,13 @@ class Placing:
     """
 
     def __init__(
-        self, store: Store, tx: Transaction, reads: Iterable[ReadEvent], now: datetime, clock_scale: float, access: Access
+        self,
+        store: Store,
+        tx: Transaction,
+        reads: Iterable[ReadEvent],
+        now: datetime,
+        clock_scale: float,
+        access: Access,
     ) -> None:
         self._store = store
         self._tx = tx
@@ -74,7 +85,9 @@ class Placing:
     def arm_of(self, read: ReadEvent) -> Arm:
         served = arm_of_interaction(read, self._arms)
         if served is not None and not read.sent.family and served.family != read.read_for:
-            raise unknown_interaction(read)  # it changed between reading and now: the report has the masks of another family
+            raise unknown_interaction(
+                read
+            )  # it changed between reading and now: the report has the masks of another family
         if served is not None:
             check_interaction(read.sent, served)
         if read.by_token:
@@ -90,7 +103,9 @@ class Placing:
         id = report.get("id")
         if id is None and named is not None and report.is_interaction:
             if (arm.family, named) in self._stored and report.is_feedback:
-                report = replace(report, is_interaction=False)  # what was reported first of an interaction stays; the outcome counts
+                report = replace(
+                    report, is_interaction=False
+                )  # what was reported first of an interaction stays; the outcome counts
             else:
                 id = named
         if id is None:
@@ -110,7 +125,9 @@ class Placing:
             found = self._store.rollouts.get(self._tx, rollout)
             self._rollouts[rollout] = (found, self._held_back_until(found) if found is not None else None)
         found, until = self._rollouts[rollout]
-        return arm_of_rollout(read.report, found, unit_hmac, now=self._now, clock_scale=self._clock_scale, held_back_until=until)
+        return arm_of_rollout(
+            read.report, found, unit_hmac, now=self._now, clock_scale=self._clock_scale, held_back_until=until
+        )
 
     def _held_back_until(self, rollout: Rollout) -> datetime | None:
         """A week after the promotion, unless another rollout or champion ended the holdback before."""
@@ -119,7 +136,9 @@ class Placing:
             return None
         history = self._store.champions.history(self._tx, rollout.family)
         following = self._store.rollouts.following(self._tx, rollout)
-        ends = [reign.until for reign in history if reign.rollout == rollout.id] + [following.created_at if following is not None else None]
+        ends = [reign.until for reign in history if reign.rollout == rollout.id] + [
+            following.created_at if following is not None else None
+        ]
         return min([over, *(end for end in ends if end is not None)])
 
 
@@ -144,12 +163,14 @@ def arm_of_interaction(read: ReadEvent, known: Mapping[str, Mapping[str, Arm]]) 
         return arms.get(read.sent.family) if read.sent.family else next(iter(arms.values()), None)
     raise EventRejected(
         "unknown_interaction",
-        f"Families {', '.join(sorted(arms))} all have an interaction {read.report.get('interaction')!r}; name the family.",
+        f"Families {', '.join(sorted(arms))} all have an interaction {read.report.get('interaction')!r}; name the"
+        " family.",
     )
 
 
 def unknown_interaction(read: ReadEvent) -> EventRejected:
     return EventRejected(
         "unknown_interaction",
-        f"There is no interaction {read.report.get('interaction')!r} to take the arm from. Report it first, or send its assignment token.",
+        f"There is no interaction {read.report.get('interaction')!r} to take the arm from. Report it first, or send its"
+        " assignment token.",
     )

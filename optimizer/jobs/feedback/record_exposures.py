@@ -19,17 +19,24 @@ MAX_NAME_CHARS = 512
 def record_exposures(
     client: Any, windows: Sequence[Any], *, store: Store, clock: Clock, families: Collection[str], actor: str
 ) -> dict[str, int]:
-    """Stores the windows and returns {"accepted", "duplicates"}; sending a window again changes nothing, a larger count replaces a smaller.
+    """Stores the windows and returns {"accepted", "duplicates"}; sending a window again changes nothing,
+    a larger count replaces a smaller.
 
     Raises:
         InvalidInput: with every fault of the request; nothing is stored then.
     """
     now = clock.now()
-    faults = [] if _is_name(client) and client not in RESERVED else [_fault("/client", f"must be a name other than {', '.join(RESERVED)}")]
+    faults = (
+        []
+        if _is_name(client) and client not in RESERVED
+        else [_fault("/client", f"must be a name other than {', '.join(RESERVED)}")]
+    )
     for i, window in enumerate(windows):
         faults += [_fault(f"/windows/{i}{pointer}", detail) for pointer, detail in _problems(window, families, now)]
     if faults:
-        raise InvalidInput("The counts were not taken: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults[:5]) + ".", faults)
+        raise InvalidInput(
+            "The counts were not taken: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults[:5]) + ".", faults
+        )
     rows = [_row(client, window) for window in windows]
 
     def put(tx: Transaction) -> dict[str, int]:
@@ -71,7 +78,15 @@ def _problems_of_time(start: datetime | None, end: datetime | None, now: datetim
 def _row(client: str, window: Mapping[str, Any]) -> Exposure:
     start = moment(window["from"])
     assert start is not None
-    return window["family"], window["variant"], window.get("rollout"), window.get("stage"), start, client, window["exposed"]
+    return (
+        window["family"],
+        window["variant"],
+        window.get("rollout"),
+        window.get("stage"),
+        start,
+        client,
+        window["exposed"],
+    )
 
 
 def _is_name(value: Any) -> bool:

@@ -1,4 +1,6 @@
-"""What a policy asked after its answer was out, as it goes on record: an audit's calls, and those that were still in work."""
+"""What a policy asked after its answer was out, as it goes on record: an audit's calls,
+and those that were still in work.
+"""
 
 from __future__ import annotations
 
@@ -22,4 +24,10 @@ def later_parts(family: Family, interaction: str, attempts: Sequence[Attempt], c
         parts = protect_parts(parts, store=privacy.store, masker=Masker(privacy.rules))
     except MaskTooSlow:  # what cannot be masked is not kept; that it was asked is
         parts = protect_parts(parts, store="metadata", masker=Masker(()))
-    return LaterParts(family=family.name, interaction=interaction, parts=parts, cost_usd=total_cost_usd(attempts), received_at=clock.now())
+    return LaterParts(
+        family=family.name,
+        interaction=interaction,
+        parts=parts,
+        cost_usd=total_cost_usd(attempts),
+        received_at=clock.now(),
+    )

@@ -9,13 +9,16 @@ from optimizer.core.base.minute_sums import MinuteSums, minute_of
 from optimizer.ports import Clock, Store, Transaction
 
 MINUTES = "minute_stats"  # of the watermark: every minute before it is summed up
-SETTLED = timedelta(seconds=60)  # after its end nothing more is received in a minute: events are stamped before they are committed
+SETTLED = timedelta(
+    seconds=60
+)  # after its end nothing more is received in a minute: events are stamped before they are committed
 HISTORY = timedelta(days=30)
 CHUNK = timedelta(minutes=15)
 
 
 def roll_up_minutes(store: Store, clock: Clock) -> datetime | None:
-    """Sums up every minute that ended at least 60 s ago and is not yet; returns the watermark, None before the first event.
+    """Sums up every minute that ended at least 60 s ago and is not yet; returns the watermark,
+    None before the first event.
 
     The first run begins with the oldest event of the last 30 days. A chunk is read in a reading transaction, which
     blocks no writer, and then written with the watermark in one; a run that is killed or repeated leaves the same rows.
@@ -40,7 +43,9 @@ def _next(store: Store, until: datetime) -> tuple[datetime, datetime] | None:
     """The next stretch to sum up, from the first event after the watermark on; None when everything is."""
     with store.read() as tx:
         done = store.minute_stats.watermark(tx, MINUTES)
-        if done is not None and done > until:  # the clock went back: what comes in now is summed up again, with what is there
+        if (
+            done is not None and done > until
+        ):  # the clock went back: what comes in now is summed up again, with what is there
             return until, until
         since = done if done is not None else minute_of(until - HISTORY)
         if since >= until:

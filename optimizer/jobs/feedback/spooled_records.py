@@ -1,4 +1,5 @@
-"""Records on their way through the spool: what the gateway could not put into the store at once, as JSON and back, and into the store at last.
+"""Records on their way through the spool: what the gateway could not put into the store at once, as JSON and back,
+and into the store at last.
 
 What is spooled is read, masked and checked already: a text that a family does not keep is not in the spool either.
 """
@@ -36,7 +37,11 @@ def shortened(record: Mapping[str, Any]) -> dict[str, Any]:
 def without_texts(interaction: Mapping[str, Any]) -> dict[str, Any]:
     """What is reported of an interaction but its texts: who answered, how, how quickly and for how much remains."""
     values = {name: value for name, value in interaction.items() if name not in _TEXTS}
-    parts = {"parts": [{n: v for n, v in part.items() if n != "output"} for part in values["parts"]]} if "parts" in values else {}
+    parts = (
+        {"parts": [{n: v for n, v in part.items() if n != "output"} for part in values["parts"]]}
+        if "parts" in values
+        else {}
+    )
     return {**values, **parts, "output": "", "tags": {"shortened": True}}
 
 
@@ -76,7 +81,12 @@ def _read(index: int, record: Mapping[str, Any]) -> ReadEvent:
     values = {name: FIELDS[name].kind.check(value) for name, value in record["values"].items() if name in FIELDS}
     cohort_start = record["arm"]["cohort_start"]
     arm = {**record["arm"], "cohort_start": None if cohort_start is None else datetime.fromisoformat(cohort_start)}
-    return ReadEvent(index=index, report=Report(values=values, is_interaction=True, is_feedback=False), sent=Arm(**arm), by_token=True)
+    return ReadEvent(
+        index=index,
+        report=Report(values=values, is_interaction=True, is_feedback=False),
+        sent=Arm(**arm),
+        by_token=True,
+    )
 
 
 def _later_parts(row: Mapping[str, Any]) -> LaterParts:

@@ -1,4 +1,6 @@
-"""Keeps the open alerts of one kind what they should be by now, derived from what is stored, so that a kill in between loses none."""
+"""Keeps the open alerts of one kind what they should be by now, derived from what is stored,
+so that a kill in between loses none.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from optimizer.ports import Alert, Store, Transaction
 def keep_alerts(
     tx: Transaction, store: Store, kind: str, wanted: Iterable[Alert], *, at: datetime, family: str | None = None
 ) -> list[Alert]:
-    """Of ``kind`` (and ``family``) exactly ``wanted`` is open afterwards, each with its present detail; returns those that are new."""
+    """Of ``kind`` (and ``family``) exactly ``wanted`` is open afterwards, each with its present detail;
+    returns those that are new.
+    """
     alerts = {(alert.family, alert.subject): alert for alert in wanted}
     for told in store.alerts.all(tx, open_only=True, kind=kind, family=family):
         if (told.family, told.subject) not in alerts:

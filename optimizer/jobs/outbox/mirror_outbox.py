@@ -1,7 +1,9 @@
-"""Sends what waits in the outbox to the Tracker. The store is the truth: a Tracker that is away costs a backlog, never a result.
+"""Sends what waits in the outbox to the Tracker.
 
-``mirror_once`` is called by the worker's loop. An item only names its subject; the content is read from the store when it is sent,
-so that sending late or twice shows the latest state.
+The store is the truth: a Tracker that is away costs a backlog, never a result.
+
+``mirror_once`` is called by the worker's loop. An item only names its subject; the content is read from the store when
+it is sent, so that sending late or twice shows the latest state.
 """
 
 from __future__ import annotations
@@ -31,10 +33,13 @@ def mirror_once(
     families: Mapping[str, Any] | Iterable[str],
     pages: Pages | None = None,
 ) -> int:
-    """Sends the due items and puts moved aliases back. Returns how many items were sent; raises nothing that a Tracker may raise.
+    """Sends the due items and puts moved aliases back.
+
+    Returns how many items were sent; raises nothing that a Tracker may raise.
 
     Args:
-        tracker: a Tracker, or a function that opens one (so that a Tracker which cannot even be opened is only a backlog, too).
+        tracker: a Tracker, or a function that opens one (so that a Tracker which cannot even be opened is only a
+            backlog, too).
         families: names, or Families by name (their descriptions are shown).
         pages: of studies and rollouts that have ended; None sends none.
     """
@@ -76,7 +81,9 @@ def wanted_aliases(store: Store, tx: Transaction, family: str) -> dict[str, str]
     return wanted
 
 
-def _send(item: OutboxItem, store: Store, tracker: Tracker, families: Mapping[str, Any] | Iterable[str], pages: Pages | None) -> None:
+def _send(
+    item: OutboxItem, store: Store, tracker: Tracker, families: Mapping[str, Any] | Iterable[str], pages: Pages | None
+) -> None:
     family: str | None
     if item.topic == "study":
         family = _send_study(item.subject, store, tracker, families, pages)
@@ -88,7 +95,9 @@ def _send(item: OutboxItem, store: Store, tracker: Tracker, families: Mapping[st
         _send_prompts(family, store, tracker)
 
 
-def _send_study(id: str, store: Store, tracker: Tracker, families: Mapping[str, Any] | Iterable[str], pages: Pages | None) -> str | None:
+def _send_study(
+    id: str, store: Store, tracker: Tracker, families: Mapping[str, Any] | Iterable[str], pages: Pages | None
+) -> str | None:
     with store.read() as tx:
         study = store.studies.get(tx, id)
         if study is None:
@@ -96,7 +105,9 @@ def _send_study(id: str, store: Store, tracker: Tracker, families: Mapping[str, 
         trials = store.studies.trials(tx, id)
         evidence = _evidence(store, tx, study, {t.variant for t in trials})
     described = families.get(study.family) if isinstance(families, Mapping) else None
-    run = tracker.mirror_study(study, trials, replace(evidence, description=str(getattr(described, "description", "") or "")))
+    run = tracker.mirror_study(
+        study, trials, replace(evidence, description=str(getattr(described, "description", "") or ""))
+    )
     if run is not None and run != study.mlflow_run_id:
         store.write(lambda tx: store.studies.update(tx, id, mlflow_run_id=run))
     # Not while it runs: of 1,000 trials a page takes some twelve seconds, nearly all to weigh the settings.
@@ -158,13 +169,17 @@ def _send_prompts(family: str, store: Store, tracker: Tracker) -> None:
         aliases = [alias for alias, variant in wanted.items() if variant == record.variant.id]
         tracker.mirror_prompt(family, record.variant, aliases, tags)
     if wanted:
-        tracker.restore_aliases(family, wanted)  # a candidate that was neither nominated nor promoted loses its alias here
+        tracker.restore_aliases(
+            family, wanted
+        )  # a candidate that was neither nominated nor promoted loses its alias here
 
 
 def _restore_aliases(
     store: Store, tracker: Tracker | Callable[[], Tracker], clock: Clock, families: Mapping[str, Any] | Iterable[str]
 ) -> None:
-    """With nothing left to send, an alias that differs was moved by a person: it goes back, and an alert names the command meant."""
+    """With nothing left to send, an alias that differs was moved by a person: it goes back,
+    and an alert names the command meant.
+    """
     for family in families:
         with store.read() as tx:
             wanted = wanted_aliases(store, tx, family)
@@ -189,12 +204,19 @@ def _alert(moved: MovedAlias, clock: Clock) -> Alert:
     else:
         meant = f"detent rollout start {moved.family} --variant {moved.found}"
     detail = (
-        f"In MLflow's Prompt Registry the alias {moved.alias!r} of detent-{moved.family} stood on {moved.found or 'nothing'}. What is served "
-        f"is decided by the store, so it was put back to {moved.restored or 'nothing'}. If you meant to change what is served: {meant}"
+        f"In MLflow's Prompt Registry the alias {moved.alias!r} of detent-{moved.family} stood on"
+        f" {moved.found or 'nothing'}. What is served is decided by the store, so it was put back to"
+        f" {moved.restored or 'nothing'}. If you meant to change what is served: {meant}"
     )
     subject = f"{moved.alias} > {moved.found}"
     return Alert(
-        id=new_id("al"), kind="alias_moved", detail=detail, level="warning", opened_at=clock.now(), family=moved.family, subject=subject
+        id=new_id("al"),
+        kind="alias_moved",
+        detail=detail,
+        level="warning",
+        opened_at=clock.now(),
+        family=moved.family,
+        subject=subject,
     )
 
 

@@ -1,7 +1,9 @@
-"""Tells people of alerts: a line in the log and a message per channel for each raise and each clear, at least once and in their order.
+"""Tells people of alerts: a line in the log and a message per channel for each raise and each clear,
+at least once and in their order.
 
-Called by the worker's loop. Raises and clears stand in the outbox since the transaction that made them; here they are spread over the
-channels that are configured, each of which has a queue of its own and is tried again slowly while it takes nothing.
+Called by the worker's loop. Raises and clears stand in the outbox since the transaction that made them; here they are
+spread over the channels that are configured, each of which has a queue of its own and is tried again slowly while it
+takes nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ log = structlog.get_logger("alerts")
 
 
 def send_alerts(store: Store, channels: Sequence[AlertChannel], clock: Clock, *, least: str = "info") -> int:
-    """Spreads what is new and sends what is due. Returns how many messages were taken; a channel that is away is only a backlog.
+    """Spreads what is new and sends what is due.
+
+    Returns how many messages were taken; a channel that is away is only a backlog.
 
     Args:
         least: alerts below this level (info, warning, critical) go into the log alone.
@@ -69,13 +73,18 @@ def _write_log(message: AlertMessage) -> None:
     write = log.error if alert.level == "critical" else log.warning if alert.level == "warning" else log.info
     write = write if message.event == "raised" else log.info
     write(
-        f"alert_{message.event}", alert=alert.id, kind=alert.kind, level_of_alert=alert.level, family=alert.family, subject=alert.subject,
-        detail=alert.detail, opened_at=alert.opened_at.isoformat(), closed_at=alert.closed_at.isoformat() if alert.closed_at else None,
+        f"alert_{message.event}", alert=alert.id, kind=alert.kind, level_of_alert=alert.level, family=alert.family,
+        subject=alert.subject,
+        detail=alert.detail, opened_at=alert.opened_at.isoformat(),
+        closed_at=alert.closed_at.isoformat() if alert.closed_at else None,
     )  # fmt: skip
 
 
 def _send_queue(store: Store, channel: AlertChannel, clock: Clock) -> int:
-    """In order: while the oldest message waits for its next attempt, so do the others. One that is refused for good is logged and left out."""
+    """In order: while the oldest message waits for its next attempt, so do the others.
+
+    One that is refused for good is logged and left out.
+    """
     topic = channel_topic(channel.name)
     for n in range(MOST_PER_ROUND):
         with store.read() as tx:

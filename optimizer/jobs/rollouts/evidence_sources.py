@@ -38,7 +38,9 @@ class StoreEvidence:
     def fetches(self, rollout: Rollout, since: datetime, until: datetime) -> list[Fetches]:
         return self.store.observations.fetches(self.tx, rollout, since, until)
 
-    def cohort_units(self, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime) -> Mapping[str, ArmName]:
+    def cohort_units(
+        self, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
+    ) -> Mapping[str, ArmName]:
         return self.store.observations.cohort_units(self.tx, rollout, stage, cohort_start, received_until)
 
     def recomputed_units(
@@ -58,7 +60,9 @@ class StoreEvidence:
 
 @dataclass(slots=True, kw_only=True)
 class RecordedEvidence:
-    """EvidenceSource of a recording dealt anew: what looks keep stays in memory, and ``usual`` is what the champion was like."""
+    """EvidenceSource of a recording dealt anew: what looks keep stays in memory,
+    and ``usual`` is what the champion was like.
+    """
 
     replay: RecordedRollout
     usual: MinuteSums
@@ -90,7 +94,9 @@ class RecordedEvidence:
         """None: a unit that fetched and reported nothing left no trace to deal anew."""
         return []
 
-    def cohort_units(self, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime) -> Mapping[str, ArmName]:
+    def cohort_units(
+        self, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
+    ) -> Mapping[str, ArmName]:
         return self.replay.cohort_units(rollout, stage, cohort_start, received_until)
 
     def recomputed_units(
@@ -103,7 +109,14 @@ class RecordedEvidence:
         return {}
 
     def outcomes(
-        self, rollout: Rollout, cohort: Cohort, units: Collection[str], *, received_since: datetime, received_until: datetime, **_: str
+        self,
+        rollout: Rollout,
+        cohort: Cohort,
+        units: Collection[str],
+        *,
+        received_since: datetime,
+        received_until: datetime,
+        **_: str,
     ) -> UnitOutcomes:
         """Of the one field and source that the recording holds."""
         return UnitOutcomes(means=self.replay.outcomes(rollout, cohort.stage, units, received_since, received_until))

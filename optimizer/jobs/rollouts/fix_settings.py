@@ -1,4 +1,6 @@
-"""Fixes the settings of a rollout as a start freezes them: what the family declares, filled in from what its champion did."""
+"""Fixes the settings of a rollout as a start freezes them: what the family declares,
+filled in from what its champion did.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ def reigning(tx: Transaction, store: Store, family: str) -> Champion:
     champion = store.champions.current(tx, family)
     if champion is None:
         raise NotFound(
-            f"Family {family!r} has no champion to compare with. Serve a first one: detent family adopt {family} --confirm {family}."
+            f"Family {family!r} has no champion to compare with. Serve a first one: detent family adopt {family}"
+            f" --confirm {family}."
         )
     return champion
 
@@ -49,8 +52,13 @@ def read_record(tx: Transaction, store: Store, family: str, clock: Clock) -> Cha
     )
 
 
-def fix_settings(family: Family, settings: RolloutSettings, record: ChampionRecord, *, study: Study | None) -> dict[str, Any]:
-    """``settings``: the family's, with what this start overrides. ``study``: whose confirmation speaks for the candidate."""
+def fix_settings(
+    family: Family, settings: RolloutSettings, record: ChampionRecord, *, study: Study | None
+) -> dict[str, Any]:
+    """``settings``: the family's, with what this start overrides.
+
+    ``study``: whose confirmation speaks for the candidate.
+    """
     return frozen(
         settings, champion=record.champion, labels=record.labels, delays_hours=record.delays_hours,
         limits=family.constraints.model_dump(mode="json"), holdout_ratios=holdout_ratios(study),

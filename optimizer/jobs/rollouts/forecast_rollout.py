@@ -29,8 +29,12 @@ RECENT = timedelta(days=7)
 AT_MOST = timedelta(days=30)  # where the last seven days hold no labels
 
 
-def recorded_traffic(tx: Transaction, store: Store, family: str, metric: Metric, now: datetime) -> RecordedTraffic | None:
-    """Of the last seven days, or of thirty where those hold no label of the metric; None where nothing was reported at all."""
+def recorded_traffic(
+    tx: Transaction, store: Store, family: str, metric: Metric, now: datetime
+) -> RecordedTraffic | None:
+    """Of the last seven days, or of thirty where those hold no label of the metric;
+    None where nothing was reported at all.
+    """
     recent = store.traffic.recorded(tx, family, now - RECENT, now)
     if recent is not None and recent.label_rate(metric.field, metric.source):
         return recent
@@ -38,8 +42,10 @@ def recorded_traffic(tx: Transaction, store: Store, family: str, metric: Metric,
 
 
 def read_recent(family: Family, *, store: Store, clock: Clock) -> tuple[ChampionRecord, RecordedTraffic | None]:
-    """What the settings and the forecast of a start rest on, in a transaction of its own: it reads weeks of events, for which no writer
-    should wait. Raises NotFound where there is no champion.
+    """What the settings and the forecast of a start rest on, in a transaction of its own: it reads weeks of events, for
+    which no writer should wait.
+
+    Raises NotFound where there is no champion.
     """
     with store.read() as tx:
         record = read_record(tx, store, family.name, clock)
@@ -74,10 +80,14 @@ def forecast_family(
     record, traffic = read_recent(family, store=store, clock=clock)
     with store.read() as tx:
         if variant is not None and store.variants.get(tx, family.name, variant) is None:
-            raise NotFound(f"Family {family.name!r} has no variant {variant!r}. See them with: detent variant list {family.name}.")
+            raise NotFound(
+                f"Family {family.name!r} has no variant {variant!r}. See them with: detent variant list {family.name}."
+            )
         study = confirming_study(tx, store, family.name, variant) if variant is not None else None
     aim = study.aim if study is not None else settings.gates.aim
-    forced = variant is not None and bool(missed(gates_on_record(study, variant=variant, champion=record.champion, aim=aim)))
+    forced = variant is not None and bool(
+        missed(gates_on_record(study, variant=variant, champion=record.champion, aim=aim))
+    )
     lift = lift_of(study.confirmation if study is not None else None, forced=forced)
     plan = plan_of(fix_settings(family, settings, record, study=study), settings.ladder, lift, clock_scale=clock.scale)
     return forecast_rollout(plan, traffic)
@@ -88,7 +98,9 @@ def forecast_active(rollout_id: str, *, store: Store, clock: Clock) -> RolloutFo
     with store.read() as tx:
         rollout = store.rollouts.get(tx, rollout_id)
         if rollout is None:
-            raise NotFound(f"There is no rollout {rollout_id!r}. See them with: detent rollout status FAMILY.", rollout=rollout_id)
+            raise NotFound(
+                f"There is no rollout {rollout_id!r}. See them with: detent rollout status FAMILY.", rollout=rollout_id
+            )
         if not rollout.is_active:
             return ended(rollout.outcome)
         study = store.studies.get(tx, rollout.study) if rollout.study is not None else None
@@ -104,7 +116,9 @@ def _progress(evidence: EvidenceSource, rollout: Rollout, clock_now: datetime) -
     if not rollout.stage_history:
         return Progress()
     stored = evidence.state(rollout.id)
-    gate = (evidence_state.from_text(stored.state).state if stored is not None else evidence_state.begin(rollout.settings)).quality
+    gate = (
+        evidence_state.from_text(stored.state).state if stored is not None else evidence_state.begin(rollout.settings)
+    ).quality
     passed = {m: gate.peaks[f"ship{m}"] >= threshold(ALPHA_SHIP) for m in NESTED}
     return Progress(
         stage=rollout.stage,

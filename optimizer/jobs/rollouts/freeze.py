@@ -16,7 +16,10 @@ from optimizer.ports import Alert, Clock, Store, Transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreezeReport:
-    """What a freeze or its end did, why, and how to take it back. ``family`` is None for all; ``changed`` is False where nothing was left to do."""
+    """What a freeze or its end did, why, and how to take it back.
+
+    ``family`` is None for all; ``changed`` is False where nothing was left to do.
+    """
 
     family: str | None
     what: str
@@ -28,7 +31,9 @@ class FreezeReport:
 
 
 def freeze(family: str | None, reason: str | None, *, actor: str, store: Store, clock: Clock) -> FreezeReport:
-    """From its commit on only the champion is served: leases of active rollouts end with it. ``family`` None: every family.
+    """From its commit on only the champion is served: leases of active rollouts end with it.
+
+    ``family`` None: every family.
 
     Raises:
         NotFound: there is no such family.
@@ -44,21 +49,34 @@ def freeze(family: str | None, reason: str | None, *, actor: str, store: Store, 
         at = clock.now()
         store.freezes.put(tx, scope, why, actor, at)
         ended = _end_leases(tx, store, family, at)
-        detail = f"{scope_text(scope)} is frozen by {actor}: {why}. Only champions are served. To go on: {unfreeze_command(scope)}"
-        store.alerts.open(tx, Alert(id=new_id("al"), kind=ALERT, level="info", family=family, subject=scope, opened_at=at, detail=detail))
+        detail = (
+            f"{scope_text(scope)} is frozen by {actor}: {why}. Only champions are served. To go on:"
+            f" {unfreeze_command(scope)}"
+        )
+        store.alerts.open(
+            tx,
+            Alert(id=new_id("al"), kind=ALERT, level="info", family=family, subject=scope, opened_at=at, detail=detail),
+        )
         tell(tx, store, "freeze", family, family or "all", {"why": why, "leases_ended": ended}, actor=actor, at=at)
         stands = ""
         if ended:
             stands = f"; {', '.join(ended)} stand{'s' if len(ended) == 1 else ''} still, and no user gets a candidate"
         return _report(
-            tx, store, family, f"{scope_text(scope)} is frozen: only champions are served{stands}", why, undo=unfreeze_command(scope)
+            tx,
+            store,
+            family,
+            f"{scope_text(scope)} is frozen: only champions are served{stands}",
+            why,
+            undo=unfreeze_command(scope),
         )
 
     return store.write(change)
 
 
 def unfreeze(family: str | None, reason: str | None, *, actor: str, store: Store, clock: Clock) -> FreezeReport:
-    """Ends the freeze of this one scope; a family stays frozen while all are. Rollouts go on with the worker's next tick.
+    """Ends the freeze of this one scope; a family stays frozen while all are.
+
+    Rollouts go on with the worker's next tick.
 
     Raises:
         NotFound: there is no such family.
@@ -68,7 +86,14 @@ def unfreeze(family: str | None, reason: str | None, *, actor: str, store: Store
     def change(tx: Transaction) -> FreezeReport:
         _require_family(tx, store, family)
         if not store.freezes.remove(tx, scope):
-            return _report(tx, store, family, f"{scope_text(scope)} is not frozen" + (" by itself" if family else ""), why, changed=False)
+            return _report(
+                tx,
+                store,
+                family,
+                f"{scope_text(scope)} is not frozen" + (" by itself" if family else ""),
+                why,
+                changed=False,
+            )
         at = clock.now()
         store.alerts.close(tx, ALERT, family, scope, at)
         tell(tx, store, "unfreeze", family, family or "all", {"why": why}, actor=actor, at=at)
@@ -81,16 +106,25 @@ def unfreeze(family: str | None, reason: str | None, *, actor: str, store: Store
 def ended_freezes(tx: Transaction, store: Store, family: str) -> list[Gap]:
     """When this family, or all, were frozen and are no more, newest first: as long as the alerts of it were open."""
     alerts = store.alerts.all(tx, open_only=False, kind=ALERT)
-    return [Gap(since=a.opened_at, until=a.closed_at) for a in alerts if a.family in (None, family) and a.closed_at is not None]
+    return [
+        Gap(since=a.opened_at, until=a.closed_at)
+        for a in alerts
+        if a.family in (None, family) and a.closed_at is not None
+    ]
 
 
 def _require_family(tx: Transaction, store: Store, family: str | None) -> None:
     if family is not None and store.champions.current(tx, family) is None:
-        raise NotFound(f"There is no family {family!r} with a champion. See the families with: detent family list.", family=family)
+        raise NotFound(
+            f"There is no family {family!r} with a champion. See the families with: detent family list.", family=family
+        )
 
 
 def _end_leases(tx: Transaction, store: Store, family: str | None, at: datetime) -> list[str]:
-    """Ends the leases that hold beyond ``at``; returns their rollouts' ids. The stage resumes with the first tick after the freeze."""
+    """Ends the leases that hold beyond ``at``; returns their rollouts' ids.
+
+    The stage resumes with the first tick after the freeze.
+    """
     ended = []
     for rollout in store.rollouts.all_active(tx):
         lease = rollout.lease_expires_at
@@ -101,7 +135,14 @@ def _end_leases(tx: Transaction, store: Store, family: str | None, at: datetime)
 
 
 def _report(
-    tx: Transaction, store: Store, family: str | None, what: str, why: str, *, undo: str | None = None, changed: bool = True
+    tx: Transaction,
+    store: Store,
+    family: str | None,
+    what: str,
+    why: str,
+    *,
+    undo: str | None = None,
+    changed: bool = True,
 ) -> FreezeReport:
     """Names what is frozen beside the scope of this act, since a family may stand under two freezes."""
     freezes = tuple(store.freezes.all(tx))
@@ -110,4 +151,6 @@ def _report(
     own = any(one.scope == (family or ALL) for one in freezes)
     status = f"detent rollout status {family}" if family else "detent status"
     following = others[0].undo if others and not own else status
-    return FreezeReport(family=family, what=what + beside, why=why, undo=undo, next=following, changed=changed, freezes=freezes)
+    return FreezeReport(
+        family=family, what=what + beside, why=why, undo=undo, next=following, changed=changed, freezes=freezes
+    )

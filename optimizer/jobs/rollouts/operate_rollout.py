@@ -12,7 +12,12 @@ from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head,
 from optimizer.jobs.rollouts.watch_rollout import evidence_now
 from optimizer.ports import Clock, Store, Transaction
 
-GOING_ON: tuple[OperatorAct, ...] = ("approve", "advance", "resume", "promote")  # a freeze or another clock stops these; never the way back
+GOING_ON: tuple[OperatorAct, ...] = (
+    "approve",
+    "advance",
+    "resume",
+    "promote",
+)  # a freeze or another clock stops these; never the way back
 
 
 def operate(
@@ -26,12 +31,16 @@ def operate(
     confirm: str | None = None,
     if_version: int | None = None,
 ) -> ChangeReport:
-    """Applies one act in one transaction. ``if_version``: the version that the operator looked at; hold and rollback ignore it.
+    """Applies one act in one transaction.
+
+    ``if_version``: the version that the operator looked at; hold and rollback ignore it.
 
     Raises:
         NotFound: no such rollout.
-        Conflict: the rollout's state, or a freeze, does not allow the act; StaleVersion when it moved since ``if_version``.
-        Refused: it began on real time and this process runs on a scaled clock; GateNotMet, which follows, is one of these, too.
+        Conflict: the rollout's state, or a freeze, does not allow the act; StaleVersion when it moved since
+            ``if_version``.
+        Refused: it began on real time and this process runs on a scaled clock; GateNotMet, which follows, is one of
+            these, too.
         GateNotMet: advance or promote past a gate that has not passed, without ``confirm`` = the family's name.
     """
     if act not in get_args(OperatorAct):
@@ -41,25 +50,39 @@ def operate(
     def change(tx: Transaction) -> ChangeReport:
         rollout = store.rollouts.get(tx, rollout_id)
         if rollout is None:
-            raise NotFound(f"There is no rollout {rollout_id!r}. See them with: detent rollout status FAMILY.", rollout=rollout_id)
+            raise NotFound(
+                f"There is no rollout {rollout_id!r}. See them with: detent rollout status FAMILY.", rollout=rollout_id
+            )
         if if_version is not None and act not in ("hold", "rollback") and rollout.version != if_version:
             raise StaleVersion(
-                f"Rollout {rollout_id} moved since you looked: it is at version {rollout.version}, you meant {if_version}. "
-                "Look at its status and say it again if it is still meant.",
-                rollout=rollout_id, version=rollout.version,
-            )  # fmt: skip
+                f"Rollout {rollout_id} moved since you looked: it is at version {rollout.version}, you meant"
+                f" {if_version}. Look at its status and say it again if it is still meant.",
+                rollout=rollout_id,
+                version=rollout.version,
+            )
         if act in GOING_ON:
             require_unfrozen(store.freezes.all(tx), rollout.family, f"{act} rollout {rollout_id}")
             refuse_other_clock(rollout, clock.scale)
         at, clock_at = clock.now(), clock.rollout_now()
         lapsed_at, lapsed_clock_at = lapse_of(rollout, at=at, clock_at=clock_at, scale=clock.scale)
         request = TransitionRequest(
-            act=act, at=at, clock_at=clock_at, actor=actor, reason=why, confirm=confirm, lapsed_at=lapsed_at, lapsed_clock_at=lapsed_clock_at,
-            evidence=evidence_now(tx, store, rollout, at=at, clock_at=clock_at) if act in ("advance", "promote") else None,
-        )  # fmt: skip
+            act=act,
+            at=at,
+            clock_at=clock_at,
+            actor=actor,
+            reason=why,
+            confirm=confirm,
+            lapsed_at=lapsed_at,
+            lapsed_clock_at=lapsed_clock_at,
+            evidence=(
+                evidence_now(tx, store, rollout, at=at, clock_at=clock_at) if act in ("advance", "promote") else None
+            ),
+        )
         transition = apply(rollout, request)
         if not transition.changed:
-            return ChangeReport(family=rollout.family, what=transition.what, why=rollout.reason or why, changed=False, rollout=rollout)
+            return ChangeReport(
+                family=rollout.family, what=transition.what, why=rollout.reason or why, changed=False, rollout=rollout
+            )
         decision = record_transition(tx, store, transition)
         return _report(transition, decision, promote(tx, store, transition))
 

@@ -9,8 +9,12 @@ from optimizer.core.serving.assignment import unit_hmac
 from optimizer.ports import Clock, Store, Transaction
 
 
-def put_override(family: str, unit: str, *, variant: str, until: datetime, actor: str, store: Store, clock: Clock, unit_key: bytes) -> str:
-    """Stores the override under the unit's HMAC, which it returns; the unit itself is not kept. A time that is over ends an override.
+def put_override(
+    family: str, unit: str, *, variant: str, until: datetime, actor: str, store: Store, clock: Clock, unit_key: bytes
+) -> str:
+    """Stores the override under the unit's HMAC, which it returns; the unit itself is not kept.
+
+    A time that is over ends an override.
 
     Raises:
         InvalidInput: the unit is empty, or ``until`` has no time zone.
@@ -20,7 +24,9 @@ def put_override(family: str, unit: str, *, variant: str, until: datetime, actor
     if not unit:
         faults.append(Fault(pointer="/unit", detail="the unit is empty; name the user, session or conversation"))
     if until.tzinfo is None:
-        faults.append(Fault(pointer="/until", detail="the time has no zone; write it as RFC 3339, such as 2026-11-20T12:00:00Z"))
+        faults.append(
+            Fault(pointer="/until", detail="the time has no zone; write it as RFC 3339, such as 2026-11-20T12:00:00Z")
+        )
     if faults:
         raise InvalidInput("Cannot set the override: " + "; ".join(f.detail for f in faults), faults)
     hashed = unit_hmac(unit_key, unit)

@@ -8,7 +8,9 @@ from optimizer.ports import Clock, Store, Transaction
 
 
 def waiting_candidate(tx: Transaction, store: Store, family: str) -> Study | None:
-    """The last study that started by itself, where it nominated a candidate that no rollout has had against this champion."""
+    """The last study that started by itself, where it nominated a candidate
+    that no rollout has had against this champion.
+    """
     study = store.studies.last_triggered(tx, family)
     if study is None or study.outcome != "nominated" or study.winner is None:
         return None
@@ -20,13 +22,20 @@ def waiting_candidate(tx: Transaction, store: Store, family: str) -> Study | Non
 
 
 def unconfirmed_winner(tx: Transaction, store: Store, family: str) -> Study | None:
-    """The family's last study, where it started by itself, beat this champion on dev and was not to look at the holdout."""
+    """The family's last study, where it started by itself,
+    beat this champion on dev and was not to look at the holdout.
+    """
     page, _ = store.studies.page(tx, family=family, limit=1)
     champion = store.champions.current(tx, family)
     if not page or champion is None or page[0].champion != champion.variant:
         return None
     study = page[0]
-    is_open = study.trigger is not None and study.outcome == "not_confirmed" and study.winner is not None and study.confirmation is None
+    is_open = (
+        study.trigger is not None
+        and study.outcome == "not_confirmed"
+        and study.winner is not None
+        and study.confirmation is None
+    )
     return study if is_open else None
 
 

@@ -1,4 +1,6 @@
-"""Reads a whole rollout for its report: every block and decision, what people see of it now, and whether its record is whole."""
+"""Reads a whole rollout for its report: every block and decision, what people see of it now,
+and whether its record is whole.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ def roll_back_champion(
     evidence: Mapping[str, Any] | None = None,
     alert: Alert | None = None,
 ) -> ChangeReport:
-    """Ends an active rollout and lets the reign below serve, in one transaction; a second time goes further down or is refused.
+    """Ends an active rollout and lets the reign below serve, in one transaction;
+    a second time goes further down or is refused.
 
     Args:
         evidence: what the tick goes back on (``core/cross_check.holdback_evidence``); None where a person asks.
@@ -38,7 +39,9 @@ def roll_back_champion(
     def change(tx: Transaction) -> tuple[ChangeReport, Decision | None]:
         history = store.champions.history(tx, family)
         if not history:
-            raise NotFound(f"Family {family!r} has no champion. See the families with: detent family list.", family=family)
+            raise NotFound(
+                f"Family {family!r} has no champion. See the families with: detent family list.", family=family
+            )
         at = clock.now()
         reign = champion.fall_back(history, expect=expect, at=at, by=actor, why=f"champion rollback: {why}")
         before = champion.reigning(history)
@@ -48,7 +51,8 @@ def roll_back_champion(
             store.alerts.open(tx, alert)
         report = ChangeReport(
             family=family,
-            what=f"{reign.variant} is champion again, instead of {before.variant}" + (f"; rollout {ended.rollout} ended" if ended else ""),
+            what=f"{reign.variant} is champion again, instead of {before.variant}"
+            + (f"; rollout {ended.rollout} ended" if ended else ""),
             why=why,
             undo=f"detent rollout start {family} {before.variant}" + (f" --confirm {family}" if before.forced else ""),
             champion=reign,

@@ -27,7 +27,9 @@ OF_FAMILY = ("rollout_ended", "champion_worse")  # alerts whose subject is the f
 
 
 def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) -> RolloutView:
-    """The view as the stored blocks give it, without a forecast, which reads a week of traffic (``with_forecast`` adds it)."""
+    """The view as the stored blocks give it, without a forecast,
+    which reads a week of traffic (``with_forecast`` adds it).
+    """
     stored = store.blocks.state(tx, rollout.id)
     state = from_text(stored.state).state if stored is not None else begin(rollout.settings)
     start = begin(rollout.settings).quality
@@ -71,7 +73,9 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
 
 
 def with_forecast(seen: RolloutView, rollout: Rollout, *, store: Store, clock: Clock) -> RolloutView:
-    """The same with what an active rollout still needs, read in transactions of its own; without it where the rollout moved meanwhile."""
+    """The same with what an active rollout still needs, read in transactions of its own;
+    without it where the rollout moved meanwhile.
+    """
     if not rollout.is_active:
         return seen
     forecast = forecast_active(rollout.id, store=store, clock=clock)
@@ -97,7 +101,9 @@ def _hours(rollout: Rollout, clock_now: datetime) -> Hours:
     running = timedelta()
     if history:
         until = history[-1]["clock_to"]
-        running = (datetime.fromisoformat(until) if until is not None else clock_now) - datetime.fromisoformat(history[0]["clock_from"])
+        running = (datetime.fromisoformat(until) if until is not None else clock_now) - datetime.fromisoformat(
+            history[0]["clock_from"]
+        )
     return Hours(
         running=running.total_seconds() / 3600,
         least=float(settings.get("min_duration_hours", 24)),
@@ -113,10 +119,16 @@ def _late(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) -> Mapp
     now, clock_now = clock.now(), clock.rollout_now()
     window = closing_time(rollout)
     ended = rollout.stage_history[-1]["clock_to"]
-    until = min(clock_now, datetime.fromisoformat(ended)) if ended is not None else clock_now  # nothing is closed afterwards
+    until = (
+        min(clock_now, datetime.fromisoformat(ended)) if ended is not None else clock_now
+    )  # nothing is closed afterwards
     last = until - window
     return store.observations.late_feedback(
-        tx, rollout, last - timedelta(days=LATE_DAYS), last, lambda begun: now - (clock_now - begun - window) / clock.scale
+        tx,
+        rollout,
+        last - timedelta(days=LATE_DAYS),
+        last,
+        lambda begun: now - (clock_now - begun - window) / clock.scale,
     )
 
 

@@ -1,7 +1,9 @@
-"""Self-test: replays a family's recorded traffic as A against A, and with an injected drop, through the code that runs rollouts.
+"""Self-test: replays a family's recorded traffic as A against A, and with an injected drop,
+through the code that runs rollouts.
 
-Only the world is exchanged: a clock that jumps from cohort to cohort, and reports whose units are dealt by a fresh salt per run. Blocks,
-gates, guardrails, ladder and decisions are those of ``watch_rollout.py``. No model is called and nothing is written.
+Only the world is exchanged: a clock that jumps from cohort to cohort, and reports whose units are dealt by a fresh salt
+per run. Blocks, gates, guardrails, ladder and decisions are those of ``watch_rollout.py``. No model is called and
+nothing is written.
 """
 
 from __future__ import annotations
@@ -93,7 +95,11 @@ def run_selftest(
         cell_of(equal, injected=0.0, drop=0.0),
         cell_of(worse, injected=injected_drop, drop=mean * injected_drop),
     )
-    stopped = f" Stopped after {len(equal)} of {runs} runs of each kind, as {minutes:g} minutes were over." if len(equal) < runs else ""
+    stopped = (
+        f" Stopped after {len(equal)} of {runs} runs of each kind, as {minutes:g} minutes were over."
+        if len(equal) < runs
+        else ""
+    )
     summary = summary_of(cells, margin=past.settings["margin"]) + stopped
     return replace(past.report, summary=summary, seed=seed, cells=cells)
 
@@ -124,7 +130,10 @@ def _read(family: Family, store: Store, clock: Clock, margin: float | None) -> _
         labels = store.traffic.labels(tx, family.name, since, now, field=metric["field"], source=metric["source"])
     since = min([*(r.at for r in requests[:1]), *(label.at for label in labels[:1])], default=since)
     recording = Recording(
-        requests, labels, cohort_minutes=fixed["cohort_minutes"], on_clock=_SimulatedClock(since, clock.scale, since).at_rollout
+        requests,
+        labels,
+        cohort_minutes=fixed["cohort_minutes"],
+        on_clock=_SimulatedClock(since, clock.scale, since).at_rollout,
     )
     usual = MinuteSums(family=family.name, minute=since)
     for request in requests:
@@ -134,7 +143,13 @@ def _read(family: Family, store: Store, clock: Clock, margin: float | None) -> _
         n_labelled_units=len(recording.labels_of), margin=fixed["margin"],
     )  # fmt: skip
     return _Past(
-        family=family.name, settings=fixed, ladder=settings.ladder, recording=recording, usual=usual, clock_scale=clock.scale, report=report
+        family=family.name,
+        settings=fixed,
+        ladder=settings.ladder,
+        recording=recording,
+        usual=usual,
+        clock_scale=clock.scale,
+        report=report,
     )
 
 
@@ -143,20 +158,25 @@ def _too_little(past: _Past) -> str | None:
     metric, needed = past.settings["metric"], past.settings["min_labelled_per_stage"]
     if past.report.n_labelled_units < needed:
         return (
-            f"{past.report.n_labelled_units:,} units with feedback ({metric['field']} by {metric['source']}) in {PERIOD.days} days; a stage "
-            f"needs {needed} labels"
+            f"{past.report.n_labelled_units:,} units with feedback ({metric['field']} by {metric['source']}) in"
+            f" {PERIOD.days} days; a stage needs {needed} labels"
         )
     history = past.settings["guardrails"]["min_history"]
     if past.report.n_requests < history:
-        return f"{past.report.n_requests:,} reported requests in {PERIOD.days} days; the guardrails need {history} to know what is usual"
+        return (
+            f"{past.report.n_requests:,} reported requests in {PERIOD.days} days; the guardrails need {history} to know"
+            " what is usual"
+        )
     return None
 
 
-# --- one run ------------------------------------------------------------------------------------------------------------
+# --- one run ----------------------------------------------------------------------------------------------------------
 
 
 def _run(past: _Past, replay: RecordedRollout, salt: str) -> Run:
-    """From the first event on, looked at once per cohort, until it has ended or the last cohort of the record has matured."""
+    """From the first event on, looked at once per cohort,
+    until it has ended or the last cohort of the record has matured.
+    """
     begun, end = past.report.since, past.report.until
     assert begun is not None
     assert end is not None
@@ -192,12 +212,16 @@ def _looked_at(rollout: Rollout, evidence: RecordedEvidence, clock: _SimulatedCl
 def _deployed(past: _Past, salt: str, clock: _SimulatedClock) -> Rollout:
     """A rollout at its first stage, made by the same transitions as any other."""
     draft = Rollout(
-        id="selftest", family=past.family, candidate="A again", champion="A", aim="quality", ladder=past.ladder, salt=salt, status="pending",
-        stage=-1, held=False, version=0, settings=past.settings, stage_history=(), created_at=clock.now(), created_by=ACTOR,
+        id="selftest", family=past.family, candidate="A again", champion="A", aim="quality", ladder=past.ladder,
+        salt=salt, status="pending",
+        stage=-1, held=False, version=0, settings=past.settings, stage_history=(), created_at=clock.now(),
+        created_by=ACTOR,
     )  # fmt: skip
 
     def asked(act: Act) -> TransitionRequest:
-        return TransitionRequest(act=act, at=clock.now(), clock_at=clock.rollout_now(), actor=ACTOR, reason="self-test", gates=[PASSES])
+        return TransitionRequest(
+            act=act, at=clock.now(), clock_at=clock.rollout_now(), actor=ACTOR, reason="self-test", gates=[PASSES]
+        )
 
     rollout = start(draft, asked("start"), forced=False).rollout
     steps: tuple[Act, ...] = ("validate", "approve", "deploy")
@@ -207,7 +231,9 @@ def _deployed(past: _Past, salt: str, clock: _SimulatedClock) -> Rollout:
 
 
 def _so_far(equal: list[Run], worse: list[Run]) -> str:
-    back, shipped = (sum(run.ending == ending for run in runs) for runs, ending in ((equal, "rolled_back"), (worse, "shipped")))
+    back, shipped = (
+        sum(run.ending == ending for run in runs) for runs, ending in ((equal, "rolled_back"), (worse, "shipped"))
+    )
     return f"equal rolled back {back} of {len(equal)}, worse shipped {shipped} of {len(worse)}"
 
 

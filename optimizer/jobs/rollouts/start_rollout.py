@@ -32,7 +32,9 @@ AUTO_ACTOR = "system:auto"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """What a start did, or under ``dry_run`` would do: the rollout with its frozen settings, and the gates that speak for it."""
+    """What a start did, or under ``dry_run`` would do: the rollout with its frozen settings,
+    and the gates that speak for it.
+    """
 
     rollout: Rollout
     gates: Sequence[Mapping[str, Any]]
@@ -62,13 +64,15 @@ def start_rollout(
         NotFound: the family has no such variant or no champion, or there is no such study.
         InvalidInput: ladder, margin or aim out of range.
         Conflict: the variant is the champion, another rollout is active, or the family is frozen.
-        GateNotMet: a gate has not passed, or the rollout would not end within its limits, and ``confirm`` is not the family's name.
+        GateNotMet: a gate has not passed, or the rollout would not end within its limits, and ``confirm`` is not the
+            family's name.
     """
     if aim is not None and aim not in get_args(Aim):
         raise InvalidInput(f"Unknown aim {aim!r}; known: {', '.join(get_args(Aim))}.")
     record, traffic = read_recent(family, store=store, clock=clock)
     request = _Request(
-        family=family, variant=variant, actor=actor, confirm=confirm, aim=aim, ladder=ladder, margin=margin, study=study,
+        family=family, variant=variant, actor=actor, confirm=confirm, aim=aim, ladder=ladder, margin=margin,
+        study=study,
         reason=checked_reason(reason) if reason else "started by hand", record=record, traffic=traffic,
     )  # fmt: skip
     if dry_run:
@@ -115,32 +119,37 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
     settings = chosen(request.family.rollout, ladder=request.ladder, margin=request.margin)
     if store.variants.get(tx, name, variant) is None:
         raise NotFound(
-            f"Family {name!r} has no variant {variant!r}. See them with: detent variant list {name}.", family=name, variant=variant
+            f"Family {name!r} has no variant {variant!r}. See them with: detent variant list {name}.",
+            family=name,
+            variant=variant,
         )
     champion = reigning(tx, store, name)
     if champion.variant == variant:
         raise Conflict(f"Cannot start a rollout of {variant}: it is the champion of {name} already.", champion=variant)
     if champion.variant != request.record.champion:
         raise Conflict(
-            f"Cannot start a rollout of {variant}: {champion.variant} became the champion of {name} while it was prepared. Start it again.",
+            f"Cannot start a rollout of {variant}: {champion.variant} became the champion of {name} while it was"
+            " prepared. Start it again.",
             champion=champion.variant,
         )
     active = store.rollouts.active(tx, name)
     if active is not None:
         raise Conflict(
-            f"Cannot start a rollout of {variant}: {name} has rollout {active.id} of {active.candidate} ({active.status}). "
-            f"End that one first (detent rollout rollback {name}), or wait for it.",
-            rollout=active.id, rollout_status=active.status,
-        )  # fmt: skip
+            f"Cannot start a rollout of {variant}: {name} has rollout {active.id} of {active.candidate}"
+            f" ({active.status}). End that one first (detent rollout rollback {name}), or wait for it.",
+            rollout=active.id,
+            rollout_status=active.status,
+        )
     evidence = confirming_study(tx, store, name, variant, aim=request.aim, named=request.study)
     aim = request.aim or (evidence.aim if evidence is not None else settings.gates.aim)
     now = clock.now()
     since = now - timedelta(days=LABEL_WINDOW_DAYS)
     if not store.observations.is_reported(tx, name, since):
         raise Conflict(
-            f"Cannot start a rollout of {variant}: no interaction of {name} was reported in {LABEL_WINDOW_DAYS} days, so its guardrails would be "
-            'blind. Report every request with the assignment token it was served with: POST /v1/interactions {"assignment", "latency_ms", '
-            '"cost_usd", "error"}; docs/how-to/report-interactions.md shows how.',
+            f"Cannot start a rollout of {variant}: no interaction of {name} was reported in {LABEL_WINDOW_DAYS} days,"
+            " so its guardrails would be blind. Report every request with the assignment token it was served with:"
+            ' POST /v1/interactions {"assignment", "latency_ms", "cost_usd", "error"};'
+            " docs/how-to/report-interactions.md shows how.",
         )
     rollout = Rollout(
         id=new_id("ro"), family=name, candidate=variant, champion=champion.variant, aim=aim, ladder=settings.ladder,
@@ -171,7 +180,13 @@ def _make(tx: Transaction, store: Store, clock: Clock, request: _Request) -> tup
     def asked(act: Any, actor: str, reason: str) -> TransitionRequest:
         now = draft.rollout.created_at
         return TransitionRequest(
-            act=act, at=now, clock_at=clock.rollout_now(), actor=actor, reason=reason, confirm=request.confirm, gates=draft.gates
+            act=act,
+            at=now,
+            clock_at=clock.rollout_now(),
+            actor=actor,
+            reason=reason,
+            confirm=request.confirm,
+            gates=draft.gates,
         )
 
     transitions = [start(draft.rollout, asked("start", request.actor, request.reason), forced=forced)]
@@ -210,17 +225,25 @@ def _refusal(draft: _Draft) -> GateNotMet:
 def _as_start(rollout: Rollout, draft: _Draft, *, dry_run: bool = False) -> Start:
     name = rollout.family
     margin = f"margin {rollout.settings['margin']:g} ({rollout.settings['margin_from']})"
-    plan = f"{rollout.candidate} against {rollout.champion}, ladder {ladder_text(rollout.ladder)} > 100 %, aim {rollout.aim}, {margin}"
+    plan = (
+        f"{rollout.candidate} against {rollout.champion}, ladder {ladder_text(rollout.ladder)} > 100 %, aim"
+        f" {rollout.aim}, {margin}"
+    )
     forced = bool(draft.missed)
     if dry_run:
-        what = f"would start a rollout of {plan}" + ("; refused unless confirmed, since not every gate is met" if forced else "")
+        what = f"would start a rollout of {plan}" + (
+            "; refused unless confirmed, since not every gate is met" if forced else ""
+        )
         following = f"detent rollout start {name} {rollout.candidate}" + (f" --confirm {name}" if forced else "")
-        report = ChangeReport(family=name, what=what, why=_gates_text(draft), next=following, changed=False, rollout=rollout)
+        report = ChangeReport(
+            family=name, what=what, why=_gates_text(draft), next=following, changed=False, rollout=rollout
+        )
     else:
         waits = "approved by itself" if rollout.status == "approved" else "waiting for approval"
         following = f"detent rollout {'status' if rollout.status == 'approved' else 'approve'} {name}"
         report = ChangeReport(
-            family=name, what=f"rollout {rollout.id} of {plan}; {waits}", why=_gates_text(draft), undo=f"detent rollout rollback {name}",
+            family=name, what=f"rollout {rollout.id} of {plan}; {waits}", why=_gates_text(draft),
+            undo=f"detent rollout rollback {name}",
             next=following, forced=forced, rollout=rollout,
         )  # fmt: skip
     return Start(rollout=rollout, gates=draft.gates, forecast=draft.forecast, report=report, dry_run=dry_run)

@@ -1,4 +1,7 @@
-"""The tick: the worker watches. Approved rollouts begin, lapsed ones go on, evidence moves the others and renews their leases."""
+"""The tick: the worker watches.
+
+Approved rollouts begin, lapsed ones go on, evidence moves the others and renews their leases.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +49,8 @@ class TickReport:
 def tick(store: Store, clock: Clock, lease_seconds: float = 60.0) -> TickReport:
     """Sees to every active rollout, each in its own transaction; two ticks at once, or one twice, do no harm.
 
-    ``at`` is max(last tick, clock), so that decisions never go back in time. A lease counts from the clock itself: a clock
-    that was once ahead must not keep an unwatched candidate alive.
+    ``at`` is max(last tick, clock), so that decisions never go back in time. A lease counts from the clock itself: a
+    clock that was once ahead must not keep an unwatched candidate alive.
     """
 
     def begin(tx: Transaction) -> tuple[datetime, list[str]]:
@@ -130,14 +133,19 @@ def _look(store: Store, clock: Clock, id: str, at: datetime) -> TickStep | None:
 
 
 def report_unwatched(store: Store, clock: Clock) -> list[str]:
-    """Opens the alert ``rollout_unwatched`` for every rollout whose lease has run out; returns their ids. For processes beside the worker.
+    """Opens the alert ``rollout_unwatched`` for every rollout whose lease has run out; returns their ids.
 
-    Under a freeze no lease is renewed on purpose, which is nothing to alert about, nor is the short while until the tick after it.
+    For processes beside the worker.
+
+    Under a freeze no lease is renewed on purpose, which is nothing to alert about, nor is the short while until the
+    tick after it.
     """
     now = clock.now()
     with store.read() as tx:
         freezes = store.freezes.all(tx)
-        deploying = [r for r in store.rollouts.all_active(tx) if r.status == "deploying" and is_frozen(freezes, r.family) is None]
+        deploying = [
+            r for r in store.rollouts.all_active(tx) if r.status == "deploying" and is_frozen(freezes, r.family) is None
+        ]
         lapsed = [r for r in deploying if not leased(r, now) and not _thaws(tx, store, r, now)]
     for rollout in lapsed:
         store.write(lambda tx, rollout=rollout: store.alerts.open(tx, _alert(rollout, clock.now())))  # type: ignore[misc]
@@ -147,7 +155,12 @@ def report_unwatched(store: Store, clock: Clock) -> list[str]:
 def _begin(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> Done:
     def begin(tx: Transaction) -> Decision | None:
         rollout = store.rollouts.get(tx, id)
-        if rollout is None or rollout.status != "approved" or rollout.held or is_frozen(store.freezes.all(tx), rollout.family):
+        if (
+            rollout is None
+            or rollout.status != "approved"
+            or rollout.held
+            or is_frozen(store.freezes.all(tx), rollout.family)
+        ):
             return None
         until = clock.now() + timedelta(seconds=lease_seconds)
         return _move(tx, store, rollout, "deploy", "approved, and the worker watches", at, clock, until)
@@ -158,7 +171,9 @@ def _begin(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: flo
 
 
 def _resume(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> Done:
-    """Goes on after a gap, once a look has shown that this can be done: the gap has to be on record before the look that counts."""
+    """Goes on after a gap, once a look has shown that this can be done:
+    the gap has to be on record before the look that counts.
+    """
 
     def resume(tx: Transaction) -> Decision | None:
         rollout = store.rollouts.get(tx, id)
@@ -174,7 +189,9 @@ def _resume(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: fl
         until = clock.now() + timedelta(seconds=lease_seconds)
         decision = _move(tx, store, rollout, "lapse", f"{cause}; the worker watches again", at, clock, until)
         if frozen_at is None:
-            store.alerts.open(tx, _alert(rollout, at))  # no harm when it is open already; without it the gap would leave no alert behind
+            store.alerts.open(
+                tx, _alert(rollout, at)
+            )  # no harm when it is open already; without it the gap would leave no alert behind
         store.alerts.close(tx, UNWATCHED, rollout.family, rollout.id, at)
         return decision
 
@@ -188,31 +205,40 @@ def _freeze_before(tx: Transaction, store: Store, rollout: Rollout) -> datetime 
     lapsed_at = rollout.lease_expires_at
     if lapsed_at is None:
         return None
-    return next((one.since for one in ended_freezes(tx, store, rollout.family) if one.since <= lapsed_at <= one.until), None)
+    return next(
+        (one.since for one in ended_freezes(tx, store, rollout.family) if one.since <= lapsed_at <= one.until), None
+    )
 
 
 def _thaws(tx: Transaction, store: Store, rollout: Rollout, now: datetime) -> bool:
     return any(now - one.until < timedelta(seconds=THAW_SECONDS) for one in ended_freezes(tx, store, rollout.family))
 
 
-def _move(tx: Transaction, store: Store, rollout: Rollout, act: Act, reason: str, at: datetime, clock: Clock, until: datetime) -> Decision:
+def _move(
+    tx: Transaction, store: Store, rollout: Rollout, act: Act, reason: str, at: datetime, clock: Clock, until: datetime
+) -> Decision:
     clock_at = clock.rollout_now()
     lapsed_at, lapsed_clock_at = lapse_of(rollout, at=clock.now(), clock_at=clock_at, scale=clock.scale)
     request = TransitionRequest(
-        act=act, at=at, clock_at=clock_at, actor=ACTOR, reason=reason, lapsed_at=lapsed_at, lapsed_clock_at=lapsed_clock_at
+        act=act, at=at, clock_at=clock_at, actor=ACTOR, reason=reason, lapsed_at=lapsed_at,
+        lapsed_clock_at=lapsed_clock_at
     )  # fmt: skip
     transition = apply(rollout, request)
-    return record_transition(tx, store, replace(transition, rollout=replace(transition.rollout, lease_expires_at=until)))
+    return record_transition(
+        tx, store, replace(transition, rollout=replace(transition.rollout, lease_expires_at=until))
+    )
 
 
 def _failed(rollout: Rollout, why: str, at: datetime) -> Alert:
     id, family = rollout.id, rollout.family
     detail = (
         f"Rollout {id} of {family} could not be watched: {why.rstrip('.')}. "
-        f"Its lease is not renewed, so every user gets the champion within a minute. "
+        "Its lease is not renewed, so every user gets the champion within a minute. "
         f"var/logs/worker.log has the whole story; to end it: detent rollout rollback {family}"
     )
-    return Alert(id=new_id("al"), kind=UNREADABLE, level="critical", family=family, subject=id, opened_at=at, detail=detail)
+    return Alert(
+        id=new_id("al"), kind=UNREADABLE, level="critical", family=family, subject=id, opened_at=at, detail=detail
+    )
 
 
 def _alert(rollout: Rollout, at: datetime) -> Alert:
@@ -224,7 +250,9 @@ def _alert(rollout: Rollout, at: datetime) -> Alert:
         family=rollout.family,
         subject=rollout.id,
         opened_at=at,
-        detail=f"No worker has watched rollout {rollout.id} of {rollout.family} since {since}: "
-        "no worker ticks, so every user gets the champion. Look at the worker (detent status), "
-        f"or end it: detent rollout rollback {rollout.family}",
+        detail=(
+            f"No worker has watched rollout {rollout.id} of {rollout.family} since {since}: "
+            "no worker ticks, so every user gets the champion. Look at the worker (detent status), "
+            f"or end it: detent rollout rollback {rollout.family}"
+        ),
     )

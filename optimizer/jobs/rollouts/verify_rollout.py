@@ -1,4 +1,6 @@
-"""Checks a rollout's record: both hash chains, a replay of every decision from the stored blocks, and whatever else the store has seen of it."""
+"""Checks a rollout's record: both hash chains, a replay of every decision from the stored blocks,
+and whatever else the store has seen of it.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ Progress = Callable[[int, int], None]  # blocks read, and how many there should 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
-    """``head`` is the last hash: compare it with the one in the log or in MLflow, since a whole chain can be rebuilt."""
+    """``head`` is the last hash: compare it with the one in the log or in MLflow,
+    since a whole chain can be rebuilt.
+    """
 
     rollout: str
     n_decisions: int
@@ -46,8 +50,13 @@ class VerifyReport:
     @property
     def text(self) -> str:
         if self.ok:
-            return f"{self.rollout}: {count(self.n_decisions, 'decision')} and {count(self.n_blocks, 'block')}, every link, every replayed state and all evidence fits. Head: {self.head}"
-        return f"{self.rollout}: {count(len(self.problems), 'problem')}\n" + "\n".join(f"  {p.detail}" for p in self.problems)
+            return (
+                f"{self.rollout}: {count(self.n_decisions, 'decision')} and {count(self.n_blocks, 'block')}, every"
+                f" link, every replayed state and all evidence fits. Head: {self.head}"
+            )
+        return f"{self.rollout}: {count(len(self.problems), 'problem')}\n" + "\n".join(
+            f"  {p.detail}" for p in self.problems
+        )
 
 
 def verify_rollout(id: str, store: Store, *, progress: Progress | None = None) -> VerifyReport:
@@ -98,7 +107,9 @@ def _blocks(
         deque(chain.read(blocks), maxlen=0)
         return chain, []
     replayed, counted, state = ReplayedDecisions(rollout, decisions), CountedUnits(), begin(rollout.settings)
-    taken_back = TakenBack(rollout, store.champions.history(tx, rollout.family), store.audit.of_subject(tx, rollout.champion))
+    taken_back = TakenBack(
+        rollout, store.champions.history(tx, rollout.family), store.audit.of_subject(tx, rollout.champion)
+    )
     replayed.look(state)
     for folded in fold(rollout, blocks, chain):
         state = folded.after

@@ -1,7 +1,7 @@
 """The week after a promotion: the new champion beside the one before it, which 5 % of the units still get.
 
-The same blocks and evidence as in the rollout go on. A guardrail takes the promotion back by itself; a drop in quality opens an
-alert that proposes it, since labels come late and a person should look.
+The same blocks and evidence as in the rollout go on. A guardrail takes the promotion back by itself; a drop in quality
+opens an alert that proposes it, since labels come late and a person should look.
 """
 
 from __future__ import annotations
@@ -77,7 +77,11 @@ def held_back(tx: Transaction, store: Store, clock: Clock, champion: Champion) -
     if rollout is None or rollout.id != champion.rollout:
         return None
     until = held_back_until(rollout, clock.scale)
-    return rollout if until is not None and clock.now() < until + closing_time(rollout) / clock.scale + LAST_TICKS else None
+    return (
+        rollout
+        if until is not None and clock.now() < until + closing_time(rollout) / clock.scale + LAST_TICKS
+        else None
+    )
 
 
 def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at: datetime) -> Found:
@@ -90,10 +94,14 @@ def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at:
     state = seen.known.state
     alarm = guardrail_alarm(rollout, state, at=at)
     if alarm is not None:
-        why = f"{alarm}; compared with the champion before it in the holdback of {rollout.id} (block {state.n_blocks}, {state.head[:12]})"
+        why = (
+            f"{alarm}; compared with the champion before it in the holdback of {rollout.id} (block {state.n_blocks},"
+            f" {state.head[:12]})"
+        )
         evidence = holdback_evidence(rollout, state, alarm=alarm, at=at)
         report = roll_back_champion(
-            champion.family, actor=ACTOR, reason=why, store=store, clock=clock, expect=champion.variant, evidence=evidence,
+            champion.family, actor=ACTOR, reason=why, store=store, clock=clock, expect=champion.variant,
+            evidence=evidence,
             alert=_taken_back(champion, rollout, alarm, at),
         )  # fmt: skip
         log.warning("champion rolled back", family=champion.family, what=report.what, why=why)
@@ -107,22 +115,25 @@ def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at:
 def _taken_back(champion: Champion, rollout: Rollout, alarm: str, at: datetime) -> Alert:
     f = champion.family
     detail = (
-        f"The promotion of {champion.variant} by rollout {rollout.id} was taken back: {alarm}. {rollout.champion} is champion of {f} again and "
-        f"serves every user. Look: detent champion history {f}"
+        f"The promotion of {champion.variant} by rollout {rollout.id} was taken back: {alarm}. {rollout.champion} is"
+        f" champion of {f} again and serves every user. Look: detent champion history {f}"
     )
     return Alert(id=new_id("al"), kind=ENDED, level="critical", family=f, subject=f, opened_at=at, detail=detail)
 
 
 def _worse(champion: Champion, rollout: Rollout, state: EvidenceState, at: datetime) -> Alert | None:
-    """The rollback process of the quality gate, which compares both arms of the same hours: drift common to both moves nothing."""
+    """The rollback process of the quality gate, which compares both arms of the same hours:
+    drift common to both moves nothing.
+    """
     peak = state.quality.of("roll").peak
     if peak < threshold(ALPHA_ROLL):
         return None
     detail = (
-        f"{champion.variant}, promoted by {rollout.id}, does worse than {rollout.champion}, which 5 % of the units still get: evidence "
-        f"{shown(peak)}, {1 / ALPHA_ROLL:.1f} suffices. Look: detent rollout status {champion.family}. "
-        f"The way back: detent champion rollback {champion.family}"
+        f"{champion.variant}, promoted by {rollout.id}, does worse than {rollout.champion}, which 5 % of the units"
+        f" still get: evidence {shown(peak)}, {1 / ALPHA_ROLL:.1f} suffices. Look: detent rollout status"
+        f" {champion.family}. The way back: detent champion rollback {champion.family}"
     )
     return Alert(
-        id=new_id("al"), kind=WORSE, level="critical", family=champion.family, subject=champion.variant, opened_at=at, detail=detail
+        id=new_id("al"), kind=WORSE, level="critical", family=champion.family, subject=champion.variant, opened_at=at,
+        detail=detail
     )  # fmt: skip

@@ -31,7 +31,15 @@ from optimizer.core.rollout.blocks import (
 )
 from optimizer.core.rollout.cohorts import Cohort, Gap, due, gaps, stage_of
 from optimizer.core.rollout.evidence_share import Bounded, within_exposures
-from optimizer.core.rollout.evidence_state import StoredEvidence, after, as_text, begin, from_text, limits_of, recomputed_name
+from optimizer.core.rollout.evidence_state import (
+    StoredEvidence,
+    after,
+    as_text,
+    begin,
+    from_text,
+    limits_of,
+    recomputed_name,
+)
 from optimizer.core.rollout.next_action import ACTOR, NextAction, next_action
 from optimizer.core.rollout.transitions import TransitionRequest, apply
 from optimizer.core.serving.assignment import leased
@@ -47,7 +55,9 @@ COMMIT_GRACE_S = 2.0  # what was acknowledged before a window closed is on disk 
 BASELINE_AGE = timedelta(hours=24)
 MAX_STEPS = 200  # of one rollout in one tick, READ_AHEAD of guardrail blocks each
 READ_AHEAD = timedelta(hours=1)  # of guardrail blocks in one step
-UNITS_AHEAD = 50_000  # a step closes no further cohort once it has read so many units: it has to end well within a lease
+UNITS_AHEAD = (
+    50_000  # a step closes no further cohort once it has read so many units: it has to end well within a lease
+)
 ALERT_KINDS = ("shared_incident", "candidate_silent", "feedback_rates_differ")
 ENDED = "rollout_ended"
 UNREADABLE = "rollout_watch_failed"
@@ -87,7 +97,9 @@ def look(evidence: EvidenceSource, clock: Clock, rollout: Rollout, at: datetime)
 
 
 def look_after_promotion(tx: Transaction, store: Store, clock: Clock, rollout: Rollout, at: datetime) -> SeenBlocks:
-    """The same of the holdback: the promoted variant in the place of the candidate, no new baseline and nothing that follows."""
+    """The same of the holdback: the promoted variant in the place of the candidate,
+    no new baseline and nothing that follows.
+    """
     apart = [*gaps(rollout), *ended_freezes(tx, store, rollout.family)]
     return _Look(StoreEvidence(store, tx), clock, rollout, at, apart).close(baseline=False)
 
@@ -131,7 +143,9 @@ def keep_blocks(tx: Transaction, store: Store, seen: SeenBlocks) -> None:
     store.blocks.put_state(tx, id, EvidenceRow(n_blocks=known.state.n_blocks, state=as_text(known), updated_at=seen.at))
 
 
-def evidence_now(tx: Transaction, store: Store, rollout: Rollout, *, at: datetime, clock_at: datetime) -> Mapping[str, Any] | None:
+def evidence_now(
+    tx: Transaction, store: Store, rollout: Rollout, *, at: datetime, clock_at: datetime
+) -> Mapping[str, Any] | None:
     """What the blocks closed so far say, for what an operator asks; None before the first look."""
     stored = store.blocks.state(tx, rollout.id)
     if stored is None or rollout.status != "deploying":
@@ -142,7 +156,9 @@ def evidence_now(tx: Transaction, store: Store, rollout: Rollout, *, at: datetim
 class _Look:
     """One look: each part appends blocks and folds them in before the next part reads what they set."""
 
-    def __init__(self, evidence: EvidenceSource, clock: Clock, rollout: Rollout, at: datetime, apart: Sequence[Gap]) -> None:
+    def __init__(
+        self, evidence: EvidenceSource, clock: Clock, rollout: Rollout, at: datetime, apart: Sequence[Gap]
+    ) -> None:
         """``apart``: when units of the rollout were served outside it."""
         self._evidence, self._rollout, self._at = evidence, rollout, at
         self._now, self._clock_now, self._scale = clock.now(), clock.rollout_now(), clock.scale
@@ -162,13 +178,16 @@ class _Look:
         self._cohorts()
         self._guardrails()
         return SeenBlocks(
-            rollout=self._rollout, n_before=self._n_before, known=self._known, blocks=tuple(self._blocks), units=self._units,
+            rollout=self._rollout, n_before=self._n_before, known=self._known, blocks=tuple(self._blocks),
+            units=self._units,
             more=self._more, at=self._at, clock_at=self._clock_now,
         )  # fmt: skip
 
     def _close(self, kind: BlockKind, content: Mapping[str, Any]) -> None:
         state = self._known.state
-        (block,) = chained(self._rollout.id, [(kind, content)], n_before=state.n_blocks, head=state.head, closed_at=self._at)
+        (block,) = chained(
+            self._rollout.id, [(kind, content)], n_before=state.n_blocks, head=state.head, closed_at=self._at
+        )
         self._blocks.append(block)
         self._known = replace(self._known, state=after(state, block, self._rollout.settings, self._rollout.ladder))
 
@@ -180,7 +199,7 @@ class _Look:
         if found.n >= max(1, int((self._rollout.settings.get("guardrails") or {}).get("min_history", 500))):
             self._close("baseline", replace(found, frozen_at=self._at).as_record())
 
-    # --- quality ----------------------------------------------------------------------------------------------------------
+    # --- quality ------------------------------------------------------------------------------------------------------
 
     def _cohorts(self) -> None:
         settled = self._clock_now - timedelta(seconds=COMMIT_GRACE_S * self._scale)
@@ -216,9 +235,16 @@ class _Look:
             received_since=self._real(cohort.start),
             received_until=until,
         )
-        units = [UnitOutcome(unit_hmac=unit, arm=arm, mean=outcomes.means.get(unit)) for unit, arm in sorted(arms.items())]
+        units = [
+            UnitOutcome(unit_hmac=unit, arm=arm, mean=outcomes.means.get(unit)) for unit, arm in sorted(arms.items())
+        ]
         content = quality_content(
-            cohort, units, n_left_out=len(fresh) - len(arms), by_key=outcomes.by_key, recomputed=bounded.counted, beyond=bounded.beyond
+            cohort,
+            units,
+            n_left_out=len(fresh) - len(arms),
+            by_key=outcomes.by_key,
+            recomputed=bounded.counted,
+            beyond=bounded.beyond,
         )
         self._close("quality", content)
         return len(found)
@@ -255,7 +281,7 @@ class _Look:
                 found |= self._outside[gap]
         return found
 
-    # --- guardrails -------------------------------------------------------------------------------------------------------
+    # --- guardrails ---------------------------------------------------------------------------------------------------
 
     def _guardrails(self) -> None:
         started = self._rollout.started_at
@@ -263,8 +289,9 @@ class _Look:
         since = self._known.guardrails_until or window_start(started)
         if self._now < since:
             raise Refused(
-                f"the clock shows {when(self._now)}, and its requests are counted until {when(since)} already: the clock went back, "
-                "and what comes in until then would not be looked at. Set the clock, or wait until it is there again"
+                f"the clock shows {when(self._now)}, and its requests are counted until {when(since)} already: the"
+                " clock went back, and what comes in until then would not be looked at. Set the clock, or wait until"
+                " it is there again"
             )
         until = window_start(self._now - timedelta(seconds=GRACE_SECONDS))
         if until <= since:
@@ -282,7 +309,9 @@ class _Look:
     def _window(self, begun: datetime, stage: int, requests: list[ReportedRequest], fetches: list[Fetches]) -> None:
         minute = int(begun.timestamp()) // 60
         counts = self._counts(stage, {r.unit_hmac for r in requests})
-        counted = {u for u, c in counts.items() if may_count(n_values=c.n_values, last_minute=c.last_minute, minute=minute)}
+        counted = {
+            u for u, c in counts.items() if may_count(n_values=c.n_values, last_minute=c.last_minute, minute=minute)
+        }
         for unit in counted:
             self._units[stage, unit] = replace(counts[unit], n_values=counts[unit].n_values + 1, last_minute=minute)
         sums: dict[ArmName, int] = {"candidate": 0, "champion": 0}
@@ -290,7 +319,13 @@ class _Look:
             sums[one.arm] += one.n
         limits = limits_of(self._known.state, self._rollout.settings)
         content = guardrail_content(
-            begun=begun, stage=stage, requests=requests, counted=counted, fetches=sums, limits=limits, numbers=self._known.numbers
+            begun=begun,
+            stage=stage,
+            requests=requests,
+            counted=counted,
+            fetches=sums,
+            limits=limits,
+            numbers=self._known.numbers,
         )
         self._close("guardrails", content)
         self._known = replace(self._known, last_units=last_units(self._known.last_units, requests))
@@ -317,7 +352,8 @@ def request_of(step: TickStep) -> TransitionRequest:
     action = step.follows
     assert action.act != "wait"
     return TransitionRequest(
-        act=action.act, at=step.seen.at, clock_at=step.seen.clock_at, actor=ACTOR, reason=action.reason, outcome=action.outcome,
+        act=action.act, at=step.seen.at, clock_at=step.seen.clock_at, actor=ACTOR, reason=action.reason,
+        outcome=action.outcome,
         evidence=action.evidence,
     )  # fmt: skip
 
@@ -332,14 +368,24 @@ def _say(tx: Transaction, store: Store, rollout: Rollout, step: TickStep) -> Non
     for kind in ALERT_KINDS:
         if (text := texts.get(kind)) is None:
             continue
-        detail = f"Rollout {rollout.id} of {f} does not go on: {text}. Look: detent rollout status {f}. Take it back: detent rollout rollback {f}"
-        store.alerts.open(tx, Alert(id=new_id("al"), kind=kind, level="warning", family=f, subject=rollout.id, opened_at=at, detail=detail))
+        detail = (
+            f"Rollout {rollout.id} of {f} does not go on: {text}. Look: detent rollout status {f}. Take it back: detent"
+            f" rollout rollback {f}"
+        )
+        store.alerts.open(
+            tx,
+            Alert(
+                id=new_id("al"), kind=kind, level="warning", family=f, subject=rollout.id, opened_at=at, detail=detail
+            ),
+        )
     if rollout.status == "rolled_back":
         detail = (
             f"Rollout {rollout.id} of {f} was rolled back ({rollout.outcome}): {rollout.reason}. "
             f"{rollout.champion} serves every user. Look: detent rollout log {f}"
         )
-        store.alerts.open(tx, Alert(id=new_id("al"), kind=ENDED, level="critical", family=f, subject=f, opened_at=at, detail=detail))
+        store.alerts.open(
+            tx, Alert(id=new_id("al"), kind=ENDED, level="critical", family=f, subject=f, opened_at=at, detail=detail)
+        )
 
 
 def champion_baseline(evidence: EvidenceSource, family: str, variant: str, now: datetime) -> Baseline:

@@ -1,4 +1,7 @@
-"""Hands what a study found that started by itself to a rollout. The gates and ``rollout.approve`` decide whether it is served."""
+"""Hands what a study found that started by itself to a rollout.
+
+The gates and ``rollout.approve`` decide whether it is served.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,12 @@ log = structlog.get_logger("detent.triggers")
 
 
 def hand_on_candidates(store: Store, clock: Clock, families: Mapping[str, Family]) -> list[Start]:
-    """Starts the rollouts that are due; never as forced, so one whose gates are not met waits for a person and an alert says so.
+    """Starts the rollouts that are due; never as forced,
+    so one whose gates are not met waits for a person and an alert says so.
 
-    Of each family the last study counts that started by itself. Its nomination is handed on once: not against another champion than
-    the one it was compared with, and not again after a rollout of it has ended, however it ended. Safe to repeat.
+    Of each family the last study counts that started by itself. Its nomination is handed on once: not against another
+    champion than the one it was compared with, and not again after a rollout of it has ended, however it ended. Safe to
+    repeat.
     """
     try:
         return each_family(families, lambda family: _hand_on(store, clock, family))
@@ -58,17 +63,38 @@ def _hand_on(store: Store, clock: Clock, family: Family) -> Start | None:
     why = f"nominated by study {study.id}, which started by itself ({study.trigger.kind}: {study.trigger.reason})"
     try:
         started = start_rollout(
-            family, study.winner, actor=f"system:{study.trigger.kind}", store=store, clock=clock, study=study.id, reason=why[:2000]
+            family,
+            study.winner,
+            actor=f"system:{study.trigger.kind}",
+            store=store,
+            clock=clock,
+            study=study.id,
+            reason=why[:2000],
         )
     except DetentError as problem:
-        detail = f"Study {study.id}, which started by itself, nominated {study.winner}; its rollout did not start. {problem.detail}"
+        detail = (
+            f"Study {study.id}, which started by itself, nominated {study.winner}; its rollout did not start."
+            f" {problem.detail}"
+        )
         alert = Alert(
-            id=new_id("al"), kind=WAITS, level="warning", family=family.name, subject=study.id, opened_at=clock.now(), detail=detail
+            id=new_id("al"),
+            kind=WAITS,
+            level="warning",
+            family=family.name,
+            subject=study.id,
+            opened_at=clock.now(),
+            detail=detail,
         )
         _tell(store, clock, family.name, [alert])
         return None
     _tell(store, clock, family.name, [])
-    log.info("candidate handed on", family=family.name, study=study.id, rollout=started.rollout.id, status=started.rollout.status)
+    log.info(
+        "candidate handed on",
+        family=family.name,
+        study=study.id,
+        rollout=started.rollout.id,
+        status=started.rollout.status,
+    )
     return started
 
 
@@ -77,7 +103,9 @@ def _tell(store: Store, clock: Clock, family: str, waits: Sequence[Alert]) -> No
 
 
 def _tell_unconfirmed(store: Store, clock: Clock, family: str) -> None:
-    """A notice while the winner of a study that started by itself, and was not to look at the holdout, waits for a person who does."""
+    """A notice while the winner of a study that started by itself, and was not to look at the holdout,
+    waits for a person who does.
+    """
 
     def write(tx: Transaction) -> None:
         study = unconfirmed_winner(tx, store, family)
@@ -89,19 +117,40 @@ def _tell_unconfirmed(store: Store, clock: Clock, family: str) -> None:
 
 def _unconfirmed(study: Study, clock: Clock) -> Alert:
     detail = (
-        f"Study {study.id} of {study.family}, which started by itself, found {study.winner}: it beats the champion on dev, and was not to look at "
-        f"the sealed holdout. What a look costs: detent study confirm {study.family} {study.winner} --dry-run."
+        f"Study {study.id} of {study.family}, which started by itself, found {study.winner}: it beats the champion on"
+        f" dev, and was not to look at the sealed holdout. What a look costs: detent study confirm {study.family}"
+        f" {study.winner} --dry-run."
     )
     at = clock.now()
-    return Alert(id=new_id("al"), kind=UNCONFIRMED, level="info", family=study.family, subject=study.id, opened_at=at, detail=detail)
+    return Alert(
+        id=new_id("al"),
+        kind=UNCONFIRMED,
+        level="info",
+        family=study.family,
+        subject=study.id,
+        opened_at=at,
+        detail=detail,
+    )
 
 
 def _tell_approvals(store: Store, clock: Clock, families: Mapping[str, Family]) -> None:
-    """A notice for each rollout that started by itself and waits for a person, by what is stored; nothing of families that are gone."""
+    """A notice for each rollout that started by itself and waits for a person, by what is stored;
+    nothing of families that are gone.
+    """
 
     def write(tx: Transaction) -> None:
-        asked = [rollout for rollout in store.rollouts.all_active(tx) if rollout.status in WAITING and is_system(rollout.created_by)]
-        keep_alerts(tx, store, APPROVAL, [_question(rollout, clock) for rollout in asked if rollout.study is not None], at=clock.now())
+        asked = [
+            rollout
+            for rollout in store.rollouts.all_active(tx)
+            if rollout.status in WAITING and is_system(rollout.created_by)
+        ]
+        keep_alerts(
+            tx,
+            store,
+            APPROVAL,
+            [_question(rollout, clock) for rollout in asked if rollout.study is not None],
+            at=clock.now(),
+        )
         for waits in store.alerts.all(tx, open_only=True, kind=WAITS):
             if waits.family not in families:
                 store.alerts.close(tx, WAITS, waits.family, waits.subject, clock.now())
@@ -112,7 +161,16 @@ def _tell_approvals(store: Store, clock: Clock, families: Mapping[str, Family]) 
 def _question(rollout: Rollout, clock: Clock) -> Alert:
     name = rollout.family
     detail = (
-        f"Rollout {rollout.id} of {rollout.candidate} waits for approval. Study {rollout.study}, which started by itself, nominated it. "
-        f"Look: detent variant diff {name} {rollout.candidate}; then detent rollout approve {name}, or detent rollout reject {name}."
+        f"Rollout {rollout.id} of {rollout.candidate} waits for approval. Study {rollout.study}, which started by"
+        f" itself, nominated it. Look: detent variant diff {name} {rollout.candidate}; then detent rollout approve"
+        f" {name}, or detent rollout reject {name}."
     )
-    return Alert(id=new_id("al"), kind=APPROVAL, level="info", family=name, subject=rollout.id, opened_at=clock.now(), detail=detail)
+    return Alert(
+        id=new_id("al"),
+        kind=APPROVAL,
+        level="info",
+        family=name,
+        subject=rollout.id,
+        opened_at=clock.now(),
+        detail=detail,
+    )

@@ -1,4 +1,7 @@
-"""Reads what one family's triggers say now, and what would keep a study from starting. Writes nothing and asks no model."""
+"""Reads what one family's triggers say now, and what would keep a study from starting.
+
+Writes nothing and asks no model.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,9 @@ def watermark_name(family: str) -> str:
 
 
 def look_at_triggers(family: Family, *, store: Store, clock: Clock, max_studies: int) -> TriggerReport:
-    """Schedules and windows run on the rollout clock, which profile demo scales; the windows' edges are real time, as events are."""
+    """Schedules and windows run on the rollout clock, which profile demo scales;
+    the windows' edges are real time, as events are.
+    """
     now, clock_now = clock.now(), clock.rollout_now()
     with store.read() as tx:
         schedule = in_force(family, store.schedules.get(tx, family.name))
@@ -72,7 +77,9 @@ def look_at_triggers(family: Family, *, store: Store, clock: Clock, max_studies:
         )
     trigger = first_to_fire(looks) if champion is not None else None
     next_at = next_scheduled(schedule, clock)
-    return TriggerReport(family=family.name, looks=looks, trigger=trigger, held=held, next_at=next_at, schedule=schedule)
+    return TriggerReport(
+        family=family.name, looks=looks, trigger=trigger, held=held, next_at=next_at, schedule=schedule
+    )
 
 
 def next_scheduled(schedule: ScheduleInForce, clock: Clock) -> datetime | None:
@@ -87,7 +94,9 @@ def next_scheduled(schedule: ScheduleInForce, clock: Clock) -> datetime | None:
 
 
 def as_started(trigger: Trigger, clock_now: datetime) -> Trigger:
-    """The trigger with the time up to which it answers the schedule: kept with the study itself, so that a kill makes no second one."""
+    """The trigger with the time up to which it answers the schedule: kept with the study itself,
+    so that a kill makes no second one.
+    """
     return replace(trigger, evidence={**trigger.evidence, "clock_at": clock_now.isoformat()})
 
 
@@ -99,12 +108,18 @@ def _looked_until(tx: Transaction, store: Store, family: str) -> datetime | None
     return started if looked is None else max(looked, started)
 
 
-def _evidence(tx: Transaction, store: Store, family: Family, champion: Champion | None, now: datetime, scale: float) -> list[Look]:
-    """Degradation and feedback, of the reigning champion only, and only of what came after the family's last study began."""
+def _evidence(
+    tx: Transaction, store: Store, family: Family, champion: Champion | None, now: datetime, scale: float
+) -> list[Look]:
+    """Degradation and feedback, of the reigning champion only,
+    and only of what came after the family's last study began.
+    """
     triggers = family.triggers
     feedback_hours = triggers.feedback.window_hours if triggers.feedback is not None else 0.0
     page, _ = store.studies.page(tx, family=family.name)
-    latest = next((study for study in page if study.strategy != CONFIRM), None)  # one that searches nothing answers no evidence
+    latest = next(
+        (study for study in page if study.strategy != CONFIRM), None
+    )  # one that searches nothing answers no evidence
     answered = store.studies.last_triggered(tx, family.name, EVIDENCE_KINDS)
 
     def window(hours: float) -> Window:
@@ -122,10 +137,14 @@ def _evidence(tx: Transaction, store: Store, family: Family, champion: Champion 
         since = recent.since - timedelta(days=REFERENCE_DAYS) / scale
         if champion is not None:
             since = min(max(since, champion.since), recent.since)
-        return look_at_degradation(triggers.degradation, recent, _read(tx, store, family.name, champion, since, recent.since))
+        return look_at_degradation(
+            triggers.degradation, recent, _read(tx, store, family.name, champion, since, recent.since)
+        )
 
     hours = {"degradation": WINDOW_HOURS, "feedback": feedback_hours}
-    return [_unless_answered(look(kind), answered, timedelta(hours=hours[kind]) / scale, now) for kind in EVIDENCE_KINDS]
+    return [
+        _unless_answered(look(kind), answered, timedelta(hours=hours[kind]) / scale, now) for kind in EVIDENCE_KINDS
+    ]
 
 
 def _unless_answered(look: Look, answered: Study | None, length: timedelta, now: datetime) -> Look:
@@ -134,7 +153,9 @@ def _unless_answered(look: Look, answered: Study | None, length: timedelta, now:
     return handled(look, study=answered.id, since=answered.created_at, again_at=answered.created_at + length)
 
 
-def _read(tx: Transaction, store: Store, family: str, champion: Champion | None, since: datetime, until: datetime) -> Window:
+def _read(
+    tx: Transaction, store: Store, family: str, champion: Champion | None, since: datetime, until: datetime
+) -> Window:
     """Outcomes by the events themselves, since a unit counts once; latency by the sums of full minutes."""
     if champion is None or since >= until:
         return Window(since=since, until=until)

@@ -1,4 +1,6 @@
-"""Switches on that a family's studies start by themselves, when, and whether they may look at the holdout; and switches it off."""
+"""Switches on that a family's studies start by themselves, when,
+and whether they may look at the holdout; and switches it off.
+"""
 
 from __future__ import annotations
 
@@ -57,14 +59,16 @@ def set_schedule(
     Args:
         cron: five fields in UTC, in place of the file's.
         from_file: without ``cron``, whether the file's times hold; False = at no time, by triggers alone.
-        holdout: whether such studies may look at the sealed holdout; False = their winner waits for a person's ``study confirm``.
+        holdout: whether such studies may look at the sealed holdout; False = their winner waits for a person's ``study
+            confirm``.
         strategy, aim: of such a study; None = as the file says.
         check: asked within the transaction, before anything is written.
     Raises:
         InvalidInput: a line that no scheduler understands, a strategy that could not start; with every fault.
     """
     wanted = StoredSchedule(
-        family=family.name, cron=cron, from_file=from_file and cron is None, holdout=holdout, strategy=strategy, aim=aim,
+        family=family.name, cron=cron, from_file=from_file and cron is None, holdout=holdout, strategy=strategy,
+        aim=aim,
         reason=checked_reason(reason), by=actor, since=clock.now(),
     )  # fmt: skip
     check_stored(family, wanted)
@@ -73,12 +77,17 @@ def set_schedule(
         earlier = store.schedules.get(tx, family.name)
         before = in_force(family, earlier)
         check(before)
-        if earlier is not None and replace(wanted, reason=earlier.reason, by=earlier.by, since=earlier.since) == earlier:
+        if (
+            earlier is not None
+            and replace(wanted, reason=earlier.reason, by=earlier.by, since=earlier.since) == earlier
+        ):
             return _report(f"so it is already: {before.text}", earlier.reason, before, changed=False)
         store.schedules.put(tx, wanted)
         after = in_force(family, wanted)
         _record(tx, store, clock, "schedule.set", before, after, actor=actor, why=wanted.reason)
-        return _report(f"studies start by themselves: {after.allows}", wanted.reason, after, undo=command_for(family.name, earlier))
+        return _report(
+            f"studies start by themselves: {after.allows}", wanted.reason, after, undo=command_for(family.name, earlier)
+        )
 
     return store.write(change)
 
@@ -102,13 +111,23 @@ def unset_schedule(
 
 
 def _record(
-    tx: Transaction, store: Store, clock: Clock, action: str, before: ScheduleInForce, after: ScheduleInForce, *, actor: str, why: str
+    tx: Transaction,
+    store: Store,
+    clock: Clock,
+    action: str,
+    before: ScheduleInForce,
+    after: ScheduleInForce,
+    *,
+    actor: str,
+    why: str,
 ) -> None:
     """Audit; and where the times are others, those that passed before the change are over."""
     if (after.on, after.cron) != (before.on, before.cron):
         store.minute_stats.set_watermark(tx, watermark_name(after.family), clock.rollout_now())
     detail: dict[str, Any] = {"why": why, "before": _shown(before), "after": _shown(after)}
-    store.audit.add(tx, at=clock.now(), actor=actor, action=action, family=after.family, subject=after.family, detail=detail)
+    store.audit.add(
+        tx, at=clock.now(), actor=actor, action=action, family=after.family, subject=after.family, detail=detail
+    )
 
 
 def _shown(schedule: ScheduleInForce) -> dict[str, Any]:
@@ -122,6 +141,10 @@ def _shown(schedule: ScheduleInForce) -> dict[str, Any]:
     }
 
 
-def _report(what: str, why: str, schedule: ScheduleInForce, *, undo: str | None = None, changed: bool = True) -> ScheduleReport:
+def _report(
+    what: str, why: str, schedule: ScheduleInForce, *, undo: str | None = None, changed: bool = True
+) -> ScheduleReport:
     then = f"detent family show {schedule.family}"
-    return ScheduleReport(family=schedule.family, what=what, why=why, schedule=schedule, undo=undo, next=then, changed=changed)
+    return ScheduleReport(
+        family=schedule.family, what=what, why=why, schedule=schedule, undo=undo, next=then, changed=changed
+    )

@@ -1,4 +1,6 @@
-"""Starts the studies that start by themselves: every five minutes a look at each family's triggers, under the guards."""
+"""Starts the studies that start by themselves: every five minutes a look at each family's triggers, under the
+guards.
+"""
 
 from __future__ import annotations
 
@@ -48,11 +50,13 @@ def trigger_studies(
 ) -> list[Study]:
     """One look at every family; returns the studies that it queued.
 
-    A scheduled time stays due while a guard holds it back, and makes one study however long that takes: after downtime too there
-    is one at most. Feedback that a study has answered starts no other.
+    A scheduled time stays due while a guard holds it back, and makes one study however long that takes: after downtime
+    too there is one at most. Feedback that a study has answered starts no other.
     """
     try:
-        return each_family(families, lambda family: _look(store, clock, family, open_models, max_studies, usd_per_month))
+        return each_family(
+            families, lambda family: _look(store, clock, family, open_models, max_studies, usd_per_month)
+        )
     finally:
         _tell_started(store, clock.now(), families)
 
@@ -75,12 +79,23 @@ def _look(
         strategy, aim = asked_of(family, report.schedule, trigger.kind)
         try:
             study = _start(
-                store, clock, family, trigger, open_models(), usd_per_month, strategy=strategy, aim=aim, holdout=report.schedule.holdout
+                store,
+                clock,
+                family,
+                trigger,
+                open_models(),
+                usd_per_month,
+                strategy=strategy,
+                aim=aim,
+                holdout=report.schedule.holdout,
             )
         except Conflict:  # another process began a study or a freeze first: the next look sees it
             return None
         except DetentError as refusal:  # such as a budget that is too small or an unknown model: an operator has to act
-            where = f"What such a study may spend stands under budget in families/{family.name}/family.yaml (usd: {family.budget.usd:g})"
+            where = (
+                f"What such a study may spend stands under budget in families/{family.name}/family.yaml (usd:"
+                f" {family.budget.usd:g})"
+            )
             hint = f" {where}." if isinstance(refusal, BudgetTooSmall) else ""
             problem = _Problem(about=START, detail=refusal.detail + hint)
         else:
@@ -115,7 +130,9 @@ def _start(
         family,
         strategy=strategy,
         aim=aim,
-        budget=Budget(usd=own.usd if left.usd is None else min(own.usd, left.usd), calls=own.calls, minutes=own.minutes),
+        budget=Budget(
+            usd=own.usd if left.usd is None else min(own.usd, left.usd), calls=own.calls, minutes=own.minutes
+        ),
         seed=max((one.seed + 1 for one in earlier), default=0) % 2**32,
         actor=f"system:{trigger.kind}",
         store=store,
@@ -147,12 +164,25 @@ def _leave(store: Store, clock: Clock, report: TriggerReport, looked_at: datetim
     store.write(write)
 
 
-def _say_not_started(tx: Transaction, store: Store, report: TriggerReport, trigger: Trigger, problem: _Problem, now: datetime) -> None:
+def _say_not_started(
+    tx: Transaction, store: Store, report: TriggerReport, trigger: Trigger, problem: _Problem, now: datetime
+) -> None:
     """Once: not again every five minutes, and always with what keeps it from starting now."""
-    again = f" Tried again at {when(report.next_at)}." if report.next_at is not None and trigger.kind == "schedule" else ""
-    detail = f"A study of {report.family} would start by itself ({trigger.kind}: {trigger.reason}), and cannot. {problem.detail.rstrip('.')}.{again}"
+    again = (
+        f" Tried again at {when(report.next_at)}." if report.next_at is not None and trigger.kind == "schedule" else ""
+    )
+    detail = (
+        f"A study of {report.family} would start by itself ({trigger.kind}: {trigger.reason}), and cannot."
+        f" {problem.detail.rstrip('.')}.{again}"
+    )
     alert = Alert(
-        id=new_id("al"), kind=NOT_STARTED, level="warning", family=report.family, subject=problem.about, opened_at=now, detail=detail
+        id=new_id("al"),
+        kind=NOT_STARTED,
+        level="warning",
+        family=report.family,
+        subject=problem.about,
+        opened_at=now,
+        detail=detail,
     )
     if not store.alerts.reword(tx, alert) and store.alerts.open(tx, alert):
         log.warning("study not started", family=report.family, detail=detail)
@@ -163,10 +193,14 @@ def _close_not_started(tx: Transaction, store: Store, family: str, now: datetime
 
 
 def _tell_started(store: Store, now: datetime, families: Mapping[str, Family]) -> None:
-    """A notice for each study under way that started by itself, by what is stored; what families wait for that are gone is over."""
+    """A notice for each study under way that started by itself, by what is stored;
+    what families wait for that are gone is over.
+    """
 
     def write(tx: Transaction) -> None:
-        notices = [_notice(study, study.trigger, now) for study in store.studies.unfinished(tx) if study.trigger is not None]
+        notices = [
+            _notice(study, study.trigger, now) for study in store.studies.unfinished(tx) if study.trigger is not None
+        ]
         keep_alerts(tx, store, STARTED, notices, at=now)
         for told in store.alerts.all(tx, open_only=True, kind=NOT_STARTED):
             if told.family is not None and told.family not in families:
@@ -180,4 +214,6 @@ def _notice(study: Study, trigger: Trigger, now: datetime) -> Alert:
         f"Study {study.id} of {study.family} started by itself ({trigger.kind}): {trigger.reason}. "
         f"Look: detent study show {study.id}. Stop it: detent study cancel {study.id}."
     )
-    return Alert(id=new_id("al"), kind=STARTED, level="info", family=study.family, subject=study.id, opened_at=now, detail=detail)
+    return Alert(
+        id=new_id("al"), kind=STARTED, level="info", family=study.family, subject=study.id, opened_at=now, detail=detail
+    )

@@ -1,4 +1,7 @@
-"""Puts variants of a family side by side on the same dev examples, outside a study. Writes nothing but the journal of its calls."""
+"""Puts variants of a family side by side on the same dev examples, outside a study.
+
+Writes nothing but the journal of its calls.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,8 @@ def compare_variants(
     models: ModelSource,
     scorer_for: Callable[[Family], Scorer],
 ) -> VariantGrid:
-    """All of ``variants`` on at most ``n`` dev examples, drawn by hash and balanced as the family asks; one after the other.
+    """All of ``variants`` on at most ``n`` dev examples,
+    drawn by hash and balanced as the family asks; one after the other.
 
     Args:
         budget: without a cap of its own, as many calls as ``estimate_comparison`` says and half as many for retries.
@@ -62,7 +66,8 @@ def compare_variants(
             raise BudgetExhausted(f"{exhausted} {kept} (--dry-run says how much it takes).") from None
         if all(r.output is None for r in found):
             raise ModelFailed(
-                f"{variant.id} got no answer to any of {len(found)} examples. First failure: {found[0].error}", kind="unreachable"
+                f"{variant.id} got no answer to any of {len(found)} examples. First failure: {found[0].error}",
+                kind="unreachable",
             )
         results.append(found)
     priced = all(models.price(name) is not None for one in variants for name in models_of(one, {}))
@@ -73,9 +78,11 @@ def compare_variants(
 def estimate_comparison(
     family: Family, variants: Sequence[Variant], *, n: int = DEFAULT_N, store: Store, models: ModelCatalogue
 ) -> dict[str, Any]:
-    """What ``compare_variants`` would ask at most: ``n`` examples, ``calls`` and ``usd`` (None: no known price) as Spreads, and the models asked.
+    """What ``compare_variants`` would ask at most: ``n`` examples, ``calls`` and ``usd`` (None: no known price)
+    as Spreads, and the models asked.
 
-    Asks and spends nothing. Raises InvalidInput and DatasetTooSmall as ``compare_variants`` does, NotFound for an unknown model.
+    Asks and spends nothing. Raises InvalidInput and DatasetTooSmall as ``compare_variants`` does, NotFound for an
+    unknown model.
     """
     require_known_models(family, models)
     _check(family, variants, n)
@@ -84,7 +91,14 @@ def estimate_comparison(
     for name in names:
         models.describe(name)
     calls, usd = estimate_evaluation(variants, examples, family, models.price)
-    return {"variants": [one.id for one in variants], "split": SPLIT, "n": len(examples), "models": names, "calls": calls, "usd": usd}
+    return {
+        "variants": [one.id for one in variants],
+        "split": SPLIT,
+        "n": len(examples),
+        "models": names,
+        "calls": calls,
+        "usd": usd,
+    }
 
 
 def _check(family: Family, variants: Sequence[Variant], n: int) -> None:
@@ -93,10 +107,14 @@ def _check(family: Family, variants: Sequence[Variant], n: int) -> None:
         twice = next((id for id in ids if ids.count(id) > 1), None)
         raise InvalidInput("Name two variants or more to compare" + (f"; {twice} is named twice." if twice else "."))
     if len(ids) > MOST_VARIANTS:
-        raise InvalidInput(f"At most {MOST_VARIANTS} variants stand side by side, not {len(ids)}. A study compares more: detent study run.")
+        raise InvalidInput(
+            f"At most {MOST_VARIANTS} variants stand side by side, not {len(ids)}. A study compares more: detent study"
+            " run."
+        )
     if without := [one.id for one in variants if not one.messages]:
         raise InvalidInput(
-            f"{without[0]} of {family.name} is a policy without a prompt, and no model answers it. Policies are scored by replay."
+            f"{without[0]} of {family.name} is a policy without a prompt, and no model answers it. Policies are scored"
+            " by replay."
         )
     if n < 1:
         raise InvalidInput(f"A comparison needs at least one example, not {n}.")

@@ -1,4 +1,6 @@
-"""Takes any variant of a family to the sealed holdout, one edited by hand too: a study that searches nothing and only confirms."""
+"""Takes any variant of a family to the sealed holdout, one edited by hand too:
+a study that searches nothing and only confirms.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ def confirm_variant(
     dry_run: bool = False,
     usd_per_month: float | None = None,
 ) -> Study | LookPrice:
-    """The study that confirms ``variant`` for ``aim`` against the champion of today, or has; with ``dry_run`` the Price of a new one.
+    """The study that confirms ``variant`` for ``aim`` against the champion of today, or has;
+    with ``dry_run`` the Price of a new one.
 
     Safe to repeat: what the holdout has been asked once is not asked again until the champion is another.
 
@@ -41,7 +44,8 @@ def confirm_variant(
     if standing is not None:
         return as_confirmed(standing, variant)
     planned = plan_look(
-        family, variant, aim, parse_definition(family, {}), seed=0, searched=None, actor=actor, store=store, clock=clock, models=models,
+        family, variant, aim, parse_definition(family, {}), seed=0, searched=None, actor=actor, store=store,
+        clock=clock, models=models,
         usd_per_month=usd_per_month,
     )  # fmt: skip
     return planned.price if dry_run else queue_look(planned, store, clock, family)

@@ -46,7 +46,9 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Compared:
-    """One variant beside the champion: scores and groups where both were measured, and what the champion scored where only it was."""
+    """One variant beside the champion: scores and groups where both were measured,
+    and what the champion scored where only it was.
+    """
 
     variant: str
     champion: Sequence[ExampleResult]
@@ -69,9 +71,10 @@ def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag
     test of quality with its bound.
 
     Args:
-        variants: one; or several in a sequence frozen before this look. Then "quality is lower by the margin or more" is tested in that order,
-            each at the whole level; the first that fails ends it, and the last that passed is judged by the other gates. A bad variant is
-            accepted only if the first bad one passes its own test, so the level needs no correction (Maurer, Hothorn, Lehmacher 1995).
+        variants: one; or several in a sequence frozen before this look. Then "quality is lower by the margin or more"
+            is tested in that order, each at the whole level; the first that fails ends it, and the last that passed is
+            judged by the other gates. A bad variant is accepted only if the first bad one passes its own test, so the
+            level needs no correction (Maurer, Hothorn, Lehmacher 1995).
     """
     stop.check_cancelled()
     examples, looks = open_holdout(run.family, run.study.dataset or {}, run.study.id, run.store, run.clock.now())
@@ -102,7 +105,9 @@ def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag
 
 def _compare(run: StudyRun, evaluator: Measures, variant: Variant, examples: Sequence[Example]) -> _Compared:
     champion, results = _evaluate(run, evaluator, (run.champion, variant), examples)
-    rows = [(b.score, c.score, e.group) for b, c, e in zip(champion, results, examples, strict=True) if b.score is not None]
+    rows = [
+        (b.score, c.score, e.group) for b, c, e in zip(champion, results, examples, strict=True) if b.score is not None
+    ]
     return _Compared(
         variant=variant.id, champion=champion, results=results, n=len(examples),
         pairs=[(b, c, group) for b, c, group in rows if c is not None],
@@ -115,16 +120,25 @@ def _step(compared: _Compared, settings: GateSettings, looks: int) -> SequenceTe
     before, after, groups = compared.scores(with_lost=True)
     test = _not_lower(before, after, groups, settings, looks)
     lift = (sum(after) - sum(before)) / len(before)
-    return SequenceTest(variant=compared.variant, p=test.p, lift=lift, passed=confidence_of(test.p, looks) >= settings.confidence - TIE)
+    return SequenceTest(
+        variant=compared.variant, p=test.p, lift=lift, passed=confidence_of(test.p, looks) >= settings.confidence - TIE
+    )
 
 
-def _not_lower(before: Sequence[float], after: Sequence[float], groups: Sequence[str], settings: GateSettings, looks: int) -> NotLower:
+def _not_lower(
+    before: Sequence[float], after: Sequence[float], groups: Sequence[str], settings: GateSettings, looks: int
+) -> NotLower:
     margin = quality_margin(sum(before) / len(before), settings.margin)
     return not_lower(before, after, margin=margin, level=quality_level(settings, looks), groups=groups)
 
 
-def _confirmed(run: StudyRun, kept: _Compared, steps: Sequence[SequenceTest], settings: GateSettings, looks: int) -> Confirmed:
-    seed, saving = run.study.seed, saving_of(run.study.aim, kept.champion, kept.results, run.study.seed, is_replayed=run.is_replayed)
+def _confirmed(
+    run: StudyRun, kept: _Compared, steps: Sequence[SequenceTest], settings: GateSettings, looks: int
+) -> Confirmed:
+    seed, saving = (
+        run.study.seed,
+        saving_of(run.study.aim, kept.champion, kept.results, run.study.seed, is_replayed=run.is_replayed),
+    )
     before, after, groups = kept.scores()
     comparison = compare_scores(before, after, seed=seed)
     quality = None
@@ -135,14 +149,21 @@ def _confirmed(run: StudyRun, kept: _Compared, steps: Sequence[SequenceTest], se
         gates = _with_losses(kept, gates, saving, steps, settings, looks, seed)
     outcome: Literal["nominated", "not_confirmed"] = "nominated" if all_passed(gates) else "not_confirmed"
     record = _record(
-        comparison, gates, looks=looks, margin=quality_margin(comparison.champion_mean, settings.margin), n_unscored=kept.n - comparison.n
+        comparison,
+        gates,
+        looks=looks,
+        margin=quality_margin(comparison.champion_mean, settings.margin),
+        n_unscored=kept.n - comparison.n,
     )
     if saving is not None and quality is not None:
         level = quality_level(settings, looks)
         record |= {
-            "confidence": confidence_of(max(saving.p, quality.p), looks), "saving": saving.share, "saving_p": saving.p, "saving_n": saving.n,
-            "saving_from": saving.champion, "saving_to": saving.winner, "quality_p": quality.p, "quality_test": quality.test,
-            "quality_n": quality.n, "quality_level": level, "loss_at_most": largest_loss(before, after, level=level, groups=groups),
+            "confidence": confidence_of(max(saving.p, quality.p), looks), "saving": saving.share, "saving_p": saving.p,
+            "saving_n": saving.n,
+            "saving_from": saving.champion, "saving_to": saving.winner, "quality_p": quality.p,
+            "quality_test": quality.test,
+            "quality_n": quality.n, "quality_level": level,
+            "loss_at_most": largest_loss(before, after, level=level, groups=groups),
         }  # fmt: skip
     if steps:
         record["sequence"] = [step.as_data() for step in steps]
@@ -179,15 +200,21 @@ def gate_settings(family: Family) -> GateSettings:
     """The family's gates, with its rollout's explicit margin."""
     gates = family.rollout.gates
     return GateSettings(
-        improvement=gates.improvement, confidence=gates.confidence, max_risk=gates.max_risk, n=gates.n, margin=family.rollout.margin
+        improvement=gates.improvement,
+        confidence=gates.confidence,
+        max_risk=gates.max_risk,
+        n=gates.n,
+        margin=family.rollout.margin,
     )
 
 
-def _evaluate(run: StudyRun, evaluator: Measures, arms: tuple[Variant, Variant], examples: Sequence[Example]) -> list[list[ExampleResult]]:
+def _evaluate(
+    run: StudyRun, evaluator: Measures, arms: tuple[Variant, Variant], examples: Sequence[Example]
+) -> list[list[ExampleResult]]:
     """Results of both in the order of the examples; each is written down also where the evaluation is interrupted.
 
-    One variant after the other, so that the examples of each come in a row while a model's prefix cache is warm. Where latency is compared
-    in turns, and each in front every other time: what is slow for a while is then slow for both.
+    One variant after the other, so that the examples of each come in a row while a model's prefix cache is warm. Where
+    latency is compared in turns, and each in front every other time: what is slow for a while is then slow for both.
     """
     with run.store.read() as tx:
         stored = [run.store.studies.results(tx, run.study.id, "confirmation", arm.id).get(arm.id, []) for arm in arms]
@@ -226,20 +253,28 @@ def _gates(
     mean, drops = comparison.champion_mean, [c - b for b, c in zip(before, after, strict=True)]
     if saving is None:
         evidence = ConfirmationEvidence(
-            champion=mean, candidate=comparison.candidate_mean, champion_quality=mean, p=comparison.p, looks=looks, drops=drops
+            champion=mean,
+            candidate=comparison.candidate_mean,
+            champion_quality=mean,
+            p=comparison.p,
+            looks=looks,
+            drops=drops,
         )
         return evaluate_gates(evidence, settings)
     if saving.champion is None or saving.winner is None:
         return (saving.unmeasured,)
     evidence = ConfirmationEvidence(
-        aim=saving.aim, champion=saving.champion, candidate=saving.winner, champion_quality=mean, p=saving.p, n_aim=saving.n, looks=looks,
+        aim=saving.aim, champion=saving.champion, candidate=saving.winner, champion_quality=mean, p=saving.p,
+        n_aim=saving.n, looks=looks,
         drops=drops, not_lower=quality,
     )  # fmt: skip
     return evaluate_gates(evidence, settings)
 
 
 def _figures(arm: str, results: Sequence[ExampleResult]) -> dict[str, Any]:
-    """Dollars per call and p95 of the fresh calls, which a rollout's guardrails allow for; None where nothing was measured."""
+    """Dollars per call and p95 of the fresh calls, which a rollout's guardrails allow for;
+    None where nothing was measured.
+    """
     fresh = [r.latency_ms for r in results if r.latency_ms is not None]
     mean = sum(r.cost_usd for r in results) / len(results) if results else None
     return {f"{arm}_cost_usd": mean, f"{arm}_p95_ms": p95(fresh) if len(fresh) >= MIN_TIMED else None}
@@ -255,7 +290,9 @@ def _selection_lift(run: StudyRun, winner: str) -> float | None:
     return sum(leads) / len(leads) if leads else None
 
 
-def _record(comparison: Comparison, gates: Sequence[GateResult], *, looks: int, margin: float, n_unscored: int) -> dict[str, Any]:
+def _record(
+    comparison: Comparison, gates: Sequence[GateResult], *, looks: int, margin: float, n_unscored: int
+) -> dict[str, Any]:
     values = {g.name: g.value for g in gates}
     return {
         "n": comparison.n,
@@ -293,7 +330,10 @@ def _summary(
         f"(lift {comparison.lift:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, p {comparison.p:.3g}, look {looks})"
     )
     if saving is not None:
-        figures = f"{saving.text}; score {figures}; with {1 - record['quality_level']:.1%} confidence less than {record['loss_at_most']:.3f} is lost"
+        figures = (
+            f"{saving.text}; score {figures}; with {1 - record['quality_level']:.1%} confidence less than"
+            f" {record['loss_at_most']:.3f} is lost"
+        )
     told = f" {in_words(steps)}" if steps else ""
     failed = [g.reason for g in gates if g.verdict.value != "pass"]
     if failed:

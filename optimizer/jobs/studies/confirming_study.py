@@ -11,7 +11,10 @@ from optimizer.ports import Store, Transaction
 def confirming_study(
     tx: Transaction, store: Store, family: str, variant: str, *, aim: Aim | None = None, named: str | None = None
 ) -> Study | None:
-    """The study named, else the last one that confirmed this variant (for ``aim``, where one has). Raises NotFound where the family has no such study."""
+    """The study named, else the last one that confirmed this variant (for ``aim``, where one has).
+
+    Raises NotFound where the family has no such study.
+    """
     if named is not None:
         study = store.studies.get(tx, named)
         if study is None or study.family != family:
@@ -27,7 +30,9 @@ def confirming_study(
 
 
 def standing_look(tx: Transaction, store: Store, family: str, variant: str, aim: Aim) -> Study | None:
-    """The look at the holdout that ``variant`` needs for ``aim``: one that is under way, or one that was taken against the champion of today."""
+    """The look at the holdout that ``variant`` needs for ``aim``: one that is under way,
+    or one that was taken against the champion of today.
+    """
     for study in store.studies.unfinished(tx):
         if (study.family, study.strategy, study.winner, study.aim) == (family, CONFIRM, variant, aim):
             return study

@@ -1,4 +1,6 @@
-"""What every step of one study's run shares: the study, its family, its examples, its evaluator, and what it tells the world."""
+"""What every step of one study's run shares: the study, its family, its examples, its evaluator,
+and what it tells the world.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def nobody_waits() -> bool:
 class StopFlag:
     """Read before every call: why nothing more may be asked, or None. The store is asked at most twice a second."""
 
-    def __init__(self, store: Store, clock: Clock, study: str, deadline: Callable[[], datetime | None] = lambda: None) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, study: str, deadline: Callable[[], datetime | None] = lambda: None
+    ) -> None:
         self._store, self._clock, self._study, self._deadline = store, clock, study, deadline
         self._read_at: datetime | None = None
         self.cancelled = False
@@ -60,7 +64,10 @@ class StopFlag:
         return f"Study {self._study} has used its time, but for what its end needs."
 
     def check_cancelled(self) -> None:
-        """Raises StudyStopped, for places between calls. Time is no reason there: what the journal answers takes none."""
+        """Raises StudyStopped, for places between calls.
+
+        Time is no reason there: what the journal answers takes none.
+        """
         reason = self()
         if self.cancelled:
             raise StudyStopped(reason or "")
@@ -123,14 +130,17 @@ class StudyRun:
         return max(1, self.models.get(str(self.champion.model["name"])).concurrency)
 
     def evaluator(self, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack] = HeldBack) -> Measures:
-        """An Evaluator whose calls count for this study and this purpose; what ``held`` says must be left over afterwards.
+        """An Evaluator whose calls count for this study and this purpose;
+        what ``held`` says must be left over afterwards.
 
         Minutes are the stop flag's: it knows what calls take, and leaves time for the confirmation.
         """
         return study_kind(self.family).evaluator(self, purpose=purpose, stop=stop, held=held)
 
     def proposer(self, evaluator: Measures, *, stop: StopFlag, held: Callable[[], HeldBack]) -> Propose:
-        """strategy.SearchSetting.propose; a fresh proposal counts among the calls of ``evaluator``, and so of the trial after it."""
+        """strategy.SearchSetting.propose; a fresh proposal counts among the calls of ``evaluator``,
+        and so of the trial after it.
+        """
         name = self.definition.proposer or str(self.champion.model.get("name"))
 
         @cache  # at the first proposal: asking for a model may start it
@@ -142,7 +152,9 @@ class StudyRun:
             answer = wait_for(calls.complete(proposal_request(name, calls.revision, messages, sample=draw)))
             evaluator.counted_proposal(answer)
             if answer.finish_reason == "length" or answer.output_tokens >= PROPOSAL_TOKENS:
-                raise ModelFailed(f"The proposer's answer was cut off after {answer.output_tokens} tokens.", kind="malformed")
+                raise ModelFailed(
+                    f"The proposer's answer was cut off after {answer.output_tokens} tokens.", kind="malformed"
+                )
             return answer.text
 
         return propose
@@ -177,7 +189,11 @@ class StudyRun:
         """``evaluator.tier_rows``; their numbers, and no text, are kept for the study's report."""
         rows = evaluator.tier_rows(variant, examples)
         numbers = [
-            {**row, "tiers": {tier: {name: found[name] for name in TIER_NUMBERS} for tier, found in row["tiers"].items()}} for row in rows
+            {
+                **row,
+                "tiers": {tier: {name: found[name] for name in TIER_NUMBERS} for tier, found in row["tiers"].items()},
+            }
+            for row in rows
         ]
         answers = TierAnswers(tiers=tuple(variant.policy.get("tiers") or ()), rows=numbers)
         if answers.tiers and rows:
@@ -190,7 +206,9 @@ class StudyRun:
         self.store.outbox.add(tx, "study", self.study.id, {}, self.clock.now())
 
     def seconds_per_call(self) -> float | None:
-        """What a fresh call took on average, without the slowest, which may have woken the model; None before there is a pace."""
+        """What a fresh call took on average, without the slowest, which may have woken the model;
+        None before there is a pace.
+        """
         if len(self.fresh_ms) < CALLS_FOR_A_PACE:
             return None
         return (sum(self.fresh_ms) - max(self.fresh_ms)) / (len(self.fresh_ms) - 1) / 1000
@@ -231,5 +249,7 @@ def variant_of(store: Store, family: str, id: str) -> Variant:
     with store.read() as tx:
         record = store.variants.get(tx, family, id)
     if record is None:
-        raise NotFound(f"Family {family!r} has no variant {id!r}; `detent variant list {family}` shows those that exist.")
+        raise NotFound(
+            f"Family {family!r} has no variant {id!r}; `detent variant list {family}` shows those that exist."
+        )
     return record.variant

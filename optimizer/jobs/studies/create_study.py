@@ -1,4 +1,7 @@
-"""Creates a study: checks strategy, space and budget, fixes its dataset, and queues it. Or, as a dry run, says what it would cost."""
+"""Creates a study: checks strategy, space and budget, fixes its dataset, and queues it.
+
+Or, as a dry run, says what it would cost.
+"""
 
 from __future__ import annotations
 
@@ -48,13 +51,16 @@ def create_study(
     Args:
         aim: None: as its kind has it.
         trigger: why it starts by itself; None when a user asks for it.
-        usd_per_month: what all families' studies together may spend in a calendar month; the family's own limit is in its file.
+        usd_per_month: what all families' studies together may spend in a calendar month; the family's own limit is in
+            its file.
     Raises:
-        InvalidInput: unknown strategy, one that has another aim, a model without price where cost is the aim, a definition or space that cannot be read, a budget that is no budget.
-        InvalidFamily: the family's file names a model that is in no models file. NotFound: the champion does, or the definition.
+        InvalidInput: unknown strategy, one that has another aim, a model without price where cost is the aim, a
+            definition or space that cannot be read, a budget that is no budget.
+        InvalidFamily: the family's file names a model that is in no models file. NotFound: the champion does, or the
+            definition.
         Conflict: the family has no champion yet, has a study that has not ended, or is frozen.
-        DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent. A monthly limit is a cap in dollars for every study:
-            where it is set, a model without a known price is not asked.
+        DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent. A monthly limit is a cap in dollars for
+            every study: where it is set, a model without a known price is not asked.
     """
     if not 0 <= seed < 2**32:
         raise InvalidInput(f"A seed is a whole number from 0 to 4294967295, not {seed}.")
@@ -90,19 +96,34 @@ def create_study(
     )
 
     def add(tx: Transaction) -> Study:
-        under(monthly_left(tx, store, clock, family.name, limits), study.budget)  # another study may have begun meanwhile
+        under(
+            monthly_left(tx, store, clock, family.name, limits), study.budget
+        )  # another study may have begun meanwhile
         store.studies.add(tx, study)
-        detail: dict[str, Any] = {"strategy": study.strategy, "budget": asdict(study.budget), "seed": seed, "dataset": plan.dataset["hash"]}
+        detail: dict[str, Any] = {
+            "strategy": study.strategy,
+            "budget": asdict(study.budget),
+            "seed": seed,
+            "dataset": plan.dataset["hash"],
+        }
         if trigger is not None:
             detail |= {"trigger": trigger.kind, "reason": trigger.reason}
-        store.audit.add(tx, at=now, actor=actor, action="study_create", family=family.name, subject=study.id, detail=detail)
+        store.audit.add(
+            tx, at=now, actor=actor, action="study_create", family=family.name, subject=study.id, detail=detail
+        )
         return study
 
     return store.write(add)
 
 
 def _asked(
-    family: Family, strategy: str, aim: Aim, budget: Budget, values: Mapping[str, Any], store: Store, models: ModelCatalogue
+    family: Family,
+    strategy: str,
+    aim: Aim,
+    budget: Budget,
+    values: Mapping[str, Any],
+    store: Store,
+    models: ModelCatalogue,
 ) -> AskedStudy:
     names = check_strategy(strategy, aim)
     check_kind(names, family, aim)
@@ -126,7 +147,9 @@ def _asked(
 
 
 def parse_definition(family: Family, values: Mapping[str, Any], strategies: Sequence[str] = ()) -> Definition:
-    """The definition with the family's own defaults: gates.n holdout examples, its proposer, at most the examples its space allows."""
+    """The definition with the family's own defaults: gates.n holdout examples, its proposer,
+    at most the examples its space allows.
+    """
     most = family.space.get("examples", {}).get("max")
     proposer = {"proposer": family.model.proposer} if family.model.proposer is not None else {}
     definition = Definition.parse(values, **kind_of(family).study_sizes(family, strategies), **proposer)
@@ -137,7 +160,8 @@ def _checked(budget: Budget) -> Budget:
     for name, value in asdict(budget).items():
         if value is not None and not (value >= 0 and value < float("inf")):
             raise InvalidInput(
-                f"A budget of {value} {name} is no budget; give a number of 0 or more, or leave it out for no cap of that kind."
+                f"A budget of {value} {name} is no budget; give a number of 0 or more, or leave it out for no cap of"
+                " that kind."
             )
     return budget
 
@@ -148,7 +172,7 @@ def _champion(family: Family, store: Store) -> tuple[str, Variant]:
         record = store.variants.get(tx, family.name, champion.variant) if champion else None
     if champion is None or record is None:
         raise Conflict(
-            f"Family {family.name!r} has no champion to search from yet. The first is made from its file when the server or worker starts; "
-            f"see `detent family validate {family.name}`."
+            f"Family {family.name!r} has no champion to search from yet. The first is made from its file when the"
+            f" server or worker starts; see `detent family validate {family.name}`."
         )
     return champion.variant, record.variant

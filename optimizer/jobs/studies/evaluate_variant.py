@@ -50,12 +50,14 @@ def evaluate_variant(
     bare: bool = False,
     on_call: Callable[[float | None], None] = lambda latency_ms: None,
 ) -> dict[str, Any]:
-    """Scores ``variant`` on at most ``n`` examples, drawn by hash and balanced as the family asks; returns the batch as stored,
-    with ``labels`` (a LabelReport as plain values; None in other families), ``n_calls_in_all`` and ``spent_usd`` (dollars; None where a model has no known price) of this evaluation, the champion's calls among them, ``beside``, the champion's id where it was asked, too, and
-    ``trivial_baselines`` (a TrivialBaselines as plain values): what answers without a model score on the same examples.
+    """Scores ``variant`` on at most ``n`` examples, drawn by hash and balanced as the family asks; returns the batch as
+    stored, with ``labels`` (a LabelReport as plain values; None in other families), ``n_calls_in_all`` and
+    ``spent_usd`` (dollars; None where a model has no known price) of this evaluation, the champion's calls among them,
+    ``beside``, the champion's id where it was asked, too, and ``trivial_baselines`` (a TrivialBaselines as plain
+    values): what answers without a model score on the same examples.
 
-    With targets in the family, an evaluation on at least ``targets.n`` dev examples (all, where there are fewer) is checked against them: ``checks``. For
-    ``regression`` the champion is evaluated on the same examples.
+    With targets in the family, an evaluation on at least ``targets.n`` dev examples (all, where there are fewer) is
+    checked against them: ``checks``. For ``regression`` the champion is evaluated on the same examples.
 
     Args:
         bare: ask the same prompt without its examples, too; where the budget ends there, the rest is told.
@@ -79,13 +81,22 @@ def evaluate_variant(
     results = evaluator.evaluate(variant, examples)
     n_fresh = evaluator.n_fresh
     if all(r.output is None for r in results):
-        raise ModelFailed(f"The model answered none of the {len(results)} examples. First failure: {results[0].error}", kind="unreachable")
-    batch = _batch(family, variant, split, examples, results, scorer, n_fresh) | {"created_by": actor, "created_at": clock.now()}
+        raise ModelFailed(
+            f"The model answered none of the {len(results)} examples. First failure: {results[0].error}",
+            kind="unreachable",
+        )
+    batch = _batch(family, variant, split, examples, results, scorer, n_fresh) | {
+        "created_by": actor,
+        "created_at": clock.now(),
+    }
     if plan.targets is not None:
         beside = evaluator.evaluate(plan.beside, examples) if plan.beside is not None else None
         checks = check_suite(plan.targets, results, champion=beside, class_of=_classes(family, examples))
         champion = plan.champion
-        batch |= {"suite": suite_id(family, champion.id if champion is not None else None), "checks": [asdict(one) for one in checks]}
+        batch |= {
+            "suite": suite_id(family, champion.id if champion is not None else None),
+            "checks": [asdict(one) for one in checks],
+        }
     store.write(lambda tx: store.performance.add_batch(tx, batch))
     beside_id = plan.beside.id if plan.beside is not None else None
     labels = read_labels(family.output, {e.id: e.expected for e in examples}, results)
@@ -102,7 +113,11 @@ def evaluate_variant(
         bare=bare_scores if bare_scores is not None else _why_not_bare(variant),
     )
     batch |= {WITHOUT_MODEL: trivial.as_data()}
-    return batch | {"n_calls_in_all": spent.spend.n_calls, "spent_usd": _priced(plan, spent.spend.usd, models), "beside": beside_id}
+    return batch | {
+        "n_calls_in_all": spent.spend.n_calls,
+        "spent_usd": _priced(plan, spent.spend.usd, models),
+        "beside": beside_id,
+    }
 
 
 def estimate_evaluation(
@@ -115,15 +130,24 @@ def estimate_evaluation(
     store: Store,
     models: ModelCatalogue,
 ) -> dict[str, Any]:
-    """What ``evaluate_variant`` would ask at most: ``n`` examples, ``beside`` as there, and ``calls`` and ``usd`` (None: no known price) as Spreads.
+    """What ``evaluate_variant`` would ask at most: ``n`` examples, ``beside`` as there,
+    and ``calls`` and ``usd`` (None: no known price) as Spreads.
 
-    Writes, asks and spends nothing. Raises InvalidInput and DatasetTooSmall as ``evaluate_variant`` does, NotFound for an unknown model.
+    Writes, asks and spends nothing. Raises InvalidInput and DatasetTooSmall as ``evaluate_variant`` does, NotFound for
+    an unknown model.
     """
     require_known_models(family, models)
     plan = _plan(family, variant, split, n, store, bare=bare)
     calls, usd = _estimate(plan, family, models)
     beside = plan.beside.id if plan.beside is not None else None
-    said = {"variant": variant.id, "split": split, "n": len(plan.examples), "beside": beside, "calls": calls, "usd": usd}
+    said = {
+        "variant": variant.id,
+        "split": split,
+        "n": len(plan.examples),
+        "beside": beside,
+        "calls": calls,
+        "usd": usd,
+    }
     return {**said, "calls_at_most": _calls_at_most(calls)}
 
 
@@ -134,7 +158,10 @@ def _calls_at_most(calls: Spread) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """``targets`` None: nothing is checked. ``beside``: the champion, ``bare``: the prompt without its examples, each where it is asked the same."""
+    """``targets`` None: nothing is checked.
+
+    ``beside``: the champion, ``bare``: the prompt without its examples, each where it is asked the same.
+    """
 
     examples: Sequence[Example]
     variants: Sequence[Variant]
@@ -144,12 +171,18 @@ class _Plan:
     bare: Variant | None
 
 
-def _plan(family: Family, variant: Variant, split: Literal["train", "dev"], n: int | None, store: Store, *, bare: bool) -> _Plan:
+def _plan(
+    family: Family, variant: Variant, split: Literal["train", "dev"], n: int | None, store: Store, *, bare: bool
+) -> _Plan:
     if split not in ("train", "dev"):
-        raise InvalidInput(f"Examples of split {split!r} cannot be evaluated: use train or dev. The holdout is sealed for confirmations.")
+        raise InvalidInput(
+            f"Examples of split {split!r} cannot be evaluated: use train or dev. The holdout is sealed for"
+            " confirmations."
+        )
     if not variant.messages:
         raise InvalidInput(
-            f"{variant.id} of {family.name} is a policy without a prompt, and no model answers it. Policies are scored by replay."
+            f"{variant.id} of {family.name} is a policy without a prompt, and no model answers it. Policies are scored"
+            " by replay."
         )
     targets = family.targets if split == "dev" else None
     if n is None:
@@ -160,7 +193,9 @@ def _plan(family: Family, variant: Variant, split: Literal["train", "dev"], n: i
     if targets is not None and len(examples) < min(targets.n, _n_dev(family, store)):
         targets = None
     champion = _champion(family, store)
-    is_compared = targets is not None and targets.regression is not None and champion is not None and champion.id != variant.id
+    is_compared = (
+        targets is not None and targets.regression is not None and champion is not None and champion.id != variant.id
+    )
     beside = champion if is_compared else None
     without = bare_prompt(variant) if bare and variant.examples else None
     asked = [one for one in (variant, beside, without) if one is not None]
@@ -168,12 +203,16 @@ def _plan(family: Family, variant: Variant, split: Literal["train", "dev"], n: i
 
 
 def _training(family: Family, store: Store, scored: Sequence[Example]) -> list[Example]:
-    """What a study would show and learn from: as many training examples as it takes by itself, none of a group that is scored here."""
+    """What a study would show and learn from: as many training examples as it takes by itself,
+    none of a group that is scored here.
+    """
     groups = {e.group for e in scored}
     with store.read() as tx:
         found = {e.id: e for e in train_examples(family, store, tx) if e.group not in groups}
     labels = [(e.id, class_of(e.expected, family.sample.balance)) for e in found.values()]
-    ids = select(labels, Definition().n_train, balance=family.sample.balance is not None, seed_text=f"detent/{family.name}")
+    ids = select(
+        labels, Definition().n_train, balance=family.sample.balance is not None, seed_text=f"detent/{family.name}"
+    )
     return [as_served(family, found[id]) for id in ids]
 
 
@@ -182,7 +221,9 @@ def _estimate(plan: _Plan, family: Family, models: ModelCatalogue | ModelSource)
 
 
 def _bare_scores(plan: _Plan, evaluator: Evaluator) -> dict[str, float] | str | None:
-    """None where it is not asked; why it is not known where the budget ends here: what was measured before is told all the same."""
+    """None where it is not asked; why it is not known where the budget ends here:
+    what was measured before is told all the same.
+    """
     if plan.bare is None:
         return None
     try:
@@ -192,7 +233,11 @@ def _bare_scores(plan: _Plan, evaluator: Evaluator) -> dict[str, float] | str | 
 
 
 def _why_not_bare(variant: Variant) -> str:
-    return "not asked; --bare asks it, one call an example" if variant.examples else f"{variant.id} is one: it shows no examples"
+    return (
+        "not asked; --bare asks it, one call an example"
+        if variant.examples
+        else f"{variant.id} is one: it shows no examples"
+    )
 
 
 def _priced(plan: _Plan, usd: float, models: ModelSource) -> float | None:
@@ -226,7 +271,14 @@ def opener(
     def open_model(name: str) -> JournaledModel:
         model = models.get(name)
         return JournaledModel(
-            model, store=store, clock=clock, study=None, family=family.name, budget=budget, purpose="evaluation", own_spend=spent
+            model,
+            store=store,
+            clock=clock,
+            study=None,
+            family=family.name,
+            budget=budget,
+            purpose="evaluation",
+            own_spend=spent,
         )
 
     return open_model
@@ -236,7 +288,9 @@ def drawn_examples(family: Family, split: Literal["train", "dev"], n: int, store
     with store.read() as tx:
         everything = {e.id: e for e in store.examples.of_split(tx, family.name, split=split)}
     if not everything:
-        raise DatasetTooSmall(f"Family {family.name!r} has no {split} examples. Import some: detent import FILE --family {family.name}.")
+        raise DatasetTooSmall(
+            f"Family {family.name!r} has no {split} examples. Import some: detent import FILE --family {family.name}."
+        )
     labels = [(e.id, class_of(e.expected, family.sample.balance)) for e in everything.values()]
     ids = select(labels, n, balance=family.sample.balance is not None, seed_text=f"detent/{family.name}")
     return [as_served(family, everything[id]) for id in ids]

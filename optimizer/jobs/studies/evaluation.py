@@ -28,7 +28,9 @@ PAIRS_AT_ONCE = 2000  # looked up in the journal together; the next are asked on
 
 
 class Measures(Protocol):
-    """What searches and confirmations need of an evaluator: this one, or ``replay_evaluation.ReplayEvaluator`` of policy families."""
+    """What searches and confirmations need of an evaluator: this one,
+    or ``replay_evaluation.ReplayEvaluator`` of policy families.
+    """
 
     @property
     def fresh_by_variant(self) -> Counter[str]: ...
@@ -40,7 +42,11 @@ class Measures(Protocol):
     def n_from_journal(self) -> int: ...
     def text(self, variant: Variant, example: Example, draw: int = 0, /) -> str: ...
     def measure_all(
-        self, pairs: Sequence[tuple[Variant, Example]], keep: Callable[[Variant, ExampleResult], None], *, in_turns: bool = False
+        self,
+        pairs: Sequence[tuple[Variant, Example]],
+        keep: Callable[[Variant, ExampleResult], None],
+        *,
+        in_turns: bool = False,
     ) -> None: ...
     def tier_rows(self, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]: ...
     def counted_proposal(self, answer: ModelAnswer) -> None: ...
@@ -58,9 +64,12 @@ class _Question:
 
 
 class Evaluator:
-    """Asks, scores and remembers. Thread-safe; nothing is asked twice, and what this process asked freshly keeps its latency.
+    """Asks, scores and remembers.
 
-    Its methods block, as searches do; how many calls are in flight meanwhile is the models' affair. Arguments as in ``EvaluationCalls``.
+    Thread-safe; nothing is asked twice, and what this process asked freshly keeps its latency.
+
+    Its methods block, as searches do; how many calls are in flight meanwhile is the models' affair. Arguments as in
+    ``EvaluationCalls``.
     """
 
     def __init__(
@@ -98,7 +107,10 @@ class Evaluator:
         return self._calls.model(str(variant.model["name"]))
 
     def text(self, variant: Variant, example: Example, draw: int = 0) -> str:
-        """The model's text, as strategies ask for it. Raises ModelFailed; BudgetExhausted and StudyStopped pass through."""
+        """The model's text, as strategies ask for it.
+
+        Raises ModelFailed; BudgetExhausted and StudyStopped pass through.
+        """
         request = self._request(variant, example, draw)
         return self._calls.counted(variant, request.key, wait_for(self.model(variant).complete(request))).text
 
@@ -110,7 +122,10 @@ class Evaluator:
         known: Mapping[str, ExampleResult] | None = None,
         keep: Callable[[ExampleResult], None] = lambda result: None,
     ) -> list[ExampleResult]:
-        """One result per example, in order. ``known`` results are used again; every new one goes to ``keep`` as soon as it is there."""
+        """One result per example, in order.
+
+        ``known`` results are used again; every new one goes to ``keep`` as soon as it is there.
+        """
         results = dict(known or {})
 
         def kept(_: Variant, result: ExampleResult) -> None:
@@ -121,14 +136,21 @@ class Evaluator:
         return [results[example.id] for example in examples]
 
     def measure_all(
-        self, pairs: Sequence[tuple[Variant, Example]], keep: Callable[[Variant, ExampleResult], None], *, in_turns: bool = False
+        self,
+        pairs: Sequence[tuple[Variant, Example]],
+        keep: Callable[[Variant, ExampleResult], None],
+        *,
+        in_turns: bool = False,
     ) -> None:
-        """In order, so that the examples of one variant come in a row while a model's prefix cache is warm; as many at once as the models take.
+        """In order, so that the examples of one variant come in a row while a model's prefix cache is warm;
+        as many at once as the models take.
 
-        Every result goes to ``keep`` as soon as it is there, so that an interrupted evaluation loses nothing; several threads call it.
+        Every result goes to ``keep`` as soon as it is there, so that an interrupted evaluation loses nothing; several
+        threads call it.
 
         Args:
-            in_turns: the order is kept also where a model has several processes, each of which would else follow one variant.
+            in_turns: the order is kept also where a model has several processes, each of which would else follow one
+                variant.
         """
         for start in range(0, len(pairs), PAIRS_AT_ONCE):
             questions = [self._question(*pair) for pair in pairs[start : start + PAIRS_AT_ONCE]]
@@ -140,8 +162,12 @@ class Evaluator:
             for own in _grouped(policies, lambda question: question.variant.id).values():
                 self._measure_tier_by_tier(own, keep)
 
-    def _measure_tier_by_tier(self, questions: Sequence[_Question], keep: Callable[[Variant, ExampleResult], None]) -> None:
-        """One variant's examples, each through one tier before any goes to the next: in turns, prompts would take each other's place in a prefix cache."""
+    def _measure_tier_by_tier(
+        self, questions: Sequence[_Question], keep: Callable[[Variant, ExampleResult], None]
+    ) -> None:
+        """One variant's examples, each through one tier before any goes to the next: in turns,
+        prompts would take each other's place in a prefix cache.
+        """
         for tier in range(_n_tiers(questions[0])):
             questions = self._measure_some(questions, keep, up_to=tier)
 
@@ -186,7 +212,11 @@ class Evaluator:
     def _places_of(self, question: _Question) -> int:
         """Calls worth having in flight for a policy's question: what the slowest of its models takes."""
         policy = question.policy
-        tiers = policy.cascade.models if policy is not None and policy.cascade is not None else (str(question.variant.model["name"]),)
+        tiers = (
+            policy.cascade.models
+            if policy is not None and policy.cascade is not None
+            else (str(question.variant.model["name"]),)
+        )
         return min(self._calls.model(tier).concurrency for tier in tiers)
 
     def _known(self, questions: Sequence[_Question]) -> Mapping[str, ModelAnswer]:
@@ -201,14 +231,18 @@ class Evaluator:
         if isinstance(question.request, InvalidInput):
             return question.request
         if question.policy is not None:
-            return await self._policies.executed(question.variant, question.example, question.policy, question.request, up_to)
+            return await self._policies.executed(
+                question.variant, question.example, question.policy, question.request, up_to
+            )
         try:
             return await self.model(question.variant).complete(question.request, looked_up=True)
         except (ModelFailed, InvalidInput) as failure:
             return failure
 
     def _result(self, question: _Question, answer: CallOutcome) -> ExampleResult:
-        """A failed call or a broken example has no score; an answer that cannot be read scores 0, since the model did answer."""
+        """A failed call or a broken example has no score; an answer that cannot be read scores 0,
+        since the model did answer.
+        """
         variant, example = question.variant, question.example
         try:
             if isinstance(answer, Executed):
@@ -232,17 +266,21 @@ class Evaluator:
         )
 
     def tier_rows(self, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]:
-        """What every tier of the variant's policy answers, in rows of ``TierRecords.from_rows``; a tier that failed is left out of its row.
+        """What every tier of the variant's policy answers, in rows of ``TierRecords.from_rows``;
+        a tier that failed is left out of its row.
 
-        Beside its figures each tier has ``read``, what a predictor reads of request and answer, and ``own_usd``, what this answer cost without a
-        second sample.
+        Beside its figures each tier has ``read``, what a predictor reads of request and answer, and ``own_usd``, what
+        this answer cost without a second sample.
 
-        One tier after the other, so that a model's prefix cache stays warm; as many examples at once as it takes. The last tier first: the
-        champion, which was asked just before, nearly always is that one.
+        One tier after the other, so that a model's prefix cache stays warm; as many examples at once as it takes. The
+        last tier first: the champion, which was asked just before, nearly always is that one.
         """
         policy = parse_policy(variant.policy)
         rows: list[dict[str, Any]] = [{"tiers": {}} for _ in examples]
-        readable = ((row, example, self._readable(variant, example, policy)) for row, example in zip(rows, examples, strict=True))
+        readable = (
+            (row, example, self._readable(variant, example, policy))
+            for row, example in zip(rows, examples, strict=True)
+        )
         asked = [(row, example, wanted) for row, example, wanted in readable if wanted is not None]
         for tier in reversed(policy.cascade.models) if policy.cascade is not None and asked else ():
             places = self._policies.look_up(tier, (wanted for _, _, wanted in asked))
@@ -250,7 +288,9 @@ class Evaluator:
             async def answer(question: tuple[Any, Example, PolicyRequest], tier: str = tier) -> dict[str, Any] | None:
                 return await self._policies.tier_answer(variant, tier, *question[1:])
 
-            def keep(question: tuple[Any, Example, PolicyRequest], answered: dict[str, Any] | None, tier: str = tier) -> None:
+            def keep(
+                question: tuple[Any, Example, PolicyRequest], answered: dict[str, Any] | None, tier: str = tier
+            ) -> None:
                 if answered is not None:
                     question[0]["tiers"][tier] = answered
 
@@ -314,4 +354,8 @@ def _model_of(question: _Question) -> str:
 
 
 def _n_tiers(question: _Question) -> int:
-    return len(question.policy.cascade.models) if question.policy is not None and question.policy.cascade is not None else 1
+    return (
+        len(question.policy.cascade.models)
+        if question.policy is not None and question.policy.cascade is not None
+        else 1
+    )

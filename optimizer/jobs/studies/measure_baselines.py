@@ -14,7 +14,9 @@ from optimizer.jobs.studies.context import StudyRun
 
 
 def measure_baselines(run: StudyRun) -> dict[str, Any] | None:
-    """As plain values, beside the winner, else the champion; None where answers are no model's (policies), or nothing was searched."""
+    """As plain values, beside the winner, else the champion;
+    None where answers are no model's (policies), or nothing was searched.
+    """
     if run.is_replayed or run.study.strategy == CONFIRM or not run.dev:
         return None
     variant = run.study.winner or run.champion.id
@@ -40,12 +42,18 @@ def _bare(run: StudyRun, by_variant: Mapping[str, Mapping[str, float]]) -> Mappi
     found = by_variant.get(id, {})
     whole = {e.id: found[e.id] for e in run.dev if e.id in found}
     return (
-        whole if len(whole) == len(run.dev) else f"{id}, the champion's prompt without examples, did not meet every dev row in this search"
+        whole
+        if len(whole) == len(run.dev)
+        else f"{id}, the champion's prompt without examples, did not meet every dev row in this search"
     )
 
 
 def measure_labels(run: StudyRun) -> dict[str, Any] | None:
-    """A LabelReport of the champion and of the winner as plain values, by variant: sums only, so that they outlast the answers. None where there is nothing to tell."""
+    """A LabelReport of the champion and of the winner as plain values, by variant: sums only, so that they outlast the
+    answers.
+
+    None where there is nothing to tell.
+    """
     if run.is_replayed or run.study.strategy == CONFIRM or run.family.output.parser != "label":
         return None
     with run.store.read() as tx:

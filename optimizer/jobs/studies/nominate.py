@@ -1,8 +1,8 @@
 """Nominates a Variant of a study as the candidate of a rollout.
 
-What the study itself has confirmed is nominated as it stands. Any other point of its search, or the same one for another aim, needs a look
-at the sealed holdout of its own: a study that searches nothing and only confirms, with all that makes studies safe (budget, journal,
-resume, one at a time).
+What the study itself has confirmed is nominated as it stands. Any other point of its search, or the same one for
+another aim, needs a look at the sealed holdout of its own: a study that searches nothing and only confirms, with all
+that makes studies safe (budget, journal, resume, one at a time).
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from optimizer.core.family.kind import kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import require_bounded
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
-from optimizer.core.search.answer_bounds import asks_again, calls_per_answer, longest_allowed, longest_inputs, models_of, usd_of
+from optimizer.core.search.answer_bounds import (
+    asks_again,
+    calls_per_answer,
+    longest_allowed,
+    longest_inputs,
+    models_of,
+    usd_of,
+)
 from optimizer.core.search.strategy import check_aim
 from optimizer.core.search.study import CONFIRM, UNFINISHED, Definition, Study
 from optimizer.core.serving.freezes import require_unfrozen
@@ -37,7 +44,9 @@ TO_SPARE = 1.5  # times the calls of the confirmation: retries count, and so do 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookPrice:
-    """What one more look costs: calls, at most so many calls and dollars with retries (None: a model has no price), which look at the holdout it is."""
+    """What one more look costs: calls, at most so many calls and dollars with retries (None: a model has no price),
+    which look at the holdout it is.
+    """
 
     study: str | None  # whose search found the variant; None where a person named it
     variant: str
@@ -61,16 +70,19 @@ def nominate(
     dry_run: bool = False,
     usd_per_month: float | None = None,
 ) -> Study | LookPrice:
-    """The study that speaks for ``variant``: one that confirms it, or has confirmed it, for ``aim`` against the champion of today, else a new one.
+    """The study that speaks for ``variant``: one that confirms it, or has confirmed it,
+    for ``aim`` against the champion of today, else a new one.
 
-    Safe to repeat: what the holdout has been asked once is not asked again until the champion is another. With ``dry_run`` the Price of
-    a new one, which writes and spends nothing.
+    Safe to repeat: what the holdout has been asked once is not asked again until the champion is another. With
+    ``dry_run`` the Price of a new one, which writes and spends nothing.
 
     Raises:
         NotFound: no such study, or the variant is none of its trials.
-        Conflict: the study or another of the family has not ended, the family is frozen, or the variant is its champion.
+        Conflict: the study or another of the family has not ended, the family is frozen, or the variant is its
+            champion.
         GateNotMet: the variant has been confirmed for this aim, and a gate is not met.
-        InvalidInput: the variant has not been measured on every dev example of the study, or cost is the aim and a model has no price.
+        InvalidInput: the variant has not been measured on every dev example of the study, or cost is the aim and a
+            model has no price.
         DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent.
     """
     with store.read() as tx:
@@ -83,7 +95,9 @@ def nominate(
     if standing is not None:
         return as_confirmed(standing, variant)
     if study.status in UNFINISHED:
-        raise Conflict(f"Study {study_id} is {study.status}; what it nominates is decided when it ends.", status=study.status)
+        raise Conflict(
+            f"Study {study_id} is {study.status}; what it nominates is decided when it ends.", status=study.status
+        )
     if variant == study.winner and aim == study.aim and study.confirmation:
         return as_confirmed(study, variant)
     trial = next((t for t in trials if t.variant == variant), None)
@@ -91,13 +105,15 @@ def nominate(
         raise NotFound(f"{variant} is no trial of study {study_id}; `detent study show {study_id}` lists its trials.")
     if trial is not None and (trial.status != "complete" or any(r.score is None for r in results)):
         raise InvalidInput(
-            f"{variant} has not been measured on every dev example of study {study_id}; only a variant that has can be nominated."
+            f"{variant} has not been measured on every dev example of study {study_id}; only a variant that has can be"
+            " nominated."
         )
     definition = Definition.parse(study.definition)
     if definition.n_holdout == 0:  # its own study was not to look at the holdout; a nomination asks for the look
         definition = replace(definition, n_holdout=family.rollout.gates.n)
     planned = plan_look(
-        family, variant, aim, definition, seed=study.seed, searched=study.id, actor=actor, store=store, clock=clock, models=models,
+        family, variant, aim, definition, seed=study.seed, searched=study.id, actor=actor, store=store, clock=clock,
+        models=models,
         usd_per_month=usd_per_month,
     )  # fmt: skip
     return planned.price if dry_run else queue_look(planned, store, clock, family)
@@ -117,8 +133,8 @@ def as_confirmed(study: Study, variant: str) -> Study:
     if study.status not in UNFINISHED and study.outcome != "nominated":
         failed = [g["name"] for g in missed((study.confirmation or {}).get("gates", []))]
         raise GateNotMet(
-            f"{variant} was confirmed on the holdout by study {study.id} and did not pass: {', '.join(failed)}. A person may start it as forced: "
-            f"detent rollout start {study.family} {variant} --confirm {study.family}.",
+            f"{variant} was confirmed on the holdout by study {study.id} and did not pass: {', '.join(failed)}. A"
+            f" person may start it as forced: detent rollout start {study.family} {variant} --confirm {study.family}.",
             gates=failed,
         )
     return study
@@ -148,7 +164,10 @@ def plan_look(
     models: ModelCatalogue,
     usd_per_month: float | None,
 ) -> PlannedLook:
-    """Champion and candidate as they are: each priced by its own model and output limit. ``searched``: the study that found it, if one did."""
+    """Champion and candidate as they are: each priced by its own model and output limit.
+
+    ``searched``: the study that found it, if one did.
+    """
     require_known_models(family, models)
     arms = _arms(family, variant, store)
     check_aim(family, aim)
@@ -156,8 +175,8 @@ def plan_look(
     n_holdout, needed = len(dataset["holdout"]), family.rollout.gates.n
     if n_holdout < needed:
         raise DatasetTooSmall(
-            f"Cannot confirm {arms[1].id}: {family.name} has {count(n_holdout, 'holdout example')} for it, and its gates ask for {needed}. Import more "
-            f"examples, or ask for less (rollout.gates.n).",
+            f"Cannot confirm {arms[1].id}: {family.name} has {count(n_holdout, 'holdout example')} for it, and its"
+            f" gates ask for {needed}. Import more examples, or ask for less (rollout.gates.n).",
             n_holdout=n_holdout,
             n_required=needed,
         )
@@ -193,7 +212,8 @@ def plan_look(
         require_bounded(*one, budget)
     study = Study(
         id=new_id("st"), family=family.name, strategy=CONFIRM, aim=aim, status="queued", seed=seed, budget=budget,
-        definition={k: v for k, v in asdict(definition).items() if v is not None}, champion=arms[0].id, winner=arms[1].id, created_at=clock.now(), created_by=actor, dataset=dataset,
+        definition={k: v for k, v in asdict(definition).items() if v is not None}, champion=arms[0].id,
+        winner=arms[1].id, created_at=clock.now(), created_by=actor, dataset=dataset,
         simulated_clock=clock.scale != 1.0,
     )  # fmt: skip
     price_of_look = LookPrice(
@@ -214,11 +234,19 @@ def queue_look(planned: PlannedLook, store: Store, clock: Clock, family: Family)
 
     def add(tx: Transaction) -> Study:
         require_unfrozen(store.freezes.all(tx), family.name, f"nominate {study.winner}")
-        under(monthly_left(tx, store, clock, family.name, planned.limits), study.budget)  # another study may have begun meanwhile
+        under(
+            monthly_left(tx, store, clock, family.name, planned.limits), study.budget
+        )  # another study may have begun meanwhile
         store.studies.add(tx, study)
         detail = {**asdict(planned.price), "budget": asdict(study.budget)}
         store.audit.add(
-            tx, at=study.created_at, actor=study.created_by, action="study_nominate", family=family.name, subject=study.id, detail=detail
+            tx,
+            at=study.created_at,
+            actor=study.created_by,
+            action="study_nominate",
+            family=family.name,
+            subject=study.id,
+            detail=detail,
         )
         return study
 

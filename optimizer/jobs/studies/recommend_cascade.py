@@ -26,8 +26,9 @@ THRESHOLDS = ("accept", "accept.2", "accept.3", "refine", "skip", "audit_share",
 class CascadeRecommendation:
     """Advice, and what stands behind it.
 
-    ``variants``: those whose requests were read; they differ from the champion in thresholds alone, so their tiers give the same answers.
-    ``n_older``: requests of the range that were not read, all received before ``oldest_at``. ``n_records``: those of ``n_read`` that are records.
+    ``variants``: those whose requests were read; they differ from the champion in thresholds alone, so their tiers give
+    the same answers. ``n_older``: requests of the range that were not read, all received before ``oldest_at``.
+    ``n_records``: those of ``n_read`` that are records.
     """
 
     family: str
@@ -46,7 +47,10 @@ class CascadeRecommendation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedRequests:
-    """What was read: the champion with its ``policy``, and the requests, the newest first. ``n_older``: of the range, but not read."""
+    """What was read: the champion with its ``policy``, and the requests, the newest first.
+
+    ``n_older``: of the range, but not read.
+    """
 
     champion: str
     policy: Policy
@@ -80,7 +84,9 @@ def recommend_cascade(
     )
 
 
-def served_requests(family: Family, *, store: Store, clock: Clock, hours: float, most: int = MOST_RECORDS) -> RecordedRequests:
+def served_requests(
+    family: Family, *, store: Store, clock: Clock, hours: float, most: int = MOST_RECORDS
+) -> RecordedRequests:
     """Requests that the champion's cascade answered, and those of variants that differ from it in thresholds alone.
 
     Args:
@@ -97,7 +103,9 @@ def served_requests(family: Family, *, store: Store, clock: Clock, hours: float,
         champion = _champion(family, store, tx)
         policy = _cascade_of(family, champion.variant)
         same = _answers(champion.variant)
-        alike = {r.variant.id: r.variant for r in store.variants.of_family(tx, family.name) if _answers(r.variant) == same}
+        alike = {
+            r.variant.id: r.variant for r in store.variants.of_family(tx, family.name) if _answers(r.variant) == same
+        }
         read = store.events.made_of_parts(tx, family.name, alike, since=since, limit=most)
         n = len(read) if len(read) < most else store.events.n_made_of_parts(tx, family.name, alike, since=since)
         ids = [one.id for one in read]
@@ -133,7 +141,10 @@ def _champion(family: Family, store: Store, tx: Transaction) -> VariantRecord:
     champion = store.champions.current(tx, family.name)
     record = store.variants.get(tx, family.name, champion.variant) if champion is not None else None
     if record is None:
-        raise Conflict(f"Family {family.name!r} has no champion yet, so nothing of it was served. Start the server or the worker once.")
+        raise Conflict(
+            f"Family {family.name!r} has no champion yet, so nothing of it was served. Start the server or the worker"
+            " once."
+        )
     return record
 
 
@@ -141,13 +152,14 @@ def _cascade_of(family: Family, champion: Variant) -> Policy:
     policy = parse_policy(champion.policy)
     if policy.cascade is None:
         raise InvalidInput(
-            f"The champion of family {family.name!r} has no cascade, so no request has asked its tiers in turn. A study finds the thresholds of "
-            f"one: detent study run {family.name} --strategy replay --aim cost --dry-run."
+            f"The champion of family {family.name!r} has no cascade, so no request has asked its tiers in turn. A study"
+            f" finds the thresholds of one: detent study run {family.name} --strategy replay --aim cost --dry-run."
         )
     if policy.votes is not None:
         raise InvalidInput(
-            f"The champion of family {family.name!r} lets its models vote before it asks the last tier, and thresholds of accept play no part in "
-            "that. Take votes.models out of a variant's policy to use a cascade's thresholds."
+            f"The champion of family {family.name!r} lets its models vote before it asks the last tier, and thresholds"
+            " of accept play no part in that. Take votes.models out of a variant's policy to use a cascade's"
+            " thresholds."
         )
     return policy
 

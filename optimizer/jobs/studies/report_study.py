@@ -50,7 +50,11 @@ def report_study(id: str, *, family: Family | None, store: Store, clock: Clock) 
         history=history,
         variants=variants,
         texts=texts,
-        outputs={(v, r.example): mask(r.output) for v, r in answers if mask is not None and r.example in texts and r.output is not None},
+        outputs={
+            (v, r.example): mask(r.output)
+            for v, r in answers
+            if mask is not None and r.example in texts and r.output is not None
+        },
         spent=spent,
         looks=looks,
         made_at=clock.now(),
@@ -60,7 +64,8 @@ def report_study(id: str, *, family: Family | None, store: Store, clock: Clock) 
 
 
 def _mask_of(family: Family | None) -> Mask | None:
-    """What is done to texts of examples before they are shown; None where they may not be, for only metadata is kept or no rule is known.
+    """What is done to texts of examples before they are shown; None where they may not be,
+    for only metadata is kept or no rule is known.
 
     They were masked before they were written; a rule may have come later.
     """

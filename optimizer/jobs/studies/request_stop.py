@@ -8,7 +8,10 @@ from optimizer.ports import Clock, Store, Transaction
 
 
 def request_stop(study_id: str, *, actor: str, store: Store, clock: Clock) -> Study:
-    """Asks a study to stop before its next call; one that no worker has taken up yet is cancelled at once. Safe to repeat."""
+    """Asks a study to stop before its next call; one that no worker has taken up yet is cancelled at once.
+
+    Safe to repeat.
+    """
     now = clock.now()
 
     def stop(tx: Transaction) -> Study:
@@ -17,7 +20,9 @@ def request_stop(study_id: str, *, actor: str, store: Store, clock: Clock) -> St
             raise NotFound(f"There is no study {study_id!r}. See them with: detent study list.", study=study_id)
         if study.status in ENDED:
             return study
-        store.audit.add(tx, at=now, actor=actor, action="study_cancel", family=study.family, subject=study_id, detail={})
+        store.audit.add(
+            tx, at=now, actor=actor, action="study_cancel", family=study.family, subject=study_id, detail={}
+        )
         if study.status == "queued":
             return store.studies.update(tx, study_id, stop_requested=True, status="cancelled", finished_at=now)
         return store.studies.update(tx, study_id, stop_requested=True)

@@ -11,7 +11,9 @@ from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import Clock, Store, Transaction
 
 
-def resume_study(study_id: str, *, actor: str, store: Store, clock: Clock, limits: MonthlyLimits | None = None) -> Study:
+def resume_study(
+    study_id: str, *, actor: str, store: Store, clock: Clock, limits: MonthlyLimits | None = None
+) -> Study:
     """The study, queued or already on its way.
 
     Raises:
@@ -42,7 +44,15 @@ def resume_study(study_id: str, *, actor: str, store: Store, clock: Clock, limit
             )
         _require_left(tx, store, clock, study, limits or MonthlyLimits())
         at = clock.now()
-        store.audit.add(tx, at=at, actor=actor, action="study.resume", family=study.family, subject=study_id, detail={"was": study.status})
+        store.audit.add(
+            tx,
+            at=at,
+            actor=actor,
+            action="study.resume",
+            family=study.family,
+            subject=study_id,
+            detail={"was": study.status},
+        )
         store.outbox.add(tx, "study", study_id, {}, at)
         return store.studies.update(tx, study_id, status="queued", stop_requested=False, error=None, finished_at=None)
 
@@ -57,7 +67,8 @@ def _require_left(tx: Transaction, store: Store, clock: Clock, study: Study, lim
     cap = study.budget.usd
     if cap is None:
         raise BudgetTooSmall(
-            f"Cannot resume study {study.id}: it has no cap in dollars, and a monthly limit is set ({left.text}). "
-            f"Search again: detent study run {study.family} (what was asked at temperature 0 is answered from the journal)."
+            f"Cannot resume study {study.id}: it has no cap in dollars, and a monthly limit is set ({left.text})."
+            f" Search again: detent study run {study.family} (what was asked at temperature 0 is answered from the"
+            " journal)."
         )
     under(left, Budget(usd=max(0.0, cap - study.spend.usd)))

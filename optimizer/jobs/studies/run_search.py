@@ -28,7 +28,8 @@ Ended = Literal["complete", "budget", "time", "cancelled"]
 class SearchResult:
     """What a search found: the best candidate that beats the champion, or None, and why the search ended.
 
-    Beats on dev; of proposals that the holdout tests in sequence on cross-fitted rows, and then it is the first of them.
+    Beats on dev; of proposals that the holdout tests in sequence on cross-fitted rows, and then it is the first of
+    them.
     """
 
     winner: str | None
@@ -39,7 +40,8 @@ class SearchResult:
 
 @dataclass(kw_only=True)
 class Reserve:
-    """Calls that must be left over: those of the confirmation, each at the longest allowed request, and while a race goes on those of its end.
+    """Calls that must be left over: those of the confirmation, each at the longest allowed request,
+    and while a race goes on those of its end.
 
     Mutable: the race says how many these are.
     """
@@ -53,10 +55,15 @@ class Reserve:
         return self.n_confirmation + self.n_last
 
     def held(self, dearest_usd: float) -> HeldBack:
-        """``dearest_usd``: what the dearest answer so far cost. The race's end goes by that; its calls are checked against the cap all the same."""
+        """``dearest_usd``: what the dearest answer so far cost.
+
+        The race's end goes by that; its calls are checked against the cap all the same.
+        """
         usd = self.n_confirmation * self.usd_per_call
         if self.n_last:
-            usd += self.n_last * min(dearest_usd, self.usd_per_call) + self.usd_per_call  # one in flight counts at its highest price
+            usd += (
+                self.n_last * min(dearest_usd, self.usd_per_call) + self.usd_per_call
+            )  # one in flight counts at its highest price
         what_for = "the confirmation and the end of the race" if self.n_last else "the confirmation"
         return HeldBack(usd=usd, n_calls=self.n_calls, what_for=what_for)
 
@@ -64,7 +71,8 @@ class Reserve:
 def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResult:
     """Evaluates until the strategies, the budget or the time are at their end; what was found so far stays usable.
 
-    Run again after a kill it takes the same way, answered by the journal; a call that failed is made again, and what it answers then counts.
+    Run again after a kill it takes the same way, answered by the journal; a call that failed is made again, and what it
+    answers then counts.
 
     Args:
         stop: its deadline leaves time for what ``reserve`` holds at the moment.
@@ -77,7 +85,9 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
     ended: Ended = "complete"
     reason = "The strategies have nothing left to try."
     try:
-        setting = _setting(run, evaluator, run.proposer(evaluator, stop=stop, held=lambda: reserve.held(evaluator.dearest_usd)))
+        setting = _setting(
+            run, evaluator, run.proposer(evaluator, stop=stop, held=lambda: reserve.held(evaluator.dearest_usd))
+        )
         if RACE in names:
             _race(run, trials, evaluator, setting, reserve, stop)
         else:
@@ -101,7 +111,9 @@ def is_sequenced(run: StudyRun, names: Sequence[str]) -> bool:
 
 
 def _first_in_sequence(run: StudyRun, trials: Trials) -> str | None:
-    """Freezes the order in which the holdout will test the proposals, and names the first; None where none is worth a look."""
+    """Freezes the order in which the holdout will test the proposals, and names the first;
+    None where none is worth a look.
+    """
     sequence = ordered(trials.predicted(), worth=run.family.rollout.gates.improvement)
     run.keep_finding(SEQUENCE, frozen(sequence))
     return sequence[0].variant if sequence else None
@@ -143,21 +155,34 @@ def _evaluate_in_full(run: StudyRun, trials: Trials, evaluator: Measures, search
 
 
 def _require_timed(run: StudyRun, champion: Sequence[ExampleResult]) -> None:
-    """Before anything is spent on candidates. Raises Conflict where latency is the aim and the champion's cannot be told."""
+    """Before anything is spent on candidates.
+
+    Raises Conflict where latency is the aim and the champion's cannot be told.
+    """
     n_timed = sum(r.latency_ms is not None for r in champion)
     if run.study.aim == "latency" and n_timed < MIN_TIMED:
         raise Conflict(
-            f"Latency cannot be compared: only {n_timed} of the champion's {len(champion)} dev examples were asked by this study, and fewer than "
-            f"{MIN_TIMED} say nothing. The others are answered by the journal for thirty days, which takes no time. Import more examples, or search "
-            f"for cost: detent study run {run.family.name} --aim cost --dry-run."
+            f"Latency cannot be compared: only {n_timed} of the champion's {len(champion)} dev examples were asked by"
+            f" this study, and fewer than {MIN_TIMED} say nothing. The others are answered by the journal for thirty"
+            f" days, which takes no time. Import more examples, or search for cost: detent study run {run.family.name}"
+            " --aim cost --dry-run."
         )
 
 
-def _race(run: StudyRun, trials: Trials, evaluator: Measures, setting: SearchSetting, reserve: Reserve, stop: StopFlag) -> None:
-    """Heats until the race is decided. Cut short by budget or time, leader and champion still meet every example: calls were left over for that."""
+def _race(
+    run: StudyRun, trials: Trials, evaluator: Measures, setting: SearchSetting, reserve: Reserve, stop: StopFlag
+) -> None:
+    """Heats until the race is decided.
+
+    Cut short by budget or time, leader and champion still meet every example: calls were left over for that.
+    """
     proposers = [lambda start, name=name: run.strategies(name, replace(setting, start=start)) for name in RACED]
     calls = calls_for_a_race(
-        run.study.budget.calls, run.definition, n_train=len(run.train), n_dev=len(run.dev), n_confirmation=reserve.n_confirmation
+        run.study.budget.calls,
+        run.definition,
+        n_train=len(run.train),
+        n_dev=len(run.dev),
+        n_confirmation=reserve.n_confirmation,
     )
     race = RacedSearch(run.champion, proposers, [e.id for e in run.dev], seed=run.study.seed, calls=calls)
     try:

@@ -1,4 +1,7 @@
-"""Runs one study from wherever it stands: dataset, search, confirmation, finish. May be killed and run again at any point."""
+"""Runs one study from wherever it stands: dataset, search, confirmation, finish.
+
+May be killed and run again at any point.
+"""
 
 from __future__ import annotations
 
@@ -53,8 +56,9 @@ def run_study(
     """The whole job. A study that has ended is returned as it is; one that was interrupted goes on from the journal.
 
     What a user caused (a model that does not answer, a family that is gone) ends the study as failed with its sentence.
-    ``users_wait`` says whether a user's call is under way: a study that started by itself asks a model only while it says no.
-    Anything else fails it too and is raised, so that the log shows where. A kill leaves it running, to be run again.
+    ``users_wait`` says whether a user's call is under way: a study that started by itself asks a model only while it
+    says no. Anything else fails it too and is raised, so that the log shows where. A kill leaves it running, to be run
+    again.
     """
     study = _get(store, study_id)
     if study.status in ENDED:
@@ -62,7 +66,10 @@ def run_study(
     try:
         family = families.families.get(study.family)
         if family is None:
-            raise NotFound(f"Family {study.family!r} cannot be loaded, so study {study_id} cannot run. See `detent family validate`.")
+            raise NotFound(
+                f"Family {study.family!r} cannot be loaded, so study {study_id} cannot run. See `detent family"
+                " validate`."
+            )
         run = _begin(study, family, store, clock, models, scorer_for, strategies, classify, progress, users_wait)
         return run.study if run.study.status in ENDED else _search_and_confirm(run)
     except Busy:
@@ -70,7 +77,12 @@ def run_study(
     except DetentError as problem:
         return fail_study(store, clock, study_id, problem.detail)
     except Exception as problem:
-        fail_study(store, clock, study_id, f"Unexpected {type(problem).__name__}: {problem}. The log of the worker shows where.")
+        fail_study(
+            store,
+            clock,
+            study_id,
+            f"Unexpected {type(problem).__name__}: {problem}. The log of the worker shows where.",
+        )
         raise
 
 
@@ -138,7 +150,9 @@ def _begin(
     )
 
 
-def _longest_bytes(study: Study, family: Family, definition: Definition, champion: Variant, seen: Sequence[Example]) -> int:
+def _longest_bytes(
+    study: Study, family: Family, definition: Definition, champion: Variant, seen: Sequence[Example]
+) -> int:
     """Of the longest request that a candidate may make; 0 where none is made."""
     if not kind_of(family).asks_models:
         return 0
@@ -159,9 +173,10 @@ def _has_a_winner(tx: Transaction, store: Store, study: Study) -> bool:
 def _require_same_scorer(study: Study, scorer: Scorer) -> None:
     if study.scorer_version not in (None, scorer.version):
         raise Conflict(
-            f"The scorer of {study.family} changed from {study.scorer_version} to {scorer.version} while study {study.id} was interrupted, and "
-            "scores of two scorers are never compared. Put the scorer back and resume the study, or search again: "
-            f"detent study run {study.family} (what was asked at temperature 0 is answered from the journal)."
+            f"The scorer of {study.family} changed from {study.scorer_version} to {scorer.version} while study"
+            f" {study.id} was interrupted, and scores of two scorers are never compared. Put the scorer back and resume"
+            f" the study, or search again: detent study run {study.family} (what was asked at temperature 0 is answered"
+            " from the journal)."
         )
 
 
@@ -181,7 +196,10 @@ def _search_and_confirm(run: StudyRun) -> Study:
             return _finish_without_winner(run, found)
         winner = found.winner
         if run.definition.n_holdout == 0:
-            text = f"{winner} beats the champion on {chosen_on(run.study)}. The sealed holdout was not looked at, as this study was not to."
+            text = (
+                f"{winner} beats the champion on {chosen_on(run.study)}. The sealed holdout was not looked at, as this"
+                " study was not to."
+            )
             return _finish(run, text, status="finished", outcome="not_confirmed", winner=winner)
         run.store.write(lambda tx: run.update(tx, status="confirming", winner=winner))
     assert run.study.winner is not None
@@ -216,7 +234,8 @@ def _finish_without_winner(run: StudyRun, found: SearchResult) -> Study:
     if found.n_candidates == 0 and found.ended in ("budget", "time"):
         return _finish(run, f"Nothing could be compared: {found.reason}", status="finished", outcome="budget_exhausted")
     text = (
-        f"None of {count(found.n_candidates, 'candidate')} beat the champion on {chosen_on(run.study)}, so the holdout was not looked at."
+        f"None of {count(found.n_candidates, 'candidate')} beat the champion on {chosen_on(run.study)}, so the holdout"
+        " was not looked at."
     )
     if found.n_candidates == 0 and run.remark:
         text = "Nothing was proposed, so the holdout was not looked at."
@@ -226,7 +245,10 @@ def _finish_without_winner(run: StudyRun, found: SearchResult) -> Study:
 
 
 def _usd_per_call(run: StudyRun, n_confirmation: int) -> float:
-    """The most that a call of the confirmation may cost. Raises BudgetTooSmall when it leaves nothing for the search, before any call."""
+    """The most that a call of the confirmation may cost.
+
+    Raises BudgetTooSmall when it leaves nothing for the search, before any call.
+    """
     if run.is_replayed:
         return 0.0
     space = run.space
@@ -234,14 +256,24 @@ def _usd_per_call(run: StudyRun, n_confirmation: int) -> float:
     def price_of(model: str) -> ModelPrice | None:
         return run.models.get(model).price
 
-    usd = confirmation_usd(run.champion, space, n_calls=1, longest_bytes=run.longest_bytes, price_of=price_of, tiers=run.searched_tiers)
+    usd = confirmation_usd(
+        run.champion, space, n_calls=1, longest_bytes=run.longest_bytes, price_of=price_of, tiers=run.searched_tiers
+    )
     reserved = None if usd is None else usd * n_confirmation
-    search_budget(run.study.budget, n_confirmation=n_confirmation, reserved_usd=reserved, n_dev=len(run.dev), seconds_per_call=None)
+    search_budget(
+        run.study.budget,
+        n_confirmation=n_confirmation,
+        reserved_usd=reserved,
+        n_dev=len(run.dev),
+        seconds_per_call=None,
+    )
     return usd or 0.0
 
 
 def _search_deadline(run: StudyRun, n_reserved: int) -> datetime | None:
-    """When the search must end so that the calls held back still fit, at the pace of the calls so far; downtime counts as time."""
+    """When the search must end so that the calls held back still fit,
+    at the pace of the calls so far; downtime counts as time.
+    """
     minutes, started = run.study.budget.minutes, run.study.started_at
     if minutes is None or started is None:
         return None
@@ -290,7 +322,12 @@ def fail_study(store: Store, clock: Clock, study_id: str, reason: str) -> Study:
         store.outbox.add(tx, "study", study_id, {}, now)
         spend = store.journal.spend(tx, study_id)
         if ended is not None:  # of its own knowledge the journal has only calls and dollars
-            spend = replace(spend, search_cut=ended.spend.search_cut, remark=ended.spend.remark, n_from_journal=ended.spend.n_from_journal)
+            spend = replace(
+                spend,
+                search_cut=ended.spend.search_cut,
+                remark=ended.spend.remark,
+                n_from_journal=ended.spend.n_from_journal,
+            )
         return store.studies.update(tx, study_id, status="failed", error=reason, finished_at=now, spend=spend)
 
     log.error("study_failed", study=study_id, reason=reason)
@@ -298,7 +335,11 @@ def fail_study(store: Store, clock: Clock, study_id: str, reason: str) -> Study:
 
 
 def _best_so_far(found: SearchResult) -> str:
-    return f"Best on dev so far: {found.winner}, not confirmed." if found.winner else "Nothing better than the champion had been found."
+    return (
+        f"Best on dev so far: {found.winner}, not confirmed."
+        if found.winner
+        else "Nothing better than the champion had been found."
+    )
 
 
 def _get(store: Store, study_id: str) -> Study:

@@ -1,4 +1,6 @@
-"""The trials of a search: the results of each Variant on the dev examples that it has met, written down as they come."""
+"""The trials of a search: the results of each Variant on the dev examples that it has met,
+written down as they come.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ class Trials:
         with run.store.read() as tx:
             stored = run.store.studies.results(tx, run.study.id, "search")
             dev = {example.id for example in run.dev}  # of those chosen one may have been forgotten since
-            self._known = {variant: {r.example: r for r in results if r.example in dev} for variant, results in stored.items()}
+            self._known = {
+                variant: {r.example: r for r in results if r.example in dev} for variant, results in stored.items()
+            }
             self._written = {t.number: t for t in run.store.studies.trials(tx, run.study.id)}
         self._counted: Counter[str] = Counter()  # fresh calls by variant that written trials count
         self._started_at = run.clock.now()
@@ -66,7 +70,8 @@ class Trials:
     def evaluate(self, evaluator: Measures, parts: Sequence[Part]) -> list[list[ExampleResult]]:
         """Results per part, in order of its examples; what a proposal was evaluated on before is not evaluated again.
 
-        ``parts``: proposals, each once, with the examples of dev that it meets; all of them are asked at once where the model allows it.
+        ``parts``: proposals, each once, with the examples of dev that it meets; all of them are asked at once where the
+        model allows it.
         """
         entries = [self._entry(proposal) for proposal, _ in parts]
         new: dict[str, list[ExampleResult]] = {entry.variant.id: [] for entry in entries}
@@ -94,16 +99,23 @@ class Trials:
         """The race is decided: those that have not met every example are out of it."""
         for entry in self._entries.values():
             if entry.trial is not None and entry.trial.status != "complete":
-                entry.trial = replace(entry.trial, status="dropped", finished_at=entry.trial.finished_at or self._run.clock.now())
+                entry.trial = replace(
+                    entry.trial, status="dropped", finished_at=entry.trial.finished_at or self._run.clock.now()
+                )
                 self._put(entry, [])
 
     def objective(self) -> Objective | None:
         """How results compare with the champion's; None before it has any."""
         champion = next((list(entry.results.values()) for entry in self._entries.values() if entry.number == 0), None)
-        return Objective(aim=self._run.study.aim, champion=champion, margin=self._run.family.rollout.margin) if champion else None
+        return (
+            Objective(aim=self._run.study.aim, champion=champion, margin=self._run.family.rollout.margin)
+            if champion
+            else None
+        )
 
     def winner(self) -> str | None:
-        """Of the variants that met every dev example the one that gains most over the champion; of equals the cheaper, then the first.
+        """Of the variants that met every dev example the one that gains most over the champion;
+        of equals the cheaper, then the first.
 
         None while the champion has not met them all. A variant without a score where the champion has one cannot win.
         """
@@ -122,13 +134,19 @@ class Trials:
         return best.variant.id if best is not None else None
 
     def predicted(self) -> list[PredictedLoss]:
-        """What the proposals are predicted to do, of those that met every dev example and have a score wherever the champion has one."""
+        """What the proposals are predicted to do, of those that met every dev example
+        and have a score wherever the champion has one.
+        """
         complete = [entry for entry in self._entries.values() if self._is_complete(entry)]
         if not complete or complete[0].number != 0:
             return []
         scored = {r.example for r in complete[0].results.values() if r.score is not None}
         return [
-            PredictedLoss(variant=entry.variant.id, saved=float(entry.proposal.params[SAVED]), loss=float(entry.proposal.params[LOSS]))
+            PredictedLoss(
+                variant=entry.variant.id,
+                saved=float(entry.proposal.params[SAVED]),
+                loss=float(entry.proposal.params[LOSS]),
+            )
             for entry in complete[1:]
             if SAVED in entry.proposal.params and all(entry.results[example].score is not None for example in scored)
         ]
@@ -142,9 +160,14 @@ class Trials:
             self._entries[id] = _Entry(number=len(self._entries), proposal=proposal, results=self._known.get(id, {}))
         return self._entries[id]
 
-    def _write_all(self, evaluator: Measures, entries: Sequence[_Entry], new: Mapping[str, Sequence[ExampleResult]]) -> None:
+    def _write_all(
+        self, evaluator: Measures, entries: Sequence[_Entry], new: Mapping[str, Sequence[ExampleResult]]
+    ) -> None:
         """What the proposers asked since the last time counts for the first of ``entries``."""
-        own = {entry.variant.id: evaluator.fresh_by_variant[entry.variant.id] - self._counted[entry.variant.id] for entry in entries}
+        own = {
+            entry.variant.id: evaluator.fresh_by_variant[entry.variant.id] - self._counted[entry.variant.id]
+            for entry in entries
+        }
         n_proposers = evaluator.n_fresh - self._counted.total() - sum(own.values())
         self._counted = evaluator.fresh_by_variant.copy()
         for entry in entries:
@@ -219,7 +242,12 @@ class Trials:
         score = "no score" if trial.score is None else f"{trial.score:.3f}"
         n = count(trial.n, "dev example") if whole else f"{trial.n} of {len(run.dev)} dev examples"
         n += aimed_at(run.study.aim, trial, is_replayed=run.study.is_replayed)
-        run.tell("trial", f"trial {trial.number} ({trial.proposer}): {score} on {n}", trial=trial, eta_s=self._eta_s(evaluator))
+        run.tell(
+            "trial",
+            f"trial {trial.number} ({trial.proposer}): {score} on {n}",
+            trial=trial,
+            eta_s=self._eta_s(evaluator),
+        )
 
     def _eta_s(self, evaluator: Measures) -> float | None:
         """Seconds left at the pace so far, confirmation included; None before there is one."""
@@ -240,6 +268,7 @@ def _require_answers(results: Sequence[ExampleResult]) -> None:
     if mean_score(results) is None:
         reason = next((r.error for r in results if r.error), "no example")
         raise ModelFailed(
-            f"The model answered none of the champion's {len(results)} dev examples, so nothing can be compared. First failure: {reason}",
+            f"The model answered none of the champion's {len(results)} dev examples, so nothing can be compared. First"
+            f" failure: {reason}",
             kind="unreachable",
         )

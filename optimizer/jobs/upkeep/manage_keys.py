@@ -33,7 +33,9 @@ class KeyReport:
     next: str = ""
 
 
-def create_key(name: str, access: Access, *, actor: str, store: Store, clock: Clock, families: Collection[str]) -> KeyReport:
+def create_key(
+    name: str, access: Access, *, actor: str, store: Store, clock: Clock, families: Collection[str]
+) -> KeyReport:
     """Makes a key that holds ``access``.
 
     Raises:
@@ -46,7 +48,10 @@ def create_key(name: str, access: Access, *, actor: str, store: Store, clock: Cl
     def change(tx: Transaction) -> KeyReport:
         earlier = store.api_keys.all(tx)
         if any(key.name == name for key in earlier):
-            raise Conflict(f"There is a key named {name!r} already, valid or revoked. Choose another name: decisions carry it for ever.")
+            raise Conflict(
+                f"There is a key named {name!r} already, valid or revoked. Choose another name: decisions carry it for"
+                " ever."
+            )
         store.api_keys.add(tx, name, access, hash_of(secret), now)
         _tell(tx, store, "key.create", name, shown_access(access), actor=actor, at=now)
         return KeyReport(
@@ -72,7 +77,11 @@ def revoke_key(name: str, *, actor: str, store: Store, clock: Clock) -> KeyRepor
         if changed:
             store.api_keys.revoke(tx, name, now)
             _tell(tx, store, "key.revoke", name, {}, actor=actor, at=now)
-        what = f"Key {name} is revoked; it opens nothing any more" if changed else f"Key {name} was revoked before; nothing changed"
+        what = (
+            f"Key {name} is revoked; it opens nothing any more"
+            if changed
+            else f"Key {name} was revoked before; nothing changed"
+        )
         undo = "none: a revoked key stays revoked. Make another one: detent keys create NAME"
         return KeyReport(name=name, what=what, why="", undo=undo, changed=changed, key=shown(_require(tx, store, name)))
 
@@ -95,10 +104,14 @@ def remove_only_key(name: str, *, actor: str, store: Store, clock: Clock, is_rea
         key = _require(tx, store, name)
         if others := [one.name for one in store.api_keys.all(tx) if one.name != name]:
             raise Conflict(
-                f"There are other keys ({', '.join(others[:5])}), so requests go on needing one. To end this key alone: detent keys revoke {name}"
+                f"There are other keys ({', '.join(others[:5])}), so requests go on needing one. To end this key alone:"
+                f" detent keys revoke {name}"
             )
         if is_reachable:
-            raise Refused("Other machines can reach the server, and without a key all of them would be let in. Serve on 127.0.0.1 first.")
+            raise Refused(
+                "Other machines can reach the server, and without a key all of them would be let in. Serve on 127.0.0.1"
+                " first."
+            )
         store.api_keys.remove(tx, name)
         _tell(tx, store, "key.remove", name, shown_access(key.access), actor=actor, at=now)
         what = f"Key {name} is gone as if it had not been made; requests from this machine need no key again"
@@ -116,7 +129,9 @@ def rotate_key(name: str, *, grace: timedelta = GRACE, actor: str, store: Store,
     """
     if not timedelta() <= grace <= MOST_GRACE:
         detail = f"needs 0 to {MOST_GRACE.days} days"
-        raise InvalidInput(f"The old secret cannot stay valid that long: grace {detail}.", [Fault(pointer="/grace_s", detail=detail)])
+        raise InvalidInput(
+            f"The old secret cannot stay valid that long: grace {detail}.", [Fault(pointer="/grace_s", detail=detail)]
+        )
     secret, now = _new_secret(), clock.now()
     until = now + grace
     old = f"the old one opens until {when(until)}" if grace else "the old one opens nothing any more"
@@ -128,7 +143,9 @@ def rotate_key(name: str, *, grace: timedelta = GRACE, actor: str, store: Store,
 
     def change(tx: Transaction) -> KeyReport:
         key = _require_valid(tx, store, name, now)
-        store.api_keys.replace_secret(tx, name, hash_of(secret), key.secret_hash if grace else None, until if grace else None)
+        store.api_keys.replace_secret(
+            tx, name, hash_of(secret), key.secret_hash if grace else None, until if grace else None
+        )
         _tell(tx, store, "key.rotate", name, {"old_until": until.isoformat()}, actor=actor, at=now)
         return KeyReport(
             name=name, what=f"Key {name} has a new secret; {old}", why="", undo=undo, changed=True,
@@ -139,13 +156,18 @@ def rotate_key(name: str, *, grace: timedelta = GRACE, actor: str, store: Store,
 
 
 def undo_rotation(name: str, *, actor: str, store: Store, clock: Clock) -> KeyReport:
-    """The secret before the last rotation is the key's again, and the newer one ends at once; possible while the old one opens."""
+    """The secret before the last rotation is the key's again, and the newer one ends at once;
+    possible while the old one opens.
+    """
     now = clock.now()
 
     def change(tx: Transaction) -> KeyReport:
         key = _require_valid(tx, store, name, now)
         if key.previous_hash is None or key.previous_until is None or key.previous_until <= now:
-            raise Conflict(f"Key {name!r} has no older secret that still opens, so no rotation can be undone. detent keys rotate {name}")
+            raise Conflict(
+                f"Key {name!r} has no older secret that still opens, so no rotation can be undone. detent keys rotate"
+                f" {name}"
+            )
         store.api_keys.replace_secret(tx, name, key.previous_hash, None, None)
         _tell(tx, store, "key.rotate_undo", name, {}, actor=actor, at=now)
         what = f"Key {name} has its older secret again; the newer one opens nothing any more"
@@ -184,15 +206,23 @@ def _check(name: str, access: Access, families: Collection[str]) -> None:
     faults = []
     if not name.strip() or name.startswith("local:") or len(name) > MAX_NAME_CHARS or not name.isprintable():
         detail = (
-            f"needs 1 to {MAX_NAME_CHARS} printable characters, and none that begin with `local:`, which stands for people at this machine"
+            f"needs 1 to {MAX_NAME_CHARS} printable characters, and none that begin with `local:`, which stands for"
+            " people at this machine"
         )
         faults.append(Fault(pointer="/name", detail=detail))
     unknown = sorted(set(access.families or ()) - set(families))
     if unknown:
         known = ", ".join(sorted(families)) or "none"
-        faults.append(Fault(pointer="/families", detail=f"there is no family {', '.join(map(repr, unknown))}; families here: {known}"))
+        faults.append(
+            Fault(
+                pointer="/families",
+                detail=f"there is no family {', '.join(map(repr, unknown))}; families here: {known}",
+            )
+        )
     if faults:
-        raise InvalidInput("The key cannot be made: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults) + ".", faults)
+        raise InvalidInput(
+            "The key cannot be made: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults) + ".", faults
+        )
 
 
 def _require(tx: Transaction, store: Store, name: str) -> KeyRecord:
@@ -206,10 +236,14 @@ def _require_valid(tx: Transaction, store: Store, name: str, now: datetime) -> K
     key = _require(tx, store, name)
     over = "was revoked" if key.revoked_at is not None else "has expired"
     if key.revoked_at is not None or (key.access.expires_at is not None and key.access.expires_at <= now):
-        raise Conflict(f"Key {name!r} {over}, and a new secret would open nothing. Make another one: detent keys create NAME.")
+        raise Conflict(
+            f"Key {name!r} {over}, and a new secret would open nothing. Make another one: detent keys create NAME."
+        )
     return key
 
 
-def _tell(tx: Transaction, store: Store, action: str, name: str, detail: Mapping[str, Any], *, actor: str, at: datetime) -> None:
+def _tell(
+    tx: Transaction, store: Store, action: str, name: str, detail: Mapping[str, Any], *, actor: str, at: datetime
+) -> None:
     store.audit.add(tx, at=at, actor=actor, action=action, family=None, subject=name, detail=detail)
     store.serving_version.bump(tx)

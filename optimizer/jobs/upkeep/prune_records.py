@@ -73,17 +73,29 @@ def prune_records(
 def _pruned(retention: Retention, n: int) -> Pruned:
     until = retention.cut
     return Pruned(
-        rows=retention.rows, family=retention.family or None, n=n, before=until.before, retain_days=retention.days, held_by=until.held_by
+        rows=retention.rows, family=retention.family or None, n=n, before=until.before, retain_days=retention.days,
+        held_by=until.held_by
     )  # fmt: skip
 
 
 def _told(store: Store, clock: Clock, actor: str, pruned: Pruned) -> Pruned:
     """The same; the audit says what went, where something did."""
     if pruned.n:
-        detail = {"n": pruned.n, "before": pruned.before.isoformat(), "retain_days": pruned.retain_days, "undo": "none, but from a backup"}
+        detail = {
+            "n": pruned.n,
+            "before": pruned.before.isoformat(),
+            "retain_days": pruned.retain_days,
+            "undo": "none, but from a backup",
+        }
         store.write(
             lambda tx: store.audit.add(
-                tx, at=clock.now(), actor=actor, action="prune", family=pruned.family, subject=pruned.rows, detail=detail
+                tx,
+                at=clock.now(),
+                actor=actor,
+                action="prune",
+                family=pruned.family,
+                subject=pruned.rows,
+                detail=detail,
             )
         )
     return pruned

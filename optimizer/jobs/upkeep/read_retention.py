@@ -17,14 +17,29 @@ from optimizer.ports import Clock, Outbox, PipelineStats, Store, Transaction
 from optimizer.ports.retention import OldRows
 
 SENT_DAYS = 30  # messages that MLflow and the alert channels have taken
-OF_EVENTS: tuple[OldRows, ...] = ("feedback_events", "later_parts", "interactions", "examples", "reviews", "model_calls")
-OF_STUDIES: tuple[OldRows, ...] = ("texts_of_model_calls", "outputs_of_studies", "tier_answers", "confidences_of_studies")
+OF_EVENTS: tuple[OldRows, ...] = (
+    "feedback_events",
+    "later_parts",
+    "interactions",
+    "examples",
+    "reviews",
+    "model_calls",
+)
+OF_STUDIES: tuple[OldRows, ...] = (
+    "texts_of_model_calls",
+    "outputs_of_studies",
+    "tier_answers",
+    "confidences_of_studies",
+)
 assert {*OF_EVENTS, *OF_STUDIES, "idempotency_keys"} == set(get_args(OldRows))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """Rows of one kind (and family; None: of none) and until when they go. ``prune`` deletes up to so many in one transaction."""
+    """Rows of one kind (and family; None: of none) and until when they go.
+
+    ``prune`` deletes up to so many in one transaction.
+    """
 
     rows: str
     family: str | None
@@ -82,7 +97,9 @@ def _of_no_family(store: Store, clock: Clock, families: Iterable[Family], pipeli
         _by_age(store, "outbox", store.outbox, SENT_DAYS, cut(clock.now(), SENT_DAYS)),
     ]
     if pipeline_days:
-        found.append(_by_age(store, "pipeline_records", store.pipeline_stats, pipeline_days, cut(clock.now(), pipeline_days)))
+        found.append(
+            _by_age(store, "pipeline_records", store.pipeline_stats, pipeline_days, cut(clock.now(), pipeline_days))
+        )
     return found
 
 
@@ -116,7 +133,9 @@ def _prune(store: Store, rows: OldRows, family: str | None, until: Cut, most: in
 
 
 def _watched(tx: Transaction, store: Store, clock: Clock, family: str) -> list[Rollout]:
-    """The rollouts whose evidence is still being read: the active one, and the one whose promotion is compared with its holdback."""
+    """The rollouts whose evidence is still being read: the active one,
+    and the one whose promotion is compared with its holdback.
+    """
     champion = store.champions.current(tx, family)
     found = store.rollouts.active(tx, family), held_back(tx, store, clock, champion) if champion is not None else None
     return [rollout for rollout in found if rollout is not None]

@@ -1,4 +1,6 @@
-"""Takes the time of ticks back to the clock's, after a clock that ran ahead: until then every tick stood still at the time it had reached."""
+"""Takes the time of ticks back to the clock's, after a clock that ran ahead:
+until then every tick stood still at the time it had reached.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from optimizer.ports import Clock, Store, Transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockReset:
-    """``changed`` is False where the last tick was not ahead; ``held``: rollouts that this holds, or that were held already."""
+    """``changed`` is False where the last tick was not ahead; ``held``: rollouts that this holds,
+    or that were held already.
+    """
 
     what: str
     why: str
@@ -25,7 +29,10 @@ class ClockReset:
 
 
 def reset_clock(reason: str | None, *, actor: str, store: Store, clock: Clock) -> ClockReset:
-    """Sets the last tick to now where it lies ahead of the clock. Every active rollout is held and no lease outlasts now, in one transaction."""
+    """Sets the last tick to now where it lies ahead of the clock.
+
+    Every active rollout is held and no lease outlasts now, in one transaction.
+    """
     why = checked_reason(reason)
     decisions: list[Decision] = []
 
@@ -34,12 +41,26 @@ def reset_clock(reason: str | None, *, actor: str, store: Store, clock: Clock) -
         _, last = store.serving_version.read(tx)
         if last is None or last <= at:
             told = f"at {when(last)}" if last is not None else "never yet"
-            return ClockReset(what=f"nothing to reset: the last tick was {told}, not ahead of the clock", why=why, undo="", changed=False)
+            return ClockReset(
+                what=f"nothing to reset: the last tick was {told}, not ahead of the clock",
+                why=why,
+                undo="",
+                changed=False,
+            )
         store.serving_version.ticked(tx, at)
         rollouts = store.rollouts.all_active(tx)
         decisions.extend(_held(tx, store, clock, rollouts, at, actor, f"the clock was reset: {why}"))
         families = tuple(rollout.family for rollout in rollouts)
-        tell(tx, store, "clock.reset", None, "clock", {"why": why, "from": last.isoformat(), "held": list(families)}, actor=actor, at=at)
+        tell(
+            tx,
+            store,
+            "clock.reset",
+            None,
+            "clock",
+            {"why": why, "from": last.isoformat(), "held": list(families)},
+            actor=actor,
+            at=at,
+        )
         return _report(last, at, why, families)
 
     report = store.write(change)
@@ -48,19 +69,34 @@ def reset_clock(reason: str | None, *, actor: str, store: Store, clock: Clock) -
     return report
 
 
-def _held(tx: Transaction, store: Store, clock: Clock, rollouts: list[Rollout], at: datetime, actor: str, why: str) -> list[Decision]:
+def _held(
+    tx: Transaction, store: Store, clock: Clock, rollouts: list[Rollout], at: datetime, actor: str, why: str
+) -> list[Decision]:
     made = []
     for rollout in rollouts:
-        transition = apply(rollout, TransitionRequest(act="hold", at=at, clock_at=clock.rollout_now(), actor=actor, reason=why))
+        transition = apply(
+            rollout, TransitionRequest(act="hold", at=at, clock_at=clock.rollout_now(), actor=actor, reason=why)
+        )
         if transition.changed:
             made.append(record_transition(tx, store, transition))
         if rollout.lease_expires_at is not None and rollout.lease_expires_at > at:
-            store.rollouts.renew_lease(tx, rollout.id, at)  # given by the clock that was ahead; the next tick gives a new one
+            store.rollouts.renew_lease(
+                tx, rollout.id, at
+            )  # given by the clock that was ahead; the next tick gives a new one
     return made
 
 
 def _report(last: datetime, at: datetime, why: str, families: tuple[str, ...]) -> ClockReset:
     held = f"; held: the rollout of {', '.join(families)}" if families else ""
     onward = f"look at it, then: detent rollout resume {families[0]}" if families else "detent status"
-    undo = "none is needed: what was recorded ahead of time stays as it is, and evidence goes on once the clock has passed it"
-    return ClockReset(what=f"the last tick is {when(at)} now and was {when(last)}{held}", why=why, undo=undo, next=onward, held=families)
+    undo = (
+        "none is needed: what was recorded ahead of time stays as it is, and evidence goes on once the clock has"
+        " passed it"
+    )
+    return ClockReset(
+        what=f"the last tick is {when(at)} now and was {when(last)}{held}",
+        why=why,
+        undo=undo,
+        next=onward,
+        held=families,
+    )

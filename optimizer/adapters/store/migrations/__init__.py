@@ -1,6 +1,9 @@
-"""What lives here: the steps that bring a database to this version of the tables, run by ``Database.migrate``; what is stored they keep.
+"""What lives here: the steps that bring a database to this version of the tables, run by ``Database.migrate``; what is
+stored they keep.
+
 What does not: the tables as they are now (``tables.py``). A step once released is never edited; write the next one.
-Start reading at ``env.py``, then ``versions/`` in order."""
+Start reading at ``env.py``, then ``versions/`` in order.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +20,24 @@ HERE = Path(__file__).parent
 def upgrade(url: str) -> None:
     """Runs every step that the database has not seen, in one transaction.
 
-    Raises Conflict, with not a byte changed, where a version made it that had other steps: one of before the first release, or a later one.
+    Raises Conflict, with not a byte changed, where a version made it that had other steps: one of before the first
+    release, or a later one.
     """
     found, known = _revision_of(url), revisions()
     if found is not None and found not in known:
         raise Conflict(
-            f"The store was made by another version of this program (its tables are at {found}, this version knows {', '.join(known)}) and is "
-            "left as it is: go on with the version that made it, or start a new home (`detent init DIR`) and import the sheets again "
-            "(`detent import SHEET --family F`)."
+            f"The store was made by another version of this program (its tables are at {found}, this version knows"
+            f" {', '.join(known)}) and is left as it is: go on with the version that made it, or start a new home"
+            " (`detent init DIR`) and import the sheets again (`detent import SHEET --family F`)."
         )
     if found != known[-1]:
         _run_steps(url)
 
 
 def revisions() -> list[str]:
-    """All steps in order, by their files' names: to load Alembic and all steps takes most of a second, and most starts have nothing to do."""
+    """All steps in order, by their files' names: to load Alembic and all steps takes most of a second,
+    and most starts have nothing to do.
+    """
     return sorted(path.name[1:5] for path in (HERE / "versions").glob("r[0-9]*.py"))
 
 

@@ -49,13 +49,26 @@ class AlertTable:
         return len(found)
 
     def all(
-        self, tx: Connection, *, open_only: bool, kind: str | None = None, family: str | None = None, subject: str | None = None
+        self,
+        tx: Connection,
+        *,
+        open_only: bool,
+        kind: str | None = None,
+        family: str | None = None,
+        subject: str | None = None,
     ) -> list[Alert]:
-        wanted = {name: value for name, value in (("kind", kind), ("family", family), ("subject", subject)) if value is not None}
+        wanted = {
+            name: value
+            for name, value in (("kind", kind), ("family", family), ("subject", subject))
+            if value is not None
+        }
         return self._read(tx, _all(open_only, tuple(wanted)), {f"of_{name}": value for name, value in wanted.items()})
 
     def _read(self, tx: Connection, query: Select[Any], values: Mapping[str, str] | None = None) -> list[Alert]:
-        return [Alert(**{name: row[name] for name in Alert.__dataclass_fields__}) for row in tx.execute(query, values).mappings()]
+        return [
+            Alert(**{name: row[name] for name in Alert.__dataclass_fields__})
+            for row in tx.execute(query, values).mappings()
+        ]
 
     def _tell(self, tx: Connection, alert: Alert, event: AlertEvent, at: datetime) -> None:
         self._outbox.add(tx, ALERT_TOPIC, f"{alert.id} {event}", told(alert, event), at)
@@ -91,7 +104,14 @@ class AuditTable:
         detail: Mapping[str, Any],
         request_id: str | None = None,
     ) -> None:
-        row = {"at": at, "actor": actor, "action": action, "family": family, "subject": subject, "request_id": request_id}
+        row = {
+            "at": at,
+            "actor": actor,
+            "action": action,
+            "family": family,
+            "subject": subject,
+            "request_id": request_id,
+        }
         tx.execute(insert(AUDIT), [{**row, "detail": dict(detail)}])
 
     def page(self, tx: Connection, cursor: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]:

@@ -23,7 +23,11 @@ class BlockTables:
 
     def state(self, tx: Connection, rollout: str) -> EvidenceRow | None:
         row = tx.execute(_WATCH, {"of": rollout}).mappings().first()
-        return None if row is None else EvidenceRow(n_blocks=row["n_blocks"], state=row["state"], updated_at=row["updated_at"])
+        return (
+            None
+            if row is None
+            else EvidenceRow(n_blocks=row["n_blocks"], state=row["state"], updated_at=row["updated_at"])
+        )
 
     def put_state(self, tx: Connection, rollout: str, row: EvidenceRow) -> None:
         columns = {"rollout": rollout, "n_blocks": row.n_blocks, "state": row.state, "updated_at": row.updated_at}
@@ -49,7 +53,11 @@ class BlockTables:
 _NAMES = ("rollout", "seq", "kind", "content", "closed_at", "previous_hash", "hash")
 _WATCH = select(WATCHES).where(WATCHES.c.rollout == bindparam("of"))
 _READ = select(*(BLOCKS.c[name] for name in _NAMES))
-_NEXT = _READ.where(BLOCKS.c.rollout == bindparam("of"), BLOCKS.c.seq > bindparam("after")).order_by(BLOCKS.c.seq).limit(BLOCKS_PER_QUERY)
+_NEXT = (
+    _READ.where(BLOCKS.c.rollout == bindparam("of"), BLOCKS.c.seq > bindparam("after"))
+    .order_by(BLOCKS.c.seq)
+    .limit(BLOCKS_PER_QUERY)
+)
 
 
 def _columns(block: StoredBlock) -> dict[str, Any]:
@@ -59,7 +67,14 @@ def _columns(block: StoredBlock) -> dict[str, Any]:
 def _block(row: Sequence[Any]) -> StoredBlock:
     rollout, seq, kind, text, closed_at, previous_hash, hash = row
     return StoredBlock(
-        rollout=rollout, seq=seq, kind=kind, content=_content(text), text=text, closed_at=closed_at, previous_hash=previous_hash, hash=hash
+        rollout=rollout,
+        seq=seq,
+        kind=kind,
+        content=_content(text),
+        text=text,
+        closed_at=closed_at,
+        previous_hash=previous_hash,
+        hash=hash,
     )
 
 

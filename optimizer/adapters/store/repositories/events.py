@@ -30,30 +30,49 @@ class EventTables:
         return add_once(tx, FEEDBACK_EVENTS, [_columns(row, _FEEDBACK_FIELDS) for row in rows])
 
     def add_later_parts(self, tx: Connection, row: LaterParts) -> None:
-        values = {"family": row.family, "interaction": row.interaction, "cost_usd": row.cost_usd, "received_at": row.received_at}
+        values = {
+            "family": row.family,
+            "interaction": row.interaction,
+            "cost_usd": row.cost_usd,
+            "received_at": row.received_at,
+        }
         tx.execute(insert(LATER).values(parts=[dict(part) for part in row.parts], **values))
 
     def later_parts(self, tx: Connection, family: str, interactions: Collection[str]) -> dict[str, LaterParts]:
         found: dict[str, LaterParts] = {}
         for some in chunks(sorted(interactions)):
-            for row in tx.execute(select(LATER).where(LATER.c.family == family, LATER.c.interaction.in_(some))).mappings():
+            for row in tx.execute(
+                select(LATER).where(LATER.c.family == family, LATER.c.interaction.in_(some))
+            ).mappings():
                 found[row["interaction"]] = LaterParts(**row)
         return found
 
-    def made_of_parts(self, tx: Connection, family: str, variants: Collection[str], *, since: datetime, limit: int) -> list[Interaction]:
+    def made_of_parts(
+        self, tx: Connection, family: str, variants: Collection[str], *, since: datetime, limit: int
+    ) -> list[Interaction]:
         i = INTERACTIONS.c
         query = (
-            select(INTERACTIONS).where(*_made_of_parts(family, variants, since)).order_by(i.received_at.desc(), i.id.desc()).limit(limit)
+            select(INTERACTIONS)
+            .where(*_made_of_parts(family, variants, since))
+            .order_by(i.received_at.desc(), i.id.desc())
+            .limit(limit)
         )
         return [_interaction(row) for row in tx.execute(query).mappings()]
 
     def n_made_of_parts(self, tx: Connection, family: str, variants: Collection[str], *, since: datetime) -> int:
-        return int(tx.execute(select(func.count()).select_from(INTERACTIONS).where(*_made_of_parts(family, variants, since))).scalar() or 0)
+        return int(
+            tx.execute(
+                select(func.count()).select_from(INTERACTIONS).where(*_made_of_parts(family, variants, since))
+            ).scalar()
+            or 0
+        )
 
     def corrections(self, tx: Connection, family: str, interactions: Collection[str]) -> dict[str, Mapping[str, Any]]:
         f, found = FEEDBACK_EVENTS.c, list[RowMapping]()
         for some in chunks(sorted(interactions)):
-            query = select(f.interaction, f.expected, f.received_at, f.id).where(f.family == family, f.interaction.in_(some))
+            query = select(f.interaction, f.expected, f.received_at, f.id).where(
+                f.family == family, f.interaction.in_(some)
+            )
             found += tx.execute(query).mappings()
         ordered = sorted(found, key=lambda row: (row["received_at"], row["id"]))
         return {row["interaction"]: row["expected"] for row in ordered if row["expected"] is not None}
@@ -76,12 +95,23 @@ class EventTables:
         return found
 
     def feedback_of(self, tx: Connection, family: str, interaction: str) -> list[FeedbackEvent]:
-        query = select(FEEDBACK_EVENTS).where(FEEDBACK_EVENTS.c.family == family, FEEDBACK_EVENTS.c.interaction == interaction)
+        query = select(FEEDBACK_EVENTS).where(
+            FEEDBACK_EVENTS.c.family == family, FEEDBACK_EVENTS.c.interaction == interaction
+        )
         found = [_feedback(row) for row in tx.execute(query).mappings()]
-        return sorted(found, key=lambda event: (event.received_at, event.id))  # asked to sort, SQLite would read all of the family's
+        return sorted(
+            found, key=lambda event: (event.received_at, event.id)
+        )  # asked to sort, SQLite would read all of the family's
 
     def page_of_feedback(
-        self, tx: Connection, *, family: str | None, variant: str | None, since: datetime | None, cursor: str | None, limit: int
+        self,
+        tx: Connection,
+        *,
+        family: str | None,
+        variant: str | None,
+        since: datetime | None,
+        cursor: str | None,
+        limit: int,
     ) -> tuple[list[FeedbackEvent], str | None]:
         f = FEEDBACK_EVENTS.c
         query = select(FEEDBACK_EVENTS).order_by(f.received_at, f.id, f.family).limit(limit + 1)
@@ -93,7 +123,9 @@ class EventTables:
             query = query.where(f.received_at >= since)
         if cursor is not None:
             at, id, of = cursors.decode(cursor, datetime, str, str)
-            query = query.where(or_(f.received_at > at, and_(f.received_at == at, or_(f.id > id, and_(f.id == id, f.family > of)))))
+            query = query.where(
+                or_(f.received_at > at, and_(f.received_at == at, or_(f.id > id, and_(f.id == id, f.family > of))))
+            )
         events = [_feedback(row) for row in tx.execute(query).mappings()]
         return cursors.page(events, limit, lambda event: (event.received_at, event.id, event.arm.family))
 
@@ -102,18 +134,24 @@ class EventTables:
         row = tx.execute(query).first()
         return None if row is None else (row.body_hash, row.answer)
 
-    def store_answer(self, tx: Connection, scope: str, key: str, body_hash: str, answer: Mapping[str, Any], at: datetime) -> None:
+    def store_answer(
+        self, tx: Connection, scope: str, key: str, body_hash: str, answer: Mapping[str, Any], at: datetime
+    ) -> None:
         row = {"scope": scope, "key": key, "body_hash": body_hash, "answer": dict(answer), "created_at": at}
         if not insert_new(tx, KEYS, [row]):
             raise Conflict(
-                "A request with this Idempotency-Key is being carried out at this moment. Send it again for its answer.", key=key
+                "A request with this Idempotency-Key is being carried out at this moment. Send it again for its"
+                " answer.",
+                key=key,
             )
 
     def arm_summary(self, tx: Connection, family: str, rollout: str | None) -> list[dict[str, Any]]:
         arms: dict[tuple[str | None, str | None], dict[str, Any]] = {}
         for source, sums in ((INTERACTIONS, _interaction_sums()), (FEEDBACK_EVENTS, _feedback_sums())):
             query = (
-                select(source.c.variant, source.c.role, *sums).where(source.c.family == family).group_by(source.c.variant, source.c.role)
+                select(source.c.variant, source.c.role, *sums)
+                .where(source.c.family == family)
+                .group_by(source.c.variant, source.c.role)
             )
             if rollout is not None:
                 query = query.where(source.c.rollout == rollout)
@@ -138,7 +176,9 @@ class EventTables:
             .group_by(f.variant, f.source)
         )
         found = [
-            LabelSummary(variant=row["variant"], field=field, source=row["source"], n=row[f"n_{field}"], mean=float(row[field]))
+            LabelSummary(
+                variant=row["variant"], field=field, source=row["source"], n=row[f"n_{field}"], mean=float(row[field])
+            )
             for row in tx.execute(query).mappings()
             for field in _LABEL_FIELDS
             if row[f"n_{field}"]

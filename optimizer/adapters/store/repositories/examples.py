@@ -32,13 +32,17 @@ class ExampleTables:
 
     def of_split(self, tx: Connection, family: str, *, split: str, released_only: bool = False) -> list[Example]:
         if split not in ("train", "dev"):
-            raise ValueError(f"{split!r} cannot be read here: only train and dev; the holdout is for a study's confirmation alone")
+            raise ValueError(
+                f"{split!r} cannot be read here: only train and dev; the holdout is for a study's confirmation alone"
+            )
         query = select(EXAMPLES).where(EXAMPLES.c.family == family, EXAMPLES.c.split == split).order_by(EXAMPLES.c.id)
         if released_only:
             query = query.where(EXAMPLES.c.released.is_(True))
         return [_example(row) for row in tx.execute(query).mappings()]
 
-    def sealed_holdout(self, tx: Connection, family: str, study: str, ids: Sequence[str] | None, at: datetime) -> list[Example]:
+    def sealed_holdout(
+        self, tx: Connection, family: str, study: str, ids: Sequence[str] | None, at: datetime
+    ) -> list[Example]:
         found = [_example(row) for query in _holdout_queries(family, ids) for row in tx.execute(query).mappings()]
         looks = [{"family": family, "example": example.id, "study": study, "looked_at": at} for example in found]
         insert_new(tx, LOOKS, looks)
@@ -48,10 +52,14 @@ class ExampleTables:
         return [by_id[id] for id in ids if id in by_id]
 
     def holdout_ids(self, tx: Connection, family: str) -> list[tuple[str, str]]:
-        query = select(EXAMPLES.c.id, EXAMPLES.c.expected).where(EXAMPLES.c.family == family, EXAMPLES.c.split == "holdout")
+        query = select(EXAMPLES.c.id, EXAMPLES.c.expected).where(
+            EXAMPLES.c.family == family, EXAMPLES.c.split == "holdout"
+        )
         return [(row.id, digest(canonical_json(row.expected))) for row in tx.execute(query.order_by(EXAMPLES.c.id))]
 
-    def standing(self, tx: Connection, family: str, *, ids: Sequence[str], groups: Sequence[str]) -> list[ExampleStanding]:
+    def standing(
+        self, tx: Connection, family: str, *, ids: Sequence[str], groups: Sequence[str]
+    ) -> list[ExampleStanding]:
         c = EXAMPLES.c
         found: dict[str, ExampleStanding] = {}
         for column, values in ((c.id, ids), (c.group, groups)):
@@ -71,7 +79,9 @@ class ExampleTables:
         most = 0
         for some in chunks(list(ids)):
             per_example = (
-                select(func.count().label("n")).where(LOOKS.c.family == family, LOOKS.c.example.in_(some)).group_by(LOOKS.c.example)
+                select(func.count().label("n"))
+                .where(LOOKS.c.family == family, LOOKS.c.example.in_(some))
+                .group_by(LOOKS.c.example)
             )
             most = max(most, tx.execute(select(func.max(per_example.subquery().c.n))).scalar() or 0)
         return most
@@ -81,9 +91,15 @@ class ExampleTables:
         return set(tx.execute(query if study is None else query.where(LOOKS.c.study == study)).scalars())
 
     def release(self, tx: Connection, family: str, id: str, by: str) -> None:
-        change = update(EXAMPLES).where(EXAMPLES.c.family == family, EXAMPLES.c.id == id).values(released=True, released_by=by)
+        change = (
+            update(EXAMPLES)
+            .where(EXAMPLES.c.family == family, EXAMPLES.c.id == id)
+            .values(released=True, released_by=by)
+        )
         if tx.execute(change).rowcount == 0:
-            raise NotFound(f"Family {family!r} has no example {id!r} to release; it may have been forgotten in between.")
+            raise NotFound(
+                f"Family {family!r} has no example {id!r} to release; it may have been forgotten in between."
+            )
 
 
 def _holdout_queries(family: str, ids: Sequence[str] | None) -> list[Any]:
@@ -108,8 +124,18 @@ def _example(row: RowMapping) -> Example:
 class ReviewTable:
     """ports.Reviews on the database."""
 
-    def open(self, tx: Connection, id: str, family: str, kind: str, subject: str, payload: Mapping[str, Any], at: datetime) -> None:
-        row = {"id": id, "family": family, "kind": kind, "subject": subject, "payload": dict(payload), "status": "open", "created_at": at}
+    def open(
+        self, tx: Connection, id: str, family: str, kind: str, subject: str, payload: Mapping[str, Any], at: datetime
+    ) -> None:
+        row = {
+            "id": id,
+            "family": family,
+            "kind": kind,
+            "subject": subject,
+            "payload": dict(payload),
+            "status": "open",
+            "created_at": at,
+        }
         tx.execute(insert(REVIEWS), [row])
 
     def get(self, tx: Connection, id: str) -> dict[str, Any] | None:
@@ -125,7 +151,9 @@ class ReviewTable:
         return [dict(row) for row in tx.execute(query).mappings()]
 
     def of_kind(self, tx: Connection, family: str, kind: str) -> dict[str, datetime]:
-        query = select(REVIEWS.c.subject, REVIEWS.c.created_at).where(REVIEWS.c.family == family, REVIEWS.c.kind == kind)
+        query = select(REVIEWS.c.subject, REVIEWS.c.created_at).where(
+            REVIEWS.c.family == family, REVIEWS.c.kind == kind
+        )
         return {row.subject: row.created_at for row in tx.execute(query)}
 
     def answer(self, tx: Connection, id: str, answer: str, by: str, at: datetime) -> dict[str, Any]:
@@ -133,7 +161,9 @@ class ReviewTable:
         if review is None:
             raise NotFound(f"There is no review {id!r}; `detent review list` shows the open ones.")
         if review["status"] != "open" and review["answer"] != answer:
-            raise Conflict(f"Review {id} was answered {review['answer']!r} by {review['answered_by']} before; an answer stays.")
+            raise Conflict(
+                f"Review {id} was answered {review['answer']!r} by {review['answered_by']} before; an answer stays."
+            )
         if review["status"] == "open":
             given = {"status": "answered", "answer": answer, "answered_by": by, "answered_at": at}
             tx.execute(update(REVIEWS).where(REVIEWS.c.id == id).values(**given))

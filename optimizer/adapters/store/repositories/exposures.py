@@ -29,7 +29,9 @@ class ExposureTable:
 
     def reported(self, tx: Connection, rollout: str) -> dict[tuple[str, str, float | None], int]:
         e = EXPOSURES.c
-        query = select(e.sent_by, e.variant, e.stage, func.sum(e.n_exposed).label("n")).where(e.rollout == rollout, e.sent_by.is_not(None))
+        query = select(e.sent_by, e.variant, e.stage, func.sum(e.n_exposed).label("n")).where(
+            e.rollout == rollout, e.sent_by.is_not(None)
+        )
         rows = tx.execute(query.group_by(e.sent_by, e.variant, e.stage))
         return {(r.sent_by, r.variant, float(r.stage) if r.stage else None): int(r.n) for r in rows}
 
@@ -38,7 +40,9 @@ class ExposureTable:
         query = select(e.family, e.variant, e.rollout, e.stage, func.sum(e.n_exposed).label("n_exposed"))
         # A rollout is of one family: naming the family, too, would make SQLite read all of its windows.
         query = query.where(e.family == family) if rollout is None else query.where(e.rollout == rollout)
-        rows = tx.execute(query.group_by(e.family, e.variant, e.rollout, e.stage).order_by(e.rollout, e.stage, e.variant))
+        rows = tx.execute(
+            query.group_by(e.family, e.variant, e.rollout, e.stage).order_by(e.rollout, e.stage, e.variant)
+        )
         return [
             {
                 "variant": r.variant,
@@ -53,7 +57,10 @@ class ExposureTable:
     def _put(self, tx: Connection, row: Exposure, sent_by: str) -> bool:
         family, variant, rollout, stage, window_start, client, n = row
         own = f"{sent_by}: {client}"  # two keys may name their clients alike
-        columns = {**_columns((family, variant, rollout or "", _stage(stage), window_start, own), n), "sent_by": sent_by}
+        columns = {
+            **_columns((family, variant, rollout or "", _stage(stage), window_start, own), n),
+            "sent_by": sent_by,
+        }
         if insert_new(tx, EXPOSURES, [columns]):
             return True
         same = and_(*(column == columns[column.name] for column in EXPOSURES.primary_key.columns))
@@ -61,7 +68,10 @@ class ExposureTable:
 
 
 def _columns(key: tuple[Any, ...], n: int) -> dict[str, Any]:
-    return {**dict(zip(("family", "variant", "rollout", "stage", "window_start", "client"), key, strict=True)), "n_exposed": n}
+    return {
+        **dict(zip(("family", "variant", "rollout", "stage", "window_start", "client"), key, strict=True)),
+        "n_exposed": n,
+    }
 
 
 def _stage(share: float | None) -> str:

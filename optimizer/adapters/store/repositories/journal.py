@@ -1,4 +1,6 @@
-"""Table lm_calls, the journal: written before a call is sent and after it is answered, one row per attempt on the wire."""
+"""Table lm_calls, the journal: written before a call is sent and after it is answered,
+one row per attempt on the wire.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,12 @@ from optimizer.ports import JournalEntry
 CALLS = LmCallRow.__table__
 _ENTRY_FIELDS = tuple(name for name in JournalEntry.__dataclass_fields__ if name != "answer")
 _SPENT = (
-    func.sum(case((CALLS.c.status.in_(("settled", "failed")), func.coalesce(CALLS.c.cost_usd, 0.0)), else_=CALLS.c.reserved_usd)),
+    func.sum(
+        case(
+            (CALLS.c.status.in_(("settled", "failed")), func.coalesce(CALLS.c.cost_usd, 0.0)),
+            else_=CALLS.c.reserved_usd,
+        )
+    ),
     func.count(),
     func.sum(case((CALLS.c.status == "lost", 1), else_=0)),
 )
@@ -45,7 +52,9 @@ class JournalTable:
     def find(self, tx: Connection, key: str, *, study: str | None, not_before: datetime) -> ModelAnswer | None:
         return self.find_all(tx, [key], study=study, not_before=not_before).get(key)
 
-    def find_all(self, tx: Connection, keys: Collection[str], *, study: str | None, not_before: datetime) -> dict[str, ModelAnswer]:
+    def find_all(
+        self, tx: Connection, keys: Collection[str], *, study: str | None, not_before: datetime
+    ) -> dict[str, ModelAnswer]:
         found: dict[str, ModelAnswer] = {}
         for some in chunks(sorted(keys)):
             for key, answer in tx.execute(_FIND, {"some_keys": some, "of_study": study, "not_before": not_before}):
@@ -55,7 +64,10 @@ class JournalTable:
     def send(self, tx: Connection, entry: JournalEntry) -> None:
         row = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
         answer = None if entry.answer is None else asdict(entry.answer)
-        tx.execute(insert(CALLS), [{**row, "request": None if entry.request is None else dict(entry.request), "answer": answer}])
+        tx.execute(
+            insert(CALLS),
+            [{**row, "request": None if entry.request is None else dict(entry.request), "answer": answer}],
+        )
 
     def settle(self, tx: Connection, id: str, answer: ModelAnswer, at: datetime) -> None:
         plain = {**asdict(answer), "from_journal": False}
@@ -74,9 +86,15 @@ class JournalTable:
         return Spend(usd=float(usd or 0.0), n_calls=n_calls, n_lost=int(n_lost or 0))
 
     def spend_by_purpose(self, tx: Connection, study: str) -> dict[str, Spend]:
-        query = select(CALLS.c.purpose, *_SPENT).where(CALLS.c.study == study).group_by(CALLS.c.purpose).order_by(CALLS.c.purpose)
+        query = (
+            select(CALLS.c.purpose, *_SPENT)
+            .where(CALLS.c.study == study)
+            .group_by(CALLS.c.purpose)
+            .order_by(CALLS.c.purpose)
+        )
         return {
-            purpose: Spend(usd=float(usd or 0.0), n_calls=n, n_lost=int(lost or 0)) for purpose, usd, n, lost in tx.execute(query).tuples()
+            purpose: Spend(usd=float(usd or 0.0), n_calls=n, n_lost=int(lost or 0))
+            for purpose, usd, n, lost in tx.execute(query).tuples()
         }
 
     def answers(self, tx: Connection, study: str) -> dict[str, ModelAnswer]:

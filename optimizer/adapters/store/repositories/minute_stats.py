@@ -1,5 +1,6 @@
-"""Tables minute_stats, watermarks and drift_detectors: events summed up per minute of receipt, how far that has been done, and what is known
-about how each champion does."""
+"""Tables minute_stats, watermarks and drift_detectors: events summed up per minute of receipt, how far that has been
+done, and what is known about how each champion does.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +57,11 @@ class MinuteStatTables:
         self, tx: Connection, family: str, since: datetime, *, variant: str | None = None, source: str | None = None
     ) -> list[MinuteSums]:
         m = MINUTES.c
-        query = select(MINUTES).where(m.family == family, m.minute >= minute_of(since)).order_by(*MINUTES.primary_key.columns)
+        query = (
+            select(MINUTES)
+            .where(m.family == family, m.minute >= minute_of(since))
+            .order_by(*MINUTES.primary_key.columns)
+        )
         if variant is not None:
             query = query.where(m.variant == variant)
         if source is not None:
@@ -77,9 +82,9 @@ def _within(events: Table, family: str, start: datetime, until: datetime) -> Col
 
 def _interactions(family: str, start: datetime, until: datetime) -> Any:
     i = INTERACTIONS.c
-    return select(i.received_at, i.variant, i.model, i.error.is_not(None).label("failed"), i.latency_ms, i.cost_usd).where(
-        _within(INTERACTIONS, family, start, until)
-    )
+    return select(
+        i.received_at, i.variant, i.model, i.error.is_not(None).label("failed"), i.latency_ms, i.cost_usd
+    ).where(_within(INTERACTIONS, family, start, until))
 
 
 def _feedback(family: str, start: datetime, until: datetime) -> Any:
@@ -105,11 +110,15 @@ class DriftDetectorTable:
         row = tx.execute(select(DETECTORS).where(DETECTORS.c.family == family)).first()
         if row is None:
             return None
-        return WatchedReign(family=row.family, reign=row.reign, watch=from_record(json.loads(row.state)), read_until=row.read_until)
+        return WatchedReign(
+            family=row.family, reign=row.reign, watch=from_record(json.loads(row.state)), read_until=row.read_until
+        )
 
     def put(self, tx: Connection, row: WatchedReign) -> None:
         state = json.dumps(as_record(row.watch), separators=(",", ":"), allow_nan=False)
-        upsert(tx, DETECTORS, [{"family": row.family, "reign": row.reign, "state": state, "read_until": row.read_until}])
+        upsert(
+            tx, DETECTORS, [{"family": row.family, "reign": row.reign, "state": state, "read_until": row.read_until}]
+        )
 
     def outcomes(
         self, tx: Connection, family: str, variant: str, metric: Metric, start: datetime, until: datetime

@@ -1,4 +1,6 @@
-"""What the tick reads of interactions, feedback and fetches, each by the index that holds nothing else; writes nothing."""
+"""What the tick reads of interactions, feedback and fetches,
+each by the index that holds nothing else; writes nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from optimizer.core.serving.rollout import Rollout
 from optimizer.ports import Fetches, UnitOutcomes
 
 EXPOSURES = ExposureCountRow.__table__
-COHORTS_AT_ONCE = 3  # while a cohort is open no more begin: then the feedback of all is read in one go, and else that of each unit
+COHORTS_AT_ONCE = (
+    3  # while a cohort is open no more begin: then the feedback of all is read in one go, and else that of each unit
+)
 COHORTS_PER_QUERY = 100  # each is a branch of the condition, and SQLite bounds their depth
 
 _I, _E = INTERACTIONS.c, EXPOSURES.c
@@ -26,7 +30,8 @@ _I, _E = INTERACTIONS.c, EXPOSURES.c
 _REQUESTS = select(_I.unit_hmac, _I.variant, _I.stage, _I.occurred_at, _I.error, _I.latency_ms, _I.cost_usd).where(
     _I.rollout == bindparam("of_rollout"), _I.occurred_at >= bindparam("since"), _I.occurred_at < bindparam("until")
 )
-_FETCHES = (  # all that stands before the time is named, so that each pair of variant and stage is a range of the primary key
+# all that stands before the time is named, so that each pair of variant and stage is a range of the primary key
+_FETCHES = (
     select(_E.variant, _E.stage, _E.window_start, _E.n_exposed)
     .where(
         _E.family == bindparam("of_family"),
@@ -64,8 +69,17 @@ class ObservationQueries:
         return sorted(found, key=lambda r: (r.started_at, r.unit_hmac))
 
     def fetches(self, tx: Connection, rollout: Rollout, since: datetime, until: datetime) -> list[Fetches]:
-        stages = {"" if share is None else repr(float(share)): stage_of(rollout.ladder, share) for share in (*rollout.ladder, None)}
-        asked = {"of_family": rollout.family, "of_rollout": rollout.id, "since": since, "until": until, "some_stages": list(stages)}
+        stages = {
+            "" if share is None else repr(float(share)): stage_of(rollout.ladder, share)
+            for share in (*rollout.ladder, None)
+        }
+        asked = {
+            "of_family": rollout.family,
+            "of_rollout": rollout.id,
+            "since": since,
+            "until": until,
+            "some_stages": list(stages),
+        }
         found = []
         for row in tx.execute(_FETCHES, {**asked, "both": [rollout.candidate, rollout.champion]}):
             arm, stage = _arm(rollout, row.variant), stages[row.stage]
@@ -101,7 +115,11 @@ class ObservationQueries:
                     recomputed.setdefault(row.unit_hmac, set()).add(row.sent_by or "")
         for source in (INTERACTIONS.c, FEEDBACK_EVENTS.c):
             for some in chunks(sorted(recomputed)):
-                query = select(source.unit_hmac, source.stage).distinct().where(source.unit_hmac.in_(some), ~source.recomputed)
+                query = (
+                    select(source.unit_hmac, source.stage)
+                    .distinct()
+                    .where(source.unit_hmac.in_(some), ~source.recomputed)
+                )
                 found = tx.execute(query.where(*_of_cohort(source, rollout, cohort_start, received_until)))
                 by_token |= {row.unit_hmac for row in found if stage_of(rollout.ladder, row.stage) == stage}
         return {unit: keys for unit, keys in recomputed.items() if unit not in by_token}
@@ -130,11 +148,17 @@ class ObservationQueries:
         )
         if closing_time(rollout) <= COHORTS_AT_ONCE * timedelta(minutes=cohort_minutes(rollout.settings)):
             queries = [query.where(f.rollout == rollout.id)]
-        else:  # rollout and stage are compared below: named in the query, they would make SQLite read all of the rollout's feedback
+        # rollout and stage are compared below: named in the query, they would make SQLite read all of the rollout's
+        # feedback
+        else:
             queries = [query.where(f.unit_hmac.in_(some)) for some in chunks(sorted(units))]
         wanted, values = set(units), dict[str, list[tuple[float, str]]]()
         for row in (row for one in queries for row in tx.execute(one)):
-            if row.unit_hmac in wanted and row.rollout == rollout.id and stage_of(rollout.ladder, row.stage) == cohort.stage:
+            if (
+                row.unit_hmac in wanted
+                and row.rollout == rollout.id
+                and stage_of(rollout.ladder, row.stage) == cohort.stage
+            ):
                 values.setdefault(row.unit_hmac, []).append((float(row.value), row.sent_by or ""))
         means = {unit: sum(sorted(value for value, _ in own)) / len(own) for unit, own in values.items()}
         return UnitOutcomes(means=means, by_key=labelled_by_key([key for _, key in own] for own in values.values()))
@@ -142,7 +166,9 @@ class ObservationQueries:
     def outside(self, tx: Connection, family: str, since: datetime, until: datetime) -> set[str]:
         found: set[str] = set()
         for c in (INTERACTIONS.c, FEEDBACK_EVENTS.c):  # a unit counts by either
-            query = select(c.unit_hmac).distinct().where(c.family == family, c.received_at >= since, c.received_at <= until)
+            query = (
+                select(c.unit_hmac).distinct().where(c.family == family, c.received_at >= since, c.received_at <= until)
+            )
             found |= {row.unit_hmac for row in tx.execute(query.where(c.rollout.is_(None), c.unit_hmac.is_not(None)))}
         return found
 
@@ -162,7 +188,12 @@ class ObservationQueries:
         return [max(0.0, (row.received_at - row.served_at).total_seconds()) for row in tx.execute(query)]
 
     def late_feedback(
-        self, tx: Connection, rollout: Rollout, since: datetime, until: datetime, closed_at: Callable[[datetime], datetime]
+        self,
+        tx: Connection,
+        rollout: Rollout,
+        since: datetime,
+        until: datetime,
+        closed_at: Callable[[datetime], datetime],
     ) -> dict[ArmName, tuple[int, int]]:
         f = FEEDBACK_EVENTS.c
         query = (
@@ -181,7 +212,9 @@ class ObservationQueries:
                     with_late[row.cohort_start] = closed_at(row.cohort_start)
         for some in chunks(sorted(with_late.items()), COHORTS_PER_QUERY):
             # The rollout is named in every branch: each is then a search of its own by the index.
-            received_after = or_(*(and_(f.rollout == rollout.id, f.cohort_start == c, f.received_at > at) for c, at in some))
+            received_after = or_(
+                *(and_(f.rollout == rollout.id, f.cohort_start == c, f.received_at > at) for c, at in some)
+            )
             for variant, n in tx.execute(select(f.variant, func.count()).where(received_after).group_by(f.variant)):
                 arm = _arm(rollout, variant)
                 if arm is not None:
@@ -189,7 +222,9 @@ class ObservationQueries:
         return {arm: (late[arm], all_of[arm]) for arm in late}
 
 
-def _of_cohort(source: Any, rollout: Rollout, cohort_start: datetime, received_until: datetime) -> tuple[ColumnElement[bool], ...]:
+def _of_cohort(
+    source: Any, rollout: Rollout, cohort_start: datetime, received_until: datetime
+) -> tuple[ColumnElement[bool], ...]:
     return (source.rollout == rollout.id, source.cohort_start == cohort_start, source.received_at <= received_until)
 
 

@@ -22,21 +22,41 @@ class OutboxTable:
         # Replaced by a new row, not in place: a process that is sending the old one will mark a number that is gone.
         o = OUTBOX.c
         tx.execute(delete(OUTBOX).where(o.topic == topic, o.subject == subject, o.sent_at.is_(None)))
-        row = {"topic": topic, "subject": subject, "payload": dict(payload), "attempts": 0, "created_at": at, "not_before": at}
+        row = {
+            "topic": topic,
+            "subject": subject,
+            "payload": dict(payload),
+            "attempts": 0,
+            "created_at": at,
+            "not_before": at,
+        }
         tx.execute(insert(OUTBOX), [row])
 
     def due(self, tx: Connection, now: datetime, limit: int, *, topics: Collection[str]) -> list[OutboxItem]:
         o = OUTBOX.c
-        query = select(OUTBOX).where(o.sent_at.is_(None), o.not_before <= now, o.topic.in_(topics)).order_by(o.seq).limit(limit)
+        query = (
+            select(OUTBOX)
+            .where(o.sent_at.is_(None), o.not_before <= now, o.topic.in_(topics))
+            .order_by(o.seq)
+            .limit(limit)
+        )
         return [_item(dict(row)) for row in tx.execute(query).mappings()]
 
     def oldest(self, tx: Connection, topic: str) -> OutboxItem | None:
         o = OUTBOX.c
-        row = tx.execute(select(OUTBOX).where(o.sent_at.is_(None), o.topic == topic).order_by(o.seq).limit(1)).mappings().first()
+        row = (
+            tx.execute(select(OUTBOX).where(o.sent_at.is_(None), o.topic == topic).order_by(o.seq).limit(1))
+            .mappings()
+            .first()
+        )
         return None if row is None else _item(dict(row))
 
     def sent(self, tx: Connection, seq: int, at: datetime) -> None:
-        tx.execute(update(OUTBOX).where(OUTBOX.c.seq == seq).values(sent_at=at, attempts=OUTBOX.c.attempts + 1, last_error=None))
+        tx.execute(
+            update(OUTBOX)
+            .where(OUTBOX.c.seq == seq)
+            .values(sent_at=at, attempts=OUTBOX.c.attempts + 1, last_error=None)
+        )
 
     def failed(self, tx: Connection, seq: int, error: str, not_before: datetime) -> None:
         again = {"attempts": OUTBOX.c.attempts + 1, "last_error": error, "not_before": not_before}

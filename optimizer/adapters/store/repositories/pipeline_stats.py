@@ -45,12 +45,17 @@ class PipelineStatTables:
 
     def records(self, tx: Connection, since: datetime, limit: int) -> list[PipelineRecord]:
         query = (
-            select(RECORDS).where(RECORDS.c.received_at >= since).order_by(RECORDS.c.received_at.desc(), RECORDS.c.id.desc()).limit(limit)
+            select(RECORDS)
+            .where(RECORDS.c.received_at >= since)
+            .order_by(RECORDS.c.received_at.desc(), RECORDS.c.id.desc())
+            .limit(limit)
         )
         return [PipelineRecord(**row) for row in tx.execute(query).mappings()][::-1]
 
     def n_old(self, tx: Connection, before: datetime) -> int:
-        return int(tx.execute(select(func.count()).select_from(RECORDS).where(RECORDS.c.received_at < before)).scalar() or 0)
+        return int(
+            tx.execute(select(func.count()).select_from(RECORDS).where(RECORDS.c.received_at < before)).scalar() or 0
+        )
 
     def prune(self, tx: Connection, before: datetime, limit: int) -> int:
         r = RECORDS.c

@@ -1,4 +1,6 @@
-"""Deletes what is too old from tables that other modules write; what is summed up, decided or released is not touched here."""
+"""Deletes what is too old from tables that other modules write; what is summed up,
+decided or released is not touched here.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ class RetentionTables:
 
     def n_old(self, tx: Connection, rows: OldRows, family: str | None, before: datetime) -> int:
         kind = _KINDS[rows]
-        return int(tx.execute(select(func.count()).select_from(kind.table).where(kind.old(family, before))).scalar() or 0)
+        return int(
+            tx.execute(select(func.count()).select_from(kind.table).where(kind.old(family, before))).scalar() or 0
+        )
 
     def old(self, tx: Connection, rows: OldRows, family: str | None, before: datetime, limit: int) -> list[Key]:
         kind = _KINDS[rows]
@@ -83,7 +87,9 @@ def _of_old_studies(study: ColumnElement[str], *more: ColumnElement[bool]) -> Co
     s = STUDIES.c
 
     def old(family: str | None, before: datetime) -> ColumnElement[bool]:
-        return and_(study.in_(select(s.id).where(s.family == family, s.status.in_(ENDED), s.finished_at < before)), *more)
+        return and_(
+            study.in_(select(s.id).where(s.family == family, s.status.in_(ENDED), s.finished_at < before)), *more
+        )
 
     return old
 
@@ -102,7 +108,9 @@ _KINDS: Mapping[OldRows, _Rows] = {
         old=_created(EXAMPLES, EXAMPLES.c.released.is_(False), EXAMPLES.c.origin == "correction"),
     ),
     "reviews": _Rows(table=REVIEWS, key=(REVIEWS.c.id,), old=_created(REVIEWS)),
-    "idempotency_keys": _Rows(table=KEYS, key=(KEYS.c.key, KEYS.c.scope), old=lambda _family, before: KEYS.c.created_at < before),
+    "idempotency_keys": _Rows(
+        table=KEYS, key=(KEYS.c.key, KEYS.c.scope), old=lambda _family, before: KEYS.c.created_at < before
+    ),
     "model_calls": _Rows(table=CALLS, key=(CALLS.c.id,), old=_of_no_study),
     "texts_of_model_calls": _Rows(
         table=CALLS,

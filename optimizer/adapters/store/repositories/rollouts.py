@@ -36,8 +36,9 @@ class RolloutTables:
         active = self.active(tx, rollout.family) if rollout.is_active else None
         if active is not None:
             raise Conflict(
-                f"Family {rollout.family!r} has rollout {active.id} ({active.status}) already, and a family has one at a time. "
-                f"End it first: `detent rollout rollback {rollout.family}` or `detent rollout promote {rollout.family}`.",
+                f"Family {rollout.family!r} has rollout {active.id} ({active.status}) already, and a family has one at"
+                f" a time. End it first: `detent rollout rollback {rollout.family}` or `detent rollout promote"
+                f" {rollout.family}`.",
                 rollout=active.id,
             )
         tx.execute(insert(ROLLOUTS), [_columns(rollout)])
@@ -78,8 +79,8 @@ class RolloutTables:
             if stored is None:
                 raise NotFound(f"There is no rollout {rollout.id!r}.")
             raise StaleVersion(
-                f"Rollout {rollout.id} is at version {stored} by now, and this change was made for version {rollout.version - 1}. "
-                "Look at it again, then repeat the change if it still makes sense.",
+                f"Rollout {rollout.id} is at version {stored} by now, and this change was made for version"
+                f" {rollout.version - 1}. Look at it again, then repeat the change if it still makes sense.",
                 version=stored,
             )
         if decision is not None:
@@ -125,7 +126,9 @@ def _decision(row: RowMapping) -> Decision:
 
 
 def _content(text: str) -> Any:
-    """The content of a decision; what is not the canonical JSON that was hashed is handed on as it is, for verification to name."""
+    """The content of a decision; what is not the canonical JSON that was hashed is handed on as it is,
+    for verification to name.
+    """
     try:
         content = json.loads(text)
         if canonical_json(content).decode() == text:

@@ -53,8 +53,17 @@ def _champion(row: RowMapping) -> Champion:
 class OverrideTable:
     """ports.Overrides on the database."""
 
-    def put(self, tx: Connection, family: str, unit_hmac: str, variant: str, until: datetime, by: str, at: datetime) -> None:
-        row = {"family": family, "unit_hmac": unit_hmac, "variant": variant, "until": until, "created_by": by, "created_at": at}
+    def put(
+        self, tx: Connection, family: str, unit_hmac: str, variant: str, until: datetime, by: str, at: datetime
+    ) -> None:
+        row = {
+            "family": family,
+            "unit_hmac": unit_hmac,
+            "variant": variant,
+            "until": until,
+            "created_by": by,
+            "created_at": at,
+        }
         upsert(tx, OVERRIDES, [row])
 
     def active(self, tx: Connection, now: datetime) -> list[tuple[str, str, str, datetime]]:

@@ -1,4 +1,6 @@
-"""Tables studies, trials, trial_results and tier_answers; and schedules: where a person lets studies start by themselves, and when."""
+"""Tables studies, trials, trial_results and tier_answers; and schedules:
+where a person lets studies start by themselves, and when.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +34,14 @@ class StudyTables:
 
     def add(self, tx: Connection, study: Study) -> None:
         if study.status in UNFINISHED:
-            running = tx.execute(select(STUDIES.c.id, STUDIES.c.status).where(STUDIES.c.active_family == study.family)).first()
+            running = tx.execute(
+                select(STUDIES.c.id, STUDIES.c.status).where(STUDIES.c.active_family == study.family)
+            ).first()
             if running is not None:
                 raise Conflict(
-                    f"Family {study.family!r} has study {running.id} ({running.status}) already, and a family has one at a time. "
-                    f"Wait for it, go on with it if it was interrupted (`detent study resume {running.id}`), or stop it with `detent study cancel {running.id}`.",
+                    f"Family {study.family!r} has study {running.id} ({running.status}) already, and a family has one"
+                    " at a time. Wait for it, go on with it if it was interrupted (`detent study resume"
+                    f" {running.id}`), or stop it with `detent study cancel {running.id}`.",
                     study=running.id,
                 )
         columns = {name: getattr(study, name) for name in Study.__dataclass_fields__}
@@ -47,7 +52,13 @@ class StudyTables:
         return None if row is None else _study(row)
 
     def page(
-        self, tx: Connection, *, family: str | None = None, status: str | None = None, cursor: str | None = None, limit: int = 100
+        self,
+        tx: Connection,
+        *,
+        family: str | None = None,
+        status: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
     ) -> tuple[list[Study], str | None]:
         s = STUDIES.c
         query = select(STUDIES).order_by(s.created_at.desc(), s.id.desc()).limit(limit + 1)
@@ -71,15 +82,21 @@ class StudyTables:
 
     def spent_since(self, tx: Connection, since: datetime) -> list[StudySpend]:
         s = STUDIES.c
-        query = select(s.id, s.family, s.budget, s.spend, s.finished_at).where(or_(s.status.in_(UNFINISHED), s.finished_at >= since))
+        query = select(s.id, s.family, s.budget, s.spend, s.finished_at).where(
+            or_(s.status.in_(UNFINISHED), s.finished_at >= since)
+        )
         return [
-            StudySpend(study=id, family=family, cap_usd=budget.get("usd"), usd=spend["usd"], has_ended=finished_at is not None)
+            StudySpend(
+                study=id, family=family, cap_usd=budget.get("usd"), usd=spend["usd"], has_ended=finished_at is not None
+            )
             for id, family, budget, spend, finished_at in tx.execute(query.order_by(s.id))
         ]
 
     def unfinished(self, tx: Connection) -> list[Study]:
         found = [_study(row) for row in tx.execute(select(STUDIES).where(STUDIES.c.status.in_(UNFINISHED))).mappings()]
-        return sorted(found, key=lambda study: (study.created_at, study.id))  # asked to sort, SQLite would read all of them
+        return sorted(
+            found, key=lambda study: (study.created_at, study.id)
+        )  # asked to sort, SQLite would read all of them
 
     def update(self, tx: Connection, id: str, **changes: Any) -> Study:
         before = self.get(tx, id)
@@ -106,13 +123,21 @@ class StudyTables:
 
     def trials(self, tx: Connection, study: str) -> list[Trial]:
         query = select(TRIALS).where(TRIALS.c.study == study).order_by(TRIALS.c.number)
-        return [Trial(**{name: row[name] for name in Trial.__dataclass_fields__}) for row in tx.execute(query).mappings()]
+        return [
+            Trial(**{name: row[name] for name in Trial.__dataclass_fields__}) for row in tx.execute(query).mappings()
+        ]
 
-    def put_results(self, tx: Connection, study: str, purpose: str, variant: str, results: Sequence[ExampleResult]) -> None:
+    def put_results(
+        self, tx: Connection, study: str, purpose: str, variant: str, results: Sequence[ExampleResult]
+    ) -> None:
         name = {"study": study, "purpose": purpose, "variant": variant}
-        upsert(tx, RESULTS, [{**name, **{field: getattr(result, field) for field in _RESULT_FIELDS}} for result in results])
+        upsert(
+            tx, RESULTS, [{**name, **{field: getattr(result, field) for field in _RESULT_FIELDS}} for result in results]
+        )
 
-    def results(self, tx: Connection, study: str, purpose: str, variant: str | None = None) -> dict[str, list[ExampleResult]]:
+    def results(
+        self, tx: Connection, study: str, purpose: str, variant: str | None = None
+    ) -> dict[str, list[ExampleResult]]:
         r = RESULTS.c
         query = select(RESULTS).where(r.study == study, r.purpose == purpose).order_by(r.variant, r.example)
         if variant is not None:
@@ -123,7 +148,11 @@ class StudyTables:
         return found
 
     def put_tier_answers(self, tx: Connection, study: str, answers: TierAnswers) -> None:
-        upsert(tx, TIER_ANSWERS, [{"study": study, "tiers": list(answers.tiers), "rows": [dict(row) for row in answers.rows]}])
+        upsert(
+            tx,
+            TIER_ANSWERS,
+            [{"study": study, "tiers": list(answers.tiers), "rows": [dict(row) for row in answers.rows]}],
+        )
 
     def tier_answers(self, tx: Connection, study: str) -> TierAnswers | None:
         row = tx.execute(select(TIER_ANSWERS).where(TIER_ANSWERS.c.study == study)).mappings().first()
@@ -165,4 +194,7 @@ class ScheduleTable:
         return None if row is None else StoredSchedule(**row._mapping)
 
     def all(self, tx: Connection) -> dict[str, StoredSchedule]:
-        return {row.family: StoredSchedule(**row._mapping) for row in tx.execute(select(SCHEDULES).order_by(SCHEDULES.c.family))}
+        return {
+            row.family: StoredSchedule(**row._mapping)
+            for row in tx.execute(select(SCHEDULES).order_by(SCHEDULES.c.family))
+        }

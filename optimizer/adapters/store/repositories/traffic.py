@@ -1,4 +1,7 @@
-"""Tables interactions and feedback_events as one family's traffic: counts for a forecast, and what a self-test replays. Reads only."""
+"""Tables interactions and feedback_events as one family's traffic: counts for a forecast, and what a self-test replays.
+
+Reads only.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +77,9 @@ class TrafficTables:
         )
         n, mean = tx.execute(select(func.count(), func.avg(units.c.value)).select_from(units)).one()
         means = func.avg(success).label("success"), func.avg(f.score).label("score")
-        by_source = _of(FEEDBACK_EVENTS, family, since, until, f.source, *means).where(own).group_by(f.source, unit).subquery()
+        by_source = (
+            _of(FEEDBACK_EVENTS, family, since, until, f.source, *means).where(own).group_by(f.source, unit).subquery()
+        )
         b = by_source.c
         columns = func.count(b.success), func.avg(b.success), func.count(b.score), func.avg(b.score)
         rows = tx.execute(select(b.source, *columns).group_by(b.source).order_by(b.source)).all()
@@ -85,7 +90,14 @@ class TrafficTables:
         )
 
     def labels(
-        self, tx: Connection, family: str, since: datetime, until: datetime, *, field: Literal["success", "score"], source: str
+        self,
+        tx: Connection,
+        family: str,
+        since: datetime,
+        until: datetime,
+        *,
+        field: Literal["success", "score"],
+        source: str,
     ) -> list[PastLabel]:
         f = FEEDBACK_EVENTS.c
         query = _of(FEEDBACK_EVENTS, family, since, until, f.unit_hmac, f.received_at, f[field])
@@ -93,18 +105,28 @@ class TrafficTables:
         found = [PastLabel(unit_hmac=row.unit_hmac, at=row.received_at, value=float(row[2])) for row in rows]
         return sorted(found, key=lambda label: (label.at, label.unit_hmac, label.value))
 
-    def seen(self, tx: Connection, family: str, since: datetime, until: datetime, most: int) -> list[SampledInteraction]:
+    def seen(
+        self, tx: Connection, family: str, since: datetime, until: datetime, most: int
+    ) -> list[SampledInteraction]:
         f, i = FEEDBACK_EVENTS.c, INTERACTIONS.c
-        executed = _of(INTERACTIONS, family, since, until, i.id, i.parts).where(i.parts.is_not(None)).order_by(i.received_at.desc())
+        executed = (
+            _of(INTERACTIONS, family, since, until, i.id, i.parts)
+            .where(i.parts.is_not(None))
+            .order_by(i.received_at.desc())
+        )
         sure = {row.id: confidence_of_parts(row.parts) for row in tx.execute(executed.limit(most))}
         reported = (
-            _of(FEEDBACK_EVENTS, family, since, until, f.interaction).where(f.interaction.is_not(None)).order_by(f.received_at.desc())
+            _of(FEEDBACK_EVENTS, family, since, until, f.interaction)
+            .where(f.interaction.is_not(None))
+            .order_by(f.received_at.desc())
         )
         names = sorted({*tx.execute(reported.limit(most)).scalars(), *sure})
         found = {name: SampledInteraction(interaction=name, confidence=sure.get(name)) for name in names}
         for some in chunks(names):
             for row in tx.execute(_by_source(family, some)):
-                found[row.interaction] = replace(found[row.interaction], low=row.low, high=row.high, is_corrected=row.n_expected > 0)
+                found[row.interaction] = replace(
+                    found[row.interaction], low=row.low, high=row.high, is_corrected=row.n_expected > 0
+                )
         return list(found.values())
 
 
@@ -146,5 +168,7 @@ def _units(family: str, since: datetime, until: datetime) -> Select[int, Any]:
 def _labelled_units(tx: Connection, family: str, since: datetime, until: datetime) -> dict[tuple[str, str], int]:
     f = FEEDBACK_EVENTS.c
     counts = [func.count(case((f[field].is_not(None), f.unit_hmac)).distinct()).label(field) for field in LABEL_FIELDS]
-    rows: list[Row[Any]] = list(tx.execute(_of(FEEDBACK_EVENTS, family, since, until, f.source, *counts).group_by(f.source)))
+    rows: list[Row[Any]] = list(
+        tx.execute(_of(FEEDBACK_EVENTS, family, since, until, f.source, *counts).group_by(f.source))
+    )
     return {(field, row.source): n for row in rows for field in LABEL_FIELDS if (n := row._mapping[field])}

@@ -1,8 +1,9 @@
-"""Table rollout_units, which grows by one row per look, and what its rows add up to, kept in memory by the process that ticks.
+"""Table rollout_units, which grows by one row per look, and what its rows add up to,
+kept in memory by the process that ticks.
 
-A unit may come back after weeks, so looking units up in a table costs a page of the disk for each, and more with each unit that a
-rollout has seen. Here a look appends what it changed, and a tick reads what was appended since the last one: both cost the same
-however long the rollout lasts (docs/adr/0012-the-tick-keeps-its-units-in-memory.md).
+A unit may come back after weeks, so looking units up in a table costs a page of the disk for each, and more with each
+unit that a rollout has seen. Here a look appends what it changed, and a tick reads what was appended since the last
+one: both cost the same however long the rollout lasts (docs/adr/0012-the-tick-keeps-its-units-in-memory.md).
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ from optimizer.ports import UnitCount
 
 UNITS = RolloutUnitsRow.__table__
 ROWS_PER_QUERY = 2000
-IDLE_S = 900.0  # units of a rollout that no look has asked about for so long leave the memory; asked again, they are read again
+# units of a rollout that no look has asked about for so long leave the memory; asked again, they are read again
+IDLE_S = 900.0
 BEFORE_ALL = 0  # a look that counted units has closed a block, so rows have numbers from 1 on
 
-Count = tuple[datetime | None, int, int | None]  # a UnitCount's members; a tuple of these costs the garbage collector nothing
+Count = tuple[
+    datetime | None, int, int | None
+]  # a UnitCount's members; a tuple of these costs the garbage collector nothing
 Counts = dict[str, Count]  # by unit
 
 
@@ -35,7 +39,9 @@ class _Book:
 
     last: tuple[int, str] | None = None  # n_blocks and counts of a row
     stages: dict[int, Counts] = field(default_factory=dict)
-    cohorts: dict[str | None, datetime | None] = field(default_factory=lambda: {None: None})  # one object for all units of a cohort
+    cohorts: dict[str | None, datetime | None] = field(
+        default_factory=lambda: {None: None}
+    )  # one object for all units of a cohort
     asked_at: float = 0.0
 
 
@@ -54,7 +60,11 @@ class UnitCountTable:
                 book.last, book.stages = None, {}
             _read_on(tx, rollout, book)
             counts = book.stages.get(stage, {})
-            return {unit: UnitCount(cohort_start=c[0], n_values=c[1], last_minute=c[2]) for unit in units if (c := counts.get(unit))}
+            return {
+                unit: UnitCount(cohort_start=c[0], n_values=c[1], last_minute=c[2])
+                for unit in units
+                if (c := counts.get(unit))
+            }
 
     def put(self, tx: Connection, rollout: str, n_blocks: int, counts: Mapping[tuple[int, str], UnitCount]) -> None:
         if counts:
@@ -74,7 +84,9 @@ class UnitCountTable:
 
 
 def _is_still_so(tx: Connection, rollout: str, book: _Book) -> bool:
-    """False where the last row that was read is not there as it was: a backup was restored, or ``tx`` began before it was written."""
+    """False where the last row that was read is not there as it was: a backup was restored,
+    or ``tx`` began before it was written.
+    """
     return book.last is None or tx.execute(_ROW, {"of": rollout, "at": book.last[0]}).scalar() == book.last[1]
 
 
@@ -100,7 +112,9 @@ _NEXT = (
 
 
 def _as_text(counts: Mapping[tuple[int, str], UnitCount]) -> str:
-    """{stage: {unit: [start of its cohort, values, minute of the last]}}: as they are after the look, not what was added."""
+    """{stage: {unit: [start of its cohort, values, minute of the last]}}:
+    as they are after the look, not what was added.
+    """
     stages: dict[int, dict[str, Any]] = {}
     for (stage, unit), count in counts.items():
         cohort = None if count.cohort_start is None else count.cohort_start.isoformat()

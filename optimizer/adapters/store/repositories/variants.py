@@ -1,4 +1,6 @@
-"""Tables variants, written once per (family, content) and never changed; evaluation_batches and variant_performance: how each did."""
+"""Tables variants, written once per (family, content) and never changed;
+evaluation_batches and variant_performance: how each did.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,13 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, delete
 
 from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.hashed_rows import families_in
-from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, EvaluationBatchRow, VariantPerformanceRow, VariantRow
+from optimizer.adapters.store.tables import (
+    FEEDBACK_EVENTS,
+    INTERACTIONS,
+    EvaluationBatchRow,
+    VariantPerformanceRow,
+    VariantRow,
+)
 from optimizer.core.family.variant import Variant
 from optimizer.ports import VariantRecord
 
@@ -150,4 +158,7 @@ def _feedback_of(tx: Connection, family: str, start: datetime) -> dict[Key, dict
         .group_by(f.family, variant, model)
     )
     names = ("n_labelled", "n_success", "n_scored", "mean_score")
-    return {(row["family"], row["variant"], row["model"]): {name: row[name] for name in names} for row in tx.execute(query).mappings()}
+    return {
+        (row["family"], row["variant"], row["model"]): {name: row[name] for name in names}
+        for row in tx.execute(query).mappings()
+    }

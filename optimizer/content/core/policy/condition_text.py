@@ -1,7 +1,8 @@
 """From the text of a condition to its tree: grammar and limits. Refuses with the position, whatever the text.
 
-The grammar is a small part of Python's, read here and not by Python: no text reaches its parser or compiler, and a position is a
-character of the text in every version of Python. Work grows with the length of the text; the recursion is bounded by ``MAX_DEPTH``.
+The grammar is a small part of Python's, read here and not by Python: no text reaches its parser or compiler, and a
+position is a character of the text in every version of Python. Work grows with the length of the text; the recursion is
+bounded by ``MAX_DEPTH``.
 """
 
 from __future__ import annotations
@@ -79,7 +80,9 @@ def read_condition(text: str, names: Collection[str]) -> Tree:
         raise InvalidCondition("", 0, f"a condition is a text, not {type(text).__name__}; put it in quotes")
     if len(text) > MAX_LENGTH:
         raise InvalidCondition(
-            text, MAX_LENGTH, f"it has {len(text)} characters, and {MAX_LENGTH} are allowed; split it into several conditions"
+            text,
+            MAX_LENGTH,
+            f"it has {len(text)} characters, and {MAX_LENGTH} are allowed; split it into several conditions",
         )
     return _Reader(text, names).whole()
 
@@ -266,12 +269,17 @@ class _Reader:
         first = self.kinds.setdefault(name.name, value)
         if isinstance(first.value, str) is not isinstance(value.value, str):
             here, there = ("a text", "a number") if isinstance(value.value, str) else ("a number", "a text")
-            self.fail(value.position, f"{name.name} is compared with {here} here and with {there} at {first.position}; no value is both")
+            self.fail(
+                value.position,
+                f"{name.name} is compared with {here} here and with {there} at {first.position}; no value is both",
+            )
 
     def counted(self, position: int) -> None:
         self.n_terms += 1
         if self.n_terms > MAX_TERMS:
-            self.fail(position, f"it has more than {MAX_TERMS} comparisons; use `in` with a list, or several conditions")
+            self.fail(
+                position, f"it has more than {MAX_TERMS} comparisons; use `in` with a list, or several conditions"
+            )
 
     def deeper(self, token: Token) -> None:
         self.depth += 1
@@ -282,5 +290,7 @@ class _Reader:
         token = self.token
         if token.kind == "end":
             self.fail(token.position, f"the condition ends where {wanted} should follow")
-        why = {"(": "; nothing can be called", "[": "; nothing can be looked up", "-": f"; {NO_ARITHMETIC}"}.get(token.kind, "")
+        why = {"(": "; nothing can be called", "[": "; nothing can be looked up", "-": f"; {NO_ARITHMETIC}"}.get(
+            token.kind, ""
+        )
         self.fail(token.position, f"here stands {quoted(token.text)}, where {wanted} should stand{why}")

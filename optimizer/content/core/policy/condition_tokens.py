@@ -50,7 +50,9 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """``kind`` is number, name, text, flag or end; for a sign and for and, or, not, in it is the sign or word itself."""
+    """``kind`` is number, name, text, flag or end; for a sign and for and, or, not,
+    in it is the sign or word itself.
+    """
 
     kind: str
     text: str
@@ -58,13 +60,18 @@ class Token:
 
 
 def tokens_of(text: str, names: Collection[str]) -> Iterator[Token]:
-    """The tokens of ``text``, at last one of kind end. One pass. Raises InvalidCondition with the position of what does not belong."""
+    """The tokens of ``text``, at last one of kind end.
+
+    One pass. Raises InvalidCondition with the position of what does not belong.
+    """
     position = 0
     while position < len(text):
         found = _PATTERN.match(text, position)
         if found is None:
             shown = quoted(text[position])
-            raise InvalidCondition(text, position, f"{shown} does not belong in a condition" + _hint(_HINTS.get(text[position])))
+            raise InvalidCondition(
+                text, position, f"{shown} does not belong in a condition" + _hint(_HINTS.get(text[position]))
+            )
         kind, token = str(found.lastgroup), found.group()
         if kind == "sign":
             yield Token(token, token, position)
@@ -93,7 +100,9 @@ def _unknown(word: str, names: Collection[str]) -> str:
     if word in _MEANT:
         return f"{word} is written {_MEANT[word]}"
     if word.lower() in _MISSING:
-        return "a missing value cannot be compared: a comparison with one never holds, so nothing need be written for it"
+        return (
+            "a missing value cannot be compared: a comparison with one never holds, so nothing need be written for it"
+        )
     close = get_close_matches(word[:MAX_SHOWN], names, n=1)
     meant = f"; did you mean {close[0]}?" if close else ""
     if not names:
@@ -107,9 +116,13 @@ def _check_value(text: str, kind: str, token: str, position: int) -> None:
     follower = text[end : end + 1]
     if kind == "text" and not token.isprintable():
         odd = next(i for i, character in enumerate(token) if not character.isprintable())
-        raise InvalidCondition(text, position + odd, f"{quoted(token[odd])} cannot stand in a text: only what can be printed does")
+        raise InvalidCondition(
+            text, position + odd, f"{quoted(token[odd])} cannot stand in a text: only what can be printed does"
+        )
     if kind == "number" and (follower.isalnum() or follower in {".", "_"}):
-        raise InvalidCondition(text, end, "the number ends here; write digits with one decimal point, and a space before a word")
+        raise InvalidCondition(
+            text, end, "the number ends here; write digits with one decimal point, and a space before a word"
+        )
     if kind == "number" and re.match(r"0[0-9]", token):
         raise InvalidCondition(text, position, "a number does not begin with 0 and a digit")
 

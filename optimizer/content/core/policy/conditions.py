@@ -1,9 +1,11 @@
-"""Conditions of a policy, such as ``duration_seconds < 60 and overall_quality < 0.5``: read once, asked of one record or of columns.
+"""Conditions of a policy, such as ``duration_seconds < 60 and overall_quality < 0.5``: read once,
+asked of one record or of columns.
 
-A variable that is missing (absent, None, NaN) or of the other kind (a text where a number is compared) makes its comparison *cannot
-tell*, under ``not`` too, and a condition holds only where it is known to: Kleene's three-valued logic. Every ``not`` is carried out on
-the comparisons below it when the text is read; what is left is monotone, so a comparison that cannot tell may answer "no" and the
-whole is exactly Kleene's "true". That is why one and the same tree serves records and columns.
+A variable that is missing (absent, None, NaN) or of the other kind (a text where a number is compared) makes its
+comparison *cannot tell*, under ``not`` too, and a condition holds only where it is known to: Kleene's three-valued
+logic. Every ``not`` is carried out on the comparisons below it when the text is read; what is left is monotone, so a
+comparison that cannot tell may answer "no" and the whole is exactly Kleene's "true". That is why one and the same tree
+serves records and columns.
 
 docs/reference/conditions.md has the grammar; ``condition_text.py`` reads it.
 """
@@ -54,15 +56,18 @@ class Condition:
     text: str
     names: frozenset[str] = field(compare=False)
     holds: Holds = field(compare=False, repr=False)
-    """``holds(record)``: whether it is known to hold of one record (a mapping from variable to number, text, bool or None)."""
+    """``holds(record)``: whether it is known to hold of one record (a mapping from variable to number, text, bool
+    or None).
+    """
     _column: Column = field(compare=False, repr=False)
 
     def column(self, columns: Mapping[str, Any]) -> Any:
         """``holds`` of every row at once: an array of bool.
 
         Args:
-            columns: arrays of numpy, of one length, by variable; one that is absent is missing in every row. NaN is a missing number.
-                An array of objects may hold None, numbers and texts; it is slower, one Python comparison per row.
+            columns: arrays of numpy, of one length, by variable; one that is absent is missing in every row. NaN is a
+                missing number. An array of objects may hold None, numbers and texts; it is slower, one Python
+                comparison per row.
         Returns:
             An array of bool; a plain bool where ``columns`` is empty.
         """
@@ -78,7 +83,8 @@ def compile_condition(text: str, names: Collection[str]) -> Condition:
         text: at most 500 characters, as docs/reference/conditions.md says; ``true`` always holds.
         names: the variables that may occur.
     Raises:
-        InvalidCondition: with ``position`` (0 to the length of the text) and ``reason``; nothing else, whatever the text.
+        InvalidCondition: with ``position`` (0 to the length of the text) and ``reason``; nothing else, whatever the
+            text.
     """
     tree = read_condition(text, names if isinstance(names, set | frozenset | Mapping) else frozenset(names))
     return Condition(text=text, names=frozenset(_names(tree)), holds=_holds(tree), _column=_column(tree))
@@ -115,8 +121,16 @@ def _holds(tree: Tree) -> Holds:
 def _joined(parts: Sequence[Holds], every: bool) -> Holds:
     if len(parts) == 2:  # most are of two: this form takes half the time of a loop
         first, second = parts
-        return (lambda record: first(record) and second(record)) if every else (lambda record: first(record) or second(record))
-    return (lambda record: all(part(record) for part in parts)) if every else (lambda record: any(part(record) for part in parts))
+        return (
+            (lambda record: first(record) and second(record))
+            if every
+            else (lambda record: first(record) or second(record))
+        )
+    return (
+        (lambda record: all(part(record) for part in parts))
+        if every
+        else (lambda record: any(part(record) for part in parts))
+    )
 
 
 def _beside_value(name: str, sign: str, value: Value) -> Holds:
@@ -175,14 +189,20 @@ def _column(tree: Tree) -> Column:
         case Joined(parts, every):
             return _joined_columns([_column(part) for part in parts], every)
         case Membership(name, values, inside):
-            return _term([name], [_dtypes(values[0])], _holds(tree), _among_column(values, inside), nan_holds=not inside)
+            return _term(
+                [name], [_dtypes(values[0])], _holds(tree), _among_column(values, inside), nan_holds=not inside
+            )
         case ComparisonNode(Literal() as left, sign, right):
             return _column(ComparisonNode(right, _MIRRORED[sign], left))
         case ComparisonNode(Name(name), sign, Literal(value)):
             compare = _COMPARE[sign]
-            return _term([name], [_dtypes(value)], _holds(tree), lambda column: compare(column, value), nan_holds=sign == "!=")
+            return _term(
+                [name], [_dtypes(value)], _holds(tree), lambda column: compare(column, value), nan_holds=sign == "!="
+            )
         case ComparisonNode(Name(left), sign, Name(right)):
-            return _term([left, right], [_NUMBER_DTYPES, _TEXT_DTYPES], _holds(tree), _COMPARE[sign], nan_holds=sign == "!=")
+            return _term(
+                [left, right], [_NUMBER_DTYPES, _TEXT_DTYPES], _holds(tree), _COMPARE[sign], nan_holds=sign == "!="
+            )
     raise AssertionError(tree)
 
 
@@ -210,10 +230,13 @@ def _among_column(values: Sequence[Value], inside: bool) -> Callable[[Any], Any]
     return among
 
 
-def _term(names: Sequence[str], dtypes: Sequence[str], of_record: Holds, of_columns: Callable[..., Any], *, nan_holds: bool) -> Column:
+def _term(
+    names: Sequence[str], dtypes: Sequence[str], of_record: Holds, of_columns: Callable[..., Any], *, nan_holds: bool
+) -> Column:
     """One comparison on columns.
 
-    ``dtypes``: the groups of kinds within which it can be told. ``nan_holds``: numpy calls the comparison true of NaN, of which it cannot be told.
+    ``dtypes``: the groups of kinds within which it can be told. ``nan_holds``: numpy calls the comparison true of NaN,
+    of which it cannot be told.
     """
 
     def term(columns: Mapping[str, Any]) -> Any:

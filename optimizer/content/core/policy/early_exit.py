@@ -26,22 +26,36 @@ KNOBS: tuple[Knob, ...] = (
         name="exit.min_confidence",
         kind="share",
         default=0.80,
-        meaning=f"Declared confidence from which a condition counts, at checkpoints that have no number of their own; {_FEWER}.",
+        meaning=(
+            "Declared confidence from which a condition counts, at checkpoints that have no number of their own;"
+            f" {_FEWER}."
+        ),
     ),
     *(
         knob
         for checkpoint in CHECKPOINTS
         for knob in (
-            Knob(name=f"exit.{checkpoint}.enabled", kind="flag", default=True, meaning=f"off: no item ends early at {checkpoint}."),
+            Knob(
+                name=f"exit.{checkpoint}.enabled",
+                kind="flag",
+                default=True,
+                meaning=f"off: no item ends early at {checkpoint}.",
+            ),
             Knob(
                 name=f"exit.{checkpoint}.min_confidence",
                 kind="share",
-                meaning=f"Declared confidence from which a condition counts at {checkpoint}; {_FEWER}. Left out: `exit.min_confidence`.",
+                meaning=(
+                    f"Declared confidence from which a condition counts at {checkpoint}; {_FEWER}. Left out:"
+                    " `exit.min_confidence`."
+                ),
             ),
             Knob(
                 name=f"exit.{checkpoint}.conditions",
                 kind="list",
-                meaning=f"Conditions at {checkpoint}, the first true one that counts wins; a longer list ends more items early.",
+                meaning=(
+                    f"Conditions at {checkpoint}, the first true one that counts wins; a longer list ends more items"
+                    " early."
+                ),
             ),
         )
     ),
@@ -77,11 +91,17 @@ def read_exits(entries: Any, checkpoint: str, at: Sequence[Any]) -> tuple[tuple[
     """The conditions of a checkpoint, and everything wrong with them.
 
     Args:
-        entries: a list of texts, or of mappings with ``condition`` and, as wanted, name, enabled, confidence and reason.
+        entries: a list of texts, or of mappings with ``condition`` and, as wanted, name, enabled, confidence and
+            reason.
         at: path of the list, for the faults' pointers.
     """
     if not isinstance(entries, list | tuple):
-        return (), [Fault(pointer=pointer_of(at), detail=f'conditions are a list, such as ["duration_seconds < 60"], not {entries!r}')]
+        return (), [
+            Fault(
+                pointer=pointer_of(at),
+                detail=f'conditions are a list, such as ["duration_seconds < 60"], not {entries!r}',
+            )
+        ]
     exits: list[Exit] = []
     faults: list[Fault] = []
     for i, entry in enumerate(entries):
@@ -116,7 +136,9 @@ def compiled(text: str, checkpoint: str) -> Condition:
 
 def _entry_faults(entry: Any, at: list[Any]) -> Iterator[Fault]:
     if not isinstance(entry, Mapping):
-        yield Fault(pointer=pointer_of(at), detail=f"a condition is a text, or a mapping with `condition`, not {entry!r}")
+        yield Fault(
+            pointer=pointer_of(at), detail=f"a condition is a text, or a mapping with `condition`, not {entry!r}"
+        )
         return
     for key in entry:
         if key not in ENTRY_KEYS:
@@ -125,11 +147,14 @@ def _entry_faults(entry: Any, at: list[Any]) -> Iterator[Fault]:
             yield Fault(pointer=pointer_of([*at, key]), detail=f"unknown key {key!r}; {hint}")
     if not isinstance(entry.get("condition"), str):
         yield Fault(
-            pointer=pointer_of([*at, "condition"]), detail='the condition is missing; write it as a text, such as "word_count < 50"'
+            pointer=pointer_of([*at, "condition"]),
+            detail='the condition is missing; write it as a text, such as "word_count < 50"',
         )
     confidence = entry.get("confidence", BARE_CONFIDENCE)
     if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 <= confidence <= 1:
-        yield Fault(pointer=pointer_of([*at, "confidence"]), detail=f"a confidence is a number from 0 to 1, not {confidence!r}")
+        yield Fault(
+            pointer=pointer_of([*at, "confidence"]), detail=f"a confidence is a number from 0 to 1, not {confidence!r}"
+        )
     if not isinstance(entry.get("enabled", True), bool):
         yield Fault(pointer=pointer_of([*at, "enabled"]), detail=f"enabled is true or false, not {entry['enabled']!r}")
     for key in ("name", "reason"):
@@ -138,11 +163,18 @@ def _entry_faults(entry: Any, at: list[Any]) -> Iterator[Fault]:
 
 
 def _said(wrong: InvalidCondition, text: str, checkpoint: str) -> str:
-    """The fault with its position. Of a name that is known only later, or misspelt from one, that is the reason: what is near it here is not meant."""
+    """The fault with its position.
+
+    Of a name that is known only later, or misspelt from one, that is the reason: what is near it here is not meant.
+    """
     found = _WORD.match(text, wrong.position)
     word = found.group() if found else ""
     known = known_at(checkpoint)
-    close = difflib.get_close_matches(word[:MAX_SHOWN], BY_NAME, n=1) if found and "no variable is called" in wrong.reason else []
+    close = (
+        difflib.get_close_matches(word[:MAX_SHOWN], BY_NAME, n=1)
+        if found and "no variable is called" in wrong.reason
+        else []
+    )
     if close and close[0] not in known:
         later = BY_NAME[close[0]]
         meant = "" if word == later.name else f"no variable is called {quoted(word)}; did you mean {later.name}? "

@@ -18,7 +18,11 @@ FILTER, ROUTING, EXITS = "quality_filtering.yaml", "content_routing.yaml", "earl
 MONITORING, OPTIMAL = "monitoring.yaml", "optimal_config.yaml"
 FILES = (FILTER, ROUTING, EXITS, MONITORING, OPTIMAL)
 THRESHOLDS = ("min_overall", "min_coherence", *(knob for knob, _ in filter.MINIMA.values()))
-CHECKS: Mapping[str, str] = {"min_words": "min_words", "min_sentences": "min_sentences", "needed": "checks_needed"}  # key -> knob
+CHECKS: Mapping[str, str] = {
+    "min_words": "min_words",
+    "min_sentences": "min_sentences",
+    "needed": "checks_needed",
+}  # key -> knob
 OVERALL = "overall_metrics"  # monitoring.yaml may hold its figures below this key
 _ALIKE = 0.8  # of two keys: nearer ones are taken for a typing error
 
@@ -70,13 +74,21 @@ class KnobReader:
         if content.get(key) is None:
             return
         if name in self.policy:
-            self.fault(self._shown, (*at, key), f"this says again what {pointer_of(self.places[name][1])} says; keep one of the two")
+            self.fault(
+                self._shown,
+                (*at, key),
+                f"this says again what {pointer_of(self.places[name][1])} says; keep one of the two",
+            )
             return
         self.policy[name] = content[key]
         self.places[name] = (self._shown, (*at, key))
 
-    def rest(self, name: str, at: Path, content: Mapping[str, Any], known: Sequence[str], to: Path, *, strict: bool = False) -> None:
-        """What is left beside the known keys: kept under ``to``, or a fault where it looks like one of them (``strict``: always)."""
+    def rest(
+        self, name: str, at: Path, content: Mapping[str, Any], known: Sequence[str], to: Path, *, strict: bool = False
+    ) -> None:
+        """What is left beside the known keys: kept under ``to``,
+        or a fault where it looks like one of them (``strict``: always).
+        """
         for key, value in content.items():
             if key in known:
                 continue
@@ -94,7 +106,10 @@ class KnobReader:
     def type_names(self, at: Path, content: Mapping[str, Any]) -> list[str]:
         for name in content:
             if not route.is_type_name(name):
-                why = f"{name!r} cannot be a content type: use letters, digits, _ and -, a letter first, and none of {', '.join(route.RESERVED)}"
+                why = (
+                    f"{name!r} cannot be a content type: use letters, digits, _ and -, a letter first, and none of"
+                    f" {', '.join(route.RESERVED)}"
+                )
                 self.fault(self._shown, (*at, name), why)
         return [name for name in content if route.is_type_name(name)]
 
@@ -142,7 +157,13 @@ class KnobReader:
             inner = self.mapping(inner_at, overrides[name])
             self.knob(f"exit.min_confidence.{name}", inner, "min_exit_confidence", inner_at)
             self._exit_rules(inner_at, inner, f".{name}", ("content_type_overrides", name))
-            self.rest(EXITS, inner_at, inner, ("min_exit_confidence", "global", "checkpoints"), ("content_type_overrides", name))
+            self.rest(
+                EXITS,
+                inner_at,
+                inner,
+                ("min_exit_confidence", "global", "checkpoints"),
+                ("content_type_overrides", name),
+            )
         self.rest(EXITS, at, content, ("enabled", "global", "checkpoints", "content_type_overrides"), ())
 
     def _exit_rules(self, at: Path, content: Mapping[str, Any], suffix: str, to: Path) -> None:

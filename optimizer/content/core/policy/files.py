@@ -1,7 +1,8 @@
 """The pipeline's own configuration files as plain mappings, read into a flat policy and written back without loss.
 
-Keys that say nothing about a decision (what to store after an exit, what to log) are kept beside the policy and written back as they
-were. A key that looks like a mistyped one is a fault. ``optimizer/content/adapters/content_files.py`` reads and writes the YAML.
+Keys that say nothing about a decision (what to store after an exit, what to log) are kept beside the policy and written
+back as they were. A key that looks like a mistyped one is a fault. ``optimizer/content/adapters/content_files.py``
+reads and writes the YAML.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ from optimizer.core.base.errors import Fault, InvalidInput
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineFiles:
-    """What the files say: the flat policy, the alert levels by figure, the evidence of a recommendation, and by file what no knob means."""
+    """What the files say: the flat policy, the alert levels by figure, the evidence of a recommendation,
+    and by file what no knob means.
+    """
 
     policy: Mapping[str, Any] = field(default_factory=dict)
     monitoring: Mapping[str, Target] = field(default_factory=dict)
@@ -56,7 +59,8 @@ def read_files(files: Mapping[str, Any]) -> PipelineFiles:
             reader.fault(
                 name,
                 (),
-                "this is none of the pipeline's files; " + (f"did you mean {close[0]}?" if close else f"they are {', '.join(FILES)}"),
+                "this is none of the pipeline's files; "
+                + (f"did you mean {close[0]}?" if close else f"they are {', '.join(FILES)}"),
             )
         else:
             reader.file(name, (), name, data)
@@ -66,12 +70,19 @@ def read_files(files: Mapping[str, Any]) -> PipelineFiles:
     reader.check_policy()
     if reader.faults:
         raise invalid_files(reader.faults)
-    return PipelineFiles(policy=reader.policy, monitoring=reader.monitoring, evidence=reader.evidence, beside=reader.beside)
+    return PipelineFiles(
+        policy=reader.policy, monitoring=reader.monitoring, evidence=reader.evidence, beside=reader.beside
+    )
 
 
 def write_files(content: PipelineFiles) -> dict[str, dict[str, Any]]:
-    """Plain data by file name: the first three, and monitoring.yaml where there are levels. ``read_files`` gives the same content again."""
-    files: dict[str, dict[str, Any]] = {name: copy.deepcopy(dict(content.beside.get(name, {}))) for name in (FILTER, ROUTING, EXITS)}
+    """Plain data by file name: the first three, and monitoring.yaml where there are levels.
+
+    ``read_files`` gives the same content again.
+    """
+    files: dict[str, dict[str, Any]] = {
+        name: copy.deepcopy(dict(content.beside.get(name, {}))) for name in (FILTER, ROUTING, EXITS)
+    }
     for knob, value in content.policy.items():
         name, path = _place_of(knob, value)
         put(files[name], path, list(value) if isinstance(value, tuple) else copy.deepcopy(value))
@@ -85,12 +96,18 @@ def write_files(content: PipelineFiles) -> dict[str, dict[str, Any]]:
 def write_optimal(content: PipelineFiles) -> dict[str, Any]:
     """optimal_config.yaml: the first three files under their names, and the evidence."""
     files = write_files(content)
-    return {**{name: files[name] for name in (FILTER, ROUTING, EXITS)}, "evidence": copy.deepcopy(dict(content.evidence))}
+    return {
+        **{name: files[name] for name in (FILTER, ROUTING, EXITS)},
+        "evidence": copy.deepcopy(dict(content.evidence)),
+    }
 
 
 def invalid_files(faults: Sequence[Fault]) -> InvalidInput:
     """One error for all faults, each in a line of its own with its file."""
-    lines = [f"  {':'.join(str(p) for p in (f.file, f.line) if p is not None)} {f.pointer or '/'}: {f.detail}" for f in faults]
+    lines = [
+        f"  {':'.join(str(p) for p in (f.file, f.line) if p is not None)} {f.pointer or '/'}: {f.detail}"
+        for f in faults
+    ]
     many = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
     return InvalidInput(f"Cannot import the pipeline's files, because they have {many}:\n" + "\n".join(lines), faults)
 
@@ -116,7 +133,11 @@ def _place_of(knob: str, value: Any) -> tuple[str, Path]:
     if names == ["enabled"]:
         return EXITS, ("enabled",)
     if names[0] == "min_confidence":
-        return EXITS, (*(("content_type_overrides", names[1]) if len(names) > 1 else ()), "global", "min_exit_confidence")
+        return EXITS, (
+            *(("content_type_overrides", names[1]) if len(names) > 1 else ()),
+            "global",
+            "min_exit_confidence",
+        )
     checkpoint, name, *of_type = names
     to = ("content_type_overrides", of_type[0]) if of_type else ()
     if name == "conditions" and any(isinstance(entry, Mapping) for entry in value):

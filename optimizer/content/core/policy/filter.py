@@ -1,8 +1,8 @@
 """The quality filter: a weighted score, and how many of four checks an item has to pass to be processed in full.
 
-Written with operators only: the same lines judge one record (floats) and all records at once (numpy columns). A value that was
-not measured is NaN; it compares as False both ways, so it fails no check. An item is sent the light way only when so many checks
-are known to fail that the others cannot make up for it: silence bypasses nothing.
+Written with operators only: the same lines judge one record (floats) and all records at once (numpy columns). A value
+that was not measured is NaN; it compares as False both ways, so it fails no check. An item is sent the light way only
+when so many checks are known to fail that the others cannot make up for it: silence bypasses nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ CHECKS: Mapping[str, tuple[str, str]] = {  # name of the check -> (threshold, fi
     "coherence": ("min_coherence", "coherence_score"),
     "overall": ("min_overall", "overall_quality"),
 }
-MINIMA: Mapping[str, tuple[str, str]] = {  # checked only where a record carries the score; one below its minimum is enough
+MINIMA: Mapping[
+    str, tuple[str, str]
+] = {  # checked only where a record carries the score; one below its minimum is enough
     "completeness": ("min_completeness", "completeness_score"),
     "informativeness": ("min_informativeness", "informativeness_score"),
     "predicted_quality": ("min_predicted_quality", "predicted_quality"),
@@ -36,15 +38,31 @@ SLACK = 1e-9  # a weighted sum of floats may end slightly below the exact number
 
 _STRICTER = "raising it sends more items the light way: faster, and what is still processed in full is better"
 KNOBS: tuple[Knob, ...] = (
-    Knob(name="filter.enabled", kind="flag", default=True, meaning="off: items that are routed quality_check are all processed in full."),
+    Knob(
+        name="filter.enabled",
+        kind="flag",
+        default=True,
+        meaning="off: items that are routed quality_check are all processed in full.",
+    ),
     Knob(
         name="filter.min_overall",
         kind="share",
         default=0.65,
         meaning=f"Overall quality from which the fourth check is passed; {_STRICTER}.",
     ),
-    Knob(name="filter.min_coherence", kind="share", default=0.6, meaning=f"Coherence from which the third check is passed; {_STRICTER}."),
-    Knob(name="filter.min_words", kind="integer", default=500, low=0, meaning=f"Words from which the first check is passed; {_STRICTER}."),
+    Knob(
+        name="filter.min_coherence",
+        kind="share",
+        default=0.6,
+        meaning=f"Coherence from which the third check is passed; {_STRICTER}.",
+    ),
+    Knob(
+        name="filter.min_words",
+        kind="integer",
+        default=500,
+        low=0,
+        meaning=f"Words from which the first check is passed; {_STRICTER}.",
+    ),
     Knob(
         name="filter.min_sentences",
         kind="integer",
@@ -72,13 +90,22 @@ KNOBS: tuple[Knob, ...] = (
 
 
 def overall_of(values: Mapping[str, Any]) -> Any:
-    """The weighted sum of the five parts, from 0 to 1; not measured (NaN) where a part is missing. Floats or columns."""
+    """The weighted sum of the five parts, from 0 to 1; not measured (NaN) where a part is missing.
+
+    Floats or columns.
+    """
     return sum(weight * values[part] for part, weight in WEIGHTS.items())
 
 
 def failed(values: Mapping[str, Any], thresholds: Mapping[str, Any]) -> dict[str, Any]:
-    """Which checks and minima are known to fail, by name. ``thresholds`` has every name of ``FIELD_OF``; floats or columns."""
-    return {name: values[field] < thresholds[threshold] - SLACK for name, (threshold, field) in [*CHECKS.items(), *MINIMA.items()]}
+    """Which checks and minima are known to fail, by name.
+
+    ``thresholds`` has every name of ``FIELD_OF``; floats or columns.
+    """
+    return {
+        name: values[field] < thresholds[threshold] - SLACK
+        for name, (threshold, field) in [*CHECKS.items(), *MINIMA.items()]
+    }
 
 
 def is_bypassed(values: Mapping[str, Any], thresholds: Mapping[str, Any]) -> Any:

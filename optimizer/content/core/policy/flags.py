@@ -18,7 +18,10 @@ SWITCHES: Mapping[str, str] = {
     "ENABLE_CONTENT_ROUTING": "route.enabled",
     "ENABLE_EARLY_EXIT": "exit.enabled",
 }
-THRESHOLDS: Mapping[str, str] = {"QUALITY_MIN_OVERALL": "filter.min_overall", "QUALITY_MIN_COHERENCE": "filter.min_coherence"}
+THRESHOLDS: Mapping[str, str] = {
+    "QUALITY_MIN_OVERALL": "filter.min_overall",
+    "QUALITY_MIN_COHERENCE": "filter.min_coherence",
+}
 METRICS = "ENABLE_DASHBOARD_METRICS"
 REASON = "overridden by environment"
 _WORDS = {
@@ -29,13 +32,19 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
-    """What the environment says. ``knobs`` are laid over the policy; ``records_metrics`` is whether outcomes are recorded (default: yes)."""
+    """What the environment says.
+
+    ``knobs`` are laid over the policy; ``records_metrics`` is whether outcomes are recorded (default: yes).
+    """
 
     knobs: Mapping[str, Any] = field(default_factory=dict)
     records_metrics: bool = True
 
     def over(self, policy: Mapping[str, Any]) -> dict[str, Any]:
-        """The policy with the flags on top. A threshold from the environment holds for every content type: types' own numbers go."""
+        """The policy with the flags on top.
+
+        A threshold from the environment holds for every content type: types' own numbers go.
+        """
         kept = {
             name: value
             for name, value in policy.items()
@@ -46,7 +55,9 @@ class Flags:
     @property
     def variables(self) -> dict[str, Any]:
         """The variables of the environment that change a policy, each with its value as read."""
-        return {variable: self.knobs[knob] for variable, knob in {**SWITCHES, **THRESHOLDS}.items() if knob in self.knobs}
+        return {
+            variable: self.knobs[knob] for variable, knob in {**SWITCHES, **THRESHOLDS}.items() if knob in self.knobs
+        }
 
     def __str__(self) -> str:
         return ", ".join(f"{variable}={value:g}" for variable, value in self.variables.items())
@@ -68,7 +79,9 @@ def read_flags(environment: Mapping[str, str]) -> Flags:
     for variable in (*SWITCHES, METRICS):
         text = environment.get(variable, "").strip().lower()
         if text and text not in _WORDS:
-            faults.append(Fault(pointer=f"/{variable}", detail=f"{variable} is {environment[variable]!r}; write 1 or 0"))
+            faults.append(
+                Fault(pointer=f"/{variable}", detail=f"{variable} is {environment[variable]!r}; write 1 or 0")
+            )
         elif text and variable == METRICS:
             records_metrics = _WORDS[text]
         elif text:
@@ -78,11 +91,18 @@ def read_flags(environment: Mapping[str, str]) -> Flags:
         if text:
             value = _share(text)
             if value is None:
-                faults.append(Fault(pointer=f"/{variable}", detail=f"{variable} is {text!r}; write a number from 0 to 1, such as 0.65"))
+                faults.append(
+                    Fault(
+                        pointer=f"/{variable}",
+                        detail=f"{variable} is {text!r}; write a number from 0 to 1, such as 0.65",
+                    )
+                )
             else:
                 knobs[knob] = value
     if faults:
-        raise InvalidInput("The environment's flags cannot be read: " + "; ".join(f.detail for f in faults) + ".", faults)
+        raise InvalidInput(
+            "The environment's flags cannot be read: " + "; ".join(f.detail for f in faults) + ".", faults
+        )
     return Flags(knobs=knobs, records_metrics=records_metrics)
 
 

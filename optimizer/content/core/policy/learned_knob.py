@@ -23,7 +23,9 @@ TEXT = "text"  # the name of the text that a predictor's grams read
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeScore:
-    """``full_from``: the score from which an item of the type is processed fully; raising it saves more time and loses more good items."""
+    """``full_from``: the score from which an item of the type is processed fully;
+    raising it saves more time and loses more good items.
+    """
 
     predictor: Predictor
     full_from: float
@@ -37,15 +39,27 @@ class ContentScore:
 
     @classmethod
     def from_data(cls, data: Any) -> ContentScore:
-        """Reads ``{type: {"predictor": ..., "full_from": ...}}``; raises InvalidInput with every fault of every predictor."""
+        """Reads ``{type: {"predictor": ..., "full_from": ...}}``;
+        raises InvalidInput with every fault of every predictor.
+        """
         if not isinstance(data, Mapping) or not data:
             raise InvalidInput(
-                "A content score is a mapping from content type to predictor and full_from, with at least one type; give one."
+                "A content score is a mapping from content type to predictor and full_from, with at least one type;"
+                " give one."
             )
         types, faults = {}, []
         for name, entry in data.items():
-            if not isinstance(entry, Mapping) or set(entry) != {"predictor", "full_from"} or not is_number(entry["full_from"]):
-                faults.append(Fault(pointer=pointer_of([name]), detail="a predictor and full_from, a number, are needed; nothing else"))
+            if (
+                not isinstance(entry, Mapping)
+                or set(entry) != {"predictor", "full_from"}
+                or not is_number(entry["full_from"])
+            ):
+                faults.append(
+                    Fault(
+                        pointer=pointer_of([name]),
+                        detail="a predictor and full_from, a number, are needed; nothing else",
+                    )
+                )
                 continue
             try:
                 predictor = Predictor.from_data(entry["predictor"])
@@ -56,13 +70,17 @@ class ContentScore:
             types[str(name)] = TypeScore(predictor=predictor, full_from=float(entry["full_from"]))
         if faults:
             raise InvalidInput(
-                f"This content score cannot be used: {faults[0].pointer}: {faults[0].detail}. Mend the places named.", faults
+                f"This content score cannot be used: {faults[0].pointer}: {faults[0].detail}. Mend the places named.",
+                faults,
             )
         return cls(types=types)
 
     def to_data(self) -> dict[str, Any]:
         """Plain JSON values; numbers with 6 decimals, as a Variant keeps them."""
-        data = {name: {"predictor": each.predictor.to_data(), "full_from": each.full_from} for name, each in self.types.items()}
+        data = {
+            name: {"predictor": each.predictor.to_data(), "full_from": each.full_from}
+            for name, each in self.types.items()
+        }
         return {name: rounded(entry) for name, entry in data.items()}
 
     def score(self, content_type: str, text: str, title: str = "") -> float | None:
@@ -77,7 +95,9 @@ class ContentScore:
 
 
 def read_text(text: str, title: str = "") -> tuple[dict[str, float], dict[str, str]]:
-    """What a predictor reads of an item, the same where it is trained and where it serves: numbers by name, and the text's beginning."""
+    """What a predictor reads of an item, the same where it is trained and where it serves:
+    numbers by name, and the text's beginning.
+    """
     beginning = text[:READ_CHARS]
     return text_statistics(beginning, title), {TEXT: beginning}
 
@@ -89,7 +109,10 @@ def read_score(value: Any, faults: list[Fault]) -> ContentScore | None:
         faults.append(Fault(pointer=at, detail="a score is {kind: learned, types: {TYPE: {predictor, full_from}}}"))
         return None
     if not value.get("types"):
-        detail = "a learned score that serves has types, each with predictor and full_from; a study trains it: detent study run FAMILY --keep-saved 0.65"
+        detail = (
+            "a learned score that serves has types, each with predictor and full_from; a study trains it: detent study"
+            " run FAMILY --keep-saved 0.65"
+        )
         faults.append(Fault(pointer=at, detail=detail))
         return None
     try:

@@ -1,7 +1,8 @@
-"""The whole policy of the content pipeline: read from flat knobs with every fault at once, and the decision about one record.
+"""The whole policy of the content pipeline: read from flat knobs with every fault at once,
+and the decision about one record.
 
-In the order of the pipeline: exits after download and transcription, the filter's scores, the exit after them, the route (and the
-filter where the route asks for it), and for what is processed in full the exit after its first analysis.
+In the order of the pipeline: exits after download and transcription, the filter's scores, the exit after them, the
+route (and the filter where the route asks for it), and for what is processed in full the exit after its first analysis.
 """
 
 from __future__ import annotations
@@ -23,14 +24,24 @@ from optimizer.core.feedback.pipeline_record import ProcessingType
 SCORE_KNOB = Knob(
     name=SCORE,
     kind="data",
-    meaning="A learned score, `{kind: learned, types: …}`, which decides in the place of the filter's checks about items of the types it was trained on; raising `full_from` processes fewer of them in full: faster, and these are better. [How](#a-learned-score).",
+    meaning=(
+        "A learned score, `{kind: learned, types: …}`, which decides in the place of the filter's checks about items of"
+        " the types it was trained on; raising `full_from` processes fewer of them in full: faster, and these are"
+        " better. [How](#a-learned-score)."
+    ),
 )
 KNOBS: tuple[Knob, ...] = (*filter.KNOBS, SCORE_KNOB, *route.KNOBS, *early_exit.KNOBS)
 BY_NAME: Mapping[str, Knob] = {knob.name: knob for knob in KNOBS}
 PER_TYPE = tuple(  # these may be followed by .<content type>: for items of that type alone
-    knob.name for knob in KNOBS if not knob.name.startswith("route.") and knob.name not in ("filter.enabled", "exit.enabled", SCORE)
+    knob.name
+    for knob in KNOBS
+    if not knob.name.startswith("route.") and knob.name not in ("filter.enabled", "exit.enabled", SCORE)
 )
-PRIORITY = Knob(name="route.<type>.priority", kind="text", meaning="A word for the one who orders the work; it decides nothing here.")
+PRIORITY = Knob(
+    name="route.<type>.priority",
+    kind="text",
+    meaning="A word for the one who orders the work; it decides nothing here.",
+)
 _CONDITIONS = {f"exit.{checkpoint}.conditions": checkpoint for checkpoint in CHECKPOINTS}
 
 
@@ -39,7 +50,8 @@ class ItemDecision:
     """What is done with one item, and why.
 
     ``checkpoint`` and ``confidence`` are an early exit's. ``checks``: passed, failed or None (not measured), by name.
-    ``time_share``: of the time that full processing takes. ``score``: the learned one where it was asked and knows the content type.
+    ``time_share``: of the time that full processing takes. ``score``: the learned one where it was asked and knows the
+    content type.
     """
 
     processing_type: ProcessingType
@@ -100,10 +112,14 @@ class Pipeline:
             f"exit.min_confidence.{content_type}",
             f"exit.{checkpoint}.min_confidence",
         )
-        return float(next((self.policy[place] for place in places if place in self.policy), self.get("exit.min_confidence")))
+        return float(
+            next((self.policy[place] for place in places if place in self.policy), self.get("exit.min_confidence"))
+        )
 
     def decide(self, record: Mapping[str, Any], times: TimeModel = TIMES, at: str = "") -> ItemDecision:
-        """What is done with one record. Values that are missing or None were not measured: no condition on them holds, no check fails.
+        """What is done with one record.
+
+        Values that are missing or None were not measured: no condition on them holds, no check fails.
 
         Raises:
             InvalidInput: a value of the record is of the wrong kind; every one at once, with pointers below ``at``.
@@ -124,12 +140,26 @@ class Pipeline:
             return _decision("lightweight", why, values, checks, times.lightweight, score=scored)
         if found := early_exit.first_exit(values, self.exits("post_analysis", content_type)):
             return self._exit(found, "post_analysis", values, checks, times, scored)
-        return _decision("full", self._full_because(content_type, thresholds, checks, scored), values, checks, times.full, score=scored)
+        return _decision(
+            "full",
+            self._full_because(content_type, thresholds, checks, scored),
+            values,
+            checks,
+            times.full,
+            score=scored,
+        )
 
     def _scored(self, values: Mapping[str, Any]) -> float | None:
-        """The learned score of an item about which the filter would decide; None for an unknown type, and without a text."""
+        """The learned score of an item about which the filter would decide;
+        None for an unknown type, and without a text.
+        """
         content_type, text = values["content_type"] or "", values["text"]
-        if self.score is None or not text or self.mode(content_type) != "quality_check" or not self.get("filter.enabled"):
+        if (
+            self.score is None
+            or not text
+            or self.mode(content_type) != "quality_check"
+            or not self.get("filter.enabled")
+        ):
             return None
         return self.score.score(content_type, text, values["title"] or "")
 
@@ -138,11 +168,18 @@ class Pipeline:
         if self.score is None:
             return ""
         if content_type not in self.score.types:
-            return f"the score was not trained on {content_type or 'items without a content type'}, so the filter decides: "
+            return (
+                f"the score was not trained on {content_type or 'items without a content type'}, so the filter"
+                " decides: "
+            )
         return "there is no text to score, so the filter decides: "
 
     def _light_because(
-        self, values: Mapping[str, Any], thresholds: Mapping[str, float], checks: Mapping[str, bool | None], scored: float | None
+        self,
+        values: Mapping[str, Any],
+        thresholds: Mapping[str, float],
+        checks: Mapping[str, bool | None],
+        scored: float | None,
     ) -> str | None:
         """Why the item is processed lightly; None where it is not."""
         content_type = values["content_type"] or ""
@@ -154,8 +191,15 @@ class Pipeline:
             return f"{values['content_type'] or 'an item without a content type'} is routed lightweight"
         if mode == "full" or not self.get("filter.enabled") or not filter.is_bypassed(values, thresholds):
             return None
-        wrong = ", ".join(f"{name} {values[fld]:g} < {thresholds[t]:g}" for name, (t, fld) in _KINDS.items() if checks.get(name) is False)
-        said = f"{_passed(checks)} of {len(filter.CHECKS)} checks passed and {thresholds['checks_needed']:g} are needed ({wrong})"
+        wrong = ", ".join(
+            f"{name} {values[fld]:g} < {thresholds[t]:g}"
+            for name, (t, fld) in _KINDS.items()
+            if checks.get(name) is False
+        )
+        said = (
+            f"{_passed(checks)} of {len(filter.CHECKS)} checks passed and {thresholds['checks_needed']:g} are needed"
+            f" ({wrong})"
+        )
         return self._unscored_because(content_type) + said
 
     def _full_from(self, content_type: str) -> float:
@@ -163,7 +207,11 @@ class Pipeline:
         return self.score.types[content_type].full_from
 
     def _full_because(
-        self, content_type: str, thresholds: Mapping[str, float], checks: Mapping[str, bool | None], scored: float | None
+        self,
+        content_type: str,
+        thresholds: Mapping[str, float],
+        checks: Mapping[str, bool | None],
+        scored: float | None,
     ) -> str:
         if scored is not None:
             return f"score {scored:.4f} >= {self._full_from(content_type):.4f} of {content_type}"
@@ -188,7 +236,9 @@ class Pipeline:
     ) -> ItemDecision:
         needed = self.min_confidence(checkpoint, values["content_type"] or "")
         why = f"{found.why} (confidence {found.confidence:g}, {needed:g} is needed)"
-        return _decision("early_exit", why, values, checks, times.exits[checkpoint], checkpoint, found.confidence, scored)
+        return _decision(
+            "early_exit", why, values, checks, times.exits[checkpoint], checkpoint, found.confidence, scored
+        )
 
 
 _KINDS = {**filter.CHECKS, **filter.MINIMA}
@@ -202,7 +252,9 @@ def parse_pipeline(policy: Mapping[str, Any], at: str = "") -> Pipeline:
     """
     pipeline, faults = read_policy(policy, at)
     if faults:
-        raise InvalidInput("This is no policy of the content pipeline: " + "; ".join(f.detail for f in faults) + ".", faults)
+        raise InvalidInput(
+            "This is no policy of the content pipeline: " + "; ".join(f.detail for f in faults) + ".", faults
+        )
     return pipeline
 
 
@@ -229,7 +281,9 @@ def read_policy(policy: Mapping[str, Any], at: str = "") -> tuple[Pipeline, list
 
 
 def knob_of(name: str) -> Knob | None:
-    """The knob of this name, of one content type too (``filter.min_words.news``, ``route.podcast``); None for a name that means nothing."""
+    """The knob of this name, of one content type too (``filter.min_words.news``, ``route.podcast``);
+    None for a name that means nothing.
+    """
     if name in BY_NAME:
         return BY_NAME[name]
     base, _, last = name.rpartition(".")
@@ -250,7 +304,9 @@ def value_fault(knob: Knob, name: str, value: Any) -> str | None:
 
 
 def unknown_knob(name: str) -> str:
-    """The fault of a name that is no knob, with the nearest one that is; of a name that ends in a content type, the type's own."""
+    """The fault of a name that is no knob, with the nearest one that is;
+    of a name that ends in a content type, the type's own.
+    """
     for other, right in OTHER_NAMES.items():
         if f".{other}." in name:
             return f"there is no knob {name!r}; did you mean {name.replace(other, right)!r}?"
@@ -258,12 +314,17 @@ def unknown_knob(name: str) -> str:
     of_type = [f"{knob}.{last}" for knob in PER_TYPE] if base.count(".") and route.is_type_name(last) else []
     close = difflib.get_close_matches(name, [*BY_NAME, *of_type], n=1)
     return f"there is no knob {name!r}; " + (
-        f"did you mean {close[0]!r}?" if close else "its knobs are score and those that begin with filter., route. or exit."
+        f"did you mean {close[0]!r}?"
+        if close
+        else "its knobs are score and those that begin with filter., route. or exit."
     )
 
 
 def decide(policy: Mapping[str, Any], record: Mapping[str, Any]) -> ItemDecision:
-    """The decision of a flat policy about one record. To decide about many, read the policy once with ``parse_pipeline``."""
+    """The decision of a flat policy about one record.
+
+    To decide about many, read the policy once with ``parse_pipeline``.
+    """
     return parse_pipeline(policy).decide(record)
 
 

@@ -28,16 +28,28 @@ CONTENT_TYPES: Mapping[str, ContentType] = {
         mode="full", priority="high", thresholds={"min_overall": 0.55}, why="worth the full analysis, however it is put"
     ),
     "entertainment": ContentType(
-        mode="lightweight", priority="low", thresholds={"min_overall": 0.75}, why="little is found in it that a short summary does not say"
+        mode="lightweight",
+        priority="low",
+        thresholds={"min_overall": 0.75},
+        why="little is found in it that a short summary does not say",
     ),
     "news": ContentType(
-        mode="quality_check", priority="medium", thresholds={"min_words": 250, "min_sentences": 8}, why="good news items are short"
+        mode="quality_check",
+        priority="medium",
+        thresholds={"min_words": 250, "min_sentences": 8},
+        why="good news items are short",
     ),
     "educational": ContentType(
-        mode="quality_check", priority="high", thresholds={"min_coherence": 0.7}, why="a lesson without order teaches nothing"
+        mode="quality_check",
+        priority="high",
+        thresholds={"min_coherence": 0.7},
+        why="a lesson without order teaches nothing",
     ),
     "interview": ContentType(
-        mode="quality_check", priority="medium", thresholds={"min_words": 800}, why="a short one is a clip of a longer one"
+        mode="quality_check",
+        priority="medium",
+        thresholds={"min_words": 800},
+        why="a short one is a clip of a longer one",
     ),
     "qa_forum": ContentType(
         mode="quality_check",
@@ -53,7 +65,12 @@ _MODE = (
 )
 KNOBS: tuple[Knob, ...] = (
     Knob(name="route.enabled", kind="flag", default=True, meaning="off: every content type gets `route.default`."),
-    Knob(name="route.default", kind="text", default="quality_check", meaning=f"Mode of content types that have none of their own. {_MODE}"),
+    Knob(
+        name="route.default",
+        kind="text",
+        default="quality_check",
+        meaning=f"Mode of content types that have none of their own. {_MODE}",
+    ),
     *(
         Knob(name=f"route.{name}", kind="text", default=known.mode, meaning=f"Mode of {name}: {known.why}. {_MODE}")
         for name, known in CONTENT_TYPES.items()

@@ -49,7 +49,9 @@ _UPPER, _PUNCTUATION = re.compile(r"[A-Z]"), re.compile(r"[.,;:!?]")
 
 
 def text_statistics(text: str, title: str = "") -> dict[str, float]:
-    """About sixty numbers by name (``text.…`` of the text, ``title.…`` of the title and how the text keeps to it); 20,000 characters are read."""
+    """About sixty numbers by name (``text.…`` of the text, ``title.…`` of the title and how the text keeps to it);
+    20,000 characters are read.
+    """
     read = text[:READ_CHARS]
     words = [word.lower() for word in WORD.findall(read)]
     sentences = [part for part in SENTENCE_END.split(read) if part.strip()]

@@ -25,7 +25,10 @@ class Field:
 
 
 def _fields(known_from: str, **declared: tuple[Literal["share", "signed", "number", "text"], str]) -> tuple[Field, ...]:
-    return tuple(Field(name=name, known_from=known_from, kind=kind, meaning=meaning) for name, (kind, meaning) in declared.items())
+    return tuple(
+        Field(name=name, known_from=known_from, kind=kind, meaning=meaning)
+        for name, (kind, meaning) in declared.items()
+    )
 
 
 FIELDS: tuple[Field, ...] = (
@@ -58,7 +61,10 @@ FIELDS: tuple[Field, ...] = (
         coherence_score=("share", "part of the overall quality, and a check of its own"),
         topic_clarity_score=("share", "part of the overall quality"),
         language_score=("share", "part of the overall quality"),
-        overall_quality=("share", "weighted sum of the five parts where all of them are there, else as the record has it"),
+        overall_quality=(
+            "share",
+            "weighted sum of the five parts where all of them are there, else as the record has it",
+        ),
         completeness_score=("share", "whether something is missing; part of no formula"),
         informativeness_score=("share", "how much there is to learn; part of no formula"),
         assessment_confidence=("share", "how sure the assessment of quality is"),
@@ -82,7 +88,8 @@ def known_at(checkpoint: str) -> frozenset[str]:
 
 
 def values_of(record: Mapping[str, Any], at: str = "") -> dict[str, Any]:
-    """Every field as a condition and the filter read it: numbers as floats, NaN for what was not measured, None for a missing text.
+    """Every field as a condition and the filter read it: numbers as floats,
+    NaN for what was not measured, None for a missing text.
 
     Ignores keys that are no field. ``at`` is the JSON pointer of the record, for faults.
 
@@ -110,7 +117,11 @@ def values_of(record: Mapping[str, Any], at: str = "") -> dict[str, Any]:
 
 def is_of_kind(field: Field, value: Any) -> bool:
     """Whether a value that was measured is a text or a number as declared; a number may still be out of range."""
-    return isinstance(value, str) if field.kind == "text" else isinstance(value, int | float) and not isinstance(value, bool)
+    return (
+        isinstance(value, str)
+        if field.kind == "text"
+        else isinstance(value, int | float) and not isinstance(value, bool)
+    )
 
 
 def range_of(field: Field) -> str:

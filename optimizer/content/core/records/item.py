@@ -10,7 +10,9 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import did_you_mean
 
 
-def item_fault(input: Mapping[str, Any], expected: Mapping[str, Any], *, known: Collection[str], worth: str) -> str | None:
+def item_fault(
+    input: Mapping[str, Any], expected: Mapping[str, Any], *, known: Collection[str], worth: str
+) -> str | None:
     """Why not, in words that quote no value; None where it can. Values that are missing or empty were not measured.
 
     Args:
@@ -34,7 +36,9 @@ def item_fault(input: Mapping[str, Any], expected: Mapping[str, Any], *, known: 
 
 
 def _told(wrong: Collection[str], measured: Mapping[str, Any]) -> str:
-    """What is wrong with these fields; the same words for every item with the same fields, so that an import counts them together."""
+    """What is wrong with these fields; the same words for every item with the same fields,
+    so that an import counts them together.
+    """
     kinds = [name for name in wrong if not is_of_kind(BY_NAME[name], measured[name])]
     ranges = [f"{name} lies {range_of(BY_NAME[name])}" for name in wrong if name not in kinds]
     told = [f"of another kind than declared: {', '.join(kinds)}"] if kinds else []

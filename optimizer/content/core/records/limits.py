@@ -1,4 +1,6 @@
-"""Which of a content pipeline's figures are out of range: worth telling once, and cleared only well inside the range again."""
+"""Which of a content pipeline's figures are out of range: worth telling once,
+and cleared only well inside the range again.
+"""
 
 from __future__ import annotations
 
@@ -44,10 +46,13 @@ def readings(by_type: Mapping[str, PipelineSums]) -> dict[str, Reading]:
     return {name: Reading(value=getattr(found, name), n=n_of.get(name, both.n)) for name in figures}
 
 
-def out_of_range(found: Mapping[str, Reading], targets: Mapping[str, Target], before: Mapping[str, Level]) -> list[OutOfRange]:
+def out_of_range(
+    found: Mapping[str, Reading], targets: Mapping[str, Target], before: Mapping[str, Level]
+) -> list[OutOfRange]:
     """What should be open now.
 
-    Fewer than 100 items are too few to tell: nothing is raised, and what is open stays open. Of no item at all nothing can be out of range.
+    Fewer than 100 items are too few to tell: nothing is raised, and what is open stays open. Of no item at all nothing
+    can be out of range.
 
     Args:
         before: the level of the figures that are out of range by now.
@@ -67,7 +72,9 @@ def out_of_range(found: Mapping[str, Reading], targets: Mapping[str, Target], be
 
 
 def level_of(value: float, target: Target, was: Level | None) -> Level | None:
-    """critical below ``critical_low``, warning below ``warning_low`` or above ``warning_high``; what is open needs .02 more to clear."""
+    """critical below ``critical_low``, warning below ``warning_low`` or above ``warning_high``;
+    what is open needs .02 more to clear.
+    """
 
     def below(edge: float | None, *, is_open: bool) -> bool:
         return edge is not None and value < round(edge + (CLEAR_BY if is_open else 0.0), 9)
@@ -87,13 +94,15 @@ def _detail(name: str, value: float, target: Target, level: Level) -> str:
         edge, back = f"below {low:.2f}", f"at {low + CLEAR_BY:.2f} or more"
     aimed = f", the target is {target.target:.2f}" if target.target is not None else ""
     return (
-        f"The content pipeline's {name} was {value:.2f} over the last {WINDOW_HOURS} hours: {level} {edge}{aimed}. It clears {back}. "
-        f"See GET /api/performance/ for where it comes from, and `detent thresholds recommend F` for other knobs."
+        f"The content pipeline's {name} was {value:.2f} over the last {WINDOW_HOURS} hours: {level} {edge}{aimed}. It"
+        f" clears {back}. See GET /api/performance/ for where it comes from, and `detent thresholds recommend F` for"
+        " other knobs."
     )
 
 
 def _too_few(name: str, reading: Reading) -> str:
     return (
-        f"The content pipeline's {name} was out of range, and fewer than {MIN_ITEMS} items of the last {WINDOW_HOURS} hours have it measured: "
-        "too few to tell whether it is back. It stays open until there are enough, or none at all."
+        f"The content pipeline's {name} was out of range, and fewer than {MIN_ITEMS} items of the last {WINDOW_HOURS}"
+        " hours have it measured: too few to tell whether it is back. It stays open until there are enough, or none at"
+        " all."
     )

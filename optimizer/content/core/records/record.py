@@ -21,8 +21,8 @@ MAX_TIME_S = 1e8  # three years
 def read_record(values: Mapping[str, Any], *, id: str, received_at: datetime) -> PipelineRecord:
     """A record from what a pipeline sends: JSON values, or texts of a query, in which an empty one stands for none.
 
-    An item that was processed in full and says nothing of time saved has saved none; one that names no content type counts as
-    ``unknown``; ``post_initial_analysis`` is ``post_analysis``.
+    An item that was processed in full and says nothing of time saved has saved none; one that names no content type
+    counts as ``unknown``; ``post_initial_analysis`` is ``post_analysis``.
 
     Raises:
         InvalidInput: names every fault under the member's name.
@@ -39,7 +39,9 @@ def read_record(values: Mapping[str, Any], *, id: str, received_at: datetime) ->
     if values.get("processing_type") in (None, ""):
         faults.append(Fault(pointer="/processing_type", detail="is missing; every record needs it"))
     known = f"is no member of a record; it has {', '.join(_READ)}"
-    faults += first_alike(unknown, lambda name: Fault(pointer=pointer_of([name]), detail=known), "are no members of a record")
+    faults += first_alike(
+        unknown, lambda name: Fault(pointer=pointer_of([name]), detail=known), "are no members of a record"
+    )
     if faults:
         listed = "; ".join(f"{fault.pointer[1:]} {fault.detail}".strip() for fault in faults)
         raise InvalidInput(f"The record was not taken: {listed}. Correct this and send it again.", faults)

@@ -1,4 +1,5 @@
-"""How a content pipeline does, from the sums of what it reported: overall, by content type, checkpoint and hour, and beside its targets.
+"""How a content pipeline does, from the sums of what it reported: overall, by content type,
+checkpoint and hour, and beside its targets.
 
 Shares are None where nothing was measured. A record counts as bypassed when the quality filter sent it the light way
 (``lightweight``), as an early exit when a checkpoint gave it up.
@@ -27,9 +28,10 @@ ByType = Mapping[str, PipelineSums]  # by processing type
 class Overall:
     """What the pipeline did with all of some records. Rates and ``avg_time_savings`` are shares from 0 to 1.
 
-    ``bypass_rate`` is of all records, ``early_exit_rate`` of those that were not bypassed: of what went on, how much was given up.
-    ``quality_score_avg`` is that of what was processed in full, which is what the knobs are for; ``quality_score_avg_all`` is that of
-    whatever came in. ``total_time_saved_hours`` counts records that say both how long they took and what share that saved.
+    ``bypass_rate`` is of all records, ``early_exit_rate`` of those that were not bypassed: of what went on, how much
+    was given up. ``quality_score_avg`` is that of what was processed in full, which is what the knobs are for;
+    ``quality_score_avg_all`` is that of whatever came in. ``total_time_saved_hours`` counts records that say both how
+    long they took and what share that saved.
     """
 
     total_processed: int
@@ -47,7 +49,9 @@ class Overall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """Early exits at one checkpoint; ``exit_rate`` is their share of all records, ``share_of_exits`` of all early exits."""
+    """Early exits at one checkpoint; ``exit_rate`` is their share of all records,
+    ``share_of_exits`` of all early exits.
+    """
 
     exits: int
     exit_rate: float | None
@@ -59,7 +63,10 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetStanding:
-    """One figure beside its levels. ``status``: critical below ``critical_low``, warning below ``warning_low`` or above ``warning_high``."""
+    """One figure beside its levels.
+
+    ``status``: critical below ``critical_low``, warning below ``warning_low`` or above ``warning_high``.
+    """
 
     value: float | None
     status: Status

@@ -34,7 +34,10 @@ class Target:
         given = [(name, value) for name, value in named if value is not None]
         for (low, a), (high, b) in pairwise(given):
             if a > b:
-                return f"{low} ({a:g}) lies above {high} ({b:g}); the levels rise from critical_low over warning_low and target to warning_high"
+                return (
+                    f"{low} ({a:g}) lies above {high} ({b:g}); the levels rise from critical_low over warning_low and"
+                    " target to warning_high"
+                )
         return None
 
 

@@ -1,6 +1,7 @@
 """The A/B decision between two configurations that were replayed on the same recorded items.
 
-Both are measured on the same items, so their errors are taken of the differences item by item: what both do alike cancels out.
+Both are measured on the same items, so their errors are taken of the differences item by item: what both do alike
+cancels out.
 """
 
 from __future__ import annotations
@@ -36,13 +37,15 @@ def compare_replayed(
     times: TimeModel = TIMES,
     confidence: float = 0.95,
 ) -> ReplayedComparison:
-    """Which of two flat policies to choose, by the rule of ``compare``, with paired intervals that hold together with ``confidence``.
+    """Which of two flat policies to choose, by the rule of ``compare``,
+    with paired intervals that hold together with ``confidence``.
 
     Each variance counts two more items on which the configurations disagree entirely, one each way. So a few differing
     items do not give an interval of no width (as Agresti and Min 2005 do for matched pairs of proportions).
 
     Args:
-        records: items without weights; the quality of those without one is taken for not measured, and their time counts.
+        records: items without weights; the quality of those without one is taken for not measured, and their time
+            counts.
         confidence: in (0, 1).
     Raises:
         InvalidInput: a policy cannot be read, the records have weights, or the confidence is out of range.
@@ -51,7 +54,9 @@ def compare_replayed(
     import numpy as np
 
     if not 0 < confidence < 1:
-        raise InvalidInput(f"The confidence of a comparison lies between 0 and 1, not at {confidence:g}; 0.95 is usual.")
+        raise InvalidInput(
+            f"The confidence of a comparison lies between 0 and 1, not at {confidence:g}; 0.95 is usual."
+        )
     if records.weights is not None:
         raise InvalidInput("Items with weights cannot be compared item by item; leave the weights out.")
     found = [ways(records, parse_pipeline(policy)) for policy in (conservative, aggressive)]
@@ -59,8 +64,9 @@ def compare_replayed(
     for name, one in zip(("conservative", "aggressive"), outcomes, strict=True):
         if one.quality is None or one.n_judged < MIN_EACH:
             raise DatasetTooSmall(
-                f"Cannot compare the configurations: of {records.n} items the {name} one processes {one.n_judged} with a measured quality in "
-                f"full, and {MIN_EACH} are needed. Import more items, or compare one that processes more in full.",
+                f"Cannot compare the configurations: of {records.n} items the {name} one processes {one.n_judged} with"
+                f" a measured quality in full, and {MIN_EACH} are needed. Import more items, or compare one that"
+                " processes more in full.",
                 n=one.n_judged,
                 n_required=MIN_EACH,
             )
@@ -72,7 +78,9 @@ def compare_replayed(
     for one, other in zip(_columns(found[0]), _columns(found[1]), strict=True):
         differing |= one != other
     return ReplayedComparison(
-        verdict=verdict_of(difference_of(lost, quality_error, confidence), difference_of(float(less.mean()), time_error, confidence)),
+        verdict=verdict_of(
+            difference_of(lost, quality_error, confidence), difference_of(float(less.mean()), time_error, confidence)
+        ),
         conservative=outcomes[0],
         aggressive=outcomes[1],
         n=records.n,
@@ -81,7 +89,9 @@ def compare_replayed(
 
 
 def _quality_difference(records: Records, found: list[Ways], outcomes: list[ReplayedShares]) -> tuple[float, float]:
-    """Mean quality lost and its standard error, from what each item adds to the difference of the two means (linearisation of a ratio)."""
+    """Mean quality lost and its standard error, from what each item adds to the difference
+    of the two means (linearisation of a ratio).
+    """
     import numpy as np
 
     measured = ~np.isnan(records.quality)

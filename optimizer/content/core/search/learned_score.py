@@ -1,6 +1,7 @@
 """What a learned score of content is trained on, what its training gives, and what it does with items it has not seen.
 
-Training needs scikit-learn and so lies in ``content/adapters/score_learning.py``; what is decided with it is decided here and in ``score_strategy.py``.
+Training needs scikit-learn and so lies in ``content/adapters/score_learning.py``; what is decided with it is decided
+here and in ``score_strategy.py``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ from typing import Any, Literal, Protocol
 from optimizer.content.core.policy.learned_knob import SCORE
 from optimizer.content.core.policy.pipeline import Pipeline, parse_pipeline
 from optimizer.content.core.policy.route import is_type_name
-from optimizer.content.core.search.replay import Records, ReplayedShares, Ways, read_columns, rows_to_columns, subset, summary, ways
+from optimizer.content.core.search.replay import (
+    Records,
+    ReplayedShares,
+    Ways,
+    read_columns,
+    rows_to_columns,
+    subset,
+    summary,
+    ways,
+)
 from optimizer.core.dataset.examples import Example
 
 LEAST_ROWS = 100  # of a type before a predictor of its own is learned and measured
@@ -27,7 +37,10 @@ LENGTH: Method = "length"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedItem:
-    """One text whose worth is known. ``row`` is its place in the records; items of one ``group`` are never on both sides of a fold."""
+    """One text whose worth is known.
+
+    ``row`` is its place in the records; items of one ``group`` are never on both sides of a fold.
+    """
 
     row: int
     text: str
@@ -39,20 +52,27 @@ class JudgedItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnedScore:
-    """``predictor`` as data; ``out_of_fold``: for each item in order the score of a predictor that saw neither it nor its group."""
+    """``predictor`` as data; ``out_of_fold``: for each item in order the score of a predictor
+    that saw neither it nor its group.
+    """
 
     predictor: Mapping[str, Any]
     out_of_fold: tuple[float, ...]
 
 
 class LearnScore(Protocol):
-    def __call__(self, items: Sequence[JudgedItem], method: Method, *, trained_on: Mapping[str, Any], seed: int) -> LearnedScore:
+    def __call__(
+        self, items: Sequence[JudgedItem], method: Method, *, trained_on: Mapping[str, Any], seed: int
+    ) -> LearnedScore:
         """The same for the same arguments. Raises DatasetTooSmall where the items stand in fewer than five groups."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeResult:
-    """What a policy does with the items of one content type (``all``: of every one). ``low`` and ``high``: 95 %, bootstrap over groups; None: too few."""
+    """What a policy does with the items of one content type (``all``: of every one).
+
+    ``low`` and ``high``: 95 %, bootstrap over groups; None: too few.
+    """
 
     type: str
     n: int
@@ -87,7 +107,9 @@ def items_by_type(examples: Sequence[Example]) -> dict[str, list[JudgedItem]]:
 
 
 def group_of(example: Example) -> str:
-    """Its group; where none was given, items of one title belong together: answers to one question are marked against one another."""
+    """Its group; where none was given, items of one title belong together:
+    answers to one question are marked against one another.
+    """
     title = example.input.get("title")
     return f"title {title}" if title and example.group.startswith("in_") else example.group
 
@@ -123,7 +145,9 @@ class Fates:
 
 def fates(records: Records, policy: Mapping[str, Any], types: Sequence[str]) -> Fates:
     """What a score of these content types decides under the rest of a policy; worked out once for all thresholds."""
-    rest = {name: value for name, value in policy.items() if name != SCORE}  # a score that serves now is no part of the next one
+    rest = {
+        name: value for name, value in policy.items() if name != SCORE
+    }  # a score that serves now is no part of the next one
     modes = {mode: {f"route.{name}": mode for name in types} for mode in ("full", "lightweight", "quality_check")}
     passed, failed, unscored = (ways(records, parse_pipeline({**rest, **routes})) for routes in modes.values())
     return Fates(passed=passed, failed=failed, unscored=unscored)
@@ -134,7 +158,9 @@ def checked(types: Sequence[str]) -> dict[str, str]:
     return {f"route.{name}": "quality_check" for name in types}
 
 
-def results_by_type(examples: Sequence[Example], policy: Mapping[str, Any], methods: Mapping[str, str]) -> list[TypeResult]:
+def results_by_type(
+    examples: Sequence[Example], policy: Mapping[str, Any], methods: Mapping[str, str]
+) -> list[TypeResult]:
     """What the policy does with these items, all together and by type, as it would be served.
 
     Args:
@@ -148,7 +174,9 @@ def results_by_type(examples: Sequence[Example], policy: Mapping[str, Any], meth
     for code, name in enumerate(records.types):
         chosen = records.codes == code
         its = [groups[i] for i in np.flatnonzero(chosen)]
-        found.append(_result(name, subset(records, chosen), _subset(went, chosen), its, _decided_by(name, pipeline, methods)))
+        found.append(
+            _result(name, subset(records, chosen), _subset(went, chosen), its, _decided_by(name, pipeline, methods))
+        )
     return found
 
 
@@ -166,18 +194,23 @@ def _result(name: str, records: Records, went: Ways, groups: Sequence[str], deci
     few = did.n_judged < 2 or not len(known)
     low, high = (None, None) if few else (float(each) for each in np.quantile(known, [0.025, 0.975]))
     return TypeResult(
-        type=name, n=did.n, n_full=did.n_full, saved=did.time_saved_share, quality=did.quality, low=low, high=high, decided_by=decided_by
+        type=name, n=did.n, n_full=did.n_full, saved=did.time_saved_share, quality=did.quality, low=low, high=high,
+        decided_by=decided_by
     )  # fmt: skip
 
 
 def _subset(went: Ways, chosen: Any) -> Ways:
     return Ways(
-        exits={name: column[chosen] for name, column in went.exits.items()}, lightweight=went.lightweight[chosen], full=went.full[chosen]
+        exits={name: column[chosen] for name, column in went.exits.items()},
+        lightweight=went.lightweight[chosen],
+        full=went.full[chosen],
     )
 
 
 def quality_draws(quality: Any, full: Any, groups: Sequence[str]) -> Any:
-    """Mean quality of what is processed in full in 1,000 samples of whole groups (Efron 1979); the same samples for the same groups."""
+    """Mean quality of what is processed in full in 1,000 samples of whole groups (Efron 1979);
+    the same samples for the same groups.
+    """
     import numpy as np
 
     names, codes = np.unique(np.asarray(groups), return_inverse=True)

@@ -30,8 +30,9 @@ def pareto(replayed: Sequence[Replayed]) -> list[Replayed]:
 def candidates(replayed: Sequence[Replayed], start: Replayed, aim: Aim, *, margin: float, n: int) -> list[Replayed]:
     """At most ``n`` settings of the front, the most promising first.
 
-    For quality the best scores; for cost the cheapest whose score is at most half of ``margin`` below the start's: the confirmation
-    asks for "not lower by the whole of it" on its own examples, and the boldest setting here is mostly lucky on these.
+    For quality the best scores; for cost the cheapest whose score is at most half of ``margin`` below the start's: the
+    confirmation asks for "not lower by the whole of it" on its own examples, and the boldest setting here is mostly
+    lucky on these.
     """
     front = pareto([one for one in replayed if one.variant.id != start.variant.id])
     if aim == "quality":

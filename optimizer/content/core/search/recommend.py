@@ -52,7 +52,8 @@ class Recommendation:
 def record_of(reported: Mapping[str, Any]) -> dict[str, Any]:
     """A collected outcome, as ``POST /api/performance/record`` has it, as a record that can be replayed.
 
-    ``quality_score`` is what the item turned out to be worth; where no quality of the filter was reported, it is that too.
+    ``quality_score`` is what the item turned out to be worth; where no quality of the filter was reported, it is that
+    too.
     """
     record = dict(reported)
     score = reported.get("quality_score")
@@ -73,14 +74,15 @@ def recommend(
 ) -> Recommendation:
     """Thresholds and routes with the best quality of what is processed in full, where so much of the time is saved.
 
-    Searched on every second record of each content type; only knobs whose value the records carry are varied. A setting is judged by its mean quality less one standard error, so that a few lucky items do not win.
-    The other half of the records says what it is worth.
+    Searched on every second record of each content type; only knobs whose value the records carry are varied. A setting
+    is judged by its mean quality less one standard error, so that a few lucky items do not win. The other half of the
+    records says what it is worth.
 
     Args:
         collected: one mapping per item: the fields of a record, ``quality`` or ``quality_score``, ``exit_checkpoint``.
         present: the policy that is in force; None: the balanced preset.
-        time_saved: least and most share of the time of full processing, in [0, 1]. The most keeps the search from a handful of items
-            that happen to be excellent.
+        time_saved: least and most share of the time of full processing, in [0, 1]. The most keeps the search from a
+            handful of items that happen to be excellent.
         seed: of the settings drawn; the same records and seed give the same policy.
     Raises:
         DatasetTooSmall: names everything that is missing: items, content types, quality.
@@ -111,13 +113,17 @@ def recommend(
         "checkpoints_not_seen": [c for c in CHECKPOINTS if c not in seen_exits],
         "time_saved_wanted": list(time_saved),
         "changed": changed,
-        "not_varied": sorted(f"filter.{knob}" for knob, name in filter.FIELD_OF.items() if name not in records.recorded),
+        "not_varied": sorted(
+            f"filter.{knob}" for knob, name in filter.FIELD_OF.items() if name not in records.recorded
+        ),
         "before": _shown(before),
         "after": _shown(after),
         "is_better": is_better,
         "note": _note(own_score),
     }
-    return Recommendation(policy=found, changed=changed, before=before, after=after, is_better=is_better, evidence=evidence)
+    return Recommendation(
+        policy=found, changed=changed, before=before, after=after, is_better=is_better, evidence=evidence
+    )
 
 
 def require_enough(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -132,7 +138,8 @@ def require_enough(rows: Sequence[Mapping[str, Any]]) -> None:
         missing.append(f"{MIN_TYPES - len(types)} more content types ({len(types)} of {MIN_TYPES}: {shown})")
     if missing:
         raise DatasetTooSmall(
-            f"Cannot recommend thresholds, because the records lack {'; '.join(missing)}. Collect more with the pipeline as it is.",
+            f"Cannot recommend thresholds, because the records lack {'; '.join(missing)}. Collect more with the"
+            " pipeline as it is.",
             missing=missing,
             n_items=n_judged,
             n_required=MIN_ITEMS,
@@ -166,15 +173,18 @@ def search(
 ) -> tuple[dict[str, Any], int]:
     """The best policy found on these records, and how many settings were tried.
 
-    Settings are drawn at random; from the best of them and from ``start`` each knob in turn takes its best value with all others as
-    they are, until nothing improves. What is found looks better on these records than it is: measure it on others, as ``recommend`` does.
+    Settings are drawn at random; from the best of them and from ``start`` each knob in turn takes its best value with
+    all others as they are, until nothing improves. What is found looks better on these records than it is: measure it
+    on others, as ``recommend`` does.
 
     Args:
         band: least and most share of the time that is to be saved, in [0, 1].
         checkpoints: whose exits are varied; those of the others stay as ``start`` has them.
     """
     coordinates = dict(_coordinates(records, start, checkpoints))
-    known = parse_pipeline(start)  # its conditions and its score, which no coordinate changes, are read once and not at every setting
+    known = parse_pipeline(
+        start
+    )  # its conditions and its score, which no coordinate changes, are read once and not at every setting
     tried: dict[str, tuple[float, float]] = {}
 
     def key(policy: Mapping[str, Any]) -> tuple[float, float]:
@@ -188,23 +198,38 @@ def search(
     return max(found, key=key), len(tried)
 
 
-def _drawn(start: Mapping[str, Any], coordinates: Mapping[str, list[Any]], n: int, rng: random.Random) -> list[dict[str, Any]]:
-    """Settings around ``start``: knobs for all types half of the time anew, those of single types less often, so that most rules stay simple."""
+def _drawn(
+    start: Mapping[str, Any], coordinates: Mapping[str, list[Any]], n: int, rng: random.Random
+) -> list[dict[str, Any]]:
+    """Settings around ``start``: knobs for all types half of the time anew, those of single types less often,
+    so that most rules stay simple.
+    """
     own = {knob for knob in coordinates if knob.startswith("filter.") and knob.count(".") > 1}
     return [
-        {**start, **{knob: rng.choice(values) for knob, values in coordinates.items() if rng.random() < (0.2 if knob in own else 0.5)}}
+        {
+            **start,
+            **{
+                knob: rng.choice(values)
+                for knob, values in coordinates.items()
+                if rng.random() < (0.2 if knob in own else 0.5)
+            },
+        }
         for _ in range(n)
     ]
 
 
 def _polished(
-    policy: dict[str, Any], coordinates: Mapping[str, list[Any]], key: Callable[[Mapping[str, Any]], tuple[float, float]]
+    policy: dict[str, Any],
+    coordinates: Mapping[str, list[Any]],
+    key: Callable[[Mapping[str, Any]], tuple[float, float]],
 ) -> dict[str, Any]:
     best = policy
     for _ in range(PASSES):
         before = key(best)
         for knob, values in coordinates.items():
-            best = max([best, *({**best, knob: value} for value in values)], key=key)  # the first of equals: what is there stays
+            best = max(
+                [best, *({**best, knob: value} for value in values)], key=key
+            )  # the first of equals: what is there stays
         if key(best) == before:
             break
     return best
@@ -218,7 +243,9 @@ def _key(found: ReplayedShares, band: tuple[float, float]) -> tuple[float, float
     return -outside, round(found.quality - found.quality_error, 9)
 
 
-def _coordinates(records: Records, start: Mapping[str, Any], checkpoints: Sequence[str]) -> Iterator[tuple[str, list[Any]]]:
+def _coordinates(
+    records: Records, start: Mapping[str, Any], checkpoints: Sequence[str]
+) -> Iterator[tuple[str, list[Any]]]:
     """Knobs to vary with their values; those of single content types where there are enough records of one."""
     import numpy as np
 
@@ -240,7 +267,11 @@ def _coordinates(records: Records, start: Mapping[str, Any], checkpoints: Sequen
 
 def _exit_knobs(checkpoints: Sequence[str]) -> list[str]:
     """One number for all checkpoints, or one each where the others are to stay as they are."""
-    return ["exit.min_confidence"] if set(checkpoints) == set(CHECKPOINTS) else [f"exit.{c}.min_confidence" for c in checkpoints]
+    return (
+        ["exit.min_confidence"]
+        if set(checkpoints) == set(CHECKPOINTS)
+        else [f"exit.{c}.min_confidence" for c in checkpoints]
+    )
 
 
 def _shown(found: ReplayedShares) -> dict[str, Any]:
@@ -262,5 +293,8 @@ def _shown(found: ReplayedShares) -> dict[str, Any]:
 def _note(own_score: bool) -> str:
     note = "before and after are measured on the items kept back, by replay; times of early exits are a model"
     if own_score:
-        return f"{note}; of items that were only reported the quality is the pipeline's own score, which the thresholds are compared with: that says nothing about how good that score is"
+        return (
+            f"{note}; of items that were only reported the quality is the pipeline's own score, which the thresholds"
+            " are compared with: that says nothing about how good that score is"
+        )
     return note

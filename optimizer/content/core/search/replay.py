@@ -1,4 +1,5 @@
-"""Replay: what a policy would have done with recorded items, for thousands of settings without running the pipeline once.
+"""Replay: what a policy would have done with recorded items,
+for thousands of settings without running the pipeline once.
 
 The same definitions that decide about one record (``pipeline.py``), on numpy columns. numpy is imported inside, so that
 a process which only decides never loads it.
@@ -54,7 +55,10 @@ class ReplayedShares:
 
     @property
     def score(self) -> float | None:
-        """What a study scores (``score.py``): also what is not processed in full counts. None where something that is was not measured."""
+        """What a study scores (``score.py``): also what is not processed in full counts.
+
+        None where something that is was not measured.
+        """
         if self.n_judged < self.n_full:
             return None
         return self.full_share * (self.quality or 0.0) + WORTH * (1 - self.full_share)
@@ -62,7 +66,9 @@ class ReplayedShares:
 
 @dataclass(slots=True)
 class Records:
-    """Recorded items as columns, made once by ``read_columns`` and replayed many times: what conditions say of them is kept."""
+    """Recorded items as columns, made once by ``read_columns`` and replayed many times:
+    what conditions say of them is kept.
+    """
 
     n: int
     values: Mapping[str, Any]  # every number, a column of NaN where it was never recorded; texts where they were
@@ -77,7 +83,9 @@ class Records:
         """Column of bools: where the condition holds."""
         import numpy as np
 
-        return self.kept(condition.text, lambda: np.broadcast_to(np.asarray(condition.column(self.values), dtype=bool), (self.n,)))
+        return self.kept(
+            condition.text, lambda: np.broadcast_to(np.asarray(condition.column(self.values), dtype=bool), (self.n,))
+        )
 
     def of_types(self, chosen: tuple[bool, ...]) -> Any:
         """Column of bools: whose content type is chosen (in the order of ``types``)."""
@@ -95,7 +103,8 @@ class Records:
 
 
 def read_columns(columns: Mapping[str, Sequence[Any]]) -> Records:
-    """Columns by field name, beside them ``quality`` (0 to 1, what the item turned out to be worth) and ``weight``; None is not measured.
+    """Columns by field name, beside them ``quality`` (0 to 1, what the item turned out to be worth)
+    and ``weight``; None is not measured.
 
     Raises:
         InvalidInput: columns of different lengths, no column at all, or values that are no numbers.
@@ -127,22 +136,31 @@ def read_columns(columns: Mapping[str, Sequence[Any]]) -> Records:
     quality = numbers("quality") if "quality" in columns else missing
     if faults:
         raise InvalidInput("The records cannot be replayed: " + "; ".join(f.detail for f in faults) + ".", faults)
-    values["duration_seconds"] = np.where(np.isnan(values["duration_seconds"]), values["duration"], values["duration_seconds"])
+    values["duration_seconds"] = np.where(
+        np.isnan(values["duration_seconds"]), values["duration"], values["duration_seconds"]
+    )
     values["duration"] = values["duration_seconds"]
     overall = filter.overall_of(values)
     values["overall_quality"] = np.where(np.isnan(overall), values["overall_quality"], overall)
     named = np.asarray([str(name or "") for name in columns.get("content_type", [""] * n)], dtype=str)
     types, codes = np.unique(named, return_inverse=True)
-    recorded = frozenset(name for name, column in values.items() if column.dtype.kind != "f" or (column == column).any())
+    recorded = frozenset(
+        name for name, column in values.items() if column.dtype.kind != "f" or (column == column).any()
+    )
     return Records(
-        n=n, values=values, recorded=recorded, types=tuple(map(str, types)), codes=codes, weights=weights, quality=quality
+        n=n, values=values, recorded=recorded, types=tuple(map(str, types)), codes=codes, weights=weights,
+        quality=quality
     )  # fmt: skip
 
 
 def rows_to_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Rows as columns: the fields, quality and weight; None where a row does not have one."""
     names = [one.name for one in FIELDS] + ["quality", "weight"]
-    return {name: [row.get(name) for row in rows] for name in names if name == "content_type" or any(name in row for row in rows)}
+    return {
+        name: [row.get(name) for row in rows]
+        for name in names
+        if name == "content_type" or any(name in row for row in rows)
+    }
 
 
 def subset(records: Records, chosen: Any) -> Records:
@@ -159,7 +177,10 @@ def subset(records: Records, chosen: Any) -> Records:
 
 
 def replay(
-    columns: Mapping[str, Sequence[Any]] | Records, settings: Sequence[Mapping[str, Any] | Pipeline], *, times: TimeModel = TIMES
+    columns: Mapping[str, Sequence[Any]] | Records,
+    settings: Sequence[Mapping[str, Any] | Pipeline],
+    *,
+    times: TimeModel = TIMES,
 ) -> list[ReplayedShares]:
     """One Outcome per setting, each a flat policy.
 
@@ -167,7 +188,9 @@ def replay(
         InvalidInput: a setting or the columns cannot be read.
     """
     records = columns if isinstance(columns, Records) else read_columns(columns)
-    pipelines = (one if isinstance(one, Pipeline) else parse_pipeline(one, at=f"/{i}") for i, one in enumerate(settings))
+    pipelines = (
+        one if isinstance(one, Pipeline) else parse_pipeline(one, at=f"/{i}") for i, one in enumerate(settings)
+    )
     return [outcome(records, pipeline, times) for pipeline in pipelines]
 
 
@@ -206,7 +229,11 @@ def summary(records: Records, found: Ways, times: TimeModel = TIMES) -> Replayed
     total = float(records.n if records.weights is None else records.weights.sum())
 
     def share(column: Any) -> float:
-        return float(np.count_nonzero(column) if records.weights is None else records.weights[column].sum()) / total if total else 0.0
+        return (
+            float(np.count_nonzero(column) if records.weights is None else records.weights[column].sum()) / total
+            if total
+            else 0.0
+        )
 
     exits = {checkpoint: share(column) for checkpoint, column in found.exits.items()}
     light, full = share(found.lightweight), share(found.full)
@@ -267,7 +294,9 @@ def _by_score(records: Records, score: ContentScore, bypassed: Any) -> Any:
 
     key = ("score", *((name, one.predictor.hash) for name, one in sorted(score.types.items())))
     scores = records.kept(key, lambda: scores_of(records, score))
-    full_from = _by_record(records, [score.types[name].full_from if name in score.types else np.nan for name in records.types])
+    full_from = _by_record(
+        records, [score.types[name].full_from if name in score.types else np.nan for name in records.types]
+    )
     return np.where(np.isnan(scores), bypassed, scores < full_from)
 
 
@@ -308,7 +337,11 @@ def _exits(records: Records, pipeline: Pipeline, checkpoint: str) -> Any:
             continue
         held = [records.holds(one) for one in conditions[texts]]
         any_holds = records.kept(("any", *texts), partial(np.logical_or.reduce, held))
-        found |= any_holds if len(groups) == 1 else any_holds & records.of_types(tuple(i in places for i in range(len(records.types))))
+        found |= (
+            any_holds
+            if len(groups) == 1
+            else any_holds & records.of_types(tuple(i in places for i in range(len(records.types))))
+        )
     return found
 
 

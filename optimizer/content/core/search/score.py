@@ -12,7 +12,8 @@ WORTH = 0.5  # of an item that is not processed in full: that of a middling one
 
 
 def processed_quality(example: Mapping[str, Any], decision: Any) -> float:
-    """Quality of an item that is processed in full; of any other .5, so that leaving out a worse one gains and a better one loses.
+    """Quality of an item that is processed in full; of any other .5,
+    so that leaving out a worse one gains and a better one loses.
 
     Args:
         example: ``{"input", "expected"}``; ``expected.quality`` in [0, 1] is what the item turned out to be worth.
@@ -21,7 +22,10 @@ def processed_quality(example: Mapping[str, Any], decision: Any) -> float:
     """
     quality = example["expected"].get("quality")
     if not isinstance(quality, int | float) or isinstance(quality, bool) or not 0 <= quality <= 1:
-        raise InvalidInput(f"What the item turned out to be worth is needed as expected.quality, a number from 0 to 1, not {quality!r}.")
+        raise InvalidInput(
+            "What the item turned out to be worth is needed as expected.quality, a number from 0 to 1, not"
+            f" {quality!r}."
+        )
     return float(quality) if decision["processing_type"] == "full" else WORTH
 
 

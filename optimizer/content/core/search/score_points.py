@@ -1,4 +1,6 @@
-"""A point of a learned score: what is saved and what quality is kept at a threshold, and which of two points is taken."""
+"""A point of a learned score: what is saved and what quality is kept at a threshold,
+and which of two points is taken.
+"""
 
 from __future__ import annotations
 
@@ -52,12 +54,15 @@ class Point:
 
     @property
     def surely(self) -> float:
-        """Mean quality less one standard error, so that a few lucky items do not win; -1 where nothing is processed in full."""
+        """Mean quality less one standard error, so that a few lucky items do not win;
+        -1 where nothing is processed in full.
+        """
         return -1.0 if self.outcome.quality is None else self.outcome.quality - float(np.nanstd(self.draws))
 
 
 def whole_groups(items: Sequence[JudgedItem], *, of: Sequence[JudgedItem], most: int) -> list[JudgedItem]:
-    """Those ``of`` the items whose group is among them whole, at most so many: what is left of the items then has groups of its own.
+    """Those ``of`` the items whose group is among them whole, at most so many:
+    what is left of the items then has groups of its own.
 
     A predictor may score what is left, since it saw no item of their groups.
     """
@@ -72,7 +77,9 @@ def whole_groups(items: Sequence[JudgedItem], *, of: Sequence[JudgedItem], most:
 
 
 def simpler(points: Sequence[Point]) -> Point:
-    """The plain statistics unless the learned score is better for sure: the 95 % interval of what it is better by lies above 0."""
+    """The plain statistics unless the learned score is better for sure:
+    the 95 % interval of what it is better by lies above 0.
+    """
     plain = next((point for point in points if point.way.name == PLAIN), None)
     rich = next((point for point in points if point.way.name != PLAIN), None)
     if plain is None or rich is None:
@@ -82,7 +89,9 @@ def simpler(points: Sequence[Point]) -> Point:
 
 def reached(point: Point) -> str:
     quality = point.outcome.quality
-    return f"{point.way.name} {'nothing in full' if quality is None else f'{quality:.3f}, less a standard error of {quality - point.surely:.3f}'}"
+    if quality is None:
+        return f"{point.way.name} nothing in full"
+    return f"{point.way.name} {quality:.3f}, less a standard error of {quality - point.surely:.3f}"
 
 
 def _better_by(rich: Point, plain: Point) -> tuple[float, float, float]:
@@ -93,10 +102,16 @@ def _better_by(rich: Point, plain: Point) -> tuple[float, float, float]:
 
 def why_chosen(point: Point, beside: Sequence[Point]) -> str:
     quality = "not known" if point.outcome.quality is None else f"{point.outcome.quality:.3f}"
-    said = f"{point.way.name} serves: on training items it has not seen it saves {point.outcome.time_saved_share:.1%} of the time at a mean quality of {quality}"
+    said = (
+        f"{point.way.name} serves: on training items it has not seen it saves {point.outcome.time_saved_share:.1%} of"
+        f" the time at a mean quality of {quality}"
+    )
     rich, plain = (next((p for p in beside if (p.way.name == PLAIN) is is_plain), None) for is_plain in (False, True))
     if rich is None or plain is None:
-        return f"{said}; {CHARACTERS} were not tried: words are learned from released items alone, {LEAST_ROWS} of a type (detent import --curated releases what you vouch for)."
+        return (
+            f"{said}; {CHARACTERS} were not tried: words are learned from released items alone, {LEAST_ROWS} of a type"
+            " (detent import --curated releases what you vouch for)."
+        )
     better, low, high = _better_by(rich, plain)
     verdict = "better for sure" if low > 0 else "not better for sure, so the simpler one serves"
     return f"{said}. There {CHARACTERS} are {better:+.3f} ({low:+.3f} to {high:+.3f}) beside {PLAIN}: {verdict}."

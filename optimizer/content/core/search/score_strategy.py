@@ -1,7 +1,9 @@
-"""The part of strategy ``replay`` that learns a score of content and finds its thresholds, for a saving or a quality that is to be kept.
+"""The part of strategy ``replay`` that learns a score of content and finds its thresholds,
+for a saving or a quality that is to be kept.
 
-Everything is chosen on training items by scores from predictors that saw neither the item nor its group. Beside the learned score always stand
-25 plain statistics; they serve wherever the score is not better for sure. Dev items are looked at once the choice is made, and change nothing.
+Everything is chosen on training items by scores from predictors that saw neither the item nor its group. Beside the
+learned score always stand 25 plain statistics; they serve wherever the score is not better for sure. Dev items are
+looked at once the choice is made, and change nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +35,15 @@ from optimizer.content.core.search.learned_score import (
 )
 from optimizer.content.core.search.recommend import search
 from optimizer.content.core.search.replay import ReplayedShares, outcome, summary
-from optimizer.content.core.search.score_points import SAME_SAVING, Point, Way, reached, simpler, whole_groups, why_chosen
+from optimizer.content.core.search.score_points import (
+    SAME_SAVING,
+    Point,
+    Way,
+    reached,
+    simpler,
+    whole_groups,
+    why_chosen,
+)
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.base.phrasing import count
 from optimizer.core.family.space_form import SCORE_SLOT, is_to_be_learned
@@ -49,8 +59,8 @@ KNOBS = "filter and routes"
 NO_TEXT = "no training item has a text (input.text), a content type and a known quality"
 SHARES = tuple(k / 500 for k in range(501))  # of a type's items processed in full
 NO_TRANSFER = (
-    "No transfer to other forums: the score was trained and measured on these items' own sources. It says nothing about other forums, sources or "
-    "content types; a type that was not trained goes by the filter."
+    "No transfer to other forums: the score was trained and measured on these items' own sources. It says nothing about"
+    " other forums, sources or content types; a type that was not trained goes by the filter."
 )
 
 
@@ -67,14 +77,20 @@ class ScoreSearch:
     def __init__(self, setting: SearchSetting, learn: LearnScore) -> None:
         self._setting = setting
         self._learn = learn
-        self._train, self._dev = ([e for e in part if e.expected.get("quality") is not None] for part in (setting.train, setting.dev))
+        self._train, self._dev = (
+            [e for e in part if e.expected.get("quality") is not None] for part in (setting.train, setting.dev)
+        )
         self._not_trained: dict[str, str] = {}
         self._curves: dict[str, list[Point]] = {}
 
     def proposals(self) -> list[Proposal]:
         """Empty where nothing can be learned or the wish cannot be met; a remark then says why."""
-        if off := [knob for knob in ("filter.enabled", "route.enabled") if self._setting.start.policy.get(knob) is False]:
-            return self._refused(f"{' and '.join(off)} of the champion is off, so that a score would decide nothing. Switch it on first")
+        if off := [
+            knob for knob in ("filter.enabled", "route.enabled") if self._setting.start.policy.get(knob) is False
+        ]:
+            return self._refused(
+                f"{' and '.join(off)} of the champion is off, so that a score would decide nothing. Switch it on first"
+            )
         self._items = items = items_by_type(self._train)
         if not items:
             return self._by_knobs() if self._is_kept else self._refused(NO_TEXT)
@@ -82,7 +98,9 @@ class ScoreSearch:
         if not ways:
             return self._refused("; ".join(f"{name}: {why}" for name, why in self._not_trained.items()))
         self._records, self._groups = records_of(self._train), [group_of(e) for e in self._train]
-        self._fates = fates(self._records, self._setting.start.policy, tuple(ways[0].methods))  # every way knows the same types
+        self._fates = fates(
+            self._records, self._setting.start.policy, tuple(ways[0].methods)
+        )  # every way knows the same types
         chosen = [found for wish in self._wishes() if (found := self._chosen(ways, *wish)) is not None]
         if chosen:
             self._keep(ways, chosen)
@@ -93,7 +111,9 @@ class ScoreSearch:
         return any(self._setting.definition.get(name) is not None for name in KEEP)
 
     def _by_knobs(self) -> list[Proposal]:
-        """Without texts: filter and routes searched on training items inside a band of time saved, as ``thresholds recommend`` does."""
+        """Without texts: filter and routes searched on training items inside a band of time saved,
+        as ``thresholds recommend`` does.
+        """
         ((saved, quality),) = self._wishes()
         records, policy = records_of(self._train), self._setting.start.policy
         for low in [saved] if saved is not None else [percent / 100 for percent in range(75, -1, -5)]:
@@ -107,12 +127,23 @@ class ScoreSearch:
 
     def _knobs_proposed(self, policy: Mapping[str, Any], did: ReplayedShares) -> Proposal:
         variant = replace(self._setting.start, policy=dict(policy))
-        why = f"{KNOBS} serve, since {NO_TEXT}: on the training items they were fitted to they save {did.time_saved_share:.1%} of the time at a mean quality of {did.quality:.3f}."
+        why = (
+            f"{KNOBS} serve, since {NO_TEXT}: on the training items they were fitted to they save"
+            f" {did.time_saved_share:.1%} of the time at a mean quality of {did.quality:.3f}."
+        )
         on_dev = [one.as_data() for one in results_by_type(self._dev, policy, {})] if self._dev else []
-        point = {"variant": variant.id, "score": KNOBS, "why": why, "n_train": len(self._train), "on_dev": {KNOBS: on_dev}}
+        point = {
+            "variant": variant.id,
+            "score": KNOBS,
+            "why": why,
+            "n_train": len(self._train),
+            "on_dev": {KNOBS: on_dev},
+        }
         self._setting.keep_finding(CONTENT_SCORE, {"points": [point], "not_trained": [], "note": NO_TRANSFER})
         self._setting.remark(why)
-        return Proposal(variant=variant, proposer=REPLAY, params={"score": KNOBS, "saved_on_train": did.time_saved_share})
+        return Proposal(
+            variant=variant, proposer=REPLAY, params={"score": KNOBS, "saved_on_train": did.time_saved_share}
+        )
 
     def _refused(self, why: str) -> list[Proposal]:
         self._setting.remark(f"No score was learned: {why}.")
@@ -133,11 +164,15 @@ class ScoreSearch:
                 except DatasetTooSmall as error:
                     self._not_trained[name] = error.detail.rstrip(".")
         methods = {method for _, method in learned}
-        return [self._way(name, learned) for name in (PLAIN, CHARACTERS) if name in methods or (name == PLAIN and methods)]
+        return [
+            self._way(name, learned) for name in (PLAIN, CHARACTERS) if name in methods or (name == PLAIN and methods)
+        ]
 
     def _methods(self, name: str, items: Sequence[JudgedItem]) -> list[tuple[Method, Sequence[JudgedItem]]]:
         if len(items) < LEAST_OF_LENGTH:
-            self._not_trained[name] = f"{count(len(items), 'item')} with text and quality, and {LEAST_OF_LENGTH} are needed"
+            self._not_trained[name] = (
+                f"{count(len(items), 'item')} with text and quality, and {LEAST_OF_LENGTH} are needed"
+            )
             return []
         if len(items) < LEAST_ROWS:
             return [(LENGTH, items)]
@@ -146,7 +181,9 @@ class ScoreSearch:
             return [(PLAIN, whole_groups(items, of=items, most=MOST_ROWS))]
         return [(PLAIN, released), (CHARACTERS, released)]
 
-    def _way(self, name: Method, learned: Mapping[tuple[str, Method], tuple[Sequence[JudgedItem], LearnedScore]]) -> Way:
+    def _way(
+        self, name: Method, learned: Mapping[tuple[str, Method], tuple[Sequence[JudgedItem], LearnedScore]]
+    ) -> Way:
         scores = np.full(len(self._train), np.nan)
         methods: dict[str, Method] = {}
         for of_type, method in learned:  # a type's last method is the richest
@@ -171,7 +208,12 @@ class ScoreSearch:
             passes[its] = way.scores[its] >= full_from
         went = self._fates.of(passes)
         return Point(
-            way=way, share=share, outcome=summary(self._records, went), full=went.full, quality=self._records.quality, groups=self._groups
+            way=way,
+            share=share,
+            outcome=summary(self._records, went),
+            full=went.full,
+            quality=self._records.quality,
+            groups=self._groups,
         )
 
     def _of_type(self, name: str) -> Any:
@@ -208,7 +250,9 @@ class ScoreSearch:
         if found:
             return simpler(found)
         most = max(self._curve(way)[-1].outcome.time_saved_share for way in ways)
-        self._refused(f"{saved:.0%} of the time cannot be saved: with no scored item in full it is {most:.1%}. Ask for less")
+        self._refused(
+            f"{saved:.0%} of the time cannot be saved: with no scored item in full it is {most:.1%}. Ask for less"
+        )
         return None
 
     def _for_quality(self, ways: Sequence[Way], quality: float) -> Point | None:
@@ -220,7 +264,8 @@ class ScoreSearch:
         told = ", ".join(reached(point) for way in ways if (point := self._saving(way, MOST_SAVED)) is not None)
         at_most = f"at {MOST_SAVED:.0%} saved: {told}" if told else f"{MOST_SAVED:.0%} cannot be saved"
         self._refused(
-            f"a quality of {quality:g} cannot be kept for sure at any saving up to {MOST_SAVED:.0%} ({at_most}). Ask for less, or import more items"
+            f"a quality of {quality:g} cannot be kept for sure at any saving up to {MOST_SAVED:.0%} ({at_most}). Ask"
+            " for less, or import more items"
         )
         return None
 
@@ -228,7 +273,9 @@ class ScoreSearch:
         most = self._saving(way, MOST_SAVED)
         up_to = self._curve(way).index(most) + 1 if most is not None else len(SHARES)
         within = reversed(self._curve(way)[:up_to])
-        return next((point for point in within if (point.outcome.quality or 0.0) >= quality and point.surely >= quality), None)
+        return next(
+            (point for point in within if (point.outcome.quality or 0.0) >= quality and point.surely >= quality), None
+        )
 
     def _policy(self, point: Point) -> dict[str, Any]:
         full_from = self._thresholds(point.way, point.share)
@@ -242,7 +289,11 @@ class ScoreSearch:
         return replace(self._setting.start, policy=self._policy(point))
 
     def _proposal(self, point: Point) -> Proposal:
-        told = {"score": point.way.name, "saved_on_train": point.outcome.time_saved_share, "quality_on_train": point.outcome.quality}
+        told = {
+            "score": point.way.name,
+            "saved_on_train": point.outcome.time_saved_share,
+            "quality_on_train": point.outcome.quality,
+        }
         return Proposal(variant=self._variant(point), proposer=REPLAY, params=told)
 
     def _keep(self, ways: Sequence[Way], chosen: Sequence[Point]) -> None:
@@ -251,16 +302,39 @@ class ScoreSearch:
         self._setting.keep_finding(CONTENT_SCORE, {"points": points, "not_trained": untrained, "note": NO_TRANSFER})
         self._setting.remark(" ".join(point["why"] for point in points))
 
+    def _on_dev(self, point: Point) -> list[dict[str, Any]]:
+        if not self._dev:
+            return []
+        return [one.as_data() for one in results_by_type(self._dev, self._policy(point), point.way.methods)]
+
     def _as_data(self, point: Point, ways: Sequence[Way]) -> dict[str, Any]:
-        """What was chosen and why, and what each way to score does on dev with thresholds of train for the same saving."""
-        beside = [p for way in ways if (p := point if way is point.way else self._saving(way, point.outcome.time_saved_share)) is not None]
+        """What was chosen and why, and what each way to score does on dev with thresholds of train
+        for the same saving.
+        """
+        beside = [
+            p
+            for way in ways
+            if (p := point if way is point.way else self._saving(way, point.outcome.time_saved_share)) is not None
+        ]
         return {
             "variant": self._variant(point).id,
             "score": point.way.name,
             "why": why_chosen(point, beside),
             "n_train": len(self._train),
-            "on_train": {p.way.name: {"saved": p.outcome.time_saved_share, "quality": p.outcome.quality, "n_full": p.outcome.n_full} for p in beside},
-            "on_dev": {
-                p.way.name: [one.as_data() for one in results_by_type(self._dev, self._policy(p), p.way.methods)] if self._dev else [] for p in beside
+            "on_train": {
+                p.way.name: {
+                    "saved": p.outcome.time_saved_share,
+                    "quality": p.outcome.quality,
+                    "n_full": p.outcome.n_full,
+                }
+                for p in beside
             },
-        }  # fmt: skip
+            "on_dev": {
+                p.way.name: (
+                    [one.as_data() for one in results_by_type(self._dev, self._policy(p), p.way.methods)]
+                    if self._dev
+                    else []
+                )
+                for p in beside
+            },
+        }

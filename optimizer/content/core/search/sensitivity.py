@@ -48,7 +48,8 @@ def curve(
     """Quality, time saved and bypass share at each value of one knob.
 
     Args:
-        values: None: the knob's own range (quantiles of the field it is compared with, or even steps), see ``values_to_try``.
+        values: None: the knob's own range (quantiles of the field it is compared with, or even steps), see
+            ``values_to_try``.
     Raises:
         InvalidInput: there is no such knob, or no values were given for one that has no range.
     """
@@ -56,12 +57,16 @@ def curve(
     chosen = list(values) if values is not None else values_to_try(records, knob)
     if not chosen:
         raise InvalidInput(f"{knob} has no range of its own; say which values to try.")
-    points = [Point(value=value, outcome=outcome(records, parse_pipeline({**policy, knob: value}), times)) for value in chosen]
+    points = [
+        Point(value=value, outcome=outcome(records, parse_pipeline({**policy, knob: value}), times)) for value in chosen
+    ]
     return KnobCurve(knob=knob, points=tuple(points))
 
 
 def values_to_try(records: Records, knob: str, n: int = N_VALUES) -> list[Any]:
-    """Values between which the records differ: quantiles for a threshold, all for a switch or a mode, even steps for a share."""
+    """Values between which the records differ: quantiles for a threshold,
+    all for a switch or a mode, even steps for a share.
+    """
     import numpy as np
 
     known = knob_of(knob)
@@ -85,7 +90,10 @@ def values_to_try(records: Records, knob: str, n: int = N_VALUES) -> list[Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """Every threshold of one knob at once: columns, in rising order of ``thresholds``. ``quality`` is NaN where nothing is judged."""
+    """Every threshold of one knob at once: columns, in rising order of ``thresholds``.
+
+    ``quality`` is NaN where nothing is judged.
+    """
 
     knob: str
     thresholds: Any
@@ -94,11 +102,13 @@ class Sweep:
     quality: Any
 
 
-def sweep(columns: Mapping[str, Sequence[Any]] | Records, policy: Mapping[str, Any], knob: str, *, times: TimeModel = TIMES) -> Sweep:
+def sweep(
+    columns: Mapping[str, Sequence[Any]] | Records, policy: Mapping[str, Any], knob: str, *, times: TimeModel = TIMES
+) -> Sweep:
     """All thresholds of a filter's knob that differ in what they do: exact, by one sort.
 
-    A record depends on the threshold only if the two ends of the range treat it differently; it then changes where its own value
-    lies. Such records sorted by that value, sums of what changes give the outcome of every threshold.
+    A record depends on the threshold only if the two ends of the range treat it differently; it then changes where its
+    own value lies. Such records sorted by that value, sums of what changes give the outcome of every threshold.
 
     Raises:
         InvalidInput: the knob is no threshold of the filter, or no record carries its value.
@@ -108,7 +118,10 @@ def sweep(columns: Mapping[str, Sequence[Any]] | Records, policy: Mapping[str, A
     records = columns if isinstance(columns, Records) else read_columns(columns)
     field = filter.FIELD_OF.get(knob.removeprefix("filter."))
     if field is None or field not in records.recorded:
-        raise InvalidInput(f"{knob} cannot be swept: it is no threshold of the filter, or no record carries the value it is compared with.")
+        raise InvalidInput(
+            f"{knob} cannot be swept: it is no threshold of the filter, or no record carries the value it is compared"
+            " with."
+        )
     own = {name: value for name, value in policy.items() if not name.startswith(f"{knob}.")}
     known = knob_of(knob)
     beyond = int(np.nanmax(records.values[field])) + 1 if known is not None and known.kind == "integer" else 1.0
@@ -119,7 +132,11 @@ def sweep(columns: Mapping[str, Sequence[Any]] | Records, policy: Mapping[str, A
     worth = np.where(measured, records.quality, 0.0) * judged
 
     def cost(found: Any) -> Any:
-        return found.full * times.full + found.lightweight * times.lightweight + sum(found.exits[c] * times.exits[c] for c in found.exits)
+        return (
+            found.full * times.full
+            + found.lightweight * times.lightweight
+            + sum(found.exits[c] * times.exits[c] for c in found.exits)
+        )
 
     values = records.values[field]
     moved = np.flatnonzero(loosest.lightweight != strictest.lightweight)
@@ -139,5 +156,6 @@ def sweep(columns: Mapping[str, Sequence[Any]] | Records, policy: Mapping[str, A
     with np.errstate(invalid="ignore", divide="ignore"):
         quality = np.where(n_judged > 1e-9, sum_worth / n_judged, np.nan)
     return Sweep(
-        knob=knob, thresholds=thresholds, full_share=full / total, time_saved_share=1 - spent / total / times.full, quality=quality
+        knob=knob, thresholds=thresholds, full_share=full / total, time_saved_share=1 - spent / total / times.full,
+        quality=quality
     )  # fmt: skip

@@ -54,4 +54,6 @@ def semantic_preservation(wanted: Any, found: Any, inputs: Mapping[str, Any], *,
     return max(chrf(str(one), text_of(found)) for one in texts)
 
 
-SCORERS: Mapping[str, ScoringMetric] = {m.name: m for m in (ScoringMetric(name="chrf", version="1", with_input=semantic_preservation),)}
+SCORERS: Mapping[str, ScoringMetric] = {
+    m.name: m for m in (ScoringMetric(name="chrf", version="1", with_input=semantic_preservation),)
+}

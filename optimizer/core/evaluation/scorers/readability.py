@@ -49,4 +49,6 @@ def readability(wanted: Any, found: Any, *, easy_grade: float = EASY_GRADE, hard
     return min(1.0, max(0.0, (hard_grade - reading_grade(text_of(found))) / (hard_grade - easy_grade)))
 
 
-SCORERS: Mapping[str, ScoringMetric] = {m.name: m for m in (ScoringMetric(name="readability", version="1", compare=readability),)}
+SCORERS: Mapping[str, ScoringMetric] = {
+    m.name: m for m in (ScoringMetric(name="readability", version="1", compare=readability),)
+}

@@ -49,8 +49,8 @@ def supported_entities(
     A name of a text is a run of words with capitals, less function words and less the first word of a sentence, which
     has always a capital, unless it has another one or a digit. Singular and plural are one, and three capitals or more
     (CNN) may abbreviate words that follow one another in the sources. Of a list or an object each item's text is a
-    name, and has to stand in the sources word after word. Each mention counts. Made for languages that write names, and only
-    names, with capitals.
+    name, and has to stand in the sources word after word. Each mention counts. Made for languages that write names, and
+    only names, with capitals.
 
     Args:
         sources: the inputs that may support it; None: all.

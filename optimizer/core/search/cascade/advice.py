@@ -1,4 +1,6 @@
-"""What the thresholds of a cascade should be, from what production recorded: estimates of the present ones, a search on complete records, advice."""
+"""What the thresholds of a cascade should be, from what production recorded: estimates of the present ones,
+a search on complete records, advice.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,13 @@ from typing import Any, Literal
 from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.tiers import Tiers
-from optimizer.core.search.cascade.exploration import AuditCost, WeightedEstimate, audit_cost, complete_records, estimate
+from optimizer.core.search.cascade.exploration import (
+    AuditCost,
+    WeightedEstimate,
+    audit_cost,
+    complete_records,
+    estimate,
+)
 from optimizer.core.search.cascade.production import Production
 from optimizer.core.search.cascade.records import TierRecords
 from optimizer.core.search.cascade.refusal import MOST_MISSING, refused
@@ -35,10 +43,13 @@ class StrongestAlone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CascadeAdvice:
-    """``present`` and ``recommended`` with their estimates; None: not known. ``policy`` holds the knobs to be changed, ``reason`` says why in words.
+    """``present`` and ``recommended`` with their estimates; None: not known.
 
-    ``margin``: the loss against the strongest tier that the search allows, in [0, 1]. ``audits_missing``: about how many more complete audits
-    would tell, ``requests_missing`` how many requests bring those; None: nothing is missing, or nothing is audited.
+    ``policy`` holds the knobs to be changed, ``reason`` says why in words.
+
+    ``margin``: the loss against the strongest tier that the search allows, in [0, 1]. ``audits_missing``: about how
+    many more complete audits would tell, ``requests_missing`` how many requests bring those; None: nothing is missing,
+    or nothing is audited.
     """
 
     verdict: Recommendation
@@ -57,7 +68,9 @@ class CascadeAdvice:
 
 
 def advise(production: Production, policy: Policy, *, explicit_margin: float | None) -> CascadeAdvice:
-    """Estimates and advice. The search allows half of the family's margin, as a study does: what is found is lucky on its own records.
+    """Estimates and advice.
+
+    The search allows half of the family's margin, as a study does: what is found is lucky on its own records.
 
     Args:
         policy: the champion's, with a cascade of the records' tiers.
@@ -73,7 +86,8 @@ def advise(production: Production, policy: Policy, *, explicit_margin: float | N
         return _too_few(so_far, production, cascade.audit_share, MIN_AUDITS - n)
     complete = complete_records(records, audits)
     strongest = StrongestAlone(
-        quality=figure(complete.score[:, -1], complete.weight, SHARES), cost_usd=figure(complete.cost_usd[:, -1], complete.weight)
+        quality=figure(complete.score[:, -1], complete.weight, SHARES),
+        cost_usd=figure(complete.cost_usd[:, -1], complete.weight),
     )
     allowed = ALLOWED * quality_margin(strongest.quality.mean, explicit_margin)
     so_far = replace(
@@ -111,7 +125,9 @@ def _is_worth_it(complete: TierRecords, present: CascadeSetting, found: FoundThr
     """Where the present thresholds are not known to lose too much, others have to save clearly more."""
     assert found.replay is not None
     now = replay(complete, present)
-    return bound_of(complete, present) > allowed or found.replay.saved_share.mean - now.saved_share.mean > WORTH_A_CHANGE
+    return (
+        bound_of(complete, present) > allowed or found.replay.saved_share.mean - now.saved_share.mean > WORTH_A_CHANGE
+    )
 
 
 def _changed(cascade: Tiers, found: CascadeSetting) -> dict[str, Any]:
@@ -135,17 +151,23 @@ def _not_replayed(policy: Policy) -> dict[str, str]:
     return {name: why for name, why in {**NOT_REPLAYED, "gate": GATE_NOT_REPLAYED}.items() if used[name]}
 
 
-def _too_few(so_far: CascadeAdvice, production: Production, audit_share: float, missing: int, found: str = "") -> CascadeAdvice:
+def _too_few(
+    so_far: CascadeAdvice, production: Production, audit_share: float, missing: int, found: str = ""
+) -> CascadeAdvice:
     """Cannot tell, with about how many audits are missing."""
     records, counted = len(production.records), production.counted
     per_request = counted.complete / records if counted.complete else audit_share
     n_requests = ceil(missing / per_request) if per_request > 0 else None
     if audit_share == 0:
-        text = "The policy's audit_share is 0, so no request asks all tiers. Make a variant with an audit_share above 0 and let it serve."
+        text = (
+            "The policy's audit_share is 0, so no request asks all tiers. Make a variant with an audit_share above 0"
+            " and let it serve."
+        )
     else:
         text = (
-            f"There are {counted.complete:,} complete audits, and {'more than' if missing >= MOST_MISSING else 'about'} {missing:,} more would tell: some "
-            f"{n_requests:,} more requests at an audit_share of {audit_share:g}. A larger audit_share gets there sooner."
+            f"There are {counted.complete:,} complete audits, and {'more than' if missing >= MOST_MISSING else 'about'}"
+            f" {missing:,} more would tell: some {n_requests:,} more requests at an audit_share of {audit_share:g}. A"
+            " larger audit_share gets there sooner."
         )
     return replace(
         so_far,

@@ -1,4 +1,6 @@
-"""One chain of tiers: the settings found for it, by the confidence in the rows and by one learned where that is better."""
+"""One chain of tiers: the settings found for it, by the confidence in the rows and by one learned
+where that is better.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ KNOBS_OF_A_CASCADE = ("tiers", "accept", "accept.2", "accept.3")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchedChain:
-    """What was found for one chain by one confidence: by the confident rule at parts of the margin, and what may be proposed; the boldest first."""
+    """What was found for one chain by one confidence: by the confident rule at parts of the margin,
+    and what may be proposed; the boldest first.
+    """
 
     found: Sequence[FoundThresholds]
     boldest: FittedSetting | None  # of ``found``
@@ -55,14 +59,21 @@ class LearnedTiers:
     """Each tier's learned confidence, trained when a chain first asks for it."""
 
     def __init__(
-        self, setting: SearchSetting, learn: Learn, examples: Sequence[Any], rows: Sequence[Mapping[str, Any]], tiers: Chain
+        self,
+        setting: SearchSetting,
+        learn: Learn,
+        examples: Sequence[Any],
+        rows: Sequence[Mapping[str, Any]],
+        tiers: Chain,
     ) -> None:
         self._examples, self._rows = examples, rows
         self._setting, self._learn = setting, learn
         self._trained = {tier: self._train(tier) for tier in tiers[:-1]}
         self._used: set[str] = set()
 
-    def better(self, chain: Chain, recorded: SearchedChain, records: TierRecords, margin: float, folds: Sequence[int]) -> SearchedChain:
+    def better(
+        self, chain: Chain, recorded: SearchedChain, records: TierRecords, margin: float, folds: Sequence[int]
+    ) -> SearchedChain:
         """The chain with its learned confidence where that beats the recorded one, else as it was found."""
         trained = {tier: self._trained[tier] for tier in chain[:-1]}
         if not all(isinstance(one, Learned) and is_less_wrong(one.gain_low) for one in trained.values()):
@@ -100,7 +111,9 @@ class LearnedTiers:
         production = n_from_production(self._examples)
         trained_on = {"study": self._setting.study, "model": tier, "rows": len(answers), "from_production": production}
         try:
-            return self._learn(answers, has_labels=has_labels(self._setting.family), trained_on=trained_on, seed=self._setting.seed)
+            return self._learn(
+                answers, has_labels=has_labels(self._setting.family), trained_on=trained_on, seed=self._setting.seed
+            )
         except DatasetTooSmall as error:
             return error.detail
 
@@ -108,15 +121,26 @@ class LearnedTiers:
         if isinstance(one, str):
             return TierFinding(tier=tier, is_used=False, why=f"No confidence was learned for {tier}: {one}")
         is_used = tier in self._used
-        figures = f"log loss {one.gain:.3f} less than the recorded one's out of fold, at least {one.gain_low:.3f} with 90 % confidence"
+        figures = (
+            f"log loss {one.gain:.3f} less than the recorded one's out of fold, at least {one.gain_low:.3f} with 90 %"
+            " confidence"
+        )
         if is_used:
             why = f"The learned confidence of {tier} is used: {figures}, and its thresholds save more."
         elif is_less_wrong(one.gain_low):
             why = f"The learned confidence of {tier} is not used: {figures}, but its thresholds save no more."
         else:
-            why = f"The learned confidence of {tier} is not used: it is not surely less wrong than the recorded one ({figures})."
+            why = (
+                f"The learned confidence of {tier} is not used: it is not surely less wrong than the recorded one"
+                f" ({figures})."
+            )
         return TierFinding(
-            tier=tier, is_used=is_used, why=why, predictor=str(one.predictor["hash"]), learned=one.learned, recorded=one.recorded
+            tier=tier,
+            is_used=is_used,
+            why=why,
+            predictor=str(one.predictor["hash"]),
+            learned=one.learned,
+            recorded=one.recorded,
         )
 
 
@@ -138,7 +162,12 @@ def search_chain(
 
 
 def _candidate(
-    records: TierRecords, goal: LeastCost, folds: Sequence[int], setting: CascadeSetting, fitted: CascadeReplay, found: FoundThresholds
+    records: TierRecords,
+    goal: LeastCost,
+    folds: Sequence[int],
+    setting: CascadeSetting,
+    fitted: CascadeReplay,
+    found: FoundThresholds,
 ) -> FittedSetting:
     loss, cost_usd = cross_fitted(records, goal, folds, found)
     return FittedSetting(
@@ -150,12 +179,17 @@ def _candidate(
 def _skipping(
     searched: SearchedChain, known: Mapping[str, Learned], records: TierRecords
 ) -> tuple[FittedSetting, Mapping[str, Any]] | None:
-    """For a pair: the boldest setting with the best ``skip``, where that surely saves more. What is predicted stays that without it."""
+    """For a pair: the boldest setting with the best ``skip``, where that surely saves more.
+
+    What is predicted stays that without it.
+    """
     boldest = searched.boldest
     if boldest is None or len(boldest.setting.tiers) != 2 or searched.confidence is None:
         return None
     cheap = boldest.setting.tiers[0]
-    skip = best_skip(records.chain(boldest.setting.tiers), boldest.setting.accept[0], np.array(known[cheap].before_out_of_fold))
+    skip = best_skip(
+        records.chain(boldest.setting.tiers), boldest.setting.accept[0], np.array(known[cheap].before_out_of_fold)
+    )
     if skip is None:
         return None
     confidence = {**searched.confidence, "before": {cheap: dict(known[cheap].before)}}

@@ -1,7 +1,8 @@
-"""The best thresholds of a chain: exact for two and three tiers; for four, exact in any two thresholds while the third stays.
+"""The best thresholds of a chain: exact for two and three tiers; for four,
+exact in any two thresholds while the third stays.
 
-With a limit on the loss, moving one threshold at a time gets stuck on the limit: one tier can take more only if another takes less.
-Two at a time can trade, so that is the step.
+With a limit on the loss, moving one threshold at a time gets stuck on the limit: one tier can take more only if another
+takes less. Two at a time can trade, so that is the step.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from optimizer.core.search.cascade.sweep import NEVER, SLACK, Limit, ThresholdPa
 from optimizer.core.search.cascade.weighted import loss_bound
 
 Least = Literal["cost_usd", "loss"]
-MOST_CELLS = 400_000_000  # pairs of thresholds x limits looked at by one exact search; above it first thresholds are taken evenly by rank
+# pairs of thresholds x limits looked at by one exact search; above it first thresholds are taken evenly by rank
+MOST_CELLS = 400_000_000
 MOST_ROUNDS = 3
 DESCENT_FIRST = 48  # first thresholds looked at by a step of the descent
 
@@ -42,7 +44,9 @@ class _Chain:
     weight: Column
 
     def measured(self, accept: Sequence[float], least: Least, z: float) -> tuple[float, float]:
-        """What a setting makes least, and what the limit holds: cost and loss (with z standard errors), or loss and cost."""
+        """What a setting makes least, and what the limit holds:
+        cost and loss (with z standard errors), or loss and cost.
+        """
         tier = answering_tier(self.confidence, np.asarray(accept, dtype=float))
         rows = np.arange(len(tier))
         cost = float(self.weight @ self.cost_usd[rows, tier] / self.weight.sum())
@@ -65,7 +69,8 @@ def best_thresholds(
 ) -> list[Thresholds | None]:
     """For every limit the thresholds with the least cost (loss) whose loss (cost) is within it; None: there are none.
 
-    A tier may also not be asked at all (NEVER), down to the strongest alone: every chain of some of the tiers is searched.
+    A tier may also not be asked at all (NEVER), down to the strongest alone: every chain of some of the tiers is
+    searched.
 
     Args:
         records: complete, two to four tiers.
@@ -121,24 +126,42 @@ def _solved(chain: _Chain, least: Least, limits: Sequence[Limit], most_first: in
         allowed = min((x for x in (most_first, room) if x is not None), default=None)
         knobs = _knobs(chain, [NEVER] * n_knobs, 0, 1 if n_knobs == 2 else None)
         points = best_points(knobs, least, limits, most_first=allowed if n_knobs == 2 else None)
-        return [None if p is None else _Best(aim=p.aim, accept=(p.first, p.second)[:n_knobs], exact=p.exact) for p in points]
+        return [
+            None if p is None else _Best(aim=p.aim, accept=(p.first, p.second)[:n_knobs], exact=p.exact) for p in points
+        ]
     found: list[_Best | None] = []
     start: tuple[float, ...] | None = None
     for limit in limits:
         start = _descend(chain, least, limit, start, min(most_first or DESCENT_FIRST, DESCENT_FIRST))
-        found.append(None if start is None else _Best(aim=chain.measured(start, least, limit.z)[0], accept=start, exact=False))
+        found.append(
+            None if start is None else _Best(aim=chain.measured(start, least, limit.z)[0], accept=start, exact=False)
+        )
     return found
 
 
-def _descend(chain: _Chain, least: Least, limit: Limit, start: tuple[float, ...] | None, most_first: int) -> tuple[float, ...] | None:
-    """From ``start``, or else from the best of every two thresholds (the third never): two at a time until nothing improves."""
+def _descend(
+    chain: _Chain, least: Least, limit: Limit, start: tuple[float, ...] | None, most_first: int
+) -> tuple[float, ...] | None:
+    """From ``start``, or else from the best of every two thresholds (the third never):
+    two at a time until nothing improves.
+    """
     never = (NEVER,) * (chain.confidence.shape[1] - 1)
-    starts = {start} if start is not None else {_moved(never, *step) for step in _steps(chain, least, limit, never, most_first)}
+    starts = (
+        {start}
+        if start is not None
+        else {_moved(never, *step) for step in _steps(chain, least, limit, never, most_first)}
+    )
     ends = [_settled(chain, least, limit, one, most_first) for one in sorted(starts)]
-    return min((end for end in ends if end is not None), key=lambda accept: chain.measured(accept, least, limit.z)[0], default=None)
+    return min(
+        (end for end in ends if end is not None),
+        key=lambda accept: chain.measured(accept, least, limit.z)[0],
+        default=None,
+    )
 
 
-def _settled(chain: _Chain, least: Least, limit: Limit, accept: tuple[float, ...], most_first: int) -> tuple[float, ...] | None:
+def _settled(
+    chain: _Chain, least: Least, limit: Limit, accept: tuple[float, ...], most_first: int
+) -> tuple[float, ...] | None:
     """None: the start is outside the limit and stays there."""
     aim, held = chain.measured(accept, least, limit.z)
     if held > limit.most + SLACK:
@@ -166,11 +189,16 @@ def _steps(
 
 
 def _moved(accept: tuple[float, ...], moved: tuple[int, int], point: ThresholdPair) -> tuple[float, ...]:
-    return tuple(point.first if at == moved[0] else point.second if at == moved[1] else value for at, value in enumerate(accept))
+    return tuple(
+        point.first if at == moved[0] else point.second if at == moved[1] else value for at, value in enumerate(accept)
+    )
 
 
 def _knobs(chain: _Chain, accept: Sequence[float], first: int, second: int | None) -> TwoKnobs:
-    """Two free thresholds while the others stay. Records that a fixed threshold stops before a free one never reach that one."""
+    """Two free thresholds while the others stay.
+
+    Records that a fixed threshold stops before a free one never reach that one.
+    """
     n, last = len(chain.weight), chain.confidence.shape[1] - 1
     free = {first, second}
     rest = np.full(n, last)  # the tier where a record stops that no free threshold stops

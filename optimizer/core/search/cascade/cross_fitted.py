@@ -1,9 +1,9 @@
 """How far a chain of several thresholds may go, estimated on records outside its fit.
 
-Several thresholds fitted together are lucky on their own records, and they have no order from safe to unsafe that one could test along.
-So: the thresholds of least cost whose loss and z of its standard errors stay within the margin are found on the other parts and judged on
-this one, for a row of z from cautious to none. The row is tested in sequence, the first that fails ends it, and the last that holds is
-used on all records.
+Several thresholds fitted together are lucky on their own records, and they have no order from safe to unsafe that one
+could test along. So: the thresholds of least cost whose loss and z of its standard errors stay within the margin are
+found on the other parts and judged on this one, for a row of z from cautious to none. The row is tested in sequence,
+the first that fails ends it, and the last that holds is used on all records.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ MOST_FIRST = 96  # first thresholds looked at per part; the choice of the limit 
 class LossPath:
     """``chosen``: thresholds for all records at the least caution that held (NEVER for all: none did).
 
-    ``upper``: the bound of the loss out of sample, for each of CAUTION. ``cost_usd``, ``loss``: per record, out of sample, at the one held.
+    ``upper``: the bound of the loss out of sample, for each of CAUTION. ``cost_usd``, ``loss``: per record, out of
+    sample, at the one held.
     """
 
     chosen: Thresholds
@@ -60,11 +61,13 @@ def folds_by_group(groups: Sequence[str], n_folds: int = N_FOLDS) -> list[int]:
     return [places[group] % n_folds for group in groups]
 
 
-def loss_path(records: TierRecords, folds: NDArray[np.intp], margin: float, level: float, *, most_first: int = MOST_FIRST) -> LossPath:
+def loss_path(
+    records: TierRecords, folds: NDArray[np.intp], margin: float, level: float, *, most_first: int = MOST_FIRST
+) -> LossPath:
     """Cross-fitted test of every caution, and the thresholds of the least that holds.
 
-    The level is that of each test's own bound, which takes the records as independent though parts share fitted thresholds; what
-    that does to the error rate is measured (docs/reference/cascades-measured.md), not proved.
+    The level is that of each test's own bound, which takes the records as independent though parts share fitted
+    thresholds; what that does to the error rate is measured (docs/reference/cascades-measured.md), not proved.
     """
     limits = [Limit(most=margin, z=z) for z in CAUTION]
     never = Thresholds(accept=(NEVER,) * (len(records.tiers) - 1), exact=True)
@@ -77,7 +80,9 @@ def loss_path(records: TierRecords, folds: NDArray[np.intp], margin: float, leve
     upper = np.array([loss_upper(loss[at], records.weight, kept[at], level) for at in range(len(limits))])
     held = last_in_sequence(upper, margin)
     if held < 0:
-        return LossPath(chosen=never, held=held, upper=upper, cost_usd=records.cost_usd[:, -1], loss=np.zeros(len(records)))
+        return LossPath(
+            chosen=never, held=held, upper=upper, cost_usd=records.cost_usd[:, -1], loss=np.zeros(len(records))
+        )
     chosen = best_thresholds(records, "cost_usd", [limits[held]])[0] or never
     return LossPath(chosen=chosen, held=held, upper=upper, cost_usd=cost[held], loss=loss[held])
 

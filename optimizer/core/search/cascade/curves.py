@@ -1,4 +1,6 @@
-"""What each threshold of a cascade does, measured: a study's recorded tier answers replayed at other values, one threshold at a time."""
+"""What each threshold of a cascade does, measured: a study's recorded tier answers replayed at other values, one
+threshold at a time.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,11 @@ class ThresholdPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdCurve:
-    """``knob`` of ``tier``; ``present``: its value in the variant, where the other thresholds stand still; None without a variant. Values ascend."""
+    """``knob`` of ``tier``; ``present``: its value in the variant, where the other thresholds stand still; None without
+    a variant.
+
+    Values ascend.
+    """
 
     knob: Knob
     tier: str
@@ -46,10 +52,12 @@ class ThresholdCurve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CascadeCurves:
-    """``tiers``: those that are asked. ``margin``: the loss that the search allowed. ``not_replayed``: knobs that have no curve, and why.
+    """``tiers``: those that are asked.
 
-    ``variant``: whose thresholds they are; None: there is no cascade yet, and ``audit_cost`` is not known. ``is_found``: the search found them;
-    else they are the champion's.
+    ``margin``: the loss that the search allowed. ``not_replayed``: knobs that have no curve, and why.
+
+    ``variant``: whose thresholds they are; None: there is no cascade yet, and ``audit_cost`` is not known.
+    ``is_found``: the search found them; else they are the champion's.
     """
 
     tiers: tuple[str, ...]
@@ -77,7 +85,8 @@ def cascade_curves(
 
     Args:
         rows: as of ``TierRecords.from_rows``; those in which a tier is missing are left out and counted.
-        recorded: the confidence that the rows hold, as of ``Policy.signal``; a variant that decides by another one has no curves here.
+        recorded: the confidence that the rows hold, as of ``Policy.signal``; a variant that decides by another one has
+            no curves here.
         explicit_margin: of the family; None: it follows from the strongest tier's quality.
         learned: the study's finding ``out_of_fold``; where the variant decides by these predictors, so do the curves.
     Returns:
@@ -105,14 +114,20 @@ def cascade_curves(
         n_records=len(records),
         n_incomplete=len(rows) - len(complete),
         margin=quality_margin(float(records.score[:, -1].mean()), explicit_margin),
-        curves=tuple(_curve(chain, setting, place, is_present=chosen is not None) for place in range(len(setting.accept))),
+        curves=tuple(
+            _curve(chain, setting, place, is_present=chosen is not None) for place in range(len(setting.accept))
+        ),
         not_replayed=tuple((_knob(name), why) for name, why in not_replayed.items()),
-        audit_cost=audit_cost(records, chosen, cascade.audit_share) if chosen is not None and cascade is not None else None,
+        audit_cost=audit_cost(records, chosen, cascade.audit_share)
+        if chosen is not None and cascade is not None
+        else None,
     )
 
 
 def _decides_by(variant: Variant, recorded: Mapping[str, Any] | None, learned: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether what is known of each answer, recorded or learned out of fold, is what the variant's thresholds are compared with."""
+    """Whether what is known of each answer, recorded or learned out of fold,
+    is what the variant's thresholds are compared with.
+    """
     signal = variant.policy.get(CONFIDENCE.name)
     after = (signal or {}).get("after") or {}
     if not after:
@@ -121,9 +136,14 @@ def _decides_by(variant: Variant, recorded: Mapping[str, Any] | None, learned: M
 
 
 def _records(
-    rows: Sequence[Mapping[str, Any]], tiers: Sequence[str], variant: Variant | None, learned: Mapping[str, Mapping[str, Any]]
+    rows: Sequence[Mapping[str, Any]],
+    tiers: Sequence[str],
+    variant: Variant | None,
+    learned: Mapping[str, Mapping[str, Any]],
 ) -> TierRecords:
-    """With the confidence that the variant decides by: as recorded, or learned from these rows, which costs no second sample."""
+    """With the confidence that the variant decides by: as recorded, or learned from these rows,
+    which costs no second sample.
+    """
     records = TierRecords.from_rows(rows, tiers)
     signal = variant.policy.get("confidence") if variant is not None else None
     after = signal.get("after") or {} if isinstance(signal, Mapping) else {}
@@ -131,7 +151,9 @@ def _records(
     for tier in used:
         records = records.with_confidence(tier, np.array(learned[tier]["confidence"]))
     if used:
-        records = replace(records, cost_usd=np.array([[row["tiers"][tier]["own_usd"] for tier in tiers] for row in rows]))
+        records = replace(
+            records, cost_usd=np.array([[row["tiers"][tier]["own_usd"] for tier in tiers] for row in rows])
+        )
     return records
 
 
@@ -153,10 +175,15 @@ def _knob(name: str) -> Knob:
 
 def _curve(chain: TierRecords, setting: CascadeSetting, place: int, *, is_present: bool) -> ThresholdCurve:
     at = setting.accept[place]
-    accepts = [(value, (*setting.accept[:place], value, *setting.accept[place + 1 :])) for value in _values(chain.confidence[:, place], at)]
+    accepts = [
+        (value, (*setting.accept[:place], value, *setting.accept[place + 1 :]))
+        for value in _values(chain.confidence[:, place], at)
+    ]
     points = [_point(value, replay(chain, replace(setting, accept=accept)), place) for value, accept in accepts]
     name = "accept" if place == 0 else f"accept.{place + 1}"
-    return ThresholdCurve(knob=_knob(name), tier=setting.tiers[place], present=at if is_present else None, points=tuple(points))
+    return ThresholdCurve(
+        knob=_knob(name), tier=setting.tiers[place], present=at if is_present else None, points=tuple(points)
+    )
 
 
 def _values(confidence: Column, chosen: float) -> list[float]:

@@ -1,11 +1,14 @@
-"""Estimates from production, where most requests stop at the first tier whose answer stands and only an audited share asks all.
+"""Estimates from production, where most requests stop at the first tier whose answer stands
+and only an audited share asks all.
 
-What a tier would have said is known only where it was asked. A record on which a setting can be replayed stands for as many requests as
-there were for each one of its kind that could be: one, if production itself went far enough; 1 / the chance of a complete audit, if only
-audits did. So the estimates are unbiased for every setting, also for those that stop later than production does.
+What a tier would have said is known only where it was asked. A record on which a setting can be replayed stands for as
+many requests as there were for each one of its kind that could be: one, if production itself went far enough; 1 / the
+chance of a complete audit, if only audits did. So the estimates are unbiased for every setting, also for those that
+stop later than production does.
 
-An audit that was drawn and lost (a gateway that was killed, a tier that failed) is no audit: its record counts as one that was not drawn, and the
-chance that stands in the weights is the drawn share times the share of the audits that came through (``kept_share``).
+An audit that was drawn and lost (a gateway that was killed, a tier that failed) is no audit: its record counts as one
+that was not drawn, and the chance that stands in the weights is the drawn share times the share of the audits that came
+through (``kept_share``).
 
 Source: Horvitz and Thompson (1952), JASA 47(260), 663-685; the ratio form is Hajek's (1971).
 """
@@ -29,8 +32,9 @@ from optimizer.core.search.cascade.weighted import LOSSES, SHARES, Figure, Range
 class Audits:
     """How much of each record is known, and why. One entry per record.
 
-    asked_up_to: index of the last tier before the first that production did not ask by its own rule; -1: not even the first.
-    scored_up_to: the same of tiers whose score is known by that; at most asked_up_to (an answer that is compared with the strongest
+    asked_up_to: index of the last tier before the first that production did not ask by its own rule; -1: not even the
+    first. scored_up_to: the same of tiers whose score is known by that; at most asked_up_to (an answer that is compared
+    with the strongest
         tier's has no score before that is there).
     audited: all tiers are known, with their scores, because of the audit.
     share: chance of such an audit, in (0, 1], that does not depend on the request.
@@ -56,8 +60,8 @@ class Audits:
 class WeightedEstimate:
     """Of one setting, per request. ``n_known``: records on which its score is known, of ``n_records``; intervals 95 %.
 
-    ``loss`` is against the strongest tier; None: its answers are not known on any of them. The plain means are Hajek's; ``*_unbiased`` are Horvitz and Thompson's, unbiased for any number of
-    records but wider.
+    ``loss`` is against the strongest tier; None: its answers are not known on any of them. The plain means are Hajek's;
+    ``*_unbiased`` are Horvitz and Thompson's, unbiased for any number of records but wider.
     """
 
     n_records: int
@@ -71,7 +75,9 @@ class WeightedEstimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditCost:
-    """What asking all tiers for ``audit_share`` of the requests adds to the mean cost of one, in dollars and as a share of the setting's cost."""
+    """What asking all tiers for ``audit_share`` of the requests adds to the mean cost of one,
+    in dollars and as a share of the setting's cost.
+    """
 
     audit_share: float
     extra_usd: Figure
@@ -81,15 +87,18 @@ class AuditCost:
     def in_words(self) -> str:
         low, high = (dollars(1000 * max(0.0, usd)) for usd in (self.extra_usd.low, self.extra_usd.high))
         return (
-            f"Asking all tiers for {100 * self.audit_share:g} % of the requests (audit_share) adds {dollars(1000 * self.extra_usd.mean)} to 1,000 requests "
-            f"({low} to {high}), {100 * self.extra_share:.2g} % of what these cost without it."
+            f"Asking all tiers for {100 * self.audit_share:g} % of the requests (audit_share) adds"
+            f" {dollars(1000 * self.extra_usd.mean)} to 1,000 requests ({low} to {high}), {100 * self.extra_share:.2g}"
+            " % of what these cost without it."
         )
 
 
 def kept_share(drawn: NDArray[np.bool_], complete: NDArray[np.bool_]) -> float:
-    """Of the requests that an audit was drawn for and that needed one, the share of which all tiers are known now; 0 without any.
+    """Of the requests that an audit was drawn for and that needed one,
+    the share of which all tiers are known now; 0 without any.
 
-    Audits are lost for reasons that have nothing to do with the request (a process that is killed), so those that are left stand for them.
+    Audits are lost for reasons that have nothing to do with the request (a process that is killed), so those that are
+    left stand for them.
     """
     n_drawn = int(np.count_nonzero(drawn))
     return int(np.count_nonzero(drawn & complete)) / n_drawn if n_drawn else 0.0
@@ -99,21 +108,28 @@ def estimate(records: TierRecords, setting: CascadeSetting, audits: Audits) -> W
     """Quality, cost and loss that ``setting`` would have had on the requests of ``records``.
 
     Args:
-        records: all requests of the period with the setting's tiers, NaN where a tier was not asked. Their weights are kept (1 as a rule).
+        records: all requests of the period with the setting's tiers, NaN where a tier was not asked. Their weights are
+            kept (1 as a rule).
     Raises:
-        InvalidInput: no record on which the setting can be replayed and scored, or a share outside (0, 1] where there are audits.
+        InvalidInput: no record on which the setting can be replayed and scored, or a share outside (0, 1] where there
+            are audits.
     """
     _check(records, audits)
     if setting.tiers != records.tiers:
         raise InvalidInput(
-            f"The setting asks {' > '.join(setting.tiers)}, and the records are of {' > '.join(records.tiers)}: take their chain first."
+            f"The setting asks {' > '.join(setting.tiers)}, and the records are of {' > '.join(records.tiers)}: take"
+            " their chain first."
         )
-    # Where a tier was not asked its confidence is NaN, so the setting goes past it, to the last tier, and the record is not known.
+    # Where a tier was not asked its confidence is NaN, so the setting goes past it, to the last tier, and the record is
+    # not known.
     needed, last = answering_tier(records.confidence, setting.accept), len(setting.tiers) - 1
     weight = _standing_for(records, audits, needed <= audits.asked_up_to)
     scored = _standing_for(records, audits, needed <= audits.scored_up_to)
     if not scored.any():
-        raise InvalidInput("The setting cannot be replayed on any record: nothing was audited yet. Wait for audits, or raise audit_share.")
+        raise InvalidInput(
+            "The setting cannot be replayed on any record: nothing was audited yet. Wait for audits, or raise"
+            " audit_share."
+        )
     # A loss is known where the last tier answers (none), and where its answer was recorded for comparison.
     compared = np.where(needed == last, weight, _standing_for(records, audits, audits.scored_up_to == last))
     every = np.arange(len(records))
@@ -132,7 +148,8 @@ def estimate(records: TierRecords, setting: CascadeSetting, audits: Audits) -> W
 
 
 def complete_records(records: TierRecords, audits: Audits) -> TierRecords:
-    """The records on which every setting can be replayed, weighted for those on which it cannot: what a search is given.
+    """The records on which every setting can be replayed,
+    weighted for those on which it cannot: what a search is given.
 
     Arguments and errors as for ``estimate``.
     """
@@ -145,7 +162,9 @@ def complete_records(records: TierRecords, audits: Audits) -> TierRecords:
 
 
 def audit_cost(records: TierRecords, setting: CascadeSetting, audit_share: float) -> AuditCost:
-    """The price of the audits, before any is made: from complete records, such as those of the study that found the setting."""
+    """The price of the audits, before any is made: from complete records,
+    such as those of the study that found the setting.
+    """
     complete = records.complete()
     chain = complete.chain(setting.tiers)
     tier = answering_tier(chain.confidence, setting.accept)
@@ -162,11 +181,16 @@ def _check(records: TierRecords, audits: Audits) -> None:
     wrong = audits.audited & ~((audits.share > 0) & (audits.share <= 1))
     if wrong.any():
         share = float(audits.share[wrong][0])
-        raise InvalidInput(f"The share of audits is above 0 and at most 1, not {share!r}; without audits what was not asked stays unknown.")
+        raise InvalidInput(
+            f"The share of audits is above 0 and at most 1, not {share!r}; without audits what was not asked stays"
+            " unknown."
+        )
 
 
 def _standing_for(records: TierRecords, audits: Audits, by_rule: NDArray[np.bool_]) -> Column:
-    """How many requests each record stands for: those known by production's own rule for themselves, audited ones for more, others for none."""
+    """How many requests each record stands for: those known by production's own rule for themselves,
+    audited ones for more, others for none.
+    """
     share = np.where(audits.audited, audits.share, 1.0)
     return records.weight * np.where(by_rule, 1.0, audits.audited / share)
 

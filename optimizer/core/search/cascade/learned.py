@@ -1,4 +1,5 @@
-"""A confidence that is learned from what tiers answered to training examples: what is asked for, what comes of it, and when it is used.
+"""A confidence that is learned from what tiers answered to training examples: what is asked for,
+what comes of it, and when it is used.
 
 Training needs scikit-learn and so lies in ``adapters/predictors/learning.py``; what is decided with it is decided here.
 """
@@ -26,7 +27,9 @@ FROM_PRODUCTION = ("correction", "interaction")  # origins of Examples
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedAnswer:
-    """One recorded answer of one tier. ``recorded``: the confidence it was recorded with, in [0, 1]; None: not measured.
+    """One recorded answer of one tier.
+
+    ``recorded``: the confidence it was recorded with, in [0, 1]; None: not measured.
 
     ``read`` is what a predictor may learn from; answers of one ``group`` are never on both sides of a fold.
     """
@@ -75,8 +78,8 @@ class Learned:
     ``predictor``: data for ``confidence: {kind: predictor, after: …}``. ``out_of_fold``: its answer to each row,
     unseen.
 
-    ``before`` and ``before_out_of_fold``: the same from the request alone, known before any call.
-    ``gain``: log loss of the recorded confidence less that of the learned one, both out of fold; ``gain_low``: its one-sided 90 % bound.
+    ``before`` and ``before_out_of_fold``: the same from the request alone, known before any call. ``gain``: log loss of
+    the recorded confidence less that of the learned one, both out of fold; ``gain_low``: its one-sided 90 % bound.
     ``recorded`` is None where no answer had a recorded confidence.
     """
 
@@ -91,8 +94,12 @@ class Learned:
 
 
 class Learn(Protocol):
-    def __call__(self, answers: Sequence[JudgedAnswer], *, has_labels: bool, trained_on: Mapping[str, Any], seed: int) -> Learned:
-        """The same for the same arguments. ``has_labels``: the answers are one of few, so the answer itself tells something.
+    def __call__(
+        self, answers: Sequence[JudgedAnswer], *, has_labels: bool, trained_on: Mapping[str, Any], seed: int
+    ) -> Learned:
+        """The same for the same arguments.
+
+        ``has_labels``: the answers are one of few, so the answer itself tells something.
 
         Raises DatasetTooSmall: too few answers or groups, or all of one kind.
         """
@@ -100,7 +107,10 @@ class Learn(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierFinding:
-    """What a study found out about one tier's confidence. ``learned`` None: nothing could be trained; ``why`` says what followed."""
+    """What a study found out about one tier's confidence.
+
+    ``learned`` None: nothing could be trained; ``why`` says what followed.
+    """
 
     tier: str
     is_used: bool
@@ -117,21 +127,32 @@ def finding_of(data: Mapping[str, Any]) -> TierFinding:
     """The inverse of ``as_data``."""
     learned, recorded = (_quality_of(data.get(name)) for name in ("learned", "recorded"))
     return TierFinding(
-        tier=data["tier"], is_used=data["is_used"], why=data["why"], predictor=data.get("predictor"), learned=learned, recorded=recorded
+        tier=data["tier"],
+        is_used=data["is_used"],
+        why=data["why"],
+        predictor=data.get("predictor"),
+        learned=learned,
+        recorded=recorded,
     )
 
 
 def _quality_of(data: Mapping[str, Any] | None) -> Quality | None:
-    return None if data is None else Quality(**{**data, "reliability": tuple(Bin(**each) for each in data["reliability"])})
+    return (
+        None if data is None else Quality(**{**data, "reliability": tuple(Bin(**each) for each in data["reliability"])})
+    )
 
 
 def is_less_wrong(gain_low: float) -> bool:
-    """Whether the learned confidence has less log loss than the recorded one on answers it has not seen, with 90 % confidence (one-sided)."""
+    """Whether the learned confidence has less log loss than the recorded one on answers it has not seen,
+    with 90 % confidence (one-sided).
+    """
     return gain_low > 0
 
 
 def beats(gain_low: float, *, saved: float, saved_recorded: float) -> bool:
-    """Whether a learned confidence is used: it is less wrong for sure, and its thresholds save more within the same loss, out of fold."""
+    """Whether a learned confidence is used: it is less wrong for sure,
+    and its thresholds save more within the same loss, out of fold.
+    """
     return is_less_wrong(gain_low) and saved > saved_recorded
 
 
@@ -146,10 +167,11 @@ def is_recorded(signal: Mapping[str, Any] | None, recorded: Mapping[str, Any] | 
 
 
 def recorded_signal(space: Mapping[str, Any], own: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The confidence that tiers' answers are recorded with: the one the space names beside the predictor, else the policy's own.
+    """The confidence that tiers' answers are recorded with:
+    the one the space names beside the predictor, else the policy's own.
 
-    Where one is to be learned, a predictor that the policy has is no measure, for it may have seen these answers: in its place stand
-    log-probabilities. None: the policy's default.
+    Where one is to be learned, a predictor that the policy has is no measure, for it may have seen these answers: in
+    its place stand log-probabilities. None: the policy's default.
     """
     named = [choice for choice in _choices(space) if not is_to_be_learned(CONFIDENCE, choice)]
     if named:
@@ -177,7 +199,10 @@ def replay_faults(space: Mapping[str, Any], at: str = "") -> list[Fault]:
     """The same for strategy replay, which compares one confidence that is recorded with one that is learned."""
     faults = signal_faults(space, at)
     if not faults and len([choice for choice in _choices(space) if not is_to_be_learned(CONFIDENCE, choice)]) > 1:
-        detail = "strategy replay compares one recorded confidence with a learned one; name one of them and {kind: predictor}"
+        detail = (
+            "strategy replay compares one recorded confidence with a learned one; name one of them and {kind:"
+            " predictor}"
+        )
         faults.append(Fault(pointer=f"{at}/space{pointer_of([CONFIDENCE])}", detail=detail))
     return faults
 

@@ -1,8 +1,8 @@
 """A pair's thresholds in small steps from the safest to the boldest, each with what it is predicted to do.
 
-Where a sealed holdout tests proposals in sequence and the first failure ends it, small steps cost no confidence and keep the most: what is
-kept lies at most one step below what the holdout can tell. The steps are even in what is saved, which no score enters, so that only the end
-of the path is chosen by scores.
+Where a sealed holdout tests proposals in sequence and the first failure ends it, small steps cost no confidence and
+keep the most: what is kept lies at most one step below what the holdout can tell. The steps are even in what is saved,
+which no score enters, so that only the end of the path is chosen by scores.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ N_STEPS = 128  # over all that the pair can save; more than is ever proposed
 class FittedSetting:
     """A setting, what it does on the rows it was fitted to, and what it is predicted to do on others.
 
-    saved_fitted: share of the strongest tier's dollars, below 1. loss_fitted, loss: of its mean score, in [-1, 1]. cost_usd: per row.
+    saved_fitted: share of the strongest tier's dollars, below 1. loss_fitted, loss: of its mean score, in [-1, 1].
+    cost_usd: per row.
     """
 
     setting: CascadeSetting
@@ -39,8 +40,8 @@ class FittedSetting:
 def path_of_pair(records: TierRecords, folds: Sequence[int]) -> list[FittedSetting]:
     """The thresholds that first save k/128 of all that can be saved, k = 1 to 128, from the boldest to the safest.
 
-    Predicted by cross-fitting: on the other parts the threshold that saves as much is looked up and judged on this one. A bolder setting is
-    predicted to lose no less than a safer one, which it contains.
+    Predicted by cross-fitting: on the other parts the threshold that saves as much is looked up and judged on this one.
+    A bolder setting is predicted to lose no less than a safer one, which it contains.
 
     Args:
         records: complete, two tiers.
@@ -57,7 +58,8 @@ def path_of_pair(records: TierRecords, folds: Sequence[int]) -> list[FittedSetti
             continue
         found.append(
             FittedSetting(
-                setting=setting, saved_fitted=1 - float(swept.cost_usd[place]) / _strong_usd(records), loss_fitted=float(swept.loss[place]),
+                setting=setting, saved_fitted=1 - float(swept.cost_usd[place]) / _strong_usd(records),
+                loss_fitted=float(swept.loss[place]),
                 loss=float(lost), cost_usd=float(usd),
             )
         )  # fmt: skip
@@ -79,7 +81,9 @@ def _cross_fitted(records: TierRecords, parts: NDArray[np.intp], steps: Column) 
     loss, cost_usd = np.zeros(len(steps)), np.zeros(len(steps))
     for part in np.unique(parts):
         swept, own = curve(records.take(parts != part)), records.take(parts == part)
-        accepted = own.confidence[:, :1] >= swept.threshold[_places(swept, steps)]  # rows x steps; an unknown confidence is never enough
+        accepted = (
+            own.confidence[:, :1] >= swept.threshold[_places(swept, steps)]
+        )  # rows x steps; an unknown confidence is never enough
         share = (own.weight / records.weight.sum())[:, None]
         loss += (share * (own.score[:, 1:] - own.score[:, :1]) * accepted).sum(axis=0)
         cost_usd += (share * (own.cost_usd[:, :1] + own.cost_usd[:, 1:] * ~accepted)).sum(axis=0)

@@ -1,7 +1,9 @@
-"""Requests that a cascade served, as records that can be replayed: what every tier said, how sure it was, what it cost, what it is worth.
+"""Requests that a cascade served, as records that can be replayed: what every tier said, how sure it was,
+what it cost, what it is worth.
 
-A tier's answer is scored against the expected output, where feedback brought one, else against what the strongest tier said: then the score is
-agreement with it, and is not known before the strongest tier was asked. Texts come in and numbers go out.
+A tier's answer is scored against the expected output, where feedback brought one, else against what the strongest tier
+said: then the score is agreement with it, and is not known before the strongest tier was asked. Texts come in and
+numbers go out.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from optimizer.core.search.cascade.exploration import Audits, kept_share
 from optimizer.core.search.cascade.records import TierRecords
 
 Part = Mapping[str, Any]
-Score = Callable[[Mapping[str, Any], str, Mapping[str, Any] | None], float | None]  # (expected, text, input) -> [0, 1], or not measured
+Score = Callable[
+    [Mapping[str, Any], str, Mapping[str, Any] | None], float | None
+]  # (expected, text, input) -> [0, 1], or not measured
 FAILED = "the request failed, or its client went"
 NO_TEXT = "texts are not kept (privacy)"
 NOT_SCORED = "the scorer could not measure an answer"
@@ -34,7 +38,9 @@ ASKED_BY_AUDIT = ("audit", "sample")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedRequest:
-    """``policy`` is the one that served it, ``later`` the calls that came after its answer, ``expected`` a correction that feedback brought."""
+    """``policy`` is the one that served it, ``later`` the calls that came after its answer,
+    ``expected`` a correction that feedback brought.
+    """
 
     interaction: Interaction
     policy: Policy
@@ -44,7 +50,8 @@ class ServedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditCount:
-    """Audits: ``drawn`` for requests that had not asked all tiers by themselves, ``complete`` of them; of the others ``failed`` say why, ``lost`` left nothing.
+    """Audits: ``drawn`` for requests that had not asked all tiers by themselves, ``complete`` of them;
+    of the others ``failed`` say why, ``lost`` left nothing.
 
     ``paid_usd``: for all that was asked because of them.
     """
@@ -76,7 +83,12 @@ class _Answer:
     score: float = nan  # not known
 
     def row(self) -> dict[str, Any]:
-        return {"score": self.score, "cost_usd": self.cost_usd, "latency_ms": self.latency_ms, "confidence": self.confidence}
+        return {
+            "score": self.score,
+            "cost_usd": self.cost_usd,
+            "latency_ms": self.latency_ms,
+            "confidence": self.confidence,
+        }
 
 
 @dataclass(kw_only=True)
@@ -93,11 +105,13 @@ class _Read:
     later: Sequence[Part] = field(default_factory=tuple)
 
 
-def read_production(requests: Sequence[ServedRequest], *, tiers: Sequence[str], output: Output, score: Score) -> Production:
+def read_production(
+    requests: Sequence[ServedRequest], *, tiers: Sequence[str], output: Output, score: Score
+) -> Production:
     """Records of the requests, in their order, with how much of each is known.
 
-    The weight of an audited record takes lost audits into account: of those drawn and needed, the share that is complete. A failed tier is
-    one that was not asked.
+    The weight of an audited record takes lost audits into account: of those drawn and needed, the share that is
+    complete. A failed tier is one that was not asked.
 
     Args:
         tiers: the chain of every request's policy.
@@ -112,14 +126,18 @@ def read_production(requests: Sequence[ServedRequest], *, tiers: Sequence[str], 
         else:
             read.append(found)
     last = len(tiers) - 1
-    asked, scored = (np.array([getattr(one, name) for one in read], dtype=np.intp) for name in ("asked_up_to", "scored_up_to"))
+    asked, scored = (
+        np.array([getattr(one, name) for one in read], dtype=np.intp) for name in ("asked_up_to", "scored_up_to")
+    )
     complete = np.array([one.complete for one in read], dtype=bool)
     drawn = np.array([one.drawn for one in read], dtype=bool) & (asked < last)
     share = np.array([one.share for one in read]) * kept_share(drawn, complete)
     counted = [one for one, of_audit in zip(read, drawn, strict=True) if of_audit]
     missing = [one for one in counted if not one.complete]
     return Production(
-        records=TierRecords.from_rows([{"tiers": {tiers[at]: a.row() for at, a in one.answers.items()}} for one in read], tiers),
+        records=TierRecords.from_rows(
+            [{"tiers": {tiers[at]: a.row() for at, a in one.answers.items()}} for one in read], tiers
+        ),
         audits=Audits(asked_up_to=asked, scored_up_to=scored, audited=drawn & complete, share=share),
         counted=AuditCount(
             drawn=len(counted),
@@ -127,7 +145,10 @@ def read_production(requests: Sequence[ServedRequest], *, tiers: Sequence[str], 
             failed=sum(bool(one.later) for one in missing),
             lost=sum(not one.later for one in missing),
             paid_usd=fsum(
-                float(part.get("cost_usd") or 0.0) for one in read for part in one.later if part.get("purpose") in ASKED_BY_AUDIT
+                float(part.get("cost_usd") or 0.0)
+                for one in read
+                for part in one.later
+                if part.get("purpose") in ASKED_BY_AUDIT
             ),
         ),
         references=dict(Counter(one.reference for one in read)),
@@ -160,7 +181,8 @@ def _read(request: ServedRequest, n_tiers: int, output: Output, score: Score) ->
             score = _none_agrees
     if expected is None:
         return _Read(
-            answers=answers, asked_up_to=asked_up_to, scored_up_to=-1, drawn=drawn, complete=False, reference="none", share=cascade.audit_share,
+            answers=answers, asked_up_to=asked_up_to, scored_up_to=-1, drawn=drawn, complete=False, reference="none",
+            share=cascade.audit_share,
             later=request.later if drawn else (),
         )  # fmt: skip
     scored = {}
@@ -171,7 +193,8 @@ def _read(request: ServedRequest, n_tiers: int, output: Output, score: Score) ->
         scored[at] = replace(answer, score=value)
     by_rule = reference == "expected" or asked_up_to == n_tiers - 1
     return _Read(
-        answers=scored, asked_up_to=asked_up_to, scored_up_to=asked_up_to if by_rule else -1, drawn=drawn, complete=len(scored) == n_tiers,
+        answers=scored, asked_up_to=asked_up_to, scored_up_to=asked_up_to if by_rule else -1, drawn=drawn,
+        complete=len(scored) == n_tiers,
         reference=reference, share=cascade.audit_share, later=request.later if drawn else (),
     )  # fmt: skip
 

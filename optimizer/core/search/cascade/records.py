@@ -1,4 +1,6 @@
-"""Columns of replay: what every tier made of every recorded query. Model calls are paid for once, settings are then tried on these.
+"""Columns of replay: what every tier made of every recorded query.
+
+Model calls are paid for once, settings are then tried on these.
 
 numpy is at home in this folder's search modules; the api process never imports them.
 """
@@ -22,12 +24,14 @@ MOST_FAULTS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TierRecords:
-    """One row per query, one column per tier, cheapest first. NaN in ``score`` or ``cost_usd``: the tier was not asked (or, of a score alone,
-    there is nothing yet to score its answer by).
+    """One row per query, one column per tier, cheapest first.
 
-    score: in [0, 1], higher is better. cost_usd: at least 0. latency_ms: at least 0; NaN: not measured. confidence: in [0, 1]; NaN: not
-    recorded, and then the answer never stands. weight: at least 0; how many queries the row stands for (the inverse of the chance that it was recorded;
-    1 where all tiers were asked anyway).
+    NaN in ``score`` or ``cost_usd``: the tier was not asked (or, of a score alone, there is nothing yet to score its
+    answer by).
+
+    score: in [0, 1], higher is better. cost_usd: at least 0. latency_ms: at least 0; NaN: not measured. confidence: in
+    [0, 1]; NaN: not recorded, and then the answer never stands. weight: at least 0; how many queries the row stands for
+    (the inverse of the chance that it was recorded; 1 where all tiers were asked anyway).
     """
 
     tiers: tuple[str, ...]
@@ -39,12 +43,16 @@ class TierRecords:
 
     def __post_init__(self) -> None:
         if len(set(self.tiers)) != len(self.tiers) or not self.tiers:
-            raise InvalidInput(f"Records need tiers with different names, not {list(self.tiers)!r}. Name each model once, cheapest first.")
+            raise InvalidInput(
+                f"Records need tiers with different names, not {list(self.tiers)!r}. Name each model once, cheapest"
+                " first."
+            )
         shape = (len(self.weight), len(self.tiers))
         for name in FIELDS:
             if getattr(self, name).shape != shape:
                 raise InvalidInput(
-                    f"Column {name} has the shape {getattr(self, name).shape}, and {shape} is needed: one row per weight, one column per tier."
+                    f"Column {name} has the shape {getattr(self, name).shape}, and {shape} is needed: one row per"
+                    " weight, one column per tier."
                 )
         faults = [f for f in (_fault(self, name) for name in (*FIELDS, "weight")) if f is not None]
         if faults:
@@ -52,7 +60,8 @@ class TierRecords:
 
     @classmethod
     def from_rows(cls, rows: Sequence[Mapping[str, Any]], tiers: Sequence[str]) -> TierRecords:
-        """Rows as ``{"tiers": {name: {"score", "cost_usd", "latency_ms", "confidence"}}, "weight": 1.0}``; ``weight`` may be left out.
+        """Rows as ``{"tiers": {name: {"score", "cost_usd", "latency_ms", "confidence"}}, "weight": 1.0}``;
+        ``weight`` may be left out.
 
         A tier that a row lacks was not asked. Within a tier ``latency_ms`` and ``confidence`` may be missing or None.
 
@@ -70,7 +79,10 @@ class TierRecords:
                         continue
                     if isinstance(value, bool) or not isinstance(value, int | float):
                         faults.append(
-                            Fault(pointer=f"/{at}/tiers/{tier}/{name}", detail=f"row {at}, {tier}: {name} is {value!r}, not a number")
+                            Fault(
+                                pointer=f"/{at}/tiers/{tier}/{name}",
+                                detail=f"row {at}, {tier}: {name} is {value!r}, not a number",
+                            )
                         )
                         continue
                     columns[name][at, place] = value
@@ -78,7 +90,8 @@ class TierRecords:
         if faults:
             shown = "; ".join(f.detail for f in faults[:MOST_FAULTS])
             raise InvalidInput(
-                f"{len(faults)} values of the records are no numbers: {shown}. Leave a tier out where it was not asked.",
+                f"{len(faults)} values of the records are no numbers: {shown}. Leave a tier out where it was not"
+                " asked.",
                 faults[:MOST_FAULTS],
             )
         return cls(tiers=tuple(tiers), weight=weight, **columns)
@@ -95,7 +108,9 @@ class TierRecords:
         """The same queries with these tiers only, in this order."""
         unknown = [tier for tier in tiers if tier not in self.tiers]
         if unknown:
-            raise InvalidInput(f"There are no records of {', '.join(map(repr, unknown))}; recorded are {', '.join(self.tiers)}.")
+            raise InvalidInput(
+                f"There are no records of {', '.join(map(repr, unknown))}; recorded are {', '.join(self.tiers)}."
+            )
         at = [self.tiers.index(tier) for tier in tiers]
         return replace(self, tiers=tuple(tiers), **{name: getattr(self, name)[:, at] for name in FIELDS})
 
@@ -104,7 +119,9 @@ class TierRecords:
         return replace(self, weight=self.weight[rows], **{name: getattr(self, name)[rows] for name in FIELDS})
 
     def with_confidence(self, tier: str, confidence: Column) -> TierRecords:
-        """The same with another confidence in one tier's answers: the place for a learned one (predicted out of sample)."""
+        """The same with another confidence in one tier's answers:
+        the place for a learned one (predicted out of sample).
+        """
         changed = self.confidence.copy()
         changed[:, self.tiers.index(tier)] = as_compared(confidence)
         return replace(self, confidence=changed)
@@ -117,20 +134,23 @@ class TierRecords:
         """
         if np.count_nonzero(self.weight) < 2:
             raise InvalidInput(
-                "There are fewer than two records to replay. Let an audited share of requests ask all tiers, or import records."
+                "There are fewer than two records to replay. Let an audited share of requests ask all tiers, or import"
+                " records."
             )
         missing = np.isnan(self.score) | np.isnan(self.cost_usd)
         if missing.any():
             row, place = (int(x[0]) for x in np.nonzero(missing))
             raise InvalidInput(
-                f"{int(missing.any(axis=1).sum())} of {len(self)} records lack a tier (first: row {row}, {self.tiers[place]}), and a search compares all. "
-                "Keep the rows where all tiers were asked, weighted by complete_records."
+                f"{int(missing.any(axis=1).sum())} of {len(self)} records lack a tier (first: row {row},"
+                f" {self.tiers[place]}), and a search compares all. Keep the rows where all tiers were asked, weighted"
+                " by complete_records."
             )
         return self
 
 
 def as_compared(confidence: Column) -> Column:
-    """Rounded down to the decimals of a Variant's numbers: compared with a threshold that is kept so, it says what the confidence itself says.
+    """Rounded down to the decimals of a Variant's numbers: compared with a threshold that is kept so,
+    it says what the confidence itself says.
 
     A threshold that is found on these can be kept as it is. Rounded to the nearest it would refuse the very answer that
     gave it.

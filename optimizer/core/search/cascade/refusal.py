@@ -1,4 +1,7 @@
-"""Where no thresholds are safe on audited requests: is a cascade ruled out, or do the records not tell yet? And how many more would tell."""
+"""Where no thresholds are safe on audited requests: is a cascade ruled out, or do the records not tell yet?
+
+And how many more would tell.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,9 @@ MOST_MISSING = 100_000  # more audits than this are named as "more than"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CascadeRefusal:
-    """``missing``: about how many more complete records would tell; None: a cascade is ruled out, which ``reason`` says."""
+    """``missing``: about how many more complete records would tell; None:
+    a cascade is ruled out, which ``reason`` says.
+    """
 
     missing: int | None
     reason: str
@@ -38,8 +43,9 @@ class _Place:
     high: float
 
     def needed(self, n: float, allowed: float) -> float:
-        """Records with which the same loss would be told from what is allowed: bounds shrink with the square root of their number, and of a
-        loss of 0 with the number itself."""
+        """Records with which the same loss would be told from what is allowed: bounds shrink with the square root of
+        their number, and of a loss of 0 with the number itself.
+        """
         half = self.high - self.loss if self.loss <= allowed else self.loss - self.low
         gap = abs(allowed - self.loss)
         if gap == 0:
@@ -50,27 +56,34 @@ class _Place:
 def refused(records: TierRecords, goal: LeastCost) -> CascadeRefusal:
     """For complete records on which the confident rule found nothing.
 
-    A cascade is ruled out where every threshold that saves a hundredth of the cost surely loses more than is allowed, or none saves so much. Pairs
-    with the strongest tier are looked at: a longer chain answers with the same cheap answers.
+    A cascade is ruled out where every threshold that saves a hundredth of the cost surely loses more than is allowed,
+    or none saves so much. Pairs with the strongest tier are looked at: a longer chain answers with the same cheap
+    answers.
     """
     allowed, n = goal.margin, effective_number(records)
     places = [place for pair in _pairs(records) for place in _places(pair, goal.level)]
     if not places:
         return CascadeRefusal(
-            missing=None, reason=f"Do not cascade: no thresholds save {WORTH_SAVING:.0%} of what {records.strongest} alone costs."
+            missing=None,
+            reason=f"Do not cascade: no thresholds save {WORTH_SAVING:.0%} of what {records.strongest} alone costs.",
         )
     safest = min(places, key=lambda one: (one.low, one.loss))
     if safest.low > allowed:
         return CascadeRefusal(
             missing=None,
-            reason=f"Do not cascade: {_told(safest)}, with {goal.level:.0%} confidence at least {100 * safest.low:.2f}, and {100 * allowed:.2f} are allowed.",
+            reason=(
+                f"Do not cascade: {_told(safest)}, with {goal.level:.0%} confidence at least {100 * safest.low:.2f},"
+                f" and {100 * allowed:.2f} are allowed."
+            ),
         )
     needed = _needed(places, n, allowed)
     missing = min(MOST_MISSING, max(1, ceil(needed - n), proving_records(goal) - int(n)))
     return CascadeRefusal(
         missing=missing,
-        reason=f"{_told(safest)}, with {goal.level:.0%} confidence between {change_text(safest.low)} and {change_text(safest.high)}, and "
-        f"{100 * allowed:.2f} are allowed.",
+        reason=(
+            f"{_told(safest)}, with {goal.level:.0%} confidence between {change_text(safest.low)} and"
+            f" {change_text(safest.high)}, and {100 * allowed:.2f} are allowed."
+        ),
     )
 
 
@@ -99,6 +112,12 @@ def _places(pair: TierRecords, level: float) -> list[_Place]:
         kept = pair.confidence[:, 0] >= swept.threshold[at]
         low = -loss_upper(-np.where(kept, loss, 0.0), pair.weight, kept, level)
         found.append(
-            _Place(cheap=pair.tiers[0], accept=float(swept.threshold[at]), loss=float(swept.loss[at]), low=low, high=float(swept.upper[at]))
+            _Place(
+                cheap=pair.tiers[0],
+                accept=float(swept.threshold[at]),
+                loss=float(swept.loss[at]),
+                low=low,
+                high=float(swept.upper[at]),
+            )
         )
     return found

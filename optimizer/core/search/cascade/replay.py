@@ -1,6 +1,9 @@
-"""The cascade: ask the cheapest tier, keep its answer where its confidence stands, otherwise ask the next. One rule, searched and executed.
+"""The cascade: ask the cheapest tier, keep its answer where its confidence stands, otherwise ask the next.
 
-Replay is vectorised over records; no model is called. The rule for one answer is ``tiers.stands``, and what the knobs mean stands there, too.
+One rule, searched and executed.
+
+Replay is vectorised over records; no model is called. The rule for one answer is ``tiers.stands``, and what the knobs
+mean stands there, too.
 """
 
 from __future__ import annotations
@@ -34,10 +37,15 @@ class CascadeSetting:
     def __post_init__(self) -> None:
         if not self.tiers or len(set(self.tiers)) != len(self.tiers) or len(self.accept) != len(self.tiers) - 1:
             raise InvalidInput(
-                f"A cascade has different tiers and one threshold for each but the last; {list(self.tiers)!r} came with {list(self.accept)!r}."
+                f"A cascade has different tiers and one threshold for each but the last; {list(self.tiers)!r} came with"
+                f" {list(self.accept)!r}."
             )
         named = [("accept", value) for value in self.accept] + [("refine", self.refine), ("skip", self.skip)]
-        wrong = [f"{name} is a number from 0 to 1, not {value!r}" for name, value in named if value is not None and not 0 <= value <= 1]
+        wrong = [
+            f"{name} is a number from 0 to 1, not {value!r}"
+            for name, value in named
+            if value is not None and not 0 <= value <= 1
+        ]
         if wrong:
             raise InvalidInput(f"The cascade's thresholds are confidences: {'; '.join(wrong)}.")
 
@@ -45,16 +53,20 @@ class CascadeSetting:
         """The knobs of ``Variant.policy`` that say the same."""
         names = ["accept", *(f"accept.{place}" for place in range(2, len(self.accept) + 1))]
         knobs: dict[str, Any] = {"tiers": list(self.tiers), **dict(zip(names, self.accept, strict=True))}
-        return knobs | {name: value for name, value in (("refine", self.refine), ("skip", self.skip)) if value is not None}
+        return knobs | {
+            name: value for name, value in (("refine", self.refine), ("skip", self.skip)) if value is not None
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CascadeReplay:
-    """What a setting would have done on the records, each figure with a 95 % interval over other queries of the same kind.
+    """What a setting would have done on the records, each figure with a 95 % interval over other queries
+    of the same kind.
 
-    ``loss``: mean score of the strongest tier less the cascade's, paired by query. ``saved_share``: of the strongest tier's own cost; below
-    0 where the cascade is dearer. ``answered_share``: per tier, in order. ``latency_ms``: summed over the tiers asked; None: not measured
-    for every tier. Intervals: linearised weighted means, with observations added at either end of what is bounded (``weighted.py``).
+    ``loss``: mean score of the strongest tier less the cascade's, paired by query. ``saved_share``: of the strongest
+    tier's own cost; below 0 where the cascade is dearer. ``answered_share``: per tier, in order. ``latency_ms``: summed
+    over the tiers asked; None: not measured for every tier. Intervals: linearised weighted means, with observations
+    added at either end of what is bounded (``weighted.py``).
     """
 
     n_records: int
@@ -68,7 +80,9 @@ class CascadeReplay:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AnswersByRecord:
-    """Per record: the index of the tier that answers, the score of its answer, and cost and latency summed over the tiers asked."""
+    """Per record: the index of the tier that answers, the score of its answer,
+    and cost and latency summed over the tiers asked.
+    """
 
     tier: NDArray[np.intp]
     score: Column
@@ -78,7 +92,10 @@ class AnswersByRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Means:
-    """One entry per setting; ``answered_share`` has a column per tier. ``latency_ms`` is NaN where it was not measured."""
+    """One entry per setting; ``answered_share`` has a column per tier.
+
+    ``latency_ms`` is NaN where it was not measured.
+    """
 
     quality: Column
     loss: Column
@@ -124,14 +141,21 @@ def replay(records: TierRecords, setting: CascadeSetting) -> CascadeReplay:
         cost_usd=cost,
         saved_share=_saved(happened.cost_usd, strong_usd, weight),
         latency_ms=None if np.isnan(happened.latency_ms).any() else figure(happened.latency_ms, weight),
-        answered_share=tuple(figure((happened.tier == place).astype(float), weight, SHARES) for place in range(len(setting.tiers))),
+        answered_share=tuple(
+            figure((happened.tier == place).astype(float), weight, SHARES) for place in range(len(setting.tiers))
+        ),
     )
 
 
 def replay_many(records: TierRecords, accept: Column) -> Means:
-    """Many settings of the records' own chain, means only: ``accept`` has a row per setting and a column per tier but the last."""
+    """Many settings of the records' own chain, means only:
+    ``accept`` has a row per setting and a column per tier but the last.
+    """
     if accept.ndim != 2 or accept.shape[1] != len(records.tiers) - 1:
-        raise InvalidInput(f"{len(records.tiers)} tiers need {len(records.tiers) - 1} thresholds a setting, not the shape {accept.shape}.")
+        raise InvalidInput(
+            f"{len(records.tiers)} tiers need {len(records.tiers) - 1} thresholds a setting, not the shape"
+            f" {accept.shape}."
+        )
     complete = records.complete()
     share = complete.weight / complete.weight.sum()
     kinds = (complete.score, np.cumsum(complete.cost_usd, axis=1), np.cumsum(complete.latency_ms, axis=1))
@@ -150,16 +174,22 @@ def replay_many(records: TierRecords, accept: Column) -> Means:
             reached = reached - kept
         answered[at, -1] = left
     quality = found[:, 0]
-    return Means(quality=quality, loss=last[0] - quality, cost_usd=found[:, 1], latency_ms=found[:, 2], answered_share=answered)
+    return Means(
+        quality=quality, loss=last[0] - quality, cost_usd=found[:, 1], latency_ms=found[:, 2], answered_share=answered
+    )
 
 
 def _steps(kind: Column) -> list[Column]:
-    """Per tier but the last: its value less the last one's, each a column of its own so that a product reads memory in order."""
+    """Per tier but the last: its value less the last one's,
+    each a column of its own so that a product reads memory in order.
+    """
     return [np.ascontiguousarray(kind[:, place] - kind[:, -1]) for place in range(kind.shape[1] - 1)]
 
 
 def _saved(cost: Column, strong: Column, weight: Column) -> Figure:
-    """1 - mean cost / mean strong cost, linearised (delta method) since both means are estimated on the same records."""
+    """1 - mean cost / mean strong cost, linearised (delta method)
+    since both means are estimated on the same records.
+    """
     total, strong_mean = weight.sum(), float(weight @ strong / weight.sum())
     if strong_mean <= 0:
         return Figure(mean=0.0, low=0.0, high=0.0)

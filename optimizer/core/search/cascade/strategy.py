@@ -1,8 +1,10 @@
-"""Strategy ``replay`` for families with tiers: every tier answers the rows that are not sealed once, then all thresholds are tried without a call.
+"""Strategy ``replay`` for families with tiers: every tier answers the rows that are not sealed once,
+then all thresholds are tried without a call.
 
-Train and dev are one here: what a setting will do is predicted by cross-fitting, with the rows of a group always on one side, so no row need be
-kept back for choosing. Where the space asks for it, a confidence is learned from the answers, and used where it beats the recorded one out of
-fold. What is proposed runs on dev through the machine that also serves (``steps.py``), from the journal, and the sealed holdout decides.
+Train and dev are one here: what a setting will do is predicted by cross-fitting, with the rows of a group always on one
+side, so no row need be kept back for choosing. Where the space asks for it, a confidence is learned from the answers,
+and used where it beats the recorded one out of fold. What is proposed runs on dev through the machine that also serves
+(``steps.py``), from the journal, and the sealed holdout decides.
 """
 
 from __future__ import annotations
@@ -50,8 +52,9 @@ class _Champion:
 class CascadeSearch:
     """Proposes what the confident rule finds, for the whole chain and for each pair with the strongest tier.
 
-    For aim cost only what is predicted to save ``gates.improvement`` and to lose less than the margin, the safest first; of a pair in small
-    steps, since the holdout tests them in sequence. Where nothing cheaper is safe it proposes nothing, and the study says: do not cascade.
+    For aim cost only what is predicted to save ``gates.improvement`` and to lose less than the margin, the safest
+    first; of a pair in small steps, since the holdout tests them in sequence. Where nothing cheaper is safe it proposes
+    nothing, and the study says: do not cascade.
 
     Args:
         learn: trains a confidence; asked where the space names ``policy.confidence`` with ``{kind: predictor}``.
@@ -93,14 +96,19 @@ class CascadeSearch:
         remarks = list[str]()
         if asks_to_learn(setting.space):
             learned = LearnedTiers(setting, self._learn, [asked[at] for at in complete], kept, tiers)
-            searched = [learned.better(chain, one, records, margin, folds) for chain, one in zip(chains, searched, strict=True)]
+            searched = [
+                learned.better(chain, one, records, margin, folds) for chain, one in zip(chains, searched, strict=True)
+            ]
             setting.keep_finding("confidence", [finding.as_data() for finding in learned.findings()])
             setting.keep_finding(OUT_OF_FOLD, learned.out_of_fold())
             remarks = [finding.why for finding in learned.findings()]
         champion = _champion(setting.start, records)
         first: dict[str, Proposal] = {}
         for one in searched:
-            of_chain = [*((found, one.confidence) for found in one.candidates), *([one.skipping] if one.skipping else ())]
+            of_chain = [
+                *((found, one.confidence) for found in one.candidates),
+                *([one.skipping] if one.skipping else ()),
+            ]
             for found, confidence in of_chain:
                 proposal = self._proposal(found, confidence, records, champion)
                 first.setdefault(proposal.variant.id, proposal)
@@ -109,7 +117,11 @@ class CascadeSearch:
         kept_back = [one for one in others if setting.aim == "cost" and one.params[LOSS] >= margin]
         enough = [one for one in others if one.params[SAVED] >= worth and one not in kept_back]
         proposed = _in_order(enough, int(setting.definition["n_settings"]))
-        said = _on_proposals(proposed) if proposed else [one.found[0].reason for one in searched if one.found[0].setting is None]
+        said = (
+            _on_proposals(proposed)
+            if proposed
+            else [one.found[0].reason for one in searched if one.found[0].setting is None]
+        )
         setting.remark(
             " ".join(
                 [
@@ -123,11 +135,17 @@ class CascadeSearch:
         )
         return proposed
 
-    def _proposal(self, found: FittedSetting, confidence: Mapping[str, Any] | None, records: TierRecords, champion: _Champion) -> Proposal:
+    def _proposal(
+        self, found: FittedSetting, confidence: Mapping[str, Any] | None, records: TierRecords, champion: _Champion
+    ) -> Proposal:
         lost = champion.score - float(records.score[:, -1].mean()) + found.loss
         saved = 1 - found.cost_usd / champion.cost_usd if champion.cost_usd > 0 else 0.0
         params = {SAVED: saved, LOSS: lost, "saved_fitted": found.saved_fitted, "loss_fitted": found.loss_fitted}
-        return Proposal(variant=_with_policy(self._setting.start, found.setting.policy(), confidence), proposer=REPLAY, params=params)
+        return Proposal(
+            variant=_with_policy(self._setting.start, found.setting.policy(), confidence),
+            proposer=REPLAY,
+            params=params,
+        )
 
 
 def _rows_to_ask(setting: SearchSetting) -> list[Example]:
@@ -164,13 +182,19 @@ def _in_order(proposals: Sequence[Proposal], n: int) -> list[Proposal]:
 
 
 def _on_proposals(proposed: Sequence[Proposal]) -> list[str]:
-    """Which variant has which thresholds and is predicted to do what, in the order in which the holdout will test them."""
+    """Which variant has which thresholds and is predicted to do what,
+    in the order in which the holdout will test them.
+    """
     told = (
-        f"{one.variant.id} ({' > '.join(one.variant.policy['tiers'])}, accept {', '.join(map(threshold, _accepts(one.variant)))}) saves "
-        f"{one.params[SAVED]:.0%} and {points_lost(one.params[LOSS])}"
+        f"{one.variant.id} ({' > '.join(one.variant.policy['tiers'])}, accept"
+        f" {', '.join(map(threshold, _accepts(one.variant)))}) saves {one.params[SAVED]:.0%} and"
+        f" {points_lost(one.params[LOSS])}"
         for one in proposed
     )
-    return [f"Proposed, the safest first, with what each is predicted to do on rows that it was not fitted to: {'; '.join(told)}."]
+    return [
+        "Proposed, the safest first, with what each is predicted to do on rows that it was not fitted to:"
+        f" {'; '.join(told)}."
+    ]
 
 
 def _accepts(variant: Variant) -> list[float]:
@@ -182,7 +206,8 @@ def _too_little(left: Sequence[Proposal], worth: float) -> list[str]:
         return []
     most = max(one.params[SAVED] for one in left)
     return [
-        f"{count(len(left), 'setting')} predicted to save at most {most:.0%} left out, since rollout.gates.improvement asks for {worth:.0%}."
+        f"{count(len(left), 'setting')} predicted to save at most {most:.0%} left out, since rollout.gates.improvement"
+        f" asks for {worth:.0%}."
     ]
 
 
@@ -191,7 +216,10 @@ def _too_bold(left: Sequence[Proposal], margin: float) -> list[str]:
     if not left:
         return []
     least = 100 * min(one.params[LOSS] for one in left)
-    return [f"{count(len(left), 'setting')} predicted to lose {least:.2f} points or more left out, since the margin is {100 * margin:.2f}."]
+    return [
+        f"{count(len(left), 'setting')} predicted to lose {least:.2f} points or more left out, since the margin is"
+        f" {100 * margin:.2f}."
+    ]
 
 
 def _on_groups(groups: Sequence[str]) -> list[str]:
@@ -199,7 +227,10 @@ def _on_groups(groups: Sequence[str]) -> list[str]:
     n = len(set(groups))
     if n == len(groups):
         return []
-    return [f"The {len(groups)} examples stand in {n} groups, and the bounds take them as independent: the holdout is the judge."]
+    return [
+        f"The {len(groups)} examples stand in {n} groups, and the bounds take them as independent: the holdout is the"
+        " judge."
+    ]
 
 
 def _with_policy(start: Variant, cascade: Mapping[str, Any], confidence: Mapping[str, Any] | None) -> Variant:

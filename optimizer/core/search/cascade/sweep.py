@@ -1,7 +1,9 @@
-"""Every threshold of one knob, and every pair of thresholds of two, on the records: sorted once, then summed up. Nothing is sampled.
+"""Every threshold of one knob, and every pair of thresholds of two, on the records: sorted once, then summed up.
 
-A threshold matters only where it passes a recorded confidence, and records of equal confidence are taken together: no threshold can
-split them. So the distinct confidences, and ``NEVER`` above them, are all there is to try.
+Nothing is sampled.
+
+A threshold matters only where it passes a recorded confidence, and records of equal confidence are taken together: no
+threshold can split them. So the distinct confidences, and ``NEVER`` above them, are all there is to try.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ BLOCK = 4_000_000  # cells of a grid held at once: 32 MB a matrix
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LossCurve:
-    """One entry per threshold, the safest (``NEVER``) first. Means per query; ``upper``: one-sided bound of the loss at each alone."""
+    """One entry per threshold, the safest (``NEVER``) first.
+
+    Means per query; ``upper``: one-sided bound of the loss at each alone.
+    """
 
     threshold: Column
     loss: Column
@@ -39,7 +44,8 @@ def curve(pair: TierRecords, *, level: float = 0.9, before_call: bool = False) -
     Args:
         pair: complete records of two tiers.
         level: of the one-sided bound, in (0, 1).
-        before_call: the confidence is known before the cheap tier is called (a router): what is not accepted never pays for it.
+        before_call: the confidence is known before the cheap tier is called (a router): what is not accepted never pays
+            for it.
     """
     order, ends = _sorted(pair.confidence[:, 0])
     weight, total = pair.weight[order], float(pair.weight.sum())
@@ -72,10 +78,12 @@ def curve(pair: TierRecords, *, level: float = 0.9, before_call: bool = False) -
 def last_in_sequence(upper: Column, margin: float) -> int:
     """Index of the last bound reached before the first that passes ``margin``.
 
-    Thresholds are tested from the safest on, and the first that fails ends it. So whatever the number of thresholds, a loss above the
-    margin is accepted only if the first threshold that has one passes its own test: the level needs no correction.
+    Thresholds are tested from the safest on, and the first that fails ends it. So whatever the number of thresholds, a
+    loss above the margin is accepted only if the first threshold that has one passes its own test: the level needs no
+    correction.
 
-    Source: Learn then Test, fixed-sequence testing: Angelopoulos, Bates, Candès, Jordan, Lei (2021), arXiv:2110.01052, section 2.3.
+    Source: Learn then Test, fixed-sequence testing: Angelopoulos, Bates, Candès, Jordan, Lei (2021), arXiv:2110.01052,
+    section 2.3.
     """
     failed = np.flatnonzero(upper > margin + SLACK)
     return int(failed[0]) - 1 if len(failed) else len(upper) - 1
@@ -83,7 +91,9 @@ def last_in_sequence(upper: Column, margin: float) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TwoKnobs:
-    """What two thresholds decide per record: stop at the first, at the second, or go on. NaN confidence: it never stops there.
+    """What two thresholds decide per record: stop at the first, at the second, or go on.
+
+    NaN confidence: it never stops there.
 
     ``loss`` and ``cost_usd``: n x 3, of stopping at the first, at the second, at neither.
     """
@@ -97,7 +107,10 @@ class TwoKnobs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """``value`` plus ``z`` standard errors is at most ``most``. With z 0 the records are believed as they are. Losses only have a z."""
+    """``value`` plus ``z`` standard errors is at most ``most``.
+
+    With z 0 the records are believed as they are. Losses only have a z.
+    """
 
     most: float
     z: float = 0.0
@@ -105,7 +118,10 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdPair:
-    """Two thresholds: what was made least, what was held within the limit. ``exact``: no other pair of thresholds is better on the records."""
+    """Two thresholds: what was made least, what was held within the limit.
+
+    ``exact``: no other pair of thresholds is better on the records.
+    """
 
     first: float
     second: float
@@ -117,10 +133,12 @@ class ThresholdPair:
 def best_points(
     knobs: TwoKnobs, least: Literal["cost_usd", "loss"], limits: Sequence[Limit], *, most_first: int | None = None
 ) -> list[ThresholdPair | None]:
-    """For every limit the pair of thresholds with the least cost (or loss) whose loss (or cost) is within it; None: there is none.
+    """For every limit the pair of thresholds with the least cost (or loss) whose loss (or cost)
+    is within it; None: there is none.
 
-    Every pair of distinct confidences is compared: O(n^2) in blocks, about three seconds of CPU for 10^4 records. ``most_first`` looks at no more than
-    so many first thresholds, evenly spaced by rank, all second ones with each; the result is then exact only if there are no more.
+    Every pair of distinct confidences is compared: O(n^2) in blocks, about three seconds of CPU for 10^4 records.
+    ``most_first`` looks at no more than so many first thresholds, evenly spaced by rank, all second ones with each; the
+    result is then exact only if there are no more.
     """
     total, squared = float(knobs.weight.sum()), float(knobs.weight @ knobs.weight)
     order, ends = _sorted(knobs.first)
@@ -151,8 +169,13 @@ def best_points(
             sums = WeightedSums(total=total, first=loss * total, squared=squared, cross=moments[0], squares=moments[1])
             middle, error = sums.extended(BOUNDED_LOSSES, squared / total)
         for place, limit in enumerate(limits):
-            best[place] = _better(best[place], _least(aim, middle + limit.z * error if limit.z else held, limit.most, at))
-    return [None if found is None else _point(knobs, found, starts, order, second_order, second_ends, exact) for found in best]
+            best[place] = _better(
+                best[place], _least(aim, middle + limit.z * error if limit.z else held, limit.most, at)
+            )
+    return [
+        None if found is None else _point(knobs, found, starts, order, second_order, second_ends, exact)
+        for found in best
+    ]
 
 
 def _least(aim: Column, held: Column, limit: float, at: int) -> tuple[float, float, int, int] | None:
@@ -160,13 +183,17 @@ def _least(aim: Column, held: Column, limit: float, at: int) -> tuple[float, flo
     place = int(allowed.argmin())
     if allowed.flat[place] == NEVER:
         return None
-    equal = np.flatnonzero(allowed.ravel() <= allowed.flat[place] + SLACK)  # of equal ones the one that keeps the other value lowest
+    equal = np.flatnonzero(
+        allowed.ravel() <= allowed.flat[place] + SLACK
+    )  # of equal ones the one that keeps the other value lowest
     place = int(equal[held.flat[equal].argmin()])
     row, column = divmod(place, aim.shape[1])
     return float(aim.flat[place]), float(held.flat[place]), at + row, column
 
 
-def _better(one: tuple[float, float, int, int] | None, other: tuple[float, float, int, int] | None) -> tuple[float, float, int, int] | None:
+def _better(
+    one: tuple[float, float, int, int] | None, other: tuple[float, float, int, int] | None
+) -> tuple[float, float, int, int] | None:
     if one is None or other is None:
         return one or other
     return other if (other[0] + SLACK, other[1]) < (one[0], one[1]) else one

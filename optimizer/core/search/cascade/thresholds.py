@@ -1,8 +1,9 @@
-"""The search for a cascade's thresholds, by replay: exact for one and two thresholds, pair by pair of thresholds for three.
+"""The search for a cascade's thresholds, by replay: exact for one and two thresholds,
+pair by pair of thresholds for three.
 
-Two goals: least cost with a loss of at most the margin, and best quality within dollars per query. Two rules: ``expected`` believes the
-records as they are; ``confident`` (the default) wants the one-sided upper bound within the limit as well, since the best of many
-thresholds on the records is mostly lucky on them. Start at ``search``.
+Two goals: least cost with a loss of at most the margin, and best quality within dollars per query. Two rules:
+``expected`` believes the records as they are; ``confident`` (the default) wants the one-sided upper bound within the
+limit as well, since the best of many thresholds on the records is mostly lucky on them. Start at ``search``.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ MOST_TIERS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeastCost:
-    """Least cost with a loss against the strongest tier of at most ``margin`` (of the score's range; .01 is one point)."""
+    """Least cost with a loss against the strongest tier of at most ``margin`` (of the score's range; .01 is one
+    point).
+    """
 
     margin: float = MARGIN
     rule: Rule = "confident"
@@ -55,9 +58,10 @@ Goal = LeastCost | BestQuality
 class FoundThresholds:
     """What a search found. ``setting`` None: do not cascade; ``reason`` says why, or what was found, in words.
 
-    ``loss_upper``: one-sided bound at the goal's level, out of sample for the confident rule with three tiers and more. ``exact``: no other thresholds of these tiers are better on the records, for the
-    rule ``expected``; for ``confident`` that every threshold was looked at. ``out_of_sample``: loss and dollars per record of what the same search
-    finds on the other folds; of three tiers and more only.
+    ``loss_upper``: one-sided bound at the goal's level, out of sample for the confident rule with three tiers and more.
+    ``exact``: no other thresholds of these tiers are better on the records, for the rule ``expected``; for
+    ``confident`` that every threshold was looked at. ``out_of_sample``: loss and dollars per record of what the same
+    search finds on the other folds; of three tiers and more only.
     """
 
     tiers: tuple[str, ...]
@@ -74,28 +78,35 @@ def search(records: TierRecords, goal: Goal, *, folds: Sequence[int] | None = No
 
     Args:
         records: complete; the last tier is the one that the loss is measured against.
-        folds: for ``confident`` with three tiers and more: the part (0, 1, ...) each record belongs to; rows of one query belong together.
-            By default every fifth record.
+        folds: for ``confident`` with three tiers and more: the part (0, 1, ...) each record belongs to; rows of one
+            query belong together. By default every fifth record.
     Raises:
         InvalidInput: records that lack a tier, or one or more than four tiers.
     """
     records.complete()
     if not 2 <= len(records.tiers) <= MOST_TIERS:
-        raise InvalidInput(f"A cascade of {len(records.tiers)} tiers cannot be searched; name two to {MOST_TIERS}, cheapest first.")
+        raise InvalidInput(
+            f"A cascade of {len(records.tiers)} tiers cannot be searched; name two to {MOST_TIERS}, cheapest first."
+        )
     if isinstance(goal, BestQuality):
         return _best_quality(records, goal)
     if goal.rule == "expected":
         return found_of(records, goal, best_thresholds(records, "cost_usd", [Limit(most=goal.margin)])[0])
     if len(records.tiers) > 2:
         path = loss_path(records, folds_of(len(records), folds, N_FOLDS), goal.margin, goal.level)
-        return replace(found_of(records, goal, path.chosen, upper=path.held_upper), out_of_sample=(path.loss, path.cost_usd))
+        return replace(
+            found_of(records, goal, path.chosen, upper=path.held_upper), out_of_sample=(path.loss, path.cost_usd)
+        )
     swept = curve(records, level=goal.level)
     at = last_in_sequence(swept.upper, goal.margin)
     return found_of(records, goal, Thresholds(accept=(float(swept.threshold[at]),), exact=True))
 
 
-def cross_fitted(records: TierRecords, goal: LeastCost, folds: Sequence[int], found: FoundThresholds) -> tuple[Column, Column]:
-    """Loss and dollars per record of the search itself, on records that it was not fitted to: what its setting may be expected to do.
+def cross_fitted(
+    records: TierRecords, goal: LeastCost, folds: Sequence[int], found: FoundThresholds
+) -> tuple[Column, Column]:
+    """Loss and dollars per record of the search itself, on records that it was not fitted to:
+    what its setting may be expected to do.
 
     Arguments as for ``search``, which found ``found``.
     """
@@ -122,10 +133,16 @@ def pareto_front(records: TierRecords, *, n_points: int = 20) -> list[CascadeRep
     ``n_points`` limits of the loss, evenly spaced from the least that any setting has to that of the cheapest setting.
     """
     records.complete()
-    ends = [_setting(records, best_thresholds(records, least, [Limit(most=NEVER)])[0]) for least in ("loss", "cost_usd")]
+    ends = [
+        _setting(records, best_thresholds(records, least, [Limit(most=NEVER)])[0]) for least in ("loss", "cost_usd")
+    ]
     losses = [0.0 if setting is None else replay(records, setting).loss.mean for setting in ends]
     limits = [Limit(most=float(x)) for x in np.linspace(min(losses), max(losses), n_points)]
-    settings = {setting for found in best_thresholds(records, "cost_usd", limits) if (setting := _setting(records, found)) is not None}
+    settings = {
+        setting
+        for found in best_thresholds(records, "cost_usd", limits)
+        if (setting := _setting(records, found)) is not None
+    }
     points = sorted((replay(records, setting) for setting in settings), key=lambda r: (r.cost_usd.mean, r.loss.mean))
     return [p for at, p in enumerate(points) if all(p.loss.mean < q.loss.mean - SLACK for q in points[:at])]
 
@@ -133,11 +150,15 @@ def pareto_front(records: TierRecords, *, n_points: int = 20) -> list[CascadeRep
 def bound_of(records: TierRecords, setting: CascadeSetting, level: float = LEVEL) -> float:
     """One-sided upper bound of one setting's loss, as if it had been chosen before the records were seen."""
     happened = outcome(records, setting)
-    return loss_upper(records.score[:, -1] - happened.score, records.weight, happened.tier < len(setting.tiers) - 1, level)
+    return loss_upper(
+        records.score[:, -1] - happened.score, records.weight, happened.tier < len(setting.tiers) - 1, level
+    )
 
 
 def proving_records(goal: LeastCost) -> int:
-    """Records without a single loss that prove the margin at the goal's level (Clopper and Pearson 1934, for none of n)."""
+    """Records without a single loss that prove the margin at the goal's level (Clopper and Pearson 1934, for none
+    of n).
+    """
     return ceil(log(1 - goal.level) / log(1 - goal.margin)) if 0 < goal.margin < 1 else 0
 
 
@@ -147,7 +168,9 @@ def effective_number(records: TierRecords) -> float:
 
 
 def _best_quality(records: TierRecords, goal: BestQuality) -> FoundThresholds:
-    """For ``confident`` the limit of the mean cost is lowered by what its bound exceeds the dollars, until that is within them."""
+    """For ``confident`` the limit of the mean cost is lowered by what its bound exceeds the dollars,
+    until that is within them.
+    """
     limit, thresholds = goal.usd_per_query, None
     for _ in range(8):
         thresholds = best_thresholds(records, "loss", [Limit(most=limit)])[0]
@@ -165,53 +188,80 @@ def _setting(records: TierRecords, thresholds: Thresholds | None) -> CascadeSett
     return None if thresholds is None else setting_of(records.tiers, thresholds)
 
 
-def found_of(records: TierRecords, goal: Goal, thresholds: Thresholds | None, *, upper: float | None = None) -> FoundThresholds:
-    """Thresholds that were found, in words and figures; None, or none that saves: do not cascade. ``upper``: the bound out of sample."""
+def found_of(
+    records: TierRecords, goal: Goal, thresholds: Thresholds | None, *, upper: float | None = None
+) -> FoundThresholds:
+    """Thresholds that were found, in words and figures; None, or none that saves: do not cascade.
+
+    ``upper``: the bound out of sample.
+    """
     setting = _setting(records, thresholds)
     exact = thresholds is None or thresholds.exact
     strong_usd = float(records.weight @ records.cost_usd[:, -1] / records.weight.sum())
     if setting is None:
         return FoundThresholds(
-            tiers=records.tiers, setting=None, replay=None, loss_upper=None, exact=exact, reason=_refusal(records, goal, strong_usd)
+            tiers=records.tiers,
+            setting=None,
+            replay=None,
+            loss_upper=None,
+            exact=exact,
+            reason=_refusal(records, goal, strong_usd),
         )
     found, upper = replay(records, setting), bound_of(records, setting, goal.level) if upper is None else upper
     if found.cost_usd.mean >= strong_usd - SLACK and (isinstance(goal, LeastCost) or found.loss.mean >= -SLACK):
         reason = (
-            f"Do not cascade: with {' > '.join(setting.tiers)} a query would cost {found.cost_usd.mean:.3g} dollars, and {records.strongest} alone costs "
-            f"{strong_usd:.3g}."
+            f"Do not cascade: with {' > '.join(setting.tiers)} a query would cost {found.cost_usd.mean:.3g} dollars,"
+            f" and {records.strongest} alone costs {strong_usd:.3g}."
         )
-        return FoundThresholds(tiers=records.tiers, setting=None, replay=None, loss_upper=None, exact=exact, reason=reason)
+        return FoundThresholds(
+            tiers=records.tiers, setting=None, replay=None, loss_upper=None, exact=exact, reason=reason
+        )
     reason = (
-        f"{' > '.join(setting.tiers)} at accept {', '.join(map(threshold, setting.accept))} saves {_percent(found.saved_share.mean)} of what {records.strongest} alone costs and {points_lost(found.loss.mean)} "
-        f"on {len(records)} records. {_assurance(goal, upper)}{_caution(records, goal)}"
+        f"{' > '.join(setting.tiers)} at accept {', '.join(map(threshold, setting.accept))} saves"
+        f" {_percent(found.saved_share.mean)} of what {records.strongest} alone costs and"
+        f" {points_lost(found.loss.mean)} on {len(records)} records. {_assurance(goal, upper)}{_caution(records, goal)}"
     )
-    return FoundThresholds(tiers=records.tiers, setting=setting, replay=found, loss_upper=upper, exact=exact, reason=reason)
+    return FoundThresholds(
+        tiers=records.tiers, setting=setting, replay=found, loss_upper=upper, exact=exact, reason=reason
+    )
 
 
 def _assurance(goal: Goal, upper: float) -> str:
     """What the bound is worth: tested, or read off after the best of many was taken."""
     if isinstance(goal, LeastCost) and goal.rule == "confident":
-        return f"With {goal.level:.0%} confidence it loses at most {_points(goal.margin)} points (its own bound is {change_text(upper)})."
-    return f"Its {goal.level:.0%} bound is {change_text(upper)}, which is too low for the best of many thresholds: confirm it on other records."
+        return (
+            f"With {goal.level:.0%} confidence it loses at most {_points(goal.margin)} points (its own bound is"
+            f" {change_text(upper)})."
+        )
+    return (
+        f"Its {goal.level:.0%} bound is {change_text(upper)}, which is too low for the best of many thresholds: confirm"
+        " it on other records."
+    )
 
 
 def _refusal(records: TierRecords, goal: Goal, strong_usd: float) -> str:
     if isinstance(goal, BestQuality):
         return (
-            f"Do not cascade: no thresholds of {' > '.join(records.tiers)} cost at most {goal.usd_per_query:.3g} dollars a query; {records.strongest} alone costs "
-            f"{strong_usd:.3g}. Allow more dollars, or put a cheaper tier first."
+            f"Do not cascade: no thresholds of {' > '.join(records.tiers)} cost at most {goal.usd_per_query:.3g}"
+            f" dollars a query; {records.strongest} alone costs {strong_usd:.3g}. Allow more dollars, or put a cheaper"
+            " tier first."
         )
     if len(records.tiers) == 2 and goal.rule == "confident":
         swept = curve(records, level=goal.level)
         first = 1 if len(swept.upper) > 1 else 0
         seen = (
-            f"where {records.tiers[0]} is surest ({_percent(swept.answered_share[first])} of the queries) it {points_lost(float(swept.loss[first]))}, "
-            f"with {goal.level:.0%} confidence at worst {change_text(float(swept.upper[first]))}, and {_points(goal.margin)} are allowed"
+            f"where {records.tiers[0]} is surest ({_percent(swept.answered_share[first])} of the queries) it"
+            f" {points_lost(float(swept.loss[first]))}, with {goal.level:.0%} confidence at worst"
+            f" {change_text(float(swept.upper[first]))}, and {_points(goal.margin)} are allowed"
         )
-        return f"Do not cascade: {seen}. More records, a better confidence or a wider margin may change that.{_caution(records, goal)}"
+        return (
+            f"Do not cascade: {seen}. More records, a better confidence or a wider margin may change"
+            f" that.{_caution(records, goal)}"
+        )
     return (
-        f"Do not cascade: no thresholds of {' > '.join(records.tiers)} keep the loss within {_points(goal.margin)} points by the rule {goal.rule!r}. "
-        f"More records, a better confidence or a wider margin may change that.{_caution(records, goal)}"
+        f"Do not cascade: no thresholds of {' > '.join(records.tiers)} keep the loss within {_points(goal.margin)}"
+        f" points by the rule {goal.rule!r}. More records, a better confidence or a wider margin may change"
+        f" that.{_caution(records, goal)}"
     )
 
 
@@ -222,7 +272,10 @@ def _caution(records: TierRecords, goal: Goal) -> str:
     proving, effective = proving_records(goal), effective_number(records)
     if effective >= proving:
         return ""
-    return f" Note: {effective:.0f} records are few; an exact test would ask for {proving} without a single loss before it allowed {_points(goal.margin)} points."
+    return (
+        f" Note: {effective:.0f} records are few; an exact test would ask for {proving} without a single loss before it"
+        f" allowed {_points(goal.margin)} points."
+    )
 
 
 def _points(share: float) -> str:

@@ -2,11 +2,11 @@
 
     mean = sum(w x) / sum(w),   variance = sum(w^2 (x - mean)^2) / sum(w)^2
 
-Values that cannot leave a range get a few observations more at either end of it, with the weight that the rows concerned have on average.
-Without them "no loss seen" would be reported as "no loss, for certain". Two-sided intervals add two at either end of a share or a score
-(Agresti, Coull 1998, The American Statistician 52(2), 119-126) and one at either end of a paired difference (Bonett, Price 2012, JEBS 37(4),
-479-488). The one-sided bound of a loss adds half a one, the prior of Jeffreys (1946), and is exact while no difference
-at all has been seen.
+Values that cannot leave a range get a few observations more at either end of it, with the weight that the rows
+concerned have on average. Without them "no loss seen" would be reported as "no loss, for certain". Two-sided intervals
+add two at either end of a share or a score (Agresti, Coull 1998, The American Statistician 52(2), 119-126) and one at
+either end of a paired difference (Bonett, Price 2012, JEBS 37(4), 479-488). The one-sided bound of a loss adds half a
+one, the prior of Jeffreys (1946), and is exact while no difference at all has been seen.
 
 The weighted mean is Hajek's (1971).
 """
@@ -55,7 +55,11 @@ def figure(values: Column, weight: Column, bounds: Range | None = None) -> Figur
         half = Z95 * float(np.sqrt(weight**2 @ (values - mean) ** 2)) / total
         return Figure(mean=mean, low=mean - half, high=mean + half)
     sums = WeightedSums(
-        total=total, first=float(weight @ values), squared=squared, cross=float(weight**2 @ values), squares=float(weight**2 @ values**2)
+        total=total,
+        first=float(weight @ values),
+        squared=squared,
+        cross=float(weight**2 @ values),
+        squares=float(weight**2 @ values**2),
     )
     middle, error = sums.extended(bounds, squared / total)
     return Figure(
@@ -86,20 +90,30 @@ class WeightedSums:
 
 
 def loss_bound(loss: Column, weight: Column, z: float, each: float | None = None) -> float:
-    """The mean loss and z standard errors; with z 0 the mean as it is. ``each``: weight of what may be lost, the records' mean by default."""
+    """The mean loss and z standard errors; with z 0 the mean as it is.
+
+    ``each``: weight of what may be lost, the records' mean by default.
+    """
     if not z:
         return float(weight @ loss / weight.sum())
     squared = float(weight @ weight)
     total = float(weight.sum())
     sums = WeightedSums(
-        total=total, first=float(weight @ loss), squared=squared, cross=float(weight**2 @ loss), squares=float(weight**2 @ loss**2)
+        total=total,
+        first=float(weight @ loss),
+        squared=squared,
+        cross=float(weight**2 @ loss),
+        squares=float(weight**2 @ loss**2),
     )
     middle, error = sums.extended(BOUNDED_LOSSES, squared / total if each is None else each)
     return float(middle + z * error)
 
 
 def loss_upper(loss: Column, weight: Column, kept: NDArray[np.bool_], level: float) -> float:
-    """One-sided upper bound of the mean loss. ``kept``: records answered by another tier than the strongest; without any it is exactly 0."""
+    """One-sided upper bound of the mean loss.
+
+    ``kept``: records answered by another tier than the strongest; without any it is exactly 0.
+    """
     taken, total = weight[kept], float(weight.sum())
     if not taken.any():
         return 0.0
@@ -110,9 +124,11 @@ def loss_upper(loss: Column, weight: Column, kept: NDArray[np.bool_], level: flo
 
 
 def clean_upper(n: float | Column, level: float) -> Column:
-    """Exact bound of a loss when ``n`` records show no difference at all: the share that would show none with a chance of 1 - level.
+    """Exact bound of a loss when ``n`` records show no difference at all:
+    the share that would show none with a chance of 1 - level.
 
-    Source: Clopper, Pearson (1934), Biometrika 26(4), 404-413, for none of n. At the 90 % level 230 records prove one point.
+    Source: Clopper, Pearson (1934), Biometrika 26(4), 404-413, for none of n. At the 90 % level 230 records prove one
+    point.
     """
     return np.asarray(1 - (1 - level) ** (1 / np.asarray(n)))
 

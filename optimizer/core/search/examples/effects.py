@@ -1,8 +1,10 @@
-"""What each few-shot example adds, learned from the scores of the sets it stood in: says of a set not tried what it may reach.
+"""What each few-shot example adds, learned from the scores of the sets it stood in:
+says of a set not tried what it may reach.
 
-A set's score is the bare prompt's and the sum of its examples' effects; examples that are alike have like effects. So a Gaussian process
-over sets, whose covariance is the similarity of their members summed over pairs. The last example stands next to the request and
-counts more (Zhao et al. 2021, arXiv 2102.09690), so that two orders of one set differ, too.
+A set's score is the bare prompt's and the sum of its examples' effects; examples that are alike have like effects. So a
+Gaussian process over sets, whose covariance is the similarity of their members summed over pairs. The last example
+stands next to the request and counts more (Zhao et al. 2021, arXiv 2102.09690), so that two orders of one set differ,
+too.
 """
 
 from __future__ import annotations
@@ -40,8 +42,12 @@ class ExampleEffects:
         self._mean = sum(t.score for t in tried) / len(tried)
         deviations = [t.score - self._mean for t in tried]
         spread = math.sqrt(sum(d * d for d in deviations) / len(tried))
-        self._unit = max(spread, LEAST_SPREAD) ** 2 / max(1.0, max(self._kernel(cover, at) for at, cover in enumerate(self._covers)))
-        rows = [[self._unit * self._kernel(cover, at) + self._bare for at in range(len(tried))] for cover in self._covers]
+        self._unit = max(spread, LEAST_SPREAD) ** 2 / max(
+            1.0, max(self._kernel(cover, at) for at, cover in enumerate(self._covers))
+        )
+        rows = [
+            [self._unit * self._kernel(cover, at) + self._bare for at in range(len(tried))] for cover in self._covers
+        ]
         for at, row in enumerate(rows):
             row[at] += noise**2
         self._root = _cholesky(rows)
@@ -59,7 +65,9 @@ class ExampleEffects:
         own = self._unit * sum(a * self._row_sum(i, cover) for i, a in cover) + self._bare
         forward = _forward(self._root, shared)
         variance = max(0.0, own - sum(v * v for v in forward))
-        return self._mean + sum(s * w for s, w in zip(shared, self._weights, strict=True)) + spread * math.sqrt(variance)
+        return (
+            self._mean + sum(s * w for s, w in zip(shared, self._weights, strict=True)) + spread * math.sqrt(variance)
+        )
 
     def _kernel(self, cover: Sequence[tuple[int, float]], at: int) -> float:
         reach = self._reach[at]

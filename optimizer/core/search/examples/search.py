@@ -1,4 +1,5 @@
-"""Strategy ``examples``: sets of few-shot examples made by similarity, coverage and difficulty first, then steps from the best of them.
+"""Strategy ``examples``: sets of few-shot examples made by similarity, coverage and difficulty first,
+then steps from the best of them.
 
 It asks no model itself, so it costs the dev examples of its proposals and nothing else.
 """
@@ -13,7 +14,18 @@ from optimizer.core.family.answer import parse_output
 from optimizer.core.family.rendering import clip_inputs, few_shot
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.search.examples.effects import ExampleEffects, Tried
-from optimizer.core.search.examples.sets import Chosen, Made, Pool, fitting, made_sets, make_pool, neighbours, showing, text_of, usable
+from optimizer.core.search.examples.sets import (
+    Chosen,
+    Made,
+    Pool,
+    fitting,
+    made_sets,
+    make_pool,
+    neighbours,
+    showing,
+    text_of,
+    usable,
+)
 from optimizer.core.search.strategy import EXAMPLES, Proposal, SearchSetting
 
 FIXED = 3  # proposals beside ``n_candidates``: as many as bootstrap has
@@ -22,7 +34,9 @@ LEAST_NOISE = 0.01
 
 
 class ExampleSearch:
-    """At most ``n_candidates`` + 3 sets: half of them made, the others one step from the best, by what examples have added so far."""
+    """At most ``n_candidates`` + 3 sets: half of them made, the others one step from the best,
+    by what examples have added so far.
+    """
 
     def __init__(self, setting: SearchSetting) -> None:
         self._setting = setting
@@ -38,10 +52,15 @@ class ExampleSearch:
         if self._pool is None:
             start = self._told.get(self._setting.start.id)
             self._pool = pool_of(self._setting, start[2] if start else ())
-            self._made = [Made(name="none", chosen=()), *made_sets(self._pool, self._max_examples, seed=self._setting.seed)]
+            self._made = [
+                Made(name="none", chosen=()),
+                *made_sets(self._pool, self._max_examples, seed=self._setting.seed),
+            ]
         while self._left > 0 and self._n_made > 0 and self._made:
             made = self._made.pop(0)
-            proposal = self._proposed(fitting(self._setting.start, self._pool, made.chosen, self._setting.fits), made=made.name)
+            proposal = self._proposed(
+                fitting(self._setting.start, self._pool, made.chosen, self._setting.fits), made=made.name
+            )
             if proposal is not None:
                 self._n_made -= 1
                 return proposal
@@ -87,8 +106,14 @@ class ExampleSearch:
         return found
 
     def _noise(self) -> float:
-        """Of a mean score: differences to the first told, example by example, so that hard dev examples are no noise."""
-        tables = [{r.example: r.score for r in results if r.score is not None} for _, _, results in self._told.values() if results]
+        """Of a mean score: differences to the first told, example by example,
+        so that hard dev examples are no noise.
+        """
+        tables = [
+            {r.example: r.score for r in results if r.score is not None}
+            for _, _, results in self._told.values()
+            if results
+        ]
         variances = []
         for table in tables[1:]:
             differences = [score - tables[0][example] for example, score in table.items() if example in tables[0]]
@@ -98,7 +123,8 @@ class ExampleSearch:
 
 
 def pool_of(setting: SearchSetting, start: Sequence[ExampleResult]) -> Pool:
-    """The training examples that may be shown, and those of the start's own that are none of them, seen from the dev examples.
+    """The training examples that may be shown, and those of the start's own that are none of them,
+    seen from the dev examples.
 
     Args:
         start: results of the setting's start, from which difficulty is told; empty: not known.

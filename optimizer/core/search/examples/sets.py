@@ -1,7 +1,8 @@
 """Sets of few-shot examples that are worth trying, made without asking a model, and the orders in which they may stand.
 
-Central ones are like all others, typical ones speak for them, covering ones leave nothing far away, hard ones lie near what went wrong. Which order serves best
-depends on the model: small ones lean towards what they read last (Zhao et al. 2021, arXiv 2102.09690).
+Central ones are like all others, typical ones speak for them, covering ones leave nothing far away, hard ones lie near
+what went wrong. Which order serves best depends on the model: small ones lean towards what they read last (Zhao et al.
+2021, arXiv 2102.09690).
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Pool:
 
     ``similarity[i][j]`` in [0, 1]; ``nearness[i]``: of each to the requests that the search is scored on.
 
-    ``labels``: each one's where outputs are labels, else None. ``hardness``: in [0, 1], None where nothing is known of it.
+    ``labels``: each one's where outputs are labels, else None. ``hardness``: in [0, 1], None where nothing is known of
+    it.
     """
 
     shots: tuple[FewShot, ...]
@@ -65,12 +67,15 @@ def _is_servable(example: Example, family: Family, start: Variant) -> bool:
     return True
 
 
-def make_pool(shots: Sequence[FewShot], requests: Sequence[str], scores: Sequence[float | None], *, labels: Sequence[str] | None) -> Pool:
+def make_pool(
+    shots: Sequence[FewShot], requests: Sequence[str], scores: Sequence[float | None], *, labels: Sequence[str] | None
+) -> Pool:
     """A pool of ``shots`` as seen from ``requests``, texts of dev inputs.
 
     Args:
-        scores: of the start, one per request; None: not measured, and no score says that nothing is known of hardness. An example is
-            as hard as the requests like it were, by squared similarity: so the hard ones are found without a further call.
+        scores: of the start, one per request; None: not measured, and no score says that nothing is known of hardness.
+            An example is as hard as the requests like it were, by squared similarity: so the hard ones are found
+            without a further call.
     """
     found = vectors([*(text_of(shot.input) for shot in shots), *requests])
     examples, asked = found[: len(shots)], found[len(shots) :]
@@ -100,7 +105,9 @@ def _hardness(seen: Sequence[Sequence[float]], scores: Sequence[float | None]) -
 
 
 def made_sets(pool: Pool, k: int, *, seed: int) -> list[Made]:
-    """Different sets of at most ``k``, the most promising first; those near the requests stand last in each, unless labels alternate."""
+    """Different sets of at most ``k``, the most promising first;
+    those near the requests stand last in each, unless labels alternate.
+    """
     k = min(k, len(pool))
     if k < 1:
         return []
@@ -125,7 +132,8 @@ def central(pool: Pool, k: int) -> Chosen:
 
 
 def typical(pool: Pool, k: int, among: Collection[int]) -> Chosen:
-    """``k`` of ``among`` that speak for these best: each adds most to the similarity of everyone to the nearest chosen one.
+    """``k`` of ``among`` that speak for these best: each adds most to the similarity of everyone
+    to the nearest chosen one.
 
     Greedy facility location, at least 1 - 1/e of the best possible (Nemhauser et al. 1978).
     """
@@ -140,7 +148,9 @@ def typical(pool: Pool, k: int, among: Collection[int]) -> Chosen:
 
 
 def covering(pool: Pool, k: int) -> Chosen:
-    """The most typical one, then always the one least like those chosen (k-center, Gonzalez 1985): the odd ones are among them."""
+    """The most typical one, then always the one least like those chosen (k-center, Gonzalez 1985):
+    the odd ones are among them.
+    """
     chosen = list(typical(pool, 1, range(len(pool))))
     while len(chosen) < k:
         rest = [i for i in range(len(pool)) if i not in chosen]
@@ -158,7 +168,9 @@ def per_label(pool: Pool, k: int) -> Chosen:
 
 
 def _ends(pool: Pool, hardness: Sequence[float], k: int) -> tuple[list[int], list[int]]:
-    """The hardest and the easiest, enough of either to choose ``k`` from; no example in both unless the pool is small."""
+    """The hardest and the easiest, enough of either to choose ``k`` from;
+    no example in both unless the pool is small.
+    """
     order = sorted(range(len(pool)), key=lambda i: (-hardness[i], i))
     n = max(k, round(HARD_SHARE * len(pool)))
     return order[:n], order[-n:]
@@ -185,7 +197,9 @@ def _in_turn(groups: Sequence[Sequence[int]]) -> Chosen:
 
 
 def neighbours(chosen: Chosen, n_pool: int, k: int) -> Iterator[Chosen]:
-    """Sets one step away: one left out, one exchanged, one added in front or at the end (never more than ``k``), or another order."""
+    """Sets one step away: one left out, one exchanged, one added in front or at the end (never more than ``k``),
+    or another order.
+    """
     others = [i for i in range(n_pool) if i not in chosen]
     for at in range(len(chosen)):
         yield (*chosen[:at], *chosen[at + 1 :])

@@ -1,4 +1,7 @@
-"""What a kind of family answers about its studies, and the table of who answers. What needs no store is ``core/family/kind.py``."""
+"""What a kind of family answers about its studies, and the table of who answers.
+
+What needs no store is ``core/family/kind.py``.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,9 @@ class StudyKind(Protocol):
     def evaluator(self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]) -> Measures:
         """Who evaluates Variants; what it spends counts for this study and this purpose."""
 
-    def sensitivity(self, study: Study, family: Family, variants: Mapping[str, Variant], store: Store) -> list[KnobEffect] | None:
+    def sensitivity(
+        self, study: Study, family: Family, variants: Mapping[str, Variant], store: Store
+    ) -> list[KnobEffect] | None:
         """What each knob that may vary does around the winner; None where only calls could tell."""
 
 

@@ -42,7 +42,9 @@ from optimizer.ports import ModelCatalogue, ModelFacts, Store
 if TYPE_CHECKING:
     from optimizer.jobs.studies.context import StopFlag, StudyRun
 
-EMBEDDED_PROMPT_BYTES_PER_S = 235 * 4.0  # one thread of a busy machine: 235 prompt tokens and 100 generated ones a second
+EMBEDDED_PROMPT_BYTES_PER_S = (
+    235 * 4.0
+)  # one thread of a busy machine: 235 prompt tokens and 100 generated ones a second
 EMBEDDED_OUTPUT_TOKENS_PER_S = 100.0
 REMOTE_SECONDS = Spread(low=0.5, expected=1.5, high=6.0)  # of a provider without measurements in this home
 
@@ -70,7 +72,10 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
     family, names, aim, budget, definition = asked.family, asked.names, asked.aim, asked.budget, asked.definition
     champion, space = asked.champion, asked.space
     if kept := [name for name in KEEP if getattr(definition, name) is not None]:
-        detail = f"{kept[0]} asks for the knobs of a content pipeline, and {family.name!r} is of kind {family.kind}. Leave it out."
+        detail = (
+            f"{kept[0]} asks for the knobs of a content pipeline, and {family.name!r} is of kind {family.kind}. Leave"
+            " it out."
+        )
         raise InvalidInput(detail, [Fault(pointer=f"/definition/{kept[0]}", detail=detail)])
     if faults := list(space_policy_faults(definition.space or {}, family, "/definition")):
         raise InvalidInput("The space cannot be searched: " + "; ".join(f.detail for f in faults) + ".", faults)
@@ -84,7 +89,9 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
         require_bounded(name, models.price(name), limit, budget)
         if aim == "cost":
             comes_from, instead = _source_of(name, champion, family, tiers)
-            require_price(name, models.price(name), is_free_allowed=name != model, comes_from=comes_from, instead=instead)
+            require_price(
+                name, models.price(name), is_free_allowed=name != model, comes_from=comes_from, instead=instead
+            )
     is_written = writes(names, space)
     if is_written:
         _check_proposer(family, definition.proposer or model, space, budget, models)
@@ -96,27 +103,38 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
         raise InvalidInput(detail, [Fault(pointer="/proposer", detail=detail)])
     dataset = build_dataset(family, definition, store)
     train, dev = load_examples(family, dataset, store)
-    if is_written and names != (COPRO,) and not any(example.released for example in train):  # copro shows its proposer no example
+    if (
+        is_written and names != (COPRO,) and not any(example.released for example in train)
+    ):  # copro shows its proposer no example
         raise DatasetTooSmall(
-            f"Cannot have an instruction for {family.name!r} written: a proposer sees released training examples only, and none of {len(train)} is. "
-            f"Release some: detent review list --family {family.name}, "
-            "or import with --curated examples that a person has checked."
+            f"Cannot have an instruction for {family.name!r} written: a proposer sees released training examples only,"
+            f" and none of {len(train)} is. Release some: detent review list --family {family.name}, or import with"
+            " --curated examples that a person has checked."
         )
     if aim == "latency" and len(dev) < MIN_TIMED:
         raise DatasetTooSmall(
-            f"Cannot search {family.name!r} for latency: {count(len(dev), 'dev example')} of {definition.n_dev} asked for, and fewer than {MIN_TIMED} timed calls say nothing. "
-            "Ask for more in the definition (n_dev), or import more.",
+            f"Cannot search {family.name!r} for latency: {count(len(dev), 'dev example')} of {definition.n_dev} asked"
+            f" for, and fewer than {MIN_TIMED} timed calls say nothing. Ask for more in the definition (n_dev), or"
+            " import more.",
             n_dev=len(dev),
             n_required=MIN_TIMED,
         )
     per_answer = calls_per_answer(champion, space, tiers)
     inputs = longest_inputs(family, [*train, *dev])
-    longest = longest_allowed(champion, inputs, definition, is_written=is_written, is_asked_again=asks_again(champion, space))
+    longest = longest_allowed(
+        champion, inputs, definition, is_written=is_written, is_asked_again=asks_again(champion, space)
+    )
     n_confirmation = confirmation_calls(len(dataset["holdout"]), per_answer)
     typical = _typical_bytes(champion, train, dev, family, definition)
     max_tokens = int(champion.model.get("max_tokens") or 0)
-    seconds = _seconds_per_call(facts, typical, max_tokens) if (known := _measured_seconds(family, model, store)) is None else known
-    concurrency = facts.concurrency if not facts.embedded else facts.processes if isinstance(facts.processes, int) else 1
+    seconds = (
+        _seconds_per_call(facts, typical, max_tokens)
+        if (known := _measured_seconds(family, model, store)) is None
+        else known
+    )
+    concurrency = (
+        facts.concurrency if not facts.embedded else facts.processes if isinstance(facts.processes, int) else 1
+    )
     parts = expected_calls(
         names,
         definition,
@@ -137,7 +155,9 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
         typical_bytes=typical,
         max_tokens=max_tokens,
         price=price,
-        reserved_usd=confirmation_usd(champion, space, n_calls=n_confirmation, longest_bytes=longest, price_of=models.price, tiers=tiers),
+        reserved_usd=confirmation_usd(
+            champion, space, n_calls=n_confirmation, longest_bytes=longest, price_of=models.price, tiers=tiers
+        ),
         seconds_per_call=seconds,
         concurrency=concurrency,
         proposals_price=models.price(definition.proposer or model) if is_written else None,
@@ -157,7 +177,9 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
     return StudyPlan(budget=budget, dataset=dataset, estimate=replace(estimate, models=named))
 
 
-def _check_proposer(family: Family, name: str, space: Mapping[str, Any], budget: Budget, models: ModelCatalogue) -> None:
+def _check_proposer(
+    family: Family, name: str, space: Mapping[str, Any], budget: Budget, models: ModelCatalogue
+) -> None:
     """Checks the model that writes instructions.
 
     Raises:
@@ -189,28 +211,42 @@ def serve_another(model: str, family: Family) -> str:
     adopt = f"detent family adopt {family.name} --confirm {family.name}"
     if family.model.default == model:
         return f"name another model.default in the family's file, then: {adopt}"
-    return f"serve the file's {family.model.default!r} first{', without model.tiers' if len(family.model.tiers) > 1 else ''}: {adopt}"
+    return (
+        f"serve the file's {family.model.default!r}"
+        f" first{', without model.tiers' if len(family.model.tiers) > 1 else ''}: {adopt}"
+    )
 
 
-def require_price(model: str, price: ModelPrice | None, *, is_free_allowed: bool, comes_from: str, instead: str) -> None:
+def require_price(
+    model: str, price: ModelPrice | None, *, is_free_allowed: bool, comes_from: str, instead: str
+) -> None:
     """Raises InvalidInput where cost is the aim and cannot be told, or the champion's model leaves nothing to save."""
     if price is None or (not is_free_allowed and price.input_usd_per_mtok + price.output_usd_per_mtok <= 0):
         why = "has no price" if price is None else "costs nothing"
-        detail = f"Model {model!r} of {comes_from} {why}, so there are no dollars to save with it. Give it a price in config/models.yaml, or {instead}."
+        detail = (
+            f"Model {model!r} of {comes_from} {why}, so there are no dollars to save with it. Give it a price in"
+            f" config/models.yaml, or {instead}."
+        )
         raise InvalidInput(detail, [Fault(pointer="/aim", detail=detail)])
 
 
-def _typical_bytes(champion: Variant, train: Sequence[Example], dev: Sequence[Example], family: Family, definition: Definition) -> float:
+def _typical_bytes(
+    champion: Variant, train: Sequence[Example], dev: Sequence[Example], family: Family, definition: Definition
+) -> float:
     """A request of middle length with half of the examples a candidate may carry."""
     n = min(len(train), (definition.max_examples + 1) // 2)
     shots = tuple(FewShot(id=e.id, input=e.input, output="x" * 20) for e in train[:n])
     sizes = sorted(
-        request_bytes(render(champion, e.input, declared=family.inputs)) for e in dev[:50] if set(champion.variables) <= set(e.input)
+        request_bytes(render(champion, e.input, declared=family.inputs))
+        for e in dev[:50]
+        if set(champion.variables) <= set(e.input)
     )
     middle = float(sizes[len(sizes) // 2]) if sizes else 1000.0
     inputs = {name: "" for name in champion.variables}
     try:
-        with_examples = longest_of(replace(champion, examples=(*champion.examples, *shots)), inputs) - longest_of(champion, inputs)
+        with_examples = longest_of(replace(champion, examples=(*champion.examples, *shots)), inputs) - longest_of(
+            champion, inputs
+        )
     except InvalidInput:  # an example that may not stand in a prompt; the search leaves it out
         with_examples = int(n * middle)
     return middle + with_examples
@@ -223,7 +259,9 @@ def _measured_seconds(family: Family, model: str, store: Store) -> Spread | None
         for study in studies:
             times = [ms / 1000 for ms in store.journal.latencies(tx, study.id, model)]
             if len(times) >= 20:
-                return Spread(low=times[len(times) // 4], expected=sum(times) / len(times), high=times[len(times) * 3 // 4] * 1.5)
+                return Spread(
+                    low=times[len(times) // 4], expected=sum(times) / len(times), high=times[len(times) * 3 // 4] * 1.5
+                )
     return None
 
 
@@ -232,7 +270,9 @@ def _seconds_per_call(facts: ModelFacts, typical_bytes: float, max_tokens: int) 
         return REMOTE_SECONDS
     reading = typical_bytes / EMBEDDED_PROMPT_BYTES_PER_S
     writing = max_tokens / EMBEDDED_OUTPUT_TOKENS_PER_S
-    return Spread(low=reading * 0.2, expected=reading * 0.5 + writing * 0.3, high=reading + writing)  # shared prefixes are read once
+    return Spread(
+        low=reading * 0.2, expected=reading * 0.5 + writing * 0.3, high=reading + writing
+    )  # shared prefixes are read once
 
 
 PROMPT: StudyKind = PromptStudy()

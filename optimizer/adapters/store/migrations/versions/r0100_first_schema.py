@@ -1,7 +1,7 @@
 """The first schema: every table as the first release has it.
 
-Written out, and frozen: it does not follow ``tables.py``. What changes a table later is a step of its own, on top of this one. Revisions
-before 0100 are of the time before the first release; a store of theirs is refused.
+Written out, and frozen: it does not follow ``tables.py``. What changes a table later is a step of its own, on top of
+this one. Revisions before 0100 are of the time before the first release; a store of theirs is refused.
 """
 
 from __future__ import annotations
@@ -93,10 +93,21 @@ def _events() -> None:
     op.create_index("ix_feedback_rollout_cohort", "feedback_events", ["rollout", "cohort_start"])
     op.create_index("ix_feedback_unit_received", "feedback_events", ["unit_hmac", "received_at"])
     op.create_table(
-        "later_parts", *text("family", "interaction"), *json("parts"), *real("cost_usd"), *time("received_at"), key("family", "interaction")
+        "later_parts",
+        *text("family", "interaction"),
+        *json("parts"),
+        *real("cost_usd"),
+        *time("received_at"),
+        key("family", "interaction"),
     )
     op.create_index("ix_later_parts_family_received", "later_parts", ["family", "received_at"])
-    op.create_table("idempotency_keys", *text("key", "scope", "body_hash"), *json("answer"), *time("created_at"), key("key", "scope"))
+    op.create_table(
+        "idempotency_keys",
+        *text("key", "scope", "body_hash"),
+        *json("answer"),
+        *time("created_at"),
+        key("key", "scope"),
+    )
     op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"])
     op.create_table(
         "exposure_counts",
@@ -124,7 +135,9 @@ def _examples() -> None:
     )
     op.create_index("ix_examples_family_split", "examples", ["family", "split"])
     op.create_index("ix_examples_unit", "examples", ["unit_hmac"])
-    op.create_table("holdout_looks", *text("family", "example", "study"), *time("looked_at"), key("family", "example", "study"))
+    op.create_table(
+        "holdout_looks", *text("family", "example", "study"), *time("looked_at"), key("family", "example", "study")
+    )
     op.create_table(
         "reviews",
         *text("id", "family", "kind", "subject"),
@@ -283,8 +296,12 @@ def _rollouts() -> None:
         key("rollout", "seq"),
     )
     op.create_index("ix_cohort_blocks_kind", "cohort_blocks", ["rollout", "kind", "seq"])
-    op.create_table("rollout_units", *text("rollout"), *integer("n_blocks"), *text("counts"), key("rollout", "n_blocks"))
-    op.create_table("rollout_watches", *text("rollout"), *integer("n_blocks"), *text("state"), *time("updated_at"), key("rollout"))
+    op.create_table(
+        "rollout_units", *text("rollout"), *integer("n_blocks"), *text("counts"), key("rollout", "n_blocks")
+    )
+    op.create_table(
+        "rollout_watches", *text("rollout"), *integer("n_blocks"), *text("state"), *time("updated_at"), key("rollout")
+    )
 
 
 def _serving() -> None:
@@ -332,7 +349,9 @@ def _figures() -> None:
         key("family", "minute", "variant", "model", "source"),
     )
     op.create_table("watermarks", *text("name"), *time("at"), key("name"))
-    op.create_table("drift_detectors", *text("family"), *integer("reign"), *text("state"), *time("read_until"), key("family"))
+    op.create_table(
+        "drift_detectors", *text("family"), *integer("reign"), *text("state"), *time("read_until"), key("family")
+    )
     op.create_table(
         "pipeline_records",
         *text("id"),
@@ -390,7 +409,12 @@ def _operation() -> None:
     )
     op.create_index("ix_audit_at", "audit", ["at"])
     op.create_index("ix_audit_subject", "audit", ["subject", "seq"])
-    op.create_table("alerts", *text("id", "kind", "family?", "subject", "detail", "level"), *time("opened_at", "closed_at?"), key("id"))
+    op.create_table(
+        "alerts",
+        *text("id", "kind", "family?", "subject", "detail", "level"),
+        *time("opened_at", "closed_at?"),
+        key("id"),
+    )
     op.create_index("ix_alerts_closed_kind", "alerts", ["closed_at", "kind"])
     op.create_index("ix_alerts_kind", "alerts", ["kind"])
     op.create_table(
