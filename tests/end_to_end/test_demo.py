@@ -110,6 +110,7 @@ def test_a_home_that_knows_a_study_of_the_demo_s_families_gets_a_fresh_one_besid
         assert place.FAMILY in chosen.why
         assert os.environ["DETENT_HOME"] == str(chosen.settings.home), "every command typed by the demo means this home"
         assert not wiring.load_families(chosen.settings).problems
+        assert set(place.FAMILIES) <= set(wiring.load_families(chosen.settings).families)
         assert chosen.definition.is_file()
         assert chosen.cascade_definition.is_file()
 
