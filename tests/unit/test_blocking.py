@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,6 +16,14 @@ from optimizer.jobs.calls.blocking import wait_for
 ON_MAIN = pytest.mark.skipif(
     threading.current_thread() is not threading.main_thread(), reason="signals come to the main thread alone"
 )
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell that starts the tests in the background lets them ignore interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def press_ctrl_c() -> None:
@@ -50,7 +59,7 @@ def test_a_wait_within_the_loop_is_refused() -> None:
 
 
 @ON_MAIN
-def test_an_interrupt_is_raised_when_the_coroutine_has_come_to_its_end() -> None:
+def test_an_interrupt_is_raised_when_the_coroutine_has_come_to_its_end(interruptible: None) -> None:
     ended = list[str]()
 
     async def call() -> None:
@@ -67,7 +76,7 @@ def test_an_interrupt_is_raised_when_the_coroutine_has_come_to_its_end() -> None
 
 
 @ON_MAIN
-def test_an_interrupt_begins_nothing_more_and_keeps_what_was_in_flight() -> None:
+def test_an_interrupt_begins_nothing_more_and_keeps_what_was_in_flight(interruptible: None) -> None:
     begun, kept = list[int](), list[int]()
 
     async def ask(question: int) -> int:
