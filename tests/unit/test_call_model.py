@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -243,6 +244,75 @@ def test_an_interrupted_call_counts_at_its_reserved_price(store, ask, Model):
     with pytest.raises(Killed):
         ask(journaled(store, model, budget=Budget(usd=1.0)), request())
     assert spend_of(store).usd == pytest.approx(reservation_usd(request(), PRICE))
+
+
+class CancelledWhileWriting:
+    """A store whose ``nth`` write lasts until the task that asked for it has been cancelled."""
+
+    def __init__(self, store, nth: int, *, begun: bool) -> None:
+        self._store, self._nth, self._begun = store, nth, begun
+        self.task: asyncio.Task[ModelAnswer] | None = None
+
+    def __getattr__(self, name: str):
+        return getattr(self._store, name)
+
+    async def awrite(self, fn):
+        self._nth -= 1
+        if self._nth:
+            return await self._store.awrite(fn)
+        entered, cancelled = threading.Event(), threading.Event()
+
+        def last(tx):
+            entered.set()
+            assert cancelled.wait(20)
+            return fn(tx) if self._begun else None
+
+        def cancel() -> None:
+            self.task.cancel()
+            asyncio.get_running_loop().call_later(0.01, cancelled.set)
+
+        writing = asyncio.ensure_future(self._store.awrite(last))
+        await asyncio.to_thread(entered.wait, 20)
+        asyncio.get_running_loop().call_soon(cancel)
+        return await (writing if self._begun else self._store.awrite(fn))
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["in its transaction", "before its transaction"])
+@pytest.mark.parametrize(
+    ("nth", "status", "usd_of_reserved"),
+    [pytest.param(1, "failed", 0.0, id="reserved"), pytest.param(2, "settled", 0.5, id="settled")],
+)
+def test_an_interrupt_while_the_journal_is_written_loses_nothing(store, nth, begun, status, usd_of_reserved):
+    model = AwaitedModel(price=PRICE, cost_share=0.5)
+    slow = CancelledWhileWriting(store, nth, begun=begun)
+
+    async def interrupted() -> None:
+        calls = journaled(slow, model, budget=Budget(usd=1.0))
+        slow.task = asyncio.create_task(calls.complete(request(), looked_up=True))
+        with pytest.raises(asyncio.CancelledError):
+            await slow.task
+
+    wait_for(interrupted())
+    store.write(lambda tx: None)  # behind all others
+    assert [c.status for c in calls_of(store)] == [status]
+    assert len(model.requests) == nth - 1
+    assert spend_of(store).usd == pytest.approx(usd_of_reserved * reservation_usd(request(), PRICE))
+
+
+def test_a_call_that_waits_for_an_interrupted_one_is_made_itself(store):
+    model = AwaitedModel(delay_s=0.2)
+
+    async def second_answer() -> ModelAnswer:
+        calls = journaled(store, model)
+        first = asyncio.create_task(calls.complete(request()))
+        while not model.requests:
+            await asyncio.sleep(0.001)
+        second = asyncio.create_task(calls.complete(request()))
+        await asyncio.sleep(0.01)
+        first.cancel()
+        return await second
+
+    assert wait_for(second_answer()).text == "answer 2"
 
 
 def test_the_stop_flag_is_asked_before_every_attempt(store, ask, Model):

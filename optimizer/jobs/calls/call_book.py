@@ -101,9 +101,11 @@ class CallBook:
         at = self._clock.now()
         return lambda tx: self._store.journal.settle(tx, entry.id, answer, at)
 
-    def fail(self, entry: JournalEntry, error: BaseException) -> Callable[[Transaction], None]:
-        """A fault of ours or an interrupt may have been sent, so it stays counted at its reserved price."""
-        reason, cost_usd = f"{type(error).__name__}: {error}", entry.reserved_usd
+    def fail(self, entry: JournalEntry, error: BaseException, *, sent: bool = True) -> Callable[[Transaction], None]:
+        """With a fault of ours or an interrupt the call may have been ``sent``: it stays counted at its reserved
+        price.
+        """
+        reason, cost_usd = f"{type(error).__name__}: {error}", entry.reserved_usd if sent else 0.0
         if isinstance(error, ModelFailed):
             status, sent = error.members.get("status_of_model"), bool(error.members.get("sent", True))
             reason = error.detail if error.said is None else f"{error.detail} It said: {error.said}"

@@ -95,12 +95,19 @@ class JournaledModel(WrappedModel):
         key = request.key
         if (remembered := self._remembered.get(key)) is not None:
             return remembered
-        if (first := self._in_flight.get(key)) is not None:
-            return replace(await wait_checking(first, self._limited.check_stop), from_journal=True)
+        while (first := self._in_flight.get(key)) is not None:
+            try:
+                return replace(await wait_checking(first, self._limited.check_stop), from_journal=True)
+            except asyncio.CancelledError:
+                if not first.cancelled():
+                    raise  # this call was interrupted, not the one it waits for
         mine = self._in_flight[key] = asyncio.get_running_loop().create_future()
         try:
             found = None if looked_up else (await asyncio.to_thread(self._book.known, [key])).get(key)
             answer = await self.inner.complete(request) if found is None else found
+        except asyncio.CancelledError:
+            mine.cancel()  # a call that waits for it was not interrupted, and is made instead
+            raise
         except BaseException as error:
             mine.set_exception(error)
             mine.exception()  # others may wait for it, and need not
