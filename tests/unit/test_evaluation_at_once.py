@@ -21,6 +21,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import reservation_usd
 from optimizer.core.models.language import ModelPrice, ModelRequest
 from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.calls.evaluation_calls import EvaluationCalls
 from optimizer.jobs.studies.evaluation import Evaluator
 from tests.clock import Clock, until
 from tests.scripted_model import AwaitedModel, ScriptedModel, failed
@@ -357,3 +358,25 @@ def test_a_prompt_comes_before_a_cascade_whose_examples_go_through_one_tier_befo
     assert asked == ["alone"] * 10 + (["cheap"] * 10 + ["strong"] * 10) * 2
     assert {result.output for result in results[cascade.id]} == {"biology"}
     assert sorted(result.example for result in results[cascade.id]) == [example.id for example in EXAMPLES[:10]]
+
+
+def test_calls_of_an_open_model_go_on_while_another_starts() -> None:
+    starting, may_start = threading.Event(), threading.Event()
+    model: Any = object()
+
+    def open_model(name: str) -> Any:
+        if name == "slow":
+            starting.set()
+            assert may_start.wait(20)
+        return model
+
+    calls = EvaluationCalls(open_model, lambda latency_ms: None, {})
+    calls.model("fast")
+    with ThreadPoolExecutor(2) as threads:
+        slow = threads.submit(calls.model, "slow")
+        try:
+            assert starting.wait(20)
+            assert threads.submit(calls.model, "fast").result(5) is model
+        finally:
+            may_start.set()
+        assert slow.result(20) is model

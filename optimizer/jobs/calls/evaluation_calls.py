@@ -52,7 +52,9 @@ class EvaluationCalls:
         self.dearest_usd = 0.0  # what the dearest answer so far cost
 
     def model(self, name: str) -> Completes:
-        """Opened where it was not yet, which blocks while an embedded one starts."""
+        """Opened where it was not yet, which blocks while an embedded one starts; one that is open never waits."""
+        if (found := self._models.get(name)) is not None:
+            return found
         with self._opening:
             if name not in self._models:
                 self._models[name] = self._open_model(name)
