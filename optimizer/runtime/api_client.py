@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from optimizer.core.base import errors
-from optimizer.core.base.errors import DetentError, NotAuthenticated
+from optimizer.core.base.errors import DetentError, InvalidInput, NotAuthenticated
 from optimizer.host import run_files
 from optimizer.host.config import Settings
 
@@ -60,6 +60,10 @@ class ApiClient:
     def _ask(self, method: str, path: str, **options: Any) -> Any:
         try:
             answer = self._http.request(method, path, **options)
+        except ValueError as error:  # NaN, Infinity, half a character: JSON has none of them
+            raise InvalidInput(
+                f"A value cannot be sent to the server: {error}. Numbers must be finite, and texts Unicode."
+            ) from None
         except httpx.HTTPError as error:
             raise DetentError(
                 f"The server at {self.url} did not answer {method} {path}: {error or type(error).__name__}. "

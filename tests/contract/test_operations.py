@@ -5,6 +5,7 @@ refuses the same, and leaves the same.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -241,6 +242,19 @@ class TestVariantsAndStudies:
         both.refused(InvalidInput, switch("every night"))
         off: Change = lambda operations, world: operations.unset_schedule(F, reason=None)  # noqa: E731
         assert [both(off)["changed"], both(off)["changed"]] == [True, False]
+
+    @pytest.mark.parametrize("margin", [math.nan, math.inf])
+    def test_a_number_that_json_does_not_have_is_refused(self, both: Both, margin: float) -> None:
+        self.refused_alike(both, lambda operations, world: start(operations, world, margin=margin, dry_run=True))
+
+    def test_a_reason_that_is_no_unicode_is_refused(self, both: Both) -> None:
+        self.refused_alike(both, lambda operations, world: operations.freeze(None, reason="a\udc80"))
+
+    def refused_alike(self, both: Both, change: Change) -> None:
+        """In words of their own: the request never reaches the server."""
+        for side in (both.local, both.remote):
+            with pytest.raises(InvalidInput):
+                change(*side)
 
 
 class TestInstallation:
