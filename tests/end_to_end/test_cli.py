@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -116,6 +117,20 @@ def test_a_home_of_before_the_first_release_is_refused_with_the_way_out_and_its_
     assert max(stream.count("import the sheets again") for stream in (refused.err, refused.out)) == 1
     assert {path.name: path.read_bytes() for path in settings.var().glob("detent.db*")} == before
     assert run_files.find(settings, "serve") is None
+
+
+def test_a_family_without_examples_is_shown_the_import_before_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "families" / "support_topics"
+    shutil.copytree(ROOT / "optimizer/templates/families/support_topics", folder)
+    monkeypatch.setenv("DETENT_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    follows = "import families/support_topics/examples.jsonl --family support_topics --curated"
+    assert f"Next      detent {follows}" in command_line.detent("family", "show", "support_topics").out
+    assert command_line.detent(*follows.split()).code == 0
+    shown = command_line.detent("family", "show", "support_topics").out
+    assert "Next      detent study run support_topics --dry-run" in shown
 
 
 def test_init_overwrites_nothing(detent: Detent) -> None:

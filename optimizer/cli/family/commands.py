@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +18,7 @@ from optimizer.core.base.errors import InvalidFamily
 from optimizer.core.family.kind import kind_of
 
 if TYPE_CHECKING:
+    from optimizer.core.dataset.examples import Split
     from optimizer.core.family.family import Family
     from optimizer.jobs.scheduling.look_at_triggers import TriggerReport
 
@@ -109,11 +112,24 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
         )
         for line in trigger_lines(declared, report):
             out.print(line, markup=False)
-        out.print(f"Next      detent study run {family} --dry-run", markup=False)
+        out.print(f"Next      {_next_command(session, family, splits)}", markup=False)
 
     show(as_json, values, view)
     if problem is not None:
         say(f"The file as it stands cannot be used; its last good version serves.\n{problem.detail}", "yellow")
+
+
+def _next_command(session: Session, family: str, splits: dict[Split, int]) -> str:
+    """A search's dry run, or the import of examples where a search would be refused for want of them."""
+    from optimizer.jobs.dataset.build_dataset import MIN_DEV
+
+    if splits.get("dev", 0) >= MIN_DEV:
+        return f"detent study run {family} --dry-run"
+    folders = (session.settings.families_dir, *session.settings.more_families_dirs)
+    files = [file for folder in folders if (file := folder / family / "examples.jsonl").is_file()]
+    if not files or sum(splits.values()):
+        return f"detent import FILE --family {family}"
+    return f"detent import {shlex.quote(os.path.relpath(files[0]))} --family {family} --curated"
 
 
 def trigger_lines(family: Family, report: TriggerReport) -> list[str]:
