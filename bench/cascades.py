@@ -3,8 +3,8 @@ and how often that is more than allowed.
 
     python bench/cascades.py [--draws 500] [--chain-draws 60]
 
-Reads the recorded cascades of DETENT_SHARED/data/cascade_logs in place. Writes bench/results/cascades.json and
-docs/reference/cascades-measured.md.
+Reads the recorded cascades of DETENT_SHARED/data/cascade_logs in place.
+Writes bench/results/cascades.json and docs/reference/cascades-measured.md.
 
 Exits 1 unless exact search finds what brute force finds; the confident rule saves, for gpt-4o-mini > gpt-4o, within
 three points what a plain implementation saves and refuses truthfulqa; over the draws of every pair its loss exceeds a

@@ -9,8 +9,8 @@ gates.n 30), and what it nominates is judged on the whole table. Answers are the
 the first draw. Beside it: the core rule (confident, margin .05, level .9) on the very rows that the study was free to
 see, and on all rows of the draw; the boldest proposal as if the holdout let it pass; and the boldest threshold that
 passes the holdout's test by itself, picked after the look as no rule may: more cannot be kept by any order of tests.
-The first draws are typed again: `detent study run` in a process of its own on the same home, which has to nominate the
-same.
+The first draws are typed again: `detent study run` in a process of its own on the same home,
+which has to nominate the same.
 
 A draw that is done is kept under var/bench/commands and not done again. Writes bench/results/commands.json and
 docs/reference/commands-measured.md. Exits 1 where a bar is missed: saving at least .9 of the core rule's on mmlu,

@@ -334,7 +334,7 @@ def cells(result: dict[str, Any]) -> list[Cell]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--kills", type=int, default=20, help="of each process (default 20)")
     parser.add_argument(
         "--family",

@@ -160,7 +160,7 @@ CHI_SQUARE = 10.828  # one degree of freedom at .001
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
     parser.add_argument("--runs", type=int, default=FULL)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()

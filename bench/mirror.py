@@ -5,8 +5,8 @@
 Running studies of a thousand trials on forty dev examples stand in the store. `jobs.mirror_outbox.mirror_once` sends
 each to one MLflow file, and create_run + log_batch + set_terminated write the same parameters and metrics of the same
 trials to another, in turns. Ours reads the store, looks up what MLflow has already, and writes the run of the study
-itself with its tables; only the page of a finished one is left out. The last study grows by tenths and is sent after
-each.
+itself with its tables; only the page of a finished one is left out.
+The last study grows by tenths and is sent after each.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ def cell(case: str, took: list[tuple[float, float]], n: int, *, is_grown: bool =
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=6)
     arguments = parser.parse_args()

@@ -7,8 +7,8 @@ A cell is task/search/seed. Searches: the bare prompt; ours (bootstrap+settings,
 BootstrapFewShotWithRandomSearch, MIPROv2 and GEPA; mlflow.genai.optimize_prompts. The embedded model cannot write
 instructions, so every search that wants some gets those of the task's list from a deterministic proposer; ours has the
 same list in its space. All see the same train and dev rows; what each chose is scored once on the same held-out rows.
-Calls and minutes are those of the search, the held-out rows not counted; minutes are what the model took to answer
-them.
+Calls and minutes are those of the search, the held-out rows not counted;
+minutes are what the model took to answer them.
 
 Each cell keeps its own journal and result outside the repository, under DETENT_LIVE (default: detent-bench-search-live
 in the user's cache folder), so that a stop loses nothing: run again and it goes on. `--minutes`: no cell begins after

@@ -1,5 +1,5 @@
-"""A siege in two parts: the worst request at each entrance, then mixed load at half of capacity while faults come in
-turn.
+"""A siege in two parts: the worst request at each entrance,
+then mixed load at half of capacity while faults come in turn.
 
 `make siege`
 
@@ -56,7 +56,7 @@ def text_cells(case: str, figures: dict[str, Any]) -> list[Cell]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
     parser.add_argument("--only", choices=("texts", "load"), help="one part, printed and not kept")
     parser.add_argument(
         "--minutes", type=float, default=10.0, help="of load; every fault comes once at least (default 10)"

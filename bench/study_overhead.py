@@ -227,7 +227,7 @@ def per_call(case: str, took: list[tuple[float, float]], n: int) -> Cell:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
     parser.add_argument("--examples", type=int, default=1000)
     parser.add_argument("--variants", type=int, default=100)
     parser.add_argument("--fresh", type=int, default=1000)
