@@ -38,8 +38,8 @@ START = """SwaggerUIBundle({
   presets: [SwaggerUIBundle.presets.apis],
 });
 """
-# Swagger UI brings its icons as data: addresses and sets styles by script; nothing else than this server's own is run
-# or asked.
+# Swagger UI brings its icons as data: addresses and sets styles by script;
+# nothing else than this server's own is run or asked.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -144,8 +144,8 @@ class ServedFamily:
         A score reads texts as an import keeps them: masked, so that it says what it said of them in a study.
 
         Raises:
-            InvalidInput: a value of the record is of the wrong kind, or the family's own mask takes too long for a
-                text.
+            InvalidInput: a value of the record is of the wrong kind,
+                or the family's own mask takes too long for a text.
         """
         pipeline = self.pipeline(choice)
         if pipeline.score is not None and self.definition is not None and self.definition.privacy.rules:

@@ -103,8 +103,8 @@ class ServingState:
                 with self._store.read() as tx:
                     served = self._read(tx)
             except Exception as error:
-                # Whatever keeps the store away (locked, gone, disk full), serving from memory is right and stopping is
-                # not.
+                # Whatever keeps the store away (locked, gone, disk full),
+                # serving from memory is right and stopping is not.
                 if self.store_error is None:
                     log.warning("store unreadable, serving from memory", error=str(error), exc_info=error)
                 self.store_error = str(error)

@@ -1,5 +1,5 @@
-"""Entry points of the children of ``detent serve``: ``python -m optimizer.processes api|gateway|worker|mlflow [--fd
-N]``.
+"""Entry points of the children of ``detent serve``:
+``python -m optimizer.processes api|gateway|worker|mlflow [--fd N]``.
 
 The supervisor holds the other end of a pipe on stdin. When it ends, however it ends, the pipe closes and the child
 ends too. Listening sockets come from the supervisor, so that an address survives a restart of the process behind it.

@@ -1,8 +1,8 @@
 """The ``detent`` command in this process, through Typer's runner:
 a process of its own costs two seconds of CPU, mostly imports.
 
-For tests of what a command says and does. Where the process is the point (signals, a lock, a home in use), see
-``running_server.py``.
+For tests of what a command says and does. Where the process is the point (signals, a lock,
+a home in use), see ``running_server.py``.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from tests.examples import USUAL
 # is first imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Every client reads the machine's certificates anew, which costs 35 ms of CPU; hundreds of tests have clients of their
-# own.
+# Every client reads the machine's certificates anew, which costs 35 ms of CPU;
+# hundreds of tests have clients of their own.
 httpx._transports.default.create_ssl_context = functools.cache(httpx._transports.default.create_ssl_context)
 
 # The usual one draws each traceback with colours and the values of a frame's names, which takes longer than most tests.
@@ -31,8 +31,8 @@ structlog.configure(
 
 pytest_plugins = ["tests.waiting", "tests.mlflow_store"]
 
-# Fewer than Hypothesis's own hundred, for the sake of ten minutes; no deadline, since a busy machine is slow, not
-# wrong.
+# Fewer than Hypothesis's own hundred, for the sake of ten minutes;
+# no deadline, since a busy machine is slow, not wrong.
 settings.register_profile("detent", deadline=None, max_examples=USUAL)
 settings.register_profile("long", deadline=None, max_examples=1000)
 settings.load_profile("detent")

@@ -36,8 +36,8 @@ TICK_S = 10.0
 class Behaviour:
     """How one variant does: shares in [0, 1], ms, dollars.
 
-    ``lost``: share of units of which nothing ever arrives. ``silent``: the users' application crashes and reports
-    nothing.
+    ``lost``: share of units of which nothing ever arrives. ``silent``:
+    the users' application crashes and reports nothing.
     """
 
     success: float = 0.8

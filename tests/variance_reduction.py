@@ -22,8 +22,8 @@ def powered_mean(y: Sequence[float], judged: Sequence[float], judged_only: Seque
     """Mean of ``y`` with the help of a judge's scores of the same items (``judged``)
     and of many more (``judged_only``).
 
-    Source: Angelopoulos, Duchi and Zrnic (2023), arXiv 2311.01453 (PPI++): mean(y) + weight (mean judged_only - mean
-    judged).
+    Source: Angelopoulos, Duchi and Zrnic (2023), arXiv 2311.01453 (PPI++):
+    mean(y) + weight (mean judged_only - mean judged).
     """
     n, many = len(y), len(judged_only)
     if len(judged) != n or n < 2 or many < 2:
@@ -48,9 +48,8 @@ def gain(correlation: float, *, n: int, n_unlabelled: int) -> float:
 def log_deflator(
     *, n_c: int, a_c: float, n_b: int, a_b: float, weight: float, unlabelled_c: int, unlabelled_b: int
 ) -> float:
-    """What a block's log e-value pays for using the judge's mean over finitely many unlabelled items (Hoeffding), <=
-    0.
-    """
+    """What a block's log e-value pays for using the judge's mean
+    over finitely many unlabelled items (Hoeffding), <= 0."""
     return -((n_c * a_c * weight) ** 2 / unlabelled_c + (n_b * a_b * weight) ** 2 / unlabelled_b) / 8
 
 

@@ -1,7 +1,7 @@
 """The shape of answers: OpenAI's completion, OpenAI's stream, and the interaction's record, all from one Answered.
 
-The maker of the answer (one model call, a fallback, a policy of several) hands over an Answered; nothing here asks a
-model.
+The maker of the answer (one model call, a fallback, a policy of several) hands over an Answered;
+nothing here asks a model.
 """
 
 from __future__ import annotations
@@ -191,8 +191,8 @@ def json_bytes(values: Mapping[str, Any]) -> bytes:
 def report_of(answered: Answered, *, latency_ms: float, time_to_first_token_ms: float | None) -> dict[str, Any]:
     """The interaction as it goes on record.
 
-    A cached answer says nothing about how quick or dear its variant is, so neither is reported: None means not
-    measured.
+    A cached answer says nothing about how quick or dear its variant is, so neither is reported:
+    None means not measured.
     """
     answer = answered.answer
     report: dict[str, Any] = {

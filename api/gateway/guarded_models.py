@@ -161,8 +161,8 @@ class ModelGuard:
 def is_the_providers(error: ModelFailed) -> bool:
     """Whether a failure is the provider's, and not that of this one request or of our own queue before it.
 
-    A failure inside a library (kind ``library``) does not: otherwise one caller could have a model paused for all
-    others.
+    A failure inside a library (kind ``library``) does not:
+    otherwise one caller could have a model paused for all others.
     """
     if error.kind == "timeout" and error.members.get("sent") is False:
         return False

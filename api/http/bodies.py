@@ -23,8 +23,8 @@ from optimizer.core.base.errors import MAX_FAULTS, Fault, pointer_of
 T = TypeVar("T")
 MAX_INTEGER = 2**53 - 1  # what every JSON reader holds exactly (RFC 8785)
 MAX_DEPTH = 64  # what looks at a value later goes a few calls deeper with each level
-# A longer text is read beside the event loop: looking at the eight thousand values that so many bytes may hold takes 10
-# ms.
+# A longer text is read beside the event loop:
+# looking at the eight thousand values that so many bytes may hold takes 10 ms.
 QUICK_BYTES = 16_384
 PIECE_BYTES = 1_048_576  # of a body that one step takes: other threads run between two of them
 _NO_SIGNS = bytes(set(range(256)) - set(b'",[{'))

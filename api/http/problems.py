@@ -97,8 +97,8 @@ class Internal(errors.DetentError):
     title = "Internal error"
 
 
-# Status, and what the problem means and what to do. A class without a row answers like its nearest parent, at last with
-# 500.
+# Status, and what the problem means and what to do.
+# A class without a row answers like its nearest parent, at last with 500.
 PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
     MalformedBody: (
         400,

@@ -21,8 +21,8 @@ routes: APIRouter = router("Operations")
 
 @routes.post("/v1/data/prune", **guarded("admin", "limited", keyed=False))
 def prune(shared: Shared, request: Request, body: PruneBody | None = None) -> dict[str, Any]:
-    """Deletes texts and records that are older than their retention, up to 20,000 rows; `more` says whether to ask
-    again.
+    """Deletes texts and records that are older than their retention, up to 20,000 rows;
+    `more` says whether to ask again.
 
     No undo.
     """

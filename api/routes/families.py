@@ -26,8 +26,8 @@ routes: APIRouter = router("Families")
 
 @routes.get("/v1/families", **guarded("read", narrows=True))
 def families(shared: Shared, caller: Asking) -> dict[str, Any]:
-    """Every family with what it serves; `degraded` ones serve their last good version because their file cannot be
-    used.
+    """Every family with what it serves; `degraded` ones serve their last good version
+    because their file cannot be used.
     """
     names = sorted(
         shared.serving.now_served.families.keys() | shared.families.families.keys() | shared.families.problems.keys()

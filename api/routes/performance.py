@@ -65,8 +65,8 @@ async def record(
     """Takes what a content pipeline did with one item, as query parameters or as a body
     of JSON; 200 once it is on disk.
 
-    `processing_type` is needed; an item without a `content_type` counts as `unknown`; what was not measured is left
-    out.
+    `processing_type` is needed; an item without a `content_type` counts as `unknown`;
+    what was not measured is left out.
     """
     values = _together(list(request.query_params.multi_items()), await _body(request))
     quota, refusal = shared.event_windows.take(request.state.caller.quota)

@@ -43,8 +43,8 @@ DRY = {200: "With dry_run: what would happen; nothing is made."}
 def start(family: str, body: RolloutBody, shared: Shared, request: Request, response: Response) -> dict[str, Any]:
     """Starts a rollout against the champion. With `dry_run` nothing is made, and 200 says what would happen.
 
-    A gate that is not met is 409 `gate-not-met` naming it, unless `confirm` is the family's name: then it starts as
-    forced.
+    A gate that is not met is 409 `gate-not-met` naming it, unless `confirm` is the family's name:
+    then it starts as forced.
     """
 
     def answer(started: Start) -> dict[str, Any]:

@@ -54,8 +54,8 @@ async def prompt(request: Request) -> Response:
 async def render_prompt(family: str, body: RenderBody, shared: Shared) -> Response:
     """The prompt of a unit with its variables and history filled in: the messages to send to the model, byte for byte.
 
-    A family of kind policy has no messages: the variables are a record, and `decision` says what its policy does with
-    it.
+    A family of kind policy has no messages: the variables are a record,
+    and `decision` says what its policy does with it.
     """
     served = serve(shared, family, body.unit)
     variant, definition = served.family.variants[served.choice.variant], served.family.definition

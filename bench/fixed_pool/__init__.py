@@ -1,5 +1,5 @@
-"""Parts of bench/prompt_tables.py: the recorded tables and their split, the rules beside ours, the trials and their
-page.
+"""Parts of bench/prompt_tables.py: the recorded tables and their split, the rules beside ours,
+the trials and their page.
 
 Nothing here is run by itself.
 """

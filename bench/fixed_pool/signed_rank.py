@@ -12,8 +12,8 @@ def signed_rank_p(differences: Sequence[float]) -> float:
     """One-sided p-value of "the differences are not above 0"; without a difference that is not zero 1.
 
     Equal sizes share their mean rank; zeros are ranked with the others and then count for neither side. Normal
-    approximation with the variance that the ranks of the others have under random signs, without a correction for
-    continuity.
+    approximation with the variance that the ranks of the others have under random signs,
+    without a correction for continuity.
 
     Source: Wilcoxon (1945), Biometrics Bulletin 1(6), 80-83; zeros as Pratt (1959), JASA 54(287), 655-667.
     """

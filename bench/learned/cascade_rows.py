@@ -25,8 +25,8 @@ CHEAP_USD, STRONG_USD = (
 class Pair:
     """Columns over queries.
 
-    ``cheap`` and ``strong``: right (1, 0) or a quality in [0, 1]; costs are per query; ``before``: routed before any
-    call.
+    ``cheap`` and ``strong``: right (1, 0) or a quality in [0, 1]; costs are per query; ``before``:
+    routed before any call.
     """
 
     ids: Sequence[str]

@@ -1,8 +1,8 @@
 """What was answered, on disk: per family one file of lines, and beside it what the lines are about.
 
 ``<folder>/<family>/plan.json`` names model, scorer and Variants; ``answers.jsonl`` holds one line per call in the order
-asked. A line is written whole or, after a kill, not at all: a torn last line is cut off when the file is opened to go
-on.
+asked. A line is written whole or, after a kill, not at all:
+a torn last line is cut off when the file is opened to go on.
 """
 
 from __future__ import annotations

@@ -78,8 +78,8 @@ class Reported:
 
 
 def report(dealt: Dealt, schedule: Schedule) -> Reported:
-    """A whole study: search, and one look at the held-out examples if the winner leads on dev; then the product's
-    gates.
+    """A whole study: search, and one look at the held-out examples if the winner leads on dev;
+    then the product's gates.
     """
     trace = schedule(dealt.problem)
     winner = trace.after(trace.n_calls)

@@ -33,8 +33,8 @@ def window(share: float, slower: float) -> int:
 
 @lru_cache
 def arrivals(mean_h: float) -> np.ndarray:
-    """Chance to arrive in each hour after that of the assignment (units come evenly within it); the last takes the
-    rest.
+    """Chance to arrive in each hour after that of the assignment (units come evenly within it);
+    the last takes the rest.
     """
     hours = np.arange(1, int(mean_h * log(1e4)) + 2)
     late = np.concatenate(

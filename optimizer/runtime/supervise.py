@@ -77,8 +77,8 @@ def refuse_open_door(host: str, has_keys: bool) -> None:
 class Supervisor:
     """The loop.
 
-    ``report`` takes one line per event for a person, ``alarm`` what belongs into the alerts; ``news`` is asked now and
-    then.
+    ``report`` takes one line per event for a person, ``alarm`` what belongs into the alerts;
+    ``news`` is asked now and then.
     """
 
     def __init__(

@@ -95,8 +95,8 @@ def clock_anchor(settings: Settings, now: datetime) -> datetime:
     """The moment at which scaled and real time were equal: kept in var/clock.json,
     so that restarts and processes agree.
 
-    With another scale than last time the anchor moves such that rollout time goes on from where it was and never jumps
-    back.
+    With another scale than last time the anchor moves such that rollout time goes on
+    from where it was and never jumps back.
     """
     from filelock import FileLock
 

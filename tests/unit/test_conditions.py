@@ -198,7 +198,7 @@ def test_scalars_of_numpy_are_numbers_and_texts() -> None:
         ("1 < größe in [7]", 10, "does not continue a comparison"),
         ("language not 'de'", 9, "`not in`"),
     ],
-)  # fmt: skip
+)
 def test_what_is_refused_is_refused_at_its_character_with_a_reason(text: str, position: int, reason: str) -> None:
     error = refusal(text)
     assert (error.position, error.members["position"]) == (position, position)

@@ -69,7 +69,7 @@ def test_the_content_pipeline_s_versions_are_the_presets_and_its_inputs_the_fiel
     assert family.prompt.current == "balanced"
     assert {name: field.type for name, field in family.inputs.items()} == {
         f.name: "text" if f.kind == "text" else "number" for f in FIELDS
-    }  # fmt: skip
+    }
 
 
 def test_a_version_has_a_policy_and_no_messages() -> None:

@@ -598,9 +598,8 @@ class TestSelection:
 
 
 def test_the_exact_chance_of_a_false_verdict_stays_below_alpha():
-    """Every path of four blocks, enumerated: the chance that E ever reaches 1 / alpha under the null is at most
-    alpha.
-    """
+    """Every path of four blocks, enumerated:
+    the chance that E ever reaches 1 / alpha under the null is at most alpha."""
     start = QualityGate.start(margin=0.2, champion_mean=0.5, min_block=4)
     chances = {s: comb(2, s) * 0.5**2 for s in range(3)}
     paths = {start: 1.0}

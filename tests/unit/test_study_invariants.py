@@ -193,8 +193,8 @@ def test_a_winner_that_fails_where_the_champion_answers_is_judged_by_the_worst_c
     study = failing.run(failing.create(definition={"n_holdout": 24}))
     assert study.confirmation["n"] == 16
     assert study.confirmation["n_unscored"] == 8
-    # The champion of this world scores 0 everywhere, so losing eight examples costs no quality: nothing speaks against
-    # it.
+    # The champion of this world scores 0 everywhere, so losing eight examples costs no quality:
+    # nothing speaks against it.
     assert study.outcome == "nominated"
     sound = World(tmp_path / "none", family=family, model=FailsOnHoldout(0)).fill(n_holdout=24)
     assert "measured" not in [g["name"] for g in sound.run(sound.create()).confirmation["gates"]]

@@ -23,8 +23,8 @@ from optimizer.ports import SourceRow
 MAX_CHARS = 600  # a document is cut at the end of a sentence, else of a word, within this length
 MIN_CHARS = 40  # shorter texts say no more than their summary
 MIN_SUMMARY_CHARS = 15
-# Public places of SciPy's own API reference; deprecated namespaces (scipy.stats.mvn, scipy.linalg.basic, …) are not
-# among them.
+# Public places of SciPy's own API reference;
+# deprecated namespaces (scipy.stats.mvn, scipy.linalg.basic, …) are not among them.
 PUBLIC = (
     *("cluster.hierarchy", "cluster.vq", "constants", "differentiate", "fft", "integrate", "interpolate", "io"),
     *(

@@ -25,8 +25,8 @@ _KEY_ID = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 class Secrets:
     """``token_keys``: (id, secret), the first signs and all verify.
 
-    ``unit_key`` turns units into HMACs and must never change: with another one, no unit would be recognised in what is
-    stored.
+    ``unit_key`` turns units into HMACs and must never change:
+    with another one, no unit would be recognised in what is stored.
     """
 
     token_keys: tuple[tuple[str, bytes], ...] = field(repr=False)

@@ -2,8 +2,8 @@
 
 What cannot be read for sure is refused with row, reason and remedy.
 
-A table is looked through once before its first row is given out, so that a fault in the last row leaves nothing half
-imported.
+A table is looked through once before its first row is given out,
+so that a fault in the last row leaves nothing half imported.
 """
 
 from __future__ import annotations

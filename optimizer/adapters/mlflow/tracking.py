@@ -63,8 +63,8 @@ class MlflowTracker:
 
     Args:
         tracking_uri: where MLflow keeps its runs.
-        artifact_root: folder of the artifacts of a local store; by default ``artifacts`` beside its file. Unused with a
-            server.
+        artifact_root: folder of the artifacts of a local store;
+            by default ``artifacts`` beside its file. Unused with a server.
     """
 
     def __init__(self, tracking_uri: str, artifact_root: Path | None = None) -> None:

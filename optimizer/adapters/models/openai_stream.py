@@ -39,8 +39,8 @@ async def post_streaming(
 ) -> dict[str, Any]:
     """The answer's JSON as an unstreamed call would have brought it, after each piece of it went to ``sink``.
 
-    A server that does not know streaming answers whole, which is then the one piece. ``timeout_s`` holds for the whole
-    answer.
+    A server that does not know streaming answers whole, which is then the one piece.
+    ``timeout_s`` holds for the whole answer.
 
     Raises:
         ModelFailed: as an unstreamed call; ``unreachable`` also for a stream that ends before the answer does.

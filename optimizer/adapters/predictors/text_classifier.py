@@ -11,8 +11,8 @@ STRENGTH = 10.0
 
 
 def classify(texts: Sequence[str], labels: Sequence[str], asked: Sequence[str]) -> list[str]:
-    """A label for each text that is asked about, learnt from ``texts`` and their ``labels``, of which at least two
-    differ.
+    """A label for each text that is asked about, learnt from ``texts`` and their ``labels``,
+    of which at least two differ.
 
     Same input, same answer.
     """

@@ -40,8 +40,8 @@ class Database:
     """ports.Store on a SQLAlchemy url: ``sqlite:////srv/detent/var/detent.db`` or ``postgresql+psycopg://…``.
 
     Nothing is opened before the first read or write. Every method raises errors.Busy, with a sentence, when the
-    database is locked for longer than ten seconds, missing, not migrated or full; callers answer 503 with Retry-After
-    (``error.members["retry_after_s"]``).
+    database is locked for longer than ten seconds, missing, not migrated or full;
+    callers answer 503 with Retry-After (``error.members["retry_after_s"]``).
     """
 
     def __init__(self, url: str) -> None:

@@ -23,7 +23,7 @@ from optimizer.jobs.studies.nominate import LookPrice
 
 def run(
     session: Session, family: str, name: str, aim: str, *, dry_run: bool, yes: bool, follow: bool, as_json: bool
-) -> Study | None:  # fmt: skip
+) -> Study | None:
     """The study that has confirmed the variant, or was asked to; None after a dry run."""
     variant = find_variant(session, family, name).variant.id
     price = _price(session, family, variant, aim)

@@ -166,8 +166,8 @@ def confirmation_lines(study: Study) -> list[str]:
 def follow_study(session: Session, study_id: str, *, follow: bool, quiet: bool) -> Study:
     """The study at its end, where it is waited for.
 
-    Without a server this process is the worker for as long as the study takes; a worker that runs alone is left to do
-    it.
+    Without a server this process is the worker for as long as the study takes;
+    a worker that runs alone is left to do it.
     """
     study = read_study(session, study_id)
     if study.status in ENDED:

@@ -1,5 +1,5 @@
-"""Strategy ``replay`` for policy families: thousands of settings replayed on the recorded training items, the best few
-proposed.
+"""Strategy ``replay`` for policy families:
+thousands of settings replayed on the recorded training items, the best few proposed.
 
 Optuna's NSGA-II (Deb et al. 2002) draws the settings, for score and time at once; a replay is columns of numbers, no
 model call. The study then evaluates what is proposed on dev, and the sealed holdout decides as for any candidate.

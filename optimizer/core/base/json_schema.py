@@ -1,8 +1,8 @@
 """A value against a JSON Schema of a user's: the first fault, at a price that is bounded whatever schema and value are.
 
 Of the validator's own keywords three would not be: ``pattern`` and ``patternProperties`` run an expression of the
-user's on a text of a model's, and ``uniqueItems`` compares all pairs. References lead within the schema; nothing is
-fetched.
+user's on a text of a model's, and ``uniqueItems`` compares all pairs. References lead within the schema;
+nothing is fetched.
 """
 
 from __future__ import annotations

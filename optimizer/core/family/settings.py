@@ -51,8 +51,8 @@ class Regression(Declared):
     """How much a Variant may fall behind the champion: mean score overall, of one class,
     and p95 latency as a share; None: not asked.
 
-    Latency is not asked by default: it is measured on fresh calls only, and the journal mostly has the champion's
-    answers.
+    Latency is not asked by default: it is measured on fresh calls only,
+    and the journal mostly has the champion's answers.
     """
 
     overall: Share | None = 0.05
@@ -212,9 +212,8 @@ class RolloutSettings(Declared):
 
 
 class ReviewSettings(Declared):
-    """Which production answers are put before a person, who says what the output should have been; ``per_day`` 0:
-    none.
-    """
+    """Which production answers are put before a person,
+    who says what the output should have been; ``per_day`` 0: none."""
 
     per_day: Annotated[int, Strict(), Field(ge=0)] = 10
     score_below: Share = 0.5

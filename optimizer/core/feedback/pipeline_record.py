@@ -18,8 +18,8 @@ WIDEST_SAVING = 0.999  # beyond, the time of full processing cannot be told from
 class PipelineRecord:
     """``None``: not measured.
 
-    ``exit_checkpoint`` and ``exit_reason`` are "" where the item was not given up early, or the pipeline did not say
-    where.
+    ``exit_checkpoint`` and ``exit_reason`` are "" where the item was not given up early,
+    or the pipeline did not say where.
     """
 
     id: str

@@ -206,7 +206,7 @@ def _requests_needed(plan: ForecastPlan, share: float, errors: float) -> float |
     kappa = KAPPA_MEAN + log(len(GAPS["errors"]))  # the guardrail spreads its bet evenly over so many alternatives
     found = candidate_requests_to_alarm(
         base=ERRORS_BEFORE, bad=errors, w=share, margin=plan.error_margin, alpha=ALPHA["errors"], kappa=kappa
-    )  # fmt: skip
+    )
     return finite(found)
 
 

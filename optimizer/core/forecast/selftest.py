@@ -57,9 +57,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelftestReport:
-    """``cannot_tell``: too little traffic was recorded, and ``summary`` says what is missing; there are no cells
-    then.
-    """
+    """``cannot_tell``: too little traffic was recorded, and ``summary`` says what is missing;
+    there are no cells then."""
 
     verdict: Literal["done", "cannot_tell"]
     summary: str

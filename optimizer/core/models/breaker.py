@@ -79,8 +79,8 @@ class Breaker:
 def ask(breaker: Breaker, now: float) -> tuple[Breaker, Pass | BreakerRefusal]:
     """Whether a call may go out now. Half-open, one call at a time may: the probe.
 
-    A probe whose outcome was never told is given up after a cool-down, so that no lost caller keeps a model away for
-    good.
+    A probe whose outcome was never told is given up after a cool-down,
+    so that no lost caller keeps a model away for good.
     """
     settings = breaker.settings
     if breaker.state == "closed":

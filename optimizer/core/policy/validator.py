@@ -1,7 +1,7 @@
 """Named issues of an answer, found by plain text checks: no model is asked, and a check that is not sure says nothing.
 
-Words are English; in other languages only ``empty``, ``cut_off`` and what compares tool results with the answer find
-anything.
+Words are English; in other languages only ``empty``,
+``cut_off`` and what compares tool results with the answer find anything.
 """
 
 from __future__ import annotations

@@ -113,8 +113,8 @@ def crossed(
 def silence(rows: Iterable[MinuteSums], until: datetime, limits: ChampionLimits) -> Crossed | None:
     """That nothing comes any more though it came steadily; None where that is not so, is usual, or has lasted a day.
 
-    Steady: at least 50 requests in the ten minutes before, some in each. Usual: the day before had three pauses as
-    long.
+    Steady: at least 50 requests in the ten minutes before, some in each. Usual:
+    the day before had three pauses as long.
 
     Args:
         rows: the family's interactions by minute, of all variants, up to 24 hours before ``until``.

@@ -81,8 +81,8 @@ def longest_allowed(
     is_asked_again: bool = False,
 ) -> int:
     """Bytes of the longest request a candidate may make: the champion's messages with ``max_examples`` longest
-    examples, and room for an instruction where one may be written, and for the earlier answer where a policy asks
-    again.
+    examples, and room for an instruction where one may be written,
+    and for the earlier answer where a policy asks again.
 
     The definition may set it; it is never below what the champion itself needs.
     """

@@ -53,8 +53,8 @@ class Objective:
     def told(self, results: Sequence[ExampleResult]) -> float | None:
         """What strategies are told to maximize; None where nothing could be measured.
 
-        The mean score; for cost and latency the gain, and below every gain that is worth having how far the quality is
-        gone.
+        The mean score; for cost and latency the gain,
+        and below every gain that is worth having how far the quality is gone.
         """
         if self.aim == "quality":
             return mean_score(results)

@@ -38,8 +38,8 @@ class RacedSearch:
             enter.
         examples: ids of the dev examples.
         calls: that contenders may meet examples with, all proposers' together and the last examples of leader and
-            champion apart; the proposers that are left share what is left evenly. None: no cap but the rule's own
-            share.
+            champion apart; the proposers that are left share what is left evenly. None:
+            no cap but the rule's own share.
     """
 
     def __init__(

@@ -41,8 +41,8 @@ class Definition:
     n_train: int = 80
     n_dev: int = 20
     n_holdout: int = 100
-    # of bootstrap, beside its three fixed ones (no examples, labelled ones, unshuffled ones); examples has as many in
-    # all
+    # of bootstrap, beside its three fixed ones (no examples, labelled ones, unshuffled ones);
+    # examples has as many in all
     n_candidates: int = 8
     n_settings: int = 8  # of settings; points of mipro and joint
     n_replayed: int = 1000  # settings that replay tries on the training items, without a call

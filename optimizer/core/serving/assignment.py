@@ -1,7 +1,7 @@
 """Which Variant a unit is served, and the signed token that says so: pure, so that every replica and client agrees.
 
-The bucket is the contract's formula, over the unit as the client sent it; what is kept or signed is the unit's HMAC
-only.
+The bucket is the contract's formula, over the unit as the client sent it;
+what is kept or signed is the unit's HMAC only.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ def bounded_bet(
         var_c, var_b: variances of one outcome, from earlier blocks only, > 0.
         cap: largest share of the bet at which a factor would become zero, in (0, 1).
     Source:
-        Waudby-Smith and Ramdas (2024), JRSS B 86(1), 1-27 (betting); the two-arm form is derived in
-        docs/reference/statistics.md.
+        Waudby-Smith and Ramdas (2024), JRSS B 86(1), 1-27 (betting);
+        the two-arm form is derived in docs/reference/statistics.md.
     """
     part_c, part_b = var_c / w, var_b / (1 - w)
     h = theta_c - theta_b - d0

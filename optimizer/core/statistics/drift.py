@@ -23,8 +23,8 @@ RUN_LENGTH = 10_000
 class DriftDetector:
     """Shiryaev-Roberts e-detector: M <- (M + 1) L(y), an alarm when the weighted M reaches the run length.
 
-    While the mean is at least ``reference`` the expected number of outcomes until a false alarm is at least
-    ``run_length``.
+    While the mean is at least ``reference`` the expected number of outcomes
+    until a false alarm is at least ``run_length``.
 
     Source:
         Shin, Ramdas and Rinaldo (2023), New England Journal of Statistics in Data Science (e-detectors).

@@ -6,8 +6,8 @@ for only where the discordance can be: within its Clopper-Pearson interval at 1e
 Without that the maximum often sits where the data cannot be: 38 wins and 40 losses of 200 at margin .05 have p .213
 without and .186 with it; Tango says .183.
 
-Sources: Hsueh, Liu and Chen (2001), Biometrics 57, 478-483 (the boundary suffices); Berger and Boos (1994), JASA 89,
-1012-1016.
+Sources: Hsueh, Liu and Chen (2001), Biometrics 57, 478-483 (the boundary suffices);
+Berger and Boos (1994), JASA 89, 1012-1016.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def _tail_over_u(n: int, fewest: list[int], margin: float) -> Callable[[Column],
     for many u at once, in O(n) each.
 
     From d - 1 to d the inner tail P(Bin(d) >= k) gains pi P(Bin(d - 1) = k - 1) where k stays, and loses (1 - pi)
-    P(Bin(d - 1) = k) where it rises to k + 1: either way a factor that does not depend on u, times pi^k (1 - pi)^(d -
-    k).
+    P(Bin(d - 1) = k) where it rises to k + 1: either way a factor that does not depend on u,
+    times pi^k (1 - pi)^(d - k).
     """
     import numpy as np  # at its use: processes that test nothing need not load it
 

@@ -26,8 +26,8 @@ def difference_interval(start: QualityGate, blocks: Sequence[Block], *, step: fl
     """Confidence interval of mean_c - mean_b, valid at every look; confidence 1 - .05 - .03 = .92.
 
     Differences on a grid are tested with the gate's own alternatives, so the interval tells what the gates tell:
-    -margin is tested as ship1 does, 0 as roll does. It reaches from the lowest to the highest difference that is not
-    rejected.
+    -margin is tested as ship1 does, 0 as roll does.
+    It reaches from the lowest to the highest difference that is not rejected.
 
     Args:
         start: the gate before its first block.

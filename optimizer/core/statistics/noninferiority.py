@@ -51,8 +51,8 @@ def not_lower(
     """The one-sided test of "the candidate's mean is lower by ``margin`` or more",
     chosen by the data before its outcome is seen.
 
-    0/1 scores: the exact unconditional test, above 5,000 rows at a level of at most .05 Tango's. Other scores:
-    Gaffke's.
+    0/1 scores: the exact unconditional test, above 5,000 rows at a level of at most .05 Tango's.
+    Other scores: Gaffke's.
 
     Args:
         champion, candidate: scores in [0, 1] of the same rows, at least one.

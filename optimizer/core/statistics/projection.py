@@ -54,8 +54,8 @@ def projected(theta_c: float, theta_b: float, *, w: float, d0: float) -> tuple[f
         m_b = (low + high) / 2
     for _ in range(MAX_STEPS):
         # The derivative of the objective times m_c (1 - m_c) m_b (1 - m_b): same sign, no pole. It has one root in
-        # (low, high), since the objective is convex: Newton's step while it stays between the bounds, else half the
-        # way.
+        # (low, high), since the objective is convex: Newton's step while it stays between the bounds,
+        # else half the way.
         m_c = m_b + d0
         var_c, var_b, e_c, e_b = m_c * (1 - m_c), m_b * (1 - m_b), m_c - theta_c, m_b - theta_b
         f = w * e_c * var_b + v * e_b * var_c

@@ -47,8 +47,8 @@ def is_silent(reports_c: int, reports_b: int, *, fetches_c: int, fetches_b: int,
 
     It may crash the application.
 
-    A fetch counts for one report at most: one session may send twenty, and those are no twenty independent signs of
-    life.
+    A fetch counts for one report at most: one session may send twenty,
+    and those are no twenty independent signs of life.
 
     Args:
         window: which look of its stage this is, from 1 on; look k may err at .001 / (k (k + 1)), all of a stage

@@ -31,8 +31,8 @@ def rollout_headline(rollout: Rollout | None, seen: RolloutView | None) -> str:
 
     Args:
         rollout: the active one of the family, else its last; None where it had none.
-        seen: what is known of it; with its forecast where the sentence is to name how many users are still needed on
-            average.
+        seen: what is known of it; with its forecast
+            where the sentence is to name how many users are still needed on average.
     """
     if rollout is None or seen is None:
         return NO_ROLLOUT

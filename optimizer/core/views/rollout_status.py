@@ -2,8 +2,8 @@
 
 ``rollout_evidence.py`` makes them.
 
-Nothing here decides. The word better is said only where the gate has refuted "not better"
-(``QualityGate.says_better``).
+Nothing here decides. The word better is said only
+where the gate has refuted "not better" (``QualityGate.says_better``).
 """
 
 from __future__ import annotations

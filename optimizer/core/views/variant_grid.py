@@ -1,5 +1,5 @@
-"""Variants side by side on the same examples: every answer, its score and its cost, and how each does against the
-first.
+"""Variants side by side on the same examples: every answer, its score and its cost,
+and how each does against the first.
 
 Values in, a grid out.
 """

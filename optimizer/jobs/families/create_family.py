@@ -16,8 +16,8 @@ from optimizer.core.declaration.read import parse_family
 
 HEAD = """\
 # Made by `detent family create`; yours to edit. Every key is explained in docs/reference/family.md of Detent.
-# A changed prompt belongs under a new version; `detent serve` notices within a second, and serves it only when you say
-# so.
+# A changed prompt belongs under a new version; `detent serve` notices within a second,
+# and serves it only when you say so.
 """
 
 

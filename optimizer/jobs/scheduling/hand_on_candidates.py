@@ -34,8 +34,8 @@ def hand_on_candidates(store: Store, clock: Clock, families: Mapping[str, Family
     so one whose gates are not met waits for a person and an alert says so.
 
     Of each family the last study counts that started by itself. Its nomination is handed on once: not against another
-    champion than the one it was compared with, and not again after a rollout of it has ended, however it ended. Safe to
-    repeat.
+    champion than the one it was compared with, and not again after a rollout of it has ended,
+    however it ended. Safe to repeat.
     """
     try:
         return each_family(families, lambda family: _hand_on(store, clock, family))

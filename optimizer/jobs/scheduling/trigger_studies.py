@@ -1,6 +1,5 @@
-"""Starts the studies that start by themselves: every five minutes a look at each family's triggers, under the
-guards.
-"""
+"""Starts the studies that start by themselves:
+every five minutes a look at each family's triggers, under the guards."""
 
 from __future__ import annotations
 

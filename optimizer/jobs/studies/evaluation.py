@@ -68,8 +68,8 @@ class Evaluator:
 
     Thread-safe; nothing is asked twice, and what this process asked freshly keeps its latency.
 
-    Its methods block, as searches do; how many calls are in flight meanwhile is the models' affair. Arguments as in
-    ``EvaluationCalls``.
+    Its methods block, as searches do; how many calls are in flight meanwhile is the models' affair.
+    Arguments as in ``EvaluationCalls``.
     """
 
     def __init__(
@@ -149,8 +149,8 @@ class Evaluator:
         threads call it.
 
         Args:
-            in_turns: the order is kept also where a model has several processes, each of which would else follow one
-                variant.
+            in_turns: the order is kept also where a model has several processes,
+                each of which would else follow one variant.
         """
         for start in range(0, len(pairs), PAIRS_AT_ONCE):
             questions = [self._question(*pair) for pair in pairs[start : start + PAIRS_AT_ONCE]]

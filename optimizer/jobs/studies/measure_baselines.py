@@ -49,8 +49,8 @@ def _bare(run: StudyRun, by_variant: Mapping[str, Mapping[str, float]]) -> Mappi
 
 
 def measure_labels(run: StudyRun) -> dict[str, Any] | None:
-    """A LabelReport of the champion and of the winner as plain values, by variant: sums only, so that they outlast the
-    answers.
+    """A LabelReport of the champion and of the winner as plain values, by variant: sums only,
+    so that they outlast the answers.
 
     None where there is nothing to tell.
     """

@@ -28,8 +28,8 @@ Ended = Literal["complete", "budget", "time", "cancelled"]
 class SearchResult:
     """What a search found: the best candidate that beats the champion, or None, and why the search ended.
 
-    Beats on dev; of proposals that the holdout tests in sequence on cross-fitted rows, and then it is the first of
-    them.
+    Beats on dev; of proposals that the holdout tests in sequence on cross-fitted rows,
+    and then it is the first of them.
     """
 
     winner: str | None

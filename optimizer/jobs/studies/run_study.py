@@ -57,8 +57,8 @@ def run_study(
 
     What a user caused (a model that does not answer, a family that is gone) ends the study as failed with its sentence.
     ``users_wait`` says whether a user's call is under way: a study that started by itself asks a model only while it
-    says no. Anything else fails it too and is raised, so that the log shows where. A kill leaves it running, to be run
-    again.
+    says no. Anything else fails it too and is raised, so that the log shows where.
+    A kill leaves it running, to be run again.
     """
     study = _get(store, study_id)
     if study.status in ENDED:

@@ -148,8 +148,8 @@ class ObservationQueries:
         )
         if closing_time(rollout) <= COHORTS_AT_ONCE * timedelta(minutes=cohort_minutes(rollout.settings)):
             queries = [query.where(f.rollout == rollout.id)]
-        # rollout and stage are compared below: named in the query, they would make SQLite read all of the rollout's
-        # feedback
+        # rollout and stage are compared below: named in the query,
+        # they would make SQLite read all of the rollout's feedback
         else:
             queries = [query.where(f.unit_hmac.in_(some)) for some in chunks(sorted(units))]
         wanted, values = set(units), dict[str, list[tuple[float, str]]]()

@@ -83,8 +83,8 @@ def compile_condition(text: str, names: Collection[str]) -> Condition:
         text: at most 500 characters, as docs/reference/conditions.md says; ``true`` always holds.
         names: the variables that may occur.
     Raises:
-        InvalidCondition: with ``position`` (0 to the length of the text) and ``reason``; nothing else, whatever the
-            text.
+        InvalidCondition: with ``position`` (0 to the length of the text) and ``reason``;
+            nothing else, whatever the text.
     """
     tree = read_condition(text, names if isinstance(names, set | frozenset | Mapping) else frozenset(names))
     return Condition(text=text, names=frozenset(_names(tree)), holds=_holds(tree), _column=_column(tree))

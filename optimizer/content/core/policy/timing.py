@@ -15,8 +15,8 @@ class TimeModel:
     """Shares of the time of full processing, each from 0 to 1; ``exits`` by checkpoint.
 
     That the light way takes .15 is given. The exits are assumed: what stands before them has been paid for, and an exit
-    after the filter costs less than the light way, which goes on from there. Give your own where you have measured
-    them.
+    after the filter costs less than the light way, which goes on from there.
+    Give your own where you have measured them.
     """
 
     full: float = 1.0

@@ -57,8 +57,8 @@ class AbDifference:
 class Preference:
     """``choice`` None: cannot tell. ``by_estimates`` is what the rule says if the estimates are taken as exact.
 
-    ``quality`` is conservative minus aggressive (what the aggressive one loses), ``time_saved`` aggressive minus
-    conservative.
+    ``quality`` is conservative minus aggressive (what the aggressive one loses),
+    ``time_saved`` aggressive minus conservative.
     """
 
     choice: Choice | None

@@ -52,8 +52,8 @@ class Recommendation:
 def record_of(reported: Mapping[str, Any]) -> dict[str, Any]:
     """A collected outcome, as ``POST /api/performance/record`` has it, as a record that can be replayed.
 
-    ``quality_score`` is what the item turned out to be worth; where no quality of the filter was reported, it is that
-    too.
+    ``quality_score`` is what the item turned out to be worth;
+    where no quality of the filter was reported, it is that too.
     """
     record = dict(reported)
     score = reported.get("quality_score")

@@ -16,8 +16,8 @@ ORDER, BETA = 6, 2  # runs of one to six characters; recall weighs BETA times as
 def chrf(wanted: str, found: str) -> float:
     """F of shared runs of 1 to 6 characters without white space, recall weighing twice as much, in [0, 1].
 
-    Orders that one of the texts is too short for do not count. Two texts without characters agree; one without does
-    not.
+    Orders that one of the texts is too short for do not count. Two texts without characters agree;
+    one without does not.
 
     Source:
         Popović (2015), WMT, as sacreBLEU 2 computes it for one pair of sentences (nc:6, nw:0, eps:no), divided by 100.

@@ -41,8 +41,8 @@ def query_coverage(wanted: Any, found: Any, inputs: Mapping[str, Any], *, input:
 def topic_coverage(wanted: Any, found: Any, *, key: str = "topics") -> float:
     """Share in [0, 1] of the expected topics that the answer names: as an item of a list, or as words of a text.
 
-    Topics are compared without regard to case and white space; each counts once. Where none is expected all are
-    covered.
+    Topics are compared without regard to case and white space; each counts once.
+    Where none is expected all are covered.
 
     Source: recall, as ``overlap.Overlap`` has it, over topics.
     """

@@ -77,8 +77,8 @@ def efficiency(wanted: Any, found: Any, *, max_words: int | None = None) -> floa
 def compression_ratio(wanted: Any, found: Any, inputs: Mapping[str, Any], *, input: str) -> float:
     """Share of the input's words that were saved, in [0, 1]; 0 where no recorded answer stands in the text any more.
 
-    So the shortest text that keeps an answer is best, and an empty one is worth nothing, as is one as long as the
-    input.
+    So the shortest text that keeps an answer is best, and an empty one is worth nothing,
+    as is one as long as the input.
 
     Args:
         input: which input was to be compressed.

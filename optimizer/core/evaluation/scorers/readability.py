@@ -38,8 +38,7 @@ def reading_grade(text: str) -> float:
 
 
 def readability(wanted: Any, found: Any, *, easy_grade: float = EASY_GRADE, hard_grade: float = HARD_GRADE) -> float:
-    """How easy the answer is to read: 1 up to ``easy_grade`` years of school, 0 from ``hard_grade`` on, a line
-    between.
+    """How easy the answer is to read: 1 up to ``easy_grade`` years of school, 0 from ``hard_grade`` on, a line between.
 
     Raises:
         ValueError: the text cannot be measured, or the easy grade does not lie below the hard one.

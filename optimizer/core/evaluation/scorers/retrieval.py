@@ -63,9 +63,8 @@ def relevant_ids(wanted: Any) -> dict[str, float]:
 
 
 def ranked_grades(relevant: Mapping[str, float], found: Any, k: int) -> list[float]:
-    """The grade of each of the first ``k`` ids given, best first; 0 where it is not relevant, or stood there
-    before.
-    """
+    """The grade of each of the first ``k`` ids given, best first;
+    0 where it is not relevant, or stood there before."""
     grades, seen = [], set()
     for one in found_items(found, "ids")[:k]:
         name = "" if one is Wrong else _id(one)

@@ -1,7 +1,7 @@
 """What of a value is measured: a part of an object, or several good answers.
 
-An expected value without the form is the example's fault and raises ValueError; a given one is the model's, and no
-match.
+An expected value without the form is the example's fault and raises ValueError;
+a given one is the model's, and no match.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ def answers_of(wanted: Any) -> list[Any]:
 
 
 def wanted_items(wanted: Any, key: str) -> list[Any]:
-    """The expected list: the value itself, or what an object has under ``key``; raises ValueError where there is
-    none.
-    """
+    """The expected list: the value itself, or what an object has under ``key``;
+    raises ValueError where there is none."""
     items = wanted.get(key) if isinstance(wanted, Mapping) else wanted
     if not isinstance(items, list | tuple):
         raise ValueError(f"the expected output is no list and has none under {key!r}")

@@ -69,8 +69,8 @@ def best_thresholds(
 ) -> list[Thresholds | None]:
     """For every limit the thresholds with the least cost (loss) whose loss (cost) is within it; None: there are none.
 
-    A tier may also not be asked at all (NEVER), down to the strongest alone: every chain of some of the tiers is
-    searched.
+    A tier may also not be asked at all (NEVER), down to the strongest alone:
+    every chain of some of the tiers is searched.
 
     Args:
         records: complete, two to four tiers.

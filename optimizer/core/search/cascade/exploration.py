@@ -120,8 +120,8 @@ def estimate(records: TierRecords, setting: CascadeSetting, audits: Audits) -> W
             f"The setting asks {' > '.join(setting.tiers)}, and the records are of {' > '.join(records.tiers)}: take"
             " their chain first."
         )
-    # Where a tier was not asked its confidence is NaN, so the setting goes past it, to the last tier, and the record is
-    # not known.
+    # Where a tier was not asked its confidence is NaN, so the setting goes past it,
+    # to the last tier, and the record is not known.
     needed, last = answering_tier(records.confidence, setting.accept), len(setting.tiers) - 1
     weight = _standing_for(records, audits, needed <= audits.asked_up_to)
     scored = _standing_for(records, audits, needed <= audits.scored_up_to)

@@ -75,8 +75,8 @@ class Quality:
 class Learned:
     """The result of training.
 
-    ``predictor``: data for ``confidence: {kind: predictor, after: …}``. ``out_of_fold``: its answer to each row,
-    unseen.
+    ``predictor``: data for ``confidence: {kind: predictor, after: …}``. ``out_of_fold``:
+    its answer to each row, unseen.
 
     ``before`` and ``before_out_of_fold``: the same from the request alone, known before any call. ``gain``: log loss of
     the recorded confidence less that of the learned one, both out of fold; ``gain_low``: its one-sided 90 % bound.

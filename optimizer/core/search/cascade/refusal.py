@@ -57,8 +57,8 @@ def refused(records: TierRecords, goal: LeastCost) -> CascadeRefusal:
     """For complete records on which the confident rule found nothing.
 
     A cascade is ruled out where every threshold that saves a hundredth of the cost surely loses more than is allowed,
-    or none saves so much. Pairs with the strongest tier are looked at: a longer chain answers with the same cheap
-    answers.
+    or none saves so much. Pairs with the strongest tier are looked at:
+    a longer chain answers with the same cheap answers.
     """
     allowed, n = goal.margin, effective_number(records)
     places = [place for pair in _pairs(records) for place in _places(pair, goal.level)]

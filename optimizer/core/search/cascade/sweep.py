@@ -79,8 +79,8 @@ def last_in_sequence(upper: Column, margin: float) -> int:
     """Index of the last bound reached before the first that passes ``margin``.
 
     Thresholds are tested from the safest on, and the first that fails ends it. So whatever the number of thresholds, a
-    loss above the margin is accepted only if the first threshold that has one passes its own test: the level needs no
-    correction.
+    loss above the margin is accepted only if the first threshold that has one passes its own test:
+    the level needs no correction.
 
     Source: Learn then Test, fixed-sequence testing: Angelopoulos, Bates, Candès, Jordan, Lei (2021), arXiv:2110.01052,
     section 2.3.

@@ -33,9 +33,8 @@ MOST_TIERS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeastCost:
-    """Least cost with a loss against the strongest tier of at most ``margin`` (of the score's range; .01 is one
-    point).
-    """
+    """Least cost with a loss against the strongest tier of at most ``margin``
+    (of the score's range; .01 is one point)."""
 
     margin: float = MARGIN
     rule: Rule = "confident"

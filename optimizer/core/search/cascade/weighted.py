@@ -127,8 +127,8 @@ def clean_upper(n: float | Column, level: float) -> Column:
     """Exact bound of a loss when ``n`` records show no difference at all:
     the share that would show none with a chance of 1 - level.
 
-    Source: Clopper, Pearson (1934), Biometrika 26(4), 404-413, for none of n. At the 90 % level 230 records prove one
-    point.
+    Source: Clopper, Pearson (1934), Biometrika 26(4), 404-413,
+    for none of n. At the 90 % level 230 records prove one point.
     """
     return np.asarray(1 - (1 - level) ** (1 / np.asarray(n)))
 

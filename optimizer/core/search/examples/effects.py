@@ -3,8 +3,8 @@ says of a set not tried what it may reach.
 
 A set's score is the bare prompt's and the sum of its examples' effects; examples that are alike have like effects. So a
 Gaussian process over sets, whose covariance is the similarity of their members summed over pairs. The last example
-stands next to the request and counts more (Zhao et al. 2021, arXiv 2102.09690), so that two orders of one set differ,
-too.
+stands next to the request and counts more (Zhao et al. 2021, arXiv 2102.09690),
+so that two orders of one set differ, too.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ class Pool:
 
     ``similarity[i][j]`` in [0, 1]; ``nearness[i]``: of each to the requests that the search is scored on.
 
-    ``labels``: each one's where outputs are labels, else None. ``hardness``: in [0, 1], None where nothing is known of
-    it.
+    ``labels``: each one's where outputs are labels, else None. ``hardness``:
+    in [0, 1], None where nothing is known of it.
     """
 
     shots: tuple[FewShot, ...]
