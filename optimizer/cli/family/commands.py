@@ -127,7 +127,7 @@ def _next_command(session: Session, family: str, splits: dict[Split, int]) -> st
         return f"detent study run {family} --dry-run"
     folders = (session.settings.families_dir, *session.settings.more_families_dirs)
     files = [file for folder in folders if (file := folder / family / "examples.jsonl").is_file()]
-    if not files or sum(splits.values()):
+    if not files or any(splits.values()):
         return f"detent import FILE --family {family}"
     return f"detent import {shlex.quote(os.path.relpath(files[0]))} --family {family} --curated"
 
