@@ -1,7 +1,8 @@
 """What jobs need from the world, as protocols. Adapters provide them; ``wiring`` joins the two; ``core`` knows neither.
 
 A ``Transaction`` is opaque here: take it from ``Store.read()`` or ``Store.write(fn)`` and hand it on. Nothing inside a
-transaction may call a model or the network. Ids and times are made by jobs; stores keep what they are given.
+transaction may call a model or the network. Ids and times are made by jobs; stores keep what they are given. Start at
+``store.py``.
 """
 
 from __future__ import annotations

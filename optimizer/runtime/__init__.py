@@ -1,4 +1,4 @@
 """What runs: the place where adapters meet ports (``wiring.py``), the worker, the supervisor.
 
-Entry points are in ``processes.py``.
+Start at ``wiring.py``. The processes' entry points are in ``optimizer/processes.py``.
 """
