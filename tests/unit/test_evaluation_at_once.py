@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,11 +21,12 @@ from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import reservation_usd
 from optimizer.core.models.language import ModelPrice, ModelRequest
+from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.calls.evaluation_calls import EvaluationCalls
 from optimizer.jobs.studies.evaluation import Evaluator
 from tests.clock import Clock, until
-from tests.scripted_model import AwaitedModel, ScriptedModel, failed
+from tests.scripted_model import AwaitedModel, ScriptedModel, failed, request
 from tests.stores import new_database
 from tests.study_world import START, TopicModel, World, topic_examples, topic_family
 
@@ -115,6 +117,19 @@ def test_the_last_tier_is_asked_first_since_its_prompt_is_still_warm_from_the_ch
     rows = evaluator(store, cheap, strong).tier_rows(cascade, EXAMPLES[:3])
     assert asked == ["strong"] * 3 + ["cheap"] * 3
     assert [set(row["tiers"]) for row in rows] == [{"cheap", "strong"}] * 3
+
+
+def test_a_metric_of_a_tiers_answer_keeps_no_call_from_its_answer(store: Database) -> None:
+    model = AwaitedModel(name="judge")
+
+    def judged(*_: Any) -> Any:
+        wait_for(model.complete(request()))  # raises in the loop of model calls
+        return SimpleNamespace(value=1.0)
+
+    tiers = [ScriptedModel(lambda r, n: "biology", name=name) for name in ("cheap", "strong")]
+    cascade = replace(variant("strong"), policy={"tiers": ["cheap", "strong"]})
+    rows = evaluator(store, *tiers, metric=judged).tier_rows(cascade, EXAMPLES[:3])
+    assert [row["tiers"]["strong"]["score"] for row in rows] == [1.0] * 3
 
 
 def test_calls_begin_in_order(store: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -70,14 +71,13 @@ class EvaluationPolicies:
         """A tier's entry of ``TierRecords.from_rows``; None where it failed or its answer has no score."""
         try:
             found, *others = await answers_of_tier(wanted, tier, self._completes(variant))
-            score = (
-                self._scorer.score(example.expected, found.text, example.input).value
-                if found.answer is not None
-                else None
-            )
+            if found.answer is None:
+                return None
+            # a metric may compute for long, or ask a model itself: not in the loop that all calls wait for
+            scored = await asyncio.to_thread(self._scorer.score, example.expected, found.text, example.input)
         except InvalidInput:
             return None
-        if score is None or found.answer is None:
+        if (score := scored.value) is None:
             return None
         usd = total_cost_usd([found, *others])
         measured = {"score": score, "cost_usd": usd, "latency_ms": found.latency_ms, "confidence": found.confidence}
