@@ -11,9 +11,8 @@ from api.http.few_faults import Objects, StrictModel
 from optimizer.core.feedback.event_kinds import moment
 from optimizer.core.serving.access import Role
 
-MANY = (
-    1000  # entries of a list, more than anything ordinary has: what is wrong with each of twenty thousand would be told
-)
+# Entries of a list, more than anything ordinary has: what is wrong with each of twenty thousand would be told.
+MANY = 1000
 Aim = Literal["quality", "cost", "latency"]
 Reason = Annotated[str, Field(max_length=2000)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]

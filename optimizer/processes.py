@@ -25,9 +25,8 @@ from optimizer.host.logs import set_up_logs
 from optimizer.host.ports_in_use import reachable_host
 from optimizer.host.run_files import PRIVATE, announce_soon, withdraw
 
-NICENESS = (
-    5  # of what no application waits for: prompts and chats come first, also while the worker loads its libraries
-)
+# For processes that no application waits for: prompts and chats come first, also while the worker loads its libraries.
+NICENESS = 5
 # how long a thread with a large body may keep the event loop waiting, each time that it waits; Python's own is 5 ms
 SWITCH_S = 0.0005
 GRACE_S = 5.0  # between the request to end and the end

@@ -14,9 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-LOOKED_FOR_CHILDREN_S = (
-    1.0  # a shorter phase cannot have let running children use much, and looking costs ten milliseconds
-)
+# A shorter phase cannot have let running children use much, and looking costs ten milliseconds.
+LOOKED_FOR_CHILDREN_S = 1.0
 
 
 class CpuMeter:

@@ -78,9 +78,8 @@ class ModelSide:
     )  # calls under way, and who waits for them
     recording: set[asyncio.Task[None]] = field(default_factory=set)
     policies: Policies = field(default_factory=Policies)
-    judge_of: Callable[[str, Family], Judge] | None = (
-        None  # a function that a family's file names, by its dotted path; None: there are none
-    )
+    # A function that a family's file names, by its dotted path; None: there are none.
+    judge_of: Callable[[str, Family], Judge] | None = None
 
     users: Callable[[], AbstractContextManager[None]] = nullcontext  # entered around each call for a user
 

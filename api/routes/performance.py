@@ -62,8 +62,8 @@ async def record(
     exit_confidence: Annotated[Text, WithJsonSchema(MEMBERS["exit_confidence"])] = None,
     time_saved_pct: Annotated[Text, WithJsonSchema(MEMBERS["time_saved_pct"])] = None,
 ) -> dict[str, Any]:
-    """Takes what a content pipeline did with one item, as query parameters or as a body
-    of JSON; 200 once it is on disk.
+    """Takes what a content pipeline did with one item,
+    as query parameters or as a body of JSON; 200 once it is on disk.
 
     `processing_type` is needed; an item without a `content_type` counts as `unknown`;
     what was not measured is left out.

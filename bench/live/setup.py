@@ -55,9 +55,8 @@ class Outcome:
     minutes: float  # on the clock of the last run
     instruction: str
     n_examples: int
-    rule: str | None = (
-        None  # by which an arm raced; None: it did not, or did so before this was written down, by ExpectedGain
-    )
+    # The rule by which an arm raced; None: it did not, or did so before this was written down, by ExpectedGain.
+    rule: str | None = None
 
     @property
     def mean(self) -> float:

@@ -53,8 +53,8 @@ HARDEST = Crowd(users=6_000, ladder=(0.05, 0.20, 0.40), requests_per_hour=160, z
 
 
 def draw_users(rng: np.random.Generator, crowd: Crowd = FEW) -> tuple[np.ndarray, np.ndarray]:
-    """Per user: where its bucket lies in [0, 1), and how likely the champion's answers please it
-    in the day's best hour.
+    """Per user: where its bucket lies in [0, 1),
+    and how likely the champion's answers please it in the day's best hour.
 
     A user who is hard to please stays so under both variants and at every hour.
     """

@@ -162,8 +162,8 @@ def collect(
 
 
 def value_of(parser: str, text: str) -> Any:
-    """``--expected`` as the value of the output field: JSON where the family's output is JSON
-    or a list, else the text itself.
+    """``--expected`` as the value of the output field:
+    JSON where the family's output is JSON or a list, else the text itself.
     """
     if parser not in ("json", "list"):
         return text

@@ -49,8 +49,8 @@ def announce_soon(settings: Settings, name: str, url: str | None = None, **more:
 
 
 def withdraw(settings: Settings, name: str) -> None:
-    """Take the address away; a missing file is fine, and one that cannot be removed counts
-    for nothing once its process has ended.
+    """Take the address away; a missing file is fine,
+    and one that cannot be removed counts for nothing once its process has ended.
     """
     with suppress(OSError):
         (settings.run_dir() / f"{name}.json").unlink(missing_ok=True)

@@ -48,9 +48,8 @@ LOOK_SECONDS = 1.0  # how often the worker looks for queued studies and changed 
 MIRROR_SECONDS = 2.0
 ALERTS_SECONDS = 2.0
 PIPELINE_SECONDS = 60.0
-MLFLOW_AFTER_SECONDS = (
-    10.0  # to load MLflow takes three seconds of CPU, which a service that has just begun needs for its users
-)
+# To load MLflow takes three seconds of CPU, which a service that has just begun needs for its users.
+MLFLOW_AFTER_SECONDS = 10.0
 ALIASES_SECONDS = 60.0  # with nothing to send, MLflow is only looked at this often
 ROLL_UP_SECONDS = 60.0
 MINUTES_SECONDS = 20.0

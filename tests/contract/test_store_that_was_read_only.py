@@ -1,5 +1,5 @@
-"""A store that stood on a disk that could only be read is written again soon
-after it can be, whatever reads meanwhile.
+"""A store that stood on a disk that could only be read
+is written again soon after it can be, whatever reads meanwhile.
 """
 
 from __future__ import annotations

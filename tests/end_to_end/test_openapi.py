@@ -35,9 +35,8 @@ from tests.seeded_world import seeded
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 SAID_PLAINLY = ("/problems/not-yet", "/problems/gateway-unavailable")  # answers above 499 that are no faults
-MOST_REACHED = (
-    0.8  # of the operations; the others want a process that is not here, or a state that calls at random do not make
-)
+# Share of the operations; the others want a process that is not here, or a state that calls at random do not make.
+MOST_REACHED = 0.8
 HEADERS = {"Authorization": "Bearer secret-admin"}
 REAL = 80  # of 100 calls name what is there
 KINDS = {"/v1/studies": "study", "/v1/rollouts": "rollout", "/v1/interactions": "interaction"}

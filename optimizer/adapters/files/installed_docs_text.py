@@ -40,9 +40,8 @@ def clean_prose(text: str) -> str:
     a sentence that needs one goes with it.
     """
     kept: list[str] = []
-    after_gap = (
-        False  # the paragraph before was a formula or code: a paragraph that goes on in lower case belongs to it
-    )
+    # The paragraph before was a formula or code: a paragraph that goes on in lower case belongs to it.
+    after_gap = False
     for paragraph in _prose_paragraphs(text):
         if paragraph is None:
             if kept and not re.search(r"[.!?)]$", kept[-1]):

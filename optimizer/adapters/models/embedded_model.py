@@ -28,9 +28,8 @@ OWNER_WAIT_S = 30.0  # how long a call waits for an owner that starts or restart
 POLL_S = 0.1
 WARM_PREFIXES = 16  # per process: about what its prompt cache holds
 RESTART_RETRIES = 3
-UNREAD = (
-    500  # what the engine answers to a request that it cannot read, such as one with an image; while it loads it is 503
-)
+# What the engine answers to a request that it cannot read, such as one with an image; while it loads it is 503.
+UNREAD = 500
 
 
 _Ask = Callable[[str, Mapping[str, Any], float], Awaitable[dict[str, Any]]]  # (process, body, deadline) -> its answer

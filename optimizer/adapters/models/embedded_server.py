@@ -29,9 +29,8 @@ def main(weights: str) -> None:
     params.cpuparams_batch.n_threads = 1
     params.verbosity = -1
     params.n_ctx = N_CTX
-    params.fit_params = (
-        False  # to ask how much fits into the memory of a graphics card takes a third of the start, and there is none
-    )
+    # To ask how much fits into the memory of a graphics card takes a third of the start, and there is none.
+    params.fit_params = False
     params.n_parallel = 1
     params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.cache_ram_mib = PROMPT_CACHE_MIB

@@ -25,8 +25,8 @@ def fitted_linear(
     *,
     probability: bool,
 ) -> list[dict[str, Any]]:
-    """Logistic regression (or ridge, for a score) on standardised numbers and TF-IDF
-    of the texts together, one part each.
+    """Logistic regression (or ridge, for a score)
+    on standardised numbers and TF-IDF of the texts together, one part each.
     """
     import numpy as np
     from scipy.sparse import csr_matrix, hstack

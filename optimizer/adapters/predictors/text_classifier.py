@@ -1,5 +1,5 @@
-"""A classifier that costs nothing: logistic regression on TF-IDF of words and pairs
-of words. scikit-learn is loaded when it is asked.
+"""A classifier that costs nothing:
+logistic regression on TF-IDF of words and pairs of words. scikit-learn is loaded when it is asked.
 """
 
 from __future__ import annotations

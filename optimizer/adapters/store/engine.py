@@ -24,9 +24,8 @@ from optimizer.core.base.errors import Busy, DetentError, InvalidInput
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
-BUSY_TIMEOUT_S = (
-    10.0  # three processes share the file; a group commit takes milliseconds, a migration or backup may take seconds
-)
+# Three processes share the file; a group commit takes milliseconds, a migration or backup may take seconds.
+BUSY_TIMEOUT_S = 10.0
 READERS = 8
 READERS_AT_PEAK = 40
 Access = Literal["look", "read", "write", "create"]

@@ -72,8 +72,8 @@ def share_above(histogram: Mapping[str, int], limit: float) -> float | None:
 
 
 def capped_moments(histogram: Mapping[str, int], cap: float) -> tuple[float, float] | None:
-    """(mean, variance) of min(value / cap, 1), each value taken for the geometric middle
-    of its bucket; None without values.
+    """(mean, variance) of min(value / cap, 1),
+    each value taken for the geometric middle of its bucket; None without values.
     """
     n = sum(histogram.values())
     if not n:

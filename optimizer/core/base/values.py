@@ -31,9 +31,8 @@ class Spend:
     n_lost: int = 0
     n_from_journal: int = 0
     remark: str | None = None  # what a strategy says of its search beside its candidates, such as "Do not cascade: …"
-    search_cut: str | None = (
-        None  # why the search could spend no more, as a sentence; None where its strategies came to their end
-    )
+    # Why the search could spend no more, as a sentence; None where its strategies came to their end.
+    search_cut: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

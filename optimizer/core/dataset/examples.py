@@ -21,8 +21,8 @@ _TRAIN_SHARE, _DEV_SHARE = 0.6, 0.2
 class Example:
     """One input with its expected output. ``split`` is fixed by the group's hash when the example arrives, for ever.
 
-    ``released`` says whether its text may become a few-shot example (a person
-    released it, or it was imported as curated).
+    ``released`` says whether its text may become a few-shot example
+    (a person released it, or it was imported as curated).
     """
 
     id: str

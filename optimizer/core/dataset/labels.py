@@ -31,8 +31,8 @@ class LookAlike:
 
 
 def look_alikes(counts: Mapping[str, int]) -> list[LookAlike]:
-    """Labels that differ in case and white space alone, and rare ones
-    that are nearly a frequent one; each rare label once.
+    """Labels that differ in case and white space alone,
+    and rare ones that are nearly a frequent one; each rare label once.
 
     Args:
         counts: label > number of rows.

@@ -19,9 +19,8 @@ from optimizer.core.family.space_form import DEFAULT_SPACE
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.strategy import DEFAULT_STRATEGY, REPLAY
 
-ASKED_OF_TIERS = (
-    1_200  # training examples at most that every tier of a cascade answers, and a third of it in dev and holdout
-)
+# Training examples at most that every tier of a cascade answers, and a third of it in dev and holdout.
+ASKED_OF_TIERS = 1_200
 STEPS_TESTED = 32  # proposals of a cascade that one look may test in sequence: twice as many keep hardly more
 
 

@@ -13,9 +13,8 @@ from optimizer.core.base.values import Interval
 
 N_DRAWS = 10_000
 MOST_DRAWN = 1_000_000  # differences held at once: 8 MB
-MAX_EXACT = (
-    13  # differences that are not zero: 2^13 sign patterns are fewer than N_DRAWS, so they are all counted instead
-)
+# Differences that are not zero: 2^13 sign patterns are fewer than N_DRAWS, so they are all counted instead.
+MAX_EXACT = 13
 TIE = 1e-12  # sums of the same numbers in another order differ by less than this
 
 

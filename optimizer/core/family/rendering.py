@@ -14,9 +14,8 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.variant import CHAT_ROLES, VARIABLE, FewShot, Message, Variant
 
 MAX_CHARS = 16 * 1024 * 1024  # of a prompt: more than any body that is taken, so that only repetition comes so far
-MAX_HINTS = (
-    10  # of unknown inputs that are looked up among the known ones: a record of a million names is answered at once
-)
+# So many unknown inputs are looked up among the known ones: a record of a million names is answered at once.
+MAX_HINTS = 10
 
 
 class PromptTooLong(InvalidInput):

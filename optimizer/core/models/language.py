@@ -54,9 +54,8 @@ class ModelAnswer:
     time_to_first_token_ms: float | None = None
     from_journal: bool = False
     raw_message: Mapping[str, Any] | None = None  # tool calls and the like, as the provider sent them
-    log_probability: float | None = (
-        None  # natural logarithm, mean of its tokens, where the request asked and the model gives it
-    )
+    # Natural logarithm, mean of its tokens, where the request asked and the model gives it.
+    log_probability: float | None = None
     log_probability_min: float | None = None  # of its least likely token
 
 

@@ -21,9 +21,8 @@ from optimizer.core.base.word_lists import (
     YES_OR_NO,
 )
 
-READ_CHARS = (
-    2_000  # a longer request is judged by its beginning and by its length, so that no text takes more than a moment
-)
+# A longer request is judged by its beginning and by its length, so that no text takes more than a moment.
+READ_CHARS = 2_000
 _CODE = re.compile(
     r"```|`[^`\n]+`|[{};]["
     r" \t]*$|\b(?:def|class|return|import|function|SELECT|const|var)\b[^.\n]{0,60}[(:={]|=>|==|!=|\w\(\w*\)",

@@ -86,9 +86,8 @@ class TransitionRequest:
     lapsed_at: datetime | None = None  # of a transition while no worker watches: when the lease had run out …
     lapsed_clock_at: datetime | None = None  # … and what the rollout clock showed then
     gates: Sequence[Mapping[str, Any]] = ()  # of validate: the gates before a rollout, as evaluated
-    evidence: Mapping[str, Any] | None = (
-        None  # what the closed blocks said then (core/rollout/next_action.py); None where nothing watched
-    )
+    # What the closed blocks said then (core/rollout/next_action.py); None where nothing watched.
+    evidence: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,9 +19,8 @@ KEEP = (
     "keep_saved",
     "keep_quality",
 )  # of a Definition: what a study of a content pipeline may be asked to keep, one of the two
-CONTENT_SCORE = (
-    "content_score"  # among a study's findings: what a learned score of a content pipeline does, by content type
-)
+# Among a study's findings: what a learned score of a content pipeline does, by content type.
+CONTENT_SCORE = "content_score"
 UNFINISHED: tuple[StudyStatus, ...] = ("queued", "running", "confirming")
 ENDED: tuple[StudyStatus, ...] = ("finished", "cancelled", "failed")
 StudyOutcome = Literal["nominated", "no_improvement", "not_confirmed", "budget_exhausted"]
@@ -49,15 +48,13 @@ class Definition:
     n_instructions: int = 6  # that a proposer may write; steps of simba
     proposer: str | None = None  # who writes them: a name in config/models.yaml; None = the champion's model
     max_examples: int = 4
-    threshold: float | None = (
-        None  # score from which a bootstrapped output may become an example; None = what the champion reaches on dev
-    )
+    # Score from which a bootstrapped output may become an example; None = what the champion reaches on dev.
+    threshold: float | None = None
     max_request_bytes: int | None = None  # the longest allowed request; None = computed from the family's inputs
     space: Mapping[str, Any] | None = None  # None = the family's own
     keep_saved: float | None = None  # of a content pipeline: the share of the time to save, at the best quality
-    keep_quality: float | None = (
-        None  # of a content pipeline: the mean quality to keep of what is processed in full, at the most saving
-    )
+    # Of a content pipeline: the mean quality to keep of what is processed in full, at the most saving.
+    keep_quality: float | None = None
 
     def space_over(self, declared: Mapping[str, Any]) -> Mapping[str, Any]:
         """The study's own space, else the family's."""
@@ -147,9 +144,8 @@ class Study:
     simulated_clock: bool = False
     mlflow_run_id: str | None = None
     trigger: Trigger | None = None  # None: a user asked for it
-    findings: Mapping[str, Any] | None = (
-        None  # what strategies measured beside the trials, such as {"confidence": [a TierFinding each]}
-    )
+    # What strategies measured beside the trials, such as {"confidence": [a TierFinding each]}.
+    findings: Mapping[str, Any] | None = None
 
     @property
     def is_replayed(self) -> bool:

@@ -128,8 +128,8 @@ def smallest_feasible_margin(
     max_units: float = inf,
     min_labelled: int = 200,
 ) -> float | None:
-    """The smallest margin (steps of .005, up to .2) at which 90 %
-    of rollouts end within the limits; None if there is none.
+    """The smallest margin (steps of .005, up to .2)
+    at which 90 % of rollouts end within the limits; None if there is none.
 
     Args:
         max_units: distinct units that one stage can have at most.

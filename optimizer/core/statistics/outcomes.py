@@ -102,7 +102,7 @@ class Block:
 
 
 def gather(pending: Block | None, block: Block) -> Block:
-    """``block`` with what was carried over to it; what is left
-    of another stage is dropped (its share was another one).
+    """``block`` with what was carried over to it;
+    what is left of another stage is dropped (its share was another one).
     """
     return pending + block if pending is not None and pending.stage == block.stage else block

@@ -27,9 +27,8 @@ class ReadEvent:
     report: Report
     sent: Arm  # family "" when only the interaction can say
     by_token: bool
-    read_for: str = (
-        ""  # the interaction's family, whose checks and masks the report has passed, where ``sent`` names none
-    )
+    # The interaction's family, whose checks and masks the report has passed, where ``sent`` names none.
+    read_for: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

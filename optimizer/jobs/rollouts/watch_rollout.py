@@ -55,9 +55,8 @@ COMMIT_GRACE_S = 2.0  # what was acknowledged before a window closed is on disk 
 BASELINE_AGE = timedelta(hours=24)
 MAX_STEPS = 200  # of one rollout in one tick, READ_AHEAD of guardrail blocks each
 READ_AHEAD = timedelta(hours=1)  # of guardrail blocks in one step
-UNITS_AHEAD = (
-    50_000  # a step closes no further cohort once it has read so many units: it has to end well within a lease
-)
+# A step closes no further cohort once it has read so many units: it has to end well within a lease.
+UNITS_AHEAD = 50_000
 ALERT_KINDS = ("shared_incident", "candidate_silent", "feedback_rates_differ")
 ENDED = "rollout_ended"
 UNREADABLE = "rollout_watch_failed"

@@ -20,9 +20,8 @@ from optimizer.core.serving.rollout import Rollout
 from optimizer.ports import Fetches, UnitOutcomes
 
 EXPOSURES = ExposureCountRow.__table__
-COHORTS_AT_ONCE = (
-    3  # while a cohort is open no more begin: then the feedback of all is read in one go, and else that of each unit
-)
+# While a cohort is open no more begin: then the feedback of all is read in one go, and else that of each unit.
+COHORTS_AT_ONCE = 3
 COHORTS_PER_QUERY = 100  # each is a branch of the condition, and SQLite bounds their depth
 
 _I, _E = INTERACTIONS.c, EXPOSURES.c

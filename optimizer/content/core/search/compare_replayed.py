@@ -89,8 +89,8 @@ def compare_replayed(
 
 
 def _quality_difference(records: Records, found: list[Ways], outcomes: list[ReplayedShares]) -> tuple[float, float]:
-    """Mean quality lost and its standard error, from what each item adds to the difference
-    of the two means (linearisation of a ratio).
+    """Mean quality lost and its standard error,
+    from what each item adds to the difference of the two means (linearisation of a ratio).
     """
     import numpy as np
 

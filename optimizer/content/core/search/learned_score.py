@@ -52,8 +52,8 @@ class JudgedItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnedScore:
-    """``predictor`` as data; ``out_of_fold``: for each item in order the score of a predictor
-    that saw neither it nor its group.
+    """``predictor`` as data;
+    ``out_of_fold``: for each item in order the score of a predictor that saw neither it nor its group.
     """
 
     predictor: Mapping[str, Any]

@@ -45,9 +45,8 @@ class SearchedChain:
     boldest: FittedSetting | None  # of ``found``
     candidates: Sequence[FittedSetting]
     confidence: Mapping[str, Any] | None  # None: as the start has it
-    skipping: tuple[FittedSetting, Mapping[str, Any]] | None = (
-        None  # the boldest setting that leaves hopeless calls out, and its confidence
-    )
+    # The boldest setting that leaves hopeless calls out, and its confidence.
+    skipping: tuple[FittedSetting, Mapping[str, Any]] | None = None
 
     @property
     def saved(self) -> float:
