@@ -200,8 +200,7 @@ class ServingState:
         usable = {unit: entry for unit, entry in overrides.items() if entry[0] in variants}
         return ServedFamily(
             name=name, definition=definition, champion=champion, variants=variants, reigned=reigned, rollout=rollout,
-            overrides=usable,
-            holdback=holdback, environment=environment,
+            overrides=usable, holdback=holdback, environment=environment,
         )  # fmt: skip
 
     def _variants(

@@ -114,8 +114,7 @@ class StandIn:
         await asyncio.sleep(MODEL_S)
         return ModelAnswer(
             text=TEXT, input_tokens=400, output_tokens=24, cost_usd=0.0005, latency_ms=5.0, log_probability=-0.2,
-            log_probability_min=-1.0,
-            raw_message={"role": "assistant", "content": TEXT},
+            log_probability_min=-1.0, raw_message={"role": "assistant", "content": TEXT},
         )  # fmt: skip
 
 

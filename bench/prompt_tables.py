@@ -100,8 +100,7 @@ def _agreed(measured: Sequence[Measured]) -> Cell:
     n_same, n = (sum(one.agreed[i] for one in measured) for i in (0, 1))
     return Cell(
         case="agreed: choices of ours that the product's code makes too", ours=n_same, other=n, other_name="all",
-        ratio=n_same / n,
-        low=None, high=None, unit="choices", n=n,
+        ratio=n_same / n, low=None, high=None, unit="choices", n=n,
     )  # fmt: skip
 
 

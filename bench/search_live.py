@@ -225,8 +225,7 @@ def _pair(case: str, other: str, both: Sequence[tuple[Outcome, Outcome]]) -> lis
     ours, theirs = sum(a) / len(a), sum(b) / len(b)
     score = replace(
         blank, case=case, ours=ours, other=theirs, ratio=ours / theirs if theirs else None, low=interval.lower,
-        high=interval.upper,
-        unit="held-out score (low, high: of ours - other)", n=len(a),
+        high=interval.upper, unit="held-out score (low, high: of ours - other)", n=len(a),
     )  # fmt: skip
     calls, more = (sum(pair[at].n_calls for pair in both) / len(both) for at in (0, 1))
     cost = replace(

@@ -106,8 +106,7 @@ class Bench:
     def evaluator(self, store: Database, concurrency: int) -> Evaluator:
         calls = JournaledModel(
             InstantModel(concurrency), store=store, clock=SystemClock(), study="st_measured", family="topics",
-            budget=Budget(usd=1e6),
-            purpose="search",
+            budget=Budget(usd=1e6), purpose="search",
         )  # fmt: skip
         return Evaluator(self.family, self.scorer, lambda name: calls)
 

@@ -294,8 +294,7 @@ def ratio_cell(case: str, many: list[float], few: list[float], n_few: int, of: C
     ours, other = float(of(many)), float(of(few))
     return Cell(
         case=case, ours=1000 * ours, other=1000 * other, other_name=f"{n_few} events", ratio=ours / other, low=low,
-        high=high,
-        unit=f"ms a tick, {of.__name__}; bounds of the ratio", n=len(many),
+        high=high, unit=f"ms a tick, {of.__name__}; bounds of the ratio", n=len(many),
     )  # fmt: skip
 
 

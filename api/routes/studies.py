@@ -125,8 +125,7 @@ def _confirm(family: str, body: StudyBody, shared: Services, request: Request, r
     found = confirm_variant(
         shared.family(family), body.variant, aim=body.aim or "quality", actor=request.state.caller.actor,
         store=kept(request, shared, response, answer), clock=shared.clock, models=wiring.open_models(shared.settings),
-        dry_run=body.dry_run,
-        usd_per_month=shared.settings.usd_per_month,
+        dry_run=body.dry_run, usd_per_month=shared.settings.usd_per_month,
     )  # fmt: skip
     if isinstance(found, LookPrice):
         response.status_code = 200

@@ -135,8 +135,7 @@ class Counted:
         self._model = self.setup.models.get("embedded")
         self._calls = JournaledModel(
             self._model, store=self.setup.store, clock=self.setup.clock, study=None, family=self.setup.family.name,
-            budget=Budget(),
-            purpose="evaluation",
+            budget=Budget(), purpose="evaluation",
         )  # fmt: skip
 
     def ask(self, variant: Variant, example: Example) -> str:

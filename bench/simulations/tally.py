@@ -62,8 +62,7 @@ def mean_cell(case: str, ours: list[float], other: float | None, other_name: str
     ratio = mean / other if other else None
     return Cell(
         case=f"{case} vs {other_name}", ours=mean, other=other, other_name=other_name, ratio=ratio, low=mean - half,
-        high=mean + half,
-        unit=f"{unit}; bounds of ours", n=len(values),
+        high=mean + half, unit=f"{unit}; bounds of ours", n=len(values),
     )  # fmt: skip
 
 

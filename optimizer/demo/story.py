@@ -94,8 +94,7 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
     price = models.price(families[CASCADE_FAMILY].model.default)
     cascade = CascadeDemo(
         screen=screen, place=place, family=families[CASCADE_FAMILY], price=price, is_free=answering.is_embedded,
-        store=store, api=api,
-        gateway=gateway,
+        store=store, api=api, gateway=gateway,
     )  # fmt: skip
     try:
         screen.step("2/6  A prompt as it is, and its users")
@@ -135,8 +134,7 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         ]
         say_ending(
             screen, place=place, servers=servers, store=store, clock=clock, family=families[FAMILY], study=study,
-            rollouts=rollouts, stories=stories,
-            answering=answering,
+            rollouts=rollouts, stories=stories, answering=answering,
         )  # fmt: skip
         return stories
     finally:

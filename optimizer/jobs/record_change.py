@@ -124,8 +124,7 @@ def promote(tx: Transaction, store: Store, transition: Transition) -> Champion |
         )
     reign = champion.succeed(
         current, variant=transition.champion_change, at=request.at, by=request.actor, why=f"promoted: {request.reason}",
-        forced=transition.forced,
-        rollout=rollout.id,
+        forced=transition.forced, rollout=rollout.id,
     )  # fmt: skip
     record_reign(tx, store, reign, action="champion.promote")
     return reign
@@ -144,8 +143,7 @@ def end_active_rollout(
     lapsed_at, lapsed_clock_at = lapse_of(rollout, at=at, clock_at=clock_at, scale=clock.scale)
     request = TransitionRequest(
         act="end", at=at, clock_at=clock_at, actor=actor, reason=f"the champion changed: {why}",
-        outcome="champion_changed",
-        lapsed_at=lapsed_at, lapsed_clock_at=lapsed_clock_at,
+        outcome="champion_changed", lapsed_at=lapsed_at, lapsed_clock_at=lapsed_clock_at,
     )  # fmt: skip
     return record_transition(tx, store, apply(rollout, request))
 

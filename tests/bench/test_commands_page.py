@@ -31,8 +31,7 @@ def records(gain: list[int]) -> TierRecords:
     cost, sure = np.column_stack([np.ones(n), np.full(n, 10.0)]), np.linspace(0.99, 0.01, n)
     return TierRecords(
         tiers=("gpt-4o-mini", "gpt-4o"), score=score, cost_usd=cost, latency_ms=cost,
-        confidence=np.column_stack([sure, sure]),
-        weight=np.ones(n),
+        confidence=np.column_stack([sure, sure]), weight=np.ones(n),
     )  # fmt: skip
 
 

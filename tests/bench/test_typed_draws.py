@@ -27,8 +27,7 @@ def pool(n: int = 240) -> TierRecords:
     confidence = np.column_stack([np.where(wrong, 0.3, 0.9) + np.arange(n) / (100 * n), np.ones(n)])
     return TierRecords(
         tiers=("gpt-4o-mini", "gpt-4o"), score=score, confidence=np.minimum(confidence, 1.0), weight=np.ones(n),
-        latency_ms=np.ones((n, 2)),
-        cost_usd=np.tile((0.0001, 0.001), (n, 1)),
+        latency_ms=np.ones((n, 2)), cost_usd=np.tile((0.0001, 0.001), (n, 1)),
     )  # fmt: skip
 
 

@@ -52,8 +52,7 @@ def test_a_provider_that_does_not_know_the_parameter_is_not_sent_it(behind: Prov
 
     model = Waited(LiteLLMModel(
         "m", litellm_id="ollama_chat/big", api_base=behind.url, api_key=None, price=None, timeout_s=20.0, retries=0,
-        concurrency=1,
-        max_output_tokens=9,
+        concurrency=1, max_output_tokens=9,
     ))  # fmt: skip
     behind.answer = lambda body: (
         200,

@@ -377,8 +377,7 @@ def confirmed(
         id="st_1", family=F, strategy="bootstrap", aim="quality", status="finished", seed=1, budget=Budget(),
         definition={},
         champion=against or champion(store), created_at=T0, created_by="ann", outcome="nominated", winner=candidate,
-        finished_at=T0,
-        confirmation={"gates": gates},
+        finished_at=T0, confirmation={"gates": gates},
     )  # fmt: skip
     store.write(lambda tx: store.studies.add(tx, study))
     return study.id
@@ -577,8 +576,7 @@ def candidate_unit(rollout: Rollout) -> str:
     for n in range(1000):
         choice = choose(
             family=F, unit=f"u{n}", unit_hmac=None, champion="x",
-            rollout=replace(rollout, lease_expires_at=T0 + timedelta(days=1)), overrides={},
-            now=T0,
+            rollout=replace(rollout, lease_expires_at=T0 + timedelta(days=1)), overrides={}, now=T0,
         )  # fmt: skip
         if choice.role == "candidate":
             return f"u{n}"

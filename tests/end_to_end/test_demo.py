@@ -252,8 +252,7 @@ def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_and_executed(
     }  # fmt: skip
     ended = a_study(
         family=family.name, strategy="replay", aim="cost", outcome="nominated", champion=start.id, winner=winner.id,
-        confirmation=confirmation,
-        spend=Spend(remark="embedded-short > embedded-long saves 50 %."),
+        confirmation=confirmation, spend=Spend(remark="embedded-short > embedded-long saves 50 %."),
     )  # fmt: skip
     record = VariantRecord(family=family.name, variant=winner, source="study", created_at=NOW, created_by="t")
     rows = {
@@ -301,8 +300,7 @@ def test_the_cascade_s_study_asks_for_at_most_800_calls_and_can_pay_for_its_conf
     definition = Definition.parse({k: v for k, v in values.items() if k in Definition.__dataclass_fields__})
     parts = expected_calls(
         [values["strategy"]], definition, n_train=definition.n_train, n_dev=definition.n_dev, n_holdout=100,
-        n_champion_examples=N_EXAMPLES,
-        per_answer=2, n_tiers=2,
+        n_champion_examples=N_EXAMPLES, per_answer=2, n_tiers=2,
     )  # fmt: skip
     assert sum(part.high for part in parts.values()) <= values["budget"]["calls"] <= 800
 

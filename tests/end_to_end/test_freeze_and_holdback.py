@@ -350,8 +350,7 @@ def test_events_of_the_holdback_are_kept_in_their_arm_with_a_token_and_without(w
     by_token = {"id": "in_1", "assignment": served["assignment"], "output": "billing", "success": True}
     recomputed = {
         "id": "in_2", "family": "triage", "rollout": rollout["id"], "variant": served["variant"], "unit": unit,
-        "output": "billing",
-        "assigned_at": datetime.now(UTC).isoformat(),
+        "output": "billing", "assigned_at": datetime.now(UTC).isoformat(),
     }  # fmt: skip
     assert world.post("/v1/feedback", [by_token, recomputed]).json()["accepted"] == 2
     arms = [world.get(f"/v1/interactions/{id}").json() for id in ("in_1", "in_2")]

@@ -25,8 +25,7 @@ def promoted(salt: str, share: float = 0.5) -> Rollout:
         id="ro_1", family="f", candidate="v_new", champion="v_old", aim="quality", ladder=(share,), salt=salt,
         status="deployed", stage=0,
         held=False, version=5, settings={}, stage_history=history, created_at=T0 - timedelta(hours=1), created_by="ann",
-        outcome="promoted",
-        ended_at=T0,
+        outcome="promoted", ended_at=T0,
     )  # fmt: skip
 
 
@@ -100,7 +99,6 @@ def test_a_freeze_goes_before_everything(
     choice = choose(
         family="f", unit=unit, unit_hmac="h", champion="v_old", rollout=deploying if with_rollout else None,
         overrides={"h": ("v_x", T0 + timedelta(hours=1))} if with_override else {}, now=T0,
-        holdback=holdback(salt) if with_holdback else None,
-        frozen=True,
+        holdback=holdback(salt) if with_holdback else None, frozen=True,
     )  # fmt: skip
     assert choice == Choice(variant="v_old", role="champion")

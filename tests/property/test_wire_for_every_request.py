@@ -57,8 +57,7 @@ OWN = ("role", "content")
 
 MODEL = LiteLLMModel(
     "m", litellm_id="openai/x", api_base="http://127.0.0.1:9/v1", api_key="secret", price=None, timeout_s=5.0,
-    retries=0, concurrency=1,
-    max_output_tokens=9,
+    retries=0, concurrency=1, max_output_tokens=9,
 )  # fmt: skip
 LITELLM = SimpleNamespace(get_supported_openai_params=lambda model: ["logprobs"])
 

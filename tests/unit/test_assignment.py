@@ -26,8 +26,7 @@ T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 KEYS = (("k2", b"2" * 32), ("k1", b"1" * 32))
 EVERYBODY = Rollout(
     id="ro_1", family="f", candidate="v_c", champion="v_a", aim="quality", ladder=(1.0,), salt="s", status="deploying",
-    stage=0, held=False,
-    version=4, settings={}, stage_history=(), created_at=T0, created_by="ann",
+    stage=0, held=False, version=4, settings={}, stage_history=(), created_at=T0, created_by="ann",
     lease_expires_at=T0 + timedelta(seconds=60),
 )  # fmt: skip
 ASSIGNMENT = Assignment(

@@ -40,10 +40,8 @@ def rollout(stage: int = 0, **changes: Any) -> Rollout:
     history[-1] = {**history[-1], "to": None, "clock_to": None}
     usual: dict[str, Any] = {
         "id": "ro_1", "family": "f", "candidate": "v_c", "champion": "v_b", "aim": "quality", "ladder": LADDER,
-        "salt": "s",
-        "status": "deploying", "stage": stage, "held": False, "version": 4, "settings": SETTINGS,
-        "stage_history": tuple(history),
-        "created_at": T0, "created_by": "ann", "started_at": T0,
+        "salt": "s", "status": "deploying", "stage": stage, "held": False, "version": 4, "settings": SETTINGS,
+        "stage_history": tuple(history), "created_at": T0, "created_by": "ann", "started_at": T0,
     }  # fmt: skip
     return Rollout(**{**usual, **changes})
 

@@ -18,8 +18,7 @@ ROWS = [[cell.strip() for cell in row.split("|")] for row in re.findall(r"^\| (\
 UNTIL = datetime(2026, 1, 8, tzinfo=UTC)
 WEEK = RecordedTraffic(
     since=UNTIL - timedelta(days=7), until=UNTIL, n_requests=35_000, n_requests_with_unit=35_000, n_units=35_000,
-    n_late_units=17_500,
-    n_labelled_units={("success", "user"): 7_000},
+    n_late_units=17_500, n_labelled_units={("success", "user"): 7_000},
 )  # fmt: skip
 
 

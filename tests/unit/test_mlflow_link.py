@@ -20,8 +20,7 @@ from tests.study_world import START
 
 STUDY = Study(
     id="st_1", family="triage", strategy="settings", aim="quality", status="finished", seed=0, budget=Budget(calls=10),
-    definition={}, champion="v_0",
-    created_at=START, created_by="me", mlflow_run_id="r1",
+    definition={}, champion="v_0", created_at=START, created_by="me", mlflow_run_id="r1",
 )  # fmt: skip
 
 

@@ -19,8 +19,7 @@ SHORT, LONG = variant("Topic of {{document}}:"), variant("Name the topic of this
 def example(n: int, *, released: bool = True) -> Example:
     return Example(
         id=f"e{n}", family="topics", input={"document": f"secret text {n}"}, expected={"topic": "stars"}, split="dev",
-        group=f"g{n}",
-        released=released, origin="import", created_at=NOW,
+        group=f"g{n}", released=released, origin="import", created_at=NOW,
     )  # fmt: skip
 
 

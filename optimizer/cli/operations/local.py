@@ -49,8 +49,7 @@ class LocalOperations:
 
         started = start_rollout(
             self._session.family(family), variant, aim=aim, ladder=ladder, margin=margin, study=study, reason=reason,
-            confirm=confirm,
-            dry_run=dry_run, **self._by,
+            confirm=confirm, dry_run=dry_run, **self._by,
         )  # fmt: skip
         return _as_json(shapes.started(started))
 
@@ -93,8 +92,7 @@ class LocalOperations:
 
         made = create_study(
             self._session.family(family), strategy=strategy, aim=aim, budget=budget, seed=seed, definition=definition,
-            **self._by,
-            **self._spending,
+            **self._by, **self._spending,
         )  # fmt: skip
         return _of_study(made)
 
@@ -133,8 +131,7 @@ class LocalOperations:
 
         report = set_schedule(
             self._session.family(family), cron=cron, from_file=from_file, holdout=holdout, strategy=strategy, aim=aim,
-            reason=reason,
-            **self._by,
+            reason=reason, **self._by,
         )  # fmt: skip
         return _as_json(shapes.schedule_change(report, self._session.clock))
 

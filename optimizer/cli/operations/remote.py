@@ -40,8 +40,7 @@ class RemoteOperations:
     ) -> Answer:
         body = {
             "variant": variant, "aim": aim, "ladder": ladder, "margin": margin, "study": study, "reason": reason,
-            "confirm": confirm,
-            "dry_run": dry_run,
+            "confirm": confirm, "dry_run": dry_run,
         }  # fmt: skip
         return self._post(f"families/{_quoted(family)}/rollouts", body)
 

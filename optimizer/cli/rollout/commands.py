@@ -67,8 +67,7 @@ def start(
         reason = reason_of(reason, confirm)
     answer = session.operations.start_rollout(
         family, candidate, aim=cast("Aim | None", aim), ladder=shares, margin=margin, study=study, reason=reason,
-        confirm=confirm,
-        dry_run=dry_run,
+        confirm=confirm, dry_run=dry_run,
     )  # fmt: skip
     show_change(as_json, answer)
     if dry_run and not as_json:

@@ -58,8 +58,7 @@ def selftest(
     with _progress() as told:
         found = run_selftest(
             declared, store=session.store, clock=session.clock, runs=runs, injected_drop=injected_drop, seed=seed,
-            margin=margin,
-            minutes=minutes, told=told,
+            margin=margin, minutes=minutes, told=told,
         )  # fmt: skip
     values = {"family": family, **found.as_record()}
     show(as_json, values, lambda out: _view(out, values))

@@ -144,8 +144,7 @@ def _family_row(session: Session, tx: Any, name: str, freezes: Sequence[Freeze])
     active = session.store.rollouts.active(tx, name)
     share = f" at {100 * active.share:.3g} %" if active and active.share is not None else ""
     return {
-        "family": name,
-        "champion": champion.variant if champion else None,
+        "family": name, "champion": champion.variant if champion else None,
         "rollout": f"{active.id} {active.status}{share}" if active else None,
         "frozen": is_frozen(freezes, name) is not None,
         "next_study_at": next_scheduled(schedule, session.clock) if schedule is not None else None,

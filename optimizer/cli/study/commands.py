@@ -148,8 +148,7 @@ def list_studies(
     ]
     columns = {
         "id": "Study", "family": "Family", "status": "Status", "strategy": "Strategy", "n_calls": "Calls",
-        "usd": "Spent $", "winner": "Winner",
-        "started_by": "Started by", "created_at": "Made",
+        "usd": "Spent $", "winner": "Winner", "started_by": "Started by", "created_at": "Made",
     }  # fmt: skip
     show(
         as_json,

@@ -133,8 +133,7 @@ def _column(c: GridColumn) -> dict[str, Any]:
     return {
         "letter": c.letter, "variant": c.variant.id, "score": score, "lead": lead, "n_errors": c.n_errors,
         "beside": "" if found is None else f"{found.wins}/{found.ties}/{found.losses}",
-        "usd": dollars(c.usd_per_answer),
-        "p95": "" if c.p95_ms is None else f"{c.p95_ms:.0f}",
+        "usd": dollars(c.usd_per_answer), "p95": "" if c.p95_ms is None else f"{c.p95_ms:.0f}",
     }  # fmt: skip
 
 

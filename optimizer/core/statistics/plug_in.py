@@ -39,8 +39,7 @@ class PlugIn:
         kept = 1.0 if self.half_life is None else 2.0 ** (-new.n / self.half_life)
         return PlugIn(
             prior_mean=self.prior_mean, prior_variance=self.prior_variance, prior_n=self.prior_n,
-            half_life=self.half_life,
-            earlier=self.earlier.times(kept) + new,
+            half_life=self.half_life, earlier=self.earlier.times(kept) + new,
         )  # fmt: skip
 
     def _weighted(self, prior: float, total: float) -> float:

@@ -74,8 +74,7 @@ def _write_log(message: AlertMessage) -> None:
     write = write if message.event == "raised" else log.info
     write(
         f"alert_{message.event}", alert=alert.id, kind=alert.kind, level_of_alert=alert.level, family=alert.family,
-        subject=alert.subject,
-        detail=alert.detail, opened_at=alert.opened_at.isoformat(),
+        subject=alert.subject, detail=alert.detail, opened_at=alert.opened_at.isoformat(),
         closed_at=alert.closed_at.isoformat() if alert.closed_at else None,
     )  # fmt: skip
 

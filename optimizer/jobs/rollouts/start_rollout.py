@@ -243,7 +243,6 @@ def _as_start(rollout: Rollout, draft: _Draft, *, dry_run: bool = False) -> Star
         following = f"detent rollout {'status' if rollout.status == 'approved' else 'approve'} {name}"
         report = ChangeReport(
             family=name, what=f"rollout {rollout.id} of {plan}; {waits}", why=_gates_text(draft),
-            undo=f"detent rollout rollback {name}",
-            next=following, forced=forced, rollout=rollout,
+            undo=f"detent rollout rollback {name}", next=following, forced=forced, rollout=rollout,
         )  # fmt: skip
     return Start(rollout=rollout, gates=draft.gates, forecast=draft.forecast, report=report, dry_run=dry_run)

@@ -101,8 +101,7 @@ def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at:
         evidence = holdback_evidence(rollout, state, alarm=alarm, at=at)
         report = roll_back_champion(
             champion.family, actor=ACTOR, reason=why, store=store, clock=clock, expect=champion.variant,
-            evidence=evidence,
-            alert=_taken_back(champion, rollout, alarm, at),
+            evidence=evidence, alert=_taken_back(champion, rollout, alarm, at),
         )  # fmt: skip
         log.warning("champion rolled back", family=champion.family, what=report.what, why=why)
         return "rolled_back"

@@ -178,8 +178,7 @@ class _Look:
         self._guardrails()
         return SeenBlocks(
             rollout=self._rollout, n_before=self._n_before, known=self._known, blocks=tuple(self._blocks),
-            units=self._units,
-            more=self._more, at=self._at, clock_at=self._clock_now,
+            units=self._units, more=self._more, at=self._at, clock_at=self._clock_now,
         )  # fmt: skip
 
     def _close(self, kind: BlockKind, content: Mapping[str, Any]) -> None:
@@ -352,8 +351,7 @@ def request_of(step: TickStep) -> TransitionRequest:
     assert action.act != "wait"
     return TransitionRequest(
         act=action.act, at=step.seen.at, clock_at=step.seen.clock_at, actor=ACTOR, reason=action.reason,
-        outcome=action.outcome,
-        evidence=action.evidence,
+        outcome=action.outcome, evidence=action.evidence,
     )  # fmt: skip
 
 

@@ -68,8 +68,7 @@ def set_schedule(
     """
     wanted = StoredSchedule(
         family=family.name, cron=cron, from_file=from_file and cron is None, holdout=holdout, strategy=strategy,
-        aim=aim,
-        reason=checked_reason(reason), by=actor, since=clock.now(),
+        aim=aim, reason=checked_reason(reason), by=actor, since=clock.now(),
     )  # fmt: skip
     check_stored(family, wanted)
 

@@ -45,7 +45,6 @@ def confirm_variant(
         return as_confirmed(standing, variant)
     planned = plan_look(
         family, variant, aim, parse_definition(family, {}), seed=0, searched=None, actor=actor, store=store,
-        clock=clock, models=models,
-        usd_per_month=usd_per_month,
+        clock=clock, models=models, usd_per_month=usd_per_month,
     )  # fmt: skip
     return planned.price if dry_run else queue_look(planned, store, clock, family)

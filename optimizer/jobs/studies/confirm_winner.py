@@ -159,10 +159,8 @@ def _confirmed(
         level = quality_level(settings, looks)
         record |= {
             "confidence": confidence_of(max(saving.p, quality.p), looks), "saving": saving.share, "saving_p": saving.p,
-            "saving_n": saving.n,
-            "saving_from": saving.champion, "saving_to": saving.winner, "quality_p": quality.p,
-            "quality_test": quality.test,
-            "quality_n": quality.n, "quality_level": level,
+            "saving_n": saving.n, "saving_from": saving.champion, "saving_to": saving.winner, "quality_p": quality.p,
+            "quality_test": quality.test, "quality_n": quality.n, "quality_level": level,
             "loss_at_most": largest_loss(before, after, level=level, groups=groups),
         }  # fmt: skip
     if steps:
@@ -265,8 +263,7 @@ def _gates(
         return (saving.unmeasured,)
     evidence = ConfirmationEvidence(
         aim=saving.aim, champion=saving.champion, candidate=saving.winner, champion_quality=mean, p=saving.p,
-        n_aim=saving.n, looks=looks,
-        drops=drops, not_lower=quality,
+        n_aim=saving.n, looks=looks, drops=drops, not_lower=quality,
     )  # fmt: skip
     return evaluate_gates(evidence, settings)
 

@@ -113,8 +113,7 @@ def nominate(
         definition = replace(definition, n_holdout=family.rollout.gates.n)
     planned = plan_look(
         family, variant, aim, definition, seed=study.seed, searched=study.id, actor=actor, store=store, clock=clock,
-        models=models,
-        usd_per_month=usd_per_month,
+        models=models, usd_per_month=usd_per_month,
     )  # fmt: skip
     return planned.price if dry_run else queue_look(planned, store, clock, family)
 

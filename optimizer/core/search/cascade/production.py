@@ -182,8 +182,7 @@ def _read(request: ServedRequest, n_tiers: int, output: Output, score: Score) ->
     if expected is None:
         return _Read(
             answers=answers, asked_up_to=asked_up_to, scored_up_to=-1, drawn=drawn, complete=False, reference="none",
-            share=cascade.audit_share,
-            later=request.later if drawn else (),
+            share=cascade.audit_share, later=request.later if drawn else (),
         )  # fmt: skip
     scored = {}
     for at, answer in answers.items():
