@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,10 +15,15 @@ from optimizer.adapters.store import Database
 from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.base.values import Budget, ExampleResult
 from optimizer.core.family.variant import Variant
+from optimizer.core.models.language import ModelAnswer, ModelRequest
+from optimizer.core.policy.policy import parse_policy
+from optimizer.jobs.calls.blocking import N_THREADS, wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.calls.execute_policy import PolicyRequest
+from optimizer.jobs.calls.run_policy import run_policy
 from optimizer.jobs.studies.evaluation import Evaluator
 from tests.clock import Clock
-from tests.scripted_model import ScriptedModel
+from tests.scripted_model import AwaitedModel, ScriptedModel, request
 from tests.stores import new_database
 from tests.study_world import START, topic_examples, topic_family
 
@@ -81,3 +89,35 @@ def test_a_function_that_the_familys_file_does_not_name_is_not_imported(store: D
     result, model = evaluated(store, tmp_path, "is_biology", is_named=False)
     assert (result.score, model.requests, "gate_scores_of_a_study" in sys.modules) == (None, [], False)
     assert "names no function" in str(result.error)
+
+
+def test_functions_that_take_long_keep_no_call_from_the_journal(store: Database) -> None:
+    released, n_begun = threading.Event(), threading.Semaphore(0)
+    model = AwaitedModel()
+
+    def score(text: str) -> float:
+        n_begun.release()
+        assert released.wait(20)
+        return 1.0
+
+    async def complete(name: str, request_of: Callable[[str], ModelRequest]) -> ModelAnswer:
+        return await AwaitedModel().complete(request_of("r1"))
+
+    policy = parse_policy({"gate.scorer": "module.function", "gate.retries": 1})
+    wanted = PolicyRequest(policy=policy, rendered=request())
+
+    async def runs() -> None:
+        await asyncio.gather(*(run_policy(wanted, complete, score=score) for _ in range(N_THREADS)))
+
+    calls = JournaledModel(
+        model, store=store, study="st_1", family="topics", budget=Budget(calls=9), purpose="search", clock=Clock(START)
+    )
+    with ThreadPoolExecutor(2) as threads:
+        running = threads.submit(wait_for, runs())
+        try:
+            for _ in range(N_THREADS):
+                assert n_begun.acquire(timeout=20)
+            assert threads.submit(lambda: wait_for(calls.complete(request()))).result(5).text == "answer 1"
+        finally:
+            released.set()
+        running.result(20)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-N_THREADS = 64  # for what computes or blocks beside the calls: functions of the user, looks into the journal
+N_THREADS = 64  # for what blocks beside the calls, such as looks into the journal; as many for the user's functions
 
 
 class _Loop:
@@ -39,6 +41,13 @@ class _Loop:
 
 
 _LOOP = _Loop()
+_FUNCTIONS = ThreadPoolExecutor(N_THREADS, thread_name_prefix="detent-functions")
+
+
+async def run_beside(function: Callable[..., T], *given: Any) -> T:
+    """A function of the user, in a thread for such: however long it takes, and whatever it asks, calls go on."""
+    in_context = partial(copy_context().run, function, *given)
+    return await asyncio.get_running_loop().run_in_executor(_FUNCTIONS, in_context)
 
 
 def wait_for(coroutine: Coroutine[Any, Any, T]) -> T:

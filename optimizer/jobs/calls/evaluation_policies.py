@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,6 +18,7 @@ from optimizer.core.policy.assess import Situation, own_score, what_is_read
 from optimizer.core.policy.attempts import total_cost_usd
 from optimizer.core.policy.policy import Policy, parse_policy
 from optimizer.core.policy.shown_examples import messages_of_fewer
+from optimizer.jobs.calls.blocking import run_beside
 from optimizer.jobs.calls.evaluation_calls import EvaluationCalls
 from optimizer.jobs.calls.execute_policy import Executed, PolicyRequest
 from optimizer.jobs.calls.run_policy import Complete, answers_of_tier, keys_of_tier, run_policy
@@ -74,7 +74,7 @@ class EvaluationPolicies:
             if found.answer is None:
                 return None
             # a metric may compute for long, or ask a model itself: not in the loop that all calls wait for
-            scored = await asyncio.to_thread(self._scorer.score, example.expected, found.text, example.input)
+            scored = await run_beside(self._scorer.score, example.expected, found.text, example.input)
         except InvalidInput:
             return None
         if (score := scored.value) is None:

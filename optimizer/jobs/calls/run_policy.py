@@ -5,7 +5,6 @@ A study or an evaluation scores the whole of it, call by call, with the requests
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from math import fsum
@@ -17,6 +16,7 @@ from optimizer.core.policy.attempts import Attempt, Call, Reply
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.requests import Bases, request_of_call
 from optimizer.core.policy.steps import steps, with_sample
+from optimizer.jobs.calls.blocking import run_beside
 from optimizer.jobs.calls.execute_policy import Executed, PolicyRequest, Score
 
 Complete = Callable[
@@ -106,5 +106,5 @@ async def _reply(
     except ModelFailed as error:
         failures.append(error)
         return Reply(call=call, error=f"{error.kind}: {error.detail}")
-    own = None if score is None or call.purpose == "sample" else await asyncio.to_thread(score, answer.text)
+    own = None if score is None or call.purpose == "sample" else await run_beside(score, answer.text)
     return Reply(call=call, answer=answer, latency_ms=answer.latency_ms, score=own)
