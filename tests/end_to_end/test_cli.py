@@ -133,6 +133,21 @@ def test_a_family_without_examples_is_shown_the_import_before_the_search(
     assert "Next      detent study run support_topics --dry-run" in shown
 
 
+def test_families_without_examples_are_one_finding_of_doctor_and_show_says_the_parameters_of_a_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("summarization", "general_reflection", "query_processing"):
+        shutil.copytree(ROOT / "families" / name, tmp_path / "families" / name)
+    monkeypatch.setenv("DETENT_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.chdir(tmp_path)
+    found = command_line.detent("doctor", "--json").json["findings"]
+    (finding,) = [one for one in found if one["check"] == "family"]
+    assert finding["detail"].endswith("general_reflection, query_processing, summarization")
+    shown = command_line.detent("family", "show", "query_processing").out
+    assert "token_f1 0.5, query_coverage 0.3, efficiency 0.2 (max_words 12)" in shown
+
+
 def test_init_overwrites_nothing(detent: Detent) -> None:
     again = detent("init", os.environ["DETENT_HOME"])
     assert again.code == 1

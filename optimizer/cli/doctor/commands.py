@@ -176,17 +176,19 @@ def _store(session: Session) -> Iterator[Finding]:
 def _families(session: Session) -> Iterator[Finding]:
     files = session.families
     with session.store.read() as tx:
-        for name, family in sorted(files.families.items()):
-            n = session.store.examples.counts(tx, name).get("holdout", 0)
-            wanted = family.rollout.gates.n
-            advice = (
-                f"Import more (about {round(wanted / 0.18)} in all give {wanted} holdout ones), or lower"
-                " rollout.gates.n."
-                if n < wanted
-                else ""
-            )
-            detail = f"{name}: {n} holdout examples, the gates ask for {wanted}"
-            yield Finding(check="family", verdict="ok" if n >= wanted else "warning", detail=detail, advice=advice)
+        counts = {name: session.store.examples.counts(tx, name) for name in files.families}
+    yield from _without_examples([name for name in sorted(counts) if not any(counts[name].values())])
+    for name, family in sorted(files.families.items()):
+        n, wanted = counts[name].get("holdout", 0), family.rollout.gates.n
+        if not any(counts[name].values()):
+            continue
+        advice = (
+            f"Import more (about {round(wanted / 0.18)} in all give {wanted} holdout ones), or lower rollout.gates.n."
+            if n < wanted
+            else ""
+        )
+        detail = f"{name}: {n} holdout examples, the gates ask for {wanted}"
+        yield Finding(check="family", verdict="ok" if n >= wanted else "warning", detail=detail, advice=advice)
     for name, problem in sorted(files.problems.items()):
         yield Finding(
             check="family",
@@ -199,6 +201,14 @@ def _families(session: Session) -> Iterator[Finding]:
         yield Finding(
             check="family", verdict="warning", detail=f"no families in {session.settings.families_dir}", advice=advice
         )
+
+
+def _without_examples(names: list[str]) -> Iterator[Finding]:
+    """One finding for all of them: such a family serves, and nothing more is expected of it."""
+    if names:
+        detail = f"no examples yet, so no study can search: {', '.join(names)}"
+        advice = "Import some for those that shall get better: detent import FILE --family NAME"
+        yield Finding(check="family", verdict="warning", detail=detail, advice=advice)
 
 
 def _models(session: Session) -> Iterator[Finding]:

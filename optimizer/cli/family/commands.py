@@ -105,7 +105,7 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
         out.print(f"Output    {declared.output.field} ({declared.output.parser})", markup=False)
         if kind_of(declared).asks_models:
             out.print(f"Model     {declared.model.default}", markup=False)
-        out.print(f"Scorer    {', '.join(f'{k} {v:g}' for k, v in declared.metrics.items())}", markup=False)
+        out.print(f"Scorer    {_scorer_text(declared)}", markup=False)
         out.print(
             f"Examples  {splits.get('train', 0)} train, {splits.get('dev', 0)} dev, {splits.get('holdout', 0)} holdout",
             markup=False,
@@ -117,6 +117,18 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
     show(as_json, values, view)
     if problem is not None:
         say(f"The file as it stands cannot be used; its last good version serves.\n{problem.detail}", "yellow")
+
+
+def _scorer_text(family: Family) -> str:
+    """Each metric with its weight and, where the file gives it any, its parameters."""
+    from optimizer.core.base.canonical import canonical_json
+
+    def said(name: str, weight: float) -> str:
+        given = family.metric_parameters.get(name, {})
+        parameters = ", ".join(f"{key} {canonical_json(value).decode()}" for key, value in given.items())
+        return f"{name} {weight:g}" + (f" ({parameters})" if parameters else "")
+
+    return ", ".join(said(name, weight) for name, weight in family.metrics.items())
 
 
 def _next_command(session: Session, family: str, splits: dict[Split, int]) -> str:
