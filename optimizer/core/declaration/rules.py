@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from optimizer.core.base.errors import Fault, pointer_of
+from optimizer.core.declaration.judge_rules import judge_faults
 from optimizer.core.family.kind import declared_kind
 from optimizer.core.family.metrics import METRICS, unknown_metric
 from optimizer.core.family.parsers import PARSERS, unknown_parser
@@ -29,6 +30,7 @@ def check_rules(data: Mapping[str, Any]) -> list[Fault]:
         *_prompt(data),
         *_model(data),
         *_scorer(data),
+        *judge_faults(data),
         *_rollout(data),
         *_strategies(data),
     ]

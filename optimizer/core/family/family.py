@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from optimizer.core.base.errors import Fault, NotFound
 from optimizer.core.family.fields import InputField, Output
+from optimizer.core.family.judge_settings import JudgeSettings
 from optimizer.core.family.kind import KindName, kind_of
 from optimizer.core.family.settings import (
     Cache,
@@ -142,6 +143,7 @@ class Family(Declared):
     )
     sample: Sample = Sample()
     constraints: Constraints = Constraints()
+    judge: JudgeSettings | None = None
     targets: Targets | None = None
     limits: FamilyLimits = FamilyLimits()
     cache: Cache = Cache()

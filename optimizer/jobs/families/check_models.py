@@ -41,6 +41,10 @@ def named_models(family: Family) -> Iterator[tuple[str, str]]:
     if family.model.proposer is not None:
         yield "/model/proposer", family.model.proposer
     yield from ((f"/model/tiers/{i}", name) for i, name in enumerate(family.model.tiers))
+    if (judge := family.judge) is not None:
+        if judge.model is not None:
+            yield "/judge/model", judge.model
+        yield from ((f"/judge/committee/{i}", name) for i, name in enumerate(judge.committee))
 
 
 def _unknown(name: str, models: ModelCatalogue) -> str | None:

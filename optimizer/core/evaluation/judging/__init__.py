@@ -1,0 +1,4 @@
+"""A model that scores answers, and whether its scores agree with people's ratings.
+
+Start at ``calibration.py``.
+"""

@@ -1,0 +1,131 @@
+"""What is known of how a judge's scores agree with people's ratings, and what an uncalibrated judge may not do."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from math import atanh, inf, sqrt, tanh
+from typing import Any, Literal
+
+from optimizer.core.evaluation.gates import GateResult, GateVerdict
+
+Method = Literal["isotonic", "platt"]
+MIN_RATINGS = 20  # fewer say nothing of how a judge agrees with people
+LEAST_SPEARMAN = 0.3  # rank correlation with people's ratings, from which on a judge may decide
+Z_ONE_SIDED = 1.645  # of the 95 % bound that tells agreement from chance
+GATE = "judge_calibrated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """A map from a judge's scores to people's ratings, with how well the mapped scores agree, all out of fold.
+
+    Args:
+        judge: ``judge_identity`` of the judge whose scores were mapped.
+        n: ratings by people that the map rests on.
+        spearman: rank correlation of the judge's scores with the ratings, in [-1, 1]; None where one of them never
+            varies.
+        kappa: Cohen's, of passing and failing; None where it is not defined.
+        calibration_error: mean absolute difference of mapped score and rating over bins, in [0, 1]; None: too few.
+        fitted_at: UTC.
+        points: (score, rating) in rising order of score, both in [0, 1]; between two the map is linear.
+    """
+
+    judge: str
+    method: Method
+    n: int
+    spearman: float | None
+    kappa: float | None
+    calibration_error: float | None
+    fitted_at: datetime
+    points: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        scores = [score for score, _ in self.points]
+        if not scores or sorted(set(scores)) != scores:
+            raise ValueError(f"a map needs points of rising scores, each once, and has {scores}")
+
+    def mapped(self, score: float) -> float:
+        """The rating that people would give; flat beyond the first and the last point."""
+        at = bisect_right([given for given, _ in self.points], score)
+        if at == 0:
+            return self.points[0][1]
+        if at == len(self.points):
+            return self.points[-1][1]
+        (low, from_), (high, to) = self.points[at - 1], self.points[at]
+        return from_ + (to - from_) * (score - low) / (high - low)
+
+    def as_data(self) -> dict[str, Any]:
+        """As plain JSON values; ``calibration_of`` reads them."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**values, "fitted_at": self.fitted_at.isoformat(), "points": [list(point) for point in self.points]}
+
+
+def calibration_of(data: Mapping[str, Any]) -> Calibration:
+    """The record that ``as_data`` wrote. Raises KeyError, TypeError or ValueError for what is none."""
+    points: Sequence[Sequence[float]] = data["points"]
+    values = {name: data[name] for name in Calibration.__dataclass_fields__}
+    return Calibration(
+        **{
+            **values,
+            "fitted_at": datetime.fromisoformat(data["fitted_at"]),
+            "points": tuple((float(score), float(rating)) for score, rating in points),
+        }
+    )
+
+
+def why_uncalibrated(judge: str, calibration: Calibration | None) -> str | None:
+    """Why a judge's score may not decide by itself, as a sentence without its full stop; None where it may.
+
+    Args:
+        judge: ``judge_identity`` of the judge that scores.
+        calibration: the latest of the family; None: there is none.
+    """
+    if calibration is None:
+        return "the judge is uncalibrated: no ratings by people say how far its scores can be trusted"
+    if calibration.judge != judge:
+        return "the judge has changed since it was calibrated: its model, committee or rubric is another one"
+    if calibration.n < MIN_RATINGS:
+        return f"the judge's calibration rests on {calibration.n} ratings by people, and {MIN_RATINGS} are needed"
+    if calibration.spearman is None:
+        return "the judge gave the same score to everything that people rated, or people rated everything the same"
+    if calibration.spearman < LEAST_SPEARMAN:
+        return (
+            f"the judge's scores do not follow people's ratings: rank correlation {calibration.spearman:.2f} on"
+            f" {calibration.n}, and {LEAST_SPEARMAN:.2f} is needed"
+        )
+    if (least := least_correlation(calibration.spearman, calibration.n)) <= 0:
+        return (
+            f"the judge's agreement may be chance: rank correlation {calibration.spearman:.2f} on {calibration.n}"
+            f" ratings is at least {least:.2f} with 95 % confidence; rate more answers"
+        )
+    return None
+
+
+def least_correlation(spearman: float, n: int) -> float:
+    """One-sided 95 % bound of a rank correlation on ``n`` pairs; -1 with fewer than four.
+
+    Source: Bonett and Wright (2000), Psychometrika 65, 23-28: Fisher's z with variance (1 + r^2 / 2) / (n - 3).
+    """
+    if n <= 3:
+        return -1.0
+    z = inf if spearman >= 1 else -inf if spearman <= -1 else atanh(spearman)
+    return tanh(z - Z_ONE_SIDED * sqrt((1 + spearman**2 / 2) / (n - 3)))
+
+
+def calibrated_gate(judge: str, calibration: Calibration | None) -> GateResult:
+    """The gate beside the others wherever a judge's score is the quality that they read.
+
+    Missing or weak agreement could not be measured, which is no failure of the candidate; it never passes.
+    """
+    why = why_uncalibrated(judge, calibration)
+    agreement = None if calibration is None or calibration.judge != judge else calibration.spearman
+    return GateResult(
+        name=GATE,
+        verdict=GateVerdict.PASS if why is None else GateVerdict.ERROR,
+        value=agreement,
+        required=LEAST_SPEARMAN,
+        reason=why or f"the judge's scores follow people's ratings: rank correlation {agreement:.2f}",
+    )

@@ -1,0 +1,80 @@
+"""What a judge's calibration record says, and which judge may decide by itself."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from optimizer.core.evaluation.gates import GateVerdict
+from optimizer.core.evaluation.judging.calibration import (
+    Calibration,
+    calibrated_gate,
+    calibration_of,
+    least_correlation,
+    why_uncalibrated,
+)
+
+
+def calibration(**changes):
+    given = {
+        "judge": "j_1",
+        "method": "isotonic",
+        "n": 40,
+        "spearman": 0.6,
+        "kappa": 0.5,
+        "calibration_error": 0.08,
+        "fitted_at": datetime(2026, 11, 22, tzinfo=UTC),
+        "points": ((0.2, 0.1), (0.6, 0.5), (1.0, 0.7)),
+    }
+    return Calibration(**{**given, **changes})
+
+
+def test_a_score_between_two_points_is_mapped_between_their_ratings():
+    mapped = calibration().mapped
+    assert [mapped(score) for score in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)] == pytest.approx([0.1, 0.1, 0.3, 0.5, 0.6, 0.7])
+
+
+def test_a_map_without_points_or_with_falling_scores_is_refused():
+    for points in ((), ((0.5, 0.1), (0.2, 0.3)), ((0.5, 0.1), (0.5, 0.3))):
+        with pytest.raises(ValueError, match="rising scores"):
+            calibration(points=points)
+
+
+def test_the_record_survives_json():
+    one = calibration(kappa=None)
+    assert calibration_of(json.loads(json.dumps(one.as_data()))) == one
+
+
+@pytest.mark.parametrize(
+    ("record", "part"),
+    [
+        (None, "uncalibrated"),
+        (calibration(judge="j_2"), "has changed"),
+        (calibration(n=19), "rests on 19 ratings"),
+        (calibration(spearman=None), "same score"),
+        (calibration(spearman=-0.8), "do not follow"),
+        (calibration(spearman=0.29, n=4000), "do not follow"),
+        (calibration(spearman=0.35, n=20), "may be chance"),
+    ],
+    ids=["none", "another judge", "few ratings", "constant", "turned round", "weak", "chance"],
+)
+def test_a_judge_without_shown_agreement_never_decides(record, part):
+    assert part in (why_uncalibrated("j_1", record) or "")
+    gate = calibrated_gate("j_1", record)
+    assert gate.verdict is GateVerdict.ERROR
+    assert part in gate.reason
+
+
+def test_a_judge_that_follows_people_may_decide_and_the_gate_says_by_how_much():
+    gate = calibrated_gate("j_1", calibration())
+    assert (gate.verdict, gate.value) == (GateVerdict.PASS, 0.6)
+    assert "rank correlation 0.60" in gate.reason
+
+
+def test_the_bound_of_a_rank_correlation():
+    # z = atanh(.6) = .6931; sd = sqrt(1.18 / 37) = .1786; tanh(.6931 - 1.645 x .1786) = .3775
+    assert least_correlation(0.6, 40) == pytest.approx(0.378, abs=0.002)
+    assert least_correlation(1.0, 40) == 1.0
+    assert least_correlation(0.99, 3) == -1.0

@@ -1,0 +1,114 @@
+"""The ``judge`` block of a family file: who judges, by which rubric, and what is wrong with a block."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from optimizer.core.base.errors import InvalidFamily, NotFound
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.jobs.families.check_models import require_known_models
+
+SMALL = {
+    "name": "letters",
+    "inputs": {"question": {}},
+    "prompt": {"current": "1", "versions": {"1": {"content": [{"role": "user", "content": "{{question}}"}]}}},
+}
+
+
+def changed(**keys):
+    return {**SMALL, **keys}
+
+
+def faults(data):
+    with pytest.raises(InvalidFamily) as error:
+        parse_family(data)
+    return {fault.pointer: fault.detail for fault in error.value.faults}
+
+
+def judge(**block):
+    return parse_family(changed(judge=block)).judge
+
+
+def test_a_family_without_the_block_has_no_judge():
+    assert parse_family(changed()).judge is None
+
+
+def test_the_usual_rubric_has_six_dimensions_whose_weights_add_up_to_one():
+    usual = judge(model="large")
+    assert usual.weight_of == pytest.approx(
+        {
+            "accuracy": 0.25,
+            "relevance": 0.25,
+            "completeness": 0.20,
+            "safety": 0.15,
+            "coherence": 0.10,
+            "conciseness": 0.05,
+        }
+    )
+    assert all(usual.dimensions.values())
+
+
+def test_known_dimensions_keep_their_weights_to_one_another():
+    assert judge(model="large", dimensions=["accuracy", "safety"]).weight_of == pytest.approx(
+        {"accuracy": 0.25 / 0.40, "safety": 0.15 / 0.40}
+    )
+
+
+def test_dimensions_of_ones_own_weigh_the_same_until_weights_are_given():
+    dimensions = {"tone": "It is friendly.", "form": "It is a letter."}
+    assert judge(model="large", dimensions=dimensions).weight_of == {"tone": 0.5, "form": 0.5}
+    weighted = judge(model="large", dimensions=dimensions, weights={"tone": 3.0, "form": 1.0})
+    assert weighted.weight_of == {"tone": 0.75, "form": 0.25}
+
+
+def test_a_committee_may_name_the_model_again_and_each_member_judges_once():
+    assert judge(model="a", committee=["a", "b"]).members == ("a", "b")
+    assert judge(committee=["b", "c"]).members == ("b", "c")
+
+
+@pytest.mark.parametrize(
+    ("block", "pointer", "part"),
+    [
+        ({}, "/judge/model", "no model judges"),
+        ({"committee": ["a"]}, "/judge/committee", "a committee of one is a judge"),
+        ({"model": "a", "committee": ["a"]}, "/judge/committee", "a committee of one is a judge"),
+        ({"committee": ["a", "a"]}, "/judge/committee", "named twice"),
+        ({"model": "a", "dimensions": ["accuracy", "charm"]}, "/judge/dimensions", "'charm' has no description"),
+        ({"model": "a", "dimensions": ["safety", "safety"]}, "/judge/dimensions", "named twice"),
+        ({"model": "a", "dimensions": {"charm": " "}}, "/judge/dimensions/charm", "say in a sentence"),
+        ({"model": "a", "dimensions": {}}, "/judge/dimensions", "no dimension"),
+        ({"model": "a", "dimensions": ["safety"], "weights": {"charm": 1.0}}, "/judge/weights/charm", "safety"),
+        ({"model": "a", "dimensions": ["safety"], "weights": {"charm": 1.0}}, "/judge/weights", "has no weight"),
+        ({"model": "a", "temperature": 0.5}, "/judge/temperature", "unknown key"),
+        ({"model": "a", "reference": "yes"}, "/judge/reference", "yes"),
+    ],
+)
+def test_each_fault_of_the_block_says_where_it_stands_and_what_to_do(block, pointer, part):
+    assert part in faults(changed(judge=block))[pointer]
+
+
+def test_a_judge_that_config_does_not_name_is_a_fault_of_the_file():
+    def describe(name):
+        if name not in ("embedded", "a"):
+            raise NotFound(f"There is no model {name!r}.")
+
+    family = parse_family(changed(judge={"model": "a", "committee": ["b"]}))
+    with pytest.raises(InvalidFamily, match="/judge/committee/0"):
+        require_known_models(family, SimpleNamespace(describe=describe))
+
+
+def test_another_model_rubric_or_weight_is_another_judge_and_another_order_is_not():
+    one = judge(committee=["a", "b"])
+    assert judge_identity(judge(committee=["b", "a"])) == judge_identity(one)
+    assert judge_identity(judge(committee=["a", "b"], passes=0.5)) == judge_identity(one)
+    others = [
+        judge(committee=["a", "c"]),
+        judge(committee=["a", "b"], reference=False),
+        judge(committee=["a", "b"], dimensions=["accuracy"]),
+        judge(committee=["a", "b"], dimensions={"accuracy": "It is true."}),
+        judge(committee=["a", "b"], dimensions=["accuracy", "safety"], weights={"accuracy": 1.0, "safety": 1.0}),
+    ]
+    assert len({judge_identity(other) for other in (one, *others)}) == 6
