@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -35,6 +35,17 @@ class Examples(Protocol):
 
     def holdout_ids(self, tx: Transaction, family: str) -> list[tuple[str, str]]:
         """(id, hash of the expected label text) without any text: for fixing the selection beforehand."""
+
+    def fingerprints(
+        self, tx: Transaction, family: str, of: Callable[[Example], set[int]], *, hidden: bool, any_origin: bool = False
+    ) -> set[int]:
+        """What ``of`` makes of the examples that are sealed or not released (``hidden``), or of all others.
+
+        For the check of leaks alone: of the hidden ones nothing else comes out, and no look is recorded.
+
+        Args:
+            any_origin: the family takes every example outside the holdout for released.
+        """
 
     def standing(
         self, tx: Transaction, family: str, *, ids: Sequence[str], groups: Sequence[str]

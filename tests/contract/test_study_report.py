@@ -20,7 +20,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.label_report import NO_LABEL
 from optimizer.core.family.family import Family
 from optimizer.core.models.language import ModelAnswer, ModelRequest
-from optimizer.core.search.study import ENOUGH, Study, Trigger
+from optimizer.core.search.study import ENOUGH, LEAKS, Study, Trigger
 from optimizer.jobs.studies.report_study import report_study
 from tests import mlflow_story as story
 from tests.study_world import START, TOPICS, TopicModel, World, topic_examples, topic_family
@@ -192,7 +192,7 @@ def test_a_report_says_everything_that_a_reader_has_to_know_before_believing_the
     found = replace(
         study, simulated_clock=True, spend=spend, strategy="bootstrap+race", budget=replace(study.budget, minutes=5.0),
         confirmation={**(study.confirmation or {}), "n_unscored": 2, "looks": 3},
-        findings={**(study.findings or {}), ENOUGH: {"calls": 1380}},
+        findings={**(study.findings or {}), ENOUGH: {"calls": 1380}, LEAKS: {"n": 2, "by": {"gepa": 2}}},
     )  # fmt: skip
     changed = replace(
         report, study=found, history=replace(report.history, n_unread=1, n_unmeasured=4), sensitivity=(),
@@ -207,6 +207,7 @@ def test_a_report_says_everything_that_a_reader_has_to_know_before_believing_the
             " --budget-calls 1380."
         ),
         "Do not cascade.",
+        "Refused: 2 proposals of gepa: they quote eight words in a row of an example that is sealed or not released.",
         "2 calls in flight at a kill: counted at the reserved price",
         "On 2 holdout examples one of the two could not be scored",
         "Studies had looked at these holdout examples before: confidence pays for 3 looks.",

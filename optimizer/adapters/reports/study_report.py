@@ -23,7 +23,15 @@ from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, heading, 
 from optimizer.core.rollout.transitions import is_system
 from optimizer.core.search.cascade.learned import finding_of
 from optimizer.core.search.strategy import without_turn
-from optimizer.core.search.study import CONFIRM, CONTENT_SCORE, ENOUGH, UNFINISHED, Trial, budget_options
+from optimizer.core.search.study import (
+    CONFIRM,
+    CONTENT_SCORE,
+    ENOUGH,
+    UNFINISHED,
+    Trial,
+    budget_options,
+    leaks_in_words,
+)
 from optimizer.core.views.study_headline import cost_text, headline, lift_text, next_step
 from optimizer.core.views.study_story import StudyReport, TrialView, usd_per_example
 from optimizer.core.views.variant_text import variant_diff, variant_text
@@ -58,6 +66,7 @@ def study_page(report: StudyReport) -> str:
         time=_time(report),
         without_turn=without_turn(study, trials),
         enough=budget_options(enough) if (enough := (study.findings or {}).get(ENOUGH)) else "",
+        leaks=leaks_in_words(study.findings),
         is_look=study.strategy == CONFIRM,
         unconfirmed=UNCONFIRMED.get(study.outcome or study.status, "There has been none yet."),
         changed=_changed(report),

@@ -107,7 +107,7 @@ class CoproSearch:
             )
             return None
         written = with_instruction(setting.start, (self._engine.written() or text).strip().strip('"').strip())
-        why_not = instruction_fault(setting.start, written, self._seen, setting.fits)
+        why_not = instruction_fault(setting.start, written, self._seen, setting.fits, setting.leaks)
         if why_not is not None:
             log.warning("proposal_unusable", strategy=COPRO, proposal=self._n_asked, why=why_not)
             return None

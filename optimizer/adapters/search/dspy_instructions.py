@@ -75,7 +75,7 @@ def written_instructions(
                 )
                 continue
             written = with_instruction(setting.start, engine.written() or str(text))
-            why_not = instruction_fault(setting.start, written, seen, setting.fits)
+            why_not = instruction_fault(setting.start, written, seen, setting.fits, setting.leaks)
             if why_not is not None:
                 log.warning("proposal_unusable", strategy=strategy, proposal=i + 1, why=why_not)
                 continue

@@ -109,7 +109,7 @@ class GepaSearch:
             log.warning("proposal_failed", strategy=GEPA, proposal=self._n_reflections, why=failure.detail)
             return None
         child = with_instruction(parent, InstructionProposalSignature.output_extractor(text)["new_instruction"])
-        why_not = instruction_fault(parent, child, self._seen, self._setting.fits)
+        why_not = instruction_fault(parent, child, self._seen, self._setting.fits, self._setting.leaks)
         if why_not is not None:
             log.warning("proposal_unusable", strategy=GEPA, proposal=self._n_reflections, why=why_not)
             return None

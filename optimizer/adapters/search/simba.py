@@ -203,7 +203,7 @@ class SimbaSearch:
         if not rule:
             return None
         made = with_instruction(parent, "\n\n".join(filter(None, (instruction_of(parent), rule))))
-        why_not = instruction_fault(parent, made, self._seen, self._setting.fits)
+        why_not = instruction_fault(parent, made, self._seen, self._setting.fits, self._setting.leaks)
         if why_not is not None:
             log.warning("proposal_unusable", strategy=SIMBA, step=self._n_steps, why=why_not)
             return None

@@ -10,7 +10,7 @@ from optimizer.cli.session import Session
 from optimizer.cli.study.score import score_lines
 from optimizer.cli.study.state import state_of, then_of
 from optimizer.core.base.phrasing import count
-from optimizer.core.search.study import CONFIRM, ENOUGH, Study, Trial, budget_options
+from optimizer.core.search.study import CONFIRM, ENOUGH, Study, Trial, budget_options, leaks_in_words
 
 if TYPE_CHECKING:
     from optimizer.core.search.cascade.exploration import AuditCost
@@ -75,6 +75,8 @@ def view(
         out.print(line, style="yellow", markup=False)
     if study.spend.remark:
         out.print(f"Remark    {study.spend.remark}", markup=False)
+    if leaks := leaks_in_words(study.findings):
+        out.print(f"Refused   {leaks}", style="yellow", markup=False)
     if audit_cost is not None:
         out.print(f"Audits    {audit_cost.in_words}", markup=False)
     if study.error:

@@ -11,6 +11,7 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.space_form import is_to_be_learned, space_faults
 from optimizer.core.family.variant import VARIABLE, Variant
 
+LEAK = "it quotes an example that no proposer may see: eight words in a row of one that is sealed or not released"
 N_ORDERS = 6  # order 0 leaves the examples as they are
 
 
@@ -169,11 +170,17 @@ def doc_of(variant: Variant) -> str:
 
 
 def instruction_fault(
-    before: Variant, written: Variant, seen: Collection[str], fits: Callable[[Variant], bool]
+    before: Variant,
+    written: Variant,
+    seen: Collection[str],
+    fits: Callable[[Variant], bool],
+    leaks: Callable[[Variant], bool],
 ) -> str | None:
     """Why a written instruction makes no candidate, as a sentence; None where it does.
 
-    ``seen``: ids of variants that were proposed before.
+    Args:
+        seen: ids of variants that were proposed before.
+        fits, leaks: as in ``SearchSetting``.
     """
     text = instruction_of(written) or ""
     if not text.strip():
@@ -184,4 +191,6 @@ def instruction_fault(
         return "it names other variables than the instruction before it"
     if not fits(written):
         return "it makes a longer request than this study allows (max_request_bytes in its definition)"
+    if leaks(written):
+        return LEAK
     return None

@@ -83,6 +83,8 @@ class SearchSetting:
     study: str = ""  # its id
     keep_finding: Callable[[str, Any], None] = lambda name, values: None
     """Keeps under this name what was measured beside the trials, as plain JSON values."""
+    leaks: Callable[[Variant], bool] = lambda variant: False
+    """Whether a variant quotes an example that is sealed or not released; it is then refused and counted."""
 
     @property
     def space(self) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from optimizer.core.base.errors import Fault, InvalidInput
+from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim, Budget, Spend
 
 CONFIRM = "confirm"  # strategy of a study that searches nothing: it takes another study's variant to the holdout
@@ -204,3 +205,19 @@ ENOUGH = "enough"
 def budget_options(caps: Mapping[str, float]) -> str:
     """``--budget-calls 1380 --budget-usd 0.5``."""
     return " ".join(f"--budget-{name} {amount:.10g}" for name, amount in caps.items())
+
+
+# among a study's findings: {"n": proposals refused because they quote a hidden example, "by": {strategy: of its own}}
+LEAKS = "leaks"
+
+
+def leaks_in_words(findings: Mapping[str, Any] | None) -> str | None:
+    """How many proposals were refused as leaks, and whose; None where none was."""
+    found = (findings or {}).get(LEAKS)
+    if not found:
+        return None
+    by = " and ".join(f"{count(n, 'proposal')} of {name}" for name, n in sorted(found["by"].items()))
+    return (
+        f"{by}: {'it quotes' if found['n'] == 1 else 'they quote'} eight words in a row of an example that is sealed or"
+        " not released."
+    )

@@ -21,8 +21,9 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
 from optimizer.core.models.language import PROPOSAL_TOKENS, PROPOSER, proposal_request
 from optimizer.core.search.answer_bounds import calls_per_answer
+from optimizer.core.search.leaks import Fingerprints, LeakCheck, of_example, own_texts
 from optimizer.core.search.strategy import Propose, StrategyMaker, proposers_of, searched_tiers
-from optimizer.core.search.study import Definition, Study, Trial
+from optimizer.core.search.study import LEAKS, Definition, Study, Trial
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.studies.evaluation import Measures
@@ -184,6 +185,27 @@ class StudyRun:
 
     def keep_finding(self, name: str, values: Any) -> None:
         self.store.write(lambda tx: self.update(tx, findings={**(self.study.findings or {}), name: values}))
+
+    def leak_check(self) -> LeakCheck:
+        """Refuses what quotes an example of the family that is sealed or not released; counts among the findings."""
+
+        def find(hidden: bool) -> Callable[[], Fingerprints]:
+            is_any = self.family.privacy.examples_from == "any"
+
+            def found() -> Fingerprints:
+                with self.store.read() as tx:
+                    return self.store.examples.fingerprints(
+                        tx, self.family.name, of_example, hidden=hidden, any_origin=is_any
+                    )
+
+            return found
+
+        return LeakCheck(
+            own_texts(self.family, self.champion),
+            hidden=find(True),
+            shown=find(False),
+            refused=lambda counts: self.keep_finding(LEAKS, counts),
+        )
 
     def tier_rows(self, evaluator: Measures, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]:
         """``evaluator.tier_rows``; their numbers, and no text, are kept for the study's report."""

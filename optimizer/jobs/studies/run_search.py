@@ -16,7 +16,16 @@ from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.proposal_sequence import SEQUENCE, frozen, ordered
 from optimizer.core.search.race_strategy import Heat, RacedSearch
 from optimizer.core.search.strategies import check_strategy
-from optimizer.core.search.strategy import RACE, RACED, REPLAY, Proposal, Propose, SearchSetting, Sequential
+from optimizer.core.search.strategy import (
+    RACE,
+    RACED,
+    REPLAY,
+    Proposal,
+    Propose,
+    SearchSetting,
+    Sequential,
+    StrategyMaker,
+)
 from optimizer.jobs.studies.context import StopFlag, StudyRun
 from optimizer.jobs.studies.evaluation import Measures
 from optimizer.jobs.studies.search_trials import Trials
@@ -82,6 +91,7 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
     evaluator: Measures = run.evaluator(purpose="search", stop=stop, held=lambda: reserve.held(evaluator.dearest_usd))
     trials = Trials(run)
     names = check_strategy(run.study.strategy)
+    strategies = run.leak_check().watching(run.strategies)
     ended: Ended = "complete"
     reason = "The strategies have nothing left to try."
     try:
@@ -89,9 +99,9 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
             run, evaluator, run.proposer(evaluator, stop=stop, held=lambda: reserve.held(evaluator.dearest_usd))
         )
         if RACE in names:
-            _race(run, trials, evaluator, setting, reserve, stop)
+            _race(run, strategies, trials, evaluator, setting, reserve, stop)
         else:
-            _evaluate_in_full(run, trials, evaluator, Sequential(names, setting, run.strategies), stop)
+            _evaluate_in_full(run, trials, evaluator, Sequential(names, setting, strategies), stop)
     except BudgetExhausted as exhausted:
         ended, reason = "budget", str(exhausted)
     except StudyStopped as stopped:
@@ -170,13 +180,19 @@ def _require_timed(run: StudyRun, champion: Sequence[ExampleResult]) -> None:
 
 
 def _race(
-    run: StudyRun, trials: Trials, evaluator: Measures, setting: SearchSetting, reserve: Reserve, stop: StopFlag
+    run: StudyRun,
+    strategies: StrategyMaker,
+    trials: Trials,
+    evaluator: Measures,
+    setting: SearchSetting,
+    reserve: Reserve,
+    stop: StopFlag,
 ) -> None:
     """Heats until the race is decided.
 
     Cut short by budget or time, leader and champion still meet every example: calls were left over for that.
     """
-    proposers = [lambda start, name=name: run.strategies(name, replace(setting, start=start)) for name in RACED]
+    proposers = [lambda start, name=name: strategies(name, replace(setting, start=start)) for name in RACED]
     calls = calls_for_a_race(
         run.study.budget.calls,
         run.definition,

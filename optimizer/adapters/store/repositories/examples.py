@@ -5,11 +5,11 @@ The holdout has one door, ``sealed_holdout``, and every passage through it is wr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, not_, or_, select, update
 
 from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.hashed_rows import add_once, chunks
@@ -56,6 +56,14 @@ class ExampleTables:
             EXAMPLES.c.family == family, EXAMPLES.c.split == "holdout"
         )
         return [(row.id, digest(canonical_json(row.expected))) for row in tx.execute(query.order_by(EXAMPLES.c.id))]
+
+    def fingerprints(
+        self, tx: Connection, family: str, of: Callable[[Example], set[int]], *, hidden: bool, any_origin: bool = False
+    ) -> set[int]:
+        is_sealed = EXAMPLES.c.split == "holdout"
+        is_hidden = is_sealed if any_origin else or_(is_sealed, EXAMPLES.c.released.is_(False))
+        query = select(EXAMPLES).where(EXAMPLES.c.family == family, is_hidden if hidden else not_(is_hidden))
+        return set[int]().union(*(of(_example(row)) for row in tx.execute(query).mappings()))
 
     def standing(
         self, tx: Connection, family: str, *, ids: Sequence[str], groups: Sequence[str]
