@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optimizer.cli.change_report import show_change
+from optimizer.cli.family import add as family_add
 from optimizer.cli.family import create as family_create
 from optimizer.cli.family import evaluate as family_evaluate
 from optimizer.cli.family import schedule as family_schedule
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from optimizer.core.family.family import Family
     from optimizer.jobs.scheduling.look_at_triggers import TriggerReport
 
-app = typer.Typer(name="family", no_args_is_help=True, help="Families: list, show, check, make, measure.")
+app = typer.Typer(name="family", no_args_is_help=True, help="Families: list, show, check, add, make, measure.")
 
+family_add.register(app)
 family_create.register(app)
 family_evaluate.register(app)
 family_schedule.register(app)

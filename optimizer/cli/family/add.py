@@ -1,0 +1,71 @@
+"""``detent family add``: the families that come with Detent."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from optimizer.cli.output import Json, say, show, table, tell_change
+from optimizer.cli.session import Session
+
+
+def register(app: typer.Typer) -> None:
+    app.command("add")(add)
+
+
+def add(
+    family: Annotated[
+        str | None,
+        typer.Argument(help="Name of a family that Detent ships; without one: the list.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Copy a family that comes with Detent into this project, and import its examples.
+
+    Example: detent family add summarization
+    """
+    if family is None:
+        _list(as_json)
+        return
+    from optimizer.jobs.dataset.import_examples import import_examples
+    from optimizer.jobs.families.add_shipped_family import add_shipped_family
+    from optimizer.runtime import wiring
+
+    session = Session()
+    folder = session.settings.families_dir / family
+    written = add_shipped_family(family, families_dir=session.settings.families_dir)
+    session.families.load()
+    declared = session.family(family)
+    examples, report = folder / "examples.jsonl", None
+    if examples in written:
+        source = wiring.open_source(str(examples), declared)
+        assert source.rows is not None
+        report = import_examples(
+            source.rows, family=declared, store=session.store, clock=session.clock, actor=session.actor, curated=True
+        )
+    wiring.sync_families(session.settings, session.families, session.store, session.clock)
+    show(as_json, {"family": family, "files": written, "import": report}, lambda out: None)
+    for sentence in report.sentences() if report is not None else ():
+        say(sentence)
+    tell_change(
+        f"{family}: copied to {folder}; the copy is yours to edit.",
+        why="",
+        undo=f"remove the folder {folder}; examples and champion stay in the store, and a family of this name finds"
+        " them",
+        then=f"detent family show {family}",
+    )
+
+
+def _list(as_json: bool) -> None:
+    from optimizer.adapters.files.family_files import FamilyFiles
+    from optimizer.jobs.families.add_shipped_family import SHIPPED
+
+    here, shipped = Session().families, FamilyFiles(SHIPPED)
+    shipped.load()
+    rows = [
+        {"family": name, "description": family.description, "here": name in here.families.keys() | here.problems.keys()}
+        for name, family in sorted(shipped.families.items())
+    ]
+    columns = {"family": "Family", "description": "What it does", "here": "In this project"}
+    show(as_json, {"items": rows}, table(rows, columns, empty="This installation of Detent ships no families."))

@@ -1,0 +1,34 @@
+"""Copies a family that Detent ships into a project, which owns the copy from then on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import optimizer
+from optimizer.core.base.errors import Conflict, NotFound
+
+_PACKAGE = Path(optimizer.__file__).parent
+_PACKED = _PACKAGE / "shipped_families"  # where a wheel holds the checkout's `families/`
+SHIPPED = _PACKED if _PACKED.is_dir() else _PACKAGE.parent / "families"
+
+
+def add_shipped_family(name: str, *, families_dir: Path) -> list[Path]:
+    """The files written under ``families_dir``/``name``; all of them or none.
+
+    Raises:
+        NotFound: no family of that name is shipped.
+        Conflict: the project has a folder of that name.
+    """
+    shipped = {file.parent.name: file.parent for file in sorted(SHIPPED.glob("*/family.yaml"))}
+    if name not in shipped:
+        raise NotFound(f"Detent ships no family {name!r}. It ships {', '.join(shipped)}.")
+    folder = families_dir / name
+    if folder.exists():
+        raise Conflict(f"There is a folder {folder} already, and nothing is overwritten. Rename or remove it first.")
+    part = families_dir / f".{name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    families_dir.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(shipped[name], part, copy_function=shutil.copyfile)
+    part.rename(folder)  # the reload sees a whole family or none
+    return sorted(file for file in folder.rglob("*") if file.is_file())

@@ -1,0 +1,89 @@
+"""``detent family add``: the families that come with Detent, in a project of one's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from optimizer.cli.app import app
+from optimizer.core.base.errors import Conflict, NotFound
+from optimizer.jobs.families.add_shipped_family import SHIPPED
+
+ROOT = Path(__file__).parents[2]
+ASKING = sorted(file.parent.name for file in SHIPPED.glob("*/examples.jsonl"))
+Detent = Callable[..., Result]
+
+
+@pytest.fixture
+def detent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Detent:
+    """Runs a command in a new project."""
+    monkeypatch.setenv("DETENT_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(app, list(words))
+
+    assert run("init", str(tmp_path)).exit_code == 0
+    return run
+
+
+def test_every_family_that_ships_can_be_added_with_all_its_examples(detent: Detent, tmp_path: Path) -> None:
+    assert len(ASKING) >= 11
+    for name in ASKING:
+        told = detent("family", "add", name, "--json")
+        assert told.exit_code == 0, told.output
+        values = json.loads(told.stdout)
+        n = len((SHIPPED / name / "examples.jsonl").read_text(encoding="utf-8").splitlines())
+        assert (values["import"]["n_accepted"], values["import"]["n_rejected"]) == (n, 0)
+        copied = {file.name for file in (tmp_path / "families" / name).iterdir()}
+        assert copied == {file.name for file in (SHIPPED / name).iterdir()}
+        assert {Path(file).name for file in values["files"]} == copied
+    listed = {row["family"]: row for row in json.loads(detent("family", "list", "--json").stdout)["items"]}
+    assert set(ASKING) < set(listed)
+    assert all(listed[name]["file"].startswith("version ") for name in ASKING)
+    shipped = json.loads(detent("family", "add", "--json").stdout)["items"]
+    assert {row["family"] for row in shipped if row["here"]} == set(ASKING)
+
+
+def test_nothing_that_a_project_has_is_overwritten(detent: Detent, tmp_path: Path) -> None:
+    own = tmp_path / "families" / "summarization" / "notes.txt"
+    own.parent.mkdir()
+    own.write_text("mine")
+    refused = detent("family", "add", "summarization").exception
+    assert isinstance(refused, Conflict)
+    assert "summarization already" in refused.detail
+    assert [file.name for file in own.parent.iterdir()] == ["notes.txt"]
+
+
+def test_an_unknown_name_is_told_the_names_there_are(detent: Detent) -> None:
+    refused = detent("family", "add", "summaries").exception
+    assert isinstance(refused, NotFound)
+    assert "summarization" in refused.detail
+
+
+def test_an_installed_package_carries_them(tmp_path: Path) -> None:
+    """The wheel, unpacked where there is no checkout: the families are the package's own."""
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    (wheel,) = tmp_path.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed"), "DETENT_HOME": str(tmp_path / "home")}
+
+    def run(*words: str) -> str:
+        command = [sys.executable, "-c", "from optimizer.cli import main; main()", *words]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("init", str(tmp_path / "home"))
+    assert json.loads(run("family", "add", "query_processing", "--json"))["import"]["n_accepted"] >= 20
+    assert (tmp_path / "home" / "families" / "query_processing" / "golden.jsonl").is_file()
