@@ -112,6 +112,10 @@ class RotateBody(Body):
     undo: Annotated[bool, Field(description="Back to the old secret, while it opens")] = False
 
 
+class ProposeBody(Body):
+    interaction: Annotated[Name, Field(description="Of which the answer proposes repairs of its graph")]
+
+
 class ReasonBody(Body):
     reason: Reason = ""
 

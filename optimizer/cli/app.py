@@ -10,7 +10,20 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Abort, Exit
 
-from optimizer.cli import champion, clock, data, entry_points, feedback, freeze, imports, init, keys, later, review
+from optimizer.cli import (
+    champion,
+    clock,
+    data,
+    entry_points,
+    feedback,
+    freeze,
+    graph,
+    imports,
+    init,
+    keys,
+    later,
+    review,
+)
 from optimizer.cli.doctor import commands as doctor
 from optimizer.cli.family import commands as family
 from optimizer.cli.rollout import commands as rollout
@@ -54,7 +67,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 refused by a gate or limit. Every comma
 )
 for module in (init, serve, entry_points, doctor, status, freeze):
     module.register(app)
-for group in (family, study, variant, rollout, champion, feedback, thresholds, review, keys, data, clock):
+for group in (family, study, variant, rollout, champion, feedback, thresholds, review, graph, keys, data, clock):
     app.add_typer(group.app)
 imports.register(app)
 later.register(app)

@@ -115,19 +115,6 @@ def _import_events(session: Session, family: str, records: Any) -> dict[str, Any
     """Feedback from a file goes the way of every event: masked, deduplicated by id, a thousand at a time."""
     from itertools import islice
 
-    from optimizer.core.serving.assignment import unit_hmac, verify_token
-    from optimizer.jobs.feedback.ingest_feedback import Intake
-    from optimizer.runtime import wiring
-
-    secrets = wiring.open_secrets(session.settings)
-    intake = Intake(
-        store=session.store,
-        clock=session.clock,
-        families=session.families.families,
-        verify=lambda token: verify_token(token, secrets.token_keys, session.clock.now()),
-        hmac_unit=lambda unit: unit_hmac(secrets.unit_key, unit),
-        actor=session.actor,
-    )
     total: dict[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": []}
     stream = iter(records)
     while batch := list(islice(stream, session.settings.limits.batch)):
@@ -137,7 +124,7 @@ def _import_events(session: Session, family: str, records: Any) -> dict[str, Any
         ]
         if not readable:
             continue
-        answer = intake.take([event for _, event in readable])
+        answer = session.intake.take([event for _, event in readable])
         total["accepted"] += answer["accepted"]
         total["duplicates"] += answer["duplicates"]
         total["rejected"] += [{"where": readable[r["index"]][0], **r} for r in answer["rejected"]]

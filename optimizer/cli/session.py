@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from optimizer.core.family.family import Family
     from optimizer.core.serving.rollout import Rollout
     from optimizer.host.config import Settings
+    from optimizer.jobs.feedback.ingest_feedback import Intake
     from optimizer.ports import Clock, FamilySource, Store
     from optimizer.runtime.api_client import ApiClient
 
@@ -78,6 +79,23 @@ class Session:
         from optimizer.runtime import wiring
 
         return wiring.load_families(self.settings)
+
+    @cached_property
+    def intake(self) -> Intake:
+        """Takes events in on the store, as the person at this machine."""
+        from optimizer.core.serving.assignment import unit_hmac, verify_token
+        from optimizer.jobs.feedback.ingest_feedback import Intake
+        from optimizer.runtime import wiring
+
+        secrets = wiring.open_secrets(self.settings)
+        return Intake(
+            store=self.store,
+            clock=self.clock,
+            families=self.families.families,
+            verify=lambda token: verify_token(token, secrets.token_keys, self.clock.now()),
+            hmac_unit=lambda unit: unit_hmac(secrets.unit_key, unit),
+            actor=self.actor,
+        )
 
     @cached_property
     def actor(self) -> str:

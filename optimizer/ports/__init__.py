@@ -13,6 +13,7 @@ from optimizer.ports.clock import Clock
 from optimizer.ports.events import Events, Exposure, Exposures, Traffic
 from optimizer.ports.evidence import EvidenceSource
 from optimizer.ports.examples import Examples, ExampleStanding, Reviews
+from optimizer.ports.graphs import Graphs
 from optimizer.ports.models import DeltaSink, LanguageModel, ModelCatalogue, ModelFacts, ModelSource, StreamingModel
 from optimizer.ports.outbox import Outbox, OutboxItem
 from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance, WatchedReign
@@ -59,6 +60,7 @@ __all__ = [
     "FamilySource",
     "Fetches",
     "Freezes",
+    "Graphs",
     "Journal",
     "JournalEntry",
     "KeyRecord",

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from optimizer.ports.transaction import Transaction
 
 OldRows = Literal[
-    "interactions", "later_parts", "feedback_events", "examples", "reviews", "idempotency_keys",
+    "interactions", "later_parts", "feedback_events", "examples", "reviews", "graphs", "idempotency_keys",
     "model_calls", "texts_of_model_calls", "outputs_of_studies", "tier_answers", "confidences_of_studies",
 ]  # fmt: skip
 Key = tuple[Any, ...]

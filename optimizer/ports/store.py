@@ -10,6 +10,7 @@ from optimizer.ports.alerts import Alerts, Audit
 from optimizer.ports.api_keys import ApiKeys, KeyUsage
 from optimizer.ports.events import Events, Exposures, Traffic
 from optimizer.ports.examples import Examples, Reviews
+from optimizer.ports.graphs import Graphs
 from optimizer.ports.outbox import Outbox
 from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance
 from optimizer.ports.pipeline_stats import PipelineStats
@@ -34,6 +35,7 @@ class Store(Protocol):
     traffic: Traffic
     examples: Examples
     reviews: Reviews
+    graphs: Graphs
     variants: Variants
     performance: Performance
     minute_stats: MinuteStats

@@ -9,10 +9,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
     from optimizer.core.forecast.forecast import RolloutForecast
+    from optimizer.core.graph.verified import ProposedRepair, VerifiedGraph
     from optimizer.core.scheduling.schedule import ScheduleInForce
     from optimizer.core.search.cost_estimate import CostEstimate
     from optimizer.core.search.study import Study, Trial
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from optimizer.core.serving.rollout import Champion, Decision, Rollout
     from optimizer.core.views.rollout_status import RolloutView
     from optimizer.jobs.families.create_variant import Created
+    from optimizer.jobs.feedback.decide_repair import DecisionReport
+    from optimizer.jobs.feedback.propose_repairs import Proposed
     from optimizer.jobs.record_change import ChangeReport
     from optimizer.jobs.rollouts.freeze import FreezeReport
     from optimizer.jobs.rollouts.start_rollout import Start
@@ -148,6 +151,64 @@ def freeze(value: Freeze) -> dict[str, Any]:
 def freeze_change(value: FreezeReport) -> dict[str, Any]:
     """What a freeze or its end did, with every freeze that holds from now on; ``family`` null is every family."""
     return {**asdict(value), "freezes": [freeze(one) for one in value.freezes]}
+
+
+def graph(value: VerifiedGraph, input: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A verified graph: as it was given, as it is with what was approved, and every repair.
+
+    ``input``: what else the model was shown.
+    """
+    from optimizer.core.graph.verified import GRAPH
+
+    others = None if input is None else {name: given for name, given in input.items() if name != GRAPH}
+    return {**graph_in_list(value), "input": others, "given": value.given, "repaired": value.repaired}
+
+
+def graph_in_list(value: VerifiedGraph) -> dict[str, Any]:
+    """The same without the graphs themselves and the text."""
+    from optimizer.core.graph.verified import applicable, conflicts_of, why_not
+
+    apply, against = applicable(value), conflicts_of(value)
+    return {
+        "id": value.id,
+        "family": value.family,
+        "interaction": value.interaction,
+        "n_pending": len(value.pending),
+        "repairs": [
+            {
+                **repair(one),
+                "applies": one.id in apply if one.status == "pending" else None,
+                "why_not": why_not(value, one) if one.status == "pending" and one.id not in apply else None,
+                "conflicts": [{"repair": other, "why": why} for other, why in against.get(one.id, {}).items()],
+            }
+            for one in value.repairs
+        ],
+        "unreadable": [asdict(one) for one in value.unreadable],
+        "created_by": value.created_by,
+        "created_at": value.created_at,
+    }
+
+
+def repair(value: ProposedRepair) -> dict[str, Any]:
+    from optimizer.core.graph.repair import repair_as_json
+
+    return {**asdict(value), "repair": repair_as_json(value.repair), "what": str(value.repair)}
+
+
+def proposed(value: Proposed) -> dict[str, Any]:
+    return {**graph(value.graph), "new": value.new}
+
+
+def decided_repair(value: DecisionReport) -> dict[str, Any]:
+    """What a decision did, what it made impossible, and the graph after it."""
+    told = {name: getattr(value, name) for name in ("what", "why", "undo", "next", "changed", "feedback")}
+    return {
+        **told,
+        "why_no_feedback": value.why_no_feedback,
+        "no_longer": list(value.no_longer),
+        "repair": repair(value.repair),
+        "graph": graph(value.graph),
+    }
 
 
 def key_change(value: KeyReport) -> dict[str, Any]:

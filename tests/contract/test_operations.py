@@ -29,6 +29,8 @@ from optimizer.runtime import wiring
 from optimizer.runtime.api_client import ApiClient
 from tests.api_world import World, make_home, serving
 from tests.clock import Clock
+from tests.graph_world import F as VERIFIER
+from tests.graph_world import add_family, report
 from tests.ingestion import NOW
 
 F = "triage"
@@ -255,6 +257,33 @@ class TestVariantsAndStudies:
         for side in (both.local, both.remote):
             with pytest.raises(InvalidInput):
                 change(*side)
+
+
+class TestGraphs:
+    def test_repairs_are_proposed_and_decided(self, both: Both) -> None:
+        both.set_up(lambda world: add_family(world.settings.home))
+        both.set_up(lambda world: world.shared.serving.refresh())
+        both.refused(NotFound, lambda operations, world: operations.propose_repairs(VERIFIER, "in_1"))
+        both.refused(InvalidInput, lambda operations, world: operations.propose_repairs(F, "in_1"))
+        both.set_up(report)
+        propose: Change = lambda operations, world: operations.propose_repairs(VERIFIER, "in_1")  # noqa: E731
+        assert [both(propose)["new"], both(propose)["new"]] == [True, False]
+
+        def decide(number: int, verdict: Any, reason: str | None = None) -> Change:
+            def change(operations: Operations, world: World) -> Answer:
+                (graph,) = world.get("/v1/graphs").json()["items"]
+                return operations.decide_repair(f"{graph['id']}.{number}", verdict, reason=reason)
+
+            return change
+
+        done = both(decide(2, "approved", "not in the text"))
+        assert (done["changed"], done["why"], len(done["no_longer"])) == (True, "not in the text", 1)
+        assert both(decide(2, "approved"))["changed"] is False
+        assert "no longer applies" in both.refused(Conflict, decide(3, "approved"))
+        assert both(decide(3, "rejected"))["repair"]["status"] == "rejected"
+        both.refused(Conflict, decide(3, "approved"))
+        both.refused(NotFound, decide(9, "approved"))
+        both.refused(NotFound, lambda operations, world: operations.decide_repair("x", "rejected", reason=None))
 
 
 class TestInstallation:

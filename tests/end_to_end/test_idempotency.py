@@ -15,6 +15,8 @@ import pytest
 
 from optimizer.core.search.study import Trial
 from tests.api_world import World, make_home, serving
+from tests.graph_world import F as VERIFIER
+from tests.graph_world import add_family, report
 
 EVENT = {"family": "triage", "unit": "u", "output": "billing"}
 STUDY = {
@@ -105,6 +107,20 @@ def scheduled(world: World) -> Asked:
     return "/v1/families/triage/schedule?reason=off", None
 
 
+def verifying(world: World) -> Asked:
+    add_family(world.settings.home)
+    world.shared.serving.refresh()
+    return f"/v1/families/{VERIFIER}/graphs", {"interaction": report(world)}
+
+
+def proposed(act: str) -> Callable[[World], Asked]:
+    def made(world: World) -> Asked:
+        graph = world.post(*verifying(world)).json()
+        return f"/v1/repairs/{graph['repairs'][0]['id']}/{act}", {"reason": "I read it"}
+
+    return made
+
+
 def with_key(act: str) -> Callable[[World], Asked]:
     def made(world: World) -> Asked:
         world.add_key("boss", "admin", secret=SECRET)
@@ -133,6 +149,9 @@ CASES: dict[str, Callable[[World], Asked]] = {
         "/v1/interactions/import",
         json.dumps(EVENT) + "\n" + json.dumps(EVENT),
     ),
+    "POST /v1/families/{family}/graphs": verifying,
+    "POST /v1/repairs/{id}/approve": proposed("approve"),
+    "POST /v1/repairs/{id}/reject": proposed("reject"),
     "POST /v1/families/{family}/studies": to_study,
     "POST /v1/studies/{id}/cancel": lambda world: (f"/v1/studies/{studied(world)['id']}/cancel", {"reason": "no"}),
     "POST /v1/studies/{id}/nominate": searched,

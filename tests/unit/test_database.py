@@ -34,7 +34,7 @@ A_LATER_STEP = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "9000", "0100"
+revision, down_revision = "9000", "0101"
 
 
 def upgrade() -> None:

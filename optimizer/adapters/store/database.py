@@ -18,6 +18,7 @@ from optimizer.adapters.store.repositories.blocks import BlockTables
 from optimizer.adapters.store.repositories.events import EventTables
 from optimizer.adapters.store.repositories.examples import ExampleTables, ReviewTable
 from optimizer.adapters.store.repositories.exposures import ExposureTable
+from optimizer.adapters.store.repositories.graphs import GraphTable
 from optimizer.adapters.store.repositories.journal import JournalTable
 from optimizer.adapters.store.repositories.minute_stats import DriftDetectorTable, MinuteStatTables
 from optimizer.adapters.store.repositories.observations import ObservationQueries
@@ -56,6 +57,7 @@ class Database:
         self.traffic = TrafficTables()
         self.examples = ExampleTables()
         self.reviews = ReviewTable()
+        self.graphs = GraphTable()
         self.variants = VariantTable()
         self.performance = PerformanceTables()
         self.minute_stats = MinuteStatTables()

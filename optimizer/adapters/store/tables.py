@@ -204,6 +204,28 @@ class ReviewRow(Row):
     answered_at: datetime | None = _at(nullable=True)
 
 
+class GraphRow(Row):
+    """Written by graphs.py: a graph that a family verified, with the repairs proposed for it."""
+
+    __tablename__ = "graphs"
+    __table_args__ = (
+        UniqueConstraint("family", "interaction", name="uq_graphs_interaction"),
+        Index("ix_graphs_family_received", "family", "received_at"),
+        Index("ix_graphs_unit", "unit_hmac"),
+    )
+    id: str = Field(primary_key=True)
+    family: str
+    interaction: str
+    unit_hmac: str | None = None
+    given: dict[str, Any] = _json()
+    repairs: list[dict[str, Any]] = _json()
+    unreadable: list[dict[str, Any]] = _json()
+    n_pending: int
+    received_at: datetime = _at()  # of the interaction: both go at the same age
+    created_by: str
+    created_at: datetime = _at()
+
+
 class VariantRow(Row):
     """Written by variants.py. Never changed after the insert."""
 

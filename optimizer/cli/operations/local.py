@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from optimizer.cli.operations.protocol import Answer
     from optimizer.cli.session import Session
     from optimizer.core.base.values import Aim, Budget
+    from optimizer.core.graph.verified import Verdict
     from optimizer.core.rollout.transitions import OperatorAct
     from optimizer.core.search.study import Study
     from optimizer.core.serving.access import Access
@@ -140,6 +141,20 @@ class LocalOperations:
 
         report = unset_schedule(self._session.family(family), reason=reason, **self._by)
         return _as_json(shapes.schedule_change(report, self._session.clock))
+
+    def propose_repairs(self, family: str, interaction: str) -> Answer:
+        from optimizer.jobs.feedback.propose_repairs import propose_repairs
+
+        return _as_json(shapes.proposed(propose_repairs(self._session.family(family), interaction, **self._by)))
+
+    def decide_repair(self, repair: str, verdict: Verdict, *, reason: str | None) -> Answer:
+        from optimizer.jobs.feedback.decide_repair import decide_repair
+
+        return _as_json(
+            shapes.decided_repair(
+                decide_repair(repair, verdict, reason=reason, intake=self._session.intake, **self._by)
+            )
+        )
 
     def create_key(self, name: str, access: Access) -> Answer:
         from optimizer.jobs.upkeep.manage_keys import create_key

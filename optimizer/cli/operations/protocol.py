@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from optimizer.core.base.values import Aim, Budget
+    from optimizer.core.graph.verified import Verdict
     from optimizer.core.rollout.transitions import OperatorAct
     from optimizer.core.serving.access import Access
     from optimizer.jobs.families.create_variant import VariantDraft
@@ -83,6 +84,10 @@ class Operations(Protocol):
         """``cron`` None: the file's times with ``from_file``, else none."""
 
     def unset_schedule(self, family: str, *, reason: str | None) -> Answer: ...
+
+    # graphs
+    def propose_repairs(self, family: str, interaction: str) -> Answer: ...
+    def decide_repair(self, repair: str, verdict: Verdict, *, reason: str | None) -> Answer: ...
 
     # the installation
     def create_key(self, name: str, access: Access) -> Answer: ...

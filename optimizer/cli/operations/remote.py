@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from optimizer.core.base.values import Aim, Budget
+    from optimizer.core.graph.verified import Verdict
     from optimizer.core.rollout.transitions import OperatorAct
     from optimizer.core.serving.access import Access
     from optimizer.jobs.families.create_variant import VariantDraft
@@ -110,6 +111,13 @@ class RemoteOperations:
     def unset_schedule(self, family: str, *, reason: str | None) -> Answer:
         answer: Answer = self._server.delete(f"/v1/families/{_quoted(family)}/schedule", reason=reason)
         return answer
+
+    def propose_repairs(self, family: str, interaction: str) -> Answer:
+        return self._post(f"families/{_quoted(family)}/graphs", {"interaction": interaction})
+
+    def decide_repair(self, repair: str, verdict: Verdict, *, reason: str | None) -> Answer:
+        act = "approve" if verdict == "approved" else "reject"
+        return self._post(f"repairs/{_quoted(repair)}/{act}", {"reason": reason or ""})
 
     def create_key(self, name: str, access: Access) -> Answer:
         from optimizer.jobs.upkeep.manage_keys import shown_access

@@ -23,6 +23,7 @@ OF_EVENTS: tuple[OldRows, ...] = (
     "interactions",
     "examples",
     "reviews",
+    "graphs",
     "model_calls",
 )
 OF_STUDIES: tuple[OldRows, ...] = (

@@ -14,6 +14,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, f
 from optimizer.adapters.store.hashed_rows import chunks, families_in
 from optimizer.adapters.store.repositories.events import KEYS, LATER
 from optimizer.adapters.store.repositories.examples import EXAMPLES, REVIEWS
+from optimizer.adapters.store.repositories.graphs import GRAPHS
 from optimizer.adapters.store.repositories.journal import CALLS
 from optimizer.adapters.store.repositories.studies import RESULTS, STUDIES, TIER_ANSWERS
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
@@ -108,6 +109,7 @@ _KINDS: Mapping[OldRows, _Rows] = {
         old=_created(EXAMPLES, EXAMPLES.c.released.is_(False), EXAMPLES.c.origin == "correction"),
     ),
     "reviews": _Rows(table=REVIEWS, key=(REVIEWS.c.id,), old=_created(REVIEWS)),
+    "graphs": _Rows(table=GRAPHS, key=(GRAPHS.c.id,), old=_received(GRAPHS)),
     "idempotency_keys": _Rows(
         table=KEYS, key=(KEYS.c.key, KEYS.c.scope), old=lambda _family, before: KEYS.c.created_at < before
     ),

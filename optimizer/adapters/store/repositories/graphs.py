@@ -1,0 +1,85 @@
+"""Table graphs: what was verified, what was proposed for it, and what a person decided."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, select, tuple_, update
+
+from optimizer.adapters.store import cursors
+from optimizer.adapters.store.engine import insert_new
+from optimizer.adapters.store.tables import GraphRow
+from optimizer.core.base.errors import Conflict, StaleVersion
+from optimizer.core.graph.repair import read_repair, repair_as_json
+from optimizer.core.graph.verified import ProposedRepair, Unreadable, VerifiedGraph
+
+GRAPHS = GraphRow.__table__
+PLAIN = ("id", "family", "interaction", "given", "unit_hmac", "received_at", "created_by", "created_at")
+
+
+class GraphTable:
+    """ports.Graphs on the database."""
+
+    def add(self, tx: Connection, graph: VerifiedGraph) -> None:
+        if not insert_new(tx, GRAPHS, [_columns(graph)]):
+            raise Conflict(f"The graph of interaction {graph.interaction!r} has its repairs already.")
+
+    def get(self, tx: Connection, id: str) -> VerifiedGraph | None:
+        row = tx.execute(select(GRAPHS).where(GRAPHS.c.id == id)).mappings().first()
+        return None if row is None else _graph(row)
+
+    def of_interaction(self, tx: Connection, family: str, interaction: str) -> VerifiedGraph | None:
+        named = (GRAPHS.c.family == family, GRAPHS.c.interaction == interaction)
+        row = tx.execute(select(GRAPHS).where(*named)).mappings().first()
+        return None if row is None else _graph(row)
+
+    def page(
+        self, tx: Connection, *, family: str | None, pending: bool | None, cursor: str | None, limit: int
+    ) -> tuple[list[VerifiedGraph], str | None]:
+        query = select(GRAPHS).order_by(GRAPHS.c.created_at, GRAPHS.c.id).limit(limit + 1)
+        if family is not None:
+            query = query.where(GRAPHS.c.family == family)
+        if pending is not None:
+            query = query.where(GRAPHS.c.n_pending > 0 if pending else GRAPHS.c.n_pending == 0)
+        if cursor is not None:
+            after = cursors.decode(cursor, datetime, str)
+            query = query.where(tuple_(GRAPHS.c.created_at, GRAPHS.c.id) > tuple_(*after))
+        found = [_graph(row) for row in tx.execute(query).mappings()]
+        return cursors.page(found, limit, lambda graph: (graph.created_at, graph.id))
+
+    def decide(self, tx: Connection, before: VerifiedGraph, after: VerifiedGraph) -> None:
+        # Each decision leaves one fewer pending, so their number says whether another came in between.
+        unchanged = (GRAPHS.c.id == before.id, GRAPHS.c.n_pending == len(before.pending))
+        kept = {name: value for name, value in _columns(after).items() if name in ("repairs", "n_pending")}
+        if tx.execute(update(GRAPHS).where(*unchanged).values(**kept)).rowcount == 0:
+            raise StaleVersion(f"A repair of graph {before.id} was decided at the same moment. Look again, and repeat.")
+
+
+def _columns(graph: VerifiedGraph) -> dict[str, Any]:
+    return {
+        **{name: getattr(graph, name) for name in PLAIN},
+        "given": dict(graph.given),
+        "repairs": [_repair_columns(one) for one in graph.repairs],
+        "unreadable": [asdict(one) for one in graph.unreadable],
+        "n_pending": len(graph.pending),
+    }
+
+
+def _repair_columns(one: ProposedRepair) -> dict[str, Any]:
+    at = None if one.decided_at is None else one.decided_at.isoformat()
+    return {**asdict(one), "repair": repair_as_json(one.repair), "decided_at": at}
+
+
+def _graph(row: RowMapping) -> VerifiedGraph:
+    return VerifiedGraph(
+        **{name: row[name] for name in PLAIN},
+        repairs=tuple(map(_repair, row["repairs"])),
+        unreadable=tuple(Unreadable(**one) for one in row["unreadable"]),
+    )
+
+
+def _repair(kept: dict[str, Any]) -> ProposedRepair:
+    at = None if kept["decided_at"] is None else datetime.fromisoformat(kept["decided_at"])
+    return ProposedRepair(**{**kept, "repair": read_repair(kept["repair"]), "decided_at": at})

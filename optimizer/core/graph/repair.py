@@ -1,0 +1,167 @@
+"""The three repairs of a graph, each with what it needs of the graph, and the graph after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import permutations
+from typing import Any, ClassVar
+
+from optimizer.core.graph.graph import ENDS, Graph, Thing, name_of, thing_text, things_in, triple_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteRelation:
+    """Deletes this relation; its entities stay."""
+
+    action: ClassVar[str] = "delete_relation"
+    subject: str
+    relation: str
+    object: str
+
+    @property
+    def needs(self) -> frozenset[Thing]:
+        return frozenset([(self.subject, self.relation, self.object)])
+
+    def applied(self, graph: Graph) -> Graph:
+        return {**graph, "relations": [one for one in graph["relations"] if triple_of(one) not in self.needs]}
+
+    def __str__(self) -> str:
+        return f"delete the {thing_text((self.subject, self.relation, self.object))}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteEntity:
+    """Deletes the entity and every relation that it is in."""
+
+    action: ClassVar[str] = "delete_entity"
+    entity: str
+
+    @property
+    def needs(self) -> frozenset[Thing]:
+        return frozenset([(self.entity,)])
+
+    def applied(self, graph: Graph) -> Graph:
+        gone = _relations_of(graph, self.entity)
+        return {
+            **graph,
+            "entities": [one for one in graph["entities"] if name_of(one) != self.entity],
+            "relations": [one for one in graph["relations"] if triple_of(one) not in gone],
+        }
+
+    def __str__(self) -> str:
+        return f"delete the {thing_text((self.entity,))}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeEntities:
+    """``keep`` takes over the relations of ``remove``.
+
+    A relation between the two goes, and one that ``keep`` has already stands once.
+    """
+
+    action: ClassVar[str] = "merge_entities"
+    keep: str
+    remove: str
+
+    @property
+    def needs(self) -> frozenset[Thing]:
+        return frozenset([(self.keep,), (self.remove,)])
+
+    def makes(self, graph: Graph) -> set[Thing]:
+        """The relations that ``keep`` takes over."""
+        return {
+            self._renamed(triple)
+            for triple in _relations_of(graph, self.remove)
+            if {triple[0], triple[2]} != {self.keep, self.remove}
+        }
+
+    def applied(self, graph: Graph) -> Graph:
+        gone = _relations_of(graph, self.remove)
+        there = {triple for triple in map(triple_of, graph["relations"]) if triple not in gone}
+        new = self.makes(graph) - there
+        relations = []
+        for relation in graph["relations"]:
+            triple = triple_of(relation)
+            if triple in gone:
+                triple = self._renamed(triple)
+                if triple not in new:
+                    continue
+                new.discard(triple)
+                relation = {**relation, **dict(zip(ENDS, triple, strict=True))}
+            relations.append(relation)
+        return {**graph, "entities": self._entities(graph["entities"]), "relations": relations}
+
+    def _entities(self, entities: Sequence[Any]) -> list[Any]:
+        """Without ``remove``; with ``keep`` in its place where only a relation named that one."""
+        if self.keep in map(name_of, entities):
+            return [one for one in entities if name_of(one) != self.remove]
+        return [self.keep if name_of(one) == self.remove else one for one in entities]
+
+    def _renamed(self, triple: Thing) -> Thing:
+        subject, relation, object = triple
+        new = {self.remove: self.keep}
+        return new.get(subject, subject), relation, new.get(object, object)
+
+    def __str__(self) -> str:
+        return f"merge the {thing_text((self.remove,))} into {self.keep!r}"
+
+
+Repair = DeleteRelation | DeleteEntity | MergeEntities
+ACTIONS: Mapping[str, type[Repair]] = {kind.action: kind for kind in (DeleteRelation, DeleteEntity, MergeEntities)}
+
+
+def read_repair(value: Any) -> Repair:
+    """One repair as a model writes it; raises ValueError, which says what is wrong with it."""
+    if not isinstance(value, Mapping):
+        raise ValueError("it is no object with an action")
+    kind = ACTIONS.get(str(value.get("action")))
+    if kind is None:
+        raise ValueError(f"its action {value.get('action')!r} is none of {', '.join(ACTIONS)}")
+    names = [field.name for field in fields(kind)]
+    missing = [name for name in names if not isinstance(value.get(name), str) or not value[name].strip()]
+    if missing:
+        raise ValueError(f"{kind.action} needs {' and '.join(missing)}")
+    repair = kind(**{name: value[name] for name in names})
+    if isinstance(repair, MergeEntities) and repair.keep == repair.remove:
+        raise ValueError("it merges an entity with itself")
+    return repair
+
+
+def repair_as_json(repair: Repair) -> dict[str, str]:
+    return {"action": repair.action, **asdict(repair)}
+
+
+def missing_in(graph: Graph, repair: Repair) -> list[Thing]:
+    """What the repair is about and the graph does not have; empty where it applies."""
+    return sorted(repair.needs - things_in(graph))
+
+
+def conflicts(repairs: Mapping[str, Repair], graph: Graph) -> dict[str, dict[str, str]]:
+    """By name, the repairs that each cannot be carried out beside, and why: one takes away what the other needs,
+    or what comes of them depends on which is first.
+
+    Args:
+        repairs: by name; all apply to the graph.
+    """
+    before = things_in(graph)
+    takes = {name: before - things_in(repair.applied(graph)) for name, repair in repairs.items()}
+    makes = {
+        name: repair.makes(graph) if isinstance(repair, MergeEntities) else set() for name, repair in repairs.items()
+    }
+    found: dict[str, dict[str, str]] = {name: {} for name in repairs}
+    for one, other in permutations(repairs, 2):
+        needed = repairs[other].needs
+        if lost := takes[one] & needed:
+            why = f"to {repairs[one]} takes away the {thing_text(min(lost))}"
+        elif again := makes[one] & needed:
+            why = f"to {repairs[one]} makes the {thing_text(min(again))} again, so their order matters"
+        else:
+            continue
+        found[one].setdefault(other, why)
+        found[other].setdefault(one, why)
+    return found
+
+
+def _relations_of(graph: Graph, entity: str) -> set[Thing]:
+    return {triple for triple in map(triple_of, graph["relations"]) if entity in (triple[0], triple[2])}

@@ -1,0 +1,193 @@
+"""A graph that a model has verified: the graph as it was given, the repairs proposed for it, and what a person decided.
+
+The graph as it is now is never kept: it is what was given, with the approved repairs in the order of their approval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
+from optimizer.core.base.phrasing import count
+from optimizer.core.family.answer import parse_output
+from optimizer.core.family.family import Family
+from optimizer.core.graph.graph import Graph, read_graph, thing_text, things_in
+from optimizer.core.graph.repair import Repair, conflicts, missing_in, read_repair
+
+GRAPH = "graph"  # the input that holds it
+REPAIRS = "repairs"  # the member of the answer
+MOST_REPAIRS = 200  # of an answer: a person reads each
+Verdict = Literal["approved", "rejected"]
+Status = Literal["pending", "approved", "rejected"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposedRepair:
+    """One repair. ``order``: its place among the approvals, from 1, where it was approved."""
+
+    id: str
+    repair: Repair
+    status: Status = "pending"
+    order: int | None = None
+    decided_by: str | None = None
+    decided_at: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A part of the answer that is no repair: its place in the list from 0, and what is wrong with it."""
+
+    index: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedGraph:
+    """``given``: the graph that the model was shown. ``received_at``: when its interaction was received."""
+
+    id: str
+    family: str
+    interaction: str
+    given: Graph
+    repairs: tuple[ProposedRepair, ...]
+    unreadable: tuple[Unreadable, ...] = ()
+    unit_hmac: str | None = None
+    received_at: datetime
+    created_by: str
+    created_at: datetime
+
+    @property
+    def pending(self) -> tuple[ProposedRepair, ...]:
+        return tuple(one for one in self.repairs if one.status == "pending")
+
+    @property
+    def approved(self) -> tuple[ProposedRepair, ...]:
+        """In the order of approval."""
+        return tuple(sorted((one for one in self.repairs if one.order is not None), key=lambda one: one.order or 0))
+
+    @property
+    def repaired(self) -> Graph:
+        """The graph after every approved repair."""
+        graph = self.given
+        for one in self.approved:
+            graph = one.repair.applied(graph)
+        return graph
+
+    def repair(self, id: str) -> ProposedRepair:
+        found = next((one for one in self.repairs if one.id == id), None)
+        if found is None:
+            raise NotFound(f"Graph {self.id} has no repair {id!r}; detent graph show {self.id} lists them.", repair=id)
+        return found
+
+
+def verified_graph(family: Family, input: Mapping[str, Any], output: str, *, id: str, **known: Any) -> VerifiedGraph:
+    """What an answer of a family of repairs proposes for the graph that it was given.
+
+    Each repair is named by the graph's id and its number in the answer. One that says the same as an earlier one is
+    left out.
+
+    Raises:
+        InvalidInput: the family proposes no repairs, or the graph or the whole answer cannot be read.
+    """
+    check_family(family)
+    given = read_graph(input.get(GRAPH))
+    repairs: dict[Repair, ProposedRepair] = {}
+    unreadable: list[Unreadable] = []
+    for index, item in enumerate(_items(family, output)):
+        try:
+            repair = read_repair(item)
+        except ValueError as error:
+            unreadable.append(Unreadable(index=index, detail=str(error)))
+            continue
+        repairs.setdefault(repair, ProposedRepair(id=f"{id}.{index + 1}", repair=repair))
+    return VerifiedGraph(
+        id=id, family=family.name, given=given, repairs=tuple(repairs.values()), unreadable=tuple(unreadable), **known
+    )
+
+
+def check_family(family: Family) -> None:
+    """Raises InvalidInput where answers of the family cannot hold repairs of a graph."""
+    field = family.inputs.get(GRAPH)
+    if field is None or field.type != "json" or family.output.parser != "json":
+        raise InvalidInput(
+            f"{family.name} proposes no repairs of a graph: that takes an input {GRAPH!r} of type json, and an output"
+            f" read as json that holds {REPAIRS!r}. The family graph_verification is made so."
+        )
+
+
+def decided(graph: VerifiedGraph, id: str, verdict: Verdict, *, by: str, reason: str, at: datetime) -> VerifiedGraph:
+    """The graph with this repair approved or rejected; the same graph where it was decided so before.
+
+    Raises:
+        NotFound: it has no such repair.
+        Conflict: it was decided otherwise, or, to approve it, the graph no longer has what it is about.
+    """
+    one = graph.repair(id)
+    if one.status == verdict:
+        return graph
+    if one.status != "pending":
+        raise Conflict(
+            f"Repair {id} was {one.status} by {one.decided_by} before, and that stays: it was counted as feedback.",
+            status=one.status,
+        )
+    if verdict == "approved":
+        why = why_not(graph, one)
+        if why is not None:
+            raise Conflict(
+                f"Repair {id} cannot be approved: {why}. Reject it (detent graph reject {id}), or leave it pending.",
+                repair=id,
+            )
+    order = len(graph.approved) + 1 if verdict == "approved" else None
+    done = replace(one, status=verdict, order=order, decided_by=by, decided_at=at, reason=reason)
+    return replace(graph, repairs=tuple(done if other.id == id else other for other in graph.repairs))
+
+
+def why_not(graph: VerifiedGraph, one: ProposedRepair) -> str | None:
+    """Why a pending repair does not apply to the graph as it is now, naming the approval that made it so; else None."""
+    was = graph.given
+    never = missing_in(was, one.repair)
+    if never:
+        return f"it is about the {thing_text(never[0])}, which the graph never had"
+    why = None
+    for earlier in graph.approved:
+        was = earlier.repair.applied(was)
+        gone = missing_in(was, one.repair)
+        if not gone:
+            why = None  # a merge has made it again
+        elif why is None:
+            why = (
+                f"it no longer applies, since repair {earlier.id} ({earlier.repair}), which {earlier.decided_by}"
+                f" approved, took away the {thing_text(gone[0])}"
+            )
+    return why
+
+
+def applicable(graph: VerifiedGraph) -> set[str]:
+    """The pending repairs that apply to the graph as it is now."""
+    there = things_in(graph.repaired)
+    return {one.id for one in graph.pending if one.repair.needs <= there}
+
+
+def conflicts_of(graph: VerifiedGraph) -> dict[str, dict[str, str]]:
+    """By id, the pending repairs that a pending one conflicts with, and why; of those that apply."""
+    apply = applicable(graph)
+    return conflicts({one.id: one.repair for one in graph.pending if one.id in apply}, graph.repaired)
+
+
+def _items(family: Family, output: str) -> Sequence[Any]:
+    read = parse_output(family.output, output)
+    why = read.error
+    if why is None:
+        items = read.value.get(REPAIRS) if isinstance(read.value, Mapping) else None
+        if isinstance(items, list) and len(items) <= MOST_REPAIRS:
+            return items
+        why = (
+            f"it has {count(len(items), 'repair')}, and {MOST_REPAIRS} is the most that a person is shown"
+            if isinstance(items, list)
+            else f"it has no list {REPAIRS!r}"
+        )
+    raise InvalidInput(f"The answer proposes no repairs that could be read: {why}. Nothing was kept.")

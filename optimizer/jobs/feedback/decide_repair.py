@@ -1,0 +1,129 @@
+"""A person approves or rejects one repair of a graph: decision, feedback and audit in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from optimizer.core.base.errors import DetentError, InvalidInput, NotAuthorised, NotFound
+from optimizer.core.base.phrasing import count
+from optimizer.core.graph.verified import ProposedRepair, Verdict, VerifiedGraph, applicable, decided
+from optimizer.jobs.feedback.ingest_feedback import Intake
+from optimizer.jobs.record_change import checked_reason
+from optimizer.ports import Clock, Store, Transaction
+
+UNDO = (
+    "none: the decision was counted as feedback, which is never edited. The graph as it was given is kept beside the"
+    " repaired one"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionReport:
+    """``changed`` is False where the repair was decided so before.
+
+    ``feedback``: the id of the event that the decision became, or None with ``why_no_feedback``.
+    ``no_longer``: pending repairs that an approval has made inapplicable.
+    """
+
+    what: str
+    why: str
+    undo: str
+    next: str
+    changed: bool
+    graph: VerifiedGraph
+    repair: ProposedRepair
+    feedback: str | None
+    why_no_feedback: str
+    no_longer: tuple[str, ...]
+
+
+def decide_repair(
+    id: str, verdict: Verdict, *, reason: str | None, actor: str, store: Store, clock: Clock, intake: Intake
+) -> DecisionReport:
+    """Approves or rejects a pending repair; what it says of the model's answer becomes a person's feedback on it.
+
+    Args:
+        id: of the repair, which begins with its graph's.
+        intake: as the sender's key may report; it needs the right to speak as a person.
+    Raises:
+        NotFound: no such graph or repair.
+        NotAuthorised: the key may not send feedback of a person, or of this family.
+        Conflict: decided otherwise before, or the graph no longer has what it is about.
+    """
+    why = checked_reason(reason)
+    with store.read() as tx:
+        graph = _graph(store, tx, id)
+    graph.repair(id)
+    request = intake.request()
+    reads = request.read([_event(graph, id, verdict)])
+    if request.rejected:
+        raise _refusal(request.rejected[0])
+
+    def change(tx: Transaction) -> DecisionReport:
+        before = _graph(store, tx, id)
+        at = clock.now()
+        after = decided(before, id, verdict, by=actor, reason=why, at=at)
+        if after is before:
+            return _report(before, after, id, verdict, why, rejected=None)
+        store.graphs.decide(tx, before, after)
+        kept = request.keep(tx, reads)
+        detail = {"repair": id, "reason": why, "graph": before.id}
+        store.audit.add(
+            tx, at=at, actor=actor, action=f"graph.{verdict}", family=before.family, subject=id, detail=detail
+        )
+        rejected = kept["rejected"][0]["detail"] if kept["rejected"] else ""
+        return _report(before, after, id, verdict, why, rejected=rejected)
+
+    return store.write(change, rows=3)
+
+
+def graph_of(repair: str) -> str:
+    """The id of the graph that a repair is of."""
+    return repair.rpartition(".")[0]
+
+
+def _graph(store: Store, tx: Transaction, repair: str) -> VerifiedGraph:
+    found = store.graphs.get(tx, graph_of(repair))
+    if found is None:
+        raise NotFound(
+            f"There is no repair {repair!r}. `detent graph list` shows the pending ones; its graph may have been"
+            " pruned.",
+            repair=repair,
+        )
+    return found
+
+
+def _event(graph: VerifiedGraph, repair: str, verdict: Verdict) -> dict[str, Any]:
+    """One outcome per repair: whether a person wanted it."""
+    good = verdict == "approved"
+    return {
+        "id": repair, "family": graph.family, "interaction": graph.interaction, "source": "person", "success": good,
+        "score": float(good), "label": verdict, "tags": {"graph": graph.id},
+    }  # fmt: skip
+
+
+def _refusal(rejected: dict[str, Any]) -> DetentError:
+    kind = NotAuthorised if rejected["type"] in ("source_not_allowed", "family_not_allowed") else InvalidInput
+    return kind(f"The repair was not decided, since that is feedback of a person: {rejected['detail']}")
+
+
+def _report(
+    before: VerifiedGraph, after: VerifiedGraph, id: str, verdict: Verdict, why: str, *, rejected: str | None
+) -> DecisionReport:
+    one = after.repair(id)
+    changed = rejected is not None
+    left = len(after.pending)
+    onward = f"detent graph show {after.id}"
+    return DecisionReport(
+        what=f"{id} {'is' if changed else 'was'} {verdict}: {one.repair}",
+        why=why if changed else one.reason,
+        undo=UNDO,
+        next=f"{onward} ({count(left, 'repair')} pending)" if left else f"{onward} --repaired",
+        changed=changed,
+        graph=after,
+        repair=one,
+        feedback=id if not rejected else None,
+        why_no_feedback=rejected or "",
+        no_longer=tuple(sorted(applicable(before) - applicable(after) - {id})),
+    )

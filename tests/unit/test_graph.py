@@ -1,0 +1,178 @@
+"""A graph as JSON is read with every fault named, and each repair changes what it says and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.graph.graph import read_graph
+from optimizer.core.graph.repair import (
+    DeleteEntity,
+    DeleteRelation,
+    MergeEntities,
+    Repair,
+    conflicts,
+    missing_in,
+    read_repair,
+    repair_as_json,
+)
+
+
+def relation(text: str) -> dict[str, Any]:
+    return dict(zip(("subject", "relation", "object"), text.split(), strict=True))
+
+
+def graph(entities: str, *relations: str) -> dict[str, Any]:
+    return {"entities": entities.split(), "relations": [relation(one) for one in relations]}
+
+
+def delete(text: str) -> DeleteRelation:
+    return DeleteRelation(**relation(text))
+
+
+class TestReading:
+    @pytest.mark.parametrize(
+        "value",
+        [
+            graph("fox wood", "fox in wood"),
+            {"entities": [], "relations": []},
+            {"entities": [{"name": "fox", "type": "animal"}], "relations": [], "source": "page 3"},
+            '{"entities": ["fox"], "relations": []}',
+        ],
+        ids=["names", "empty", "objects and other members", "as JSON text"],
+    )
+    def test_a_graph_is_kept_as_it_is(self, value: Any) -> None:
+        read = read_graph(value)
+        assert isinstance(value, str) or read == value
+
+    @pytest.mark.parametrize(
+        ("value", "pointers"),
+        [
+            ("no JSON", [""]),
+            (["fox"], [""]),
+            ({}, ["/entities", "/relations"]),
+            ({"entities": "fox", "relations": {}}, ["/entities", "/relations"]),
+            (
+                {"entities": ["fox", "", {"type": "x"}, 3], "relations": []},
+                ["/entities/1", "/entities/2", "/entities/3"],
+            ),
+            (
+                {"entities": [], "relations": ["fox in wood", {"subject": "fox", "relation": " ", "object": None}]},
+                ["/relations/0", "/relations/1"],
+            ),
+        ],
+        ids=["text", "list", "members missing", "members of another type", "entities", "relations"],
+    )
+    def test_every_fault_is_named_with_its_place(self, value: Any, pointers: list[str]) -> None:
+        with pytest.raises(InvalidInput, match="The graph cannot be read") as refused:
+            read_graph(value)
+        assert [fault.pointer for fault in refused.value.faults] == pointers
+
+
+class TestRepairsAsWritten:
+    @pytest.mark.parametrize(
+        ("value", "said"),
+        [
+            ("delete fox", "no object"),
+            (
+                {"action": "add_entity", "entity": "fox"},
+                "'add_entity' is none of delete_relation, delete_entity, merge",
+            ),
+            ({}, "None is none of"),
+            ({"action": "delete_relation", "subject": "fox"}, "delete_relation needs relation and object"),
+            ({"action": "delete_entity", "entity": ""}, "delete_entity needs entity"),
+            ({"action": "merge_entities", "keep": "fox", "remove": 3}, "merge_entities needs remove"),
+            ({"action": "merge_entities", "keep": "fox", "remove": "fox"}, "with itself"),
+        ],
+    )
+    def test_what_is_no_repair_says_why(self, value: Any, said: str) -> None:
+        with pytest.raises(ValueError, match=said):
+            read_repair(value)
+
+    @pytest.mark.parametrize(
+        "repair", [delete("fox in wood"), DeleteEntity(entity="fox"), MergeEntities(keep="a", remove="b")]
+    )
+    def test_a_repair_is_read_back_as_it_was_written(self, repair: Repair) -> None:
+        assert read_repair({**repair_as_json(repair), "why": "other members are ignored"}) == repair
+
+
+class TestApplied:
+    @pytest.mark.parametrize(
+        ("before", "repair", "after"),
+        [
+            (
+                graph("fox wood", "fox in wood", "fox likes wood"),
+                delete("fox in wood"),
+                graph("fox wood", "fox likes wood"),
+            ),
+            (graph("fox wood", "fox in wood", "fox in wood"), delete("fox in wood"), graph("fox wood")),
+            (
+                graph("fox wood hen", "fox in wood", "hen in wood"),
+                DeleteEntity(entity="fox"),
+                graph("wood hen", "hen in wood"),
+            ),
+            (
+                graph("Renz Jakob_Renz mill", "Renz runs mill", "mill of Renz"),
+                MergeEntities(keep="Jakob_Renz", remove="Renz"),
+                graph("Jakob_Renz mill", "Jakob_Renz runs mill", "mill of Jakob_Renz"),
+            ),
+            (
+                graph("a b c", "a in c", "b in c", "a is b", "b is b"),
+                MergeEntities(keep="a", remove="b"),
+                graph("a c", "a in c", "a is a"),
+            ),
+            (graph("b", "a in b"), MergeEntities(keep="a", remove="b"), graph("a")),
+        ],
+        ids=[
+            "a relation", "a relation that stands twice", "an entity with its relations", "a merge renames",
+            "a merge keeps a relation once and drops what was between the two", "a name that only a relation had",
+        ],
+    )  # fmt: skip
+    def test_the_graph_after_a_repair(self, before: Any, repair: Repair, after: Any) -> None:
+        assert repair.applied(before) == after
+
+    def test_other_members_stay_as_they_are(self) -> None:
+        before = {
+            "entities": [{"name": "fox", "type": "animal"}, {"name": "Fox", "type": "?"}],
+            "relations": [{**relation("Fox in wood"), "line": 3}],
+            "source": "page 3",
+        }
+        assert MergeEntities(keep="fox", remove="Fox").applied(before) == {
+            "entities": [{"name": "fox", "type": "animal"}],
+            "relations": [{**relation("fox in wood"), "line": 3}],
+            "source": "page 3",
+        }
+
+    def test_what_a_repair_is_about_and_the_graph_lacks_is_named(self) -> None:
+        given = graph("fox", "fox in wood")
+        assert missing_in(given, delete("fox in den")) == [("fox", "in", "den")]
+        assert missing_in(given, MergeEntities(keep="fox", remove="den")) == [("den",)]
+        assert missing_in(given, DeleteEntity(entity="wood")) == []
+
+
+class TestConflicts:
+    GIVEN = graph("a b c", "a in c", "b in c", "a is b")
+
+    @pytest.mark.parametrize(
+        ("one", "other", "why"),
+        [
+            (DeleteEntity(entity="a"), delete("a in c"), "takes away the relation 'a in c'"),
+            (DeleteEntity(entity="a"), MergeEntities(keep="a", remove="b"), "takes away the entity 'a'"),
+            (MergeEntities(keep="a", remove="b"), MergeEntities(keep="b", remove="a"), "takes away"),
+            (MergeEntities(keep="a", remove="b"), delete("b in c"), "takes away the relation 'b in c'"),
+            (MergeEntities(keep="a", remove="b"), delete("a in c"), "makes the relation 'a in c' again"),
+            (delete("a in c"), delete("b in c"), None),
+            (DeleteEntity(entity="c"), MergeEntities(keep="a", remove="b"), None),
+        ],
+    )
+    def test_those_that_cannot_both_be_carried_out_name_each_other(
+        self, one: Repair, other: Repair, why: str | None
+    ) -> None:
+        found = conflicts({"1": one, "2": other}, self.GIVEN)
+        if why is None:
+            assert found == {"1": {}, "2": {}}
+        else:
+            assert why in found["1"]["2"]
+            assert why in found["2"]["1"]
