@@ -18,6 +18,8 @@ from optimizer.core.graph.repair import (
     read_repair,
     repair_as_json,
 )
+from optimizer.core.graph.verified import ProposedRepair, VerifiedGraph, decided
+from tests.stores import NOW
 
 
 def relation(text: str) -> dict[str, Any]:
@@ -176,3 +178,22 @@ class TestConflicts:
         else:
             assert why in found["1"]["2"]
             assert why in found["2"]["1"]
+
+
+class TestDecided:
+    def test_approvals_are_carried_out_in_the_order_in_which_they_came(self) -> None:
+        given = graph("a b c", "a in c", "b in c")
+        merge, delete_first = MergeEntities(keep="a", remove="b"), delete("a in c")
+        proposed = VerifiedGraph(
+            id="gr", family="f", interaction="in", given=given, received_at=NOW, created_by="me", created_at=NOW,
+            repairs=(ProposedRepair(id="gr.1", repair=merge), ProposedRepair(id="gr.2", repair=delete_first)),
+        )  # fmt: skip
+
+        def after(*ids: str) -> Any:
+            verified = proposed
+            for id in ids:
+                verified = decided(verified, id, "approved", by="me", reason="", at=NOW)
+            return verified.repaired
+
+        assert after("gr.1", "gr.2") == graph("a c")
+        assert after("gr.2", "gr.1") == graph("a c", "a in c"), "the merge has made it again"
