@@ -14,9 +14,7 @@ to 80 % of the time on dev has no mean quality above .70 there, or none saves so
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +26,7 @@ from common import RESULTS, ROOT, SHARED, Cell, write_result
 from content_quality import PAGE
 from learned.content_commands_page import BAND, BAR
 from learned.content_page import page
+from typed.command import typed
 
 from optimizer.core.dataset.examples import Split, split_of
 
@@ -60,20 +59,6 @@ def study_of(wish: tuple[str, str]) -> Mapping[str, Any]:
         typed(home, "import", str(home / "items.jsonl"), "--family", "content_pipeline", "--curated")
         found: Mapping[str, Any] = json.loads(typed(home, "study", "run", "content_pipeline", *wish, "--json"))["study"]
         return found
-
-
-def typed(home: Path, *words: str) -> str:
-    program = [sys.executable, "-c", "from optimizer.cli import main; main()", *words]
-    done = subprocess.run(
-        program,
-        env={**os.environ, "DETENT_HOME": str(home), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"detent {' '.join(words)}: exit {done.returncode}: {done.stderr[-2000:]}")
-    return done.stdout
 
 
 def rows() -> Iterator[dict[str, Any]]:

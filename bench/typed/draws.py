@@ -5,9 +5,6 @@ and what was nominated on the whole table.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -36,6 +33,7 @@ from optimizer.jobs.studies.create_study import create_study
 from optimizer.jobs.studies.run_study import run_study
 from optimizer.ports import VariantRecord
 from optimizer.runtime import wiring
+from typed.command import DONE, REFUSED, typed
 
 CHEAP, STRONG = "gpt-4o-mini", "gpt-4o"
 MARGIN, CONFIDENCE = 0.05, 0.9
@@ -258,27 +256,11 @@ class Table:
         copy = self.folder / "typed" / family.name
         copy.mkdir(parents=True, exist_ok=True)
         self._copy_without_studies(copy, family.name)
-        command = [
-            sys.executable,
-            "-c",
-            "from optimizer.cli import main; main()",
-            "study",
-            "run",
-            family.name,
-            "--strategy",
-            "replay",
-            "--aim",
-            "cost",
-        ]
-        command += ["--budget-calls", str(BUDGET.calls), "--json"]
-        done = subprocess.run(
-            command, env={**os.environ, "DETENT_HOME": str(copy)}, capture_output=True, text=True, check=False
-        )
-        if done.returncode not in (0, 3):
-            raise RuntimeError(
-                f"{' '.join(command)}: exit {done.returncode}: {done.stderr[-2000:]}{done.stdout[-500:]}"
-            )
-        told = json.loads(done.stdout)
+        said = typed(
+            copy, "study", "run", family.name, "--strategy", "replay", "--aim", "cost",
+            "--budget-calls", str(BUDGET.calls), "--json", allowed=(DONE, REFUSED),
+        )  # fmt: skip
+        told = json.loads(said)
         found: Mapping[str, Any] = told.get("study", told)
         return (found.get("outcome"), found.get("winner")) == (study.outcome, study.winner)
 

@@ -56,7 +56,14 @@ def build_scorer(family: Family, user_folder: Path | None = None) -> Scorer:
         raise invalid_family(f"family {family.name!r}", faults)
     judge_of = partial(own_metric, family=family, user_folder=user_folder)
     parser_version = _version_of(parser.package, parser.place) if parser.package else ""
-    return Scorer(family.output, family.metrics, metrics, judge_of=judge_of, parser_version=parser_version)
+    return Scorer(
+        family.output,
+        family.metrics,
+        metrics,
+        judge_of=judge_of,
+        parser_version=parser_version,
+        optional=family.optional_metrics,
+    )
 
 
 def _metric(name: str, family: Family, user_folder: Path | None) -> ScoringMetric:

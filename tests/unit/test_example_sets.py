@@ -5,12 +5,17 @@ and what examples are found to add.
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.dataset.examples import Example, make_example
 from optimizer.core.dataset.similarity import similarities, vectors
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.family.rendering import few_shot
 from optimizer.core.family.variant import FewShot
 from optimizer.core.search.examples.effects import ExampleEffects, Tried
 from optimizer.core.search.examples.sets import (
@@ -24,6 +29,7 @@ from optimizer.core.search.examples.sets import (
     neighbours,
     per_label,
     typical,
+    usable,
 )
 
 ANIMALS = ("the cat sleeps", "the cat eats", "a cat and a dog", "my dog barks")
@@ -200,3 +206,21 @@ def test_the_posterior_is_the_textbooks():
     )
     assert effects.reach((4, 2), spread=0.0) == pytest.approx(mean)
     assert effects.reach((4, 2), spread=2.0) == pytest.approx(mean + 2 * spread)
+
+
+def test_an_example_without_an_answer_to_show_is_usable_only_where_a_model_answers_it_first():
+    def example(id: str, **expected: str) -> Example:
+        return make_example(
+            family="search", id=id, input={"x": id}, expected={"passage_id": "p-1", **expected},
+            created_at=datetime(2026, 11, 22, tzinfo=UTC), origin="curated",
+        )  # fmt: skip
+
+    prompt = {"current": "1", "versions": {"1": {"content": [{"role": "user", "content": "{{x}}"}]}}}
+    output = {"field": "passage_id", "shown": "query"}
+    family = parse_family({"name": "search", "inputs": {"x": {}}, "output": output, "prompt": prompt})
+    train = [example("told", query="deep well"), example("untold"), example("empty", query="")]
+    assert [e.id for e in usable(train, family, family.variant())] == ["told"]
+    assert usable(train, family, family.variant(), to_be_answered=True) == train
+    assert few_shot(family, train[0]).output == "deep well"
+    with pytest.raises(InvalidInput, match=r"'query', which output\.shown names"):
+        few_shot(family, train[1])

@@ -63,6 +63,39 @@ def test_among_several_texts_the_input_is_named():
     assert scorer.score({"output": ""}, "a", {"question": "b", "passage": "a"}).value == 1.0
 
 
+OPTIONAL = {"weight": 0.4, "key": "relations", "optional": True}
+NAME = {"text": "Cork", "type": "city"}
+LINK = {"subject": "Cork", "relation": "in", "object": "Ireland"}
+
+
+def graph(**scorer: Any) -> Any:
+    prompt = {"current": "1", "versions": {"1": {"content": CONTENT}}}
+    output = {"parser": "json", "schema": {"type": ["array", "object"]}}
+    declared = {"name": "qa", "inputs": {"question": {}}, "output": output, "prompt": prompt}
+    return build_scorer(parse_family({**declared, "scorer": scorer}))
+
+
+def test_an_optional_metric_is_left_out_where_nothing_of_it_is_expected_and_the_others_share_its_weight():
+    without = graph(entity_f1=0.6, relation_f1=OPTIONAL).score({"output": [NAME]}, '[{"text": "Cork", "type": "city"}]')
+    assert (without.parts, without.value) == ({"entity_f1": 1.0}, 1.0)
+    both = {"output": {"entities": [NAME], "relations": [LINK]}}
+    found = graph(entity_f1=0.6, relation_f1=OPTIONAL).score(
+        both, '{"entities": [{"text": "Cork", "type": "city"}], "relations": []}'
+    )
+    assert (found.parts, found.value) == ({"entity_f1": 1.0, "relation_f1": 0.0}, pytest.approx(0.6))
+
+
+def test_without_optional_nothing_expected_is_an_error_and_scores_of_both_are_not_compared():
+    needed = graph(entity_f1=0.6, relation_f1={"weight": 0.4, "key": "relations"})
+    assert needed.score({"output": [NAME]}, "[]").value is None
+    assert needed.version != graph(entity_f1=0.6, relation_f1=OPTIONAL).version
+
+
+def test_where_every_metric_is_left_out_there_is_no_score():
+    score = graph(relation_f1=OPTIONAL).score({"output": [NAME]}, "[]")
+    assert (score.value, score.error) == (None, "the expected output has none of relations")
+
+
 @pytest.mark.parametrize(
     ("scorer", "fault"),
     [
@@ -78,6 +111,8 @@ def test_among_several_texts_the_input_is_named():
         pytest.param({"format_compliance": {"weight": 1.0, "schema": {"type": "x"}}}, "no JSON Schema", id="bad"),
         pytest.param({"format_compliance": {"weight": 1.0, "schema": {"$ref": "x:/y"}}}, "leads out", id="outside"),
         pytest.param({"efficiency": {"max_words": 3}}, "/efficiency/weight: 'weight' is missing", id="no weight"),
+        pytest.param({"token_f1": {"weight": 1.0, "optional": True}}, "measures no part of an object", id="no part"),
+        pytest.param({"topic_coverage": {"weight": 1.0, "optional": True}}, "name the part", id="part without a name"),
         pytest.param({"efficiency": {"weight": 0}}, "/scorer/efficiency/weight: 0 does not fit", id="weight 0"),
         pytest.param({"efficiency": "1"}, "/scorer/efficiency: '1' does not fit", id="a text"),
         pytest.param({"retrieval_mrr": 1.0}, "judges outputs of parser list or json", id="another parser"),

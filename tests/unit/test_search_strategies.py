@@ -71,6 +71,17 @@ def test_bootstrap_proposes_each_candidate_seed_once_and_at_most_the_allowed_exa
     assert found[0].variant.examples == ()
 
 
+def test_bootstrap_shows_what_the_model_answered_where_the_expected_output_is_no_answer():
+    family = topic_family()
+    shown = family.model_copy(update={"output": family.output.model_copy(update={"shown": "said"})})
+    answers = Answers(shown, TopicModel(needs=0))
+    found = all_of(BootstrapSearch(setting(family=shown, answer=answers)), score=lambda variant: 0.0)
+    with_examples = [p.variant for p in found if p.variant.examples]
+    assert with_examples
+    assert all(shot.output for variant in with_examples for shot in variant.examples)
+    assert not any(p.params["seed"] == -2 and p.variant.examples for p in found), "labelled ones have nothing to show"
+
+
 class Chatty(TopicModel):
     def _text(self, request):
         return f" The answer is {super()._text(request)}\n"

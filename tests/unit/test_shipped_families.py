@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from optimizer.adapters.files.family_files import FamilyFiles
 from optimizer.adapters.files.sources import open_source
 from optimizer.adapters.models.model_settings import read_sizes
 from optimizer.adapters.text_metrics import build_scorer
-from optimizer.core.family.answer import expected_text
+from optimizer.core.family.answer import shown_text
 from optimizer.core.family.family import Family
 from optimizer.core.family.kind import kind_of
 from optimizer.core.family.rendering import render
@@ -73,10 +74,10 @@ def test_a_family_has_a_base_for_each_size_and_serves_the_one_for_its_model(name
 @pytest.mark.parametrize("file", ["examples.jsonl", "golden.jsonl"])
 def test_examples_and_scenarios_fit_their_family_and_score_one_against_themselves(name: str, file: str) -> None:
     family = loaded().families[name]
-    scorer = build_scorer(family)
+    scorer = build_scorer(family, ROOT)
     for row in lines(name, file):
         assert kind_of(family).example_fault(family, row["input"], row["expected"]) is None, row["id"]
-        score = scorer.score(row["expected"], expected_text(family.output, row["expected"]), row["input"])
+        score = scorer.score(row["expected"], shown_text(family.output, row["expected"]), row["input"])
         assert score.error is None, (row["id"], score.error)
         assert {metric: part for metric, part in score.parts.items() if part < 1 and metric not in IMPERFECT} == {}, (
             row["id"]
@@ -97,9 +98,29 @@ def test_a_family_has_20_to_40_examples_and_scenarios_of_its_own_with_hard_empty
     assert {"usual", "hard", "empty", "contradictory"} <= {row["tags"]["kind"] for row in every}
 
 
+def test_a_query_is_scored_by_the_passage_that_it_finds_and_a_chatty_question_finds_another() -> None:
+    family = loaded().families["query_processing"]
+    scorer, rows = build_scorer(family, ROOT), lines("query_processing", "examples.jsonl")
+    (chatty,) = (row for row in rows if row["id"] == "query-09")
+    by_question = scorer.score(chatty["expected"], chatty["input"]["question"], chatty["input"])
+    assert by_question.parts["query_precision"] == 0.0
+    assert scorer.score(chatty["expected"], "weight old bell", chatty["input"]).parts["query_precision"] == 1.0
+
+
+def test_entities_are_scored_without_relations_and_relations_by_their_share_where_they_are_expected() -> None:
+    family = loaded().families["entity_extraction"]
+    scorer = build_scorer(family, ROOT)
+    names = [{"text": "Cork", "type": "city"}]
+    assert scorer.score({"entities": names}, json.dumps(names)).value == 1.0
+    both = {"entities": names, "relations": [{"subject": "Cork", "relation": "in", "object": "Ireland"}]}
+    wrong = json.dumps({"entities": names, "relations": []})
+    assert scorer.score({"entities": both}, json.dumps(both)).value == 1.0
+    assert scorer.score({"entities": both}, wrong).value == pytest.approx(0.6)
+
+
 def imported(name: str, folder: Path) -> World:
     family = loaded().families[name]
-    world = World(folder, family=family, model=Knowing(_answers(family)), scorer=build_scorer(family))
+    world = World(folder, family=family, model=Knowing(_answers(family)), scorer=build_scorer(family, ROOT))
     source = open_source(str(FOLDER / name / "examples.jsonl"), family)
     assert source.rows is not None
     report = import_examples(
@@ -115,7 +136,12 @@ def test_the_examples_of_a_family_are_imported_and_evaluated(name: str, tmp_path
     world = imported(name, tmp_path)
     family = world.family
     given = {"family": family, "store": world.store, "clock": world.clock, "actor": "test"}
-    asked = {"split": "train", "models": world, "scorer_for": build_scorer, "classify": classify}
+    asked = {
+        "split": "train",
+        "models": world,
+        "scorer_for": partial(build_scorer, user_folder=ROOT),
+        "classify": classify,
+    }
     batch = evaluate_variant(variant=family.variant(), n=5, **given, **asked)  # type: ignore[arg-type]
     assert batch["n_errors"] == 0
     assert batch["mean_score"] > 0.5
@@ -139,5 +165,5 @@ def _answers(family: Family) -> dict[str, str]:
     variant = family.variant()
     rows = lines(family.name, "examples.jsonl")
     return {
-        str(render(variant, row["input"])[-1]["content"]): expected_text(family.output, row["expected"]) for row in rows
+        str(render(variant, row["input"])[-1]["content"]): shown_text(family.output, row["expected"]) for row in rows
     }

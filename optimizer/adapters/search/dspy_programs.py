@@ -23,7 +23,7 @@ from dspy.teleprompt import BootstrapFewShot, LabeledFewShot, bootstrap
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import ExampleResult, mean_score
 from optimizer.core.dataset.examples import Example
-from optimizer.core.family.answer import expected_text, parse_output
+from optimizer.core.family.answer import parse_output, shown_text
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import VARIABLE, FewShot, Variant
@@ -48,7 +48,9 @@ class BootstrapSearch:
         self._setting = setting
         self._start = replace(setting.start, examples=())
         self._program = Program(setting, self._start)
-        self._train = [self._program.as_dspy(e) for e in usable(setting.train, setting.family, setting.start)]
+        self._train = [
+            self._program.as_dspy(e) for e in usable(setting.train, setting.family, setting.start, to_be_answered=True)
+        ]
         if setting.seed:
             random.Random(setting.seed).shuffle(self._train)
         self._max_examples = int(setting.definition["max_examples"])
@@ -202,9 +204,9 @@ def response(request: Any, text: str) -> Any:
 
 
 def output_of(family: Family, example: Example) -> str:
-    """Its expected output as text; empty where there is none: then it is never a demo and scores nothing."""
+    """Its expected output as an example shows it; empty where there is none, and then no demo shows it."""
     try:
-        return expected_text(family.output, example.expected)
+        return shown_text(family.output, example.expected)
     except InvalidInput:
         return ""
 
@@ -220,10 +222,10 @@ def silence_dspy() -> None:
 
 def _few_shots(demos: Sequence[Mapping[str, Any]], program: Program) -> list[FewShot]:
     """DSPy's demos as our examples: a labelled one carries the expected text,
-    a bootstrapped one what the model wrote, or its label.
+    a bootstrapped one what the model wrote, or its label. One without an answer is left out.
     """
     shots = [FewShot(id=d[KEY], input=dict(program.example(d[KEY]).input), output=_output(d, program)) for d in demos]
-    return [s for s in shots if not VARIABLE.search(s.output)]
+    return [s for s in shots if s.output and not VARIABLE.search(s.output)]
 
 
 def _output(demo: Mapping[str, Any], program: Program) -> str:
@@ -231,6 +233,5 @@ def _output(demo: Mapping[str, Any], program: Program) -> str:
 
     Where answers are labels that is the sheet's label: the model's own words around it would be imitated.
     """
-    if program.family.output.parser == "label":
-        return output_of(program.family, program.example(demo[KEY]))
-    return str(demo[OUTPUT]).strip()
+    label = output_of(program.family, program.example(demo[KEY])) if program.family.output.parser == "label" else ""
+    return label or str(demo[OUTPUT]).strip()

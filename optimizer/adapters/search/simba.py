@@ -73,7 +73,7 @@ class SimbaSearch:
         self._seen = {setting.start.id}
         self._left = int(setting.definition["n_instructions"])
         self._n_steps = 0
-        self._batches = self._batches_of(usable(setting.train, setting.family, setting.start))
+        self._batches = self._batches_of(usable(setting.train, setting.family, setting.start, to_be_answered=True))
 
     def ask(self) -> Proposal | None:
         while self._left > 0:
@@ -173,7 +173,7 @@ class SimbaSearch:
         output = good.text.strip()
         if good.score <= low or not output or VARIABLE.search(output):
             return None
-        shot = replace(few_shot(self._setting.family, good.example), output=output)
+        shot = few_shot(self._setting.family, good.example, output)
         made = replace(parent, examples=(*(s for s in parent.examples if s.id != shot.id), shot))
         return made if made.id not in self._seen and self._setting.fits(made) else None
 

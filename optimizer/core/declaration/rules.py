@@ -9,7 +9,7 @@ from typing import Any
 from optimizer.core.base.errors import Fault, pointer_of
 from optimizer.core.declaration.judge_rules import judge_faults
 from optimizer.core.family.kind import declared_kind
-from optimizer.core.family.metrics import METRICS, unknown_metric
+from optimizer.core.family.metrics import METRICS, MetricRecord, unknown_metric
 from optimizer.core.family.parsers import PARSERS, unknown_parser
 from optimizer.core.family.space_form import DEFAULT_SPACE, space_faults
 from optimizer.core.family.variant import ROLES, VARIABLE
@@ -243,7 +243,10 @@ def _scorer(data: Mapping[str, Any]) -> Iterator[Fault]:
         ):  # code of a package is loaded where answers are scored, which is no matter of serving
             record = METRICS.built_in[name]
             fault = record.misfit(parser)
-            given = {key: value for key, value in use.items() if key != "weight"} if isinstance(use, Mapping) else {}
+            uses = use if isinstance(use, Mapping) else {}
+            given = {key: value for key, value in uses.items() if key not in ("weight", "optional")}
+            if uses.get("optional") is True and "key" not in given:
+                yield Fault(pointer=pointer_of(["scorer", name, "optional"]), detail=_no_part(record))
             for parameter, wrong in record.parameter_faults(given, inputs):
                 yield Fault(pointer=pointer_of(["scorer", name, parameter]), detail=wrong)
             for parameter, kind in record.parameters.items():
@@ -253,6 +256,13 @@ def _scorer(data: Mapping[str, Any]) -> Iterator[Fault]:
             fault = unknown_metric(name)
         if fault is not None:
             yield Fault(pointer=pointer_of(["scorer", name]), detail=fault)
+
+
+def _no_part(record: MetricRecord) -> str:
+    if "key" not in record.parameters:
+        return f"{record.name} measures no part of an object, so it cannot be left out; drop optional"
+    form = f"{record.name}: {{weight: 1.0, key: ..., optional: true}}"
+    return f"{record.name} is left out where the expected output has no part of that name; name the part: {form}"
 
 
 def _rollout(data: Mapping[str, Any]) -> Iterator[Fault]:

@@ -81,6 +81,8 @@ class Scorer:
 
     Args:
         parser_version: of a package's parser; empty for built-in ones.
+        optional: metrics with the part of the expected output that each measures. Where an example's expected output is
+            no object with that part, the metric is left out, and the others share its weight.
     """
 
     def __init__(
@@ -90,9 +92,11 @@ class Scorer:
         metrics: Sequence[ScoringMetric],
         judge_of: Callable[[str], Judge] = _no_judge,
         parser_version: str = "",
+        optional: Mapping[str, str] | None = None,
     ) -> None:
         self._output = output
         self._parser_version = parser_version
+        self._optional = dict(optional or {})
         self.judge_of = judge_of
         self._weights = dict(weights)
         self._metrics = {m.name: m for m in metrics}
@@ -112,18 +116,30 @@ class Scorer:
         example = {"input": dict(input or {}), "expected": dict(expected)}
         parts: dict[str, float] = {}
         for name in self._weights:
+            if self._is_left_out(name, wanted):
+                continue
             try:
                 parts[name] = _measure(self._metrics[name], wanted, example, parsed)
             except Exception as error:  # a metric may be the user's code: whatever it raises, this example has no score
                 return Score(value=None, parts=parts, error=f"metric {name}: {type(error).__name__}: {error}")
-        total = math.fsum(self._weights.values())
+        if not parts:
+            return Score(value=None, error=f"the expected output has none of {', '.join(self._optional.values())}")
+        total = math.fsum(self._weights[name] for name in parts)
         value = math.fsum(self._weights[name] * part for name, part in parts.items()) / total
         return Score(value=min(1.0, max(0.0, value)), parts=parts, error=parsed.error)
 
+    def _is_left_out(self, name: str, wanted: Any) -> bool:
+        part = self._optional.get(name)
+        return part is not None and not (isinstance(wanted, Mapping) and part in wanted)
+
     def _identity(self) -> Any:
-        metrics = {name: [weight, self._metrics[name].version] for name, weight in self._weights.items()}
+        metrics = {
+            name: [weight, self._metrics[name].version, *(["optional"] if name in self._optional else [])]
+            for name, weight in self._weights.items()
+        }
         read_by = [PARSER_VERSION, self._parser_version] if self._parser_version else PARSER_VERSION
-        return [metrics, self._output.model_dump(mode="json", by_alias=True), read_by]
+        # what examples show is no part of how an answer is read
+        return [metrics, self._output.model_dump(mode="json", by_alias=True, exclude={"shown"}), read_by]
 
 
 def _measure(metric: ScoringMetric, wanted: Any, example: Mapping[str, Any], parsed: Parsed) -> float:

@@ -50,3 +50,15 @@ def expected_value(output: Output, expected: Mapping[str, Any]) -> Any:
 def expected_text(output: Output, expected: Mapping[str, Any]) -> str:
     """An expected output as an assistant message: reading it back with ``parse_output`` gives the expected value."""
     return parser_of(output).write(expected_value(output, expected))
+
+
+def shown_text(output: Output, expected: Mapping[str, Any]) -> str:
+    """An expected output as a few-shot example shows it; raises InvalidInput where the Example has nothing to show."""
+    if output.shown is None:
+        return expected_text(output, expected)
+    if expected.get(output.shown) in (None, "", []):
+        raise InvalidInput(
+            f"The expected output has no {output.shown!r}, which output.shown names, so it shows no answer. It can be"
+            f" scored all the same."
+        )
+    return parser_of(output).write(expected[output.shown])

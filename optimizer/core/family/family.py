@@ -105,11 +105,15 @@ Weight = Annotated[float, Strict(), Field(gt=0)]
 
 
 class MetricUse(BaseModel):
-    """A metric with parameters of its own, by name beside its weight; ``metrics.py`` knows which it takes."""
+    """A metric with parameters of its own, by name beside its weight; ``metrics.py`` knows which it takes.
+
+    ``optional``: it counts only for examples whose expected output is an object that has its ``key``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
     weight: Weight
+    optional: Annotated[bool, Strict()] = False
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -209,3 +213,9 @@ class Family(Declared):
         """By metric, the parameters that the file gives it; metrics without any are left out."""
         uses = {name: use for name, use in self.scorer.items() if isinstance(use, MetricUse)}
         return {name: use.parameters for name, use in uses.items() if use.parameters}
+
+    @property
+    def optional_metrics(self) -> Mapping[str, str]:
+        """By metric that may be left out, the part of the expected output without which it is."""
+        uses = {name: use for name, use in self.scorer.items() if isinstance(use, MetricUse) and use.optional}
+        return {name: str(use.parameters["key"]) for name, use in uses.items() if "key" in use.parameters}

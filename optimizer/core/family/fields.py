@@ -19,10 +19,13 @@ class InputField(Declared):
 class Output(Declared):
     """How the model's answer is read: ``parser`` is a name of ``parsers.py``.
 
-    ``field`` names the answer in an Example's ``expected``; ``json_schema`` is ``schema`` in the file.
+    ``field`` names the answer in an Example's ``expected``; ``json_schema`` is ``schema`` in the file. ``shown`` names
+    the part of ``expected`` that an example shows as the answer, where that is another: of a query, ``field`` may name
+    the passages that it has to find.
     """
 
     field: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "output"
     parser: str = "text"
     labels: tuple[Word, ...] | None = None
     json_schema: dict[str, Any] | None = Field(default=None, alias="schema")
+    shown: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None

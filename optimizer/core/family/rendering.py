@@ -9,7 +9,7 @@ from typing import Any
 from optimizer.core.base.errors import MAX_NAME_CHARS, Fault, InvalidInput, first_alike, pointer_of, said, shortened
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.dataset.examples import Example
-from optimizer.core.family.answer import expected_text
+from optimizer.core.family.answer import shown_text
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import CHAT_ROLES, VARIABLE, FewShot, Message, Variant
 
@@ -151,14 +151,15 @@ def clip_inputs(family: Family, variables: Mapping[str, Any]) -> dict[str, Any]:
     return clipped
 
 
-def few_shot(family: Family, example: Example) -> FewShot:
+def few_shot(family: Family, example: Example, output: str | None = None) -> FewShot:
     """An Example as it may stand in a Variant: declared inputs only, cut as in serving;
-    the output as the model should write it.
+    the output as the model should write it, or a given one.
+
+    Raises:
+        InvalidInput: no output is given, and the Example has none to show.
     """
-    declared = family.declared_inputs(example.input)
-    return FewShot(
-        id=example.id, input=clip_inputs(family, declared), output=expected_text(family.output, example.expected)
-    )
+    said = shown_text(family.output, example.expected) if output is None else output
+    return FewShot(id=example.id, input=clip_inputs(family, family.declared_inputs(example.input)), output=said)
 
 
 def value_text(value: Any) -> str:

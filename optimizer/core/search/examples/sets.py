@@ -54,17 +54,22 @@ class Made:
     chosen: Chosen
 
 
-def usable(train: Sequence[Example], family: Family, start: Variant) -> list[Example]:
-    """Released training examples that may stand in a prompt: one with a {{variable}} would be filled in by a client."""
-    return [e for e in train if e.released and _is_servable(e, family, start)]
+def usable(train: Sequence[Example], family: Family, start: Variant, *, to_be_answered: bool = False) -> list[Example]:
+    """Released training examples that may stand in a prompt: one with a {{variable}} would be filled in by a client.
+
+    Args:
+        to_be_answered: a model answers them first, so that one which has no answer to show will do, too.
+    """
+    return [e for e in train if e.released and _is_servable(e, family, start, to_be_answered)]
 
 
-def _is_servable(example: Example, family: Family, start: Variant) -> bool:
+def _is_servable(example: Example, family: Family, start: Variant, to_be_answered: bool) -> bool:
+    shows_none = family.output.shown is not None and not example.expected.get(family.output.shown)
     try:
-        render_open(replace(start, examples=(few_shot(family, example),)))
+        render_open(replace(start, examples=(few_shot(family, example, "" if shows_none else None),)))
     except InvalidInput:
         return False
-    return True
+    return to_be_answered or not shows_none
 
 
 def make_pool(

@@ -1,0 +1,209 @@
+"""What a study of each shipped family gains on public data: the best of its bases against the study's winner.
+
+    python bench/families.py [--families intent_routing ...] [--seeds 1 2] [--rows 200] [--minutes M] [--list]
+
+For each family and seed, in a home of its own and by the commands that a user types: training rows are imported, the
+first base is evaluated, and a study chooses among the bases and sets of examples (bench/lifts/plan.py says by which
+rule, fixed before a held-out row was opened). The best base on the study's own dev rows and its winner then answer the
+same held-out rows, which no search saw. Beside them what answers without a model score there.
+
+The embedded model answers, or any that speaks OpenAI's protocol: DETENT_BENCH_MODEL names it, DETENT_BENCH_API is its
+address up to /v1, DETENT_BENCH_KEY_ENV the variable with its key, DETENT_BENCH_SIZE its size (default: medium).
+
+Homes, journals and results lie under DETENT_FAMILIES (default: detent-bench-families in the user's cache folder), so
+that a stop loses nothing: run again and it goes on, with more rows or seeds, too. What was measured with fewer rows
+than asked for is shown with its number of rows. `--minutes`: nothing begins after that. Writes
+bench/results/families.json and docs/reference/families-measured.md; for another model than the embedded one both stand
+in its folder. Exits 1 where a bar is missed: A figure that is not reached is told, never left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common import RESULTS, ROOT, SHARED, commit, machine
+from lifts.held_out import Answered, HeldOut
+from lifts.homes import Answering, Chosen, family_in, make_home, rows_of, search
+from lifts.page import page
+from lifts.plan import PLAN, SEEDS, Measured
+from lifts.verdict import verdicts
+
+from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.comparison import bootstrap_interval
+from optimizer.core.evaluation.trivial_baselines import trivial_scores
+from optimizer.runtime import wiring
+
+PAGE = ROOT / "docs" / "reference" / "families-measured.md"
+N_ROWS = 200
+COPIED = "{} unchanged"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Where cells are kept, by whom they are answered, and from which data."""
+
+    folder: Path
+    data: Path
+    model: Answering
+
+    def home(self, name: str, seed: int | None = None) -> Path:
+        return self.folder / name / ("held_out" if seed is None else f"seed_{seed}")
+
+    def result(self, name: str, seed: int) -> Path:
+        return self.folder / name / f"seed_{seed}.json"
+
+
+def main() -> int:
+    options = _options()
+    model = Answering.from_environment()
+    work = Work(folder=options.cache / model.label.replace("/", "_"), data=SHARED / "data", model=model)
+    if not work.data.is_dir():
+        print(f"Skipped: the rows are not at {work.data}. Set DETENT_SHARED to the folder that holds data/.")
+        return 0
+    cells = [(name, seed) for seed in options.seeds for name in options.families]
+    if not options.list:
+        run(cells, work, n_rows=options.rows, minutes=options.minutes)
+    result = collected(work)
+    is_ours = model.entry is None
+    write(result, RESULTS if is_ours else work.folder, PAGE if is_ours else work.folder / PAGE.name)
+    missed = [line for line in verdicts(result) if not line.is_held]
+    print("\n".join(line.said for line in verdicts(result)))
+    return 1 if missed else 0
+
+
+def run(cells: Sequence[tuple[str, int]], work: Work, *, n_rows: int = N_ROWS, minutes: float | None = None) -> None:
+    """Measures what is not measured yet on ``n_rows``; a cell that fails says why and leaves the others alone."""
+    started = time.monotonic()
+    for name, seed in cells:
+        if minutes is not None and time.monotonic() - started > 60 * minutes:
+            print(f"{minutes:g} minutes are over; {name}, seed {seed} and what follows are left.", file=sys.stderr)
+            return
+        try:
+            measured = measure(name, seed, work, n_rows)
+        except Exception as failure:  # of one family; the others can still be measured
+            print(f"{name}, seed {seed}: {type(failure).__name__}: {str(failure)[:800]}", file=sys.stderr, flush=True)
+            continue
+        if measured:
+            print(f"{name}, seed {seed}: {_short(measured)}", file=sys.stderr, flush=True)
+
+
+def measure(name: str, seed: int, work: Work, n_rows: int) -> dict[str, Any] | None:
+    """One cell, kept; None where it was measured on as many rows already."""
+    plan, path = PLAN[name], work.result(name, seed)
+    for home in (work.home(name, seed), work.home(name)):
+        if not (home / "families").is_dir():
+            make_home(home, name, plan, work.data, work.model)
+    family = family_in(work.home(name), name)
+    rows = rows_of(work.data, name, "dev", plan, family)[:n_rows]
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8"))["n_rows"] >= len(rows):
+        return None
+    chosen = search(work.home(name, seed), name, seed, plan, work.data)
+    held = HeldOut(work.home(name), family, plan)
+    try:
+        examples = held.examples(rows)
+        base = held.answers(chosen.base, examples)
+        winner = base if chosen.winner.id == chosen.base.id else held.answers(chosen.winner, examples)
+        imported = held.examples(_lines(work.home(name, seed) / "rows.jsonl"))
+        trivial = _trivial(held, family, plan, imported, examples)
+    finally:
+        held.close()
+    result = _cell(name, seed, plan, chosen, base, winner, trivial)
+    path.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    return result
+
+
+def _trivial(
+    held: HeldOut, family: Any, plan: Measured, train: Sequence[Example], rows: Sequence[Example]
+) -> dict[str, Any]:
+    """The figure of each baseline that can be computed, with its interval; of the others the reason."""
+    found: dict[str, Any] = dict(trivial_scores(family, train, rows, held.scorer, classify=wiring.classify))
+    if plan.copied:
+        scored = {e.id: held.scorer.score(e.expected, str(e.input[plan.copied]), e.input).value for e in rows}
+        found[COPIED.format(plan.copied)] = {id: value for id, value in scored.items() if value is not None}
+    return {name: one if isinstance(one, str) else _with_interval(list(one.values())) for name, one in found.items()}
+
+
+def _with_interval(values: Sequence[float]) -> dict[str, float] | str:
+    if not values:
+        return "none of its answers could be measured"
+    interval = bootstrap_interval(values, seed=0, n_draws=2000)
+    return {"mean": sum(values) / len(values), "low": interval.lower, "high": interval.upper, "n": len(values)}
+
+
+def _cell(
+    name: str,
+    seed: int,
+    plan: Measured,
+    chosen: Chosen,
+    base: Sequence[Answered],
+    winner: Sequence[Answered],
+    trivial: Mapping[str, Any],
+) -> dict[str, Any]:
+    return {
+        "family": name,
+        "seed": seed,
+        "n_rows": len(base),
+        "strategy": plan.strategy,
+        "base": chosen.base_name,
+        "winner": chosen.winner.id,
+        "proposer": chosen.proposer,
+        "n_examples": len(chosen.winner.examples),
+        "dev_scores": [chosen.dev_scores[chosen.base.id], chosen.dev_scores[chosen.winner.id]],
+        "search": {"calls": chosen.n_calls, "tokens": chosen.n_tokens, "model_minutes": chosen.model_minutes},
+        "answers": {"base": [one.as_data() for one in base], "winner": [one.as_data() for one in winner]},
+        "trivial": dict(trivial),
+    }
+
+
+def collected(work: Work) -> dict[str, Any]:
+    """Every cell that is kept, in the plan's order."""
+    cells = [json.loads(path.read_text(encoding="utf-8")) for path in _kept(work)]
+    return {"name": "families", "commit": commit(), "machine": machine(), "model": work.model.label, "cells": cells}
+
+
+def _kept(work: Work) -> Iterator[Path]:
+    for name in PLAN:
+        yield from sorted((work.folder / name).glob("seed_*.json"))
+
+
+def write(result: Mapping[str, Any], results: Path, to: Path) -> None:
+    results.mkdir(parents=True, exist_ok=True)
+    (results / "families.json").write_text(json.dumps(result) + "\n", encoding="utf-8")
+    to.write_text(page(result), encoding="utf-8")
+
+
+def _short(cell: Mapping[str, Any]) -> str:
+    base, winner = (_mean([one["figure"] for one in cell["answers"][side]]) for side in ("base", "winner"))
+    return f"{base:.3f} > {winner:.3f} on {cell['n_rows']} rows, {cell['search']['calls']} calls to search"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _options() -> argparse.Namespace:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detent-bench-families"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--families", nargs="+", choices=list(PLAN), default=list(PLAN))
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument("--rows", type=int, default=N_ROWS)
+    parser.add_argument("--minutes", type=float, default=None)
+    parser.add_argument("--list", action="store_true", help="measure nothing; write what is kept")
+    parser.add_argument("--cache", type=Path, default=Path(os.environ.get("DETENT_FAMILIES", cache)))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

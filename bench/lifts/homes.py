@@ -1,0 +1,173 @@
+"""A home for each family and seed, and in it what a user types: import, evaluate, study."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common import ROOT
+from ruamel.yaml import YAML
+from typed.command import typed
+
+from lifts.plan import N_IMPORTED, Measured, definition_of
+from optimizer.core.family.family import Family
+from optimizer.core.family.variant import Variant
+from optimizer.host.config import load_settings
+from optimizer.runtime import wiring
+
+Row = Mapping[str, Any]
+MANY_CALLS = 100_000  # a cap that never bites: the definition's sizes bound the study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answering:
+    """The model that answers in every home, by its name there and its entry in config/models.yaml."""
+
+    name: str = "embedded"
+    entry: Mapping[str, Any] | None = None
+
+    @classmethod
+    def from_environment(cls) -> Answering:
+        """The embedded model, or the one that DETENT_BENCH_MODEL and DETENT_BENCH_API name.
+
+        Raises SystemExit where only one of both is set.
+        """
+        model, address = os.environ.get("DETENT_BENCH_MODEL"), os.environ.get("DETENT_BENCH_API")
+        if not model and not address:
+            return cls()
+        if not model or not address:
+            raise SystemExit("Set both: DETENT_BENCH_MODEL names the model, DETENT_BENCH_API is the address up to /v1.")
+        entry = {"openai_compatible": address, "model": model, "size": os.environ.get("DETENT_BENCH_SIZE", "medium")}
+        if key := os.environ.get("DETENT_BENCH_KEY_ENV"):
+            entry["api_key_env"] = key
+        return cls(name="measured", entry=entry)
+
+    @property
+    def label(self) -> str:
+        return self.name if self.entry is None else str(self.entry["model"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What a study had to choose from and chose, by its own dev rows."""
+
+    base: Variant  # the best of the family's bases
+    base_name: str
+    winner: Variant
+    proposer: str  # of the winner; "champion" where nothing was better than the first base
+    dev_scores: Mapping[str, float]  # of base and winner
+    n_calls: int
+    n_tokens: int
+    model_minutes: float
+
+
+def rows_of(data: Path, name: str, part: str, measured: Measured, family: Family) -> list[dict[str, Any]]:
+    """The data's rows in a shuffled order that is always the same, with the family's own names and inputs."""
+    lines = (data / name / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [_row(json.loads(line), measured, family) for line in lines if line]
+    random.Random(f"families {name} {part}").shuffle(rows)
+    return rows
+
+
+def _row(row: Row, measured: Measured, family: Family) -> dict[str, Any]:
+    expected = {**row["expected"], **{ours: row["expected"][theirs] for ours, theirs in measured.expected.items()}}
+    return {"id": row["id"], "input": family.declared_inputs(row["input"]), "expected": expected}
+
+
+def make_home(home: Path, name: str, measured: Measured, data: Path, model: Answering) -> None:
+    """A project with this family as it is shipped; its corpus and the like are those of the data."""
+    folder = home / "families" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(ROOT / "families" / name / "family.yaml", folder / "family.yaml")
+    for ours, theirs in measured.files.items():
+        shutil.copyfile(data / name / theirs, folder / ours)
+    if model.entry is not None:
+        _write_yaml(home / "config" / "models.yaml", {model.name: dict(model.entry)})
+        file = YAML()
+        declared = file.load((folder / "family.yaml").read_text(encoding="utf-8"))
+        declared["model"]["default"] = model.name
+        _write_yaml(folder / "family.yaml", declared)
+
+
+def _write_yaml(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        YAML().dump(content, file)
+
+
+def family_in(home: Path, name: str) -> Family:
+    """Raises SystemExit where the family cannot be used in this home, with the first reason."""
+    files = wiring.load_families(load_settings(home=home))
+    if name not in files.families:
+        raise SystemExit(f"{name} cannot be used in {home}: {next(iter(files.problems), 'it is not there')}")
+    return files.families[name]
+
+
+def search(home: Path, name: str, seed: int, measured: Measured, data: Path) -> Chosen:
+    """Imports, evaluates and searches by the commands; run again, what was paid is answered by the journal."""
+    family = family_in(home, name)
+    rows = rows_of(data, name, "train", measured, family)
+    drawn = random.Random(f"families {name} {seed}").sample(rows, min(N_IMPORTED, len(rows)))
+    _write_lines(home / "rows.jsonl", drawn)
+    _write_yaml(home / "study.yaml", definition_of(measured))
+    if not _finished(home, name):
+        typed(home, "import", str(home / "rows.jsonl"), "--family", name, "--curated")
+        typed(home, "family", "evaluate", name, "--n", str(measured.n_dev), "--json")
+        typed(
+            home, "study", "run", name, "--strategy", measured.strategy, "--seed", str(seed), "--definition",
+            str(home / "study.yaml"), "--budget-calls", str(MANY_CALLS), "--json",
+        )  # fmt: skip
+    return _chosen(home, family)
+
+
+def _write_lines(path: Path, rows: Sequence[Row]) -> None:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def _finished(home: Path, name: str) -> bool:
+    return any(study.status == "finished" for study in _studies(home, name))
+
+
+def _studies(home: Path, name: str) -> Iterator[Any]:
+    settings = load_settings(home=home)
+    wiring.migrate_store(settings)
+    store = wiring.open_store(settings)
+    try:
+        with store.read() as tx:
+            yield from store.studies.page(tx, family=name)[0]
+    finally:
+        store.close()
+
+
+def _chosen(home: Path, family: Family) -> Chosen:
+    """Of equals the smaller base, and of a winner that is no better the best base."""
+    store = wiring.open_store(load_settings(home=home))
+    try:
+        with store.read() as tx:
+            study = next(s for s in store.studies.page(tx, family=family.name)[0] if s.status == "finished")
+            scores = {t.variant: t.score for t in store.studies.trials(tx, study.id) if t.score is not None}
+            proposers = {t.variant: t.proposer for t in store.studies.trials(tx, study.id)}
+            calls = [c for c in store.journal.calls(tx, study.id) if c.answer is not None]
+            bases = [base for base in family.bases() if base.id in scores]
+            base = max(bases, key=lambda one: scores[one.id])
+            best = study.winner if study.winner and scores[study.winner] > scores[base.id] else base.id
+            winner = base if best == base.id else store.variants.get(tx, family.name, best).variant
+    finally:
+        store.close()
+    by_id = {family.variant(name).id: name for name in family.prompt.by_size.names()}  # type: ignore[union-attr]
+    return Chosen(
+        base=base,
+        base_name=by_id[base.id],
+        winner=winner,
+        proposer="base" if winner.id == base.id else str(proposers[winner.id]),
+        dev_scores={base.id: scores[base.id], winner.id: scores[winner.id]},
+        n_calls=len(calls),
+        n_tokens=sum((c.answer.input_tokens or 0) + (c.answer.output_tokens or 0) for c in calls if c.answer),
+        model_minutes=sum(c.answer.latency_ms for c in calls if c.answer) / 60_000,
+    )
