@@ -57,7 +57,7 @@ machine that did other work, too.
 
 | family | strategy | calls to search | tokens to search | prompt tokens | answer tokens | seconds | bases chosen | examples shown |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-"""
+"""  # noqa: E501
 
 TRIVIAL = """
 ## Without a model
