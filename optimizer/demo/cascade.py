@@ -24,7 +24,7 @@ from optimizer.demo.rollouts import DemoCandidate
 from optimizer.demo.screen import Screen, nothing
 from optimizer.demo.stories import Bar, Story, same_for_less
 from optimizer.demo.studies import POLL_S, queue_study, watch_study
-from optimizer.jobs.studies.evaluate_variant import drawn_examples
+from optimizer.jobs.studies.evaluations.plan_evaluation import drawn_examples
 from optimizer.ports import Store
 
 N_EXAMPLES = 24  # of the prompt that is to become cheaper, labels in turn, no two of one parameter name

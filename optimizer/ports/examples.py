@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -46,6 +46,9 @@ class Examples(Protocol):
         Args:
             any_origin: the family takes every example outside the holdout for released.
         """
+
+    def sealed_among(self, tx: Transaction, family: str, inputs: Collection[str]) -> set[str]:
+        """Those of the given inputs (as ``normalise`` writes them) that the holdout has, too; none of its text."""
 
     def standing(
         self, tx: Transaction, family: str, *, ids: Sequence[str], groups: Sequence[str]

@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 import stamina
 
-from optimizer.cli.family.evaluate import _what_follows
+from optimizer.cli.family.evaluate_view import what_follows
 from optimizer.core.base.errors import BudgetExhausted, DatasetTooSmall, InvalidInput, ModelFailed
 from optimizer.core.base.values import Budget
 from optimizer.core.family.variant import FewShot
 from optimizer.core.search.answer_bounds import calls_per_answer
 from optimizer.jobs.studies import evaluation
-from optimizer.jobs.studies.evaluate_variant import estimate_evaluation, evaluate_variant
+from optimizer.jobs.studies.evaluate_variant import evaluate_variant
+from optimizer.jobs.studies.evaluations.plan_evaluation import estimate_evaluation
 from optimizer.runtime.wiring import classify
 from tests.study_world import Broken, TopicModel, World, topic_examples, topic_family
 
@@ -134,7 +135,7 @@ def test_targets_are_checked_on_as_many_examples_as_they_name(tmp_path):
     better = evaluate(world, with_examples(world))
     verdicts = {c["name"]: c["verdict"] for c in better["checks"]}
     assert (better["n"], verdicts["mean_score"], verdicts["regression"]) == (9, "met", "met")
-    assert verdicts["regression of latency"] == "unmeasured", "the champion's answers came from the journal"
+    assert verdicts["regression of latency"] == "met", "the journal had the champion's answers: timed"
     assert better["n_calls"] == 9
     assert evaluate(world, n=3).get("checks") is None
     assert evaluate(world, split="train").get("checks") is None
@@ -200,7 +201,7 @@ def checks(**verdicts):
     ],
 )
 def test_what_follows_from_an_evaluation_is_said(checks, is_champion, says):
-    told = _what_follows(topic_family(), {"variant": "v_1", "checks": checks}, is_champion=is_champion)
+    told = what_follows(topic_family(), {"variant": "v_1", "checks": checks}, is_champion=is_champion)
     assert all(part in told for part in says), told
     assert "rollout" not in told or not is_champion
 

@@ -9,7 +9,7 @@ import pytest
 from optimizer.core.base.errors import InvalidFamily
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.declaration.read import parse_family
-from optimizer.core.evaluation.suite import Check, check_suite, gates_of_suite, suite_id
+from optimizer.core.evaluation.suite import Check, check_suite, gates_of_suites, suite_id
 from optimizer.core.family.family import Family
 
 
@@ -122,7 +122,7 @@ def batch(of: Family, *verdicts: str, variant: str = "v_1", champion: str = "v_0
 )
 def test_the_newest_evaluation_that_could_tell_decides(batches: list[tuple[str, ...]], verdict: str) -> None:
     asked = family({"mean_score": 0.9})
-    (gate,) = gates_of_suite(asked, [batch(asked, *one) for one in batches], "v_1", champion="v_0")
+    (gate,) = gates_of_suites(asked, [batch(asked, *one) for one in batches], "v_1", champion="v_0")
     assert (gate["name"], gate["verdict"]) == ("suite", verdict)
 
 
@@ -130,13 +130,13 @@ def test_other_variants_targets_and_scorers_speak_for_nothing() -> None:
     asked, before = family({"mean_score": 0.9}), family({"mean_score": 0.5})
     scored = family({"mean_score": 0.9}, scorer={"rouge_1": 1.0})
     others = [batch(asked, "met", variant="v_2"), batch(before, "met"), batch(scored, "met")]
-    (gate,) = gates_of_suite(asked, others, "v_1", champion="v_0")
+    (gate,) = gates_of_suites(asked, others, "v_1", champion="v_0")
     assert gate["verdict"] == "inconclusive"
     assert "detent family evaluate triage --variant v_1" in gate["reason"]
 
 
 def test_a_family_without_targets_has_no_such_gate() -> None:
-    assert gates_of_suite(family(), [], "v_1", champion="v_0") == []
+    assert gates_of_suites(family(), [], "v_1", champion="v_0") == []
 
 
 def test_a_candidate_whose_examples_failed_is_no_regression_of_zero() -> None:
@@ -153,19 +153,19 @@ def test_a_candidate_whose_examples_failed_is_no_regression_of_zero() -> None:
 
 def test_a_comparison_with_another_champion_speaks_for_nothing() -> None:
     compared, alone = family({"regression": {}}), family({"mean_score": 0.9})
-    (gate,) = gates_of_suite(compared, [batch(compared, "met")], "v_1", champion="v_9")
+    (gate,) = gates_of_suites(compared, [batch(compared, "met")], "v_1", champion="v_9")
     assert (gate["verdict"], "v_9" in gate["reason"]) == ("inconclusive", True)
-    (own,) = gates_of_suite(
+    (own,) = gates_of_suites(
         compared, [batch(compared, "met", champion="v_1")], "v_1", champion="v_0"
     )  # made while it served itself
     assert own["verdict"] == "inconclusive"
-    (gate,) = gates_of_suite(alone, [batch(alone, "met")], "v_1", champion="v_9")
+    (gate,) = gates_of_suites(alone, [batch(alone, "met")], "v_1", champion="v_9")
     assert gate["verdict"] == "pass", "targets of its own hold beside any champion"
 
 
 def test_no_check_at_all_is_no_pass() -> None:
     asked = family({"regression": {"overall": None}})
-    (gate,) = gates_of_suite(asked, [batch(asked)], "v_1", champion="v_0")
+    (gate,) = gates_of_suites(asked, [batch(asked)], "v_1", champion="v_0")
     assert gate["verdict"] == "inconclusive"
 
 

@@ -1,5 +1,5 @@
-"""Families as files: ``<dir>/<name>/family.yaml``, read again when they change;
-a bad edit leaves the last good version.
+"""Families as files: ``<dir>/<name>/family.yaml`` and ``golden.jsonl`` beside it, read again when they change;
+a bad edit leaves the last good version of both.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from optimizer.adapters.files import golden_files
 from optimizer.adapters.files.family_positions import read_yaml
 from optimizer.core.base.errors import Fault, InvalidFamily
 from optimizer.core.declaration.read import invalid_family, parse_family
@@ -24,7 +25,8 @@ from optimizer.host.yaml_files import YamlTooLarge, read_text
 
 FILE_NAME = "family.yaml"
 _Stat = tuple[int, int, int]  # mtime in ns, size, inode: editors that replace the file change at least one
-_Signature = tuple[tuple[Path, _Stat], ...]  # of every file that declares the name: there should be one
+_Signature = tuple[tuple[Path, _Stat], ...]  # of the files that declare the name, of which there should be one,
+#                                              and of those with its golden scenarios
 
 log = structlog.get_logger(__name__)
 
@@ -139,17 +141,31 @@ class FamilyFiles:
         return self._signatures() != {name: one.signature for name, one in self._loaded.items()}
 
     def _read(self, name: str, signature: _Signature | None, known: _Loaded | None) -> _Loaded:
-        file = signature[0][0] if signature else self.directories[0] / name / FILE_NAME
+        files = [path for path, _ in signature or () if path.name == FILE_NAME]
+        file = files[0] if files else self.directories[0] / name / FILE_NAME
         try:
-            if signature is not None and len(signature) > 1:
-                raise _stands_twice(name, [path for path, _ in signature])
-            text = _read(file)
-            family = self._parse(text, name, _shown(file))
+            if len(files) > 1:
+                raise _stands_twice(name, files)
+            family_name, golden_name = _kept_names(name)
+            texts = {family_name: _read(file)}
+            golden = file.with_name(golden_files.FILE_NAME)
+            if golden in dict(signature or ()):
+                texts[golden_name] = _read(golden)
+            family = self._parse_all(texts, name, file)
         except InvalidFamily as problem:
             good = known.family if known is not None else None
             return _Loaded(signature=signature, problem=problem, family=good or self._last_good(name))
-        self._keep(name, text)
+        self._keep_all(name, texts)
         return _Loaded(signature=signature, family=family)
+
+    def _parse_all(self, texts: Mapping[str, str], name: str, file: Path) -> Family:
+        """The family of what ``_kept_names`` names, its golden scenarios where it has some."""
+        family_name, golden_name = _kept_names(name)
+        family = self._parse(texts[family_name], name, _shown(file))
+        if golden_name not in texts:
+            return family
+        golden = _shown(file.with_name(golden_files.FILE_NAME))
+        return golden_files.with_golden_text(family, texts[golden_name], file=golden)
 
     def _parse(self, text: str, name: str, file: str) -> Family:
         return parse_family_text(text, file=file, folder=name, overrides=self._overrides, sizes=self._sizes)
@@ -157,9 +173,10 @@ class FamilyFiles:
     def _last_good(self, name: str) -> Family | None:
         if self._last_good_dir is None:
             return None
-        file = self._last_good_dir / f"{name}.yaml"
+        file, golden = (self._last_good_dir / kept for kept in _kept_names(name))
         try:
-            return self._parse(read_text(file), name, _shown(file))
+            texts = {path.name: read_text(path) for path in (file, golden) if path == file or path.exists()}
+            return self._parse_all(texts, name, file)
         except (
             OSError,
             UnicodeDecodeError,
@@ -168,10 +185,17 @@ class FamilyFiles:
         ):  # none kept, or an older release accepted what this one does not
             return None
 
-    def _keep(self, name: str, text: str) -> None:
+    def _keep_all(self, name: str, texts: Mapping[str, str]) -> None:
+        for kept in _kept_names(name):
+            if kept in texts:
+                self._keep(name, kept, texts[kept])
+            elif self._last_good_dir is not None:
+                (self._last_good_dir / kept).unlink(missing_ok=True)
+
+    def _keep(self, name: str, kept: str, text: str) -> None:
         if self._last_good_dir is None:
             return
-        file = self._last_good_dir / f"{name}.yaml"
+        file = self._last_good_dir / kept
         if file.exists() and file.read_bytes() == text.encode():
             return
         fresh = file.with_name(f".{name}.{os.getpid()}.{threading.get_ident()}")
@@ -186,7 +210,8 @@ class FamilyFiles:
 
     def _forget(self, name: str) -> None:
         if self._last_good_dir is not None:
-            (self._last_good_dir / f"{name}.yaml").unlink(missing_ok=True)
+            for kept in _kept_names(name):
+                (self._last_good_dir / kept).unlink(missing_ok=True)
 
     def _signatures(self) -> dict[str, _Signature | None]:
         """Of every folder that holds, or held, a family; None: its file is not there."""
@@ -194,7 +219,9 @@ class FamilyFiles:
 
     def _signature(self, name: str) -> _Signature | None:
         files = [folder / name / FILE_NAME for folder in self.directories]
-        return tuple((file, stat) for file in files if (stat := _stat(file)) is not None) or None
+        declared = tuple((file, stat) for file in files if (stat := _stat(file)) is not None)
+        golden = (file.with_name(golden_files.FILE_NAME) for file, _ in declared)
+        return (*declared, *((file, stat) for file in golden if (stat := _stat(file)) is not None)) or None
 
     def _names(self) -> list[str]:
         names: set[str] = set()
@@ -210,6 +237,11 @@ class FamilyFiles:
         return name in self._loaded or (
             self._last_good_dir is not None and (self._last_good_dir / f"{name}.yaml").exists()
         )
+
+
+def _kept_names(name: str) -> tuple[str, str]:
+    """What the last good texts are called where they are kept: of the family's file and of its golden scenarios."""
+    return f"{name}.yaml", f"{name}.{golden_files.FILE_NAME}"
 
 
 def _stat(file: Path) -> _Stat | None:

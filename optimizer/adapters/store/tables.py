@@ -384,7 +384,7 @@ class LmCallRow(Row):
     key: str
     study: str | None = None
     family: str | None = None
-    purpose: str  # search, confirmation, proposer, evaluation, serving, rehearsal
+    purpose: str  # search, confirmation, proposer, evaluation, timing, serving, rehearsal
     model: str
     attempt: int
     status: str  # sent, settled, failed, lost

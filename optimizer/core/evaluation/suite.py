@@ -1,5 +1,5 @@
-"""The evaluation suite of a Family: what its targets ask of a Variant on examples, and what was found,
-before a rollout may start.
+"""An evaluation suite of a Family: what its targets ask of a Variant on examples or golden scenarios,
+and what was found, before a rollout may start.
 
 A suite is a fixed set of examples: a target is met on them or it is not, and no interval is made of it. What could not
 be measured is a verdict of its own and counts as not met.
@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from optimizer.core.base.canonical import canonical_json, digest
-from optimizer.core.base.values import ExampleResult, mean_score, p95_ms
+from optimizer.core.base.values import ExampleResult, mean_score
+from optimizer.core.evaluation.suites import DEFAULT, GOLDEN, Suite, suites_of
+from optimizer.core.evaluation.timing import Timing, timing_of
 from optimizer.core.family.family import Family
+from optimizer.core.family.golden import golden_digest
 from optimizer.core.family.settings import Regression, Targets
 
 TargetVerdict = Literal["met", "missed", "unmeasured"]
@@ -21,6 +24,8 @@ GateVerdict = Literal["pass", "fail", "inconclusive"]
 MIN_OF_CLASS = 5  # examples of a class that must be scored for both before a fall of its mean says anything
 LATENCY = "regression of latency"
 TIMED = ("p95_latency_ms", LATENCY)  # checks that need fresh answers
+NO_CHAMPION = "no champion serves yet to compare with"
+JOURNALED = "the journal answered, so that no latency was measured"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,21 +42,36 @@ class Check:
     said: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Groups:
+    """What ``regression.per_class`` compares beside the whole, and how many scored rows of one it takes to tell."""
+
+    word: str = "class"
+    least: int = MIN_OF_CLASS
+
+
+SCENARIOS = Groups(word="scenario", least=1)
+
+
 def check_suite(
     targets: Targets,
     results: Sequence[ExampleResult],
     *,
     champion: Sequence[ExampleResult] | None = None,
     class_of: Mapping[str, str] | None = None,
+    timing: Timing | None = None,
+    groups: Groups = Groups(),
 ) -> list[Check]:
     """Every declared target, in the order of the file.
 
     Args:
         results: of the Variant, one for each example of the suite; at least one.
         champion: of the champion, for ``regression``; None: the Variant is the champion, which is no regression of
-            itself.
+            itself. Empty: there is none, so that nothing can be compared.
         class_of: example id to its class, where the family balances by one.
+        timing: of fresh answers; None: the results' own.
     """
+    timing = timing or timing_of(results, champion or ())
     scores = [r.score for r in results if r.score is not None]
     n, whole = len(results), len(scores) == len(results)
     checks: list[Check] = []
@@ -100,17 +120,17 @@ def check_suite(
     add("retries", targets.retries, _share([r.n_retries > 0 for r in results]), _at_most, "{:.1%} were asked again", "")
     cost = sum(r.cost_usd for r in results) / n
     add("cost_usd_per_call", targets.cost_usd_per_call, cost, _at_most, "${:.6f} a request", "")
-    journaled = "the journal answered, so that no latency was measured"
-    add("p95_latency_ms", targets.p95_latency_ms, p95_ms(results), _at_most, "95 % within {:,.0f} ms", journaled)
+    slow = timing.why or JOURNALED
+    add("p95_latency_ms", targets.p95_latency_ms, timing.p95_ms, _at_most, "95 % within {:,.0f} ms", slow)
     if targets.regression is not None and champion is not None:
-        checks += _regressions(targets.regression, results, champion, class_of or {})
+        checks += _regressions(targets.regression, results, champion, class_of or {}, timing, groups)
     return checks
 
 
-def gates_of_suite(
+def gates_of_suites(
     family: Family, batches: Sequence[Mapping[str, Any]], variant: str, *, champion: str
 ) -> list[Mapping[str, Any]]:
-    """The suite as a gate before a rollout; none where the family has no targets.
+    """Each suite of the family as a gate before a rollout.
 
     The newest evaluation under these targets that could tell decides; a Variant never changes, so one that could not
     tell takes nothing back.
@@ -118,51 +138,63 @@ def gates_of_suite(
     Args:
         batches: the family's evaluation batches, oldest first.
     """
-    if family.targets is None:
-        return []
-    suite = suite_id(family, champion)
-    own = [b["checks"] for b in batches if b["variant"] == variant and b["suite"] == suite and b["checks"] is not None]
-    found = [(_verdict(checks), checks) for checks in reversed(own)]
+    return [_gate(family, suite, batches, variant, champion) for suite in suites_of(family).values()]
+
+
+def _gate(
+    family: Family, suite: Suite, batches: Sequence[Mapping[str, Any]], variant: str, champion: str
+) -> Mapping[str, Any]:
+    asked = suite_id(family, champion, suite)
+    own = [b["checks"] for b in batches if b["variant"] == variant and b["suite"] == asked and b["checks"] is not None]
+    found = [(verdict_of(checks), checks) for checks in reversed(own)]
     verdict, checks = next(
         (one for one in found if one[0] != "inconclusive"), found[0] if found else ("inconclusive", None)
     )
     if checks is None:
-        beside = f" and {champion}" if _compares(family) else ""
+        beside = f" and {champion}" if suite.compares else ""
+        option = "" if suite.name == DEFAULT else f" --suite {suite.name}"
         reason = (
-            f"{variant} was not evaluated against the family's targets{beside}: detent family evaluate {family.name}"
-            f" --variant {variant}"
+            f"{variant} was not evaluated against {suite.said}{beside}: detent family evaluate {family.name}"
+            f" --variant {variant}{option}"
         )
     else:
         reason = (
             "; ".join(one["said"] for one in checks if one["verdict"] != "met")
             or f"all {len(checks)} targets of the suite are met"
         )
-    return [{"name": "suite", "verdict": verdict, "value": None, "required": None, "reason": reason}]
+    return {"name": suite.gate, "verdict": verdict, "value": None, "required": None, "reason": reason}
 
 
-def _verdict(checks: Sequence[Mapping[str, Any]]) -> GateVerdict:
+def verdict_of(checks: Sequence[Mapping[str, Any]]) -> GateVerdict:
+    """Of a suite's checks together; inconclusive where one could not be measured, or there is none."""
     verdicts = {one["verdict"] for one in checks}
     return "fail" if "missed" in verdicts else "inconclusive" if verdicts != {"met"} else "pass"
 
 
-def suite_id(family: Family, champion: str | None) -> str:
+def suite_id(family: Family, champion: str | None, suite: Suite | None = None) -> str:
     """Names what is asked, how it is scored and, for ``regression``, beside whom:
     what was found under another of them speaks for nothing.
+
+    ``suite`` None: the one that has no name of its own.
     """
-    targets = family.targets.model_dump(mode="json") if family.targets is not None else None
-    beside = champion if _compares(family) else None
+    suite = suite or suites_of(family).get(DEFAULT)
+    targets = suite.targets.model_dump(mode="json") if suite is not None else None
+    beside = champion if suite is not None and suite.compares else None
     asked = {"targets": targets, "scorer": dict(family.metrics), "champion": beside}
     if family.metric_parameters:
         asked["parameters"] = dict(family.metric_parameters)
+    if suite is not None and suite.name == GOLDEN:
+        asked["golden"] = golden_digest(suite.rows)
     return digest(canonical_json(asked))[:12]
 
 
-def _compares(family: Family) -> bool:
-    return family.targets is not None and family.targets.regression is not None
-
-
 def _regressions(
-    limits: Regression, results: Sequence[ExampleResult], champion: Sequence[ExampleResult], class_of: Mapping[str, str]
+    limits: Regression,
+    results: Sequence[ExampleResult],
+    champion: Sequence[ExampleResult],
+    class_of: Mapping[str, str],
+    timing: Timing,
+    groups: Groups,
 ) -> list[Check]:
     before = {r.example: r.score for r in champion}
     falls: dict[
@@ -176,28 +208,21 @@ def _regressions(
     every = [fall for of_class in falls.values() for fall in of_class]
     checks: list[Check] = []
     if limits.overall is not None:
-        found, missing = _mean_fall(every, least=1)
+        found, missing = _mean_fall(every, least=1) if champion else (None, NO_CHAMPION)
         checks.append(_check("regression", limits.overall, found, _at_most, "{:.3f} below the champion", missing))
     if limits.per_class is not None:
         for name in sorted({class_of[r.example] for r in results if r.example in class_of}):
-            found, missing = _mean_fall(falls.get(name, []), least=MIN_OF_CLASS)
-            shown = f"class {name}: {{:.3f}} below the champion"
+            falls_of = falls.get(name, [])
+            found, missing = _mean_fall(falls_of, least=groups.least) if champion else (None, NO_CHAMPION)
+            place = f"{groups.word} {name}"
+            shown = place.replace("{", "{{").replace("}", "}}") + ": {:.3f} below the champion"
             checks.append(
-                _check(f"regression of {name}", limits.per_class, found, _at_most, shown, f"class {name}: {missing}")
+                _check(f"regression of {name}", limits.per_class, found, _at_most, shown, f"{place}: {missing}")
             )
     if limits.latency is not None:
-        mine, theirs = p95_ms(results), p95_ms(champion)
-        slower = mine / theirs - 1 if mine is not None and theirs else None
-        checks.append(
-            _check(
-                LATENCY,
-                limits.latency,
-                slower,
-                _at_most,
-                "p95 {:+.1%} against the champion",
-                "latency was not measured for both",
-            )
-        )
+        slower, why = timing.slowdown, timing.why or "latency was not measured for both"
+        shown = "latency {:+.1%} against the champion's (median over the same requests)"
+        checks.append(_check(LATENCY, limits.latency, slower, _at_most, shown, why if champion else NO_CHAMPION))
     return checks
 
 

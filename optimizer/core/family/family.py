@@ -8,10 +8,21 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Strict, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Strict,
+    Tag,
+    model_validator,
+)
 
 from optimizer.core.base.errors import Fault, NotFound
 from optimizer.core.family.fields import InputField, Output
+from optimizer.core.family.golden import GoldenRow
 from optimizer.core.family.judge_settings import JudgeSettings
 from optimizer.core.family.kind import KindName, kind_of
 from optimizer.core.family.settings import (
@@ -157,6 +168,17 @@ class Family(Declared):
     rollout: RolloutSettings = RolloutSettings()
     privacy: Privacy = Privacy()
     review: ReviewSettings = ReviewSettings()
+    _golden: tuple[GoldenRow, ...] = PrivateAttr(default=())  # of a file of its own: no key of family.yaml
+
+    @property
+    def golden(self) -> tuple[GoldenRow, ...]:
+        """The golden scenarios that stand in golden.jsonl beside the family's file."""
+        return self._golden
+
+    def with_golden(self, rows: tuple[GoldenRow, ...]) -> Family:
+        copy = self.model_copy()
+        copy._golden = rows
+        return copy
 
     def variant(self, version: str | None = None) -> Variant:
         """The Variant of a prompt version (default: ``prompt.current``);

@@ -32,7 +32,7 @@ class JournaledModel(WrappedModel):
     Args:
         study: whose calls these are; None for calls outside a study, whose budget then counts this object's calls only.
         budget: caps of calls and dollars over everything the study has spent, in whatever process.
-        purpose: search, confirmation, proposer, evaluation, serving or rehearsal.
+        purpose: search, confirmation, proposer, evaluation, timing, serving or rehearsal.
         stop: asked before every attempt; a sentence means stop.
         concurrency: attempts in flight at once; None: what the model is good for, for all studies of the process.
         held: what must be left over at the moment, where ``budget`` does not already leave it out.

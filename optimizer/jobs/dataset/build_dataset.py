@@ -15,6 +15,7 @@ from optimizer.core.family.kind import kind_of
 from optimizer.core.family.rendering import clip_inputs
 from optimizer.core.search.cost_estimate import holdout_size
 from optimizer.core.search.study import Definition
+from optimizer.jobs.dataset.golden_scenarios import without_golden
 from optimizer.ports import Store, Transaction
 
 MIN_DEV = 2  # with fewer every comparison is a coin toss
@@ -31,7 +32,7 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> dict[
     """
     with store.read() as tx:
         train = _classes(family, train_examples(family, store, tx))
-        dev = _classes(family, store.examples.of_split(tx, family.name, split="dev"))
+        dev = _classes(family, without_golden(family, store.examples.of_split(tx, family.name, split="dev")))
         holdout = _holdout(family, definition, store, tx)
         counts = store.examples.counts(tx, family.name)
     if len(dev) < MIN_DEV:
@@ -51,13 +52,14 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> dict[
 
 
 def train_examples(family: Family, store: Store, tx: Transaction) -> list[Example]:
-    """Examples whose text may enter a prompt.
+    """Examples whose text may enter a prompt; none that asks what a golden scenario asks.
 
     A policy quotes no text, so it may learn from all examples, but words only from released ones.
     """
     is_any = family.privacy.examples_from == "any"
     released_only = not is_any and kind_of(family).asks_models
     examples = store.examples.of_split(tx, family.name, split="train", released_only=released_only)
+    examples = without_golden(family, examples)
     return [replace(e, released=True) for e in examples] if is_any else examples
 
 

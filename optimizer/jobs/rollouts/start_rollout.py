@@ -11,7 +11,7 @@ from typing import Any, get_args
 from optimizer.core.base.errors import Conflict, GateNotMet, InvalidInput, NotFound
 from optimizer.core.base.values import Aim
 from optimizer.core.evaluation.gates import IMPROVED, missed
-from optimizer.core.evaluation.suite import gates_of_suite
+from optimizer.core.evaluation.suite import gates_of_suites
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.traffic import RecordedTraffic
 from optimizer.core.forecast.forecast import RolloutForecast
@@ -160,7 +160,7 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
     )  # fmt: skip
     gates = gates_on_record(evidence, variant=variant, champion=champion.variant, aim=aim)
     gates += fallen_before(store.rollouts.last_against(tx, name, candidate=variant, champion=champion.variant))
-    gates += gates_of_suite(request.family, store.performance.batches(tx, name), variant, champion=champion.variant)
+    gates += gates_of_suites(request.family, store.performance.batches(tx, name), variant, champion=champion.variant)
     forecast = forecast_start(rollout, traffic=request.traffic, study=evidence, forced=bool(missed(gates)), clock=clock)
     gate = forecast.gate()
     return _Draft(rollout=rollout, gates=gates if gate is None else [*gates, gate], forecast=forecast, request=request)

@@ -19,8 +19,9 @@ from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.core.views.variant_grid import MOST_VARIANTS, VariantGrid, variant_grid
 from optimizer.jobs.calls.call_book import OwnSpend
 from optimizer.jobs.families.check_models import require_known_models
-from optimizer.jobs.studies.evaluate_variant import drawn_examples, opener
+from optimizer.jobs.studies.evaluate_variant import opener
 from optimizer.jobs.studies.evaluation import Evaluator
+from optimizer.jobs.studies.evaluations.plan_evaluation import drawn_examples
 from optimizer.jobs.studies.nominate import TO_SPARE
 from optimizer.ports import Clock, ModelCatalogue, ModelSource, Store
 

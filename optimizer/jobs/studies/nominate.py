@@ -14,6 +14,8 @@ from optimizer.core.base.errors import Conflict, DatasetTooSmall, GateNotMet, In
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim, Budget
 from optimizer.core.evaluation.gates import missed
+from optimizer.core.evaluation.suite import gates_of_suites
+from optimizer.core.evaluation.suites import GOLDEN
 from optimizer.core.family.family import Family
 from optimizer.core.family.kind import kind_of
 from optimizer.core.family.variant import Variant
@@ -118,6 +120,23 @@ def nominate(
     return planned.price if dry_run else queue_look(planned, store, clock, family)
 
 
+def _refuse_fallen(family: Family, variant: str, *, champion: str, store: Store) -> None:
+    """A look at the holdout is not spent on a Variant whose rollout its golden scenarios would refuse.
+
+    Raises GateNotMet where an evaluation found it worse; one that was not evaluated may be looked at.
+    """
+    with store.read() as tx:
+        batches = store.performance.batches(tx, family.name)
+    gates = gates_of_suites(family, batches, variant, champion=champion)
+    fallen = next((gate for gate in gates if gate["name"] == GOLDEN and gate["verdict"] == "fail"), None)
+    if fallen is not None:
+        raise GateNotMet(
+            f"{variant} is worse than the champion on the golden scenarios of {family.name}: {fallen['reason']}. A"
+            f" person may start it as forced: detent rollout start {family.name} {variant} --confirm {family.name}.",
+            gates=[dict(fallen)],
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedLook:
     """A study that searches nothing, and what it costs."""
@@ -169,6 +188,7 @@ def plan_look(
     """
     require_known_models(family, models)
     arms = _arms(family, variant, store)
+    _refuse_fallen(family, variant, champion=arms[0].id, store=store)
     check_aim(family, aim)
     dataset = build_dataset(family, definition, store)
     n_holdout, needed = len(dataset["holdout"]), family.rollout.gates.n

@@ -5,7 +5,7 @@ The holdout has one door, ``sealed_holdout``, and every passage through it is wr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from optimizer.adapters.store.hashed_rows import add_once, chunks
 from optimizer.adapters.store.tables import ExampleRow, HoldoutLookRow, ReviewRow
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Conflict, NotFound
-from optimizer.core.dataset.examples import Example, Split
+from optimizer.core.dataset.examples import Example, Split, normalise
 from optimizer.ports import Added, ExampleStanding
 
 EXAMPLES = ExampleRow.__table__
@@ -64,6 +64,11 @@ class ExampleTables:
         is_hidden = is_sealed if any_origin else or_(is_sealed, EXAMPLES.c.released.is_(False))
         query = select(EXAMPLES).where(EXAMPLES.c.family == family, is_hidden if hidden else not_(is_hidden))
         return set[int]().union(*(of(_example(row)) for row in tx.execute(query).mappings()))
+
+    def sealed_among(self, tx: Connection, family: str, inputs: Collection[str]) -> set[str]:
+        query = select(EXAMPLES.c.input).where(EXAMPLES.c.family == family, EXAMPLES.c.split == "holdout")
+        asked = set(inputs)
+        return asked & {normalise(row.input) for row in tx.execute(query)} if asked else set()
 
     def standing(
         self, tx: Connection, family: str, *, ids: Sequence[str], groups: Sequence[str]

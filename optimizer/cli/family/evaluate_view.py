@@ -1,0 +1,169 @@
+"""What ``detent family evaluate`` shows: figures, checks, what they cost, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from optimizer.cli.family.trivial_view import view_trivial
+from optimizer.cli.output import dollars, table
+from optimizer.core.base.phrasing import count
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from optimizer.core.family.family import Family
+
+N_LABELS = 30
+NO_PRICE = "dollars unknown: a model has no price in config/models.yaml"
+
+
+def view_estimates(out: Console, family: str, made: Sequence[Mapping[str, Any]], again: str) -> None:
+    for one in made:
+        _view_estimate(out, family, one)
+    out.print(f"Next      detent family evaluate {family} {again}", markup=False)
+
+
+def _view_estimate(out: Console, family: str, made: Mapping[str, Any]) -> None:
+    beside = f", and the champion {made['beside']} on the same" if made["beside"] else ""
+    suite = f", suite {made['suite']}" if made["suite"] else ""
+    out.print(
+        f"{family} {made['variant']} on {count(made['n'], asked_of(made))}{beside}{suite}", style="bold", markup=False
+    )
+    cap = f"with retries at most {made['calls_at_most']:,}, the cap where --budget-usd sets none"
+    out.print(f"Calls     at most {made['calls'].high:,}; what the journal answers is not asked; {cap}", markup=False)
+    if made["n_timed"]:
+        each = " of each" if made["beside"] else ""
+        out.print(
+            f"          among them {made['n_timed']}{each} that are timed afresh, where the journal has the answers",
+            markup=False,
+        )
+    usd = (
+        f"{dollars(made['usd'].expected)} expected, at most {dollars(made['usd'].high)}"
+        if made["usd"] is not None
+        else NO_PRICE
+    )
+    out.print(f"Dollars   {usd}", markup=False)
+
+
+def asked_of(batch: Mapping[str, Any]) -> str:
+    """What one example of the evaluation is called."""
+    return "golden row" if batch["split"] == "golden" else f"{batch['split']} example"
+
+
+def verdict(batches: Sequence[Mapping[str, Any]]) -> str | None:
+    """Of all suites together: met, missed or unmeasured; None where nothing was checked."""
+    verdicts = {check["verdict"] for one in batches for check in one.get("checks") or ()}
+    return next((one for one in ("missed", "unmeasured", "met") if one in verdicts), None)
+
+
+def view(out: Console, family: Family, batches: Sequence[Mapping[str, Any]]) -> None:
+    for batch in batches:
+        _view_one(out, family, batch)
+
+
+def _view_one(out: Console, family: Family, batch: Mapping[str, Any]) -> None:
+    score = "no score" if batch["mean_score"] is None else f"{batch['mean_score']:.3f}"
+    interval = (
+        "" if batch.get("score_low") is None else f" (95 %: {batch['score_low']:.3f} to {batch['score_high']:.3f})"
+    )
+    on = f"{count(batch['n'], asked_of(batch))}, {count(batch['n_errors'], 'error')}"
+    out.print(f"{family.name} {batch['variant']}: {score}{interval} on {on}", markup=False)
+    if batch.get("labels"):
+        _view_labels(out, batch["labels"])
+    if batch.get("scenarios"):
+        columns = {"scenario": "Scenario", "n": "Rows", "score": "Score", "champion": "Champion"}
+        table(batch["scenarios"], columns, empty="")(out)
+    for check in batch.get("checks") or ():
+        out.print(f"  {check['verdict']:>10}  {check['said']}", markup=False)
+    view_trivial(out, batch)
+    if batch.get("checks") is None:
+        _view_unchecked(out, family)
+    beside = f" (those of the champion {batch['beside']} included)" if batch["beside"] else ""
+    spent = NO_PRICE if batch["spent_usd"] is None else f"{dollars(batch['spent_usd'])} spent"
+    out.print(
+        f"{count(batch['n_calls_in_all'], 'call')} made{beside}, {spent}; the journal answered what was asked before",
+        markup=False,
+    )
+
+
+def _view_unchecked(out: Console, family: Family) -> None:
+    """Which suites the family has, where this was none of them."""
+    from optimizer.core.evaluation.suites import DEFAULT, suites_of
+
+    suites = suites_of(family)
+    if DEFAULT in suites:
+        n = suites[DEFAULT].targets.n
+        out.print(f"  The targets are checked on {n} dev examples: leave --n and --split out.", markup=False)
+    named = [name for name in suites if name != DEFAULT]
+    if named:
+        out.print(f"  Suites of the family, each asked with --suite NAME: {', '.join(named)}; full: all.", markup=False)
+
+
+def _view_labels(out: Console, report: Mapping[str, Any]) -> None:
+    """Label by label, the worst first, and what is taken for what."""
+    from optimizer.core.evaluation.label_report import confused
+
+    known = [row for row in report["figures"] if row["n_expected"] or row["n_given"]]
+    rows = sorted(known, key=lambda row: (row["f1"] or 0.0, row["label"]))[:N_LABELS]
+    headings = {"label": "Label", "n_expected": "Examples", "precision": "Precision", "recall": "Recall", "f1": "F1"}
+    table(rows, headings, empty="")(out)
+    if len(known) > N_LABELS:
+        out.print(f"  and {len(known) - N_LABELS} more labels that do better; all of them with --json", markup=False)
+    wrong = [f"{expected} > {given} {n}" for expected, given, n in confused(report["confusion"])]
+    if wrong:
+        out.print(f"Mistakes (expected > given, examples): {', '.join(wrong)}", markup=False)
+
+
+def what_follows(family: Family, batch: Mapping[str, Any], *, is_champion: bool) -> str:
+    """What was missed, what a rollout's gate makes of it, and the next command."""
+    from optimizer.core.evaluation.suite import TIMED
+    from optimizer.core.evaluation.suites import suites_of
+
+    name, variant = family.name, batch["variant"]
+    suite = suites_of(family).get(batch.get("suite_name") or "")
+    gate = suite.gate if suite is not None else "suite"
+    study = f"detent study run {name} --dry-run"
+    go_on = f"Next: {study}" if is_champion else f"Next: detent rollout start {name} {variant} --dry-run"
+    checks = batch.get("checks")
+    if checks is None:
+        return go_on
+    missed = [check["name"] for check in checks if check["verdict"] == "missed"]
+    untold = [check["name"] for check in checks if check["verdict"] == "unmeasured"]
+    if not missed and not untold:
+        met = (
+            f"All {count(len(checks), 'target')} met."
+            if checks
+            else "No target could be checked: the champion is no regression of itself."
+        )
+        return met + ("" if is_champion or not checks else f" A rollout's gate {gate} passes.") + f"\n{go_on}"
+    lines = [
+        f"Exit 3: {len(missed)} of {count(len(checks), 'target')} missed"
+        + (f" ({', '.join(missed)})" if missed else "")
+    ]
+    lines[0] += f", {len(untold)} not measured ({', '.join(untold)})." if untold else "."
+    if not is_champion:
+        lines.append(
+            f"A rollout's gate {gate} {'fails' if missed else 'is inconclusive, which is no pass'}: only a forced one"
+            f" starts (--confirm {name})."
+        )
+    if missed:
+        or_else = (
+            "correct golden.jsonl where a scenario expects the wrong thing"
+            if suite is not None and suite.rows
+            else "ask for less under targets in the family's file"
+        )
+        lines.append(f"Missed: search for a better variant ({study}), or {or_else}.")
+    if set(untold) & set(TIMED):
+        lines.append(
+            "Times are measured on fresh answers only, and there were none: raise --budget-usd, or look at var/logs for"
+            " why calls failed."
+        )
+    if set(untold) - set(TIMED):
+        lines.append(
+            "Not measured: the checks say why; where an answer is missing, look at var/logs for what failed."
+            if suite is not None and suite.rows
+            else f"Not measured: import more examples (detent import FILE --family {name}), or look at var/logs for why"
+            " answers failed."
+        )
+    return "\n".join(lines)

@@ -1,0 +1,49 @@
+"""The suites that a Family asks before a rollout: those of its file, and its golden scenarios."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from optimizer.core.base.phrasing import count
+from optimizer.core.family.family import Family
+from optimizer.core.family.golden import GoldenRow
+from optimizer.core.family.settings import Regression, Targets
+
+DEFAULT = "targets"  # the suite that has no name of its own
+GOLDEN = "golden"
+GOLDEN_TARGETS = Targets(regression=Regression(overall=0.05, per_class=0.10, latency=0.20))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """``rows``: of the golden scenarios; other suites draw dev examples."""
+
+    name: str
+    targets: Targets
+    rows: tuple[GoldenRow, ...] = ()
+
+    @property
+    def gate(self) -> str:
+        """What a rollout calls it among its gates."""
+        return {DEFAULT: "suite", GOLDEN: GOLDEN}.get(self.name, f"suite {self.name}")
+
+    @property
+    def compares(self) -> bool:
+        """Whether the champion is asked the same."""
+        return self.targets.regression is not None
+
+    @property
+    def said(self) -> str:
+        """In a sentence about what a Variant was evaluated against."""
+        if self.name == GOLDEN:
+            return f"the family's {count(len({row.scenario for row in self.rows}), 'golden scenario')}"
+        return "the family's targets" if self.name == DEFAULT else f"suite {self.name} of the family"
+
+
+def suites_of(family: Family) -> Mapping[str, Suite]:
+    """By name, in the order in which they are asked: what a rollout has as gates."""
+    suites = {} if family.targets is None else {DEFAULT: Suite(name=DEFAULT, targets=family.targets)}
+    if family.golden:
+        suites[GOLDEN] = Suite(name=GOLDEN, targets=GOLDEN_TARGETS, rows=family.golden)
+    return suites

@@ -1,0 +1,94 @@
+"""Asks what an evaluation plans, and checks what was found against its suite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from optimizer.core.base.values import ExampleResult, mean_score
+from optimizer.core.dataset.examples import Example, class_of
+from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.evaluation.suite import SCENARIOS, Groups, check_suite, suite_id
+from optimizer.core.evaluation.timing import Timing
+from optimizer.core.family.family import Family
+from optimizer.core.family.golden import scoring_of
+from optimizer.core.family.variant import Variant
+from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.studies.evaluation import Evaluator
+from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationPlan
+
+
+def evaluators_of(
+    plan: EvaluationPlan,
+    family: Family,
+    scorer_for: Callable[[Family], Scorer],
+    open_model: Callable[[str], JournaledModel],
+    on_call: Callable[[float | None], None],
+) -> dict[str, Evaluator]:
+    """By example id: golden rows may say which metrics count for them."""
+    by_metrics: dict[tuple[str, ...], Evaluator] = {}
+    found: dict[str, Evaluator] = {}
+    for example in plan.examples:
+        row = plan.rows.get(example.id)
+        counts = row.counts if row is not None else ()
+        if counts not in by_metrics:
+            scored = family if row is None else scoring_of(family, row)
+            by_metrics[counts] = Evaluator(scored, scorer_for(scored), open_model, on_call=on_call)
+        found[example.id] = by_metrics[counts]
+    return found
+
+
+def measure(plan: EvaluationPlan, variant: Variant, evaluators: dict[str, Evaluator]) -> list[ExampleResult]:
+    """One for each example, in order."""
+    found: dict[str, ExampleResult] = {}
+    for evaluator in dict.fromkeys(evaluators.values()):
+        own = [example for example in plan.examples if evaluators[example.id] is evaluator]
+        found |= {result.example: result for result in evaluator.evaluate(variant, own)}
+    return [found[example.id] for example in plan.examples]
+
+
+def check_results(
+    plan: EvaluationPlan,
+    family: Family,
+    results: Sequence[ExampleResult],
+    beside: Sequence[ExampleResult],
+    timing: Timing,
+) -> dict[str, Any]:
+    assert plan.suite is not None
+    champion = plan.champion
+    scenarios = {id: row.scenario for id, row in plan.rows.items()}
+    checks = check_suite(
+        plan.suite.targets,
+        results,
+        champion=None if champion is not None and champion.id == plan.variant.id else beside,
+        class_of=scenarios or _classes(family, plan.examples),
+        timing=timing,
+        groups=SCENARIOS if scenarios else Groups(),
+    )
+    return {
+        "suite": suite_id(family, champion.id if champion is not None else None, plan.suite),
+        "checks": [asdict(one) for one in checks],
+        "scenarios": _by_scenario(scenarios, results, beside),
+    }
+
+
+def _by_scenario(
+    scenarios: dict[str, str], results: Sequence[ExampleResult], beside: Sequence[ExampleResult]
+) -> list[dict[str, Any]] | None:
+    """Mean scores of the Variant and of the champion for each scenario; None where there are none."""
+    names = dict.fromkeys(scenarios.values())
+    return [
+        {
+            "scenario": name,
+            "n": sum(scenarios[r.example] == name for r in results),
+            "score": mean_score([r for r in results if scenarios[r.example] == name]),
+            "champion": mean_score([r for r in beside if scenarios[r.example] == name]),
+        }
+        for name in names
+    ] or None
+
+
+def _classes(family: Family, examples: Sequence[Example]) -> dict[str, str]:
+    found = {e.id: class_of(e.expected, family.sample.balance) for e in examples}
+    return {id: name for id, name in found.items() if name is not None}

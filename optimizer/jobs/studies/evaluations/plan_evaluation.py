@@ -1,0 +1,208 @@
+"""What an evaluation outside a study asks: which examples or golden scenarios, of which Variants, and at what cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
+from optimizer.core.base.phrasing import did_you_mean
+from optimizer.core.base.spread import Spread
+from optimizer.core.dataset.examples import Example, class_of, select
+from optimizer.core.evaluation.suites import DEFAULT, GOLDEN, Suite, suites_of
+from optimizer.core.evaluation.timing import turns
+from optimizer.core.evaluation.trivial_baselines import bare_prompt
+from optimizer.core.family.family import Family
+from optimizer.core.family.golden import GoldenRow
+from optimizer.core.family.variant import Variant
+from optimizer.core.search import cost_estimate
+from optimizer.jobs.dataset.build_dataset import as_served
+from optimizer.jobs.dataset.golden_scenarios import golden_examples, require_unsealed
+from optimizer.jobs.families.check_models import require_known_models
+from optimizer.jobs.studies.nominate import TO_SPARE
+from optimizer.ports import ModelCatalogue, ModelSource, Store
+
+DEFAULT_N = 20
+Splits = Literal["train", "dev"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationPlan:
+    """``suite`` None: nothing is checked.
+
+    ``beside``: the champion, ``bare``: the prompt without its examples, each where it is asked the same. ``rows``: by
+    example id, of golden scenarios.
+    """
+
+    examples: Sequence[Example]
+    split: str  # train, dev, or golden
+    variant: Variant
+    suite: Suite | None
+    champion: Variant | None
+    beside: Variant | None
+    bare: Variant | None
+    rows: dict[str, GoldenRow]
+
+    @property
+    def variants(self) -> list[Variant]:
+        return [one for one in (self.variant, self.beside, self.bare) if one is not None]
+
+    @property
+    def times_pairs(self) -> bool:
+        """Whether latencies are compared with the champion's."""
+        regression = self.suite.targets.regression if self.suite is not None else None
+        return regression is not None and regression.latency is not None and self.beside is not None
+
+    @property
+    def times(self) -> bool:
+        """Whether fresh calls are timed where the journal has the answers."""
+        return self.times_pairs or (self.suite is not None and self.suite.targets.p95_latency_ms is not None)
+
+    @property
+    def timed(self) -> list[Variant]:
+        """The Variants that are asked once more for their latency, should the journal have the answers."""
+        beside = [self.beside] if self.beside is not None and self.times_pairs else []
+        return [self.variant, *beside] if self.times else []
+
+
+def plan_evaluation(
+    family: Family,
+    variant: Variant,
+    *,
+    split: Splits,
+    n: int | None,
+    bare: bool,
+    suite: str | None,
+    store: Store,
+) -> EvaluationPlan:
+    """Args and errors as in ``evaluate_variant``."""
+    if split not in ("train", "dev"):
+        raise InvalidInput(
+            f"Examples of split {split!r} cannot be evaluated: use train or dev. The holdout is sealed for"
+            " confirmations."
+        )
+    if not variant.messages:
+        raise InvalidInput(
+            f"{variant.id} of {family.name} is a policy without a prompt, and no model answers it. Policies are scored"
+            " by replay."
+        )
+    champion = _champion(family, store)
+    named = _named(family, suite) if suite is not None else None
+    if named is not None and (n is not None or split != "dev"):
+        raise InvalidInput("A suite says which examples it asks: leave n and split out.")
+    rows: dict[str, GoldenRow] = {}
+    if named is not None and named.name == GOLDEN:
+        with store.read() as tx:
+            require_unsealed(tx, store, family, named.rows)
+        made = golden_examples(family, named.rows)
+        rows = {example.id: row for example, row in zip(made, named.rows, strict=True)}
+        examples: Sequence[Example] = [as_served(family, one) for one in made]
+    else:
+        asked = named or (suites_of(family).get(DEFAULT) if split == "dev" else None)
+        if n is None:
+            n = DEFAULT_N if asked is None else asked.targets.n
+        if n < 1:
+            raise InvalidInput(f"An evaluation needs at least one example, not {n}.")
+        examples = drawn_examples(family, split, n, store)
+        is_whole = asked is not None and len(examples) >= min(asked.targets.n, _n_dev(family, store))
+        named = asked if is_whole else None
+    is_compared = named is not None and named.compares and champion is not None and champion.id != variant.id
+    return EvaluationPlan(
+        examples=examples,
+        split=GOLDEN if rows else split,
+        variant=variant,
+        suite=named,
+        champion=champion,
+        beside=champion if is_compared else None,
+        bare=bare_prompt(variant) if bare and variant.examples and not rows else None,
+        rows=rows,
+    )
+
+
+def _named(family: Family, name: str) -> Suite:
+    suites = suites_of(family)
+    if name in suites:
+        return suites[name]
+    if name == GOLDEN:
+        raise InvalidInput(
+            f"{family.name} has no golden scenarios. Write some, one a line, into golden.jsonl beside its file: "
+            '{"id": "...", "input": {...}, "expected": {...}}.'
+        )
+    known = f"its suites are {', '.join(suites)}" if suites else "it has none"
+    raise InvalidInput(f"{family.name} has no suite {name!r}{did_you_mean(name, suites) or f'; {known}'}.")
+
+
+def estimate_evaluation(
+    family: Family,
+    variant: Variant,
+    *,
+    split: Splits = "dev",
+    n: int | None = None,
+    bare: bool = False,
+    suite: str | None = None,
+    store: Store,
+    models: ModelCatalogue,
+) -> dict[str, Any]:
+    """What ``evaluate_variant`` would ask at most: ``n`` examples, ``beside`` as there, ``n_timed`` fresh calls of
+    each where the journal has the answers, and ``calls`` and ``usd`` (None: no known price) as Spreads.
+
+    Writes, asks and spends nothing. Raises InvalidInput and DatasetTooSmall as ``evaluate_variant`` does, NotFound for
+    an unknown model.
+    """
+    require_known_models(family, models)
+    plan = plan_evaluation(family, variant, split=split, n=n, bare=bare, suite=suite, store=store)
+    calls, usd = estimated(plan, family, models)
+    return {
+        "variant": variant.id,
+        "split": plan.split,
+        "suite": plan.suite.name if plan.suite is not None else None,
+        "n": len(plan.examples),
+        "n_timed": sum(map(len, turns(plan.examples))) if plan.times else 0,
+        "beside": plan.beside.id if plan.beside is not None else None,
+        "calls": calls,
+        "usd": usd,
+        "calls_at_most": calls_at_most(calls),
+    }
+
+
+def estimated(
+    plan: EvaluationPlan, family: Family, models: ModelCatalogue | ModelSource
+) -> tuple[Spread, Spread | None]:
+    """(calls, dollars; None where a model has no known price)."""
+    calls, usd = cost_estimate.estimate_evaluation(plan.variants, plan.examples, family, models.price)
+    if plan.times:
+        again = [one for block in turns(plan.examples) for one in block]
+        more, more_usd = cost_estimate.estimate_evaluation(plan.timed, again, family, models.price)
+        calls, usd = calls + more, usd + more_usd if usd is not None and more_usd is not None else None
+    return calls, usd
+
+
+def calls_at_most(calls: Spread) -> int:
+    """The cap of who names none: what is asked, and half as much again for retries."""
+    return int(TO_SPARE * calls.high)
+
+
+def _champion(family: Family, store: Store) -> Variant | None:
+    """None where nothing serves yet."""
+    with store.read() as tx:
+        champion = store.champions.current(tx, family.name)
+        record = None if champion is None else store.variants.get(tx, family.name, champion.variant)
+    return None if record is None else record.variant
+
+
+def _n_dev(family: Family, store: Store) -> int:
+    with store.read() as tx:
+        return len(store.examples.of_split(tx, family.name, split="dev"))
+
+
+def drawn_examples(family: Family, split: Splits, n: int, store: Store) -> list[Example]:
+    with store.read() as tx:
+        everything = {e.id: e for e in store.examples.of_split(tx, family.name, split=split)}
+    if not everything:
+        raise DatasetTooSmall(
+            f"Family {family.name!r} has no {split} examples. Import some: detent import FILE --family {family.name}."
+        )
+    labels = [(e.id, class_of(e.expected, family.sample.balance)) for e in everything.values()]
+    ids = select(labels, n, balance=family.sample.balance is not None, seed_text=f"detent/{family.name}")
+    return [as_served(family, everything[id]) for id in ids]

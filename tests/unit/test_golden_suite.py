@@ -1,0 +1,286 @@
+"""Golden scenarios before a rollout: asked of candidate and champion, timed afresh, apart from every search."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from optimizer.adapters.store.tables import LmCallRow
+from optimizer.adapters.text_metrics import build_scorer
+from optimizer.core.base.errors import Conflict, GateNotMet, InvalidInput, ModelFailed
+from optimizer.core.base.values import Budget
+from optimizer.core.dataset.examples import make_example
+from optimizer.core.evaluation.suite import gates_of_suites
+from optimizer.core.evaluation.timing import N_TIMED
+from optimizer.core.family.family import Family
+from optimizer.core.family.golden import GoldenRow
+from optimizer.core.family.variant import FewShot, Variant
+from optimizer.core.models.language import ModelAnswer, ModelRequest
+from optimizer.core.search.study import Definition
+from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
+from optimizer.jobs.studies.confirm_variant import confirm_variant
+from optimizer.jobs.studies.evaluate_variant import evaluate_variant
+from optimizer.jobs.studies.evaluations.plan_evaluation import estimate_evaluation
+from optimizer.ports import VariantRecord
+from optimizer.runtime.wiring import classify
+from tests.study_world import START, TOPICS, TopicModel, World, topic_examples, topic_family
+
+# "Notes on biology, number 4." and the like are answered right by whoever is shown two examples
+TEXTS = {topic: f"Notes on {topic}, number 4." for topic in TOPICS}
+
+
+def golden_family(*rows: GoldenRow, **changes: Any) -> Family:
+    given = rows or tuple(
+        GoldenRow(id=f"g{i}", scenario=topic, input={"document": text}, expected={"topic": topic})
+        for i, (topic, text) in enumerate(TEXTS.items())
+    )
+    return topic_family(**changes).with_golden(given)
+
+
+def shown(n: int) -> Variant:
+    """The family's prompt with so many examples: with two the model knows the topics."""
+    shots = tuple(FewShot(id=e.id, input=e.input, output=e.expected["topic"]) for e in topic_examples(n, "train"))
+    return replace(topic_family().variant(), examples=shots)
+
+
+class Knowing(TopicModel):
+    """Knows each topic, less ``forgets`` where as many examples are shown, in ``ms`` of time by examples shown."""
+
+    def __init__(self, *, forgets: dict[int, str] | None = None, ms: dict[int, float] | None = None) -> None:
+        super().__init__(needs=0)
+        self.forgets, self.ms = forgets or {}, ms or {}
+
+    def _text(self, request: ModelRequest) -> str:
+        text = str(request.messages[-1]["content"])
+        topic = next(t for t in TOPICS if t in text)
+        return "I do not know." if self.forgets.get(_n_shown(request)) == topic else topic
+
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
+        answer = await super().complete(request)
+        return replace(answer, latency_ms=self.ms.get(_n_shown(request), 10.0))
+
+
+def _n_shown(request: ModelRequest) -> int:
+    return sum(m["role"] == "assistant" for m in request.messages)
+
+
+def world(folder: Path, model: TopicModel | None = None, family: Family | None = None) -> World:
+    return World(folder, family=family or golden_family(), model=model or Knowing()).fill()
+
+
+def evaluate(it: World, variant: Variant | None = None, **options: Any) -> dict[str, Any]:
+    given = {
+        "suite": "golden",
+        "actor": "ann",
+        "store": it.store,
+        "clock": it.clock,
+        "models": it,
+        "scorer_for": lambda family: it.scorer,
+        "classify": classify,
+        **options,
+    }
+    return evaluate_variant(it.family, variant or shown(2), **given)
+
+
+def verdicts(batch: dict[str, Any]) -> dict[str, str]:
+    return {check["name"]: check["verdict"] for check in batch["checks"]}
+
+
+def gate(it: World, variant: Variant) -> dict[str, Any]:
+    with it.store.read() as tx:
+        batches = it.store.performance.batches(tx, it.family.name)
+    (found,) = gates_of_suites(it.family, batches, variant.id, champion=it.family.variant().id)
+    return dict(found)
+
+
+def test_a_candidate_that_keeps_every_scenario_passes(tmp_path: Path) -> None:
+    it = world(tmp_path)
+    assert (gate(it, shown(2))["name"], gate(it, shown(2))["verdict"]) == ("golden", "inconclusive")
+    assert "3 golden scenarios" in gate(it, shown(2))["reason"]
+    assert f"detent family evaluate topics --variant {shown(2).id} --suite golden" in gate(it, shown(2))["reason"]
+    batch = evaluate(it)
+    assert set(verdicts(batch).values()) == {"met"}
+    assert list(verdicts(batch)) == ["regression", *(f"regression of {topic}" for topic in sorted(TOPICS)),
+                                     "regression of latency"]  # fmt: skip
+    assert (batch["split"], batch["n"], batch["mean_score"], batch["beside"]) == (
+        "golden", 3, 1.0, it.family.variant().id,
+    )  # fmt: skip
+    assert gate(it, shown(2))["verdict"] == "pass"
+
+
+def test_a_candidate_that_loses_one_scenario_is_blocked_and_the_scenario_is_named(tmp_path: Path) -> None:
+    rows = [
+        GoldenRow(id=f"g{i}", scenario=TOPICS[i % 3], input={"document": f"{TOPICS[i % 3]} {i}"},
+                  expected={"topic": TOPICS[i % 3]})
+        for i in range(60)
+    ]  # fmt: skip
+    it = world(tmp_path, Knowing(forgets={2: "music"}), golden_family(*rows))
+    found = verdicts(evaluate(it))
+    assert [name for name, verdict in found.items() if verdict == "missed"] == ["regression", "regression of music"]
+    assert gate(it, shown(2))["verdict"] == "fail"
+    assert "scenario music: 1.000 below the champion, at most 0.1 is asked" in gate(it, shown(2))["reason"]
+
+
+def test_rows_of_one_scenario_are_compared_together(tmp_path: Path) -> None:
+    rows = [
+        GoldenRow(id=f"{topic}{i}", scenario="all", input={"document": f"{topic} {i}"}, expected={"topic": topic})
+        for i in range(7)
+        for topic in TOPICS
+        if topic != "music" or i == 0
+    ]
+    it = world(tmp_path, Knowing(forgets={2: "music"}), golden_family(*rows))
+    batch = evaluate(it)
+    assert verdicts(batch)["regression of all"] == "met", "one row of fifteen is less than a tenth"
+    assert batch["scenarios"] == [{"scenario": "all", "n": 15, "score": pytest.approx(14 / 15), "champion": 1.0}]
+
+
+def test_only_the_metrics_that_count_for_a_row_score_it(tmp_path: Path) -> None:
+    scorer = {"token_f1": 1.0, "exact_match": 1.0}
+    rows = [
+        GoldenRow(id=name, scenario=name, input={"document": f"{name}: music."}, expected={"topic": "music notes"},
+                  counts=counts)
+        for name, counts in (("all", ()), ("words", ("token_f1",)), ("whole", ("exact_match",)))
+    ]  # fmt: skip
+    texts = {"output": {"field": "topic", "parser": "text"}, "scorer": scorer, "sample": {}}
+    family = golden_family(*rows, **texts)
+    it = World(tmp_path, family=family, model=Knowing(), scorer=build_scorer(family)).fill()
+    found = {one["scenario"]: one["score"] for one in evaluate(it, scorer_for=build_scorer)["scenarios"]}
+    assert found == {"all": pytest.approx(1 / 3), "words": pytest.approx(2 / 3), "whole": 0.0}
+
+
+def test_where_no_champion_serves_nothing_is_compared_and_that_is_no_pass(tmp_path: Path) -> None:
+    it = World(tmp_path, family=golden_family(), model=Knowing())
+    it.store.write(lambda tx: it.store.examples.add(tx, topic_examples(2, "dev")))
+    batch = evaluate(it)
+    assert set(verdicts(batch).values()) == {"unmeasured"}
+    assert all("no champion serves yet" in check["said"] for check in batch["checks"])
+    assert batch["n_calls_in_all"] == 3, "nothing is timed either"
+
+
+def test_the_champion_is_no_regression_of_itself(tmp_path: Path) -> None:
+    it = world(tmp_path)
+    assert evaluate(it, it.family.variant())["checks"] == []
+
+
+def test_a_failed_answer_of_the_candidate_is_no_fall_of_zero(tmp_path: Path) -> None:
+    def fail(n: int) -> None:
+        if n == 1:
+            raise ModelFailed("It stumbled.", kind="malformed", status_of_model=400)
+
+    model = Knowing()
+    model.before = fail
+    it = world(tmp_path, model)
+    found = verdicts(evaluate(it))
+    assert (found["regression"], found[f"regression of {TOPICS[0]}"]) == ("unmeasured", "unmeasured")
+    assert gate(it, shown(2))["verdict"] == "inconclusive"
+
+
+@pytest.mark.parametrize(("ms", "verdict"), [(11.9, "met"), (12.0, "met"), (12.1, "missed"), (8.0, "met")])
+def test_a_candidate_that_is_a_fifth_slower_is_blocked(tmp_path: Path, ms: float, verdict: str) -> None:
+    it = world(tmp_path, Knowing(ms={0: 10.0, 2: ms}))
+    assert verdicts(evaluate(it))["regression of latency"] == verdict
+
+
+def test_where_the_journal_has_the_answers_fresh_calls_are_timed_and_no_study_finds_them(tmp_path: Path) -> None:
+    it = world(tmp_path)
+    first = evaluate(it)
+    n_before = len(it.model.requests)
+    again = evaluate(it)
+    assert (again["n_calls"], again["n_calls_in_all"]) == (0, 2 * N_TIMED)
+    assert verdicts(again) == verdicts(first)
+    assert again["timing"] == {"n": N_TIMED, "p95_ms": 10.0, "slowdown": 0.0, "why": ""}
+    assert again["p95_latency_ms"] == 10.0
+    timed = it.model.requests[n_before:]
+    assert len({request.key for request in timed}) == 2 * N_TIMED
+    order = [_n_shown(request) for request in timed]
+    assert order == [*[2] * 5, *[0] * 10, *[2] * 10, *[0] * 10, *[2] * 5], "in turns, now the one first, now the other"
+    with it.store.read() as tx:
+        assert {entry.purpose for entry in _entries(it, tx) if "timing" in str(entry.request)} == {"timing"}
+
+
+def _entries(it: World, tx: Any) -> list[Any]:
+    return list(tx.execute(select(LmCallRow.__table__)))
+
+
+def test_a_timing_keeps_to_the_budget_and_what_it_cut_is_not_measured(tmp_path: Path) -> None:
+    it = world(tmp_path)
+    batch = evaluate(it, budget=Budget(calls=6 + 7))
+    assert len(it.model.requests) == 6 + 7
+    found = verdicts(batch)
+    assert (found.pop("regression of latency"), set(found.values())) == ("unmeasured", {"met"})
+    assert "the budget ended while fresh calls were timed" in batch["checks"][-1]["said"]
+    assert gate(it, shown(2))["verdict"] == "inconclusive"
+
+
+def test_an_estimate_counts_the_calls_that_are_timed(tmp_path: Path) -> None:
+    it = world(tmp_path)
+    made = estimate_evaluation(it.family, shown(2), suite="golden", store=it.store, models=it)
+    assert (made["n"], made["n_timed"], made["calls"].high) == (3, N_TIMED, 6 + 2 * N_TIMED)
+    batch = evaluate(it)
+    assert batch["n_calls_in_all"] == 6 + 2 * N_TIMED
+    assert it.model.requests
+
+
+def test_a_latency_target_is_measured_where_the_journal_has_the_answers(tmp_path: Path) -> None:
+    family = topic_family(targets={"n": 4, "p95_latency_ms": 20.0})
+    it = world(tmp_path, family=family)
+    first, again = evaluate(it, suite=None), evaluate(it, suite=None)
+    assert (verdicts(first), first["n_calls_in_all"]) == ({"p95_latency_ms": "met"}, 4)
+    assert (verdicts(again), again["n_calls_in_all"]) == ({"p95_latency_ms": "met"}, N_TIMED)
+
+
+def test_a_scenario_of_the_sealed_holdout_is_refused_and_named(tmp_path: Path) -> None:
+    it = world(tmp_path)
+    sealed = replace(topic_examples(1, "holdout")[0], id="h", input={"document": TEXTS["music"].upper()})
+    it.store.write(lambda tx: it.store.examples.add(tx, [sealed]))
+    with pytest.raises(Conflict, match=r"1 golden row of topics \(g2\)"):
+        evaluate(it)
+    assert it.model.requests == []
+
+
+def test_what_a_scenario_asks_is_in_no_dataset(tmp_path: Path) -> None:
+    it = world(tmp_path)
+    twins = [
+        make_example(id=f"twin-{split}", family="topics", input={"document": TEXTS["music"]}, origin="curated",
+                     expected={"topic": "music"}, created_at=START)
+        for split in ("train", "dev")
+    ]  # fmt: skip
+    rows = [replace(twin, split=split) for twin, split in zip(twins, ("train", "dev"), strict=True)]  # type: ignore[arg-type]
+    it.store.write(lambda tx: it.store.examples.add(tx, rows))
+    definition = Definition(n_train=99, n_dev=99)
+
+    def ids(family: Family) -> set[str]:
+        dataset = build_dataset(family, definition, it.store)
+        train, dev = load_examples(family, dataset, it.store)
+        return {e.id for e in (*train, *dev)}
+
+    assert {"twin-train", "twin-dev"} <= ids(topic_family())
+    assert not {"twin-train", "twin-dev"} & ids(it.family)
+
+
+def test_a_suite_says_itself_what_it_asks(tmp_path: Path) -> None:
+    it = world(tmp_path)
+    with pytest.raises(InvalidInput, match="leave n and split out"):
+        evaluate(it, n=3)
+    with pytest.raises(InvalidInput, match="no suite 'goldn'; did you mean 'golden'"):
+        evaluate(it, suite="goldn")
+    it.family = topic_family()
+    with pytest.raises(InvalidInput, match=r"no golden scenarios. Write some"):
+        evaluate(it)
+
+
+def test_no_look_at_the_holdout_is_spent_on_a_candidate_that_its_scenarios_refuse(tmp_path: Path) -> None:
+    it = world(tmp_path, Knowing(forgets={2: "music"}))
+    record = VariantRecord(family="topics", variant=shown(2), source="api", created_at=START, created_by="ann")
+    it.store.write(lambda tx: it.store.variants.add(tx, record))
+    given = {"actor": "ann", "store": it.store, "clock": it.clock, "models": it}
+    assert confirm_variant(it.family, shown(2).id, aim="quality", dry_run=True, **given) is not None  # type: ignore[call-overload]
+    evaluate(it)
+    with pytest.raises(GateNotMet, match="scenario music") as refused:
+        confirm_variant(it.family, shown(2).id, aim="quality", dry_run=True, **given)  # type: ignore[call-overload]
+    assert [one["name"] for one in refused.value.members["gates"]] == ["golden"]
+    assert f"detent rollout start topics {shown(2).id} --confirm topics" in refused.value.detail
