@@ -14,6 +14,7 @@ from optimizer.ports.events import Events, Exposure, Exposures, Traffic
 from optimizer.ports.evidence import EvidenceSource
 from optimizer.ports.examples import Examples, ExampleStanding, Reviews
 from optimizer.ports.graphs import Graphs
+from optimizer.ports.judging import CalibrationRecord, Calibrations
 from optimizer.ports.models import DeltaSink, LanguageModel, ModelCatalogue, ModelFacts, ModelSource, StreamingModel
 from optimizer.ports.outbox import Outbox, OutboxItem
 from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance, WatchedReign
@@ -45,6 +46,8 @@ __all__ = [
     "ApiKeys",
     "Audit",
     "Blocks",
+    "CalibrationRecord",
+    "Calibrations",
     "Champions",
     "ChannelFailed",
     "Clock",

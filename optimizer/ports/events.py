@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from optimizer.core.feedback.events import FeedbackEvent, Interaction, LabelSummary, LaterParts
+from optimizer.core.feedback.events import FeedbackEvent, Interaction, LabelSummary, LaterParts, Source
+from optimizer.core.feedback.rating_draws import JudgedAnswer
 from optimizer.core.feedback.review_sampling import SampledInteraction
 from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic
 from optimizer.core.scheduling.triggers import RecentOutcomes
@@ -113,6 +114,16 @@ class Traffic(Protocol):
 
         Outcomes of any time count; each source with the mean of what it reported.
         """
+
+    def judged(self, tx: Transaction, family: str, judge: str, since: datetime, until: datetime) -> list[JudgedAnswer]:
+        """Interactions of which this judge's score, the first one, was received in that time, in the order of receipt.
+
+        A score is this judge's where its feedback has source judge and names the judge's identity in the tag
+        ``judge``.
+        """
+
+    def ratings(self, tx: Transaction, family: str, interactions: Collection[str], source: Source) -> dict[str, float]:
+        """The mean of what this source said of each, scores as they are and success as 1 or 0; those that have any."""
 
 
 class Exposures(Protocol):

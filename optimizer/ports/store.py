@@ -11,6 +11,7 @@ from optimizer.ports.api_keys import ApiKeys, KeyUsage
 from optimizer.ports.events import Events, Exposures, Traffic
 from optimizer.ports.examples import Examples, Reviews
 from optimizer.ports.graphs import Graphs
+from optimizer.ports.judging import Calibrations
 from optimizer.ports.outbox import Outbox
 from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance
 from optimizer.ports.pipeline_stats import PipelineStats
@@ -36,6 +37,7 @@ class Store(Protocol):
     examples: Examples
     reviews: Reviews
     graphs: Graphs
+    calibrations: Calibrations
     variants: Variants
     performance: Performance
     minute_stats: MinuteStats

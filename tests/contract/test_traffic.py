@@ -112,3 +112,41 @@ def test_what_is_known_of_each_interaction_is_told_by_source(database: Database)
         "in_2": SampledInteraction(interaction="in_2", is_corrected=True),
         "in_3": SampledInteraction(interaction="in_3", confidence=0.8),
     }
+
+
+def test_the_scores_of_one_judge_are_found_by_when_they_were_received(database: Database) -> None:
+    def score(n: int, at: float, judge: str | None, **changes: object) -> None:
+        given = {"success": None, "score": 0.5, "source": "judge", "tags": {"judge": judge} if judge else {}}
+        _label(database, n, f"u{n}", at, **{**given, "interaction": f"in_{n}", **changes})
+
+    score(1, -50, "j_1")
+    score(2, -40, "j_1", interaction="in_1", score=0.9)  # judged again: the first score stays
+    score(3, -45, "j_1", score=0.25)
+    score(4, -40, "j_2")
+    score(5, -40, None)
+    score(6, -40, "j_1", source="person")
+    score(7, -40, "j_1", score=None, success=True)
+    score(8, -700, "j_1")
+    with database.read() as tx:
+        found = database.traffic.judged(tx, FAMILY, "j_1", SINCE, UNTIL)
+    assert [(one.interaction, one.score, one.judged_at, one.unit_hmac) for one in found] == [
+        ("in_1", 0.5, minutes(-50), "u1"),
+        ("in_3", 0.25, minutes(-45), "u3"),
+    ]
+
+
+def test_what_a_source_said_of_interactions_is_averaged(database: Database) -> None:
+    for n, (of, changes) in enumerate(
+        [
+            ("in_1", {"success": None, "score": 0.2}),
+            ("in_1", {"success": True}),
+            ("in_2", {"success": False}),
+            ("in_3", {"success": None, "label": "odd"}),
+            ("in_4", {"success": True}),
+        ]
+    ):
+        _label(database, n, None, -5, source="person", interaction=of, **changes)
+    _label(database, 9, None, -5, source="user", interaction="in_2", success=True)
+    with database.read() as tx:
+        found = database.traffic.ratings(tx, FAMILY, ["in_1", "in_2", "in_3", "in_9"], "person")
+    assert found == {"in_1": 0.6, "in_2": 0.0}

@@ -30,11 +30,11 @@ from tests import stores
 from tests.stores import NOW, new_database
 
 BEFORE_THE_FIRST_RELEASE = [f"{number:04}" for number in range(1, 16) if number != 9]
-A_LATER_STEP = """
+A_LATER_STEP = f"""
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "9000", "0101"
+revision, down_revision = "9000", "{migrations.revisions()[-1]}"
 
 
 def upgrade() -> None:

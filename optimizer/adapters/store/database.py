@@ -15,6 +15,7 @@ from optimizer.adapters.store.readers import Readers
 from optimizer.adapters.store.repositories.alerts import AlertTable, AuditTable
 from optimizer.adapters.store.repositories.api_keys import ApiKeyTable, KeyUsageTable
 from optimizer.adapters.store.repositories.blocks import BlockTables
+from optimizer.adapters.store.repositories.calibrations import CalibrationTable
 from optimizer.adapters.store.repositories.events import EventTables
 from optimizer.adapters.store.repositories.examples import ExampleTables, ReviewTable
 from optimizer.adapters.store.repositories.exposures import ExposureTable
@@ -58,6 +59,7 @@ class Database:
         self.examples = ExampleTables()
         self.reviews = ReviewTable()
         self.graphs = GraphTable()
+        self.calibrations = CalibrationTable()
         self.variants = VariantTable()
         self.performance = PerformanceTables()
         self.minute_stats = MinuteStatTables()

@@ -226,6 +226,19 @@ class GraphRow(Row):
     created_at: datetime = _at()
 
 
+class JudgeCalibrationRow(Row):
+    """Written by calibrations.py: how far a judge agreed with people, and the map from its scores to ratings."""
+
+    __tablename__ = "judge_calibrations"
+    id: str = Field(primary_key=True)
+    family: str = Field(index=True)
+    judge: str
+    calibration: dict[str, Any] = _json()
+    agreement: dict[str, Any] = _json()
+    created_by: str
+    created_at: datetime = _at()
+
+
 class VariantRow(Row):
     """Written by variants.py. Never changed after the insert."""
 

@@ -5,7 +5,7 @@ Reads only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
@@ -15,6 +15,8 @@ from sqlalchemy import ColumnElement, Connection, Float, Row, Select, Table, cas
 from optimizer.adapters.store.hashed_rows import chunks
 from optimizer.adapters.store.repositories.observations import is_timeout
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
+from optimizer.core.feedback.events import Source
+from optimizer.core.feedback.rating_draws import JudgedAnswer
 from optimizer.core.feedback.review_sampling import SampledInteraction, confidence_of_parts
 from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic
 from optimizer.core.scheduling.triggers import RecentOutcomes, UnitMean
@@ -65,7 +67,7 @@ class TrafficTables:
 
     def outcomes(self, tx: Connection, family: str, variant: str, since: datetime, until: datetime) -> RecentOutcomes:
         f = FEEDBACK_EVENTS.c
-        success = cast(case((f.success, 1.0), (f.success.is_(False), 0.0)), Float)
+        success = _success()
         value = func.coalesce(f.score, success)
         unit = func.coalesce(f.unit_hmac, f.id).label("unit")
         own = f.variant == variant
@@ -129,11 +131,49 @@ class TrafficTables:
                 )
         return list(found.values())
 
+    def judged(self, tx: Connection, family: str, judge: str, since: datetime, until: datetime) -> list[JudgedAnswer]:
+        f = FEEDBACK_EVENTS.c
+        query = _of(
+            FEEDBACK_EVENTS, family, since, until, f.interaction, f.score, f.received_at, f.variant, f.unit_hmac
+        )
+        query = query.where(
+            f.source == "judge", f.score.is_not(None), f.interaction.is_not(None), f.tags["judge"].as_string() == judge
+        )
+        found = dict[str, JudgedAnswer]()
+        for row in tx.execute(query.order_by(f.received_at, f.id)):
+            answer = JudgedAnswer(
+                interaction=row.interaction,
+                score=row.score,
+                judged_at=row.received_at,
+                variant=row.variant,
+                unit_hmac=row.unit_hmac,
+            )
+            found.setdefault(row.interaction, answer)
+        return list(found.values())
+
+    def ratings(self, tx: Connection, family: str, interactions: Collection[str], source: Source) -> dict[str, float]:
+        f = FEEDBACK_EVENTS.c
+        value = func.avg(func.coalesce(f.score, _success()))
+        found = dict[str, float]()
+        for some in chunks(sorted(interactions)):
+            query = (
+                select(f.interaction, value.label("value"))
+                .where(f.family == family, f.interaction.in_(some), f.source == source)
+                .group_by(f.interaction)
+            )
+            found |= {row.interaction: row.value for row in tx.execute(query) if row.value is not None}
+        return found
+
+
+def _success() -> ColumnElement[float]:
+    f = FEEDBACK_EVENTS.c
+    return cast(case((f.success, 1.0), (f.success.is_(False), 0.0)), Float)
+
 
 def _by_source(family: str, interactions: Sequence[str]) -> Select[Any]:
     """The least and the largest mean of a source, and how many corrections there are, by interaction."""
     f = FEEDBACK_EVENTS.c
-    value = func.coalesce(f.score, cast(case((f.success, 1.0), (f.success.is_(False), 0.0)), Float))
+    value = func.coalesce(f.score, _success())
     of_source = (
         select(f.interaction, func.avg(value).label("value"), func.count(f.expected).label("n_expected"))
         .where(f.family == family, f.interaction.in_(interactions))

@@ -1,0 +1,85 @@
+"""How far a judge's scores agree with people's ratings, measured with numpy and scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from optimizer.adapters.predictors.judge_map import FittedMap
+from optimizer.adapters.predictors.measures import brier, calibration_error, measured
+from optimizer.core.evaluation.judging.agreement import Agreement, Measured
+
+_GRADES = 5
+_PER_BIN, _MOST_BINS = 10, 10
+
+
+def measure_agreement(
+    scores: Sequence[float],
+    ratings: Sequence[float],
+    groups: Sequence[str],
+    fitted: FittedMap,
+    *,
+    passes: float,
+    seed: int = 0,
+) -> Agreement:
+    """Args:
+    scores, ratings: in [0, 1], of the same answers in the same order.
+    groups: answers of one group are drawn together for the intervals.
+    fitted: the map, with its mapped scores out of fold.
+    passes: the least score that passes.
+    """
+    n_bins = min(_MOST_BINS, max(2, len(scores) // _PER_BIN))
+    total = sum(ratings)
+    others = [(total - rating) / (len(ratings) - 1) for rating in ratings]
+
+    def of(measure: Callable[[Any, Any], float | None], found: Sequence[float]) -> Measured:
+        got = measured(measure, found, ratings, groups, seed=seed)
+        return Measured(value=got.value, low=got.low, high=got.high)
+
+    def less_than(found: Sequence[float]) -> Measured:
+        apart = [(m - r) ** 2 - (f - r) ** 2 for m, f, r in zip(fitted.out_of_fold, found, ratings, strict=True)]
+        return of(lambda some, _: float(some.mean()), apart)
+
+    def errors(found: Any, wanted: Any) -> float:
+        return calibration_error(found, wanted, n_bins=n_bins)
+
+    return Agreement(
+        n=len(scores),
+        spearman=of(_spearman, scores),
+        kappa=of(lambda found, wanted: _kappa(found >= passes, wanted >= passes), fitted.out_of_fold),
+        weighted_kappa=of(
+            lambda found, wanted: _kappa(_grades(found), _grades(wanted), weights="quadratic"), fitted.out_of_fold
+        ),
+        raw_error=of(brier, scores),
+        mapped_error=of(brier, fitted.out_of_fold),
+        mean_error=of(brier, others),
+        less_than_raw=less_than(scores),
+        less_than_mean=less_than(others),
+        raw_calibration_error=of(errors, scores),
+        calibration_error=of(errors, fitted.out_of_fold),
+    )
+
+
+def _spearman(scores: Any, ratings: Any) -> float | None:
+    import numpy as np
+    from scipy.stats import rankdata
+
+    if np.ptp(scores) == 0 or np.ptp(ratings) == 0:
+        return None
+    return float(np.corrcoef(rankdata(scores), rankdata(ratings))[0, 1])
+
+
+def _kappa(found: Any, wanted: Any, weights: str | None = None) -> float | None:
+    """None where both are of one kind throughout."""
+    import numpy as np
+    from sklearn.metrics import cohen_kappa_score
+
+    if len(np.union1d(found, wanted)) < 2:
+        return None
+    return float(cohen_kappa_score(found, wanted, weights=weights, labels=sorted(np.union1d(found, wanted).tolist())))
+
+
+def _grades(values: Any) -> Any:
+    import numpy as np
+
+    return np.minimum((np.asarray(values) * _GRADES).astype(int), _GRADES - 1)

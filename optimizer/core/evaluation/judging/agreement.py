@@ -1,0 +1,63 @@
+"""How far a judge's scores agree with people's ratings, before and after they are mapped to ratings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A figure with its 95 % interval; None: not defined on these answers."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """Everything of *mapped* scores is out of fold: the map of an answer saw neither it nor its unit.
+
+    Args:
+        n: answers that a person rated and this judge scored.
+        spearman: rank correlation of the judge's scores with the ratings.
+        kappa: Cohen's, of mapped score and rating both passing or failing.
+        weighted_kappa: with quadratic weights, both cut into five equal grades.
+        raw_error, mapped_error, mean_error: squared error of the judge's scores, of the mapped ones, and of the mean
+            rating of the other answers, which asks no judge.
+        less_than_raw, less_than_mean: squared error of the mapped scores less that; below 0 is better.
+        raw_calibration_error, calibration_error: of scores and of mapped ones, over at most ten bins of equal size.
+    """
+
+    n: int
+    spearman: Measured
+    kappa: Measured
+    weighted_kappa: Measured
+    raw_error: Measured
+    mapped_error: Measured
+    mean_error: Measured
+    less_than_raw: Measured
+    less_than_mean: Measured
+    raw_calibration_error: Measured
+    calibration_error: Measured
+
+    def as_data(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def agreement_of(data: Mapping[str, Any]) -> Agreement:
+    """What ``as_data`` wrote."""
+    figures = [each.name for each in fields(Agreement) if each.name != "n"]
+    return Agreement(n=data["n"], **{name: Measured(**data[name]) for name in figures})
+
+
+def what_it_says(agreement: Agreement) -> str:
+    """Whether the map is worth anything, as a sentence."""
+    less = agreement.less_than_mean
+    if less.high is not None and less.high < 0:
+        return "Calibrated, the judge comes nearer to people's ratings than their mean alone does."
+    if less.low is not None and less.low > 0:
+        return "Even calibrated, the judge comes less near to people's ratings than their mean alone does: change it."
+    return "It cannot be told yet whether the judge comes nearer to people's ratings than their mean alone does."

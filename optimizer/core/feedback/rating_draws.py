@@ -1,0 +1,210 @@
+"""Which judged answers people rate, and what their ratings say of all of them: drawn at random, with the probability of
+each kept, so that nothing but chance decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from optimizer.core.base.values import Interval
+from optimizer.core.statistics.prediction_powered import LEAST_RATINGS, PoweredMean, RatedAnswer, powered_mean
+
+NEXT = 50  # ratings, of which is said what they would narrow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedAnswer:
+    """An interaction with its judge's score in [0, 1], and when that was received."""
+
+    interaction: str
+    score: float
+    judged_at: datetime
+    variant: str | None = None
+    unit_hmac: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """``n`` of ``frame`` answers that were judged in [since, until) and not drawn before, each with the same chance."""
+
+    id: str
+    judge: str
+    since: datetime
+    until: datetime
+    frame: int
+    n: int
+
+    @property
+    def inclusion(self) -> float:
+        return self.n / self.frame
+
+    def payload(self, place: int) -> dict[str, Any]:
+        """Of the review of the answer that was drawn ``place``-th, from 0; ``drawn_of`` reads it."""
+        return {
+            "draw": self.id,
+            "judge": self.judge,
+            "since": self.since.isoformat(),
+            "until": self.until.isoformat(),
+            "frame": self.frame,
+            "n": self.n,
+            "place": place,
+            "inclusion": self.inclusion,
+            "why": f"drawn at random, {place + 1} of {self.n}: how good is it, from 0 to 1?",
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnAnswer:
+    """``rating`` in [0, 1]; None: not answered yet, or (``is_unrated``) a person could not tell."""
+
+    draw: Draw
+    place: int
+    interaction: str
+    rating: float | None = None
+    is_unrated: bool = False
+
+    @property
+    def is_answered(self) -> bool:
+        return self.rating is not None or self.is_unrated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedFigure:
+    """What is known of the quality of the judged answers.
+
+    ``found`` None: it cannot be told, and ``why_not`` says why, as a sentence. ``interval`` is that of ``found``, made
+    wider for answers that people could not rate.
+    """
+
+    n_judged: int
+    judge_mean: float | None
+    n_rated: int
+    n_unrated: int
+    n_waiting: int  # drawn and not answered
+    found: PoweredMean | None = None
+    interval: Interval | None = None
+    width_after_next: float | None = None
+    why_not: str | None = None
+
+
+def drawn_of(subject: str, payload: Mapping[str, Any], answer: str | None) -> DrawnAnswer:
+    """A review that ``Draw.payload`` described, with its answer: a number, or anything else for "cannot tell"."""
+    draw = Draw(
+        id=payload["draw"],
+        judge=payload["judge"],
+        since=datetime.fromisoformat(payload["since"]),
+        until=datetime.fromisoformat(payload["until"]),
+        frame=payload["frame"],
+        n=payload["n"],
+    )
+    rating = rating_of(answer)
+    return DrawnAnswer(
+        draw=draw,
+        place=payload["place"],
+        interaction=subject,
+        rating=rating,
+        is_unrated=answer is not None and rating is None,
+    )
+
+
+def rating_of(answer: str | None) -> float | None:
+    """A number from 0 to 1 as people type it; None for anything else."""
+    try:
+        rating = float(answer) if answer is not None else -1.0
+    except ValueError:
+        return None
+    return rating if 0 <= rating <= 1 else None
+
+
+def drawn(interactions: Sequence[str], n: int, *, seed: str) -> list[str]:
+    """``n`` of them in the order of a hash that the seed salts: which ones cannot be foreseen, and can be repeated."""
+    return sorted(interactions, key=lambda each: sha256(f"{seed} {each}".encode()).digest())[:n]
+
+
+def judged_figure(judged: Sequence[JudgedAnswer], drawn_answers: Sequence[DrawnAnswer], *, judge: str) -> JudgedFigure:
+    """The mean rating of the answers that this judge scored while answers were drawn.
+
+    Of each draw only the leading answers count, up to the first that waits: they are a random sample whoever answers
+    when, and those that a person picked out of the middle are not. Answers that could not be rated count as 0 for the
+    lower end and as 1 for the upper one.
+
+    Args:
+        judged: by this judge, of one family or one of its variants.
+        drawn_answers: of every draw of the family.
+    """
+    draws = {each.draw.id: each.draw for each in drawn_answers if each.draw.judge == judge}
+    ordered = sorted(draws.values(), key=lambda draw: (draw.until, draw.id))
+    leading = [each for draw in ordered for each in _leading([d for d in drawn_answers if d.draw.id == draw.id])]
+    n_answered = {draw.id: sum(each.draw.id == draw.id for each in leading) for draw in ordered}
+    population = {each.interaction: each for each in judged if any(_is_within(each, draw) for draw in ordered)}
+    counted = [each for each in leading if each.interaction in population]
+    waiting = sum(not each.is_answered for each in drawn_answers if each.draw.id in draws)
+    mean = sum(each.score for each in population.values()) / len(population) if population else None
+    known: dict[str, Any] = {
+        "n_judged": len(population),
+        "judge_mean": mean,
+        "n_rated": sum(each.rating is not None for each in counted),
+        "n_unrated": sum(each.is_unrated for each in counted),
+        "n_waiting": waiting,
+    }
+    if mean is None:
+        return JudgedFigure(**known, why_not=_why_not(known, draws))
+
+    def powered(unrated: float | None) -> PoweredMean | None:
+        """With the answers that could not be rated as ``unrated``; None: without them."""
+        rated = [
+            RatedAnswer(score=answer.score, rating=rating, inclusion=inclusion(answer, ordered, n_answered))
+            for each in counted
+            if (rating := unrated if each.rating is None else each.rating) is not None
+            and (answer := population[each.interaction])
+        ]
+        return powered_mean(mean, len(population), rated)
+
+    found, low, high = powered(None), powered(0.0), powered(1.0)
+    if found is None or low is None or high is None:
+        return JudgedFigure(**known, why_not=_why_not(known, draws))
+    return JudgedFigure(
+        **known,
+        found=found,
+        interval=Interval(lower=low.interval.lower, upper=high.interval.upper),
+        width_after_next=found.width_after(NEXT),
+    )
+
+
+def inclusion(answer: JudgedAnswer, draws: Sequence[Draw], n_answered: Mapping[str, int]) -> float:
+    """The probability with which an answer came to be drawn and counted, over all draws in their order: each took from
+    what those before had left.
+    """
+    left, total = 1.0, 0.0
+    for draw in draws:
+        if _is_within(answer, draw):
+            total += left * n_answered[draw.id] / draw.frame
+            left *= 1 - draw.inclusion
+    return total
+
+
+def _is_within(answer: JudgedAnswer, draw: Draw) -> bool:
+    return draw.since <= answer.judged_at < draw.until
+
+
+def _leading(of_draw: Sequence[DrawnAnswer]) -> list[DrawnAnswer]:
+    found = []
+    for each in sorted(of_draw, key=lambda one: one.place):
+        if not each.is_answered:
+            break
+        found.append(each)
+    return found
+
+
+def _why_not(known: Mapping[str, Any], draws: Mapping[str, Draw]) -> str:
+    if not draws:
+        return "no answers of this judge were drawn for rating"
+    waiting = f", and {known['n_waiting']} wait" if known["n_waiting"] else ""
+    return (
+        f"{known['n_rated']} answers drawn at random are rated in the order in which they were drawn, and an interval"
+        f" needs {LEAST_RATINGS}{waiting}"
+    )

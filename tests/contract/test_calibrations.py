@@ -1,0 +1,41 @@
+"""What every ports.Calibrations must do."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+from optimizer.adapters.store import Database
+from optimizer.core.evaluation.judging.agreement import Agreement, Measured
+from optimizer.core.evaluation.judging.calibration import Calibration
+from optimizer.ports import CalibrationRecord
+from tests.stores import FAMILY, minutes
+
+FIGURES = {each.name: Measured(value=0.5, low=0.25, high=None) for each in fields(Agreement) if each.name != "n"}
+CALIBRATION = Calibration(
+    judge="j_1",
+    method="platt",
+    n=25,
+    spearman=0.5,
+    kappa=None,
+    calibration_error=0.125,
+    fitted_at=minutes(0),
+    points=((0.0, 0.1), (1.0, 0.9)),
+)
+RECORD = CalibrationRecord(
+    id="jc_1",
+    family=FAMILY,
+    calibration=CALIBRATION,
+    agreement=Agreement(n=25, **FIGURES),
+    created_by="anna",
+)
+
+
+def test_a_family_keeps_every_calibration_and_the_latest_comes_first(database: Database) -> None:
+    later = replace(RECORD, id="jc_2", calibration=replace(CALIBRATION, judge="j_2", fitted_at=minutes(5)))
+    other = replace(RECORD, id="jc_3", family="other")
+    for record in (later, RECORD, other):
+        database.write(lambda tx, record=record: database.calibrations.add(tx, record))
+    with database.read() as tx:
+        assert database.calibrations.history(tx, FAMILY) == [later, RECORD]
+        assert database.calibrations.latest(tx, FAMILY) == later
+        assert database.calibrations.latest(tx, "none") is None
