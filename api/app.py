@@ -10,11 +10,14 @@ from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from api.documents import install_documents
 from api.http import problems
 from api.http.edge import Edge
+from api.http.in_flight import InFlight
 from api.lifecycle import running_loops, running_services
+from api.quick import is_prompt, quick_prompt
 from api.routes import (
     clock,
     data,
@@ -55,6 +58,19 @@ GROUPS = (
 )
 
 
+class Application(FastAPI):
+    """FastAPI, and in front of it what stands in every request's path (``quick.py``)."""
+
+    in_flight: InFlight
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = quick_prompt(scope, self.state.services, self.in_flight) if is_prompt(scope) else None
+        if answer is None:
+            await super().__call__(scope, receive, send)
+        else:
+            await answer.send(scope, send)
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The application. Store, families and keys are opened when it starts, not here."""
 
@@ -64,7 +80,8 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.services = shared
             yield
 
-    app = FastAPI(
+    in_flight = InFlight(settings.limits)
+    app = Application(
         title="Detent",
         version=_version(),
         description=(
@@ -75,7 +92,8 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.add_middleware(Edge, limits=settings.limits)
+    app.in_flight = in_flight
+    app.add_middleware(Edge, in_flight=in_flight)
     problems.install(app)
     for (
         group

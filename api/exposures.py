@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from datetime import UTC, datetime
 
 from api.prompt import ServedFamily
@@ -19,24 +19,22 @@ Arm = tuple[
 
 
 class ExposureCounts:
-    """Counted on the event loop, flushed from a thread: ``flush`` takes the whole counter away before it writes."""
+    """A fetch is one append, which needs no lock: ``flush``, in a thread, counts what was appended and writes that."""
 
     def __init__(self) -> None:
-        self._counts: Counter[Arm] = Counter()
-        self._lock = threading.Lock()  # held for an addition or a swap, never while the store is written
+        self._fetches: deque[Arm] = deque()
+        self._kept: Counter[Arm] = Counter()  # what could not be written yet
         self._flushing = threading.Lock()
 
     def count(self, served: ServedFamily, choice: Choice, now_s: float) -> None:
         """One fetch; overrides are tests and stand in no arm."""
         if choice.counted:
             window = int(now_s) // WINDOW_S * WINDOW_S
-            with self._lock:
-                self._counts[(served.name, choice.variant, choice.rollout, choice.stage, window)] += 1
+            self._fetches.append((served.name, choice.variant, choice.rollout, choice.stage, window))
 
     @property
     def n_waiting(self) -> int:
-        with self._lock:
-            return self._counts.total()
+        return len(self._fetches) + self._kept.total()
 
     def flush(self, store: Store) -> int:
         """Writes what was counted and returns how many fetches that were;
@@ -46,18 +44,15 @@ class ExposureCounts:
         it took.
         """
         with self._flushing:
-            with self._lock:
-                taken, self._counts = self._counts, Counter()
+            taken = Counter(self._fetches.popleft() for _ in range(len(self._fetches)))
+            taken.update(self._kept)
+            self._kept = taken
             if not taken:
                 return 0
             rows = [
                 (family, variant, rollout, stage, datetime.fromtimestamp(window, UTC), CLIENT, n)
                 for (family, variant, rollout, stage, window), n in taken.items()
             ]
-            try:
-                store.write(lambda tx: store.exposures.add(tx, rows))
-            except BaseException:
-                with self._lock:
-                    self._counts.update(taken)
-                raise
+            store.write(lambda tx: store.exposures.add(tx, rows))
+            self._kept = Counter()
             return taken.total()

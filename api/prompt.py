@@ -21,14 +21,15 @@ from optimizer.core.family.rendering import render_open
 from optimizer.core.family.variant import Variant
 from optimizer.core.serving.assignment import (
     DEFAULT_COHORT_MINUTES,
+    ArmName,
     Assignment,
     Choice,
     Holdback,
     Keys,
     Overrides,
+    TokenForm,
     choose,
     cohort_start,
-    sign_token,
 )
 from optimizer.core.serving.freezes import Freeze
 from optimizer.core.serving.rollout import Champion, Rollout
@@ -41,8 +42,8 @@ class Prebuilt:
     head: bytes
     etag: str
 
-    def with_token(self, token: str) -> bytes:
-        return self.head + token.encode() + b'"}'
+    def with_token(self, token: bytes) -> bytes:
+        return b'%b%b"}' % (self.head, token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,8 @@ class ServedFamily:
     freeze: Freeze | None = None
     environment: EnvironmentOverride | None = None
     _pipelines: dict[str, Pipeline] = field(default_factory=dict, compare=False)
-    _prebuilt: dict[tuple[str, str, str | None, float | None], Prebuilt] = field(default_factory=dict, compare=False)
+    _prebuilt: dict[ArmName, Prebuilt] = field(default_factory=dict, compare=False)
+    _forms: dict[ArmName, tuple[Any, TokenForm]] = field(default_factory=dict, compare=False)  # with their seconds
 
     def choose(self, unit: str | None, unit_hmac: str | None, now: datetime) -> Choice:
         if self.environment is not None:
@@ -154,25 +156,28 @@ class ServedFamily:
         return pipeline.decide(record, at=at)
 
     def prebuilt(self, choice: Choice) -> Prebuilt:
-        key = (choice.variant, choice.role, choice.rollout, choice.stage)
-        found = self._prebuilt.get(key)
+        found = self._prebuilt.get(choice.arm)
         if found is None:
             body = to_json(self.shape(choice))
-            found = self._prebuilt[key] = Prebuilt(head=body[:-1] + b',"assignment":"', etag=etag_of(body))
+            found = self._prebuilt[choice.arm] = Prebuilt(head=body[:-1] + b',"assignment":"', etag=etag_of(body))
         return found
 
     def token(self, choice: Choice, unit_hmac: str | None, *, now: datetime, rollout_now: datetime, keys: Keys) -> str:
-        assignment = Assignment(
-            family=self.name,
-            variant=choice.variant,
-            role=choice.role,
-            rollout=choice.rollout,
-            stage=choice.stage,
-            unit_hmac=unit_hmac,
-            issued_at=now,
-            cohort_start=cohort_start(rollout_now, self._cohort_minutes()) if choice.rollout is not None else None,
-        )
-        return sign_token(assignment, keys)
+        arm, seconds = choice.arm, (int(now.timestamp()), int(rollout_now.timestamp()), keys)
+        found = self._forms.get(arm)
+        if found is None or found[0] != seconds:
+            cohort = cohort_start(rollout_now, self._cohort_minutes()) if choice.rollout is not None else None
+            assignment = Assignment(
+                family=self.name,
+                variant=choice.variant,
+                role=choice.role,
+                rollout=choice.rollout,
+                stage=choice.stage,
+                issued_at=now,
+                cohort_start=cohort,
+            )
+            found = self._forms[arm] = seconds, TokenForm.of(assignment, keys)
+        return found[1].signed(unit_hmac)
 
     def _cohort_minutes(self) -> Any:
         if self.holdback is not None:

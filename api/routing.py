@@ -90,7 +90,12 @@ def caller_of(request: Request) -> Caller:
     return caller
 
 
-Asking = Annotated[Caller, Depends(caller_of)]
+async def _asking(request: Request) -> Caller:
+    """On the event loop, as ``services.Shared``."""
+    return caller_of(request)
+
+
+Asking = Annotated[Caller, Depends(_asking)]
 
 
 def check_query(request: Request, known: frozenset[str]) -> None:

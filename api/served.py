@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from time import time
 
 from fastapi import Request
@@ -24,8 +25,10 @@ class Served:
 
 def serve(shared: Services, name: str, unit: str | None) -> Served:
     """Decides from memory and counts the fetch; raises NotFound for an unknown family."""
-    family = shared.serving.now_served.family(name)
-    now = shared.clock.now()
+    return serve_family(shared, shared.serving.now_served.family(name), unit, shared.clock.now())
+
+
+def serve_family(shared: Services, family: ServedFamily, unit: str | None, now: datetime) -> Served:
     hashed = unit_hmac(shared.secrets.unit_key, unit) if unit is not None else None
     choice = family.choose(unit, hashed, now)
     token = family.token(

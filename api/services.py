@@ -15,6 +15,7 @@ from api.access.wrong_keys import WrongKeys
 from api.exposures import ExposureCounts
 from api.http.forwarding import Gateway
 from api.serving import ServingState, no_family
+from api.snapshot import Snapshots
 from optimizer.content.core.policy.flags import Flags
 from optimizer.content.core.records.targets import TARGETS, Target
 from optimizer.core.base.errors import InvalidFamily
@@ -48,6 +49,7 @@ class Services:
     event_windows: MinuteWindows = field(init=False)
     chat_windows: MinuteWindows | None = field(init=False)  # None: no limit
     request_limits: RequestLimits = field(init=False)
+    snapshots: Snapshots = field(default_factory=Snapshots)
     wrong_keys: WrongKeys = field(default_factory=WrongKeys)
     turns: Turns = field(default_factory=Turns)
 
@@ -104,4 +106,9 @@ def of(request: Request) -> Services:
     return services
 
 
-Shared = Annotated[Services, Depends(of)]
+async def _shared(request: Request) -> Services:
+    """On the event loop: FastAPI hands a plain function to a thread, and each request would wait for one."""
+    return of(request)
+
+
+Shared = Annotated[Services, Depends(_shared)]

@@ -138,14 +138,18 @@ class ServingState:
         overrides = overrides_by_family(self._store.overrides.active(tx, now))
         freezes = self._store.freezes.all(tx)
         names = self._families.families.keys() | self._families.problems.keys()
-        families: dict[str, ServedFamily] = {}
+        found: dict[str, ServedFamily] = {}
         for name in names:
             known = before.families.get(name) if version == before.version else None
             family = self._family(tx, name, known, rollouts.get(name), overrides.get(name, {}))
             if family is not None:
                 freeze = is_frozen(freezes, name)
-                families[name] = family if family.freeze == freeze else replace(family, freeze=freeze)
+                found[name] = family if family.freeze == freeze else replace(family, freeze=freeze)
         keys = Keys.from_records(self._store.api_keys.all(tx))
+        is_as_before = before.families.keys() == found.keys() and all(
+            before.families[name] is family for name, family in found.items()
+        )
+        families = before.families if is_as_before else found  # what was prepared of them still holds
         return Serving(version=version, families=families, freezes=freezes, keys=keys, ticked_at=ticked_at, read_at=now)
 
     def _family(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
 from optimizer.core.base.errors import NotAuthenticated
 from optimizer.core.serving import access
@@ -33,10 +34,12 @@ class Caller:
 class Opens:
     """What one secret opens, and until when; None: until it is revoked."""
 
-    name: str
-    access: Access
+    caller: Caller
     until: datetime | None = None
     why_over: str = "expired"
+
+    def is_over(self, now: datetime) -> bool:
+        return self.until is not None and self.until <= now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +56,12 @@ class Keys:
             if key.revoked_at is not None:
                 continue
             ends = key.access.expires_at
-            valid[key.secret_hash] = Opens(name=key.name, access=key.access, until=ends)
+            caller = Caller(actor=key.name, access=key.access, quota=f"key:{key.name}")
+            valid[key.secret_hash] = Opens(caller=caller, until=ends)
             if key.previous_hash is not None and key.previous_until is not None:
                 until = key.previous_until if ends is None else min(ends, key.previous_until)
                 valid[key.previous_hash] = Opens(
-                    name=key.name, access=key.access, until=until, why_over="has a new secret, and the old one ended"
+                    caller=caller, until=until, why_over="has a new secret, and the old one ended"
                 )
         return cls(any_exist=bool(records), by_hash=valid)
 
@@ -70,7 +74,7 @@ def identify(
     Where no key exists ``local_door`` has allowed the request.
     """
     if not keys.any_exist:
-        return Caller(actor=actor_without_key, access=EVERYTHING, quota=f"address:{client_host or 'local'}")
+        return without_key(actor_without_key, client_host)
     secret = secret_of(headers)
     if secret is None:
         raise NotAuthenticated(
@@ -79,13 +83,18 @@ def identify(
     found = keys.by_hash.get(hash_of(secret))
     if found is None:
         raise WrongKey("The key is unknown or was revoked. `detent keys` lists the valid ones and makes a new one.")
-    if found.until is not None and found.until <= now:
+    if found.until is not None and found.is_over(now):
+        name = found.caller.actor
         raise WrongKey(
-            f"The key {found.name!r} {found.why_over} at {found.until.isoformat()}. `detent keys create` makes a new"
-            " one.",
-            key=found.name,
+            f"The key {name!r} {found.why_over} at {found.until.isoformat()}. `detent keys create` makes a new one.",
+            key=name,
         )
-    return Caller(actor=found.name, access=found.access, quota=f"key:{found.name}")
+    return found.caller
+
+
+@lru_cache(maxsize=1024)
+def without_key(actor: str, host: str | None) -> Caller:
+    return Caller(actor=actor, access=EVERYTHING, quota=f"address:{host or 'local'}")
 
 
 def require(caller: Caller, role: Role) -> None:

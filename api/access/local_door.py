@@ -22,15 +22,16 @@ def require_program_of_this_machine(request: Request) -> None:
             "Without keys this server answers this machine only. Make a key with `detent keys` and send it as"
             " `Authorization: Bearer KEY`."
         )
-    name, port = request.scope.get("server") or (LOCAL_NAMES[0], None)
-    names = (
-        {*LOCAL_NAMES, reachable_host(name)} if port is not None else LOCAL_NAMES
-    )  # without a port it is a Unix socket's path
-    why = refusal(
-        request.method, request.headers.items(), hosts_of(port, names), http_version=request.scope["http_version"]
-    )
+    hosts = hosts_here(request.scope.get("server"))
+    why = refusal(request.method, request.headers.items(), hosts, http_version=request.scope["http_version"])
     if why is not None:
         raise NotAuthorised(f"This server has no keys: {why}.")
+
+
+def hosts_here(server: tuple[str, int | None] | None) -> frozenset[str]:
+    """What Host must say on a connection to this address and port; without a port it is a Unix socket's path."""
+    name, port = server or (LOCAL_NAMES[0], None)
+    return hosts_of(port, {*LOCAL_NAMES, reachable_host(name)} if port is not None else LOCAL_NAMES)
 
 
 def refuse_forms(request: Request) -> None:

@@ -21,6 +21,7 @@ from api.gateway.model_side import ModelSide, of
 from api.gateway.recording import drain
 from api.http import problems
 from api.http.edge import Edge
+from api.http.in_flight import InFlight
 from api.lifecycle import running_loops, running_services
 from api.routing import guarded, router
 from api.services import Services, Shared
@@ -70,7 +71,7 @@ def create_gateway(settings: Settings) -> FastAPI:
                 await asyncio.to_thread(models.close)
 
     app = FastAPI(title="Detent gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(Edge, limits=settings.limits)
+    app.add_middleware(Edge, in_flight=InFlight(settings.limits))
     problems.install(app)
     app.router.routes.extend((*chat.routes.routes, *operations.routes))  # as they are, see app.py
     return app

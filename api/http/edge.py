@@ -4,7 +4,6 @@ the size of its body, and what is under way.
 
 from __future__ import annotations
 
-import re
 from collections.abc import MutableMapping
 from time import perf_counter
 from typing import Any
@@ -12,16 +11,13 @@ from typing import Any
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
-from ulid import ULID
 
 from api.http import problems
 from api.http.in_flight import InFlight, Passage
 from api.http.logged_path import logged_path
+from api.http.request_ids import REQUEST_ID, new_request_id
 from api.http.safe_headers import add_safe_headers
 from optimizer.core.base.errors import TooLarge
-from optimizer.host.config import ServerLimits
-
-REQUEST_ID = re.compile(rb"[A-Za-z0-9._:@/+=~-]{1,128}")
 
 log = structlog.get_logger("api")
 
@@ -34,10 +30,10 @@ class Edge:
     Changes and faults get a log line each; what comes thousands of times a minute sets ``quiet`` when all went well.
     """
 
-    def __init__(self, app: ASGIApp, limits: ServerLimits) -> None:
+    def __init__(self, app: ASGIApp, in_flight: InFlight) -> None:
         self.app = app
-        self.body_bytes = limits.body_bytes
-        self.in_flight = InFlight(limits)
+        self.body_bytes = in_flight.limits.body_bytes
+        self.in_flight = in_flight
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -108,4 +104,4 @@ def _read(scope: Scope) -> tuple[str, int]:
             request_id = value.decode()
         elif name == b"content-length" and value.isdigit():
             declared = int(value)
-    return request_id or str(ULID()).lower(), declared
+    return request_id or new_request_id(), declared

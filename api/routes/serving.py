@@ -6,17 +6,17 @@ No route here writes.
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Header, Query, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from api import services
-from api.http.etags import etag_of, is_listed
-from api.prompt import ServedFamily, time_text, to_json
+from api.http.etags import is_listed
+from api.prompt import to_json
+from api.quick import CACHING
 from api.routing import Asking, admit, check_query, guarded, router
 from api.schemas import RenderBody
 from api.served import MAX_UNIT_CHARS, serve, unit_of
@@ -24,11 +24,9 @@ from api.services import Shared
 from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.family.rendering import clip_inputs, render
 from optimizer.core.models.injection import injection_signs, texts_in
-from optimizer.core.serving.assignment import HOLDBACK_SHARE, Choice, leased
 
 PATH = "/v1/families/{family}/prompt"
 PROMPT_QUERY = frozenset({"unit"})
-CACHING = {"Cache-Control": "private, no-cache", "Vary": "X-Detent-Unit, Authorization, X-API-Key"}
 
 routes: APIRouter = router("Serving")
 
@@ -47,7 +45,7 @@ async def prompt(request: Request) -> Response:
     headers = {"ETag": prebuilt.etag, "X-Detent-Assignment": served.token, **CACHING}
     if is_listed(prebuilt.etag, request.headers.get("if-none-match")):
         return Response(status_code=304, headers=headers)
-    return Response(prebuilt.with_token(served.token), headers=headers, media_type="application/json")
+    return Response(prebuilt.with_token(served.token.encode()), headers=headers, media_type="application/json")
 
 
 @routes.post("/v1/families/{family}/render", **guarded("serve"))
@@ -86,52 +84,15 @@ async def snapshot(shared: Shared, caller: Asking, if_none_match: Annotated[str 
     Such a client finds bucket and candidate by the same formula as the server, and counts a lease, and the end of a
     holdback, from the answer's Date header.
     """
-    now = shared.clock.now()
-    families = {
-        name: _snapshot_of(family, now)
-        for name, family in sorted(shared.serving.now_served.families.items())
-        if caller.access.may_see(name)
-    }
-    body = to_json({"families": families})
-    headers = {"ETag": etag_of(body), **CACHING}
-    if is_listed(headers["ETag"], if_none_match):
+    found = shared.snapshots.of(shared.serving.now_served.families, caller.access, shared.clock.now())
+    headers = {"ETag": found.etag, **CACHING}
+    if is_listed(found.etag, if_none_match):
         return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers, media_type="application/json")
-
-
-def _snapshot_of(family: ServedFamily, now: datetime) -> dict[str, Any]:
-    entry: dict[str, Any] = {"champion": family.shape(family.champion_choice()), "rollout": None, "holdback": None}
-    rollout, holdback = family.rollout, family.holdback
-    if family.freeze is not None or family.environment is not None:
-        return entry
-    if rollout is not None and rollout.share is not None and leased(rollout, now):
-        candidate = Choice(variant=rollout.candidate, role="candidate", rollout=rollout.id, stage=rollout.share)
-        entry["rollout"] = {
-            "id": rollout.id,
-            "salt": rollout.salt,
-            "share": rollout.share,
-            "lease_expires_at": family.shape(candidate)["lease_expires_at"],
-            "cohort_minutes": rollout.settings.get("cohort_minutes"),
-            "candidate": family.shape(candidate),
-        }
-    if holdback is not None and now < holdback.until:
-        before = Choice(variant=holdback.variant, role="holdback", rollout=holdback.rollout)
-        entry["holdback"] = {
-            "rollout": holdback.rollout,
-            "variant": holdback.variant,
-            "salt": holdback.salt,
-            "share": HOLDBACK_SHARE,
-            "until": time_text(holdback.until),
-            "cohort_minutes": holdback.cohort_minutes,
-            "prompt": family.shape(before),
-        }
-    return entry
+    return Response(found.body, headers=headers, media_type="application/json")
 
 
 def install(app: FastAPI) -> None:
-    """The hot GET is a plain Starlette route, ahead of all others:
-    FastAPI's own handling of a request costs more than the answer.
-    """
+    """What ``quick.py`` leaves to be answered comes to a plain Starlette route, ahead of all others."""
     app.router.routes.insert(0, Route(PATH, prompt, methods=["GET"], include_in_schema=False))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import cache
 from hashlib import sha256
 from typing import Literal, get_args
 
@@ -55,7 +56,7 @@ class Access:
     limits: KeyLimits = field(default_factory=KeyLimits)
 
     def reaches(self, needed: Role) -> bool:
-        return any(needed in _held(role) for role in self.roles)
+        return needed in _held(self.roles)
 
     def may_see(self, family: str | None) -> bool:
         """A key for named families sees nothing that belongs to no family, or to all of them."""
@@ -150,11 +151,12 @@ def hash_of(secret: str) -> str:
     return sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _held(role: Role) -> tuple[Role, ...]:
-    if role == "admin":
-        return ROLES
-    ladder = next(ladder for ladder in LADDERS if role in ladder)
-    return ladder[: ladder.index(role) + 1]
+@cache
+def _held(roles: tuple[Role, ...]) -> frozenset[Role]:
+    """Looked up at every request, of the few combinations that there are."""
+    if "admin" in roles:
+        return frozenset(ROLES)
+    return frozenset(held for ladder in LADDERS for i, held in enumerate(ladder) if {*ladder[i:]} & {*roles})
 
 
 def _wrong_roles(roles: Sequence[str]) -> Iterable[str]:

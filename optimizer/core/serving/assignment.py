@@ -24,6 +24,7 @@ from optimizer.core.serving.rollout import Champion, Rollout
 
 Role = Literal["champion", "candidate", "holdback"]
 Keys = Sequence[tuple[str, bytes]]  # (id, secret); the first signs, all verify
+ArmName = tuple[str, Role, str | None, float | None]  # variant, role, rollout, stage
 Overrides = Mapping[str, tuple[str, datetime]]  # of one family: unit's HMAC -> (variant, until)
 
 ROLES: tuple[Role, ...] = ("champion", "candidate", "holdback")
@@ -48,6 +49,11 @@ class Choice:
     stage: float | None = None
     counted: bool = True  # False for an override: a test, counted in no arm
     unwatched: bool = False  # True when a rollout is deploying but its lease has run out: every user gets the champion
+
+    @property
+    def arm(self) -> ArmName:
+        """All that the answer and the token of a unit depend on, but the unit."""
+        return self.variant, self.role, self.rollout, self.stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +124,7 @@ def held_back_until(rollout: Rollout, clock_scale: float) -> datetime | None:
 
 def unit_hmac(key: bytes, unit: str) -> str:
     """HMAC-SHA-256 as 64 hex digits: the only form in which a unit is ever stored or signed."""
-    return hmac.new(key, _utf8(unit), hashlib.sha256).hexdigest()
+    return hmac.digest(key, _utf8(unit), "sha256").hex()
 
 
 def cohort_minutes(settings: Mapping[str, Any]) -> float:
@@ -218,20 +224,38 @@ def sign_token(assignment: Assignment, keys: Keys) -> str:
     """base64url(canonical JSON) + "." + base64url(HMAC-SHA-256 of that first part as ASCII),
     both unpadded, by the first key.
     """
-    key_id, secret = keys[0]
-    payload = {
-        "k": key_id,
-        "family": assignment.family,
-        "variant": assignment.variant,
-        "rollout": assignment.rollout,
-        "role": assignment.role,
-        "stage": assignment.stage,
-        "cohort_start": _seconds(assignment.cohort_start),
-        "unit_hmac": assignment.unit_hmac,
-        "issued_at": _seconds(assignment.issued_at),
-    }
-    body = _b64(canonical_json(payload))
-    return f"{body}.{_signature(body, secret)}"
+    return TokenForm.of(assignment, keys).signed(assignment.unit_hmac)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenForm:
+    """What the tokens of one arm and second share, written once; each unit's own costs one HMAC."""
+
+    before: bytes
+    after: bytes
+    secret: bytes
+
+    @classmethod
+    def of(cls, assignment: Assignment, keys: Keys) -> TokenForm:
+        """The unit that ``assignment`` names has no say."""
+        key_id, secret = keys[0]
+        sorted_before = {
+            "cohort_start": _seconds(assignment.cohort_start),
+            "family": assignment.family,
+            "issued_at": _seconds(assignment.issued_at),
+            "k": key_id,
+            "role": assignment.role,
+            "rollout": assignment.rollout,
+            "stage": assignment.stage,
+        }
+        before = canonical_json(sorted_before)[:-1] + b',"unit_hmac":'
+        return cls(before, b"," + canonical_json({"variant": assignment.variant})[1:], secret)
+
+    def signed(self, unit_hmac: str | None) -> str:
+        is_hex = unit_hmac is not None and unit_hmac.isascii() and unit_hmac.isalnum()
+        unit = b'"%b"' % unit_hmac.encode() if unit_hmac is not None and is_hex else canonical_json(unit_hmac)
+        body = _b64(self.before + unit + self.after)
+        return f"{body}.{_signature(body, self.secret)}"
 
 
 def verify_token(token: str, keys: Keys, now: datetime) -> Assignment:
@@ -302,7 +326,7 @@ def _assignment(payload: Mapping[str, Any]) -> Assignment:
 
 
 def _signature(body: str, secret: bytes) -> str:
-    return _b64(hmac.new(secret, body.encode(), hashlib.sha256).digest())
+    return _b64(hmac.digest(secret, body.encode(), "sha256"))
 
 
 def _utf8(unit: str) -> bytes:

@@ -1,0 +1,85 @@
+"""What clients that decide in process need of all families, kept as bytes for as long as it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from api.http.etags import etag_of
+from api.prompt import ServedFamily, time_text, to_json
+from optimizer.core.serving.access import Access
+from optimizer.core.serving.assignment import HOLDBACK_SHARE, Choice, leased
+
+Families = Mapping[str, ServedFamily]
+MOST = 100  # sets of families that keys are for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """``until``: when the first lease or holdback in it ends; None: none does."""
+
+    of: Families
+    body: bytes
+    etag: str
+    until: datetime | None
+
+
+@dataclass(slots=True)
+class Snapshots:
+    """The last one for each set of families that a key may see."""
+
+    _kept: dict[tuple[str, ...] | None, Snapshot] = field(default_factory=dict)
+
+    def of(self, families: Families, access: Access, now: datetime) -> Snapshot:
+        """``families`` is the same object for as long as nothing in it has changed."""
+        found = self._kept.get(access.families)
+        if found is None or found.of is not families or (found.until is not None and found.until <= now):
+            if len(self._kept) >= MOST:
+                self._kept.clear()
+            found = self._kept[access.families] = _made(families, access, now)
+        return found
+
+
+def _made(families: Families, access: Access, now: datetime) -> Snapshot:
+    seen = {name: family for name, family in sorted(families.items()) if access.may_see(name)}
+    body = to_json({"families": {name: _snapshot_of(family, now) for name, family in seen.items()}})
+    until = min((end for family in seen.values() for end in _ends(family) if end > now), default=None)
+    return Snapshot(of=families, body=body, etag=etag_of(body), until=until)
+
+
+def _ends(family: ServedFamily) -> Iterator[datetime]:
+    if family.rollout is not None and family.rollout.lease_expires_at is not None:
+        yield family.rollout.lease_expires_at
+    if family.holdback is not None:
+        yield family.holdback.until
+
+
+def _snapshot_of(family: ServedFamily, now: datetime) -> dict[str, Any]:
+    entry: dict[str, Any] = {"champion": family.shape(family.champion_choice()), "rollout": None, "holdback": None}
+    rollout, holdback = family.rollout, family.holdback
+    if family.freeze is not None or family.environment is not None:
+        return entry
+    if rollout is not None and rollout.share is not None and leased(rollout, now):
+        candidate = Choice(variant=rollout.candidate, role="candidate", rollout=rollout.id, stage=rollout.share)
+        entry["rollout"] = {
+            "id": rollout.id,
+            "salt": rollout.salt,
+            "share": rollout.share,
+            "lease_expires_at": family.shape(candidate)["lease_expires_at"],
+            "cohort_minutes": rollout.settings.get("cohort_minutes"),
+            "candidate": family.shape(candidate),
+        }
+    if holdback is not None and now < holdback.until:
+        before = Choice(variant=holdback.variant, role="holdback", rollout=holdback.rollout)
+        entry["holdback"] = {
+            "rollout": holdback.rollout,
+            "variant": holdback.variant,
+            "salt": holdback.salt,
+            "share": HOLDBACK_SHARE,
+            "until": time_text(holdback.until),
+            "cohort_minutes": holdback.cohort_minutes,
+            "prompt": family.shape(before),
+        }
+    return entry
