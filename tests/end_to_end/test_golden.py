@@ -102,6 +102,33 @@ def test_a_candidate_that_loses_a_scenario_is_refused_by_name_and_starts_only_as
     assert "scenario delivery" in forced.out + forced.err, "the record says what was passed over"
 
 
+def test_every_suite_of_a_family_is_asked_one_after_the_other_and_written_into_a_file(home: Path) -> None:
+    write_golden(home)
+    file = home / "families" / F / "family.yaml"
+    named = {"answers": {"n": 4, "errors": 0.0}, "quick": {"n": 4, "p95_latency_ms": 1}}
+    file.write_text(f"{file.read_text()}\ntargets: {json.dumps(named)}\n")
+    assert detent("family", "validate", F).code == 0
+    planned = detent("family", "evaluate", F, "--suite", "full", "--dry-run", "--json").json["suites"]
+    assert [one["suite"] for one in planned] == ["answers", "quick", "golden"]
+    assert (
+        "Suites of the family, each asked with --suite NAME: answers, quick, golden"
+        in detent("family", "evaluate", F, "--n", "4").out
+    )
+
+    ran = detent("family", "evaluate", F, "--suite", "full", "--output", "full.json", "--json")
+    assert ran.code == 3
+    assert ran.json == json.loads(Path("full.json").read_text())
+    found = {one["suite_name"]: [check["verdict"] for check in one["checks"]] for one in ran.json["suites"]}
+    assert found == {"answers": ["met"], "quick": ["missed"], "golden": []}
+    assert (ran.json["verdict"], ran.json["champion"]) == ("missed", ran.json["variant"])
+    assert detent("family", "evaluate", F, "--suite", "answers").code == 0
+
+    variant = make_variant("--model", "max_tokens=7")
+    report_one_request()
+    refused = start(variant).err
+    assert all(f"{gate}: {variant} was not evaluated" in refused for gate in ("suite answers", "suite quick", "golden"))
+
+
 def test_a_faulty_golden_file_is_found_by_validate_with_its_line(home: Path) -> None:
     write_golden(home, {"id": "third", "input": {"message": "x"}, "expected": {"topic": "weather"}})
     ran = detent("family", "validate", F, "--json")

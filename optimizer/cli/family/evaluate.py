@@ -13,8 +13,6 @@ from optimizer.cli.output import Json, plain, say, show
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import Conflict, InvalidInput
 
-FULL = "full"  # every suite of the family
-
 
 def register(app: typer.Typer) -> None:
     app.command()(evaluate)
@@ -58,7 +56,7 @@ def evaluate(
     from optimizer.cli.family import evaluate_view
     from optimizer.cli.variant.find import find_variant
     from optimizer.core.base.values import Budget
-    from optimizer.core.evaluation.suites import suites_of
+    from optimizer.core.evaluation.suites import FULL, suites_of
     from optimizer.jobs.studies.evaluate_variant import evaluate_variant
     from optimizer.jobs.studies.evaluations.plan_evaluation import estimate_evaluation
     from optimizer.runtime import wiring

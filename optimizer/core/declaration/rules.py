@@ -8,6 +8,7 @@ from typing import Any
 
 from optimizer.core.base.errors import Fault, pointer_of
 from optimizer.core.declaration.judge_rules import judge_faults
+from optimizer.core.declaration.target_rules import target_faults
 from optimizer.core.family.kind import declared_kind
 from optimizer.core.family.metrics import METRICS, MetricRecord, unknown_metric
 from optimizer.core.family.parsers import PARSERS, unknown_parser
@@ -31,6 +32,7 @@ def check_rules(data: Mapping[str, Any]) -> list[Fault]:
         *_model(data),
         *_scorer(data),
         *judge_faults(data),
+        *target_faults(data),
         *_rollout(data),
         *_strategies(data),
     ]

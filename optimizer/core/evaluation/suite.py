@@ -61,6 +61,7 @@ def check_suite(
     class_of: Mapping[str, str] | None = None,
     timing: Timing | None = None,
     groups: Groups = Groups(),
+    tools: Mapping[str, bool] | None = None,
 ) -> list[Check]:
     """Every declared target, in the order of the file.
 
@@ -70,6 +71,7 @@ def check_suite(
             itself. Empty: there is none, so that nothing can be compared.
         class_of: example id to its class, where the family balances by one.
         timing: of fresh answers; None: the results' own.
+        tools: by example whose tools found something, whether the answer uses it.
     """
     timing = timing or timing_of(results, champion or ())
     scores = [r.score for r in results if r.score is not None]
@@ -122,6 +124,19 @@ def check_suite(
     add("cost_usd_per_call", targets.cost_usd_per_call, cost, _at_most, "${:.6f} a request", "")
     slow = timing.why or JOURNALED
     add("p95_latency_ms", targets.p95_latency_ms, timing.p95_ms, _at_most, "95 % within {:,.0f} ms", slow)
+    if targets.tools_used is not None:
+        asked = tools or {}
+        unanswered = sum(r.output is None for r in results if r.example in asked)
+        use = _share([*asked.values()]) if asked and not unanswered else None
+        missing = f"{unanswered} of {len(asked)} answers are missing" if asked else "no input holds what tools found"
+        add(
+            "tools_used",
+            targets.tools_used.share,
+            use,
+            _at_least,
+            "{:.1%} of the answers use what tools found",
+            missing,
+        )
     if targets.regression is not None and champion is not None:
         checks += _regressions(targets.regression, results, champion, class_of or {}, timing, groups)
     return checks
@@ -179,6 +194,8 @@ def suite_id(family: Family, champion: str | None, suite: Suite | None = None) -
     """
     suite = suite or suites_of(family).get(DEFAULT)
     targets = suite.targets.model_dump(mode="json") if suite is not None else None
+    if targets is not None and targets["tools_used"] is None:  # as before there was such a target
+        del targets["tools_used"]
     beside = champion if suite is not None and suite.compares else None
     asked = {"targets": targets, "scorer": dict(family.metrics), "champion": beside}
     if family.metric_parameters:

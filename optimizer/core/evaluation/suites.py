@@ -10,6 +10,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.golden import GoldenRow
 from optimizer.core.family.settings import Regression, Targets
 
+FULL = "full"  # every suite of the family
 DEFAULT = "targets"  # the suite that has no name of its own
 GOLDEN = "golden"
 GOLDEN_TARGETS = Targets(regression=Regression(overall=0.05, per_class=0.10, latency=0.20))
@@ -42,8 +43,16 @@ class Suite:
 
 
 def suites_of(family: Family) -> Mapping[str, Suite]:
-    """By name, in the order in which they are asked: what a rollout has as gates."""
-    suites = {} if family.targets is None else {DEFAULT: Suite(name=DEFAULT, targets=family.targets)}
+    """By name, in the order in which they are asked: what a rollout has as gates.
+
+    What a file says under ``golden`` is asked of its golden scenarios, beside the usual regression where it names none.
+    """
+    declared = family.targets
+    named = {DEFAULT: declared} if isinstance(declared, Targets) else dict(declared or {})
+    golden = named.pop(GOLDEN, GOLDEN_TARGETS)
+    suites = {name: Suite(name=name, targets=targets) for name, targets in named.items()}
     if family.golden:
-        suites[GOLDEN] = Suite(name=GOLDEN, targets=GOLDEN_TARGETS, rows=family.golden)
+        if "regression" not in golden.model_fields_set:
+            golden = golden.model_copy(update={"regression": GOLDEN_TARGETS.regression})
+        suites[GOLDEN] = Suite(name=GOLDEN, targets=golden, rows=family.golden)
     return suites

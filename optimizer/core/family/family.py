@@ -35,7 +35,7 @@ from optimizer.core.family.settings import (
     RolloutSettings,
     Schedule,
     StudyBudget,
-    Targets,
+    Suites,
     Triggers,
     Word,
 )
@@ -159,7 +159,7 @@ class Family(Declared):
     sample: Sample = Sample()
     constraints: Constraints = Constraints()
     judge: JudgeSettings | None = None
-    targets: Targets | None = None
+    targets: Suites | None = None
     limits: FamilyLimits = FamilyLimits()
     cache: Cache = Cache()
     schedule: Schedule = Schedule()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Strict, Tag
 
 from optimizer.core.base.values import Aim
 from optimizer.core.family.cron import check_cron
@@ -47,12 +47,18 @@ class LowScores(Declared):
     share: Share = 0.02
 
 
+class ToolsUsed(Declared):
+    """At least this share of the answers uses what tools have found, which stands in these inputs."""
+
+    inputs: Annotated[tuple[Word, ...], Field(min_length=1)]
+    share: Share = 1.0
+
+
 class Regression(Declared):
     """How much a Variant may fall behind the champion: mean score overall, of one class,
-    and p95 latency as a share; None: not asked.
+    and latency as a share; None: not asked.
 
-    Latency is not asked by default: it is measured on fresh calls only,
-    and the journal mostly has the champion's answers.
+    Latency is not asked by default: it costs fresh calls of both.
     """
 
     overall: Share | None = 0.05
@@ -71,7 +77,28 @@ class Targets(Declared):
     retries: Share | None = None
     cost_usd_per_call: Annotated[float, Strict(), Field(ge=0)] | None = None
     p95_latency_ms: Annotated[float, Strict(), Field(gt=0)] | None = None
+    tools_used: ToolsUsed | None = None
     regression: Regression | None = None
+
+
+def is_named(targets: Any) -> bool:
+    """Whether these are several suites by name: every entry is a mapping, and no key is a target's."""
+    known = {field.alias or name for name, field in Targets.model_fields.items()}
+    return (
+        isinstance(targets, Mapping)
+        and bool(targets)
+        and not known & {*targets}
+        and all(isinstance(one, Mapping | Targets) for one in targets.values())
+    )
+
+
+def _form_of_targets(value: Any) -> str:
+    return "several" if is_named(value) else "one"
+
+
+_OneSuite = Annotated[Targets, Tag("one")]
+_SeveralSuites = Annotated[dict[str, Targets], Tag("several")]
+Suites = Annotated[_OneSuite | _SeveralSuites, Discriminator(_form_of_targets)]
 
 
 class FamilyLimits(Declared):

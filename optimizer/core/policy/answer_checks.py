@@ -177,6 +177,11 @@ def tool_results_ignored(answered: CheckedAnswer) -> bool:
     return bool(facts) and bool(answered.text.strip()) and not any(_uses(answered.text, found) for found in facts)
 
 
+def holds_facts(tool_result: str) -> bool:
+    """Whether a tool's result tells something that an answer could use: no error, no "no results", no bare ok."""
+    return bool(_facts(tool_result))
+
+
 def incomplete_coverage(answered: CheckedAnswer) -> bool:
     """Of several tools' results one is used and another is not; fewer items are listed than were asked for;
     fewer questions are answered than were numbered.

@@ -14,6 +14,7 @@ from optimizer.core.evaluation.timing import Timing
 from optimizer.core.family.family import Family
 from optimizer.core.family.golden import scoring_of
 from optimizer.core.family.variant import Variant
+from optimizer.core.policy.tool_use import uses_tools
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationPlan
@@ -65,12 +66,23 @@ def check_results(
         class_of=scenarios or _classes(family, plan.examples),
         timing=timing,
         groups=SCENARIOS if scenarios else Groups(),
+        tools=_tools_used(plan, family, results),
     )
     return {
         "suite": suite_id(family, champion.id if champion is not None else None, plan.suite),
         "checks": [asdict(one) for one in checks],
         "scenarios": _by_scenario(scenarios, results, beside),
     }
+
+
+def _tools_used(plan: EvaluationPlan, family: Family, results: Sequence[ExampleResult]) -> dict[str, bool]:
+    """By example whose tools found something; one without an answer uses nothing."""
+    asked = plan.suite.targets.tools_used if plan.suite is not None else None
+    if asked is None:
+        return {}
+    texts = {r.example: r.output or "" for r in results}
+    found = {e.id: uses_tools(family.output, e.input, asked.inputs, texts[e.id]) for e in plan.examples}
+    return {id: used for id, used in found.items() if used is not None}
 
 
 def _by_scenario(
