@@ -1,0 +1,1 @@
+"""LightRAG on Detent's families. Start at ``families.py``."""
