@@ -20,7 +20,7 @@ from optimizer.ports.rollouts import Blocks, Observations, Rollouts, UnitCounts
 from optimizer.ports.serving import Champions, Freezes, Overrides, ServingVersion
 from optimizer.ports.studies import Journal, Schedules, Studies
 from optimizer.ports.transaction import Transaction
-from optimizer.ports.variants import Variants
+from optimizer.ports.variants import Playbooks, Variants
 
 T = TypeVar("T")
 
@@ -39,6 +39,7 @@ class Store(Protocol):
     graphs: Graphs
     calibrations: Calibrations
     variants: Variants
+    playbooks: Playbooks
     performance: Performance
     minute_stats: MinuteStats
     pipeline_stats: PipelineStats

@@ -1,12 +1,14 @@
-"""Variants as stored."""
+"""Variants as stored, and the playbooks of which studies make some."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from optimizer.core.family.variant import Variant
+from optimizer.core.search.playbook.entries import Entry
 from optimizer.ports.transaction import Transaction
 
 
@@ -32,3 +34,18 @@ class Variants(Protocol):
     def get(self, tx: Transaction, family: str, id: str) -> VariantRecord | None: ...
     def of_family(self, tx: Transaction, family: str) -> list[VariantRecord]: ...
     def ids(self, tx: Transaction, family: str) -> set[str]: ...
+
+
+class Playbooks(Protocol):
+    def entries(self, tx: Transaction, family: str) -> dict[str, Entry]:
+        """Every entry by its id, in the order of positions, those that are no longer active too."""
+
+    def put(self, tx: Transaction, family: str, entries: Sequence[Entry]) -> None:
+        """Adds an entry, or changes what may change of it: its text and kind stay."""
+
+    def step(self, tx: Transaction, study: str, step: int) -> list[dict[str, Any]] | None:
+        """What was recorded of a step; None where it has not been kept."""
+
+    def add_step(
+        self, tx: Transaction, family: str, study: str, step: int, record: Sequence[Mapping[str, Any]], at: datetime
+    ) -> None: ...

@@ -10,23 +10,23 @@ may end up in every user's prompt.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 from gepa.gepa_utils import select_program_candidate_from_pareto_front
 from gepa.strategies.instruction_proposal import InstructionProposalSignature
 
+from optimizer.adapters.search.answered_examples import answers, batches, pairs_of
 from optimizer.core.base.errors import InvalidInput, ModelFailed
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import Example
-from optimizer.core.family.answer import expected_text
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.cost_estimate import REFLECTED_ON
+from optimizer.core.search.playbook.clusters import Answered
 from optimizer.core.search.space import doc_of, instruction_fault, with_instruction
 from optimizer.core.search.strategy import GEPA, Proposal, SearchSetting
 
-PERFECT = 1.0
 log = structlog.get_logger(__name__)
 
 
@@ -36,16 +36,6 @@ class _Member:
 
     variant: Variant
     scores: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answered:
-    """One training example as a variant answered it; ``score`` None where it could not be measured."""
-
-    example: Example
-    text: str
-    score: float | None
-    feedback: str
 
 
 class GepaSearch:
@@ -60,7 +50,7 @@ class GepaSearch:
         self._seen = {setting.start.id}
         self._left = int(setting.definition["n_instructions"])
         self._n_reflections = 0
-        self._batches = self._batches_of([e for e in setting.train if e.released])
+        self._batches = batches([e for e in setting.train if e.released], REFLECTED_ON, self._draw)
 
     def ask(self) -> Proposal | None:
         while self._left > 0 and self._pool:
@@ -79,12 +69,6 @@ class GepaSearch:
         if scores:
             self._pool.append(_Member(variant=proposal.variant, scores=scores))
 
-    def _batches_of(self, examples: Sequence[Example]) -> Iterator[list[Example]]:
-        """Each example once before any comes again, in a new order every time."""
-        while examples:
-            order = self._draw.sample(examples, len(examples))
-            yield from (order[i : i + REFLECTED_ON] for i in range(0, len(order), REFLECTED_ON))
-
     def _parent(self) -> Variant:
         """Drawn by the number of dev examples on which none does better, without dominated ones (algorithm 2)."""
         fronts: dict[str, set[int]] = {}
@@ -97,8 +81,8 @@ class GepaSearch:
 
     def _reflect(self, parent: Variant, batch: Sequence[Example]) -> Proposal | None:
         """One proposal. What fails on the way ends this one, not the study."""
-        before = self._answers(parent, batch)
-        if all(a.score is None or a.score >= PERFECT for a in before):
+        before = answers(self._setting, parent, batch)
+        if all(a.lost <= 0 for a in before):
             log.info("nothing_to_learn_from", strategy=GEPA, proposal=self._n_reflections)
             return None
         try:
@@ -114,12 +98,7 @@ class GepaSearch:
             log.warning("proposal_unusable", strategy=GEPA, proposal=self._n_reflections, why=why_not)
             return None
         self._seen.add(child.id)
-        after = self._answers(child, batch)
-        pairs = [
-            (b.score, a.score)
-            for b, a in zip(before, after, strict=True)
-            if b.score is not None and a.score is not None
-        ]
+        pairs = pairs_of(before, answers(self._setting, child, batch))
         was, is_now = sum(b for b, _ in pairs), sum(a for _, a in pairs)
         if is_now <= was:
             log.info("proposal_no_better", strategy=GEPA, proposal=self._n_reflections, before=was, after=is_now)
@@ -132,32 +111,9 @@ class GepaSearch:
         }
         return Proposal(variant=child, proposer=GEPA, params=params)
 
-    def _prompt(self, parent: Variant, answered: Sequence[_Answered]) -> str:
+    def _prompt(self, parent: Variant, answered: Sequence[Answered]) -> str:
         records = [
             {"Inputs": dict(a.example.input), "Generated Outputs": a.text, "Feedback": a.feedback} for a in answered
         ]
         told = {"current_instruction_doc": doc_of(parent), "dataset_with_feedback": records, "prompt_template": None}
         return str(InstructionProposalSignature.prompt_renderer(told))
-
-    def _answers(self, variant: Variant, batch: Sequence[Example]) -> list[_Answered]:
-        return [self._answered(variant, example) for example in batch]
-
-    def _answered(self, variant: Variant, example: Example) -> _Answered:
-        try:
-            text = self._setting.answer(variant, example)
-        except ModelFailed as failure:
-            return _Answered(example=example, text="", score=None, feedback=f"No answer: {failure.detail}")
-        try:
-            score = self._setting.scorer.score(example.expected, text, example.input)
-            wanted = expected_text(self._setting.family.output, example.expected)
-        except InvalidInput as failure:
-            return _Answered(
-                example=example, text=text, score=None, feedback=f"It could not be measured: {failure.detail}"
-            )
-        if score.value is None:
-            return _Answered(
-                example=example, text=text, score=None, feedback=f"It could not be measured: {score.error}"
-            )
-        unread = f" It cannot be read: {score.error}." if score.error else ""
-        feedback = f"This answer scores {score.value:.2f} of 1.{unread} The expected answer: {wanted}"
-        return _Answered(example=example, text=text, score=score.value, feedback=feedback)

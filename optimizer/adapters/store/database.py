@@ -25,6 +25,7 @@ from optimizer.adapters.store.repositories.minute_stats import DriftDetectorTabl
 from optimizer.adapters.store.repositories.observations import ObservationQueries
 from optimizer.adapters.store.repositories.outbox import OutboxTable
 from optimizer.adapters.store.repositories.pipeline_stats import PipelineStatTables
+from optimizer.adapters.store.repositories.playbooks import PlaybookTables
 from optimizer.adapters.store.repositories.retention import RetentionTables
 from optimizer.adapters.store.repositories.rollouts import RolloutTables
 from optimizer.adapters.store.repositories.serving import ChampionTable, FreezeTable, OverrideTable, ServingVersionTable
@@ -61,6 +62,7 @@ class Database:
         self.graphs = GraphTable()
         self.calibrations = CalibrationTable()
         self.variants = VariantTable()
+        self.playbooks = PlaybookTables()
         self.performance = PerformanceTables()
         self.minute_stats = MinuteStatTables()
         self.pipeline_stats = PipelineStatTables()

@@ -274,6 +274,40 @@ class VariantPerformanceRow(Row):
     mean_score: float | None = None
 
 
+class PlaybookEntryRow(Row):
+    """Written by playbooks.py. No row is removed: an entry that has gone says why."""
+
+    __tablename__ = "playbook_entries"
+    family: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)  # from the text
+    position: int
+    kind: str  # directive, strategy, lesson
+    text: str
+    evidence: list[str] = _json()  # ids of examples
+    helpful: int
+    harmful: int
+    state: str  # active, merged, retired
+    merged_into: str | None = None
+    reason: str
+    study: str
+    created_at: datetime = _at()
+    changed_at: datetime = _at()
+    changed_by: str
+
+
+class PlaybookStepRow(Row):
+    """Written by playbooks.py: which steps of a study a playbook has taken in; 0 is how it stood before.
+    Ids and counts, no text.
+    """
+
+    __tablename__ = "playbook_steps"
+    study: str = Field(primary_key=True)
+    step: int = Field(primary_key=True)
+    family: str
+    record: list[dict[str, Any]] = _json()
+    at: datetime = _at()
+
+
 class EvaluationBatchRow(Row):
     """Written by variants.py: one Variant on one Dataset, summed up."""
 

@@ -81,6 +81,8 @@ def _slot_problem(slot: str, entry: Any) -> str | None:
         return f"{entry!r} is no range; {expected}"
     if slot == "examples" and isinstance(entry.get("order", False), bool):
         entry = {k: v for k, v in entry.items() if k != "order"}
+    if slot == "instruction" and "choices" in entry and isinstance(entry.get("propose", False), bool):
+        entry = {k: v for k, v in entry.items() if k != "propose"}
     if len(entry) != 1 or next(iter(entry)) not in forms:
         return f"{dict(entry)!r} does not fit; {expected}"
     ((form, value),) = entry.items()

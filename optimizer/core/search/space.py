@@ -109,6 +109,8 @@ def _dimensions(name: str, entry: Mapping[str, Any], start: Variant, max_example
             if entry.get("order") and n > 1
             else counts
         )
+    if name == "instruction" and "choices" in entry:
+        entry = {"choices": entry["choices"]}
     ((form, value),) = entry.items()
     if form == "choices":
         return [

@@ -25,6 +25,7 @@ from optimizer.core.search.strategy import (
     GEPA,
     JOINT,
     MIPRO,
+    PLAYBOOK,
     RACE,
     RACED,
     REPLAY,
@@ -76,7 +77,8 @@ class StrategyRecord:
         return Spread(low=0, expected=n * 0.9, high=n)
 
     def writes_in(self, space: Mapping[str, Any]) -> bool:
-        return self.writes == "always" or (self.writes == "if_allowed" and may_write(space))
+        is_listed = "choices" in (space.get("instruction") or {})  # joint then takes the list
+        return self.writes == "always" or (self.writes == "if_allowed" and may_write(space) and not is_listed)
 
     def made(self, setting: SearchSetting) -> Strategy:
         if self.make is None:
@@ -163,6 +165,16 @@ BUILT_IN = (
         n_trials=strategy_calls.n_instructions,
         calls=strategy_calls.simba_calls,
         proposals=strategy_calls.simba_proposals,
+    ),
+    StrategyRecord(
+        name=PLAYBOOK,
+        does="writes a section of lessons from what went wrong, and keeps those that help",
+        make="optimizer.adapters.search.playbook:PlaybookSearch",
+        writes="always",
+        aims=QUALITY,
+        n_trials=strategy_calls.n_with_playbook,
+        calls=strategy_calls.playbook_calls,
+        proposals=strategy_calls.playbook_proposals,
     ),
     StrategyRecord(
         name=REPLAY,

@@ -16,6 +16,7 @@ from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.kind import kind_of
 from optimizer.core.family.variant import Variant
+from optimizer.core.search.playbook.entries import Edit, Entries
 from optimizer.core.search.study import CONFIRM, Study, Trial
 
 BASES = "bases"  # the family's own base prompts
@@ -25,6 +26,7 @@ GEPA = "gepa"
 MIPRO, JOINT = "mipro", "joint"
 EXAMPLES = "examples"
 COPRO, SIMBA = "copro", "simba"
+PLAYBOOK = "playbook"
 REPLAY = "replay"  # knobs of policies, tried on recorded items or answers
 DEFAULT_STRATEGY = "bootstrap+settings"
 
@@ -53,6 +55,26 @@ class Strategy(Protocol):
 
 class Answer(Protocol):
     def __call__(self, variant: Variant, example: Example, draw: int = 0, /) -> str: ...
+
+
+class KeptPlaybook(Protocol):
+    """The family's playbook as one study sees it."""
+
+    def opened(self) -> Entries:
+        """As it stood when the study began, also where the study was killed and has added to it since."""
+
+    def keep(self, step: int, edits: Sequence[Edit]) -> None:
+        """Keeps the edits of one step, counted from 1, together and once; a step that is kept already stays so."""
+
+
+class NoPlaybook:
+    """A playbook that is empty and keeps nothing."""
+
+    def opened(self) -> Entries:
+        return {}
+
+    def keep(self, step: int, edits: Sequence[Edit]) -> None:
+        """It is forgotten."""
 
 
 Propose = Callable[[Sequence[Mapping[str, Any]], str], str]
@@ -85,6 +107,7 @@ class SearchSetting:
     """Keeps under this name what was measured beside the trials, as plain JSON values."""
     leaks: Callable[[Variant], bool] = lambda variant: False
     """Whether a variant quotes an example that is sealed or not released; it is then refused and counted."""
+    playbook: KeptPlaybook = field(default_factory=NoPlaybook)
 
     @property
     def space(self) -> Mapping[str, Any]:

@@ -21,6 +21,9 @@ BATCH, DRAWS, CANDIDATES = (
     3,
     3,
 )  # of a step of simba: training examples, answers to each, and new prompts that answer them
+PLAYBOOK_BATCH = 12  # training examples that a step of playbook answers, without the new entries and with them
+TEMPLATES = 3  # of the family's, at most, from which playbook starts
+STARTS = TEMPLATES + 1  # with the playbook as it stands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,28 @@ def gepa_calls(sizes: Sizes) -> Spread:
     """A child that does no better on its few examples is not evaluated: expected of every other one."""
     n, both = sizes.definition.n_instructions, 2 * REFLECTED_ON
     return Spread(low=min(n, 1) * REFLECTED_ON, expected=n * (both + sizes.n_dev / 2), high=n * (both + sizes.n_dev))
+
+
+def n_with_playbook(definition: Definition) -> int:
+    return definition.n_instructions + STARTS
+
+
+def playbook_calls(sizes: Sizes) -> Spread:
+    """As of gepa, on a larger batch; before them the playbook as it stands and the family's templates, where there are
+    some.
+    """
+    n, batch = sizes.definition.n_instructions, min(PLAYBOOK_BATCH, sizes.n_train)
+    return Spread(
+        low=min(n, 1) * batch,
+        expected=n * (2 * batch + sizes.n_dev / 2),
+        high=n * (2 * batch + sizes.n_dev) + STARTS * sizes.n_dev,
+    )
+
+
+def playbook_proposals(definition: Definition, n_train: int) -> Spread:
+    """The Reflector and the Curator, once each in every step."""
+    n = 2 * definition.n_instructions
+    return Spread(low=0, expected=n, high=n)
 
 
 def simba_calls(sizes: Sizes) -> Spread:

@@ -47,6 +47,8 @@ class Definition:
     n_settings: int = 8  # of settings; points of mipro and joint
     n_replayed: int = 1000  # settings that replay tries on the training items, without a call
     n_instructions: int = 6  # that a proposer may write; steps of simba
+    playbook_entries: int = 16  # that the section of strategy playbook may hold
+    playbook_chars: int = 2000  # of that section
     proposer: str | None = None  # who writes them: a name in config/models.yaml; None = the champion's model
     max_examples: int = 4
     # Score from which a bootstrapped output may become an example; None = what the champion reaches on dev.

@@ -26,6 +26,7 @@ from optimizer.core.search.strategy import (
     Sequential,
     StrategyMaker,
 )
+from optimizer.jobs.families.keep_playbook import StudyPlaybook
 from optimizer.jobs.studies.context import StopFlag, StudyRun
 from optimizer.jobs.studies.evaluation import Measures
 from optimizer.jobs.studies.search_trials import Trials
@@ -146,6 +147,7 @@ def _setting(run: StudyRun, evaluator: Measures, propose: Propose) -> SearchSett
         remark=run.keep_remark,
         study=run.study.id,
         keep_finding=run.keep_finding,
+        playbook=StudyPlaybook(family=run.family.name, study=run.study.id, store=run.store, clock=run.clock),
         fits=lambda variant: run.is_replayed or longest_of(variant, inputs) <= run.longest_bytes,
     )
 

@@ -98,7 +98,7 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
     elif asked.values.get("proposer") is not None:
         detail = (
             f"No strategy of this study ({asked.strategy}) writes an instruction over this space, "
-            "so no proposer is asked. Leave it out, or name gepa, mipro, copro or simba."
+            "so no proposer is asked. Leave it out, or name gepa, mipro, copro, simba or playbook."
         )
         raise InvalidInput(detail, [Fault(pointer="/proposer", detail=detail)])
     dataset = build_dataset(family, definition, store)

@@ -1,0 +1,253 @@
+"""Strategy ``playbook``: a section of the instruction that grows by lessons from what went wrong, as in ACE (Zhang et
+al. 2025, arXiv 2510.04618).
+
+The Generator is the best variant so far, on training examples. The Reflector, a call of the proposer, reads its
+failures by kind and writes lessons. The Curator takes them into the family's playbook: a call of the proposer says what
+to merge and to retire, and rules that ask nobody do the rest. What is ours: a new section first has to do better on the
+same training examples and then on dev, and entries that bring nothing are retired, with the figures.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from optimizer.adapters.search.answered_examples import answers, batches, pairs_of
+from optimizer.core.base.errors import InvalidInput, ModelFailed
+from optimizer.core.base.phrasing import count
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.variant import Variant
+from optimizer.core.search.playbook.clusters import Cluster, clustered
+from optimizer.core.search.playbook.curation import Lesson, Limits, Proposed, curated
+from optimizer.core.search.playbook.entries import (
+    Add,
+    Count,
+    Edit,
+    Entries,
+    Restore,
+    Retire,
+    Support,
+    active,
+    applied,
+    id_of,
+)
+from optimizer.core.search.playbook.reflection import read_curation, read_lessons, to_curate, to_reflect
+from optimizer.core.search.playbook.section import texts_shown, with_section
+from optimizer.core.search.space import doc_of, instruction_fault, instruction_of, with_instruction
+from optimizer.core.search.strategy import PLAYBOOK, Proposal, SearchSetting
+from optimizer.core.search.strategy_calls import PLAYBOOK_BATCH, TEMPLATES
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """What a variant is worth on dev."""
+
+    score: float
+    by_example: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Open:
+    """A proposal that waits for its score: entries that it has and its parent has not, and the other way round."""
+
+    parent: str
+    new: tuple[str, ...]
+    gone: tuple[str, ...] = ()
+
+
+class PlaybookSearch:
+    """At most ``n_instructions`` steps; before them the playbook as it stands, and the family's templates.
+
+    A family's templates are the instructions that its space lists, such as the depths of graph_verification.
+    """
+
+    def __init__(self, setting: SearchSetting) -> None:
+        self._setting = setting
+        definition = setting.definition
+        self._limits = Limits(n_entries=int(definition["playbook_entries"]), n_chars=int(definition["playbook_chars"]))
+        self._left = int(definition["n_instructions"])
+        self._parent = setting.start
+        self._seen = {setting.start.id}
+        self._told: dict[str, _Told] = {}
+        self._open: dict[str, _Open] = {}
+        self._entries: Entries = {}
+        self._n_steps = self._n_kept = 0
+        train = [example for example in setting.train if example.released]
+        self._batches = batches(train, PLAYBOOK_BATCH, random.Random(setting.seed))
+        self._proposals = self._all()
+
+    def ask(self) -> Proposal | None:
+        return next(self._proposals, None)
+
+    def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
+        id = proposal.variant.id
+        if score is not None:
+            self._told[id] = _Told(score=score, by_example={r.example: r.score for r in results if r.score is not None})
+        opened = self._open.pop(id, None)
+        best = self._told.get(self._parent.id)
+        is_better = score is not None and (best is None or score > best.score)
+        if opened is not None:
+            self._judge(opened, self._told.get(id), self._told.get(opened.parent))
+        if is_better:
+            self._parent = proposal.variant
+
+    def _all(self) -> Iterator[Proposal]:
+        self._entries = self._setting.playbook.opened()
+        yield from self._as_it_stands()
+        yield from self._templates()
+        while self._left > 0 and (batch := next(self._batches, None)) is not None:
+            self._left -= 1
+            self._n_steps += 1
+            proposal = self._step(self._parent, batch)
+            if proposal is not None:
+                yield proposal
+
+    def _as_it_stands(self) -> Iterator[Proposal]:
+        """The start with the active entries of earlier studies that its instruction does not show."""
+        start = self._setting.start
+        shown = set(texts_shown(instruction_of(start) or ""))
+        new = tuple(entry.id for entry in active(self._entries) if entry.text not in shown)
+        variant = with_section(start, self._entries.values())
+        if new and self._is_usable(start, variant):
+            self._open[variant.id] = _Open(parent=start.id, new=new)
+            yield self._proposed(variant, {"from": "playbook", "n_entries": len(active(self._entries))})
+
+    def _templates(self) -> Iterator[Proposal]:
+        setting = self._setting
+        listed = [(space.get("instruction") or {}).get("choices") for space in (setting.space, setting.family.space)]
+        for number, text in enumerate(next(filter(None, listed), ())[:TEMPLATES], 1):
+            variant = with_section(with_instruction(setting.start, text), self._entries.values())
+            if self._is_usable(setting.start, variant):
+                yield self._proposed(variant, {"from": "template", "template": number})
+
+    def _step(self, parent: Variant, batch: Sequence[Example]) -> Proposal | None:
+        """One proposal. What fails on the way ends this one, not the study."""
+        before = answers(self._setting, parent, batch)
+        clusters = clustered(before, self._setting.family.output)
+        if not clusters:
+            log.info("nothing_to_learn_from", strategy=PLAYBOOK, step=self._n_steps)
+            return None
+        lessons = self._reflected(parent, clusters)
+        if not lessons:
+            return None
+        edits = curated(self._entries, lessons, self._proposed_changes(lessons), self._limits)
+        entries = applied(self._entries, edits)
+        was, is_now = ({entry.id for entry in active(some)} for some in (self._entries, entries))
+        new = tuple(entry.id for entry in active(entries) if entry.id not in was)
+        child = with_section(parent, entries.values())
+        if not new or not self._is_usable(parent, child):
+            self._keep([edit for edit in edits if isinstance(edit, Support)])
+            return None
+        pairs = pairs_of(before, answers(self._setting, child, batch))
+        counts = _counts(new, pairs)
+        if sum(after - first for first, after in pairs) <= 0:
+            log.info("proposal_no_better", strategy=PLAYBOOK, step=self._n_steps, pairs=len(pairs))
+            why = _no_better(pairs, "training example")
+            tried = [edit for edit in edits if isinstance(edit, Add) and id_of(edit.text) in new]
+            self._keep([*tried, *counts, *(Retire(id=id, reason=why) for id in new)])
+            return None
+        gone = tuple(entry.id for entry in self._entries.values() if entry.id in was - is_now)
+        self._keep([*edits, *counts])
+        self._open[child.id] = _Open(parent=parent.id, new=new, gone=gone)
+        n = len(pairs)
+        params = {
+            "step": self._n_steps,
+            "parent": parent.id,
+            "batch_before": sum(first for first, _ in pairs) / n,
+            "batch_after": sum(after for _, after in pairs) / n,
+            "n_new": len(new),
+            "n_entries": len(is_now),
+        }
+        return self._proposed(child, params)
+
+    def _reflected(self, parent: Variant, clusters: Sequence[Cluster]) -> list[Lesson]:
+        """What the Reflector learned, without what may not stand in a prompt."""
+        text = self._asked(to_reflect(doc_of(parent), clusters), "reflect")
+        if text is None:
+            return []
+        try:
+            lessons, faults = read_lessons(text, clusters)
+        except ValueError as unreadable:
+            lessons, faults = [], [str(unreadable)]
+        for fault in faults:
+            log.warning("proposal_unusable", strategy=PLAYBOOK, step=self._n_steps, why=fault)
+        return [lesson for lesson in lessons if not self._leaks(lesson.text)]
+
+    def _proposed_changes(self, lessons: Sequence[Lesson]) -> Proposed:
+        """What the Curator proposes for the entries that are there; nothing where it fails, or there is none."""
+        kept = active(self._entries)
+        text = self._asked(to_curate(kept, lessons), "curate") if kept else None
+        if text is None:
+            return Proposed()
+        try:
+            proposed = read_curation(text)
+        except ValueError as fault:
+            log.warning("proposal_unusable", strategy=PLAYBOOK, step=self._n_steps, why=str(fault))
+            return Proposed()
+        merges = [(ids, merged) for ids, merged in proposed.merges if not self._leaks(merged)]
+        return Proposed(merges=merges, retirements=proposed.retirements)
+
+    def _asked(self, prompt: str, role: str) -> str | None:
+        try:
+            return self._setting.propose([{"role": "user", "content": prompt}], f"{PLAYBOOK}:{self._n_steps}:{role}")
+        except (ModelFailed, InvalidInput) as failure:
+            log.warning("proposal_failed", strategy=PLAYBOOK, step=self._n_steps, role=role, why=failure.detail)
+            return None
+
+    def _leaks(self, text: str) -> bool:
+        return self._setting.leaks(Variant(messages=({"role": "user", "content": text},)))
+
+    def _judge(self, opened: _Open, told: _Told | None, parent: _Told | None) -> None:
+        """Counts what the new entries did on dev; where they brought nothing, what they replaced is active again."""
+        if told is None or parent is None:
+            why, edits = "what they do on dev could not be measured", list[Edit]()
+        else:
+            both = parent.by_example.keys() & told.by_example.keys()
+            pairs = [(parent.by_example[id], told.by_example[id]) for id in sorted(both)]
+            edits = _counts(opened.new, pairs)
+            if told.score > parent.score:
+                self._keep(edits)
+                return
+            why = _no_better(pairs, "dev example")
+        self._keep(
+            [
+                *edits,
+                *(Retire(id=id, reason=why) for id in opened.new),
+                *(Restore(id=id) for id in opened.gone),
+            ]
+        )
+
+    def _keep(self, edits: Sequence[Edit]) -> None:
+        if not edits:
+            return
+        self._n_kept += 1
+        self._setting.playbook.keep(self._n_kept, edits)
+        self._entries = applied(self._entries, edits)
+
+    def _is_usable(self, before: Variant, variant: Variant) -> bool:
+        why_not = instruction_fault(before, variant, self._seen, self._setting.fits, self._setting.leaks)
+        if why_not is not None:
+            log.warning("proposal_unusable", strategy=PLAYBOOK, step=self._n_steps, why=why_not)
+            return False
+        self._seen.add(variant.id)
+        return True
+
+    def _proposed(self, variant: Variant, params: Mapping[str, object]) -> Proposal:
+        return Proposal(variant=variant, proposer=PLAYBOOK, params=params)
+
+
+def _counts(ids: Sequence[str], pairs: Sequence[tuple[float, float]]) -> list[Edit]:
+    """Of scores without the entries and with them."""
+    helpful, harmful = sum(after > before for before, after in pairs), sum(after < before for before, after in pairs)
+    return [Count(id=id, helpful=helpful, harmful=harmful) for id in ids] if helpful or harmful else []
+
+
+def _no_better(pairs: Sequence[tuple[float, float]], what: str) -> str:
+    helpful, harmful = sum(after > before for before, after in pairs), sum(after < before for before, after in pairs)
+    return f"no better on {count(len(pairs), what)}: {helpful} helped, {harmful} harmed"

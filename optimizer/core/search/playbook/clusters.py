@@ -1,0 +1,116 @@
+"""Answers that went wrong, sorted by what went wrong, without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.dataset.examples import Example
+from optimizer.core.dataset.similarity import similarities, vectors
+from optimizer.core.family.answer import expected_value, parse_output
+from optimizer.core.family.fields import Output
+from optimizer.core.search.examples.sets import text_of
+
+PERFECT = 1.0
+MOST = 3  # clusters that a reflection reads, those that lose most
+LABEL_CHARS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """One training example as a variant answered it; ``score`` None where it could not be measured."""
+
+    example: Example
+    text: str
+    score: float | None
+    feedback: str = ""
+
+    @property
+    def lost(self) -> float:
+        return 0.0 if self.score is None else PERFECT - self.score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """Failures of one kind, the worst first."""
+
+    name: str
+    failures: tuple[Answered, ...]
+
+    @property
+    def lost(self) -> float:
+        return sum(one.lost for one in self.failures)
+
+
+def clustered(answered: Sequence[Answered], output: Output) -> list[Cluster]:
+    """At most ``MOST`` clusters, those first that lose most of the score.
+
+    First by what can be named: an answer that cannot be read, the wrong label, what an object lacks. The other failures
+    by the similarity of their inputs, around those that are least alike.
+    """
+    named: dict[str, list[Answered]] = {}
+    others: list[Answered] = []
+    for one in answered:
+        if one.lost > 0:
+            name = _name(one, output)
+            (others if name is None else named.setdefault(name, [])).append(one)
+    found = [_cluster(name, failures) for name, failures in named.items()]
+    found += [_cluster(f"alike inputs, {i}", failures) for i, failures in enumerate(_by_similarity(others), 1)]
+    return sorted(found, key=lambda cluster: (-cluster.lost, cluster.name))[:MOST]
+
+
+def _cluster(name: str, failures: Sequence[Answered]) -> Cluster:
+    return Cluster(name=name, failures=tuple(sorted(failures, key=lambda one: (-one.lost, one.example.id))))
+
+
+def _name(one: Answered, output: Output) -> str | None:
+    """What went wrong where it can be named."""
+    parsed = parse_output(output, one.text)
+    if parsed.error is not None:
+        return "answers that cannot be read"
+    try:
+        wanted = expected_value(output, one.example.expected)
+    except InvalidInput:
+        return None
+    if output.parser == "label":
+        return f"expected {_said(wanted)}, answered {_said(parsed.value)}"
+    if isinstance(wanted, Mapping):
+        return _fault_of_object(wanted, parsed.value)
+    return None
+
+
+def _fault_of_object(wanted: Mapping[str, Any], found: Any) -> str | None:
+    if not isinstance(found, Mapping):
+        return "answers that are no object"
+    if lacks := [key for key in wanted if key not in found]:
+        return f"answers without {', '.join(lacks)}"
+    if empty := [key for key in wanted if wanted[key] and not found[key]]:
+        return f"answers with nothing in {', '.join(empty)}"
+    if wrong := [key for key in wanted if wanted[key] != found[key]]:
+        return f"answers with another {', '.join(wrong)}"
+    return None
+
+
+def _said(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= LABEL_CHARS else text[: LABEL_CHARS - 1] + "…"
+
+
+def _by_similarity(failures: Sequence[Answered]) -> list[list[Answered]]:
+    """Around at most ``MOST`` centres: the worst failure, then always the one least like those chosen."""
+    if not failures:
+        return []
+    ordered = sorted(failures, key=lambda one: (-one.lost, one.example.id))
+    found = vectors([text_of(one.example.input) for one in ordered])
+    alike = similarities(found, found)
+    centres = [0]
+    while len(centres) < min(MOST, len(ordered)):
+        rest = [i for i in range(len(ordered)) if i not in centres]
+        centres.append(min(rest, key=lambda i: (max(alike[i][c] for c in centres), i)))
+    groups: dict[int, list[Answered]] = {centre: [] for centre in centres}
+    for i, one in enumerate(ordered):
+        nearest = i if i in groups else max(centres, key=lambda c: (alike[i][c], -c))
+        groups[nearest].append(one)
+    return list(groups.values())

@@ -1,0 +1,58 @@
+"""Keeps what a study does to its family's playbook: every step in one transaction, and once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from optimizer.core.search.playbook.entries import STUDY, Add, Edit, Entries, applied, id_of
+from optimizer.ports import Clock, Store, Transaction
+
+BEFORE = 0  # the step that records how the playbook stood when the study began
+STANDING = ("state", "helpful", "harmful")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyPlaybook:
+    """core.search.strategy.KeptPlaybook on the store."""
+
+    family: str
+    study: str
+    store: Store
+    clock: Clock
+
+    def opened(self) -> Entries:
+        """A study that was killed opens what it opened first, so that it asks the proposer the same again."""
+
+        def open_once(tx: Transaction) -> Entries:
+            entries = self.store.playbooks.entries(tx, self.family)
+            before = self.store.playbooks.step(tx, self.study, BEFORE)
+            if before is None:
+                record = [{"id": e.id, **{name: getattr(e, name) for name in STANDING}} for e in entries.values()]
+                self.store.playbooks.add_step(tx, self.family, self.study, BEFORE, record, self.clock.now())
+                return entries
+            known = [one for one in before if one["id"] in entries]
+            return {one["id"]: replace(entries[one["id"]], **{name: one[name] for name in STANDING}) for one in known}
+
+        return self.store.write(open_once)
+
+    def keep(self, step: int, edits: Sequence[Edit]) -> None:
+        def keep_once(tx: Transaction) -> None:
+            if self.store.playbooks.step(tx, self.study, step) is not None:
+                return
+            now = self.clock.now()
+            before = self.store.playbooks.entries(tx, self.family)
+            after = applied(before, edits, study=self.study, at=now, by=STUDY + self.study)
+            changed = [entry for id, entry in after.items() if entry != before.get(id)]
+            self.store.playbooks.put(tx, self.family, changed)
+            self.store.playbooks.add_step(tx, self.family, self.study, step, [_named(e) for e in edits], now)
+
+        self.store.write(keep_once)
+
+
+def _named(edit: Edit) -> dict[str, Any]:
+    """An edit without its text, which stands in the entry alone."""
+    values = {name: value for name, value in asdict(edit).items() if name not in ("text", "reason")}
+    id = {"id": id_of(edit.text)} if isinstance(edit, Add) else {}
+    return {"edit": type(edit).__name__.lower(), **id, **values}

@@ -1,0 +1,271 @@
+"""Strategy playbook: lessons from failures become a section of the instruction; the study decides what it is worth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from optimizer.core.base.errors import DatasetTooSmall, InvalidInput, ModelFailed
+from optimizer.core.search.playbook.entries import Retire, id_of
+from optimizer.core.search.playbook.section import HEADING
+from optimizer.core.search.space import instruction_of
+from optimizer.core.search.study import LEAKS
+from optimizer.jobs.families.keep_playbook import StudyPlaybook
+from tests.playbook_model import RIGHT, Learner, kept_entries, learning_world, lessons, studied
+from tests.study_world import Killed, World, assert_resumes, half_released, killed_at, topic_examples
+
+SECTION = f"{HEADING}\nDirectives:\n- {RIGHT}"
+
+
+def instruction(here: World, variant: str) -> str | None:
+    with here.store.read() as tx:
+        record = here.store.variants.get(tx, "topics", variant)
+    assert record is not None
+    return instruction_of(record.variant)
+
+
+def test_the_right_lesson_is_found_kept_and_confirmed(tmp_path):
+    here = learning_world(tmp_path).fill()
+    ended = studied(here)
+    assert (ended.status, ended.outcome) == ("finished", "nominated")
+    assert instruction(here, ended.winner) == f"Name the topic.\n\n{SECTION}"
+    trials = here.trials(ended)
+    assert [t.proposer for t in trials] == ["champion", "playbook"]
+    assert trials[1].params == {
+        "step": 1, "parent": ended.champion, "batch_before": 0.0, "batch_after": 1.0, "n_new": 1, "n_entries": 1,
+    }  # fmt: skip
+    (entry,) = kept_entries(here)
+    assert (entry.text, entry.kind, entry.state, entry.study) == (RIGHT, "directive", "active", ended.id)
+    assert (entry.helpful, entry.harmful) == (9 + 6, 0)  # training examples of its step, and dev examples
+    assert len(entry.evidence) == 3
+    assert all(id.startswith("train-") for id in entry.evidence)
+    assert entry.changed_by == f"study:{ended.id}"
+    assert {c.purpose for c in here.calls(ended)} == {"search", "proposer", "confirmation"}
+
+
+def test_rubbish_is_kept_as_tried_and_nothing_is_nominated(tmp_path):
+    here = learning_world(tmp_path, Learner(lambda n: lessons(f"Think {n} times, and then think again."))).fill()
+    ended = studied(here, definition={"n_instructions": 3})
+    assert (ended.status, ended.outcome) == ("finished", "no_improvement")
+    assert [t.proposer for t in here.trials(ended)] == ["champion"]
+    assert [(e.state, e.reason) for e in kept_entries(here)] == [
+        ("retired", "no better on 9 training examples: 0 helped, 0 harmed")
+    ] * 3
+
+
+def test_a_lesson_that_harms_is_counted_as_harmful_and_retired(tmp_path):
+    prompt = [{"role": "system", "content": "In one word."}, {"role": "user", "content": "Document: {{document}}"}]
+
+    class Partly(Learner):
+        """Knows two topics of three until it is told to shout."""
+
+        def answer(self, instruction: str, topic: str) -> str:
+            return "?" if topic == "music" or "shout" in instruction else topic
+
+    here = learning_world(
+        tmp_path,
+        Partly(lambda n: lessons("Always shout.")),
+        prompt={"current": "1", "versions": {"1": {"content": prompt}}},
+    ).fill()
+    assert studied(here, definition={"n_instructions": 1}).outcome == "no_improvement"
+    (entry,) = kept_entries(here)
+    assert (entry.helpful, entry.harmful, entry.state) == (0, 6, "retired")
+    assert entry.reason == "no better on 9 training examples: 0 helped, 6 harmed"
+
+
+class OnTrainOnly(Learner):
+    """The lesson helps with training examples alone."""
+
+    def _text(self, request: Any) -> str:
+        is_train = "of train" in str(request.messages[-1]["content"])
+        text = super()._text(request)
+        return text if is_train or "I would rather" in text or "{" in text else "I would rather not say."
+
+
+def test_a_lesson_that_helps_in_training_alone_is_retired_after_dev(tmp_path):
+    here = learning_world(tmp_path, OnTrainOnly()).fill()
+    ended = studied(here, definition={"n_instructions": 2})
+    assert ended.outcome == "no_improvement"
+    assert [t.proposer for t in here.trials(ended)] == ["champion", "playbook"]
+    (entry,) = kept_entries(here)
+    assert (entry.helpful, entry.state) == (9, "retired")
+    assert entry.reason == "no better on 6 dev examples: 0 helped, 0 harmed"
+
+
+def test_the_proposer_sees_failures_of_released_training_examples_and_the_playbook_alone(tmp_path):
+    def reflect(n: int) -> str:
+        return lessons(RIGHT if n == 1 else f"Turn {n}.")
+
+    class Forgetful(Learner):
+        def answer(self, instruction: str, topic: str) -> str:
+            return "?" if topic == "music" else super().answer(instruction, topic)
+
+    model = Forgetful(reflect)
+    here = learning_world(tmp_path, model)
+    shown, sealed = half_released()
+    here.fill(examples=shown)
+    studied(here, definition={"n_train": 30})
+    reflected = "\n".join(model.prompts["reflect"])
+    for told in ("Name the topic.", "answers that cannot be read", "The expected answer: ", "of train", "Input:"):
+        assert told in reflected
+    curated = model.prompts["curate"]
+    assert curated, "there is something to curate from the second step on"
+    assert f"{id_of(RIGHT)} (directive, " in curated[0]
+    for example in sealed:
+        assert example.input["document"] not in reflected + "".join(curated)
+
+
+def fails(n: int) -> str:
+    raise ModelFailed("the proposer is away", kind="unreachable")
+
+
+@pytest.mark.parametrize(
+    "reflect",
+    [
+        pytest.param(fails, id="no answer"),
+        pytest.param(lambda n: "I have no idea.", id="no JSON"),
+        pytest.param(lambda n: lessons(), id="no lesson"),
+        pytest.param(lambda n: lessons("x" * 301), id="too long"),
+        pytest.param(lambda n: lessons("In one word: {{document}}"), id="a variable"),
+    ],
+)
+def test_a_reflection_that_is_no_use_ends_itself_and_not_the_study(tmp_path, reflect):
+    here = learning_world(tmp_path, Learner(reflect)).fill()
+    ended = studied(here, definition={"n_instructions": 3})
+    assert (ended.status, ended.outcome) == ("finished", "no_improvement")
+    assert kept_entries(here) == []
+
+
+@pytest.mark.parametrize("curate", [pytest.param(fails, id="no answer"), pytest.param(lambda n: "Well.", id="no JSON")])
+def test_a_curator_that_is_no_use_leaves_the_rules_that_ask_nobody(tmp_path, curate):
+    model = Learner(lambda n: lessons("Think again and again.") if n == 1 else lessons(RIGHT), curate)
+    here = learning_world(tmp_path, model).fill()
+    assert studied(here).outcome == "nominated"
+    assert [(e.text, e.state) for e in kept_entries(here)] == [
+        ("Think again and again.", "retired"), (RIGHT, "active"),
+    ]  # fmt: skip
+
+
+def test_a_lesson_that_quotes_a_hidden_example_is_refused_counted_and_not_kept(tmp_path):
+    secret = "the beetle under the museum floor hums a low note at dusk"
+    rows = [*topic_examples(30, "train"), *topic_examples(12, "dev"), *topic_examples(24, "holdout")]
+    sealed = rows[-1].input["document"] + " " + secret
+    rows[-1] = type(rows[-1])(
+        **{**{f: getattr(rows[-1], f) for f in rows[-1].__slots__}, "input": {"document": sealed}}
+    )
+    here = learning_world(tmp_path, Learner(lambda n: lessons(f"In one word. {secret}", "Be brief."))).fill(
+        examples=rows
+    )
+    ended = studied(here, definition={"n_instructions": 1})
+    assert ended.findings[LEAKS] == {"n": 1, "by": {"playbook": 1}}
+    assert [e.text for e in kept_entries(here)] == ["Be brief."]
+
+
+# over several studies
+
+
+def test_a_later_study_begins_with_the_playbook_as_it_stands_and_measures_it(tmp_path):
+    here = learning_world(tmp_path).fill()
+    studied(here)  # its winner is not rolled out
+    here.model = Learner(fails)
+    ended = studied(here)
+    assert ended.outcome == "nominated"
+    assert here.trials(ended)[1].params == {"from": "playbook", "n_entries": 1}
+    (entry,) = kept_entries(here)
+    assert (entry.helpful, entry.state) == (9 + 6 + 6, "active")
+
+
+def test_what_a_person_retired_is_not_written_again(tmp_path):
+    here = learning_world(tmp_path).fill()
+    first = studied(here)
+    retired = StudyPlaybook(family="topics", study="by hand", store=here.store, clock=here.clock)
+    retired.keep(1, [Retire(id=id_of(RIGHT), reason="no")])
+    ended = studied(here)
+    assert ended.outcome == "no_improvement"
+    (entry,) = kept_entries(here)
+    assert (entry.state, entry.study) == ("retired", first.id)
+
+
+def test_the_instructions_that_a_family_s_space_lists_are_starting_points(tmp_path):
+    depths = ["Name the topic.", "Think it over, then name the topic.", "In one word: think, then name the topic."]
+    here = learning_world(tmp_path, space={"instruction": {"choices": depths, "propose": True}}).fill()
+    ended = studied(here)
+    trials = here.trials(ended)
+    assert [t.params for t in trials[1:]] == [{"from": "template", "template": 2}, {"from": "template", "template": 3}]
+    assert instruction(here, ended.winner) == depths[2]
+
+
+def test_the_section_stays_within_the_study_s_limits(tmp_path):
+    texts = [f"{word} one word, please" for word in ("Say", "Give", "Write", "Use", "Pick", "Send")]
+
+    class Picky(Learner):
+        """Each piece of advice helps a little more."""
+
+        def answer(self, instruction: str, topic: str) -> str:
+            n = sum(text in instruction for text in texts)
+            return topic if n > TOPICS_BY_ADVICE[topic] else "?"
+
+    here = learning_world(tmp_path, Picky(lambda n: lessons(texts[n - 1]))).fill()
+    studied(here, definition={"n_instructions": 6, "playbook_entries": 2})
+    assert sum(e.state == "active" for e in kept_entries(here)) <= 2
+    assert len(kept_entries(here)) > 2
+
+
+TOPICS_BY_ADVICE = {"biology": 0, "physics": 1, "music": 2}
+
+
+# the study around it
+
+
+def test_without_a_released_training_example_no_such_study_begins(tmp_path):
+    here = learning_world(tmp_path)
+    here.fill(examples=[*topic_examples(9, "train", released=False), *topic_examples(12, "dev")])
+    with pytest.raises(DatasetTooSmall, match="none of 0 is"):
+        here.create(strategy="playbook")
+
+
+def test_a_space_that_lets_nothing_be_written_is_refused(tmp_path):
+    here = learning_world(tmp_path, space={"examples": {"max": 2}}).fill()
+    with pytest.raises(InvalidInput, match="does not let a study write its instruction"):
+        here.create(strategy="playbook")
+
+
+def test_the_dry_run_counts_the_calls_that_a_study_may_make(tmp_path):
+    here = learning_world(tmp_path, Learner(lambda n: lessons(f"Think {n} times.", f"Wait {'.' * n}"))).fill()
+    estimate = here.create(strategy="playbook", dry_run=True, definition={"n_instructions": 2})
+    ended = studied(here, definition={"n_instructions": 2})
+    spent = ended.spend.n_calls - 6
+    most = estimate.parts["playbook"].high + estimate.parts["proposals"].high
+    assert estimate.parts["playbook"].high == 2 * (2 * 9 + 6) + 4 * 6
+    assert estimate.parts["proposals"].high == 4
+    assert 0 < spent <= most
+
+
+def test_a_study_that_was_killed_asks_nothing_twice_and_its_playbook_is_that_of_one_that_was_not(tmp_path):
+    def reflect(n: int) -> str:
+        return lessons(f"Think {'very ' * n}hard.") if n < 3 else lessons(RIGHT)
+
+    for at in (14, 20, 40):
+        folders = [tmp_path / f"{name}{at}" for name in ("killed", "whole")]
+        for folder in folders:
+            folder.mkdir()
+        here = learning_world(folders[0], Learner(reflect, before=killed_at(at))).fill()
+        other = learning_world(folders[1], Learner(reflect)).fill()
+        assert_resumes(here, other, strategy="playbook")
+        assert what(here) == what(other)
+
+
+def what(here: World) -> list[Any]:
+    return [(e.text, e.state, e.helpful, e.harmful, e.evidence, e.reason) for e in kept_entries(here)]
+
+
+def test_a_study_that_is_killed_after_it_added_to_the_playbook_opens_what_it_opened_first(tmp_path):
+    here = learning_world(tmp_path, Learner(before=killed_at(40))).fill()
+    made = here.create(strategy="playbook")
+    with pytest.raises(Killed):
+        here.run(made)
+    assert [e.text for e in kept_entries(here)] == [RIGHT]
+    opened = StudyPlaybook(family="topics", study=made.id, store=here.store, clock=here.clock).opened()
+    assert opened == {}
+    assert here.run(made).outcome == "nominated"
