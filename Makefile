@@ -6,7 +6,7 @@ COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-u
 UPGRADE ?= --upgrade
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-bench test-long mutations check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-commands bench-search bench-speed siege serve clean
+.PHONY: help install demo test test-bench test-long mutations check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-judges bench-commands bench-search bench-speed siege serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -96,6 +96,9 @@ siege: $(VENV)/.synced-dev ## the worst text at each entrance, then load while c
 
 bench-data: $(VENV)/.synced-dev ## cascades, learned confidence and learned score on the data of DETENT_SHARED (the last two take about half an hour)
 	@for name in cascades confidence content_quality content_commands content_rules; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
+
+bench-judges: $(VENV)/.synced-dev ## recorded judges beside people's ratings: calibration, committees, intervals (a quarter of an hour; data of DETENT_SHARED)
+	@$(BIN)/python bench/judges.py
 
 bench-commands: $(VENV)/.synced-dev ## what `detent study run` finds on recorded cascades, and its test beside the old one (hours; a stop loses nothing; data of DETENT_SHARED)
 	@for name in noninferiority commands; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
