@@ -7,8 +7,8 @@ from alembic import op
 
 from optimizer.adapters.store.tables import Utc
 
-revision = "0102"
-down_revision = "0101"
+revision = "0103"
+down_revision = "0102"
 branch_labels = None
 depends_on = None
 
