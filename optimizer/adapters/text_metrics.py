@@ -18,9 +18,11 @@ from optimizer.core.base.canonical import digest
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.declaration.policy_rules import own_function_unknown
 from optimizer.core.declaration.read import invalid_family
+from optimizer.core.evaluation.judging.scorer import judge_metric
 from optimizer.core.evaluation.scorers.words import words
 from optimizer.core.evaluation.scoring import CORE_METRICS, Judge, Scorer, ScoringMetric, best_of
 from optimizer.core.family.family import Family
+from optimizer.core.family.judge_settings import SCORER as JUDGED
 from optimizer.core.family.metrics import METRICS, MetricRecord, unknown_metric
 from optimizer.core.family.parsers import parser_of
 
@@ -69,6 +71,8 @@ def build_scorer(family: Family, user_folder: Path | None = None) -> Scorer:
 def _metric(name: str, family: Family, user_folder: Path | None) -> ScoringMetric:
     if name in CORE_METRICS:
         return CORE_METRICS[name]
+    if name == JUDGED:
+        return judge_metric(family)
     if name in _ROUGE:
         return ScoringMetric(name=name, version=_ROUGE_VERSION, compare=best_of(_rouge(_ROUGE[name])))
     if name in METRICS.built_in:

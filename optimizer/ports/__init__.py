@@ -17,8 +17,7 @@ from optimizer.ports.graphs import Graphs
 from optimizer.ports.judging import CalibrationRecord, Calibrations
 from optimizer.ports.models import DeltaSink, LanguageModel, ModelCatalogue, ModelFacts, ModelSource, StreamingModel
 from optimizer.ports.outbox import Outbox, OutboxItem
-from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance, WatchedReign
-from optimizer.ports.pipeline_stats import PipelineStats
+from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance, PipelineStats, WatchedReign
 from optimizer.ports.rollouts import (
     Blocks,
     EvidenceRow,

@@ -13,8 +13,7 @@ from optimizer.ports.examples import Examples, Reviews
 from optimizer.ports.graphs import Graphs
 from optimizer.ports.judging import Calibrations
 from optimizer.ports.outbox import Outbox
-from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance
-from optimizer.ports.pipeline_stats import PipelineStats
+from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance, PipelineStats
 from optimizer.ports.retention import Retained
 from optimizer.ports.rollouts import Blocks, Observations, Rollouts, UnitCounts
 from optimizer.ports.serving import Champions, Freezes, Overrides, ServingVersion

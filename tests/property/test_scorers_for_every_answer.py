@@ -17,6 +17,7 @@ from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.evaluation.scorers import answers, characters, coverage, entities, retrieval
 from optimizer.core.evaluation.scorers.words import words
 from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.family.judge_settings import SCORER as JUDGED
 from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.parsers import plain_text
 from tests.examples import n_examples
@@ -44,6 +45,7 @@ CASES: dict[str, tuple[str, Any]] = {  # by metric: a parser that it judges, and
     "label_match": ("label", "yes"),
 }
 SEARCHED = [name for name, record in METRICS.built_in.items() if "corpus" in record.parameters]  # test_corpus_index.py
+ASKED = [JUDGED]  # a model says it: test_judged_evaluation.py
 NO_IDENTITY = {"compression_ratio": ("text", "Rollo"), "processed_quality": ("json", {"process": True})}
 
 
@@ -55,7 +57,7 @@ def scorer_of(name: str, parser: str) -> Scorer:
 
 
 def test_every_metric_has_a_case_here():
-    assert {*CASES, *NO_IDENTITY, *SEARCHED} == set(METRICS.built_in)
+    assert {*CASES, *NO_IDENTITY, *SEARCHED, *ASKED} == set(METRICS.built_in)
 
 
 @pytest.mark.parametrize("name", CASES)

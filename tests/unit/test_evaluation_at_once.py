@@ -122,7 +122,7 @@ def test_the_last_tier_is_asked_first_since_its_prompt_is_still_warm_from_the_ch
 def test_a_metric_of_a_tiers_answer_keeps_no_call_from_its_answer(store: Database) -> None:
     model = AwaitedModel(name="judge")
 
-    def judged(*_: Any) -> Any:
+    def judged(*_: Any, **__: Any) -> Any:
         wait_for(model.complete(request()))  # raises in the loop of model calls
         return SimpleNamespace(value=1.0)
 
@@ -225,7 +225,7 @@ def test_a_metric_that_takes_long_keeps_no_call_waiting(store: Database) -> None
     """None is scored before all have been asked."""
     model = AwaitedModel(lambda r, n: "biology", concurrency=8)
 
-    def score(*_: Any) -> Any:
+    def score(*_: Any, **__: Any) -> Any:
         all_asked.wait(20)
         return Scorer(FAMILY.output, FAMILY.metrics, list(CORE_METRICS.values())).score(
             {"topic": "biology"}, "biology", {}

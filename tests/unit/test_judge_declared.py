@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.base.errors import InvalidFamily, NotFound
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.evaluation.judging.identity import judge_identity
@@ -100,15 +101,35 @@ def test_a_judge_that_config_does_not_name_is_a_fault_of_the_file():
         require_known_models(family, SimpleNamespace(describe=describe))
 
 
+def test_the_metric_judge_needs_the_block():
+    assert "name one: judge: {model: ...}" in faults(changed(scorer={"judge": 1.0}))["/scorer/judge"]
+    judged = parse_family(changed(scorer={"judge": 1.0}, judge={"model": "a"}))
+    assert (judged.metrics, judged.needs_expected) == ({"judge": 1.0}, False)
+    both = parse_family(changed(scorer={"judge": 1.0, "rouge_l": 1.0}, judge={"model": "a"}))
+    assert both.needs_expected
+
+
+def identity(description="", **block):
+    return judge_identity(parse_family(changed(judge=block, description=description)))
+
+
 def test_another_model_rubric_or_weight_is_another_judge_and_another_order_is_not():
-    one = judge(committee=["a", "b"])
-    assert judge_identity(judge(committee=["b", "a"])) == judge_identity(one)
-    assert judge_identity(judge(committee=["a", "b"], passes=0.5)) == judge_identity(one)
+    one = identity(committee=["a", "b"])
+    assert identity(committee=["b", "a"]) == identity(committee=["a", "b"], passes=0.5) == one
     others = [
-        judge(committee=["a", "c"]),
-        judge(committee=["a", "b"], reference=False),
-        judge(committee=["a", "b"], dimensions=["accuracy"]),
-        judge(committee=["a", "b"], dimensions={"accuracy": "It is true."}),
-        judge(committee=["a", "b"], dimensions=["accuracy", "safety"], weights={"accuracy": 1.0, "safety": 1.0}),
+        identity(committee=["a", "c"]),
+        identity(committee=["a", "b"], reference=False),
+        identity(committee=["a", "b"], dimensions=["accuracy"]),
+        identity(committee=["a", "b"], dimensions={"accuracy": "It is true."}),
+        identity(committee=["a", "b"], dimensions=["accuracy", "safety"], weights={"accuracy": 1.0, "safety": 1.0}),
+        identity("Letters.", committee=["a", "b"]),
     ]
-    assert len({judge_identity(other) for other in (one, *others)}) == 6
+    assert len({one, *others}) == 7
+
+
+def test_another_judge_is_another_version_of_the_scorer():
+    def version(model):
+        return build_scorer(parse_family(changed(scorer={"judge": 1.0}, judge={"model": model}))).version
+
+    assert version("a") != version("b")
+    assert version("a") == version("a")

@@ -15,6 +15,7 @@ from optimizer.core.base.strict_json import read_json
 Kind = Literal["examples", "feedback", "dialogs", "csv"]
 Record = tuple[str, Mapping[str, Any] | None, str | None]  # (where, the object, or None and why it is none)
 _EVENT_FIELDS = {"score", "success", "label", "output", "assignment", "interaction", "error", "latency_ms"}
+_EXAMPLE_FIELDS = {"id", "group", "input"}
 _DIALOG_FIELDS = {"dialog_id", "prompts", "turns", "messages"}
 TABLES = (".csv", ".tsv", ".tab", ".xlsx", ".xls")  # a workbook is told from a table by what it holds, with what to do
 MAX_LINE_CHARS = 4_000_000
@@ -34,6 +35,8 @@ def kind_of(path: Path) -> Kind:
     first = next((record for _, record, _ in read_json_lines(path) if record is not None), None)
     if first is not None:
         if "input" in first and "expected" in first and not _EVENT_FIELDS & first.keys():
+            return "examples"
+        if "input" in first and first.keys() <= _EXAMPLE_FIELDS:  # of open answers, which a judge scores
             return "examples"
         if _DIALOG_FIELDS & first.keys():
             return "dialogs"

@@ -96,11 +96,11 @@ def _json_rows(path: Path) -> Iterator[SourceRow]:
     for where, record, why in example_files.read_json_lines(path):
         if record is None:
             yield SourceRow(where=where, rejected=why)
-        elif not isinstance(record.get("input"), dict) or not isinstance(record.get("expected"), dict):
+        elif not isinstance(record.get("input"), dict) or not isinstance(record.get("expected", {}), dict):
             yield SourceRow(where=where, rejected='"input" and "expected" have to be objects')
         else:
             id, group = (None if record.get(k) in (None, "") else str(record[k]) for k in ("id", "group"))
-            yield SourceRow(where=where, input=record["input"], expected=record["expected"], id=id, group=group)
+            yield SourceRow(where=where, input=record["input"], expected=record.get("expected", {}), id=id, group=group)
 
 
 def _csv_rows(table: Table, family: Family, mapping: Mapping[str, str]) -> Iterator[SourceRow]:

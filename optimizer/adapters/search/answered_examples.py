@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from optimizer.core.base.errors import InvalidInput, ModelFailed
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.answer import expected_text
+from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.playbook.clusters import Answered
 from optimizer.core.search.strategy import SearchSetting
@@ -38,12 +39,20 @@ def _answered(setting: SearchSetting, variant: Variant, example: Example) -> Ans
         return Answered(example=example, text="", score=None, feedback=f"No answer: {failure.detail}")
     try:
         score = setting.scorer.score(example.expected, text, example.input)
-        wanted = expected_text(setting.family.output, example.expected)
+        wanted = _wanted(setting.family, example)
     except InvalidInput as failure:
         feedback = f"It could not be measured: {failure.detail}"
         return Answered(example=example, text=text, score=None, feedback=feedback)
     if score.value is None:
         return Answered(example=example, text=text, score=None, feedback=f"It could not be measured: {score.error}")
     unread = f" It cannot be read: {score.error}." if score.error else ""
-    feedback = f"This answer scores {score.value:.2f} of 1.{unread} The expected answer: {wanted}"
+    judged = f" {score.reasoning}" if score.reasoning else ""
+    feedback = f"This answer scores {score.value:.2f} of 1.{unread}{judged}{wanted}"
     return Answered(example=example, text=text, score=score.value, feedback=feedback)
+
+
+def _wanted(family: Family, example: Example) -> str:
+    """Empty where the example has no expected output, and the score needs none."""
+    if not family.needs_expected and example.expected.get(family.output.field) in (None, ""):
+        return ""
+    return f" The expected answer: {expected_text(family.output, example.expected)}"

@@ -404,6 +404,7 @@ class TrialResultRow(Row):
     from_journal: bool = False
     call_key: str | None = None
     n_retries: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    judgement: dict[str, Any] | None = _json(nullable=True)  # what the judge said of the output, its reasoning included
 
 
 class TierAnswersRow(Row):

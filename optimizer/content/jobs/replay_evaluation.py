@@ -58,6 +58,10 @@ class ReplayEvaluator:
         """Refuses: a policy has no text that a model could propose."""
         raise InvalidInput("A policy family has no instruction that could be written.")
 
+    def asking_scorer(self) -> Scorer:
+        """The scorer: decisions are not judged."""
+        return self._scorer
+
     def _measure(self, variant: Variant, example: Example) -> ExampleResult:
         """An item whose values cannot be read, or whose worth is not known, has no score."""
         try:

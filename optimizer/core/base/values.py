@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
 Aim = Literal["quality", "cost", "latency"]
 
@@ -51,6 +51,8 @@ class ExampleResult:
     from_journal: bool = False
     call_key: str | None = None
     n_retries: int = 0  # calls of a policy's gate and validator that asked a model again
+    # What the judge said of the output, where one was asked; its calls are no cost of the answer.
+    judgement: Mapping[str, Any] | None = None
 
 
 def mean_score(results: Sequence[ExampleResult]) -> float | None:

@@ -1,4 +1,4 @@
-"""Rules of the ``judge`` block of a family."""
+"""Rules of the ``judge`` block of a family, and of the metric that rests on it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from optimizer.core.base.errors import Fault, pointer_of
-from optimizer.core.family.judge_settings import DIMENSIONS
+from optimizer.core.family.judge_settings import DIMENSIONS, SCORER
 
 MIN_COMMITTEE = 2
 
 
 def judge_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
     """Faults of plain data; parts of a wrong type are passed over, since that has been found fault with already."""
-    judge = data.get("judge")
+    scorer, judge = data.get("scorer"), data.get("judge")
+    if isinstance(scorer, Mapping) and SCORER in scorer and judge is None:
+        yield Fault(
+            pointer=pointer_of(["scorer", SCORER]),
+            detail="the metric 'judge' needs a model that judges; name one: judge: {model: ...}",
+        )
     if isinstance(judge, Mapping):
         yield from _members(judge)
         yield from _rubric(judge)

@@ -80,7 +80,7 @@ class PromptKind:
         if wrong:
             return f"the input {wrong[0]!r} is no text"
         if expected.get(family.output.field) in (None, ""):
-            return f"expected has no {family.output.field!r}"
+            return f"expected has no {family.output.field!r}" if family.needs_expected else None
         try:
             parsed = parse_output(family.output, expected_text(family.output, expected))
         except InvalidInput as e:

@@ -8,18 +8,21 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.evaluation.judging.judgement import Judgement
 from optimizer.core.family.answer import Parsed, expected_value, parse_output
 from optimizer.core.family.fields import Output
 from optimizer.core.family.parsers import PARSER_VERSION
 
 Compare = Callable[[Any, Any], float]  # (expected value, parsed value) -> [0, 1]
 WithInput = Callable[..., float]  # (expected value, parsed value, the example's input, **parameters) -> [0, 1]
+AskJudge = Callable[[Mapping[str, Any], str, Mapping[str, Any]], Judgement]  # (expected, output text, input)
 Judge = Callable[[Mapping[str, Any], Any], float]  # the user's own: ({"input", "expected"}, parsed value) -> [0, 1]
 
 
@@ -32,13 +35,19 @@ class Score:
     value: float | None
     parts: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
+    reasoning: str = ""  # of the judge, where one was asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoringMetric:
     """A metric with the version of its code.
 
-    One of ``compare``, ``with_input`` and ``judge`` is set; none of them: the share of readable outputs.
+    One of ``compare``, ``with_input`` and ``judge`` is set, or ``is_judged``; none of them: the share of readable
+    outputs.
+
+    Args:
+        is_judged: the score is that of a judgement, which a model has made before.
+        needs_expected: False: an example without an expected output can be scored, too.
     """
 
     name: str
@@ -46,6 +55,8 @@ class ScoringMetric:
     compare: Compare | None = None
     with_input: WithInput | None = None
     judge: Judge | None = None
+    is_judged: bool = False
+    needs_expected: bool = True
 
     def with_parameters(self, parameters: Mapping[str, Any], opened: Mapping[str, Any] | None = None) -> ScoringMetric:
         """The same with parameters by name. They become part of the version: scores under others are not comparable.
@@ -69,6 +80,10 @@ def _no_judge(dotted: str) -> Judge:
     raise InvalidInput(f"There is no function {dotted!r} to score answers with here.")
 
 
+class NotJudged(Exception):
+    """A judgement is missing, or has no score; the sentence says why."""
+
+
 class Scorer:
     """Weighted mean of a Family's metrics.
 
@@ -78,6 +93,7 @@ class Scorer:
     Attributes:
         version: ``s_`` and 12 hex digits over metric names, weights, versions and the way outputs are read.
         judge_of: loads a function of the user's own by its dotted path, for gates; raises InvalidInput where it cannot.
+        is_judged: whether a score takes a judgement, so that a model is asked before.
 
     Args:
         parser_version: of a package's parser; empty for built-in ones.
@@ -104,29 +120,66 @@ class Scorer:
         if unknown:
             raise KeyError(f"no code for the metrics {unknown}")
         self.version = "s_" + digest(canonical_json(self._identity()))[:12]
+        used = [self._metrics[name] for name in self._weights]
+        self.is_judged = any(metric.is_judged for metric in used)
+        self.needs_expected = any(metric.needs_expected for metric in used)
+        self._ask: AskJudge | None = None
 
-    def score(self, expected: Mapping[str, Any], output_text: str, input: Mapping[str, Any] | None = None) -> Score:
+    def asking(self, ask: AskJudge) -> Scorer:
+        """The same for code that blocks: where no judgement is given ``ask`` makes one, and waits for its model."""
+        asks = copy(self)
+        asks._ask = ask if self.is_judged else None
+        return asks
+
+    def unjudged(self) -> Scorer:
+        """The same where no judge shall be asked, as for answers that are only timed: a judged metric has no score."""
+        silent = copy(self)
+        silent.is_judged, silent._ask = False, None
+        return silent
+
+    def reads(self, output_text: str) -> bool:
+        """Whether the text can be read; of one that cannot no judgement is needed."""
+        return parse_output(self._output, output_text).error is None
+
+    def score(
+        self,
+        expected: Mapping[str, Any],
+        output_text: str,
+        input: Mapping[str, Any] | None = None,
+        *,
+        judgement: Judgement | None = None,
+    ) -> Score:
         """Score of a model's text. ``input`` reaches those metrics that look at it.
 
+        Args:
+            judgement: of this very text, where a metric takes one; without it that metric gives no score.
         Raises:
-            InvalidInput: ``expected`` lacks the field.
+            InvalidInput: ``expected`` lacks the field, and a metric needs it.
         """
-        wanted = expected_value(self._output, expected)
+        wanted = expected_value(self._output, expected) if self.needs_expected else expected.get(self._output.field)
         parsed = parse_output(self._output, output_text)
+        if judgement is None and self._ask is not None and parsed.error is None:
+            judgement = self._ask(expected, output_text, input or {})
+        reasoning = "" if judgement is None else judgement.reasoning
         example = {"input": dict(input or {}), "expected": dict(expected)}
         parts: dict[str, float] = {}
         for name in self._weights:
             if self._is_left_out(name, wanted):
                 continue
             try:
-                parts[name] = _measure(self._metrics[name], wanted, example, parsed)
+                if self._metrics[name].is_judged and parsed.error is None:
+                    parts[name] = _judged(judgement)
+                else:
+                    parts[name] = _measure(self._metrics[name], wanted, example, parsed)
+            except NotJudged as missing:
+                return Score(value=None, parts=parts, error=str(missing), reasoning=reasoning)
             except Exception as error:  # a metric may be the user's code: whatever it raises, this example has no score
                 return Score(value=None, parts=parts, error=f"metric {name}: {type(error).__name__}: {error}")
         if not parts:
             return Score(value=None, error=f"the expected output has none of {', '.join(self._optional.values())}")
         total = math.fsum(self._weights[name] for name in parts)
         value = math.fsum(self._weights[name] * part for name, part in parts.items()) / total
-        return Score(value=min(1.0, max(0.0, value)), parts=parts, error=parsed.error)
+        return Score(value=min(1.0, max(0.0, value)), parts=parts, error=parsed.error, reasoning=reasoning)
 
     def _is_left_out(self, name: str, wanted: Any) -> bool:
         part = self._optional.get(name)
@@ -140,6 +193,14 @@ class Scorer:
         read_by = [PARSER_VERSION, self._parser_version] if self._parser_version else PARSER_VERSION
         # what examples show is no part of how an answer is read
         return [metrics, self._output.model_dump(mode="json", by_alias=True, exclude={"shown"}), read_by]
+
+
+def _judged(judgement: Judgement | None) -> float:
+    if judgement is None:
+        raise NotJudged("the answer was not judged")
+    if judgement.score is None:
+        raise NotJudged(judgement.error or "the judge could not be measured")
+    return judgement.score
 
 
 def _measure(metric: ScoringMetric, wanted: Any, example: Mapping[str, Any], parsed: Parsed) -> float:

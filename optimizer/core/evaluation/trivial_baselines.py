@@ -39,6 +39,7 @@ ONE_LABEL = "the training examples have one label only"
 NO_WORDS = "the training examples have no words"
 NO_LABELS = "its answers are no labels"
 NO_SENTENCE = "its answers are no texts that a sentence could stand for"
+NOT_JUDGED = "a judge scores this family, and answers without a model are not judged"
 NO_TEXT = "a row has no text to take a sentence from"
 
 Classify = Callable[
@@ -115,6 +116,8 @@ def trivial_scores(
     family: Family, train: Sequence[Example], rows: Sequence[Example], scorer: Scorer, *, classify: Classify
 ) -> dict[str, Mapping[str, float] | str]:
     """By baseline: its score by example, in [0, 1], or why it is left out."""
+    if scorer.is_judged:
+        return dict.fromkeys((MAJORITY, NEAREST, LOGISTIC, FIRST), NOT_JUDGED)
     return {name: _scored(rows, found, scorer) for name, found in _answers(family, train, rows, classify).items()}
 
 

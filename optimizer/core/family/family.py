@@ -25,6 +25,7 @@ from optimizer.core.family.fields import InputField, Output
 from optimizer.core.family.golden import GoldenRow
 from optimizer.core.family.judge_settings import JudgeSettings
 from optimizer.core.family.kind import KindName, kind_of
+from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.settings import (
     Cache,
     Constraints,
@@ -229,6 +230,11 @@ class Family(Declared):
         """Weights of the metrics; where the file names none, the one that suits its kind."""
         weights = {name: use.weight if isinstance(use, MetricUse) else use for name, use in self.scorer.items()}
         return weights or kind_of(self).default_metrics(self)
+
+    @property
+    def needs_expected(self) -> bool:
+        """Whether an example has to have an expected output to be scored."""
+        return any(name not in METRICS.built_in or METRICS.built_in[name].needs_expected for name in self.metrics)
 
     @property
     def metric_parameters(self) -> Mapping[str, Mapping[str, Any]]:

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, Strict
 
 from optimizer.core.family.settings import Declared, Share, Word
 
+SCORER = "judge"  # the metric that is the judge's score
 DIMENSIONS: Mapping[str, str] = {
     "accuracy": "What the answer says is true and agrees with the input, and with the reference where there is one.",
     "relevance": "The answer is about what was asked, and about nothing else.",

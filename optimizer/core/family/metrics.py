@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from optimizer.core.base.registry import Added, Registry
+from optimizer.core.family.judge_settings import SCORER as JUDGED
 from optimizer.core.family.parsers import PARSERS
 
 ParameterKind = Literal["count", "number", "text", "texts", "schema", "input", "the input", "inputs", "corpus"]
@@ -39,6 +40,7 @@ class MetricRecord:
         name, package: a package's are those of its entry point and distribution.
         place: where its code or a table with it stands, as ``module:name``; empty for what the scorer itself knows.
         parameters: what a family may set beside its weight; they reach the function by name.
+        needs_expected: False: it scores examples without an expected output, too.
     """
 
     judge: Callable[[Mapping[str, Any], Any], float] | None = None
@@ -48,6 +50,7 @@ class MetricRecord:
     place: str = ""
     package: str = ""
     parameters: Mapping[str, ParameterKind] = field(default_factory=dict)
+    needs_expected: bool = True
 
     def misfit(self, parser: str) -> str | None:
         """Why it cannot judge outputs of this parser, as a sentence without its full stop; None where it can."""
@@ -159,6 +162,7 @@ BUILT_IN = (
     *_library(_COVERAGE, "structure_detection", _STRUCTURED, _KEY),
     *_library(_SUPPORT, "supported_entities", ("text", "list", "json"), {"sources": "inputs", "key": "text"}),
     *_library(_SUPPORT, "supported_numbers", ("text",), {"sources": "inputs"}),
+    MetricRecord(name=JUDGED, needs_expected=False),
     MetricRecord(
         name="processed_quality",
         parsers=("json",),

@@ -100,6 +100,12 @@ def _output_bytes(variant: Variant) -> int:
     return int(variant.model.get("max_tokens") or DEFAULT_MAX_TOKENS) * MAX_BYTES_PER_OUTPUT_TOKEN
 
 
+def longest_answer(champion: Variant, space: Mapping[str, Any]) -> int:
+    """Tokens that an answer of the champion or of the space may have."""
+    own = int(champion.model.get("max_tokens") or DEFAULT_MAX_TOKENS)
+    return max([own, *map(int, options_of(space, "max_tokens"))])
+
+
 def usd_of(n_bytes: float, max_tokens: float, price: ModelPrice) -> float:
     """Upper bound of one call: every byte an input token, every allowed output token used."""
     return upper_bound_usd(ceil(n_bytes), 0, ceil(max_tokens), price)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 
 from optimizer.core.base.spread import NONE, Spread
 from optimizer.core.search.calls_within import CHAMPION, CONFIRMATION, PROPOSALS
@@ -26,6 +27,7 @@ def expected_calls(
     is_written: bool = False,
     per_answer: int = 1,
     n_tiers: int = 0,
+    judging: Spread = NONE,
 ) -> dict[str, Spread]:
     """Calls by part of a study. Bootstrapping asks until enough outputs are good, so it has the widest spread.
 
@@ -33,6 +35,7 @@ def expected_calls(
         is_written: whether a proposer is asked for instructions; its calls are the part PROPOSALS.
         per_answer: the most calls that one example takes; above 1 under a policy.
         n_tiers: of the cascade whose thresholds are searched.
+        judging: calls that judge one answer; they count in the part of that answer.
     """
     parts = {CHAMPION: Spread(low=n_dev, expected=n_dev * (1 + per_answer) / 2, high=n_dev * per_answer)}
     sizes = Sizes(
@@ -45,25 +48,37 @@ def expected_calls(
     )
     known = records(strategies)
     parts |= {record.name: record.calls_for(sizes) for record in known}
+    parts = {name: part + judged_calls(part, judging) for name, part in parts.items()}
     if is_written:
         parts[PROPOSALS] = sum(
             (record.proposals(definition, n_train) for record in known if record.writes != "never"), NONE
         )
     confirmation = confirmation_calls(n_holdout, per_answer)
-    parts[CONFIRMATION] = Spread(low=0, expected=confirmation, high=confirmation)
+    high = confirmation_calls(n_holdout, per_answer + ceil(judging.high))
+    parts[CONFIRMATION] = Spread(low=0, expected=confirmation * (1 + judging.expected), high=high)
     return parts
 
 
+def judged_calls(answers: Spread, judging: Spread) -> Spread:
+    """The judge's calls for so many answers."""
+    return Spread(
+        low=answers.low * judging.low, expected=answers.expected * judging.expected, high=answers.high * judging.high
+    )
+
+
 def calls_for_a_race(
-    budget: int | None, definition: Definition, *, n_train: int, n_dev: int, n_confirmation: int
+    budget: int | None, definition: Definition, *, n_train: int, n_dev: int, n_confirmation: int, n_judges: int = 0
 ) -> int | None:
     """Of a study's budget what its contenders may meet examples with: less the confirmation,
     the champion's examples and what bootstrapping asks.
+
+    Args:
+        n_judges: that are asked about every answer; what is returned counts answers.
     """
     if budget is None:
         return None
     asked = round(asked_for_examples(definition, n_train).expected)
-    return max(0, budget - n_confirmation - n_dev - asked)
+    return max(0, (budget - n_confirmation) // (1 + n_judges) - n_dev - asked)
 
 
 def trials_of(strategies: Sequence[str], definition: Definition) -> int:

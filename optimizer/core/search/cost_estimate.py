@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf
-from typing import Any
+from typing import Any, cast
 
 from optimizer.core.base.errors import BudgetTooSmall, InvalidInput
 from optimizer.core.base.spread import NONE, Spread
@@ -27,6 +27,7 @@ from optimizer.core.search.answer_bounds import (
     usd_of,
 )
 from optimizer.core.search.calls_within import PROPOSALS, total, within, without_a_sure_turn
+from optimizer.core.search.judging_cost import NO_JUDGE, JudgingCost, judging_cost
 from optimizer.core.search.study import KEEP, Definition
 
 REFLECTED_ON = 3  # training examples of one reflection, answered by parent and child (Agrawal et al. 2025)
@@ -82,17 +83,22 @@ def confirmation_usd(
     longest_bytes: int,
     price_of: Callable[[str], ModelPrice | None],
     tiers: Sequence[str] = (),
+    judging: JudgingCost = NO_JUDGE,
+    n_judged: int = 0,
 ) -> float | None:
     """What the confirmation may cost at most, whichever variant of the space wins;
     None where a model's price is unknown.
+
+    Args:
+        n_calls: that answer, and ``n_judged``: answers that are judged.
     """
     models = models_of(champion, space, tiers)
     max_tokens = max([int(champion.model.get("max_tokens") or 0), *map(int, options_of(space, "max_tokens"))])
     prices = [price_of(name) for name in models]
     known = [price for price in prices if price is not None]
-    if len(known) < len(prices):
+    if len(known) < len(prices) or judging.usd is None:
         return None
-    return n_calls * max(usd_of(longest_bytes, max_tokens, price) for price in known)
+    return n_calls * max(usd_of(longest_bytes, max_tokens, price) for price in known) + n_judged * judging.usd.high
 
 
 def confirmation_calls(n_holdout_selected: int, per_answer: int = 1) -> int:
@@ -121,24 +127,28 @@ def estimate_study(
     seconds_per_call: Spread,
     concurrency: int,
     proposals_price: ModelPrice | None = None,
+    judging: JudgingCost = NO_JUDGE,
 ) -> CostEstimate:
     """Puts prices and durations on the calls, never above the budget.
 
     Args:
         proposals_price: of the proposer's model, which answers the part PROPOSALS.
+        judging: of each answer; its calls are among those of every part but PROPOSALS.
     """
 
     def totals(parts: Mapping[str, Spread], cap: int | None) -> EstimateTotals:
         proposals = parts.get(PROPOSALS, NONE)
         calls = total(parts).capped(cap)
         own = total({name: part for name, part in parts.items() if name != PROPOSALS}).capped(cap)
+        answers, judged = _shared(own, judging.calls)
+        judged_usd = judging.usd_of(judged)
         usd = None
-        if price is not None and (proposals == NONE or proposals_price is not None):
+        if price is not None and judged_usd is not None and (proposals == NONE or proposals_price is not None):
             tokens = typical_bytes / BYTES_PER_TOKEN
-            usd = Spread(
-                low=own.low * usd_of(tokens * 0.8, 1, price),
-                expected=own.expected * usd_of(tokens, max_tokens / 2, price),
-                high=own.high * usd_of(longest_bytes / BYTES_PER_TOKEN, max_tokens, price),
+            usd = judged_usd + Spread(
+                low=answers.low * usd_of(tokens * 0.8, 1, price),
+                expected=answers.expected * usd_of(tokens, max_tokens / 2, price),
+                high=answers.high * usd_of(longest_bytes / BYTES_PER_TOKEN, max_tokens, price),
             )
             usd = usd if proposals_price is None else usd + _dearer(proposals, tokens, proposals_price)
         return EstimateTotals(calls=calls, usd=usd, minutes=_minutes(calls, seconds_per_call, concurrency))
@@ -158,6 +168,18 @@ def estimate_study(
         no_sure_turn=without_a_sure_turn(parts, budget.calls),
         enough=_enough(whole, budget, reserved_usd or 0.0),
     )
+
+
+def _shared(calls: Spread, judging: Spread) -> tuple[Spread, Spread]:
+    """(answers, judge's calls) of so many calls in all."""
+    low, expected, high = (
+        n / (1 + each)
+        for n, each in (
+            (calls.low, judging.low), (calls.expected, judging.expected), (calls.high, judging.high)
+        )
+    )  # fmt: skip
+    judged = Spread(low=calls.low - low, expected=calls.expected - expected, high=calls.high - high)
+    return Spread(low=low, expected=expected, high=high), judged
 
 
 def _enough(whole: EstimateTotals, budget: Budget, reserved_usd: float) -> dict[str, float]:
@@ -184,14 +206,21 @@ def estimate_evaluation(
     examples: Sequence[Example],
     family: Family,
     price_of: Callable[[str], ModelPrice | None],
+    *,
+    are_judged: bool = True,
 ) -> tuple[Spread, Spread | None]:
-    """(calls, dollars; None where a model has no known price) of asking each variant each example once.
+    """(calls, dollars; None where a model has no known price) of asking each variant each example once, and a judge
+    about each answer where one scores the family.
 
     Low is nothing: the journal may have all answers. How many calls a policy takes for an answer is not known before,
     so the most are expected; the most dollars count each byte as a token, the dearest model, and every output token
     that is allowed.
+
+    Args:
+        are_judged: False: no answer is shown to the judge, as where answers are only timed.
     """
     calls, expected_usd, most_usd = 0, 0.0, 0.0
+    n_judged, usd = NONE, cast("Spread | None", NONE)
     for variant in variants:
         per_answer = calls_per_answer(variant, {})
         prices = [price_of(name) for name in models_of(variant, {})]
@@ -207,10 +236,18 @@ def estimate_evaluation(
                 (usd_of(n_bytes / BYTES_PER_TOKEN, max_tokens / 2, p) for p in prices if p), default=inf
             )
             most_usd += per_answer * max((usd_of(n_bytes, max_tokens, p) for p in prices if p), default=inf)
+            if not are_judged:
+                continue
+            judging = judging_cost(family, _texts(example), [example], max_tokens, price_of)
+            n_judged, usd = n_judged + judging.calls, None if usd is None or judging.usd is None else usd + judging.usd
     is_priced = all(price_of(name) is not None for variant in variants for name in models_of(variant, {}))
-    return Spread(low=0, expected=calls, high=calls), (
-        Spread(low=0, expected=expected_usd, high=most_usd) if is_priced else None
+    return Spread(low=0, expected=calls, high=calls) + n_judged, (
+        Spread(low=0, expected=expected_usd, high=most_usd) + usd if is_priced and usd is not None else None
     )
+
+
+def _texts(example: Example) -> dict[str, str]:
+    return {name: str(value) for name, value in example.input.items()}
 
 
 def _dearer(proposals: Spread, tokens: float, price: ModelPrice) -> Spread:

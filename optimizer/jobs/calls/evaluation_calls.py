@@ -12,6 +12,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 
 PROPOSALS = "proposals"  # in the place of a variant, for calls that ask for one
+JUDGEMENTS = "judgements"  # in the place of a variant, for judgements of texts that a strategy tries
 
 
 class Completes(Protocol):
@@ -34,6 +35,7 @@ class EvaluationCalls:
         open_model: name in config/models.yaml -> the model behind journal and budget.
         on_call: told after every answer: the latency in ms of one asked freshly, None for one from the journal.
         own: request key -> answer that the same study asked for in an earlier run: its latency counts as measured.
+        open_judge: as ``open_model``, for the members of a judge; None: the same.
     """
 
     def __init__(
@@ -41,9 +43,12 @@ class EvaluationCalls:
         open_model: Callable[[str], Completes],
         on_call: Callable[[float | None], None],
         own: Mapping[str, ModelAnswer],
+        open_judge: Callable[[str], Completes] | None = None,
     ) -> None:
         self._open_model, self._on_call = open_model, on_call
+        self._open_judge = open_judge or open_model
         self._models: dict[str, Completes] = {}
+        self._judges: dict[str, Completes] = {}
         self._opening = threading.Lock()
         self._lock = threading.Lock()
         self.asked = dict(own)  # by request key: answers asked for here, not found
@@ -53,17 +58,25 @@ class EvaluationCalls:
 
     def model(self, name: str) -> Completes:
         """Opened where it was not yet, which blocks while an embedded one starts; one that is open never waits."""
-        if (found := self._models.get(name)) is not None:
-            return found
-        with self._opening:
-            if name not in self._models:
-                self._models[name] = self._open_model(name)
-            return self._models[name]
+        found = self._models.get(name)
+        return self._opened(self._models, self._open_model, name) if found is None else found
 
     async def opened(self, name: str) -> Completes:
         """``model`` within the loop of model calls."""
         found = self._models.get(name)
         return await asyncio.to_thread(self.model, name) if found is None else found
+
+    async def opened_judge(self, name: str) -> Completes:
+        """The same of a member of the judge."""
+        if (found := self._judges.get(name)) is not None:
+            return found
+        return await asyncio.to_thread(self._opened, self._judges, self._open_judge, name)
+
+    def _opened(self, models: dict[str, Completes], open_one: Callable[[str], Completes], name: str) -> Completes:
+        with self._opening:
+            if name not in models:
+                models[name] = open_one(name)
+            return models[name]
 
     def count_proposal(self, answer: ModelAnswer) -> None:
         """A proposer's answer is no variant's, and yet one of the calls."""
@@ -74,11 +87,15 @@ class EvaluationCalls:
         self._on_call(None)  # of another pace than the calls that an end is reckoned by
 
     def counted(self, variant: Variant, key: str, answer: ModelAnswer) -> ModelAnswer:
+        return self.count(variant.id, key, answer)
+
+    def count(self, counts_for: str, key: str, answer: ModelAnswer) -> ModelAnswer:
+        """``counts_for``: a variant's id, or what stands in its place."""
         with self._lock:
             self.dearest_usd = max(self.dearest_usd, answer.cost_usd)
             if not answer.from_journal:
                 self.asked[key] = answer
-                self.fresh_by_variant[variant.id] += 1
+                self.fresh_by_variant[counts_for] += 1
             elif key not in self.asked:
                 self.found.add(key)
         self._on_call(None if answer.from_journal else answer.latency_ms)

@@ -20,6 +20,7 @@ from optimizer.core.policy.policy import Policy, parse_policy
 from optimizer.core.policy.shown_examples import messages_of_fewer
 from optimizer.jobs.calls.blocking import run_beside
 from optimizer.jobs.calls.evaluation_calls import EvaluationCalls
+from optimizer.jobs.calls.evaluation_judge import EvaluationJudge
 from optimizer.jobs.calls.execute_policy import Executed, PolicyRequest
 from optimizer.jobs.calls.run_policy import Complete, answers_of_tier, keys_of_tier, run_policy
 
@@ -31,8 +32,8 @@ class TierNotDue(Exception):
 class EvaluationPolicies:
     """The policies of one evaluation's variants, and what their tiers answered so far. Thread-safe."""
 
-    def __init__(self, family: Family, scorer: Scorer, calls: EvaluationCalls) -> None:
-        self._family, self._scorer, self._calls = family, scorer, calls
+    def __init__(self, family: Family, scorer: Scorer, calls: EvaluationCalls, judge: EvaluationJudge) -> None:
+        self._family, self._scorer, self._calls, self._judge = family, scorer, calls, judge
         self._read: dict[str, Policy] = {}  # by variant
         # By request key: what the journal held of the tiers' answers; None: nothing.
         self._looked_up: dict[str, ModelAnswer | None] = {}
@@ -73,8 +74,10 @@ class EvaluationPolicies:
             found, *others = await answers_of_tier(wanted, tier, self._completes(variant))
             if found.answer is None:
                 return None
+            given = (example.expected, found.text, example.input)
+            judgement = await self._judge.judgement(*given, counts_for=variant.id)
             # a metric may compute for long, or ask a model itself: not in the loop that all calls wait for
-            scored = await run_beside(self._scorer.score, example.expected, found.text, example.input)
+            scored = await run_beside(partial(self._scorer.score, judgement=judgement), *given)
         except InvalidInput:
             return None
         if (score := scored.value) is None:

@@ -16,7 +16,9 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.answer_bounds import models_of
 from optimizer.core.search.cost_estimate import estimate_evaluation
+from optimizer.core.search.judging_cost import judge_of_scorer
 from optimizer.core.views.variant_grid import MOST_VARIANTS, VariantGrid, variant_grid
+from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_book import OwnSpend
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.studies.evaluate_variant import opener
@@ -57,7 +59,9 @@ def compare_variants(
     if budget.usd is None and budget.calls is None:
         calls, _ = estimate_evaluation(variants, examples, family, models.price)
         budget = replace(budget, calls=int(TO_SPARE * calls.high))
-    evaluator = Evaluator(family, scorer_for(family), opener(family, budget, store, clock, models, spent))
+    open_model = opener(family, budget, store, clock, models, spent)
+    open_judge = opener(family, budget, store, clock, models, spent, purpose=JUDGE)
+    evaluator = Evaluator(family, scorer_for(family), open_model, open_judge=open_judge)
     results = []
     for variant in variants:
         try:
@@ -71,7 +75,7 @@ def compare_variants(
                 kind="unreachable",
             )
         results.append(found)
-    priced = all(models.price(name) is not None for one in variants for name in models_of(one, {}))
+    priced = all(models.price(name) is not None for name in _asked(family, variants))
     usd = spent.spend.usd if priced else None
     return variant_grid(family.name, SPLIT, variants, examples, results, n_calls=spent.spend.n_calls, spent_usd=usd)
 
@@ -88,7 +92,7 @@ def estimate_comparison(
     require_known_models(family, models)
     _check(family, variants, n)
     examples = drawn_examples(family, SPLIT, n, store)
-    names = sorted({name for one in variants for name in models_of(one, {})})
+    names = sorted(_asked(family, variants))
     for name in names:
         models.describe(name)
     calls, usd = estimate_evaluation(variants, examples, family, models.price)
@@ -100,6 +104,12 @@ def estimate_comparison(
         "calls": calls,
         "usd": usd,
     }
+
+
+def _asked(family: Family, variants: Sequence[Variant]) -> set[str]:
+    """Names of the models that answer, and of those that judge."""
+    judge = judge_of_scorer(family)
+    return {name for one in variants for name in models_of(one, {})} | set(judge.members if judge else ())
 
 
 def _check(family: Family, variants: Sequence[Variant], n: int) -> None:

@@ -31,6 +31,7 @@ from optimizer.core.search.saving import Saving, saving_of
 from optimizer.core.statistics.noninferiority import NotLower, largest_loss, not_lower
 from optimizer.core.views.study_headline import CALLED
 from optimizer.jobs.dataset.build_dataset import open_holdout
+from optimizer.jobs.families.vouch_for_judge import judge_gates
 from optimizer.jobs.studies.context import StopFlag, StudyRun
 from optimizer.jobs.studies.evaluation import Measures
 
@@ -147,10 +148,12 @@ def _confirmed(
     gates = _gates(comparison, before, after, saving, quality, settings, looks)
     if kept.lost and all_passed(gates):
         gates = _with_losses(kept, gates, saving, steps, settings, looks, seed)
-    outcome: Literal["nominated", "not_confirmed"] = "nominated" if all_passed(gates) else "not_confirmed"
+    judged = judge_gates(run.family, run.store)
+    vouched = all(gate["verdict"] == "pass" for gate in judged)
+    outcome: Literal["nominated", "not_confirmed"] = "nominated" if all_passed(gates) and vouched else "not_confirmed"
     record = _record(
         comparison,
-        gates,
+        [*map(as_record, gates), *judged],
         looks=looks,
         margin=quality_margin(comparison.champion_mean, settings.margin),
         n_unscored=kept.n - comparison.n,
@@ -173,7 +176,7 @@ def _confirmed(
             **_figures("champion", kept.champion),
             **_figures("winner", kept.results),
             "selection_lift": _selection_lift(run, kept.variant),
-            "summary": _summary(comparison, saving, gates, looks, record, steps),
+            "summary": _summary(comparison, saving, looks, record, steps),
         },
     )
 
@@ -288,9 +291,9 @@ def _selection_lift(run: StudyRun, winner: str) -> float | None:
 
 
 def _record(
-    comparison: Comparison, gates: Sequence[GateResult], *, looks: int, margin: float, n_unscored: int
+    comparison: Comparison, gates: Sequence[Mapping[str, Any]], *, looks: int, margin: float, n_unscored: int
 ) -> dict[str, Any]:
-    values = {g.name: g.value for g in gates}
+    values = {g["name"]: g["value"] for g in gates}
     return {
         "n": comparison.n,
         "n_unscored": n_unscored,
@@ -309,14 +312,13 @@ def _record(
         "wins": comparison.wins,
         "ties": comparison.ties,
         "losses": comparison.losses,
-        "gates": [as_record(g) for g in gates],
+        "gates": [dict(g) for g in gates],
     }
 
 
 def _summary(
     comparison: Comparison,
     saving: Saving | None,
-    gates: Sequence[GateResult],
     looks: int,
     record: Mapping[str, Any],
     steps: Sequence[SequenceTest],
@@ -332,7 +334,7 @@ def _summary(
             f" {record['loss_at_most']:.3f} is lost"
         )
     told = f" {in_words(steps)}" if steps else ""
-    failed = [g.reason for g in gates if g.verdict.value != "pass"]
+    failed = [g["reason"] for g in record["gates"] if g["verdict"] != "pass"]
     if failed:
         return f"Not confirmed: {figures}. Not met: {'; '.join(failed)}.{told}"
     called = CALLED["quality" if saving is None else saving.aim]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache, cached_property
+from math import ceil
 from typing import Any
 
 from optimizer.core.base.errors import ModelFailed, NotFound, StudyStopped
@@ -20,7 +21,9 @@ from optimizer.core.family.kind import kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
 from optimizer.core.models.language import PROPOSAL_TOKENS, PROPOSER, proposal_request
-from optimizer.core.search.answer_bounds import calls_per_answer
+from optimizer.core.search.answer_bounds import calls_per_answer, longest_answer, longest_inputs
+from optimizer.core.search.cost_estimate import confirmation_calls
+from optimizer.core.search.judging_cost import NO_JUDGE, JudgingCost, judge_of_scorer, judging_cost
 from optimizer.core.search.leaks import Fingerprints, LeakCheck, of_example, own_texts
 from optimizer.core.search.strategy import Propose, StrategyMaker, proposers_of, searched_tiers
 from optimizer.core.search.study import LEAKS, Definition, Study, Trial
@@ -122,6 +125,26 @@ class StudyRun:
     def calls_per_answer(self) -> int:
         """The most calls that one example takes: 0 where policies are replayed."""
         return 0 if self.is_replayed else calls_per_answer(self.champion, self.space, self.searched_tiers)
+
+    @cached_property
+    def judging(self) -> JudgingCost:
+        """What judging one answer takes; NO_JUDGE where no judge scores the family. Asking may open a model."""
+        if judge_of_scorer(self.family) is None:
+            return NO_JUDGE
+        seen = [*self.train, *self.dev]
+        inputs, most = longest_inputs(self.family, seen), longest_answer(self.champion, self.space)
+        return judging_cost(self.family, inputs, seen, most, lambda name: self.models.get(name).price)
+
+    @property
+    def calls_with_judges(self) -> int:
+        """Calls that an answer of one call takes together with its judgement."""
+        return 1 + len(self.judging.members)
+
+    @property
+    def n_confirmation(self) -> int:
+        """Calls of the confirmation at most."""
+        n_holdout = len((self.study.dataset or {}).get("holdout", ()))
+        return confirmation_calls(n_holdout, self.calls_per_answer + ceil(self.judging.calls.high))
 
     @cached_property
     def concurrency(self) -> int:

@@ -13,6 +13,7 @@ from optimizer.core.base.errors import BudgetExhausted, ModelFailed
 from optimizer.core.base.values import Budget, ExampleResult, mean_score, measured, p95_ms
 from optimizer.core.dataset.examples import Example, class_of, select
 from optimizer.core.evaluation.comparison import bootstrap_interval
+from optimizer.core.evaluation.judging.report import judge_report
 from optimizer.core.evaluation.label_report import read_labels
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.evaluation.timing import N_TIMED, Timing, timing_of
@@ -20,10 +21,13 @@ from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, Classify,
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.answer_bounds import models_of
+from optimizer.core.search.judging_cost import judge_of_scorer
 from optimizer.core.search.study import Definition
+from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_book import OwnSpend
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.dataset.build_dataset import as_served, train_examples
+from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.evaluations.measure_suite import check_results, evaluators_of, measure
@@ -60,7 +64,8 @@ def evaluate_variant(
     stored, with ``labels`` (a LabelReport as plain values; None in other families), ``n_calls_in_all`` and
     ``spent_usd`` (dollars; None where a model has no known price) of this evaluation, the champion's calls among them,
     ``beside``, the champion's id where it was asked, too, and ``trivial_baselines`` (a TrivialBaselines as plain
-    values; not for golden scenarios): what answers without a model score on the same examples.
+    values; not for golden scenarios): what answers without a model score on the same examples. Where a judge scores
+    there are ``judge``, a JudgeReport as plain values, and ``judgements`` by example.
 
     With targets in the family, an evaluation on at least ``targets.n`` dev examples (all, where there are fewer) is
     checked against them: ``checks``. For ``regression`` the champion is evaluated on the same examples. Where a latency
@@ -87,7 +92,8 @@ def evaluate_variant(
         budget = replace(budget, calls=calls_at_most(estimated(plan, family, models)[0]))
     scorer, spent = scorer_for(family), OwnSpend()
     open_model = opener(family, budget, store, clock, models, spent)
-    evaluators = evaluators_of(plan, family, scorer_for, open_model, on_call)
+    open_judge = opener(family, budget, store, clock, models, spent, purpose=JUDGE)
+    evaluators = evaluators_of(plan, family, scorer_for, open_model, on_call, open_judge)
     results = measure(plan, variant, evaluators)
     if all(r.output is None for r in results):
         raise ModelFailed(
@@ -111,7 +117,7 @@ def evaluate_variant(
                 examples,
                 run=str(batch["id"]),
                 open_model=fresh,
-                evaluator=lambda opened: Evaluator(family, scorer, opened, on_call=on_call),
+                evaluator=lambda opened: Evaluator(family, scorer.unjudged(), opened, on_call=on_call),
             )
             batch["p95_latency_ms"] = batch["p95_latency_ms"] or timing.p95_ms
         batch |= check_results(plan, family, results, beside, timing)
@@ -131,13 +137,17 @@ def evaluate_variant(
             bare=bare_scores if bare_scores is not None else _why_not_bare(variant),
         )
         batch |= {WITHOUT_MODEL: trivial.as_data()}
-    return batch | {
-        "n_calls_in_all": spent.spend.n_calls,
-        "spent_usd": _priced(plan, spent.spend.usd, models),
-        "beside": plan.beside.id if plan.beside is not None else None,
-        "suite_name": plan.suite.name if plan.suite is not None else None,
-        "timing": _told(timing),
-    }
+    return (
+        batch
+        | _judged(family, scorer, results, store)
+        | {
+            "n_calls_in_all": spent.spend.n_calls,
+            "spent_usd": _priced(plan, family, spent.spend.usd, models),
+            "beside": plan.beside.id if plan.beside is not None else None,
+            "suite_name": plan.suite.name if plan.suite is not None else None,
+            "timing": _told(timing),
+        }
+    )
 
 
 def _is_untimed(plan: EvaluationPlan, timing: Timing) -> bool:
@@ -145,6 +155,19 @@ def _is_untimed(plan: EvaluationPlan, timing: Timing) -> bool:
     if plan.times_pairs:
         return len(timing.pairs) < N_TIMED
     return plan.times and len(timing.mine) < min(N_TIMED, len(plan.examples))
+
+
+def _judged(family: Family, scorer: Scorer, results: Sequence[ExampleResult], store: Store) -> dict[str, Any]:
+    """``judge``, a JudgeReport as plain values with what it ``said``, and ``judgements`` by example; nothing where no
+    judge scores.
+    """
+    if not scorer.is_judged:
+        return {}
+    report = judge_report(family, results, latest_calibration(family, store))
+    return {
+        "judge": asdict(report) | {"said": report.said},
+        "judgements": {r.example: r.judgement for r in results if r.judgement is not None},
+    }
 
 
 def _told(timing: Timing | None) -> dict[str, Any] | None:
@@ -187,9 +210,11 @@ def _why_not_bare(variant: Variant) -> str:
     )
 
 
-def _priced(plan: EvaluationPlan, usd: float, models: ModelSource) -> float | None:
+def _priced(plan: EvaluationPlan, family: Family, usd: float, models: ModelSource) -> float | None:
     """None where a model that was asked has no known price, so that its calls count as nothing."""
-    return usd if all(models.price(name) is not None for one in plan.variants for name in models_of(one, {})) else None
+    asked = [name for one in plan.variants for name in models_of(one, {})]
+    judge = judge_of_scorer(family)
+    return usd if all(models.price(name) is not None for name in (*asked, *(judge.members if judge else ()))) else None
 
 
 def opener(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 from optimizer.core.base.errors import InvalidInput, ModelFailed
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.judging.judgement import Judgement
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
@@ -20,10 +20,11 @@ from optimizer.core.search.prefix_queue import Rows
 from optimizer.jobs.calls.ask_together import Share, ask_together
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.evaluation_calls import Completes, EvaluationCalls
+from optimizer.jobs.calls.evaluation_judge import EvaluationJudge
 from optimizer.jobs.calls.evaluation_policies import EvaluationPolicies, TierNotDue
+from optimizer.jobs.calls.evaluation_questions import Answered, Outcome, Question, grouped, model_of, n_tiers, text_of
 from optimizer.jobs.calls.execute_policy import Executed, PolicyRequest
 
-CallOutcome = ModelAnswer | Executed | ModelFailed | InvalidInput | TierNotDue
 PAIRS_AT_ONCE = 2000  # looked up in the journal together; the next are asked once these are answered
 
 
@@ -50,17 +51,8 @@ class Measures(Protocol):
     ) -> None: ...
     def tier_rows(self, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]: ...
     def counted_proposal(self, answer: ModelAnswer) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Question:
-    """One pair with what is asked for it, or why nothing can be."""
-
-    variant: Variant
-    example: Example
-    request: ModelRequest | InvalidInput
-    key: str = ""  # of the request; empty where a policy decides what is asked
-    policy: Policy | None = None  # that asks more than one call, or may
+    def asking_scorer(self) -> Scorer:
+        """For code that blocks: asks the judge by itself where the family has one."""
 
 
 class Evaluator:
@@ -80,11 +72,13 @@ class Evaluator:
         *,
         on_call: Callable[[float | None], None] = lambda latency_ms: None,
         own: Mapping[str, ModelAnswer] | None = None,
+        open_judge: Callable[[str], Completes] | None = None,
     ) -> None:
         self.family = family
         self.scorer = scorer
-        self._calls = EvaluationCalls(open_model, on_call, own or {})
-        self._policies = EvaluationPolicies(family, scorer, self._calls)
+        self._calls = EvaluationCalls(open_model, on_call, own or {}, open_judge)
+        self._judge = EvaluationJudge(family, scorer, self._calls)
+        self._policies = EvaluationPolicies(family, scorer, self._calls, self._judge)
 
     @property
     def fresh_by_variant(self) -> Counter[str]:
@@ -159,57 +153,65 @@ class Evaluator:
                 continue
             self._measure_some([question for question in questions if question.policy is None], keep)
             policies = (question for question in questions if question.policy is not None)
-            for own in _grouped(policies, lambda question: question.variant.id).values():
+            for own in grouped(policies, lambda question: question.variant.id).values():
                 self._measure_tier_by_tier(own, keep)
 
     def _measure_tier_by_tier(
-        self, questions: Sequence[_Question], keep: Callable[[Variant, ExampleResult], None]
+        self, questions: Sequence[Question], keep: Callable[[Variant, ExampleResult], None]
     ) -> None:
         """One variant's examples, each through one tier before any goes to the next: in turns,
         prompts would take each other's place in a prefix cache.
         """
-        for tier in range(_n_tiers(questions[0])):
+        for tier in range(n_tiers(questions[0])):
             questions = self._measure_some(questions, keep, up_to=tier)
 
     def _measure_some(
         self,
-        questions: Sequence[_Question],
+        questions: Sequence[Question],
         keep: Callable[[Variant, ExampleResult], None],
         in_turns: bool = False,
         up_to: int | None = None,
-    ) -> list[_Question]:
+    ) -> list[Question]:
         """Those that want a tier behind ``up_to`` are returned, and what was answered for them is remembered."""
-        known, later = self._known(questions), list[_Question]()
+        known, later = self._known(questions), list[Question]()
 
-        def done(question: _Question, answer: CallOutcome) -> None:
-            if isinstance(answer, TierNotDue):
+        def done(question: Question, outcome: Outcome) -> None:
+            if isinstance(outcome.answer, TierNotDue):
                 later.append(question)
             else:
-                keep(question.variant, self._result(question, answer))
+                keep(question.variant, self._result(question, outcome.answer, outcome.judgement))
 
-        def rows(some: Iterable[_Question]) -> Rows[_Question]:
+        def rows(some: Iterable[Question]) -> Rows[Question]:
             return Rows(("" if in_turns else question.variant.id, question) for question in some)
 
-        answered = partial(self._answer, up_to=up_to)
-        to_ask = [question for question in questions if question.key and question.key not in known]
+        def needs_no_call(question: Question) -> bool:
+            if question.policy is not None:
+                return False
+            return not question.key or (question.key in known and not self._judge.is_asked)
+
+        def found(question: Question) -> Outcome | None:
+            return Outcome(answer=known[question.key]) if question.key in known and needs_no_call(question) else None
+
+        outcome = partial(self._outcome, known=known, up_to=up_to)
+        to_ask = [question for question in questions if question.policy is None and not needs_no_call(question)]
         shares = [
             Share(rows=rows(own), n_at_once=min(self.model(own[0].variant).concurrency, len(own)))
-            for own in _grouped(to_ask, _model_of).values()
+            for own in grouped(to_ask, model_of).values()
         ]
         policies = [question for question in questions if question.policy is not None]
         if policies:
             shares.append(Share(rows=rows(policies), n_at_once=min(len(policies), max(map(self._places_of, policies)))))
         if max((share.n_at_once for share in shares), default=1) <= 1:
             for question in questions:
-                done(question, known.get(question.key) or wait_for(answered(question)))
+                done(question, found(question) or wait_for(outcome(question)))
             return later
         for question in questions:
-            if question.policy is None and (not question.key or question.key in known):
-                done(question, known.get(question.key) or wait_for(answered(question)))
-        wait_for(ask_together(shares, answered, done))
+            if needs_no_call(question):
+                done(question, found(question) or wait_for(outcome(question)))
+        wait_for(ask_together(shares, outcome, done))
         return later
 
-    def _places_of(self, question: _Question) -> int:
+    def _places_of(self, question: Question) -> int:
         """Calls worth having in flight for a policy's question: what the slowest of its models takes."""
         policy = question.policy
         tiers = (
@@ -219,14 +221,32 @@ class Evaluator:
         )
         return min(self._calls.model(tier).concurrency for tier in tiers)
 
-    def _known(self, questions: Sequence[_Question]) -> Mapping[str, ModelAnswer]:
+    def _known(self, questions: Sequence[Question]) -> Mapping[str, ModelAnswer]:
         """What the journals of the models hold already, looked up at once."""
         known: dict[str, ModelAnswer] = {}
-        for own in _grouped((question for question in questions if question.key), _model_of).values():
+        for own in grouped((question for question in questions if question.key), model_of).values():
             known |= self.model(own[0].variant).known({question.key for question in own})
         return known
 
-    async def _answer(self, question: _Question, *, up_to: int | None = None) -> CallOutcome:
+    async def _outcome(
+        self, question: Question, *, known: Mapping[str, ModelAnswer], up_to: int | None = None
+    ) -> Outcome:
+        """The answer, and the judge's judgement of it right behind, so that both are there or neither was paid for
+        in vain.
+        """
+        answer = known.get(question.key) or await self._answer(question, up_to=up_to)
+        text = text_of(answer)
+        if text is None:
+            return Outcome(answer=answer)
+        example = question.example
+        given = (example.expected, text, example.input)
+        try:
+            judgement = await self._judge.judgement(*given, counts_for=question.variant.id)
+        except InvalidInput as fault:
+            return Outcome(answer=fault)
+        return Outcome(answer=answer, judgement=judgement)
+
+    async def _answer(self, question: Question, *, up_to: int | None = None) -> Answered:
         """The model's answer, or why there is none; BudgetExhausted and StudyStopped pass through."""
         if isinstance(question.request, InvalidInput):
             return question.request
@@ -239,18 +259,18 @@ class Evaluator:
         except (ModelFailed, InvalidInput) as failure:
             return failure
 
-    def _result(self, question: _Question, answer: CallOutcome) -> ExampleResult:
+    def _result(self, question: Question, answer: Answered, judgement: Judgement | None) -> ExampleResult:
         """A failed call or a broken example has no score; an answer that cannot be read scores 0,
         since the model did answer.
         """
         variant, example = question.variant, question.example
         try:
             if isinstance(answer, Executed):
-                return self._of_policy(example, answer)
+                return self._of_policy(example, answer, judgement)
             if not isinstance(answer, ModelAnswer):
                 raise answer
             self._calls.counted(variant, question.key, answer)
-            score = self.scorer.score(example.expected, answer.text, example.input)
+            score = self.scorer.score(example.expected, answer.text, example.input, judgement=judgement)
         except (ModelFailed, InvalidInput) as failure:
             return ExampleResult(example=example.id, score=None, output=None, error=failure.detail)
         fresh = self._calls.asked.get(question.key)
@@ -263,6 +283,7 @@ class Evaluator:
             latency_ms=fresh.latency_ms if fresh else None,
             from_journal=fresh is None,
             call_key=question.key,
+            judgement=None if judgement is None else judgement.as_data(),
         )
 
     def tier_rows(self, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]:
@@ -305,12 +326,12 @@ class Evaluator:
         except InvalidInput:
             return None
 
-    def _of_policy(self, example: Example, executed: Executed) -> ExampleResult:
+    def _of_policy(self, example: Example, executed: Executed, judgement: Judgement | None) -> ExampleResult:
         """What the policy would answer, at the price of all its calls."""
         if executed.attempt is None:
             failure = executed.failure.detail if executed.failure is not None else executed.why
             return ExampleResult(example=example.id, score=None, output=None, error=failure, cost_usd=executed.cost_usd)
-        score = self.scorer.score(example.expected, executed.attempt.text, example.input)
+        score = self.scorer.score(example.expected, executed.attempt.text, example.input, judgement=judgement)
         answers = [one.answer for one in executed.attempts if one.answer is not None]
         found = any(answer.from_journal for answer in answers)
         return ExampleResult(
@@ -322,17 +343,18 @@ class Evaluator:
             latency_ms=None if found else executed.latency_ms,
             from_journal=all(answer.from_journal for answer in answers),
             n_retries=sum(one.call.purpose in ("gate", "retry") for one in executed.attempts),
+            judgement=None if judgement is None else judgement.as_data(),
         )
 
-    def _question(self, variant: Variant, example: Example) -> _Question:
+    def _question(self, variant: Variant, example: Example) -> Question:
         try:
             request = self._request(variant, example)
             policy = self._policies.of(variant)
         except InvalidInput as fault:
-            return _Question(variant=variant, example=example, request=fault)
+            return Question(variant=variant, example=example, request=fault)
         if policy is not None:
-            return _Question(variant=variant, example=example, request=request, policy=policy)
-        return _Question(variant=variant, example=example, request=request, key=request.key)
+            return Question(variant=variant, example=example, request=request, policy=policy)
+        return Question(variant=variant, example=example, request=request, key=request.key)
 
     def _request(self, variant: Variant, example: Example, draw: int = 0) -> ModelRequest:
         messages = self._policies.messages(variant, example)
@@ -341,21 +363,5 @@ class Evaluator:
     def counted_proposal(self, answer: ModelAnswer) -> None:
         self._calls.count_proposal(answer)
 
-
-def _grouped(questions: Iterable[_Question], by: Callable[[_Question], str]) -> dict[str, list[_Question]]:
-    groups: dict[str, list[_Question]] = {}
-    for question in questions:
-        groups.setdefault(by(question), []).append(question)
-    return groups
-
-
-def _model_of(question: _Question) -> str:
-    return str(question.variant.model["name"])
-
-
-def _n_tiers(question: _Question) -> int:
-    return (
-        len(question.policy.cascade.models)
-        if question.policy is not None and question.policy.cascade is not None
-        else 1
-    )
+    def asking_scorer(self) -> Scorer:
+        return self._judge.asking()

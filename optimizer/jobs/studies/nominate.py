@@ -14,6 +14,7 @@ from optimizer.core.base.errors import Conflict, DatasetTooSmall, GateNotMet, In
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim, Budget
 from optimizer.core.evaluation.gates import missed
+from optimizer.core.evaluation.judging.identity import judge_of
 from optimizer.core.evaluation.suite import gates_of_suites
 from optimizer.core.evaluation.suites import GOLDEN
 from optimizer.core.family.family import Family
@@ -22,6 +23,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import require_bounded
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
 from optimizer.core.search.answer_bounds import (
+    DEFAULT_MAX_TOKENS,
     asks_again,
     calls_per_answer,
     longest_allowed,
@@ -29,6 +31,7 @@ from optimizer.core.search.answer_bounds import (
     models_of,
     usd_of,
 )
+from optimizer.core.search.judging_cost import judging_cost
 from optimizer.core.search.strategy import check_aim
 from optimizer.core.search.study import CONFIRM, UNFINISHED, Definition, Study
 from optimizer.core.serving.freezes import require_unfrozen
@@ -225,6 +228,11 @@ def plan_look(
             asked.append((name, price, limit))
             dearest = max(dearest, usd_of(longest, int(limit or 0), price)) if price is not None else inf
         usd += TO_SPARE * n_holdout * per_answer * dearest
+        max_tokens = int(arm.model.get("max_tokens") or DEFAULT_MAX_TOKENS)
+        judging = judging_cost(family, inputs, [*train, *dev], max_tokens, models.price)
+        n_calls += n_holdout * len(judging.members)
+        usd += TO_SPARE * n_holdout * (inf if judging.once_usd is None else judging.once_usd)
+        asked += [(name, models.price(name), judge_of(family).max_tokens) for name in judging.members]
     calls = int(TO_SPARE * n_calls)
     budget = under(left, Budget(calls=calls, usd=usd if usd < inf else None))
     for one in asked:

@@ -57,23 +57,25 @@ class Reserve:
     """
 
     n_confirmation: int
-    usd_per_call: float
-    n_last: int = 0
+    usd_confirmation: float
+    usd_per_call: float  # of the dearest call that may be made
+    n_last: int = 0  # answers
+    calls_per_answer: int = 1
 
     @property
     def n_calls(self) -> int:
-        return self.n_confirmation + self.n_last
+        return self.n_confirmation + self.n_last * self.calls_per_answer
 
     def held(self, dearest_usd: float) -> HeldBack:
         """``dearest_usd``: what the dearest answer so far cost.
 
         The race's end goes by that; its calls are checked against the cap all the same.
         """
-        usd = self.n_confirmation * self.usd_per_call
+        usd = self.usd_confirmation
         if self.n_last:
-            usd += (
-                self.n_last * min(dearest_usd, self.usd_per_call) + self.usd_per_call
-            )  # one in flight counts at its highest price
+            n_last = self.n_last * self.calls_per_answer
+            # One in flight counts at its highest price.
+            usd += n_last * min(dearest_usd, self.usd_per_call) + self.usd_per_call
         what_for = "the confirmation and the end of the race" if self.n_last else "the confirmation"
         return HeldBack(usd=usd, n_calls=self.n_calls, what_for=what_for)
 
@@ -137,7 +139,7 @@ def _setting(run: StudyRun, evaluator: Measures, propose: Propose) -> SearchSett
         start=run.champion,
         train=run.train,
         dev=run.dev,
-        scorer=run.scorer,
+        scorer=evaluator.asking_scorer(),
         seed=run.study.seed,
         aim=run.study.aim,
         definition=asdict(run.definition),
@@ -201,6 +203,7 @@ def _race(
         n_train=len(run.train),
         n_dev=len(run.dev),
         n_confirmation=reserve.n_confirmation,
+        n_judges=len(run.judging.members),
     )
     race = RacedSearch(run.champion, proposers, [e.id for e in run.dev], seed=run.study.seed, calls=calls)
     try:

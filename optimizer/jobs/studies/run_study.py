@@ -182,11 +182,10 @@ def _require_same_scorer(study: Study, scorer: Scorer) -> None:
 
 def _search_and_confirm(run: StudyRun) -> Study:
     n_holdout = len((run.study.dataset or {}).get("holdout", ()))
-    n_confirmation = confirmation_calls(n_holdout, run.calls_per_answer)
     if run.study.status != "confirming":
         sizes = f"{len(run.train)} train, {len(run.dev)} dev, {n_holdout} holdout examples"
         run.tell("started", f"{run.study.strategy} from champion {run.champion.id} with {sizes}")
-        reserve = Reserve(n_confirmation=n_confirmation, usd_per_call=_usd_per_call(run, n_confirmation))
+        reserve = _reserve(run, n_holdout)
         stop = StopFlag(run.store, run.clock, run.study.id, deadline=lambda: _search_deadline(run, reserve.n_calls))
         found = run_search(run, reserve=reserve, stop=stop)
         log.info("search_ended", study=run.study.id, ended=found.ended, reason=found.reason, winner=found.winner)
@@ -244,30 +243,44 @@ def _finish_without_winner(run: StudyRun, found: SearchResult) -> Study:
     return _finish(run, text, status="finished", outcome="no_improvement")
 
 
-def _usd_per_call(run: StudyRun, n_confirmation: int) -> float:
-    """The most that a call of the confirmation may cost.
+def _reserve(run: StudyRun, n_holdout: int) -> Reserve:
+    """What the confirmation may take.
 
     Raises BudgetTooSmall when it leaves nothing for the search, before any call.
     """
     if run.is_replayed:
-        return 0.0
-    space = run.space
+        return Reserve(n_confirmation=run.n_confirmation, usd_confirmation=0.0, usd_per_call=0.0)
 
     def price_of(model: str) -> ModelPrice | None:
         return run.models.get(model).price
 
-    usd = confirmation_usd(
-        run.champion, space, n_calls=1, longest_bytes=run.longest_bytes, price_of=price_of, tiers=run.searched_tiers
-    )
-    reserved = None if usd is None else usd * n_confirmation
+    def usd_of(n_answers: int, n_judged: int) -> float | None:
+        return confirmation_usd(
+            run.champion,
+            run.space,
+            n_calls=n_answers,
+            longest_bytes=run.longest_bytes,
+            price_of=price_of,
+            tiers=run.searched_tiers,
+            judging=run.judging,
+            n_judged=n_judged,
+        )
+
+    reserved = usd_of(confirmation_calls(n_holdout, run.calls_per_answer), confirmation_calls(n_holdout))
     search_budget(
         run.study.budget,
-        n_confirmation=n_confirmation,
+        n_confirmation=run.n_confirmation,
         reserved_usd=reserved,
-        n_dev=len(run.dev),
+        n_dev=len(run.dev) * run.calls_with_judges,
         seconds_per_call=None,
     )
-    return usd or 0.0
+    dearest = max(usd_of(1, 0) or 0.0, run.judging.most_usd_per_call)
+    return Reserve(
+        n_confirmation=run.n_confirmation,
+        usd_confirmation=reserved or 0.0,
+        usd_per_call=dearest,
+        calls_per_answer=run.calls_with_judges,
+    )
 
 
 def _search_deadline(run: StudyRun, n_reserved: int) -> datetime | None:

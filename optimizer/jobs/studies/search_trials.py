@@ -14,7 +14,6 @@ from optimizer.core.base.values import ExampleResult, mean_score, p95_ms
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.comparison import TIE
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.cost_estimate import confirmation_calls
 from optimizer.core.search.objective import Objective
 from optimizer.core.search.proposal_sequence import LOSS, SAVED, PredictedLoss
 from optimizer.core.search.strategy import RACE, Proposal
@@ -258,7 +257,7 @@ class Trials:
             n_left = max(0.0, run.n_trials_most * len(run.dev) * MET_IN_A_RACE - evaluator.n_fresh)
         else:
             n_left = (run.n_trials_most - run.n_trials) * max(len(run.dev), evaluator.n_fresh / max(1, run.n_trials))
-        n_confirmation = confirmation_calls(len((run.study.dataset or {}).get("holdout", ())), run.calls_per_answer)
+        n_confirmation = run.n_confirmation
         if run.study.budget.calls is not None:
             n_left = min(n_left, max(0, run.study.budget.calls - n_confirmation - evaluator.n_fresh))
         return (n_left + n_confirmation) * per_call / run.concurrency

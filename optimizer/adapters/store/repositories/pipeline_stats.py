@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.tables import PipelineHourRow, PipelineRecordRow
 from optimizer.core.feedback.pipeline_record import SUMS, PipelineRecord, PipelineSums, hour_of, sums_of
-from optimizer.ports.pipeline_stats import Grouping
+from optimizer.ports.performance import Grouping
 
 RECORDS = PipelineRecordRow.__table__
 HOURS = PipelineHourRow.__table__

@@ -123,8 +123,8 @@ _KINDS: Mapping[OldRows, _Rows] = {
     "outputs_of_studies": _Rows(
         table=RESULTS,
         key=(RESULTS.c.study, RESULTS.c.purpose, RESULTS.c.variant, RESULTS.c.example),
-        old=_of_old_studies(RESULTS.c.study, RESULTS.c.output.is_not(None)),
-        texts=("output",),
+        old=_of_old_studies(RESULTS.c.study, or_(RESULTS.c.output.is_not(None), RESULTS.c.judgement.is_not(None))),
+        texts=("output", "judgement"),
     ),
     "tier_answers": _Rows(table=TIER_ANSWERS, key=(TIER_ANSWERS.c.study,), old=_of_old_studies(TIER_ANSWERS.c.study)),
     "confidences_of_studies": _Rows(

@@ -1,4 +1,5 @@
-"""A model that scores answers, and whether its scores agree with people's ratings.
+"""A model that scores answers: its rubric as a prompt, how its answer is read, what a committee makes of several,
+and whether its scores agree with people's ratings.
 
-Start at ``calibration.py``.
+Start at ``rubric.py``, then ``calibration.py``. Who asks the model is ``optimizer/jobs/calls/ask_judge.py``.
 """

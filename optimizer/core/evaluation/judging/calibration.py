@@ -76,13 +76,16 @@ def calibration_of(data: Mapping[str, Any]) -> Calibration:
     )
 
 
-def why_uncalibrated(judge: str, calibration: Calibration | None) -> str | None:
+def why_uncalibrated(judge: str | None, calibration: Calibration | None) -> str | None:
     """Why a judge's score may not decide by itself, as a sentence without its full stop; None where it may.
 
     Args:
-        judge: ``judge_identity`` of the judge that scores.
-        calibration: the latest of the family; None: there is none.
+        judge: ``judge_identity`` of the judge that scores; None: the family names none, so that its feedback may come
+            from any.
+        calibration: the latest of this judge; None: there is none.
     """
+    if judge is None:
+        return "the family's file names no judge, so nothing says whose scores these are, or how far people agree"
     if calibration is None:
         return "the judge is uncalibrated: no ratings by people say how far its scores can be trusted"
     if calibration.judge != judge:
@@ -115,7 +118,7 @@ def least_correlation(spearman: float, n: int) -> float:
     return tanh(z - Z_ONE_SIDED * sqrt((1 + spearman**2 / 2) / (n - 3)))
 
 
-def calibrated_gate(judge: str, calibration: Calibration | None) -> GateResult:
+def calibrated_gate(judge: str | None, calibration: Calibration | None) -> GateResult:
     """The gate beside the others wherever a judge's score is the quality that they read.
 
     Missing or weak agreement could not be measured, which is no failure of the candidate; it never passes.

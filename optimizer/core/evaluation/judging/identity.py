@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from optimizer.core.base.canonical import canonical_json, digest
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.family.family import Family
 from optimizer.core.family.judge_settings import JudgeSettings
 
 PROMPT_VERSION = "1"  # of the words around the rubric, and of how an answer is read: scores under another are others
 
 
-def judge_identity(judge: JudgeSettings) -> str:
-    """``j_`` and 12 hex digits over members, dimensions, weights, reference and the version of the prompt.
+def judge_of(family: Family) -> JudgeSettings:
+    """The family's judge; raises InvalidInput where it has none."""
+    if family.judge is None:
+        raise InvalidInput(
+            f"Family {family.name!r} has no judge. Name the model that judges in its family.yaml: judge:"
+            " {model: ...}."
+        )
+    return family.judge
 
-    Where a committee draws the line between pass and fail is no part of it: that changes no score.
+
+def judge_identity(family: Family) -> str:
+    """``j_`` and 12 hex digits over all that a judgement of this family's answers rests on: members, dimensions,
+    weights, reference, the family's description, and the version of the prompt.
+
+    Where a committee draws the line between pass and fail is no part of it: that changes no score. Raises as
+    ``judge_of``.
     """
-    return "j_" + digest(canonical_json(_scoring_part(judge)))[:12]
-
-
-def _scoring_part(judge: JudgeSettings) -> dict[str, Any]:
-    return {
+    judge = judge_of(family)
+    content = {
         "members": sorted(judge.members),
         "dimensions": dict(judge.dimensions),
         "weights": dict(judge.weight_of),
         "reference": judge.reference,
         "max_tokens": judge.max_tokens,
+        "task": family.description,
         "prompt": PROMPT_VERSION,
     }
+    return "j_" + digest(canonical_json(content))[:12]

@@ -26,6 +26,7 @@ def evaluators_of(
     scorer_for: Callable[[Family], Scorer],
     open_model: Callable[[str], JournaledModel],
     on_call: Callable[[float | None], None],
+    open_judge: Callable[[str], JournaledModel],
 ) -> dict[str, Evaluator]:
     """By example id: golden rows may say which metrics count for them."""
     by_metrics: dict[tuple[str, ...], Evaluator] = {}
@@ -35,7 +36,9 @@ def evaluators_of(
         counts = row.counts if row is not None else ()
         if counts not in by_metrics:
             scored = family if row is None else scoring_of(family, row)
-            by_metrics[counts] = Evaluator(scored, scorer_for(scored), open_model, on_call=on_call)
+            by_metrics[counts] = Evaluator(
+                scored, scorer_for(scored), open_model, on_call=on_call, open_judge=open_judge
+            )
         found[example.id] = by_metrics[counts]
     return found
 

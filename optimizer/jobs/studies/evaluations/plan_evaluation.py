@@ -173,7 +173,7 @@ def estimated(
     calls, usd = cost_estimate.estimate_evaluation(plan.variants, plan.examples, family, models.price)
     if plan.times:
         again = [one for block in turns(plan.examples) for one in block]
-        more, more_usd = cost_estimate.estimate_evaluation(plan.timed, again, family, models.price)
+        more, more_usd = cost_estimate.estimate_evaluation(plan.timed, again, family, models.price, are_judged=False)
         calls, usd = calls + more, usd + more_usd if usd is not None and more_usd is not None else None
     return calls, usd
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from optimizer.core.base.errors import DatasetTooSmall, Fault, InvalidInput
@@ -12,6 +13,7 @@ from optimizer.core.base.spread import Spread
 from optimizer.core.base.values import Aim, Budget
 from optimizer.core.dataset.examples import Example
 from optimizer.core.declaration.policy_rules import space_policy_faults
+from optimizer.core.evaluation.judging.identity import judge_of
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import FewShot, Variant
@@ -21,6 +23,7 @@ from optimizer.core.search.answer_bounds import (
     asks_again,
     calls_per_answer,
     longest_allowed,
+    longest_answer,
     longest_inputs,
     longest_of,
     models_of,
@@ -29,10 +32,12 @@ from optimizer.core.search.answer_bounds import (
 from optimizer.core.search.call_estimate import expected_calls, trials_of
 from optimizer.core.search.cascade.learned import replay_faults
 from optimizer.core.search.cost_estimate import confirmation_calls, confirmation_usd, estimate_study, search_budget
+from optimizer.core.search.judging_cost import judging_cost
 from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.strategies import writes
 from optimizer.core.search.strategy import COPRO, REPLAY, may_write, searched_tiers
 from optimizer.core.search.study import KEEP, Definition, Study
+from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.studies.evaluation import Evaluator
@@ -62,7 +67,10 @@ class PromptStudy:
         def open_model(name: str) -> JournaledModel:
             return run.journaled(name, purpose=purpose, stop=stop, held=held)
 
-        return Evaluator(run.family, run.scorer, open_model, on_call=run.called, own=run.own)
+        def open_judge(name: str) -> JournaledModel:
+            return run.journaled(name, purpose=JUDGE, stop=stop, held=held)
+
+        return Evaluator(run.family, run.scorer, open_model, on_call=run.called, own=run.own, open_judge=open_judge)
 
     def sensitivity(self, study: Study, family: Family, variants: Mapping[str, Variant], store: Store) -> None:
         return None
@@ -124,7 +132,10 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
     longest = longest_allowed(
         champion, inputs, definition, is_written=is_written, is_asked_again=asks_again(champion, space)
     )
-    n_confirmation = confirmation_calls(len(dataset["holdout"]), per_answer)
+    judging = judging_cost(family, inputs, [*train, *dev], longest_answer(champion, space), models.price)
+    for name in judging.members:
+        require_bounded(name, models.price(name), judge_of(family).max_tokens, budget)
+    n_confirmation = confirmation_calls(len(dataset["holdout"]), per_answer + ceil(judging.calls.high))
     typical = _typical_bytes(champion, train, dev, family, definition)
     max_tokens = int(champion.model.get("max_tokens") or 0)
     seconds = (
@@ -145,6 +156,17 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
         is_written=is_written,
         per_answer=per_answer,
         n_tiers=len(tiers),
+        judging=judging.calls,
+    )
+    reserved_usd = confirmation_usd(
+        champion,
+        space,
+        n_calls=confirmation_calls(len(dataset["holdout"]), per_answer),
+        longest_bytes=longest,
+        price_of=models.price,
+        tiers=tiers,
+        judging=judging,
+        n_judged=confirmation_calls(len(dataset["holdout"])),
     )
     estimate = estimate_study(
         parts,
@@ -155,25 +177,24 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
         typical_bytes=typical,
         max_tokens=max_tokens,
         price=price,
-        reserved_usd=confirmation_usd(
-            champion, space, n_calls=n_confirmation, longest_bytes=longest, price_of=models.price, tiers=tiers
-        ),
+        reserved_usd=reserved_usd,
         seconds_per_call=seconds,
         concurrency=concurrency,
         proposals_price=models.price(definition.proposer or model) if is_written else None,
+        judging=judging,
     )
     left = search_budget(
         budget,
         n_confirmation=n_confirmation,
         reserved_usd=estimate.reserved_usd,
-        n_dev=len(dev),
+        n_dev=len(dev) * (1 + len(judging.members)),
         seconds_per_call=None if known is None else known.expected / concurrency,
     )
     if is_written:
         proposer = definition.proposer or model
         require_a_proposal(proposer, models.price(proposer), PROPOSAL_TOKENS, left)
     writer = [definition.proposer or model] if is_written else []
-    named = tuple(dict.fromkeys([*models_of(champion, space, tiers), *writer]))
+    named = tuple(dict.fromkeys([*models_of(champion, space, tiers), *writer, *judging.members]))
     return StudyPlan(budget=budget, dataset=dataset, estimate=replace(estimate, models=named))
 
 

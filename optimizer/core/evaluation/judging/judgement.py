@@ -1,0 +1,94 @@
+"""What a judge says of one answer: the opinion of each member, and what a committee makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from math import fsum
+from typing import Any
+
+from optimizer.core.evaluation.judging.rubric import Scores
+from optimizer.core.family.judge_settings import JudgeSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """Of one member. ``score`` in [0, 1], or None where it could not be measured; ``error`` then says why."""
+
+    model: str
+    score: float | None = None
+    dimensions: Mapping[str, float] = field(default_factory=dict)
+    reasoning: str = ""
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """``signs``: names of what in the answer looks like words to its judge (``core/models/injection.py``).
+
+    ``cost_usd``: of the calls that it took, which are no cost of the answer.
+    """
+
+    opinions: tuple[Opinion, ...]
+    signs: tuple[str, ...] = ()
+    cost_usd: float = 0.0
+
+    @property
+    def _scores(self) -> list[float]:
+        return [one.score for one in self.opinions if one.score is not None]
+
+    @property
+    def score(self) -> float | None:
+        """The mean of the members; None unless every one of them could be measured, since the mean of the others would
+        be another judge's.
+        """
+        scores = self._scores
+        return fsum(scores) / len(scores) if scores and len(scores) == len(self.opinions) else None
+
+    @property
+    def spread(self) -> float | None:
+        """The highest member's score less the lowest; None with fewer than two."""
+        scores = self._scores
+        return max(scores) - min(scores) if len(scores) > 1 else None
+
+    @property
+    def error(self) -> str | None:
+        """Why there is no score."""
+        failed = [f"{one.model}: {one.error}" for one in self.opinions if one.score is None]
+        return f"the judge could not be measured: {'; '.join(failed)}" if failed else None
+
+    @property
+    def reasoning(self) -> str:
+        """What the members say, each after its name where there are several."""
+        said = [(one.model, one.reasoning) for one in self.opinions if one.reasoning]
+        return said[0][1] if len(self.opinions) == 1 and said else "\n".join(f"{model}: {why}" for model, why in said)
+
+    def passes(self, judge: JudgeSettings) -> bool | None:
+        """Whether the mean is high enough; None where it could not be measured."""
+        return None if self.score is None else self.score >= judge.passes
+
+    def needs_a_person(self, judge: JudgeSettings) -> bool:
+        """Whether the members differ by more than the family allows, so that a person is asked."""
+        return self.spread is not None and self.spread > judge.spread + 1e-9
+
+    def as_data(self) -> dict[str, Any]:
+        """As plain JSON values; ``judgement_of`` reads them."""
+        opinions = [asdict(one) for one in self.opinions]
+        return {"score": self.score, "opinions": opinions, "signs": list(self.signs), "cost_usd": self.cost_usd}
+
+
+def judgement_of(data: Mapping[str, Any]) -> Judgement:
+    """What ``as_data`` wrote."""
+    opinions: Sequence[Mapping[str, Any]] = data["opinions"]
+    return Judgement(
+        opinions=tuple(Opinion(**one) for one in opinions), signs=tuple(data["signs"]), cost_usd=data["cost_usd"]
+    )
+
+
+def opinion_of(judge: JudgeSettings, model: str, scores: Scores) -> Opinion:
+    """The weighted mean of the dimensions as the member's score."""
+    weights = judge.weight_of
+    score = fsum(weights[name] * share for name, share in scores.dimensions.items())
+    return Opinion(
+        model=model, score=min(1.0, max(0.0, score)), dimensions=scores.dimensions, reasoning=scores.reasoning
+    )

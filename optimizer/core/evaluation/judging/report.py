@@ -1,0 +1,64 @@
+"""What an evaluation by a judge is told with: who judged, how many answers it could not judge, and whether it may
+decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from optimizer.core.base.phrasing import count
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.evaluation.judging.calibration import Calibration, why_uncalibrated
+from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
+from optimizer.core.evaluation.judging.judgement import judgement_of
+from optimizer.core.family.family import Family
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeReport:
+    """Counts are of answers.
+
+    Args:
+        n_passed: of a committee; None where one model judges alone.
+        n_divided: on which the members differ so much that a person is asked.
+        n_with_signs: with words that look as if they were for the judge.
+        uncalibrated: why the judge may not decide; None where it may.
+    """
+
+    judge: str
+    members: tuple[str, ...]
+    n_judged: int
+    n_unmeasured: int
+    n_passed: int | None
+    n_divided: int
+    n_with_signs: int
+    uncalibrated: str | None
+
+    @property
+    def said(self) -> str:
+        """In one sentence or two."""
+        parts = [f"Judged by {' and '.join(self.members)} ({self.judge}): {count(self.n_judged, 'answer')}"]
+        parts += [f"{self.n_unmeasured} not measured"] * bool(self.n_unmeasured)
+        parts += [f"{self.n_passed} passed"] * (self.n_passed is not None)
+        parts += [f"{self.n_divided} on which its members differ"] * bool(self.n_divided)
+        parts += [f"{self.n_with_signs} that may speak to the judge"] * bool(self.n_with_signs)
+        alone = f" It never decides alone: {self.uncalibrated}." if self.uncalibrated is not None else ""
+        return f"{', '.join(parts)}.{alone}"
+
+
+def judge_report(family: Family, results: Sequence[ExampleResult], calibration: Calibration | None) -> JudgeReport:
+    """Of an evaluation whose scorer takes judgements. Raises InvalidInput where the family has no judge."""
+    judge, identity = judge_of(family), judge_identity(family)
+    made = [judgement_of(one.judgement) for one in results if one.judgement is not None]
+    measured = [one for one in made if one.score is not None]
+    return JudgeReport(
+        judge=identity,
+        members=judge.members,
+        n_judged=len(measured),
+        n_unmeasured=len(made) - len(measured),
+        n_passed=sum(bool(one.passes(judge)) for one in measured) if len(judge.members) > 1 else None,
+        n_divided=sum(one.needs_a_person(judge) for one in made),
+        n_with_signs=sum(bool(one.signs) for one in made),
+        uncalibrated=why_uncalibrated(identity, calibration),
+    )

@@ -1,0 +1,92 @@
+"""What judging one answer may take: calls and dollars, before a model is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from optimizer.core.base.spread import NONE, Spread
+from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.judging.rubric import Judged, asked_again, judge_messages
+from optimizer.core.family.family import Family
+from optimizer.core.family.judge_settings import SCORER, JudgeSettings
+from optimizer.core.models.language import ModelPrice
+from optimizer.core.search.answer_bounds import BYTES_PER_TOKEN, request_bytes, usd_of
+
+ASKS = 2  # of a member for one answer at most: an answer of its own that cannot be read is asked for once more
+LONGEST_WHY = "x" * 300  # as long as a sentence on what could not be read
+OUTPUT_BYTES_PER_TOKEN = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgingCost:
+    """Of one answer. ``usd`` None: a member has no known price. ``most_usd_per_call``: of the dearest single call."""
+
+    calls: Spread = NONE
+    usd: Spread | None = NONE
+    most_usd_per_call: float = 0.0
+    members: tuple[str, ...] = ()
+
+    def usd_of(self, calls: Spread) -> Spread | None:
+        """Dollars of so many judge calls."""
+        if self.usd is None:
+            return None
+        each = self.usd.expected / self.calls.expected if self.calls.expected else 0.0
+        return Spread(low=calls.low * each, expected=calls.expected * each, high=calls.high * self.most_usd_per_call)
+
+    @property
+    def once_usd(self) -> float | None:
+        """The most that one question to each member costs."""
+        return None if self.usd is None else self.usd.high / ASKS
+
+
+NO_JUDGE = JudgingCost()
+
+
+def judge_of_scorer(family: Family) -> JudgeSettings | None:
+    """The judge that scores the family's answers; None where none does, also where one is declared for other ends."""
+    return family.judge if SCORER in family.metrics else None
+
+
+def judging_cost(
+    family: Family,
+    inputs: Mapping[str, str],
+    seen: Sequence[Example],
+    max_tokens: int,
+    price_of: Callable[[str], ModelPrice | None],
+) -> JudgingCost:
+    """Of one answer of a family whose scorer takes a judgement; NO_JUDGE of any other.
+
+    Args:
+        inputs: as long as the longest that is asked about.
+        seen: examples whose expected outputs say how long a reference may be.
+        max_tokens: that an answer may have.
+    """
+    judge = judge_of_scorer(family)
+    if judge is None:
+        return NO_JUDGE
+    n = len(judge.members)
+    calls = Spread(low=0, expected=n, high=n * ASKS)
+    prices = [price_of(name) for name in judge.members]
+    known = [price for price in prices if price is not None]
+    if len(known) < n:
+        return JudgingCost(calls=calls, usd=None, members=judge.members)
+    n_bytes = _longest_bytes(judge, family, inputs, seen, max_tokens)
+    each = [usd_of(n_bytes, judge.max_tokens, price) for price in known]
+    expected = sum(usd_of(n_bytes / BYTES_PER_TOKEN / 2, judge.max_tokens / 2, price) for price in known)
+    return JudgingCost(
+        calls=calls,
+        usd=Spread(low=0, expected=expected, high=ASKS * sum(each)),
+        most_usd_per_call=max(each),
+        members=judge.members,
+    )
+
+
+def _longest_bytes(
+    judge: JudgeSettings, family: Family, inputs: Mapping[str, str], seen: Sequence[Example], max_tokens: int
+) -> int:
+    references = [str(e.expected[family.output.field]) for e in seen if family.output.field in e.expected]
+    longest = max(references, key=len, default=None) if judge.reference else None
+    answer = "x" * (max_tokens * OUTPUT_BYTES_PER_TOKEN)
+    judged = Judged(task=family.description, input=dict(inputs), answer=answer, reference=longest)
+    return request_bytes(asked_again(judge_messages(judge, judged), LONGEST_WHY))

@@ -1,0 +1,81 @@
+"""Asks a family's judge for its judgement of one answer: each member once, and once more where it cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from optimizer.core.base.errors import ModelFailed
+from optimizer.core.evaluation.judging.judgement import Judgement, Opinion, opinion_of
+from optimizer.core.evaluation.judging.rubric import Judged, asked_again, judge_messages, read_scores
+from optimizer.core.family.answer import expected_text
+from optimizer.core.family.family import Family
+from optimizer.core.family.judge_settings import JudgeSettings
+from optimizer.core.models.injection import injection_signs
+from optimizer.core.models.language import ModelAnswer, ModelRequest
+
+JUDGE = "judge"  # the purpose of its calls
+
+
+class JudgeModel(Protocol):
+    """A model behind whatever keeps its calls: the journal and a budget, or the gateway's guards."""
+
+    @property
+    def revision(self) -> str: ...
+    async def complete(self, request: ModelRequest) -> ModelAnswer: ...
+
+
+OpenJudge = Callable[[str], Awaitable[JudgeModel]]  # a name of config/models.yaml -> the model
+
+
+def judged_answer(family: Family, input: Mapping[str, Any], expected: Mapping[str, Any], text: str) -> Judged:
+    """An answer as its judge sees it: with the expected output where there is one and the family shows it."""
+    assert family.judge is not None
+    shown = family.judge.reference and expected.get(family.output.field) not in (None, "")
+    return Judged(
+        task=family.description,
+        input=family.declared_inputs(input),
+        answer=text,
+        reference=expected_text(family.output, expected) if shown else None,
+    )
+
+
+async def ask_judge(judge: JudgeSettings, judged: Judged, open_judge: OpenJudge) -> Judgement:
+    """The members one after the other, at temperature 0.
+
+    A member whose call failed, or whose answer could not be read twice, has no score, and so has the judgement; what
+    ends a study (BudgetExhausted, StudyStopped) passes through.
+    """
+    opinions, cost_usd = list[Opinion](), 0.0
+    for name in judge.members:
+        opinion, usd = await _opinion(judge, judged, name, await open_judge(name))
+        opinions.append(opinion)
+        cost_usd += usd
+    signs = tuple(injection_signs([judged.answer]))
+    return Judgement(opinions=tuple(opinions), signs=signs, cost_usd=cost_usd)
+
+
+def judge_request(
+    judge: JudgeSettings, name: str, revision: str, messages: Sequence[Mapping[str, Any]]
+) -> ModelRequest:
+    params = {"temperature": 0.0, "max_tokens": judge.max_tokens}
+    return ModelRequest(model=name, revision=revision, messages=[dict(one) for one in messages], params=params)
+
+
+async def _opinion(judge: JudgeSettings, judged: Judged, name: str, model: JudgeModel) -> tuple[Opinion, float]:
+    request = judge_request(judge, name, model.revision, judge_messages(judge, judged))
+    cost_usd = 0.0
+    try:
+        for is_last in (False, True):
+            answer = await model.complete(request)
+            cost_usd += answer.cost_usd
+            try:
+                return opinion_of(judge, name, read_scores(judge, judged, answer.text)), cost_usd
+            except ValueError as unreadable:
+                why = str(unreadable)
+            if not is_last:
+                request = replace(request, messages=asked_again(request.messages, why))
+    except ModelFailed as failure:
+        return Opinion(model=name, error=failure.detail), cost_usd
+    return Opinion(model=name, error=f"its answer could not be read twice: {why}"), cost_usd

@@ -1,0 +1,236 @@
+"""A study whose quality is a judge's score: under its cap with all judge calls, resumed for nothing, and never decided
+by a judge that nobody vouches for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import timedelta
+
+import pytest
+
+from optimizer.adapters.files import example_files
+from optimizer.core.base.errors import BudgetTooSmall
+from optimizer.core.base.values import Budget
+from optimizer.core.evaluation.judging.agreement import Agreement, Measured
+from optimizer.core.evaluation.judging.calibration import GATE, Calibration
+from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.family.kind import kind_of
+from optimizer.jobs.families.vouch_for_judge import judge_gates
+from optimizer.ports import CalibrationRecord
+from tests.judged_world import JudgedWorld, judge_model, letters_family, writer_by
+from tests.study_world import START, Killed
+
+SPACE = {"temperature": {"float": [0.0, 1.0]}, "max_tokens": {"int": [10, 40]}}
+SMALL = {"n_train": 4, "n_dev": 4, "n_holdout": 6, "n_settings": 3}
+
+
+def short_is_good(answer: str) -> float:
+    return max(0.0, 10 - len(answer) / 5)
+
+
+def by_settings(request) -> str:
+    """Each letter is answered in other words under each setting, and the champion's are the longest."""
+    text = (
+        f"{request.messages[-1]['content'][-22:]} {request.temperature:.3f} {'!' * (request.params['max_tokens'] // 4)}"
+    )
+    return text if request.temperature > 0 else f"Dear customer, we are sorry to hear it. {text}"
+
+
+def world_of(folder, think=short_is_good, **options):
+    folder.mkdir(exist_ok=True)
+    family = letters_family(space=SPACE)
+    return JudgedWorld(
+        folder, judge_model(think, concurrency=1), model=writer_by(by_settings), family=family, **options
+    ).fill_letters()
+
+
+def create(world, **options):
+    given = {"strategy": "settings", "budget": Budget(calls=400), "definition": SMALL, **options}
+    return world.create(**given)
+
+
+def calibration(family, **changes):
+    given = {
+        "judge": judge_identity(family), "method": "isotonic", "n": 40, "spearman": 0.7, "kappa": 0.6,
+        "calibration_error": 0.05, "fitted_at": START, "points": ((0.0, 0.0), (1.0, 1.0)),
+    }  # fmt: skip
+    return Calibration(**{**given, **changes})
+
+
+def vouch(world, **changes):
+    one = calibration(world.family, **changes)
+    unknown = Measured(value=None)
+    figures = {field.name: unknown for field in fields(Agreement) if field.name != "n"}
+    record = CalibrationRecord(
+        id=f"jc_{id(one)}",
+        family="letters",
+        calibration=one,
+        agreement=Agreement(n=one.n, **figures),
+        created_by="test",
+    )
+    world.store.write(lambda tx: world.store.calibrations.add(tx, record))
+
+
+def test_a_family_without_expected_outputs_is_searched_by_its_judge(tmp_path):
+    world = world_of(tmp_path)
+    study = world.run(create(world))
+    assert study.status == "finished"
+    assert all(trial.score is not None for trial in world.trials(study))
+    asked = world.calls_by_purpose()
+    assert asked["judge"] == asked["search"] + asked.get("confirmation", 0)
+
+
+def test_the_dry_run_counts_the_judges_calls_and_dollars(tmp_path):
+    world = world_of(tmp_path)
+    told = create(world, dry_run=True)
+    family = letters_family(space=SPACE, scorer={"exact_match": 1.0}, judge=None)
+    (tmp_path / "plain").mkdir()
+    plain = JudgedWorld(tmp_path / "plain", family=family).fill_letters(expected=lambda i: {"reply": "ok"})
+    plain = create(plain, dry_run=True)
+    assert told.calls.expected == pytest.approx(2 * plain.calls.expected)
+    assert told.calls.high == pytest.approx(3 * plain.calls.high)
+    assert told.n_confirmation_calls == 3 * plain.n_confirmation_calls
+    assert told.usd.expected > plain.usd.expected
+    assert told.reserved_usd > plain.reserved_usd
+    assert set(told.models) == {"writer", "judge"}
+
+
+@pytest.mark.parametrize("calls", [30, 45, 60, 100])
+def test_a_judged_study_stays_under_its_calls_and_keeps_what_its_confirmation_needs(tmp_path, calls):
+    world = world_of(tmp_path)
+    try:
+        study = world.run(create(world, budget=Budget(calls=calls)))
+    except BudgetTooSmall:
+        assert calls < 2 * 6 * 3 + 2 * 4
+        return
+    assert study.spend.n_calls <= calls
+    assert len(world.calls(study)) <= calls
+    assert study.winner is None or study.outcome != "budget_exhausted", "a winner could be confirmed"
+
+
+def test_a_judged_study_stays_under_its_dollars(tmp_path):
+    world = world_of(tmp_path)
+    cap = create(world, dry_run=True).reserved_usd * 1.3
+    study = world.run(create(world, budget=Budget(usd=cap)))
+    with world.store.read() as tx:
+        spent = tx.exec_driver_sql("select sum(cost_usd) from lm_calls").scalar()
+    assert 0 < spent <= cap
+    assert study.spend.usd == pytest.approx(spent)
+
+
+def test_a_judge_without_a_price_is_not_asked_under_a_cap_in_dollars(tmp_path):
+    family = letters_family(space=SPACE)
+    world = JudgedWorld(tmp_path, judge_model(price=None), family=family).fill_letters()
+    with pytest.raises(BudgetTooSmall, match="'judge' has no known price"):
+        create(world, budget=Budget(usd=5.0))
+
+
+def test_a_study_that_was_killed_goes_on_and_pays_no_judge_twice(tmp_path):
+    whole = world_of(tmp_path / "whole")
+    undisturbed = whole.run(create(whole))
+    n_thoughts = [0]
+
+    def dies_at_the_tenth(answer):
+        n_thoughts[0] += 1
+        if n_thoughts[0] == 10:
+            raise Killed
+        return short_is_good(answer)
+
+    world = world_of(tmp_path / "killed", dies_at_the_tenth)
+    study = create(world)
+    with pytest.raises(Killed):
+        world.run(study)
+    assert world.run(study).winner == undisturbed.winner
+    asked, calls = world.calls_by_purpose(), whole.calls_by_purpose()
+    assert {**asked, "judge": asked["judge"] - 1} == calls, "only the one in flight is asked again"
+
+
+def test_the_judgements_are_kept_with_the_results_and_come_back(tmp_path):
+    world = world_of(tmp_path)
+    study = world.run(create(world))
+    with world.store.read() as tx:
+        results = world.store.studies.results(tx, study.id, "search")
+    kept = [one.judgement for rows in results.values() for one in rows]
+    assert all(one["opinions"][0]["reasoning"] == "It reads well." for one in kept)
+    assert all(one["score"] == row.score for rows in results.values() for row in rows for one in [row.judgement])
+
+
+def test_a_confirmation_by_an_uncalibrated_judge_is_not_met_and_says_why(tmp_path):
+    world = confirmed_world(tmp_path)
+    gates = {gate["name"]: gate for gate in world.study.confirmation["gates"]}
+    assert gates[GATE]["verdict"] == "error"
+    assert world.study.outcome == "not_confirmed"
+    assert "the judge is uncalibrated" in world.study.confirmation["summary"]
+
+
+def test_a_confirmation_by_a_judge_that_people_vouch_for_is_decided_by_the_other_gates(tmp_path):
+    world = confirmed_world(tmp_path, vouched=True)
+    assert {gate["verdict"] for gate in world.study.confirmation["gates"]} == {"pass"}
+    assert world.study.outcome == "nominated"
+
+
+def confirmed_world(folder, *, vouched=False):
+    """A study whose candidates are far better than its champion in the judge's eyes."""
+    family = letters_family(space=SPACE, rollout={"gates": {"n": 8, "max_risk": 1.0}})
+    model = writer_by(lambda request: "Soon." if request.temperature > 0 else "Dear customer, we are sorry to hear it.")
+    world = JudgedWorld(folder, judge_model(short_is_good), model=model, family=family).fill_letters(n_holdout=8)
+    if vouched:
+        vouch(world)
+    world.study = world.run(create(world, definition={**SMALL, "n_holdout": 8}))
+    return world
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "pass"),
+        ({"judge": "j_another"}, "error"),
+        ({"n": 12}, "error"),
+        ({"spearman": 0.05}, "error"),
+        ({"spearman": None}, "error"),
+        ({"spearman": -0.9}, "error"),
+    ],
+    ids=["agrees", "another judge", "few ratings", "chance", "constant", "the other way round"],
+)
+def test_the_gate_reads_the_latest_calibration_of_this_judge(tmp_path, changes, verdict):
+    world = world_of(tmp_path)
+    assert judge_gates(world.family, world.store)[0]["verdict"] == "error"
+    vouch(world, **changes)
+    assert judge_gates(world.family, world.store)[0]["verdict"] == verdict
+
+
+def test_a_later_calibration_takes_an_earlier_ones_place(tmp_path):
+    world = world_of(tmp_path)
+    vouch(world)
+    vouch(world, spearman=0.0, fitted_at=START + timedelta(days=1))
+    assert judge_gates(world.family, world.store)[0]["verdict"] == "error"
+
+
+def test_a_family_that_no_judge_scores_has_no_such_gate_until_a_judges_feedback_is_the_metric(tmp_path):
+    world = world_of(tmp_path)
+    plain = letters_family(scorer={"rouge_l": 1.0}, judge=None)
+    assert judge_gates(plain, world.store) == []
+    gate = judge_gates(plain, world.store, metric_source="judge")[0]
+    assert (gate["verdict"], "names no judge" in gate["reason"]) == ("error", True)
+
+
+def test_examples_without_an_expected_output_are_taken_where_a_judge_scores_and_nowhere_else():
+    judged, matched = letters_family(), letters_family(scorer={"rouge_l": 1.0}, judge=None)
+    letter = {"letter": "Where is my parcel?"}
+    assert kind_of(judged).example_fault(judged, letter, {}) is None
+    assert kind_of(matched).example_fault(matched, letter, {}) == "expected has no 'reply'"
+
+
+def test_a_file_of_inputs_alone_is_a_file_of_examples(tmp_path):
+    file = tmp_path / "letters.jsonl"
+    file.write_text('{"id": "a", "input": {"letter": "Where is it?"}}\n')
+    assert example_files.kind_of(file) == "examples"
+
+
+@pytest.mark.parametrize("strategy", ["bootstrap", "examples", "race", "bases+settings"])
+def test_strategies_search_a_family_whose_examples_say_nothing_of_the_answer(tmp_path, strategy):
+    world = world_of(tmp_path)
+    study = world.run(create(world, strategy=strategy))
+    assert study.status == "finished"
+    assert study.error is None
