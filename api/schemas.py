@@ -112,6 +112,12 @@ class RotateBody(Body):
     undo: Annotated[bool, Field(description="Back to the old secret, while it opens")] = False
 
 
+class GoldenBody(Body):
+    example: Annotated[Name, Field(description="Its id, or the id of the interaction that it was made of")]
+    scenario: Annotated[str | None, Field(min_length=1, max_length=100, description="Default: the example's id")] = None
+    reason: Reason = ""
+
+
 class ProposeBody(Body):
     interaction: Annotated[Name, Field(description="Of which the answer proposes repairs of its graph")]
 

@@ -26,6 +26,7 @@ from optimizer.cli import (
 )
 from optimizer.cli.doctor import commands as doctor
 from optimizer.cli.family import commands as family
+from optimizer.cli.family import golden
 from optimizer.cli.rollout import commands as rollout
 from optimizer.cli.service import serve, status
 from optimizer.cli.study import commands as study
@@ -67,7 +68,21 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 refused by a gate or limit. Every comma
 )
 for module in (init, serve, entry_points, doctor, status, freeze):
     module.register(app)
-for group in (family, study, variant, rollout, champion, feedback, thresholds, review, graph, keys, data, clock):
+for group in (
+    family,
+    study,
+    variant,
+    rollout,
+    champion,
+    feedback,
+    thresholds,
+    review,
+    golden,
+    graph,
+    keys,
+    data,
+    clock,
+):
     app.add_typer(group.app)
 imports.register(app)
 later.register(app)

@@ -47,6 +47,12 @@ class Examples(Protocol):
             any_origin: the family takes every example outside the holdout for released.
         """
 
+    def set_golden(self, tx: Transaction, family: str, id: str, scenario: str | None) -> None:
+        """Makes an example a row of a golden scenario; None: of none any more. Raises NotFound."""
+
+    def golden(self, tx: Transaction, family: str) -> list[tuple[str, Example]]:
+        """(scenario, example) of the examples that are rows of one; none of the holdout."""
+
     def sealed_among(self, tx: Transaction, family: str, inputs: Collection[str]) -> set[str]:
         """Those of the given inputs (as ``normalise`` writes them) that the holdout has, too; none of its text."""
 

@@ -9,7 +9,7 @@ import pytest
 from optimizer.adapters.store import Database
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import NotFound
-from optimizer.core.dataset.examples import Example, Split
+from optimizer.core.dataset.examples import Example, Split, normalise
 from tests.stores import FAMILY, NOW
 
 
@@ -127,3 +127,30 @@ class TestHoldout:
     def test_it_cannot_be_read_without_leaving_a_trace(self, filled: Database) -> None:
         with filled.read() as tx, pytest.raises(Exception, match="readonly"):
             filled.examples.sealed_holdout(tx, FAMILY, "st_1", None, NOW)
+
+
+class TestGolden:
+    def test_an_example_is_a_row_of_a_golden_scenario_until_that_is_taken_back(self, filled: Database) -> None:
+        for id, scenario in (("t2", "a"), ("d1", "b")):
+            filled.write(lambda tx, id=id, scenario=scenario: filled.examples.set_golden(tx, FAMILY, id, scenario))  # type: ignore[misc]
+        assert _golden(filled) == [("b", "d1"), ("a", "t2")]
+        filled.write(lambda tx: filled.examples.set_golden(tx, FAMILY, "d1", None))
+        assert _golden(filled) == [("a", "t2")]
+
+    def test_none_of_the_holdout_can_be_one(self, filled: Database) -> None:
+        for id in ("h1", "nobody"):
+            with pytest.raises(NotFound, match="outside its holdout"):
+                filled.write(lambda tx, id=id: filled.examples.set_golden(tx, FAMILY, id, "a"))  # type: ignore[misc]
+        assert _golden(filled) == []
+
+    def test_what_the_holdout_asks_is_told_of_given_inputs_alone(self, filled: Database) -> None:
+        asked = {normalise({"document": text}) for text in ("TEXT  h1", "text t1", "text nobody")}
+        with filled.read() as tx:
+            assert filled.examples.sealed_among(tx, FAMILY, asked) == {normalise({"document": "text h1"})}
+            assert filled.examples.sealed_among(tx, "another", asked) == set()
+            assert filled.examples.looks(tx, FAMILY, ["h1"]) == 0, "no text came out, so that this is no look"
+
+
+def _golden(database: Database) -> list[tuple[str, str]]:
+    with database.read() as tx:
+        return [(scenario, one.id) for scenario, one in database.examples.golden(tx, FAMILY)]

@@ -286,6 +286,37 @@ class TestGraphs:
         both.refused(NotFound, lambda operations, world: operations.decide_repair("x", "rejected", reason=None))
 
 
+class TestGolden:
+    def test_a_released_example_becomes_a_golden_scenario_and_is_taken_out_again(self, both: Both) -> None:
+        both.set_up(lambda world: world.add_examples(40))
+
+        def example(world: World, split: Any = "train") -> str:
+            with world.shared.store.read() as tx:
+                return str(min(e.id for e in world.shared.store.examples.of_split(tx, F, split=split)))
+
+        def add(scenario: str | None, reason: str | None = None) -> Change:
+            return lambda operations, world: operations.add_golden(F, example(world), scenario=scenario, reason=reason)
+
+        first = both(add("refund", "went wrong in May"))
+        assert (first["changed"], first["why"]) == (True, "went wrong in May")
+        assert "golden scenario 'refund'; no search learns from it" in first["what"]
+        assert both(add("refund"))["changed"] is False
+        assert "already. Take it out first" in both.refused(Conflict, add("another"))
+        served = both.remote[1]
+        (row,) = served.get(f"/v1/families/{F}/golden").json()["items"]
+        assert (row["scenario"], row["example"]) == ("refund", example(served))
+        both.refused(
+            NotFound, lambda operations, world: operations.add_golden(F, "ex_none", scenario=None, reason=None)
+        )
+
+        removed = both(lambda operations, world: operations.remove_golden(F, example(world), reason=None))
+        assert removed["undo"].endswith("--scenario 'refund'")
+        both.refused(NotFound, lambda operations, world: operations.remove_golden(F, example(world), reason=None))
+        assert served.get(f"/v1/families/{F}/golden").json()["items"] == []
+        audited = [e["action"] for e in served.get("/v1/audit").json()["items"]]
+        assert audited.count("add_golden") == audited.count("remove_golden") == 1
+
+
 class TestInstallation:
     def test_what_is_over_its_retention_goes_and_is_counted(self, both: Both) -> None:
         answers = [both(lambda operations, world, dry=dry: operations.prune(dry_run=dry)) for dry in (True, False)]  # type: ignore[misc]

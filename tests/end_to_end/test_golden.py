@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from optimizer.core.feedback.events import Arm, Interaction
+from optimizer.core.dataset.examples import group_of, split_of
+from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
 from tests.command_line import Ran, detent
@@ -127,6 +128,39 @@ def test_every_suite_of_a_family_is_asked_one_after_the_other_and_written_into_a
     report_one_request()
     refused = start(variant).err
     assert all(f"{gate}: {variant} was not evaluated" in refused for gate in ("suite answers", "suite quick", "golden"))
+
+
+def test_a_released_production_answer_becomes_a_scenario_and_is_taken_out_again(home: Path) -> None:
+    texts = (f"My card was charged twice on day {n}." for n in range(99))
+    message = next(text for text in texts if split_of(group_of({"message": text}, None)) == "dev")
+    at = datetime.now(UTC) - timedelta(minutes=5)
+    arm = Arm(family=F, unit_hmac="doubter")
+    row = Interaction(
+        id="in_doubt", arm=arm, occurred_at=at, received_at=at, content_hash="", input={"message": message},
+        output="delivery",
+    )  # fmt: skip
+    low = FeedbackEvent(
+        id="fb", arm=arm, occurred_at=at, received_at=at, content_hash="", source="user", interaction="in_doubt",
+        success=False,
+    )  # fmt: skip
+    store = wiring.open_store(load_settings())
+    store.write(lambda tx: (store.events.add_interactions(tx, [row]), store.events.add_feedback(tx, [low])))
+    store.close()
+    assert detent("golden", "add", F, "in_doubt").code == 1, "no example was made of it yet"
+    assert detent("review", "collect", F).code == 0
+    (review,) = [one for one in detent("review", "list", "--json").json["items"] if one["kind"] == "label_interaction"]
+    assert detent("review", "answer", review["id"], "release", "--expected", "payment").code == 0
+
+    added = detent("golden", "add", F, "in_doubt", "--scenario", "charged twice")
+    assert added.code == 0, added.err
+    assert f"Undo: detent golden remove {F} ia_in_doubt" in added.err
+    (listed,) = detent("golden", "list", F, "--json").json["items"]
+    assert (listed["scenario"], listed["input"], listed["example"]) == (
+        "charged twice", {"message": message}, "ia_in_doubt",
+    )  # fmt: skip
+    assert "charged twice" in detent("family", "evaluate", F, "--suite", "golden").out
+    assert detent("golden", "remove", F, "ia_in_doubt").code == 0
+    assert "has no golden scenarios" in detent("golden", "list", F).err
 
 
 def test_a_faulty_golden_file_is_found_by_validate_with_its_line(home: Path) -> None:

@@ -185,6 +185,7 @@ class ExampleRow(Row):
     unit_hmac: str | None = None
     interaction: str | None = None
     content_hash: str
+    golden: str | None = None  # the golden scenario that it is a row of; such an example is no longer learned from
     created_at: datetime = _at()
 
 

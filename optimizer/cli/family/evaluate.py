@@ -57,12 +57,14 @@ def evaluate(
     from optimizer.cli.variant.find import find_variant
     from optimizer.core.base.values import Budget
     from optimizer.core.evaluation.suites import FULL, suites_of
+    from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
     from optimizer.jobs.studies.evaluate_variant import evaluate_variant
     from optimizer.jobs.studies.evaluations.plan_evaluation import estimate_evaluation
     from optimizer.runtime import wiring
 
     session = Session()
-    declared = session.family(family)
+    with session.store.read() as tx:
+        declared = with_kept_golden(tx, session.store, session.family(family))
     record = find_variant(session, family, variant)
     models = wiring.open_models(session.settings)
     names: Sequence[str | None] = list(suites_of(declared)) if suite == FULL else [suite]

@@ -142,6 +142,17 @@ class LocalOperations:
         report = unset_schedule(self._session.family(family), reason=reason, **self._by)
         return _as_json(shapes.schedule_change(report, self._session.clock))
 
+    def add_golden(self, family: str, example: str, *, scenario: str | None, reason: str | None) -> Answer:
+        from optimizer.jobs.dataset.keep_golden import add_golden
+
+        declared = self._session.family(family)
+        return _as_json(shapes.change(add_golden(declared, example, scenario=scenario, reason=reason, **self._by)))
+
+    def remove_golden(self, family: str, example: str, *, reason: str | None) -> Answer:
+        from optimizer.jobs.dataset.keep_golden import remove_golden
+
+        return _as_json(shapes.change(remove_golden(self._session.family(family), example, reason=reason, **self._by)))
+
     def propose_repairs(self, family: str, interaction: str) -> Answer:
         from optimizer.jobs.feedback.propose_repairs import propose_repairs
 

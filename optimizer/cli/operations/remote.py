@@ -112,6 +112,15 @@ class RemoteOperations:
         answer: Answer = self._server.delete(f"/v1/families/{_quoted(family)}/schedule", reason=reason)
         return answer
 
+    def add_golden(self, family: str, example: str, *, scenario: str | None, reason: str | None) -> Answer:
+        body = {"example": example, "scenario": scenario, "reason": reason or ""}
+        return self._post(f"families/{_quoted(family)}/golden", body)
+
+    def remove_golden(self, family: str, example: str, *, reason: str | None) -> Answer:
+        path = f"/v1/families/{_quoted(family)}/golden/{_quoted(example)}"
+        answer: Answer = self._server.delete(path, reason=reason)
+        return answer
+
     def propose_repairs(self, family: str, interaction: str) -> Answer:
         return self._post(f"families/{_quoted(family)}/graphs", {"interaction": interaction})
 

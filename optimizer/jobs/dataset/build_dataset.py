@@ -15,7 +15,7 @@ from optimizer.core.family.kind import kind_of
 from optimizer.core.family.rendering import clip_inputs
 from optimizer.core.search.cost_estimate import holdout_size
 from optimizer.core.search.study import Definition
-from optimizer.jobs.dataset.golden_scenarios import without_golden
+from optimizer.jobs.dataset.golden_scenarios import with_kept_golden, without_golden
 from optimizer.ports import Store, Transaction
 
 MIN_DEV = 2  # with fewer every comparison is a coin toss
@@ -32,7 +32,7 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> dict[
     """
     with store.read() as tx:
         train = _classes(family, train_examples(family, store, tx))
-        dev = _classes(family, without_golden(family, store.examples.of_split(tx, family.name, split="dev")))
+        dev = _classes(family, _apart(family, store, tx, store.examples.of_split(tx, family.name, split="dev")))
         holdout = _holdout(family, definition, store, tx)
         counts = store.examples.counts(tx, family.name)
     if len(dev) < MIN_DEV:
@@ -59,8 +59,12 @@ def train_examples(family: Family, store: Store, tx: Transaction) -> list[Exampl
     is_any = family.privacy.examples_from == "any"
     released_only = not is_any and kind_of(family).asks_models
     examples = store.examples.of_split(tx, family.name, split="train", released_only=released_only)
-    examples = without_golden(family, examples)
+    examples = _apart(family, store, tx, examples)
     return [replace(e, released=True) for e in examples] if is_any else examples
+
+
+def _apart(family: Family, store: Store, tx: Transaction, examples: Sequence[Example]) -> list[Example]:
+    return without_golden(with_kept_golden(tx, store, family), examples)
 
 
 def load_examples(family: Family, dataset: Mapping[str, Any], store: Store) -> tuple[list[Example], list[Example]]:

@@ -15,6 +15,22 @@ from optimizer.ports import Store, Transaction
 NEVER_STORED = datetime(1970, 1, 1, tzinfo=UTC)  # when these examples were made: they are not kept
 
 
+def with_kept_golden(tx: Transaction, store: Store, family: Family) -> Family:
+    """The family with the scenarios that people made of its examples behind those of its file."""
+    there = {row.id for row in family.golden}
+    kept = [
+        GoldenRow(id=row_id(e.id), scenario=scenario, input=family.declared_inputs(e.input), expected=e.expected)
+        for scenario, e in store.examples.golden(tx, family.name)
+        if row_id(e.id) not in there
+    ]
+    return family.with_golden((*family.golden, *kept)) if kept else family
+
+
+def row_id(example: str) -> str:
+    """Of the golden row that an example is; no row of a file should have it."""
+    return f"example/{example}"
+
+
 def golden_examples(family: Family, rows: Sequence[GoldenRow]) -> list[Example]:
     """In the rows' order; no example of a dataset has such an id."""
     return [
@@ -47,6 +63,7 @@ def require_unsealed(tx: Transaction, store: Store, family: Family, rows: Sequen
         raise Conflict(
             f"{count(len(ids), 'golden row')} of {family.name} ({', '.join(ids[:10])}{' …' if len(ids) > 10 else ''})"
             " ask what an example of the sealed holdout asks, which only a study's confirmation may read. Take"
-            f" {'it' if len(ids) == 1 else 'them'} out of golden.jsonl.",
+            f" {'it' if len(ids) == 1 else 'them'} out of golden.jsonl (detent golden remove, for a row that was"
+            " made of an example).",
             rows=ids,
         )

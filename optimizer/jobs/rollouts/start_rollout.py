@@ -19,6 +19,7 @@ from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, chosen, fallen_befor
 from optimizer.core.rollout.transitions import TransitionRequest, apply, start
 from optimizer.core.serving.freezes import require_unfrozen
 from optimizer.core.serving.rollout import Decision, Rollout, ladder_text
+from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.families.vouch_for_judge import judge_gates, without_judge_gate
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head, record_transition
@@ -162,7 +163,8 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
     gates = without_judge_gate(gates_on_record(evidence, variant=variant, champion=champion.variant, aim=aim))
     gates += judge_gates(request.family, store, tx, metric_source=rollout.settings["metric"]["source"])
     gates += fallen_before(store.rollouts.last_against(tx, name, candidate=variant, champion=champion.variant))
-    gates += gates_of_suites(request.family, store.performance.batches(tx, name), variant, champion=champion.variant)
+    asked = with_kept_golden(tx, store, request.family)
+    gates += gates_of_suites(asked, store.performance.batches(tx, name), variant, champion=champion.variant)
     forecast = forecast_start(rollout, traffic=request.traffic, study=evidence, forced=bool(missed(gates)), clock=clock)
     gate = forecast.gate()
     return _Draft(rollout=rollout, gates=gates if gate is None else [*gates, gate], forecast=forecast, request=request)

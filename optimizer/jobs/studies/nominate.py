@@ -36,6 +36,7 @@ from optimizer.core.search.strategy import check_aim
 from optimizer.core.search.study import CONFIRM, UNFINISHED, Definition, Study
 from optimizer.core.serving.freezes import require_unfrozen
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
+from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.studies.confirming_study import standing_look
@@ -130,6 +131,7 @@ def _refuse_fallen(family: Family, variant: str, *, champion: str, store: Store)
     """
     with store.read() as tx:
         batches = store.performance.batches(tx, family.name)
+        family = with_kept_golden(tx, store, family)
     gates = gates_of_suites(family, batches, variant, champion=champion)
     fallen = next((gate for gate in gates if gate["name"] == GOLDEN and gate["verdict"] == "fail"), None)
     if fallen is not None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, not_, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, func, insert, not_, or_, select, update
 
 from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.hashed_rows import add_once, chunks
@@ -64,6 +64,16 @@ class ExampleTables:
         is_hidden = is_sealed if any_origin else or_(is_sealed, EXAMPLES.c.released.is_(False))
         query = select(EXAMPLES).where(EXAMPLES.c.family == family, is_hidden if hidden else not_(is_hidden))
         return set[int]().union(*(of(_example(row)) for row in tx.execute(query).mappings()))
+
+    def set_golden(self, tx: Connection, family: str, id: str, scenario: str | None) -> None:
+        named = and_(EXAMPLES.c.family == family, EXAMPLES.c.id == id, EXAMPLES.c.split != "holdout")
+        if tx.execute(update(EXAMPLES).where(named).values(golden=scenario)).rowcount == 0:
+            raise NotFound(f"Family {family!r} has no example {id!r} outside its holdout; it may have been forgotten.")
+
+    def golden(self, tx: Connection, family: str) -> list[tuple[str, Example]]:
+        c = EXAMPLES.c
+        query = select(EXAMPLES).where(c.family == family, c.golden.is_not(None), c.split != "holdout")
+        return [(row["golden"], _example(row)) for row in tx.execute(query.order_by(c.id)).mappings()]
 
     def sealed_among(self, tx: Connection, family: str, inputs: Collection[str]) -> set[str]:
         query = select(EXAMPLES.c.input).where(EXAMPLES.c.family == family, EXAMPLES.c.split == "holdout")

@@ -18,7 +18,7 @@ from optimizer.core.family.golden import GoldenRow
 from optimizer.core.family.variant import Variant
 from optimizer.core.search import cost_estimate
 from optimizer.jobs.dataset.build_dataset import as_served
-from optimizer.jobs.dataset.golden_scenarios import golden_examples, require_unsealed
+from optimizer.jobs.dataset.golden_scenarios import golden_examples, require_unsealed, with_kept_golden
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.studies.nominate import TO_SPARE
 from optimizer.ports import ModelCatalogue, ModelSource, Store
@@ -87,6 +87,8 @@ def plan_evaluation(
             f"{variant.id} of {family.name} is a policy without a prompt, and no model answers it. Policies are scored"
             " by replay."
         )
+    with store.read() as tx:
+        family = with_kept_golden(tx, store, family)
     champion = _champion(family, store)
     named = _named(family, suite) if suite is not None else None
     if named is not None and (n is not None or split != "dev"):

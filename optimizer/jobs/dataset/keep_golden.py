@@ -1,0 +1,188 @@
+"""A person makes a released example a golden scenario, or takes that back.
+
+The text stays where it is, among the examples: what is forgotten there is no scenario any more. A copy in a committed
+file could not be forgotten.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
+from optimizer.core.base.phrasing import count
+from optimizer.core.dataset.examples import Example, normalise
+from optimizer.core.family.family import Family
+from optimizer.core.family.golden import MAX_NAME_CHARS, MAX_ROWS
+from optimizer.core.family.kind import kind_of
+from optimizer.jobs.dataset.golden_scenarios import row_id, with_kept_golden
+from optimizer.jobs.record_change import ChangeReport, checked_reason
+from optimizer.ports import Clock, Store, Transaction
+
+ADDED, REMOVED = "add_golden", "remove_golden"
+
+
+def add_golden(
+    family: Family,
+    example: str,
+    *,
+    scenario: str | None = None,
+    reason: str | None = None,
+    actor: str,
+    store: Store,
+    clock: Clock,
+) -> ChangeReport:
+    """Makes the example a row of a golden scenario, which no search learns from; repeating it changes nothing.
+
+    Args:
+        example: its id, or the id of the interaction that it was made of.
+        scenario: default: the example's id.
+    Raises:
+        NotFound: there is no such example outside the holdout.
+        InvalidInput: no usable name, or an example that no model can be asked.
+        Conflict: it is sealed, not released, a row of another scenario, or asks what another row asks.
+    """
+    text = checked_reason(reason)
+    now = clock.now()
+
+    def change(tx: Transaction) -> ChangeReport:
+        found = _released(tx, store, family, example)
+        name = (found.id if scenario is None else scenario).strip()
+        if not 1 <= len(name) <= MAX_NAME_CHARS:
+            raise InvalidInput(f"A scenario has a name of 1 to {MAX_NAME_CHARS} characters, not {len(name)}.")
+        undo = f"detent golden remove {family.name} {found.id}"
+        rows = with_kept_golden(tx, store, family).golden
+        before = next((row for row in rows if row.id == row_id(found.id)), None)
+        if before is not None and before.scenario != name:
+            raise Conflict(
+                f"Example {found.id} is a row of golden scenario {before.scenario!r} already. Take it out first:"
+                f" {undo}.",
+                scenario=before.scenario,
+            )
+        if before is None:
+            _require_new(family, found, {normalise(row.input): row.id for row in rows}, len(rows))
+            _require_unquoted(tx, store, family, found)
+            store.examples.set_golden(tx, family.name, found.id, name)
+            detail = {"scenario": name, "reason": text}
+            store.audit.add(tx, at=now, actor=actor, action=ADDED, family=family.name, subject=found.id, detail=detail)
+        again = "" if before is None else " already"
+        return ChangeReport(
+            family=family.name,
+            what=f"example {found.id} is a row of golden scenario {name!r}{again}; no search learns from it",
+            why=text,
+            undo=undo,
+            next=f"detent family evaluate {family.name} --suite golden --dry-run",
+            changed=before is None,
+        )
+
+    return store.write(change)
+
+
+def remove_golden(
+    family: Family, example: str, *, reason: str | None = None, actor: str, store: Store, clock: Clock
+) -> ChangeReport:
+    """Takes the example out of its golden scenario; searches may learn from it again.
+
+    Raises NotFound where it is a row of none.
+    """
+    text = checked_reason(reason)
+    now = clock.now()
+
+    def change(tx: Transaction) -> ChangeReport:
+        kept = {e.id: (scenario, e) for scenario, e in store.examples.golden(tx, family.name)}
+        id = next((id for id, (_, e) in kept.items() if example in (id, e.interaction)), None)
+        if id is None:
+            raise NotFound(
+                f"{example!r} is a row of no golden scenario of {family.name} that was made of an example; those of"
+                f" golden.jsonl are taken out there. detent golden list {family.name} shows them.",
+                family=family.name,
+            )
+        scenario = kept[id][0]
+        store.examples.set_golden(tx, family.name, id, None)
+        detail = {"scenario": scenario, "reason": text}
+        store.audit.add(tx, at=now, actor=actor, action=REMOVED, family=family.name, subject=id, detail=detail)
+        return ChangeReport(
+            family=family.name,
+            what=f"example {id} is no row of golden scenario {scenario!r} any more; searches may learn from it again",
+            why=text,
+            undo=f"detent golden add {family.name} {id} --scenario '{scenario}'",
+            next=f"detent golden list {family.name}",
+        )
+
+    return store.write(change)
+
+
+def list_golden(family: Family, store: Store) -> list[dict[str, Any]]:
+    """Every row in the order in which it is asked; ``example``: the example that it was made of, None for one of the
+    file.
+    """
+    with store.read() as tx:
+        whole = with_kept_golden(tx, store, family)
+        of_examples = {row_id(e.id): e.id for _, e in store.examples.golden(tx, family.name)}
+    return [
+        {
+            "id": row.id,
+            "scenario": row.scenario,
+            "input": dict(row.input),
+            "expected": dict(row.expected),
+            "counts": list(row.counts),
+            "example": of_examples.get(row.id),
+        }
+        for row in whole.golden
+    ]
+
+
+def _released(tx: Transaction, store: Store, family: Family, example: str) -> Example:
+    outside = [e for split in ("train", "dev") for e in store.examples.of_split(tx, family.name, split=split)]
+    found = next((e for e in outside if example == e.id), None) or next(
+        (e for e in outside if example == e.interaction), None
+    )
+    if found is None:
+        standing = store.examples.standing(tx, family.name, ids=[example, f"ia_{example}"], groups=[])
+        if any(one.split == "holdout" for one in standing):
+            raise Conflict(
+                f"Example {example!r} of {family.name} lies in the sealed holdout, which only a confirmation reads."
+                " Take another, or write a scenario of your own into golden.jsonl."
+            )
+        raise NotFound(
+            f"{family.name} has no example {example!r}, and none that was made of such an interaction. A production"
+            f" answer becomes one by a review: detent review list --family {family.name}.",
+            family=family.name,
+        )
+    if not (found.released or family.privacy.examples_from == "any"):
+        raise Conflict(
+            f"Example {found.id} of {family.name} is not released: a person decides first whether its text may be used."
+            f" detent review list --family {family.name}."
+        )
+    return found
+
+
+def _require_new(family: Family, example: Example, asked: dict[str, str], n_rows: int) -> None:
+    kind = kind_of(family)
+    if not kind.asks_models:
+        raise InvalidInput(
+            f"Golden scenarios are answered by a model, and {family.name}, a family of kind {family.kind}, asks none."
+        )
+    input = family.declared_inputs(example.input)
+    fault = kind.example_fault(family, input, example.expected)
+    if fault is not None:
+        raise InvalidInput(f"Example {example.id} cannot be asked as a golden scenario: {fault}.")
+    if (same := asked.get(normalise(input))) is not None:
+        raise Conflict(f"Golden row {same!r} of {family.name} asks the same as example {example.id}; one is enough.")
+    if n_rows >= MAX_ROWS:
+        raise Conflict(
+            f"{family.name} has {count(n_rows, 'golden row')}, and {MAX_ROWS:,} are the most. Take others out first:"
+            f" detent golden list {family.name}."
+        )
+
+
+def _require_unquoted(tx: Transaction, store: Store, family: Family, example: Example) -> None:
+    """What the champion has before its eyes it answers by copying, and no candidate could keep up."""
+    champion = store.champions.current(tx, family.name)
+    record = None if champion is None else store.variants.get(tx, family.name, champion.variant)
+    asked = normalise(family.declared_inputs(example.input))
+    if record is not None and any(normalise(family.declared_inputs(e.input)) == asked for e in record.variant.examples):
+        raise Conflict(
+            f"Example {example.id} stands in the prompt of {family.name}'s champion {record.variant.id}, which would"
+            " answer it by copying. Take another, or write a scenario that asks the same in other words into"
+            " golden.jsonl."
+        )

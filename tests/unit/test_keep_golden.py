@@ -1,0 +1,120 @@
+"""Released examples as golden scenarios: who may be one, and that a suite asks it and no search learns from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
+from optimizer.core.family.golden import GoldenRow
+from optimizer.core.family.variant import FewShot
+from optimizer.core.search.study import Definition
+from optimizer.jobs.dataset.build_dataset import build_dataset
+from optimizer.jobs.dataset.keep_golden import add_golden, list_golden, remove_golden
+from optimizer.jobs.rollouts.start_rollout import start_rollout
+from optimizer.jobs.studies.evaluate_variant import evaluate_variant
+from optimizer.jobs.studies.evaluations.plan_evaluation import plan_evaluation
+from optimizer.ports import VariantRecord
+from optimizer.runtime.wiring import classify
+from tests.study_world import START, World, topic_examples
+
+
+def add(world: World, example: str = "train-001", **options: Any) -> Any:
+    given = {"actor": "ann", "store": world.store, "clock": world.clock, **options}
+    return add_golden(given.pop("family", world.family), example, **given)
+
+
+def test_a_released_example_is_asked_as_a_scenario_of_its_own(tmp_path: Path) -> None:
+    world = World(tmp_path).fill()
+    report = add(world, reason="the one of May")
+    assert report.undo == "detent golden remove topics train-001"
+    (row,) = list_golden(world.family, world.store)
+    assert (row["scenario"], row["example"], row["expected"]) == ("train-001", "train-001", {"topic": "physics"})
+    batch = evaluate_variant(
+        world.family, world.family.variant(), suite="golden", actor="ann", store=world.store, clock=world.clock,
+        models=world, scorer_for=lambda family: world.scorer, classify=classify,
+    )  # fmt: skip
+    assert [(one["scenario"], one["n"]) for one in batch["scenarios"]] == [("train-001", 1)]
+
+
+def test_an_interaction_names_the_example_that_was_made_of_it(tmp_path: Path) -> None:
+    world = World(tmp_path).fill()
+    made = replace(topic_examples(1, "dev")[0], id="ia_in_7", interaction="in_7", group="7", input={"document": "Song"})
+    world.store.write(lambda tx: world.store.examples.add(tx, [made]))
+    assert "example ia_in_7" in add(world, "in_7", scenario="songs").what
+    assert remove_golden(world.family, "in_7", actor="ann", store=world.store, clock=world.clock).changed
+
+
+def test_no_search_learns_from_it_until_it_is_taken_out(tmp_path: Path) -> None:
+    world = World(tmp_path).fill()
+
+    def ids() -> set[str]:
+        dataset = build_dataset(world.family, Definition(n_train=99, n_dev=99), world.store)
+        return {*dataset["train"], *dataset["dev"]}
+
+    before = ids()
+    add(world), add(world, "dev-001")
+    assert before - ids() == {"train-001", "dev-001"}
+    for id in ("train-001", "dev-001"):
+        remove_golden(world.family, id, actor="ann", store=world.store, clock=world.clock)
+    assert ids() == before
+
+
+def test_what_may_be_no_scenario_is_refused_with_the_reason(tmp_path: Path) -> None:
+    world = World(tmp_path).fill()
+    unreleased = replace(topic_examples(1, "train", released=False)[0], id="u", input={"document": "Unreleased."})
+    world.store.write(lambda tx: world.store.examples.add(tx, [unreleased]))
+    with pytest.raises(Conflict, match="lies in the sealed holdout"):
+        add(world, "holdout-001")
+    with pytest.raises(Conflict, match="is not released"):
+        add(world, "u")
+    with pytest.raises(NotFound, match="detent review list --family topics"):
+        add(world, "nobody")
+    with pytest.raises(InvalidInput, match="1 to 100 characters"):
+        add(world, scenario=" ")
+    asked = GoldenRow(id="g", scenario="g", input={"document": "NOTES on physics, number 1 of train."}, expected={})
+    with pytest.raises(Conflict, match="'g' of topics asks the same"):
+        add(world, family=world.family.with_golden((asked,)))
+    assert list_golden(world.family, world.store) == []
+
+
+def test_what_the_champion_quotes_would_be_copied_and_is_no_scenario(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    quoted, other = topic_examples(2, "train")
+    world.store.write(lambda tx: world.store.examples.add(tx, [quoted, other]))
+    shot = FewShot(id=quoted.id, input=quoted.input, output="biology")
+    world.crown(replace(world.family.variant(), examples=(shot,)))
+    with pytest.raises(Conflict, match="would answer it by copying"):
+        add(world, quoted.id)
+    assert add(world, other.id).changed
+
+
+def test_rows_of_examples_are_asked_behind_those_of_the_file_and_once(tmp_path: Path) -> None:
+    world = World(tmp_path).fill()
+    row = GoldenRow(id="g", scenario="g", input={"document": "Music."}, expected={"topic": "music"})
+    family = world.family.with_golden((row,))
+    add(world, family=family, scenario="g")
+    asked = {"split": "dev", "n": None, "bare": False, "suite": "golden", "store": world.store}
+    plan = plan_evaluation(family, family.variant(), **asked)  # type: ignore[arg-type]
+    assert [(one.id, one.scenario) for one in plan.rows.values()] == [("g", "g"), ("example/train-001", "g")]
+    again = plan_evaluation(family.with_golden(tuple(plan.rows.values())), family.variant(), **asked)  # type: ignore[arg-type]
+    assert len(again.rows) == 2
+
+
+def test_a_rollout_asks_for_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path).fill()
+    other = replace(world.family.variant(), model={**world.family.variant().model, "max_tokens": 7})
+    record = VariantRecord(family="topics", variant=other, source="api", created_at=START, created_by="ann")
+    world.store.write(lambda tx: world.store.variants.add(tx, record))
+    monkeypatch.setattr(world.store.observations, "is_reported", lambda *_: True)
+
+    def gates() -> set[str]:
+        draft = start_rollout(world.family, other.id, actor="ann", store=world.store, clock=world.clock, dry_run=True)
+        return {str(gate["name"]) for gate in draft.gates}
+
+    assert "golden" not in gates()
+    add(world)
+    assert "golden" in gates()
