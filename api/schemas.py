@@ -157,6 +157,9 @@ class VariantBody(Body):
     examples: Annotated[list[FewShotBody], Field(max_length=MANY)] | None = None
     model: dict[str, Any] | None = None
     policy: dict[str, Any] | None = None
+    preset: Annotated[
+        str | None, Field(max_length=40, description="quick or thorough; `policy` is laid over what it sets")
+    ] = None
     response_format: Annotated[
         dict[str, Any] | None,
         Field(description="OpenAI's: type, and json_schema where the type is json_schema; {} takes it out"),

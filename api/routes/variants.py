@@ -51,6 +51,7 @@ def create_variant(
         examples=[example.model_dump() for example in body.examples] if body.examples is not None else None,
         model=body.model,
         policy=body.policy,
+        preset=body.preset,
         response_format=body.response_format,
         note=body.note,
     )

@@ -191,6 +191,16 @@ class TestVariantsAndStudies:
         assert [both(cancel)["status"], both(cancel)["status"]] == ["cancelled", "cancelled"]
         both.refused(NotFound, lambda operations, world: operations.cancel_study("st_none"))
 
+    def test_a_preset_sets_what_belongs_together_and_a_knob_comes_on_top(self, both: Both) -> None:
+        def draft(preset: str, **policy: Any) -> Change:
+            return lambda operations, world: operations.create_variant(
+                F, VariantDraft(from_variant=world.champion(), preset=preset, policy=policy)
+            )
+
+        made = both(draft("thorough", **{"gate.retries": 4}))
+        assert made["policy"] == {"gate.threshold": 0.95, "gate.retries": 4}
+        assert "did you mean 'quick'" in both.refused(InvalidInput, draft("quik"))
+
     def test_a_variant_is_taken_to_the_holdout_once(self, both: Both) -> None:
         both.set_up(lambda world: world.add_examples(800))
         confirm: Change = lambda operations, world: operations.confirm_variant(F, world.candidate(), "quality")  # noqa: E731

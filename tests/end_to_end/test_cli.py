@@ -145,7 +145,8 @@ def test_families_without_examples_are_one_finding_of_doctor_and_show_says_the_p
     (finding,) = [one for one in found if one["check"] == "family"]
     assert finding["detail"].endswith("general_reflection, query_processing, summarization")
     shown = command_line.detent("family", "show", "query_processing").out
-    assert "token_f1 0.5, query_coverage 0.3, efficiency 0.2 (max_words 12)" in shown
+    assert re.search(r"^Scorer .*\befficiency 0\.2 \(max_words 12\)", shown, re.MULTILINE)
+    assert "Suites    golden (6 scenarios)" in shown
 
 
 def test_init_overwrites_nothing(detent: Detent) -> None:

@@ -84,6 +84,8 @@ def _file_state(session: Session, name: str, champion: str | None) -> str:
 @app.command("show")
 def show_family(family: FamilyName, as_json: Json = False) -> None:
     """One family: its file, its champion, its examples."""
+    from optimizer.core.evaluation.suites import suites_of
+    from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
     from optimizer.jobs.scheduling.look_at_triggers import look_at_triggers
 
     session = Session()
@@ -92,11 +94,12 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
     with store.read() as tx:
         champion = store.champions.current(tx, family)
         splits = store.examples.counts(tx, family)
+        suites = suites_of(with_kept_golden(tx, store, declared))
     problem = session.families.problems.get(family)
     report = look_at_triggers(declared, store=store, clock=session.clock, max_studies=session.settings.max_studies)
     values = {
         "family": declared, "champion": champion, "examples": splits, "problem": problem.detail if problem else None,
-        "triggers": report,
+        "triggers": report, "suites": {name: suite.asked for name, suite in suites.items()},
     }  # fmt: skip
 
     def view(out: Any) -> None:
@@ -112,6 +115,8 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
             f"Examples  {splits.get('train', 0)} train, {splits.get('dev', 0)} dev, {splits.get('holdout', 0)} holdout",
             markup=False,
         )
+        if suites:
+            out.print(f"Suites    {', '.join(suite.asked for suite in suites.values())}", markup=False)
         for line in trigger_lines(declared, report):
             out.print(line, markup=False)
         out.print(f"Next      {_next_command(session, family, splits)}", markup=False)

@@ -120,6 +120,13 @@ def create(
         list[str] | None,
         typer.Option(help="A knob of the policy such as accept=0.83, null to take it out; may be repeated."),
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="quick or thorough: how sure an answer must be, and how often it is tried for; --policy comes on top.",
+            show_default=False,
+        ),
+    ] = None,
     without_examples: Annotated[bool, typer.Option("--without-examples", help="Drop the few-shot examples.")] = False,
     note: Annotated[str, typer.Option(help="What is different, for people.")] = "",
     as_json: Json = False,
@@ -139,6 +146,7 @@ def create(
         messages=_messages(messages),
         model=_settings("--model", "temperature=0.2", model),
         policy=_settings("--policy", "accept=0.83", policy),
+        preset=preset,
         examples=[] if without_examples else None,
         note=note,
     )

@@ -35,6 +35,13 @@ class Suite:
         return self.targets.regression is not None
 
     @property
+    def asked(self) -> str:
+        """Its name, and how much it asks."""
+        if self.name == GOLDEN:
+            return f"{self.name} ({count(len({row.scenario for row in self.rows}), 'scenario')})"
+        return f"{self.name} ({count(self.targets.n, 'dev example')})"
+
+    @property
     def said(self) -> str:
         """In a sentence about what a Variant was evaluated against."""
         if self.name == GOLDEN:

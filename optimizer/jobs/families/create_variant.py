@@ -16,6 +16,7 @@ from optimizer.core.family.kind import kind_of
 from optimizer.core.family.rendering import PromptTooLong, render_open
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.wire import format_faults
+from optimizer.core.policy.presets import preset_named
 from optimizer.ports import Clock, Store, Transaction, VariantRecord
 
 
@@ -36,6 +37,7 @@ class VariantDraft:
     examples: Sequence[Mapping[str, Any]] | None = None  # {"id", "input", "output"}
     model: Mapping[str, Any] | None = None  # laid over the settings that are there
     policy: Mapping[str, Any] | None = None  # likewise
+    preset: str | None = None  # a name of ``presets.py``, laid over the policy before ``policy`` is
     response_format: Mapping[str, Any] | None = None  # likewise as a whole; ``{}`` takes it out
     note: str = ""
 
@@ -45,8 +47,8 @@ def create_variant(family: Family, draft: VariantDraft, *, actor: str, store: St
 
     Raises:
         InvalidInput: neither messages nor ``from_variant``, unknown variables, a malformed message or example, an
-            example of the sealed holdout or not released, a model setting that is none, or a function that the family's
-            file does not name.
+            example of the sealed holdout or not released, a model setting or preset that is none, or a function that
+            the family's file does not name.
         NotFound: the family has no variant ``from_variant``.
     """
     if draft.messages is None and draft.from_variant is None:
@@ -100,7 +102,8 @@ def _build(parent: Variant, draft: VariantDraft) -> Variant:
     if response_format is not None:
         content["response_format"] = dict(response_format) or None
     content["model"] = only_settings({**content["model"], **given})
-    content["policy"] = {**content["policy"], **(draft.policy or {})}
+    preset = preset_named(draft.preset).policy(content["policy"]) if draft.preset is not None else {}
+    content["policy"] = {**content["policy"], **preset, **(draft.policy or {})}
     return _checked(Variant.from_content(content))
 
 
