@@ -102,6 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
     ) in GROUPS:  # as they are: a router that is included builds its routes a second time, at the first requests
         app.router.routes.extend(group.routes.routes)
     serving.install(app)
+    events.install(app)
     install_documents(app)
     return app
 

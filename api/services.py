@@ -21,7 +21,7 @@ from optimizer.content.core.records.targets import TARGETS, Target
 from optimizer.core.base.errors import InvalidFamily
 from optimizer.core.family.family import Family
 from optimizer.core.serving.access import EVERYTHING, Access
-from optimizer.core.serving.assignment import unit_hmac, verify_token
+from optimizer.core.serving.assignment import VerifiedTokens, unit_hmac
 from optimizer.host.actor import local_actor
 from optimizer.host.config import Settings
 from optimizer.jobs.feedback.ingest_feedback import Idempotency, Intake, Turns
@@ -52,8 +52,10 @@ class Services:
     snapshots: Snapshots = field(default_factory=Snapshots)
     wrong_keys: WrongKeys = field(default_factory=WrongKeys)
     turns: Turns = field(default_factory=Turns)
+    verified: VerifiedTokens = field(init=False)
 
     def __post_init__(self) -> None:
+        self.verified = VerifiedTokens(self.serving.token_keys)
         limits = self.settings.limits
         self.operator_windows = MinuteWindows(limits.operator_per_minute, "changes")
         self.event_windows = MinuteWindows(limits.events_per_minute, "events")
@@ -84,7 +86,7 @@ class Services:
             store=self.store,
             clock=self.clock,
             families=self.families.families,
-            verify=lambda token: verify_token(token, self.serving.token_keys, self.clock.now()),
+            verify=lambda token: self.verified.assignment(token, self.clock.now()),
             hmac_unit=partial(unit_hmac, self.secrets.unit_key),
             actor=actor,
             access=access,

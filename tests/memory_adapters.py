@@ -43,6 +43,10 @@ class MemoryEvents:
     def add_feedback(self, tx: Transaction, rows: Sequence[FeedbackEvent]) -> list[Added]:
         return [_add(self._feedback, row) for row in rows]
 
+    def add_new(self, tx: Transaction, interactions: Sequence[Interaction], feedback: Sequence[FeedbackEvent]) -> None:
+        self.add_interactions(tx, interactions)
+        self.add_feedback(tx, feedback)
+
     def add_later_parts(self, tx: Transaction, row: LaterParts) -> None:
         self._later[row.family, row.interaction] = row
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import structlog
+from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.http import problems
@@ -27,6 +28,23 @@ log = structlog.get_logger("http")
 # an answer stays readable for so long while what is still sent is thrown away; closing at once would take it back
 LINGER_S = 5.0
 OPTIONAL_SPACE = b" \t"  # around a header's value it is no part of it (RFC 9110, 5.5)
+
+
+def sent_whole(at_once: Any, scope: Any, start: Message, body: Message) -> bool:
+    """Sends the two messages of a short answer in one write.
+
+    False, and nothing sent, where there is more to come, the connection is to end, or a header might break out of its
+    line.
+    """
+    headers, content = start["headers"], body.get("body", b"")
+    if any(name == b"connection" for name, _ in headers):
+        return False
+    if body.get("more_body", False) or (b"content-length", b"%d" % len(content)) not in headers:
+        return False
+    raw = b"".join([b"%b: %b\r\n" % header for header in headers])
+    if raw.count(b"\n") != len(headers) or raw.count(b"\r") != len(headers) or b"\0" in raw:
+        return False
+    return bool(at_once(scope, start["status"], raw, content))
 
 
 class Door:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from api.http import problems
+from api.http.connections import AT_ONCE, sent_whole
 from api.http.in_flight import InFlight, Passage
 from api.http.logged_path import logged_path
 from api.http.request_ids import REQUEST_ID, new_request_id
@@ -45,8 +46,11 @@ class Edge:
         state["headers"] = {}
         passage = state["passage"] = Passage(self.in_flight)
         started = perf_counter()
+        at_once = scope.get("extensions", {}).get(AT_ONCE) if scope["method"] != "HEAD" else None
+        held: Message | None = None
 
         async def answer(message: Message) -> None:
+            nonlocal held
             if message["type"] == "http.response.start":
                 headers = message.setdefault("headers", [])
                 headers.append((b"x-request-id", request_id.encode()))
@@ -60,6 +64,14 @@ class Edge:
                         status=message["status"],
                         ms=round((perf_counter() - started) * 1000, 1),
                     )
+                if at_once is not None and any(name == b"content-length" for name, _ in headers):
+                    held = message  # its body comes at once, and whole
+                    return
+            elif held is not None:
+                start, held = held, None
+                if sent_whole(at_once, scope, start, message):
+                    return
+                await send(start)
             await send(message)
 
         with bound_contextvars(request_id=request_id):

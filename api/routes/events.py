@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from pydantic import AwareDatetime
 
+from api import services
 from api.access.auth import Caller, family_asked, require_family
 from api.http.bodies import StrictRequest, beside, check_media_type
 from api.http.event_lines import n_lines, parts_of
 from api.http.pagination import Cursor, Limit, page
 from api.idempotency import KEY_HEADER, idempotency_of, kept
-from api.routing import Asking, guarded, router
+from api.routing import Asking, PlainRoute, guarded, router
 from api.schemas import ExposuresBody
 from api.services import Services, Shared
 from optimizer.core.base.errors import Fault, InvalidInput, NotFound, TooLarge
@@ -180,6 +181,16 @@ def interaction(
         return shown if later is None else {**shown, "later_parts": [dict(part) for part in later.parts]}
 
     return shared.read(read)
+
+
+def install(app: FastAPI) -> None:
+    """Ahead of all others: they come with every answer of a model."""
+
+    async def take(request: StrictRequest) -> dict[str, Any]:
+        return await _take(request, services.of(request))
+
+    for path in ("/v1/feedback", "/v1/interactions"):
+        app.router.routes.insert(0, PlainRoute(path, take, "feedback"))
 
 
 async def _take(request: Request, shared: Services) -> dict[str, Any]:

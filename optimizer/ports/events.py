@@ -21,6 +21,12 @@ Exposure = tuple[
 class Events(Protocol):
     def add_interactions(self, tx: Transaction, rows: Sequence[Interaction]) -> list[Added]: ...
     def add_feedback(self, tx: Transaction, rows: Sequence[FeedbackEvent]) -> list[Added]: ...
+    def add_new(self, tx: Transaction, interactions: Sequence[Interaction], feedback: Sequence[FeedbackEvent]) -> None:
+        """Rows of which none is stored, as ``known`` said in this transaction or because their ids were made for them.
+
+        Raises Busy where another process has stored one meanwhile.
+        """
+
     def add_later_parts(self, tx: Transaction, row: LaterParts) -> None:
         """Once per interaction; the interaction need not be stored yet."""
 

@@ -65,7 +65,9 @@ class Store(Protocol):
     def write(self, fn: Callable[[Transaction], T], *, rows: int = 1) -> T:
         """Returns after the commit is on disk. What ``fn`` raises undoes its own changes only, and is raised here.
 
-        ``rows`` is about how many rows ``fn`` writes; too many waiting rows raise Busy.
+        ``rows`` is about how many rows ``fn`` writes; too many waiting rows raise Busy. ``fn.together``, where there is
+        one, takes the transaction and several such functions that share a commit, and gives the result of each; should
+        it raise, each is called alone.
         """
 
     async def awrite(self, fn: Callable[[Transaction], T], *, rows: int = 1) -> T: ...

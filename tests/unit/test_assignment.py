@@ -12,8 +12,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.serving import assignment
 from optimizer.core.serving.assignment import (
     Assignment,
+    VerifiedTokens,
     choose,
     overrides_by_family,
     sign_token,
@@ -146,3 +148,24 @@ def test_a_signed_payload_that_is_no_assignment_is_malformed(payload):
         base64.urlsafe_b64encode(hmac.new(b"2" * 32, body.encode(), hashlib.sha256).digest()).rstrip(b"=").decode()
     )
     assert refusal(f"{body}.{signature}") == "malformed_token"
+
+
+def test_a_token_that_came_before_is_not_verified_again_but_for_its_age(monkeypatch):
+    tokens, token = VerifiedTokens(KEYS, most=2), sign_token(ASSIGNMENT, KEYS)
+    first = tokens.assignment(token, ASSIGNMENT.issued_at)
+    assert first == ASSIGNMENT
+    monkeypatch.setattr(assignment, "verify_token", None)
+    assert tokens.assignment(token, ASSIGNMENT.issued_at) is first
+    with pytest.raises(InvalidInput, match="valid for 30 days"):
+        tokens.assignment(token, ASSIGNMENT.issued_at + timedelta(days=31))
+
+
+def test_no_more_tokens_are_remembered_than_was_said_and_a_forged_one_never_is():
+    tokens = VerifiedTokens(KEYS, most=2)
+    for i in range(5):
+        tokens.assignment(sign_token(replace(ASSIGNMENT, unit_hmac=f"{i:064}"), KEYS), ASSIGNMENT.issued_at)
+    assert len(tokens._known) <= 2
+    forged = sign_token(ASSIGNMENT, [("k1", b"x" * 32)])
+    for _ in range(2):
+        with pytest.raises(InvalidInput):
+            tokens.assignment(forged, ASSIGNMENT.issued_at)

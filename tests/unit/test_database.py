@@ -126,6 +126,34 @@ class TestWriting:
         assert len(set(commits)) == 1
         assert version(database) == 8
 
+    def test_those_that_say_how_are_done_at_once_and_one_by_one_where_that_fails(self, database: Database) -> None:
+        done: list[list[int]] = []
+
+        class Bump:
+            def __init__(self, number: int, fails: bool = False) -> None:
+                self.number, self.fails, self.together = number, fails, bump_all
+
+            def __call__(self, tx: Any) -> int:
+                return bump_all(tx, [self])[0]
+
+        def bump_all(tx: Any, jobs: Any) -> list[int]:
+            done.append([job.number for job in jobs])
+            for job in jobs:
+                database.serving_version.bump(tx)
+                if job.fails:
+                    raise ValueError(job.number)
+            return [job.number for job in jobs]
+
+        with Gate(database):
+            futures = [database._writer.submit(Bump(number), 1) for number in range(3)]
+            futures.append(database._writer.submit(lambda tx: 3, 1))
+            futures += [database._writer.submit(Bump(number, fails=number == 5), 1) for number in range(4, 7)]
+        results = [future.exception(30) or future.result() for future in futures]
+        assert [str(result) for result in results] == list("0123456")
+        assert [isinstance(result, ValueError) for result in results] == [False] * 5 + [True, False]
+        assert done == [[0, 1, 2], [4, 5, 6], [4], [5], [6]]
+        assert version(database) == 5, "what failed together was undone before each was done alone"
+
     def test_errors_that_are_no_exceptions_reach_the_caller_and_the_writer_goes_on(self, database: Database) -> None:
         class Stop(BaseException):
             pass

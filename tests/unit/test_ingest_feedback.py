@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from optimizer.core.feedback.fields import FIELDS
 from optimizer.core.serving.assignment import bucket, cohort_start
 from optimizer.jobs.dataset.release_example import release_example
 from optimizer.jobs.feedback.ingest_feedback import LONG_AT_ONCE, Turns
+from optimizer.jobs.feedback.keep_events import keep_all
 from tests.ingestion import VARIANT, Installation, hmac_unit, hours, temporary_installation, token
 from tests.stores import FAMILY, NOW, minutes, new_database, rollout
 
@@ -820,3 +821,63 @@ def test_a_text_that_an_own_mask_does_not_get_through_is_rejected_alone(tmp_path
     assert (answer["accepted"], [one["type"] for one in answer["rejected"]]) == (1, ["mask_too_slow"])
     assert here.interaction("b").output == "fine"
     here.store.close()
+
+
+class TestRequestsThatShareACommit:
+    """What each is answered, and what is stored, is as if they had come one after the other."""
+
+    REQUESTS: Sequence[Sequence[Mapping[str, Any]]] = (
+        [{"id": "a", "assignment": "T", "output": "x", "success": True}, {"assignment": "T", "output": "unnamed"}],
+        [{"id": "a", "assignment": "T", "output": "x", "success": True}, {"id": "b", "assignment": "T", "score": 0.5}],
+        [{"id": "b", "assignment": "T", "score": 0.25}, {"id": "c", "assignment": "nonsense", "score": 1}],
+        [{"id": "d", "assignment": "T", "expected": {"summary": "short"}, "input": {"document": "long"}}],
+    )
+
+    def told(self, here: Installation, *, together: bool) -> list[dict[str, Any]]:
+        jobs = []
+        for events in self.REQUESTS:
+            sent = [{**one, "assignment": token() if one["assignment"] == "T" else one["assignment"]} for one in events]
+            request = here.intake().request()
+            jobs.append(request.job(request.read(sent)))
+        assert all(job.together is keep_all for job in jobs)
+        if together:
+            return here.store.write(lambda tx: keep_all(tx, jobs))
+        return [here.store.write(job) for job in jobs]
+
+    def test_at_once_and_one_by_one_give_the_same(self, tmp_path: Path) -> None:
+        found = []
+        for name, together in (("one", True), ("other", False)):
+            (tmp_path / name).mkdir()
+            here = Installation(new_database(tmp_path / name))
+            told = self.told(here, together=together)
+            named = [event.id for event in here.feedback() if len(event.id) == 1]
+            with here.store.read() as tx:
+                n = here.store.examples.counts(tx, FAMILY)
+            found.append((told, sorted(named), n))
+            here.store.close()
+        assert found[0] == found[1]
+        told = found[0][0]
+        assert [(one["accepted"], one["duplicates"]) for one in told] == [(2, 0), (1, 1), (0, 0), (1, 0)]
+        assert [one["type"] for one in told[2]["rejected"]] == ["id_conflict", "malformed_token"]
+
+    def test_an_outcome_of_an_interaction_is_kept_after_what_came_before_it(self, tmp_path: Path) -> None:
+        here = Installation(new_database(tmp_path))
+        request = here.intake().request()
+        job = request.job(request.read([{"interaction": "in", "assignment": token(), "success": True}]))
+        assert job.together is None
+
+    def test_one_whose_idempotency_key_was_used_otherwise_keeps_no_other_from_being_kept(self, tmp_path: Path) -> None:
+        here = Installation(new_database(tmp_path))
+        here.intake(("me", "k", "one body")).take([{"id": "a", "assignment": token(), "score": 1}])
+        jobs = []
+        for id, keyed in (("b", None), ("c", ("me", "k", "another body")), ("d", None)):
+            request = here.intake(keyed).request()
+            jobs.append(request.job(request.read([{"id": id, "assignment": token(), "score": 1}])))
+
+        async def sent() -> list[Any]:
+            return await asyncio.gather(*(here.store.awrite(job) for job in jobs), return_exceptions=True)
+
+        first, refused, last = asyncio.run(sent())
+        assert (first["accepted"], last["accepted"]) == (1, 1)
+        assert isinstance(refused, KeyReused)
+        assert sorted(event.id for event in here.feedback()) == ["a", "b", "d"]

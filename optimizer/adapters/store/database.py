@@ -101,8 +101,8 @@ class Database:
     def write(self, fn: Callable[[Connection], T], *, rows: int = 1) -> T:
         """Runs ``fn`` in the writing transaction and returns its result once the commit is on disk.
 
-        ``rows`` is about how many rows ``fn`` writes; the sum of what waits is bounded. ``fn`` runs at most once, on
-        the writer's thread. What it raises undoes its own changes only, and is raised here.
+        ``rows`` is about how many rows ``fn`` writes; the sum of what waits is bounded. ``fn`` runs on the writer's
+        thread, and what it did counts at most once. What it raises undoes its own changes only, and is raised here.
         """
         try:
             return self._writer.wait(self._writer.submit(fn, rows))

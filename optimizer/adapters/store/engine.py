@@ -171,7 +171,7 @@ def _has_log(path: Path) -> bool:
 
 
 def _to_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain, allow_nan=False)
+    return "{}" if value == {} else _json.encode(value)
 
 
 def _plain(value: Any) -> Any:
@@ -182,6 +182,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Sequence):
         return list(value)
     raise TypeError(f"a {type(value).__name__} cannot be stored as JSON")
+
+
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain, allow_nan=False)  # made once
 
 
 # --- upserts: the one construct that SQLAlchemy spells per dialect ----------------------------------------------------

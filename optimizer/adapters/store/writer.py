@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -19,6 +20,7 @@ from sqlalchemy.exc import OperationalError
 from optimizer.core.base.errors import Busy
 
 T = TypeVar("T")
+Together = Callable[[Connection, Sequence[Callable[[Connection], Any]]], Sequence[Any]]
 
 GROUP_JOBS = 256  # jobs that share one commit
 WAITING_JOBS = 1024
@@ -65,7 +67,11 @@ class Writer:
         self._thread: threading.Thread | None = None
 
     def submit(self, fn: Callable[[Connection], T], rows: int) -> Future[T]:
-        """Queues ``fn``; the future is resolved after the commit. Raises Busy when too much waits already."""
+        """Queues ``fn``; the future is resolved after the commit. Raises Busy when too much waits already.
+
+        A ``fn`` may have an attribute ``together``: a function that does for several such, one behind the other, what
+        each of them does alone, and gives their results. What fails so is undone, and each is called alone.
+        """
         if threading.current_thread() is self._thread:
             raise RuntimeError("a write inside a write would wait for itself; use the transaction at hand")
         job = _Job(fn, max(rows, 1))
@@ -128,9 +134,11 @@ class Writer:
             self._guard()
             with self._engine.begin() as connection:
                 started = [job for job in group if job.future.set_running_or_notify_cancel()]
-                attempt = _alone if len(started) == 1 else _attempt
-                for job in started:
-                    outcomes.append(attempt(connection, job))
+                if len(started) == 1:
+                    outcomes.append(_alone(connection, started[0]))
+                else:
+                    for together, jobs in groupby(started, key=lambda job: getattr(job.fn, "together", None)):
+                        outcomes += _attempt_all(connection, together, list(jobs))
             self._guard()
         except (
             BaseException
@@ -158,6 +166,23 @@ def _alone(connection: Connection, job: _Job) -> _Outcome:
     except BaseException as error:
         transaction.rollback()
         return _Outcome(job, error=error)
+
+
+def _attempt_all(connection: Connection, together: Together | None, jobs: list[_Job]) -> list[_Outcome]:
+    """Runs jobs in their order: at once where they say how, and one by one where they do not or that fails.
+
+    Raises as ``_attempt`` does.
+    """
+    if together is not None and len(jobs) > 1:
+        savepoint = connection.begin_nested()
+        try:
+            values = together(connection, [job.fn for job in jobs])
+        except Exception:
+            savepoint.rollback()  # one of them failed: which, and how, each hears below
+        else:
+            savepoint.commit()
+            return [_Outcome(job, value=value) for job, value in zip(jobs, values, strict=True)]
+    return [_attempt(connection, job) for job in jobs]
 
 
 def _attempt(connection: Connection, job: _Job) -> _Outcome:

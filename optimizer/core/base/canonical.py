@@ -59,9 +59,10 @@ def _plain(value: Any, differs: list[object]) -> Any:
     """``differs`` is told what Python's encoder would write in another way, or sort:
     tiny floats, and keys beyond ASCII.
     """
-    if value is None or isinstance(value, _AS_IT_IS):
+    kind = type(value)
+    if kind is str or kind is bool or value is None or isinstance(value, _AS_IT_IS):
         return value
-    if isinstance(value, float):
+    if kind is float or isinstance(value, float):
         short = round(value, DECIMALS)
         if not short.is_integer():
             if abs(short) < _POSITIONAL_FROM:

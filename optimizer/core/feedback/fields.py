@@ -27,8 +27,13 @@ FIELDS: Mapping[str, EventField] = {
     **fields_in(Interaction),
     **fields_in(FeedbackEvent),
 }
-OF_INTERACTION = tuple(name for name, field in FIELDS.items() if field.reports == "interaction")
-OF_OUTCOME = tuple(name for name, field in FIELDS.items() if field.reports == "outcome")
+OF_INTERACTION = frozenset(name for name, field in FIELDS.items() if field.reports == "interaction")
+OF_OUTCOME = frozenset(name for name, field in FIELDS.items() if field.reports == "outcome")
+REPORTING = tuple(
+    name for what in ("interaction", "outcome") for name, field in FIELDS.items() if field.reports == what
+)
+_KINDS = {name: field.kind for name, field in FIELDS.items()}
+_TIMES = frozenset(name for name, kind in _KINDS.items() if kind is TIME)
 
 
 def read_fields(raw: Mapping[Any, Any], *, now: datetime) -> tuple[dict[str, Any], list[Fault]]:
@@ -36,16 +41,18 @@ def read_fields(raw: Mapping[Any, Any], *, now: datetime) -> tuple[dict[str, Any
     values: dict[str, Any] = {}
     faults = list[Fault]()
     for name, value in raw.items():
-        if value is None or name not in FIELDS:
+        if value is None or name not in _KINDS:
             continue
         try:
-            check_json(value)
-            values[name] = FIELDS[name].kind.check(value)
+            if type(value) is not bool and not (type(value) is str and value.isascii() and "\x00" not in value):
+                check_json(value)
+            values[name] = _KINDS[name].check(value)
         except ValueError as error:
             faults.append(Fault(pointer=pointer_of([name]), detail=str(error)))
-    faults += _unknown([name for name in raw if name not in FIELDS])
-    for name, value in values.items():
-        if FIELDS[name].kind is TIME and value - now > CLOCK_SKEW:
+    if not raw.keys() <= _KINDS.keys():
+        faults += _unknown([name for name in raw if name not in FIELDS])
+    for name in [] if _TIMES.isdisjoint(values) else [name for name in values if name in _TIMES]:
+        if values[name] - now > CLOCK_SKEW:
             faults.append(
                 Fault(pointer=f"/{name}", detail="lies more than a day in the future; check the sender's clock")
             )

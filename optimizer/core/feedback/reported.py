@@ -14,8 +14,9 @@ from optimizer.core.base.errors import Fault, InvalidInput, pointer_of, said
 from optimizer.core.family.masking import Masker
 from optimizer.core.feedback.event_kinds import EventField, fields_in
 from optimizer.core.feedback.events import Arm, Event, FeedbackEvent, Interaction, Part
-from optimizer.core.feedback.fields import FIELDS, OF_INTERACTION, OF_OUTCOME, WHO_AND_WHERE, read_fields
+from optimizer.core.feedback.fields import FIELDS, OF_INTERACTION, OF_OUTCOME, REPORTING, WHO_AND_WHERE, read_fields
 
+_NO_TEXT = frozenset((bool, int, float, datetime))
 NOT_KEPT = "(text not kept)"  # an error without its text is still an error
 
 
@@ -49,7 +50,7 @@ def read_report(raw: Any, *, now: datetime, of_no_family: bool = False) -> Repor
     """Raises EventRejected (malformed) with everything that is wrong; unless ``of_no_family``,
     with belonging to nothing too.
     """
-    if not isinstance(raw, Mapping):
+    if not isinstance(raw, (dict, Mapping)):  # a dict is told without asking the abstract class
         raise EventRejected(
             "malformed", "An event is a JSON object with the fields of the reference, such as assignment and success."
         )
@@ -59,8 +60,8 @@ def read_report(raw: Any, *, now: datetime, of_no_family: bool = False) -> Repor
         raise EventRejected("malformed", f"The event is malformed: {said(faults)}.", faults)
     return Report(
         values=values,
-        is_interaction=any(name in values for name in OF_INTERACTION),
-        is_feedback=any(name in values for name in OF_OUTCOME),
+        is_interaction=not OF_INTERACTION.isdisjoint(values),
+        is_feedback=not OF_OUTCOME.isdisjoint(values),
     )
 
 
@@ -68,6 +69,10 @@ def check_texts(report: Report, most: int) -> None:
     """Raises EventRejected (text_too_long) where a text or a name, at any depth,
     has more than ``most`` bytes of UTF-8.
     """
+    if all(
+        type(value) in _NO_TEXT or (type(value) is str and 4 * len(value) <= most) for value in report.values.values()
+    ):
+        return
     faults = [
         Fault(pointer=pointer_of(path), detail=f"has {n:,} bytes, and one text of an event has at most {most:,}")
         for path, n in _long_texts(report.values, most, ())
@@ -95,8 +100,8 @@ def _long_texts(value: Any, most: int, path: tuple[Any, ...]) -> Iterator[tuple[
 
 def _gaps(values: Mapping[str, Any]) -> list[str]:
     gaps = []
-    if not any(name in values for name in (*OF_INTERACTION, *OF_OUTCOME)):
-        gaps.append(f"it reports nothing; give at least one of {', '.join((*OF_INTERACTION, *OF_OUTCOME))}")
+    if OF_INTERACTION.isdisjoint(values) and OF_OUTCOME.isdisjoint(values):
+        gaps.append(f"it reports nothing; give at least one of {', '.join(REPORTING)}")
     if not ("assignment" in values or "interaction" in values or ("family" in values and "unit" in values)):
         gaps.append(
             "it belongs to nothing; give the assignment token, or family and unit, or the id of its interaction"
@@ -129,8 +134,8 @@ def protect_parts(parts: Sequence[Mapping[str, Any]], *, store: str, masker: Mas
 
 _PART_FIELDS = fields_in(Part)
 _KEPT = (Interaction, FeedbackEvent)
-_NAMES: Mapping[type[Event], tuple[str, ...]] = {
-    kept: tuple(fields_in(kept)) for kept in _KEPT
+_NAMES: Mapping[type[Event], frozenset[str]] = {
+    kept: frozenset(fields_in(kept)) for kept in _KEPT
 }  # not anew for each event
 
 
@@ -157,18 +162,22 @@ def content_hash(report: Report, sent: Arm) -> str:
 
     ``sent`` is the arm as token or event name it.
     """
-    told = {name: value for name, value in report.values.items() if name not in WHO_AND_WHERE}
-    content = {name: value.timestamp() if isinstance(value, datetime) else value for name, value in told.items()}
-    return digest(canonical_json({**content, "arm": [sent.variant, sent.rollout, sent.unit_hmac]}))
+    content: dict[str, Any] = {"arm": [sent.variant, sent.rollout, sent.unit_hmac]}
+    for name, value in report.values.items():
+        if name not in WHO_AND_WHERE:
+            content[name] = value.timestamp() if isinstance(value, datetime) else value
+    return digest(canonical_json(content))
 
 
-def interaction_of(report: Report, *, id: str, arm: Arm, content_hash: str, received_at: datetime) -> Interaction:
-    known = {"id": id, "arm": arm, "content_hash": content_hash, "received_at": received_at}
-    return Interaction(**{**_values_of(report, Interaction), **known, "occurred_at": _started_at(report, received_at)})
+def interaction_of(report: Report, *, received_at: datetime, **known: Any) -> Interaction:
+    """``known``: what is no field of the report, by the name under which it is kept."""
+    at = {"received_at": received_at, "occurred_at": _started_at(report, received_at)}
+    return Interaction(**{**_values_of(report, Interaction), **known, **at})
 
 
 def _values_of(report: Report, kept: type[Event]) -> dict[str, Any]:
-    return {name: report.values[name] for name in _NAMES[kept] if name in report.values}
+    names = _NAMES[kept]
+    return {name: value for name, value in report.values.items() if name in names}
 
 
 def _started_at(report: Report, received_at: datetime) -> datetime:
@@ -177,8 +186,8 @@ def _started_at(report: Report, received_at: datetime) -> datetime:
     return sent or received_at - timedelta(milliseconds=report.get("latency_ms") or 0)
 
 
-def feedback_of(report: Report, *, id: str, arm: Arm, content_hash: str, received_at: datetime) -> FeedbackEvent:
+def feedback_of(report: Report, *, id: str, received_at: datetime, **known: Any) -> FeedbackEvent:
     """An outcome that comes with its interaction belongs to it by the shared id."""
     usual = {"occurred_at": received_at, "source": "user", "interaction": id if report.is_interaction else None}
-    known = {"id": id, "arm": arm, "content_hash": content_hash, "received_at": received_at}
-    return FeedbackEvent(**{**usual, **_values_of(report, FeedbackEvent), **known})
+    values = {**usual, **_values_of(report, FeedbackEvent), **known}
+    return FeedbackEvent(**{**values, "id": id, "received_at": received_at})

@@ -30,6 +30,7 @@ Overrides = Mapping[str, tuple[str, datetime]]  # of one family: unit's HMAC -> 
 ROLES: tuple[Role, ...] = ("champion", "candidate", "holdback")
 N_BUCKETS = 2**32
 TOKEN_VALID_DAYS = 30
+TOKEN_VALID = timedelta(days=TOKEN_VALID_DAYS)
 DEFAULT_COHORT_MINUTES = 60
 HOLDBACK_SHARE = 0.05
 HOLDBACK_PERIOD = timedelta(days=7)  # of the rollout clock
@@ -278,14 +279,37 @@ def verify_token(token: str, keys: Keys, now: datetime) -> Assignment:
             "forged_token",
             "The signature of the assignment token does not fit its content. Send the token as it was served.",
         )
-    assignment = _assignment(payload)
-    if now - assignment.issued_at > timedelta(days=TOKEN_VALID_DAYS):
+    return check_age(_assignment(payload), now)
+
+
+def check_age(assignment: Assignment, now: datetime) -> Assignment:
+    """The Assignment of a token that was sound; raises InvalidInput (expired_token) after 30 days."""
+    if now - assignment.issued_at > TOKEN_VALID:
         raise _refusal(
             "expired_token",
             f"The assignment token was issued at {when(assignment.issued_at)} and was valid for {TOKEN_VALID_DAYS}"
             " days. Fetch the prompt again and send the new token.",
         )
     return assignment
+
+
+class VerifiedTokens:
+    """Tokens that were sound before: each is verified once, however many events bring it, but for its age."""
+
+    def __init__(self, keys: Keys, *, most: int = 10_000) -> None:
+        self._keys, self._most = keys, most
+        self._known: dict[str, Assignment] = {}
+
+    def assignment(self, token: str, now: datetime) -> Assignment:
+        """As ``verify_token``, which it raises like too."""
+        known = self._known.get(token) if type(token) is str else None
+        if known is not None:
+            return check_age(known, now)
+        found = verify_token(token, self._keys, now)
+        if len(self._known) >= self._most:
+            self._known.clear()  # they come back with the next events, and nothing has to be kept in order
+        self._known[token] = found
+        return found
 
 
 def _split(token: str) -> tuple[str, str]:

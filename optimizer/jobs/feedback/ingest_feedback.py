@@ -11,27 +11,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from optimizer.core.base.errors import InvalidInput, KeyReused, shortened
+from optimizer.core.base.errors import InvalidInput, shortened
 from optimizer.core.base.strict_json import is_within
-from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker, MaskTooSlow
-from optimizer.core.feedback.correction import check_correction, example_of
+from optimizer.core.feedback.correction import check_correction
 from optimizer.core.feedback.events import NO_FAMILY, Arm
 from optimizer.core.feedback.reported import EventRejected, Report, check_texts, protect, read_report
 from optimizer.core.serving.access import EVERYTHING, Access
 from optimizer.core.serving.assignment import Assignment
 from optimizer.core.serving.attribution import arm_of_token
-from optimizer.jobs.dataset import release_example
-from optimizer.jobs.feedback.place_events import (
-    Placed,
-    Placing,
-    ReadEvent,
-    arm_of_interaction,
-    arms_reported,
-    unknown_interaction,
-)
-from optimizer.jobs.ids import new_id
+from optimizer.jobs.feedback.keep_events import Keeping, Rejection
+from optimizer.jobs.feedback.place_events import ReadEvent, arm_of_interaction, arms_reported, unknown_interaction
 from optimizer.ports import Clock, Store, Transaction
 
 QUICK_CHARS = 10_000  # of all events of a request together
@@ -40,8 +31,6 @@ LONG_AT_ONCE = 2  # readings in threads: each takes its share of the interpreter
 MAX_DETAIL_CHARS = 2000  # of what is said of one event
 
 Idempotency = tuple[str, str, str]  # (scope: who sends, key, hash of the body)
-# {"index", "type", "detail"}, and "errors" (each with a JSON pointer) where the fault lies in fields of one event
-Rejection = dict[str, Any]
 
 
 class Turns:
@@ -100,21 +89,19 @@ class Intake:
             Busy: the store takes no more now; nothing was kept.
         """
         request = self.request()
-        reads = request.read(events)
-        return self.store.write(lambda tx: request.keep(tx, reads), rows=len(events))
+        return self.store.write(request.job(request.read(events)), rows=len(events))
 
     async def atake(self, events: Sequence[Any]) -> dict[str, Any]:
         """Reading a few short events takes the event loop's time,
         reading long ones and waiting for the commit do not.
         """
         request = self.request()
-        reads = await request.aread(events)
-        return await self.store.awrite(lambda tx: request.keep(tx, reads), rows=len(events))
+        return await self.store.awrite(request.job(await request.aread(events)), rows=len(events))
 
 
 class IntakeRequest:
     """One request on its way in: ``read`` does all that may be slow and only looks at the store,
-    ``keep`` runs inside the writing transaction.
+    ``job`` is what the writing transaction does.
     """
 
     def __init__(self, intake: Intake) -> None:
@@ -154,7 +141,7 @@ class IntakeRequest:
             try:
                 reads.append(self._read(index, raw))
             except EventRejected as error:
-                self._reject(index, error)
+                self._rejected.append(self.rejection(index, error))
         return self._with_families(reads) if any(not read.sent.family for read in reads) else reads
 
     def read_of_no_family(self, event: Mapping[str, Any]) -> ReadEvent:
@@ -188,7 +175,7 @@ class IntakeRequest:
             try:
                 protected.append(read if read.sent.family else self._of_interaction(read, arms))
             except EventRejected as error:
-                self._reject(read.index, error)
+                self._rejected.append(self.rejection(read.index, error))
         return protected
 
     def _of_interaction(self, read: ReadEvent, arms: Mapping[str, Mapping[str, Arm]]) -> ReadEvent:
@@ -268,7 +255,7 @@ class IntakeRequest:
             self._maskers[family.name] = Masker(family.privacy.rules)
         return self._maskers[family.name]
 
-    def _reject(self, index: int, error: EventRejected) -> None:
+    def rejection(self, index: int, error: EventRejected) -> Rejection:
         """The answer is kept with its idempotency key and may quote the event,
         whose family need not be known: all masks apply.
         """
@@ -283,97 +270,14 @@ class IntakeRequest:
             rejection["detail"] = (
                 f"{slow.detail} What is wrong with the event may quote such a text, so it is not said here."
             )
-        self._rejected.append(rejection)
-
-    # --- inside the transaction ---------------------------------------------------------------------------------------
+        return rejection
 
     def keep(self, tx: Transaction, reads: Sequence[ReadEvent]) -> dict[str, Any]:
-        before = self._answer_before(tx)
-        if before is not None:
-            return before
-        self._received_at = (
-            self._in.clock.now()
-        )  # not before it waited for its turn to write: a cohort may have been closed meanwhile
-        placed = self._place_all(tx, reads)
-        fresh, n_duplicates = self._new_ones(tx, placed)
-        self._add(tx, fresh)
-        answer = {
-            "accepted": len(fresh),
-            "duplicates": n_duplicates,
-            "rejected": sorted(self._rejected, key=lambda r: r["index"]),
-        }
-        if self._in.idempotency is not None:
-            self._in.store.events.store_answer(tx, *self._in.idempotency, answer, self._received_at)
-        return answer
+        """Inside the writing transaction. Raises KeyReused."""
+        return self.job(reads)(tx)
 
-    def _answer_before(self, tx: Transaction) -> dict[str, Any] | None:
-        if self._in.idempotency is None:
-            return None
-        scope, key, body_hash = self._in.idempotency
-        stored = self._in.store.events.stored_answer(tx, scope, key)
-        if stored is None:
-            return None
-        if stored[0] != body_hash:
-            raise KeyReused(
-                f"Idempotency-Key {key!r} came with another body before. Send a new key with a new body.", key=key
-            )
-        return dict(stored[1])
-
-    def _place_all(self, tx: Transaction, reads: Sequence[ReadEvent]) -> list[Placed]:
-        """Those that name nothing but an interaction come last: it may be reported in the same request."""
-        placing = Placing(self._in.store, tx, reads, self._received_at, self._in.clock.scale, self._in.access)
-        placed = []
-        for read in sorted(reads, key=lambda read: not read.sent.family):
-            try:
-                placed.append(placing.place(read, placing.arm_of(read)))
-            except EventRejected as error:
-                self._reject(read.index, error)
-        return sorted(placed, key=lambda one: one.index)
-
-    def _new_ones(self, tx: Transaction, placed: Sequence[Placed]) -> tuple[list[Placed], int]:
-        known = self._in.store.events.known(tx, {one.name for one in placed})
-        fresh, n_duplicates = [], 0
-        for one in placed:
-            if one.name not in known:
-                known[one.name] = one.content_hash
-                fresh.append(one)
-            elif known[one.name] == one.content_hash:
-                n_duplicates += 1
-            else:
-                self._reject(one.index, _conflict(one))
-        return fresh, n_duplicates
-
-    def _add(self, tx: Transaction, fresh: Sequence[Placed]) -> None:
-        at = self._received_at
-        interactions = [
-            one.interaction(at, self._in.actor, by_gateway=self._in.by_gateway)
-            for one in fresh
-            if one.report.is_interaction
-        ]
-        self._in.store.events.add_interactions(tx, interactions)
-        self._in.store.events.add_feedback(
-            tx, [one.feedback(at, self._in.actor) for one in fresh if one.report.is_feedback]
-        )
-        corrections = [one for one in fresh if one.report.get("expected") is not None]
-        examples = [example for one in corrections if (example := self._example(tx, one)) is not None]
-        for example, outcome in zip(examples, self._in.store.examples.add(tx, examples), strict=True):
-            if outcome == "accepted":
-                self._ask_for_release(tx, example)
-
-    def _example(self, tx: Transaction, one: Placed) -> Example | None:
-        event, input = one.feedback(self._received_at, self._in.actor), one.report.get("input")
-        if input is None and event.interaction is not None:
-            interaction = self._in.store.events.interaction(tx, event.interaction, one.arm.family)
-            input = interaction.input if interaction is not None else None
-        return example_of(self._in.families[one.arm.family], event, input)
-
-    def _ask_for_release(self, tx: Transaction, example: Example) -> None:
-        if example.released or example.split == "holdout":  # the holdout is never quoted, and no review may show it
-            return
-        payload = {"example": example.id, "split": example.split, "sent_by": self._in.actor}
-        self._in.store.reviews.open(
-            tx, new_id("rv"), example.family, release_example.KIND, example.id, payload, self._received_at
-        )
+    def job(self, reads: Sequence[ReadEvent]) -> Keeping:
+        return Keeping(self._in, reads, self._rejected, self.rejection)
 
 
 def _names_interaction_only(raw: Any) -> bool:
@@ -382,12 +286,4 @@ def _names_interaction_only(raw: Any) -> bool:
         and raw.get("interaction") is not None
         and raw.get("family") is None
         and raw.get("assignment") is None
-    )
-
-
-def _conflict(one: Placed) -> EventRejected:
-    return EventRejected(
-        "id_conflict",
-        f"Event {one.id!r} of family {one.arm.family!r} is stored with other content, and events never change. Give a"
-        " new event a new id; an outcome names its interaction by `interaction`.",
     )

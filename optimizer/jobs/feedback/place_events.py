@@ -40,18 +40,22 @@ class Placed:
     arm: Arm
     id: str
     content_hash: str
+    is_named: bool  # by its sender; no other event has a name that was made here
 
     @property
     def name(self) -> tuple[str, str]:
         return self.arm.family, self.id
 
     def interaction(self, at: datetime, sent_by: str, *, by_gateway: bool) -> Interaction:
-        known = interaction_of(self.report, id=self.id, arm=self.arm, content_hash=self.content_hash, received_at=at)
-        return replace(known, sent_by=sent_by, by_gateway=by_gateway)
+        return interaction_of(
+            self.report, id=self.id, arm=self.arm, content_hash=self.content_hash, received_at=at, sent_by=sent_by,
+            by_gateway=by_gateway,
+        )  # fmt: skip
 
     def feedback(self, at: datetime, sent_by: str) -> FeedbackEvent:
-        known = feedback_of(self.report, id=self.id, arm=self.arm, content_hash=self.content_hash, received_at=at)
-        return replace(known, sent_by=sent_by)
+        return feedback_of(
+            self.report, id=self.id, arm=self.arm, content_hash=self.content_hash, received_at=at, sent_by=sent_by
+        )
 
 
 class Placing:
@@ -107,11 +111,13 @@ class Placing:
                 )  # what was reported first of an interaction stays; the outcome counts
             else:
                 id = named
+        is_named = id is not None
         if id is None:
             id = new_id("in" if report.is_interaction else "fb")
         if report.is_interaction:
             self._arms.setdefault(id, {}).setdefault(arm.family, arm)
-        return Placed(index=read.index, report=report, arm=arm, id=id, content_hash=content_hash(report, read.sent))
+        content = content_hash(report, read.sent)
+        return Placed(index=read.index, report=report, arm=arm, id=id, content_hash=content, is_named=is_named)
 
     def _arm_of_unit(self, read: ReadEvent) -> Arm:
         family, rollout, unit_hmac = read.sent.family, read.sent.rollout, read.sent.unit_hmac

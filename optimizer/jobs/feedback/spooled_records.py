@@ -15,7 +15,8 @@ from typing import Any
 from optimizer.core.feedback.events import Arm, LaterParts
 from optimizer.core.feedback.fields import FIELDS
 from optimizer.core.feedback.reported import Report
-from optimizer.jobs.feedback.ingest_feedback import Intake, Rejection
+from optimizer.jobs.feedback.ingest_feedback import Intake
+from optimizer.jobs.feedback.keep_events import Rejection
 from optimizer.jobs.feedback.place_events import ReadEvent
 from optimizer.ports import Store, Transaction
 
@@ -63,8 +64,8 @@ def keep_records(
                 add_later_parts_once(tx, store, _later_parts(one["row"]))
         else:
             request = intake_of(actor).request()
-            request.keep(tx, [_read(index, one) for index, one in enumerate(some)])
-            rejected += request.rejected
+            answer = request.keep(tx, [_read(index, one) for index, one in enumerate(some)])
+            rejected += answer["rejected"]
     return rejected
 
 

@@ -1,0 +1,186 @@
+"""What has been read goes into the store: that of one request, or of all that share a commit, in the same few
+statements.
+
+Part of ingest_feedback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from optimizer.core.base.errors import KeyReused
+from optimizer.core.dataset.examples import Example
+from optimizer.core.feedback.correction import example_of
+from optimizer.core.feedback.events import FeedbackEvent, Interaction
+from optimizer.core.feedback.reported import EventRejected
+from optimizer.jobs.dataset import release_example
+from optimizer.jobs.feedback.place_events import Placed, Placing, ReadEvent
+from optimizer.jobs.ids import new_id
+from optimizer.ports import Transaction
+
+if TYPE_CHECKING:
+    from optimizer.jobs.feedback.ingest_feedback import Intake
+
+# {"index", "type", "detail"}, and "errors" (each with a JSON pointer) where the fault lies in fields of one event
+Rejection = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """A job for the writing transaction: keeps what was read of one request, and gives the answer to it.
+
+    Args:
+        rejected: of the reading.
+        rejection: what is said of one more.
+    """
+
+    intake: Intake
+    reads: Sequence[ReadEvent]
+    rejected: Sequence[Rejection]
+    rejection: Callable[[int, EventRejected], Rejection]
+
+    def __call__(self, tx: Transaction) -> dict[str, Any]:
+        return keep_all(tx, [self])[0]
+
+    @property
+    def together(self) -> Callable[[Transaction, Sequence[Keeping]], list[dict[str, Any]]] | None:
+        """How several of one commit are kept at once; None for one that names an interaction, which the one before it
+        may bring.
+        """
+        return None if any(read.report.get("interaction") is not None for read in self.reads) else keep_all
+
+
+def keep_all(tx: Transaction, jobs: Sequence[Keeping]) -> list[dict[str, Any]]:
+    """The answers, in the order of the jobs, which all have one store; an event counts for the first that brings it.
+
+    Raises KeyReused, and Conflict where two jobs have one idempotency key: then nothing of any of them holds.
+    """
+    store = jobs[0].intake.store
+    # Not before they waited for their turn to write: a cohort may have been closed meanwhile.
+    at = jobs[0].intake.clock.now()
+    kept = [_Kept(tx, job, at) for job in jobs]
+    named = {one.name for each in kept for one in each.placed if one.is_named}
+    known = store.events.known(tx, named) if named else {}
+    for each in kept:
+        each.sort_out(known)
+    store.events.add_new(
+        tx,
+        [one for each in kept for one in each.interactions()],
+        [one for each in kept for one in each.feedback()],
+    )
+    return [each.answer() for each in kept]
+
+
+@dataclass(slots=True)
+class _Kept:
+    """One request inside the transaction."""
+
+    tx: Transaction
+    job: Keeping
+    at: datetime
+    placed: list[Placed] = field(init=False)
+    before: dict[str, Any] | None = field(init=False)  # the answer to the same request that came earlier
+    fresh: list[Placed] = field(default_factory=list)
+    n_duplicates: int = 0
+    rejected: list[Rejection] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rejected = list(self.job.rejected)
+        self.before = self._answer_before()
+        self.placed = [] if self.before is not None else self._place_all()
+
+    def sort_out(self, known: dict[tuple[str, str], str]) -> None:
+        """Tells what is new from what is known already, and adds it to that."""
+        for one in self.placed:
+            before = known.get(one.name)
+            if before is None:
+                known[one.name] = one.content_hash
+                self.fresh.append(one)
+            elif before == one.content_hash:
+                self.n_duplicates += 1
+            else:
+                self.rejected.append(self.job.rejection(one.index, _conflict(one)))
+
+    def interactions(self) -> list[Interaction]:
+        actor, by_gateway = self.job.intake.actor, self.job.intake.by_gateway
+        return [
+            one.interaction(self.at, actor, by_gateway=by_gateway) for one in self.fresh if one.report.is_interaction
+        ]
+
+    def feedback(self) -> list[FeedbackEvent]:
+        return [one.feedback(self.at, self.job.intake.actor) for one in self.fresh if one.report.is_feedback]
+
+    def answer(self) -> dict[str, Any]:
+        if self.before is not None:
+            return self.before
+        self._add_corrections()
+        answer = {
+            "accepted": len(self.fresh),
+            "duplicates": self.n_duplicates,
+            "rejected": sorted(self.rejected, key=lambda r: r["index"]),
+        }
+        intake = self.job.intake
+        if intake.idempotency is not None:
+            intake.store.events.store_answer(self.tx, *intake.idempotency, answer, self.at)
+        return answer
+
+    def _answer_before(self) -> dict[str, Any] | None:
+        if self.job.intake.idempotency is None:
+            return None
+        scope, key, body_hash = self.job.intake.idempotency
+        stored = self.job.intake.store.events.stored_answer(self.tx, scope, key)
+        if stored is None:
+            return None
+        if stored[0] != body_hash:
+            raise KeyReused(
+                f"Idempotency-Key {key!r} came with another body before. Send a new key with a new body.", key=key
+            )
+        return dict(stored[1])
+
+    def _place_all(self) -> list[Placed]:
+        """Those that name nothing but an interaction come last: it may be reported in the same request."""
+        intake, reads = self.job.intake, self.job.reads
+        placing = Placing(intake.store, self.tx, reads, self.at, intake.clock.scale, intake.access)
+        placed = []
+        for read in sorted(reads, key=lambda read: not read.sent.family):
+            try:
+                placed.append(placing.place(read, placing.arm_of(read)))
+            except EventRejected as error:
+                self.rejected.append(self.job.rejection(read.index, error))
+        return sorted(placed, key=lambda one: one.index)
+
+    def _add_corrections(self) -> None:
+        corrections = [one for one in self.fresh if one.report.get("expected") is not None]
+        examples = [example for one in corrections if (example := self._example(one)) is not None]
+        if not examples:
+            return
+        for example, outcome in zip(examples, self.job.intake.store.examples.add(self.tx, examples), strict=True):
+            if outcome == "accepted":
+                self._ask_for_release(example)
+
+    def _example(self, one: Placed) -> Example | None:
+        intake = self.job.intake
+        event, input = one.feedback(self.at, intake.actor), one.report.get("input")
+        if input is None and event.interaction is not None:
+            interaction = intake.store.events.interaction(self.tx, event.interaction, one.arm.family)
+            input = interaction.input if interaction is not None else None
+        return example_of(intake.families[one.arm.family], event, input)
+
+    def _ask_for_release(self, example: Example) -> None:
+        if example.released or example.split == "holdout":  # the holdout is never quoted, and no review may show it
+            return
+        payload = {"example": example.id, "split": example.split, "sent_by": self.job.intake.actor}
+        self.job.intake.store.reviews.open(
+            self.tx, new_id("rv"), example.family, release_example.KIND, example.id, payload, self.at
+        )
+
+
+def _conflict(one: Placed) -> EventRejected:
+    return EventRejected(
+        "id_conflict",
+        f"Event {one.id!r} of family {one.arm.family!r} is stored with other content, and events never change. Give a"
+        " new event a new id; an outcome names its interaction by `interaction`.",
+    )
