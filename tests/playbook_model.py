@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from optimizer.core.models.language import ModelRequest
-from optimizer.core.search.playbook.entries import Entry
+from optimizer.core.search.playbook.entries import Add, Entry, applied
 from optimizer.core.search.playbook.reflection import CURATE, REFLECT
 from tests.study_world import TOPICS, TopicModel, World, topic_family
 
@@ -54,6 +56,18 @@ def learning_world(folder: Path, model: TopicModel | None = None, **changes: Any
 
 def studied(here: World, **options: Any) -> Any:
     return here.run(here.create(strategy="playbook", **options))
+
+
+def add_entry(store: Any, family: str, text: str = RIGHT, *, evidence: tuple[str, ...] = (), **more: Any) -> str:
+    """An active entry as a study adds one; its id."""
+    at = datetime(2026, 11, 20, tzinfo=UTC)
+    (made,) = applied(
+        {}, [Add(kind="directive", text=text, evidence=evidence)], study="st_1", at=at, by="study:st_1"
+    ).values()
+    with store.read() as tx:
+        position = 1 + len(store.playbooks.entries(tx, family))
+    store.write(lambda tx: store.playbooks.put(tx, family, [replace(made, position=position, **more)]))
+    return made.id
 
 
 def kept_entries(here: World) -> list[Entry]:

@@ -22,6 +22,7 @@ from optimizer.cli import (
     init,
     keys,
     later,
+    playbook,
     review,
 )
 from optimizer.cli.doctor import commands as doctor
@@ -79,6 +80,7 @@ for group in (
     review,
     golden,
     graph,
+    playbook,
     keys,
     data,
     clock,

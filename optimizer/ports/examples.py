@@ -19,6 +19,7 @@ class ExampleStanding:
     group: str
     split: Split
     released: bool
+    interaction: str | None = None  # that it came from
 
 
 class Examples(Protocol):

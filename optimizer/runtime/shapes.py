@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from optimizer.core.serving.freezes import Freeze
     from optimizer.core.serving.rollout import Champion, Decision, Rollout
     from optimizer.core.views.rollout_status import RolloutView
+    from optimizer.jobs.families.change_playbook import EntryReport, EntryView
     from optimizer.jobs.families.create_variant import Created
     from optimizer.jobs.feedback.decide_repair import DecisionReport
     from optimizer.jobs.feedback.propose_repairs import Proposed
@@ -209,6 +210,24 @@ def decided_repair(value: DecisionReport) -> dict[str, Any]:
         "repair": repair(value.repair),
         "graph": graph(value.graph),
     }
+
+
+def playbook(family: str, entries: Sequence[EntryView]) -> dict[str, Any]:
+    """A family's playbook: its entries, and the section that the active ones make."""
+    from optimizer.core.search.playbook.section import section
+
+    kept = [view.entry for view in entries]
+    return {"family": family, "entries": [playbook_entry(one) for one in entries], "section": section(kept)}
+
+
+def playbook_entry(value: EntryView) -> dict[str, Any]:
+    evidence = [asdict(one) for one in value.evidence]
+    return {**asdict(value.entry), "evidence": evidence, "served": value.served}
+
+
+def playbook_change(value: EntryReport) -> dict[str, Any]:
+    told = {name: getattr(value, name) for name in ("family", "what", "why", "undo", "next", "changed")}
+    return {**told, "entry": playbook_entry(value.entry)}
 
 
 def key_change(value: KeyReport) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from tests.clock import Clock
 from tests.graph_world import F as VERIFIER
 from tests.graph_world import add_family, report
 from tests.ingestion import NOW
+from tests.playbook_model import add_entry
 
 F = "triage"
 MADE_UP = re.compile(
@@ -325,6 +326,21 @@ class TestGolden:
         assert served.get(f"/v1/families/{F}/golden").json()["items"] == []
         audited = [e["action"] for e in served.get("/v1/audit").json()["items"]]
         assert audited.count("add_golden") == audited.count("remove_golden") == 1
+
+
+class TestPlaybooks:
+    def test_an_entry_is_retired_and_restored(self, both: Both) -> None:
+        entries: list[str] = []
+        both.set_up(lambda world: entries.append(add_entry(world.shared.store, F)))
+        retire: Change = lambda operations, world: operations.retire_entry(F, entries[0], reason="no")  # noqa: E731
+        restore: Change = lambda operations, world: operations.restore_entry(F, entries[0], reason=None)  # noqa: E731
+        done = both(retire)
+        assert (done["changed"], done["why"], done["entry"]["state"]) == (True, "no", "retired")
+        assert both(retire)["changed"] is False
+        assert both(restore)["entry"]["state"] == "active"
+        assert both(restore)["changed"] is False
+        for act in ("retire_entry", "restore_entry"):
+            both.refused(NotFound, lambda ops, world, act=act: getattr(ops, act)(F, "pb_none", reason=None))  # type: ignore[misc]
 
 
 class TestInstallation:

@@ -9,6 +9,7 @@ from optimizer.adapters.store import Database
 from optimizer.core.search.playbook.entries import Add, Count, Entry, Merge, Retire, id_of
 from optimizer.jobs.families.keep_playbook import StudyPlaybook
 from tests.clock import Clock
+from tests.contract.test_examples import example
 from tests.stores import FAMILY, NOW
 
 ONE, OTHER = "Answer with one word.", "Read dates as day, month, year."
@@ -95,3 +96,21 @@ def test_a_study_opens_what_it_opened_first_whatever_has_come_since(database: Da
     assert [(e.text, e.helpful, e.state) for e in again.values()] == [(ONE, 1, "active")]
     later = of_study(database, "st_2").opened()
     assert [(e.text, e.helpful, e.state) for e in later.values()] == [(ONE, 6, "retired"), (OTHER, 0, "active")]
+
+
+def test_an_entry_is_retired_where_an_example_that_it_was_learned_from_is_no_longer_kept(database: Database) -> None:
+    examples = [example(f"e{n}", split="train") for n in (1, 2)]
+    database.write(lambda tx: database.examples.add(tx, examples))
+    of_study(database).keep(
+        1,
+        [
+            Add(kind="lesson", text=ONE, evidence=("e1", "e2")),
+            Add(kind="lesson", text=OTHER, evidence=("e1", "e_forgotten")),
+            Add(kind="lesson", text="It came from nowhere.", evidence=()),
+        ],
+    )
+    found = of_study(database, "st_2").opened()
+    assert [(e.state, e.reason) for e in found.values()] == [
+        ("active", ""), ("retired", "1 example that it was learned from is no longer kept"), ("active", ""),
+    ]  # fmt: skip
+    assert kept(database) == list(found.values())

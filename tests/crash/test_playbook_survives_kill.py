@@ -28,7 +28,7 @@ POINTS = {  # (of the steps that are kept the first or second, where in it) and 
 RUN_AND_DIE = """
 import os, signal, sys
 from pathlib import Path
-from optimizer.adapters.store.repositories.playbooks import PlaybookTables
+from optimizer.adapters.store.repositories.variants import PlaybookTables
 from optimizer.jobs.families.keep_playbook import StudyPlaybook
 from tests.crash.test_playbook_survives_kill import FirstUseless
 from tests.playbook_model import learning_world

@@ -17,6 +17,7 @@ from optimizer.core.search.study import Trial
 from tests.api_world import World, make_home, serving
 from tests.graph_world import F as VERIFIER
 from tests.graph_world import add_family, report
+from tests.playbook_model import add_entry
 
 EVENT = {"family": "triage", "unit": "u", "output": "billing"}
 STUDY = {
@@ -121,6 +122,14 @@ def proposed(act: str) -> Callable[[World], Asked]:
     return made
 
 
+def learned(act: str) -> Callable[[World], Asked]:
+    def made(world: World) -> Asked:
+        entry = add_entry(world.shared.store, "triage")
+        return f"/v1/families/triage/playbook/{entry}/{act}", {"reason": "I read it"}
+
+    return made
+
+
 def with_key(act: str) -> Callable[[World], Asked]:
     def made(world: World) -> Asked:
         world.add_key("boss", "admin", secret=SECRET)
@@ -152,6 +161,8 @@ CASES: dict[str, Callable[[World], Asked]] = {
     "POST /v1/families/{family}/graphs": verifying,
     "POST /v1/repairs/{id}/approve": proposed("approve"),
     "POST /v1/repairs/{id}/reject": proposed("reject"),
+    "POST /v1/families/{family}/playbook/{entry}/retire": learned("retire"),
+    "POST /v1/families/{family}/playbook/{entry}/restore": learned("restore"),
     "POST /v1/families/{family}/studies": to_study,
     "POST /v1/studies/{id}/cancel": lambda world: (f"/v1/studies/{studied(world)['id']}/cancel", {"reason": "no"}),
     "POST /v1/studies/{id}/nominate": searched,

@@ -25,14 +25,13 @@ from optimizer.adapters.store.repositories.minute_stats import DriftDetectorTabl
 from optimizer.adapters.store.repositories.observations import ObservationQueries
 from optimizer.adapters.store.repositories.outbox import OutboxTable
 from optimizer.adapters.store.repositories.pipeline_stats import PipelineStatTables
-from optimizer.adapters.store.repositories.playbooks import PlaybookTables
 from optimizer.adapters.store.repositories.retention import RetentionTables
 from optimizer.adapters.store.repositories.rollouts import RolloutTables
 from optimizer.adapters.store.repositories.serving import ChampionTable, FreezeTable, OverrideTable, ServingVersionTable
 from optimizer.adapters.store.repositories.studies import ScheduleTable, StudyTables
 from optimizer.adapters.store.repositories.traffic import TrafficTables
 from optimizer.adapters.store.repositories.unit_counts import UnitCountTable
-from optimizer.adapters.store.repositories.variants import PerformanceTables, VariantTable
+from optimizer.adapters.store.repositories.variants import PerformanceTables, PlaybookTables, VariantTable
 from optimizer.adapters.store.writer import Writer
 from optimizer.core.base.errors import Busy
 

@@ -276,7 +276,7 @@ class VariantPerformanceRow(Row):
 
 
 class PlaybookEntryRow(Row):
-    """Written by playbooks.py. No row is removed: an entry that has gone says why."""
+    """Written by variants.py. No row is removed: an entry that has gone says why."""
 
     __tablename__ = "playbook_entries"
     family: str = Field(primary_key=True)
@@ -297,7 +297,7 @@ class PlaybookEntryRow(Row):
 
 
 class PlaybookStepRow(Row):
-    """Written by playbooks.py: which steps of a study a playbook has taken in; 0 is how it stood before.
+    """Written by variants.py: which steps of a study a playbook has taken in; 0 is how it stood before.
     Ids and counts, no text.
     """
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from optimizer.core.search.playbook.entries import STUDY, Add, Edit, Entries, applied, id_of
+from optimizer.core.base.phrasing import count
+from optimizer.core.search.playbook.entries import STUDY, Add, Edit, Entries, Retire, active, applied, id_of
 from optimizer.ports import Clock, Store, Transaction
 
 BEFORE = 0  # the step that records how the playbook stood when the study began
@@ -23,11 +24,17 @@ class StudyPlaybook:
     clock: Clock
 
     def opened(self) -> Entries:
-        """A study that was killed opens what it opened first, so that it asks the proposer the same again."""
+        """A study that was killed opens what it opened first, so that it asks the proposer the same again.
+
+        An active entry is retired first where an example that it was learned from is no longer kept: released examples
+        go only where their person is forgotten.
+        """
 
         def open_once(tx: Transaction) -> Entries:
-            entries = self.store.playbooks.entries(tx, self.family)
             before = self.store.playbooks.step(tx, self.study, BEFORE)
+            if before is None:
+                self._retire_forgotten(tx)
+            entries = self.store.playbooks.entries(tx, self.family)
             if before is None:
                 record = [{"id": e.id, **{name: getattr(e, name) for name in STANDING}} for e in entries.values()]
                 self.store.playbooks.add_step(tx, self.family, self.study, BEFORE, record, self.clock.now())
@@ -36,6 +43,18 @@ class StudyPlaybook:
             return {one["id"]: replace(entries[one["id"]], **{name: one[name] for name in STANDING}) for one in known}
 
         return self.store.write(open_once)
+
+    def _retire_forgotten(self, tx: Transaction) -> None:
+        before = self.store.playbooks.entries(tx, self.family)
+        ids = sorted({example for entry in active(before) for example in entry.evidence})
+        kept = {one.id for one in self.store.examples.standing(tx, self.family, ids=ids, groups=())}
+        edits = [
+            Retire(id=entry.id, reason=f"{count(len(gone), 'example')} that it was learned from is no longer kept")
+            for entry in active(before)
+            if (gone := [example for example in entry.evidence if example not in kept])
+        ]
+        after = applied(before, edits, at=self.clock.now(), by=STUDY + self.study)
+        self.store.playbooks.put(tx, self.family, [entry for id, entry in after.items() if entry != before[id]])
 
     def keep(self, step: int, edits: Sequence[Edit]) -> None:
         def keep_once(tx: Transaction) -> None:

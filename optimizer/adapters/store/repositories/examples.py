@@ -87,7 +87,9 @@ class ExampleTables:
         found: dict[str, ExampleStanding] = {}
         for column, values in ((c.id, ids), (c.group, groups)):
             for some in chunks(list(values)):
-                query = select(c.id, c.group, c.split, c.released).where(c.family == family, column.in_(some))
+                query = select(c.id, c.group, c.split, c.released, c.interaction).where(
+                    c.family == family, column.in_(some)
+                )
                 found.update((row["id"], ExampleStanding(**row)) for row in tx.execute(query).mappings())
         return sorted(found.values(), key=lambda one: one.id)
 

@@ -1,0 +1,79 @@
+"""``detent playbook``: what a family has learned, entry by entry, and a person's word on an entry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from optimizer.cli.output import Json, show, table, tell_change
+from optimizer.cli.session import Session, check_one_of
+from optimizer.runtime import shapes
+
+if TYPE_CHECKING:
+    from optimizer.cli.operations.protocol import Answer
+
+app = typer.Typer(
+    name="playbook", no_args_is_help=True, help="What a family has learned from failures: show, retire, restore."
+)
+FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
+EntryId = Annotated[str, typer.Argument(help="Id of the entry.", show_default=False)]
+Reason = Annotated[str | None, typer.Option(help="Why; kept in the record.")]
+COLUMNS = {
+    "id": "Entry", "kind": "Kind", "text": "Text", "helpful": "Helped", "harmful": "Harmed", "n_evidence": "Examples",
+    "state": "State", "reason": "Why",
+}  # fmt: skip
+
+
+@app.command("show")
+def show_playbook(
+    family: FamilyName,
+    state: Annotated[str, typer.Option(help="active, merged, retired or all.")] = "all",
+    as_json: Json = False,
+) -> None:
+    """Show the entries with their counts; --json names the examples that each was learned from.
+
+    Example: detent playbook show triage --state active
+    """
+    from optimizer.jobs.families.change_playbook import read_playbook
+
+    check_one_of("--state", state, ("active", "merged", "retired", "all"))
+    session = Session()
+    session.family(family)
+    shown = shapes.playbook(family, read_playbook(family, store=session.store))
+    shown["entries"] = [one for one in shown["entries"] if state in ("all", one["state"])]
+    rows = [
+        {
+            **one,
+            "n_evidence": len(one["evidence"]),
+            "state": one["state"] + (", served" if one["served"] else ""),
+            "reason": one["reason"] + (f" ({one['merged_into']})" if one["merged_into"] else ""),
+        }
+        for one in shown["entries"]
+    ]
+    which = "no entry" if state == "all" else f"no {state} entry"
+    hint = f"The playbook of {family} has {which}. A study writes one: detent study run {family} --strategy playbook"
+    show(as_json, shown, table(rows, COLUMNS, empty=hint))
+
+
+@app.command()
+def retire(family: FamilyName, entry: EntryId, reason: Reason = None, as_json: Json = False) -> None:
+    """Let no later section show an entry, and no study take it up again. What serves stays as it is.
+
+    Example: detent playbook retire triage pb_0123456789ab --reason "it names a customer"
+    """
+    _tell(Session().operations.retire_entry(family, entry, reason=reason), as_json)
+
+
+@app.command()
+def restore(family: FamilyName, entry: EntryId, reason: Reason = None, as_json: Json = False) -> None:
+    """Make a retired or merged entry active again; the next study with strategy playbook tries it.
+
+    Example: detent playbook restore triage pb_0123456789ab --reason "the model is another one now"
+    """
+    _tell(Session().operations.restore_entry(family, entry, reason=reason), as_json)
+
+
+def _tell(done: Answer, as_json: bool) -> None:
+    show(as_json, done, lambda out: None)
+    tell_change(f"{done['family']}: {done['what']}.", why=done["why"], undo=done["undo"], then=done["next"])

@@ -1,0 +1,163 @@
+"""A person retires an entry of a family's playbook, or restores one; and reads the playbook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from optimizer.core.base.errors import Conflict, NotFound
+from optimizer.core.search.playbook.entries import Entry, Restore, Retire, applied
+from optimizer.core.search.playbook.section import texts_shown
+from optimizer.core.search.space import instruction_of
+from optimizer.jobs.record_change import checked_reason
+from optimizer.ports import Clock, Store, Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """An example that an entry was learned from, and the interaction that the example came from, if any.
+
+    ``kept``: False where the example has been forgotten since.
+    """
+
+    example: str
+    interaction: str | None = None
+    kept: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryView:
+    """An entry as it stands.
+
+    Args:
+        served: whether the champion's instruction shows it.
+    """
+
+    entry: Entry
+    evidence: Sequence[Evidence]
+    served: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryReport:
+    """What a change did, why, and how to take it back; ``changed`` is False where it was so already."""
+
+    family: str
+    what: str
+    why: str
+    undo: str
+    next: str
+    changed: bool
+    entry: EntryView
+
+
+def read_playbook(family: str, *, store: Store) -> list[EntryView]:
+    """Every entry, in the order in which they were added; none of a family that has no playbook yet."""
+    with store.read() as tx:
+        return _views(tx, store, family)
+
+
+def retire_entry(family: str, id: str, *, reason: str | None, actor: str, store: Store, clock: Clock) -> EntryReport:
+    """No later section shows the entry, and no study takes it up again, until a person restores it. Safe to repeat.
+
+    Raises:
+        NotFound: the family's playbook has no such entry.
+        Conflict: it was merged into another one.
+    """
+    why = checked_reason(reason)
+
+    def change(tx: Transaction) -> EntryReport:
+        before = _entry(tx, store, family, id)
+        if before.state == "merged":
+            raise Conflict(
+                f"{id} was merged into {before.merged_into}, which says it now. Retire that one: detent playbook retire"
+                f" {family} {before.merged_into}",
+                entry=id,
+                merged_into=before.merged_into,
+            )
+        if before.state == "active":
+            edit = Retire(id=id, reason=why)
+            _apply(tx, store, clock, family, edit, actor=actor, action="playbook.retire", why=why)
+        return _report(tx, store, family, id, before, "retired", why)
+
+    return store.write(change)
+
+
+def restore_entry(family: str, id: str, *, reason: str | None, actor: str, store: Store, clock: Clock) -> EntryReport:
+    """A retired or merged entry is active again: the next study with strategy playbook tries it. Safe to repeat.
+
+    Raises:
+        NotFound: the family's playbook has no such entry.
+    """
+    why = checked_reason(reason)
+
+    def change(tx: Transaction) -> EntryReport:
+        before = _entry(tx, store, family, id)
+        if before.state != "active":
+            _apply(tx, store, clock, family, Restore(id=id), actor=actor, action="playbook.restore", why=why)
+        return _report(tx, store, family, id, before, "active", why)
+
+    return store.write(change)
+
+
+def _apply(
+    tx: Transaction,
+    store: Store,
+    clock: Clock,
+    family: str,
+    edit: Retire | Restore,
+    *,
+    actor: str,
+    action: str,
+    why: str,
+) -> None:
+    now = clock.now()
+    before = store.playbooks.entries(tx, family)
+    after = applied(before, [edit], at=now, by=actor)
+    store.playbooks.put(tx, family, [entry for id, entry in after.items() if entry != before[id]])
+    detail = {"why": why, "before": before[edit.id].state, "after": after[edit.id].state}
+    store.audit.add(tx, at=now, actor=actor, action=action, family=family, subject=edit.id, detail=detail)
+
+
+def _report(tx: Transaction, store: Store, family: str, id: str, before: Entry, state: str, why: str) -> EntryReport:
+    view = next(view for view in _views(tx, store, family) if view.entry.id == id)
+    changed, after = view.entry != before, view.entry
+    what = f"{id} is {after.state}" if changed else f"{id} is {after.state} already"
+    if changed and state == "retired" and view.served:
+        what += "; the champion shows it until another variant is promoted"
+    undo = f"detent playbook {'restore' if state == 'retired' else 'retire'} {family} {id}"
+    return EntryReport(
+        family=family,
+        what=what,
+        why=why if changed else after.reason or why,
+        undo=undo if changed else "",
+        next=f"detent study run {family} --strategy playbook --dry-run",
+        changed=changed,
+        entry=view,
+    )
+
+
+def _entry(tx: Transaction, store: Store, family: str, id: str) -> Entry:
+    found = store.playbooks.entries(tx, family).get(id)
+    if found is None:
+        raise NotFound(
+            f"The playbook of {family} has no entry {id!r}. `detent playbook show {family}` lists them.", entry=id
+        )
+    return found
+
+
+def _views(tx: Transaction, store: Store, family: str) -> list[EntryView]:
+    entries = store.playbooks.entries(tx, family)
+    ids = sorted({example for entry in entries.values() for example in entry.evidence})
+    known = {one.id: one.interaction for one in store.examples.standing(tx, family, ids=ids, groups=())}
+    champion = store.champions.current(tx, family)
+    served = store.variants.get(tx, family, champion.variant) if champion is not None else None
+    shown = set(texts_shown(instruction_of(served.variant) or "")) if served is not None else set()
+    return [
+        EntryView(
+            entry=entry,
+            evidence=[Evidence(example=e, interaction=known.get(e), kept=e in known) for e in entry.evidence],
+            served=entry.text in shown,
+        )
+        for entry in entries.values()
+    ]
