@@ -20,7 +20,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.golden import GoldenRow
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest
-from optimizer.core.search.study import Definition
+from optimizer.core.search.study import Definition, Trigger
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.studies.confirm_variant import confirm_variant
 from optimizer.jobs.studies.evaluate_variant import evaluate_variant
@@ -284,3 +284,38 @@ def test_no_look_at_the_holdout_is_spent_on_a_candidate_that_its_scenarios_refus
         confirm_variant(it.family, shown(2).id, aim="quality", dry_run=True, **given)  # type: ignore[call-overload]
     assert [one["name"] for one in refused.value.members["gates"]] == ["golden"]
     assert f"detent rollout start topics {shown(2).id} --confirm topics" in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    ("trigger", "verdict"), [(Trigger(kind="schedule", reason="it is three"), "pass"), (None, None)]
+)
+def test_a_study_that_started_by_itself_asks_the_scenarios_of_its_winner_within_its_budget(
+    tmp_path: Path, trigger: Trigger | None, verdict: str | None
+) -> None:
+    it = World(tmp_path, family=golden_family()).fill()
+    study = it.run(it.create(strategy="bootstrap", trigger=trigger))
+    assert study.outcome == "nominated"
+    with it.store.read() as tx:
+        batches = it.store.performance.batches(tx, "topics")
+        assert it.store.journal.spend(tx, study.id).n_calls == study.spend.n_calls == len(it.model.requests)
+    assert study.spend.n_calls <= 500
+    if verdict is None:
+        assert batches == [], "a person asks when it suits"
+    else:
+        assert [batch["created_by"] for batch in batches] == [f"study:{study.id}"]
+        record = next(b for b in batches if b["split"] == "golden")
+        assert {check["verdict"] for check in record["checks"]} == {"met"}
+
+
+def test_what_such_a_study_cannot_pay_for_is_left_to_a_person(tmp_path: Path) -> None:
+    it = World(tmp_path, family=golden_family()).fill()
+    paid = it.run(it.create(strategy="bootstrap", trigger=Trigger(kind="schedule", reason="it is three")))
+    (tmp_path / "poor").mkdir()
+    poor = World(tmp_path / "poor", family=golden_family()).fill()
+    budget = Budget(calls=paid.spend.n_calls - 1)
+    study = poor.run(poor.create(strategy="bootstrap", trigger=Trigger(kind="schedule", reason="three"), budget=budget))
+    assert (study.outcome, study.spend.n_calls) == ("nominated", paid.spend.n_calls - 1)
+    with poor.store.read() as tx:
+        (batch,) = poor.store.performance.batches(tx, "topics")
+    unmeasured = [check["name"] for check in batch["checks"] if check["verdict"] == "unmeasured"]
+    assert unmeasured == ["regression of latency"]

@@ -91,6 +91,7 @@ class StudyRun:
     clock: Clock
     models: ModelSource
     scorer: Scorer
+    scorer_for: Callable[[Family], Scorer]
     strategies: StrategyMaker
     classify: Classify
     progress: ProgressCallback
@@ -183,7 +184,9 @@ class StudyRun:
 
         return propose
 
-    def journaled(self, name: str, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]) -> JournaledModel:
+    def journaled(
+        self, name: str, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack] = HeldBack
+    ) -> JournaledModel:
         model = self.models.get(name)
         return JournaledModel(
             model,

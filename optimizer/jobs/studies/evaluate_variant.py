@@ -42,6 +42,9 @@ from optimizer.jobs.studies.evaluations.time_calls import PURPOSE as TIMING
 from optimizer.jobs.studies.evaluations.time_calls import time_calls
 from optimizer.ports import Clock, ModelSource, Store
 
+EVALUATION = "evaluation"  # the purpose of its calls
+OpenModel = Callable[[str, str], JournaledModel]
+
 
 def evaluate_variant(
     family: Family,
@@ -58,6 +61,7 @@ def evaluate_variant(
     classify: Classify,
     bare: bool = False,
     suite: str | None = None,
+    open_model: OpenModel | None = None,
     on_call: Callable[[float | None], None] = lambda latency_ms: None,
 ) -> dict[str, Any]:
     """Scores ``variant`` on at most ``n`` examples, drawn by hash and balanced as the family asks; returns the batch as
@@ -76,6 +80,7 @@ def evaluate_variant(
         budget: without a cap of calls or dollars, as many calls as ``estimate_evaluation`` says (``calls_at_most``).
         n: None: as many as the suite asks, where the split is dev, else 20.
         suite: name of one of the family's suites, such as golden, which says what is asked.
+        open_model: from (name, purpose), where the calls are a study's, whose caps then hold in place of ``budget``.
     The holdout cannot be evaluated here: only a study's confirmation looks at it.
 
     Raises:
@@ -91,9 +96,13 @@ def evaluate_variant(
     if budget.usd is None and budget.calls is None:
         budget = replace(budget, calls=calls_at_most(estimated(plan, family, models)[0]))
     scorer, spent = scorer_for(family), OwnSpend()
-    open_model = opener(family, budget, store, clock, models, spent)
-    open_judge = opener(family, budget, store, clock, models, spent, purpose=JUDGE)
-    evaluators = evaluators_of(plan, family, scorer_for, open_model, on_call, open_judge)
+
+    def opened(purpose: str) -> Callable[[str], JournaledModel]:
+        if open_model is not None:
+            return lambda name: open_model(name, purpose)
+        return opener(family, budget, store, clock, models, spent, purpose=purpose)
+
+    evaluators = evaluators_of(plan, family, scorer_for, opened(EVALUATION), on_call, opened(JUDGE))
     results = measure(plan, variant, evaluators)
     if all(r.output is None for r in results):
         raise ModelFailed(
@@ -110,13 +119,12 @@ def evaluate_variant(
         beside = measure(plan, plan.beside, evaluators) if plan.beside is not None else []
         timing = timing_of(results, beside)
         if _is_untimed(plan, timing):
-            fresh = opener(family, budget, store, clock, models, spent, purpose=TIMING)
             timing = time_calls(
                 variant,
                 plan.beside if plan.times_pairs else None,
                 examples,
                 run=str(batch["id"]),
-                open_model=fresh,
+                open_model=opened(TIMING),
                 evaluator=lambda opened: Evaluator(family, scorer.unjudged(), opened, on_call=on_call),
             )
             batch["p95_latency_ms"] = batch["p95_latency_ms"] or timing.p95_ms
@@ -224,7 +232,7 @@ def opener(
     clock: Clock,
     models: ModelSource,
     spent: OwnSpend,
-    purpose: str = "evaluation",
+    purpose: str = EVALUATION,
 ) -> Callable[[str], JournaledModel]:
     """``spent``: one for all models of a policy, which together keep to the budget."""
 

@@ -32,6 +32,7 @@ from optimizer.core.search.study import CONFIRM, ENDED, Definition, Study
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.studies.confirm_winner import confirm_winner
 from optimizer.jobs.studies.context import StopFlag, StudyRun, nobody_waits, variant_of
+from optimizer.jobs.studies.evaluations.ask_suites import ask_suites
 from optimizer.jobs.studies.measure_baselines import measure_baselines, measure_labels
 from optimizer.jobs.studies.progress import ProgressCallback, unwatched
 from optimizer.jobs.studies.run_search import Reserve, SearchResult, run_search
@@ -137,6 +138,7 @@ def _begin(
         clock=clock,
         models=models,
         scorer=scorer,
+        scorer_for=scorer_for,
         strategies=strategies,
         classify=classify,
         progress=progress,
@@ -214,6 +216,8 @@ def _confirm(run: StudyRun, winner: str, n_holdout: int) -> Study:
     stop = StopFlag(run.store, run.clock, run.study.id)
     try:
         confirmed = confirm_winner(run, [variant_of(run.store, run.family.name, one) for one in sequence], stop=stop)
+        if confirmed.outcome == "nominated" and run.study.trigger is not None:
+            ask_suites(run, confirmed.winner, stop=stop)
     except StudyStopped:
         return _finish(run, f"Cancelled during the confirmation of {winner}.", status="cancelled")
     except BudgetExhausted as exhausted:
