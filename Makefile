@@ -6,7 +6,7 @@ COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-u
 UPGRADE ?= --upgrade
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-bench test-long mutations check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-judges bench-commands bench-search bench-speed siege serve clean
+.PHONY: help install demo test test-bench test-long mutations check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-judges bench-commands bench-families bench-search bench-speed siege serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -102,6 +102,9 @@ bench-judges: $(VENV)/.synced-dev ## recorded judges beside people's ratings: ca
 
 bench-commands: $(VENV)/.synced-dev ## what `detent study run` finds on recorded cascades, and its test beside the old one (hours; a stop loses nothing; data of DETENT_SHARED)
 	@for name in noninferiority commands; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
+
+bench-families: $(VENV)/.synced-dev ## what studies of the shipped families gain on held-out rows (hours; a stop loses nothing; data of DETENT_SHARED); ARGS="--families summarization --rows 50"
+	@$(BIN)/python bench/families.py $(ARGS)
 
 bench-speed: $(VENV)/.synced-dev ## how fast conditions, replay of content and the gateway's streams are
 	@for name in conditions content_replay gateway_streams; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done

@@ -3,9 +3,10 @@
     python bench/families.py [--families intent_routing ...] [--seeds 1 2] [--rows 200] [--minutes M] [--list]
 
 For each family and seed, in a home of its own and by the commands that a user types: training rows are imported, the
-first base is evaluated, and a study chooses among the bases and sets of examples (bench/lifts/plan.py says by which
-rule, fixed before a held-out row was opened). The best base on the study's own dev rows and its winner then answer the
-same held-out rows, which no search saw. Beside them what answers without a model score there.
+first base is evaluated, and a study chooses among sets of examples on the best base, which a study of strategy bases
+chose before on other training rows (bench/lifts/plan.py says by which rule, fixed before a held-out row was opened).
+That base and the study's winner then answer the same held-out rows, which no search saw. Beside them what answers
+without a model score there.
 
 The embedded model answers, or any that speaks OpenAI's protocol: DETENT_BENCH_MODEL names it, DETENT_BENCH_API is its
 address up to /v1, DETENT_BENCH_KEY_ENV the variable with its key, DETENT_BENCH_SIZE its size (default: medium).
@@ -13,8 +14,9 @@ address up to /v1, DETENT_BENCH_KEY_ENV the variable with its key, DETENT_BENCH_
 Homes, journals and results lie under DETENT_FAMILIES (default: detent-bench-families in the user's cache folder), so
 that a stop loses nothing: run again and it goes on, with more rows or seeds, too. What was measured with fewer rows
 than asked for is shown with its number of rows. `--minutes`: nothing begins after that. Writes
-bench/results/families.json and docs/reference/families-measured.md; for another model than the embedded one both stand
-in its folder. Exits 1 where a bar is missed: A figure that is not reached is told, never left out.
+bench/results/families.json, docs/reference/families-measured.md and a section of each family's page; for another model
+than the embedded one result and page stand in its folder. Exits 1 where a bar is missed: a figure that is not reached
+is told, never left out.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ from typing import Any
 
 from common import RESULTS, ROOT, SHARED, commit, machine
 from lifts.held_out import Answered, HeldOut
-from lifts.homes import Answering, Chosen, family_in, make_home, rows_of, search
-from lifts.page import page
+from lifts.homes import Answering, Chosen, best_base, family_in, make_home, rows_of, search
+from lifts.page import page, with_how_far
 from lifts.plan import PLAN, SEEDS, Measured
 from lifts.verdict import verdicts
 
@@ -57,6 +59,9 @@ class Work:
     def home(self, name: str, seed: int | None = None) -> Path:
         return self.folder / name / ("held_out" if seed is None else f"seed_{seed}")
 
+    def bases(self, name: str) -> Path:
+        return self.folder / name / "bases"
+
     def result(self, name: str, seed: int) -> Path:
         return self.folder / name / f"seed_{seed}.json"
 
@@ -74,9 +79,12 @@ def main() -> int:
     result = collected(work)
     is_ours = model.entry is None
     write(result, RESULTS if is_ours else work.folder, PAGE if is_ours else work.folder / PAGE.name)
-    missed = [line for line in verdicts(result) if not line.is_held]
-    print("\n".join(line.said for line in verdicts(result)))
-    return 1 if missed else 0
+    told = verdicts(result)
+    for one in told if is_ours else ():
+        of_family = PAGE.parent / "families" / f"{one.family}.md"
+        of_family.write_text(with_how_far(of_family.read_text(encoding="utf-8"), one), encoding="utf-8")
+    print("\n".join(one.said for one in told))
+    return 0 if all(one.is_held for one in told) else 1
 
 
 def run(cells: Sequence[tuple[str, int]], work: Work, *, n_rows: int = N_ROWS, minutes: float | None = None) -> None:
@@ -98,14 +106,15 @@ def run(cells: Sequence[tuple[str, int]], work: Work, *, n_rows: int = N_ROWS, m
 def measure(name: str, seed: int, work: Work, n_rows: int) -> dict[str, Any] | None:
     """One cell, kept; None where it was measured on as many rows already."""
     plan, path = PLAN[name], work.result(name, seed)
-    for home in (work.home(name, seed), work.home(name)):
+    for home in (work.home(name), work.home(name, seed), work.bases(name)):
         if not (home / "families").is_dir():
             make_home(home, name, plan, work.data, work.model)
     family = family_in(work.home(name), name)
     rows = rows_of(work.data, name, "dev", plan, family)[:n_rows]
     if path.is_file() and json.loads(path.read_text(encoding="utf-8"))["n_rows"] >= len(rows):
         return None
-    chosen = search(work.home(name, seed), name, seed, plan, work.data)
+    base_name = best_base(work.bases(name), name, plan, work.data)
+    chosen = search(work.home(name, seed), name, seed, base_name, plan, work.data)
     held = HeldOut(work.home(name), family, plan)
     try:
         examples = held.examples(rows)
@@ -151,12 +160,12 @@ def _cell(
         "family": name,
         "seed": seed,
         "n_rows": len(base),
-        "strategy": plan.strategy,
+        "strategy": chosen.strategy,
         "base": chosen.base_name,
         "winner": chosen.winner.id,
         "proposer": chosen.proposer,
         "n_examples": len(chosen.winner.examples),
-        "dev_scores": [chosen.dev_scores[chosen.base.id], chosen.dev_scores[chosen.winner.id]],
+        "dev_scores": [chosen.dev_scores.get(one.id) for one in (chosen.base, chosen.winner)],
         "search": {"calls": chosen.n_calls, "tokens": chosen.n_tokens, "model_minutes": chosen.model_minutes},
         "answers": {"base": [one.as_data() for one in base], "winner": [one.as_data() for one in winner]},
         "trivial": dict(trivial),

@@ -15,7 +15,7 @@ from common import ROOT
 from ruamel.yaml import YAML
 from typed.command import typed
 
-from lifts.plan import N_IMPORTED, Measured, definition_of
+from lifts.plan import N_BASES, N_IMPORTED, Measured, definition_of
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.host.config import load_settings
@@ -55,12 +55,16 @@ class Answering:
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """What a study had to choose from and chose, by its own dev rows."""
+    """What a study chose, by its own dev rows.
 
-    base: Variant  # the best of the family's bases
+    ``base``: the best of the family's bases. ``proposer``: of the winner; "base" where no set of examples was better.
+    """
+
+    base: Variant
     base_name: str
     winner: Variant
-    proposer: str  # of the winner; "champion" where nothing was better than the first base
+    proposer: str
+    strategy: str
     dev_scores: Mapping[str, float]  # of base and winner
     n_calls: int
     n_tokens: int
@@ -109,21 +113,51 @@ def family_in(home: Path, name: str) -> Family:
     return files.families[name]
 
 
-def search(home: Path, name: str, seed: int, measured: Measured, data: Path) -> Chosen:
-    """Imports, evaluates and searches by the commands; run again, what was paid is answered by the journal."""
+def best_base(home: Path, name: str, measured: Measured, data: Path) -> str:
+    """The version of the best base on training rows of its own, by a study of strategy ``bases``; of equals the one
+    that serves.
+    """
     family = family_in(home, name)
-    rows = rows_of(data, name, "train", measured, family)
+    _import(home, name, 0, measured, data)
+    _study(home, name, "bases", 0, definition_of(measured, N_BASES))
+    scores = _trials(home, name)[1]
+    by_size = family.prompt.by_size
+    assert by_size is not None
+    serves = family.prompt.current
+    return max(by_size.names(), key=lambda name: (scores.get(family.variant(name).id, 0.0), name == serves))
+
+
+def search(home: Path, name: str, seed: int, base: str, measured: Measured, data: Path) -> Chosen:
+    """Imports, evaluates and searches by the commands; run again, what was paid is answered by the journal.
+
+    Args:
+        base: the version of the best base.
+    """
+    family = family_in(home, name)
+    _import(home, name, seed, measured, data)
+    serves = family.variant(base).id == family.variant().id
+    strategy = measured.strategy if serves else f"bases+{measured.strategy}"
+    _study(home, name, strategy, seed, definition_of(measured))
+    return _chosen(home, family, base)
+
+
+def _import(home: Path, name: str, seed: int, measured: Measured, data: Path) -> None:
+    rows = rows_of(data, name, "train", measured, family_in(home, name))
     drawn = random.Random(f"families {name} {seed}").sample(rows, min(N_IMPORTED, len(rows)))
     _write_lines(home / "rows.jsonl", drawn)
-    _write_yaml(home / "study.yaml", definition_of(measured))
-    if not _finished(home, name):
-        typed(home, "import", str(home / "rows.jsonl"), "--family", name, "--curated")
-        typed(home, "family", "evaluate", name, "--n", str(measured.n_dev), "--json")
-        typed(
-            home, "study", "run", name, "--strategy", measured.strategy, "--seed", str(seed), "--definition",
-            str(home / "study.yaml"), "--budget-calls", str(MANY_CALLS), "--json",
-        )  # fmt: skip
-    return _chosen(home, family)
+    typed(home, "import", str(home / "rows.jsonl"), "--family", name, "--curated")
+
+
+def _study(home: Path, name: str, strategy: str, seed: int, definition: Mapping[str, Any]) -> None:
+    """What the first base scores on the rows of the study, then the study."""
+    if _finished(home, name):
+        return
+    _write_yaml(home / "study.yaml", dict(definition))
+    typed(home, "family", "evaluate", name, "--n", str(definition["n_dev"]), "--json")
+    typed(
+        home, "study", "run", name, "--strategy", strategy, "--seed", str(seed), "--definition",
+        str(home / "study.yaml"), "--budget-calls", str(MANY_CALLS), "--json",
+    )  # fmt: skip
 
 
 def _write_lines(path: Path, rows: Sequence[Row]) -> None:
@@ -145,29 +179,40 @@ def _studies(home: Path, name: str) -> Iterator[Any]:
         store.close()
 
 
-def _chosen(home: Path, family: Family) -> Chosen:
-    """Of equals the smaller base, and of a winner that is no better the best base."""
+def _trials(home: Path, name: str) -> tuple[Any, dict[str, float], dict[str, str]]:
+    """The finished study, and by variant its score and who proposed it."""
     store = wiring.open_store(load_settings(home=home))
     try:
         with store.read() as tx:
-            study = next(s for s in store.studies.page(tx, family=family.name)[0] if s.status == "finished")
-            scores = {t.variant: t.score for t in store.studies.trials(tx, study.id) if t.score is not None}
-            proposers = {t.variant: t.proposer for t in store.studies.trials(tx, study.id)}
-            calls = [c for c in store.journal.calls(tx, study.id) if c.answer is not None]
-            bases = [base for base in family.bases() if base.id in scores]
-            base = max(bases, key=lambda one: scores[one.id])
-            best = study.winner if study.winner and scores[study.winner] > scores[base.id] else base.id
-            winner = base if best == base.id else store.variants.get(tx, family.name, best).variant
+            study = next(s for s in store.studies.page(tx, family=name)[0] if s.status == "finished")
+            trials = store.studies.trials(tx, study.id)
     finally:
         store.close()
-    by_id = {family.variant(name).id: name for name in family.prompt.by_size.names()}  # type: ignore[union-attr]
+    scores = {t.variant: t.score for t in trials if t.score is not None}
+    return study, scores, {t.variant: t.proposer for t in trials}
+
+
+def _chosen(home: Path, family: Family, base_name: str) -> Chosen:
+    """Of a winner that is no better on the study's dev rows the base itself."""
+    study, scores, proposers = _trials(home, family.name)
+    base = family.variant(base_name)
+    is_better = study.winner is not None and scores[study.winner] > scores.get(base.id, 0.0)
+    store = wiring.open_store(load_settings(home=home))
+    try:
+        with store.read() as tx:
+            answers = [c.answer for c in store.journal.calls(tx, study.id) if c.answer is not None]
+            record = store.variants.get(tx, family.name, study.winner) if is_better else None
+    finally:
+        store.close()
+    winner = base if record is None else record.variant
     return Chosen(
         base=base,
-        base_name=by_id[base.id],
+        base_name=base_name,
         winner=winner,
-        proposer="base" if winner.id == base.id else str(proposers[winner.id]),
-        dev_scores={base.id: scores[base.id], winner.id: scores[winner.id]},
-        n_calls=len(calls),
-        n_tokens=sum((c.answer.input_tokens or 0) + (c.answer.output_tokens or 0) for c in calls if c.answer),
-        model_minutes=sum(c.answer.latency_ms for c in calls if c.answer) / 60_000,
+        proposer="base" if record is None else proposers[winner.id],
+        strategy=study.strategy,
+        dev_scores={one.id: scores[one.id] for one in (base, winner) if one.id in scores},
+        n_calls=len(answers),
+        n_tokens=sum((one.input_tokens or 0) + (one.output_tokens or 0) for one in answers),
+        model_minutes=sum(one.latency_ms for one in answers) / 60_000,
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from pages import in_columns
 
-from lifts.plan import ABSOLUTE, AT_CEILING, LEAST_BASE, N_IMPORTED, PLAN, RULE_OF
+from lifts.plan import ABSOLUTE, AT_CEILING, LEAST_BASE, N_BASES, N_DEV, N_IMPORTED, PLAN, RULE_OF
 from lifts.verdict import Verdict, by_family, is_formed, verdict
 
 Cell = Mapping[str, Any]
@@ -17,12 +17,12 @@ NOT_MEASURED = "not measured"
 HEAD = """# What studies of the shipped families gain
 
 Made by `python bench/families.py` (`make bench-families`) from [families.json](../../bench/results/families.json), at
-commit {commit} ({machine}). Model: {model}. For each family and seed {imported} training rows of a public data set were
-imported; a study then tried the family's base prompts for the three sizes of model and sets of examples, and chose by
-rows of these (12 where texts are long, else 40). The best base on those rows and the study's winner then answered the
-same held-out rows, which no search had seen. Import, evaluation and study are the commands that a user types; which
-strategy and how large a study each family gets was fixed on {rule_of} in `bench/lifts/plan.py`, before a held-out row
-was opened.
+commit {commit} ({machine}). Model: {model}. For each family and seed {imported} training rows of a public data set
+were imported; a study then tried four sets of examples on the family's best base prompt and chose by {dev} rows of
+these. Which of the bases for three sizes of model is best, a study of strategy `bases` had told before on {bases}
+other training rows. That base and the study's winner then answered the same held-out rows, which no search had seen.
+Import, evaluation and study are the commands that a user types; which strategy and how large a study each family gets
+was fixed on {rule_of} in `bench/lifts/plan.py`, before a held-out row was opened.
 
 The absolute gain leads. Its interval, and that of the relative one, holds 95 % by the bootstrap over held-out rows,
 each the mean of its seeds. Below a base of {least:.2f} a relative gain says little and is not shown, and the bar is a
@@ -55,7 +55,7 @@ COSTS = """
 Calls and tokens of a search, a seed; tokens and seconds of an answer, base > winner, medians. Seconds are those of a
 machine that did other work, too.
 
-| family | strategy | calls to search | tokens to search | prompt tokens | answer tokens | seconds | bases chosen | examples shown |
+| family | strategy | calls to search | tokens to search | prompt tokens | answer tokens | seconds | best base | examples shown |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """  # noqa: E501
 
@@ -84,6 +84,8 @@ def page(result: Mapping[str, Any]) -> str:
         machine=result["machine"],
         model=result["model"],
         imported=N_IMPORTED,
+        dev=N_DEV,
+        bases=N_BASES,
         rule_of=RULE_OF,
         least=LEAST_BASE,
         absolute=ABSOLUTE,
@@ -99,9 +101,8 @@ def _table(top: str, row: Callable[[str, Cells], str], found: Mapping[str, Cells
 
 
 def _gain(name: str, cells: Cells) -> str:
-    plan, told = PLAN[name], verdict(name, cells)
+    told = verdict(name, cells)
     lift = told.lift
-    measure = f"not {plan.figure}" if plan.falls else plan.figure
     relative = (
         "not shown"
         if lift.relative is None or lift.relative_interval is None
@@ -109,10 +110,12 @@ def _gain(name: str, cells: Cells) -> str:
     )
     gain = f"**{lift.absolute:+.3f}** ({lift.interval[0]:+.3f} to {lift.interval[1]:+.3f})"
     held = "held" if told.is_held else "**missed**"
-    return (
-        f"{measure} | {lift.n_rows}, {lift.n_seeds} | {lift.base:.3f} | {lift.winner:.3f} | {gain} | {relative} |"
-        f" {told.bar} | {held}"
-    )
+    means = f"{lift.n_rows}, {lift.n_seeds} | {lift.base:.3f} | {lift.winner:.3f}"
+    return f"{_measure(name)} | {means} | {gain} | {relative} | {told.bar} | {held}"
+
+
+def _measure(name: str) -> str:
+    return f"not {PLAN[name].figure}" if PLAN[name].falls else PLAN[name].figure
 
 
 def _form(name: str, cells: Cells) -> str:
@@ -132,10 +135,8 @@ def _cost(name: str, cells: Cells) -> str:
     seconds = " > ".join(f"{_median_of(cells, side, 'latency_ms') / 1000:.1f}" for side in ("base", "winner"))
     bases = ", ".join(dict.fromkeys(cell["base"] for cell in cells))
     examples = ", ".join(str(cell["n_examples"]) for cell in cells)
-    return (
-        f"{PLAN[name].strategy} | {calls:,.0f} | {tokens:,.0f} | {' | '.join(per_answer)} | {seconds} | {bases} |"
-        f" {examples}"
-    )
+    strategies = ", ".join(dict.fromkeys(cell["strategy"] for cell in cells))
+    return f"{strategies} | {calls:,.0f} | {tokens:,.0f} | {' | '.join(per_answer)} | {seconds} | {bases} | {examples}"
 
 
 def _trivial(name: str, cells: Cells) -> str:
@@ -169,12 +170,17 @@ def _share(value: float | None) -> str:
     return NOT_MEASURED if value is None else f"{value:.2f}"
 
 
-def how_far(name: str, told: Verdict) -> str:
-    """The sentence that the family's own page has of it."""
-    plan, lift = PLAN[name], told.lift
-    measure = f"not {plan.figure}" if plan.falls else plan.figure
-    return (
-        f"With the embedded model a study moved {measure} from {lift.base:.3f} to {lift.winner:.3f} on {lift.n_rows}"
-        f" held-out rows ({lift.absolute:+.3f}, 95 %: {lift.interval[0]:+.3f} to {lift.interval[1]:+.3f}; the bar"
-        f" {told.bar} is {'held' if told.is_held else 'missed'})."
+HOW_FAR = "## How far it got\n"
+
+
+@in_columns
+def with_how_far(family_page: str, told: Verdict) -> str:
+    """A family's own page with what its study gained as its last section."""
+    lift = told.lift
+    said = (
+        f"With the embedded model a study moved {_measure(told.family)} from {lift.base:.3f} to {lift.winner:.3f} on"
+        f" {lift.n_rows} held-out rows of a public data set ({lift.absolute:+.3f}, 95 %: {lift.interval[0]:+.3f} to"
+        f" {lift.interval[1]:+.3f}). The bar, {told.bar}, is {'held' if told.is_held else 'missed'}. [All families, and"
+        f" what answers without a model](../families-measured.md)."
     )
+    return family_page.split(f"\n{HOW_FAR}")[0] + f"\n{HOW_FAR}\n{said}\n"
