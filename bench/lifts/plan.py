@@ -22,6 +22,8 @@ N_DEV = 16  # of a study: rows by which it chooses among sets of examples
 LEAST_BASE = 0.20  # below it a relative lift says little
 ABSOLUTE = 0.05  # the bar there
 AT_CEILING = 0.95
+FORMAT_RISES = 0.20  # the bar of format compliance, below its ceiling
+INVENTION_FALLS = 0.30  # the bar of unsupported names, above their floor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,11 @@ from typing import Any
 
 from common import ratio_interval
 
-from lifts.plan import ABSOLUTE, AT_CEILING, LEAST_BASE, PLAN
+from lifts.plan import ABSOLUTE, AT_CEILING, FORMAT_RISES, INVENTION_FALLS, LEAST_BASE, PLAN
 from optimizer.core.evaluation.comparison import compare_scores
 
 Pair = tuple[float, float]  # an interval's ends
+MISSED = "**missed**"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +69,24 @@ def verdict(name: str, cells: Sequence[Mapping[str, Any]]) -> Verdict:
 
 
 def lift_of(name: str, cells: Sequence[Mapping[str, Any]]) -> Lift:
-    """Of rows that every seed was asked, each row's mean over the seeds: seeds share their rows, and rows are drawn."""
-    base, winner = (_by_row(cells, side, PLAN[name].falls) for side in ("base", "winner"))
+    lift = lift_in(cells, "figure", falls=PLAN[name].falls)
+    assert lift is not None  # every answer has its figure
+    return lift
+
+
+def lift_in(cells: Sequence[Mapping[str, Any]], part: str, *, falls: bool = False) -> Lift | None:
+    """Of rows whose answers of every seed, by base and winner, have this part; None where there is no such row.
+
+    Each row counts once, by its mean over the seeds: seeds share their rows, and rows are what is drawn.
+    """
+    sides = [
+        [{one["row"]: one[part] for one in cell["answers"][side]} for cell in cells] for side in ("base", "winner")
+    ]
+    tables = [table for side in sides for table in side]
+    rows = [row for row in tables[0] if all(table.get(row) is not None for table in tables)]
+    if not rows:
+        return None
+    base, winner = ([_mean([table[row] for table in side], falls) for row in rows] for side in sides)
     compared = compare_scores(base, winner, seed=0)
     is_told = compared.champion_mean >= LEAST_BASE
     low, high = ratio_interval(winner, base) if is_told else (0.0, 0.0)
@@ -85,13 +102,22 @@ def lift_of(name: str, cells: Sequence[Mapping[str, Any]]) -> Lift:
     )
 
 
-def _by_row(cells: Sequence[Mapping[str, Any]], side: str, falls: bool) -> list[float]:
-    tables = [{one["row"]: one["figure"] for one in cell["answers"][side]} for cell in cells]
-    rows = [row for row in tables[0] if all(row in table for table in tables)]
-    means = (sum(table[row] for table in tables) / len(tables) for row in rows)
-    return [1 - mean if falls else mean for mean in means]
+def _mean(values: Sequence[float], falls: bool) -> float:
+    mean = sum(values) / len(values)
+    return 1 - mean if falls else mean
 
 
-def is_formed(base: float, winner: float) -> bool:
-    """Whether format compliance rose by a fifth, or stands at its ceiling."""
-    return winner >= AT_CEILING or (base > 0 and winner / base - 1 >= 0.20)
+def format_held(lift: Lift) -> str:
+    """Whether format compliance rose by a fifth with its interval above 0, or stands at its ceiling."""
+    if lift.winner >= AT_CEILING:
+        return "held, at its ceiling"
+    rose = lift.base == 0 < lift.winner or (lift.base > 0 and lift.absolute / lift.base >= FORMAT_RISES)
+    return "held" if rose and lift.interval[0] > 0 else MISSED
+
+
+def invention_held(lift: Lift) -> str:
+    """Whether unsupported names fell by three tenths with their interval below 0, or stand at their floor."""
+    if lift.winner <= 1 - AT_CEILING:
+        return "held, at its floor"
+    fell = lift.base > 0 and lift.absolute / lift.base <= -INVENTION_FALLS
+    return "held" if fell and lift.interval[1] < 0 else MISSED

@@ -153,6 +153,28 @@ def test_wrong_answers_are_to_fall() -> None:
     assert not verdict_of(cell("answer_generation", 1, [0.5] * 40, [0.2] * 40)).is_held
 
 
+def test_format_and_invention_are_held_at_their_bounds_or_where_they_moved_enough_and_surely() -> None:
+    verdict = importlib.import_module("lifts.verdict")
+
+    def lift(part: str, base: list[float | None], winner: list[float | None]) -> Any:
+        made = cell(FAMILY, 1, [0.0] * len(base), [0.0] * len(base))
+        for side, values in (("base", base), ("winner", winner)):
+            made["answers"][side] = [
+                {**one, part: value} for one, value in zip(made["answers"][side], values, strict=True)
+            ]
+        return verdict.lift_in([made], part)
+
+    assert verdict.format_held(lift("format", [1.0] * 20, [0.96] * 20)) == "held, at its ceiling"
+    assert verdict.format_held(lift("format", [0.5] * 20, [0.6] * 20)) == "held"
+    assert verdict.format_held(lift("format", [0.5] * 20, [0.55] * 20)) == verdict.MISSED
+    assert verdict.invention_held(lift("entities", [0.5] * 20, [0.3] * 20)) == "held"
+    assert verdict.invention_held(lift("entities", [0.5] * 20, [0.4] * 20)) == verdict.MISSED
+    assert verdict.invention_held(lift("entities", [0.2] * 20, [0.0] * 20)) == "held, at its floor"
+    told = lift("entities", [0.5, None, 0.1], [0.3, 0.0, None])
+    assert (told.n_rows, told.base, told.winner) == (1, 0.5, 0.3), "rows whose answers could all be read"
+    assert lift("entities", [None], [0.1]) is None
+
+
 def test_seeds_are_averaged_row_by_row_on_the_rows_that_both_were_asked() -> None:
     told = verdict_of(cell(FAMILY, 1, [0.2, 0.8, 0.9], [1.0, 1.0, 1.0]), cell(FAMILY, 2, [0.2, 0.8], [0.0, 1.0]))
     assert (told.lift.n_rows, told.lift.n_seeds) == (2, 2)
@@ -164,8 +186,12 @@ def test_the_page_says_what_was_reached_what_was_missed_and_what_was_not_measure
     text = page(result(cell(FAMILY, 1, [0.1] * 40, [0.11] * 40), cell("summarization", 1, [0.3] * 40, [0.6] * 40)))
     assert "| right labels | 40, 1 | 0.100 | 0.110 | **+0.010** (+0.010 to +0.010) | not shown | +0.05" in text
     assert "| ROUGE | 40, 1 | 0.300 | 0.600 | **+0.300** (+0.300 to +0.300) | +100% (+100% to +100%) | +20%" in text
-    assert text.count("**missed**") == 1
-    assert "| 0.50 | 0.50 | not measured | not measured |" in text
+    assert "| +0.05, interval beyond 0 | **missed** |" in text
+    assert "| +20%, interval beyond 0 | held |" in text
+    assert (
+        "| 1.00 > 1.00 (+0.00 to +0.00) | held, at its ceiling | 0.50 > 0.50 (+0.00 to +0.00) | **missed** | not"
+        in text
+    )
     assert "[entity_extraction](families/entity_extraction.md)" in text.split("## Not measured")[1]
 
 
