@@ -110,7 +110,7 @@ def measure(name: str, seed: int, work: Work, n_rows: int) -> dict[str, Any] | N
         if not (home / "families").is_dir():
             make_home(home, name, plan, work.data, work.model)
     family = family_in(work.home(name), name)
-    rows = rows_of(work.data, name, "dev", plan, family)[:n_rows]
+    rows = rows_of(work.data, name, "dev", plan, family)[plan.opened :][:n_rows]
     if path.is_file() and json.loads(path.read_text(encoding="utf-8"))["n_rows"] >= len(rows):
         return None
     base_name = best_base(work.bases(name), name, plan, work.data)
@@ -174,8 +174,17 @@ def _cell(
 
 def collected(work: Work) -> dict[str, Any]:
     """Every cell that is kept, in the plan's order."""
-    cells = [json.loads(path.read_text(encoding="utf-8")) for path in _kept(work)]
+    cells = [_rounded(json.loads(path.read_text(encoding="utf-8"))) for path in _kept(work)]
     return {"name": "families", "commit": commit(), "machine": machine(), "model": work.model.label, "cells": cells}
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers with four decimals: there are some of each answer."""
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, dict):
+        return {name: _rounded(one) for name, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, list) else value
 
 
 def _kept(work: Work) -> Iterator[Path]:

@@ -44,6 +44,10 @@ class Verdict:
         return f"{self.family}: {'held' if self.is_held else 'missed'} ({self.bar}; gain {self.lift.absolute:+.3f})"
 
 
+def percent(share: float) -> str:
+    return f"{100 * share:+.0f} %"
+
+
 def verdicts(result: Mapping[str, Any]) -> list[Verdict]:
     return [verdict(name, cells) for name, cells in by_family(result).items()]
 
@@ -59,10 +63,10 @@ def verdict(name: str, cells: Sequence[Mapping[str, Any]]) -> Verdict:
     plan, lift = PLAN[name], lift_of(name, cells)
     sign = -1 if plan.falls else 1
     if lift.relative is None:
-        bar = f"{sign * ABSOLUTE:+.2f}, interval beyond 0"
+        bar = f"{sign * ABSOLUTE:+.2f}"
         is_held = sign * lift.absolute >= ABSOLUTE
     else:
-        bar = f"{sign * plan.relative:+.0%}, interval beyond 0"
+        bar = percent(sign * plan.relative)
         is_held = sign * lift.relative >= plan.relative
     is_sure = lift.interval[1] < 0 if plan.falls else lift.interval[0] > 0
     return Verdict(family=name, lift=lift, bar=bar, is_held=is_held and is_sure)
