@@ -6,7 +6,7 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,8 +149,11 @@ def _import(home: Path, name: str, seed: int, measured: Measured, data: Path) ->
 
 
 def _study(home: Path, name: str, strategy: str, seed: int, definition: Mapping[str, Any]) -> None:
-    """What the first base scores on the rows of the study, then the study."""
-    if _finished(home, name):
+    """What the first base scores on the rows of the study, then the study; one that was cut off goes on."""
+    begun = _latest_study(home, name)
+    if begun is not None:
+        if begun.status != "finished":
+            typed(home, "study", "resume", begun.id, "--json")
         return
     _write_yaml(home / "study.yaml", dict(definition))
     typed(home, "family", "evaluate", name, "--n", str(definition["n_dev"]), "--json")
@@ -164,17 +167,13 @@ def _write_lines(path: Path, rows: Sequence[Row]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
-def _finished(home: Path, name: str) -> bool:
-    return any(study.status == "finished" for study in _studies(home, name))
-
-
-def _studies(home: Path, name: str) -> Iterator[Any]:
+def _latest_study(home: Path, name: str) -> Any:
     settings = load_settings(home=home)
     wiring.migrate_store(settings)
     store = wiring.open_store(settings)
     try:
         with store.read() as tx:
-            yield from store.studies.page(tx, family=name)[0]
+            return next(iter(store.studies.page(tx, family=name)[0]), None)
     finally:
         store.close()
 

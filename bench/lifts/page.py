@@ -53,10 +53,11 @@ GAINS = """
 FORM = """
 ## Form and invention
 
-Format compliance is the share of the format's rules that an answer keeps. Its bar: {rises:.0f} % more than the base with
-an interval above 0, or at least {ceiling:.2f}. Unsupported are names and numbers of an answer that no input has, told
-without a model, on rows where every answer could be read. The bar of names: {falls:.0f} % less with an interval below 0,
-or at most {floor:.2f}. Prompt tokens and latency have a bar where a study has that aim; here all had the aim quality.
+Format compliance is the share of the format's rules that an answer keeps. Its bar: {rises:.0f} % more than the base
+with an interval above 0, or at least {ceiling:.2f}. Unsupported are names and numbers of an answer that no input
+has, told without a model, on rows where every answer could be read. The bar of names: {falls:.0f} % less with an
+interval below 0, or at most {floor:.2f}. Prompt tokens and latency have a bar where a study has that aim; here all
+had the aim quality.
 
 | family | format: base > winner (95 %) | | unsupported names: base > winner (95 %) | | unsupported numbers |
 | --- | --- | --- | --- | --- | --- |
@@ -193,11 +194,11 @@ HOW_FAR = "## How far it got\n"
 @in_columns
 def with_how_far(family_page: str, told: Verdict) -> str:
     """A family's own page with what its study gained as its last section."""
-    lift = told.lift
+    lift, held = told.lift, "held" if told.is_held else "missed"
     said = (
         f"With the embedded model a study moved {_measure(told.family)} from {lift.base:.3f} to {lift.winner:.3f} on"
         f" {lift.n_rows} held-out rows of a public data set ({lift.absolute:+.3f}, 95 %: {lift.interval[0]:+.3f} to"
-        f" {lift.interval[1]:+.3f}). The bar, {told.bar} with an interval beyond 0, is {'held' if told.is_held else 'missed'}. [All families, and"
-        f" what answers without a model](../families-measured.md)."
+        f" {lift.interval[1]:+.3f}). The bar, {told.bar} with an interval beyond 0, is {held}. [All families, and what"
+        f" answers without a model](../families-measured.md)."
     )
     return family_page.split(f"\n{HOW_FAR}")[0] + f"\n{HOW_FAR}\n{said}\n"
