@@ -57,7 +57,8 @@ class Answering:
 class Chosen:
     """What a study chose, by its own dev rows.
 
-    ``base``: the best of the family's bases. ``proposer``: of the winner; "base" where no set of examples was better.
+    ``base``: the best of the family's bases. ``proposer``: of the winner; "base" where nothing was better, "champion"
+    where the base that served was.
     """
 
     base: Variant
@@ -192,15 +193,17 @@ def _trials(home: Path, name: str) -> tuple[Any, dict[str, float], dict[str, str
 
 
 def _chosen(home: Path, family: Family, base_name: str) -> Chosen:
-    """Of a winner that is no better on the study's dev rows the base itself."""
+    """A study without a winner leaves what served. Of what is no better than the base on the study's dev rows the base
+    itself.
+    """
     study, scores, proposers = _trials(home, family.name)
-    base = family.variant(base_name)
-    is_better = study.winner is not None and scores[study.winner] > scores.get(base.id, 0.0)
+    base, found = family.variant(base_name), study.winner or study.champion
+    is_better = scores.get(found, 0.0) > scores.get(base.id, 0.0)
     store = wiring.open_store(load_settings(home=home))
     try:
         with store.read() as tx:
             answers = [c.answer for c in store.journal.calls(tx, study.id) if c.answer is not None]
-            record = store.variants.get(tx, family.name, study.winner) if is_better else None
+            record = store.variants.get(tx, family.name, found) if is_better else None
     finally:
         store.close()
     winner = base if record is None else record.variant
