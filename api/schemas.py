@@ -118,6 +118,15 @@ class GoldenBody(Body):
     reason: Reason = ""
 
 
+class DryRunBody(Body):
+    dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
+
+
+class RatingDrawBody(DryRunBody):
+    n: Annotated[int, Field(ge=1, le=1000, description="Answers to draw")] = 50
+    days: Annotated[Positive, Field(description="How far back judged answers are drawn from")] = 30.0
+
+
 class ProposeBody(Body):
     interaction: Annotated[Name, Field(description="Of which the answer proposes repairs of its graph")]
 

@@ -28,6 +28,7 @@ from optimizer.cli import (
 from optimizer.cli.doctor import commands as doctor
 from optimizer.cli.family import commands as family
 from optimizer.cli.family import golden
+from optimizer.cli.judge import commands as judge
 from optimizer.cli.rollout import commands as rollout
 from optimizer.cli.service import serve, status
 from optimizer.cli.study import commands as study
@@ -79,6 +80,7 @@ for group in (
     thresholds,
     review,
     golden,
+    judge,
     graph,
     playbook,
     keys,

@@ -8,13 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, say, show, table, tell_change
+from optimizer.cli.judge.figure import told_figure
+from optimizer.cli.output import Json, percent, say, show, table, tell_change
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.strict_json import read_json
 
 LABEL = "label_interaction"  # a kind of review: what should this answer have been?
+RATE = "rate_answer"  # how good is this answer, which was drawn at random?
+OF_ANSWERS = (LABEL, RATE)
 app = typer.Typer(name="review", no_args_is_help=True, help="Questions waiting for a person: list and answer.")
 
 
@@ -41,13 +44,14 @@ def list_reviews(
             for split in ("train", "dev")
             for example in store.examples.of_split(tx, name, split=split)
         }
-        waiting = {row["subject"] for row in rows if row["kind"] == LABEL and row["status"] == "open"}
+        waiting = {row["subject"] for row in rows if row["kind"] in OF_ANSWERS and row["status"] == "open"}
         given = {
             (one.arm.family, one.id): one for some in store.events.interactions(tx, waiting).values() for one in some
         }
     for row in rows:
         example = texts.get((row["family"], row["subject"]))
-        asked = given.get((row["family"], row["subject"])) if row["kind"] == LABEL and row["status"] == "open" else None
+        is_shown = row["kind"] in OF_ANSWERS and row["status"] == "open"
+        asked = given.get((row["family"], row["subject"])) if is_shown else None
         row["input"], row["expected"] = (dict(example.input), dict(example.expected)) if example else (None, None)
         if asked is not None:  # its text is shown until it is answered: afterwards it may lie in the sealed holdout
             row["input"] = dict(asked.input) if asked.input is not None else None
@@ -65,7 +69,11 @@ def answer(
     review: Annotated[str, typer.Argument(help="Id of the review.", show_default=False)],
     answer: Annotated[
         str,
-        typer.Argument(help="release or keep_back: whether the text may be used as an example.", show_default=False),
+        typer.Argument(
+            help="release or keep_back: whether the text may be used as an example. Of a drawn answer a number from 0"
+            " to 1: how good it is; or unrated.",
+            show_default=False,
+        ),
     ],
     expected: Annotated[
         str | None,
@@ -80,11 +88,16 @@ def answer(
 ) -> None:
     """Answer one question.
 
-    Example: detent review answer rv_01… release --expected billing
+    Examples:
+      detent review answer rv_01… release --expected billing
+      detent review answer rv_01… 0.75
     """
     session = Session()
     with session.store.read() as tx:
         asked = session.store.reviews.get(tx, review)
+    if asked is not None and asked["kind"] == RATE:
+        _rate(session, review, answer, as_json, has_label=expected is not None or as_answered)
+        return
     if asked is not None and asked["kind"] == LABEL:
         from optimizer.jobs.feedback.label_interaction import label_interaction
 
@@ -131,6 +144,59 @@ def answer(
             else f"no review of {family_name} is open; {study}"
         ),
     )
+
+
+def _rate(session: Session, review: str, answer: str, as_json: bool, *, has_label: bool) -> None:
+    from optimizer.jobs.feedback.rate_answer import UNRATED, rate_answer
+
+    if has_label:
+        raise InvalidInput("--expected and --as-answered are for reviews of answers in doubt; a drawn answer is rated.")
+    row = rate_answer(
+        review, answer, actor=session.actor, store=session.store, clock=session.clock, intake=session.intake
+    )
+    show(as_json, row, lambda out: None)
+    with session.store.read() as tx:
+        waiting = session.store.reviews.page(tx, row["family"], "open")
+    n = sum(one["kind"] == RATE for one in waiting)
+    tell_change(
+        f"{review}: {'not rated' if row['answer'] == UNRATED else 'rated ' + row['answer']}.",
+        why="",
+        undo="none: an answer stays.",
+        then=f"detent review list --family {row['family']} ({count(n, 'drawn answer')} left to rate)"
+        if n
+        else f"detent judge calibrate {row['family']}; detent judge show {row['family']}",
+    )
+
+
+@app.command()
+def draw(
+    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    n: Annotated[int, typer.Option("--n", help="Answers to draw.", min=1, max=1000)] = 50,
+    days: Annotated[float, typer.Option(help="How far back judged answers are drawn from.")] = 30.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say from how many, and open no review.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Draw judged answers at random and put them before a person, who rates each from 0 to 1.
+
+    Each is kept with the probability with which it was drawn; the interval of a judged figure rests on these ratings
+    alone. Rate them in the order in which they are listed: it rests on those before the first that waits.
+
+    Example: detent review draw triage --n 50
+    """
+    made = Session().operations.draw_ratings(family, n, days=days, dry_run=dry_run)
+    show(as_json, made, lambda out: None)
+    figure, drawn = made["figure"], f"{made['n']} of {count(made['frame'], 'judged answer')}"
+    chance = f"each with a chance of {percent(made['inclusion'])}"
+    if as_json:
+        return
+    say(told_figure(figure))
+    if dry_run:
+        say(f"{family}: would draw {drawn}, {chance}. Nothing was drawn.")
+    else:
+        say(
+            f"{family}: {drawn} were drawn, {chance}. Undo: none; answer unrated what cannot be rated. Next: detent"
+            f" review list --family {family}."
+        )
 
 
 @app.command()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
+    from optimizer.core.feedback.rating_draws import JudgedFigure
     from optimizer.core.forecast.forecast import RolloutForecast
     from optimizer.core.graph.verified import ProposedRepair, VerifiedGraph
     from optimizer.core.scheduling.schedule import ScheduleInForce
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from optimizer.jobs.families.change_playbook import EntryReport, EntryView
     from optimizer.jobs.families.create_variant import Created
     from optimizer.jobs.feedback.decide_repair import DecisionReport
+    from optimizer.jobs.feedback.draw_ratings import DrawReport
+    from optimizer.jobs.feedback.judge_standing import JudgeStanding
     from optimizer.jobs.feedback.propose_repairs import Proposed
     from optimizer.jobs.record_change import ChangeReport
     from optimizer.jobs.rollouts.freeze import FreezeReport
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from optimizer.jobs.upkeep.manage_keys import KeyReport
     from optimizer.jobs.upkeep.prune_records import PruneReport
     from optimizer.jobs.upkeep.read_retention import Unpruned
-    from optimizer.ports import Alert, Clock, VariantRecord
+    from optimizer.ports import Alert, CalibrationRecord, Clock, VariantRecord
 
 
 def rollout(value: Rollout) -> dict[str, Any]:
@@ -187,6 +190,69 @@ def graph_in_list(value: VerifiedGraph) -> dict[str, Any]:
         "unreadable": [asdict(one) for one in value.unreadable],
         "created_by": value.created_by,
         "created_at": value.created_at,
+    }
+
+
+def judge(value: JudgeStanding) -> dict[str, Any]:
+    """A family's judge: whether it may decide, what its calibrations found, and what its scores say of the answers."""
+    own = value.calibration
+    return {
+        "family": value.family,
+        "judge": value.judge,
+        "uncalibrated": value.uncalibrated,
+        "calibration": calibration(own) if own is not None else None,
+        "history": [calibration(record) for record in value.history],
+        "variant": value.variant,
+        "figure": judged_figure(value.figure),
+    }
+
+
+def calibration(value: CalibrationRecord, *, dry_run: bool = False) -> dict[str, Any]:
+    """``dry_run``: it was not kept, and has no id."""
+    from optimizer.core.evaluation.judging.agreement import what_it_says
+
+    return {
+        "id": None if dry_run else value.id,
+        "family": value.family,
+        **asdict(value.calibration),
+        "agreement": value.agreement.as_data(),
+        "says": what_it_says(value.agreement),
+        "created_by": value.created_by,
+        "dry_run": dry_run,
+    }
+
+
+def judged_figure(value: JudgedFigure) -> dict[str, Any]:
+    """The quality of judged answers with its 95 % interval, or why it cannot be told;
+    beside it what the ratings alone say, and the judge alone.
+    """
+    found, interval = value.found, value.interval
+    return {
+        "mean": found.mean if found is not None else None,
+        "low": interval.lower if interval is not None else None,
+        "high": interval.upper if interval is not None else None,
+        "why_not": value.why_not,
+        "people_mean": found.people_mean if found is not None else None,
+        "people_low": found.people.lower if found is not None else None,
+        "people_high": found.people.upper if found is not None else None,
+        "judge_mean": value.judge_mean,
+        "n_judged": value.n_judged,
+        "n_rated": value.n_rated,
+        "n_unrated": value.n_unrated,
+        "n_waiting": value.n_waiting,
+        "width_after_next_50": value.width_after_next,
+    }
+
+
+def rating_draw(value: DrawReport) -> dict[str, Any]:
+    draw = asdict(value.draw)
+    return {
+        "family": value.family,
+        **draw,
+        "inclusion": value.draw.inclusion,
+        "reviews": list(value.reviews),
+        "dry_run": not value.reviews,
+        "figure": judged_figure(value.figure),
     }
 
 

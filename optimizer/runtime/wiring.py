@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from optimizer.content.core.search.recommend import Recommendation
     from optimizer.core.base.registry import Added
     from optimizer.core.declaration.draft import Sheet
+    from optimizer.core.evaluation.judging.agreement import FittedJudge
     from optimizer.core.evaluation.scoring import Judge, Scorer
     from optimizer.core.family.family import Family
     from optimizer.core.search.strategy import SearchSetting, Strategy
@@ -273,6 +274,13 @@ def classify(texts: Sequence[str], labels: Sequence[str], asked: Sequence[str]) 
     from optimizer.adapters.predictors.text_classifier import classify
 
     return classify(texts, labels, asked)
+
+
+def fit_judge(scores: Sequence[float], ratings: Sequence[float], groups: Sequence[str], passes: float) -> FittedJudge:
+    """The map from a judge's scores to people's ratings, and how well it does."""
+    from optimizer.adapters.predictors.judge_agreement import fit_judge
+
+    return fit_judge(scores, ratings, groups, passes)
 
 
 def open_tracker(settings: Settings) -> Tracker:

@@ -20,7 +20,15 @@ from optimizer.cli.operations.local import LocalOperations
 from optimizer.cli.operations.protocol import Answer, Operations
 from optimizer.cli.operations.remote import RemoteOperations
 from optimizer.cli.session import Session
-from optimizer.core.base.errors import BudgetTooSmall, Conflict, DetentError, GateNotMet, InvalidInput, NotFound
+from optimizer.core.base.errors import (
+    BudgetTooSmall,
+    Conflict,
+    DatasetTooSmall,
+    DetentError,
+    GateNotMet,
+    InvalidInput,
+    NotFound,
+)
 from optimizer.core.base.values import Budget
 from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import access_of
@@ -33,6 +41,8 @@ from tests.graph_world import F as VERIFIER
 from tests.graph_world import add_family, report
 from tests.ingestion import NOW
 from tests.playbook_model import add_entry
+from tests.rated_world import F as JUDGED
+from tests.rated_world import add_judged_family, rate_all
 
 F = "triage"
 MADE_UP = re.compile(
@@ -341,6 +351,35 @@ class TestPlaybooks:
         assert both(restore)["changed"] is False
         for act in ("retire_entry", "restore_entry"):
             both.refused(NotFound, lambda ops, world, act=act: getattr(ops, act)(F, "pb_none", reason=None))  # type: ignore[misc]
+
+
+class TestJudges:
+    def test_answers_are_drawn_and_the_judge_is_calibrated(self, both: Both) -> None:
+        def draw(n: int = 30, days: float = 30.0, dry_run: bool = False) -> Change:
+            return lambda operations, world: operations.draw_ratings(JUDGED, n, days=days, dry_run=dry_run)
+
+        def calibrate(dry_run: bool = False) -> Change:
+            return lambda operations, world: operations.calibrate_judge(JUDGED, dry_run=dry_run)
+
+        both.set_up(add_judged_family)
+        both.refused(InvalidInput, lambda operations, world: operations.calibrate_judge(F, dry_run=False))
+        would = both(draw(dry_run=True))
+        assert (would["dry_run"], would["n"], would["frame"], would["reviews"]) == (True, 30, 200, [])
+        made = both(draw())
+        assert (made["dry_run"], made["inclusion"], len(made["reviews"])) == (False, 0.15, 30)
+        assert "0 answers drawn at random are rated" in both(draw(n=1, dry_run=True))["figure"]["why_not"]
+        assert "20 are needed" in both.refused(DatasetTooSmall, calibrate())
+        for _, world in (both.local, both.remote):
+            rate_all(world)
+        done = [operations.calibrate_judge(JUDGED, dry_run=True) for operations, _ in (both.local, both.remote)]
+        assert [(one["dry_run"], one["id"], one["n"], one["method"]) for one in done] == [(True, None, 30, "platt")] * 2
+        kept = [operations.calibrate_judge(JUDGED, dry_run=False) for operations, _ in (both.local, both.remote)]
+        assert [one["dry_run"] for one in kept] == [False, False]
+        standing = both.remote[1].get(f"/v1/families/{JUDGED}/judge").json()
+        assert (standing["calibration"]["id"], standing["uncalibrated"]) == (kept[1]["id"], None)
+        figure = standing["figure"]
+        assert figure["low"] < figure["mean"] < figure["high"] < figure["judge_mean"]
+        both.refused(DatasetTooSmall, draw(days=1e-9))
 
 
 class TestInstallation:

@@ -18,6 +18,8 @@ from tests.api_world import World, make_home, serving
 from tests.graph_world import F as VERIFIER
 from tests.graph_world import add_family, report
 from tests.playbook_model import add_entry
+from tests.rated_world import F as JUDGED
+from tests.rated_world import add_judged_family, rate_all
 
 EVENT = {"family": "triage", "unit": "u", "output": "billing"}
 STUDY = {
@@ -130,6 +132,17 @@ def learned(act: str) -> Callable[[World], Asked]:
     return made
 
 
+def drawn(world: World) -> Asked:
+    add_judged_family(world)
+    return f"/v1/families/{JUDGED}/rating-draws", {"n": 25}
+
+
+def rated(world: World) -> Asked:
+    world.post(*drawn(world))
+    rate_all(world)
+    return f"/v1/families/{JUDGED}/judge/calibrations", {}
+
+
 def with_key(act: str) -> Callable[[World], Asked]:
     def made(world: World) -> Asked:
         world.add_key("boss", "admin", secret=SECRET)
@@ -163,6 +176,8 @@ CASES: dict[str, Callable[[World], Asked]] = {
     "POST /v1/repairs/{id}/reject": proposed("reject"),
     "POST /v1/families/{family}/playbook/{entry}/retire": learned("retire"),
     "POST /v1/families/{family}/playbook/{entry}/restore": learned("restore"),
+    "POST /v1/families/{family}/rating-draws": drawn,
+    "POST /v1/families/{family}/judge/calibrations": rated,
     "POST /v1/families/{family}/studies": to_study,
     "POST /v1/studies/{id}/cancel": lambda world: (f"/v1/studies/{studied(world)['id']}/cancel", {"reason": "no"}),
     "POST /v1/studies/{id}/nominate": searched,

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from optimizer.adapters.predictors.judge_map import FittedMap
+from optimizer.adapters.predictors.judge_map import FittedMap, fit_map
 from optimizer.adapters.predictors.measures import brier, calibration_error, measured
-from optimizer.core.evaluation.judging.agreement import Agreement, Measured
+from optimizer.core.evaluation.judging.agreement import Agreement, FittedJudge, Measured
 
 _GRADES = 5
 _PER_BIN, _MOST_BINS = 10, 10
+
+
+def fit_judge(scores: Sequence[float], ratings: Sequence[float], groups: Sequence[str], passes: float) -> FittedJudge:
+    """jobs.feedback.calibrate_judge.FitJudge with scikit-learn."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        found = fit_map(scores, ratings, groups)
+        agreement = measure_agreement(scores, ratings, groups, found, passes=passes)
+    return FittedJudge(method=found.method, points=found.points, agreement=agreement)
 
 
 def measure_agreement(

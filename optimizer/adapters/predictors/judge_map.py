@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from optimizer.adapters.predictors.training import TrainingRow, group_folds, squared_error
+from optimizer.core.evaluation.judging.calibration import Method
 from optimizer.core.predictor.parts import Isotonic, logistic
 
-Method = Literal["platt", "isotonic"]
 Points = tuple[tuple[float, float], ...]
 
 # Ratings from which the isotonic map is tried: on recorded judges it follows fewer ratings too closely to be as right

@@ -15,9 +15,8 @@ from optimizer.adapters.store.readers import Readers
 from optimizer.adapters.store.repositories.alerts import AlertTable, AuditTable
 from optimizer.adapters.store.repositories.api_keys import ApiKeyTable, KeyUsageTable
 from optimizer.adapters.store.repositories.blocks import BlockTables
-from optimizer.adapters.store.repositories.calibrations import CalibrationTable
 from optimizer.adapters.store.repositories.events import EventTables
-from optimizer.adapters.store.repositories.examples import ExampleTables, ReviewTable
+from optimizer.adapters.store.repositories.examples import CalibrationTable, ExampleTables, ReviewTable
 from optimizer.adapters.store.repositories.exposures import ExposureTable
 from optimizer.adapters.store.repositories.graphs import GraphTable
 from optimizer.adapters.store.repositories.journal import JournalTable

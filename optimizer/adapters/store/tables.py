@@ -228,7 +228,7 @@ class GraphRow(Row):
 
 
 class JudgeCalibrationRow(Row):
-    """Written by calibrations.py: how far a judge agreed with people, and the map from its scores to ratings."""
+    """Written by examples.py: how far a judge agreed with people, and the map from its scores to ratings."""
 
     __tablename__ = "judge_calibrations"
     id: str = Field(primary_key=True)

@@ -179,6 +179,18 @@ class LocalOperations:
             )
         )
 
+    def calibrate_judge(self, family: str, *, dry_run: bool) -> Answer:
+        from optimizer.jobs.feedback.calibrate_judge import calibrate_judge
+
+        made = calibrate_judge(self._session.family(family), fit=wiring.fit_judge, dry_run=dry_run, **self._by)
+        return _as_json(shapes.calibration(made, dry_run=dry_run))
+
+    def draw_ratings(self, family: str, n: int, *, days: float, dry_run: bool) -> Answer:
+        from optimizer.jobs.feedback.draw_ratings import draw_ratings
+
+        made = draw_ratings(self._session.family(family), n, days=days, dry_run=dry_run, **self._by)
+        return _as_json(shapes.rating_draw(made))
+
     def create_key(self, name: str, access: Access) -> Answer:
         from optimizer.jobs.upkeep.manage_keys import create_key
 

@@ -134,6 +134,12 @@ class RemoteOperations:
         act = "approve" if verdict == "approved" else "reject"
         return self._post(f"repairs/{_quoted(repair)}/{act}", {"reason": reason or ""})
 
+    def calibrate_judge(self, family: str, *, dry_run: bool) -> Answer:
+        return self._post(f"families/{_quoted(family)}/judge/calibrations", {"dry_run": dry_run})
+
+    def draw_ratings(self, family: str, n: int, *, days: float, dry_run: bool) -> Answer:
+        return self._post(f"families/{_quoted(family)}/rating-draws", {"n": n, "days": days, "dry_run": dry_run})
+
     def create_key(self, name: str, access: Access) -> Answer:
         from optimizer.jobs.upkeep.manage_keys import shown_access
 

@@ -1,4 +1,5 @@
-"""Tables examples, holdout_looks and reviews: what searches learn from, and questions that only a person may answer.
+"""Tables examples, holdout_looks, reviews and judge_calibrations: what searches learn from, questions that only a
+person may answer, and how far judges agree with people.
 
 The holdout has one door, ``sealed_holdout``, and every passage through it is written down.
 """
@@ -13,14 +14,17 @@ from sqlalchemy import Connection, RowMapping, and_, func, insert, not_, or_, se
 
 from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.hashed_rows import add_once, chunks
-from optimizer.adapters.store.tables import ExampleRow, HoldoutLookRow, ReviewRow
+from optimizer.adapters.store.tables import ExampleRow, HoldoutLookRow, JudgeCalibrationRow, ReviewRow
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.dataset.examples import Example, Split, normalise
-from optimizer.ports import Added, ExampleStanding
+from optimizer.core.evaluation.judging.agreement import agreement_of
+from optimizer.core.evaluation.judging.calibration import calibration_of
+from optimizer.ports import Added, CalibrationRecord, ExampleStanding
 
 EXAMPLES = ExampleRow.__table__
 LOOKS = HoldoutLookRow.__table__
+CALIBRATIONS = JudgeCalibrationRow.__table__
 REVIEWS = ReviewRow.__table__
 
 
@@ -194,3 +198,37 @@ class ReviewTable:
             tx.execute(update(REVIEWS).where(REVIEWS.c.id == id).values(**given))
             review.update(given)
         return review
+
+
+class CalibrationTable:
+    """ports.Calibrations on the database."""
+
+    def add(self, tx: Connection, record: CalibrationRecord) -> None:
+        row = {
+            "id": record.id,
+            "family": record.family,
+            "judge": record.calibration.judge,
+            "calibration": record.calibration.as_data(),
+            "agreement": record.agreement.as_data(),
+            "created_by": record.created_by,
+            "created_at": record.calibration.fitted_at,
+        }
+        tx.execute(insert(CALIBRATIONS), [row])
+
+    def latest(self, tx: Connection, family: str) -> CalibrationRecord | None:
+        return next(iter(self.history(tx, family)), None)
+
+    def history(self, tx: Connection, family: str) -> list[CalibrationRecord]:
+        newest = CALIBRATIONS.c.created_at.desc(), CALIBRATIONS.c.id.desc()
+        query = select(CALIBRATIONS).where(CALIBRATIONS.c.family == family).order_by(*newest)
+        return [_calibration(row) for row in tx.execute(query).mappings()]
+
+
+def _calibration(row: RowMapping) -> CalibrationRecord:
+    return CalibrationRecord(
+        id=row["id"],
+        family=row["family"],
+        calibration=calibration_of(row["calibration"]),
+        agreement=agreement_of(row["agreement"]),
+        created_by=row["created_by"],
+    )

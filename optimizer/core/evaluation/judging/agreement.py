@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from optimizer.core.evaluation.judging.calibration import Method
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
@@ -45,6 +47,15 @@ class Agreement:
 
     def as_data(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedJudge:
+    """A map from scores to ratings as ``Calibration.points`` has it, and how well it does."""
+
+    method: Method
+    points: tuple[tuple[float, float], ...]
+    agreement: Agreement
 
 
 def agreement_of(data: Mapping[str, Any]) -> Agreement:

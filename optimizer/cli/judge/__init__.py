@@ -1,0 +1,1 @@
+"""``detent judge``: whether a family's judge agrees with people. Start at ``commands.py``."""

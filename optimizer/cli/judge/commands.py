@@ -1,0 +1,53 @@
+"""``detent judge``: how far a family's judge agrees with people, and what its scores say of the answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from optimizer.cli.judge.calibrate import Family, calibrate, told_calibration
+from optimizer.cli.judge.figure import told_figure
+from optimizer.cli.output import Json, plain, say, show
+from optimizer.cli.session import Session
+from optimizer.core.base.phrasing import count
+from optimizer.runtime import shapes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(name="judge", no_args_is_help=True, help="A model that scores answers: does it agree with people?")
+
+
+app.command()(calibrate)
+
+
+@app.command("show")
+def show_judge(
+    family: Family,
+    variant: Annotated[str | None, typer.Option(help="The quality of this variant's answers alone.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show whether the judge may decide by itself, and the quality of the answers that it scored with its interval.
+
+    Example: detent judge show summarization
+    """
+    from optimizer.jobs.feedback.judge_standing import judge_standing
+
+    session = Session()
+    found: dict[str, Any] = plain(
+        shapes.judge(judge_standing(session.family(family), store=session.store, variant=variant))
+    )
+
+    def view(out: Console) -> None:
+        out.print(f"{family}: judge {found['judge']}.")
+        why = found["uncalibrated"]
+        out.print("It may decide: people's ratings vouch for it." if why is None else f"It never decides alone: {why}.")
+        if found["calibration"] is not None:
+            told_calibration(out, found["calibration"])
+        if others := [one for one in found["history"] if one["judge"] != found["judge"]]:
+            out.print(f"{count(len(others), 'calibration')} of earlier judges.")
+
+    show(as_json, found, view)
+    if not as_json:
+        say(told_figure(found["figure"]))

@@ -1,0 +1,88 @@
+"""Measures how far a family's judge agrees with people, and fits the map from its scores to their ratings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+
+from optimizer.core.base.errors import DatasetTooSmall
+from optimizer.core.base.phrasing import count
+from optimizer.core.evaluation.judging.agreement import FittedJudge
+from optimizer.core.evaluation.judging.calibration import MIN_RATINGS, Calibration
+from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
+from optimizer.core.family.family import Family
+from optimizer.jobs.feedback.judge_standing import EVER
+from optimizer.jobs.ids import new_id
+from optimizer.ports import CalibrationRecord, Clock, Store, Transaction
+
+# (scores, ratings, groups, the least score that passes) of the same answers in the same order
+FitJudge = Callable[[Sequence[float], Sequence[float], Sequence[str], float], FittedJudge]
+log = structlog.get_logger(__name__)
+
+
+def calibrate_judge(
+    family: Family, *, actor: str, store: Store, clock: Clock, fit: FitJudge, dry_run: bool = False
+) -> CalibrationRecord:
+    """Fits on every answer that this judge has scored and a person has rated, and keeps the result beside the earlier
+    ones; with ``dry_run`` it is only returned.
+
+    Ratings are feedback of source person: drawn answers, answers to other reviews of answers, and what applications
+    report as a person's. Answers of one unit are never on both sides of a fold.
+
+    Raises:
+        InvalidInput: the family has no judge.
+        DatasetTooSmall: fewer than ``MIN_RATINGS`` such answers.
+    """
+    judge = judge_identity(family)
+    with store.read() as tx:
+        judged = store.traffic.judged(tx, family.name, judge, *EVER)
+        ratings = store.traffic.ratings(tx, family.name, [each.interaction for each in judged], "person")
+    both = [each for each in judged if each.interaction in ratings]
+    if len(both) < MIN_RATINGS:
+        raise DatasetTooSmall(
+            f"The judge of {family.name} cannot be calibrated: {count(len(judged), 'answer')} have its score, of which"
+            f" people have rated {len(both)}, and {MIN_RATINGS} are needed. Draw answers for rating: detent review draw"
+            f" {family.name} --n 50.",
+            n_rows=len(both),
+            n_required=MIN_RATINGS,
+        )
+    fitted = fit(
+        [each.score for each in both],
+        [ratings[each.interaction] for each in both],
+        [each.unit_hmac or each.interaction for each in both],
+        judge_of(family).passes,
+    )
+    agreement, now = fitted.agreement, clock.now()
+    record = CalibrationRecord(
+        id=new_id("jc"),
+        family=family.name,
+        calibration=Calibration(
+            judge=judge,
+            method=fitted.method,
+            n=len(both),
+            spearman=agreement.spearman.value,
+            kappa=agreement.kappa.value,
+            calibration_error=agreement.calibration_error.value,
+            fitted_at=now,
+            points=fitted.points,
+        ),
+        agreement=agreement,
+        created_by=actor,
+    )
+    if dry_run:
+        return record
+
+    def keep(tx: Transaction) -> CalibrationRecord:
+        store.calibrations.add(tx, record)
+        detail: dict[str, Any] = {"judge": judge, "n": len(both), "method": fitted.method}
+        detail |= {"spearman": agreement.spearman.value}
+        store.audit.add(
+            tx, at=now, actor=actor, action="judge.calibrate", family=family.name, subject=record.id, detail=detail
+        )
+        return record
+
+    store.write(keep, rows=2)
+    log.info("judge calibrated", family=family.name, n=len(both), spearman=agreement.spearman.value)
+    return record

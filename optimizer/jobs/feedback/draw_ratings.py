@@ -1,0 +1,96 @@
+"""Puts judged answers that were drawn at random before a person, who says how good each is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from optimizer.core.base.errors import Conflict, DatasetTooSmall, InvalidInput
+from optimizer.core.base.phrasing import count
+from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.family.family import Family
+from optimizer.core.feedback.rating_draws import Draw, JudgedFigure, drawn
+from optimizer.jobs.feedback.collect_reviews import SETTLED
+from optimizer.jobs.feedback.judge_standing import figure_of
+from optimizer.jobs.feedback.rate_answer import KIND
+from optimizer.jobs.ids import new_id
+from optimizer.ports import Clock, Store, Transaction
+
+MOST = 1000  # of a draw: more, and nobody would rate them
+DAYS = 30.0
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawReport:
+    """``reviews``: opened, in the order of the draw; none in a dry run. ``figure``: what was known before the draw."""
+
+    family: str
+    draw: Draw
+    reviews: tuple[str, ...]
+    figure: JudgedFigure
+
+
+def draw_ratings(
+    family: Family,
+    n: int,
+    *,
+    days: float = DAYS,
+    dry_run: bool = False,
+    actor: str,
+    store: Store,
+    clock: Clock,
+) -> DrawReport:
+    """Draws ``n`` of the answers that the family's judge scored within ``days`` and that were not drawn before, each
+    with the same chance, and opens a review for each with that chance in it; all of them where there are fewer.
+
+    Raises:
+        InvalidInput: the family has no judge or keeps no texts, or a number out of range.
+        DatasetTooSmall: nothing is left to draw.
+        Conflict: another draw was made at the same time.
+    """
+    if not 1 <= n <= MOST:
+        raise InvalidInput(f"A draw is of 1 to {MOST} answers, not of {n}.")
+    if days <= 0:
+        raise InvalidInput(f"Answers of the last {days:g} days cannot be drawn; give a number of days above 0.")
+    judge = judge_identity(family)
+    if family.privacy.store == "metadata":
+        raise InvalidInput(
+            f"Answers of {family.name} cannot be rated: its privacy.store is metadata, so that no text of them is kept."
+        )
+    until = clock.now() - SETTLED
+    since = until - timedelta(days=days)
+    with store.read() as tx:
+        judged = store.traffic.judged(tx, family.name, judge, since, until)
+        before = store.reviews.of_kind(tx, family.name, KIND)
+        figure = figure_of(family, judge, store, tx)
+    left = [each.interaction for each in judged if each.interaction not in before]
+    if not left:
+        raise DatasetTooSmall(
+            f"No answers of {family.name} can be drawn: its judge has scored {count(len(judged), 'answer')} in the last"
+            f" {days:g} days, and all of them were drawn before. Let it score more, or look further back with --days.",
+            n_rows=0,
+            n_required=1,
+        )
+    draw = Draw(id=new_id("dr"), judge=judge, since=since, until=until, frame=len(left), n=min(n, len(left)))
+    chosen = drawn(left, draw.n, seed=draw.id)
+    if dry_run:
+        return DrawReport(family=family.name, draw=draw, reviews=(), figure=figure)
+
+    def keep(tx: Transaction) -> DrawReport:
+        if store.reviews.of_kind(tx, family.name, KIND).keys() != before.keys():
+            raise Conflict(f"Answers of {family.name} were drawn by another command at the same time. Draw again.")
+        now, ids = clock.now(), [new_id("rv") for _ in chosen]
+        for place, (id, interaction) in enumerate(zip(ids, chosen, strict=True)):
+            store.reviews.open(tx, id, family.name, KIND, interaction, draw.payload(place), now)
+        detail = {"draw": draw.id, "n": draw.n, "frame": draw.frame, "inclusion": draw.inclusion, "judge": judge}
+        store.audit.add(
+            tx, at=now, actor=actor, action="ratings.draw", family=family.name, subject=draw.id, detail=detail
+        )
+        return DrawReport(family=family.name, draw=draw, reviews=tuple(ids), figure=figure)
+
+    made = store.write(keep, rows=len(chosen) + 1)
+    log.info("answers drawn for rating", family=family.name, n=draw.n, frame=draw.frame)
+    return made

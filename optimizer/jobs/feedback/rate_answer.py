@@ -1,0 +1,89 @@
+"""A person says how good an answer is that was drawn at random."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from optimizer.core.base.errors import DetentError, InvalidInput, NotAuthorised, NotFound
+from optimizer.core.feedback.rating_draws import rating_of
+from optimizer.jobs.feedback.ingest_feedback import Intake
+from optimizer.ports import Clock, Store, Transaction
+
+KIND = "rate_answer"  # of the review, which draw_ratings.py opens
+UNRATED = "unrated"
+
+
+def rate_answer(review: str, answer: str, *, actor: str, store: Store, clock: Clock, intake: Intake) -> dict[str, Any]:
+    """Answers the review and returns it. A rating becomes a person's feedback on the answer in the same transaction.
+
+    Args:
+        answer: a number from 0, useless, to 1, as good as can be; or ``unrated``: it cannot be told.
+        intake: as the sender may report; it needs the right to speak as a person.
+    Raises:
+        InvalidInput: another answer, or a review of another kind.
+        NotFound: no such review, or the answer that it is about was removed in between.
+        NotAuthorised: the key may not send feedback of a person, or of this family.
+        Conflict: answered differently before.
+    """
+    rating = rating_of(answer)
+    if rating is None and answer != UNRATED:
+        raise InvalidInput(
+            f"A drawn answer is rated with a number from 0 to 1, or {UNRATED} where it cannot be told, not with"
+            f" {answer!r}."
+        )
+    with store.read() as tx:
+        asked = _asked(store, tx, review)
+    said = UNRATED if rating is None else f"{rating:g}"
+    request = intake.request()
+    reads = [] if rating is None else request.read([_event(asked, rating)])
+    if request.rejected:
+        raise _refusal(request.rejected[0])
+
+    def change(tx: Transaction) -> dict[str, Any]:
+        before = _asked(store, tx, review)
+        now = clock.now()
+        answered = store.reviews.answer(tx, review, said, actor, now)
+        if before["status"] == "open":
+            kept = request.keep(tx, reads)
+            if kept["rejected"]:
+                raise _refusal(kept["rejected"][0])
+            detail = {"review": review, "answer": said}
+            store.audit.add(
+                tx, at=now, actor=actor, action=KIND, family=asked["family"], subject=asked["subject"], detail=detail
+            )
+        return answered
+
+    return store.write(change, rows=3)
+
+
+def _asked(store: Store, tx: Transaction, review: str) -> dict[str, Any]:
+    asked = store.reviews.get(tx, review)
+    if asked is None:
+        raise NotFound(f"There is no review {review!r}; `detent review list` shows the open ones.")
+    if asked["kind"] != KIND:
+        raise InvalidInput(f"Review {review} is about {asked['kind']}, not about an answer that was drawn for rating.")
+    return asked
+
+
+def _event(asked: dict[str, Any], rating: float) -> dict[str, Any]:
+    return {
+        "id": f"rating_{asked['id']}",
+        "family": asked["family"],
+        "interaction": asked["subject"],
+        "source": "person",
+        "score": rating,
+        "tags": {"draw": asked["payload"]["draw"]},
+    }
+
+
+def _refusal(rejected: dict[str, Any]) -> DetentError:
+    kinds: dict[str, type[DetentError]] = {
+        "source_not_allowed": NotAuthorised,
+        "family_not_allowed": NotAuthorised,
+        "unknown_interaction": NotFound,
+    }
+    kind = kinds.get(rejected["type"], InvalidInput)
+    return kind(
+        f"The answer was not rated, since a rating is feedback of a person: {rejected['detail']} Where the answer is no"
+        f" longer kept, answer {UNRATED}."
+    )

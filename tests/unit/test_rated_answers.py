@@ -1,0 +1,304 @@
+"""Judged answers are drawn at random and rated by people; their ratings calibrate the judge and bound what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from optimizer.core.base.errors import Conflict, DatasetTooSmall, InvalidInput, NotAuthorised, NotFound
+from optimizer.core.evaluation.judging.calibration import why_uncalibrated
+from optimizer.core.family.family import Family
+from optimizer.core.serving.access import access_of
+from optimizer.jobs.feedback.calibrate_judge import calibrate_judge
+from optimizer.jobs.feedback.draw_ratings import DrawReport, draw_ratings
+from optimizer.jobs.feedback.judge_standing import JudgeStanding, judge_standing
+from optimizer.jobs.feedback.rate_answer import KIND, rate_answer
+from optimizer.ports import CalibrationRecord
+from optimizer.runtime import wiring
+from optimizer.runtime.fit_apart import fit_judge_apart
+from tests.ingestion import Installation
+from tests.rated_world import judge_answers, judged_family, rating
+from tests.stores import arm, feedback, temporary_database
+
+N = 300
+
+
+class Place:
+    """An installation whose judge has scored three hundred answers."""
+
+    def __init__(self, here: Installation) -> None:
+        self.here, self.store, self.clock = here, here.store, here.clock
+        self.family = judged_family()
+        here.families = {self.family.name: self.family}
+        judge_answers(here.store, self.family, N, self.clock.now())
+        self.clock.pass_time(timedelta(hours=1))
+
+    def draw(self, n: int = 40, **options: Any) -> DrawReport:
+        return draw_ratings(self.family, n, actor="ben", store=self.store, clock=self.clock, **options)
+
+    def rate(self, review: str, answer: str | None = None) -> dict[str, Any]:
+        with self.store.read() as tx:
+            asked = self.store.reviews.get(tx, review)
+        assert asked is not None
+        said = f"{rating(int(asked['subject'][3:])):g}" if answer is None else answer
+        return rate_answer(review, said, actor="ben", store=self.store, clock=self.clock, intake=self.here.intake())
+
+    def calibrate(self, family: Family | None = None, **options: Any) -> CalibrationRecord:
+        fit = options.pop("fit", wiring.fit_judge)
+        return calibrate_judge(
+            family or self.family, actor="ben", store=self.store, clock=self.clock, fit=fit, **options
+        )
+
+    def standing(self, **options: Any) -> JudgeStanding:
+        return judge_standing(self.family, store=self.store, **options)
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    with temporary_database() as database:
+        yield Place(Installation(database))
+
+
+# --- drawing ----------------------------------------------------------------------------------------------------------
+
+
+def test_answers_are_drawn_at_random_and_each_review_keeps_their_chance(place: Place) -> None:
+    made = place.draw(30)
+    assert (made.draw.frame, made.draw.n, len(made.reviews)) == (N, 30, 30)
+    with place.store.read() as tx:
+        reviews = [place.store.reviews.get(tx, id) for id in made.reviews]
+    assert [one["payload"]["place"] for one in reviews if one] == list(range(30))
+    assert {one["payload"]["inclusion"] for one in reviews if one} == {0.1}
+    assert {one["kind"] for one in reviews if one} == {KIND}
+    numbers = [int(one["subject"][3:]) for one in reviews if one]
+    assert len(set(numbers)) == 30
+    assert numbers != sorted(numbers)
+
+
+def test_what_was_drawn_is_not_drawn_again(place: Place) -> None:
+    first, second = place.draw(250), place.draw(250)
+    assert (second.draw.frame, second.draw.n) == (50, 50)
+    with place.store.read() as tx:
+        assert len(place.store.reviews.of_kind(tx, place.family.name, KIND)) == N
+    assert not set(first.reviews) & set(second.reviews)
+    with pytest.raises(DatasetTooSmall, match="all of them were drawn before"):
+        place.draw(1)
+
+
+def test_a_dry_run_opens_nothing(place: Place) -> None:
+    made = place.draw(30, dry_run=True)
+    assert (made.reviews, made.draw.n, made.draw.frame) == ((), 30, N)
+    with place.store.read() as tx:
+        assert place.store.reviews.page(tx, place.family.name, None) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        pytest.param({"n": 0}, "1 to 1000", id="none"),
+        pytest.param({"n": 1001}, "1 to 1000", id="too many"),
+        pytest.param({"days": 0.0}, "above 0", id="no time"),
+    ],
+)
+def test_a_draw_of_nothing_is_refused(place: Place, options: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        place.draw(**options)
+
+
+def test_a_family_without_a_judge_or_without_texts_has_nothing_to_draw(place: Place) -> None:
+    place.family = judged_family(judge=None)
+    with pytest.raises(InvalidInput, match="has no judge"):
+        place.draw()
+    place.family = judged_family(privacy={"store": "metadata"})
+    with pytest.raises(InvalidInput, match="no text of them is kept"):
+        place.draw()
+
+
+# --- rating -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_rating_stays_and_is_feedback_of_a_person(place: Place) -> None:
+    review = place.draw(30).reviews[0]
+    answered = place.rate(review, "0.750")
+    assert (answered["answer"], answered["status"]) == ("0.75", "answered")
+    assert place.rate(review, "0.75") == answered
+    with pytest.raises(Conflict, match="answered '0\\.75'"):
+        place.rate(review, "1")
+    with place.store.read() as tx:
+        events = place.store.events.feedback_of(tx, place.family.name, answered["subject"])
+        said = place.store.traffic.ratings(tx, place.family.name, [answered["subject"]], "person")
+    assert [(one.source, one.score) for one in events if one.source == "person"] == [("person", 0.75)]
+    assert said == {answered["subject"]: 0.75}
+
+
+@pytest.mark.parametrize("answer", ["1.1", "-0.1", "nan", "good", "", "release"])
+def test_what_is_no_rating_is_refused(place: Place, answer: str) -> None:
+    with pytest.raises(InvalidInput, match="a number from 0 to 1"):
+        place.rate(place.draw(30).reviews[0], answer)
+
+
+def test_an_answer_that_cannot_be_rated_is_no_feedback(place: Place) -> None:
+    answered = place.rate(place.draw(30).reviews[0], "unrated")
+    with place.store.read() as tx:
+        assert place.store.traffic.ratings(tx, place.family.name, [answered["subject"]], "person") == {}
+
+
+def test_a_key_that_may_not_speak_as_a_person_rates_nothing(place: Place) -> None:
+    review = place.draw(30).reviews[0]
+    intake = replace(place.here.intake(), access=access_of(["feedback"], now=place.clock.now()))
+    with pytest.raises(NotAuthorised):
+        rate_answer(review, "1", actor="app", store=place.store, clock=place.clock, intake=intake)
+    with place.store.read() as tx:
+        assert place.store.reviews.get(tx, review)["status"] == "open"  # type: ignore[index]
+
+
+def test_an_unknown_review_is_named(place: Place) -> None:
+    with pytest.raises(NotFound, match="rv_9"):
+        rate_answer("rv_9", "1", actor="b", store=place.store, clock=place.clock, intake=place.here.intake())
+
+
+# --- what it says -----------------------------------------------------------------------------------------------------
+
+
+def test_the_figure_holds_the_quality_of_all_answers_and_is_narrower_than_the_ratings_alone(place: Place) -> None:
+    assert place.standing().figure.why_not == "no answers of this judge were drawn for rating"
+    for review in place.draw(60).reviews:
+        place.rate(review)
+    figure = place.standing().figure
+    truth = sum(map(rating, range(N))) / N
+    assert figure.found is not None
+    assert figure.interval is not None
+    assert figure.interval.lower < truth < figure.interval.upper
+    assert figure.judge_mean is not None
+    assert figure.judge_mean > figure.interval.upper  # too generous: as a quality it would be wrong
+    people = figure.found.people.upper - figure.found.people.lower
+    assert figure.interval.upper - figure.interval.lower < 0.8 * people
+    assert figure.width_after_next is not None
+    assert figure.width_after_next < figure.interval.upper - figure.interval.lower
+
+
+def test_a_variants_figure_rests_on_its_own_answers(place: Place) -> None:
+    for review in place.draw(60).reviews:
+        place.rate(review)
+    assert place.standing(variant="v_none").figure.n_judged == 0
+    assert place.standing(variant=arm().variant).figure.n_judged == N
+
+
+def test_nothing_but_drawn_ratings_moves_the_interval(place: Place) -> None:
+    """Thumbs, corrections, ratings that an application reports and answers in doubt train the map alone."""
+    for review in place.draw(40).reviews:
+        place.rate(review)
+    before = place.standing().figure
+    of = arm(family=place.family.name)
+    now = place.clock.now()
+    said: list[dict[str, Any]] = [
+        {"source": "user", "success": True},
+        {"source": "user", "success": None, "score": 0.0},
+        {"source": "person", "success": None, "score": 0.0},
+        {"source": "person", "success": False, "expected": {"summary": "other"}},
+        {"source": "system", "success": False},
+    ]
+    rows = [
+        feedback(f"fb_{i}_{k}", of=of, interaction=f"in_{i}", received_at=now, **changes)
+        for i in range(N)
+        for k, changes in enumerate(said)
+    ]
+    place.store.write(lambda tx: place.store.events.add_feedback(tx, rows))
+    place.store.write(
+        lambda tx: place.store.reviews.open(tx, "rv_x", place.family.name, "label_interaction", "in_1", {}, now)
+    )
+    place.store.write(lambda tx: place.store.reviews.answer(tx, "rv_x", "release", "ben", now))
+    assert place.standing().figure == before
+    assert place.calibrate().calibration.n == N  # all of it trains the map
+
+
+# --- calibrating ------------------------------------------------------------------------------------------------------
+
+
+def test_twenty_ratings_calibrate_the_judge_until_it_changes(place: Place) -> None:
+    reviews = place.draw(40).reviews
+    for review in reviews[:19]:
+        place.rate(review)
+    with pytest.raises(DatasetTooSmall, match="rated 19, and 20 are needed"):
+        place.calibrate()
+    assert "no ratings by people" in str(place.standing().uncalibrated)
+    place.rate(reviews[19])
+    record = place.calibrate()
+    assert (record.calibration.n, record.calibration.method) == (20, "platt")
+    assert record.calibration.mapped(0.5) < 0.3 < 0.8 < record.calibration.mapped(1.0)
+    assert place.standing().uncalibrated is None
+    assert place.standing().calibration == record
+    place.family = judged_family(model="other")
+    changed = place.standing()
+    assert changed.calibration is None
+    assert "judge has changed" in str(changed.uncalibrated)
+    assert changed.history == (record,)
+
+
+def test_the_agreement_is_told_with_its_intervals(place: Place) -> None:
+    for review in place.draw(100).reviews:
+        place.rate(review)
+    agreement = place.calibrate().agreement
+    for each in (agreement.spearman, agreement.kappa, agreement.weighted_kappa, agreement.mapped_error):
+        assert each.value is not None
+        assert each.low is not None
+        assert each.high is not None
+        assert each.low < each.value < each.high
+    assert agreement.mapped_error.value is not None
+    assert agreement.raw_error.value is not None
+    assert agreement.mapped_error.value < 0.5 * agreement.raw_error.value
+    assert agreement.less_than_mean.high is not None
+    assert agreement.less_than_mean.high < 0
+
+
+def test_a_dry_run_keeps_no_calibration(place: Place) -> None:
+    for review in place.draw(30).reviews:
+        place.rate(review)
+    assert place.calibrate(dry_run=True).calibration.n == 30
+    assert place.standing().history == ()
+
+
+def test_earlier_calibrations_are_kept(place: Place) -> None:
+    for review in place.draw(30).reviews:
+        place.rate(review)
+    first = place.calibrate()
+    place.clock.pass_time(timedelta(minutes=1))
+    second = place.calibrate()
+    assert place.standing().history == (second, first)
+
+
+def test_a_process_of_its_own_fits_the_same_map(place: Place) -> None:
+    for review in place.draw(25).reviews:
+        place.rate(review)
+    here, apart = place.calibrate(dry_run=True), place.calibrate(dry_run=True, fit=fit_judge_apart)
+    assert here.calibration.points == apart.calibration.points
+    assert here.agreement == apart.agreement
+
+
+@pytest.mark.parametrize(
+    ("says", "why"),
+    [
+        pytest.param(lambda i: rating(i) * 0 + 0.8, "the same score to everything", id="always the same"),
+        pytest.param(lambda i: 1 - rating(i), "do not follow", id="wrong way round"),
+        pytest.param(lambda i: (i * 37 % 100) / 100, "do not follow", id="by length, which says nothing"),
+        pytest.param(lambda i: 1.0 if rating(i) < 0.5 else 0.6 * rating(i), "do not follow", id="wrong by class"),
+    ],
+)
+def test_calibration_finds_a_judge_that_must_not_decide(says: Any, why: str) -> None:
+    with temporary_database() as database:
+        here = Installation(database)
+        family = judged_family()
+        here.families = {family.name: family}
+        for i in range(60):
+            judge_answers(database, family, 1, here.clock.now(), first=i, score=says(i))
+        place = Place.__new__(Place)
+        place.here, place.store, place.clock, place.family = here, database, here.clock, family
+        here.clock.pass_time(timedelta(hours=1))
+        for review in place.draw(60).reviews:
+            place.rate(review)
+        record = place.calibrate()
+        assert why in str(why_uncalibrated(record.calibration.judge, record.calibration))
