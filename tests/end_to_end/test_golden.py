@@ -97,6 +97,8 @@ def test_a_candidate_that_loses_a_scenario_is_refused_by_name_and_starts_only_as
     passed = detent("family", "evaluate", F, "--suite", "golden", "--variant", as_good)
     assert passed.code == 0, passed.out + passed.err
     assert "A rollout's gate golden passes." in passed.err
+    assert "met  regression: " in passed.out
+    assert "regression of delivery" not in passed.out, "the table has it"
     assert "golden: " not in start(as_good).err, "only its confirmation is missing"
     forced = start(worse, "--confirm", F)
     assert forced.code == 0, forced.err

@@ -76,8 +76,10 @@ def _view_one(out: Console, family: Family, batch: Mapping[str, Any]) -> None:
     if batch.get("scenarios"):
         columns = {"scenario": "Scenario", "n": "Rows", "score": "Score", "champion": "Champion"}
         table(batch["scenarios"], columns, empty="")(out)
+    of_scenarios = {f"regression of {one['scenario']}" for one in batch.get("scenarios") or ()}
     for check in batch.get("checks") or ():
-        out.print(f"  {check['verdict']:>10}  {check['said']}", markup=False)
+        if check["verdict"] != "met" or check["name"] not in of_scenarios:  # those stand in the table
+            out.print(f"  {check['verdict']:>10}  {check['said']}", markup=False)
     view_trivial(out, batch)
     if batch.get("checks") is None:
         _view_unchecked(out, family)
