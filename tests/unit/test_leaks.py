@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from optimizer.cli.study.view import view
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.variant import FewShot
 from optimizer.core.search.leaks import LeakCheck, fingerprints, texts_of
 from optimizer.core.search.strategy import Proposal, SearchSetting
 from optimizer.core.search.study import LEAKS, leaks_in_words
+from optimizer.host.config import load_settings
 from tests.study_world import World, topic_examples, topic_family
 from tests.unit.test_gepa_search import Reflective
 
@@ -153,10 +157,12 @@ def test_the_check_takes_no_look_at_the_holdout(tmp_path):
 
 
 def test_readers_of_a_study_are_told_whose_proposals_were_refused(tmp_path):
-    _, ended = studied(tmp_path, SECRET)
-    assert leaks_in_words(ended.findings) == (
-        "1 proposal of gepa: it quotes eight words in a row of an example that is sealed or not released."
-    )
+    here, ended = studied(tmp_path, SECRET)
+    said = "1 proposal of gepa: it quotes eight words in a row of an example that is sealed or not released."
+    assert leaks_in_words(ended.findings) == said
+    out = StringIO()
+    view(Console(file=out, width=300), ended, here.trials(ended), settings=load_settings(home=tmp_path))
+    assert f"Refused   {said}" in out.getvalue()
     assert leaks_in_words({}) is None
     assert leaks_in_words({LEAKS: {"n": 3, "by": {"simba": 1, "gepa": 2}}}) == (
         "2 proposals of gepa and 1 proposal of simba: they quote eight words in a row of an example that is sealed or"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from optimizer.core.search.playbook.section import HEADING
 from optimizer.core.search.space import instruction_of
 from optimizer.core.search.study import LEAKS
 from optimizer.jobs.families.keep_playbook import StudyPlaybook
-from tests.playbook_model import RIGHT, Learner, kept_entries, learning_world, lessons, studied
+from tests.playbook_model import RIGHT, Learner, add_entry, kept_entries, learning_world, lessons, studied
 from tests.study_world import Killed, World, assert_resumes, half_released, killed_at, topic_examples
 
 SECTION = f"{HEADING}\nDirectives:\n- {RIGHT}"
@@ -91,6 +92,30 @@ def test_a_lesson_that_helps_in_training_alone_is_retired_after_dev(tmp_path):
     (entry,) = kept_entries(here)
     assert (entry.helpful, entry.state) == (9, "retired")
     assert entry.reason == "no better on 6 dev examples: 0 helped, 0 harmed"
+
+
+def test_what_a_useless_merge_replaced_is_active_again(tmp_path):
+    brief, kind, both = "Be brief in what you say.", "Be kind to all who ask.", "Be brief and kind, in one word."
+    merge = json.dumps({"merge": [{"ids": [id_of(brief), id_of(kind)], "text": both}]})
+    shown = f"Name the topic.\n\n{HEADING}\nDirectives:\n- {brief}\n- {kind}"
+    content = [{"role": "system", "content": shown}, {"role": "user", "content": "Document: {{document}}\nTopic:"}]
+    here = learning_world(
+        tmp_path,
+        OnTrainOnly(lambda n: lessons("Take your time."), lambda n: merge),
+        prompt={"current": "1", "versions": {"1": {"content": content}}},
+    ).fill()
+    for text in (brief, kind):
+        add_entry(here.store, "topics", text, helpful=2, evidence=("train-000",))
+    ended = studied(here, definition={"n_instructions": 1})
+    assert [t.params.get("step") for t in here.trials(ended)] == [None, 1]
+    assert HEADING in instruction(here, here.trials(ended)[1].variant)
+    assert brief not in instruction(here, here.trials(ended)[1].variant)
+    assert {e.text: (e.state, e.helpful, e.merged_into) for e in kept_entries(here)} == {
+        brief: ("active", 2, None),
+        kind: ("active", 2, None),
+        "Take your time.": ("retired", 9, None),
+        both: ("retired", 9, None),
+    }
 
 
 def test_the_proposer_sees_failures_of_released_training_examples_and_the_playbook_alone(tmp_path):
