@@ -79,6 +79,7 @@ for group in (
     feedback,
     thresholds,
     review,
+    judge,
     golden,
     judge,
     graph,

@@ -83,19 +83,9 @@ class Session:
     @cached_property
     def intake(self) -> Intake:
         """Takes events in on the store, as the person at this machine."""
-        from optimizer.core.serving.assignment import unit_hmac, verify_token
-        from optimizer.jobs.feedback.ingest_feedback import Intake
         from optimizer.runtime import wiring
 
-        secrets = wiring.open_secrets(self.settings)
-        return Intake(
-            store=self.store,
-            clock=self.clock,
-            families=self.families.families,
-            verify=lambda token: verify_token(token, secrets.token_keys, self.clock.now()),
-            hmac_unit=lambda unit: unit_hmac(secrets.unit_key, unit),
-            actor=self.actor,
-        )
+        return wiring.open_intake(self.settings, self.store, self.clock, self.families, actor=self.actor)
 
     @cached_property
     def actor(self) -> str:

@@ -121,6 +121,11 @@ class Traffic(Protocol):
         Outcomes of any time count; each source with the mean of what it reported.
         """
 
+    def answered(
+        self, tx: Transaction, family: str, since: datetime, until: datetime, most: int
+    ) -> list[tuple[str, datetime]]:
+        """(id, receipt) of interactions whose answer and input are kept, the oldest ``most`` in order of receipt."""
+
     def judged(self, tx: Transaction, family: str, judge: str, since: datetime, until: datetime) -> list[JudgedAnswer]:
         """Interactions of which this judge's score, the first one, was received in that time, in the order of receipt.
 

@@ -128,6 +128,11 @@ class Journal(Protocol):
         ``n_from_journal`` is not known here (0).
         """
 
+    def usd_of_no_study(self, tx: Transaction, family: str, purpose: str, since: datetime) -> float:
+        """Dollars of a family's calls for this purpose that belong to no study and were sent since then: settled and
+        failed ones at their cost, those in flight or lost at their reserved price.
+        """
+
     def spend_by_purpose(self, tx: Transaction, study: str) -> dict[str, Spend]:
         """``spend``, told apart by what the calls were for: search, confirmation, and so on."""
 

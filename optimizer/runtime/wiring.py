@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from optimizer.core.views.study_story import StudyReport
     from optimizer.core.views.variant_grid import VariantGrid
     from optimizer.jobs.families.sync_families import FamilySync
+    from optimizer.jobs.feedback.ingest_feedback import Intake
     from optimizer.ports import AlertChannel, Clock, FamilySource, Pages, Store, Tracker
 
 USER_CALLS = "users"  # a file of the run folder, locked while a user's model call is under way
@@ -337,6 +338,22 @@ def open_secrets(settings: Settings) -> Secrets:
     from optimizer.adapters.files.secrets import Secrets
 
     return Secrets.load(settings.var() / "keys", settings.token_keys)
+
+
+def open_intake(settings: Settings, store: Store, clock: Clock, families: FamilySource, *, actor: str) -> Intake:
+    """Takes events in for someone of this machine, who may report anything."""
+    from optimizer.core.serving.assignment import unit_hmac, verify_token
+    from optimizer.jobs.feedback.ingest_feedback import Intake
+
+    secrets = open_secrets(settings)
+    return Intake(
+        store=store,
+        clock=clock,
+        families=families.families,
+        verify=lambda token: verify_token(token, secrets.token_keys, clock.now()),
+        hmac_unit=lambda unit: unit_hmac(secrets.unit_key, unit),
+        actor=actor,
+    )
 
 
 def strategy_for(name: str, setting: SearchSetting) -> Strategy:

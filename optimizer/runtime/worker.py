@@ -29,6 +29,7 @@ from optimizer.jobs.champions.watch_champion import watch_champion
 from optimizer.jobs.champions.watch_limits import watch_limits
 from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.feedback import collect_reviews
+from optimizer.jobs.feedback.judge_traffic import monitor_traffic
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.mirror_outbox import TOPICS, mirror_once
@@ -57,6 +58,7 @@ CHAMPIONS_SECONDS = 60.0
 TRIGGERS_SECONDS = 300.0
 REHEARSAL_SECONDS = 60.0  # how often is looked whether one is due
 REVIEWS_SECONDS = 300.0  # how often is looked whether answers in doubt are due
+JUDGE_SECONDS = 60.0  # how often answers of live traffic are put before a judge, where a family's file asks for it
 PURGE_SECONDS = 3600.0
 PRUNE_SECONDS = 24 * 3600.0
 PRUNE_PAUSE_S = 0.05  # between two batches, so that other processes can write
@@ -114,6 +116,7 @@ class Worker:
             self._thread("rehearsal", self._rehearse, REHEARSAL_SECONDS),
             self._thread("triggers", self._trigger, TRIGGERS_SECONDS),
             self._thread("reviews", self._collect_reviews, REVIEWS_SECONDS),
+            self._thread("judge", self._monitor_traffic, JUDGE_SECONDS),
         ]
         run_files.announce(self._settings, "worker")
         if on_ready is not None:
@@ -313,6 +316,16 @@ class Worker:
                 collect_reviews.collect_reviews(family, store=self._store, clock=self._clock)
 
         each_family(dict(self._families.families), collect)
+
+    def _monitor_traffic(self) -> None:
+        def monitor(family: Family) -> None:
+            if family.judge is not None and family.judge.monitor.share > 0:
+                intake = wiring.open_intake(
+                    self._settings, self._store, self._clock, self._families, actor="system:judge"
+                )
+                monitor_traffic(family, store=self._store, clock=self._clock, models=self._open_models(), intake=intake)
+
+        each_family(dict(self._families.families), monitor)
 
     def _open_models(self) -> ModelSource:
         if self._models is None:

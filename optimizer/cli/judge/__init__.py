@@ -1,1 +1,1 @@
-"""``detent judge``: whether a family's judge agrees with people. Start at ``commands.py``."""
+"""``detent judge``: what a family's judge says, and whether it agrees with people. Start at ``commands.py``."""

@@ -8,6 +8,7 @@ import typer
 
 from optimizer.cli.judge.calibrate import Family, calibrate, told_calibration
 from optimizer.cli.judge.figure import told_figure
+from optimizer.cli.judge.score import score
 from optimizer.cli.output import Json, plain, say, show
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
@@ -20,6 +21,7 @@ app = typer.Typer(name="judge", no_args_is_help=True, help="A model that scores 
 
 
 app.command()(calibrate)
+app.command()(score)
 
 
 @app.command("show")

@@ -37,6 +37,15 @@ def _described(value: Any) -> Any:
     return value
 
 
+class MonitorSettings(Declared):
+    """Whether answers to live traffic are judged: ``share`` of them, drawn at random, for at most so many dollars an
+    hour. Share 0: none. Dollars 0: by models without a price alone.
+    """
+
+    share: Share = 0.0
+    usd_per_hour: Annotated[float, Strict(), Field(ge=0)] = 0.0
+
+
 class JudgeSettings(Declared):
     """Who judges and by what.
 
@@ -56,6 +65,7 @@ class JudgeSettings(Declared):
     max_tokens: Annotated[int, Strict(), Field(ge=50)] = 600
     passes: Share = PASS_FROM
     spread: Share = MOST_SPREAD
+    monitor: MonitorSettings = MonitorSettings()
 
     @property
     def members(self) -> tuple[str, ...]:

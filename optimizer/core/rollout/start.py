@@ -101,13 +101,16 @@ def window_of(window: FeedbackWindow, delays_hours: Sequence[float]) -> tuple[fl
 
 
 def most_labelled(labels: Iterable[LabelSummary]) -> Metric:
-    """The field and source with most labels, all variants together; success by users where there is none."""
+    """The field and source with most labels, all variants together; success by users where there is none.
+
+    A judge's labels are many and cheap: they count only where nobody else has labelled.
+    """
     counts: dict[tuple[str, str], int] = {}
     for label in labels:
         counts[label.field, label.source] = counts.get((label.field, label.source), 0) + label.n
     if not counts:
         return Metric()
-    field, source = max(counts, key=lambda key: (counts[key], key))
+    field, source = max(counts, key=lambda key: (key[1] != "judge", counts[key], key))
     return Metric.model_validate({"field": field, "source": source})
 
 

@@ -85,6 +85,11 @@ class JournalTable:
         usd, n_calls, n_lost = tx.execute(_SPEND, {"of_study": study}).one()
         return Spend(usd=float(usd or 0.0), n_calls=n_calls, n_lost=int(n_lost or 0))
 
+    def usd_of_no_study(self, tx: Connection, family: str, purpose: str, since: datetime) -> float:
+        c = CALLS.c
+        query = select(_SPENT[0]).where(c.study.is_(None), c.family == family, c.purpose == purpose, c.sent_at > since)
+        return float(tx.execute(query).scalar() or 0.0)
+
     def spend_by_purpose(self, tx: Connection, study: str) -> dict[str, Spend]:
         query = (
             select(CALLS.c.purpose, *_SPENT)

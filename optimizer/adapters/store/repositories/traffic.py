@@ -131,6 +131,15 @@ class TrafficTables:
                 )
         return list(found.values())
 
+    def answered(
+        self, tx: Connection, family: str, since: datetime, until: datetime, most: int
+    ) -> list[tuple[str, datetime]]:
+        i = INTERACTIONS.c
+        query = _of(INTERACTIONS, family, since, until, i.id, i.received_at).where(
+            i.output.is_not(None), i.input.is_not(None), i.error.is_(None)
+        )
+        return [(row.id, row.received_at) for row in tx.execute(query.order_by(i.received_at, i.id).limit(most))]
+
     def judged(self, tx: Connection, family: str, judge: str, since: datetime, until: datetime) -> list[JudgedAnswer]:
         f = FEEDBACK_EVENTS.c
         query = _of(

@@ -1,0 +1,267 @@
+"""Asks a family's judge about answers that users were given; what it says becomes feedback of source ``judge``."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import structlog
+
+from optimizer.core.base.canonical import digest
+from optimizer.core.base.errors import BudgetExhausted, InvalidInput
+from optimizer.core.base.phrasing import count
+from optimizer.core.base.spread import NONE, Spread
+from optimizer.core.base.values import Budget
+from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
+from optimizer.core.evaluation.judging.judgement import Judgement
+from optimizer.core.evaluation.judging.rubric import Judged, asked_again, judge_messages
+from optimizer.core.family.family import Family
+from optimizer.core.family.rendering import clip_inputs
+from optimizer.core.feedback.events import Interaction
+from optimizer.core.feedback.judge_sampling import first_sampled, is_sampled, left_of_the_hour
+from optimizer.core.models.budget import require_bounded
+from optimizer.core.search.answer_bounds import BYTES_PER_TOKEN, request_bytes, usd_of
+from optimizer.core.search.judging_cost import ASKS, LONGEST_WHY
+from optimizer.core.search.prefix_queue import Rows
+from optimizer.jobs.calls.ask_judge import ask_judge, judged_answer
+from optimizer.jobs.calls.ask_together import Share, ask_together
+from optimizer.jobs.calls.blocking import wait_for
+from optimizer.jobs.calls.call_book import OwnSpend
+from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.feedback.collect_reviews import EVERY, SETTLED
+from optimizer.jobs.feedback.ingest_feedback import Intake
+from optimizer.jobs.feedback.label_interaction import KIND
+from optimizer.jobs.ids import new_id
+from optimizer.ports import Clock, ModelCatalogue, ModelSource, Store, Transaction
+
+MONITOR = "monitor"  # the purpose of its calls
+HOUR = timedelta(hours=1)
+MOST = 200  # answers of one look
+MOST_REASONING = 1000  # characters of what a judge says that go into its feedback
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedTraffic:
+    """``n``: answers put before the judge; ``n_unmeasured``: of those, without a score, so that nothing was said of
+    them. ``reviews``: opened for a person, since a committee's members differ. ``stopped``: why not all were judged.
+    """
+
+    n: int
+    n_judged: int = 0
+    n_unmeasured: int = 0
+    reviews: tuple[str, ...] = ()
+    usd: float = 0.0
+    stopped: str | None = None
+
+
+def monitor_traffic(
+    family: Family, *, store: Store, clock: Clock, models: ModelSource, intake: Intake
+) -> JudgedTraffic | None:
+    """One look at what came since the last one: the share that the family's file names, for the dollars of this hour.
+
+    None where the family's answers are not judged. What the dollars do not reach is passed over, never owed.
+    """
+    if family.judge is None or family.judge.monitor.share <= 0 or family.privacy.store == "metadata":
+        return None
+    monitor, identity, until = family.judge.monitor, judge_identity(family), clock.now() - SETTLED
+    name = f"judge {family.name}"
+    with store.read() as tx:
+        last = store.minute_stats.watermark(tx, name)
+        since = max(last, until - HOUR) if last is not None else until - HOUR
+        found = store.traffic.answered(tx, family.name, since, until, MOST) if since < until else []
+        spent = store.journal.usd_of_no_study(tx, family.name, MONITOR, clock.now() - HOUR)
+    sampled = [id for id, _ in found if is_sampled(id, identity, monitor.share)]
+    budget = left_of_the_hour(monitor, spent)
+    made = judge_answers(family, sampled, budget=budget, store=store, clock=clock, models=models, intake=intake)
+    reached = found[-1][1] + timedelta(microseconds=1) if len(found) == MOST else until
+    store.write(lambda tx: store.minute_stats.set_watermark(tx, name, reached))
+    return made
+
+
+def latest_answers(family: Family, n: int, *, days: float, store: Store, clock: Clock) -> list[str]:
+    """Ids of ``n`` answers of the last days that this judge has not scored, drawn at random.
+
+    Raises InvalidInput for a number out of range, or where the family has no judge or keeps no texts.
+    """
+    if n < 1 or days <= 0:
+        raise InvalidInput(f"{count(n, 'answer')} of the last {days:g} days cannot be judged; ask for at least one.")
+    identity = judge_identity(family)
+    if family.privacy.store == "metadata":
+        raise InvalidInput(
+            f"Answers of {family.name} cannot be judged: its privacy.store is metadata, so that no text of them is"
+            " kept."
+        )
+    now = clock.now()
+    with store.read() as tx:
+        found = [id for id, _ in store.traffic.answered(tx, family.name, now - timedelta(days=days), now, 100_000)]
+        known = store.events.known(tx, [(family.name, _event_id(identity, id)) for id in found])
+    left = [id for id in found if (family.name, _event_id(identity, id)) not in known]
+    return first_sampled(left, identity, n)
+
+
+def estimate_judging(
+    family: Family, interactions: Sequence[str], *, store: Store, models: ModelCatalogue
+) -> tuple[Spread, Spread | None]:
+    """(calls, dollars; None where a member has no known price) of ``judge_answers``; asks and spends nothing."""
+    judge = judge_of(family)
+    with store.read() as tx:
+        kept = store.events.interactions(tx, interactions)
+    calls, usd = NONE, NONE
+    prices = [models.price(name) for name in judge.members]
+    for one in (one for ones in kept.values() for one in ones if one.arm.family == family.name and one.output):
+        messages = judge_messages(judge, _judged(family, one))
+        n_bytes, again = request_bytes(messages), request_bytes(asked_again(messages, LONGEST_WHY))
+        calls += Spread(low=0, expected=len(prices), high=ASKS * len(prices))
+        for price in prices:
+            if price is not None:
+                once, most = usd_of(n_bytes / BYTES_PER_TOKEN, judge.max_tokens / 2, price), judge.max_tokens
+                usd += Spread(low=0, expected=once, high=usd_of(n_bytes, most, price) + usd_of(again, most, price))
+    return calls, None if None in prices else usd
+
+
+def judge_answers(
+    family: Family,
+    interactions: Sequence[str],
+    *,
+    budget: Budget,
+    store: Store,
+    clock: Clock,
+    models: ModelSource,
+    intake: Intake,
+    purpose: str = MONITOR,
+) -> JudgedTraffic:
+    """Judges the answers of these interactions as far as the budget goes; one that this judge has scored is left out.
+
+    An answer that could not be judged gets no feedback. Where the members of a committee differ too much a review is
+    opened, within the family's ``review.per_day``; what a person answers becomes an example.
+
+    Raises:
+        InvalidInput: the family has no judge.
+        BudgetTooSmall: a cap in dollars over a member without a known price.
+    """
+    judge, identity, spent = judge_of(family), judge_identity(family), OwnSpend()
+    for name in judge.members:
+        require_bounded(name, models.price(name), judge.max_tokens, budget)
+    with store.read() as tx:
+        known = store.events.known(tx, [(family.name, _event_id(identity, id)) for id in interactions])
+        kept = store.events.interactions(tx, interactions)
+    asked = [
+        one
+        for id in dict.fromkeys(interactions)
+        if (family.name, _event_id(identity, id)) not in known
+        for one in kept.get(id, ())
+        if one.arm.family == family.name and one.output is not None and _has_inputs(family, one)
+    ]
+
+    @cache
+    def opened(name: str) -> JournaledModel:
+        return JournaledModel(
+            models.get(name),
+            store=store,
+            clock=clock,
+            study=None,
+            family=family.name,
+            budget=budget,
+            purpose=purpose,
+            own_spend=spent,
+        )
+
+    if not asked:
+        return JudgedTraffic(n=0)
+    for name in judge.members:
+        opened(name)  # not within the loop of calls: an embedded one takes a while to start
+
+    async def found(name: str) -> JournaledModel:
+        return opened(name)
+
+    async def ask(one: Interaction) -> Judgement:
+        return await ask_judge(judge, _judged(family, one), found)
+
+    told = _Told(family, identity, store, clock, intake)
+    n_at_once = min(len(asked), *(opened(name).concurrency for name in judge.members))
+    stopped: str | None = None
+    try:
+        wait_for(ask_together([Share(rows=Rows(("", one) for one in asked), n_at_once=n_at_once)], ask, told.keep))
+    except BudgetExhausted as exhausted:
+        stopped = str(exhausted)
+    made = JudgedTraffic(
+        n=told.n_judged + told.n_unmeasured,
+        n_judged=told.n_judged,
+        n_unmeasured=told.n_unmeasured,
+        reviews=tuple(told.reviews),
+        usd=spent.spend.usd,
+        stopped=stopped,
+    )
+    log.info("answers judged", family=family.name, n=made.n_judged, unmeasured=made.n_unmeasured, usd=made.usd)
+    return made
+
+
+class _Told:
+    """Keeps each judgement as feedback as it comes; several threads call it."""
+
+    def __init__(self, family: Family, identity: str, store: Store, clock: Clock, intake: Intake) -> None:
+        self._family, self._identity, self._store, self._clock, self._intake = family, identity, store, clock, intake
+        self._lock = threading.Lock()
+        self.n_judged = self.n_unmeasured = 0
+        self.reviews: list[str] = []
+
+    def keep(self, one: Interaction, judgement: Judgement) -> None:
+        with self._lock:
+            if judgement.score is None:
+                self.n_unmeasured += 1
+            else:
+                self._intake.take([_event(self._family, self._identity, one, judgement)])
+                self.n_judged += 1
+            if judgement.needs_a_person(judge_of(self._family)):
+                self._open_review(one, judgement)
+
+    def _open_review(self, one: Interaction, judgement: Judgement) -> None:
+        family, now = self._family, self._clock.now()
+        why = f"the judge's members differ by {judgement.spread:.2f}"
+        payload = {"doubt": "divided", "why": why}
+
+        def write(tx: Transaction) -> str | None:
+            before = self._store.reviews.of_kind(tx, family.name, KIND)
+            if one.id in before or sum(at > now - EVERY for at in before.values()) >= family.review.per_day:
+                return None
+            id = new_id("rv")
+            self._store.reviews.open(tx, id, family.name, KIND, one.id, payload, now)
+            return id
+
+        if (review := self._store.write(write)) is not None:
+            self.reviews.append(review)
+
+
+def _event(family: Family, identity: str, one: Interaction, judgement: Judgement) -> dict[str, Any]:
+    """``tags.judge`` says which judge it was."""
+    tags = {"judge": identity, "reasoning": judgement.reasoning[:MOST_REASONING]}
+    if judgement.signs:
+        tags["signs"] = ", ".join(judgement.signs)
+    return {
+        "id": _event_id(identity, one.id),
+        "family": family.name,
+        "interaction": one.id,
+        "source": "judge",
+        "score": judgement.score,
+        "success": judgement.passes(judge_of(family)),
+        "tags": tags,
+    }
+
+
+def _event_id(identity: str, interaction: str) -> str:
+    """One for each answer and judge, so that no answer is judged twice by the same."""
+    return f"{identity}_{digest(interaction.encode(errors='surrogatepass'))[:24]}"
+
+
+def _judged(family: Family, one: Interaction) -> Judged:
+    given = clip_inputs(family, family.declared_inputs(one.input or {}))
+    return judged_answer(family, given, {}, one.output or "")
+
+
+def _has_inputs(family: Family, one: Interaction) -> bool:
+    return one.input is not None and all(name in one.input for name in family.inputs)
