@@ -330,6 +330,11 @@ class TestGolden:
             NotFound, lambda operations, world: operations.add_golden(F, "ex_none", scenario=None, reason=None)
         )
 
+        both.set_up(lambda world: world.report())
+        assert re.search(
+            r"golden: v_\w+ was not evaluated against the family's 1 golden", both.refused(GateNotMet, start)
+        )
+
         removed = both(lambda operations, world: operations.remove_golden(F, example(world), reason=None))
         assert removed["undo"].endswith("--scenario 'refund'")
         both.refused(NotFound, lambda operations, world: operations.remove_golden(F, example(world), reason=None))

@@ -319,3 +319,24 @@ def test_what_such_a_study_cannot_pay_for_is_left_to_a_person(tmp_path: Path) ->
         (batch,) = poor.store.performance.batches(tx, "topics")
     unmeasured = [check["name"] for check in batch["checks"] if check["verdict"] == "unmeasured"]
     assert unmeasured == ["regression of latency"]
+
+
+class Losing(TopicModel):
+    """Gets better with examples, but at the golden scenarios, which it knows without them alone."""
+
+    def _text(self, request: ModelRequest) -> str:
+        text = str(request.messages[-1]["content"])
+        if not any(golden in text for golden in TEXTS.values()):
+            return super()._text(request)
+        return "I forgot." if _n_shown(request) else next(t for t in TOPICS if t in text)
+
+
+def test_what_its_study_has_confirmed_is_nominated_no_more_once_a_scenario_is_lost(tmp_path: Path) -> None:
+    it = World(tmp_path, family=golden_family(), model=Losing()).fill()
+    study = it.run(it.create(strategy="bootstrap"))
+    assert it.nominate(study.id, study.winner).outcome == "nominated"
+    with it.store.read() as tx:
+        winner = it.store.variants.get(tx, "topics", study.winner)
+    assert "missed" in verdicts(evaluate(it, winner.variant)).values()
+    with pytest.raises(GateNotMet, match="on the golden scenarios of topics"):
+        it.nominate(study.id, study.winner)

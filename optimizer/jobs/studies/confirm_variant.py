@@ -34,7 +34,7 @@ def confirm_variant(
     Raises:
         NotFound: the family has no such variant.
         Conflict: it is the champion, another study of the family has not ended, or the family is frozen.
-        GateNotMet: it has been confirmed for this aim, and a gate is not met.
+        GateNotMet: it has been confirmed for this aim, and a gate is not met; or it lost a golden scenario.
         InvalidInput: cost is the aim and a model has no price.
         DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent.
     """

@@ -86,7 +86,7 @@ def nominate(
         NotFound: no such study, or the variant is none of its trials.
         Conflict: the study or another of the family has not ended, the family is frozen, or the variant is its
             champion.
-        GateNotMet: the variant has been confirmed for this aim, and a gate is not met.
+        GateNotMet: the variant has been confirmed for this aim, and a gate is not met; or it lost a golden scenario.
         InvalidInput: the variant has not been measured on every dev example of the study, or cost is the aim and a
             model has no price.
         DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent.
@@ -98,6 +98,7 @@ def nominate(
         standing = standing_look(tx, store, family.name, variant, aim)
     if study is None:
         raise NotFound(f"There is no study {study_id!r}. See them with: detent study list.", study=study_id)
+    _refuse_fallen(family, variant, store)
     if standing is not None:
         return as_confirmed(standing, variant)
     if study.status in UNFINISHED:
@@ -124,15 +125,16 @@ def nominate(
     return planned.price if dry_run else queue_look(planned, store, clock, family)
 
 
-def _refuse_fallen(family: Family, variant: str, *, champion: str, store: Store) -> None:
-    """A look at the holdout is not spent on a Variant whose rollout its golden scenarios would refuse.
+def _refuse_fallen(family: Family, variant: str, store: Store) -> None:
+    """No Variant is nominated, and no look at the holdout spent on it, whose rollout the golden scenarios would refuse.
 
     Raises GateNotMet where an evaluation found it worse; one that was not evaluated may be looked at.
     """
     with store.read() as tx:
+        champion = store.champions.current(tx, family.name)
         batches = store.performance.batches(tx, family.name)
         family = with_kept_golden(tx, store, family)
-    gates = gates_of_suites(family, batches, variant, champion=champion)
+    gates = gates_of_suites(family, batches, variant, champion=champion.variant) if champion is not None else []
     fallen = next((gate for gate in gates if gate["name"] == GOLDEN and gate["verdict"] == "fail"), None)
     if fallen is not None:
         raise GateNotMet(
@@ -193,7 +195,7 @@ def plan_look(
     """
     require_known_models(family, models)
     arms = _arms(family, variant, store)
-    _refuse_fallen(family, variant, champion=arms[0].id, store=store)
+    _refuse_fallen(family, variant, store)
     check_aim(family, aim)
     dataset = build_dataset(family, definition, store)
     n_holdout, needed = len(dataset["holdout"]), family.rollout.gates.n
