@@ -19,10 +19,11 @@ NO_RELATION = "no_relation"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a family answered, and the interaction by which an outcome is reported."""
+    """What a family answered, the interaction by which an outcome is reported, and the role of the variant served."""
 
     family: str
     interaction: str
+    role: str
     text: str
 
 
@@ -54,7 +55,8 @@ class DetentFamilies:
         """The family's answer for this unit, which the service has put on record. Raises httpx.HTTPStatusError."""
         body = {"model": family, "messages": [], "user": unit, "detent": {"variables": dict(variables)}}
         answer = await self.post("/v1/chat/completions", body)
-        return Answer(family=family, interaction=answer["id"], text=answer["choices"][0]["message"]["content"] or "")
+        text, role = answer["choices"][0]["message"]["content"] or "", answer["detent"]["role"]
+        return Answer(family=family, interaction=answer["id"], role=role, text=text)
 
     async def report(self, answers: Iterable[Answer], **outcome: Any) -> None:
         """Says how good these answers were: ``success``, ``score``, ``expected``, ``source``."""
@@ -86,7 +88,8 @@ class DetentFamilies:
         unit = unit_of_text(sentence)
         asked = await self.ask("entity_extraction", {"text": sentence, "types": types}, unit=unit)
         found = _items(asked.text, ("text", "type"))
-        entities = tuple(dict.fromkeys((name, kind) for name, kind in found or () if name in sentence))
+        kinds = {name: kind for name, kind in reversed(found or ()) if name in sentence}  # of two types the first
+        entities = tuple(reversed(kinds.items()))
         pairs = list(combinations([name for name, _ in entities], 2))
         answers = await asyncio.gather(
             *(

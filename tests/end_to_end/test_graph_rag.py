@@ -1,0 +1,76 @@
+"""The example that joins the graph families, run as a user would: its own processes, and a scripted model."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.graph_rag import __main__ as example
+from examples.graph_rag.graph import by_the_facts
+from tests.graph_rag_model import better_when_shown, script
+from tests.scripted_model import provider
+
+
+def run(folder: Path, *words: str) -> tuple[dict[str, Any], Path]:
+    """The example with a model that answers better where its prompt shows answers; its figures, and its home."""
+    with provider() as model:
+        script(model, better_when_shown)
+        entry = {"openai_compatible": model.url, "model": "m", "max_output_tokens": 256, "concurrency": 4}
+        entry["price"] = {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}
+        models, home = folder / "models.yaml", folder / "home"
+        models.write_text(json.dumps({"embedded": entry}))
+        return example.main(["--home", str(home), "--models", str(models), "--port", "8431", *words]), home
+
+
+def test_a_text_becomes_a_repaired_graph_that_answers_and_a_better_prompt_goes_to_half_of_the_readers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told, home = run(tmp_path, "--rollout-seconds", "12")
+    said = capsys.readouterr().out
+    assert (told["n_calls"], told["n_unreadable"]) == (18, 0)
+    assert (told["proposed"], told["approved"], told["rejected"]) == (3, 2, 1), said
+    assert told["stated"] == (7, 8, 8), "one relation stood under another name, until the two were merged"
+    relations = [tuple(one.values()) for one in told["repaired"]["relations"]]
+    assert "Brandt" not in told["repaired"]["entities"]
+    assert ("Ada Brandt", "born_in", "Lindau") in relations
+    assert ("Nordlake Shipping", "owns", "Ferry Museum") not in relations
+    assert (told["right"], told["study"]) == (5, "nominated"), said
+    (good, n), (good_before, n_before) = told["served"]["candidate"], told["served"]["champion"]
+    assert good == n > 0, "the candidate shows answers"
+    assert 0 < good_before < n_before
+    assert "all checks are met" in said
+    assert "FORCED" not in said
+    assert told["rollout"] == "cancelled", "what was not decided in so short a time never ships"
+
+    with closing(sqlite3.connect(home / "var" / "detent.db")) as store:
+        by_person = store.execute(
+            "SELECT count(*), sum(success) FROM feedback_events WHERE family = ? AND source = 'person'",
+            ("graph_verification",),
+        ).fetchone()
+        corrections = store.execute("SELECT count(*) FROM examples WHERE origin = 'correction' AND released").fetchone()
+    assert by_person == (3, 2), "every decision on a repair is a person's feedback"
+    assert corrections == (12,)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_readers_promote_the_better_prompt(tmp_path: Path) -> None:
+    """Longer, since what the champion usually does is summed up two minutes late."""
+    told, _ = run(tmp_path)
+    assert told["rollout"] == "promoted"
+
+
+def test_a_repair_is_decided_by_what_the_text_says() -> None:
+    def asked(**repair: str) -> bool:
+        return by_the_facts({"repair": repair})[0]
+
+    assert asked(action="merge_entities", keep="Ada Brandt", remove="Brandt")
+    assert not asked(action="merge_entities", keep="Otto Keel", remove="Marta Keel")
+    assert asked(action="delete_entity", entity="Berlin")
+    assert not asked(action="delete_relation", subject="Brandt", relation="born_in", object="Lindau")
+    assert asked(action="delete_relation", subject="Lindau", relation="born_in", object="Ada Brandt")
