@@ -170,9 +170,9 @@ def graph(value: VerifiedGraph, input: Mapping[str, Any] | None = None) -> dict[
 
 def graph_in_list(value: VerifiedGraph) -> dict[str, Any]:
     """The same without the graphs themselves and the text."""
-    from optimizer.core.graph.verified import applicable, conflicts_of, why_not
+    from optimizer.core.graph.verified import conflicts_of, reasons_against
 
-    apply, against = applicable(value), conflicts_of(value)
+    not_now, against = reasons_against(value), conflicts_of(value)
     return {
         "id": value.id,
         "family": value.family,
@@ -181,8 +181,8 @@ def graph_in_list(value: VerifiedGraph) -> dict[str, Any]:
         "repairs": [
             {
                 **repair(one),
-                "applies": one.id in apply if one.status == "pending" else None,
-                "why_not": why_not(value, one) if one.status == "pending" and one.id not in apply else None,
+                "applies": one.id not in not_now if one.status == "pending" else None,
+                "why_not": not_now.get(one.id),
                 "conflicts": [{"repair": other, "why": why} for other, why in against.get(one.id, {}).items()],
             }
             for one in value.repairs

@@ -83,7 +83,7 @@ class TestProposing:
             (F, "in_no_graph", 422, "/relations/0 its object is no name"),
             (F, "in_no_list", 422, "it has no list 'repairs'"),
             (F, "in_prose", 422, "proposes no repairs that could be read"),
-            (F, "in_many", 422, "201 repairs, and 200 is the most"),
+            (F, "in_many", 422, "101 repairs, and 100 is the most"),
             (F, "in_bare", 422, "has no graph and answer in the store"),
         ],
     )
@@ -93,7 +93,7 @@ class TestProposing:
         report(world)
         report(world, id="in_no_graph", graph={"entities": [], "relations": [{"subject": "a", "relation": "b"}]})
         report(world, "none", id="in_no_list")
-        report(world, [MERGE] * 201, id="in_many")
+        report(world, [MERGE] * 101, id="in_many")
         world.post("/v1/interactions", {"id": "in_prose", "family": F, "unit": "u", "output": "All is well.",
                                         "input": {"text": "", "graph": GRAPH}})  # fmt: skip
         world.post("/v1/interactions", {"id": "in_bare", "family": F, "unit": "u", "latency_ms": 3.0})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.errors import Conflict, InvalidInput
 from optimizer.core.graph.graph import read_graph
 from optimizer.core.graph.repair import (
     DeleteEntity,
@@ -18,7 +18,7 @@ from optimizer.core.graph.repair import (
     read_repair,
     repair_as_json,
 )
-from optimizer.core.graph.verified import ProposedRepair, VerifiedGraph, decided
+from optimizer.core.graph.verified import ProposedRepair, VerifiedGraph, decided, reasons_against
 from tests.stores import NOW
 
 
@@ -28,6 +28,18 @@ def relation(text: str) -> dict[str, Any]:
 
 def graph(entities: str, *relations: str) -> dict[str, Any]:
     return {"entities": entities.split(), "relations": [relation(one) for one in relations]}
+
+
+def verified_with(given: dict[str, Any], *repairs: Repair) -> VerifiedGraph:
+    proposed = tuple(ProposedRepair(id=f"gr.{n}", repair=repair) for n, repair in enumerate(repairs, start=1))
+    known = {"received_at": NOW, "created_by": "me", "created_at": NOW}
+    return VerifiedGraph(id="gr", family="f", interaction="in", given=given, repairs=proposed, **known)
+
+
+def approve(verified: VerifiedGraph, *ids: str) -> VerifiedGraph:
+    for id in ids:
+        verified = decided(verified, id, "approved", by="me", reason="", at=NOW)
+    return verified
 
 
 def delete(text: str) -> DeleteRelation:
@@ -181,19 +193,18 @@ class TestConflicts:
 
 
 class TestDecided:
+    def test_a_repair_applies_once_a_merge_has_made_what_it_is_about(self) -> None:
+        merge, later = MergeEntities(keep="a", remove="b"), delete("a in c")
+        verified = verified_with(graph("a b c", "b in c"), merge, later)
+        assert "which the graph never had" in reasons_against(verified)["gr.2"]
+        with pytest.raises(Conflict, match="never had"):
+            approve(verified, "gr.2")
+        merged = approve(verified, "gr.1")
+        assert reasons_against(merged) == {}
+        assert approve(merged, "gr.2").repaired == graph("a c")
+
     def test_approvals_are_carried_out_in_the_order_in_which_they_came(self) -> None:
         given = graph("a b c", "a in c", "b in c")
-        merge, delete_first = MergeEntities(keep="a", remove="b"), delete("a in c")
-        proposed = VerifiedGraph(
-            id="gr", family="f", interaction="in", given=given, received_at=NOW, created_by="me", created_at=NOW,
-            repairs=(ProposedRepair(id="gr.1", repair=merge), ProposedRepair(id="gr.2", repair=delete_first)),
-        )  # fmt: skip
-
-        def after(*ids: str) -> Any:
-            verified = proposed
-            for id in ids:
-                verified = decided(verified, id, "approved", by="me", reason="", at=NOW)
-            return verified.repaired
-
-        assert after("gr.1", "gr.2") == graph("a c")
-        assert after("gr.2", "gr.1") == graph("a c", "a in c"), "the merge has made it again"
+        proposed = verified_with(given, MergeEntities(keep="a", remove="b"), delete("a in c"))
+        assert approve(proposed, "gr.1", "gr.2").repaired == graph("a c")
+        assert approve(proposed, "gr.2", "gr.1").repaired == graph("a c", "a in c"), "the merge has made it again"

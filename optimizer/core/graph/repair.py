@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, fields
 from itertools import permutations
 from typing import Any, ClassVar
@@ -68,18 +70,15 @@ class MergeEntities:
     def needs(self) -> frozenset[Thing]:
         return frozenset([(self.keep,), (self.remove,)])
 
-    def makes(self, graph: Graph) -> set[Thing]:
-        """The relations that ``keep`` takes over."""
-        return {
-            self._renamed(triple)
-            for triple in _relations_of(graph, self.remove)
-            if {triple[0], triple[2]} != {self.keep, self.remove}
-        }
+    def taken_over(self, relations: AbstractSet[Thing]) -> set[Thing]:
+        """What these relations of ``remove`` become; one between the two becomes nothing."""
+        both = {self.keep, self.remove}
+        return {self._renamed(triple) for triple in relations if {triple[0], triple[2]} != both}
 
     def applied(self, graph: Graph) -> Graph:
         gone = _relations_of(graph, self.remove)
         there = {triple for triple in map(triple_of, graph["relations"]) if triple not in gone}
-        new = self.makes(graph) - there
+        new = self.taken_over(gone) - there
         relations = []
         for relation in graph["relations"]:
             triple = triple_of(relation)
@@ -144,11 +143,10 @@ def conflicts(repairs: Mapping[str, Repair], graph: Graph) -> dict[str, dict[str
     Args:
         repairs: by name; all apply to the graph.
     """
-    before = things_in(graph)
-    takes = {name: before - things_in(repair.applied(graph)) for name, repair in repairs.items()}
-    makes = {
-        name: repair.makes(graph) if isinstance(repair, MergeEntities) else set() for name, repair in repairs.items()
-    }
+    index = _Index(graph)
+    takes, makes = {}, {}
+    for name, repair in repairs.items():
+        takes[name], makes[name] = index.taken_and_made(repair)
     found: dict[str, dict[str, str]] = {name: {} for name in repairs}
     for one, other in permutations(repairs, 2):
         needed = repairs[other].needs
@@ -161,6 +159,33 @@ def conflicts(repairs: Mapping[str, Repair], graph: Graph) -> dict[str, dict[str
         found[one].setdefault(other, why)
         found[other].setdefault(one, why)
     return found
+
+
+class _Index:
+    """The relations of each entity, so that what a repair changes is found without a look at the whole graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._listed = {name_of(entity) for entity in graph["entities"]}
+        self._of: dict[str, set[Thing]] = defaultdict(set)
+        for triple in map(triple_of, graph["relations"]):
+            self._of[triple[0]].add(triple)
+            self._of[triple[2]].add(triple)
+
+    def taken_and_made(self, repair: Repair) -> tuple[set[Thing], set[Thing]]:
+        """What the graph no longer has after the repair, and the relations that a merge makes."""
+        if isinstance(repair, DeleteRelation):
+            gone, made, left, named = set(repair.needs), set[Thing](), set[Thing](), self._listed
+        elif isinstance(repair, DeleteEntity):
+            gone, made, left, named = self._of[repair.entity], set(), {(repair.entity,)}, self._listed
+        else:
+            gone, left = self._of[repair.remove], {(repair.remove,)}
+            made = repair.taken_over(gone)
+            named = self._listed | {repair.keep} if repair.remove in self._listed else self._listed
+        still = {name for triple in made for name in (triple[0], triple[2])}
+        ends = {name for triple in gone for name in (triple[0], triple[2])}
+        # an entity that no list names goes with its last relation
+        alone = {(name,) for name in ends - still if name not in named and self._of[name] <= gone}
+        return (gone - made) | left | alone, made
 
 
 def _relations_of(graph: Graph, entity: str) -> set[Thing]:

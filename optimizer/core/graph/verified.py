@@ -19,7 +19,7 @@ from optimizer.core.graph.repair import Repair, conflicts, missing_in, read_repa
 
 GRAPH = "graph"  # the input that holds it
 REPAIRS = "repairs"  # the member of the answer
-MOST_REPAIRS = 200  # of an answer: a person reads each
+MOST_REPAIRS = 100  # of an answer: a person reads each
 Verdict = Literal["approved", "rejected"]
 Status = Literal["pending", "approved", "rejected"]
 
@@ -90,6 +90,8 @@ def verified_graph(family: Family, input: Mapping[str, Any], output: str, *, id:
     Each repair is named by the graph's id and its number in the answer. One that says the same as an earlier one is
     left out.
 
+    Args:
+        known: the other members of a VerifiedGraph.
     Raises:
         InvalidInput: the family proposes no repairs, or the graph or the whole answer cannot be read.
     """
@@ -135,7 +137,7 @@ def decided(graph: VerifiedGraph, id: str, verdict: Verdict, *, by: str, reason:
             status=one.status,
         )
     if verdict == "approved":
-        why = why_not(graph, one)
+        why = reasons_against(graph).get(id)
         if why is not None:
             raise Conflict(
                 f"Repair {id} cannot be approved: {why}. Reject it (detent graph reject {id}), or leave it pending.",
@@ -146,24 +148,28 @@ def decided(graph: VerifiedGraph, id: str, verdict: Verdict, *, by: str, reason:
     return replace(graph, repairs=tuple(done if other.id == id else other for other in graph.repairs))
 
 
-def why_not(graph: VerifiedGraph, one: ProposedRepair) -> str | None:
-    """Why a pending repair does not apply to the graph as it is now, naming the approval that made it so; else None."""
-    was = graph.given
-    never = missing_in(was, one.repair)
-    if never:
-        return f"it is about the {thing_text(never[0])}, which the graph never had"
-    why = None
+def reasons_against(graph: VerifiedGraph) -> dict[str, str]:
+    """By id, why a pending repair does not apply to the graph as it is now, naming the approval that made it so."""
+    never = {one.id: missing_in(graph.given, one.repair) for one in graph.pending}
+    found = {
+        id: f"it is about the {thing_text(things[0])}, which the graph never had"
+        for id, things in never.items()
+        if things
+    }
+    now = graph.given
     for earlier in graph.approved:
-        was = earlier.repair.applied(was)
-        gone = missing_in(was, one.repair)
-        if not gone:
-            why = None  # a merge has made it again
-        elif why is None:
-            why = (
-                f"it no longer applies, since repair {earlier.id} ({earlier.repair}), which {earlier.decided_by}"
-                f" approved, took away the {thing_text(gone[0])}"
-            )
-    return why
+        now = earlier.repair.applied(now)
+        there = things_in(now)
+        for one in graph.pending:
+            gone = one.repair.needs - there
+            if not gone:
+                found.pop(one.id, None)  # a merge has made it
+            elif one.id not in found:
+                found[one.id] = (
+                    f"it no longer applies, since repair {earlier.id} ({earlier.repair}), which {earlier.decided_by}"
+                    f" approved, took away the {thing_text(min(gone))}"
+                )
+    return found
 
 
 def applicable(graph: VerifiedGraph) -> set[str]:
