@@ -14,6 +14,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from optimizer.adapters.corpus_index import open_corpus
+from optimizer.adapters.files.score_files import read_predictor
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.declaration.policy_rules import own_function_unknown
@@ -23,11 +24,13 @@ from optimizer.core.evaluation.scorers.words import words
 from optimizer.core.evaluation.scoring import CORE_METRICS, Judge, Scorer, ScoringMetric, best_of
 from optimizer.core.family.family import Family
 from optimizer.core.family.judge_settings import SCORER as JUDGED
-from optimizer.core.family.metrics import METRICS, MetricRecord, unknown_metric
+from optimizer.core.family.metrics import ALIGNED, METRICS, MetricRecord, unknown_metric
 from optimizer.core.family.parsers import parser_of
+from optimizer.core.predictor.alignment import aligned_score
 
 _ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}
 _ROUGE_VERSION = "2"
+_ALIGNED_VERSION = "1"
 
 
 def build_scorer(family: Family, user_folder: Path | None = None) -> Scorer:
@@ -73,6 +76,8 @@ def _metric(name: str, family: Family, user_folder: Path | None) -> ScoringMetri
         return CORE_METRICS[name]
     if name == JUDGED:
         return judge_metric(family)
+    if name == ALIGNED:
+        return ScoringMetric(name=name, version=_ALIGNED_VERSION, with_input=aligned_score, needs_expected=False)
     if name in _ROUGE:
         return ScoringMetric(name=name, version=_ROUGE_VERSION, compare=best_of(_rouge(_ROUGE[name])))
     if name in METRICS.built_in:
@@ -90,6 +95,9 @@ def _with_parameters(metric: ScoringMetric, family: Family, user_folder: Path | 
     if faults := [wrong for _, wrong in record.parameter_faults(given, inputs)]:
         raise InvalidInput("; ".join(faults))
     parameters = record.with_defaults(given, inputs)
+    if record.parameters.get("predictor") == "predictor":
+        predictor = read_predictor((user_folder or Path()) / parameters["predictor"])
+        return metric.with_parameters({"predictor": predictor.hash}, {"predictor": predictor})
     if record.parameters.get("corpus") != "corpus":
         return metric.with_parameters(parameters)
     index = open_corpus((user_folder or Path()) / parameters["corpus"], parameters.pop("id", "id"))

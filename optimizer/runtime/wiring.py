@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from optimizer.core.evaluation.judging.agreement import FittedJudge
     from optimizer.core.evaluation.scoring import Judge, Scorer
     from optimizer.core.family.family import Family
+    from optimizer.core.predictor.alignment import Alignment
+    from optimizer.core.predictor.predictor import Predictor
     from optimizer.core.search.strategy import SearchSetting, Strategy
     from optimizer.core.views.rollout_story import RolloutReport
     from optimizer.core.views.study_story import StudyReport
@@ -282,6 +284,22 @@ def fit_judge(scores: Sequence[float], ratings: Sequence[float], groups: Sequenc
     from optimizer.adapters.predictors.judge_agreement import fit_judge
 
     return fit_judge(scores, ratings, groups, passes)
+
+
+def learn_alignment(
+    numbers: Sequence[dict[str, float | None]], liked: Sequence[bool], groups: Sequence[str], trained_on: dict[str, Any]
+) -> Alignment:
+    """A predictor of users' thumbs, and how well it tells later ones apart."""
+    from optimizer.adapters.predictors.alignment import learn_alignment
+
+    return learn_alignment(numbers, liked, groups, trained_on)
+
+
+def write_predictor(file: Path, predictor: Predictor) -> None:
+    """As the file of a learned scorer."""
+    from optimizer.adapters.files.score_files import write_predictor
+
+    write_predictor(file, predictor)
 
 
 def open_tracker(settings: Settings) -> Tracker:

@@ -10,6 +10,7 @@ import typer
 
 from optimizer.cli.change_report import show_change
 from optimizer.cli.family import add as family_add
+from optimizer.cli.family import align as family_align
 from optimizer.cli.family import create as family_create
 from optimizer.cli.family import evaluate as family_evaluate
 from optimizer.cli.family import schedule as family_schedule
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 app = typer.Typer(name="family", no_args_is_help=True, help="Families: list, show, check, add, make, measure.")
 
 family_add.register(app)
+family_align.register(app)
 family_create.register(app)
 family_evaluate.register(app)
 family_schedule.register(app)

@@ -14,8 +14,11 @@ from optimizer.core.base.registry import Added, Registry
 from optimizer.core.family.judge_settings import SCORER as JUDGED
 from optimizer.core.family.parsers import PARSERS
 
-ParameterKind = Literal["count", "number", "text", "texts", "schema", "input", "the input", "inputs", "corpus"]
+ALIGNED = "aligned"  # learned from users' thumbs
 # "the input" may be left out where the family has one text alone; "input" may always
+ParameterKind = Literal[
+    "count", "number", "text", "texts", "schema", "input", "the input", "inputs", "corpus", "predictor"
+]
 _FORMS: Mapping[ParameterKind, str] = {
     "count": "a whole number from 1",
     "number": "a number",
@@ -26,6 +29,7 @@ _FORMS: Mapping[ParameterKind, str] = {
     "the input": "the name of an input",
     "inputs": "a list of names of inputs",
     "corpus": "the path of a JSONL file, from the project folder",
+    "predictor": "the path of a learned scorer's file, from the project folder",
 }
 
 
@@ -82,6 +86,9 @@ class MetricRecord:
             if kind == "corpus" and name not in given:
                 form = f"{self.name}: {{weight: 1.0, {name}: families/.../{name}.jsonl}}"
                 yield name, f"{self.name} searches a corpus; name its file: {form}"
+            if kind == "predictor" and name not in given:
+                form = f"{self.name}: {{weight: 1.0, {name}: families/.../aligned.json}}"
+                yield name, f"{self.name} reads what `detent family align` has learned; name its file: {form}"
             if kind == "the input" and name not in given and len(_texts(inputs)) != 1:
                 form = f"{self.name}: {{weight: 1.0, {name}: ...}}"
                 why = f"{self.name} measures against one input, and this family has no single text"
@@ -163,6 +170,7 @@ BUILT_IN = (
     *_library(_SUPPORT, "supported_entities", ("text", "list", "json"), {"sources": "inputs", "key": "text"}),
     *_library(_SUPPORT, "supported_numbers", ("text",), {"sources": "inputs"}),
     MetricRecord(name=JUDGED, needs_expected=False),
+    MetricRecord(name=ALIGNED, parameters={"predictor": "predictor"}, needs_expected=False),
     MetricRecord(
         name="processed_quality",
         parsers=("json",),

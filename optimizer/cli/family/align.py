@@ -1,0 +1,54 @@
+"""``detent family align``: a scorer learned from users' thumbs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from optimizer.cli.output import Json, say, show
+from optimizer.cli.session import Session
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(align)
+
+
+def align(
+    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where to write the scorer; default: aligned.json beside the family.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how well it does, and write nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a scorer from users' thumbs, judged on later thumbs; refused where it tells these apart too badly.
+
+    It reads numbers of request and answer alone (length, hedges, refusal, how much of the request comes back), so a
+    search may learn to please it by these: look at what wins.
+
+    Example: detent family align letters
+    """
+    from optimizer.jobs.feedback.align_family import align_family
+    from optimizer.runtime import wiring
+
+    session = Session()
+    settings = session.settings
+    found = align_family(session.family(family), store=session.store, clock=session.clock, learn=wiring.learn_alignment)
+    file = out or settings.families_dir / family / "aligned.json"
+    inside = file.resolve().is_relative_to(settings.home.resolve())
+    named = file.resolve().relative_to(settings.home.resolve()).as_posix() if inside else str(file)
+    if not dry_run:
+        wiring.write_predictor(file, found.predictor)
+    show(as_json, {**found.as_data(), "file": None if dry_run else named}, lambda out: None)
+    say(
+        f"{family}: learned from {found.n_earlier} thumbs. On {found.n_later} later ones a liked answer scores above a"
+        f" disliked one {found.area:.2f} of the times (95 % interval {found.low:.2f} to {found.high:.2f}; chance is"
+        f" .50). The answer's length alone reaches {found.length_area:.2f}."
+    )
+    if not dry_run:
+        say(
+            f"Written to {named}. Undo: delete it. Next: scorer: {{aligned: {{weight: 1.0, predictor: {named}}}}} in"
+            f" the family's file, then detent study run {family} --dry-run."
+        )
