@@ -118,4 +118,4 @@ def test_doctor_and_the_error_of_an_unknown_name_list_what_the_package_adds(
     assert "packages   metric likeness of detent-openings 1.0, detent_openings:likeness" in said
     assert "packages   exporter plain of detent-openings 1.0, detent_openings:plain" in said
     unknown = detent("study", "run", "topics", "--strategy", "magic")
-    assert (unknown.returncode, "simba, replay, openings, and sequences" in unknown.stderr) == (2, True)
+    assert (unknown.returncode, "simba, playbook, replay, openings, and sequences" in unknown.stderr) == (2, True)

@@ -96,8 +96,10 @@ def test_joint_has_made_sets_of_examples_beside_the_bootstrapped_ones(tmp_path):
     assert {shot.output for shot in winner_of(here, ended).examples} <= set(TOPICS)
 
 
-def test_a_list_of_instructions_needs_no_proposer(tmp_path):
-    here = world(tmp_path, Reader(), instruction={"choices": ["Name the topic.", GOOD]})
+@pytest.mark.parametrize("more", [{}, {"propose": True}], ids=["a list", "a list, and more may be written"])
+def test_a_list_of_instructions_needs_no_proposer(tmp_path, more):
+    here = world(tmp_path, Reader(), instruction={"choices": ["Name the topic.", GOOD], **more})
+    assert "proposals" not in here.create(strategy="joint", dry_run=True).parts
     ended = studied(here, "joint")
     assert ended.outcome == "nominated"
     assert "proposer" not in {c.purpose for c in here.calls(ended)}

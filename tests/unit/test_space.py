@@ -42,6 +42,11 @@ def variant(n_examples: int = 3) -> Variant:
             {"examples": {"max": 6}}, (IntRange(name="examples", low=0, high=3),), id="no more examples than there are"
         ),
         pytest.param({"instruction": {"propose": True}}, (), id="instructions are proposed by others"),
+        pytest.param(
+            {"instruction": {"choices": ["Do it.", "Think."], "propose": True}},
+            (ChoiceDimension(name="instruction", options=("Do it.", "Think.")),),
+            id="a list is a dimension where more may be proposed, too",
+        ),
         pytest.param({"temperature": {"float": [0.5, 0.5]}}, (), id="one value is nothing to search"),
         pytest.param({"model": {"choices": ["m"]}}, (), id="one option is nothing to choose"),
     ],
@@ -52,8 +57,19 @@ def test_each_entry_becomes_its_dimension(declared, dimensions):
 
 def test_every_entry_that_is_no_range_is_named_at_once():
     with pytest.raises(InvalidInput) as caught:
-        parse_space({"temperature": {"float": [1, 0]}, "moon": {"int": [1, 2]}}, variant(), max_examples=4)
-    assert {f.pointer for f in caught.value.faults} == {"/space/temperature", "/space/moon"}
+        parse_space(
+            {
+                "temperature": {"float": [1, 0]},
+                "moon": {"int": [1, 2]},
+                "instruction": {"choices": ["Do it."], "propose": "yes"},
+                "model": {"choices": ["a", "b"], "propose": True},
+            },
+            variant(),
+            max_examples=4,
+        )
+    assert {f.pointer for f in caught.value.faults} == {
+        "/space/temperature", "/space/moon", "/space/instruction", "/space/model",
+    }  # fmt: skip
 
 
 def test_a_point_changes_only_what_it_names():
