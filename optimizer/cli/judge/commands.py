@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optimizer.cli.judge.calibrate import Family, calibrate, told_calibration
+from optimizer.cli.judge.check import check
 from optimizer.cli.judge.figure import told_figure
 from optimizer.cli.judge.score import score
 from optimizer.cli.output import Json, plain, say, show
@@ -22,6 +23,7 @@ app = typer.Typer(name="judge", no_args_is_help=True, help="A model that scores 
 
 app.command()(calibrate)
 app.command()(score)
+app.command()(check)
 
 
 @app.command("show")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
 
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.evaluation.judging.judgement import Judgement, Opinion, opinion_of
+from optimizer.core.evaluation.judging.pairwise import Pair, pair_messages, read_better
 from optimizer.core.evaluation.judging.rubric import Judged, asked_again, judge_messages, read_scores
 from optimizer.core.family.answer import expected_text
 from optimizer.core.family.family import Family
 from optimizer.core.family.judge_settings import JudgeSettings
 from optimizer.core.models.injection import injection_signs
 from optimizer.core.models.language import ModelAnswer, ModelRequest
+from optimizer.core.search.judging_cost import ASKS
 
+T = TypeVar("T")
 JUDGE = "judge"  # the purpose of its calls
 
 
@@ -63,19 +66,47 @@ def judge_request(
     return ModelRequest(model=name, revision=revision, messages=[dict(one) for one in messages], params=params)
 
 
+async def ask_pair(judge: JudgeSettings, pair: Pair, name: str, open_judge: OpenJudge) -> float | None:
+    """What the first answer of a pair wins before one member: 1, .5 or 0; None where that could not be measured."""
+    model = await open_judge(name)
+    request = judge_request(judge, name, model.revision, pair_messages(judge, pair))
+    return (await _asked(model, request, lambda text: read_better(pair, text))).value
+
+
+async def ask_member(judge: JudgeSettings, judged: Judged, name: str, open_judge: OpenJudge) -> Opinion:
+    """The opinion of one member alone."""
+    return (await _opinion(judge, judged, name, await open_judge(name)))[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer(Generic[T]):
+    """``value`` None: it could not be measured, and ``why`` says why."""
+
+    value: T | None
+    cost_usd: float
+    why: str = ""
+
+
 async def _opinion(judge: JudgeSettings, judged: Judged, name: str, model: JudgeModel) -> tuple[Opinion, float]:
     request = judge_request(judge, name, model.revision, judge_messages(judge, judged))
-    cost_usd = 0.0
+    made = await _asked(model, request, lambda text: read_scores(judge, judged, text))
+    if made.value is None:
+        return Opinion(model=name, error=made.why), made.cost_usd
+    return opinion_of(judge, name, made.value), made.cost_usd
+
+
+async def _asked(model: JudgeModel, request: ModelRequest, read: Callable[[str], T]) -> _Answer[T]:
+    """Asks, and once more where the answer cannot be read."""
+    cost_usd, why = 0.0, ""
     try:
-        for is_last in (False, True):
+        for _ in range(ASKS):
             answer = await model.complete(request)
             cost_usd += answer.cost_usd
             try:
-                return opinion_of(judge, name, read_scores(judge, judged, answer.text)), cost_usd
+                return _Answer(value=read(answer.text), cost_usd=cost_usd)
             except ValueError as unreadable:
                 why = str(unreadable)
-            if not is_last:
-                request = replace(request, messages=asked_again(request.messages, why))
+            request = replace(request, messages=asked_again(request.messages, why))
     except ModelFailed as failure:
-        return Opinion(model=name, error=failure.detail), cost_usd
-    return Opinion(model=name, error=f"its answer could not be read twice: {why}"), cost_usd
+        return _Answer(value=None, cost_usd=cost_usd, why=failure.detail)
+    return _Answer(value=None, cost_usd=cost_usd, why=f"its answer could not be read twice: {why}")

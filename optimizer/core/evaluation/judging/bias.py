@@ -1,0 +1,120 @@
+"""Whether a judge likes a place, a length or its own answers: differences row by row, with an interval and a verdict.
+
+Pure: differences in, verdicts out. What is asked for them stands in ``jobs/studies/evaluations/check_judge.py``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, floor, sqrt
+from typing import Literal
+
+BiasName = Literal["position", "verbosity", "self_preference"]
+BiasVerdict = Literal["biased", "no_bias_found", "cannot_tell"]
+MIN_ROWS = 20
+CONFIDENCE = 1 - 0.05 / 3  # of each interval, so that an honest judge is accused of one of three in 5 of 100 checks
+TOLERATED = 0.10  # a bias within it is too small to matter
+N_DRAWS = 4000
+FILLERS = (
+    "It is worth keeping this in mind.",
+    "There is, of course, more than one way to look at it.",
+    "As always, it depends on a number of things.",
+    "This is an important point, and it should be seen as such.",
+    "All in all, these are the things that should be considered here.",
+)
+_WORDS = {
+    "position": "the answer that stands first wins {:+.1%} beyond its half",
+    "verbosity": "empty sentences raise the score by {:+.3f}",
+    "self_preference": "answers of its own model win {:+.1%} more often than before another judge",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bias:
+    """``value``: mean over ``n`` rows, with an interval of ``CONFIDENCE``; None with fewer than 20 rows.
+
+    Above 0 the judge likes what it should not care for. ``why``: what kept it from being told, where it was.
+    """
+
+    name: BiasName
+    verdict: BiasVerdict
+    n: int
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    why: str = ""
+
+    @property
+    def said(self) -> str:
+        """As a sentence."""
+        if self.value is None or self.low is None or self.high is None:
+            return f"{self.name}: cannot tell, {self.why}."
+        figure = _WORDS[self.name].format(self.value)
+        between = f"(98 % interval {self.low:+.3f} to {self.high:+.3f}, {self.n} rows)"
+        return (
+            f"{self.name}: {self.verdict.replace('_', ' ')}, {figure} {between}{f'; {self.why}' if self.why else ''}."
+        )
+
+
+def bias_of(name: BiasName, differences: Sequence[float], *, seed: int = 0, why_few: str = "") -> Bias:
+    """The verdict on one difference per row.
+
+    Args:
+        differences: in [-1, 1]; rows that could not be measured are left out.
+        why_few: why there are none, where that is known.
+    """
+    n = len(differences)
+    if n < MIN_ROWS:
+        why = why_few or f"{n} rows could be measured and {MIN_ROWS} are needed"
+        return Bias(name=name, verdict="cannot_tell", n=n, why=why)
+    mean = sum(differences) / n
+    low, high = _interval(differences, seed)
+    if _likes(name, low, high):
+        return Bias(name=name, verdict="biased", n=n, value=mean, low=low, high=high)
+    worst = high if name != "position" else max(high, -low)
+    if worst > TOLERATED:
+        why = f"it may be as large as {worst:.2f}; more rows narrow that"
+        return Bias(name=name, verdict="cannot_tell", n=n, value=mean, low=low, high=high, why=why)
+    return Bias(name=name, verdict="no_bias_found", n=n, value=mean, low=low, high=high)
+
+
+def place_bias(first_wins: float, swapped_first_wins: float) -> float:
+    """Of one pair shown in both orders: what the first place won beyond its half, in [-.5, .5]; 0 where the same
+    answer won both times.
+
+    Args:
+        first_wins, swapped_first_wins: 1, .5 or 0, of the answer that stood first.
+    """
+    return (first_wins + swapped_first_wins) / 2 - 0.5
+
+
+def own_wins(first_wins: float, swapped_first_wins: float) -> float:
+    """Of one pair shown in both orders, the judge's own answer first and then second: what it won, in [0, 1]."""
+    return (first_wins + 1 - swapped_first_wins) / 2
+
+
+def padded(answer: str) -> str:
+    """The answer with sentences that say nothing, about twice as long and at least two sentences longer."""
+    parts, added = [answer.rstrip()], 0
+    while added < 2 or sum(map(len, parts[1:])) < len(answer):
+        parts.append(FILLERS[added % len(FILLERS)])
+        added += 1
+    return " ".join(parts)
+
+
+def _likes(name: BiasName, low: float, high: float) -> bool:
+    """A place may be liked or disliked; of length and of one's own answers only a liking is a bias."""
+    return low > 0 or (name == "position" and high < 0)
+
+
+def _interval(values: Sequence[float], seed: int) -> tuple[float, float]:
+    """Bootstrap by rows, never narrower than a row of the other kind would make it."""
+    draw, n = random.Random(seed), len(values)
+    means = sorted(sum(draw.choices(values, k=n)) / n for _ in range(N_DRAWS))
+    tail = (1 - CONFIDENCE) / 2
+    low, high = means[floor(tail * N_DRAWS)], means[ceil((1 - tail) * N_DRAWS) - 1]
+    mean = sum(values) / n
+    least = 1 / (n * sqrt(n))  # rows that agree to the last do not prove the next one
+    return min(low, mean - least), max(high, mean + least)
