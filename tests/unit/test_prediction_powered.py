@@ -122,6 +122,22 @@ def test_the_interval_holds_the_truth_19_times_in_20_where_most_ratings_are_alik
     assert hits / runs >= 0.93
 
 
+def test_a_draw_whose_scores_lie_far_from_those_of_all_answers_says_less() -> None:
+    ratings, scores = population(50, seed=8)
+    rated = [RatedAnswer(score=s, rating=r) for s, r in zip(scores, ratings, strict=True)]
+    middle = sum(scores) / 50
+    near, far = powered_mean(middle, 1000, rated), powered_mean(middle - 0.3, 1000, rated)
+    assert near is not None
+    assert far is not None
+    assert _width(far.interval) > 1.2 * _width(near.interval)
+
+
+def test_where_a_few_answers_are_very_bad_the_lower_side_reaches_further() -> None:
+    ratings = [0.0] * 3 + [0.8, 0.9, 1.0] * 9
+    found = powered(ratings, [0.5] * 30, 30)
+    assert found.mean - found.interval.lower > 1.3 * (found.interval.upper - found.mean)
+
+
 def test_what_is_no_sample_is_refused() -> None:
     rated = [RatedAnswer(score=0.5, rating=0.5)] * 30
     with pytest.raises(ValueError, match="29 judged, 30 rated"):
