@@ -26,6 +26,8 @@ from common import ROOT, Cell, write_result
 
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
+
+sys.path.insert(0, str(ROOT))  # the provider and the home of the tests
 from tests.faulty_provider import faulty_provider
 from tests.gateway_world import family, make_home
 

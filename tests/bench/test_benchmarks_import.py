@@ -5,6 +5,8 @@ and import what they need when they need it.
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -23,6 +25,18 @@ def test_what_a_benchmark_takes_from_the_product_is_there(file: Path) -> None:
         for alias in node.names
     ]
     assert [f"{module}.{name}" for module, name in wanted if not _is_there(str(module), name)] == []
+
+
+SHARING = [file for file in FILES if file.parent == BENCH and "from tests." in file.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("file", SHARING, ids=[file.name for file in SHARING])
+def test_a_benchmark_finds_what_it_shares_with_the_tests_and_no_installed_package_of_that_name(file: Path) -> None:
+    """In a process of its own: pytest has put the tests' folder first in this one."""
+    loaded = subprocess.run(
+        [sys.executable, "-c", f"import {file.stem}"], cwd=BENCH, capture_output=True, text=True, timeout=120
+    )
+    assert loaded.returncode == 0, loaded.stderr
 
 
 def _is_there(module: str, name: str) -> bool:
