@@ -99,14 +99,13 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.in_flight = in_flight
-    app.add_middleware(Edge, in_flight=in_flight)
+    app.add_middleware(Edge, in_flight=in_flight, plain=events.plain_routes())
     problems.install(app)
     for (
         group
     ) in GROUPS:  # as they are: a router that is included builds its routes a second time, at the first requests
         app.router.routes.extend(group.routes.routes)
     serving.install(app)
-    events.install(app)
     install_documents(app)
     return app
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
-from starlette.routing import Route
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from api import services
@@ -16,12 +16,12 @@ from api.access.auth import Caller, WrongKey, identify, require, require_family
 from api.access.local_door import refuse_forms, require_program_of_this_machine
 from api.figures import without_quotes, without_texts
 from api.http.bodies import StrictRequest, check_media_type
-from api.http.body_limits import limit_of
-from api.http.problems import UnknownParameter
+from api.http.body_limits import BodyLimit, limit_of
+from api.http.problems import UnknownParameter, on_detent_error, on_gone
 from api.idempotency import KEY_HEADER, Repeated, again, keyed_request
 from api.prompt import to_json
 from api.services import Services
-from optimizer.core.base.errors import Busy, Fault, InvalidFamily
+from optimizer.core.base.errors import Busy, DetentError, Fault, InvalidFamily
 from optimizer.core.serving.access import Role
 
 ROLE, CHANGE, NARROWS, PASSED_ON = "x-detent-role", "x-detent-change", "x-detent-narrows", "x-detent-passed-on"
@@ -176,29 +176,32 @@ class DetentRoute(APIRoute):
             return again(before.answer, request, usual)
 
 
-class PlainRoute(Route):
-    """A route whose handler looks at its body itself: FastAPI's own way from a body to an answer costs more than
-    keeping a few events. Documented by a ``DetentRoute`` of the same path, which it goes ahead of.
+class PlainRoute:
+    """A POST whose handler looks at its body itself, and at families; ASGI. What holds for every route is checked here.
+
+    FastAPI's own way from a body to an answer costs more than keeping a few events, so none of it is gone: this stands
+    right behind ``Edge``, and a ``DetentRoute`` of the same path documents it.
     """
 
-    def __init__(self, path: str, handler: Callable[[StrictRequest], Awaitable[Any]], role: Role) -> None:
-        super().__init__(path, _Plain(path, handler, role), methods=["POST"], include_in_schema=False)
-
-
-class _Plain:
-    """ASGI: what holds for every route, then the handler, whose answer is JSON. The handler narrows to families."""
-
-    def __init__(self, path: str, handler: Callable[[StrictRequest], Awaitable[Any]], role: Role) -> None:
-        self._path, self._handler, self._role = path, handler, role
+    def __init__(self, path: str, role: Role, handler: Callable[[StrictRequest], Awaitable[Any]]) -> None:
+        self._path, self._role, self._handler = path, role, handler
+        self._limit: BodyLimit | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         shared: Services = scope["app"].state.services
-        request = StrictRequest(scope, receive, limit_of(self._path, shared.settings.limits))
-        await shared.request_limits.count(admit(request, self._role, narrows=True))
-        refuse_forms(request)
-        if scope["query_string"]:
-            check_query(request, frozenset())
-        answer = Response(to_json(await self._handler(request)), media_type="application/json")
+        self._limit = self._limit or limit_of(self._path, shared.settings.limits)
+        scope["path_params"] = {}
+        request = StrictRequest(scope, receive, self._limit)
+        try:
+            await shared.request_limits.count(admit(request, self._role, narrows=True))
+            refuse_forms(request)
+            if scope["query_string"]:
+                check_query(request, frozenset())
+            answer = Response(to_json(await self._handler(request)), media_type="application/json")
+        except DetentError as error:
+            answer = await on_detent_error(request, error)
+        except ClientDisconnect as error:
+            answer = await on_gone(request, error)
         await answer(scope, receive, send)
 
 

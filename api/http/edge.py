@@ -4,7 +4,7 @@ the size of its body, and what is under way.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from time import perf_counter
 from typing import Any
 
@@ -31,8 +31,9 @@ class Edge:
     Changes and faults get a log line each; what comes thousands of times a minute sets ``quiet`` when all went well.
     """
 
-    def __init__(self, app: ASGIApp, in_flight: InFlight) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, in_flight: InFlight, plain: Mapping[str, ASGIApp] | None = None) -> None:
+        """``plain``: by path, what answers POST without any further layer, its errors among it."""
+        self.app, self.plain = app, plain or {}
         self.body_bytes = in_flight.limits.body_bytes
         self.in_flight = in_flight
 
@@ -78,8 +79,9 @@ class Edge:
             if declared > self.body_bytes:
                 await problems.response(self._too_large(), scope, {"Connection": "close"})(scope, receive, answer)
                 return
+            plain = self.plain.get(scope["path"]) if scope["method"] == "POST" else None
             try:
-                await self.app(scope, self._counted(receive, passage), answer)
+                await (plain or self.app)(scope, self._counted(receive, passage), answer)
             finally:
                 passage.end()
 

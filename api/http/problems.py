@@ -350,14 +350,19 @@ def from_http(error: HTTPException, method: str, path: str) -> errors.DetentErro
     return Internal(f"The request failed: {error.detail}")
 
 
+async def on_detent_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.DetentError)
+    if isinstance(error, errors.Busy) and error.said is not None:
+        log.warning("store busy", path=logged_path(request.scope), said=error.said)
+    return response(error, request.scope)
+
+
+async def on_gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)  # the client has gone
+
+
 def install(app: FastAPI) -> None:
     """Makes every error of this application a problem document."""
-
-    async def on_detent_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, errors.DetentError)
-        if isinstance(error, errors.Busy) and error.said is not None:
-            log.warning("store busy", path=logged_path(request.scope), said=error.said)
-        return response(error, request.scope)
 
     async def on_validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -379,9 +384,6 @@ def install(app: FastAPI) -> None:
             request.scope,
             {"X-Request-ID": request.state.request_id, **SAFE_HEADERS, "Content-Security-Policy": CSP},
         )
-
-    async def on_gone(request: Request, error: Exception) -> Response:
-        return Response(status_code=499)  # the client has gone
 
     app.add_exception_handler(ClientDisconnect, on_gone)
     app.add_exception_handler(errors.DetentError, on_detent_error)

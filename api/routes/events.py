@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
 from api import services
@@ -183,14 +183,13 @@ def interaction(
     return shared.read(read)
 
 
-def install(app: FastAPI) -> None:
-    """Ahead of all others: they come with every answer of a model."""
+async def _plain(request: StrictRequest) -> dict[str, Any]:
+    return await _take(request, services.of(request))
 
-    async def take(request: StrictRequest) -> dict[str, Any]:
-        return await _take(request, services.of(request))
 
-    for path in ("/v1/feedback", "/v1/interactions"):
-        app.router.routes.insert(0, PlainRoute(path, take, "feedback"))
+def plain_routes() -> dict[str, PlainRoute]:
+    """By path, what comes with every answer of a model."""
+    return {path: PlainRoute(path, "feedback", _plain) for path in ("/v1/feedback", "/v1/interactions")}
 
 
 async def _take(request: Request, shared: Services) -> dict[str, Any]:

@@ -180,6 +180,30 @@ class TestWriting:
         assert good == 1
         assert isinstance(failed, ZeroDivisionError)
 
+    def test_asyncio_callers_of_one_commit_hear_of_it_together_and_one_who_left_is_withdrawn(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def main() -> tuple[list[Any], int]:
+            loop, calls = asyncio.get_running_loop(), list[Any]()
+            into_the_loop = loop.call_soon_threadsafe
+
+            def counted(call: Any, *args: Any, **options: Any) -> Any:
+                calls.append(call)
+                return into_the_loop(call, *args, **options)
+
+            with Gate(database):
+                waiting = [asyncio.create_task(database.awrite(lambda tx, i=i: i)) for i in range(9)]  # type: ignore[misc]
+                leaving = asyncio.create_task(database.awrite(database.serving_version.bump))
+                await asyncio.sleep(0)
+                leaving.cancel()
+                await asyncio.wait({leaving})
+                monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+            database.write(lambda tx: None)  # the loop stands still until all before this are written
+            return await asyncio.gather(*waiting), len(calls)
+
+        assert asyncio.run(main()) == (list(range(9)), 1)
+        assert version(database) == 0
+
     def test_when_the_commit_fails_nobody_of_the_group_is_told_otherwise(self, database: Database) -> None:
         def spoil(tx: Any) -> None:
             database.serving_version.bump(tx)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn, TypeVar
@@ -31,6 +30,7 @@ from optimizer.adapters.store.repositories.studies import ScheduleTable, StudyTa
 from optimizer.adapters.store.repositories.traffic import TrafficTables
 from optimizer.adapters.store.repositories.unit_counts import UnitCountTable
 from optimizer.adapters.store.repositories.variants import PerformanceTables, PlaybookTables, VariantTable
+from optimizer.adapters.store.told_at_once import Callers
 from optimizer.adapters.store.writer import Writer
 from optimizer.core.base.errors import Busy
 
@@ -51,6 +51,7 @@ class Database:
         self._writing = open_engine(url, "write")
         self._read_watch = FileWatch(url)
         self._write_watch = FileWatch(url)
+        self._callers = Callers()
         self._writer = Writer(self._writing, self._guard_write, self._renew)
         self.events = EventTables()
         self.exposures = ExposureTable()
@@ -110,7 +111,8 @@ class Database:
     async def awrite(self, fn: Callable[[Connection], T], *, rows: int = 1) -> T:
         """``write`` for asyncio: the event loop goes on meanwhile."""
         try:
-            return await asyncio.wrap_future(self._writer.submit(fn, rows))
+            written: T = await self._callers.result(self._writer.submit(fn, rows))
+            return written
         except SQLAlchemyError as error:
             self._raise(error)
 

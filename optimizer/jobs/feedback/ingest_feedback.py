@@ -14,7 +14,7 @@ from typing import Any
 from optimizer.core.base.errors import InvalidInput, shortened
 from optimizer.core.base.strict_json import is_within
 from optimizer.core.family.family import Family
-from optimizer.core.family.masking import Masker, MaskTooSlow
+from optimizer.core.family.masking import Masker, MaskTooSlow, masker_of
 from optimizer.core.feedback.correction import check_correction
 from optimizer.core.feedback.events import NO_FAMILY, Arm
 from optimizer.core.feedback.reported import EventRejected, Report, check_texts, protect, read_report
@@ -252,7 +252,9 @@ class IntakeRequest:
 
     def _masker(self, family: Family) -> Masker:
         if family.name not in self._maskers:
-            self._maskers[family.name] = Masker(family.privacy.rules)
+            rules = tuple(family.privacy.rules)
+            own = any(not isinstance(rule, str) for rule in rules)
+            self._maskers[family.name] = Masker(rules) if own else masker_of(rules)
         return self._maskers[family.name]
 
     def rejection(self, index: int, error: EventRejected) -> Rejection:
