@@ -132,6 +132,19 @@ def learned(act: str) -> Callable[[World], Asked]:
     return made
 
 
+def released(world: World) -> Asked:
+    world.add_examples(10)
+    with world.shared.store.read() as tx:
+        example = world.shared.store.examples.of_split(tx, "triage", split="train")[0]
+    return "/v1/families/triage/golden", {"example": example.id}
+
+
+def golden(world: World) -> Asked:
+    path, body = released(world)
+    assert world.post(path, body).status_code == 200
+    return f"{path}/{body['example']}?reason=stale", None
+
+
 def drawn(world: World) -> Asked:
     add_judged_family(world)
     return f"/v1/families/{JUDGED}/rating-draws", {"n": 25}
@@ -176,6 +189,8 @@ CASES: dict[str, Callable[[World], Asked]] = {
     "POST /v1/repairs/{id}/reject": proposed("reject"),
     "POST /v1/families/{family}/playbook/{entry}/retire": learned("retire"),
     "POST /v1/families/{family}/playbook/{entry}/restore": learned("restore"),
+    "POST /v1/families/{family}/golden": released,
+    "DELETE /v1/families/{family}/golden/{example}": golden,
     "POST /v1/families/{family}/rating-draws": drawn,
     "POST /v1/families/{family}/judge/calibrations": rated,
     "POST /v1/families/{family}/studies": to_study,

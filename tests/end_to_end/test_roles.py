@@ -106,6 +106,7 @@ def call(world: World, route: str, secret: str | None, family: str = "triage") -
         "name": "no-such-key",
         "key": "triage",
         "entry": "pb_none",
+        "example": "ex_none",
     }
     filled = re.sub(r"\{(\w+)(:path)?\}", lambda found: named[found[1]], path)
     headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
