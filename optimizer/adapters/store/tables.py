@@ -433,7 +433,7 @@ class LmCallRow(Row):
     key: str
     study: str | None = None
     family: str | None = None
-    purpose: str  # search, confirmation, proposer, evaluation, timing, serving, rehearsal
+    purpose: str  # search, confirmation, proposer, evaluation, timing, judge, monitor, serving, rehearsal
     model: str
     attempt: int
     status: str  # sent, settled, failed, lost

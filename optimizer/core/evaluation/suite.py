@@ -13,10 +13,12 @@ from typing import Any, Literal
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.values import ExampleResult, mean_score
+from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.evaluation.suites import DEFAULT, GOLDEN, Suite, suites_of
 from optimizer.core.evaluation.timing import Timing, timing_of
 from optimizer.core.family.family import Family
 from optimizer.core.family.golden import golden_digest
+from optimizer.core.family.judge_settings import SCORER as JUDGED
 from optimizer.core.family.settings import Regression, Targets
 
 TargetVerdict = Literal["met", "missed", "unmeasured"]
@@ -200,6 +202,8 @@ def suite_id(family: Family, champion: str | None, suite: Suite | None = None) -
     asked = {"targets": targets, "scorer": dict(family.metrics), "champion": beside}
     if family.metric_parameters:
         asked["parameters"] = dict(family.metric_parameters)
+    if JUDGED in family.metrics:
+        asked["judge"] = judge_identity(family)
     if suite is not None and suite.name == GOLDEN:
         asked["golden"] = golden_digest(suite.rows)
     return digest(canonical_json(asked))[:12]
