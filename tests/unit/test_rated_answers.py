@@ -85,7 +85,7 @@ def test_what_was_drawn_is_not_drawn_again(place: Place) -> None:
     with place.store.read() as tx:
         assert len(place.store.reviews.of_kind(tx, place.family.name, KIND)) == N
     assert not set(first.reviews) & set(second.reviews)
-    with pytest.raises(DatasetTooSmall, match="all of them were drawn before"):
+    with pytest.raises(DatasetTooSmall, match="has scored 300 answers, all of which were drawn before"):
         place.draw(1)
 
 
@@ -115,6 +115,9 @@ def test_a_family_without_a_judge_or_without_texts_has_nothing_to_draw(place: Pl
         place.draw()
     place.family = judged_family(privacy={"store": "metadata"})
     with pytest.raises(InvalidInput, match="no text of them is kept"):
+        place.draw()
+    place.family = judged_family(model="other")
+    with pytest.raises(DatasetTooSmall, match="its judge has scored none"):
         place.draw()
 
 

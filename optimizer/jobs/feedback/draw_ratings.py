@@ -68,9 +68,10 @@ def draw_ratings(
         figure = figure_of(family, judge, store, tx)
     left = [each.interaction for each in judged if each.interaction not in before]
     if not left:
+        drawn_before = f" {count(len(judged), 'answer')}, all of which were drawn before" if judged else " none"
         raise DatasetTooSmall(
-            f"No answers of {family.name} can be drawn: its judge has scored {count(len(judged), 'answer')} in the last"
-            f" {days:g} days, and all of them were drawn before. Let it score more, or look further back with --days.",
+            f"No answers of {family.name} can be drawn: of the last {days:g} days its judge has scored{drawn_before}."
+            f" Let it score more (detent judge score {family.name} --n 200), or look further back with --days.",
             n_rows=0,
             n_required=1,
         )
