@@ -130,7 +130,7 @@ def _gain(name: str, cells: Cells) -> str:
 
 
 def _measure(name: str) -> str:
-    return f"not {PLAN[name].figure}" if PLAN[name].falls else PLAN[name].figure
+    return PLAN[name].falls or PLAN[name].figure
 
 
 def _form(name: str, cells: Cells) -> str:

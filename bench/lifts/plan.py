@@ -34,7 +34,7 @@ class Measured:
         figure: its name as a reader knows it.
         parts: scorers of the family with their shares in ``figure``.
         relative: the bar of the relative lift.
-        falls: the bar is a fall of ``1 - figure``, as of wrong answers.
+        falls: the name of ``1 - figure`` where the bar is a fall of that, as of wrong answers.
         format: rules of ``format_compliance`` that the family's own scorer does not name.
         copied: the input that by itself is an answer: a baseline that asks no model.
         sources: inputs that an answer may take names and numbers from; none: answers are labels, or are searched for.
@@ -46,7 +46,7 @@ class Measured:
     figure: str
     parts: Mapping[str, float]
     relative: float = 0.15
-    falls: bool = False
+    falls: str = ""
     format: Mapping[str, Any] = field(default_factory=dict)
     copied: str = ""
     sources: Sequence[str] = ()
@@ -100,7 +100,7 @@ PLAN: Mapping[str, Measured] = {  # the quickest answers first
         figure="right answers",
         parts={"answer_match": 1.0},
         relative=0.30,
-        falls=True,
+        falls="wrong answers",
         format={"max_words": 12},
         sources=("context", "question"),
         max_examples=4,

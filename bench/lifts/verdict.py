@@ -73,7 +73,7 @@ def verdict(name: str, cells: Sequence[Mapping[str, Any]]) -> Verdict:
 
 
 def lift_of(name: str, cells: Sequence[Mapping[str, Any]]) -> Lift:
-    lift = lift_in(cells, "figure", falls=PLAN[name].falls)
+    lift = lift_in(cells, "figure", falls=bool(PLAN[name].falls))
     assert lift is not None  # every answer has its figure
     return lift
 
