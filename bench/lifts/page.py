@@ -36,17 +36,18 @@ Import, evaluation and study are the commands that a user types; which strategy 
 was fixed on {rule_of} in `bench/lifts/plan.py`, before a held-out row was opened; 60 rows of intent_routing that had
 been looked at before are left out.
 
-The absolute gain leads. Its interval, and that of the relative one, holds 95 % by the bootstrap over held-out rows,
-each the mean of its seeds. Below a base of {least:.2f} a relative gain says little and is not shown, and the bar is a
+The absolute change leads. Its interval, and that of the relative one, holds 95 % by the bootstrap over held-out rows,
+each the mean of its seeds. Below a base of {least:.2f} a relative one says little and is not shown, and the bar is a
 gain of {absolute:.2f}. Every bar also asks for an interval beyond 0. What was not reached is said so; no measure was
-chosen to fit. **The embedded model has 135 million parameters**: another model gives other figures, and the same
-command measures it.
+chosen to fit. **The aim is 200 held-out rows and two seeds; the column of rows says how many were answered so far**,
+and with 50 rows an interval is wide. **The embedded model has 135 million parameters**: another model gives other
+figures, and the same command measures it.
 """
 
 GAINS = """
 ## Gains
 
-| family | measure | rows, seeds | best base | winner | gain (95 %) | relative gain (95 %) | bar | |
+| family | measure | rows, seeds | best base | winner | change (95 %) | relative change (95 %) | bar | |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 
