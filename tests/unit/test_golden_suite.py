@@ -20,14 +20,14 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.golden import GoldenRow
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest
-from optimizer.core.search.study import Definition, Trigger
+from optimizer.core.search.study import Definition, Study, Trigger
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.studies.confirm_variant import confirm_variant
 from optimizer.jobs.studies.evaluate_variant import evaluate_variant
 from optimizer.jobs.studies.evaluations.plan_evaluation import estimate_evaluation
 from optimizer.ports import VariantRecord
 from optimizer.runtime.wiring import classify
-from tests.study_world import START, TOPICS, TopicModel, World, topic_examples, topic_family
+from tests.study_world import START, TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
 
 # "Notes on biology, number 4." and the like are answered right by whoever is shown two examples
 TEXTS = {topic: f"Notes on {topic}, number 4." for topic in TOPICS}
@@ -319,6 +319,56 @@ def test_what_such_a_study_cannot_pay_for_is_left_to_a_person(tmp_path: Path) ->
         (batch,) = poor.store.performance.batches(tx, "topics")
     unmeasured = [check["name"] for check in batch["checks"] if check["verdict"] == "unmeasured"]
     assert unmeasured == ["regression of latency"]
+
+
+def by_itself(it: World) -> Study:
+    targets = {"n": 4, "regression": {"overall": 0.5, "latency": 2.0}}
+    it.family = golden_family(targets=targets)
+    it.families.families[it.family.name] = it.family
+    return it.create(strategy="bootstrap", trigger=Trigger(kind="schedule", reason="it is three"))
+
+
+def suite_verdicts(it: World) -> list[dict[str, str]]:
+    with it.store.read() as tx:
+        return [verdicts(batch) for batch in it.store.performance.batches(tx, "topics")]
+
+
+def n_suite_calls(it: World, study: Study) -> int:
+    return sum(call.purpose in ("evaluation", "timing") for call in it.calls(study))
+
+
+@pytest.mark.parametrize("from_end", [1, 30, 45, 70, 85])
+def test_a_study_that_was_killed_while_it_asked_suites_pays_for_no_call_twice(tmp_path: Path, from_end: int) -> None:
+    folders = [tmp_path / name for name in ("whole", "killed")]
+    for folder in folders:
+        folder.mkdir()
+    whole, it = (World(folder).fill() for folder in folders)
+    undisturbed = whole.run(by_itself(whole))
+    assert n_suite_calls(whole, undisturbed) == 2 * (2 * N_TIMED) + 2 * 3  # the search has asked the dev examples
+    it.model.before = killed_at(len(whole.model.requests) + 1 - from_end)
+    study = by_itself(it)
+    with pytest.raises(Killed):
+        it.run(study)
+    ended = it.run(study)
+    assert (ended.outcome, ended.winner) == ("nominated", undisturbed.winner)
+    assert len(it.model.requests) == len(whole.model.requests) + 1, "the call in flight alone is sent again"
+    assert suite_verdicts(it) == suite_verdicts(whole)
+    assert len(suite_verdicts(it)) == 2
+
+
+def test_a_cancel_while_suites_are_asked_keeps_the_look_that_was_paid_for(tmp_path: Path) -> None:
+    it = World(tmp_path).fill()
+    study = by_itself(it)
+    it.model.before = lambda n: cancel(it, study) if n_suite_calls(it, study) > 2 else None
+    ended = it.run(study)
+    assert (ended.status, ended.outcome) == ("finished", "nominated")
+    assert ended.confirmation["n"] == 20
+    assert n_suite_calls(it, study) < 10
+
+
+def cancel(it: World, study: Study) -> None:
+    it.clock.pass_seconds(1)
+    it.store.write(lambda tx: it.store.studies.update(tx, study.id, stop_requested=True))
 
 
 class Losing(TopicModel):

@@ -4,8 +4,8 @@ evaluation batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from optimizer.core.base.canonical import canonical_json, digest
@@ -20,6 +20,7 @@ from optimizer.core.evaluation.timing import N_TIMED, Timing, timing_of
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, Classify, measure_trivial
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
+from optimizer.core.models.language import ModelAnswer
 from optimizer.core.search.answer_bounds import models_of
 from optimizer.core.search.judging_cost import judge_of_scorer
 from optimizer.core.search.study import Definition
@@ -43,7 +44,21 @@ from optimizer.jobs.studies.evaluations.time_calls import time_calls
 from optimizer.ports import Clock, ModelSource, Store
 
 EVALUATION = "evaluation"  # the purpose of its calls
-OpenModel = Callable[[str, str], JournaledModel]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyCalls:
+    """The calls of a study: its caps hold in place of a budget, and after a kill nothing is asked twice.
+
+    Args:
+        open_model: from (name, purpose).
+        own: request key -> answer that the study asked for before the kill: its latency counts as measured.
+        timing: names the timing of the evaluation, the same before and after a kill.
+    """
+
+    open_model: Callable[[str, str], JournaledModel]
+    own: Mapping[str, ModelAnswer]
+    timing: str
 
 
 def evaluate_variant(
@@ -61,7 +76,7 @@ def evaluate_variant(
     classify: Classify,
     bare: bool = False,
     suite: str | None = None,
-    open_model: OpenModel | None = None,
+    study: StudyCalls | None = None,
     on_call: Callable[[float | None], None] = lambda latency_ms: None,
 ) -> dict[str, Any]:
     """Scores ``variant`` on at most ``n`` examples, drawn by hash and balanced as the family asks; returns the batch as
@@ -80,7 +95,7 @@ def evaluate_variant(
         budget: without a cap of calls or dollars, as many calls as ``estimate_evaluation`` says (``calls_at_most``).
         n: None: as many as the suite asks, where the split is dev, else 20.
         suite: name of one of the family's suites, such as golden, which says what is asked.
-        open_model: from (name, purpose), where the calls are a study's, whose caps then hold in place of ``budget``.
+        study: whose calls these are; None: no study's, and ``budget`` holds.
     The holdout cannot be evaluated here: only a study's confirmation looks at it.
 
     Raises:
@@ -95,14 +110,14 @@ def evaluate_variant(
     budget = budget or Budget()
     if budget.usd is None and budget.calls is None:
         budget = replace(budget, calls=calls_at_most(estimated(plan, family, models)[0]))
-    scorer, spent = scorer_for(family), OwnSpend()
+    scorer, spent, own = scorer_for(family), OwnSpend(), study.own if study is not None else {}
 
     def opened(purpose: str) -> Callable[[str], JournaledModel]:
-        if open_model is not None:
-            return lambda name: open_model(name, purpose)
+        if study is not None:
+            return lambda name: study.open_model(name, purpose)
         return opener(family, budget, store, clock, models, spent, purpose=purpose)
 
-    evaluators = evaluators_of(plan, family, scorer_for, opened(EVALUATION), on_call, opened(JUDGE))
+    evaluators = evaluators_of(plan, family, scorer_for, opened(EVALUATION), on_call, opened(JUDGE), own)
     results = measure(plan, variant, evaluators)
     if all(r.output is None for r in results):
         raise ModelFailed(
@@ -123,7 +138,7 @@ def evaluate_variant(
                 variant,
                 plan.beside if plan.times_pairs else None,
                 examples,
-                run=str(batch["id"]),
+                run=study.timing if study is not None else str(batch["id"]),
                 open_model=opened(TIMING),
                 evaluator=lambda opened: Evaluator(family, scorer.unjudged(), opened, on_call=on_call),
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +14,7 @@ from optimizer.core.evaluation.timing import Timing
 from optimizer.core.family.family import Family
 from optimizer.core.family.golden import scoring_of
 from optimizer.core.family.variant import Variant
+from optimizer.core.models.language import ModelAnswer
 from optimizer.core.policy.tool_use import uses_tools
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.studies.evaluation import Evaluator
@@ -27,8 +28,9 @@ def evaluators_of(
     open_model: Callable[[str], JournaledModel],
     on_call: Callable[[float | None], None],
     open_judge: Callable[[str], JournaledModel],
+    own: Mapping[str, ModelAnswer],
 ) -> dict[str, Evaluator]:
-    """By example id: golden rows may say which metrics count for them."""
+    """By example id: golden rows may say which metrics count for them. Arguments as in ``Evaluator``."""
     by_metrics: dict[tuple[str, ...], Evaluator] = {}
     found: dict[str, Evaluator] = {}
     for example in plan.examples:
@@ -37,7 +39,7 @@ def evaluators_of(
         if counts not in by_metrics:
             scored = family if row is None else scoring_of(family, row)
             by_metrics[counts] = Evaluator(
-                scored, scorer_for(scored), open_model, on_call=on_call, open_judge=open_judge
+                scored, scorer_for(scored), open_model, on_call=on_call, own=own, open_judge=open_judge
             )
         found[example.id] = by_metrics[counts]
     return found

@@ -23,7 +23,8 @@ class TimedModel:
     """A model that is asked afresh, one call after the other.
 
     Args:
-        run: tells these calls apart from those of other runs.
+        run: tells these calls apart from those of other timings. One that was cut off goes on under its name: what it
+            has measured is not asked again.
     """
 
     concurrency = 1  # calls that wait for one another would be timed together
@@ -38,7 +39,8 @@ class TimedModel:
     async def complete(self, request: ModelRequest, *, looked_up: bool = False) -> ModelAnswer:
         self._n += 1
         sample = f"{request.sample}:{PURPOSE}:{self._run}:{self._n}"
-        return await self._model.complete(replace(request, sample=sample), looked_up=True)
+        answer = await self._model.complete(replace(request, sample=sample))
+        return replace(answer, from_journal=False)  # no other timing has asked for it
 
 
 def time_calls(
@@ -56,7 +58,7 @@ def time_calls(
     Where the budget ends before, what was measured until then does not count: the first calls are the coldest.
 
     Args:
-        run: names this timing in the samples of its calls.
+        run: names this timing, as in TimedModel.
         evaluator: makes one of a way to open models.
     """
     opened: dict[str, TimedModel] = {}
