@@ -116,7 +116,7 @@ def test_a_text_is_stripped_and_an_empty_one_is_an_error():
         pytest.param(SUMMARY, " A summary. ", "A summary.", id="text"),
         pytest.param(SUMMARY, ["first", "second"], "first", id="the first of several good texts"),
         pytest.param(TOPICS, "physics", "physics", id="label"),
-        pytest.param(ENTITIES, [{"text": "Köln", "a": 1}], '[{"a": 1, "text": "Köln"}]', id="json"),
+        pytest.param(ENTITIES, [{"text": "Köln", "a": 1}], '[{"text": "Köln", "a": 1}]', id="json"),
         pytest.param(ITEMS, ["a", "b"], "a\nb", id="list"),
         pytest.param(ITEMS, ["- a", "b"], '["- a", "b"]', id="a list whose lines would read differently"),
     ],

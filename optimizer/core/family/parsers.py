@@ -149,7 +149,7 @@ def _list_text(value: Any) -> str:
 BUILT_IN = (
     ParserRecord(name="text", read=_text, write=_first_text),
     ParserRecord(name="label", read=_label, write=_first_text),
-    ParserRecord(name="json", read=_json, write=lambda value: json.dumps(value, ensure_ascii=False, sort_keys=True)),
+    ParserRecord(name="json", read=_json, write=lambda value: json.dumps(value, ensure_ascii=False)),
     ParserRecord(name="list", read=lambda text, output: _items(text), write=_list_text),
 )
 
