@@ -54,8 +54,10 @@ class Examples(Protocol):
     def golden(self, tx: Transaction, family: str) -> list[tuple[str, Example]]:
         """(scenario, example) of the examples that are rows of one; none of the holdout."""
 
-    def sealed_among(self, tx: Transaction, family: str, inputs: Collection[str]) -> set[str]:
-        """Those of the given inputs (as ``normalise`` writes them) that the holdout has, too; none of its text."""
+    def sealed_among(
+        self, tx: Transaction, family: str, inputs: Collection[str], of: Callable[[Mapping[str, Any]], str]
+    ) -> set[str]:
+        """Those of the given inputs, as ``of`` writes them, that the holdout has, too; none of its text."""
 
     def standing(
         self, tx: Transaction, family: str, *, ids: Sequence[str], groups: Sequence[str]

@@ -242,6 +242,27 @@ def test_a_scenario_of_the_sealed_holdout_is_refused_and_named(tmp_path: Path) -
     assert it.model.requests == []
 
 
+def test_the_holdout_is_recognised_by_what_a_model_is_sent_of_it(tmp_path: Path) -> None:
+    cut = {"document": {"type": "text", "max_chars": len(TEXTS["music"])}}
+    it = world(tmp_path, family=golden_family(inputs=cut))
+    input = {"document": TEXTS["music"] + " And more.", "page": "an input that the file named once"}
+    sealed = replace(topic_examples(1, "holdout")[0], id="h", input=input)
+    it.store.write(lambda tx: it.store.examples.add(tx, [sealed]))
+    with pytest.raises(Conflict, match="sealed holdout"):
+        evaluate(it)
+
+
+@pytest.mark.parametrize("quoting", ["candidate", "champion"])
+def test_a_prompt_that_shows_a_scenario_is_not_asked_it(tmp_path: Path, quoting: str) -> None:
+    shot = FewShot(id="e", input={"document": TEXTS["music"]}, output="music")
+    quotes = replace(topic_family().variant(), examples=(shot,))
+    it = World(tmp_path, family=golden_family(), model=Knowing())
+    it.crown(quotes if quoting == "champion" else it.family.variant())
+    with pytest.raises(Conflict, match=rf"g2\) cannot be asked: the same is shown in the prompt of {quotes.id}"):
+        evaluate(it, quotes if quoting == "candidate" else shown(2))
+    assert it.model.requests == []
+
+
 def test_what_a_scenario_asks_is_in_no_dataset(tmp_path: Path) -> None:
     it = world(tmp_path)
     twins = [
@@ -390,3 +411,5 @@ def test_what_its_study_has_confirmed_is_nominated_no_more_once_a_scenario_is_lo
     assert "missed" in verdicts(evaluate(it, winner.variant)).values()
     with pytest.raises(GateNotMet, match="on the golden scenarios of topics"):
         it.nominate(study.id, study.winner)
+    with pytest.raises(GateNotMet, match="on the golden scenarios of topics"):
+        confirm_variant(it.family, study.winner, aim="quality", actor="ann", store=it.store, clock=it.clock, models=it)

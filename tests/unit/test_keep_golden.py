@@ -78,6 +78,10 @@ def test_what_may_be_no_scenario_is_refused_with_the_reason(tmp_path: Path) -> N
     asked = GoldenRow(id="g", scenario="g", input={"document": "NOTES on physics, number 1 of train."}, expected={})
     with pytest.raises(Conflict, match="'g' of topics asks the same"):
         add(world, family=world.family.with_golden((asked,)))
+    twin = replace(topic_examples(1, "holdout")[0], id="twin", group="twin", split="train")
+    world.store.write(lambda tx: world.store.examples.add(tx, [twin]))
+    with pytest.raises(Conflict, match="asked by an example of the sealed holdout"):
+        add(world, "twin")
     assert list_golden(world.family, world.store) == []
 
 
@@ -87,7 +91,7 @@ def test_what_the_champion_quotes_would_be_copied_and_is_no_scenario(tmp_path: P
     world.store.write(lambda tx: world.store.examples.add(tx, [quoted, other]))
     shot = FewShot(id=quoted.id, input=quoted.input, output="biology")
     world.crown(replace(world.family.variant(), examples=(shot,)))
-    with pytest.raises(Conflict, match="would answer it by copying"):
+    with pytest.raises(Conflict, match="would answer by copying"):
         add(world, quoted.id)
     assert add(world, other.id).changed
 

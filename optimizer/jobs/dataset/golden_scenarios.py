@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any, NoReturn
 
 from optimizer.core.base.errors import Conflict
 from optimizer.core.base.phrasing import count
 from optimizer.core.dataset.examples import Example, make_example, normalise
 from optimizer.core.family.family import Family
 from optimizer.core.family.golden import GoldenRow
+from optimizer.core.family.rendering import clip_inputs
+from optimizer.core.family.variant import Variant
 from optimizer.ports import Store, Transaction
 
 NEVER_STORED = datetime(1970, 1, 1, tzinfo=UTC)  # when these examples were made: they are not kept
@@ -19,11 +22,16 @@ def with_kept_golden(tx: Transaction, store: Store, family: Family) -> Family:
     """The family with the scenarios that people made of its examples behind those of its file."""
     there = {row.id for row in family.golden}
     kept = [
-        GoldenRow(id=row_id(e.id), scenario=scenario, input=family.declared_inputs(e.input), expected=e.expected)
+        golden_row(family, scenario, e)
         for scenario, e in store.examples.golden(tx, family.name)
         if row_id(e.id) not in there
     ]
     return family.with_golden((*family.golden, *kept)) if kept else family
+
+
+def golden_row(family: Family, scenario: str, example: Example) -> GoldenRow:
+    input = family.declared_inputs(example.input)
+    return GoldenRow(id=row_id(example.id), scenario=scenario, input=input, expected=example.expected)
 
 
 def row_id(example: str) -> str:
@@ -46,24 +54,43 @@ def golden_examples(family: Family, rows: Sequence[GoldenRow]) -> list[Example]:
     ]
 
 
+def asks(family: Family, input: Mapping[str, Any]) -> str:
+    """What two inputs share that ask a model the same, whatever else stands beside, or behind the cut."""
+    return normalise(clip_inputs(family, family.declared_inputs(input)))
+
+
 def without_golden(family: Family, examples: Sequence[Example]) -> list[Example]:
     """The examples that ask nothing of what a golden scenario asks: what a search has learned from,
     a scenario cannot test.
     """
-    asked = {normalise(row.input) for row in family.golden}
-    return [e for e in examples if normalise(family.declared_inputs(e.input)) not in asked] if asked else [*examples]
+    asked = {asks(family, row.input) for row in family.golden}
+    return [e for e in examples if asks(family, e.input) not in asked] if asked else [*examples]
 
 
 def require_unsealed(tx: Transaction, store: Store, family: Family, rows: Sequence[GoldenRow]) -> None:
     """Raises Conflict, naming the rows, where the sealed holdout holds what a scenario asks."""
-    by_input = {normalise(row.input): row.id for row in rows}
-    sealed = store.examples.sealed_among(tx, family.name, by_input.keys())
+    by_input = {asks(family, row.input): row.id for row in rows}
+    sealed = store.examples.sealed_among(tx, family.name, by_input.keys(), lambda input: asks(family, input))
     if sealed:
-        ids = sorted(by_input[one] for one in sealed)
-        raise Conflict(
-            f"{count(len(ids), 'golden row')} of {family.name} ({', '.join(ids[:10])}{' …' if len(ids) > 10 else ''})"
-            " ask what an example of the sealed holdout asks, which only a study's confirmation may read. Take"
-            f" {'it' if len(ids) == 1 else 'them'} out of golden.jsonl (detent golden remove, for a row that was"
-            " made of an example).",
-            rows=ids,
+        _refuse(
+            family,
+            [by_input[one] for one in sealed],
+            "asked by an example of the sealed holdout, too, which only a study's confirmation may read",
         )
+
+
+def require_unquoted(family: Family, variant: Variant, rows: Sequence[GoldenRow]) -> None:
+    """Raises Conflict, naming the rows, where the prompt shows what a scenario asks, with the answer."""
+    shown = {asks(family, shot.input) for shot in variant.examples}
+    quoted = [row.id for row in rows if asks(family, row.input) in shown]
+    if quoted:
+        _refuse(family, quoted, f"shown in the prompt of {variant.id}, which would answer by copying")
+
+
+def _refuse(family: Family, ids: Sequence[str], why: str) -> NoReturn:
+    named = ", ".join(sorted(ids)[:10]) + (" …" if len(ids) > 10 else "")
+    raise Conflict(
+        f"{count(len(ids), 'golden row')} of {family.name} ({named}) cannot be asked: the same is {why}. Ask it in"
+        " other words in golden.jsonl, and leave this one out (detent golden remove, where it was made of an example).",
+        rows=sorted(ids),
+    )

@@ -6,15 +6,23 @@ file could not be forgotten.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
 from optimizer.core.base.phrasing import count
-from optimizer.core.dataset.examples import Example, normalise
+from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Family
-from optimizer.core.family.golden import MAX_NAME_CHARS, MAX_ROWS
+from optimizer.core.family.golden import MAX_NAME_CHARS, MAX_ROWS, GoldenRow
 from optimizer.core.family.kind import kind_of
-from optimizer.jobs.dataset.golden_scenarios import row_id, with_kept_golden
+from optimizer.jobs.dataset.golden_scenarios import (
+    asks,
+    golden_row,
+    require_unquoted,
+    require_unsealed,
+    row_id,
+    with_kept_golden,
+)
 from optimizer.jobs.record_change import ChangeReport, checked_reason
 from optimizer.ports import Clock, Store, Transaction
 
@@ -39,7 +47,8 @@ def add_golden(
     Raises:
         NotFound: there is no such example outside the holdout.
         InvalidInput: no usable name, or an example that no model can be asked.
-        Conflict: it is sealed, not released, a row of another scenario, or asks what another row asks.
+        Conflict: it is sealed, not released, a row of another scenario, or asks what another row, the holdout or the
+            champion's prompt asks.
     """
     text = checked_reason(reason)
     now = clock.now()
@@ -59,8 +68,13 @@ def add_golden(
                 scenario=before.scenario,
             )
         if before is None:
-            _require_new(family, found, {normalise(row.input): row.id for row in rows}, len(rows))
-            _require_unquoted(tx, store, family, found)
+            _require_askable(family, found, rows)
+            row = golden_row(family, name, found)
+            require_unsealed(tx, store, family, [row])
+            champion = store.champions.current(tx, family.name)
+            served = store.variants.get(tx, family.name, champion.variant) if champion is not None else None
+            if served is not None:
+                require_unquoted(family, served.variant, [row])
             store.examples.set_golden(tx, family.name, found.id, name)
             detail = {"scenario": name, "reason": text}
             store.audit.add(tx, at=now, actor=actor, action=ADDED, family=family.name, subject=found.id, detail=detail)
@@ -156,33 +170,20 @@ def _released(tx: Transaction, store: Store, family: Family, example: str) -> Ex
     return found
 
 
-def _require_new(family: Family, example: Example, asked: dict[str, str], n_rows: int) -> None:
+def _require_askable(family: Family, example: Example, rows: Sequence[GoldenRow]) -> None:
     kind = kind_of(family)
     if not kind.asks_models:
         raise InvalidInput(
             f"Golden scenarios are answered by a model, and {family.name}, a family of kind {family.kind}, asks none."
         )
-    input = family.declared_inputs(example.input)
-    fault = kind.example_fault(family, input, example.expected)
+    fault = kind.example_fault(family, family.declared_inputs(example.input), example.expected)
     if fault is not None:
         raise InvalidInput(f"Example {example.id} cannot be asked as a golden scenario: {fault}.")
-    if (same := asked.get(normalise(input))) is not None:
+    asked = asks(family, example.input)
+    if (same := next((row.id for row in rows if asks(family, row.input) == asked), None)) is not None:
         raise Conflict(f"Golden row {same!r} of {family.name} asks the same as example {example.id}; one is enough.")
-    if n_rows >= MAX_ROWS:
+    if len(rows) >= MAX_ROWS:
         raise Conflict(
-            f"{family.name} has {count(n_rows, 'golden row')}, and {MAX_ROWS:,} are the most. Take others out first:"
+            f"{family.name} has {count(len(rows), 'golden row')}, and {MAX_ROWS:,} are the most. Take others out first:"
             f" detent golden list {family.name}."
-        )
-
-
-def _require_unquoted(tx: Transaction, store: Store, family: Family, example: Example) -> None:
-    """What the champion has before its eyes it answers by copying, and no candidate could keep up."""
-    champion = store.champions.current(tx, family.name)
-    record = None if champion is None else store.variants.get(tx, family.name, champion.variant)
-    asked = normalise(family.declared_inputs(example.input))
-    if record is not None and any(normalise(family.declared_inputs(e.input)) == asked for e in record.variant.examples):
-        raise Conflict(
-            f"Example {example.id} stands in the prompt of {family.name}'s champion {record.variant.id}, which would"
-            " answer it by copying. Take another, or write a scenario that asks the same in other words into"
-            " golden.jsonl."
         )

@@ -10,7 +10,7 @@ from optimizer.core.search.study import Study
 from optimizer.jobs.studies.confirming_study import standing_look
 from optimizer.jobs.studies.context import variant_of
 from optimizer.jobs.studies.create_study import parse_definition
-from optimizer.jobs.studies.nominate import LookPrice, as_confirmed, plan_look, queue_look
+from optimizer.jobs.studies.nominate import LookPrice, as_confirmed, plan_look, queue_look, refuse_fallen
 from optimizer.ports import Clock, ModelCatalogue, Store
 
 
@@ -39,6 +39,7 @@ def confirm_variant(
         DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent.
     """
     variant_of(store, family.name, variant)
+    refuse_fallen(family, variant, store)
     with store.read() as tx:
         standing = standing_look(tx, store, family.name, variant, aim)
     if standing is not None:

@@ -100,7 +100,7 @@ def evaluate_variant(
 
     Raises:
         InvalidInput: n below 1, a split that is not train or dev, or a suite that the family does not have.
-        Conflict: a golden scenario asks what an example of the sealed holdout asks.
+        Conflict: a golden scenario asks what the sealed holdout or the prompt of one who is asked holds.
         DatasetTooSmall: the split is empty.
         ModelFailed: not one example was answered.
         BudgetExhausted: the budget ran out; what was answered stays in the journal.

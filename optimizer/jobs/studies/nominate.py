@@ -98,7 +98,7 @@ def nominate(
         standing = standing_look(tx, store, family.name, variant, aim)
     if study is None:
         raise NotFound(f"There is no study {study_id!r}. See them with: detent study list.", study=study_id)
-    _refuse_fallen(family, variant, store)
+    refuse_fallen(family, variant, store)
     if standing is not None:
         return as_confirmed(standing, variant)
     if study.status in UNFINISHED:
@@ -125,7 +125,7 @@ def nominate(
     return planned.price if dry_run else queue_look(planned, store, clock, family)
 
 
-def _refuse_fallen(family: Family, variant: str, store: Store) -> None:
+def refuse_fallen(family: Family, variant: str, store: Store) -> None:
     """No Variant is nominated, and no look at the holdout spent on it, whose rollout the golden scenarios would refuse.
 
     Raises GateNotMet where an evaluation found it worse; one that was not evaluated may be looked at.
@@ -195,7 +195,6 @@ def plan_look(
     """
     require_known_models(family, models)
     arms = _arms(family, variant, store)
-    _refuse_fallen(family, variant, store)
     check_aim(family, aim)
     dataset = build_dataset(family, definition, store)
     n_holdout, needed = len(dataset["holdout"]), family.rollout.gates.n

@@ -17,7 +17,7 @@ from optimizer.adapters.store.hashed_rows import add_once, chunks
 from optimizer.adapters.store.tables import ExampleRow, HoldoutLookRow, JudgeCalibrationRow, ReviewRow
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Conflict, NotFound
-from optimizer.core.dataset.examples import Example, Split, normalise
+from optimizer.core.dataset.examples import Example, Split
 from optimizer.core.evaluation.judging.agreement import agreement_of
 from optimizer.core.evaluation.judging.calibration import calibration_of
 from optimizer.ports import Added, CalibrationRecord, ExampleStanding
@@ -79,10 +79,12 @@ class ExampleTables:
         query = select(EXAMPLES).where(c.family == family, c.golden.is_not(None), c.split != "holdout")
         return [(row["golden"], _example(row)) for row in tx.execute(query.order_by(c.id)).mappings()]
 
-    def sealed_among(self, tx: Connection, family: str, inputs: Collection[str]) -> set[str]:
+    def sealed_among(
+        self, tx: Connection, family: str, inputs: Collection[str], of: Callable[[Mapping[str, Any]], str]
+    ) -> set[str]:
         query = select(EXAMPLES.c.input).where(EXAMPLES.c.family == family, EXAMPLES.c.split == "holdout")
         asked = set(inputs)
-        return asked & {normalise(row.input) for row in tx.execute(query)} if asked else set()
+        return asked & {of(row.input) for row in tx.execute(query)} if asked else set()
 
     def standing(
         self, tx: Connection, family: str, *, ids: Sequence[str], groups: Sequence[str]

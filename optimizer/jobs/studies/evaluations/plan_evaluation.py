@@ -18,7 +18,12 @@ from optimizer.core.family.golden import GoldenRow
 from optimizer.core.family.variant import Variant
 from optimizer.core.search import cost_estimate
 from optimizer.jobs.dataset.build_dataset import as_served
-from optimizer.jobs.dataset.golden_scenarios import golden_examples, require_unsealed, with_kept_golden
+from optimizer.jobs.dataset.golden_scenarios import (
+    golden_examples,
+    require_unquoted,
+    require_unsealed,
+    with_kept_golden,
+)
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.studies.nominate import TO_SPARE
 from optimizer.ports import ModelCatalogue, ModelSource, Store
@@ -97,6 +102,8 @@ def plan_evaluation(
     if named is not None and named.name == GOLDEN:
         with store.read() as tx:
             require_unsealed(tx, store, family, named.rows)
+        for asked_one in filter(None, (variant, champion)):
+            require_unquoted(family, asked_one, named.rows)
         made = golden_examples(family, named.rows)
         rows = {example.id: row for example, row in zip(made, named.rows, strict=True)}
         examples: Sequence[Example] = [as_served(family, one) for one in made]
