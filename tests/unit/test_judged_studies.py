@@ -17,6 +17,7 @@ from optimizer.core.evaluation.judging.calibration import GATE, Calibration
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.kind import kind_of
 from optimizer.jobs.families.vouch_for_judge import judge_gates
+from optimizer.jobs.rollouts.start_rollout import start_rollout
 from optimizer.ports import CalibrationRecord
 from tests.judged_world import JudgedWorld, judge_model, letters_family, writer_by
 from tests.study_world import START, Killed
@@ -59,7 +60,11 @@ def calibration(family, **changes):
 
 
 def vouch(world, **changes):
-    one = calibration(world.family, **changes)
+    vouch_for(world, world.family, **changes)
+
+
+def vouch_for(world, family, **changes):
+    one = calibration(family, **changes)
     unknown = Measured(value=None)
     figures = {field.name: unknown for field in fields(Agreement) if field.name != "n"}
     record = CalibrationRecord(
@@ -234,3 +239,20 @@ def test_strategies_search_a_family_whose_examples_say_nothing_of_the_answer(tmp
     study = world.run(create(world, strategy=strategy))
     assert study.status == "finished"
     assert study.error is None
+
+
+@pytest.mark.parametrize(
+    "now",
+    [{"scorer": {"rouge_l": 1.0}}, {"judge": {"model": "judge", "dimensions": {"brief": "It is short."}}}],
+    ids=["another scorer", "another rubric"],
+)
+def test_a_confirmation_by_an_uncalibrated_judge_never_counts_as_another_scorers(tmp_path, now, monkeypatch):
+    world = confirmed_world(tmp_path)
+    monkeypatch.setattr(world.store.observations, "is_reported", lambda *_: True)
+    rollout = {"gates": {"n": 8, "max_risk": 1.0}, "metric": {"field": "success", "source": "user"}}
+    family = letters_family(space=SPACE, rollout=rollout, **now)
+    if "judge" in now:
+        vouch_for(world, family)
+    given = {"actor": "ann", "store": world.store, "clock": world.clock, "dry_run": True}
+    started = start_rollout(family, world.study.winner, **given)
+    assert {gate["name"]: gate["verdict"] for gate in started.gates}[GATE] == "error"

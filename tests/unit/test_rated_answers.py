@@ -11,6 +11,7 @@ import pytest
 
 from optimizer.core.base.errors import Conflict, DatasetTooSmall, InvalidInput, NotAuthorised, NotFound
 from optimizer.core.evaluation.judging.calibration import why_uncalibrated
+from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.serving.access import access_of
 from optimizer.jobs.feedback.calibrate_judge import calibrate_judge
@@ -87,6 +88,25 @@ def test_what_was_drawn_is_not_drawn_again(place: Place) -> None:
     assert not set(first.reviews) & set(second.reviews)
     with pytest.raises(DatasetTooSmall, match="has scored 300 answers, all of which were drawn before"):
         place.draw(1)
+
+
+def test_what_was_drawn_for_another_judge_has_the_same_chance_as_all_others(place: Place) -> None:
+    place.draw(290)
+    place.family = judged_family(model="other")
+    judge_answers(place.store, place.family, N, place.clock.now(), first=N)
+    again = {"score": 0.5, "success": None, "source": "judge", "tags": {"judge": judge_identity(place.family)}}
+    old = [
+        feedback(f"again_{i}", of=arm(unit_hmac=f"u{i}"), interaction=f"in_{i}", received_at=place.clock.now(), **again)
+        for i in range(N)
+    ]
+    place.store.write(lambda tx: place.store.events.add_feedback(tx, old))
+    place.clock.pass_time(timedelta(hours=1))
+    made = place.draw(300)
+    assert (made.draw.frame, made.draw.inclusion) == (2 * N, 0.5)
+    with place.store.read() as tx:
+        drawn = [place.store.reviews.get(tx, id) for id in made.reviews]
+    n_old = sum(int(one["subject"][3:]) < N for one in drawn if one)
+    assert 110 < n_old < 190
 
 
 def test_a_dry_run_opens_nothing(place: Place) -> None:

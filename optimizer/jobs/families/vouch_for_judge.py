@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optimizer.core.evaluation.gates import as_record
+from optimizer.core.evaluation.gates import GateVerdict, as_record
 from optimizer.core.evaluation.judging.calibration import GATE, Calibration, calibrated_gate
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
@@ -20,21 +20,38 @@ def latest_calibration(family: Family, store: Store, tx: Transaction | None = No
     if tx is None:
         with store.read() as reading:
             return latest_calibration(family, store, reading)
-    found = [record.calibration for record in store.calibrations.history(tx, family.name)]
-    own = (one for one in found if one.judge == judge_identity(family))
-    return next(own, found[0] if found else None)
+    return _latest(family, judge_identity(family), store, tx)
 
 
 def judge_gates(
-    family: Family, store: Store, tx: Transaction | None = None, *, metric_source: str | None = None
+    family: Family,
+    store: Store,
+    tx: Transaction | None = None,
+    *,
+    metric_source: str | None = None,
+    scored_by: str | None = None,
 ) -> list[Mapping[str, Any]]:
-    """One gate as recorded, where a judge scores the family's answers or a rollout's metric is feedback by a judge;
-    else none.
+    """One gate as recorded, where a judge scores the family's answers, a rollout's metric is feedback by a judge, or a
+    judge scored the confirmation that speaks for a candidate; else none.
+
+    Args:
+        scored_by: ``judge_identity`` of the judge of that confirmation. People have to vouch for this very judge too:
+            the file may name another one, or none, by now.
     """
-    if judge_of_scorer(family) is None and metric_source != "judge":
-        return []
-    identity = None if family.judge is None else judge_identity(family)
-    return [as_record(calibrated_gate(identity, latest_calibration(family, store, tx)))]
+    if tx is None:
+        with store.read() as reading:
+            return judge_gates(family, store, reading, metric_source=metric_source, scored_by=scored_by)
+    own = None if family.judge is None else judge_identity(family)
+    is_own_asked = judge_of_scorer(family) is not None or metric_source == "judge"
+    asked = dict.fromkeys([*([own] if is_own_asked else ()), *([scored_by] if scored_by is not None else ())])
+    gates = [calibrated_gate(judge, _latest(family, judge, store, tx)) for judge in asked]
+    return [as_record(gate) for gate in sorted(gates, key=lambda gate: gate.verdict is GateVerdict.PASS)[:1]]
+
+
+def _latest(family: Family, judge: str | None, store: Store, tx: Transaction) -> Calibration | None:
+    """Of this judge, else of another one; None where there is none."""
+    found = [record.calibration for record in store.calibrations.history(tx, family.name)]
+    return next((one for one in found if one.judge == judge), found[0] if found else None)
 
 
 def without_judge_gate(gates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

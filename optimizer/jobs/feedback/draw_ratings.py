@@ -13,7 +13,7 @@ from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.rating_draws import Draw, JudgedFigure, drawn
 from optimizer.jobs.feedback.collect_reviews import SETTLED
-from optimizer.jobs.feedback.judge_standing import figure_of
+from optimizer.jobs.feedback.judge_standing import drawn_answers, figure_of
 from optimizer.jobs.feedback.rate_answer import KIND
 from optimizer.jobs.ids import new_id
 from optimizer.ports import Clock, Store, Transaction
@@ -46,6 +46,8 @@ def draw_ratings(
     """Draws ``n`` of the answers that the family's judge scored within ``days`` and that were not drawn before, each
     with the same chance, and opens a review for each with that chance in it; all of them where there are fewer.
 
+    What was drawn among another judge's answers can be drawn again: to leave it out would make other chances.
+
     Raises:
         InvalidInput: the family has no judge or keeps no texts, or a number out of range.
         DatasetTooSmall: nothing is left to draw.
@@ -64,7 +66,7 @@ def draw_ratings(
     since = until - timedelta(days=days)
     with store.read() as tx:
         judged = store.traffic.judged(tx, family.name, judge, since, until)
-        before = store.reviews.of_kind(tx, family.name, KIND)
+        before = {each.interaction for each in drawn_answers(family, judge, store, tx)}
         figure = figure_of(family, judge, store, tx)
     left = [each.interaction for each in judged if each.interaction not in before]
     if not left:
@@ -81,7 +83,7 @@ def draw_ratings(
         return DrawReport(family=family.name, draw=draw, reviews=(), figure=figure)
 
     def keep(tx: Transaction) -> DrawReport:
-        if store.reviews.of_kind(tx, family.name, KIND).keys() != before.keys():
+        if {each.interaction for each in drawn_answers(family, judge, store, tx)} != before:
             raise Conflict(f"Answers of {family.name} were drawn by another command at the same time. Draw again.")
         now, ids = clock.now(), [new_id("rv") for _ in chosen]
         for place, (id, interaction) in enumerate(zip(ids, chosen, strict=True)):

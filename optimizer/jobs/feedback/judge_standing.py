@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from optimizer.core.evaluation.judging.calibration import why_uncalibrated
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
-from optimizer.core.feedback.rating_draws import JudgedFigure, drawn_of, judged_figure
+from optimizer.core.feedback.rating_draws import DrawnAnswer, JudgedFigure, drawn_of, judged_figure
 from optimizer.jobs.feedback.rate_answer import KIND
 from optimizer.ports import CalibrationRecord, Store, Transaction
 
@@ -55,8 +55,13 @@ def judge_standing(family: Family, *, store: Store, variant: str | None = None) 
 
 def figure_of(family: Family, judge: str, store: Store, tx: Transaction, variant: str | None = None) -> JudgedFigure:
     """Rests on the drawn answers' reviews alone; no other feedback or review is read."""
-    reviews = [review for review in store.reviews.page(tx, family.name, None) if review["kind"] == KIND]
     judged = store.traffic.judged(tx, family.name, judge, *EVER)
     asked = [each for each in judged if variant is None or each.variant == variant]
-    drawn_answers = [drawn_of(each["subject"], each["payload"], each["answer"]) for each in reviews]
-    return judged_figure(asked, drawn_answers, judge=judge)
+    return judged_figure(asked, drawn_answers(family, judge, store, tx), judge=judge)
+
+
+def drawn_answers(family: Family, judge: str, store: Store, tx: Transaction) -> list[DrawnAnswer]:
+    """Of every draw among the answers that this judge scored. Another judge's draws are no part of its chances."""
+    reviews = [review for review in store.reviews.page(tx, family.name, None) if review["kind"] == KIND]
+    found = [drawn_of(each["subject"], each["payload"], each["answer"]) for each in reviews]
+    return [each for each in found if each.draw.judge == judge]

@@ -161,7 +161,9 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
         study=evidence.id if evidence is not None else None, simulated_clock=clock.scale != 1.0,
     )  # fmt: skip
     gates = without_judge_gate(gates_on_record(evidence, variant=variant, champion=champion.variant, aim=aim))
-    gates += judge_gates(request.family, store, tx, metric_source=rollout.settings["metric"]["source"])
+    scored_by = (evidence.confirmation or {}).get("judge") if evidence is not None else None
+    metric_source = rollout.settings["metric"]["source"]
+    gates += judge_gates(request.family, store, tx, metric_source=metric_source, scored_by=scored_by)
     gates += fallen_before(store.rollouts.last_against(tx, name, candidate=variant, champion=champion.variant))
     asked = with_kept_golden(tx, store, request.family)
     gates += gates_of_suites(asked, store.performance.batches(tx, name), variant, champion=champion.variant)

@@ -23,8 +23,10 @@ from optimizer.core.evaluation.gates import (
     quality_margin,
     unmeasured_gate,
 )
+from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
+from optimizer.core.search.judging_cost import judge_of_scorer
 from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.proposal_sequence import SequenceTest, in_words, with_sequence
 from optimizer.core.search.saving import Saving, saving_of
@@ -68,8 +70,8 @@ def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag
 
     The confirmation holds n, champion_mean, winner_mean, lift with interval, p, test, looks, confidence, wins, ties,
     losses, improvement, risk, margin, selection_lift (on dev, biased upwards), n_unscored, gates and a summary.
-    It also holds dollars per call and p95 of both. For aims cost and latency it holds what is saved with its p, and the
-    test of quality with its bound.
+    It also holds dollars per call and p95 of both, and the identity of the judge where one scored them. For aims cost
+    and latency it holds what is saved with its p, and the test of quality with its bound.
 
     Args:
         variants: one; or several in a sequence frozen before this look. Then "quality is lower by the margin or more"
@@ -166,6 +168,8 @@ def _confirmed(
             "quality_test": quality.test, "quality_n": quality.n, "quality_level": level,
             "loss_at_most": largest_loss(before, after, level=level, groups=groups),
         }  # fmt: skip
+    if judge_of_scorer(run.family) is not None:
+        record["judge"] = judge_identity(run.family)
     if steps:
         record["sequence"] = [step.as_data() for step in steps]
     return Confirmed(
