@@ -6,7 +6,7 @@ COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-u
 UPGRADE ?= --upgrade
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-bench test-long mutations check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-judges bench-commands bench-families bench-search bench-speed siege serve clean
+.PHONY: help install demo test test-bench test-long mutations check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-judges bench-commands bench-families bench-search bench-speed bench-paths siege serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -108,6 +108,11 @@ bench-families: $(VENV)/.synced-dev ## what studies of the shipped families gain
 
 bench-speed: $(VENV)/.synced-dev ## how fast conditions, replay of content and the gateway's streams are
 	@for name in conditions content_replay gateway_streams; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
+
+bench-paths: $(VENV)/.synced-dev ## how fast prompts are fetched and feedback is kept, beside bare routes and MLflow (a quarter of an hour, quiet machine, wrk)
+	@$(BIN)/python bench/serving.py
+	@$(BIN)/python bench/ingestion.py
+	@$(BIN)/python bench/ingestion.py --growth 1000000
 
 serve: $(VENV)/.synced ## API, gateway, worker and MLflow UI, supervised
 	@$(BIN)/detent serve

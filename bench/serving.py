@@ -1,0 +1,183 @@
+"""How fast a prompt is fetched, beside a bare route and beside MLflow's prompt by alias.
+
+    python bench/serving.py [--rounds 5] [--seconds 4]
+
+One api process, as `detent serve` starts it, during a rollout; 16 connections; 20,000 units in turn. The bare route is
+Starlette on uvicorn (httptools, uvloop): it hashes the unit as the assignment does and returns the same bytes. Each
+round asks ours, then the bare one, so that what the machine does besides meets both. MLflow's server reads the prompt
+by alias over REST from SQLite. Together with bench/ingestion.py this makes docs/reference/speed.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.common import Cell, ratio_interval, write_result
+from bench.speed import client, rivals
+from bench.speed.client import Load
+from bench.speed.installation import FAMILY, Installation, installation
+from bench.speed.page import write_page
+
+CONNECTIONS, UNITS = 16, 20_000
+PATH = f"/v1/families/{FAMILY}/prompt"
+WARM_S = 1.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each side in each round")
+    given = parser.parse_args()
+    cells = [cell for keys in (True, False) for cell in prompts(given.rounds, given.seconds, with_keys=keys)]
+    write_result("serving", [*cells, beside_mlflow(cells[0], given.seconds)])
+    write_page()
+
+
+def prompts(rounds: int, seconds: float, *, with_keys: bool = True) -> list[Cell]:
+    with installation(with_keys=with_keys) as place, tempfile.TemporaryDirectory() as folder:
+        body = Path(folder) / "body"
+        body.write_bytes(_fetched(place))
+        with rivals.running("hash", body) as bare:
+            asked = [f"GET {PATH}?unit=u{i}" for i in range(UNITS)]
+            both = {place.url: place.headers, bare: {"Accept": "application/json"}}
+            found = in_turns(both, asked, rounds=rounds, seconds=seconds)
+    sides = found[place.url], found[bare], "a bare Starlette route"
+    how = "with a key" if with_keys else "without keys"
+    return [
+        ratio_of_rates(f"prompt fetches {how}, {CONNECTIONS} connections", *sides),
+        ratio_of_waits(f"p99 of a prompt fetch {how}, {CONNECTIONS} connections", *sides),
+    ]
+
+
+def in_turns(
+    sides: Mapping[str, Mapping[str, str]],
+    asked: Sequence[str],
+    *,
+    rounds: int,
+    seconds: float,
+    connections: int = CONNECTIONS,
+) -> dict[str, list[Load]]:
+    """Loads by address, one of each round. The side that begins changes from round to round."""
+    for url, headers in sides.items():
+        client.ask(url, asked, connections=connections, seconds=WARM_S, headers=headers)
+    found: dict[str, list[Load]] = {url: [] for url in sides}
+    for number in range(rounds):
+        for url in list(sides)[:: 1 if number % 2 else -1]:
+            load = client.ask(url, asked, connections=connections, seconds=seconds, headers=sides[url])
+            found[url].append(load)
+            print(f"{url} {load.per_s:,.0f}/s p50 {load.p50_ms:.2f} p99 {load.p99_ms:.2f} ms", file=sys.stderr)
+    return found
+
+
+def ratio_of_rates(case: str, ours: Sequence[Load], other: Sequence[Load], name: str) -> Cell:
+    return cell_of(case, [load.per_s for load in ours], [load.per_s for load in other], name, "a second")
+
+
+def ratio_of_waits(case: str, ours: Sequence[Load], other: Sequence[Load], name: str) -> Cell:
+    return cell_of(case, [load.p99_ms for load in ours], [load.p99_ms for load in other], name, "ms")
+
+
+def cell_of(case: str, ours: Sequence[float], other: Sequence[float], name: str, unit: str) -> Cell:
+    low, high = ratio_interval(ours, other, np.median)
+    mine, theirs = float(np.median(ours)), float(np.median(other))
+    spread = f"{min(ours):.4g} to {max(ours):.4g} beside {min(other):.4g} to {max(other):.4g}"
+    return Cell(
+        case=case, ours=mine, other=theirs, other_name=name, ratio=mine / theirs, low=low, high=high,
+        unit=f"{unit}; {spread}", n=len(ours),
+    )  # fmt: skip
+
+
+def _fetched(place: Installation) -> bytes:
+    request = urllib.request.Request(f"{place.url}{PATH}?unit=u1", headers=place.headers)
+    with urllib.request.urlopen(request) as answer:
+        assert answer.status == 200
+        body: bytes = answer.read()
+    assert json.loads(body)["rollout"] is not None, "no rollout is under way, so this would measure something else"
+    return body
+
+
+# --- MLflow ----------------------------------------------------------------------------------------------------------
+
+
+def beside_mlflow(ours: Cell, seconds: float) -> Cell:
+    with mlflow_server() as url:
+        asked = ["GET /api/2.0/mlflow/registered-models/alias?name=triage&alias=production"]
+        client.ask(url, asked, connections=1, seconds=WARM_S)
+        loads = [client.ask(url, asked, connections=CONNECTIONS, seconds=seconds) for _ in range(3)]
+    other = float(np.median([load.per_s for load in loads]))
+    assert ours.ours is not None
+    spread = f"{min(load.per_s for load in loads):.4g} to {max(load.per_s for load in loads):.4g} for MLflow"
+    return Cell(
+        case="prompt fetches beside MLflow's prompt by alias over REST", ours=ours.ours, other=other,
+        other_name="MLflow's server, one process, SQLite", ratio=ours.ours / other, low=None, high=None,
+        unit=f"a second; {spread}", n=len(loads),
+    )  # fmt: skip
+
+
+@contextmanager
+def mlflow_server() -> Iterator[str]:
+    """A server on an SQLite file of its own with one prompt, whose alias is `production`."""
+    with tempfile.TemporaryDirectory(prefix="detent-speed-mlflow-") as folder:
+        quiet = {
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+        environment = {**os.environ, **quiet}
+        uri, port = f"sqlite:///{folder}/mlflow.db", _free_port()
+        make = (
+            "import mlflow; "
+            f"mlflow.set_tracking_uri({uri!r}); "
+            "p = mlflow.genai.register_prompt('triage', template='Is it billing or technical? {{text}}'); "
+            "mlflow.genai.set_prompt_alias('triage', alias='production', version=p.version)"
+        )
+        subprocess.run([sys.executable, "-c", make], env=environment, check=True, capture_output=True, timeout=180)
+        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
+        command += ["--backend-store-uri", uri, "--default-artifact-root", folder]
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait(f"{url}/version", process)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 120
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise RuntimeError("MLflow's server did not start, so nothing was measured beside it.")
+
+
+if __name__ == "__main__":
+    main()

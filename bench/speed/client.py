@@ -1,0 +1,88 @@
+"""Load over HTTP by a client that is never slower than the server: wrk, or, where that is not on PATH,
+raw sockets on asyncio in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+OWN = Path(__file__).with_name("raw_client.py")
+SCRIPT = """
+local requests, n = {}, 0
+init = function(args)
+  for line in io.lines(args[1]) do
+    local method, path, body = line:match("^(%S+) (%S+) ?(.*)$")
+    if body == "" then body = nil end
+    requests[#requests + 1] = wrk.format(method, path, nil, body)
+  end
+end
+request = function()
+  n = n % #requests + 1
+  return requests[n]
+end
+done = function(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format('\\n{"n": %d, "seconds": %.6f, "p50_ms": %.4f, "p99_ms": %.4f, "failed": %d}\\n',
+    summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
+    e.connect + e.read + e.write + e.status + e.timeout))
+end
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a client found: requests answered, in how many seconds, and how long half and 99 % of them waited."""
+
+    n: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+    failed: int  # connections lost and answers other than 2xx
+
+    @property
+    def per_s(self) -> float:
+        return self.n / self.seconds
+
+
+class ClientFailed(RuntimeError):
+    """The client ended with an error, or some request was not answered as it should be: nothing was measured."""
+
+
+def name() -> str:
+    return "wrk" if shutil.which("wrk") else "raw sockets on asyncio (wrk is not on PATH)"
+
+
+def ask(
+    url: str, requests: Sequence[str], *, connections: int, seconds: float, headers: Mapping[str, str] | None = None
+) -> Load:
+    """Sends the requests in turn, one at a time on each connection, for so long.
+
+    Args:
+        requests: each ``METHOD /path`` or ``METHOD /path BODY``, without a line break.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "requests"
+        file.write_text("\n".join(requests) + "\n", encoding="utf-8")
+        given = [f"{name}: {value}" for name, value in (headers or {}).items()]
+        if shutil.which("wrk"):
+            script = Path(folder) / "script.lua"
+            script.write_text(SCRIPT, encoding="utf-8")
+            marked = [word for header in given for word in ("-H", header)]
+            command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s", *marked]
+            command += ["-s", str(script), url, "--", str(file)]
+        else:
+            command = [sys.executable, str(OWN), url, str(file), str(connections), str(seconds), json.dumps(given)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
+    if done.returncode != 0 or "{" not in done.stdout:
+        raise ClientFailed(f"The client failed: {done.stderr or done.stdout}")
+    load = Load(**json.loads(done.stdout.strip().splitlines()[-1]))
+    if load.failed or not load.n:
+        raise ClientFailed(f"{load.failed} of {load.n} requests failed, so nothing was measured.")
+    return load

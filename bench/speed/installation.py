@@ -1,0 +1,173 @@
+"""The api process as ``detent serve`` starts it, on a home of its own whose one family has a rollout under way."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import getrandbits
+
+from ulid import ULID
+
+from bench.speed.events import ANSWER
+from optimizer.adapters.store import Database
+from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
+from optimizer.core.serving.access import access_of, hash_of
+from optimizer.core.serving.assignment import Assignment, cohort_start, sign_token, unit_hmac
+from optimizer.core.serving.rollout import Rollout
+from optimizer.host.config import Settings, load_settings
+from optimizer.host.run_files import find
+from optimizer.jobs.rollouts.tick import tick
+from optimizer.runtime import wiring
+from tests import api_world
+
+ROOT = Path(__file__).resolve().parents[2]
+FAMILY = "triage"
+LEASE_S = 6 * 3600.0  # no worker runs beside, so that nothing but the api is measured
+KEY = "key-of-the-benchmark"
+START_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    url: str
+    pid: int
+    home: Path
+    settings: Settings
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+
+    def store(self) -> Database:
+        return wiring.open_store(self.settings)
+
+
+@contextmanager
+def installation(*, with_keys: bool = True) -> Iterator[Installation]:
+    """Everything that was started has ended when this ends."""
+    with tempfile.TemporaryDirectory(prefix="detent-speed-") as folder:
+        home = Path(folder)
+        (home / "config").mkdir()
+        profile = {"limits": {"events_per_minute": 10**9}}
+        (home / "config" / "dev.yaml").write_text(json.dumps(profile), encoding="utf-8")
+        settings = api_world.make_home(home)
+        with api_world.serving(settings) as world:
+            world.deploying()
+        _prepare(settings, with_keys)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("DETENT_")}
+        with socket.socket() as listening:  # the process announces the address of a socket that it is given
+            listening.bind(("127.0.0.1", 0))
+            listening.listen(128)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "optimizer.processes", "api", "--fd", str(listening.fileno())],
+                pass_fds=(listening.fileno(),),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={**environment, "DETENT_HOME": folder, "PYTHONPATH": str(ROOT)},
+            )
+        try:
+            url = _address(settings, process)
+            yield Installation(url=url, pid=process.pid, home=home, settings=load_settings("dev", home))
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _prepare(settings: Settings, with_keys: bool) -> None:
+    """Lets the rollout go on for as long as the benchmark runs, and makes a key."""
+    store, clock, now = wiring.open_store(settings), wiring.open_clock(settings), datetime.now(UTC)
+    try:
+        tick(store, clock, LEASE_S)
+        if with_keys:
+            access = access_of(["feedback"], now=now)
+            store.write(lambda tx: store.api_keys.add(tx, "benchmark", access, hash_of(KEY), now))
+    finally:
+        store.close()
+
+
+def _address(settings: Settings, process: subprocess.Popen[bytes]) -> str:
+    until = time.monotonic() + START_S
+    while time.monotonic() < until and process.poll() is None:
+        found = find(settings, "api")
+        if found is not None and found.url is not None:
+            return found.url
+        time.sleep(0.1)
+    raise RuntimeError("The api did not start, so nothing can be measured; its log is in its home under var/log.")
+
+
+def fill(place: Installation, n: int) -> None:
+    """n events of the last month in the store, an interaction and its outcome each, of the rollout's two arms."""
+    store = place.store()
+    try:
+        with store.read() as tx:
+            rollout = store.rollouts.active(tx, FAMILY)
+        assert rollout is not None
+        now, done = datetime.now(UTC), 0
+        while done < n:
+            some = [
+                _stored(rollout, now - timedelta(seconds=2_592_000 * (done + i) / n))
+                for i in range(min(2000, n - done))
+            ]
+            rows = [one for one, _ in some], [one for _, one in some]
+            store.write(lambda tx, rows=rows: store.events.add_new(tx, *rows))
+            done += len(some)
+    finally:
+        store.close()
+
+
+def _stored(rollout: Rollout, at: datetime) -> tuple[Interaction, FeedbackEvent]:
+    candidate = getrandbits(1)
+    arm = Arm(
+        family=FAMILY,
+        variant=rollout.candidate if candidate else rollout.champion,
+        role="candidate" if candidate else "champion",
+        rollout=rollout.id,
+        stage=rollout.share,
+        cohort_start=cohort_start(at, 60),
+        unit_hmac=f"{getrandbits(256):064x}",
+    )
+    name = str(ULID()).lower()
+    known = {"arm": arm, "content_hash": f"{getrandbits(256):064x}", "occurred_at": at, "received_at": at}
+    answer = Interaction(id=f"in_{name}", output=ANSWER, latency_ms=120.0, cost_usd=0.0004, model="small", **known)
+    return answer, FeedbackEvent(
+        id=f"fb_{name}", source="user", interaction=answer.id, success=True, score=0.5, **known
+    )
+
+
+def tokens_of(place: Installation, n: int) -> list[str]:
+    """Tokens as n units were served them, in both arms of the rollout."""
+    store, secrets = place.store(), wiring.open_secrets(place.settings)
+    try:
+        with store.read() as tx:
+            rollout = store.rollouts.active(tx, FAMILY)
+    finally:
+        store.close()
+    assert rollout is not None
+    now = datetime.now(UTC)
+    return [
+        sign_token(
+            Assignment(
+                family=FAMILY,
+                variant=rollout.candidate if i % 2 else rollout.champion,
+                role="candidate" if i % 2 else "champion",
+                rollout=rollout.id,
+                stage=rollout.share,
+                issued_at=now,
+                cohort_start=cohort_start(now, 60),
+                unit_hmac=unit_hmac(secrets.unit_key, f"u{i}"),
+            ),
+            secrets.token_keys,
+        )
+        for i in range(n)
+    ]

@@ -1,0 +1,156 @@
+"""Servers that do the least: ``python rivals.py hash FILE PORT_FILE`` and ``python rivals.py durable HOME PORT_FILE``.
+
+``hash`` is a bare Starlette route that hashes the unit and returns the bytes of FILE. ``durable`` is one that reads
+the event, and answers once its rows are on disk: one thread writes those of up to sixteen requests in one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import queue
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from ulid import ULID
+
+GROUP = 16
+Row = tuple[str, tuple[Any, ...]]  # table, values in the order of its columns
+
+
+def hashing(file: Path) -> Starlette:
+    body = file.read_bytes()
+
+    async def prompt(request: Request) -> Response:
+        unit = request.query_params["unit"]
+        int.from_bytes(hashlib.sha256(b"salt\x00" + unit.encode()).digest()[:4], "big")
+        return Response(body, media_type="application/json")
+
+    return Starlette(routes=[Route("/v1/families/{family}/prompt", prompt)])
+
+
+def durable(file: Path) -> Starlette:
+    """FILE: {"database", "rows": [[table, {column: value}], ...]}; each event becomes these rows, with its own id."""
+    given = json.loads(file.read_text(encoding="utf-8"))
+    writing = Writing(given["database"], given["rows"])
+
+    async def feedback(request: Request) -> Response:
+        event = json.loads(await request.body())
+        await asyncio.wrap_future(writing.submit(event))
+        return Response(b'{"accepted":1,"duplicates":0,"rejected":[]}', media_type="application/json")
+
+    return Starlette(routes=[Route("/v1/feedback", feedback, methods=["POST"])])
+
+
+class Writing:
+    """One thread, one connection: what waits is written together."""
+
+    def __init__(self, database: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
+        from concurrent.futures import Future
+
+        self._future: Callable[[], Any] = Future
+        self._database, self._rows = database, [(table, dict(values)) for table, values in rows]
+        self._waiting: queue.SimpleQueue[tuple[dict[str, Any], Any]] = queue.SimpleQueue()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def submit(self, event: dict[str, Any]) -> Any:
+        future = self._future()
+        self._waiting.put((event, future))
+        return future
+
+    def _run(self) -> None:
+        connection = opened(self._database)
+        statements = [insert_of(table, values) for table, values in self._rows]
+        while True:
+            group = [self._waiting.get()]
+            while len(group) < GROUP and not self._waiting.empty():
+                group.append(self._waiting.get())
+            connection.execute("BEGIN IMMEDIATE")
+            ids = [str(ULID()) for _ in group]
+            for statement, (_, values) in zip(statements, self._rows, strict=True):
+                rows = [{**values, **_told(event, values)} for event, _ in group]
+                named = [{**row, "id": id} for row, id in zip(rows, ids, strict=True)]
+                connection.executemany(statement, [tuple(row.values()) for row in named])
+            connection.execute("COMMIT")
+            for _, future in group:
+                future.set_result(None)
+
+
+def _told(event: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in event.items() if name in values}
+
+
+def opened(database: str) -> sqlite3.Connection:
+    """As the product opens it: an answer means on disk."""
+    connection = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def insert_of(table: str, values: dict[str, Any]) -> str:
+    return f"INSERT INTO {table} ({', '.join(map(_quoted, values))}) VALUES ({', '.join('?' * len(values))})"
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+RIVALS: dict[str, Callable[[Path], Starlette]] = {"hash": hashing, "durable": durable}
+
+
+@contextmanager
+def running(name: str, file: Path) -> Iterator[str]:
+    """Gives the address of a rival in a process of its own."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(128)
+        listening.set_inheritable(True)
+        port = listening.getsockname()[1]
+        command = [sys.executable, __file__, name, str(file), str(listening.fileno())]
+        process = subprocess.Popen(command, pass_fds=(listening.fileno(),), stdin=subprocess.DEVNULL)
+    try:
+        _wait(port, process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 30
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError("A rival did not start, so nothing can be measured.")
+
+
+def main() -> None:
+    name, file, fileno = sys.argv[1:]
+    app = RIVALS[name](Path(file))
+    bound = socket.socket(fileno=int(fileno))
+    config = uvicorn.Config(app, http="httptools", loop="uvloop", access_log=False, log_level="error", lifespan="off")
+    uvicorn.Server(config).run(sockets=[bound])
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
