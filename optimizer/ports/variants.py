@@ -46,6 +46,7 @@ class Playbooks(Protocol):
     def step(self, tx: Transaction, study: str, step: int) -> list[dict[str, Any]] | None:
         """What was recorded of a step; None where it has not been kept."""
 
-    def add_step(
+    def add_to_step(
         self, tx: Transaction, family: str, study: str, step: int, record: Sequence[Mapping[str, Any]], at: datetime
-    ) -> None: ...
+    ) -> None:
+        """Records this behind what is recorded of the step."""

@@ -336,7 +336,7 @@ class TestGolden:
         )
 
         removed = both(lambda operations, world: operations.remove_golden(F, example(world), reason=None))
-        assert removed["undo"].endswith("--scenario 'refund'")
+        assert removed["undo"].endswith("--scenario refund")
         both.refused(NotFound, lambda operations, world: operations.remove_golden(F, example(world), reason=None))
         assert served.get(f"/v1/families/{F}/golden").json()["items"] == []
         audited = [e["action"] for e in served.get("/v1/audit").json()["items"]]

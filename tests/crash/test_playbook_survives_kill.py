@@ -18,7 +18,7 @@ from tests.study_world import World
 
 ROOT = Path(__file__).resolve().parents[2]
 USELESS = "Think again and again."
-POINTS = {  # (of the steps that are kept the first or second, where in it) and how many entries are kept by then
+POINTS = {  # (step of the search, where in what it keeps) and how many entries are kept by then
     "before the first step is written": ((1, "before"), 0),
     "between an entry and its step": ((1, "between"), 0),
     "after a step is on disk": ((1, "after"), 1),
@@ -34,22 +34,22 @@ from tests.crash.test_playbook_survives_kill import FirstUseless
 from tests.playbook_model import learning_world
 
 folder, wanted, where = sys.argv[1:]
-add_step, keep = PlaybookTables.add_step, StudyPlaybook.keep
+add_to_step, keep = PlaybookTables.add_to_step, StudyPlaybook.keep
 
 def die(step, now):
-    if (step, now) == (int(wanted), where):
+    if (step, now) == (1 + 2 * int(wanted), where):
         os.kill(os.getpid(), signal.SIGKILL)
 
 def dying_add(self, tx, family, study, step, record, at):
     die(step, "between")  # its entries are written, and nothing is committed
-    add_step(self, tx, family, study, step, record, at)
+    add_to_step(self, tx, family, study, step, record, at)
 
 def dying_keep(self, step, edits):
     die(step, "before")
     keep(self, step, edits)
     die(step, "after")
 
-PlaybookTables.add_step, StudyPlaybook.keep = dying_add, dying_keep
+PlaybookTables.add_to_step, StudyPlaybook.keep = dying_add, dying_keep
 world = learning_world(Path(folder), FirstUseless())
 world.run(world.only_study())
 """

@@ -29,7 +29,7 @@ from optimizer.ports import VariantRecord
 from optimizer.runtime.wiring import classify
 from tests.study_world import START, TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
 
-# "Notes on biology, number 4." and the like are answered right by whoever is shown two examples
+# "Notes on biology, number 4." and the like are answered right by a model that is shown two examples
 TEXTS = {topic: f"Notes on {topic}, number 4." for topic in TOPICS}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from shlex import split
 from typing import Any
 
 import pytest
@@ -46,6 +47,9 @@ def test_an_interaction_names_the_example_that_was_made_of_it(tmp_path: Path) ->
     world.store.write(lambda tx: world.store.examples.add(tx, [made]))
     assert "example ia_in_7" in add(world, "in_7", scenario="songs").what
     assert remove_golden(world.family, "in_7", actor="ann", store=world.store, clock=world.clock).changed
+    add(world, "in_7", scenario="Ann's songs")
+    undo = remove_golden(world.family, "in_7", actor="ann", store=world.store, clock=world.clock).undo
+    assert split(undo)[-1] == "Ann's songs"
 
 
 def test_no_search_learns_from_it_until_it_is_taken_out(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A proposal that quotes a sealed or unreleased example is refused and counted, whoever wrote it."""
+"""A proposal that quotes a sealed or unreleased example is refused and counted, whatever strategy wrote it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def examples() -> list[Example]:
     """One sealed example says SECRET; an unreleased training example, a sealed and a released one SAID_BY_BOTH."""
     train, dev, holdout = (topic_examples(n, split) for n, split in ((30, "train"), (12, "dev"), (24, "holdout")))
     train[0] = with_text(train[0], SAID_BY_BOTH)
-    train[1] = with_text(train[1], "a person told us this in confidence and nobody released it", released=False)
+    train[1] = with_text(train[1], "a person told us this in confidence and no person released it", released=False)
     holdout[0] = with_text(holdout[0], SECRET)
     holdout[1] = with_text(holdout[1], SAID_BY_BOTH)
     return [*train, *dev, *holdout]
@@ -101,7 +101,7 @@ def test_with_every_origin_released_by_the_family_only_the_holdout_is_hidden(tmp
 
 
 class Quoting:
-    """A strategy of a package that asks nobody and proposes a sealed text, then an honest one."""
+    """A strategy of a package that asks no model and proposes a sealed text, then an honest one."""
 
     def __init__(self, setting: SearchSetting) -> None:
         self.start, self.left, self.told = setting.start, [f"{HONEST} {SECRET}", HONEST], list[Any]()

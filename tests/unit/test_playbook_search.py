@@ -9,7 +9,7 @@ import pytest
 
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput, ModelFailed
 from optimizer.core.search.playbook.entries import Retire, id_of
-from optimizer.core.search.playbook.section import HEADING
+from optimizer.core.search.playbook.section import HEADING, texts_shown
 from optimizer.core.search.space import instruction_of
 from optimizer.core.search.study import LEAKS
 from optimizer.jobs.families.keep_playbook import StudyPlaybook
@@ -294,3 +294,29 @@ def test_a_study_that_is_killed_after_it_added_to_the_playbook_opens_what_it_ope
     opened = StudyPlaybook(family="topics", study=made.id, store=here.store, clock=here.clock).opened()
     assert opened == {}
     assert here.run(made).outcome == "nominated"
+
+
+class Away(Learner):
+    """Its proposer is away in the first step, until the study is killed."""
+
+    is_away = True
+
+    def _text(self, request: Any) -> str:
+        if self.is_away and request.sample == "playbook:1:reflect":
+            raise ModelFailed("the proposer is away", kind="malformed")
+        text = super()._text(request)
+        return text.replace("number", request.sample.split(":")[1]) if request.sample.startswith("playbook:") else text
+
+
+def test_what_a_study_learns_only_when_it_goes_on_is_kept_beside_what_it_learned_before(tmp_path):
+    model = Away(lambda n: lessons("Rule number, in one word."), before=killed_at(29))
+    here = learning_world(tmp_path, model).fill()
+    made = here.create(strategy="playbook", definition={"n_instructions": 2})
+    with pytest.raises(Killed):
+        here.run(made)
+    assert [e.text for e in kept_entries(here)] == ["Rule 2, in one word."]
+    model.is_away = False
+    ended = here.run(made)
+    shown = {text for t in here.trials(ended) for text in texts_shown(instruction(here, t.variant) or "")}
+    assert "Rule 1, in one word." in shown
+    assert shown <= {e.text for e in kept_entries(here)}

@@ -3,8 +3,8 @@ al. 2025, arXiv 2510.04618).
 
 The Generator is the best variant so far, on training examples. The Reflector, a call of the proposer, reads its
 failures by kind and writes lessons. The Curator takes them into the family's playbook: a call of the proposer says what
-to merge and to retire, and rules that ask nobody do the rest. What is ours: a new section first has to do better on the
-same training examples and then on dev, and entries that bring nothing are retired, with the figures.
+to merge and to retire, and rules do the rest. What is ours: a new section first has to do better on the same training
+examples and then on dev, and entries that bring nothing are retired, with the figures.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class PlaybookSearch:
         self._told: dict[str, _Told] = {}
         self._open: dict[str, _Open] = {}
         self._entries: Entries = {}
-        self._n_steps = self._n_kept = 0
+        self._n_steps = 0
         train = [example for example in setting.train if example.released]
         self._batches = batches(train, PLAYBOOK_BATCH, random.Random(setting.seed))
         self._proposals = self._all()
@@ -212,7 +212,7 @@ class PlaybookSearch:
             pairs = [(parent.by_example[id], told.by_example[id]) for id in sorted(both)]
             edits = _counts(opened.new, pairs)
             if told.score > parent.score:
-                self._keep(edits)
+                self._keep(edits, judged=True)
                 return
             why = _no_better(pairs, "dev example")
         self._keep(
@@ -220,14 +220,15 @@ class PlaybookSearch:
                 *edits,
                 *(Retire(id=id, reason=why) for id in opened.new),
                 *(Restore(id=id) for id in opened.gone),
-            ]
+            ],
+            judged=True,
         )
 
-    def _keep(self, edits: Sequence[Edit]) -> None:
+    def _keep(self, edits: Sequence[Edit], *, judged: bool = False) -> None:
+        """Under a number that says where in the search this is, whatever was kept before."""
         if not edits:
             return
-        self._n_kept += 1
-        self._setting.playbook.keep(self._n_kept, edits)
+        self._setting.playbook.keep(1 + 2 * self._n_steps + judged, edits)
         self._entries = applied(self._entries, edits)
 
     def _is_usable(self, before: Variant, variant: Variant) -> bool:

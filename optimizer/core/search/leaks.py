@@ -1,7 +1,7 @@
 """No proposed text may quote an example that is sealed or that no person has released: it would stand in every prompt.
 
 Texts are compared as sets of fingerprints, one for each eight words in a row, without regard to case, white space and
-punctuation. So whoever compares holds numbers and no text of the holdout. What the family's own file, its champion or a
+punctuation. So a search holds numbers and no text of the holdout. What the family's own file, its champion or a
 released example says too is no leak.
 """
 
@@ -57,7 +57,7 @@ class LeakCheck:
     """What the proposals of one search may not quote, and how many did.
 
     Args:
-        own: texts that a proposal may repeat whoever else says so, such as the champion's.
+        own: texts that a proposal may repeat although an example says so, too, such as the champion's.
         hidden: the fingerprints of all examples that are sealed or not released; asked for once, at the first proposal.
         shown: those of all other examples; asked for once, where something looks like a leak.
         refused: told the counts after every refusal, as a study keeps them under LEAKS.

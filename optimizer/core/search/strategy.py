@@ -64,7 +64,10 @@ class KeptPlaybook(Protocol):
         """As it stood when the study began, also where the study was killed and has added to it since."""
 
     def keep(self, step: int, edits: Sequence[Edit]) -> None:
-        """Keeps the edits of one step, counted from 1, together and once; a step that is kept already stays so."""
+        """Keeps the edits of one step, counted from 1, together and once.
+
+        A study that was killed keeps a step again: what is kept of it stays, and what is new comes behind it.
+        """
 
 
 class NoPlaybook:

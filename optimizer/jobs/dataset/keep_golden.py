@@ -7,6 +7,7 @@ file could not be forgotten.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 from typing import Any
 
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
@@ -118,7 +119,7 @@ def remove_golden(
             family=family.name,
             what=f"example {id} is no row of golden scenario {scenario!r} any more; searches may learn from it again",
             why=text,
-            undo=f"detent golden add {family.name} {id} --scenario '{scenario}'",
+            undo=f"detent golden add {family.name} {id} --scenario {quote(scenario)}",
             next=f"detent golden list {family.name}",
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -37,7 +37,7 @@ class StudyPlaybook:
             entries = self.store.playbooks.entries(tx, self.family)
             if before is None:
                 record = [{"id": e.id, **{name: getattr(e, name) for name in STANDING}} for e in entries.values()]
-                self.store.playbooks.add_step(tx, self.family, self.study, BEFORE, record, self.clock.now())
+                self.store.playbooks.add_to_step(tx, self.family, self.study, BEFORE, record, self.clock.now())
                 return entries
             known = [one for one in before if one["id"] in entries]
             return {one["id"]: replace(entries[one["id"]], **{name: one[name] for name in STANDING}) for one in known}
@@ -57,17 +57,27 @@ class StudyPlaybook:
         self.store.playbooks.put(tx, self.family, [entry for id, entry in after.items() if entry != before[id]])
 
     def keep(self, step: int, edits: Sequence[Edit]) -> None:
+        """Where a call that failed before a kill is answered now, a step has other edits than it had. They come too,
+        but for each entry one edit of a sort.
+        """
+
         def keep_once(tx: Transaction) -> None:
-            if self.store.playbooks.step(tx, self.study, step) is not None:
+            kept = {_key(one) for one in self.store.playbooks.step(tx, self.study, step) or ()}
+            new = [edit for edit in edits if _key(_named(edit)) not in kept]
+            if not new:
                 return
             now = self.clock.now()
             before = self.store.playbooks.entries(tx, self.family)
-            after = applied(before, edits, study=self.study, at=now, by=STUDY + self.study)
+            after = applied(before, new, study=self.study, at=now, by=STUDY + self.study)
             changed = [entry for id, entry in after.items() if entry != before.get(id)]
             self.store.playbooks.put(tx, self.family, changed)
-            self.store.playbooks.add_step(tx, self.family, self.study, step, [_named(e) for e in edits], now)
+            self.store.playbooks.add_to_step(tx, self.family, self.study, step, [_named(e) for e in new], now)
 
         self.store.write(keep_once)
+
+
+def _key(named: Mapping[str, Any]) -> tuple[str, str]:
+    return named["edit"], named["id"]
 
 
 def _named(edit: Edit) -> dict[str, Any]:

@@ -204,11 +204,12 @@ class PlaybookTables:
         found: list[dict[str, Any]] | None = tx.execute(query).scalar()
         return found
 
-    def add_step(
+    def add_to_step(
         self, tx: Connection, family: str, study: str, step: int, record: Sequence[Mapping[str, Any]], at: datetime
     ) -> None:
-        kept = [dict(one) for one in record]
-        tx.execute(insert(STEPS), [{"study": study, "step": step, "family": family, "record": kept, "at": at}])
+        kept = [*(self.step(tx, study, step) or ()), *map(dict, record)]
+        if not insert_new(tx, STEPS, [{"study": study, "step": step, "family": family, "record": kept, "at": at}]):
+            tx.execute(update(STEPS).where(STEPS.c.study == study, STEPS.c.step == step).values(record=kept, at=at))
 
 
 def _entry(row: dict[str, Any]) -> Entry:

@@ -1,4 +1,4 @@
-"""What becomes of new lessons: the Curator. A model may propose; rules that ask nobody decide and keep the limits."""
+"""What becomes of new lessons: the Curator. A model may propose; rules decide and keep the limits."""
 
 from __future__ import annotations
 
