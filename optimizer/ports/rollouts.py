@@ -135,7 +135,8 @@ class Observations(Protocol):
         received_since: datetime,
         received_until: datetime,
     ) -> UnitOutcomes:
-        """Of each unit the mean of its outcomes of the cohort's stage; without those that have none.
+        """Of each unit the mean of its outcomes of the cohort's stage; without those that have none. Of judges'
+        feedback that of the judge alone whose identity the rollout's settings name under ``judge``, where they do.
 
         Outcomes of earlier cohorts came too late for theirs and are left out. ``received_since`` and ``received_until``
         are when the cohort started and closes.

@@ -116,3 +116,30 @@ class TestEvidenceSources:
             assert kept.n_blocks == len(step.seen.blocks) > 0
             (stage, unit), count = next(iter(step.seen.units.items()))
             assert recording.unit_counts(served.rollout.id, stage, [unit, "nobody"]) == {unit: count}
+
+    def test_of_judges_only_the_one_counts_that_the_rollout_names(self, served: World) -> None:
+        """Another rubric is another judge, and the worker goes on judging while a rollout runs."""
+        with served.store.read() as tx:
+            users, _ = served.store.events.page_of_feedback(
+                tx, family=F, variant=None, since=None, cursor=None, limit=1000
+            )
+        said = [
+            replace(event, id=f"{judge}_{event.id}", source="judge", success=good, tags={"judge": judge})
+            for event in users
+            for judge, good in (("j_first", True), ("j_edited", False))
+        ]
+        served.store.write(lambda tx: served.store.events.add_feedback(tx, said))
+        first = next(iter(cohorts(served)))
+        begun, late = served.clock.at - timedelta(days=1), served.clock.at + timedelta(days=1)
+
+        def means(**named: str) -> set[float]:
+            rollout = replace(served.rollout, settings={**served.rollout.settings, **named})
+            with served.store.read() as tx:
+                source = StoreEvidence(served.store, tx)
+                units = source.cohort_units(rollout, first.stage, first.start, late)
+                asked = {"field": "success", "source": "judge", "received_since": begun, "received_until": late}
+                return set(source.outcomes(rollout, first, units, **asked).means.values())
+
+        assert means() == {0.5}
+        assert means(judge="j_first") == {1.0}
+        assert means(judge="j_gone") == set()

@@ -205,6 +205,16 @@ def test_the_gate_reads_the_latest_calibration_of_this_judge(tmp_path, changes, 
     assert judge_gates(world.family, world.store)[0]["verdict"] == verdict
 
 
+@pytest.mark.parametrize("vouched", [True, False])
+def test_a_rollout_by_a_judges_feedback_names_the_judge_that_people_vouch_for(tmp_path, vouched, monkeypatch):
+    world = confirmed_world(tmp_path, vouched=vouched)
+    monkeypatch.setattr(world.store.observations, "is_reported", lambda *_: True)
+    family = letters_family(space=SPACE, rollout={"metric": {"field": "success", "source": "judge"}})
+    given = {"actor": "ann", "store": world.store, "clock": world.clock, "dry_run": True}
+    started = start_rollout(family, world.study.winner, **given)
+    assert started.rollout.settings.get("judge") == (judge_identity(family) if vouched else None)
+
+
 def test_a_later_calibration_takes_an_earlier_ones_place(tmp_path):
     world = world_of(tmp_path)
     vouch(world)

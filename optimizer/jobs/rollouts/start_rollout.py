@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, get_args
 
 from optimizer.core.base.errors import Conflict, GateNotMet, InvalidInput, NotFound
 from optimizer.core.base.values import Aim
 from optimizer.core.evaluation.gates import IMPROVED, missed
+from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.evaluation.suite import gates_of_suites
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.traffic import RecordedTraffic
@@ -163,7 +164,10 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
     gates = without_judge_gate(gates_on_record(evidence, variant=variant, champion=champion.variant, aim=aim))
     scored_by = (evidence.confirmation or {}).get("judge") if evidence is not None else None
     metric_source = rollout.settings["metric"]["source"]
-    gates += judge_gates(request.family, store, tx, metric_source=metric_source, scored_by=scored_by)
+    judged = judge_gates(request.family, store, tx, metric_source=metric_source, scored_by=scored_by)
+    if metric_source == "judge" and not missed(judged):  # an edit of the file puts no other in its place
+        rollout = replace(rollout, settings={**rollout.settings, "judge": judge_identity(request.family)})
+    gates += judged
     gates += fallen_before(store.rollouts.last_against(tx, name, candidate=variant, champion=champion.variant))
     asked = with_kept_golden(tx, store, request.family)
     gates += gates_of_suites(asked, store.performance.batches(tx, name), variant, champion=champion.variant)

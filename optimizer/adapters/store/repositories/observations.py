@@ -145,6 +145,8 @@ class ObservationQueries:
             f.cohort_start >= cohort.start,
             f.cohort_start <= cohort.closes_at,
         )
+        if source == "judge" and (judge := rollout.settings.get("judge")) is not None:
+            query = query.where(f.tags["judge"].as_string() == judge)
         if closing_time(rollout) <= COHORTS_AT_ONCE * timedelta(minutes=cohort_minutes(rollout.settings)):
             queries = [query.where(f.rollout == rollout.id)]
         # rollout and stage are compared below: named in the query,
