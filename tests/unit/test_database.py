@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -203,6 +205,19 @@ class TestWriting:
 
         assert asyncio.run(main()) == (list(range(9)), 1)
         assert version(database) == 0
+
+    def test_an_event_loop_that_has_ended_is_forgotten(self, database: Database) -> None:
+        def ended() -> ref[asyncio.AbstractEventLoop]:
+            async def main() -> ref[asyncio.AbstractEventLoop]:
+                await database.awrite(database.serving_version.bump)
+                return ref(asyncio.get_running_loop())
+
+            return asyncio.run(main())
+
+        gone = ended()
+        database.write(lambda tx: None)  # the writer's thread has let go of the one before
+        gc.collect()
+        assert gone() is None
 
     def test_when_the_commit_fails_nobody_of_the_group_is_told_otherwise(self, database: Database) -> None:
         def spoil(tx: Any) -> None:

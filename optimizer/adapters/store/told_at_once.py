@@ -20,7 +20,7 @@ class Callers:
         loop = asyncio.get_running_loop()
         done = self._done.get(loop)
         if done is None:
-            done = self._done[loop] = _Done(loop)
+            done = self._done[loop] = _Done()
         waiting = loop.create_future()
         written.add_done_callback(lambda written: done.put(waiting, written))
         try:
@@ -33,15 +33,16 @@ class Callers:
 class _Done:
     """Writes that have ended and of which one loop has not heard."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop, self._ended = loop, deque[tuple[asyncio.Future[Any], Future[Any]]]()
+    def __init__(self) -> None:  # without the loop, which could never be forgotten by what it leads to
+        self._ended = deque[tuple[asyncio.Future[Any], Future[Any]]]()
         self._is_called = False
 
     def put(self, waiting: asyncio.Future[Any], written: Future[Any]) -> None:
         self._ended.append((waiting, written))
-        if not self._is_called and not self._loop.is_closed():
+        loop = waiting.get_loop()
+        if not self._is_called and not loop.is_closed():
             self._is_called = True
-            self._loop.call_soon_threadsafe(self._tell)
+            loop.call_soon_threadsafe(self._tell)
 
     def _tell(self) -> None:
         self._is_called = False  # first: what is put from now on calls again
