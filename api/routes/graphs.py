@@ -28,17 +28,20 @@ routes: APIRouter = router("Graphs")
     **guarded("feedback", keyed=True, also={200: "They were proposed before; this is the graph."}),
 )
 def propose(family: str, body: ProposeBody, shared: Shared, request: Request, response: Response) -> dict[str, Any]:
-    """Puts the repairs that an interaction's answer proposes for its graph before a person. Safe to repeat."""
+    """Puts the repairs that an interaction's answer proposes for its graph before a person. Safe to repeat.
+
+    To a key that may not read texts, as an application's, all texts are null: it is told ids and what became of them.
+    """
+    caller = request.state.caller
 
     def answer(made: Proposed) -> dict[str, Any]:
         response.status_code = 201 if made.new else 200
         response.headers["Location"] = f"/v1/graphs/{made.graph.id}"
-        return shapes.proposed(made)
+        return shapes.proposed(made, texts=caller.access.reaches("read-texts"))
 
     store = kept(request, shared, response, answer)
-    actor = request.state.caller.actor
     found = shared.family(family)
-    return answer(propose_repairs(found, body.interaction, actor=actor, store=store, clock=shared.clock))
+    return answer(propose_repairs(found, body.interaction, actor=caller.actor, store=store, clock=shared.clock))
 
 
 @routes.get("/v1/graphs", **guarded("read-texts", narrows=True))

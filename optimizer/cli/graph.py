@@ -46,7 +46,7 @@ def propose(
     made = Session().operations.propose_repairs(family, interaction)
     show(as_json, made, table(_rows(made), COLUMNS, empty="The answer proposes no repair."))
     for one in made["unreadable"]:
-        say(f"Number {one['index'] + 1} of the answer is no repair: {one['detail']}.")
+        say(f"Number {one['index'] + 1} of the answer is no repair: {one['detail'] or 'this key reads no texts'}.")
     n = made["n_pending"]
     if not as_json and n:
         say(

@@ -262,8 +262,18 @@ def repair(value: ProposedRepair) -> dict[str, Any]:
     return {**asdict(value), "repair": repair_as_json(value.repair), "what": str(value.repair)}
 
 
-def proposed(value: Proposed) -> dict[str, Any]:
-    return {**graph(value.graph), "new": value.new}
+def proposed(value: Proposed, *, texts: bool = True) -> dict[str, Any]:
+    """A graph whose repairs were proposed. Texts are null to a caller who may not read them, as an application."""
+    shown = graph(value.graph)
+    if not texts:
+        of_repair = dict.fromkeys(("repair", "what", "reason", "why_not", "decided_by"))
+        repairs = [
+            {**one, **of_repair, "conflicts": [{**other, "why": None} for other in one["conflicts"]]}
+            for one in shown["repairs"]
+        ]
+        bad = [{**one, "detail": None} for one in shown["unreadable"]]
+        shown |= {"given": None, "repaired": None, "repairs": repairs, "unreadable": bad}
+    return {**shown, "new": value.new}
 
 
 def decided_repair(value: DecisionReport) -> dict[str, Any]:

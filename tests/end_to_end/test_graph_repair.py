@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from optimizer.core.serving.access import access_of
 from optimizer.jobs.upkeep.prune_records import prune_records
 from optimizer.jobs.upkeep.read_retention import retentions
 from tests.api_world import World, serving
 from tests.command_line import detent
-from tests.graph_world import DELETE_IN_YORK, DELETE_YORK, GRAPH, MERGE, F, graph_home, propose, report
+from tests.graph_world import DELETE_IN_YORK, DELETE_YORK, GRAPH, MERGE, REPAIRS, F, graph_home, propose, report
 
 AFTER_MERGE = {
     "entities": ["Jakob Renz", "mill", "York"],
@@ -194,6 +197,22 @@ class TestKeys:
         assert decide(world, graph["repairs"][0]["id"], headers=other).status_code == 403
         body = {"interaction": "in_1"}
         assert world.post(f"/v1/families/{F}/graphs", body, headers=other).status_code == 403
+
+    def test_an_application_proposes_and_reads_nothing(self, world: World) -> None:
+        graph = propose(world, [*REPAIRS, {"action": "paint", "entity": "York"}])
+        decide(world, graph["repairs"][0]["id"])
+        world.add_key("app", "feedback", secret="app")
+        told = world.post(f"/v1/families/{F}/graphs", {"interaction": "in_1"}, headers={"Authorization": "Bearer app"})
+        assert [(one["id"], one["status"]) for one in told.json()["repairs"]] == [
+            (f"{graph['id']}.{n}", status) for n, status in enumerate(("approved", "pending", "pending"), start=1)
+        ]
+        assert [said for said in ("Renz", "York", "mill", "paint", "I read it") if said in told.text] == []
+
+    def test_the_key_that_the_guide_makes_for_deciding_may_be_made(self) -> None:
+        guide = (Path(__file__).parents[2] / "docs/how-to/repair-a-graph.md").read_text(encoding="utf-8")
+        (roles, source), *_ = re.findall(r"keys create NAME --role (\S+) --source (\w+)", guide)
+        made = access_of(roles.split(","), sources=[source], now=datetime(2026, 11, 22, tzinfo=UTC))
+        assert (made.reaches("operate"), made.may_send("person")) == (True, True)
 
 
 class TestPersonalData:

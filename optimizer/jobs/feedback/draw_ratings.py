@@ -18,7 +18,7 @@ from optimizer.jobs.feedback.rate_answer import KIND
 from optimizer.jobs.ids import new_id
 from optimizer.ports import Clock, Store, Transaction
 
-MOST = 1000  # of a draw: more, and nobody would rate them
+MOST = 1000  # of a draw: people would not rate more
 DAYS = 30.0
 log = structlog.get_logger(__name__)
 
