@@ -189,8 +189,8 @@ class FamilyFiles:
         for kept in _kept_names(name):
             if kept in texts:
                 self._keep(name, kept, texts[kept])
-            elif self._last_good_dir is not None:
-                (self._last_good_dir / kept).unlink(missing_ok=True)
+            else:
+                self._remove(name, kept)
 
     def _keep(self, name: str, kept: str, text: str) -> None:
         if self._last_good_dir is None:
@@ -209,9 +209,16 @@ class FamilyFiles:
                 fresh.unlink(missing_ok=True)
 
     def _forget(self, name: str) -> None:
-        if self._last_good_dir is not None:
-            for kept in _kept_names(name):
-                (self._last_good_dir / kept).unlink(missing_ok=True)
+        for kept in _kept_names(name):
+            self._remove(name, kept)
+
+    def _remove(self, name: str, kept: str) -> None:
+        if self._last_good_dir is None or not (file := self._last_good_dir / kept).exists():
+            return
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:  # nor must a disk that can only be read
+            log.warning("a kept text of a family cannot be removed", family=name, file=kept, error=str(error))
 
     def _signatures(self) -> dict[str, _Signature | None]:
         """Of every folder that holds, or held, a family; None: its file is not there."""
