@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.base.errors import InvalidFamily
+from optimizer.core.base.errors import InvalidFamily, InvalidInput
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.evaluation.suite import check_suite, gates_of_suites, suite_id
@@ -17,6 +17,7 @@ from optimizer.core.family.fields import Output
 from optimizer.core.family.golden import GoldenRow
 from optimizer.core.policy.tool_use import uses_tools
 from optimizer.jobs.studies.evaluate_variant import evaluate_variant
+from optimizer.jobs.studies.evaluations.plan_evaluation import estimate_evaluation
 from optimizer.runtime.wiring import classify
 from tests.study_world import TOPIC_FAMILY, World, topic_family
 
@@ -55,7 +56,20 @@ def test_what_a_file_asks_of_golden_scenarios_goes_beside_the_usual_regression_o
     beside, instead = golden(mean_score=0.8), golden(regression={"latency": None, "per_class": 0.2})
     assert (beside.mean_score, beside.regression.overall, beside.regression.latency) == (0.8, 0.05, 0.20)
     assert (instead.regression.per_class, instead.regression.latency) == (0.2, None)
-    assert suites_of(topic_family(targets={"golden": {"mean_score": 0.8}})) == {}, "there is no scenario to ask"
+
+
+def test_golden_scenarios_that_the_file_asks_for_and_that_are_not_there_hold_a_rollout(tmp_path: Path) -> None:
+    world = World(tmp_path, family=topic_family(targets={"golden": {"mean_score": 0.8}})).fill()
+    (gate,) = gates_of_suites(world.family, [], "v_1", champion="v_0")
+    assert (gate["name"], gate["verdict"]) == ("golden", "inconclusive")
+    with pytest.raises(InvalidInput, match=r"has no golden scenarios\. Write some"):
+        estimate_evaluation(
+            world.family,
+            world.family.variant(),
+            suite="golden",
+            store=world.store,
+            models=world,  # type: ignore[arg-type]
+        )
 
 
 @pytest.mark.parametrize(
@@ -69,6 +83,9 @@ def test_what_a_file_asks_of_golden_scenarios_goes_beside_the_usual_regression_o
         ({"release": {"mean_score": 0.9}, "mean_score": 0.9}, "/targets/release", "unknown key 'release'"),
         ({"tools_used": {"inputs": ["documnt"]}}, "/targets/tools_used/inputs/0", "did you mean 'document'"),
         ({"t": {"tools_used": {"inputs": ["x"]}}}, "/targets/t/tools_used/inputs/0", "declared: document"),
+        ({"release": {}}, "/targets/release", "it asks nothing"),
+        ({"release": {"n": 50, "errors": None}}, "/targets/release", "it asks nothing"),
+        ({"golden": {"regression": None}}, "/targets/golden", "it asks nothing"),
         ({"t": {"tools_used": {"inputs": []}}}, "/targets/t/tools_used/inputs", "give at least one entry"),
     ],
 )

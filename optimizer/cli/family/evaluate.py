@@ -74,8 +74,9 @@ def evaluate(
             " (docs/how-to/keep-golden-scenarios.md)."
         )
     asked: dict[str, Any] = {"split": split, "n": n, "bare": bare, "store": session.store, "models": models}
+    # every suite is planned before the first is paid for
+    made = [estimate_evaluation(declared, record.variant, suite=name, **asked) for name in names]
     if dry_run:
-        made = [estimate_evaluation(declared, record.variant, suite=name, **asked) for name in names]
         again = _again(variant, suite, split, n, bare)
         show(
             as_json,

@@ -8,7 +8,7 @@ from typing import Any
 
 from optimizer.core.base.errors import Fault, pointer_of
 from optimizer.core.base.phrasing import did_you_mean
-from optimizer.core.evaluation.suites import DEFAULT, FULL
+from optimizer.core.evaluation.suites import DEFAULT, FULL, GOLDEN
 from optimizer.core.family.settings import is_named
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -33,7 +33,15 @@ def target_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
         elif name in _RESERVED:
             detail = f"no suite can have the name {name!r}: {_RESERVED[name]}; choose another"
             yield Fault(pointer=pointer_of(at), detail=detail)
+        elif isinstance(suite, Mapping) and _asks_nothing(suite, is_golden=name == GOLDEN):
+            yield Fault(pointer=pointer_of(at), detail="it asks nothing, so no candidate could meet it; name a target")
         yield from _tools(suite, at, known)
+
+
+def _asks_nothing(suite: Mapping[str, Any], *, is_golden: bool) -> bool:
+    """Golden scenarios are asked for the usual regression where the file says nothing of it."""
+    asked = {name for name, target in suite.items() if target is not None} - {"n"}
+    return not asked and not (is_golden and "regression" not in suite)
 
 
 def _tools(suite: Any, at: Sequence[str], known: Sequence[str]) -> Iterator[Fault]:

@@ -53,12 +53,13 @@ def suites_of(family: Family) -> Mapping[str, Suite]:
     """By name, in the order in which they are asked: what a rollout has as gates.
 
     What a file says under ``golden`` is asked of its golden scenarios, beside the usual regression where it names none.
+    Where it says so and there are no scenarios, the suite is there all the same, and cannot be met.
     """
     declared = family.targets
     named = {DEFAULT: declared} if isinstance(declared, Targets) else dict(declared or {})
-    golden = named.pop(GOLDEN, GOLDEN_TARGETS)
+    is_declared, golden = GOLDEN in named, named.pop(GOLDEN, GOLDEN_TARGETS)
     suites = {name: Suite(name=name, targets=targets) for name, targets in named.items()}
-    if family.golden:
+    if family.golden or is_declared:
         if "regression" not in golden.model_fields_set:
             golden = golden.model_copy(update={"regression": GOLDEN_TARGETS.regression})
         suites[GOLDEN] = Suite(name=GOLDEN, targets=golden, rows=family.golden)

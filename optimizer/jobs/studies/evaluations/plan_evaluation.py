@@ -131,13 +131,13 @@ def plan_evaluation(
 
 def _named(family: Family, name: str) -> Suite:
     suites = suites_of(family)
-    if name in suites:
-        return suites[name]
-    if name == GOLDEN:
+    if name == GOLDEN and not family.golden:
         raise InvalidInput(
             f"{family.name} has no golden scenarios. Write some, one a line, into golden.jsonl beside its file: "
             '{"id": "...", "input": {...}, "expected": {...}}.'
         )
+    if name in suites:
+        return suites[name]
     known = f"its suites are {', '.join(suites)}" if suites else "it has none"
     raise InvalidInput(f"{family.name} has no suite {name!r}{did_you_mean(name, suites) or f'; {known}'}.")
 
