@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet
 UPGRADE ?= --upgrade
+LOCK = $(if $(wildcard $(VENV)/.synced-dev),requirements-dev.lock,requirements.lock)
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-bench test-long mutations check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-judges bench-commands bench-families bench-search bench-speed bench-paths siege serve clean
@@ -13,7 +14,7 @@ help: ## list the targets
 
 # Two locks: what runs, and that with the tools of tests and checks. An environment that has the tools keeps them.
 $(VENV)/.synced: requirements.lock pyproject.toml
-	@$(MAKE) --no-print-directory install LOCK=$(if $(wildcard $(VENV)/.synced-dev),requirements-dev.lock,requirements.lock)
+	@$(MAKE) --no-print-directory install
 	@touch $@
 
 $(VENV)/.synced-dev: requirements-dev.lock pyproject.toml
@@ -22,7 +23,7 @@ $(VENV)/.synced-dev: requirements-dev.lock pyproject.toml
 	@touch $(VENV)/.synced $@
 
 # The installer itself is checked against the lock's hashes before it checks the rest.
-install:
+install: ## what runs into .venv, and nothing else: the commands are then in .venv/bin
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing $(LOCK) into $(VENV) ..."
 	@awk '/^uv==/ {on = 1; print; next} on && /^ / {print; next} {on = 0}' $(LOCK) > $(VENV)/installer.lock

@@ -142,10 +142,10 @@ def said(found: Mapping[str, Any]) -> str:
             f"No model is needed here so far: {best} needs none and leads {variant} by"
             f" {_with_interval(-lead, -high, -low)}."
         )
-    return (
-        f"Whether a model earns its calls cannot be told from {found['n']} rows: {variant} leads {best}, which needs"
-        f" none, by {_with_interval(lead, low, high)}."
-    )
+    cannot_be_told = f"Whether a model earns its calls cannot be told from {found['n']} rows"
+    if lead < 0:
+        return f"{cannot_be_told}: {best} needs none and leads {variant} by {_with_interval(-lead, -high, -low)}."
+    return f"{cannot_be_told}: {variant} leads {best}, which needs none, by {_with_interval(lead, low, high)}."
 
 
 def _with_interval(value: float, low: float, high: float) -> str:
