@@ -1,5 +1,5 @@
 """A study whose quality is a judge's score: under its cap with all judge calls, resumed for nothing, and never decided
-by a judge that nobody vouches for.
+by a judge that no ratings vouch for.
 """
 
 from __future__ import annotations

@@ -56,6 +56,16 @@ def test_what_lies_at_a_target_meets_it() -> None:
     assert checks[1].found == 0.75
 
 
+def test_an_answer_that_its_judge_could_not_score_is_no_error_and_no_score() -> None:
+    judged = {"error": "the judge could not be measured: judge: timeout", "judgement": {"score": None}}
+    found = [*results(1.0, 1.0, 1.0), *results(None, **judged)]
+    verdicts = {c.name: (c.verdict, c.found) for c in checked({"errors": 0.0, "mean_score": 0.5}, found)}
+    assert verdicts["errors"] == ("met", 0.0)
+    assert verdicts["mean_score"][0] not in ("met", "missed")
+    unread = results(0.0, error="no JSON", judgement=None)
+    assert checked({"errors": 0.0}, [*found, *unread])[0].verdict != "met"
+
+
 @pytest.mark.parametrize(
     ("target", "found"),
     [

@@ -54,6 +54,11 @@ class ExampleResult:
     # What the judge said of the output, where one was asked; its calls are no cost of the answer.
     judgement: Mapping[str, Any] | None = None
 
+    @property
+    def is_failed(self) -> bool:
+        """Whether there is no answer, or one that cannot be read; one that its judge could not score is neither."""
+        return self.error is not None and (self.score is not None or self.judgement is None)
+
 
 def mean_score(results: Sequence[ExampleResult]) -> float | None:
     """Mean over the examples that could be measured; None when none could."""

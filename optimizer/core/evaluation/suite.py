@@ -120,7 +120,7 @@ def check_suite(
             f"{{:.1%}} score below {below:g}",
             unscored,
         )
-    add("errors", targets.errors, _share([r.error is not None for r in results]), _at_most, "{:.1%} errors", "")
+    add("errors", targets.errors, _share([r.is_failed for r in results]), _at_most, "{:.1%} errors", "")
     add("retries", targets.retries, _share([r.n_retries > 0 for r in results]), _at_most, "{:.1%} were asked again", "")
     cost = sum(r.cost_usd for r in results) / n
     add("cost_usd_per_call", targets.cost_usd_per_call, cost, _at_most, "${:.6f} a request", "")

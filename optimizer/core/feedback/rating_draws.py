@@ -128,9 +128,9 @@ def drawn(interactions: Sequence[str], n: int, *, seed: str) -> list[str]:
 def judged_figure(judged: Sequence[JudgedAnswer], drawn_answers: Sequence[DrawnAnswer], *, judge: str) -> JudgedFigure:
     """The mean rating of the answers that this judge scored while answers were drawn.
 
-    Of each draw only the leading answers count, up to the first that waits: they are a random sample whoever answers
-    when, and those that a person picked out of the middle are not. Answers that could not be rated count as 0 for the
-    lower end and as 1 for the upper one.
+    Of each draw only the leading answers count, up to the first that waits: they are a random sample, whenever they are
+    answered, and those that a person picked out of the middle are not. Answers that could not be rated count as 0 for
+    the lower end and as 1 for the upper one.
 
     Args:
         judged: by this judge, of one family or one of its variants.

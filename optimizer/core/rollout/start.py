@@ -103,7 +103,7 @@ def window_of(window: FeedbackWindow, delays_hours: Sequence[float]) -> tuple[fl
 def most_labelled(labels: Iterable[LabelSummary]) -> Metric:
     """The field and source with most labels, all variants together; success by users where there is none.
 
-    A judge's labels are many and cheap: they count only where nobody else has labelled.
+    A judge's labels are many and cheap: they count only where neither users nor other people have labelled.
     """
     counts: dict[tuple[str, str], int] = {}
     for label in labels:
