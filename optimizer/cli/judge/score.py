@@ -68,7 +68,7 @@ def score(
         say(f"Not all were judged: {made.stopped}")
         raise typer.Exit(3)
     if not as_json:
-        say(f"Next: detent feedback stats {family}")
+        say(f"Next: detent review draw {family}")
 
 
 def _view(family: str, answers: list[str], calls: Any, usd: Any) -> Any:
