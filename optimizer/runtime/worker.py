@@ -323,7 +323,14 @@ class Worker:
                 intake = wiring.open_intake(
                     self._settings, self._store, self._clock, self._families, actor="system:judge"
                 )
-                monitor_traffic(family, store=self._store, clock=self._clock, models=self._open_models(), intake=intake)
+                monitor_traffic(
+                    family,
+                    store=self._store,
+                    clock=self._clock,
+                    models=self._open_models(),
+                    intake=intake,
+                    users_wait=lambda: wiring.users_wait(self._settings),
+                )
 
         each_family(dict(self._families.families), monitor)
 

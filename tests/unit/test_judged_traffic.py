@@ -25,7 +25,7 @@ from optimizer.jobs.feedback.judge_traffic import (
 from tests.examples import n_examples
 from tests.judged_world import JudgedWorld, judge_model, letters_family
 from tests.scripted_model import ScriptedModel
-from tests.study_world import START
+from tests.study_world import START, Killed
 
 
 def family_of(**judge):
@@ -58,9 +58,9 @@ class Live(JudgedWorld):
         self.n += n
         assert self.intake.take(events)["accepted"] == n
 
-    def monitor(self):
+    def monitor(self, **options):
         return monitor_traffic(
-            self.family, store=self.store, clock=self.clock, models=self, intake=self.intake
+            self.family, store=self.store, clock=self.clock, models=self, intake=self.intake, **options
         )  # fmt: skip
 
     def feedback(self):
@@ -103,6 +103,19 @@ def test_answers_become_feedback_of_source_judge_with_the_judges_name_and_reason
     assert [event.score for event in events] == pytest.approx([0.7, 0.7, 0.7])
     assert {event.tags["judge"] for event in events} == {judge_identity(live.family)}
     assert {event.tags["reasoning"] for event in events} == {"It reads well."}
+
+
+def test_a_users_call_goes_before_the_judges(live):
+    live.answered(1)
+    wait(live, 120)
+    asked_while_waiting = []
+
+    def users_wait():
+        asked_while_waiting.append(len(live.by_name["judge"].requests))
+        return len(asked_while_waiting) < 3
+
+    assert live.monitor(users_wait=users_wait).n_judged == 1
+    assert asked_while_waiting == [0, 0, 0]
 
 
 def test_each_answer_is_judged_once(live):
@@ -159,6 +172,39 @@ def test_the_hours_dollars_end_the_look_and_the_next_hour_begins_anew(tmp_path):
     world.answered(20)
     wait(world, 120)
     assert world.monitor().n_judged > 0
+
+
+def test_a_worker_that_was_killed_owes_what_was_in_flight_to_the_hour_and_judges_no_answer_twice(tmp_path):
+    n_thoughts = [0]
+
+    def dies_at_the_third(answer):
+        n_thoughts[0] += 1
+        if n_thoughts[0] == 3:
+            raise Killed
+        return 7
+
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    whole = Live(tmp_path / "whole")
+    whole.answered(6)
+    wait(whole, 120)
+    usual = whole.monitor().usd
+    cap = usual * 1.9
+    family = family_of(monitor={"share": 1.0, "usd_per_hour": cap})
+    world = Live(tmp_path / "killed", judge_model(dies_at_the_third, concurrency=1), family=family)
+    world.answered(6)
+    wait(world, 120)
+    with pytest.raises(Killed):
+        world.monitor()
+    lost = world.usd(START)
+    assert lost > 0
+    world.store.write(lambda tx: tx.exec_driver_sql("update lm_calls set status = 'sent' where status = 'failed'"))
+    assert world.usd(START) == pytest.approx(lost), "a call of which nothing is known counts at its reserved price"
+    made = world.monitor()
+    assert made.n_judged == 4
+    assert len(world.feedback()) == 6
+    assert n_thoughts[0] == 7, "only the one in flight is asked again"
+    assert world.usd(START) <= cap
 
 
 def test_a_judge_without_a_price_is_not_asked_for_dollars_an_hour(tmp_path):

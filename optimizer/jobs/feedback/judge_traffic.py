@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -60,11 +60,19 @@ class JudgedTraffic:
 
 
 def monitor_traffic(
-    family: Family, *, store: Store, clock: Clock, models: ModelSource, intake: Intake
+    family: Family,
+    *,
+    store: Store,
+    clock: Clock,
+    models: ModelSource,
+    intake: Intake,
+    users_wait: Callable[[], bool] = lambda: False,
 ) -> JudgedTraffic | None:
     """One look at what came since the last one: the share that the family's file names, for the dollars of this hour.
 
     None where the family's answers are not judged. What the dollars do not reach is passed over, never owed.
+
+    ``users_wait``: whether a user's call is under way, which goes before any of these.
     """
     if family.judge is None or family.judge.monitor.share <= 0 or family.privacy.store == "metadata":
         return None
@@ -77,7 +85,9 @@ def monitor_traffic(
         spent = store.journal.usd_of_no_study(tx, family.name, MONITOR, clock.now() - HOUR)
     sampled = [id for id, _ in found if is_sampled(id, identity, monitor.share)]
     budget = left_of_the_hour(monitor, spent)
-    made = judge_answers(family, sampled, budget=budget, store=store, clock=clock, models=models, intake=intake)
+    made = judge_answers(
+        family, sampled, budget=budget, store=store, clock=clock, models=models, intake=intake, users_wait=users_wait
+    )
     reached = found[-1][1] + timedelta(microseconds=1) if len(found) == MOST else until
     store.write(lambda tx: store.minute_stats.set_watermark(tx, name, reached))
     return made
@@ -134,6 +144,7 @@ def judge_answers(
     models: ModelSource,
     intake: Intake,
     purpose: str = MONITOR,
+    users_wait: Callable[[], bool] = lambda: False,
 ) -> JudgedTraffic:
     """Judges the answers of these interactions as far as the budget goes; one that this judge has scored is left out.
 
@@ -169,6 +180,7 @@ def judge_answers(
             budget=budget,
             purpose=purpose,
             own_spend=spent,
+            users_wait=users_wait,
         )
 
     if not asked:
