@@ -28,6 +28,7 @@ from api.services import Services, Shared
 from api.serving import STORE_AWAY
 from optimizer.core.feedback.events import NO_FAMILY
 from optimizer.host.config import Settings
+from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.runtime import wiring
 
 EMBEDDED_EVERY_S = 2.0
@@ -54,6 +55,7 @@ def create_gateway(settings: Settings) -> FastAPI:
                 users=wiring.user_calls(settings).one,
                 now=shared.clock.now,
                 judge_of=lambda dotted, family: wiring.open_metric(dotted, family, settings),
+                calibration_of=lambda family: latest_calibration(family, shared.store),
             )
             embedded = (EMBEDDED_EVERY_S, lambda: _keep_embedded(shared, side), "start of the embedded model")
             money = (MONEY_EVERY_S, lambda: _read_money(shared, side), "sums of the hour's money")

@@ -18,7 +18,7 @@ from api.access.key_limits import KeySpending
 from api.gateway.chat_answer import Answered, AnsweredCall, StreamShape, completion, json_bytes
 from api.gateway.chat_body import ChatBody, sent_on
 from api.gateway.event_stream import EventStream
-from api.gateway.hourly_money import cheapest_tier, most_usd
+from api.gateway.hourly_money import cheapest_tier, most_judging_usd, most_usd
 from api.gateway.model_chat import names_a_model, of_model
 from api.gateway.model_side import ModelSide, of
 from api.gateway.policy_answer import answer_by_policy
@@ -192,7 +192,9 @@ def _within_limits(call: AnsweredCall, shared: Services, side: ModelSide) -> Ans
     names = {call.request.model} | (policy.models if policy is not None else set())
     n_calls = most_calls(policy) if policy is not None else 1
     return replace(
-        call, may_cost_usd=most_usd(call.request, names, n_calls, side.catalogue, limit=limit, said_by=said_by)
+        call,
+        may_cost_usd=most_usd(call.request, names, n_calls, side.catalogue, limit=limit, said_by=said_by)
+        + most_judging_usd(definition, policy, call.request, call.input, side.catalogue, limit=limit, said_by=said_by),
     )
 
 

@@ -8,13 +8,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 from api.http.problems import MoneySpent
 from optimizer.core.base.errors import DetentError, ModelFailed
 from optimizer.core.family.family import Family
+from optimizer.core.family.rendering import value_text
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import output_limit, reservation_usd
 from optimizer.core.models.language import ModelPrice, ModelRequest
+from optimizer.core.policy.policy import Policy
+from optimizer.core.search.answer_bounds import DEFAULT_MAX_TOKENS
+from optimizer.core.search.judging_cost import judging_cost
 from optimizer.host.config import Settings
 from optimizer.ports import ModelCatalogue, Store
 
@@ -127,6 +132,37 @@ def most_usd(
             raise _no_price(name, limit, said_by)
         most = max(most, reservation_usd(request, price, output_limit(request.params, facts.max_output_tokens)))
     return n_calls * most
+
+
+def most_judging_usd(
+    family: Family,
+    policy: Policy | None,
+    request: ModelRequest,
+    input: Mapping[str, Any],
+    models: ModelCatalogue,
+    *,
+    limit: float,
+    said_by: str,
+) -> float:
+    """The most that a gate's judge may cost for one answer; 0 where no judge is asked. Raises as ``most_usd``."""
+    if policy is None or not policy.is_judged or family.judge is None:
+        return 0.0
+    inputs = {name: value_text(value) for name, value in input.items()}
+    most = int(request.params.get("max_tokens") or DEFAULT_MAX_TOKENS)
+
+    def price_of(name: str) -> ModelPrice | None:
+        price = models.price(name)
+        if price is None:
+            raise _no_price(name, limit, said_by)
+        return price
+
+    try:
+        judging = judging_cost(family, inputs, (), most, price_of, n_gate=policy.most_judgements)
+    except MoneySpent:
+        raise
+    except DetentError:  # no such model: its call fails by itself, and costs nothing
+        return 0.0
+    return judging.usd.high if judging.usd is not None else 0.0
 
 
 def billed_usd(

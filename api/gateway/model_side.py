@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 from fastapi import Request
 
+from api.gateway.calibrations import Calibrations
 from api.gateway.chat_answer import Answered
 from api.gateway.guarded_models import GuardedModels
 from api.gateway.hourly_money import HourlyMoney
@@ -22,6 +23,7 @@ from api.gateway.model_calls import ModelCalls
 from api.gateway.reader import Reader
 from api.gateway.response_cache import ResponseCache
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.evaluation.judging.calibration import Calibration
 from optimizer.core.evaluation.scoring import Judge
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
@@ -81,11 +83,16 @@ class ModelSide:
     # A function that a family's file names, by its dotted path; None: there are none.
     judge_of: Callable[[str, Family], Judge] | None = None
 
+    # The latest calibration of a family's judge, read from the store; None: no judge decides here.
+    calibration_of: Callable[[Family], Calibration | None] | None = None
+    calibrations: Calibrations = field(init=False)
+
     users: Callable[[], AbstractContextManager[None]] = nullcontext  # entered around each call for a user
 
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def __post_init__(self) -> None:
+        self.calibrations = Calibrations(self.calibration_of or (lambda family: None))
         self.models = GuardedModels(
             self.catalogue,
             self.metrics,

@@ -6,7 +6,7 @@ What it may ask is in core/policy/.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from api.gateway.chat_answer import Answered, AnsweredCall, storable
@@ -15,15 +15,17 @@ from api.gateway.reader import Reader
 from optimizer.core.base.errors import Busy, ModelFailed
 from optimizer.core.family.family import Family
 from optimizer.core.family.fields import Output
-from optimizer.core.models.language import ModelRequest
+from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import Situation, own_score
 from optimizer.core.policy.attempts import Attempt
 from optimizer.core.policy.context import tool_results
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.shown_examples import messages_of_fewer
 from optimizer.core.policy.steps import draw_of
+from optimizer.jobs.calls.ask_judge import JudgeModel
 from optimizer.jobs.calls.ask_model import Asked, ask_model
 from optimizer.jobs.calls.execute_policy import AskOne, Executed, PolicyRequest, Score, execute_policy
+from optimizer.jobs.calls.gate_judge import JudgeAttempt, gate_judge
 from optimizer.ports import LanguageModel
 
 
@@ -63,7 +65,9 @@ async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, 
         else _score(side, policy.own_scorer, definition, situation)
     )
     try:
-        executed = await execute_policy(wanted, ask, ask_later=ask_later, score=score)
+        executed = await execute_policy(
+            wanted, ask, ask_later=ask_later, score=score, judge=await _judge(side, call, reader, policy)
+        )
     except Busy as error:
         raise ModelFailed(error.detail, kind="busy", sent=False, **error.members) from error
     if executed.interrupted is not None:
@@ -75,15 +79,41 @@ async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, 
     return _answered(executed, executed.attempt)
 
 
-def _asking(side: ModelSide, call: AnsweredCall, reader: Reader | None) -> AskOne:
+def _asking(side: ModelSide, call: AnsweredCall, reader: Reader | None, *, fallbacks: bool = True) -> AskOne:
     models = side.models.for_request(call.family, reader, call.spending, call.actor)
 
     def ask(name: str, request_of: Callable[[LanguageModel], ModelRequest]) -> Awaitable[Asked]:
         if reader is not None:
             reader.check()  # raises where the client has gone, before another call costs money
-        return side.calls.start(lambda: ask_model(models, name, request_of))
+        return side.calls.start(lambda: ask_model(models, name, request_of, fallbacks=fallbacks))
 
     return ask
+
+
+async def _judge(side: ModelSide, call: AnsweredCall, reader: Reader, policy: Policy) -> JudgeAttempt | None:
+    """None where the gate asks no judge, or there is none."""
+    family = call.definition
+    if not policy.is_judged or family is None or family.judge is None:
+        return None
+    ask = _asking(side, call, reader, fallbacks=False)  # another model's scores are another judge's
+
+    async def opened(name: str) -> JudgeModel:
+        return _Member(name, ask)
+
+    return gate_judge(family, call.input, await side.calibrations.of(family), opened)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A model of the judge behind the gateway's guards."""
+
+    name: str
+    ask: AskOne
+    revision: str = ""  # the model's own is known once it is asked
+
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
+        asked = await self.ask(self.name, lambda model: replace(request, model=model.name, revision=model.revision))
+        return asked.answer
 
 
 def _score(side: ModelSide, dotted: str, family: Family, situation: Situation) -> Score | None:

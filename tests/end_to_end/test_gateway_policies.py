@@ -7,22 +7,32 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import openai
 import pytest
+import yaml
 from fastapi.testclient import TestClient
 
 from api.app import create_app
 from api.gateway.reader import Reader
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.evaluation.judging.agreement import Agreement, Measured
+from optimizer.core.evaluation.judging.calibration import Calibration
+from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.models.language import ModelRequest
 from optimizer.host.config import Settings
+from optimizer.ports import CalibrationRecord
 from optimizer.runtime import wiring
 from tests.clock import until
 from tests.gateway_world import family, interactions, make_home, running
+from tests.judged_world import between, prompt_of, says
 from tests.scripted_model import Provider, chat_answer, provider
 from tests.waited import Waited
 
@@ -34,6 +44,8 @@ POLICIES = {
     "strict": f"{CASCADE}, fall_back: false",
     "voting": "votes.models: [cheap, middle, strong]",
     "gated": "gate.threshold: 0.9, gate.retries: 2, gate.prompts: [Be exact.], gate.scorer: own_scores.is_short",
+    "judged": "gate.scorer: judge, gate.threshold: 0.6, gate.retries: 1, gate.prompts: [Be exact.]",
+    "unvouched": "gate.scorer: judge, gate.threshold: 0.6, gate.retries: 1, gate.prompts: [Be exact.]",
     "checked": "validate: [refused], validate.then: retry",
     "tools": "context.tool_results: true",
     "hidden": CASCADE,
@@ -50,7 +62,33 @@ def with_policy(name: str, policy: str) -> str:
     )
     if "tiers" in policy:
         text = text.replace("tiers: [cheap]", "tiers: [cheap, strong]")
+    if "gate.scorer: judge" in policy:
+        text += "judge: {model: strong}\n"
     return text + ("privacy: {mask: [email]}\n" if name == "hidden" else "")
+
+
+def vouch(settings: Settings, name: str) -> None:
+    """People have rated what this family's judge scored, and agree with it."""
+    judged = parse_family(yaml.safe_load(with_policy(name, POLICIES[name])))
+    calibration = Calibration(
+        judge=judge_identity(judged), method="isotonic", n=60, spearman=0.8, kappa=0.6, calibration_error=0.05,
+        fitted_at=datetime(2026, 11, 1, tzinfo=UTC), points=((0.0, 0.0), (1.0, 0.8)),
+    )  # fmt: skip
+    unknown = Measured(value=None)
+    figures = {field.name: unknown for field in fields(Agreement) if field.name != "n"}
+    record = CalibrationRecord(
+        id="jc_1", family=name, calibration=calibration, agreement=Agreement(n=60, **figures), created_by="test"
+    )
+    store = wiring.open_store(settings)
+    try:
+        store.write(lambda tx: store.calibrations.add(tx, record))
+    finally:
+        store.close()
+
+
+def likes_short(body: Mapping[str, Any]) -> Answer:
+    asked: Any = SimpleNamespace(messages=body["messages"])
+    return said(says(asked, 10 if len(between("ANSWER", prompt_of(asked))) < 10 else 3))
 
 
 def said(text: str, sure: float | None = None, **message: Any) -> Answer:
@@ -104,6 +142,7 @@ def running_setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
         home = tmp_path_factory.mktemp("home")
         (home / "own_scores.py").write_text("def is_short(example, output):\n    return float(len(output) < 10)\n")
         settings = make_home(home, {name: with_policy(name, policy) for name, policy in POLICIES.items()}, models)
+        vouch(settings, "judged")
         with running(settings) as url:
             yield Setup(url, behind, settings)
 
@@ -204,6 +243,41 @@ def test_a_gate_with_a_function_of_ones_own_asks_again_with_its_prompt(setup: Se
     answer = setup.chat("gated")
     assert answer.choices[0].message.content == "short"
     assert [part["score"] for part in setup.interaction(answer.id, "gated")["parts"]] == [0.0, 1.0]
+
+
+def test_a_gate_holds_back_what_the_judge_finds_weak_and_its_calls_are_on_the_record(setup: Setup) -> None:
+    setup.plays["cheap"] = lambda body: said(
+        "short" if "Be exact." in body["messages"][0]["content"] else "a long-winded answer"
+    )
+    setup.plays["strong"] = likes_short
+    answer = setup.chat("judged")
+    detent = answer.model_extra["detent"]
+    assert answer.choices[0].message.content == "short"
+    assert setup.asked() == ["cheap", "strong", "cheap", "strong"]
+    assert "score 0.800 of 0.6 after 1 more" in detent["why"]
+    parts = setup.interaction(answer.id, "judged")["parts"]
+    assert [(one["purpose"], one.get("score")) for one in parts] == [
+        ("answer", pytest.approx(0.24)),
+        ("judge", None),
+        ("gate", pytest.approx(0.8)),
+        ("judge", None),
+    ]
+    assert all(one["cost_usd"] > 0 for one in parts)
+    assert detent["cost_usd"] == pytest.approx(sum(one["cost_usd"] for one in parts))
+
+
+def test_a_judge_that_refuses_or_is_away_passes_nothing_and_keeps_no_answer_from_the_user(setup: Setup) -> None:
+    for play in (said("I cannot judge this."), ERROR):
+        setup.plays["strong"] = play
+        answer = setup.chat("judged")
+        assert answer.choices[0].message.content == "by cheap"
+        assert "no score for the gate: the judge could not be measured" in answer.model_extra["detent"]["why"]
+
+
+def test_a_judge_that_people_do_not_vouch_for_is_not_asked(setup: Setup) -> None:
+    answer = setup.chat("unvouched")
+    assert setup.asked() == ["cheap"]
+    assert "the judge is uncalibrated" in answer.model_extra["detent"]["why"]
 
 
 def test_a_refusal_is_asked_again_with_its_issue_named(setup: Setup) -> None:

@@ -13,7 +13,7 @@ from optimizer.core.declaration.policy_rules import policy_faults
 from optimizer.core.family.fields import Output
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.policy.assess import Situation, assess
-from optimizer.core.policy.attempts import Ask, Attempt, Reply, best, part_of, rank, total_cost_usd
+from optimizer.core.policy.attempts import Ask, Attempt, Judge, Reply, best, part_of, rank, total_cost_usd
 from optimizer.core.policy.policy import Policy, parse_policy
 from optimizer.core.policy.steps import PolicyPlan, audit, most_calls, steps
 from optimizer.core.policy.validator import CHECKS
@@ -35,7 +35,7 @@ KNOBS: dict[str, st.SearchStrategy[Any]] = {
     "votes.agreement": SHARES,
     "gate.threshold": SHARES,
     "gate.retries": st.integers(0, 5),
-    "gate.scorer": st.sampled_from(["confidence", "checks", "own.metric"]),
+    "gate.scorer": st.sampled_from(["confidence", "checks", "judge", "own.metric"]),
     "validate": st.lists(st.sampled_from(list(CHECKS)), min_size=1, max_size=3),
     "validate.then": st.sampled_from(["retry", "escalate", "flag"]),
     "context.tool_results": st.booleans(),
@@ -84,10 +84,17 @@ def replies(data: st.DataObject, ask: Ask) -> list[Reply]:
 
 
 def drive(plan: PolicyPlan, situation: Situation, data: st.DataObject) -> tuple[Attempt | None, list[Attempt]]:
-    machine, past = steps(plan), list[Attempt]()
+    machine, past, n_judged = steps(plan), list[Attempt](), 0
     try:
         ask = next(machine)
         while True:
+            if isinstance(ask, Judge):
+                n_judged += 1
+                assert n_judged <= plan.policy.most_judgements
+                scored = replace(ask.attempt, score=data.draw(st.none() | SHARES))
+                past = [scored if one is ask.attempt else one for one in past]
+                ask = machine.send([scored])
+                continue
             attempts = assess(plan.policy, situation, replies(data, ask))
             assert [one.call for one in attempts] == list(ask.calls)
             past += attempts

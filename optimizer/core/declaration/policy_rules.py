@@ -9,8 +9,11 @@ from typing import Any
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.family.family import Family
 from optimizer.core.policy.policy import KNOBS, parse_policy
-from optimizer.core.policy.refinement import SCORERS
+from optimizer.core.policy.refinement import JUDGE, SCORER, SCORERS
+from optimizer.core.search.answer_bounds import options_of
 from optimizer.core.search.cascade.learned import signal_faults
+
+NO_JUDGE = "the family has no judge, so no answer would have a score; name one in its family.yaml: judge: {model: ...}"
 
 
 def policy_faults(policy: Mapping[str, Any]) -> Sequence[Fault]:
@@ -32,8 +35,12 @@ def own_function_unknown(dotted: Any, family: str) -> str:
 
 
 def own_function_faults(policy: Mapping[str, Any], family: Family, pointer: str = "/policy") -> Iterator[Fault]:
-    """A gate's function in a policy from outside the files, where the family's file does not name it."""
+    """A gate's function in a policy from outside the files, where the family's file does not name it, and a judge that
+    the file does not name.
+    """
     scorer = policy.get("gate.scorer")
+    if scorer == JUDGE and family.judge is None:
+        yield Fault(pointer=pointer + pointer_of(["gate.scorer"]), detail=NO_JUDGE)
     if isinstance(scorer, str) and scorer not in (*SCORERS, *family.own_functions):
         yield Fault(pointer=pointer + pointer_of(["gate.scorer"]), detail=own_function_unknown(scorer, family.name))
 
@@ -56,13 +63,15 @@ def declared_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
     """Of a family file of kind prompt: the policies of its versions and the knobs that its space varies,
     each at its place in the file.
     """
-    prompt, model = _mapping(data.get("prompt")), _mapping(data.get("model"))
+    prompt, model, has_judge = _mapping(data.get("prompt")), _mapping(data.get("model")), data.get("judge") is not None
     is_cascade = isinstance(model.get("tiers"), list | tuple) and len(model["tiers"]) > 1
     for name, version in _mapping(prompt.get("versions")).items():
         policy = _mapping(_mapping(version).get("policy"))
         at = pointer_of(["prompt", "versions", name, "policy"])
         for fault in policy_faults(policy):
             yield replace(fault, pointer=at + fault.pointer)
+        if policy.get(SCORER.name) == JUDGE and not has_judge:
+            yield Fault(pointer=at + pointer_of([SCORER.name]), detail=NO_JUDGE)
         if not is_cascade and "tiers" not in policy:
             for knob in ("accept", "accept.2", "accept.3", "refine", "skip", "fall_back", "audit_share"):
                 if knob in policy:
@@ -76,6 +85,8 @@ def declared_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
     for slot, entry in _mapping(data.get("space")).items():
         if isinstance(slot, str) and slot.startswith("policy."):
             yield from _slot_faults(slot, _mapping(entry))
+    if JUDGE in options_of(_mapping(data.get("space")), f"policy.{SCORER.name}") and not has_judge:
+        yield Fault(pointer=pointer_of(["space", f"policy.{SCORER.name}"]), detail=NO_JUDGE)
 
 
 def _slot_faults(slot: str, entry: Mapping[str, Any]) -> Iterator[Fault]:

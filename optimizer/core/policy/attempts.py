@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from optimizer.core.models.language import ModelAnswer
 
-Purpose = Literal["answer", "sample", "vote", "refine", "retry", "gate", "audit"]
+Purpose = Literal["answer", "sample", "vote", "refine", "retry", "gate", "judge", "audit"]
+
+NEVER_DELIVERED: tuple[Purpose, ...] = ("sample", "audit", "judge")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,13 @@ class Ask:
     """Calls to be made at the same time."""
 
     calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """An answer to be put before the family's judge; what comes back is this attempt with its score."""
+
+    attempt: Attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +72,7 @@ class Attempt:
     confidence: float | None = None
     issues: tuple[str, ...] = ()
     score: float | None = None
+    unscored: str | None = None  # why a judge gave no score
     blocking: bool = False
 
     @property
@@ -97,10 +107,10 @@ def rank(attempt: Attempt) -> tuple[float, ...]:
 
 
 def best(attempts: Sequence[Attempt]) -> Attempt | None:
-    """The best of those that were answered, the earlier one of equals;
-    second samples and audits are never delivered.
+    """The best of those that were answered, the earlier one of equals; second samples, audits and what a judge says
+    are never delivered.
     """
-    answered = [one for one in attempts if one.answer is not None and one.call.purpose not in ("sample", "audit")]
+    answered = [one for one in attempts if one.answer is not None and one.call.purpose not in NEVER_DELIVERED]
     return max(answered, key=rank, default=None)
 
 

@@ -72,6 +72,16 @@ class Policy:
         return self.gate.scorer if self.gate is not None and self.gate.scorer not in refinement.SCORERS else None
 
     @property
+    def is_judged(self) -> bool:
+        """Whether the gate asks the family's judge."""
+        return self.gate is not None and self.gate.scorer == refinement.JUDGE
+
+    @property
+    def most_judgements(self) -> int:
+        """Answers to one request that the gate puts before the family's judge at most."""
+        return 1 + self.gate.retries if self.gate is not None and self.is_judged else 0
+
+    @property
     def needs_confidence(self) -> bool:
         return self.cascade is not None or (self.gate is not None and self.gate.scorer == "confidence")
 

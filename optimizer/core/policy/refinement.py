@@ -25,7 +25,8 @@ DEFAULT_PROMPTS = (
         " nothing that it does not support, and give only the final answer in the form asked for."
     ),
 )
-SCORERS = ("confidence", "checks")
+JUDGE = "judge"  # the score is the judgement of the family's judge
+SCORERS = ("confidence", "checks", JUDGE)
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 
 THRESHOLD = Knob(
@@ -59,8 +60,9 @@ SCORER = Knob(
     kind="text",
     default="confidence",
     meaning=(
-        "What the score is: confidence, checks (1, less an equal part for each named issue that is found), or the"
-        " dotted path of a function of your own, (example, output) -> 0..1. It has no direction."
+        "What the score is: confidence, checks (1, less an equal part for each named issue that is found), judge (the"
+        " family's judge, mapped to people's ratings; one that no ratings vouch for does not decide), or the dotted"
+        " path of a function of your own, (example, output) -> 0..1. It has no direction."
     ),
 )
 KNOBS = (THRESHOLD, RETRIES, PROMPTS, SCORER)

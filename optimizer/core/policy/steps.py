@@ -1,7 +1,8 @@
 """What is asked next, and when an answer goes out: the policy as a machine that is given replies
 and does nothing itself.
 
-``steps(plan)`` yields an Ask, is sent the Attempts that came of it, and returns Done. Its order: votes or cascade, with
+``steps(plan)`` yields an Ask or, for a gate that is judged, a Judge; it is sent the Attempts that came of it, and
+returns Done. Its order: votes or cascade, with
 the validator inside; then the gate. ``most_calls`` bounds the calls of one request.
 """
 
@@ -12,16 +13,16 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from optimizer.core.family.fields import Output
-from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Purpose, best, rank
+from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Judge, Purpose, best, rank
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.requests import REFINE_NOTE
 from optimizer.core.policy.tiers import Tiers, stands
 from optimizer.core.policy.validator import ask_again
 from optimizer.core.policy.votes import agreement_of
 
-Steps = Generator[Ask, Sequence[Attempt], Done]
-_Inner = Generator[Ask, Sequence[Attempt], tuple[Attempt | None, str]]
-_One = Generator[Ask, Sequence[Attempt], Attempt]
+Steps = Generator[Ask | Judge, Sequence[Attempt], Done]
+_Inner = Generator[Ask | Judge, Sequence[Attempt], tuple[Attempt | None, str]]
+_One = Generator[Ask | Judge, Sequence[Attempt], Attempt]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,9 @@ def draw_of(id: str) -> float:
 
 
 def most_calls(policy: Policy) -> int:
-    """Calls that one request leads to at most, audit not counted."""
+    """Calls that one request leads to at most, audit and the judge's calls not counted: ``policy.most_judgements``
+    answers are judged.
+    """
     n_tiers = len(policy.cascade.models) if policy.cascade is not None else 1
     per_answer = 2 if policy.needs_confidence and policy.signal.kind == "agreement" else 1
     per_answer += policy.validator is not None and policy.validator.then == "retry"
@@ -98,7 +101,7 @@ class _Machine:
 
     # --- one answer ---------------------------------------------------------------------------------------------------
 
-    def ask(self, *calls: Call) -> Generator[Ask, Sequence[Attempt], Sequence[Attempt]]:
+    def ask(self, *calls: Call) -> Generator[Ask | Judge, Sequence[Attempt], Sequence[Attempt]]:
         attempts = yield Ask(calls=calls)
         self.past += attempts
         return attempts
@@ -212,6 +215,7 @@ class _Machine:
         gate = self.policy.gate
         if gate is None or _calls_tools(taken):
             return taken, why
+        taken = yield from self.judged(taken)
         n, asked = 0, list[str]()
         while n < gate.retries and taken.score is not None and taken.score < gate.threshold:
             call = taken.call
@@ -226,11 +230,20 @@ class _Machine:
             )
             asked.append(instruction)
             (second,) = yield from self.ask(again)
+            second = yield from self.judged(second)
             taken = max(taken, second, key=rank)  # of equals the earlier one
             n += 1
         if taken.score is None:
-            return taken, f"{why}; no score for the gate"
+            return taken, f"{why}; no score for the gate" + (f": {taken.unscored}" if taken.unscored else "")
         return taken, f"{why}; score {taken.score:.3f} of {gate.threshold:g}" + (f" after {n} more" if n else "")
+
+    def judged(self, attempt: Attempt) -> _One:
+        """The attempt with the judge's score, where the gate asks the judge."""
+        if not self.policy.is_judged or attempt.answer is None or _calls_tools(attempt):
+            return attempt
+        (scored,) = yield Judge(attempt=attempt)
+        self.past = [scored if one is attempt else one for one in self.past]
+        return scored
 
 
 def with_sample(policy: Policy, call: Call) -> tuple[Call, ...]:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 from optimizer.core.base.spread import NONE, Spread
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.judging.rubric import Judged, asked_again, judge_messages
 from optimizer.core.family.family import Family
 from optimizer.core.family.judge_settings import SCORER, JudgeSettings
+from optimizer.core.family.space_form import varied_knobs
+from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelPrice
-from optimizer.core.search.answer_bounds import BYTES_PER_TOKEN, request_bytes, usd_of
+from optimizer.core.policy.refinement import DEFAULT_RETRIES, JUDGE, RETRIES
+from optimizer.core.policy.refinement import SCORER as SCORER_KNOB
+from optimizer.core.search.answer_bounds import BYTES_PER_TOKEN, options_of, request_bytes, usd_of
 
 ASKS = 2  # of a member for one answer at most: an answer of its own that cannot be read is asked for once more
 LONGEST_WHY = "x" * 300  # as long as a sentence on what could not be read
@@ -36,7 +42,7 @@ class JudgingCost:
 
     @property
     def once_usd(self) -> float | None:
-        """The most that one question to each member costs."""
+        """The most that an answer's judgements cost where each member is understood at once."""
         return None if self.usd is None else self.usd.high / ASKS
 
 
@@ -48,35 +54,55 @@ def judge_of_scorer(family: Family) -> JudgeSettings | None:
     return family.judge if SCORER in family.metrics else None
 
 
+def gate_judgements(champion: Variant, space: Mapping[str, Any] = MappingProxyType({})) -> int:
+    """Answers to one input that a gate puts before the judge at most, whichever variant of the space gives them."""
+    scorers = {champion.policy.get(SCORER_KNOB.name), *options_of(space, f"policy.{SCORER_KNOB.name}")}
+    if JUDGE not in scorers:
+        return 0
+    retries = varied_knobs(space).get(RETRIES.name) or {"choices": [champion.policy.get(RETRIES.name)]}
+    (values,) = retries.values()
+    return 1 + max(DEFAULT_RETRIES if value is None else int(value) for value in values)
+
+
+def judge_asked(family: Family, variants: Sequence[Variant]) -> JudgeSettings | None:
+    """The judge, where it scores the family's answers or a gate of these variants asks it."""
+    return family.judge if any(map(gate_judgements, variants)) else judge_of_scorer(family)
+
+
 def judging_cost(
     family: Family,
     inputs: Mapping[str, str],
     seen: Sequence[Example],
     max_tokens: int,
     price_of: Callable[[str], ModelPrice | None],
+    *,
+    n_gate: int = 0,
 ) -> JudgingCost:
-    """Of one answer of a family whose scorer takes a judgement; NO_JUDGE of any other.
+    """Of one answer, whose scorer takes a judgement or whose gate does; NO_JUDGE where neither does.
 
     Args:
         inputs: as long as the longest that is asked about.
         seen: examples whose expected outputs say how long a reference may be.
         max_tokens: that an answer may have.
+        n_gate: judgements by the gate at most (``gate_judgements``).
     """
-    judge = judge_of_scorer(family)
+    scorer = judge_of_scorer(family)
+    n_judgements = n_gate + (scorer is not None)
+    judge = family.judge if n_judgements else None
     if judge is None:
         return NO_JUDGE
-    n = len(judge.members)
+    n = len(judge.members) * n_judgements
     calls = Spread(low=0, expected=n, high=n * ASKS)
     prices = [price_of(name) for name in judge.members]
     known = [price for price in prices if price is not None]
-    if len(known) < n:
+    if len(known) < len(prices):
         return JudgingCost(calls=calls, usd=None, members=judge.members)
     n_bytes = _longest_bytes(judge, family, inputs, seen, max_tokens)
     each = [usd_of(n_bytes, judge.max_tokens, price) for price in known]
     expected = sum(usd_of(n_bytes / BYTES_PER_TOKEN / 2, judge.max_tokens / 2, price) for price in known)
     return JudgingCost(
         calls=calls,
-        usd=Spread(low=0, expected=expected, high=ASKS * sum(each)),
+        usd=Spread(low=0, expected=n_judgements * expected, high=n_judgements * ASKS * sum(each)),
         most_usd_per_call=max(each),
         members=judge.members,
     )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from optimizer.core.evaluation.judging.judgement import Judgement
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.models.language import ModelAnswer, ModelRequest
-from optimizer.jobs.calls.ask_judge import ask_judge, judged_answer
+from optimizer.jobs.calls.ask_judge import JudgeModel, ask_judge, judged_answer
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.evaluation_calls import JUDGEMENTS, Completes, EvaluationCalls
 
@@ -21,16 +22,14 @@ class _Counted:
     """A member of the judge whose answers count for a variant."""
 
     inner: Completes
-    count: Callable[[str, ModelAnswer], object]
+    count: Callable[[str, ModelAnswer], ModelAnswer]
 
     @property
     def revision(self) -> str:
         return self.inner.revision
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
-        answer = await self.inner.complete(request)
-        self.count(request.key, answer)
-        return answer
+        return self.count(request.key, await self.inner.complete(request))
 
 
 class EvaluationJudge:
@@ -58,13 +57,18 @@ class EvaluationJudge:
         judge = self._family.judge
         assert judge is not None  # else there is no metric that is judged
 
-        async def opened(name: str) -> _Counted:
-            def count(key: str, answer: ModelAnswer) -> None:
-                self._calls.count(counts_for, key, answer)
+        member = partial(self.member, counts_for)
+        return await ask_judge(judge, judged_answer(self._family, input, expected, text), member)
 
-            return _Counted(await self._calls.opened_judge(name), count)
+    async def member(self, counts_for: str, name: str) -> JudgeModel:
+        """One of the judge's models, whose answers count for a variant or for what stands in its place."""
 
-        return await ask_judge(judge, judged_answer(self._family, input, expected, text), opened)
+        def count(key: str, answer: ModelAnswer) -> ModelAnswer:
+            self._calls.count(counts_for, key, answer)
+            # asked by this study: its latency counts
+            return replace(answer, from_journal=False) if key in self._calls.asked else answer
+
+        return _Counted(await self._calls.opened_judge(name), count)
 
     def asking(self) -> Scorer:
         """The scorer for code that blocks, such as strategies: it asks the judge by itself."""

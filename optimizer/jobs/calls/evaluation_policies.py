@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.judging.calibration import Calibration
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
-from optimizer.core.family.rendering import render
+from optimizer.core.family.rendering import clip_inputs, render
 from optimizer.core.family.variant import Message, Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import Situation, own_score, what_is_read
@@ -22,6 +24,7 @@ from optimizer.jobs.calls.blocking import run_beside
 from optimizer.jobs.calls.evaluation_calls import EvaluationCalls
 from optimizer.jobs.calls.evaluation_judge import EvaluationJudge
 from optimizer.jobs.calls.execute_policy import Executed, PolicyRequest
+from optimizer.jobs.calls.gate_judge import JudgeAttempt, gate_judge
 from optimizer.jobs.calls.run_policy import Complete, answers_of_tier, keys_of_tier, run_policy
 
 
@@ -32,8 +35,16 @@ class TierNotDue(Exception):
 class EvaluationPolicies:
     """The policies of one evaluation's variants, and what their tiers answered so far. Thread-safe."""
 
-    def __init__(self, family: Family, scorer: Scorer, calls: EvaluationCalls, judge: EvaluationJudge) -> None:
+    def __init__(
+        self,
+        family: Family,
+        scorer: Scorer,
+        calls: EvaluationCalls,
+        judge: EvaluationJudge,
+        calibration: Callable[[], Calibration | None] = lambda: None,
+    ) -> None:
         self._family, self._scorer, self._calls, self._judge = family, scorer, calls, judge
+        self._calibration = cache(calibration)  # one for all answers, or they could not be compared
         self._read: dict[str, Policy] = {}  # by variant
         # By request key: what the journal held of the tiers' answers; None: nothing.
         self._looked_up: dict[str, ModelAnswer | None] = {}
@@ -100,11 +111,22 @@ class EvaluationPolicies:
                 score = partial(own_score, self._scorer.judge_of(policy.own_scorer), wanted.situation)
             except InvalidInput as fault:
                 return fault
+        judge = None
+        if policy.is_judged:
+            try:
+                judge = await self._gate_judge(variant, example)
+            except InvalidInput as fault:
+                return fault
         later = policy.cascade.models[up_to + 1 :] if up_to is not None and policy.cascade is not None else None
         try:
-            return await run_policy(wanted, self._completes(variant, later), score=score)
+            return await run_policy(wanted, self._completes(variant, later), score=score, judge=judge)
         except TierNotDue as wanted_too_early:
             return wanted_too_early
+
+    async def _gate_judge(self, variant: Variant, example: Example) -> JudgeAttempt:
+        calibration = await asyncio.to_thread(self._calibration)
+        given = clip_inputs(self._family, self._family.declared_inputs(example.input))
+        return gate_judge(self._family, given, calibration, partial(self._judge.member, variant.id))
 
     def _completes(self, variant: Variant, later: Sequence[str] | None = None) -> Complete:
         """``later``: tiers that may not be asked yet; what the others answer is remembered

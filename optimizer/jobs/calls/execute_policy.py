@@ -15,15 +15,17 @@ from typing import Any
 from optimizer.core.base.errors import Busy, ModelFailed
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.policy.assess import Situation, assess
-from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Reply, best, part_of, total_cost_usd
+from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Judge, Reply, best, part_of, total_cost_usd
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.requests import Bases, bases_of, request_of_call
 from optimizer.core.policy.steps import PolicyPlan, audit, is_audited, steps
 from optimizer.jobs.calls.ask_model import Asked
+from optimizer.jobs.calls.gate_judge import JudgeAttempt
 from optimizer.ports import LanguageModel
 
 AskOne = Callable[[str, Callable[[LanguageModel], ModelRequest]], Awaitable[Asked]]
 Score = Callable[[str], float | None]
+NO_JUDGE = "the family has no judge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +83,9 @@ class Executed:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models asked, in the order they were first asked."""
-        return tuple(dict.fromkeys(one.answered_by or one.call.model for one in self.attempts))
+        """The models asked for an answer, in the order they were first asked."""
+        asked = (one for one in self.attempts if one.call.purpose != "judge")
+        return tuple(dict.fromkeys(one.answered_by or one.call.model for one in asked))
 
     def parts(self) -> list[dict[str, Any]]:
         """For the record, in the order they were made."""
@@ -97,23 +100,37 @@ class Executed:
 
 
 async def execute_policy(
-    wanted: PolicyRequest, ask: AskOne, *, ask_later: AskOne | None = None, score: Score | None = None
+    wanted: PolicyRequest,
+    ask: AskOne,
+    *,
+    ask_later: AskOne | None = None,
+    score: Score | None = None,
+    judge: JudgeAttempt | None = None,
 ) -> Executed:
-    """Runs a policy to its end. At most ``most_calls(policy)`` calls, and none begins after ``deadline_s``.
+    """Runs a policy to its end. At most ``most_calls(policy)`` calls and the judge's, and none begins after
+    ``deadline_s``.
 
     Args:
         ask: a model by name, with its retries and fallbacks. Its ModelFailed is an attempt that failed.
         ask_later: the same for calls after the answer is out; None: ``ask``.
         score: the gate's own function, where it names one; it runs beside the event loop.
+        judge: of the family, where the gate asks it; None: no answer has a score.
     Raises:
         Whatever else ``ask`` raises with its first calls; afterwards it stands in ``interrupted``.
     """
-    return await _Run(wanted, ask, ask_later or ask, score).run()
+    return await _Run(wanted, ask, ask_later or ask, score, judge).run()
 
 
 class _Run:
-    def __init__(self, wanted: PolicyRequest, ask: AskOne, ask_later: AskOne, score: Score | None) -> None:
-        self._of, self._ask, self._ask_later = wanted, ask, ask_later
+    def __init__(
+        self,
+        wanted: PolicyRequest,
+        ask: AskOne,
+        ask_later: AskOne,
+        score: Score | None,
+        judge: JudgeAttempt | None,
+    ) -> None:
+        self._of, self._ask, self._ask_later, self._judge = wanted, ask, ask_later, judge
         policy = wanted.policy
         self._score = score if policy.own_scorer is not None else None
         self._plan = wanted.plan
@@ -121,6 +138,8 @@ class _Run:
         self._started = perf_counter()
         self._past: list[Attempt] = []
         self._pending: list[asyncio.Task[Reply]] = []
+        self._judging: asyncio.Task[Attempt] | None = None  # when the time was over
+        self._judge_calls: list[Attempt] = []  # of the judging under way
         self._failure: ModelFailed | None = None
         self._interrupted: BaseException | None = None
 
@@ -129,7 +148,7 @@ class _Run:
         try:
             wanted = next(machine)
             while True:
-                attempts = await self._attempts(wanted)
+                attempts = await (self._judged(wanted.attempt) if isinstance(wanted, Judge) else self._attempts(wanted))
                 if attempts is None:
                     return self._executed(self._ended())
                 wanted = machine.send(attempts)
@@ -158,6 +177,31 @@ class _Run:
         self._past += done
         self._pending = [call for call in calls if not call.done()]
         return None if over or self._interrupted is not None else done
+
+    async def _judged(self, attempt: Attempt) -> list[Attempt] | None:
+        """The attempt with its score; None where the time is over before, or the request."""
+        if self._judge is None:
+            return [replace(attempt, unscored=NO_JUDGE)]
+        left_s = self._of.policy.deadline_s - (perf_counter() - self._started)
+        if left_s <= 0:
+            return None
+        self._judge_calls = []
+        judging = asyncio.ensure_future(self._judge(attempt, self._judge_calls.append))
+        try:
+            await asyncio.wait([judging], timeout=left_s)
+        except asyncio.CancelledError:
+            judging.cancel()
+            raise
+        self._past += self._judge_calls
+        if not judging.done():
+            self._judging = judging
+            return None
+        if (error := judging.exception()) is not None:
+            self._interrupted = error
+            return None
+        scored = judging.result()
+        self._past = [scored if one is attempt else one for one in self._past]
+        return [scored]
 
     def _assessed(self, calls: Sequence[asyncio.Task[Reply]]) -> list[Attempt]:
         replies = []
@@ -219,7 +263,9 @@ class _Run:
             latency_ms=(perf_counter() - self._started) * 1000,
             failure=failure,
             interrupted=self._interrupted,
-            follow_up=self._follow_up if self._pending or self._audit(self._past) is not None else None,
+            follow_up=self._follow_up
+            if self._pending or self._judging or self._audit(self._past) is not None
+            else None,
         )
 
     @property
@@ -231,9 +277,14 @@ class _Run:
 
     async def _follow_up(self) -> list[Attempt]:
         late: list[Attempt] = []
+        if self._judging is not None:
+            n_recorded = len(self._judge_calls)
+            await asyncio.wait([self._judging])
+            self._judging.exception()  # too late to matter: the answer is out
+            late += self._judge_calls[n_recorded:]
         if self._pending:
             await asyncio.wait(self._pending)
-            late = self._assessed_later(self._pending)
+            late += self._assessed_later(self._pending)
         missing = self._audit([*self._past, *late])
         if missing is None:
             return late

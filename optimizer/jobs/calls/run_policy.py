@@ -7,24 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from math import fsum
 
 from optimizer.core.base.errors import InvalidInput, ModelFailed
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import assess
-from optimizer.core.policy.attempts import Attempt, Call, Reply
+from optimizer.core.policy.attempts import Attempt, Call, Judge, Reply
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.requests import Bases, request_of_call
 from optimizer.core.policy.steps import steps, with_sample
 from optimizer.jobs.calls.blocking import run_beside
-from optimizer.jobs.calls.execute_policy import Executed, PolicyRequest, Score
+from optimizer.jobs.calls.execute_policy import NO_JUDGE, Executed, PolicyRequest, Score
+from optimizer.jobs.calls.gate_judge import JudgeAttempt
 
 Complete = Callable[
     [str, Callable[[str], ModelRequest]], Awaitable[ModelAnswer]
 ]  # a model's name, and its request once its revision is known
 
 
-async def run_policy(wanted: PolicyRequest, complete: Complete, *, score: Score | None = None) -> Executed:
+async def run_policy(
+    wanted: PolicyRequest, complete: Complete, *, score: Score | None = None, judge: JudgeAttempt | None = None
+) -> Executed:
     """As ``execute_policy``, one call after the other, without deadline and audit.
 
     ``latency_ms`` is what a user would have waited: calls that are made at the same time count as long as the longest
@@ -34,6 +38,7 @@ async def run_policy(wanted: PolicyRequest, complete: Complete, *, score: Score 
         complete: asks one model, and only this one; its ModelFailed is an attempt that failed. What else it raises ends
             the run.
         score: the gate's own function, where it names one.
+        judge: of the family, where the gate asks it; what it raises ends the run.
     """
     policy = wanted.policy
     bases = wanted.bases
@@ -44,6 +49,13 @@ async def run_policy(wanted: PolicyRequest, complete: Complete, *, score: Score 
     try:
         ask = next(machine)
         while True:
+            if isinstance(ask, Judge):
+                made: list[Attempt] = []
+                scored = await _judged(ask.attempt, judge, made)
+                past = [*(scored if one is ask.attempt else one for one in past), *made]
+                waited += [one.latency_ms for one in made]  # one member after the other
+                ask = machine.send([scored])
+                continue
             replies = [await _reply(policy, bases, call, complete, failures, score) for call in ask.calls]
             attempts = assess(policy, wanted.situation, replies)
             past += attempts
@@ -59,6 +71,10 @@ async def run_policy(wanted: PolicyRequest, complete: Complete, *, score: Score 
         latency_ms=fsum(waited),
         failure=None if done.attempt is not None else missing,
     )
+
+
+async def _judged(attempt: Attempt, judge: JudgeAttempt | None, made: list[Attempt]) -> Attempt:
+    return replace(attempt, unscored=NO_JUDGE) if judge is None else await judge(attempt, made.append)
 
 
 async def answers_of_tier(wanted: PolicyRequest, tier: str, complete: Complete) -> list[Attempt]:

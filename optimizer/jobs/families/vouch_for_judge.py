@@ -9,7 +9,8 @@ from optimizer.core.evaluation.gates import GateVerdict, as_record
 from optimizer.core.evaluation.judging.calibration import GATE, Calibration, calibrated_gate
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
-from optimizer.core.search.judging_cost import judge_of_scorer
+from optimizer.core.family.variant import Variant
+from optimizer.core.search.judging_cost import gate_judgements, judge_of_scorer
 from optimizer.ports import Store, Transaction
 
 
@@ -30,9 +31,11 @@ def judge_gates(
     *,
     metric_source: str | None = None,
     scored_by: str | None = None,
+    variants: Sequence[Variant] = (),
 ) -> list[Mapping[str, Any]]:
-    """One gate as recorded, where a judge scores the family's answers, a rollout's metric is feedback by a judge, or a
-    judge scored the confirmation that speaks for a candidate; else none.
+    """One gate as recorded, where a judge scores the family's answers, a rollout's metric is feedback by a judge,
+    a judge scored the confirmation that speaks for a candidate, or the policy of one of these variants holds back what
+    a judge finds weak; else none.
 
     Args:
         scored_by: ``judge_identity`` of the judge of that confirmation. People have to vouch for this very judge too:
@@ -40,9 +43,13 @@ def judge_gates(
     """
     if tx is None:
         with store.read() as reading:
-            return judge_gates(family, store, reading, metric_source=metric_source, scored_by=scored_by)
+            return judge_gates(
+                family, store, reading, metric_source=metric_source, scored_by=scored_by, variants=variants
+            )
     own = None if family.judge is None else judge_identity(family)
-    is_own_asked = judge_of_scorer(family) is not None or metric_source == "judge"
+    is_own_asked = (
+        judge_of_scorer(family) is not None or metric_source == "judge" or any(map(gate_judgements, variants))
+    )
     asked = dict.fromkeys([*([own] if is_own_asked else ()), *([scored_by] if scored_by is not None else ())])
     gates = [calibrated_gate(judge, _latest(family, judge, store, tx)) for judge in asked]
     return [as_record(gate) for gate in sorted(gates, key=lambda gate: gate.verdict is GateVerdict.PASS)[:1]]

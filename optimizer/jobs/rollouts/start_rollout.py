@@ -161,10 +161,18 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
         stage_history=(), created_at=now, created_by=request.actor,
         study=evidence.id if evidence is not None else None, simulated_clock=clock.scale != 1.0,
     )  # fmt: skip
+    candidate = store.variants.get(tx, name, variant)
     gates = without_judge_gate(gates_on_record(evidence, variant=variant, champion=champion.variant, aim=aim))
     scored_by = (evidence.confirmation or {}).get("judge") if evidence is not None else None
     metric_source = rollout.settings["metric"]["source"]
-    judged = judge_gates(request.family, store, tx, metric_source=metric_source, scored_by=scored_by)
+    judged = judge_gates(
+        request.family,
+        store,
+        tx,
+        metric_source=metric_source,
+        scored_by=scored_by,
+        variants=[] if candidate is None else [candidate.variant],
+    )
     if metric_source == "judge" and not missed(judged):  # an edit of the file puts no other in its place
         rollout = replace(rollout, settings={**rollout.settings, "judge": judge_identity(request.family)})
     gates += judged

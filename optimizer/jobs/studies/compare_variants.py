@@ -16,11 +16,12 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.answer_bounds import models_of
 from optimizer.core.search.cost_estimate import estimate_evaluation
-from optimizer.core.search.judging_cost import judge_of_scorer
+from optimizer.core.search.judging_cost import judge_asked
 from optimizer.core.views.variant_grid import MOST_VARIANTS, VariantGrid, variant_grid
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_book import OwnSpend
 from optimizer.jobs.families.check_models import require_known_models
+from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.jobs.studies.evaluate_variant import opener
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.evaluations.plan_evaluation import drawn_examples
@@ -61,7 +62,13 @@ def compare_variants(
         budget = replace(budget, calls=int(TO_SPARE * calls.high))
     open_model = opener(family, budget, store, clock, models, spent)
     open_judge = opener(family, budget, store, clock, models, spent, purpose=JUDGE)
-    evaluator = Evaluator(family, scorer_for(family), open_model, open_judge=open_judge)
+    evaluator = Evaluator(
+        family,
+        scorer_for(family),
+        open_model,
+        open_judge=open_judge,
+        calibration=lambda: latest_calibration(family, store),
+    )
     results = []
     for variant in variants:
         try:
@@ -108,7 +115,7 @@ def estimate_comparison(
 
 def _asked(family: Family, variants: Sequence[Variant]) -> set[str]:
     """Names of the models that answer, and of those that judge."""
-    judge = judge_of_scorer(family)
+    judge = judge_asked(family, variants)
     return {name for one in variants for name in models_of(one, {})} | set(judge.members if judge else ())
 
 

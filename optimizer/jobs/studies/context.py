@@ -23,7 +23,7 @@ from optimizer.core.models.budget import HeldBack
 from optimizer.core.models.language import PROPOSAL_TOKENS, PROPOSER, proposal_request
 from optimizer.core.search.answer_bounds import calls_per_answer, longest_answer, longest_inputs
 from optimizer.core.search.cost_estimate import confirmation_calls
-from optimizer.core.search.judging_cost import NO_JUDGE, JudgingCost, judge_of_scorer, judging_cost
+from optimizer.core.search.judging_cost import NO_JUDGE, JudgingCost, gate_judgements, judge_of_scorer, judging_cost
 from optimizer.core.search.leaks import Fingerprints, LeakCheck, of_example, own_texts
 from optimizer.core.search.strategy import Propose, StrategyMaker, proposers_of, searched_tiers
 from optimizer.core.search.study import LEAKS, Definition, Study, Trial
@@ -129,17 +129,18 @@ class StudyRun:
 
     @cached_property
     def judging(self) -> JudgingCost:
-        """What judging one answer takes; NO_JUDGE where no judge scores the family. Asking may open a model."""
-        if judge_of_scorer(self.family) is None:
+        """What judging one answer takes; NO_JUDGE where no judge is asked. Asking may open a model."""
+        n_gate = 0 if self.is_replayed else gate_judgements(self.champion, self.space)
+        if judge_of_scorer(self.family) is None and not n_gate:
             return NO_JUDGE
         seen = [*self.train, *self.dev]
         inputs, most = longest_inputs(self.family, seen), longest_answer(self.champion, self.space)
-        return judging_cost(self.family, inputs, seen, most, lambda name: self.models.get(name).price)
+        return judging_cost(self.family, inputs, seen, most, lambda name: self.models.get(name).price, n_gate=n_gate)
 
     @property
     def calls_with_judges(self) -> int:
         """Calls that an answer of one call takes together with its judgement."""
-        return 1 + len(self.judging.members)
+        return 1 + ceil(self.judging.calls.expected)
 
     @property
     def n_confirmation(self) -> int:

@@ -22,7 +22,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.search.answer_bounds import models_of
-from optimizer.core.search.judging_cost import judge_of_scorer
+from optimizer.core.search.judging_cost import judge_asked
 from optimizer.core.search.study import Definition
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_book import OwnSpend
@@ -117,7 +117,10 @@ def evaluate_variant(
             return lambda name: study.open_model(name, purpose)
         return opener(family, budget, store, clock, models, spent, purpose=purpose)
 
-    evaluators = evaluators_of(plan, family, scorer_for, opened(EVALUATION), on_call, opened(JUDGE), own)
+    evaluators = evaluators_of(
+        plan, family, scorer_for, opened(EVALUATION), on_call, opened(JUDGE), own,
+        lambda: latest_calibration(family, store),
+    )  # fmt: skip
     results = measure(plan, variant, evaluators)
     if all(r.output is None for r in results):
         raise ModelFailed(
@@ -140,7 +143,13 @@ def evaluate_variant(
                 examples,
                 run=study.timing if study is not None else str(batch["id"]),
                 open_model=opened(TIMING),
-                evaluator=lambda opened: Evaluator(family, scorer.unjudged(), opened, on_call=on_call),
+                evaluator=lambda opened: Evaluator(
+                    family,
+                    scorer.unjudged(),
+                    opened,
+                    on_call=on_call,
+                    calibration=lambda: latest_calibration(family, store),
+                ),
             )
             batch["p95_latency_ms"] = batch["p95_latency_ms"] or timing.p95_ms
         batch |= check_results(plan, family, results, beside, timing)
@@ -236,7 +245,7 @@ def _why_not_bare(variant: Variant) -> str:
 def _priced(plan: EvaluationPlan, family: Family, usd: float, models: ModelSource) -> float | None:
     """None where a model that was asked has no known price, so that its calls count as nothing."""
     asked = [name for one in plan.variants for name in models_of(one, {})]
-    judge = judge_of_scorer(family)
+    judge = judge_asked(family, plan.variants)
     return usd if all(models.price(name) is not None for name in (*asked, *(judge.members if judge else ()))) else None
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from optimizer.core.base.errors import InvalidInput, ModelFailed
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.judging.calibration import Calibration
 from optimizer.core.evaluation.judging.judgement import Judgement
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
@@ -61,7 +62,8 @@ class Evaluator:
     Thread-safe; nothing is asked twice, and what this process asked freshly keeps its latency.
 
     Its methods block, as searches do; how many calls are in flight meanwhile is the models' affair.
-    Arguments as in ``EvaluationCalls``.
+    Arguments as in ``EvaluationCalls``, and ``calibration``: reads the latest of the family's judge, once, where a gate
+    asks this judge.
     """
 
     def __init__(
@@ -73,12 +75,13 @@ class Evaluator:
         on_call: Callable[[float | None], None] = lambda latency_ms: None,
         own: Mapping[str, ModelAnswer] | None = None,
         open_judge: Callable[[str], Completes] | None = None,
+        calibration: Callable[[], Calibration | None] = lambda: None,
     ) -> None:
         self.family = family
         self.scorer = scorer
         self._calls = EvaluationCalls(open_model, on_call, own or {}, open_judge)
         self._judge = EvaluationJudge(family, scorer, self._calls)
-        self._policies = EvaluationPolicies(family, scorer, self._calls, self._judge)
+        self._policies = EvaluationPolicies(family, scorer, self._calls, self._judge, calibration)
 
     @property
     def fresh_by_variant(self) -> Counter[str]:

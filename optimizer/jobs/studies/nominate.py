@@ -8,7 +8,7 @@ that makes studies safe (budget, journal, resume, one at a time).
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from math import inf
+from math import ceil, inf
 
 from optimizer.core.base.errors import Conflict, DatasetTooSmall, GateNotMet, InvalidInput, NotFound
 from optimizer.core.base.phrasing import count
@@ -31,7 +31,7 @@ from optimizer.core.search.answer_bounds import (
     models_of,
     usd_of,
 )
-from optimizer.core.search.judging_cost import judging_cost
+from optimizer.core.search.judging_cost import gate_judgements, judging_cost
 from optimizer.core.search.strategy import check_aim
 from optimizer.core.search.study import CONFIRM, UNFINISHED, Definition, Study
 from optimizer.core.serving.freezes import require_unfrozen
@@ -232,8 +232,8 @@ def plan_look(
             dearest = max(dearest, usd_of(longest, int(limit or 0), price)) if price is not None else inf
         usd += TO_SPARE * n_holdout * per_answer * dearest
         max_tokens = int(arm.model.get("max_tokens") or DEFAULT_MAX_TOKENS)
-        judging = judging_cost(family, inputs, [*train, *dev], max_tokens, models.price)
-        n_calls += n_holdout * len(judging.members)
+        judging = judging_cost(family, inputs, [*train, *dev], max_tokens, models.price, n_gate=gate_judgements(arm))
+        n_calls += n_holdout * ceil(judging.calls.expected)
         usd += TO_SPARE * n_holdout * (inf if judging.once_usd is None else judging.once_usd)
         asked += [(name, models.price(name), judge_of(family).max_tokens) for name in judging.members]
     calls = int(TO_SPARE * n_calls)

@@ -8,6 +8,7 @@ from typing import Any
 
 from optimizer.core.base.values import ExampleResult, mean_score
 from optimizer.core.dataset.examples import Example, class_of
+from optimizer.core.evaluation.judging.calibration import Calibration
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.evaluation.suite import SCENARIOS, Groups, check_suite, suite_id
 from optimizer.core.evaluation.timing import Timing
@@ -29,6 +30,7 @@ def evaluators_of(
     on_call: Callable[[float | None], None],
     open_judge: Callable[[str], JournaledModel],
     own: Mapping[str, ModelAnswer],
+    calibration: Callable[[], Calibration | None],
 ) -> dict[str, Evaluator]:
     """By example id: golden rows may say which metrics count for them. Arguments as in ``Evaluator``."""
     by_metrics: dict[tuple[str, ...], Evaluator] = {}
@@ -39,7 +41,13 @@ def evaluators_of(
         if counts not in by_metrics:
             scored = family if row is None else scoring_of(family, row)
             by_metrics[counts] = Evaluator(
-                scored, scorer_for(scored), open_model, on_call=on_call, own=own, open_judge=open_judge
+                scored,
+                scorer_for(scored),
+                open_model,
+                on_call=on_call,
+                own=own,
+                open_judge=open_judge,
+                calibration=calibration,
             )
         found[example.id] = by_metrics[counts]
     return found

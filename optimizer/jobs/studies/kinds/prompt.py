@@ -32,7 +32,7 @@ from optimizer.core.search.answer_bounds import (
 from optimizer.core.search.call_estimate import expected_calls, trials_of
 from optimizer.core.search.cascade.learned import replay_faults
 from optimizer.core.search.cost_estimate import confirmation_calls, confirmation_usd, estimate_study, search_budget
-from optimizer.core.search.judging_cost import judging_cost
+from optimizer.core.search.judging_cost import gate_judgements, judging_cost
 from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.strategies import writes
 from optimizer.core.search.strategy import COPRO, REPLAY, may_write, searched_tiers
@@ -40,6 +40,7 @@ from optimizer.core.search.study import KEEP, Definition, Study
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
+from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.kinds.kind import AskedStudy, StudyKind, StudyPlan
 from optimizer.ports import ModelCatalogue, ModelFacts, Store
@@ -70,7 +71,15 @@ class PromptStudy:
         def open_judge(name: str) -> JournaledModel:
             return run.journaled(name, purpose=JUDGE, stop=stop, held=held)
 
-        return Evaluator(run.family, run.scorer, open_model, on_call=run.called, own=run.own, open_judge=open_judge)
+        return Evaluator(
+            run.family,
+            run.scorer,
+            open_model,
+            on_call=run.called,
+            own=run.own,
+            open_judge=open_judge,
+            calibration=lambda: latest_calibration(run.family, run.store),
+        )
 
     def sensitivity(self, study: Study, family: Family, variants: Mapping[str, Variant], store: Store) -> None:
         return None
@@ -132,7 +141,10 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
     longest = longest_allowed(
         champion, inputs, definition, is_written=is_written, is_asked_again=asks_again(champion, space)
     )
-    judging = judging_cost(family, inputs, [*train, *dev], longest_answer(champion, space), models.price)
+    judging = judging_cost(
+        family, inputs, [*train, *dev], longest_answer(champion, space), models.price,
+        n_gate=gate_judgements(champion, space),
+    )  # fmt: skip
     for name in judging.members:
         require_bounded(name, models.price(name), judge_of(family).max_tokens, budget)
     n_confirmation = confirmation_calls(len(dataset["holdout"]), per_answer + ceil(judging.calls.high))
@@ -187,7 +199,7 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
         budget,
         n_confirmation=n_confirmation,
         reserved_usd=estimate.reserved_usd,
-        n_dev=len(dev) * (1 + len(judging.members)),
+        n_dev=len(dev) * (1 + ceil(judging.calls.expected)),
         seconds_per_call=None if known is None else known.expected / concurrency,
     )
     if is_written:
