@@ -81,7 +81,6 @@ for group in (
     review,
     judge,
     golden,
-    judge,
     graph,
     playbook,
     keys,

@@ -59,8 +59,10 @@ class Session:
     def store(self) -> Store:
         """The store, migrated where no server does that, and knowing what the family files hold."""
         from optimizer.host import run_files
+        from optimizer.host.logs import log_to_stderr
         from optimizer.runtime import wiring
 
+        log_to_stderr()
         if run_files.find(self.settings, "serve") is None:
             wiring.migrate_store(self.settings)
         store = wiring.open_store(self.settings)

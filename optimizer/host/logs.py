@@ -102,6 +102,12 @@ def set_up_logs(settings: Settings, process: str, *, terminal: bool = True) -> N
     )
 
 
+def log_to_stderr() -> None:
+    """Of a command: what it logs stands beside its messages, so that stdout holds its answer alone."""
+    if not structlog.is_configured():
+        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+
+
 def _last(change: Callable[[str], str]) -> Any:
     """A processor behind the one that made a line of the event."""
     return lambda _logger, _method, line: change(line)

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from optimizer.host.config import load_settings
-from optimizer.host.logs import MAX_FILE_BYTES, set_up_logs
+from optimizer.host.logs import MAX_FILE_BYTES, log_to_stderr, set_up_logs
 
 
 @pytest.fixture
@@ -76,3 +76,15 @@ def test_a_full_file_is_set_aside(lines: Path) -> None:
     for _ in range(3):
         log.info("x" * (MAX_FILE_BYTES // 2))
     assert (lines.parent / "api.log.1").exists()
+
+
+def test_a_command_logs_to_stderr_so_that_its_answer_stands_alone_on_stdout(capsys):
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    try:
+        log_to_stderr()
+        structlog.get_logger().info("embedded model ready")
+    finally:
+        structlog.configure(**before)
+    out, err = capsys.readouterr()
+    assert (out, "embedded model ready" in err) == ("", True)
