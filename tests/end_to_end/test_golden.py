@@ -20,7 +20,7 @@ from tests.scripted_model import chat_answer, provider
 
 F = "support_topics"
 ASKED = {"delivery": "My golden parcel is late.", "payment": "The golden card was charged twice."}
-ANSWER_S = 0.03  # so long that what a busy machine adds is no fifth of it
+ANSWER_S = 0.1  # so long that what a busy machine adds is no fifth of it
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from optimizer.core.evaluation.scorers import answers, characters, coverage, ent
 from optimizer.core.evaluation.scorers.words import words
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.judge_settings import SCORER as JUDGED
-from optimizer.core.family.metrics import METRICS
+from optimizer.core.family.metrics import ALIGNED, METRICS
 from optimizer.core.family.parsers import plain_text
 from tests.examples import n_examples
 from tests.strategies import json_values, texts
@@ -46,6 +46,7 @@ CASES: dict[str, tuple[str, Any]] = {  # by metric: a parser that it judges, and
 }
 SEARCHED = [name for name, record in METRICS.built_in.items() if "corpus" in record.parameters]  # test_corpus_index.py
 ASKED = [JUDGED]  # a model says it: test_judged_evaluation.py
+LEARNT = [ALIGNED]  # from thumbs, per family: test_align_family.py
 NO_IDENTITY = {"compression_ratio": ("text", "Rollo"), "processed_quality": ("json", {"process": True})}
 
 
@@ -57,7 +58,7 @@ def scorer_of(name: str, parser: str) -> Scorer:
 
 
 def test_every_metric_has_a_case_here():
-    assert {*CASES, *NO_IDENTITY, *SEARCHED, *ASKED} == set(METRICS.built_in)
+    assert {*CASES, *NO_IDENTITY, *SEARCHED, *ASKED, *LEARNT} == set(METRICS.built_in)
 
 
 @pytest.mark.parametrize("name", CASES)
