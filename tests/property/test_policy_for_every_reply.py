@@ -16,7 +16,7 @@ from optimizer.core.policy.assess import Situation, assess
 from optimizer.core.policy.attempts import Ask, Attempt, Judge, Reply, best, part_of, rank, total_cost_usd
 from optimizer.core.policy.policy import Policy, parse_policy
 from optimizer.core.policy.steps import PolicyPlan, audit, most_calls, steps
-from optimizer.core.policy.validator import CHECKS
+from optimizer.core.policy.validator import NAMED_CHECKS
 from tests.examples import n_examples
 
 SHARES = st.floats(0, 1).map(lambda x: round(x, 3))
@@ -36,7 +36,7 @@ KNOBS: dict[str, st.SearchStrategy[Any]] = {
     "gate.threshold": SHARES,
     "gate.retries": st.integers(0, 5),
     "gate.scorer": st.sampled_from(["confidence", "checks", "judge", "own.metric"]),
-    "validate": st.lists(st.sampled_from(list(CHECKS)), min_size=1, max_size=3),
+    "validate": st.lists(st.sampled_from(list(NAMED_CHECKS)), min_size=1, max_size=3),
     "validate.then": st.sampled_from(["retry", "escalate", "flag"]),
     "context.tool_results": st.booleans(),
 }

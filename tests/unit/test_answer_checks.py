@@ -11,7 +11,7 @@ import pytest
 
 from optimizer.core.family.fields import Output
 from optimizer.core.policy.answer_checks import CheckedAnswer
-from optimizer.core.policy.validator import CHECKS, ask_again, issues_in
+from optimizer.core.policy.validator import NAMED_CHECKS, ask_again, issues_in
 
 LABEL = Output(parser="label", labels=("refund", "bug", "other"))
 LIST = Output(parser="list")
@@ -234,9 +234,50 @@ def test_a_good_answer_is_left_alone(case: CheckedAnswer) -> None:
     assert issues_in(case) == ()
 
 
-@pytest.mark.parametrize("issue", CHECKS)
+@pytest.mark.parametrize("issue", NAMED_CHECKS)
 def test_every_issue_has_words_for_the_model(issue: str) -> None:
     assert ask_again((issue,)).endswith(".")
+
+
+MINUTES = (
+    "The council met on 12 March with 31 members. Anna Berg asked for 4,500 euros for the library, and the council gave"
+    " half of it. Per Lund spoke against the plan, and 18 members voted for it in the end."
+)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        answer("It is 27 degrees in Oslo.", **tools(WEATHER)),
+        answer("ACME closed at 119.25.", **tools(STOCKS)),
+        answer("The library asked for 5,400 euros.", input={"minutes": MINUTES}),
+        answer("The plan came from Jonas Holm.", input={"minutes": MINUTES}),
+        answer("Acme opens a factory in Porto, says Maria Silva.", **tools(NEWS)),
+    ],
+    ids=lambda case: case.text[:40],
+)
+def test_a_number_or_a_name_that_the_material_does_not_hold_is_a_factual_error(case: CheckedAnswer) -> None:
+    assert issues_in(case, ("factual_errors",)) == ("factual_errors",)
+    assert "factual_errors" not in issues_in(case), "looked for only where it is named"
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        *GOOD,
+        answer("It is about 21 degrees in Oslo.", **tools(WEATHER)),
+        answer("It is 27 degrees in Oslo.", **tools("no results")),
+        answer("It is 27 degrees.", **asked("How warm is it?")),
+        answer("The library asked for 4500 euros.", input={"minutes": MINUTES}),
+        answer("Two people spoke, 18 voted for it.\n12. Anna Berg\n13. Per Lund", input={"minutes": MINUTES}),
+        answer("Key Findings\n\nMrs Berg asked for money.", input={"minutes": MINUTES}),
+        answer('{"confidence": 87}', output=Output(parser="json"), input={"minutes": MINUTES}),
+        answer("\u59d4\u54e1\u4f1a\u3002", input={"minutes": MINUTES}),
+    ],
+    ids=lambda case: case.text[:40],
+)
+def test_what_the_material_holds_or_cannot_tell_is_no_factual_error(case: CheckedAnswer) -> None:
+    assert issues_in(case, ("factual_errors",)) == ()
 
 
 def test_only_the_named_issues_are_looked_for() -> None:

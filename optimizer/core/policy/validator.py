@@ -22,6 +22,7 @@ from optimizer.core.policy.answer_checks import (
     says_not_found,
     tool_results_ignored,
 )
+from optimizer.core.policy.factual_check import factual_errors
 
 Then = Literal["retry", "escalate", "flag"]
 THEN: tuple[Then, ...] = ("retry", "escalate", "flag")
@@ -34,6 +35,8 @@ CHECKS: Mapping[str, Callable[[CheckedAnswer], bool]] = {
     "tool_results_ignored": tool_results_ignored,
     "incomplete_coverage": incomplete_coverage,
 }
+# Looked for where a policy names it alone: predictors and the gate's scorer ``checks`` read the others.
+NAMED_CHECKS: Mapping[str, Callable[[CheckedAnswer], bool]] = {**CHECKS, "factual_errors": factual_errors}
 ASK_AGAIN: Mapping[str, str] = {
     "empty": "Your answer was empty. Give an answer.",
     "refused": "Your answer was a refusal. The request is legitimate; answer it as well as you can.",
@@ -44,14 +47,18 @@ ASK_AGAIN: Mapping[str, str] = {
     ),
     "tool_results_ignored": "Your answer did not use the tools' results above. Answer again from these results.",
     "incomplete_coverage": "Your answer covered only a part of what was asked. Answer again and cover every part.",
+    "factual_errors": (
+        "Your answer said a number or a name that the material above does not hold. Answer again, with nothing but what"
+        " it says."
+    ),
 }
 
 VALIDATE = Knob(
     name="validate",
     kind="list",
     meaning=(
-        f"Issues looked for in each answer: {', '.join(CHECKS)}; each further one finds more bad answers, and now and"
-        " then a good one."
+        f"Issues looked for in each answer: {', '.join(NAMED_CHECKS)}; each further one finds more bad answers, and now"
+        " and then a good one."
     ),
 )
 VALIDATE_THEN = Knob(
@@ -77,10 +84,11 @@ def read_validator(values: Mapping[str, Any], faults: list[Fault]) -> Validator 
     """The validator of well-typed knobs; None when it has no issues to find."""
     named: list[str] = []
     for i, issue in enumerate(values.get("validate", ())):
-        if issue not in CHECKS:
+        if issue not in NAMED_CHECKS:
             faults.append(
                 Fault(
-                    pointer=pointer_of(["validate", i]), detail=f"there is no issue {issue!r}; use {', '.join(CHECKS)}"
+                    pointer=pointer_of(["validate", i]),
+                    detail=f"there is no issue {issue!r}; use {', '.join(NAMED_CHECKS)}",
                 )
             )
         elif issue not in named:
@@ -95,7 +103,7 @@ def read_validator(values: Mapping[str, Any], faults: list[Fault]) -> Validator 
 
 def issues_in(answered: CheckedAnswer, named: tuple[str, ...] = tuple(CHECKS)) -> tuple[str, ...]:
     """Those of the named issues that the answer has; an answer that calls tools is none yet and has none."""
-    return () if calls_tools(answered) else tuple(issue for issue in named if CHECKS[issue](answered))
+    return () if calls_tools(answered) else tuple(issue for issue in named if NAMED_CHECKS[issue](answered))
 
 
 def ask_again(issues: tuple[str, ...]) -> str:
