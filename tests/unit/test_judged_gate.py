@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from api.gateway.hourly_money import most_judging_usd
+from api.http.problems import MoneySpent
 from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.base.errors import BudgetExhausted, InvalidInput, ModelFailed
 from optimizer.core.base.values import Budget
@@ -264,3 +266,19 @@ def test_a_candidate_that_is_gated_by_an_uncalibrated_judge_starts_only_as_force
     assert judge_gates(family, world.store, variants=[gated(**{"gate.scorer": "checks"})]) == []
     (gate,) = judge_gates(family, world.store, variants=[gated()])
     assert (gate["name"], gate["verdict"]) == ("judge_calibrated", "error")
+
+
+def test_the_familys_hour_counts_the_most_that_a_gates_judge_may_cost(tmp_path: Path) -> None:
+    world, family = JudgedWorld(tmp_path, judge_model()), letters_family()
+    request = ModelRequest(model="writer", revision="", messages=[], params={"max_tokens": 40})
+
+    def most(**policy: Any) -> float:
+        parsed = parse_policy({**GATE, **policy})
+        return most_judging_usd(family, parsed, request, LETTER, world, limit=1.0, said_by="a setting")
+
+    judge = world.by_name["judge"]
+    assert most(**{"gate.scorer": "checks"}) == 0.0
+    assert most() > most(**{"gate.retries": 0}) > 2 * 600 * 2.0 / 1e6, "each judgement, asked for twice"
+    judge.price = None
+    with pytest.raises(MoneySpent):
+        most()
