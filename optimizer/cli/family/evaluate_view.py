@@ -69,6 +69,8 @@ def _view_one(out: Console, family: Family, batch: Mapping[str, Any]) -> None:
     )
     on = f"{count(batch['n'], asked_of(batch))}, {count(batch['n_errors'], 'error')}"
     out.print(f"{family.name} {batch['variant']}: {score}{interval} on {on}", markup=False)
+    if batch.get("commonest_error"):
+        out.print(f"  The commonest error: {batch['commonest_error']}", markup=False)
     if batch.get("judge"):
         out.print(batch["judge"]["said"], markup=False)
     if batch.get("labels"):

@@ -243,7 +243,8 @@ def _regressions(
     if limits.latency is not None:
         slower, why = timing.slowdown, timing.why or "latency was not measured for both"
         shown = "latency {:+.1%} against the champion's (median over the same requests)"
-        checks.append(_check(LATENCY, limits.latency, slower, _at_most, shown, why if champion else NO_CHAMPION))
+        why = why if champion else NO_CHAMPION
+        checks.append(_check(LATENCY, limits.latency, slower, _at_most, shown, why, asked=f"{limits.latency:.0%}"))
     return checks
 
 
@@ -258,7 +259,14 @@ def _mean_fall(falls: Sequence[float | None], *, least: int) -> tuple[float | No
 
 
 def _check(
-    name: str, wanted: float, found: float | None, is_met: Callable[[float, float], bool], shown: str, missing: str
+    name: str,
+    wanted: float,
+    found: float | None,
+    is_met: Callable[[float, float], bool],
+    shown: str,
+    missing: str,
+    *,
+    asked: str | None = None,
 ) -> Check:
     if found is None:
         return Check(
@@ -271,7 +279,7 @@ def _check(
         wanted=wanted,
         found=found,
         verdict=verdict,
-        said=f"{name}: {shown.format(found)}, {bound} {wanted:g} is asked",
+        said=f"{name}: {shown.format(found)}, {bound} {asked or f'{wanted:g}'} is asked",
     )
 
 

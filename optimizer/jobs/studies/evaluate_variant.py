@@ -4,6 +4,7 @@ evaluation batch.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -178,8 +179,13 @@ def evaluate_variant(
             "beside": plan.beside.id if plan.beside is not None else None,
             "suite_name": plan.suite.name if plan.suite is not None else None,
             "timing": _told(timing),
+            "commonest_error": _commonest([r.error for r in results if r.error is not None]),
         }
     )
+
+
+def _commonest(errors: Sequence[str]) -> str | None:
+    return Counter(errors).most_common(1)[0][0] if errors else None
 
 
 def _is_untimed(plan: EvaluationPlan, timing: Timing) -> bool:
