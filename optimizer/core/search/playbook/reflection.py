@@ -22,7 +22,7 @@ REFLECT = """You improve how a language model does a task. Below are its instruc
 sorted by what went wrong, each with its score and the answer that was expected.
 
 Find out what the model should know or do so that such faults do not happen again, and write it down as lessons. Each is
-one or two sentences for the model itself, useful for inputs that nobody has seen yet. Write rules, not cases: quote no
+one or two sentences for the model itself, useful for inputs that are still to come. Write rules, not cases: quote no
 input and no name that stands in one. A lesson is one of these:
 - directive: what it must always do or never do
 - strategy: how to go about the task
