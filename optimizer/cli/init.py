@@ -55,15 +55,8 @@ def _made(folder: Path) -> tuple[list[str], ImportReport]:
 def _imported(folder: Path) -> ImportReport:
     from optimizer.cli.session import Session
     from optimizer.host.config import load_settings
-    from optimizer.jobs.dataset.import_examples import import_examples
-    from optimizer.runtime import wiring
 
     session = Session()
     session.settings = load_settings(home=folder)
-    store = session.store
     family = session.family("support_topics")
-    source = wiring.open_source(str(folder / "families" / family.name / "examples.jsonl"), family)
-    assert source.rows is not None
-    return import_examples(
-        source.rows, family=family, store=store, clock=session.clock, actor=session.actor, curated=True
-    )
+    return session.import_curated(folder / "families" / family.name / "examples.jsonl", family)

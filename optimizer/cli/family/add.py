@@ -28,7 +28,6 @@ def add(
     if family is None:
         _list(as_json)
         return
-    from optimizer.jobs.dataset.import_examples import import_examples
     from optimizer.jobs.families.add_shipped_family import add_shipped_family
     from optimizer.runtime import wiring
 
@@ -39,11 +38,7 @@ def add(
     declared = session.family(family)
     examples, report = folder / "examples.jsonl", None
     if examples in written:
-        source = wiring.open_source(str(examples), declared)
-        assert source.rows is not None
-        report = import_examples(
-            source.rows, family=declared, store=session.store, clock=session.clock, actor=session.actor, curated=True
-        )
+        report = session.import_curated(examples, declared)
     wiring.sync_families(session.settings, session.families, session.store, session.clock)
     show(as_json, {"family": family, "files": written, "import": report}, lambda out: None)
     for sentence in report.sentences() if report is not None else ():

@@ -62,7 +62,6 @@ def create(
     topic=Category
     """
     from optimizer.core.declaration.draft import FamilyDraft
-    from optimizer.jobs.dataset.import_examples import import_examples
     from optimizer.jobs.families.create_family import create_family, read_prompt
     from optimizer.runtime import wiring
 
@@ -87,11 +86,7 @@ def create(
     )
     session.families.load()
     declared = session.family(family)
-    source = wiring.open_source(str(made.examples_file), declared)
-    assert source.rows is not None
-    report = import_examples(
-        source.rows, family=declared, store=session.store, clock=session.clock, actor=session.actor, curated=True
-    )
+    report = session.import_curated(made.examples_file, declared)
     wiring.sync_families(session.settings, session.families, session.store, session.clock)
     values = {
         "family": family,
