@@ -103,8 +103,7 @@ class Traffic:
 
         def write(tx: Any) -> None:
             events = self.world.store.events
-            events.add_interactions(tx, interactions)
-            events.add_feedback(tx, feedback)
+            events.add_new(tx, interactions, feedback)
             for row in later:
                 events.add_later_parts(tx, row)
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar
 
-from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
+from optimizer.core.base.errors import Busy, Conflict, InvalidInput, NotFound
 from optimizer.core.base.values import Spend
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction, LabelSummary, LaterParts
 from optimizer.core.models.language import ModelAnswer
-from optimizer.ports import Added, JournalEntry, Transaction
+from optimizer.ports import JournalEntry, Transaction
 
 Name = tuple[str, str]
 
@@ -37,15 +37,12 @@ class MemoryEvents:
         self._answers: dict[Name, tuple[str, Mapping[str, Any]]] = {}
         self._later: dict[Name, LaterParts] = {}
 
-    def add_interactions(self, tx: Transaction, rows: Sequence[Interaction]) -> list[Added]:
-        return [_add(self._interactions, row) for row in rows]
-
-    def add_feedback(self, tx: Transaction, rows: Sequence[FeedbackEvent]) -> list[Added]:
-        return [_add(self._feedback, row) for row in rows]
-
     def add_new(self, tx: Transaction, interactions: Sequence[Interaction], feedback: Sequence[FeedbackEvent]) -> None:
-        self.add_interactions(tx, interactions)
-        self.add_feedback(tx, feedback)
+        served, told = _by_name(interactions), _by_name(feedback)
+        if self._interactions.keys() & served.keys() or self._feedback.keys() & told.keys():
+            raise Busy("An event with one of these ids is stored already. Send again.", retry_after_s=1)
+        self._interactions |= served
+        self._feedback |= told
 
     def add_later_parts(self, tx: Transaction, row: LaterParts) -> None:
         self._later[row.family, row.interaction] = row
@@ -171,12 +168,8 @@ class MemoryEvents:
         ]
 
 
-def _add(events: dict[Name, E], event: E) -> Added:
-    name = (event.arm.family, event.id)
-    if name not in events:
-        events[name] = event
-        return "accepted"
-    return "duplicate" if events[name].content_hash == event.content_hash else "id_conflict"
+def _by_name(events: Iterable[E]) -> dict[Name, E]:
+    return {(event.arm.family, event.id): event for event in events}
 
 
 def _position(cursor: str, ordered: Sequence[FeedbackEvent]) -> int:

@@ -12,7 +12,7 @@ from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.jobs.feedback.rate_answer import rate_answer
 from tests.api_world import World
-from tests.stores import FAMILY, arm, feedback, interaction
+from tests.stores import FAMILY, arm, feedback, interaction, keep_events
 
 CONTENT = [{"role": "user", "content": "Summarize: {{document}}"}]
 
@@ -69,8 +69,7 @@ def judge_answers(
         )
         for i, each in zip(given, of, strict=True)
     ]
-    store.write(lambda tx: store.events.add_interactions(tx, rows))
-    store.write(lambda tx: store.events.add_feedback(tx, scores))
+    keep_events(store, [*rows, *scores])
 
 
 F = "summaries"

@@ -308,8 +308,7 @@ class World:
         ]
 
         def keep(tx: Any) -> None:
-            self.store.events.add_interactions(tx, interactions)
-            self.store.events.add_feedback(tx, feedback)
+            self.store.events.add_new(tx, interactions, feedback)
             self.store.exposures.add(tx, rows)
 
         self.store.write(keep)

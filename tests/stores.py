@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -144,6 +144,14 @@ def interaction(id: str = "in_1", *, of: Arm | None = None, **changes: Any) -> I
 def feedback(id: str = "fb_1", *, of: Arm | None = None, **changes: Any) -> FeedbackEvent:
     usual = {"occurred_at": NOW, "received_at": NOW, "content_hash": f"hash of {id}", "source": "user", "success": True}
     return FeedbackEvent(id=id, arm=of or arm(), **{**usual, **changes})
+
+
+def keep_events(store: Database, events: Iterable[Interaction | FeedbackEvent]) -> None:
+    """As ingestion keeps what it has told from what is stored: none of them may be stored already."""
+    found = list(events)
+    interactions = [one for one in found if isinstance(one, Interaction)]
+    feedback = [one for one in found if isinstance(one, FeedbackEvent)]
+    store.write(lambda tx: store.events.add_new(tx, interactions, feedback))
 
 
 def study(id: str = "st_1", **changes: Any) -> Study:

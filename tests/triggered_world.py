@@ -20,6 +20,7 @@ from optimizer.jobs.scheduling.look_at_triggers import TriggerReport, look_at_tr
 from optimizer.jobs.scheduling.set_schedule import set_schedule, unset_schedule
 from optimizer.jobs.scheduling.trigger_studies import trigger_studies
 from tests.scripted_model import FREE
+from tests.stores import keep_events
 from tests.study_world import START, Clock, TopicModel, World, topic_family
 
 NIGHTLY = "0 3 * * *"
@@ -129,11 +130,7 @@ class TriggeredWorld(World):
                     )
                 )
 
-        def keep(tx: Any) -> None:
-            self.store.events.add_interactions(tx, interactions)
-            self.store.events.add_feedback(tx, feedback)
-
-        self.store.write(keep)
+        keep_events(self.store, [*interactions, *feedback])
 
     def champion(self) -> str:
         with self.store.read() as tx:

@@ -11,7 +11,7 @@ from optimizer.core.feedback.rating_draws import JudgedAnswer
 from optimizer.core.feedback.review_sampling import SampledInteraction
 from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic
 from optimizer.core.scheduling.triggers import RecentOutcomes
-from optimizer.ports.transaction import Added, Transaction
+from optimizer.ports.transaction import Transaction
 
 Exposure = tuple[
     str, str, str | None, float | None, datetime, str, int
@@ -19,8 +19,6 @@ Exposure = tuple[
 
 
 class Events(Protocol):
-    def add_interactions(self, tx: Transaction, rows: Sequence[Interaction]) -> list[Added]: ...
-    def add_feedback(self, tx: Transaction, rows: Sequence[FeedbackEvent]) -> list[Added]: ...
     def add_new(self, tx: Transaction, interactions: Sequence[Interaction], feedback: Sequence[FeedbackEvent]) -> None:
         """Rows of which none is stored, as ``known`` said in this transaction or because their ids were made for them.
 

@@ -17,6 +17,7 @@ from optimizer.jobs.rollouts.evidence_sources import RecordedEvidence, StoreEvid
 from optimizer.jobs.rollouts.watch_rollout import look
 from optimizer.ports import EvidenceSource
 from tests.rollout_world import F, World
+from tests.stores import keep_events
 
 SOURCES = ("store", "recording")
 
@@ -128,7 +129,7 @@ class TestEvidenceSources:
             for event in users
             for judge, good in (("j_first", True), ("j_edited", False))
         ]
-        served.store.write(lambda tx: served.store.events.add_feedback(tx, said))
+        keep_events(served.store, said)
         first = next(iter(cohorts(served)))
         begun, late = served.clock.at - timedelta(days=1), served.clock.at + timedelta(days=1)
 

@@ -52,6 +52,15 @@ class TestAdding:
         with filled.read() as tx:
             assert filled.examples.of_split(tx, FAMILY, split="train")[0] == SOME[0]
 
+    def test_repetitions_within_one_batch_are_told_apart(self, database: Database) -> None:
+        first, other = example("a"), example("a", expected={"summary": "changed"})
+        assert database.write(lambda tx: database.examples.add(tx, [first, first, other, example("b")])) == [
+            "accepted",
+            "duplicate",
+            "id_conflict",
+            "accepted",
+        ]
+
     def test_counts_name_every_split(self, filled: Database) -> None:
         with filled.read() as tx:
             assert filled.examples.counts(tx, FAMILY) == {"train": 2, "dev": 1, "holdout": 2}

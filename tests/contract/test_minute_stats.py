@@ -11,7 +11,7 @@ from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.drift import ChampionWatch
 from optimizer.ports import WatchedReign
-from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes
+from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes
 
 VARIANT = "v_aaaaaaaaaaaa"
 
@@ -34,7 +34,7 @@ class TestSums:
             interaction("in_3", received_at=minutes(1), model="m", latency_ms=None),
             interaction("in_4", received_at=minutes(2), model="m"),
         ]
-        database.write(lambda tx: database.events.add_interactions(tx, rows))
+        keep_events(database, rows)
         with database.read() as tx:
             first, second = database.minute_stats.sums(tx, NOW, minutes(2))
         assert first == MinuteSums(
@@ -58,10 +58,7 @@ class TestSums:
             feedback("fb_2", interaction="in_1", success=False, score=1.0),
             feedback("fb_3", source="judge", success=None, score=0.25),
         ]
-        database.write(
-            lambda tx: database.events.add_interactions(tx, [interaction("in_1", model="m", received_at=minutes(-60))])
-        )
-        database.write(lambda tx: database.events.add_feedback(tx, rows))
+        keep_events(database, [interaction("in_1", model="m", received_at=minutes(-60)), *rows])
         with database.read() as tx:
             by_user, by_judge = sorted(database.minute_stats.sums(tx, NOW, minutes(1)), key=lambda row: -row.n)
         assert (by_user.source, by_user.model, by_user.n, by_user.n_success, by_user.success_sum) == (
@@ -82,20 +79,14 @@ class TestSums:
 
     def test_families_variants_and_the_unknown_variant_stand_apart(self, database: Database) -> None:
         arms = [arm(), arm(variant=None), arm(variant="v_b"), arm(family="triage")]
-        database.write(
-            lambda tx: database.events.add_interactions(
-                tx, [interaction(f"in_{i}", of=one) for i, one in enumerate(arms)]
-            )
-        )
+        keep_events(database, [interaction(f"in_{i}", of=one) for i, one in enumerate(arms)])
         with database.read() as tx:
             found = {(row.family, row.variant): row.n for row in database.minute_stats.sums(tx, NOW, minutes(1))}
         assert found == {(FAMILY, VARIANT): 1, (FAMILY, ""): 1, (FAMILY, "v_b"): 1, ("triage", VARIANT): 1}
 
     def test_the_first_event_of_any_kind_and_family_is_found(self, database: Database) -> None:
-        database.write(lambda tx: database.events.add_interactions(tx, [interaction(received_at=minutes(5))]))
-        database.write(
-            lambda tx: database.events.add_feedback(tx, [feedback(of=arm(family="triage"), received_at=minutes(3))])
-        )
+        later = interaction(received_at=minutes(5))
+        keep_events(database, [later, feedback(of=arm(family="triage"), received_at=minutes(3))])
         with database.read() as tx:
             assert [database.minute_stats.oldest(tx, minutes(n)) for n in (0, 3, 4, 6)] == [
                 minutes(3),
@@ -165,7 +156,7 @@ class TestDriftDetectors:
             feedback("fb_6", received_at=minutes(4)),
             feedback("fb_7", received_at=minutes(2), of=arm(family="triage")),
         ]
-        database.write(lambda tx: database.events.add_feedback(tx, rows))
+        keep_events(database, rows)
         with database.read() as tx:
             of = lambda metric: database.drift_detectors.outcomes(tx, FAMILY, VARIANT, metric, NOW, minutes(4))  # noqa: E731
             assert of(Metric()) == [(minutes(1), "fb_2", 1.0), (minutes(3), "u1", 0.0)]

@@ -14,7 +14,7 @@ from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
 from optimizer.core.serving.access import access_of
 from optimizer.ports import Alert, KeyRecord, VariantRecord
 from optimizer.ports.alerts import ALERT_TOPIC, message_of
-from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes, rollout, variant
+from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes, rollout, variant
 
 
 class TestVariants:
@@ -302,7 +302,7 @@ class TestLateFeedback:
             events.append(
                 feedback(f"fb_{i}", of=of, received_at=begun + timedelta(minutes=draw.choice([5, 59, 60, 61, 500])))
             )
-        database.write(lambda tx: database.events.add_feedback(tx, events))
+        keep_events(database, events)
         since, until = minutes(200), minutes(2800)
         naive = {"candidate": [0, 0], "champion": [0, 0]}
         for e in events:
@@ -357,8 +357,7 @@ class TestPerformance:
             feedback("fb_2", interaction="in_2", success=False),
             feedback("fb_3", of=arm(variant=None), score=1.0, success=None),
         ]
-        database.write(lambda tx: database.events.add_interactions(tx, [*timed, untimed, next_day]))
-        database.write(lambda tx: database.events.add_feedback(tx, outcomes))
+        keep_events(database, [*timed, untimed, next_day, *outcomes])
         for _ in range(2):
             with database.read() as tx:
                 sums = database.performance.day_sums(tx, "2026-11-20")

@@ -31,7 +31,7 @@ from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
 from optimizer.jobs.rollouts.start_rollout import start_rollout
 from tests.clock import Clock
 from tests.rollout_world import Behaviour, F, World
-from tests.stores import new_database
+from tests.stores import keep_events, new_database
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_feedback_after_its_cohort_closed_is_counted_per_arm_shown_and_not_used(
         )
         for i in range(n)
     ]
-    fast.store.write(lambda tx: fast.store.events.add_feedback(tx, old))
+    keep_events(fast.store, old)
     seen = view(fast)
     assert [(a.arm, a.late) for a in seen.arms] == [("candidate", n), ("champion", 0)]
     assert seen.late_alert is not None

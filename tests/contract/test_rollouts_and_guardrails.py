@@ -11,6 +11,7 @@ import pytest
 
 from optimizer.adapters.store import Database
 from tests.rollout_world import Behaviour, World
+from tests.stores import keep_events
 
 DOWN = Behaviour(errors=1.0)
 USUAL = Behaviour()
@@ -126,7 +127,7 @@ def test_tokens_of_an_earlier_stage_that_still_come_in_do_not_hide_a_silence(dat
         if not world.rollout.is_active:
             break
         interaction = world._interaction(old[i], world.clock.at)
-        world.store.write(lambda tx, one=interaction: world.store.events.add_interactions(tx, [one]))  # type: ignore[misc]
+        keep_events(world.store, [interaction])
         world.requests(20, 10.0)
     assert world.rollout.outcome == "guardrail"
     assert "report nothing or little" in (world.rollout.reason or "")

@@ -25,7 +25,7 @@ from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
 from optimizer.jobs.rollouts.watch_rollout import evidence_now
 from tests.clock import Clock
 from tests.rollout_world import F, World
-from tests.stores import EMBEDDED_ONLY
+from tests.stores import EMBEDDED_ONLY, keep_events
 
 DRAFT = VariantDraft(messages=[{"role": "user", "content": "Shortly: {{document}}"}], note="another")
 
@@ -265,7 +265,7 @@ def test_who_only_gave_feedback_in_a_gap_or_reported_a_little_after_it_is_left_o
     world.n += 1
     feedback = world._feedback(outside[0], world.behaviours[world.champion])
     assert feedback is not None
-    world.store.write(lambda tx: world.store.events.add_feedback(tx, [feedback]))
+    keep_events(world.store, [feedback])
     world.tick()
     world.clock.pass_seconds(3)
     world._flush([(world._interaction(outside[1], world.clock.at), None)], {})
@@ -355,7 +355,7 @@ def test_feedback_that_comes_after_its_cohort_has_closed_is_kept_and_changes_no_
     world.start()
     arm = world.serve("slow")
     interaction = world._interaction(arm, world.clock.at)
-    world.store.write(lambda tx: world.store.events.add_interactions(tx, [interaction]))
+    keep_events(world.store, [interaction])
     world.labels(19)
     world.keep_lease(250)
     before = [b.hash for b in world.blocks("quality")]
@@ -369,7 +369,7 @@ def test_feedback_that_comes_after_its_cohort_has_closed_is_kept_and_changes_no_
         source="user",
         success=False,
     )
-    world.store.write(lambda tx: world.store.events.add_feedback(tx, [late]))
+    keep_events(world.store, [late])
     world.keep_lease(250)
     assert [b.hash for b in world.blocks("quality")] == before
     assert sum(k for b in world.blocks("quality") for arm in b.content["outcomes"].values() for _, k in arm) == 19

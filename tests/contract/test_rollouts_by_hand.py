@@ -32,7 +32,7 @@ from optimizer.jobs.rollouts.start_rollout import start_rollout
 from optimizer.jobs.rollouts.tick import report_unwatched, tick
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.clock import Clock
-from tests.stores import EMBEDDED_ONLY, interaction, new_database
+from tests.stores import EMBEDDED_ONLY, interaction, keep_events, new_database
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 F = "summarization"
@@ -70,9 +70,7 @@ def store(url: str, tmp_path: Path, clock: Clock):
     store = new_database(tmp_path)
     sync_families({F: family()}, store, clock)
     reported = Arm(family=F, variant=family().variant().id, unit_hmac="u0")
-    store.write(
-        lambda tx: store.events.add_interactions(tx, [interaction("in_0", of=reported, received_at=clock.now())])
-    )
+    keep_events(store, [interaction("in_0", of=reported, received_at=clock.now())])
     yield store
     store.close()
 
@@ -352,7 +350,7 @@ def test_the_margin_comes_from_the_champions_labels_of_the_metric(store, clock, 
         )  # type: ignore[arg-type]
 
     events = [label(n, success=n % 5 == 0) for n in range(60)] + [label(100 + n, score=0.9) for n in range(10)]
-    store.write(lambda tx: store.events.add_feedback(tx, events))
+    keep_events(store, events)
     rollout = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, dry_run=True).rollout
     assert rollout.settings["metric"] == {"field": "success", "source": "user"}
     assert rollout.settings["margin"] == pytest.approx(0.02)  # .10 x 12/60

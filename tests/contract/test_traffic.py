@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from optimizer.adapters.store import Database
 from optimizer.core.feedback.review_sampling import SampledInteraction
-from tests.stores import FAMILY, arm, feedback, interaction, minutes
+from tests.stores import FAMILY, arm, feedback, interaction, keep_events, minutes
 
 SINCE, UNTIL = minutes(-600), minutes(0)
 
@@ -15,12 +15,12 @@ def _report(database: Database, n: int, unit: str | None, at: float, **changes: 
     row = interaction(
         f"in_{n}", of=arm(unit_hmac=unit), received_at=minutes(at), occurred_at=minutes(at - 1), **changes
     )
-    database.write(lambda tx: database.events.add_interactions(tx, [row]))
+    keep_events(database, [row])
 
 
 def _label(database: Database, n: int, unit: str | None, at: float, **changes: object) -> None:
     row = feedback(f"fb_{n}", of=arm(unit_hmac=unit), received_at=minutes(at), **changes)
-    database.write(lambda tx: database.events.add_feedback(tx, [row]))
+    keep_events(database, [row])
 
 
 def test_a_unit_counts_once_however_often_it_comes(database: Database) -> None:
@@ -57,7 +57,7 @@ def test_what_lies_outside_the_time_or_family_does_not_count(database: Database)
     _report(database, 2, "u1", 0)
     _report(database, 3, "u1", -600)
     other = interaction("in_9", of=arm(family="other", unit_hmac="u9"), received_at=minutes(-5))
-    database.write(lambda tx: database.events.add_interactions(tx, [other]))
+    keep_events(database, [other])
     with database.read() as tx:
         found = database.traffic.recorded(tx, FAMILY, SINCE, UNTIL)
         nothing = database.traffic.recorded(tx, FAMILY, SINCE - timedelta(days=1), SINCE - timedelta(hours=1))

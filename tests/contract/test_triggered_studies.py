@@ -10,7 +10,7 @@ from optimizer.core.feedback.events import FeedbackEvent
 from optimizer.core.scheduling.monthly_budget import StudySpend
 from optimizer.core.scheduling.triggers import RecentOutcomes, UnitMean
 from optimizer.core.search.study import Study, Trigger
-from tests.stores import FAMILY, arm, feedback, minutes, study
+from tests.stores import FAMILY, arm, feedback, keep_events, minutes, study
 
 WORSE = Trigger(
     kind="degradation", reason="degradation 0.200, at or above 0.15", evidence={"degradation": {"index": 0.2}}
@@ -80,7 +80,7 @@ def test_outcomes_count_each_unit_once_per_window_and_source(database: Database)
         feedback("fb_7", of=arm(variant="v_other"), received_at=minutes(7)),
         outcome(9, "u5", score=0.0),
     ]
-    database.write(lambda tx: database.events.add_feedback(tx, events))
+    keep_events(database, events)
     with database.read() as tx:
         found = database.traffic.outcomes(tx, FAMILY, "v_aaaaaaaaaaaa", minutes(0), minutes(9))
         nothing = database.traffic.outcomes(tx, "nobody", "v_aaaaaaaaaaaa", minutes(0), minutes(9))

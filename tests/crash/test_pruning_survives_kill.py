@@ -20,7 +20,7 @@ from optimizer.jobs.upkeep.prune_records import prune_records
 from optimizer.jobs.upkeep.read_retention import retentions
 from tests.clock import Clock
 from tests.ingestion import family
-from tests.stores import NOW, arm, interaction, new_database
+from tests.stores import NOW, arm, interaction, keep_events, new_database
 
 ROOT = Path(__file__).resolve().parents[2]
 POINTS = {  # where the third batch dies, and how many of 20 rows are left: 5 go in a batch
@@ -58,7 +58,7 @@ prune_records(store, clock, retentions(store, clock, {family().name: family()})[
 def store(tmp_path: Path) -> Iterator[Database]:
     database = new_database(tmp_path)
     rows = [interaction(f"in_{i}", of=arm(rollout=None), received_at=NOW - timedelta(days=91)) for i in range(20)]
-    database.write(lambda tx: database.events.add_interactions(tx, rows))
+    keep_events(database, rows)
     database.write(lambda tx: database.minute_stats.set_watermark(tx, MINUTES, NOW))
     yield database
     database.close()

@@ -26,7 +26,7 @@ from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
 from tests import command_line
 from tests.scripted_model import chat_answer, provider
-from tests.stores import migrate_store
+from tests.stores import keep_events, migrate_store
 
 ROOT = Path(__file__).parents[2]
 
@@ -246,7 +246,7 @@ def _report(variant: str) -> None:
     arm = Arm(family="support_topics", variant=variant, unit_hmac="somebody")
     store = wiring.open_store(load_settings())
     row = Interaction(id="in_1", arm=arm, occurred_at=now, received_at=now, content_hash="", latency_ms=10.0)
-    store.write(lambda tx: store.events.add_interactions(tx, [row]))
+    keep_events(store, [row])
     store.close()
 
 
@@ -429,7 +429,7 @@ def test_an_answer_in_doubt_is_put_up_shown_until_it_is_answered_and_becomes_an_
         success=False,
     )
     store = wiring.open_store(load_settings())
-    store.write(lambda tx: (store.events.add_interactions(tx, [row]), store.events.add_feedback(tx, [low])))
+    keep_events(store, [row, low])
     store.close()
 
     assert "scored 0.00" in detent("review", "collect", "support_topics", "--dry-run").out

@@ -14,7 +14,7 @@ from optimizer.jobs.upkeep.prune_records import BATCH
 from optimizer.runtime import wiring
 from tests import command_line
 from tests.api_world import World, make_home, serving
-from tests.stores import arm, interaction
+from tests.stores import arm, interaction, keep_events
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def add_old(store: Any, now: Any, n: int) -> None:
         )
         for i in range(n)
     ]
-    store.write(lambda tx: store.events.add_interactions(tx, rows))
+    keep_events(store, rows)
     store.write(lambda tx: store.minute_stats.set_watermark(tx, MINUTES, now))
 
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from optimizer.cli.app import app
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
 from tests.api_world import World, make_home, serving
+from tests.stores import keep_events
 
 F = "triage"
 START = f"/v1/families/{F}/rollouts"
@@ -26,11 +27,14 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield world
 
 
-def use(world: World, *, units: int, labelled: int, requests: int = 1, days: float = 7.0) -> None:
-    """``units`` users within ``days``, each with its requests, some with an outcome; four of five are good."""
+def use(world: World, *, units: int, labelled: int, requests: int = 1, days: float = 7.0, known: int = 0) -> None:
+    """``units`` users within ``days``, each with its requests, some with an outcome; four of five are good.
+
+    The first ``known`` of them have reported before.
+    """
     now, champion = world.shared.clock.now(), world.champion()
     interactions, events = [], []
-    for n in range(units):
+    for n in range(known, units):
         at = now - timedelta(days=days) * (1 - n / units) + timedelta(seconds=1)
         arm = Arm(family=F, variant=champion, unit_hmac=f"unit {n}")
         interactions += [
@@ -45,8 +49,7 @@ def use(world: World, *, units: int, labelled: int, requests: int = 1, days: flo
                 )
             )
     store = world.shared.store
-    store.write(lambda tx: store.events.add_interactions(tx, interactions))
-    store.write(lambda tx: store.events.add_feedback(tx, events))
+    keep_events(store, [*interactions, *events])
 
 
 def test_a_start_with_enough_traffic_says_how_long_it_takes(world: World) -> None:
@@ -179,7 +182,7 @@ def test_a_self_test_says_what_would_have_happened_or_that_it_cannot_tell(world:
     assert f"{F}: Cannot tell: 12 units with feedback (success by user) in 30 days; a stage needs 200 labels." in run(
         "selftest", F
     )
-    use(world, units=1_500, labelled=1_500)
+    use(world, units=1_500, labelled=1_500, known=12)
     found = json.loads(run("selftest", F, "--runs", "1", "--margin", "0.2", "--injected-drop", "0.6", "--json"))
     equal, worse = found["cells"]
     assert found["n_units"] == 1_500

@@ -17,6 +17,7 @@ from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
 from tests.command_line import Ran, detent
 from tests.scripted_model import chat_answer, provider
+from tests.stores import keep_events
 
 F = "support_topics"
 ASKED = {"delivery": "My golden parcel is late.", "payment": "The golden card was charged twice."}
@@ -63,7 +64,7 @@ def report_one_request() -> None:
     arm = Arm(family=F, unit_hmac="somebody")
     store = wiring.open_store(load_settings())
     row = Interaction(id="in_1", arm=arm, occurred_at=now, received_at=now, content_hash="", latency_ms=10.0)
-    store.write(lambda tx: store.events.add_interactions(tx, [row]))
+    keep_events(store, [row])
     store.close()
 
 
@@ -146,7 +147,7 @@ def test_a_released_production_answer_becomes_a_scenario_and_is_taken_out_again(
         success=False,
     )  # fmt: skip
     store = wiring.open_store(load_settings())
-    store.write(lambda tx: (store.events.add_interactions(tx, [row]), store.events.add_feedback(tx, [low])))
+    keep_events(store, [row, low])
     store.close()
     assert detent("golden", "add", F, "in_doubt").code == 1, "no example was made of it yet"
     assert detent("review", "collect", F).code == 0

@@ -17,6 +17,7 @@ from optimizer.runtime import wiring
 from tests.clock import Clock, until
 from tests.running_server import Server, make_home
 from tests.scripted_model import chat_answer, provider
+from tests.stores import keep_events
 from tests.study_world import TOPIC_FAMILY, TOPICS, topic_examples
 from tests.triggered_world import EASY_ROLLOUT, TriggeredWorld
 
@@ -103,12 +104,8 @@ def with_a_bad_hour(home: Path) -> None:
             FeedbackEvent(id=f"fb_{i}", content_hash=f"f{i}", source="user", score=score, success=good, **usual)
         )
 
-    def keep(tx: Any) -> None:
-        store.examples.add(tx, examples)
-        store.events.add_interactions(tx, interactions)
-        store.events.add_feedback(tx, feedback)
-
-    store.write(keep)
+    store.write(lambda tx: store.examples.add(tx, examples))
+    keep_events(store, [*interactions, *feedback])
     store.close()
 
 

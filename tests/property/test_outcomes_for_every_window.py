@@ -15,7 +15,7 @@ from optimizer.adapters.store import Database
 from optimizer.adapters.store.repositories import observations
 from optimizer.core.feedback.events import FeedbackEvent
 from optimizer.core.rollout.cohorts import Cohort, stage_of
-from tests.stores import arm, feedback, minutes, rollout, temporary_database
+from tests.stores import arm, feedback, keep_events, minutes, rollout, temporary_database
 
 LADDER = (0.1, 0.5)
 COHORT = Cohort(stage=1, start=minutes(60), closes_at=minutes(180))
@@ -37,7 +37,7 @@ events = st.fixed_dictionaries(
 def test_both_ways_of_reading_agree_with_what_counts(events: list[dict[str, Any]]) -> None:
     stored = [feedback_of(i, **event) for i, event in enumerate(events)]
     with temporary_database() as database:
-        database.write(lambda tx: database.events.add_feedback(tx, stored))
+        keep_events(database, stored)
         assert read(database, at_once=3) == read(database, at_once=0) == expected(stored)
 
 

@@ -16,7 +16,7 @@ from optimizer.core.family.cron import check_cron, count_fires, next_fire
 from optimizer.core.search.study import UNFINISHED, Study
 from optimizer.jobs.rollouts.freeze import freeze, unfreeze
 from tests.examples import n_examples
-from tests.stores import FAMILY, NOW, arm, feedback, minutes, new_database, temporary_database
+from tests.stores import FAMILY, NOW, arm, feedback, keep_events, minutes, new_database, temporary_database
 from tests.study_world import topic_examples, topic_family
 from tests.triggered_world import TriggeredWorld
 
@@ -119,7 +119,7 @@ def test_each_unit_counts_once_with_its_mean(reports: list[tuple[int, float]]) -
         for i, (unit, score) in enumerate(reports)
     ]
     with temporary_database() as store:
-        store.write(lambda tx: store.events.add_feedback(tx, rows))
+        keep_events(store, rows)
         with store.read() as tx:
             found = store.traffic.outcomes(tx, FAMILY, "v_aaaaaaaaaaaa", NOW, minutes(60)).all
     by_unit: dict[int, list[float]] = {}

@@ -19,7 +19,7 @@ from optimizer.runtime import wiring
 from tests.command_line import detent
 from tests.ingestion import Installation
 from tests.rated_world import judged_family
-from tests.stores import arm, feedback, interaction, temporary_database
+from tests.stores import arm, feedback, interaction, keep_events, temporary_database
 
 WORDS = ["the", "parcel", "was", "late", "because", "snow", "closed", "every", "road", "near", "our", "depot", "today"]
 Likes = Callable[[int, int, random.Random], bool]  # (number, words of the answer, chance)
@@ -52,8 +52,7 @@ class Place:
             feedback(f"fb_{i}", of=of[i], interaction=f"in_{i}", received_at=at[i], success=likes(i, lengths[i], rng))
             for i in range(n)
         ]
-        self.store.write(lambda tx: self.store.events.add_interactions(tx, rows))
-        self.store.write(lambda tx: self.store.events.add_feedback(tx, thumbs))
+        keep_events(self.store, [*rows, *thumbs])
 
     def align(self) -> Alignment:
         return align_family(self.family, store=self.store, clock=self.clock, learn=wiring.learn_alignment)
@@ -116,13 +115,13 @@ def test_only_the_latest_thumb_of_a_user_counts_and_no_other_source(place: Place
         feedback(f"j_{i}", of=of, interaction=f"in_{i}", received_at=now, source="judge", success=i % 2 == 0)
         for i in range(200)
     ]
-    place.store.write(lambda tx: place.store.events.add_feedback(tx, judged))
+    keep_events(place.store, judged)
     assert place.align() == before
     turned = [
         feedback(f"again_{i}", of=of, interaction=f"in_{i}", received_at=now + timedelta(seconds=i), success=i % 2 == 0)
         for i in range(200)
     ]
-    place.store.write(lambda tx: place.store.events.add_feedback(tx, turned))
+    keep_events(place.store, turned)
     with pytest.raises(GateNotMet):
         place.align()
 

@@ -23,7 +23,7 @@ from optimizer.jobs.feedback.roll_up_minutes import MINUTES, roll_up_minutes
 from optimizer.ports import Alert
 from tests.clock import Clock
 from tests.ingestion import family
-from tests.stores import FAMILY, NOW, arm, interaction, minutes, new_database
+from tests.stores import FAMILY, NOW, arm, interaction, keep_events, minutes, new_database
 
 LIMITS = ChampionLimits()
 CHAMPION = "v_aaaaaaaaaaaa"
@@ -238,7 +238,7 @@ def live(
             for i, at in enumerate(times)
         ]
         n += len(rows)
-        store.write(lambda tx, rows=rows: store.events.add_interactions(tx, rows))  # type: ignore[misc]
+        keep_events(store, rows)
         clock.pass_time(POLL)
         for alert in look(store, clock):
             seen.setdefault(alert.id, (clock.now(), alert))

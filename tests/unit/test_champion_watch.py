@@ -21,7 +21,7 @@ from optimizer.jobs.champions.watch_champion import ALERT, watch_champion
 from optimizer.ports import Alert, WatchedReign
 from tests.clock import Clock
 from tests.ingestion import family
-from tests.stores import FAMILY, NOW, arm, feedback, new_database
+from tests.stores import FAMILY, NOW, arm, feedback, keep_events, new_database
 
 CHAMPION = "v_aaaaaaaaaaaa"
 Rate = Callable[[datetime], float]
@@ -160,7 +160,7 @@ class Watching:
                 at = self.clock.now() + timedelta(minutes=59) * i / per_hour
                 kind = {"success": (i * 7919) % per_hour < share * per_hour, "received_at": at, **changes}
                 rows.append(feedback(f"fb_{self.n}", of=arm(variant=self.reign.variant, unit_hmac=f"u{i}"), **kind))
-            self.database.write(lambda tx, rows=rows: self.database.events.add_feedback(tx, rows))
+            keep_events(self.database, rows)
             self.clock.pass_time(timedelta(hours=1))
             if look:
                 self.look()
@@ -260,7 +260,7 @@ class TestJob:
             for i in range(60)
         ]
         rows.append(feedback("fb_other", of=arm(unit_hmac="calm"), received_at=NOW + timedelta(minutes=30)))
-        watching.database.write(lambda tx: watching.database.events.add_feedback(tx, rows))
+        keep_events(watching.database, rows)
         watching.clock.pass_time(timedelta(minutes=61))
         watching.look()
         reference = watching.state.watch.reference

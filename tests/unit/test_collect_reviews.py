@@ -17,7 +17,7 @@ from optimizer.core.feedback.review_sampling import SampledInteraction, confiden
 from optimizer.jobs.feedback.collect_reviews import collect_reviews, is_due
 from optimizer.jobs.feedback.label_interaction import KIND, label_interaction
 from tests.ingestion import Installation, family
-from tests.stores import FAMILY, arm, feedback, interaction, temporary_database
+from tests.stores import FAMILY, arm, feedback, interaction, keep_events, temporary_database
 
 SETTINGS = ReviewSettings()
 
@@ -37,7 +37,7 @@ class Place:
         at = self.clock.now() - timedelta(minutes=5)
         of = arm(family=self.family.name, unit_hmac=unit or f"u{self.n}")
         row = interaction(id, of=of, received_at=at, occurred_at=at, input=given, **{"output": "an answer", **changes})
-        self.store.write(lambda tx: self.store.events.add_interactions(tx, [row]))
+        keep_events(self.store, [row])
 
     def label(self, of: str, **changes: Any) -> None:
         self.n += 1
@@ -49,7 +49,7 @@ class Place:
             received_at=at,
             **{"success": None, **changes},
         )
-        self.store.write(lambda tx: self.store.events.add_feedback(tx, [row]))
+        keep_events(self.store, [row])
 
     def collect(self, **options: Any) -> list[Any]:
         return collect_reviews(self.family, store=self.store, clock=self.clock, **options)

@@ -64,15 +64,16 @@ def gone(report: PruneReport) -> dict[Any, int]:
 
 def add_events(store: Database, of: str, days: float, n: int) -> None:
     def write(tx: Any) -> None:
-        for i in range(n):
-            name = f"{days}-{i}"
-            where = arm(family=of, rollout=None)
-            store.events.add_interactions(
-                tx, [interaction(f"in-{name}", of=where, received_at=ago(days), input={"document": "a text"})]
-            )
-            store.events.add_feedback(tx, [feedback(f"fb-{name}", of=where, received_at=ago(days))])
+        where, at = arm(family=of, rollout=None), ago(days)
+        names = [f"{days}-{i}" for i in range(n)]
+        store.events.add_new(
+            tx,
+            [interaction(f"in-{name}", of=where, received_at=at, input={"document": "a text"}) for name in names],
+            [feedback(f"fb-{name}", of=where, received_at=at) for name in names],
+        )
+        for name in names:
             store.events.add_later_parts(
-                tx, LaterParts(family=of, interaction=f"in-{name}", parts=[{}], cost_usd=0.1, received_at=ago(days))
+                tx, LaterParts(family=of, interaction=f"in-{name}", parts=[{}], cost_usd=0.1, received_at=at)
             )
 
     store.write(write)

@@ -13,7 +13,7 @@ from optimizer.adapters.store import Database
 from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.cohorts import Cohort
 from optimizer.ports import UnitCount
-from tests.stores import FAMILY, NOW, feedback, interaction, minutes, new_database, rollout
+from tests.stores import FAMILY, NOW, feedback, interaction, keep_events, minutes, new_database, rollout
 
 WATCHED = rollout(ladder=(0.5,))
 KNOWN = "ro_counted"  # a rollout with a look that is known already
@@ -204,8 +204,7 @@ OF_MINUTES: dict[str, Callable[[Database, Connection], Any]] = {
 
 @pytest.mark.parametrize("name", OF_MINUTES)
 def test_summing_up_minutes_reads_events_by_family_and_time_of_receipt(database: Database, name: str) -> None:
-    database.write(lambda tx: database.events.add_interactions(tx, [interaction()]))  # a family to ask for
-    database.write(lambda tx: database.events.add_feedback(tx, [feedback()]))
+    keep_events(database, [interaction(), feedback()])  # a family to ask for
     plans = plans_of(database, OF_MINUTES[name])
     by_receipt = [plan for plan in plans if "_family_received (family=? AND received_at>?" in plan]
     assert len(by_receipt) == 2

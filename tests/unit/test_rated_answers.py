@@ -23,7 +23,7 @@ from optimizer.runtime import wiring
 from optimizer.runtime.fit_apart import fit_judge_apart
 from tests.ingestion import Installation
 from tests.rated_world import judge_answers, judged_family, rating
-from tests.stores import arm, feedback, temporary_database
+from tests.stores import arm, feedback, keep_events, temporary_database
 
 N = 300
 
@@ -99,7 +99,7 @@ def test_what_was_drawn_for_another_judge_has_the_same_chance_as_all_others(plac
         feedback(f"again_{i}", of=arm(unit_hmac=f"u{i}"), interaction=f"in_{i}", received_at=place.clock.now(), **again)
         for i in range(N)
     ]
-    place.store.write(lambda tx: place.store.events.add_feedback(tx, old))
+    keep_events(place.store, old)
     place.clock.pass_time(timedelta(hours=1))
     made = place.draw(300)
     assert (made.draw.frame, made.draw.inclusion) == (2 * N, 0.5)
@@ -230,7 +230,7 @@ def test_nothing_but_drawn_ratings_moves_the_interval(place: Place) -> None:
         for i in range(N)
         for k, changes in enumerate(said)
     ]
-    place.store.write(lambda tx: place.store.events.add_feedback(tx, rows))
+    keep_events(place.store, rows)
     place.store.write(
         lambda tx: place.store.reviews.open(tx, "rv_x", place.family.name, "label_interaction", "in_1", {}, now)
     )

@@ -22,7 +22,7 @@ from optimizer.jobs.feedback.roll_up_minutes import HISTORY, MINUTES, roll_up_mi
 from optimizer.jobs.rollouts.evidence_sources import StoreEvidence
 from optimizer.jobs.rollouts.watch_rollout import champion_baseline
 from tests.clock import Clock
-from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes, new_database
+from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes, new_database
 
 CHAMPION = arm().variant
 
@@ -36,7 +36,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 def receive(database: Database, *times: datetime, prefix: str = "in", **changes: Any) -> None:
     rows = [interaction(f"{prefix}_{i}_{at.timestamp()}", received_at=at, **changes) for i, at in enumerate(times)]
-    database.write(lambda tx: database.events.add_interactions(tx, rows))
+    keep_events(database, rows)
 
 
 def kept(database: Database, since: datetime = NOW - HISTORY, family: str = FAMILY) -> list[MinuteSums]:
@@ -119,9 +119,7 @@ class TestRollUp:
         summed = database.minute_stats.sums
 
         def slowly(tx: Any, start: datetime, until: datetime) -> list[MinuteSums]:
-            assert other.write(lambda tx: other.events.add_interactions(tx, [interaction(f"in_{start}")])) == [
-                "accepted"
-            ]
+            keep_events(other, [interaction(f"in_{start}")])
             return summed(tx, start, until)
 
         monkeypatch.setattr(database.minute_stats, "sums", slowly)
@@ -150,7 +148,7 @@ class TestBaseline:
             )
             for i, ms in enumerate(latencies)
         ]
-        database.write(lambda tx: database.events.add_interactions(tx, rows))
+        keep_events(database, rows)
         found = self.baseline(database, minutes(20))
         assert (found.n, found.error_rate, found.frozen_at) == (1000, 0.02, minutes(20))
         assert found.latency_limit_ms == edge(bucket_of(1049.0))  # the 950th of them
@@ -162,7 +160,7 @@ class TestBaseline:
     def test_only_the_requests_of_the_variant_count(self, database: Database) -> None:
         receive(database, minutes(0), minutes(1))
         receive(database, minutes(0), prefix="other", of=arm(variant="v_bbbbbbbbbbbb"), error="always")
-        database.write(lambda tx: database.events.add_feedback(tx, [feedback(received_at=minutes(0))]))
+        keep_events(database, [feedback(received_at=minutes(0))])
         found = self.baseline(database, minutes(5))
         assert (found.n, found.error_rate) == (2, 0.0)
         assert self.baseline(database, minutes(5), "v_bbbbbbbbbbbb").error_rate == 1.0

@@ -20,7 +20,7 @@ from optimizer.core.statistics.wilson import wilson_interval
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.rollouts.selftest import SelftestProgress, run_selftest
 from tests.clock import Clock
-from tests.stores import NOW, new_database
+from tests.stores import NOW, keep_events, new_database
 
 F = "summarization"
 
@@ -72,8 +72,7 @@ def record(store: Database, *, units: int, labelled: int, hours: float = 48.0) -
         interactions.append(Interaction(id=f"in_{n}", arm=arm, latency_ms=draw.lognormvariate(5, 0.5), **usual))
         if n < labelled:
             events.append(FeedbackEvent(id=f"fb_{n}", arm=arm, source="user", success=draw.random() < 0.8, **usual))
-    store.write(lambda tx: store.events.add_interactions(tx, interactions))
-    store.write(lambda tx: store.events.add_feedback(tx, events))
+    keep_events(store, [*interactions, *events])
 
 
 def contents(store: Database) -> dict[str, int]:

@@ -20,7 +20,7 @@ from optimizer.jobs.feedback.record_later_parts import later_parts
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_performance
 from optimizer.jobs.ids import new_id
 from tests.clock import Clock
-from tests.stores import FAMILY, NOW, interaction, minutes, new_database
+from tests.stores import FAMILY, NOW, interaction, keep_events, minutes, new_database
 from tests.study_world import topic_family
 
 
@@ -92,7 +92,7 @@ class TestExposures:
 
 def test_yesterday_and_today_are_summed_up(database: Database) -> None:
     rows = [interaction(f"in_{day}", received_at=NOW - timedelta(days=day)) for day in range(3)]
-    database.write(lambda tx: database.events.add_interactions(tx, rows))
+    keep_events(database, rows)
     assert roll_up_performance(store=database, clock=Clock(NOW)) == ["2026-11-19", "2026-11-20"]
     with database.read() as tx:
         assert [(row["day"], row["n_interactions"]) for row in database.performance.daily(tx, FAMILY)] == [
@@ -108,7 +108,7 @@ def test_others_write_while_a_day_is_summed_up(
     summed = database.performance.day_sums
 
     def slowly(tx: Any, day: str) -> list[dict[str, Any]]:
-        assert other.write(lambda tx: other.events.add_interactions(tx, [interaction(f"in_{day}")])) == ["accepted"]
+        keep_events(other, [interaction(f"in_{day}")])
         return summed(tx, day)
 
     monkeypatch.setattr(database.performance, "day_sums", slowly)

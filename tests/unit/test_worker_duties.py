@@ -18,7 +18,7 @@ from optimizer.ports import Store
 from optimizer.runtime.worker import FAILED, Worker
 from tests.clock import Clock
 from tests.ingestion import family
-from tests.stores import FAMILY, NOW, arm, feedback, interaction, new_database
+from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, new_database
 
 
 class Round:
@@ -89,9 +89,7 @@ def test_answers_in_doubt_are_put_up_once_a_day_for_each_family_that_wants_it(tm
         of = arm(family=name, unit_hmac=f"u{n}")
         row = interaction(f"{name}_{n}", of=of, received_at=at, occurred_at=at, input={"document": "x"}, output="y")
         low = feedback(f"fb_{name}_{n}", of=of, interaction=row.id, received_at=at, success=False)
-        worker._store.write(
-            lambda tx: (worker._store.events.add_interactions(tx, [row]), worker._store.events.add_feedback(tx, [low]))
-        )
+        keep_events(worker._store, [row, low])
 
     def subjects() -> list[str]:
         with worker._store.read() as tx:

@@ -1,6 +1,6 @@
 """Rows named by (family, id) whose content is compared by hash: written once, told apart ever after.
 
-Added to by events.py and examples.py, read by most others."""
+Examples are added here, events by new_rows.py; most others read."""
 
 from __future__ import annotations
 

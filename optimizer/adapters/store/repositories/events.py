@@ -11,12 +11,11 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, case,
 
 from optimizer.adapters.store import cursors
 from optimizer.adapters.store.engine import insert_new
-from optimizer.adapters.store.hashed_rows import Name, add_once, chunks, hashes
+from optimizer.adapters.store.hashed_rows import Name, chunks, hashes
 from optimizer.adapters.store.new_rows import insert_rows
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, IdempotencyKeyRow, LaterPartsRow
 from optimizer.core.base.errors import Conflict
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction, LabelSummary, LaterParts
-from optimizer.ports import Added
 
 KEYS = IdempotencyKeyRow.__table__
 LATER = LaterPartsRow.__table__
@@ -24,12 +23,6 @@ LATER = LaterPartsRow.__table__
 
 class EventTables:
     """ports.Events on the database."""
-
-    def add_interactions(self, tx: Connection, rows: Sequence[Interaction]) -> list[Added]:
-        return add_once(tx, INTERACTIONS, [_columns(row, _INTERACTION_FIELDS) for row in rows])
-
-    def add_feedback(self, tx: Connection, rows: Sequence[FeedbackEvent]) -> list[Added]:
-        return add_once(tx, FEEDBACK_EVENTS, [_columns(row, _FEEDBACK_FIELDS) for row in rows])
 
     def add_new(self, tx: Connection, interactions: Sequence[Interaction], feedback: Sequence[FeedbackEvent]) -> None:
         insert_rows(tx, INTERACTIONS, map(_interaction_values, interactions))
@@ -243,10 +236,6 @@ def _values_by_column(table: Table) -> Callable[[Any], tuple[Any, ...]]:
 
 
 _interaction_values, _feedback_values = _values_by_column(INTERACTIONS), _values_by_column(FEEDBACK_EVENTS)
-
-
-def _columns(row: Interaction | FeedbackEvent, fields: Sequence[str]) -> dict[str, Any]:
-    return {**{name: getattr(row.arm, name) for name in _ARM_FIELDS}, **{name: getattr(row, name) for name in fields}}
 
 
 def _arm(row: RowMapping) -> Arm:
