@@ -7,7 +7,7 @@ UPGRADE ?= --upgrade
 LOCK = $(if $(wildcard $(VENV)/.synced-dev),requirements-dev.lock,requirements.lock)
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-bench test-long mutations check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-judges bench-commands bench-families bench-search bench-speed bench-paths siege serve clean
+.PHONY: help install demo test test-bench test-long mutations check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-speed bench-paths siege serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -106,6 +106,9 @@ bench-commands: $(VENV)/.synced-dev ## what `detent study run` finds on recorded
 
 bench-families: $(VENV)/.synced-dev ## what studies of the shipped families gain on held-out rows (hours; a stop loses nothing; data of DETENT_SHARED); ARGS="--families summarization --rows 50"
 	@$(BIN)/python bench/families.py $(ARGS)
+
+bench-family-rollouts: $(VENV)/.synced-dev ## what becomes of those winners in rollouts that move by themselves (a quarter of an hour, after bench-families); ARGS="--families summarization"
+	@$(BIN)/python bench/family_rollouts.py $(ARGS)
 
 bench-speed: $(VENV)/.synced-dev ## how fast conditions, replay of content and the gateway's streams are
 	@for name in conditions content_replay gateway_streams; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done

@@ -23,18 +23,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, ROOT, SHARED, commit, machine
 from lifts.held_out import Answered, HeldOut
-from lifts.homes import Answering, Chosen, best_base, family_in, make_home, rows_of, search
-from lifts.page import page, with_how_far
+from lifts.homes import Chosen, best_base, family_in, make_home, rows_of, search
+from lifts.kept import Work, cache, collected, publish
 from lifts.plan import PLAN, SEEDS, Measured
 from lifts.verdict import verdicts
 
@@ -43,46 +40,21 @@ from optimizer.core.evaluation.comparison import bootstrap_interval
 from optimizer.core.evaluation.trivial_baselines import trivial_scores
 from optimizer.runtime import wiring
 
-PAGE = ROOT / "docs" / "reference" / "families-measured.md"
 N_ROWS = 200
 COPIED = "{} unchanged"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """Where cells are kept, by whom they are answered, and from which data."""
-
-    folder: Path
-    data: Path
-    model: Answering
-
-    def home(self, name: str, seed: int | None = None) -> Path:
-        return self.folder / name / ("held_out" if seed is None else f"seed_{seed}")
-
-    def bases(self, name: str) -> Path:
-        return self.folder / name / "bases"
-
-    def result(self, name: str, seed: int) -> Path:
-        return self.folder / name / f"seed_{seed}.json"
-
-
 def main() -> int:
     options = _options()
-    model = Answering.from_environment()
-    work = Work(folder=options.cache / model.label.replace("/", "_"), data=SHARED / "data", model=model)
+    work = Work.below(options.cache)
     if not work.data.is_dir():
         print(f"Skipped: the rows are not at {work.data}. Set DETENT_SHARED to the folder that holds data/.")
         return 0
     cells = [(name, seed) for seed in options.seeds for name in options.families]
     if not options.list:
         run(cells, work, n_rows=options.rows, minutes=options.minutes)
-    result = collected(work)
-    is_ours = model.entry is None
-    write(result, RESULTS if is_ours else work.folder, PAGE if is_ours else work.folder / PAGE.name)
-    told = verdicts(result)
-    for one in told if is_ours else ():
-        of_family = PAGE.parent / "families" / f"{one.family}.md"
-        of_family.write_text(with_how_far(of_family.read_text(encoding="utf-8"), one), encoding="utf-8")
+    publish(work)
+    told = verdicts(collected(work))
     print("\n".join(one.said for one in told))
     return 0 if all(one.is_held for one in told) else 1
 
@@ -172,32 +144,6 @@ def _cell(
     }
 
 
-def collected(work: Work) -> dict[str, Any]:
-    """Every cell that is kept, in the plan's order."""
-    cells = [_rounded(json.loads(path.read_text(encoding="utf-8"))) for path in _kept(work)]
-    return {"name": "families", "commit": commit(), "machine": machine(), "model": work.model.label, "cells": cells}
-
-
-def _rounded(value: Any) -> Any:
-    """Numbers with four decimals: there are some of each answer."""
-    if isinstance(value, float):
-        return round(value, 4)
-    if isinstance(value, dict):
-        return {name: _rounded(one) for name, one in value.items()}
-    return [_rounded(one) for one in value] if isinstance(value, list) else value
-
-
-def _kept(work: Work) -> Iterator[Path]:
-    for name in PLAN:
-        yield from sorted((work.folder / name).glob("seed_*.json"))
-
-
-def write(result: Mapping[str, Any], results: Path, to: Path) -> None:
-    results.mkdir(parents=True, exist_ok=True)
-    (results / "families.json").write_text(json.dumps(result) + "\n", encoding="utf-8")
-    to.write_text(page(result), encoding="utf-8")
-
-
 def _short(cell: Mapping[str, Any]) -> str:
     base, winner = (_mean([one["figure"] for one in cell["answers"][side]]) for side in ("base", "winner"))
     return f"{base:.3f} > {winner:.3f} on {cell['n_rows']} rows, {cell['search']['calls']} calls to search"
@@ -212,14 +158,13 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _options() -> argparse.Namespace:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detent-bench-families"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", nargs="+", choices=list(PLAN), default=list(PLAN))
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--rows", type=int, default=N_ROWS)
     parser.add_argument("--minutes", type=float, default=None)
     parser.add_argument("--list", action="store_true", help="measure nothing; write what is kept")
-    parser.add_argument("--cache", type=Path, default=Path(os.environ.get("DETENT_FAMILIES", cache)))
+    parser.add_argument("--cache", type=Path, default=cache())
     return parser.parse_args()
 
 

@@ -19,6 +19,7 @@ from lifts.plan import (
     PLAN,
     RULE_OF,
 )
+from lifts.rolled import rolled_out, said_of
 from lifts.verdict import MISSED, Lift, Verdict, by_family, format_held, invention_held, lift_in, percent, verdict
 
 Cell = Mapping[str, Any]
@@ -95,7 +96,7 @@ MISSING = """
 
 
 @in_columns
-def page(result: Mapping[str, Any]) -> str:
+def page(result: Mapping[str, Any], rollouts: Mapping[str, Any] | None = None) -> str:
     found = by_family(result)
     head = HEAD.format(
         commit=result["commit"],
@@ -112,7 +113,7 @@ def page(result: Mapping[str, Any]) -> str:
     tables = [(GAINS, _gain), (form, _form), (COSTS, _cost), (TRIVIAL, _trivial)]
     missing = [f"[{name}](families/{name}.md)" for name in PLAN if name not in found]
     parts = [head, *(_table(top, row, found) for top, row in tables)]
-    return "".join([*parts, MISSING.format(names=", ".join(missing)) if missing else ""])
+    return "".join([*parts, rolled_out(rollouts), MISSING.format(names=", ".join(missing)) if missing else ""])
 
 
 def _table(top: str, row: Callable[[str, Cells], str], found: Mapping[str, Cells]) -> str:
@@ -196,13 +197,14 @@ HOW_FAR = "## How far it got\n"
 
 
 @in_columns
-def with_how_far(family_page: str, told: Verdict) -> str:
-    """A family's own page with what its study gained as its last section."""
+def with_how_far(family_page: str, told: Verdict, rollout: Cell | None = None) -> str:
+    """A family's own page with what its study gained, and what became of it in a rollout, as its last section."""
     lift, held = told.lift, "held" if told.is_held else "missed"
     said = (
         f"With the embedded model a study moved {_measure(told.family)} from {lift.base:.3f} to {lift.winner:.3f} on"
         f" {lift.n_rows} held-out rows of a public data set ({lift.absolute:+.3f}, 95 %: {lift.interval[0]:+.3f} to"
-        f" {lift.interval[1]:+.3f}). The bar, {told.bar} with an interval beyond 0, is {held}. [All families, and what"
-        f" answers without a model](../families-measured.md)."
+        f" {lift.interval[1]:+.3f}). The bar, {told.bar} with an interval beyond 0, is {held}."
     )
-    return family_page.split(f"\n{HOW_FAR}")[0] + f"\n{HOW_FAR}\n{said}\n"
+    rolled = "" if rollout is None else f" {said_of(rollout)}"
+    more = "[All families, and what answers without a model](../families-measured.md)."
+    return family_page.split(f"\n{HOW_FAR}")[0] + f"\n{HOW_FAR}\n{said}{rolled} {more}\n"

@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.scripted_model import Provider, chat_answer, provider
+from tests.lifts_world import FAMILY, data_in, naming_model
+from tests.scripted_model import Provider
 
 ROOT = Path(__file__).parents[2]
-FAMILY = "intent_routing"
-WORDS = {"banking": "account", "travel": "flight", "home": "lamp"}
 
 
 @pytest.fixture(autouse=True)
@@ -27,36 +26,8 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
-    """Names the domain where it was shown an answer of the data's own form, and rambles else."""
-
-    def answer(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
-        text = str(body["messages"][-1]["content"])
-        shown = any(", train" in str(m["content"]) for m in body["messages"][:-1])
-        domain = next(name for name, word in WORDS.items() if word in text)
-        return 200, {}, json.dumps(chat_answer(domain if shown or domain == "home" else "I wonder")).encode()
-
-    with provider() as state:
-        state.answer = answer
-        monkeypatch.setenv("DETENT_BENCH_MODEL", "scripted/one")
-        monkeypatch.setenv("DETENT_BENCH_API", state.url)
-        monkeypatch.delenv("DETENT_BENCH_KEY_ENV", raising=False)
+    with naming_model(monkeypatch) as state:
         yield state
-
-
-def data_in(folder: Path) -> Path:
-    (folder / FAMILY).mkdir(parents=True)
-    for part, n in (("train", 60), ("dev", 72)):
-        rows = [
-            {
-                "id": f"{part}{i}",
-                "input": {"utterance": f"my {WORDS[domain]} number {i}, {part}"},
-                "expected": {"domain": domain, "label": "x"},
-            }
-            for i in range(n)
-            for domain in [list(WORDS)[i % 3]]
-        ]
-        (folder / FAMILY / f"{part}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    return folder
 
 
 def work_in(folder: Path) -> Any:
@@ -195,11 +166,16 @@ def test_the_page_says_what_was_reached_what_was_missed_and_what_was_not_measure
     assert "[entity_extraction](families/entity_extraction.md)" in text.split("## Not measured")[1]
 
 
-def test_the_pages_are_made_of_the_result_file() -> None:
+def test_the_pages_are_made_of_the_result_files() -> None:
     pages, verdicts = importlib.import_module("lifts.page"), importlib.import_module("lifts.verdict").verdicts
-    kept = json.loads((ROOT / "bench" / "results" / "families.json").read_text(encoding="utf-8"))
+    rolled = importlib.import_module("lifts.rolled")
+    kept, rollouts = (
+        json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        for path in (ROOT / "bench" / "results" / name for name in ("families.json", "family_rollouts.json"))
+    )
     docs = ROOT / "docs" / "reference"
-    assert (docs / "families-measured.md").read_text(encoding="utf-8") == pages.page(kept)
+    assert (docs / "families-measured.md").read_text(encoding="utf-8") == pages.page(kept, rollouts)
     for told in verdicts(kept):
         of_family = (docs / "families" / f"{told.family}.md").read_text(encoding="utf-8")
-        assert of_family == pages.with_how_far(of_family, told), told.family
+        rollout = rolled.by_name(rollouts).get(told.family)
+        assert of_family == pages.with_how_far(of_family, told, rollout), told.family

@@ -1,0 +1,104 @@
+"""Where homes and results are kept, and the files and pages that are made of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common import RESULTS, ROOT, SHARED, commit, machine
+
+from lifts.homes import Answering
+from lifts.page import page, with_how_far
+from lifts.plan import PER_SECOND, PLAN, SCALE
+from lifts.rolled import by_name
+from lifts.verdict import verdicts
+from optimizer.core.family.settings import RolloutSettings
+
+PAGE = ROOT / "docs" / "reference" / "families-measured.md"
+LIFTS, ROLLOUTS = "families.json", "family_rollouts.json"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detent-bench-families"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Where cells are kept, by whom they are answered, and from which data."""
+
+    folder: Path
+    data: Path
+    model: Answering
+
+    @classmethod
+    def below(cls, cache: Path) -> Work:
+        """Of the environment's model."""
+        model = Answering.from_environment()
+        return cls(folder=cache / model.label.replace("/", "_"), data=SHARED / "data", model=model)
+
+    def home(self, name: str, seed: int | None = None) -> Path:
+        return self.folder / name / ("held_out" if seed is None else f"seed_{seed}")
+
+    def bases(self, name: str) -> Path:
+        return self.folder / name / "bases"
+
+    def result(self, name: str, seed: int) -> Path:
+        return self.folder / name / f"seed_{seed}.json"
+
+    def rollout(self, name: str) -> Path:
+        return self.folder / name / "rollout.json"
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the embedded model answered, whose figures the repository keeps."""
+        return self.model.entry is None
+
+
+def cache() -> Path:
+    return Path(os.environ.get("DETENT_FAMILIES", CACHE))
+
+
+def collected(work: Work) -> dict[str, Any]:
+    """Every cell that is kept, in the plan's order."""
+    cells = [_rounded(json.loads(path.read_text(encoding="utf-8"))) for path in _kept(work)]
+    return {"name": "families", "commit": commit(), "machine": machine(), "model": work.model.label, "cells": cells}
+
+
+def rolled_out(work: Work) -> dict[str, Any] | None:
+    """Every rollout that is kept, and what was the same for all; None where there is none."""
+    paths = [work.rollout(name) for name in PLAN if work.rollout(name).is_file()]
+    cells = [_rounded(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    setting = {"per_second": PER_SECOND, "scale": SCALE, "most": RolloutSettings().max_labelled}
+    told = {"name": "family_rollouts", "commit": commit(), "machine": machine(), "model": work.model.label}
+    return {**told, "setting": setting, "cells": cells} if cells else None
+
+
+def publish(work: Work) -> None:
+    """Results, page and the families' own pages, of what is kept; another model's stay in its folder."""
+    result, rollouts = collected(work), rolled_out(work)
+    results, to = (RESULTS, PAGE) if work.is_ours else (work.folder, work.folder / PAGE.name)
+    results.mkdir(parents=True, exist_ok=True)
+    (results / LIFTS).write_text(json.dumps(result) + "\n", encoding="utf-8")
+    if rollouts is not None:
+        (results / ROLLOUTS).write_text(json.dumps(rollouts, indent=1) + "\n", encoding="utf-8")
+    to.write_text(page(result, rollouts), encoding="utf-8")
+    for told in verdicts(result) if work.is_ours else ():
+        of_family = PAGE.parent / "families" / f"{told.family}.md"
+        rollout = by_name(rollouts).get(told.family)
+        text = with_how_far(of_family.read_text(encoding="utf-8"), told, rollout)
+        of_family.write_text(text, encoding="utf-8")
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers with four decimals: there are some of each answer."""
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, Mapping):
+        return {name: _rounded(one) for name, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, list) else value
+
+
+def _kept(work: Work) -> Iterator[Path]:
+    for name in PLAN:
+        yield from sorted((work.folder / name).glob("seed_*.json"))

@@ -1,0 +1,100 @@
+"""Whether a rollout ended as it should, given what both variants score on every row that its users brought."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lifts.plan import PLAN
+
+Cell = Mapping[str, Any]
+RIGHT, WRONG, TOO_FEW = "right", "**wrong**", "safe, but a gain was left lying"
+
+ROLLED_OUT = """
+## Rolled out
+
+Made by `python bench/family_rollouts.py` (`make bench-family-rollouts`) from
+[family_rollouts.json](../../bench/results/family_rollouts.json), at commit {commit}. In a copy of the home where its
+study ran, each family is served by `detent serve` with the best of its bases as the champion, and `detent rollout
+start` lets the winner of the first seed that changed something out against it. {per_second} users a second fetch the
+prompt over HTTP; each has one of the rows, reports what the variant that it was served had answered to that row when
+it was measured, and as outcome the family's own score of that answer. No model is asked again. The worker then
+advances, promotes or rolls back by itself: ladder, margin, gates and the {most:,} outcomes after which it gives up are
+the defaults, only its clock runs {scale:,} times as fast. `detent rollout verify` holds for each of them.
+
+Rows come again and again, so that a rollout judges these rows and not all that there might be, and on these the
+difference is known: a promotion is right where it lies above minus the margin, and being called worse where it lies
+below 0. Latencies are not reported: base and winner were asked at different hours of a busy machine. A winner that
+shows examples takes longer ([what it takes](#what-it-takes)), and in production the latency guardrail sees that.
+{forced}
+
+| family | candidate | rows | score of the champion | difference (95 %) | margin | started | ended | requests, of the candidate | labelled | |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+"""  # noqa: E501
+FORCED = (
+    "**Forced** are those that `detent rollout start` refused without `--confirm`: these studies sealed no examples, so"
+    " that no confirmation speaks for their winners, and a base was never searched for. Where a study changed nothing,"
+    " a worse base is let out in its place, to see it fall."
+)
+
+
+def judged(cell: Cell) -> str:
+    """Of a cell: right, wrong, or what was not found out."""
+    if cell["outcome"] == "promoted":
+        return RIGHT if cell["difference"] > -cell["margin"] else WRONG
+    if cell["outcome"] == "worse":
+        return RIGHT if cell["difference"] < 0 else WRONG
+    if cell["outcome"] in ("inconclusive", None):
+        return RIGHT if cell["difference"] <= 0 else TOO_FEW
+    return WRONG  # a guardrail, or an invalid comparison: these answers have no errors, and the arms their shares
+
+
+def ended(cell: Cell) -> str:
+    words = {
+        "promoted": "promoted",
+        "worse": "rolled back as worse",
+        "inconclusive": "ended as inconclusive",
+        None: "not ended in time",
+    }
+    return words.get(cell["outcome"], f"rolled back: {cell['outcome']}")
+
+
+def rolled_out(result: Mapping[str, Any] | None) -> str:
+    """The section of the page; empty where nothing was rolled out yet."""
+    if result is None:
+        return ""
+    cells = by_name(result)
+    top = ROLLED_OUT.format(**result["setting"], commit=result["commit"], forced=FORCED)
+    return top + "".join(f"| [{name}](families/{name}.md) | {_row(cell)} |\n" for name, cell in cells.items())
+
+
+def by_name(result: Mapping[str, Any] | None) -> dict[str, Cell]:
+    """By family, in the plan's order."""
+    cells: Sequence[Cell] = [] if result is None else result["cells"]
+    return {cell["family"]: cell for cell in sorted(cells, key=lambda cell: list(PLAN).index(cell["family"]))}
+
+
+def said_of(cell: Cell) -> str:
+    """In a sentence for the family's own page."""
+    return (
+        f"Rolled out against its base by simulated users with {cell['n_rows']} {cell['rows']} ({cell['candidate']},"
+        f" a difference of {cell['difference']:+.3f} in the family's score), it was {_by_itself(cell)} after"
+        f" {cell['n_requests']:,} requests."
+    )
+
+
+def _by_itself(cell: Cell) -> str:
+    return "neither promoted nor called worse" if cell["outcome"] in ("inconclusive", None) else ended(cell)
+
+
+def _row(cell: Cell) -> str:
+    difference = f"**{cell['difference']:+.3f}** ({cell['low']:+.3f} to {cell['high']:+.3f})"
+    started = "forced" if cell["refused"] else "nominated"
+    requests = f"{cell['n_requests']:,}, {cell['n_candidate']:,}"
+    scores = f"{cell['champion_mean']:.3f} | {difference} | {cell['margin']:.3f}"
+    labelled = "-" if cell["n_labelled"] is None else f"{cell['n_labelled']:,}"
+    of_rows = f"{cell['n_rows']} {cell['rows']}"
+    return (
+        f"{cell['candidate']} | {of_rows} | {scores} | {started} | {ended(cell)} | {requests} | {labelled} |"
+        f" {judged(cell)}"
+    )
