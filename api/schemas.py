@@ -122,6 +122,23 @@ class DryRunBody(Body):
     dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
 
 
+class JudgeBudgetBody(Body):
+    usd: Annotated[float, Field(ge=0)] | None = None
+    calls: Annotated[int, Field(ge=0)] | None = None
+
+
+class JudgeScoreBody(DryRunBody):
+    n: Annotated[int, Field(ge=1, le=10_000, description="Answers at most")] = 50
+    days: Annotated[Positive, Field(description="Of so many days back")] = 30.0
+    budget: Annotated[JudgeBudgetBody, Field(description="Default: the calls_at_most of a dry run")] = JudgeBudgetBody()
+
+
+class JudgeCheckBody(DryRunBody):
+    n: Annotated[int, Field(ge=1, description="Dev examples at most; fewer than 20 tell nothing")] = 40
+    beside: Annotated[Name | None, Field(description="A model that judges the judge's own answers, too")] = None
+    budget: Annotated[JudgeBudgetBody, Field(description="Default: the calls_at_most of a dry run")] = JudgeBudgetBody()
+
+
 class RatingDrawBody(DryRunBody):
     n: Annotated[int, Field(ge=1, le=1000, description="Answers to draw")] = 50
     days: Annotated[Positive, Field(description="How far back judged answers are drawn from")] = 30.0

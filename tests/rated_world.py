@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from optimizer.adapters.store import Database
+from optimizer.core.dataset.examples import make_example
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
@@ -97,6 +98,31 @@ def add_judged_family(world: World, n: int = 200) -> Family:
     at = world.shared.clock.now() - timedelta(hours=1)
     judge_answers(world.shared.store, family, n, at)  # type: ignore[arg-type]
     return family
+
+
+def add_inputs(world: World, n: int) -> None:
+    """Examples of that family, which say nothing of the answer."""
+    now = world.shared.clock.now()
+    rows = [
+        make_example(family=F, input={"document": f"document {i}"}, expected={"summary": f"{i}"}, created_at=now,
+                     origin="curated")
+        for i in range(n)
+    ]  # fmt: skip
+    world.shared.store.write(lambda tx: world.shared.store.examples.add(tx, rows))
+
+
+def add_unjudged(world: World, n: int) -> None:
+    """Interactions that no judge has scored yet."""
+    shared = world.shared
+    at = shared.clock.now() - timedelta(hours=1)
+    rows = [
+        interaction(
+            f"in_new_{i}", of=arm(family=F, unit_hmac=f"v{i}"), received_at=at, occurred_at=at,
+            input={"document": f"new text {i}"}, output=f"new answer {i}",
+        )
+        for i in range(n)
+    ]  # fmt: skip
+    shared.store.write(lambda tx: shared.store.events.add_interactions(tx, rows))
 
 
 def rate_all(world: World, n: int | None = None) -> None:

@@ -13,7 +13,9 @@ from api.http.pagination import Cursor, Limit, page, slice_of
 from api.routing import Asking, guarded, router
 from api.services import Services, Shared
 from api.serving import STORE_AWAY
+from optimizer.core.evaluation.judging.run import JudgeRun
 from optimizer.core.scheduling.schedule import StoredSchedule, in_force
+from optimizer.core.search.study import Study
 from optimizer.core.serving.freezes import ALL
 from optimizer.host import run_files
 from optimizer.jobs.outbox.mirror_outbox import TOPICS
@@ -99,21 +101,28 @@ def status(shared: Shared, caller: Asking) -> dict[str, Any]:
 
 @routes.get("/v1/jobs", **guarded("read", narrows=True))
 def jobs(shared: Shared, caller: Asking, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
-    """Work that runs or waits in the worker, oldest first."""
+    """Work that runs or waits in the worker, oldest first: studies, and what judges were asked to do."""
+    studies, judge_runs = shared.read(
+        lambda tx: (shared.store.studies.unfinished(tx), shared.store.judge_runs.unfinished(tx))
+    )
+    found: list[tuple[Study | JudgeRun, str, str]] = [
+        *((one, "study", f"/v1/studies/{one.id}") for one in studies),
+        *((one, f"judge_{one.kind}", f"/v1/judge-runs/{one.id}") for one in judge_runs),
+    ]
     items = [
         {
-            "id": study.id,
-            "kind": "study",
-            "family": study.family,
-            "status": study.status,
-            "created_at": study.created_at,
-            "started_at": study.started_at,
-            "created_by": study.created_by,
-            "stop_requested": study.stop_requested,
-            "location": f"/v1/studies/{study.id}",
+            "id": one.id,
+            "kind": kind,
+            "family": one.family,
+            "status": one.status,
+            "created_at": one.created_at,
+            "started_at": one.started_at,
+            "created_by": one.created_by,
+            "stop_requested": one.stop_requested,
+            "location": location,
         }
-        for study in shared.read(shared.store.studies.unfinished)
-        if caller.access.may_see(study.family)
+        for one, kind, location in sorted(found, key=lambda row: (row[0].created_at, row[0].id))
+        if caller.access.may_see(one.family)
     ]
     shown, next_cursor = slice_of(items, cursor, limit)
     return page(shown, next_cursor)

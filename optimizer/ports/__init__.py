@@ -14,7 +14,7 @@ from optimizer.ports.events import Events, Exposure, Exposures, Traffic
 from optimizer.ports.evidence import EvidenceSource
 from optimizer.ports.examples import Examples, ExampleStanding, Reviews
 from optimizer.ports.graphs import Graphs
-from optimizer.ports.judging import CalibrationRecord, Calibrations
+from optimizer.ports.judging import CalibrationRecord, Calibrations, JudgeRuns
 from optimizer.ports.models import DeltaSink, LanguageModel, ModelCatalogue, ModelFacts, ModelSource, StreamingModel
 from optimizer.ports.outbox import Outbox, OutboxItem
 from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance, PipelineStats, WatchedReign
@@ -65,6 +65,7 @@ __all__ = [
     "Graphs",
     "Journal",
     "JournalEntry",
+    "JudgeRuns",
     "KeyRecord",
     "KeyUsage",
     "LanguageModel",

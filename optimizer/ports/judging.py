@@ -1,12 +1,13 @@
-"""What is known of how far judges agree with people."""
+"""What is known of how far judges agree with people, and what they were asked to do."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from optimizer.core.evaluation.judging.agreement import Agreement
 from optimizer.core.evaluation.judging.calibration import Calibration
+from optimizer.core.evaluation.judging.run import JudgeRun
 from optimizer.ports.transaction import Transaction
 
 
@@ -26,3 +27,16 @@ class Calibrations(Protocol):
     def latest(self, tx: Transaction, family: str) -> CalibrationRecord | None: ...
     def history(self, tx: Transaction, family: str) -> list[CalibrationRecord]:
         """The latest first."""
+
+
+class JudgeRuns(Protocol):
+    def add(self, tx: Transaction, run: JudgeRun) -> None: ...
+    def get(self, tx: Transaction, id: str) -> JudgeRun | None: ...
+    def unfinished(self, tx: Transaction) -> list[JudgeRun]:
+        """The oldest first."""
+
+    def latest(self, tx: Transaction, family: str, limit: int) -> list[JudgeRun]:
+        """The newest first."""
+
+    def update(self, tx: Transaction, id: str, **changes: Any) -> JudgeRun:
+        """Raises NotFound."""

@@ -11,7 +11,7 @@ from optimizer.ports.api_keys import ApiKeys, KeyUsage
 from optimizer.ports.events import Events, Exposures, Traffic
 from optimizer.ports.examples import Examples, Reviews
 from optimizer.ports.graphs import Graphs
-from optimizer.ports.judging import Calibrations
+from optimizer.ports.judging import Calibrations, JudgeRuns
 from optimizer.ports.outbox import Outbox
 from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance, PipelineStats
 from optimizer.ports.retention import Retained
@@ -37,6 +37,7 @@ class Store(Protocol):
     reviews: Reviews
     graphs: Graphs
     calibrations: Calibrations
+    judge_runs: JudgeRuns
     variants: Variants
     playbooks: Playbooks
     performance: Performance

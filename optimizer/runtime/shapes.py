@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from optimizer.core.evaluation.judging.run import JudgeRun, JudgeRunEstimate
     from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
     from optimizer.core.feedback.rating_draws import JudgedFigure
     from optimizer.core.forecast.forecast import RolloutForecast
@@ -242,6 +243,26 @@ def judged_figure(value: JudgedFigure) -> dict[str, Any]:
         "n_waiting": value.n_waiting,
         "width_after_next_50": value.width_after_next,
     }
+
+
+def judge_run(value: JudgeRun) -> dict[str, Any]:
+    """What a judge was asked to do in the background, how far it is, and what was found; the ids of the answers that
+    it scores are left out.
+    """
+    shown = asdict(value)
+    shown["request"] = {name: given for name, given in value.request.items() if name != "interactions"}
+    return {**shown, "dry_run": False}
+
+
+def judge_estimate(value: JudgeRunEstimate) -> dict[str, Any]:
+    return {**asdict(value), "members": list(value.members), "dry_run": True}
+
+
+def asked_of_judge(value: JudgeRun | JudgeRunEstimate) -> dict[str, Any]:
+    """The run that was queued, or what a dry run found that it would take."""
+    from optimizer.core.evaluation.judging.run import JudgeRun
+
+    return judge_run(value) if isinstance(value, JudgeRun) else judge_estimate(value)
 
 
 def rating_draw(value: DrawReport) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from optimizer.jobs.outbox.send_alerts import send_alerts
 from optimizer.jobs.rollouts.tick import tick
 from optimizer.jobs.scheduling.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.scheduling.trigger_studies import trigger_studies
+from optimizer.jobs.studies.evaluations.run_judge_run import run_judge_run
 from optimizer.jobs.upkeep.prune_records import prune_records
 from optimizer.jobs.upkeep.read_retention import retentions
 from optimizer.ports import Alert, ModelSource, Tracker
@@ -45,7 +46,7 @@ from optimizer.runtime.study_workflows import StudyWorkflows
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 1.0  # how often the worker looks for queued studies and changed family files
+LOOK_SECONDS = 1.0  # how often the worker looks for what is queued, and for changed family files
 MIRROR_SECONDS = 2.0
 ALERTS_SECONDS = 2.0
 PIPELINE_SECONDS = 60.0
@@ -117,6 +118,7 @@ class Worker:
             self._thread("triggers", self._trigger, TRIGGERS_SECONDS),
             self._thread("reviews", self._collect_reviews, REVIEWS_SECONDS),
             self._thread("judge", self._monitor_traffic, JUDGE_SECONDS),
+            self._thread("judge runs", self._run_judge_runs, LOOK_SECONDS),
         ]
         run_files.announce(self._settings, "worker")
         if on_ready is not None:
@@ -333,6 +335,24 @@ class Worker:
                 )
 
         each_family(dict(self._families.families), monitor)
+
+    def _run_judge_runs(self) -> None:
+        """One after the other; one that a killed worker left goes on."""
+        with self._store.read() as tx:
+            unfinished = self._store.judge_runs.unfinished(tx)
+        for run in unfinished:
+            run_judge_run(
+                run.id,
+                store=self._store,
+                clock=self._clock,
+                families=self._families,
+                models=self._open_models(),
+                scorer_for=wiring.scorers(self._settings),
+                intake_of=lambda actor: wiring.open_intake(
+                    self._settings, self._store, self._clock, self._families, actor=actor
+                ),
+                users_wait=lambda: wiring.users_wait(self._settings),
+            )
 
     def _open_models(self) -> ModelSource:
         if self._models is None:

@@ -42,7 +42,7 @@ from tests.graph_world import add_family, report
 from tests.ingestion import NOW
 from tests.playbook_model import add_entry
 from tests.rated_world import F as JUDGED
-from tests.rated_world import add_judged_family, rate_all
+from tests.rated_world import add_inputs, add_judged_family, add_unjudged, rate_all
 
 F = "triage"
 MADE_UP = re.compile(
@@ -385,6 +385,51 @@ class TestJudges:
         figure = standing["figure"]
         assert figure["low"] < figure["mean"] < figure["high"] < figure["judge_mean"]
         both.refused(DatasetTooSmall, draw(days=1e-9))
+
+    def test_answers_are_queued_for_scoring_and_a_queued_run_is_stopped(self, both: Both) -> None:
+        def score(n: int = 3, days: float = 30.0, dry_run: bool = False, **caps: Any) -> Change:
+            return lambda operations, world: operations.score_answers(
+                JUDGED, n, days=days, budget=Budget(**caps), dry_run=dry_run
+            )
+
+        both.set_up(add_judged_family)
+        both.set_up(lambda world: add_unjudged(world, 4))
+        would = both(score(dry_run=True))
+        assert (would["dry_run"], would["kind"], would["n"], would["calls"]["high"]) == (True, "score", 3, 6)
+        assert would["calls_at_most"] == 9
+        queued = both(score())
+        assert (queued["status"], queued["n"], queued["budget"]["calls"]) == ("queued", 3, 9)
+        assert both(score(n=9, usd=1.0, calls=5))["budget"] == {"usd": 1.0, "calls": 5, "minutes": None}
+        there = both.remote[1]
+        shown = there.get(f"/v1/judge-runs/{queued['id']}").json()
+        assert (shown["status"], "interactions" in shown["request"]) == ("queued", False)
+        assert [job["kind"] for job in there.get("/v1/jobs").json()["items"]] == ["judge_score", "judge_score"]
+        listed = there.get(f"/v1/families/{JUDGED}/judge/runs").json()["items"]
+        assert listed[-1] == shown
+        ids = {one: world.shared.read(world.shared.store.judge_runs.unfinished)[0].id for one, world in
+               (("here", both.local[1]), ("there", there))}  # fmt: skip
+        stop: Change = lambda operations, world: operations.stop_judge_run(ids[world.settings.home.name])  # noqa: E731
+        assert [both(stop)["status"], both(stop)["status"]] == ["cancelled", "cancelled"]
+        both.refused(NotFound, lambda operations, world: operations.stop_judge_run("jr_none"))
+        both.refused(
+            InvalidInput,
+            lambda operations, world: operations.score_answers(F, 3, days=1.0, budget=Budget(), dry_run=True),
+        )
+
+    def test_a_check_is_queued_with_its_price_said_before(self, both: Both) -> None:
+        def check(beside: str | None = None, dry_run: bool = False) -> Change:
+            return lambda operations, world: operations.check_judge(
+                JUDGED, 5, beside=beside, budget=Budget(), dry_run=dry_run
+            )
+
+        both.set_up(add_judged_family)
+        both.refused(DatasetTooSmall, check())
+        both.set_up(lambda world: add_inputs(world, 40))
+        would = both(check(dry_run=True))
+        assert (would["n"], would["members"], would["kind"]) == (5, ["embedded"], "check")
+        queued = both(check())
+        assert (queued["status"], queued["n"], queued["request"]["n"]) == ("queued", 20, 5)
+        both.refused(NotFound, check(beside="no-such-model"))
 
 
 class TestInstallation:

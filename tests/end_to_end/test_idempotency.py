@@ -19,7 +19,7 @@ from tests.graph_world import F as VERIFIER
 from tests.graph_world import add_family, report
 from tests.playbook_model import add_entry
 from tests.rated_world import F as JUDGED
-from tests.rated_world import add_judged_family, rate_all
+from tests.rated_world import add_inputs, add_judged_family, add_unjudged, rate_all
 
 EVENT = {"family": "triage", "unit": "u", "output": "billing"}
 STUDY = {
@@ -156,6 +156,22 @@ def rated(world: World) -> Asked:
     return f"/v1/families/{JUDGED}/judge/calibrations", {}
 
 
+def to_score(world: World) -> Asked:
+    add_judged_family(world)
+    add_unjudged(world, 3)
+    return f"/v1/families/{JUDGED}/judge/scores", {"n": 3}
+
+
+def to_check(world: World) -> Asked:
+    add_judged_family(world)
+    add_inputs(world, 30)
+    return f"/v1/families/{JUDGED}/judge/checks", {"n": 5}
+
+
+def asked(world: World) -> Asked:
+    return f"{world.post(*to_score(world)).headers['location']}/cancel", {"reason": "no"}
+
+
 def with_key(act: str) -> Callable[[World], Asked]:
     def made(world: World) -> Asked:
         world.add_key("boss", "admin", secret=SECRET)
@@ -193,6 +209,9 @@ CASES: dict[str, Callable[[World], Asked]] = {
     "DELETE /v1/families/{family}/golden/{example}": golden,
     "POST /v1/families/{family}/rating-draws": drawn,
     "POST /v1/families/{family}/judge/calibrations": rated,
+    "POST /v1/families/{family}/judge/scores": to_score,
+    "POST /v1/families/{family}/judge/checks": to_check,
+    "POST /v1/judge-runs/{id}/cancel": asked,
     "POST /v1/families/{family}/studies": to_study,
     "POST /v1/studies/{id}/cancel": lambda world: (f"/v1/studies/{studied(world)['id']}/cancel", {"reason": "no"}),
     "POST /v1/studies/{id}/nominate": searched,

@@ -190,10 +190,10 @@ def test_the_dry_run_says_what_it_takes_and_the_check_stays_within(tmp_path):
     world, made = check(tmp_path, judge_that())
     asked = dict(world.calls_by_purpose())
     told = estimate_check(world.family, store=world.store, models=world)
-    assert (told["n"], told["members"]) == (40, ["judge"])
+    assert (told.n, told.members) == (40, ("judge",))
     assert asked["judge"] <= 40 * 4
-    assert made.n_calls <= told["calls"].high
-    assert made.usd <= told["usd"].high
+    assert made.n_calls <= told.calls.high
+    assert made.usd <= told.usd.high
     assert world.calls_by_purpose() == asked, "a dry run asks nothing"
 
 

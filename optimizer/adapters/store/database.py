@@ -19,6 +19,7 @@ from optimizer.adapters.store.repositories.examples import CalibrationTable, Exa
 from optimizer.adapters.store.repositories.exposures import ExposureTable
 from optimizer.adapters.store.repositories.graphs import GraphTable
 from optimizer.adapters.store.repositories.journal import JournalTable
+from optimizer.adapters.store.repositories.judge_runs import JudgeRunTable
 from optimizer.adapters.store.repositories.minute_stats import DriftDetectorTable, MinuteStatTables
 from optimizer.adapters.store.repositories.observations import ObservationQueries
 from optimizer.adapters.store.repositories.outbox import OutboxTable
@@ -60,6 +61,7 @@ class Database:
         self.reviews = ReviewTable()
         self.graphs = GraphTable()
         self.calibrations = CalibrationTable()
+        self.judge_runs = JudgeRunTable()
         self.variants = VariantTable()
         self.playbooks = PlaybookTables()
         self.performance = PerformanceTables()

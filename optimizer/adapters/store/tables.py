@@ -240,6 +240,29 @@ class JudgeCalibrationRow(Row):
     created_at: datetime = _at()
 
 
+class JudgeRunRow(Row):
+    """Written by judge_runs.py: what a judge was asked to do in the background."""
+
+    __tablename__ = "judge_runs"
+    id: str = Field(primary_key=True)
+    family: str = Field(index=True)
+    kind: str
+    judge: str
+    request: dict[str, Any] = _json()
+    budget: dict[str, Any] = _json()
+    status: str = Field(index=True)
+    n: int
+    n_done: int = 0
+    stop_requested: bool = False
+    result: dict[str, Any] | None = _json(nullable=True)
+    error: str | None = None
+    error_type: str | None = None
+    created_by: str
+    created_at: datetime = _at()
+    started_at: datetime | None = _at(nullable=True)
+    finished_at: datetime | None = _at(nullable=True)
+
+
 class VariantRow(Row):
     """Written by variants.py. Never changed after the insert."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.family.evaluate_view import NO_PRICE
-from optimizer.cli.output import Json, dollars, plain, say, show
+from optimizer.cli.judge.follow import follow_judge_run, told_estimate
+from optimizer.cli.judge.score import BudgetCalls, BudgetUsd
+from optimizer.cli.output import Json, say, show
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
 
@@ -22,7 +22,8 @@ def check(
     beside: Annotated[
         str | None, typer.Option(help="A model that judges the judge's own answers, too.", show_default=False)
     ] = None,
-    budget_usd: Annotated[float | None, typer.Option(help="Dollars at most; without it no cap.")] = None,
+    budget_usd: BudgetUsd = None,
+    budget_calls: BudgetCalls = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and ask nothing.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -34,47 +35,27 @@ def check(
     Example: detent judge check letters --dry-run
     """
     from optimizer.core.base.values import Budget
-    from optimizer.jobs.studies.evaluations.check_judge import check_judge, estimate_check
-    from optimizer.runtime import wiring
 
     session = Session()
-    declared = session.family(family)
-    models = wiring.open_models(session.settings)
-    try:
-        if dry_run:
-            told = estimate_check(declared, n=n, beside=beside, store=session.store, models=models)
-            usd = told["usd"]
-            money = NO_PRICE if usd is None else f"{dollars(usd.expected)} expected, at most {dollars(usd.high)}"
-
-            def view(out: Console) -> None:
-                out.print(f"{family}: {count(told['n'], 'dev example')}, judged by {', '.join(told['members'])}")
-                out.print(
-                    f"Calls     {told['calls'].expected:,} expected, at most {told['calls'].high:,}", markup=False
-                )
-                out.print(f"Dollars   {money}", markup=False)
-
-            show(as_json, plain(told), view)
-            return
-        made = check_judge(
-            declared,
-            n=n,
-            beside=beside,
-            budget=Budget(usd=budget_usd),
-            store=session.store,
-            clock=session.clock,
-            models=models,
-            scorer_for=wiring.scorers(session.settings),
-        )
-    finally:
-        models.close()
+    budget = Budget(usd=budget_usd, calls=budget_calls)
+    made = session.operations.check_judge(family, n, beside=beside, budget=budget, dry_run=dry_run)
+    if dry_run:
+        head = f"{family}: {count(made['n'], 'dev example')}, judged by {', '.join(made['members'])}"
+        show(as_json, made, lambda out: told_estimate(out, made, head))
+        return
+    run = follow_judge_run(session, made["id"], quiet=as_json)
+    if run.result is None:
+        say("The check was stopped; nothing was found.")
+        raise typer.Exit(3)
+    found = run.result
 
     def told_biases(out: Console) -> None:
-        for member, biases in made.biases.items():
-            out.print(f"{member} ({made.judge}), {count(made.n, 'example')}:", style="bold", markup=False)
+        for member, biases in found["biases"].items():
+            out.print(f"{member} ({found['judge']}), {count(found['n'], 'example')}:", style="bold", markup=False)
             for bias in biases:
-                out.print(f"  {bias.said}", markup=False)
+                out.print(f"  {bias['said']}", markup=False)
 
-    show(as_json, plain({**asdict(made), "is_biased": made.is_biased}), told_biases)
-    if made.is_biased:
+    show(as_json, {**found, "run": run.id}, told_biases)
+    if found["is_biased"]:
         say("Exit 3: a bias was found. Change the judge's model or rubric, or put several models into a committee.")
         raise typer.Exit(3)

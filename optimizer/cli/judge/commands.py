@@ -10,7 +10,7 @@ from optimizer.cli.judge.calibrate import Family, calibrate, told_calibration
 from optimizer.cli.judge.check import check
 from optimizer.cli.judge.figure import told_figure
 from optimizer.cli.judge.score import score
-from optimizer.cli.output import Json, plain, say, show
+from optimizer.cli.output import Json, plain, say, show, table
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
 from optimizer.runtime import shapes
@@ -18,6 +18,7 @@ from optimizer.runtime import shapes
 if TYPE_CHECKING:
     from rich.console import Console
 
+MOST_RUNS = 50
 app = typer.Typer(name="judge", no_args_is_help=True, help="A model that scores answers: does it agree with people?")
 
 
@@ -55,3 +56,31 @@ def show_judge(
     show(as_json, found, view)
     if not as_json:
         say(told_figure(found["figure"]))
+
+
+@app.command("runs")
+def list_runs(family: Family, as_json: Json = False) -> None:
+    """List what the judge was asked to score or to be checked for, the latest first.
+
+    Example: detent judge runs summarization
+    """
+    session = Session()
+    session.family(family)
+    with session.store.read() as tx:
+        found = [shapes.judge_run(one) for one in session.store.judge_runs.latest(tx, family, MOST_RUNS)]
+    columns = {"id": "Run", "kind": "Kind", "status": "Status", "n_done": "Done", "n": "Of at most", "error": "Error"}
+    show(as_json, {"items": found}, table(found, columns, empty=f"{family}: its judge was asked nothing yet."))
+
+
+@app.command("cancel")
+def cancel_run(
+    run: Annotated[str, typer.Argument(help="Id of the run.", show_default=False)], as_json: Json = False
+) -> None:
+    """Stop a run of the judge before its next call; what was scored stays.
+
+    Example: detent judge cancel jr_01m5v2s1n8
+    """
+    made = Session().operations.stop_judge_run(run)
+    said = "is stopped" if made["status"] == "cancelled" else f"has ended: {made['status']}"
+    said = "stops before its next call" if made["status"] == "running" else said
+    show(as_json, made, lambda out: out.print(f"Run {run} {said}.", markup=False))

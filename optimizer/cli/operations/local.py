@@ -179,6 +179,27 @@ class LocalOperations:
             )
         )
 
+    def score_answers(self, family: str, n: int, *, days: float, budget: Budget, dry_run: bool) -> Answer:
+        from optimizer.jobs.studies.evaluations.create_judge_run import score_answers
+
+        made = score_answers(
+            self._session.family(family), n=n, days=days, budget=budget, dry_run=dry_run, **self._by, **self._models
+        )
+        return _as_json(shapes.asked_of_judge(made))
+
+    def check_judge(self, family: str, n: int, *, beside: str | None, budget: Budget, dry_run: bool) -> Answer:
+        from optimizer.jobs.studies.evaluations.create_judge_run import check_biases
+
+        made = check_biases(
+            self._session.family(family), n=n, beside=beside, budget=budget, dry_run=dry_run, **self._by, **self._models
+        )
+        return _as_json(shapes.asked_of_judge(made))
+
+    def stop_judge_run(self, run: str) -> Answer:
+        from optimizer.jobs.studies.evaluations.create_judge_run import stop_judge_run
+
+        return _as_json(shapes.judge_run(stop_judge_run(run, **self._by)))
+
     def calibrate_judge(self, family: str, *, dry_run: bool) -> Answer:
         from optimizer.jobs.feedback.calibrate_judge import calibrate_judge
 
@@ -234,10 +255,13 @@ class LocalOperations:
         return {"actor": self._session.actor, "store": self._session.store, "clock": self._session.clock}
 
     @property
+    def _models(self) -> dict[str, Any]:
+        return {"models": wiring.open_models(self._session.settings)}
+
+    @property
     def _spending(self) -> dict[str, Any]:
         """What a study asks and may spend."""
-        settings = self._session.settings
-        return {"models": wiring.open_models(settings), "usd_per_month": settings.usd_per_month}
+        return {**self._models, "usd_per_month": self._session.settings.usd_per_month}
 
 
 def _of_study(made: Any) -> Answer:

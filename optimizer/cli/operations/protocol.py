@@ -100,6 +100,13 @@ class Operations(Protocol):
     def decide_repair(self, repair: str, verdict: Verdict, *, reason: str | None) -> Answer: ...
 
     # judges
+    def score_answers(self, family: str, n: int, *, days: float, budget: Budget, dry_run: bool) -> Answer:
+        """The run, queued for a worker, or what it would take."""
+
+    def check_judge(self, family: str, n: int, *, beside: str | None, budget: Budget, dry_run: bool) -> Answer:
+        """The run, queued for a worker, or what it would take."""
+
+    def stop_judge_run(self, run: str) -> Answer: ...
     def calibrate_judge(self, family: str, *, dry_run: bool) -> Answer: ...
     def draw_ratings(self, family: str, n: int, *, days: float, dry_run: bool) -> Answer: ...
 

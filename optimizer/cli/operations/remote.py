@@ -134,6 +134,17 @@ class RemoteOperations:
         act = "approve" if verdict == "approved" else "reject"
         return self._post(f"repairs/{_quoted(repair)}/{act}", {"reason": reason or ""})
 
+    def score_answers(self, family: str, n: int, *, days: float, budget: Budget, dry_run: bool) -> Answer:
+        body = {"n": n, "days": days, "budget": _given(asdict(budget)), "dry_run": dry_run}
+        return self._post(f"families/{_quoted(family)}/judge/scores", body)
+
+    def check_judge(self, family: str, n: int, *, beside: str | None, budget: Budget, dry_run: bool) -> Answer:
+        body = {"n": n, "beside": beside, "budget": _given(asdict(budget)), "dry_run": dry_run}
+        return self._post(f"families/{_quoted(family)}/judge/checks", body)
+
+    def stop_judge_run(self, run: str) -> Answer:
+        return self._post(f"judge-runs/{_quoted(run)}/cancel", {})
+
     def calibrate_judge(self, family: str, *, dry_run: bool) -> Answer:
         return self._post(f"families/{_quoted(family)}/judge/calibrations", {"dry_run": dry_run})
 

@@ -29,6 +29,18 @@ class JudgeModel(Protocol):
     async def complete(self, request: ModelRequest) -> ModelAnswer: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCalls:
+    """Of a run in the background: its calls are journaled under ``id``, so that its caps hold over a restart.
+
+    ``stop``: asked before each call; a sentence means stop. ``told``: how many have been asked.
+    """
+
+    id: str
+    stop: Callable[[], str | None]
+    told: Callable[[int], None]
+
+
 OpenJudge = Callable[[str], Awaitable[JudgeModel]]  # a name of config/models.yaml -> the model
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from optimizer.core.base.canonical import digest
-from optimizer.core.base.errors import BudgetExhausted, InvalidInput
+from optimizer.core.base.errors import BudgetExhausted, InvalidInput, StudyStopped
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.spread import NONE, Spread
 from optimizer.core.base.values import Budget
@@ -27,7 +27,7 @@ from optimizer.core.models.budget import require_bounded
 from optimizer.core.search.answer_bounds import BYTES_PER_TOKEN, request_bytes, usd_of
 from optimizer.core.search.judging_cost import ASKS, LONGEST_WHY
 from optimizer.core.search.prefix_queue import Rows
-from optimizer.jobs.calls.ask_judge import ask_judge, judged_answer
+from optimizer.jobs.calls.ask_judge import RunCalls, ask_judge, judged_answer
 from optimizer.jobs.calls.ask_together import Share, ask_together
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_book import OwnSpend
@@ -145,12 +145,15 @@ def judge_answers(
     intake: Intake,
     purpose: str = MONITOR,
     users_wait: Callable[[], bool] = lambda: False,
+    run: RunCalls | None = None,
 ) -> JudgedTraffic:
     """Judges the answers of these interactions as far as the budget goes; one that this judge has scored is left out.
 
     An answer that could not be judged gets no feedback. Where the members of a committee differ too much a review is
     opened, within the family's ``review.per_day``; what a person answers becomes an example.
 
+    Args:
+        run: whose calls these are, before a restart and after it: what it has judged before counts, too.
     Raises:
         InvalidInput: the family has no judge.
         BudgetTooSmall: a cap in dollars over a member without a known price.
@@ -175,16 +178,20 @@ def judge_answers(
             models.get(name),
             store=store,
             clock=clock,
-            study=None,
+            study=run.id if run is not None else None,
             family=family.name,
             budget=budget,
             purpose=purpose,
             own_spend=spent,
+            stop=run.stop if run is not None else lambda: None,
             users_wait=users_wait,
         )
 
+    told = _Told(family, identity, store, clock, intake)
+    if run is not None:
+        told.count_from(len(known), run.told)
     if not asked:
-        return JudgedTraffic(n=0)
+        return told.report(_usd(run, spent, store))
     for name in judge.members:
         opened(name)  # not within the loop of calls: an embedded one takes a while to start
 
@@ -194,23 +201,22 @@ def judge_answers(
     async def ask(one: Interaction) -> Judgement:
         return await ask_judge(judge, _judged(family, one), found)
 
-    told = _Told(family, identity, store, clock, intake)
     n_at_once = min(len(asked), *(opened(name).concurrency for name in judge.members))
     stopped: str | None = None
     try:
         wait_for(ask_together([Share(rows=Rows(("", one) for one in asked), n_at_once=n_at_once)], ask, told.keep))
-    except BudgetExhausted as exhausted:
-        stopped = str(exhausted)
-    made = JudgedTraffic(
-        n=told.n_judged + told.n_unmeasured,
-        n_judged=told.n_judged,
-        n_unmeasured=told.n_unmeasured,
-        reviews=tuple(told.reviews),
-        usd=spent.spend.usd,
-        stopped=stopped,
-    )
+    except (BudgetExhausted, StudyStopped) as ended:
+        stopped = str(ended)
+    made = told.report(_usd(run, spent, store), stopped)
     log.info("answers judged", family=family.name, n=made.n_judged, unmeasured=made.n_unmeasured, usd=made.usd)
     return made
+
+
+def _usd(run: RunCalls | None, spent: OwnSpend, store: Store) -> float:
+    if run is None:
+        return spent.spend.usd
+    with store.read() as tx:
+        return store.journal.spend(tx, run.id).usd
 
 
 class _Told:
@@ -221,6 +227,20 @@ class _Told:
         self._lock = threading.Lock()
         self.n_judged = self.n_unmeasured = 0
         self.reviews: list[str] = []
+        self._tell: Callable[[int], None] = lambda n_done: None
+
+    def count_from(self, n_judged: int, tell: Callable[[int], None]) -> None:
+        self.n_judged, self._tell = n_judged, tell
+
+    def report(self, usd: float, stopped: str | None = None) -> JudgedTraffic:
+        return JudgedTraffic(
+            n=self.n_judged + self.n_unmeasured,
+            n_judged=self.n_judged,
+            n_unmeasured=self.n_unmeasured,
+            reviews=tuple(self.reviews),
+            usd=usd,
+            stopped=stopped,
+        )
 
     def keep(self, one: Interaction, judgement: Judgement) -> None:
         with self._lock:
@@ -231,6 +251,7 @@ class _Told:
                 self.n_judged += 1
             if judgement.needs_a_person(judge_of(self._family)):
                 self._open_review(one, judgement)
+            self._tell(self.n_judged + self.n_unmeasured)
 
     def _open_review(self, one: Interaction, judgement: Judgement) -> None:
         family, now = self._family, self._clock.now()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from optimizer.core.base.errors import Conflict
 from optimizer.core.base.spread import Spread
@@ -22,7 +22,7 @@ from optimizer.core.search.answer_bounds import DEFAULT_MAX_TOKENS, models_of, r
 from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.core.search.judging_cost import ASKS, OUTPUT_BYTES_PER_TOKEN
 from optimizer.core.search.prefix_queue import Rows
-from optimizer.jobs.calls.ask_judge import JUDGE, ask_member, ask_pair, judged_answer
+from optimizer.jobs.calls.ask_judge import JUDGE, RunCalls, ask_member, ask_pair, judged_answer
 from optimizer.jobs.calls.ask_together import Share, ask_together
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_book import OwnSpend
@@ -86,11 +86,14 @@ def check_judge(
     clock: Clock,
     models: ModelSource,
     scorer_for: Callable[[Family], Scorer],
+    run: RunCalls | None = None,
+    users_wait: Callable[[], bool] = lambda: False,
 ) -> JudgeCheck:
     """Asks the champion for two answers to each of ``n`` dev examples, and every member of the judge about them.
 
     Args:
         beside: a model that judges each member's own answers, too; members of a committee do so for one another.
+        run: whose calls these are, before a restart and after it. Without it they are of no run.
     Raises:
         InvalidInput, InvalidFamily: the family has no judge, or a model is unknown.
         Conflict: nothing serves yet. DatasetTooSmall: no dev example.
@@ -104,8 +107,9 @@ def check_judge(
 
     def opener(purpose: str) -> Callable[[str], JournaledModel]:
         return lambda name: JournaledModel(
-            models.get(name), store=store, clock=clock, study=None, family=family.name, budget=budget,
-            purpose=purpose, own_spend=spent,
+            models.get(name), store=store, clock=clock, study=run.id if run is not None else None, family=family.name,
+            budget=budget, purpose=purpose, own_spend=spent, stop=run.stop if run is not None else lambda: None,
+            users_wait=users_wait,
         )  # fmt: skip
 
     evaluator = Evaluator(family, scorer_for(family).unjudged(), opener("evaluation"))
@@ -126,28 +130,42 @@ def check_judge(
     def keep(question: tuple[Key, Example, Pair | str], answer: float | None) -> None:
         with lock:
             answers[question[0]] = answer
+            if run is not None:
+                run.told(len(answers))
 
     questions = list(_questions(family, plan, texts))
     if questions:
         n_at_once = min(len(questions), *(model.concurrency for model in opened.values()))
         wait_for(ask_together([Share(rows=Rows(("", one) for one in questions), n_at_once=n_at_once)], ask, keep))
+    spend = spent.spend
+    if run is not None:
+        with store.read() as tx:
+            spend = store.journal.spend(tx, run.id)
     return JudgeCheck(
         family=family.name,
         judge=judge_identity(family),
         n=len(plan.examples),
         biases={member: _biases(plan, member, answers) for member in plan.members},
-        n_calls=spent.spend.n_calls,
-        usd=spent.spend.usd,
+        n_calls=spend.n_calls,
+        usd=spend.usd,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckEstimate:
+    """``n``: examples; ``n_questions`` to judges at most; ``usd`` None: no known price."""
+
+    n: int
+    n_questions: int
+    members: Sequence[str]
+    calls: Spread
+    usd: Spread | None
 
 
 def estimate_check(
     family: Family, *, n: int = DEFAULT_N, beside: str | None = None, store: Store, models: ModelCatalogue
-) -> dict[str, Any]:
-    """What ``check_judge`` takes: ``n`` examples, ``calls`` and ``usd`` (None: no known price) as Spreads.
-
-    Asks and spends nothing; raises as ``check_judge`` does.
-    """
+) -> CheckEstimate:
+    """What ``check_judge`` takes; asks and spends nothing, and raises as it does."""
     judge, plan = judge_of(family), _plan(family, n, beside, store, models)
     calls, usd = estimate_evaluation(plan.variants, plan.examples, family, models.price, are_judged=False)
     prices = [models.price(name) for name in plan.beside]
@@ -162,7 +180,9 @@ def estimate_check(
         usd += Spread(low=0, expected=judged.expected * dearest / 4, high=judged.high * dearest)
     else:
         usd = None
-    return {"n": len(plan.examples), "members": list(plan.members), "calls": calls + judged, "usd": usd}
+    return CheckEstimate(
+        n=len(plan.examples), n_questions=plan.n_judgements, members=plan.members, calls=calls + judged, usd=usd
+    )
 
 
 def _plan(family: Family, n: int, beside: str | None, store: Store, models: ModelCatalogue) -> _Plan:

@@ -1,0 +1,119 @@
+"""Waits for what a judge was asked to do, by the server's worker or in this process, and shows how far it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from optimizer.cli.family.evaluate_view import NO_PRICE
+from optimizer.cli.output import console, dollars, say
+from optimizer.cli.session import Session
+from optimizer.core.base.errors import DetentError, NotFound
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from optimizer.core.evaluation.judging.run import JudgeRun
+
+POLL_S = 0.5
+
+
+def follow_judge_run(session: Session, id: str, *, quiet: bool) -> JudgeRun:
+    """The run at its end; raises the error with which it failed.
+
+    Without a server this process does it; a worker that runs alone is left to do it.
+    """
+    from optimizer.host import run_files
+    from optimizer.runtime.api_client import BY_SLUG
+
+    lock = run_files.ProcessLock(session.settings, "worker")
+    if session.server is None and lock.acquire():
+        try:
+            run = _here(session, id, quiet)
+        finally:
+            lock.release()
+    else:
+        run = _by_worker(session, id, quiet)
+    if run.status == "failed":
+        raise BY_SLUG.get(run.error_type or "", DetentError)(run.error or "")
+    return run
+
+
+def read_run(session: Session, id: str) -> JudgeRun:
+    with session.store.read() as tx:
+        found = session.store.judge_runs.get(tx, id)
+    if found is None:
+        raise NotFound(f"There is no judge run {id!r}.", run=id)
+    return found
+
+
+def told_estimate(out: Console, made: Mapping[str, Any], head: str) -> None:
+    """``made``: as ``shapes.judge_estimate`` has it."""
+    calls, usd = made["calls"], made["usd"]
+    cap = f"with retries at most {made['calls_at_most']:,}, the cap where no --budget is given"
+    out.print(head, markup=False)
+    out.print(f"Calls     {calls['expected']:,} expected, at most {calls['high']:,}; {cap}", markup=False)
+    money = NO_PRICE if usd is None else f"{dollars(usd['expected'])} expected, at most {dollars(usd['high'])}"
+    out.print(f"Dollars   {money}", markup=False)
+
+
+def _by_worker(session: Session, id: str, quiet: bool) -> JudgeRun:
+    try:
+        with _line(quiet) as tell:
+            while not (run := read_run(session, id)).has_ended:
+                tell(run)
+                time.sleep(POLL_S)
+    except KeyboardInterrupt:
+        say(f"Run {id} goes on in the worker. Stop it: detent judge cancel {id}")
+        raise
+    return run
+
+
+def _here(session: Session, id: str, quiet: bool) -> JudgeRun:
+    from optimizer.jobs.studies.evaluations.run_judge_run import run_judge_run
+    from optimizer.runtime import wiring
+
+    settings = session.settings
+    models = wiring.open_models(settings)
+    try:
+        with _line(quiet) as tell:
+            return run_judge_run(
+                id,
+                store=session.store,
+                clock=session.clock,
+                families=session.families,
+                models=models,
+                scorer_for=wiring.scorers(settings),
+                intake_of=lambda actor: wiring.open_intake(
+                    settings, session.store, session.clock, session.families, actor=actor
+                ),
+                watched=tell,
+            )
+    except KeyboardInterrupt:
+        say(f"Interrupted. What was answered is kept; the next worker goes on, or stop it: detent judge cancel {id}")
+        raise
+    finally:
+        models.close()
+
+
+def _line(quiet: bool) -> AbstractContextManager[Callable[[JudgeRun], None]]:
+    """A line that moves on a terminal; nothing elsewhere."""
+    out = console(stderr=True)
+    return nullcontext(lambda run: None) if quiet or not out.is_terminal else _Moving(out)
+
+
+class _Moving(AbstractContextManager["_Moving"]):
+    def __init__(self, out: Console) -> None:
+        self._status = out.status("starting")
+
+    def __enter__(self) -> _Moving:
+        self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def __call__(self, run: JudgeRun) -> None:
+        self._status.update(f"{run.status} · {run.n_done} of at most {run.n}")

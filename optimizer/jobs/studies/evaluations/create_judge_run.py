@@ -1,0 +1,158 @@
+"""Queues what a family's judge is asked to do in the background: score users' answers, or be checked for biases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.core.base.spread import Spread
+from optimizer.core.base.values import Budget
+from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
+from optimizer.core.evaluation.judging.run import JudgeRun, JudgeRunEstimate, RunKind
+from optimizer.core.family.family import Family
+from optimizer.core.models.budget import require_bounded
+from optimizer.jobs.families.check_models import require_known_models
+from optimizer.jobs.feedback.judge_traffic import estimate_judging, latest_answers
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.studies.evaluations.check_judge import DEFAULT_N as N_CHECKED
+from optimizer.jobs.studies.evaluations.check_judge import estimate_check
+from optimizer.jobs.studies.evaluations.plan_evaluation import calls_at_most
+from optimizer.ports import Clock, ModelCatalogue, Store, Transaction
+
+N_SCORED, MOST_SCORED = 50, 10_000
+DAYS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """``n_asked``: answers or examples of the estimate. The rest is as in JudgeRun."""
+
+    kind: RunKind
+    request: Mapping[str, Any]
+    n: int
+    n_asked: int
+    members: Sequence[str]
+    calls: Spread
+    usd: Spread | None
+
+
+def score_answers(
+    family: Family,
+    *,
+    n: int = N_SCORED,
+    days: float = DAYS,
+    budget: Budget,
+    dry_run: bool = False,
+    actor: str,
+    store: Store,
+    clock: Clock,
+    models: ModelCatalogue,
+) -> JudgeRun | JudgeRunEstimate:
+    """Queues the scoring of ``n`` answers of the last ``days`` that the judge has not scored, drawn at random.
+
+    Args:
+        budget: without a cap of calls or dollars, as many calls as the estimate's ``calls_at_most``.
+        dry_run: only say what it would take.
+    Raises:
+        InvalidInput: a number out of range, or the family has no judge or keeps no texts.
+        NotFound: an unknown model. BudgetTooSmall: a cap in dollars over a member without a known price.
+    """
+    if n > MOST_SCORED:
+        raise InvalidInput(f"At most {MOST_SCORED} answers are scored at a time, not {n}.")
+    require_known_models(family, models)
+    answers = latest_answers(family, n, days=days, store=store, clock=clock)
+    calls, usd = estimate_judging(family, answers, store=store, models=models)
+    drafted = _Draft(
+        kind="score", request={"interactions": answers}, n=len(answers), n_asked=len(answers),
+        members=judge_of(family).members, calls=calls, usd=usd,
+    )  # fmt: skip
+    return _queue(family, drafted, budget, dry_run, actor, store, clock, models)
+
+
+def check_biases(
+    family: Family,
+    *,
+    n: int = N_CHECKED,
+    beside: str | None = None,
+    budget: Budget,
+    dry_run: bool = False,
+    actor: str,
+    store: Store,
+    clock: Clock,
+    models: ModelCatalogue,
+) -> JudgeRun | JudgeRunEstimate:
+    """Queues a check of the judge's biases on ``n`` dev examples; raises as ``check_judge`` does, and as
+    ``score_answers``.
+    """
+    told = estimate_check(family, n=n, beside=beside, store=store, models=models)
+    drafted = _Draft(
+        kind="check", request={"n": n, "beside": beside}, n=told.n_questions, n_asked=told.n, members=told.members,
+        calls=told.calls, usd=told.usd,
+    )  # fmt: skip
+    return _queue(family, drafted, budget, dry_run, actor, store, clock, models)
+
+
+def _queue(
+    family: Family,
+    drafted: _Draft,
+    budget: Budget,
+    dry_run: bool,
+    actor: str,
+    store: Store,
+    clock: Clock,
+    models: ModelCatalogue,
+) -> JudgeRun | JudgeRunEstimate:
+    judge, most = judge_of(family), calls_at_most(drafted.calls)
+    for name in judge.members:
+        require_bounded(name, models.price(name), judge.max_tokens, budget)
+    if dry_run:
+        return JudgeRunEstimate(
+            family=family.name, kind=drafted.kind, members=drafted.members, n=drafted.n_asked, calls=drafted.calls,
+            usd=drafted.usd, calls_at_most=most,
+        )  # fmt: skip
+    now = clock.now()
+    run = JudgeRun(
+        id=new_id("jr"),
+        family=family.name,
+        kind=drafted.kind,
+        judge=judge_identity(family),
+        request={**drafted.request, "is_priced": drafted.usd is not None},
+        budget=replace(budget, calls=most) if budget.usd is None and budget.calls is None else budget,
+        status="queued",
+        n=drafted.n,
+        created_by=actor,
+        created_at=now,
+    )
+
+    def keep(tx: Transaction) -> JudgeRun:
+        store.judge_runs.add(tx, run)
+        detail = {"n": drafted.n_asked, "judge": run.judge}
+        store.audit.add(
+            tx, at=now, actor=actor, action=f"judge.{run.kind}", family=family.name, subject=run.id, detail=detail
+        )
+        return run
+
+    return store.write(keep, rows=2)
+
+
+def stop_judge_run(id: str, *, actor: str, store: Store, clock: Clock) -> JudgeRun:
+    """Asks a run to stop before its next call; one that has not begun is cancelled at once. Safe to repeat.
+
+    Raises NotFound.
+    """
+    now = clock.now()
+
+    def stop(tx: Transaction) -> JudgeRun:
+        run = store.judge_runs.get(tx, id)
+        if run is None:
+            raise NotFound(f"There is no judge run {id!r}. See them with: detent judge runs FAMILY.", run=id)
+        if run.has_ended or run.stop_requested:
+            return run
+        store.audit.add(tx, at=now, actor=actor, action="judge.stop", family=run.family, subject=id, detail={})
+        if run.status == "queued":
+            return store.judge_runs.update(tx, id, stop_requested=True, status="cancelled", finished_at=now)
+        return store.judge_runs.update(tx, id, stop_requested=True)
+
+    return store.write(stop, rows=2)

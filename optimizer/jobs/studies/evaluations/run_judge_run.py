@@ -1,0 +1,142 @@
+"""Does what a judge was asked to do in the background, and keeps what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from optimizer.core.base.errors import BudgetExhausted, Conflict, DetentError, NotFound, Refused, StudyStopped
+from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.judging.run import JudgeRun
+from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.family.family import Family
+from optimizer.jobs.calls.ask_judge import JUDGE, RunCalls
+from optimizer.jobs.feedback.ingest_feedback import Intake
+from optimizer.jobs.feedback.judge_traffic import judge_answers
+from optimizer.jobs.studies.evaluations.check_judge import JudgeCheck, check_judge
+from optimizer.ports import Clock, FamilySource, ModelSource, Store
+
+STOP_CACHE_S = 0.5  # a stopped run sends no call later than this
+log = structlog.get_logger(__name__)
+
+
+def run_judge_run(
+    id: str,
+    *,
+    store: Store,
+    clock: Clock,
+    families: FamilySource,
+    models: ModelSource,
+    scorer_for: Callable[[Family], Scorer],
+    intake_of: Callable[[str], Intake],
+    users_wait: Callable[[], bool] = lambda: False,
+    watched: Callable[[JudgeRun], None] = lambda run: None,
+) -> JudgeRun:
+    """Runs it, or goes on with one that a killed process left: nothing that was answered is asked again.
+
+    Returns the run at its end. What its job refuses is kept with it and never raised; a fault of ours is kept and
+    raised.
+
+    Args:
+        intake_of: takes in the feedback of an actor.
+        watched: told as the run goes on.
+    """
+    with store.read() as tx:
+        found = store.judge_runs.get(tx, id)
+    if found is None or found.has_ended:
+        if found is None:
+            raise NotFound(f"There is no judge run {id!r}.", run=id)
+        return found
+    now = clock.now()
+    store.write(lambda tx: store.journal.mark_lost(tx, id, now))  # in flight when the process before ended
+    run = _keep(store, id, status="running", started_at=found.started_at or now)
+
+    def told(n_done: int) -> None:
+        watched(_keep(store, id, n_done=n_done))
+
+    calls = RunCalls(id=id, stop=_StopFlag(store, clock, id), told=told)
+    try:
+        ended = _do(run, calls, store, clock, families, models, scorer_for, intake_of, users_wait)
+    except StudyStopped:
+        ended = {"status": "cancelled"}
+    except BudgetExhausted as cut:
+        ended = {"status": "failed", "error": str(cut), "error_type": Refused.slug}
+    except DetentError as error:
+        ended = {"status": "failed", "error": error.detail, "error_type": error.slug}
+    except Exception as fault:
+        _keep(store, id, status="failed", error=str(fault), error_type=DetentError.slug, finished_at=clock.now())
+        raise
+    made = _keep(store, id, **ended, finished_at=clock.now())
+    log.info("judge run ended", run=id, family=run.family, kind=run.kind, status=made.status)
+    return made
+
+
+def _do(
+    run: JudgeRun,
+    calls: RunCalls,
+    store: Store,
+    clock: Clock,
+    families: FamilySource,
+    models: ModelSource,
+    scorer_for: Callable[[Family], Scorer],
+    intake_of: Callable[[str], Intake],
+    users_wait: Callable[[], bool],
+) -> dict[str, Any]:
+    """What is kept of its end."""
+    family = families.families.get(run.family)
+    if family is None:
+        raise NotFound(f"There is no family {run.family!r} any more.", family=run.family)
+    if judge_identity(family) != run.judge:
+        raise Conflict(f"The judge of {run.family} was changed after this run was asked for. Ask for it again.")
+    if run.kind == "check":
+        made = check_judge(
+            family, n=run.request["n"], beside=run.request["beside"], budget=run.budget, store=store, clock=clock,
+            models=models, scorer_for=scorer_for, run=calls, users_wait=users_wait,
+        )  # fmt: skip
+        return {"status": "finished", "result": {**check_as_data(made), "usd": _usd(run, made.usd)}}
+    judged = judge_answers(
+        family, run.request["interactions"], budget=run.budget, store=store, clock=clock, models=models,
+        intake=intake_of(run.created_by), purpose=JUDGE, run=calls, users_wait=users_wait,
+    )  # fmt: skip
+    is_stopped = judged.stopped is not None and calls.stop() is not None
+    result = {**asdict(judged), "reviews": [*judged.reviews], "usd": _usd(run, judged.usd)}
+    return {"status": "cancelled" if is_stopped else "finished", "result": result}
+
+
+def _usd(run: JudgeRun, spent: float) -> float | None:
+    """None: a model has no known price."""
+    return spent if run.request["is_priced"] else None
+
+
+def check_as_data(made: JudgeCheck) -> Mapping[str, Any]:
+    """As plain JSON values, each bias with what it ``said``."""
+    biases = {
+        member: [{**asdict(bias), "said": bias.said} for bias in of_member] for member, of_member in made.biases.items()
+    }
+    return {**asdict(made), "biases": biases, "is_biased": made.is_biased}
+
+
+def _keep(store: Store, id: str, **changes: Any) -> JudgeRun:
+    return store.write(lambda tx: store.judge_runs.update(tx, id, **changes))
+
+
+class _StopFlag:
+    """Why nothing more may be asked, or None; the store is asked at most twice a second."""
+
+    def __init__(self, store: Store, clock: Clock, id: str) -> None:
+        self._store, self._clock, self._id = store, clock, id
+        self._read_at: datetime | None = None
+        self._is_stopped = False
+
+    def __call__(self) -> str | None:
+        now = self._clock.now()
+        if not self._is_stopped and (self._read_at is None or (now - self._read_at).total_seconds() >= STOP_CACHE_S):
+            self._read_at = now
+            with self._store.read() as tx:
+                run = self._store.judge_runs.get(tx, self._id)
+            self._is_stopped = run is not None and run.stop_requested
+        return f"Judge run {self._id} was stopped." if self._is_stopped else None

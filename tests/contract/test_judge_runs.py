@@ -1,0 +1,48 @@
+"""What every ports.JudgeRuns must do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from optimizer.adapters.store import Database
+from optimizer.core.base.errors import NotFound
+from optimizer.core.base.values import Budget
+from optimizer.core.evaluation.judging.run import JudgeRun
+from tests.stores import FAMILY, minutes
+
+RUN = JudgeRun(
+    id="jr_1",
+    family=FAMILY,
+    kind="score",
+    judge="j_1",
+    request={"interactions": ["in_1", "in_2"], "is_priced": True},
+    budget=Budget(usd=1.5, calls=10),
+    status="queued",
+    n=2,
+    created_by="anna",
+    created_at=minutes(0),
+)
+
+
+def test_a_run_is_kept_and_changed_until_it_has_ended(database: Database) -> None:
+    later = replace(RUN, id="jr_2", created_at=minutes(1))
+    other = replace(RUN, id="jr_3", family="other")
+    for run in (later, RUN, other):
+        database.write(lambda tx, run=run: database.judge_runs.add(tx, run))
+    changed = database.write(
+        lambda tx: database.judge_runs.update(
+            tx, "jr_2", status="finished", n_done=2, result={"n_judged": 2}, finished_at=minutes(2)
+        )
+    )
+    assert changed == replace(later, status="finished", n_done=2, result={"n_judged": 2}, finished_at=minutes(2))
+    assert changed.has_ended
+    with database.read() as tx:
+        assert database.judge_runs.get(tx, "jr_1") == RUN
+        assert database.judge_runs.get(tx, "jr_none") is None
+        assert database.judge_runs.latest(tx, FAMILY, 9) == [changed, RUN]
+        assert database.judge_runs.latest(tx, FAMILY, 1) == [changed]
+        assert [run.id for run in database.judge_runs.unfinished(tx)] == ["jr_1", "jr_3"]
+    with pytest.raises(NotFound):
+        database.write(lambda tx: database.judge_runs.update(tx, "jr_none", n_done=1))

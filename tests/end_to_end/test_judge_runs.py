@@ -1,0 +1,107 @@
+"""What a judge is asked to do, by the commands: in this process without a server, by the worker with one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from optimizer.cli.judge import follow
+from optimizer.runtime import wiring
+from optimizer.runtime.worker import Worker
+from tests.api_world import World, make_home, serving
+from tests.command_line import detent
+from tests.judged_world import judge_model
+from tests.rated_world import F, add_judged_family, add_unjudged
+from tests.scripted_model import ScriptedModel
+
+
+class Models:
+    """A ModelSource of one scripted judge."""
+
+    def __init__(self, judge: ScriptedModel) -> None:
+        self.judge = judge
+
+    def get(self, name: str) -> ScriptedModel:
+        return self.judge
+
+    def price(self, name: str) -> Any:
+        return self.judge.price
+
+    def describe(self, name: str) -> Any:
+        return SimpleNamespace(embedded=False, concurrency=1, processes="auto", max_output_tokens=600)
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def judge(monkeypatch: pytest.MonkeyPatch) -> ScriptedModel:
+    model = judge_model(name="embedded")
+    monkeypatch.setattr(wiring, "open_models", lambda settings: Models(model))
+    return model
+
+
+@pytest.fixture
+def world(tmp_path: Path, judge: ScriptedModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with serving(make_home(tmp_path)) as world:
+        add_judged_family(world, 5)
+        add_unjudged(world, 4)
+        monkeypatch.setenv("DETENT_HOME", str(tmp_path))
+        yield world
+
+
+def test_without_a_server_the_command_does_it(world: World, judge: ScriptedModel) -> None:
+    told = detent("judge", "score", F, "--n", "3", "--dry-run")
+    assert "3 expected, at most 6; with retries at most 9, the cap where no --budget is given" in told.out
+    assert judge.requests == []
+    done = detent("judge", "score", F, "--n", "3")
+    assert (done.code, "3 answers judged, 0 not measured, $0.00" in done.out) == (0, True), done.err
+    cut = detent("judge", "score", F, "--budget-calls", "0")
+    assert (cut.code, "Not all were judged" in cut.err) == (3, True)
+    runs = detent("judge", "runs", F, "--json").json["items"]
+    assert [(one["status"], one["n_done"]) for one in runs] == [("finished", 0), ("finished", 3)]
+    assert "has ended: finished" in detent("judge", "cancel", runs[0]["id"]).out
+    assert detent("judge", "check", F, "--budget-usd", "1").code == 3, "it has no dev examples"
+
+
+def test_a_worker_does_what_was_asked_over_rest_while_the_command_waits(
+    world: World, judge: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(world.settings)
+    worker._store, worker._clock = world.shared.store, world.shared.clock  # type: ignore[assignment]
+    worker._families = world.shared.families
+    begun = threading.Event()
+    monkeypatch.setattr(follow, "POLL_S", 0.01)
+    monkeypatch.setattr(follow, "read_run", _counting(follow.read_run, begun))
+    from optimizer.host import run_files
+
+    lock = run_files.ProcessLock(world.settings, "worker")  # a worker that runs alone is left to do it
+    assert lock.acquire()
+
+    def work() -> None:
+        assert begun.wait(30)
+        worker._run_judge_runs()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    done = detent("judge", "score", F, "--n", "2")
+    thread.join()
+    lock.release()
+    assert (done.code, "2 answers judged" in done.out) == (0, True), done.err
+    (run,) = world.get(f"/v1/families/{F}/judge/runs").json()["items"]
+    shown = world.get(f"/v1/judge-runs/{run['id']}").json()
+    assert (shown["status"], shown["result"]["n_judged"]) == ("finished", 2)
+    assert world.get("/v1/jobs").json()["items"] == []
+
+
+def _counting(read: Any, begun: threading.Event) -> Any:
+    def counted(*given: Any) -> Any:
+        found = read(*given)
+        begun.set()
+        return found
+
+    return counted

@@ -1,0 +1,181 @@
+"""What a judge is asked to do in the background: capped by itself, resumed for nothing, stopped when told."""
+
+from __future__ import annotations
+
+import pytest
+
+from optimizer.core.base.errors import BudgetTooSmall, InvalidInput
+from optimizer.core.base.values import Budget
+from optimizer.core.evaluation.judging.run import JudgeRun, JudgeRunEstimate
+from optimizer.jobs.studies.evaluations.create_judge_run import check_biases, score_answers, stop_judge_run
+from optimizer.jobs.studies.evaluations.run_judge_run import run_judge_run
+from tests.judged_world import JudgedWorld, judge_model, letters_family, writer
+from tests.scripted_model import ScriptedModel
+from tests.study_world import Killed
+from tests.unit.test_judge_check import judge_that, letter_writer
+from tests.unit.test_judged_traffic import Live, family_of
+
+
+def score(world, **options):
+    given = {"budget": Budget(), "actor": "ann", "store": world.store, "clock": world.clock, "models": world}
+    return score_answers(world.family, **{**given, **options})
+
+
+def do(world, run, **options):
+    given = {
+        "store": world.store, "clock": world.clock, "families": world.families, "models": world,
+        "scorer_for": lambda family: world.scorer, "intake_of": lambda actor: world.intake,
+    }  # fmt: skip
+    return run_judge_run(run.id, **{**given, **options})
+
+
+def live(folder, *judges, **judge):
+    world = Live(folder, *judges, family=family_of(**judge))
+    world.answered(6)
+    world.clock.pass_seconds(1)
+    return world
+
+
+def test_answers_are_scored_as_the_run_was_asked_for(tmp_path):
+    world = live(tmp_path)
+    run = score(world, n=4)
+    assert (run.status, run.n, len(run.request["interactions"])) == ("queued", 4, 4)
+    seen = []
+    made = do(world, run, watched=lambda one: seen.append((one.status, one.n_done)))
+    assert seen == [("running", 1), ("running", 2), ("running", 3), ("running", 4)]
+    assert (made.status, made.n_done, made.result["n_judged"], made.result["stopped"]) == ("finished", 4, 4, None)
+    assert {event.interaction for event in world.feedback()} == set(run.request["interactions"])
+    assert do(world, run) == made, "what has ended is not done again"
+
+
+def test_without_a_budget_the_cap_is_what_the_dry_run_says(tmp_path):
+    silent = ScriptedModel(lambda request, n: "?", name="judge", max_output_tokens=600, price=None)
+    world = live(tmp_path, silent)
+    told = score(world, dry_run=True)
+    assert isinstance(told, JudgeRunEstimate)
+    assert (told.n, told.calls.high, told.calls_at_most, told.usd) == (6, 12, 18, None)
+    run = score(world)
+    assert run.budget == Budget(calls=18)
+    made = do(world, run)
+    assert (made.result["n_unmeasured"], made.result["usd"]) == (6, None), "without a price, dollars are unknown, not 0"
+    assert sum(world.calls_by_purpose().values()) == 12
+
+
+def test_a_cap_of_calls_ends_a_score_and_says_so(tmp_path):
+    world = live(tmp_path, judge_model(concurrency=1))
+    made = do(world, score(world, budget=Budget(calls=2)))
+    assert (made.status, made.result["n_judged"]) == ("finished", 2)
+    assert "2 calls" in made.result["stopped"]
+    assert sum(world.calls_by_purpose().values()) == 2
+
+
+def test_a_judge_without_a_price_is_refused_under_dollars_before_anything_is_queued(tmp_path):
+    world = live(tmp_path, judge_model(price=None))
+    with pytest.raises(BudgetTooSmall):
+        score(world, budget=Budget(usd=1.0))
+    with world.store.read() as tx:
+        assert world.store.judge_runs.latest(tx, "letters", 9) == []
+
+
+@pytest.mark.parametrize("n", [0, 10_001])
+def test_a_number_out_of_range_is_refused(tmp_path, n):
+    with pytest.raises(InvalidInput):
+        score(live(tmp_path), n=n)
+
+
+def test_a_run_that_was_killed_goes_on_under_the_same_cap_and_pays_for_nothing_twice(tmp_path):
+    n_thoughts = [0]
+
+    def dies_at_the_third(answer):
+        n_thoughts[0] += 1
+        if n_thoughts[0] == 3:
+            raise Killed
+        return 7
+
+    world = live(tmp_path, judge_model(dies_at_the_third, concurrency=1))
+    run = score(world, budget=Budget(calls=6))
+    with pytest.raises(Killed):
+        do(world, run)
+    with world.store.read() as tx:
+        assert world.store.judge_runs.get(tx, run.id).status == "running"
+    made = do(world, run)
+    assert made.result["n_judged"] == 5, "6 calls, of which one was in flight at the kill"
+    assert made.result["stopped"] is not None
+    assert len(world.feedback()) == 5
+    with world.store.read() as tx:
+        assert world.store.journal.spend(tx, run.id).n_calls == 6
+
+
+def test_a_run_stops_before_its_next_call_and_a_queued_one_at_once(tmp_path):
+    world = live(tmp_path, judge_model(concurrency=1))
+
+    def stop(run):
+        return stop_judge_run(run.id, actor="ann", store=world.store, clock=world.clock)
+
+    run = score(world)
+
+    def after_two(one):
+        if one.n_done == 2:
+            stop(one)
+        world.clock.pass_seconds(1)
+
+    made = do(world, run, watched=after_two)
+    assert (made.status, made.result["n_judged"] < 6) == ("cancelled", True)
+    assert "was stopped" in made.result["stopped"]
+    queued = score(world)
+    assert stop(queued).status == stop(queued).status == "cancelled"
+    assert do(world, queued).result is None
+
+
+def test_a_run_of_a_judge_that_was_changed_meanwhile_asks_nothing(tmp_path):
+    world = live(tmp_path)
+    run = score(world)
+    world.families.families["letters"] = family_of(dimensions={"brief": "It is short."})
+    made = do(world, run)
+    assert (made.status, made.error_type) == ("failed", "conflict")
+    assert "was changed after this run was asked for" in made.error
+    assert world.calls_by_purpose() == {}
+
+
+def checking(folder, judge):
+    world = JudgedWorld(folder, judge, model=letter_writer(), family=letters_family()).fill_letters(n_dev=24)
+    given = {"budget": Budget(), "actor": "ann", "store": world.store, "clock": world.clock, "models": world}
+    world.intake = None
+    return world, lambda **options: check_biases(world.family, **{**given, **options})
+
+
+def test_a_check_is_queued_with_its_price_and_says_what_it_found(tmp_path):
+    world, check = checking(tmp_path, judge_that(chooses=lambda first, second: "first"))
+    told, run = check(dry_run=True), check()
+    assert isinstance(run, JudgeRun)
+    assert (told.n, run.n, run.budget.calls) == (24, 96, told.calls_at_most)
+    made = do(world, run)
+    assert (made.status, made.result["is_biased"], made.n_done) == ("finished", True, 96)
+    assert made.result["biases"]["judge"][0]["said"].startswith("position: biased")
+
+
+def test_a_check_whose_budget_ends_says_so_and_another_asks_no_answer_anew_that_was_given_at_temperature_0(tmp_path):
+    world, check = checking(tmp_path, judge_that())
+    made = do(world, check(budget=Budget(calls=70)))
+    assert (made.status, made.error_type, made.result) == ("failed", "refused", None)
+    before = world.calls_by_purpose()
+    assert sum(before.values()) == 70
+    assert do(world, check()).status == "finished"
+    assert world.calls_by_purpose()["judge"] <= 24 * 4
+
+
+def test_a_fault_of_ours_is_kept_and_raised(tmp_path):
+    world = live(tmp_path)
+    run = score(world)
+    with pytest.raises(ZeroDivisionError):
+        do(world, run, intake_of=lambda actor: 1 / 0)
+    with world.store.read() as tx:
+        assert world.store.judge_runs.get(tx, run.id).status == "failed"
+
+
+def test_the_writer_is_not_asked_by_a_score(tmp_path):
+    model = writer()
+    world = live(tmp_path)
+    world.by_name["writer"] = model
+    do(world, score(world))
+    assert model.requests == []
