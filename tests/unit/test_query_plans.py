@@ -117,7 +117,7 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
     ),
     "outcomes of units": (
         lambda d, tx: outcomes(d, tx, hours=24),
-        ("ix_feedback_unit_received (unit_hmac=? AND received_at>?",),
+        ("ix_feedback_rollout_cohort (rollout=? AND cohort_start>? AND cohort_start<?)",),
     ),
     "outcomes of units, short window": (
         lambda d, tx: outcomes(d, tx, hours=1),
@@ -218,7 +218,7 @@ def test_a_query_that_runs_often_never_reads_a_whole_table(database: Database, n
     assert len(plans) == len(expected)
     for plan, index in zip(plans, expected, strict=True):
         assert index in plan
-        assert "SCAN" not in plan
+        assert "SCAN" not in plan.replace("SCAN given VIRTUAL TABLE", "")  # the list that was given
 
 
 def plans_of(database: Database, ask: Callable[[Database, Connection], Any]) -> list[str]:

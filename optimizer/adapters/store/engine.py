@@ -7,13 +7,27 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Engine,
+    String,
+    Table,
+    any_,
+    create_engine,
+    event,
+    func,
+    literal,
+    make_url,
+    select,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -26,6 +40,8 @@ if TYPE_CHECKING:
 
 # Three processes share the file; a group commit takes milliseconds, a migration or backup may take seconds.
 BUSY_TIMEOUT_S = 10.0
+# The inner pages of every index, and those at whose end the next rows go; the usual 2 MB are read again all the time.
+WRITER_CACHE_KIB = 32_768
 READERS = 8
 READERS_AT_PEAK = 40
 Access = Literal["look", "read", "write", "create"]
@@ -92,6 +108,7 @@ def _sqlite_engine(path: Path, access: Access) -> Engine:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = FULL")  # an answer of 200 means: on disk
                 connection.execute("PRAGMA foreign_keys = ON")
+                connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
         except BaseException:
             connection.close()
             raise
@@ -187,7 +204,15 @@ def _plain(value: Any) -> Any:
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain, allow_nan=False)  # made once
 
 
-# --- upserts: the one construct that SQLAlchemy spells per dialect ----------------------------------------------------
+# --- what each dialect spells in its own way --------------------------------------------------------------------------
+
+
+def is_one_of(tx: Connection, column: ColumnElement[str], values: Collection[str]) -> ColumnElement[bool]:
+    """Whether a column's text is one of any number of them, which go to the database as one value."""
+    if tx.dialect.name == "sqlite":
+        listed = func.json_each(_to_json(sorted(values))).table_valued("value", name="given")
+        return column.in_(select(listed.c.value))
+    return column == any_(literal(sorted(values), ARRAY(String)))
 
 
 def insert_new(tx: Connection, into: Table, rows: Sequence[Mapping[str, Any]]) -> int:

@@ -111,6 +111,8 @@ _COLUMN_TYPES: Mapping[Any, Callable[[], TypeEngine[Any]]] = {
     Sequence: lambda: JSON(none_as_null=True),
 }
 
+# Every index ends in what grows with time or with the id, so that new rows go to its end: one in the order of units
+# would write another page for each row (docs/adr/0031-events-have-no-index-of-units.md).
 INTERACTIONS = _event_table(  # written by events.py
     "interactions",
     Interaction,
@@ -118,14 +120,12 @@ INTERACTIONS = _event_table(  # written by events.py
     Index("ix_interactions_id", "id"),  # outcomes may name their interaction without its family
     Index("ix_interactions_rollout_occurred", "rollout", "occurred_at"),  # guardrail blocks
     Index("ix_interactions_rollout_cohort", "rollout", "cohort_start"),  # quality blocks
-    Index("ix_interactions_unit", "unit_hmac"),
 )
 FEEDBACK_EVENTS = _event_table(  # written by events.py
     "feedback_events",
     FeedbackEvent,
     Index("ix_feedback_family_received", "family", "received_at"),
     Index("ix_feedback_rollout_cohort", "rollout", "cohort_start"),
-    Index("ix_feedback_unit_received", "unit_hmac", "received_at"),  # a unit's outcomes of one stage
     Index("ix_feedback_interaction", "family", "interaction"),
 )
 

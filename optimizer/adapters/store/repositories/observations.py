@@ -5,23 +5,21 @@ each by the index that holds nothing else; writes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select
 
+from optimizer.adapters.store.engine import is_one_of
 from optimizer.adapters.store.hashed_rows import chunks
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, ExposureCountRow
 from optimizer.core.rollout.blocks import ArmName, ReportedRequest
-from optimizer.core.rollout.cohorts import Cohort, closing_time, stage_of
+from optimizer.core.rollout.cohorts import Cohort, stage_of
 from optimizer.core.rollout.evidence_share import labelled_by_key
-from optimizer.core.serving.assignment import cohort_minutes
 from optimizer.core.serving.rollout import Rollout
 from optimizer.ports import Fetches, UnitOutcomes
 
 EXPOSURES = ExposureCountRow.__table__
-# While a cohort is open no more begin: then the feedback of all is read in one go, and else that of each unit.
-COHORTS_AT_ONCE = 3
 COHORTS_PER_QUERY = 100  # each is a branch of the condition, and SQLite bounds their depth
 
 _I, _E = INTERACTIONS.c, EXPOSURES.c
@@ -137,29 +135,21 @@ class ObservationQueries:
     ) -> UnitOutcomes:
         f = FEEDBACK_EVENTS.c
         value = f.success if field == "success" else f.score
-        query = select(f.unit_hmac, f.rollout, f.stage, f.sent_by, value.label("value")).where(
+        query = select(f.unit_hmac, f.stage, f.sent_by, value.label("value")).where(
+            f.rollout == rollout.id,
+            f.cohort_start >= cohort.start,
+            f.cohort_start <= cohort.closes_at,
             f.source == source,
             value.is_not(None),
             f.received_at >= received_since,
             f.received_at <= received_until,
-            f.cohort_start >= cohort.start,
-            f.cohort_start <= cohort.closes_at,
+            is_one_of(tx, f.unit_hmac, units),
         )
         if source == "judge" and (judge := rollout.settings.get("judge")) is not None:
             query = query.where(f.tags["judge"].as_string() == judge)
-        if closing_time(rollout) <= COHORTS_AT_ONCE * timedelta(minutes=cohort_minutes(rollout.settings)):
-            queries = [query.where(f.rollout == rollout.id)]
-        # rollout and stage are compared below: named in the query,
-        # they would make SQLite read all of the rollout's feedback
-        else:
-            queries = [query.where(f.unit_hmac.in_(some)) for some in chunks(sorted(units))]
-        wanted, values = set(units), dict[str, list[tuple[float, str]]]()
-        for row in (row for one in queries for row in tx.execute(one)):
-            if (
-                row.unit_hmac in wanted
-                and row.rollout == rollout.id
-                and stage_of(rollout.ladder, row.stage) == cohort.stage
-            ):
+        values = dict[str, list[tuple[float, str]]]()
+        for row in tx.execute(query):
+            if stage_of(rollout.ladder, row.stage) == cohort.stage:
                 values.setdefault(row.unit_hmac, []).append((float(row.value), row.sent_by or ""))
         means = {unit: sum(sorted(value for value, _ in own)) / len(own) for unit, own in values.items()}
         return UnitOutcomes(means=means, by_key=labelled_by_key([key for _, key in own] for own in values.values()))

@@ -1,0 +1,110 @@
+"""A store that the first release filled is brought to this version with every row and value that it had."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlmodel import SQLModel
+
+from optimizer.adapters.store import Database, migrations
+from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, Utc
+from tests.stores import NOW
+
+FIRST = "0100"
+N_ROWS = 3
+
+
+@pytest.fixture
+def first_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """A store with the tables of the first release, and rows in each."""
+    only_first = tmp_path / "migrations"
+    shutil.copytree(migrations.HERE, only_first)
+    for step in (only_first / "versions").glob("r[0-9]*.py"):
+        if not step.name.startswith(f"r{FIRST}"):
+            step.unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(migrations, "HERE", only_first)
+        database = Database(f"sqlite:///{tmp_path / 'detent.db'}")
+        database.migrate()
+    database.write(_fill)
+    return database
+
+
+def _fill(tx: sa.Connection) -> None:
+    for name in sa.inspect(tx).get_table_names():
+        if name != "alembic_version":
+            table = sa.Table(name, sa.MetaData(), autoload_with=tx)
+            columns = {column.name: column for column in table.columns}
+            tx.execute(
+                sa.insert(table), [{n: _value(name, column, i) for n, column in columns.items()} for i in range(N_ROWS)]
+            )
+
+
+def _value(table: str, column: sa.Column[Any], i: int) -> Any:
+    """Unlike in each row, as a key has to be."""
+    kind = column.type
+    if isinstance(kind, sa.DateTime):
+        return NOW.replace(tzinfo=None, microsecond=i)
+    if isinstance(kind, sa.Boolean):
+        return i % 2 > 0
+    if isinstance(kind, sa.Integer):
+        return i + 1
+    if isinstance(kind, sa.Float):
+        return i / 4
+    if isinstance(kind, sa.JSON):
+        return {"n": i, "ü": ["\u2028"]}
+    return f"{table}.{column.name} {i}"
+
+
+def _rows(database: Database) -> dict[str, list[dict[str, Any]]]:
+    with database.read() as tx:
+        names = [name for name in sa.inspect(tx).get_table_names() if name != "alembic_version"]
+        return {
+            name: [dict(row) for row in tx.exec_driver_sql(f'SELECT * FROM "{name}" ORDER BY rowid').mappings()]
+            for name in names
+        }
+
+
+def test_every_row_of_the_first_release_is_there_with_each_value_that_it_had(first_release: Database) -> None:
+    before = _rows(first_release)
+    assert min(len(rows) for rows in before.values()) == N_ROWS
+    first_release.migrate()
+    after = _rows(first_release)
+    for name, rows in before.items():
+        kept = [{column: row[column] for column in rows[0]} for row in after[name]]
+        assert kept == rows, name
+    with first_release.read() as tx:
+        assert compare_metadata(MigrationContext.configure(tx), SQLModel.metadata) == []
+        assert tx.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+    first_release.close()
+
+
+def test_events_of_the_first_release_are_read_as_they_were_reported(first_release: Database) -> None:
+    first_release.migrate()
+    with first_release.read() as tx:
+        found = first_release.events.interaction(tx, "interactions.id 1", "interactions.family 1")
+        assert found is not None
+        assert (found.output, found.latency_ms, found.input) == (
+            "interactions.output 1",
+            0.25,
+            {"n": 1, "ü": ["\u2028"]},
+        )
+        of_it = first_release.events.feedback_of(tx, "feedback_events.family 2", "feedback_events.interaction 2")
+        assert [(event.score, event.success, event.occurred_at) for event in of_it] == [
+            (0.5, False, NOW.replace(microsecond=2))
+        ]
+    first_release.close()
+
+
+def test_a_new_event_writes_to_the_end_of_each_index_and_to_none_in_the_order_of_units() -> None:
+    grows = {"id", "interaction"}  # our own ids begin with the time
+    for table in (INTERACTIONS, FEEDBACK_EVENTS):
+        for index in table.indexes:
+            last = list(index.columns)[-1]
+            assert isinstance(last.type, Utc) or last.name in grows, index.name
