@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
+from pathlib import Path
+
+from optimizer.host.run_files import write_whole
 
 
 class SystemClock:
@@ -25,3 +29,23 @@ class SystemClock:
     def rollout_now(self) -> datetime:
         now = self.now()
         return now if self._anchor is None else self._anchor + (now - self._anchor) * self.scale
+
+
+def shared_anchor(file: Path, scale: float, now: datetime, *, lock: Path) -> datetime:
+    """The moment at which scaled and real time were equal: kept in the file, so that restarts and processes agree.
+
+    With another scale than last time the anchor moves such that rollout time goes on
+    from where it was and never jumps back.
+    """
+    from filelock import FileLock
+
+    with FileLock(lock, timeout=10):
+        kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        if kept is not None and kept["scale"] == scale:
+            return datetime.fromisoformat(kept["anchor"])
+        anchor = now
+        if kept is not None:
+            ahead = (kept["scale"] - 1) * (now - datetime.fromisoformat(kept["anchor"]))
+            anchor = now - ahead / (scale - 1)
+        write_whole(file, {"scale": scale, "anchor": anchor.isoformat()})
+        return anchor

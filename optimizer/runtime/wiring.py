@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from optimizer.core.base.registry import find_with
 from optimizer.host.config import Settings
-from optimizer.host.run_files import write_whole
 
 if TYPE_CHECKING:
     from optimizer.adapters.files.family_files import FamilyFiles
@@ -89,33 +87,14 @@ def migrate_store(settings: Settings) -> None:
 
 def open_clock(settings: Settings) -> Clock:
     """Real time, and beside it the clock of rollouts, which all processes of a home scale from the same moment."""
-    from optimizer.adapters.clock import SystemClock
+    from optimizer.adapters.clock import SystemClock, shared_anchor
 
-    anchor = clock_anchor(settings, datetime.now(UTC)) if settings.simulated_clock else None
+    anchor = None
+    if settings.simulated_clock:
+        settings.run_dir().mkdir(parents=True, exist_ok=True)
+        file, lock = settings.var() / "clock.json", settings.run_dir() / "clock.lock"
+        anchor = shared_anchor(file, settings.clock_scale, datetime.now(UTC), lock=lock)
     return SystemClock(scale=settings.clock_scale, anchor=anchor)
-
-
-def clock_anchor(settings: Settings, now: datetime) -> datetime:
-    """The moment at which scaled and real time were equal: kept in var/clock.json,
-    so that restarts and processes agree.
-
-    With another scale than last time the anchor moves such that rollout time goes on
-    from where it was and never jumps back.
-    """
-    from filelock import FileLock
-
-    settings.run_dir().mkdir(parents=True, exist_ok=True)
-    path = settings.var() / "clock.json"
-    with FileLock(settings.run_dir() / "clock.lock", timeout=10):
-        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-        if kept is not None and kept["scale"] == settings.clock_scale:
-            return datetime.fromisoformat(kept["anchor"])
-        anchor = now
-        if kept is not None:
-            ahead = (kept["scale"] - 1) * (now - datetime.fromisoformat(kept["anchor"]))
-            anchor = now - ahead / (settings.clock_scale - 1)
-        write_whole(path, {"scale": settings.clock_scale, "anchor": anchor.isoformat()})
-        return anchor
 
 
 def load_families(settings: Settings) -> FamilyFiles:
@@ -153,26 +132,9 @@ def open_source(
 
 def read_sheet(path: Path, *, encoding: str | None = None, delimiter: str | None = None) -> Sheet:
     """A CSV file or JSON lines; of examples their inputs and expected fields, flattened."""
-    from optimizer.adapters.files import example_files
-    from optimizer.adapters.files.table_files import open_table
-    from optimizer.core.base.errors import InvalidInput
-    from optimizer.core.declaration.draft import Sheet
+    from optimizer.adapters.files import sheets
 
-    if example_files.kind_of(path) == "csv":
-        table = open_table(path, encoding=encoding, delimiter=delimiter)
-        read = list(table.rows())
-        return Sheet(
-            columns=table.columns,
-            rows=tuple((where, row) for where, row, _ in read if row is not None),
-            refused=tuple((where, why) for where, _, why in read if why is not None),
-        )
-    rows: list[tuple[str, dict[str, Any]]] = []
-    for where, record, why in example_files.read_json_lines(path):
-        if record is None:
-            raise InvalidInput(f"{path}, {where}: {why}.")
-        rows.append((where, {**record, **dict(record.get("input") or {}), **dict(record.get("expected") or {})}))
-    names = dict.fromkeys(name for _, row in rows for name in row if name not in ("input", "expected"))
-    return Sheet(columns=tuple(names), rows=tuple(rows))
+    return sheets.read_sheet(path, encoding=encoding, delimiter=delimiter)
 
 
 def read_pipeline_files(path: Path) -> PipelineFiles:

@@ -1,4 +1,4 @@
-"""What wiring decides itself: the anchor of the scaled clock, and which strategy a name means."""
+"""The anchor of the scaled clock, and what wiring decides itself, such as which strategy a name means."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.clock import SystemClock
+from optimizer.adapters.clock import SystemClock, shared_anchor
 from optimizer.core.base.errors import InvalidInput
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
@@ -20,18 +20,21 @@ def rollout_time(anchor: datetime, scale: float, now: datetime) -> datetime:
     return anchor + (now - anchor) * scale
 
 
+def anchor_of(folder: Path, scale: float, now: datetime) -> datetime:
+    return shared_anchor(folder / "clock.json", scale, now, lock=folder / "clock.lock")
+
+
 def test_processes_and_restarts_share_one_anchor(tmp_path: Path) -> None:
-    settings = load_settings(home=tmp_path, clock_scale=60)
-    first = wiring.clock_anchor(settings, START)
+    first = anchor_of(tmp_path, 60, START)
     assert first == START
-    assert wiring.clock_anchor(settings, START + timedelta(hours=5)) == first
+    assert anchor_of(tmp_path, 60, START + timedelta(hours=5)) == first
 
 
 def test_another_scale_goes_on_from_where_rollout_time_was(tmp_path: Path) -> None:
-    wiring.clock_anchor(load_settings(home=tmp_path, clock_scale=60), START)
+    anchor_of(tmp_path, 60, START)
     now = START + timedelta(hours=1)
     before = rollout_time(START, 60, now)
-    anchor = wiring.clock_anchor(load_settings(home=tmp_path, clock_scale=1440), now)
+    anchor = anchor_of(tmp_path, 1440, now)
     rounding = timedelta(milliseconds=1)  # a microsecond of the anchor, scaled
     assert abs(rollout_time(anchor, 1440, now) - before) < rounding
     assert abs(rollout_time(anchor, 1440, now + timedelta(minutes=1)) - before - timedelta(days=1)) < rounding

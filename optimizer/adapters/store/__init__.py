@@ -2,7 +2,7 @@
 and their first schema.
 
 What does not: rules on what may be written when (``core`` and ``jobs``). SQL of one dialect only stands in
-``engine.py``. Start reading at ``database.py`` (the Store), then ``writer.py`` (group commit) and ``tables.py``; each
+``engine.py``. Start reading at ``database.py`` (the Store), then ``writer.py`` (group commit) and ``tables/``; each
 table is written in ``repositories/``.
 """
 

@@ -1,7 +1,7 @@
 """What lives here: the steps that bring a database to this version of the tables, run by ``Database.migrate``; what is
 stored they keep.
 
-What does not: the tables as they are now (``tables.py``). A step once released is never edited; write the next one.
+What does not: the tables as they are now (``tables/``). A step once released is never edited; write the next one.
 Start reading at ``env.py``, then ``versions/`` in order.
 """
 

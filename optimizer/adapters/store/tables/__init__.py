@@ -1,0 +1,96 @@
+"""All tables, one module per concept; importing this package fills the metadata.
+
+Each is written by one module of ``repositories/``; its name stands in the table's docstring; retention.py removes what
+is too old. What a table is declared with stands in ``row.py``. Start at ``events.py``.
+"""
+
+from __future__ import annotations
+
+from optimizer.adapters.store.tables.alerts import AlertRow, AuditRow, OutboxRow
+from optimizer.adapters.store.tables.api_keys import ApiKeyRow, KeyUsageRow
+from optimizer.adapters.store.tables.events import (
+    FEEDBACK_EVENTS,
+    INTERACTIONS,
+    ExposureCountRow,
+    IdempotencyKeyRow,
+    LaterPartsRow,
+)
+from optimizer.adapters.store.tables.examples import (
+    ExampleRow,
+    GraphRow,
+    HoldoutLookRow,
+    ReviewRow,
+)
+from optimizer.adapters.store.tables.judging import JudgeCalibrationRow, JudgeRunRow
+from optimizer.adapters.store.tables.performance import (
+    DriftDetectorRow,
+    MinuteStatRow,
+    PipelineHourRow,
+    PipelineRecordRow,
+    VariantPerformanceRow,
+    WatermarkRow,
+)
+from optimizer.adapters.store.tables.rollouts import (
+    CohortBlockRow,
+    DecisionRow,
+    RolloutRow,
+    RolloutUnitsRow,
+    RolloutWatchRow,
+)
+from optimizer.adapters.store.tables.row import Row, Utc
+from optimizer.adapters.store.tables.serving import ChampionRow, FreezeRow, OverrideRow, ServingVersionRow
+from optimizer.adapters.store.tables.studies import (
+    LmCallRow,
+    ScheduleRow,
+    StudyRow,
+    TierAnswersRow,
+    TrialResultRow,
+    TrialRow,
+)
+from optimizer.adapters.store.tables.variants import EvaluationBatchRow, PlaybookEntryRow, PlaybookStepRow, VariantRow
+
+__all__ = [
+    "FEEDBACK_EVENTS",
+    "INTERACTIONS",
+    "AlertRow",
+    "ApiKeyRow",
+    "AuditRow",
+    "ChampionRow",
+    "CohortBlockRow",
+    "DecisionRow",
+    "DriftDetectorRow",
+    "EvaluationBatchRow",
+    "ExampleRow",
+    "ExposureCountRow",
+    "FreezeRow",
+    "GraphRow",
+    "HoldoutLookRow",
+    "IdempotencyKeyRow",
+    "JudgeCalibrationRow",
+    "JudgeRunRow",
+    "KeyUsageRow",
+    "LaterPartsRow",
+    "LmCallRow",
+    "MinuteStatRow",
+    "OutboxRow",
+    "OverrideRow",
+    "PipelineHourRow",
+    "PipelineRecordRow",
+    "PlaybookEntryRow",
+    "PlaybookStepRow",
+    "ReviewRow",
+    "RolloutRow",
+    "RolloutUnitsRow",
+    "RolloutWatchRow",
+    "Row",
+    "ScheduleRow",
+    "ServingVersionRow",
+    "StudyRow",
+    "TierAnswersRow",
+    "TrialResultRow",
+    "TrialRow",
+    "Utc",
+    "VariantPerformanceRow",
+    "VariantRow",
+    "WatermarkRow",
+]

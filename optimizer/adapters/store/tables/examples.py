@@ -1,0 +1,80 @@
+"""What is learned from: examples, what a person is asked about them, and who looked at the sealed ones."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, UniqueConstraint
+from sqlmodel import Field
+
+from optimizer.adapters.store.tables.row import Row, json_field, time_field
+
+
+class ExampleRow(Row):
+    """Written by examples.py."""
+
+    __tablename__ = "examples"
+    __table_args__ = (Index("ix_examples_family_split", "family", "split"), Index("ix_examples_unit", "unit_hmac"))
+    family: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    input: dict[str, Any] = json_field()
+    expected: dict[str, Any] = json_field()
+    group: str
+    split: str
+    origin: str
+    released: bool
+    released_by: str | None = None
+    unit_hmac: str | None = None
+    interaction: str | None = None
+    content_hash: str
+    golden: str | None = None  # the golden scenario that it is a row of; such an example is no longer learned from
+    created_at: datetime = time_field()
+
+
+class ReviewRow(Row):
+    """Written by examples.py. A question to a person, such as whether an example may be released."""
+
+    __tablename__ = "reviews"
+    id: str = Field(primary_key=True)
+    family: str = Field(index=True)
+    kind: str
+    subject: str
+    payload: dict[str, Any] = json_field()
+    status: str
+    answer: str | None = None
+    answered_by: str | None = None
+    created_at: datetime = time_field()
+    answered_at: datetime | None = time_field(nullable=True)
+
+
+class GraphRow(Row):
+    """Written by graphs.py: a graph that a family verified, with the repairs proposed for it."""
+
+    __tablename__ = "graphs"
+    __table_args__ = (
+        UniqueConstraint("family", "interaction", name="uq_graphs_interaction"),
+        Index("ix_graphs_family_received", "family", "received_at"),
+        Index("ix_graphs_unit", "unit_hmac"),
+    )
+    id: str = Field(primary_key=True)
+    family: str
+    interaction: str
+    unit_hmac: str | None = None
+    given: dict[str, Any] = json_field()
+    repairs: list[dict[str, Any]] = json_field()
+    unreadable: list[dict[str, Any]] = json_field()
+    n_pending: int
+    received_at: datetime = time_field()  # of the interaction: both go at the same age
+    created_by: str
+    created_at: datetime = time_field()
+
+
+class HoldoutLookRow(Row):
+    """Written by examples.py: every time a confirmation read a sealed example."""
+
+    __tablename__ = "holdout_looks"
+    family: str = Field(primary_key=True)
+    example: str = Field(primary_key=True)
+    study: str = Field(primary_key=True)
+    looked_at: datetime = time_field()

@@ -1,0 +1,109 @@
+"""Sums of what was reported, by minute, hour and day, and how far they reach."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import Field
+
+from optimizer.adapters.store.tables.row import Row, Utc, json_field, time_field
+
+
+class VariantPerformanceRow(Row):
+    """Written by variants.py: daily roll-up per family, variant and model."""
+
+    __tablename__ = "variant_performance"
+    family: str = Field(primary_key=True)
+    variant: str = Field(primary_key=True)
+    model: str = Field(primary_key=True, default="")
+    day: str = Field(primary_key=True)  # YYYY-MM-DD, UTC
+    n_interactions: int
+    n_errors: int
+    mean_latency_ms: float | None = None
+    p95_latency_ms: float | None = None
+    cost_usd: float
+    n_labelled: int
+    n_success: int
+    n_scored: int
+    mean_score: float | None = None
+
+
+class MinuteStatRow(Row):
+    """Written by minute_stats.py: sums per family, variant, model, source and minute of receipt."""
+
+    __tablename__ = "minute_stats"
+    family: str = Field(primary_key=True)
+    minute: datetime = Field(sa_type=Utc, primary_key=True)
+    variant: str = Field(primary_key=True)  # "" where unknown: NULL has no place in a key
+    model: str = Field(primary_key=True, default="")
+    source: str = Field(primary_key=True, default="")  # "" for interactions; user, person, judge, system for feedback
+    n: int
+    n_errors: int = 0
+    n_latency: int = 0
+    latency_sum_ms: float = 0.0
+    latency_histogram: dict[str, Any] = json_field()  # bucket (see core/base/histogram.py) -> n
+    n_cost: int = 0
+    cost_sum_usd: float = 0.0
+    cost_histogram: dict[str, Any] = json_field()
+    n_success: int = 0  # events with ``success``
+    success_sum: int = 0
+    n_score: int = 0
+    score_sum: float = 0.0
+    score_squares: float = 0.0
+
+
+class PipelineRecordRow(Row):
+    """Written by pipeline_stats.py: what a content pipeline reported about one item."""
+
+    __tablename__ = "pipeline_records"
+    id: str = Field(primary_key=True)
+    received_at: datetime = time_field(index=True)
+    processing_type: str  # full, lightweight, early_exit
+    content_type: str
+    quality_score: float | None = None
+    processing_time_s: float | None = None
+    exit_checkpoint: str = ""
+    exit_reason: str = ""
+    exit_confidence: float | None = None
+    time_saved_share: float | None = None
+
+
+class PipelineHourRow(Row):
+    """Written by pipeline_stats.py, in the transaction of the records: their sums per hour of receipt."""
+
+    __tablename__ = "pipeline_hours"
+    hour: datetime = Field(sa_type=Utc, primary_key=True)
+    processing_type: str = Field(primary_key=True)
+    content_type: str = Field(primary_key=True)
+    exit_checkpoint: str = Field(primary_key=True, default="")  # "" outside early exits, and where none was reported
+    exit_reason: str = Field(primary_key=True, default="")
+    n: int
+    n_quality: int
+    quality_sum: float
+    n_time: int
+    time_sum_s: float
+    n_saved: int
+    saved_share_sum: float
+    n_saved_time: int
+    saved_time_sum_s: float
+    n_confidence: int
+    confidence_sum: float
+
+
+class WatermarkRow(Row):
+    """Written by minute_stats.py: how far a roll-up has read, or when a rehearsal was last held."""
+
+    __tablename__ = "watermarks"
+    name: str = Field(primary_key=True)
+    at: datetime = time_field()
+
+
+class DriftDetectorRow(Row):
+    """Written by minute_stats.py: one per family, for the champion that reigns."""
+
+    __tablename__ = "drift_detectors"
+    family: str = Field(primary_key=True)
+    reign: int  # seq of the champion
+    state: str  # JSON, floats in full
+    read_until: datetime = time_field()
