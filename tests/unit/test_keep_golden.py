@@ -89,6 +89,47 @@ def test_what_may_be_no_scenario_is_refused_with_the_reason(tmp_path: Path) -> N
     assert list_golden(world.family, world.store) == []
 
 
+def test_examples_are_read_before_writers_have_to_wait_and_what_came_meanwhile_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path).fill()
+    write, of_split, sealed_among = world.store.write, world.store.examples.of_split, world.store.examples.sealed_among
+    writing: list[str] = []
+
+    def meanwhile(change: Any) -> None:
+        """Another process writes between what is read and what is written."""
+
+        def counted(own: Any, tx: Any) -> Any:
+            writing.append("writing")
+            try:
+                return own(tx)
+            finally:
+                writing.clear()
+
+        def written(own: Any) -> Any:
+            write(change)
+            return write(lambda tx: counted(own, tx))
+
+        monkeypatch.setattr(world.store, "write", written)
+
+    def outside(read: Any) -> Any:
+        return lambda *given, **named: pytest.fail("read while others wait") if writing else read(*given, **named)
+
+    monkeypatch.setattr(world.store.examples, "of_split", outside(of_split))
+    monkeypatch.setattr(world.store.examples, "sealed_among", outside(sealed_among))
+    meanwhile(lambda tx: None)
+    assert add(world).changed
+
+    monkeypatch.setattr(world.store.examples, "sealed_among", sealed_among)
+    (like,) = (e for e in topic_examples(2, "train") if e.id == "train-000")
+    meanwhile(lambda tx: world.store.examples.add(tx, [replace(like, id="late", group="late", split="holdout")]))
+    with pytest.raises(Conflict, match="asked by an example of the sealed holdout"):
+        add(world, "train-000")
+    meanwhile(lambda tx: tx.exec_driver_sql("DELETE FROM examples WHERE id = 'dev-001'"))
+    with pytest.raises(NotFound, match="dev-001 of topics was forgotten"):
+        add(world, "dev-001")
+
+
 def test_what_the_champion_quotes_would_be_copied_and_is_no_scenario(tmp_path: Path) -> None:
     world = World(tmp_path)
     quoted, other = topic_examples(2, "train")

@@ -53,9 +53,14 @@ def add_golden(
     """
     text = checked_reason(reason)
     now = clock.now()
+    with store.read() as reading:  # through all examples, for which no writer should wait
+        found = _released(reading, store, family, example)
+        asked = {asks(family, found.input)}
+        is_sealed = bool(store.examples.sealed_among(reading, family.name, asked, lambda input: asks(family, input)))
+        n_sealed = store.examples.counts(reading, family.name)["holdout"]
 
     def change(tx: Transaction) -> ChangeReport:
-        found = _released(tx, store, family, example)
+        _require_there(tx, store, family, found)
         name = (found.id if scenario is None else scenario).strip()
         if not 1 <= len(name) <= MAX_NAME_CHARS:
             raise InvalidInput(f"A scenario has a name of 1 to {MAX_NAME_CHARS} characters, not {len(name)}.")
@@ -71,7 +76,8 @@ def add_golden(
         if before is None:
             _require_askable(family, found, rows)
             row = golden_row(family, name, found)
-            require_unsealed(tx, store, family, [row])
+            if is_sealed or store.examples.counts(tx, family.name)["holdout"] != n_sealed:
+                require_unsealed(tx, store, family, [row])
             champion = store.champions.current(tx, family.name)
             served = store.variants.get(tx, family.name, champion.variant) if champion is not None else None
             if served is not None:
@@ -169,6 +175,14 @@ def _released(tx: Transaction, store: Store, family: Family, example: str) -> Ex
             f" detent review list --family {family.name}."
         )
     return found
+
+
+def _require_there(tx: Transaction, store: Store, family: Family, example: Example) -> None:
+    """Raises NotFound where the example was forgotten since it was read."""
+    if not any(
+        one.split == example.split for one in store.examples.standing(tx, family.name, ids=[example.id], groups=[])
+    ):
+        raise NotFound(f"Example {example.id} of {family.name} was forgotten a moment ago.", family=family.name)
 
 
 def _require_askable(family: Family, example: Example, rows: Sequence[GoldenRow]) -> None:
