@@ -133,6 +133,43 @@ def test_every_suite_of_a_family_is_asked_one_after_the_other_and_written_into_a
     assert all(f"{gate}: {variant} was not evaluated" in refused for gate in ("suite answers", "suite quick", "golden"))
 
 
+def test_what_was_measured_before_the_money_ended_is_shown_and_written(home: Path) -> None:
+    write_golden(home)
+    file = home / "families" / F / "family.yaml"
+    file.write_text(f"{file.read_text()}\ntargets: {json.dumps({'answers': {'n': 4, 'errors': 0.0}})}\n")
+    models = home / "config" / "models.yaml"
+    entry = json.loads(models.read_text())["embedded"]
+    priced = {**entry, "price": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 1}}
+    models.write_text(json.dumps({"embedded": priced}))
+    asked = ("family", "evaluate", F, "--suite", "full", "--variant", make_variant("--model", "max_tokens=7"))
+    first, _ = detent(*asked, "--dry-run", "--json").json["suites"]
+
+    ran = detent(*asked, "--budget-usd", str(first["usd"]["high"]), "--output", "full.json")
+    assert ran.code == 3
+    assert "met  errors: 0.0% errors" in ran.out
+    assert f"{F}, suite golden: not measured. " in ran.out
+    assert "Written to full.json." in ran.err
+    found = json.loads(Path("full.json").read_text())
+    assert ([one["suite_name"] for one in found["suites"]], found["verdict"]) == (["answers"], "unmeasured")
+    assert [one["suite"] for one in found["not_measured"]] == ["golden"]
+
+    nothing = detent(*asked, "--suite", "golden", "--budget-usd", "0", "--output", "none.json")
+    assert nothing.code == 3
+    assert not Path("none.json").exists(), "nothing was measured"
+
+
+def test_fewer_examples_than_were_asked_for_are_told_and_a_champion_has_no_column_of_itself(home: Path) -> None:
+    write_golden(home)
+    assert "5000 were asked for, and there are no more" in detent("family", "evaluate", F, "--n", "5000").out
+    assert "5000 were asked for" in detent("family", "evaluate", F, "--n", "5000", "--dry-run").out
+    assert "asked for" not in detent("family", "evaluate", F, "--n", "1").out
+    own = detent("family", "evaluate", F, "--suite", "golden")
+    assert "Scenario" in own.out
+    assert "Champion" not in own.out
+    beside = detent("family", "evaluate", F, "--suite", "golden", "--variant", make_variant("--model", "max_tokens=7"))
+    assert "Champion" in beside.out
+
+
 def test_a_released_production_answer_becomes_a_scenario_and_is_taken_out_again(home: Path) -> None:
     texts = (f"My card was charged twice on day {n}." for n in range(99))
     message = next(text for text in texts if split_of(group_of({"message": text}, None)) == "dev")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ import typer
 
 from optimizer.cli.output import Json, plain, say, show
 from optimizer.cli.session import Session
-from optimizer.core.base.errors import Conflict, InvalidInput
+from optimizer.core.base.errors import BudgetExhausted, Conflict, InvalidInput, ModelFailed
 
 
 def register(app: typer.Typer) -> None:
@@ -84,23 +84,22 @@ def evaluate(
             lambda out: evaluate_view.view_estimates(out, family, made, again),
         )
         return
-    left = budget_usd
-    batches: list[Mapping[str, Any]] = []
+
+    def measure(name: str | None, usd: float | None) -> Mapping[str, Any]:
+        return evaluate_variant(
+            declared,
+            record.variant,
+            suite=name,
+            budget=Budget(usd=usd),
+            actor=session.actor,
+            clock=session.clock,
+            scorer_for=wiring.scorers(session.settings),
+            classify=wiring.classify,
+            **asked,
+        )
+
     try:
-        for name in names:
-            found = evaluate_variant(
-                declared,
-                record.variant,
-                suite=name,
-                budget=Budget(usd=left),
-                actor=session.actor,
-                clock=session.clock,
-                scorer_for=wiring.scorers(session.settings),
-                classify=wiring.classify,
-                **asked,
-            )
-            batches.append(found)
-            left = None if left is None else max(0.0, left - (found["spent_usd"] or 0.0))
+        batches, unasked = _one_after_the_other(names, measure, budget_usd)
     finally:
         models.close()
     with session.store.read() as tx:
@@ -109,19 +108,53 @@ def evaluate(
         "family": family,
         "variant": record.variant.id,
         "champion": champion.variant if champion is not None else None,
-        "verdict": evaluate_view.verdict(batches),
+        "verdict": evaluate_view.verdict(batches, unasked),
         "suites": batches,
+        "not_measured": unasked,
     }
     if output is not None:
         _write(output, results)
-    show(as_json, results if suite == FULL else batches[0], lambda out: evaluate_view.view(out, declared, batches))
+    show(
+        as_json,
+        results if suite == FULL else batches[0],
+        lambda out: evaluate_view.view(out, declared, batches, unasked),
+    )
     is_champion = champion is not None and champion.variant == record.variant.id
     for one in batches:
         say(evaluate_view.what_follows(declared, one, is_champion=is_champion))
     if output is not None:
         say(f"Written to {output}.")
-    if any(check["verdict"] != "met" for one in batches for check in one.get("checks") or ()):
+    if unasked or any(check["verdict"] != "met" for one in batches for check in one.get("checks") or ()):
         raise typer.Exit(3)
+
+
+def _one_after_the_other(
+    names: Sequence[str | None], measure: Callable[[str | None, float | None], Mapping[str, Any]], usd: float | None
+) -> tuple[list[Mapping[str, Any]], list[dict[str, str]]]:
+    """What was measured, and of each other suite its name and why it was not: what is known is not lost with the rest.
+
+    Where the money ends the journal may still have the answers of a later suite, so each is tried.
+
+    Args:
+        measure: evaluates one suite within so many dollars (None: no cap).
+        usd: of all suites together. Raises what the first reason was where no suite could be measured.
+    """
+    batches: list[Mapping[str, Any]] = []
+    unasked: list[dict[str, str]] = []
+    first: BaseException | None = None
+    for name in names:
+        try:
+            found = measure(name, usd)
+        except (BudgetExhausted, ModelFailed) as reason:
+            first = first or reason
+            unasked.append({"suite": str(name), "why": str(reason)})
+            usd = None if usd is None else 0.0
+        else:
+            batches.append(found)
+            usd = None if usd is None else max(0.0, usd - (found["spent_usd"] or 0.0))
+    if first is not None and not batches:
+        raise first
+    return batches, unasked
 
 
 def _again(variant: str, suite: str | None, split: str, n: int | None, bare: bool) -> str:

@@ -30,6 +30,7 @@ def _view_estimate(out: Console, family: str, made: Mapping[str, Any]) -> None:
     out.print(
         f"{family} {made['variant']} on {count(made['n'], asked_of(made))}{beside}{suite}", style="bold", markup=False
     )
+    _view_fewer(out, made)
     cap = f"with retries at most {made['calls_at_most']:,}, the cap where --budget-usd sets none"
     out.print(f"Calls     at most {made['calls'].high:,}; what the journal answers is not asked; {cap}", markup=False)
     if made["n_timed"]:
@@ -51,15 +52,30 @@ def asked_of(batch: Mapping[str, Any]) -> str:
     return "golden row" if batch["split"] == "golden" else f"{batch['split']} example"
 
 
-def verdict(batches: Sequence[Mapping[str, Any]]) -> str | None:
-    """Of all suites together: met, missed or unmeasured; None where nothing was checked."""
+def _view_fewer(out: Console, batch: Mapping[str, Any]) -> None:
+    wanted = batch.get("n_wanted")
+    if wanted is not None and batch["n"] < wanted:
+        there = "there is no more" if batch["n"] == 1 else "there are no more"
+        out.print(f"  {wanted} were asked for, and {there}: detent import FILE brings others.", markup=False)
+
+
+def verdict(batches: Sequence[Mapping[str, Any]], unasked: Sequence[Mapping[str, str]] = ()) -> str | None:
+    """Of all suites together: met, missed or unmeasured; None where nothing was checked.
+
+    ``unasked``: suites that could not be measured, with why.
+    """
     verdicts = {check["verdict"] for one in batches for check in one.get("checks") or ()}
+    verdicts |= {"unmeasured"} if unasked else set()
     return next((one for one in ("missed", "unmeasured", "met") if one in verdicts), None)
 
 
-def view(out: Console, family: Family, batches: Sequence[Mapping[str, Any]]) -> None:
+def view(
+    out: Console, family: Family, batches: Sequence[Mapping[str, Any]], unasked: Sequence[Mapping[str, str]] = ()
+) -> None:
     for batch in batches:
         _view_one(out, family, batch)
+    for one in unasked:
+        out.print(f"{family.name}, suite {one['suite']}: not measured. {one['why']}", markup=False)
 
 
 def _view_one(out: Console, family: Family, batch: Mapping[str, Any]) -> None:
@@ -69,6 +85,7 @@ def _view_one(out: Console, family: Family, batch: Mapping[str, Any]) -> None:
     )
     on = f"{count(batch['n'], asked_of(batch))}, {count(batch['n_errors'], 'error')}"
     out.print(f"{family.name} {batch['variant']}: {score}{interval} on {on}", markup=False)
+    _view_fewer(out, batch)
     if batch.get("commonest_error"):
         out.print(f"  The commonest error: {batch['commonest_error']}", markup=False)
     if batch.get("judge"):
@@ -76,7 +93,9 @@ def _view_one(out: Console, family: Family, batch: Mapping[str, Any]) -> None:
     if batch.get("labels"):
         _view_labels(out, batch["labels"])
     if batch.get("scenarios"):
-        columns = {"scenario": "Scenario", "n": "Rows", "score": "Score", "champion": "Champion"}
+        columns = {"scenario": "Scenario", "n": "Rows", "score": "Score"}
+        if batch["beside"]:
+            columns["champion"] = "Champion"
         table(batch["scenarios"], columns, empty="")(out)
     of_scenarios = {f"regression of {one['scenario']}" for one in batch.get("scenarios") or ()}
     for check in batch.get("checks") or ():

@@ -83,7 +83,8 @@ def evaluate_variant(
     """Scores ``variant`` on at most ``n`` examples, drawn by hash and balanced as the family asks; returns the batch as
     stored, with ``labels`` (a LabelReport as plain values; None in other families), ``n_calls_in_all`` and
     ``spent_usd`` (dollars; None where a model has no known price) of this evaluation, the champion's calls among them,
-    ``beside``, the champion's id where it was asked, too, and ``trivial_baselines`` (a TrivialBaselines as plain
+    ``beside``, the champion's id where it was asked, too, ``n_wanted`` as in EvaluationPlan, and
+    ``trivial_baselines`` (a TrivialBaselines as plain
     values; not for golden scenarios): what answers without a model score on the same examples. Where a judge scores
     there are ``judge``, a JudgeReport as plain values, and ``judgements`` by example.
 
@@ -178,6 +179,7 @@ def evaluate_variant(
             "spent_usd": _priced(plan, family, spent.spend.usd, models),
             "beside": plan.beside.id if plan.beside is not None else None,
             "suite_name": plan.suite.name if plan.suite is not None else None,
+            "n_wanted": plan.n_wanted,
             "timing": _told(timing),
             "commonest_error": _commonest([r.error for r in results if r.error is not None]),
         }

@@ -37,7 +37,8 @@ class EvaluationPlan:
     """``suite`` None: nothing is checked.
 
     ``beside``: the champion, ``bare``: the prompt without its examples, each where it is asked the same. ``rows``: by
-    example id, of golden scenarios.
+    example id, of golden scenarios. ``n_wanted``: examples that the caller or the suite asks for; None: all of the
+    scenarios, or as many as is usual.
     """
 
     examples: Sequence[Example]
@@ -48,6 +49,7 @@ class EvaluationPlan:
     beside: Variant | None
     bare: Variant | None
     rows: dict[str, GoldenRow]
+    n_wanted: int | None
 
     @property
     def variants(self) -> list[Variant]:
@@ -99,6 +101,7 @@ def plan_evaluation(
     if named is not None and (n is not None or split != "dev"):
         raise InvalidInput("A suite says which examples it asks: leave n and split out.")
     rows: dict[str, GoldenRow] = {}
+    wanted: int | None = None
     if named is not None and named.name == GOLDEN:
         with store.read() as tx:
             require_unsealed(tx, store, family, named.rows)
@@ -109,11 +112,10 @@ def plan_evaluation(
         examples: Sequence[Example] = [as_served(family, one) for one in made]
     else:
         asked = named or (suites_of(family).get(DEFAULT) if split == "dev" else None)
-        if n is None:
-            n = DEFAULT_N if asked is None else asked.targets.n
-        if n < 1:
-            raise InvalidInput(f"An evaluation needs at least one example, not {n}.")
-        examples = drawn_examples(family, split, n, store)
+        wanted = asked.targets.n if n is None and asked is not None else n
+        if wanted is not None and wanted < 1:
+            raise InvalidInput(f"An evaluation needs at least one example, not {wanted}.")
+        examples = drawn_examples(family, split, wanted or DEFAULT_N, store)
         is_whole = asked is not None and len(examples) >= min(asked.targets.n, _n_dev(family, store))
         named = asked if is_whole else None
     is_compared = named is not None and named.compares and champion is not None and champion.id != variant.id
@@ -126,6 +128,7 @@ def plan_evaluation(
         beside=champion if is_compared else None,
         bare=bare_prompt(variant) if bare and variant.examples and not rows else None,
         rows=rows,
+        n_wanted=wanted,
     )
 
 
@@ -167,6 +170,7 @@ def estimate_evaluation(
         "split": plan.split,
         "suite": plan.suite.name if plan.suite is not None else None,
         "n": len(plan.examples),
+        "n_wanted": plan.n_wanted,
         "n_timed": sum(map(len, turns(plan.examples))) if plan.times else 0,
         "beside": plan.beside.id if plan.beside is not None else None,
         "calls": calls,
