@@ -15,7 +15,7 @@ from optimizer.core.base.errors import Conflict, GateNotMet, InvalidInput, Model
 from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.evaluation.suite import gates_of_suites
-from optimizer.core.evaluation.timing import N_TIMED
+from optimizer.core.evaluation.timing import MOST_ROUNDS, N_TIMED
 from optimizer.core.family.family import Family
 from optimizer.core.family.golden import GoldenRow
 from optimizer.core.family.variant import FewShot, Variant
@@ -185,6 +185,27 @@ def test_a_candidate_that_is_a_fifth_slower_is_blocked(tmp_path: Path, ms: float
     assert verdicts(evaluate(it))["regression of latency"] == verdict
 
 
+def test_a_candidate_whose_times_cannot_tell_is_timed_longer_said_to_be_open_and_not_blocked(tmp_path: Path) -> None:
+    class Unsteady(Knowing):
+        async def complete(self, request: ModelRequest) -> ModelAnswer:
+            """Every other answer of the candidate takes a third longer."""
+            self.ms[2] = 24.0 - self.ms[2]
+            return await super().complete(request)
+
+    model = Unsteady(ms={0: 10.0, 2: 10.5})
+    it = world(tmp_path, model)
+    batch = evaluate(it)
+    assert batch["n_calls_in_all"] == 6 + 2 * N_TIMED * MOST_ROUNDS
+    (latency,) = [one for one in batch["checks"] if one["name"] == "regression of latency"]
+    assert latency["verdict"] == "undecided"
+    assert "cannot tell, and blocks nothing: latency +" in latency["said"]
+    assert "over the same 60 requests; slowest is scenario " in latency["said"]
+    assert gate(it, shown(2))["verdict"] == "pass"
+    assert "cannot tell" in gate(it, shown(2))["reason"], "not silently"
+    cut = evaluate(it, budget=Budget(calls=2 * N_TIMED + 7))
+    assert cut["timing"]["n"] == N_TIMED, "a whole round counts, the one that was cut does not"
+
+
 def test_where_the_journal_has_the_answers_fresh_calls_are_timed_and_no_study_finds_them(tmp_path: Path) -> None:
     it = world(tmp_path)
     first = evaluate(it)
@@ -219,9 +240,10 @@ def test_a_timing_keeps_to_the_budget_and_what_it_cut_is_not_measured(tmp_path: 
 def test_an_estimate_counts_the_calls_that_are_timed(tmp_path: Path) -> None:
     it = world(tmp_path)
     made = estimate_evaluation(it.family, shown(2), suite="golden", store=it.store, models=it)
-    assert (made["n"], made["n_timed"], made["calls"].high) == (3, N_TIMED, 6 + 2 * N_TIMED)
+    most = MOST_ROUNDS * N_TIMED
+    assert (made["n"], made["n_timed"], made["calls"].high) == (3, most, 6 + 2 * most)
     batch = evaluate(it)
-    assert batch["n_calls_in_all"] == 6 + 2 * N_TIMED
+    assert batch["n_calls_in_all"] == 6 + 2 * N_TIMED, "the first round told"
     assert it.model.requests
 
 

@@ -36,7 +36,8 @@ def _view_estimate(out: Console, family: str, made: Mapping[str, Any]) -> None:
     if made["n_timed"]:
         each = " of each" if made["beside"] else ""
         out.print(
-            f"          among them {made['n_timed']}{each} that are timed afresh, where the journal has the answers",
+            f"          among them at most {made['n_timed']}{each} that are timed afresh, where the journal has the"
+            " answers or the times cannot tell",
             markup=False,
         )
     usd = (
@@ -60,13 +61,13 @@ def _view_fewer(out: Console, batch: Mapping[str, Any]) -> None:
 
 
 def verdict(batches: Sequence[Mapping[str, Any]], unasked: Sequence[Mapping[str, str]] = ()) -> str | None:
-    """Of all suites together: met, missed or unmeasured; None where nothing was checked.
+    """Of all suites together: met, missed, unmeasured or undecided; None where nothing was checked.
 
     ``unasked``: suites that could not be measured, with why.
     """
     verdicts = {check["verdict"] for one in batches for check in one.get("checks") or ()}
     verdicts |= {"unmeasured"} if unasked else set()
-    return next((one for one in ("missed", "unmeasured", "met") if one in verdicts), None)
+    return next((one for one in ("missed", "unmeasured", "undecided", "met") if one in verdicts), None)
 
 
 def view(
@@ -155,9 +156,11 @@ def what_follows(family: Family, batch: Mapping[str, Any], *, is_champion: bool)
         return go_on
     missed = [check["name"] for check in checks if check["verdict"] == "missed"]
     untold = [check["name"] for check in checks if check["verdict"] == "unmeasured"]
+    undecided = [check["name"] for check in checks if check["verdict"] == "undecided"]
     if not missed and not untold:
+        open_ones = f" but {', '.join(undecided)}, which nothing shows to be missed" if undecided else ""
         met = (
-            f"All {count(len(checks), 'target')} met."
+            f"All {count(len(checks), 'target')} met{open_ones}."
             if checks
             else "No target could be checked: the champion is no regression of itself."
         )

@@ -15,14 +15,16 @@ from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.values import ExampleResult, mean_score
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.evaluation.suites import DEFAULT, GOLDEN, Suite, suites_of
-from optimizer.core.evaluation.timing import Timing, timing_of
+from optimizer.core.evaluation.timing import MIN_PAIRS, TimedPair, Timing, timing_of
 from optimizer.core.family.family import Family
 from optimizer.core.family.golden import golden_digest
 from optimizer.core.family.judge_settings import SCORER as JUDGED
 from optimizer.core.family.settings import Regression, Targets
 
-TargetVerdict = Literal["met", "missed", "unmeasured"]
+# undecided: measured, and the figures cannot tell; it blocks nothing, and is said
+TargetVerdict = Literal["met", "missed", "unmeasured", "undecided"]
 GateVerdict = Literal["pass", "fail", "inconclusive"]
+SERVES = frozenset(("met", "undecided"))  # verdicts of a target that block nothing
 MIN_OF_CLASS = 5  # examples of a class that must be scored for both before a fall of its mean says anything
 LATENCY = "regression of latency"
 TIMED = ("p95_latency_ms", LATENCY)  # checks that need fresh answers
@@ -185,7 +187,7 @@ def _gate(
 def verdict_of(checks: Sequence[Mapping[str, Any]]) -> GateVerdict:
     """Of a suite's checks together; inconclusive where one could not be measured, or there is none."""
     verdicts = {one["verdict"] for one in checks}
-    return "fail" if "missed" in verdicts else "inconclusive" if verdicts != {"met"} else "pass"
+    return "fail" if "missed" in verdicts else "pass" if verdicts and verdicts <= SERVES else "inconclusive"
 
 
 def suite_id(family: Family, champion: str | None, suite: Suite | None = None) -> str:
@@ -241,11 +243,37 @@ def _regressions(
                 _check(f"regression of {name}", limits.per_class, found, _at_most, shown, f"{place}: {missing}")
             )
     if limits.latency is not None:
-        slower, why = timing.slowdown, timing.why or "latency was not measured for both"
-        shown = "latency {:+.1%} against the champion's (median over the same requests)"
-        why = why if champion else NO_CHAMPION
-        checks.append(_check(LATENCY, limits.latency, slower, _at_most, shown, why, asked=f"{limits.latency:.0%}"))
+        checks.append(_latency_check(limits.latency, timing, class_of, groups, NO_CHAMPION if not champion else ""))
     return checks
+
+
+def _latency_check(limit: float, timing: Timing, class_of: Mapping[str, str], groups: Groups, missing: str) -> Check:
+    """Missed or met on evidence; what the timed requests cannot tell is undecided."""
+    above, n = timing.n_slower(limit)
+    if missing or timing.slowdown is None or n < MIN_PAIRS:
+        few = f"{n} requests were timed for both, {MIN_PAIRS} are needed" if n else "latency was not measured for both"
+        return _check(LATENCY, limit, None, _at_most, "", missing or timing.why or few)
+    is_slower = timing.is_slower(limit)
+    where = _slowest(timing, class_of, groups) if is_slower is not False else ""
+    found = f"latency {timing.slowdown:+.1%} against the champion's (median over the same {n} requests{where})"
+    if is_slower is None:
+        said = f"{LATENCY}: cannot tell, and blocks nothing: {found}, and {above} of {n} lie above {limit:.0%}"
+    else:
+        said = f"{LATENCY}: {found}, at most {limit:.0%} is asked"
+    verdict: TargetVerdict = "undecided" if is_slower is None else "missed" if is_slower else "met"
+    return Check(name=LATENCY, wanted=limit, found=timing.slowdown, verdict=verdict, said=said)
+
+
+def _slowest(timing: Timing, class_of: Mapping[str, str], groups: Groups) -> str:
+    """The class or scenario that is slowed down most; empty where there is none."""
+    by_name: dict[str, list[TimedPair]] = {}
+    for pair in timing.pairs:
+        by_name.setdefault(class_of.get(pair.example, ""), []).append(pair)
+    found = {name: slow for name, of in by_name.items() if name and (slow := Timing(pairs=of).slowdown) is not None}
+    if not found:
+        return ""
+    name = max(found, key=lambda name: (found[name], name))
+    return f"; slowest is {groups.word} {name}, {found[name]:+.1%}"
 
 
 def _mean_fall(falls: Sequence[float | None], *, least: int) -> tuple[float | None, str]:
@@ -265,8 +293,6 @@ def _check(
     is_met: Callable[[float, float], bool],
     shown: str,
     missing: str,
-    *,
-    asked: str | None = None,
 ) -> Check:
     if found is None:
         return Check(
@@ -279,7 +305,7 @@ def _check(
         wanted=wanted,
         found=found,
         verdict=verdict,
-        said=f"{name}: {shown.format(found)}, {bound} {asked or f'{wanted:g}'} is asked",
+        said=f"{name}: {shown.format(found)}, {bound} {wanted:g} is asked",
     )
 
 

@@ -152,6 +152,7 @@ def evaluate_variant(
                     on_call=on_call,
                     calibration=lambda: latest_calibration(family, store),
                 ),
+                tells=plan.tells,
             )
             batch["p95_latency_ms"] = batch["p95_latency_ms"] or timing.p95_ms
         batch |= check_results(plan, family, results, beside, timing)
@@ -191,9 +192,11 @@ def _commonest(errors: Sequence[str]) -> str | None:
 
 
 def _is_untimed(plan: EvaluationPlan, timing: Timing) -> bool:
-    """Whether the evaluation was answered by the journal to such a part that its latency says too little."""
+    """Whether the evaluation was answered by the journal to such a part that its latency says too little, or
+    whether its latencies, measured side by side, cannot tell.
+    """
     if plan.times_pairs:
-        return len(timing.pairs) < N_TIMED
+        return len(timing.pairs) < N_TIMED or not plan.tells(timing)
     return plan.times and len(timing.mine) < min(N_TIMED, len(plan.examples))
 
 

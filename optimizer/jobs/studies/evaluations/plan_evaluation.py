@@ -11,7 +11,7 @@ from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.base.spread import Spread
 from optimizer.core.dataset.examples import Example, class_of, select
 from optimizer.core.evaluation.suites import DEFAULT, GOLDEN, Suite, suites_of
-from optimizer.core.evaluation.timing import turns
+from optimizer.core.evaluation.timing import MOST_ROUNDS, N_TIMED, Timing, turns
 from optimizer.core.evaluation.trivial_baselines import bare_prompt
 from optimizer.core.family.family import Family
 from optimizer.core.family.golden import GoldenRow
@@ -61,10 +61,21 @@ class EvaluationPlan:
         regression = self.suite.targets.regression if self.suite is not None else None
         return regression is not None and regression.latency is not None and self.beside is not None
 
+    def tells(self, timing: Timing) -> bool:
+        """Whether ``timing`` says if the Variant is slower than the suite allows."""
+        regression = self.suite.targets.regression if self.suite is not None else None
+        limit = regression.latency if regression is not None else None
+        return limit is None or not self.times_pairs or timing.is_slower(limit) is not None
+
     @property
     def times(self) -> bool:
         """Whether fresh calls are timed where the journal has the answers."""
         return self.times_pairs or (self.suite is not None and self.suite.targets.p95_latency_ms is not None)
+
+    @property
+    def n_timed(self) -> int:
+        """Fresh calls of each of ``timed`` at most."""
+        return N_TIMED * (MOST_ROUNDS if self.times_pairs else 1) if self.times else 0
 
     @property
     def timed(self) -> list[Variant]:
@@ -171,7 +182,7 @@ def estimate_evaluation(
         "suite": plan.suite.name if plan.suite is not None else None,
         "n": len(plan.examples),
         "n_wanted": plan.n_wanted,
-        "n_timed": sum(map(len, turns(plan.examples))) if plan.times else 0,
+        "n_timed": plan.n_timed,
         "beside": plan.beside.id if plan.beside is not None else None,
         "calls": calls,
         "usd": usd,
@@ -185,7 +196,7 @@ def estimated(
     """(calls, dollars; None where a model has no known price)."""
     calls, usd = cost_estimate.estimate_evaluation(plan.variants, plan.examples, family, models.price)
     if plan.times:
-        again = [one for block in turns(plan.examples) for one in block]
+        again = [one for block in turns(plan.examples, plan.n_timed) for one in block]
         more, more_usd = cost_estimate.estimate_evaluation(plan.timed, again, family, models.price, are_judged=False)
         calls, usd = calls + more, usd + more_usd if usd is not None and more_usd is not None else None
     return calls, usd

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from optimizer.core.base.errors import BudgetExhausted
 from optimizer.core.dataset.examples import Example
-from optimizer.core.evaluation.timing import Timing, turns
+from optimizer.core.evaluation.timing import MOST_ROUNDS, TimedPair, Timing, turns
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.jobs.calls.evaluation_calls import Completes
@@ -51,15 +51,18 @@ def time_calls(
     run: str,
     open_model: Callable[[str], Completes],
     evaluator: Callable[[Callable[[str], Completes]], Evaluator],
+    tells: Callable[[Timing], bool] = lambda timing: True,
 ) -> Timing:
     """Latencies of ``N_TIMED`` fresh answers of the Variant and, where there is one to compare with, of the champion,
-    in turns of a few calls each, now the one first and now the other.
+    in turns of a few calls each, now the one first and now the other; again, ``MOST_ROUNDS`` times at most, while they
+    do not tell.
 
-    Where the budget ends before, what was measured until then does not count: the first calls are the coldest.
+    Where the budget ends within a round, what that round measured does not count: the first calls are the coldest.
 
     Args:
         run: names this timing, as in TimedModel.
         evaluator: makes one of a way to open models.
+        tells: whether what was measured until now is enough.
     """
     opened: dict[str, TimedModel] = {}
 
@@ -72,18 +75,33 @@ def time_calls(
         (result,) = evaluator(timed).evaluate(asked, [example])  # a new one, which remembers nothing
         return result.latency_ms
 
+    found = Timing()
+    for _ in range(MOST_ROUNDS):
+        try:
+            more = _round(variant, champion, examples, latency_ms)
+        except BudgetExhausted as exhausted:
+            return found if found.mine else Timing(why=f"the budget ended while fresh calls were timed. {exhausted}")
+        found = Timing(mine=[*found.mine, *more.mine], pairs=[*found.pairs, *more.pairs])
+        if not more.mine or tells(found):
+            break
+    return found if found.mine else Timing(why="no fresh call was answered")
+
+
+def _round(
+    variant: Variant,
+    champion: Variant | None,
+    examples: Sequence[Example],
+    latency_ms: Callable[[Variant, Example], float | None],
+) -> Timing:
     mine: list[float] = []
-    pairs: list[tuple[float, float]] = []
-    try:
-        for i, block in enumerate(turns(examples)):
-            found: dict[str, list[float | None]] = {}
-            both = [variant] if champion is None else [variant, champion]
-            for asked in both if i % 2 == 0 else reversed(both):
-                found[asked.id] = [latency_ms(asked, example) for example in block]
-            mine += [ms for ms in found[variant.id] if ms is not None]
-            if champion is not None:
-                of_both = zip(found[variant.id], found[champion.id], strict=True)
-                pairs += [(ms, theirs) for ms, theirs in of_both if ms is not None and theirs is not None]
-    except BudgetExhausted as exhausted:
-        return Timing(why=f"the budget ended while fresh calls were timed. {exhausted}")
-    return Timing(mine=mine, pairs=pairs, why="" if mine else "no fresh call was answered")
+    pairs: list[TimedPair] = []
+    both = [variant] if champion is None else [variant, champion]
+    for i, block in enumerate(turns(examples)):
+        found: dict[str, list[float | None]] = {}
+        for asked in both if i % 2 == 0 else reversed(both):
+            found[asked.id] = [latency_ms(asked, example) for example in block]
+        mine += [ms for ms in found[variant.id] if ms is not None]
+        if champion is not None:
+            of_both = zip(block, found[variant.id], found[champion.id], strict=True)
+            pairs += [TimedPair(e.id, ms, theirs) for e, ms, theirs in of_both if ms is not None and theirs is not None]
+    return Timing(mine=mine, pairs=pairs)
