@@ -17,7 +17,9 @@ from optimizer.core.family.rendering import value_text
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import output_limit, reservation_usd
 from optimizer.core.models.language import ModelPrice, ModelRequest
+from optimizer.core.policy.context import tool_results
 from optimizer.core.policy.policy import Policy
+from optimizer.core.policy.steps import most_calls
 from optimizer.core.search.answer_bounds import DEFAULT_MAX_TOKENS
 from optimizer.core.search.judging_cost import judging_cost
 from optimizer.host.config import Settings
@@ -144,11 +146,15 @@ def most_judging_usd(
     limit: float,
     said_by: str,
 ) -> float:
-    """The most that a gate's judge may cost for one answer; 0 where no judge is asked. Raises as ``most_usd``."""
-    if policy is None or not policy.is_judged or family.judge is None:
+    """The most that a policy's judge may cost for one answer; 0 where no judge is asked. Raises as ``most_usd``."""
+    if policy is None or not policy.asks_judge or family.judge is None:
         return 0.0
     inputs = {name: value_text(value) for name, value in input.items()}
+    inputs |= {f"result {i} of {name}": text for i, (name, text) in enumerate(tool_results(request.messages), 1)}
     most = int(request.params.get("max_tokens") or DEFAULT_MAX_TOKENS)
+
+    n_facts = most_calls(policy) if policy.validator is not None and policy.validator.asks_judge else 0
+    n_judgements = policy.most_judgements + n_facts
 
     def price_of(name: str) -> ModelPrice | None:
         price = models.price(name)
@@ -157,7 +163,7 @@ def most_judging_usd(
         return price
 
     try:
-        judging = judging_cost(family, inputs, (), most, price_of, n_gate=policy.most_judgements)
+        judging = judging_cost(family, inputs, (), most, price_of, n_gate=n_judgements)
     except MoneySpent:
         raise
     except DetentError:  # no such model: its call fails by itself, and costs nothing

@@ -66,7 +66,7 @@ async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, 
     )
     try:
         executed = await execute_policy(
-            wanted, ask, ask_later=ask_later, score=score, judge=await _judge(side, call, reader, policy)
+            wanted, ask, ask_later=ask_later, score=score, judge=await _judge(side, call, reader, policy, situation)
         )
     except Busy as error:
         raise ModelFailed(error.detail, kind="busy", sent=False, **error.members) from error
@@ -90,17 +90,19 @@ def _asking(side: ModelSide, call: AnsweredCall, reader: Reader | None, *, fallb
     return ask
 
 
-async def _judge(side: ModelSide, call: AnsweredCall, reader: Reader, policy: Policy) -> JudgeAttempt | None:
-    """None where the gate asks no judge, or there is none."""
+async def _judge(
+    side: ModelSide, call: AnsweredCall, reader: Reader, policy: Policy, situation: Situation
+) -> JudgeAttempt | None:
+    """None where the policy asks no judge, or there is none."""
     family = call.definition
-    if not policy.is_judged or family is None or family.judge is None:
+    if not policy.asks_judge or family is None or family.judge is None:
         return None
     ask = _asking(side, call, reader, fallbacks=False)  # another model's scores are another judge's
 
     async def opened(name: str) -> JudgeModel:
         return _Member(name, ask)
 
-    return gate_judge(family, call.input, await side.calibrations.of(family), opened)
+    return gate_judge(family, policy, situation, await side.calibrations.of(family), opened)
 
 
 @dataclass(frozen=True, slots=True)

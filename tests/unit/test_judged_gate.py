@@ -5,7 +5,7 @@ measured never passes as good.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -72,12 +72,16 @@ def run_one(
     write: Callable[[ModelRequest, int], str] = kind_when_told,
     deadline_s: float = 60.0,
     in_study: bool = False,
+    knobs: Mapping[str, Any] = GATE,
+    letter: Mapping[str, Any] = LETTER,
+    family: Family | None = None,
 ) -> tuple[Executed, ScriptedModel]:
     """The same policy with the same models, for a user who waits and in a study."""
-    family, model = letters_family(), ScriptedModel(write, name="writer", price=PRICE)
+    family, model = family or letters_family(), ScriptedModel(write, name="writer", price=PRICE)
     rendered = ModelRequest(model="writer", revision="", messages=[{"role": "user", "content": "My parcel is late."}])
-    policy = parse_policy({**GATE, "deadline_s": deadline_s})
-    wanted = PolicyRequest(policy=policy, rendered=rendered, situation=Situation(output=family.output, input=LETTER))
+    policy = parse_policy({**knobs, "deadline_s": deadline_s})
+    situation = Situation(output=family.output, input=letter)
+    wanted = PolicyRequest(policy=policy, rendered=rendered, situation=situation)
 
     async def open_judge(name: str) -> ScriptedModel:
         return judge
@@ -89,7 +93,7 @@ def run_one(
         return await model.complete(request_of(model.revision))
 
     async def run() -> Executed:
-        by = gate_judge(family, LETTER, calibration, open_judge)
+        by = gate_judge(family, policy, situation, calibration, open_judge)
         if in_study:
             return await run_policy(wanted, complete, judge=by)
         done = await execute_policy(wanted, ask, judge=by)

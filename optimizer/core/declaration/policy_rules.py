@@ -10,9 +10,11 @@ from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.family.family import Family
 from optimizer.core.policy.policy import KNOBS, parse_policy
 from optimizer.core.policy.refinement import JUDGE, SCORER, SCORERS
+from optimizer.core.policy.validator import VALIDATE_FACTS
 from optimizer.core.search.answer_bounds import options_of
 from optimizer.core.search.cascade.learned import signal_faults
 
+ASKING_JUDGE = (SCORER.name, VALIDATE_FACTS.name)
 NO_JUDGE = "the family has no judge, so no answer would have a score; name one in its family.yaml: judge: {model: ...}"
 
 
@@ -39,8 +41,9 @@ def own_function_faults(policy: Mapping[str, Any], family: Family, pointer: str 
     the file does not name.
     """
     scorer = policy.get("gate.scorer")
-    if scorer == JUDGE and family.judge is None:
-        yield Fault(pointer=pointer + pointer_of(["gate.scorer"]), detail=NO_JUDGE)
+    if family.judge is None:
+        for knob in _asking_judge(policy):
+            yield Fault(pointer=pointer + pointer_of([knob]), detail=NO_JUDGE)
     if isinstance(scorer, str) and scorer not in (*SCORERS, *family.own_functions):
         yield Fault(pointer=pointer + pointer_of(["gate.scorer"]), detail=own_function_unknown(scorer, family.name))
 
@@ -53,9 +56,9 @@ def space_policy_faults(space: Mapping[str, Any], family: Family, pointer: str) 
         if not (isinstance(slot, str) and slot.startswith("policy.") and isinstance(entry, Mapping)):
             continue
         yield from (replace(fault, pointer=pointer + fault.pointer) for fault in _slot_faults(slot, entry))
-        if slot == "policy.gate.scorer":
+        if slot in (f"policy.{SCORER.name}", f"policy.{VALIDATE_FACTS.name}"):
             for value in entry.get("choices", ()):
-                for fault in own_function_faults({"gate.scorer": value}, family):
+                for fault in own_function_faults({slot.removeprefix("policy."): value}, family):
                     yield replace(fault, pointer=pointer + pointer_of(["space", slot]))
 
 
@@ -70,8 +73,8 @@ def declared_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
         at = pointer_of(["prompt", "versions", name, "policy"])
         for fault in policy_faults(policy):
             yield replace(fault, pointer=at + fault.pointer)
-        if policy.get(SCORER.name) == JUDGE and not has_judge:
-            yield Fault(pointer=at + pointer_of([SCORER.name]), detail=NO_JUDGE)
+        if not has_judge:
+            yield from (Fault(pointer=at + pointer_of([knob]), detail=NO_JUDGE) for knob in _asking_judge(policy))
         if not is_cascade and "tiers" not in policy:
             for knob in ("accept", "accept.2", "accept.3", "refine", "skip", "fall_back", "audit_share"):
                 if knob in policy:
@@ -85,8 +88,16 @@ def declared_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
     for slot, entry in _mapping(data.get("space")).items():
         if isinstance(slot, str) and slot.startswith("policy."):
             yield from _slot_faults(slot, _mapping(entry))
-    if JUDGE in options_of(_mapping(data.get("space")), f"policy.{SCORER.name}") and not has_judge:
-        yield Fault(pointer=pointer_of(["space", f"policy.{SCORER.name}"]), detail=NO_JUDGE)
+    if not has_judge:
+        space = _mapping(data.get("space"))
+        for knob in ASKING_JUDGE:
+            if JUDGE in options_of(space, f"policy.{knob}"):
+                yield Fault(pointer=pointer_of(["space", f"policy.{knob}"]), detail=NO_JUDGE)
+
+
+def _asking_judge(policy: Mapping[str, Any]) -> list[str]:
+    """The knobs with which this policy asks the family's judge."""
+    return [knob for knob in ASKING_JUDGE if policy.get(knob) == JUDGE]
 
 
 def _slot_faults(slot: str, entry: Mapping[str, Any]) -> Iterator[Fault]:

@@ -71,6 +71,7 @@ class Part(TypedDict, total=False):
     confidence: Annotated[float, EventField(SHARE, "how sure the policy was of it")]
     score: Annotated[float, EventField(SHARE, "how good the policy found it")]
     issues: Annotated[Sequence[str], EventField(list_of(NAME), "what its checks found, as words")]
+    unmeasured: Annotated[Sequence[str], EventField(list_of(NAME), "what a check could not tell, as words")]
     cost_usd: Annotated[float, EventField(AMOUNT, "its dollars")]
     latency_ms: Annotated[float, EventField(AMOUNT, "its milliseconds")]
     input_tokens: Annotated[int, EventField(COUNT, "tokens of its prompt")]

@@ -9,9 +9,11 @@ from typing import Any
 from optimizer.core.evaluation.scoring import Judge
 from optimizer.core.family.answer import parse_output
 from optimizer.core.family.fields import Output
+from optimizer.core.family.rendering import value_text
 from optimizer.core.models.language import ModelAnswer
-from optimizer.core.policy.answer_checks import CheckedAnswer
-from optimizer.core.policy.attempts import Attempt, Reply
+from optimizer.core.policy.answer_checks import MATERIAL_WORDS, READ_CHARS, CheckedAnswer, holds_facts
+from optimizer.core.policy.attempts import FACTUAL, Attempt, Reply
+from optimizer.core.policy.attempts import Judge as AskJudge
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.signals import confidence_of
 from optimizer.core.policy.validator import CHECKS, issues_in
@@ -62,8 +64,8 @@ def _assessed(policy: Policy, situation: Situation, reply: Reply, sample: str | 
     )
     if answer is None or call.purpose == "sample":
         return plain
-    answered = _answered(situation, answer)
-    issues = issues_in(answered, validator.issues) if validator is not None else ()
+    answered = checked_answer(situation, answer)
+    issues = issues_in(answered, validator.read) if validator is not None else ()
     confidence = None
     if policy.needs_confidence:
         confidence = confidence_of(
@@ -86,10 +88,10 @@ def _assessed(policy: Policy, situation: Situation, reply: Reply, sample: str | 
 
 def what_is_read(situation: Situation, answer: ModelAnswer) -> ReadAnswer:
     """What a predictor would read of a plain answer: what it is trained on."""
-    return read_answer(situation.input, answer, other=None, issues=_looked_for(_answered(situation, answer)))
+    return read_answer(situation.input, answer, other=None, issues=_looked_for(checked_answer(situation, answer)))
 
 
-def _answered(situation: Situation, answer: ModelAnswer) -> CheckedAnswer:
+def checked_answer(situation: Situation, answer: ModelAnswer) -> CheckedAnswer:
     return CheckedAnswer(
         text=answer.text,
         finish_reason=answer.finish_reason,
@@ -116,5 +118,45 @@ def _score(policy: Policy, reply: Reply, confidence: float | None, answered: Che
         return reply.score
     if not answered.tool_calls and parse_output(answered.output, answered.text).error is not None:
         return 0.0
-    named = policy.validator.issues if policy.validator is not None else tuple(CHECKS)
-    return 1.0 - len(issues_in(answered, named)) / len(named)
+    named = policy.validator.read if policy.validator is not None else tuple(CHECKS)
+    return _share(issues_in(answered, named), len(named))
+
+
+def _share(issues: Sequence[str], n_looked_for: int) -> float | None:
+    return 1.0 - len(issues) / n_looked_for if n_looked_for else None
+
+
+def with_facts(policy: Policy, attempt: Attempt, has_errors: bool | None, why: str = "") -> Attempt:
+    """The attempt with what a judge found of its facts; None: it could not be measured, and ``why`` says why. That is
+    no issue, and no check that was passed.
+    """
+    validator = policy.validator
+    assert validator is not None  # it asked
+    if has_errors is None:
+        return replace(attempt, unchecked=why)
+    issues = (*attempt.issues, FACTUAL) if has_errors else attempt.issues
+    is_scored = policy.gate is not None and policy.gate.scorer == "checks"
+    return replace(
+        attempt,
+        issues=issues,
+        blocking=validator.then != "flag" and bool(issues),
+        score=_share(issues, len(validator.issues)) if is_scored else attempt.score,
+    )
+
+
+def unjudged(policy: Policy, asked: AskJudge, why: str) -> Attempt:
+    """What was to be judged, without a judge."""
+    if asked.about == "facts":
+        return with_facts(policy, asked.attempt, None, why)
+    return replace(asked.attempt, unscored=why)
+
+
+def facts_material(answered: CheckedAnswer) -> dict[str, str]:
+    """What an answer's facts are held against, by name; empty where there is nothing: neither a tool's result that
+    tells something nor an input of some length.
+    """
+    found = [(name, text) for name, text in answered.tool_results if holds_facts(text)]
+    if not found and not any(len(text.split()) >= MATERIAL_WORDS for text in answered.inputs):
+        return {}
+    tools = {f"result {i + 1} of {name}": text[:READ_CHARS] for i, (name, text) in enumerate(found)}
+    return {**{name: value_text(value)[:READ_CHARS] for name, value in answered.input.items()}, **tools}

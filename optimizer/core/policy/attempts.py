@@ -11,6 +11,7 @@ from optimizer.core.models.language import ModelAnswer
 
 Purpose = Literal["answer", "sample", "vote", "refine", "retry", "gate", "judge", "audit"]
 
+FACTUAL = "factual_errors"  # the issue that a judge may look for
 NEVER_DELIVERED: tuple[Purpose, ...] = ("sample", "audit", "judge")
 
 
@@ -40,9 +41,12 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
-    """An answer to be put before the family's judge; what comes back is this attempt with its score."""
+    """An answer to be put before the family's judge; what comes back is this attempt with its ``score``, or with what
+    was found of its ``facts``.
+    """
 
     attempt: Attempt
+    about: Literal["score", "facts"] = "score"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +77,7 @@ class Attempt:
     issues: tuple[str, ...] = ()
     score: float | None = None
     unscored: str | None = None  # why a judge gave no score
+    unchecked: str | None = None  # why a judge did not say whether there are factual errors
     blocking: bool = False
 
     @property
@@ -132,6 +137,7 @@ def part_of(attempt: Attempt, *, taken: bool = False) -> dict[str, Any]:
         "confidence": attempt.confidence,
         "score": attempt.score,
         "issues": list(attempt.issues) or None,
+        "unmeasured": [FACTUAL] if attempt.unchecked is not None else None,
         "cost_usd": None if answer is None else answer.cost_usd,
         "latency_ms": attempt.latency_ms,
         "input_tokens": None if answer is None else answer.input_tokens,

@@ -77,6 +77,11 @@ class Policy:
         return self.gate is not None and self.gate.scorer == refinement.JUDGE
 
     @property
+    def asks_judge(self) -> bool:
+        """Whether gate or validator do."""
+        return self.is_judged or (self.validator is not None and self.validator.asks_judge)
+
+    @property
     def most_judgements(self) -> int:
         """Answers to one request that the gate puts before the family's judge at most."""
         return 1 + self.gate.retries if self.gate is not None and self.is_judged else 0

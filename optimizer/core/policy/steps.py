@@ -1,9 +1,9 @@
 """What is asked next, and when an answer goes out: the policy as a machine that is given replies
 and does nothing itself.
 
-``steps(plan)`` yields an Ask or, for a gate that is judged, a Judge; it is sent the Attempts that came of it, and
-returns Done. Its order: votes or cascade, with
-the validator inside; then the gate. ``most_calls`` bounds the calls of one request.
+``steps(plan)`` yields an Ask or, where gate or validator ask the family's judge, a Judge; it is sent the Attempts that
+came of it, and returns Done. Its order: votes or cascade, with the validator inside; then the gate. ``most_calls``
+bounds the calls of one request.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ def steps(plan: PolicyPlan) -> Steps:
     taken, why = yield from (machine.vote() if plan.policy.votes is not None else machine.climb())
     if taken is not None:
         taken, why = yield from machine.pass_gate(taken, why)
+    if taken is not None and taken.unchecked is not None:
+        why = f"{why}; factual errors not measured: {taken.unchecked}"
     return Done(attempt=taken, why=why)
 
 
@@ -111,7 +113,8 @@ class _Machine:
         that was told the issues.
         """
         attempts = yield from self.ask(*with_sample(self.policy, Call(model=model, purpose="answer", tier=tier)))
-        return (yield from self.mended(attempts[0]))
+        first = yield from self.checked(attempts[0])
+        return (yield from self.mended(first))
 
     def mended(self, attempt: Attempt) -> _One:
         validator = self.policy.validator
@@ -123,6 +126,7 @@ class _Machine:
         call = attempt.call
         again = Call(model=call.model, purpose=purpose, tier=call.tier, earlier=attempt.text, note=note)
         (second,) = yield from self.ask(again)
+        second = yield from self.checked(second)
         return second if second.answer is not None and rank(second) >= rank(attempt) else attempt
 
     # --- cascade ------------------------------------------------------------------------------------------------------
@@ -175,7 +179,9 @@ class _Machine:
         votes = self.policy.votes
         assert votes is not None
         calls = [Call(model=model, purpose="vote", tier=self._tier_of(model)) for model in votes.models]
-        attempts = yield from self.ask(*calls)
+        attempts = []
+        for one in (yield from self.ask(*calls)):
+            attempts.append((yield from self.checked(one)))
         agreed = agreement_of(
             self.plan.output, [None if one.answer is None or one.blocking else one.text for one in attempts]
         )
@@ -230,6 +236,7 @@ class _Machine:
             )
             asked.append(instruction)
             (second,) = yield from self.ask(again)
+            second = yield from self.checked(second)
             second = yield from self.judged(second)
             taken = max(taken, second, key=rank)  # of equals the earlier one
             n += 1
@@ -241,9 +248,19 @@ class _Machine:
         """The attempt with the judge's score, where the gate asks the judge."""
         if not self.policy.is_judged or attempt.answer is None or _calls_tools(attempt):
             return attempt
-        (scored,) = yield Judge(attempt=attempt)
-        self.past = [scored if one is attempt else one for one in self.past]
-        return scored
+        return (yield from self._put_to_judge(Judge(attempt=attempt)))
+
+    def checked(self, attempt: Attempt) -> _One:
+        """The attempt with what the judge finds of its facts, where the validator asks the judge."""
+        validator = self.policy.validator
+        if validator is None or not validator.asks_judge or attempt.answer is None or _calls_tools(attempt):
+            return attempt
+        return (yield from self._put_to_judge(Judge(attempt=attempt, about="facts")))
+
+    def _put_to_judge(self, asked: Judge) -> _One:
+        (found,) = yield asked
+        self.past = [found if one is asked.attempt else one for one in self.past]
+        return found
 
 
 def with_sample(policy: Policy, call: Call) -> tuple[Call, ...]:

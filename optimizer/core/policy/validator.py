@@ -22,10 +22,14 @@ from optimizer.core.policy.answer_checks import (
     says_not_found,
     tool_results_ignored,
 )
+from optimizer.core.policy.attempts import FACTUAL
 from optimizer.core.policy.factual_check import factual_errors
 
 Then = Literal["retry", "escalate", "flag"]
+Facts = Literal["words", "judge"]
 THEN: tuple[Then, ...] = ("retry", "escalate", "flag")
+BY_WORDS: Facts = "words"
+BY_JUDGE: Facts = "judge"
 
 CHECKS: Mapping[str, Callable[[CheckedAnswer], bool]] = {
     "empty": is_empty,
@@ -36,7 +40,7 @@ CHECKS: Mapping[str, Callable[[CheckedAnswer], bool]] = {
     "incomplete_coverage": incomplete_coverage,
 }
 # Looked for where a policy names it alone: predictors and the gate's scorer ``checks`` read the others.
-NAMED_CHECKS: Mapping[str, Callable[[CheckedAnswer], bool]] = {**CHECKS, "factual_errors": factual_errors}
+NAMED_CHECKS: Mapping[str, Callable[[CheckedAnswer], bool]] = {**CHECKS, FACTUAL: factual_errors}
 ASK_AGAIN: Mapping[str, str] = {
     "empty": "Your answer was empty. Give an answer.",
     "refused": "Your answer was a refusal. The request is legitimate; answer it as well as you can.",
@@ -71,13 +75,32 @@ VALIDATE_THEN = Knob(
         " still)."
     ),
 )
-KNOBS = (VALIDATE, VALIDATE_THEN)
+VALIDATE_FACTS = Knob(
+    name="validate.facts",
+    kind="text",
+    default=BY_WORDS,
+    meaning=(
+        "Who looks for factual_errors: words (numbers and names, without a model), judge (the family's judge is asked"
+        " about each answer; one that no ratings vouch for is not asked: dearer, slower, finds more)."
+    ),
+)
+KNOBS = (VALIDATE, VALIDATE_THEN, VALIDATE_FACTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validator:
     issues: tuple[str, ...]
     then: Then = "flag"
+    facts: Facts = BY_WORDS
+
+    @property
+    def asks_judge(self) -> bool:
+        return self.facts == BY_JUDGE
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The issues that are found by reading the text alone."""
+        return tuple(one for one in self.issues if one != FACTUAL) if self.asks_judge else self.issues
 
 
 def read_validator(values: Mapping[str, Any], faults: list[Fault]) -> Validator | None:
@@ -98,7 +121,14 @@ def read_validator(values: Mapping[str, Any], faults: list[Fault]) -> Validator 
         faults.append(
             Fault(pointer="/validate.then", detail=f"an issue is followed by {', '.join(THEN)}, not by {then!r}")
         )
-    return Validator(issues=tuple(named), then=then) if named else None
+    facts = values.get(VALIDATE_FACTS.name, BY_WORDS)
+    if facts not in (BY_WORDS, BY_JUDGE):
+        detail = f"facts are checked by {BY_WORDS} or {BY_JUDGE}, not by {facts!r}"
+        faults.append(Fault(pointer=pointer_of([VALIDATE_FACTS.name]), detail=detail))
+    elif facts == BY_JUDGE and FACTUAL not in named:
+        detail = f"the judge looks for {FACTUAL}, which validate does not name; add it there"
+        faults.append(Fault(pointer=pointer_of([VALIDATE_FACTS.name]), detail=detail))
+    return Validator(issues=tuple(named), then=then, facts=facts) if named else None
 
 
 def issues_in(answered: CheckedAnswer, named: tuple[str, ...] = tuple(CHECKS)) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from optimizer.core.search.answer_bounds import (
     usd_of,
 )
 from optimizer.core.search.calls_within import PROPOSALS, total, within, without_a_sure_turn
-from optimizer.core.search.judging_cost import NO_JUDGE, JudgingCost, gate_judgements, judging_cost
+from optimizer.core.search.judging_cost import NO_JUDGE, JudgingCost, judging_cost, policy_judgements
 from optimizer.core.search.study import KEEP, Definition
 
 REFLECTED_ON = 3  # training examples of one reflection, answered by parent and child (Agrawal et al. 2025)
@@ -237,10 +237,10 @@ def estimate_evaluation(
                 (usd_of(n_bytes / BYTES_PER_TOKEN, max_tokens / 2, p) for p in prices if p), default=inf
             )
             most_usd += per_answer * max((usd_of(n_bytes, max_tokens, p) for p in prices if p), default=inf)
-            if not are_judged and not gate_judgements(variant):
+            if not are_judged and not policy_judgements(variant):
                 continue
             judging = judging_cost(
-                family, _texts(example), [example], max_tokens, price_of, n_gate=gate_judgements(variant)
+                family, _texts(example), [example], max_tokens, price_of, n_gate=policy_judgements(variant)
             )
             n_judged, usd = n_judged + judging.calls, None if usd is None or judging.usd is None else usd + judging.usd
     is_priced = all(price_of(name) is not None for variant in variants for name in models_of(variant, {}))

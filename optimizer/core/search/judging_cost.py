@@ -9,6 +9,7 @@ from typing import Any
 
 from optimizer.core.base.spread import NONE, Spread
 from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.judging.facts import Claims, facts_messages
 from optimizer.core.evaluation.judging.rubric import Judged, asked_again, judge_messages
 from optimizer.core.family.family import Family
 from optimizer.core.family.judge_settings import SCORER, JudgeSettings
@@ -17,7 +18,8 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.policy.refinement import DEFAULT_RETRIES, JUDGE, RETRIES
 from optimizer.core.policy.refinement import SCORER as SCORER_KNOB
-from optimizer.core.search.answer_bounds import BYTES_PER_TOKEN, options_of, request_bytes, usd_of
+from optimizer.core.policy.validator import BY_JUDGE, VALIDATE_FACTS, VALIDATE_THEN
+from optimizer.core.search.answer_bounds import BYTES_PER_TOKEN, calls_per_answer, options_of, request_bytes, usd_of
 
 ASKS = 2  # of a member for one answer at most: an answer of its own that cannot be read is asked for once more
 LONGEST_WHY = "x" * 300  # as long as a sentence on what could not be read
@@ -64,9 +66,28 @@ def gate_judgements(champion: Variant, space: Mapping[str, Any] = MappingProxyTy
     return 1 + max(DEFAULT_RETRIES if value is None else int(value) for value in values)
 
 
+def fact_checks(champion: Variant, space: Mapping[str, Any] = MappingProxyType({})) -> int:
+    """Answers to one input whose facts a validator puts before the judge at most."""
+    name = VALIDATE_FACTS.name
+    if BY_JUDGE not in {champion.policy.get(name), *options_of(space, f"policy.{name}")}:
+        return 0
+    return calls_per_answer(champion, space)
+
+
+def acts_on_judge(variant: Variant) -> bool:
+    """Whether a judge may hold an answer of it back."""
+    is_followed = variant.policy.get(VALIDATE_THEN.name, VALIDATE_THEN.default) != VALIDATE_THEN.default
+    return gate_judgements(variant) > 0 or (is_followed and fact_checks(variant) > 0)
+
+
+def policy_judgements(champion: Variant, space: Mapping[str, Any] = MappingProxyType({})) -> int:
+    """What gate and validator put before the judge at most, for one input."""
+    return gate_judgements(champion, space) + fact_checks(champion, space)
+
+
 def judge_asked(family: Family, variants: Sequence[Variant]) -> JudgeSettings | None:
-    """The judge, where it scores the family's answers or a gate of these variants asks it."""
-    return family.judge if any(map(gate_judgements, variants)) else judge_of_scorer(family)
+    """The judge, where it scores the family's answers or a policy of these variants asks it."""
+    return family.judge if any(map(policy_judgements, variants)) else judge_of_scorer(family)
 
 
 def judging_cost(
@@ -84,7 +105,7 @@ def judging_cost(
         inputs: as long as the longest that is asked about.
         seen: examples whose expected outputs say how long a reference may be.
         max_tokens: that an answer may have.
-        n_gate: judgements by the gate at most (``gate_judgements``).
+        n_gate: judgements by a policy at most (``policy_judgements``).
     """
     scorer = judge_of_scorer(family)
     n_judgements = n_gate + (scorer is not None)
@@ -115,4 +136,5 @@ def _longest_bytes(
     longest = max(references, key=len, default=None) if judge.reference else None
     answer = "x" * (max_tokens * OUTPUT_BYTES_PER_TOKEN)
     judged = Judged(task=family.description, input=dict(inputs), answer=answer, reference=longest)
-    return request_bytes(asked_again(judge_messages(judge, judged), LONGEST_WHY))
+    asked = (judge_messages(judge, judged), facts_messages(Claims(material=dict(inputs), answer=answer)))
+    return max(request_bytes(asked_again(messages, LONGEST_WHY)) for messages in asked)

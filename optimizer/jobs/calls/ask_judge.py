@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from optimizer.core.base.errors import ModelFailed
+from optimizer.core.evaluation.judging.facts import Claims, facts_messages, read_facts
 from optimizer.core.evaluation.judging.judgement import Judgement, Opinion, opinion_of
 from optimizer.core.evaluation.judging.pairwise import Pair, pair_messages, read_better
 from optimizer.core.evaluation.judging.rubric import Judged, asked_again, judge_messages, read_scores
@@ -42,6 +43,15 @@ class RunCalls:
 
 
 OpenJudge = Callable[[str], Awaitable[JudgeModel]]  # a name of config/models.yaml -> the model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(Generic[T]):
+    """``value`` None: it could not be measured, and ``why`` says why."""
+
+    value: T | None
+    cost_usd: float
+    why: str = ""
 
 
 def judged_answer(family: Family, input: Mapping[str, Any], expected: Mapping[str, Any], text: str) -> Judged:
@@ -85,18 +95,25 @@ async def ask_pair(judge: JudgeSettings, pair: Pair, name: str, open_judge: Open
     return (await _asked(model, request, lambda text: read_better(pair, text))).value
 
 
+async def ask_facts(judge: JudgeSettings, claims: Claims, open_judge: OpenJudge) -> Answer[bool]:
+    """Whether an answer has a factual error, as more than half of the members say; not measured unless all could be
+    read.
+    """
+    found, cost_usd = list[bool](), 0.0
+    for name in judge.members:
+        model = await open_judge(name)
+        request = judge_request(judge, name, model.revision, facts_messages(claims))
+        made = await _asked(model, request, lambda text: read_facts(claims, text))
+        cost_usd += made.cost_usd
+        if made.value is None:
+            return Answer(value=None, cost_usd=cost_usd, why=f"{name}: {made.why}")
+        found.append(made.value)
+    return Answer(value=2 * sum(found) > len(found), cost_usd=cost_usd)
+
+
 async def ask_member(judge: JudgeSettings, judged: Judged, name: str, open_judge: OpenJudge) -> Opinion:
     """The opinion of one member alone."""
     return (await _opinion(judge, judged, name, await open_judge(name)))[0]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer(Generic[T]):
-    """``value`` None: it could not be measured, and ``why`` says why."""
-
-    value: T | None
-    cost_usd: float
-    why: str = ""
 
 
 async def _opinion(judge: JudgeSettings, judged: Judged, name: str, model: JudgeModel) -> tuple[Opinion, float]:
@@ -107,7 +124,7 @@ async def _opinion(judge: JudgeSettings, judged: Judged, name: str, model: Judge
     return opinion_of(judge, name, made.value), made.cost_usd
 
 
-async def _asked(model: JudgeModel, request: ModelRequest, read: Callable[[str], T]) -> _Answer[T]:
+async def _asked(model: JudgeModel, request: ModelRequest, read: Callable[[str], T]) -> Answer[T]:
     """Asks, and once more where the answer cannot be read."""
     cost_usd, why = 0.0, ""
     try:
@@ -115,10 +132,10 @@ async def _asked(model: JudgeModel, request: ModelRequest, read: Callable[[str],
             answer = await model.complete(request)
             cost_usd += answer.cost_usd
             try:
-                return _Answer(value=read(answer.text), cost_usd=cost_usd)
+                return Answer(value=read(answer.text), cost_usd=cost_usd)
             except ValueError as unreadable:
                 why = str(unreadable)
             request = replace(request, messages=asked_again(request.messages, why))
     except ModelFailed as failure:
-        return _Answer(value=None, cost_usd=cost_usd, why=failure.detail)
-    return _Answer(value=None, cost_usd=cost_usd, why=f"its answer could not be read twice: {why}")
+        return Answer(value=None, cost_usd=cost_usd, why=failure.detail)
+    return Answer(value=None, cost_usd=cost_usd, why=f"its answer could not be read twice: {why}")

@@ -112,9 +112,9 @@ class EvaluationPolicies:
             except InvalidInput as fault:
                 return fault
         judge = None
-        if policy.is_judged:
+        if policy.asks_judge:
             try:
-                judge = await self._gate_judge(variant, example)
+                judge = await self._gate_judge(variant, example, wanted)
             except InvalidInput as fault:
                 return fault
         later = policy.cascade.models[up_to + 1 :] if up_to is not None and policy.cascade is not None else None
@@ -123,10 +123,11 @@ class EvaluationPolicies:
         except TierNotDue as wanted_too_early:
             return wanted_too_early
 
-    async def _gate_judge(self, variant: Variant, example: Example) -> JudgeAttempt:
+    async def _gate_judge(self, variant: Variant, example: Example, wanted: PolicyRequest) -> JudgeAttempt:
         calibration = await asyncio.to_thread(self._calibration)
         given = clip_inputs(self._family, self._family.declared_inputs(example.input))
-        return gate_judge(self._family, given, calibration, partial(self._judge.member, variant.id))
+        shown = replace(wanted.situation, input=given)
+        return gate_judge(self._family, wanted.policy, shown, calibration, partial(self._judge.member, variant.id))
 
     def _completes(self, variant: Variant, later: Sequence[str] | None = None) -> Complete:
         """``later``: tiers that may not be asked yet; what the others answer is remembered

@@ -14,7 +14,7 @@ from typing import Any
 
 from optimizer.core.base.errors import Busy, ModelFailed
 from optimizer.core.models.language import ModelRequest
-from optimizer.core.policy.assess import Situation, assess
+from optimizer.core.policy.assess import Situation, assess, unjudged
 from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Judge, Reply, best, part_of, total_cost_usd
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.requests import Bases, bases_of, request_of_call
@@ -114,7 +114,7 @@ async def execute_policy(
         ask: a model by name, with its retries and fallbacks. Its ModelFailed is an attempt that failed.
         ask_later: the same for calls after the answer is out; None: ``ask``.
         score: the gate's own function, where it names one; it runs beside the event loop.
-        judge: of the family, where the gate asks it; None: no answer has a score.
+        judge: of the family, where gate or validator ask it; None: no answer has a score.
     Raises:
         Whatever else ``ask`` raises with its first calls; afterwards it stands in ``interrupted``.
     """
@@ -148,7 +148,7 @@ class _Run:
         try:
             wanted = next(machine)
             while True:
-                attempts = await (self._judged(wanted.attempt) if isinstance(wanted, Judge) else self._attempts(wanted))
+                attempts = await (self._judged(wanted) if isinstance(wanted, Judge) else self._attempts(wanted))
                 if attempts is None:
                     return self._executed(self._ended())
                 wanted = machine.send(attempts)
@@ -178,15 +178,16 @@ class _Run:
         self._pending = [call for call in calls if not call.done()]
         return None if over or self._interrupted is not None else done
 
-    async def _judged(self, attempt: Attempt) -> list[Attempt] | None:
-        """The attempt with its score; None where the time is over before, or the request."""
+    async def _judged(self, asked: Judge) -> list[Attempt] | None:
+        """The attempt as judged; None where the time is over before, or the request."""
+        attempt = asked.attempt
         if self._judge is None:
-            return [replace(attempt, unscored=NO_JUDGE)]
+            return [unjudged(self._of.policy, asked, NO_JUDGE)]
         left_s = self._of.policy.deadline_s - (perf_counter() - self._started)
         if left_s <= 0:
             return None
         self._judge_calls = []
-        judging = asyncio.ensure_future(self._judge(attempt, self._judge_calls.append))
+        judging = asyncio.ensure_future(self._judge(asked, self._judge_calls.append))
         try:
             await asyncio.wait([judging], timeout=left_s)
         except asyncio.CancelledError:

@@ -1,32 +1,37 @@
-"""The family's judge as a gate asks it: one answer's score, mapped to what people would rate, and the calls it took."""
+"""The family's judge as a policy asks it: what people would rate one answer, or whether its facts are wrong, and the
+calls that this took.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from optimizer.core.base.errors import Busy, ModelFailed
 from optimizer.core.evaluation.judging.calibration import Calibration, why_uncalibrated
+from optimizer.core.evaluation.judging.facts import Claims
 from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
 from optimizer.core.family.answer import parse_output
 from optimizer.core.family.family import Family
 from optimizer.core.models.language import ModelAnswer, ModelRequest
-from optimizer.core.policy.attempts import Attempt, Call
-from optimizer.jobs.calls.ask_judge import JudgeModel, OpenJudge, ask_judge, judged_answer
+from optimizer.core.policy.assess import Situation, checked_answer, facts_material, unjudged, with_facts
+from optimizer.core.policy.attempts import Attempt, Call, Judge
+from optimizer.core.policy.policy import Policy
+from optimizer.jobs.calls.ask_judge import JudgeModel, OpenJudge, ask_facts, ask_judge, judged_answer
 
 Keep = Callable[[Attempt], None]
-JudgeAttempt = Callable[[Attempt, Keep], Awaitable[Attempt]]
+JudgeAttempt = Callable[[Judge, Keep], Awaitable[Attempt]]
 
 
 def gate_judge(
-    family: Family, input: Mapping[str, Any], calibration: Calibration | None, open_judge: OpenJudge
+    family: Family, policy: Policy, situation: Situation, calibration: Calibration | None, open_judge: OpenJudge
 ) -> JudgeAttempt:
-    """Scores attempts at one request: (attempt, where each call goes as soon as it has ended) -> the attempt with its
-    score, or with the reason why it has none, which is never a pass.
+    """Judges attempts at one request: (what is asked of which attempt, where each call goes as soon as it has ended)
+    -> the attempt with its score or its factual errors, or with the reason why it has none, which is never a pass.
 
-    A text that cannot be read as the family's output scores 0, unasked. The judge is shown no expected output, in a
-    study as little as in the service, which knows none. One that people's ratings do not vouch for is not asked.
+    A text that cannot be read as the family's output scores 0, unasked, and its facts are not measured. The judge is
+    shown no expected output, in a study as little as in the service, which knows none. One that people's ratings do not
+    vouch for is not asked.
 
     Args:
         calibration: the latest of this very judge; None: there is none.
@@ -36,17 +41,28 @@ def gate_judge(
     """
     judge, why = judge_of(family), why_uncalibrated(judge_identity(family), calibration)
 
-    async def judged(attempt: Attempt, keep: Keep) -> Attempt:
+    async def judged(asked: Judge, keep: Keep) -> Attempt:
+        attempt = asked.attempt
         if why is not None:
-            return replace(attempt, unscored=f"{why}; it does not decide")
+            return unjudged(policy, asked, f"{why}; it does not decide")
         assert calibration is not None  # else the judge is uncalibrated
-        if parse_output(family.output, attempt.text).error is not None:
-            return replace(attempt, score=0.0)
 
         async def opened(name: str) -> JudgeModel:
             return _Kept(name, attempt.call.tier, await open_judge(name), keep)
 
-        judgement = await ask_judge(judge, judged_answer(family, input, {}, attempt.text), opened)
+        is_readable = parse_output(family.output, attempt.text).error is None
+        if asked.about == "facts":
+            assert attempt.answer is not None  # else nothing is asked
+            if not is_readable:
+                return unjudged(policy, asked, "the answer cannot be read")
+            material = facts_material(checked_answer(situation, attempt.answer))
+            if not material or not attempt.text.strip():
+                return with_facts(policy, attempt, False)
+            found = await ask_facts(judge, Claims(material=material, answer=attempt.text), opened)
+            return with_facts(policy, attempt, found.value, found.why)
+        if not is_readable:
+            return replace(attempt, score=0.0)
+        judgement = await ask_judge(judge, judged_answer(family, situation.input, {}, attempt.text), opened)
         if judgement.score is None:
             return replace(attempt, unscored=judgement.error)
         return replace(attempt, score=min(1.0, max(0.0, calibration.mapped(judgement.score))))

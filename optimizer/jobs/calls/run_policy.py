@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from math import fsum
 
 from optimizer.core.base.errors import InvalidInput, ModelFailed
 from optimizer.core.models.language import ModelAnswer, ModelRequest
-from optimizer.core.policy.assess import assess
+from optimizer.core.policy.assess import assess, unjudged
 from optimizer.core.policy.attempts import Attempt, Call, Judge, Reply
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.requests import Bases, request_of_call
@@ -38,7 +37,7 @@ async def run_policy(
         complete: asks one model, and only this one; its ModelFailed is an attempt that failed. What else it raises ends
             the run.
         score: the gate's own function, where it names one.
-        judge: of the family, where the gate asks it; what it raises ends the run.
+        judge: of the family, where gate or validator ask it; what it raises ends the run.
     """
     policy = wanted.policy
     bases = wanted.bases
@@ -51,7 +50,7 @@ async def run_policy(
         while True:
             if isinstance(ask, Judge):
                 made: list[Attempt] = []
-                scored = await _judged(ask.attempt, judge, made)
+                scored = await judge(ask, made.append) if judge is not None else unjudged(policy, ask, NO_JUDGE)
                 past = [*(scored if one is ask.attempt else one for one in past), *made]
                 waited += [one.latency_ms for one in made]  # one member after the other
                 ask = machine.send([scored])
@@ -71,10 +70,6 @@ async def run_policy(
         latency_ms=fsum(waited),
         failure=None if done.attempt is not None else missing,
     )
-
-
-async def _judged(attempt: Attempt, judge: JudgeAttempt | None, made: list[Attempt]) -> Attempt:
-    return replace(attempt, unscored=NO_JUDGE) if judge is None else await judge(attempt, made.append)
 
 
 async def answers_of_tier(wanted: PolicyRequest, tier: str, complete: Complete) -> list[Attempt]:

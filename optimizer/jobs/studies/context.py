@@ -23,7 +23,7 @@ from optimizer.core.models.budget import HeldBack
 from optimizer.core.models.language import PROPOSAL_TOKENS, PROPOSER, proposal_request
 from optimizer.core.search.answer_bounds import calls_per_answer, longest_answer, longest_inputs
 from optimizer.core.search.cost_estimate import confirmation_calls
-from optimizer.core.search.judging_cost import NO_JUDGE, JudgingCost, gate_judgements, judge_of_scorer, judging_cost
+from optimizer.core.search.judging_cost import NO_JUDGE, JudgingCost, judge_of_scorer, judging_cost, policy_judgements
 from optimizer.core.search.leaks import Fingerprints, LeakCheck, of_example, own_texts
 from optimizer.core.search.strategy import Propose, StrategyMaker, proposers_of, searched_tiers
 from optimizer.core.search.study import LEAKS, Definition, Study, Trial
@@ -130,7 +130,7 @@ class StudyRun:
     @cached_property
     def judging(self) -> JudgingCost:
         """What judging one answer takes; NO_JUDGE where no judge is asked. Asking may open a model."""
-        n_gate = 0 if self.is_replayed else gate_judgements(self.champion, self.space)
+        n_gate = 0 if self.is_replayed else policy_judgements(self.champion, self.space)
         if judge_of_scorer(self.family) is None and not n_gate:
             return NO_JUDGE
         seen = [*self.train, *self.dev]

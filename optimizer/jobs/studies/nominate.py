@@ -31,7 +31,7 @@ from optimizer.core.search.answer_bounds import (
     models_of,
     usd_of,
 )
-from optimizer.core.search.judging_cost import gate_judgements, judging_cost
+from optimizer.core.search.judging_cost import judging_cost, policy_judgements
 from optimizer.core.search.strategy import check_aim
 from optimizer.core.search.study import CONFIRM, UNFINISHED, Definition, Study
 from optimizer.core.serving.freezes import require_unfrozen
@@ -232,7 +232,7 @@ def plan_look(
             dearest = max(dearest, usd_of(longest, int(limit or 0), price)) if price is not None else inf
         usd += TO_SPARE * n_holdout * per_answer * dearest
         max_tokens = int(arm.model.get("max_tokens") or DEFAULT_MAX_TOKENS)
-        judging = judging_cost(family, inputs, [*train, *dev], max_tokens, models.price, n_gate=gate_judgements(arm))
+        judging = judging_cost(family, inputs, [*train, *dev], max_tokens, models.price, n_gate=policy_judgements(arm))
         n_calls += n_holdout * ceil(judging.calls.expected)
         usd += TO_SPARE * n_holdout * (inf if judging.once_usd is None else judging.once_usd)
         asked += [(name, models.price(name), judge_of(family).max_tokens) for name in judging.members]

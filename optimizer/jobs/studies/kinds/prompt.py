@@ -32,7 +32,7 @@ from optimizer.core.search.answer_bounds import (
 from optimizer.core.search.call_estimate import expected_calls, trials_of
 from optimizer.core.search.cascade.learned import replay_faults
 from optimizer.core.search.cost_estimate import confirmation_calls, confirmation_usd, estimate_study, search_budget
-from optimizer.core.search.judging_cost import gate_judgements, judging_cost
+from optimizer.core.search.judging_cost import judging_cost, policy_judgements
 from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.strategies import writes
 from optimizer.core.search.strategy import COPRO, REPLAY, may_write, searched_tiers
@@ -143,7 +143,7 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
     )
     judging = judging_cost(
         family, inputs, [*train, *dev], longest_answer(champion, space), models.price,
-        n_gate=gate_judgements(champion, space),
+        n_gate=policy_judgements(champion, space),
     )  # fmt: skip
     for name in judging.members:
         require_bounded(name, models.price(name), judge_of(family).max_tokens, budget)
