@@ -107,7 +107,7 @@ def _serve(
     name: str,
     port: int,
     fd: int | None,
-    more: Callable[[], Mapping[str, Any]] = lambda: {},
+    more: Callable[[], Mapping[str, Any]] = dict,
 ) -> None:
     """``more``: what the process announces beside its address once it has started."""
     from api.http.server import Server, configuration

@@ -14,11 +14,12 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, select
 
 from optimizer.adapters.files import family_files, family_positions
 from optimizer.adapters.models.language_models import Models
 from optimizer.adapters.store import Database, engine
+from optimizer.adapters.store.tables import VariantPerformanceRow
 from optimizer.core.base.values import Budget
 from optimizer.core.family.variant import Variant
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
@@ -152,6 +153,14 @@ def keep_events(store: Database, events: Iterable[Interaction | FeedbackEvent]) 
     interactions = [one for one in found if isinstance(one, Interaction)]
     feedback = [one for one in found if isinstance(one, FeedbackEvent)]
     store.write(lambda tx: store.events.add_new(tx, interactions, feedback))
+
+
+def daily_performance(store: Database) -> list[dict[str, Any]]:
+    """Rows of the daily roll-up, which operators read by SQL, in their order."""
+    table = VariantPerformanceRow.__table__
+    with store.read() as tx:
+        query = select(table).order_by(table.c.family, table.c.day, table.c.variant, table.c.model)
+        return [dict(row) for row in tx.execute(query).mappings()]
 
 
 def study(id: str = "st_1", **changes: Any) -> Study:

@@ -28,8 +28,6 @@ class Performance(Protocol):
     def put_day(self, tx: Transaction, day: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keeps a day's sums in the place of earlier ones of that day."""
 
-    def daily(self, tx: Transaction, family: str) -> list[dict[str, Any]]: ...
-
 
 class MinuteStats(Protocol):
     def oldest(self, tx: Transaction, since: datetime) -> datetime | None:

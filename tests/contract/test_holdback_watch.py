@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.core.rollout.evidence_state import StoredEvidence, after_all, as_text, begin
+from optimizer.core.rollout.evidence_state import StoredEvidence, after, as_text, begin
 from optimizer.jobs.families.create_variant import VariantDraft, create_variant
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.rollouts import watch_holdback
@@ -174,7 +174,9 @@ def cut_off(world: World, seq: int) -> None:
     with world.store.read() as tx:
         blocks, stored = world.store.blocks.of_rollout(tx, rollout.id), world.store.blocks.state(tx, rollout.id)
     assert stored is not None
-    state = after_all(begin(rollout.settings), blocks[: seq - 1], rollout.settings, rollout.ladder)
+    state = begin(rollout.settings)
+    for block in blocks[: seq - 1]:
+        state = after(state, block, rollout.settings, rollout.ladder)
     back = EvidenceRow(
         n_blocks=state.n_blocks, state=as_text(StoredEvidence(state=state)), updated_at=stored.updated_at
     )

@@ -14,7 +14,18 @@ from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
 from optimizer.core.serving.access import access_of
 from optimizer.ports import Alert, KeyRecord, VariantRecord
 from optimizer.ports.alerts import ALERT_TOPIC, message_of
-from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes, rollout, variant
+from tests.stores import (
+    FAMILY,
+    NOW,
+    arm,
+    daily_performance,
+    feedback,
+    interaction,
+    keep_events,
+    minutes,
+    rollout,
+    variant,
+)
 
 
 class TestVariants:
@@ -362,9 +373,7 @@ class TestPerformance:
             with database.read() as tx:
                 sums = database.performance.day_sums(tx, "2026-11-20")
             database.write(lambda tx, sums=sums: database.performance.put_day(tx, "2026-11-20", sums))
-        with database.read() as tx:
-            rows = database.performance.daily(tx, FAMILY)
-        assert rows == [
+        assert daily_performance(database) == [
             {
                 **{
                     "family": FAMILY,

@@ -16,7 +16,7 @@ import pytest
 from optimizer.adapters.store import Database
 from optimizer.adapters.store.repositories import blocks as blocks_on_database
 from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, chained
-from optimizer.core.rollout.evidence_state import after_all, as_text, begin, from_text
+from optimizer.core.rollout.evidence_state import after, as_text, begin, from_text
 from optimizer.core.rollout.next_action import NextAction, next_action
 from optimizer.core.rollout.verification import BlockChain, ReplayedDecisions, fold
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
@@ -322,7 +322,9 @@ def test_a_replay_of_the_blocks_gives_exactly_what_the_tick_knew(ended: World) -
         blocks, stored = ended.store.blocks.of_rollout(tx, rollout.id), ended.store.blocks.state(tx, rollout.id)
     assert stored is not None
     known = from_text(stored.state)
-    replayed = after_all(begin(rollout.settings), blocks, rollout.settings, rollout.ladder)
+    replayed = begin(rollout.settings)
+    for block in blocks:
+        replayed = after(replayed, block, rollout.settings, rollout.ladder)
     assert as_text(replace(known, state=replayed)) == stored.state
     assert (replayed.n_blocks, replayed.head) == (len(blocks), blocks[-1].hash)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from functools import reduce
 from math import exp, sqrt
 
 import pytest
@@ -85,23 +86,27 @@ def test_merging_outcomes_asks_for_no_order(a, b, c):
     assert (a + b) + c == a + (b + c) == (c + a) + b
 
 
+def after_all(gate, blocks):
+    return reduce(lambda so_far, each: so_far.after(each), blocks, gate)
+
+
 @given(st.lists(blocks(), max_size=8), st.sampled_from(["binary", "score"]))
 def test_replaying_the_blocks_gives_the_same_gate(found, kind):
     start = QualityGate.start(margin=0.05, champion_mean=0.7, kind=kind)
     stepwise = start
     for i, block in enumerate(found):
         before, stepwise = stepwise, stepwise.after(block)
-        assert stepwise == start.after_all(found[: i + 1])
+        assert stepwise == after_all(start, found[: i + 1])
         assert all(stepwise.peaks[name] >= before.peaks[name] for name in before.peaks)  # latched
 
 
 @given(st.lists(blocks(), max_size=6), st.lists(blocks(), max_size=3), st.sampled_from(["binary", "score"]))
 def test_a_gate_put_away_and_taken_up_again_goes_on_as_if_nothing_had_happened(first, later, kind):
-    gate = QualityGate.start(margin=0.05, champion_mean=0.7, kind=kind).after_all(first)
-    guardrail = Guardrail.start("cost", champion_mean=0.1, champion_variance=0.02).after_all(first)
+    gate = after_all(QualityGate.start(margin=0.05, champion_mean=0.7, kind=kind), first)
+    guardrail = after_all(Guardrail.start("cost", champion_mean=0.1, champion_variance=0.02), first)
     stored = from_text(as_text(StoredEvidence(state=EvidenceState(quality=gate, guardrails={"cost": guardrail})))).state
-    assert stored.quality.after_all(later) == gate.after_all(later)
-    assert stored.guardrails["cost"].after_all(later) == guardrail.after_all(later)
+    assert after_all(stored.quality, later) == after_all(gate, later)
+    assert after_all(stored.guardrails["cost"], later) == after_all(guardrail, later)
 
 
 @given(st.lists(blocks(), max_size=8), st.sampled_from(["errors", "latency", "cost"]), st.floats(0, 1))

@@ -14,9 +14,7 @@ from optimizer.adapters.predictors.training import (
     group_folds,
     log_loss,
     out_of_fold,
-    squared_error,
     train,
-    train_score,
 )
 from optimizer.content.core.policy.learned_knob import ContentScore
 from optimizer.core.base.errors import DatasetTooSmall
@@ -150,17 +148,6 @@ def test_an_uncalibrated_recipe_is_calibrated_out_of_fold():
     assert calibration_error(trained.out_of_fold, targets) < calibration_error(raw, targets)
 
 
-def test_a_score_is_chosen_by_the_loss_that_is_asked_for():
-    given = [
-        TrainingRow(numbers={**row.numbers}, target=0.5 + 0.4 * (row.numbers["x"] or 0.0), group=row.group)
-        for row in rows()
-    ]
-    trained = train_score(given, [NOTHING, LINEAR], trained_on={}, loss=squared_error)
-    assert trained.recipe is LINEAR
-    assert trained.predictor.answers == "score"
-    assert trained.predictor.predict({"x": 0.5}) == pytest.approx(0.7, abs=0.02)
-
-
 def test_brier_log_loss_and_area_of_answers_known_by_hand():
     assert brier([1.0, 0.0, 0.5], [1, 0, 1]) == pytest.approx(0.25 / 3)
     assert log_loss([0.5, 0.5], [1, 0]) == pytest.approx(0.6931, abs=1e-4)
@@ -223,11 +210,7 @@ def test_a_content_score_judges_a_type_by_its_own_predictor_and_knows_no_other()
     score = ContentScore.from_data(data)
     text = "one two three four"
     assert score.score("news", text) == pytest.approx(1.609, abs=1e-3)
-    assert (score.is_full("news", text), score.is_full("story", text), score.is_full("poem", text)) == (
-        True,
-        False,
-        None,
-    )
+    assert score.score("poem", text) is None
     assert ContentScore.from_data(json.loads(json.dumps(score.to_data()))).score("news", text) == pytest.approx(
         score.score("news", text)
     )

@@ -20,7 +20,7 @@ from optimizer.jobs.feedback.record_later_parts import later_parts
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_performance
 from optimizer.jobs.ids import new_id
 from tests.clock import Clock
-from tests.stores import FAMILY, NOW, interaction, keep_events, minutes, new_database
+from tests.stores import FAMILY, NOW, daily_performance, interaction, keep_events, minutes, new_database
 from tests.study_world import topic_family
 
 
@@ -94,11 +94,10 @@ def test_yesterday_and_today_are_summed_up(database: Database) -> None:
     rows = [interaction(f"in_{day}", received_at=NOW - timedelta(days=day)) for day in range(3)]
     keep_events(database, rows)
     assert roll_up_performance(store=database, clock=Clock(NOW)) == ["2026-11-19", "2026-11-20"]
-    with database.read() as tx:
-        assert [(row["day"], row["n_interactions"]) for row in database.performance.daily(tx, FAMILY)] == [
-            ("2026-11-19", 1),
-            ("2026-11-20", 1),
-        ]
+    assert [(row["day"], row["n_interactions"]) for row in daily_performance(database)] == [
+        ("2026-11-19", 1),
+        ("2026-11-20", 1),
+    ]
 
 
 def test_others_write_while_a_day_is_summed_up(

@@ -87,7 +87,7 @@ def _prose_paragraphs(text: str) -> list[str | None]:
             continue
         in_block = False
         first = lines[0].lstrip()
-        if first.startswith("..") or first.startswith(">>>") or first.startswith(("+--", "===", "---", "|")):
+        if first.startswith(("..", ">>>", "+--", "===", "---", "|")):
             in_block = True
             result.append(None)
             continue

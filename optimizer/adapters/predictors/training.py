@@ -105,30 +105,6 @@ def train(
     )
 
 
-def train_score(
-    rows: Sequence[TrainingRow],
-    recipes: Sequence[Recipe],
-    *,
-    trained_on: Mapping[str, Any],
-    loss: Loss = squared_error,
-    seed: int = 0,
-) -> Trained:
-    """A predictor of a number such as quality, by the recipe of least ``loss`` out of fold; nothing is calibrated.
-
-    Raises DatasetTooSmall.
-    """
-    _enough(rows, probability=False)
-    targets = [row.target for row in rows]
-    folds = group_folds(rows, seed=seed)
-    found = {recipe.name: out_of_fold(rows, recipe, folds, probability=False) for recipe in recipes}
-    losses = {name: loss(each, targets) for name, each in found.items()}
-    recipe = min(recipes, key=lambda each: losses[each.name])
-    predictor = Predictor.from_data(rounded({**fit(rows, recipe, probability=False), "trained_on": dict(trained_on)}))
-    return Trained(
-        predictor=predictor, recipe=recipe, calibration="none", out_of_fold=tuple(found[recipe.name]), losses=losses
-    )
-
-
 def fit(rows: Sequence[TrainingRow], recipe: Recipe, *, probability: bool) -> dict[str, Any]:
     """The data of a predictor without calibration, numbers unrounded."""
     targets = [row.target for row in rows]

@@ -55,7 +55,7 @@ class BootstrapSearch:
             random.Random(setting.seed).shuffle(self._train)
         self._max_examples = int(setting.definition["max_examples"])
         n_candidates = int(setting.definition["n_candidates"]) if self._train and self._max_examples else 0
-        self._seeds = list(range(FIRST_SEED, n_candidates if n_candidates else FIRST_SEED + 1))
+        self._seeds = list(range(FIRST_SEED, n_candidates or FIRST_SEED + 1))
         self._told: dict[str, float | None] = {}
         threshold = setting.definition.get("threshold")
         self._threshold = None if threshold is None else float(threshold)

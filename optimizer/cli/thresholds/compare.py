@@ -54,7 +54,6 @@ def compare(
 
     Example: detent thresholds compare content_pipeline --conservative champion --aggressive config/optimal_config.yaml
     """
-    pass
     from optimizer.content.jobs.compare_thresholds import compare_thresholds, require_pipeline
 
     session = Session()

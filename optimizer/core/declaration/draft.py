@@ -79,7 +79,7 @@ def draft_family(draft: FamilyDraft, *, today: date) -> NewFamily:
             " between them"
         )
         faults.append(Fault(pointer="/from", detail=detail))
-    prompt = _with_placeholders(draft, given, faults)
+    prompt = _with_placeholders(draft, faults)
     variables = list(dict.fromkeys(VARIABLE.findall(prompt)))
     if not variables and not given:
         faults.append(
@@ -87,7 +87,7 @@ def draft_family(draft: FamilyDraft, *, today: date) -> NewFamily:
                 pointer="/from", detail="the prompt has no {{placeholder}}, so say which column goes in: --input COLUMN"
             )
         )
-    by_field = {name: given.get(name, name) for name in variables} or {name: column for name, column in given.items()}
+    by_field = {name: given.get(name, name) for name in variables} or dict(given)
     if variables:
         unused = [name for name in given if name not in variables]
         if len(variables) == len(given) == 1 and unused:
@@ -138,7 +138,7 @@ def one_brace_columns(draft: FamilyDraft) -> list[str]:
     return [name for name in dict.fromkeys(ONE_BRACE.findall(draft.prompt)) if name in known]
 
 
-def _with_placeholders(draft: FamilyDraft, given: Mapping[str, str], faults: list[Fault]) -> str:
+def _with_placeholders(draft: FamilyDraft, faults: list[Fault]) -> str:
     """The prompt with {{name}} for each placeholder; a fault where it is unclear whether {name} is one."""
     if draft.f_string:
         try:

@@ -151,7 +151,7 @@ def forecast_rollout(
     exposed = [s.share * s.expected.units for s in stages if s.expected.units is not None]
     return RolloutForecast(
         verdict=verdict,
-        summary=_summary(verdict, totals["expected"], totals["nine_in_ten"], missing, problems, progress),
+        summary=_summary(totals["expected"], totals["nine_in_ten"], missing, problems, progress),
         missing=missing,
         problems=problems,
         ways_out=(
@@ -279,7 +279,6 @@ def _missing(plan: ForecastPlan, traffic: RecordedTraffic | None) -> tuple[str, 
 
 
 def _summary(
-    verdict: Feasibility,
     expected: Need,
     nine: Need,
     missing: tuple[str, ...],

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optimizer.core.base.errors import Fault
 from optimizer.core.base.knob import Knob
 
 MAX_RESULT_CHARS = 4000
@@ -30,7 +29,7 @@ class Context:
     tool_results: bool = True
 
 
-def read_context(values: Mapping[str, Any], faults: list[Fault]) -> Context | None:
+def read_context(values: Mapping[str, Any]) -> Context | None:
     """None where nothing is to be put back."""
     return Context() if values.get("context.tool_results") else None
 

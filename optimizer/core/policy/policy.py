@@ -112,7 +112,7 @@ def parse_policy(policy: Mapping[str, Any]) -> Policy:
         gate=read_gate(values, faults),
         votes=votes_,
         validator=read_validator(values, faults),
-        context=read_context(values, faults),
+        context=read_context(values),
         examples=read_examples(values, asked, faults),
         signal=signal,
         deadline_s=float(values.get("deadline_s", DEFAULT_DEADLINE_S)),

@@ -6,7 +6,7 @@ The same blocks always give the same state. ``next_action.py`` says what follows
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, Any
@@ -140,14 +140,6 @@ def after(
         if block.kind == "baseline"
         else _quality(following, block.content, ladder)
     )
-
-
-def after_all(
-    state: EvidenceState, blocks: Iterable[StoredBlock], settings: Mapping[str, Any], ladder: Sequence[float]
-) -> EvidenceState:
-    for block in blocks:
-        state = after(state, block, settings, ladder)
-    return state
 
 
 def limits_of(state: EvidenceState, settings: Mapping[str, Any]) -> GuardrailLimits:

@@ -56,7 +56,7 @@ class Saving:
         )
 
 
-def _lost_counted(aim: Aim, champion: Sequence[ExampleResult], winner: Sequence[ExampleResult]) -> list[ExampleResult]:
+def _lost_counted(champion: Sequence[ExampleResult], winner: Sequence[ExampleResult]) -> list[ExampleResult]:
     """The winner's results; a call of it that failed where the champion's did not has saved nothing and took
     as long as the longest.
     """
@@ -83,7 +83,7 @@ def saving_of(
     """None where quality is the aim."""
     if aim == "quality":
         return None
-    before, after = paired_by(aim, champion, _lost_counted(aim, champion, winner))
+    before, after = paired_by(aim, champion, _lost_counted(champion, winner))
     if not is_told(aim, len(before)):
         return Saving(aim=aim, n=len(before))
     statistic = STATISTICS[aim]

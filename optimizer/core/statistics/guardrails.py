@@ -8,7 +8,6 @@ champion by more than it may be".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -94,12 +93,6 @@ class Guardrail:
             n_blocks=self.n_blocks + 1,
             n_candidate=self.n_candidate + merged.candidate.n,
         )
-
-    def after_all(self, blocks: Iterable[Block]) -> Guardrail:
-        guardrail = self
-        for block in blocks:
-            guardrail = guardrail.after(block)
-        return guardrail
 
     @property
     def alarmed(self) -> bool:

@@ -22,27 +22,18 @@ class Running:
     interval: Interval
 
 
-def difference_interval(start: QualityGate, blocks: Sequence[Block], *, step: float = STEP) -> Interval:
-    """Confidence interval of mean_c - mean_b, valid at every look; confidence 1 - .05 - .03 = .92.
+@lru_cache(maxsize=16)
+def running_intervals(start: QualityGate, blocks: tuple[Block, ...], *, step: float = STEP) -> tuple[Running, ...]:
+    """Confidence interval of mean_c - mean_b after each block that the gate used, valid at every look;
+    confidence 1 - .05 - .03 = .92.
 
     Differences on a grid are tested with the gate's own alternatives, so the interval tells what the gates tell:
-    -margin is tested as ship1 does, 0 as roll does.
-    It reaches from the lowest to the highest difference that is not rejected.
+    -margin is tested as ship1 does, 0 as roll does. It reaches from the lowest to the highest difference that is not
+    rejected; what is rejected stays rejected, so all of them cost as much as the last one.
 
     Args:
         start: the gate before its first block.
         blocks: all blocks so far, in order; merged as the gate does.
-    Returns:
-        Interval; (-1, 1) without evidence.
-    """
-    found = running_intervals(start, tuple(blocks), step=step)
-    return found[-1].interval if found else Interval(lower=-1.0, upper=1.0)
-
-
-@lru_cache(maxsize=16)
-def running_intervals(start: QualityGate, blocks: tuple[Block, ...], *, step: float = STEP) -> tuple[Running, ...]:
-    """``difference_interval`` after each block that the gate used, for the price of the last one:
-    what is rejected stays rejected.
     """
     closed = _closed(start, blocks)
     grid = [round(i * step, 9) for i in range(-round(1 / step) + 1, round(1 / step))]

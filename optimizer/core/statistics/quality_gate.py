@@ -10,7 +10,6 @@ Grünwald, de Heide and Koolen (2024), JRSS B 86(5), 1091-1128 (safe testing); t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -129,12 +128,6 @@ class QualityGate:
             labelled=self.labelled + merged.n,
             labelled_in_stage=in_stage + merged.n,
         )
-
-    def after_all(self, blocks: Iterable[Block]) -> QualityGate:
-        gate = self
-        for block in blocks:
-            gate = gate.after(block)
-        return gate
 
     def of(self, name: str) -> Evidence:
         """Evidence by name: ship3, ship2, ship1, sup, roll."""

@@ -274,7 +274,6 @@ class StudyRun:
                 n_trials=self.n_trials,
                 n_trials_most=self.n_trials_most,
                 n_calls=spend.n_calls,
-                n_calls_budget=self.study.budget.calls,
                 usd=spend.usd,
                 best_score=self.best_score,
                 champion_score=self.champion_score,

@@ -20,7 +20,6 @@ class StudyProgress:
     n_trials: int  # done
     n_trials_most: int
     n_calls: int
-    n_calls_budget: int | None
     usd: float
     best_score: float | None = None
     champion_score: float | None = None

@@ -104,7 +104,7 @@ def _released(variants: Iterable[Variant], study: Study, store: Store, tx: Trans
 
 def _shown(variant: Variant, mask: Mask | None, released: set[str]) -> Variant:
     """The variant with its few-shot examples masked, or without their text where it was not released."""
-    shows = {id: mask for id in released} if mask is not None else {}
+    shows = dict.fromkeys(released, mask) if mask is not None else {}
     return replace(variant, examples=tuple(_few_shot(e, shows.get(e.id, _hidden)) for e in variant.examples))
 
 

@@ -97,10 +97,6 @@ class PerformanceTables:
         if rows:
             tx.execute(insert(DAILY), [dict(row) for row in rows])
 
-    def daily(self, tx: Connection, family: str) -> list[dict[str, Any]]:
-        query = select(DAILY).where(DAILY.c.family == family).order_by(DAILY.c.day, DAILY.c.variant, DAILY.c.model)
-        return [dict(row) for row in tx.execute(query).mappings()]
-
 
 _NOTHING: Mapping[str, Any] = {
     "n_interactions": 0,

@@ -88,11 +88,6 @@ class ContentScore:
         known = self.types.get(content_type)
         return None if known is None else known.predictor.predict(*read_text(text, title))
 
-    def is_full(self, content_type: str, text: str, title: str = "") -> bool | None:
-        """Whether the item is worth full processing; None for a type that was not trained."""
-        score = self.score(content_type, text, title)
-        return None if score is None else score >= self.types[content_type].full_from
-
 
 def read_text(text: str, title: str = "") -> tuple[dict[str, float], dict[str, str]]:
     """What a predictor reads of an item, the same where it is trained and where it serves:

@@ -65,7 +65,7 @@ def out_of_range(
         was = before.get(name)
         if reading.n < MIN_ITEMS:
             if was is not None:
-                wanted.append(OutOfRange(figure=name, level=was, detail=_too_few(name, reading)))
+                wanted.append(OutOfRange(figure=name, level=was, detail=_too_few(name)))
         elif (level := level_of(reading.value, target, was)) is not None:
             wanted.append(OutOfRange(figure=name, level=level, detail=_detail(name, reading.value, target, level)))
     return wanted
@@ -100,7 +100,7 @@ def _detail(name: str, value: float, target: Target, level: Level) -> str:
     )
 
 
-def _too_few(name: str, reading: Reading) -> str:
+def _too_few(name: str) -> str:
     return (
         f"The content pipeline's {name} was out of range, and fewer than {MIN_ITEMS} items of the last {WINDOW_HOURS}"
         " hours have it measured: too few to tell whether it is back. It stays open until there are enough, or none at"

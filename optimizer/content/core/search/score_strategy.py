@@ -302,11 +302,6 @@ class ScoreSearch:
         self._setting.keep_finding(CONTENT_SCORE, {"points": points, "not_trained": untrained, "note": NO_TRANSFER})
         self._setting.remark(" ".join(point["why"] for point in points))
 
-    def _on_dev(self, point: Point) -> list[dict[str, Any]]:
-        if not self._dev:
-            return []
-        return [one.as_data() for one in results_by_type(self._dev, self._policy(point), point.way.methods)]
-
     def _as_data(self, point: Point, ways: Sequence[Way]) -> dict[str, Any]:
         """What was chosen and why, and what each way to score does on dev with thresholds of train
         for the same saving.

@@ -275,7 +275,7 @@ def _typical_bytes(
         if set(champion.variables) <= set(e.input)
     )
     middle = float(sizes[len(sizes) // 2]) if sizes else 1000.0
-    inputs = {name: "" for name in champion.variables}
+    inputs = dict.fromkeys(champion.variables, "")
     try:
         with_examples = longest_of(replace(champion, examples=(*champion.examples, *shots)), inputs) - longest_of(
             champion, inputs
