@@ -12,6 +12,7 @@ from rich.console import Console
 
 from optimizer.cli.study.view import view
 from optimizer.core.dataset.examples import Example
+from optimizer.core.family.golden import GoldenRow
 from optimizer.core.family.variant import FewShot
 from optimizer.core.search.leaks import LeakCheck, fingerprints, texts_of
 from optimizer.core.search.strategy import Proposal, SearchSetting
@@ -60,6 +61,29 @@ def test_an_instruction_that_quotes_what_no_proposer_may_see_is_refused_and_coun
     assert [t.proposer for t in here.trials(ended)] == ["champion"]
     assert ended.outcome == "no_improvement"
     assert ended.findings[LEAKS] == {"n": 1, "by": {"gepa": 1}}
+
+
+IN_A_SCENARIO = "a scenario of the file that no search may ever learn"
+
+
+@pytest.mark.parametrize("kept", [pytest.param(False, id="of the file"), pytest.param(True, id="of an example")])
+def test_an_instruction_that_quotes_a_golden_scenario_is_refused_although_a_released_example_asks_the_same(
+    tmp_path, kept
+):
+    row = GoldenRow(id="g", scenario="g", input={"document": IN_A_SCENARIO}, expected={"topic": "music"})
+    twin = replace(topic_examples(1, "train")[0], id="twin", group="twin", input={"document": IN_A_SCENARIO})
+    family = topic_family(space={"instruction": {"propose": True}})
+    here = World(
+        tmp_path,
+        model=Reflective(lambda n: f"```\n{HONEST} Mind {IN_A_SCENARIO}\n```"),
+        family=family if kept else family.with_golden((row,)),
+    )
+    here.fill(examples=[*examples(), twin])
+    if kept:
+        here.store.write(lambda tx: here.store.examples.set_golden(tx, "topics", "twin", "g"))
+    ended = here.run(here.create(strategy="gepa", definition={"n_train": 30, "n_instructions": 1}))
+    assert ended.findings[LEAKS] == {"n": 1, "by": {"gepa": 1}}
+    assert [t.proposer for t in here.trials(ended)] == ["champion"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""No proposed text may quote an example that is sealed or that no person has released: it would stand in every prompt.
+"""No proposed text may quote an example that is sealed or that no person has released, or a golden scenario: it would
+stand in every prompt.
 
 Texts are compared as sets of fingerprints, one for each eight words in a row, without regard to case, white space and
 punctuation. So a search holds numbers and no text of the holdout. What the family's own file, its champion or a
@@ -58,7 +59,8 @@ class LeakCheck:
 
     Args:
         own: texts that a proposal may repeat although an example says so, too, such as the champion's.
-        hidden: the fingerprints of all examples that are sealed or not released; asked for once, at the first proposal.
+        hidden: the fingerprints of all examples that are sealed or not released, and of golden scenarios; asked for
+            once, at the first proposal.
         shown: those of all other examples; asked for once, where something looks like a leak.
         refused: told the counts after every refusal, as a study keeps them under LEAKS.
     """

@@ -29,6 +29,7 @@ from optimizer.core.search.strategy import Propose, StrategyMaker, proposers_of,
 from optimizer.core.search.study import LEAKS, Definition, Study, Trial
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.dataset.golden_scenarios import asks, golden_examples, with_kept_golden
 from optimizer.jobs.studies.evaluation import Measures
 from optimizer.jobs.studies.kinds.kind import study_kind
 from optimizer.jobs.studies.progress import ProgressCallback, StudyProgress
@@ -214,16 +215,25 @@ class StudyRun:
         self.store.write(lambda tx: self.update(tx, findings={**(self.study.findings or {}), name: values}))
 
     def leak_check(self) -> LeakCheck:
-        """Refuses what quotes an example of the family that is sealed or not released; counts among the findings."""
+        """Refuses what quotes an example of the family that is sealed or not released, or a golden row; counts among
+        the findings. A released example that asks what a golden row asks is in no dataset, and excuses nothing.
+        """
 
         def find(hidden: bool) -> Callable[[], Fingerprints]:
             is_any = self.family.privacy.examples_from == "any"
 
             def found() -> Fingerprints:
                 with self.store.read() as tx:
-                    return self.store.examples.fingerprints(
-                        tx, self.family.name, of_example, hidden=hidden, any_origin=is_any
-                    )
+                    family = with_kept_golden(tx, self.store, self.family)
+                    asked = {asks(family, row.input) for row in family.golden}
+
+                    def of(example: Example) -> Fingerprints:
+                        is_twin = not hidden and asks(family, example.input) in asked
+                        return set() if is_twin else of_example(example)
+
+                    kept = self.store.examples.fingerprints(tx, family.name, of, hidden=hidden, any_origin=is_any)
+                rows = golden_examples(family, family.golden) if hidden else []
+                return kept.union(*map(of_example, rows))
 
             return found
 
