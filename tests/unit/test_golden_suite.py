@@ -305,6 +305,22 @@ def test_what_a_scenario_asks_is_in_no_dataset(tmp_path: Path) -> None:
     assert not {"twin-train", "twin-dev"} & ids(it.family)
 
 
+def test_what_a_mask_changed_on_its_way_into_the_store_is_recognised_as_the_same(tmp_path: Path) -> None:
+    row = GoldenRow(id="mail", scenario="mail", input={"document": "Ask ann@example.com."}, expected={"topic": "music"})
+    it = world(tmp_path, family=golden_family(row, privacy={"mask": ["email"]}))
+    kept = {"document": "Ask [email]."}
+    train, shown_in = (replace(topic_examples(1, "train")[0], id=id, group=id, input=kept) for id in ("t", "u"))
+    it.store.write(lambda tx: it.store.examples.add(tx, [train]))
+    assert "t" not in build_dataset(it.family, Definition(n_train=99), it.store)["train"]
+    shot = FewShot(id=shown_in.id, input=kept, output="music")
+    with pytest.raises(Conflict, match=r"\(mail\) cannot be asked: the same is shown in the prompt"):
+        evaluate(it, replace(it.family.variant(), examples=(shot,)))
+    sealed = replace(topic_examples(1, "holdout")[0], id="h", group="h", input=kept)
+    it.store.write(lambda tx: it.store.examples.add(tx, [sealed]))
+    with pytest.raises(Conflict, match=r"\(mail\) cannot be asked: the same is asked by an example of the sealed"):
+        evaluate(it)
+
+
 def test_a_suite_says_itself_what_it_asks(tmp_path: Path) -> None:
     it = world(tmp_path)
     with pytest.raises(InvalidInput, match="leave n and split out"):

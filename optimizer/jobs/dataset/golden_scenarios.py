@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -11,6 +12,7 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.dataset.examples import Example, make_example, normalise
 from optimizer.core.family.family import Family
 from optimizer.core.family.golden import GoldenRow
+from optimizer.core.family.masking import Masker, MaskTooSlow
 from optimizer.core.family.rendering import clip_inputs
 from optimizer.core.family.variant import Variant
 from optimizer.ports import Store, Transaction
@@ -59,22 +61,36 @@ def asks(family: Family, input: Mapping[str, Any]) -> str:
     return normalise(clip_inputs(family, family.declared_inputs(input)))
 
 
+def asked_by(family: Family, rows: Sequence[GoldenRow]) -> dict[str, str]:
+    """What the rows ask, as ``asks`` writes it, to their ids: as they stand, and as the family's masks would have left
+    an example that asks the same.
+    """
+    found: dict[str, str] = {}
+    masker = Masker(family.privacy.rules)
+    for row in rows:
+        found[asks(family, row.input)] = row.id
+        if masker:
+            with suppress(MaskTooSlow):  # no example was kept of it either
+                found[asks(family, masker.mask(dict(row.input)))] = row.id
+    return found
+
+
 def without_golden(family: Family, examples: Sequence[Example]) -> list[Example]:
     """The examples that ask nothing of what a golden scenario asks: what a search has learned from,
     a scenario cannot test.
     """
-    asked = {asks(family, row.input) for row in family.golden}
+    asked = asked_by(family, family.golden)
     return [e for e in examples if asks(family, e.input) not in asked] if asked else [*examples]
 
 
 def require_unsealed(tx: Transaction, store: Store, family: Family, rows: Sequence[GoldenRow]) -> None:
     """Raises Conflict, naming the rows, where the sealed holdout holds what a scenario asks."""
-    by_input = {asks(family, row.input): row.id for row in rows}
+    by_input = asked_by(family, rows)
     sealed = store.examples.sealed_among(tx, family.name, by_input.keys(), lambda input: asks(family, input))
     if sealed:
         _refuse(
             family,
-            [by_input[one] for one in sealed],
+            {by_input[one] for one in sealed},
             "asked by an example of the sealed holdout, too, which only a study's confirmation may read",
         )
 
@@ -82,12 +98,12 @@ def require_unsealed(tx: Transaction, store: Store, family: Family, rows: Sequen
 def require_unquoted(family: Family, variant: Variant, rows: Sequence[GoldenRow]) -> None:
     """Raises Conflict, naming the rows, where the prompt shows what a scenario asks, with the answer."""
     shown = {asks(family, shot.input) for shot in variant.examples}
-    quoted = [row.id for row in rows if asks(family, row.input) in shown]
+    quoted = {id for asked, id in asked_by(family, rows).items() if asked in shown}
     if quoted:
         _refuse(family, quoted, f"shown in the prompt of {variant.id}, which would answer by copying")
 
 
-def _refuse(family: Family, ids: Sequence[str], why: str) -> NoReturn:
+def _refuse(family: Family, ids: Collection[str], why: str) -> NoReturn:
     named = ", ".join(sorted(ids)[:10]) + (" …" if len(ids) > 10 else "")
     raise Conflict(
         f"{count(len(ids), 'golden row')} of {family.name} ({named}) cannot be asked: the same is {why}. Ask it in"

@@ -17,6 +17,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.golden import MAX_NAME_CHARS, MAX_ROWS, GoldenRow
 from optimizer.core.family.kind import kind_of
 from optimizer.jobs.dataset.golden_scenarios import (
+    asked_by,
     asks,
     golden_row,
     require_unquoted,
@@ -194,8 +195,7 @@ def _require_askable(family: Family, example: Example, rows: Sequence[GoldenRow]
     fault = kind.example_fault(family, family.declared_inputs(example.input), example.expected)
     if fault is not None:
         raise InvalidInput(f"Example {example.id} cannot be asked as a golden scenario: {fault}.")
-    asked = asks(family, example.input)
-    if (same := next((row.id for row in rows if asks(family, row.input) == asked), None)) is not None:
+    if (same := asked_by(family, rows).get(asks(family, example.input))) is not None:
         raise Conflict(f"Golden row {same!r} of {family.name} asks the same as example {example.id}; one is enough.")
     if len(rows) >= MAX_ROWS:
         raise Conflict(

@@ -29,7 +29,7 @@ from optimizer.core.search.strategy import Propose, StrategyMaker, proposers_of,
 from optimizer.core.search.study import LEAKS, Definition, Study, Trial
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
-from optimizer.jobs.dataset.golden_scenarios import asks, golden_examples, with_kept_golden
+from optimizer.jobs.dataset.golden_scenarios import asked_by, asks, golden_examples, with_kept_golden
 from optimizer.jobs.studies.evaluation import Measures
 from optimizer.jobs.studies.kinds.kind import study_kind
 from optimizer.jobs.studies.progress import ProgressCallback, StudyProgress
@@ -225,7 +225,7 @@ class StudyRun:
             def found() -> Fingerprints:
                 with self.store.read() as tx:
                     family = with_kept_golden(tx, self.store, self.family)
-                    asked = {asks(family, row.input) for row in family.golden}
+                    asked = asked_by(family, family.golden)
 
                     def of(example: Example) -> Fingerprints:
                         is_twin = not hidden and asks(family, example.input) in asked
