@@ -64,6 +64,31 @@ def test_nothing_that_a_project_has_is_overwritten(detent: Detent, tmp_path: Pat
     assert [file.name for file in own.parent.iterdir()] == ["notes.txt"]
 
 
+def test_what_was_cut_off_between_copy_and_import_is_finished_by_the_same_command(
+    detent: Detent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr("optimizer.cli.session.Session.import_curated", cut_off)
+        assert detent("family", "add", "summarization").exit_code != 0
+    copy = tmp_path / "families" / "summarization"
+    assert (copy / "family.yaml").is_file()
+
+    def imported() -> tuple[int, int]:
+        done = json.loads(detent("family", "add", "summarization", "--json").stdout)["import"]
+        return done["n_accepted"], done["n_duplicate"]
+
+    n = len((copy / "examples.jsonl").read_text(encoding="utf-8").splitlines())
+    assert (imported(), imported()) == ((n, 0), (0, n))
+
+    (copy / "family.yaml").write_text((copy / "family.yaml").read_text(encoding="utf-8") + "# mine\n")
+    refused = detent("family", "add", "summarization").exception
+    assert isinstance(refused, Conflict)
+    assert f"detent import {copy / 'examples.jsonl'} --family summarization --curated" in refused.detail
+
+
 def test_an_unknown_name_is_told_the_names_there_are(detent: Detent) -> None:
     refused = detent("family", "add", "summaries").exception
     assert isinstance(refused, NotFound)

@@ -21,7 +21,7 @@ def add(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Copy a family that comes with Detent into this project, and import its examples.
+    """Copy a family that comes with Detent into this project, and import its examples. Safe to repeat.
 
     Example: detent family add summarization
     """
@@ -44,7 +44,7 @@ def add(
     for sentence in report.sentences() if report is not None else ():
         say(sentence)
     tell_change(
-        f"{family}: copied to {folder}; the copy is yours to edit.",
+        f"{family}: its copy is {folder}, yours to edit.",
         why="",
         undo=f"remove the folder {folder}; examples and champion stay in the store, and a family of this name finds"
         " them",

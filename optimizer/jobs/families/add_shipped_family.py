@@ -14,21 +14,38 @@ SHIPPED = _PACKED if _PACKED.is_dir() else _PACKAGE.parent / "families"
 
 
 def add_shipped_family(name: str, *, families_dir: Path) -> list[Path]:
-    """The files written under ``families_dir``/``name``; all of them or none.
+    """The files of the copy under ``families_dir``/``name``, written whole or not at all; a copy that is there and was
+    not edited counts as written, so that what was cut off goes on.
 
     Raises:
         NotFound: no family of that name is shipped.
-        Conflict: the project has a folder of that name.
+        Conflict: the project has another folder of that name.
     """
     shipped = {file.parent.name: file.parent for file in sorted(SHIPPED.glob("*/family.yaml"))}
     if name not in shipped:
         raise NotFound(f"Detent ships no family {name!r}. It ships {', '.join(shipped)}.")
     folder = families_dir / name
     if folder.exists():
-        raise Conflict(f"There is a folder {folder} already, and nothing is overwritten. Rename or remove it first.")
+        if not _is_copy(folder, shipped[name]):
+            raise Conflict(
+                f"There is a folder {folder} already, it is not what Detent ships, and nothing is overwritten. Rename"
+                f" or remove it first. Is it your edited copy? Its examples: detent import {folder / 'examples.jsonl'}"
+                f" --family {name} --curated."
+            )
+        return _files_in(folder)
     part = families_dir / f".{name}.part"
     shutil.rmtree(part, ignore_errors=True)
     families_dir.mkdir(parents=True, exist_ok=True)
     shutil.copytree(shipped[name], part, copy_function=shutil.copyfile)
     part.rename(folder)  # the reload sees a whole family or none
+    return _files_in(folder)
+
+
+def _is_copy(folder: Path, shipped: Path) -> bool:
+    """Whether every shipped file stands there as it is shipped, whatever else does."""
+    there = [(folder / file.relative_to(shipped), file) for file in _files_in(shipped)]
+    return all(copy.is_file() and copy.read_bytes() == file.read_bytes() for copy, file in there)
+
+
+def _files_in(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.is_file())
