@@ -122,7 +122,7 @@ def add_unjudged(world: World, n: int) -> None:
         )
         for i in range(n)
     ]  # fmt: skip
-    shared.store.write(lambda tx: shared.store.events.add_interactions(tx, rows))
+    keep_events(shared.store, rows)
 
 
 def rate_all(world: World, n: int | None = None) -> None:
