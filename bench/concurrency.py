@@ -79,6 +79,7 @@ async def serve() -> None:
 def one(way: str, at_once: int, n_calls: int, url: str, cancel_after_s: float | None) -> dict[str, Any]:
     """One case in this process."""
     from optimizer.adapters.clock import SystemClock
+    from optimizer.adapters.models.model_settings import ModelSettings
     from optimizer.adapters.models.openai_compatible import OpenAICompatible
     from optimizer.adapters.models.openai_wire import body_of, read_answer
     from optimizer.adapters.store import Database
@@ -134,11 +135,11 @@ def one(way: str, at_once: int, n_calls: int, url: str, cancel_after_s: float | 
             definition={}, champion="v", created_at=begun, created_by="bench",
         )  # fmt: skip
         store.write(lambda tx: store.studies.add(tx, study))
-        remote = OpenAICompatible(
-            "remote", base_url=url, model_id="m", api_key=None,
-            price=ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=1.0),
-            timeout_s=30.0, retries=0, concurrency=at_once, max_output_tokens=16,
-        )  # fmt: skip
+        settings = ModelSettings(
+            openai_compatible=url, model="m", timeout_s=30.0, retries=0, concurrency=at_once, max_output_tokens=16
+        )
+        price = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=1.0)
+        remote = OpenAICompatible("remote", settings, api_key=None, price=price)
         calls = JournaledModel(
             remote if way == "coroutines" else Threaded(remote), store=store, clock=clock, study=study.id,
             family="topics",

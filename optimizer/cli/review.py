@@ -95,10 +95,10 @@ def answer(
     session = Session()
     with session.store.read() as tx:
         asked = session.store.reviews.get(tx, review)
-    if asked is not None and asked["kind"] == RATE:
+    if asked["kind"] == RATE:
         _rate(session, review, answer, as_json, has_label=expected is not None or as_answered)
         return
-    if asked is not None and asked["kind"] == LABEL:
+    if asked["kind"] == LABEL:
         from optimizer.jobs.feedback.label_interaction import label_interaction
 
         family = session.family(asked["family"])

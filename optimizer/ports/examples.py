@@ -78,7 +78,9 @@ class Reviews(Protocol):
     def open(
         self, tx: Transaction, id: str, family: str, kind: str, subject: str, payload: Mapping[str, Any], at: datetime
     ) -> None: ...
-    def get(self, tx: Transaction, id: str) -> dict[str, Any] | None: ...
+    def get(self, tx: Transaction, id: str) -> dict[str, Any]:
+        """Raises NotFound."""
+
     def page(self, tx: Transaction, family: str | None, status: str | None) -> list[dict[str, Any]]: ...
     def of_kind(self, tx: Transaction, family: str, kind: str) -> dict[str, datetime]:
         """Every review of that kind, answered or not: when it was opened, by subject."""

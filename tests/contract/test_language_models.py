@@ -13,6 +13,7 @@ import pytest
 
 from api.gateway.guarded_models import is_the_providers
 from optimizer.adapters.models.litellm_models import LiteLLMModel
+from optimizer.adapters.models.model_settings import ModelSettings
 from optimizer.adapters.models.openai_compatible import OpenAICompatible
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.models.budget import charge_after_failure, worth_a_retry
@@ -33,14 +34,11 @@ def own_wire(url: str, timeout_s: float = 20.0) -> Waited:
     return Waited(
         OpenAICompatible(
             "m",
-            base_url=url,
-            model_id="big",
+            ModelSettings(
+                openai_compatible=url, model="big", timeout_s=timeout_s, retries=0, concurrency=2, max_output_tokens=77
+            ),
             api_key="k1",
             price=PRICE,
-            timeout_s=timeout_s,
-            retries=0,
-            concurrency=2,
-            max_output_tokens=77,
         )
     )
 
@@ -49,14 +47,11 @@ def by_litellm(url: str, timeout_s: float = 20.0) -> Waited:
     return Waited(
         LiteLLMModel(
             "m",
-            litellm_id="openai/big",
-            api_base=url,
+            ModelSettings(
+                litellm="openai/big", api_base=url, timeout_s=timeout_s, retries=0, concurrency=2, max_output_tokens=77
+            ),
             api_key="k1",
             price=PRICE,
-            timeout_s=timeout_s,
-            retries=0,
-            concurrency=2,
-            max_output_tokens=77,
         )
     )
 
@@ -181,14 +176,9 @@ def test_what_fails_before_a_provider_is_asked_says_nothing_of_the_provider(
     """Five such requests of one sender would else have the model left alone for everybody."""
     model = LiteLLMModel(
         "m",
-        litellm_id=id,
-        api_base=behind.url,
+        ModelSettings(litellm=id, api_base=behind.url, timeout_s=20.0, retries=0, concurrency=1, max_output_tokens=5),
         api_key="k",
         price=None,
-        timeout_s=20.0,
-        retries=0,
-        concurrency=1,
-        max_output_tokens=5,
     )
     with pytest.raises(ModelFailed) as caught:
         Waited(model).complete(ModelRequest(model="m", revision="r", messages=messages, params=params))
@@ -230,14 +220,11 @@ def test_many_coroutines_are_on_the_wire_at_once_and_keep_their_connections(behi
     behind.answer = lambda body: (together.wait(), (200, {}, json.dumps(chat_answer("hi")).encode()))[1]
     model = OpenAICompatible(
         "m",
-        base_url=behind.url,
-        model_id="big",
+        ModelSettings(
+            openai_compatible=behind.url, model="big", timeout_s=20.0, retries=0, concurrency=8, max_output_tokens=77
+        ),
         api_key="k1",
         price=PRICE,
-        timeout_s=20.0,
-        retries=0,
-        concurrency=8,
-        max_output_tokens=77,
     )
 
     async def twice() -> list[ModelAnswer]:

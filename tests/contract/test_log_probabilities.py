@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from optimizer.adapters.models.model_settings import ModelSettings
 from tests.contract.test_language_models import behind, both
 from tests.scripted_model import Provider, chat_answer, request
 from tests.waited import Waited
@@ -50,10 +51,21 @@ def test_what_is_no_log_probability_is_none(behind: Provider, logprobs: Any) -> 
 def test_a_provider_that_does_not_know_the_parameter_is_not_sent_it(behind: Provider) -> None:
     from optimizer.adapters.models.litellm_models import LiteLLMModel
 
-    model = Waited(LiteLLMModel(
-        "m", litellm_id="ollama_chat/big", api_base=behind.url, api_key=None, price=None, timeout_s=20.0, retries=0,
-        concurrency=1, max_output_tokens=9,
-    ))  # fmt: skip
+    model = Waited(
+        LiteLLMModel(
+            "m",
+            ModelSettings(
+                litellm="ollama_chat/big",
+                api_base=behind.url,
+                timeout_s=20.0,
+                retries=0,
+                concurrency=1,
+                max_output_tokens=9,
+            ),
+            api_key=None,
+            price=None,
+        )
+    )
     behind.answer = lambda body: (
         200,
         {},

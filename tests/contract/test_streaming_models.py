@@ -11,48 +11,17 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.models import openai_stream, openai_wire
-from optimizer.adapters.models.litellm_models import LiteLLMModel
-from optimizer.adapters.models.openai_compatible import OpenAICompatible
 from optimizer.core.base.errors import ModelFailed
-from optimizer.core.models.language import ModelPrice
 from optimizer.core.models.stream import MessageInPieces, ModelDelta
+from tests.contract.test_language_models import both, own_wire
 from tests.faulty_provider import PIECES, FaultyProvider, faulty_provider
 from tests.scripted_model import request
-from tests.waited import Waited
-
-PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
 
 
 @pytest.fixture
 def behind() -> Iterator[FaultyProvider]:
     with faulty_provider() as state:
         yield state
-
-
-def own_wire(url: str, timeout_s: float = 20.0) -> Waited:
-    return Waited(
-        OpenAICompatible(
-            "m",
-            base_url=url,
-            model_id="big",
-            api_key="k1",
-            price=PRICE,
-            timeout_s=timeout_s,
-            retries=0,
-            concurrency=2,
-            max_output_tokens=77,
-        )
-    )
-
-
-def by_litellm(url: str, timeout_s: float = 20.0) -> Waited:
-    return Waited(LiteLLMModel(
-        "m", litellm_id="openai/big", api_base=url, api_key="k1", price=PRICE, timeout_s=timeout_s, retries=0,
-        concurrency=2, max_output_tokens=77
-    ))  # fmt: skip
-
-
-both = pytest.mark.parametrize("make", [pytest.param(own_wire, id="own wire"), pytest.param(by_litellm, id="litellm")])
 
 
 class Gone(Exception):

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.adapters.models.litellm_models import ON_THE_WIRE_ALONE, LiteLLMModel
+from optimizer.adapters.models.model_settings import ModelSettings
 from optimizer.adapters.models.openai_wire import body_of
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.generation_settings import model_faults
@@ -56,9 +57,18 @@ MEMBERS = st.dictionaries(NAMES, VALUES, max_size=6)
 OWN = ("role", "content")
 
 MODEL = LiteLLMModel(
-    "m", litellm_id="openai/x", api_base="http://127.0.0.1:9/v1", api_key="secret", price=None, timeout_s=5.0,
-    retries=0, concurrency=1, max_output_tokens=9,
-)  # fmt: skip
+    "m",
+    ModelSettings(
+        litellm="openai/x",
+        api_base="http://127.0.0.1:9/v1",
+        timeout_s=5.0,
+        retries=0,
+        concurrency=1,
+        max_output_tokens=9,
+    ),
+    api_key="secret",
+    price=None,
+)
 LITELLM = SimpleNamespace(get_supported_openai_params=lambda model: ["logprobs"])
 
 

@@ -117,32 +117,8 @@ class Models:
                 max_output_tokens=settings.max_output_tokens or 256,
                 price=settings.known_price(),
             )
-        key = _key(name, settings)
-        price = settings.known_price()
-        if settings.litellm is not None:
-            return LiteLLMModel(
-                name,
-                litellm_id=settings.litellm,
-                api_base=settings.api_base,
-                api_key=key,
-                price=price,
-                timeout_s=settings.timeout_s,
-                retries=settings.retries,
-                concurrency=settings.concurrency,
-                max_output_tokens=settings.max_output_tokens,
-            )
-        assert settings.openai_compatible is not None
-        return OpenAICompatible(
-            name,
-            base_url=settings.openai_compatible,
-            model_id=settings.model or name,
-            api_key=key,
-            price=price,
-            timeout_s=settings.timeout_s,
-            retries=settings.retries,
-            concurrency=settings.concurrency,
-            max_output_tokens=settings.max_output_tokens,
-        )
+        made = LiteLLMModel if settings.litellm is not None else OpenAICompatible
+        return made(name, settings, api_key=_key(name, settings), price=settings.known_price())
 
 
 def _changed_at(path: Path) -> int | None:

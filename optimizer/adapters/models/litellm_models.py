@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from optimizer.adapters.models.model_settings import ModelSettings
 from optimizer.adapters.models.openai_stream import STREAMED, gather
 from optimizer.adapters.models.openai_wire import IN_THE_LOG, body_of, failure_of, read_answer, timed_out, unreachable
 from optimizer.core.base.errors import ModelFailed, NotFound
@@ -33,26 +34,22 @@ class LiteLLMModel:
     def __init__(
         self,
         name: str,
+        settings: ModelSettings,
         *,
-        litellm_id: str,
-        api_base: str | None,
         api_key: str | None,
         price: ModelPrice | None,
-        timeout_s: float,
-        retries: int,
-        concurrency: int,
-        max_output_tokens: int | None,
     ) -> None:
+        assert settings.litellm is not None
         self.name = name
-        self.revision = f"{litellm_id}@{api_base}" if api_base else litellm_id
         self.price = price
-        self.retries = retries
-        self.concurrency = concurrency
-        self.max_output_tokens = max_output_tokens
-        self._id = litellm_id
-        self._api_base = api_base
+        self.retries = settings.retries
+        self.concurrency = settings.concurrency
+        self.max_output_tokens = settings.max_output_tokens
+        self._id = settings.litellm
+        self._api_base = settings.api_base
+        self.revision = f"{self._id}@{self._api_base}" if self._api_base else self._id
         self._api_key = api_key
-        self._timeout_s = timeout_s
+        self._timeout_s = settings.timeout_s
         self._loaded: Any = None
         self._loading = asyncio.Lock()
 

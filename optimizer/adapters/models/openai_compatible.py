@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any
 
 from optimizer.adapters.models.lanes import Lanes
+from optimizer.adapters.models.model_settings import ModelSettings
 from optimizer.adapters.models.openai_stream import post_streaming
 from optimizer.adapters.models.openai_wire import body_of, post, read_answer
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
@@ -19,25 +20,21 @@ class OpenAICompatible:
     def __init__(
         self,
         name: str,
+        settings: ModelSettings,
         *,
-        base_url: str,
-        model_id: str,
         api_key: str | None,
         price: ModelPrice | None,
-        timeout_s: float,
-        retries: int,
-        concurrency: int,
-        max_output_tokens: int | None,
     ) -> None:
+        assert settings.openai_compatible is not None
         self.name = name
-        self.revision = f"{base_url.rstrip('/')}#{model_id}"
         self.price = price
-        self.retries = retries
-        self.concurrency = concurrency
-        self.max_output_tokens = max_output_tokens
-        self._url = base_url.rstrip("/")
-        self._model_id = model_id
-        self._timeout_s = timeout_s
+        self.retries = settings.retries
+        self.concurrency = settings.concurrency
+        self.max_output_tokens = settings.max_output_tokens
+        self._url = settings.openai_compatible.rstrip("/")
+        self._model_id = settings.model or name
+        self.revision = f"{self._url}#{self._model_id}"
+        self._timeout_s = settings.timeout_s
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._lanes = Lanes(headers)
 

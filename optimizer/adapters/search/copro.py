@@ -11,20 +11,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import dspy
-import structlog
 from dspy.teleprompt.copro_optimizer import BasicGenerateInstruction, GenerateInstructionGivenAttempts
 
 from optimizer.adapters.search.dspy_instructions import ProposerEngine
 from optimizer.adapters.search.dspy_programs import silence_dspy
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.space import doc_of, instruction_fault, with_instruction
+from optimizer.core.search.space import doc_of, with_instruction
 from optimizer.core.search.strategy import COPRO, Proposal, SearchSetting
 
 BREADTH = 3  # instructions of one round, written from the same view
 SHOWN = 10  # instructions that the proposer sees, the best of those measured
 PREFIX = "proposed_prefix_for_output_field"
-log = structlog.get_logger(__name__)
 
 
 class CoproSearch:
@@ -38,7 +36,6 @@ class CoproSearch:
         silence_dspy()
         self._setting = setting
         self._engine = ProposerEngine(COPRO, setting)
-        self._lm = dspy.LM("detent/proposer", engine=self._engine, cache=False, num_retries=0)
         self._left = int(setting.definition["n_instructions"])
         self._n_asked = 0
         self._seen = {setting.start.id}
@@ -87,28 +84,10 @@ class CoproSearch:
         return GenerateInstructionGivenAttempts, {"attempted_instructions": attempts}
 
     def _variant(self, ask: Any, given: dict[str, Any]) -> Variant | None:
-        setting = self._setting
-        self._engine.begin()
-        try:
-            with dspy.context(
-                lm=self._lm,
-                adapter=dspy.ChatAdapter(use_json_adapter_fallback=False),
-                warn_on_type_mismatch=False,
-                provide_traceback=False,
-            ):
-                text = str(ask(**given).proposed_instruction)
-        except Exception as failure:  # DSPy wraps what its model raises, and a weak model's answer cannot be parsed
-            self._engine.require_whole()
-            log.warning(
-                "proposal_failed",
-                strategy=COPRO,
-                proposal=self._n_asked,
-                why=str(self._engine.failure or failure)[:500],
-            )
+        start, at = self._setting.start, {"proposal": self._n_asked}
+        with self._engine.asked():
+            text = self._engine.proposed(lambda: str(ask(**given).proposed_instruction), **at)
+        if text is None:
             return None
-        written = with_instruction(setting.start, (self._engine.written() or text).strip().strip('"').strip())
-        why_not = instruction_fault(setting.start, written, self._seen, setting.fits, setting.leaks)
-        if why_not is not None:
-            log.warning("proposal_unusable", strategy=COPRO, proposal=self._n_asked, why=why_not)
-            return None
-        return written
+        written = with_instruction(start, (self._engine.written() or text).strip().strip('"').strip())
+        return written if self._engine.is_usable(start, written, self._seen, **at) else None

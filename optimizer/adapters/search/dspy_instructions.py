@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, TypeVar
 
 import dspy
 import structlog
@@ -24,6 +26,8 @@ from optimizer.core.search.space import doc_of, instruction_fault, with_instruct
 from optimizer.core.search.strategy import SearchSetting
 
 WRITTEN = re.compile(r"\[\[ ## proposed_instruction ## \]\](.*?)(?:\[\[ ## |\Z)", re.DOTALL)
+ASKED_ONCE = dspy.ChatAdapter(use_json_adapter_fallback=False)  # not again in JSON where an answer cannot be parsed
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
@@ -51,36 +55,27 @@ def written_instructions(
         ]
         for some in sets
     ]
-    lm = dspy.LM("detent/proposer", engine=engine, cache=False, num_retries=0)
     seen = {setting.start.id}
-    with dspy.context(lm=lm, adapter=dspy.ChatAdapter(), warn_on_type_mismatch=False, provide_traceback=False):
+    with engine.asked(dspy.ChatAdapter()):
         proposer = GroundedProposer(
-            prompt_model=lm, program=program, trainset=train, program_aware=False, use_instruct_history=False,
+            prompt_model=engine.lm, program=program, trainset=train, program_aware=False, use_instruct_history=False,
             set_history_randomly=False, rng=draw
         )  # fmt: skip
         engine.require_whole()
-        for i in range(n):
+        for i in range(1, n + 1):
             tip = TIPS[draw.choice(sorted(TIPS))]
             proposer.use_tip = bool(tip)
-            engine.begin()
-            try:
-                text = proposer.propose_instruction_for_predictor(
-                    program=program, predictor=program, pred_i=0, demo_candidates={0: shown}, demo_set_i=i % len(shown),
-                    trial_logs={}, tip=tip
-                )  # fmt: skip
-            except Exception as failure:  # DSPy wraps what its model raises, and a weak model's answer cannot be parsed
-                engine.require_whole()
-                log.warning(
-                    "proposal_failed", strategy=strategy, proposal=i + 1, why=str(engine.failure or failure)[:500]
-                )
+            ask = partial(
+                proposer.propose_instruction_for_predictor, program=program, predictor=program, pred_i=0,
+                demo_candidates={0: shown}, demo_set_i=(i - 1) % len(shown), trial_logs={}, tip=tip
+            )  # fmt: skip
+            text = engine.proposed(ask, proposal=i)
+            if text is None:
                 continue
             written = with_instruction(setting.start, engine.written() or str(text))
-            why_not = instruction_fault(setting.start, written, seen, setting.fits, setting.leaks)
-            if why_not is not None:
-                log.warning("proposal_unusable", strategy=strategy, proposal=i + 1, why=why_not)
-                continue
-            seen.add(written.id)
-            yield written
+            if engine.is_usable(setting.start, written, seen, proposal=i):
+                seen.add(written.id)
+                yield written
 
 
 class ProposerEngine:
@@ -91,10 +86,36 @@ class ProposerEngine:
         self._n_calls = 0
         self._broken: Exception | None = None
         self._text = ""
-        self.failure: str | None = None  # of the proposer, since ``begin``
+        self._failure: str | None = None  # of the proposer, since it was last asked
+        self.lm = dspy.LM("detent/proposer", engine=self, cache=False, num_retries=0)
 
-    def begin(self) -> None:
-        self.failure, self._text = None, ""
+    def asked(self, adapter: dspy.Adapter = ASKED_ONCE) -> AbstractContextManager[None]:
+        """Within it DSPy's programs ask the proposer."""
+        within: AbstractContextManager[None] = dspy.context(
+            lm=self.lm, adapter=adapter, warn_on_type_mismatch=False, provide_traceback=False
+        )
+        return within
+
+    def proposed(self, ask: Callable[[], T], **at: int) -> T | None:
+        """What DSPy makes of the proposer's answer; None, and why in the log, where that failed.
+
+        Args:
+            at: which proposal it is, for the log.
+        """
+        self._failure, self._text = None, ""
+        try:
+            return ask()
+        except Exception as failure:  # DSPy wraps what its model raises, and a weak model's answer cannot be parsed
+            self.require_whole()
+            log.warning("proposal_failed", strategy=self._strategy, why=str(self._failure or failure)[:500], **at)
+            return None
+
+    def is_usable(self, start: Variant, made: Variant, seen: Collection[str], **at: int) -> bool:
+        """Whether a study may measure it; why not stands in the log."""
+        why_not = instruction_fault(start, made, seen, self._setting.fits, self._setting.leaks)
+        if why_not is not None:
+            log.warning("proposal_unusable", strategy=self._strategy, why=why_not, **at)
+        return why_not is None
 
     def require_whole(self) -> None:
         """Raises what else than the proposer failed, since DSPy goes on after every failure."""
@@ -118,7 +139,7 @@ class ProposerEngine:
         try:
             self._text = self._setting.propose(messages, f"{self._strategy}:{self._n_calls}")
         except ModelFailed as failure:
-            self.failure = failure.detail
+            self._failure = failure.detail
             raise
         except Exception as broken:
             self._broken = broken

@@ -26,7 +26,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.family.variant import VARIABLE, Variant
 from optimizer.core.search.examples.sets import usable
-from optimizer.core.search.space import doc_of, instruction_fault, instruction_of, with_instruction
+from optimizer.core.search.space import doc_of, instruction_of, with_instruction
 from optimizer.core.search.strategy import SIMBA, Proposal, SearchSetting
 from optimizer.core.search.strategy_calls import BATCH, CANDIDATES, DRAWS
 
@@ -67,7 +67,6 @@ class SimbaSearch:
         self._setting = setting
         self._draw = random.Random(setting.seed)
         self._engine = ProposerEngine(SIMBA, setting)
-        self._lm = dspy.LM("detent/proposer", engine=self._engine, cache=False, num_retries=0)
         self._max_examples = int(setting.definition["max_examples"])
         self._pool = [_Member(variant=setting.start)]
         self._seen = {setting.start.id}
@@ -180,34 +179,22 @@ class SimbaSearch:
     def _with_rule(self, parent: Variant, bucket: Sequence[_Drawn], low: float, high: float) -> Variant | None:
         system = _Prompt(self._signature(parent))
         before = system.answer.signature.instructions
-        self._engine.begin()
-        try:
-            with dspy.context(
-                lm=self._lm,
-                adapter=dspy.ChatAdapter(use_json_adapter_fallback=False),
-                warn_on_type_mismatch=False,
-                provide_traceback=False,
-            ):
-                append_a_rule(
-                    [self._shown(system, drawn) for drawn in bucket], system,
-                    predictor2name={id(system.answer): "answer"},
-                    prompt_model=self._lm, batch_10p_score=low, batch_90p_score=high,
-                )  # fmt: skip
-        except Exception as failure:  # DSPy wraps what its model raises, and a weak model's answer cannot be parsed
-            self._engine.require_whole()
-            log.warning(
-                "proposal_failed", strategy=SIMBA, step=self._n_steps, why=str(self._engine.failure or failure)[:500]
-            )
-            return None
-        rule = str(system.answer.signature.instructions).removeprefix(before).strip()
+        at = {"step": self._n_steps}
+
+        def rule_of() -> str:
+            append_a_rule(
+                [self._shown(system, drawn) for drawn in bucket], system,
+                predictor2name={id(system.answer): "answer"},
+                prompt_model=self._engine.lm, batch_10p_score=low, batch_90p_score=high,
+            )  # fmt: skip
+            return str(system.answer.signature.instructions).removeprefix(before).strip()
+
+        with self._engine.asked():
+            rule = self._engine.proposed(rule_of, **at)
         if not rule:
             return None
         made = with_instruction(parent, "\n\n".join(filter(None, (instruction_of(parent), rule))))
-        why_not = instruction_fault(parent, made, self._seen, self._setting.fits, self._setting.leaks)
-        if why_not is not None:
-            log.warning("proposal_unusable", strategy=SIMBA, step=self._n_steps, why=why_not)
-            return None
-        return made
+        return made if self._engine.is_usable(parent, made, self._seen, **at) else None
 
     def _signature(self, parent: Variant) -> Any:
         inputs: dict[str, Any] = {f"input_{name}": (Any, dspy.InputField()) for name in self._setting.family.inputs}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.core.base.errors import InvalidInput
 from optimizer.ports import Clock, Store, Transaction
 
 KIND = "release_example"  # of the review, which ingest_feedback.py opens
@@ -28,8 +28,6 @@ def release_example(review: str, answer: str, *, actor: str, store: Store, clock
 
     def change(tx: Transaction) -> dict[str, Any]:
         asked = store.reviews.get(tx, review)
-        if asked is None:
-            raise NotFound(f"There is no review {review!r}; `detent review list` shows the open ones.")
         if asked["kind"] != KIND:
             raise InvalidInput(f"Review {review} is about {asked['kind']}, not about an example.")
         if asked["status"] == "open" and answer == "release":

@@ -51,8 +51,6 @@ def label_interaction(
 
     def change(tx: Transaction) -> dict[str, Any]:
         asked = store.reviews.get(tx, review)
-        if asked is None:
-            raise NotFound(f"There is no review {review!r}; `detent review list` shows the open ones.")
         if asked["kind"] != KIND or asked["family"] != family.name:
             raise InvalidInput(
                 f"Review {review} is about {asked['kind']} of {asked['family']}, not about an interaction of"

@@ -58,8 +58,6 @@ def rate_answer(review: str, answer: str, *, actor: str, store: Store, clock: Cl
 
 def _asked(store: Store, tx: Transaction, review: str) -> dict[str, Any]:
     asked = store.reviews.get(tx, review)
-    if asked is None:
-        raise NotFound(f"There is no review {review!r}; `detent review list` shows the open ones.")
     if asked["kind"] != KIND:
         raise InvalidInput(f"Review {review} is about {asked['kind']}, not about an answer that was drawn for rating.")
     return asked

@@ -169,9 +169,11 @@ class ReviewTable:
         }
         tx.execute(insert(REVIEWS), [row])
 
-    def get(self, tx: Connection, id: str) -> dict[str, Any] | None:
+    def get(self, tx: Connection, id: str) -> dict[str, Any]:
         row = tx.execute(select(REVIEWS).where(REVIEWS.c.id == id)).mappings().first()
-        return None if row is None else dict(row)
+        if row is None:
+            raise NotFound(f"There is no review {id!r}; `detent review list` shows the open ones.")
+        return dict(row)
 
     def page(self, tx: Connection, family: str | None, status: str | None) -> list[dict[str, Any]]:
         query = select(REVIEWS).order_by(REVIEWS.c.created_at, REVIEWS.c.id)
@@ -189,8 +191,6 @@ class ReviewTable:
 
     def answer(self, tx: Connection, id: str, answer: str, by: str, at: datetime) -> dict[str, Any]:
         review = self.get(tx, id)
-        if review is None:
-            raise NotFound(f"There is no review {id!r}; `detent review list` shows the open ones.")
         if review["status"] != "open" and review["answer"] != answer:
             raise Conflict(
                 f"Review {id} was answered {review['answer']!r} by {review['answered_by']} before; an answer stays."
