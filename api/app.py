@@ -82,11 +82,11 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with running_services(settings) as shared, running_loops(shared):
+        async with running_services(settings, settings.api.workers) as shared, running_loops(shared):
             app.state.services = shared
             yield
 
-    in_flight = InFlight(settings.limits)
+    in_flight = InFlight(settings.limits, settings.api.workers)
     app = Application(
         title="Detent",
         version=_version(),

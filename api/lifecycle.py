@@ -27,9 +27,9 @@ log = structlog.get_logger("api")
 
 
 @asynccontextmanager
-async def running_services(settings: Settings) -> AsyncIterator[Services]:
-    """What all routes share, open for as long as the process answers requests."""
-    shared = await asyncio.to_thread(_open, settings)
+async def running_services(settings: Settings, workers: int = 1) -> AsyncIterator[Services]:
+    """What all routes share, open for as long as the process, one of so many, answers requests."""
+    shared = await asyncio.to_thread(_open, settings, workers)
     try:
         yield shared
     finally:
@@ -53,7 +53,7 @@ async def running_loops(shared: Services, *own: Loop) -> AsyncIterator[None]:
         await asyncio.gather(*loops, return_exceptions=True)
 
 
-def _open(settings: Settings) -> Services:
+def _open(settings: Settings, workers: int) -> Services:
     store = wiring.open_store(settings)
     clock = wiring.open_clock(settings)
     wiring.find_packages()
@@ -79,6 +79,7 @@ def _open(settings: Settings) -> Services:
         secrets=secrets,
         serving=state,
         gateway=Gateway(settings.run_dir() / "gateway.json"),
+        workers=workers,
     )
 
 

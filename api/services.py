@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 
 from api.access.key_limits import RequestLimits
-from api.access.limits import MinuteWindows
+from api.access.limits import MinuteWindows, minute_windows
 from api.access.wrong_keys import WrongKeys
 from api.exposures import ExposureCounts
 from api.http.forwarding import Gateway
@@ -29,6 +29,8 @@ from optimizer.ports import Clock, FamilySource, Store, Transaction
 
 T = TypeVar("T")
 
+MINUTES = "minutes"  # a file of the run folder, in which several workers count
+
 
 @dataclass(kw_only=True)
 class Services:
@@ -41,6 +43,7 @@ class Services:
     secrets: Any
     serving: ServingState
     gateway: Gateway
+    workers: int = 1  # processes that answer the same requests
     flags: Flags = field(default_factory=Flags)
     targets: Mapping[str, Target] = field(default_factory=lambda: TARGETS)  # of the content pipeline's figures
     exposures: ExposureCounts = field(default_factory=ExposureCounts)
@@ -57,11 +60,12 @@ class Services:
     def __post_init__(self) -> None:
         self.verified = VerifiedTokens(self.serving.token_keys)
         limits = self.settings.limits
-        self.operator_windows = MinuteWindows(limits.operator_per_minute, "changes")
-        self.event_windows = MinuteWindows(limits.events_per_minute, "events")
+        counted = minute_windows(self.workers, self.settings.run_dir() / MINUTES)
+        self.operator_windows = counted(limits.operator_per_minute, "changes")
+        self.event_windows = counted(limits.events_per_minute, "events")
         most = limits.keyless_chat_per_minute
-        self.chat_windows = None if most is None else MinuteWindows(most, "chat requests without a key")
-        self.request_limits = RequestLimits(self.store, self.clock)
+        self.chat_windows = None if most is None else counted(most, "chat requests without a key")
+        self.request_limits = RequestLimits(self.store, self.clock, self.workers)
 
     def family(self, name: str) -> Family:
         """The definition of a family; raises NotFound, or InvalidFamily when its file was never readable here."""

@@ -1,5 +1,5 @@
 """Entry points of the children of ``detent serve``:
-``python -m optimizer.processes api|gateway|worker|mlflow [--fd N]``.
+``python -m optimizer.processes api|gateway|worker|mlflow [--fd N] [--number N]``.
 
 The supervisor holds the other end of a pipe on stdin. When it ends, however it ends, the pipe closes and the child
 ends too. Listening sockets come from the supervisor, so that an address survives a restart of the process behind it.
@@ -23,7 +23,7 @@ import structlog
 from optimizer.host.config import Settings, load_settings
 from optimizer.host.logs import set_up_logs
 from optimizer.host.ports_in_use import reachable_host
-from optimizer.host.run_files import PRIVATE, announce_soon, withdraw
+from optimizer.host.run_files import PRIVATE, announce_soon, api_names, withdraw
 
 # For processes that no application waits for: prompts and chats come first, also while the worker loads its libraries.
 NICENESS = 5
@@ -38,20 +38,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="optimizer.processes")
     parser.add_argument("name", choices=sorted(ENTRY_POINTS))
     parser.add_argument("--fd", type=int, default=None, help="an inherited listening socket")
+    parser.add_argument("--number", type=int, default=1, help="which of the api's processes, where there are several")
     arguments = parser.parse_args()
     if os.getpgrp() != os.getpid():
         os.setpgrp()  # everything started below here ends with one signal to the group
     os.umask(PRIVATE)
     end_with_supervisor()
     settings = load_settings()
-    set_up_logs(settings, arguments.name, terminal=settings.log_json)
+    name = api_names(arguments.number)[-1] if arguments.name == "api" else arguments.name
+    set_up_logs(settings, name, terminal=settings.log_json)
     try:
-        ENTRY_POINTS[arguments.name](settings, arguments.fd)
+        ENTRY_POINTS[arguments.name](settings, name, arguments.fd)
     except Exception:
-        structlog.get_logger(arguments.name).exception("the process ends on an error")
+        structlog.get_logger(name).exception("the process ends on an error")
         raise
     finally:
-        withdraw(settings, arguments.name)
+        withdraw(settings, name)
 
 
 def end_with_supervisor() -> None:
@@ -67,34 +69,34 @@ def end_with_supervisor() -> None:
     threading.Thread(target=watch, name="supervisor-watch", daemon=True).start()
 
 
-def run_api(settings: Settings, fd: int | None) -> None:
+def run_api(settings: Settings, name: str, fd: int | None) -> None:
     from api.app import create_app
 
-    _serve(create_app(settings), settings, "api", settings.port, fd)
+    _serve(create_app(settings), settings, name, settings.port, fd)
 
 
-def run_gateway(settings: Settings, fd: int | None) -> None:
+def run_gateway(settings: Settings, name: str, fd: int | None) -> None:
     from api.gateway.app import create_gateway
 
     app = create_gateway(settings)
     _serve(
         app,
         settings,
-        "gateway",
+        name,
         settings.gateway_port,
         fd,
         lambda: {"models": app.state.model_side.catalogue.digests()},
     )
 
 
-def run_worker(settings: Settings, fd: int | None) -> None:
+def run_worker(settings: Settings, name: str, fd: int | None) -> None:
     os.nice(NICENESS)
     from optimizer.runtime.worker import Worker
 
     Worker(settings).run()
 
 
-def run_mlflow(settings: Settings, fd: int | None) -> None:
+def run_mlflow(settings: Settings, name: str, fd: int | None) -> None:
     os.nice(NICENESS)
     from optimizer.runtime.mlflow_server import run
 
@@ -151,7 +153,7 @@ def _allow_files(n: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-ENTRY_POINTS: dict[str, Callable[[Settings, int | None], None]] = {
+ENTRY_POINTS: dict[str, Callable[[Settings, str, int | None], None]] = {
     "api": run_api,
     "gateway": run_gateway,
     "worker": run_worker,

@@ -39,11 +39,12 @@ class _Held:
 class RequestLimits:
     """Requests a minute per key. A process takes some of the rest at a time, so that few requests wait for the store.
 
-    While the store cannot be written, each process holds the whole limit for itself: prompts go on being served.
+    While the store cannot be written, each process holds its share of the limit for itself: prompts go on being served.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store, self._clock = store, clock
+    def __init__(self, store: Store, clock: Clock, workers: int = 1) -> None:
+        """``workers``: how many processes count the same requests."""
+        self._store, self._clock, self._workers = store, clock, workers
         self._held: dict[str, _Held] = {}
 
     async def count(self, caller: Caller) -> None:
@@ -87,7 +88,7 @@ class RequestLimits:
         except Exception as error:
             if held.n_alone == 0:
                 log.warning("limits of a key cannot be shared", key=key, error=str(error))
-            if held.n_alone >= most:
+            if held.n_alone >= most // self._workers:
                 return 0
             held.n_alone += 1
             return 1

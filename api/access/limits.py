@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic
+from typing import Protocol
+
+import structlog
 
 from optimizer.core.base.errors import TooMany
 
 WINDOW_S = 60.0
+MOST_HELD = 10_000  # senders in memory before old ones are forgotten
+
+log = structlog.get_logger("api")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,17 +36,52 @@ class Quota:
         }
 
 
+@dataclass(slots=True)
+class Window:
+    """A minute of one sender; whoever has it may change it."""
+
+    start: float
+    used: int
+
+    def is_over(self, now: float) -> bool:
+        return not 0 <= now - self.start < WINDOW_S  # one that begins later was written before the machine started
+
+
+class Windows(Protocol):
+    """The minutes of all senders."""
+
+    def of(self, sender: str, now: float) -> AbstractContextManager[Window]:
+        """The sender's minute, or a new one where that is over; what is changed within the block is kept."""
+        ...
+
+
+class OwnWindows:
+    """Of one process."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Window] = {}
+
+    @contextmanager
+    def of(self, sender: str, now: float) -> Iterator[Window]:
+        held = self._held.get(sender)
+        if held is None or held.is_over(now):
+            held = self._held[sender] = Window(start=now, used=0)
+            if len(self._held) > MOST_HELD:
+                self._held = {name: window for name, window in self._held.items() if not window.is_over(now)}
+        yield held
+
+
 class MinuteWindows:
-    """Counts per key over a minute that starts with the key's first request.
+    """Counts per key over a minute that starts with the key's first request. Used on the event loop only."""
 
-    Used on the event loop only, so it needs no lock.
-    """
-
-    def __init__(self, limit: int, what: str, now: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, limit: int, what: str, now: Callable[[], float] = monotonic, windows: Windows | None = None
+    ) -> None:
+        """``windows``: None for a process that counts alone."""
         self.limit = limit
         self._what = what
         self._now = now
-        self._windows: dict[str, tuple[float, int]] = {}  # key -> (start, used)
+        self._windows: Windows = windows or OwnWindows()
 
     def take(self, key: str, n: int = 1, *, refuse: bool = True) -> tuple[Quota, TooMany | None]:
         """Counts ``n`` for ``key``; the error is returned, not raised,
@@ -47,23 +90,34 @@ class MinuteWindows:
         A request that does not fit uses nothing up. With ``refuse=False`` it is counted and allowed.
         """
         now = self._now()
-        start, used = self._windows.get(key, (now, 0))
-        if now - start >= WINDOW_S:
-            start, used = now, 0
+        with self._windows.of(f"{self._what} {key}", now) as window:
+            fits = not refuse or window.used + n <= self.limit
+            window.used += n if fits else 0
+            used, start = window.used, window.start
         reset_s = max(1, math.ceil(start + WINDOW_S - now))
-        if refuse and used + n > self.limit:
-            self._windows[key] = (start, used)
-            quota = Quota(limit=self.limit, remaining=max(0, self.limit - used), reset_s=reset_s)
-            return quota, TooMany(
-                f"More than {self.limit:,} {self._what} in a minute from one sender. Wait {reset_s} s, then go on; "
-                "the limit is a setting (docs/reference/settings.md).",
-                limit=self.limit,
-                retry_after_s=reset_s,
-            )
-        self._windows[key] = (start, used + n)
-        if len(self._windows) > 10_000:
-            self._forget_old(now)
-        return Quota(limit=self.limit, remaining=max(0, self.limit - used - n), reset_s=reset_s), None
+        quota = Quota(limit=self.limit, remaining=max(0, self.limit - used), reset_s=reset_s)
+        if fits:
+            return quota, None
+        return quota, TooMany(
+            f"More than {self.limit:,} {self._what} in a minute from one sender. Wait {reset_s} s, then go on; "
+            "the limit is a setting (docs/reference/settings.md).",
+            limit=self.limit,
+            retry_after_s=reset_s,
+        )
 
-    def _forget_old(self, now: float) -> None:
-        self._windows = {key: window for key, window in self._windows.items() if now - window[0] < WINDOW_S}
+
+def minute_windows(workers: int, file: Path) -> Callable[[int, str], MinuteWindows]:
+    """Makes the windows of one of so many processes, of a limit and what it limits.
+
+    Several count together in the file; where that cannot be used, each holds to its share of the limit by itself.
+    """
+    if workers == 1:
+        return MinuteWindows
+    from api.access.shared_windows import SharedWindows  # not on every system
+
+    try:
+        shared = SharedWindows(file)
+    except OSError as error:
+        log.warning("limits of a minute cannot be shared, each process holds to its part", error=str(error))
+        return lambda limit, what: MinuteWindows(limit // workers, what)
+    return lambda limit, what: MinuteWindows(limit, what, windows=shared)

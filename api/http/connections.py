@@ -51,12 +51,16 @@ class Door:
     """The connections of one server. Used on the event loop only.
 
     Args:
+        limits: this process's share of the settings.
         per_address: most connections of one address that ``is_proxy`` does not know; None: no bound.
+        said: what the refusal adds about the share.
     """
 
-    def __init__(self, limits: ServerLimits, *, per_address: int | None, is_proxy: Callable[[str], bool]) -> None:
+    def __init__(
+        self, limits: ServerLimits, *, per_address: int | None, is_proxy: Callable[[str], bool], said: str = ""
+    ) -> None:
         self.limits = limits
-        self._per_address, self._is_proxy = per_address, is_proxy
+        self._per_address, self._is_proxy, self._said = per_address, is_proxy, said
         self._of: Counter[str] = Counter()
         self._n = 0
 
@@ -66,12 +70,14 @@ class Door:
         self._of[address] += 1
         if self._n > self.limits.connections:
             return Busy(
-                f"This server has {self.limits.connections:,} connections open, its most. Connect again in a second."
+                f"This server has {self.limits.connections:,} connections open, its most{self._said}. Connect again in"
+                " a second."
             )
         if self._per_address is not None and self._of[address] > self._per_address and not self._is_proxy(address):
             return Busy(
-                f"Your address has {self._per_address:,} connections open here, its most. Use those, or close some; "
-                "limits.connections_per_address is a setting, and a proxy belongs into api.trusted_proxies."
+                f"Your address has {self._per_address:,} connections open here, its most{self._said}. Use those, or"
+                " close some; limits.connections_per_address is a setting, and a proxy belongs into"
+                " api.trusted_proxies."
             )
         return None
 

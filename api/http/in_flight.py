@@ -15,10 +15,10 @@ from optimizer.host.config import ServerLimits
 
 
 class InFlight:
-    """The counts of one process. Used on the event loop only, so it needs no lock."""
+    """The counts of one process, against its share of the limits. Used on the event loop only, so it needs no lock."""
 
-    def __init__(self, limits: ServerLimits) -> None:
-        self.limits = limits
+    def __init__(self, limits: ServerLimits, workers: int = 1) -> None:
+        self.limits, self.said = limits.share(workers), share_text(workers)
         self.n_bytes = 0
         self.requests_of: Counter[str] = Counter()
         self.bytes_of: Counter[str] = Counter()
@@ -41,7 +41,7 @@ class Passage:
         if self._all.requests_of[sender] >= most:
             raise TooMany(
                 f"{most:,} requests of this sender are in work already. Send this one again when others have been"
-                " answered; limits.requests_at_once is a setting.",
+                f" answered; limits.requests_at_once is a setting{self._all.said}.",
                 limit=most,
                 retry_after_s=1,
             )
@@ -61,7 +61,7 @@ class Passage:
             raise TooMany(
                 f"Other bodies of this sender that are being read or kept hold {others:,} bytes, and"
                 f" {limits.held_bytes_per_sender:,} is the most at once. Send this one again when they have been"
-                " answered; limits.held_bytes_per_sender is a setting.",
+                f" answered; limits.held_bytes_per_sender is a setting{self._all.said}.",
                 limit_bytes=limits.held_bytes_per_sender,
                 retry_after_s=1,
             )
@@ -80,6 +80,11 @@ class Passage:
         _give_back(self._all.requests_of, self._sender, 1)
         _give_back(self._all.bytes_of, self._sender, self._n_bytes)
         self._all.n_bytes -= self._n_bytes
+
+
+def share_text(workers: int) -> str:
+    """Goes on a sentence about a limit of which each of several processes has its share; "" where there is one."""
+    return f", of which each of the API's {workers} processes has its share" if workers > 1 else ""
 
 
 def _give_back(counts: Counter[str], sender: str, n: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import uvicorn
 
 from api.http.connections import Door, TimedProtocol
+from api.http.in_flight import share_text
 from optimizer.host.config import Settings
 
 LOOK_EVERY_TICKS = 5  # of a tenth of a second
@@ -34,9 +35,10 @@ class Server(uvicorn.Server):
 
 def configuration(app: Any, settings: Settings, *, behind_the_api: bool = False, **more: Any) -> uvicorn.Config:
     """``behind_the_api``: all connections come from one address, that of the api, which counts those of its clients."""
-    limits, proxies = settings.limits, settings.api.trusted_proxies
+    workers = 1 if behind_the_api else settings.api.workers
+    limits, proxies = settings.limits.share(workers), settings.api.trusted_proxies
     per_address = None if behind_the_api else limits.connections_per_address
-    door = Door(limits, per_address=per_address, is_proxy=settings.api.trusts)
+    door = Door(limits, per_address=per_address, is_proxy=settings.api.trusts, said=share_text(workers))
     return uvicorn.Config(
         app,
         http=partial(TimedProtocol, door),  # type: ignore[arg-type]

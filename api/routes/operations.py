@@ -24,7 +24,7 @@ from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
 from optimizer.ports import Transaction
 from optimizer.runtime import shapes
 
-PROCESSES = ("api", "gateway", "worker", "mlflow")
+BESIDE = ("gateway", "worker", "mlflow")  # the processes that this one needs
 TICKS_MISSED = 3  # a worker that missed so many ticks counts as away
 
 routes: APIRouter = router("Operations")
@@ -204,9 +204,13 @@ def _dependencies(shared: Services, sees: Callable[[str], bool]) -> dict[str, An
             "degraded": sorted(filter(sees, shared.families.problems)),
         },
     }
-    for name in PROCESSES[1:]:
-        running = run_files.find(shared.settings, name)
-        found[name] = {"ok": running is not None, "age_s": _age(running.since, now) if running is not None else None}
+    if (n_workers := shared.workers) > 1:
+        running = [run_files.find(shared.settings, name) for name in run_files.api_names(n_workers)]
+        n_running = sum(one is not None for one in running)
+        found["api"] = {"ok": n_running == n_workers, "processes": n_running, "of": n_workers}
+    for name in BESIDE:
+        one = run_files.find(shared.settings, name)
+        found[name] = {"ok": one is not None, "age_s": _age(one.since, now) if one is not None else None}
     found["worker"]["last_tick_age_s"] = tick_age
     found["worker"]["ok"] = tick_age is not None and 0 <= tick_age < TICKS_MISSED * shared.settings.tick_seconds
     if tick_age is not None and tick_age < 0:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,7 +24,8 @@ from optimizer.core.serving.access import access_of, hash_of
 from optimizer.core.serving.assignment import Assignment, cohort_start, sign_token, unit_hmac
 from optimizer.core.serving.rollout import Rollout
 from optimizer.host.config import Settings, load_settings
-from optimizer.host.run_files import find
+from optimizer.host.ports_in_use import listen
+from optimizer.host.run_files import api_names, find
 from optimizer.jobs.rollouts.tick import tick
 from optimizer.runtime import wiring
 from tests import api_world
@@ -40,7 +40,7 @@ START_S = 60.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation:
     url: str
-    pid: int
+    pids: tuple[int, ...]  # of the api's processes
     home: Path
     settings: Settings
 
@@ -53,35 +53,46 @@ class Installation:
 
 
 @contextmanager
-def installation(*, with_keys: bool = True) -> Iterator[Installation]:
+def installation(*, with_keys: bool = True, workers: int = 1) -> Iterator[Installation]:
     """Everything that was started has ended when this ends."""
     with tempfile.TemporaryDirectory(prefix="detent-speed-") as folder:
         home = Path(folder)
         (home / "config").mkdir()
-        profile = {"limits": {"events_per_minute": 10**9}}
+        profile = {"limits": {"events_per_minute": 10**9}, "api": {"workers": workers}}
         (home / "config" / "dev.yaml").write_text(json.dumps(profile), encoding="utf-8")
         settings = api_world.make_home(home)
         with api_world.serving(settings) as world:
             world.deploying()
         _prepare(settings, with_keys)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DETENT_")}
-        with socket.socket() as listening:  # the process announces the address of a socket that it is given
-            listening.bind(("127.0.0.1", 0))
-            listening.listen(128)
-            process = subprocess.Popen(
-                [sys.executable, "-m", "optimizer.processes", "api", "--fd", str(listening.fileno())],
-                pass_fds=(listening.fileno(),),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env={**environment, "DETENT_HOME": folder, "PYTHONPATH": str(ROOT)},
-            )
+        listening = listen("127.0.0.1", 0, "api")
+        listening = listening.shared() if workers > 1 else listening
+        processes = []
+        for number in range(1, workers + 1):  # they announce the address of a socket that they are given
+            with listening.of_one() if listening.is_shared else listening.socket.dup() as one:
+                processes.append(_api(number, one.fileno(), folder, environment))
+        listening.socket.close()
         try:
-            url = _address(settings, process)
-            yield Installation(url=url, pid=process.pid, home=home, settings=load_settings("dev", home))
+            names = api_names(workers)
+            urls = [_address(settings, name, one) for name, one in zip(names, processes, strict=True)]
+            pids = tuple(one.pid for one in processes)
+            yield Installation(url=urls[0], pids=pids, home=home, settings=load_settings("dev", home))
         finally:
-            process.terminate()
-            process.wait(30)
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.wait(30)
+
+
+def _api(number: int, fd: int, folder: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "optimizer.processes", "api", "--fd", str(fd), "--number", str(number)],
+        pass_fds=(fd,),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**environment, "DETENT_HOME": folder, "PYTHONPATH": str(ROOT)},
+    )
 
 
 def _prepare(settings: Settings, with_keys: bool) -> None:
@@ -96,10 +107,10 @@ def _prepare(settings: Settings, with_keys: bool) -> None:
         store.close()
 
 
-def _address(settings: Settings, process: subprocess.Popen[bytes]) -> str:
+def _address(settings: Settings, name: str, process: subprocess.Popen[bytes]) -> str:
     until = time.monotonic() + START_S
     while time.monotonic() < until and process.poll() is None:
-        found = find(settings, "api")
+        found = find(settings, name)
         if found is not None and found.url is not None:
             return found.url
         time.sleep(0.1)

@@ -160,9 +160,7 @@ def _reopened(session: Session, name: str) -> Mapping[str, Any]:
     from optimizer.host.ports_in_use import is_loopback, listening_hosts
     from optimizer.jobs.upkeep.manage_keys import remove_only_key
 
-    running = run_files.find(
-        session.settings, "api"
-    )  # its url is one that opens on this machine, whatever it listens on
+    running = run_files.find_api(session.settings)  # its url opens on this machine, whatever it listens on
     hosts = [session.settings.host, *(listening_hosts(running.pid) if running is not None else ())]
     is_reachable = not all(map(is_loopback, hosts))
     report = remove_only_key(

@@ -28,6 +28,7 @@ class Api(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    workers: int = Field(default=1, ge=1, le=64)  # processes that share the port
 
     def trusts(self, address: str) -> bool:
         """Whether the X-Forwarded-For of this address is believed."""
@@ -76,6 +77,11 @@ class ServerLimits(BaseModel):
     body_seconds: float = Field(default=60.0, gt=0)
     idle_seconds: float = Field(default=20.0, gt=0)
     stalled_seconds: float = Field(default=30.0, gt=0)
+
+    def share(self, workers: int) -> ServerLimits:
+        """What one of several processes may hold of connections, requests in work and bytes: in sum never more."""
+        held = ("connections", "connections_per_address", "requests_at_once", "held_bytes", "held_bytes_per_sender")
+        return self.model_copy(update={name: getattr(self, name) // workers for name in held})
 
 
 class Settings(BaseSettings):
@@ -171,6 +177,13 @@ class Settings(BaseSettings):
                 f"lease_seconds ({self.lease_seconds:g}) must be at least twice tick_seconds ({self.tick_seconds:g}), "
                 "or a candidate would lose its lease between two ticks"
             )
+        for name in ("connections", "connections_per_address", "requests_at_once"):
+            most = getattr(self.limits, name)
+            if most < self.api.workers:
+                raise ValueError(
+                    f"api.workers ({self.api.workers}) must not be more than limits.{name} ({most}), of which each"
+                    " process of the API gets its share"
+                )
         return self
 
     @classmethod

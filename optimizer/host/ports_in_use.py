@@ -5,24 +5,49 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import psutil
 
 from optimizer.core.base.errors import Conflict
 
+Bound = socket.socket
+
 N_TRIES = 50
+SPREADS = sys.platform == "linux"  # over all sockets of a port; elsewhere the last one would get every connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listening:
-    """A bound and listening socket; ``notice`` is a sentence when it is not the wanted port."""
+    """A bound socket; ``notice`` is a sentence when it is not the wanted port.
+
+    It listens, unless it ``is_shared``: then it only holds the port, and each process has a socket of its own.
+    """
 
     socket: socket.socket
     host: str
     port: int
     notice: str | None
+    is_shared: bool = False
+
+    def shared(self) -> Listening:
+        """The same port for several processes, over which the system spreads connections, where it can.
+
+        The port was free for this one alone, or another server's connections would be spread over here, too.
+        """
+        if not SPREADS:
+            return self
+        self.socket.close()
+        return replace(self, socket=_bind(self.host, self.port, shared=True), is_shared=True)
+
+    def of_one(self) -> Bound:
+        """For the process that begins to listen when it is ready, and is asked nothing more once it has died.
+
+        Where it is passed on, this process closes it.
+        """
+        return _bind(self.host, self.port, shared=True)
 
 
 def listen(host: str, wanted: int, what: str) -> Listening:
@@ -106,13 +131,16 @@ def reachable_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind((host, port))
-        bound.listen(1024)
+        if not shared:
+            bound.listen(1024)
     except OSError:
         bound.close()
         raise

@@ -68,6 +68,22 @@ def find(settings: Settings, name: str) -> RunningProcess | None:
     return RunningProcess(name=name, pid=pid, url=values.get("url"), since=datetime.fromtimestamp(created, UTC))
 
 
+def api_names(n_workers: int) -> tuple[str, ...]:
+    """The names of the api's processes: the first has that of the api itself."""
+    return ("api", *(f"api-{number}" for number in range(2, n_workers + 1)))
+
+
+def api_names_running(settings: Settings) -> tuple[str, ...]:
+    """As the server that runs started them; where none runs, as this home's settings would."""
+    return api_names(int(note(settings, "serve", "api_workers") or settings.api.workers))
+
+
+def find_api(settings: Settings) -> RunningProcess | None:
+    """One of the api's processes, which all answer at the same address."""
+    found = (find(settings, name) for name in api_names_running(settings))
+    return next((one for one in found if one is not None), None)
+
+
 def lives(pid: int, created: float) -> bool:
     """Whether the process that had this pid at that time (seconds since 1970) still runs.
 

@@ -32,7 +32,7 @@ class ApiClient:
     @classmethod
     def of_running_server(cls, settings: Settings) -> ApiClient | None:
         """The server of this home, if one announced itself, lives, and answers /health."""
-        found = run_files.find(settings, "api")
+        found = run_files.find_api(settings)
         if found is None or found.url is None:
             return None
         try:

@@ -1,5 +1,5 @@
 """``detent serve``: starts api, gateway, worker and mlflow, starts them again when they die,
-and ends them with itself.
+and ends them with itself. The api may be several processes, which share a port.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -42,7 +43,9 @@ Alarm = Callable[[str, str], None]  # (process, sentence); "" closes the alert
 class Child:
     """One process under supervision and what is known about it."""
 
-    name: str
+    name: str  # of its run file, its logs and its alerts
+    entry: str = ""  # of optimizer.processes; "": its name
+    number: int = 1  # among the processes of its entry
     listening: Listening | None = None
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0  # monotonic seconds
@@ -52,6 +55,9 @@ class Child:
     is_ready: bool = False
     has_alert: bool = False
     environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.entry = self.entry or self.name
 
     @property
     def is_alive(self) -> bool:
@@ -95,7 +101,7 @@ class Supervisor:
         self._end = threading.Event()
         self._ending_signals = 0
         self._began_at = time.monotonic()
-        self._children = [self._listening_child("api", settings.host, settings.port)]
+        self._children = self._api_children()
         self._children.append(self._listening_child("gateway", "127.0.0.1", settings.gateway_port))
         self._children.append(Child(name="worker"))
         if mlflow and settings.mlflow_tracking_uri is None:
@@ -106,7 +112,10 @@ class Supervisor:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, self._on_signal)
-        run_files.announce(self._settings, "serve", self.url("api"), profile=self._settings.profile)
+        run_files.announce(
+            self._settings, "serve", self.url("api"), profile=self._settings.profile,
+            api_workers=self._settings.api.workers,
+        )  # fmt: skip
         user_homes.enter(self._settings.home)
         try:
             while not self._end.is_set():
@@ -138,6 +147,18 @@ class Supervisor:
 
     def pids(self) -> dict[str, int]:
         return {c.name: c.process.pid for c in self._children if c.process is not None and c.is_alive}
+
+    def _api_children(self) -> list[Child]:
+        """They share one port: where one dies, the others go on taking what comes."""
+        first = self._listening_child("api", self._settings.host, self._settings.port)
+        names = run_files.api_names(self._settings.api.workers)
+        if len(names) > 1 and first.listening is not None:
+            first.listening = first.listening.shared()
+        more = (
+            Child(name=name, entry="api", number=number, listening=first.listening)
+            for number, name in enumerate(names[1:], start=2)
+        )
+        return [first, *more]
 
     def _listening_child(self, name: str, host: str, port: int) -> Child:
         listening = listen(host, port, name)
@@ -179,9 +200,9 @@ class Supervisor:
 
         Only at the very start: a restarted child does not wait.
         """
-        if child.n_restarts or child.name == "api":
+        if child.n_restarts or child.entry == "api":
             return True
-        before = [c for c in self._children if c.name == "api" or child.name == "mlflow"]
+        before = [c for c in self._children if c.entry == "api" or child.name == "mlflow"]
         waited_s = now - self._began_at
         return (
             all(c.is_ready for c in before if c is not child)
@@ -190,12 +211,15 @@ class Supervisor:
 
     def _start(self, child: Child) -> None:
         run_files.withdraw(self._settings, child.name)
-        command = [sys.executable, "-m", "optimizer.processes", child.name]
+        command = [sys.executable, "-m", "optimizer.processes", child.entry, "--number", str(child.number)]
         passed: Sequence[int] = ()
-        if child.listening is not None and child.listening.socket.fileno() >= 0:
-            passed = (child.listening.socket.fileno(),)
-            command += ["--fd", str(passed[0])]
-        with _output(self._settings.log_dir() / f"{child.name}.out") as sink:
+        with ExitStack() as ours, _output(self._settings.log_dir() / f"{child.name}.out") as sink:
+            if child.listening is not None and child.listening.socket.fileno() >= 0:
+                bound = child.listening.socket
+                if child.listening.is_shared:
+                    bound = ours.enter_context(child.listening.of_one())
+                passed = (bound.fileno(),)
+                command += ["--fd", str(passed[0])]
             child.process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,  # its closing is how the child learns that we are gone
@@ -210,12 +234,13 @@ class Supervisor:
         log.info("started", child=child.name, pid=child.process.pid)
 
     def _environment(self) -> dict[str, str]:
-        port = next(c.listening.port for c in self._children if c.name == "api" and c.listening)
+        port = next(c.listening.port for c in self._children if c.entry == "api" and c.listening)
         return {
             "DETENT_HOME": str(self._settings.home),
             "DETENT_PROFILE": self._settings.profile,
             "DETENT_HOST": self._settings.host,
             "DETENT_PORT": str(port),
+            "DETENT_API__WORKERS": str(self._settings.api.workers),
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
@@ -252,7 +277,7 @@ class Supervisor:
     def _end_all(self) -> None:
         self._report("Ending: " + ", ".join(self.pids()) + ".")
         for names in ENDING_ORDER:
-            group = [c for c in self._children if c.name in names]
+            group = [c for c in self._children if c.entry in names]
             for child in group:
                 if child.process is not None and child.is_alive:
                     child.process.terminate()

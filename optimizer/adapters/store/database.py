@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from optimizer.adapters.store.engine import FileWatch, explain, is_read_only, open_engine, shown
+from optimizer.adapters.store.engine import (
+    BUSY_TIMEOUT_S,
+    FileWatch,
+    explain,
+    is_read_only,
+    is_sqlite,
+    open_engine,
+    shown,
+    sqlite_path,
+)
 from optimizer.adapters.store.readers import Readers
 from optimizer.adapters.store.repositories.alerts import AlertTable, AuditTable
 from optimizer.adapters.store.repositories.api_keys import ApiKeyTable, KeyUsageTable
@@ -32,6 +42,7 @@ from optimizer.adapters.store.repositories.traffic import TrafficTables
 from optimizer.adapters.store.repositories.unit_counts import UnitCountTable
 from optimizer.adapters.store.repositories.variants import PerformanceTables, PlaybookTables, VariantTable
 from optimizer.adapters.store.told_at_once import Callers
+from optimizer.adapters.store.turn import Turn
 from optimizer.adapters.store.writer import Writer
 from optimizer.core.base.errors import Busy
 
@@ -53,7 +64,9 @@ class Database:
         self._read_watch = FileWatch(url)
         self._write_watch = FileWatch(url)
         self._callers = Callers()
-        self._writer = Writer(self._writing, self._guard_write, self._renew)
+        self._turn = Turn(Path(f"{sqlite_path(url)}.turn"), BUSY_TIMEOUT_S) if is_sqlite(url) else None
+        turn = self._turn.mine if self._turn is not None else nullcontext
+        self._writer = Writer(self._writing, self._guard_write, self._renew, turn)
         self.events = EventTables()
         self.exposures = ExposureTable()
         self.traffic = TrafficTables()
@@ -133,6 +146,8 @@ class Database:
     def close(self) -> None:
         """Writes what waits, then lets go of every connection. Later writes raise errors.Busy."""
         self._writer.close()
+        if self._turn is not None:
+            self._turn.close()
         self._writing.dispose()
         self._readers.close()
 

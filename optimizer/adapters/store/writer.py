@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, TypeVar
@@ -53,10 +53,18 @@ class _Outcome:
 class Writer:
     """A bounded queue and the thread that empties it.
 
-    ``guard`` runs before BEGIN and after COMMIT and raises when the file is gone; ``renew`` hears each failure.
+    ``guard`` runs before BEGIN and after COMMIT and raises when the file is gone; ``renew`` hears each failure;
+    ``turn`` is around each transaction.
     """
 
-    def __init__(self, engine: Engine, guard: Callable[[], None], renew: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        guard: Callable[[], None],
+        renew: Callable[[BaseException], None],
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self._turn = turn
         self._engine = engine
         self._renew = renew
         self._guard = guard
@@ -132,7 +140,7 @@ class Writer:
         outcomes: list[_Outcome] = []
         try:
             self._guard()
-            with self._engine.begin() as connection:
+            with self._turn(), self._engine.begin() as connection:
                 started = [job for job in group if job.future.set_running_or_notify_cancel()]
                 if len(started) == 1:
                     outcomes.append(_alone(connection, started[0]))

@@ -32,6 +32,9 @@ def serve(
     port: Annotated[
         int | None, typer.Option(help="Port of API and dashboard; a taken one moves up to the next free one.")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes of the API, which share its port; default: api.workers.")
+    ] = None,
     mlflow: Annotated[bool, typer.Option(help="Run the MLflow UI too.")] = True,
 ) -> None:
     """Run everything, supervised: API, gateway, worker and MLflow UI. Ctrl-C ends it.
@@ -40,6 +43,7 @@ def serve(
       detent serve
       detent serve --profile prod --strict
       detent serve --no-mlflow --port 9000
+      detent serve --workers 4
     """
     from optimizer.cli.service.by_itself import switched_on
     from optimizer.core.serving.rollout import refuse_other_clock
@@ -49,7 +53,7 @@ def serve(
     from optimizer.runtime import wiring
     from optimizer.runtime.supervise import Supervisor, refuse_open_door
 
-    settings = load_settings(profile, host=host, port=port)
+    settings = load_settings(profile, host=host, port=port, api={"workers": workers} if workers else None)
     lock = run_files.ProcessLock(settings, "serve")
     lock.acquire_or_refuse(
         "Another server runs on this home", "End it first, or give this one a home of its own with DETENT_HOME."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -11,9 +11,6 @@ from optimizer.cli.output import Json, say, show, table, when
 from optimizer.cli.session import Session
 from optimizer.cli.study.state import state_of
 from optimizer.core.serving.freezes import Freeze, is_frozen
-
-PROCESSES = ("serve", "api", "gateway", "worker", "mlflow")
-WATCHES = ("api", "worker")  # without these no candidate is served
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +31,8 @@ def status(as_json: Json = False) -> None:
     session = Session()
     store, settings = session.store, session.settings
     processes = []
-    for name in PROCESSES:
+    apis = run_files.api_names_running(settings)
+    for name in ("serve", *apis, "gateway", "worker", "mlflow"):
         found = run_files.find(settings, name)
         processes.append(
             {
@@ -59,7 +57,7 @@ def status(as_json: Json = False) -> None:
     rollouts = _rollout_headlines(session, [row["family"] for row in families if row["rollout"]])
     values = {
         "headline": home_headline(
-            runs=all(p["pid"] for p in processes if p["process"] in WATCHES),
+            runs=_any_runs(processes, apis) and _any_runs(processes, ["worker"]),  # else no candidate is served
             rollouts=len(rollouts),
             alerts=[alert.level for alert in alerts],
             n_faulty=sum(row["problem"] is not None for row in families),
@@ -115,6 +113,10 @@ def status(as_json: Json = False) -> None:
             say(f"{alert.level}: {alert.kind} since {when(alert.opened_at)}: {alert.detail}", "yellow")
 
     show(as_json, values, view)
+
+
+def _any_runs(processes: Sequence[Mapping[str, Any]], names: Collection[str]) -> bool:
+    return any(one["pid"] for one in processes if one["process"] in names)
 
 
 def _rollout_headlines(session: Session, families: Sequence[str]) -> dict[str, str]:

@@ -1,0 +1,63 @@
+"""The counts of a minute in a file that several processes of one machine share.
+
+The file is a table of places. A sender has one of the eight places of its row, and whoever counts for it locks the row,
+reads and writes it: three calls of the system, of which none waits for a disk. Times are those of the machine's
+monotonic clock, which its processes share.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+
+from api.access.limits import Window
+
+ROWS, IN_ROW = 1024, 8
+PLACE = struct.Struct("<16sdq")  # whose, when its minute began, used
+ROW_BYTES = IN_ROW * PLACE.size
+
+
+class SharedWindows:
+    """Of all processes that open the same file. Used on the event loop only: a lock holds off other processes alone.
+
+    Where a row is full, the sender that used least begins anew.
+    """
+
+    def __init__(self, file: Path) -> None:
+        """Raises OSError where the file cannot be opened, or has no room for all of its rows."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        missing = ROWS * ROW_BYTES - os.fstat(self._fd).st_size
+        if missing > 0:  # now, as none may be left later
+            os.pwrite(self._fd, bytes(missing), ROWS * ROW_BYTES - missing)
+
+    @contextmanager
+    def of(self, sender: str, now: float) -> Iterator[Window]:
+        name = blake2b(sender.encode(), digest_size=16).digest()
+        at = int.from_bytes(name[:4], "big") % ROWS * ROW_BYTES
+        fcntl.lockf(self._fd, fcntl.LOCK_EX, ROW_BYTES, at)
+        try:
+            row = list(PLACE.iter_unpack(os.pread(self._fd, ROW_BYTES, at)))
+            n, window = _place(row, name, now)
+            yield window
+            os.pwrite(self._fd, PLACE.pack(name, window.start, window.used), at + n * PLACE.size)
+        finally:
+            fcntl.lockf(self._fd, fcntl.LOCK_UN, ROW_BYTES, at)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def _place(row: list[tuple[bytes, float, int]], name: bytes, now: float) -> tuple[int, Window]:
+    """Number and content of the sender's place in its row; else of one that is free, or worth least."""
+    held = [Window(start=start, used=used) for _, start, used in row]
+    for n, window in enumerate(held):
+        if row[n][0] == name:
+            return n, Window(start=now, used=0) if window.is_over(now) else window
+    n = min(range(len(held)), key=lambda n: -1 if held[n].is_over(now) else held[n].used)
+    return n, Window(start=now, used=0)
