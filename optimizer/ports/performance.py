@@ -66,11 +66,19 @@ class DriftDetectors(Protocol):
         """In the place of the family's earlier one."""
 
     def outcomes(
-        self, tx: Transaction, family: str, variant: str, metric: Metric, start: datetime, until: datetime
+        self,
+        tx: Transaction,
+        family: str,
+        variant: str,
+        metric: Metric,
+        start: datetime,
+        until: datetime,
+        *,
+        judge: str | None = None,
     ) -> list[tuple[datetime, str, float]]:
         """(received at, unit, value in [0, 1]) of what was received in [start, until), in order of receipt.
 
-        An outcome that names no unit stands for one of its own.
+        An outcome that names no unit stands for one of its own. ``judge``: only what has this identity in its tags.
         """
 
 

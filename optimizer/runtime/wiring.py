@@ -100,11 +100,14 @@ def open_clock(settings: Settings) -> Clock:
 def load_families(settings: Settings) -> FamilyFiles:
     """The families' files, read once; the profile's ``family_overrides`` lie over each."""
     from optimizer.adapters.files.family_files import FamilyFiles
-    from optimizer.adapters.models.model_settings import read_sizes
+    from optimizer.adapters.models.model_settings import read_model_names, read_sizes
 
     more, sizes = settings.more_families_dirs, read_sizes(settings.models_file)
     last_good = settings.var() / "last_good"
-    files = FamilyFiles(settings.families_dir, last_good, settings.family_overrides, more=more, sizes=sizes)
+    files = FamilyFiles(
+        settings.families_dir, last_good, settings.family_overrides, more=more, sizes=sizes,
+        models=read_model_names(settings.models_file),
+    )  # fmt: skip
     files.load()
     return files
 

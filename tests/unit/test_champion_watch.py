@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.store import Database
+from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
+from optimizer.core.family.judge_settings import JudgeSettings
 from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.drift import MIN_REFERENCE, ChampionWatch, alarm_text, usual_dip
 from optimizer.core.serving.champion import first, succeed
@@ -311,6 +313,27 @@ class TestJob:
         watching.families[FAMILY] = watching.families[FAMILY].model_copy(update={"rollout": declared})
         watching.look()
         assert watching.state.watch.metric == Metric(source="user")
+
+    def test_an_edited_judge_begins_anew_since_scores_of_two_judges_are_never_compared(
+        self, watching: Watching
+    ) -> None:
+        def judged_by(model: str) -> dict[str, Any]:
+            """The file names this judge; its feedback."""
+            own = watching.families[FAMILY].model_copy(update={"judge": JudgeSettings(model=model)})
+            watching.families[FAMILY] = own
+            return {"source": "judge", "tags": {"judge": judge_identity(own)}}
+
+        first = judged_by("kind")
+        watching.users(20, 0.8, **first)
+        assert watching.state.watch.reference.n > 200
+        second = judged_by("strict")
+        watching.users(20, 0.3, **second)
+        assert watching.alerts() == [], "the judge is another one, and the answers are the same"
+        assert watching.state.watch.judge == second["tags"]["judge"]
+        watching.users(20, 0.0, per_hour=50, **{**second, "tags": first["tags"]})
+        assert watching.alerts() == [], "what the first judge still says is not read"
+        watching.users(30, 0.05, **second)
+        assert len(watching.alerts()) == 1
 
     def test_a_family_without_a_champion_is_left_alone(self, watching: Watching) -> None:
         watching.families["triage"] = family("triage")

@@ -10,14 +10,18 @@ from datetime import timedelta
 import pytest
 
 from optimizer.adapters.files import example_files
-from optimizer.core.base.errors import BudgetTooSmall
+from optimizer.adapters.reports.study_report import study_page
+from optimizer.core.base.errors import BudgetTooSmall, GateNotMet
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.agreement import Agreement, Measured
 from optimizer.core.evaluation.judging.calibration import GATE, Calibration
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.kind import kind_of
+from optimizer.core.views.study_headline import next_step
 from optimizer.jobs.families.vouch_for_judge import judge_gates
 from optimizer.jobs.rollouts.start_rollout import start_rollout
+from optimizer.jobs.studies.nominate import nominate
+from optimizer.jobs.studies.report_study import report_study
 from optimizer.ports import CalibrationRecord
 from tests.judged_world import JudgedWorld, judge_model, letters_family, writer_by
 from tests.study_world import START, Killed
@@ -173,6 +177,51 @@ def test_a_confirmation_by_a_judge_that_people_vouch_for_is_decided_by_the_other
     world = confirmed_world(tmp_path, vouched=True)
     assert {gate["verdict"] for gate in world.study.confirmation["gates"]} == {"pass"}
     assert world.study.outcome == "nominated"
+
+
+def test_a_nomination_is_refused_until_people_vouch_for_the_judge_and_then_needs_no_other_look(tmp_path, monkeypatch):
+    world = confirmed_world(tmp_path)
+    study, winner = world.study, world.study.winner
+    given = {"actor": "ann", "store": world.store, "clock": world.clock}
+
+    def nominated():
+        return nominate(study.id, variant=winner, aim="quality", family=world.family, models=world, **given)
+
+    with pytest.raises(GateNotMet, match="Once people vouch for its judge it starts on evidence, without another look"):
+        nominated()
+    assert "it starts on evidence once people vouch for its judge" in next_step(study)
+    vouch(world)
+    assert nominated().id == study.id
+    monkeypatch.setattr(world.store.observations, "is_reported", lambda *_: True)
+    rollout = {"gates": {"n": 8, "max_risk": 1.0}, "metric": {"field": "success", "source": "user"}}
+    started = start_rollout(letters_family(space=SPACE, rollout=rollout), winner, dry_run=True, **given)
+    assert not started.report.forced
+
+
+def test_the_pages_of_a_judged_study_say_what_its_scores_are_worth(tmp_path):
+    world = confirmed_world(tmp_path)
+    study = world.study
+
+    def page():
+        return study_page(report_study(study.id, family=world.family, store=world.store, clock=world.clock))
+
+    assert "Scores are those of an uncalibrated judge, and no quality" in study.confirmation["summary"]
+    assert "Scores are those of an uncalibrated judge, and no quality" in page()
+    vouch(world, points=((0.0, 0.0), (1.0, 0.5)))
+    report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
+    trials = {trial.variant: trial.score for trial in world.trials(study)}
+    assert report.judged.rated[f"the winner {study.winner}"] == pytest.approx(trials[study.winner] / 2)
+    assert "rank correlation of 0.70 on 40 ratings. People would rate the champion" in page().replace("\n", " ")
+    world.family = letters_family(space=SPACE, judge={"model": "judge", "dimensions": {"brief": "It is short."}})
+    assert "rank correlation of 0.70" in page(), "it is the judge that scored the study"
+
+
+def test_a_confirmation_by_a_vouched_judge_says_what_people_would_rate(tmp_path):
+    world = confirmed_world(tmp_path, vouched=True)
+    judged = world.study.confirmation["judged"]
+    assert judged["uncalibrated"] is None
+    assert judged["rated"][f"the winner {world.study.winner}"] > judged["rated"][f"the champion {world.study.champion}"]
+    assert "People would rate the champion" in world.study.confirmation["summary"]
 
 
 def confirmed_world(folder, *, vouched=False):

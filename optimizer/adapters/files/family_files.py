@@ -85,6 +85,7 @@ class FamilyFiles:
         directory: holds one folder per family.
         more: further folders of the same form; a name that stands in two of them is a problem of that family.
         sizes: of models by name, which choose among base prompts.
+        models: which model a name of config/models.yaml means.
         last_good_dir: where the last good text of each family is kept, so that a bad edit survives a restart; None:
             memory only.
         overrides: a profile's values, laid over every file.
@@ -98,11 +99,12 @@ class FamilyFiles:
         *,
         more: Sequence[Path] = (),
         sizes: Mapping[str, Size] = MappingProxyType({}),
+        models: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.directories = (Path(directory), *map(Path, more))
         self._last_good_dir = last_good_dir
         self._overrides = dict(overrides or {})
-        self._sizes = dict(sizes)
+        self._sizes, self._models = dict(sizes), dict(models)
         self._loaded: Mapping[str, _Loaded] = {}
         self._lock = threading.Lock()
 
@@ -168,7 +170,8 @@ class FamilyFiles:
         return golden_files.with_golden_text(family, texts[golden_name], file=golden)
 
     def _parse(self, text: str, name: str, file: str) -> Family:
-        return parse_family_text(text, file=file, folder=name, overrides=self._overrides, sizes=self._sizes)
+        family = parse_family_text(text, file=file, folder=name, overrides=self._overrides, sizes=self._sizes)
+        return family.with_models(self._models)
 
     def _last_good(self, name: str) -> Family | None:
         if self._last_good_dir is None:

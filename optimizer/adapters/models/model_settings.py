@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.family.sizes import DEFAULT_SIZE, SMALLEST, Size
 from optimizer.core.models.breaker import BreakerSettings as Breaker
@@ -54,6 +55,9 @@ class BreakerOptions(BaseModel):
     window_s: float = Field(default=30.0, gt=0, le=3600)
     cool_down_s: float = Field(default=15.0, gt=0, le=3600)
     successes: int = Field(default=2, ge=1, le=100)
+
+
+WHICH_MODEL = ("provider", "litellm", "openai_compatible", "model", "api_base")
 
 
 class ModelSettings(BaseModel):
@@ -161,6 +165,20 @@ def read_sizes(path: Path) -> dict[str, Size]:
         return {name: settings.known_size() for name, settings in read_models(path).items()}
     except InvalidInput:
         return {}
+
+
+def read_model_names(path: Path) -> dict[str, str]:
+    """Which model each name means, as a hash of where it is found: LiteLLM's id, or the id and address behind
+    openai_compatible. Price, time limits and the like are no part of it. None where the file cannot be used.
+    """
+    try:
+        found = read_models(path)
+    except InvalidInput:
+        return {}
+    return {
+        name: digest(canonical_json(settings.model_dump(mode="json", include=set(WHICH_MODEL))))[:12]
+        for name, settings in found.items()
+    }
 
 
 def listed_price(litellm_id: str) -> ModelPrice | None:

@@ -170,6 +170,7 @@ class Family(Declared):
     privacy: Privacy = Privacy()
     review: ReviewSettings = ReviewSettings()
     _golden: tuple[GoldenRow, ...] = PrivateAttr(default=())  # of a file of its own: no key of family.yaml
+    _judges: Mapping[str, str] = PrivateAttr(default_factory=dict)  # which models judge, as config/models.yaml says
 
     @property
     def golden(self) -> tuple[GoldenRow, ...]:
@@ -179,6 +180,19 @@ class Family(Declared):
     def with_golden(self, rows: tuple[GoldenRow, ...]) -> Family:
         copy = self.model_copy()
         copy._golden = rows
+        return copy
+
+    @property
+    def judges(self) -> Mapping[str, str]:
+        """By name of a member of the judge: which model that is; empty where nothing said it."""
+        return self._judges
+
+    def with_models(self, models: Mapping[str, str]) -> Family:
+        """``models``: which model a name of config/models.yaml means, as a hash."""
+        if self.judge is None:
+            return self
+        copy = self.model_copy()
+        copy._judges = {name: models[name] for name in self.judge.members if name in models}
         return copy
 
     def variant(self, version: str | None = None) -> Variant:

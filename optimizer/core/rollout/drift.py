@@ -49,6 +49,7 @@ class ChampionWatch:
     variant: str
     metric: Metric
     reigns_since: datetime
+    judge: str | None = None  # where the metric is a judge's: the only one whose scores are read; None: any
     first_at: datetime | None = None  # of the reference's outcomes
     weekdays: tuple[Sums, ...] = (Sums(),) * 7  # the reference, Monday first, UTC
     is_settled: bool = False  # the reference is final

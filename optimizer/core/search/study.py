@@ -209,6 +209,9 @@ def budget_options(caps: Mapping[str, float]) -> str:
     return " ".join(f"--budget-{name} {amount:.10g}" for name, amount in caps.items())
 
 
+# among a study's findings: the identity of the judge that scores its answers
+JUDGED_BY = "judge"
+
 # among a study's findings: {"n": proposals refused because they quote a hidden example, "by": {strategy: of its own}}
 LEAKS = "leaks"
 

@@ -10,6 +10,7 @@ from typing import Any
 from optimizer.core.base.phrasing import count, dollars
 from optimizer.core.base.values import Aim, Spend
 from optimizer.core.evaluation.gates import IMPROVED, confidence_of, missed
+from optimizer.core.evaluation.judging.calibration import GATE as JUDGE_GATE
 from optimizer.core.search.proposal_sequence import chosen_on
 from optimizer.core.search.study import CONFIRM, UNFINISHED, Study, Trial, ranked
 
@@ -167,6 +168,11 @@ def next_step(study: Study) -> str:
         return (
             "only the number of holdout examples falls short: import more and search again, or a person starts it as"
             f" forced: {forced}"
+        )
+    if study.outcome == "not_confirmed" and study.winner and _names_missed(study) == [JUDGE_GATE]:
+        return (
+            f"it starts on evidence once people vouch for its judge (detent judge show {family} says whether they do):"
+            f" detent rollout start {family} {study.winner}"
         )
     if study.outcome == "not_confirmed" and study.winner:
         return (

@@ -19,6 +19,7 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult, Interval, Spend, measured
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.comparison import TIE
+from optimizer.core.evaluation.judging.report import JudgedScores
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import Study, Trial, ranked
 
@@ -142,7 +143,8 @@ class StudyReport:
     ``spent``: by purpose of the calls. ``looks``: at these holdout examples by now.
 
     ``sensitivity``: of a policy's searched knobs, on the dev items; None in families of prompts. ``cascade``: of
-    thresholds, on the training examples; None for a study that asked no tiers.
+    thresholds, on the training examples; None for a study that asked no tiers. ``judged``: what the scores are worth
+    where a judge gave them, on dev.
     """
 
     study: Study
@@ -155,6 +157,7 @@ class StudyReport:
     made_at: datetime
     sensitivity: Sequence[KnobEffect] | None = None
     cascade: CascadeCurves | None = None
+    judged: JudgedScores | None = None
 
 
 def history_of(study: Study, trials: Sequence[Trial], results: Results) -> StudyStory:

@@ -13,6 +13,7 @@ from math import fsum
 
 import structlog
 
+from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.drift import ChampionWatch, alarm_text
@@ -37,7 +38,8 @@ def watch_champion(store: Store, clock: Clock, families: Mapping[str, Family]) -
 
     Outcomes are of one field and source: the family's ``rollout.metric``, else the one with most labels. What a unit
     reports within an hour counts once, with its mean. State and ``read_until`` are written together with the alert, so
-    a look that is killed or repeated changes nothing. A new reign begins anew and closes the alert of the one before.
+    a look that is killed or repeated changes nothing. A new reign begins anew and closes the alert of the one before;
+    so does an edited judge, where the metric is its feedback.
     """
     return [family.name for family in families.values() if _watch(store, clock.now(), family)]
 
@@ -62,11 +64,12 @@ def _standing(store: Store, now: datetime, until: datetime, family: Family) -> W
         state = store.drift_detectors.get(tx, family.name)
         if champion is None:
             return None
-        if state is not None and _goes_on(state, champion, family.rollout.metric, until):
+        if state is not None and _goes_on(state, champion, family, until):
             return state
         since = now - timedelta(days=LABEL_WINDOW_DAYS)
         metric = family.rollout.metric or most_labelled(store.events.label_summary(tx, family.name, since))
-    watch = ChampionWatch(variant=champion.variant, metric=metric, reigns_since=champion.since)
+    judge = _judge_of(family, metric)
+    watch = ChampionWatch(variant=champion.variant, metric=metric, reigns_since=champion.since, judge=judge)
     begun = WatchedReign(family=family.name, reign=champion.seq, watch=watch, read_until=_hour(now - HISTORY))
 
     def begin(tx: Transaction) -> None:
@@ -77,13 +80,21 @@ def _standing(store: Store, now: datetime, until: datetime, family: Family) -> W
     return begun
 
 
-def _goes_on(state: WatchedReign, champion: Champion, declared: Metric | None, until: datetime) -> bool:
-    """Not under another champion or another declared metric; and while no outcome was found,
+def _goes_on(state: WatchedReign, champion: Champion, family: Family, until: datetime) -> bool:
+    """Not under another champion, another declared metric or another judge; and while no outcome was found,
     the metric is chosen again every hour.
     """
-    if state.reign != champion.seq or (declared is not None and declared != state.watch.metric):
+    declared, metric = family.rollout.metric, state.watch.metric
+    if state.reign != champion.seq or (declared is not None and declared != metric):
+        return False
+    if state.watch.judge != _judge_of(family, metric):
         return False
     return state.watch.first_at is not None or state.read_until >= until
+
+
+def _judge_of(family: Family, metric: Metric) -> str | None:
+    """Whose scores are compared: those of two judges never are."""
+    return judge_identity(family) if metric.source == "judge" and family.judge is not None else None
 
 
 def _read_on(store: Store, state: WatchedReign, until: datetime) -> WatchedReign:
@@ -91,7 +102,9 @@ def _read_on(store: Store, state: WatchedReign, until: datetime) -> WatchedReign
     end = min(state.read_until + CHUNK, until)
     watch = state.watch
     with store.read() as tx:
-        outcomes = store.drift_detectors.outcomes(tx, state.family, watch.variant, watch.metric, state.read_until, end)
+        outcomes = store.drift_detectors.outcomes(
+            tx, state.family, watch.variant, watch.metric, state.read_until, end, judge=watch.judge
+        )
     for _, of_hour in groupby(outcomes, key=lambda outcome: _hour(outcome[0])):
         for at, y in _one_per_unit(of_hour):
             watch = watch.after(at, y)

@@ -21,7 +21,7 @@ def latest_calibration(family: Family, store: Store, tx: Transaction | None = No
     if tx is None:
         with store.read() as reading:
             return latest_calibration(family, store, reading)
-    return _latest(family, judge_identity(family), store, tx)
+    return calibration_of_judge(family.name, judge_identity(family), store, tx)
 
 
 def judge_gates(
@@ -49,13 +49,13 @@ def judge_gates(
     own = None if family.judge is None else judge_identity(family)
     is_own_asked = judge_of_scorer(family) is not None or metric_source == "judge" or any(map(acts_on_judge, variants))
     asked = dict.fromkeys([*([own] if is_own_asked else ()), *([scored_by] if scored_by is not None else ())])
-    gates = [calibrated_gate(judge, _latest(family, judge, store, tx)) for judge in asked]
+    gates = [calibrated_gate(judge, calibration_of_judge(family.name, judge, store, tx)) for judge in asked]
     return [as_record(gate) for gate in sorted(gates, key=lambda gate: gate.verdict is GateVerdict.PASS)[:1]]
 
 
-def _latest(family: Family, judge: str | None, store: Store, tx: Transaction) -> Calibration | None:
+def calibration_of_judge(family: str, judge: str | None, store: Store, tx: Transaction) -> Calibration | None:
     """Of this judge, else of another one; None where there is none."""
-    found = [record.calibration for record in store.calibrations.history(tx, family.name)]
+    found = [record.calibration for record in store.calibrations.history(tx, family)]
     return next((one for one in found if one.judge == judge), found[0] if found else None)
 
 

@@ -43,7 +43,7 @@ def confirm_variant(
     with store.read() as tx:
         standing = standing_look(tx, store, family.name, variant, aim)
     if standing is not None:
-        return as_confirmed(standing, variant)
+        return as_confirmed(standing, variant, family, store)
     planned = plan_look(
         family, variant, aim, parse_definition(family, {}), seed=0, searched=None, actor=actor, store=store,
         clock=clock, models=models, usd_per_month=usd_per_month,

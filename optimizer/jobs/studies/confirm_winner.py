@@ -24,6 +24,7 @@ from optimizer.core.evaluation.gates import (
     unmeasured_gate,
 )
 from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.judging.report import judged_scores
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.judging_cost import judge_of_scorer
@@ -33,7 +34,7 @@ from optimizer.core.search.saving import Saving, saving_of
 from optimizer.core.statistics.noninferiority import NotLower, largest_loss, not_lower
 from optimizer.core.views.study_headline import CALLED
 from optimizer.jobs.dataset.build_dataset import open_holdout
-from optimizer.jobs.families.vouch_for_judge import judge_gates
+from optimizer.jobs.families.vouch_for_judge import judge_gates, latest_calibration
 from optimizer.jobs.studies.context import StopFlag, StudyRun
 from optimizer.jobs.studies.evaluation import Measures
 
@@ -170,6 +171,8 @@ def _confirmed(
         }  # fmt: skip
     if judge_of_scorer(run.family) is not None:
         record["judge"] = judge_identity(run.family)
+        scored = {f"the champion {run.study.champion}": kept.champion, f"the winner {kept.variant}": kept.results}
+        record["judged"] = judged_scores(record["judge"], latest_calibration(run.family, run.store), scored).as_data()
     if steps:
         record["sequence"] = [step.as_data() for step in steps]
     return Confirmed(
@@ -338,6 +341,7 @@ def _summary(
             f" {record['loss_at_most']:.3f} is lost"
         )
     told = f" {in_words(steps)}" if steps else ""
+    told += f" {record['judged']['said']}" if "judged" in record else ""
     failed = [g["reason"] for g in record["gates"] if g["verdict"] != "pass"]
     if failed:
         return f"Not confirmed: {figures}. Not met: {'; '.join(failed)}.{told}"

@@ -14,6 +14,7 @@ from optimizer.core.base.errors import Conflict, DatasetTooSmall, GateNotMet, In
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim, Budget
 from optimizer.core.evaluation.gates import missed
+from optimizer.core.evaluation.judging.calibration import GATE as JUDGE_GATE
 from optimizer.core.evaluation.judging.identity import judge_of
 from optimizer.core.evaluation.suite import gates_of_suites
 from optimizer.core.evaluation.suites import GOLDEN
@@ -38,6 +39,7 @@ from optimizer.core.serving.freezes import require_unfrozen
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.families.check_models import require_known_models
+from optimizer.jobs.families.vouch_for_judge import judge_gates, without_judge_gate
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.studies.confirming_study import standing_look
 from optimizer.jobs.studies.context import variant_of
@@ -100,13 +102,13 @@ def nominate(
         raise NotFound(f"There is no study {study_id!r}. See them with: detent study list.", study=study_id)
     refuse_fallen(family, variant, store)
     if standing is not None:
-        return as_confirmed(standing, variant)
+        return as_confirmed(standing, variant, family, store)
     if study.status in UNFINISHED:
         raise Conflict(
             f"Study {study_id} is {study.status}; what it nominates is decided when it ends.", status=study.status
         )
     if variant == study.winner and aim == study.aim and study.confirmation:
-        return as_confirmed(study, variant)
+        return as_confirmed(study, variant, family, store)
     trial = next((t for t in trials if t.variant == variant), None)
     if trial is None and not (study.strategy == CONFIRM and variant == study.winner):
         raise NotFound(f"{variant} is no trial of study {study_id}; `detent study show {study_id}` lists its trials.")
@@ -153,16 +155,26 @@ class PlannedLook:
     limits: MonthlyLimits
 
 
-def as_confirmed(study: Study, variant: str) -> Study:
-    """The study, where it has not ended or its gates are met. Raises GateNotMet."""
-    if study.status not in UNFINISHED and study.outcome != "nominated":
-        failed = [g["name"] for g in missed((study.confirmation or {}).get("gates", []))]
-        raise GateNotMet(
-            f"{variant} was confirmed on the holdout by study {study.id} and did not pass: {', '.join(failed)}. A"
-            f" person may start it as forced: detent rollout start {study.family} {variant} --confirm {study.family}.",
-            gates=failed,
-        )
-    return study
+def as_confirmed(study: Study, variant: str, family: Family, store: Store) -> Study:
+    """The study, where it has not ended or its gates are met, that of the judge as of now. Raises GateNotMet."""
+    if study.status in UNFINISHED or study.outcome == "nominated":
+        return study
+    found = study.confirmation or {}
+    gates = [*without_judge_gate(found.get("gates", [])), *judge_gates(family, store, scored_by=found.get("judge"))]
+    failed = [gate["name"] for gate in missed(gates)]
+    if not failed and gates:  # a calibration has come since
+        return study
+    ratings = (
+        " Once people vouch for its judge it starts on evidence, without another look: detent judge show"
+        f" {family.name}."
+        if failed == [JUDGE_GATE]
+        else ""
+    )
+    raise GateNotMet(
+        f"{variant} was confirmed on the holdout by study {study.id} and did not pass: {', '.join(failed)}.{ratings} A"
+        f" person may start it as forced: detent rollout start {study.family} {variant} --confirm {study.family}.",
+        gates=failed,
+    )
 
 
 def _arms(family: Family, variant: str, store: Store) -> tuple[Variant, Variant]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from optimizer.core.base.errors import NotFound
+from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.judging.calibration import Calibration
+from optimizer.core.evaluation.judging.report import JudgedScores, judged_scores
 from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker
 from optimizer.core.family.variant import FewShot, Variant
-from optimizer.core.search.study import Study
+from optimizer.core.search.study import JUDGED_BY, Study
 from optimizer.core.views.study_story import StudyReport, history_of
+from optimizer.jobs.families.vouch_for_judge import calibration_of_judge
 from optimizer.jobs.studies.cascade_of_study import curves_of_study
 from optimizer.jobs.studies.kinds.kind import study_kind
 from optimizer.ports import Clock, Store, Transaction
@@ -41,6 +45,8 @@ def report_study(id: str, *, family: Family | None, store: Store, clock: Clock) 
         mask = _mask_of(family)
         texts = _texts(study, mask, store, tx)
         variants = _variants(study, {t.variant for t in trials}, mask, store, tx)
+        judge = (study.findings or {}).get(JUDGED_BY)
+        calibration = calibration_of_judge(study.family, judge, store, tx) if judge is not None else None
         cascade = curves_of_study(study, trials, family=family, store=store, tx=tx)
     history = history_of(study, trials, results)
     compared = {study.champion, history.duel.trial.variant} if history.duel is not None else set()
@@ -59,8 +65,25 @@ def report_study(id: str, *, family: Family | None, store: Store, clock: Clock) 
         looks=looks,
         made_at=clock.now(),
         cascade=cascade,
+        judged=_judged(judge, calibration, study, results),
         sensitivity=study_kind(family).sensitivity(study, family, variants, store) if family is not None else None,
     )
+
+
+def _judged(
+    judge: str | None,
+    calibration: Calibration | None,
+    study: Study,
+    results: Mapping[str, Sequence[ExampleResult]],
+) -> JudgedScores | None:
+    """None where no judge scored."""
+    if judge is None:
+        return None
+    named = {f"the champion {study.champion}": study.champion}
+    if study.winner is not None:
+        named[f"the winner {study.winner}"] = study.winner
+    shown = {name: results.get(variant, ()) for name, variant in named.items()}
+    return judged_scores(judge, calibration, shown)
 
 
 def _mask_of(family: Family | None) -> Mask | None:

@@ -15,6 +15,7 @@ import structlog
 from optimizer.core.base.errors import BudgetExhausted, Busy, Conflict, DetentError, NotFound, StudyStopped
 from optimizer.core.base.phrasing import count
 from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, Classify
@@ -25,10 +26,11 @@ from optimizer.core.models.language import ModelPrice
 from optimizer.core.search.answer_bounds import asks_again, longest_allowed, longest_inputs
 from optimizer.core.search.call_estimate import trials_of
 from optimizer.core.search.cost_estimate import confirmation_calls, confirmation_usd, search_budget
+from optimizer.core.search.judging_cost import judge_of_scorer
 from optimizer.core.search.proposal_sequence import chosen_on, read_frozen
 from optimizer.core.search.strategies import check_strategy, writes
 from optimizer.core.search.strategy import StrategyMaker, proposers_of
-from optimizer.core.search.study import CONFIRM, ENDED, Definition, Study
+from optimizer.core.search.study import CONFIRM, ENDED, JUDGED_BY, Definition, Study
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.studies.confirm_winner import confirm_winner
 from optimizer.jobs.studies.context import StopFlag, StudyRun, nobody_waits, variant_of
@@ -117,6 +119,8 @@ def _begin(
         if n_lost:
             log.warning("calls_lost", study=study.id, n_lost=n_lost)
         changes: dict[str, Any] = {"dataset": dataset, "scorer_version": scorer.version}
+        if judge_of_scorer(family) is not None:
+            changes["findings"] = {**(now_stored.findings or {}), JUDGED_BY: judge_identity(family)}
         changes["status"] = "confirming" if _has_a_winner(tx, store, now_stored) else "running"
         changes |= {"started_at": now_stored.started_at or now, "outcome": None, "error": None, "finished_at": None}
         store.outbox.add(tx, "study", study.id, {}, now)

@@ -121,7 +121,15 @@ class DriftDetectorTable:
         )
 
     def outcomes(
-        self, tx: Connection, family: str, variant: str, metric: Metric, start: datetime, until: datetime
+        self,
+        tx: Connection,
+        family: str,
+        variant: str,
+        metric: Metric,
+        start: datetime,
+        until: datetime,
+        *,
+        judge: str | None = None,
     ) -> list[tuple[datetime, str, float]]:
         f = FEEDBACK_EVENTS.c
         value = f[metric.field]
@@ -131,4 +139,6 @@ class DriftDetectorTable:
             .where(f.variant == variant, f.source == metric.source, value.is_not(None))
             .order_by(f.received_at, f.id)
         )
+        if judge is not None:
+            query = query.where(f.tags["judge"].as_string() == judge)
         return [(row.received_at, row.unit, float(row.value)) for row in tx.execute(query)]

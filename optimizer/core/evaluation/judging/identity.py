@@ -21,8 +21,8 @@ def judge_of(family: Family) -> JudgeSettings:
 
 
 def judge_identity(family: Family) -> str:
-    """``j_`` and 12 hex digits over all that a judgement of this family's answers rests on: members, dimensions,
-    weights, reference, the family's description, and the version of the prompt.
+    """``j_`` and 12 hex digits over all that a judgement of this family's answers rests on: members and which models
+    these are, dimensions, weights, reference, the family's description, and the version of the prompt.
 
     Where a committee draws the line between pass and fail is no part of it: that changes no score. Raises as
     ``judge_of``.
@@ -36,5 +36,6 @@ def judge_identity(family: Family) -> str:
         "max_tokens": judge.max_tokens,
         "task": family.description,
         "prompt": PROMPT_VERSION,
+        "models": dict(family.judges),
     }
     return "j_" + digest(canonical_json(content))[:12]

@@ -4,8 +4,10 @@ decide.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
 
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult
@@ -45,6 +47,62 @@ class JudgeReport:
         parts += [f"{self.n_with_signs} that may speak to the judge"] * bool(self.n_with_signs)
         alone = f" It never decides alone: {self.uncalibrated}." if self.uncalibrated is not None else ""
         return f"{', '.join(parts)}.{alone}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedScores:
+    """What scores by a judge are shown with.
+
+    Args:
+        uncalibrated: why people's ratings do not vouch for it; None where they do.
+        agreement: how its scores follow the ratings; empty where it is uncalibrated.
+        rated: mean rating that people would give, by what was asked for; empty where it is uncalibrated.
+    """
+
+    judge: str
+    uncalibrated: str | None
+    agreement: str
+    rated: Mapping[str, float]
+
+    @property
+    def said(self) -> str:
+        """In a sentence or two."""
+        if self.uncalibrated is not None:
+            return f"Scores are those of an uncalibrated judge, and no quality: {self.uncalibrated}."
+        rates = " and ".join(f"{name} {mean:.3f}" for name, mean in self.rated.items())
+        return f"Scores are a judge's, which {self.agreement}." + (f" People would rate {rates}." if rates else "")
+
+    def as_data(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {**asdict(self), "said": self.said}
+
+
+def judged_scores(
+    judge: str, calibration: Calibration | None, results: Mapping[str, Sequence[ExampleResult]]
+) -> JudgedScores:
+    """Of answers that this judge scored.
+
+    Args:
+        calibration: the latest of this judge, else of another one; None: there is none.
+        results: by how they are called; those without a judgement are left out.
+    """
+    why = why_uncalibrated(judge, calibration)
+    if why is not None or calibration is None:
+        return JudgedScores(judge=judge, uncalibrated=why, agreement="", rated={})
+    given = {name: [score for one in of if (score := _score(one)) is not None] for name, of in results.items()}
+    return JudgedScores(
+        judge=judge,
+        uncalibrated=None,
+        agreement=(
+            f"follow people's ratings at a rank correlation of {calibration.spearman:.2f} on"
+            f" {count(calibration.n, 'rating')}"
+        ),
+        rated={name: fmean(map(calibration.mapped, scores)) for name, scores in given.items() if scores},
+    )
+
+
+def _score(one: ExampleResult) -> float | None:
+    return None if one.judgement is None else judgement_of(one.judgement).score
 
 
 def judge_report(family: Family, results: Sequence[ExampleResult], calibration: Calibration | None) -> JudgeReport:
