@@ -12,6 +12,7 @@ from typing import Any
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.feedback.events import FeedbackEvent, Interaction, LaterParts
+from optimizer.core.feedback.stored_rows import rows_of
 from optimizer.core.policy.steps import draw_of
 from tests.stores import arm
 from tests.study_world import START, TOPICS, World, topic_family
@@ -103,7 +104,7 @@ class Traffic:
 
         def write(tx: Any) -> None:
             events = self.world.store.events
-            events.add_new(tx, interactions, feedback)
+            events.add_new(tx, rows_of(interactions), rows_of(feedback))
             for row in later:
                 events.add_later_parts(tx, row)
 

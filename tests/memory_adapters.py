@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput, NotFound
 from optimizer.core.base.values import Spend
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction, LabelSummary, LaterParts
+from optimizer.core.feedback.stored_rows import ARM_COLUMNS, INTERACTION_COLUMNS, EventRow, feedback_of
 from optimizer.core.models.language import ModelAnswer
 from optimizer.ports import JournalEntry, Transaction
 
@@ -37,8 +38,8 @@ class MemoryEvents:
         self._answers: dict[Name, tuple[str, Mapping[str, Any]]] = {}
         self._later: dict[Name, LaterParts] = {}
 
-    def add_new(self, tx: Transaction, interactions: Sequence[Interaction], feedback: Sequence[FeedbackEvent]) -> None:
-        served, told = _by_name(interactions), _by_name(feedback)
+    def add_new(self, tx: Transaction, interactions: Sequence[EventRow], feedback: Sequence[EventRow]) -> None:
+        served, told = _by_name(map(_interaction_of, interactions)), _by_name(map(feedback_of, feedback))
         if self._interactions.keys() & served.keys() or self._feedback.keys() & told.keys():
             raise Busy("An event with one of these ids is stored already. Send again.", retry_after_s=1)
         self._interactions |= served
@@ -166,6 +167,11 @@ class MemoryEvents:
             LabelSummary(variant=k[0], field=k[1], source=k[2], n=len(labels[k]), mean=_mean(labels[k]) or 0.0)
             for k in ordered
         ]
+
+
+def _interaction_of(row: EventRow) -> Interaction:
+    values = dict(zip(INTERACTION_COLUMNS, row, strict=True))
+    return Interaction(arm=Arm(**{name: values.pop(name) for name in ARM_COLUMNS}), **values)
 
 
 def _by_name(events: Iterable[E]) -> dict[Name, E]:

@@ -13,6 +13,7 @@ from optimizer.adapters.store import Database
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
+from optimizer.core.feedback.stored_rows import rows_of
 from optimizer.core.rollout.blocks import StoredBlock, window_start
 from optimizer.core.rollout.transitions import OperatorAct
 from optimizer.core.serving.assignment import Holdback, choose, cohort_start, holdback_of
@@ -308,7 +309,7 @@ class World:
         ]
 
         def keep(tx: Any) -> None:
-            self.store.events.add_new(tx, interactions, feedback)
+            self.store.events.add_new(tx, rows_of(interactions), rows_of(feedback))
             self.store.exposures.add(tx, rows)
 
         self.store.write(keep)

@@ -23,6 +23,7 @@ from optimizer.adapters.store.tables import VariantPerformanceRow
 from optimizer.core.base.values import Budget
 from optimizer.core.family.variant import Variant
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
+from optimizer.core.feedback.stored_rows import rows_of
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.search.study import Study
 from optimizer.core.serving.rollout import Rollout
@@ -152,7 +153,7 @@ def keep_events(store: Database, events: Iterable[Interaction | FeedbackEvent]) 
     found = list(events)
     interactions = [one for one in found if isinstance(one, Interaction)]
     feedback = [one for one in found if isinstance(one, FeedbackEvent)]
-    store.write(lambda tx: store.events.add_new(tx, interactions, feedback))
+    store.write(lambda tx: store.events.add_new(tx, rows_of(interactions), rows_of(feedback)))
 
 
 def daily_performance(store: Database) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from optimizer.core.feedback.events import FeedbackEvent, Interaction, LabelSummary, LaterParts, Source
 from optimizer.core.feedback.rating_draws import JudgedAnswer
 from optimizer.core.feedback.review_sampling import SampledInteraction
+from optimizer.core.feedback.stored_rows import EventRow
 from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic
 from optimizer.core.scheduling.triggers import RecentOutcomes
 from optimizer.ports.transaction import Transaction
@@ -19,8 +20,9 @@ Exposure = tuple[
 
 
 class Events(Protocol):
-    def add_new(self, tx: Transaction, interactions: Sequence[Interaction], feedback: Sequence[FeedbackEvent]) -> None:
-        """Rows of which none is stored, as ``known`` said in this transaction or because their ids were made for them.
+    def add_new(self, tx: Transaction, interactions: Sequence[EventRow], feedback: Sequence[EventRow]) -> None:
+        """Rows (core/feedback/stored_rows.py) of which none is stored, as ``known`` said in this transaction or because
+        their ids were made for them.
 
         Raises Busy where another process has stored one meanwhile.
         """

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput
 from optimizer.core.feedback.events import FeedbackEvent, Interaction, LabelSummary, LaterParts
+from optimizer.core.feedback.stored_rows import rows_of
 from tests.contract.conftest import Adapter
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes
+
+
+def add(events: Adapter, interactions: Sequence[Interaction], outcomes: Sequence[FeedbackEvent]) -> None:
+    events.write("add_new", rows_of(interactions), rows_of(outcomes))
 
 
 class TestAdding:
@@ -19,14 +25,14 @@ class TestAdding:
     def test_of_rows_of_which_one_is_stored_none_is_written(
         self, events: Adapter, interactions: list[Interaction], outcomes: list[FeedbackEvent]
     ) -> None:
-        events.write("add_new", interactions, outcomes)
+        add(events, interactions, outcomes)
         with pytest.raises(Busy):
-            events.write("add_new", [*interactions, interaction("new")], [*outcomes, feedback("new")])
+            add(events, [*interactions, interaction("new")], [*outcomes, feedback("new")])
         assert events.ask("known", {(FAMILY, "new")}) == {}
 
     def test_families_do_not_share_ids(self, events: Adapter) -> None:
         elsewhere = feedback("a", of=arm(family="triage"), content_hash="another")
-        events.write("add_new", [], [feedback("a"), elsewhere])
+        add(events, [], [feedback("a"), elsewhere])
         assert events.ask("known", {(FAMILY, "a"), ("triage", "a")}) == {
             (FAMILY, "a"): "hash of a",
             ("triage", "a"): "another",
@@ -34,18 +40,18 @@ class TestAdding:
 
     def test_more_events_than_a_query_can_name_are_taken_at_once(self, events: Adapter) -> None:
         rows = [feedback(f"fb_{i}") for i in range(1201)]
-        events.write("add_new", [], rows)
+        add(events, [], rows)
         assert events.ask("known", {(FAMILY, row.id) for row in rows}) == {
             (FAMILY, row.id): row.content_hash for row in rows
         }
 
     def test_known_names_both_kinds_by_content(self, events: Adapter) -> None:
-        events.write("add_new", [interaction("i")], [feedback("f")])
+        add(events, [interaction("i")], [feedback("f")])
         found = events.ask("known", {(FAMILY, "i"), (FAMILY, "f"), (FAMILY, "x"), ("triage", "i")})
         assert found == {(FAMILY, "i"): "hash of i", (FAMILY, "f"): "hash of f"}
 
     def test_no_events_are_no_work(self, events: Adapter) -> None:
-        events.write("add_new", [], [])
+        add(events, [], [])
         assert events.ask("page_of_feedback", family=None, variant=None, since=None, cursor=None, limit=1) == ([], None)
 
 
@@ -64,7 +70,7 @@ class TestReading:
                 {"error": "timeout"},
             ],
         )
-        events.write("add_new", [written], [])
+        add(events, [written], [])
         assert events.ask("interaction", "in_1") == written
         assert events.ask("interaction", "in_1", FAMILY) == written
         assert events.ask("interaction", "in_1", "triage") is None
@@ -78,7 +84,7 @@ class TestReading:
             cost_usd=0.5,
             received_at=NOW,
         )
-        events.write("add_new", [interaction(cost_usd=0.25, by_gateway=True)], [])
+        add(events, [interaction(cost_usd=0.25, by_gateway=True)], [])
         events.write("add_later_parts", later)
         assert events.ask("later_parts", FAMILY, {"in_1", "in_2"}) == {"in_1": later}
         assert events.ask("later_parts", "triage", {"in_1"}) == {}
@@ -93,7 +99,7 @@ class TestReading:
             interaction("elsewhere", of=arm(family="triage"), received_at=minutes(2), parts=parts),
             interaction("another", of=arm(variant="v_bbbbbbbbbbbb"), received_at=minutes(5), parts=parts),
         ]
-        events.write("add_new", [*ours, *others], [])
+        add(events, [*ours, *others], [])
         asked = {"since": minutes(1)}
         assert events.ask("made_of_parts", FAMILY, {"v_aaaaaaaaaaaa"}, **asked, limit=2) == [ours[3], ours[2]]
         assert events.ask("n_made_of_parts", FAMILY, {"v_aaaaaaaaaaaa"}, **asked) == 3
@@ -115,7 +121,7 @@ class TestReading:
             feedback("e", interaction="in_3", expected={"summary": "not asked for"}),
             feedback("f", of=arm(family="triage"), interaction="in_2", expected={"summary": "elsewhere"}),
         ]
-        events.write("add_new", [], told)
+        add(events, [], told)
         assert events.ask("corrections", FAMILY, {"in_1", "in_2"}) == {"in_1": {"summary": "late"}}
 
     def test_feedback_comes_back_as_it_was_written(self, events: Adapter) -> None:
@@ -123,14 +129,14 @@ class TestReading:
             feedback("a", interaction="in_1", expected={"summary": "x"}, score=0.25, success=None, label="good"),
             feedback("b", interaction="in_1", success=False, source="judge"),
         ]
-        events.write("add_new", [], [*outcomes, feedback("c")])
+        add(events, [], [*outcomes, feedback("c")])
         assert events.ask("feedback_of", FAMILY, "in_1") == outcomes
 
 
 class TestPages:
     def test_pages_hold_every_event_once_in_the_order_of_arrival(self, events: Adapter) -> None:
         rows = [feedback(f"fb_{i:02}", received_at=minutes(i // 3)) for i in range(10)]  # several of one moment
-        events.write("add_new", [], rows[::-1])
+        add(events, [], rows[::-1])
         seen, cursor = [], None
         while True:
             page, cursor = events.ask(
@@ -143,7 +149,7 @@ class TestPages:
 
     def test_family_variant_and_time_narrow_the_page(self, events: Adapter) -> None:
         late, other = feedback("late", received_at=minutes(5)), feedback("other", of=arm(variant="v_bbbbbbbbbbbb"))
-        events.write("add_new", [], [feedback("a"), late, other, feedback("x", of=arm(family="triage"))])
+        add(events, [], [feedback("a"), late, other, feedback("x", of=arm(family="triage"))])
 
         def ids(**filters: object) -> list[str]:
             page, _ = events.ask(
@@ -158,7 +164,7 @@ class TestPages:
 
     @pytest.mark.parametrize("cursor", ["", "nonsense", "bnVsbA", "WyJhIiwgImIiXQ", "é"])
     def test_a_cursor_from_elsewhere_is_refused(self, events: Adapter, cursor: str) -> None:
-        events.write("add_new", [], [feedback()])
+        add(events, [], [feedback()])
         with pytest.raises(InvalidInput, match="cursor"):
             events.ask("page_of_feedback", family=None, variant=None, since=None, cursor=cursor, limit=1)
 
@@ -177,8 +183,8 @@ class TestAnswers:
 class TestSums:
     def test_arms_are_summed_up_without_counting_what_is_missing_as_zero(self, events: Adapter) -> None:
         candidate = arm(variant="v_bbbbbbbbbbbb", role="candidate")
-        events.write(
-            "add_new",
+        add(
+            events,
             [
                 interaction("1", latency_ms=10.0, cost_usd=0.5),
                 interaction("2", latency_ms=None, error="timeout"),
@@ -217,8 +223,8 @@ class TestSums:
         assert events.ask("arm_summary", FAMILY, "ro_2") == []
 
     def test_a_familys_money_is_what_the_gateway_recorded_itself_since_a_time(self, events: Adapter) -> None:
-        events.write(
-            "add_new",
+        add(
+            events,
             [
                 interaction("1", cost_usd=0.5, by_gateway=True),
                 interaction("2", cost_usd=None, by_gateway=True),
@@ -234,8 +240,8 @@ class TestSums:
 
     def test_labels_are_counted_by_variant_field_and_source_since_a_time(self, events: Adapter) -> None:
         old = feedback("old", received_at=NOW - timedelta(days=1))
-        events.write(
-            "add_new",
+        add(
+            events,
             [],
             [
                 old,

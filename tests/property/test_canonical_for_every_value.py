@@ -36,7 +36,7 @@ def test_floats_that_agree_to_six_decimals_have_one_id(number):
     | st.dictionaries(st.text(max_size=3), st.text(max_size=3) | st.floats(-1e17, 1e17), max_size=4)
 )
 def test_every_value_has_the_bytes_that_rfc_8785_asks_for(value):
-    assert canonical_json(value) == rfc8785.dumps(canonical._plain(value, []))
+    assert canonical_json(value) == rfc8785.dumps(canonical._plain(value))
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.events import LaterParts
 from optimizer.core.feedback.pipeline_record import PipelineRecord
+from optimizer.core.feedback.stored_rows import rows_of
 from optimizer.core.rollout.drift import ChampionWatch
 from optimizer.host.config import load_settings
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES
@@ -68,8 +69,10 @@ def add_events(store: Database, of: str, days: float, n: int) -> None:
         names = [f"{days}-{i}" for i in range(n)]
         store.events.add_new(
             tx,
-            [interaction(f"in-{name}", of=where, received_at=at, input={"document": "a text"}) for name in names],
-            [feedback(f"fb-{name}", of=where, received_at=at) for name in names],
+            rows_of(
+                [interaction(f"in-{name}", of=where, received_at=at, input={"document": "a text"}) for name in names]
+            ),
+            rows_of([feedback(f"fb-{name}", of=where, received_at=at) for name in names]),
         )
         for name in names:
             store.events.add_later_parts(

@@ -4,11 +4,12 @@ each row and asking each column costs more than writing it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import JSON, Connection, Table
 from sqlalchemy.engine import Dialect
 
 from optimizer.adapters.store.engine import insert_new
@@ -16,52 +17,68 @@ from optimizer.adapters.store.tables import Utc
 from optimizer.core.base.errors import Busy
 
 Value = Callable[[Any], Any]
+ROWS_AT_MOST = 256  # of one statement: thirty columns each are a quarter of the values that SQLite binds
 TIMES = 4096  # of events that share theirs: when they were received, when their cohort began
 
 
-def insert_rows(tx: Connection, table: Table, rows: Iterable[Sequence[Any]]) -> None:
+def insert_rows(tx: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
     """Rows with a value for each column of the table, in its order.
 
     Raises Busy where one is there already: another process wrote it at this moment.
     """
-    found = list(rows)
-    if not found:
+    if not rows:
         return
     if tx.dialect.name == "sqlite":
-        statement, values = _statement(table), _values(tx.dialect, table)
-        n = tx.exec_driver_sql(statement, [_as_stored(row, values) for row in found]).rowcount
+        values = _values(tx.dialect, table)
+        n, done = 0, 0
+        for size in _sizes(len(rows)):
+            some = [_as_stored(row, values) for row in rows[done : done + size]]
+            n += tx.exec_driver_sql(_statement(table, size), tuple(chain.from_iterable(some))).rowcount
+            done += size
     else:
         names = [column.name for column in table.columns]
-        n = insert_new(tx, table, [dict(zip(names, row, strict=True)) for row in found])
-    if n < len(found):
+        n = insert_new(tx, table, [dict(zip(names, row, strict=True)) for row in rows])
+    if n < len(rows):
         raise Busy(
             "Another process wrote rows with the same ids at the same moment; nothing was written. Send again.",
             retry_after_s=1,
         )
 
 
-def _as_stored(row: Sequence[Any], values: Sequence[tuple[int, Value]]) -> tuple[Any, ...]:
+def _sizes(n: int) -> Iterator[int]:
+    """Powers of two that add up to n: a statement of each is prepared once, and lets other threads run once. A driver's
+    own way, a step of the statement for each row, waits for the interpreter behind every row.
+    """
+    while n:
+        size = min(ROWS_AT_MOST, 1 << n.bit_length() - 1)
+        yield size
+        n -= size
+
+
+def _as_stored(row: Sequence[Any], values: Sequence[tuple[int, Value]]) -> list[Any]:
     stored = list(row)
     for place, stored_as in values:
         if stored[place] is not None:
             stored[place] = stored_as(stored[place])
-    return tuple(stored)
+    return stored
 
 
 @cache
-def _statement(table: Table) -> str:
+def _statement(table: Table, n_rows: int) -> str:
     names = ", ".join(f'"{column.name}"' for column in table.columns)
-    marks = ", ".join("?" for _ in table.columns)
-    return f'INSERT INTO "{table.name}" ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING'
+    marks = f"({', '.join('?' for _ in table.columns)})"
+    return f'INSERT INTO "{table.name}" ({names}) VALUES {", ".join([marks] * n_rows)} ON CONFLICT DO NOTHING'
 
 
 @lru_cache(maxsize=16)
 def _values(dialect: Dialect, table: Table) -> list[tuple[int, Value]]:
-    """For each column whose values are stored in another form its place, and what makes that form."""
+    """For each column whose values are stored in another form its place, and what makes that form. Numbers, truth and
+    texts are as SQLite's driver takes them.
+    """
     found: list[tuple[int, Value]] = []
     for place, column in enumerate(table.columns):
-        stored_as = column.type.dialect_impl(dialect).bind_processor(dialect)
-        if stored_as is not None:
-            of_time = isinstance(column.type, Utc)
-            found.append((place, lru_cache(maxsize=TIMES)(stored_as) if of_time else stored_as))
+        if isinstance(column.type, Utc | JSON):
+            stored_as = column.type.dialect_impl(dialect).bind_processor(dialect)
+            assert stored_as is not None
+            found.append((place, lru_cache(maxsize=TIMES)(stored_as) if isinstance(column.type, Utc) else stored_as))
     return found

@@ -33,6 +33,7 @@ REPORTING = tuple(
     name for what in ("interaction", "outcome") for name, field in FIELDS.items() if field.reports == what
 )
 _KINDS = {name: field.kind for name, field in FIELDS.items()}
+_KEEPS = {name: kind.keep for name, kind in _KINDS.items()}
 _TIMES = frozenset(name for name, kind in _KINDS.items() if kind is TIME)
 
 
@@ -44,9 +45,10 @@ def read_fields(raw: Mapping[Any, Any], *, now: datetime) -> tuple[dict[str, Any
         if value is None or name not in _KINDS:
             continue
         try:
-            if type(value) is not bool and not (type(value) is str and value.isascii() and "\x00" not in value):
+            if not _is_plain(value):
                 check_json(value)
-            values[name] = _KINDS[name].check(value)
+            kept = _KEEPS[name](value)
+            values[name] = kept if kept is not None else _KINDS[name].check(value)  # which says what is expected
         except ValueError as error:
             faults.append(Fault(pointer=pointer_of([name]), detail=str(error)))
     if not raw.keys() <= _KINDS.keys():
@@ -57,6 +59,16 @@ def read_fields(raw: Mapping[Any, Any], *, now: datetime) -> tuple[dict[str, Any
                 Fault(pointer=f"/{name}", detail="lies more than a day in the future; check the sender's clock")
             )
     return values, faults
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether ``check_json`` would let it through, for most values that come."""
+    of = type(value)
+    if of is str:
+        return value.isascii() and "\x00" not in value
+    if of is float:
+        return math.isfinite(value)
+    return of is bool or (of is int and -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER)
 
 
 def _unknown(names: Sequence[Any]) -> list[Fault]:

@@ -1,19 +1,17 @@
-"""One event as a client sends it: read, stripped of personal data,
-and turned into the Interaction and the FeedbackEvent that it reports.
-"""
+"""One event as a client sends it, read and stripped of personal data; ``stored_rows.py`` makes rows of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of, said
 from optimizer.core.family.masking import Masker
 from optimizer.core.feedback.event_kinds import EventField, fields_in
-from optimizer.core.feedback.events import Arm, Event, FeedbackEvent, Interaction, Part
+from optimizer.core.feedback.events import Arm, Part
 from optimizer.core.feedback.fields import FIELDS, OF_INTERACTION, OF_OUTCOME, REPORTING, WHO_AND_WHERE, read_fields
 
 _NO_TEXT = frozenset((bool, int, float, datetime))
@@ -55,23 +53,22 @@ def read_report(raw: Any, *, now: datetime, of_no_family: bool = False) -> Repor
             "malformed", "An event is a JSON object with the fields of the reference, such as assignment and success."
         )
     values, faults = read_fields(raw, now=now)
-    faults = faults or [Fault(pointer="", detail=gap) for gap in ([] if of_no_family else _gaps(values))]
+    is_interaction, is_feedback = not OF_INTERACTION.isdisjoint(values), not OF_OUTCOME.isdisjoint(values)
+    if not ("assignment" in values and (is_interaction or is_feedback) and "assigned_at" not in values):
+        faults = faults or [Fault(pointer="", detail=gap) for gap in ([] if of_no_family else _gaps(values))]
     if faults:
         raise EventRejected("malformed", f"The event is malformed: {said(faults)}.", faults)
-    return Report(
-        values=values,
-        is_interaction=not OF_INTERACTION.isdisjoint(values),
-        is_feedback=not OF_OUTCOME.isdisjoint(values),
-    )
+    return Report(values=values, is_interaction=is_interaction, is_feedback=is_feedback)
 
 
 def check_texts(report: Report, most: int) -> None:
     """Raises EventRejected (text_too_long) where a text or a name, at any depth,
     has more than ``most`` bytes of UTF-8.
     """
-    if all(
-        type(value) in _NO_TEXT or (type(value) is str and 4 * len(value) <= most) for value in report.values.values()
-    ):
+    for value in report.values.values():
+        if type(value) not in _NO_TEXT and not (type(value) is str and 4 * len(value) <= most):
+            break
+    else:
         return
     faults = [
         Fault(pointer=pointer_of(path), detail=f"has {n:,} bytes, and one text of an event has at most {most:,}")
@@ -121,10 +118,12 @@ def protect(report: Report, *, store: str, masker: Masker) -> Report:
     """The report as it may be kept under a Family's ``privacy``:
     ``metadata`` drops every text, else texts are masked.
     """
+    if store != "metadata" and not masker:
+        return report
     values = _protected(report.values, FIELDS, store=store, masker=masker)
     if "parts" in values:
         values["parts"] = protect_parts(values["parts"], store=store, masker=masker)
-    return replace(report, values=values)
+    return Report(values=values, is_interaction=report.is_interaction, is_feedback=report.is_feedback)
 
 
 def protect_parts(parts: Sequence[Mapping[str, Any]], *, store: str, masker: Masker) -> list[dict[str, Any]]:
@@ -133,10 +132,6 @@ def protect_parts(parts: Sequence[Mapping[str, Any]], *, store: str, masker: Mas
 
 
 _PART_FIELDS = fields_in(Part)
-_KEPT = (Interaction, FeedbackEvent)
-_NAMES: Mapping[type[Event], frozenset[str]] = {
-    kept: frozenset(fields_in(kept)) for kept in _KEPT
-}  # not anew for each event
 
 
 def _protected(
@@ -167,27 +162,3 @@ def content_hash(report: Report, sent: Arm) -> str:
         if name not in WHO_AND_WHERE:
             content[name] = value.timestamp() if isinstance(value, datetime) else value
     return digest(canonical_json(content))
-
-
-def interaction_of(report: Report, *, received_at: datetime, **known: Any) -> Interaction:
-    """``known``: what is no field of the report, by the name under which it is kept."""
-    at = {"received_at": received_at, "occurred_at": _started_at(report, received_at)}
-    return Interaction(**{**_values_of(report, Interaction), **known, **at})
-
-
-def _values_of(report: Report, kept: type[Event]) -> dict[str, Any]:
-    names = _NAMES[kept]
-    return {name: value for name, value in report.values.items() if name in names}
-
-
-def _started_at(report: Report, received_at: datetime) -> datetime:
-    """When the request began: as sent, else its latency before it was reported."""
-    sent: datetime | None = report.get("occurred_at")
-    return sent or received_at - timedelta(milliseconds=report.get("latency_ms") or 0)
-
-
-def feedback_of(report: Report, *, id: str, received_at: datetime, **known: Any) -> FeedbackEvent:
-    """An outcome that comes with its interaction belongs to it by the shared id."""
-    usual = {"occurred_at": received_at, "source": "user", "interaction": id if report.is_interaction else None}
-    values = {**usual, **_values_of(report, FeedbackEvent), **known}
-    return FeedbackEvent(**{**values, "id": id, "received_at": received_at})

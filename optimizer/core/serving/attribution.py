@@ -13,12 +13,28 @@ from optimizer.core.feedback.reported import EventRejected, Report
 from optimizer.core.serving.assignment import Assignment, Role, cohort_minutes, cohort_start, leased, variant_at
 from optimizer.core.serving.rollout import Rollout
 
+_NAMING = frozenset(("family", "variant", "rollout", "unit"))  # what an event may name beside its token
+
 
 def arm_of_token(report: Report, assignment: Assignment, unit_hmac: str | None) -> Arm:
     """``unit_hmac`` is of the unit that the event names beside its token, if it does.
 
     What it names must fit the token.
     """
+    if not _NAMING.isdisjoint(report.values):
+        _check_names(report, assignment, unit_hmac)
+    return Arm(
+        family=assignment.family,
+        variant=assignment.variant,
+        rollout=assignment.rollout,
+        role=assignment.role,
+        stage=assignment.stage,
+        cohort_start=assignment.cohort_start,
+        unit_hmac=assignment.unit_hmac,
+    )
+
+
+def _check_names(report: Report, assignment: Assignment, unit_hmac: str | None) -> None:
     if report.get("family") not in (None, assignment.family):
         raise EventRejected(
             "foreign_token",
@@ -36,15 +52,6 @@ def arm_of_token(report: Report, assignment: Assignment, unit_hmac: str | None) 
                 f"The event names another {name} than its token was served for. Leave {name} out, or send its own"
                 " token.",
             )
-    return Arm(
-        family=assignment.family,
-        variant=assignment.variant,
-        rollout=assignment.rollout,
-        role=assignment.role,
-        stage=assignment.stage,
-        cohort_start=assignment.cohort_start,
-        unit_hmac=assignment.unit_hmac,
-    )
 
 
 def check_interaction(arm: Arm, of_interaction: Arm) -> None:

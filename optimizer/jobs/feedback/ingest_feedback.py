@@ -189,7 +189,7 @@ class IntakeRequest:
         if self._in.text_bytes is not None:
             check_texts(report, self._in.text_bytes)
         self._check_source(report)
-        get = report.get
+        get: Callable[[str], Any] = report.values.get
         unit_hmac = self._in.hmac_unit(get("unit")) if get("unit") is not None else None
         if get("assignment") is not None:
             sent = arm_of_token(report, self._verified(get("assignment")), unit_hmac)

@@ -6,7 +6,7 @@ Part of ingest_feedback.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from optimizer.core.base.errors import KeyReused
 from optimizer.core.dataset.examples import Example
 from optimizer.core.feedback.correction import example_of
-from optimizer.core.feedback.events import FeedbackEvent, Interaction
 from optimizer.core.feedback.reported import EventRejected
+from optimizer.core.feedback.stored_rows import EventRow, feedback_of
 from optimizer.jobs.dataset import release_example
 from optimizer.jobs.feedback.place_events import Placed, Placing, ReadEvent
-from optimizer.jobs.ids import new_id
+from optimizer.jobs.ids import new_id, new_ulids
 from optimizer.ports import Transaction
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def keep_all(tx: Transaction, jobs: Sequence[Keeping]) -> list[dict[str, Any]]:
     store = jobs[0].intake.store
     # Not before they waited for their turn to write: a cohort may have been closed meanwhile.
     at = jobs[0].intake.clock.now()
-    kept = [_Kept(tx, job, at) for job in jobs]
+    ids = new_ulids()
+    kept = [_Kept(tx, job, at, ids) for job in jobs]
     named = {one.name for each in kept for one in each.placed if one.is_named}
     known = store.events.known(tx, named) if named else {}
     for each in kept:
@@ -81,6 +82,7 @@ class _Kept:
     tx: Transaction
     job: Keeping
     at: datetime
+    ids: Iterator[str]
     placed: list[Placed] = field(init=False)
     before: dict[str, Any] | None = field(init=False)  # the answer to the same request that came earlier
     fresh: list[Placed] = field(default_factory=list)
@@ -95,8 +97,10 @@ class _Kept:
     def sort_out(self, known: dict[tuple[str, str], str]) -> None:
         """Tells what is new from what is known already, and adds it to that."""
         for one in self.placed:
-            before = known.get(one.name)
-            if before is None:
+            before = known.get(one.name) if one.is_named else None
+            if not one.is_named:
+                self.fresh.append(one)
+            elif before is None:
                 known[one.name] = one.content_hash
                 self.fresh.append(one)
             elif before == one.content_hash:
@@ -104,13 +108,13 @@ class _Kept:
             else:
                 self.rejected.append(self.job.rejection(one.index, _conflict(one)))
 
-    def interactions(self) -> list[Interaction]:
+    def interactions(self) -> list[EventRow]:
         actor, by_gateway = self.job.intake.actor, self.job.intake.by_gateway
         return [
             one.interaction(self.at, actor, by_gateway=by_gateway) for one in self.fresh if one.report.is_interaction
         ]
 
-    def feedback(self) -> list[FeedbackEvent]:
+    def feedback(self) -> list[EventRow]:
         return [one.feedback(self.at, self.job.intake.actor) for one in self.fresh if one.report.is_feedback]
 
     def answer(self) -> dict[str, Any]:
@@ -143,7 +147,7 @@ class _Kept:
     def _place_all(self) -> list[Placed]:
         """Those that name nothing but an interaction come last: it may be reported in the same request."""
         intake, reads = self.job.intake, self.job.reads
-        placing = Placing(intake.store, self.tx, reads, self.at, intake.clock.scale, intake.access)
+        placing = Placing(intake.store, self.tx, reads, self.at, intake.clock.scale, intake.access, self.ids)
         placed = []
         for read in sorted(reads, key=lambda read: not read.sent.family):
             try:
@@ -163,7 +167,7 @@ class _Kept:
 
     def _example(self, one: Placed) -> Example | None:
         intake = self.job.intake
-        event, input = one.feedback(self.at, intake.actor), one.report.get("input")
+        event, input = feedback_of(one.feedback(self.at, intake.actor)), one.report.get("input")
         if input is None and event.interaction is not None:
             interaction = intake.store.events.interaction(self.tx, event.interaction, one.arm.family)
             input = interaction.input if interaction is not None else None

@@ -5,17 +5,17 @@ Part of ingest_feedback.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
-from optimizer.core.feedback.reported import EventRejected, Report, content_hash, feedback_of, interaction_of
+from optimizer.core.feedback.events import Arm
+from optimizer.core.feedback.reported import EventRejected, Report, content_hash
+from optimizer.core.feedback.stored_rows import EventRow, feedback_row, interaction_row
 from optimizer.core.serving.access import Access
 from optimizer.core.serving.assignment import held_back_until
 from optimizer.core.serving.attribution import arm_of_rollout, arm_of_unit, check_interaction
 from optimizer.core.serving.rollout import Rollout
-from optimizer.jobs.ids import new_id
 from optimizer.ports import Store, Transaction
 
 
@@ -46,22 +46,17 @@ class Placed:
     def name(self) -> tuple[str, str]:
         return self.arm.family, self.id
 
-    def interaction(self, at: datetime, sent_by: str, *, by_gateway: bool) -> Interaction:
-        return interaction_of(
-            self.report, id=self.id, arm=self.arm, content_hash=self.content_hash, received_at=at, sent_by=sent_by,
-            by_gateway=by_gateway,
-        )  # fmt: skip
+    def interaction(self, at: datetime, sent_by: str, *, by_gateway: bool) -> EventRow:
+        return interaction_row(self.report, self.arm, self.id, self.content_hash, at, sent_by, by_gateway=by_gateway)
 
-    def feedback(self, at: datetime, sent_by: str) -> FeedbackEvent:
-        return feedback_of(
-            self.report, id=self.id, arm=self.arm, content_hash=self.content_hash, received_at=at, sent_by=sent_by
-        )
+    def feedback(self, at: datetime, sent_by: str) -> EventRow:
+        return feedback_row(self.report, self.arm, self.id, self.content_hash, at, sent_by)
 
 
 class Placing:
     """Finds each event's arm, with the interactions that events of this request name: stored, or reported beside them.
 
-    To a key for named families, ``access``, those of others do not exist.
+    To a key for named families, ``access``, those of others do not exist. ``ids``: for events that bring none.
     """
 
     def __init__(
@@ -72,12 +67,15 @@ class Placing:
         now: datetime,
         clock_scale: float,
         access: Access,
+        ids: Iterator[str],
     ) -> None:
+        self._ids = ids
         self._store = store
         self._tx = tx
         self._now = now
         self._clock_scale = clock_scale
         named = {id for read in reads if (id := read.report.get("interaction")) is not None}
+        self._names_any = bool(named)
         found = store.events.interactions(tx, named) if named else {}
         seen = {id: [one for one in ones if access.may_see(one.arm.family)] for id, ones in found.items()}
         self._stored = {(one.arm.family, one.id) for ones in seen.values() for one in ones}
@@ -86,6 +84,8 @@ class Placing:
         self._rollouts: dict[str, tuple[Rollout | None, datetime | None]] = {}
 
     def arm_of(self, read: ReadEvent) -> Arm:
+        if read.by_token and not self._names_any:
+            return read.sent
         served = arm_of_interaction(read, self._arms)
         if served is not None and not read.sent.family and served.family != read.read_for:
             raise unknown_interaction(
@@ -102,8 +102,8 @@ class Placing:
         return self._arm_of_unit(read)
 
     def place(self, read: ReadEvent, arm: Arm) -> Placed:
-        report, named = read.report, read.report.get("interaction")
-        id = report.get("id")
+        report = read.report
+        id, named = report.values.get("id"), report.values.get("interaction")
         if id is None and named is not None and report.is_interaction:
             if (arm.family, named) in self._stored and report.is_feedback:
                 report = replace(
@@ -113,8 +113,8 @@ class Placing:
                 id = named
         is_named = id is not None
         if id is None:
-            id = new_id("in" if report.is_interaction else "fb")
-        if report.is_interaction:
+            id = f"{'in' if report.is_interaction else 'fb'}_{next(self._ids)}"
+        if self._names_any and report.is_interaction:
             self._arms.setdefault(id, {}).setdefault(arm.family, arm)
         content = content_hash(report, read.sent)
         return Placed(index=read.index, report=report, arm=arm, id=id, content_hash=content, is_named=is_named)

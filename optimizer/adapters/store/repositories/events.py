@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from operator import attrgetter
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, case, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, insert, or_, select
 
 from optimizer.adapters.store import cursors
 from optimizer.adapters.store.engine import insert_new
@@ -16,6 +15,7 @@ from optimizer.adapters.store.new_rows import insert_rows
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, IdempotencyKeyRow, LaterPartsRow
 from optimizer.core.base.errors import Conflict
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction, LabelSummary, LaterParts
+from optimizer.core.feedback.stored_rows import ARM_COLUMNS, EventRow
 
 KEYS = IdempotencyKeyRow.__table__
 LATER = LaterPartsRow.__table__
@@ -24,9 +24,9 @@ LATER = LaterPartsRow.__table__
 class EventTables:
     """ports.Events on the database."""
 
-    def add_new(self, tx: Connection, interactions: Sequence[Interaction], feedback: Sequence[FeedbackEvent]) -> None:
-        insert_rows(tx, INTERACTIONS, map(_interaction_values, interactions))
-        insert_rows(tx, FEEDBACK_EVENTS, map(_feedback_values, feedback))
+    def add_new(self, tx: Connection, interactions: Sequence[EventRow], feedback: Sequence[EventRow]) -> None:
+        insert_rows(tx, INTERACTIONS, interactions)
+        insert_rows(tx, FEEDBACK_EVENTS, feedback)
 
     def add_later_parts(self, tx: Connection, row: LaterParts) -> None:
         values = {
@@ -225,21 +225,12 @@ def _feedback_sums() -> list[ColumnElement[Any]]:
     ]
 
 
-_ARM_FIELDS = tuple(Arm.__dataclass_fields__)
 _INTERACTION_FIELDS = tuple(name for name in Interaction.__dataclass_fields__ if name != "arm")
 _FEEDBACK_FIELDS = tuple(name for name in FeedbackEvent.__dataclass_fields__ if name != "arm")
 
 
-def _values_by_column(table: Table) -> Callable[[Any], tuple[Any, ...]]:
-    names = [column.name for column in table.columns]
-    return attrgetter(*(f"arm.{name}" if name in _ARM_FIELDS else name for name in names))
-
-
-_interaction_values, _feedback_values = _values_by_column(INTERACTIONS), _values_by_column(FEEDBACK_EVENTS)
-
-
 def _arm(row: RowMapping) -> Arm:
-    return Arm(**{name: row[name] for name in _ARM_FIELDS})
+    return Arm(**{name: row[name] for name in ARM_COLUMNS})
 
 
 def _interaction(row: RowMapping) -> Interaction:
