@@ -17,7 +17,7 @@ from api.http import problems
 from api.http.edge import Edge
 from api.http.in_flight import InFlight
 from api.lifecycle import running_loops, running_services
-from api.quick import is_prompt, quick_prompt
+from api.quick import Answer, is_quick, quick_prompt, quick_render
 from api.routes import (
     clock,
     data,
@@ -39,6 +39,7 @@ from api.routes import (
     studies,
     variants,
 )
+from api.services import Services
 from optimizer.host.config import Settings
 
 GROUPS = (
@@ -70,7 +71,13 @@ class Application(FastAPI):
     in_flight: InFlight
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = quick_prompt(scope, self.state.services, self.in_flight) if is_prompt(scope) else None
+        answer: Answer | None = None
+        if is_quick(scope):
+            shared: Services = self.state.services
+            if scope["method"] == "POST":
+                answer, receive = await quick_render(scope, receive, shared, self.in_flight)
+            else:
+                answer = quick_prompt(scope, shared, self.in_flight)
         if answer is None:
             await super().__call__(scope, receive, send)
         else:

@@ -18,7 +18,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.generation_settings import only_settings
 from optimizer.core.family.masking import Masker
 from optimizer.core.family.rendering import render_open
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import Message, Variant
 from optimizer.core.serving.assignment import (
     DEFAULT_COHORT_MINUTES,
     ArmName,
@@ -44,6 +44,19 @@ class Prebuilt:
 
     def with_token(self, token: bytes) -> bytes:
         return b'%b%b"}' % (self.head, token)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfilled:
+    """JSON of a filled-in prompt but for its messages and its token, and the messages that are to be filled in."""
+
+    messages: Sequence[Message]
+    before: bytes
+    after: bytes
+
+    def filled(self, messages: Sequence[Message], token: bytes, signs: Sequence[str]) -> bytes:
+        flagged = b'","injection":%b}' % to_json(signs) if signs else b'"}'
+        return b"".join((self.before, to_json(messages), self.after, token, flagged))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +86,7 @@ class ServedFamily:
     environment: EnvironmentOverride | None = None
     _pipelines: dict[str, Pipeline] = field(default_factory=dict, compare=False)
     _prebuilt: dict[ArmName, Prebuilt] = field(default_factory=dict, compare=False)
+    _unfilled: dict[ArmName, Unfilled] = field(default_factory=dict, compare=False)
     _forms: dict[ArmName, tuple[Any, TokenForm]] = field(default_factory=dict, compare=False)  # with their seconds
 
     def choose(self, unit: str | None, unit_hmac: str | None, now: datetime) -> Choice:
@@ -160,6 +174,21 @@ class ServedFamily:
         if found is None:
             body = to_json(self.shape(choice))
             found = self._prebuilt[choice.arm] = Prebuilt(head=body[:-1] + b',"assignment":"', etag=etag_of(body))
+        return found
+
+    def unfilled(self, choice: Choice) -> Unfilled:
+        """Of a family whose variants have messages."""
+        found = self._unfilled.get(choice.arm)
+        if found is None:
+            shape = self.shape(choice)
+            names = list(shape)
+            at = names.index("messages")
+            before, after = ({name: shape[name] for name in some} for some in (names[:at], names[at + 1 :]))
+            found = self._unfilled[choice.arm] = Unfilled(
+                messages=shape["messages"],
+                before=to_json(before)[:-1] + b',"messages":',
+                after=b"," + to_json(after)[1:-1] + b',"assignment":"',
+            )
         return found
 
     def token(self, choice: Choice, unit_hmac: str | None, *, now: datetime, rollout_now: datetime, keys: Keys) -> str:

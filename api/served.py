@@ -29,13 +29,22 @@ def serve(shared: Services, name: str, unit: str | None) -> Served:
 
 
 def serve_family(shared: Services, family: ServedFamily, unit: str | None, now: datetime) -> Served:
+    served = decide(shared, family, unit, now)
+    count(shared, served)
+    return served
+
+
+def decide(shared: Services, family: ServedFamily, unit: str | None, now: datetime) -> Served:
     hashed = unit_hmac(shared.secrets.unit_key, unit) if unit is not None else None
     choice = family.choose(unit, hashed, now)
     token = family.token(
         choice, hashed, now=now, rollout_now=shared.clock.rollout_now(), keys=shared.serving.token_keys
     )
-    shared.exposures.count(family, choice, time())
     return Served(family=family, choice=choice, token=token)
+
+
+def count(shared: Services, served: Served) -> None:
+    shared.exposures.count(served.family, served.choice, time())
 
 
 def unit_of(request: Request) -> str | None:

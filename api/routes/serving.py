@@ -16,14 +16,13 @@ from starlette.routing import Route
 from api import services
 from api.http.etags import is_listed
 from api.prompt import to_json
-from api.quick import CACHING
+from api.quick import CACHING, signs_of
 from api.routing import Asking, admit, check_query, guarded, router
 from api.schemas import RenderBody
 from api.served import MAX_UNIT_CHARS, serve, unit_of
 from api.services import Shared
 from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.family.rendering import clip_inputs, render
-from optimizer.core.models.injection import injection_signs, texts_in
 
 PATH = "/v1/families/{family}/prompt"
 PROMPT_QUERY = frozenset({"unit"})
@@ -71,8 +70,7 @@ async def render_prompt(family: str, body: RenderBody, shared: Shared) -> Respon
         has_score = served.family.pipeline(served.choice).score is not None
         decision = await asyncio.to_thread(decide) if has_score else decide()
         answer["decision"] = decision.as_data()
-    said = [m.get("content") for m in body.history or () if m.get("role") in ("user", "tool")]
-    if signs := injection_signs(texts_in([*variables.values(), *said])):
+    if signs := signs_of(variables, body.history):
         answer["injection"] = list(signs)
     return Response(to_json(answer), media_type="application/json", headers={"Cache-Control": "no-store"})
 
