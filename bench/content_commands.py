@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from common import RESULTS, ROOT, SHARED, Cell, write_result
-from content_quality import PAGE
 from learned.content_commands_page import BAND, BAR
-from learned.content_page import page
+from learned.content_page import PAGE, page
 from typed.command import typed
 
 from optimizer.core.dataset.examples import Split, split_of

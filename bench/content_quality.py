@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from common import RESULTS, ROOT, SHARED, Cell, write_result
+from common import RESULTS, SHARED, Cell, write_result
 from learned import content_rules as rules
-from learned.content_page import page
+from learned.content_page import PAGE, page
 from learned.content_rows import (
     CURVE,
     POINTS,
@@ -42,7 +42,6 @@ from optimizer.content.core.policy.text_statistics import text_statistics
 from optimizer.core.predictor.predictor import Predictor
 
 DATA = SHARED / "data" / "content_quality"
-PAGE = ROOT / "docs" / "reference" / "content-quality-measured.md"
 BAR = 0.70
 SEEDS = (0, 1, 2)
 LEAST_ROWS = 100  # a type with fewer rows in train gets its length as score: nothing can be learned or checked on it

@@ -18,16 +18,14 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from math import sqrt
 from pathlib import Path
-from statistics import NormalDist, mean, quantiles, stdev
 from typing import Any
 
 import numpy as np
 import structlog
-from common import ROOT, Cell, write_result
+from common import ROOT, write_result
+from simulations.ended import RPS, Ended, mean_cell, quantile_cell, share_cell
 
 sys.path.insert(0, str(ROOT))
 
@@ -35,20 +33,10 @@ from tests.clock import Clock
 from tests.rollout_world import Behaviour, World
 from tests.stores import new_database
 
-REFERENCE = "reference table"
-RPS, CANARY = 1.0, (0.10, 0.25, 0.50, 0.75)
+CANARY = (0.10, 0.25, 0.50, 0.75)
 LONGEST_S = 2 * 3600
 LABELS_AN_HOUR, LONGEST_H = 40, 24 * 7
 LABEL_SCALE = 72.0  # an hour of rollout durations within 50 s, less than a lease
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ended:
-    """One run: its outcome, None when it still went on; how long it took; what was used up until then."""
-
-    outcome: str | None
-    took: float  # seconds of real time, or hours of rollout time
-    used: float  # requests of the candidate, or labels
 
 
 def failing(folder: Path, seed: int, *, errors: float) -> Ended:
@@ -105,45 +93,6 @@ def runs_of(name: str, run: Callable[[Path, int], Ended], n: int, folder: Path) 
                 f"{name}: {seed} of {n}, {sum(e.outcome is not None for e in found)} ended", file=sys.stderr, flush=True
             )
     return found
-
-
-def quantile_cell(case: str, values: list[float], q: float, other: float | None, unit: str) -> Cell:
-    """Bounds: order statistics between which the true quantile lies in 95 of 100 experiments."""
-    ordered, n, z = sorted(values), len(values), NormalDist().inv_cdf(0.975)
-    half = z * sqrt(n * q * (1 - q))
-    low, high = ordered[max(0, int(n * q - half))], ordered[min(n - 1, int(n * q + half) + 1)]
-    ours = quantiles(ordered, n=100, method="inclusive")[round(100 * q) - 1]
-    name = "median" if q == 0.5 else f"{100 * q:g} % point"
-    ratio = ours / other if other else None
-    return Cell(
-        case=f"{case}, {name}",
-        ours=ours,
-        other=other,
-        other_name=REFERENCE if other else "",
-        ratio=ratio,
-        low=low,
-        high=high,
-        unit=unit,
-        n=n,
-    )
-
-
-def mean_cell(case: str, values: list[float], other: float | None, unit: str) -> Cell:
-    ours, half = mean(values), 1.96 * stdev(values) / sqrt(len(values))
-    ratio = ours / other if other else None
-    return Cell(
-        case=f"{case}, mean", ours=ours, other=other, other_name=REFERENCE if other else "", ratio=ratio,
-        low=ours - half, high=ours + half, unit=unit, n=len(values),
-    )  # fmt: skip
-
-
-def share_cell(case: str, runs: list[Ended], outcome: str) -> Cell:
-    k, n, z = sum(run.outcome == outcome for run in runs), len(runs), NormalDist().inv_cdf(0.975)
-    middle, half = (k + z * z / 2) / (n + z * z), z * sqrt(k * (n - k) / n + z * z / 4) / (n + z * z)
-    return Cell(
-        case=f"{case}, ended as {outcome}", ours=k / n, other=None, other_name="", ratio=None, low=middle - half,
-        high=min(1.0, middle + half), unit="share of rollouts", n=n,
-    )  # fmt: skip
 
 
 def main() -> int:

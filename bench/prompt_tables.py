@@ -24,9 +24,8 @@ from common import RESULTS, ROOT, SHARED, Cell, table, write_result
 from fixed_pool.page import page
 from fixed_pool.pools import CONFIRMATION, DEVELOPMENT, MEANS, Pool, pools
 from fixed_pool.trials import Measured, cells, measure
-from record_answers import recorded_folder
 from recorded.schedules import raced_search
-from recorded.tables import Arm, Table
+from recorded.tables import Arm, Table, recorded_folder
 from recorded.trials import deal, report, without_differences
 
 from optimizer.core.statistics.wilson import wilson_interval

@@ -11,7 +11,6 @@ repository, under DETENT_RECORDED (default: detent-bench-recorded in the user's 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ from typing import Protocol
 
 from common import SHARED
 from recorded.grid import POOL, GridVariant, grid
-from recorded.tables import Answer, AnswerFile, plan_of
+from recorded.tables import Answer, AnswerFile, plan_of, recorded_folder
 from recorded.tasks import TASKS, Task
 
 from optimizer.core.dataset.examples import Example
@@ -39,13 +38,6 @@ class Answers(Protocol):
     revision: str
 
     async def complete(self, request: ModelRequest) -> ModelAnswer: ...
-
-
-def recorded_folder() -> Path:
-    """Where answers are kept: DETENT_RECORDED, else the user's cache folder; never inside the project."""
-    named = os.environ.get("DETENT_RECORDED")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(named) if named else cache / "detent-bench-recorded"
 
 
 def main() -> int:

@@ -31,7 +31,7 @@ from common import ROOT, Cell, write_result
 
 sys.path.insert(0, str(ROOT))
 
-from guardrail_response import RPS, Ended, mean_cell, quantile_cell, share_cell
+from simulations.ended import RPS, Ended, mean_cell, quantile_cell, share_cell
 
 from tests.running_server import Server, make_home
 

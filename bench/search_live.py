@@ -31,7 +31,7 @@ from typing import Any
 
 from common import RESULTS, ROOT, SHARED, Cell, commit, machine, write_result
 from live.page import NOT_RUN, Cells, page, table
-from live.setup import Counted, Found, Outcome, Setup, Sizes, family_of, rows_of
+from live.setup import LIVE_TASKS, SIZES, Counted, Found, Outcome, Setup, Sizes, family_of, rows_of
 from recorded import without_model
 from recorded.tasks import TASKS, Task
 
@@ -40,12 +40,7 @@ from optimizer.core.search.racing import ContinuousRejects
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
 
-SIZES = {
-    "full": Sizes(train=60, dev=30, holdout=100, candidates=8),
-    "small": Sizes(train=8, dev=6, holdout=8, candidates=1),
-}
 PAGE = ROOT / "docs" / "reference" / "search-live.md"
-LIVE = ("document_analysis", "intent_routing")
 BARE = "bare prompt"
 OURS = ("bootstrap+settings", "race", "joint", "examples")
 OTHERS = ("DSPy random search", "DSPy MIPROv2", "DSPy GEPA", "MLflow optimize_prompts")
@@ -55,7 +50,7 @@ Key = tuple[str, str, int]
 
 def main() -> int:
     options = _options()
-    keys = [(task, arm, seed) for seed in options.seeds for task in LIVE for arm in ARMS]
+    keys = [(task, arm, seed) for seed in options.seeds for task in LIVE_TASKS for arm in ARMS]
     chosen = [key for key in keys if any(fnmatch(_name(key), pattern) for pattern in options.cells)]
     folder = options.cache / options.rows
     if not (SHARED / "data").is_dir():
@@ -72,10 +67,10 @@ def main() -> int:
     finally:
         models.close()
     cells = read_cells(folder, keys)
-    print(table(cells, LIVE, ARMS, options.seeds))
+    print(table(cells, LIVE_TASKS, ARMS, options.seeds))
     path = write_result("search_live", compared(cells, options.seeds), RESULTS if options.rows == "full" else folder)
     if options.rows == "full" and cells:
-        whole = page(cells, LIVE, ARMS, options.seeds, SIZES["full"], commit=commit(), machine=machine())
+        whole = page(cells, LIVE_TASKS, ARMS, options.seeds, SIZES["full"], commit=commit(), machine=machine())
         PAGE.write_text(without_model.with_stored_section(whole, without_model.LIVE), encoding="utf-8")
     print(f"{len(cells)} of {len(keys)} cells were run. {path}")
     return 0
@@ -194,7 +189,7 @@ def read_cells(folder: Path, keys: Sequence[Key]) -> Cells:
 def compared(cells: Cells, seeds: Sequence[int]) -> list[Cell]:
     """Each of ours with each of the others, on the held-out rows of the seeds that both were run on; and the calls."""
     found = []
-    for task in LIVE:
+    for task in LIVE_TASKS:
         for arm in OURS:
             for other in (BARE, *OTHERS):
                 both = [

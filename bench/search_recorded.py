@@ -21,10 +21,9 @@ from collections.abc import Sequence
 
 from common import RESULTS, ROOT, Cell, write_result
 from fixed_pool.race_rules import ExpectedGain, Halving, SignedRank
-from record_answers import recorded_folder
 from recorded.schedules import DSPY_CANDIDATES, Schedule, in_full, over_examples, raced_search, racing, shuffled, tpe
 from recorded.search_page import DSPY, OURS, page
-from recorded.tables import Table, read_table
+from recorded.tables import Table, read_table, recorded_folder
 from recorded.tasks import TASKS
 from recorded.trials import Reported, curves, deal, paired_interval, report, without_differences
 from recorded.without_model import RECORDED, with_stored_section

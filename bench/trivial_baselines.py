@@ -17,12 +17,10 @@ import sys
 from collections.abc import Sequence
 
 from common import ROOT, SHARED, Cell, write_result
-from live.setup import rows_of
+from live.setup import LIVE_TASKS, SIZES, rows_of
 from recorded.grid import POOL
 from recorded.tasks import TASKS, Task
 from recorded.without_model import LIVE, RECORDED, with_section
-from search_live import LIVE as LIVE_TASKS
-from search_live import SIZES
 
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.comparison import bootstrap_interval

@@ -24,7 +24,7 @@ from common import ROOT, Cell, write_result
 
 sys.path.insert(0, str(ROOT))
 
-from guardrail_response import quantile_cell
+from simulations.ended import quantile_cell
 
 from optimizer.core.base.values import Budget
 from optimizer.core.search.study import Study, Trigger

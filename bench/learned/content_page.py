@@ -8,11 +8,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from common import ROOT
 from pages import in_columns
 from simulations.page import table
 
 from learned.content_commands_page import section
 
+PAGE = ROOT / "docs" / "reference" / "content-quality-measured.md"
 HEAD = """# A learned score of content, measured
 
 Made by `python bench/content_quality.py` from `bench/results/content_quality.json` (commit {commit}, {machine}). The

@@ -8,13 +8,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+from live.begun import begun_study
 from live.setup import MAX_EXAMPLES, Found, Setup
-from optimizer.core.base.values import Budget
 from optimizer.core.search.study import Study
-from optimizer.core.serving.champion import first
-from optimizer.jobs.studies.create_study import create_study
 from optimizer.jobs.studies.run_study import run_study
-from optimizer.ports import VariantRecord
 from optimizer.runtime import wiring
 
 TELL_EVERY_S = 20.0
@@ -66,41 +63,17 @@ def search(setup: Setup, strategy: str) -> Found:
 
 
 def _study(setup: Setup, strategy: str) -> Study:
-    with setup.store.read() as tx:
-        found, _ = setup.store.studies.page(tx, family=setup.family.name, limit=1)
-    if found:
-        return found[0]
-    now, champion, sizes = setup.clock.now(), setup.family.variant(), setup.sizes
+    sizes = setup.sizes
+    definition = {
+        "n_train": sizes.train,
+        "n_dev": sizes.dev,
+        "n_holdout": sizes.holdout,
+        "n_candidates": sizes.candidates,
+        "n_settings": sizes.trials if strategy == "joint" else sizes.candidates,
+        "max_examples": MAX_EXAMPLES,
+    }
     examples = [replace(e, released=True) for e in (*setup.train, *setup.dev, *setup.holdout)]
-
-    def fill(tx: Any) -> None:
-        setup.store.examples.add(tx, examples)
-        if setup.store.champions.current(tx, setup.family.name) is None:
-            record = VariantRecord(
-                family=setup.family.name, variant=champion, source="file", created_at=now, created_by="bench"
-            )
-            setup.store.variants.add(tx, record)
-            promoted = first(family=setup.family.name, variant=champion.id, at=now, by="bench", why="the bare prompt")
-            setup.store.champions.put(tx, promoted)
-
-    setup.store.write(fill)
-    made = create_study(
-        setup.family,
-        strategy=strategy,
-        seed=setup.seed,
-        budget=Budget(calls=100_000),
-        definition={
-            "n_train": sizes.train,
-            "n_dev": sizes.dev,
-            "n_holdout": sizes.holdout,
-            "n_candidates": sizes.candidates,
-            "n_settings": sizes.trials if strategy == "joint" else sizes.candidates,
-            "max_examples": MAX_EXAMPLES,
-        },
-        actor="bench",
-        store=setup.store,
-        clock=setup.clock,
+    return begun_study(
+        setup.family, examples, definition, strategy=strategy, seed=setup.seed, store=setup.store, clock=setup.clock,
         models=setup.models,
-    )
-    assert isinstance(made, Study)
-    return made
+    )  # fmt: skip

@@ -23,6 +23,7 @@ from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.ports import Clock, Store
 
+LIVE_TASKS = ("document_analysis", "intent_routing")
 MAX_EXAMPLES = 4
 POOL = 600  # rows of a file from which each seed draws its own
 
@@ -42,6 +43,12 @@ class Sizes:
     def metric_calls(self) -> int:
         """What a search may ask that counts calls: as many as the others' trials on all dev examples."""
         return self.trials * self.dev
+
+
+SIZES = {
+    "full": Sizes(train=60, dev=30, holdout=100, candidates=8),
+    "small": Sizes(train=8, dev=6, holdout=8, candidates=1),
+}
 
 
 @dataclass(frozen=True, kw_only=True)

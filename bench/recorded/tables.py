@@ -21,6 +21,13 @@ PLAN = "plan.json"
 ANSWERS = "answers.jsonl"
 
 
+def recorded_folder() -> Path:
+    """Where answers are kept: DETENT_RECORDED, else the user's cache folder; never inside the project."""
+    named = os.environ.get("DETENT_RECORDED")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(named) if named else cache / "detent-bench-recorded"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """One call and its score.

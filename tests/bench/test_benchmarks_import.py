@@ -5,6 +5,7 @@ and import what they need when they need it.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -25,6 +26,12 @@ def test_what_a_benchmark_takes_from_the_product_is_there(file: Path) -> None:
         for alias in node.names
     ]
     assert [f"{module}.{name}" for module, name in wanted if not _is_there(str(module), name)] == []
+
+
+def test_the_readme_names_each_command_once() -> None:
+    table = [line for line in (BENCH / "README.md").read_text("utf-8").splitlines() if line.startswith("| ")]
+    named = [name for line in table for name in re.findall(r"`(\w+)`", line)]
+    assert sorted(named) == sorted(f.stem for f in FILES if f.parent == BENCH and f.stem not in ("common", "pages"))
 
 
 SHARING = [file for file in FILES if file.parent == BENCH and "from tests." in file.read_text(encoding="utf-8")]

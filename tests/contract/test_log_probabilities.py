@@ -51,21 +51,8 @@ def test_what_is_no_log_probability_is_none(behind: Provider, logprobs: Any) -> 
 def test_a_provider_that_does_not_know_the_parameter_is_not_sent_it(behind: Provider) -> None:
     from optimizer.adapters.models.litellm_models import LiteLLMModel
 
-    model = Waited(
-        LiteLLMModel(
-            "m",
-            ModelSettings(
-                litellm="ollama_chat/big",
-                api_base=behind.url,
-                timeout_s=20.0,
-                retries=0,
-                concurrency=1,
-                max_output_tokens=9,
-            ),
-            api_key=None,
-            price=None,
-        )
-    )
+    settings = ModelSettings(litellm="ollama_chat/big", api_base=behind.url, retries=0, max_output_tokens=9)
+    model = Waited(LiteLLMModel("m", settings, api_key=None, price=None))
     behind.answer = lambda body: (
         200,
         {},

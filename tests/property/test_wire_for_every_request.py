@@ -56,19 +56,8 @@ VALUES = st.recursive(
 MEMBERS = st.dictionaries(NAMES, VALUES, max_size=6)
 OWN = ("role", "content")
 
-MODEL = LiteLLMModel(
-    "m",
-    ModelSettings(
-        litellm="openai/x",
-        api_base="http://127.0.0.1:9/v1",
-        timeout_s=5.0,
-        retries=0,
-        concurrency=1,
-        max_output_tokens=9,
-    ),
-    api_key="secret",
-    price=None,
-)
+SETTINGS = ModelSettings(litellm="openai/x", api_base="http://127.0.0.1:9/v1", timeout_s=5.0, max_output_tokens=9)
+MODEL = LiteLLMModel("m", SETTINGS, api_key="secret", price=None)
 LITELLM = SimpleNamespace(get_supported_openai_params=lambda model: ["logprobs"])
 
 
