@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from api.http import problems
 from api.http.connections import AT_ONCE, sent_whole
@@ -75,15 +75,15 @@ class Edge:
                 await send(start)
             await send(message)
 
-        with bound_contextvars(request_id=request_id):
-            if declared > self.body_bytes:
-                await problems.response(self._too_large(), scope, {"Connection": "close"})(scope, receive, answer)
-                return
-            plain = self.plain.get(scope["path"]) if scope["method"] == "POST" else None
-            try:
-                await (plain or self.app)(scope, self._counted(receive, passage), answer)
-            finally:
-                passage.end()
+        bind_contextvars(request_id=request_id)  # ends with the request, whose task has a context of its own
+        if declared > self.body_bytes:
+            await problems.response(self._too_large(), scope, {"Connection": "close"})(scope, receive, answer)
+            return
+        plain = self.plain.get(scope["path"]) if scope["method"] == "POST" else None
+        try:
+            await (plain or self.app)(scope, self._counted(receive, passage), answer)
+        finally:
+            passage.end()
 
     def _counted(self, receive: Receive, passage: Passage) -> Receive:
         n_bytes = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,7 +13,9 @@ from pydantic import AwareDatetime
 from api import services
 from api.access.auth import Caller, family_asked, require_family
 from api.http.bodies import StrictRequest, beside, check_media_type
-from api.http.event_lines import n_lines, parts_of
+from api.http.body_limits import BodyLimit
+from api.http.event_columns import is_columns, read_columns
+from api.http.event_lines import LinesPart, n_lines, parts_of
 from api.http.pagination import Cursor, Limit, page
 from api.idempotency import KEY_HEADER, idempotency_of, kept
 from api.routing import Asking, PlainRoute, guarded, router
@@ -43,7 +45,23 @@ BODY: dict[str, Any] = {
         }
     },
 }
-LINES: dict[str, Any] = {"required": True, "content": {"application/x-ndjson": {"schema": {"type": "string"}}}}
+COLUMNS: dict[str, Any] = {
+    "type": "object",
+    "required": ["columns"],
+    "additionalProperties": False,
+    "properties": {
+        "columns": {
+            "type": "object",
+            "description": "By field a list with a value, or null, for each event; all lists are of one length.",
+            "additionalProperties": False,
+            "properties": {name: {"type": "array"} for name in FIELDS},
+        }
+    },
+}
+LINES: dict[str, Any] = {
+    "required": True,
+    "content": {"application/x-ndjson": {"schema": {"type": "string"}}, "application/json": {"schema": COLUMNS}},
+}
 routes: APIRouter = router("Events")
 
 
@@ -101,7 +119,9 @@ async def exposures(
 
 @routes.post("/v1/interactions/import", **_with_body(LINES))
 async def import_interactions(request: Request, shared: Shared) -> dict[str, Any]:
-    """JSON lines of events, as many as the body holds; kept in parts of 1,000. `index` counts lines from 0.
+    """JSON lines of events, or `{"columns": {field: [a value of each event]}}`; kept in parts of 1,000.
+
+    `index` counts lines, or rows, from 0. In a column null says that the event has no such field.
 
     An import that broke off may be sent again: events with an id are kept once, and with an Idempotency-Key all are.
     The first thousand rejected lines are named; `rejected_more` says how many there are beyond.
@@ -109,11 +129,8 @@ async def import_interactions(request: Request, shared: Shared) -> dict[str, Any
     assert isinstance(request, StrictRequest)
     body = await request.body()
     named = idempotency_of(request, body)
-    n = await beside(len(body), lambda: n_lines(body, shared.event_windows.limit))
-    if not n:
-        raise InvalidInput("The body has no lines. Send one JSON object per line.", [Fault(pointer="", detail="empty")])
+    n, parts = await beside(len(body), lambda: _parts(body, shared, request.limit))
     _count_events(request, shared, n)
-    parts = parts_of(body, shared.settings.limits.batch, request.limit)
     rejected: list[dict[str, Any]] = []
     answer: dict[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": rejected}
     n_rejected = n_read = 0
@@ -131,6 +148,18 @@ async def import_interactions(request: Request, shared: Shared) -> dict[str, Any
         n_rejected += len(refused)
         rejected += sorted(refused, key=lambda one: one["index"])[: MAX_NAMED - len(rejected)]
     return answer if n_rejected <= MAX_NAMED else {**answer, "rejected_more": n_rejected - MAX_NAMED}
+
+
+def _parts(body: bytes, shared: Services, limit: BodyLimit) -> tuple[int, Iterator[LinesPart]]:
+    """How many events a body brings, and these."""
+    at_once = shared.settings.limits.batch
+    if is_columns(body):
+        columns = read_columns(body, limit)
+        return columns.n, columns.parts(at_once)
+    n = n_lines(body, shared.event_windows.limit)
+    if not n:
+        raise InvalidInput("The body has no lines. Send one JSON object per line.", [Fault(pointer="", detail="empty")])
+    return n, parts_of(body, at_once, limit)
 
 
 @routes.get("/v1/feedback", **guarded("read-texts", narrows=True))

@@ -19,7 +19,7 @@ from optimizer.core.feedback.events import Arm
 from optimizer.core.feedback.fields import FIELDS
 from optimizer.core.serving.assignment import bucket, cohort_start
 from optimizer.jobs.dataset.release_example import release_example
-from optimizer.jobs.feedback.ingest_feedback import LONG_AT_ONCE, Turns
+from optimizer.jobs.feedback.ingest_feedback import AT_ONCE_CHARS, LONG_AT_ONCE, Turns
 from optimizer.jobs.feedback.keep_events import keep_all
 from tests.ingestion import VARIANT, Installation, hmac_unit, hours, temporary_installation, token
 from tests.stores import FAMILY, NOW, minutes, new_database, rollout
@@ -768,6 +768,9 @@ def test_what_may_take_long_is_read_beside_the_event_loop(
     assert (threading.get_ident() not in readers) is beside
 
 
+LONG = "x" * (AT_ONCE_CHARS + 1)
+
+
 def test_between_two_readings_on_the_event_loop_others_have_their_turn(tmp_path: Path) -> None:
     here, told = Installation(new_database(tmp_path)), []
 
@@ -783,7 +786,7 @@ def test_between_two_readings_on_the_event_loop_others_have_their_turn(tmp_path:
     async def together() -> None:
         turns = Turns()
         asked = [
-            replace(here.intake(), hmac_unit=hmac, turns=turns).atake([{"id": f"e{i}", **BY_UNIT, "success": True}])
+            replace(here.intake(), hmac_unit=hmac, turns=turns).atake([{"id": f"e{i}", **BY_UNIT, "output": LONG}])
             for i in range(5)
         ]
         all_of_them = asyncio.gather(*asked)
@@ -881,3 +884,17 @@ class TestRequestsThatShareACommit:
         assert (first["accepted"], last["accepted"]) == (1, 1)
         assert isinstance(refused, KeyReused)
         assert sorted(event.id for event in here.feedback()) == ["a", "b", "d"]
+
+    def test_a_key_that_was_used_otherwise_takes_no_second_turn_of_all(self, tmp_path: Path) -> None:
+        here = Installation(new_database(tmp_path))
+        here.intake(("me", "k", "one body")).take([{"id": "a", "assignment": token(), "score": 1}])
+        jobs = []
+        for id, keyed in (("b", None), ("c", ("me", "k", "another body"))):
+            request = here.intake(keyed).request()
+            jobs.append(request.job(request.read([{"id": id, "assignment": token(), "score": 1}])))
+        kept, refused = here.store.write(lambda tx: keep_all(tx, jobs))
+        assert kept["accepted"] == 1
+        assert isinstance(refused, KeyReused)
+        with pytest.raises(KeyReused):
+            here.store.write(jobs[1])
+        assert sorted(event.id for event in here.feedback()) == ["a", "b"]

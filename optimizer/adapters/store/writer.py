@@ -78,7 +78,8 @@ class Writer:
         """Queues ``fn``; the future is resolved after the commit. Raises Busy when too much waits already.
 
         A ``fn`` may have an attribute ``together``: a function that does for several such, one behind the other, what
-        each of them does alone, and gives their results. What fails so is undone, and each is called alone.
+        each of them does alone, and gives their results: an error in the place of one is raised to its caller, as one
+        that wrote nothing. What fails so is undone, and each is called alone.
         """
         if threading.current_thread() is self._thread:
             raise RuntimeError("a write inside a write would wait for itself; use the transaction at hand")
@@ -189,7 +190,10 @@ def _attempt_all(connection: Connection, together: Together | None, jobs: list[_
             savepoint.rollback()  # one of them failed: which, and how, each hears below
         else:
             savepoint.commit()
-            return [_Outcome(job, value=value) for job, value in zip(jobs, values, strict=True)]
+            return [
+                _Outcome(job, error=value) if isinstance(value, BaseException) else _Outcome(job, value=value)
+                for job, value in zip(jobs, values, strict=True)
+            ]
     return [_attempt(connection, job) for job in jobs]
 
 

@@ -26,6 +26,7 @@ from optimizer.jobs.feedback.place_events import ReadEvent, arm_of_interaction, 
 from optimizer.ports import Clock, Store, Transaction
 
 QUICK_CHARS = 10_000  # of all events of a request together
+AT_ONCE_CHARS = 2_000  # of one event, which is read in less time than waiting for its turn takes
 FEW = 20  # so many events are read on the event loop; more go to a thread, for serving must not wait for them
 LONG_AT_ONCE = 2  # readings in threads: each takes its share of the interpreter from what serves
 MAX_DETAIL_CHARS = 2000  # of what is said of one event
@@ -119,20 +120,22 @@ class IntakeRequest:
     # --- before the transaction ---------------------------------------------------------------------------------------
 
     async def aread(self, events: Sequence[Any]) -> list[ReadEvent]:
+        if len(events) == 1 and self.reads_quickly(events, AT_ONCE_CHARS):
+            return self.read(events)
         if self.reads_quickly(events):
             async with self._in.turns.short():
                 return self.read(events)
         async with self._in.turns.long:
             return await asyncio.to_thread(self.read, events)
 
-    def reads_quickly(self, events: Sequence[Any]) -> bool:
+    def reads_quickly(self, events: Sequence[Any], chars: int = QUICK_CHARS) -> bool:
         """Whether reading takes some milliseconds at most: few events and characters, none to be looked up,
         and no user's own expression to mask by.
         """
         if len(events) > FEW or any(_names_interaction_only(raw) for raw in events):
             return False
         own = any(not isinstance(rule, str) for family in self._in.families.values() for rule in family.privacy.rules)
-        return not own and is_within(events, QUICK_CHARS)
+        return not own and is_within(events, chars)
 
     def read(self, events: Sequence[Any]) -> list[ReadEvent]:
         reads = []

@@ -43,26 +43,31 @@ class Keeping:
     rejection: Callable[[int, EventRejected], Rejection]
 
     def __call__(self, tx: Transaction) -> dict[str, Any]:
-        return keep_all(tx, [self])[0]
+        (kept,) = keep_all(tx, [self])
+        if isinstance(kept, KeyReused):
+            raise kept
+        return kept
 
     @property
-    def together(self) -> Callable[[Transaction, Sequence[Keeping]], list[dict[str, Any]]] | None:
+    def together(self) -> Callable[[Transaction, Sequence[Keeping]], list[dict[str, Any] | KeyReused]] | None:
         """How several of one commit are kept at once; None for one that names an interaction, which the one before it
         may bring.
         """
         return None if any(read.report.get("interaction") is not None for read in self.reads) else keep_all
 
 
-def keep_all(tx: Transaction, jobs: Sequence[Keeping]) -> list[dict[str, Any]]:
+def keep_all(tx: Transaction, jobs: Sequence[Keeping]) -> list[dict[str, Any] | KeyReused]:
     """The answers, in the order of the jobs, which all have one store; an event counts for the first that brings it.
+    KeyReused stands in the place of an answer where nothing was kept, since the key came with another body before.
 
-    Raises KeyReused, and Conflict where two jobs have one idempotency key: then nothing of any of them holds.
+    Raises Conflict where two jobs have one idempotency key: then nothing of any of them holds.
     """
     store = jobs[0].intake.store
     # Not before they waited for their turn to write: a cohort may have been closed meanwhile.
     at = jobs[0].intake.clock.now()
     ids = new_ulids()
-    kept = [_Kept(tx, job, at, ids) for job in jobs]
+    begun = [_begin(tx, job, at, ids) for job in jobs]
+    kept = [each for each in begun if isinstance(each, _Kept)]
     named = {one.name for each in kept for one in each.placed if one.is_named}
     known = store.events.known(tx, named) if named else {}
     for each in kept:
@@ -72,7 +77,14 @@ def keep_all(tx: Transaction, jobs: Sequence[Keeping]) -> list[dict[str, Any]]:
         [one for each in kept for one in each.interactions()],
         [one for each in kept for one in each.feedback()],
     )
-    return [each.answer() for each in kept]
+    return [each.answer() if isinstance(each, _Kept) else each for each in begun]
+
+
+def _begin(tx: Transaction, job: Keeping, at: datetime, ids: Iterator[str]) -> _Kept | KeyReused:
+    try:
+        return _Kept(tx, job, at, ids)
+    except KeyReused as error:
+        return error
 
 
 @dataclass(slots=True)
