@@ -1,11 +1,16 @@
-"""How fast a prompt is fetched, beside a bare route and beside MLflow's prompt by alias.
+"""How fast a prompt is fetched, beside a bare route and beside MLflow's prompt by alias, and what a chat costs beside
+its model.
 
     python bench/serving.py [--rounds 5] [--seconds 4]
+    python bench/serving.py --minutes 10
 
 One api process, as `detent serve` starts it, during a rollout; 16 connections; 20,000 units in turn. The bare route is
-Starlette on uvicorn (httptools, uvloop): it hashes the unit as the assignment does and returns the same bytes. Each
-round asks ours, then the bare one, so that what the machine does besides meets both. MLflow's server reads the prompt
-by alias over REST from SQLite. Together with bench/ingestion.py this makes docs/reference/speed.md.
+Starlette on uvicorn (httptools, uvloop): it hashes the unit as the assignment does and returns the same bytes, or puts
+the variables into the messages. Each round asks ours, then the bare one, so that what the machine does besides meets
+both. MLflow's server reads the prompt by alias over REST from SQLite. Two workers stand beside one. Prompts are fetched
+while feedback comes in at half of what the same process keeps. Chats go through api and gateway to a model that answers
+at once, and to that model itself. `--minutes` watches the memory of the api under a stream of prompts and feedback.
+Together with bench/ingestion.py this makes docs/reference/speed.md.
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +32,16 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.common import Cell, ratio_interval, write_result
-from bench.speed import client, rivals
+from bench.speed import chats, client, memory, rivals
 from bench.speed.client import Load
-from bench.speed.installation import FAMILY, Installation, installation
+from bench.speed.events import KINDS, posts
+from bench.speed.installation import FAMILY, Installation, installation, tokens_of
 from bench.speed.page import write_page
 
 CONNECTIONS, UNITS = 16, 20_000
+BATCH, BATCH_CONNECTIONS = 100, 4
 PATH = f"/v1/families/{FAMILY}/prompt"
+RENDER_PATH = f"/v1/families/{FAMILY}/render"
 WARM_S = 1.0
 
 
@@ -41,10 +49,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each side in each round")
+    parser.add_argument("--minutes", type=float, default=None, help="watch the memory for so long, and nothing else")
     given = parser.parse_args()
-    cells = [cell for keys in (True, False) for cell in prompts(given.rounds, given.seconds, with_keys=keys)]
-    write_result("serving", [*cells, beside_mlflow(cells[0], given.seconds)])
+    if given.minutes is not None:
+        write_result("memory", memory.cells(given.minutes))
+    else:
+        write_result("serving", serving(given.rounds, given.seconds))
     write_page()
+
+
+def serving(rounds: int, seconds: float) -> list[Cell]:
+    fetched = [cell for keys in (True, False) for cell in prompts(rounds, seconds, with_keys=keys)]
+    return [
+        *fetched,
+        *renders(rounds, seconds),
+        *two_workers(rounds, seconds),
+        beside_feedback(rounds, seconds),
+        beside_mlflow(fetched[0], seconds),
+        *chats.cells(rounds, seconds),
+    ]
 
 
 def prompts(rounds: int, seconds: float, *, with_keys: bool = True) -> list[Cell]:
@@ -61,6 +84,60 @@ def prompts(rounds: int, seconds: float, *, with_keys: bool = True) -> list[Cell
         ratio_of_rates(f"prompt fetches {how}, {CONNECTIONS} connections", *sides),
         ratio_of_waits(f"p99 of a prompt fetch {how}, {CONNECTIONS} connections", *sides),
     ]
+
+
+def renders(rounds: int, seconds: float) -> list[Cell]:
+    asked = [
+        f"POST {RENDER_PATH} " + json.dumps({"unit": f"u{i}", "variables": {"text": f"Invoice {i} came twice."}})
+        for i in range(UNITS)
+    ]
+    with installation() as place, tempfile.TemporaryDirectory() as folder:
+        body = Path(folder) / "body"
+        body.write_bytes(_fetched(place))
+        with rivals.running("fill", body) as bare:
+            both = {place.url: place.headers, bare: {"Content-Type": "application/json"}}
+            found = in_turns(both, asked, rounds=rounds, seconds=seconds)
+    sides = found[place.url], found[bare], "a bare Starlette route that fills in the messages"
+    return [
+        ratio_of_rates(f"prompts filled in with a key, {CONNECTIONS} connections", *sides),
+        ratio_of_waits(f"p99 of a prompt filled in with a key, {CONNECTIONS} connections", *sides),
+    ]
+
+
+def two_workers(rounds: int, seconds: float) -> list[Cell]:
+    asked = [f"GET {PATH}?unit=u{i}" for i in range(UNITS)]
+    with installation(workers=2) as two, installation() as one:
+        found = in_turns({two.url: two.headers, one.url: one.headers}, asked, rounds=rounds, seconds=seconds)
+    sides = found[two.url], found[one.url], "one worker"
+    return [
+        ratio_of_rates(f"two workers: prompt fetches with a key, {CONNECTIONS} connections", *sides),
+        ratio_of_waits(f"two workers: p99 of a prompt fetch with a key, {CONNECTIONS} connections", *sides),
+    ]
+
+
+def beside_feedback(rounds: int, seconds: float) -> Cell:
+    """p99 of prompts with and without feedback in batches, at half of the rate that the process keeps."""
+    asked = [f"GET {PATH}?unit=u{i}" for i in range(UNITS)]
+    with installation() as place:
+        events = posts(tokens_of(place, 2_000), next(iter(KINDS)), batch=BATCH, n=200)
+        sent = {"connections": BATCH_CONNECTIONS, "seconds": seconds, "headers": place.headers}
+        capacity = float(np.median([client.ask(place.url, events, **sent).per_s for _ in range(3)]))
+        print(f"feedback: {capacity:.1f} batches of {BATCH} a second at most", file=sys.stderr)
+        busy: list[Load] = []
+        quiet: list[Load] = []
+        for number in range(rounds):
+            for is_busy in (True, False) if number % 2 else (False, True):
+                with ExitStack() as beside:
+                    if is_busy:
+                        sent["seconds"] = seconds + 1.0
+                        beside.enter_context(client.steady(place.url, events, per_s=capacity / 2, **sent))
+                        time.sleep(0.5)
+                    load = client.ask(place.url, asked, connections=CONNECTIONS, seconds=seconds, headers=place.headers)
+                (busy if is_busy else quiet).append(load)
+                how = "beside feedback" if is_busy else "alone"
+                print(f"{how}: {load.per_s:,.0f}/s p50 {load.p50_ms:.2f} p99 {load.p99_ms:.2f} ms", file=sys.stderr)
+    case = f"p99 of prompts while feedback comes in at half of what is kept, {CONNECTIONS} connections"
+    return ratio_of_waits(case, busy, quiet, "without feedback")
 
 
 def in_turns(

@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,3 +87,36 @@ def ask(
     if load.failed or not load.n:
         raise ClientFailed(f"{load.failed} of {load.n} requests failed, so nothing was measured.")
     return load
+
+
+@contextmanager
+def steady(
+    url: str,
+    requests: Sequence[str],
+    *,
+    connections: int,
+    per_s: float,
+    seconds: float,
+    headers: Mapping[str, str] | None = None,
+) -> Iterator[None]:
+    """Sends so many requests a second for so long beside what the block does, and has ended when this ends.
+
+    Raises ClientFailed where any was not answered as it should be, or fewer than nine in ten of them came to be sent.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "requests"
+        file.write_text("\n".join(requests) + "\n", encoding="utf-8")
+        given = json.dumps([f"{name}: {value}" for name, value in (headers or {}).items()])
+        command = [sys.executable, str(OWN), url, str(file), str(connections), str(seconds), given, str(per_s)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            yield
+            told, _ = process.communicate(timeout=seconds + 60)
+        finally:
+            process.kill()
+            process.wait()
+    load = Load(**json.loads(told.strip().splitlines()[-1])) if process.returncode == 0 else None
+    if load is None or load.failed:
+        raise ClientFailed("Requests of the steady client failed, so nothing was measured beside them.")
+    if load.per_s < 0.9 * per_s:
+        raise ClientFailed(f"Only {load.per_s:.0f} of {per_s:.0f} requests a second came to be sent.")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.speed.events import ANSWER
 from optimizer.adapters.store import Database
-from optimizer.core.serving.access import access_of, hash_of
+from optimizer.core.serving.access import Role, access_of, hash_of
 from optimizer.core.serving.assignment import Assignment, cohort_start, sign_token, unit_hmac
 from optimizer.host.config import Settings, load_settings
 from optimizer.host.ports_in_use import listen
@@ -93,12 +93,20 @@ def _api(number: int, fd: int, folder: str, environment: Mapping[str, str]) -> s
 
 def _prepare(settings: Settings, with_keys: bool) -> None:
     """Lets the rollout go on for as long as the benchmark runs, and makes a key."""
-    store, clock, now = wiring.open_store(settings), wiring.open_clock(settings), datetime.now(UTC)
+    store, clock = wiring.open_store(settings), wiring.open_clock(settings)
     try:
         tick(store, clock, LEASE_S)
-        if with_keys:
-            access = access_of(["feedback"], now=now)
-            store.write(lambda tx: store.api_keys.add(tx, "benchmark", access, hash_of(KEY), now))
+    finally:
+        store.close()
+    if with_keys:
+        add_key(settings, "feedback")
+
+
+def add_key(settings: Settings, role: Role) -> None:
+    store, now = wiring.open_store(settings), datetime.now(UTC)
+    try:
+        access = access_of([role], now=now)
+        store.write(lambda tx: store.api_keys.add(tx, "benchmark", access, hash_of(KEY), now))
     finally:
         store.close()
 

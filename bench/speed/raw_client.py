@@ -1,4 +1,4 @@
-"""Asks as wrk does, with raw sockets: ``python raw_client.py URL FILE CONNECTIONS SECONDS HEADERS``.
+"""Asks as wrk does, with raw sockets: ``python raw_client.py URL FILE CONNECTIONS SECONDS HEADERS [RATE]``.
 
 Answers must say their Content-Length, or be 304.
 """
@@ -22,7 +22,7 @@ class Connection(asyncio.Protocol):
     """One request at a time, the next one as soon as the answer is there."""
 
     def __init__(self, client: Client) -> None:
-        self.client, self.held, self.since = client, b"", 0.0
+        self.client, self.held, self.since, self.due = client, b"", 0.0, perf_counter()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
@@ -37,6 +37,8 @@ class Connection(asyncio.Protocol):
         self.since = perf_counter()
         if self.since >= client.until:
             self.transport.close()
+            return
+        if self.transport.is_closing():
             return
         client.at = (client.at + 1) % len(client.requests)
         self.transport.write(client.requests[client.at])
@@ -53,11 +55,17 @@ class Connection(asyncio.Protocol):
         self.client.waits.append(perf_counter() - self.since)
         self.client.failed += not self.held.startswith((b"HTTP/1.1 2", b"HTTP/1.1 3"))
         self.held = b""
-        self._send()
+        if not self.client.every_s:
+            self._send()
+            return
+        self.due = max(self.due + self.client.every_s, perf_counter() - self.client.every_s)
+        asyncio.get_running_loop().call_later(max(0.0, self.due - perf_counter()), self._send)
 
 
 class Client:
-    def __init__(self, host: str, lines: list[str], headers: list[str], seconds: float) -> None:
+    def __init__(self, host: str, lines: list[str], headers: list[str], seconds: float, every_s: float) -> None:
+        """``every_s``: between two requests of one connection; 0: the next one as soon as the answer is there."""
+        self.every_s = every_s
         self.requests = [_request(host, line, headers) for line in lines]
         self.at, self.failed, self.waits = -1, 0, list[float]()
         self.since = perf_counter()
@@ -72,10 +80,11 @@ def _request(host: str, line: str, headers: list[str]) -> bytes:
 
 
 async def main() -> None:
-    url, file, connections, seconds, headers = sys.argv[1:]
+    url, file, connections, seconds, headers, *rate = sys.argv[1:]  # rate: requests a second of all connections
     where = urlsplit(url)
     lines = Path(file).read_text(encoding="utf-8").splitlines()
-    client = Client(where.netloc, lines, json.loads(headers), float(seconds))
+    every_s = int(connections) / float(rate[0]) if rate else 0.0
+    client = Client(where.netloc, lines, json.loads(headers), float(seconds), every_s)
     loop = asyncio.get_running_loop()
     for _ in range(int(connections)):
         await loop.create_connection(lambda: Connection(client), where.hostname, where.port)

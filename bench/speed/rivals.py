@@ -1,7 +1,9 @@
-"""Servers that do the least: ``python rivals.py hash FILE PORT_FILE`` and ``python rivals.py durable HOME PORT_FILE``.
+"""Servers that do the least: ``python rivals.py hash|fill|model|durable FILE FILENO``.
 
-``hash`` is a bare Starlette route that hashes the unit and returns the bytes of FILE. ``durable`` is one that reads
-the event, and answers once its rows are on disk: one thread writes those of up to sixteen requests in one transaction.
+``model`` answers chat completions at once, whole or in pieces. ``fill`` is a bare Starlette route that reads a JSON
+body, hashes the unit, puts the variables into the messages of FILE and returns them as JSON. ``hash`` is one that
+hashes the unit and returns the bytes of FILE. ``durable`` is one that reads the event, and answers once its rows are on
+disk: one thread writes those of up to sixteen requests in one transaction.
 """
 
 from __future__ import annotations
@@ -55,6 +57,48 @@ def durable(file: Path) -> Starlette:
         return Response(b'{"accepted":1,"duplicates":0,"rejected":[]}', media_type="application/json")
 
     return Starlette(routes=[Route("/v1/feedback", feedback, methods=["POST"])])
+
+
+def filling(file: Path) -> Starlette:
+    """FILE: an answer of ``render``, whose messages have their variables open."""
+    answer = json.loads(file.read_text(encoding="utf-8"))
+
+    async def render(request: Request) -> Response:
+        asked = await request.json()
+        int.from_bytes(hashlib.sha256(b"salt\x00" + asked["unit"].encode()).digest()[:4], "big")
+        messages = []
+        for message in answer["messages"]:
+            text = message["content"]
+            for name, value in asked["variables"].items():
+                text = text.replace("{{" + name + "}}", value)
+            messages.append({**message, "content": text})
+        return Response(json.dumps({**answer, "messages": messages}).encode(), media_type="application/json")
+
+    return Starlette(routes=[Route("/v1/families/{family}/render", render, methods=["POST"])])
+
+
+def answering(file: Path) -> Any:
+    """A model that needs no time. FILE: {"whole": an answer, "pieces": [chunks of a stream, ...]}."""
+    given = json.loads(file.read_text(encoding="utf-8"))
+    whole = json.dumps(given["whole"]).encode()
+    pieces = [b"data: %b\n\n" % json.dumps(piece).encode() for piece in given["pieces"]] + [b"data: [DONE]\n\n"]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        message = await receive()
+        if message["type"] != "http.request":
+            return
+        body = message["body"]
+        streams = b'"stream":true' in body or b'"stream": true' in body
+        kind = b"text/event-stream" if streams else b"application/json"
+        sent = pieces if streams else [whole]
+        headers = [(b"content-type", kind)]
+        if not streams:
+            headers.append((b"content-length", b"%d" % len(whole)))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for n, piece in enumerate(sent, start=1):
+            await send({"type": "http.response.body", "body": piece, "more_body": n < len(sent)})
+
+    return app
 
 
 class Writing:
@@ -111,7 +155,12 @@ def _quoted(name: str) -> str:
     return f'"{name}"'
 
 
-RIVALS: dict[str, Callable[[Path], Starlette]] = {"hash": hashing, "durable": durable}
+RIVALS: dict[str, Callable[[Path], Any]] = {
+    "hash": hashing,
+    "fill": filling,
+    "model": answering,
+    "durable": durable,
+}
 
 
 @contextmanager

@@ -5,13 +5,18 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import httpx
+import numpy as np
 import pytest
 
+chats = importlib.import_module("bench.speed.chats")
 client = importlib.import_module("bench.speed.client")
 events = importlib.import_module("bench.speed.events")
+memory = importlib.import_module("bench.speed.memory")
 pages = importlib.import_module("bench.speed.page")
 rivals = importlib.import_module("bench.speed.rivals")
 speed = importlib.import_module("bench.speed.installation")
@@ -98,5 +103,73 @@ def test_growth_is_held_to_the_upper_end_of_its_interval() -> None:
 
 def test_the_page_is_made_of_the_result_files() -> None:
     files = {name: pages.RESULTS / f"{name}.json" for name in pages.FILES}
-    results = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items()}
+    results = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.exists()}
     assert pages.PAGE.read_text(encoding="utf-8") == pages.page(results)
+
+
+def test_two_workers_are_asked_at_one_address() -> None:
+    with speed.installation(workers=2) as place:
+        assert len(set(place.pids)) == 2
+        load = client.ask(place.url, [f"GET {serving.PATH}?unit=u1"], connections=8, seconds=1, headers=place.headers)
+    assert load.n > 0
+
+
+def test_a_bare_route_fills_in_what_detent_fills_in(place: Any, tmp_path: Path) -> None:
+    body, asked = tmp_path / "body", {"unit": "u1", "variables": {"text": "An invoice came twice."}}
+    body.write_bytes(serving._fetched(place))
+    with rivals.running("fill", body) as bare:
+        theirs = httpx.post(bare + serving.RENDER_PATH, json=asked).json()
+    ours = httpx.post(place.url + serving.RENDER_PATH, json=asked, headers=place.headers).json()
+    assert ours.keys() == theirs.keys()
+    if ours["variant"] == theirs["variant"]:
+        assert ours["messages"] == theirs["messages"]
+    assert "An invoice came twice." in str(theirs["messages"])
+
+
+def test_a_chat_goes_through_both_processes_to_a_model_that_answers_at_once() -> None:
+    with chats.chats() as place:
+        chats._look(place)
+        before = chats.cpu_s(place.pids)
+        ours, other = chats.in_turns(place, 2, True, rounds=1, seconds=2)
+        assert all(now > then for now, then in zip(chats.cpu_s(place.pids), before, strict=True))
+    assert ours[0].p50_ms > other[0].p50_ms > 0
+
+
+def test_a_steady_client_keeps_its_rate_and_says_where_it_could_not(place: Any) -> None:
+    asked = [f"GET {serving.PATH}?unit=u1"]
+    sent = {"connections": 2, "seconds": 1.5, "headers": place.headers}
+    with client.steady(place.url, asked, per_s=40, **sent):
+        pass
+    with (
+        pytest.raises(client.ClientFailed, match="came to be sent"),
+        client.steady(place.url, asked, per_s=1_000_000, **sent),
+    ):
+        pass
+    refused = {**sent, "headers": {"X-API-Key": "no"}}
+    with (
+        pytest.raises(client.ClientFailed, match="nothing was measured"),
+        client.steady(place.url, asked, per_s=9, **refused),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(("per_minute", "is_kept"), [(0.0, True), (3.0, False)])
+def test_memory_that_grows_is_told_with_its_spread(per_minute: float, is_kept: bool) -> None:
+    noise = np.random.default_rng(7).normal(0, 0.5, 600)
+    found = memory.of_samples(list(100 + per_minute * np.arange(600) / 60 + noise), 60)
+    assert found[0].ours == pytest.approx(per_minute, abs=0.1)
+    assert len(found) == 11
+    values = {"commit": "c", "machine": "m", "cells": [asdict(cell) for cell in found]}
+    assert ("All bars were kept." in pages.page({"memory": values})) is is_kept
+    with pytest.raises(client.ClientFailed, match="too few"):
+        memory.of_samples([100.0] * 100, 60)
+
+
+def test_the_median_of_what_a_chat_takes_longer_is_held_to_its_bar() -> None:
+    loads = [client.Load(n=1, seconds=1, p50_ms=p / 2, p99_ms=p, failed=0) for p in (5.0, 30.0, 31.0)]
+    model = [client.Load(n=1, seconds=1, p50_ms=0.5, p99_ms=1.0, failed=0)] * 3
+    cell = chats._overhead("p99 of a chat, 16 at once, answers whole", loads, model, "p99")
+    assert cell.ours == 29.0
+    shown = pages.page({"serving": {"commit": "c", "machine": "m", "cells": [asdict(cell)]}})
+    assert "Not kept here: p99 of a chat, 16 at once, answers whole." in shown
+    assert "| 29 ms more (4 to 30) | the model itself: 1 (1 to 1) |  | ours at most 10 |" in shown

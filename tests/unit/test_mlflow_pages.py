@@ -19,7 +19,6 @@ from optimizer.core.search.study import Study, Trial
 from optimizer.core.views.study_story import StudyReport, history_of, pareto_front
 from optimizer.core.views.variant_text import variant_diff
 from optimizer.ports import StudyEvidence
-from tests import stores
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -38,15 +37,22 @@ CHAMPION, WINNER = variant(), variant(2)
 
 
 def study(**changes: Any) -> Study:
-    usual = {
+    values: dict[str, Any] = {
+        "id": "st_1",
         "family": "f",
+        "strategy": "bootstrap",
+        "aim": "quality",
         "status": "finished",
+        "seed": 1,
+    }
+    values |= {
+        "budget": Budget(calls=10),
+        "definition": {},
         "champion": CHAMPION.id,
         "created_at": NOW,
-        "outcome": "nominated",
-        "winner": WINNER.id,
+        "created_by": "local:t",
     }
-    return stores.study(**{**usual, **changes})
+    return Study(**{**values, "outcome": "nominated", "winner": WINNER.id, **changes})
 
 
 def trial(number: int, made: Variant, score: float | None, **changes: Any) -> Trial:

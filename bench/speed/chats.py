@@ -1,0 +1,176 @@
+"""Chat completions through api and gateway, as ``detent serve`` starts them, before a model that answers at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+
+from bench.common import Cell
+from bench.speed import client, rivals
+from bench.speed.client import Load
+from bench.speed.installation import KEY, ROOT, START_S, add_key
+from optimizer.host.config import Settings
+from optimizer.host.run_files import find
+from tests.gateway_world import family, make_home
+
+FAMILY, N_PIECES, WARM_S = "topic", 20, 1.0
+PATH = "/v1/chat/completions"
+STREAMS = (1, 16, 64)
+WORDS = "It is about an invoice that was charged twice, so billing has to look at it once more today please."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chats:
+    url: str
+    model_url: str
+    pids: tuple[int, ...]  # api, gateway
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+
+
+@contextmanager
+def chats() -> Iterator[Chats]:
+    """Everything that was started has ended when this ends."""
+    with ExitStack() as opened:
+        folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="detent-speed-chat-"))
+        home, answers = Path(folder) / "home", Path(folder) / "answers"
+        home.mkdir()
+        answers.write_text(json.dumps({"whole": _whole(), "pieces": _pieces()}), encoding="utf-8")
+        model_url = opened.enter_context(rivals.running("model", answers))
+        model = {"openai_compatible": model_url, "model": "m", "concurrency": 128, "queue": 1000, "retries": 0}
+        model["price"] = {"input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.4}
+        settings = make_home(home, {FAMILY: family(FAMILY, "remote")}, {"remote": model})
+        (home / "config" / "dev.yaml").write_text(json.dumps({"port": 0}), encoding="utf-8")
+        add_key(settings, "serve")
+        gateway = opened.enter_context(_running("gateway", home))
+        _address(settings, "gateway", gateway)
+        api = opened.enter_context(_running("api", home))
+        yield Chats(url=_address(settings, "api", api), model_url=model_url, pids=(api.pid, gateway.pid))
+
+
+def cells(rounds: int, seconds: float) -> list[Cell]:
+    """Milliseconds that a chat takes longer than the same request sent to the model itself."""
+    found = []
+    with chats() as place:
+        _look(place)
+        for streams in (False, True):
+            for n in STREAMS:
+                ours, other = in_turns(place, n, streams, rounds, seconds)
+                how = f"{n} streams of {N_PIECES} pieces" if streams else f"{n} at once, answers whole"
+                found += [_overhead(f"{what} of a chat, {how}", ours, other, what) for what in ("p50", "p99")]
+    return found
+
+
+def in_turns(place: Chats, n: int, streams: bool, rounds: int, seconds: float) -> tuple[list[Load], list[Load]]:
+    """Loads through Detent and of the model itself, by turns."""
+    body = json.dumps(_asked(streams), separators=(",", ":"))
+    via = [f"POST {PATH} {body}"]
+    sides = ((place.url, via, place.headers), (place.model_url, via, {"Content-Type": "application/json"}))
+    for url, asked, headers in sides:
+        client.ask(url, asked, connections=n, seconds=WARM_S, headers=headers)
+    found: tuple[list[Load], list[Load]] = ([], [])
+    for number in range(rounds):
+        for side in (0, 1)[:: 1 if number % 2 else -1]:
+            url, asked, headers = sides[side]
+            load = client.ask(url, asked, connections=n, seconds=seconds, headers=headers)
+            found[side].append(load)
+            told = f"{load.per_s:,.0f}/s p50 {load.p50_ms:.2f} p99 {load.p99_ms:.2f} ms"
+            print(
+                f"{'ours' if side == 0 else 'the model'}, {n} {'streams' if streams else 'whole'}: {told}",
+                file=sys.stderr,
+            )
+    return found
+
+
+def _overhead(case: str, ours: Sequence[Load], other: Sequence[Load], what: str) -> Cell:
+    name = f"{what}_ms"
+    mine, theirs = ([getattr(load, name) for load in side] for side in (ours, other))
+    over = [one - its for one, its in zip(mine, theirs, strict=True)]
+    spread = f"{min(over):.4g} to {max(over):.4g} beside {min(theirs):.4g} to {max(theirs):.4g}"
+    return Cell(
+        case=case, ours=float(np.median(over)), other=float(np.median(theirs)), other_name="the model itself",
+        ratio=None, low=None, high=None, unit=f"ms more; {spread}", n=len(over),
+    )  # fmt: skip
+
+
+def _asked(streams: bool) -> dict[str, object]:
+    text = "I was charged twice for the same invoice."
+    return {"model": FAMILY, "stream": streams, "user": "u1", "messages": [{"role": "user", "content": text}]}
+
+
+def _look(place: Chats) -> None:
+    """Raises where what is to be measured is not what a client would get."""
+    for streams in (False, True):
+        answer = httpx.post(place.url + PATH, json=_asked(streams), headers=place.headers, timeout=30)
+        answer.raise_for_status()
+        assert (answer.text.count('"content":') >= N_PIECES) if streams else WORDS in answer.text, answer.text
+
+
+def _whole() -> dict[str, object]:
+    choice = {"index": 0, "message": {"role": "assistant", "content": WORDS}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 30, "completion_tokens": N_PIECES, "total_tokens": 30 + N_PIECES}
+    return {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+
+
+def _pieces() -> list[dict[str, object]]:
+    head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    words = [f"{word} " for word in WORDS.split()][:N_PIECES]
+    chunks = [{**head, "choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]} for word in words]
+    chunks.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    usage = {"prompt_tokens": 30, "completion_tokens": N_PIECES, "total_tokens": 30 + N_PIECES}
+    return [*chunks, {**head, "choices": [], "usage": usage}]
+
+
+@contextmanager
+def _running(name: str, home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DETENT_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "optimizer.processes", name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**environment, "DETENT_HOME": str(home), "PYTHONPATH": str(ROOT), "DETENT_PORT": str(_free_port()),
+             "DETENT_GATEWAY_PORT": str(_free_port())},
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def _address(settings: Settings, name: str, process: subprocess.Popen[bytes]) -> str:
+    until = time.monotonic() + START_S
+    while time.monotonic() < until and process.poll() is None:
+        found = find(settings, name)
+        if found is not None and found.url is not None:
+            return found.url
+        time.sleep(0.1)
+    raise RuntimeError(f"The {name} did not start, so nothing can be measured.")
+
+
+def cpu_s(pids: Sequence[int]) -> list[float]:
+    """Processor time of each process so far, system time included."""
+    return [sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids]
