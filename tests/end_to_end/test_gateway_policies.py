@@ -17,12 +17,10 @@ from typing import Any
 import httpx
 import openai
 import pytest
-import yaml
 from fastapi.testclient import TestClient
 
 from api.app import create_app
 from api.gateway.reader import Reader
-from optimizer.core.declaration.read import parse_family
 from optimizer.core.evaluation.judging.agreement import Agreement, Measured
 from optimizer.core.evaluation.judging.calibration import Calibration
 from optimizer.core.evaluation.judging.identity import judge_identity
@@ -69,7 +67,7 @@ def with_policy(name: str, policy: str) -> str:
 
 def vouch(settings: Settings, name: str) -> None:
     """People have rated what this family's judge scored, and agree with it."""
-    judged = parse_family(yaml.safe_load(with_policy(name, POLICIES[name])))
+    judged = wiring.load_families(settings).families[name]
     calibration = Calibration(
         judge=judge_identity(judged), method="isotonic", n=60, spearman=0.8, kappa=0.6, calibration_error=0.05,
         fitted_at=datetime(2026, 11, 1, tzinfo=UTC), points=((0.0, 0.0), (1.0, 0.8)),

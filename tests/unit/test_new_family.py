@@ -151,3 +151,24 @@ def test_a_prompt_file_that_cannot_be_read_is_refused(tmp_path: Path, content: b
         path.write_bytes(content)
     with pytest.raises(InvalidInput, match=says):
         read_prompt(path)
+
+
+@pytest.mark.parametrize(("output", "field"), [(None, "answer"), ("reply", "reply")])
+def test_with_a_judge_inputs_alone_make_a_family(output: str | None, field: str) -> None:
+    rows = [{"message": f"Where is parcel {i}?", "id": str(i)} for i in range(3)]
+    made = draft_family(
+        draft(columns=["id", "message"], rows=rows, inputs=("ticket=message",), output=output, judge="large"),
+        today=TODAY,
+    )
+    family = parse_family(made.data)
+    assert (family.output.field, family.output.parser, dict(family.metrics)) == (field, "text", {"judge": 1.0})
+    assert family.judge is not None
+    assert family.judge.members == ("large",)
+    assert [one["expected"] for one in made.examples] == [{}] * 3
+    assert "examples" not in family.space
+
+
+def test_with_a_judge_a_column_of_outputs_is_a_reference() -> None:
+    made = draft_family(draft(judge="large"), today=TODAY)
+    assert made.data["scorer"] == {"judge": 1.0}
+    assert all(one["expected"] for one in made.examples)

@@ -129,6 +129,15 @@ def test_a_draw_of_nothing_is_refused(place: Place, options: dict[str, Any], say
         place.draw(**options)
 
 
+def test_what_was_scored_just_now_is_drawn_a_minute_later(place: Place) -> None:
+    place.family = judged_family(model="other")
+    judge_answers(place.store, place.family, 5, place.clock.now() - timedelta(seconds=N + 5), first=N)
+    with pytest.raises(DatasetTooSmall, match=r"5 answers of .* can be drawn in a minute"):
+        place.draw()
+    place.clock.pass_seconds(70)
+    assert place.draw(5).draw.frame == 5
+
+
 def test_a_family_without_a_judge_or_without_texts_has_nothing_to_draw(place: Place) -> None:
     place.family = judged_family(judge=None)
     with pytest.raises(InvalidInput, match="has no judge"):

@@ -39,6 +39,13 @@ def create(
         str | None, typer.Option(help="text, label, json, list or that of a package; default: told by the examples.")
     ] = None,
     model: Annotated[str, typer.Option(help="A name from config/models.yaml.")] = "embedded",
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            help="A name from config/models.yaml: this model scores the answers, and no column of outputs is needed.",
+            show_default=False,
+        ),
+    ] = None,
     description: Annotated[str, typer.Option(help="One sentence.")] = "",
     f_string: Annotated[
         bool | None,
@@ -66,13 +73,15 @@ def create(
     from optimizer.runtime import wiring
 
     session = Session()
-    wiring.open_models(session.settings).describe(model)  # an unknown name is better said before anything is written
+    models = wiring.open_models(session.settings)
+    for name in (model, *([judge] if judge is not None else [])):
+        models.describe(name)  # an unknown name is better said before anything is written
     sheet = wiring.read_sheet(examples, encoding=encoding, delimiter=delimiter)
     today = session.clock.now().date()
     draft = FamilyDraft(
         name=family, prompt=read_prompt(prompt), columns=sheet.columns, rows=[row for _, row in sheet.rows],
         inputs=tuple(input or ()),
-        output=output, parser=parser, model=model, description=description, f_string=f_string,
+        output=output, parser=parser, model=model, judge=judge, description=description, f_string=f_string,
         merge=_merges(merge or []),
     )  # fmt: skip
     if sys.stdin.isatty() and not as_json:

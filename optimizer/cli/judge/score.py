@@ -56,5 +56,10 @@ def score(
     if found["stopped"] or run.status == "cancelled":
         say(f"Not all were judged: {found['stopped'] or 'the run was stopped before it began.'}")
         raise typer.Exit(3)
-    if not as_json:
+    if run.n == 0:
+        say(
+            f"No answer of the last {days:g} days is left to score: none was reported"
+            " (docs/how-to/report-interactions.md), or the judge has scored them all."
+        )
+    elif not as_json:
         say(f"Next: detent review draw {family}")

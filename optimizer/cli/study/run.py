@@ -159,7 +159,7 @@ def confirmation_lines(study: Study) -> list[str]:
             f"  tested {step['variant']}: {verdict}, score {step['lift']:+.3f} against the champion, p {step['p']:.3g}"
         )
     for gate in found.get("gates") or ():
-        lines.append(f"  {gate.get('name', 'gate'):<14}{gate.get('verdict', '')}: {gate.get('reason', '')}")
+        lines.append(f"  {gate.get('name', 'gate'):<18}{gate.get('verdict', '')}: {gate.get('reason', '')}")
     return lines
 
 

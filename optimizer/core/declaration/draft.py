@@ -14,11 +14,13 @@ from typing import Any
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.strict_json import read_json
 from optimizer.core.dataset.labels import LookAlike, look_alikes
+from optimizer.core.family.judge_settings import SCORER as JUDGED
 from optimizer.core.family.parsers import PARSERS, unknown_parser
 from optimizer.core.family.variant import VARIABLE
 
 MAX_LABELS = 30
 MAX_LABEL_CHARS = 60
+LONG_CHARS = 1000  # of an answer, where no example says how long one is
 PYTHON_QUOTES = re.compile(  # around a whole prompt: a literal with its prefix, or in triple quotes
     r"""\A\s*(?:\w+\s*=\s*\(?\s*)?(?:[fFrR]{1,2}(\"{3}|'{3}|"|')|(\"{3}|'{3})).*(?:\1|\2)[\s)]*\Z""", re.DOTALL
 )
@@ -39,7 +41,7 @@ class FamilyDraft:
     """What a person gives. ``inputs`` and ``output`` are columns, or FIELD=COLUMN; empty and None: told by names.
 
     ``f_string``: whether {name} in the prompt is a placeholder; None: not said. ``merge``: label of the sheet > the
-    family's label.
+    family's label. ``judge``: the model that scores the answers, which then need no column of outputs.
     """
 
     name: str
@@ -50,6 +52,7 @@ class FamilyDraft:
     output: str | None = None
     parser: str | None = None
     model: str = "embedded"
+    judge: str | None = None
     description: str = ""
     f_string: bool | None = None
     merge: Mapping[str, str] = field(default_factory=dict)
@@ -112,17 +115,16 @@ def draft_family(draft: FamilyDraft, *, today: date) -> NewFamily:
         faults.append(Fault(pointer="/parser", detail=unknown_parser(draft.parser)))
     if faults:
         raise InvalidInput(f"Cannot make family {draft.name!r}: " + "; ".join(f.detail for f in faults) + ".", faults)
-    skipped = [n for n, r in enumerate(draft.rows) if not all(_filled(r.get(c)) for c in (*by_field.values(), column))]
+    needed = [*by_field.values(), *([column] if column else [])]
+    skipped = [n for n, r in enumerate(draft.rows) if not all(_filled(r.get(c)) for c in needed)]
     rows = [r for n, r in enumerate(draft.rows) if n not in set(skipped)]
     if not rows:
-        raise InvalidInput(
-            f"Cannot make family {draft.name!r}: no row has a value in each of {_names([*by_field.values(), column])}."
-        )
-    parser = draft.parser or tell_parser([r[column] for r in rows])
+        raise InvalidInput(f"Cannot make family {draft.name!r}: no row has a value in each of {_names(needed)}.")
+    parser = draft.parser or (tell_parser([r[column] for r in rows]) if column else "text")
     examples = [_example(r, by_field, answer, column, parser, draft) for r in rows]
     _refuse_ids_given_twice(draft.name, examples)
-    labels = Counter(e["expected"][answer] for e in examples) if parser == "label" else Counter()
-    if unknown := sorted(set(draft.merge) - {str(r[column]).strip() for r in rows}):
+    labels = Counter(e["expected"][answer] for e in examples) if parser == "label" and column else Counter()
+    if unknown := sorted(set(draft.merge) - {str(r[column]).strip() for r in rows if column}):
         raise InvalidInput(f"--merge names {_names(unknown)}, and no row has that label.")
     return NewFamily(
         data=_data(draft, prompt, list(by_field), answer, parser, examples, today),
@@ -218,12 +220,12 @@ def _data(
     examples: Sequence[Mapping[str, Any]],
     today: date,
 ) -> dict[str, Any]:
-    outputs = [e["expected"][answer] for e in examples]
+    outputs = [e["expected"][answer] for e in examples if answer in e["expected"]]
     longest = {name: max(len(str(e["input"][name])) for e in examples) for name in inputs}
     output: dict[str, Any] = {"field": answer, "parser": parser}
     if parser == "label":
         output["labels"] = sorted({str(o) for o in outputs})
-    n_chars = max(len(o if isinstance(o, str) else json.dumps(o)) for o in outputs)
+    n_chars = max((len(o if isinstance(o, str) else json.dumps(o)) for o in outputs), default=LONG_CHARS)
     scorer = {
         "text": {"rouge_l": 0.4, "rouge_1": 0.3, "rouge_2": 0.3},
         "label": {"label_match": 1.0},
@@ -234,7 +236,7 @@ def _data(
         "temperature": 0.0,
         "max_tokens": max(8, min(512, n_chars // 2 + 4)),
     }
-    if parser in ("label", "text") and not any("\n" in o for o in outputs):
+    if parser in ("label", "text") and outputs and not any("\n" in o for o in outputs):
         model["stop"] = ["\n"]  # answers of one line end with it; weak models would go on
     data: dict[str, Any] = {
         "name": draft.name,
@@ -252,35 +254,43 @@ def _data(
         "scorer": scorer.get(parser, {"exact_match": 1.0}),
         "space": {"examples": {"max": 4}, "temperature": {"float": [0.0, 1.0]}},
     }
-    if parser == "label":
+    if draft.judge is not None:
+        data |= {"scorer": {JUDGED: 1.0}, "judge": {"model": draft.judge}}
+    if not outputs:
+        del data["space"]["examples"]  # there is none that could be shown
+    elif parser == "label":
         data["sample"] = {"balance": answer}
     return data
 
 
 def _output(draft: FamilyDraft, by_field: Mapping[str, str], faults: list[Fault]) -> tuple[str, str]:
     if draft.output is not None:
-        return _pair(draft.output)
+        field, column = _pair(draft.output)
+        return field, column if draft.judge is None or column in draft.columns else ""
     left = [c for c in draft.columns if c not in by_field.values() and c not in ("id", "group")]
     if len(left) == 1:
         return _field_name(left[0]), left[0]
     if "output" in left:
         return "output", "output"
-    faults.append(
-        Fault(pointer="/output", detail=f"say which column is the answer: --output COLUMN; left are {_names(left)}")
+    if draft.judge is not None:
+        return "answer", ""
+    detail = (
+        f"say which column is the answer: --output COLUMN; left are {_names(left)}. Where no answer is the right one,"
+        " name a model that judges: --judge MODEL"
     )
+    faults.append(Fault(pointer="/output", detail=detail))
     return "output", ""
 
 
 def _example(
     row: Mapping[str, Any], by_field: Mapping[str, str], answer: str, column: str, parser: str, draft: FamilyDraft
 ) -> dict[str, Any]:
-    value = row[column]
-    text = str(value).strip()
-    expected = json_or_same(value) if parser in ("json", "list") else draft.merge.get(text, text)
-    example: dict[str, Any] = {
-        "input": {name: str(row[source]) for name, source in by_field.items()},
-        "expected": {answer: expected},
-    }
+    example: dict[str, Any] = {"input": {name: str(row[source]) for name, source in by_field.items()}, "expected": {}}
+    if column:
+        value = row[column]
+        text = str(value).strip()
+        expected = json_or_same(value) if parser in ("json", "list") else draft.merge.get(text, text)
+        example["expected"] = {answer: expected}
     used = {*by_field.values(), column}
     for name in ("group", "id"):
         if name in draft.columns and name not in used and _filled(row.get(name)):

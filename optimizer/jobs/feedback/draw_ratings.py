@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -13,7 +13,7 @@ from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.rating_draws import Draw, JudgedFigure, drawn
 from optimizer.jobs.feedback.collect_reviews import SETTLED
-from optimizer.jobs.feedback.judge_standing import drawn_answers, figure_of
+from optimizer.jobs.feedback.judge_standing import EVER, drawn_answers, figure_of
 from optimizer.jobs.feedback.rate_answer import KIND
 from optimizer.jobs.ids import new_id
 from optimizer.ports import Clock, Store, Transaction
@@ -69,6 +69,13 @@ def draw_ratings(
         before = {each.interaction for each in drawn_answers(family, judge, store, tx)}
         figure = figure_of(family, judge, store, tx)
     left = [each.interaction for each in judged if each.interaction not in before]
+    if not left and (n_fresh := _n_fresh(family, judge, until, before, store)):
+        raise DatasetTooSmall(
+            f"{count(n_fresh, 'answer')} of {family.name} can be drawn in a minute: the judge has scored them just now,"
+            " and a draw is among those of which no other can come any more. Repeat the command then.",
+            n_rows=0,
+            n_required=1,
+        )
     if not left:
         drawn_before = f" {count(len(judged), 'answer')}, all of which were drawn before" if judged else " none"
         raise DatasetTooSmall(
@@ -97,3 +104,10 @@ def draw_ratings(
     made = store.write(keep, rows=len(chosen) + 1)
     log.info("answers drawn for rating", family=family.name, n=draw.n, frame=draw.frame)
     return made
+
+
+def _n_fresh(family: Family, judge: str, since: datetime, before: set[str], store: Store) -> int:
+    """Answers that the judge has scored too lately for a draw."""
+    with store.read() as tx:
+        judged = store.traffic.judged(tx, family.name, judge, since, EVER[1])
+    return sum(each.interaction not in before for each in judged)
