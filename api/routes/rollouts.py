@@ -18,7 +18,7 @@ from api.schemas import ActBody, RolloutBody
 from api.services import Services, Shared
 from optimizer.core.base.errors import NotFound
 from optimizer.core.rollout.transitions import OPERATOR_ACTS, OperatorAct
-from optimizer.core.serving.rollout import Rollout
+from optimizer.core.serving.rollout import Rollout, unknown_rollout
 from optimizer.jobs.record_change import ChangeReport
 from optimizer.jobs.rollouts.forecast_rollout import forecast_active
 from optimizer.jobs.rollouts.operate_rollout import operate
@@ -213,5 +213,5 @@ def _tag(found: Rollout) -> str:
 def _require(found: Rollout | None, id: str, caller: Caller) -> Rollout:
     """To a key for other families it does not exist."""
     if found is None or not caller.access.may_see(found.family):
-        raise NotFound(f"There is no rollout {id!r}. See them with: detent rollout status FAMILY.", rollout=id)
+        raise unknown_rollout(id)
     return found

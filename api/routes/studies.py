@@ -13,10 +13,10 @@ from api.idempotency import kept
 from api.routing import Asking, caller_of, guarded, router
 from api.schemas import NominateBody, ReasonBody, StudyBody
 from api.services import Services, Shared
-from optimizer.core.base.errors import Fault, InvalidInput, NotFound
+from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.search.cost_estimate import CostEstimate
-from optimizer.core.search.study import CONFIRM, Study, StudyStatus
+from optimizer.core.search.study import CONFIRM, Study, StudyStatus, unknown_study
 from optimizer.jobs.studies.confirm_variant import confirm_variant
 from optimizer.jobs.studies.create_study import create_study
 from optimizer.jobs.studies.nominate import LookPrice, nominate
@@ -182,5 +182,5 @@ def nominate_variant(
 def _require(found: Study | None, id: str, caller: Caller) -> Study:
     """To a key for other families it does not exist."""
     if found is None or not caller.access.may_see(found.family):
-        raise NotFound(f"There is no study {id!r}. See them with: detent study list.", study=id)
+        raise unknown_study(id)
     return found

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.output import plain
-from optimizer.core.base.errors import NotFound
+from optimizer.core.search.study import unknown_study
 from optimizer.runtime import shapes, wiring
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class LocalOperations:
         with self._session.store.read() as tx:
             searched = self._session.store.studies.get(tx, study)
         if searched is None:
-            raise NotFound(f"There is no study {study!r}. See them with: detent study list.", study=study)
+            raise unknown_study(study)
         family = self._session.family(searched.family)
         return _of_study(nominate(study, variant=variant, aim=aim, family=family, **self._by, **self._spending))
 

@@ -15,7 +15,7 @@ from optimizer.cli.study.estimate_view import view_estimate, view_price
 from optimizer.cli.study.state import state_of
 from optimizer.cli.study.view import print_study
 from optimizer.core.base.errors import NotFound
-from optimizer.core.search.study import ENDED, UNFINISHED, Study
+from optimizer.core.search.study import ENDED, UNFINISHED, Study, unknown_study
 
 if TYPE_CHECKING:
     pass
@@ -291,5 +291,5 @@ def find_study(session: Session, name: str) -> Study:
                     f"{name} has had no study yet. Start one: detent study run {name} --dry-run.", family=name
                 )
     if study is None:
-        raise NotFound(f"There is no study {name!r}. See them with: detent study list.", study=name)
+        raise unknown_study(name)
     return study

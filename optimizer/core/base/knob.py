@@ -42,13 +42,14 @@ class Knob:
         return None
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """A finite one; True and False are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
 _FITS: Mapping[str, Callable[[Any], bool]] = {
-    "share": _is_number,
-    "number": _is_number,
+    "share": is_number,
+    "number": is_number,
     "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "flag": lambda value: isinstance(value, bool),
     "text": lambda value: isinstance(value, str) and bool(value.strip()),

@@ -16,6 +16,7 @@ from typing import Any
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.evaluation.judging.judgement import Judgement
+from optimizer.core.evaluation.scorers.values import answers_of
 from optimizer.core.family.answer import Parsed, expected_value, parse_output
 from optimizer.core.family.fields import Output
 from optimizer.core.family.parsers import PARSER_VERSION
@@ -224,7 +225,7 @@ def best_of(compare: Callable[[str, str], float]) -> Compare:
     """For texts with several good answers: the best of them counts. Where there is none comparing raises ValueError."""
 
     def best(wanted: Any, value: Any) -> float:
-        answers = _answers(wanted)
+        answers = answers_of(wanted)
         if not answers:
             raise ValueError("there is no expected text to compare with")
         return max(compare(str(one), str(value)) for one in answers)
@@ -234,19 +235,19 @@ def best_of(compare: Callable[[str, str], float]) -> Compare:
 
 def label_match(wanted: Any, value: Any) -> float:
     """1 when the label is one of the expected ones, upper and lower case alike."""
-    return float(_fold(value) in {_fold(one) for one in _answers(wanted)})
+    return float(_fold(value) in {_fold(one) for one in answers_of(wanted)})
 
 
 def exact_match(wanted: Any, value: Any) -> float:
     """1 for equal content: texts without regard to case and white space, anything else as canonical JSON."""
     if isinstance(value, str):
-        return float(_fold(value) in {_fold(one) for one in _answers(wanted)})
+        return float(_fold(value) in {_fold(one) for one in answers_of(wanted)})
     return float(canonical_json(value) == canonical_json(wanted))
 
 
 def list_f1(wanted: Any, value: Any) -> float:
     """F1 of two lists as multisets, without regard to order, case and white space; two empty lists agree."""
-    expected, found = Counter(map(_item, _answers(wanted))), Counter(map(_item, _answers(value)))
+    expected, found = Counter(map(_item, answers_of(wanted))), Counter(map(_item, answers_of(value)))
     if not expected and not found:
         return 1.0
     return 2 * (expected & found).total() / (expected.total() + found.total())
@@ -261,10 +262,6 @@ CORE_METRICS: Mapping[str, ScoringMetric] = {
         ScoringMetric(name="json_valid", version="1"),
     )
 }
-
-
-def _answers(wanted: Any) -> list[Any]:
-    return list(wanted) if isinstance(wanted, list | tuple) else [wanted]
 
 
 def _fold(value: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from optimizer.core.base.errors import Fault
+from optimizer.core.base.knob import is_number
 from optimizer.core.family.generation_settings import NAME, setting_fault
 
 DEFAULT_SPACE: Mapping[str, Mapping[str, Any]] = {
@@ -101,7 +102,7 @@ def _value_problem(form: str, value: Any) -> str | None:
             if isinstance(value, list | tuple) and value
             else f"choices is a list of at least one value, not {value!r}"
         )
-    fits = _is_int if form == "int" else _is_number
+    fits = _is_int if form == "int" else is_number
     if not (isinstance(value, list | tuple) and len(value) == 2 and all(fits(v) for v in value)):
         return f"{form} takes two numbers [low, high], not {value!r}"
     return None if value[0] <= value[1] else f"the low end {value[0]} lies above the high end {value[1]}"
@@ -118,7 +119,3 @@ def _setting_problem(slot: str, form: str, value: Any) -> str | None:
 
 def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")

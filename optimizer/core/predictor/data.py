@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 from optimizer.core.base.errors import Fault, pointer_of
+from optimizer.core.base.knob import is_number
 from optimizer.core.predictor.grams import Analyzer, Gram, GramsPart
 from optimizer.core.predictor.parts import LEAF, Isotonic, LinearPart, Platt, Tree, TreesPart
 
@@ -111,10 +112,6 @@ def read_calibration(read: DataReader, value: Any, answers: str) -> Calibration 
     if answers == "probability" and any(not 0 <= each <= 1 for each in y):
         read.wrong([*path, "y"], "calibrated probabilities lie from 0 to 1")
     return Isotonic(x=x or (0.0,), y=y or (0.0,))
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
 def _linear(read: DataReader, value: Any, path: list[Any], n: int) -> LinearPart:

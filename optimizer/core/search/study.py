@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal
 
-from optimizer.core.base.errors import Fault, InvalidInput
+from optimizer.core.base.errors import Fault, InvalidInput, NotFound
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim, Budget, Spend
 
@@ -226,3 +226,7 @@ def leaks_in_words(findings: Mapping[str, Any] | None) -> str | None:
         f"{by}: {'it quotes' if found['n'] == 1 else 'they quote'} eight words in a row of an example that is sealed or"
         " not released."
     )
+
+
+def unknown_study(id: str) -> NotFound:
+    return NotFound(f"There is no study {id!r}. See them with: detent study list.", study=id)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from optimizer.core.base.errors import Refused
+from optimizer.core.base.errors import NotFound, Refused
 
 Status = Literal["pending", "validating", "approved", "deploying", "deployed", "rolled_back", "failed"]
 RolloutOutcome = Literal["promoted", "worse", "guardrail", "inconclusive", "invalid", "cancelled", "champion_changed"]
@@ -186,3 +186,7 @@ def percent(share: float) -> str:
 
 def ladder_text(ladder: Sequence[float]) -> str:
     return " > ".join(percent(share) for share in ladder)
+
+
+def unknown_rollout(id: str) -> NotFound:
+    return NotFound(f"There is no rollout {id!r}. See them with: detent rollout status FAMILY.", rollout=id)

@@ -17,7 +17,7 @@ from optimizer.core.rollout import evidence_state
 from optimizer.core.rollout.cohorts import served_for
 from optimizer.core.rollout.start import chosen, gates_on_record, most_labelled
 from optimizer.core.search.study import Study
-from optimizer.core.serving.rollout import Rollout
+from optimizer.core.serving.rollout import Rollout, unknown_rollout
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.statistics.quality_gate import ALPHA_SHIP, NESTED
 from optimizer.jobs.rollouts.evidence_sources import StoreEvidence
@@ -98,9 +98,7 @@ def forecast_active(rollout_id: str, *, store: Store, clock: Clock) -> RolloutFo
     with store.read() as tx:
         rollout = store.rollouts.get(tx, rollout_id)
         if rollout is None:
-            raise NotFound(
-                f"There is no rollout {rollout_id!r}. See them with: detent rollout status FAMILY.", rollout=rollout_id
-            )
+            raise unknown_rollout(rollout_id)
         if not rollout.is_active:
             return ended(rollout.outcome)
         study = store.studies.get(tx, rollout.study) if rollout.study is not None else None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import get_args
 
-from optimizer.core.base.errors import InvalidInput, NotFound, StaleVersion
+from optimizer.core.base.errors import InvalidInput, StaleVersion
 from optimizer.core.rollout.transitions import OperatorAct, Transition, TransitionRequest, apply, lapse_of
 from optimizer.core.serving.freezes import require_unfrozen
-from optimizer.core.serving.rollout import Champion, Decision, Rollout, refuse_other_clock
+from optimizer.core.serving.rollout import Champion, Decision, Rollout, refuse_other_clock, unknown_rollout
 from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head, promote, record_transition
 from optimizer.jobs.rollouts.watch_rollout import evidence_now
 from optimizer.ports import Clock, Store, Transaction
@@ -50,9 +50,7 @@ def operate(
     def change(tx: Transaction) -> ChangeReport:
         rollout = store.rollouts.get(tx, rollout_id)
         if rollout is None:
-            raise NotFound(
-                f"There is no rollout {rollout_id!r}. See them with: detent rollout status FAMILY.", rollout=rollout_id
-            )
+            raise unknown_rollout(rollout_id)
         if if_version is not None and act not in ("hold", "rollback") and rollout.version != if_version:
             raise StaleVersion(
                 f"Rollout {rollout_id} moved since you looked: it is at version {rollout.version}, you meant"

@@ -4,9 +4,9 @@ and whether its record is whole.
 
 from __future__ import annotations
 
-from optimizer.core.base.errors import NotFound
 from optimizer.core.rollout.decision_log import verify_chain
 from optimizer.core.rollout.verification import BlockChain, fold
+from optimizer.core.serving.rollout import unknown_rollout
 from optimizer.core.views.rollout_story import RolloutReport, history_of
 from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
 from optimizer.jobs.rollouts.verify_rollout import Progress, told
@@ -19,7 +19,7 @@ def report_rollout(id: str, *, store: Store, clock: Clock, progress: Progress | 
     with store.read() as tx:
         rollout = store.rollouts.get(tx, id)
         if rollout is None:
-            raise NotFound(f"There is no rollout {id!r}. See them with: detent rollout status FAMILY.", rollout=id)
+            raise unknown_rollout(id)
         seen = rollout_view(tx, store, clock, rollout)
         decisions = store.rollouts.decisions(tx, id)
         history = history_of(rollout, fold(rollout, told(store.blocks.each(tx, id), seen.n_blocks, progress), chain))

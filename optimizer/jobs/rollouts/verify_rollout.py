@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from optimizer.core.base.errors import NotFound
 from optimizer.core.base.phrasing import count
 from optimizer.core.rollout.blocks import StoredBlock
 from optimizer.core.rollout.decision_log import RecordProblem, compare, replay, verify_chain
@@ -24,7 +23,7 @@ from optimizer.core.rollout.verification import (
     fold,
     verify_state,
 )
-from optimizer.core.serving.rollout import Decision, Rollout
+from optimizer.core.serving.rollout import Decision, Rollout, unknown_rollout
 from optimizer.ports import Store, Transaction
 
 TELL_EVERY = 1000  # blocks
@@ -67,7 +66,7 @@ def verify_rollout(id: str, store: Store, *, progress: Progress | None = None) -
     with store.read() as tx:
         rollout = store.rollouts.get(tx, id)
         if rollout is None:
-            raise NotFound(f"There is no rollout {id!r}. See them with: detent rollout status FAMILY.", rollout=id)
+            raise unknown_rollout(id)
         try:
             decisions = store.rollouts.decisions(tx, id)
         except ValueError as broken:  # a column that holds no value of its type any more, such as a time that is none

@@ -34,7 +34,7 @@ from optimizer.core.search.answer_bounds import (
 )
 from optimizer.core.search.judging_cost import judging_cost, policy_judgements
 from optimizer.core.search.strategy import check_aim
-from optimizer.core.search.study import CONFIRM, UNFINISHED, Definition, Study
+from optimizer.core.search.study import CONFIRM, UNFINISHED, Definition, Study, unknown_study
 from optimizer.core.serving.freezes import require_unfrozen
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
@@ -99,7 +99,7 @@ def nominate(
         results = store.studies.results(tx, study_id, "search", variant).get(variant, [])
         standing = standing_look(tx, store, family.name, variant, aim)
     if study is None:
-        raise NotFound(f"There is no study {study_id!r}. See them with: detent study list.", study=study_id)
+        raise unknown_study(study_id)
     refuse_fallen(family, variant, store)
     if standing is not None:
         return as_confirmed(standing, variant, family, store)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from optimizer.core.base.errors import NotFound
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.judging.calibration import Calibration
@@ -14,7 +13,7 @@ from optimizer.core.evaluation.judging.report import JudgedScores, judged_scores
 from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker
 from optimizer.core.family.variant import FewShot, Variant
-from optimizer.core.search.study import JUDGED_BY, Study
+from optimizer.core.search.study import JUDGED_BY, Study, unknown_study
 from optimizer.core.views.study_story import StudyReport, history_of
 from optimizer.jobs.families.vouch_for_judge import calibration_of_judge
 from optimizer.jobs.studies.cascade_of_study import curves_of_study
@@ -36,7 +35,7 @@ def report_study(id: str, *, family: Family | None, store: Store, clock: Clock) 
     with store.read() as tx:
         study = store.studies.get(tx, id)
         if study is None:
-            raise NotFound(f"There is no study {id!r}. See them with: detent study list.", study=id)
+            raise unknown_study(id)
         trials = store.studies.trials(tx, id)
         results = store.studies.results(tx, id, "search")
         spent = store.journal.spend_by_purpose(tx, id)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from optimizer.core.base.errors import NotFound
-from optimizer.core.search.study import ENDED, Study
+from optimizer.core.search.study import ENDED, Study, unknown_study
 from optimizer.ports import Clock, Store, Transaction
 
 
@@ -17,7 +16,7 @@ def request_stop(study_id: str, *, actor: str, store: Store, clock: Clock) -> St
     def stop(tx: Transaction) -> Study:
         study = store.studies.get(tx, study_id)
         if study is None:
-            raise NotFound(f"There is no study {study_id!r}. See them with: detent study list.", study=study_id)
+            raise unknown_study(study_id)
         if study.status in ENDED:
             return study
         store.audit.add(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from optimizer.core.base.errors import BudgetTooSmall, Conflict, NotFound
+from optimizer.core.base.errors import BudgetTooSmall, Conflict
 from optimizer.core.base.values import Budget
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
-from optimizer.core.search.study import UNFINISHED, Study
+from optimizer.core.search.study import UNFINISHED, Study, unknown_study
 from optimizer.core.serving.freezes import require_unfrozen
 from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import Clock, Store, Transaction
@@ -25,7 +25,7 @@ def resume_study(
     def change(tx: Transaction) -> Study:
         study = store.studies.get(tx, study_id)
         if study is None:
-            raise NotFound(f"There is no study {study_id!r}. See them with: detent study list.", study=study_id)
+            raise unknown_study(study_id)
         if study.status == "finished":
             raise Conflict(
                 f"Study {study_id} has finished ({study.outcome}), so there is nothing to resume. "

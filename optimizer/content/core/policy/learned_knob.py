@@ -12,7 +12,7 @@ from typing import Any
 from optimizer.content.core.policy.text_statistics import READ_CHARS, text_statistics
 from optimizer.core.base.canonical import rounded
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
-from optimizer.core.predictor.data import is_number
+from optimizer.core.base.knob import is_number
 from optimizer.core.predictor.predictor import Predictor
 
 SCORE = "score"  # the knob
