@@ -152,6 +152,12 @@ class ReasonBody(Body):
     reason: Reason = ""
 
 
+class ReviewAnswerBody(Body):
+    answer: Annotated[Name, Field(description="release or keep_back; of a drawn answer 0 to 1, or unrated")]
+    expected: Annotated[Any, Field(description="Of an answer in doubt: what the output field should have been")] = None
+    as_answered: Annotated[bool, Field(description="Of an answer in doubt: it was right")] = False
+
+
 class FreezeBody(Body):
     family: Annotated[Name | None, Field(description="Default: every family")] = None
     reason: Reason = ""

@@ -42,6 +42,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import clip_inputs, render
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest, request_for
 from optimizer.core.policy.policy import Policy, parse_policy
+from optimizer.core.policy.validator import NAMED_CHECKS
 from optimizer.core.predictor.answer_features import FEATURES as OF_ANSWER
 from optimizer.core.predictor.predictor import FORMAT
 from optimizer.core.predictor.request_features import FEATURES as OF_REQUEST
@@ -79,7 +80,7 @@ def predictor() -> dict[str, Any]:
     return {"format": FORMAT, "answers": "probability", "features": names, "parts": [linear, grams], "trained_on": {}}
 
 
-ALL_CHECKS = ["empty", "refused", "cut_off", "not_found", "tool_results_ignored", "incomplete_coverage"]
+ALL_CHECKS = list(NAMED_CHECKS)
 TWO: dict[str, Any] = {"tiers": ["small", "large"], "audit_share": 0.0}
 CASES: Mapping[str, dict[str, Any]] = {
     "two tiers, the first is sure enough (1 call)": {**TWO, "accept": 0.5},

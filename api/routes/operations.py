@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from api.access.auth import family_asked
+from api.access.auth import family_asked, require_family
 from api.http.pagination import Cursor, Limit, page, slice_of
+from api.idempotency import kept
 from api.routing import Asking, guarded, router
+from api.schemas import ReviewAnswerBody
 from api.services import Services, Shared
 from api.serving import STORE_AWAY
 from optimizer.core.evaluation.judging.run import JudgeRun
@@ -18,6 +20,7 @@ from optimizer.core.scheduling.schedule import StoredSchedule, in_force
 from optimizer.core.search.study import Study
 from optimizer.core.serving.freezes import ALL
 from optimizer.host import run_files
+from optimizer.jobs.feedback.answer_review import answer_review
 from optimizer.jobs.outbox.mirror_outbox import TOPICS
 from optimizer.jobs.outbox.send_alerts import messages_waiting
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
@@ -170,6 +173,31 @@ def reviews(
     found = shared.read(lambda tx: shared.store.reviews.page(tx, asked, status))
     shown, next_cursor = slice_of(found, cursor, limit)
     return page(shown, next_cursor)
+
+
+@routes.post("/v1/reviews/{id}/answer", **guarded("operate", "limited", narrows=True))
+def answer_question(
+    id: str, body: ReviewAnswerBody, shared: Shared, request: Request, response: Response
+) -> dict[str, Any]:
+    """Answers one question as a person does: `release`, `keep_back`, or how good a drawn answer is. No undo."""
+    caller = request.state.caller
+    asked = shared.read(lambda tx: shared.store.reviews.get(tx, id))
+    require_family(caller, asked["family"])
+
+    def shown(answered: dict[str, Any]) -> dict[str, Any]:
+        return answered
+
+    return answer_review(
+        id,
+        body.answer,
+        family=shared.family(asked["family"]),
+        expected=body.expected,
+        as_answered=body.as_answered,
+        actor=caller.actor,
+        store=kept(request, shared, response, shown),
+        clock=shared.clock,
+        intake=shared.intake(caller.actor, access=caller.access),
+    )
 
 
 def _schedule(shared: Services, family: str, stored: Mapping[str, StoredSchedule]) -> dict[str, Any]:

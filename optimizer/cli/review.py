@@ -4,6 +4,7 @@ such as whether a text from production may become an example.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -95,33 +96,14 @@ def answer(
     session = Session()
     with session.store.read() as tx:
         asked = session.store.reviews.get(tx, review)
-    if asked["kind"] == RATE:
-        _rate(session, review, answer, as_json, has_label=expected is not None or as_answered)
-        return
-    if asked["kind"] == LABEL:
-        from optimizer.jobs.feedback.label_interaction import label_interaction
-
+    value = None
+    if expected is not None:
         family = session.family(asked["family"])
-        value = None if expected is None else {family.output.field: value_of(family.output.parser, expected)}
-        row = label_interaction(
-            review,
-            answer,
-            family=family,
-            expected=value,
-            as_answered=as_answered,
-            actor=session.actor,
-            store=session.store,
-            clock=session.clock,
-        )
-    else:
-        from optimizer.jobs.dataset.release_example import release_example
-
-        if expected is not None or as_answered:
-            raise InvalidInput(
-                "--expected and --as-answered are for reviews of interactions; an example says already what is"
-                " expected."
-            )
-        row = release_example(review, answer, actor=session.actor, store=session.store, clock=session.clock)
+        value = value_of(family.output.parser, expected)
+    row = session.operations.answer_review(review, answer, expected=value, as_answered=as_answered)
+    if asked["kind"] == RATE:
+        _told_rating(session, row, as_json)
+        return
     show(as_json, row, lambda out: None)
     with session.store.read() as tx:
         n_open = len(session.store.reviews.page(tx, row["family"], "open"))
@@ -146,20 +128,15 @@ def answer(
     )
 
 
-def _rate(session: Session, review: str, answer: str, as_json: bool, *, has_label: bool) -> None:
-    from optimizer.jobs.feedback.rate_answer import UNRATED, rate_answer
+def _told_rating(session: Session, row: Mapping[str, Any], as_json: bool) -> None:
+    from optimizer.jobs.feedback.rate_answer import UNRATED
 
-    if has_label:
-        raise InvalidInput("--expected and --as-answered are for reviews of answers in doubt; a drawn answer is rated.")
-    row = rate_answer(
-        review, answer, actor=session.actor, store=session.store, clock=session.clock, intake=session.intake
-    )
     show(as_json, row, lambda out: None)
     with session.store.read() as tx:
         waiting = session.store.reviews.page(tx, row["family"], "open")
     n = sum(one["kind"] == RATE for one in waiting)
     tell_change(
-        f"{review}: {'not rated' if row['answer'] == UNRATED else 'rated ' + row['answer']}.",
+        f"{row['id']}: {'not rated' if row['answer'] == UNRATED else 'rated ' + row['answer']}.",
         why="",
         undo="none: an answer stays.",
         then=f"detent review list --family {row['family']} ({count(n, 'drawn answer')} left to rate)"

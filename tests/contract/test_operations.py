@@ -386,6 +386,34 @@ class TestJudges:
         assert figure["low"] < figure["mean"] < figure["high"] < figure["judge_mean"]
         both.refused(DatasetTooSmall, draw(days=1e-9))
 
+    def test_a_drawn_answer_is_rated_and_stays_rated(self, both: Both) -> None:
+        both.set_up(add_judged_family)
+        both(lambda operations, world: operations.draw_ratings(JUDGED, 3, days=30.0, dry_run=False))
+
+        def rate(answer: str, expected: Any = None, place: int = 0) -> Change:
+            def change(operations: Operations, world: World) -> Answer:
+                rows = world.shared.read(lambda tx: world.shared.store.reviews.page(tx, JUDGED, None))
+                review = next(row["id"] for row in rows if row["payload"]["place"] == place)
+                return operations.answer_review(review, answer, expected=expected, as_answered=False)
+
+            return change
+
+        one = [change(*side) for side in (both.local, both.remote) for change in (rate("0.75"),)]
+        assert [(row["status"], row["answer"]) for row in one] == [("answered", "0.75")] * 2
+        for refused, kind in (
+            (rate("2"), InvalidInput),
+            (rate("0.25"), Conflict),
+            (rate("1", expected="x"), InvalidInput),
+        ):
+            for side in (both.local, both.remote):
+                with pytest.raises(kind):
+                    refused(*side)
+        assert rate("unrated", place=1)(*both.remote)["answer"] == "unrated"
+        both.refused(
+            NotFound,
+            lambda operations, world: operations.answer_review("rv_none", "1", expected=None, as_answered=False),
+        )
+
     def test_answers_are_queued_for_scoring_and_a_queued_run_is_stopped(self, both: Both) -> None:
         def score(n: int = 3, days: float = 30.0, dry_run: bool = False, **caps: Any) -> Change:
             return lambda operations, world: operations.score_answers(

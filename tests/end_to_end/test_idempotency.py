@@ -150,6 +150,11 @@ def drawn(world: World) -> Asked:
     return f"/v1/families/{JUDGED}/rating-draws", {"n": 25}
 
 
+def rating_one(world: World) -> Asked:
+    review = world.post(*drawn(world)).json()["reviews"][0]
+    return f"/v1/reviews/{review}/answer", {"answer": "0.5"}
+
+
 def rated(world: World) -> Asked:
     world.post(*drawn(world))
     rate_all(world)
@@ -209,6 +214,7 @@ CASES: dict[str, Callable[[World], Asked]] = {
     "DELETE /v1/families/{family}/golden/{example}": golden,
     "POST /v1/families/{family}/rating-draws": drawn,
     "POST /v1/families/{family}/judge/calibrations": rated,
+    "POST /v1/reviews/{id}/answer": rating_one,
     "POST /v1/families/{family}/judge/scores": to_score,
     "POST /v1/families/{family}/judge/checks": to_check,
     "POST /v1/judge-runs/{id}/cancel": asked,

@@ -142,6 +142,18 @@ class LocalOperations:
         report = unset_schedule(self._session.family(family), reason=reason, **self._by)
         return _as_json(shapes.schedule_change(report, self._session.clock))
 
+    def answer_review(self, review: str, answer: str, *, expected: Any, as_answered: bool) -> Answer:
+        from optimizer.jobs.feedback.answer_review import answer_review
+
+        with self._session.store.read() as tx:
+            family = self._session.store.reviews.get(tx, review)["family"]
+        return _as_json(
+            answer_review(
+                review, answer, family=self._session.family(family), expected=expected, as_answered=as_answered,
+                intake=self._session.intake, **self._by,
+            )
+        )  # fmt: skip
+
     def add_golden(self, family: str, example: str, *, scenario: str | None, reason: str | None) -> Answer:
         from optimizer.jobs.dataset.keep_golden import add_golden
 

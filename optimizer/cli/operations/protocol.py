@@ -85,6 +85,10 @@ class Operations(Protocol):
 
     def unset_schedule(self, family: str, *, reason: str | None) -> Answer: ...
 
+    # reviews
+    def answer_review(self, review: str, answer: str, *, expected: Any, as_answered: bool) -> Answer:
+        """``expected``: the value of the output field; None: not said."""
+
     # golden scenarios
     def add_golden(self, family: str, example: str, *, scenario: str | None, reason: str | None) -> Answer:
         """``scenario`` None: named as the example."""

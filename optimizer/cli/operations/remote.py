@@ -112,6 +112,10 @@ class RemoteOperations:
         answer: Answer = self._server.delete(f"/v1/families/{_quoted(family)}/schedule", reason=reason)
         return answer
 
+    def answer_review(self, review: str, answer: str, *, expected: Any, as_answered: bool) -> Answer:
+        body = {"answer": answer, "expected": expected, "as_answered": as_answered}
+        return self._post(f"reviews/{_quoted(review)}/answer", body)
+
     def add_golden(self, family: str, example: str, *, scenario: str | None, reason: str | None) -> Answer:
         body = {"example": example, "scenario": scenario, "reason": reason or ""}
         return self._post(f"families/{_quoted(family)}/golden", body)
