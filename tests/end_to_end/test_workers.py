@@ -267,8 +267,19 @@ def test_events_of_a_minute_hold_for_both_together(each: dict[str, Client]) -> N
 
 
 def test_a_killed_worker_loses_nothing_that_was_acknowledged(server: Server, rollout: dict[str, Any]) -> None:
-    """Prompts and events on many connections of both; each worker is killed once."""
+    """Prompts and events on many connections of both; each worker is killed once. What a worker had counted and not
+    written yet is lost with it, and nothing is counted twice.
+    """
+    until(
+        lambda: not any(Client(server.url).ask("GET", "/v1/status")["exposures_waiting"] for _ in range(8)),
+        "what the tests above fetched",
+        patience_s=PROCESSES_S,
+    )
+    before = _exposed(server, rollout["id"]).total()
     acknowledged: list[str] = []
+    asked: list[float] = []  # when; monotonic
+    fetched: list[float] = []
+    kills: list[float] = []
     killed: dict[str, int] = {}
     n_broken, url = 0, server.url
     over = threading.Event()
@@ -280,7 +291,9 @@ def test_a_killed_worker_loses_nothing_that_was_acknowledged(server: Server, rol
         while not over.is_set():
             id = f"under-fire-{number}-{n}"
             try:
+                asked.append(time.monotonic())
                 token = prompt(client, id)["assignment"]
+                fetched.append(time.monotonic())
                 event = {"id": id, "assignment": token, "success": True, "latency_ms": 5.0}
                 if client.post("/v1/feedback", json=event).status_code == 200:
                     acknowledged.append(id)
@@ -301,6 +314,7 @@ def test_a_killed_worker_loses_nothing_that_was_acknowledged(server: Server, rol
                 killed[name] = pid
                 until(lambda n=n: len(acknowledged) > n + 40, "events", patience_s=PROCESSES_S)
                 os.kill(pid, signal.SIGKILL)
+                kills.append(time.monotonic())
                 n = len(acknowledged)
                 until(lambda n=n: len(acknowledged) > n + 40, "events of the other", patience_s=PROCESSES_S)
                 until(lambda n=name, p=pid: server.pid(n) not in (None, p), f"{name} again", patience_s=PROCESSES_S)
@@ -309,6 +323,15 @@ def test_a_killed_worker_loses_nothing_that_was_acknowledged(server: Server, rol
         for one in going:
             one.result()
     assert n_broken > 0, "the kills met somebody"
+    uncertain = sum(
+        any(0 <= kill - at < 3 for kill in kills) for at in fetched
+    )  # written each second, or a little later
+    until(
+        lambda: _exposed(server, rollout["id"]).total() - before >= len(fetched) - uncertain,
+        "the exposures of both",
+        patience_s=PROCESSES_S,
+    )
+    assert _exposed(server, rollout["id"]).total() - before <= len(asked)
     assert _n_events(server, "id LIKE 'under-fire-%'") >= len(acknowledged)
     path = server.settings.db_url().removeprefix("sqlite:///")
     with closing(sqlite3.connect(path)) as connection:
