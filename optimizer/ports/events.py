@@ -126,11 +126,33 @@ class Traffic(Protocol):
     ) -> list[tuple[str, datetime]]:
         """(id, receipt) of interactions whose answer and input are kept, the oldest ``most`` in order of receipt."""
 
-    def judged(self, tx: Transaction, family: str, judge: str, since: datetime, until: datetime) -> list[JudgedAnswer]:
+    def judged(
+        self,
+        tx: Transaction,
+        family: str,
+        judge: str,
+        since: datetime,
+        until: datetime,
+        *,
+        among: Collection[str] | None = None,
+        rated_by: Source | None = None,
+    ) -> list[JudgedAnswer]:
         """Interactions of which this judge's score, the first one, was received in that time, in the order of receipt.
 
         A score is this judge's where its feedback has source judge and names the judge's identity in the tag
-        ``judge``.
+        ``judge``. ``among``: only of these interactions; ``rated_by``: only of those that this source has rated.
+        """
+
+    def judged_sums(
+        self,
+        tx: Transaction,
+        family: str,
+        judge: str,
+        windows: Sequence[tuple[datetime, datetime]],
+        variant: str | None = None,
+    ) -> tuple[int, float | None]:
+        """How many interactions this judge has scored, first of all within one of these windows, and their mean score;
+        None: there is none. ``variant``: of this one's answers alone.
         """
 
     def ratings(self, tx: Transaction, family: str, interactions: Collection[str], source: Source) -> dict[str, float]:

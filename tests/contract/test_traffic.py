@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from optimizer.adapters.store import Database
 from optimizer.core.feedback.review_sampling import SampledInteraction
 from tests.stores import FAMILY, arm, feedback, interaction, keep_events, minutes
@@ -133,6 +135,23 @@ def test_the_scores_of_one_judge_are_found_by_when_they_were_received(database: 
         ("in_1", 0.5, minutes(-50), "u1"),
         ("in_3", 0.25, minutes(-45), "u3"),
     ]
+    ever = (minutes(-9000), minutes(0))
+    with database.read() as tx:
+        assert [one.interaction for one in database.traffic.judged(tx, FAMILY, "j_1", *ever, among=["in_3"])] == [
+            "in_3"
+        ]
+        rated = database.traffic.judged(tx, FAMILY, "j_1", *ever, rated_by="person")
+        sums = database.traffic.judged_sums
+        assert rated == []
+        assert sums(tx, FAMILY, "j_1", [ever]) == (3, pytest.approx((0.5 + 0.25 + 0.5) / 3))
+        assert sums(tx, FAMILY, "j_1", [(minutes(-46), minutes(0))]) == (1, 0.25), "by the first score's time"
+        assert sums(tx, FAMILY, "j_1", [(minutes(-701), minutes(-699)), (minutes(-46), minutes(0))])[0] == 2
+        assert sums(tx, FAMILY, "j_1", []) == sums(tx, FAMILY, "j_9", [ever]) == (0, None)
+        assert sums(tx, FAMILY, "j_1", [ever], "v_other") == (0, None)
+    _label(database, 9, None, -5, source="person", interaction="in_3", success=True)
+    with database.read() as tx:
+        rated = database.traffic.judged(tx, FAMILY, "j_1", *ever, rated_by="person")
+    assert [one.interaction for one in rated] == ["in_3"]
 
 
 def test_what_a_source_said_of_interactions_is_averaged(database: Database) -> None:

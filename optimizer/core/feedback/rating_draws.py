@@ -136,6 +136,40 @@ def judged_figure(judged: Sequence[JudgedAnswer], drawn_answers: Sequence[DrawnA
         judged: by this judge, of one family or one of its variants.
         drawn_answers: of every draw of the family.
     """
+    windows = windows_of(drawn_answers, judge)
+    within = [each for each in judged if any(since <= each.judged_at < until for since, until in windows)]
+    population = {each.interaction: each.score for each in within}
+    mean = sum(population.values()) / len(population) if population else None
+    return figure_by_sums(len(population), mean, within, drawn_answers, judge=judge)
+
+
+def windows_of(drawn_answers: Sequence[DrawnAnswer], judge: str) -> list[tuple[datetime, datetime]]:
+    """The times of which answers of this judge were drawn, none twice, in order."""
+    found: list[tuple[datetime, datetime]] = []
+    for since, until in sorted(
+        {(each.draw.since, each.draw.until) for each in drawn_answers if each.draw.judge == judge}
+    ):
+        if found and since <= found[-1][1]:
+            found[-1] = (found[-1][0], max(until, found[-1][1]))
+        else:
+            found.append((since, until))
+    return found
+
+
+def figure_by_sums(
+    n_judged: int,
+    mean: float | None,
+    judged: Sequence[JudgedAnswer],
+    drawn_answers: Sequence[DrawnAnswer],
+    *,
+    judge: str,
+) -> JudgedFigure:
+    """As ``judged_figure``, of a population that is too large to be read.
+
+    Args:
+        n_judged, mean: of all answers that this judge scored within ``windows_of``.
+        judged: those of them that were drawn; others do not matter.
+    """
     draws = {each.draw.id: each.draw for each in drawn_answers if each.draw.judge == judge}
     ordered = sorted(draws.values(), key=lambda draw: (draw.until, draw.id))
     leading = [each for draw in ordered for each in _leading([d for d in drawn_answers if d.draw.id == draw.id])]
@@ -143,9 +177,8 @@ def judged_figure(judged: Sequence[JudgedAnswer], drawn_answers: Sequence[DrawnA
     population = {each.interaction: each for each in judged if any(_is_within(each, draw) for draw in ordered)}
     counted = [each for each in leading if each.interaction in population]
     waiting = sum(not each.is_answered for each in drawn_answers if each.draw.id in draws)
-    mean = sum(each.score for each in population.values()) / len(population) if population else None
     known: dict[str, Any] = {
-        "n_judged": len(population),
+        "n_judged": n_judged,
         "judge_mean": mean,
         "n_rated": sum(each.rating is not None for each in counted),
         "n_unrated": sum(each.is_unrated for each in counted),
@@ -162,7 +195,7 @@ def judged_figure(judged: Sequence[JudgedAnswer], drawn_answers: Sequence[DrawnA
             if (rating := unrated if each.rating is None else each.rating) is not None
             and (answer := population[each.interaction])
         ]
-        return powered_mean(mean, len(population), rated)
+        return powered_mean(mean, n_judged, rated)
 
     found, low, high = powered(None), powered(0.0), powered(1.0)
     if found is None or low is None or high is None:

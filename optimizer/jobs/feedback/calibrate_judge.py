@@ -37,12 +37,13 @@ def calibrate_judge(
     """
     judge = judge_identity(family)
     with store.read() as tx:
-        judged = store.traffic.judged(tx, family.name, judge, *EVER)
+        judged = store.traffic.judged(tx, family.name, judge, *EVER, rated_by="person")
+        n_judged, _ = store.traffic.judged_sums(tx, family.name, judge, [EVER])
         ratings = store.traffic.ratings(tx, family.name, [each.interaction for each in judged], "person")
     both = [each for each in judged if each.interaction in ratings]
     if len(both) < MIN_RATINGS:
         raise DatasetTooSmall(
-            f"The judge of {family.name} cannot be calibrated: {count(len(judged), 'answer')} have its score, of which"
+            f"The judge of {family.name} cannot be calibrated: {count(n_judged, 'answer')} have its score, of which"
             f" people have rated {len(both)}, and {MIN_RATINGS} are needed. Draw answers for rating: detent review draw"
             f" {family.name} --n 50.",
             n_rows=len(both),

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from optimizer.core.evaluation.judging.calibration import why_uncalibrated
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
-from optimizer.core.feedback.rating_draws import DrawnAnswer, JudgedFigure, drawn_of, judged_figure
+from optimizer.core.feedback.rating_draws import DrawnAnswer, JudgedFigure, drawn_of, figure_by_sums, windows_of
 from optimizer.jobs.feedback.rate_answer import KIND
 from optimizer.ports import CalibrationRecord, Store, Transaction
 
@@ -55,9 +55,11 @@ def judge_standing(family: Family, *, store: Store, variant: str | None = None) 
 
 def figure_of(family: Family, judge: str, store: Store, tx: Transaction, variant: str | None = None) -> JudgedFigure:
     """Rests on the drawn answers' reviews alone; no other feedback or review is read."""
-    judged = store.traffic.judged(tx, family.name, judge, *EVER)
+    drawn = drawn_answers(family, judge, store, tx)
+    judged = store.traffic.judged(tx, family.name, judge, *EVER, among={each.interaction for each in drawn})
     asked = [each for each in judged if variant is None or each.variant == variant]
-    return judged_figure(asked, drawn_answers(family, judge, store, tx), judge=judge)
+    n, mean = store.traffic.judged_sums(tx, family.name, judge, windows_of(drawn, judge), variant)
+    return figure_by_sums(n, mean, asked, drawn, judge=judge)
 
 
 def drawn_answers(family: Family, judge: str, store: Store, tx: Transaction) -> list[DrawnAnswer]:

@@ -10,7 +10,21 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Float, Row, Select, Table, case, cast, func, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    Row,
+    Select,
+    Table,
+    and_,
+    case,
+    cast,
+    func,
+    or_,
+    select,
+    union_all,
+)
 
 from optimizer.adapters.store.hashed_rows import chunks
 from optimizer.adapters.store.repositories.observations import is_timeout
@@ -140,25 +154,59 @@ class TrafficTables:
         )
         return [(row.id, row.received_at) for row in tx.execute(query.order_by(i.received_at, i.id).limit(most))]
 
-    def judged(self, tx: Connection, family: str, judge: str, since: datetime, until: datetime) -> list[JudgedAnswer]:
+    def judged(
+        self,
+        tx: Connection,
+        family: str,
+        judge: str,
+        since: datetime,
+        until: datetime,
+        *,
+        among: Collection[str] | None = None,
+        rated_by: Source | None = None,
+    ) -> list[JudgedAnswer]:
         f = FEEDBACK_EVENTS.c
         query = _of(
             FEEDBACK_EVENTS, family, since, until, f.interaction, f.score, f.received_at, f.variant, f.unit_hmac
-        )
-        query = query.where(
-            f.source == "judge", f.score.is_not(None), f.interaction.is_not(None), f.tags["judge"].as_string() == judge
-        )
+        ).where(*_by_judge(judge))
+        if rated_by is not None:
+            rating = FEEDBACK_EVENTS.alias("rating").c
+            given = rating.score.is_not(None) | rating.success.is_not(None)
+            rated = select(rating.interaction).where(rating.family == family, rating.source == rated_by, given)
+            query = query.where(f.interaction.in_(rated))
+        query = query.order_by(f.received_at, f.id)
+        parts = [query] if among is None else [query.where(f.interaction.in_(some)) for some in chunks(sorted(among))]
         found = dict[str, JudgedAnswer]()
-        for row in tx.execute(query.order_by(f.received_at, f.id)):
-            answer = JudgedAnswer(
-                interaction=row.interaction,
-                score=row.score,
-                judged_at=row.received_at,
-                variant=row.variant,
-                unit_hmac=row.unit_hmac,
-            )
-            found.setdefault(row.interaction, answer)
+        for part in parts:
+            for row in tx.execute(part):
+                answer = JudgedAnswer(
+                    interaction=row.interaction,
+                    score=row.score,
+                    judged_at=row.received_at,
+                    variant=row.variant,
+                    unit_hmac=row.unit_hmac,
+                )
+                found.setdefault(row.interaction, answer)
         return list(found.values())
+
+    def judged_sums(
+        self,
+        tx: Connection,
+        family: str,
+        judge: str,
+        windows: Sequence[tuple[datetime, datetime]],
+        variant: str | None = None,
+    ) -> tuple[int, float | None]:
+        if not windows:
+            return 0, None
+        f = FEEDBACK_EVENTS.c
+        place = func.row_number().over(partition_by=f.interaction, order_by=(f.received_at, f.id)).label("place")
+        scored = select(f.score, f.received_at, f.variant, place).where(f.family == family, *_by_judge(judge))
+        first = scored.subquery().c
+        within = or_(*(and_(first.received_at >= since, first.received_at < until) for since, until in windows))
+        query = select(func.count(), func.avg(first.score)).where(first.place == 1, within)
+        n, mean = tx.execute(query if variant is None else query.where(first.variant == variant)).one()
+        return n, None if mean is None else float(mean)
 
     def ratings(self, tx: Connection, family: str, interactions: Collection[str], source: Source) -> dict[str, float]:
         f = FEEDBACK_EVENTS.c
@@ -192,6 +240,12 @@ def _by_source(family: str, interactions: Sequence[str]) -> Select[Any]:
     s = of_source.c
     sums = func.min(s.value).label("low"), func.max(s.value).label("high"), func.sum(s.n_expected).label("n_expected")
     return select(s.interaction, *sums).group_by(s.interaction)
+
+
+def _by_judge(judge: str) -> tuple[ColumnElement[bool], ...]:
+    f = FEEDBACK_EVENTS.c
+    is_judges = f.tags["judge"].as_string() == judge
+    return f.source == "judge", f.score.is_not(None), f.interaction.is_not(None), is_judges
 
 
 def _of(source: Table, family: str, since: datetime, until: datetime, *columns: ColumnElement[Any]) -> Select[Any]:
