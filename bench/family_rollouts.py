@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 from common import commit
 from lifts.kept import Work, cache, publish, rolled_out
@@ -26,6 +27,8 @@ from lifts.plan import PLAN, SEEDS
 from lifts.recorded import pair_of
 from lifts.rolled import WRONG, ended, judged
 from lifts.rolling import roll_out
+
+MIGRATING = Lock()  # stores of a process are brought up to date one after the other
 
 
 def main() -> int:
@@ -51,7 +54,9 @@ def run(name: str, work: Work, seeds: Sequence[int]) -> None:
     with tempfile.TemporaryDirectory(prefix="detent-rollout-") as folder:
         copy = Path(shutil.copytree(kept, Path(folder) / name))
         try:
-            cell = roll_out(name, pair_of(copy, name, _measured(work, name, seeds), work.data))
+            with MIGRATING:
+                pair = pair_of(copy, name, _measured(work, name, seeds), work.data)
+            cell = roll_out(name, pair)
         except Exception as failure:  # of one family; the others can still be rolled out
             print(f"{name}: {type(failure).__name__}: {str(failure)[:800]}", file=sys.stderr, flush=True)
             return

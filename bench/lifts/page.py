@@ -43,9 +43,9 @@ figures).
 The absolute change leads. Its interval, and that of the relative one, holds 95 % by the bootstrap over held-out rows,
 each the mean of its seeds. Below a base of {least:.2f} a relative one says little and is not shown, and the bar is a
 gain of {absolute:.2f}. Every bar also asks for an interval beyond 0. What was not reached is said so; no measure was
-chosen to fit. **The aim is 200 held-out rows and two seeds; the column of rows says how many were answered so far**,
-and with 50 rows an interval is wide. **The embedded model has 135 million parameters**: another model gives other
-figures, and the same command measures it.
+chosen to fit. Asked for are 200 held-out rows, or all where the data has fewer, and two seeds; the column of rows says
+how many were answered. **The embedded model has 135 million parameters**: another model gives other figures, and the
+same command measures it.
 """
 
 GAINS = """
