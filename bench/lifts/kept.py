@@ -70,7 +70,7 @@ def rolled_out(work: Work) -> dict[str, Any] | None:
     paths = [work.rollout(name) for name in PLAN if work.rollout(name).is_file()]
     cells = [_rounded(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
     setting = {"per_second": PER_SECOND, "scale": SCALE, "most": RolloutSettings().max_labelled}
-    told = {"name": "family_rollouts", "commit": commit(), "machine": machine(), "model": work.model.label}
+    told = {"name": "family_rollouts", "machine": machine(), "model": work.model.label}
     return {**told, "setting": setting, "cells": cells} if cells else None
 
 

@@ -14,9 +14,9 @@ ROLLED_OUT = """
 ## Rolled out
 
 Made by `python bench/family_rollouts.py` (`make bench-family-rollouts`) from
-[family_rollouts.json](../../bench/results/family_rollouts.json), at commit {commit}. In a copy of the home where its
+[family_rollouts.json](../../bench/results/family_rollouts.json), at commit {commits}. In a copy of the home where its
 study ran, each family is served by `detent serve` with the best of its bases as the champion, and `detent rollout
-start` lets the winner of the first seed that changed something out against it. {per_second} users a second fetch the
+start` lets the winner of the first seed that changed something out against it. At most {per_second} users a second fetch the
 prompt over HTTP; each has one of the rows, reports what the variant that it was served had answered to that row when
 it was measured, and as outcome the family's own score of that answer. No model is asked again. The worker then
 advances, promotes or rolls back by itself: ladder, margin, gates and the {most:,} outcomes after which it gives up are
@@ -64,7 +64,8 @@ def rolled_out(result: Mapping[str, Any] | None) -> str:
     if result is None:
         return ""
     cells = by_name(result)
-    top = ROLLED_OUT.format(**result["setting"], commit=result["commit"], forced=FORCED)
+    commits = " and ".join(dict.fromkeys(str(cell["commit"]) for cell in cells.values()))
+    top = ROLLED_OUT.format(**result["setting"], commits=commits, forced=FORCED)
     return top + "".join(f"| [{name}](families/{name}.md) | {_row(cell)} |\n" for name, cell in cells.items())
 
 

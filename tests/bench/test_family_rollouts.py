@@ -106,7 +106,7 @@ def cell(outcome: str | None, difference: float, **changes: Any) -> dict[str, An
         "family": FAMILY, "candidate": "winner, seed 1", "rows": "held-out rows", "n_rows": 200, "champion_mean": 0.4,
         "difference": difference, "low": difference - 0.1, "high": difference + 0.1, "margin": 0.04,
         "refused": "confirmation: none", "outcome": outcome, "reason": "so", "stages": 3, "n_requests": 5000,
-        "n_candidate": 2000, "n_labelled": 4900, "minutes": 3.0, **changes,
+        "n_candidate": 2000, "n_labelled": 4900, "minutes": 3.0, "commit": "abc", **changes,
     }  # fmt: skip
 
 
@@ -129,14 +129,14 @@ def test_an_end_is_right_where_the_rows_say_so(outcome: str | None, difference: 
 
 
 def result(*cells: dict[str, Any]) -> dict[str, Any]:
-    return {"commit": "abc", "setting": {"per_second": 30, "scale": 2880, "most": 8000}, "cells": list(cells)}
+    return {"setting": {"per_second": 30, "scale": 2880, "most": 8000}, "cells": list(cells)}
 
 
 def test_the_section_says_how_each_ended_and_whether_that_is_right() -> None:
     rolled = importlib.import_module("lifts.rolled")
     nominated = cell("inconclusive", 0.02, family="summarization", refused=None, n_labelled=None)
     text = rolled.rolled_out(result(nominated, cell("promoted", 0.1)))
-    assert "gives up" in text
+    assert "at commit abc." in text
     assert "8,000 outcomes" in text
     of_routing, of_summaries = text.strip().splitlines()[-2:]
     assert of_routing == (
