@@ -25,7 +25,7 @@ from common import commit
 from lifts.kept import Work, cache, publish, rolled_out
 from lifts.plan import PLAN, SEEDS
 from lifts.recorded import pair_of
-from lifts.rolled import WRONG, ended, judged
+from lifts.rolled import WRONG, earlier, ended, judged
 from lifts.rolling import roll_out
 
 MIGRATING = Lock()  # stores of a process are brought up to date one after the other
@@ -50,9 +50,8 @@ def main() -> int:
 
 def run(name: str, work: Work, seeds: Sequence[int]) -> None:
     """One family, kept; one that fails says why and leaves the others alone."""
-    kept = work.folder / name
     with tempfile.TemporaryDirectory(prefix="detent-rollout-") as folder:
-        copy = Path(shutil.copytree(kept, Path(folder) / name))
+        copy = Path(shutil.copytree(work.folder / name, Path(folder) / name))
         try:
             with MIGRATING:
                 pair = pair_of(copy, name, _measured(work, name, seeds), work.data)
@@ -60,7 +59,10 @@ def run(name: str, work: Work, seeds: Sequence[int]) -> None:
         except Exception as failure:  # of one family; the others can still be rolled out
             print(f"{name}: {type(failure).__name__}: {str(failure)[:800]}", file=sys.stderr, flush=True)
             return
-    work.rollout(name).write_text(json.dumps({**cell, "commit": commit()}) + "\n", encoding="utf-8")
+    path = work.rollout(name)
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    kept = {**cell, "earlier": earlier(cell, before), "commit": commit()}
+    path.write_text(json.dumps(kept) + "\n", encoding="utf-8")
     print(f"{name}: {ended(cell)}, {cell['minutes']:.1f} minutes", file=sys.stderr, flush=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,8 @@ the defaults, only its clock runs {scale:,} times as fast. `detent rollout verif
 
 Rows come again and again, so that a rollout judges these rows and not all that there might be, and on these the
 difference is known: a promotion is right where it lies above minus the margin, and being called worse where it lies
-below 0. Latencies are not reported: base and winner were asked at different hours of a busy machine. A winner that
+below 0. Each rollout is another draw of users, so how earlier ones of the same pair ended stands beside. Of candidates
+that are worse by the margin at most 5 of 100 may be promoted. Latencies are not reported: base and winner were asked at different hours of a busy machine. A winner that
 shows examples takes longer ([what it takes](#what-it-takes)), and in production the latency guardrail sees that.
 {forced}
 
@@ -47,6 +49,13 @@ def judged(cell: Cell) -> str:
     if cell["outcome"] in ("inconclusive", None):
         return RIGHT if cell["difference"] <= 0 else TOO_FEW
     return WRONG  # a guardrail, or an invalid comparison: these answers have no errors, and the arms their shares
+
+
+def earlier(cell: Cell, before: Cell | None) -> list[str | None]:
+    """How rollouts of the same pair on the same rows ended before this one: each is another draw of users."""
+    if before is None or any(before[name] != cell[name] for name in ("candidate", "n_rows", "difference")):
+        return []
+    return [*before.get("earlier", ()), before["outcome"]]
 
 
 def ended(cell: Cell) -> str:
@@ -94,8 +103,10 @@ def _row(cell: Cell) -> str:
     requests = f"{cell['n_requests']:,}, {cell['n_candidate']:,}"
     scores = f"{cell['champion_mean']:.3f} | {difference} | {cell['margin']:.3f}"
     labelled = "-" if cell["n_labelled"] is None else f"{cell['n_labelled']:,}"
+    others = Counter(ended({"outcome": outcome}) for outcome in cell.get("earlier", ()))
+    before = f" (before: {', '.join(f'{n} x {what}' for what, n in others.items())})" if others else ""
     of_rows = f"{cell['n_rows']} {cell['rows']}"
     return (
-        f"{cell['candidate']} | {of_rows} | {scores} | {started} | {ended(cell)} | {requests} | {labelled} |"
+        f"{cell['candidate']} | {of_rows} | {scores} | {started} | {ended(cell)}{before} | {requests} | {labelled} |"
         f" {judged(cell)}"
     )

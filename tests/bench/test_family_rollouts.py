@@ -150,6 +150,16 @@ def test_the_section_says_how_each_ended_and_whether_that_is_right() -> None:
     )
 
 
+def test_how_the_same_rollout_ended_before_stands_beside() -> None:
+    rolled = importlib.import_module("lifts.rolled")
+    first, other = cell("promoted", -0.05), cell("promoted", -0.05, n_rows=50)
+    second = cell("worse", -0.05, earlier=rolled.earlier(cell("worse", -0.05), first))
+    assert second["earlier"] == ["promoted"]
+    assert rolled.earlier(first, second) == ["promoted", "worse"]
+    assert rolled.earlier(first, other) == rolled.earlier(first, None) == []
+    assert "| rolled back as worse (before: 1 x promoted) |" in rolled.rolled_out(result(second))
+
+
 def test_nothing_measured_is_told_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
