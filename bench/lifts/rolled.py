@@ -86,10 +86,16 @@ def by_name(result: Mapping[str, Any] | None) -> dict[str, Cell]:
 
 def said_of(cell: Cell) -> str:
     """In a sentence for the family's own page."""
+    is_base = cell["candidate"].startswith("base ")
+    what = (
+        f"Its studies changed nothing, so {cell['candidate']} was rolled out against the best base"
+        if is_base
+        else f"The {cell['candidate']}, was rolled out against that base"
+    )
     return (
-        f"Rolled out against its base by simulated users with {cell['n_rows']} {cell['rows']} ({cell['candidate']},"
-        f" a difference of {cell['difference']:+.3f} in the family's score), it was {_by_itself(cell)} after"
-        f" {cell['n_requests']:,} requests."
+        f"{what} by simulated users with {cell['n_rows']} {cell['rows']}: with a difference of"
+        f" {cell['difference']:+.3f} in the family's score it was {_by_itself(cell)} after {cell['n_requests']:,}"
+        " requests."
     )
 
 
