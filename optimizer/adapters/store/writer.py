@@ -141,13 +141,14 @@ class Writer:
         outcomes: list[_Outcome] = []
         try:
             self._guard()
-            with self._turn(), self._engine.begin() as connection:
-                started = [job for job in group if job.future.set_running_or_notify_cancel()]
-                if len(started) == 1:
-                    outcomes.append(_alone(connection, started[0]))
-                else:
-                    for together, jobs in groupby(started, key=lambda job: getattr(job.fn, "together", None)):
-                        outcomes += _attempt_all(connection, together, list(jobs))
+            with self._turn():
+                with self._engine.begin() as connection:
+                    started = [job for job in group if job.future.set_running_or_notify_cancel()]
+                    at_once = _at_once(connection, started)
+                if at_once is None:
+                    with self._engine.begin() as connection:
+                        at_once = [_attempt(connection, job) for job in started]
+            outcomes += at_once
             self._guard()
         except (
             BaseException
@@ -162,6 +163,36 @@ class Writer:
             self._renew(failed)
         for outcome in outcomes:
             outcome.tell()
+
+
+def _at_once(connection: Connection, started: list[_Job]) -> list[_Outcome] | None:
+    """Runs the jobs of a group. None where all would be done together and one failed: the whole transaction is undone
+    then, which takes two statements fewer than a SAVEPOINT around what nearly always succeeds.
+    """
+    if len(started) == 1:
+        return [_alone(connection, started[0])]
+    groups = [(together, list(jobs)) for together, jobs in groupby(started, key=_together)]
+    if len(groups) == 1 and (together := groups[0][0]) is not None:
+        transaction = connection.get_transaction()
+        assert transaction is not None
+        try:
+            return _together_of(connection, together, started)
+        except Exception:
+            transaction.rollback()
+            return None
+    return [outcome for together, jobs in groups for outcome in _attempt_all(connection, together, jobs)]
+
+
+def _together(job: _Job) -> Together | None:
+    return getattr(job.fn, "together", None)
+
+
+def _together_of(connection: Connection, together: Together, jobs: list[_Job]) -> list[_Outcome]:
+    values = together(connection, [job.fn for job in jobs])
+    return [
+        _Outcome(job, error=value) if isinstance(value, BaseException) else _Outcome(job, value=value)
+        for job, value in zip(jobs, values, strict=True)
+    ]
 
 
 def _alone(connection: Connection, job: _Job) -> _Outcome:
@@ -185,15 +216,12 @@ def _attempt_all(connection: Connection, together: Together | None, jobs: list[_
     if together is not None and len(jobs) > 1:
         savepoint = connection.begin_nested()
         try:
-            values = together(connection, [job.fn for job in jobs])
+            outcomes = _together_of(connection, together, jobs)
         except Exception:
             savepoint.rollback()  # one of them failed: which, and how, each hears below
         else:
             savepoint.commit()
-            return [
-                _Outcome(job, error=value) if isinstance(value, BaseException) else _Outcome(job, value=value)
-                for job, value in zip(jobs, values, strict=True)
-            ]
+            return outcomes
     return [_attempt(connection, job) for job in jobs]
 
 
