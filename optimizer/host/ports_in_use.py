@@ -35,17 +35,24 @@ class Listening:
     def shared(self) -> Listening:
         """The same port for several processes, over which the system spreads connections, where it can.
 
-        The port was free for this one alone, or another server's connections would be spread over here, too.
+        The port was free for this one alone, or another server's connections would be spread over here, too. It is held
+        from then to the end, whatever becomes of the processes: no other user's process can listen on it, and no other
+        server of the same user.
         """
         if not SPREADS:
             return self
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # lets in further sockets of this user alone
+        holding = _bind(self.host, self.port, shared=True)
+        # Needed to bind beside connections that the last server has ended. On a socket that does not listen it would
+        # let in the listening socket of any user.
+        holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         self.socket.close()
-        return replace(self, socket=_bind(self.host, self.port, shared=True), is_shared=True)
+        return replace(self, socket=holding, is_shared=True)
 
     def of_one(self) -> Bound:
         """For the process that begins to listen when it is ready, and is asked nothing more once it has died.
 
-        Where it is passed on, this process closes it.
+        Where it is passed on, this process closes it. Raises OSError where the system has no more sockets.
         """
         return _bind(self.host, self.port, shared=True)
 

@@ -181,7 +181,10 @@ class Supervisor:
         now = time.monotonic()
         if child.process is None:
             if now >= child.next_start_at and self._is_its_turn(child, now):
-                self._start(child)
+                try:
+                    self._start(child)
+                except OSError as error:  # no more processes, files or sockets: what runs goes on
+                    self._start_later(child, f"{child.name} could not be started: {error}", 0.0, now)
         elif not child.is_alive:
             self._bury(child, now)
         elif not child.is_ready:
@@ -250,21 +253,20 @@ class Supervisor:
         pid, code = child.process.pid, child.process.returncode
         _kill_group(pid)  # what it had started must not outlive it
         lived_s = now - child.started_at
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        self._start_later(child, f"{child.name} (pid {pid}) {how} after {lived_s:.0f} s", lived_s, now, exit_code=code)
+
+    def _start_later(self, child: Child, what: str, lived_s: float, now: float, **more: object) -> None:
+        """After its wait, with an alert that says what happened; ``more`` goes into the log."""
         run_files.withdraw(self._settings, child.name)
         child.wait_s = FIRST_WAIT_S if lived_s >= STABLE_AFTER_S else child.wait_s
         child.process, child.next_start_at = None, now + child.wait_s
         child.n_restarts += 1
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         where = self._settings.log_dir() / f"{child.name}.log"
-        sentence = (
-            f"{child.name} (pid {pid}) {how} after {lived_s:.0f} s; it starts again in {child.wait_s:g} s. Its log:"
-            f" {where}"
-        )
+        sentence = f"{what}; it starts again in {child.wait_s:g} s. Its log: {where}"
         child.wait_s = next_wait_s(child.wait_s, lived_s, self._settings.restart_wait_max_seconds)
         self._report(sentence)
-        log.warning(
-            "restart", child=child.name, pid=pid, exit_code=code, lived_s=round(lived_s, 1), n_restarts=child.n_restarts
-        )
+        log.warning("restart", child=child.name, why=what, n_restarts=child.n_restarts, **more)
         child.has_alert = True
         self._alarm(child.name, sentence)
 

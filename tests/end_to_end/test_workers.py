@@ -4,6 +4,7 @@ and the death of one loses nothing that was acknowledged.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -338,6 +339,38 @@ def test_a_killed_worker_loses_nothing_that_was_acknowledged(server: Server, rol
         kept = {id for (id,) in connection.execute("SELECT id FROM feedback_events WHERE id LIKE 'under-fire-%'")}
     assert set(acknowledged) <= kept
     assert all(f"{name} (pid {pid}) was killed by signal 9" in server.told for name, pid in killed.items())
+
+
+def test_another_process_cannot_listen_at_the_address_while_all_workers_are_dead(server: Server) -> None:
+    pids = {name: server.pid(name) for name in WORKERS}
+    host, port = "127.0.0.1", int(server.url.rsplit(":", 1)[1])
+    for pid in pids.values():
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+    n_tried = 0
+
+    def are_back() -> bool:
+        nonlocal n_tried
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            assert not listens(other, host, port)
+        n_tried += 1
+        return all(server.pid(name) not in (None, pid) for name, pid in pids.items())
+
+    until(are_back, "both again", patience_s=PROCESSES_S)
+    assert n_tried > 5
+    assert httpx.get(f"{server.url}/health", trust_env=False).status_code == 200
+
+
+def listens(other: socket.socket, host: str, port: int) -> bool:
+    try:
+        other.bind((host, port))
+        other.listen()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return False
+        raise
+    return True
 
 
 def test_both_end_when_the_server_is_asked_to(server: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
@@ -9,6 +10,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,8 +19,8 @@ import pytest
 from optimizer import processes
 from optimizer.core.base.errors import Conflict, Refused
 from optimizer.host import run_files
-from optimizer.host.config import Settings, load_settings
-from optimizer.host.ports_in_use import is_free, is_loopback, listen, reachable_host
+from optimizer.host.config import Api, Settings, load_settings
+from optimizer.host.ports_in_use import SPREADS, Listening, is_free, is_loopback, listen, reachable_host
 from optimizer.runtime import supervise
 
 HOLD = """
@@ -28,6 +31,23 @@ from optimizer.host.run_files import ProcessLock
 lock = ProcessLock(load_settings(home=Path(sys.argv[1])), "worker")
 print(lock.acquire(), flush=True)
 time.sleep(60)
+"""
+
+OTHER_USER = 65534
+LISTEN = """
+import os, socket, sys
+port, user, *options = map(int, sys.argv[1:])
+os.setuid(user)
+bound = socket.socket()
+for option in options:
+    bound.setsockopt(socket.SOL_SOCKET, option, 1)
+try:
+    bound.bind(("127.0.0.1", port))
+    bound.listen()
+except OSError as error:
+    print(type(error).__name__, error.errno)
+else:
+    print("listens")
 """
 
 
@@ -93,6 +113,97 @@ def test_a_taken_port_is_named_with_its_owner_and_the_next_one_used() -> None:
         first.socket.close()
 
 
+@pytest.fixture
+def port_of_workers() -> Iterator[Listening]:
+    """Held for several, of which none has begun to listen."""
+    if not SPREADS:
+        pytest.skip("here the workers accept from one socket")
+    made = listen("127.0.0.1", 0, "api").shared()
+    yield made
+    made.socket.close()
+
+
+def told_who_listens_too(port: int, user: int, *options: int) -> str:
+    given = map(str, (port, user, *options))
+    command = [sys.executable, "-c", LISTEN, *given]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("is_other", "options"),
+    [
+        pytest.param(False, (socket.SO_REUSEADDR,), id="a server of the same user"),
+        pytest.param(True, (socket.SO_REUSEADDR,), id="of another user"),
+        pytest.param(True, (socket.SO_REUSEPORT,), id="of another user who shares"),
+        pytest.param(True, (socket.SO_REUSEADDR, socket.SO_REUSEPORT), id="of another user who shares and reuses"),
+    ],
+)
+def test_no_other_process_takes_the_port_of_workers_before_they_listen_or_when_all_have_died(
+    port_of_workers: Listening, is_other: bool, options: tuple[int, ...]
+) -> None:
+    if is_other and os.getuid() != 0:
+        pytest.skip("only root can be another user")
+    user, port = OTHER_USER if is_other else os.getuid(), port_of_workers.port
+    refused = f"OSError {errno.EADDRINUSE}"
+    assert told_who_listens_too(port, user, *options) == refused, "before they have sockets"
+    with port_of_workers.of_one() as first, port_of_workers.of_one() as second:
+        assert told_who_listens_too(port, user, *options) == refused, "before they listen"
+        first.listen()
+        second.listen()
+        assert told_who_listens_too(port, user, *options) == refused, "while they listen"
+    assert told_who_listens_too(port, user, *options) == refused, "after their death"
+    with port_of_workers.of_one() as again:
+        again.listen()
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+
+
+def test_a_second_server_is_told_that_the_port_is_taken_while_workers_start(port_of_workers: Listening) -> None:
+    second = listen("127.0.0.1", port_of_workers.port, "api")
+    second.socket.close()
+    assert second.port > port_of_workers.port
+    assert second.notice is not None
+    assert f"Port {port_of_workers.port} is taken by" in second.notice
+
+
+def test_workers_start_again_at_a_port_with_connections_that_ended_a_moment_ago(port_of_workers: Listening) -> None:
+    """Of one process before, and of several."""
+    port_of_workers.socket.close()
+    port = port_of_workers.port
+    for several_before in (False, True, True):
+        holding = listen("127.0.0.1", port, "api")
+        assert (holding.port, holding.notice) == (port, None)
+        holding = holding.shared() if several_before else holding
+        with holding.of_one() if several_before else holding.socket as bound:
+            bound.listen()
+            client = socket.create_connection(("127.0.0.1", port), timeout=5)
+            accepted, _ = bound.accept()
+            accepted.close()  # first, and so it is this side that waits out the end
+            client.close()
+        holding.socket.close()
+
+
+def test_connections_are_spread_over_workers(port_of_workers: Listening) -> None:
+    with port_of_workers.of_one() as first, port_of_workers.of_one() as second, ExitStack() as clients:
+        for one in (first, second):
+            one.listen(512)
+            one.setblocking(False)
+        for _ in range(200):
+            clients.enter_context(socket.create_connection(("127.0.0.1", port_of_workers.port), timeout=5))
+        counts = [n_waiting(one) for one in (first, second)]
+    assert sum(counts) == 200
+    assert min(counts) > 50, counts
+
+
+def n_waiting(bound: socket.socket) -> int:
+    n = 0
+    while True:
+        try:
+            bound.accept()[0].close()
+        except BlockingIOError:
+            return n
+        n += 1
+
+
 def test_an_address_of_another_machine_is_a_conflict() -> None:
     with pytest.raises(Conflict, match=r"192\.0\.2\.1"):
         listen("192.0.2.1", 8321, "api")
@@ -155,6 +266,42 @@ def test_a_child_that_dies_is_reported_alarmed_and_started_again(
     assert {name for name, _ in alarms} <= {"api", "gateway", "worker"}
     assert supervisor.pids() == {}
     assert run_files.find(quiet, "serve") is None
+
+
+@pytest.mark.skipif(not SPREADS, reason="here the workers accept from one socket")
+def test_a_child_that_cannot_be_started_is_alarmed_and_tried_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.log_dir().mkdir(parents=True)
+    quiet = settings.model_copy(update={"port": 0, "mlflow_port": 0, "api": Api(workers=2)})
+    told: list[str] = []
+    alarms: list[tuple[str, str]] = []
+    monkeypatch.setattr(supervise, "sys", type("Sys", (), {"executable": "/bin/false"}))
+    monkeypatch.setattr(supervise, "TURN_WAIT_S", 0.0)
+    of_one, n_asked = Listening.of_one, 0
+
+    def of_one_from_the_third_on(listening: Listening) -> socket.socket:
+        nonlocal n_asked
+        n_asked += 1
+        if n_asked < 3:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return of_one(listening)
+
+    def stop_after_restarts(sentence: str) -> None:
+        told.append(sentence)
+        if sum("exit code 1" in t for t in told) >= 4:
+            supervisor.stop()
+
+    monkeypatch.setattr(Listening, "of_one", of_one_from_the_third_on)
+    supervisor = supervise.Supervisor(
+        quiet, report=stop_after_restarts, alarm=lambda name, text: alarms.append((name, text)), mlflow=False
+    )
+    supervisor.run()
+    for name in ("api", "api-2"):
+        why = f"{name} could not be started: [Errno 24] Too many open files; it starts again in 0.5 s"
+        assert any(sentence.startswith(why) for sentence in told)
+        assert any(name == which and text.startswith(why) for which, text in alarms)
+        assert any(t.startswith(f"{name} (pid ") and "exit code 1" in t for t in told), "then it was started"
 
 
 def test_a_fault_in_what_is_only_told_ends_no_server(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
