@@ -8,11 +8,17 @@ from collections.abc import Callable
 import pytest
 
 from optimizer.adapters.predictors.judge_agreement import fit_judge
+from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.evaluation.gates import GateVerdict
 from optimizer.core.evaluation.judging.calibration import Calibration, calibrated_gate, why_uncalibrated
 from optimizer.core.evaluation.suite import suite_id
-from tests.judged_world import letters_family
+from optimizer.jobs.families.vouch_for_judge import judge_gates
+from optimizer.jobs.feedback.calibrate_judge import calibrate_judge
+from tests.judged_world import PRICE, JudgedWorld, between, letters_family, prompt_of, writer_by
+from tests.scripted_model import ScriptedModel
 from tests.study_world import START
+from tests.unit.test_judged_studies import SPACE, by_settings, create
+from tests.unit.test_judged_traffic import Live
 
 N = 60
 
@@ -63,9 +69,36 @@ def test_a_judge_that_follows_people_with_noise_passes_it(seed):
 
 
 def test_a_judge_that_gives_no_scores_cannot_be_calibrated_and_passes_no_gate():
-    """One that refuses, or answers with its input: test_judged_evaluation.py has both give no score."""
     assert why_uncalibrated("j_1", None) is not None
     assert calibrated_gate("j_1", None).verdict is GateVerdict.ERROR
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(lambda request, n: "I would rather not judge that.", id="refuses"),
+        pytest.param(lambda request, n: prompt_of(request), id="answers with its input"),
+        pytest.param(lambda request, n: between("ANSWER", prompt_of(request)), id="answers with the answer"),
+    ],
+)
+def test_a_judge_that_says_nothing_is_found_by_what_it_leaves_unmeasured_and_moves_no_gate(tmp_path, script):
+    def silent():
+        return ScriptedModel(script, name="judge", price=PRICE, max_output_tokens=600)
+
+    (tmp_path / "live").mkdir()
+    live = Live(tmp_path / "live", silent())
+    live.answered(25)
+    live.clock.pass_seconds(120)
+    made = live.monitor()
+    assert (made.n_judged, made.n_unmeasured, live.feedback()) == (0, 25, [])
+    with pytest.raises(DatasetTooSmall, match="0 answers have its score"):
+        calibrate_judge(live.family, actor="ann", store=live.store, clock=live.clock, fit=fit_judge)
+    assert judge_gates(live.family, live.store)[0]["verdict"] == "error"
+    (tmp_path / "study").mkdir()
+    world = JudgedWorld(tmp_path / "study", silent(), model=writer_by(by_settings), family=letters_family(space=SPACE))
+    study = world.fill_letters().run(create(world))
+    assert study.outcome != "nominated"
+    assert all(trial.score is None for trial in world.trials(study))
 
 
 def test_what_another_judge_found_of_a_suite_speaks_for_nothing():
