@@ -101,6 +101,7 @@ def score(family: str, shared: Shared, request: Request, response: Response, bod
             shared.family(family), n=body.n, days=body.days, budget=Budget(**body.budget.model_dump()),
             dry_run=body.dry_run, actor=request.state.caller.actor, store=kept(request, shared, response, answer),
             clock=shared.clock, models=wiring.open_models(shared.settings),
+            usd_per_month=shared.settings.usd_per_month,
         )
     )  # fmt: skip
 
@@ -117,6 +118,7 @@ def check(family: str, shared: Shared, request: Request, response: Response, bod
             shared.family(family), n=body.n, beside=body.beside, budget=Budget(**body.budget.model_dump()),
             dry_run=body.dry_run, actor=request.state.caller.actor, store=kept(request, shared, response, answer),
             clock=shared.clock, models=wiring.open_models(shared.settings),
+            usd_per_month=shared.settings.usd_per_month,
         )
     )  # fmt: skip
 

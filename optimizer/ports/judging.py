@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from optimizer.core.evaluation.judging.agreement import Agreement
 from optimizer.core.evaluation.judging.calibration import Calibration
 from optimizer.core.evaluation.judging.run import JudgeRun
+from optimizer.core.scheduling.monthly_budget import RunSpend
 from optimizer.ports.transaction import Transaction
 
 
@@ -37,6 +39,9 @@ class JudgeRuns(Protocol):
 
     def latest(self, tx: Transaction, family: str, limit: int) -> list[JudgeRun]:
         """The newest first."""
+
+    def spent_since(self, tx: Transaction, since: datetime) -> list[RunSpend]:
+        """What each run has spent as a whole that had not ended before ``since``, by the journal."""
 
     def update(self, tx: Transaction, id: str, **changes: Any) -> JudgeRun:
         """Raises NotFound."""

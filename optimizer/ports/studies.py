@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 from optimizer.core.base.values import ExampleResult, Spend
 from optimizer.core.models.language import ModelAnswer
-from optimizer.core.scheduling.monthly_budget import StudySpend
+from optimizer.core.scheduling.monthly_budget import RunSpend
 from optimizer.core.scheduling.schedule import StoredSchedule
 from optimizer.core.search.study import Study, Trial, TriggerKind
 from optimizer.ports.transaction import Transaction
@@ -64,7 +64,7 @@ class Studies(Protocol):
     ) -> Study | None:
         """The latest study of the family that started by itself, by one of these triggers or any."""
 
-    def spent_since(self, tx: Transaction, since: datetime) -> list[StudySpend]:
+    def spent_since(self, tx: Transaction, since: datetime) -> list[RunSpend]:
         """What each study has spent as a whole that had not ended before ``since``."""
 
     def unfinished(self, tx: Transaction) -> list[Study]:
@@ -131,6 +131,11 @@ class Journal(Protocol):
     def usd_of_no_study(self, tx: Transaction, family: str, purpose: str, since: datetime) -> float:
         """Dollars of a family's calls for this purpose that belong to no study and were sent since then: settled and
         failed ones at their cost, those in flight or lost at their reserved price.
+        """
+
+    def usd_without_a_run(self, tx: Transaction, since: datetime) -> dict[str, float]:
+        """By family: dollars of all calls sent since then that belong to no study and no judge run, counted as in
+        ``usd_of_no_study``.
         """
 
     def spend_by_purpose(self, tx: Transaction, study: str) -> dict[str, Spend]:

@@ -22,6 +22,7 @@ from optimizer.content.jobs.keep_environment_override import keep_environment_ov
 from optimizer.content.jobs.watch_pipeline import watch_pipeline
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.champion_limits import ChampionLimits
+from optimizer.core.scheduling.monthly_budget import MonthlyLimits
 from optimizer.host import run_files
 from optimizer.host.config import Settings
 from optimizer.jobs.champions.rehearse_champion import is_due, rehearse_champion
@@ -38,6 +39,7 @@ from optimizer.jobs.rollouts.tick import tick
 from optimizer.jobs.scheduling.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.scheduling.trigger_studies import trigger_studies
 from optimizer.jobs.studies.evaluations.run_judge_run import run_judge_run
+from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.jobs.upkeep.prune_records import prune_records
 from optimizer.jobs.upkeep.read_retention import retentions
 from optimizer.ports import Alert, ModelSource, Tracker
@@ -325,8 +327,12 @@ class Worker:
                 intake = wiring.open_intake(
                     self._settings, self._store, self._clock, self._families, actor="system:judge"
                 )
+                limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=self._settings.usd_per_month)
+                with self._store.read() as tx:
+                    month = monthly_left(tx, self._store, self._clock, family.name, limits)
                 monitor_traffic(
                     family,
+                    month=month,
                     store=self._store,
                     clock=self._clock,
                     models=self._open_models(),

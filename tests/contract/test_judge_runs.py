@@ -10,7 +10,9 @@ from optimizer.adapters.store import Database
 from optimizer.core.base.errors import NotFound
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.run import JudgeRun
-from tests.stores import FAMILY, minutes
+from optimizer.core.scheduling.monthly_budget import RunSpend
+from optimizer.ports import Transaction
+from tests.stores import FAMILY, call, minutes
 
 RUN = JudgeRun(
     id="jr_1",
@@ -24,6 +26,34 @@ RUN = JudgeRun(
     created_by="anna",
     created_at=minutes(0),
 )
+
+
+def test_what_a_month_has_cost_counts_runs_and_calls_of_none(database: Database) -> None:
+    runs = (
+        replace(RUN, id="jr_1", status="finished", finished_at=minutes(-1)),
+        replace(RUN, id="jr_2", status="cancelled", finished_at=minutes(0)),
+        replace(RUN, id="jr_3", status="running", budget=Budget(calls=9)),
+    )
+    calls = [
+        call(f"lm_{n}", study=of, reserved_usd=usd, sent_at=minutes(at))
+        for n, (of, usd, at) in enumerate(
+            [("jr_1", 1.0, -2), ("jr_2", 0.5, -1), ("jr_3", 0.2, 1), (None, 4.0, -1), (None, 0.3, 0), (None, 0.1, 1)]
+        )
+    ]
+
+    def keep(tx: Transaction) -> None:
+        for run in runs:
+            database.judge_runs.add(tx, run)
+        for sent in calls:
+            database.journal.send(tx, sent)
+
+    database.write(keep)
+    with database.read() as tx:
+        assert database.judge_runs.spent_since(tx, minutes(0)) == [
+            RunSpend(run="jr_2", family=FAMILY, cap_usd=1.5, usd=0.5, has_ended=True),
+            RunSpend(run="jr_3", family=FAMILY, cap_usd=None, usd=0.2, has_ended=False),
+        ]
+        assert database.journal.usd_without_a_run(tx, minutes(0)) == {FAMILY: pytest.approx(0.4)}
 
 
 def test_a_run_is_kept_and_changed_until_it_has_ended(database: Database) -> None:

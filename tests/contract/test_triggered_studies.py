@@ -7,7 +7,7 @@ import pytest
 from optimizer.adapters.store import Database
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.feedback.events import FeedbackEvent
-from optimizer.core.scheduling.monthly_budget import StudySpend
+from optimizer.core.scheduling.monthly_budget import RunSpend
 from optimizer.core.scheduling.triggers import RecentOutcomes, UnitMean
 from optimizer.core.search.study import Study, Trigger
 from tests.stores import FAMILY, arm, feedback, keep_events, minutes, study
@@ -59,8 +59,8 @@ def test_what_a_month_has_cost_leaves_out_what_ended_before_it(database: Databas
     with database.read() as tx:
         found = database.studies.spent_since(tx, minutes(0))
     assert found == [
-        StudySpend(study="st_2", family=FAMILY, cap_usd=5.0, usd=2.0, has_ended=True),
-        StudySpend(study="st_3", family=FAMILY, cap_usd=4.0, usd=0.5, has_ended=False),
+        RunSpend(run="st_2", family=FAMILY, cap_usd=5.0, usd=2.0, has_ended=True),
+        RunSpend(run="st_3", family=FAMILY, cap_usd=4.0, usd=0.5, has_ended=False),
     ]
 
 

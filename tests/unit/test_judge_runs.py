@@ -7,8 +7,10 @@ import pytest
 from optimizer.core.base.errors import BudgetTooSmall, InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.run import JudgeRun, JudgeRunEstimate
+from optimizer.core.scheduling.monthly_budget import MonthlyLimits
 from optimizer.jobs.studies.evaluations.create_judge_run import check_biases, score_answers, stop_judge_run
 from optimizer.jobs.studies.evaluations.run_judge_run import run_judge_run
+from optimizer.jobs.studies.read_spending import monthly_left
 from tests.judged_world import JudgedWorld, judge_model, letters_family, writer
 from tests.scripted_model import ScriptedModel
 from tests.study_world import Killed
@@ -29,8 +31,10 @@ def do(world, run, **options):
     return run_judge_run(run.id, **{**given, **options})
 
 
-def live(folder, *judges, **judge):
-    world = Live(folder, *judges, family=family_of(**judge))
+def live(folder, *judges, usd_per_month=None, **judge):
+    family = family_of(**judge)
+    budget = family.budget.model_copy(update={"usd_per_month": usd_per_month})
+    world = Live(folder, *judges, family=family.model_copy(update={"budget": budget}))
     world.answered(6)
     world.clock.pass_seconds(1)
     return world
@@ -75,6 +79,56 @@ def test_a_judge_without_a_price_is_refused_under_dollars_before_anything_is_que
         score(world, budget=Budget(usd=1.0))
     with world.store.read() as tx:
         assert world.store.judge_runs.latest(tx, "letters", 9) == []
+
+
+def test_a_run_is_held_to_the_month_and_what_it_may_spend_is_kept_from_others(tmp_path):
+    world = live(tmp_path, usd_per_month=1.0)
+    with pytest.raises(BudgetTooSmall, match="would pass a monthly limit"):
+        score(world, budget=Budget(usd=1.5), dry_run=True)
+    score(world, n=2, budget=Budget(usd=0.7))
+    with pytest.raises(BudgetTooSmall, match=r"reserved \$0.7000 of this month's \$1"):
+        score(world, budget=Budget(usd=0.5))
+    assert score(world, n=2, budget=Budget(usd=0.3)).budget.usd == 0.3
+
+
+def test_all_families_runs_together_are_held_to_the_setting(tmp_path):
+    with pytest.raises(BudgetTooSmall, match="setting usd_per_month"):
+        score(live(tmp_path), budget=Budget(usd=0.5), usd_per_month=0.25)
+
+
+def test_two_runs_that_are_asked_for_at_once_do_not_both_get_the_last_of_the_month(tmp_path):
+    world = live(tmp_path, usd_per_month=1.0)
+    add, rivals = world.store.write, [lambda: score(world, n=2, budget=Budget(usd=0.7))]
+
+    def a_rival_writes_first(work, **options):
+        if rivals:
+            rivals.pop()()
+        return add(work, **options)
+
+    world.store.write = a_rival_writes_first
+    with pytest.raises(BudgetTooSmall, match="monthly limit"):
+        score(world, n=2, budget=Budget(usd=0.7))
+    with world.store.read() as tx:
+        assert len(world.store.judge_runs.latest(tx, "letters", 9)) == 1
+
+
+def test_under_a_monthly_limit_a_run_reserves_no_more_than_it_may_need_and_what_it_spent_counts(tmp_path):
+    world = live(tmp_path, usd_per_month=1.0)
+    told = score(world, dry_run=True)
+    run = score(world)
+    assert run.budget.calls == told.calls_at_most
+    assert run.budget.usd == pytest.approx(told.usd.high * told.calls_at_most / told.calls.high)
+    assert run.budget.usd < 0.1
+    spent = do(world, run).result["usd"]
+    assert 0 < spent < run.budget.usd
+    with world.store.read() as tx:
+        left = monthly_left(tx, world.store, world.clock, "letters", MonthlyLimits(family_usd=1.0))
+    assert left.usd == pytest.approx(1.0 - spent)
+
+
+def test_under_a_monthly_limit_a_judge_without_a_price_is_refused(tmp_path):
+    with pytest.raises(BudgetTooSmall, match="no known price"):
+        score(live(tmp_path, judge_model(price=None), usd_per_month=1.0))
 
 
 @pytest.mark.parametrize("n", [0, 10_001])
@@ -152,6 +206,15 @@ def test_a_check_is_queued_with_its_price_and_says_what_it_found(tmp_path):
     made = do(world, run)
     assert (made.status, made.result["is_biased"], made.n_done) == ("finished", True, 96)
     assert made.result["biases"]["judge"][0]["said"].startswith("position: biased")
+
+
+def test_a_check_is_held_to_the_month_too(tmp_path):
+    world, check = checking(tmp_path, judge_that())
+    with pytest.raises(BudgetTooSmall, match="monthly limit"):
+        check(budget=Budget(usd=0.5), usd_per_month=0.25)
+    run = check(usd_per_month=0.25)
+    assert run.budget.usd < 0.25
+    assert do(world, run).status == "finished", "what is reserved is enough for it"
 
 
 def test_a_check_whose_budget_ends_says_so_and_another_asks_no_answer_anew_that_was_given_at_temperature_0(tmp_path):

@@ -10,14 +10,14 @@ import pytest
 from optimizer.core.base.errors import BudgetTooSmall
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.models.language import ModelPrice
-from optimizer.core.scheduling.monthly_budget import Left, MonthlyLimits, StudySpend, left_of, month_of, under
+from optimizer.core.scheduling.monthly_budget import Left, MonthlyLimits, RunSpend, left_of, month_of, under
 from optimizer.jobs.studies.request_stop import request_stop
 from optimizer.jobs.studies.resume_study import resume_study
 from tests.study_world import TopicModel, World, topic_family
 
 
-def spend(family: str = "a", *, usd: float = 0.0, cap: float | None = None, ended: bool = True) -> StudySpend:
-    return StudySpend(study="st_1", family=family, cap_usd=cap, usd=usd, has_ended=ended)
+def spend(family: str = "a", *, usd: float = 0.0, cap: float | None = None, ended: bool = True) -> RunSpend:
+    return RunSpend(run="st_1", family=family, cap_usd=cap, usd=usd, has_ended=ended)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def spend(family: str = "a", *, usd: float = 0.0, cap: float | None = None, ende
         "never below 0",
     ],
 )
-def test_what_is_left_of_a_month(limits: MonthlyLimits, spends: list[StudySpend], left: float | None) -> None:
+def test_what_is_left_of_a_month(limits: MonthlyLimits, spends: list[RunSpend], left: float | None) -> None:
     assert left_of(limits, spends, "a").usd == left
 
 

@@ -195,7 +195,7 @@ class LocalOperations:
         from optimizer.jobs.studies.evaluations.create_judge_run import score_answers
 
         made = score_answers(
-            self._session.family(family), n=n, days=days, budget=budget, dry_run=dry_run, **self._by, **self._models
+            self._session.family(family), n=n, days=days, budget=budget, dry_run=dry_run, **self._by, **self._spending
         )
         return _as_json(shapes.asked_of_judge(made))
 
@@ -203,7 +203,13 @@ class LocalOperations:
         from optimizer.jobs.studies.evaluations.create_judge_run import check_biases
 
         made = check_biases(
-            self._session.family(family), n=n, beside=beside, budget=budget, dry_run=dry_run, **self._by, **self._models
+            self._session.family(family),
+            n=n,
+            beside=beside,
+            budget=budget,
+            dry_run=dry_run,
+            **self._by,
+            **self._spending,
         )
         return _as_json(shapes.asked_of_judge(made))
 
@@ -272,7 +278,7 @@ class LocalOperations:
 
     @property
     def _spending(self) -> dict[str, Any]:
-        """What a study asks and may spend."""
+        """What a study or a judge run asks and may spend."""
         return {**self._models, "usd_per_month": self._session.settings.usd_per_month}
 
 

@@ -1,5 +1,5 @@
-"""Limits of a calendar month (UTC) on what studies spend, per family and in all;
-every study's own cap is kept under them.
+"""Limits of a calendar month (UTC) on what studies, judge runs and evaluations spend, per family and in all;
+every run's own cap is kept under them.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from datetime import datetime
 from optimizer.core.base.errors import BudgetTooSmall
 from optimizer.core.base.values import Budget
 
+SPENDERS = "studies, judge runs and evaluations"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StudySpend:
-    """What one study has spent, and may still spend while it has not ended."""
+class RunSpend:
+    """What one study or judge run has spent, and may still spend while it has not ended."""
 
-    study: str
+    run: str
     family: str
     cap_usd: float | None
     usd: float
@@ -25,7 +27,7 @@ class StudySpend:
 
     @property
     def counted_usd(self) -> float:
-        """A running study counts with its whole cap, or infinity without one: it may still need all of it."""
+        """A running one counts with its whole cap, or infinity without one: it may still need all of it."""
         return self.usd if self.has_ended else max(self.usd, math.inf if self.cap_usd is None else self.cap_usd)
 
 
@@ -53,12 +55,12 @@ def month_of(at: datetime) -> datetime:
     return at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
-def left_of(limits: MonthlyLimits, spends: Iterable[StudySpend], family: str) -> Left:
-    """What the tighter of both limits leaves to a new study of ``family``; never below 0.
+def left_of(limits: MonthlyLimits, spends: Iterable[RunSpend], family: str) -> Left:
+    """What the tighter of both limits leaves to a new run of ``family``; never below 0.
 
     Args:
-        spends: of the studies that had not ended before this month. One that began last month counts in full in both:
-            rather too little is spent than too much.
+        spends: of the studies and judge runs that had not ended before this month. One that began last month
+            counts in full in both: rather too little is spent than too much.
     """
     found = list(spends)
     each = [
@@ -78,24 +80,24 @@ def left_of(limits: MonthlyLimits, spends: Iterable[StudySpend], family: str) ->
     limit, counted, whose = min(each, key=lambda row: row[0] - _used(row[1]))
     used = _used(counted)
     if math.isinf(used):
-        endless = ", ".join(s.study for s in counted if math.isinf(s.counted_usd))
+        endless = ", ".join(s.run for s in counted if math.isinf(s.counted_usd))
         text = (
-            f"the studies {whose} have ${limit:g} this month, and {endless} began without a cap in dollars and may need"
-            " all of it until it ends"
+            f"the {SPENDERS} {whose} have ${limit:g} this month, and {endless} began without a cap in dollars and may"
+            " need all of it until it ends"
         )
         return Left(usd=0.0, text=text)
     return Left(
         usd=max(0.0, _dollars(limit - used)),
-        text=f"the studies {whose} have used or reserved ${used:.4f} of this month's ${limit:g}",
+        text=f"the {SPENDERS} {whose} have used or reserved ${used:.4f} of this month's ${limit:g}",
     )
 
 
-def _used(spends: Iterable[StudySpend]) -> float:
+def _used(spends: Iterable[RunSpend]) -> float:
     return sum(spend.counted_usd for spend in spends)
 
 
 def under(left: Left, budget: Budget) -> Budget:
-    """The budget as it may be spent: a study without a cap in dollars gets what is left.
+    """The budget as it may be spent: a run without a cap in dollars gets what is left.
 
     Raises BudgetTooSmall for a higher cap.
     """

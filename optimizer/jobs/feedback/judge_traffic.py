@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -24,6 +24,7 @@ from optimizer.core.family.rendering import clip_inputs
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.feedback.judge_sampling import first_sampled, is_sampled, left_of_the_hour
 from optimizer.core.models.budget import require_bounded
+from optimizer.core.scheduling.monthly_budget import Left
 from optimizer.core.search.answer_bounds import BYTES_PER_TOKEN, request_bytes, usd_of
 from optimizer.core.search.judging_cost import ASKS, LONGEST_WHY
 from optimizer.core.search.prefix_queue import Rows
@@ -66,13 +67,17 @@ def monitor_traffic(
     clock: Clock,
     models: ModelSource,
     intake: Intake,
+    month: Left | None = None,
     users_wait: Callable[[], bool] = lambda: False,
 ) -> JudgedTraffic | None:
-    """One look at what came since the last one: the share that the family's file names, for the dollars of this hour.
+    """One look at what came since the last one: the share that the family's file names, for the dollars of this hour
+    and what is left of the month's.
 
     None where the family's answers are not judged. What the dollars do not reach is passed over, never owed.
 
-    ``users_wait``: whether a user's call is under way, which goes before any of these.
+    Args:
+        month: what the monthly limits leave; None: nothing limits it.
+        users_wait: whether a user's call is under way, which goes before any of these.
     """
     if family.judge is None or family.judge.monitor.share <= 0 or family.privacy.store == "metadata":
         return None
@@ -85,6 +90,8 @@ def monitor_traffic(
         spent = store.journal.usd_of_no_study(tx, family.name, MONITOR, clock.now() - HOUR)
     sampled = [id for id, _ in found if is_sampled(id, identity, monitor.share)]
     budget = left_of_the_hour(monitor, spent)
+    if month is not None and month.usd is not None:
+        budget = replace(budget, usd=month.usd if budget.usd is None else min(budget.usd, month.usd))
     made = judge_answers(
         family, sampled, budget=budget, store=store, clock=clock, models=models, intake=intake, users_wait=users_wait
     )

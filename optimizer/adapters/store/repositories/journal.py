@@ -90,6 +90,11 @@ class JournalTable:
         query = select(_SPENT[0]).where(c.study.is_(None), c.family == family, c.purpose == purpose, c.sent_at > since)
         return float(tx.execute(query).scalar() or 0.0)
 
+    def usd_without_a_run(self, tx: Connection, since: datetime) -> dict[str, float]:
+        c = CALLS.c
+        query = select(c.family, _SPENT[0]).where(c.study.is_(None), c.sent_at >= since).group_by(c.family)
+        return {family or "": float(usd or 0.0) for family, usd in tx.execute(query).tuples()}
+
     def spend_by_purpose(self, tx: Connection, study: str) -> dict[str, Spend]:
         query = (
             select(CALLS.c.purpose, *_SPENT)

@@ -16,7 +16,7 @@ from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.tables import ScheduleRow, StudyRow, TierAnswersRow, TrialResultRow, TrialRow
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.base.values import Budget, ExampleResult, Spend
-from optimizer.core.scheduling.monthly_budget import StudySpend
+from optimizer.core.scheduling.monthly_budget import RunSpend
 from optimizer.core.scheduling.schedule import StoredSchedule
 from optimizer.core.search.study import ENDED, UNFINISHED, Study, Trial, Trigger, TriggerKind
 from optimizer.ports import TierAnswers
@@ -80,14 +80,14 @@ class StudyTables:
         row = tx.execute(query.order_by(s.created_at.desc(), s.id.desc()).limit(1)).mappings().first()
         return None if row is None else _study(row)
 
-    def spent_since(self, tx: Connection, since: datetime) -> list[StudySpend]:
+    def spent_since(self, tx: Connection, since: datetime) -> list[RunSpend]:
         s = STUDIES.c
         query = select(s.id, s.family, s.budget, s.spend, s.finished_at).where(
             or_(s.status.in_(UNFINISHED), s.finished_at >= since)
         )
         return [
-            StudySpend(
-                study=id, family=family, cap_usd=budget.get("usd"), usd=spend["usd"], has_ended=finished_at is not None
+            RunSpend(
+                run=id, family=family, cap_usd=budget.get("usd"), usd=spend["usd"], has_ended=finished_at is not None
             )
             for id, family, budget, spend, finished_at in tx.execute(query.order_by(s.id))
         ]

@@ -13,12 +13,14 @@ from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
 from optimizer.core.evaluation.judging.run import JudgeRun, JudgeRunEstimate, RunKind
 from optimizer.core.family.family import Family
 from optimizer.core.models.budget import require_bounded
+from optimizer.core.scheduling.monthly_budget import Left, MonthlyLimits, under
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.feedback.judge_traffic import estimate_judging, latest_answers
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.studies.evaluations.check_judge import DEFAULT_N as N_CHECKED
 from optimizer.jobs.studies.evaluations.check_judge import estimate_check
 from optimizer.jobs.studies.evaluations.plan_evaluation import calls_at_most
+from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import Clock, ModelCatalogue, Store, Transaction
 
 N_SCORED, MOST_SCORED = 50, 10_000
@@ -49,15 +51,18 @@ def score_answers(
     store: Store,
     clock: Clock,
     models: ModelCatalogue,
+    usd_per_month: float | None = None,
 ) -> JudgeRun | JudgeRunEstimate:
     """Queues the scoring of ``n`` answers of the last ``days`` that the judge has not scored, drawn at random.
 
     Args:
-        budget: without a cap of calls or dollars, as many calls as the estimate's ``calls_at_most``.
+        budget: without a cap of calls or dollars, as many calls as the estimate's ``calls_at_most``. Under a monthly
+            limit a run without a cap in dollars gets what it may need at most of what is left.
         dry_run: only say what it would take.
     Raises:
         InvalidInput: a number out of range, or the family has no judge or keeps no texts.
-        NotFound: an unknown model. BudgetTooSmall: a cap in dollars over a member without a known price.
+        NotFound: an unknown model. BudgetTooSmall: a cap in dollars, which a monthly limit is too, over a member
+            without a known price, or one that would pass a monthly limit.
     """
     if n > MOST_SCORED:
         raise InvalidInput(f"At most {MOST_SCORED} answers are scored at a time, not {n}.")
@@ -68,7 +73,7 @@ def score_answers(
         kind="score", request={"interactions": answers}, n=len(answers), n_asked=len(answers),
         members=judge_of(family).members, calls=calls, usd=usd,
     )  # fmt: skip
-    return _queue(family, drafted, budget, dry_run, actor, store, clock, models)
+    return _queue(family, drafted, budget, dry_run, actor, store, clock, models, usd_per_month)
 
 
 def check_biases(
@@ -82,6 +87,7 @@ def check_biases(
     store: Store,
     clock: Clock,
     models: ModelCatalogue,
+    usd_per_month: float | None = None,
 ) -> JudgeRun | JudgeRunEstimate:
     """Queues a check of the judge's biases on ``n`` dev examples; raises as ``check_judge`` does, and as
     ``score_answers``.
@@ -91,7 +97,7 @@ def check_biases(
         kind="check", request={"n": n, "beside": beside}, n=told.n_questions, n_asked=told.n, members=told.members,
         calls=told.calls, usd=told.usd,
     )  # fmt: skip
-    return _queue(family, drafted, budget, dry_run, actor, store, clock, models)
+    return _queue(family, drafted, budget, dry_run, actor, store, clock, models, usd_per_month)
 
 
 def _queue(
@@ -103,8 +109,13 @@ def _queue(
     store: Store,
     clock: Clock,
     models: ModelCatalogue,
+    usd_per_month: float | None,
 ) -> JudgeRun | JudgeRunEstimate:
     judge, most = judge_of(family), calls_at_most(drafted.calls)
+    limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=usd_per_month)
+    with store.read() as tx:
+        left = monthly_left(tx, store, clock, family.name, limits)
+    budget = _capped(budget, left, drafted, most)
     for name in judge.members:
         require_bounded(name, models.price(name), judge.max_tokens, budget)
     if dry_run:
@@ -119,7 +130,7 @@ def _queue(
         kind=drafted.kind,
         judge=judge_identity(family),
         request={**drafted.request, "is_priced": drafted.usd is not None},
-        budget=replace(budget, calls=most) if budget.usd is None and budget.calls is None else budget,
+        budget=budget,
         status="queued",
         n=drafted.n,
         created_by=actor,
@@ -127,6 +138,7 @@ def _queue(
     )
 
     def keep(tx: Transaction) -> JudgeRun:
+        under(monthly_left(tx, store, clock, family.name, limits), run.budget)  # another may have begun meanwhile
         store.judge_runs.add(tx, run)
         detail = {"n": drafted.n_asked, "judge": run.judge}
         store.audit.add(
@@ -135,6 +147,19 @@ def _queue(
         return run
 
     return store.write(keep, rows=2)
+
+
+def _capped(budget: Budget, left: Left, drafted: _Draft, most: int) -> Budget:
+    """With a cap of calls or dollars, and under what is left of the month: of that no more than it may need, since
+    what a run may spend is kept from all others until it ends.
+    """
+    is_open = budget.usd is None
+    if is_open and budget.calls is None:
+        budget = replace(budget, calls=most)
+    budget = under(left, budget)
+    if is_open and budget.usd is not None and drafted.usd is not None and drafted.calls.high:
+        return replace(budget, usd=min(budget.usd, drafted.usd.high * most / drafted.calls.high))
+    return budget
 
 
 def stop_judge_run(id: str, *, actor: str, store: Store, clock: Clock) -> JudgeRun:
