@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
-from functools import partial
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,16 +32,12 @@ READ_TIMEOUT_S = 600.0  # a model may think for minutes; the gateway has limits 
 
 
 class Gateway:
-    """The gateway process as its run file names it. The address is read again only when it has changed or failed.
-
-    Each request under way has a client of its own, for one of httpx walks all of its connections at each request.
-    """
+    """The gateway process as its run file names it. The address is read again only when it has changed or failed."""
 
     def __init__(self, run_file: Path) -> None:
         self._run_file = run_file
-        self._make: Callable[[], httpx.AsyncClient] | None = None
+        self._client: httpx.AsyncClient | None = None
         self._making = asyncio.Lock()
-        self._free: list[httpx.AsyncClient] = []  # each with its connection
 
     def address(self) -> str:
         """Base URL of the gateway; raises GatewayUnavailable when it has not said where it listens."""
@@ -56,7 +51,7 @@ class Gateway:
 
     async def forward(self, request: Request) -> Response:
         """The gateway's answer as it comes; the gateway checks the key itself."""
-        make = await self._client_maker()
+        http = await self._http()
         import httpx  # which has been loaded now
 
         url = self.address() + request.url.path
@@ -66,12 +61,10 @@ class Gateway:
             headers.append((b"accept-encoding", b"identity"))  # httpx would ask for gzip, which this sender did not
         headers.append((b"x-request-id", request.state.request_id.encode()))
         body = await request.body()
-        http = self._free.pop() if self._free else make()
-        answer: httpx.Response | None = None
+        outgoing = http.build_request(
+            request.method, url, headers=headers, content=body, params=request.url.query or None
+        )
         try:
-            outgoing = http.build_request(
-                request.method, url, headers=headers, content=body, params=request.url.query or None
-            )
             answer = await _while_wanted(http.send(outgoing, stream=True), request)
         except httpx.TimeoutException as error:
             raise _away("it did not answer in time") from error
@@ -81,43 +74,31 @@ class Gateway:
             ) from error
         except httpx.TransportError as error:
             raise _away("nothing answers at its address") from error
-        finally:
-            if answer is None:
-                self._free.append(http)
         if answer is None:
             return Response(status_code=499)  # the client has gone
-        response = StreamingResponse(self._bytes_of(answer, http), status_code=answer.status_code)
+        response = StreamingResponse(_bytes_of(answer), status_code=answer.status_code)
         response.raw_headers = [
             (name.lower(), value) for name, value in answer.headers.raw if name.lower() not in NOT_FROM_ANSWER
         ]
         return response
 
     async def close(self) -> None:
-        while self._free:
-            await self._free.pop().aclose()
+        if self._client is not None:
+            await self._client.aclose()
 
-    async def _client_maker(self) -> Callable[[], httpx.AsyncClient]:
-        """Loaded beside the event loop, at the first request: prompts wait for it neither at the start nor then."""
+    async def _http(self) -> httpx.AsyncClient:
+        """Made beside the event loop, at the first request: prompts wait for it neither at the start nor then."""
         async with self._making:
-            if self._make is None:
-                self._make = await asyncio.to_thread(_maker)
-        return self._make
-
-    async def _bytes_of(self, answer: httpx.Response, http: httpx.AsyncClient) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in answer.aiter_raw():
-                yield chunk
-        finally:
-            await answer.aclose()
-            self._free.append(http)
+            if self._client is None:
+                self._client = await asyncio.to_thread(_made_client)
+        return self._client
 
 
-def _maker() -> Callable[[], httpx.AsyncClient]:
+def _made_client() -> httpx.AsyncClient:
     import httpx  # a tenth of a second
 
     timeout = httpx.Timeout(connect=2.0, read=READ_TIMEOUT_S, write=60.0, pool=30.0)
-    of_all = httpx.create_ssl_context()  # 20 ms, and the gateway is asked without
-    return partial(httpx.AsyncClient, timeout=timeout, trust_env=False, verify=of_all)
+    return httpx.AsyncClient(timeout=timeout, trust_env=False, limits=httpx.Limits(max_connections=None))
 
 
 async def _while_wanted(sending: Coroutine[Any, Any, httpx.Response], request: Request) -> httpx.Response | None:
@@ -137,6 +118,14 @@ async def _while_wanted(sending: Coroutine[Any, Any, httpx.Response], request: R
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+async def _bytes_of(answer: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in answer.aiter_raw():
+            yield chunk
+    finally:
+        await answer.aclose()
 
 
 def _away(why: str) -> GatewayUnavailable:

@@ -12,12 +12,12 @@ from api.http.forwarding import Gateway
 
 def test_the_client_is_made_once_and_beside_the_event_loop(tmp_path: Path, monkeypatch) -> None:
     makers: list[threading.Thread] = []
-    made = forwarding._maker
-    monkeypatch.setattr(forwarding, "_maker", lambda: makers.append(threading.current_thread()) or made())
+    made = forwarding._made_client
+    monkeypatch.setattr(forwarding, "_made_client", lambda: makers.append(threading.current_thread()) or made())
 
     async def first_requests_at_once() -> None:
         gateway = Gateway(tmp_path / "gateway.json")
-        first, *others = await asyncio.gather(*(gateway._client_maker() for _ in range(5)))
+        first, *others = await asyncio.gather(*(gateway._http() for _ in range(5)))
         assert all(other is first for other in others)
         await gateway.close()
 
