@@ -26,7 +26,8 @@ the defaults, only its clock runs {scale:,} times as fast. `detent rollout verif
 Rows come again and again, so that a rollout judges these rows and not all that there might be, and on these the
 difference is known: a promotion is right where it lies above minus the margin, and being called worse where it lies
 below 0. Each rollout is another draw of users, so how earlier ones of the same pair ended stands beside. Of candidates
-that are worse by the margin at most 5 of 100 may be promoted. Latencies are not reported: base and winner were asked at different hours of a busy machine. A winner that
+that are worse by the margin at most 5 of 100 may be promoted. Labelled are the outcomes that served as evidence: those
+that came within their hour of rollout time, which is 1.25 s here, and whose hour was over at the end. Latencies are not reported: base and winner were asked at different hours of a busy machine. A winner that
 shows examples takes longer ([what it takes](#what-it-takes)), and in production the latency guardrail sees that.
 {forced}
 
