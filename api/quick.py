@@ -98,6 +98,15 @@ class Answer:
             self.passage.end()
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Whose prompt is to be filled in for whom, as it stands at a moment."""
+
+    family: ServedFamily
+    caller: Caller
+    now: datetime
+
+
 def is_quick(scope: Scope) -> bool:
     """Whether ``quick`` has an answer to this path."""
     if scope["type"] != "http":
@@ -162,23 +171,20 @@ async def quick_render(
     scope: Scope, receive: Receive, shared: Services, in_flight: InFlight
 ) -> tuple[Answer | None, Receive]:
     """The answer, its fetch counted; or None for the ordinary route, and what that has to receive from."""
-    path: str = scope["path"]
-    served, now = shared.serving.now_served, shared.clock.now()
-    family = served.families.get(path[len(BEFORE) : -len(RENDER)])
     sent = _read(scope["headers"], with_a_body=True)
-    if family is None or sent is None or served.keys is None or scope["query_string"]:
-        return None, receive
-    caller = _caller(scope, sent, served.keys, shared.actor_without_key, now)
-    passage = _passage(caller, family.name, in_flight) if caller is not None else None
-    if caller is None or passage is None:
+    asked = _asked(scope, shared, sent) if sent is not None and not scope["query_string"] else None
+    passage = _passage(asked.caller, asked.family.name, in_flight) if asked is not None else None
+    if sent is None or asked is None or passage is None:
         return None, receive
     message: Message | None = None
     try:
-        message = await receive()
-        answer = _rendered(message, family, shared, sent, passage, now)
-        if answer is not None and shared.request_limits.count_held(caller, now):
-            count(shared, answer[0])
-            return answer[1], receive
+        message = await receive()  # may take a minute: family, key and time are asked for again
+        caller, asked = asked.caller, _asked(scope, shared, sent)
+        if asked is not None and asked.caller == caller:
+            answer = _rendered(message, asked, shared, sent, passage)
+            if answer is not None and shared.request_limits.count_held(caller, asked.now):
+                count(shared, answer[0])
+                return answer[1], receive
     except (DetentError, ValidationError):
         pass
     except BaseException:
@@ -188,10 +194,20 @@ async def quick_render(
     return None, _again(message, receive)
 
 
+def _asked(scope: Scope, shared: Services, sent: Sent) -> Asked | None:
+    served, now = shared.serving.now_served, shared.clock.now()
+    family = served.families.get(scope["path"][len(BEFORE) : -len(RENDER)])
+    if family is None or served.keys is None:
+        return None
+    caller = _caller(scope, sent, served.keys, shared.actor_without_key, now)
+    return Asked(family, caller, now) if caller is not None else None
+
+
 def _rendered(
-    message: Message, family: ServedFamily, shared: Services, sent: Sent, passage: Passage, now: datetime
+    message: Message, asked: Asked, shared: Services, sent: Sent, passage: Passage
 ) -> tuple[Served, Answer] | None:
     """None, or an error that says nothing, for a body that the ordinary route has to look at."""
+    family = asked.family
     body: bytes = message.get("body", b"")
     if message["type"] != "http.request" or message.get("more_body", False) or len(body) > QUICK_BYTES:
         return None
@@ -199,15 +215,15 @@ def _rendered(
     limit = limit_of(RENDER_PATH, shared.settings.limits)
     if len(body) > limit.n_bytes:
         return None
-    asked = RenderBody.model_validate(checked(read_json(body, limit)))
-    found = decide(shared, family, asked.unit, now)
+    given = RenderBody.model_validate(checked(read_json(body, limit)))
+    found = decide(shared, family, given.unit, asked.now)
     if not family.variants[found.choice.variant].messages:
         return None
     definition, unfilled = family.definition, family.unfilled(found.choice)
-    variables = clip_inputs(definition, asked.variables) if definition is not None else asked.variables
+    variables = clip_inputs(definition, given.variables) if definition is not None else given.variables
     declared = definition.inputs if definition is not None else None
-    messages = fill(unfilled.messages, variables, asked.history, declared=declared)
-    signs = signs_of(variables, asked.history)
+    messages = fill(unfilled.messages, variables, given.history, declared=declared)
+    signs = signs_of(variables, given.history)
     made = unfilled.filled(messages, found.token.encode(), signs)
     headers = [(b"content-length", b"%d" % len(made)), JSON, _id(sent)]
     return found, Answer(200, headers, made, passage, CONSTANT_OF_RENDER)

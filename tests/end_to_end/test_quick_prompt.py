@@ -4,10 +4,11 @@ over real connections.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -198,6 +199,63 @@ def test_a_body_in_pieces_is_filled_in_too(home: tuple[str, World]) -> None:
         told = b"".join(iter(lambda: connection.recv(65536), b""))
     assert told.startswith(b"HTTP/1.1 200 OK"), told
     assert json.loads(told.split(b"\r\n\r\n", 1)[1])["messages"]
+
+
+def filled_in_late(
+    world: World, unit: str, meanwhile: Callable[[], object], **headers: str
+) -> tuple[int, dict[str, Any]]:
+    """Status and body of the answer to a request whose body comes when ``meanwhile`` has been done."""
+    body, told = json.dumps({"unit": unit, "variables": TEXT}).encode(), list[Any]()
+    given = {"host": "localhost", "content-type": "application/json", "content-length": str(len(body)), **headers}
+    path = "/v1/families/triage/render"
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+        "path": path, "raw_path": path.encode(), "root_path": "", "query_string": b"",
+        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()],
+        "client": ("127.0.0.1", 50000), "server": ("localhost", 80),
+    }  # fmt: skip
+
+    async def receive() -> dict[str, Any]:
+        meanwhile()
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    asyncio.run(world.app(scope, receive, send))
+    return told[0]["status"], json.loads(b"".join(message.get("body", b"") for message in told[1:]))
+
+
+def test_what_changed_while_the_body_came_is_in_the_answer(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        world.deploying()
+
+        def freeze() -> None:
+            assert world.post("/v1/freeze", {"family": "triage", "reason": "a look"}).status_code == 200
+            world.shared.serving.refresh()
+
+        units = (f"u{i}" for i in range(100))
+        unit = next(u for u in units if world.get(f"{PATH}?unit={u}").json()["role"] == "candidate")
+        status, before = filled_in_late(world, unit, lambda: None)
+        assert (status, before["role"]) == (200, "candidate")
+        status, after = filled_in_late(world, unit, freeze)
+        assert (status, after["role"], after["variant"]) == (200, "champion", world.champion())
+        assert after["messages"] != before["messages"]
+
+
+def test_a_key_that_was_revoked_while_the_body_came_gets_nothing(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        world.add_key("app", "serve", secret="app")
+        world.add_key("boss", "admin", secret="boss")
+
+        def revoke() -> None:
+            revoked = world.post("/v1/keys/app/revoke", headers={"X-API-Key": "boss"})
+            assert revoked.status_code == 200, revoked.text
+            world.shared.serving.refresh()
+
+        assert filled_in_late(world, "u1", lambda: None, x_api_key="app")[0] == 200
+        assert filled_in_late(world, "u1", revoke, x_api_key="app")[0] == 401
+        assert not world.app.in_flight.requests_of
 
 
 def test_each_filled_in_prompt_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
