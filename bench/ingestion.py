@@ -208,6 +208,8 @@ def growth(stored: int, rounds: int, seconds: float) -> list[Cell]:
         cells = []
         for case, connections, asked in cases:
             took: dict[str, list[float]] = {few.url: [], many.url: []}
+            for place in (few, many):
+                client.ask(place.url, asked(place.url), connections=connections, seconds=WARM_S, headers=place.headers)
             for number in range(rounds):
                 for place in (few, many) if number % 2 else (many, few):
                     load: Load = client.ask(

@@ -137,7 +137,8 @@ def fill(place: Installation, n: int) -> None:
         "n": n, "family": FAMILY, "candidate": rollout.candidate, "champion": rollout.champion, "rollout": rollout.id,
         "stage": rollout.share, "output": ANSWER, "begin": time.time() - 2_592_000, "step": 2_592_000 / n,
     }  # fmt: skip
-    with closing(sqlite3.connect(place.home / "var" / "detent.db", isolation_level=None)) as connection:
+    file = place.home / "var" / "detent.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA cache_size = -262144")
         for first in range(0, n, FILLED_AT_ONCE):
@@ -152,6 +153,8 @@ def fill(place: Installation, n: int) -> None:
                 )
             connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with file.open("rb") as filled:  # else the first commits that are measured wait for all of it
+        os.fsync(filled.fileno())
 
 
 FILLED_AT_ONCE = 100_000
