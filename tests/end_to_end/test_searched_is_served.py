@@ -15,8 +15,9 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app
 from api.gateway.app import create_gateway
+from optimizer.adapters.files.family_files import FamilyFiles
 from optimizer.core.base.values import Budget
-from optimizer.core.dataset.examples import make_example
+from optimizer.core.dataset.examples import Example, make_example
 from optimizer.core.family.rendering import clip_inputs, few_shot, fill
 from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.calls.call_model import JournaledModel
@@ -25,6 +26,7 @@ from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.studies.create_study import create_study
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.run_study import run_study
+from optimizer.ports import Clock, Store
 from optimizer.runtime import wiring
 from tests.scripted_model import chat_answer, provider
 from tests.stores import migrate_store
@@ -70,6 +72,25 @@ def home(tmp_path: Path) -> Settings:
     return load_settings(home=tmp_path)
 
 
+def filled(home: Settings) -> tuple[Store, Clock, FamilyFiles, list[Example]]:
+    """The home's store with its family and 150 examples of it."""
+    migrate_store(home)
+    store, clock, files = wiring.open_store(home), wiring.open_clock(home), wiring.load_families(home)
+    sync_families(files.families, store, clock)
+    rows = [
+        make_example(
+            family="topics",
+            input={"document": document(i) if i % 5 == 0 else f"{i} short notes on {TOPICS[i % 3]}"},
+            expected={"topic": TOPICS[i % 3]},
+            created_at=clock.now(),
+            origin="curated",
+        )
+        for i in range(150)
+    ]
+    store.write(lambda tx: store.examples.add(tx, rows))
+    return store, clock, files, rows
+
+
 def as_bytes(messages: Any) -> bytes:
     return json.dumps(messages, ensure_ascii=False, sort_keys=True).encode()
 
@@ -81,22 +102,8 @@ def test_study_prompt_route_render_route_gateway_and_export_agree_byte_for_byte(
         priced = {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}
         models = {"remote": {"openai_compatible": behind.url, "model": "m", "price": priced, "concurrency": 1}}
         home.models_file.write_text(json.dumps(models))
-        migrate_store(home)
-        store, clock, files = wiring.open_store(home), wiring.open_clock(home), wiring.load_families(home)
-        sync_families(files.families, store, clock)
+        store, clock, files, rows = filled(home)
         family = files.families["topics"]
-        rows = [
-            make_example(
-                family="topics",
-                input={"document": text},
-                expected={"topic": TOPICS[i % 3]},
-                created_at=clock.now(),
-                origin="curated",
-            )
-            for i in range(150)
-            for text in ([document(i)] if i % 5 == 0 else [f"{i} short notes on {TOPICS[i % 3]}"])
-        ]
-        store.write(lambda tx: store.examples.add(tx, rows))
         opened = wiring.open_models(home)
         definition = {"n_train": 20, "n_dev": 9, "n_holdout": 12, "n_candidates": 2}
         made = create_study(
@@ -180,22 +187,8 @@ def test_what_a_study_asks_each_tier_of_a_cascade_is_what_the_gateway_asks_it(ho
         priced = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 1}
         same = {"openai_compatible": behind.url, "model": "m", "price": priced, "concurrency": 1}
         home.models_file.write_text(json.dumps({"short": same, "long": same}))
-        migrate_store(home)
-        store, clock, files = wiring.open_store(home), wiring.open_clock(home), wiring.load_families(home)
-        sync_families(files.families, store, clock)
+        store, clock, files, rows = filled(home)
         family = files.families["topics"]
-        rows = [
-            make_example(
-                family="topics",
-                input={"document": text},
-                expected={"topic": TOPICS[i % 3]},
-                created_at=clock.now(),
-                origin="curated",
-            )
-            for i in range(150)
-            for text in ([document(i)] if i % 5 == 0 else [f"{i} short notes on {TOPICS[i % 3]}"])
-        ]
-        store.write(lambda tx: store.examples.add(tx, rows))
         with store.read() as tx:
             train = store.examples.of_split(tx, "topics", split="train", released_only=True)
         plain = [example for example in train if "short" in str(example.input["document"])]

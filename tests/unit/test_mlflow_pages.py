@@ -19,6 +19,7 @@ from optimizer.core.search.study import Study, Trial
 from optimizer.core.views.study_story import StudyReport, history_of, pareto_front
 from optimizer.core.views.variant_text import variant_diff
 from optimizer.ports import StudyEvidence
+from tests import stores
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -37,22 +38,15 @@ CHAMPION, WINNER = variant(), variant(2)
 
 
 def study(**changes: Any) -> Study:
-    values: dict[str, Any] = {
-        "id": "st_1",
+    usual = {
         "family": "f",
-        "strategy": "bootstrap",
-        "aim": "quality",
         "status": "finished",
-        "seed": 1,
-    }
-    values |= {
-        "budget": Budget(calls=10),
-        "definition": {},
         "champion": CHAMPION.id,
         "created_at": NOW,
-        "created_by": "local:t",
+        "outcome": "nominated",
+        "winner": WINNER.id,
     }
-    return Study(**{**values, "outcome": "nominated", "winner": WINNER.id, **changes})
+    return stores.study(**{**usual, **changes})
 
 
 def trial(number: int, made: Variant, score: float | None, **changes: Any) -> Trial:

@@ -111,7 +111,9 @@ def test_others_write_while_a_day_is_summed_up(
         return summed(tx, day)
 
     monkeypatch.setattr(database.performance, "day_sums", slowly)
-    roll_up_performance(store=database, clock=Clock(NOW))
+    days = roll_up_performance(store=database, clock=Clock(NOW))
+    with database.read() as tx:
+        assert set(database.events.interactions(tx, [f"in_{day}" for day in days])) == {f"in_{day}" for day in days}
     other.close()
 
 

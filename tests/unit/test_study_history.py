@@ -15,28 +15,23 @@ from optimizer.core.base.values import Budget, ExampleResult, Spend
 from optimizer.core.search.study import Study, Trial, ranked
 from optimizer.core.views.study_headline import cost_text, headline, lift_text, next_step
 from optimizer.core.views.study_story import StudyStory, common_order, history_of, score_band
+from tests import stores
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 DEV = tuple(f"d{n}" for n in range(10))
 
 
 def study(**changes: Any) -> Study:
-    values: dict[str, Any] = {
-        "id": "st_1",
+    usual = {
         "family": "f",
-        "strategy": "bootstrap",
-        "aim": "quality",
         "status": "finished",
-        "seed": 1,
-    }
-    values |= {
-        "budget": Budget(calls=10),
-        "definition": {},
         "champion": "v_old",
         "created_at": NOW,
-        "created_by": "local:t",
+        "dataset": {"dev": list(DEV)},
+        "outcome": "nominated",
+        "winner": "v_new",
     }
-    return Study(**{**values, "dataset": {"dev": list(DEV)}, "outcome": "nominated", "winner": "v_new", **changes})
+    return stores.study(**{**usual, **changes})
 
 
 def trial(number: int, variant: str, score: float | None, **changes: Any) -> Trial:
