@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from api.access.auth import Caller
+from api.access.limits import share_of
 from optimizer.core.base.errors import Busy, ModelFailed, TooMany
 from optimizer.core.models.budget import charge_after_failure, output_limit, reservation_usd
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
@@ -39,7 +40,8 @@ class _Held:
 class RequestLimits:
     """Requests a minute per key. A process takes some of the rest at a time, so that few requests wait for the store.
 
-    While the store cannot be written, each process holds its share of the limit for itself: prompts go on being served.
+    While the store cannot be written, each process holds its share of the limit for itself, of at least one: prompts go
+    on being served.
     """
 
     def __init__(self, store: Store, clock: Clock, workers: int = 1) -> None:
@@ -88,7 +90,7 @@ class RequestLimits:
         except Exception as error:
             if held.n_alone == 0:
                 log.warning("limits of a key cannot be shared", key=key, error=str(error))
-            if held.n_alone >= most // self._workers:
+            if held.n_alone >= share_of(most, self._workers):
                 return 0
             held.n_alone += 1
             return 1

@@ -16,6 +16,7 @@ from optimizer.core.base.errors import TooMany
 
 WINDOW_S = 60.0
 MOST_HELD = 10_000  # senders in memory before old ones are forgotten
+SHARED_FAILED = "limits of a minute cannot be shared"
 
 log = structlog.get_logger("api")
 
@@ -51,7 +52,10 @@ class Windows(Protocol):
     """The minutes of all senders."""
 
     def of(self, sender: str, now: float) -> AbstractContextManager[Window]:
-        """The sender's minute, or a new one where that is over; what is changed within the block is kept."""
+        """The sender's minute, or a new one where that is over; what is changed within the block is kept.
+
+        Raises OSError where it cannot be read or kept.
+        """
         ...
 
 
@@ -75,13 +79,23 @@ class MinuteWindows:
     """Counts per key over a minute that starts with the key's first request. Used on the event loop only."""
 
     def __init__(
-        self, limit: int, what: str, now: Callable[[], float] = monotonic, windows: Windows | None = None
+        self,
+        limit: int,
+        what: str,
+        now: Callable[[], float] = monotonic,
+        windows: Windows | None = None,
+        workers: int = 1,
     ) -> None:
-        """``windows``: None for a process that counts alone."""
+        """``windows``: None for a process that counts alone. ``workers``: how many processes count in them; while they
+        cannot be used, each holds to its share of the limit by itself.
+        """
         self.limit = limit
         self._what = what
         self._now = now
-        self._windows: Windows = windows or OwnWindows()
+        self._own = OwnWindows()
+        self._windows: Windows = windows or self._own
+        self._share = share_of(limit, workers)
+        self._is_told = False
 
     def take(self, key: str, n: int = 1, *, refuse: bool = True) -> tuple[Quota, TooMany | None]:
         """Counts ``n`` for ``key``; the error is returned, not raised,
@@ -89,21 +103,37 @@ class MinuteWindows:
 
         A request that does not fit uses nothing up. With ``refuse=False`` it is counted and allowed.
         """
-        now = self._now()
-        with self._windows.of(f"{self._what} {key}", now) as window:
-            fits = not refuse or window.used + n <= self.limit
-            window.used += n if fits else 0
-            used, start = window.used, window.start
-        reset_s = max(1, math.ceil(start + WINDOW_S - now))
-        quota = Quota(limit=self.limit, remaining=max(0, self.limit - used), reset_s=reset_s)
+        now, name = self._now(), f"{self._what} {key}"
+        try:
+            with self._windows.of(name, now) as window:
+                return self._counted(window, n, refuse, now, self.limit)
+        except OSError as error:
+            if not self._is_told:
+                log.warning(f"{SHARED_FAILED}, this process holds to its part", what=self._what, error=str(error))
+                self._is_told = True
+        with self._own.of(name, now) as window:
+            return self._counted(window, n, refuse, now, self._share)
+
+    def _counted(self, window: Window, n: int, refuse: bool, now: float, limit: int) -> tuple[Quota, TooMany | None]:
+        fits = not refuse or window.used + n <= limit
+        window.used += n if fits else 0
+        reset_s = max(1, math.ceil(window.start + WINDOW_S - now))
+        quota = Quota(limit=limit, remaining=max(0, limit - window.used), reset_s=reset_s)
         if fits:
             return quota, None
         return quota, TooMany(
-            f"More than {self.limit:,} {self._what} in a minute from one sender. Wait {reset_s} s, then go on; "
+            f"More than {limit:,} {self._what} in a minute from one sender. Wait {reset_s} s, then go on; "
             "the limit is a setting (docs/reference/settings.md).",
-            limit=self.limit,
+            limit=limit,
             retry_after_s=reset_s,
         )
+
+
+def share_of(limit: int, workers: int) -> int:
+    """What one of so many processes lets through where they cannot count together: at least one, for with none each
+    would refuse everything.
+    """
+    return max(1, limit // workers)
 
 
 def minute_windows(workers: int, file: Path) -> Callable[[int, str], MinuteWindows]:
@@ -118,6 +148,6 @@ def minute_windows(workers: int, file: Path) -> Callable[[int, str], MinuteWindo
     try:
         shared = SharedWindows(file)
     except OSError as error:
-        log.warning("limits of a minute cannot be shared, each process holds to its part", error=str(error))
-        return lambda limit, what: MinuteWindows(limit // workers, what)
-    return lambda limit, what: MinuteWindows(limit, what, windows=shared)
+        log.warning(f"{SHARED_FAILED}, each process holds to its part", error=str(error))
+        return lambda limit, what: MinuteWindows(share_of(limit, workers), what)
+    return lambda limit, what: MinuteWindows(limit, what, windows=shared, workers=workers)

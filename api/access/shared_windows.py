@@ -42,7 +42,8 @@ class SharedWindows:
         at = int.from_bytes(name[:4], "big") % ROWS * ROW_BYTES
         fcntl.lockf(self._fd, fcntl.LOCK_EX, ROW_BYTES, at)
         try:
-            row = list(PLACE.iter_unpack(os.pread(self._fd, ROW_BYTES, at)))
+            content = os.pread(self._fd, ROW_BYTES, at).ljust(ROW_BYTES, b"\0")  # shorter where the file was cut off
+            row = list(PLACE.iter_unpack(content))
             n, window = _place(row, name, now)
             yield window
             os.pwrite(self._fd, PLACE.pack(name, window.start, window.used), at + n * PLACE.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from api.access.limits import MinuteWindows, minute_windows
 from api.access.shared_windows import IN_ROW, ROW_BYTES, ROWS, SharedWindows
@@ -100,6 +102,40 @@ def test_without_the_file_each_holds_to_its_share(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("no folder")
     counted = minute_windows(4, tmp_path / "taken" / "minutes")
     assert counted(100, "changes").limit == 25
+
+
+def test_a_share_is_at_least_one_or_each_would_refuse_everything(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("no folder")
+    counted = minute_windows(4, tmp_path / "taken" / "minutes")(3, "changes")
+    assert [counted.take("a")[1] is None for _ in range(2)] == [True, False]
+
+
+def test_a_file_that_was_cut_off_begins_anew(file: Path) -> None:
+    counted = minute_windows(2, file)(3, "events")
+    assert counted.take("a", 3)[1] is None
+    assert counted.take("a")[1] is not None
+    for n_bytes in (0, 100):
+        os.truncate(file, n_bytes)
+        assert [counted.take("a", 3)[1] is None, counted.take("a")[1] is None] == [True, False]
+
+
+@pytest.mark.parametrize("failing", ["pread", "pwrite"])
+def test_while_the_file_cannot_be_used_each_holds_to_its_share_and_says_so_once(
+    file: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    counted = minute_windows(4, file)(8, "events")
+    assert counted.take("a", 8)[0].remaining == 0
+
+    def broken(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(f"api.access.shared_windows.os.{failing}", broken)
+        told = [counted.take("b") for _ in range(3)]
+    assert [refusal is None for _, refusal in told] == [True, True, False]
+    assert [quota.remaining for quota, _ in told] == [1, 0, 0]
+    assert [(one["what"], one["error"]) for one in logs] == [("events", "[Errno 5] Input/output error")]
+    assert counted.take("a")[1] is not None, "what was counted together still counts"
 
 
 def test_the_lock_of_a_row_is_free_again(file: Path) -> None:
