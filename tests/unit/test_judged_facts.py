@@ -5,6 +5,7 @@ where the judge fails or people do not vouch for it.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from optimizer.core.base.errors import BudgetExhausted, InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.declaration.policy_rules import own_function_faults, policy_faults
 from optimizer.core.models.language import ModelRequest
+from optimizer.core.policy.attempts import Attempt, Call, rank
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.steps import most_calls
 from optimizer.core.search.cost_estimate import estimate_evaluation
@@ -124,9 +126,51 @@ def test_the_gates_score_by_checks_counts_what_the_judge_found() -> None:
     assert done.attempt.score == 0.5
     silent = ScriptedModel(lambda request, n: "?", name="judge", price=PRICE)
     done, _ = run(silent, knobs={**both, "gate.retries": 0})
-    assert done.attempt.score == 1.0, "of what could be measured"
+    assert done.attempt.score is None, "what one check could not measure is no pass of it"
     done, _ = run(silent, knobs={**FACTS, "validate.then": "flag", "gate.scorer": "checks", "gate.retries": 0})
     assert done.attempt.score is None, "nothing was measured, which is no pass"
+
+
+SCORED = {
+    "validate": ["empty", "factual_errors"],
+    "validate.facts": "judge",
+    "gate.scorer": "checks",
+    "gate.retries": 2,
+}
+
+
+@pytest.mark.parametrize("people_vouch", [True, False])
+def test_a_gate_by_checks_passes_nothing_while_the_judge_is_out(people_vouch: bool) -> None:
+    judge = ScriptedModel(failing, name="judge", price=PRICE)
+    done, model = run(judge, "usual" if people_vouch else None, knobs=SCORED)
+    assert (len(model.requests), done.attempt.score) == (1, None)
+    assert "no score for the gate; factual errors not measured: " in done.why
+    assert "score" not in done.parts()[0]
+
+
+def test_what_fails_whatever_its_facts_are_is_asked_for_again_while_the_judge_is_out() -> None:
+    silent = ScriptedModel(lambda request, n: "?", name="judge", price=PRICE)
+    done, model = run(silent, knobs=SCORED, write=lambda request, n: "Your lamp comes." if n > 1 else "...")
+    assert (len(model.requests), done.attempt.text, done.attempt.score) == (2, "Your lamp comes.", None)
+    assert [one.score for one in done.attempts if one.call.purpose == "answer"] == [0.0]
+    done, model = run(silent, knobs={**SCORED, "gate.threshold": 0.4}, write=lambda request, n: "...")
+    assert (len(model.requests), done.attempt.score) == (1, None), "with right facts it would pass"
+
+
+def test_an_answer_that_cannot_be_read_scores_0_while_the_judge_is_out() -> None:
+    family = letters_family(output={"field": "reply", "parser": "json", "schema": {"type": "object"}})
+    done, model = run(checker(), calibrated(family), family=family, knobs=SCORED, write=lambda request, n: "Hello.")
+    assert (len(model.requests), done.attempt.score) == (3, 0.0)
+    assert done.attempt.unchecked == "the answer cannot be read"
+
+
+def test_of_two_answers_the_measured_one_goes_out_unless_the_other_is_better_whatever_its_facts_are() -> None:
+    measured, unmeasured = (
+        Attempt(call=Call(model="m", purpose="answer"), score=score, at_least=at_least)
+        for score, at_least in ((0.5, None), (None, 0.5))
+    )
+    assert rank(measured) == rank(unmeasured)
+    assert rank(replace(unmeasured, at_least=0.75)) > rank(measured) > rank(replace(unmeasured, at_least=None))
 
 
 def test_votes_and_a_judged_gate_are_asked_about_their_facts_too() -> None:

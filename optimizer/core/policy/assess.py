@@ -16,7 +16,7 @@ from optimizer.core.policy.attempts import FACTUAL, Attempt, Reply
 from optimizer.core.policy.attempts import Judge as AskJudge
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.signals import confidence_of
-from optimizer.core.policy.validator import CHECKS, issues_in
+from optimizer.core.policy.validator import CHECKS, Validator, issues_in
 from optimizer.core.predictor.attach import ReadAnswer, read_answer
 
 
@@ -133,7 +133,7 @@ def with_facts(policy: Policy, attempt: Attempt, has_errors: bool | None, why: s
     validator = policy.validator
     assert validator is not None  # it asked
     if has_errors is None:
-        return replace(attempt, unchecked=why)
+        return _not_checked(policy, validator, replace(attempt, unchecked=why))
     issues = (*attempt.issues, FACTUAL) if has_errors else attempt.issues
     is_scored = policy.gate is not None and policy.gate.scorer == "checks"
     return replace(
@@ -142,6 +142,20 @@ def with_facts(policy: Policy, attempt: Attempt, has_errors: bool | None, why: s
         blocking=validator.then != "flag" and bool(issues),
         score=_share(issues, len(validator.issues)) if is_scored else attempt.score,
     )
+
+
+def _not_checked(policy: Policy, validator: Validator, attempt: Attempt) -> Attempt:
+    """Without a score where the gate scores by checks: what the others say stands only where the gate asks again
+    whatever the facts are.
+    """
+    gate, issues = policy.gate, attempt.issues
+    if gate is None or gate.scorer != "checks":
+        return attempt
+    if attempt.score != _share(issues, len(validator.read)):
+        return attempt  # it cannot be read, which scores 0
+    n_named = len(validator.issues)
+    at_least, at_most = 1.0 - (len(issues) + 1) / n_named, 1.0 - len(issues) / n_named
+    return replace(attempt, score=attempt.score if at_most < gate.threshold else None, at_least=at_least)
 
 
 def unjudged(policy: Policy, asked: AskJudge, why: str) -> Attempt:

@@ -76,6 +76,7 @@ class Attempt:
     confidence: float | None = None
     issues: tuple[str, ...] = ()
     score: float | None = None
+    at_least: float | None = None  # what its score would be if what was not measured were an issue
     unscored: str | None = None  # why a judge gave no score
     unchecked: str | None = None  # why a judge did not say whether there are factual errors
     blocking: bool = False
@@ -106,9 +107,15 @@ def rank(attempt: Attempt) -> tuple[float, ...]:
         float(attempt.answer is not None),
         float(-len(attempt.issues) if attempt.blocking else 0),
         float(-1 if attempt.call.tier is None else attempt.call.tier),
-        -1.0 if attempt.score is None else attempt.score,
+        worth(attempt),
         -1.0 if attempt.confidence is None else attempt.confidence,
     )
+
+
+def worth(attempt: Attempt) -> float:
+    """Its score, or what that would be at least; below all scores where nothing is known of it."""
+    known = attempt.at_least if attempt.score is None else attempt.score
+    return -1.0 if known is None else known
 
 
 def best(attempts: Sequence[Attempt]) -> Attempt | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from optimizer.core.family.fields import Output
-from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Judge, Purpose, best, rank
+from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Judge, Purpose, best, rank, worth
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.requests import REFINE_NOTE
 from optimizer.core.policy.tiers import Tiers, stands
@@ -272,7 +272,7 @@ def with_sample(policy: Policy, call: Call) -> tuple[Call, ...]:
 
 def _sureness(attempt: Attempt) -> tuple[float, float]:
     return (
-        -1.0 if attempt.score is None else attempt.score,
+        worth(attempt),
         -1.0 if attempt.confidence is None else attempt.confidence,
     )
 
