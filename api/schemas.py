@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.http.few_faults import Objects, StrictModel
 from optimizer.core.feedback.event_kinds import moment
+from optimizer.core.feedback.judge_sampling import MOST_DAYS
 from optimizer.core.serving.access import Role
 
 # Entries of a list, more than anything ordinary has: what is wrong with each of twenty thousand would be told.
@@ -129,7 +130,7 @@ class JudgeBudgetBody(Body):
 
 class JudgeScoreBody(DryRunBody):
     n: Annotated[int, Field(ge=1, le=10_000, description="Answers at most")] = 50
-    days: Annotated[Positive, Field(description="Of so many days back")] = 30.0
+    days: Annotated[float, Field(gt=0, le=MOST_DAYS, description="Of so many days back")] = 30.0
     budget: Annotated[JudgeBudgetBody, Field(description="Default: the calls_at_most of a dry run")] = JudgeBudgetBody()
 
 
@@ -141,7 +142,7 @@ class JudgeCheckBody(DryRunBody):
 
 class RatingDrawBody(DryRunBody):
     n: Annotated[int, Field(ge=1, le=1000, description="Answers to draw")] = 50
-    days: Annotated[Positive, Field(description="How far back judged answers are drawn from")] = 30.0
+    days: Annotated[float, Field(gt=0, le=MOST_DAYS, description="How far back judged answers are drawn from")] = 30.0
 
 
 class ProposeBody(Body):

@@ -98,6 +98,15 @@ def test_a_worker_does_what_was_asked_over_rest_while_the_command_waits(
     assert world.get("/v1/jobs").json()["items"] == []
 
 
+@pytest.mark.parametrize("days", [800_000, 1e300])
+def test_days_before_the_calendar_are_refused_by_route_and_command(world: World, days: float) -> None:
+    for path in ("judge/scores", "rating-draws"):
+        assert world.post(f"/v1/families/{F}/{path}", {"days": days}).status_code == 422
+    for command in (("judge", "score", F), ("review", "draw", F)):
+        told = detent(*command, "--days", str(days))
+        assert (told.code, "at most 3650" in told.err) == (2, True), told.err
+
+
 def test_a_run_that_would_pass_the_month_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     limited = world.settings.model_copy(update={"usd_per_month": 0.01})
     monkeypatch.setattr(world.shared, "settings", limited)

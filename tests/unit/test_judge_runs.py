@@ -137,6 +137,12 @@ def test_a_number_out_of_range_is_refused(tmp_path, n):
         score(live(tmp_path), n=n)
 
 
+@pytest.mark.parametrize("days", [0.0, 3651.0, 800_000.0, 1e300, float("nan")])
+def test_days_out_of_range_are_refused(tmp_path, days):
+    with pytest.raises(InvalidInput, match="above 0, at most 3650"):
+        score(live(tmp_path), days=days)
+
+
 def test_a_run_that_was_killed_goes_on_under_the_same_cap_and_pays_for_nothing_twice(tmp_path):
     n_thoughts = [0]
 

@@ -126,6 +126,8 @@ def test_a_dry_run_opens_nothing(place: Place) -> None:
         pytest.param({"n": 0}, "1 to 1000", id="none"),
         pytest.param({"n": 1001}, "1 to 1000", id="too many"),
         pytest.param({"days": 0.0}, "above 0", id="no time"),
+        pytest.param({"days": 800000.0}, "at most 3650", id="before the calendar"),
+        pytest.param({"days": float("nan")}, "above 0", id="no number"),
     ],
 )
 def test_a_draw_of_nothing_is_refused(place: Place, options: dict[str, Any], says: str) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from hashlib import sha256
 
+from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.family.judge_settings import MonitorSettings
+
+MOST_DAYS = 3650  # back, for answers that are judged or rated
 
 
 def is_sampled(interaction: str, judge: str, share: float) -> bool:
@@ -20,6 +24,18 @@ def is_sampled(interaction: str, judge: str, share: float) -> bool:
 def first_sampled(interactions: Sequence[str], judge: str, n: int) -> list[str]:
     """At most ``n`` of them, those that a growing share would draw first."""
     return sorted(interactions, key=lambda id: (_luck(id, judge), id))[:n]
+
+
+def span_of(days: float, act: str) -> timedelta:
+    """How far back answers are looked for. ``act``: what is done with them, such as judged; of the error's sentence.
+
+    Raises InvalidInput for days that are not above 0, or more than ``MOST_DAYS``.
+    """
+    if not 0 < days <= MOST_DAYS:
+        raise InvalidInput(
+            f"Answers of the last {days:g} days cannot be {act}; give a number of days above 0, at most {MOST_DAYS}."
+        )
+    return timedelta(days=days)
 
 
 def _luck(interaction: str, judge: str) -> int:

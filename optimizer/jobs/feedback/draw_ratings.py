@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
@@ -11,6 +11,7 @@ from optimizer.core.base.errors import Conflict, DatasetTooSmall, InvalidInput
 from optimizer.core.base.phrasing import count
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
+from optimizer.core.feedback.judge_sampling import span_of
 from optimizer.core.feedback.rating_draws import Draw, JudgedFigure, drawn
 from optimizer.jobs.feedback.collect_reviews import SETTLED
 from optimizer.jobs.feedback.judge_standing import EVER, drawn_answers, figure_of
@@ -55,15 +56,14 @@ def draw_ratings(
     """
     if not 1 <= n <= MOST:
         raise InvalidInput(f"A draw is of 1 to {MOST} answers, not of {n}.")
-    if days <= 0:
-        raise InvalidInput(f"Answers of the last {days:g} days cannot be drawn; give a number of days above 0.")
+    span = span_of(days, "drawn")
     judge = judge_identity(family)
     if family.privacy.store == "metadata":
         raise InvalidInput(
             f"Answers of {family.name} cannot be rated: its privacy.store is metadata, so that no text of them is kept."
         )
     until = clock.now() - SETTLED
-    since = until - timedelta(days=days)
+    since = until - span
     with store.read() as tx:
         judged = store.traffic.judged(tx, family.name, judge, since, until)
         before = {each.interaction for each in drawn_answers(family, judge, store, tx)}

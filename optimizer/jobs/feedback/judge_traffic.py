@@ -22,7 +22,7 @@ from optimizer.core.evaluation.judging.rubric import Judged, asked_again, judge_
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import clip_inputs
 from optimizer.core.feedback.events import Interaction
-from optimizer.core.feedback.judge_sampling import first_sampled, is_sampled, left_of_the_hour
+from optimizer.core.feedback.judge_sampling import first_sampled, is_sampled, left_of_the_hour, span_of
 from optimizer.core.models.budget import require_bounded
 from optimizer.core.scheduling.monthly_budget import Left
 from optimizer.core.search.answer_bounds import BYTES_PER_TOKEN, request_bytes, usd_of
@@ -105,8 +105,9 @@ def latest_answers(family: Family, n: int, *, days: float, store: Store, clock: 
 
     Raises InvalidInput for a number out of range, or where the family has no judge or keeps no texts.
     """
-    if n < 1 or days <= 0:
-        raise InvalidInput(f"{count(n, 'answer')} of the last {days:g} days cannot be judged; ask for at least one.")
+    if n < 1:
+        raise InvalidInput(f"{count(n, 'answer')} cannot be judged; ask for at least one.")
+    span = span_of(days, "judged")
     identity = judge_identity(family)
     if family.privacy.store == "metadata":
         raise InvalidInput(
@@ -115,7 +116,7 @@ def latest_answers(family: Family, n: int, *, days: float, store: Store, clock: 
         )
     now = clock.now()
     with store.read() as tx:
-        found = [id for id, _ in store.traffic.answered(tx, family.name, now - timedelta(days=days), now, 100_000)]
+        found = [id for id, _ in store.traffic.answered(tx, family.name, now - span, now, 100_000)]
         known = store.events.known(tx, [(family.name, _event_id(identity, id)) for id in found])
     left = [id for id in found if (family.name, _event_id(identity, id)) not in known]
     return first_sampled(left, identity, n)
