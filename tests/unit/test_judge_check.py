@@ -105,6 +105,15 @@ def test_a_liking_for_length_is_found(tmp_path):
     assert found["position"].verdict == "no_bias_found"
 
 
+def test_a_bias_that_is_surely_there_and_surely_too_small_to_matter_accuses_no_judge():
+    small = bias_of("verbosity", [0.01, 0.02, 0.03] * 20)
+    assert small.low > 0
+    assert small.verdict == "no_bias_found"
+    assert "too small to matter" in small.said
+    assert bias_of("verbosity", [0.10, 0.11, 0.12] * 20).verdict == "biased"
+    assert bias_of("position", [-0.10, -0.11, -0.12] * 20).verdict == "biased"
+
+
 def test_a_judge_that_punishes_padding_is_not_accused(tmp_path):
     _, made = check(tmp_path, judge_that(thinks=lambda answer: max(0, 10 - len(answer) / 40)))
     assert verdicts(made)["verbosity"] == "no_bias_found"

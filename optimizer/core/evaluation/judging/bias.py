@@ -71,13 +71,14 @@ def bias_of(name: BiasName, differences: Sequence[float], *, seed: int = 0, why_
         return Bias(name=name, verdict="cannot_tell", n=n, why=why)
     mean = sum(differences) / n
     low, high = _interval(differences, seed)
-    if _likes(name, low, high):
-        return Bias(name=name, verdict="biased", n=n, value=mean, low=low, high=high)
     worst = high if name != "position" else max(high, -low)
-    if worst > TOLERATED:
+    if worst <= TOLERATED:
+        why = "what there is, is too small to matter" if _likes(name, low, high) else ""
+        return Bias(name=name, verdict="no_bias_found", n=n, value=mean, low=low, high=high, why=why)
+    if not _likes(name, low, high):
         why = f"it may be as large as {worst:.2f}; more rows narrow that"
         return Bias(name=name, verdict="cannot_tell", n=n, value=mean, low=low, high=high, why=why)
-    return Bias(name=name, verdict="no_bias_found", n=n, value=mean, low=low, high=high)
+    return Bias(name=name, verdict="biased", n=n, value=mean, low=low, high=high)
 
 
 def place_bias(first_wins: float, swapped_first_wins: float) -> float:
