@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.core.base.errors import BudgetTooSmall, InvalidInput
+from optimizer.core.base.errors import BudgetTooSmall, Busy, InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.run import JudgeRun, JudgeRunEstimate
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits
@@ -226,11 +226,69 @@ def test_a_check_is_held_to_the_month_too(tmp_path):
 def test_a_check_whose_budget_ends_says_so_and_another_asks_no_answer_anew_that_was_given_at_temperature_0(tmp_path):
     world, check = checking(tmp_path, judge_that())
     made = do(world, check(budget=Budget(calls=70)))
-    assert (made.status, made.error_type, made.result) == ("failed", "refused", None)
+    assert (made.status, "70 calls" in made.result["stopped"]) == ("finished", True)
     before = world.calls_by_purpose()
     assert sum(before.values()) == 70
     assert do(world, check()).status == "finished"
     assert world.calls_by_purpose()["judge"] <= 24 * 4
+
+
+def test_a_check_whose_budget_ends_keeps_what_it_found_and_one_that_is_stopped_too(tmp_path):
+    world, check = checking(tmp_path, judge_that(chooses=lambda first, second: "first", concurrency=1))
+    made = do(world, check(budget=Budget(calls=48 + 88)))
+    position = made.result["biases"]["judge"][0]
+    assert (position["verdict"], 20 <= position["n"] < 24) == ("biased", True), position
+    assert (made.result["is_biased"], made.result["n_calls"]) == (True, 136)
+
+    def stop(one):
+        if one.n_done == 2:
+            stop_judge_run(one.id, actor="ann", store=world.store, clock=world.clock)
+        world.clock.pass_seconds(1)
+
+    cut = do(world, check(), watched=stop)
+    assert (cut.status, "was stopped" in cut.result["stopped"]) == ("cancelled", True)
+
+
+class BusyOnce:
+    """The next write of a kind is refused, as by a store that another process holds."""
+
+    def __init__(self, table, monkeypatch, name, when=lambda given: True):
+        self.n_refused, write = 0, getattr(table, name)
+
+        def refusing(*args, **given):
+            if self.n_refused == 0 and when(given):
+                self.n_refused += 1
+                raise Busy("The store is busy.")
+            return write(*args, **given)
+
+        monkeypatch.setattr(table, name, refusing)
+
+
+def test_a_busy_store_keeps_progress_from_being_told_and_ends_nothing(tmp_path, monkeypatch):
+    world = live(tmp_path, judge_model(concurrency=1))
+    run = score(world)
+    busy = BusyOnce(world.store.judge_runs, monkeypatch, "update", lambda given: given.get("n_done") == 2)
+    made = do(world, run)
+    assert (busy.n_refused, made.status, made.n_done, made.result["n_judged"]) == (1, "finished", 6, 6)
+
+
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_a_run_that_met_a_busy_store_goes_on_at_the_next_look_and_pays_for_nothing_twice(
+    tmp_path, monkeypatch, at_the_end
+):
+    world = live(tmp_path, judge_model(concurrency=1))
+    run = score(world, budget=Budget(calls=6))
+    if at_the_end:
+        BusyOnce(world.store.judge_runs, monkeypatch, "update", lambda given: "finished_at" in given)
+    else:
+        BusyOnce(type(world.intake), monkeypatch, "take")
+    with pytest.raises(Busy):
+        do(world, run)
+    with world.store.read() as tx:
+        assert world.store.judge_runs.get(tx, run.id).status == "running"
+    made = do(world, run)
+    assert (made.status, made.result["n_judged"], made.result["stopped"]) == ("finished", 6, None)
+    assert (len(world.feedback()), sum(world.calls_by_purpose().values())) == (6, 6)
 
 
 def test_a_fault_of_ours_is_kept_and_raised(tmp_path):

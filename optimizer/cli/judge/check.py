@@ -30,7 +30,7 @@ def check(
     """Measure the biases of the family's judge: swap two answers, pad one with empty sentences, put its own beside
     another's.
 
-    Exit 3 where a bias is found.
+    Exit 3 where a bias is found, or the budget ended before all was asked.
 
     Example: detent judge check letters --dry-run
     """
@@ -56,6 +56,9 @@ def check(
                 out.print(f"  {bias['said']}", markup=False)
 
     show(as_json, {**found, "run": run.id}, told_biases)
+    if found["stopped"]:
+        say(f"Not all was asked: {found['stopped']}")
     if found["is_biased"]:
         say("Exit 3: a bias was found. Change the judge's model or rubric, or put several models into a committee.")
+    if found["stopped"] or found["is_biased"]:
         raise typer.Exit(3)

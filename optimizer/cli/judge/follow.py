@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from optimizer.cli.family.evaluate_view import NO_PRICE
 from optimizer.cli.output import console, dollars, say
 from optimizer.cli.session import Session
-from optimizer.core.base.errors import DetentError, NotFound
+from optimizer.core.base.errors import Busy, DetentError, NotFound
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -91,7 +91,7 @@ def _here(session: Session, id: str, quiet: bool) -> JudgeRun:
                 ),
                 watched=tell,
             )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Busy):
         say(f"Interrupted. What was answered is kept; the next worker goes on, or stop it: detent judge cancel {id}")
         raise
     finally:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from optimizer.core.base.errors import Conflict
+from optimizer.core.base.errors import BudgetExhausted, Conflict, StudyStopped
 from optimizer.core.base.spread import Spread
 from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import Example
@@ -42,7 +42,9 @@ SAME_MODEL = "it judges answers of its own model alone; let another model answer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeCheck:
-    """``biases`` by member of the judge: position, verbosity and self-preference. ``n``: examples."""
+    """``biases`` by member of the judge: position, verbosity and self-preference. ``n``: examples. ``stopped``: why not
+    all was asked; the biases then rest on what was.
+    """
 
     family: str
     judge: str
@@ -50,6 +52,7 @@ class JudgeCheck:
     biases: Mapping[str, Sequence[Bias]]
     n_calls: int
     usd: float
+    stopped: str | None = None
 
     @property
     def is_biased(self) -> bool:
@@ -89,7 +92,8 @@ def check_judge(
     run: RunCalls | None = None,
     users_wait: Callable[[], bool] = lambda: False,
 ) -> JudgeCheck:
-    """Asks the champion for two answers to each of ``n`` dev examples, and every member of the judge about them.
+    """Asks the champion for two answers to each of ``n`` dev examples, and every member of the judge about them,
+    as far as the budget goes: what was asked at temperature 0 stays in the journal; the second answers are drawn anew.
 
     Args:
         beside: a model that judges each member's own answers, too; members of a committee do so for one another.
@@ -97,7 +101,6 @@ def check_judge(
     Raises:
         InvalidInput, InvalidFamily: the family has no judge, or a model is unknown.
         Conflict: nothing serves yet. DatasetTooSmall: no dev example.
-        BudgetExhausted: what was asked at temperature 0 stays in the journal; the second answers are drawn anew.
         BudgetTooSmall: a cap in dollars over a model without a known price.
     """
     judge, plan = judge_of(family), _plan(family, n, beside, store, models)
@@ -113,7 +116,6 @@ def check_judge(
         )  # fmt: skip
 
     evaluator = Evaluator(family, scorer_for(family).unjudged(), opener("evaluation"))
-    texts = {one.id: _texts(evaluator, one, plan.examples) for one in plan.variants}
     opened = {name: opener(JUDGE)(name) for name in dict.fromkeys([*plan.members, *plan.beside])}
 
     async def found(name: str) -> JournaledModel:
@@ -133,10 +135,15 @@ def check_judge(
             if run is not None:
                 run.told(len(answers))
 
-    questions = list(_questions(family, plan, texts))
-    if questions:
-        n_at_once = min(len(questions), *(model.concurrency for model in opened.values()))
-        wait_for(ask_together([Share(rows=Rows(("", one) for one in questions), n_at_once=n_at_once)], ask, keep))
+    stopped: str | None = None
+    try:
+        texts = {one.id: _texts(evaluator, one, plan.examples) for one in plan.variants}
+        questions = list(_questions(family, plan, texts))
+        if questions:
+            n_at_once = min(len(questions), *(model.concurrency for model in opened.values()))
+            wait_for(ask_together([Share(rows=Rows(("", one) for one in questions), n_at_once=n_at_once)], ask, keep))
+    except (BudgetExhausted, StudyStopped) as ended:
+        stopped = str(ended)
     spend = spent.spend
     if run is not None:
         with store.read() as tx:
@@ -148,6 +155,7 @@ def check_judge(
         biases={member: _biases(plan, member, answers) for member in plan.members},
         n_calls=spend.n_calls,
         usd=spend.usd,
+        stopped=stopped,
     )
 
 

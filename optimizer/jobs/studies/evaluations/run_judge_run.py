@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import structlog
 
-from optimizer.core.base.errors import BudgetExhausted, Conflict, DetentError, NotFound, Refused, StudyStopped
+from optimizer.core.base.errors import Busy, Conflict, DetentError, NotFound
 from optimizer.core.evaluation.judging.identity import judge_identity
-from optimizer.core.evaluation.judging.run import JudgeRun
+from optimizer.core.evaluation.judging.run import JudgeRun, RunStatus
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.jobs.calls.ask_judge import JUDGE, RunCalls
@@ -41,6 +42,8 @@ def run_judge_run(
     Returns the run at its end. What its job refuses is kept with it and never raised; a fault of ours is kept and
     raised.
 
+    Raises Busy where the store could not take something: the run stays running, and the next call goes on with it.
+
     Args:
         intake_of: takes in the feedback of an actor.
         watched: told as the run goes on.
@@ -56,15 +59,15 @@ def run_judge_run(
     run = _keep(store, id, status="running", started_at=found.started_at or now)
 
     def told(n_done: int) -> None:
-        watched(_keep(store, id, n_done=n_done))
+        with suppress(Busy):  # it only shows how far the run is, and the next one says it again
+            watched(_keep(store, id, n_done=n_done))
 
     calls = RunCalls(id=id, stop=_StopFlag(store, clock, id), told=told)
     try:
         ended = _do(run, calls, store, clock, families, models, scorer_for, intake_of, users_wait)
-    except StudyStopped:
-        ended = {"status": "cancelled"}
-    except BudgetExhausted as cut:
-        ended = {"status": "failed", "error": str(cut), "error_type": Refused.slug}
+    except Busy:
+        log.warning("judge run waits for the store", run=id, family=run.family, kind=run.kind)
+        raise
     except DetentError as error:
         ended = {"status": "failed", "error": error.detail, "error_type": error.slug}
     except Exception as fault:
@@ -97,14 +100,18 @@ def _do(
             family, n=run.request["n"], beside=run.request["beside"], budget=run.budget, store=store, clock=clock,
             models=models, scorer_for=scorer_for, run=calls, users_wait=users_wait,
         )  # fmt: skip
-        return {"status": "finished", "result": {**check_as_data(made), "usd": _usd(run, made.usd)}}
+        return {"status": _status(made.stopped, calls), "result": {**check_as_data(made), "usd": _usd(run, made.usd)}}
     judged = judge_answers(
         family, run.request["interactions"], budget=run.budget, store=store, clock=clock, models=models,
         intake=intake_of(run.created_by), purpose=JUDGE, run=calls, users_wait=users_wait,
     )  # fmt: skip
-    is_stopped = judged.stopped is not None and calls.stop() is not None
     result = {**asdict(judged), "reviews": [*judged.reviews], "usd": _usd(run, judged.usd)}
-    return {"status": "cancelled" if is_stopped else "finished", "result": result}
+    return {"status": _status(judged.stopped, calls), "result": result}
+
+
+def _status(stopped: str | None, calls: RunCalls) -> RunStatus:
+    """A run whose budget ended has finished; ``stopped`` in its result says so."""
+    return "cancelled" if stopped is not None and calls.stop() is not None else "finished"
 
 
 def _usd(run: JudgeRun, spent: float) -> float | None:
