@@ -81,7 +81,7 @@ def test_a_candidate_that_loses_a_scenario_is_refused_by_name_and_starts_only_as
     assert "was not evaluated against the family's 2 golden scenarios" in before.out + before.err
     planned = detent("family", "evaluate", F, "--suite", "golden", "--variant", worse, "--dry-run")
     assert "on 2 golden rows, and the champion" in planned.out
-    assert "at most 60 of each that are timed afresh" in planned.out
+    assert "at most 121 of each that are timed afresh" in planned.out
 
     refused = detent("family", "evaluate", F, "--suite", "golden", "--variant", worse, "--output", "found.json")
     assert refused.code == 3

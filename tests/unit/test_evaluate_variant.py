@@ -198,6 +198,11 @@ def checks(**verdicts):
             False,
             ["0 of 1 target missed, 1 not measured", "inconclusive", "fresh answers only"],
         ),
+        (
+            checks(errors="met", regression_of_latency="undecided"),
+            False,
+            ["0 of 2 targets missed, 1 that cannot be told yet", "inconclusive", "run the same command again"],
+        ),
         (checks(regression_of_rare="unmeasured"), False, ["detent import FILE --family topics"]),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from optimizer.core.base.errors import Conflict, GateNotMet, InvalidInput, Model
 from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.evaluation.suite import gates_of_suites
-from optimizer.core.evaluation.timing import MOST_ROUNDS, N_TIMED
+from optimizer.core.evaluation.timing import N_TIMED, n_paired, rounds
 from optimizer.core.family.family import Family
 from optimizer.core.family.golden import GoldenRow
 from optimizer.core.family.variant import FewShot, Variant
@@ -31,6 +32,8 @@ from tests.study_world import START, TOPICS, Killed, TopicModel, World, killed_a
 
 # "Notes on biology, number 4." and the like are answered right by a model that is shown two examples
 TEXTS = {topic: f"Notes on {topic}, number 4." for topic in TOPICS}
+FIRST = 3 * rounds(3)[0]  # requests of each, after one that is not counted, before the first look at their times
+MOST = n_paired(3)
 
 
 def golden_family(*rows: GoldenRow, **changes: Any) -> Family:
@@ -185,25 +188,67 @@ def test_a_candidate_that_is_a_fifth_slower_is_blocked(tmp_path: Path, ms: float
     assert verdicts(evaluate(it))["regression of latency"] == verdict
 
 
-def test_a_candidate_whose_times_cannot_tell_is_timed_longer_said_to_be_open_and_not_blocked(tmp_path: Path) -> None:
-    class Unsteady(Knowing):
-        async def complete(self, request: ModelRequest) -> ModelAnswer:
-            """Every other answer of the candidate takes a third longer."""
-            self.ms[2] = 24.0 - self.ms[2]
-            return await super().complete(request)
+class Unsteady(Knowing):
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
+        """Every other answer of the candidate takes a third longer."""
+        self.ms[2] = 24.0 - self.ms[2]
+        return await super().complete(request)
+
+
+def test_a_candidate_whose_times_cannot_tell_is_timed_longer_and_does_not_pass(tmp_path: Path) -> None:
 
     model = Unsteady(ms={0: 10.0, 2: 10.5})
     it = world(tmp_path, model)
     batch = evaluate(it)
-    assert batch["n_calls_in_all"] == 6 + 2 * N_TIMED * MOST_ROUNDS
-    (latency,) = [one for one in batch["checks"] if one["name"] == "regression of latency"]
+    assert batch["n_calls_in_all"] == 6 + 2 * MOST
+    latency = latency_of(batch)
     assert latency["verdict"] == "undecided"
-    assert "cannot tell, and blocks nothing: latency +" in latency["said"]
-    assert "over the same 60 requests; slowest is scenario " in latency["said"]
-    assert gate(it, shown(2))["verdict"] == "pass"
-    assert "cannot tell" in gate(it, shown(2))["reason"], "not silently"
-    cut = evaluate(it, budget=Budget(calls=2 * N_TIMED + 7))
-    assert cut["timing"]["n"] == N_TIMED, "a whole round counts, the one that was cut does not"
+    assert "regression of latency cannot be told yet: latency +" in latency["said"]
+    assert "over 3 examples, 120 requests of each; slowest is scenario " in latency["said"]
+    assert gate(it, shown(2))["verdict"] == "inconclusive"
+    assert gate(it, shown(2))["reason"].endswith(
+        f"another evaluation adds its times: detent family evaluate topics --variant {shown(2).id} --suite golden"
+    )
+    cut = evaluate(it, budget=Budget(calls=2 * (FIRST + 1) + 7))
+    assert cut["timing"]["n"] == FIRST, "a whole round counts, the one that was cut does not"
+    assert f"{120 + FIRST} requests of each, those of 1 earlier evaluation among them" in latency_of(cut)["said"]
+
+
+def latency_of(batch: dict[str, Any]) -> dict[str, Any]:
+    (found,) = [one for one in batch["checks"] if one["name"] == "regression of latency"]
+    return dict(found)
+
+
+def test_a_miss_that_was_measured_is_not_evaluated_away(tmp_path: Path) -> None:
+    model = Knowing(ms={0: 10.0, 2: 13.0})
+    it = world(tmp_path, model)
+    assert latency_of(evaluate(it))["verdict"] == "missed"
+    model.ms[2] = 11.9  # which alone is met
+    again = latency_of(evaluate(it))
+    assert (again["verdict"], again["found"] > 0.2) == ("missed", True), "the slow times count, too"
+    assert f"{2 * FIRST} requests of each, those of 1 earlier evaluation among them" in again["said"]
+    assert gate(it, shown(2))["verdict"] == "fail"
+    it.model.revision = "other"  # whose times are not added
+    assert latency_of(evaluate(it))["verdict"] == "met"
+
+
+def test_the_first_call_of_each_which_may_be_cold_is_not_counted(tmp_path: Path) -> None:
+    class Cold(Knowing):
+        async def complete(self, request: ModelRequest) -> ModelAnswer:
+            answer = await super().complete(request)
+            is_first = ":timing:" in request.sample and len(self.requests) <= 8
+            return replace(answer, latency_ms=5000.0) if is_first else answer
+
+    it = world(tmp_path, Cold())
+    batch = evaluate(it)
+    assert batch["timing"] == {"n": FIRST, "p95_ms": 10.0, "slowdown": 0.0, "why": ""}
+
+
+def test_times_are_kept_for_later_evaluations_without_an_id_of_what_may_be_forgotten(tmp_path: Path) -> None:
+    it = world(tmp_path)
+    evidence = latency_of(evaluate(it))["evidence"]
+    assert evidence["rows"] == [[FIRST / 3, 0.0, 0.0]] * 3
+    assert "golden/" not in str(evidence)
 
 
 def test_where_the_journal_has_the_answers_fresh_calls_are_timed_and_no_study_finds_them(tmp_path: Path) -> None:
@@ -211,14 +256,16 @@ def test_where_the_journal_has_the_answers_fresh_calls_are_timed_and_no_study_fi
     first = evaluate(it)
     n_before = len(it.model.requests)
     again = evaluate(it)
-    assert (again["n_calls"], again["n_calls_in_all"]) == (0, 2 * N_TIMED)
+    assert (again["n_calls"], again["n_calls_in_all"]) == (0, 2 * (FIRST + 1))
     assert verdicts(again) == verdicts(first)
-    assert again["timing"] == {"n": N_TIMED, "p95_ms": 10.0, "slowdown": 0.0, "why": ""}
+    assert again["timing"] == {"n": FIRST, "p95_ms": 10.0, "slowdown": 0.0, "why": ""}
     assert again["p95_latency_ms"] == 10.0
     timed = it.model.requests[n_before:]
-    assert len({request.key for request in timed}) == 2 * N_TIMED
+    assert len({request.key for request in timed}) == 2 * (FIRST + 1)
     order = [_n_shown(request) for request in timed]
-    assert order == [*[2] * 5, *[0] * 10, *[2] * 10, *[0] * 10, *[2] * 5], "in turns, now the one first, now the other"
+    assert order[:2] == [2, 0], "one of each that is not counted"
+    turns = [len([*of]) for _, of in groupby(order[2:])]
+    assert (sum(turns), len(turns), max(turns)) == (2 * FIRST, 7, 8), "in turns, now the one first, now the other"
     with it.store.read() as tx:
         assert {entry.purpose for entry in _entries(it, tx) if "timing" in str(entry.request)} == {"timing"}
 
@@ -240,10 +287,9 @@ def test_a_timing_keeps_to_the_budget_and_what_it_cut_is_not_measured(tmp_path: 
 def test_an_estimate_counts_the_calls_that_are_timed(tmp_path: Path) -> None:
     it = world(tmp_path)
     made = estimate_evaluation(it.family, shown(2), suite="golden", store=it.store, models=it)
-    most = MOST_ROUNDS * N_TIMED
-    assert (made["n"], made["n_timed"], made["calls"].high) == (3, most, 6 + 2 * most)
+    assert (made["n"], made["n_timed"], made["calls"].high) == (3, MOST, 6 + 2 * MOST)
     batch = evaluate(it)
-    assert batch["n_calls_in_all"] == 6 + 2 * N_TIMED, "the first round told"
+    assert batch["n_calls_in_all"] == 6 + 2 * (FIRST + 1), "the first round told"
     assert it.model.requests
 
 
@@ -403,7 +449,8 @@ def test_a_study_that_was_killed_while_it_asked_suites_pays_for_no_call_twice(tm
         folder.mkdir()
     whole, it = (World(folder).fill() for folder in folders)
     undisturbed = whole.run(by_itself(whole))
-    assert n_suite_calls(whole, undisturbed) == 2 * (2 * N_TIMED) + 2 * 3  # the search has asked the dev examples
+    in_targets = 4 * rounds(4)[0]
+    assert n_suite_calls(whole, undisturbed) == 2 * (FIRST + 1) + 2 * (in_targets + 1) + 2 * 3  # the search asked dev
     it.model.before = killed_at(len(whole.model.requests) + 1 - from_end)
     study = by_itself(it)
     with pytest.raises(Killed):

@@ -38,7 +38,8 @@ def test_suites_by_name_stand_in_the_order_of_the_file_with_the_golden_one_last(
 def test_an_evaluation_speaks_for_the_suite_that_it_was_made_for() -> None:
     family = topic_family(targets={"a": {"mean_score": 0.5}, "b": {"mean_score": 0.9}})
     suites = suites_of(family)
-    batch = {"variant": "v_1", "suite": suite_id(family, "v_0", suites["a"]), "checks": [{"verdict": "met"}]}
+    checks = [{"name": "mean_score", "verdict": "met"}]
+    batch = {"variant": "v_1", "suite": suite_id(family, "v_0", suites["a"]), "checks": checks}
     verdicts = {g["name"]: g["verdict"] for g in gates_of_suites(family, [batch], "v_1", champion="v_0")}
     assert verdicts == {"suite a": "pass", "suite b": "inconclusive"}
 

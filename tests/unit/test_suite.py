@@ -10,6 +10,7 @@ from optimizer.core.base.errors import InvalidFamily
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.evaluation.suite import Check, check_suite, gates_of_suites, suite_id
+from optimizer.core.evaluation.timing import TimedPair, Timing
 from optimizer.core.family.family import Family
 
 
@@ -91,14 +92,17 @@ def test_what_could_not_be_measured_is_neither_met_nor_missed() -> None:
 
 
 def test_a_fall_behind_the_champion_is_found_overall_by_class_and_in_time() -> None:
-    champion, now = results(*[1.0] * 20), results(*[1.0] * 15, *[0.5] * 5, latency_ms=121.0)
+    champion, now = results(*[1.0] * 20), results(*[1.0] * 15, *[0.5] * 5)
+    timed = Timing(pairs=[TimedPair(r.example, 121.0 if i < 10 else 125.0, 100.0) for i, r in enumerate(now)] * 2)
     classes = {f"e{i}": "rare" if i >= 15 else "common" for i in range(20)}
-    checks = {c.name: c for c in checked({"regression": {"latency": 0.2}}, now, champion=champion, class_of=classes)}
+    found = checked({"regression": {"latency": 0.2}}, now, champion=champion, class_of=classes, timing=timed)
+    checks = {c.name: c for c in found}
     assert checks["regression"].found == pytest.approx(0.125)
     assert {name: c.verdict for name, c in checks.items()} == {
         "regression": "missed", "regression of common": "met", "regression of rare": "missed",
         "regression of latency": "missed",
     }  # fmt: skip
+    assert "slowest is class rare, +25.0%" in checks["regression of latency"].said
     assert [c.verdict for c in checked({"regression": {}}, champion, champion=champion)] == ["met"]
     assert checked({"regression": {}}, now) == []
 
@@ -114,7 +118,7 @@ def batch(of: Family, *verdicts: str, variant: str = "v_1", champion: str = "v_0
     return {
         "variant": variant,
         "suite": suite_id(of, champion),
-        "checks": [{"verdict": v, "said": f"said {v}"} for v in verdicts],
+        "checks": [{"name": f"t{i}", "verdict": v, "said": f"t{i} said {v}"} for i, v in enumerate(verdicts)],
     }
 
 
@@ -128,12 +132,27 @@ def batch(of: Family, *verdicts: str, variant: str = "v_1", champion: str = "v_0
         ([("met",), ("unmeasured",)], "pass"),
         ([("met",), ("missed",)], "fail"),
         ([("missed",), ("met",)], "pass"),
+        ([("met", "undecided")], "inconclusive"),
+        ([("met", "missed"), ("met", "undecided")], "fail"),
+        ([("met", "missed"), ("met", "undecided"), ("met", "undecided")], "fail"),
+        ([("met", "missed"), ("met", "undecided"), ("met", "met")], "pass"),
+        ([("met", "met"), ("met", "undecided")], "pass"),
+        ([("met", "met"), ("missed", "undecided")], "fail"),
+        ([("met", "undecided"), ("unmeasured", "met")], "pass"),
+        ([("missed", "met"), ("unmeasured", "met")], "fail"),
     ],
 )
 def test_the_newest_evaluation_that_could_tell_decides(batches: list[tuple[str, ...]], verdict: str) -> None:
     asked = family({"mean_score": 0.9})
     (gate,) = gates_of_suites(asked, [batch(asked, *one) for one in batches], "v_1", champion="v_0")
     assert (gate["name"], gate["verdict"]) == ("suite", verdict)
+
+
+def test_what_cannot_be_told_yet_is_no_pass_and_says_what_to_do() -> None:
+    asked = family({"regression": {"latency": 0.2}})
+    (gate,) = gates_of_suites(asked, [batch(asked, "met", "undecided")], "v_1", champion="v_0")
+    assert gate["verdict"] == "inconclusive"
+    assert gate["reason"] == "t1 said undecided: detent family evaluate triage --variant v_1"
 
 
 def test_other_variants_targets_and_scorers_speak_for_nothing() -> None:

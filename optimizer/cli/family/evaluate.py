@@ -56,7 +56,6 @@ def evaluate(
     from optimizer.cli.family import evaluate_view
     from optimizer.cli.variant.find import find_variant
     from optimizer.core.base.values import Budget
-    from optimizer.core.evaluation.suite import SERVES
     from optimizer.core.evaluation.suites import FULL, suites_of
     from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
     from optimizer.jobs.studies.evaluate_variant import evaluate_variant
@@ -125,7 +124,7 @@ def evaluate(
         say(evaluate_view.what_follows(declared, one, is_champion=is_champion))
     if output is not None:
         say(f"Written to {output}.")
-    if unasked or any(check["verdict"] not in SERVES for one in batches for check in one.get("checks") or ()):
+    if unasked or any(check["verdict"] != "met" for one in batches for check in one.get("checks") or ()):
         raise typer.Exit(3)
 
 

@@ -34,12 +34,12 @@ def _view_estimate(out: Console, family: str, made: Mapping[str, Any]) -> None:
     cap = f"with retries at most {made['calls_at_most']:,}, the cap where --budget-usd sets none"
     out.print(f"Calls     at most {made['calls'].high:,}; what the journal answers is not asked; {cap}", markup=False)
     if made["n_timed"]:
-        each = " of each" if made["beside"] else ""
-        out.print(
-            f"          among them at most {made['n_timed']}{each} that are timed afresh, where the journal has the"
-            " answers or the times cannot tell",
-            markup=False,
+        what = (
+            "of each that are timed afresh, as many as it takes to tell"
+            if made["beside"]
+            else "that are timed afresh, where the journal has the answers"
         )
+        out.print(f"          among them at most {made['n_timed']} {what}", markup=False)
     usd = (
         f"{dollars(made['usd'].expected)} expected, at most {dollars(made['usd'].high)}"
         if made["usd"] is not None
@@ -157,10 +157,9 @@ def what_follows(family: Family, batch: Mapping[str, Any], *, is_champion: bool)
     missed = [check["name"] for check in checks if check["verdict"] == "missed"]
     untold = [check["name"] for check in checks if check["verdict"] == "unmeasured"]
     undecided = [check["name"] for check in checks if check["verdict"] == "undecided"]
-    if not missed and not untold:
-        open_ones = f" but {', '.join(undecided)}, which nothing shows to be missed" if undecided else ""
+    if not missed and not untold and not undecided:
         met = (
-            f"All {count(len(checks), 'target')} met{open_ones}."
+            f"All {count(len(checks), 'target')} met."
             if checks
             else "No target could be checked: the champion is no regression of itself."
         )
@@ -169,11 +168,13 @@ def what_follows(family: Family, batch: Mapping[str, Any], *, is_champion: bool)
         f"Exit 3: {len(missed)} of {count(len(checks), 'target')} missed"
         + (f" ({', '.join(missed)})" if missed else "")
     ]
-    lines[0] += f", {len(untold)} not measured ({', '.join(untold)})." if untold else "."
+    lines[0] += f", {len(untold)} not measured ({', '.join(untold)})" if untold else ""
+    lines[0] += f", {len(undecided)} that cannot be told yet ({', '.join(undecided)})." if undecided else "."
     if not is_champion:
+        of_this = " by this evaluation" if not missed else ""  # an earlier one may have told
         lines.append(
-            f"A rollout's gate {gate} {'fails' if missed else 'is inconclusive, which is no pass'}: only a forced one"
-            f" starts (--confirm {name})."
+            f"A rollout's gate {gate} {'fails' if missed else f'is inconclusive{of_this}, which is no pass'}: only a"
+            f" forced one starts (--confirm {name})."
         )
     if missed:
         or_else = (
@@ -182,6 +183,8 @@ def what_follows(family: Family, batch: Mapping[str, Any], *, is_champion: bool)
             else "ask for less under targets in the family's file"
         )
         lines.append(f"Missed: search for a better variant ({study}), or {or_else}.")
+    if undecided:
+        lines.append("Cannot be told: run the same command again; it times fresh calls, which add to these.")
     if set(untold) & set(TIMED):
         lines.append(
             "Times are measured on fresh answers only, and there were none: raise --budget-usd, or look at var/logs for"

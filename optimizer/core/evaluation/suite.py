@@ -1,30 +1,34 @@
 """An evaluation suite of a Family: what its targets ask of a Variant on examples or golden scenarios,
 and what was found, before a rollout may start.
 
-A suite is a fixed set of examples: a target is met on them or it is not, and no interval is made of it. What could not
-be measured is a verdict of its own and counts as not met.
+A suite is a fixed set of examples: a target is met on them or it is not, and no interval is made of it but of latency,
+which varies from call to call. What could not be measured, or not be told, is a verdict of its own and counts as not
+met.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import exp
 from typing import Any, Literal
 
 from optimizer.core.base.canonical import canonical_json, digest
+from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult, mean_score
 from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.row_ratios import RowRatios, mean_of_rows
 from optimizer.core.evaluation.suites import DEFAULT, GOLDEN, Suite, suites_of
-from optimizer.core.evaluation.timing import MIN_PAIRS, TimedPair, Timing, timing_of
+from optimizer.core.evaluation.timing import Evidence, Timing, timing_of
 from optimizer.core.family.family import Family
 from optimizer.core.family.golden import golden_digest
 from optimizer.core.family.judge_settings import SCORER as JUDGED
 from optimizer.core.family.settings import Regression, Targets
 
-# undecided: measured, and the figures cannot tell; it blocks nothing, and is said
+# undecided: measured, and the figures cannot tell
 TargetVerdict = Literal["met", "missed", "unmeasured", "undecided"]
 GateVerdict = Literal["pass", "fail", "inconclusive"]
-SERVES = frozenset(("met", "undecided"))  # verdicts of a target that block nothing
+DECIDED = ("met", "missed")
 MIN_OF_CLASS = 5  # examples of a class that must be scored for both before a fall of its mean says anything
 LATENCY = "regression of latency"
 TIMED = ("p95_latency_ms", LATENCY)  # checks that need fresh answers
@@ -44,6 +48,7 @@ class Check:
     found: float | None
     verdict: TargetVerdict
     said: str
+    evidence: Mapping[str, Any] | None = None  # of latency: what was timed, for evaluations to come
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +79,10 @@ def check_suite(
         champion: of the champion, for ``regression``; None: the Variant is the champion, which is no regression of
             itself. Empty: there is none, so that nothing can be compared.
         class_of: example id to its class, where the family balances by one.
-        timing: of fresh answers; None: the results' own.
+        timing: of fresh answers; None: the results' own, which compare nothing.
         tools: by example whose tools found something, whether the answer uses it.
     """
-    timing = timing or timing_of(results, champion or ())
+    timing = timing or timing_of(results)
     scores = [r.score for r in results if r.score is not None]
     n, whole = len(results), len(scores) == len(results)
     checks: list[Check] = []
@@ -151,8 +156,9 @@ def gates_of_suites(
 ) -> list[Mapping[str, Any]]:
     """Each suite of the family as a gate before a rollout.
 
-    The newest evaluation under these targets that could tell decides; a Variant never changes, so one that could not
-    tell takes nothing back.
+    Of each target the newest evaluation under these targets that found it met or missed decides. A Variant never
+    changes, so one that could not tell takes nothing back: what was missed passes by no evaluation but one that finds
+    it met.
 
     Args:
         batches: the family's evaluation batches, oldest first.
@@ -165,29 +171,50 @@ def _gate(
 ) -> Mapping[str, Any]:
     asked = suite_id(family, champion, suite)
     own = [b["checks"] for b in batches if b["variant"] == variant and b["suite"] == asked and b["checks"] is not None]
-    found = [(verdict_of(checks), checks) for checks in reversed(own)]
-    verdict, checks = next(
-        (one for one in found if one[0] != "inconclusive"), found[0] if found else ("inconclusive", None)
-    )
-    if checks is None:
+    checks = _newest_decided(own)
+    verdict = verdict_of(checks)
+    option = "" if suite.name == DEFAULT else f" --suite {suite.name}"
+    command = f"detent family evaluate {family.name} --variant {variant}{option}"
+    if not own:
         beside = f" and {champion}" if suite.compares else ""
-        option = "" if suite.name == DEFAULT else f" --suite {suite.name}"
-        reason = (
-            f"{variant} was not evaluated against {suite.said}{beside}: detent family evaluate {family.name}"
-            f" --variant {variant}{option}"
-        )
+        reason = f"{variant} was not evaluated against {suite.said}{beside}: {command}"
     else:
         reason = (
             "; ".join(one["said"] for one in checks if one["verdict"] != "met")
             or f"all {len(checks)} targets of the suite are met"
         )
+    if any(one["verdict"] == "undecided" for one in checks):
+        reason += f": {command}"
     return {"name": suite.gate, "verdict": verdict, "value": None, "required": None, "reason": reason}
 
 
+def _newest_decided(evaluations: Sequence[Sequence[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
+    """The checks of the newest evaluation, each as the newest one that found it met or missed says.
+
+    Args:
+        evaluations: the checks of each, oldest first.
+    """
+    decided = {one["name"]: one for checks in evaluations for one in checks if one["verdict"] in DECIDED}
+    return [decided.get(one["name"], one) for one in evaluations[-1]] if evaluations else []
+
+
+def evidence_of(batches: Sequence[Mapping[str, Any]], variant: str, asked: str, timed_as: str) -> list[list[RowRatios]]:
+    """What the evaluations of ``variant`` measured of the latency of ``timed_as``, oldest first: of each an item for
+    every example, in order.
+
+    Args:
+        batches: the family's evaluation batches, oldest first.
+        asked: the suite's ``suite_id``.
+    """
+    checks = [check for b in batches if (b["variant"], b["suite"]) == (variant, asked) for check in b["checks"] or ()]
+    found = [check["evidence"] for check in checks if check.get("evidence") is not None]
+    return [[RowRatios(*sums) for sums in one["rows"]] for one in found if one["timed_as"] == timed_as]
+
+
 def verdict_of(checks: Sequence[Mapping[str, Any]]) -> GateVerdict:
-    """Of a suite's checks together; inconclusive where one could not be measured, or there is none."""
+    """Of a suite's checks together; inconclusive where one could not be measured or told, or there is none."""
     verdicts = {one["verdict"] for one in checks}
-    return "fail" if "missed" in verdicts else "pass" if verdicts and verdicts <= SERVES else "inconclusive"
+    return "fail" if "missed" in verdicts else "pass" if verdicts == {"met"} else "inconclusive"
 
 
 def suite_id(family: Family, champion: str | None, suite: Suite | None = None) -> str:
@@ -249,27 +276,34 @@ def _regressions(
 
 def _latency_check(limit: float, timing: Timing, class_of: Mapping[str, str], groups: Groups, missing: str) -> Check:
     """Missed or met on evidence; what the timed requests cannot tell is undecided."""
-    above, n = timing.n_slower(limit)
-    if missing or timing.slowdown is None or n < MIN_PAIRS:
-        few = f"{n} requests were timed for both, {MIN_PAIRS} are needed" if n else "latency was not measured for both"
+    slowdown, bounds, rows = timing.slowdown, timing.bounds, timing.rows
+    if missing or slowdown is None or bounds is None or not timing.own:
+        few = "no example was timed twice for both" if timing.pairs else "latency was not measured for both"
         return _check(LATENCY, limit, None, _at_most, "", missing or timing.why or few)
     is_slower = timing.is_slower(limit)
-    where = _slowest(timing, class_of, groups) if is_slower is not False else ""
-    found = f"latency {timing.slowdown:+.1%} against the champion's (median over the same {n} requests{where})"
+    where = _slowest(rows, class_of, groups) if is_slower is not False else ""
+    of_earlier = f", those of {count(len(timing.earlier), 'earlier evaluation')} among them" if timing.earlier else ""
+    n = sum(row.n for row in rows.values())
+    found = (
+        f"latency {slowdown:+.1%} against the champion's, between {bounds.lower:+.1%} and {bounds.upper:+.1%}"
+        f" (geometric mean over {count(len(rows), 'example')}, {n} requests of each{of_earlier}{where})"
+    )
     if is_slower is None:
-        said = f"{LATENCY}: cannot tell, and blocks nothing: {found}, and {above} of {n} lie above {limit:.0%}"
+        said = f"{LATENCY} cannot be told yet: {found}, at most {limit:.0%} is asked; another evaluation adds its times"
     else:
         said = f"{LATENCY}: {found}, at most {limit:.0%} is asked"
     verdict: TargetVerdict = "undecided" if is_slower is None else "missed" if is_slower else "met"
-    return Check(name=LATENCY, wanted=limit, found=timing.slowdown, verdict=verdict, said=said)
+    own = [timing.own.get(example, RowRatios.of([])) for example in timing.examples]  # no id of what may be forgotten
+    evidence = {"timed_as": timing.timed_as, "rows": [[row.n, row.mean, row.squares] for row in own]}
+    return Check(name=LATENCY, wanted=limit, found=slowdown, verdict=verdict, said=said, evidence=evidence)
 
 
-def _slowest(timing: Timing, class_of: Mapping[str, str], groups: Groups) -> str:
-    """The class or scenario that is slowed down most; empty where there is none."""
-    by_name: dict[str, list[TimedPair]] = {}
-    for pair in timing.pairs:
-        by_name.setdefault(class_of.get(pair.example, ""), []).append(pair)
-    found = {name: slow for name, of in by_name.items() if name and (slow := Timing(pairs=of).slowdown) is not None}
+def _slowest(rows: Evidence, class_of: Mapping[str, str], groups: Groups) -> str:
+    """The class or scenario that is slowed down most, by the mean of its rows; empty where there is none."""
+    by_name: dict[str, list[RowRatios]] = {}
+    for example, row in rows.items():
+        by_name.setdefault(class_of.get(example, ""), []).append(row)
+    found = {name: exp(mean_of_rows(of)) - 1 for name, of in by_name.items() if name}
     if not found:
         return ""
     name = max(found, key=lambda name: (found[name], name))

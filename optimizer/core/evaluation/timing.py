@@ -1,21 +1,28 @@
-"""How fast a Variant answers, alone and beside the champion, from fresh answers only."""
+"""How fast a Variant answers, alone and beside the champion, from fresh answers only.
+
+The examples are a fixed set, so how much slower a Variant is on them is the geometric mean over them of the ratio of
+the two latencies; what is random is the calls. ``row_ratios.py`` has the test.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import comb
-from statistics import median
+from itertools import pairwise
+from math import ceil, exp, inf, log
 from typing import NamedTuple, TypeVar
 
-from optimizer.core.base.values import ExampleResult, p95
+from optimizer.core.base.values import ExampleResult, Interval, p95
+from optimizer.core.evaluation.row_ratios import MIN_REPEATS, RowRatios, interval_of_mean, mean_of_rows
 
-N_TIMED = 20  # fresh answers from which a latency is told
-MOST_ROUNDS = 3  # of so many, while they cannot tell which of two is slower by how much
-ALPHA = 0.025  # of the sign test, to either side
-MIN_PAIRS = 6  # fewer can never tell at ALPHA
-IN_A_ROW = 5  # of one Variant, so that a model's prefix cache is as warm as in service
+N_TIMED = 20  # fresh answers from which the latency of one Variant is told
+PAIRS = 120  # requests of each of two, over all examples: about as many at most, while they cannot tell
+MOST_ROWS = PAIRS // MIN_REPEATS  # of more examples, so many are timed
+LOOKS = (6, 2, 1)  # at one part in so many of the pairs: whether they tell
+ALPHA = 0.025  # to either side, over all looks of all evaluations
+IN_A_ROW = 5  # at most of one Variant, so that a model's prefix cache is as warm as in service
 T = TypeVar("T")
+Evidence = Mapping[str, RowRatios]  # by example, what one evaluation measured
 
 
 class TimedPair(NamedTuple):
@@ -28,11 +35,18 @@ class TimedPair(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Latencies in ms of fresh answers; ``why``: what kept them from being measured."""
+    """Latencies in ms of fresh answers; ``why``: what kept them from being measured.
+
+    ``earlier``: of each earlier evaluation that timed ``timed_as``, what it found; it counts with the pairs.
+    ``examples``: ids of what was timed beside the champion, answered or not.
+    """
 
     mine: Sequence[float] = ()
     pairs: Sequence[TimedPair] = ()
     why: str = ""
+    examples: Sequence[str] = ()
+    timed_as: str = ""  # names these and the models, so that no others are added
+    earlier: Sequence[Evidence] = ()
 
     @property
     def p95_ms(self) -> float | None:
@@ -40,46 +54,92 @@ class Timing:
         return p95(self.mine) if self.mine else None
 
     @property
-    def slowdown(self) -> float | None:
-        """By which share the Variant is slower: the median over the pairs of (its latency / the champion's - 1).
-
-        A median, since one request that had to wait elsewhere would decide a mean or a p95 of twenty. None without a
-        pair.
-        """
-        ratios = self._ratios
-        return median(ratios) - 1 if ratios else None
-
-    def n_slower(self, share: float) -> tuple[int, int]:
-        """(requests in which the Variant was slower by more than ``share``, all that were compared)."""
-        ratios = self._ratios
-        return sum(ratio > 1 + share + 1e-12 for ratio in ratios), len(ratios)
-
-    def is_slower(self, share: float) -> bool | None:
-        """Whether the slowdown lies above ``share``, by the exact sign test of its median; None: these cannot tell."""
-        above, n = self.n_slower(share)
-        if _tail(above, n) <= ALPHA:
-            return True
-        return False if _tail(n - above, n) <= ALPHA else None
+    def own(self) -> Evidence:
+        """What this evaluation measured, by example."""
+        ratios: dict[str, list[float]] = {}
+        for example, mine, theirs in self.pairs:
+            if mine > 0 and theirs > 0:
+                ratios.setdefault(example, []).append(log(mine / theirs))
+        return {example: RowRatios.of(found) for example, found in ratios.items()}
 
     @property
-    def _ratios(self) -> list[float]:
-        return [mine / theirs for _, mine, theirs in self.pairs if theirs > 0]
+    def rows(self) -> Evidence:
+        """Of all evaluations together; examples that both answered once at most say nothing."""
+        found: dict[str, RowRatios] = {}
+        for evidence in (*self.earlier, self.own):
+            for example, ratios in evidence.items():
+                found[example] = found[example].plus(ratios) if example in found else ratios
+        return {example: ratios for example, ratios in found.items() if ratios.n >= MIN_REPEATS}
+
+    @property
+    def slowdown(self) -> float | None:
+        """By which share the Variant is slower; None where no example was timed often enough for both."""
+        rows = [*self.rows.values()]
+        return exp(mean_of_rows(rows)) - 1 if rows else None
+
+    @property
+    def bounds(self) -> Interval | None:
+        """Between which shares the slowdown lies; None as for ``slowdown``.
+
+        Each evaluation, and each of its looks, has a part of ``ALPHA`` of its own, and the parts of ever more
+        evaluations add up to it: who evaluates until the answer is welcome is wrong no more often.
+        """
+        rows = [*self.rows.values()]
+        if not rows:
+            return None
+        nth = len(self.earlier) + 1
+        found = interval_of_mean(rows, alpha=ALPHA / (nth * (nth + 1) * len(rounds(len(rows)))))
+        return Interval(lower=_share(found.lower), upper=_share(found.upper))
+
+    def is_slower(self, share: float) -> bool | None:
+        """Whether the Variant is slower by more than ``share``; None: these calls cannot tell."""
+        found = self.bounds
+        if found is None:
+            return None
+        if found.lower > share + 1e-9:
+            return True
+        return False if found.upper <= share + 1e-9 else None
 
 
-def _tail(k: int, n: int) -> float:
-    """The probability of ``k`` heads or more in ``n`` throws of a fair coin."""
-    return float(sum(comb(n, i) for i in range(k, n + 1)) / 2**n)
+def _share(log_ratio: float) -> float:
+    """Infinite where it is more than a number holds."""
+    return exp(log_ratio) - 1 if log_ratio < 700 else inf
 
 
-def timing_of(results: Sequence[ExampleResult], champion: Sequence[ExampleResult] = (), *, why: str = "") -> Timing:
-    """What an evaluation measured besides: fresh answers, and those examples that were fresh for both."""
-    theirs = {r.example: r.latency_ms for r in champion}
-    mine = {r.example: r.latency_ms for r in results if r.latency_ms is not None}
-    pairs = [TimedPair(e, ms, other) for e, ms in mine.items() if (other := theirs.get(e)) is not None]
-    return Timing(mine=list(mine.values()), pairs=pairs, why=why)
+def timing_of(results: Sequence[ExampleResult], *, why: str = "") -> Timing:
+    """What an evaluation measured besides. It answers many at once and one Variant after the other, so that no two
+    latencies of it are compared.
+    """
+    return Timing(mine=[r.latency_ms for r in results if r.latency_ms is not None], why=why)
+
+
+def timed_rows(rows: Sequence[T]) -> list[T]:
+    """All, or ``MOST_ROWS`` of them, evenly spaced."""
+    n = min(len(rows), MOST_ROWS)
+    return [rows[i * len(rows) // n] for i in range(n)]
+
+
+def rounds(n_rows: int) -> list[int]:
+    """How often each of ``n_rows`` is asked before each look; in all about ``PAIRS`` requests."""
+    most = max(MIN_REPEATS, round(PAIRS / n_rows))
+    looks = sorted({max(MIN_REPEATS, ceil(most / part)) for part in LOOKS})
+    return [until - before for before, until in pairwise([0, *looks])]
+
+
+def n_paired(n_rows: int) -> int:
+    """Requests of each of two at most, the one that warms up among them."""
+    n = min(n_rows, MOST_ROWS)
+    return n * sum(rounds(n)) + 1
 
 
 def turns(rows: Sequence[T], n: int = N_TIMED) -> list[list[T]]:
-    """``n`` rows, the given ones again and again, in blocks of ``IN_A_ROW``."""
-    cycled = [rows[i % len(rows)] for i in range(n)]
-    return [cycled[start : start + IN_A_ROW] for start in range(0, n, IN_A_ROW)]
+    """``n`` rows, the given ones again and again, in blocks of ``IN_A_ROW`` at most.
+
+    Every second block together has as many rows as the others, or one more: which Variant begins a block makes no
+    difference then.
+    """
+    n_blocks = 2 * ceil(n / (2 * IN_A_ROW))
+    length, longer = divmod(n, n_blocks)
+    edges = [i * length + min(i, longer) for i in range(n_blocks + 1)]
+    blocks = [[rows[i % len(rows)] for i in range(start, end)] for start, end in pairwise(edges)]
+    return [block for block in blocks if block]

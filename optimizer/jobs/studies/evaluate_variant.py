@@ -16,7 +16,9 @@ from optimizer.core.dataset.examples import Example, class_of, select
 from optimizer.core.evaluation.comparison import bootstrap_interval
 from optimizer.core.evaluation.judging.report import judge_report
 from optimizer.core.evaluation.label_report import read_labels
+from optimizer.core.evaluation.row_ratios import RowRatios
 from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.evaluation.suite import evidence_of, suite_id
 from optimizer.core.evaluation.timing import N_TIMED, Timing, timing_of
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, Classify, measure_trivial
 from optimizer.core.family.family import Family
@@ -137,7 +139,7 @@ def evaluate_variant(
     timing: Timing | None = None
     if plan.suite is not None:
         beside = measure(plan, plan.beside, evaluators) if plan.beside is not None else []
-        timing = timing_of(results, beside)
+        timing = timing_of(results)
         if _is_untimed(plan, timing):
             timing = time_calls(
                 variant,
@@ -153,6 +155,7 @@ def evaluate_variant(
                     calibration=lambda: latest_calibration(family, store),
                 ),
                 tells=plan.tells,
+                earlier=lambda timed_as: _earlier(plan, family, timed_as, store),
             )
             batch["p95_latency_ms"] = batch["p95_latency_ms"] or timing.p95_ms
         batch |= check_results(plan, family, results, beside, timing)
@@ -192,12 +195,19 @@ def _commonest(errors: Sequence[str]) -> str | None:
 
 
 def _is_untimed(plan: EvaluationPlan, timing: Timing) -> bool:
-    """Whether the evaluation was answered by the journal to such a part that its latency says too little, or
-    whether its latencies, measured side by side, cannot tell.
+    """Whether the evaluation itself measured no latency that is asked for: none side by side, and of the Variant alone
+    too few where the journal answered.
     """
-    if plan.times_pairs:
-        return len(timing.pairs) < N_TIMED or not plan.tells(timing)
-    return plan.times and len(timing.mine) < min(N_TIMED, len(plan.examples))
+    return plan.times_pairs or (plan.times and len(timing.mine) < min(N_TIMED, len(plan.examples)))
+
+
+def _earlier(plan: EvaluationPlan, family: Family, timed_as: str, store: Store) -> list[list[RowRatios]]:
+    """What earlier evaluations of the same Variant beside the same champion measured, oldest first."""
+    assert plan.champion is not None
+    with store.read() as tx:
+        batches = store.performance.batches(tx, family.name)
+    asked = suite_id(family, plan.champion.id, plan.suite)
+    return evidence_of(batches, plan.variant.id, asked, timed_as)
 
 
 def _judged(family: Family, scorer: Scorer, results: Sequence[ExampleResult], store: Store) -> dict[str, Any]:

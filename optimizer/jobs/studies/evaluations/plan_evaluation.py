@@ -11,7 +11,7 @@ from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.base.spread import Spread
 from optimizer.core.dataset.examples import Example, class_of, select
 from optimizer.core.evaluation.suites import DEFAULT, GOLDEN, Suite, suites_of
-from optimizer.core.evaluation.timing import MOST_ROUNDS, N_TIMED, Timing, turns
+from optimizer.core.evaluation.timing import N_TIMED, Timing, n_paired, timed_rows, turns
 from optimizer.core.evaluation.trivial_baselines import bare_prompt
 from optimizer.core.family.family import Family
 from optimizer.core.family.golden import GoldenRow
@@ -69,17 +69,19 @@ class EvaluationPlan:
 
     @property
     def times(self) -> bool:
-        """Whether fresh calls are timed where the journal has the answers."""
+        """Whether fresh calls are timed: beside the champion always, else where the journal has the answers."""
         return self.times_pairs or (self.suite is not None and self.suite.targets.p95_latency_ms is not None)
 
     @property
     def n_timed(self) -> int:
         """Fresh calls of each of ``timed`` at most."""
-        return N_TIMED * (MOST_ROUNDS if self.times_pairs else 1) if self.times else 0
+        if self.times_pairs:
+            return n_paired(len(self.examples))
+        return N_TIMED if self.times else 0
 
     @property
     def timed(self) -> list[Variant]:
-        """The Variants that are asked once more for their latency, should the journal have the answers."""
+        """The Variants that are asked once more for their latency."""
         beside = [self.beside] if self.beside is not None and self.times_pairs else []
         return [self.variant, *beside] if self.times else []
 
@@ -167,8 +169,8 @@ def estimate_evaluation(
     store: Store,
     models: ModelCatalogue,
 ) -> dict[str, Any]:
-    """What ``evaluate_variant`` would ask at most: ``n`` examples, ``beside`` as there, ``n_timed`` fresh calls of
-    each where the journal has the answers, and ``calls`` and ``usd`` (None: no known price) as Spreads.
+    """What ``evaluate_variant`` would ask at most: ``n`` examples, ``beside`` as there, ``n_timed`` calls of
+    each that are timed afresh, and ``calls`` and ``usd`` (None: no known price) as Spreads.
 
     Writes, asks and spends nothing. Raises InvalidInput and DatasetTooSmall as ``evaluate_variant`` does, NotFound for
     an unknown model.
@@ -196,7 +198,8 @@ def estimated(
     """(calls, dollars; None where a model has no known price)."""
     calls, usd = cost_estimate.estimate_evaluation(plan.variants, plan.examples, family, models.price)
     if plan.times:
-        again = [one for block in turns(plan.examples, plan.n_timed) for one in block]
+        rows = timed_rows(plan.examples) if plan.times_pairs else plan.examples
+        again = [one for block in turns(rows, plan.n_timed) for one in block]
         more, more_usd = cost_estimate.estimate_evaluation(plan.timed, again, family, models.price, are_judged=False)
         calls, usd = calls + more, usd + more_usd if usd is not None and more_usd is not None else None
     return calls, usd

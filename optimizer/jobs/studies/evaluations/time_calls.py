@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
+from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import BudgetExhausted
 from optimizer.core.dataset.examples import Example
-from optimizer.core.evaluation.timing import MOST_ROUNDS, TimedPair, Timing, turns
+from optimizer.core.evaluation.row_ratios import RowRatios
+from optimizer.core.evaluation.timing import N_TIMED, TimedPair, Timing, rounds, timed_rows, turns
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.jobs.calls.evaluation_calls import Completes
@@ -52,17 +54,20 @@ def time_calls(
     open_model: Callable[[str], Completes],
     evaluator: Callable[[Callable[[str], Completes]], Evaluator],
     tells: Callable[[Timing], bool] = lambda timing: True,
+    earlier: Callable[[str], Sequence[Sequence[RowRatios]]] = lambda timed_as: (),
 ) -> Timing:
-    """Latencies of ``N_TIMED`` fresh answers of the Variant and, where there is one to compare with, of the champion,
-    in turns of a few calls each, now the one first and now the other; again, ``MOST_ROUNDS`` times at most, while they
-    do not tell.
+    """Latencies of ``N_TIMED`` fresh answers of the Variant; where there is a champion to compare with, of as many
+    ``rounds`` of both as it takes to tell, in turns of a few calls each, now the one first and now the other.
 
-    Where the budget ends within a round, what that round measured does not count: the first calls are the coldest.
+    Of both the first call is not counted, since it is the coldest. Where the budget ends within a round, what that
+    round measured does not count.
 
     Args:
         run: names this timing, as in TimedModel.
         evaluator: makes one of a way to open models.
         tells: whether what was measured until now is enough.
+        earlier: from the name of these examples and models, what each earlier evaluation measured: an item for every
+            example, in order.
     """
     opened: dict[str, TimedModel] = {}
 
@@ -75,33 +80,47 @@ def time_calls(
         (result,) = evaluator(timed).evaluate(asked, [example])  # a new one, which remembers nothing
         return result.latency_ms
 
+    if champion is None:
+        both, rows, n_each = [variant], list(examples), [N_TIMED]
+    else:
+        both, rows = [variant, champion], timed_rows(examples)
+        n_each = [repeats * len(rows) for repeats in rounds(len(rows))]
     found = Timing()
-    for _ in range(MOST_ROUNDS):
-        try:
-            more = _round(variant, champion, examples, latency_ms)
-        except BudgetExhausted as exhausted:
-            return found if found.mine else Timing(why=f"the budget ended while fresh calls were timed. {exhausted}")
-        found = Timing(mine=[*found.mine, *more.mine], pairs=[*found.pairs, *more.pairs])
-        if not more.mine or tells(found):
-            break
+    try:
+        if champion is not None:
+            for asked in both:
+                latency_ms(asked, rows[0])
+            ids = [example.id for example in rows]
+            models = {name: model.revision for name, model in opened.items()}
+            timed_as = digest(canonical_json({"examples": ids, "models": models}))[:12]
+            before = [dict(zip(ids, one, strict=True)) for one in earlier(timed_as)]
+            found = replace(found, examples=ids, timed_as=timed_as, earlier=before)
+        for n in n_each:
+            more = _round(both, turns(rows, n), latency_ms)
+            found = replace(found, mine=[*found.mine, *more.mine], pairs=[*found.pairs, *more.pairs])
+            if not more.mine or tells(found):
+                break
+    except BudgetExhausted as exhausted:
+        if not found.mine:
+            return Timing(why=f"the budget ended while fresh calls were timed. {exhausted}")
     return found if found.mine else Timing(why="no fresh call was answered")
 
 
 def _round(
-    variant: Variant,
-    champion: Variant | None,
-    examples: Sequence[Example],
+    both: Sequence[Variant],
+    blocks: Sequence[Sequence[Example]],
     latency_ms: Callable[[Variant, Example], float | None],
 ) -> Timing:
+    """``both``: the Variant, and the champion where there is one."""
     mine: list[float] = []
     pairs: list[TimedPair] = []
-    both = [variant] if champion is None else [variant, champion]
-    for i, block in enumerate(turns(examples)):
+    for i, block in enumerate(blocks):
         found: dict[str, list[float | None]] = {}
         for asked in both if i % 2 == 0 else reversed(both):
             found[asked.id] = [latency_ms(asked, example) for example in block]
-        mine += [ms for ms in found[variant.id] if ms is not None]
-        if champion is not None:
-            of_both = zip(block, found[variant.id], found[champion.id], strict=True)
+        first, last = found[both[0].id], found[both[-1].id]
+        mine += [ms for ms in first if ms is not None]
+        if len(both) > 1:
+            of_both = zip(block, first, last, strict=True)
             pairs += [TimedPair(e.id, ms, theirs) for e, ms, theirs in of_both if ms is not None and theirs is not None]
     return Timing(mine=mine, pairs=pairs)
