@@ -163,7 +163,11 @@ def trigger_lines(family: Family, report: TriggerReport) -> list[str]:
         *([f"{own.calls:,} calls"] if own.calls else []),
         *([f"{own.minutes:g} minutes"] if own.minutes else []),
     ]
-    month = f"; all its studies at most ${own.usd_per_month:g} a month" if own.usd_per_month is not None else ""
+    month = (
+        f"; all its studies and judge runs at most ${own.usd_per_month:g} a month"
+        if own.usd_per_month is not None
+        else ""
+    )
     lines = [f"By itself a study may spend {', '.join(caps)}{month}"]
     lines.append(f"Schedule  {report.schedule.text}")
     if not report.schedule.on:
