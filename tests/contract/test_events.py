@@ -29,6 +29,8 @@ class TestAdding:
         with pytest.raises(Busy):
             add(events, [*interactions, interaction("new")], [*outcomes, feedback("new")])
         assert events.ask("known", {(FAMILY, "new")}) == {}
+        (of_arm,) = events.ask("arm_summary", FAMILY, None)
+        assert of_arm["n_interactions"] + of_arm["n_labelled"] == 1
 
     def test_families_do_not_share_ids(self, events: Adapter) -> None:
         elsewhere = feedback("a", of=arm(family="triage"), content_hash="another")

@@ -102,6 +102,29 @@ def test_events_of_the_first_release_are_read_as_they_were_reported(first_releas
     first_release.close()
 
 
+def test_events_of_the_first_release_are_summed_up_by_arm(first_release: Database) -> None:
+    first_release.migrate()
+    with first_release.read() as tx:
+        served = first_release.events.arm_summary(tx, "interactions.family 2", "interactions.rollout 2")
+        told = first_release.events.arm_summary(tx, "feedback_events.family 1", None)
+    nothing = {
+        "n_interactions": 0,
+        "n_errors": 0,
+        "n_labelled": 0,
+        "n_success": 0,
+        "n_scored": 0,
+        "mean_score": None,
+        "mean_latency_ms": None,
+        "cost_usd": 0.0,
+    }
+    of_served = {"variant": "interactions.variant 2", "role": "interactions.role 2"}
+    of_told = {"variant": "feedback_events.variant 1", "role": "feedback_events.role 1"}
+    one_served = {"n_interactions": 1, "n_errors": 1, "mean_latency_ms": 0.5, "cost_usd": 0.5}
+    one_told = {"n_labelled": 1, "n_success": 1, "n_scored": 1, "mean_score": 0.25}
+    assert (served, told) == ([{**nothing, **of_served, **one_served}], [{**nothing, **of_told, **one_told}])
+    first_release.close()
+
+
 def test_a_new_event_writes_to_the_end_of_each_index_and_to_none_in_the_order_of_units() -> None:
     grows = {"id", "interaction"}  # our own ids begin with the time
     for table in (INTERACTIONS, FEEDBACK_EVENTS):

@@ -109,6 +109,17 @@ def test_each_family_keeps_what_was_sent_for_its_own_days(store: Database) -> No
     assert gone(prune_records(store, CLOCK, kept(store, family(), family("triage", days=7)))) == {}
 
 
+def test_the_counts_of_an_arm_outlast_its_events(store: Database) -> None:
+    add_events(store, FAMILY, 91, 3)
+    with store.read() as tx:
+        before = store.events.arm_summary(tx, FAMILY, None)
+    prune_records(store, CLOCK, kept(store, family()))
+    assert n_rows(store, "interactions") == n_rows(store, "feedback_events") == 0
+    with store.read() as tx:
+        assert store.events.arm_summary(tx, FAMILY, None) == before
+    assert [(arm["n_interactions"], arm["n_labelled"]) for arm in before] == [(3, 3)]
+
+
 def test_every_batch_is_a_transaction_of_its_own_and_none_removes_more_than_it_may(store: Database) -> None:
     add_events(store, FAMILY, 91, 23)
     per_transaction = [0]

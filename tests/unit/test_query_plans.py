@@ -48,7 +48,7 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
     "a family's rollout": (lambda d, tx: d.rollouts.active(tx, FAMILY), ("(active_family=?)",)),
     "arms of a rollout": (
         lambda d, tx: d.events.arm_summary(tx, FAMILY, "ro_1"),
-        ("INDEX ix_interactions_rollout_occurred (rollout=?)", "INDEX ix_feedback_rollout_cohort (rollout=?)"),
+        ("INDEX sqlite_autoindex_arm_stats_1 (family=? AND rollout=?)",),
     ),
     "money of an hour": (
         lambda d, tx: d.events.cost_usd(tx, FAMILY, NOW),

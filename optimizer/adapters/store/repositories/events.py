@@ -12,6 +12,7 @@ from optimizer.adapters.store import cursors
 from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.hashed_rows import Name, chunks, hashes
 from optimizer.adapters.store.new_rows import insert_rows
+from optimizer.adapters.store.repositories import arm_stats
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, IdempotencyKeyRow, LaterPartsRow
 from optimizer.core.base.errors import Conflict
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction, LabelSummary, LaterParts
@@ -27,6 +28,7 @@ class EventTables:
     def add_new(self, tx: Connection, interactions: Sequence[EventRow], feedback: Sequence[EventRow]) -> None:
         insert_rows(tx, INTERACTIONS, interactions)
         insert_rows(tx, FEEDBACK_EVENTS, feedback)
+        arm_stats.add_events(tx, interactions, feedback)
 
     def add_later_parts(self, tx: Connection, row: LaterParts) -> None:
         values = {
@@ -145,18 +147,7 @@ class EventTables:
             )
 
     def arm_summary(self, tx: Connection, family: str, rollout: str | None) -> list[dict[str, Any]]:
-        arms: dict[tuple[str | None, str | None], dict[str, Any]] = {}
-        for source, sums in ((INTERACTIONS, _interaction_sums()), (FEEDBACK_EVENTS, _feedback_sums())):
-            query = (
-                select(source.c.variant, source.c.role, *sums)
-                .where(source.c.family == family)
-                .group_by(source.c.variant, source.c.role)
-            )
-            if rollout is not None:
-                query = query.where(source.c.rollout == rollout)
-            for row in tx.execute(query).mappings():
-                arms.setdefault((row["variant"], row["role"]), dict(_EMPTY_ARM)).update(row)
-        return [arms[arm] for arm in sorted(arms, key=lambda arm: (arm[0] or "", arm[1] or ""))]
+        return arm_stats.summary(tx, family, rollout)
 
     def cost_usd(self, tx: Connection, family: str, since: datetime) -> float:
         own = select(func.sum(INTERACTIONS.c.cost_usd)).where(
@@ -191,40 +182,6 @@ def _made_of_parts(family: str, variants: Collection[str], since: datetime) -> l
 
 
 _LABEL_FIELDS: tuple[Literal["success", "score"], ...] = ("success", "score")
-_EMPTY_ARM: Mapping[str, Any] = {
-    "variant": None,
-    "role": None,
-    "n_interactions": 0,
-    "n_errors": 0,
-    "n_labelled": 0,
-    "n_success": 0,
-    "n_scored": 0,
-    "mean_score": None,
-    "mean_latency_ms": None,
-    "cost_usd": 0.0,
-}
-
-
-def _interaction_sums() -> list[ColumnElement[Any]]:
-    i = INTERACTIONS.c
-    return [
-        func.count().label("n_interactions"),
-        func.count(i.error).label("n_errors"),
-        func.avg(i.latency_ms).label("mean_latency_ms"),
-        func.coalesce(func.sum(i.cost_usd), 0.0).label("cost_usd"),
-    ]
-
-
-def _feedback_sums() -> list[ColumnElement[Any]]:
-    f = FEEDBACK_EVENTS.c
-    return [
-        func.count(f.success).label("n_labelled"),
-        func.coalesce(func.sum(case((f.success.is_(True), 1), else_=0)), 0).label("n_success"),
-        func.count(f.score).label("n_scored"),
-        func.avg(f.score).label("mean_score"),
-    ]
-
-
 _INTERACTION_FIELDS = tuple(name for name in Interaction.__dataclass_fields__ if name != "arm")
 _FEEDBACK_FIELDS = tuple(name for name in FeedbackEvent.__dataclass_fields__ if name != "arm")
 

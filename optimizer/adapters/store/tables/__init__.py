@@ -23,6 +23,7 @@ from optimizer.adapters.store.tables.examples import (
 )
 from optimizer.adapters.store.tables.judging import JudgeCalibrationRow, JudgeRunRow
 from optimizer.adapters.store.tables.performance import (
+    ArmStatRow,
     DriftDetectorRow,
     MinuteStatRow,
     PipelineHourRow,
@@ -54,6 +55,7 @@ __all__ = [
     "INTERACTIONS",
     "AlertRow",
     "ApiKeyRow",
+    "ArmStatRow",
     "AuditRow",
     "ChampionRow",
     "CohortBlockRow",

@@ -53,6 +53,25 @@ class MinuteStatRow(Row):
     score_squares: float = 0.0
 
 
+class ArmStatRow(Row):
+    """Written by arm_stats.py, in the transaction of the events: their sums by rollout and arm."""
+
+    __tablename__ = "arm_stats"
+    family: str = Field(primary_key=True)
+    rollout: str = Field(primary_key=True, default="")  # "" outside a rollout: NULL has no place in a key
+    variant: str = Field(primary_key=True, default="")
+    role: str = Field(primary_key=True, default="")
+    n_interactions: int
+    n_errors: int
+    n_latency: int
+    latency_sum_ms: float
+    cost_usd: float
+    n_labelled: int
+    n_success: int
+    n_scored: int
+    score_sum: float
+
+
 class PipelineRecordRow(Row):
     """Written by pipeline_stats.py: what a content pipeline reported about one item."""
 
