@@ -457,6 +457,7 @@ def test_two_studies_of_one_family_at_once_are_a_conflict(world):
         pytest.param({"seed": -1}, InvalidInput, id="negative seed"),
         pytest.param({"budget": Budget(calls=-5)}, InvalidInput, id="negative budget"),
         pytest.param({"budget": Budget(usd=float("nan"))}, InvalidInput, id="budget that is no number"),
+        pytest.param({"budget": Budget(minutes=1e300)}, InvalidInput, id="minutes beyond the calendar"),
         pytest.param({"budget": Budget(calls=0)}, BudgetTooSmall, id="zero budget"),
         pytest.param({"budget": Budget(calls=40)}, BudgetTooSmall, id="only the confirmation"),
         pytest.param({"budget": Budget(usd=0.0001)}, BudgetTooSmall, id="too few dollars"),

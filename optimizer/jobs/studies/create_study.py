@@ -28,6 +28,7 @@ from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import Clock, ModelCatalogue, Store, Transaction
 
 DEFAULT_BUDGET = Budget(calls=1000)  # where no cap is given: no study may spend without end
+MOST_MINUTES = 10 * 366 * 24 * 60
 
 
 def create_study(
@@ -163,6 +164,10 @@ def _checked(budget: Budget) -> Budget:
                 f"A budget of {value} {name} is no budget; give a number of 0 or more, or leave it out for no cap of"
                 " that kind."
             )
+    if (budget.minutes or 0) > MOST_MINUTES:
+        raise InvalidInput(
+            f"A budget of {budget.minutes:g} minutes is longer than ten years; leave it out for no cap of that kind."
+        )
     return budget
 
 
