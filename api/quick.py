@@ -34,7 +34,7 @@ from api.services import Services
 from optimizer.core.base.errors import DetentError, TooMany
 from optimizer.core.family.rendering import clip_inputs, fill
 from optimizer.core.models.injection import injection_signs, texts_in
-from optimizer.core.serving.access import hash_of
+from optimizer.core.serving.access import Role, hash_of
 from optimizer.host.ports_in_use import is_loopback
 
 BEFORE, PROMPT, RENDER, SNAPSHOT = "/v1/families/", "/prompt", "/render", "/v1/snapshot"
@@ -70,6 +70,7 @@ class Sent:
     etags: bytes | None = None
     id: bytes | None = None
     is_plain: bool = True  # nothing that a browser or a proxy might have added
+    is_keyed: bool = False  # by an Idempotency-Key
 
     @property
     def secret(self) -> str | None:
@@ -124,14 +125,14 @@ def quick_prompt(scope: Scope, shared: Services, in_flight: InFlight) -> Answer 
         return _snapshot(scope, shared, in_flight)
     served = shared.serving.now_served
     family = served.families.get(path[len(BEFORE) : -len(PROMPT)])
-    sent = _read(scope["headers"])
+    sent = read_headers(scope["headers"])
     if family is None or sent is None or served.keys is None:
         return None
     unit, now = _unit(scope["query_string"], sent.unit), shared.clock.now()
-    caller = _caller(scope, sent, served.keys, shared.actor_without_key, now)
+    caller = caller_at(scope, sent, served.keys, shared.actor_without_key, now)
     if unit == NO_UNIT or caller is None:
         return None
-    passage = _passage(caller, family.name, in_flight)
+    passage = admitted(caller, family.name, in_flight)
     if passage is None:
         return None
     if not shared.request_limits.count_held(caller, now):
@@ -143,13 +144,13 @@ def quick_prompt(scope: Scope, shared: Services, in_flight: InFlight) -> Answer 
 
 
 def _snapshot(scope: Scope, shared: Services, in_flight: InFlight) -> Answer | None:
-    served, sent, now = shared.serving.now_served, _read(scope["headers"]), shared.clock.now()
+    served, sent, now = shared.serving.now_served, read_headers(scope["headers"]), shared.clock.now()
     if sent is None or served.keys is None or scope["query_string"]:
         return None
-    caller = _caller(scope, sent, served.keys, shared.actor_without_key, now)
+    caller = caller_at(scope, sent, served.keys, shared.actor_without_key, now)
     if caller is None:
         return None
-    passage = _passage(caller, None, in_flight)
+    passage = admitted(caller, None, in_flight)
     if passage is None:
         return None
     if not shared.request_limits.count_held(caller, now):
@@ -161,7 +162,7 @@ def _snapshot(scope: Scope, shared: Services, in_flight: InFlight) -> Answer | N
 
 def _cached(etag: str, body: bytes, sent: Sent, passage: Passage, *own: tuple[bytes, bytes]) -> Answer:
     """The body, or 304 for who has it."""
-    headers = [(b"etag", etag.encode()), *own, _id(sent)]
+    headers = [(b"etag", etag.encode()), *own, id_header(sent)]
     if sent.etags is not None and is_listed(etag, sent.etags.decode("latin-1")):
         return Answer(304, headers, b"", passage)
     return Answer(200, [(b"content-length", b"%d" % len(body)), JSON, *headers], body, passage)
@@ -171,9 +172,9 @@ async def quick_render(
     scope: Scope, receive: Receive, shared: Services, in_flight: InFlight
 ) -> tuple[Answer | None, Receive]:
     """The answer, its fetch counted; or None for the ordinary route, and what that has to receive from."""
-    sent = _read(scope["headers"], with_a_body=True)
+    sent = read_headers(scope["headers"], with_a_body=True)
     asked = _asked(scope, shared, sent) if sent is not None and not scope["query_string"] else None
-    passage = _passage(asked.caller, asked.family.name, in_flight) if asked is not None else None
+    passage = admitted(asked.caller, asked.family.name, in_flight) if asked is not None else None
     if sent is None or asked is None or passage is None:
         return None, receive
     message: Message | None = None
@@ -191,7 +192,7 @@ async def quick_render(
         passage.end()
         raise
     passage.end()
-    return None, _again(message, receive)
+    return None, received_again(message, receive)
 
 
 def _asked(scope: Scope, shared: Services, sent: Sent) -> Asked | None:
@@ -199,7 +200,7 @@ def _asked(scope: Scope, shared: Services, sent: Sent) -> Asked | None:
     family = served.families.get(scope["path"][len(BEFORE) : -len(RENDER)])
     if family is None or served.keys is None:
         return None
-    caller = _caller(scope, sent, served.keys, shared.actor_without_key, now)
+    caller = caller_at(scope, sent, served.keys, shared.actor_without_key, now)
     return Asked(family, caller, now) if caller is not None else None
 
 
@@ -225,7 +226,7 @@ def _rendered(
     messages = fill(unfilled.messages, variables, given.history, declared=declared)
     signs = signs_of(variables, given.history)
     made = unfilled.filled(messages, found.token.encode(), signs)
-    headers = [(b"content-length", b"%d" % len(made)), JSON, _id(sent)]
+    headers = [(b"content-length", b"%d" % len(made)), JSON, id_header(sent)]
     return found, Answer(200, headers, made, passage, CONSTANT_OF_RENDER)
 
 
@@ -235,7 +236,7 @@ def signs_of(variables: Mapping[str, Any], history: Sequence[Mapping[str, Any]])
     return injection_signs(texts_in([*variables.values(), *said]))
 
 
-def _again(message: Message | None, receive: Receive) -> Receive:
+def received_again(message: Message | None, receive: Receive) -> Receive:
     """Receives the message first that has been received already."""
     waiting = [message] if message is not None else []
 
@@ -245,12 +246,12 @@ def _again(message: Message | None, receive: Receive) -> Receive:
     return received
 
 
-def _id(sent: Sent) -> tuple[bytes, bytes]:
+def id_header(sent: Sent) -> tuple[bytes, bytes]:
     return b"x-request-id", sent.id or new_request_id().encode()
 
 
-def _read(headers: Iterable[tuple[bytes, bytes]], *, with_a_body: bool = False) -> Sent | None:
-    """None for a request that names itself two hosts, brings a body, or one that is not said to be JSON."""
+def read_headers(headers: Iterable[tuple[bytes, bytes]], *, with_a_body: bool = False) -> Sent | None:
+    """None for a request that names itself two hosts, brings a body, or one that is long or not said to be JSON."""
     sent, types = Sent(), []
     for name, value in headers:
         if name in OF_PROGRAMS:
@@ -273,9 +274,12 @@ def _read(headers: Iterable[tuple[bytes, bytes]], *, with_a_body: bool = False) 
         elif name == b"x-request-id":
             sent.id = value if REQUEST_ID.fullmatch(value) else sent.id
         elif name == b"content-length" and with_a_body:
-            continue
+            if not value.isdigit() or int(value[:20]) > QUICK_BYTES:
+                return None
         elif name in WITH_A_BODY:
             return None
+        elif name == b"idempotency-key":
+            sent.is_keyed, sent.is_plain = True, False
         elif name != b"content-type":
             sent.is_plain = False
     return sent if not with_a_body or types == [JSON[1]] else None
@@ -298,7 +302,7 @@ def _unit(query: bytes, header: bytes | None) -> str | None:
     return unit if fits else NO_UNIT
 
 
-def _caller(scope: Scope, sent: Sent, keys: Keys, actor_without_key: str, now: datetime) -> Caller | None:
+def caller_at(scope: Scope, sent: Sent, keys: Keys, actor_without_key: str, now: datetime) -> Caller | None:
     """None where the ordinary route has to look, or to refuse."""
     host = scope["client"][0] if scope["client"] else None
     if keys.any_exist:
@@ -312,9 +316,9 @@ def _caller(scope: Scope, sent: Sent, keys: Keys, actor_without_key: str, now: d
     return without_key(actor_without_key, host) if named in known else None
 
 
-def _passage(caller: Caller, family: str | None, in_flight: InFlight) -> Passage | None:
+def admitted(caller: Caller, family: str | None, in_flight: InFlight, role: Role = "serve") -> Passage | None:
     """None for a caller who may not, or has too much in work."""
-    if not caller.access.reaches("serve") or (family is not None and not caller.access.may_see(family)):
+    if not caller.access.reaches(role) or (family is not None and not caller.access.may_see(family)):
         return None
     passage = Passage(in_flight)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -13,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from api import services
 from api.access.auth import Caller, WrongKey, identify, require, require_family
+from api.access.limits import Quota
 from api.access.local_door import refuse_forms, require_program_of_this_machine
 from api.figures import without_quotes, without_texts
 from api.http.bodies import StrictRequest, check_media_type
@@ -176,6 +178,27 @@ class DetentRoute(APIRoute):
             return again(before.answer, request, usual)
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a request that was checked, counted and carried out in front of all layers: they answer it.
+
+    ``outcome``: what the route would have got, or what was raised.
+    """
+
+    outcome: Mapping[str, Any] | Exception
+    quota: Quota
+
+    def result(self, request: Request) -> Mapping[str, Any]:
+        request.state.headers.update(self.quota.headers())
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+def taken_before(request: Request) -> Taken | None:
+    return getattr(request.state, "taken", None)
+
+
 class PlainRoute:
     """A POST whose handler looks at its body itself, and at families; ASGI. What holds for every route is checked here.
 
@@ -193,10 +216,11 @@ class PlainRoute:
         scope["path_params"] = {}
         request = StrictRequest(scope, receive, self._limit)
         try:
-            await shared.request_limits.count(admit(request, self._role, narrows=True))
-            refuse_forms(request)
-            if scope["query_string"]:
-                check_query(request, frozenset())
+            if taken_before(request) is None:
+                await shared.request_limits.count(admit(request, self._role, narrows=True))
+                refuse_forms(request)
+                if scope["query_string"]:
+                    check_query(request, frozenset())
             answer = Response(to_json(await self._handler(request)), media_type="application/json")
         except DetentError as error:
             answer = await on_detent_error(request, error)

@@ -46,7 +46,7 @@ class Edge:
         state["request_id"] = request_id
         state["headers"] = {}
         passage = state["passage"] = Passage(self.in_flight)
-        started = perf_counter()
+        started: float = state.setdefault("started", perf_counter())
         at_once = scope.get("extensions", {}).get(AT_ONCE) if scope["method"] != "HEAD" else None
         held: Message | None = None
 

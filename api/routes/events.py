@@ -18,7 +18,7 @@ from api.http.event_columns import is_columns, read_columns
 from api.http.event_lines import LinesPart, n_lines, parts_of
 from api.http.pagination import Cursor, Limit, page
 from api.idempotency import KEY_HEADER, idempotency_of, kept
-from api.routing import Asking, PlainRoute, guarded, router
+from api.routing import Asking, PlainRoute, guarded, router, taken_before
 from api.schemas import ExposuresBody
 from api.services import Services, Shared
 from optimizer.core.base.errors import Fault, InvalidInput, NotFound, TooLarge
@@ -213,7 +213,8 @@ def interaction(
 
 
 async def _plain(request: StrictRequest) -> dict[str, Any]:
-    return await _take(request, services.of(request))
+    taken = taken_before(request)
+    return await _take(request, services.of(request)) if taken is None else _told(request, taken.result(request))
 
 
 def plain_routes() -> dict[str, PlainRoute]:
@@ -230,7 +231,12 @@ async def _take(request: Request, shared: Services) -> dict[str, Any]:
     _check_batch(events, shared.settings.limits.batch)
     _count_events(request, shared, len(events))
     answer = await _intake(request, shared, idempotency_of(request, body)).atake(events)
-    if not isinstance(value, list) and answer["rejected"] and answer["rejected"][0]["type"] != "id_conflict":
+    return _told(request, answer, is_list=isinstance(value, list))
+
+
+def _told(request: Request, answer: Mapping[str, Any], *, is_list: bool = False) -> dict[str, Any]:
+    """The answer as its sender gets it; raises InvalidInput for a single event that could not be taken."""
+    if not is_list and answer["rejected"] and answer["rejected"][0]["type"] != "id_conflict":
         raise _as_problem(answer)
     request.state.quiet = not answer["rejected"]
     return {**answer, "rejected": _named(answer["rejected"])}
@@ -267,7 +273,7 @@ def _count_events(request: Request, shared: Services, n: int) -> None:
         raise refusal
 
 
-def _as_problem(answer: dict[str, Any]) -> InvalidInput:
+def _as_problem(answer: Mapping[str, Any]) -> InvalidInput:
     refused = answer["rejected"][0]
     errors = {"errors": refused["errors"]} if "errors" in refused else {}
     return InvalidInput(

@@ -1,0 +1,339 @@
+"""One event in a post is taken in front of FastAPI as the ordinary route takes it: the same answer, the same rows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from api import app as application
+from api.app import create_app
+from api.http import edge
+from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
+from optimizer.core.base.errors import Busy
+from tests.api_world import World, make_home, serving
+from tests.examples import n_examples
+from tests.gateway_world import serving as on_a_socket
+
+PATH = "/v1/feedback"
+OWN = ("x-request-id", "x-ratelimit-remaining", "x-ratelimit-reset", "date", "server")  # of each answer alone
+OWN_IN_ROWS = ("id", "received_at", "occurred_at", "cohort_start", "content_hash")
+TOKEN = "a token that the server gave"  # stands for one
+JSON = {"Content-Type": "application/json"}
+
+
+@contextmanager
+def ordinary(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing is answered in front of FastAPI."""
+    with monkeypatch.context() as patch:
+        patch.setattr(application, "is_event", lambda _: False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, World, str]]:
+    """A rollout under way, its server behind a socket, and a token that it gave."""
+    settings = make_home(tmp_path_factory.mktemp("quick"))
+    with serving(settings) as world:
+        world.deploying()
+        with on_a_socket(create_app(settings), settings) as url:
+            token = httpx.get(f"{url}/v1/families/triage/prompt?unit=u1").headers["x-detent-assignment"]
+            yield url, world, token
+
+
+def shown(answer: httpx.Response) -> tuple[int, dict[str, str], Any]:
+    body = answer.json() if answer.content else None
+    if isinstance(body, dict):
+        body = {name: value for name, value in body.items() if name != "request_id"}
+    own = {name: value for name, value in answer.headers.items() if name not in (*OWN, "content-length")}
+    return answer.status_code, own, body
+
+
+def rows(world: World) -> list[dict[str, Any]]:
+    """Of both tables, without what each row has of its own."""
+    with world.shared.store.read() as tx:
+        found = [
+            (table.name, row)
+            for table in (INTERACTIONS, FEEDBACK_EVENTS)
+            for row in tx.execute(select(table).order_by(table.c.id)).mappings()
+        ]
+    made = {row["id"] for _, row in found} - {"in_reported"}
+    return [
+        {"table": name}
+        | {k: v for k, v in row.items() if k not in OWN_IN_ROWS}
+        | ({"interaction": "made here"} if row.get("interaction") in made else {})
+        for name, row in found
+    ]
+
+
+def added(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    left = list(before)
+    return [row for row in after if row not in left or left.remove(row)]
+
+
+def told_and_kept(world: World, post: Callable[[], httpx.Response]) -> tuple[Any, list[dict[str, Any]]]:
+    before = rows(world)
+    told = shown(post())
+    return told, added(before, rows(world))
+
+
+OUTCOME = {"assignment": TOKEN, "success": True, "score": 0.5, "source": "user"}
+ANSWERED = {"assignment": TOKEN, "output": "billing", "latency_ms": 120.0, "cost_usd": 0.0004, "success": True}
+BODIES: dict[str, tuple[Any, dict[str, str]]] = {
+    "an outcome": (OUTCOME, {}),
+    "an answer with its outcome": (ANSWERED, {}),
+    "of a family and a unit": ({"family": "triage", "unit": "Jürgen", "success": False}, {}),
+    "a text that is masked": ({**OUTCOME, "comment": "Write to jane.roe@example.com."}, {}),
+    "a correction": ({**ANSWERED, "input": {"text": "a bill"}, "expected": {"topic": "billing"}}, {}),
+    "a correction that no label fits": ({**OUTCOME, "expected": {"topic": "weather"}}, {}),
+    "of an interaction that is stored": ({"interaction": "in_reported", "success": True}, {}),
+    "of an interaction and a family": (
+        {"family": "triage", "unit": "somebody", "interaction": "in_reported", "success": True},
+        {},
+    ),
+    "of an interaction that is not": ({"family": "triage", "interaction": "in_nowhere", "success": True}, {}),
+    "of another unit than its interaction": (
+        {"family": "triage", "unit": "another", "interaction": "in_reported", "success": True},
+        {},
+    ),
+    "a variant that is none": ({"family": "triage", "unit": "u", "variant": "none", "success": True}, {}),
+    "a rollout that is none": (
+        {
+            "family": "triage", "unit": "u", "variant": "v", "rollout": "ro_none", "success": True,
+            "assigned_at": "2026-11-20T00:00:00Z",
+        },
+        {},
+    ),
+    "an id with other content": ({"id": "in_reported", "family": "triage", "unit": "somebody", "output": "x"}, {}),
+    "a forged token": ({**OUTCOME, "assignment": "forged.token"}, {}),
+    "a family that is none": ({"family": "none", "unit": "u", "success": True}, {}),
+    "a member too many": ({**OUTCOME, "colour": "red"}, {}),
+    "a score out of range": ({**OUTCOME, "score": 7}, {}),
+    "nothing that it reports": ({"assignment": TOKEN}, {}),
+    "a text longer than is read at once": ({**ANSWERED, "output": "a long answer " * 300}, {}),
+    "a body longer than is read at once": ({**ANSWERED, "output": "a long answer " * 3000}, {}),
+    "a list of one": ([OUTCOME], {}),
+    "an empty list": ([], {}),
+    "a text": ("a thumb", {}),
+    "half a text": (b'{"assignment":', {}),
+    "not a number": (b'{"family":"triage","unit":"u","score":NaN}', {}),
+    "a sign that no text may hold": ({"family": "triage", "unit": "a\0b", "success": True}, {}),
+    "nothing": (b"", {}),
+    "of another type": (OUTCOME, {"Content-Type": "text/plain"}),
+    "of a type that says more": (OUTCOME, {"Content-Type": "application/json; charset=utf-8"}),
+    "its own request id": (OUTCOME, {"X-Request-ID": "mine-1"}),
+    "a page's": (OUTCOME, {"Origin": "http://example.com"}),
+    "forwarded": (OUTCOME, {"X-Forwarded-For": "10.0.0.1"}),
+    "another host": (OUTCOME, {"Host": "example.com"}),
+    "a strange key": (OUTCOME, {"Authorization": "Bearer nothing"}),
+    "an idempotency key too long": (OUTCOME, {"Idempotency-Key": "k" * 256}),
+}  # fmt: skip
+
+
+def sent(body: Any, token: str) -> bytes:
+    return body if isinstance(body, bytes) else json.dumps(body).replace(TOKEN, token).encode()
+
+
+@pytest.mark.parametrize("path", [PATH, "/v1/interactions"])
+@pytest.mark.parametrize(("body", "headers"), BODIES.values(), ids=BODIES)
+def test_an_event_taken_in_front_is_told_of_and_kept_as_the_ordinary_route_does(
+    home: tuple[str, World, str], monkeypatch: pytest.MonkeyPatch, body: Any, headers: dict[str, str], path: str
+) -> None:
+    url, world, token = home
+
+    def post() -> httpx.Response:
+        return httpx.post(url + path, content=sent(body, token), headers={**JSON, **headers})
+
+    quick = told_and_kept(world, post)
+    with ordinary(monkeypatch):
+        usual = told_and_kept(world, post)
+    assert quick == usual
+
+
+def test_a_plain_event_does_not_come_to_fastapi(home: tuple[str, World, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    url, world, token = home
+    monkeypatch.setattr(application.FastAPI, "__call__", None)
+    for body in (OUTCOME, ANSWERED):
+        before = len(rows(world))
+        answer = httpx.post(url + PATH, content=sent(body, token), headers={**JSON, "X-Request-ID": "mine-1"})
+        assert (answer.status_code, answer.json()) == (200, {"accepted": 1, "duplicates": 0, "rejected": []})
+        assert answer.headers["x-request-id"] == "mine-1"
+        assert len(rows(world)) == before + (2 if body is ANSWERED else 1)
+
+
+TEXTS = st.sampled_from(["billing", "jane.roe@example.com", "", "ü\u2028", "x" * 2100, "4111 1111 1111 1111"])
+ODD = st.sampled_from([None, True, -1, 0.5, "0.5", [], {"topic": "billing"}, 2**60])
+EVENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "assignment": st.just(TOKEN) | ODD,
+        "family": st.sampled_from(["triage", "none"]),
+        "unit": st.sampled_from(["u1", "u2", "Jürgen"]),
+        "success": st.booleans() | ODD,
+        "score": st.floats(0, 1) | ODD,
+        "source": st.sampled_from(["user", "reviewer", "nobody"]),
+        "comment": TEXTS | ODD,
+        "output": TEXTS | ODD,
+        "input": st.fixed_dictionaries({"text": TEXTS}) | ODD,
+        "expected": st.fixed_dictionaries({"topic": st.sampled_from(["billing", "weather"])}) | ODD,
+        "latency_ms": st.floats(0, 1000) | ODD,
+        "interaction": st.sampled_from(["in_reported", "in_nowhere"]),
+        "tags": st.dictionaries(st.sampled_from(["a", "b"]), TEXTS),
+    },
+)
+
+
+@settings(max_examples=n_examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(EVENTS)
+def test_both_ways_tell_and_keep_the_same_of_any_event(
+    home: tuple[str, World, str], monkeypatch: pytest.MonkeyPatch, event: Mapping[str, Any]
+) -> None:
+    _, world, token = home
+
+    def post() -> Any:
+        return world.client.post(PATH, content=sent(event, token), headers=JSON)
+
+    quick = told_and_kept(world, post)
+    with ordinary(monkeypatch):
+        usual = told_and_kept(world, post)
+    assert quick == usual
+
+
+def test_an_id_sent_again_is_a_duplicate_and_with_other_content_a_conflict_that_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[dict[str, Any]] = []
+    monkeypatch.setattr(edge.log, "info", lambda _, **said: logged.append(said), raising=False)
+    event = {"id": "mine", "family": "triage", "unit": "u1", "output": "billing"}
+    with serving(make_home(tmp_path)) as world:
+        assert world.post(PATH, event).json() == {"accepted": 1, "duplicates": 0, "rejected": []}
+        assert world.post(PATH, event).json() == {"accepted": 0, "duplicates": 1, "rejected": []}
+        assert not logged
+        conflict = world.post(PATH, {**event, "output": "technical"})
+        assert conflict.status_code == 200
+        assert [one["type"] for one in conflict.json()["rejected"]] == ["id_conflict"]
+        assert [(one["path"], one["status"]) for one in logged] == [(PATH, 200)]
+
+
+def test_an_idempotency_key_is_kept_to(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        world.add_key("app", "feedback", secret="app")
+        event, headers = {"family": "triage", "unit": "u1", "success": True}, {"X-API-Key": "app"}
+        for _ in range(2):
+            answer = world.post(PATH, event, headers={**headers, "Idempotency-Key": "once"})
+            assert answer.json()["accepted"] == 1
+        assert len(rows(world)) == 1
+        other = world.post(PATH, {**event, "success": False}, headers={**headers, "Idempotency-Key": "once"})
+        assert other.status_code == 422
+
+
+def test_events_of_both_ways_count_to_one_limit_and_a_refused_one_counts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = {"family": "triage", "unit": "u1", "success": True}
+    with serving(make_home(tmp_path, limits={"events_per_minute": 3})) as world:
+        left = [int(world.post(PATH, event).headers["x-ratelimit-remaining"])]
+        with ordinary(monkeypatch):
+            left.append(int(world.post(PATH, event).headers["x-ratelimit-remaining"]))
+        assert world.post(PATH, {**event, "score": 7}).status_code == 422
+        assert left == [2, 1]
+        refused = world.post(PATH, event)
+        with ordinary(monkeypatch):
+            usual = world.post(PATH, event)
+        assert shown(refused) == shown(usual)
+        assert refused.status_code == 429
+        assert "x-ratelimit-remaining" in refused.headers
+        assert len(rows(world)) == 2
+        assert not world.app.in_flight.requests_of
+
+
+def test_a_request_is_counted_once_for_its_key_whatever_becomes_of_it(tmp_path: Path) -> None:
+    event = {"family": "triage", "unit": "u1", "success": True}
+    with serving(make_home(tmp_path, limits={"events_per_minute": 1})) as world:
+        world.add_key("four", "feedback", secret="four", limits={"requests_per_minute": 4})
+        at_second = world.shared.clock.now().second
+        told = [world.post(PATH, event, headers={"X-API-Key": "four"}) for _ in range(6)]
+        wordings = ["events" in answer.json().get("detail", "") for answer in told]
+    assert [answer.status_code for answer in told] == [200, *[429] * 5] or at_second >= 58
+    assert wordings == [False, True, True, True, False, False] or at_second >= 58
+
+
+def test_a_store_that_takes_nothing_more_is_said_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    event = {"family": "triage", "unit": "u1", "success": True}
+
+    async def awrite(self: object, fn: object, *, rows: int = 1) -> None:
+        raise Busy("Too much waits; nothing was written.", retry_after_s=1)
+
+    with serving(make_home(tmp_path)) as world:
+        monkeypatch.setattr(type(world.shared.store), "awrite", awrite)
+        busy = world.post(PATH, event)
+        with ordinary(monkeypatch):
+            usual = world.post(PATH, event)
+        assert shown(busy) == shown(usual)
+        assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
+        assert not world.app.in_flight.requests_of
+
+
+def test_a_key_is_held_to_its_role_families_and_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    event = {"family": "triage", "unit": "u1", "success": True}
+    with serving(make_home(tmp_path)) as world:
+        world.add_key("reads", "read", secret="reads")
+        world.add_key("app", "feedback", secret="app")
+        world.add_key("elsewhere", "feedback", secret="elsewhere", families=["other"])
+
+        def told() -> list[Any]:
+            asked = [(key, event) for key in ("reads", "app", "elsewhere", "no")] + [
+                ("app", {**event, "source": "reviewer"})
+            ]
+            return [shown(world.post(PATH, body, headers={"X-API-Key": key})) for key, body in asked]
+
+        quick = told()
+        with ordinary(monkeypatch):
+            assert told() == quick
+        assert [status for status, _, _ in quick] == [403, 200, 422, 401, 422]
+
+
+def sent_late(world: World, meanwhile: Callable[[], object], **headers: str) -> int:
+    """Status of the answer to an event whose body comes when ``meanwhile`` has been done."""
+    body, told = json.dumps({"family": "triage", "unit": "u1", "success": True}).encode(), list[Any]()
+    given = {"host": "localhost", "content-type": "application/json", "content-length": str(len(body)), **headers}
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+        "path": PATH, "raw_path": PATH.encode(), "root_path": "", "query_string": b"",
+        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()],
+        "client": ("127.0.0.1", 50000), "server": ("localhost", 80),
+    }  # fmt: skip
+
+    async def receive() -> dict[str, Any]:
+        meanwhile()
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    asyncio.run(world.app(scope, receive, send))
+    return int(told[0]["status"])
+
+
+def test_a_key_that_was_revoked_while_the_body_came_sends_nothing(tmp_path: Path) -> None:
+    with serving(make_home(tmp_path)) as world:
+        world.add_key("app", "feedback", secret="app")
+        world.add_key("boss", "admin", secret="boss")
+
+        def revoke() -> None:
+            assert world.post("/v1/keys/app/revoke", headers={"X-API-Key": "boss"}).status_code == 200
+            world.shared.serving.refresh()
+
+        assert sent_late(world, lambda: None, x_api_key="app") == 200
+        assert sent_late(world, revoke, x_api_key="app") == 401
+        assert len(rows(world)) == 1
+        assert not world.app.in_flight.requests_of
