@@ -149,6 +149,21 @@ class TestPages:
                 break
         assert seen == rows
 
+    def test_pages_of_all_families_hold_every_event_once_also_where_several_came_at_once(self, events: Adapter) -> None:
+        rows = [
+            feedback(f"fb_{i // 3}", of=arm(family=family), received_at=minutes(i // 6))
+            for i, family in enumerate(("a", FAMILY, "triage") * 6)
+        ]
+        add(events, [], rows[::-1])
+        for limit in (1, 4, 18):
+            seen, cursor = list[FeedbackEvent](), None
+            while not seen or cursor is not None:
+                page, cursor = events.ask(
+                    "page_of_feedback", family=None, variant=None, since=None, cursor=cursor, limit=limit
+                )
+                seen += page
+            assert seen == rows, limit
+
     def test_family_variant_and_time_narrow_the_page(self, events: Adapter) -> None:
         late, other = feedback("late", received_at=minutes(5)), feedback("other", of=arm(variant="v_bbbbbbbbbbbb"))
         add(events, [], [feedback("a"), late, other, feedback("x", of=arm(family="triage"))])

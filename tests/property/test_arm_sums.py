@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, case, func, select, text
 
 from optimizer.adapters.store import Database, migrations
-from optimizer.adapters.store.repositories.arm_stats import ARMS
+from optimizer.adapters.store.arm_stats import ARMS
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
 from optimizer.core.feedback.events import FeedbackEvent, Interaction
 from tests.examples import n_examples

@@ -211,6 +211,17 @@ def test_summing_up_minutes_reads_events_by_family_and_time_of_receipt(database:
     assert not any("SCAN" in plan or "TEMP B-TREE" in plan for plan in plans)
 
 
+@pytest.mark.parametrize("family", [None, FAMILY])
+def test_a_page_of_feedback_is_read_by_family_and_time_of_receipt(database: Database, family: str | None) -> None:
+    keep_events(database, [feedback(str(i)) for i in range(3)])
+    ask: dict[str, Any] = {"family": family, "variant": None, "since": None, "limit": 1}
+    with database.read() as tx:
+        _, cursor = database.events.page_of_feedback(tx, cursor=None, **ask)
+    plans = plans_of(database, lambda d, tx: d.events.page_of_feedback(tx, cursor=cursor, **ask))
+    assert sum("ix_feedback_family_received (family=? AND received_at>?)" in plan for plan in plans) == 1
+    assert not any("SCAN feedback_events" in plan for plan in plans)
+
+
 @pytest.mark.parametrize("name", HOT)
 def test_a_query_that_runs_often_never_reads_a_whole_table(database: Database, name: str) -> None:
     ask, expected = HOT[name]

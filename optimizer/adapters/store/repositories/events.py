@@ -6,13 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, case, func, insert, or_, select, union_all
 
-from optimizer.adapters.store import cursors
+from optimizer.adapters.store import arm_stats, cursors
 from optimizer.adapters.store.engine import insert_new
-from optimizer.adapters.store.hashed_rows import Name, chunks, hashes
+from optimizer.adapters.store.hashed_rows import Name, chunks, families_in, hashes
 from optimizer.adapters.store.new_rows import insert_rows
-from optimizer.adapters.store.repositories import arm_stats
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, IdempotencyKeyRow, LaterPartsRow
 from optimizer.core.base.errors import Conflict
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction, LabelSummary, LaterParts
@@ -115,19 +114,20 @@ class EventTables:
         limit: int,
     ) -> tuple[list[FeedbackEvent], str | None]:
         f = FEEDBACK_EVENTS.c
-        query = select(FEEDBACK_EVENTS).order_by(f.received_at, f.id, f.family).limit(limit + 1)
-        if family is not None:
-            query = query.where(f.family == family)
+        query = select(FEEDBACK_EVENTS).order_by(f.received_at, f.id).limit(limit + 1)
         if variant is not None:
             query = query.where(f.variant == variant)
         if since is not None:
             query = query.where(f.received_at >= since)
         if cursor is not None:
             at, id, of = cursors.decode(cursor, datetime, str, str)
-            query = query.where(
-                or_(f.received_at > at, and_(f.received_at == at, or_(f.id > id, and_(f.id == id, f.family > of))))
-            )
-        events = [_feedback(row) for row in tx.execute(query).mappings()]
+            query = query.where(f.received_at >= at)  # what the index begins with
+            query = query.where(or_(f.received_at > at, f.id > id, and_(f.id == id, f.family > of)))
+        if family is None:
+            query = _of_each([query.where(f.family == one) for one in families_in(tx, FEEDBACK_EVENTS)] or [query])
+        else:
+            query = query.where(f.family == family)
+        events = [_feedback(row) for row in tx.execute(query.limit(limit + 1)).mappings()]
         return cursors.page(events, limit, lambda event: (event.received_at, event.id, event.arm.family))
 
     def stored_answer(self, tx: Connection, scope: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
@@ -174,6 +174,12 @@ class EventTables:
             if row[f"n_{field}"]
         ]
         return sorted(found, key=lambda s: (s.variant or "", s.field, s.source))
+
+
+def _of_each(pages: Sequence[Select[Any]]) -> Select[Any]:
+    """The first of several families: asked for all at once, the database would read and sort every event."""
+    both = union_all(*(select(page.subquery()) for page in pages)).subquery()
+    return select(both).order_by(both.c.received_at, both.c.id, both.c.family)
 
 
 def _made_of_parts(family: str, variants: Collection[str], since: datetime) -> list[ColumnElement[bool]]:
