@@ -11,6 +11,7 @@ from api.http.bodies import read_json
 from api.http.body_limits import BodyLimit
 from api.http.event_lines import LinesPart
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of, said
+from optimizer.core.base.phrasing import count
 from optimizer.core.feedback.fields import FIELDS
 
 _COLUMNS = "columns"
@@ -45,7 +46,7 @@ def read_columns(body: bytes, limit: BodyLimit) -> EventColumns:
         Fault(pointer=pointer_of([name]), detail="is no member beside columns") for name in whole if name != _COLUMNS
     ]
     if not isinstance(columns, dict) or not columns:
-        faults.append(Fault(pointer=f"/{_COLUMNS}", detail="is no object of lists by the names of fields"))
+        faults.append(Fault(pointer=f"/{_COLUMNS}", detail="is no object of lists by names of fields"))
         columns = {}
     for name, column in columns.items():
         if name not in FIELDS:
@@ -59,7 +60,8 @@ def read_columns(body: bytes, limit: BodyLimit) -> EventColumns:
         faults += [
             Fault(
                 pointer=pointer_of([_COLUMNS, name]),
-                detail=f"has {n:,} values, and {longest} has {lengths[longest]:,}; write null where an event has none",
+                detail=f"has {count(n, 'value')}, and {longest} has {lengths[longest]:,};"
+                " write null where an event has none",
             )
             for name, n in lengths.items()
             if n < lengths[longest]

@@ -58,7 +58,7 @@ def world(tmp_path: Path, judge: ScriptedModel, monkeypatch: pytest.MonkeyPatch)
 
 def test_without_a_server_the_command_does_it(world: World, judge: ScriptedModel) -> None:
     told = detent("judge", "score", F, "--n", "3", "--dry-run")
-    assert "3 expected, at most 6; with retries at most 9, the cap where no --budget is given" in told.out
+    assert "3 expected, at most 6; with retries at most 9, the cap where no budget is given" in told.out
     assert judge.requests == []
     done = detent("judge", "score", F, "--n", "3")
     assert (done.code, "3 answers judged, 0 not measured, $0.00" in done.out) == (0, True), done.err

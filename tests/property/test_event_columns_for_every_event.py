@@ -41,7 +41,7 @@ def told(parts: Iterable[LinesPart]) -> list[tuple[int, dict[str, Any]]]:
 @pytest.mark.parametrize(
     ("sent", "says"),
     [
-        ({"columns": {"score": [1, 0], "unit": ["u"]}}, "/columns/unit has 1 values, and score has 2; write null"),
+        ({"columns": {"score": [1, 0], "unit": ["u"]}}, "/columns/unit has 1 value, and score has 2; write null"),
         ({"columns": {"scoer": [1]}}, "/columns/scoer is not a field of an event; known are id,"),
         ({"columns": {"score": 1}}, "/columns/score is no list"),
         ({"columns": {"score": [], "unit": []}}, "/columns holds no events"),

@@ -52,7 +52,7 @@ def read_run(session: Session, id: str) -> JudgeRun:
 def told_estimate(out: Console, made: Mapping[str, Any], head: str) -> None:
     """``made``: as ``shapes.judge_estimate`` has it."""
     calls, usd = made["calls"], made["usd"]
-    cap = f"with retries at most {made['calls_at_most']:,}, the cap where no --budget is given"
+    cap = f"with retries at most {made['calls_at_most']:,}, the cap where no budget is given"
     out.print(head, markup=False)
     out.print(f"Calls     {calls['expected']:,} expected, at most {calls['high']:,}; {cap}", markup=False)
     money = NO_PRICE if usd is None else f"{dollars(usd['expected'])} expected, at most {dollars(usd['high'])}"

@@ -58,8 +58,13 @@ def score(
         raise typer.Exit(3)
     if run.n == 0:
         say(
-            f"No answer of the last {days:g} days is left to score: none was reported"
+            f"No answer of the last {days:g} days is left to score: none was reported with input and output"
             " (docs/how-to/report-interactions.md), or the judge has scored them all."
+        )
+    elif found["n_judged"] == 0:
+        say(
+            "None was judged: calls of the judge failed, or its answers could not be read. A stronger model may do"
+            " better (judge.model in family.yaml)."
         )
     elif not as_json:
         say(f"Next: detent review draw {family}")
