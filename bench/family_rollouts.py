@@ -1,10 +1,12 @@
-"""What becomes of the studies' winners in rollouts that move by themselves, on public rows; no model is asked.
+"""What becomes of the studies' winners in rollouts that move by themselves, on public rows.
 
     python bench/family_rollouts.py [--families intent_routing ...] [--seeds 1 2] [--at-once 5] [--list]
 
-First ``python bench/families.py``: it studies each family and keeps homes and answers under DETENT_FAMILIES. Here a
-copy of each home is served, and users with the held-out rows come until the rollout has ended (bench/lifts/rolling.py).
-Some minutes for all. Writes bench/results/family_rollouts.json, the section "Rolled out" of
+First ``python bench/families.py``: it studies each family and keeps homes and answers under DETENT_FAMILIES. Here each
+winner is confirmed on the rows that its home had sealed, which asks the model once (bench/lifts/confirming.py); then a
+copy of that home is served, and users with the held-out rows come until the rollout has ended (bench/lifts/rolling.py):
+it starts on evidence where the confirmation nominated the winner, and as forced elsewhere. Half an hour for all, a
+quarter where the confirmations are kept. Writes bench/results/family_rollouts.json, the section "Rolled out" of
 docs/reference/families-measured.md and a sentence of each family's page; of another model than the embedded one, beside
 its results. Exits 1 where a rollout ended as its rows say it should not.
 """
@@ -16,28 +18,29 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from threading import Lock
+from typing import Any
 
 from common import commit
+from lifts.confirming import confirm
 from lifts.kept import Work, cache, publish, rolled_out
 from lifts.plan import PLAN, SEEDS
-from lifts.recorded import pair_of
+from lifts.recorded import Pair, pair_of
 from lifts.rolled import WRONG, earlier, ended, judged
 from lifts.rolling import roll_out
 
-MIGRATING = Lock()  # stores of a process are brought up to date one after the other
+Ready = tuple[Pair, Mapping[str, Any] | None]
 
 
 def main() -> int:
     options = _options()
     work = Work.below(options.cache)
-    measured = [name for name in options.families if _measured(work, name, options.seeds)]
     if not options.list:
-        with ThreadPoolExecutor(max_workers=options.at_once) as pool:
-            list(pool.map(lambda name: run(name, work, options.seeds), measured))
+        run(options.families, work, options.seeds, options.at_once)
     result = rolled_out(work)
     if result is None:
         print(f"Nothing was rolled out: no family is measured under {work.folder}. First: python bench/families.py")
@@ -48,26 +51,50 @@ def main() -> int:
     return 1 if any(judged(cell) == WRONG for cell in result["cells"]) else 0
 
 
-def run(name: str, work: Work, seeds: Sequence[int]) -> None:
-    """One family, kept; one that fails says why and leaves the others alone."""
-    with tempfile.TemporaryDirectory(prefix="detent-rollout-") as folder:
-        copy = Path(shutil.copytree(work.folder / name, Path(folder) / name))
-        try:
-            with MIGRATING:
-                pair = pair_of(copy, name, _measured(work, name, seeds), work.data)
-            cell = roll_out(name, pair)
-        except Exception as failure:  # of one family; the others can still be rolled out
-            print(f"{name}: {type(failure).__name__}: {str(failure)[:800]}", file=sys.stderr, flush=True)
-            return
-    path = work.rollout(name)
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    kept = {**cell, "earlier": earlier(cell, before), "commit": commit()}
-    path.write_text(json.dumps(kept) + "\n", encoding="utf-8")
-    print(f"{name}: {ended(cell)}, {cell['minutes']:.1f} minutes", file=sys.stderr, flush=True)
+def run(names: Sequence[str], work: Work, seeds: Sequence[int], at_once: int) -> None:
+    """Confirms one after the other, so that the model answers alone, then rolls out ``at_once`` side by side.
+
+    A family that fails says why and leaves the others alone.
+    """
+    with tempfile.TemporaryDirectory(prefix="detent-rollouts-") as folder:
+        ready: dict[str, Ready] = {}
+        for name in names:
+            measured = [seed for seed in seeds if work.result(name, seed).is_file()]
+            if measured:
+                with _told(name):
+                    ready[name] = _ready(name, work, measured, Path(folder))
+        with ThreadPoolExecutor(max_workers=at_once) as pool:
+            list(pool.map(lambda name: _roll_out(name, work, *ready[name]), ready))
 
 
-def _measured(work: Work, name: str, seeds: Sequence[int]) -> list[int]:
-    return [seed for seed in seeds if work.result(name, seed).is_file()]
+def _ready(name: str, work: Work, seeds: Sequence[int], folder: Path) -> Ready:
+    """Who is compared, in a copy of the home, and what the confirmation of a winner showed."""
+    copy = Path(shutil.copytree(work.folder / name, folder / name))
+    pair = pair_of(copy, name, seeds, work.data)
+    if not pair.is_searched:
+        return pair, None
+    confirmed = confirm(name, pair, work.confirmed(name, pair.candidate.id))
+    home = shutil.copytree(confirmed.home, folder / f"{name}_confirmed")
+    return replace(pair, home=Path(home)), confirmed.record
+
+
+def _roll_out(name: str, work: Work, pair: Pair, record: Mapping[str, Any] | None) -> None:
+    with _told(name):
+        cell = {**roll_out(name, pair), "confirmed": record}
+        path = work.rollout(name)
+        before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        kept = {**cell, "earlier": earlier(cell, before), "commit": commit()}
+        path.write_text(json.dumps(kept) + "\n", encoding="utf-8")
+        print(f"{name}: {ended(cell)}, {cell['minutes']:.1f} minutes", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Says what fails, of one family; the others can still be rolled out."""
+    try:
+        yield
+    except Exception as failure:
+        print(f"{name}: {type(failure).__name__}: {str(failure)[:800]}", file=sys.stderr, flush=True)
 
 
 def _options() -> argparse.Namespace:

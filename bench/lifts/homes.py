@@ -114,6 +114,32 @@ def family_in(home: Path, name: str) -> Family:
     return files.families[name]
 
 
+def declare(home: Path, name: str, changes: Mapping[str, Any]) -> None:
+    """Edits the family's file as a user does: nested keys of ``changes`` are set, all else stays."""
+    path, file = home / "families" / name / "family.yaml", YAML()
+    declared = file.load(path.read_text(encoding="utf-8"))
+    _set(declared, changes)
+    _write_yaml(path, declared)
+
+
+def _set(declared: Any, changes: Mapping[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, Mapping):
+            _set(declared.setdefault(key, {}), value)
+        else:
+            declared[key] = value
+
+
+def serve(home: Path, name: str, version: str) -> None:
+    """Makes this version of the family's file the champion, by a person's word, where it is not."""
+    family = family_in(home, name)
+    variant = family.variant(version).id
+    if family.variant().id != variant:
+        declare(home, name, {"prompt": {"current": version}})
+    if json.loads(typed(home, "family", "show", name, "--json"))["champion"]["variant"] != variant:
+        typed(home, "family", "adopt", name, "--confirm", name, "--reason", "the best of its bases")
+
+
 def best_base(home: Path, name: str, measured: Measured, data: Path) -> str:
     """The version of the best base on training rows of its own, by a study of strategy ``bases``; of equals the one
     that serves.
@@ -151,7 +177,7 @@ def _import(home: Path, name: str, seed: int, measured: Measured, data: Path) ->
 
 def _study(home: Path, name: str, strategy: str, seed: int, definition: Mapping[str, Any]) -> None:
     """What the first base scores on the rows of the study, then the study; one that was cut off goes on."""
-    begun = _latest_study(home, name)
+    begun = latest_study(home, name)
     if begun is not None:
         if begun.status != "finished":
             typed(home, "study", "resume", begun.id, "--json")
@@ -168,7 +194,8 @@ def _write_lines(path: Path, rows: Sequence[Row]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
-def _latest_study(home: Path, name: str) -> Any:
+def latest_study(home: Path, name: str) -> Any:
+    """The family's last study, None where it has none."""
     settings = load_settings(home=home)
     wiring.migrate_store(settings)
     store = wiring.open_store(settings)

@@ -46,6 +46,9 @@ class Work:
     def result(self, name: str, seed: int) -> Path:
         return self.folder / name / f"seed_{seed}.json"
 
+    def confirmed(self, name: str, variant: str) -> Path:
+        return self.folder / name / f"confirmed_{variant}"
+
     def rollout(self, name: str) -> Path:
         return self.folder / name / "rollout.json"
 

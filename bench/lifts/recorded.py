@@ -58,6 +58,11 @@ class Pair:
     rows: Sequence[Example]
     answers: Mapping[str, Mapping[str, Recorded]]
 
+    @property
+    def is_searched(self) -> bool:
+        """Whether a study found the candidate, so that a confirmation can speak for it."""
+        return self.of_rows == HELD_OUT
+
     def scores(self, variant: Variant) -> list[float]:
         return [self.answers[variant.id][row.id].score for row in self.rows]
 

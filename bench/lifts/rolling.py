@@ -19,13 +19,12 @@ from typing import Any
 
 import httpx
 from common import ROOT
-from ruamel.yaml import YAML
 
 sys.path.insert(0, str(ROOT))
 
 from typed.command import DONE, REFUSED, typed
 
-from lifts.homes import family_in
+from lifts.homes import serve
 from lifts.plan import PER_SECOND, SCALE
 from lifts.recorded import Pair
 from optimizer.core.evaluation.comparison import compare_scores
@@ -51,7 +50,8 @@ PROFILE: Mapping[str, Any] = {
 def roll_out(name: str, pair: Pair) -> dict[str, Any]:
     """How the rollout of ``pair.candidate`` ended, as a cell of the result file. Blocks for some minutes."""
     home = pair.home
-    _serve_base(home, name, pair)
+    _quicken(home)
+    serve(home, name, pair.version)
     server = Server(home)
     try:
         server.wait_ready()
@@ -62,21 +62,13 @@ def roll_out(name: str, pair: Pair) -> dict[str, Any]:
     return cell
 
 
-def _serve_base(home: Path, name: str, pair: Pair) -> None:
-    """Settings with a quicker clock, and the study's base as the champion."""
+def _quicken(home: Path) -> None:
+    """Settings with a quicker clock, and a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     (home / "config").mkdir(exist_ok=True)
     (home / "config" / "dev.yaml").write_text(json.dumps({**PROFILE, "port": port}), encoding="utf-8")
-    if family_in(home, name).variant().id == pair.champion.id:
-        return
-    path, file = home / "families" / name / "family.yaml", YAML()
-    declared = file.load(path.read_text(encoding="utf-8"))
-    declared["prompt"]["current"] = pair.version
-    with path.open("w", encoding="utf-8") as to:
-        file.dump(declared, to)
-    typed(home, "family", "adopt", name, "--confirm", name, "--reason", "the best of its bases")
 
 
 class _Rollout:

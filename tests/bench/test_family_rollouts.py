@@ -15,7 +15,7 @@ import pytest
 
 from optimizer.core.base.errors import NotFound
 from tests.lifts_world import BENCH, FAMILY, data_in, naming_model
-from tests.scripted_model import Provider
+from tests.scripted_model import Provider, chat_answer
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +73,45 @@ def test_a_winner_is_rolled_out_on_recorded_answers_by_commands_and_routes(
     assert cell["outcome"] is None, "stopped long before the guardrails could compare"
     assert cell["difference"] == pytest.approx(1 - sum(pair.scores(pair.champion)) / 6)
     assert 0 < cell["n_candidate"] < cell["n_requests"]
+
+
+@pytest.fixture
+def told_at_once(measured: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The program, whose rollouts are short: what they start with is asked about here."""
+    rollouts = importlib.import_module("family_rollouts")
+    for name, short in (("N_BEFORE", 30), ("SUMMED_UP_S", 0), ("LONGEST_S", 4)):
+        monkeypatch.setattr(importlib.import_module("lifts.rolling"), name, short)
+
+    def run() -> Any:
+        rollouts.run([FAMILY], measured, [1], 1)
+        return json.loads(measured.rollout(FAMILY).read_text())
+
+    return run
+
+
+def test_a_winner_that_its_sealed_rows_confirm_starts_without_force_and_is_asked_once(
+    told_at_once: Any, model: Provider
+) -> None:
+    before = len(model.bodies)
+    first = told_at_once()
+    asked, found = len(model.bodies) - before, first["confirmed"]
+    assert first["refused"] is None
+    assert (found["outcome"], found["missed"]) == ("nominated", {})
+    assert asked == 2 * found["n"] > 0, "both variants, the sealed rows and no others"
+    assert found["champion_mean"] < found["winner_mean"] == 1.0
+    assert told_at_once()["confirmed"] == found
+    assert len(model.bodies) - before == asked, "the kept home answered"
+
+
+def test_a_winner_that_its_sealed_rows_do_not_confirm_has_to_be_forced(
+    told_at_once: Any, model: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "answer", lambda body: (200, {}, json.dumps(chat_answer("I wonder")).encode()))
+    cell = told_at_once()
+    assert cell["confirmed"]["outcome"] == "not_confirmed"
+    assert "improvement" in cell["confirmed"]["missed"]
+    assert cell["refused"] is not None
+    assert told_at_once()["confirmed"] == cell["confirmed"], "what its record refuses is told again"
 
 
 def test_where_a_study_changed_nothing_its_worst_base_is_rolled_out(measured: Any) -> None:
@@ -134,21 +173,28 @@ def result(*cells: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_section_says_how_each_ended_and_whether_that_is_right() -> None:
     rolled = importlib.import_module("lifts.rolled")
-    nominated = cell("inconclusive", 0.02, family="summarization", refused=None, n_labelled=None)
+    look = {"outcome": "nominated", "n": 40, "champion_mean": 0.4, "winner_mean": 0.5, "missed": {}}
+    missed = {**look, "outcome": "not_confirmed", "missed": {"improvement": "0.4 to 0.42"}}
+    nominated = cell("inconclusive", 0.02, family="summarization", refused=None, n_labelled=None, confirmed=look)
     text = rolled.rolled_out(result(nominated, cell("promoted", 0.1)))
+    assert "Of the winners: confirmed: summarization; not asked: intent_routing." in text
     assert "at commit abc." in text
     assert "8,000 outcomes" in text
     of_routing, of_summaries = text.strip().splitlines()[-2:]
     assert of_routing == (
         "| [intent_routing](families/intent_routing.md) | winner, seed 1 | 200 held-out rows | 0.400 | **+0.100**"
-        " (+0.000 to +0.200) | 0.040 | forced | promoted | 5,000, 2,000 | 4,900 | right |"
+        " (+0.000 to +0.200) | 0.040 | forced: not asked | promoted | 5,000, 2,000 | 4,900 | right |"
     )
-    assert "| nominated | ended as inconclusive | 5,000, 2,000 | - | safe, but a gain was left lying |" in of_summaries
+    assert "| nominated: 0.400 > 0.500 on 40 sealed rows | ended as inconclusive | 5,000, 2,000 | - |" in of_summaries
+    assert of_summaries.endswith("| safe, but a gain was left lying |")
     assert rolled.rolled_out(None) == ""
     assert rolled.said_of(nominated).startswith(
         "The winner, seed 1, was rolled out against that base by simulated users"
     )
     assert "a difference of +0.020 in the family's score it was neither promoted" in rolled.said_of(nominated)
+    failed = rolled.rolled_out(result(cell("promoted", 0.1, confirmed=missed)))
+    assert "| forced: improvement not met: 0.400 > 0.500 on 40 sealed rows |" in failed
+    assert "Of the winners: asked and not confirmed: intent_routing." in failed
     of_base = rolled.said_of(cell("worse", -0.2, candidate="base small"))
     assert of_base.startswith("Its studies changed nothing, so base small was rolled out against the best base by")
 
