@@ -107,7 +107,7 @@ bench-commands: $(VENV)/.synced-dev ## what `detent study run` finds on recorded
 bench-families: $(VENV)/.synced-dev ## what studies of the shipped families gain on held-out rows (hours; a stop loses nothing; data of DETENT_SHARED); ARGS="--families summarization --rows 50"
 	@$(BIN)/python bench/families.py $(ARGS)
 
-bench-family-rollouts: $(VENV)/.synced-dev ## what becomes of those winners in rollouts that move by themselves (a quarter of an hour, after bench-families); ARGS="--families summarization"
+bench-family-rollouts: $(VENV)/.synced-dev ## what becomes of those winners in rollouts that move by themselves, confirmed on sealed rows before (half an hour, after bench-families); ARGS="--families summarization"
 	@$(BIN)/python bench/family_rollouts.py $(ARGS)
 
 bench-speed: $(VENV)/.synced-dev ## how fast conditions, replay of content and the gateway's streams are

@@ -132,7 +132,8 @@ PLAN: Mapping[str, Measured] = {  # the quickest answers first
 def definition_of(measured: Measured, n_dev: int = N_DEV) -> dict[str, Any]:
     """The study's definition, as a user writes it in a file: four sets of examples.
 
-    The holdout stays sealed: the held-out rows of the data are the confirmation here.
+    The holdout stays sealed: the held-out rows of the data tell the gain. Before a rollout a study of strategy
+    ``confirm`` opens it (confirming.py).
     """
     return {
         "n_train": measured.n_train,

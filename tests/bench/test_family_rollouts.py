@@ -75,43 +75,36 @@ def test_a_winner_is_rolled_out_on_recorded_answers_by_commands_and_routes(
     assert 0 < cell["n_candidate"] < cell["n_requests"]
 
 
-@pytest.fixture
-def told_at_once(measured: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The program, whose rollouts are short: what they start with is asked about here."""
-    rollouts = importlib.import_module("family_rollouts")
-    for name, short in (("N_BEFORE", 30), ("SUMMED_UP_S", 0), ("LONGEST_S", 4)):
-        monkeypatch.setattr(importlib.import_module("lifts.rolling"), name, short)
-
-    def run() -> Any:
-        rollouts.run([FAMILY], measured, [1], 1)
-        return json.loads(measured.rollout(FAMILY).read_text())
-
-    return run
+def ready(work: Any, folder: Path) -> tuple[Any, Any]:
+    folder.mkdir()
+    found: tuple[Any, Any] = importlib.import_module("family_rollouts")._ready(FAMILY, work, [1], folder)
+    return found
 
 
 def test_a_winner_that_its_sealed_rows_confirm_starts_without_force_and_is_asked_once(
-    told_at_once: Any, model: Provider
+    measured: Any, model: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = len(model.bodies)
-    first = told_at_once()
-    asked, found = len(model.bodies) - before, first["confirmed"]
-    assert first["refused"] is None
+    pair, found = ready(measured, tmp_path / "first")
+    asked = len(model.bodies) - before
     assert (found["outcome"], found["missed"]) == ("nominated", {})
     assert asked == 2 * found["n"] > 0, "both variants, the sealed rows and no others"
     assert found["champion_mean"] < found["winner_mean"] == 1.0
-    assert told_at_once()["confirmed"] == found
+    assert ready(measured, tmp_path / "second")[1] == found
     assert len(model.bodies) - before == asked, "the kept home answered"
+    rolling = importlib.import_module("lifts.rolling")
+    for name, short in (("N_BEFORE", 30), ("SUMMED_UP_S", 0), ("LONGEST_S", 2)):
+        monkeypatch.setattr(rolling, name, short)
+    assert rolling.roll_out(FAMILY, pair)["refused"] is None, "the gates let it start"
 
 
-def test_a_winner_that_its_sealed_rows_do_not_confirm_has_to_be_forced(
-    told_at_once: Any, model: Provider, monkeypatch: pytest.MonkeyPatch
+def test_a_winner_that_its_sealed_rows_do_not_confirm_is_told_with_what_it_missed(
+    measured: Any, model: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model, "answer", lambda body: (200, {}, json.dumps(chat_answer("I wonder")).encode()))
-    cell = told_at_once()
-    assert cell["confirmed"]["outcome"] == "not_confirmed"
-    assert "improvement" in cell["confirmed"]["missed"]
-    assert cell["refused"] is not None
-    assert told_at_once()["confirmed"] == cell["confirmed"], "what its record refuses is told again"
+    found = ready(measured, tmp_path / "first")[1]
+    assert found["outcome"] == "not_confirmed"
+    assert "improvement" in found["missed"]
 
 
 def test_where_a_study_changed_nothing_its_worst_base_is_rolled_out(measured: Any) -> None:
