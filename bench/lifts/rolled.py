@@ -110,12 +110,16 @@ def _by_itself(cell: Cell) -> str:
 
 def _confirmed(cells: Mapping[str, Cell]) -> str:
     """Which confirmations were asked for, and what became of them, in a sentence."""
-    groups: dict[str, list[str]] = {"confirmed": [], "asked and not confirmed": [], "not asked": []}
+    groups: dict[str, list[str]] = {
+        "confirmed": [],
+        "asked and not confirmed": [],
+        "rolled out without having been asked": [],
+    }
     for name, cell in cells.items():
         if found := cell.get("confirmed"):
             groups["confirmed" if found["outcome"] == "nominated" else "asked and not confirmed"].append(name)
         elif not _is_base(cell):
-            groups["not asked"].append(name)
+            groups["rolled out without having been asked"].append(name)
     return f"Of the winners: {'; '.join(f'{what}: ' + ', '.join(of) for what, of in groups.items() if of)}."
 
 
@@ -127,7 +131,7 @@ def _started(cell: Cell) -> str:
     """As nominated or as forced, and on which ground."""
     found = cell.get("confirmed")
     if not found:
-        return "forced: a base, not searched for" if _is_base(cell) else "forced: not asked"
+        return "forced: a base, not searched for" if _is_base(cell) else "forced: no confirmation asked for"
     on = f"{found['champion_mean']:.3f} > {found['winner_mean']:.3f} on {found['n']} sealed rows"
     if not cell["refused"]:
         return f"nominated: {on}"

@@ -170,13 +170,13 @@ def test_the_section_says_how_each_ended_and_whether_that_is_right() -> None:
     missed = {**look, "outcome": "not_confirmed", "missed": {"improvement": "0.4 to 0.42"}}
     nominated = cell("inconclusive", 0.02, family="summarization", refused=None, n_labelled=None, confirmed=look)
     text = rolled.rolled_out(result(nominated, cell("promoted", 0.1)))
-    assert "Of the winners: confirmed: summarization; not asked: intent_routing." in text
+    assert "Of the winners: confirmed: summarization; rolled out without having been asked: intent_routing." in text
     assert "at commit abc." in text
     assert "8,000 outcomes" in text
     of_routing, of_summaries = text.strip().splitlines()[-2:]
     assert of_routing == (
         "| [intent_routing](families/intent_routing.md) | winner, seed 1 | 200 held-out rows | 0.400 | **+0.100**"
-        " (+0.000 to +0.200) | 0.040 | forced: not asked | promoted | 5,000, 2,000 | 4,900 | right |"
+        " (+0.000 to +0.200) | 0.040 | forced: no confirmation asked for | promoted | 5,000, 2,000 | 4,900 | right |"
     )
     assert "| nominated: 0.400 > 0.500 on 40 sealed rows | ended as inconclusive | 5,000, 2,000 | - |" in of_summaries
     assert of_summaries.endswith("| safe, but a gain was left lying |")
