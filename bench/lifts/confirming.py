@@ -46,10 +46,10 @@ def confirm(name: str, pair: Pair, kept: Path) -> Confirmed:
     n_sealed = json.loads(typed(kept, "family", "show", name, "--json"))["examples"]["holdout"]
     declare(kept, name, {"rollout": {"gates": {"n": n_sealed}}})
     words = ("study", "confirm", name, pair.candidate.id, "--yes", "--json")
-    typed(kept, *words, allowed=(DONE, REFUSED))  # refused where the record says that a gate is not met
+    said = typed(kept, *words, allowed=(DONE, REFUSED))  # refused where the record says that a gate is not met
     study = latest_study(kept, name)
     if study.winner != pair.candidate.id or study.status != "finished" or not study.confirmation:
-        raise RuntimeError(f"the confirmation of {pair.candidate.id} is {study.status}: {study.error or 'no record'}")
+        raise RuntimeError(f"{pair.candidate.id} has no confirmation: {said[-500:]}")
     found = study.confirmation
     figures = ("n", "champion_mean", "winner_mean", "lift", "lift_low", "lift_high", "confidence")
     return Confirmed(
