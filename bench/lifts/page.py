@@ -126,7 +126,7 @@ def _gain(name: str, cells: Cells) -> str:
     relative = (
         "not shown"
         if lift.relative is None or lift.relative_interval is None
-        else f"{percent(lift.relative)} ({percent(lift.relative_interval[0])} to {percent(lift.relative_interval[1])})"
+        else "{} ({} to {})".format(*(percent(one, 1) for one in (lift.relative, *lift.relative_interval)))
     )
     gain = f"**{lift.absolute:+.3f}** ({lift.interval[0]:+.3f} to {lift.interval[1]:+.3f})"
     held = "held" if told.is_held else MISSED

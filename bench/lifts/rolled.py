@@ -27,8 +27,13 @@ Rows come again and again, so that a rollout judges these rows and not all that 
 difference is known: a promotion is right where it lies above minus the margin, and being called worse where it lies
 below 0. Each rollout is another draw of users, so how earlier ones of the same pair ended stands beside. Of candidates
 that are worse by the margin at most 5 of 100 may be promoted. Labelled are the outcomes that served as evidence: those
-that came within their hour of rollout time, which is 1.25 s here, and whose hour was over at the end. Latencies are not reported: base and winner were asked at different hours of a busy machine. A winner that
-shows examples takes longer ([what it takes](#what-it-takes)), and in production the latency guardrail sees that.
+that came within their hour of rollout time, which is 1.25 s here, and whose hour was over at the end. Latencies are not
+reported: base and winner were asked at different hours of a busy machine. A winner that shows examples takes longer
+([what it takes](#what-it-takes)), and in production the latency guardrail sees that.
+
+**The difference here is of the family's own score, as a whole**, since that is what its outcomes report; the gains
+above are of the one measure that the table names, and of the mean of two seeds. So the two can differ.
+
 {started}
 
 | family | candidate | rows | score of the champion | difference (95 %) | margin | started | ended | requests, of the candidate | labelled | |

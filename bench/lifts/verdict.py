@@ -44,8 +44,8 @@ class Verdict:
         return f"{self.family}: {'held' if self.is_held else 'missed'} ({self.bar}; gain {self.lift.absolute:+.3f})"
 
 
-def percent(share: float) -> str:
-    return f"{100 * share:+.0f} %"
+def percent(share: float, decimals: int = 0) -> str:
+    return f"{100 * share:+.{decimals}f} %"
 
 
 def verdicts(result: Mapping[str, Any]) -> list[Verdict]:

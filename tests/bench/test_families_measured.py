@@ -156,7 +156,8 @@ def test_the_page_says_what_was_reached_what_was_missed_and_what_was_not_measure
     page = importlib.import_module("lifts.page").page
     text = page(result(cell(FAMILY, 1, [0.1] * 40, [0.11] * 40), cell("summarization", 1, [0.3] * 40, [0.6] * 40)))
     assert "| right labels | 40, 1 | 0.100 | 0.110 | **+0.010** (+0.010 to +0.010) | not shown | +0.05" in text
-    assert "| ROUGE | 40, 1 | 0.300 | 0.600 | **+0.300** (+0.300 to +0.300) | +100 % (+100 % to +100 %) | +20 %" in text
+    gain = "**+0.300** (+0.300 to +0.300) | +100.0 % (+100.0 % to +100.0 %)"
+    assert f"| ROUGE | 40, 1 | 0.300 | 0.600 | {gain} | +20 %" in text
     assert "| +0.05 | **missed** |" in text
     assert "| +20 % | held |" in text
     assert (
