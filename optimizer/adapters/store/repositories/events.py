@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, case, func, insert, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, insert, or_, select
 
 from optimizer.adapters.store import arm_stats, cursors
 from optimizer.adapters.store.engine import insert_new
@@ -123,11 +123,11 @@ class EventTables:
             at, id, of = cursors.decode(cursor, datetime, str, str)
             query = query.where(f.received_at >= at)  # what the index begins with
             query = query.where(or_(f.received_at > at, f.id > id, and_(f.id == id, f.family > of)))
-        if family is None:
-            query = _of_each([query.where(f.family == one) for one in families_in(tx, FEEDBACK_EVENTS)] or [query])
-        else:
-            query = query.where(f.family == family)
-        events = [_feedback(row) for row in tx.execute(query.limit(limit + 1)).mappings()]
+        # Each family's page by its index: asked for all at once, the database would read and sort every event.
+        families = families_in(tx, FEEDBACK_EVENTS) if family is None else [family]
+        rows = [row for one in families for row in tx.execute(query.where(f.family == one)).mappings()]
+        rows.sort(key=lambda row: (row["received_at"], row["id"], row["family"]))
+        events = [_feedback(row) for row in rows[: limit + 1]]
         return cursors.page(events, limit, lambda event: (event.received_at, event.id, event.arm.family))
 
     def stored_answer(self, tx: Connection, scope: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
@@ -174,12 +174,6 @@ class EventTables:
             if row[f"n_{field}"]
         ]
         return sorted(found, key=lambda s: (s.variant or "", s.field, s.source))
-
-
-def _of_each(pages: Sequence[Select[Any]]) -> Select[Any]:
-    """The first of several families: asked for all at once, the database would read and sort every event."""
-    both = union_all(*(select(page.subquery()) for page in pages)).subquery()
-    return select(both).order_by(both.c.received_at, both.c.id, both.c.family)
 
 
 def _made_of_parts(family: str, variants: Collection[str], since: datetime) -> list[ColumnElement[bool]]:
