@@ -54,7 +54,7 @@ class MinuteStatRow(Row):
 
 
 class ArmStatRow(Row):
-    """Written by events.py, in the transaction of the events (arm_stats.py): their sums by rollout and arm."""
+    """Written by arm_stats.py, in the transaction of the events: their sums by rollout and arm."""
 
     __tablename__ = "arm_stats"
     family: str = Field(primary_key=True)
