@@ -113,11 +113,11 @@ bench-family-rollouts: $(VENV)/.synced-dev ## what becomes of those winners in r
 bench-speed: $(VENV)/.synced-dev ## how fast conditions, replay of content and the gateway's streams are
 	@for name in conditions content_replay gateway_streams; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
 
-bench-paths: $(VENV)/.synced-dev ## how fast prompts are fetched and feedback is kept, beside bare routes and MLflow (half an hour, quiet machine, wrk)
+bench-paths: $(VENV)/.synced-dev ## how fast prompts are fetched and feedback is kept, beside bare routes and MLflow (half an hour, quiet machine, wrk, 14 GB under TMPDIR)
 	@$(BIN)/python bench/serving.py
 	@$(BIN)/python bench/serving.py --minutes 10
 	@$(BIN)/python bench/ingestion.py
-	@$(BIN)/python bench/ingestion.py --growth 1000000
+	@$(BIN)/python bench/ingestion.py --growth 10000000
 
 serve: $(VENV)/.synced ## API, gateway, worker and MLflow UI, supervised
 	@$(BIN)/detent serve

@@ -1,7 +1,7 @@
 """How fast feedback is kept, beside writing the same rows with nothing else, and beside mlflow.log_trace.
 
     python bench/ingestion.py [--rounds 5] [--seconds 4]
-    python bench/ingestion.py --growth 1000000
+    python bench/ingestion.py --growth 10000000
 
 One api process, as `detent serve` starts it, during a rollout; each answer means on disk (synchronous=FULL). Batches of
 a hundred over four connections stand beside SQLAlchemy core's insert of the same rows in one loop, a commit for each
