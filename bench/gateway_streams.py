@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
 
 sys.path.insert(0, str(ROOT))  # the provider and the home of the tests
+from bench.speed.servers import free_port
 from tests.faulty_provider import faulty_provider
 from tests.gateway_world import family, make_home
 
@@ -51,7 +51,7 @@ def main() -> None:
         settings = make_home(home, {"topic": family("topic", "remote")}, models)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DETENT_")} | {
             "DETENT_HOME": folder,
-            "DETENT_GATEWAY_PORT": str(_free_port()),
+            "DETENT_GATEWAY_PORT": str(free_port()),
             "PYTHONPATH": str(ROOT),
         }
         command = [sys.executable, "-m", "optimizer.processes", "gateway"]
@@ -87,12 +87,6 @@ def main() -> None:
         store.close()
         assert n == 2 * (AT_ONCE + N_ROUNDS * N_REQUESTS), f"{n} interactions are on record"
     write_result("gateway_streams", cells)
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def _address(file: Path) -> str:

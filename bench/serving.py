@@ -37,6 +37,7 @@ from bench.speed.client import Load
 from bench.speed.events import KINDS, posts
 from bench.speed.installation import FAMILY, Installation, installation, tokens_of
 from bench.speed.page import write_page
+from bench.speed.servers import free_port, wait_until_up
 
 CONNECTIONS, UNITS = 16, 20_000
 BATCH, BATCH_CONNECTIONS = 100, 4
@@ -215,7 +216,7 @@ def mlflow_server() -> Iterator[str]:
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
         environment = {**os.environ, **quiet}
-        uri, port = f"sqlite:///{folder}/mlflow.db", _free_port()
+        uri, port = f"sqlite:///{folder}/mlflow.db", free_port()
         make = (
             "import mlflow; "
             f"mlflow.set_tracking_uri({uri!r}); "
@@ -230,30 +231,11 @@ def mlflow_server() -> Iterator[str]:
         )
         try:
             url = f"http://127.0.0.1:{port}"
-            _wait(f"{url}/version", process)
+            wait_until_up(f"{url}/version", process, "MLflow's server", within_s=120)
             yield url
         finally:
             process.terminate()
             process.wait(30)
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 120
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise RuntimeError("MLflow's server did not start, so nothing was measured beside it.")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from bench.common import Cell
 from bench.speed import client, rivals
 from bench.speed.client import Load
 from bench.speed.installation import KEY, ROOT, START_S, add_key
+from bench.speed.servers import free_port
 from optimizer.host.config import Settings
 from optimizer.host.run_files import find
 from tests.gateway_world import family, make_home
@@ -143,22 +144,14 @@ def _running(name: str, home: Path) -> Iterator[subprocess.Popen[bytes]]:
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**environment, "DETENT_HOME": str(home), "PYTHONPATH": str(ROOT), "DETENT_PORT": str(_free_port()),
-             "DETENT_GATEWAY_PORT": str(_free_port())},
+        env={**environment, "DETENT_HOME": str(home), "PYTHONPATH": str(ROOT), "DETENT_PORT": str(free_port()),
+             "DETENT_GATEWAY_PORT": str(free_port())},
     )  # fmt: skip
     try:
         yield process
     finally:
         process.terminate()
         process.wait(30)
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def _address(settings: Settings, name: str, process: subprocess.Popen[bytes]) -> str:

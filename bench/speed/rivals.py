@@ -1,4 +1,4 @@
-"""Servers that do the least: ``python rivals.py hash|fill|model|durable FILE FILENO``.
+"""Servers that do the least: ``python -m bench.speed.rivals hash|fill|model|durable FILE FILENO``.
 
 ``model`` answers chat completions at once, whole or in pieces. ``fill`` is a bare Starlette route that reads a JSON
 body, hashes the unit, puts the variables into the messages of FILE and returns them as JSON. ``hash`` is one that
@@ -18,7 +18,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +30,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from ulid import ULID
 
+from bench.speed.servers import wait_until_up
+
+ROOT = Path(__file__).resolve().parents[2]
 GROUP = 16
 Row = tuple[str, tuple[Any, ...]]  # table, values in the order of its columns
 
@@ -171,25 +173,15 @@ def running(name: str, file: Path) -> Iterator[str]:
         listening.listen(128)
         listening.set_inheritable(True)
         port = listening.getsockname()[1]
-        command = [sys.executable, __file__, name, str(file), str(listening.fileno())]
-        process = subprocess.Popen(command, pass_fds=(listening.fileno(),), stdin=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "bench.speed.rivals", name, str(file.resolve()), str(listening.fileno())]
+        process = subprocess.Popen(command, cwd=ROOT, pass_fds=(listening.fileno(),), stdin=subprocess.DEVNULL)
     try:
-        _wait(port, process)
-        yield f"http://127.0.0.1:{port}"
+        url = f"http://127.0.0.1:{port}"
+        wait_until_up(url, process, f"The rival {name}", within_s=30)
+        yield url
     finally:
         process.terminate()
         process.wait(30)
-
-
-def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 30
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise RuntimeError("A rival did not start, so nothing can be measured.")
 
 
 def main() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +24,7 @@ rivals = importlib.import_module("bench.speed.rivals")
 speed = importlib.import_module("bench.speed.installation")
 ingestion = importlib.import_module("bench.ingestion")
 serving = importlib.import_module("bench.serving")
+servers = importlib.import_module("bench.speed.servers")
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +176,16 @@ def test_the_median_of_what_a_chat_takes_longer_is_held_to_its_bar() -> None:
     shown = pages.page({"serving": {"commit": "c", "machine": "m", "cells": [asdict(cell)]}})
     assert "Not kept here: p99 of a chat, 16 at once, answers whole." in shown
     assert "| 29 ms more (4 to 30) | the model itself: 1 (1 to 1) |  | ours at most 10 |" in shown
+
+
+def test_a_server_is_waited_for_until_it_answers_and_no_longer_than_it_runs() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait(30)
+    port = servers.free_port()
+    with pytest.raises(RuntimeError, match="A rival did not start, so nothing was measured"):
+        servers.wait_until_up(f"http://127.0.0.1:{port}/", ended, "A rival", within_s=60)
+    command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+        servers.wait_until_up(f"http://127.0.0.1:{port}/nothing-here", running, "A server", within_s=60)
+        assert httpx.get(f"http://127.0.0.1:{port}/nothing-here").status_code == 404
+        running.terminate()
