@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -92,35 +94,15 @@ def draw(family: str, shared: Shared, request: Request, response: Response, body
 @routes.post("/v1/families/{family}/judge/scores", status_code=202, **guarded("operate", "limited", also=DRY))
 def score(family: str, shared: Shared, request: Request, response: Response, body: JudgeScoreBody) -> dict[str, Any]:
     """Queues the scoring of answers that users were given, drawn at random, none twice; 202 with its Location."""
-
-    def answer(made: JudgeRun | JudgeRunEstimate) -> dict[str, Any]:
-        return _queued(made, response)
-
-    return answer(
-        score_answers(
-            shared.family(family), n=body.n, days=body.days, budget=Budget(**body.budget.model_dump()),
-            dry_run=body.dry_run, actor=request.state.caller.actor, store=kept(request, shared, response, answer),
-            clock=shared.clock, models=wiring.open_models(shared.settings),
-            usd_per_month=shared.settings.usd_per_month,
-        )
-    )  # fmt: skip
+    job = partial(score_answers, shared.family(family), n=body.n, days=body.days)
+    return _queue(job, shared, request, response, body)
 
 
 @routes.post("/v1/families/{family}/judge/checks", status_code=202, **guarded("operate", "limited", also=DRY))
 def check(family: str, shared: Shared, request: Request, response: Response, body: JudgeCheckBody) -> dict[str, Any]:
     """Queues a check of the judge's biases; 202 with its Location."""
-
-    def answer(made: JudgeRun | JudgeRunEstimate) -> dict[str, Any]:
-        return _queued(made, response)
-
-    return answer(
-        check_biases(
-            shared.family(family), n=body.n, beside=body.beside, budget=Budget(**body.budget.model_dump()),
-            dry_run=body.dry_run, actor=request.state.caller.actor, store=kept(request, shared, response, answer),
-            clock=shared.clock, models=wiring.open_models(shared.settings),
-            usd_per_month=shared.settings.usd_per_month,
-        )
-    )  # fmt: skip
+    job = partial(check_biases, shared.family(family), n=body.n, beside=body.beside)
+    return _queue(job, shared, request, response, body)
 
 
 @routes.get("/v1/families/{family}/judge/runs", **guarded("read"))
@@ -147,13 +129,33 @@ def cancel(
     return shapes.judge_run(stop_judge_run(id, actor=request.state.caller.actor, store=store, clock=shared.clock))
 
 
-def _queued(made: JudgeRun | JudgeRunEstimate, response: Response) -> dict[str, Any]:
-    if isinstance(made, JudgeRun):
-        response.status_code = 202
-        response.headers["Location"] = f"/v1/judge-runs/{made.id}"
-    else:
-        response.status_code = 200
-    return shapes.asked_of_judge(made)
+def _queue(
+    job: Callable[..., JudgeRun | JudgeRunEstimate],
+    shared: Shared,
+    request: Request,
+    response: Response,
+    body: JudgeScoreBody | JudgeCheckBody,
+) -> dict[str, Any]:
+    """``job`` has its family and what is its own to ask."""
+
+    def answer(made: JudgeRun | JudgeRunEstimate) -> dict[str, Any]:
+        if isinstance(made, JudgeRun):
+            response.status_code = 202
+            response.headers["Location"] = f"/v1/judge-runs/{made.id}"
+        else:
+            response.status_code = 200
+        return shapes.asked_of_judge(made)
+
+    made = job(
+        budget=Budget(**body.budget.model_dump()),
+        dry_run=body.dry_run,
+        actor=request.state.caller.actor,
+        store=kept(request, shared, response, answer),
+        clock=shared.clock,
+        models=wiring.open_models(shared.settings),
+        usd_per_month=shared.settings.usd_per_month,
+    )
+    return answer(made)
 
 
 def _require(found: JudgeRun | None, id: str, caller: Caller) -> JudgeRun:
