@@ -4,7 +4,9 @@ everything but the network is real.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +57,29 @@ class World:
 
     def post(self, path: str, body: Any = None, **options: Any) -> Any:
         return self.client.post(path, json=body, **options)
+
+    def post_late(
+        self, path: str, body: Any, meanwhile: Callable[[], object], **headers: str
+    ) -> tuple[int, dict[str, Any]]:
+        """Status and body of the answer to a post whose body comes when ``meanwhile`` has been done."""
+        sent, told = json.dumps(body).encode(), list[Any]()
+        given = {"host": "localhost", "content-type": "application/json", "content-length": str(len(sent)), **headers}
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+            "path": path, "raw_path": path.encode(), "root_path": "", "query_string": b"",
+            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()],
+            "client": ("127.0.0.1", 50000), "server": ("localhost", 80),
+        }  # fmt: skip
+
+        async def receive() -> dict[str, Any]:
+            meanwhile()
+            return {"type": "http.request", "body": sent, "more_body": False}
+
+        async def send(message: Any) -> None:
+            told.append(message)
+
+        asyncio.run(self.app(scope, receive, send))
+        return told[0]["status"], json.loads(b"".join(message.get("body", b"") for message in told[1:]))
 
     def tick(self, lease_seconds: float = 60.0) -> None:
         """What the worker does every ten seconds."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -302,28 +301,6 @@ def test_a_key_is_held_to_its_role_families_and_sources(tmp_path: Path, monkeypa
         assert [status for status, _, _ in quick] == [403, 200, 422, 401, 422]
 
 
-def sent_late(world: World, meanwhile: Callable[[], object], **headers: str) -> int:
-    """Status of the answer to an event whose body comes when ``meanwhile`` has been done."""
-    body, told = json.dumps({"family": "triage", "unit": "u1", "success": True}).encode(), list[Any]()
-    given = {"host": "localhost", "content-type": "application/json", "content-length": str(len(body)), **headers}
-    scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
-        "path": PATH, "raw_path": PATH.encode(), "root_path": "", "query_string": b"",
-        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()],
-        "client": ("127.0.0.1", 50000), "server": ("localhost", 80),
-    }  # fmt: skip
-
-    async def receive() -> dict[str, Any]:
-        meanwhile()
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message: Any) -> None:
-        told.append(message)
-
-    asyncio.run(world.app(scope, receive, send))
-    return int(told[0]["status"])
-
-
 def test_a_key_that_was_revoked_while_the_body_came_sends_nothing(tmp_path: Path) -> None:
     with serving(make_home(tmp_path)) as world:
         world.add_key("app", "feedback", secret="app")
@@ -333,7 +310,8 @@ def test_a_key_that_was_revoked_while_the_body_came_sends_nothing(tmp_path: Path
             assert world.post("/v1/keys/app/revoke", headers={"X-API-Key": "boss"}).status_code == 200
             world.shared.serving.refresh()
 
-        assert sent_late(world, lambda: None, x_api_key="app") == 200
-        assert sent_late(world, revoke, x_api_key="app") == 401
+        event = {"family": "triage", "unit": "u1", "success": True}
+        assert world.post_late(PATH, event, lambda: None, x_api_key="app")[0] == 200
+        assert world.post_late(PATH, event, revoke, x_api_key="app")[0] == 401
         assert len(rows(world)) == 1
         assert not world.app.in_flight.requests_of

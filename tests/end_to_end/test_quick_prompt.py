@@ -4,11 +4,10 @@ over real connections.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +26,7 @@ from tests.api_world import World, make_home, serving
 from tests.gateway_world import serving as on_a_socket
 
 PATH = "/v1/families/triage/prompt"
+RENDER = "/v1/families/triage/render"
 OWN = ("x-request-id", "x-detent-assignment", "date", "server")  # of each answer alone
 
 
@@ -92,7 +92,7 @@ def test_a_plain_fetch_does_not_come_to_fastapi(home: tuple[str, World], monkeyp
     monkeypatch.setattr(application.FastAPI, "__call__", None)
     assert httpx.get(f"{home[0]}{PATH}?unit=u1").status_code == 200
     assert httpx.get(f"{home[0]}/v1/snapshot").status_code == 200
-    filled = httpx.post(f"{home[0]}/v1/families/triage/render", json={"unit": "u1", "variables": {"text": "bill"}})
+    filled = httpx.post(f"{home[0]}{RENDER}", json={"unit": "u1", "variables": {"text": "bill"}})
     assert filled.status_code == 200
 
 
@@ -151,7 +151,7 @@ BODIES: dict[str, tuple[Any, dict[str, str]]] = {
 def test_what_is_filled_in_in_front_is_what_the_ordinary_route_fills_in(
     home: tuple[str, World], monkeypatch: pytest.MonkeyPatch, body: Any, headers: dict[str, str]
 ) -> None:
-    url = f"{home[0]}/v1/families/triage/render"
+    url = f"{home[0]}{RENDER}"
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
     given = {"Content-Type": "application/json", **headers}
     quick = httpx.post(url, content=sent, headers=given)
@@ -188,7 +188,7 @@ def test_a_snapshot_in_front_is_the_ordinary_route_s(
 def test_a_body_in_pieces_is_filled_in_too(home: tuple[str, World]) -> None:
     where, body = urlsplit(home[0]), json.dumps({"unit": "u1", "variables": TEXT}).encode()
     head = (
-        f"POST /v1/families/triage/render HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Type: application/json\r\n"
+        f"POST {RENDER} HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     with socket.create_connection((where.hostname, where.port), timeout=20) as connection:
@@ -201,31 +201,6 @@ def test_a_body_in_pieces_is_filled_in_too(home: tuple[str, World]) -> None:
     assert json.loads(told.split(b"\r\n\r\n", 1)[1])["messages"]
 
 
-def filled_in_late(
-    world: World, unit: str, meanwhile: Callable[[], object], **headers: str
-) -> tuple[int, dict[str, Any]]:
-    """Status and body of the answer to a request whose body comes when ``meanwhile`` has been done."""
-    body, told = json.dumps({"unit": unit, "variables": TEXT}).encode(), list[Any]()
-    given = {"host": "localhost", "content-type": "application/json", "content-length": str(len(body)), **headers}
-    path = "/v1/families/triage/render"
-    scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
-        "path": path, "raw_path": path.encode(), "root_path": "", "query_string": b"",
-        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()],
-        "client": ("127.0.0.1", 50000), "server": ("localhost", 80),
-    }  # fmt: skip
-
-    async def receive() -> dict[str, Any]:
-        meanwhile()
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message: Any) -> None:
-        told.append(message)
-
-    asyncio.run(world.app(scope, receive, send))
-    return told[0]["status"], json.loads(b"".join(message.get("body", b"") for message in told[1:]))
-
-
 def test_what_changed_while_the_body_came_is_in_the_answer(tmp_path: Path) -> None:
     with serving(make_home(tmp_path)) as world:
         world.deploying()
@@ -236,9 +211,10 @@ def test_what_changed_while_the_body_came_is_in_the_answer(tmp_path: Path) -> No
 
         units = (f"u{i}" for i in range(100))
         unit = next(u for u in units if world.get(f"{PATH}?unit={u}").json()["role"] == "candidate")
-        status, before = filled_in_late(world, unit, lambda: None)
+        asked = {"unit": unit, "variables": TEXT}
+        status, before = world.post_late(RENDER, asked, lambda: None)
         assert (status, before["role"]) == (200, "candidate")
-        status, after = filled_in_late(world, unit, freeze)
+        status, after = world.post_late(RENDER, asked, freeze)
         assert (status, after["role"], after["variant"]) == (200, "champion", world.champion())
         assert after["messages"] != before["messages"]
 
@@ -253,8 +229,9 @@ def test_a_key_that_was_revoked_while_the_body_came_gets_nothing(tmp_path: Path)
             assert revoked.status_code == 200, revoked.text
             world.shared.serving.refresh()
 
-        assert filled_in_late(world, "u1", lambda: None, x_api_key="app")[0] == 200
-        assert filled_in_late(world, "u1", revoke, x_api_key="app")[0] == 401
+        asked = {"unit": "u1", "variables": TEXT}
+        assert world.post_late(RENDER, asked, lambda: None, x_api_key="app")[0] == 200
+        assert world.post_late(RENDER, asked, revoke, x_api_key="app")[0] == 401
         assert not world.app.in_flight.requests_of
 
 
@@ -262,11 +239,10 @@ def test_each_filled_in_prompt_is_counted_once(tmp_path: Path, monkeypatch: pyte
     counted: list[str] = []
     monkeypatch.setattr(ExposureCounts, "count", lambda self, served, choice, now_s: counted.append(choice.variant))
     with serving(make_home(tmp_path)) as world:
-        path = "/v1/families/triage/render"
-        assert world.post(path, {"unit": "u1", "variables": TEXT}).status_code == 200
+        assert world.post(RENDER, {"unit": "u1", "variables": TEXT}).status_code == 200
         assert len(counted) == 1
-        assert world.post(path, {"unit": "u1", "variables": {}}).status_code == 422
-        assert world.post(path, {"unit": "u1"}).status_code == 422
+        assert world.post(RENDER, {"unit": "u1", "variables": {}}).status_code == 422
+        assert world.post(RENDER, {"unit": "u1"}).status_code == 422
         assert len(counted) == 2, "one of the refused came as far as a variant, by the ordinary route"
         assert world.shared.serving.now_served.family("triage")._unfilled, "answered in front"
         assert world.app.in_flight.n_bytes == 0
