@@ -28,6 +28,10 @@ MAX_DEPTH = 64  # what looks at a value later goes a few calls deeper with each 
 QUICK_BYTES = 16_384
 QUICK_TEXT_BYTES, QUICK_VALUES = 131_072, 2_000  # of a longer text with few values, which takes half a millisecond
 PIECE_BYTES = 1_048_576  # of a body that one step takes: other threads run between two of them
+# Lines have no registered type; a client that knows only that it sends a file says octet-stream, or nothing.
+LINES_TYPES = frozenset(
+    ("", *(f"application/{name}" for name in ("x-ndjson", "ndjson", "x-jsonl", "jsonl", "jsonlines", "octet-stream")))
+)
 _NO_SIGNS = bytes(set(range(256)) - set(b'",[{'))
 
 
@@ -142,12 +146,30 @@ def checked(value: Any) -> Any:
 
 def check_media_type(request: Request) -> None:
     """A JSON body must say so: a foreign web page can send any other type without the browser asking first."""
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if given != "application/json" and not (given.startswith("application/") and given.endswith("+json")):
+    given = _media_type(request)
+    if not _is_json(given):
         raise UnsupportedMediaType(
             f"The body is {given or 'of no declared type'}, and JSON is expected. Send `Content-Type:"
             " application/json`."
         )
+
+
+def check_lines_type(request: Request) -> None:
+    """A body of JSON lines may leave its type undeclared; another format is refused before its first line is read."""
+    given = _media_type(request)
+    if not (_is_json(given) or given in LINES_TYPES):
+        raise UnsupportedMediaType(
+            f"The body is {given[:80]}, and events are read from JSON alone. Send one JSON object per line as"
+            " `Content-Type: application/x-ndjson`, or all events as columns as `Content-Type: application/json`."
+        )
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _is_json(media_type: str) -> bool:
+    return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
 
 
 def _faults(root: Any) -> Iterator[Fault]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from api.http.bodies import read_json
@@ -15,12 +16,23 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.feedback.fields import FIELDS
 
 _COLUMNS = "columns"
-_BEGINNING = re.compile(rb'\s*\{\s*"columns"\s*:')
+_BEGINNING = re.compile(rb'\s*\{\s*"(\w{1,20})"\s*:\s*(\{?)')
 
 
 def is_columns(body: bytes) -> bool:
-    """No event has a field of that name, so no line of events begins like this."""
-    return _BEGINNING.match(body) is not None
+    """Whether the body begins as columns do, or with an object of a name that was meant so.
+
+    No event has a field of that name, so no line of events begins like this.
+    """
+    begins = _BEGINNING.match(body)
+    if begins is None:
+        return False
+    name = begins[1].decode()
+    return name == _COLUMNS or (bool(begins[2]) and name not in FIELDS and _means_columns(name))
+
+
+def _means_columns(name: str) -> bool:
+    return bool(get_close_matches(name.casefold(), [_COLUMNS], cutoff=0.7))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +53,21 @@ class EventColumns:
 def read_columns(body: bytes, limit: BodyLimit) -> EventColumns:
     """Raises InvalidInput with everything that is wrong with the form, MalformedBody, and TooLarge."""
     whole = read_json(body, limit)
-    columns = whole[_COLUMNS] if isinstance(whole, dict) else None
+    columns = whole.get(_COLUMNS)
+    is_misspelt = _COLUMNS not in whole
     faults = [
-        Fault(pointer=pointer_of([name]), detail="is no member beside columns") for name in whole if name != _COLUMNS
+        Fault(
+            pointer=pointer_of([name]),
+            detail="is misspelt: write columns"
+            if is_misspelt and _means_columns(name)
+            else "is no member beside columns",
+        )
+        for name in whole
+        if name != _COLUMNS
     ]
-    if not isinstance(columns, dict) or not columns:
+    if is_misspelt:
+        columns = {}
+    elif not isinstance(columns, dict) or not columns:
         faults.append(Fault(pointer=f"/{_COLUMNS}", detail="is no object of lists by names of fields"))
         columns = {}
     for name, column in columns.items():

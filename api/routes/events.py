@@ -12,7 +12,7 @@ from pydantic import AwareDatetime
 
 from api import services
 from api.access.auth import Caller, family_asked, require_family
-from api.http.bodies import StrictRequest, beside, check_media_type
+from api.http.bodies import StrictRequest, beside, check_lines_type, check_media_type
 from api.http.body_limits import BodyLimit
 from api.http.event_columns import is_columns, read_columns
 from api.http.event_lines import LinesPart, n_lines, parts_of
@@ -126,6 +126,7 @@ async def import_interactions(request: Request, shared: Shared) -> dict[str, Any
     An import that broke off may be sent again: events with an id are kept once, and with an Idempotency-Key all are.
     The first thousand rejected lines are named; `rejected_more` says how many there are beyond.
     """
+    check_lines_type(request)
     assert isinstance(request, StrictRequest)
     body = await request.body()
     named = idempotency_of(request, body)

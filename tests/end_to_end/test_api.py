@@ -346,6 +346,31 @@ def test_lines_are_imported_and_the_bad_ones_named_by_their_number(world: World)
     ]
 
 
+@pytest.mark.parametrize("type", ["text/csv", "application/xml", "text/csv; charset=utf-8"])
+def test_an_import_in_another_format_is_refused_before_its_lines_are_read(world: World, type: str) -> None:
+    body = "family,unit,success\ntriage,u1,true\n"
+    refused = world.client.post("/v1/interactions/import", content=body, headers={"content-type": type})
+    assert (refused.status_code, refused.json()["type"]) == (415, "/problems/unsupported-media-type")
+    assert refused.json()["detail"] == (
+        f"The body is {type.partition(';')[0]}, and events are read from JSON alone. Send one JSON object per line as"
+        " `Content-Type: application/x-ndjson`, or all events as columns as `Content-Type: application/json`."
+    )
+
+
+@pytest.mark.parametrize("type", ["application/json", "application/jsonl", "application/octet-stream", None])
+def test_lines_are_imported_by_each_of_their_types_and_where_none_is_declared(world: World, type: str | None) -> None:
+    body = json.dumps({"family": "triage", "unit": "u1", "success": True})
+    headers = {} if type is None else {"content-type": type}
+    taken = world.client.post("/v1/interactions/import", content=body, headers=headers)
+    assert (taken.status_code, taken.json()["accepted"]) == (200, 1)
+
+
+def test_misspelt_columns_are_named_and_nothing_is_kept(world: World) -> None:
+    refused = world.client.post("/v1/interactions/import", json={"colums": {"score": [1], "unit": ["u"]}})
+    assert refused.status_code == 422
+    assert refused.json()["errors"] == [{"pointer": "/colums", "detail": "is misspelt: write columns"}]
+
+
 def test_columns_are_imported_as_the_same_events_in_lines(world: World) -> None:
     n = 2300
     columns: dict[str, list[Any]] = {

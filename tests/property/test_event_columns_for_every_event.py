@@ -48,12 +48,17 @@ def told(parts: Iterable[LinesPart]) -> list[tuple[int, dict[str, Any]]]:
         ({"columns": {}}, "/columns is no object of lists"),
         ({"columns": [1]}, "/columns is no object of lists"),
         ({"columns": {"score": [1]}, "family": "triage"}, "/family is no member beside columns"),
+        ({"colums": {"score": [1]}}, "The columns cannot be read: /colums is misspelt: write columns."),
+        ({"Columns": {"score": [1]}, "colour": 1}, "/Columns is misspelt: write columns; /colour is no member"),
     ],
-    ids=["unequal", "unknown", "no list", "empty lists", "no columns", "a list", "another member"],
-)
+    ids=["unequal", "unknown", "no list", "empty lists", "no columns", "a list", "another member", "misspelt",
+         "misspelt beside another"],
+)  # fmt: skip
 def test_columns_of_another_form_are_refused_with_what_is_wrong(sent: Any, says: str) -> None:
+    body = json.dumps(sent).encode()
+    assert is_columns(body)
     with pytest.raises(InvalidInput) as refused:
-        read_columns(json.dumps(sent).encode(), LIMIT)
+        read_columns(body, LIMIT)
     assert says in refused.value.detail
     assert "Nothing was kept" in refused.value.detail
 
