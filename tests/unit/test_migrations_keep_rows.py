@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -131,3 +133,19 @@ def test_a_new_event_writes_to_the_end_of_each_index_and_to_none_in_the_order_of
         for index in table.indexes:
             last = list(index.columns)[-1]
             assert isinstance(last.type, Utc) or last.name in grows, index.name
+
+
+def test_several_new_stores_are_made_at_once_by_threads_of_one_process(tmp_path: Path) -> None:
+    stores = [Database(f"sqlite:///{tmp_path / f'{i}.db'}") for i in range(4)]
+    together = Barrier(len(stores))
+
+    def migrate(store: Database) -> None:
+        together.wait(30)
+        store.migrate()
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        list(pool.map(migrate, stores))
+    for store in stores:
+        with store.read() as tx:
+            assert tx.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == migrations.revisions()[-1]
+        store.close()

@@ -7,6 +7,7 @@ Start reading at ``env.py``, then ``versions/`` in order.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from sqlalchemy import inspect
@@ -15,6 +16,7 @@ from optimizer.adapters.store.engine import is_sqlite, open_engine, sqlite_path
 from optimizer.core.base.errors import Conflict
 
 HERE = Path(__file__).parent
+_alone = threading.Lock()  # Alembic's context, which env.py reads, is one for the whole process
 
 
 def upgrade(url: str) -> None:
@@ -64,7 +66,7 @@ def _run_steps(url: str) -> None:
     config.set_main_option("script_location", str(HERE).replace("%", "%%"))
     engine = open_engine(url, "create")
     try:
-        with engine.begin() as connection:
+        with _alone, engine.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     finally:
