@@ -164,6 +164,13 @@ def test_a_definition_names_every_fault_at_once():
     assert Definition.parse({"n_dev": 30}, n_holdout=50) == Definition(n_dev=30, n_holdout=50)
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 10**400], ids=["inf", "nan", "huge"])
+@pytest.mark.parametrize("name", ["n_dev", "n_replayed", "threshold", "keep_saved", "max_request_bytes"])
+def test_a_definition_takes_no_number_beyond_every_range(name, value):
+    with pytest.raises(InvalidInput, match=f"/definition/{name} needs"):
+        Definition.parse({name: value})
+
+
 BOTH = {"bootstrap": Spread(low=100, expected=372, high=1120), "settings": Spread(low=0, expected=128, high=160)}
 PARTS = {
     "champion": Spread(low=20, expected=20, high=20),

@@ -117,6 +117,14 @@ def test_the_budget_of_an_evaluation_holds(tmp_path):
     assert len(world.model.requests) == 4
 
 
+@pytest.mark.parametrize("usd", [float("inf"), float("nan"), -1.0])
+def test_a_budget_that_would_hold_nothing_is_refused_before_a_call(tmp_path, usd):
+    world = World(tmp_path).fill(n_dev=9)
+    with pytest.raises(InvalidInput, match="is no budget; give a number of 0 or more"):
+        evaluate(world, budget=Budget(usd=usd))
+    assert world.model.requests == []
+
+
 @pytest.mark.parametrize("options", [{"split": "holdout"}, {"n": 0}])
 def test_the_holdout_and_empty_evaluations_are_refused(tmp_path, options):
     with pytest.raises(InvalidInput):

@@ -52,6 +52,13 @@ def test_answers_are_scored_as_the_run_was_asked_for(tmp_path):
     assert do(world, run) == made, "what has ended is not done again"
 
 
+@pytest.mark.parametrize("cap", [{"usd": float("inf")}, {"usd": float("nan")}, {"usd": -1.0}, {"calls": -1}])
+def test_a_budget_that_would_hold_nothing_is_refused(tmp_path, cap):
+    world = live(tmp_path)
+    with pytest.raises(InvalidInput, match="is no budget; give a number of 0 or more"):
+        score(world, n=4, budget=Budget(**cap))
+
+
 def test_without_a_budget_the_cap_is_what_the_dry_run_says(tmp_path):
     silent = ScriptedModel(lambda request, n: "?", name="judge", max_output_tokens=600, price=None)
     world = live(tmp_path, silent)

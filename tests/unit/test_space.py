@@ -72,6 +72,17 @@ def test_every_entry_that_is_no_range_is_named_at_once():
     }  # fmt: skip
 
 
+INFINITY = float("inf")
+
+
+@pytest.mark.parametrize(
+    "bounds", [[0, INFINITY], [-INFINITY, 1.0], [float("nan"), 1.0], [0, 10**400]], ids=["inf", "-inf", "nan", "huge"]
+)
+def test_a_bound_that_no_search_can_reach_is_refused_with_what_is_wanted(bounds):
+    with pytest.raises(InvalidInput, match=r"/space/policy\.x: float takes two finite numbers \[low, high\], not \["):
+        parse_space({"policy.x": {"float": bounds}}, variant(), max_examples=4)
+
+
 def test_a_point_changes_only_what_it_names():
     changed = apply_point(
         variant(), {"temperature": 0.5, "policy.accept": 0.9, "examples": 1, "instruction": "Be kind."}

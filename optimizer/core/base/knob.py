@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -43,8 +44,8 @@ class Knob:
 
 
 def is_number(value: Any) -> bool:
-    """A finite one; True and False are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    """A finite one that a float holds; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 _FITS: Mapping[str, Callable[[Any], bool]] = {
@@ -58,7 +59,7 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
 }
 _SHOWN = {
     "share": "a number from 0 to 1",
-    "number": "a number",
+    "number": "a finite number",
     "integer": "a whole number",
     "flag": "true or false",
     "text": "a text",

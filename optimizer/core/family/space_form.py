@@ -104,7 +104,7 @@ def _value_problem(form: str, value: Any) -> str | None:
         )
     fits = _is_int if form == "int" else is_number
     if not (isinstance(value, list | tuple) and len(value) == 2 and all(fits(v) for v in value)):
-        return f"{form} takes two numbers [low, high], not {value!r}"
+        return f"{form} takes two finite numbers [low, high], not {value!r:.80}"
     return None if value[0] <= value[1] else f"the low end {value[0]} lies above the high end {value[1]}"
 
 

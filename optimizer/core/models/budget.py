@@ -6,15 +6,16 @@ A cap holds because every call is counted at its highest possible price before i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from optimizer.core.base.canonical import canonical_json
-from optimizer.core.base.errors import BudgetTooSmall
+from optimizer.core.base.errors import BudgetTooSmall, InvalidInput
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.models.language import ModelPrice, ModelRequest
 from optimizer.core.models.wire import MESSAGE
 
+MOST_MINUTES = 10 * 366 * 24 * 60
 TOKENS_PER_MESSAGE = 16  # what a chat template may add around one message
 # Parameters that reach the model as text; templates of some models write the last two into the prompt as they are.
 READ_BY_THE_MODEL = ("tools", "tool_choice", "response_format", "reasoning_effort", "verbosity")
@@ -81,6 +82,21 @@ def reservation_usd(request: ModelRequest, price: ModelPrice | None, max_tokens:
     return upper_bound_usd(
         prompt_bytes(request.messages, request.params), len(request.messages), int(limit or 0), price
     )
+
+
+def checked_budget(budget: Budget) -> Budget:
+    """The budget; raises InvalidInput for a cap that holds nothing: below 0, infinite or no number at all."""
+    for name, value in asdict(budget).items():
+        if value is not None and not 0 <= value < float("inf"):
+            raise InvalidInput(
+                f"A budget of {value} {name} is no budget; give a number of 0 or more, or leave it out for no cap of"
+                " that kind."
+            )
+    if (budget.minutes or 0) > MOST_MINUTES:
+        raise InvalidInput(
+            f"A budget of {budget.minutes:g} minutes is longer than ten years; leave it out for no cap of that kind."
+        )
+    return budget
 
 
 def require_bounded(model: str, price: ModelPrice | None, max_tokens: int | None, budget: Budget) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from optimizer.core.base.errors import Fault, InvalidInput, NotFound
+from optimizer.core.base.knob import is_number
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim, Budget, Spend
 
@@ -84,15 +85,15 @@ class Definition:
             elif name in KEEP:
                 wrong = (
                     None
-                    if _is_number(value) and 0 < value < 1
+                    if is_number(value) and 0 < value < 1
                     else f"needs a share between 0 and 1, such as 0.65, got {value!r}"
                 )
             elif name == "threshold":
-                wrong = None if _is_number(value) and 0 <= value <= 1 else f"needs a score in [0, 1], got {value!r}"
+                wrong = None if is_number(value) and 0 <= value <= 1 else f"needs a score in [0, 1], got {value!r}"
             else:
                 wrong = (
                     None
-                    if isinstance(value, int) and _is_number(value) and value >= low
+                    if isinstance(value, int) and is_number(value) and value >= low
                     else f"needs a whole number of {low} or more, got {value!r}"
                 )
             if wrong:
@@ -106,10 +107,6 @@ class Definition:
                 "The study's definition is invalid: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults), faults
             )
         return cls(**merged)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
+from optimizer.core.models.budget import checked_budget
 from optimizer.core.search.answer_bounds import models_of
 from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.core.search.judging_cost import judge_asked
@@ -49,13 +50,15 @@ def compare_variants(
     Args:
         budget: without a cap of its own, as many calls as ``estimate_comparison`` says and half as many for retries.
     Raises:
-        InvalidInput: fewer than two variants, one named twice, more than ten, a policy without a prompt, or n below 1.
+        InvalidInput: fewer than two variants, one named twice, more than ten, a policy without a prompt, n below 1, or
+            a budget that is none.
         DatasetTooSmall: there is no dev example.
         BudgetExhausted: the budget ran out; what was answered stays in the journal.
         ModelFailed: not one example was answered by one of them.
     """
     require_known_models(family, models)
     _check(family, variants, n)
+    checked_budget(budget)
     examples, spent = drawn_examples(family, SPLIT, n, store), OwnSpend()
     if budget.usd is None and budget.calls is None:
         calls, _ = estimate_evaluation(variants, examples, family, models.price)

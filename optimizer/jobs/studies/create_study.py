@@ -14,6 +14,7 @@ from optimizer.core.base.values import Aim, Budget
 from optimizer.core.family.family import Family
 from optimizer.core.family.kind import kind_of
 from optimizer.core.family.variant import Variant
+from optimizer.core.models.budget import checked_budget
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
 from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.space import parse_space
@@ -28,7 +29,6 @@ from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import Clock, ModelCatalogue, Store, Transaction
 
 DEFAULT_BUDGET = Budget(calls=1000)  # where no cap is given: no study may spend without end
-MOST_MINUTES = 10 * 366 * 24 * 60
 
 
 def create_study(
@@ -70,7 +70,7 @@ def create_study(
             require_unfrozen(store.freezes.all(tx), family.name, f"start a study of {family.name}")
     limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=usd_per_month)
     with store.read() as tx:
-        caps = under(monthly_left(tx, store, clock, family.name, limits), _checked(budget or DEFAULT_BUDGET))
+        caps = under(monthly_left(tx, store, clock, family.name, limits), checked_budget(budget or DEFAULT_BUDGET))
     kind = study_kind(family)
     aim = aim or kind.aim(family, definition or {}, store)
     asked = _asked(family, strategy or kind_of(family).default_strategy, aim, caps, definition or {}, store, models)
@@ -155,20 +155,6 @@ def parse_definition(family: Family, values: Mapping[str, Any], strategies: Sequ
     proposer = {"proposer": family.model.proposer} if family.model.proposer is not None else {}
     definition = Definition.parse(values, **kind_of(family).study_sizes(family, strategies), **proposer)
     return replace(definition, max_examples=min(definition.max_examples, most)) if isinstance(most, int) else definition
-
-
-def _checked(budget: Budget) -> Budget:
-    for name, value in asdict(budget).items():
-        if value is not None and not (value >= 0 and value < float("inf")):
-            raise InvalidInput(
-                f"A budget of {value} {name} is no budget; give a number of 0 or more, or leave it out for no cap of"
-                " that kind."
-            )
-    if (budget.minutes or 0) > MOST_MINUTES:
-        raise InvalidInput(
-            f"A budget of {budget.minutes:g} minutes is longer than ten years; leave it out for no cap of that kind."
-        )
-    return budget
 
 
 def _champion(family: Family, store: Store) -> tuple[str, Variant]:

@@ -23,6 +23,7 @@ from optimizer.core.evaluation.timing import N_TIMED, Timing, timing_of
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, Classify, measure_trivial
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
+from optimizer.core.models.budget import checked_budget
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.search.answer_bounds import models_of
 from optimizer.core.search.judging_cost import judge_asked
@@ -103,7 +104,8 @@ def evaluate_variant(
     The holdout cannot be evaluated here: only a study's confirmation looks at it.
 
     Raises:
-        InvalidInput: n below 1, a split that is not train or dev, or a suite that the family does not have.
+        InvalidInput: n below 1, a split that is not train or dev, a suite that the family does not have, or a budget
+            that is none.
         Conflict: a golden scenario asks what the sealed holdout or the prompt of one who is asked holds.
         DatasetTooSmall: the split is empty.
         ModelFailed: not one example was answered.
@@ -111,7 +113,7 @@ def evaluate_variant(
     """
     plan = plan_evaluation(family, variant, split=split, n=n, bare=bare, suite=suite, store=store)
     examples = plan.examples
-    budget = budget or Budget()
+    budget = checked_budget(budget or Budget())
     if budget.usd is None and budget.calls is None:
         budget = replace(budget, calls=calls_at_most(estimated(plan, family, models)[0]))
     scorer, spent, own = scorer_for(family), OwnSpend(), study.own if study is not None else {}

@@ -12,7 +12,7 @@ from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
 from optimizer.core.evaluation.judging.run import JudgeRun, JudgeRunEstimate, RunKind
 from optimizer.core.family.family import Family
-from optimizer.core.models.budget import require_bounded
+from optimizer.core.models.budget import checked_budget, require_bounded
 from optimizer.core.scheduling.monthly_budget import Left, MonthlyLimits, under
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.feedback.judge_traffic import estimate_judging, latest_answers
@@ -115,7 +115,7 @@ def _queue(
     limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=usd_per_month)
     with store.read() as tx:
         left = monthly_left(tx, store, clock, family.name, limits)
-    budget = _capped(budget, left, drafted, most)
+    budget = _capped(checked_budget(budget), left, drafted, most)
     for name in judge.members:
         require_bounded(name, models.price(name), judge.max_tokens, budget)
     if dry_run:
