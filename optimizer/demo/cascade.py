@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import httpx
 
-from optimizer.core.base.phrasing import threshold
+from optimizer.core.base.phrasing import signed, signed_interval, threshold
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.comparison import bootstrap_interval
@@ -200,8 +200,8 @@ class CascadeDemo:
         for bar in bars:
             say(f"    {bar.name:<40}{bar.usd or 0.0:>15.4f}   {bar.score:.2f} ({bar.low:.2f} to {bar.high:.2f})")
         say(
-            f"    saved{'':35}{figures['saving']:>14.0%}    difference {figures['lift']:+.2f}"
-            f" ({figures['lift_low']:+.2f} to {figures['lift_high']:+.2f})"
+            f"    saved{'':35}{figures['saving']:>14.0%}    difference {signed(figures['lift'], 2)}"
+            f" ({signed_interval(figures['lift_low'], figures['lift_high'], digits=2)})"
         )
         say(
             f"    Verdict: nominated. Not worse by the margin of {figures['margin']:g} (p {figures['quality_p']:.2g}),"

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from optimizer.core.base.phrasing import signed, signed_interval
 from optimizer.core.search.study import Study
 
 AS_ANNOUNCED, OTHERWISE = 0, 3  # exit codes; 1 is a demo that stopped, 130 an interrupted one
@@ -83,8 +84,9 @@ def same_for_less(study: Study, *, bars: tuple[Bar, ...] = ()) -> Story:
     found = study.confirmation or {}
     if study.outcome == "nominated":
         happened = (
-            f"It costs {found['saving']:.0%} less at the declared price. Quality differs by {100 * found['lift']:+.0f}"
-            f" points ({100 * found['lift_low']:+.0f} to {100 * found['lift_high']:+.0f}, 95 % interval) on"
+            f"It costs {found['saving']:.0%} less at the declared price. Quality differs by"
+            f" {signed(100 * found['lift'], 0)} points"
+            f" ({signed_interval(100 * found['lift_low'], 100 * found['lift_high'], digits=0)}, 95 % interval) on"
             f" {found['n']} sealed examples; worse by the margin of {100 * found['margin']:.0f} points is ruled out."
         )
     else:
@@ -107,8 +109,8 @@ def gain_text(found: Mapping[str, Any]) -> str:
         return "Nothing was better than the present prompt, so the sealed examples were not looked at."
     return (
         f"{100 * found['champion_mean']:.0f} of 100 right before, {100 * found['winner_mean']:.0f} after, on"
-        f" {found['n']} sealed examples: {100 * found['lift']:+.0f} points, 95 % interval"
-        f" {100 * found['lift_low']:+.0f} to {100 * found['lift_high']:+.0f}."
+        f" {found['n']} sealed examples: {signed(100 * found['lift'], 0)} points, 95 % interval"
+        f" {signed_interval(100 * found['lift_low'], 100 * found['lift_high'], digits=0)}."
     )
 
 

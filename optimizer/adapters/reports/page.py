@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from optimizer.core.base.phrasing import count, dollars, threshold, when
+from optimizer.core.base.phrasing import count, dollars, signed, threshold, when
 from optimizer.core.serving.rollout import percent
 
 UNKNOWN = "–"
@@ -72,8 +72,7 @@ def _significant(value: float | None) -> str:
 
 
 def _points(difference: float) -> str:
-    """Of two means: without a sign where it rounds to nothing."""
-    return f"{100 * difference:+.0f}" if round(100 * difference) else "0"
+    return signed(100 * difference, 0)
 
 
 def _capital(text: str) -> str:

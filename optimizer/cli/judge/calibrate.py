@@ -70,4 +70,4 @@ def _value(found: Mapping[str, Any]) -> str:
 
 
 def _interval(found: Mapping[str, Any]) -> str:
-    return "" if found["low"] is None else f"{found['low']:.3f} to {found['high']:.3f}"
+    return "" if found["low"] is None else f"{found['low']:z.3f} to {found['high']:z.3f}"

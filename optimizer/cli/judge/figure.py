@@ -17,8 +17,8 @@ def told_figure(figure: Mapping[str, Any]) -> str:
     waiting = f" {count(figure['n_waiting'], 'drawn answer')} to rate." if figure["n_waiting"] else ""
     return (
         f"Quality of {count(figure['n_judged'], 'judged answer')}: {figure['mean']:.2f}, 95 % interval"
-        f" {figure['low']:.2f} to {figure['high']:.2f}, by {count(figure['n_rated'] + figure['n_unrated'], 'answer')}"
-        f" drawn at random{unrated}. The ratings alone say {figure['people_mean']:.2f}, {figure['people_low']:.2f} to"
+        f" {figure['low']:z.2f} to {figure['high']:.2f}, by {count(figure['n_rated'] + figure['n_unrated'], 'answer')}"
+        f" drawn at random{unrated}. The ratings alone say {figure['people_mean']:.2f}, {figure['people_low']:z.2f} to"
         f" {figure['people_high']:.2f}; the judge alone {figure['judge_mean']:.2f}. 50 more ratings would narrow the"
         f" interval from {figure['high'] - figure['low']:.2f} to about {figure['width_after_next_50']:.2f}.{waiting}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.output import percent, table
-from optimizer.core.base.phrasing import count
+from optimizer.core.base.phrasing import count, signed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -107,12 +107,12 @@ def difference_text(found: MeanDifference) -> str:
     if found.observed is None:
         return "no outcomes of both arms yet"
     span = (
-        f"between {found.lower:+.2f} and {found.upper:+.2f}"
+        f"between {signed(found.lower, 2)} and {signed(found.upper, 2)}"
         if (found.lower, found.upper) != (-1.0, 1.0)
         else "anything is possible"
     )
     return (
-        f"candidate - champion {found.observed:+.3f} ({WITHIN_BLOCKS}); {span} at {100 * found.confidence:.0f} %"
+        f"candidate - champion {signed(found.observed)} ({WITHIN_BLOCKS}); {span} at {100 * found.confidence:.0f} %"
         " confidence, at every look"
     )
 

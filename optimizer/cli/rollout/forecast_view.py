@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.output import percent, table
+from optimizer.core.base.phrasing import signed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +44,7 @@ def view_forecast(out: Console, values: Mapping[str, Any]) -> None:
     out.print(
         f"Assumed   champion at {values['base']:.3f} ({values['base_why']}); margin {values['margin']:g}", markup=False
     )
-    out.print(f"          candidate {values['lift']:+.3f}: {values['lift_why']}", markup=False)
+    out.print(f"          candidate {signed(values['lift'])}: {values['lift_why']}", markup=False)
     known = values["verdict"] != "cannot_tell"
     if known:
         out.print(f"Traffic   {_traffic(values)}", markup=False)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from optimizer.cli.output import console, dollars, say
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidInput, NotFound
-from optimizer.core.base.phrasing import count
+from optimizer.core.base.phrasing import count, signed
 from optimizer.core.base.values import Aim, Budget
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits
 from optimizer.core.search.study import ENDED, ENOUGH, KEEP, Study, aimed_at, budget_options
@@ -156,7 +156,8 @@ def confirmation_lines(study: Study) -> list[str]:
     for step in found.get("sequence") or ():
         verdict = "passed" if step["passed"] else "did not pass"
         lines.append(
-            f"  tested {step['variant']}: {verdict}, score {step['lift']:+.3f} against the champion, p {step['p']:.3g}"
+            f"  tested {step['variant']}: {verdict}, score {signed(step['lift'])} against the champion,"
+            f" p {step['p']:.3g}"
         )
     for gate in found.get("gates") or ():
         lines.append(f"  {gate.get('name', 'gate'):<18}{gate.get('verdict', '')}: {gate.get('reason', '')}")

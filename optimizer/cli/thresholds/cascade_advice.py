@@ -159,7 +159,7 @@ def _row(what: str, setting: CascadeSetting, found: WeightedEstimate) -> dict[st
 
 
 def _span(of: Figure, times: float = 1, digits: int = 3) -> str:
-    return f"{times * of.mean:.{digits}f} ({times * of.low:.{digits}f} to {times * of.high:.{digits}f})"
+    return f"{times * of.mean:z.{digits}f} ({times * of.low:z.{digits}f} to {times * of.high:z.{digits}f})"
 
 
 def _usd(of: Figure) -> str:

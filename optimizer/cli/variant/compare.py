@@ -12,7 +12,7 @@ import typer
 from optimizer.cli.output import Json, dollars, say, show, table
 from optimizer.cli.report_file import STDOUT, Open, Out, write_page
 from optimizer.cli.session import Session
-from optimizer.core.base.phrasing import count
+from optimizer.core.base.phrasing import count, signed, signed_interval
 from optimizer.core.base.values import ExampleResult
 
 if TYPE_CHECKING:
@@ -129,7 +129,9 @@ def _column(c: GridColumn) -> dict[str, Any]:
         else f"{c.score:.3f} ({c.interval.lower:.3f} to {c.interval.upper:.3f})"
     )
     found = c.beside
-    lead = "" if found is None else f"{found.lift:+.3f} ({found.interval.lower:+.3f} to {found.interval.upper:+.3f})"
+    lead = (
+        "" if found is None else f"{signed(found.lift)} ({signed_interval(found.interval.lower, found.interval.upper)})"
+    )
     return {
         "letter": c.letter, "variant": c.variant.id, "score": score, "lead": lead, "n_errors": c.n_errors,
         "beside": "" if found is None else f"{found.wins}/{found.ties}/{found.losses}",

@@ -37,6 +37,17 @@ def dollars(amount: float) -> str:
     return f"${amount:.{1 - floor(log10(amount))}f}"
 
 
+def signed(value: float, digits: int = 3) -> str:
+    """``+0.123``, ``-0.004``; without a sign where it rounds to nothing: ``0.000``."""
+    shown = f"{value:+.{digits}f}"
+    return shown if shown.strip("+-0.") else shown[1:]
+
+
+def signed_interval(low: float, high: float, *, digits: int = 3) -> str:
+    """``-0.012 to +0.040``."""
+    return f"{signed(low, digits)} to {signed(high, digits)}"
+
+
 def points_lost(loss: float) -> str:
     """Of a share in [-1, 1]: ``loses 1.23 points``, ``gains 3.67 points`` where it is negative,
     ``loses nothing`` below half a hundredth.

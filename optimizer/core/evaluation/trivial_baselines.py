@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from optimizer.core.base.canonical import canonical_json
+from optimizer.core.base.phrasing import signed_interval
 from optimizer.core.base.word_lists import SENTENCE_END
 from optimizer.core.dataset.examples import Example
 from optimizer.core.dataset.similarity import WORD, similarities, vectors
@@ -149,7 +150,7 @@ def said(found: Mapping[str, Any]) -> str:
 
 
 def _with_interval(value: float, low: float, high: float) -> str:
-    return f"{value:.3f} (95 %: {low:+.3f} to {high:+.3f})"
+    return f"{value:.3f} (95 %: {signed_interval(low, high)})"
 
 
 def heading(found: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from optimizer.core.base.phrasing import signed
 from optimizer.core.rollout.start import assumed_mean
 from optimizer.core.statistics.block_evalue import clip_rate
 from optimizer.core.statistics.forecast import assumed_lift
@@ -111,4 +112,4 @@ def lift_of(confirmation: Mapping[str, Any] | None, *, forced: bool) -> Lift:
         return Lift(why="no confirmation on the sealed holdout: no gain is assumed")
     lift, low, high = (float(confirmation[name]) for name in ("lift", "lift_low", "lift_high"))
     value = assumed_lift(lift, (high - low) / WIDTH_OF_95)
-    return Lift(value=value, why=f"the lower 80 % bound of the holdout's lift {lift:+.3f}, not below 0")
+    return Lift(value=value, why=f"the lower 80 % bound of the holdout's lift {signed(lift)}, not below 0")

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optimizer.core.base.phrasing import count, dollars
+from optimizer.core.base.phrasing import count, dollars, signed, signed_interval
 from optimizer.core.base.values import Aim, Spend
 from optimizer.core.evaluation.gates import IMPROVED, confidence_of, missed
 from optimizer.core.evaluation.judging.calibration import GATE as JUDGE_GATE
@@ -118,12 +118,12 @@ def lift_text(study: Study, looks_now: int | None) -> str | None:
         return str(found["summary"]) if found.get("summary") else None
     on = count(int(found["n"]), "sealed holdout example")
     sentence = (
-        f"Holdout lift {found['lift']:+.3f}, 95 % interval {found['lift_low']:+.3f} to {found['lift_high']:+.3f}, p"
-        f" {found['p']:.3g}: {found['champion_mean']:.3f} to {found['winner_mean']:.3f} on {on}."
+        f"Holdout lift {signed(found['lift'])}, 95 % interval {signed_interval(found['lift_low'], found['lift_high'])},"
+        f" p {found['p']:.3g}: {found['champion_mean']:.3f} to {found['winner_mean']:.3f} on {on}."
     )
     if (selection := found.get("selection_lift")) is not None:
         sentence += (
-            f" On dev, where it was chosen for being best, it led by {selection:+.3f}, a figure that flatters on"
+            f" On dev, where it was chosen for being best, it led by {signed(selection)}, a figure that flatters on"
             " average."
         )
     looks = found.get("looks")

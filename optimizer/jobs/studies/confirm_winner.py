@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from optimizer.core.base.errors import BudgetExhausted
+from optimizer.core.base.phrasing import signed, signed_interval
 from optimizer.core.base.values import ExampleResult, p95
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.comparison import TIE, Comparison, compare_scores
@@ -333,7 +334,8 @@ def _summary(
     low, high = comparison.interval.lower, comparison.interval.upper
     figures = (
         f"{comparison.champion_mean:.3f} to {comparison.candidate_mean:.3f} on {comparison.n} holdout examples "
-        f"(lift {comparison.lift:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, p {comparison.p:.3g}, look {looks})"
+        f"(lift {signed(comparison.lift)}, 95 % interval {signed_interval(low, high)}, p {comparison.p:.3g},"
+        f" look {looks})"
     )
     if saving is not None:
         figures = (

@@ -15,6 +15,7 @@ from statistics import NormalDist, fmean, variance
 from typing import Literal
 
 from optimizer.core.base.errors import DatasetTooSmall
+from optimizer.core.base.phrasing import signed, signed_interval
 
 Choice = Literal["aggressive", "conservative", "balanced"]
 EDGE = 0.05
@@ -50,7 +51,7 @@ class AbDifference:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.estimate:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
+        return f"{signed(self.estimate)} ({signed_interval(self.low, self.high)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from optimizer.content.core.search.learned_score import (
     quality_draws,
 )
 from optimizer.content.core.search.replay import ReplayedShares
+from optimizer.core.base.phrasing import signed, signed_interval
 
 SAME_SAVING = 0.005  # savings so near are compared by their quality
 
@@ -114,4 +115,4 @@ def why_chosen(point: Point, beside: Sequence[Point]) -> str:
         )
     better, low, high = _better_by(rich, plain)
     verdict = "better for sure" if low > 0 else "not better for sure, so the simpler one serves"
-    return f"{said}. There {CHARACTERS} are {better:+.3f} ({low:+.3f} to {high:+.3f}) beside {PLAIN}: {verdict}."
+    return f"{said}. There {CHARACTERS} are {signed(better)} ({signed_interval(low, high)}) beside {PLAIN}: {verdict}."

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from math import ceil, floor, sqrt
 from typing import Literal
 
+from optimizer.core.base.phrasing import signed, signed_interval
+
 BiasName = Literal["position", "verbosity", "self_preference"]
 BiasVerdict = Literal["biased", "no_bias_found", "cannot_tell"]
 MIN_ROWS = 20
@@ -25,9 +27,9 @@ FILLERS = (
     "All in all, these are the things that should be considered here.",
 )
 _WORDS = {
-    "position": "the answer that stands first wins {:+.1%} beyond its half",
-    "verbosity": "empty sentences raise the score by {:+.3f}",
-    "self_preference": "answers of its own model win {:+.1%} more often than before another judge",
+    "position": "the answer that stands first wins {} beyond its half",
+    "verbosity": "empty sentences raise the score by {}",
+    "self_preference": "answers of its own model win {} more often than before another judge",
 }
 
 
@@ -51,8 +53,9 @@ class Bias:
         """As a sentence."""
         if self.value is None or self.low is None or self.high is None:
             return f"{self.name}: cannot tell, {self.why}."
-        figure = _WORDS[self.name].format(self.value)
-        between = f"(98 % interval {self.low:+.3f} to {self.high:+.3f}, {self.n} rows)"
+        shown = signed(self.value) if self.name == "verbosity" else f"{signed(100 * self.value, 1)}%"
+        figure = _WORDS[self.name].format(shown)
+        between = f"(98 % interval {signed_interval(self.low, self.high)}, {self.n} rows)"
         return (
             f"{self.name}: {self.verdict.replace('_', ' ')}, {figure} {between}{f'; {self.why}' if self.why else ''}."
         )

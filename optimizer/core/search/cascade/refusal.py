@@ -72,7 +72,7 @@ def refused(records: TierRecords, goal: LeastCost) -> CascadeRefusal:
         return CascadeRefusal(
             missing=None,
             reason=(
-                f"Do not cascade: {_told(safest)}, with {goal.level:.0%} confidence at least {100 * safest.low:.2f},"
+                f"Do not cascade: {_told(safest)}, with {goal.level:.0%} confidence at least {100 * safest.low:z.2f},"
                 f" and {100 * allowed:.2f} are allowed."
             ),
         )
