@@ -70,6 +70,16 @@ def test_without_a_server_the_command_does_it(world: World, judge: ScriptedModel
     assert detent("judge", "check", F, "--budget-usd", "1").code == 3, "it has no dev examples"
 
 
+def test_a_dry_run_with_nothing_to_score_says_why(world: World, judge: ScriptedModel) -> None:
+    asked = ("judge", "score", F, "--dry-run")
+    assert detent(*asked, "--json").json["why_none"] is None
+    assert detent("judge", "score", F).code == 0
+    told = detent(*asked)
+    assert "No answer of the last 30 days is left to score: the judge has scored 9 answers, and no other" in told.err
+    over_rest = world.post(f"/v1/families/{F}/judge/scores", {"dry_run": True, "days": 1}).json()
+    assert over_rest["why_none"].startswith("No answer of the last day is left to score")
+
+
 def test_a_worker_does_what_was_asked_over_rest_while_the_command_waits(
     world: World, judge: ScriptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

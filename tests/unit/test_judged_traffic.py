@@ -261,7 +261,7 @@ def test_a_sample_is_a_share_and_a_larger_one_holds_the_smaller():
 def test_a_person_may_have_answers_judged_and_hears_before_what_it_costs(live):
     live.answered(5)
     wait(live, 1)
-    ids = latest_answers(live.family, 3, days=1.0, store=live.store, clock=live.clock)
+    ids = latest_answers(live.family, 3, days=1.0, store=live.store, clock=live.clock).ids
     assert len(ids) == 3
     calls, usd = estimate_judging(live.family, ids, store=live.store, models=live)
     assert (calls.expected, calls.high) == (3, 6)
@@ -271,7 +271,7 @@ def test_a_person_may_have_answers_judged_and_hears_before_what_it_costs(live):
     )  # fmt: skip
     assert (made.n_judged, made.stopped) == (3, None)
     assert made.usd <= usd.high
-    assert set(latest_answers(live.family, 9, days=1.0, store=live.store, clock=live.clock)).isdisjoint(ids)
+    assert set(latest_answers(live.family, 9, days=1.0, store=live.store, clock=live.clock).ids).isdisjoint(ids)
 
 
 def test_a_family_that_keeps_no_texts_cannot_be_judged(tmp_path):

@@ -42,6 +42,8 @@ def score(
     if dry_run:
         head = f"{family}: {count(made['n'], 'answer')} that the judge has not scored"
         show(as_json, made, lambda out: told_estimate(out, made, head))
+        if made["why_none"]:
+            say(made["why_none"])
         return
     run = follow_judge_run(session, made["id"], quiet=as_json)
     found: dict[str, Any] = {"n_judged": 0, "n_unmeasured": 0, "reviews": [], "usd": 0.0, "stopped": None}
@@ -57,10 +59,7 @@ def score(
         say(f"Not all were judged: {found['stopped'] or 'the run was stopped before it began.'}")
         raise typer.Exit(3)
     if run.n == 0:
-        say(
-            f"No answer of the last {days:g} days is left to score: none was reported with input and output"
-            " (docs/how-to/report-interactions.md), or the judge has scored them all."
-        )
+        say(run.request["why_none"])
     elif found["n_judged"] == 0:
         say(
             "None was judged: calls of the judge failed, or its answers could not be read. A stronger model may do"

@@ -100,8 +100,16 @@ def monitor_traffic(
     return made
 
 
-def latest_answers(family: Family, n: int, *, days: float, store: Store, clock: Clock) -> list[str]:
-    """Ids of ``n`` answers of the last days that this judge has not scored, drawn at random.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unscored:
+    """Ids of answers that a judge has not scored; ``why_none`` is a sentence where there are none."""
+
+    ids: Sequence[str]
+    why_none: str | None = None
+
+
+def latest_answers(family: Family, n: int, *, days: float, store: Store, clock: Clock) -> Unscored:
+    """``n`` answers of the last days that this judge has not scored, drawn at random.
 
     Raises InvalidInput for a number out of range, or where the family has no judge or keeps no texts.
     """
@@ -119,7 +127,14 @@ def latest_answers(family: Family, n: int, *, days: float, store: Store, clock: 
         found = [id for id, _ in store.traffic.answered(tx, family.name, now - span, now, 100_000)]
         known = store.events.known(tx, [(family.name, _event_id(identity, id)) for id in found])
     left = [id for id in found if (family.name, _event_id(identity, id)) not in known]
-    return first_sampled(left, identity, n)
+    return Unscored(ids=first_sampled(left, identity, n), why_none=None if left else _why_none(days, len(found)))
+
+
+def _why_none(days: float, n_scored: int) -> str:
+    scored = f"the judge has scored {count(n_scored, 'answer')}, and no other was reported since"
+    unreported = "none was reported with input and output (docs/how-to/report-interactions.md)"
+    span = "day" if days == 1 else f"{days:g} days"
+    return f"No answer of the last {span} is left to score: {scored if n_scored else unreported}."
 
 
 def estimate_judging(

@@ -55,7 +55,7 @@ class JudgeRun:
 class JudgeRunEstimate:
     """What a run would take: ``n`` answers or examples, calls, and dollars (None: no known price).
 
-    ``calls_at_most``: the cap where none is given.
+    ``calls_at_most``: the cap where none is given. ``why_none``: a sentence where ``n`` is 0.
     """
 
     family: str
@@ -65,3 +65,4 @@ class JudgeRunEstimate:
     calls: Spread
     usd: Spread | None
     calls_at_most: int
+    why_none: str | None = None

@@ -29,7 +29,7 @@ DAYS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Draft:
-    """``n_asked``: answers or examples of the estimate. The rest is as in JudgeRun."""
+    """``n_asked``: answers or examples of the estimate. The rest is as in JudgeRun and JudgeRunEstimate."""
 
     kind: RunKind
     request: Mapping[str, Any]
@@ -38,6 +38,7 @@ class _Draft:
     members: Sequence[str]
     calls: Spread
     usd: Spread | None
+    why_none: str | None = None
 
 
 def score_answers(
@@ -67,11 +68,11 @@ def score_answers(
     if n > MOST_SCORED:
         raise InvalidInput(f"At most {MOST_SCORED} answers are scored at a time, not {n}.")
     require_known_models(family, models)
-    answers = latest_answers(family, n, days=days, store=store, clock=clock)
-    calls, usd = estimate_judging(family, answers, store=store, models=models)
+    left = latest_answers(family, n, days=days, store=store, clock=clock)
+    calls, usd = estimate_judging(family, left.ids, store=store, models=models)
     drafted = _Draft(
-        kind="score", request={"interactions": answers}, n=len(answers), n_asked=len(answers),
-        members=judge_of(family).members, calls=calls, usd=usd,
+        kind="score", request={"interactions": left.ids}, n=len(left.ids), n_asked=len(left.ids),
+        members=judge_of(family).members, calls=calls, usd=usd, why_none=left.why_none,
     )  # fmt: skip
     return _queue(family, drafted, budget, dry_run, actor, store, clock, models, usd_per_month)
 
@@ -121,7 +122,7 @@ def _queue(
     if dry_run:
         return JudgeRunEstimate(
             family=family.name, kind=drafted.kind, members=drafted.members, n=drafted.n_asked, calls=drafted.calls,
-            usd=drafted.usd, calls_at_most=most,
+            usd=drafted.usd, calls_at_most=most, why_none=drafted.why_none,
         )  # fmt: skip
     now = clock.now()
     run = JudgeRun(
@@ -129,7 +130,7 @@ def _queue(
         family=family.name,
         kind=drafted.kind,
         judge=judge_identity(family),
-        request={**drafted.request, "is_priced": drafted.usd is not None},
+        request={**drafted.request, "is_priced": drafted.usd is not None, "why_none": drafted.why_none},
         budget=budget,
         status="queued",
         n=drafted.n,
