@@ -200,3 +200,20 @@ def test_an_import_names_labels_that_the_family_lacks_and_that_no_row_has(detent
     told = detent("import", "more.csv", "--family", "triage").stderr
     assert "'refnud' is no label of the family" in told
     assert "no row of this source has the label 'refund' of family.yaml" in told
+
+
+@pytest.mark.parametrize(
+    ("options", "is_warned"),
+    [([], False), (["--judge", "embedded"], True), (["--judge", "other"], False)],
+    ids=["no judge", "the one that answers", "another"],
+)
+def test_a_judge_of_its_own_answers_is_warned_of(
+    detent: Detent, tmp_path: Path, options: list[str], is_warned: bool
+) -> None:
+    models = tmp_path / "home" / "config" / "models.yaml"
+    models.write_text(models.read_text() + "\nother: {openai_compatible: 'http://127.0.0.1:9/v1', model: m}\n")
+    told = create(detent, *options)
+    assert told.exit_code == 0, told.exception
+    assert (
+        "embedded judges its own answers, and a model may prefer these (self-preference)" in told.stderr
+    ) is is_warned

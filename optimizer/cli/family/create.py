@@ -110,6 +110,7 @@ def create(
         *report.sentences(),
         *_from_before(report),
         *_cut(declared),
+        *_of_judge(draft),
     ):
         say(sentence)
     say(f"Studies of {family}: {_by_itself(session, declared)}.")
@@ -214,6 +215,15 @@ def _cut(declared: Family) -> list[str]:
     )
     longest = "as the examples are that long (inputs.*.max_chars in the file)"
     return [f"Longer inputs are cut, in studies and when serving: {cut}, {longest}."] if cut else []
+
+
+def _of_judge(draft: FamilyDraft) -> list[str]:
+    if draft.judge != draft.model:
+        return []
+    return [
+        f"{draft.judge} judges its own answers, and a model may prefer these (self-preference); detent judge check"
+        " cannot measure that while no other model answers. Name another one as judge.model in the file."
+    ]
 
 
 def _by_itself(session: Session, declared: Family) -> str:
