@@ -114,7 +114,11 @@ class _Member:
     revision: str = ""  # the model's own is known once it is asked
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
-        asked = await self.ask(self.name, lambda model: replace(request, model=model.name, revision=model.revision))
+        """Raises ModelFailed, for too many calls at once as well: the answer goes out unjudged, and says so."""
+        try:
+            asked = await self.ask(self.name, lambda model: replace(request, model=model.name, revision=model.revision))
+        except Busy as error:
+            raise ModelFailed(error.detail, kind="busy", sent=False) from error
         return asked.answer
 
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from api.gateway import policy_answer
 from api.gateway.hourly_money import most_judging_usd
 from api.http.problems import MoneySpent
 from optimizer.adapters.text_metrics import build_scorer
-from optimizer.core.base.errors import BudgetExhausted, InvalidInput, ModelFailed
+from optimizer.core.base.errors import BudgetExhausted, Busy, InvalidInput, ModelFailed
 from optimizer.core.base.values import Budget
 from optimizer.core.declaration.policy_rules import own_function_faults
 from optimizer.core.evaluation.judging.calibration import Calibration
@@ -132,6 +133,27 @@ def test_the_gate_compares_what_people_would_rate_and_not_what_the_judge_says() 
     assert done.attempt is not None
     assert done.attempt.score == pytest.approx(0.45)
     assert "of 0.7 after 2 more" in done.why
+
+
+def test_a_store_that_is_busy_ends_the_run_in_a_study_and_is_no_judge_that_failed() -> None:
+    def busy(request: ModelRequest, n: int) -> str:
+        raise Busy("Too much waits; nothing was written.", retry_after_s=1)
+
+    judge = ScriptedModel(busy, name="judge", price=PRICE)
+    with pytest.raises(Busy, match="nothing was written"):
+        run_one(judge, calibrated(letters_family()), in_study=True)
+
+
+def test_where_too_many_calls_are_under_way_the_gateway_s_answer_goes_out_unjudged() -> None:
+    async def full(name: str, request_of: Any) -> Asked:
+        raise Busy("64 model calls are under way.", retry_after_s=1)
+
+    member: Any = policy_answer._Member("judge", full)
+    done, _ = run_one(member, calibrated(letters_family()))
+    assert done.attempt is not None
+    assert done.attempt.score is None
+    judged = next(one for one in done.attempts if one.call.purpose == "judge")
+    assert judged.error == "busy: 64 model calls are under way."
 
 
 def failing(request: ModelRequest, n: int) -> str:

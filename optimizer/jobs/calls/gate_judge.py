@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from optimizer.core.base.errors import Busy, ModelFailed
+from optimizer.core.base.errors import ModelFailed
 from optimizer.core.evaluation.judging.calibration import Calibration, why_uncalibrated
 from optimizer.core.evaluation.judging.facts import Claims
 from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
@@ -35,7 +35,8 @@ def gate_judge(
 
     Args:
         calibration: the latest of this very judge; None: there is none.
-        open_judge: whatever keeps its calls. What its models raise besides ModelFailed and Busy passes through.
+        open_judge: whatever keeps its calls. What its models raise besides ModelFailed passes through: a busy store is
+            no judge that failed, and its study goes on later.
     Raises:
         InvalidInput: the family has no judge.
     """
@@ -87,10 +88,6 @@ class _Kept:
         call = Call(model=self.name, purpose="judge", tier=self.tier)
         try:
             answer = await self.inner.complete(request)
-        except Busy as error:
-            failure = ModelFailed(error.detail, kind="busy", sent=False)
-            self.keep(Attempt(call=call, error=f"busy: {error.detail}"))
-            raise failure from error
         except ModelFailed as error:
             self.keep(Attempt(call=call, error=f"{error.kind}: {error.detail}"))
             raise
