@@ -14,9 +14,9 @@ from pathlib import Path
 from time import monotonic, perf_counter, sleep
 from typing import Any
 
+from optimizer.adapters.models.connections import Connections
 from optimizer.adapters.models.embedded_files import require_engine, revision_of, weights_file
 from optimizer.adapters.models.embedded_pool import EmbeddedPool, Owner, living_owner
-from optimizer.adapters.models.lanes import Lanes
 from optimizer.adapters.models.openai_stream import Look, post_streaming
 from optimizer.adapters.models.openai_wire import IN_THE_LOG, body_of, post, read_answer
 from optimizer.core.base.canonical import canonical_json, digest
@@ -66,7 +66,7 @@ class EmbeddedModel:
         self._pool: EmbeddedPool | None = None
         self._pool_lock = threading.Lock()
         self._slots = _Slots()
-        self._lanes = Lanes({})
+        self._connections = Connections({})
         self._last_size: int | None = None  # of the owner
         self._starting: asyncio.Future[Owner] | None = None
         self._closed = False
@@ -150,15 +150,15 @@ class EmbeddedModel:
             )  # its process was killed or restarts: the owner notices within a fraction of a second
 
     async def _post(self, url: str, body: Mapping[str, Any], deadline: float) -> dict[str, Any]:
-        async with self._lanes.one() as client:
-            return await post(client, f"{url}/v1", body, model=self.name, timeout_s=max(0.1, deadline - monotonic()))
+        async with self._connections.session() as session:
+            return await post(session, f"{url}/v1", body, model=self.name, timeout_s=max(0.1, deadline - monotonic()))
 
     async def _post_streaming(
         self, url: str, body: Mapping[str, Any], deadline: float, sink: DeltaSink, look: Look = lambda chunk: None
     ) -> dict[str, Any]:
         left_s = max(0.1, deadline - monotonic())
-        async with self._lanes.one() as client:
-            return await post_streaming(client, f"{url}/v1", body, sink, model=self.name, timeout_s=left_s, look=look)
+        async with self._connections.session() as session:
+            return await post_streaming(session, f"{url}/v1", body, sink, model=self.name, timeout_s=left_s, look=look)
 
     def close(self) -> None:
         with self._pool_lock:
@@ -166,7 +166,7 @@ class EmbeddedModel:
             if self._pool is not None:
                 self._pool.close()
                 self._pool = None
-        self._lanes.close()
+        self._connections.close()
 
     async def _living(self) -> Owner:
         """``_owner`` for calls.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
-from optimizer.adapters.models.lanes import Lanes
+from optimizer.adapters.models.connections import Connections
 from optimizer.adapters.models.model_settings import ModelSettings
 from optimizer.adapters.models.openai_stream import post_streaming
 from optimizer.adapters.models.openai_wire import body_of, post, read_answer
@@ -36,20 +36,20 @@ class OpenAICompatible:
         self.revision = f"{self._url}#{self._model_id}"
         self._timeout_s = settings.timeout_s
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._lanes = Lanes(headers)
+        self._connections = Connections(headers)
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
         body = body_of(request, self._model_id, self.max_output_tokens)
-        async with self._lanes.one() as client:
+        async with self._connections.session() as session:
             started = perf_counter()
-            values = await post(client, self._url, body, model=self.name, timeout_s=self._timeout_s)
+            values = await post(session, self._url, body, model=self.name, timeout_s=self._timeout_s)
         return self._answer(request, values, started)
 
     async def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
         body = body_of(request, self._model_id, self.max_output_tokens)
-        async with self._lanes.one() as client:
+        async with self._connections.session() as session:
             started = perf_counter()
-            values = await post_streaming(client, self._url, body, sink, model=self.name, timeout_s=self._timeout_s)
+            values = await post_streaming(session, self._url, body, sink, model=self.name, timeout_s=self._timeout_s)
         return self._answer(request, values, started)
 
     def _answer(self, request: ModelRequest, values: Mapping[str, Any], started: float) -> ModelAnswer:
@@ -57,4 +57,4 @@ class OpenAICompatible:
         return read_answer(values, model=self.name, request=request, price=self.price, latency_ms=latency_ms)
 
     def close(self) -> None:
-        self._lanes.close()
+        self._connections.close()

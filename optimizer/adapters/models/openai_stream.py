@@ -1,4 +1,4 @@
-"""OpenAI's streamed chat completions over httpx: pieces handed on as they come, and the whole answer at the end."""
+"""OpenAI's streamed chat completions over aiohttp: pieces handed on as they come, and the whole answer at the end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from typing import Any
 
-import httpx
+import aiohttp
 
 from optimizer.adapters.models.openai_wire import (
     UNFIT,
@@ -28,7 +28,7 @@ Look = Callable[[Mapping[str, Any]], None]  # at each chunk before it is handed 
 
 
 async def post_streaming(
-    client: httpx.AsyncClient,
+    session: aiohttp.ClientSession,
     url: str,
     body: Mapping[str, Any],
     sink: DeltaSink,
@@ -46,7 +46,7 @@ async def post_streaming(
         ModelFailed: as an unstreamed call; ``unreachable`` also for a stream that ends before the answer does.
     """
     with sink.while_wanted():
-        async with opened(client, url, {**body, **STREAMED}, model=model, timeout_s=timeout_s) as response:
+        async with opened(session, url, {**body, **STREAMED}, model=model, timeout_s=timeout_s) as response:
             if "text/event-stream" not in response.headers.get("content-type", ""):
                 values = await whole(response, model=model)
                 await put_whole(values, sink, model=model)
@@ -96,7 +96,7 @@ async def put_whole(values: Mapping[str, Any], sink: DeltaSink, *, model: str) -
         await sink.put(delta)
 
 
-async def _chunks(response: httpx.Response, model: str) -> AsyncIterator[Mapping[str, Any]]:
+async def _chunks(response: aiohttp.ClientResponse, model: str) -> AsyncIterator[Mapping[str, Any]]:
     async for line in _lines(response, model):
         if not line.startswith(b"data:"):
             continue  # comments that keep a connection alive, names of events
@@ -112,10 +112,10 @@ async def _chunks(response: httpx.Response, model: str) -> AsyncIterator[Mapping
         yield chunk
 
 
-async def _lines(response: httpx.Response, model: str) -> AsyncIterator[bytes]:
+async def _lines(response: aiohttp.ClientResponse, model: str) -> AsyncIterator[bytes]:
     rest: list[bytes] = []  # of the last line: joined once, when its end has come
     n_rest = 0
-    async for piece in response.aiter_bytes():
+    async for piece in response.content.iter_any():
         first, *lines = piece.split(b"\n")
         rest.append(first)
         n_rest += len(first)

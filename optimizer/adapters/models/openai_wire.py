@@ -1,4 +1,4 @@
-"""OpenAI's chat completions over httpx: the request's body, the answer's reading, and every fault as a ModelFailed."""
+"""OpenAI's chat completions over aiohttp: the request's body, how an answer is read, every fault as a ModelFailed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from math import fsum, isfinite
 from typing import Any
 
-import httpx
+import aiohttp
 
+from optimizer.adapters.models.connections import proxy_of
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.models.budget import TOKENS_PER_MESSAGE, prompt_bytes
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
@@ -21,6 +22,7 @@ CONNECT_S = 5.0
 MAX_BODY_BYTES = (
     4 * MAX_ANSWER_BYTES
 )  # what stands around an answer, log-probabilities first, is longer than the answer
+NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 UNFIT = (AttributeError, LookupError, TypeError, ValueError)  # what reading an answer that is none may raise
 # and nowhere else: it may hold addresses, keys and the prompt
 IN_THE_LOG = "What it said is kept for the operator: in the gateway's log, for a study in the journal."
@@ -37,55 +39,52 @@ def body_of(request: ModelRequest, model_id: str, max_output_tokens: int | None)
 
 
 async def post(
-    client: httpx.AsyncClient, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float
+    session: aiohttp.ClientSession, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float
 ) -> dict[str, Any]:
     """The answer's JSON. Raises ModelFailed whose members say ``status`` and whether the request was ``sent`` at all.
 
     ``timeout_s`` holds for the whole answer: a provider that sends a byte now and then is too slow, too.
     """
-    async with opened(client, url, body, model=model, timeout_s=timeout_s) as response:
+    async with opened(session, url, body, model=model, timeout_s=timeout_s) as response:
         return await whole(response, model=model)
 
 
 @asynccontextmanager
 async def opened(
-    client: httpx.AsyncClient, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float
-) -> AsyncIterator[httpx.Response]:
+    session: aiohttp.ClientSession, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float
+) -> AsyncIterator[aiohttp.ClientResponse]:
     """A provider's answer of status 200, its body still to be read;
     whatever goes wrong until it is closed is a ModelFailed.
     """
-    sending = client.stream("POST", f"{url}/chat/completions", json=body, timeout=_timeout(timeout_s))
+    sending = session.post(
+        f"{url}/chat/completions",
+        data=json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(),
+        headers={"Content-Type": "application/json"},
+        proxy=proxy_of(url),
+        allow_redirects=False,
+        timeout=aiohttp.ClientTimeout(connect=min(CONNECT_S, timeout_s)),
+    )
     try:
         async with asyncio.timeout(timeout_s):
             async with sending as response:
-                if response.status_code != 200:
+                if response.status != 200:
                     message = _message(response, await _read(response, model))
                     raise failure_of(
-                        response.status_code, message, model=model, retry_after=response.headers.get("retry-after")
+                        response.status, message, model=model, retry_after=response.headers.get("retry-after")
                     )
                 yield response
-    except (
-        httpx.ConnectError,
-        httpx.ConnectTimeout,
-        httpx.PoolTimeout,
-        httpx.UnsupportedProtocol,
-        httpx.InvalidURL,
-    ) as error:
+    except NEVER_SENT as error:
         raise unreachable(model, url, str(error) or type(error).__name__, sent=False) from None
-    except (httpx.TimeoutException, TimeoutError):
+    except TimeoutError:
         raise timed_out(model, timeout_s) from None
-    except httpx.HTTPError as error:
+    except aiohttp.ClientError as error:
         raise unreachable(model, url, str(error) or type(error).__name__, sent=True) from None
 
 
-def _timeout(timeout_s: float) -> httpx.Timeout:
-    return httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
-
-
-async def _read(response: httpx.Response, model: str) -> bytes:
+async def _read(response: aiohttp.ClientResponse, model: str) -> bytes:
     """The body, up to MAX_BODY_BYTES."""
     pieces, n_bytes = list[bytes](), 0
-    async for piece in response.aiter_bytes():
+    async for piece in response.content.iter_any():
         n_bytes += len(piece)
         if n_bytes > MAX_BODY_BYTES:
             raise too_long(model, f"a body of more than {MAX_BODY_BYTES:,} bytes")
@@ -93,7 +92,7 @@ async def _read(response: httpx.Response, model: str) -> bytes:
     return b"".join(pieces)
 
 
-async def whole(response: httpx.Response, *, model: str) -> dict[str, Any]:
+async def whole(response: aiohttp.ClientResponse, *, model: str) -> dict[str, Any]:
     """An answer that comes in one piece."""
     body = await _read(response, model)
     try:
@@ -208,13 +207,13 @@ def cost_of(input_tokens: int, output_tokens: int, price: ModelPrice | None) -> 
     return 0.0 if price is None else price.of(input_tokens, output_tokens)
 
 
-def _message(response: httpx.Response, body: bytes) -> str:
+def _message(response: aiohttp.ClientResponse, body: bytes) -> str:
     text = body.decode("utf-8", "replace")
     try:
         message = error_text(json.loads(text)["error"])
     except (ValueError, KeyError, TypeError, RecursionError):
         message = text
-    return " ".join(str(message).split())[:500].rstrip(".") or response.reason_phrase
+    return " ".join(str(message).split())[:500].rstrip(".") or (response.reason or "")
 
 
 def error_text(error: Any) -> str:

@@ -1,0 +1,120 @@
+"""The connections to one model's server: kept warm, as many as there are calls at once."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+
+CLOSE_S = 5.0
+IDLE_S = 5.0  # servers close what is idle for longer, also just as it is used again
+MAX_HEADER_BYTES = 64 * 1024
+_MAKING = threading.Lock()
+
+
+@dataclass(eq=False, slots=True)
+class _Kept:
+    """One event loop's session, and how many calls use it."""
+
+    loop: asyncio.AbstractEventLoop
+    session: aiohttp.ClientSession
+    n_calls: int = 0
+    is_closed: bool = False
+
+
+class Connections:
+    """Used in one event loop, which they belong to; ``close`` in any thread."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = dict(headers)
+        self._kept: _Kept | None = None
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """For the time of one call."""
+        kept = self._kept
+        if kept is None or kept.loop is not asyncio.get_running_loop():
+            kept = self._of_this_loop(await asyncio.to_thread(_ssl_context))
+        kept.n_calls += 1
+        try:
+            yield kept.session
+        finally:
+            kept.n_calls -= 1
+            if kept.is_closed and not kept.n_calls:
+                await kept.session.close()
+
+    def close(self) -> None:
+        """What is in flight ends by itself and closes behind it."""
+        kept, self._kept = self._kept, None
+        if kept is not None and (closing := _end(kept)) is not None:
+            closing.result(timeout=CLOSE_S)
+
+    def __del__(self) -> None:
+        if self._kept is not None:  # a command line ends without having closed its models, which aiohttp would log
+            _end(self._kept)
+
+    def _of_this_loop(self, context: ssl.SSLContext) -> _Kept:
+        loop = asyncio.get_running_loop()
+        if self._kept is None or self._kept.loop is not loop:  # no other call made it meanwhile
+            if self._kept is not None:
+                _end(self._kept)
+            self._kept = _Kept(loop, _session(self._headers, context))
+        return self._kept
+
+
+@lru_cache(maxsize=64)
+def proxy_of(url: str) -> str | None:
+    """The proxy that the environment names for this address (``HTTPS_PROXY``, ``NO_PROXY`` and so on)."""
+    to = urlsplit(url)
+    proxies = {} if to.hostname is None or proxy_bypass(to.hostname) else getproxies()
+    proxy = proxies.get(to.scheme) or proxies.get("all")
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+
+
+def _session(headers: Mapping[str, str], context: ssl.SSLContext) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S, ssl=context),
+        headers=headers,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        max_line_size=MAX_HEADER_BYTES,
+        max_field_size=MAX_HEADER_BYTES,
+    )
+
+
+def _end(kept: _Kept) -> Future[None] | None:
+    """Closes the session on its loop; None where that has ended, and there is nothing to wait for."""
+    if kept.loop.is_running():
+        return asyncio.run_coroutine_threadsafe(_close(kept), kept.loop)
+    closing = kept.session.close()
+    with suppress(StopIteration):
+        closing.send(None)
+    closing.close()
+    return None
+
+
+async def _close(kept: _Kept) -> None:
+    kept.is_closed = True
+    if not kept.n_calls:
+        await kept.session.close()
+
+
+def _ssl_context() -> ssl.SSLContext:
+    """One for the process: to read every known authority takes 20 ms and most of a mebibyte."""
+    with _MAKING:
+        return _made()
+
+
+@cache
+def _made() -> ssl.SSLContext:
+    import httpx  # its choice of authorities: the environment's, else certifi's
+
+    return httpx.create_ssl_context()

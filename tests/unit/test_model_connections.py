@@ -1,0 +1,82 @@
+"""The connections to a model's server: closed behind the calls that use them, and through the proxy that is named."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from optimizer.adapters.models.connections import Connections, proxy_of
+from optimizer.adapters.models.openai_wire import post
+from tests.scripted_model import Provider, chat_answer, provider
+
+
+@pytest.fixture
+def behind() -> Iterator[Provider]:
+    with provider() as state:
+        yield state
+
+
+@pytest.fixture(autouse=True)
+def no_proxy_known() -> Iterator[None]:
+    proxy_of.cache_clear()
+    yield
+    proxy_of.cache_clear()
+
+
+async def asked(connections: Connections, url: str) -> object:
+    async with connections.session() as session:
+        return (await post(session, url, {"model": "m"}, model="m", timeout_s=10))["choices"]
+
+
+def test_a_call_goes_through_the_proxy_of_the_environment(behind: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", behind.url.removeprefix("http://").removesuffix("/v1"))
+    connections = Connections({})
+    assert asyncio.run(asked(connections, "http://models.example:8123/v1")) == chat_answer("hi")["choices"]
+    assert behind.headers[-1]["Host"] == "models.example:8123"
+    connections.close()
+
+
+def test_no_proxy_names_addresses_that_are_asked_directly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "models.example")
+    assert proxy_of("http://models.example/v1") is None
+    assert proxy_of("http://others.example/v1") == "http://proxy.example:3128"
+
+
+def test_a_call_in_flight_ends_by_itself_when_its_connections_are_closed(behind: Provider) -> None:
+    came, go_on = threading.Event(), threading.Event()
+    whole = behind.answer
+
+    def answer(body: dict[str, object]) -> tuple[int, dict[str, str], bytes]:
+        came.set()
+        assert go_on.wait(10)
+        return whole(body)
+
+    behind.answer = answer
+
+    async def close_meanwhile() -> tuple[object, bool]:
+        connections = Connections({})
+        call = asyncio.create_task(asked(connections, behind.url))
+        await asyncio.to_thread(came.wait, 10)
+        kept = connections._kept
+        assert kept is not None
+        await asyncio.to_thread(connections.close)
+        go_on.set()
+        return await call, kept.session.closed
+
+    assert asyncio.run(close_meanwhile()) == (chat_answer("hi")["choices"], True)
+
+
+def test_connections_that_were_not_closed_are_no_fault_in_the_log(
+    behind: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
+    connections = Connections({})
+    for _ in range(2):  # an event loop each
+        asyncio.run(asked(connections, behind.url))
+    del connections
+    gc.collect()
+    assert "Unclosed" not in caplog.text
