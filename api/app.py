@@ -18,6 +18,7 @@ from api.http.edge import Edge
 from api.http.in_flight import InFlight
 from api.lifecycle import running_loops, running_services
 from api.quick import Answer, is_quick, quick_prompt, quick_render
+from api.quick_chat import PassedChat, is_chat, quick_chat
 from api.quick_events import is_event, quick_event
 from api.routes import (
     clock,
@@ -67,13 +68,15 @@ GROUPS = (
 
 
 class Application(FastAPI):
-    """FastAPI, and in front of it what stands in every request's path (``quick.py``, ``quick_events.py``)."""
+    """FastAPI, and in front of it what stands in every request's path (the modules ``quick*.py``)."""
 
     in_flight: InFlight
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer: Answer | None = None
-        if is_event(scope):
+        answer: Answer | PassedChat | None = None
+        if is_chat(scope):
+            answer, receive = await quick_chat(scope, receive, self.state.services, self.in_flight)
+        elif is_event(scope):
             answer, receive = await quick_event(scope, receive, self.state.services, self.in_flight)
         elif is_quick(scope):
             shared: Services = self.state.services

@@ -34,7 +34,7 @@ async def running_services(settings: Settings, workers: int = 1) -> AsyncIterato
         yield shared
     finally:
         await asyncio.to_thread(_close, shared)
-        await shared.gateway.close()
+        shared.gateway.close()
 
 
 @asynccontextmanager

@@ -186,10 +186,11 @@ class Taken:
     """
 
     outcome: Mapping[str, Any] | Exception
-    quota: Quota
+    quota: Quota | None  # None: nothing was counted by the minute
 
     def result(self, request: Request) -> Mapping[str, Any]:
-        request.state.headers.update(self.quota.headers())
+        if self.quota is not None:
+            request.state.headers.update(self.quota.headers())
         if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from os import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+import structlog
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
+from api.http.connections import AT_ONCE
+from api.http.gateway_connections import Connection, Connections, Headers, Left, Lost
 from api.http.problems import GatewayUnavailable, MalformedBody
 from api.http.safe_headers import SAFE_NAMES
-
-if TYPE_CHECKING:
-    import httpx
 
 HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade host"
@@ -25,112 +26,161 @@ SET_HERE = frozenset({b"x-request-id"})  # the checked one, never the sender's o
 CHECKED_HERE = frozenset(
     b"origin referer sec-fetch-site sec-fetch-mode sec-fetch-dest sec-fetch-user".split()
 )  # by the door, against its own address
+NOT_PASSED_ON = HOP_BY_HOP | SET_HERE | CHECKED_HERE
 NOT_FROM_ANSWER = (
     HOP_BY_HOP - {b"content-length"} | SAFE_NAMES | {b"date", b"server", b"x-request-id"}
 )  # what this process adds itself
-READ_TIMEOUT_S = 600.0  # a model may think for minutes; the gateway has limits of its own
+
+log = structlog.get_logger("api")
+
+
+@dataclass(slots=True)
+class Passed:
+    """An answer of the gateway of which the head is here."""
+
+    connections: Connections
+    connection: Connection
+    leaving: asyncio.Future[None]
+    status: int
+    headers: list[tuple[bytes, bytes]]  # without those that this process adds itself
+
+    async def send(self, scope: Scope, send: Send, *, is_complete: bool = False) -> None:
+        """``is_complete``: no layer has anything to add, so that an answer which is here goes out in one write.
+
+        Raises Lost where the gateway breaks off in the middle of its answer.
+        """
+        connection = self.connection
+        try:
+            body = connection.taken()
+            if is_complete and connection.is_whole and self._at_once(scope, body):
+                return
+            await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+            while True:
+                ended = connection.is_whole
+                if body or ended:
+                    await send({"type": "http.response.body", "body": body, "more_body": not ended})
+                if ended:
+                    return
+                body = await connection.piece()
+        except (Left, OSError):
+            pass  # the client went
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        self.leaving.cancel()
+        self.connections.give_back(self.connection)
+
+    def _at_once(self, scope: Scope, body: bytes) -> bool:
+        at_once = scope.get("extensions", {}).get(AT_ONCE)
+        if at_once is None or (b"content-length", b"%d" % len(body)) not in self.headers:
+            return False
+        return bool(at_once(scope, self.status, lines_of(self.headers), body))
+
+
+class PassedResponse(Response):
+    """``Passed`` for what expects a response of Starlette."""
+
+    def __init__(self, passed: Passed) -> None:
+        self.status_code, self.raw_headers, self.background = passed.status, passed.headers, None
+        self._passed = passed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._passed.send(scope, send)
 
 
 class Gateway:
-    """The gateway process as its run file names it. The address is read again only when it has changed or failed."""
+    """The gateway process as its run file names it. The address is read again only when the file has changed."""
 
     def __init__(self, run_file: Path) -> None:
         self._run_file = run_file
-        self._client: httpx.AsyncClient | None = None
-        self._making = asyncio.Lock()
+        self._seen: tuple[int, int, int] | None = None
+        self._connections: Connections | None = None
 
-    def address(self) -> str:
-        """Base URL of the gateway; raises GatewayUnavailable when it has not said where it listens."""
+    def connections(self) -> Connections:
+        """To where the gateway listens; raises GatewayUnavailable when it has not said that."""
         try:
-            url = json.loads(self._run_file.read_text(encoding="utf-8"))["url"]
+            found = stat(self._run_file)
+            seen = (found.st_mtime_ns, found.st_ino, found.st_size)
+            if self._connections is None or seen != self._seen:
+                url = json.loads(self._run_file.read_text(encoding="utf-8"))["url"]
+                if not isinstance(url, str):
+                    raise away("its address file names no URL")
+                self.close()
+                self._seen, self._connections = seen, Connections(url)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _away("it has not said where it listens") from error
-        if not isinstance(url, str):
-            raise _away("its address file names no URL")
-        return url.rstrip("/")
+            raise away("it has not said where it listens") from error
+        return self._connections
 
     async def forward(self, request: Request) -> Response:
         """The gateway's answer as it comes; the gateway checks the key itself."""
-        http = await self._http()
-        import httpx  # which has been loaded now
-
-        url = self.address() + request.url.path
-        kept = [pair for pair in request.headers.raw if pair[0] not in HOP_BY_HOP | SET_HERE | CHECKED_HERE]
-        headers = [(name, value.strip(b" \t")) for name, value in kept]
-        if "accept-encoding" not in request.headers:
-            headers.append((b"accept-encoding", b"identity"))  # httpx would ask for gzip, which this sender did not
-        headers.append((b"x-request-id", request.state.request_id.encode()))
         body = await request.body()
-        outgoing = http.build_request(
-            request.method, url, headers=headers, content=body, params=request.url.query or None
-        )
+        passed = await self.passed(request.scope, request.receive, body, request.state.request_id.encode())
+        return Response(status_code=499) if passed is None else PassedResponse(passed)
+
+    async def passed(self, scope: Scope, receive: Receive, body: bytes, request_id: bytes) -> Passed | None:
+        """The gateway's answer from its head on; None where the client went before.
+
+        ``receive`` has nothing more to give than that the client has gone.
+
+        Raises:
+            GatewayUnavailable: also for a request that may have reached it.
+            MalformedBody: a header might break out of its line.
+        """
+        connections = self.connections()
+        request = _request(scope, body, request_id, connections.name)
         try:
-            answer = await _while_wanted(http.send(outgoing, stream=True), request)
-        except httpx.TimeoutException as error:
-            raise _away("it did not answer in time") from error
-        except httpx.LocalProtocolError as error:
-            raise MalformedBody(
-                f"The request cannot be passed on to the gateway: {error}. Correct its headers."
-            ) from error
-        except httpx.TransportError as error:
-            raise _away("nothing answers at its address") from error
-        if answer is None:
-            return Response(status_code=499)  # the client has gone
-        response = StreamingResponse(_bytes_of(answer), status_code=answer.status_code)
-        response.raw_headers = [
-            (name.lower(), value) for name, value in answer.headers.raw if name.lower() not in NOT_FROM_ANSWER
-        ]
-        return response
+            connection = await connections.one()
+        except Lost as error:
+            raise away(str(error)) from error
+        number = connection.ask(request)
+        leaving = asyncio.ensure_future(_disconnected(receive))
+        leaving.add_done_callback(lambda done: None if done.cancelled() else connection.leave(number))
+        try:
+            status, headers = await connection.head()
+        except BaseException as error:
+            leaving.cancel()
+            connections.give_back(connection)
+            if isinstance(error, Left):
+                return None
+            if isinstance(error, Lost):
+                raise away(str(error)) from error
+            raise
+        own = [header for header in headers if header[0] not in NOT_FROM_ANSWER]
+        return Passed(connections, connection, leaving, status, own)
 
-    async def close(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-
-    async def _http(self) -> httpx.AsyncClient:
-        """Made beside the event loop, at the first request: prompts wait for it neither at the start nor then."""
-        async with self._making:
-            if self._client is None:
-                self._client = await asyncio.to_thread(_made_client)
-        return self._client
+    def close(self) -> None:
+        if self._connections is not None:
+            self._connections.close()
 
 
-def _made_client() -> httpx.AsyncClient:
-    import httpx  # a tenth of a second
-
-    timeout = httpx.Timeout(connect=2.0, read=READ_TIMEOUT_S, write=60.0, pool=30.0)
-    return httpx.AsyncClient(timeout=timeout, trust_env=False, limits=httpx.Limits(max_connections=None))
+def lines_of(headers: Headers) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
-async def _while_wanted(sending: Coroutine[Any, Any, httpx.Response], request: Request) -> httpx.Response | None:
-    """The answer, or None when the sender went away first: then the gateway is told too,
-    and can spare itself the model call.
-    """
-    answering, leaving = asyncio.ensure_future(sending), asyncio.ensure_future(_disconnected(request))
-    try:
-        await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
-        return await answering if answering.done() else None
-    finally:
-        for task in (answering, leaving):
-            task.cancel()
-        await asyncio.gather(leaving, return_exceptions=True)
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _bytes_of(answer: httpx.Response) -> AsyncIterator[bytes]:
-    try:
-        async for chunk in answer.aiter_raw():
-            yield chunk
-    finally:
-        await answer.aclose()
-
-
-def _away(why: str) -> GatewayUnavailable:
+def away(why: str) -> GatewayUnavailable:
     return GatewayUnavailable(
         f"The gateway cannot be reached: {why}. It starts with `detent serve`, which also restarts it; try again in a"
         " few seconds.",
         retry_after_s=2,
     )
+
+
+def _request(scope: Scope, body: bytes, request_id: bytes, host: bytes) -> bytes:
+    headers = [(name, value.strip(b" \t")) for name, value in scope["headers"] if name not in NOT_PASSED_ON]
+    headers += [(b"host", host), (b"x-request-id", request_id)]
+    if body or scope["method"] not in ("GET", "HEAD"):
+        headers.append((b"content-length", b"%d" % len(body)))
+    query = b"?" + scope["query_string"] if scope["query_string"] else b""
+    lines = b"%b %b%b HTTP/1.1\r\n%b" % (scope["method"].encode(), scope["raw_path"], query, lines_of(headers))
+    if lines.count(b"\n") != len(headers) + 1 or lines.count(b"\r") != len(headers) + 1 or b"\0" in lines:
+        raise MalformedBody(
+            "The request cannot be passed on to the gateway: a header has a character that ends a line. Correct its"
+            " headers."
+        )
+    return b"%b\r\n%b" % (lines, body)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.access.auth import Caller
 from api.access.limits import MinuteWindows
-from api.routing import guarded, router
+from api.routing import guarded, router, taken_before
 from api.services import Shared
 
 routes: APIRouter = router("Models")
@@ -15,6 +15,8 @@ routes: APIRouter = router("Models")
 @routes.post("/v1/chat/completions", **guarded("serve", narrows=True, passed_on=True))
 async def chat_completions(request: Request, shared: Shared) -> Response:
     """OpenAI's request and answer; `model` is a family. The gateway answers; its stream is passed on as it comes."""
+    if (taken := taken_before(request)) is not None:
+        taken.result(request)  # raises: it was passed on in front of all layers, and brought no answer
     if shared.chat_windows is not None and not shared.serving.now_served.has_keys:
         _count_keyless(request.state.caller, request, shared.chat_windows)
     return await shared.gateway.forward(request)
