@@ -132,6 +132,11 @@ class World:
         }
         assert self.post("/v1/interactions", event).status_code == 200
 
+    def exposures(self) -> list[dict[str, Any]]:
+        """How often each arm was fetched, as it is on disk."""
+        with self.shared.store.read() as tx:
+            return self.shared.store.exposures.totals(tx, "triage", None)
+
     def start(self, variant: str) -> dict[str, Any]:
         """A forced rollout that waits for approval."""
         self.report()

@@ -1,0 +1,159 @@
+"""What stands beside the routes: readiness, pages, ids of requests, and calls that are passed on."""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import threading
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from api.http import edge
+from tests.api_world import World
+
+
+def test_a_request_id_comes_back_and_a_strange_one_is_replaced(world: World) -> None:
+    assert world.get("/health", headers={"X-Request-ID": "abc-1"}).headers["x-request-id"] == "abc-1"
+    strange = world.get("/health", headers={"X-Request-ID": "a b\tc"}).headers["x-request-id"]
+    assert strange != "a b\tc"
+    assert len(strange) > 8
+
+
+def test_a_unit_in_a_path_does_not_reach_the_log(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[dict[str, Any]] = []
+    monkeypatch.setattr(edge, "log", SimpleNamespace(info=lambda event, **values: lines.append(values)))
+    jane, champion = "jane.doe@example.org", world.champion()
+    for path in (f"/v1/families/triage/overrides/{jane}", f"/v1/families/triage/overrides/a/{jane}"):
+        assert world.client.put(path, json={"variant": champion}).status_code == 200
+    world.client.post(f"/v1/families/triage/overrides/{jane}")
+    world.client.delete(f"/v1/units/{jane}")
+    world.client.delete(f"/v1/unit/{jane}")
+    world.client.put(f"/v1/families/triage/overrides/{jane}", content=b"x" * (world.settings.limits.body_bytes + 1))
+    override = "/v1/families/triage/overrides/{unit}"
+    assert [line["path"] for line in lines] == [override] * 3 + ["/v1/units/{unit}", "/v1/unit/…", "/v1/families/…"]
+
+
+def test_ready_names_what_the_server_leans_on_with_its_age(world: World) -> None:
+    world.tick()
+    ready = world.get("/ready").json()
+    assert ready["status"] == "ready"
+    assert set(ready["dependencies"]) == {"store", "families", "gateway", "worker", "mlflow"}
+    assert ready["dependencies"]["worker"]["last_tick_age_s"] < 60
+    assert ready["dependencies"]["gateway"] == {"ok": False, "age_s": None}
+
+
+def test_ready_never_says_ok_of_a_tick_that_is_old_or_lies_ahead_of_the_clock(world: World) -> None:
+    def worker_after(tick: timedelta) -> dict[str, Any]:
+        at = world.shared.clock.now() + tick
+        world.shared.store.write(lambda tx: world.shared.store.serving_version.ticked(tx, at))
+        world.shared.serving.refresh()
+        found: dict[str, Any] = world.get("/ready").json()["dependencies"]["worker"]
+        return found
+
+    assert worker_after(timedelta(hours=-1))["ok"] is False
+    ahead = worker_after(timedelta(hours=3))
+    assert (ahead["ok"], "detent clock reset" in ahead["detail"]) == (False, True)
+    answer = world.post("/v1/clock/reset", {"reason": "it ran ahead"}).json()
+    assert (answer["changed"], answer["why"]) == (True, "it ran ahead")
+    assert world.get("/ready").json()["dependencies"]["worker"]["ok"] is True
+    assert world.get("/v1/audit").json()["items"][0]["action"] == "clock.reset"
+    assert world.post("/v1/clock/reset").json()["changed"] is False
+
+
+def test_status_jobs_audit_and_reviews_answer(world: World) -> None:
+    world.deploying()
+    status = world.get("/v1/status").json()
+    assert status["families"][0]["rollout"]["status"] == "deploying"
+    assert world.get("/v1/jobs").json() == {"items": [], "next_cursor": None}
+    assert {entry["action"] for entry in world.get("/v1/audit").json()["items"]} >= {
+        "champion.first",
+        "rollout.approve",
+    }
+    assert world.get("/v1/reviews?status=open").json()["items"] == []
+
+
+def test_the_bare_address_leads_to_what_there_is(world: World) -> None:
+    answer = world.get("/", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+    assert world.get("/").text == world.get("/docs").text
+
+
+def test_the_documentation_needs_no_network(world: World) -> None:
+    page = world.get("/docs").text
+    assert "http://" not in page
+    assert "https://" not in page
+    for file in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"):
+        assert f"/docs/files/{file}" in page
+        assert world.get(f"/docs/files/{file}").status_code == 200
+    assert "<script>" not in page
+    assert world.get("/docs/files/main.py").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/docs",
+        "/docs/start.js",
+        "/docs/files/swagger-ui.css",
+        "/health",
+        "/openapi.json",
+        "/problems/busy",
+        "/v1/status",
+        "/no/such",
+    ],
+)
+def test_every_page_says_that_it_runs_nothing_else_and_stands_in_no_frame(world: World, path: str) -> None:
+    headers = world.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_the_openapi_document_lists_the_routes_and_no_error_form_of_a_library(world: World) -> None:
+    document = world.get("/openapi.json").json()
+    assert "/v1/families/{family}/prompt" in document["paths"]
+    assert "HTTPValidationError" not in json.dumps(document)
+    prompt = document["paths"]["/v1/families/{family}/prompt"]["get"]
+    assert {(one["in"], one["name"]) for one in prompt["parameters"]} == {("path", "family"), ("query", "unit")}
+    assert prompt["responses"]["4XX"]["content"].keys() == {"application/problem+json"}
+
+
+class _Gateway(BaseHTTPRequestHandler):
+    seen: list[tuple[str, dict[str, str], bytes]] = []  # noqa: RUF012
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.seen.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("x-detent-assignment", "TOKEN")
+        self.end_headers()
+        for part in (b"data: {}\n\n", b"data: \xff\xfe\n\n", b"data: [DONE]\n\n"):
+            self.wfile.write(part)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_model_calls_are_passed_on_with_their_bytes_untouched(world: World) -> None:
+    _Gateway.seen.clear()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Gateway) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        world.settings.run_dir().mkdir(parents=True, exist_ok=True)
+        address = {"pid": 1, "url": f"http://127.0.0.1:{server.server_address[1]}"}
+        (world.settings.run_dir() / "gateway.json").write_text(json.dumps(address), encoding="utf-8")
+        body = b'{"model":  "triage", "messages": []}'
+        headers = {"content-type": "application/json", "X-Request-ID": "r-1"}
+        answer = world.client.post("/v1/chat/completions", content=body, headers=headers)
+        server.shutdown()
+    assert answer.content == b"data: {}\n\ndata: \xff\xfe\n\ndata: [DONE]\n\n"
+    assert (answer.headers["content-type"], answer.headers["x-detent-assignment"]) == ("text/event-stream", "TOKEN")
+    (path, sent, received) = _Gateway.seen[0]
+    assert (path, received) == ("/v1/chat/completions", body)
+    assert sent["x-request-id"] == "r-1"

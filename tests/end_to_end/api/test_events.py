@@ -1,0 +1,109 @@
+"""Events one by one and in lists, kept with their arm and listed again."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+
+from api.http.bodies import MAX_INTEGER
+from tests.api_world import World
+
+
+def test_an_event_with_its_token_is_kept_with_its_arm(world: World) -> None:
+    prompt = world.get("/v1/families/triage/prompt?unit=u").json()
+    event = {"id": "in_1", "assignment": prompt["assignment"], "output": "billing", "latency_ms": 12.5, "success": True}
+    assert world.post("/v1/feedback", event).json() == {"accepted": 1, "duplicates": 0, "rejected": []}
+    stored = world.get("/v1/interactions/in_1").json()
+    assert (stored["family"], stored["variant"], stored["output"], stored["latency_ms"]) == (
+        "triage",
+        prompt["variant"],
+        "billing",
+        12.5,
+    )
+    assert [outcome["success"] for outcome in stored["feedback"]] == [True]
+
+
+@pytest.mark.parametrize("id", ["order/17", "a b", "é%"])
+def test_an_interaction_is_found_by_whatever_id_its_sender_chose(world: World, id: str) -> None:
+    world.post("/v1/interactions", {"id": id, "family": "triage", "unit": "u", "output": "billing"})
+    assert world.get(f"/v1/interactions/{quote(id, safe='')}").json()["id"] == id
+
+
+def test_interactions_takes_the_same_body_as_feedback(world: World) -> None:
+    answer = world.post("/v1/interactions", [{"family": "triage", "unit": "u", "score": 0.5}])
+    assert answer.json()["accepted"] == 1
+    assert [event["score"] for event in world.get("/v1/feedback?family=triage").json()["items"]] == [0.5]
+
+
+def test_sending_an_event_again_is_a_duplicate_and_changing_it_a_conflict(world: World) -> None:
+    event = {"id": "fb_1", "family": "triage", "unit": "u", "success": True}
+    assert world.post("/v1/feedback", event).json()["accepted"] == 1
+    assert world.post("/v1/feedback", event).json()["duplicates"] == 1
+    changed = world.post("/v1/feedback", {**event, "success": False})
+    assert changed.status_code == 200
+    assert changed.json()["rejected"][0]["type"] == "id_conflict"
+
+
+def test_in_a_list_the_sound_events_are_kept_and_the_others_named(world: World) -> None:
+    events = [
+        {"family": "triage", "unit": "a", "success": True},
+        {"family": "triage", "unit": "b", "score": 7},
+        {"assignment": "no.token", "success": True},
+        "not an event",
+        {"family": "triage", "unit": "c", "success": False},
+    ]
+    answer = world.post("/v1/feedback", events)
+    assert answer.status_code == 200
+    assert answer.json()["accepted"] == 2
+    assert [one["index"] for one in answer.json()["rejected"]] == [1, 2, 3]
+    assert all(one["type"] and one["detail"] for one in answer.json()["rejected"])
+
+
+def test_a_single_event_that_is_not_taken_is_a_problem_that_also_says_what_became_of_it(world: World) -> None:
+    answer = world.post("/v1/feedback", {"assignment": "no.token", "success": True})
+    assert answer.status_code == 422
+    assert answer.json()["accepted"] == 0
+    assert answer.json()["rejected"][0]["index"] == 0
+    wrong = {"family": "triage", "unit": "u", "score": 7, "sucess/1": True}
+    for headers in ({}, {"Idempotency-Key": "k"}, {"Idempotency-Key": "k"}):
+        problem = world.post("/v1/feedback", wrong, headers=headers).json()
+        assert [fault["pointer"] for fault in problem["errors"]] == ["/score", "/sucess~11"]
+        assert set(problem["rejected"][0]) == {"index", "type", "detail"}
+    assert set(world.post("/v1/feedback", [wrong]).json()["rejected"][0]) == {"index", "type", "detail"}
+    correction = world.post("/v1/feedback", {"family": "triage", "unit": "u", "expected": {"topik": "billing"}}).json()
+    assert [fault["pointer"] for fault in correction["errors"]] == ["/expected"]
+
+
+def test_the_same_idempotency_key_gets_the_first_answer_and_another_body_is_refused(world: World) -> None:
+    key = {"Idempotency-Key": "batch-1"}
+    body = [{"family": "triage", "unit": "u", "success": True}]
+    first = world.post("/v1/feedback", body, headers=key)
+    again = world.post("/v1/feedback", body, headers=key)
+    assert first.json() == again.json() == {"accepted": 1, "duplicates": 0, "rejected": []}
+    assert len(world.get("/v1/feedback").json()["items"]) == 1
+    other = world.post("/v1/feedback", [{"family": "triage", "unit": "v", "success": True}], headers=key)
+    assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency-key-reused")
+
+
+def test_events_with_values_that_no_database_keeps_are_rejected_one_by_one(world: World) -> None:
+    events = [
+        {"family": "triage", "unit": "a", "success": True},
+        {"family": "triage", "unit": "a\u0000b", "success": True},
+        {"family": "triage", "unit": "a", "success": True, "tags": {"n": MAX_INTEGER + 1}},
+    ]
+    answer = world.post("/v1/feedback", events).json()
+    assert (answer["accepted"], [one["index"] for one in answer["rejected"]]) == (1, [1, 2])
+
+
+def test_feedback_is_listed_page_by_page(world: World) -> None:
+    world.post("/v1/feedback", [{"id": f"fb_{i}", "family": "triage", "unit": "u", "success": True} for i in range(5)])
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        page = world.get(f"/v1/feedback?limit=2{cursor}").json()
+        seen += [event["id"] for event in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = f"&cursor={page['next_cursor']}"
+    assert sorted(seen) == [f"fb_{i}" for i in range(5)]

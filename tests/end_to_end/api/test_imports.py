@@ -1,0 +1,109 @@
+"""Many events at once, as lines and as columns."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.api_world import World
+
+
+def test_lines_are_imported_and_the_bad_ones_named_by_their_number(world: World) -> None:
+    lines = [json.dumps({"id": f"in_{i}", "family": "triage", "unit": "u", "output": "billing"}) for i in range(1500)]
+    lines[3] = "{broken"
+    lines[1400] = json.dumps({"family": "triage", "unit": "u", "outputt": "x"})
+    lines.append(json.dumps({"dialog_id": "d", "prompts": [{"text": "x"}]}))
+    answer = world.client.post(
+        "/v1/interactions/import", content="\n".join(lines), headers={"content-type": "application/x-ndjson"}
+    ).json()
+    assert answer["accepted"] == 1498
+    assert [(one["index"], one["type"]) for one in answer["rejected"]] == [
+        (3, "malformed"),
+        (1400, "malformed"),
+        (1500, "not-yet"),
+    ]
+
+
+@pytest.mark.parametrize("type", ["text/csv", "application/xml", "text/csv; charset=utf-8"])
+def test_an_import_in_another_format_is_refused_before_its_lines_are_read(world: World, type: str) -> None:
+    body = "family,unit,success\ntriage,u1,true\n"
+    refused = world.client.post("/v1/interactions/import", content=body, headers={"content-type": type})
+    assert (refused.status_code, refused.json()["type"]) == (415, "/problems/unsupported-media-type")
+    assert refused.json()["detail"] == (
+        f"The body is {type.partition(';')[0]}, and events are read from JSON alone. Send one JSON object per line as"
+        " `Content-Type: application/x-ndjson`, or all events as columns as `Content-Type: application/json`."
+    )
+
+
+@pytest.mark.parametrize("type", ["application/json", "application/jsonl", "application/octet-stream", None])
+def test_lines_are_imported_by_each_of_their_types_and_where_none_is_declared(world: World, type: str | None) -> None:
+    body = json.dumps({"family": "triage", "unit": "u1", "success": True})
+    headers = {} if type is None else {"content-type": type}
+    taken = world.client.post("/v1/interactions/import", content=body, headers=headers)
+    assert (taken.status_code, taken.json()["accepted"]) == (200, 1)
+
+
+def test_misspelt_columns_are_named_and_nothing_is_kept(world: World) -> None:
+    refused = world.client.post("/v1/interactions/import", json={"colums": {"score": [1], "unit": ["u"]}})
+    assert refused.status_code == 422
+    assert refused.json()["errors"] == [{"pointer": "/colums", "detail": "is misspelt: write columns"}]
+
+
+def test_columns_are_imported_as_the_same_events_in_lines(world: World) -> None:
+    n = 2300
+    columns: dict[str, list[Any]] = {
+        "id": [f"c{i}" for i in range(n)],
+        "family": ["triage"] * n,
+        "unit": [f"u{i % 7}" for i in range(n)],
+        "output": [None if i % 3 else "mail a@example.org" for i in range(n)],
+        "latency_ms": [i / 10 for i in range(n)],
+        "success": [i % 2 > 0 for i in range(n)],
+        "score": [2 if i == 1100 else i / n for i in range(n)],
+        "tags": [{"i": i} if i % 5 else None for i in range(n)],
+    }
+
+    def sent(body: str) -> dict[str, Any]:
+        answer: dict[str, Any] = world.client.post("/v1/interactions/import", content=body).json()
+        return answer
+
+    def stored(begins: str) -> list[tuple[Any, ...]]:
+        with world.app.state.services.store.read() as tx:
+            return [
+                tuple(row)
+                for table, what in (
+                    ("interactions", "output, latency_ms, tags, unit_hmac"),
+                    ("feedback_events", "score, success, tags, substr(interaction, 2)"),
+                )
+                for row in tx.exec_driver_sql(
+                    f"SELECT substr(id, 2) AS i, {what} FROM {table} WHERE id LIKE '{begins}%' ORDER BY i"
+                )
+            ]
+
+    lines = [
+        json.dumps({name: f"l{i}" if name == "id" else column[i] for name, column in columns.items()}) for i in range(n)
+    ]
+    as_columns, as_lines = sent(json.dumps({"columns": columns})), sent("\n".join(lines))
+    assert as_columns["accepted"] == n - 1
+    assert [one["index"] for one in as_columns["rejected"]] == [1100]
+    assert as_columns == as_lines
+    assert len(stored("c")) == 2 * (n - 1)
+    assert stored("c") == stored("l")
+
+
+def test_columns_that_do_not_fit_are_a_problem_and_more_than_a_minute_may_bring_are_too(world: World) -> None:
+    refused = world.client.post("/v1/interactions/import", json={"columns": {"score": [1, 0], "unit": ["u"]}})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/columns/unit")
+    world.app.state.services.event_windows.limit = 10
+    many = world.client.post("/v1/interactions/import", json={"columns": {"score": [1] * 11}})
+    assert many.status_code == 413
+    assert "more than 10 events, the most that one sender may send in a minute" in many.json()["detail"]
+
+
+def test_of_an_import_the_first_thousand_rejected_lines_are_named(world: World) -> None:
+    lines = "x\n" * 2500 + json.dumps({"id": "in_1", "family": "triage", "unit": "u", "output": "billing"})
+    answer = world.client.post(
+        "/v1/interactions/import", content=lines, headers={"content-type": "application/x-ndjson"}
+    ).json()
+    assert (answer["accepted"], len(answer["rejected"]), answer["rejected_more"]) == (1, 1000, 1500)

@@ -1,0 +1,155 @@
+"""Rollouts as an operator moves them, and what their units are served."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from optimizer.core.base.errors import Busy
+from optimizer.core.serving.assignment import bucket, in_candidate
+from tests.api_world import World
+
+
+def test_a_dry_run_of_a_rollout_says_what_would_happen_and_changes_nothing(world: World) -> None:
+    world.report()
+    answer = world.post("/v1/families/triage/rollouts", {"variant": world.candidate(), "dry_run": True})
+    assert answer.status_code == 200
+    assert answer.json()["dry_run"] is True
+    forecast = answer.json()["forecast"]
+    assert (forecast["verdict"], [stage["share"] for stage in forecast["stages"]]) == ("cannot_tell", [0.5, 0.75])
+    assert world.get("/v1/families/triage/rollout").status_code == 404
+
+
+def test_a_rollout_past_its_gates_needs_the_family_s_name(world: World) -> None:
+    world.report()
+    candidate = world.candidate()
+    refused = world.post("/v1/families/triage/rollouts", {"variant": candidate})
+    assert (refused.status_code, refused.json()["type"]) == (409, "/problems/gate-not-met")
+    assert refused.json()["gates"]
+    forced = world.post("/v1/families/triage/rollouts", {"variant": candidate, "confirm": "triage"})
+    assert forced.status_code == 201
+    assert forced.json()["forced"] is True
+    assert forced.headers["location"] == f"/v1/rollouts/{forced.json()['id']}"
+    again = world.post("/v1/families/triage/rollouts", {"variant": candidate, "confirm": "triage"})
+    assert (again.status_code, again.json()["type"]) == (409, "/problems/conflict")
+
+
+def test_units_are_served_by_the_contract_s_formula_and_stay_with_the_candidate_as_its_share_grows(
+    world: World,
+) -> None:
+    rollout = world.deploying()
+    units = [f"unit-{i}" for i in range(200)]
+    served = {unit: world.get(f"/v1/families/triage/prompt?unit={unit}").json() for unit in units}
+    for unit, prompt in served.items():
+        expected = "candidate" if in_candidate(bucket(rollout["salt"], unit), 0.5) else "champion"
+        assert (prompt["role"], prompt["rollout"], prompt["stage"]) == (expected, rollout["id"], 0.5)
+        assert prompt["lease_expires_at"] is not None
+    advanced = world.post(f"/v1/rollouts/{rollout['id']}/advance", {"reason": "fine so far", "confirm": "triage"})
+    assert advanced.json()["share"] == 0.75
+    later = {unit: world.get(f"/v1/families/triage/prompt?unit={unit}").json()["role"] for unit in units}
+    assert all(later[unit] == "candidate" for unit, prompt in served.items() if prompt["role"] == "candidate")
+    assert list(later.values()).count("candidate") > [prompt["role"] for prompt in served.values()].count("candidate")
+
+
+def test_the_snapshot_holds_what_a_client_needs_to_decide_like_the_server(world: World) -> None:
+    rollout = world.deploying()
+    entry = world.get("/v1/snapshot").json()["families"]["triage"]["rollout"]
+    assert (entry["id"], entry["salt"], entry["share"]) == (rollout["id"], rollout["salt"], 0.5)
+    unit = next(f"u{i}" for i in range(1000) if in_candidate(bucket(rollout["salt"], f"u{i}"), 0.5))
+    prompt = world.get(f"/v1/families/triage/prompt?unit={unit}").json()
+    prompt.pop("assignment")
+    assert entry["candidate"] == prompt
+
+
+def test_without_a_unit_the_champion_is_served_outside_the_arms(world: World) -> None:
+    world.deploying()
+    prompt = world.get("/v1/families/triage/prompt").json()
+    assert (prompt["role"], prompt["rollout"]) == ("champion", None)
+
+
+def test_an_operator_s_acts_answer_with_what_they_did_and_how_to_take_it_back(world: World) -> None:
+    rollout = world.deploying()
+    path = f"/v1/rollouts/{rollout['id']}"
+    held = world.post(f"{path}/hold", {"reason": "lunch"}).json()
+    assert held["held"] is True
+    assert held["undo"] == "detent rollout resume triage"
+    assert (
+        held["forced"] is world.get(path).json()["forced"] is True
+    )  # it was started past a gate; holding it was not forced
+    assert held["decision"]["forced"] is False
+    assert world.post(f"{path}/advance", {"reason": "x", "confirm": "triage"}).status_code == 409
+    assert world.post(f"{path}/resume").json()["held"] is False
+    refused = world.post(f"{path}/advance", {"reason": "x"})
+    assert (refused.status_code, refused.json()["type"]) == (409, "/problems/gate-not-met")
+    rolled_back = world.post(f"{path}/rollback", {"reason": "enough"}).json()
+    assert (rolled_back["status"], rolled_back["share"]) == ("rolled_back", None)
+    assert world.get("/v1/families/triage/prompt?unit=u").json()["rollout"] is None
+    decisions = world.get(f"{path}/decisions").json()["items"]
+    assert [decision["kind"] for decision in decisions][-3:] == ["hold", "resume", "rollback"]
+    assert [after["previous_hash"] for after in decisions[1:]] == [before["hash"] for before in decisions[:-1]]
+    assert {decision["actor"] for decision in decisions} >= {world.shared.actor_without_key}
+
+
+def test_a_promotion_changes_the_champion_and_a_champion_rollback_takes_it_back(world: World) -> None:
+    before = world.champion()
+    rollout = world.deploying()
+    promoted = world.post(f"/v1/rollouts/{rollout['id']}/promote", {"reason": "good", "confirm": "triage"})
+    assert promoted.status_code == 200
+    assert (promoted.json()["status"], promoted.json()["outcome"], promoted.json()["champion"]) == (
+        "deployed",
+        "promoted",
+        before,
+    )
+    assert promoted.json()["reign"]["variant"] == world.champion() == rollout["candidate"]
+    wrong = world.post("/v1/families/triage/champion/rollback", {"reason": "bad", "expect": before})
+    assert wrong.status_code == 409
+    back = world.post("/v1/families/triage/champion/rollback", {"reason": "bad", "expect": rollout["candidate"]})
+    assert back.status_code == 200
+    assert world.get("/v1/families/triage/prompt?unit=u").json()["variant"] == before
+    history = world.get("/v1/families/triage/history").json()["items"]
+    assert [reign["variant"] for reign in history] == [before, rollout["candidate"], before]
+
+
+def test_a_stale_if_match_stops_an_advance_but_never_a_rollback(world: World) -> None:
+    rollout = world.deploying()
+    path = f"/v1/rollouts/{rollout['id']}"
+    stale = {"If-Match": '"1"'}
+    assert world.post(f"{path}/advance", {"confirm": "triage"}, headers=stale).status_code == 412
+    tag = world.get(path).headers["etag"]
+    assert world.post(f"{path}/advance", {"confirm": "triage"}, headers={"If-Match": tag}).status_code == 200
+    assert world.post(f"{path}/rollback", headers=stale).status_code == 200
+
+
+def test_when_the_lease_runs_out_everybody_gets_the_champion_and_an_alert_says_so_until_ticks_resume(
+    world: World,
+) -> None:
+    rollout = world.deploying()
+    unit = next(f"u{i}" for i in range(1000) if in_candidate(bucket(rollout["salt"], f"u{i}"), 0.5))
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    world.shared.store.write(lambda tx: world.shared.store.rollouts.renew_lease(tx, rollout["id"], past))
+    world.shared.serving.refresh()
+    prompt = world.get(f"/v1/families/triage/prompt?unit={unit}").json()
+    assert (prompt["role"], prompt["rollout"], prompt["lease_expires_at"]) == ("champion", None, None)
+    assert [alert["kind"] for alert in world.get("/v1/alerts").json()["items"]] == ["rollout_unwatched"]
+    world.tick()
+    assert world.get(f"/v1/families/triage/prompt?unit={unit}").json()["role"] == "candidate"
+    assert world.get("/v1/alerts").json()["items"] == []
+
+
+def test_a_lease_ends_by_its_own_time_when_the_store_cannot_be_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rollout = world.deploying()
+    unit = next(f"u{i}" for i in range(1000) if in_candidate(bucket(rollout["salt"], f"u{i}"), 0.5))
+
+    def away(*_: Any, **__: Any) -> None:
+        raise Busy("The database cannot be opened.")
+
+    monkeypatch.setattr(world.shared.store, "read", away)
+    world.shared.serving.refresh()
+    assert world.get(f"/v1/families/triage/prompt?unit={unit}").json()["role"] == "candidate"
+    assert world.get("/ready").json()["dependencies"]["store"]["ok"] is False
+    monkeypatch.setattr(world.shared.clock, "now", lambda: datetime.now(UTC) + timedelta(seconds=61))
+    assert world.get(f"/v1/families/triage/prompt?unit={unit}").json()["role"] == "champion"
