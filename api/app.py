@@ -17,7 +17,7 @@ from api.http import problems
 from api.http.edge import Edge
 from api.http.in_flight import InFlight
 from api.lifecycle import running_loops, running_services
-from api.quick import Answer, is_quick, quick_prompt, quick_render
+from api.quick import Answer, Quick
 from api.quick_chat import PassedChat, is_chat, quick_chat
 from api.quick_events import is_event, quick_event
 from api.routes import (
@@ -41,7 +41,6 @@ from api.routes import (
     studies,
     variants,
 )
-from api.services import Services
 from optimizer.host.config import Settings
 
 GROUPS = (
@@ -71,6 +70,7 @@ class Application(FastAPI):
     """FastAPI, and in front of it what stands in every request's path (the modules ``quick*.py``)."""
 
     in_flight: InFlight
+    at_once: Quick  # for the connections (``api.http.connections.AtOnce``)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer: Answer | PassedChat | None = None
@@ -78,12 +78,6 @@ class Application(FastAPI):
             answer, receive = await quick_chat(scope, receive, self.state.services, self.in_flight)
         elif is_event(scope):
             answer, receive = await quick_event(scope, receive, self.state.services, self.in_flight)
-        elif is_quick(scope):
-            shared: Services = self.state.services
-            if scope["method"] == "POST":
-                answer, receive = await quick_render(scope, receive, shared, self.in_flight)
-            else:
-                answer = quick_prompt(scope, shared, self.in_flight)
         if answer is None:
             await super().__call__(scope, receive, send)
         else:
@@ -96,10 +90,11 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with running_services(settings, settings.api.workers) as shared, running_loops(shared):
-            app.state.services = shared
+            app.state.services = at_once.shared = shared
             yield
 
     in_flight = InFlight(settings.limits, settings.api.workers)
+    at_once = Quick(in_flight)
     app = Application(
         title="Detent",
         version=_version(),
@@ -111,7 +106,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.in_flight = in_flight
+    app.in_flight, app.at_once = in_flight, at_once
     app.add_middleware(Edge, in_flight=in_flight, plain=events.plain_routes())
     problems.install(app)
     for (

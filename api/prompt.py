@@ -5,11 +5,13 @@ prebuilt but for its token.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from json.encoder import encode_basestring
 from typing import Any
 
+from api.http.bodies import QUICK_BYTES
 from api.http.etags import etag_of
 from optimizer.content.core.policy.flags import REASON, Flags
 from optimizer.content.core.policy.learned_knob import READ_BY_SCORE
@@ -17,8 +19,8 @@ from optimizer.content.core.policy.pipeline import ItemDecision, Pipeline, parse
 from optimizer.core.family.family import Family
 from optimizer.core.family.generation_settings import only_settings
 from optimizer.core.family.masking import Masker
-from optimizer.core.family.rendering import render_open
-from optimizer.core.family.variant import Message, Variant
+from optimizer.core.family.rendering import MAX_CHARS, fill, render_open, variables_in
+from optimizer.core.family.variant import VARIABLE, Message, Variant
 from optimizer.core.serving.assignment import (
     DEFAULT_COHORT_MINUTES,
     ArmName,
@@ -48,15 +50,62 @@ class Prebuilt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unfilled:
-    """JSON of a filled-in prompt but for its messages and its token, and the messages that are to be filled in."""
+    """JSON of a filled-in prompt but for its messages and its token, and the messages that are to be filled in.
+
+    ``parts`` is that JSON as ``fill`` makes it of texts, up to the token; each text, escaped, goes to its ``places``.
+    """
 
     messages: Sequence[Message]
     before: bytes
     after: bytes
+    known: frozenset[str]  # names of variables that may be given
+    parts: Sequence[bytes] = ()
+    places: Sequence[tuple[int, str]] = ()  # in ``parts``, with the name of the variable
+
+    @classmethod
+    def of(cls, shape: Mapping[str, Any], declared: Iterable[str]) -> Unfilled:
+        names = list(shape)
+        at = names.index("messages")
+        before, after = ({name: shape[name] for name in some} for some in (names[:at], names[at + 1 :]))
+        head, tail = to_json(before)[:-1] + b',"messages":', b"," + to_json(after)[1:-1] + b',"assignment":"'
+        messages: Sequence[Message] = shape["messages"]
+        used = variables_in(messages)
+        known, plain = frozenset((*used, *declared)), to_json(messages).decode()
+        sign = next((sign for sign in map(chr, range(0xE000, 0xF900)) if sign not in plain), None)
+        n_places = sum(len(VARIABLE.findall(message.get("content") or "")) for message in messages)
+        if sign is None or len(plain) + n_places * QUICK_BYTES > MAX_CHARS:
+            return cls(messages=messages, before=head, after=tail, known=known)
+        marked = fill(messages, {name: f"{sign}{n}{sign}" for n, name in enumerate(used)})
+        pieces = to_json(marked).decode().split(sign)  # texts and numbers of variables in turn
+        parts = [piece.encode() for piece in pieces]
+        parts[0] = head + parts[0]
+        parts[-1] += tail  # which may be the same
+        places = [(at, used[int(pieces[at])]) for at in range(1, len(pieces), 2)]
+        return cls(messages=messages, before=head, after=tail, known=known, parts=parts, places=places)
+
+    def filled_with(self, texts: Mapping[str, Any], token: bytes, signs: Sequence[str]) -> bytes | None:
+        """What ``filled`` makes of what ``fill`` makes of these variables.
+
+        None where they are not those that the prompt asks for, or no texts. Together they are no longer than
+        QUICK_BYTES, so that nothing becomes too long.
+        """
+        if not self.parts or not self.known.issuperset(texts):
+            return None
+        parts = list(self.parts)
+        for at, name in self.places:
+            text = texts.get(name)
+            if type(text) is not str:
+                return None
+            parts[at] = encode_basestring(text)[1:-1].encode()
+        parts += (token, _end(signs))
+        return b"".join(parts)
 
     def filled(self, messages: Sequence[Message], token: bytes, signs: Sequence[str]) -> bytes:
-        flagged = b'","injection":%b}' % to_json(signs) if signs else b'"}'
-        return b"".join((self.before, to_json(messages), self.after, token, flagged))
+        return b"".join((self.before, to_json(messages), self.after, token, _end(signs)))
+
+
+def _end(signs: Sequence[str]) -> bytes:
+    return b'","injection":%b}' % to_json(signs) if signs else b'"}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,15 +229,8 @@ class ServedFamily:
         """Of a family whose variants have messages."""
         found = self._unfilled.get(choice.arm)
         if found is None:
-            shape = self.shape(choice)
-            names = list(shape)
-            at = names.index("messages")
-            before, after = ({name: shape[name] for name in some} for some in (names[:at], names[at + 1 :]))
-            found = self._unfilled[choice.arm] = Unfilled(
-                messages=shape["messages"],
-                before=to_json(before)[:-1] + b',"messages":',
-                after=b"," + to_json(after)[1:-1] + b',"assignment":"',
-            )
+            declared = self.definition.inputs if self.definition is not None else ()
+            found = self._unfilled[choice.arm] = Unfilled.of(self.shape(choice), declared)
         return found
 
     def token(self, choice: Choice, unit_hmac: str | None, *, now: datetime, rollout_now: datetime, keys: Keys) -> str:

@@ -1,5 +1,5 @@
-"""Prompts, open or filled in, and the snapshot without FastAPI, and without any layer: what stands in every request's
-path does no more than its answer needs.
+"""Prompts, open or filled in, and the snapshot without FastAPI, and without any layer, task, or waiting: what stands in
+every request's path does no more than its answer needs.
 
 Only the plain case is answered here, a sound request by a caller who may for a family that is served. All else, each
 refusal among it, is left to the route of the same path (``routes/serving.py``): nothing has been counted by then, and
@@ -8,20 +8,22 @@ what is wrong with a request is said in one place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
+import structlog
 from pydantic import ValidationError
-from starlette.types import Message, Receive, Scope, Send
+from starlette import types
+from starlette.types import Receive, Scope, Send
 
 from api.access.auth import Caller, Keys, without_key
 from api.access.local_door import hosts_here
 from api.http.bodies import QUICK_BYTES, checked, read_json
-from api.http.body_limits import limit_of
+from api.http.body_limits import BodyLimit, limit_of
 from api.http.connections import AT_ONCE
 from api.http.etags import is_listed
 from api.http.in_flight import InFlight, Passage
@@ -29,25 +31,31 @@ from api.http.request_ids import REQUEST_ID, new_request_id
 from api.http.safe_headers import RAW, RAW_CSP
 from api.prompt import ServedFamily
 from api.schemas import RenderBody
-from api.served import MAX_UNIT_CHARS, Served, count, decide, serve_family
+from api.served import MAX_UNIT_CHARS, Served, count, decide
 from api.services import Services
 from optimizer.core.base.errors import DetentError, TooMany
 from optimizer.core.family.rendering import clip_inputs, fill
+from optimizer.core.family.variant import Message
 from optimizer.core.models.injection import injection_signs, texts_in
 from optimizer.core.serving.access import Role, hash_of
 from optimizer.host.ports_in_use import is_loopback
 
-BEFORE, PROMPT, RENDER, SNAPSHOT = "/v1/families/", "/prompt", "/render", "/v1/snapshot"
-RENDER_PATH = BEFORE + "{family}" + RENDER
+OF_API, BEFORE, PROMPT, RENDER, SNAPSHOT = b"/v1/", b"/v1/families/", b"/prompt", b"/render", b"/v1/snapshot"
+RENDER_PATH = "/v1/families/{family}/render"
 CACHING = {"Cache-Control": "private, no-cache", "Vary": "X-Detent-Unit, Authorization, X-API-Key"}
 Headers = tuple[tuple[bytes, bytes], ...]
+Told = tuple[int, bytes, bytes]  # status, headers as they are sent, body
 CONSTANT: Headers = (*((name.lower().encode(), value.encode()) for name, value in CACHING.items()), *RAW, RAW_CSP)
 CONSTANT_OF_RENDER: Headers = ((b"cache-control", b"no-store"), *RAW, RAW_CSP)
 JSON = (b"content-type", b"application/json")
+JSON_LINE = b"%b: %b\r\n" % JSON
 # Without keys any further header may be a browser's or a proxy's: then the ordinary route looks at them all.
 OF_PROGRAMS = frozenset(b"accept accept-encoding accept-language connection user-agent".split())
-WITH_A_BODY = frozenset((b"content-length", b"transfer-encoding", b"expect"))
+FOR_OTHERS = frozenset((b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
+PLAIN_MEMBERS = frozenset(("unit", "variables"))
 NO_UNIT = "\0"  # is none, as no unit is without characters
+
+log = structlog.get_logger("api")
 
 
 @lru_cache(maxsize=8)
@@ -99,135 +107,153 @@ class Answer:
             self.passage.end()
 
 
-@dataclass(frozen=True, slots=True)
+class PlainBody(NamedTuple):
+    """What ``render`` is sent, as ``RenderBody`` has it."""
+
+    unit: str | None
+    variables: dict[str, Any]
+    history: Sequence[Message] = ()
+
+
+@dataclass(slots=True)
 class Asked:
-    """Whose prompt is to be filled in for whom, as it stands at a moment."""
+    """A prompt, a filled-in one or the snapshot, of which the path and the headers are sound."""
 
-    family: ServedFamily
-    caller: Caller
-    now: datetime
-
-
-def is_quick(scope: Scope) -> bool:
-    """Whether ``quick`` has an answer to this path."""
-    if scope["type"] != "http":
-        return False
-    path: str = scope["path"]
-    if scope["method"] == "GET":
-        return (path.endswith(PROMPT) and path.startswith(BEFORE)) or path == SNAPSHOT
-    return scope["method"] == "POST" and path.endswith(RENDER) and path.startswith(BEFORE)
+    how: Callable[[Quick, Services, Asked, Scope, bytes], Told | None]
+    sent: Sent
+    family: str = ""
+    query: bytes = b""
 
 
-def quick_prompt(scope: Scope, shared: Services, in_flight: InFlight) -> Answer | None:
-    """The answer, its fetch counted; or None for the ordinary route to answer. So for the snapshot."""
-    path: str = scope["path"]
-    if path == SNAPSHOT:
-        return _snapshot(scope, shared, in_flight)
-    served = shared.serving.now_served
-    family = served.families.get(path[len(BEFORE) : -len(PROMPT)])
-    sent = read_headers(scope["headers"])
-    if family is None or sent is None or served.keys is None:
+class Quick:
+    """Answers what is plain in one step once all of it has come; ``shared`` is given when the process has opened it."""
+
+    def __init__(self, in_flight: InFlight) -> None:
+        self._in_flight = in_flight
+        self.shared: Services | None = None
+
+    def asked(self, method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> Asked | None:
+        path, _, query = target.partition(b"?")
+        if self.shared is None or b"#" in target or not path.startswith(OF_API):
+            return None
+        if method == b"GET":
+            if path.endswith(PROMPT) and path.startswith(BEFORE):
+                sent = read_headers(headers)
+                family = path[len(BEFORE) : -len(PROMPT)].decode("latin-1")
+                return Asked(Quick._prompt, sent, family, query) if sent is not None else None
+            sent = read_headers(headers) if path == SNAPSHOT and not query else None
+            return Asked(Quick._snapshot, sent) if sent is not None else None
+        if method == b"POST" and path.endswith(RENDER) and path.startswith(BEFORE) and not query:
+            sent = read_headers(headers, with_a_body=True)
+            family = path[len(BEFORE) : -len(RENDER)].decode("latin-1")
+            return Asked(Quick._filled, sent, family) if sent is not None else None
         return None
-    unit, now = _unit(scope["query_string"], sent.unit), shared.clock.now()
-    caller = caller_at(scope, sent, served.keys, shared.actor_without_key, now)
-    if unit == NO_UNIT or caller is None:
-        return None
-    passage = admitted(caller, family.name, in_flight)
-    if passage is None:
-        return None
-    if not shared.request_limits.count_held(caller, now):
-        passage.end()
-        return None
-    found = serve_family(shared, family, unit, now)
-    prebuilt, token = family.prebuilt(found.choice), found.token.encode()
-    return _cached(prebuilt.etag, prebuilt.with_token(token), sent, passage, (b"x-detent-assignment", token))
+
+    def answer(self, asked: Asked, scope: Scope, body: bytes) -> Told | None:
+        """The answer, its fetch counted; or None for the ordinary route to answer."""
+        assert self.shared is not None  # else nothing is asked for here
+        try:
+            return asked.how(self, self.shared, asked, scope, body)
+        except (DetentError, ValidationError):  # nothing was counted, and the ordinary route says what is wrong
+            return None
+        except Exception as error:  # a fault of this path alone would only make answers slow
+            log.error("not answered at once", family=asked.family, error=str(error), exc_info=error)
+            return None
+
+    def _prompt(self, shared: Services, asked: Asked, scope: Scope, body: bytes) -> Told | None:
+        sent, served, now = asked.sent, shared.serving.now_served, shared.clock.now()
+        family, unit = served.families.get(asked.family), _unit(asked.query, sent.unit)
+        if family is None or unit == NO_UNIT:
+            return None
+        caller = self._caller(shared, scope, sent, served.keys, now, family.name)
+        if caller is None:
+            return None
+        found = decide(shared, family, unit, now)
+        prebuilt, token = family.prebuilt(found.choice), found.token.encode()
+        if not shared.request_limits.count_held(caller, now):
+            return None
+        count(shared, found)
+        return _cached(prebuilt.etag, prebuilt.with_token(token), sent, b"x-detent-assignment: %b\r\n" % token)
+
+    def _snapshot(self, shared: Services, asked: Asked, scope: Scope, body: bytes) -> Told | None:
+        served, now = shared.serving.now_served, shared.clock.now()
+        caller = self._caller(shared, scope, asked.sent, served.keys, now)
+        found = shared.snapshots.of(served.families, caller.access, now) if caller is not None else None
+        if caller is None or found is None or not shared.request_limits.count_held(caller, now):
+            return None
+        return _cached(found.etag, found.body, asked.sent)
+
+    def _filled(self, shared: Services, asked: Asked, scope: Scope, body: bytes) -> Told | None:
+        """None, or an error that says nothing, for a body that the ordinary route has to look at."""
+        served, now = shared.serving.now_served, shared.clock.now()
+        family, limit = served.families.get(asked.family), limit_of(RENDER_PATH, shared.settings.limits)
+        if family is None or len(body) > limit.n_bytes:
+            return None
+        caller = self._caller(shared, scope, asked.sent, served.keys, now, family.name, len(body))
+        if caller is None:
+            return None
+        given = read_render(body, limit)
+        found = decide(shared, family, given.unit, now)
+        if not family.variants[found.choice.variant].messages:
+            return None
+        made = _fill(family, found, given)
+        if not shared.request_limits.count_held(caller, now):
+            return None
+        count(shared, found)
+        own = b"content-length: %d\r\n%b%b" % (len(made), JSON_LINE, id_line(asked.sent))
+        return 200, own + as_sent(CONSTANT_OF_RENDER), made
+
+    def _caller(
+        self,
+        shared: Services,
+        scope: Scope,
+        sent: Sent,
+        keys: Keys | None,
+        now: datetime,
+        family: str | None = None,
+        n_bytes: int = 0,
+    ) -> Caller | None:
+        """None for a caller who may not, or has too much in work."""
+        caller = caller_at(scope, sent, keys, shared.actor_without_key, now) if keys is not None else None
+        if caller is None or not may(caller, family) or not self._in_flight.has_room(caller.quota, n_bytes):
+            return None
+        return caller
 
 
-def _snapshot(scope: Scope, shared: Services, in_flight: InFlight) -> Answer | None:
-    served, sent, now = shared.serving.now_served, read_headers(scope["headers"]), shared.clock.now()
-    if sent is None or served.keys is None or scope["query_string"]:
-        return None
-    caller = caller_at(scope, sent, served.keys, shared.actor_without_key, now)
-    if caller is None:
-        return None
-    passage = admitted(caller, None, in_flight)
-    if passage is None:
-        return None
-    if not shared.request_limits.count_held(caller, now):
-        passage.end()
-        return None
-    found = shared.snapshots.of(served.families, caller.access, now)
-    return _cached(found.etag, found.body, sent, passage)
-
-
-def _cached(etag: str, body: bytes, sent: Sent, passage: Passage, *own: tuple[bytes, bytes]) -> Answer:
+def _cached(etag: str, body: bytes, sent: Sent, own: bytes = b"") -> Told:
     """The body, or 304 for who has it."""
-    headers = [(b"etag", etag.encode()), *own, id_header(sent)]
+    raw = b"etag: %b\r\n%b%b%b" % (etag.encode(), own, id_line(sent), as_sent(CONSTANT))
     if sent.etags is not None and is_listed(etag, sent.etags.decode("latin-1")):
-        return Answer(304, headers, b"", passage)
-    return Answer(200, [(b"content-length", b"%d" % len(body)), JSON, *headers], body, passage)
+        return 304, raw, b""
+    return 200, b"content-length: %d\r\n%b%b" % (len(body), JSON_LINE, raw), body
 
 
-async def quick_render(
-    scope: Scope, receive: Receive, shared: Services, in_flight: InFlight
-) -> tuple[Answer | None, Receive]:
-    """The answer, its fetch counted; or None for the ordinary route, and what that has to receive from."""
-    sent = read_headers(scope["headers"], with_a_body=True)
-    asked = _asked(scope, shared, sent) if sent is not None and not scope["query_string"] else None
-    passage = admitted(asked.caller, asked.family.name, in_flight) if asked is not None else None
-    if sent is None or asked is None or passage is None:
-        return None, receive
-    message: Message | None = None
-    try:
-        message = await receive()  # may take a minute: family, key and time are asked for again
-        caller, asked = asked.caller, _asked(scope, shared, sent)
-        if asked is not None and asked.caller == caller:
-            answer = _rendered(message, asked, shared, sent, passage)
-            if answer is not None and shared.request_limits.count_held(caller, asked.now):
-                count(shared, answer[0])
-                return answer[1], receive
-    except (DetentError, ValidationError):
-        pass
-    except BaseException:
-        passage.end()
-        raise
-    passage.end()
-    return None, received_again(message, receive)
+def read_render(body: bytes, limit: BodyLimit) -> RenderBody | PlainBody:
+    """Raises what the ordinary route raises."""
+    value = read_json(body, limit)
+    return plain_body(value, body) or RenderBody.model_validate(checked(value))
 
 
-def _asked(scope: Scope, shared: Services, sent: Sent) -> Asked | None:
-    served, now = shared.serving.now_served, shared.clock.now()
-    family = served.families.get(scope["path"][len(BEFORE) : -len(RENDER)])
-    if family is None or served.keys is None:
+def plain_body(value: Any, body: bytes) -> PlainBody | None:
+    """A unit and texts, as nearly all bodies are, in which neither schema nor rules of bodies would find a fault."""
+    if type(value) is not dict or b"\\u0000" in body or not PLAIN_MEMBERS.issuperset(value):
         return None
-    caller = caller_at(scope, sent, served.keys, shared.actor_without_key, now)
-    return Asked(family, caller, now) if caller is not None else None
+    unit, variables = value.get("unit"), value.get("variables")
+    is_unit = unit is None or (type(unit) is str and 0 < len(unit) <= MAX_UNIT_CHARS)
+    if not is_unit or type(variables) is not dict:
+        return None
+    return PlainBody(unit, variables) if all([type(text) is str for text in variables.values()]) else None
 
 
-def _rendered(
-    message: Message, asked: Asked, shared: Services, sent: Sent, passage: Passage
-) -> tuple[Served, Answer] | None:
-    """None, or an error that says nothing, for a body that the ordinary route has to look at."""
-    family = asked.family
-    body: bytes = message.get("body", b"")
-    if message["type"] != "http.request" or message.get("more_body", False) or len(body) > QUICK_BYTES:
-        return None
-    passage.take(len(body))
-    limit = limit_of(RENDER_PATH, shared.settings.limits)
-    if len(body) > limit.n_bytes:
-        return None
-    given = RenderBody.model_validate(checked(read_json(body, limit)))
-    found = decide(shared, family, given.unit, asked.now)
-    if not family.variants[found.choice.variant].messages:
-        return None
-    definition, unfilled = family.definition, family.unfilled(found.choice)
+def _fill(family: ServedFamily, found: Served, given: RenderBody | PlainBody) -> bytes:
+    definition, unfilled, token = family.definition, family.unfilled(found.choice), found.token.encode()
     variables = clip_inputs(definition, given.variables) if definition is not None else given.variables
-    declared = definition.inputs if definition is not None else None
-    messages = fill(unfilled.messages, variables, given.history, declared=declared)
     signs = signs_of(variables, given.history)
-    made = unfilled.filled(messages, found.token.encode(), signs)
-    headers = [(b"content-length", b"%d" % len(made)), JSON, id_header(sent)]
-    return found, Answer(200, headers, made, passage, CONSTANT_OF_RENDER)
+    made = unfilled.filled_with(variables, token, signs) if not given.history else None
+    if made is not None:
+        return made
+    declared = definition.inputs if definition is not None else None
+    return unfilled.filled(fill(unfilled.messages, variables, given.history, declared=declared), token, signs)
 
 
 def signs_of(variables: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -236,14 +262,18 @@ def signs_of(variables: Mapping[str, Any], history: Sequence[Mapping[str, Any]])
     return injection_signs(texts_in([*variables.values(), *said]))
 
 
-def received_again(message: Message | None, receive: Receive) -> Receive:
+def received_again(message: types.Message | None, receive: Receive) -> Receive:
     """Receives the message first that has been received already."""
     waiting = [message] if message is not None else []
 
-    async def received() -> Message:
+    async def received() -> types.Message:
         return waiting.pop() if waiting else await receive()
 
     return received
+
+
+def id_line(sent: Sent) -> bytes:
+    return b"x-request-id: %b\r\n" % (sent.id or new_request_id().encode())
 
 
 def id_header(sent: Sent) -> tuple[bytes, bytes]:
@@ -251,7 +281,9 @@ def id_header(sent: Sent) -> tuple[bytes, bytes]:
 
 
 def read_headers(headers: Iterable[tuple[bytes, bytes]], *, with_a_body: bool = False) -> Sent | None:
-    """None for a request that names itself two hosts, brings a body, or one that is long or not said to be JSON."""
+    """None for a request that names itself two hosts, wants another protocol, or brings a body; with ``with_a_body``
+    for one that is long or not said to be JSON.
+    """
     sent, types = Sent(), []
     for name, value in headers:
         if name in OF_PROGRAMS:
@@ -276,7 +308,7 @@ def read_headers(headers: Iterable[tuple[bytes, bytes]], *, with_a_body: bool = 
         elif name == b"content-length" and with_a_body:
             if not value.isdigit() or int(value[:20]) > QUICK_BYTES:
                 return None
-        elif name in WITH_A_BODY:
+        elif name in FOR_OTHERS:
             return None
         elif name == b"idempotency-key":
             sent.is_keyed, sent.is_plain = True, False
@@ -316,9 +348,13 @@ def caller_at(scope: Scope, sent: Sent, keys: Keys, actor_without_key: str, now:
     return without_key(actor_without_key, host) if named in known else None
 
 
+def may(caller: Caller, family: str | None, role: Role = "serve") -> bool:
+    return caller.access.reaches(role) and (family is None or caller.access.may_see(family))
+
+
 def admitted(caller: Caller, family: str | None, in_flight: InFlight, role: Role = "serve") -> Passage | None:
     """None for a caller who may not, or has too much in work."""
-    if not caller.access.reaches(role) or (family is not None and not caller.access.may_see(family)):
+    if not may(caller, family, role):
         return None
     passage = Passage(in_flight)
     try:

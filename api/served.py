@@ -25,11 +25,7 @@ class Served:
 
 def serve(shared: Services, name: str, unit: str | None) -> Served:
     """Decides from memory and counts the fetch; raises NotFound for an unknown family."""
-    return serve_family(shared, shared.serving.now_served.family(name), unit, shared.clock.now())
-
-
-def serve_family(shared: Services, family: ServedFamily, unit: str | None, now: datetime) -> Served:
-    served = decide(shared, family, unit, now)
+    served = decide(shared, shared.serving.now_served.family(name), unit, shared.clock.now())
     count(shared, served)
     return served
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import structlog
 from starlette.types import Message
@@ -27,7 +27,22 @@ MAX_HEADER_BYTES = 64 * 1024
 log = structlog.get_logger("http")
 # an answer stays readable for so long while what is still sent is thrown away; closing at once would take it back
 LINGER_S = 5.0
+# Requests of one packet that are answered at once; with more of them, others would wait for all.
+MOST_AT_ONCE = 16
 OPTIONAL_SPACE = b" \t"  # around a header's value it is no part of it (RFC 9110, 5.5)
+
+
+class AtOnce(Protocol):
+    """Answers some requests in one step, without the application."""
+
+    def asked(self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> Any:
+        """What a request with these headers, in lower case, asks for; None: the application answers it.
+
+        A body of what is asked for here is short, and its length declared.
+        """
+
+    def answer(self, asked: Any, scope: Any, body: bytes) -> tuple[int, bytes, bytes] | None:
+        """Status, headers as they are sent, and body; None, and nothing done: the application answers it."""
 
 
 def sent_whole(at_once: Any, scope: Any, start: Message, body: Message) -> bool:
@@ -89,11 +104,18 @@ class Door:
 
 
 class TimedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 on llhttp, with a bound on every wait for the other side."""
+    """uvicorn's HTTP/1.1 on llhttp, with a bound on every wait for the other side.
 
-    def __init__(self, door: Door, **given: Any) -> None:
+    What ``at_once`` answers needs neither a task nor a cycle of uvicorn's.
+    """
+
+    def __init__(self, door: Door, at_once: AtOnce | None = None, **given: Any) -> None:
         super().__init__(**given)
-        self._door, self._limits = door, door.limits
+        self._door, self._limits, self._at_once = door, door.limits, at_once
+        self._asked: Any = None  # of ``at_once``, while its body comes
+        self._asked_body = b""
+        self._n_at_once = 0  # requests of this packet that it answered
+        self._idle_since: float | None = None  # after an answer of ``at_once``
         self._address = ""
         self._reading: Literal["headers", "body"] | None = None
         self._since = 0.0  # when it began to wait for what it reads
@@ -120,6 +142,7 @@ class TimedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused_at is not None:
             return
+        self._idle_since, self._n_at_once = None, 0
         if self._reading is None:
             self._begin("headers")
         if self._reading == "headers":
@@ -142,13 +165,54 @@ class TimedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._begin("body")
+        if self._at_once is not None and self._is_next():
+            self._asked = self._at_once.asked(self.parser.get_method(), self.url, self.headers)
+        if self._asked is None:
+            self._hand_over()
+
+    def on_body(self, body: bytes) -> None:
+        if self._asked is None:
+            super().on_body(body)
+        else:
+            self._asked_body += body
+
+    def on_message_complete(self) -> None:
+        self._reading = None
+        if self._asked is not None and self._at_once is not None and self._may_write():
+            told = self._at_once.answer(self._asked, self.scope, self._asked_body)
+            if told is not None:
+                self._asked, self._asked_body = None, b""
+                self._write_whole(*told)
+                self._n_at_once += 1
+                self.server_state.total_requests += 1
+                self._idle_since = self.loop.time()
+                return
+        self._hand_over_asked()
+        super().on_message_complete()
+
+    def shutdown(self) -> None:
+        self._hand_over_asked()  # whose body is still coming: it is answered yet
+        super().shutdown()
+
+    def _is_next(self) -> bool:
+        """Whether a request on which nothing is to end would be answered now."""
+        is_behind = self._is_answering() or self.pipeline or self._n_at_once == MOST_AT_ONCE
+        return not is_behind and self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
+
+    def _may_write(self) -> bool:
+        return not self.flow.write_paused and not self.transport.is_closing()
+
+    def _hand_over(self) -> None:
+        """Lets the application answer the request whose headers have come."""
         self.scope["extensions"] = {AT_ONCE: self._answer_at_once}  # type: ignore[dict-item]
         super().on_headers_complete()
         self.cycle.transport = self._last_answer  # type: ignore[assignment]
 
-    def on_message_complete(self) -> None:
-        self._reading = None
-        super().on_message_complete()
+    def _hand_over_asked(self) -> None:
+        if self._asked is not None:
+            body, self._asked, self._asked_body = self._asked_body, None, b""
+            self._hand_over()
+            super().on_body(body)
 
     def pause_writing(self) -> None:
         self._unread_since = self.loop.time()
@@ -166,17 +230,20 @@ class TimedProtocol(HttpToolsProtocol):
         cycle = self.cycle
         if cycle.scope is not scope or cycle.response_started or cycle.disconnected or not cycle.keep_alive:
             return False
-        if self.flow.write_paused or self.transport.is_closing():
+        if not self._may_write():
             return False
-        known = cycle.default_headers
-        if self._default_headers[0] is not known:
-            self._default_headers = known, b"".join(b"%b: %b\r\n" % header for header in known)
         cycle.response_started, cycle.waiting_for_100_continue = True, False
-        self.transport.write(b"".join((STATUS_LINE[status], self._default_headers[1], headers, b"\r\n", body)))
+        self._write_whole(status, headers, body)
         cycle.response_complete = True
         cycle.message_event.set()
         cycle.on_response()
         return True
+
+    def _write_whole(self, status: int, headers: bytes, body: bytes) -> None:
+        known = self.server_state.default_headers
+        if self._default_headers[0] is not known:
+            self._default_headers = known, b"".join(b"%b: %b\r\n" % header for header in known)
+        self.transport.write(b"".join((STATUS_LINE[status], self._default_headers[1], headers, b"\r\n", body)))
 
     # --- what takes too long ------------------------------------------------------------------------------------------
 
@@ -194,6 +261,8 @@ class TimedProtocol(HttpToolsProtocol):
                 self.transport.abort()
         elif self._reading is not None:
             self._end_slow_reading(now, self._reading)
+        elif self._idle_since is not None and now - self._idle_since > self._limits.idle_seconds:
+            self.transport.close()
 
     def _end_slow_reading(self, now: float, what: Literal["headers", "body"]) -> None:
         if self.flow.read_paused or (what == "headers" and self._is_answering()):
@@ -218,6 +287,7 @@ class TimedProtocol(HttpToolsProtocol):
         """Answers, unless an answer has begun, and takes nothing more;
         a route that waits for the body learns that its client is gone.
         """
+        self._asked = None
         begun = self._is_answering() and self.cycle.response_started
         if self._is_answering():
             self.cycle.disconnected = True

@@ -34,14 +34,18 @@ class Server(uvicorn.Server):
 
 
 def configuration(app: Any, settings: Settings, *, behind_the_api: bool = False, **more: Any) -> uvicorn.Config:
-    """``behind_the_api``: all connections come from one address, that of the api, which counts those of its clients."""
+    """``app`` may have a member ``at_once`` (``AtOnce``), which is asked first.
+
+    Args:
+        behind_the_api: all connections come from one address, that of the api, which counts those of its clients.
+    """
     workers = 1 if behind_the_api else settings.api.workers
     limits, proxies = settings.limits.share(workers), settings.api.trusted_proxies
     per_address = None if behind_the_api else limits.connections_per_address
     door = Door(limits, per_address=per_address, is_proxy=settings.api.trusts, said=share_text(workers))
     return uvicorn.Config(
         app,
-        http=partial(TimedProtocol, door),  # type: ignore[arg-type]
+        http=partial(TimedProtocol, door, getattr(app, "at_once", None)),  # type: ignore[arg-type]
         ws="none",
         log_config=None,
         access_log=False,

@@ -5,24 +5,33 @@ over real connections.
 from __future__ import annotations
 
 import json
+import re
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from api import app as application
 from api.app import create_app
 from api.exposures import ExposureCounts
+from api.http.server import Server, configuration
+from api.quick import Quick
 from api.snapshot import Snapshot
 from optimizer.core.serving.access import EVERYTHING
 from tests.api_world import World, make_home, serving
+from tests.clock import until
+from tests.examples import n_examples
 from tests.gateway_world import serving as on_a_socket
 
 PATH = "/v1/families/triage/prompt"
@@ -34,7 +43,7 @@ OWN = ("x-request-id", "x-detent-assignment", "date", "server")  # of each answe
 def ordinary(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is answered in front of FastAPI."""
     with monkeypatch.context() as patch:
-        patch.setattr(application, "is_quick", lambda _: False)
+        patch.setattr(Quick, "asked", lambda *_: None)
         yield
 
 
@@ -165,6 +174,29 @@ def test_what_is_filled_in_in_front_is_what_the_ordinary_route_fills_in(
         assert quick.headers["x-request-id"] == usual.headers["x-request-id"] == "mine-1"
 
 
+ODD = st.text() | st.sampled_from(["\"\\/'{{text}}<>&", "\x01\x1f\x7f\x80\u2028\ue000\U0001f600", "\ud800", "a\0b", ""])
+VARIABLES = st.dictionaries(st.sampled_from(["text", "text", "Text", "other"]), ODD | st.integers() | st.none())
+ANY_BODY = st.fixed_dictionaries(
+    {"variables": st.builds(lambda text: {"text": text}, ODD) | VARIABLES},
+    optional={"unit": ODD | st.none(), "history": st.just([]) | st.just(HISTORY), "colour": st.none()},
+)
+
+
+@settings(max_examples=n_examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=ANY_BODY, ascii_only=st.booleans())
+def test_whatever_is_sent_both_fill_in_the_same(
+    home: tuple[str, World], monkeypatch: pytest.MonkeyPatch, body: Any, ascii_only: bool
+) -> None:
+    sent = json.dumps(body, ensure_ascii=ascii_only).encode(errors="surrogatepass")
+    given = {"Content-Type": "application/json"}
+    quick = httpx.post(home[0] + RENDER, content=sent, headers=given)
+    with ordinary(monkeypatch):
+        usual = httpx.post(home[0] + RENDER, content=sent, headers=given)
+    assert shown(quick) == shown(usual)
+    own = re.compile(rb'"(assignment|request_id)": ?"[^"]*"')
+    assert own.sub(b"", quick.content) == own.sub(b"", usual.content)
+
+
 @pytest.mark.parametrize(
     ("query", "headers"),
     [
@@ -201,8 +233,31 @@ def test_a_body_in_pieces_is_filled_in_too(home: tuple[str, World]) -> None:
     assert json.loads(told.split(b"\r\n\r\n", 1)[1])["messages"]
 
 
+@contextmanager
+def on_sockets(folder: Path) -> Iterator[tuple[str, World]]:
+    """A server behind a socket, and its world, whose client speaks to the application itself."""
+    settings = make_home(folder)
+    with serving(settings) as world, on_a_socket(world.app, settings) as url:
+        yield url, world
+
+
+def filled_in_late(url: str, unit: str, meanwhile: Callable[[], object], **headers: str) -> tuple[int, dict[str, Any]]:
+    """Status and body of the answer to a request whose body comes when ``meanwhile`` has been done."""
+    where, body = urlsplit(url), json.dumps({"unit": unit, "variables": TEXT}).encode()
+    given = {"Host": where.netloc, "Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+    with socket.create_connection((where.hostname, where.port), timeout=20) as connection:
+        connection.sendall(f"POST {RENDER} HTTP/1.1\r\n{head}\r\n{body[:9].decode()}".encode())
+        time.sleep(0.05)
+        meanwhile()
+        connection.sendall(body[9:])
+        answer = HTTPResponse(connection)
+        answer.begin()
+        return answer.status, json.loads(answer.read())
+
+
 def test_what_changed_while_the_body_came_is_in_the_answer(tmp_path: Path) -> None:
-    with serving(make_home(tmp_path)) as world:
+    with on_sockets(tmp_path) as (url, world):
         world.deploying()
 
         def freeze() -> None:
@@ -211,16 +266,15 @@ def test_what_changed_while_the_body_came_is_in_the_answer(tmp_path: Path) -> No
 
         units = (f"u{i}" for i in range(100))
         unit = next(u for u in units if world.get(f"{PATH}?unit={u}").json()["role"] == "candidate")
-        asked = {"unit": unit, "variables": TEXT}
-        status, before = world.post_late(RENDER, asked, lambda: None)
+        status, before = filled_in_late(url, unit, lambda: None)
         assert (status, before["role"]) == (200, "candidate")
-        status, after = world.post_late(RENDER, asked, freeze)
+        status, after = filled_in_late(url, unit, freeze)
         assert (status, after["role"], after["variant"]) == (200, "champion", world.champion())
         assert after["messages"] != before["messages"]
 
 
 def test_a_key_that_was_revoked_while_the_body_came_gets_nothing(tmp_path: Path) -> None:
-    with serving(make_home(tmp_path)) as world:
+    with on_sockets(tmp_path) as (url, world):
         world.add_key("app", "serve", secret="app")
         world.add_key("boss", "admin", secret="boss")
 
@@ -229,24 +283,64 @@ def test_a_key_that_was_revoked_while_the_body_came_gets_nothing(tmp_path: Path)
             assert revoked.status_code == 200, revoked.text
             world.shared.serving.refresh()
 
-        asked = {"unit": "u1", "variables": TEXT}
-        assert world.post_late(RENDER, asked, lambda: None, x_api_key="app")[0] == 200
-        assert world.post_late(RENDER, asked, revoke, x_api_key="app")[0] == 401
+        assert filled_in_late(url, "u1", lambda: None, **{"X-API-Key": "app"})[0] == 200
+        assert filled_in_late(url, "u1", revoke, **{"X-API-Key": "app"})[0] == 401
         assert not world.app.in_flight.requests_of
 
 
 def test_each_filled_in_prompt_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[str] = []
     monkeypatch.setattr(ExposureCounts, "count", lambda self, served, choice, now_s: counted.append(choice.variant))
-    with serving(make_home(tmp_path)) as world:
-        assert world.post(RENDER, {"unit": "u1", "variables": TEXT}).status_code == 200
+    with on_sockets(tmp_path) as (url, world):
+        assert httpx.post(url + RENDER, json={"unit": "u1", "variables": TEXT}).status_code == 200
         assert len(counted) == 1
-        assert world.post(RENDER, {"unit": "u1", "variables": {}}).status_code == 422
-        assert world.post(RENDER, {"unit": "u1"}).status_code == 422
+        assert httpx.post(url + RENDER, json={"unit": "u1", "variables": {}}).status_code == 422
+        assert httpx.post(url + RENDER, json={"unit": "u1"}).status_code == 422
         assert len(counted) == 2, "one of the refused came as far as a variant, by the ordinary route"
         assert world.shared.serving.now_served.family("triage")._unfilled, "answered in front"
         assert world.app.in_flight.n_bytes == 0
         assert not world.app.in_flight.requests_of
+
+
+def test_a_body_that_is_announced_with_a_question_or_comes_in_chunks_is_filled_in_too(home: tuple[str, World]) -> None:
+    where, body = urlsplit(home[0]), json.dumps({"unit": "u1", "variables": TEXT}).encode()
+    head = f"POST {RENDER} HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Type: application/json\r\n"
+    with socket.create_connection((where.hostname, where.port), timeout=20) as connection:
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n".encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 100 Continue")
+        connection.sendall(body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        chunk = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+        connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + chunk)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_what_is_answered_at_once_waits_for_what_was_asked_before(home: tuple[str, World]) -> None:
+    where = urlsplit(home[0])
+    paths = [path for i in range(30) for path in ("/v1/families/triage", f"{PATH}?unit=u{i}", f"{PATH}?unit=u{i}")]
+    asked = [f"GET {path} HTTP/1.1\r\nHost: {where.netloc}\r\nX-Request-ID: r{i}\r\n" for i, path in enumerate(paths)]
+    with socket.create_connection((where.hostname, where.port), timeout=20) as connection:
+        connection.sendall(("\r\n".join(asked) + "Connection: close\r\n\r\n").encode())
+        told = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert re.findall(rb"x-request-id: (r\d+)", told) == [f"r{i}".encode() for i in range(len(paths))]
+    assert told.count(b"HTTP/1.1 200 OK") == len(paths)
+
+
+def test_a_body_that_is_coming_when_the_server_ends_is_answered_yet(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    server = Server(configuration(create_app(home), home, port=0))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until(lambda: server.started, "the server to start")
+    where = server.servers[0].sockets[0].getsockname()
+
+    def end() -> None:
+        server.should_exit = True
+        until(lambda: not server.servers[0].sockets, "the server to take nothing more")
+
+    status, told = filled_in_late(f"http://{where[0]}:{where[1]}", "u1", end)
+    thread.join()
+    assert (status, told["role"]) == (200, "champion")
 
 
 def test_requests_sent_one_behind_the_other_are_answered_in_their_order(home: tuple[str, World]) -> None:
@@ -262,15 +356,14 @@ def test_requests_sent_one_behind_the_other_are_answered_in_their_order(home: tu
 
 
 def test_a_key_is_held_to_its_role_its_families_and_its_limit_in_front_too(tmp_path: Path) -> None:
-    settings = make_home(tmp_path)
-    with serving(settings) as world:
+    with on_sockets(tmp_path) as (url, world):
         world.add_key("reads", "read", secret="reads")
         world.add_key("elsewhere", "serve", secret="elsewhere", families=["other"])
         world.add_key("thrice", "serve", secret="thrice", limits={"requests_per_minute": 3})
         keys = ("reads", "elsewhere", "no")
-        asked = {key: world.get(PATH, headers={"X-API-Key": key}).status_code for key in keys}
+        asked = {key: httpx.get(url + PATH, headers={"X-API-Key": key}).status_code for key in keys}
         at_second = world.shared.clock.now().second
-        told = [world.get(PATH, headers={"Authorization": "Bearer thrice"}).status_code for _ in range(5)]
+        told = [httpx.get(url + PATH, headers={"Authorization": "Bearer thrice"}).status_code for _ in range(5)]
     assert asked == {"reads": 403, "elsewhere": 403, "no": 401}
     assert told == [200, 200, 200, 429, 429] or at_second >= 58, "a minute may have begun anew"
 

@@ -25,6 +25,7 @@ from tests.clock import PROCESSES_S, until
 from tests.stores import migrate_store
 
 EVENT = {"family": "triage", "unit": "u", "output": "billing"}
+PROMPT, RENDER = "/v1/families/triage/prompt?unit=u1", "/v1/families/triage/render"
 PATIENT: dict[str, float] = {"header_seconds": 600, "body_seconds": 600, "idle_seconds": 600, "stalled_seconds": 600}
 HASTY: dict[str, float] = {"header_seconds": 0.4, "body_seconds": 0.4, "idle_seconds": 0.4, "stalled_seconds": 0.4}
 
@@ -144,6 +145,12 @@ HALVES = [
         "POST /v1/feedback HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n[",
         b"408",
         id="half a body",
+    ),
+    pytest.param(f"GET {PROMPT} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"200", id="idle after a prompt"),
+    pytest.param(
+        f"POST {RENDER} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n[",
+        b"408",
+        id="half a body of variables",
     ),
     pytest.param(
         "POST /v1/feedback HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nTransfer-Encoding:"

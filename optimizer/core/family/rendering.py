@@ -86,7 +86,7 @@ def fill(
     if not messages:
         _check_record(variables, declared, history)
         return []
-    used = list(dict.fromkeys(name for m in messages for name in VARIABLE.findall(m.get("content") or "")))
+    used = variables_in(messages)
     known = dict.fromkeys([*used, *(declared or ())])
     wanted = f"the prompt asks for {', '.join(known) or 'none'}"
     faults = [
@@ -117,6 +117,11 @@ def fill(
         if message["role"] != "history":
             filled.append({**message, "content": _substitute(message["content"], variables, length)})
     return filled
+
+
+def variables_in(messages: Sequence[Message]) -> list[str]:
+    """Names of the variables that are open in them, each once, in the order of their first places."""
+    return list(dict.fromkeys(name for m in messages for name in VARIABLE.findall(m.get("content") or "")))
 
 
 def _check_record(variables: Mapping[str, Any], inputs: Collection[str] | None, history: Sequence[Message]) -> None:
