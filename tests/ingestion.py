@@ -21,6 +21,8 @@ from tests.stores import FAMILY, NOW, temporary_database, variant
 KEYS = [("k1", b"1" * 32)]
 UNIT_KEY = b"u" * 32
 VARIANT = variant().id
+CANDIDATE = "v_bbbbbbbbbbbb"
+BY_UNIT = {"family": FAMILY, "unit": "u1"}
 
 
 def family(name: str = FAMILY, **privacy: Any) -> Family:

@@ -78,7 +78,7 @@ MUTATIONS = [
         file="optimizer/core/statistics/mixture.py",
         line="    return log(1 / alpha)\n",
         becomes="    return log(0.5 / alpha)\n",
-        seen_by=("tests/unit/test_statistics.py", "tests/unit/test_statistics_vectors.py"),
+        seen_by=("tests/unit/statistics/test_quality_gate.py", "tests/unit/test_statistics_vectors.py"),
     ),
     Mutation(
         name="a token with any signature is taken",

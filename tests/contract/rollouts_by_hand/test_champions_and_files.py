@@ -1,0 +1,154 @@
+"""Champions, and the files that name them, as operators move them."""
+
+from __future__ import annotations
+
+import pytest
+
+from optimizer.core.base.errors import Conflict, NotFound, Refused
+from optimizer.core.declaration.read import parse_family
+from optimizer.jobs.families.adopt_file_version import adopt_file_version
+from optimizer.jobs.families.sync_families import sync_families
+from optimizer.jobs.rollouts.operate_rollout import operate
+from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
+from optimizer.jobs.rollouts.verify_rollout import verify_rollout
+from tests.contract.rollouts_by_hand.world import (
+    F,
+    champion,
+    family,
+    load,
+    served,
+    version,
+)
+from tests.stores import EMBEDDED_ONLY
+
+
+def test_the_first_champion_is_what_the_file_names(store, clock):
+    assert champion(store) == family().variant().id
+
+
+def test_a_second_sync_changes_nothing(store, clock):
+    before = version(store)
+    sync_families({F: family()}, store, clock)
+    assert version(store) == before
+    with store.read() as tx:
+        assert len(store.champions.history(tx, F)) == 1
+
+
+def test_an_edited_file_becomes_a_variant_but_never_switches_traffic(store, clock):
+    edited = family("Summarize.", "Be brief.", current="2")
+    [sync] = sync_families({F: edited}, store, clock)
+    assert champion(store) == family().variant().id
+    assert sync.edited == edited.variant().id
+    assert "edited, not served" in sync.text
+    assert f"detent family adopt {F} --confirm {F}" in sync.text
+    with store.read() as tx:
+        record = store.variants.get(tx, F, edited.variant().id)
+    assert record is not None
+    assert record.source == "file"
+    assert record.file_version == "2"
+
+
+def test_adopting_the_file_needs_the_familys_name_and_is_recorded_as_forced(store, clock):
+    edited = family("Summarize.", "Be brief.", current="2")
+    with pytest.raises(Refused, match="--confirm summarization"):
+        adopt_file_version(
+            edited, actor="ann", confirm="yes", store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None
+        )
+    told = adopt_file_version(
+        edited, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None
+    )
+    assert champion(store) == edited.variant().id
+    assert told.forced
+    assert told.undo == f"detent champion rollback {F}"
+    for confirm in (F, None):
+        with pytest.raises(Conflict, match="already is the champion"):
+            adopt_file_version(
+                edited, actor="ann", confirm=confirm, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None
+            )
+
+
+@pytest.mark.parametrize(
+    ("model", "loaded", "error", "says"),
+    [
+        pytest.param({"default": "large"}, None, NotFound, "There is no model 'large'", id="in no file"),
+        pytest.param(
+            {"default": "embedded"},
+            ["other"],
+            Conflict,
+            "Restart `detent serve`, then adopt again",
+            id="added since the server started",
+        ),
+        pytest.param(
+            {"default": "embedded", "tiers": ["small", "embedded"]},
+            None,
+            NotFound,
+            "There is no model 'small'",
+            id="a tier",
+        ),
+    ],
+)
+def test_a_file_whose_model_the_server_does_not_know_is_not_served(store, clock, model, loaded, error, says):
+    edited = parse_family({**family("Be brief.").model_dump(mode="json"), "model": model})
+    with pytest.raises(error, match=f"Cannot serve version 1 of {F}'s file: .*{says}"):
+        adopt_file_version(
+            edited, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=loaded
+        )
+    assert champion(store) == family().variant().id
+    known = family("Be brief.")
+    adopt_file_version(
+        known, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=["embedded"]
+    )
+    assert champion(store) == known.variant().id
+
+
+def test_a_file_that_was_never_synced_can_be_adopted_without_forcing_anything(store, clock):
+    other = family().model_copy(update={"name": "other"})
+    told = adopt_file_version(
+        other, actor="ann", confirm=None, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None
+    )
+    assert not told.forced
+    assert told.undo is None
+
+
+def test_with_serve_file_edits_new_content_serves_at_once_and_a_promotion_stays(store, clock, candidate, deploying):
+    operate(deploying.id, "promote", actor="ann", reason="", confirm=F, store=store, clock=clock)
+    [sync] = sync_families({F: family()}, store, clock, serve_file_edits=True)
+    assert (sync.edited, sync.behind) == (None, family().variant().id)
+    assert "served before" in sync.text
+    assert champion(store) == candidate
+    edited = family("Be brief.")
+    sync_families({F: edited}, store, clock, serve_file_edits=True)
+    assert champion(store) == edited.variant().id
+    sync_families({F: family()}, store, clock, serve_file_edits=True)
+    assert champion(store) == family().variant().id
+
+
+def test_a_champion_rollback_goes_down_and_never_comes_up_again(store, clock, candidate, deploying):
+    first = champion(store)
+    operate(deploying.id, "promote", actor="ann", reason="good", confirm=F, store=store, clock=clock)
+    assert champion(store) == candidate
+    told = roll_back_champion(F, actor="ann", reason="complaints", store=store, clock=clock)
+    assert champion(store) == first
+    assert told.undo == f"detent rollout start {F} {candidate} --confirm {F}"  # its promotion was forced
+    with pytest.raises(Conflict, match="no champion before"):
+        roll_back_champion(F, actor="ann", reason="again", store=store, clock=clock)
+    assert champion(store) == first
+
+
+def test_a_champion_rollback_meant_for_another_champion_is_refused(store, clock, candidate, deploying):
+    with pytest.raises(Conflict, match=candidate):
+        roll_back_champion(F, actor="ann", reason="", expect=candidate, store=store, clock=clock)
+
+
+def test_a_change_of_champion_ends_the_rollout_in_the_same_transaction(store, clock, candidate, deploying):
+    edited = family("Summarize.", "Be brief.", current="2")
+    adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None)
+    ended = load(store, deploying.id)
+    assert (ended.status, ended.outcome) == ("rolled_back", "champion_changed")
+    assert verify_rollout(deploying.id, store).ok
+    assert served(store, clock, "u")[1] is None
+
+
+def test_a_family_without_champion_has_nothing_to_roll_back(store, clock):
+    with pytest.raises(NotFound):
+        roll_back_champion("nobody", actor="ann", reason="", store=store, clock=clock)

@@ -1,0 +1,103 @@
+"""The candidate is served only while the worker's tick renews its lease."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta
+
+from optimizer.adapters.store import Database
+from optimizer.jobs.rollouts.operate_rollout import operate
+from optimizer.jobs.rollouts.start_rollout import start_rollout
+from optimizer.jobs.rollouts.tick import report_unwatched, tick
+from optimizer.jobs.rollouts.verify_rollout import verify_rollout
+from tests.contract.rollouts_by_hand.world import (
+    T0,
+    F,
+    candidate_unit,
+    family,
+    load,
+    served,
+)
+
+
+def test_the_candidate_is_served_only_while_the_worker_ticks(store, clock, deploying):
+    unit = candidate_unit(deploying)
+    assert served(store, clock, unit) == ("candidate", deploying.id)
+    clock.pass_seconds(59)
+    assert served(store, clock, unit) == ("candidate", deploying.id)
+    clock.pass_seconds(1)
+    assert served(store, clock, unit) == ("champion", None)
+    assert report_unwatched(store, clock) == [deploying.id]
+    clock.pass_seconds(100)
+    assert tick(store, clock).done == {deploying.id: "resumed"}
+    assert served(store, clock, unit) == ("candidate", deploying.id)
+    with store.read() as tx:
+        assert store.alerts.all(tx, open_only=True) == []
+        assert [a.kind for a in store.alerts.all(tx, open_only=False)] == ["rollout_unwatched"]
+
+
+def test_the_gap_of_a_lapsed_lease_stands_in_the_stage_history(store, clock, deploying):
+    clock.pass_seconds(200)
+    tick(store, clock)
+    first, second = load(store, deploying.id).stage_history
+    assert datetime.fromisoformat(first["to"]) == T0 + timedelta(seconds=5 + 60)
+    assert datetime.fromisoformat(second["from"]) == T0 + timedelta(seconds=5 + 200)
+    assert second["share"] == first["share"]
+    assert verify_rollout(deploying.id, store).ok
+
+
+def test_on_a_scaled_clock_the_gap_is_as_long_as_that_clock_says(store, clock, candidate):
+    clock.scale = 60.0
+    started = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F)
+    assert started.rollout.simulated_clock
+    operate(started.rollout.id, "approve", actor="bob", reason="", store=store, clock=clock)
+    tick(store, clock)
+    clock.pass_seconds(200)
+    tick(store, clock)
+    first, second = load(store, started.rollout.id).stage_history
+    assert datetime.fromisoformat(first["clock_to"]) == T0 + timedelta(minutes=60)
+    assert datetime.fromisoformat(second["clock_from"]) == T0 + timedelta(minutes=200)
+    assert verify_rollout(started.rollout.id, store).ok
+
+
+def test_a_tick_renews_without_a_decision_and_may_come_twice(store, clock, deploying):
+    clock.pass_seconds(10)
+    for _ in range(2):
+        assert tick(store, clock).done == {deploying.id: "watched"}
+    renewed = load(store, deploying.id)
+    assert renewed.version == deploying.version
+    assert renewed.lease_expires_at == clock.now() + timedelta(seconds=60)
+
+
+def test_an_approved_rollout_waits_for_the_tick_and_a_held_one_longer(store, clock, candidate):
+    id = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F).rollout.id
+    assert tick(store, clock).done == {id: "left"}
+    operate(id, "approve", actor="bob", reason="", store=store, clock=clock)
+    operate(id, "hold", actor="bob", reason="", store=store, clock=clock)
+    assert tick(store, clock).done == {id: "left"}
+    operate(id, "resume", actor="bob", reason="", store=store, clock=clock)
+    assert tick(store, clock).done == {id: "deployed"}
+    assert load(store, id).share == 0.1
+
+
+def test_a_clock_set_back_neither_moves_decisions_back_nor_keeps_a_lease_alive(store, clock, candidate, deploying):
+    clock.pass_seconds(3600)
+    tick(store, clock)
+    clock.pass_seconds(-3000)
+    report = tick(store, clock)
+    assert report.at == T0 + timedelta(seconds=3605)
+    assert load(store, deploying.id).lease_expires_at == clock.now() + timedelta(seconds=60)
+
+
+def test_two_ticks_at_once_begin_a_rollout_once(url, store, clock, candidate):
+    id = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F).rollout.id
+    operate(id, "approve", actor="bob", reason="", store=store, clock=clock)
+    other = Database(url)
+    threads = [threading.Thread(target=tick, args=(s, clock)) for s in (store, other)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    other.close()
+    assert len(load(store, id).stage_history) == 1
+    assert verify_rollout(id, store).ok

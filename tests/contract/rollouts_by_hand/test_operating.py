@@ -1,0 +1,172 @@
+"""Rollouts as operators move them, one or two at a time."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from optimizer.adapters.store import Database
+from optimizer.core.base.errors import Conflict, DetentError, GateNotMet, InvalidInput, NotFound, StaleVersion
+from optimizer.jobs.families.adopt_file_version import adopt_file_version
+from optimizer.jobs.outbox.mirror_outbox import TOPICS
+from optimizer.jobs.rollouts.operate_rollout import operate
+from optimizer.jobs.rollouts.start_rollout import start_rollout
+from optimizer.jobs.rollouts.verify_rollout import verify_rollout
+from tests.contract.rollouts_by_hand.world import (
+    F,
+    audited,
+    champion,
+    family,
+    load,
+    version,
+)
+from tests.stores import EMBEDDED_ONLY
+
+
+def test_a_rollout_goes_up_the_ladder_and_becomes_champion(store, clock, candidate, deploying):
+    first = champion(store)
+    assert deploying.share == 0.1
+    told = operate(deploying.id, "advance", actor="ann", reason="fine", confirm=F, store=store, clock=clock)
+    assert told.what == "stage 1 -> 2 (10 % -> 50 %)"
+    assert told.forced
+    assert told.text.endswith(f"Undo: detent rollout rollback {F}")
+    with pytest.raises(Conflict, match="last stage") as refused:
+        operate(deploying.id, "advance", actor="ann", reason="", confirm=F, store=store, clock=clock)
+    assert refused.value.members["possible"] == ["hold", "promote", "rollback"]
+    told = operate(deploying.id, "promote", actor="ann", reason="fine", confirm=F, store=store, clock=clock)
+    assert told.undo == f"detent champion rollback {F}"
+    ended = load(store, deploying.id)
+    assert (ended.status, ended.outcome, ended.lease_expires_at) == ("deployed", "promoted", None)
+    with store.read() as tx:
+        reigns = store.champions.history(tx, F)
+    assert [(r.variant, r.previous, r.rollout) for r in reigns] == [(first, None, None), (candidate, 1, deploying.id)]
+    assert reigns[0].until == reigns[1].since
+
+
+@pytest.mark.parametrize("act", ["advance", "promote"])
+def test_going_up_without_a_gate_needs_the_familys_name(store, clock, deploying, act):
+    with pytest.raises(GateNotMet, match="inconclusive never ships by itself") as refused:
+        operate(deploying.id, act, actor="ann", reason="", store=store, clock=clock)
+    assert refused.value.members["confirm"] == F
+    assert load(store, deploying.id).version == deploying.version
+
+
+def test_a_held_rollout_only_goes_back(store, clock, deploying):
+    operate(deploying.id, "hold", actor="ann", reason="wait", store=store, clock=clock)
+    again = operate(deploying.id, "hold", actor="ann", reason="wait", store=store, clock=clock)
+    assert not again.changed
+    for act in ("advance", "promote"):
+        with pytest.raises(Conflict, match="held"):
+            operate(deploying.id, act, actor="ann", reason="", confirm=F, store=store, clock=clock)
+    operate(deploying.id, "rollback", actor="ann", reason="enough", store=store, clock=clock)
+    assert (load(store, deploying.id).status, load(store, deploying.id).outcome) == ("rolled_back", "cancelled")
+    with pytest.raises(Conflict, match="has ended"):
+        operate(deploying.id, "rollback", actor="ann", reason="enough", store=store, clock=clock)
+
+
+def test_a_rejected_rollout_has_failed_and_was_never_served(store, clock, candidate):
+    started = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F)
+    operate(started.rollout.id, "reject", actor="bob", reason="no", store=store, clock=clock)
+    ended = load(store, started.rollout.id)
+    assert (ended.status, ended.outcome, tuple(ended.stage_history)) == ("failed", "cancelled", ())
+
+
+def test_an_act_meant_for_an_older_version_is_stale_but_rollback_never_is(store, clock, deploying):
+    with pytest.raises(StaleVersion):
+        operate(deploying.id, "advance", actor="ann", reason="", confirm=F, if_version=1, store=store, clock=clock)
+    operate(deploying.id, "rollback", actor="ann", reason="", if_version=1, store=store, clock=clock)
+
+
+def test_of_two_operators_who_advance_the_same_version_one_is_stale(url, clock, store, deploying):
+    other = Database(url)
+    outcomes: list[object] = []
+    gate = threading.Barrier(2)
+
+    def advance(through: Database) -> None:
+        gate.wait()
+        try:
+            told = operate(
+                deploying.id,
+                "advance",
+                actor="ann",
+                reason="",
+                confirm=F,
+                if_version=deploying.version,
+                store=through,
+                clock=clock,
+            )
+            outcomes.append(told.what)
+        except DetentError as error:
+            outcomes.append(type(error))
+
+    threads = [threading.Thread(target=advance, args=(s,)) for s in (store, other)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    other.close()
+    assert sorted(map(str, outcomes)) == sorted([str(StaleVersion), "stage 1 -> 2 (10 % -> 50 %)"])
+    assert load(store, deploying.id).stage == 1
+    assert verify_rollout(deploying.id, store).ok
+
+
+def test_promote_and_champion_change_at_once_end_in_one_valid_state(url, clock, store, candidate, deploying):
+    other = Database(url)
+    edited = family("Summarize.", "Be brief.", current="2")
+    gate = threading.Barrier(2)
+    errors: list[DetentError] = []
+
+    def run(act) -> None:
+        gate.wait()
+        try:
+            act()
+        except DetentError as error:
+            errors.append(error)
+
+    acts = [
+        lambda: operate(deploying.id, "promote", actor="a", reason="", confirm=F, store=store, clock=clock),
+        lambda: adopt_file_version(
+            edited, actor="b", confirm=F, store=other, clock=clock, models=EMBEDDED_ONLY, loaded=None
+        ),
+    ]
+    threads = [threading.Thread(target=run, args=(act,)) for act in acts]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    other.close()
+    outcome = load(store, deploying.id).outcome
+    assert champion(store) == edited.variant().id
+    assert (outcome, len(errors)) in [("promoted", 0), ("champion_changed", 1)]
+    assert verify_rollout(deploying.id, store).ok
+
+
+def test_every_change_is_audited_mirrored_and_seen_by_the_serving_processes(store, clock, deploying):
+    before = version(store)
+    operate(deploying.id, "advance", actor="ann", reason="fine", confirm=F, store=store, clock=clock)
+    assert version(store) == before + 1
+    assert "rollout.advance" in audited(store)
+    with store.read() as tx:
+        due = [(i.topic, i.subject) for i in store.outbox.due(tx, clock.now(), 50, topics=TOPICS)]
+    assert ("rollout", deploying.id) in due
+
+
+@pytest.mark.parametrize(("reason", "kept"), [("", "no reason given"), ("  ok ", "ok"), (None, "no reason given")])
+def test_the_reason_is_part_of_the_record(store, clock, deploying, reason, kept):
+    operate(deploying.id, "hold", actor="ann", reason=reason, store=store, clock=clock)
+    with store.read() as tx:
+        assert store.rollouts.decisions(tx, deploying.id)[-1].reason == kept
+
+
+@pytest.mark.parametrize("reason", ["x" * 2001, "\ud800"], ids=["too long", "half a surrogate pair"])
+def test_a_reason_that_cannot_be_kept_is_invalid(store, clock, deploying, reason):
+    with pytest.raises(InvalidInput):
+        operate(deploying.id, "hold", actor="ann", reason=reason, store=store, clock=clock)
+
+
+def test_an_unknown_rollout_is_not_found(store, clock):
+    with pytest.raises(NotFound):
+        operate("ro_none", "hold", actor="ann", reason="", store=store, clock=clock)
+    with pytest.raises(NotFound):
+        verify_rollout("ro_none", store)

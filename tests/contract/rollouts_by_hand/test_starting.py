@@ -1,0 +1,174 @@
+"""What a rollout needs before it starts."""
+
+from __future__ import annotations
+
+import pytest
+
+from optimizer.adapters.store import Database
+from optimizer.core.base.errors import Conflict, GateNotMet, InvalidInput, NotFound
+from optimizer.core.base.values import Budget
+from optimizer.core.evaluation.suite import suite_id
+from optimizer.core.family.settings import Targets
+from optimizer.core.feedback.events import Arm, FeedbackEvent
+from optimizer.core.search.study import Study
+from optimizer.jobs.rollouts.operate_rollout import operate
+from optimizer.jobs.rollouts.start_rollout import start_rollout
+from optimizer.jobs.rollouts.verify_rollout import verify_rollout
+from tests.contract.rollouts_by_hand.world import (
+    T0,
+    F,
+    champion,
+    family,
+    served,
+    version,
+)
+from tests.stores import keep_events
+
+
+def test_a_start_without_a_study_is_refused_and_names_the_gate(store, clock, candidate):
+    with pytest.raises(GateNotMet, match="no study has confirmed") as refused:
+        start_rollout(family(), candidate, actor="ann", store=store, clock=clock)
+    assert [g["name"] for g in refused.value.members["gates"]] == ["confirmation"]
+    assert refused.value.members["confirm"] == F
+    with pytest.raises(GateNotMet, match="confirm was 'yes'"):
+        start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm="yes")
+    with store.read() as tx:
+        assert store.rollouts.active(tx, F) is None
+
+
+def test_a_family_with_targets_asks_for_an_evaluation_before_a_rollout(store, clock, candidate):
+    asked = family().model_copy(update={"targets": Targets(mean_score=0.9)})
+
+    def suite():
+        gates = start_rollout(asked, candidate, actor="ann", store=store, clock=clock, dry_run=True).gates
+        return next(dict(g) for g in gates if g["name"] == "suite")
+
+    assert (suite()["verdict"], "was not evaluated" in suite()["reason"]) == ("inconclusive", True)
+    checks = [{"name": "mean_score", "verdict": "missed", "said": "mean score 0.800"}]
+    row = {
+        "id": "eb_1", "family": F, "variant": candidate, "model": "m", "dataset_hash": "h", "split": "dev",
+        "scorer_version": "s", "n": 9, "n_errors": 0,
+        "cost_usd": 0.0, "n_calls": 9, "suite": suite_id(asked, None), "checks": checks, "created_by": "ann",
+        "created_at": clock.now(),
+    }  # fmt: skip
+    store.write(lambda tx: store.performance.add_batch(tx, row))
+    assert (suite()["verdict"], suite()["reason"]) == ("fail", "mean score 0.800")
+    with pytest.raises(GateNotMet, match=r"suite: mean score 0\.800"):
+        start_rollout(asked, candidate, actor="ann", store=store, clock=clock)
+
+
+def test_a_forced_start_waits_for_approval_and_says_how_to_go_on_and_back(store, clock, candidate):
+    started = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F)
+    assert (started.rollout.status, started.rollout.forced, started.rollout.version) == ("validating", True, 2)
+    assert started.report.next == f"detent rollout approve {F}"
+    assert started.report.undo == f"detent rollout rollback {F}"
+    assert "margin 0.05" in started.report.what
+    assert served(store, clock, "u") == ("champion", None)
+
+
+def test_a_dry_run_writes_nothing(store, clock, candidate):
+    before = version(store)
+    start = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, dry_run=True)
+    assert start.dry_run
+    assert start.report.text.startswith(f"{F}: would start a rollout of {candidate}")
+    assert version(store) == before
+    with store.read() as tx:
+        assert store.rollouts.latest(tx, F) is None
+
+
+def test_a_second_rollout_and_a_rollout_of_the_champion_are_refused(store, clock, candidate):
+    with pytest.raises(Conflict, match="is the champion"):
+        start_rollout(family(), champion(store), actor="ann", store=store, clock=clock, confirm=F)
+    with pytest.raises(NotFound, match="no variant"):
+        start_rollout(family(), "v_000000000000", actor="ann", store=store, clock=clock, confirm=F)
+    started = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F)
+    with pytest.raises(Conflict, match=started.rollout.id):
+        start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F)
+
+
+@pytest.mark.parametrize("ladder", [[], [0.5, 0.1], [0.1, 0.1], [0.0], [1.0], [0.1, 2.0]], ids=str)
+def test_a_ladder_that_does_not_rise_within_0_and_1_is_invalid(store, clock, candidate, ladder):
+    with pytest.raises(InvalidInput) as invalid:
+        start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F, ladder=ladder)
+    assert invalid.value.members["errors"][0]["pointer"].startswith("/ladder")
+
+
+def test_a_new_rollout_of_the_same_variant_has_a_new_salt(store, clock, candidate, deploying):
+    operate(deploying.id, "rollback", actor="ann", reason="", store=store, clock=clock)
+    again = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F)
+    assert again.rollout.salt != deploying.salt
+    assert len(again.rollout.salt) == 32
+
+
+def test_the_margin_comes_from_the_champions_labels_of_the_metric(store, clock, candidate):
+    def label(n: int, **kw: object) -> FeedbackEvent:
+        arm = Arm(family=F, variant=champion(store))
+        return FeedbackEvent(
+            id=f"fb_{n}", arm=arm, occurred_at=T0, received_at=T0, content_hash=str(n), source="user", **kw
+        )  # type: ignore[arg-type]
+
+    events = [label(n, success=n % 5 == 0) for n in range(60)] + [label(100 + n, score=0.9) for n in range(10)]
+    keep_events(store, events)
+    rollout = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, dry_run=True).rollout
+    assert rollout.settings["metric"] == {"field": "success", "source": "user"}
+    assert rollout.settings["margin"] == pytest.approx(0.02)  # .10 x 12/60
+    given = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, dry_run=True, margin=0.2).rollout
+    assert (given.settings["margin"], given.settings["margin_from"]) == (0.2, "given")
+
+
+def confirmed(
+    store: Database, candidate: str, *, verdict: str = "pass", confidence: float = 0.97, against: str | None = None
+) -> str:
+    gates = [
+        {"name": "improvement", "verdict": verdict, "value": 0.2, "required": 0.15, "reason": "improvement 0.200"},
+        {
+            "name": "confidence",
+            "verdict": "pass",
+            "value": confidence,
+            "required": 0.8,
+            "reason": f"confidence {confidence}",
+        },
+    ]
+    study = Study(
+        id="st_1", family=F, strategy="bootstrap", aim="quality", status="finished", seed=1, budget=Budget(),
+        definition={},
+        champion=against or champion(store), created_at=T0, created_by="ann", outcome="nominated", winner=candidate,
+        finished_at=T0, confirmation={"gates": gates},
+    )  # fmt: skip
+    store.write(lambda tx: store.studies.add(tx, study))
+    return study.id
+
+
+def test_a_confirmed_winner_starts_unforced_and_still_waits_for_a_person(store, clock, candidate):
+    study = confirmed(store, candidate)
+    started = start_rollout(family(), candidate, actor="ann", store=store, clock=clock)
+    assert (started.rollout.status, started.rollout.forced, started.rollout.study) == ("validating", False, study)
+
+
+def test_with_approve_auto_a_confident_winner_is_approved_by_itself(store, clock, candidate):
+    confirmed(store, candidate)
+    started = start_rollout(family(approve="auto"), candidate, actor="ann", store=store, clock=clock)
+    assert started.rollout.status == "approved"
+    assert verify_rollout(started.rollout.id, store).ok
+
+
+@pytest.mark.parametrize(("confidence", "forced"), [(0.9, False), (0.97, True)])
+def test_approve_auto_never_approves_low_confidence_or_a_forced_start(store, clock, candidate, confidence, forced):
+    confirmed(store, candidate, confidence=confidence, verdict="fail" if forced else "pass")
+    started = start_rollout(
+        family(approve="auto"), candidate, actor="ann", store=store, clock=clock, confirm=F if forced else None
+    )
+    assert started.rollout.status == "validating"
+
+
+def test_a_confirmation_against_another_champion_counts_for_nothing(store, clock, candidate):
+    confirmed(store, candidate, against="v_000000000000")
+    with pytest.raises(GateNotMet, match="is the champion now"):
+        start_rollout(family(), candidate, actor="ann", store=store, clock=clock)
+
+
+def test_an_unmet_gate_is_named_with_its_figures(store, clock, candidate):
+    confirmed(store, candidate, verdict="fail")
+    with pytest.raises(GateNotMet, match=r"improvement 0\.200") as refused:
+        start_rollout(family(), candidate, actor="ann", store=store, clock=clock)
+    assert refused.value.members["gates"][0]["required"] == 0.15

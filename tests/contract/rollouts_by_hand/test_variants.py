@@ -1,0 +1,97 @@
+"""Variants and overrides by hand."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.jobs.families.create_variant import VariantDraft, create_variant
+from optimizer.jobs.rollouts.put_override import put_override
+from tests.contract.rollouts_by_hand.world import (
+    T0,
+    F,
+    audited,
+    family,
+)
+
+
+def test_the_same_content_is_one_variant_whoever_makes_it(store, clock, candidate):
+    draft = VariantDraft(messages=[{"role": "user", "content": "In one sentence: {{document}}"}])
+    again = create_variant(family(), draft, actor="bob", store=store, clock=clock)
+    assert not again.new
+    assert again.record.created_by == "ann"
+
+
+def test_a_variant_from_another_keeps_what_is_not_changed(store, clock, candidate):
+    warmer = create_variant(
+        family(),
+        VariantDraft(from_variant=candidate, model={"temperature": 0.7}),
+        actor="bob",
+        store=store,
+        clock=clock,
+    ).record
+    assert warmer.parent == candidate
+    assert warmer.variant.model["temperature"] == 0.7
+    assert warmer.variant.messages[0]["content"] == "In one sentence: {{document}}"
+
+
+@pytest.mark.parametrize(
+    ("draft", "said"),
+    [
+        (VariantDraft(), "give messages"),
+        (VariantDraft(messages=[{"role": "user", "content": "{{dokument}}"}]), "dokument"),
+        (VariantDraft(messages=[{"role": "user", "content": "Hello"}]), "no input stands"),
+        (VariantDraft(messages=[{"role": "user"}]), "needs a text"),
+        (VariantDraft(messages=[{"role": "user", "content": "{{document}} \ud800"}]), "cannot be written as JSON"),
+        (
+            VariantDraft(messages=[{"role": "user", "content": "{{document}}"}], model={"temperature": float("nan")}),
+            "temperature is .*, not nan",
+        ),
+        (
+            VariantDraft(
+                messages=[{"role": "user", "content": "{{document}}"}],
+                examples=[{"id": "e", "input": {"document": float("nan")}, "output": "b"}],
+            ),
+            "cannot be written as JSON",
+        ),
+        (
+            VariantDraft(messages=[{"role": "user", "content": "{{document}}"}], examples=[{"id": "e"}]),
+            "an example needs",
+        ),
+        (
+            VariantDraft(
+                messages=[{"role": "user", "content": "{{document}}"}],
+                examples=[{"id": "e", "input": {"text": "a"}, "output": "b"}],
+            ),
+            "has text; needed: document",
+        ),
+    ],
+)
+def test_what_could_not_be_served_is_no_variant(store, clock, draft, said):
+    with pytest.raises(InvalidInput, match=said):
+        create_variant(family(), draft, actor="ann", store=store, clock=clock)
+
+
+def test_an_override_serves_one_unit_and_counts_in_no_arm(store, clock, candidate):
+    until = T0 + timedelta(hours=1)
+    hashed = put_override(
+        F, "ann", variant=candidate, until=until, actor="ann", store=store, clock=clock, unit_key=b"k" * 32
+    )
+    with store.read() as tx:
+        assert store.overrides.active(tx, clock.now()) == [(F, hashed, candidate, until)]
+    assert "override.put" in audited(store)
+    with pytest.raises(NotFound):
+        put_override(F, "ann", variant="v_0", until=until, actor="ann", store=store, clock=clock, unit_key=b"k" * 32)
+    with pytest.raises(InvalidInput, match="no zone"):
+        put_override(
+            F,
+            "",
+            variant=candidate,
+            until=until.replace(tzinfo=None),
+            actor="a",
+            store=store,
+            clock=clock,
+            unit_key=b"k" * 32,
+        )

@@ -1,0 +1,136 @@
+"""A correction becomes an example once a person has released it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
+from optimizer.core.dataset.examples import group_of, split_of
+from optimizer.jobs.dataset.release_example import release_example
+from tests.ingestion import Installation, hmac_unit, token
+from tests.stores import FAMILY, NOW, new_database
+
+
+def document(split: str, n: int = 0) -> str:
+    """The n-th text whose group falls into a split."""
+    return [text for i in range(200) if split_of(group_of({"document": (text := f"text {i}")}, None)) == split][n]
+
+
+class TestCorrections:
+    def test_a_correction_with_its_input_becomes_an_example_that_waits_for_a_person(self, here: Installation) -> None:
+        here.send(
+            {
+                "id": "a",
+                "assignment": token(),
+                "input": {"document": document("train"), "more": 1},
+                "expected": {"summary": "better"},
+            }
+        )
+        (example,) = here.examples()
+        assert (example.input, example.expected, example.split) == (
+            {"document": document("train")},
+            {"summary": "better"},
+            "train",
+        )
+        assert (example.origin, example.released, example.unit_hmac) == ("correction", False, hmac_unit("u1"))
+        (review,) = here.reviews()
+        assert (review["kind"], review["subject"], review["family"], review["status"]) == (
+            "release_example",
+            example.id,
+            FAMILY,
+            "open",
+        )
+
+    def test_the_input_may_be_that_of_its_interaction(self, here: Installation) -> None:
+        here.send({"id": "in", "assignment": token(), "input": {"document": document("dev")}, "output": "x"})
+        here.send({"interaction": "in", "expected": {"summary": "better"}})
+        (example,) = here.examples()
+        assert (example.split, example.interaction) == ("dev", "in")
+
+    def test_the_input_may_come_in_the_same_request(self, here: Installation) -> None:
+        report = {"id": "in", "assignment": token(), "input": {"document": document("train")}, "output": "x"}
+        assert here.send({"interaction": "in", "expected": {"summary": "better"}}, report)["accepted"] == 2
+        assert len(here.examples()) == 1
+
+    def test_without_any_input_it_is_feedback_alone(self, here: Installation) -> None:
+        assert here.send({"assignment": token(), "expected": {"summary": "better"}})["accepted"] == 1
+        assert here.examples() == []
+
+    @pytest.mark.parametrize("more", [{}, {"input": {"document": "x"}}], ids=["alone", "with its input"])
+    def test_a_label_that_the_family_does_not_have_is_refused_and_not_quoted(
+        self, here: Installation, more: dict[str, Any]
+    ) -> None:
+        output = here.families[FAMILY].output.model_copy(update={"parser": "label", "labels": ("billing", "technical")})
+        here.families = {FAMILY: here.families[FAMILY].model_copy(update={"output": output})}
+        answer = here.send(
+            {"assignment": token(), "expected": {"summary": "bilding"}, **more},
+            {"assignment": token(), "expected": {"summary": "billing"}},
+        )
+        (refused,) = answer["rejected"]
+        assert (answer["accepted"], refused["index"], refused["type"]) == (1, 0, "malformed")
+        assert refused["detail"] == f"/expected has as 'summary' no label of family {FAMILY!r}; did you mean 'billing'?"
+
+    def test_no_review_shows_the_holdout(self, here: Installation) -> None:
+        here.send(
+            {"assignment": token(), "input": {"document": document("holdout")}, "expected": {"summary": "better"}}
+        )
+        with here.store.read() as tx:
+            assert here.store.examples.counts(tx, FAMILY) == {"train": 0, "dev": 0, "holdout": 1}
+        assert here.reviews() == []
+
+    def test_families_that_trust_their_users_need_no_review(self, tmp_path: Path) -> None:
+        store = new_database(tmp_path)
+        here = Installation(store, examples_from="any")
+        here.send({"assignment": token(), "input": {"document": document("train")}, "expected": {"summary": "better"}})
+        assert [example.released for example in here.examples()] == [True]
+        assert here.reviews() == []
+        store.close()
+
+    def test_sending_it_again_makes_no_second_example(self, here: Installation) -> None:
+        event = {
+            "id": "a",
+            "assignment": token(),
+            "input": {"document": document("train")},
+            "expected": {"summary": "better"},
+        }
+        here.send(event, event)
+        here.send(event)
+        assert (len(here.examples()), len(here.reviews())) == (1, 1)
+
+
+class TestRelease:
+    @pytest.fixture
+    def asked(self, here: Installation) -> Installation:
+        here.send({"assignment": token(), "input": {"document": document("train")}, "expected": {"summary": "better"}})
+        return here
+
+    def answer(self, here: Installation, answer: str, review: str | None = None) -> dict[str, Any]:
+        return release_example(
+            review or here.reviews()[0]["id"], answer, actor="ben", store=here.store, clock=here.clock
+        )
+
+    def test_a_person_releases_it_and_is_on_record(self, asked: Installation) -> None:
+        assert self.answer(asked, "release")["answered_by"] == "ben"
+        self.answer(asked, "release")
+        assert [example.released for example in asked.examples()] == [True]
+        with asked.store.read() as tx:
+            (entry,) = asked.store.audit.page(tx, None, 9)[0]
+        assert (entry["actor"], entry["action"], entry["detail"]["answer"]) == ("ben", "release_example", "release")
+
+    def test_a_person_keeps_it_back_for_good(self, asked: Installation) -> None:
+        self.answer(asked, "keep_back")
+        with pytest.raises(Conflict):
+            self.answer(asked, "release")
+        assert [example.released for example in asked.examples()] == [False]
+
+    def test_other_answers_and_reviews_are_refused(self, asked: Installation) -> None:
+        with pytest.raises(InvalidInput, match="keep_back"):
+            self.answer(asked, "maybe")
+        with pytest.raises(NotFound):
+            self.answer(asked, "release", "rv_9")
+        asked.store.write(lambda tx: asked.store.reviews.open(tx, "rv_x", FAMILY, "approve_lesson", "x", {}, NOW))
+        with pytest.raises(InvalidInput, match="approve_lesson"):
+            self.answer(asked, "release", "rv_x")
