@@ -203,8 +203,9 @@ def taken_before(request: Request) -> Taken | None:
 class PlainRoute:
     """A POST whose handler looks at its body itself, and at families; ASGI. What holds for every route is checked here.
 
-    FastAPI's own way from a body to an answer costs more than keeping a few events, so none of it is gone: this stands
-    right behind ``Edge``, and a ``DetentRoute`` of the same path documents it.
+    FastAPI's own way from a body to an answer costs more than keeping a few events, or half of a chat, so none of it is
+    gone: this stands right behind ``Edge``, and a ``DetentRoute`` of the same path documents it. What the handler
+    returns is the answer, or what it says as JSON.
     """
 
     def __init__(self, path: str, role: Role, handler: Callable[[StrictRequest], Awaitable[Any]]) -> None:
@@ -222,7 +223,8 @@ class PlainRoute:
                 refuse_forms(request)
                 if scope["query_string"]:
                     check_query(request, frozenset())
-            answer = Response(to_json(await self._handler(request)), media_type="application/json")
+            made = await self._handler(request)
+            answer = made if isinstance(made, Response) else Response(to_json(made), media_type="application/json")
         except DetentError as error:
             answer = await on_detent_error(request, error)
         except ClientDisconnect as error:

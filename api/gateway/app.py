@@ -73,7 +73,7 @@ def create_gateway(settings: Settings) -> FastAPI:
                 await asyncio.to_thread(models.close)
 
     app = FastAPI(title="Detent gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(Edge, in_flight=InFlight(settings.limits))
+    app.add_middleware(Edge, in_flight=InFlight(settings.limits), plain=chat.plain_routes())
     problems.install(app)
     app.router.routes.extend((*chat.routes.routes, *operations.routes))  # as they are, see app.py
     return app

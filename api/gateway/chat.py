@@ -16,7 +16,7 @@ from api import services
 from api.access.auth import require, require_family
 from api.access.key_limits import KeySpending
 from api.gateway.chat_answer import Answered, AnsweredCall, StreamShape, completion, json_bytes
-from api.gateway.chat_body import ChatBody, sent_on
+from api.gateway.chat_body import ChatBody, read_chat, sent_on
 from api.gateway.event_stream import EventStream
 from api.gateway.hourly_money import cheapest_tier, most_judging_usd, most_usd
 from api.gateway.model_chat import names_a_model, of_model
@@ -24,8 +24,9 @@ from api.gateway.model_side import ModelSide, of
 from api.gateway.policy_answer import answer_by_policy
 from api.gateway.reader import ClientGone, Reader
 from api.gateway.settling import begin
+from api.http.bodies import StrictRequest, check_media_type
 from api.http.problems import KeyLimitReached, ModelPaused, ModelTimedOut, MoneySpent
-from api.routing import Asking, guarded, router
+from api.routing import Asking, PlainRoute, guarded, router
 from api.served import Served, serve, unit_of
 from api.services import Services
 from optimizer.core.base.errors import Busy, DetentError, Fault, InvalidInput, ModelFailed, NotFound
@@ -43,11 +44,12 @@ from optimizer.jobs.ids import new_id
 from optimizer.ports import LanguageModel
 
 GONE_CHECK_S = 0.25
+PATH = "/v1/chat/completions"
 
 routes: APIRouter = router("Models")
 
 
-@routes.post("/v1/chat/completions", **guarded("serve", narrows=True))
+@routes.post(PATH, **guarded("serve", narrows=True))
 async def chat_completions(body: ChatBody, request: Request) -> Response:
     """OpenAI's request and answer; `model` is a family, or a model of config/models.yaml.
 
@@ -83,6 +85,19 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
         return Response(status_code=499)  # the client has gone
     shape = StreamShape(call, usage=body.stream_options is not None and body.stream_options.include_usage)
     return EventStream(shape, reader, settled, lambda error: for_client(error, call), headers)
+
+
+async def _plain(request: StrictRequest) -> Response:
+    value = None
+    if await request.body():
+        check_media_type(request)
+        value = await request.json()
+    return await chat_completions(read_chat(value), request)
+
+
+def plain_routes() -> dict[str, PlainRoute]:
+    """By path, what every chat takes."""
+    return {PATH: PlainRoute(PATH, "serve", _plain)}
 
 
 @routes.get("/v1/models", **guarded("serve", narrows=True))

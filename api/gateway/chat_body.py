@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import islice
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.http.few_faults import Objects, StrictModel
+from api.http.problems import from_validation
 from optimizer.core.base.errors import MAX_FAULTS, InvalidInput
 from optimizer.core.models.wire import chat_faults
 
@@ -48,6 +49,17 @@ class ChatBody(BaseModel):
     tool_choice: str | dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
     detent: DetentFields = DetentFields()
+
+
+def read_chat(value: Any) -> ChatBody:
+    """Raises InvalidInput with every fault, as for any other body; ``value`` is None for none."""
+    if value is None:
+        raise from_validation([{"loc": ("body",), "msg": "Field required"}])
+    try:
+        return ChatBody.model_validate(value, from_attributes=True)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        raise from_validation([{**fault, "loc": ("body", *fault["loc"])} for fault in found]) from None
 
 
 def sent_on(body: ChatBody) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -31,6 +31,8 @@ from optimizer.ports import Transaction
 RECORD_WAIT_S = 0.25  # an answer waits no longer than this for the store before its interaction goes into the spool
 ANSWER_BYTES = 64 * 1024  # room that is promised for what a record holds beside the input
 
+T = TypeVar("T")
+
 log = structlog.get_logger("gateway")
 
 
@@ -42,8 +44,12 @@ async def record_interaction(shared: Services, spool: Spool, event: Mapping[str,
         not reads
     ):  # nested too deep, too slow to mask: its sender chose the texts, and must not choose to leave no record
         request, reads = await _read(intake, without_texts(event))
-    if reads and not await _in_store(shared, spool, lambda tx: _kept(request.keep(tx, reads), event["id"])):
-        await asyncio.to_thread(_put, spool, reads[0], actor)
+    if reads:
+        answer = await _in_store(shared, spool, request.job(reads))
+        if answer is None:
+            await asyncio.to_thread(_put, spool, reads[0], actor)
+        else:
+            _tell_of_rejected(answer, event["id"])
 
 
 async def _read(intake: Intake, event: Mapping[str, Any]) -> tuple[IntakeRequest, Sequence[ReadEvent]]:
@@ -56,7 +62,12 @@ async def _read(intake: Intake, event: Mapping[str, Any]) -> tuple[IntakeRequest
 
 async def record_later(shared: Services, spool: Spool, row: LaterParts) -> None:
     """The same for what was asked behind an answer."""
-    if not await _in_store(shared, spool, lambda tx: add_later_parts_once(tx, shared.store, row)):
+
+    def write(tx: Transaction) -> bool:
+        add_later_parts_once(tx, shared.store, row)
+        return True
+
+    if not await _in_store(shared, spool, write):
         await asyncio.to_thread(spool.append, later_parts_record(row))
 
 
@@ -84,22 +95,25 @@ def _drain(shared: Services, spool: Spool) -> None:
         log.info("interactions of the spool are in the store", n=len(records))
 
 
-async def _in_store(shared: Services, spool: Spool, write: Callable[[Transaction], None]) -> bool:
-    """Whether the store took it at once. While something waits in the spool nothing goes past it."""
+async def _in_store(shared: Services, spool: Spool, write: Callable[[Transaction], T]) -> T | None:
+    """What the write gave; None where the store did not take it at once. While something waits in the spool nothing
+    goes past it.
+    """
     if not spool.is_empty:
-        return False
+        return None
     task = asyncio.create_task(shared.store.awrite(write))
     done, _ = await asyncio.wait({task}, timeout=RECORD_WAIT_S)
     if not done:
         task.cancel()  # withdrawn, or under way: then it comes twice and counts once
-        return False
+        return None
     error = task.exception()
     if error is not None:
         log.warning("the store took no record, so it goes into the spool", error=str(error))
-    return error is None
+        return None
+    return task.result()
 
 
-def _kept(answer: Mapping[str, Any], id: str) -> None:
+def _tell_of_rejected(answer: Mapping[str, Any], id: str) -> None:
     for rejected in answer["rejected"]:
         log.error("interaction rejected", interaction=id, type=rejected["type"], detail=rejected["detail"])
 
