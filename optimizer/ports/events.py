@@ -92,7 +92,7 @@ class Traffic(Protocol):
     """What a family's users did, by when it was received (real time, in [since, until))."""
 
     def recorded(self, tx: Transaction, family: str, since: datetime, until: datetime) -> RecordedTraffic | None:
-        """Counts from the first event in that time on; None where there is none. Reads every event of that time."""
+        """Counts from the first event in that time on; None where there is none."""
 
     def requests(self, tx: Transaction, family: str, since: datetime, until: datetime) -> list[PastRequest]:
         """Interactions with a unit, in the order in which they started."""

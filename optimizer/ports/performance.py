@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.pipeline_record import PipelineRecord, PipelineSums
+from optimizer.core.feedback.traffic_sums import Stretch, TrafficSum
 from optimizer.core.rollout.drift import ChampionWatch
 from optimizer.ports.transaction import Transaction
 
@@ -48,6 +49,25 @@ class MinuteStats(Protocol):
         """Up to when the job of that name has done its work, as it said itself."""
 
     def set_watermark(self, tx: Transaction, name: str, at: datetime) -> None: ...
+
+
+class TrafficSums(Protocol):
+    """What triggers, forecasts and settings read in the place of events."""
+
+    def kept(self, tx: Transaction) -> Stretch | None:
+        """Of which stretch there are sums, in whole minutes; None before the first."""
+
+    def of_minutes(self, tx: Transaction, start: datetime, until: datetime) -> list[TrafficSum]:
+        """The events received in [start, until), summed up by minute from the events themselves; both are full
+        minutes.
+        """
+
+    def put(self, tx: Transaction, rows: Sequence[TrafficSum], start: datetime, until: datetime) -> None:
+        """Keeps the sums of all minutes of [start, until), each in the place of an earlier one; with them those of the
+        hours and days that have ended, and that all is summed up until then.
+
+        Nothing may have been received between the end of what is kept and ``start``.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ from optimizer.jobs.champions.watch_limits import watch_limits
 from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.feedback import collect_reviews
 from optimizer.jobs.feedback.judge_traffic import monitor_traffic
-from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance
+from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance, roll_up_traffic
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.mirror_outbox import TOPICS, mirror_once
 from optimizer.jobs.outbox.send_alerts import send_alerts
@@ -115,6 +115,7 @@ class Worker:
             self._thread("prune", self._prune, PRUNE_SECONDS),
             self._thread("roll-up", self._roll_up, ROLL_UP_SECONDS),
             self._thread("minutes", self._roll_up_minutes, MINUTES_SECONDS),
+            self._thread("traffic", self._roll_up_traffic, MINUTES_SECONDS),
             self._thread("champions", self._watch_champions, CHAMPIONS_SECONDS),
             self._thread("rehearsal", self._rehearse, REHEARSAL_SECONDS),
             self._thread("triggers", self._trigger, TRIGGERS_SECONDS),
@@ -284,6 +285,9 @@ class Worker:
     def _roll_up_minutes(self) -> None:
         roll_up_minutes(self._store, self._clock)
         watch_limits(self._store, self._clock, dict(self._families.families), self._limits)
+
+    def _roll_up_traffic(self) -> None:
+        roll_up_traffic(self._store, self._clock)
 
     def _watch_champions(self) -> None:
         watch_champion(self._store, self._clock, self._families.families)

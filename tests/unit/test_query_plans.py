@@ -31,6 +31,7 @@ def outcomes(database: Database, tx: Connection, *, hours: float) -> Any:
 def database(tmp_path: Path) -> Iterator[Database]:
     made = new_database(tmp_path)
     made.write(lambda tx: made.unit_counts.put(tx, KNOWN, 1, {(0, "u"): UnitCount(n_values=1)}))
+    made.write(lambda tx: made.traffic_sums.put(tx, [], minutes(-9 * 1440), NOW))
     yield made
     made.close()
 
@@ -74,8 +75,24 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         ("ix_feedback_interaction (family=? AND interaction=?)",),
     ),
     "labels of a month": (
-        lambda d, tx: d.events.label_summary(tx, FAMILY, NOW),
-        ("ix_feedback_family_received (family=? AND received_at>?)",),
+        lambda d, tx: d.events.label_summary(tx, FAMILY, minutes(-2 * 1440)),
+        (
+            "watermarks",
+            *["sqlite_autoindex_traffic_sums_1 (family=? AND minutes=? AND start>? AND start<?)"] * 3,
+            "ix_feedback_family_received (family=? AND received_at>? AND received_at<?)",
+        ),
+    ),
+    "outcomes of a champion's last hours": (
+        lambda d, tx: d.traffic.outcomes(tx, FAMILY, "v_a", minutes(-360), NOW),
+        ("watermarks", "sqlite_autoindex_traffic_sums_1 (family=? AND minutes=? AND start>? AND start<?)"),
+    ),
+    "how late a champion's outcomes came": (
+        lambda d, tx: d.observations.delays_s(tx, FAMILY, "v_a", minutes(-60), 10),
+        (
+            "watermarks",
+            "sqlite_autoindex_traffic_sums_1 (family=? AND minutes=? AND start>? AND start<?)",
+            "ix_feedback_family_received (family=? AND received_at>? AND received_at<?)",
+        ),
     ),
     "outcomes of an interaction": (
         lambda d, tx: d.events.feedback_of(tx, FAMILY, "in_1"),

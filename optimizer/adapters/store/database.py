@@ -42,6 +42,7 @@ from optimizer.adapters.store.repositories.traffic import TrafficTables
 from optimizer.adapters.store.repositories.unit_counts import UnitCountTable
 from optimizer.adapters.store.repositories.variants import PerformanceTables, PlaybookTables, VariantTable
 from optimizer.adapters.store.told_at_once import Callers
+from optimizer.adapters.store.traffic_sums import TrafficSumTable
 from optimizer.adapters.store.turn import Turn
 from optimizer.adapters.store.writer import Writer
 from optimizer.core.base.errors import Busy
@@ -79,6 +80,7 @@ class Database:
         self.playbooks = PlaybookTables()
         self.performance = PerformanceTables()
         self.minute_stats = MinuteStatTables()
+        self.traffic_sums = TrafficSumTable()
         self.pipeline_stats = PipelineStatTables()
         self.drift_detectors = DriftDetectorTable()
         self.studies = StudyTables()

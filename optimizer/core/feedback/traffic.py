@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+
+from optimizer.core.feedback.traffic_sums import NO_UNIT, PLACES, Outcomes, TrafficSum, limit_of, summed_by
 
 MIN_HOURS = 1 / 60  # one event a second ago is no rate
 
@@ -14,6 +16,7 @@ class RecordedTraffic:
     """Events of one family from the first one in the period asked for (``since``) to ``until``, both real time.
 
     A unit counts once per stage of a rollout however often it comes back, so units are counted here, not requests.
+    Their numbers are estimated where the sums they come from hold a share of the units only.
     """
 
     since: datetime
@@ -48,6 +51,37 @@ class RecordedTraffic:
     def label_rate(self, field: str, source: str) -> float:
         """Share of the units that gave a label of this field and source, in [0, 1]."""
         return min(1.0, self.n_labelled_units.get((field, source), 0) / self.n_units) if self.n_units else 0.0
+
+
+def recorded_traffic(
+    since: datetime, until: datetime, first_half: Iterable[TrafficSum], second_half: Iterable[TrafficSum]
+) -> RecordedTraffic:
+    """Of the sums of both halves of the time; numbers of units are estimated where not all of them are kept."""
+    nothing = TrafficSum(family="", start=since, minutes=1)
+    halves = [summed_by(half, "source").values() for half in (first_half, second_half)]
+    earlier, later = (summed_by(half).get((), nothing) for half in halves)
+    both = max(earlier.level, later.level)
+    before, after = ({name for name in _units(half) if name < limit_of(both)} for half in (earlier, later))
+    by_source = summed_by([*halves[0], *halves[1]], "source")
+    requests = by_source.get(("",), nothing)
+    labelled: dict[tuple[str, str], int] = {}
+    for (source,), one in by_source.items():
+        for field, place in PLACES.items():
+            if n := sum(bool(told) and told[place] > 0 for told in _units(one).values()):
+                labelled[field, source] = n << one.level
+    return RecordedTraffic(
+        since=since,
+        until=until,
+        n_requests=requests.n,
+        n_requests_with_unit=requests.n_with_unit,
+        n_units=len(before | after) << both,
+        n_late_units=len(after - before) << both,
+        n_labelled_units=labelled,
+    )
+
+
+def _units(one: TrafficSum) -> dict[str, Outcomes]:
+    return {name: told for name, told in one.units.items() if not name.endswith(NO_UNIT)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

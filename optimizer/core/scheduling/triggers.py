@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from math import fsum
 from typing import Any, Literal
 
 from optimizer.core.base.histogram import Histogram, quantile
 from optimizer.core.base.phrasing import count, when
 from optimizer.core.family.cron import MOST_COUNTED, count_fires, next_fire
 from optimizer.core.family.settings import FeedbackTrigger
+from optimizer.core.feedback.traffic_sums import PLACES, VALUE, TrafficSum, summed_by
 from optimizer.core.search.study import Trigger, TriggerKind
 
 State = Literal["fires", "quiet", "cannot_tell", "off"]
@@ -27,10 +29,19 @@ MIN_REQUESTS = 100  # with a latency, in each of both windows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitMean:
-    """The mean over units, each with the mean of what it reported. ``mean`` is None where there is no unit."""
+    """The mean over units, each with the mean of what it reported. ``mean`` is None where there is no unit.
+
+    ``share`` of the units, drawn at random, were read: below 1, ``n`` is estimated, and ``mean`` is that of these.
+    """
 
     n: int = 0
     mean: float | None = None
+    share: float = 1.0
+
+    @property
+    def text(self) -> str:
+        """How many units, such as "about 4,096 units"."""
+        return f"{'about ' if self.share < 1 else ''}{count(self.n, 'unit')}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +74,24 @@ class Look:
     state: State
     reason: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+def recent_outcomes(sums: Sequence[TrafficSum]) -> RecentOutcomes:
+    """Of the sums of one variant's feedback."""
+    by_source = {source: one for (source,), one in summed_by(sums, "source").items()}
+    means = {field: {source: _mean(one, place) for source, one in by_source.items()} for field, place in PLACES.items()}
+    return RecentOutcomes(
+        all=_mean(summed_by(sums).get(()), VALUE),
+        **{field: {source: mean for source, mean in of.items() if mean.n} for field, of in means.items()},
+    )
+
+
+def _mean(one: TrafficSum | None, place: int) -> UnitMean:
+    own = [told for told in one.units.values() if told and told[place]] if one is not None else []
+    if one is None or not own:
+        return UnitMean()
+    mean = fsum(told[place + 1] / told[place] for told in own) / len(own)
+    return UnitMean(n=len(own) << one.level, mean=mean, share=one.share)
 
 
 def first_to_fire(looks: Iterable[Look]) -> Trigger | None:
@@ -101,7 +130,7 @@ def look_at_feedback(rule: FeedbackTrigger | None, window: Window) -> Look:
         return Look(kind="feedback", state="off", reason="switched off")
     found = window.outcomes.all
     evidence = {"since": window.since.isoformat(), "until": window.until.isoformat(), **asdict(found)}
-    seen = f"{count(found.n, 'unit')} with feedback since {when(window.since)}"
+    seen = f"{found.text} with feedback since {when(window.since)}"
     if found.n < rule.count or found.mean is None:
         return Look(kind="feedback", state="cannot_tell", reason=f"{seen}, {rule.count} are needed", evidence=evidence)
     state: State = "fires" if found.mean < rule.mean_below else "quiet"
@@ -186,7 +215,7 @@ def _drop(name: str, recent: Mapping[str, UnitMean], reference: Mapping[str, Uni
     now, before = recent[source], reference[source]
     assert now.mean is not None
     assert before.mean is not None
-    text = f"{name} by {source} {before.mean:.3f} > {now.mean:.3f} ({count(before.n, 'unit')} > {count(now.n, 'unit')})"
+    text = f"{name} by {source} {before.mean:.3f} > {now.mean:.3f} ({before.text} > {now.text})"
     return _Change(text=text, change=before.mean - now.mean, before=before.mean, now=now.mean)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from optimizer.core.base.minute_sums import MinuteSums, minute_of
@@ -24,8 +24,7 @@ def roll_up_minutes(store: Store, clock: Clock) -> datetime | None:
     blocks no writer, and then written with the watermark in one; a run that is killed or repeated leaves the same rows.
     """
     until = minute_of(clock.now() - SETTLED)
-    while (chunk := _next(store, until)) is not None:
-        start, end = chunk
+    for start, end in _chunks(store, until, lambda tx: store.minute_stats.watermark(tx, MINUTES)):
         with store.read() as tx:
             rows = store.minute_stats.sums(tx, start, end)
 
@@ -34,27 +33,46 @@ def roll_up_minutes(store: Store, clock: Clock) -> datetime | None:
         return store.minute_stats.watermark(tx, MINUTES)
 
 
+def roll_up_traffic(store: Store, clock: Clock) -> None:
+    """The same of ``traffic_sums``, with their hours and days: what triggers, forecasts and settings read."""
+
+    def done(tx: Transaction) -> datetime | None:
+        kept = store.traffic_sums.kept(tx)
+        return kept[1] if kept is not None else None
+
+    for start, end in _chunks(store, minute_of(clock.now() - SETTLED), done):
+        with store.read() as tx:
+            rows = store.traffic_sums.of_minutes(tx, start, end)
+
+        store.write(
+            lambda tx, rows=rows, start=start, end=end: store.traffic_sums.put(tx, rows, start, end),  # type: ignore[misc]
+            rows=len(rows) + 1,
+        )
+
+
 def _keep(tx: Transaction, store: Store, rows: Sequence[MinuteSums], end: datetime) -> None:
     store.minute_stats.put(tx, rows)
     store.minute_stats.set_watermark(tx, MINUTES, end)
 
 
-def _next(store: Store, until: datetime) -> tuple[datetime, datetime] | None:
-    """The next stretch to sum up, from the first event after the watermark on; None when everything is."""
-    with store.read() as tx:
-        done = store.minute_stats.watermark(tx, MINUTES)
-        if (
-            done is not None and done > until
-        ):  # the clock went back: what comes in now is summed up again, with what is there
-            return until, until
-        since = done if done is not None else minute_of(until - HISTORY)
-        if since >= until:
-            return None
-        first = store.minute_stats.oldest(tx, since)
-    if first is None and done is None:
-        return None
-    start = until if first is None else min(minute_of(first), until)
-    return start, min(start + CHUNK, until)
+def _chunks(
+    store: Store, until: datetime, done_until: Callable[[Transaction], datetime | None]
+) -> Iterator[tuple[datetime, datetime]]:
+    """The stretches to sum up, each from the first event after what is done on, once the one before it is kept."""
+    while True:
+        with store.read() as tx:
+            done = done_until(tx)
+            if done is not None and done > until:
+                # the clock went back: what comes in now is summed up again, with what is there
+                chunk = until, until
+            else:
+                since = done if done is not None else minute_of(until - HISTORY)
+                first = store.minute_stats.oldest(tx, since) if since < until else None
+                if since >= until or (first is None and done is None):
+                    return
+                start = until if first is None else min(minute_of(first), until)
+                chunk = start, min(start + CHUNK, until)
+        yield chunk
 
 
 def roll_up_performance(*, store: Store, clock: Clock, days: int = 2) -> list[str]:

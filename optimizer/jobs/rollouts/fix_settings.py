@@ -42,7 +42,10 @@ class ChampionRecord:
 
 
 def read_record(tx: Transaction, store: Store, family: str, clock: Clock) -> ChampionRecord:
-    """Reads a month of labels, for which no writer should wait. Raises NotFound where there is no champion."""
+    """Reads a month's sums and the newest outcomes, for which no writer should wait.
+
+    Raises NotFound where there is no champion.
+    """
     champion, since = reigning(tx, store, family).variant, clock.now() - timedelta(days=LABEL_WINDOW_DAYS)
     delays = store.observations.delays_s(tx, family, champion, since, N_DELAYS)
     return ChampionRecord(

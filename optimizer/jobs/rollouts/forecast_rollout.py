@@ -42,8 +42,8 @@ def recorded_traffic(
 
 
 def read_recent(family: Family, *, store: Store, clock: Clock) -> tuple[ChampionRecord, RecordedTraffic | None]:
-    """What the settings and the forecast of a start rest on, in a transaction of its own: it reads weeks of events, for
-    which no writer should wait.
+    """What the settings and the forecast of a start rest on, in a transaction of its own: sums of weeks and the
+    champion's newest outcomes, for which no writer should wait.
 
     Raises NotFound where there is no champion.
     """

@@ -156,7 +156,7 @@ def _unless_answered(look: Look, answered: Study | None, length: timedelta, now:
 def _read(
     tx: Transaction, store: Store, family: str, champion: Champion | None, since: datetime, until: datetime
 ) -> Window:
-    """Outcomes by the events themselves, since a unit counts once; latency by the sums of full minutes."""
+    """Outcomes by the units of sums, since a unit counts once; latency by the sums of full minutes."""
     if champion is None or since >= until:
         return Window(since=since, until=until)
     rows = store.minute_stats.of_family(tx, family, since, variant=champion.variant, source="")

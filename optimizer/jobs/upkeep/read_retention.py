@@ -21,6 +21,7 @@ OF_EVENTS: tuple[OldRows, ...] = (
     "feedback_events",
     "later_parts",
     "interactions",
+    "traffic_sums",
     "examples",
     "reviews",
     "graphs",

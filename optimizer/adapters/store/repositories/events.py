@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, insert, or_, select
 
 from optimizer.adapters.store import arm_stats, cursors
 from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.hashed_rows import Name, chunks, families_in, hashes
 from optimizer.adapters.store.new_rows import insert_rows
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, IdempotencyKeyRow, LaterPartsRow
+from optimizer.adapters.store.traffic_sums import within
 from optimizer.core.base.errors import Conflict
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction, LabelSummary, LaterParts
 from optimizer.core.feedback.stored_rows import ARM_COLUMNS, EventRow
+from optimizer.core.feedback.traffic_sums import summed_by
 
 KEYS = IdempotencyKeyRow.__table__
 LATER = LaterPartsRow.__table__
@@ -157,22 +159,14 @@ class EventTables:
         return sum(float(tx.execute(query).scalar() or 0.0) for query in sums)
 
     def label_summary(self, tx: Connection, family: str, since: datetime) -> list[LabelSummary]:
-        f = FEEDBACK_EVENTS.c
-        success, n_success = case((f.success.is_(True), 1.0), (f.success.is_(False), 0.0)), func.count(f.success)
-        query = (
-            select(f.variant, f.source, n_success.label("n_success"), func.avg(success).label("success"))
-            .add_columns(func.count(f.score).label("n_score"), func.avg(f.score).label("score"))
-            .where(f.family == family, f.received_at >= since)
-            .group_by(f.variant, f.source)
-        )
-        found = [
-            LabelSummary(
-                variant=row["variant"], field=field, source=row["source"], n=row[f"n_{field}"], mean=float(row[field])
-            )
-            for row in tx.execute(query).mappings()
-            for field in _LABEL_FIELDS
-            if row[f"n_{field}"]
-        ]
+        found = []
+        sums = summed_by(within(tx, family, since, feedback_only=True, units=False), "variant", "source")
+        for (variant, source), one in sums.items():
+            of: dict[str, Any] = {"variant": variant or None, "source": source}
+            if one.n_score:
+                found.append(LabelSummary(**of, field="score", n=one.n_score, mean=one.score_sum / one.n_score))
+            if one.n_success:
+                found.append(LabelSummary(**of, field="success", n=one.n_success, mean=one.success_sum / one.n_success))
         return sorted(found, key=lambda s: (s.variant or "", s.field, s.source))
 
 
@@ -181,7 +175,6 @@ def _made_of_parts(family: str, variants: Collection[str], since: datetime) -> l
     return [i.family == family, i.received_at >= since, i.variant.in_(sorted(variants)), i.parts.is_not(None)]
 
 
-_LABEL_FIELDS: tuple[Literal["success", "score"], ...] = ("success", "score")
 _INTERACTION_FIELDS = tuple(name for name in Interaction.__dataclass_fields__ if name != "arm")
 _FEEDBACK_FIELDS = tuple(name for name in FeedbackEvent.__dataclass_fields__ if name != "arm")
 

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, se
 from optimizer.adapters.store.engine import is_one_of
 from optimizer.adapters.store.hashed_rows import chunks
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, ExposureCountRow
+from optimizer.adapters.store.traffic_sums import within
 from optimizer.core.rollout.blocks import ArmName, ReportedRequest
 from optimizer.core.rollout.cohorts import Cohort, stage_of
 from optimizer.core.rollout.evidence_share import labelled_by_key
@@ -168,6 +169,14 @@ class ObservationQueries:
         return tx.execute(select(i.id).where(i.family == family, i.received_at >= since).limit(1)).first() is not None
 
     def delays_s(self, tx: Connection, family: str, variant: str, since: datetime, limit: int) -> list[float]:
+        sums = within(tx, family, since, variant=variant, feedback_only=True, units=False)
+        n, first = 0, None
+        for one in sorted(sums, key=lambda one: one.start, reverse=True):
+            if n < limit:
+                n, first = n + one.n, one.start
+        if first is None:
+            return []
+        since = max(since, first)  # else the events of every variant are read in search of the few of this one
         f, i = FEEDBACK_EVENTS.c, INTERACTIONS.c
         query = (
             select(f.received_at, i.received_at.label("served_at"))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, func, null, or_, select, tuple_, update
@@ -18,6 +18,8 @@ from optimizer.adapters.store.repositories.graphs import GRAPHS
 from optimizer.adapters.store.repositories.journal import CALLS
 from optimizer.adapters.store.repositories.studies import RESULTS, STUDIES, TIER_ANSWERS
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
+from optimizer.adapters.store.traffic_sums import SUMS
+from optimizer.core.feedback.traffic_sums import LENGTHS
 from optimizer.core.search.cascade.learned import OUT_OF_FOLD
 from optimizer.core.search.study import ENDED
 from optimizer.ports.retention import Key, OldRows
@@ -95,6 +97,13 @@ def _of_old_studies(study: ColumnElement[str], *more: ColumnElement[bool]) -> Co
     return old
 
 
+def _of_stretches_before(family: str | None, before: datetime) -> ColumnElement[bool]:
+    """Those that ended: a day in which something is kept yet goes with its end."""
+    s = SUMS.c
+    ended = (and_(s.minutes == length, s.start <= before - timedelta(minutes=length)) for length in LENGTHS)
+    return and_(s.family == family, or_(*ended))
+
+
 def _of_no_study(family: str | None, before: datetime) -> ColumnElement[bool]:
     return and_(CALLS.c.study.is_(None), CALLS.c.family == family, CALLS.c.sent_at < before)
 
@@ -110,6 +119,7 @@ _KINDS: Mapping[OldRows, _Rows] = {
     ),
     "reviews": _Rows(table=REVIEWS, key=(REVIEWS.c.id,), old=_created(REVIEWS)),
     "graphs": _Rows(table=GRAPHS, key=(GRAPHS.c.id,), old=_received(GRAPHS)),
+    "traffic_sums": _Rows(table=SUMS, key=tuple(SUMS.primary_key.columns), old=_of_stretches_before),
     "idempotency_keys": _Rows(
         table=KEYS, key=(KEYS.c.key, KEYS.c.scope), old=lambda _family, before: KEYS.c.created_at < before
     ),

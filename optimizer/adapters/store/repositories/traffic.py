@@ -14,7 +14,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Float,
-    Row,
     Select,
     Table,
     and_,
@@ -23,19 +22,17 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    union_all,
 )
 
 from optimizer.adapters.store.hashed_rows import chunks
 from optimizer.adapters.store.repositories.observations import is_timeout
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
+from optimizer.adapters.store.traffic_sums import within
 from optimizer.core.feedback.events import Source
 from optimizer.core.feedback.rating_draws import JudgedAnswer
 from optimizer.core.feedback.review_sampling import SampledInteraction, confidence_of_parts
-from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic
-from optimizer.core.scheduling.triggers import RecentOutcomes, UnitMean
-
-LABEL_FIELDS: tuple[Literal["success", "score"], ...] = ("success", "score")
+from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic, recorded_traffic
+from optimizer.core.scheduling.triggers import RecentOutcomes, recent_outcomes
 
 
 class TrafficTables:
@@ -49,18 +46,8 @@ class TrafficTables:
         first = min((at for at in begun if at is not None), default=None)
         if first is None:
             return None
-        counts = func.count(), func.count(INTERACTIONS.c.unit_hmac)
-        n_requests, n_with_unit = tx.execute(_of(INTERACTIONS, family, first, until, *counts)).one()
-        n_units, n_late = tx.execute(_units(family, first, until)).one()
-        return RecordedTraffic(
-            since=first,
-            until=until,
-            n_requests=n_requests,
-            n_requests_with_unit=n_with_unit,
-            n_units=n_units,
-            n_late_units=int(n_late or 0),
-            n_labelled_units=_labelled_units(tx, family, first, until),
-        )
+        middle = first + (until - first) / 2
+        return recorded_traffic(first, until, within(tx, family, first, middle), within(tx, family, middle, until))
 
     def requests(self, tx: Connection, family: str, since: datetime, until: datetime) -> list[PastRequest]:
         i = INTERACTIONS.c
@@ -80,30 +67,7 @@ class TrafficTables:
         return sorted(found, key=lambda request: (request.at, request.unit_hmac))
 
     def outcomes(self, tx: Connection, family: str, variant: str, since: datetime, until: datetime) -> RecentOutcomes:
-        f = FEEDBACK_EVENTS.c
-        success = _success()
-        value = func.coalesce(f.score, success)
-        unit = func.coalesce(f.unit_hmac, f.id).label("unit")
-        own = f.variant == variant
-        units = (
-            _of(FEEDBACK_EVENTS, family, since, until, func.avg(value).label("value"))
-            .where(own, value.is_not(None))
-            .group_by(unit)
-            .subquery()
-        )
-        n, mean = tx.execute(select(func.count(), func.avg(units.c.value)).select_from(units)).one()
-        means = func.avg(success).label("success"), func.avg(f.score).label("score")
-        by_source = (
-            _of(FEEDBACK_EVENTS, family, since, until, f.source, *means).where(own).group_by(f.source, unit).subquery()
-        )
-        b = by_source.c
-        columns = func.count(b.success), func.avg(b.success), func.count(b.score), func.avg(b.score)
-        rows = tx.execute(select(b.source, *columns).group_by(b.source).order_by(b.source)).all()
-        return RecentOutcomes(
-            all=UnitMean(n=n, mean=mean),
-            success={row[0]: UnitMean(n=row[1], mean=row[2]) for row in rows if row[1]},
-            score={row[0]: UnitMean(n=row[3], mean=row[4]) for row in rows if row[3]},
-        )
+        return recent_outcomes(within(tx, family, since, until, variant=variant, feedback_only=True))
 
     def labels(
         self,
@@ -251,27 +215,3 @@ def _by_judge(judge: str) -> tuple[ColumnElement[bool], ...]:
 def _of(source: Table, family: str, since: datetime, until: datetime, *columns: ColumnElement[Any]) -> Select[Any]:
     at = source.c.received_at
     return select(*columns).where(source.c.family == family, at >= since, at < until)
-
-
-def _units(family: str, since: datetime, until: datetime) -> Select[int, Any]:
-    """How many distinct units, and how many of them were seen first in the second half of the time."""
-    seen = union_all(
-        *(
-            _of(source, family, since, until, source.c.unit_hmac.label("unit"), source.c.received_at.label("at")).where(
-                source.c.unit_hmac.is_not(None)
-            )
-            for source in (INTERACTIONS, FEEDBACK_EVENTS)
-        )
-    ).subquery()
-    first = select(func.min(seen.c.at).label("first")).group_by(seen.c.unit).subquery()
-    middle = since + (until - since) / 2
-    return select(func.count(), func.sum(case((first.c.first >= middle, 1), else_=0))).select_from(first)
-
-
-def _labelled_units(tx: Connection, family: str, since: datetime, until: datetime) -> dict[tuple[str, str], int]:
-    f = FEEDBACK_EVENTS.c
-    counts = [func.count(case((f[field].is_not(None), f.unit_hmac)).distinct()).label(field) for field in LABEL_FIELDS]
-    rows: list[Row[Any]] = list(
-        tx.execute(_of(FEEDBACK_EVENTS, family, since, until, f.source, *counts).group_by(f.source))
-    )
-    return {(field, row.source): n for row in rows for field in LABEL_FIELDS if (n := row._mapping[field])}

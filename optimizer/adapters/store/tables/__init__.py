@@ -28,6 +28,7 @@ from optimizer.adapters.store.tables.performance import (
     MinuteStatRow,
     PipelineHourRow,
     PipelineRecordRow,
+    TrafficSumRow,
     VariantPerformanceRow,
     WatermarkRow,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "ServingVersionRow",
     "StudyRow",
     "TierAnswersRow",
+    "TrafficSumRow",
     "TrialResultRow",
     "TrialRow",
     "Utc",

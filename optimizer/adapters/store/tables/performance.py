@@ -72,6 +72,27 @@ class ArmStatRow(Row):
     score_sum: float
 
 
+class TrafficSumRow(Row):
+    """Written by traffic_sums.py: sums per family, variant, source and minute, hour or day of receipt, and the units
+    they are of, by hash.
+    """
+
+    __tablename__ = "traffic_sums"
+    family: str = Field(primary_key=True)
+    minutes: int = Field(primary_key=True)  # 1, 60 or 1440
+    start: datetime = Field(sa_type=Utc, primary_key=True)
+    variant: str = Field(primary_key=True)  # "" where unknown: NULL has no place in a key
+    source: str = Field(primary_key=True)  # "" for interactions
+    n: int
+    n_with_unit: int
+    n_success: int
+    success_sum: int
+    n_score: int
+    score_sum: float
+    level: int  # of the units a share of 2 ** -level is kept
+    units: dict[str, Any] = json_field()  # hash > what the unit reported (see core/feedback/traffic_sums.py)
+
+
 class PipelineRecordRow(Row):
     """Written by pipeline_stats.py: what a content pipeline reported about one item."""
 

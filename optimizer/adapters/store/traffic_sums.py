@@ -1,0 +1,117 @@
+"""Table traffic_sums: what was received by minute, hour and day, and the events themselves where it does not reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, select
+
+from optimizer.adapters.store.engine import upsert
+from optimizer.adapters.store.hashed_rows import families_in
+from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, TrafficSumRow, WatermarkRow
+from optimizer.core.feedback.traffic_sums import KEPT_FOR, Stretch, TrafficSum, cover, floor, of_stretches
+
+SUMS = TrafficSumRow.__table__
+WATERMARKS = WatermarkRow.__table__
+FROM, UNTIL = "traffic_sums from", "traffic_sums"  # of the watermarks: every minute between them is summed up
+ALWAYS = datetime.max.replace(tzinfo=UTC)
+_WITHOUT_UNITS = [column for column in SUMS.columns if column.name != "units"]
+
+
+class TrafficSumTable:
+    """ports.TrafficSums on the database."""
+
+    def kept(self, tx: Connection) -> Stretch | None:
+        w = WATERMARKS.c
+        found = {row.name: row.at for row in tx.execute(select(w.name, w.at).where(w.name.in_((FROM, UNTIL))))}
+        return (found[FROM], found[UNTIL]) if len(found) == 2 else None
+
+    def of_minutes(self, tx: Connection, start: datetime, until: datetime) -> list[TrafficSum]:
+        families = sorted({*families_in(tx, INTERACTIONS), *families_in(tx, FEEDBACK_EVENTS)})
+        return [one for family in families for one in _of_events(tx, family, (start, until))]
+
+    def put(self, tx: Connection, rows: Sequence[TrafficSum], start: datetime, until: datetime) -> None:
+        _put(tx, rows)
+        begun, done = self.kept(tx) or (start, start)
+        for shorter, longer in ((1, 60), (60, 1440)):
+            ended = floor(min(done, until), longer), floor(until, longer)
+            for family in families_in(tx, SUMS) if ended[0] < ended[1] else ():
+                _put(tx, of_stretches(_kept(tx, family, shorter, ended), longer))
+        for length, age in KEPT_FOR.items() if floor(min(done, until), 60) < floor(until, 60) else ():
+            for family in families_in(tx, SUMS):
+                old = SUMS.c.family == family, SUMS.c.minutes == length, SUMS.c.start < until - age
+                tx.execute(delete(SUMS).where(*old))
+        upsert(tx, WATERMARKS, [{"name": FROM, "at": begun}, {"name": UNTIL, "at": until}])
+
+
+def within(
+    tx: Connection,
+    family: str,
+    since: datetime,
+    until: datetime = ALWAYS,
+    *,
+    variant: str | None = None,
+    feedback_only: bool = False,
+    units: bool = True,
+) -> list[TrafficSum]:
+    """Of what was received in [since, until): sums as far as they are kept, events at both ends of them.
+
+    ``units``: False where counts are enough, which reads far less.
+    """
+    covered = cover(since, until, TrafficSumTable().kept(tx))
+    which: dict[str, Any] = {"variant": variant, "feedback_only": feedback_only}
+    found = [
+        one for minutes, stretch in covered.sums for one in _kept(tx, family, minutes, stretch, units=units, **which)
+    ]
+    return found + [one for stretch in covered.events for one in _of_events(tx, family, stretch, **which)]
+
+
+def _put(tx: Connection, rows: Iterable[TrafficSum]) -> None:
+    upsert(tx, SUMS, [asdict(row) for row in rows])
+
+
+def _kept(
+    tx: Connection,
+    family: str,
+    minutes: int,
+    stretch: Stretch,
+    *,
+    variant: str | None = None,
+    feedback_only: bool = False,
+    units: bool = True,
+) -> list[TrafficSum]:
+    s = SUMS.c
+    query = select(*(SUMS.columns if units else _WITHOUT_UNITS)).where(
+        s.family == family, s.minutes == minutes, s.start >= stretch[0], s.start < stretch[1]
+    )
+    if variant is not None:
+        query = query.where(s.variant == variant)
+    if feedback_only:
+        query = query.where(s.source != "")
+    return [TrafficSum(**row) for row in tx.execute(query).mappings()]
+
+
+def _of_events(
+    tx: Connection, family: str, stretch: Stretch, *, variant: str | None = None, feedback_only: bool = False
+) -> list[TrafficSum]:
+    """By minute. In the order of receipt, which the index has: no matter which events come first."""
+    sums: dict[tuple[datetime, str, str], TrafficSum] = {}
+    for events in (FEEDBACK_EVENTS,) if feedback_only else (FEEDBACK_EVENTS, INTERACTIONS):
+        e, of_feedback = events.c, events is FEEDBACK_EVENTS
+        query = select(
+            e.id, e.received_at, e.variant, e.unit_hmac, *((e.source, e.success, e.score) if of_feedback else ())
+        )
+        query = query.where(e.family == family, e.received_at >= stretch[0], e.received_at < stretch[1])
+        for row in tx.execute(query if variant is None else query.where(e.variant == variant)):
+            minute, source = floor(row.received_at, 1), row.source if of_feedback else ""
+            key = (minute, row.variant or "", source)
+            if (own := sums.get(key)) is None:
+                own = sums[key] = TrafficSum(family=family, start=minute, minutes=1, variant=key[1], source=source)
+            if of_feedback:
+                own.add_event(row.id, row.unit_hmac, success=row.success, score=row.score)
+            else:
+                own.add_event(row.id, row.unit_hmac)
+    return list(sums.values())

@@ -1,0 +1,194 @@
+"""What was received in a minute, an hour or a day, summed up so that sums of stretches add up to those of a window,
+and which of them cover a window.
+
+A unit counts once in a window, and counts of units do not add up: so each sum keeps its units, all of them up to
+``MOST_UNITS``, and beyond that those with the smallest hashes. As a hash does not depend on when a unit comes, the
+same units are drawn in every stretch, each with all that it reported: adaptive sampling (Flajolet 1990, Computing 43,
+391-400).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Literal
+
+LENGTHS = (1440, 60, 1)  # minutes: whole days, hours and minutes of UTC
+# Only the ends of a window need short ones: older windows begin and end with events, of less than a day or an hour.
+READ_FOR = {1440: timedelta.max, 60: timedelta(days=32), 1: timedelta(days=8)}
+KEPT_FOR = {60: 2 * READ_FOR[60], 1: 2 * READ_FOR[1]}  # a clock may go back
+MOST_UNITS = 1024
+NO_UNIT = "-"  # ends the name of what stands for an outcome without a unit
+ALL = "g"  # a limit above every hash
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Outcomes = list[float]  # of one unit: how many and their sum, of what stands in PLACES
+PLACES = {"success": 0, "score": 2}
+VALUE = 4  # the place of scores, and of successes as 1 or 0 where no score came with them
+Stretch = tuple[datetime, datetime]  # [from, until)
+
+
+@dataclass(slots=True, kw_only=True)
+class TrafficSum:
+    """Events of one family, variant and source, received in the ``minutes`` from ``start`` on.
+
+    ``source`` is "" for interactions, ``variant`` "" where the event names none. The counts are of all events. A share
+    of 2 ** -level of the units is in ``units``, by hash; what a unit reported is empty where that was neither success
+    nor score.
+    """
+
+    family: str
+    start: datetime
+    minutes: int
+    variant: str = ""
+    source: str = ""
+    n: int = 0
+    n_with_unit: int = 0
+    n_success: int = 0  # events with ``success``
+    success_sum: int = 0
+    n_score: int = 0
+    score_sum: float = 0.0
+    level: int = 0
+    units: dict[str, Outcomes] = field(default_factory=dict)
+
+    def add_event(self, id: str, unit: str | None, *, success: bool | None = None, score: float | None = None) -> None:
+        """Of an interaction the unit alone is kept; one without a unit is counted only."""
+        self.n += 1
+        self.n_with_unit += unit is not None
+        value = score if score is not None else success
+        if success is not None:
+            self.n_success += 1
+            self.success_sum += success
+        if score is not None:
+            self.n_score += 1
+            self.score_sum += score
+        if unit is None and value is None:
+            return
+        told: Outcomes = []
+        if value is not None:  # whole numbers as such: they are shorter in the store
+            told = [int(success is not None), int(success or 0), int(score is not None), score or 0, 1, value + 0]
+        name = hash_of(unit) if unit is not None else hash_of(id) + NO_UNIT
+        if name < limit_of(self.level):
+            self.units[name] = _added(self.units.get(name), told)
+            self._thin()
+
+    def add(self, other: TrafficSum) -> None:
+        """A sum of another stretch, or of another variant or source where those do not matter."""
+        self.n += other.n
+        self.n_with_unit += other.n_with_unit
+        self.n_success += other.n_success
+        self.success_sum += other.success_sum
+        self.n_score += other.n_score
+        self.score_sum += other.score_sum
+        if other.level > self.level:
+            self._raise_to(other.level)
+        units, limit = self.units, limit_of(self.level)
+        for name, told in other.units.items():
+            if name < limit:
+                units[name] = _added(units.get(name), told)
+
+    def thinned(self) -> TrafficSum:
+        """This one, with no more units than are kept."""
+        self._thin()
+        return self
+
+    @property
+    def share(self) -> float:
+        """Of the units that are kept, in (0, 1]."""
+        return 2.0**-self.level
+
+    def _thin(self) -> None:
+        while len(self.units) > MOST_UNITS:
+            self._raise_to(self.level + 1)
+
+    def _raise_to(self, level: int) -> None:
+        self.level, limit = level, limit_of(level)
+        self.units = {name: told for name, told in self.units.items() if name < limit}
+
+
+def _added(known: Outcomes | None, told: Outcomes) -> Outcomes:
+    return [a + b for a, b in zip(known, told, strict=True)] if known and told else known or told
+
+
+def summed_by(sums: Iterable[TrafficSum], *names: Literal["variant", "source"]) -> dict[tuple[str, ...], TrafficSum]:
+    """Sums of one family's stretches added up by these, in their order; all in one, (), without them. Units are not
+    thinned any further, and the sums given stay as they are.
+    """
+    found: dict[tuple[str, ...], TrafficSum] = {}
+    # the thinnest first, so that units that do not stay are not added
+    for one in sorted(sums, key=lambda one: -one.level):
+        key = tuple(getattr(one, name) for name in names)
+        if key not in found:
+            of = dict(zip(names, key, strict=True))
+            found[key] = TrafficSum(family=one.family, start=one.start, minutes=one.minutes, **of)
+        found[key].add(one)
+    return dict(sorted(found.items()))
+
+
+def of_stretches(sums: Iterable[TrafficSum], minutes: int) -> list[TrafficSum]:
+    """Sums of shorter stretches as those of longer ones, each with no more units than are kept."""
+    found: dict[tuple[str, datetime, str, str], TrafficSum] = {}
+    for one in sums:
+        key = (one.family, floor(one.start, minutes), one.variant, one.source)
+        if key not in found:
+            found[key] = TrafficSum(family=key[0], start=key[1], minutes=minutes, variant=key[2], source=key[3])
+        found[key].add(one)
+    return [one.thinned() for one in found.values()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cover:
+    """A window in two parts: sums by their length in minutes, and the stretches of which the events have to be read."""
+
+    sums: Sequence[tuple[int, Stretch]]
+    events: Sequence[Stretch]
+
+
+def cover(since: datetime, until: datetime, kept: Stretch | None) -> Cover:
+    """``kept``: of which stretch there are sums, in whole minutes; the longest that fit are taken."""
+    if since >= until:
+        return Cover(sums=(), events=())
+    first, last = (ceiling(max(since, kept[0]), 1), floor(min(until, kept[1]), 1)) if kept else (until, until)
+    if first >= last:
+        return Cover(sums=(), events=((since, until),))
+    whole = list(_whole(first, last, LENGTHS))
+    old = [(length, stretch) for length, stretch in whole if kept[1] - stretch[0] > READ_FOR[length]] if kept else []
+    edges = ((since, first), (last, until), *(stretch for _, stretch in old))
+    return Cover(
+        sums=tuple(one for one in whole if one not in old), events=tuple(edge for edge in edges if edge[0] < edge[1])
+    )
+
+
+def _whole(since: datetime, until: datetime, lengths: Sequence[int]) -> Iterator[tuple[int, Stretch]]:
+    if since >= until:
+        return
+    length, *shorter = lengths
+    first, last = ceiling(since, length), floor(until, length)
+    if first >= last:
+        yield from _whole(since, until, shorter)
+        return
+    yield from _whole(since, first, shorter)
+    yield length, (first, last)
+    yield from _whole(last, until, shorter)
+
+
+def floor(at: datetime, minutes: int) -> datetime:
+    """The start of its minute, hour or day in UTC."""
+    return at - (at - EPOCH) % timedelta(minutes=minutes)
+
+
+def ceiling(at: datetime, minutes: int) -> datetime:
+    return -(-(at - EPOCH) // (length := timedelta(minutes=minutes))) * length + EPOCH
+
+
+@lru_cache(maxsize=4096)
+def hash_of(unit: str) -> str:
+    """64 bits in 16 hexadecimal digits: evenly spread, whatever units are named like."""
+    return blake2b(unit.encode(), digest_size=8).hexdigest()
+
+
+def limit_of(level: int) -> str:
+    """Below it lie a share of 2 ** -level of all hashes."""
+    return f"{1 << 64 - level:016x}" if level else ALL
