@@ -131,6 +131,7 @@ class Quick:
     def __init__(self, in_flight: InFlight) -> None:
         self._in_flight = in_flight
         self.shared: Services | None = None
+        self._of_render: BodyLimit | None = None
 
     def asked(self, method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> Asked | None:
         path, _, query = target.partition(b"?")
@@ -186,7 +187,9 @@ class Quick:
     def _filled(self, shared: Services, asked: Asked, scope: Scope, body: bytes) -> Told | None:
         """None, or an error that says nothing, for a body that the ordinary route has to look at."""
         served, now = shared.serving.now_served, shared.clock.now()
-        family, limit = served.families.get(asked.family), limit_of(RENDER_PATH, shared.settings.limits)
+        family, limit = served.families.get(asked.family), self._of_render
+        if limit is None:
+            limit = self._of_render = limit_of(RENDER_PATH, shared.settings.limits)
         if family is None or len(body) > limit.n_bytes:
             return None
         caller = self._caller(shared, scope, asked.sent, served.keys, now, family.name, len(body))

@@ -161,7 +161,10 @@ class TimedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value.strip(OPTIONAL_SPACE))
+        name, value = name.lower(), value.strip(OPTIONAL_SPACE)
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._begin("body")

@@ -5,6 +5,7 @@ by the contract's formula; no flipped bit passes.
 from __future__ import annotations
 
 import hashlib
+import hmac
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import sqrt
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.hmac_sha256 import hmac_sha256
 from optimizer.core.serving.assignment import (
     Assignment,
     bucket,
@@ -46,6 +48,11 @@ assignments = st.builds(
     cohort_start=st.none() | seconds,
     unit_hmac=st.none() | ids,
 )
+
+
+@given(st.binary(max_size=130), st.binary(max_size=200))
+def test_a_hash_with_a_key_is_the_standard_library_s(key: bytes, message: bytes) -> None:
+    assert hmac_sha256(key, message) == hmac_sha256(key, message) == hmac.digest(key, message, "sha256")
 
 
 def rollout(share: float, salt: str = "salt", lease: datetime = T0 + timedelta(seconds=60)) -> Rollout:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
+from ulid import ULID
 
 from api.access.auth import Keys, identify
 from api.access.limits import MinuteWindows
@@ -19,6 +23,7 @@ from api.http.etags import check_preconditions, etag_of, is_listed
 from api.http.in_flight import InFlight, Passage
 from api.http.pagination import slice_of
 from api.http.problems import MalformedBody, PreconditionFailed
+from api.http.request_ids import new_request_id
 from optimizer.core.base.errors import Busy, InvalidInput, NotAuthenticated, TooMany
 from optimizer.host.config import ServerLimits
 from optimizer.host.ports_in_use import is_loopback
@@ -126,6 +131,19 @@ def test_requests_at_once_are_counted_for_each_sender_until_they_end() -> None:
     passage(all, "key:b").end()
     first.end()
     passage(all)
+
+
+def test_ids_of_requests_differ_across_threads_and_begin_with_their_time() -> None:
+    def some(_: int) -> list[str]:
+        return [new_request_id() for _ in range(4000)]
+
+    with ThreadPoolExecutor(4) as threads:
+        of_threads = list(threads.map(some, range(4)))
+    made = [id for ids in of_threads for id in ids]
+    assert len(set(made)) == len(made)
+    assert all(re.fullmatch("[0-9a-hjkmnp-tv-z]{26}", id) for id in made)
+    assert all([id[:10] for id in ids] == sorted(id[:10] for id in ids) for ids in of_threads)
+    assert ULID.from_str(new_request_id().upper()).timestamp == pytest.approx(time.time(), abs=5)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2500)), max_size=6), st.integers(1, 2500))

@@ -84,14 +84,21 @@ def injection_signs(texts: Iterable[str]) -> tuple[Sign, ...]:
     """
     found: set[Sign] = set()
     text = _both_ends(_APART.join(texts), found)
-    if _HIDDEN.search(text):
-        found.add("hidden_text")
-    # Normalised, one character may become eighteen.
-    plain = _both_ends(_SPACES.sub(" ", _HIDDEN.sub("", unicodedata.normalize("NFKC", text))), found)
+    plain = text
+    if not text.isascii():  # ASCII hides nothing, and is normalised
+        if _HIDDEN.search(text):
+            found.add("hidden_text")
+        plain = _HIDDEN.sub("", unicodedata.normalize("NFKC", text))
+    plain = _both_ends(_SPACES.sub(" ", plain), found)  # normalised, one character may become eighteen
     lower, lines_joined = plain.lower(), plain.replace("\n", " ")
     for sign, words in _WORDS.items():
-        if any(word in lower for word in words) and _COMPILED[sign].search(plain if sign == "role" else lines_joined):
-            found.add(sign)
+        for word in words:
+            if word in lower:
+                if _COMPILED[sign].search(plain if sign == "role" else lines_joined):
+                    found.add(sign)
+                break
+    if not found:
+        return ()
     return tuple(sign for sign in (*_COMPILED, "hidden_text", "not_read") if sign in found)
 
 

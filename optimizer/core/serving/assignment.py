@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.hmac_sha256 import hmac_sha256
 from optimizer.core.base.phrasing import when
 from optimizer.core.serving.rollout import Champion, Rollout
 
@@ -125,7 +126,7 @@ def held_back_until(rollout: Rollout, clock_scale: float) -> datetime | None:
 
 def unit_hmac(key: bytes, unit: str) -> str:
     """HMAC-SHA-256 as 64 hex digits: the only form in which a unit is ever stored or signed."""
-    return hmac.digest(key, _utf8(unit), "sha256").hex()
+    return hmac_sha256(key, _utf8(unit)).hex()
 
 
 def cohort_minutes(settings: Mapping[str, Any]) -> float:
@@ -350,7 +351,7 @@ def _assignment(payload: Mapping[str, Any]) -> Assignment:
 
 
 def _signature(body: str, secret: bytes) -> str:
-    return _b64(hmac.digest(secret, body.encode(), "sha256"))
+    return _b64(hmac_sha256(secret, body.encode()))
 
 
 def _utf8(unit: str) -> bytes:
@@ -360,7 +361,10 @@ def _utf8(unit: str) -> bytes:
 
 
 def _b64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+    return binascii.b2a_base64(data, newline=False).translate(_URL_SAFE).rstrip(b"=").decode()
+
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def _seconds(at: datetime | None) -> int | None:
