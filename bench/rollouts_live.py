@@ -33,7 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 from simulations.ended import RPS, Ended, mean_cell, quantile_cell, share_cell
 
-from tests.running_server import Server, make_home
+from tests.running_server import make_home, started
 
 TEMPLATE = "support_topics"
 SCALE, LABELS_AN_HOUR = 360, 40
@@ -148,12 +148,8 @@ def served(n: int, folder: Path, profile: dict[str, Any], *, per_second: float, 
         (home / "families" / name / "family.yaml").write_text(
             yaml.safe_dump({**source, "name": name}), encoding="utf-8"
         )
-    server = Server(home)
-    try:
-        server.wait_ready()
+    with started(home) as server:
         return asyncio.run(rollouts(server.url, families, per_second=per_second, report=report))
-    finally:
-        server.end()
 
 
 def main() -> int:

@@ -32,7 +32,7 @@ from optimizer.host.config import load_settings
 from optimizer.jobs.studies.create_study import create_study
 from optimizer.runtime import wiring
 from tests.clock import until
-from tests.running_server import Server, make_home
+from tests.running_server import make_home, started
 from tests.stores import migrate_store
 from tests.study_world import TOPIC_FAMILY, TOPICS, topic_examples
 
@@ -115,14 +115,10 @@ def measured(folder: Path, arm: str, seconds: float) -> tuple[list[float], int]:
     (home / "families" / "topics" / "family.yaml").write_text(json.dumps(FAMILY), encoding="utf-8")
     migrate_store(load_settings(home=home))
     study = None if arm == "no study" else queue_study(home, ARMS[arm])
-    server = Server(home)
-    try:
-        server.wait_ready()
+    with started(home) as server:
         before = under_way(server.url, study) if study else 0
         found = waits(server.url, seconds)
         return found, n_calls(server.url, study) - before if study else 0
-    finally:
-        server.end()
 
 
 def main() -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.local_server import local_server
 
 SECRET = "T0SECRET/B0SECRET/verysecretpart"
 
@@ -46,12 +47,6 @@ def webhook_server() -> Iterator[WebhookServer]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    here = WebhookServer(url=f"http://127.0.0.1:{server.server_port}/services/{SECRET}")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with local_server(Handler) as url:
+        here = WebhookServer(url=f"{url}/services/{SECRET}")
         yield here
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.local_server import local_server
+
 FAULTS = ("timeout", "rate_limit", "broken", "malformed", "drip", "disconnect")
 PIECES = ("Stars", " burn", " hydrogen", ".")
 
@@ -146,17 +148,10 @@ def faulty_provider() -> Iterator[FaultyProvider]:
         def log_message(self, *args: Any) -> None: ...
 
     class Server(ThreadingHTTPServer):
-        daemon_threads = True
         request_queue_size = 128
 
         def handle_error(self, request: Any, client_address: Any) -> None: ...
 
-    server = Server(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_port}/v1"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with local_server(Handler, Server) as url:
+        state.url = f"{url}/v1"
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -7,15 +7,15 @@ the judge is a little too kind. Asked to be kind, the writer puts two more into 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from optimizer.core.models.language import ModelRequest
 from tests.judged_world import between, mark_of, prompt_of, says
+from tests.local_server import local_server
 
 COURTESIES = ("Dear customer,", "we are sorry.", "It arrives tomorrow.", "Best regards.")
 KIND = "Be kind"
@@ -88,11 +88,6 @@ def letter_provider() -> Iterator[LetterProvider]:
 
         def log_message(self, *args: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_port}/v1"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with local_server(Handler) as url:
+        state.url = f"{url}/v1"
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()

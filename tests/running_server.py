@@ -9,8 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,17 @@ class Server:
         if self.process.poll() is None:
             self.process.terminate()
         self.process.wait(timeout=60)
+
+
+@contextmanager
+def started(home: Path) -> Iterator[Server]:
+    """A server all of whose processes are up; it has ended when this ends."""
+    server = Server(home)
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        server.end()
 
 
 TELL_MLFLOW_LATER = """

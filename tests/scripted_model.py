@@ -11,12 +11,13 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.models.budget import reservation_usd
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from tests.local_server import local_server
 
 RESET = -1  # in the place of a status: the connection is torn down, not closed
 FREE = ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)
@@ -156,13 +157,6 @@ def provider() -> Iterator[Provider]:
 
         def log_message(self, *args: Any) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    state.url = f"http://127.0.0.1:{server.server_port}/v1"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with local_server(Handler) as url:
+        state.url = f"{url}/v1"
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -23,12 +24,7 @@ def freeze(shared: Shared, request: Request, response: Response, body: FreezeBod
 
     Safe to repeat.
     """
-    given = body or FreezeBody()
-    store = kept(request, shared, response, shapes.freeze_change)
-    require_family(request.state.caller, given.family)
-    report = job.freeze(given.family, given.reason, actor=request.state.caller.actor, store=store, clock=shared.clock)
-    shared.serving.refresh()
-    return shapes.freeze_change(report)
+    return _change(job.freeze, shared, request, response, body or FreezeBody())
 
 
 @routes.post("/v1/unfreeze", **guarded("operate", "never-refused", narrows=True))
@@ -37,9 +33,14 @@ def unfreeze(shared: Shared, request: Request, response: Response, body: FreezeB
 
     Rollouts go on with the worker's next tick. Safe to repeat.
     """
-    given = body or FreezeBody()
+    return _change(job.unfreeze, shared, request, response, body or FreezeBody())
+
+
+def _change(
+    act: Callable[..., job.FreezeReport], shared: Shared, request: Request, response: Response, body: FreezeBody
+) -> dict[str, Any]:
     store = kept(request, shared, response, shapes.freeze_change)
-    require_family(request.state.caller, given.family)
-    report = job.unfreeze(given.family, given.reason, actor=request.state.caller.actor, store=store, clock=shared.clock)
+    require_family(request.state.caller, body.family)
+    report = act(body.family, body.reason, actor=request.state.caller.actor, store=store, clock=shared.clock)
     shared.serving.refresh()
     return shapes.freeze_change(report)

@@ -57,6 +57,12 @@ class Halving:
         return rungs
 
 
+def _late(standing: RaceStanding, first: int) -> list[Advance]:
+    """Who has not been asked the first examples yet."""
+    upto = min(first, standing.n_examples)
+    return [Advance(variant=v, upto=upto) for v, s in standing.scores.items() if len(s) < upto]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedRank:
     """All go on together by ``step`` examples; who is behind the leader with p below ``alpha`` falls out.
@@ -76,9 +82,7 @@ class SignedRank:
             )
 
     def advances(self, standing: RaceStanding) -> list[Advance]:
-        first = min(self.first, standing.n_examples)
-        late = [Advance(variant=v, upto=first) for v, s in standing.scores.items() if len(s) < first]
-        if late:
+        if late := _late(standing, self.first):
             return late
         leader = self.leader(standing)
         if leader is None:
@@ -121,9 +125,7 @@ class ExpectedGain:
             )
 
     def advances(self, standing: RaceStanding) -> list[Advance]:
-        first = min(self.first, standing.n_examples)
-        late = [Advance(variant=v, upto=first) for v, s in standing.scores.items() if len(s) < first]
-        if late:
+        if late := _late(standing, self.first):
             return late
         effects = estimated_effects(standing)
         leader = _leading(effects)

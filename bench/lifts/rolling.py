@@ -28,7 +28,7 @@ from lifts.homes import serve
 from lifts.plan import PER_SECOND, SCALE
 from lifts.recorded import Pair
 from optimizer.core.evaluation.comparison import compare_scores
-from tests.running_server import Server
+from tests.running_server import started
 
 N_BEFORE = 600  # requests of the champion before, of which guardrails and margin learn
 SUMMED_UP_S = 150  # within which the worker has them
@@ -52,13 +52,9 @@ def roll_out(name: str, pair: Pair) -> dict[str, Any]:
     home = pair.home
     _quicken(home)
     serve(home, name, pair.version)
-    server = Server(home)
-    try:
-        server.wait_ready()
+    with started(home) as server:
         cell = asyncio.run(_Rollout(name, pair, server.url).run())
         typed(home, "rollout", "verify", name)  # raises where the record does not hold
-    finally:
-        server.end()
     return cell
 
 

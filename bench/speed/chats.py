@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,10 +19,8 @@ import psutil
 from bench.common import Cell
 from bench.speed import client, rivals
 from bench.speed.client import Load
-from bench.speed.installation import KEY, ROOT, START_S, add_key
+from bench.speed.installation import KEY, ROOT, add_key, address_of
 from bench.speed.servers import free_port
-from optimizer.host.config import Settings
-from optimizer.host.run_files import find
 from tests.gateway_world import family, make_home
 
 FAMILY, N_PIECES, WARM_S = "topic", 20, 1.0
@@ -58,9 +55,9 @@ def chats() -> Iterator[Chats]:
         (home / "config" / "dev.yaml").write_text(json.dumps({"port": 0}), encoding="utf-8")
         add_key(settings, "serve")
         gateway = opened.enter_context(_running("gateway", home))
-        _address(settings, "gateway", gateway)
+        address_of(settings, "gateway", gateway)
         api = opened.enter_context(_running("api", home))
-        yield Chats(url=_address(settings, "api", api), model_url=model_url, pids=(api.pid, gateway.pid))
+        yield Chats(url=address_of(settings, "api", api), model_url=model_url, pids=(api.pid, gateway.pid))
 
 
 def cells(rounds: int, seconds: float) -> list[Cell]:
@@ -152,16 +149,6 @@ def _running(name: str, home: Path) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.terminate()
         process.wait(30)
-
-
-def _address(settings: Settings, name: str, process: subprocess.Popen[bytes]) -> str:
-    until = time.monotonic() + START_S
-    while time.monotonic() < until and process.poll() is None:
-        found = find(settings, name)
-        if found is not None and found.url is not None:
-            return found.url
-        time.sleep(0.1)
-    raise RuntimeError(f"The {name} did not start, so nothing can be measured.")
 
 
 def cpu_s(pids: Sequence[int]) -> list[float]:

@@ -19,6 +19,7 @@ from bench.speed.events import ANSWER
 from optimizer.adapters.store import Database
 from optimizer.core.serving.access import Role, access_of, hash_of
 from optimizer.core.serving.assignment import Assignment, cohort_start, sign_token, unit_hmac
+from optimizer.core.serving.rollout import Rollout
 from optimizer.host.config import Settings, load_settings
 from optimizer.host.ports_in_use import listen
 from optimizer.host.run_files import api_names, find
@@ -70,7 +71,7 @@ def installation(*, with_keys: bool = True, workers: int = 1) -> Iterator[Instal
         listening.socket.close()
         try:
             names = api_names(workers)
-            urls = [_address(settings, name, one) for name, one in zip(names, processes, strict=True)]
+            urls = [address_of(settings, name, one) for name, one in zip(names, processes, strict=True)]
             pids = tuple(one.pid for one in processes)
             yield Installation(url=urls[0], pids=pids, home=home, settings=load_settings("dev", home))
         finally:
@@ -111,21 +112,18 @@ def add_key(settings: Settings, role: Role) -> None:
         store.close()
 
 
-def _address(settings: Settings, name: str, process: subprocess.Popen[bytes]) -> str:
+def address_of(settings: Settings, name: str, process: subprocess.Popen[bytes]) -> str:
     until = time.monotonic() + START_S
     while time.monotonic() < until and process.poll() is None:
         found = find(settings, name)
         if found is not None and found.url is not None:
             return found.url
         time.sleep(0.1)
-    raise RuntimeError("The api did not start, so nothing can be measured; its log is in its home under var/log.")
+    raise RuntimeError(f"The {name} did not start, so nothing can be measured; its log is in its home under var/log.")
 
 
-def fill(place: Installation, n: int) -> None:
-    """n events of the last month in the store, an interaction and its outcome each, of the rollout's two arms.
-
-    SQLite makes them, in the order of their time: ten million take some minutes and 15 GB.
-    """
+def _rollout_of(place: Installation) -> Rollout:
+    """The one under way."""
     store = place.store()
     try:
         with store.read() as tx:
@@ -133,6 +131,15 @@ def fill(place: Installation, n: int) -> None:
     finally:
         store.close()
     assert rollout is not None
+    return rollout
+
+
+def fill(place: Installation, n: int) -> None:
+    """n events of the last month in the store, an interaction and its outcome each, of the rollout's two arms.
+
+    SQLite makes them, in the order of their time: ten million take some minutes and 15 GB.
+    """
+    rollout = _rollout_of(place)
     known = {
         "n": n, "family": FAMILY, "candidate": rollout.candidate, "champion": rollout.champion, "rollout": rollout.id,
         "stage": rollout.share, "output": ANSWER, "begin": time.time() - 2_592_000, "step": 2_592_000 / n,
@@ -192,14 +199,7 @@ OF_OUTCOME = {
 
 def tokens_of(place: Installation, n: int) -> list[str]:
     """Tokens as n units were served them, in both arms of the rollout."""
-    store, secrets = place.store(), wiring.open_secrets(place.settings)
-    try:
-        with store.read() as tx:
-            rollout = store.rollouts.active(tx, FAMILY)
-    finally:
-        store.close()
-    assert rollout is not None
-    now = datetime.now(UTC)
+    rollout, secrets, now = _rollout_of(place), wiring.open_secrets(place.settings), datetime.now(UTC)
     return [
         sign_token(
             Assignment(

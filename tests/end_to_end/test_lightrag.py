@@ -18,7 +18,7 @@ from examples.lightrag_families.families import LightRAGFamilies
 from tests.clock import until
 from tests.gateway_world import interactions
 from tests.graph_rag_model import script
-from tests.running_server import Server, make_home
+from tests.running_server import Server, make_home, started
 from tests.scripted_model import Provider, provider
 
 ROOT = Path(__file__).parents[2]
@@ -41,12 +41,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, model: Provider) -> Iterato
     (home / "config" / "models.yaml").write_text(json.dumps(entry))
     for name in FAMILIES:
         shutil.copytree(ROOT / "families" / name, home / "families" / name)
-    made = Server(home)
-    try:
-        made.wait_ready()
+    with started(home) as made:
         yield made
-    finally:
-        made.end()
 
 
 def recorded(server: Server, family: str) -> list[dict[str, Any]]:

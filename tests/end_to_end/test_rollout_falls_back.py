@@ -25,7 +25,7 @@ import pytest
 
 from optimizer.host.run_files import ProcessLock
 from tests.clock import PROCESSES_S, until
-from tests.running_server import Server, make_home
+from tests.running_server import Server, make_home, started
 
 F = "support_topics"
 LEASE_S = 6
@@ -48,12 +48,8 @@ PROFILE = {
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Shared by the tests below. No model is called: users report what their application did."""
     home = make_home(tmp_path_factory.mktemp("rollouts") / "home", "http://127.0.0.1:9", profile=PROFILE)
-    made = Server(home)
-    try:
-        made.wait_ready()
+    with started(home) as made:
         yield made
-    finally:
-        made.end()
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from optimizer.host.config import load_settings
 from optimizer.jobs.scheduling.set_schedule import set_schedule
 from optimizer.runtime import wiring
 from tests.clock import Clock, until
-from tests.running_server import Server, make_home
+from tests.running_server import make_home, started
 from tests.scripted_model import chat_answer, provider
 from tests.stores import keep_events
 from tests.study_world import TOPIC_FAMILY, TOPICS, topic_examples
@@ -115,9 +115,7 @@ def test_a_server_that_finds_its_champion_degraded_serves_a_better_candidate_by_
         model.answer = topic_of
         home = make_home(tmp_path / "home", model.url)
         with_a_bad_hour(home)
-        server = Server(home)
-        try:
-            server.wait_ready()
+        with started(home) as server:
             client = httpx.Client(base_url=server.url, timeout=30)
             (study,) = until(lambda: client.get("/v1/studies").json()["items"], "a study", 120)
             assert (study["created_by"], study["trigger"]["kind"]) == ("system:degradation", "degradation")
@@ -148,5 +146,3 @@ def test_a_server_that_finds_its_champion_degraded_serves_a_better_candidate_by_
             )
             told = {alert["kind"] for alert in client.get("/v1/alerts").json()["items"]}
             assert not told & {"candidate_waits", "study_not_started", "worker_duty_failed"}
-        finally:
-            server.end()

@@ -30,7 +30,7 @@ from optimizer.host import ports_in_use
 from optimizer.runtime import wiring
 from tests.clock import PROCESSES_S, until
 from tests.examples import n_examples
-from tests.running_server import Server, make_home
+from tests.running_server import Server, make_home, started
 
 F = "support_topics"
 LEASE_S = 4
@@ -83,13 +83,10 @@ def _holds(pid: int | None, client: Client) -> bool:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Shared by the tests below, in their order. No model is called."""
-    made = Server(make_home(tmp_path_factory.mktemp("workers") / "home", "http://127.0.0.1:9", profile=PROFILE))
-    try:
-        made.wait_ready()
+    home = make_home(tmp_path_factory.mktemp("workers") / "home", "http://127.0.0.1:9", profile=PROFILE)
+    with started(home) as made:
         until(lambda: made.pid("api-2"), "the second worker", patience_s=PROCESSES_S)
         yield made
-    finally:
-        made.end()
 
 
 @pytest.fixture(scope="module")
