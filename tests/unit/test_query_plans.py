@@ -100,7 +100,7 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
     ),
     "exposures of a rollout": (
         lambda d, tx: d.exposures.totals(tx, FAMILY, "ro_1"),
-        ("ix_exposure_counts_rollout (rollout=?)",),
+        ("sqlite_autoindex_exposure_sums_1 (rollout=? AND family=?)",),
     ),
     "quality blocks of a rollout": (
         lambda d, tx: d.blocks.of_rollout(tx, "ro_1", kind="quality"),
@@ -130,7 +130,7 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
     ),
     "exposures that keys reported": (
         lambda d, tx: d.exposures.reported(tx, "ro_1"),
-        ("ix_exposure_counts_rollout (rollout=?)",),
+        ("sqlite_autoindex_exposure_sums_1 (rollout=?)",),
     ),
     "outcomes of units": (
         lambda d, tx: outcomes(d, tx, hours=24),
@@ -183,6 +183,10 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
     "how far minutes are summed up": (lambda d, tx: d.minute_stats.watermark(tx, "minute_stats"), ("(name=?)",)),
     "outcomes of a champion": (
         lambda d, tx: d.drift_detectors.outcomes(tx, FAMILY, "v_a", Metric(), NOW, NOW),
+        ("ix_feedback_family_received (family=? AND received_at>? AND received_at<?)",),
+    ),
+    "what a judge scored in the times of draws": (
+        lambda d, tx: d.traffic.judged_sums(tx, FAMILY, "j", [(minutes(-9), minutes(-5)), (minutes(-3), NOW)]),
         ("ix_feedback_family_received (family=? AND received_at>? AND received_at<?)",),
     ),
     "the watch on a champion": (lambda d, tx: d.drift_detectors.get(tx, FAMILY), ("(family=?)",)),

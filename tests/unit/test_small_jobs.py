@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,10 +16,12 @@ from optimizer.adapters.store import Database
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.policy.attempts import Attempt, Call
+from optimizer.host.config import load_settings
 from optimizer.jobs.feedback.record_exposures import record_exposures
 from optimizer.jobs.feedback.record_later_parts import later_parts
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_performance
 from optimizer.jobs.ids import new_id
+from optimizer.runtime.worker import Worker
 from tests.clock import Clock
 from tests.stores import FAMILY, NOW, daily_performance, interaction, keep_events, minutes, new_database
 from tests.study_world import topic_family
@@ -98,6 +101,24 @@ def test_yesterday_and_today_are_summed_up(database: Database) -> None:
         ("2026-11-19", 1),
         ("2026-11-20", 1),
     ]
+
+
+def test_after_a_day_that_took_long_to_sum_up_the_worker_rests_for_long(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, summed_at = [0.0], list[float]()
+
+    def sums_up(**_: Any) -> None:
+        summed_at.append(now[0])
+        now[0] += 100.0 if len(summed_at) == 1 else 0.5
+
+    monkeypatch.setattr("optimizer.runtime.worker.roll_up_performance", sums_up)
+    monkeypatch.setattr("optimizer.runtime.worker.time", SimpleNamespace(monotonic=lambda: now[0]))
+    worker = Worker(load_settings("dev", tmp_path))
+    worker._store, worker._clock = database, Clock(NOW)
+    for now[0] in (1.0, 200.0, 4_900.0, 5_001.0, 5_061.0):
+        worker._roll_up()
+    assert summed_at == [1.0, 5_001.0, 5_061.0]
 
 
 def test_others_write_while_a_day_is_summed_up(

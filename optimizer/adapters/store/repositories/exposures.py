@@ -1,4 +1,4 @@
-"""Table exposure_counts: how many fetches each arm had per window."""
+"""Tables exposure_counts and exposure_sums: how many fetches each arm had per window, and in all of them."""
 
 from __future__ import annotations
 
@@ -8,41 +8,46 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, select, update
 
 from optimizer.adapters.store.engine import insert_new, upsert
-from optimizer.adapters.store.tables import ExposureCountRow
+from optimizer.adapters.store.tables import ExposureCountRow, ExposureSumRow
 from optimizer.ports import Exposure
 
 EXPOSURES = ExposureCountRow.__table__
+SUMS = ExposureSumRow.__table__
 
 
 class ExposureTable:
     """ports.Exposures on the database."""
 
     def add(self, tx: Connection, rows: Iterable[Exposure]) -> None:
+        counts: dict[tuple[Any, ...], int] = {}
         sums: dict[tuple[Any, ...], int] = {}
         for family, variant, rollout, stage, window_start, client, n in rows:
-            key = (family, variant, rollout or "", _stage(stage), window_start, client)
-            sums[key] = sums.get(key, 0) + n
-        upsert(tx, EXPOSURES, [_columns(key, n) for key, n in sums.items()], add=("n_exposed",))
+            arm = (family, variant, rollout or "", _stage(stage))
+            counts[*arm, window_start, client] = counts.get((*arm, window_start, client), 0) + n
+            sums[arm] = sums.get(arm, 0) + n
+        upsert(tx, EXPOSURES, [_columns(key, n) for key, n in counts.items()], add=("n_exposed",))
+        # in one order: two processes that take the same arms the other way round would wait for each other
+        upsert(tx, SUMS, [_sum(arm, "", n) for arm, n in sorted(sums.items())], add=("n_exposed",))
 
     def put(self, tx: Connection, rows: Iterable[Exposure], sent_by: str) -> list[bool]:
         return [self._put(tx, row, sent_by) for row in rows]
 
     def reported(self, tx: Connection, rollout: str) -> dict[tuple[str, str, float | None], int]:
-        e = EXPOSURES.c
-        query = select(e.sent_by, e.variant, e.stage, func.sum(e.n_exposed).label("n")).where(
-            e.rollout == rollout, e.sent_by.is_not(None)
+        s = SUMS.c
+        query = select(s.sent_by, s.variant, s.stage, func.sum(s.n_exposed).label("n")).where(
+            s.rollout == rollout, s.sent_by != ""
         )
-        rows = tx.execute(query.group_by(e.sent_by, e.variant, e.stage))
+        rows = tx.execute(query.group_by(s.sent_by, s.variant, s.stage))
         return {(r.sent_by, r.variant, float(r.stage) if r.stage else None): int(r.n) for r in rows}
 
     def totals(self, tx: Connection, family: str, rollout: str | None) -> list[dict[str, Any]]:
-        e = EXPOSURES.c
-        query = select(e.family, e.variant, e.rollout, e.stage, func.sum(e.n_exposed).label("n_exposed"))
-        # A rollout is of one family: naming the family, too, would make SQLite read all of its windows.
-        query = query.where(e.family == family) if rollout is None else query.where(e.rollout == rollout)
-        rows = tx.execute(
-            query.group_by(e.family, e.variant, e.rollout, e.stage).order_by(e.rollout, e.stage, e.variant)
+        s = SUMS.c
+        query = select(s.variant, s.rollout, s.stage, func.sum(s.n_exposed).label("n_exposed")).where(
+            s.family == family
         )
+        if rollout is not None:
+            query = query.where(s.rollout == rollout)
+        rows = tx.execute(query.group_by(s.variant, s.rollout, s.stage).order_by(s.rollout, s.stage, s.variant))
         return [
             {
                 "variant": r.variant,
@@ -51,7 +56,6 @@ class ExposureTable:
                 "n_exposed": int(r.n_exposed),
             }
             for r in rows
-            if r.family == family
         ]
 
     def _put(self, tx: Connection, row: Exposure, sent_by: str) -> bool:
@@ -61,10 +65,24 @@ class ExposureTable:
             **_columns((family, variant, rollout or "", _stage(stage), window_start, own), n),
             "sent_by": sent_by,
         }
-        if insert_new(tx, EXPOSURES, [columns]):
-            return True
-        same = and_(*(column == columns[column.name] for column in EXPOSURES.primary_key.columns))
-        return tx.execute(update(EXPOSURES).where(same, EXPOSURES.c.n_exposed < n).values(n_exposed=n)).rowcount > 0
+        known = 0
+        if not insert_new(tx, EXPOSURES, [columns]):
+            same = and_(*(column == columns[column.name] for column in EXPOSURES.primary_key.columns))
+            known = tx.execute(select(EXPOSURES.c.n_exposed).where(same).with_for_update()).scalar_one()
+            if known >= n:
+                return False
+            tx.execute(update(EXPOSURES).where(same).values(n_exposed=n))
+        arm = (family, variant, rollout or "", _stage(stage))
+        upsert(tx, SUMS, [_sum(arm, sent_by, n - known)], add=("n_exposed",))
+        return True
+
+
+def _sum(arm: tuple[Any, ...], sent_by: str, n: int) -> dict[str, Any]:
+    return {
+        **dict(zip(("family", "variant", "rollout", "stage"), arm, strict=True)),
+        "sent_by": sent_by,
+        "n_exposed": n,
+    }
 
 
 def _columns(key: tuple[Any, ...], n: int) -> dict[str, Any]:

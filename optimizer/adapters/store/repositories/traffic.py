@@ -164,12 +164,15 @@ class TrafficTables:
         if not windows:
             return 0, None
         f = FEEDBACK_EVENTS.c
-        place = func.row_number().over(partition_by=f.interaction, order_by=(f.received_at, f.id)).label("place")
-        scored = select(f.score, f.received_at, f.variant, place).where(f.family == family, *_by_judge(judge))
-        first = scored.subquery().c
-        within = or_(*(and_(first.received_at >= since, first.received_at < until) for since, until in windows))
-        query = select(func.count(), func.avg(first.score)).where(first.place == 1, within)
-        n, mean = tx.execute(query if variant is None else query.where(first.variant == variant)).one()
+        before = FEEDBACK_EVENTS.alias("before")
+        b = before.c
+        is_earlier = or_(b.received_at < f.received_at, and_(b.received_at == f.received_at, b.id < f.id))
+        earlier = (b.family == family) & (b.interaction == f.interaction) & and_(*_by_judge(judge, b)) & is_earlier
+        # The family is named in every branch: each is then a search of its own by the index.
+        received = or_(*(and_(f.family == family, f.received_at >= a, f.received_at < z) for a, z in windows))
+        query = select(func.count(), func.avg(f.score)).where(received, *_by_judge(judge))
+        query = query.where(~select(b.id).where(earlier).exists())
+        n, mean = tx.execute(query if variant is None else query.where(f.variant == variant)).one()
         return n, None if mean is None else float(mean)
 
     def ratings(self, tx: Connection, family: str, interactions: Collection[str], source: Source) -> dict[str, float]:
@@ -206,8 +209,7 @@ def _by_source(family: str, interactions: Sequence[str]) -> Select[Any]:
     return select(s.interaction, *sums).group_by(s.interaction)
 
 
-def _by_judge(judge: str) -> tuple[ColumnElement[bool], ...]:
-    f = FEEDBACK_EVENTS.c
+def _by_judge(judge: str, f: Any = FEEDBACK_EVENTS.c) -> tuple[ColumnElement[bool], ...]:
     is_judges = f.tags["judge"].as_string() == judge
     return f.source == "judge", f.score.is_not(None), f.interaction.is_not(None), is_judges
 

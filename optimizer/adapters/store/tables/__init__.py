@@ -12,6 +12,7 @@ from optimizer.adapters.store.tables.events import (
     FEEDBACK_EVENTS,
     INTERACTIONS,
     ExposureCountRow,
+    ExposureSumRow,
     IdempotencyKeyRow,
     LaterPartsRow,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "EvaluationBatchRow",
     "ExampleRow",
     "ExposureCountRow",
+    "ExposureSumRow",
     "FreezeRow",
     "GraphRow",
     "HoldoutLookRow",

@@ -86,7 +86,6 @@ class ExposureCountRow(Row):
     """Written by exposures.py. Fetches per arm and 10 s; ``client`` is "api" or a client that decides in process."""
 
     __tablename__ = "exposure_counts"
-    __table_args__ = (Index("ix_exposure_counts_rollout", "rollout"),)
     family: str = Field(primary_key=True)
     variant: str = Field(primary_key=True)
     rollout: str = Field(primary_key=True, default="")  # "" outside a rollout: NULL has no place in a key
@@ -95,3 +94,15 @@ class ExposureCountRow(Row):
     client: str = Field(primary_key=True)
     n_exposed: int
     sent_by: str | None = None  # the key by which such a client reported
+
+
+class ExposureSumRow(Row):
+    """Written by exposures.py, in the transaction of the windows: their sums by arm and the key that reported them."""
+
+    __tablename__ = "exposure_sums"
+    rollout: str = Field(primary_key=True, default="")  # "" outside a rollout
+    family: str = Field(primary_key=True)
+    variant: str = Field(primary_key=True)
+    stage: str = Field(primary_key=True, default="")
+    sent_by: str = Field(primary_key=True, default="")  # "" where the server counted itself
+    n_exposed: int
