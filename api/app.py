@@ -15,8 +15,9 @@ from starlette.types import Receive, Scope, Send
 from api.documents import install_documents
 from api.http import problems
 from api.http.edge import Edge
+from api.http.forwarding import FeedbackProcess
 from api.http.in_flight import InFlight
-from api.lifecycle import running_loops, running_services
+from api.lifecycle import running_loops, services_of_api
 from api.quick import Answer, Quick
 from api.quick_chat import PassedChat, is_chat, quick_chat
 from api.quick_events import is_event, quick_event
@@ -89,7 +90,9 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with running_services(settings, settings.api.workers) as shared, running_loops(shared):
+        async with services_of_api(settings) as shared, running_loops(shared):
+            if settings.api.feedback_process:
+                shared.feedback = FeedbackProcess(settings.run_dir() / "feedback.json")
             app.state.services = at_once.shared = shared
             yield
 

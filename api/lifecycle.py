@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import monotonic
 from typing import Any
 
@@ -27,14 +27,23 @@ log = structlog.get_logger("api")
 
 
 @asynccontextmanager
-async def running_services(settings: Settings, workers: int = 1) -> AsyncIterator[Services]:
+async def running_services(
+    settings: Settings, workers: int = 1, *, feedback_process: bool = False
+) -> AsyncIterator[Services]:
     """What all routes share, open for as long as the process, one of so many, answers requests."""
-    shared = await asyncio.to_thread(_open, settings, workers)
+    shared = await asyncio.to_thread(_open, settings, workers, feedback_process)
     try:
         yield shared
     finally:
         await asyncio.to_thread(_close, shared)
         shared.gateway.close()
+        if shared.feedback is not None:
+            shared.feedback.close()
+
+
+def services_of_api(settings: Settings) -> AbstractAsyncContextManager[Services]:
+    """Of the processes that answer at the api's address, and of that for feedback, which counts with them."""
+    return running_services(settings, settings.api.workers, feedback_process=settings.api.feedback_process)
 
 
 @asynccontextmanager
@@ -53,7 +62,7 @@ async def running_loops(shared: Services, *own: Loop) -> AsyncIterator[None]:
         await asyncio.gather(*loops, return_exceptions=True)
 
 
-def _open(settings: Settings, workers: int) -> Services:
+def _open(settings: Settings, workers: int, feedback_process: bool) -> Services:
     store = wiring.open_store(settings)
     clock = wiring.open_clock(settings)
     wiring.find_packages()
@@ -80,6 +89,7 @@ def _open(settings: Settings, workers: int) -> Services:
         serving=state,
         gateway=Gateway(settings.run_dir() / "gateway.json"),
         workers=workers,
+        feedback_process=feedback_process,
     )
 
 

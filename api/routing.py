@@ -17,8 +17,9 @@ from api.access.auth import Caller, WrongKey, identify, require, require_family
 from api.access.limits import Quota
 from api.access.local_door import refuse_forms, require_program_of_this_machine
 from api.figures import without_quotes, without_texts
-from api.http.bodies import StrictRequest, check_media_type
+from api.http.bodies import QUICK_BYTES, StrictRequest, check_media_type
 from api.http.body_limits import BodyLimit, limit_of
+from api.http.forwarding import NotSent
 from api.http.problems import UnknownParameter, on_detent_error, on_gone
 from api.idempotency import KEY_HEADER, Repeated, again, keyed_request
 from api.prompt import to_json
@@ -217,19 +218,39 @@ class PlainRoute:
         self._limit = self._limit or limit_of(self._path, shared.settings.limits)
         scope["path_params"] = {}
         request = StrictRequest(scope, receive, self._limit)
+        answer: Response | None = None
         try:
             if taken_before(request) is None:
-                await shared.request_limits.count(admit(request, self._role, narrows=True))
-                refuse_forms(request)
-                if scope["query_string"]:
-                    check_query(request, frozenset())
-            made = await self._handler(request)
-            answer = made if isinstance(made, Response) else Response(to_json(made), media_type="application/json")
+                caller = admit(request, self._role, narrows=True)
+                answer = await _by_feedback_process(request, shared)
+                if answer is None:
+                    await shared.request_limits.count(caller)
+                    refuse_forms(request)
+                    if scope["query_string"]:
+                        check_query(request, frozenset())
+            if answer is None:
+                made = await self._handler(request)
+                answer = made if isinstance(made, Response) else Response(to_json(made), media_type="application/json")
         except DetentError as error:
             answer = await on_detent_error(request, error)
         except ClientDisconnect as error:
             answer = await on_gone(request, error)
         await answer(scope, receive, send)
+
+
+async def _by_feedback_process(request: StrictRequest, shared: Services) -> Response | None:
+    """The answer to a long body, which is read and counted there; None for this process to answer itself.
+
+    Raises Busy where it is not known what became of the body.
+    """
+    if shared.feedback is None or (request.declared or 0) <= QUICK_BYTES:
+        return None
+    try:
+        answer = await shared.feedback.forward(request)
+    except NotSent:
+        return None
+    request.state.quiet = True  # the other process has its own log
+    return answer
 
 
 def router(tag: str) -> APIRouter:

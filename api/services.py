@@ -13,7 +13,7 @@ from api.access.key_limits import RequestLimits
 from api.access.limits import MinuteWindows, minute_windows
 from api.access.wrong_keys import WrongKeys
 from api.exposures import ExposureCounts
-from api.http.forwarding import Gateway
+from api.http.forwarding import FeedbackProcess, Gateway
 from api.serving import ServingState, no_family
 from api.snapshot import Snapshots
 from optimizer.content.core.policy.flags import Flags
@@ -43,7 +43,9 @@ class Services:
     secrets: Any
     serving: ServingState
     gateway: Gateway
+    feedback: FeedbackProcess | None = None  # reads long bodies of feedback; None: this process does
     workers: int = 1  # processes that answer the same requests
+    feedback_process: bool = False  # whether one more counts their events
     flags: Flags = field(default_factory=Flags)
     targets: Mapping[str, Target] = field(default_factory=lambda: TARGETS)  # of the content pipeline's figures
     exposures: ExposureCounts = field(default_factory=ExposureCounts)
@@ -60,7 +62,7 @@ class Services:
     def __post_init__(self) -> None:
         self.verified = VerifiedTokens(self.serving.token_keys)
         limits = self.settings.limits
-        counted = minute_windows(self.workers, self.settings.run_dir() / MINUTES)
+        counted = minute_windows(self.workers + self.feedback_process, self.settings.run_dir() / MINUTES)
         self.operator_windows = counted(limits.operator_per_minute, "changes")
         self.event_windows = counted(limits.events_per_minute, "events")
         most = limits.keyless_chat_per_minute

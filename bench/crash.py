@@ -43,10 +43,11 @@ SPACE = {
     "max_tokens": {"int": [4, 8]},
 }  # temperature stays 0: the same answers in both installations
 BUDGET = {"calls": 400}
-TARGETS = ("api", "gateway", "worker", "mlflow", "embedded")
+TARGETS = ("api", "feedback", "gateway", "worker", "mlflow", "embedded")
 BACK_WITHIN_S = 240
 LOOK_S = 0.2
 BATCH_EVERY_S = 0.2
+LONG_ANSWER = "an answer " * 100  # so that a batch goes to the process for feedback
 
 
 @dataclass(kw_only=True)
@@ -182,7 +183,7 @@ class FeedbackStream(threading.Thread):
                     "family": self.installation.family,
                     "unit": f"u{i}",
                     "success": i % 3 > 0,
-                    "output": "an answer",
+                    "output": LONG_ANSWER,
                     "latency_ms": 12.5,
                 }
                 for i, id in enumerate(ids)

@@ -3,13 +3,12 @@
     python bench/ingestion.py [--rounds 5] [--seconds 4]
     python bench/ingestion.py --growth 10000000
 
-One api process, as `detent serve` starts it, during a rollout; each answer means on disk (synchronous=FULL). Batches of
-a hundred over four connections stand beside SQLAlchemy core's insert of the same rows in one loop, a commit for each
-hundred events. Single events over sixteen connections stand beside a bare Starlette route that writes the same rows in
-groups of up to sixteen. Each side has a database of its own with the product's tables and indexes, and they are asked
-in turns. `--growth` asks two installations, one with so many stored events and one with a thousand. Together with
-bench/serving.py this makes docs/reference/speed.md.
-"""
+One api process, and that for feedback, as `detent serve` starts them, during a rollout; each answer means on disk
+(synchronous=FULL). Batches of a hundred over four connections stand beside SQLAlchemy core's insert of the same rows in
+one loop, a commit for each hundred events. Single events over sixteen connections stand beside a bare Starlette route
+that writes the same rows in groups of up to sixteen. Each side has a database of its own with the product's tables and
+indexes, and they are asked in turns. `--growth` asks two installations, one with so many stored events and one with a
+thousand. Together with bench/serving.py this makes docs/reference/speed.md."""
 
 from __future__ import annotations
 

@@ -4,14 +4,13 @@ its model.
     python bench/serving.py [--rounds 5] [--seconds 4]
     python bench/serving.py --minutes 10
 
-One api process, as `detent serve` starts it, during a rollout; 16 connections; 20,000 units in turn. The bare route is
-Starlette on uvicorn (httptools, uvloop): it hashes the unit as the assignment does and returns the same bytes, or puts
-the variables into the messages. Each round asks ours, then the bare one, so that what the machine does besides meets
-both. MLflow's server reads the prompt by alias over REST from SQLite. Two workers stand beside one. Prompts are fetched
-while feedback comes in at half of what the same process keeps. Chats go through api and gateway to a model that answers
-at once, and to that model itself. `--minutes` watches the memory of the api under a stream of prompts and feedback.
-Together with bench/ingestion.py this makes docs/reference/speed.md.
-"""
+One api process, and that for feedback, as `detent serve` starts them, during a rollout; 16 connections; 20,000 units in
+turn. The bare route is Starlette on uvicorn (httptools, uvloop): it hashes the unit as the assignment does and returns
+the same bytes, or puts the variables into the messages. Each round asks ours, then the bare one, so that what the
+machine does besides meets both. MLflow's server reads the prompt by alias over REST from SQLite. Two workers stand
+beside one. Prompts are fetched while feedback comes in at half of what the same process keeps. Chats go through api and
+gateway to a model that answers at once, and to that model itself. `--minutes` watches the memory of both under a stream
+of prompts and feedback. Together with bench/ingestion.py this makes docs/reference/speed.md."""
 
 from __future__ import annotations
 

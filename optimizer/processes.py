@@ -1,5 +1,5 @@
 """Entry points of the children of ``detent serve``:
-``python -m optimizer.processes api|gateway|worker|mlflow [--fd N] [--number N]``.
+``python -m optimizer.processes api|feedback|gateway|worker|mlflow [--fd N] [--number N]``.
 
 The supervisor holds the other end of a pipe on stdin. When it ends, however it ends, the pipe closes and the child
 ends too. Listening sockets come from the supervisor, so that an address survives a restart of the process behind it.
@@ -28,7 +28,7 @@ from optimizer.host.run_files import PRIVATE, announce_soon, api_names, withdraw
 # For processes that no application waits for: prompts and chats come first, also while the worker loads its libraries.
 NICENESS = 5
 # how long a thread with a large body may keep the event loop waiting, each time that it waits; Python's own is 5 ms
-SWITCH_S = 0.0005
+SWITCH_S = 0.0001
 GRACE_S = 5.0  # between the request to end and the end
 FILES_PER_CONNECTION = 2  # a stream holds one to its client and one to the gateway or the model
 FILES_BESIDE = 500  # database, logs, models
@@ -73,6 +73,13 @@ def run_api(settings: Settings, name: str, fd: int | None) -> None:
     from api.app import create_app
 
     _serve(create_app(settings), settings, name, settings.port, fd)
+
+
+def run_feedback(settings: Settings, name: str, fd: int | None) -> None:
+    from api.feedback import create_feedback
+
+    os.nice(NICENESS)
+    _serve(create_feedback(settings), settings, name, 0, fd)
 
 
 def run_gateway(settings: Settings, name: str, fd: int | None) -> None:
@@ -127,7 +134,7 @@ def _serve(
             if self.started:
                 announce_soon(settings, name, url, **more())
 
-    config = configuration(app, settings, host=host, port=port, behind_the_api=name == "gateway")
+    config = configuration(app, settings, host=host, port=port, behind_the_api=not name.startswith("api"))
     Announced(config).run(sockets=[bound] if bound is not None else None)
 
 
@@ -155,6 +162,7 @@ def _allow_files(n: int) -> None:
 
 ENTRY_POINTS: dict[str, Callable[[Settings, str, int | None], None]] = {
     "api": run_api,
+    "feedback": run_feedback,
     "gateway": run_gateway,
     "worker": run_worker,
     "mlflow": run_mlflow,

@@ -44,10 +44,15 @@ class StrictRequest(Request):
         super().__init__(scope, receive)
         self.limit = limit
 
+    @property
+    def declared(self) -> int | None:
+        """Bytes of the body, as its sender says; None where it does not."""
+        said = self.headers.get("content-length", "")
+        return int(said) if said.isascii() and said.isdigit() else None
+
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """Raises TooLarge once more has come than the route takes; a larger declared length is refused at once."""
-        declared = self.headers.get("content-length", "")
-        n_bytes = int(declared) if declared.isascii() and declared.isdigit() else 0
+        n_bytes = self.declared or 0
         if n_bytes <= self.limit.n_bytes:
             n_bytes = 0
             async for piece in super().stream():

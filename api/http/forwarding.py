@@ -1,4 +1,6 @@
-"""Requests that the gateway answers, passed on over loopback with their bytes untouched, streams included."""
+"""Requests that another process of this server answers, passed on over loopback with their bytes untouched, streams
+included: chats go to the gateway, long bodies of feedback to the process for these.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ from api.http.connections import AT_ONCE
 from api.http.gateway_connections import Connection, Connections, Headers, Left, Lost
 from api.http.problems import GatewayUnavailable, MalformedBody
 from api.http.safe_headers import SAFE_NAMES
+from optimizer.core.base.errors import Busy
 
 HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade host"
@@ -36,7 +39,7 @@ log = structlog.get_logger("api")
 
 @dataclass(slots=True)
 class Passed:
-    """An answer of the gateway of which the head is here."""
+    """An answer of which the head is here."""
 
     connections: Connections
     connection: Connection
@@ -47,7 +50,7 @@ class Passed:
     async def send(self, scope: Scope, send: Send, *, is_complete: bool = False) -> None:
         """``is_complete``: no layer has anything to add, so that an answer which is here goes out in one write.
 
-        Raises Lost where the gateway breaks off in the middle of its answer.
+        Raises Lost where the other process breaks off in the middle of its answer.
         """
         connection = self.connection
         try:
@@ -89,8 +92,15 @@ class PassedResponse(Response):
         await self._passed.send(scope, send)
 
 
-class Gateway:
-    """The gateway process as its run file names it. The address is read again only when the file has changed."""
+class NotSent(Exception):
+    """The other process is not there, and has heard nothing of the request."""
+
+
+class Neighbour:
+    """Another process of this server as its run file names it, whose address is read again when the file has changed.
+
+    It checks keys itself, as every program of this machine reaches it.
+    """
 
     def __init__(self, run_file: Path) -> None:
         self._run_file = run_file
@@ -98,33 +108,34 @@ class Gateway:
         self._connections: Connections | None = None
 
     def connections(self) -> Connections:
-        """To where the gateway listens; raises GatewayUnavailable when it has not said that."""
+        """To where it listens; raises as ``away`` says when it has not said that."""
         try:
             found = stat(self._run_file)
             seen = (found.st_mtime_ns, found.st_ino, found.st_size)
             if self._connections is None or seen != self._seen:
                 url = json.loads(self._run_file.read_text(encoding="utf-8"))["url"]
                 if not isinstance(url, str):
-                    raise away("its address file names no URL")
+                    raise self.away("its address file names no URL")
                 self.close()
                 self._seen, self._connections = seen, Connections(url)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise away("it has not said where it listens") from error
+            raise self.away("it has not said where it listens") from error
         return self._connections
 
     async def forward(self, request: Request) -> Response:
-        """The gateway's answer as it comes; the gateway checks the key itself."""
+        """Its answer as it comes. Raises as ``passed``."""
         body = await request.body()
         passed = await self.passed(request.scope, request.receive, body, request.state.request_id.encode())
         return Response(status_code=499) if passed is None else PassedResponse(passed)
 
     async def passed(self, scope: Scope, receive: Receive, body: bytes, request_id: bytes) -> Passed | None:
-        """The gateway's answer from its head on; None where the client went before.
+        """Its answer from the head on; None where the client went before.
 
         ``receive`` has nothing more to give than that the client has gone.
 
         Raises:
-            GatewayUnavailable: also for a request that may have reached it.
+            DetentError: as ``away`` says, also for a request that may have reached it.
+            NotSent: it did not, and this process can take it.
             MalformedBody: a header might break out of its line.
         """
         connections = self.connections()
@@ -132,7 +143,7 @@ class Gateway:
         try:
             connection = await connections.one()
         except Lost as error:
-            raise away(str(error)) from error
+            raise self.away(str(error)) from error
         number = connection.ask(request)
         leaving = asyncio.ensure_future(_disconnected(receive))
         leaving.add_done_callback(lambda done: None if done.cancelled() else connection.leave(number))
@@ -144,26 +155,46 @@ class Gateway:
             if isinstance(error, Left):
                 return None
             if isinstance(error, Lost):
-                raise away(str(error)) from error
+                raise self.away(str(error), is_sent=True) from error
             raise
         own = [header for header in headers if header[0] not in NOT_FROM_ANSWER]
         return Passed(connections, connection, leaving, status, own)
+
+    def away(self, why: str, *, is_sent: bool = False) -> Exception:
+        """What is raised where no answer came; ``is_sent``: the request may have reached the process."""
+        raise NotImplementedError
 
     def close(self) -> None:
         if self._connections is not None:
             self._connections.close()
 
 
+class Gateway(Neighbour):
+    """Answers model calls."""
+
+    def away(self, why: str, *, is_sent: bool = False) -> Exception:
+        return GatewayUnavailable(
+            f"The gateway cannot be reached: {why}. It starts with `detent serve`, which also restarts it; try again in"
+            " a few seconds.",
+            retry_after_s=2,
+        )
+
+
+class FeedbackProcess(Neighbour):
+    """Reads and keeps long bodies of feedback, so that those who fetch prompts do not wait for that."""
+
+    def away(self, why: str, *, is_sent: bool = False) -> Exception:
+        if not is_sent:
+            return NotSent(why)
+        return Busy(
+            f"The process that keeps feedback was asked, and {why}, so it is not known what of the body was kept. Send"
+            " it again: events with an id of their own count once, and so do all under the same Idempotency-Key.",
+            retry_after_s=1,
+        )
+
+
 def lines_of(headers: Headers) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in headers])
-
-
-def away(why: str) -> GatewayUnavailable:
-    return GatewayUnavailable(
-        f"The gateway cannot be reached: {why}. It starts with `detent serve`, which also restarts it; try again in a"
-        " few seconds.",
-        retry_after_s=2,
-    )
 
 
 def _request(scope: Scope, body: bytes, request_id: bytes, host: bytes) -> bytes:
@@ -175,7 +206,7 @@ def _request(scope: Scope, body: bytes, request_id: bytes, host: bytes) -> bytes
     lines = b"%b %b%b HTTP/1.1\r\n%b" % (scope["method"].encode(), scope["raw_path"], query, lines_of(headers))
     if lines.count(b"\n") != len(headers) + 1 or lines.count(b"\r") != len(headers) + 1 or b"\0" in lines:
         raise MalformedBody(
-            "The request cannot be passed on to the gateway: a header has a character that ends a line. Correct its"
+            "The request cannot be passed on within this server: a header has a character that ends a line. Correct its"
             " headers."
         )
     return b"%b\r\n%b" % (lines, body)

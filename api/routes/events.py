@@ -29,6 +29,7 @@ from optimizer.jobs.feedback.record_exposures import record_exposures
 from optimizer.ports import Transaction
 from optimizer.runtime import shapes
 
+IMPORT = "/v1/interactions/import"
 MAX_NAMED = 1000  # lines of an import that are named as rejected; of further ones only how many there are
 NOTHING: Mapping[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": []}
 EVENT_SCHEMA: dict[str, Any] = {
@@ -117,7 +118,7 @@ async def exposures(
     )
 
 
-@routes.post("/v1/interactions/import", **_with_body(LINES))
+@routes.post(IMPORT, **_with_body(LINES))
 async def import_interactions(request: Request, shared: Shared) -> dict[str, Any]:
     """JSON lines of events, or `{"columns": {field: [a value of each event]}}`; kept in parts of 1,000.
 
@@ -126,6 +127,10 @@ async def import_interactions(request: Request, shared: Shared) -> dict[str, Any
     An import that broke off may be sent again: events with an id are kept once, and with an Idempotency-Key all are.
     The first thousand rejected lines are named; `rejected_more` says how many there are beyond.
     """
+    return await _import(request, shared)
+
+
+async def _import(request: Request, shared: Services) -> dict[str, Any]:
     check_lines_type(request)
     assert isinstance(request, StrictRequest)
     body = await request.body()
@@ -219,8 +224,13 @@ async def _plain(request: StrictRequest) -> dict[str, Any]:
 
 
 def plain_routes() -> dict[str, PlainRoute]:
-    """By path, what comes with every answer of a model."""
-    return {path: PlainRoute(path, "feedback", _plain) for path in ("/v1/feedback", "/v1/interactions")}
+    """By path, what comes with every answer of a model, and its import."""
+    taken = {
+        "/v1/feedback": _plain,
+        "/v1/interactions": _plain,
+        IMPORT: lambda request: _import(request, services.of(request)),
+    }
+    return {path: PlainRoute(path, "feedback", handler) for path, handler in taken.items()}
 
 
 async def _take(request: Request, shared: Services) -> dict[str, Any]:
@@ -231,7 +241,7 @@ async def _take(request: Request, shared: Services) -> dict[str, Any]:
     events = value if isinstance(value, list) else [value]
     _check_batch(events, shared.settings.limits.batch)
     _count_events(request, shared, len(events))
-    answer = await _intake(request, shared, idempotency_of(request, body)).atake(events)
+    answer = await _intake(request, shared, idempotency_of(request, body)).atake(events, len(body))
     return _told(request, answer, is_list=isinstance(value, list))
 
 

@@ -1,4 +1,6 @@
-"""The api process as ``detent serve`` starts it, on a home of its own whose one family has a rollout under way."""
+"""The api, and the process for feedback, as ``detent serve`` starts them, on a home of its own whose one family has a
+rollout under way.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,7 @@ START_S = 60.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation:
     url: str
-    pids: tuple[int, ...]  # of the api's processes
+    pids: tuple[int, ...]  # of the api's processes, that for feedback last
     home: Path
     settings: Settings
 
@@ -67,10 +69,12 @@ def installation(*, with_keys: bool = True, workers: int = 1) -> Iterator[Instal
         processes = []
         for number in range(1, workers + 1):  # they announce the address of a socket that they are given
             with listening.of_one() if listening.is_shared else listening.socket.dup() as one:
-                processes.append(_api(number, one.fileno(), folder, environment))
+                processes.append(_started("api", number, one.fileno(), folder, environment))
         listening.socket.close()
+        with listen("127.0.0.1", 0, "feedback").socket as one:
+            processes.append(_started("feedback", 1, one.fileno(), folder, environment))
         try:
-            names = api_names(workers)
+            names = (*api_names(workers), "feedback")
             urls = [address_of(settings, name, one) for name, one in zip(names, processes, strict=True)]
             pids = tuple(one.pid for one in processes)
             yield Installation(url=urls[0], pids=pids, home=home, settings=load_settings("dev", home))
@@ -81,9 +85,9 @@ def installation(*, with_keys: bool = True, workers: int = 1) -> Iterator[Instal
                 process.wait(30)
 
 
-def _api(number: int, fd: int, folder: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _started(entry: str, number: int, fd: int, folder: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "optimizer.processes", "api", "--fd", str(fd), "--number", str(number)],
+        [sys.executable, "-m", "optimizer.processes", entry, "--fd", str(fd), "--number", str(number)],
         pass_fds=(fd,),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""How much memory the api holds under a stream of prompts and feedback."""
+"""How much memory the api and the process for feedback hold under a stream of prompts and feedback."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MIB = 1024.0**2
 def cells(minutes: float) -> list[Cell]:
     """MiB by minute, and how many more each minute after the first, in which buffers and caches fill."""
     with installation() as place:
-        process, seconds = psutil.Process(place.pids[0]), 60 * minutes
+        processes, seconds = [psutil.Process(pid) for pid in place.pids], 60 * minutes
         prompts = [f"GET /v1/families/{FAMILY}/prompt?unit=u{i}" for i in range(20_000)]
         events = posts(tokens_of(place, 2_000), next(iter(KINDS)), batch=BATCH, n=200)
         sampled: list[float] = []
@@ -34,7 +34,7 @@ def cells(minutes: float) -> list[Cell]:
         ):
             until = time.monotonic() + seconds
             while time.monotonic() < until:
-                sampled.append(process.memory_info().rss / MIB)
+                sampled.append(sum(one.memory_info().rss for one in processes) / MIB)
                 time.sleep(LOOK_EVERY_S)
     return of_samples(sampled, round(60 / LOOK_EVERY_S))
 
@@ -48,7 +48,7 @@ def of_samples(sampled: Sequence[float], a_minute: int) -> list[Cell]:
     found = [_minute(number, minute) for number, minute in enumerate(minutes, start=1)]
     spread = f"{min(sampled):.4g} to {max(sampled):.4g} MiB held"
     print(f"{growth:.3f} MiB a minute ({low:.3f} to {high:.3f}), {spread}", file=sys.stderr)
-    case = f"growth of the api's memory from the second minute on, {len(minutes)} minutes"
+    case = f"growth of memory from the second minute on, {len(minutes)} minutes"
     unit = f"MiB a minute; {low:.3g} to {high:.3g}; {spread}"
     return [_cell(case, growth, unit, len(sampled)), *found]
 
@@ -70,7 +70,7 @@ def slope(sampled: Sequence[float], a_minute: int) -> tuple[float, float, float]
 
 def _minute(number: int, sampled: Sequence[float]) -> Cell:
     unit = f"MiB; {min(sampled):.4g} to {max(sampled):.4g}"
-    return _cell(f"memory of the api in minute {number}", float(np.median(sampled)), unit, len(sampled))
+    return _cell(f"memory in minute {number}", float(np.median(sampled)), unit, len(sampled))
 
 
 def _cell(case: str, ours: float, unit: str, n: int) -> Cell:

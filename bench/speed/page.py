@@ -19,7 +19,7 @@ BARS: tuple[tuple[str, str, float], ...] = (  # beginning of a case, what is bou
     ("p99 of a prompt filled in", "ratio at most", 2.0),
     ("p99 of prompts while feedback", "ratio at most", 2.0),
     ("p99 of a chat, 16 ", "ours at most", 10),
-    ("growth of the api's memory", "ours at most", 1.0),
+    ("growth of memory", "ours at most", 1.0),
     ("answers with outcomes (two rows each), batches of 100 over", "ours at least", 15_000),
     ("outcomes (one row each), batches of 100 over", "ours at least", 15_000),
     ("answers with outcomes (two rows each), one by one over", "ratio at least", 0.4),
@@ -45,18 +45,19 @@ limits, signs the token of each answer, counts the exposure, masks, and answers 
 SECTIONS = {
     "serving": """## Prompts
 
-`python bench/serving.py` (commit {commit}, {machine}): one api process, as `detent serve` starts it, during a rollout,
-20,000 units in turn. MLflow's server reads the prompt by alias over REST from SQLite, which is a database read for each
-request; Detent answers from memory that is at most a quarter of a second behind the store. A chat goes through api and
-gateway to a model that answers at once, and is on record: the milliseconds that it takes longer than the same request
-sent to that model. A client sends its next one as soon as it has its answer, so all cores are busy.
+`python bench/serving.py` (commit {commit}, {machine}): one api process, with the process for feedback beside it, as
+`detent serve` starts them, during a rollout, 20,000 units in turn. MLflow's server reads the prompt by alias over REST
+from SQLite, which is a database read for each request; Detent answers from memory that is at most a quarter of a second
+behind the store. A chat goes through api and gateway to a model that answers at once, and is on record: the
+milliseconds that it takes longer than the same request sent to that model. A client sends its next one as soon as it
+has its answer, so all cores are busy.
 
 """,
     "memory": """## Memory
 
-`python bench/serving.py --minutes N` (commit {commit}, {machine}): resident memory of one api process under 500 prompts
-and ten batches of a hundred events a second, looked at each second. Growth is that of a line through what was seen from
-the second minute on, its interval (95 %) a bootstrap over half minutes.
+`python bench/serving.py --minutes N` (commit {commit}, {machine}): resident memory of the api and of the process for
+feedback together under 500 prompts and ten batches of a hundred events a second, looked at each second. Growth is that
+of a line through what was seen from the second minute on, its interval (95 %) a bootstrap over half minutes.
 
 """,
     "ingestion": """## Feedback

@@ -29,6 +29,7 @@ class Api(BaseModel):
 
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     workers: int = Field(default=1, ge=1, le=64)  # processes that share the port
+    feedback_process: bool = True  # one more, which reads long bodies of feedback for them
 
     def trusts(self, address: str) -> bool:
         """Whether the X-Forwarded-For of this address is believed."""

@@ -30,7 +30,7 @@ FIRST_WAIT_S = 0.5
 STABLE_AFTER_S = 30.0  # a process that lived this long starts again with the first wait
 POLL_S = 0.1
 NEWS_S = 2.0  # how often the supervisor asks what began or ended by itself
-ENDING_ORDER = (("api",), ("gateway", "worker", "mlflow"))  # no new requests first, then what they needed
+ENDING_ORDER = (("api",), ("feedback", "gateway", "worker", "mlflow"))  # no new requests first, then what they needed
 END_WAIT_S = 6.0
 # at the start each waits for those before it, so that a small machine is not shared by four starts; no longer than this
 TURN_WAIT_S = 8.0
@@ -102,6 +102,8 @@ class Supervisor:
         self._ending_signals = 0
         self._began_at = time.monotonic()
         self._children = self._api_children()
+        if settings.api.feedback_process:
+            self._children.append(self._listening_child("feedback", "127.0.0.1", 0))
         self._children.append(self._listening_child("gateway", "127.0.0.1", settings.gateway_port))
         self._children.append(Child(name="worker"))
         if mlflow and settings.mlflow_tracking_uri is None:

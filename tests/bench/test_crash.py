@@ -32,7 +32,7 @@ def check_promises(kills: int, *words: str, patience_s: float) -> None:
     result = json.loads(done.stdout)
     assert result["broken"] == []
     assert done.returncode == 0
-    assert result["kills"] == dict.fromkeys(("api", "gateway", "worker", "mlflow", "embedded"), kills)
+    assert result["kills"] == dict.fromkeys(("api", "feedback", "gateway", "worker", "mlflow", "embedded"), kills)
     assert result["acknowledged_events"] > 0
     assert result["journal"]["settled"] > 0
     assert (

@@ -37,7 +37,7 @@ def serve(
     ] = None,
     mlflow: Annotated[bool, typer.Option(help="Run the MLflow UI too.")] = True,
 ) -> None:
-    """Run everything, supervised: API, gateway, worker and MLflow UI. Ctrl-C ends it.
+    """Run everything, supervised: API, feedback, gateway, worker and MLflow UI. Ctrl-C ends it.
 
     Examples:
       detent serve

@@ -32,7 +32,8 @@ def status(as_json: Json = False) -> None:
     store, settings = session.store, session.settings
     processes = []
     apis = run_files.api_names_running(settings)
-    for name in ("serve", *apis, "gateway", "worker", "mlflow"):
+    beside = ("feedback",) if settings.api.feedback_process else ()
+    for name in ("serve", *apis, *beside, "gateway", "worker", "mlflow"):
         found = run_files.find(settings, name)
         processes.append(
             {

@@ -11,6 +11,7 @@ from math import isfinite
 from typing import Any
 
 MAX_DEPTH = 64  # of lists and objects in one another; what reads the value later goes a few calls deeper with each
+_NO_DICT = frozenset((str, int, float, bool, type(None), list, tuple))
 _TOO_DEEP = f"it is nested more than {MAX_DEPTH} levels deep"
 
 
@@ -82,12 +83,16 @@ def is_within(value: Any, chars: int) -> bool:
     waiting, left = [value], chars
     while waiting:
         one = waiting.pop()
-        left -= len(one) + 1 if isinstance(one, str | Mapping | list | tuple) else 1
-        if left < 0:
-            return False
-        if isinstance(one, Mapping):
+        kind = type(one)
+        if kind is dict or (kind not in _NO_DICT and isinstance(one, Mapping)):  # a dict is told without asking
+            left -= len(one) + 1
             waiting += one
             waiting += one.values()
         elif isinstance(one, list | tuple):
+            left -= len(one) + 1
             waiting += one
+        else:
+            left -= len(one) + 1 if isinstance(one, str) else 1
+        if left < 0:
+            return False
     return True

@@ -25,9 +25,7 @@ from optimizer.jobs.feedback.keep_events import Keeping, Rejection
 from optimizer.jobs.feedback.place_events import ReadEvent, arm_of_interaction, arms_reported, unknown_interaction
 from optimizer.ports import Clock, Store, Transaction
 
-QUICK_CHARS = 10_000  # of all events of a request together
 AT_ONCE_CHARS = 2_000  # of one event, which is read in less time than waiting for its turn takes
-FEW = 20  # so many events are read on the event loop; more go to a thread, for serving must not wait for them
 LONG_AT_ONCE = 2  # readings in threads: each takes its share of the interpreter from what serves
 MAX_DETAIL_CHARS = 2000  # of what is said of one event
 
@@ -39,7 +37,11 @@ class Turns:
     those who are served come between two of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, events: int = 20, chars: int = 10_000) -> None:
+        """``events``, and ``chars`` of all together: as many as are read on the event loop; a request that brings more
+        goes to a thread.
+        """
+        self.events, self.chars = events, chars
         self._short, self.long = asyncio.Lock(), asyncio.Semaphore(LONG_AT_ONCE)
 
     @asynccontextmanager
@@ -92,12 +94,12 @@ class Intake:
         request = self.request()
         return self.store.write(request.job(request.read(events)), rows=len(events))
 
-    async def atake(self, events: Sequence[Any]) -> dict[str, Any]:
+    async def atake(self, events: Sequence[Any], n_bytes: int | None = None) -> dict[str, Any]:
         """Reading a few short events takes the event loop's time,
-        reading long ones and waiting for the commit do not.
+        reading long ones and waiting for the commit do not. ``n_bytes``: of their JSON text, where that is known.
         """
         request = self.request()
-        return await self.store.awrite(request.job(await request.aread(events)), rows=len(events))
+        return await self.store.awrite(request.job(await request.aread(events, n_bytes)), rows=len(events))
 
 
 class IntakeRequest:
@@ -119,23 +121,23 @@ class IntakeRequest:
 
     # --- before the transaction ---------------------------------------------------------------------------------------
 
-    async def aread(self, events: Sequence[Any]) -> list[ReadEvent]:
+    async def aread(self, events: Sequence[Any], n_bytes: int | None = None) -> list[ReadEvent]:
         if len(events) == 1 and self.reads_quickly(events, AT_ONCE_CHARS):
             return self.read(events)
-        if self.reads_quickly(events):
+        if self.reads_quickly(events, self._in.turns.chars, n_bytes):
             async with self._in.turns.short():
                 return self.read(events)
         async with self._in.turns.long:
             return await asyncio.to_thread(self.read, events)
 
-    def reads_quickly(self, events: Sequence[Any], chars: int = QUICK_CHARS) -> bool:
+    def reads_quickly(self, events: Sequence[Any], chars: int, n_bytes: int | None = None) -> bool:
         """Whether reading takes some milliseconds at most: few events and characters, none to be looked up,
         and no user's own expression to mask by.
         """
-        if len(events) > FEW or any(_names_interaction_only(raw) for raw in events):
+        if len(events) > self._in.turns.events or any(_names_interaction_only(raw) for raw in events):
             return False
         own = any(not isinstance(rule, str) for family in self._in.families.values() for rule in family.privacy.rules)
-        return not own and is_within(events, chars)
+        return not own and ((n_bytes is not None and n_bytes <= chars) or is_within(events, chars))
 
     def read(self, events: Sequence[Any]) -> list[ReadEvent]:
         reads = []

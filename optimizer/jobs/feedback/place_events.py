@@ -116,7 +116,7 @@ class Placing:
             id = f"{'in' if report.is_interaction else 'fb'}_{next(self._ids)}"
         if self._names_any and report.is_interaction:
             self._arms.setdefault(id, {}).setdefault(arm.family, arm)
-        content = content_hash(report, read.sent)
+        content = content_hash(report, read.sent) if is_named else ""  # only who names an event can send it again
         return Placed(index=read.index, report=report, arm=arm, id=id, content_hash=content, is_named=is_named)
 
     def _arm_of_unit(self, read: ReadEvent) -> Arm:

@@ -1,0 +1,40 @@
+"""The process for feedback: what is long of it, such as batches and imports, the api passes on to here.
+
+Reading a hundred events takes milliseconds of one interpreter, and a thread that reads takes them from the event loop
+that serves prompts (docs/adr/0033-long-feedback-has-a-process-of-its-own.md). Keys, roles, limits and answers are those
+of the same routes in the api, which answers itself while this process is away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from api.http import problems
+from api.http.edge import Edge
+from api.http.in_flight import InFlight
+from api.lifecycle import running_loops, services_of_api
+from api.routes import events
+from optimizer.host.config import Settings
+from optimizer.jobs.feedback.ingest_feedback import Turns
+
+# of one body that is read on the event loop, where no prompt waits: handing it to a thread takes longer
+AT_ONCE_EVENTS, AT_ONCE_CHARS = 200, 131_072
+
+
+def create_feedback(settings: Settings) -> FastAPI:
+    """The application. Store, families and keys are opened when it starts, not here."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with services_of_api(settings) as shared, running_loops(shared):
+            shared.turns = Turns(events=AT_ONCE_EVENTS, chars=AT_ONCE_CHARS)
+            app.state.services = shared
+            yield
+
+    app = FastAPI(title="Detent feedback", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(Edge, in_flight=InFlight(settings.limits), plain=events.plain_routes())
+    problems.install(app)
+    return app
