@@ -261,7 +261,7 @@ class ServedFamily:
 
 def to_json(value: Any) -> bytes:
     """Compact UTF-8 JSON with keys in the order given."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def _plain(value: Any) -> Any:
@@ -270,6 +270,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Sequence | frozenset | set):
         return list(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain)
 
 
 def time_text(at: datetime | None) -> str | None:

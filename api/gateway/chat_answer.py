@@ -136,13 +136,15 @@ class StreamShape:
             "created": int(time()),
             "model": call.asked,
         }
+        no_delta = self._chunk(None)
+        self._before_delta, self._behind_delta = no_delta.split(b'"delta":null')
 
     def first(self) -> bytes:
-        return self._chunk({"role": "assistant", "content": ""})
+        return self._piece({"role": "assistant", "content": ""})
 
     def pieces(self, deltas: Sequence[ModelDelta]) -> bytes:
         return b"".join(
-            self._chunk({name: value for name, value in delta.items() if name != "role"}) for delta in deltas
+            [self._piece({name: value for name, value in delta.items() if name != "role"}) for delta in deltas]
         )
 
     def whole(self, answered: Answered) -> bytes:
@@ -172,7 +174,11 @@ class StreamShape:
         }
         return self._event({"error": told})
 
-    def _chunk(self, delta: Mapping[str, Any], finish: str | None = None, **more: Any) -> bytes:
+    def _piece(self, delta: Mapping[str, Any]) -> bytes:
+        """``_chunk`` of one delta, all but which is the same in every piece."""
+        return b'%b"delta":%b%b' % (self._before_delta, json_bytes(delta), self._behind_delta)
+
+    def _chunk(self, delta: Mapping[str, Any] | None, finish: str | None = None, **more: Any) -> bytes:
         choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
         usage = {"usage": None} if self._usage else {}
         return self._event({**self._frame, "choices": choices, **usage, **more})

@@ -57,11 +57,12 @@ class EventStream(Response):
             if body or not more:
                 await send({"type": "http.response.body", "body": body, "more_body": more})
 
-        await write(self._shape.first())
+        first = self._shape.first()
         while True:
             pieces = await self._reader.pieces()
             ended = self._settled.done()
-            await write(self._shape.pieces(pieces))
+            await write(first + self._shape.pieces(pieces))
+            first = b""
             if leaving.done():
                 return
             if ended:

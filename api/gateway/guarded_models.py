@@ -20,7 +20,7 @@ import structlog
 
 from api.access.key_limits import KeySpending
 from api.gateway.hourly_money import billed_usd
-from api.gateway.metrics import Metrics
+from api.gateway.metrics import CallCounts, Metrics
 from api.gateway.model_limiter import Full, Limiter
 from api.gateway.reader import ClientGone, Reader
 from optimizer.core.base.errors import ModelFailed
@@ -58,7 +58,9 @@ class ModelGuard:
         self._gate = Limiter(_places(facts), facts.queue)
         self._breaker = Breaker(settings=facts.breaker)
         self._last_error: tuple[str, float] | None = None
-        metrics.breaker_open.labels(model=name).set(0)
+        self._counts: dict[str, CallCounts] = {}
+        self._shown = metrics.breaker_open.labels(model=name)
+        self._shown.set(0)
 
     @asynccontextmanager
     async def call(self, reader: Reader | None, sender: str = "") -> AsyncIterator[None]:
@@ -89,6 +91,12 @@ class ModelGuard:
                 self._change(lambda breaker: succeeded(breaker, given, self._now()))
         except Full:
             raise self._busy() from None
+
+    def counts_of(self, family: str) -> CallCounts:
+        counts = self._counts.get(family)
+        if counts is None:
+            counts = self._counts[family] = CallCounts(self._metrics, self.name, family)
+        return counts
 
     def health(self) -> dict[str, Any]:
         """For /ready: whether calls go out, and what went wrong last."""
@@ -132,7 +140,7 @@ class ModelGuard:
         self._show()
 
     def _show(self) -> None:
-        self._metrics.breaker_open.labels(model=self.name).set(_SHOWN[self._breaker.state])
+        self._shown.set(_SHOWN[self._breaker.state])
 
     def _paused(self, refusal: BreakerRefusal, now: float) -> ModelFailed:
         wait_s = max(1, math.ceil(refusal.again_at - now))
@@ -176,7 +184,6 @@ class GuardedModel(WrappedModel):
         self,
         inner: LanguageModel,
         guard: ModelGuard,
-        metrics: Metrics,
         family: str,
         reader: Reader | None,
         spending: KeySpending | None,
@@ -186,8 +193,8 @@ class GuardedModel(WrappedModel):
     ) -> None:
         super().__init__(inner)
         self._users, self._family, self._bill, self._sender = users, family, bill, sender
-        self._guard, self._metrics, self._reader, self._spending = guard, metrics, reader, spending
-        self._labels = {"model": guard.name, "family": family}
+        self._guard, self._reader, self._spending = guard, reader, spending
+        self._counts = guard.counts_of(family)
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
         return await self._attempt(request, lambda: self.inner.complete(request))
@@ -239,30 +246,29 @@ class GuardedModel(WrappedModel):
         try:
             with self._users():
                 async with self._guard.call(self._reader, self._sender):
-                    self._metrics.requests.labels(**self._labels).inc()
-                    with self._metrics.active_requests.labels(**self._labels).track_inprogress():
+                    self._counts.requests.inc()
+                    with self._counts.active_requests.track_inprogress():
                         yield
         except ModelFailed as error:
-            self._metrics.errors.labels(**self._labels, kind=error.kind).inc()
+            self._counts.failed(error.kind)
             raise
         except ClientGone:
-            self._metrics.errors.labels(**self._labels, kind="client_gone").inc()
+            self._counts.failed("client_gone")
             raise
 
     def _answered(self, answer: ModelAnswer, started: float) -> ModelAnswer:
-        self._metrics.request_duration.labels(**self._labels).observe(perf_counter() - started)
+        counts = self._counts
+        counts.request_duration.observe(perf_counter() - started)
         for counter, amount in (
-            (self._metrics.tokens_input, answer.input_tokens),
-            (self._metrics.tokens_output, answer.output_tokens),
-            (self._metrics.cost_dollars, answer.cost_usd),
+            (counts.tokens_input, answer.input_tokens),
+            (counts.tokens_output, answer.output_tokens),
+            (counts.cost_dollars, answer.cost_usd),
         ):
-            counter.labels(**self._labels).inc(
-                max(0, amount)
-            )  # a provider may say less than nothing, which no counter takes
+            counter.inc(max(0, amount))  # a provider may say less than nothing, which no counter takes
         return answer
 
     def _first_token(self, seconds: float) -> None:
-        self._metrics.time_to_first_token.labels(**self._labels).observe(seconds)
+        self._counts.time_to_first_token.observe(seconds)
 
 
 class GuardedModels:
@@ -300,7 +306,6 @@ class GuardedModels:
         return GuardedModel(
             self._source.get(name),
             self._guard(name),
-            self._metrics,
             self._family,
             self._reader,
             self._spending,

@@ -101,16 +101,13 @@ async def _in_store(shared: Services, spool: Spool, write: Callable[[Transaction
     """
     if not spool.is_empty:
         return None
-    task = asyncio.create_task(shared.store.awrite(write))
-    done, _ = await asyncio.wait({task}, timeout=RECORD_WAIT_S)
-    if not done:
-        task.cancel()  # withdrawn, or under way: then it comes twice and counts once
+    try:
+        async with asyncio.timeout(RECORD_WAIT_S) as waiting:
+            return await shared.store.awrite(write)
+    except Exception as error:
+        if not waiting.expired():  # else it is withdrawn, or under way: then it comes twice and counts once
+            log.warning("the store took no record, so it goes into the spool", error=str(error))
         return None
-    error = task.exception()
-    if error is not None:
-        log.warning("the store took no record, so it goes into the spool", error=str(error))
-        return None
-    return task.result()
 
 
 def _tell_of_rejected(answer: Mapping[str, Any], id: str) -> None:

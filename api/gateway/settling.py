@@ -41,7 +41,11 @@ async def begin(
         stack.enter_context(
             side.money.under_way(call.family, call.may_cost_usd)
         )  # before anything is waited for: the next one counts it
-        await asyncio.to_thread(stack.enter_context, side.spool.promise(ANSWER_BYTES + 2 * len(json_bytes(call.input))))
+        n_bytes = ANSWER_BYTES + 2 * len(json_bytes(call.input))
+        if side.spool.promise_at_once(n_bytes):
+            stack.callback(side.spool.give_back, n_bytes)
+        else:
+            await asyncio.to_thread(stack.enter_context, side.spool.promise(n_bytes))
         cached = _cached(side, call)
         coming = start() if cached is None else _known(cached)
         room = stack.pop_all()

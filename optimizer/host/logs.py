@@ -75,7 +75,7 @@ def set_up_logs(settings: Settings, process: str, *, terminal: bool = True) -> N
         ],
     )
 
-    file = RotatingFileHandler(
+    file = _Rotating(
         settings.log_dir() / f"{process}.log",
         maxBytes=MAX_FILE_BYTES,
         backupCount=N_OLD_FILES,
@@ -100,6 +100,15 @@ def set_up_logs(settings: Settings, process: str, *, terminal: bool = True) -> N
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+class _Rotating(RotatingFileHandler):
+    """Begins a new file behind the line that fills the old one: its base makes every line twice, to know its length."""
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:
+        if self.stream is None:
+            self.stream = self._open()
+        return self.stream.tell() >= self.maxBytes and bool(super().shouldRollover(record))
 
 
 def log_to_stderr() -> None:

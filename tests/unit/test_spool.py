@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.adapters.files.spool import Spool, claim, left_behind
+from optimizer.adapters.files.spool import ROOM_BYTES, Spool, claim, left_behind
 from optimizer.core.base.errors import Busy
 from tests.examples import n_examples
 from tests.small_disk import fill, small_disk
@@ -102,6 +102,20 @@ def test_room_that_was_promised_is_there_and_none_beyond_the_bound_is_promised(s
     assert len(waiting(spool)) == 1
 
 
+def test_room_that_is_allocated_is_promised_without_the_disk_and_given_back(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not spool.promise_at_once(1)  # the file is not open yet
+    with spool.promise(1):
+        monkeypatch.setattr("os.posix_fallocate", None)
+        assert spool.promise_at_once(ROOM_BYTES - 1)
+        assert not spool.promise_at_once(1)
+        spool.give_back(ROOM_BYTES - 1)
+        assert spool.promise_at_once(1)
+        with spool._lock:  # the disk is at work
+            assert not spool.promise_at_once(1)
+
+
 def test_another_process_is_refused_until_the_first_has_ended(spool: Spool) -> None:
     spool.append({"n": 1})
     other = Spool(spool.path)
@@ -116,7 +130,7 @@ def test_another_process_is_refused_until_the_first_has_ended(spool: Spool) -> N
 KILLED = """
 import sys
 from pathlib import Path
-from optimizer.adapters.files.spool import Spool
+from optimizer.adapters.files.spool import ROOM_BYTES, Spool
 spool, n = Spool(Path(sys.argv[1])), 0
 while True:
     spool.append({"n": n})

@@ -55,7 +55,22 @@ class Spool:
         try:
             yield
         finally:
-            self._promise(-n_bytes)
+            self.give_back(n_bytes)
+
+    def promise_at_once(self, n_bytes: int) -> bool:
+        """Keeps room, where that takes no work of the disk and no waiting for it; ``give_back`` is the caller's."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            if self._file is None or self._end + self._promised + n_bytes > self._room:
+                return False
+            self._promise(n_bytes)
+            return True
+        finally:
+            self._lock.release()
+
+    def give_back(self, n_bytes: int) -> None:
+        self._promise(-n_bytes)
 
     def _promise(self, n_bytes: int) -> None:
         with self._counting:  # never held while the disk works, so that an event loop may give its room back

@@ -86,7 +86,12 @@ def size_of(value: Any, depth: int = 0) -> int:
     if isinstance(value, str):
         return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
     if isinstance(value, Mapping):
-        return 1 + sum(size_of(str(name)) + size_of(one, depth + 1) for name, one in value.items())
+        n_bytes = 1
+        for name, one in value.items():  # a piece with a text is what a stream is made of
+            n_bytes += size_of(str(name)) + (
+                len(one) if type(one) is str and one.isascii() else size_of(one, depth + 1)
+            )
+        return n_bytes
     return 1 + sum(size_of(one, depth + 1) for one in value) if isinstance(value, list) else 1
 
 
