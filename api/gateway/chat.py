@@ -5,7 +5,6 @@ and the interaction on record.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -256,10 +255,13 @@ async def _first_piece(settled: asyncio.Task[Answered], request: Request, reader
     """
     settled.add_done_callback(lambda _: reader.wake())
     while not reader.begun and not settled.done():
-        with suppress(TimeoutError):
-            await asyncio.wait_for(reader.woken(), timeout=GONE_CHECK_S)
-        if await request.is_disconnected():
-            reader.leave()
+        try:
+            async with asyncio.timeout(GONE_CHECK_S):
+                await reader.woken()
+        except TimeoutError:
+            if await request.is_disconnected():
+                reader.leave()
+        if reader.gone:
             await asyncio.wait({settled})
     if settled.done() and not reader.begun:
         settled.result()

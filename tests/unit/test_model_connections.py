@@ -74,6 +74,8 @@ def test_a_call_in_flight_ends_by_itself_when_its_connections_are_closed(behind:
 def test_connections_that_were_not_closed_are_no_fault_in_the_log(
     behind: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
+    gc.collect()  # what other tests left
+    caplog.clear()
     connections = Connections({})
     for _ in range(2):  # an event loop each
         asyncio.run(asked(connections, behind.url))
