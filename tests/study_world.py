@@ -24,6 +24,7 @@ from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.search.strategy import SearchSetting
 from optimizer.core.search.study import Study
 from optimizer.core.serving.champion import first
 from optimizer.jobs.studies.create_study import create_study
@@ -235,6 +236,37 @@ class World:
     def trials(self, study: Study) -> list[Any]:
         with self.store.read() as tx:
             return self.store.studies.trials(tx, study.id)
+
+    def variant(self, id: str | None) -> Variant:
+        with self.store.read() as tx:
+            found = self.store.variants.get(tx, self.family.name, id or "")
+        assert found is not None
+        return found.variant
+
+    def winner(self, study: Study) -> Variant:
+        return self.variant(study.winner)
+
+    def tried(self, study: Study) -> list[Variant]:
+        """The variant of each trial."""
+        return [self.variant(trial.variant) for trial in self.trials(study)]
+
+
+def search_setting(**changes: Any) -> SearchSetting:
+    """What a strategy is given, on the topics; ``answer`` and ``definition`` are to be named."""
+    family = topic_family()
+    given: dict[str, Any] = {
+        "family": family,
+        "start": family.variant(),
+        "train": topic_examples(12, "train"),
+        "dev": topic_examples(6, "dev"),
+        "scorer": Scorer(family.output, family.metrics, list(CORE_METRICS.values())),
+        "seed": 1,
+        "propose": lambda prompt, draw: "",
+        "fits": lambda variant: True,
+        "tier_rows": lambda variant, examples: [],
+        "remark": lambda text: None,
+    }
+    return SearchSetting(**{**given, **changes})
 
 
 class Broken(TopicModel):

@@ -155,8 +155,7 @@ def test_a_cascade_that_saves_money_and_is_not_worse_is_found_and_confirmed(foun
     world, study = found.world, found.study
     assert study.outcome == "nominated", study.error or study.confirmation
     assert study.confirmation["saving"] > 0.3
-    with world.store.read() as tx:
-        winner = world.store.variants.get(tx, "topics", study.winner).variant
+    winner = world.winner(study)
     assert winner.policy["tiers"] == ["cheap", "strong"]
     assert 0.5 < winner.policy["accept"] <= 0.95
     assert f"{study.winner} (cheap > strong, accept {threshold(winner.policy['accept'])}) saves" in study.spend.remark
@@ -350,8 +349,7 @@ def test_each_tier_is_asked_with_its_own_number_of_examples_and_none_about_an_ex
         assert {sum(m["role"] == "assistant" for m in request.messages) for request in requests} == {n}
         asked = {str(request.messages[-1]["content"]) for request in requests}
         assert not [text for text in asked for example in shown if example.input["document"] in text]
-    with world.store.read() as tx:
-        winner = world.store.variants.get(tx, "topics", study.winner).variant
+    winner = world.winner(study)
     assert winner.policy["examples"] == {"cheap": 1}
     assert winner.examples == champion.examples
 

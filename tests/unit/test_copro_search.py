@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from optimizer.core.base.errors import Busy, ModelFailed
+from optimizer.core.base.errors import Busy
 from optimizer.core.base.values import Budget
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.search.space import instruction_of
+from tests.proposers import GOOD, busy, fails, proposing_world
 from tests.study_world import TOPICS, TopicModel, World, assert_resumes, half_released, killed_at, topic_family
-
-GOOD = "Answer with one word, the topic."
 
 
 class Writer(TopicModel):
@@ -36,26 +34,16 @@ class Writer(TopicModel):
         return topic if "one word" in str(request.messages[0]["content"]) else "I would rather not say."
 
 
-def world(folder: Path, model: TopicModel, **changes) -> World:
-    return World(
-        folder, model=model, family=topic_family(**{"space": {"instruction": {"propose": True}}, **changes})
-    ).fill()
-
-
 def studied(here: World, **options):
     return here.run(here.create(strategy=options.pop("strategy", "copro"), **options))
 
 
 def instructions(here: World, study) -> list[str | None]:
-    with here.store.read() as tx:
-        return [
-            instruction_of(here.store.variants.get(tx, "topics", t.variant).variant)
-            for t in here.store.studies.trials(tx, study.id)
-        ]
+    return [instruction_of(variant) for variant in here.tried(study)]
 
 
 def test_a_better_instruction_wins_and_every_call_for_it_is_the_studys(tmp_path):
-    here = world(tmp_path, Writer())
+    here = proposing_world(tmp_path, Writer())
     ended = studied(here)
     assert (ended.status, ended.outcome) == ("finished", "nominated")
     assert instructions(here, ended) == ["Name the topic.", GOOD]
@@ -67,7 +55,7 @@ def test_a_better_instruction_wins_and_every_call_for_it_is_the_studys(tmp_path)
 
 def test_the_second_round_sees_what_the_first_scored_the_best_last(tmp_path):
     model = Writer(lambda n: GOOD if n == 2 else f"Think, {n} times.")
-    studied(world(tmp_path, model), definition={"n_instructions": 6})
+    studied(proposing_world(tmp_path, model), definition={"n_instructions": 6})
     first, second = model.prompts[0], model.prompts[3]
     assert "Name the topic." in first
     assert "Score" not in first
@@ -86,10 +74,6 @@ def test_no_example_is_shown_to_the_proposer(tmp_path):
     assert "Notes on" not in text
 
 
-def fails(n: int) -> str:
-    raise ModelFailed("the proposer is away", kind="unreachable")
-
-
 @pytest.mark.parametrize(
     "write",
     [
@@ -101,14 +85,14 @@ def fails(n: int) -> str:
     ],
 )
 def test_a_proposal_that_is_no_use_ends_itself_and_not_the_study(tmp_path, write):
-    here = world(tmp_path, Writer(write))
+    here = proposing_world(tmp_path, Writer(write))
     ended = studied(here)
     assert (ended.status, ended.outcome) == ("finished", "no_improvement")
     assert [t.proposer for t in here.trials(ended)] == ["champion"]
 
 
 def test_one_useless_proposal_does_not_stop_the_next(tmp_path):
-    here = world(tmp_path, Writer(lambda n: fails(n) if n < 5 else GOOD))
+    here = proposing_world(tmp_path, Writer(lambda n: fails(n) if n < 5 else GOOD))
     ended = studied(here)
     assert ended.outcome == "nominated"
     assert here.trials(ended)[1].params["proposal"] == 5
@@ -119,34 +103,32 @@ def test_a_study_that_was_killed_goes_on_and_asks_nothing_twice(tmp_path):
         return f"Think, {n} times." if n < 5 else GOOD
 
     (tmp_path / "other").mkdir()
-    here, undisturbed = world(tmp_path, Writer(unsure, before=killed_at(26))), world(tmp_path / "other", Writer(unsure))
+    here = proposing_world(tmp_path, Writer(unsure, before=killed_at(26)))
+    undisturbed = proposing_world(tmp_path / "other", Writer(unsure))
     assert_resumes(here, undisturbed, strategy="copro")
 
 
 def test_every_call_of_the_proposer_stands_under_the_cap(tmp_path):
-    here = world(tmp_path, Writer(lambda n: f"Think, {n} times."))
+    here = proposing_world(tmp_path, Writer(lambda n: f"Think, {n} times."))
     ended = studied(here, budget=Budget(calls=70), definition={"n_instructions": 100})
     assert ended.spend.n_calls == len(here.model.requests) <= 70
     assert ended.spend.search_cut is not None
 
 
 def test_a_store_that_cannot_be_written_is_no_proposers_failure(tmp_path):
-    def busy(n: int) -> str:
-        raise Busy("the database is locked")
-
     with pytest.raises(Busy):
-        studied(world(tmp_path, Writer(busy)))
+        studied(proposing_world(tmp_path, Writer(busy)))
 
 
 def test_a_dry_run_counts_its_proposals_and_their_dev_examples(tmp_path):
-    estimate = world(tmp_path, Writer()).create(strategy="copro", dry_run=True)
+    estimate = proposing_world(tmp_path, Writer()).create(strategy="copro", dry_run=True)
     assert estimate.parts["copro"].high == 6 * 6
     assert estimate.parts["proposals"].high == 6
     assert estimate.n_trials == 7
 
 
 def test_the_next_strategy_goes_on_from_the_instruction_that_was_found(tmp_path):
-    here = world(tmp_path, Writer())
+    here = proposing_world(tmp_path, Writer())
     ended = studied(here, strategy="copro+bootstrap")
     assert {t.proposer for t in here.trials(ended)} == {"champion", "copro", "bootstrap"}
     assert set(instructions(here, ended)[1:]) == {GOOD}

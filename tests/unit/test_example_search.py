@@ -8,13 +8,21 @@ from pathlib import Path
 import pytest
 
 from optimizer.core.base.values import Budget, ExampleResult
-from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
 from optimizer.core.family.variant import FewShot
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.search.examples.search import ExampleSearch
 from optimizer.core.search.strategy import Proposal, SearchSetting
 from optimizer.core.search.study import Definition
-from tests.study_world import TOPICS, TopicModel, World, assert_resumes, killed_at, topic_examples, topic_family
+from tests.study_world import (
+    TOPICS,
+    TopicModel,
+    World,
+    assert_resumes,
+    killed_at,
+    search_setting,
+    topic_examples,
+    topic_family,
+)
 
 BAREWORD = "I would rather not say."
 
@@ -31,26 +39,10 @@ class Needs(TopicModel):
 
 
 def setting(**changes) -> SearchSetting:
-    family = topic_family()
-
     def asks_nobody(variant, example):
         raise AssertionError("this strategy asks no model itself")
 
-    given = {
-        "family": family,
-        "start": family.variant(),
-        "train": topic_examples(12, "train"),
-        "dev": topic_examples(6, "dev"),
-        "scorer": Scorer(family.output, family.metrics, list(CORE_METRICS.values())),
-        "seed": 1,
-        "definition": asdict(Definition(n_candidates=8)),
-        "answer": asks_nobody,
-        "propose": lambda prompt, draw: "",
-        "fits": lambda variant: True,
-        "tier_rows": lambda variant, examples: [],
-        "remark": lambda text: None,
-    }
-    return SearchSetting(**{**given, **changes})
+    return search_setting(**{"definition": asdict(Definition(n_candidates=8)), "answer": asks_nobody, **changes})
 
 
 def results(given: SearchSetting, score: float) -> list[ExampleResult]:
@@ -170,8 +162,7 @@ def test_a_study_finds_the_set_and_the_order_that_its_model_needs(tmp_path):
     here = world(tmp_path)
     ended = studied(here, definition={"n_candidates": 12})
     assert ended.outcome == "nominated"
-    with here.store.read() as tx:
-        winner = here.store.variants.get(tx, "topics", ended.winner).variant
+    winner = here.winner(ended)
     assert {shot.output for shot in winner.examples} == set(TOPICS)
     assert winner.examples[-1].output != "physics"
     assert {t.proposer for t in here.trials(ended)} == {"champion", "examples"}

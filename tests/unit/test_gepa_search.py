@@ -11,10 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from optimizer.core.base.errors import Busy, DatasetTooSmall, InvalidInput, ModelFailed
+from optimizer.core.base.errors import Busy, DatasetTooSmall, InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.search.space import instruction_of
+from tests.proposers import busy, fails
 from tests.study_world import (
     TOPICS,
     TopicModel,
@@ -100,10 +101,6 @@ def test_the_proposer_sees_the_instruction_released_training_examples_and_what_w
     assert "of train" in text
     for example in sealed:
         assert example.input["document"] not in text
-
-
-def fails(n: int) -> str:
-    raise ModelFailed("the proposer is away", kind="unreachable")
 
 
 @pytest.mark.parametrize(
@@ -214,9 +211,6 @@ def test_a_dear_proposer_stands_under_the_cap_in_dollars(tmp_path):
 
 
 def test_a_store_that_cannot_be_written_is_no_proposers_failure(tmp_path):
-    def busy(n: int) -> str:
-        raise Busy("the database is locked")
-
     here = world(tmp_path, Reflective(busy))
     with pytest.raises(Busy):
         studied(here)

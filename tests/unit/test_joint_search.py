@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.core.base.errors import Busy, InvalidInput, ModelFailed
+from optimizer.core.base.errors import Busy, InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.search.space import instruction_of
+from tests.proposers import GOOD, busy, fails
 from tests.study_world import TOPICS, TopicModel, World, assert_resumes, half_released, killed_at, topic_family
 
-GOOD = "Answer with one word, the topic."
 SIZES = {"n_settings": 8, "n_instructions": 3, "n_candidates": 1}
 
 
@@ -55,18 +55,13 @@ def studied(here: World, strategy: str = "mipro", **options):
     return here.run(here.create(strategy=strategy, definition={**SIZES, **options.pop("definition", {})}, **options))
 
 
-def winner_of(here: World, study):
-    with here.store.read() as tx:
-        return here.store.variants.get(tx, "topics", study.winner).variant
-
-
 def test_an_instruction_that_helps_only_beside_examples_is_found_with_them(tmp_path):
     model = Reader()
     here = world(tmp_path, model)
     ended = studied(here)
     assert ended.outcome == "nominated"
-    assert instruction_of(winner_of(here, ended)) == GOOD
-    assert len(winner_of(here, ended).examples) >= 2
+    assert instruction_of(here.winner(ended)) == GOOD
+    assert len(here.winner(ended).examples) >= 2
     trials = here.trials(ended)
     assert {t.proposer for t in trials} == {"champion", "mipro"}
     assert all(set(t.params) == {"instruction", "example_set"} for t in trials[1:])
@@ -93,7 +88,7 @@ def test_joint_has_made_sets_of_examples_beside_the_bootstrapped_ones(tmp_path):
     here = world(tmp_path / "other", Reader())
     ended = studied(here, "joint", definition=sizes)
     assert ended.outcome == "nominated"
-    assert {shot.output for shot in winner_of(here, ended).examples} <= set(TOPICS)
+    assert {shot.output for shot in here.winner(ended).examples} <= set(TOPICS)
 
 
 @pytest.mark.parametrize("more", [{}, {"propose": True}], ids=["a list", "a list, and more may be written"])
@@ -106,10 +101,6 @@ def test_a_list_of_instructions_needs_no_proposer(tmp_path, more):
     assert here.model.prompts == []
 
 
-def fails(n: int) -> str:
-    raise ModelFailed("the proposer is away", kind="unreachable")
-
-
 @pytest.mark.parametrize(
     "write", [fails, lambda n: "", lambda n: "Name the topic.", lambda n: f"One word: {{{{document}}}} {n}"]
 )
@@ -117,27 +108,17 @@ def test_proposals_that_are_no_use_leave_the_search_over_examples(tmp_path, writ
     here = world(tmp_path, Reader(write))
     ended = studied(here)
     assert (ended.status, ended.outcome) == ("finished", "no_improvement")
-    assert {instruction_of(v) for v in variants(here, ended)} == {"Name the topic."}
+    assert {instruction_of(v) for v in here.tried(ended)} == {"Name the topic."}
     assert len(here.trials(ended)) > 1
-
-
-def variants(here: World, study):
-    with here.store.read() as tx:
-        return [
-            here.store.variants.get(tx, "topics", t.variant).variant for t in here.store.studies.trials(tx, study.id)
-        ]
 
 
 def test_an_instruction_that_begins_like_a_heading_is_kept_whole(tmp_path):
     """DSPy itself would make "biology, physics or music" of it."""
     here = world(tmp_path, Reader(lambda n: "Answer with one word: biology, physics or music."))
-    assert instruction_of(winner_of(here, studied(here))) == "Answer with one word: biology, physics or music."
+    assert instruction_of(here.winner(studied(here))) == "Answer with one word: biology, physics or music."
 
 
 def test_a_store_that_cannot_be_written_is_no_proposers_failure(tmp_path):
-    def busy(n: int) -> str:
-        raise Busy("the database is locked")
-
     with pytest.raises(Busy):
         studied(world(tmp_path, Reader(busy)))
 

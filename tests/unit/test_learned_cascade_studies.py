@@ -106,11 +106,6 @@ def create(world: World, models: Models, **options: Any) -> Any:
     return world.create(models=models, **given)
 
 
-def winner_of(world: World, study: Any) -> Any:
-    with world.store.read() as tx:
-        return world.store.variants.get(tx, "topics", study.winner).variant
-
-
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return world_of(tmp_path / "world")
@@ -128,7 +123,7 @@ def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_a
 ) -> None:
     world, study = found
     assert study.outcome == "nominated", study.error or study.spend.remark or study.confirmation
-    policy = winner_of(world, study).policy
+    policy = world.winner(study).policy
     assert policy["confidence"]["kind"] == "predictor"
     assert list(policy["confidence"]["after"]) == ["cheap"]
     assert study.confirmation["saving"] > 0.3
@@ -162,7 +157,7 @@ def test_requests_that_are_hopeless_for_the_cheap_tier_may_skip_it(tmp_path: Pat
     models = Models(cheap, strong)
     study = world.run(create(world, models, definition={**SIZES, "n_train": 300, "n_dev": 60}), models=models)
     assert study.outcome == "nominated", study.spend.remark
-    policy = winner_of(world, study).policy
+    policy = world.winner(study).policy
     assert list(policy["confidence"]["before"]) == ["cheap"]
     assert 0 < policy["skip"] <= 1
     with world.store.read() as tx:
@@ -182,7 +177,7 @@ def test_a_recorded_confidence_that_tells_everything_stays(world: World) -> None
     models = guessers(candour=True)
     study = world.run(create(world, models), models=models)
     assert study.outcome == "nominated", study.spend.remark
-    assert winner_of(world, study).policy.get("confidence", {"kind": "log_probability"}) == {"kind": "log_probability"}
+    assert world.winner(study).policy.get("confidence", {"kind": "log_probability"}) == {"kind": "log_probability"}
     assert not study.findings["confidence"][0]["is_used"]
     assert "is not used" in study.spend.remark
 
@@ -209,7 +204,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Any, Models]
 
 def test_what_it_was_trained_on_stands_in_the_variant(mixed: tuple[World, Any, Models]) -> None:
     world, study, _ = mixed
-    trained_on = winner_of(world, study).policy["confidence"]["after"]["cheap"]["trained_on"]
+    trained_on = world.winner(study).policy["confidence"]["after"]["cheap"]["trained_on"]
     assert (trained_on["study"], trained_on["rows"], trained_on["from_production"]) == (study.id, 340, 100)
 
 
@@ -249,7 +244,7 @@ def test_a_killed_study_trains_the_same_predictor_again(tmp_path: Path) -> None:
 
 def test_a_learned_champion_is_trained_anew_and_not_judged_by_itself(found: tuple[World, Any]) -> None:
     world, study = found
-    winner = winner_of(world, study)
+    winner = world.winner(study)
     assert recorded_signal(LEARN, winner.policy["confidence"]) == {"kind": "log_probability"}
     assert recorded_signal({}, None) is None
     assert recorded_signal({}, winner.policy["confidence"]) == winner.policy["confidence"]

@@ -14,6 +14,7 @@ from optimizer.core.search.space import instruction_of
 from optimizer.core.search.study import LEAKS
 from optimizer.jobs.families.keep_playbook import StudyPlaybook
 from tests.playbook_model import RIGHT, Learner, add_entry, kept_entries, learning_world, lessons, studied
+from tests.proposers import fails
 from tests.study_world import Killed, World, assert_resumes, half_released, killed_at, topic_examples
 
 SECTION = f"{HEADING}\nDirectives:\n- {RIGHT}"
@@ -139,10 +140,6 @@ def test_the_proposer_sees_failures_of_released_training_examples_and_the_playbo
     assert f"{id_of(RIGHT)} (directive, " in curated[0]
     for example in sealed:
         assert example.input["document"] not in reflected + "".join(curated)
-
-
-def fails(n: int) -> str:
-    raise ModelFailed("the proposer is away", kind="unreachable")
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from optimizer.core.evaluation.scoring import CORE_METRICS, Score, Scorer
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import FewShot
 from optimizer.core.models.language import request_for
-from optimizer.core.search.strategy import Proposal, SearchSetting
+from optimizer.core.search.strategy import Proposal
 from optimizer.core.search.study import Definition
 from optimizer.jobs.calls.blocking import wait_for
-from tests.study_world import TOPIC_FAMILY, TopicModel, topic_examples, topic_family
+from tests.study_world import TOPIC_FAMILY, TopicModel, search_setting, topic_examples, topic_family
 
 
 class Answers:
@@ -36,22 +36,11 @@ class Answers:
 
 
 def setting(**changes):
-    family = topic_family()
     given = {
-        "family": family,
-        "start": family.variant(),
-        "train": topic_examples(12, "train"),
-        "dev": topic_examples(6, "dev"),
-        "scorer": Scorer(family.output, family.metrics, list(CORE_METRICS.values())),
-        "seed": 1,
         "definition": asdict(Definition(n_candidates=2, n_settings=6)),
-        "answer": Answers(family, TopicModel()),
-        "propose": lambda prompt, draw: "",
-        "fits": lambda variant: True,
-        "tier_rows": lambda variant, examples: [],
-        "remark": lambda text: None,
+        "answer": Answers(topic_family(), TopicModel()),
     }
-    return SearchSetting(**{**given, **changes})
+    return search_setting(**{**given, **changes})
 
 
 def all_of(strategy, score=lambda variant: 0.5):

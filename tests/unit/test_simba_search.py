@@ -6,7 +6,6 @@ import inspect
 import json
 from collections.abc import Callable, Iterator
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.adapters.search.simba import _quantile
-from optimizer.core.base.errors import Busy, InvalidInput, ModelFailed
+from optimizer.core.base.errors import Busy, InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.search.space import instruction_of
+from tests.proposers import GOOD, busy, fails, proposing_world
 from tests.study_world import TOPICS, TopicModel, World, assert_resumes, half_released, killed_at, topic_family
 
-GOOD = "Answer with one word, the topic."
 REFUSAL = "I would rather not say."
 SIZES = {"n_train": 24, "n_instructions": 3, "max_examples": 0}
 
@@ -60,27 +59,16 @@ def each_source_is_read_once() -> Iterator[None]:
         yield
 
 
-def world(folder: Path, model: TopicModel, **changes) -> World:
-    return World(
-        folder, model=model, family=topic_family(**{"space": {"instruction": {"propose": True}}, **changes})
-    ).fill()
-
-
 def studied(here: World, **options):
     return here.run(here.create(strategy="simba", definition={**SIZES, **options.pop("definition", {})}, **options))
 
 
-def winner_of(here: World, study):
-    with here.store.read() as tx:
-        return here.store.variants.get(tx, "topics", study.winner).variant
-
-
 def test_a_rule_learned_from_answers_that_differ_wins(tmp_path):
     model = Moody()
-    here = world(tmp_path, model)
+    here = proposing_world(tmp_path, model)
     ended = studied(here)
     assert (ended.status, ended.outcome) == ("finished", "nominated")
-    assert instruction_of(winner_of(here, ended)) == f"Name the topic.\n\n{GOOD}"
+    assert instruction_of(here.winner(ended)) == f"Name the topic.\n\n{GOOD}"
     trials = here.trials(ended)
     assert {t.proposer for t in trials} == {"champion", "simba"}
     assert trials[1].params["batch_after"] == 1.0 > trials[1].params["batch_before"]
@@ -90,10 +78,10 @@ def test_a_rule_learned_from_answers_that_differ_wins(tmp_path):
 
 
 def test_a_good_answer_becomes_an_example_in_the_models_own_words(tmp_path):
-    here = world(tmp_path, Moody(fails, knows_with=1))
+    here = proposing_world(tmp_path, Moody(fails, knows_with=1))
     ended = studied(here, definition={"max_examples": 3, "n_instructions": 6})
     assert ended.outcome == "nominated"
-    winner = winner_of(here, ended)
+    winner = here.winner(ended)
     assert 1 <= len(winner.examples) <= 3
     assert all(shot.output in TOPICS and shot.id.startswith("train") for shot in winner.examples)
 
@@ -112,10 +100,6 @@ def test_the_proposer_sees_a_better_and_a_worse_answer_of_released_training_exam
         assert example.input["document"] not in text
 
 
-def fails(n: int) -> str:
-    raise ModelFailed("the proposer is away", kind="unreachable")
-
-
 @pytest.mark.parametrize(
     "write",
     [
@@ -127,7 +111,7 @@ def fails(n: int) -> str:
     ],
 )
 def test_a_rule_that_is_no_use_ends_itself_and_not_the_study(tmp_path, write):
-    here = world(tmp_path, Moody(write))
+    here = proposing_world(tmp_path, Moody(write))
     ended = studied(here)
     assert (ended.status, ended.outcome) == ("finished", "no_improvement")
     assert [t.proposer for t in here.trials(ended)] == ["champion"]
@@ -136,7 +120,7 @@ def test_a_rule_that_is_no_use_ends_itself_and_not_the_study(tmp_path, write):
 
 def test_where_all_answers_are_the_same_no_rule_is_asked_for(tmp_path):
     model = TopicModel(needs=99)
-    ended = studied(world(tmp_path, model))
+    ended = studied(proposing_world(tmp_path, model))
     assert ended.outcome == "no_improvement"
     assert not any("[[ ## " in str(r.messages[-1]["content"]) for r in model.requests)
 
@@ -146,12 +130,13 @@ def test_a_study_that_was_killed_goes_on_and_asks_nothing_twice(tmp_path):
         return f"Think, {n} times." if n < 4 else GOOD
 
     (tmp_path / "other").mkdir()
-    here, undisturbed = world(tmp_path, Moody(unsure, before=killed_at(70))), world(tmp_path / "other", Moody(unsure))
+    here = proposing_world(tmp_path, Moody(unsure, before=killed_at(70)))
+    undisturbed = proposing_world(tmp_path / "other", Moody(unsure))
     assert_resumes(here, undisturbed, strategy="simba", definition=SIZES)
 
 
 def test_every_call_stands_under_the_cap_and_within_the_dry_run(tmp_path):
-    here = world(tmp_path, Moody(lambda n: f"Think, {n} times."))
+    here = proposing_world(tmp_path, Moody(lambda n: f"Think, {n} times."))
     most = here.create(strategy="simba", dry_run=True, definition=SIZES).parts
     ended = studied(here)
     purposes = [c.purpose for c in here.calls(ended)]
@@ -163,16 +148,13 @@ def test_every_call_stands_under_the_cap_and_within_the_dry_run(tmp_path):
 
 
 def test_a_store_that_cannot_be_written_is_no_proposers_failure(tmp_path):
-    def busy(n: int) -> str:
-        raise Busy("the database is locked")
-
     with pytest.raises(Busy):
-        studied(world(tmp_path, Moody(busy)))
+        studied(proposing_world(tmp_path, Moody(busy)))
 
 
 def test_it_goes_by_quality_alone(tmp_path):
     with pytest.raises(InvalidInput, match="goes by quality alone"):
-        world(tmp_path, Moody()).create(strategy="simba", aim="cost")
+        proposing_world(tmp_path, Moody()).create(strategy="simba", aim="cost")
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.sampled_from([0.1, 0.5, 0.9]))
