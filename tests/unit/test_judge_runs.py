@@ -11,7 +11,7 @@ from optimizer.core.scheduling.monthly_budget import MonthlyLimits
 from optimizer.jobs.studies.evaluations.create_judge_run import check_biases, score_answers, stop_judge_run
 from optimizer.jobs.studies.evaluations.run_judge_run import run_judge_run
 from optimizer.jobs.studies.read_spending import monthly_left
-from tests.judged_world import JudgedWorld, judge_model, letters_family, writer
+from tests.judged_world import JudgedWorld, dies_at, judge_model, letters_family, writer
 from tests.scripted_model import ScriptedModel
 from tests.study_world import Killed
 from tests.unit.test_judge_check import judge_that, letter_writer
@@ -151,15 +151,7 @@ def test_days_out_of_range_are_refused(tmp_path, days):
 
 
 def test_a_run_that_was_killed_goes_on_under_the_same_cap_and_pays_for_nothing_twice(tmp_path):
-    n_thoughts = [0]
-
-    def dies_at_the_third(answer):
-        n_thoughts[0] += 1
-        if n_thoughts[0] == 3:
-            raise Killed
-        return 7
-
-    world = live(tmp_path, judge_model(dies_at_the_third, concurrency=1))
+    world = live(tmp_path, judge_model(dies_at(3), concurrency=1))
     run = score(world, budget=Budget(calls=6))
     with pytest.raises(Killed):
         do(world, run)

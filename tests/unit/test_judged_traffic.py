@@ -25,7 +25,7 @@ from optimizer.jobs.feedback.judge_traffic import (
 )
 from optimizer.jobs.studies.read_spending import monthly_left
 from tests.examples import n_examples
-from tests.judged_world import JudgedWorld, judge_model, letters_family
+from tests.judged_world import JudgedWorld, dies_at, judge_model, letters_family
 from tests.scripted_model import ScriptedModel
 from tests.study_world import START, Killed
 
@@ -190,14 +190,6 @@ def test_the_months_limit_ends_a_look_before_the_hour_does_and_its_dollars_count
 
 
 def test_a_worker_that_was_killed_owes_what_was_in_flight_to_the_hour_and_judges_no_answer_twice(tmp_path):
-    n_thoughts = [0]
-
-    def dies_at_the_third(answer):
-        n_thoughts[0] += 1
-        if n_thoughts[0] == 3:
-            raise Killed
-        return 7
-
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
     whole = Live(tmp_path / "whole")
@@ -206,7 +198,8 @@ def test_a_worker_that_was_killed_owes_what_was_in_flight_to_the_hour_and_judges
     usual = whole.monitor().usd
     cap = usual * 1.9
     family = family_of(monitor={"share": 1.0, "usd_per_hour": cap})
-    world = Live(tmp_path / "killed", judge_model(dies_at_the_third, concurrency=1), family=family)
+    judge = judge_model(dies_at(3), concurrency=1)
+    world = Live(tmp_path / "killed", judge, family=family)
     world.answered(6)
     wait(world, 120)
     with pytest.raises(Killed):
@@ -218,7 +211,7 @@ def test_a_worker_that_was_killed_owes_what_was_in_flight_to_the_hour_and_judges
     made = world.monitor()
     assert made.n_judged == 4
     assert len(world.feedback()) == 6
-    assert n_thoughts[0] == 7, "only the one in flight is asked again"
+    assert len(judge.requests) == 7, "only the one in flight is asked again"
     assert world.usd(START) <= cap
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,11 +21,12 @@ from optimizer.core.search.cascade.replay import CascadeSetting, replay
 from optimizer.jobs.families.create_variant import VariantDraft, create_variant
 from optimizer.jobs.studies.recommend_cascade import (
     CascadeRecommendation,
+    RecordedRequests,
     production_of,
     recommend_cascade,
     served_requests,
 )
-from tests.cascade_traffic import CHEAP, STRONG, USD, Traffic, cascade_family, cascade_variant, drawn, part
+from tests.cascade_traffic import CHEAP, STRONG, USD, Request, Traffic, cascade_family, cascade_variant, drawn, part
 from tests.study_world import World, topic_family
 
 SERVED, STRICTER, SHARE = 0.4, 0.75, 0.2
@@ -232,17 +235,27 @@ def test_requests_that_are_no_records_are_counted_by_why(tmp_path: Path) -> None
     assert {why.split()[0] for why in found.left_out} == {"the", "texts", "asked"}
 
 
-def test_a_tier_that_failed_is_one_that_was_not_asked(tmp_path: Path) -> None:
-    world = cascade_world(tmp_path)
+def one_served(world: World) -> tuple[Request, RecordedRequests]:
+    """One request that was corrected, and what the store says of it."""
     rng = random.Random(1)
     request = drawn(rng, corrected=1.0)
-    traffic = Traffic(world, cascade_variant(world.family, SERVED, audit_share=SHARE), rng)
-    traffic.serve([request])
-    whole = served_requests(world.family, store=world.store, clock=world.clock, hours=24)
+    Traffic(world, cascade_variant(world.family, SERVED, audit_share=SHARE), rng).serve([request])
+    return request, served_requests(world.family, store=world.store, clock=world.clock, hours=24)
+
+
+def with_parts(whole: RecordedRequests, parts: Sequence[Mapping[str, Any]], *, output: str) -> RecordedRequests:
+    """The same request, with other calls behind its answer."""
     one = whole.requests[0]
+    return replace(
+        whole, requests=[replace(one, interaction=replace(one.interaction, parts=parts, output=output), later=())]
+    )
+
+
+def test_a_tier_that_failed_is_one_that_was_not_asked(tmp_path: Path) -> None:
+    world = cascade_world(tmp_path)
+    request, whole = one_served(world)
     parts = [part(request, 0, error="http: 500"), part(request, 1, taken=True)]
-    climbed = replace(one, interaction=replace(one.interaction, parts=parts, output=request.said(1)), later=())
-    found = production_of(replace(whole, requests=[climbed]), world.family, world.scorer)
+    found = production_of(with_parts(whole, parts, output=request.said(1)), world.family, world.scorer)
     assert (found.audits.asked_up_to[0], found.audits.scored_up_to[0]) == (-1, -1)
     assert np.isnan(found.records.confidence[0, 0])
 
@@ -277,15 +290,9 @@ def test_a_refine_that_could_never_apply_any_more_is_taken_out(accept: float, ch
 
 def test_what_a_fallback_said_is_no_record_of_the_tier(tmp_path: Path) -> None:
     world = cascade_world(tmp_path)
-    rng = random.Random(1)
-    request = drawn(rng, corrected=1.0)
-    traffic = Traffic(world, cascade_variant(world.family, SERVED, audit_share=SHARE), rng)
-    traffic.serve([request])
-    whole = served_requests(world.family, store=world.store, clock=world.clock, hours=24)
-    one = whole.requests[0]
+    request, whole = one_served(world)
     parts = [{**part(request, 0, taken=True), "model": STRONG, "cost_usd": USD[1]}]
-    stood_in = replace(one, interaction=replace(one.interaction, parts=parts, output=request.said(1)), later=())
-    found = production_of(replace(whole, requests=[stood_in]), world.family, world.scorer)
+    found = production_of(with_parts(whole, parts, output=request.said(1)), world.family, world.scorer)
     assert np.isnan(found.records.confidence[0, 0])
     assert np.isnan(found.records.cost_usd[0, 0])
 
