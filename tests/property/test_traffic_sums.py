@@ -155,8 +155,13 @@ def test_a_window_that_began_before_short_sums_are_kept_reads_events_at_its_ends
 ) -> None:
     events = [event_of(n, minutes(at), of, told) for n, (at, of, told) in enumerate(drawn)]
     since, until = sorted(minutes(at) for at in window)
-    read_for = {1440: timedelta.max, 60: timedelta(hours=28), 1: timedelta(hours=3)}  # a day is made of its hours
-    ages = {length: read_for[length] for length in (60, 1)}
+    read_for = {
+        1440: timedelta.max,
+        360: timedelta(hours=30),
+        60: timedelta(hours=8),
+        1: timedelta(hours=3),
+    }  # a day is made of its hours
+    ages = {length: read_for[length] for length in (360, 60, 1)}
     with (
         patch.object(core, "READ_FOR", read_for),
         patch.object(traffic_sums, "KEPT_FOR", ages),
@@ -216,8 +221,9 @@ def test_units_that_are_drawn_are_the_same_in_every_stretch_and_bring_all_that_t
             own = by_minute.setdefault(minute, TrafficSum(family=FAMILY, start=start, minutes=1, source="user"))
             own.add_event(f"fb_{n}", f"u{unit}", success=success, score=score)
         hours = of_stretches(by_minute.values(), 60)
-        days = of_stretches(hours, 1440)
-        for sums in (list(by_minute.values()), hours, days):
+        quarters = of_stretches(hours, 360)
+        days = of_stretches(quarters, 1440)
+        for sums in (list(by_minute.values()), hours, quarters, days):
             assert all(len(one.units) <= most for one in sums)
             whole = summed_by(sums).get((), TrafficSum(family=FAMILY, start=minutes(0), minutes=1))
             expected: dict[str, list[tuple[bool | None, float | None]]] = {}

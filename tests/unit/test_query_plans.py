@@ -78,7 +78,7 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         lambda d, tx: d.events.label_summary(tx, FAMILY, minutes(-2 * 1440)),
         (
             "watermarks",
-            *["sqlite_autoindex_traffic_sums_1 (family=? AND minutes=? AND start>? AND start<?)"] * 3,
+            *["sqlite_autoindex_traffic_sums_1 (family=? AND minutes=? AND start>? AND start<?)"] * 5,
             "ix_feedback_family_received (family=? AND received_at>? AND received_at<?)",
         ),
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Connection, delete, select
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, delete, select
 from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.hashed_rows import families_in
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, TrafficSumRow, WatermarkRow
-from optimizer.core.feedback.traffic_sums import KEPT_FOR, Stretch, TrafficSum, cover, floor, of_stretches
+from optimizer.core.feedback.traffic_sums import KEPT_FOR, LENGTHS, Stretch, TrafficSum, cover, floor, of_stretches
 
 SUMS = TrafficSumRow.__table__
 WATERMARKS = WatermarkRow.__table__
@@ -36,7 +37,7 @@ class TrafficSumTable:
     def put(self, tx: Connection, rows: Sequence[TrafficSum], start: datetime, until: datetime) -> None:
         _put(tx, rows)
         begun, done = self.kept(tx) or (start, start)
-        for shorter, longer in ((1, 60), (60, 1440)):
+        for longer, shorter in reversed(list(pairwise(LENGTHS))):
             ended = floor(min(done, until), longer), floor(until, longer)
             for family in families_in(tx, SUMS) if ended[0] < ended[1] else ():
                 _put(tx, of_stretches(_kept(tx, family, shorter, ended), longer))

@@ -67,7 +67,7 @@ def recorded_traffic(
     labelled: dict[tuple[str, str], int] = {}
     for (source,), one in by_source.items():
         for field, place in PLACES.items():
-            if n := sum(bool(told) and told[place] > 0 for told in _units(one).values()):
+            if n := sum(1 for told in _units(one).values() if told and told[place]):
                 labelled[field, source] = n << one.level
     return RecordedTraffic(
         since=since,

@@ -1,5 +1,5 @@
-"""What was received in a minute, an hour or a day, summed up so that sums of stretches add up to those of a window,
-and which of them cover a window.
+"""What was received in a minute, an hour, a quarter of a day or a day, summed up so that sums of stretches add up to
+that of a window, and which of them cover a window.
 
 A unit counts once in a window, and counts of units do not add up: so each sum keeps its units, all of them up to
 ``MOST_UNITS``, and beyond that those with the smallest hashes. As a hash does not depend on when a unit comes, the
@@ -16,15 +16,15 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 
-LENGTHS = (1440, 60, 1)  # minutes: whole days, hours and minutes of UTC
+LENGTHS = (1440, 360, 60, 1)  # minutes: whole days, quarters of days, hours and minutes of UTC
 # Only the ends of a window need short ones: older windows begin and end with events, of less than a day or an hour.
-READ_FOR = {1440: timedelta.max, 60: timedelta(days=32), 1: timedelta(days=8)}
-KEPT_FOR = {60: 2 * READ_FOR[60], 1: 2 * READ_FOR[1]}  # a clock may go back
+READ_FOR = {1440: timedelta.max, 360: timedelta(days=32), 60: timedelta(days=32), 1: timedelta(days=8)}
+KEPT_FOR = {length: 2 * READ_FOR[length] for length in LENGTHS[1:]}  # a clock may go back
 MOST_UNITS = 1024
 NO_UNIT = "-"  # ends the name of what stands for an outcome without a unit
 ALL = "g"  # a limit above every hash
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-Outcomes = list[float]  # of one unit: how many and their sum, of what stands in PLACES
+Outcomes = list[float] | None  # of one unit: how many and their sum, of what stands in PLACES; None where it told none
 PLACES = {"success": 0, "score": 2}
 VALUE = 4  # the place of scores, and of successes as 1 or 0 where no score came with them
 Stretch = tuple[datetime, datetime]  # [from, until)
@@ -35,7 +35,7 @@ class TrafficSum:
     """Events of one family, variant and source, received in the ``minutes`` from ``start`` on.
 
     ``source`` is "" for interactions, ``variant`` "" where the event names none. The counts are of all events. A share
-    of 2 ** -level of the units is in ``units``, by hash; what a unit reported is empty where that was neither success
+    of 2 ** -level of the units is in ``units``, by hash; what a unit reported is None where that was neither success
     nor score.
     """
 
@@ -66,7 +66,7 @@ class TrafficSum:
             self.score_sum += score
         if unit is None and value is None:
             return
-        told: Outcomes = []
+        told: Outcomes = None
         if value is not None:  # whole numbers as such: they are shorter in the store
             told = [int(success is not None), int(success or 0), int(score is not None), score or 0, 1, value + 0]
         name = hash_of(unit) if unit is not None else hash_of(id) + NO_UNIT
@@ -175,7 +175,7 @@ def _whole(since: datetime, until: datetime, lengths: Sequence[int]) -> Iterator
 
 
 def floor(at: datetime, minutes: int) -> datetime:
-    """The start of its minute, hour or day in UTC."""
+    """The start of its minute, hour, quarter of a day or day in UTC."""
     return at - (at - EPOCH) % timedelta(minutes=minutes)
 
 

@@ -79,7 +79,7 @@ class TrafficSumRow(Row):
 
     __tablename__ = "traffic_sums"
     family: str = Field(primary_key=True)
-    minutes: int = Field(primary_key=True)  # 1, 60 or 1440
+    minutes: int = Field(primary_key=True)  # 1, 60, 360 or 1440
     start: datetime = Field(sa_type=Utc, primary_key=True)
     variant: str = Field(primary_key=True)  # "" where unknown: NULL has no place in a key
     source: str = Field(primary_key=True)  # "" for interactions
