@@ -48,7 +48,7 @@ class ChatBody(BaseModel):
     tools: Objects | None = None
     tool_choice: str | dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
-    detent: DetentFields = DetentFields()
+    detent: DetentFields = Field(default_factory=DetentFields)  # which a default would be copied for, deeply
 
 
 def read_chat(value: Any) -> ChatBody:

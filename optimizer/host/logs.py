@@ -5,6 +5,7 @@ a request id on every line.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, MutableMapping
 from logging.handlers import RotatingFileHandler
@@ -89,6 +90,7 @@ def set_up_logs(settings: Settings, process: str, *, terminal: bool = True) -> N
         stream.setFormatter(as_json if settings.log_json else for_people)
         handlers.append(stream)
 
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no line says them
     root = logging.getLogger()
     root.handlers[:] = handlers
     root.setLevel(settings.log_level.upper())
@@ -108,7 +110,7 @@ class _Rotating(RotatingFileHandler):
     def shouldRollover(self, record: logging.LogRecord) -> bool:
         if self.stream is None:
             self.stream = self._open()
-        return self.stream.tell() >= self.maxBytes and bool(super().shouldRollover(record))
+        return os.fstat(self.stream.fileno()).st_size >= self.maxBytes and bool(super().shouldRollover(record))
 
 
 def log_to_stderr() -> None:

@@ -203,6 +203,17 @@ def test_users_wait_while_a_call_is_under_way_and_a_moment_after(tmp_path: Path)
         assert users_wait(file), "two processes that answer users"
 
 
+def test_users_of_a_file_that_was_removed_between_two_calls_wait_too(tmp_path: Path) -> None:
+    file = tmp_path / "users"
+    calls = UserCalls(file)
+    with calls.one():
+        pass
+    file.unlink()
+    assert not users_wait(file)
+    with calls.one():
+        assert users_wait(file)
+
+
 def test_a_folder_that_cannot_be_written_keeps_no_user_waiting(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file")
     with UserCalls(tmp_path / "run" / "users").one():

@@ -26,8 +26,12 @@ class UserCalls:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._n = 0
-        self._held: int | None = None  # file descriptor
+        self._opened: int | None = None  # file descriptor; it stays open between calls
         self._lock = threading.Lock()
+
+    def __del__(self) -> None:
+        if self._opened is not None:
+            os.close(self._opened)
 
     @contextmanager
     def one(self) -> Iterator[None]:
@@ -46,16 +50,20 @@ class UserCalls:
 
     def _take(self) -> None:
         with contextlib.suppress(OSError):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._held = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(self._held, fcntl.LOCK_SH)
+            if self._opened is not None and os.fstat(self._opened).st_nlink == 0:  # the file was removed
+                os.close(self._opened)
+                self._opened = None
+            if self._opened is None:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+                self._opened = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._opened, fcntl.LOCK_SH)
 
     def _release(self) -> None:
-        held, self._held = self._held, None
-        if held is not None:
+        if self._opened is not None:
             with contextlib.suppress(OSError):
-                os.utime(held)
-            os.close(held)  # which frees the lock
+                os.utime(self._opened)
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._opened, fcntl.LOCK_UN)
 
 
 def users_wait(file: Path) -> bool:
