@@ -88,11 +88,12 @@ class Services:
         by_gateway: bool = False,
     ) -> Intake:
         """Takes the events of one request in, as far as its sender's key goes."""
+        now = self.clock.now()
         return Intake(
             store=self.store,
             clock=self.clock,
             families=self.families.families,
-            verify=lambda token: self.verified.assignment(token, self.clock.now()),
+            verify=lambda token: self.verified.assignment(token, now),
             hmac_unit=partial(unit_hmac, self.secrets.unit_key),
             actor=actor,
             access=access,

@@ -29,6 +29,9 @@ from optimizer.host.run_files import PRIVATE, announce_soon, api_names, withdraw
 NICENESS = 5
 # how long a thread with a large body may keep the event loop waiting, each time that it waits; Python's own is 5 ms
 SWITCH_S = 0.0001
+# Objects more than before, until the garbage collector looks for those in circles: a batch of feedback makes thousands,
+# of which none is in one, and Python's own 700 would have it look ten times meanwhile.
+GC_AFTER = 50_000
 GRACE_S = 5.0  # between the request to end and the end
 FILES_PER_CONNECTION = 2  # a stream holds one to its client and one to the gateway or the model
 FILES_BESIDE = 500  # database, logs, models
@@ -146,6 +149,7 @@ def _set_aside() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GC_AFTER)
 
 
 def _allow_files(n: int) -> None:

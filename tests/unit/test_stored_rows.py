@@ -13,7 +13,14 @@ from optimizer.adapters.store import new_rows
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
 from optimizer.core.feedback.events import Event, FeedbackEvent, Interaction
 from optimizer.core.feedback.reported import read_report
-from optimizer.core.feedback.stored_rows import columns_of, feedback_of, feedback_row, interaction_row, rows_of
+from optimizer.core.feedback.stored_rows import (
+    FEEDBACK_COLUMNS,
+    columns_of,
+    feedback_of,
+    feedback_row,
+    interaction_row,
+    rows_of,
+)
 from optimizer.jobs.ids import new_ulids
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, temporary_database
 
@@ -57,6 +64,20 @@ def test_any_number_of_rows_is_written_in_few_statements(n: int) -> None:
         with database.read() as tx:
             found = tx.exec_driver_sql("SELECT id, score FROM feedback_events ORDER BY id").all()
     assert found == [(f"fb_{i:04}", i / n) for i in range(n)]
+
+
+def test_what_all_rows_of_a_statement_leave_out_is_absent_as_where_one_names_it() -> None:
+    told = [{"label": "good"}, {}, {"expected": {"a": 1}, "success": False}, {}]
+    with temporary_database() as database:
+        for name, some in (("alone", [[one] for one in told]), ("together", [told])):
+            for n, rows in enumerate(some):
+                keep_events(database, [feedback(f"{name}-{n}-{i}", **one) for i, one in enumerate(rows)])
+        columns = ", ".join(name for name in FEEDBACK_COLUMNS if name not in ("id", "content_hash"))
+        with database.read() as tx:
+            found = tx.exec_driver_sql(f"SELECT {columns} FROM feedback_events ORDER BY id").all()
+    assert found[:4] == found[4:]
+    labels = columns.split(", ").index("label")
+    assert [row[labels] for row in found[:4]] == ["good", None, None, None]
 
 
 def test_the_ids_of_one_commit_are_told_apart_and_stand_in_their_order() -> None:

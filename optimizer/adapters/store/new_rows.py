@@ -4,7 +4,7 @@ each row and asking each column costs more than writing it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import chain
 from typing import Any
@@ -18,6 +18,7 @@ from optimizer.core.base.errors import Busy
 
 Value = Callable[[Any], Any]
 ROWS_AT_MOST = 256  # of one statement: thirty columns each are a quarter of the values that SQLite binds
+STATEMENTS = 256  # that are kept: by table, columns and number of rows
 TIMES = 4096  # of events that share theirs: when they were received, when their cohort began
 
 
@@ -32,8 +33,9 @@ def insert_rows(tx: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> 
         values = _values(tx.dialect, table)
         n, done = 0, 0
         for size in _sizes(len(rows)):
-            some = [_as_stored(row, values) for row in rows[done : done + size]]
-            n += tx.exec_driver_sql(_statement(table, size), tuple(chain.from_iterable(some))).rowcount
+            given, columns = _columns(rows[done : done + size], table, values)
+            statement = _statement(table, given, size)
+            n += tx.exec_driver_sql(statement, tuple(chain.from_iterable(zip(*columns, strict=True)))).rowcount
             done += size
     else:
         names = [column.name for column in table.columns]
@@ -55,30 +57,52 @@ def _sizes(n: int) -> Iterator[int]:
         n -= size
 
 
-def _as_stored(row: Sequence[Any], values: Sequence[tuple[int, Value]]) -> list[Any]:
-    stored = list(row)
-    for place, stored_as in values:
-        if stored[place] is not None:
-            stored[place] = stored_as(stored[place])
-    return stored
+def _columns(
+    rows: Sequence[Sequence[Any]], table: Table, values: Mapping[int, Value]
+) -> tuple[tuple[int, ...], list[Sequence[Any]]]:
+    """The places of the columns that have a value in any row, and these columns as they are stored. What is bound costs
+    more than what is stored, and of an event most is absent.
+    """
+    given: list[int] = []
+    columns: list[Sequence[Any]] = []
+    for place, column in enumerate(zip(*rows, strict=True)):
+        if column.count(None) == len(rows) and place in _absent(table):
+            continue
+        stored_as = values.get(place)
+        given.append(place)
+        columns.append(
+            column if stored_as is None else [None if value is None else stored_as(value) for value in column]
+        )
+    return tuple(given), columns
 
 
 @cache
-def _statement(table: Table, n_rows: int) -> str:
-    names = ", ".join(f'"{column.name}"' for column in table.columns)
-    marks = f"({', '.join('?' for _ in table.columns)})"
+def _absent(table: Table) -> frozenset[int]:
+    """The places of columns in which a row has NULL where it says nothing."""
+    return frozenset(
+        place
+        for place, column in enumerate(table.columns)
+        if column.nullable and column.server_default is None and column.default is None
+    )
+
+
+@lru_cache(maxsize=STATEMENTS)
+def _statement(table: Table, given: Sequence[int], n_rows: int) -> str:
+    columns = [table.columns[place] for place in given]
+    names = ", ".join(f'"{column.name}"' for column in columns)
+    marks = f"({', '.join('?' for _ in columns)})"
     return f'INSERT INTO "{table.name}" ({names}) VALUES {", ".join([marks] * n_rows)} ON CONFLICT DO NOTHING'
 
 
 @lru_cache(maxsize=16)
-def _values(dialect: Dialect, table: Table) -> list[tuple[int, Value]]:
-    """For each column whose values are stored in another form its place, and what makes that form. Numbers, truth and
+def _values(dialect: Dialect, table: Table) -> dict[int, Value]:
+    """By the place of each column whose values are stored in another form what makes that form. Numbers, truth and
     texts are as SQLite's driver takes them.
     """
-    found: list[tuple[int, Value]] = []
+    found: dict[int, Value] = {}
     for place, column in enumerate(table.columns):
         if isinstance(column.type, Utc | JSON):
             stored_as = column.type.dialect_impl(dialect).bind_processor(dialect)
             assert stored_as is not None
-            found.append((place, lru_cache(maxsize=TIMES)(stored_as) if isinstance(column.type, Utc) else stored_as))
+            found[place] = lru_cache(maxsize=TIMES)(stored_as) if isinstance(column.type, Utc) else stored_as
     return found
