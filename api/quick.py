@@ -52,7 +52,7 @@ JSON_LINE = b"%b: %b\r\n" % JSON
 # Without keys any further header may be a browser's or a proxy's: then the ordinary route looks at them all.
 OF_PROGRAMS = frozenset(b"accept accept-encoding accept-language connection user-agent".split())
 FOR_OTHERS = frozenset((b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
-PLAIN_MEMBERS = frozenset(("unit", "variables"))
+PLAIN_MEMBERS = frozenset(("unit", "variables", "history"))
 NO_UNIT = "\0"  # is none, as no unit is without characters
 
 log = structlog.get_logger("api")
@@ -243,7 +243,7 @@ def plain_body(value: Any, body: bytes) -> PlainBody | None:
         return None
     unit, variables = value.get("unit"), value.get("variables")
     is_unit = unit is None or (type(unit) is str and 0 < len(unit) <= MAX_UNIT_CHARS)
-    if not is_unit or type(variables) is not dict:
+    if not is_unit or type(variables) is not dict or value.get("history", []) != []:
         return None
     return PlainBody(unit, variables) if all([type(text) is str for text in variables.values()]) else None
 
