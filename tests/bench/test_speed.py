@@ -186,6 +186,8 @@ def test_a_server_is_waited_for_until_it_answers_and_no_longer_than_it_runs() ->
         servers.wait_until_up(f"http://127.0.0.1:{port}/", ended, "A rival", within_s=60)
     command = [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
-        servers.wait_until_up(f"http://127.0.0.1:{port}/nothing-here", running, "A server", within_s=60)
-        assert httpx.get(f"http://127.0.0.1:{port}/nothing-here").status_code == 404
-        running.terminate()
+        try:
+            servers.wait_until_up(f"http://127.0.0.1:{port}/nothing-here", running, "A server", within_s=60)
+            assert httpx.get(f"http://127.0.0.1:{port}/nothing-here").status_code == 404
+        finally:
+            running.terminate()
