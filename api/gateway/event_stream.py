@@ -12,6 +12,11 @@ from api.gateway.chat_answer import Answered, StreamShape
 from api.gateway.reader import ClientGone, Reader
 from optimizer.core.base.errors import DetentError, ModelFailed
 
+HEADERS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+)
 STOPPED = "gateway_stopped: the gateway ended"  # for the record
 
 
@@ -19,8 +24,6 @@ class EventStream(Response):
     """Sends pieces as ``reader`` gets them, until ``settled`` says what became of the call (which is on record
     by then).
     """
-
-    media_type = "text/event-stream"
 
     def __init__(
         self,
@@ -30,8 +33,8 @@ class EventStream(Response):
         problem_of: Callable[[ModelFailed], DetentError],
         headers: dict[str, str],
     ) -> None:
-        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **headers})
-        del self.headers["content-length"]
+        self.status_code, self.background = 200, None
+        self.raw_headers = [*HEADERS, *((name.lower().encode(), value.encode()) for name, value in headers.items())]
         self._shape, self._reader, self._settled, self._problem_of = shape, reader, settled, problem_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
