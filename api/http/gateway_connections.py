@@ -1,6 +1,6 @@
 """HTTP/1.1 to the gateway, over loopback: connections are kept, and what comes over one is handed on as it came.
 
-A client for every server in the world costs ten times as much for each request, and changes its bytes.
+A client for every server in the world does more for each request than this hop needs, and changes its bytes.
 """
 
 from __future__ import annotations
