@@ -86,8 +86,8 @@ class Unfilled:
     def filled_with(self, texts: Mapping[str, Any], token: bytes, signs: Sequence[str]) -> bytes | None:
         """What ``filled`` makes of what ``fill`` makes of these variables.
 
-        None where they are not those that the prompt asks for, or no texts. Together they are no longer than
-        QUICK_BYTES, so that nothing becomes too long.
+        None where they are not those that the prompt asks for, or no texts of whole characters. Together they
+        are no longer than QUICK_BYTES, so that nothing becomes too long.
         """
         if not self.parts or not self.known.issuperset(texts):
             return None
@@ -96,7 +96,10 @@ class Unfilled:
             text = texts.get(name)
             if type(text) is not str:
                 return None
-            parts[at] = encode_basestring(text)[1:-1].encode()
+            try:
+                parts[at] = encode_basestring(text)[1:-1].encode()
+            except UnicodeEncodeError:  # half a pair of surrogates
+                return None
         parts += (token, _end(signs))
         return b"".join(parts)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from typing import Any
 
 from hypothesis import example, given, settings
@@ -53,11 +52,8 @@ def test_prepared_bytes_with_texts_between_them_are_the_json_of_the_filled_in_me
     prepared = unfilled(variant, declared)
     try:
         expected = prepared.filled(fill(prepared.messages, values, declared=declared), b"token", ())
-    except InvalidInput:
+    except (InvalidInput, UnicodeEncodeError):
         assert prepared.filled_with(values, b"token", ()) is None
-    except UnicodeEncodeError:  # half a pair of surrogates has no bytes
-        with suppress(UnicodeEncodeError):
-            assert prepared.filled_with(values, b"token", ()) is None
     else:
         assert prepared.filled_with(values, b"token", ()) == (expected if no_text is None else None)
         assert json.loads(expected)["assignment"] == "token"
