@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -25,7 +26,6 @@ from optimizer.host.logs import set_up_logs
 from optimizer.host.ports_in_use import reachable_host
 from optimizer.host.run_files import PRIVATE, announce_soon, api_names, withdraw
 
-# For processes that no application waits for: prompts and chats come first, also while the worker loads its libraries.
 NICENESS = 5
 # how long a thread with a large body may keep the event loop waiting, each time that it waits; Python's own is 5 ms
 SWITCH_S = 0.0001
@@ -59,6 +59,16 @@ def main() -> None:
         withdraw(settings, name)
 
 
+def stand_back() -> None:
+    """For processes behind those that serve prompts and chats: these come first where there is no core to spare, and
+    are not interrupted each time that one behind them wakes up.
+    """
+    os.nice(NICENESS)
+    if hasattr(os, "SCHED_BATCH"):  # Linux
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
 def end_with_supervisor() -> None:
     """End this process soon after stdin closes: politely first, then by force."""
 
@@ -81,7 +91,7 @@ def run_api(settings: Settings, name: str, fd: int | None) -> None:
 def run_feedback(settings: Settings, name: str, fd: int | None) -> None:
     from api.feedback import create_feedback
 
-    os.nice(NICENESS)
+    stand_back()
     _serve(create_feedback(settings), settings, name, 0, fd)
 
 
@@ -100,14 +110,14 @@ def run_gateway(settings: Settings, name: str, fd: int | None) -> None:
 
 
 def run_worker(settings: Settings, name: str, fd: int | None) -> None:
-    os.nice(NICENESS)
+    stand_back()
     from optimizer.runtime.worker import Worker
 
     Worker(settings).run()
 
 
 def run_mlflow(settings: Settings, name: str, fd: int | None) -> None:
-    os.nice(NICENESS)
+    stand_back()
     from optimizer.runtime.mlflow_server import run
 
     run(settings, fd)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from urllib.parse import urlsplit
@@ -21,12 +22,12 @@ except ImportError:
 class Connection(asyncio.Protocol):
     """One request at a time, the next one as soon as the answer is there."""
 
-    def __init__(self, client: Client) -> None:
-        self.client, self.held, self.since, self.due = client, b"", 0.0, perf_counter()
+    def __init__(self, client: Client, after_s: float) -> None:
+        self.client, self.held, self.since, self.due = client, b"", 0.0, perf_counter() + after_s
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
-        self._send()
+        self._send_when_due()
 
     def connection_lost(self, error: Exception | None) -> None:
         if perf_counter() < self.client.until:
@@ -59,6 +60,9 @@ class Connection(asyncio.Protocol):
             self._send()
             return
         self.due = max(self.due + self.client.every_s, perf_counter() - self.client.every_s)
+        self._send_when_due()
+
+    def _send_when_due(self) -> None:
         asyncio.get_running_loop().call_later(max(0.0, self.due - perf_counter()), self._send)
 
 
@@ -86,8 +90,11 @@ async def main() -> None:
     every_s = int(connections) / float(rate[0]) if rate else 0.0
     client = Client(where.netloc, lines, json.loads(headers), float(seconds), every_s)
     loop = asyncio.get_running_loop()
-    for _ in range(int(connections)):
-        await loop.create_connection(lambda: Connection(client), where.hostname, where.port)
+    for number in range(
+        int(connections)
+    ):  # in turns where they keep a rate: else all would send at once, and then none
+        after_s = number * every_s / int(connections)
+        await loop.create_connection(partial(Connection, client, after_s), where.hostname, where.port)
     await asyncio.sleep(max(0.0, client.until - perf_counter()) + 0.5)
     waits = sorted(client.waits) or [0.0]
     p50, p99 = (1000 * waits[int(share * (len(waits) - 1))] for share in (0.5, 0.99))
