@@ -18,9 +18,9 @@ from api.http.edge import Edge
 from api.http.forwarding import FeedbackProcess
 from api.http.in_flight import InFlight
 from api.lifecycle import running_loops, services_of_api
-from api.quick import Answer, Quick
+from api.quick import Quick
 from api.quick_chat import PassedChat, is_chat, quick_chat
-from api.quick_events import is_event, quick_event
+from api.quick_events import KeptEvent, is_event, quick_event
 from api.routes import (
     clock,
     data,
@@ -74,7 +74,7 @@ class Application(FastAPI):
     at_once: Quick  # for the connections (``api.http.connections.AtOnce``)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer: Answer | PassedChat | None = None
+        answer: KeptEvent | PassedChat | None = None
         if is_chat(scope):
             answer, receive = await quick_chat(scope, receive, self.state.services, self.in_flight)
         elif is_event(scope):

@@ -18,13 +18,12 @@ from urllib.parse import unquote_plus
 import structlog
 from pydantic import ValidationError
 from starlette import types
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Scope
 
 from api.access.auth import Caller, Keys, without_key
 from api.access.local_door import hosts_here
 from api.http.bodies import QUICK_BYTES, checked, read_json
 from api.http.body_limits import BodyLimit, limit_of
-from api.http.connections import AT_ONCE
 from api.http.etags import is_listed
 from api.http.in_flight import InFlight, Passage
 from api.http.request_ids import REQUEST_ID, new_request_id
@@ -85,26 +84,6 @@ class Sent:
         scheme, _, value = (self.authorization or b"").partition(b" ")
         found = value.strip() if scheme.lower() == b"bearer" else b""
         return (found or self.key or b"").decode("latin-1") or None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    status: int
-    own: list[tuple[bytes, bytes]]
-    body: bytes
-    passage: Passage
-    constant: Headers = CONSTANT
-
-    async def send(self, scope: Scope, send: Send) -> None:
-        try:
-            at_once = scope.get("extensions", {}).get(AT_ONCE)
-            raw = b"".join([b"%b: %b\r\n" % header for header in self.own]) + as_sent(self.constant)
-            if at_once is None or not at_once(scope, self.status, raw, self.body):
-                headers = [*self.own, *self.constant]
-                await send({"type": "http.response.start", "status": self.status, "headers": headers})
-                await send({"type": "http.response.body", "body": self.body})
-        finally:
-            self.passage.end()
 
 
 class PlainBody(NamedTuple):

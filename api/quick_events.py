@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from starlette.types import Message, Receive, Scope
+from starlette.types import Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
 from api.access.auth import Caller
 from api.access.limits import Quota
 from api.http.bodies import QUICK_BYTES, read_json
 from api.http.body_limits import limit_of
+from api.http.connections import AT_ONCE
 from api.http.in_flight import InFlight, Passage
 from api.http.safe_headers import RAW, RAW_CSP
-from api.quick import JSON, Answer, Headers, Sent, admitted, caller_at, id_header, read_headers, received_again
+from api.quick import JSON, Headers, Sent, admitted, as_sent, caller_at, id_header, read_headers, received_again
 from api.routing import Taken
 from api.services import Services
 from optimizer.jobs.feedback.ingest_feedback import AT_ONCE_CHARS, IntakeRequest
@@ -32,6 +33,26 @@ CONSTANT_OF_EVENTS: Headers = (*RAW, RAW_CSP)
 BODIES = {
     counts: b'{"accepted":%d,"duplicates":%d,"rejected":[]}' % counts for counts in ((0, 0), (0, 1), (1, 0), (1, 1))
 }
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEvent:
+    """The answer to an event that is on disk."""
+
+    own: list[tuple[bytes, bytes]]
+    body: bytes
+    passage: Passage
+
+    async def send(self, scope: Scope, send: Send) -> None:
+        try:
+            at_once = scope.get("extensions", {}).get(AT_ONCE)
+            raw = b"".join([b"%b: %b\r\n" % header for header in self.own]) + as_sent(CONSTANT_OF_EVENTS)
+            if at_once is None or not at_once(scope, 200, raw, self.body):
+                headers = [*self.own, *CONSTANT_OF_EVENTS]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.body", "body": self.body})
+        finally:
+            self.passage.end()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +70,7 @@ def is_event(scope: Scope) -> bool:
 
 async def quick_event(
     scope: Scope, receive: Receive, shared: Services, in_flight: InFlight
-) -> tuple[Answer | None, Receive]:
+) -> tuple[KeptEvent | None, Receive]:
     """The answer once the event is on disk; or None for the ordinary route, and what that has to receive from."""
     sent = read_headers(scope["headers"], with_a_body=True) if not scope["query_string"] else None
     caller = _caller(scope, sent, shared) if sent is not None and not sent.is_keyed else None
@@ -74,7 +95,7 @@ async def quick_event(
             return None, receive
         headers = [(b"content-length", b"%d" % len(body)), JSON, *_headers(quota), request_id]
         is_answered = True
-        return Answer(200, headers, body, passage, CONSTANT_OF_EVENTS), receive
+        return KeptEvent(headers, body, passage), receive
     finally:
         if not is_answered:
             passage.end()
