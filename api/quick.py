@@ -52,6 +52,7 @@ JSON_LINE = b"%b: %b\r\n" % JSON
 OF_PROGRAMS = frozenset(b"accept accept-encoding accept-language connection user-agent".split())
 FOR_OTHERS = frozenset((b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
 PLAIN_MEMBERS = frozenset(("unit", "variables", "history"))
+MOST_DIGITS = len(str(QUICK_BYTES))  # of a length: zeros in front may be as many as a header holds
 NO_UNIT = "\0"  # is none, as no unit is without characters
 
 log = structlog.get_logger("api")
@@ -288,7 +289,7 @@ def read_headers(headers: Iterable[tuple[bytes, bytes]], *, with_a_body: bool = 
         elif name == b"x-request-id":
             sent.id = value if REQUEST_ID.fullmatch(value) else sent.id
         elif name == b"content-length" and with_a_body:
-            if not value.isdigit() or int(value[:20]) > QUICK_BYTES:
+            if not value.isdigit() or len(value) > MOST_DIGITS or int(value) > QUICK_BYTES:
                 return None
         elif name in FOR_OTHERS:
             return None

@@ -119,6 +119,8 @@ class Supervisor:
             api_workers=self._settings.api.workers,
         )  # fmt: skip
         user_homes.enter(self._settings.home)
+        for child in self._children:  # what a machine that lost its power left may name another program's port by now
+            run_files.withdraw(self._settings, child.name)
         try:
             while not self._end.is_set():
                 for child in self._children:

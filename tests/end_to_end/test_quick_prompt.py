@@ -315,6 +315,17 @@ def test_a_body_that_is_announced_with_a_question_or_comes_in_chunks_is_filled_i
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
 
 
+def test_a_length_with_zeros_in_front_lets_no_long_body_in(home: tuple[str, World]) -> None:
+    """llhttp reads all digits, so that what looks at the first few would hold a body of any length in memory."""
+    where, n_bytes = urlsplit(home[0]), 4_000_000
+    head = f"POST {RENDER} HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Type: application/json\r\n"
+    with socket.create_connection((where.hostname, where.port), timeout=20) as connection:
+        connection.sendall(f"{head}Content-Length: {n_bytes:040}\r\n\r\n".encode())
+        answer = HTTPResponse(connection)
+        answer.begin()  # before any of the body
+        assert answer.status == 413
+
+
 def test_what_is_answered_at_once_waits_for_what_was_asked_before(home: tuple[str, World]) -> None:
     where = urlsplit(home[0])
     paths = [path for i in range(30) for path in ("/v1/families/triage", f"{PATH}?unit=u{i}", f"{PATH}?unit=u{i}")]

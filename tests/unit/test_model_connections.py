@@ -11,6 +11,7 @@ import pytest
 
 from optimizer.adapters.models.connections import Connections, proxy_of
 from optimizer.adapters.models.openai_wire import post
+from optimizer.core.base.errors import ModelFailed
 from tests.scripted_model import Provider, chat_answer, provider
 
 
@@ -37,6 +38,16 @@ def test_a_call_goes_through_the_proxy_of_the_environment(behind: Provider, monk
     connections = Connections({})
     assert asyncio.run(asked(connections, "http://models.example:8123/v1")) == chat_answer("hi")["choices"]
     assert behind.headers[-1]["Host"] == "models.example:8123"
+    connections.close()
+
+
+@pytest.mark.parametrize(("key", "user"), [("a key\n", ""), ("a key", "name:password@")])
+def test_a_request_that_cannot_be_written_is_a_model_that_failed(behind: Provider, key: str, user: str) -> None:
+    connections = Connections({"Authorization": f"Bearer {key}"})
+    with pytest.raises(ModelFailed) as raised:
+        asyncio.run(asked(connections, behind.url.replace("://", f"://{user}")))
+    assert (raised.value.kind, raised.value.members["sent"]) == ("unreachable", False)
+    assert not behind.headers
     connections.close()
 
 

@@ -64,9 +64,11 @@ async def opened(
         allow_redirects=False,
         timeout=aiohttp.ClientTimeout(connect=min(CONNECT_S, timeout_s)),
     )
+    is_open = False
     try:
         async with asyncio.timeout(timeout_s):
             async with sending as response:
+                is_open = True
                 if response.status != 200:
                     message = _message(response, await _read(response, model))
                     raise failure_of(
@@ -75,6 +77,10 @@ async def opened(
                 yield response
     except NEVER_SENT as error:
         raise unreachable(model, url, str(error) or type(error).__name__, sent=False) from None
+    except ValueError as error:  # a key that no header can hold, or one beside a name and password in the address
+        if is_open:
+            raise
+        raise unreachable(model, url, str(error), sent=False) from None
     except TimeoutError:
         raise timed_out(model, timeout_s) from None
     except aiohttp.ClientError as error:
