@@ -268,6 +268,30 @@ def test_a_child_that_dies_is_reported_alarmed_and_started_again(
     assert run_files.find(quiet, "serve") is None
 
 
+def test_an_address_left_by_a_machine_that_stopped_is_gone_before_the_first_process_starts(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program may listen there by now, and would be sent users' bodies and keys."""
+    settings.log_dir().mkdir(parents=True)
+    monkeypatch.setattr(supervise, "sys", type("Sys", (), {"executable": "/bin/false"}))
+    left = [settings.run_dir() / f"{name}.json" for name in ("feedback", "gateway")]
+    for file in left:
+        run_files.write_whole(file, {"pid": 1, "created": 0.0, "url": "http://127.0.0.1:9"})
+    found: list[bool] = []
+
+    def start(child: supervise.Child) -> None:
+        found.extend(file.exists() for file in left)
+        supervisor.stop()
+        raise OSError("not now")
+
+    quiet = settings.model_copy(update={"port": 0, "mlflow_port": 0})
+    supervisor = supervise.Supervisor(quiet, report=lambda text: None, alarm=lambda name, text: None, mlflow=False)
+    monkeypatch.setattr(supervisor, "_start", start)
+    supervisor.run()
+    assert found
+    assert not any(found)
+
+
 @pytest.mark.skipif(not SPREADS, reason="here the workers accept from one socket")
 def test_a_child_that_cannot_be_started_is_alarmed_and_tried_again(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
