@@ -204,6 +204,27 @@ def test_what_is_pruned_by_whole_days_is_gone_from_the_sums_too(
         assert_reads_as_the_events(database, [one for one in events if one.received_at >= cut], minutes(0), end)
 
 
+@pytest.mark.parametrize("is_summed", [False, True])
+def test_outcomes_that_name_no_interaction_hide_none_of_the_delays_before_them(is_summed: bool) -> None:
+    with temporary_database() as database:
+        served = [interaction(f"in_{n}", of=arm(variant=VARIANT), received_at=minutes(n)) for n in range(5)]
+        told = [
+            feedback(f"fb_{n}", of=arm(variant=VARIANT), received_at=minutes(n + 3), interaction=f"in_{n}", score=1.0)
+            for n in range(5)
+        ]
+        others = [
+            feedback(f"of_unit_{n}", of=arm(variant=VARIANT), received_at=minutes(200 + n), score=1.0)
+            for n in range(40)
+        ]
+        keep_events(database, [*served, *told, *others])
+        if is_summed:
+            roll_up_traffic(database, Clock(minutes(300)))
+        with database.read() as tx:
+            for limit in (1, 3, 10):
+                found = database.observations.delays_s(tx, FAMILY, VARIANT, minutes(-60), limit)
+                assert found == [180.0] * min(limit, 5)
+
+
 UNITS = st.lists(
     st.tuples(st.integers(0, 60 * 30), st.integers(0, 60), st.none() | st.booleans(), st.none() | EXACT), max_size=150
 )

@@ -170,13 +170,20 @@ class ObservationQueries:
 
     def delays_s(self, tx: Connection, family: str, variant: str, since: datetime, limit: int) -> list[float]:
         sums = within(tx, family, since, variant=variant, feedback_only=True, units=False)
-        n, first = 0, None
-        for one in sorted(sums, key=lambda one: one.start, reverse=True):
-            if n < limit:
-                n, first = n + one.n, one.start
-        if first is None:
-            return []
-        since = max(since, first)  # else the events of every variant are read in search of the few of this one
+        newest_first = sorted(((one.start, one.n) for one in sums), reverse=True)
+        wanted = limit
+        # not all since then at once: the events of every variant would be read in search of the few of this one
+        while True:
+            n, first = 0, None
+            for start, own in newest_first:
+                if n < wanted:
+                    n, first = n + own, start
+            found = self._delays_s(tx, family, variant, max(since, first), limit) if first is not None else []
+            if len(found) == limit or n < wanted:
+                return found
+            wanted *= 4  # some of these outcomes name no interaction
+
+    def _delays_s(self, tx: Connection, family: str, variant: str, since: datetime, limit: int) -> list[float]:
         f, i = FEEDBACK_EVENTS.c, INTERACTIONS.c
         query = (
             select(f.received_at, i.received_at.label("served_at"))
