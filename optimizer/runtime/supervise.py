@@ -285,6 +285,8 @@ class Supervisor:
         for names in ENDING_ORDER:
             group = [c for c in self._children if c.entry in names]
             for child in group:
+                if child.listening is not None:  # else who connects now waits for what will never accept
+                    child.listening.socket.close()
                 if child.process is not None and child.is_alive:
                     child.process.terminate()
             until = time.monotonic() + END_WAIT_S
@@ -295,8 +297,6 @@ class Supervisor:
             if child.process is not None:
                 child.process.wait()
             run_files.withdraw(self._settings, child.name)
-            if child.listening is not None:
-                child.listening.socket.close()
         self._report("Everything has ended.")
 
     def _kill_all(self) -> None:

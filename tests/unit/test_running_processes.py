@@ -366,6 +366,43 @@ def test_the_listening_socket_outlives_the_process_behind_it(settings: Settings)
     supervisor.run()
 
 
+def test_an_address_whose_process_was_ended_refuses_clients_while_others_still_end(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing would ever accept them, and they would wait for seconds to be broken off."""
+    settings.log_dir().mkdir(parents=True)
+    program = tmp_path / "python"
+    program.write_text('#!/bin/sh\ncase "$*" in *worker*) trap "" TERM ;; esac\nexec sleep 60\n')
+    program.chmod(0o700)
+    monkeypatch.setattr(supervise, "sys", type("Sys", (), {"executable": str(program)}))
+    monkeypatch.setattr(supervise, "NEWS_S", 0.0)
+    monkeypatch.setattr(supervise, "TURN_WAIT_S", 0.0)
+    monkeypatch.setattr(supervise, "END_WAIT_S", 0.5)
+
+    def end_once_all_run() -> list[str]:
+        if {"api", "worker"} <= supervisor.pids().keys():
+            supervisor.stop()
+        return []
+
+    supervisor = supervise.Supervisor(
+        settings.model_copy(update={"port": 0, "mlflow_port": 0}),
+        report=lambda text: None,
+        alarm=lambda name, text: None,
+        mlflow=False,
+        news=end_once_all_run,
+    )
+    port = int(str(supervisor.url("api")).rsplit(":", 1)[1])
+    kill_all, found = supervisor._kill_all, []
+
+    def look_and_kill_all() -> None:
+        found.append((socket.socket().connect_ex(("127.0.0.1", port)), "worker" in supervisor.pids()))
+        kill_all()
+
+    monkeypatch.setattr(supervisor, "_kill_all", look_and_kill_all)
+    supervisor.run()
+    assert found == [(errno.ECONNREFUSED, True)]
+
+
 def test_what_a_process_has_loaded_is_out_of_the_collectors_sight_once_it_has_started() -> None:
     loaded = [{"one": [number]} for number in range(100)]
     try:
