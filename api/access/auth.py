@@ -78,11 +78,15 @@ def identify(
     secret = secret_of(headers)
     if secret is None:
         raise NotAuthenticated(
-            "This server asks for a key. Send `Authorization: Bearer KEY` or `X-API-Key: KEY`; `detent keys` makes one."
+            "This server asks for a key. Send `Authorization: Bearer KEY` or `X-API-Key: KEY`;"
+            " `detent keys create NAME --role ROLE` makes one."
         )
     found = keys.by_hash.get(hash_of(secret))
     if found is None:
-        raise WrongKey("The key is unknown or was revoked. `detent keys` lists the valid ones and makes a new one.")
+        raise WrongKey(
+            "The key is unknown or was revoked. `detent keys list` shows the valid ones, and"
+            " `detent keys create NAME --role ROLE` makes a new one."
+        )
     if found.until is not None and found.is_over(now):
         name = found.caller.actor
         raise WrongKey(

@@ -127,8 +127,8 @@ def require(access: Access, needed: Role, *, actor: str) -> None:
     if not access.reaches(needed):
         held = " and ".join(access.roles) or "none"
         raise NotAuthorised(
-            f"The key {actor!r} has role {held}, and this needs role {needed}, which {MEANINGS[needed]}. Use a key with"
-            f" that role; `detent keys create NAME --role {needed}` makes one.",
+            f"The key {actor!r} has role {held}, and this needs role {needed} ({MEANINGS[needed]}). Use a key with that"
+            f" role; `detent keys create NAME --role {needed}` makes one.",
             role=held,
             needed=needed,
         )

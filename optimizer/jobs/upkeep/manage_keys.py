@@ -104,8 +104,8 @@ def remove_only_key(name: str, *, actor: str, store: Store, clock: Clock, is_rea
         key = _require(tx, store, name)
         if others := [one.name for one in store.api_keys.all(tx) if one.name != name]:
             raise Conflict(
-                f"There are other keys ({', '.join(others[:5])}), so requests go on needing one. To end this key alone:"
-                f" detent keys revoke {name}"
+                f"There are other keys ({', '.join(others[:5])}), valid or revoked, so requests go on needing one. To"
+                f" end this key alone: detent keys revoke {name}"
             )
         if is_reachable:
             raise Refused(
