@@ -243,7 +243,10 @@ async def _by_feedback_process(request: StrictRequest, shared: Services) -> Resp
 
     Raises Busy where it is not known what became of the body.
     """
-    if shared.feedback is None or (request.declared or 0) <= QUICK_BYTES:
+    if shared.feedback is None:
+        return None
+    declared = request.declared
+    if (declared if declared is not None else len(await request.body())) <= QUICK_BYTES:
         return None
     try:
         answer = await shared.feedback.forward(request)

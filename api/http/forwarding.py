@@ -139,12 +139,12 @@ class Neighbour:
             MalformedBody: a header might break out of its line.
         """
         connections = self.connections()
-        request = _request(scope, body, request_id, connections.name)
+        head = _head(scope, len(body), request_id, connections.name)
         try:
             connection = await connections.one()
         except Lost as error:
             raise self.away(str(error)) from error
-        number = connection.ask(request)
+        number = connection.ask(head, body)
         leaving = asyncio.ensure_future(_disconnected(receive))
         leaving.add_done_callback(lambda done: None if done.cancelled() else connection.leave(number))
         try:
@@ -197,11 +197,11 @@ def lines_of(headers: Headers) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
-def _request(scope: Scope, body: bytes, request_id: bytes, host: bytes) -> bytes:
+def _head(scope: Scope, n_bytes: int, request_id: bytes, host: bytes) -> bytes:
     headers = [(name, value.strip(b" \t")) for name, value in scope["headers"] if name not in NOT_PASSED_ON]
     headers += [(b"host", host), (b"x-request-id", request_id)]
-    if body or scope["method"] not in ("GET", "HEAD"):
-        headers.append((b"content-length", b"%d" % len(body)))
+    if n_bytes or scope["method"] not in ("GET", "HEAD"):
+        headers.append((b"content-length", b"%d" % n_bytes))
     query = b"?" + scope["query_string"] if scope["query_string"] else b""
     lines = b"%b %b%b HTTP/1.1\r\n%b" % (scope["method"].encode(), scope["raw_path"], query, lines_of(headers))
     if lines.count(b"\n") != len(headers) + 1 or lines.count(b"\r") != len(headers) + 1 or b"\0" in lines:
@@ -209,7 +209,7 @@ def _request(scope: Scope, body: bytes, request_id: bytes, host: bytes) -> bytes
             "The request cannot be passed on within this server: a header has a character that ends a line. Correct its"
             " headers."
         )
-    return b"%b\r\n%b" % (lines, body)
+    return lines + b"\r\n"
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -16,6 +16,7 @@ CONNECT_S = 2.0
 READ_TIMEOUT_S = 600.0  # a model may think for minutes; the gateway has limits of its own
 IDLE_S = 2.0  # servers close what is idle for longer, also just as it is used again
 MOST_UNREAD_BYTES = 64 * 1024  # of an answer that its client has not taken; the gateway waits from there on
+MOST_COPIED_BYTES = 64 * 1024  # of a body, to send it in one write with its head
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -59,15 +60,19 @@ class Connection(asyncio.Protocol):
         """Whether the whole answer is here."""
         return self._is_whole
 
-    def ask(self, request: bytes) -> int:
-        """Sends a whole request; the number is for ``leave``."""
+    def ask(self, head: bytes, body: bytes = b"") -> int:
+        """Sends a whole request; the number is for ``leave``. A long body is not copied: it is held once already."""
         assert self._transport is not None
         self._forget_answer()
         self._is_asked = True
         self._number += 1
         self._heard_at = self._loop.time()
         self._timer = self._loop.call_later(READ_TIMEOUT_S, self._end_if_silent)
-        self._transport.write(request)
+        if len(body) > MOST_COPIED_BYTES:
+            self._transport.write(head)
+            self._transport.write(body)
+        else:
+            self._transport.write(head + body)
         return self._number
 
     async def head(self) -> tuple[int, Headers]:

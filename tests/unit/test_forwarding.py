@@ -248,6 +248,23 @@ def test_a_header_that_would_begin_another_line_is_not_passed_on(tmp_path: Path)
     asyncio.run(ask())
 
 
+def test_a_long_body_is_passed_on_without_a_copy_of_it(tmp_path: Path) -> None:
+    written: list[bytes] = []
+
+    async def scenario() -> None:
+        async with gateway(tmp_path, always(WHOLE)) as (made, _):
+            connection = await made.connections().one()
+            connection._transport = type("Transport", (), {"write": written.append, "abort": lambda self: None})()
+            for body in (b"{}", b"x" * 1_000_000):
+                connection.ask(b"POST / HTTP/1.1\r\n\r\n", body)
+                assert b"".join(written) == b"POST / HTTP/1.1\r\n\r\n" + body
+                assert len(body) < 10 or any(piece is body for piece in written)
+                written.clear()
+            connection.finish()
+
+    asyncio.run(scenario())
+
+
 def test_a_leave_that_comes_late_ends_no_other_request(tmp_path: Path) -> None:
     async def ask() -> None:
         async with gateway(tmp_path, always(WHOLE)) as (made, _):
