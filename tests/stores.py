@@ -12,9 +12,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, select
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import Connection, Engine, create_engine, event, select
 
 from optimizer.adapters.files import family_files, family_positions
 from optimizer.adapters.models.language_models import Models
@@ -94,6 +97,12 @@ def new_database(folder: Path) -> Database:
 def _without_waiting_for_the_disk(connection: sqlite3.Connection, _record: object) -> None:
     """What these tests write has to outlast no loss of power; what does is tested with real processes, tests/crash."""
     connection.execute("PRAGMA synchronous = OFF")
+
+
+def take_step(tx: Connection, revision: ModuleType) -> None:
+    """One migration, in a store that has taken all of them and lost again what this one makes."""
+    with Operations.context(MigrationContext.configure(tx)):
+        revision.upgrade()
 
 
 def migrate_store(settings: Settings) -> None:

@@ -84,7 +84,7 @@ def test_the_supervisor_keeps_its_port_on_loopback_whatever_host_says(tmp_path: 
     supervisor = supervise.Supervisor(settings, report=lambda line: None, alarm=lambda name, text: None)
     listening = [child.listening for child in supervisor._children if child.listening is not None]
     try:
-        assert [one.host for one in listening] == ["0.0.0.0", "127.0.0.1", "127.0.0.1"]
+        assert [one.host for one in listening] == ["0.0.0.0", "127.0.0.1", "127.0.0.1", "127.0.0.1"]
         assert not any(is_free(one.host, one.port) for one in listening), (
             "no other program can be taken for a child that still starts"
         )

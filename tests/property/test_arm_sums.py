@@ -6,14 +6,15 @@ from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, case, func, select, text
+from sqlalchemy import Connection, case, func, select
 
-from optimizer.adapters.store import Database, migrations
+from optimizer.adapters.store import Database
 from optimizer.adapters.store.arm_stats import ARMS
+from optimizer.adapters.store.migrations.versions import r0108_arm_stats
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
 from optimizer.core.feedback.events import FeedbackEvent, Interaction
 from tests.examples import n_examples
-from tests.stores import FAMILY, arm, feedback, interaction, keep_events, temporary_database
+from tests.stores import FAMILY, arm, feedback, interaction, keep_events, take_step, temporary_database
 
 Batch = list[dict[str, Any]]
 EXACT = st.integers(0, 64).map(lambda n: n / 8)  # sums of these are the same in any order
@@ -95,6 +96,5 @@ def test_a_store_of_before_is_filled_with_the_sums_of_its_events(batches: list[B
     with temporary_database() as database:
         for n, batch in enumerate(batches):
             keep_events(database, events_of(batch, str(n)))
-        database.write(lambda tx: (ARMS.drop(tx), tx.execute(text("UPDATE alembic_version SET version_num = '0107'"))))
-        migrations.upgrade(database.url)
+        database.write(lambda tx: (ARMS.drop(tx), take_step(tx, r0108_arm_stats)))
         assert_sums_are_the_events(database)

@@ -8,11 +8,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select, text
 
-from optimizer.adapters.store import Database, migrations
+from optimizer.adapters.store import Database
+from optimizer.adapters.store.migrations.versions import r0110_exposure_sums
 from optimizer.adapters.store.repositories.exposures import EXPOSURES, SUMS
 from optimizer.ports import Exposure
 from tests.examples import n_examples
-from tests.stores import FAMILY, minutes, temporary_database
+from tests.stores import FAMILY, minutes, take_step, temporary_database
 
 FAMILIES, ROLLOUTS = (FAMILY, "triage"), (None, "ro_1", "ro_2")
 WINDOW = st.tuples(
@@ -87,8 +88,7 @@ def test_a_store_of_before_is_filled_with_the_sums_of_its_windows(
             lambda tx: (
                 SUMS.drop(tx),
                 tx.execute(text("CREATE INDEX ix_exposure_counts_rollout ON exposure_counts (rollout)")),
-                tx.execute(text("UPDATE alembic_version SET version_num = '0109'")),
+                take_step(tx, r0110_exposure_sums),
             )
         )
-        migrations.upgrade(database.url)
         assert_sums_are_the_windows(database)
