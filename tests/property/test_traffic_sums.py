@@ -186,6 +186,20 @@ def test_what_comes_in_after_a_clock_went_back_is_summed_up_with_what_was_there(
             assert_reads_as_the_events(database, [*there, *late], minutes(0), minutes(3000))
 
 
+@pytest.mark.parametrize("ahead", [timedelta(days=7), timedelta(days=20), timedelta(days=400)])
+def test_a_clock_that_was_far_ahead_and_went_back_leaves_no_gap(ahead: timedelta) -> None:
+    """What was deleted as too old while it was ahead is young again."""
+    with temporary_database() as database:
+        events = [event_of(n, minutes(20 * n), {}, {"success": n % 2 == 0}) for n in range(40)]
+        keep_events(database, events)
+        roll_up_traffic(database, Clock(minutes(810)))
+        roll_up_traffic(database, Clock(minutes(810) + ahead))
+        for at in (811, 830, 3000):
+            roll_up_traffic(database, Clock(minutes(at)))
+            for since in (0, 10, 61, 301):
+                assert_reads_as_the_events(database, events, minutes(since), minutes(3000))
+
+
 @settings(max_examples=n_examples(30))
 @given(EVENTS, st.integers(1, 2))
 def test_what_is_pruned_by_whole_days_is_gone_from_the_sums_too(

@@ -13,7 +13,16 @@ from sqlalchemy import Connection, delete, select
 from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.hashed_rows import families_in
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, TrafficSumRow, WatermarkRow
-from optimizer.core.feedback.traffic_sums import KEPT_FOR, LENGTHS, Stretch, TrafficSum, cover, floor, of_stretches
+from optimizer.core.feedback.traffic_sums import (
+    KEPT_FOR,
+    LENGTHS,
+    READ_FOR,
+    Stretch,
+    TrafficSum,
+    cover,
+    floor,
+    of_stretches,
+)
 
 SUMS = TrafficSumRow.__table__
 WATERMARKS = WatermarkRow.__table__
@@ -37,6 +46,8 @@ class TrafficSumTable:
     def put(self, tx: Connection, rows: Sequence[TrafficSum], start: datetime, until: datetime) -> None:
         _put(tx, rows)
         begun, done = self.kept(tx) or (start, start)
+        if done - until > READ_FOR[1]:  # the clock was so far ahead that sums which are young again went as too old
+            begun = until
         for longer, shorter in reversed(list(pairwise(LENGTHS))):
             ended = floor(min(done, until), longer), floor(until, longer)
             for family in families_in(tx, SUMS) if ended[0] < ended[1] else ():
