@@ -253,7 +253,8 @@ def load_settings(profile: str | None = None, home: Path | None = None, **explic
         raise InvalidInput(
             f"The settings of profile {name} cannot be used: "
             + "; ".join(f"{f.pointer[1:].replace('/', '.') or 'settings'}: {f.detail}" for f in faults)
-            + f". They come from the environment (DETENT_*) and from {_profile_file(folder, name)}.",
+            + f". They come from {'options of the command, from ' if given else ''}the environment (DETENT_*) and from"
+            f" {_profile_file(folder, name)}.",
             faults,
         ) from None
 

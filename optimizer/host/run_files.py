@@ -78,6 +78,12 @@ def api_names_running(settings: Settings) -> tuple[str, ...]:
     return api_names(int(note(settings, "serve", "api_workers") or settings.api.workers))
 
 
+def feedback_names_running(settings: Settings) -> tuple[str, ...]:
+    """Of the process for long bodies of feedback; as ``api_names_running``."""
+    told = note(settings, "serve", "feedback_process")
+    return ("feedback",) if (settings.api.feedback_process if told is None else told) else ()
+
+
 def find_api(settings: Settings) -> RunningProcess | None:
     """One of the api's processes, which all answer at the same address."""
     found = (find(settings, name) for name in api_names_running(settings))

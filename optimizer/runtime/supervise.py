@@ -116,7 +116,7 @@ class Supervisor:
                 signal.signal(number, self._on_signal)
         run_files.announce(
             self._settings, "serve", self.url("api"), profile=self._settings.profile,
-            api_workers=self._settings.api.workers,
+            api_workers=self._settings.api.workers, feedback_process=self._settings.api.feedback_process,
         )  # fmt: skip
         user_homes.enter(self._settings.home)
         for child in self._children:  # what a machine that lost its power left may name another program's port by now

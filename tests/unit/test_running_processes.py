@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from optimizer import processes
-from optimizer.core.base.errors import Conflict, Refused
+from optimizer.core.base.errors import Conflict, InvalidInput, Refused
 from optimizer.host import run_files
 from optimizer.host.config import Api, Settings, load_settings
 from optimizer.host.ports_in_use import SPREADS, Listening, is_free, is_loopback, listen, reachable_host
@@ -401,6 +401,21 @@ def test_an_address_whose_process_was_ended_refuses_clients_while_others_still_e
     monkeypatch.setattr(supervisor, "_kill_all", look_and_kill_all)
     supervisor.run()
     assert found == [(errno.ECONNREFUSED, True)]
+
+
+def test_whether_feedback_has_a_process_is_what_the_server_that_runs_was_told(settings: Settings) -> None:
+    without = settings.model_copy(update={"api": Api(feedback_process=False)})
+    assert run_files.feedback_names_running(settings) == ("feedback",)
+    assert run_files.feedback_names_running(without) == ()
+    run_files.announce(without, "serve", feedback_process=False)
+    assert run_files.feedback_names_running(settings) == ()
+    run_files.announce(settings, "serve", feedback_process=True)
+    assert run_files.feedback_names_running(without) == ("feedback",)
+
+
+def test_an_option_that_cannot_be_used_is_not_blamed_on_files_alone(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="They come from options of the command, from the environment"):
+        load_settings(home=tmp_path, api={"workers": 65})
 
 
 def test_what_a_process_has_loaded_is_out_of_the_collectors_sight_once_it_has_started() -> None:

@@ -32,8 +32,7 @@ def status(as_json: Json = False) -> None:
     store, settings = session.store, session.settings
     processes = []
     apis = run_files.api_names_running(settings)
-    beside = ("feedback",) if settings.api.feedback_process else ()
-    for name in ("serve", *apis, *beside, "gateway", "worker", "mlflow"):
+    for name in ("serve", *apis, *run_files.feedback_names_running(settings), "gateway", "worker", "mlflow"):
         found = run_files.find(settings, name)
         processes.append(
             {
