@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.types import Receive, Scope
 
-from api.http.body_limits import BodyLimit
+from api.http.body_limits import BodyLimit, length_of
 from api.http.problems import MalformedBody, UnsupportedMediaType
 from optimizer.core.base.errors import MAX_FAULTS, Fault, pointer_of
 
@@ -47,8 +47,8 @@ class StrictRequest(Request):
     @property
     def declared(self) -> int | None:
         """Bytes of the body, as its sender says; None where it does not."""
-        said = self.headers.get("content-length", "")
-        return int(said) if said.isascii() and said.isdigit() else None
+        said = self.headers.get("content-length", "").encode()
+        return length_of(said) if said.isdigit() else None
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """Raises TooLarge once more has come than the route takes; a larger declared length is refused at once."""

@@ -62,3 +62,10 @@ def limit_of(path: str, limits: ServerLimits) -> BodyLimit:
         (limits.events_values, "events_values") if SETTING.get(path) == EVENTS else (limits.values, "values")
     )
     return BodyLimit(n_bytes=n_bytes, n_values=n_values, setting=setting, values_setting=values_setting)
+
+
+def length_of(digits: bytes) -> int:
+    """Bytes that a Content-Length says. Zeros in front may be as many as a header holds, and Python reads no number of
+    more than 4,300 digits.
+    """
+    return int(digits.lstrip(b"0") or b"0")

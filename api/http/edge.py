@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
 from api.http import problems
+from api.http.body_limits import length_of
 from api.http.connections import AT_ONCE, sent_whole
 from api.http.in_flight import InFlight, Passage
 from api.http.logged_path import logged_path
@@ -117,5 +118,5 @@ def _read(scope: Scope) -> tuple[str, int]:
         if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
             request_id = value.decode()
         elif name == b"content-length" and value.isdigit():
-            declared = int(value)
+            declared = length_of(value)
     return request_id or new_request_id(), declared

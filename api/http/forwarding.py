@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.http.connections import AT_ONCE
-from api.http.gateway_connections import Connection, Connections, Headers, Left, Lost
+from api.http.neighbour_connections import Connection, Connections, Headers, Left, Lost
 from api.http.problems import GatewayUnavailable, MalformedBody
 from api.http.safe_headers import SAFE_NAMES
 from optimizer.core.base.errors import Busy
@@ -102,6 +102,8 @@ class Neighbour:
     It checks keys itself, as every program of this machine reaches it.
     """
 
+    patience_s = 600.0  # a model may think for minutes; the gateway has limits of its own
+
     def __init__(self, run_file: Path) -> None:
         self._run_file = run_file
         self._seen: tuple[int, int, int] | None = None
@@ -117,7 +119,7 @@ class Neighbour:
                 if not isinstance(url, str):
                     raise self.away("its address file names no URL")
                 self.close()
-                self._seen, self._connections = seen, Connections(url)
+                self._seen, self._connections = seen, Connections(url, self.patience_s)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise self.away("it has not said where it listens") from error
         return self._connections
@@ -182,6 +184,8 @@ class Gateway(Neighbour):
 
 class FeedbackProcess(Neighbour):
     """Reads and keeps long bodies of feedback, so that those who fetch prompts do not wait for that."""
+
+    patience_s = 120.0  # several times what the largest import takes
 
     def away(self, why: str, *, is_sent: bool = False) -> Exception:
         if not is_sent:

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from api.http import gateway_connections
 from api.http.forwarding import Gateway
-from api.http.gateway_connections import MOST_UNREAD_BYTES, Left, Lost
+from api.http.neighbour_connections import MOST_UNREAD_BYTES, Left, Lost
 from api.http.problems import GatewayUnavailable, MalformedBody
 
 Answering = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -225,7 +224,7 @@ def test_a_client_that_reads_slowly_holds_the_gateway_up(tmp_path: Path) -> None
 
 
 def test_a_gateway_that_says_nothing_for_too_long_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway_connections, "READ_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(Gateway, "patience_s", 0.1)
 
     async def silence(head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(1)

@@ -1,4 +1,5 @@
-"""HTTP/1.1 to the gateway, over loopback: connections are kept, and what comes over one is handed on as it came.
+"""HTTP/1.1 to another process of this server, over loopback: connections are kept, and what comes over one is handed on
+as it came.
 
 A client for every server in the world does more for each request than this hop needs, and changes its bytes.
 """
@@ -7,22 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
 
 CONNECT_S = 2.0
-READ_TIMEOUT_S = 600.0  # a model may think for minutes; the gateway has limits of its own
 IDLE_S = 2.0  # servers close what is idle for longer, also just as it is used again
-MOST_UNREAD_BYTES = 64 * 1024  # of an answer that its client has not taken; the gateway waits from there on
+MOST_UNREAD_BYTES = 64 * 1024  # of an answer that its client has not taken; the other process waits from there on
 MOST_COPIED_BYTES = 64 * 1024  # of a body, to send it in one write with its head
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Lost(Exception):
-    """The gateway gave no whole answer; the text says what happened."""
+    """The other process gave no whole answer; the text says what happened."""
 
 
 class Left(Exception):
@@ -32,7 +33,9 @@ class Left(Exception):
 class Connection(asyncio.Protocol):
     """Carries one request at a time. Used on its event loop only."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float) -> None:
+        """``patience_s``: how long the other process may say nothing while it is asked."""
+        self._patience_s = patience_s
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
@@ -67,7 +70,7 @@ class Connection(asyncio.Protocol):
         self._is_asked = True
         self._number += 1
         self._heard_at = self._loop.time()
-        self._timer = self._loop.call_later(READ_TIMEOUT_S, self._end_if_silent)
+        self._timer = self._loop.call_later(self._patience_s, self._end_if_silent)
         if len(body) > MOST_COPIED_BYTES:
             self._transport.write(head)
             self._transport.write(body)
@@ -98,7 +101,7 @@ class Connection(asyncio.Protocol):
         return taken
 
     def leave(self, number: int) -> None:
-        """The client of that request has gone, and the gateway hears of it."""
+        """The client of that request has gone, and the other process hears of it."""
         if number == self._number:
             self._fail(Left())
 
@@ -189,17 +192,18 @@ class Connection(asyncio.Protocol):
             self._wake()
 
     def _end_if_silent(self) -> None:
-        left_s = self._heard_at + READ_TIMEOUT_S - self._loop.time()
+        left_s = self._heard_at + self._patience_s - self._loop.time()
         if left_s <= 0 and not self._is_paused:
             self._fail(Lost("it did not answer in time"))
-        else:  # while the client does not read, the silence is none of the gateway's
+        else:  # while the client does not read, the silence is none of the other process's
             self._timer = self._loop.call_later(max(1.0, left_s), self._end_if_silent)
 
 
 class Connections:
     """Those to one address, made when they are needed; the one used last is used first."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience_s: float) -> None:
+        self._made = partial(Connection, patience_s)
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or 80
         self.name = parts.netloc.encode()  # for the header Host
@@ -216,7 +220,7 @@ class Connections:
             connection.abort()
         try:
             async with asyncio.timeout(CONNECT_S):
-                _, connection = await loop.create_connection(Connection, self._host, self._port)
+                _, connection = await loop.create_connection(self._made, self._host, self._port)
         except TimeoutError:
             raise Lost("it did not answer in time") from None
         except OSError:
