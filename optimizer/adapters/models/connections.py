@@ -16,7 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 
 CLOSE_S = 5.0
-IDLE_S = 5.0  # servers close what is idle for longer, also just as it is used again
+IDLE_S = 2.0  # servers close what is idle for longer, many after 5 s, also just as it is used again
 MAX_HEADER_BYTES = 64 * 1024
 _MAKING = threading.Lock()
 
