@@ -331,6 +331,12 @@ def caller_at(scope: Scope, sent: Sent, keys: Keys, actor_without_key: str, now:
     return without_key(actor_without_key, host) if named in known else None
 
 
+def caller_now(scope: Scope, sent: Sent, shared: Services) -> Caller | None:
+    """As ``caller_at``, by the keys of this moment."""
+    keys = shared.serving.now_served.keys
+    return None if keys is None else caller_at(scope, sent, keys, shared.actor_without_key, shared.clock.now())
+
+
 def may(caller: Caller, family: str | None, role: Role = "serve") -> bool:
     return caller.access.reaches(role) and (family is None or caller.access.may_see(family))
 

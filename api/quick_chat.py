@@ -21,7 +21,7 @@ from api.http.forwarding import Passed
 from api.http.in_flight import InFlight, Passage
 from api.http.problems import GatewayUnavailable
 from api.http.safe_headers import NAME_OF_CSP, RAW, RAW_CSP
-from api.quick import Sent, admitted, caller_at, id_header, read_headers, received_again
+from api.quick import Sent, admitted, caller_now, id_header, read_headers, received_again
 from api.routing import Taken
 from api.services import Services
 from optimizer.core.base.errors import DetentError
@@ -55,7 +55,7 @@ async def quick_chat(
 ) -> tuple[PassedChat | None, Receive]:
     """The answer from its head on; or None for the ordinary route, and what that has to receive from."""
     sent = read_headers(scope["headers"], with_a_body=True) if not scope["query_string"] else None
-    caller = _caller(scope, sent, shared) if sent is not None else None
+    caller = caller_now(scope, sent, shared) if sent is not None else None
     passage = admitted(caller, None, in_flight) if caller is not None else None
     if sent is None or caller is None or passage is None:
         return None, receive
@@ -86,11 +86,6 @@ async def quick_chat(
     return answer, receive if answer is not None else received_again(message, receive)
 
 
-def _caller(scope: Scope, sent: Sent, shared: Services) -> Caller | None:
-    keys = shared.serving.now_served.keys
-    return None if keys is None else caller_at(scope, sent, keys, shared.actor_without_key, shared.clock.now())
-
-
 def _body(
     scope: Scope, message: Message, sent: Sent, caller: Caller, shared: Services, passage: Passage
 ) -> bytes | None:
@@ -98,7 +93,7 @@ def _body(
     body: bytes = message.get("body", b"")
     if message["type"] != "http.request" or message.get("more_body", False) or len(body) > QUICK_BYTES:
         return None
-    if _caller(scope, sent, shared) != caller or len(body) > limit_of(PATH, shared.settings.limits).n_bytes:
+    if caller_now(scope, sent, shared) != caller or len(body) > limit_of(PATH, shared.settings.limits).n_bytes:
         return None
     passage.take(len(body))
     return body

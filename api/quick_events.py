@@ -22,7 +22,7 @@ from api.http.body_limits import limit_of
 from api.http.connections import AT_ONCE
 from api.http.in_flight import InFlight, Passage
 from api.http.safe_headers import RAW, RAW_CSP
-from api.quick import JSON, Headers, Sent, admitted, as_sent, caller_at, id_header, read_headers, received_again
+from api.quick import JSON, Headers, Sent, admitted, as_sent, caller_now, id_header, read_headers, received_again
 from api.routing import Taken
 from api.services import Services
 from optimizer.jobs.feedback.ingest_feedback import AT_ONCE_CHARS, IntakeRequest
@@ -73,7 +73,7 @@ async def quick_event(
 ) -> tuple[KeptEvent | None, Receive]:
     """The answer once the event is on disk; or None for the ordinary route, and what that has to receive from."""
     sent = read_headers(scope["headers"], with_a_body=True) if not scope["query_string"] else None
-    caller = _caller(scope, sent, shared) if sent is not None and not sent.is_keyed else None
+    caller = caller_now(scope, sent, shared) if sent is not None and not sent.is_keyed else None
     passage = admitted(caller, None, in_flight, "feedback") if caller is not None else None
     if sent is None or caller is None or passage is None:
         return None, receive
@@ -101,11 +101,6 @@ async def quick_event(
             passage.end()
 
 
-def _caller(scope: Scope, sent: Sent, shared: Services) -> Caller | None:
-    keys = shared.serving.now_served.keys
-    return None if keys is None else caller_at(scope, sent, keys, shared.actor_without_key, shared.clock.now())
-
-
 def _read(
     scope: Scope, message: Message, sent: Sent, caller: Caller, shared: Services, passage: Passage
 ) -> ReadPost | None:
@@ -113,7 +108,7 @@ def _read(
     body: bytes = message.get("body", b"")
     if message["type"] != "http.request" or message.get("more_body", False) or len(body) > QUICK_BYTES:
         return None
-    if _caller(scope, sent, shared) != caller:
+    if caller_now(scope, sent, shared) != caller:
         return None
     limit = limit_of(scope["path"], shared.settings.limits)
     if len(body) > limit.n_bytes:
