@@ -64,7 +64,7 @@ def serving(rounds: int, seconds: float) -> list[Cell]:
         *fetched,
         *renders(rounds, seconds),
         *two_workers(rounds, seconds),
-        beside_feedback(rounds, seconds),
+        beside_feedback(2 * rounds, seconds),  # a slowest hundredth differs most from round to round
         beside_mlflow(fetched[0], seconds),
         *chats.cells(rounds, seconds),
     ]
