@@ -337,6 +337,21 @@ def caller_now(scope: Scope, sent: Sent, shared: Services) -> Caller | None:
     return None if keys is None else caller_at(scope, sent, keys, shared.actor_without_key, shared.clock.now())
 
 
+def short_body(
+    scope: Scope, message: types.Message, sent: Sent, caller: Caller, shared: Services, passage: Passage
+) -> bytes | None:
+    """A whole short body, counted, of a caller who is still the one that was admitted; None for what the ordinary route
+    has to look at, or to refuse. Raises TooMany or Busy where its sender has too much in work.
+    """
+    body: bytes = message.get("body", b"")
+    if message["type"] != "http.request" or message.get("more_body", False) or len(body) > QUICK_BYTES:
+        return None
+    if caller_now(scope, sent, shared) != caller or len(body) > limit_of(scope["path"], shared.settings.limits).n_bytes:
+        return None
+    passage.take(len(body))
+    return body
+
+
 def may(caller: Caller, family: str | None, role: Role = "serve") -> bool:
     return caller.access.reaches(role) and (family is None or caller.access.may_see(family))
 

@@ -13,15 +13,12 @@ from time import perf_counter
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
-from api.access.auth import Caller
 from api.access.limits import Quota
-from api.http.bodies import QUICK_BYTES
-from api.http.body_limits import limit_of
 from api.http.forwarding import Passed
 from api.http.in_flight import InFlight, Passage
 from api.http.problems import GatewayUnavailable
 from api.http.safe_headers import NAME_OF_CSP, RAW, RAW_CSP
-from api.quick import Sent, admitted, caller_now, id_header, read_headers, received_again
+from api.quick import admitted, caller_now, id_header, read_headers, received_again, short_body
 from api.routing import Taken
 from api.services import Services
 from optimizer.core.base.errors import DetentError
@@ -65,7 +62,7 @@ async def quick_chat(
     quota: Quota | None = None
     try:
         message = await receive()  # may take a minute: the key is asked for again
-        body = _body(scope, message, sent, caller, shared, passage)
+        body = short_body(scope, message, sent, caller, shared, passage)
         if body is not None and shared.chat_windows is not None and not shared.serving.now_served.has_keys:
             quota, refusal = shared.chat_windows.take(caller.quota)
             body = body if refusal is None else None
@@ -84,19 +81,6 @@ async def quick_chat(
         if answer is None:
             passage.end()
     return answer, receive if answer is not None else received_again(message, receive)
-
-
-def _body(
-    scope: Scope, message: Message, sent: Sent, caller: Caller, shared: Services, passage: Passage
-) -> bytes | None:
-    """None for what the ordinary route has to look at, or to refuse."""
-    body: bytes = message.get("body", b"")
-    if message["type"] != "http.request" or message.get("more_body", False) or len(body) > QUICK_BYTES:
-        return None
-    if caller_now(scope, sent, shared) != caller or len(body) > limit_of(PATH, shared.settings.limits).n_bytes:
-        return None
-    passage.take(len(body))
-    return body
 
 
 def _add_headers(passed: Passed, request_id: tuple[bytes, bytes], quota: Quota | None) -> None:

@@ -17,12 +17,23 @@ from structlog.contextvars import bind_contextvars
 
 from api.access.auth import Caller
 from api.access.limits import Quota
-from api.http.bodies import QUICK_BYTES, read_json
+from api.http.bodies import read_json
 from api.http.body_limits import limit_of
 from api.http.connections import AT_ONCE
 from api.http.in_flight import InFlight, Passage
 from api.http.safe_headers import RAW, RAW_CSP
-from api.quick import JSON, Headers, Sent, admitted, as_sent, caller_now, id_header, read_headers, received_again
+from api.quick import (
+    JSON,
+    Headers,
+    Sent,
+    admitted,
+    as_sent,
+    caller_now,
+    id_header,
+    read_headers,
+    received_again,
+    short_body,
+)
 from api.routing import Taken
 from api.services import Services
 from optimizer.jobs.feedback.ingest_feedback import AT_ONCE_CHARS, IntakeRequest
@@ -105,17 +116,11 @@ def _read(
     scope: Scope, message: Message, sent: Sent, caller: Caller, shared: Services, passage: Passage
 ) -> ReadPost | None:
     """None for what the ordinary route has to look at, or to refuse."""
-    body: bytes = message.get("body", b"")
-    if message["type"] != "http.request" or message.get("more_body", False) or len(body) > QUICK_BYTES:
-        return None
-    if caller_now(scope, sent, shared) != caller:
-        return None
-    limit = limit_of(scope["path"], shared.settings.limits)
-    if len(body) > limit.n_bytes:
-        return None
     try:
-        passage.take(len(body))
-        events = [read_json(body, limit)]
+        body = short_body(scope, message, sent, caller, shared, passage)
+        if body is None:
+            return None
+        events = [read_json(body, limit_of(scope["path"], shared.settings.limits))]
         intake = shared.intake(caller.actor, None, caller.access).request()
         if not isinstance(events[0], dict) or not intake.reads_quickly(events, AT_ONCE_CHARS):
             return None
