@@ -23,14 +23,8 @@ class Served:
     token: str
 
 
-def serve(shared: Services, name: str, unit: str | None) -> Served:
-    """Decides from memory and counts the fetch; raises NotFound for an unknown family."""
-    served = decide(shared, shared.serving.now_served.family(name), unit, shared.clock.now())
-    count(shared, served)
-    return served
-
-
 def decide(shared: Services, family: ServedFamily, unit: str | None, now: datetime) -> Served:
+    """Decides from memory. Who answers with it calls ``count`` once nothing can be refused any more."""
     hashed = unit_hmac(shared.secrets.unit_key, unit) if unit is not None else None
     choice = family.choose(unit, hashed, now)
     token = family.token(
@@ -40,6 +34,7 @@ def decide(shared: Services, family: ServedFamily, unit: str | None, now: dateti
 
 
 def count(shared: Services, served: Served) -> None:
+    """Counts the fetch of what a client is answered: a refused request was exposed to nothing."""
     shared.exposures.count(served.family, served.choice, time())
 
 

@@ -26,7 +26,7 @@ from api.gateway.settling import begin
 from api.http.bodies import StrictRequest, check_media_type
 from api.http.problems import KeyLimitReached, ModelPaused, ModelTimedOut, MoneySpent
 from api.routing import Asking, PlainRoute, guarded, router
-from api.served import Served, serve, unit_of
+from api.served import Served, count, decide, unit_of
 from api.services import Services
 from optimizer.core.base.errors import Busy, DetentError, Fault, InvalidInput, ModelFailed, NotFound
 from optimizer.core.family.rendering import clip_inputs, render
@@ -69,6 +69,8 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
     headers = {"X-Detent-Assignment": call.token} if call.token is not None else {}
     reader = Reader(shared.settings.limits.stalled_seconds)
     settled = await begin(shared, side, call, reader, lambda: _start(side, call, reader, streaming=bool(body.stream)))
+    if call.served is not None:
+        count(shared, call.served)
     try:
         if not body.stream:
             answered = await _while_waited_for(settled, request, reader)
@@ -126,7 +128,7 @@ async def _prepare(body: ChatBody, request: Request, shared: Services) -> Answer
         require(request.state.caller, "operate")
         served, variant = await asyncio.to_thread(_as_told, shared, body.model, body.detent.variant, unit)
     else:
-        served = serve(shared, body.model, unit)
+        served = decide(shared, family, unit, shared.clock.now())
         variant = served.family.variants[served.choice.variant]
     definition = family.definition
     if not variant.messages:

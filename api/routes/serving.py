@@ -19,7 +19,7 @@ from api.prompt import to_json
 from api.quick import CACHING, signs_of
 from api.routing import Asking, admit, check_query, guarded, router
 from api.schemas import RenderBody
-from api.served import MAX_UNIT_CHARS, serve, unit_of
+from api.served import MAX_UNIT_CHARS, count, decide, unit_of
 from api.services import Shared
 from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.family.rendering import clip_inputs, render
@@ -39,7 +39,9 @@ async def prompt(request: Request) -> Response:
     shared = services.of(request)
     await shared.request_limits.count(admit(request, "serve"))
     check_query(request, PROMPT_QUERY)
-    served = serve(shared, request.path_params["family"], unit_of(request))
+    family = shared.serving.now_served.family(request.path_params["family"])
+    served = decide(shared, family, unit_of(request), shared.clock.now())
+    count(shared, served)
     prebuilt = served.family.prebuilt(served.choice)
     headers = {"ETag": prebuilt.etag, "X-Detent-Assignment": served.token, **CACHING}
     if is_listed(prebuilt.etag, request.headers.get("if-none-match")):
@@ -54,7 +56,7 @@ async def render_prompt(family: str, body: RenderBody, shared: Shared) -> Respon
     A family of kind policy has no messages: the variables are a record,
     and `decision` says what its policy does with it.
     """
-    served = serve(shared, family, body.unit)
+    served = decide(shared, shared.serving.now_served.family(family), body.unit, shared.clock.now())
     variant, definition = served.family.variants[served.choice.variant], served.family.definition
     variables = clip_inputs(definition, body.variables) if definition is not None else body.variables
     messages = render(
@@ -66,13 +68,15 @@ async def render_prompt(family: str, body: RenderBody, shared: Shared) -> Respon
     answer = {**served.family.shape(served.choice), "messages": messages, "assignment": served.token}
     if not variant.messages:
         answer["policy"] = shown_policy(variant.policy)  # it has decided; the data of a learned score are in /prompt
-        decide = partial(served.family.decide, served.choice, variables, "/variables")
+        by_policy = partial(served.family.decide, served.choice, variables, "/variables")
         has_score = served.family.pipeline(served.choice).score is not None
-        decision = await asyncio.to_thread(decide) if has_score else decide()
+        decision = await asyncio.to_thread(by_policy) if has_score else by_policy()
         answer["decision"] = decision.as_data()
     if signs := signs_of(variables, body.history):
         answer["injection"] = list(signs)
-    return Response(to_json(answer), media_type="application/json", headers={"Cache-Control": "no-store"})
+    content = to_json(answer)
+    count(shared, served)
+    return Response(content, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 @routes.get("/v1/snapshot", **guarded("serve", narrows=True))

@@ -67,6 +67,7 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
             "topic": family("topic", "remote"),
             "drawn": family("drawn", "remote", temperature=0.7),
             "styled": family("styled", "remote", inputs=TWO_INPUTS, question="{{style}}: {{document}}"),
+            "counted": family("counted", "remote", inputs=TWO_INPUTS, question="{{style}}: {{document}}"),
             "late": family("late", "slow"),
             "careful": family("careful", "safe"),
             "misnamed": family("misnamed", "nowhere"),
@@ -204,6 +205,18 @@ def test_variables_fill_a_family_with_several_inputs(setup: Setup) -> None:
     assert setup.interaction(answer.id).input == variables
 
 
+def test_a_refused_chat_is_no_exposure(setup: Setup) -> None:
+    def exposed() -> list[int]:
+        with setup.store.read() as tx:
+            return [arm["n_exposed"] for arm in setup.store.exposures.totals(tx, "counted", None)]
+
+    body = {"model": "counted", "messages": [{"role": "user", "content": "x"}]}
+    assert [setup.post(body).status_code for _ in range(10)] == [422] * 10
+    answered = {**body, "detent": {"variables": {"style": "a", "document": "b"}}, "messages": []}
+    assert setup.post(answered).status_code == 200
+    until(lambda: exposed() == [1])
+
+
 def test_a_family_with_several_inputs_asks_for_variables(setup: Setup) -> None:
     status, problem = status_error(lambda: setup.chat(model="styled"))
     assert status == 422
@@ -334,7 +347,15 @@ def test_a_frozen_family_answers_with_its_champion_only(setup: Setup) -> None:
 
 
 def test_models_are_the_families(setup: Setup) -> None:
-    assert [m.id for m in setup.client.models.list()] == ["careful", "drawn", "late", "misnamed", "styled", "topic"]
+    assert [m.id for m in setup.client.models.list()] == [
+        "careful",
+        "counted",
+        "drawn",
+        "late",
+        "misnamed",
+        "styled",
+        "topic",
+    ]
 
 
 def test_many_requests_at_once_are_all_answered(setup: Setup) -> None:
