@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -70,6 +71,17 @@ def guarded(
 
 def admit(request: Request, role: Role, *, narrows: bool = False) -> Caller:
     """Puts the caller into ``request.state.caller``, or raises NotAuthenticated, NotAuthorised or TooMany."""
+    caller = request.state.caller = _allowed(request, role, narrows=narrows)
+    request.state.passage.admit(caller.quota)
+    return caller
+
+
+def admit_again(request: Request, role: Role, *, narrows: bool = False) -> None:
+    """As ``admit``, of a request that was admitted: its body may have taken a minute, and its key ended meanwhile."""
+    request.state.caller = _allowed(request, role, narrows=narrows)
+
+
+def _allowed(request: Request, role: Role, *, narrows: bool) -> Caller:
     shared = services.of(request)
     keys = shared.serving.now_served.keys
     if keys is None:
@@ -87,8 +99,6 @@ def admit(request: Request, role: Role, *, narrows: bool = False) -> Caller:
     require(caller, role)
     if not narrows:
         require_family(caller, request.path_params.get("family"))
-    request.state.passage.admit(caller.quota)
-    request.state.caller = caller
     return caller
 
 
@@ -130,7 +140,7 @@ def count_change(request: Request, change: Change) -> None:
 
 
 class DetentRoute(APIRoute):
-    """A route that checks all this before the body is read."""
+    """A route that checks all this before the body is read, and the key again once all of that has come."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         inner: Callable[[Request], Awaitable[Response]] = super().get_route_handler()
@@ -151,7 +161,9 @@ class DetentRoute(APIRoute):
             check_query(request, known)
             if change is not None:
                 count_change(request, change)
-            strict = StrictRequest(request.scope, request.receive, limit_of(path, services.of(request).settings.limits))
+            on_whole = partial(admit_again, request, role, narrows=narrows) if role is not None else None
+            limit = limit_of(path, services.of(request).settings.limits)
+            strict = StrictRequest(request.scope, request.receive, limit, on_whole)
             if takes_json and await strict.body():
                 check_media_type(strict)
                 await strict.json()
@@ -217,7 +229,7 @@ class PlainRoute:
         shared: Services = scope["app"].state.services
         self._limit = self._limit or limit_of(self._path, shared.settings.limits)
         scope["path_params"] = {}
-        request = StrictRequest(scope, receive, self._limit)
+        request = StrictRequest(scope, receive, self._limit, lambda: admit_again(request, self._role, narrows=True))
         answer: Response | None = None
         try:
             if taken_before(request) is None:

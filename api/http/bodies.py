@@ -40,9 +40,13 @@ class StrictRequest(Request):
     huge integers, NUL characters.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, limit: BodyLimit) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, limit: BodyLimit, on_whole: Callable[[], object] | None = None
+    ) -> None:
+        """``on_whole``: called once all of the body has come, before anything is done with it; may raise."""
         super().__init__(scope, receive)
         self.limit = limit
+        self._on_whole = on_whole
 
     @property
     def declared(self) -> int | None:
@@ -63,6 +67,8 @@ class StrictRequest(Request):
         if n_bytes > self.limit.n_bytes:
             self.state.headers["Connection"] = "close"  # the rest is not read
             raise self.limit.too_large()
+        if self._on_whole is not None:
+            self._on_whole()
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):

@@ -179,6 +179,35 @@ def test_without_a_key_or_with_a_wrong_one_no_route_of_the_table_answers(world: 
         world.client.headers["Authorization"] = "Bearer secret-admin"
 
 
+def test_a_key_that_was_revoked_while_the_body_came_opens_no_route(world: World, subtests: pytest.Subtests) -> None:
+    store, headers = world.shared.store, {"Content-Type": "application/json", "If-Match": "*"}
+    later = {f"{one.method} {one.path}" for one in LATER}
+    for n, (route, needed) in enumerate(_table().items()):
+        method, path = route.split(" ")
+        if method == "GET" or route in later:
+            continue  # answered without a body, or does nothing yet
+        body = json.dumps(BODIES.get(route, {})).encode()
+        name = f"revoked-{n}"
+        world.add_key(name, needed, secret=name)
+
+        def sent_late(name: str = name, body: bytes = body) -> Iterator[bytes]:
+            yield body[:1]
+            store.write(lambda tx: store.api_keys.revoke(tx, name, world.shared.clock.now()))
+            world.shared.serving.refresh()
+            yield body[1:]
+
+        with subtests.test(route):
+            answer = world.client.request(
+                method,
+                re.sub(r"\{\w+\}", "triage", path),
+                content=sent_late(),
+                headers={**headers, "Authorization": f"Bearer {name}"},
+            )
+            assert answer.status_code == 401, answer.text
+            assert "was revoked" in answer.json()["detail"]
+        world.shared.wrong_keys = WrongKeys()
+
+
 def test_one_role_of_each_ladder_gives_both_and_no_more(spare: World) -> None:
     world = spare
     world.add_key("both", "serve", "read", secret="secret-both")
