@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from optimizer.core.rollout.evidence_state import EvidenceState, StoredEvidence, as_text, from_text
 from optimizer.core.statistics.block_evalue import Bet, bernoulli_bet, bounded_bet, clip_rate, ratio_bet
 from optimizer.core.statistics.guardrails import Guardrail
+from optimizer.core.statistics.interval import running_intervals
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.statistics.outcomes import Block, Outcomes
 from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP, QualityGate, margin_needed
@@ -129,6 +130,55 @@ def test_one_more_success_of_the_candidate_never_speaks_for_rolling_it_back(n_c,
     assert more.of("roll").log_e <= fewer.of("roll").log_e + 1e-9
     for name in ("ship3", "ship2", "ship1", "sup"):
         assert more.of(name).log_e >= fewer.of(name).log_e - 1e-9
+
+
+@st.composite
+def moving_rollouts(draw: st.DrawFn) -> list[Block]:
+    """Successes of up to three stages, whose shares and differences may be others in every block; sizes from blocks
+    that the gate holds back to ones that decide alone.
+    """
+    drawn = []
+    for stage in range(draw(st.integers(1, 3))):
+        for _ in range(draw(st.integers(1, 6))):
+            n_c, n_b = draw(st.integers(0, 3) | st.integers(0, 300)), draw(st.integers(0, 3) | st.integers(0, 300))
+            s_c, s_b = (round(draw(st.floats(0, 1)) * n) for n in (n_c, n_b))
+            drawn.append(Block(stage=stage, candidate=Outcomes.binary(n_c, s_c), champion=Outcomes.binary(n_b, s_b)))
+    return drawn
+
+
+@given(moving_rollouts() | st.lists(blocks(), max_size=8), st.sampled_from(["binary", "score"]), rates)
+def test_the_estimate_lies_within_its_interval_whatever_shares_and_differences_do(found, kind, mean):
+    start = QualityGate.start(margin=0.05, champion_mean=mean, kind=kind)
+    running = running_intervals(start, tuple(found))
+    for one in running:
+        assert -1 <= one.interval.lower <= one.estimate + 1e-9
+        assert one.estimate - 1e-9 <= one.interval.upper <= 1
+    gate = after_all(start, found)
+    assert len(running) == gate.n_blocks
+    assert [one.labelled for one in running[-1:]] == [gate.labelled] * bool(running)
+
+
+@RUNS
+@pytest.mark.parametrize("difference", [-0.1, 0.0, 0.123])
+def test_the_interval_holds_a_difference_that_stays_at_every_look(runs: int, difference: float) -> None:
+    """Seeded: shares that grow by the ladder and a base that swings; at most .08 of the rollouts may miss it ever."""
+    rng, missed = random.Random(14), 0
+    runs //= 10
+    for _ in range(runs):
+        drawn = []
+        for i in range(40):
+            share, base = LADDER[i // 10], 0.7 + 0.1 * (i % 8 < 4)
+            n_c = min(39, max(1, sum(rng.random() < share for _ in range(40))))
+            s_c, s_b = (
+                sum(rng.random() < p for _ in range(n)) for n, p in ((n_c, base + difference), (40 - n_c, base))
+            )
+            drawn.append(
+                Block(stage=i // 10, candidate=Outcomes.binary(n_c, s_c), champion=Outcomes.binary(40 - n_c, s_b))
+            )
+        running = running_intervals(QualityGate.start(margin=0.05, champion_mean=0.75), tuple(drawn))
+        missed += any(not one.interval.lower <= difference <= one.interval.upper for one in running)
+        assert running[-1].interval.upper - running[-1].interval.lower < 0.4
+    assert missed / runs <= 0.08 + 2 * sqrt(0.08 * 0.92 / runs)
 
 
 peaks = st.fixed_dictionaries({name: st.floats(0, 8) for name in ("ship3", "ship2", "ship1", "roll")})

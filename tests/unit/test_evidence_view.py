@@ -12,7 +12,7 @@ from optimizer.core.statistics.interval import running_intervals
 from optimizer.core.statistics.mixture import Evidence
 from optimizer.core.statistics.outcomes import Block, Outcomes
 from optimizer.core.statistics.quality_gate import QualityGate, hypotheses
-from optimizer.core.views.rollout_evidence import CLAIMS, ArmTotals, gates_of, late_alert, verdict_of
+from optimizer.core.views.rollout_evidence import CLAIMS, difference_of, gates_of, late_alert, verdict_of
 from optimizer.core.views.rollout_status import ArmView, EvidenceView
 
 START = QualityGate.start(margin=0.05, champion_mean=0.8)
@@ -97,17 +97,6 @@ def test_more_than_one_percent_of_one_arms_late_feedback_is_an_alert_that_names_
     assert "feedback_window" in found
 
 
-def test_the_observed_difference_compares_within_blocks_and_not_totals() -> None:
-    """Monday is bad for both and mostly the champion's, Tuesday good and mostly the candidate's: no difference,
-    though totals differ by 40 points.
-    """
-    monday, tuesday = block(10, 4, 90, 36, stage=0), block(90, 81, 10, 9, stage=1)
-    totals = ArmTotals([monday, tuesday])
-    assert totals.candidate.mean - totals.champion.mean == pytest.approx(0.4)  # type: ignore[operator]
-    assert totals.observed == pytest.approx(0.0)
-    assert ArmTotals([block(0, 0, 5, 5)]).observed is None
-
-
 def test_running_intervals_are_the_interval_after_every_block() -> None:
     blocks = tuple(block(20, 12 + i % 5, 20, 16) for i in range(25))
     running = running_intervals(START, blocks)
@@ -115,6 +104,11 @@ def test_running_intervals_are_the_interval_after_every_block() -> None:
     for n in (1, 7, 25):
         assert running[n - 1].interval == running_intervals(START, blocks[:n])[-1].interval
     assert running[-1].interval.upper - running[-1].interval.lower < 1.0
+
+
+def test_without_a_block_that_the_gate_counts_nothing_is_said_of_the_difference() -> None:
+    found = difference_of(START, [block(0, 0, 5, 5)])
+    assert (found.observed, found.lower, found.upper) == (None, -1.0, 1.0)
 
 
 def test_evidence_is_named_as_the_gate_names_it() -> None:

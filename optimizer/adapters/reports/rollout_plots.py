@@ -102,8 +102,9 @@ def means(report: RolloutReport) -> Plot:
 def difference(report: RolloutReport) -> Plot:
     """The observed difference in its interval, of which the widest beginnings are cut off."""
     points, margin = report.history.quality, report.view.margin
-    last = points[-1]
-    observed = [(float(p.labelled), p.observed) for p in points if p.observed is not None]
+    last = points[-1].difference.interval
+    observed = [(float(p.labelled), p.difference.estimate) for p in points]
+    band = [(float(p.labelled), p.difference.interval.lower, p.difference.interval.upper) for p in points]
     edges = [1.6 * abs(edge) for edge in (last.lower, last.upper) if abs(edge) < 1]
     reach = min(1.0, max([3 * margin, *edges, *(abs(y) for _, y in observed[-1:])]))
     dashed = Key(kind="dashed", text="− margin")
@@ -113,7 +114,7 @@ def difference(report: RolloutReport) -> Plot:
         about="difference of the means with its interval",
         x=_labelled(report),
         y=differences(reach, lambda at: f"{100 * at:+.3g}"),
-        bands=[Band(points=[(0.0, -1.0, 1.0), *((float(p.labelled), p.lower, p.upper) for p in points)])],
+        bands=[Band(points=[(0.0, -1.0, 1.0), *band])],
         rules=[GuideLine(y=0.0, kind="zero"), GuideLine(y=-margin)],
         lines=[Line(points=observed, kind="observed")],
         tall=True,

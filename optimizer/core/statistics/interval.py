@@ -1,70 +1,90 @@
-"""The difference of the means as shown to people: every value that the same evidence does not rule out."""
+"""The difference of the means as shown to people: an estimate, and every value that the same evidence does not rule out
+now.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import ceil, floor
 
 from optimizer.core.base.values import Interval
 from optimizer.core.statistics.mixture import Evidence, Hypothesis, threshold
 from optimizer.core.statistics.outcomes import Block, gather
+from optimizer.core.statistics.plug_in import PlugIn
 from optimizer.core.statistics.quality_gate import QualityGate, log_factors, roll_hypothesis, ship_hypothesis
 
-STEP = 0.01
+STEPS = 100  # of the grid, from 0 to 1
+ROUNDING = 1e-9  # a mean of .30 that is .30000000000000004 lies on the grid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """The interval after so many labelled outcomes of both arms."""
+    """What is known of mean_c - mean_b after so many labelled outcomes of both arms."""
 
     labelled: int
+    estimate: float  # in [-1, 1], within ``interval``
     interval: Interval
 
 
 @lru_cache(maxsize=16)
-def running_intervals(start: QualityGate, blocks: tuple[Block, ...], *, step: float = STEP) -> tuple[Running, ...]:
-    """Confidence interval of mean_c - mean_b after each block that the gate used, valid at every look;
-    confidence 1 - .05 - .03 = .92.
+def running_intervals(start: QualityGate, blocks: tuple[Block, ...]) -> tuple[Running, ...]:
+    """Estimate and confidence interval of mean_c - mean_b after each block that the gate used; for a difference that
+    stays the same valid at every look, with confidence 1 - .05 - .03 = .92.
 
-    Differences on a grid are tested with the gate's own alternatives, so the interval tells what the gates tell:
-    -margin is tested as ship1 does, 0 as roll does. It reaches from the lowest to the highest difference that is not
-    rejected; what is rejected stays rejected, so all of them cost as much as the last one.
+    The estimate is the mean of candidate - champion within each of these blocks, weighed by n_c n_b / (n_c + n_b).
+    From it outwards, differences on a grid of .01 are tested with the gate's own alternatives: -margin as ship1 is, 0
+    as roll is. An end is the first that the evidence of all blocks so far rejects, or the end of the scale. So the
+    interval holds the estimate whatever shares and differences did, and its ends are rounded outwards. Gates are
+    latched and this is not: what was rejected once may lie within it again.
 
     Args:
         start: the gate before its first block.
-        blocks: all blocks so far, in order; merged as the gate does.
+        blocks: all blocks so far, in order; merged as the gate does, and left out where it leaves them out.
     """
     closed = _closed(start, blocks)
-    grid = [round(i * step, 9) for i in range(-round(1 / step) + 1, round(1 / step))]
-    lowest = _until_kept(ship_hypothesis(1, start.margin), grid, start, closed)
-    highest = _until_kept(roll_hypothesis(start.margin), grid[::-1], start, closed)
-    found, labelled = [], start.labelled
-    for place, block in enumerate(closed, start=1):
+    lower = _Processes(start, closed, ship_hypothesis(1, start.margin))
+    upper = _Processes(start, closed, roll_hypothesis(start.margin))
+    running, labelled, total, weights = [], start.labelled, 0.0, 0.0
+    for place, block in enumerate(closed):
+        candidate, champion = block.candidate.sums, block.champion.sums
+        weight = candidate.n * champion.n / block.n
+        total += weight * (candidate.total / candidate.n - champion.total / champion.n)
+        weights += weight
         labelled += block.n
-        lower = next((d for d, rejected_at in lowest if rejected_at > place), 1.0)
-        upper = next((d for d, rejected_at in highest if rejected_at > place), -1.0)
+        estimate = total / weights
+        below, above = floor(estimate * STEPS + ROUNDING), ceil(estimate * STEPS - ROUNDING)
         interval = Interval(
-            lower=-1.0 if lower == grid[0] else min(lower, upper),
-            upper=1.0 if upper == grid[-1] else max(lower, upper),
+            lower=next((i for i in range(below, -STEPS, -1) if lower.rejects(i, place)), -STEPS) / STEPS,
+            upper=next((i for i in range(above, STEPS) if upper.rejects(i, place)), STEPS) / STEPS,
         )
-        found.append(Running(labelled=labelled, interval=interval))
-    return tuple(found)
+        running.append(Running(labelled=labelled, estimate=estimate, interval=interval))
+    return tuple(running)
 
 
-def _until_kept(
-    hypothesis: Hypothesis, grid: Sequence[float], start: QualityGate, closed: Sequence[Block]
-) -> list[tuple[float, int]]:
-    """(difference, number of the block that rejects it) along the grid,
-    up to the first difference that no block rejects.
-    """
-    found = []
-    for d in grid:
-        rejected_at = _rejected_at(replace(hypothesis, boundary=d), start, closed)
-        found.append((d, rejected_at))
-        if rejected_at > len(closed):
-            break
-    return found
+class _Processes:
+    """The evidence of one hypothesis moved along the grid, worked out as far as it is asked for."""
+
+    def __init__(self, start: QualityGate, closed: Sequence[Block], hypothesis: Hypothesis) -> None:
+        self._closed, self._kind, self._hypothesis = closed, start.kind, hypothesis
+        self._rates: list[tuple[PlugIn, PlugIn]] = []  # champion's and candidate's before each block
+        champion, candidate = start.champion, start.candidate
+        for block in closed:
+            self._rates.append((champion, candidate))
+            champion, candidate = champion.after(block.champion), candidate.after(block.candidate)
+        self._evidence: dict[int, list[Evidence]] = {}
+
+    def rejects(self, i: int, place: int) -> bool:
+        """Whether the blocks up to ``place`` (from 0) reject the difference ``i`` / STEPS, in (-1, 1)."""
+        hypothesis = replace(self._hypothesis, boundary=i / STEPS)
+        evidence = self._evidence.setdefault(i, [Evidence.none(hypothesis.weights)])
+        while len(evidence) <= place + 1:
+            at = len(evidence) - 1
+            champion, candidate = self._rates[at]
+            factors = log_factors(hypothesis, self._closed[at], champion, candidate, self._kind)
+            evidence.append(evidence[-1].after(factors))
+        return evidence[place + 1].log_e >= threshold(hypothesis.alpha)
 
 
 def _closed(start: QualityGate, blocks: Sequence[Block]) -> list[Block]:
@@ -76,14 +96,3 @@ def _closed(start: QualityGate, blocks: Sequence[Block]) -> list[Block]:
             closed.append(merged)
         pending = None if ready else merged
     return closed
-
-
-def _rejected_at(hypothesis: Hypothesis, start: QualityGate, closed: Sequence[Block]) -> int:
-    """One more than there are blocks when none rejects it."""
-    evidence, champion, candidate = Evidence.none(hypothesis.weights), start.champion, start.candidate
-    for place, block in enumerate(closed, start=1):
-        evidence = evidence.after(log_factors(hypothesis, block, champion, candidate, start.kind))
-        if evidence.peak >= threshold(hypothesis.alpha):
-            return place
-        champion, candidate = champion.after(block.champion), candidate.after(block.candidate)
-    return len(closed) + 1

@@ -87,42 +87,23 @@ def verdict_of(gate: QualityGate) -> str:
 
 def difference_of(start: QualityGate, blocks: Sequence[Block]) -> MeanDifference:
     """``blocks`` as closed."""
-    found = running_intervals(start, tuple(blocks))
-    interval = found[-1].interval if found else None
-    return MeanDifference(
-        observed=ArmTotals(blocks).observed,
-        lower=interval.lower if interval else -1.0,
-        upper=interval.upper if interval else 1.0,
-    )
+    running = running_intervals(start, tuple(blocks))
+    if not running:
+        return MeanDifference(observed=None, lower=-1.0, upper=1.0)
+    last = running[-1]
+    return MeanDifference(observed=last.estimate, lower=last.interval.lower, upper=last.interval.upper)
 
 
-class ArmTotals:
-    """Means per arm and the observed difference, block by block."""
-
-    def __init__(self, blocks: Iterable[Block] = ()) -> None:
-        self.candidate, self.champion = Sums(), Sums()
-        self._total = self._weight = 0.0
-        for block in blocks:
-            self.add(block)
-
-    def add(self, block: Block) -> None:
-        c, b = block.candidate.sums, block.champion.sums
-        self.candidate, self.champion = self.candidate + c, self.champion + b
-        if c.mean is not None and b.mean is not None:
-            weight = c.n * b.n / (c.n + b.n)
-            self._total, self._weight = self._total + weight * (c.mean - b.mean), self._weight + weight
-
-    @property
-    def observed(self) -> float | None:
-        """Candidate - champion within each block, weighed by n_c n_b / (n_c + n_b)."""
-        return self._total / self._weight if self._weight else None
+def arm_sums(arm: ArmName, blocks: Iterable[Block]) -> Sums:
+    """Of all these blocks, counted by the gate or not."""
+    return sum(((b.candidate if arm == "candidate" else b.champion).sums for b in blocks), start=Sums())
 
 
 def arms_of(
     rollout: Rollout, state: EvidenceState, blocks: Sequence[Block], late: Mapping[ArmName, tuple[int, int]]
 ) -> tuple[ArmView, ...]:
     """``late``: arm > (late feedback, feedback of closed cohorts)."""
-    totals, found = ArmTotals(blocks), []
+    found = []
     for arm in ARMS:
         units = sum(c.units_c if arm == "candidate" else c.units_b for c in state.stages.values())
         labelled = sum(c.labelled_c if arm == "candidate" else c.labelled_b for c in state.stages.values())
@@ -131,7 +112,7 @@ def arms_of(
             ArmView(
                 arm=arm, variant=rollout.candidate if arm == "candidate" else rollout.champion, units=units,
                 labelled=labelled,
-                label_rate=labelled / units if units else None, mean=getattr(totals, arm).mean, late=n_late,
+                label_rate=labelled / units if units else None, mean=arm_sums(arm, blocks).mean, late=n_late,
                 late_of=n_of, late_share=n_late / n_of if n_of else None,
             )
         )  # fmt: skip

@@ -74,10 +74,10 @@ class ArmView:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeanDifference:
     """Candidate - champion, compared within each block, so that neither a growing share nor a moving day counts
-    for it.
+    for it; of the blocks that the gate has counted.
     """
 
-    observed: float | None
+    observed: float | None  # within [lower, upper]; None before the first counted block
     lower: float
     upper: float
     confidence: float = CONFIDENCE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from optimizer.core.base.phrasing import count, span, when
@@ -12,10 +12,10 @@ from optimizer.core.rollout.evidence_state import EvidenceState, begin
 from optimizer.core.rollout.verification import Folded
 from optimizer.core.serving.rollout import Decision, Rollout, percent
 from optimizer.core.statistics.guardrails import GuardrailKind
-from optimizer.core.statistics.interval import running_intervals
-from optimizer.core.statistics.outcomes import Block
+from optimizer.core.statistics.interval import Running, running_intervals
+from optimizer.core.statistics.outcomes import Block, Sums
 from optimizer.core.statistics.quality_gate import QualityGate, hypotheses
-from optimizer.core.views.rollout_evidence import ArmTotals
+from optimizer.core.views.rollout_evidence import arm_sums
 from optimizer.core.views.rollout_status import RolloutView
 
 
@@ -29,9 +29,7 @@ class QualityPoint:
     log_e: Mapping[str, float]  # by game, after this block; not latched
     candidate_mean: float | None
     champion_mean: float | None
-    observed: float | None  # difference, compared within each block
-    lower: float
-    upper: float
+    difference: Running
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +68,10 @@ class RolloutReport:
 
 def history_of(rollout: Rollout, folded: Iterable[Folded]) -> RolloutStory:
     """What ``evidence.fold`` gives, told; no block is kept but the few that compare outcomes."""
-    found: list[QualityPoint] = []
+    counted: list[tuple[datetime, QualityGate, Sums, Sums]] = []  # after each block that the gate used
     guardrails: dict[GuardrailKind, list[GuardrailPoint]] = {}
     compared: list[Block] = []
-    sums = ArmTotals()
+    candidate, champion = Sums(), Sums()
     for one in folded:
         if one.block.kind == "guardrails":
             _add_guardrails(guardrails, one.before, one.after, one.block.closed_at)
@@ -81,14 +79,20 @@ def history_of(rollout: Rollout, folded: Iterable[Folded]) -> RolloutStory:
         if comparison is None:
             continue
         compared.append(comparison)
-        sums.add(comparison)
+        candidate, champion = candidate + comparison.candidate.sums, champion + comparison.champion.sums
         if one.after.quality.labelled > one.before.quality.labelled:
-            found.append(_point(one.after.quality, sums, one.block.closed_at))
-    start = begin(rollout.settings).quality
-    intervals = {running.labelled: running.interval for running in running_intervals(start, tuple(compared))}
-    points = tuple(replace(p, lower=intervals[p.labelled].lower, upper=intervals[p.labelled].upper) for p in found)
+            counted.append((one.block.closed_at, one.after.quality, candidate, champion))
+    running = running_intervals(begin(rollout.settings).quality, tuple(compared))
+    points = tuple(
+        QualityPoint(
+            at=at, stage=gate.stage, labelled=gate.labelled,
+            log_e={h.name: e.log_e for h, e in zip(hypotheses(gate.margin), gate.evidence, strict=True)},
+            candidate_mean=candidate.mean, champion_mean=champion.mean, difference=difference,
+        )
+        for (at, gate, candidate, champion), difference in zip(counted, running, strict=True)
+    )  # fmt: skip
     stages = {
-        stage: _stage_means(b for b in compared if b.stage == stage) for stage in sorted({b.stage for b in compared})
+        stage: _stage_means([b for b in compared if b.stage == stage]) for stage in sorted({b.stage for b in compared})
     }
     return RolloutStory(
         quality=points, guardrails={kind: tuple(own) for kind, own in guardrails.items()}, stages=stages
@@ -135,20 +139,8 @@ def _how(decisions: Sequence[Decision]) -> str:
     return f"forced by a person in {len(forced)} of its decisions ({', '.join(forced)})"
 
 
-def _point(gate: QualityGate, sums: ArmTotals, at: datetime) -> QualityPoint:
-    """Without its interval, which is worked out for all points together."""
-    names = [h.name for h in hypotheses(gate.margin)]
-    return QualityPoint(
-        at=at, stage=gate.stage, labelled=gate.labelled,
-        log_e=dict(zip(names, (e.log_e for e in gate.evidence), strict=True)),
-        candidate_mean=sums.candidate.mean, champion_mean=sums.champion.mean, observed=sums.observed, lower=-1.0,
-        upper=1.0,
-    )  # fmt: skip
-
-
-def _stage_means(blocks: Iterable[Block]) -> StageMeans:
-    totals = ArmTotals(blocks)
-    return StageMeans(candidate=totals.candidate.mean, champion=totals.champion.mean)
+def _stage_means(blocks: Sequence[Block]) -> StageMeans:
+    return StageMeans(candidate=arm_sums("candidate", blocks).mean, champion=arm_sums("champion", blocks).mean)
 
 
 def _add_guardrails(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from math import comb, exp
 
@@ -11,8 +12,14 @@ from optimizer.core.statistics.forecast import (
     gate_growth,
 )
 from optimizer.core.statistics.interval import running_intervals
-from optimizer.core.statistics.mixture import threshold
-from optimizer.core.statistics.quality_gate import QualityGate, margin_needed
+from optimizer.core.statistics.mixture import Evidence, threshold
+from optimizer.core.statistics.quality_gate import (
+    QualityGate,
+    log_factors,
+    margin_needed,
+    roll_hypothesis,
+    ship_hypothesis,
+)
 from optimizer.core.statistics.stopping_rule import Standing, shown, stopping_rule
 from tests.unit.statistics.blocks import LADDER, after_all, block, scores
 
@@ -147,20 +154,65 @@ class TestInterval:
         blocks = [block(20, 16, 20, 16)] * 60
         found = self.interval(blocks)
         gate = after_all(self.start, blocks)
-        assert -0.05 < found.lower < 0 < found.upper < 0.1
+        assert -0.05 <= found.lower < 0 < found.upper < 0.1
         assert gate.peaks["ship1"] >= threshold(0.05)
 
-    def test_its_lower_end_leaves_the_margin_with_the_block_that_passes_the_gate(self):
+    def test_its_lower_end_is_the_margin_or_above_from_the_block_on_that_passes_the_gate(self):
         blocks = [block(20, 16, 20, 16)] * 60
         passed = next(n for n in range(61) if after_all(self.start, blocks[:n]).peaks["ship1"] >= threshold(0.05))
-        assert self.interval(blocks[: passed - 1]).lower == pytest.approx(-0.05)
-        assert self.interval(blocks[:passed]).lower == pytest.approx(-0.04)
+        assert self.interval(blocks[: passed - 1]).lower == pytest.approx(-0.06)
+        assert self.interval(blocks[:passed]).lower == pytest.approx(-0.05)
 
-    def test_its_upper_end_falls_below_zero_with_the_block_that_rolls_back(self):
+    def test_its_upper_end_reaches_zero_with_the_block_that_rolls_back(self):
         blocks = [block(20, 14, 20, 16)] * 60
         worse = next(n for n in range(61) if after_all(self.start, blocks[:n]).peaks["roll"] >= threshold(0.03))
-        assert self.interval(blocks[: worse - 1]).upper == pytest.approx(0.0)
-        assert self.interval(blocks[:worse]).upper < 0
+        assert self.interval(blocks[: worse - 1]).upper == pytest.approx(0.01)
+        assert self.interval(blocks[:worse]).upper == pytest.approx(0.0)
+
+    def test_its_ends_are_the_differences_next_to_the_estimate_that_all_blocks_so_far_reject(self):
+        """Rejected by the evidence of now: what a verdict latched may lie within it again."""
+        blocks = [*[block(20, 12, 20, 16)] * 14, *[block(20, 18, 20, 16)] * 30]
+
+        def rejects(hypothesis, d, blocks):
+            evidence, gate = Evidence.none(hypothesis.weights), self.start
+            for one in blocks:
+                factors = log_factors(replace(hypothesis, boundary=d), one, gate.champion, gate.candidate, "binary")
+                evidence, gate = evidence.after(factors), gate.after(one)
+            return evidence.log_e >= threshold(hypothesis.alpha)
+
+        worse = after_all(self.start, blocks).peaks["roll"] >= threshold(0.03)
+        for n in (1, 14, 25, 44):
+            running = running_intervals(self.start, tuple(blocks))[n - 1]
+            grid = [i / 100 for i in range(-99, 100)]
+            ship, roll = ship_hypothesis(1, 0.05), roll_hypothesis(0.05)
+            below = [d for d in grid if d <= running.estimate and rejects(ship, d, blocks[:n])]
+            above = [d for d in grid if d >= running.estimate and rejects(roll, d, blocks[:n])]
+            assert running.interval.lower == pytest.approx(max(below, default=-1.0))
+            assert running.interval.upper == pytest.approx(min(above, default=1.0))
+        assert worse
+        assert self.interval(blocks[:14]).upper <= 0 < self.interval(blocks).upper
+
+    def test_the_estimate_compares_within_blocks_and_not_totals(self):
+        """Monday is bad for both and mostly the champion's, Tuesday good and mostly the candidate's: no difference,
+        though totals differ by 40 points.
+        """
+        monday, tuesday = block(10, 4, 90, 36, stage=0), block(90, 81, 10, 9, stage=1)
+        assert pytest.approx(0.4) == (4 + 81) / 100 - (36 + 9) / 100
+        assert running_intervals(self.start, (monday, tuesday))[-1].estimate == pytest.approx(0.0)
+
+    def test_blocks_that_the_gate_drops_or_holds_count_for_the_estimate_no_more_than_for_the_ends(self):
+        counted = [block(10, 8, 30, 24)] * 3
+        dropped, pending = block(4, 0, 4, 4), block(3, 0, 2, 2, stage=1)
+        with_others = (*counted, dropped, block(10, 8, 30, 24, stage=1), pending)
+        assert running_intervals(self.start, with_others)[-1].estimate == pytest.approx(0.0)
+        assert len(running_intervals(self.start, with_others)) == 4
+
+    def test_scores_have_one_as_well_though_far_differences_cannot_be_bet_on(self):
+        start = QualityGate.start(margin=0.05, champion_mean=0.8, champion_variance=0.0025, kind="score")
+        found = scores([0.82, 0.77, 0.87, 0.80, 0.84] * 4, [0.80, 0.78, 0.82, 0.75, 0.85] * 4)
+        running = running_intervals(start, (found,) * 30)[-1]
+        assert running.estimate == pytest.approx(0.02)
+        assert -0.02 < running.interval.lower < 0.02 < running.interval.upper < 0.06
 
     def test_it_merges_blocks_as_the_gate_does(self):
         small, merged = [block(1, 0, 3, 3), block(3, 2, 3, 1)], block(4, 2, 6, 4)
@@ -168,7 +220,7 @@ class TestInterval:
 
     def test_it_lies_below_zero_when_the_candidate_would_be_rolled_back(self):
         found = self.interval([block(20, 10, 20, 16)] * 12)
-        assert -0.6 < found.lower < found.upper < 0
+        assert -0.6 < found.lower < found.upper <= 0
 
 
 def test_the_exact_chance_of_a_false_verdict_stays_below_alpha():
