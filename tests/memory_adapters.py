@@ -93,28 +93,11 @@ class MemoryEvents:
         found = (one for one in self._feedback.values() if one.arm.family == family and one.interaction == interaction)
         return sorted(found, key=lambda one: (one.received_at, one.id))
 
-    def page_of_feedback(
-        self,
-        tx: Transaction,
-        *,
-        family: str | None,
-        variant: str | None,
-        since: datetime | None,
-        cursor: str | None,
-        limit: int,
-    ) -> tuple[list[FeedbackEvent], str | None]:
-        wanted = (
-            one
-            for one in self._feedback.values()
-            if family in (None, one.arm.family)
-            and variant in (None, one.arm.variant)
-            and (since is None or one.received_at >= since)
-        )
-        ordered = sorted(wanted, key=lambda one: (one.received_at, one.id, one.arm.family))
-        start = 0 if cursor is None else _position(cursor, ordered)
-        page = ordered[start : start + limit]
-        more = len(ordered) > start + limit
-        return page, f"{page[-1].arm.family}/{page[-1].id}" if more else None
+    def page_of_feedback(self, tx: Transaction, **asked: Any) -> tuple[list[FeedbackEvent], str | None]:
+        return _page(self._feedback.values(), **asked)
+
+    def page_of_interactions(self, tx: Transaction, **asked: Any) -> tuple[list[Interaction], str | None]:
+        return _page(self._interactions.values(), **asked)
 
     def stored_answer(self, tx: Transaction, scope: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
         return self._answers.get((scope, key))
@@ -178,7 +161,30 @@ def _by_name(events: Iterable[E]) -> dict[Name, E]:
     return {(event.arm.family, event.id): event for event in events}
 
 
-def _position(cursor: str, ordered: Sequence[FeedbackEvent]) -> int:
+def _page(
+    events: Iterable[E],
+    *,
+    family: str | None,
+    variant: str | None,
+    since: datetime | None,
+    cursor: str | None,
+    limit: int,
+) -> tuple[list[E], str | None]:
+    wanted = (
+        one
+        for one in events
+        if family in (None, one.arm.family)
+        and variant in (None, one.arm.variant)
+        and (since is None or one.received_at >= since)
+    )
+    ordered = sorted(wanted, key=lambda one: (one.received_at, one.id, one.arm.family))
+    start = 0 if cursor is None else _position(cursor, ordered)
+    page = ordered[start : start + limit]
+    more = len(ordered) > start + limit
+    return page, f"{page[-1].arm.family}/{page[-1].id}" if more else None
+
+
+def _position(cursor: str, ordered: Sequence[_Event]) -> int:
     names = [f"{one.arm.family}/{one.id}" for one in ordered]
     if cursor not in names:
         raise InvalidInput("This cursor was not made by this server; take next_cursor of the page before, unchanged.")

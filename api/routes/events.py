@@ -190,6 +190,28 @@ def list_feedback(
     return shared.read(read)
 
 
+@routes.get("/v1/interactions", **guarded("read", narrows=True))
+def list_interactions(
+    shared: Shared,
+    caller: Asking,
+    family: Annotated[str | None, Query(max_length=200)] = None,
+    variant: Annotated[str | None, Query(max_length=200)] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Received at or after this time")] = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> dict[str, Any]:
+    """Interactions, oldest first. Their texts are null for a key without role read-texts."""
+    asked = family_asked(caller, family)
+
+    def read(tx: Transaction) -> dict[str, Any]:
+        found, next_cursor = shared.store.events.page_of_interactions(
+            tx, family=asked, variant=variant, since=_usable(since), cursor=cursor, limit=limit
+        )
+        return page([shapes.interaction(one) for one in found], next_cursor)
+
+    return shared.read(read)
+
+
 @routes.get(
     "/v1/interactions/{id:path}", **guarded("read-texts", narrows=True)
 )  # ids are the sender's, a slash included

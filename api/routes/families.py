@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from pydantic import AwareDatetime
 
 from api.http.etags import check_preconditions, etag_of
 from api.http.pagination import page
@@ -16,6 +17,7 @@ from api.schemas import ChampionRollbackBody, OverrideBody
 from api.services import Services, Shared
 from optimizer.core.family.family import Family
 from optimizer.core.serving.assignment import unit_hmac
+from optimizer.jobs.feedback.read_stats import By, as_answer, read_stats
 from optimizer.jobs.rollouts.put_override import put_override
 from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
 from optimizer.jobs.scheduling.set_schedule import read_schedule
@@ -55,6 +57,25 @@ def history(family: str, shared: Shared) -> dict[str, Any]:
     if not reigns:
         shared.family(family)
     return page([shapes.champion(reign) for reign in reigns])
+
+
+@routes.get("/v1/families/{family}/stats", **guarded("read"))
+def stats(
+    family: str,
+    shared: Shared,
+    by: Annotated[
+        By | None, Query(description="One row per hour or day, or per variant and model of all the time")
+    ] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Received at or after this time")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Received before this time")] = None,
+) -> dict[str, Any]:
+    """How success, score, errors, latency and cost moved, per variant and model, by when events were received.
+
+    By day it reads whole days of UTC; by hour and by model what is summed up of each minute, two minutes late.
+    """
+    shared.family(family)
+    asked = by or "day"
+    return as_answer(read_stats(family, by=asked, since=since, until=until, store=shared.store, clock=shared.clock))
 
 
 @routes.post("/v1/families/{family}/champion/rollback", **guarded("operate", "never-refused"))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, show, table
+from optimizer.cli.output import Json, say, show, table
 from optimizer.cli.session import Session
-from optimizer.core.base.errors import NotFound
+from optimizer.core.base.errors import InvalidInput, NotFound
 
 app = typer.Typer(name="feedback", no_args_is_help=True, help="What users and systems reported.")
 
@@ -17,14 +18,26 @@ app = typer.Typer(name="feedback", no_args_is_help=True, help="What users and sy
 def stats(
     family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
     rollout: Annotated[str | None, typer.Option(help="Only of this rollout; default: everything.")] = None,
+    by: Annotated[
+        str | None, typer.Option(help="hour, day or model: how the figures moved, per variant and model.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="A time such as 2026-11-30T14:00, or how long ago: 24h, 7d.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="The same; default: now.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Interactions, labels and means per variant and role.
+    """Interactions, labels and means per variant and role; or how they moved over a time.
 
-    Example: detent feedback stats triage
+    Example: detent feedback stats triage --by day --since 14d
     """
     session = Session()
     session.family(family)
+    if by is not None or since is not None or until is not None:
+        if rollout is not None:
+            raise InvalidInput("--rollout sums up a whole rollout: leave out --by, --since and --until, or --rollout.")
+        _moved(session, family, by or "day", since, until, as_json=as_json)
+        return
     with session.store.read() as tx:
         if rollout is not None and (
             (known := session.store.rollouts.get(tx, rollout)) is None or known.family != family
@@ -38,6 +51,44 @@ def stats(
         {"items": rows},
         table([arm_row(r) for r in rows], ARM_COLUMNS, empty=f"{family} has no interactions or feedback yet."),
     )
+
+
+def _moved(session: Session, family: str, by: str, since: str | None, until: str | None, *, as_json: bool) -> None:
+    from optimizer.jobs.feedback.read_stats import LONGEST, as_answer, read_stats
+
+    period = next((period for period in LONGEST if period == by), None)
+    if period is None:
+        raise InvalidInput(f"--by {by!r} is none of {', '.join(LONGEST)}.")
+    now = session.clock.now()
+    found = read_stats(
+        family, by=period, since=_time(since, now, "--since"), until=_time(until, now, "--until"),
+        store=session.store, clock=session.clock,
+    )  # fmt: skip
+    columns = {
+        **({"start": "From (UTC)"} if by != "model" else {}),
+        "variant": "Variant", "model": "Model", "n_interactions": "Interactions", "n_errors": "Errors",
+        "n_labelled": "Labelled", "success": "Success", "mean_score": "Mean score", "mean_latency_ms": "Mean ms",
+        "p95_latency_ms": "p95 ms", "cost_usd": "Cost $",
+    }  # fmt: skip
+    rows = [
+        arm_row({**row, "start": f"{row['start']:%Y-%m-%d %H:%M}" if row["start"] else None}) for row in found.items
+    ]
+    empty = f"Nothing of {family} was received between {found.since:%Y-%m-%d %H:%M} and {found.until:%Y-%m-%d %H:%M}."
+    show(as_json, as_answer(found), table(rows, columns, empty=empty))
+    summed = f"until {found.summed_until:%Y-%m-%d %H:%M:%S} UTC" if found.summed_until else "nothing yet"
+    say(f"Summed up: {summed}; the worker of `detent serve` goes on with it.")
+
+
+def _time(text: str | None, now: datetime, option: str) -> datetime | None:
+    from optimizer.cli.keys import span
+
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return now - span(text, option)
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 ARM_COLUMNS = {

@@ -110,9 +110,9 @@ def rotate(
 
     Example: detent keys rotate web-app --grace 7d
     """
-    span = _span(grace, "--grace")
+    ends_in = span(grace, "--grace")
     operations = _operations(Session())
-    _tell(operations.undo_rotation(name) if undo else operations.rotate_key(name, span), as_json)
+    _tell(operations.undo_rotation(name) if undo else operations.rotate_key(name, ends_in), as_json)
 
 
 @app.command()
@@ -192,11 +192,12 @@ def _end_of(text: str, now: datetime) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        return now + _span(text, "--expires")
+        return now + span(text, "--expires")
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
-def _span(text: str, option: str) -> timedelta:
+def span(text: str, option: str) -> timedelta:
+    """The time that an option such as 30m, 24h or 7d says; raises InvalidInput."""
     found = re.fullmatch(r"([0-9]{1,6})([mhd])|0", text)
     if found is None:
         raise InvalidInput(f"{option} needs a time such as 30m, 24h or 7d, not {text!r}.")

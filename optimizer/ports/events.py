@@ -63,7 +63,21 @@ class Events(Protocol):
         since: datetime | None,
         cursor: str | None,
         limit: int,
-    ) -> tuple[list[FeedbackEvent], str | None]: ...
+    ) -> tuple[list[FeedbackEvent], str | None]:
+        """In the order of receipt, from the cursor on, and the cursor of the next page."""
+
+    def page_of_interactions(
+        self,
+        tx: Transaction,
+        *,
+        family: str | None,
+        variant: str | None,
+        since: datetime | None,
+        cursor: str | None,
+        limit: int,
+    ) -> tuple[list[Interaction], str | None]:
+        """The same of interactions."""
+
     def stored_answer(self, tx: Transaction, scope: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
         """(body hash, answer) under an Idempotency-Key, or None."""
 

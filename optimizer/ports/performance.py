@@ -26,6 +26,9 @@ class Performance(Protocol):
         Reads every event of that day.
         """
 
+    def days(self, tx: Transaction, family: str, first: str, until: str) -> list[dict[str, Any]]:
+        """What was kept of the days in [first, until), by day, variant and model."""
+
     def put_day(self, tx: Transaction, day: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keeps a day's sums in the place of earlier ones of that day."""
 
@@ -41,9 +44,18 @@ class MinuteStats(Protocol):
         """Keeps each row in the place of an earlier one of the same minute and kind."""
 
     def of_family(
-        self, tx: Transaction, family: str, since: datetime, *, variant: str | None = None, source: str | None = None
+        self,
+        tx: Transaction,
+        family: str,
+        since: datetime,
+        *,
+        until: datetime | None = None,
+        variant: str | None = None,
+        source: str | None = None,
     ) -> list[MinuteSums]:
-        """What was kept from the minute of ``since`` on, in order of time; source "" for interactions alone."""
+        """What was kept of the minutes from that of ``since`` on that begin before ``until``, in order of time; source
+        "" for interactions alone.
+        """
 
     def watermark(self, tx: Transaction, name: str) -> datetime | None:
         """Up to when the job of that name has done its work, as it said itself."""

@@ -136,6 +136,17 @@ class TestReading:
 
 
 class TestPages:
+    def test_pages_of_interactions_hold_each_once_in_the_order_of_arrival(self, events: Adapter) -> None:
+        rows = [interaction(f"in_{i:02}", received_at=minutes(i // 3)) for i in range(10)]
+        add(events, rows[::-1], [feedback()])
+        seen, cursor = [], None
+        while not seen or cursor is not None:
+            page, cursor = events.ask(
+                "page_of_interactions", family=FAMILY, variant=None, since=minutes(1), cursor=cursor, limit=4
+            )
+            seen += page
+        assert seen == rows[3:]
+
     def test_pages_hold_every_event_once_in_the_order_of_arrival(self, events: Adapter) -> None:
         rows = [feedback(f"fb_{i:02}", received_at=minutes(i // 3)) for i in range(10)]  # several of one moment
         add(events, [], rows[::-1])

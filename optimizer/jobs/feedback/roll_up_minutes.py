@@ -9,6 +9,7 @@ from optimizer.core.base.minute_sums import MinuteSums, minute_of
 from optimizer.ports import Clock, Store, Transaction
 
 MINUTES = "minute_stats"  # of the watermark: every minute before it is summed up
+DAYS = "variant_performance"  # the same of days; the one that it lies in was summed up as far as it had come
 SETTLED = timedelta(
     seconds=60
 )  # after its end nothing more is received in a minute: events are stamped before they are committed
@@ -76,15 +77,22 @@ def _chunks(
 
 
 def roll_up_performance(*, store: Store, clock: Clock, days: int = 2) -> list[str]:
-    """Writes the sums of today and the days before it (UTC; ``days`` in all) and returns them, oldest first.
+    """Writes the sums of today and the days before it (UTC; ``days`` in all, and those since the last time) and returns
+    them, oldest first.
 
     Yesterday is included, since its last events come in after the last roll-up before midnight. Each day has its own
     transaction, which only writes: summing up a day of events inside it would block other writers for seconds.
     """
-    today = clock.now().date()
-    wanted = [(today - timedelta(days=back)).isoformat() for back in reversed(range(days))]
+    now = clock.now()
+    today = now.date()
+    with store.read() as tx:
+        done = store.minute_stats.watermark(tx, DAYS)
+    missed = (today - done.date()).days + 1 if done is not None else 0
+    n_days = max(days, min(missed, HISTORY.days))
+    wanted = [(today - timedelta(days=back)).isoformat() for back in reversed(range(n_days))]
     for day in wanted:
         with store.read() as tx:
             rows = store.performance.day_sums(tx, day)
         store.write(lambda tx, day=day, rows=rows: store.performance.put_day(tx, day, rows))  # type: ignore[misc]
+    store.write(lambda tx: store.minute_stats.set_watermark(tx, DAYS, now))
     return wanted

@@ -30,6 +30,7 @@ NEEDED = [
     ("GET", "/v1/families/triage/prompt", None, "serve"),
     ("GET", "/v1/audit", None, "read"),
     ("GET", "/v1/feedback", None, "read-texts"),
+    ("GET", "/v1/interactions", None, "read"),
     ("POST", "/v1/feedback", {"family": "triage", "unit": "u", "success": True}, "feedback"),
     ("POST", "/v1/families/triage/variants", {"messages": [{"role": "user", "content": "{{text}}!"}]}, "operate"),
     ("POST", "/v1/rollouts/ro_0/rollback", None, "operate"),

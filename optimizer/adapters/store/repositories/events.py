@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, func, insert, or_, select
 
 from optimizer.adapters.store import arm_stats, cursors
 from optimizer.adapters.store.engine import insert_new
@@ -21,6 +21,7 @@ from optimizer.core.feedback.traffic_sums import summed_by
 
 KEYS = IdempotencyKeyRow.__table__
 LATER = LaterPartsRow.__table__
+OneEvent = TypeVar("OneEvent", Interaction, FeedbackEvent)
 
 
 class EventTables:
@@ -105,32 +106,11 @@ class EventTables:
             found, key=lambda event: (event.received_at, event.id)
         )  # asked to sort, SQLite would read all of the family's
 
-    def page_of_feedback(
-        self,
-        tx: Connection,
-        *,
-        family: str | None,
-        variant: str | None,
-        since: datetime | None,
-        cursor: str | None,
-        limit: int,
-    ) -> tuple[list[FeedbackEvent], str | None]:
-        f = FEEDBACK_EVENTS.c
-        query = select(FEEDBACK_EVENTS).order_by(f.received_at, f.id).limit(limit + 1)
-        if variant is not None:
-            query = query.where(f.variant == variant)
-        if since is not None:
-            query = query.where(f.received_at >= since)
-        if cursor is not None:
-            at, id, of = cursors.decode(cursor, datetime, str, str)
-            query = query.where(f.received_at >= at)  # what the index begins with
-            query = query.where(or_(f.received_at > at, f.id > id, and_(f.id == id, f.family > of)))
-        # Each family's page by its index: asked for all at once, the database would read and sort every event.
-        families = families_in(tx, FEEDBACK_EVENTS) if family is None else [family]
-        rows = [row for one in families for row in tx.execute(query.where(f.family == one)).mappings()]
-        rows.sort(key=lambda row: (row["received_at"], row["id"], row["family"]))
-        events = [_feedback(row) for row in rows[: limit + 1]]
-        return cursors.page(events, limit, lambda event: (event.received_at, event.id, event.arm.family))
+    def page_of_feedback(self, tx: Connection, **asked: Any) -> tuple[list[FeedbackEvent], str | None]:
+        return _page(tx, FEEDBACK_EVENTS, _feedback, **asked)
+
+    def page_of_interactions(self, tx: Connection, **asked: Any) -> tuple[list[Interaction], str | None]:
+        return _page(tx, INTERACTIONS, _interaction, **asked)
 
     def stored_answer(self, tx: Connection, scope: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
         query = select(KEYS.c.body_hash, KEYS.c.answer).where(KEYS.c.scope == scope, KEYS.c.key == key)
@@ -168,6 +148,35 @@ class EventTables:
             if one.n_success:
                 found.append(LabelSummary(**of, field="success", n=one.n_success, mean=one.success_sum / one.n_success))
         return sorted(found, key=lambda s: (s.variant or "", s.field, s.source))
+
+
+def _page(
+    tx: Connection,
+    events: Table,
+    read: Callable[[RowMapping], OneEvent],
+    *,
+    family: str | None,
+    variant: str | None,
+    since: datetime | None,
+    cursor: str | None,
+    limit: int,
+) -> tuple[list[OneEvent], str | None]:
+    e = events.c
+    query = select(events).order_by(e.received_at, e.id).limit(limit + 1)
+    if variant is not None:
+        query = query.where(e.variant == variant)
+    if since is not None:
+        query = query.where(e.received_at >= since)
+    if cursor is not None:
+        at, id, of = cursors.decode(cursor, datetime, str, str)
+        query = query.where(e.received_at >= at)  # what the index begins with
+        query = query.where(or_(e.received_at > at, e.id > id, and_(e.id == id, e.family > of)))
+    # Each family's page by its index: asked for all at once, the database would read and sort every event.
+    families = families_in(tx, events) if family is None else [family]
+    rows = [row for one in families for row in tx.execute(query.where(e.family == one)).mappings()]
+    rows.sort(key=lambda row: (row["received_at"], row["id"], row["family"]))
+    found = [read(row) for row in rows[: limit + 1]]
+    return cursors.page(found, limit, lambda event: (event.received_at, event.id, event.arm.family))
 
 
 def _made_of_parts(family: str, variants: Collection[str], since: datetime) -> list[ColumnElement[bool]]:

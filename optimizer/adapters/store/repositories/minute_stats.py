@@ -54,7 +54,14 @@ class MinuteStatTables:
         upsert(tx, MINUTES, [{name: getattr(row, name) for name in _COLUMNS} for row in rows])
 
     def of_family(
-        self, tx: Connection, family: str, since: datetime, *, variant: str | None = None, source: str | None = None
+        self,
+        tx: Connection,
+        family: str,
+        since: datetime,
+        *,
+        until: datetime | None = None,
+        variant: str | None = None,
+        source: str | None = None,
     ) -> list[MinuteSums]:
         m = MINUTES.c
         query = (
@@ -62,6 +69,8 @@ class MinuteStatTables:
             .where(m.family == family, m.minute >= minute_of(since))
             .order_by(*MINUTES.primary_key.columns)
         )
+        if until is not None:
+            query = query.where(m.minute < until)
         if variant is not None:
             query = query.where(m.variant == variant)
         if source is not None:

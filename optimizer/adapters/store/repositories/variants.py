@@ -92,6 +92,10 @@ class PerformanceTables:
                     sums.setdefault(key, dict(_NOTHING)).update(columns)
         return [{"family": f, "variant": v, "model": m, "day": day, **columns} for (f, v, m), columns in sums.items()]
 
+    def days(self, tx: Connection, family: str, first: str, until: str) -> list[dict[str, Any]]:
+        query = select(DAILY).where(DAILY.c.family == family, DAILY.c.day >= first, DAILY.c.day < until)
+        return [dict(row) for row in tx.execute(query.order_by(DAILY.c.day, DAILY.c.variant, DAILY.c.model)).mappings()]
+
     def put_day(self, tx: Connection, day: str, rows: Sequence[Mapping[str, Any]]) -> None:
         tx.execute(delete(DAILY).where(DAILY.c.day == day))
         if rows:

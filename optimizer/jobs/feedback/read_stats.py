@@ -1,0 +1,118 @@
+"""How a family's success, score, errors, latency and cost moved: by hour, by day, or over a time, per variant and
+model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import Any, Literal
+
+from optimizer.core.base.errors import Fault, InvalidInput
+from optimizer.core.base.histogram import merge, quantile
+from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.jobs.feedback.roll_up_minutes import DAYS, MINUTES
+from optimizer.ports import Clock, Store
+
+By = Literal["hour", "day", "model"]
+USUAL: Mapping[By, timedelta] = {"hour": timedelta(days=1), "day": timedelta(days=30), "model": timedelta(days=7)}
+# minutes are read one by one, days are summed up already
+LONGEST: Mapping[By, timedelta] = {"hour": timedelta(days=7), "day": timedelta(days=3660), "model": timedelta(days=31)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackStats:
+    """``items``: sums of one variant and model each, in order of time where there is a ``start``; a mean without any
+    value is None.
+
+    ``since`` and ``until`` are those of what was summed up: whole minutes, and by day whole days of UTC. What came in
+    after ``summed_until`` (None: nothing is summed up yet) is not in it.
+    """
+
+    by: By
+    since: datetime
+    until: datetime
+    summed_until: datetime | None
+    items: list[dict[str, Any]]
+
+
+def read_stats(
+    family: str, *, by: By, since: datetime | None, until: datetime | None, store: Store, clock: Clock
+) -> FeedbackStats:
+    """Events by when they were received, in [since, until); outcomes of all sources.
+
+    Raises InvalidInput where the time is empty or longer than is read at once.
+    """
+    for at in (since, until):
+        if at is not None and not 1970 <= at.year < 9999:
+            raise _wrong_time(f"{at.isoformat()} lies outside the years 1970 to 9998")
+    end = until or clock.now()
+    begin = since or end - USUAL[by]
+    if begin >= end:
+        raise _wrong_time(f"{begin.isoformat()} (since) does not lie before {end.isoformat()} (until)")
+    if end - begin > LONGEST[by]:
+        other = ", or ask by day" if by != "day" else ""
+        raise _wrong_time(f"by {by} at most {LONGEST[by].days:,} days are read at once; ask for a shorter time{other}")
+    begin = _start_of(begin, by)
+    with store.read() as tx:
+        if by == "day":
+            end = _start_of(end - timedelta(microseconds=1), by) + timedelta(days=1)
+            rows = store.performance.days(tx, family, begin.date().isoformat(), end.date().isoformat())
+            items = [_of_day(row) for row in rows]
+        else:
+            items = _summed(store.minute_stats.of_family(tx, family, begin, until=end), by)
+        summed_until = store.minute_stats.watermark(tx, DAYS if by == "day" else MINUTES)
+    return FeedbackStats(by=by, since=begin, until=end, summed_until=summed_until, items=items)
+
+
+def _wrong_time(detail: str) -> InvalidInput:
+    return InvalidInput(f"These statistics cannot be read: {detail}.", [Fault(pointer="/since", detail=detail)])
+
+
+def _start_of(at: datetime, by: By) -> datetime:
+    utc = at.astimezone(UTC)
+    if by == "day":
+        return datetime.combine(utc.date(), time(), UTC)
+    return utc.replace(minute=0 if by == "hour" else utc.minute, second=0, microsecond=0)
+
+
+def _of_day(row: Mapping[str, Any]) -> dict[str, Any]:
+    start = datetime.fromisoformat(row["day"]).replace(tzinfo=UTC)
+    sums = {name: value for name, value in row.items() if name not in ("family", "day", "variant", "model")}
+    return {"start": start, "variant": row["variant"] or None, "model": row["model"] or None, **sums}
+
+
+def _summed(minutes: Iterable[MinuteSums], by: By) -> list[dict[str, Any]]:
+    groups: dict[tuple[datetime | None, str, str], list[MinuteSums]] = {}
+    for minute in minutes:
+        start = _start_of(minute.minute, by) if by == "hour" else None
+        groups.setdefault((start, minute.variant, minute.model), []).append(minute)
+    return [
+        {"start": start, "variant": variant or None, "model": model or None, **_figures(group)}
+        for (start, variant, model), group in sorted(groups.items(), key=lambda item: (str(item[0][0]), *item[0][1:]))
+    ]
+
+
+def _figures(minutes: list[MinuteSums]) -> dict[str, Any]:
+    n = {
+        name: sum(getattr(one, name) for one in minutes)
+        for name in ("n_errors", "n_latency", "latency_sum_ms", "cost_sum_usd", "n_success", "success_sum", "n_score",
+                     "score_sum")
+    }  # fmt: skip
+    return {
+        "n_interactions": sum(one.n for one in minutes if one.source == ""),
+        "n_errors": n["n_errors"],
+        "mean_latency_ms": n["latency_sum_ms"] / n["n_latency"] if n["n_latency"] else None,
+        "p95_latency_ms": quantile(merge(one.latency_histogram for one in minutes), 0.95),
+        "cost_usd": n["cost_sum_usd"],
+        "n_labelled": n["n_success"],
+        "n_success": n["success_sum"],
+        "n_scored": n["n_score"],
+        "mean_score": n["score_sum"] / n["n_score"] if n["n_score"] else None,
+    }
+
+
+def as_answer(stats: FeedbackStats) -> dict[str, Any]:
+    """As REST and ``--json`` show it."""
+    return {**asdict(stats), "next_cursor": None}

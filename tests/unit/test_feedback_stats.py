@@ -1,0 +1,133 @@
+"""How a family's figures moved: by hour, by day, and per model over a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.adapters.store import Database
+from optimizer.core.base.errors import InvalidInput
+from optimizer.jobs.feedback.read_stats import By, read_stats
+from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance
+from tests.api_world import make_home
+from tests.clock import Clock
+from tests.command_line import detent
+from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes, new_database
+
+LATER = Clock(NOW + timedelta(hours=3))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = new_database(tmp_path)
+    yield database
+    database.close()
+
+
+def told(database: Database, by: By, **asked: Any) -> list[tuple[Any, ...]]:
+    """(hours since NOW, variant, model, interactions, errors, labelled, successes) of each row."""
+    roll_up_minutes(database, LATER)
+    roll_up_performance(store=database, clock=LATER)
+    stats = read_stats(FAMILY, by=by, store=database, clock=LATER, **{"since": None, "until": None, **asked})
+    names = ("variant", "model", "n_interactions", "n_errors", "n_labelled", "n_success")
+    return [
+        (row["start"] and (row["start"] - NOW) / timedelta(hours=1), *(row[name] for name in names))
+        for row in stats.items
+    ]
+
+
+@pytest.fixture
+def traffic(database: Database) -> Database:
+    """Variant a worked at noon with one model, failed an hour later with another, and b has an outcome of no model."""
+    rows = [
+        interaction("in_1", model="m", received_at=minutes(1)),
+        interaction("in_2", model="m", received_at=minutes(2)),
+        interaction("in_3", model="n", received_at=minutes(61), error="down"),
+        feedback("fb_1", interaction="in_1", success=True, received_at=minutes(70)),
+        feedback("fb_2", interaction="in_2", success=False, received_at=minutes(5)),
+        feedback("fb_3", of=arm(variant="v_b"), success=True, received_at=minutes(5)),
+        interaction("in_4", of=arm(family="other"), received_at=minutes(1)),
+    ]
+    keep_events(database, rows)
+    return database
+
+
+A, B = "v_aaaaaaaaaaaa", "v_b"
+
+
+def test_by_hour_each_variant_and_model_has_a_row_per_hour_of_receipt(traffic: Database) -> None:
+    assert told(traffic, "hour") == [
+        (0, A, "m", 2, 0, 1, 0),
+        (0, B, None, 0, 0, 1, 1),
+        (1, A, "m", 0, 0, 1, 1),
+        (1, A, "n", 1, 1, 0, 0),
+    ]
+
+
+def test_by_model_the_whole_time_is_one_row(traffic: Database) -> None:
+    assert told(traffic, "model") == [
+        (None, A, "m", 2, 0, 2, 1),
+        (None, A, "n", 1, 1, 0, 0),
+        (None, B, None, 0, 0, 1, 1),
+    ]
+    assert told(traffic, "model", since=minutes(60)) == [(None, A, "m", 0, 0, 1, 1), (None, A, "n", 1, 1, 0, 0)]
+    assert told(traffic, "model", until=minutes(2)) == [(None, A, "m", 1, 0, 0, 0)]
+
+
+def test_by_day_sums_of_days_are_read(traffic: Database) -> None:
+    midnight = -(NOW - NOW.replace(hour=0, minute=0)) / timedelta(hours=1)
+    assert told(traffic, "day") == [
+        (midnight, A, "m", 2, 0, 2, 1),
+        (midnight, A, "n", 1, 1, 0, 0),
+        (midnight, B, None, 0, 0, 1, 1),
+    ]
+    assert told(traffic, "day", until=NOW - timedelta(days=1)) == []
+
+
+def test_days_on_which_no_worker_ran_are_summed_up_when_one_runs_again(database: Database) -> None:
+    roll_up_performance(store=database, clock=Clock(NOW))
+    keep_events(database, [interaction("in_1", received_at=NOW + timedelta(hours=1))])
+    days = roll_up_performance(store=database, clock=Clock(NOW + timedelta(days=4)))
+    assert len(days) == 5
+    stats = read_stats(FAMILY, by="day", since=None, until=None, store=database, clock=Clock(NOW + timedelta(days=4)))
+    assert [row["n_interactions"] for row in stats.items] == [1]
+
+
+@pytest.mark.parametrize(
+    ("by", "days"), [("hour", 8), ("model", 32), ("day", 4000)], ids=["a week by hour", "a month by model", "ever"]
+)
+def test_a_time_too_long_to_read_at_once_is_refused(database: Database, by: By, days: int) -> None:
+    with pytest.raises(InvalidInput, match="at most"):
+        read_stats(FAMILY, by=by, since=NOW - timedelta(days=days), until=NOW, store=database, clock=LATER)
+
+
+@pytest.fixture
+def triage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_home(tmp_path)
+    monkeypatch.setenv("DETENT_HOME", str(tmp_path))
+
+
+@pytest.mark.usefixtures("triage")
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--by", "week"], "none of hour, day, model"),
+        (["--since", "lately"], "--since needs a time such as"),
+        (["--since", "1h", "--until", "2h"], "does not lie before"),
+        (["--by", "day", "--rollout", "ro_1"], "leave out"),
+    ],
+)
+def test_the_command_says_which_times_it_takes(words: list[str], told: str) -> None:
+    ran = detent("feedback", "stats", "triage", *words)
+    assert (ran.code, told in ran.err) == (2, True), ran.err
+
+
+@pytest.mark.usefixtures("triage")
+def test_the_command_shows_the_same() -> None:
+    ran = detent("feedback", "stats", "triage", "--since", "7d", "--json")
+    assert (ran.code, ran.json["by"], ran.json["items"], ran.json["summed_until"]) == (0, "day", [], None)
+    assert "Nothing of triage was received" in detent("feedback", "stats", "triage", "--by", "hour").err
