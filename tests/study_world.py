@@ -197,6 +197,7 @@ class World:
             "n_holdout": 20,
             "n_candidates": 1,
             "n_settings": 2,
+            "n_run_off": 0,  # test_run_off.py has what is about it
             **options.pop("definition", {}),
         }
         given = {"budget": Budget(calls=500), "actor": "test", "definition": definition, **options}

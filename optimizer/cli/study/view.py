@@ -10,6 +10,7 @@ from optimizer.cli.session import Session
 from optimizer.cli.study.score import score_lines
 from optimizer.cli.study.state import state_of, then_of
 from optimizer.core.base.phrasing import count
+from optimizer.core.search.run_off import rows_in_words
 from optimizer.core.search.study import CONFIRM, ENOUGH, Study, Trial, budget_options, leaks_in_words
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def view(
         out.print(line, style="yellow", markup=False)
     if study.spend.remark:
         out.print(f"Remark    {study.spend.remark}", markup=False)
+    if choice := rows_in_words(study.findings):
+        out.print(f"Choice    {choice}", markup=False)
     if leaks := leaks_in_words(study.findings):
         out.print(f"Refused   {leaks}", style="yellow", markup=False)
     if audit_cost is not None:

@@ -11,6 +11,7 @@ from math import ceil
 from optimizer.core.base.spread import NONE, Spread
 from optimizer.core.search.calls_within import CHAMPION, CONFIRMATION, PROPOSALS
 from optimizer.core.search.cost_estimate import confirmation_calls
+from optimizer.core.search.run_off import RUN_OFF, run_off_answers
 from optimizer.core.search.strategies import records
 from optimizer.core.search.strategy_calls import Sizes, asked_for_examples
 from optimizer.core.search.study import Definition
@@ -28,6 +29,7 @@ def expected_calls(
     per_answer: int = 1,
     n_tiers: int = 0,
     judging: Spread = NONE,
+    n_run_off: int = 0,
 ) -> dict[str, Spread]:
     """Calls by part of a study. Bootstrapping asks until enough outputs are good, so it has the widest spread.
 
@@ -36,6 +38,7 @@ def expected_calls(
         per_answer: the most calls that one example takes; above 1 under a policy.
         n_tiers: of the cascade whose thresholds are searched.
         judging: calls that judge one answer; they count in the part of that answer.
+        n_run_off: dev rows behind ``n_dev``, which those that lead meet.
     """
     parts = {CHAMPION: Spread(low=n_dev, expected=n_dev * (1 + per_answer) / 2, high=n_dev * per_answer)}
     sizes = Sizes(
@@ -48,6 +51,9 @@ def expected_calls(
     )
     known = records(strategies)
     parts |= {record.name: record.calls_for(sizes) for record in known}
+    if n_run_off:
+        answers = run_off_answers(n_run_off)
+        parts[RUN_OFF] = Spread(low=0, expected=answers.expected * (1 + per_answer) / 2, high=answers.high * per_answer)
     parts = {name: part + judged_calls(part, judging) for name, part in parts.items()}
     if is_written:
         parts[PROPOSALS] = sum(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from optimizer.core.base.spread import NONE, Spread
+from optimizer.core.search.run_off import RUN_OFF
 
 CONFIRMATION, CHAMPION, PROPOSALS = "confirmation", "champion", "proposals"  # parts beside the strategies
 FIRST = (CHAMPION, PROPOSALS)  # paid for before, or along with, the first strategy
@@ -45,7 +46,7 @@ def without_a_sure_turn(parts: Mapping[str, Spread], cap: int | None) -> tuple[s
     room = cap - parts.get(CONFIRMATION, NONE).high
     unsure = []
     for name in _in_turn(parts):
-        if room <= 0 and name not in FIRST and parts[name].high > 0:
+        if room <= 0 and name not in (*FIRST, RUN_OFF) and parts[name].high > 0:
             unsure.append(name)
         room -= parts[name].high
     return tuple(unsure)

@@ -42,6 +42,7 @@ class Definition:
     n_train: int = 80
     n_dev: int = 20
     n_holdout: int = 100
+    n_run_off: int = 200  # further dev rows, at most, that leaders and champion meet before a winner is named
     # of bootstrap, beside its three fixed ones (no examples, labelled ones, unshuffled ones);
     # examples has as many in all
     n_candidates: int = 8

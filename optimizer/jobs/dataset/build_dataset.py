@@ -14,6 +14,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.kind import kind_of
 from optimizer.core.family.rendering import clip_inputs
 from optimizer.core.search.cost_estimate import holdout_size
+from optimizer.core.search.run_off import RUN_OFF
 from optimizer.core.search.study import Definition
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden, without_golden
 from optimizer.ports import Store, Transaction
@@ -22,7 +23,10 @@ MIN_DEV = 2  # with fewer every comparison is a coin toss
 
 
 def build_dataset(family: Family, definition: Definition, store: Store) -> dict[str, Any]:
-    """{"hash", "train", "dev", "holdout"}: ids in the order in which they are used. Reads no holdout text.
+    """{"hash", "n_dev", "train", "dev", "run_off", "holdout"}: ids in the order in which they are used.
+
+    "n_dev" counts all dev rows; "run_off" holds those behind "dev", and is missing where there are none. Reads no
+    holdout text.
 
     Train holds only released examples, unless the family has ``examples_from: any``. The holdout is drawn from
     examples that no study has looked at while there are enough of them, since every look costs confidence.
@@ -43,12 +47,15 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> dict[
             n_required=MIN_DEV,
             counts=dict(counts),
         )
+    chosen = _chosen(family, dev, definition.n_dev + definition.n_run_off)
     ids = {
         "train": _chosen(family, train, definition.n_train),
-        "dev": _chosen(family, dev, definition.n_dev),
+        "dev": chosen[: definition.n_dev],
         "holdout": _chosen(family, holdout, holdout_size(len(holdout), definition)),
     }
-    return {"hash": digest(canonical_json({"family": family.name, **ids})), **ids}
+    if further := chosen[definition.n_dev :]:
+        ids[RUN_OFF] = further
+    return {"hash": digest(canonical_json({"family": family.name, **ids})), "n_dev": len(dev), **ids}
 
 
 def train_examples(family: Family, store: Store, tx: Transaction) -> list[Example]:
@@ -71,8 +78,14 @@ def load_examples(family: Family, dataset: Mapping[str, Any], store: Store) -> t
     """(train, dev) in the dataset's order, inputs cut as in serving. An example forgotten since is left out."""
     with store.read() as tx:
         train = train_examples(family, store, tx)
+    return _in_order(family, train, dataset["train"]), dev_examples(family, dataset["dev"], store)
+
+
+def dev_examples(family: Family, ids: Sequence[str], store: Store) -> list[Example]:
+    """Those of ``ids`` that are dev examples, in this order, inputs cut as in serving."""
+    with store.read() as tx:
         dev = store.examples.of_split(tx, family.name, split="dev")
-    return _in_order(family, train, dataset["train"]), _in_order(family, dev, dataset["dev"])
+    return _in_order(family, dev, ids)
 
 
 def open_holdout(

@@ -31,6 +31,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.search.judging_cost import judge_of_scorer
 from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.proposal_sequence import SequenceTest, in_words, with_sequence
+from optimizer.core.search.run_off import RUN_OFF
 from optimizer.core.search.saving import Saving, saving_of
 from optimizer.core.statistics.noninferiority import NotLower, largest_loss, not_lower
 from optimizer.core.views.study_headline import CALLED
@@ -291,9 +292,9 @@ def _figures(arm: str, results: Sequence[ExampleResult]) -> dict[str, Any]:
 def _selection_lift(run: StudyRun, winner: str) -> float | None:
     """The winner's lead on dev, where it was chosen for being best."""
     with run.store.read() as tx:
-        results = run.store.studies.results(tx, run.study.id, "search")
-    champion = {r.example: r.score for r in results.get(run.champion.id, [])}
-    pairs = [(champion.get(r.example), r.score) for r in results.get(winner, [])]
+        both = [run.store.studies.results(tx, run.study.id, purpose) for purpose in ("search", RUN_OFF)]
+    champion = {r.example: r.score for results in both for r in results.get(run.champion.id, [])}
+    pairs = [(champion.get(r.example), r.score) for results in both for r in results.get(winner, [])]
     leads = [c - b for b, c in pairs if b is not None and c is not None]
     return sum(leads) / len(leads) if leads else None
 

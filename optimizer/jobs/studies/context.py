@@ -98,6 +98,7 @@ class StudyRun:
     progress: ProgressCallback
     n_trials_most: int
     longest_bytes: int
+    run_off: list[Example] = field(default_factory=list)  # dev rows behind ``dev``, for those that lead
     own: dict[str, Any] = field(default_factory=dict)  # request key -> answer that this study asked for before this run
     fresh_ms: list[float] = field(default_factory=list)
     users_wait: Callable[[], bool] = nobody_waits  # asked by a study that started by itself, before each call
@@ -134,7 +135,7 @@ class StudyRun:
         n_gate = 0 if self.is_replayed else policy_judgements(self.champion, self.space)
         if judge_of_scorer(self.family) is None and not n_gate:
             return NO_JUDGE
-        seen = [*self.train, *self.dev]
+        seen = [*self.train, *self.dev, *self.run_off]
         inputs, most = longest_inputs(self.family, seen), longest_answer(self.champion, self.space)
         return judging_cost(self.family, inputs, seen, most, lambda name: self.models.get(name).price, n_gate=n_gate)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from optimizer.core.base.errors import BudgetExhausted, Conflict, StudyStopped
+from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.models.budget import HeldBack
 from optimizer.core.search.answer_bounds import longest_inputs, longest_of
@@ -15,6 +16,7 @@ from optimizer.core.search.call_estimate import calls_for_a_race
 from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.proposal_sequence import SEQUENCE, frozen, ordered
 from optimizer.core.search.race_strategy import Heat, RacedSearch
+from optimizer.core.search.run_off import N_LEADERS, RUN_OFF, STEP, rows_record, stages
 from optimizer.core.search.strategies import check_strategy
 from optimizer.core.search.strategy import (
     RACE,
@@ -114,8 +116,55 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
     if ended == "complete":
         trials.drop()
     run.search_cut = reason if ended in ("budget", "time") else None
-    winner = _first_in_sequence(run, trials) if is_sequenced(run, names) else trials.winner()
+    if is_sequenced(run, names):
+        winner = _first_in_sequence(run, trials)
+        _keep_rows(run, 0, "The proposals are chosen on cross-fitted rows.", [])
+    elif ended == "cancelled":
+        winner = next((leader.variant for leader in trials.leaders()), None)
+    else:
+        reserve.n_last = 0  # the race, where there was one, has ended
+        winner = _run_off(run, trials, evaluator)
+        if stop.cancelled:
+            ended = "cancelled"
     return SearchResult(winner=winner, ended=ended, reason=reason, n_candidates=trials.n_candidates)
+
+
+def _run_off(run: StudyRun, trials: Trials, evaluator: Measures) -> str | None:
+    """Lets leaders and champion meet the dev rows that are left, until the rows or a cap end; the winner, or None."""
+    leaders = trials.leaders()[:N_LEADERS]
+    entered, rows, n_met = [leader.variant for leader in leaders], run.run_off, 0
+    why = None if leaders else "Nothing led the champion on them, and only what leads is asked about more."
+    if leaders and rows:
+        run.tell("call", f"{count(len(leaders), 'leader')} and the champion meet {count(len(rows), 'further dev row')}")
+    try:
+        for stage in stages(len(rows), len(leaders)):
+            leaders = leaders[: stage.n_leaders]
+            while leaders and n_met < stage.upto:
+                step = rows[n_met : min(n_met + STEP, stage.upto)]
+                trials.meet(evaluator, [leader.variant for leader in leaders], step)
+                n_met += len(step)
+            standing = {leader.variant for leader in leaders}
+            leaders = [leader for leader in trials.leaders(rows[:n_met]) if leader.variant in standing]
+        if entered and not leaders:
+            why = "Nothing led the champion on them any more."
+    except (BudgetExhausted, StudyStopped) as cut:
+        why = str(cut)
+        standing = {leader.variant for leader in leaders}
+        leaders = [leader for leader in trials.leaders(rows[:n_met]) if leader.variant in standing]
+    _keep_rows(run, n_met, why, [trials.compared(variant) for variant in entered] if n_met else [])
+    return leaders[0].variant if leaders else None
+
+
+def _keep_rows(run: StudyRun, n_met: int, why: str | None, leaders: Sequence[Mapping[str, Any]]) -> None:
+    """How many dev rows the choice rests on; nothing for a study that was made before that was counted."""
+    n_rows, n_used = (run.study.dataset or {}).get("n_dev"), len(run.dev) + n_met
+    if n_rows is None:
+        return
+    if why is None and n_used < n_rows:
+        sizes = f"n_dev {run.definition.n_dev} and n_run_off {run.definition.n_run_off}"
+        why = f"The study's definition asks for no more ({sizes}), or some were forgotten since."
+    record = rows_record(n_rows=n_rows, n_used=n_used, why=why if n_used < n_rows else None, leaders=leaders)
+    run.keep_finding(RUN_OFF, record)
 
 
 def is_sequenced(run: StudyRun, names: Sequence[str]) -> bool:
@@ -133,7 +182,7 @@ def _first_in_sequence(run: StudyRun, trials: Trials) -> str | None:
 
 
 def _setting(run: StudyRun, evaluator: Measures, propose: Propose) -> SearchSetting:
-    inputs = longest_inputs(run.family, [*run.train, *run.dev])
+    inputs = longest_inputs(run.family, [*run.train, *run.dev, *run.run_off])
     return SearchSetting(
         family=run.family,
         start=run.champion,

@@ -28,10 +28,11 @@ from optimizer.core.search.call_estimate import trials_of
 from optimizer.core.search.cost_estimate import confirmation_calls, confirmation_usd, search_budget
 from optimizer.core.search.judging_cost import judge_of_scorer
 from optimizer.core.search.proposal_sequence import chosen_on, read_frozen
+from optimizer.core.search.run_off import RUN_OFF
 from optimizer.core.search.strategies import check_strategy, writes
 from optimizer.core.search.strategy import StrategyMaker, proposers_of
 from optimizer.core.search.study import CONFIRM, ENDED, JUDGED_BY, Definition, Study
-from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
+from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples
 from optimizer.jobs.studies.confirm_winner import confirm_winner
 from optimizer.jobs.studies.context import StopFlag, StudyRun, nobody_waits, variant_of
 from optimizer.jobs.studies.evaluations.ask_suites import ask_suites
@@ -129,6 +130,7 @@ def _begin(
     study = store.write(begin)
     champion = variant_of(store, family.name, study.champion)
     train, dev = load_examples(family, dataset, store)
+    further = dev_examples(family, dataset.get(RUN_OFF, ()), store)
     with store.read() as tx:
         own = store.journal.answers(tx, study.id)
     return StudyRun(
@@ -138,6 +140,7 @@ def _begin(
         champion=champion,
         train=train,
         dev=dev,
+        run_off=further,
         store=store,
         clock=clock,
         models=models,
@@ -148,7 +151,7 @@ def _begin(
         progress=progress,
         users_wait=users_wait,
         n_trials_most=0 if study.strategy == CONFIRM else trials_of(check_strategy(study.strategy), definition),
-        longest_bytes=_longest_bytes(study, family, definition, champion, [*train, *dev]),
+        longest_bytes=_longest_bytes(study, family, definition, champion, [*train, *dev, *further]),
         own=own,
         fresh_ms=[answer.latency_ms for answer in own.values()],
         search_cut=study.spend.search_cut,

@@ -7,15 +7,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from optimizer.core.base.errors import BudgetExhausted, ModelFailed, StudyStopped
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult, mean_score, p95_ms
 from optimizer.core.dataset.examples import Example
-from optimizer.core.evaluation.comparison import TIE
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.objective import Objective
 from optimizer.core.search.proposal_sequence import LOSS, SAVED, PredictedLoss
+from optimizer.core.search.run_off import RUN_OFF, Leader, change_of, ranked_leaders, run_off_answers
 from optimizer.core.search.strategy import RACE, Proposal
 from optimizer.core.search.strategy_calls import MET_IN_A_RACE
 from optimizer.core.search.study import Trial, aimed_at
@@ -33,16 +34,16 @@ class _Entry:
     number: int
     proposal: Proposal
     results: dict[str, ExampleResult] = field(default_factory=dict)
+    further: dict[str, ExampleResult] = field(default_factory=dict)  # on the rows of the run-off
     trial: Trial | None = None  # as written
 
     @property
     def variant(self) -> Variant:
         return self.proposal.variant
 
-    @property
-    def usd(self) -> float:
-        """Mean dollars of an example; 0 before the first."""
-        return sum(r.cost_usd for r in self.results.values()) / len(self.results) if self.results else 0.0
+    def on(self, further: Sequence[Example]) -> list[ExampleResult]:
+        """On dev and on these rows behind it."""
+        return [*self.results.values(), *(self.further[example.id] for example in further)]
 
 
 class Trials:
@@ -53,10 +54,10 @@ class Trials:
         self._entries: dict[str, _Entry] = {}  # by variant, in order of trial
         with run.store.read() as tx:
             stored = run.store.studies.results(tx, run.study.id, "search")
-            dev = {example.id for example in run.dev}  # of those chosen one may have been forgotten since
-            self._known = {
-                variant: {r.example: r for r in results if r.example in dev} for variant, results in stored.items()
-            }
+            further = run.store.studies.results(tx, run.study.id, RUN_OFF)
+            # of those chosen one may have been forgotten since
+            self._known = _by_example(stored, run.dev)
+            self._known_further = _by_example(further, run.run_off)
             self._written = {t.number: t for t in run.store.studies.trials(tx, run.study.id)}
         self._counted: Counter[str] = Counter()  # fresh calls by variant that written trials count
         self._started_at = run.clock.now()
@@ -112,25 +113,68 @@ class Trials:
             else None
         )
 
-    def winner(self) -> str | None:
-        """Of the variants that met every dev example the one that gains most over the champion;
-        of equals the cheaper, then the first.
+    def leaders(self, further: Sequence[Example] = ()) -> list[Leader]:
+        """Of the variants that met every dev example and all of ``further`` those that gain over the champion,
+        the best first.
 
         None while the champion has not met them all. A variant without a score where the champion has one cannot win.
         """
-        complete = [entry for entry in self._entries.values() if self._is_complete(entry)]
-        objective = self.objective()
-        if objective is None or not complete or complete[0].number != 0:
-            return None
-        best: _Entry | None = None
-        most = 0.0
-        for entry in complete[1:]:
-            gain = objective.gain(list(entry.results.values()))
-            if gain is None:
-                continue
-            if gain > most + TIE or (best is not None and gain >= most - TIE and entry.usd < best.usd):
-                best, most = entry, max(gain, most)
-        return best.variant.id if best is not None else None
+        complete = [
+            entry
+            for entry in self._entries.values()
+            if self._is_complete(entry) and all(example.id in entry.further for example in further)
+        ]
+        if not complete or complete[0].number != 0:
+            return []
+        champion, *others = ((entry, entry.on(further)) for entry in complete)
+        objective = Objective(aim=self._run.study.aim, champion=champion[1], margin=self._run.family.rollout.margin)
+        return ranked_leaders(
+            [
+                Leader(
+                    variant=entry.variant.id,
+                    gain=gain,
+                    change=change_of(self._run.champion, entry.variant),
+                    usd=sum(r.cost_usd for r in results) / len(results),
+                    number=entry.number,
+                )
+                for entry, results in others
+                if (gain := objective.gain(results)) is not None
+            ]
+        )
+
+    def meet(self, evaluator: Measures, variants: Sequence[str], further: Sequence[Example]) -> None:
+        """The champion and ``variants`` on rows behind dev; what was measured stays where a cap ends it."""
+        run, entries = self._run, [self._entries[variant] for variant in (self._run.champion.id, *variants)]
+        new: dict[str, list[ExampleResult]] = {entry.variant.id: [] for entry in entries}
+        pairs = [
+            (entry.variant, example) for entry in entries for example in further if example.id not in entry.further
+        ]
+        try:
+            evaluator.measure_all(pairs, lambda variant, result: new[variant.id].append(result))
+        finally:
+            run.n_from_journal = max(run.n_from_journal, evaluator.n_from_journal)
+            for entry in entries:
+                entry.further |= {r.example: r for r in new[entry.variant.id]}
+
+            def write(tx: Transaction) -> None:
+                for variant, results in new.items():
+                    if results:
+                        run.store.studies.put_results(tx, run.study.id, RUN_OFF, variant, results)
+                run.update(tx)
+
+            run.store.write(write)
+
+    def compared(self, variant: str) -> dict[str, Any]:
+        """{"variant", "n", "score", "champion_score"} on all the rows that it has met."""
+        entry, champion = self._entries[variant], self._entries[self._run.champion.id]
+        rows = [example for example in self._run.run_off if example.id in entry.further]
+        own = entry.on(rows)
+        return {
+            "variant": variant,
+            "n": len(own),
+            "score": mean_score(own),
+            "champion_score": mean_score(champion.on([row for row in rows if row.id in champion.further])),
+        }
 
     def predicted(self) -> list[PredictedLoss]:
         """What the proposals are predicted to do, of those that met every dev example
@@ -156,7 +200,12 @@ class Trials:
     def _entry(self, proposal: Proposal) -> _Entry:
         id = proposal.variant.id
         if id not in self._entries:
-            self._entries[id] = _Entry(number=len(self._entries), proposal=proposal, results=self._known.get(id, {}))
+            self._entries[id] = _Entry(
+                number=len(self._entries),
+                proposal=proposal,
+                results=self._known.get(id, {}),
+                further=self._known_further.get(id, {}),
+            )
         return self._entries[id]
 
     def _write_all(
@@ -257,10 +306,18 @@ class Trials:
             n_left = max(0.0, run.n_trials_most * len(run.dev) * MET_IN_A_RACE - evaluator.n_fresh)
         else:
             n_left = (run.n_trials_most - run.n_trials) * max(len(run.dev), evaluator.n_fresh / max(1, run.n_trials))
+        n_left += run_off_answers(len(run.run_off)).expected
         n_confirmation = run.n_confirmation
         if run.study.budget.calls is not None:
             n_left = min(n_left, max(0, run.study.budget.calls - n_confirmation - evaluator.n_fresh))
         return (n_left + n_confirmation) * per_call / run.concurrency
+
+
+def _by_example(
+    stored: Mapping[str, Sequence[ExampleResult]], examples: Sequence[Example]
+) -> dict[str, dict[str, ExampleResult]]:
+    ids = {example.id for example in examples}
+    return {variant: {r.example: r for r in results if r.example in ids} for variant, results in stored.items()}
 
 
 def _require_answers(results: Sequence[ExampleResult]) -> None:

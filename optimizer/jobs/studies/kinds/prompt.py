@@ -34,12 +34,13 @@ from optimizer.core.search.cascade.learned import replay_faults
 from optimizer.core.search.cost_estimate import confirmation_calls, confirmation_usd, estimate_study, search_budget
 from optimizer.core.search.judging_cost import judging_cost, policy_judgements
 from optimizer.core.search.objective import MIN_TIMED
+from optimizer.core.search.run_off import RUN_OFF
 from optimizer.core.search.strategies import writes
 from optimizer.core.search.strategy import COPRO, REPLAY, may_write, searched_tiers
 from optimizer.core.search.study import KEEP, Definition, Study
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_model import JournaledModel
-from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
+from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.kinds.kind import AskedStudy, StudyKind, StudyPlan
@@ -120,6 +121,8 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
         raise InvalidInput(detail, [Fault(pointer="/proposer", detail=detail)])
     dataset = build_dataset(family, definition, store)
     train, dev = load_examples(family, dataset, store)
+    is_sequenced = tuple(names) == (REPLAY,) and aim == "cost"  # chosen on cross-fitted rows
+    further = [] if is_sequenced else dev_examples(family, dataset.get(RUN_OFF, ()), store)
     if (
         is_written and names != (COPRO,) and not any(example.released for example in train)
     ):  # copro shows its proposer no example
@@ -137,12 +140,12 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
             n_required=MIN_TIMED,
         )
     per_answer = calls_per_answer(champion, space, tiers)
-    inputs = longest_inputs(family, [*train, *dev])
+    inputs = longest_inputs(family, [*train, *dev, *further])
     longest = longest_allowed(
         champion, inputs, definition, is_written=is_written, is_asked_again=asks_again(champion, space)
     )
     judging = judging_cost(
-        family, inputs, [*train, *dev], longest_answer(champion, space), models.price,
+        family, inputs, [*train, *dev, *further], longest_answer(champion, space), models.price,
         n_gate=policy_judgements(champion, space),
     )  # fmt: skip
     for name in judging.members:
@@ -163,6 +166,7 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
         definition,
         n_train=len(train),
         n_dev=len(dev),
+        n_run_off=len(further),
         n_holdout=len(dataset["holdout"]),
         n_champion_examples=len(champion.examples),
         is_written=is_written,

@@ -1,0 +1,129 @@
+"""Who wins a search: before a winner is named, those that lead on dev and the champion meet the dev rows that are left.
+
+The leaders share the rows by sequential halving: each stage costs about as many answers as the others, and after it the
+better half of the leaders goes on. All that stand have met the same rows, and at an equal score the smaller change
+wins. Pure: what follows depends on the results alone, so a study that is run again takes the same way.
+
+Source:
+    Karnin, Koren and Somekh (2013), Almost optimal exploration in multi-armed bandits, ICML, algorithm 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from optimizer.core.base.canonical import canonical_json
+from optimizer.core.base.spread import Spread
+from optimizer.core.evaluation.comparison import TIE
+from optimizer.core.family.variant import Variant
+
+RUN_OFF = "run_off"  # among a study's findings; in its dataset the ids of the rows; the purpose of their results
+N_LEADERS = 4
+STEP = 8  # rows that all who stand meet before the next: a cap that ends the run-off loses at most one step
+_EQUAL = 9  # decimals of a gain beyond which sums of the same numbers in another order may differ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Change:
+    """What a Variant changes of the champion, the smaller the better.
+
+    ``n_settings``: generation settings and knobs of the policy, and one each for the messages, the few-shot examples,
+    the tools and the response format. ``n_bytes``: of all it sends beside the input, which stand for tokens.
+    """
+
+    n_settings: int
+    n_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leader:
+    """``gain`` over the champion on the rows that all leaders have met, under the study's aim; ``usd``: mean of an
+    example; ``number``: of the trial.
+    """
+
+    variant: str
+    gain: float
+    change: Change
+    usd: float
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Until the first ``upto`` of the rows are met, ``n_leaders`` stand."""
+
+    upto: int
+    n_leaders: int
+
+
+def change_of(champion: Variant, other: Variant) -> Change:
+    before, after = champion.content(), other.content()
+    parts = ("messages", "examples", "tools", "response_format")
+    n_settings = sum(before[part] != after[part] for part in parts)
+    for part in ("model", "policy"):
+        n_settings += sum(
+            before[part].get(name) != after[part].get(name) for name in before[part].keys() | after[part].keys()
+        )
+    return Change(n_settings=n_settings, n_bytes=sum(len(canonical_json(after[part])) for part in parts))
+
+
+def ranked_leaders(candidates: Sequence[Leader]) -> list[Leader]:
+    """Those that gain anything, the best first; of equal gains the smaller change, then the cheaper, then the first."""
+    leaders = (one for one in candidates if one.gain > TIE)
+    return sorted(leaders, key=lambda one: (-round(one.gain, _EQUAL), one.change, one.usd, one.number))
+
+
+def stages(n_rows: int, n_leaders: int) -> list[Stage]:
+    """How many stand until which row: n_leaders, half of them (rounded up), ... 1; empty without rows or leaders.
+
+    Each stage takes as many answers as the others, up to rounding: 84 rows among four leaders are 16 rows for all
+    four, 27 for two and 41 for the last, each beside the champion.
+    """
+    if not n_rows or not n_leaders:
+        return []
+    standing = [n_leaders]
+    while standing[-1] > 1:
+        standing.append(ceil(standing[-1] / 2))
+    shares = [1 / (n + 1) for n in standing]
+    return [
+        Stage(upto=round(n_rows * sum(shares[: place + 1]) / sum(shares)), n_leaders=n)
+        for place, n in enumerate(standing)
+    ]
+
+
+def n_answers(n_rows: int, n_leaders: int) -> int:
+    """Of all leaders and the champion."""
+    answers, met = 0, 0
+    for stage in stages(n_rows, n_leaders):
+        answers, met = answers + (stage.upto - met) * (stage.n_leaders + 1), stage.upto
+    return answers
+
+
+def run_off_answers(n_rows: int) -> Spread:
+    """None where nothing leads; two leaders are expected."""
+    return Spread(low=0, expected=n_answers(n_rows, 2), high=n_answers(n_rows, N_LEADERS))
+
+
+def rows_record(*, n_rows: int, n_used: int, why: str | None, leaders: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a study keeps of the dev rows it used, under RUN_OFF.
+
+    Args:
+        n_rows: dev rows that there are. n_used: that those met who stood at the end.
+        why: not all of them, in a sentence; None where all were used.
+        leaders: in the order in which they came out, each {"variant", "n", "score", "champion_score"}: both scores on
+            the rows that the leader met.
+    """
+    return {"n_dev": n_rows, "n_used": n_used, "why_not_all": why, "leaders": [dict(one) for one in leaders]}
+
+
+def rows_in_words(findings: Mapping[str, Any] | None) -> str | None:
+    """How many dev rows the choice rests on, and why not on all; None for a study that kept nothing of it."""
+    record = (findings or {}).get(RUN_OFF)
+    if record is None:
+        return None
+    if record["why_not_all"] is None:
+        return f"The choice rests on all {record['n_dev']} dev rows."
+    return f"The choice rests on {record['n_used']} of {record['n_dev']} dev rows. {record['why_not_all']}"
