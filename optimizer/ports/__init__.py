@@ -17,7 +17,15 @@ from optimizer.ports.graphs import Graphs
 from optimizer.ports.judging import CalibrationRecord, Calibrations, JudgeRuns
 from optimizer.ports.models import DeltaSink, LanguageModel, ModelCatalogue, ModelFacts, ModelSource, StreamingModel
 from optimizer.ports.outbox import Outbox, OutboxItem
-from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance, PipelineStats, WatchedReign
+from optimizer.ports.performance import (
+    DriftDetectors,
+    MinuteStats,
+    Performance,
+    PipelineStats,
+    SwitchWatches,
+    WatchedReign,
+    WatchedSwitch,
+)
 from optimizer.ports.rollouts import (
     Blocks,
     EvidenceRow,
@@ -91,6 +99,7 @@ __all__ = [
     "StreamingModel",
     "Studies",
     "StudyEvidence",
+    "SwitchWatches",
     "TierAnswers",
     "Tracker",
     "Traffic",
@@ -101,4 +110,5 @@ __all__ = [
     "VariantRecord",
     "Variants",
     "WatchedReign",
+    "WatchedSwitch",
 ]

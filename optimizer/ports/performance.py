@@ -12,6 +12,7 @@ from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.pipeline_record import PipelineRecord, PipelineSums
 from optimizer.core.feedback.traffic_sums import Stretch, TrafficSum
 from optimizer.core.rollout.drift import ChampionWatch
+from optimizer.core.rollout.switch_watch import ServedOutcome, SwitchWatch
 from optimizer.ports.transaction import Transaction
 
 Grouping = Literal["hour", "processing_type", "content_type", "exit_checkpoint", "exit_reason"]
@@ -112,6 +113,34 @@ class DriftDetectors(Protocol):
 
         An outcome that names no unit stands for one of its own. ``judge``: only what has this identity in its tags.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchedSwitch:
+    """What is known of a family's last switch that no evidence spoke for, as far as its outcomes have been read."""
+
+    family: str
+    reign: int  # seq of the champion
+    watch: SwitchWatch
+    read_until: datetime  # everything received before, and as long before each moment of the reference, is in ``watch``
+
+
+class SwitchWatches(Protocol):
+    def get(self, tx: Transaction, family: str) -> WatchedSwitch | None: ...
+    def put(self, tx: Transaction, row: WatchedSwitch) -> None:
+        """In the place of the family's earlier one."""
+
+    def outcomes(
+        self, tx: Transaction, family: str, metric: Metric, start: datetime, until: datetime, *, judge: str | None
+    ) -> list[ServedOutcome]:
+        """What was received in [start, until) of all variants, in order of receipt; an outcome that names no unit
+        stands for one of its own.
+        """
+
+    def first_outcome(
+        self, tx: Transaction, family: str, variant: str, metric: Metric, since: datetime
+    ) -> datetime | None:
+        """When the variant's first one since then was received; None: there is none."""
 
 
 class PipelineStats(Protocol):

@@ -13,7 +13,14 @@ from optimizer.ports.examples import Examples, Reviews
 from optimizer.ports.graphs import Graphs
 from optimizer.ports.judging import Calibrations, JudgeRuns
 from optimizer.ports.outbox import Outbox
-from optimizer.ports.performance import DriftDetectors, MinuteStats, Performance, PipelineStats, TrafficSums
+from optimizer.ports.performance import (
+    DriftDetectors,
+    MinuteStats,
+    Performance,
+    PipelineStats,
+    SwitchWatches,
+    TrafficSums,
+)
 from optimizer.ports.retention import Retained
 from optimizer.ports.rollouts import Blocks, Observations, Rollouts, UnitCounts
 from optimizer.ports.serving import Champions, Freezes, Overrides, ServingVersion
@@ -45,6 +52,7 @@ class Store(Protocol):
     traffic_sums: TrafficSums
     pipeline_stats: PipelineStats
     drift_detectors: DriftDetectors
+    switch_watches: SwitchWatches
     studies: Studies
     journal: Journal
     rollouts: Rollouts

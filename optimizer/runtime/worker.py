@@ -28,6 +28,7 @@ from optimizer.host.config import Settings
 from optimizer.jobs.champions.rehearse_champion import is_due, rehearse_champion
 from optimizer.jobs.champions.watch_champion import watch_champion
 from optimizer.jobs.champions.watch_limits import watch_limits
+from optimizer.jobs.champions.watch_switch import SwitchWatcher
 from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.feedback import collect_reviews
 from optimizer.jobs.feedback.judge_traffic import monitor_traffic
@@ -103,6 +104,7 @@ class Worker:
             return
         self._store = wiring.open_store(self._settings)
         self._clock = wiring.open_clock(self._settings)
+        self._switches = SwitchWatcher(self._store, self._clock)
         self._families = wiring.load_families(self._settings)
         self._targets = wiring.load_targets(self._settings)
         self._flags = wiring.load_flags()
@@ -119,6 +121,7 @@ class Worker:
             self._thread("minutes", self._roll_up_minutes, MINUTES_SECONDS),
             self._thread("traffic", self._roll_up_traffic, MINUTES_SECONDS),
             self._thread("champions", self._watch_champions, CHAMPIONS_SECONDS),
+            self._thread("switches", self._watch_switches, self._settings.tick_seconds),
             self._thread("rehearsal", self._rehearse, REHEARSAL_SECONDS),
             self._thread("triggers", self._trigger, TRIGGERS_SECONDS),
             self._thread("reviews", self._collect_reviews, REVIEWS_SECONDS),
@@ -299,6 +302,9 @@ class Worker:
 
     def _watch_champions(self) -> None:
         watch_champion(self._store, self._clock, self._families.families)
+
+    def _watch_switches(self) -> None:
+        self._switches.look(self._families.families)
 
     def _trigger(self) -> None:
         """Candidates first: while a rollout is under way no study starts by itself."""

@@ -71,9 +71,16 @@ def test_money_of_an_hour_limits_a_candidate_and_takes_no_promotion_back(tmp_pat
     database.close()
 
 
-def test_a_promoted_champion_with_worse_answers_raises_an_alert_that_names_the_way_back_and_acts_not(
-    promoted: World,
+def test_a_champion_promoted_on_evidence_that_gets_worse_raises_an_alert_that_names_the_way_back_and_acts_not(
+    tmp_path: Path,
 ) -> None:
+    database = new_database(tmp_path)
+    promoted = World(store=database, clock=Clock(scale=60.0))
+    promoted.history()
+    promoted.behaviours[promoted.champion] = Behaviour(success=0.5)
+    promoted.start()
+    promoted.climb(400)
+    assert (promoted.reign.variant, promoted.reign.forced) == (promoted.candidate, False)
     promoted.behaviours[promoted.candidate] = Behaviour(success=0.2)
     promoted.behaviours[promoted.champion] = Behaviour(success=0.95)
     for _ in range(30):
@@ -82,6 +89,7 @@ def test_a_promoted_champion_with_worse_answers_raises_an_alert_that_names_the_w
     with promoted.store.read() as tx:
         (alert,) = [a for a in promoted.store.alerts.all(tx, open_only=True) if a.kind == "champion_worse"]
     assert f"detent champion rollback {F}" in alert.detail
+    database.close()
 
 
 def test_one_family_that_cannot_be_watched_is_named_and_does_not_stop_the_watch_on_the_others(

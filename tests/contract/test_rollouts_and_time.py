@@ -15,9 +15,9 @@ from optimizer.core.base.errors import Busy, Conflict, GateNotMet, Refused
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.feedback.events import FeedbackEvent
 from optimizer.core.rollout.cohorts import gaps
-from optimizer.jobs.families.adopt_file_version import adopt_file_version
 from optimizer.jobs.families.create_variant import VariantDraft, create_variant
 from optimizer.jobs.rollouts import watch_rollout
+from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
 from optimizer.jobs.rollouts.forecast_rollout import read_recent
 from optimizer.jobs.rollouts.freeze import freeze, unfreeze
 from optimizer.jobs.rollouts.operate_rollout import operate

@@ -17,8 +17,8 @@ from rich.console import Console
 from optimizer.cli.rollout.picture import picture, picture_values
 from optimizer.core.base.errors import Conflict
 from optimizer.core.serving.assignment import bucket, in_candidate, in_holdback, verify_token
-from optimizer.jobs.families.adopt_file_version import adopt_file_version
 from optimizer.jobs.families.sync_families import sync_families
+from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.api_world import World, make_home, serving
 from tests.stores import EMBEDDED_ONLY
@@ -68,6 +68,32 @@ def promoted(world: World) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     ended: dict[str, Any] = answer.json()
     return ended
+
+
+def edited(world: World) -> Any:
+    """The family with another prompt in its file."""
+    definition = world.shared.family("triage")
+    version = definition.prompt.versions["1"]
+    content = [{"role": "user", "content": "One word: {{text}}"}]
+    versions = {"1": version.model_copy(update={"content": content})}
+    return definition.model_copy(update={"prompt": definition.prompt.model_copy(update={"versions": versions})})
+
+
+def adopted(world: World, *, holdback: bool = True) -> dict[str, Any]:
+    """An edit of the file, served by force in place of a champion of which 200 outcomes are known."""
+    champion = world.champion()
+    outcomes = [
+        {"family": "triage", "variant": champion, "unit": f"before-{i}", "success": i % 8 > 0} for i in range(200)
+    ]
+    assert world.post("/v1/feedback", outcomes).json()["accepted"] == 200
+    shared = world.shared
+    adopt_file_version(
+        edited(world), actor="ann", confirm="triage", store=shared.store, clock=shared.clock, models=EMBEDDED_ONLY,
+        loaded=None, reason="shorter", holdback=holdback,
+    )  # fmt: skip
+    world.shared.serving.refresh()
+    rollout: dict[str, Any] = world.get("/v1/families/triage/rollout").json()
+    return rollout
 
 
 def later(world: World, monkeypatch: pytest.MonkeyPatch, by: timedelta) -> None:
@@ -184,14 +210,9 @@ def test_nothing_new_begins_while_frozen(world: World) -> None:
 def test_a_file_edit_waits_for_the_end_of_a_freeze(world: World) -> None:
     before = world.champion()
     freeze(world)
-    definition = world.shared.family("triage")
-    version = definition.prompt.versions["1"]
-    content = [{"role": "user", "content": "One word: {{text}}"}]
-    versions = {"1": version.model_copy(update={"content": content})}
-    edited = definition.model_copy(update={"prompt": definition.prompt.model_copy(update={"versions": versions})})
     with pytest.raises(Conflict, match="detent unfreeze triage"):
         adopt_file_version(
-            edited,
+            edited(world),
             actor="ann",
             confirm="triage",
             store=world.shared.store,
@@ -200,7 +221,7 @@ def test_a_file_edit_waits_for_the_end_of_a_freeze(world: World) -> None:
             loaded=None,
         )
     for _ in range(2):
-        [sync] = sync_families({"triage": edited}, world.shared.store, world.shared.clock, serve_file_edits=True)
+        [sync] = sync_families({"triage": edited(world)}, world.shared.store, world.shared.clock, serve_file_edits=True)
         assert (sync.champion, sync.promoted) == (before, False)
 
 
@@ -259,6 +280,45 @@ def test_after_a_promotion_the_contracts_five_percent_stay_on_the_champion_befor
     assert 0 < roles.count("holdback") < 40
     without = world.get(PROMPT).json()
     assert (without["variant"], without["role"], without["rollout"]) == (rollout["candidate"], "champion", None)
+
+
+def test_an_adopted_edit_leaves_five_percent_on_the_champion_before_and_is_on_record_as_forced(world: World) -> None:
+    before = world.champion()
+    rollout = adopted(world)
+    assert (rollout["status"], rollout["outcome"], rollout["forced"]) == ("deployed", "promoted", True)
+    for held_back in (True, False):
+        served = prompt(world, unit_of(rollout, held_back=held_back))
+        assert (served["variant"] == before, served["rollout"], served["stage"]) == (held_back, rollout["id"], None)
+    entry = world.get("/v1/snapshot").json()["families"]["triage"]
+    assert (entry["holdback"]["variant"], entry["holdback"]["rollout"]) == (before, rollout["id"])
+    decisions = world.get(f"/v1/rollouts/{rollout['id']}/decisions").json()["items"]
+    assert [(one["kind"], one["actor"], one["forced"]) for one in decisions] == [
+        ("start", "ann", True), ("adopt", "ann", True),
+    ]  # fmt: skip
+    for _ in range(2):
+        world.tick()
+        assert verify_rollout(rollout["id"], world.shared.store).problems == ()
+    session: Any = SimpleNamespace(store=world.shared.store, clock=world.shared.clock, families=world.shared.families)
+    out = Console(file=io.StringIO(), width=200)
+    picture(out, picture_values(session, "triage"), world.shared.clock.now())
+    assert f"Holdback  5 % of units stay on {before} until " in out.file.getvalue()  # type: ignore[attr-defined]
+    assert world.get("/v1/families/triage/history").json()["items"][-1]["rollout"] == rollout["id"]
+
+
+@pytest.mark.parametrize("ends_it", ["champion rollback", "rollout start", "no holdback"])
+def test_a_rollback_a_new_rollout_and_the_wish_for_none_end_the_holdback_of_an_adoption(
+    world: World, ends_it: str
+) -> None:
+    rollout = adopted(world, holdback=ends_it != "no holdback")
+    if ends_it == "champion rollback":
+        world.post("/v1/families/triage/champion/rollback", {"reason": "bad"})
+    elif ends_it == "rollout start":
+        world.start(world.candidate("Other?"))
+    salt = rollout.get("salt", "none")
+    units = [next(f"u{i}" for i in range(1000) if in_holdback(bucket(salt, f"u{i}"))), "u1", "u2"]
+    champion = world.champion()
+    assert {prompt(world, unit)["variant"] for unit in units} == {champion}
+    assert world.get("/v1/snapshot").json()["families"]["triage"]["holdback"] is None
 
 
 def test_a_restart_goes_on_holding_back_the_same_units(tmp_path: Path) -> None:

@@ -18,7 +18,20 @@ from optimizer.core.rollout.transitions import OPERATOR_ACTS, Transition, Transi
 from optimizer.core.serving.rollout import Decision, Rollout, state
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
-ACTS = ("validate", "approve", "reject", "deploy", "lapse", "advance", "hold", "resume", "promote", "rollback", "end")
+ACTS = (
+    "validate",
+    "approve",
+    "reject",
+    "deploy",
+    "lapse",
+    "advance",
+    "hold",
+    "resume",
+    "promote",
+    "adopt",
+    "rollback",
+    "end",
+)
 GATES = ({"name": "confirmation", "verdict": "inconclusive", "value": None, "required": None, "reason": "no study"},)
 ladders = st.lists(st.integers(1, 99), min_size=1, max_size=5, unique=True).map(
     lambda percents: tuple(p / 100 for p in sorted(percents))
@@ -97,7 +110,7 @@ def test_what_has_ended_stays_as_it_is(life: list[Transition], request: Transiti
 def test_while_held_nothing_goes_up(life: list[Transition]) -> None:
     for before, after in pairwise(life):
         if before.rollout.held:
-            assert after.request.act not in ("deploy", "advance", "promote")
+            assert after.request.act not in ("deploy", "advance", "promote", "adopt")
             assert after.rollout.stage == before.rollout.stage
             assert after.rollout.status != "deployed"
 
@@ -105,7 +118,7 @@ def test_while_held_nothing_goes_up(life: list[Transition]) -> None:
 @given(lives)
 def test_nobody_goes_up_without_the_familys_name_and_a_forced_mark(life: list[Transition]) -> None:
     for t in life:
-        if t.request.act in ("advance", "promote"):
+        if t.request.act in ("advance", "promote", "adopt"):
             assert t.request.confirm == "f"
             assert t.forced
 
@@ -115,7 +128,7 @@ def test_only_a_promotion_changes_the_champion_and_outcome_fits_status(life: lis
     for t in life:
         assert (
             (t.champion_change == "v_c")
-            == (t.request.act == "promote")
+            == (t.request.act in ("promote", "adopt"))
             == (t.rollout.outcome == "promoted")
             == (t.rollout.status == "deployed")
         )

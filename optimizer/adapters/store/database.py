@@ -30,7 +30,7 @@ from optimizer.adapters.store.repositories.exposures import ExposureTable
 from optimizer.adapters.store.repositories.graphs import GraphTable
 from optimizer.adapters.store.repositories.journal import JournalTable
 from optimizer.adapters.store.repositories.judge_runs import JudgeRunTable
-from optimizer.adapters.store.repositories.minute_stats import DriftDetectorTable, MinuteStatTables
+from optimizer.adapters.store.repositories.minute_stats import DriftDetectorTable, MinuteStatTables, SwitchWatchTable
 from optimizer.adapters.store.repositories.observations import ObservationQueries
 from optimizer.adapters.store.repositories.outbox import OutboxTable
 from optimizer.adapters.store.repositories.pipeline_stats import PipelineStatTables
@@ -83,6 +83,7 @@ class Database:
         self.traffic_sums = TrafficSumTable()
         self.pipeline_stats = PipelineStatTables()
         self.drift_detectors = DriftDetectorTable()
+        self.switch_watches = SwitchWatchTable()
         self.studies = StudyTables()
         self.journal = JournalTable()
         self.rollouts = RolloutTables()

@@ -236,13 +236,16 @@ def adopt(
     family: FamilyName,
     confirm: Annotated[str | None, typer.Option(help="The family's name.")] = None,
     reason: Annotated[str | None, typer.Option(help="Why; kept in the record.")] = None,
+    no_holdback: Annotated[
+        bool, typer.Option("--no-holdback", help="Serve it to every user: no 5 % keep the champion before for a week.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Serve the file's current version at once, without a rollout; recorded as forced.
 
     Example: detent family adopt triage --confirm triage
     """
-    from optimizer.jobs.families.adopt_file_version import adopt_file_version
+    from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
     from optimizer.runtime import shapes, wiring
 
     session = Session()
@@ -253,5 +256,6 @@ def adopt(
     report = adopt_file_version(
         declared, actor=session.actor, confirm=confirm, store=session.store, clock=session.clock,
         models=wiring.open_models(session.settings), loaded=wiring.loaded_models(session.settings), reason=reason,
+        holdback=not no_holdback,
     )  # fmt: skip
     show_change(as_json, shapes.change(report))

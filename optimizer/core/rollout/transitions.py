@@ -3,6 +3,7 @@
 One act in, the next Rollout with its Decision's content out.
 
     start -> pending -> validating -> approved -> deploying at ladder[0] -> advance … -> promote -> deployed
+    start -> pending -> adopt -> deployed: a champion by force, with the holdback of a promotion and no stage before it
     any active status -> rollback, or end by a change of champion -> rolled_back if it was ever served, else failed
     pending, validating, approved -> reject -> failed
 
@@ -44,6 +45,7 @@ Act = Literal[
     "hold",
     "resume",
     "promote",
+    "adopt",
     "rollback",
     "end",
 ]
@@ -59,12 +61,13 @@ FROM: Mapping[Act, tuple[Status, ...]] = {
     "lapse": ("deploying",),
     "advance": ("deploying",),
     "promote": ("deploying",),
+    "adopt": ("pending",),
     "hold": ACTIVE,
     "resume": ACTIVE,
     "rollback": ACTIVE,
     "end": ACTIVE,
 }
-STOPPED_BY_HOLD: tuple[Act, ...] = ("deploy", "advance", "promote")
+STOPPED_BY_HOLD: tuple[Act, ...] = ("deploy", "advance", "promote", "adopt")
 NO_GATE = "nothing has been measured yet, and inconclusive never ships by itself"
 
 
@@ -278,6 +281,22 @@ def _promote(rollout: Rollout, request: TransitionRequest) -> _Effect:
     return _Effect(what=what, changes=changes, forced=forced, champion_change=rollout.candidate)
 
 
+def _adopt(rollout: Rollout, request: TransitionRequest) -> _Effect:
+    """Its one stage has no length: the holdback goes by the history's last entry."""
+    history = (_opened(rollout.ladder[0], request),)
+    begun = replace(rollout, stage_history=history)
+    changes = {
+        "status": "deployed",
+        "stage": 0,
+        "outcome": "promoted",
+        "stage_entered_at": request.at,
+        "started_at": request.at,
+        **_ended(begun, request),
+    }
+    what = f"{rollout.candidate} is champion, adopted; 5 % of units stay on {rollout.champion} for a week"
+    return _Effect(what=what, changes=changes, forced=_is_forced(rollout, request), champion_change=rollout.candidate)
+
+
 def _hold(rollout: Rollout, request: TransitionRequest) -> _Effect:
     at = f" at {percent(rollout.share)}" if rollout.share is not None else ""
     return _Effect(what=f"held{at}: no advance until it is resumed", changes={"held": True, "held_by": request.actor})
@@ -304,7 +323,7 @@ def _rollback(rollout: Rollout, request: TransitionRequest) -> _Effect:
 EFFECTS: Mapping[Act, Callable[[Rollout, TransitionRequest], _Effect]] = {
     "validate": _validate, "approve": _approve, "reject": _reject, "deploy": _deploy, "lapse": _lapse,
     "advance": _advance,
-    "hold": _hold, "resume": _resume, "promote": _promote, "rollback": _rollback, "end": _rollback,
+    "hold": _hold, "resume": _resume, "promote": _promote, "adopt": _adopt, "rollback": _rollback, "end": _rollback,
 }  # fmt: skip
 
 

@@ -72,6 +72,12 @@ def reigning(history: Sequence[Champion]) -> Champion:
     return max(history, key=lambda reign: reign.seq)
 
 
+def variant_reigning_at(history: Sequence[Champion], at: datetime) -> str | None:
+    """The variant that was the champion then; None before the first reign."""
+    reign = max((one for one in history if one.since <= at), key=lambda one: one.seq, default=None)
+    return reign.variant if reign is not None else None
+
+
 def after_promotion(history: Sequence[Champion], rollout: str) -> Champion | None:
     """The reign that followed the one which this rollout's promotion began;
     None while that lasts, or where there was none.

@@ -44,12 +44,15 @@ def promote_file_version(
     clock: Clock,
     actor: str,
     why: str,
+    rollout: str | None = None,
 ) -> tuple[Champion, Decision | None]:
     """Lets a file's Variant reign in place of ``current``, forced; ends an active rollout.
 
+    ``rollout``: the one that records it, where the champion before keeps a holdback.
+
     Raises Conflict when it reigns already.
     """
-    reign = champion.succeed(current, variant=variant, at=at, by=actor, why=why, forced=True)
+    reign = champion.succeed(current, variant=variant, at=at, by=actor, why=why, forced=True, rollout=rollout)
     ended = end_active_rollout(tx, store, clock, family.name, at=at, actor=actor, why=why)
     record_reign(tx, store, reign, action="champion.adopt")
     return reign, ended

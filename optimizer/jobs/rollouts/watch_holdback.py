@@ -13,6 +13,7 @@ from typing import Literal
 import structlog
 
 from optimizer.core.base.errors import Conflict, Refused, StaleVersion
+from optimizer.core.base.phrasing import when
 from optimizer.core.rollout.cohorts import closing_time
 from optimizer.core.rollout.evidence_state import EvidenceState
 from optimizer.core.rollout.next_action import ACTOR, guardrail_alarm
@@ -93,6 +94,9 @@ def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at:
             break
     state = seen.known.state
     alarm = guardrail_alarm(rollout, state, at=at)
+    if alarm is not None and is_adopted(rollout):
+        store.write(lambda tx: store.alerts.open(tx, _failing(champion, rollout, alarm, at)))
+        return "watched"
     if alarm is not None:
         why = (
             f"{alarm}; compared with the champion before it in the holdback of {rollout.id} (block {state.n_blocks},"
@@ -105,7 +109,7 @@ def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at:
         )  # fmt: skip
         log.warning("champion rolled back", family=champion.family, what=report.what, why=why)
         return "rolled_back"
-    worse = _worse(champion, rollout, state, at)
+    worse = _worse(champion, rollout, state, at) if not champion.forced else None  # else jobs/champions/watch_switch.py
     if worse is not None:
         store.write(lambda tx: store.alerts.open(tx, worse))
     return "watched"
@@ -120,6 +124,21 @@ def _taken_back(champion: Champion, rollout: Rollout, alarm: str, at: datetime) 
     return Alert(id=new_id("al"), kind=ENDED, level="critical", family=f, subject=f, opened_at=at, detail=detail)
 
 
+def is_adopted(rollout: Rollout) -> bool:
+    """A person's own act, which is not taken back by itself."""
+    return bool(rollout.settings.get("adopted"))
+
+
+def _failing(champion: Champion, rollout: Rollout, alarm: str, at: datetime) -> Alert:
+    f = champion.family
+    detail = (
+        f"{champion.variant} does worse than {rollout.champion}, which 5 % of the units still get: {alarm}."
+        f" {champion.by} adopted it at {when(champion.since)}. Nothing was changed. Take it back: detent champion"
+        f" rollback {f}. Look: detent rollout status {f}"
+    )
+    return _alert(champion, detail, at)
+
+
 def _worse(champion: Champion, rollout: Rollout, state: EvidenceState, at: datetime) -> Alert | None:
     """The rollback process of the quality gate, which compares both arms of the same hours:
     drift common to both moves nothing.
@@ -132,6 +151,10 @@ def _worse(champion: Champion, rollout: Rollout, state: EvidenceState, at: datet
         f" still get: evidence {shown(peak)}, {1 / ALPHA_ROLL:.1f} suffices. Look: detent rollout status"
         f" {champion.family}. The way back: detent champion rollback {champion.family}"
     )
+    return _alert(champion, detail, at)
+
+
+def _alert(champion: Champion, detail: str, at: datetime) -> Alert:
     return Alert(
         id=new_id("al"), kind=WORSE, level="critical", family=champion.family, subject=champion.variant, opened_at=at,
         detail=detail

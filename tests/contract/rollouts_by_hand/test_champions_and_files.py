@@ -6,8 +6,8 @@ import pytest
 
 from optimizer.core.base.errors import Conflict, NotFound, Refused
 from optimizer.core.declaration.read import parse_family
-from optimizer.jobs.families.adopt_file_version import adopt_file_version
 from optimizer.jobs.families.sync_families import sync_families
+from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
 from optimizer.jobs.rollouts.operate_rollout import operate
 from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout

@@ -8,8 +8,8 @@ import pytest
 
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import Conflict, DetentError, GateNotMet, InvalidInput, NotFound, StaleVersion
-from optimizer.jobs.families.adopt_file_version import adopt_file_version
 from optimizer.jobs.outbox.mirror_outbox import TOPICS
+from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
 from optimizer.jobs.rollouts.operate_rollout import operate
 from optimizer.jobs.rollouts.start_rollout import start_rollout
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout

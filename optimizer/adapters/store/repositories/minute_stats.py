@@ -1,5 +1,5 @@
-"""Tables minute_stats, watermarks and drift_detectors: events summed up per minute of receipt, how far that has been
-done, and what is known about how each champion does.
+"""Tables minute_stats, watermarks, drift_detectors and switch_watches: events summed up per minute of receipt, how far
+that has been done, and what is known about how each champion does.
 """
 
 from __future__ import annotations
@@ -13,15 +13,25 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, func, select
 
 from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.hashed_rows import families_in
-from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, DriftDetectorRow, MinuteStatRow, WatermarkRow
+from optimizer.adapters.store.tables import (
+    FEEDBACK_EVENTS,
+    INTERACTIONS,
+    DriftDetectorRow,
+    MinuteStatRow,
+    SwitchWatchRow,
+    WatermarkRow,
+)
 from optimizer.core.base.minute_sums import MinuteSums, minute_of
 from optimizer.core.family.settings import Metric
+from optimizer.core.rollout import switch_watch
 from optimizer.core.rollout.drift import as_record, from_record
-from optimizer.ports import WatchedReign
+from optimizer.core.rollout.switch_watch import ServedOutcome
+from optimizer.ports import WatchedReign, WatchedSwitch
 
 MINUTES = MinuteStatRow.__table__
 WATERMARKS = WatermarkRow.__table__
 DETECTORS = DriftDetectorRow.__table__
+SWITCHES = SwitchWatchRow.__table__
 Key = tuple[str, datetime, str, str, str]  # family, minute, variant, model, source
 _COLUMNS = [column.name for column in MINUTES.columns]
 
@@ -151,3 +161,52 @@ class DriftDetectorTable:
         if judge is not None:
             query = query.where(f.tags["judge"].as_string() == judge)
         return [(row.received_at, row.unit, float(row.value)) for row in tx.execute(query)]
+
+
+class SwitchWatchTable:
+    """ports.SwitchWatches on the database, and the outcomes that are compared."""
+
+    def get(self, tx: Connection, family: str) -> WatchedSwitch | None:
+        row = tx.execute(select(SWITCHES).where(SWITCHES.c.family == family)).first()
+        if row is None:
+            return None
+        watch = switch_watch.from_record(json.loads(row.state))
+        return WatchedSwitch(family=row.family, reign=row.reign, watch=watch, read_until=row.read_until)
+
+    def put(self, tx: Connection, row: WatchedSwitch) -> None:
+        state = json.dumps(switch_watch.as_record(row.watch), separators=(",", ":"), allow_nan=False)
+        upsert(tx, SWITCHES, [{"family": row.family, "reign": row.reign, "state": state, "read_until": row.read_until}])
+
+    def outcomes(
+        self, tx: Connection, family: str, metric: Metric, start: datetime, until: datetime, *, judge: str | None
+    ) -> list[ServedOutcome]:
+        f, i = FEEDBACK_EVENTS.c, INTERACTIONS.c
+        value = f[metric.field]
+        judged = FEEDBACK_EVENTS.outerjoin(INTERACTIONS, and_(f.family == i.family, f.interaction == i.id))
+        query = (
+            select(
+                f.received_at, i.received_at.label("served_at"), func.coalesce(f.unit_hmac, f.id).label("unit"),
+                value.label("value"), f.variant, f.role, f.rollout,
+            )
+            .select_from(judged)
+            .where(_within(FEEDBACK_EVENTS, family, start, until))
+            .where(f.source == metric.source, value.is_not(None), f.variant.is_not(None))
+            .order_by(f.received_at, f.id)
+        )  # fmt: skip
+        if judge is not None:
+            query = query.where(f.tags["judge"].as_string() == judge)
+        return [ServedOutcome(**{**row._mapping, "value": float(row.value)}) for row in tx.execute(query)]
+
+    def first_outcome(
+        self, tx: Connection, family: str, variant: str, metric: Metric, since: datetime
+    ) -> datetime | None:
+        f = FEEDBACK_EVENTS.c
+        query = (
+            select(f.received_at)
+            .where(f.family == family, f.received_at >= since, f.variant == variant)
+            .where(f.source == metric.source, f[metric.field].is_not(None))
+            .order_by(f.received_at)
+            .limit(1)
+        )
+        first: datetime | None = tx.execute(query).scalar()
+        return first

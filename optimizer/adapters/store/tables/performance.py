@@ -147,3 +147,13 @@ class DriftDetectorRow(Row):
     reign: int  # seq of the champion
     state: str  # JSON, floats in full
     read_until: datetime = time_field()
+
+
+class SwitchWatchRow(Row):
+    """Written by minute_stats.py: one per family, for the last switch of champion that no evidence spoke for."""
+
+    __tablename__ = "switch_watches"
+    family: str = Field(primary_key=True)
+    reign: int  # seq of the champion
+    state: str  # JSON, floats in full
+    read_until: datetime = time_field()

@@ -1,0 +1,179 @@
+"""Serves the prompt version that a family's file names, at once and recorded as forced."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from optimizer.core.base.errors import Conflict, NotFound, Refused
+from optimizer.core.family.family import Family
+from optimizer.core.rollout.drift import MIN_REFERENCE
+from optimizer.core.rollout.start import champion_mean, most_labelled
+from optimizer.core.rollout.transitions import Act, TransitionRequest, apply, start
+from optimizer.core.search.answer_bounds import models_of
+from optimizer.core.serving import champion
+from optimizer.core.serving.assignment import HOLDBACK_SHARE
+from optimizer.core.serving.freezes import require_unfrozen
+from optimizer.core.serving.rollout import Champion, Decision, Rollout
+from optimizer.jobs.families.file_versions import promote_file_version, store_file_version
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head, record_reign, record_transition
+from optimizer.jobs.rollouts.fix_settings import ChampionRecord, fix_settings, read_record
+from optimizer.ports import Clock, ModelCatalogue, Store, Transaction
+
+
+def adopt_file_version(
+    family: Family,
+    *,
+    actor: str,
+    confirm: str | None,
+    store: Store,
+    clock: Clock,
+    models: ModelCatalogue,
+    loaded: Collection[str] | None,
+    reason: str | None = None,
+    holdback: bool = True,
+) -> ChangeReport:
+    """Makes ``prompt.current`` of the file the champion, without study or stages; an active rollout ends with it.
+
+    The champion before keeps the holdback of a promotion where there is evidence of what it does and no alarm about it:
+    the adoption is then recorded as a rollout of its own, promoted as soon as started.
+
+    Args:
+        holdback: False for none in any case.
+        loaded: names of the models that the running gateway knows, which reads them once at its start; None where none
+            runs.
+    Raises:
+        Refused: ``confirm`` is not the family's name, and there is a champion to be replaced.
+        Conflict: the file's version already serves, the family is frozen, or the running gateway does not know a model
+            that the version asks.
+        NotFound: the file has no such prompt version, or config/models.yaml has no model that it asks.
+    """
+    name, version = family.name, family.prompt.current
+    wanted = family.variant(version).id
+    why = checked_reason(reason)
+    _require_models(family, models, loaded)
+    record = _record(family, store, clock) if holdback else None
+
+    def change(tx: Transaction) -> _Adoption:
+        require_unfrozen(store.freezes.all(tx), name, f"adopt version {version} of {name}'s file")
+        at, reason_on_record = clock.now(), f"adopted version {version} of the file: {why}"
+        store_file_version(tx, store, family, version, at)
+        current = store.champions.current(tx, name)
+        if current is not None and current.variant != wanted and confirm != name:
+            raise _unconfirmed(name, version, wanted)
+        if current is None:
+            reign = champion.first(family=name, variant=wanted, at=at, by=actor, why=reason_on_record)
+            record_reign(tx, store, reign, action="champion.first")
+            return _Adoption(reign=reign)
+        held_back = record is not None and _stands_in_holdback(tx, store, current, record, family)
+        rollout = new_id("ro") if held_back else None
+        reign, ended = promote_file_version(
+            tx, store, family, wanted, current=current, at=at, clock=clock, actor=actor, why=reason_on_record,
+            rollout=rollout,
+        )  # fmt: skip
+        adopted = None
+        if rollout is not None and record is not None:
+            adopted = _record_adoption(tx, store, clock, family, record, reign, id=rollout)
+        return _Adoption(reign=reign, before=current, ended=ended, adopted=adopted)
+
+    done = store.write(change)
+    before, reign, ended = done.before, done.reign, done.ended
+    log_head(ended)
+    log_head(done.adopted)
+    instead = f", instead of {before.variant}" if before else ""
+    if before and done.adopted:
+        instead += f", which 5 % of the users keep for a week, so that both can be compared (rollout {reign.rollout})"
+    serves = "it serves from now on" if loaded is not None else "it serves once `detent serve` runs"
+    return ChangeReport(
+        family=name,
+        what=f"{reign.variant} (version {version} of the file) is champion{instead}; {serves}"
+        + (f"; rollout {ended.rollout} ended" if ended else ""),
+        why=why,
+        undo=f"detent champion rollback {name}" if before else None,
+        forced=reign.forced,
+        champion=reign,
+        decision=ended,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Adoption:
+    reign: Champion
+    before: Champion | None = None
+    ended: Decision | None = None  # of the rollout that was active
+    adopted: Decision | None = None  # of the rollout that records the adoption, where there is a holdback
+
+
+def _record(family: Family, store: Store, clock: Clock) -> ChampionRecord | None:
+    """A month's sums, for which no writer should wait; None where there is no champion."""
+    with store.read() as tx:
+        if store.champions.current(tx, family.name) is None:
+            return None
+        return read_record(tx, store, family.name, clock)
+
+
+def _stands_in_holdback(
+    tx: Transaction, store: Store, current: Champion, record: ChampionRecord, family: Family
+) -> bool:
+    """Where a rollout's evidence made it champion, or enough of its outcomes are known, and nothing speaks against it:
+    nobody is kept on a variant that fails, or of which nothing is known.
+    """
+    metric = family.rollout.metric or most_labelled(record.labels)
+    _, n_labelled = champion_mean(current.variant, metric, record.labels)
+    has_evidence = (current.rollout is not None and not current.forced) or n_labelled >= MIN_REFERENCE
+    open_alerts = store.alerts.all(tx, open_only=True, family=family.name)
+    about = [one for one in open_alerts if one.kind.startswith("champion_") and one.subject != "silence"]
+    return has_evidence and not about and record.champion == current.variant
+
+
+def _record_adoption(
+    tx: Transaction, store: Store, clock: Clock, family: Family, record: ChampionRecord, reign: Champion, *, id: str
+) -> Decision:
+    ladder = (1 - HOLDBACK_SHARE,)
+    fixed = fix_settings(family, family.rollout, record, study=None)
+    rollout = Rollout(
+        id=id, family=family.name, candidate=reign.variant, champion=record.champion, aim=family.rollout.gates.aim,
+        ladder=ladder, salt=secrets.token_hex(16), status="pending", stage=-1, held=False, version=0,
+        settings={**fixed, "ladder": list(ladder), "adopted": True}, stage_history=(), created_at=reign.since,
+        created_by=reign.by, simulated_clock=clock.scale != 1.0,
+    )  # fmt: skip
+    store.rollouts.add(tx, rollout)
+    acts: tuple[Act, Act] = ("start", "adopt")
+    request, adopt = (
+        TransitionRequest(
+            act=act, at=reign.since, clock_at=clock.rollout_now(), actor=reign.by, reason=reign.why, confirm=family.name
+        )
+        for act in acts
+    )
+    started = start(rollout, request, forced=True)
+    record_transition(tx, store, started)
+    return record_transition(tx, store, apply(started.rollout, adopt))
+
+
+def _require_models(family: Family, models: ModelCatalogue, loaded: Collection[str] | None) -> None:
+    variant = family.variant()
+    cannot = f"Cannot serve version {family.prompt.current} of {family.name}'s file"
+    for name in models_of(variant, {}) if variant.messages else ():
+        try:
+            models.describe(name)
+        except NotFound as error:
+            raise NotFound(f"{cannot}: {error.detail}", model=name) from None
+        if loaded is not None and name not in loaded:
+            raise Conflict(
+                f"{cannot}: the running server does not know its model {name!r}. It read config/models.yaml when it"
+                " started, and the model was added since, so every request would fail. Restart `detent serve`, then"
+                " adopt again.",
+                model=name,
+            )
+
+
+def _unconfirmed(name: str, version: str, variant: str) -> Refused:
+    return Refused(
+        f"Cannot serve version {version} of {name}'s file ({variant}) at once: it was not compared with the champion on"
+        f" anything. Confirm with the family's name (detent family adopt {name} --confirm {name}), or go by a rollout:"
+        f" detent rollout start {name} {variant}.",
+        confirm=name,
+        variant=variant,
+    )
