@@ -1,14 +1,19 @@
-"""Counts of fetches per arm and 10 s, kept in memory and written by a background loop: no request waits for them."""
+"""Counts of fetches per arm and 10 s, and of inputs that were cut, kept in memory and written by a background loop: no
+request waits for them.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter, deque
+from collections.abc import Iterable
 from datetime import UTC, datetime
+
+import structlog
 
 from api.prompt import ServedFamily
 from optimizer.core.serving.assignment import Choice
-from optimizer.ports import Store
+from optimizer.ports import Store, Transaction
 
 WINDOW_S = 10
 CLIENT = "api"
@@ -17,6 +22,8 @@ Arm = tuple[
     str, str, str | None, float | None, int
 ]  # family, variant, rollout, stage, window start in seconds since 1970
 
+log = structlog.get_logger("api")
+
 
 class ExposureCounts:
     """A fetch is one append, which needs no lock: ``flush``, in a thread, counts what was appended and writes that."""
@@ -24,6 +31,8 @@ class ExposureCounts:
     def __init__(self) -> None:
         self._fetches: deque[Arm] = deque()
         self._kept: Counter[Arm] = Counter()  # what could not be written yet
+        self._truncated: deque[tuple[str, str]] = deque()  # family, input
+        self._kept_truncated: Counter[tuple[str, str]] = Counter()
         self._flushing = threading.Lock()
 
     def count(self, served: ServedFamily, choice: Choice, now_s: float) -> None:
@@ -31,6 +40,10 @@ class ExposureCounts:
         if choice.counted:
             window = int(now_s) // WINDOW_S * WINDOW_S
             self._fetches.append((served.name, choice.variant, choice.rollout, choice.stage, window))
+
+    def count_truncated(self, family: str, inputs: Iterable[str]) -> None:
+        """The inputs of one request that were cut."""
+        self._truncated.extend((family, input) for input in inputs)
 
     @property
     def n_waiting(self) -> int:
@@ -47,12 +60,23 @@ class ExposureCounts:
             taken = Counter(self._fetches.popleft() for _ in range(len(self._fetches)))
             taken.update(self._kept)
             self._kept = taken
-            if not taken:
+            truncated = Counter(self._truncated.popleft() for _ in range(len(self._truncated)))
+            for (family, input), n in truncated.items():
+                log.warning("inputs were cut", family=family, input=input, n_requests=n)
+            truncated.update(self._kept_truncated)
+            self._kept_truncated = truncated
+            if not taken and not truncated:
                 return 0
             rows = [
                 (family, variant, rollout, stage, datetime.fromtimestamp(window, UTC), CLIENT, n)
                 for (family, variant, rollout, stage, window), n in taken.items()
             ]
-            store.write(lambda tx: store.exposures.add(tx, rows))
-            self._kept = Counter()
+            now = datetime.now(UTC)
+
+            def add(tx: Transaction) -> None:
+                store.exposures.add(tx, rows)
+                store.exposures.add_truncated(tx, truncated, now)
+
+            store.write(add)
+            self._kept, self._kept_truncated = Counter(), Counter()
             return taken.total()

@@ -192,11 +192,25 @@ class ServedFamily:
             "messages": render_open(variant),
             "example_ids": [example.id for example in variant.examples],
             "variables": list(variant.variables),
+            "inputs": self._inputs,
             "model": only_settings(variant.model),
             "tools": variant.tools,
             "response_format": variant.response_format,
             "policy": dict(variant.policy),
             **({"reason": REASON, "overridden": overridden} if overridden is not None else {}),
+        }
+
+    @property
+    def _inputs(self) -> dict[str, Any]:
+        """What each input may be, for who fills in the messages; empty where the family's file was never readable."""
+        declared = self.definition.inputs if self.definition is not None else {}
+        return {
+            name: {
+                "type": one.type,
+                "max_chars": one.max_chars,
+                **({"too_long": one.too_long} if one.max_chars else {}),
+            }
+            for name, one in declared.items()
         }
 
     def pipeline(self, choice: Choice) -> Pipeline:

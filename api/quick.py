@@ -33,7 +33,7 @@ from api.schemas import RenderBody
 from api.served import MAX_UNIT_CHARS, Served, count, decide
 from api.services import Services
 from optimizer.core.base.errors import DetentError, TooMany
-from optimizer.core.family.rendering import clip_inputs, fill
+from optimizer.core.family.rendering import fill, long_inputs
 from optimizer.core.family.variant import Message
 from optimizer.core.models.injection import injection_signs, texts_in
 from optimizer.core.serving.access import Role, hash_of
@@ -176,6 +176,8 @@ class Quick:
         if caller is None:
             return None
         given = read_render(body, limit)
+        if family.definition is not None and long_inputs(family.definition, given.variables):
+            return None  # it is cut, which the answer says, or refused
         found = decide(shared, family, given.unit, now)
         if not family.variants[found.choice.variant].messages:
             return None
@@ -230,8 +232,7 @@ def plain_body(value: Any, body: bytes) -> PlainBody | None:
 
 def _fill(family: ServedFamily, found: Served, given: RenderBody | PlainBody) -> bytes:
     definition, unfilled, token = family.definition, family.unfilled(found.choice), found.token.encode()
-    variables = clip_inputs(definition, given.variables) if definition is not None else given.variables
-    signs = signs_of(variables, given.history)
+    variables, signs = given.variables, signs_of(given.variables, given.history)
     made = unfilled.filled_with(variables, token, signs) if not given.history else None
     if made is not None:
         return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from time import time
@@ -33,9 +34,12 @@ def decide(shared: Services, family: ServedFamily, unit: str | None, now: dateti
     return Served(family=family, choice=choice, token=token)
 
 
-def count(shared: Services, served: Served) -> None:
-    """Counts the fetch of what a client is answered: a refused request was exposed to nothing."""
+def count(shared: Services, served: Served, truncated: Iterable[str] = ()) -> None:
+    """Counts the fetch of what a client is answered, and its inputs that were cut: a refused request was exposed to
+    nothing.
+    """
     shared.exposures.count(served.family, served.choice, time())
+    shared.exposures.count_truncated(served.family.name, truncated)
 
 
 def unit_of(request: Request) -> str | None:

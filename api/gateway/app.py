@@ -26,6 +26,7 @@ from api.lifecycle import running_loops, running_services
 from api.routing import guarded, router
 from api.services import Services, Shared
 from api.serving import STORE_AWAY
+from optimizer.core.base.errors import Busy
 from optimizer.core.feedback.events import NO_FAMILY
 from optimizer.host.config import Settings
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
@@ -117,9 +118,13 @@ def ready(request: Request, response: Response, shared: Shared) -> dict[str, Any
 
 
 @operations.get("/metrics", **guarded("read"))
-def metrics(request: Request) -> Response:
-    """Counters of all model calls since the gateway started, for Prometheus."""
-    return Response(of(request).metrics.text(), media_type="text/plain; version=0.0.4")
+def metrics(request: Request, shared: Shared) -> Response:
+    """Counters of all model calls since the gateway started, and of inputs that were cut, for Prometheus."""
+    try:
+        truncated = shared.read(shared.store.exposures.truncated)
+    except Busy:  # the model calls are counted here
+        truncated = []
+    return Response(of(request).metrics.text(truncated), media_type="text/plain; version=0.0.4")
 
 
 async def _end_calls(side: ModelSide) -> None:

@@ -29,7 +29,7 @@ from api.routing import Asking, PlainRoute, guarded, router
 from api.served import Served, count, decide, unit_of
 from api.services import Services
 from optimizer.core.base.errors import Busy, DetentError, Fault, InvalidInput, ModelFailed, NotFound
-from optimizer.core.family.rendering import clip_inputs, render
+from optimizer.core.family.rendering import limit_inputs, render
 from optimizer.core.family.variant import Message, Variant
 from optimizer.core.models.chat import pass_through, read_turn
 from optimizer.core.models.injection import injection_signs, texts_in
@@ -70,7 +70,7 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
     reader = Reader(shared.settings.limits.stalled_seconds)
     settled = await begin(shared, side, call, reader, lambda: _start(side, call, reader, streaming=bool(body.stream)))
     if call.served is not None:
-        count(shared, call.served)
+        count(shared, call.served, call.truncated)
     try:
         if not body.stream:
             answered = await _while_waited_for(settled, request, reader)
@@ -139,7 +139,7 @@ async def _prepare(body: ChatBody, request: Request, shared: Services) -> Answer
         )
     declared = list(definition.inputs) if definition is not None else list(variant.variables)
     turn = read_turn(body.model, declared, body.messages, body.detent.variables)
-    variables = clip_inputs(definition, turn.variables) if definition is not None else dict(turn.variables)
+    variables, truncated = limit_inputs(definition, turn.variables)
 
     def rendered(shown: Variant) -> list[Message]:
         return [*render(shown, variables, turn.history, declared=declared), *turn.after]
@@ -161,6 +161,7 @@ async def _prepare(body: ChatBody, request: Request, shared: Services) -> Answer
         actor=request.state.caller.actor,
         spending=KeySpending.of(request.state.caller, shared.store, shared.clock),
         injection=injection_signs(texts_in([*variables.values(), *said])),
+        truncated=truncated,
     )
 
 

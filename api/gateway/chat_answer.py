@@ -42,6 +42,7 @@ class AnsweredCall:
     actor: str = ""
     spending: KeySpending | None = None  # where the sender's key has limits of its own
     injection: Sequence[str] = ()  # signs that the input speaks to the model
+    truncated: Sequence[str] = ()  # inputs that were cut
     unit: str | None = None  # as sent, where no token holds it
     may_cost_usd: float = 0.0  # at most, where an hour's money is limited
 
@@ -122,6 +123,8 @@ def detent_of(call: AnsweredCall, answered: Answered) -> dict[str, Any]:
         detent["limited"] = "usd_per_hour"
     if call.injection:
         detent["injection"] = list(call.injection)
+    if call.truncated:
+        detent["truncated"] = list(call.truncated)
     return {**detent, **answered.more}
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
+
+from optimizer.ports import TruncatedInput
 
 BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
 CALL = ("family", "model")
@@ -69,9 +72,20 @@ class Metrics:
             registry=one,
         )
 
-    def text(self) -> str:
-        """Prometheus' exposition format 0.0.4."""
-        return generate_latest(_WithoutStartTimes(self._registry)).decode()
+    def text(self, truncated: Iterable[TruncatedInput] = ()) -> str:
+        """Prometheus' exposition format 0.0.4.
+
+        Args:
+            truncated: what all processes have counted since the store was made.
+        """
+        counts = CounterMetricFamily(
+            "llm_inputs_truncated",
+            "Chats and renders of which an input was cut, since the store was made",
+            labels=("family", "input"),
+        )
+        for one in truncated:
+            counts.add_metric((one.family, one.input), one.n_requests)
+        return generate_latest(_WithoutStartTimes(self._registry, counts)).decode()
 
 
 class CallCounts:
@@ -117,10 +131,10 @@ class _WithoutStartTimes(Collector):
     its only switch for that is the whole process's.
     """
 
-    def __init__(self, inner: Collector) -> None:
-        self._inner = inner
+    def __init__(self, inner: Collector, *more: Metric) -> None:
+        self._inner, self._more = inner, more
 
     def collect(self) -> Iterator[Metric]:
-        for metric in self._inner.collect():
+        for metric in (*self._inner.collect(), *self._more):
             metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
             yield metric

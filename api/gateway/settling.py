@@ -178,6 +178,8 @@ async def _record(shared: Services, side: ModelSide, call: AnsweredCall, report:
         event["unit"] = call.unit
     if call.injection:
         event["tags"] = {**event.get("tags", {}), "injection": ",".join(call.injection)}
+    if call.truncated:
+        event["tags"] = {**event.get("tags", {}), "truncated": ",".join(call.truncated)}
     try:
         await record_interaction(shared, side.spool, event, call.actor)
     except Exception as error:

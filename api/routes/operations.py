@@ -76,6 +76,7 @@ def status(shared: Shared, caller: Asking) -> dict[str, Any]:
 
     served = shared.serving.now_served
     schedules = shared.read(shared.store.schedules.all)
+    truncated = shared.read(shared.store.exposures.truncated)
     return {
         "profile": shared.settings.profile,
         "simulated_clock": shared.settings.simulated_clock,
@@ -90,6 +91,7 @@ def status(shared: Shared, caller: Asking) -> dict[str, Any]:
                 "frozen": family.freeze is not None,
                 "overridden": family.override_shape(),
                 **_schedule(shared, name, schedules),
+                "truncated": shapes.truncated(truncated, name),
                 "degraded": name in shared.families.problems,
             }
             for name, family in sorted(served.families.items())

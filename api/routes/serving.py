@@ -22,7 +22,7 @@ from api.schemas import RenderBody
 from api.served import MAX_UNIT_CHARS, count, decide, unit_of
 from api.services import Shared
 from optimizer.core.family.policy_text import shown_policy
-from optimizer.core.family.rendering import clip_inputs, render
+from optimizer.core.family.rendering import limit_inputs, render
 
 PATH = "/v1/families/{family}/prompt"
 PROMPT_QUERY = frozenset({"unit"})
@@ -58,7 +58,7 @@ async def render_prompt(family: str, body: RenderBody, shared: Shared) -> Respon
     """
     served = decide(shared, shared.serving.now_served.family(family), body.unit, shared.clock.now())
     variant, definition = served.family.variants[served.choice.variant], served.family.definition
-    variables = clip_inputs(definition, body.variables) if definition is not None else body.variables
+    variables, truncated = limit_inputs(definition, body.variables)
     messages = render(
         variant,
         variables,
@@ -74,9 +74,13 @@ async def render_prompt(family: str, body: RenderBody, shared: Shared) -> Respon
         answer["decision"] = decision.as_data()
     if signs := signs_of(variables, body.history):
         answer["injection"] = list(signs)
+    headers = {"Cache-Control": "no-store"}
+    if truncated:
+        answer["truncated"] = list(truncated)
+        headers["X-Detent-Truncated"] = ", ".join(truncated)
     content = to_json(answer)
-    count(shared, served)
-    return Response(content, media_type="application/json", headers={"Cache-Control": "no-store"})
+    count(shared, served, truncated)
+    return Response(content, media_type="application/json", headers=headers)
 
 
 @routes.get("/v1/snapshot", **guarded("serve", narrows=True))

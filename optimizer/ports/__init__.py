@@ -10,7 +10,7 @@ from __future__ import annotations
 from optimizer.ports.alerts import Alert, AlertChannel, AlertMessage, Alerts, Audit, ChannelFailed
 from optimizer.ports.api_keys import ApiKeys, KeyRecord, KeyUsage, Limited
 from optimizer.ports.clock import Clock
-from optimizer.ports.events import Events, Exposure, Exposures, Traffic
+from optimizer.ports.events import Events, Exposure, Exposures, Traffic, TruncatedInput
 from optimizer.ports.evidence import EvidenceSource
 from optimizer.ports.examples import Examples, ExampleStanding, Reviews
 from optimizer.ports.graphs import Graphs
@@ -104,6 +104,7 @@ __all__ = [
     "Tracker",
     "Traffic",
     "Transaction",
+    "TruncatedInput",
     "UnitCount",
     "UnitCounts",
     "UnitOutcomes",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from optimizer.core.feedback.events import FeedbackEvent, Interaction, LabelSummary, LaterParts, Source
 from optimizer.core.feedback.rating_draws import JudgedAnswer
@@ -17,6 +17,15 @@ from optimizer.ports.transaction import Transaction
 Exposure = tuple[
     str, str, str | None, float | None, datetime, str, int
 ]  # family, variant, rollout, stage, window start, client, n
+
+
+class TruncatedInput(NamedTuple):
+    """An input of a family that was cut in so many requests, the last one at a time."""
+
+    family: str
+    input: str
+    n_requests: int
+    last_at: datetime
 
 
 class Events(Protocol):
@@ -188,3 +197,9 @@ class Exposures(Protocol):
 
     def totals(self, tx: Transaction, family: str, rollout: str | None) -> list[dict[str, Any]]:
         """Per arm: variant, rollout, stage, n_exposed."""
+
+    def add_truncated(self, tx: Transaction, counts: Mapping[tuple[str, str], int], at: datetime) -> None:
+        """Requests by (family, input) of which the input was cut, up to this time; counts add up."""
+
+    def truncated(self, tx: Transaction) -> list[TruncatedInput]:
+        """All inputs that were ever cut, by family and name."""

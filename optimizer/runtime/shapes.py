@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from optimizer.jobs.upkeep.manage_keys import KeyReport
     from optimizer.jobs.upkeep.prune_records import PruneReport
     from optimizer.jobs.upkeep.read_retention import Unpruned
-    from optimizer.ports import Alert, CalibrationRecord, Clock, VariantRecord
+    from optimizer.ports import Alert, CalibrationRecord, Clock, TruncatedInput, VariantRecord
 
 
 def rollout(value: Rollout) -> dict[str, Any]:
@@ -156,6 +156,15 @@ def freeze(value: Freeze) -> dict[str, Any]:
 def freeze_change(value: FreezeReport) -> dict[str, Any]:
     """What a freeze or its end did, with every freeze that holds from now on; ``family`` null is every family."""
     return {**asdict(value), "freezes": [freeze(one) for one in value.freezes]}
+
+
+def truncated(found: Sequence[TruncatedInput], family: str) -> list[dict[str, Any]]:
+    """The family's inputs that were ever cut, with the requests in which they were."""
+    return [
+        {"input": one.input, "n_requests": one.n_requests, "last_at": one.last_at}
+        for one in found
+        if one.family == family
+    ]
 
 
 def graph(value: VerifiedGraph, input: Mapping[str, Any] | None = None) -> dict[str, Any]:

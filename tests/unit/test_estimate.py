@@ -66,6 +66,21 @@ def test_a_request_is_taken_as_long_as_the_familys_own_with_a_margin(lengths, lo
     assert len(longest_inputs(topic_family(), seen)["document"]) == longest
 
 
+@pytest.mark.parametrize(
+    ("lengths", "longest"),
+    [
+        pytest.param([20] * 19, 4000, id="too few to go by"),
+        pytest.param([9000], 13500, id="too few to go by, and one is longer"),
+        pytest.param([20] * 19 + [9000], 13500, id="the longest seen and half as much again"),
+    ],
+)
+def test_where_the_family_sets_no_limit_none_is_reserved_for(lengths, longest):
+    (one,) = topic_examples(1, "dev")
+    seen = [replace(one, id=f"e{i}", input={"document": "x" * n}) for i, n in enumerate(lengths)]
+    family = topic_family(inputs={"document": {"type": "text"}})
+    assert len(longest_inputs(family, seen)["document"]) == longest
+
+
 def test_a_declared_limit_is_kept_but_never_below_the_champion_itself():
     family = topic_family()
     inputs = longest_inputs(family, [])

@@ -192,8 +192,14 @@ def test_all_faults_come_at_once():
         pytest.param(
             changed(inputs={"document": {}, "n": {"type": "number", "max_chars": 3}}),
             "/inputs/n/max_chars",
-            "cuts texts",
+            "limits texts",
             id="max_chars of a number",
+        ),
+        pytest.param(
+            changed(inputs={"document": {"too_long": "refuse"}}),
+            "/inputs/document/too_long",
+            "there is no max_chars; add it",
+            id="too_long without max_chars",
         ),
         pytest.param(changed(output__parser="label"), "/output/labels", "needs the labels", id="label without labels"),
         pytest.param(

@@ -12,7 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.gateway.guarded_models import GuardedModels
 from api.gateway.metrics import Metrics
 from optimizer.core.models.language import ModelAnswer, ModelRequest
+from optimizer.ports import TruncatedInput
 from tests.scripted_model import ScriptedModel, request
+from tests.strategies import NOW
 from tests.unit.test_model_guards import Shelf, Sink
 from tests.waited import Waited
 
@@ -26,6 +28,7 @@ LABELS = {
     "llm_errors_total": CALL | {"kind"},
     "llm_cached_answers_total": CALL,
     "llm_inputs_flagged_total": {"family", "sign"},
+    "llm_inputs_truncated_total": {"family", "input"},
     "llm_active_requests": CALL,
     "llm_breaker_open": {"model"},
     "llm_request_duration_seconds": CALL,
@@ -53,7 +56,8 @@ def counted() -> Metrics:
 
 
 def test_the_metrics_have_the_documented_names_and_labels_and_there_are_no_others() -> None:
-    samples = [sample for family in text_string_to_metric_families(counted().text()) for sample in family.samples]
+    text = counted().text([TruncatedInput("f", "document", 3, NOW)])
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     found = {(OF_A_HISTOGRAM.sub("", sample.name), frozenset(sample.labels) - {"le"}) for sample in samples}
     assert found == {(name, frozenset(labels)) for name, labels in LABELS.items()}
     assert set(re.findall(r"`(llm_[a-z_]+)`", PAGE.read_text(encoding="utf-8"))) == set(LABELS)

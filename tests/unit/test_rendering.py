@@ -15,7 +15,15 @@ from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import MAX_ALIKE, InvalidInput
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.declaration.read import parse_family
-from optimizer.core.family.rendering import clip_inputs, few_shot, fill, render, render_open
+from optimizer.core.family.rendering import (
+    clip_inputs,
+    few_shot,
+    fill,
+    is_refused,
+    limit_inputs,
+    render,
+    render_open,
+)
 from optimizer.core.family.variant import FewShot, Message, Variant
 from tests.strategies import NOW
 
@@ -147,6 +155,39 @@ def test_inputs_are_cut_by_characters_and_nothing_else_changes():
         "other": "stays whole",
     }
     assert clip_inputs(FAMILY, {}) == {}
+
+
+REFUSING = parse_family(
+    {
+        "name": "summarization",
+        "inputs": {
+            "document": {"max_chars": 5, "too_long": "refuse"},
+            "title": {"max_chars": 3, "too_long": "refuse"},
+            "note": {"max_chars": 2},
+        },
+        "output": {"field": "summary"},
+        "prompt": {"current": "1", "versions": {"1": {"content": [USER]}}},
+    }
+)
+
+
+def test_what_a_request_is_answered_with_says_which_inputs_were_cut():
+    assert limit_inputs(FAMILY, {"document": "123456", "n": 1}) == ({"document": "12345", "n": 1}, ("document",))
+    assert limit_inputs(FAMILY, {"document": "12345"}) == ({"document": "12345"}, ())
+    assert limit_inputs(None, {"document": "1" * 9999}) == ({"document": "1" * 9999}, ())
+    assert limit_inputs(REFUSING, {"document": "d", "note": "123"}) == ({"document": "d", "note": "12"}, ("note",))
+
+
+def test_texts_that_are_too_long_for_an_input_that_refuses_them_are_all_named():
+    with pytest.raises(InvalidInput, match=r"'document' has 6 characters, and the family takes 5") as error:
+        limit_inputs(REFUSING, {"document": "123456", "title": "1234", "note": "123"})
+    assert [fault.pointer for fault in error.value.faults] == ["/variables/document", "/variables/title"]
+
+
+def test_no_text_is_cut_where_serving_refuses_it():
+    assert clip_inputs(REFUSING, {"document": "123456", "note": "123"}) == {"document": "123456", "note": "12"}
+    assert is_refused(REFUSING, {"document": "123456"})
+    assert not is_refused(REFUSING, {"note": "123"})
 
 
 def test_a_few_shot_example_is_cut_as_in_serving_and_holds_declared_inputs_only():

@@ -24,7 +24,7 @@ from optimizer.core.models.budget import reservation_usd
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.strategy import without_turn
-from optimizer.core.search.study import Study
+from optimizer.core.search.study import Study, too_long_in_words
 from optimizer.host.config import load_settings
 from optimizer.jobs.outbox.mirror_outbox import TOPICS as MIRRORED
 from optimizer.jobs.studies.progress import StudyProgress
@@ -421,6 +421,30 @@ def test_the_dataset_is_fixed_before_the_first_call_and_the_same_for_the_same_fa
     assert Counter(topic_of[id] for id in study.dataset["train"]) == dict.fromkeys(TOPICS, 3)
     request_stop(study.id, actor="t", store=world.store, clock=world.clock)
     assert world.create(seed=99).dataset == study.dataset
+
+
+@pytest.mark.parametrize(
+    ("too_long", "told", "sizes"),
+    [
+        pytest.param("cut", "cut to max_chars, as when serving: document in 2 examples", (9, 6), id="cut"),
+        pytest.param("refuse", "left out, since serving refuses inputs so long: 4 examples", (9, 4), id="refused"),
+    ],
+)
+def test_a_study_on_inputs_longer_than_serving_takes_says_what_became_of_them(tmp_path, too_long, told, sizes):
+    inputs = {"document": {"type": "text", "max_chars": 60, "too_long": too_long}}
+    world = World(tmp_path, family=topic_family(inputs=inputs))
+    long = [
+        replace(e, input={"document": e.input["document"] + " and so on" * 10})
+        for e in (*topic_examples(12, "dev")[:2], *topic_examples(30, "train")[:2])
+    ]
+    rows = {e.id: e for e in (*topic_examples(30, "train"), *topic_examples(6, "dev"), *topic_examples(24, "holdout"))}
+    world.fill(examples=[*(rows | {e.id: e for e in long}).values()])
+    estimate, study = world.create(dry_run=True), world.run(world.create())
+    assert told in too_long_in_words({"truncated": estimate.truncated, "n_refused": estimate.n_refused})
+    assert told in too_long_in_words(study.dataset)
+    assert (len(study.dataset["train"]), len(study.dataset["dev"])) == sizes
+    asked = [str(request.messages[-1]["content"]) for request in world.model.requests]
+    assert all(len(text) <= len("Document: \nTopic:") + 60 for text in asked)
 
 
 def test_a_holdout_that_was_looked_at_is_left_alone_while_there_are_fresh_examples(tmp_path):

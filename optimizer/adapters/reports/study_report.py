@@ -32,6 +32,7 @@ from optimizer.core.search.study import (
     Trial,
     budget_options,
     leaks_in_words,
+    too_long_in_words,
 )
 from optimizer.core.views.study_headline import cost_text, headline, lift_text, next_step
 from optimizer.core.views.study_story import StudyReport, TrialView, usd_per_example
@@ -69,6 +70,7 @@ def study_page(report: StudyReport) -> str:
         enough=budget_options(enough) if (enough := (study.findings or {}).get(ENOUGH)) else "",
         leaks=leaks_in_words(study.findings),
         rows=rows_in_words(study.findings),
+        too_long=too_long_in_words(study.dataset),
         is_look=study.strategy == CONFIRM,
         unconfirmed=UNCONFIRMED.get(study.outcome or study.status, "There has been none yet."),
         changed=_changed(report),

@@ -109,7 +109,6 @@ def create(
         *_of_labels(made.content),
         *report.sentences(),
         *_from_before(report),
-        *_cut(declared),
         *_of_judge(draft),
     ):
         say(sentence)
@@ -207,14 +206,6 @@ def _from_before(report: ImportReport) -> list[str]:
     rows = f"{count(n, 'row')} {'is' if n == 1 else 'are'}"
     stay = f"from a family of this name before, and {'stays' if n == 1 else 'stay'} so"
     return [f"{rows} in the store with another answer or id, {stay}; a family of another name begins without them."]
-
-
-def _cut(declared: Family) -> list[str]:
-    cut = ", ".join(
-        f"{name} after {field.max_chars:,} characters" for name, field in declared.inputs.items() if field.max_chars
-    )
-    longest = "as the examples are that long (inputs.*.max_chars in the file)"
-    return [f"Longer inputs are cut, in studies and when serving: {cut}, {longest}."] if cut else []
 
 
 def _of_judge(draft: FamilyDraft) -> list[str]:

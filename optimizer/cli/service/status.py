@@ -10,7 +10,10 @@ import typer
 from optimizer.cli.output import Json, say, show, table, when
 from optimizer.cli.session import Session
 from optimizer.cli.study.state import state_of
+from optimizer.core.base.phrasing import count
 from optimizer.core.serving.freezes import Freeze, is_frozen
+
+CUT_SHOWN_S = 24 * 3600  # since an input was cut last
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +30,7 @@ def status(as_json: Json = False) -> None:
     from optimizer.host import run_files
     from optimizer.jobs.outbox.mirror_outbox import TOPICS
     from optimizer.jobs.outbox.send_alerts import messages_waiting
+    from optimizer.runtime import shapes
 
     session = Session()
     store, settings = session.store, session.settings
@@ -47,8 +51,14 @@ def status(as_json: Json = False) -> None:
     with store.read() as tx:
         _, ticked_at = store.serving_version.read(tx)
         freezes = store.freezes.all(tx)
+        truncated = store.exposures.truncated(tx)
         families = [
-            {**_family_row(session, tx, name, freezes), "problem": _problem(session, name, unknown)} for name in names
+            {
+                **_family_row(session, tx, name, freezes),
+                "problem": _problem(session, name, unknown),
+                "truncated": shapes.truncated(truncated, name),
+            }
+            for name in names
         ]
         studies = store.studies.unfinished(tx)
         alerts = store.alerts.all(tx, open_only=True)
@@ -88,6 +98,15 @@ def status(as_json: Json = False) -> None:
                 out.print(f"Alerts    {n} waiting for {channel}; why: detent doctor", style="yellow", markup=False)
         for freeze in freezes:
             out.print(f"Frozen    {freeze.text}", style="yellow", markup=False)
+        for one in truncated:
+            age_s = (session.clock.now() - one.last_at).total_seconds()
+            if age_s < CUT_SHOWN_S:
+                out.print(
+                    f"Cut       {one.family}: {one.input} in {count(one.n_requests, 'request')}, last {_ago(age_s)}"
+                    f" (inputs.{one.input}.max_chars in its file)",
+                    style="yellow",
+                    markup=False,
+                )
         out.print("")
         columns = {"process": "Process", "pid": "Pid", "url": "Address", "since": "Since"}
         table(processes, columns, empty="")(out)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from optimizer.cli.output import dollars
 from optimizer.core.base.phrasing import count
 from optimizer.core.family.kind import kind_of
-from optimizer.core.search.study import Study, budget_options
+from optimizer.core.search.study import Study, budget_options, too_long_in_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,6 +49,8 @@ def view_estimate(out: Console, family: Family, made: CostEstimate, again: str =
         f" {made.longest_request_bytes:,} bytes; a budget below is refused",
         markup=False,
     )
+    if told := too_long_in_words({"truncated": made.truncated, "n_refused": made.n_refused}):
+        out.print(f"Inputs    {told}", style="yellow", markup=False)
     budget = f"--budget-calls {max(1, round(made.calls.high))}" if asks else ""
     out.print(f"Next      {' '.join(filter(None, ('detent study run', family.name, again, budget)))}", markup=False)
 

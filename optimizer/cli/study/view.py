@@ -11,7 +11,15 @@ from optimizer.cli.study.score import score_lines
 from optimizer.cli.study.state import state_of, then_of
 from optimizer.core.base.phrasing import count
 from optimizer.core.search.run_off import rows_in_words
-from optimizer.core.search.study import CONFIRM, ENOUGH, Study, Trial, budget_options, leaks_in_words
+from optimizer.core.search.study import (
+    CONFIRM,
+    ENOUGH,
+    Study,
+    Trial,
+    budget_options,
+    leaks_in_words,
+    too_long_in_words,
+)
 
 if TYPE_CHECKING:
     from optimizer.core.search.cascade.exploration import AuditCost
@@ -80,6 +88,8 @@ def view(
         out.print(f"Choice    {choice}", markup=False)
     if leaks := leaks_in_words(study.findings):
         out.print(f"Refused   {leaks}", style="yellow", markup=False)
+    if told := too_long_in_words(study.dataset):
+        out.print(f"Inputs    {told}", style="yellow", markup=False)
     if audit_cost is not None:
         out.print(f"Audits    {audit_cost.in_words}", markup=False)
     if study.error:

@@ -221,7 +221,6 @@ def _data(
     today: date,
 ) -> dict[str, Any]:
     outputs = [e["expected"][answer] for e in examples if answer in e["expected"]]
-    longest = {name: max(len(str(e["input"][name])) for e in examples) for name in inputs}
     output: dict[str, Any] = {"field": answer, "parser": parser}
     if parser == "label":
         output["labels"] = sorted({str(o) for o in outputs})
@@ -242,7 +241,7 @@ def _data(
         "name": draft.name,
         "description": draft.description or f"{answer} from {', '.join(inputs)}.",
         "kind": "prompt",
-        "inputs": {name: {"type": "text", "max_chars": _round_up(min(longest[name], 4000))} for name in inputs},
+        "inputs": {name: {"type": "text"} for name in inputs},
         "output": output,
         "prompt": {
             "current": "1",
@@ -315,7 +314,3 @@ def _filled(value: Any) -> bool:
 
 def _names(names: Sequence[str]) -> str:
     return ", ".join(repr(n) for n in names) or "none"
-
-
-def _round_up(n: int) -> int:
-    return max(200, -(-n // 100) * 100)

@@ -59,9 +59,14 @@ def _inputs(data: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault(
                 pointer=pointer_of(["inputs", name, "max_chars"]),
                 detail=(
-                    f"max_chars cuts texts, and {name!r} is of type {declared['type']!r}; remove it or make the input a"
-                    " text"
+                    f"max_chars limits texts, and {name!r} is of type {declared['type']!r}; remove it or make the input"
+                    " a text"
                 ),
+            )
+        if isinstance(declared, Mapping) and declared.get("too_long") == "refuse" and not declared.get("max_chars"):
+            yield Fault(
+                pointer=pointer_of(["inputs", name, "too_long"]),
+                detail="a text longer than max_chars is refused, and there is no max_chars; add it",
             )
 
 

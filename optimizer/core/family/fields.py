@@ -10,10 +10,13 @@ from optimizer.core.family.settings import Declared, Word
 
 
 class InputField(Declared):
-    """One value that an application sends; longer texts are cut to ``max_chars`` before they are rendered."""
+    """One value that an application sends. A text longer than ``max_chars`` is cut to it before it is rendered, or its
+    request is refused.
+    """
 
     type: Literal["text", "number", "boolean", "json"] = "text"
     max_chars: Annotated[int, Strict(), Field(ge=1)] | None = None
+    too_long: Literal["cut", "refuse"] = "cut"
 
 
 class Output(Declared):

@@ -146,14 +146,57 @@ def _check_record(variables: Mapping[str, Any], inputs: Collection[str] | None, 
         raise InvalidInput(f"This record cannot be judged: {told}" + ("" if told.endswith("?") else "."), faults)
 
 
+def long_inputs(family: Family, variables: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the texts that are longer than their input's ``max_chars``."""
+    return tuple(
+        name
+        for name, declared in family.inputs.items()
+        if declared.max_chars is not None
+        and isinstance(value := variables.get(name), str)
+        and len(value) > declared.max_chars
+    )
+
+
+def is_refused(family: Family, variables: Mapping[str, Any]) -> bool:
+    """Whether serving refuses them, since a text is too long for its input."""
+    return any(family.inputs[name].too_long == "refuse" for name in long_inputs(family, variables))
+
+
 def clip_inputs(family: Family, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """The variables with each text cut to its input's ``max_chars``; the same cut for search and serving."""
+    """The variables with each text cut to its input's ``max_chars``, but for inputs of which serving refuses a longer
+    one; the same cut for search and serving.
+    """
     clipped = dict(variables)
-    for name, declared in family.inputs.items():
-        value = clipped.get(name)
-        if isinstance(value, str) and declared.max_chars is not None:
-            clipped[name] = value[: declared.max_chars]
+    for name in long_inputs(family, variables):
+        if family.inputs[name].too_long == "cut":
+            clipped[name] = clipped[name][: family.inputs[name].max_chars]
     return clipped
+
+
+def limit_inputs(family: Family | None, variables: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What a request is answered with: the variables as ``clip_inputs`` has them, and the names of those that were cut.
+    Without a family nothing has a limit.
+
+    Raises:
+        InvalidInput: names every text that is longer than its input takes.
+    """
+    long = long_inputs(family, variables) if family is not None else ()
+    if family is None or not long:
+        return dict(variables), ()
+    faults = [
+        Fault(
+            pointer=pointer_of(["variables", name]),
+            detail=(
+                f"{name!r} has {len(variables[name]):,} characters, and the family takes {declared.max_chars:,}"
+                f" (inputs.{name}.max_chars in its file); send a shorter text"
+            ),
+        )
+        for name in long
+        if (declared := family.inputs[name]).too_long == "refuse"
+    ]
+    if faults:
+        raise InvalidInput(f"The input is too long: {said(faults, places=False)}.", faults)
+    return clip_inputs(family, variables), long
 
 
 def few_shot(family: Family, example: Example, output: str | None = None) -> FewShot:

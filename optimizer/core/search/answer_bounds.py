@@ -52,18 +52,20 @@ def request_bytes(messages: Sequence[Mapping[str, Any]], params: Mapping[str, An
 def longest_inputs(family: Family, seen: Sequence[Example]) -> dict[str, str]:
     """Filler inputs as long as the longest that was seen and half as much again, at most as long as the family allows.
 
-    With fewer than 20 examples as long as the family allows, at the bytes per character of the examples seen. The
-    sealed holdout is not seen: a row of it that is longer still is asked about while the cap has room for it, since
-    each call is checked against the cap by itself.
+    With fewer than 20 examples as long as the family allows, at the bytes per character of the examples seen; where it
+    sets no limit, 4,000 characters if none seen is longer. The sealed holdout is not seen: a row of it that is longer
+    still is asked about while the cap has room for it, since each call is checked against the cap by itself.
     """
     texts = {name: [str(example.input[name]) for example in seen if name in example.input] for name in family.inputs}
     ratio = max((len(t.encode()) / len(t) for of_one in texts.values() for t in of_one if t), default=1.0)
-    allowed = {name: ceil((field.max_chars or DEFAULT_MAX_CHARS) * ratio) for name, field in family.inputs.items()}
-    return {name: "x" * min(allowed[name], _measured_bytes(texts[name], allowed[name])) for name in family.inputs}
+    return {name: "x" * _longest_bytes(texts[name], field.max_chars, ratio) for name, field in family.inputs.items()}
 
 
-def _measured_bytes(texts: Sequence[str], otherwise: int) -> int:
-    return ceil(MARGIN * max(len(t.encode()) for t in texts)) if len(texts) >= MEASURED_FROM else otherwise
+def _longest_bytes(texts: Sequence[str], max_chars: int | None, ratio: float) -> int:
+    measured = ceil(MARGIN * max((len(t.encode()) for t in texts), default=0))
+    if len(texts) < MEASURED_FROM:
+        measured = max(measured, ceil(DEFAULT_MAX_CHARS * ratio)) if max_chars is None else ceil(max_chars * ratio)
+    return measured if max_chars is None else min(measured, ceil(max_chars * ratio))
 
 
 def longest_of(variant: Variant, inputs: Mapping[str, str]) -> int:

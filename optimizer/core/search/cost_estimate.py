@@ -73,6 +73,8 @@ class CostEstimate:
     models: Sequence[
         str
     ] = ()  # whose prices these are: the serving champion's first, then the others that may be asked
+    truncated: Mapping[str, int] = field(default_factory=dict)  # input > train and dev examples in which it is cut
+    n_refused: int = 0  # train and dev examples left out, since serving refuses inputs so long
 
 
 def confirmation_usd(

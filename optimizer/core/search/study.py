@@ -134,7 +134,7 @@ class Study:
     created_by: str
     outcome: StudyOutcome | None = None
     winner: str | None = None
-    dataset: Mapping[str, Any] | None = None  # {"hash", "train": [ids], "dev": [ids], "holdout": [ids]}
+    dataset: Mapping[str, Any] | None = None  # as build_dataset has it: {"hash", "train": [ids], "dev", "holdout"}
     scorer_version: str | None = None
     confirmation: Mapping[str, Any] | None = None
     spend: Spend = field(default_factory=Spend)
@@ -224,6 +224,18 @@ def leaks_in_words(findings: Mapping[str, Any] | None) -> str | None:
         f"{by}: {'it quotes' if found['n'] == 1 else 'they quote'} eight words in a row of an example that is sealed or"
         " not released."
     )
+
+
+def too_long_in_words(found: Mapping[str, Any] | None) -> str | None:
+    """What became of a dataset's train and dev examples whose inputs are longer than serving takes; None where there
+    is none.
+    """
+    truncated, n_refused = (found or {}).get("truncated", {}), (found or {}).get("n_refused", 0)
+    cut = [f"{name} in {count(n, 'example')}" for name, n in truncated.items()]
+    told = [f"cut to max_chars, as when serving: {', '.join(cut)} of train and dev"] if cut else []
+    if n_refused:
+        told.append(f"left out, since serving refuses inputs so long: {count(n_refused, 'example')} of train and dev")
+    return "; ".join(told) or None
 
 
 def unknown_study(id: str) -> NotFound:

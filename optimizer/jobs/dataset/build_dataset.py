@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -12,7 +13,7 @@ from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.dataset.examples import Example, class_of, select
 from optimizer.core.family.family import Family
 from optimizer.core.family.kind import kind_of
-from optimizer.core.family.rendering import clip_inputs
+from optimizer.core.family.rendering import clip_inputs, is_refused, long_inputs
 from optimizer.core.search.cost_estimate import holdout_size
 from optimizer.core.search.run_off import RUN_OFF
 from optimizer.core.search.study import Definition
@@ -28,6 +29,9 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> dict[
     "n_dev" counts all dev rows; "run_off" holds those behind "dev", and is missing where there are none. Reads no
     holdout text.
 
+    Where inputs are longer than serving takes also "truncated", input > train and dev examples in which it is cut, and
+    "n_refused", train and dev examples that are left out since serving would refuse them.
+
     Train holds only released examples, unless the family has ``examples_from: any``. The holdout is drawn from
     examples that no study has looked at while there are enough of them, since every look costs confidence.
 
@@ -35,10 +39,14 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> dict[
         DatasetTooSmall: fewer than two dev examples.
     """
     with store.read() as tx:
-        train = _classes(family, train_examples(family, store, tx))
-        dev = _classes(family, _apart(family, store, tx, store.examples.of_split(tx, family.name, split="dev")))
+        everything = [
+            *train_examples(family, store, tx),
+            *_apart(family, store, tx, store.examples.of_split(tx, family.name, split="dev")),
+        ]
         holdout = _holdout(family, definition, store, tx)
         counts = store.examples.counts(tx, family.name)
+    served = {e.id: e for e in everything if not is_refused(family, e.input)}
+    train, dev = (_classes(family, [e for e in served.values() if e.split == split]) for split in ("train", "dev"))
     if len(dev) < MIN_DEV:
         raise DatasetTooSmall(
             f"Cannot search Family {family.name!r}: it has {len(dev)} dev examples, and a search needs at least"
@@ -55,7 +63,15 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> dict[
     }
     if further := chosen[definition.n_dev :]:
         ids[RUN_OFF] = further
-    return {"hash": digest(canonical_json({"family": family.name, **ids})), "n_dev": len(dev), **ids}
+    searched = (served[id].input for id in (*ids["train"], *chosen))
+    truncated = Counter(name for input in searched for name in long_inputs(family, input))
+    too_long = {"truncated": dict(truncated), "n_refused": len(everything) - len(served)}
+    return {
+        "hash": digest(canonical_json({"family": family.name, **ids})),
+        "n_dev": len(dev),
+        **ids,
+        **{name: value for name, value in too_long.items() if value},
+    }
 
 
 def train_examples(family: Family, store: Store, tx: Transaction) -> list[Example]:
@@ -75,7 +91,9 @@ def _apart(family: Family, store: Store, tx: Transaction, examples: Sequence[Exa
 
 
 def load_examples(family: Family, dataset: Mapping[str, Any], store: Store) -> tuple[list[Example], list[Example]]:
-    """(train, dev) in the dataset's order, inputs cut as in serving. An example forgotten since is left out."""
+    """(train, dev) in the dataset's order, inputs cut as in serving. An example forgotten since, or that serving would
+    refuse, is left out.
+    """
     with store.read() as tx:
         train = train_examples(family, store, tx)
     return _in_order(family, train, dataset["train"]), dev_examples(family, dataset["dev"], store)
@@ -126,4 +144,5 @@ def _chosen(family: Family, ids: Sequence[tuple[str, str | None]], n: int) -> li
 
 def _in_order(family: Family, examples: Sequence[Example], ids: Sequence[str]) -> list[Example]:
     by_id = {e.id: e for e in examples}
-    return [as_served(family, by_id[id]) for id in ids if id in by_id]
+    found = [by_id[id] for id in ids if id in by_id]
+    return [as_served(family, example) for example in found if not is_refused(family, example.input)]

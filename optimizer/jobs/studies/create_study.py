@@ -76,7 +76,8 @@ def create_study(
     asked = _asked(family, strategy or kind_of(family).default_strategy, aim, caps, definition or {}, store, models)
     plan = kind.plan(asked, store, models)
     if dry_run:
-        return plan.estimate
+        too_long = {name: plan.dataset[name] for name in ("truncated", "n_refused") if name in plan.dataset}
+        return replace(plan.estimate, **too_long)
     now = clock.now()
     study = Study(
         id=new_id("st"),

@@ -20,7 +20,7 @@ def test_a_prompt_has_the_contract_s_members_in_their_order(world: World) -> Non
     prompt = world.get("/v1/families/triage/prompt", headers={"X-Detent-Unit": "user-1"}).json()
     assert list(prompt) == [
         "family", "variant", "role", "rollout", "stage", "lease_expires_at", "messages", "example_ids", "variables",
-        "model", "tools", "response_format", "policy", "assignment",
+        "inputs", "model", "tools", "response_format", "policy", "assignment",
     ]  # fmt: skip
     assert prompt["role"] == "champion"
     assert prompt["variables"] == ["text"]

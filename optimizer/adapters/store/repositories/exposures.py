@@ -1,18 +1,22 @@
-"""Tables exposure_counts and exposure_sums: how many fetches each arm had per window, and in all of them."""
+"""Tables exposure_counts and exposure_sums: how many fetches each arm had per window, and in all of them; and
+truncated_inputs: in how many requests an input was cut.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, select, update
 
 from optimizer.adapters.store.engine import insert_new, upsert
-from optimizer.adapters.store.tables import ExposureCountRow, ExposureSumRow
-from optimizer.ports import Exposure
+from optimizer.adapters.store.tables import ExposureCountRow, ExposureSumRow, TruncatedInputRow
+from optimizer.ports import Exposure, TruncatedInput
 
 EXPOSURES = ExposureCountRow.__table__
 SUMS = ExposureSumRow.__table__
+TRUNCATED = TruncatedInputRow.__table__
 
 
 class ExposureTable:
@@ -57,6 +61,18 @@ class ExposureTable:
             }
             for r in rows
         ]
+
+    def add_truncated(self, tx: Connection, counts: Mapping[tuple[str, str], int], at: datetime) -> None:
+        rows = [
+            {"family": family, "input": input, "n_requests": n, "last_at": at}
+            for (family, input), n in sorted(counts.items())  # in one order, as above
+        ]
+        upsert(tx, TRUNCATED, rows, add=("n_requests",))
+
+    def truncated(self, tx: Connection) -> list[TruncatedInput]:
+        t = TRUNCATED.c
+        rows = tx.execute(select(t.family, t.input, t.n_requests, t.last_at).order_by(t.family, t.input))
+        return [TruncatedInput(*row) for row in rows]
 
     def _put(self, tx: Connection, row: Exposure, sent_by: str) -> bool:
         family, variant, rollout, stage, window_start, client, n = row

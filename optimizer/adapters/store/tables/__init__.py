@@ -15,6 +15,7 @@ from optimizer.adapters.store.tables.events import (
     ExposureSumRow,
     IdempotencyKeyRow,
     LaterPartsRow,
+    TruncatedInputRow,
 )
 from optimizer.adapters.store.tables.examples import (
     ExampleRow,
@@ -97,6 +98,7 @@ __all__ = [
     "TrafficSumRow",
     "TrialResultRow",
     "TrialRow",
+    "TruncatedInputRow",
     "Utc",
     "VariantPerformanceRow",
     "VariantRow",

@@ -106,3 +106,13 @@ class ExposureSumRow(Row):
     stage: str = Field(primary_key=True, default="")
     sent_by: str = Field(primary_key=True, default="")  # "" where the server counted itself
     n_exposed: int
+
+
+class TruncatedInputRow(Row):
+    """Written by exposures.py: requests of which an input was longer than its ``max_chars``, and so was cut."""
+
+    __tablename__ = "truncated_inputs"
+    family: str = Field(primary_key=True)
+    input: str = Field(primary_key=True)
+    n_requests: int
+    last_at: datetime = time_field()
