@@ -232,7 +232,23 @@ class ActBody(Body):
 class ChampionRollbackBody(Body):
     reason: Reason = ""
     expect: Annotated[
-        str | None, Field(description="The variant that must be champion now; else 409 and nothing happens")
+        str | None,
+        Field(
+            description="The variant that must be champion now; else 409 and nothing happens. Sent again within ten"
+            " minutes, nothing happens either, and `changed` is false"
+        ),
+    ] = None
+    to: Annotated[
+        Name | None, Field(description="The earlier champion to go back to; default: the one before this one")
+    ] = None
+    dry_run: Annotated[bool, Field(description="Say what would be champion, and change nothing")] = False
+
+
+class ChampionSetBody(Body):
+    variant: Name
+    reason: Annotated[Reason, Field(description="Needed: it is all that the record will hold about the change")] = ""
+    confirm: Annotated[
+        str | None, Field(description="The family's name; without it 409: no gate is asked, and every user is served")
     ] = None
 
 

@@ -13,13 +13,14 @@ from api.http.pagination import page
 from api.idempotency import kept
 from api.prompt import ServedFamily, to_json
 from api.routing import Asking, guarded, router
-from api.schemas import ChampionRollbackBody, OverrideBody
+from api.schemas import ChampionRollbackBody, ChampionSetBody, OverrideBody
 from api.services import Services, Shared
 from optimizer.core.family.family import Family
 from optimizer.core.serving.assignment import unit_hmac
 from optimizer.jobs.feedback.read_stats import By, as_answer, read_stats
 from optimizer.jobs.rollouts.put_override import put_override
 from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
+from optimizer.jobs.rollouts.set_champion import set_champion
 from optimizer.jobs.scheduling.set_schedule import read_schedule
 from optimizer.runtime import shapes
 
@@ -82,17 +83,32 @@ def stats(
 def champion_rollback(
     family: str, shared: Shared, request: Request, response: Response, body: ChampionRollbackBody | None = None
 ) -> dict[str, Any]:
-    """The champion before this one serves again, at once; an active rollout ends in the same transaction."""
+    """The champion before this one serves again, at once; an active rollout ends in the same transaction.
+
+    Sent again within ten minutes it changes nothing: going further back names the variant (`to`).
+    """
     body = body or ChampionRollbackBody()
-    store = kept(request, shared, response, lambda result: shapes.change(result[0]))
     report = roll_back_champion(
-        family,
-        actor=request.state.caller.actor,
-        reason=body.reason,
-        expect=body.expect,
-        store=store,
-        clock=shared.clock,
-    )
+        family, actor=request.state.caller.actor, reason=body.reason, expect=body.expect, to=body.to,
+        dry_run=body.dry_run, store=kept(request, shared, response, shapes.change), clock=shared.clock,
+    )  # fmt: skip
+    shared.serving.refresh()
+    return shapes.change(report)
+
+
+@routes.post("/v1/families/{family}/champion/set", **guarded("operate", "never-refused"))
+def champion_set(
+    family: str, body: ChampionSetBody, shared: Shared, request: Request, response: Response
+) -> dict[str, Any]:
+    """A variant serves every user at once, past every gate and recorded as forced; for an emergency.
+
+    An active rollout ends in the same transaction, nobody is held back, and a frozen family takes it too. Safe to
+    repeat.
+    """
+    report = set_champion(
+        family, body.variant, actor=request.state.caller.actor, reason=body.reason, confirm=body.confirm,
+        store=kept(request, shared, response, shapes.change), clock=shared.clock,
+    )  # fmt: skip
     shared.serving.refresh()
     return shapes.change(report)
 

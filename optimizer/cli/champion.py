@@ -1,4 +1,4 @@
-"""``detent champion``: who serves, and back to the one before."""
+"""``detent champion``: who serves, another one at once, and back to the one before."""
 
 from __future__ import annotations
 
@@ -9,26 +9,61 @@ import typer
 from optimizer.cli.change_report import show_change
 from optimizer.cli.output import Json, show, table
 from optimizer.cli.session import Session
+from optimizer.cli.variant.find import find_variant
 
-app = typer.Typer(name="champion", no_args_is_help=True, help="The variant that serves: its history, and back by one.")
+app = typer.Typer(
+    name="champion", no_args_is_help=True, help="The variant that serves: its history, another at once, and back."
+)
 
 FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
+
+
+@app.command("set")
+def set_champion(
+    family: FamilyName,
+    variant: Annotated[
+        str,
+        typer.Argument(help="The variant that shall serve: its id or a beginning of it, or file.", show_default=False),
+    ],
+    reason: Annotated[str, typer.Option(help="Why; kept in the record.")],
+    confirm: Annotated[str | None, typer.Option(help="The family's name: past every gate, recorded as forced.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Serve a variant to every user now, past every gate; recorded as forced. An active rollout ends first.
+
+    Example: detent champion set triage v_0a1b2c3d4e5f --reason "the new one swears" --confirm triage
+    """
+    session = Session()
+    id = find_variant(session, family, variant).variant.id
+    show_change(as_json, session.operations.set_champion(family, id, reason=reason, confirm=confirm))
 
 
 @app.command()
 def rollback(
     family: FamilyName,
     reason: Annotated[str | None, typer.Option(help="Why; kept in the record.")] = None,
-    expect: Annotated[str | None, typer.Option(help="Only if this variant is the champion: safe to repeat.")] = None,
+    expect: Annotated[
+        str | None, typer.Option(help="Only if this variant is the champion: safe to repeat at any time.")
+    ] = None,
+    to: Annotated[str | None, typer.Option(help="The earlier champion to go back to; default: the one before.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say which variant and model would serve; change nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Serve the champion before this one, at once. An active rollout ends first. Asks nothing.
+
+    Said again within ten minutes it changes nothing; to go further back, name the variant with --to.
 
     Example: detent champion rollback triage --reason "complaints since noon"
     """
     session = Session()
     session.family(family)
-    show_change(as_json, session.operations.roll_back_champion(family, reason=reason, expect=expect))
+    earlier = find_variant(session, family, to).variant.id if to is not None else None
+    show_change(
+        as_json,
+        session.operations.roll_back_champion(family, reason=reason, expect=expect, to=earlier, dry_run=dry_run),
+    )
 
 
 @app.command()

@@ -4,7 +4,7 @@ reign, audit, outbox, version.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ import structlog
 from optimizer.core.base.errors import Conflict, Fault, InvalidInput
 from optimizer.core.rollout.decision_log import next_decision
 from optimizer.core.rollout.transitions import Transition, TransitionRequest, apply, lapse_of
+from optimizer.core.search.answer_bounds import models_of
 from optimizer.core.serving import champion
 from optimizer.core.serving.rollout import Champion, Decision, Rollout
 from optimizer.ports import Clock, Store, Transaction
@@ -39,6 +40,9 @@ class ChangeReport:
     rollout: Rollout | None = None
     champion: Champion | None = None
     decision: Decision | None = None
+    instead_of: str | None = None  # the variant that was champion before
+    models: Sequence[str] = ()  # that the champion asks
+    dry_run: bool = False
 
     @property
     def text(self) -> str:
@@ -105,6 +109,51 @@ def record_reign(
         detail["evidence"] = dict(evidence)
     tell(tx, store, action, reign.family, reign.variant, detail, actor=reign.by, at=reign.since)
     store.outbox.add(tx, "prompt", reign.family, {"variant": reign.variant, "seq": reign.seq}, reign.since)
+
+
+def replace_champion(
+    tx: Transaction,
+    store: Store,
+    clock: Clock,
+    reign: Champion,
+    *,
+    before: Champion,
+    action: str,
+    says: str,
+    why: str,
+    undo: str,
+    evidence: Mapping[str, Any] | None = None,
+) -> ChangeReport:
+    """Lets ``reign`` begin at once, in place of ``before``; an active rollout ends first.
+
+    ``says``: what that makes of its variant, after the variant's name.
+    """
+    ended = end_active_rollout(tx, store, clock, reign.family, at=reign.since, actor=reign.by, why=reign.why)
+    record_reign(tx, store, reign, action=action, evidence=evidence)
+    what = f"{described(tx, store, reign)} {says}, instead of {described(tx, store, before)}"
+    return ChangeReport(
+        family=reign.family, what=what + (f"; rollout {ended.rollout} ended" if ended else ""), why=why, undo=undo,
+        forced=reign.forced, champion=reign, decision=ended, models=models_asked(tx, store, reign),
+        instead_of=before.variant,
+    )  # fmt: skip
+
+
+def described(tx: Transaction, store: Store, reign: Champion) -> str:
+    """The variant of a reign with what tells a person which one that is: its models, and where it came from."""
+    record = store.variants.get(tx, reign.family, reign.variant)
+    models = models_asked(tx, store, reign)
+    facts = [f"model {' and '.join(models)}"] if models else []
+    if record is not None and record.file_version is not None:
+        facts.append(f"version {record.file_version} of the file")
+    elif record is not None and record.study is not None:
+        facts.append(f"of study {record.study}")
+    return reign.variant + (f" ({', '.join(facts)})" if facts else "")
+
+
+def models_asked(tx: Transaction, store: Store, reign: Champion) -> tuple[str, ...]:
+    """Names of the models that answer under a reign; none for a variant without a prompt."""
+    record = store.variants.get(tx, reign.family, reign.variant)
+    return tuple(models_of(record.variant, {})) if record is not None and record.variant.messages else ()
 
 
 def promote(tx: Transaction, store: Store, transition: Transition) -> Champion | None:

@@ -135,7 +135,8 @@ def change(value: ChangeReport) -> dict[str, Any]:
     }
     reign = champion(value.champion) if value.champion is not None else None
     if value.rollout is None:
-        return {**shown, "champion": reign}
+        told = {"instead_of": value.instead_of, "models": list(value.models), "dry_run": value.dry_run}
+        return {**shown, "champion": reign, **told}
     return {**shown, **rollout(value.rollout), "reign": reign}
 
 

@@ -28,6 +28,7 @@ from optimizer.core.base.errors import (
     GateNotMet,
     InvalidInput,
     NotFound,
+    Refused,
 )
 from optimizer.core.base.values import Budget
 from optimizer.core.search.study import Trial
@@ -156,6 +157,31 @@ class TestRollouts:
         both.refused(
             NotFound, lambda operations, world: operations.roll_back_champion("nothing", reason=None, expect=None)
         )
+
+    def test_a_variant_is_served_now_and_taken_back_once(self, both: Both) -> None:
+        def serve(confirm: str | None, reason: str | None = "outage") -> Change:
+            return lambda operations, world: operations.set_champion(
+                F, world.candidate(), reason=reason, confirm=confirm
+            )
+
+        back: Change = lambda operations, world: operations.roll_back_champion(F, reason="worse", expect=None)  # noqa: E731
+        assert "--confirm triage" in both.refused(Refused, serve(None))
+        assert "without a reason" in both.refused(InvalidInput, serve(F, None))
+        first = both.remote[1].champion()
+        now = both(serve(F))
+        assert (now["changed"], now["forced"], now["instead_of"], now["models"]) == (True, True, first, ["embedded"])
+        assert now["champion"]["variant"] == both.remote[1].champion() != first
+        foreseen = both(
+            lambda operations, world: operations.roll_back_champion(F, reason=None, expect=None, dry_run=True)
+        )
+        assert (foreseen["dry_run"], foreseen["changed"]) == (True, False)
+        assert [both(back)["changed"], both(back)["changed"]] == [True, False]
+        named = both(
+            lambda operations, world: operations.roll_back_champion(
+                F, reason=None, expect=None, to=now["champion"]["variant"]
+            )
+        )
+        assert (named["changed"], both.remote[1].champion()) == (True, now["champion"]["variant"])
 
     def test_a_freeze_is_told_once_and_taken_back(self, both: Both) -> None:
         freeze: Change = lambda operations, world: operations.freeze(F, reason="launch day")  # noqa: E731

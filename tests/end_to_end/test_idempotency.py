@@ -193,6 +193,10 @@ def variant(world: World) -> Asked:
 SECRET = "the-secret-of-the-test"
 CASES: dict[str, Callable[[World], Asked]] = {
     "POST /v1/families/{family}/champion/rollback": rolled_out,
+    "POST /v1/families/{family}/champion/set": lambda world: (
+        "/v1/families/triage/champion/set",
+        {"variant": world.candidate(), "reason": "outage", "confirm": "triage"},
+    ),
     "PUT /v1/families/{family}/overrides/{unit}": lambda world: (
         "/v1/families/triage/overrides/a-person",
         {"variant": world.champion(), "until": "2099-01-01T00:00:00Z"},

@@ -459,3 +459,8 @@ def test_a_key_that_makes_no_sense_is_refused_with_its_fault(world: World, wrong
     refused = world.post("/v1/keys", {"name": "odd", **wrong})
     assert refused.status_code == 422, refused.text
     assert refused.json()["errors"]
+
+
+def test_two_roles_of_one_ladder_are_refused_with_the_one_to_leave_out(world: World) -> None:
+    refused = world.post("/v1/keys", {"name": "odd", "roles": ["operate", "read-texts"]})
+    assert "leave read-texts out, and the key may do both" in refused.json()["detail"]

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from optimizer.core.base.errors import Conflict
-from optimizer.core.serving.champion import beneath, fall_back, first, reigning, succeed
+from optimizer.core.serving.champion import (
+    beneath,
+    fall_back,
+    first,
+    is_said_again,
+    reigning,
+    succeed,
+    taken_back,
+)
 from optimizer.core.serving.rollout import Champion
 
 T0 = datetime(2026, 11, 20, tzinfo=UTC)
@@ -47,6 +55,40 @@ def test_the_expected_champion_guards_against_saying_it_twice():
     history = down(reigns("A", "B", "C"), expect="C")
     with pytest.raises(Conflict, match="meant for C, but B"):
         down(history, expect="C")
+
+
+@pytest.mark.parametrize(
+    ("expect", "to", "minutes", "again"),
+    [
+        pytest.param(None, None, 9, True, id="without a name"),
+        pytest.param("C", None, 9, True, id="the champion that was taken back is expected once more"),
+        pytest.param("B", None, 9, False, id="the champion of now is meant"),
+        pytest.param("A", None, 9, False, id="some other is expected"),
+        pytest.param(None, None, 10, False, id="ten minutes later"),
+        pytest.param("C", None, 10, False, id="ten minutes later, for a champion that is none"),
+        pytest.param(None, "A", 1, False, id="further back, by name"),
+        pytest.param(None, "B", 99, True, id="to where it is"),
+    ],
+)
+def test_a_step_back_that_was_taken_is_not_taken_twice(
+    expect: str | None, to: str | None, minutes: int, again: bool
+) -> None:
+    history = down(reigns("A", "B", "C"))
+    assert is_said_again(history, expect=expect, to=to, at=T0 + timedelta(minutes=minutes)) is again
+
+
+def test_only_a_rollback_is_said_again_and_no_other_change():
+    for history in (reigns("A"), reigns("A", "B"), [*down(reigns("A", "B")), *reigns("A", "B", "C", "D")[3:]]):
+        assert taken_back(history) is None
+        assert not is_said_again(history, expect=None, to=None, at=T0)
+
+
+def test_a_named_champion_comes_back_with_its_own_way_back():
+    history = reigns("A", "B", "A", "C", "D")
+    assert (down(history, to="A")[-1].variant, down(history, to="A")[-1].previous) == ("A", 2)
+    assert down(history, to="B")[-1].previous == 1
+    with pytest.raises(Conflict, match="X has never been a champion"):
+        down(history, to="X")
 
 
 def test_who_reigns_cannot_succeed_itself():

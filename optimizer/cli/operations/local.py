@@ -59,10 +59,18 @@ class LocalOperations:
 
         return _as_json(shapes.change(operate(rollout, act, reason=reason, confirm=confirm, **self._by)))
 
-    def roll_back_champion(self, family: str, *, reason: str | None, expect: str | None) -> Answer:
+    def roll_back_champion(
+        self, family: str, *, reason: str | None, expect: str | None, to: str | None = None, dry_run: bool = False
+    ) -> Answer:
         from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
 
-        return _as_json(shapes.change(roll_back_champion(family, reason=reason, expect=expect, **self._by)))
+        report = roll_back_champion(family, reason=reason, expect=expect, to=to, dry_run=dry_run, **self._by)
+        return _as_json(shapes.change(report))
+
+    def set_champion(self, family: str, variant: str, *, reason: str | None, confirm: str | None) -> Answer:
+        from optimizer.jobs.rollouts.set_champion import set_champion
+
+        return _as_json(shapes.change(set_champion(family, variant, reason=reason, confirm=confirm, **self._by)))
 
     def freeze(self, family: str | None, *, reason: str | None) -> Answer:
         from optimizer.jobs.rollouts.freeze import freeze

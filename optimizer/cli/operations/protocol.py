@@ -41,8 +41,12 @@ class Operations(Protocol):
         dry_run: bool,
     ) -> Answer: ...
     def act_on_rollout(self, rollout: str, act: OperatorAct, *, reason: str | None, confirm: str | None) -> Answer: ...
-    def roll_back_champion(self, family: str, *, reason: str | None, expect: str | None) -> Answer:
-        """``expect``: the variant that must be champion now."""
+    def roll_back_champion(
+        self, family: str, *, reason: str | None, expect: str | None, to: str | None = None, dry_run: bool = False
+    ) -> Answer:
+        """``expect``: the variant that must be champion now; ``to``: the earlier one, None: the one before."""
+
+    def set_champion(self, family: str, variant: str, *, reason: str | None, confirm: str | None) -> Answer: ...
 
     def freeze(self, family: str | None, *, reason: str | None) -> Answer:
         """``family`` None: every family."""

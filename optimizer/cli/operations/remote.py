@@ -48,8 +48,15 @@ class RemoteOperations:
     def act_on_rollout(self, rollout: str, act: OperatorAct, *, reason: str | None, confirm: str | None) -> Answer:
         return self._post(f"rollouts/{_quoted(rollout)}/{act}", {"reason": reason, "confirm": confirm})
 
-    def roll_back_champion(self, family: str, *, reason: str | None, expect: str | None) -> Answer:
-        return self._post(f"families/{_quoted(family)}/champion/rollback", {"reason": reason, "expect": expect})
+    def roll_back_champion(
+        self, family: str, *, reason: str | None, expect: str | None, to: str | None = None, dry_run: bool = False
+    ) -> Answer:
+        body = {"reason": reason, "expect": expect, "to": to, "dry_run": dry_run}
+        return self._post(f"families/{_quoted(family)}/champion/rollback", body)
+
+    def set_champion(self, family: str, variant: str, *, reason: str | None, confirm: str | None) -> Answer:
+        body = {"variant": variant, "reason": reason, "confirm": confirm}
+        return self._post(f"families/{_quoted(family)}/champion/set", body)
 
     def freeze(self, family: str | None, *, reason: str | None) -> Answer:
         return self._post("freeze", {"family": family, "reason": reason})

@@ -170,4 +170,5 @@ def _wrong_roles(roles: Sequence[str]) -> Iterable[str]:
     for ladder in LADDERS:
         both = [role for role in ladder if role in roles]
         if len(both) > 1:
-            yield f"{both[-1]} includes {' and '.join(both[:-1])}; give one of {' < '.join(ladder)}"
+            less = " and ".join(both[:-1])
+            yield f"{both[-1]} has all that {less} has; leave {less} out, and the key may do both"

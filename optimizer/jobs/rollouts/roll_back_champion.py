@@ -1,4 +1,4 @@
-"""Brings back the champion before the present one, at once."""
+"""Brings back the champion before the present one, or an earlier one by name, at once."""
 
 from __future__ import annotations
 
@@ -6,10 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from optimizer.core.base.errors import NotFound
+from optimizer.core.base.phrasing import when
 from optimizer.core.rollout.verification import ROLLBACK
 from optimizer.core.serving import champion
-from optimizer.core.serving.rollout import Decision
-from optimizer.jobs.record_change import ChangeReport, checked_reason, end_active_rollout, log_head, record_reign
+from optimizer.core.serving.rollout import Champion
+from optimizer.jobs.record_change import (
+    ChangeReport,
+    checked_reason,
+    described,
+    log_head,
+    models_asked,
+    replace_champion,
+)
 from optimizer.ports import Alert, Clock, Store, Transaction
 
 
@@ -21,45 +29,84 @@ def roll_back_champion(
     store: Store,
     clock: Clock,
     expect: str | None = None,
+    to: str | None = None,
+    dry_run: bool = False,
     evidence: Mapping[str, Any] | None = None,
     alert: Alert | None = None,
 ) -> ChangeReport:
-    """Ends an active rollout and lets the reign below serve, in one transaction;
-    a second time goes further down or is refused.
+    """Ends an active rollout and lets the reign below serve, in one transaction. Said again within ten minutes it
+    changes nothing; later it goes further down or is refused.
 
     Args:
+        to: the variant to go back to, which was champion before; None: the one that the present reign names.
+        dry_run: says what would be, and changes nothing.
         evidence: what the tick goes back on (``core/cross_check.holdback_evidence``); None where a person asks.
         alert: opened with it, where no person has asked.
     Raises:
         NotFound: the family has no champion.
-        Conflict: nothing below, or ``expect`` (the variant that shall be replaced) does not reign.
+        Conflict: nothing below, ``to`` was never champion, or ``expect`` (the variant that shall be replaced) does not
+            reign.
     """
     why = checked_reason(reason)
 
-    def change(tx: Transaction) -> tuple[ChangeReport, Decision | None]:
+    def change(tx: Transaction) -> ChangeReport:
         history = store.champions.history(tx, family)
         if not history:
-            raise NotFound(
-                f"Family {family!r} has no champion. See the families with: detent family list.", family=family
-            )
-        at = clock.now()
-        reign = champion.fall_back(history, expect=expect, at=at, by=actor, why=f"champion rollback: {why}")
-        before = champion.reigning(history)
-        ended = end_active_rollout(tx, store, clock, family, at=at, actor=actor, why=reign.why)
-        record_reign(tx, store, reign, action=ROLLBACK, evidence=evidence)
+            raise no_champion(family)
+        at, before = clock.now(), champion.reigning(history)
+        if champion.is_said_again(history, expect=expect, to=to, at=at):
+            return _said_again(tx, store, history, why, dry_run=dry_run)
+        on_record = f"champion rollback: {why}"
+        reign = champion.fall_back(history, expect=expect, to=to, at=at, by=actor, why=on_record)
+        if dry_run:
+            return _foreseen(tx, store, reign, before, why)
+        report = replace_champion(
+            tx, store, clock, reign, before=before, action=ROLLBACK, says="is champion again", why=why,
+            undo=_undo(before), evidence=evidence,
+        )  # fmt: skip
         if alert is not None:
             store.alerts.open(tx, alert)
-        report = ChangeReport(
-            family=family,
-            what=f"{reign.variant} is champion again, instead of {before.variant}"
-            + (f"; rollout {ended.rollout} ended" if ended else ""),
-            why=why,
-            undo=f"detent rollout start {family} {before.variant}" + (f" --confirm {family}" if before.forced else ""),
-            champion=reign,
-            decision=ended,
-        )
-        return report, ended
+        return report
 
-    report, ended = store.write(change)
-    log_head(ended)
+    if dry_run:
+        with store.read() as tx:
+            return change(tx)
+    report = store.write(change)
+    log_head(report.decision)
     return report
+
+
+def no_champion(family: str) -> NotFound:
+    return NotFound(f"Family {family!r} has no champion. See the families with: detent family list.", family=family)
+
+
+def _undo(before: Champion) -> str:
+    return f"detent champion set {before.family} {before.variant} --reason WHY --confirm {before.family}"
+
+
+def _said_again(tx: Transaction, store: Store, history: list[Champion], why: str, *, dry_run: bool) -> ChangeReport:
+    """What was done, by whom, and how to go further back, which names the variant: nobody goes there by mistake."""
+    current, ended, below = champion.reigning(history), champion.taken_back(history), champion.beneath(history)
+    since = f"since {when(current.since)}, by {current.by}"
+    instead = f" instead of {ended.variant}" if ended is not None else ""
+    return ChangeReport(
+        family=current.family,
+        what=f"{described(tx, store, current)} is champion{instead} already, {since}; nothing changed",
+        why=why,
+        undo=_undo(ended) if ended is not None else None,
+        next=f"to go further back: detent champion rollback {below.family} --to {below.variant}" if below else None,
+        changed=False, champion=current, models=models_asked(tx, store, current),
+        instead_of=ended.variant if ended is not None else None, dry_run=dry_run,
+    )  # fmt: skip
+
+
+def _foreseen(tx: Transaction, store: Store, reign: Champion, before: Champion, why: str) -> ChangeReport:
+    active = store.rollouts.active(tx, reign.family)
+    ends = f"; rollout {active.id} would end" if active is not None else ""
+    return ChangeReport(
+        family=reign.family,
+        what=f"{described(tx, store, reign)} would be champion again, instead of {described(tx, store, before)}{ends}",
+        why=why,
+        next=f"detent champion rollback {reign.family} --to {reign.variant}",
+        changed=False, champion=before, models=models_asked(tx, store, reign), instead_of=before.variant, dry_run=True,
+    )  # fmt: skip

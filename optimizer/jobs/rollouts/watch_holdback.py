@@ -107,6 +107,8 @@ def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at:
             champion.family, actor=ACTOR, reason=why, store=store, clock=clock, expect=champion.variant,
             evidence=evidence, alert=_taken_back(champion, rollout, alarm, at),
         )  # fmt: skip
+        if not report.changed:
+            return "overtaken"
         log.warning("champion rolled back", family=champion.family, what=report.what, why=why)
         return "rolled_back"
     worse = _worse(champion, rollout, state, at) if not champion.forced else None  # else jobs/champions/watch_switch.py

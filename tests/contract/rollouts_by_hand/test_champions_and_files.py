@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from optimizer.core.base.errors import Conflict, NotFound, Refused
+from optimizer.core.base.errors import Conflict, InvalidInput, NotFound, Refused
 from optimizer.core.declaration.read import parse_family
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
+from optimizer.jobs.rollouts.freeze import freeze
 from optimizer.jobs.rollouts.operate_rollout import operate
 from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
+from optimizer.jobs.rollouts.set_champion import set_champion
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.contract.rollouts_by_hand.world import (
     F,
@@ -129,10 +133,87 @@ def test_a_champion_rollback_goes_down_and_never_comes_up_again(store, clock, ca
     assert champion(store) == candidate
     told = roll_back_champion(F, actor="ann", reason="complaints", store=store, clock=clock)
     assert champion(store) == first
-    assert told.undo == f"detent rollout start {F} {candidate} --confirm {F}"  # its promotion was forced
+    assert told.undo == f"detent champion set {F} {candidate} --reason WHY --confirm {F}"
+    clock.pass_time(timedelta(minutes=10))
     with pytest.raises(Conflict, match="no champion before"):
         roll_back_champion(F, actor="ann", reason="again", store=store, clock=clock)
     assert champion(store) == first
+
+
+def test_a_champion_rollback_says_where_it_goes_and_with_which_model(store, clock, candidate, deploying):
+    first = champion(store)
+    operate(deploying.id, "promote", actor="ann", reason="good", confirm=F, store=store, clock=clock)
+    before = version(store)
+    foreseen = roll_back_champion(F, actor="ann", reason="", store=store, clock=clock, dry_run=True)
+    assert foreseen.what.startswith(f"{first} (model embedded, version 1 of the file) would be champion again")
+    assert (foreseen.changed, version(store), champion(store)) == (False, before, candidate)
+    told = roll_back_champion(F, actor="ann", reason="", store=store, clock=clock)
+    assert told.what.startswith(f"{first} (model embedded, version 1 of the file) is champion again, instead of")
+    assert (told.models, told.instead_of) == (("embedded",), candidate)
+
+
+def test_a_champion_rollback_that_is_said_twice_does_nothing_and_says_so(store, clock, candidate, deploying):
+    first = champion(store)
+    operate(deploying.id, "promote", actor="ann", reason="good", confirm=F, store=store, clock=clock)
+    edited = family("Summarize.", "Be brief.", current="2")
+    adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None)
+    bad = champion(store)
+    roll_back_champion(F, actor="ann", reason="complaints", store=store, clock=clock)
+    kept = version(store)
+    for expect in (None, bad):
+        clock.pass_time(timedelta(minutes=4))
+        again = roll_back_champion(F, actor="ben", reason="complaints", expect=expect, store=store, clock=clock)
+        assert not again.changed
+        assert f"instead of {bad} already, since" in again.what
+        assert "by ann; nothing changed" in again.what
+        assert again.next == f"to go further back: detent champion rollback {F} --to {first}"
+    assert (champion(store), version(store)) == (candidate, kept)
+    assert roll_back_champion(F, actor="ben", reason="", to=first, store=store, clock=clock).changed
+    assert champion(store) == first
+
+
+def test_a_variant_is_served_now_past_every_gate_and_recorded_as_forced(store, clock, candidate, deploying):
+    first = champion(store)
+    told = set_champion(F, candidate, actor="ann", reason="outage", confirm=F, store=store, clock=clock)
+    assert champion(store) == candidate
+    assert (told.forced, told.instead_of, told.undo) == (True, first, f"detent champion rollback {F}")
+    assert f"rollout {deploying.id} ended" in told.what
+    ended = load(store, deploying.id)
+    assert (ended.status, ended.outcome) == ("rolled_back", "champion_changed")
+    assert verify_rollout(deploying.id, store).ok
+    assert served(store, clock, "u")[1] is None
+    with store.read() as tx:
+        reign = store.champions.current(tx, F)
+        [row] = [row for row in store.audit.page(tx, cursor=None, limit=100)[0] if row["action"] == "champion.set"]
+    assert (reign.forced, reign.why, reign.by, reign.rollout) == (True, "served now: outage", "ann", None)
+    assert (row["actor"], row["subject"], row["detail"]["forced"]) == ("ann", candidate, True)
+    again = set_champion(F, candidate, actor="ann", reason="outage", confirm=None, store=store, clock=clock)
+    assert not again.changed
+    roll_back_champion(F, actor="ann", reason="", store=store, clock=clock)
+    assert champion(store) == first
+
+
+def test_a_variant_served_now_needs_a_reason_and_the_familys_name_and_has_to_be_there(store, clock, candidate):
+    first = champion(store)
+    for reason, confirm, variant, error in (
+        (" ", F, candidate, InvalidInput),
+        ("outage", "yes", candidate, Refused),
+        ("outage", None, candidate, Refused),
+        ("outage", F, "v_none", NotFound),
+    ):
+        with pytest.raises(error):
+            set_champion(F, variant, actor="ann", reason=reason, confirm=confirm, store=store, clock=clock)
+    assert champion(store) == first
+    with pytest.raises(NotFound):
+        set_champion("nobody", candidate, actor="ann", reason="outage", confirm="nobody", store=store, clock=clock)
+
+
+def test_a_frozen_family_takes_what_a_person_serves_now_and_stays_frozen(store, clock, candidate):
+    freeze(F, "incident", actor="ann", store=store, clock=clock)
+    set_champion(F, candidate, actor="ann", reason="outage", confirm=F, store=store, clock=clock)
+    assert champion(store) == candidate
+    with store.read() as tx:
+        assert store.freezes.all(tx)
 
 
 def test_a_champion_rollback_meant_for_another_champion_is_refused(store, clock, candidate, deploying):
