@@ -1,24 +1,23 @@
-"""Did a switch of champion that no evidence spoke for make things worse? Two sequential tests on one metric.
+"""Did a switch of champion that no evidence spoke for make things worse? Sequential tests on one metric.
 
-One compares with the champion before in its holdback, the other with what the champion before did in the same hours of
-the weeks before. Outcomes stand beside outcomes of the same age, the time from being served to the outcome's receipt:
-right after a switch only quick outcomes can have come, and bad news may be quicker than good. A unit counts once.
+Some compare with the champion before in its holdback, the others with what the champion before did in the same hours of
+the weeks before. Each has its own horizon: it compares what was reported within a minute, ten minutes, … of being
+served, once those who were served have had that time. Bad news may be quicker than good, and right after a switch only
+quick outcomes can have come: in order of arrival every switch would look like a collapse. A unit counts once.
 
-Both are e-processes of blocks (``core/statistics/block_evalue.py``), valid at every look.
+All are e-processes of blocks (``core/statistics/block_evalue.py``), valid at every look.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from math import exp
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from optimizer.core.base.phrasing import count, when
+from optimizer.core.base.phrasing import count, span, when
 from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.traffic_sums import ALL, hash_of, limit_of
 from optimizer.core.serving.champion import variant_reigning_at
@@ -28,20 +27,21 @@ from optimizer.core.statistics.outcomes import Block, Outcomes, Sums, gather
 from optimizer.core.statistics.plug_in import NOTHING, PlugIn
 from optimizer.core.statistics.quality_gate import MIN_BLOCK, log_factors
 
-LEVEL = 0.001  # false alarms per switch between equals, of both tests together
-ALPHA = LEVEL / 2
-MIN_DROP = 0.03  # a smaller one is never told
+LEVEL = 0.001  # false alarms per switch between equals, of all tests together
+HORIZONS_S: tuple[float | None, ...] = (60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 259_200.0, None)  # None: age unknown
+SLOTS = 6  # into which a horizon is cut: who was served in one is compared once it is over by the horizon
+ALPHA = LEVEL / (2 * len(HORIZONS_S))  # of one test: what they see overlaps, so their levels add up
+MIN_DROP = 0.03  # beside the holdback; a smaller drop is never told
+MIN_DROP_OF_WEEKS = 0.05  # one week is not like another
 MIN_DROP_UNMATCHED = 0.10  # where other hours of the day, or days of the week, have to serve as a reference
 GAPS, WEIGHTS = (-0.05, -0.15, -0.35), (0.4, 0.3, 0.3)  # beyond the smallest drop that is told
 PERIOD = timedelta(days=7)  # for which a switch is watched
-DAY, HOUR, SHORTEST = timedelta(days=1), timedelta(hours=2), timedelta(minutes=10)
+DAY, HOURS, SHORTEST = timedelta(days=1), timedelta(hours=2), timedelta(minutes=10)
 MOST_WEEKS = 4
-AGES_S = (60.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)  # where one group of ages ends and the next begins
-UNKNOWN_AGE = len(AGES_S) + 1
 MOST_LATE = 0.05  # share of outcomes of the champion before, up to which those of unknown age have all ages
 MOST_UNITS = 1 << 16
 Against = Literal["holdback", "before"]
-_T = TypeVar("_T")
+Kind = Literal["binary", "score"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +55,6 @@ class ServedOutcome:
     variant: str
     role: str | None
     rollout: str | None
-
-    @property
-    def age_group(self) -> int:
-        if self.served_at is None:
-            return UNKNOWN_AGE
-        return bisect_right(AGES_S, (self.received_at - self.served_at).total_seconds())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,52 +77,82 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """One of the two tests: the evidence that the mean fell by more than ``min_drop``, latched at its peak."""
+class ComparedOutcome:
+    """One outcome of either side, as the tests need it."""
 
+    is_new: bool  # of the new champion
+    value: float
+    served: float  # seconds since the switch, of the reference moved to the time that it is compared with
+    age_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One test: the evidence that the mean fell by more than ``min_drop``, latched at its peak."""
+
+    against: Against
+    horizon_s: float | None
     min_drop: float
     evidence: Evidence
-    rates: tuple[tuple[PlugIn, PlugIn], ...]  # of the new champion and the one before, per age group
-    pending: tuple[tuple[Block, int] | None, ...]  # per age group, with its number of late outcomes
-    now: Sums = NOTHING  # of the blocks that were used
-    before: Sums = NOTHING
+    new_rate: PlugIn
+    old_rate: PlugIn
+    open: Mapping[int, Block] = field(default_factory=dict)  # by slot: who was served in it has not had the time yet
+    pending: Block | None = None  # too few outcomes for a block
+    n_late: int = 0  # beside ``pending``, of unknown age: outcomes that came from before the switch
+    new: Sums = NOTHING  # of the blocks that were used
+    old: Sums = NOTHING
 
     @classmethod
-    def start(cls, min_drop: float, mean: float) -> Comparison:
-        groups = UNKNOWN_AGE + 1
+    def start(cls, against: Against, horizon_s: float | None, min_drop: float, mean: float) -> Comparison:
         prior = PlugIn(prior_mean=mean)
         return cls(
-            min_drop=min_drop, evidence=Evidence.none(WEIGHTS), rates=((prior, prior),) * groups,
-            pending=(None,) * groups,
+            against=against, horizon_s=horizon_s, min_drop=min_drop, evidence=Evidence.none(WEIGHTS), new_rate=prior,
+            old_rate=prior,
         )  # fmt: skip
 
     @property
     def alarmed(self) -> bool:
         return self.evidence.peak >= threshold(ALPHA)
 
-    def after(self, block: Block, n_late: int, kind: Literal["binary", "score"]) -> Comparison:
-        """``n_late``: outcomes that came beside it from before the switch, which no block holds.
+    def after(self, outcomes: Iterable[ComparedOutcome], until_s: float, n_late: int, kind: Kind) -> Comparison:
+        """``until_s``: seconds since the switch, up to when all that was received is known."""
+        found, slots = self, dict(self.open)
+        values: dict[int, tuple[list[float], list[float]]] = {}
+        for one in outcomes:
+            if self.horizon_s is None and one.age_s is None:
+                slot = 0
+            elif self.horizon_s is not None and one.age_s is not None and one.age_s <= self.horizon_s:
+                slot = int(one.served * SLOTS // self.horizon_s)
+            else:
+                continue
+            values.setdefault(slot, ([], []))[0 if one.is_new else 1].append(one.value)
+        for slot, (new, old) in values.items():
+            slots[slot] = gather(slots.get(slot), Block(stage=0, candidate=Outcomes.of(new), champion=Outcomes.of(old)))
+        for slot in sorted(slots):
+            if self.horizon_s is None or (slot + 1) * self.horizon_s / SLOTS + self.horizon_s <= until_s:
+                found = found._closed(slots.pop(slot), n_late, kind)
+        return replace(found, open=slots)
 
-        While they are many, those of unknown age are younger than those they are compared with, and are left out.
+    def _closed(self, block: Block, n_late: int, kind: Kind) -> Comparison:
+        """While many outcomes of unknown age still come from before the switch, those of the new champion are younger
+        than those they are compared with, and are left out.
         """
-        group = block.stage
-        waiting = self.pending[group]
-        merged = gather(waiting[0] if waiting else None, block)
-        n_late += waiting[1] if waiting else 0
+        merged = gather(self.pending, block)
+        n_late = self.n_late + n_late if self.horizon_s is None else 0
         if merged.n < MIN_BLOCK or not merged.has_both_arms:
-            return replace(self, pending=_with(self.pending, group, (merged, n_late)))
-        pending = _with(self.pending, group, None)
-        if n_late > MOST_LATE * merged.candidate.n:
-            return replace(self, pending=pending)
-        now, before = self.rates[group]
+            return replace(self, pending=merged, n_late=n_late)
+        if self.against == "before" and n_late > MOST_LATE * merged.candidate.n:
+            return replace(self, pending=None, n_late=0)
         hypothesis = Hypothesis(name="worse", boundary=-self.min_drop, gaps=GAPS, weights=WEIGHTS, alpha=ALPHA)
         return replace(
             self,
-            evidence=self.evidence.after(log_factors(hypothesis, merged, before, now, kind)),
-            rates=_with(self.rates, group, (now.after(merged.candidate), before.after(merged.champion))),
-            pending=pending,
-            now=self.now + merged.candidate.sums,
-            before=self.before + merged.champion.sums,
+            evidence=self.evidence.after(log_factors(hypothesis, merged, self.old_rate, self.new_rate, kind)),
+            new_rate=self.new_rate.after(merged.candidate),
+            old_rate=self.old_rate.after(merged.champion),
+            pending=None,
+            n_late=0,
+            new=self.new + merged.candidate.sums,
+            old=self.old + merged.champion.sums,
         )
 
 
@@ -145,7 +169,7 @@ class SwitchWatch:
     judge: str | None = None  # where the metric is a judge's: the only one whose scores are read
     rollout: str | None = None  # whose holdback there is
     reference: Reference | None = None
-    comparisons: Mapping[Against, Comparison] = field(default_factory=dict)
+    comparisons: tuple[Comparison, ...] = ()
 
     @classmethod
     def begin(
@@ -163,56 +187,69 @@ class SwitchWatch:
         if below is None:
             return None
         reference = reference_of(history, reign, first_at)
-        comparisons: dict[Against, Comparison] = {}
-        if rollout is not None:
-            comparisons["holdback"] = Comparison.start(MIN_DROP, mean)
-        if reference is not None:
-            comparisons["before"] = Comparison.start(reference.min_drop, mean)
-        if not comparisons:
+        against: list[tuple[Against, float]] = [("holdback", MIN_DROP)] if rollout is not None else []
+        against += [("before", reference.min_drop)] if reference is not None else []
+        if not against:
             return None
+        comparisons = tuple(
+            Comparison.start(one, horizon_s, min_drop, mean) for one, min_drop in against for horizon_s in HORIZONS_S
+        )
         return cls(
             variant=reign.variant, before=below.variant, at=reign.since, by=reign.by, why=reign.why, metric=metric,
             judge=judge, rollout=rollout, reference=reference, comparisons=comparisons,
         )  # fmt: skip
 
     @property
-    def alarm(self) -> Against | None:
-        """The comparison that was first to tell; latched for the rest of the reign."""
-        return next((name for name, one in self.comparisons.items() if one.alarmed), None)
+    def alarm(self) -> Comparison | None:
+        """A comparison that tells, the one that knows most; latched for the rest of the reign."""
+        alarmed = [one for one in self.comparisons if one.alarmed]
+        return max(alarmed, key=lambda one: one.new.n + one.old.n, default=None)
 
     def after(
-        self, outcomes: Iterable[ServedOutcome], earlier: Iterable[tuple[timedelta, ServedOutcome]], units: SwitchUnits
+        self,
+        outcomes: Iterable[ServedOutcome],
+        earlier: Iterable[tuple[timedelta, ServedOutcome]],
+        until: datetime,
+        units: SwitchUnits,
     ) -> SwitchWatch:
         """One stretch of time later.
 
         Args:
             outcomes: received in it, of both variants.
             earlier: of the variant before, received ``shift`` before it, each with its shift.
+            until: its end.
             units: those that were counted before; the new ones are added.
         """
         if self.alarm is not None:
             return self
-        beside, new, n_late = _Arms(), _Arms(), 0
+        beside, before = list[ComparedOutcome](), list[ComparedOutcome]()
+        n_late = 0
         for one in outcomes:
-            if self._is_new(one) and units.now.admit(one.unit):
-                new.now(one)
+            if self._is_new(one) and units.new.admit(one.unit):
+                compared = self._compared(one, timedelta(), is_new=True)
+                before.append(compared)
                 if self.rollout is not None and one.rollout == self.rollout:
-                    beside.now(one)
-            elif self._is_held_back(one) and units.now.admit(one.unit):
-                beside.before(one)
+                    beside.append(compared)
+            elif self._is_held_back(one) and units.new.admit(one.unit):
+                beside.append(self._compared(one, timedelta(), is_new=False))
             elif one.variant == self.before and one.role != "holdback" and one.served_at is None:
                 n_late += 1
         for shift, one in earlier:
-            if self._is_earlier(one, shift) and units.before.admit(one.unit):
-                new.before(one)
-        kind: Literal["binary", "score"] = "binary" if self.metric.field == "success" else "score"
-        comparisons = dict(self.comparisons)
-        compared: tuple[tuple[Against, _Arms, int], ...] = (("holdback", beside, 0), ("before", new, n_late))
-        for name, arms, late in compared:
-            for block in arms.blocks() if name in comparisons else ():
-                n = late if block.stage == UNKNOWN_AGE else 0
-                comparisons[name] = comparisons[name].after(block, n, kind)
-        return replace(self, comparisons=comparisons)
+            if self._is_earlier(one, shift) and units.old.admit(one.unit):
+                before.append(self._compared(one, shift, is_new=False))
+        kind: Kind = "binary" if self.metric.field == "success" else "score"
+        until_s = (until - self.at).total_seconds()
+        comparisons = tuple(
+            one.after(beside if one.against == "holdback" else before, until_s, n_late, kind)
+            for one in self.comparisons
+        )
+        return self if comparisons == self.comparisons else replace(self, comparisons=comparisons)
+
+    def _compared(self, one: ServedOutcome, shift: timedelta, *, is_new: bool) -> ComparedOutcome:
+        served = one.served_at or one.received_at
+        age_s = (one.received_at - served).total_seconds() if one.served_at is not None else None
+        since_s = (served + shift - self.at).total_seconds()
+        return ComparedOutcome(is_new=is_new, value=round(one.value, 3), served=since_s, age_s=age_s)
 
     def _is_new(self, one: ServedOutcome) -> bool:
         """Served since the switch; the candidate of a rollout that the switch ended was served before it."""
@@ -236,13 +273,13 @@ def reference_of(history: Sequence[Champion], reign: Champion, first_at: datetim
     below = next(one for one in history if one.seq == reign.seq - 1)
     if first_at is None:
         return None
-    for period, most, min_drop in ((PERIOD, MOST_WEEKS, MIN_DROP), (DAY, 1, MIN_DROP_UNMATCHED)):
+    for period, most, min_drop in ((PERIOD, MOST_WEEKS, MIN_DROP_OF_WEEKS), (DAY, 1, MIN_DROP_UNMATCHED)):
         times = 0
         while times < most and _served_then(below, history, reign.since - period * (times + 1), first_at):
             times += 1
         if times:
             return Reference(period=period, times=times, min_drop=min_drop)
-    reigned = min(HOUR, reign.since - max(below.since, first_at))
+    reigned = min(HOURS, reign.since - max(below.since, first_at))
     return Reference(period=reigned, times=1, min_drop=MIN_DROP_UNMATCHED) if reigned >= SHORTEST else None
 
 
@@ -277,55 +314,26 @@ class SwitchUnits:
     """The units that one watch has counted since the switch, and those of its reference."""
 
     def __init__(self) -> None:
-        self.now, self.before = UnitSample(), UnitSample()
-
-
-class _Arms:
-    """Outcomes of both sides by age group."""
-
-    def __init__(self) -> None:
-        self._now: dict[int, list[float]] = {}
-        self._before: dict[int, list[float]] = {}
-
-    def now(self, one: ServedOutcome) -> None:
-        self._now.setdefault(one.age_group, []).append(one.value)
-
-    def before(self, one: ServedOutcome) -> None:
-        self._before.setdefault(one.age_group, []).append(one.value)
-
-    def blocks(self) -> list[Block]:
-        return [
-            Block(
-                stage=group,
-                candidate=Outcomes.of(self._now.get(group, ())),
-                champion=Outcomes.of(self._before.get(group, ())),
-            )
-            for group in sorted({*self._now, *self._before})
-        ]
+        self.new, self.old = UnitSample(), UnitSample()
 
 
 def alarm_text(watch: SwitchWatch, family: str) -> str:
     """What an alarm says: from what to what, who switched and when, and the command that takes it back."""
-    against = watch.alarm
-    assert against is not None
-    found = watch.comparisons[against]
+    found = watch.alarm
+    assert found is not None
     beside = (
         f"{watch.before}, which 5 % of the units still get,"
-        if against == "holdback" or watch.reference is None
+        if found.against == "holdback" or watch.reference is None
         else f"{watch.before} in {watch.reference.text}"
     )
+    within = "" if found.horizon_s is None else f", reported within {span(found.horizon_s / 3600)} of being served"
     return (
         f"{watch.variant} of {family} does worse than the champion before it: {watch.metric.field} by"
-        f" {watch.metric.source} is {found.now.mean or 0.0:.2f} so far (mean of {count(int(found.now.n), 'outcome')}),"
-        f" and that of {beside} is {found.before.mean or 0.0:.2f} ({found.before.n:,.0f}), of outcomes of the same age."
-        f" Chance shows as much once in {exp(min(found.evidence.peak, 27.6)):,.0f} switches at most. {watch.by} made it"
-        f" champion at {when(watch.at)}: {watch.why.rstrip('.')}. Nothing was changed. Take it back: detent champion"
-        f" rollback {family}. Look: detent champion history {family}"
+        f" {watch.metric.source} is {found.new.mean or 0.0:.2f} (mean of {count(int(found.new.n), 'outcome')}), and"
+        f" that of {beside} is {found.old.mean or 0.0:.2f} ({found.old.n:,.0f}){within}. Of equal champions it would be"
+        f" said of one in {1 / LEVEL:,.0f}. {watch.by} made it champion at {when(watch.at)}: {watch.why.rstrip('.')}."
+        f" Nothing was changed. Take it back: detent champion rollback {family}. Look: detent champion history {family}"
     )
-
-
-def _with(values: tuple[_T, ...], place: int, value: _T) -> tuple[_T, ...]:
-    return (*values[:place], value, *values[place + 1 :])
 
 
 def as_record(watch: SwitchWatch) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class SwitchWatcher:
             return state is not None
         key, before = (reign.family, reign.seq), state
         if key not in self._units:
-            units, nothing = SwitchUnits(), replace(state.watch, comparisons={})
+            units, nothing = SwitchUnits(), replace(state.watch, comparisons=())
             self._read(replace(state, watch=nothing, read_until=nothing.at), state.read_until, units, most=None)
             self._units[key] = units
         state = self._read(state, self._clock.now() - SETTLED, self._units[key], most=MOST_CHUNKS)
@@ -108,8 +108,8 @@ class SwitchWatcher:
                 outcomes = self._outcomes(tx, state, timedelta(), end)
                 shifts = state.watch.reference.shifts if state.watch.reference is not None else ()
                 earlier = [(shift, one) for shift in shifts for one in self._outcomes(tx, state, shift, end)]
-            if outcomes or earlier:
-                state = replace(state, watch=state.watch.after(outcomes, earlier, units))
+            if outcomes or earlier or any(one.open for one in state.watch.comparisons):
+                state = replace(state, watch=state.watch.after(outcomes, earlier, end, units))
             state, n = replace(state, read_until=end), n + 1
         return state
 

@@ -1,0 +1,358 @@
+"""How soon a worse champion is told after a switch without evidence, and how often an equal one is called worse.
+
+    python bench/switches.py [--runs 10000] [--seed 1]
+
+Simulated with the constants of optimizer/core/rollout/switch_watch.py, all runs at once: the same blocks, bets and
+thresholds in numpy, held against the product's own code by tests/unit/test_switch_statistics.py. Writes
+bench/results/switches.json and docs/reference/switches-measured.md. Exits 1 where more than one equal switch in 1,000
+is called worse.
+
+Users: every request is labelled, good outcomes come after five minutes on average, bad ones after one. The mean of .85
+and the traffic go up and down with the day and the week; the switch is at a random hour of the week.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from common import ROOT, Cell, write_result
+from numpy.typing import NDArray
+from pages import in_columns
+
+from optimizer.core.rollout.switch_watch import (
+    ALPHA,
+    GAPS,
+    HORIZONS_S,
+    LEVEL,
+    MIN_DROP,
+    MIN_DROP_OF_WEEKS,
+    MIN_DROP_UNMATCHED,
+    SLOTS,
+    WEIGHTS,
+)
+from optimizer.core.serving.assignment import HOLDBACK_SHARE
+from optimizer.core.statistics.block_evalue import RATE_FLOOR
+from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.plug_in import HALF_LIFE, PRIOR_N
+from optimizer.core.statistics.quality_gate import MIN_BLOCK
+
+Floats = NDArray[np.float64]
+PAGE = ROOT / "docs" / "reference" / "switches-measured.md"
+RATES, DROPS = (5, 60, 3000), (0.10, 0.20, 0.50)  # requests a minute; of the mean
+RUNS_OF_DROP = 1000
+BASE, DAILY, WEEKEND, RESTLESS = 0.85, 0.05, 0.04, 0.01
+GOOD_S, BAD_S = 300.0, 60.0  # mean delay of an outcome
+TICK_S, SETTLED_S, DAY_S = 10.0, 5.0, 86_400.0
+WEEK_S = 7 * DAY_S
+HORIZONS = tuple(s for s in HORIZONS_S if s is not None)
+N_WEEKS = 2
+
+
+class Tests:
+    """The core's Comparison of one horizon for many runs at once."""
+
+    def __init__(self, runs: int, min_drop: float, mean: float) -> None:
+        self.d0, self.mean = -min_drop, mean
+        self.log_e = np.zeros((runs, len(GAPS)))
+        self.peak = np.zeros(runs)
+        self.earlier = np.zeros((2, runs))  # n and sum of the champion before, older ones weighing less
+        self.pending = np.zeros((4, runs))  # n and successes of the new one, and of the one before
+
+    def look(self, block: Floats) -> None:
+        """``block``: n and successes of the new one, and of the one before."""
+        waiting = self.pending
+        waiting += block
+        ready = np.flatnonzero((waiting[0] + waiting[2] >= MIN_BLOCK) & (waiting[0] > 0) & (waiting[2] > 0))
+        if not ready.size:
+            return
+        merged, earlier = waiting[:, ready], self.earlier[:, ready]
+        theta_b = np.clip((self.mean * PRIOR_N + earlier[1]) / (PRIOR_N + earlier[0]), RATE_FLOOR, 1 - RATE_FLOOR)
+        for place, gap in enumerate(GAPS):
+            self.log_e[ready, place] += log_factor(theta_b, self.d0, gap, merged)
+        self.earlier[:, ready] = earlier * 2.0 ** (-merged[2] / HALF_LIFE) + merged[2:]
+        waiting[:, ready] = 0
+        top = self.log_e[ready].max(axis=1)
+        mixed = top + np.log((np.array(WEIGHTS) * np.exp(self.log_e[ready] - top[:, None])).sum(axis=1))
+        self.peak[ready] = np.maximum(self.peak[ready], mixed)
+
+    @property
+    def alarmed(self) -> NDArray[np.bool_]:
+        return self.peak >= threshold(ALPHA)
+
+
+def log_factor(theta_b: Floats, d0: float, gap: float, block: Floats) -> Floats:
+    """``bernoulli_bet`` and ``log_e`` of the core; ``block``: n and successes of the new one, and of the one before."""
+    n_c, k_c, n_b, k_b = block
+    theta_c = np.clip(theta_b + d0 + gap, RATE_FLOOR, 1 - RATE_FLOOR)
+    m_b = projected(theta_c, theta_b, n_c / (n_c + n_b), d0)
+    m_c = m_b + d0
+    found = (
+        k_c * np.log(theta_c / m_c)
+        + (n_c - k_c) * np.log((1 - theta_c) / (1 - m_c))
+        + k_b * np.log(theta_b / m_b)
+        + (n_b - k_b) * np.log((1 - theta_b) / (1 - m_b))
+    )
+    return np.where((theta_c - theta_b - d0) * gap <= 0, 0.0, found)
+
+
+def projected(theta_c: Floats, theta_b: Floats, w: Floats, d0: float) -> Floats:
+    """``null_projection``'s m_b: Newton's step within its bounds, else half the way."""
+    low, high = np.full_like(theta_b, max(0.0, -d0)), np.full_like(theta_b, min(1.0, 1.0 - d0))
+    v, spread_c, spread_b = 1 - w, theta_c * (1 - theta_c) / w, theta_b * (1 - theta_b) / (1 - w)
+    m_b = theta_b + (theta_c - theta_b - d0) * spread_b / (spread_c + spread_b)
+    m_b = np.where((low < m_b) & (m_b < high), m_b, (low + high) / 2)
+    for _ in range(60):
+        m_c = m_b + d0
+        var_c, var_b, e_c, e_b = m_c * (1 - m_c), m_b * (1 - m_b), m_c - theta_c, m_b - theta_b
+        f = w * e_c * var_b + v * e_b * var_c
+        low, high = np.where(f > 0, low, m_b), np.where(f > 0, m_b, high)
+        slope = w * (var_b + e_c * (1 - 2 * m_b)) + v * (var_c + e_b * (1 - 2 * m_c))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            following = m_b - f / slope
+        inside = (slope > 0) & (low < following) & (following < high)
+        following = np.where(inside | (following == m_b), following, (low + high) / 2)
+        moved, m_b = np.abs(following - m_b).max(), following
+        if moved <= 1e-12:
+            break
+    return m_b
+
+
+@dataclass(kw_only=True)
+class World:
+    """Families at once, each switched at a random moment of its week."""
+
+    rng: np.random.Generator
+    runs: int
+    per_minute: float
+    drop: float = 0.0
+    period_s: float = WEEK_S
+    times: int = N_WEEKS
+    restless: float = 0.0  # standard deviation of a week's own level
+
+    def __post_init__(self) -> None:
+        self.phase = self.rng.uniform(0, WEEK_S, self.runs)
+        self.levels = self.rng.normal(0, self.restless, (self.times + 1, self.runs))
+
+    def mean(self, at_s: float) -> Floats:
+        """Of an unchanged champion, ``at_s`` seconds after the switch."""
+        at = self.phase + at_s
+        weekend = at % WEEK_S >= 5 * DAY_S
+        return BASE + DAILY * np.sin(2 * np.pi * at / DAY_S) - WEEKEND * weekend
+
+    def rate(self, at_s: float) -> Floats:
+        """Requests a second."""
+        at = self.phase + at_s
+        weekend = at % WEEK_S >= 5 * DAY_S
+        return self.per_minute / 60 * (1 + 0.6 * np.sin(2 * np.pi * at / DAY_S - 0.5)) * np.where(weekend, 0.6, 1.0)
+
+    def drawn(self, since_s: float, dt_s: float, *, shift: int, share: float, drop: float) -> Floats:
+        """n and successes of those served in the next ``dt_s``, or ``shift`` periods before, by horizon: what they
+        report within it.
+        """
+        at = since_s - shift * self.period_s
+        p = np.clip(self.mean(at) + self.levels[shift] - drop, 0.001, 0.999)
+        expected = self.rate(at) * share * dt_s
+        found, low = [np.zeros((2, self.runs))], 0.0
+        for high in HORIZONS:
+            good = self.rng.poisson(expected * p * (np.exp(-low / GOOD_S) - np.exp(-high / GOOD_S)))
+            bad = self.rng.poisson(expected * (1 - p) * (np.exp(-low / BAD_S) - np.exp(-high / BAD_S)))
+            found.append(found[-1] + np.stack([good + bad, good]))
+            low = high
+        return np.array(found[1:])
+
+
+def steps(fine_s: float) -> Iterator[tuple[float, float]]:
+    """(seconds since the switch, length): looks merge where nothing hangs on the second."""
+    since = 0.0
+    while since < WEEK_S:
+        length = fine_s if since < 1800 else 6 * fine_s if since < DAY_S / 2 else 600.0
+        yield since, length
+        since += length
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Seconds until each run's alarm and its labels by then; infinite where none came within the week."""
+
+    holdback_s: Floats
+    holdback_labels: Floats
+    before_s: Floats
+    before_labels: Floats
+
+
+def simulate(world: World, *, min_drop: float = MIN_DROP_OF_WEEKS, fine_s: float = TICK_S) -> Outcome:
+    """Horizons beyond an hour are left out: with these delays they see what an hour sees, later."""
+    horizons = [(place, high) for place, high in enumerate(HORIZONS) if high <= 3600]
+    sides = {"holdback": MIN_DROP, "before": min_drop}
+    tests = {(name, place): Tests(world.runs, drop, BASE) for name, drop in sides.items() for place, _ in horizons}
+    told = {name: np.full((2, world.runs), np.inf) for name in sides}  # seconds, and labels until then
+    labels = np.zeros(world.runs)
+    for since, dt in steps(fine_s):
+        new = world.drawn(since, dt, shift=0, share=1 - HOLDBACK_SHARE, drop=world.drop)
+        held = world.drawn(since, dt, shift=0, share=HOLDBACK_SHARE, drop=0.0)
+        shifts = [k for k in range(1, world.times + 1) if since < k * world.period_s]
+        past = sum((world.drawn(since, dt, shift=k, share=1.0, drop=0.0) for k in shifts), start=np.zeros_like(new))
+        labels += new[-1, 0] + held[-1, 0]
+        for name, old in (("holdback", held), ("before", past)):
+            for place, high in horizons:
+                test = tests[name, place]
+                test.look(np.concatenate([new[place], old[place]]))
+                slot = high / SLOTS
+                at = np.ceil((since + dt) / slot) * slot + high + TICK_S / 2 + SETTLED_S
+                first = test.alarmed & (at < told[name][0])
+                told[name][:, first] = np.stack([np.full(world.runs, at), labels])[:, first]
+        if since > max(times[0].max() for times in told.values()):
+            break
+    (a, a_labels), (b, b_labels) = told["holdback"], told["before"]
+    return Outcome(holdback_s=a, holdback_labels=a_labels, before_s=b, before_labels=b_labels)
+
+
+def drop_cells(seed: int) -> list[Cell]:
+    cells = []
+    for rate in RATES:
+        for drop in DROPS:
+            rng = np.random.default_rng([seed, rate, round(1000 * drop)])
+            found = simulate(World(rng=rng, runs=RUNS_OF_DROP, per_minute=rate, drop=drop))
+            for name, s, labels in (
+                ("holdback", found.holdback_s, found.holdback_labels),
+                ("weeks before", found.before_s, found.before_labels),
+                (
+                    "whichever is first",
+                    np.minimum(found.holdback_s, found.before_s),
+                    np.minimum(found.holdback_labels, found.before_labels),
+                ),
+            ):
+                case = f"{rate} requests a minute, {100 * drop:.0f} points lower, {name}"
+                cells += [_quantiles(f"{case}: minutes", s / 60), _quantiles(f"{case}: labels", labels)]
+    return cells
+
+
+def _quantiles(case: str, values: Floats) -> Cell:
+    low, mid, high = (float(x) for x in np.quantile(values, [0.1, 0.5, 0.9], method="higher"))
+    shown = [None if np.isinf(x) else round(x, 2) for x in (mid, low, high)]
+    return Cell(
+        case=case, ours=shown[0], other=None, other_name="", ratio=None, low=shown[1], high=shown[2],
+        unit="median; low and high: 10 % and 90 % of the runs", n=len(values),
+    )  # fmt: skip
+
+
+def equal_cells(runs: int, seed: int) -> list[Cell]:
+    """No drop: how often either comparison calls it one within a week."""
+    cases = [
+        *((f"{rate} requests a minute, weeks before", {"per_minute": rate}, MIN_DROP_OF_WEEKS) for rate in RATES),
+        *(
+            (f"{rate} requests a minute, weeks that differ by a point", {"per_minute": rate, "restless": RESTLESS},
+             MIN_DROP_OF_WEEKS)
+            for rate in RATES[2:]
+        ),
+        ("60 requests a minute, day before", {"per_minute": 60, "period_s": DAY_S, "times": 1}, MIN_DROP_UNMATCHED),
+        ("60 requests a minute, hours before", {"per_minute": 60, "period_s": 7200.0, "times": 1}, MIN_DROP_UNMATCHED),
+    ]  # fmt: skip
+    cells = []
+    for place, (case, more, min_drop) in enumerate(cases):
+        n = 0
+        for part in range(0, runs, 2000):
+            rng = np.random.default_rng([seed, place, part])
+            size = min(2000, runs - part)
+            found = simulate(World(rng=rng, runs=size, **more), min_drop=min_drop, fine_s=60.0)  # type: ignore[arg-type]
+            n += int((np.isfinite(found.holdback_s) | np.isfinite(found.before_s)).sum())
+        low, high = _share_interval(n, runs)
+        cells.append(
+            Cell(
+                case=f"{case}: false alarms", ours=n / runs, other=LEVEL, other_name="level", ratio=None, low=low,
+                high=high, unit="share of switches within a week", n=runs,
+            )
+        )  # fmt: skip
+    return cells
+
+
+def _share_interval(k: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's; 3 in n where there is none."""
+    if not k:
+        return 0.0, round(3 / n, 6)
+    p = k / n
+    middle, half = (p + z * z / (2 * n)), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return round(float((middle - half) / (1 + z * z / n)), 6), round(float((middle + half) / (1 + z * z / n)), 6)
+
+
+HEAD = """# A switch without evidence, measured
+
+Made by `python bench/switches.py` from [switches.json](../../bench/results/switches.json) at commit {commit}: simulated
+switches, watched as [the page of statistics](statistics.md#a-switch-of-champion--switch_watchpy) says. Every request is
+labelled; where one in ten is, labels stay and the times are ten times as long. Good outcomes come five minutes after
+their request on average, bad ones one minute. The mean of .85 swings by 5 points with the day and falls by 4 at
+weekends, the traffic goes up and down by 60 %, and the switch is at a random hour. Two weeks before are known.
+
+## Until a worse champion is told
+
+Median of {n_drop:,} switches, with 10 % and 90 % of them; minutes since the switch, and labels of all users by then. A
+dash: not within the week.
+
+| requests a minute | drop | | holdback | weeks before | whichever is first |
+| --- | --- | --- | --- | --- | --- |
+"""
+FALSE = """
+## Equal champions that are called worse
+
+Within a week, by either comparison; the level is one in 1,000. The interval is of 95 %. *Weeks that differ by a point*:
+each week has a level of its own, with a standard deviation of 1 point, which is no false alarm by rights.
+
+| case | switches | false alarms | interval |
+| --- | --- | --- | --- |
+"""
+
+
+@in_columns
+def page(result: dict[str, object]) -> str:
+    cells: list[dict[str, object]] = result["cells"]  # type: ignore[assignment]
+    by_case = {str(cell["case"]): cell for cell in cells}
+    rows = []
+    for rate in RATES:
+        for drop in DROPS:
+            for what in ("minutes", "labels"):
+                shown = [
+                    _shown(by_case[f"{rate} requests a minute, {100 * drop:.0f} points lower, {name}: {what}"])
+                    for name in ("holdback", "weeks before", "whichever is first")
+                ]
+                rows.append(f"| {rate:,} | {100 * drop:.0f} points | {what} | {' | '.join(shown)} |\n")
+    equal = [cell for case, cell in by_case.items() if case.endswith("false alarms")]
+    lines = [
+        f"| {str(c['case']).removesuffix(': false alarms')} | {c['n']:,} | {float(c['ours']):.4f} |"  # type: ignore[arg-type]
+        f" {float(c['low']):.4f} to {float(c['high']):.4f} |\n"  # type: ignore[arg-type]
+        for c in equal
+    ]
+    return HEAD.format(commit=result["commit"], n_drop=RUNS_OF_DROP) + "".join(rows) + FALSE + "".join(lines)
+
+
+def _shown(cell: dict[str, object]) -> str:
+    mid, low, high = (_number(cell[name]) for name in ("ours", "low", "high"))
+    return f"{mid} ({low} to {high})" if mid != "–" else f"– ({low} to –)" if low != "–" else "–"
+
+
+def _number(value: object) -> str:
+    if value is None:
+        return "–"
+    number = float(str(value))
+    return f"{number:,.0f}" if number >= 20 else f"{number:.1f}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    equal = equal_cells(args.runs, args.seed)
+    path = write_result("switches", [*drop_cells(args.seed), *equal])
+    PAGE.write_text(page(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
+    missed = [cell.case for cell in equal if (cell.ours or 0) > LEVEL]
+    print("\n".join(missed) or "No more than one equal switch in 1,000 is called worse.")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

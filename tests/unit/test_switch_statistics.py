@@ -1,0 +1,255 @@
+"""What a switch's watch computes: told early where it may be, silent between equals, at equal age."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import switches
+
+from optimizer.core.family.settings import Metric
+from optimizer.core.rollout.switch_watch import (
+    ALPHA,
+    HORIZONS_S,
+    LEVEL,
+    MOST_LATE,
+    ComparedOutcome,
+    Comparison,
+    Reference,
+    ServedOutcome,
+    SwitchUnits,
+    SwitchWatch,
+    UnitSample,
+    as_record,
+    from_record,
+    reference_of,
+)
+from optimizer.core.serving.champion import fall_back, first, succeed
+from optimizer.core.serving.rollout import Champion
+from optimizer.core.statistics.outcomes import Block, Outcomes
+from tests.clock import T0
+
+ROOT = Path(__file__).parents[2]
+OLD, NEW = "v_aaaaaaaaaaaa", "v_bbbbbbbbbbbb"
+DAY = timedelta(days=1)
+
+
+def reigns(*, served_for: timedelta) -> list[Champion]:
+    """The new champion reigns since T0, in place of one that had so long."""
+    before = first(family="f", variant=OLD, at=T0 - served_for, by="ann", why="first")
+    after = succeed(before, variant=NEW, at=T0, by="ann", why="adopted", forced=True)
+    return [before, after]
+
+
+def begun(served_for: timedelta = 15 * DAY, **changes: Any) -> SwitchWatch:
+    history = reigns(served_for=served_for)
+    watch = SwitchWatch.begin(
+        history[-1], history, metric=Metric(), mean=0.85, **{"first_at": T0 - served_for, "rollout": "ro_1", **changes}
+    )
+    assert watch is not None
+    return watch
+
+
+def served(variant: str, unit: str, value: float, *, at_s: float, age_s: float | None = 1.0, **more: Any) -> Any:
+    received = T0 + timedelta(seconds=at_s)
+    served_at = None if age_s is None else received - timedelta(seconds=age_s)
+    return ServedOutcome(
+        **{
+            "received_at": received, "served_at": served_at, "unit": unit, "value": value, "variant": variant,
+            "role": "champion", "rollout": "ro_1", **more,
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("served_for", "first_at", "wanted"),
+    [
+        (29 * DAY, 29 * DAY, Reference(period=7 * DAY, times=4, min_drop=0.05)),
+        (8 * DAY, 8 * DAY, Reference(period=7 * DAY, times=1, min_drop=0.05)),
+        (8 * DAY, 2 * DAY, Reference(period=DAY, times=1, min_drop=0.10)),
+        (DAY / 2, DAY / 2, Reference(period=timedelta(hours=2), times=1, min_drop=0.10)),
+        (DAY, DAY / 48, Reference(period=timedelta(minutes=30), times=1, min_drop=0.10)),
+        (timedelta(minutes=9), timedelta(minutes=9), None),
+        (8 * DAY, None, None),
+    ],
+    ids=["weeks", "one week", "a day", "hours", "half an hour", "minutes", "no outcome"],
+)
+def test_the_reference_is_the_longest_that_the_champion_before_had_outcomes_in(
+    served_for: timedelta, first_at: timedelta | None, wanted: Reference | None
+) -> None:
+    history = reigns(served_for=served_for)
+    assert reference_of(history, history[-1], None if first_at is None else T0 - first_at) == wanted
+
+
+def test_a_week_in_which_another_variant_reigned_is_no_reference() -> None:
+    old = first(family="f", variant=OLD, at=T0 - 20 * DAY, by="ann", why="first")
+    other = succeed(old, variant="v_other", at=T0 - 10 * DAY, by="ann", why="x", forced=True)
+    back = fall_back([old, other], expect=None, at=T0 - 2 * DAY, by="ann", why="back")
+    new = succeed(back, variant=NEW, at=T0, by="ann", why="adopted", forced=True)
+    reference = reference_of([old, other, back, new], new, T0 - 20 * DAY)
+    assert reference is not None
+    assert reference.period == DAY
+
+
+def test_the_tests_share_one_level() -> None:
+    assert sum(ALPHA for _ in ("holdback", "before") for _ in HORIZONS_S) == pytest.approx(LEVEL)
+
+
+def test_who_has_not_had_the_time_of_a_horizon_is_not_compared_in_it() -> None:
+    """Units served at second 0 to 10: those of the first minute's horizon are known at second 70."""
+    comparison = Comparison.start("holdback", 60.0, 0.03, 0.85)
+    outcomes = [
+        ComparedOutcome(is_new=i % 2 == 0, value=float(i % 3 > 0), served=i / 5, age_s=age)
+        for i in range(40)
+        for age in (5.0, 80.0)
+    ]
+    waiting = comparison.after(outcomes, 69.9, 0, "binary")
+    assert (waiting.new.n, waiting.old.n) == (0, 0)
+    ready = waiting.after([], 70.0, 0, "binary")
+    assert (ready.new.n, ready.old.n) == (20, 20)  # the late ones are beyond the horizon
+
+
+def test_bad_news_that_comes_first_is_no_drop() -> None:
+    """Both sides are equal: bad outcomes come at once, good ones after five minutes."""
+    draw, watch, units = random.Random(1), begun(rollout=None), SwitchUnits()
+    for minute in range(30):
+        now, before = [], []
+        for i in range(100):
+            for variant, found in ((NEW, now), (OLD, before)):
+                good = draw.random() < 0.85
+                at_s, age_s = 60 * (minute + draw.random()), 300.0 if good else 1.0
+                one = served(variant, f"{variant}{minute}-{i}", float(good), at_s=at_s, age_s=age_s)
+                if variant == OLD:
+                    found.append(
+                        (
+                            7 * DAY,
+                            replace(one, received_at=one.received_at - 7 * DAY, served_at=one.served_at - 7 * DAY),
+                        )
+                    )
+                elif one.served_at >= T0:
+                    found.append(one)
+        watch = watch.after(now, before, T0 + timedelta(minutes=minute + 1), units)
+    assert watch.alarm is None
+    assert max(one.new.n for one in watch.comparisons) > 1000
+
+
+def test_a_unit_counts_once_however_often_it_comes_back() -> None:
+    watch, units = begun(), SwitchUnits()
+    for minute in range(5):
+        now = [served(NEW, "somebody", 0.0, at_s=60 * minute + 30 + i) for i in range(20)]
+        watch = watch.after(now, [], T0 + timedelta(minutes=minute + 1), units)
+    counted = [
+        sum(block.candidate.n for block in one.open.values()) + (one.pending.candidate.n if one.pending else 0)
+        for one in watch.comparisons
+        if one.horizon_s
+    ]
+    assert set(counted) == {1}
+
+
+def test_late_outcomes_of_the_candidate_it_was_and_of_the_champion_before_are_on_no_side() -> None:
+    watch, units = begun(), SwitchUnits()
+    now = [
+        served(NEW, "a", 1.0, at_s=30, age_s=60.0),
+        served(NEW, "b", 1.0, at_s=30, age_s=None, role="candidate"),
+        served(OLD, "c", 1.0, at_s=30, age_s=60.0),
+        served(OLD, "d", 1.0, at_s=30, role="holdback", rollout="ro_of_before"),
+    ]
+    assert watch.after(now, [], T0 + timedelta(minutes=1), units).comparisons == watch.comparisons
+
+
+@pytest.mark.parametrize("n_late", [0, 40], ids=["none comes from before", "many still come from before"])
+def test_outcomes_of_unknown_age_count_once_nearly_none_comes_from_before_the_switch(n_late: int) -> None:
+    comparison = Comparison.start("before", None, 0.05, 0.85)
+    outcomes = [ComparedOutcome(is_new=i % 2 == 0, value=1.0, served=1.0, age_s=None) for i in range(80)]
+    found = comparison.after(outcomes, 10.0, n_late, "binary")
+    assert found.new.n == (40 if n_late <= MOST_LATE * 40 else 0)
+
+
+def test_the_state_survives_as_json_with_every_digit() -> None:
+    watch, units, draw = begun(), SwitchUnits(), random.Random(2)
+    for minute in range(8):
+        now = [served(NEW, f"{minute}-{i}", float(draw.random() < 0.8), at_s=60 * minute + i) for i in range(50)]
+        now += [
+            served(OLD, f"h{minute}-{i}", float(draw.random() < 0.8), at_s=60 * minute + i, role="holdback")
+            for i in range(5)
+        ]
+        watch = watch.after(now, [], T0 + timedelta(minutes=minute + 1), units)
+    assert from_record(json.loads(json.dumps(as_record(watch)))) == watch
+    assert any(one.evidence.log_e != 0 for one in watch.comparisons)
+
+
+def test_a_score_that_falls_is_told_like_a_success_that_does() -> None:
+    draw = random.Random(3)
+    watch = replace(begun(rollout=None), metric=Metric(field="score", source="judge"))
+    units = SwitchUnits()
+    for minute in range(60):
+        now = [served(NEW, f"{minute}-{i}", draw.betavariate(6, 4), at_s=60 * minute + 30 + i) for i in range(20)]
+        before = [
+            (
+                7 * DAY,
+                replace(
+                    one,
+                    variant=OLD,
+                    value=draw.betavariate(8, 2),
+                    received_at=one.received_at - 7 * DAY,
+                    served_at=one.served_at - 7 * DAY,
+                ),
+            )
+            for one in now
+            if one.served_at is not None
+        ]
+        watch = watch.after(now, before, T0 + timedelta(minutes=minute + 1), units)
+    assert watch.alarm is not None
+
+
+def test_a_sample_of_units_does_not_depend_on_their_order() -> None:
+    units = [f"u{i}" for i in range(500)]
+    samples = []
+    for seed in range(2):
+        random.Random(seed).shuffle(units)
+        sample = UnitSample(most=64)
+        for unit in units:
+            sample.admit(unit)
+        samples.append({unit for unit in units if not sample.admit(unit)})
+    assert samples[0] == samples[1]
+
+
+# --- the simulation ---------------------------------------------------------------------------------------------------
+
+
+def test_the_simulation_computes_what_the_product_computes() -> None:
+    rng = np.random.default_rng(4)
+    tests = switches.Tests(3, 0.05, 0.85)
+    product = [Comparison.start("before", 60.0, 0.05, 0.85)] * 3
+    for _ in range(200):
+        n = rng.integers(0, 12, (2, 3))
+        k = rng.binomial(n, [[0.6], [0.85]])
+        tests.look(np.stack([n[0], k[0], n[1], k[1]]).astype(float))
+        for run in range(3):
+            block = Block(
+                stage=0, candidate=Outcomes.binary(int(n[0, run]), int(k[0, run])),
+                champion=Outcomes.binary(int(n[1, run]), int(k[1, run])),
+            )  # fmt: skip
+            product[run] = product[run]._closed(block, 0, "binary")
+    assert tests.peak == pytest.approx([one.evidence.peak for one in product], rel=1e-9)
+    assert tests.peak.max() > 5
+
+
+def test_equal_champions_of_a_seeded_week_are_not_called_worse() -> None:
+    world = switches.World(rng=np.random.default_rng(5), runs=40, per_minute=60)
+    found = switches.simulate(world, fine_s=60.0)
+    assert not np.isfinite(found.holdback_s).any()
+    assert not np.isfinite(found.before_s).any()
+
+
+def test_a_drop_of_fifty_points_at_twelve_requests_a_second_is_told_within_ten_minutes() -> None:
+    world = switches.World(rng=np.random.default_rng(6), runs=40, per_minute=720, drop=0.5)
+    found = switches.simulate(world)
+    assert np.quantile(found.before_s, 0.9, method="higher") < 600
+    assert np.quantile(found.holdback_s, 0.5, method="higher") < 600
