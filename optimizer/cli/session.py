@@ -60,10 +60,10 @@ class Session:
     def store(self) -> Store:
         """The store, migrated where no server does that, and knowing what the family files hold."""
         from optimizer.host import run_files
-        from optimizer.host.logs import log_to_stderr
+        from optimizer.host.logs import log_to_file
         from optimizer.runtime import wiring
 
-        log_to_stderr()
+        log_to_file(self.settings)
         if run_files.find(self.settings, "serve") is None:
             wiring.migrate_store(self.settings)
         store = wiring.open_store(self.settings)
@@ -79,8 +79,10 @@ class Session:
 
     @cached_property
     def families(self) -> FamilySource:
+        from optimizer.host.logs import log_to_file
         from optimizer.runtime import wiring
 
+        log_to_file(self.settings)
         return wiring.load_families(self.settings)
 
     @cached_property

@@ -40,7 +40,6 @@ def set_up_logs(settings: Settings, process: str, *, terminal: bool = True) -> N
         process: name of the file and of the ``process`` member of every line.
         terminal: False for commands whose stderr belongs to their own messages.
     """
-    settings.log_dir().mkdir(parents=True, exist_ok=True)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -107,16 +106,21 @@ def set_up_logs(settings: Settings, process: str, *, terminal: bool = True) -> N
 class _Rotating(RotatingFileHandler):
     """Begins a new file behind the line that fills the old one: its base makes every line twice, to know its length."""
 
+    def _open(self) -> Any:
+        os.makedirs(os.path.dirname(self.baseFilename), exist_ok=True)
+        return super()._open()
+
     def shouldRollover(self, record: logging.LogRecord) -> bool:
         if self.stream is None:
             self.stream = self._open()
         return os.fstat(self.stream.fileno()).st_size >= self.maxBytes and bool(super().shouldRollover(record))
 
 
-def log_to_stderr() -> None:
-    """Of a command: what it logs stands beside its messages, so that stdout holds its answer alone."""
+def log_to_file(settings: Settings) -> None:
+    """Of a command: what it logs goes to var/logs/cli.log, so that its output holds its answer and messages alone."""
     if not structlog.is_configured():
-        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+        set_up_logs(settings, "cli", terminal=False)
+        structlog.configure(cache_logger_on_first_use=False)  # the process may come to have logs of its own
 
 
 def _last(change: Callable[[str], str]) -> Any:

@@ -217,3 +217,18 @@ def test_a_judge_of_its_own_answers_is_warned_of(
     assert (
         "embedded judges its own answers, and a model may prefer these (self-preference)" in told.stderr
     ) is is_warned
+
+
+def test_labels_written_otherwise_are_offered_and_what_the_prompt_does_not_share_is_told(
+    detent: Detent, tmp_path: Path
+) -> None:
+    rows = "".join(f"m {n},Account Access\nn {n},account_access\no {n},refund\n" for n in range(10))
+    (tmp_path / "sheet.csv").write_text("message,label\n" + rows)
+    (tmp_path / "prompt.txt").write_text("Is it account_access, refund or other?\n\n{{message}}")
+    assert "--merge 'account_access=Account Access'" in refusal(create(detent))
+    told = create(detent, "--merge", "Account Access=account_access").stderr
+    assert "The prompt names 'other', and no row has it" in told
+    assert "does not name" not in told
+    (tmp_path / "prompt.txt").write_text("Sort the message.\n\n{{message}}")
+    again = detent("family", "create", "second", "--from", "prompt.txt", "--examples", "sheet.csv", "--keep-labels")
+    assert "The prompt does not name any label" in again.stderr

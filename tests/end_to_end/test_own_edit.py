@@ -51,12 +51,12 @@ class Project:
         store.write(lambda tx: store.examples.add(tx, rows))
         store.close()
 
-    def edit(self) -> None:
+    def edit(self, instruction: str = "Choose one topic.") -> None:
         import yaml
 
         values = yaml.safe_load(self.file.read_text(encoding="utf-8"))
         version = values["prompt"]["versions"][values["prompt"]["current"]]
-        version["content"][0]["content"] = "Choose one topic."
+        version["content"][0]["content"] = instruction
         self.file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
@@ -148,6 +148,31 @@ def test_an_edit_goes_to_the_holdout_at_a_price_said_before_and_only_after_a_yes
     assert len(project.model.bodies) == 40
     again = ok(detent("study", "confirm", "topics", price["variant"], "--dry-run"))
     assert "nothing is to pay" in again
+
+
+def test_a_confirmation_that_does_not_confirm_ends_with_a_code_of_its_own(project: Project) -> None:
+    project.edit("Say the topic.")
+    ran = detent("study", "confirm", "topics", "file", "--yes")
+    assert (ran.code, "not_confirmed" in ran.out or "not confirm" in ran.out) == (3, True), ran.err
+    assert detent("study", "confirm", "topics", "file", "--yes").code == 3, "nor does it the second time"
+
+
+def test_a_rollout_and_its_forecast_take_what_the_file_says_as_a_comparison_does(project: Project) -> None:
+    project.edit()
+    edited = detent("variant", "show", "topics", "file", "--json").json["variant"]
+    assert detent("rollout", "forecast", "topics", "file", "--json").json["variant"] == edited
+    ok(detent("study", "confirm", "topics", "file", "--yes"))
+    for name in ("file", edited[:8]):
+        assert f"Cannot start a rollout of {edited}: no interaction" in detent("rollout", "start", "topics", name).err
+
+
+def test_an_evaluation_without_any_score_is_none(project: Project) -> None:
+    declared = {**TOPIC_FAMILY, "model": {"default": "remote", "max_tokens": 8}}
+    judged = {**declared, "scorer": {"judge": 1.0}, "judge": {"model": "remote"}}
+    project.file.write_text(json.dumps(judged), encoding="utf-8")  # what it answers is no judgement
+    project.edit()
+    ran = detent("family", "evaluate", "topics", "--variant", "file", "--n", "5", "--json")
+    assert (ran.code, ran.json["mean_score"]) == (1, None), ran.err
 
 
 def test_the_same_over_rest(project: Project) -> None:

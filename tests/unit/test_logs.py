@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import structlog
 
+from optimizer.cli.session import Session
 from optimizer.host.config import load_settings
-from optimizer.host.logs import MAX_FILE_BYTES, log_to_stderr, set_up_logs
+from optimizer.host.logs import MAX_FILE_BYTES, set_up_logs
 
 
 @pytest.fixture
@@ -78,13 +79,15 @@ def test_a_full_file_is_set_aside(lines: Path) -> None:
     assert (lines.parent / "api.log.1").exists()
 
 
-def test_a_command_logs_to_stderr_so_that_its_answer_stands_alone_on_stdout(capsys):
-    before = structlog.get_config()
+def test_what_a_command_logs_is_in_a_file_and_not_in_its_output(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DETENT_HOME", str(tmp_path))
+    before, handlers = structlog.get_config(), logging.getLogger().handlers[:]
     structlog.reset_defaults()
     try:
-        log_to_stderr()
-        structlog.get_logger().info("embedded model ready")
+        _ = Session().store
+        structlog.get_logger("detent").warning("embedded model ready")
     finally:
         structlog.configure(**before)
-    out, err = capsys.readouterr()
-    assert (out, "embedded model ready" in err) == ("", True)
+        logging.getLogger().handlers[:] = handlers
+    assert capsys.readouterr() == ("", "")
+    assert "embedded model ready" in (tmp_path / "var" / "logs" / "cli.log").read_text()

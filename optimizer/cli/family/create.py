@@ -106,7 +106,7 @@ def create(
     show(as_json, values, lambda out: None)
     for sentence in (
         *_left_out(sheet, made.content),
-        *_of_labels(made.content),
+        *_of_labels(made.content, draft.prompt),
         *report.sentences(),
         *_from_before(report),
         *_of_judge(draft),
@@ -188,12 +188,26 @@ def _left_out(sheet: Sheet, made: NewFamily) -> list[str]:
     return lines
 
 
-def _of_labels(made: NewFamily) -> list[str]:
-    from optimizer.core.dataset.labels import counted
+def _of_labels(made: NewFamily, prompt: str) -> list[str]:
+    from optimizer.core.dataset.labels import counted, labels_in_prompt
 
     if not made.labels:
         return []
-    return [f"Labels, with their rows: {counted(made.labels)}."]
+    found, lines = labels_in_prompt(prompt, made.labels), [f"Labels, with their rows: {counted(made.labels)}."]
+    if found.unnamed:
+        which = "any label" if len(found.unnamed) == len(made.labels) else ", ".join(map(repr, found.unnamed))
+        lines.append(f"The prompt does not name {which}: a model learns of what it does not name by examples alone.")
+    for label, text in found.spelled.items():
+        lines.append(
+            f"The prompt writes {text!r}, the sheet {label!r}: only what is written as in the sheet is read, so correct"
+            " one of the two."
+        )
+    if found.unknown:
+        lines.append(
+            f"The prompt names {', '.join(map(repr, found.unknown))}, and no row has it: such an answer cannot be read"
+            " until output.labels in the file lists it."
+        )
+    return lines
 
 
 def _from_before(report: ImportReport) -> list[str]:

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
-    variant: Annotated[str, typer.Option(help="Id of the variant, or champion, or candidate.")] = "champion",
+    variant: Annotated[str, typer.Option(help="Id of the variant, or champion, candidate, or file.")] = "champion",
     suite: Annotated[
         str | None,
         typer.Option(
@@ -124,6 +124,8 @@ def evaluate(
         say(evaluate_view.what_follows(declared, one, is_champion=is_champion))
     if output is not None:
         say(f"Written to {output}.")
+    if all(one["mean_score"] is None for one in batches):
+        raise typer.Exit(1)
     if unasked or any(check["verdict"] != "met" for one in batches for check in one.get("checks") or ()):
         raise typer.Exit(3)
 

@@ -15,7 +15,7 @@ from optimizer.cli.rollout.forecast_view import view_forecast
 from optimizer.cli.rollout.report import report as write_report
 from optimizer.cli.rollout.selftest import selftest
 from optimizer.cli.session import Session, check_one_of
-from optimizer.cli.variant.find import last_nominated
+from optimizer.cli.variant.find import find_variant, last_nominated
 from optimizer.core.base.errors import Conflict, InvalidInput
 
 if TYPE_CHECKING:
@@ -40,7 +40,13 @@ AIMS = ("quality", "cost", "latency")
 def start(
     family: FamilyName,
     variant: Annotated[
-        str | None, typer.Argument(help="The candidate; default: the winner of the last study that nominated one.")
+        str | None,
+        typer.Argument(
+            help=(
+                "The candidate: its id, or file, what family.yaml says now; default: the winner of the last study that"
+                " nominated one."
+            )
+        ),
     ] = None,
     named: Annotated[str | None, typer.Option("--variant", help="The candidate, as an option.")] = None,
     aim: Annotated[str | None, typer.Option(help="quality, cost or latency; default: the study's.")] = None,
@@ -61,7 +67,7 @@ def start(
     session.family(family)
     if variant and named and variant != named:
         raise InvalidInput(f"Two candidates are named, {variant} and {named}. Name one.")
-    candidate = variant or named or _last_nominated(session, family)
+    candidate = find_variant(session, family, variant or named or _last_nominated(session, family)).variant.id
     shares = shares_of(ladder)
     if not dry_run:
         reason = reason_of(reason, confirm)

@@ -9,7 +9,7 @@ import typer
 from optimizer.cli.output import Json, show
 from optimizer.cli.rollout.forecast_view import view_forecast
 from optimizer.cli.session import Session
-from optimizer.cli.variant.find import last_nominated
+from optimizer.cli.variant.find import find_variant, last_nominated
 from optimizer.core.base.errors import InvalidInput
 
 LadderOption = Annotated[
@@ -22,7 +22,9 @@ def forecast(
     family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
     variant: Annotated[
         str | None,
-        typer.Argument(help="A candidate; default: what runs now, else the last study's winner, else an equal one."),
+        typer.Argument(
+            help="A candidate, or file; default: what runs now, else the last study's winner, else an equal one."
+        ),
     ] = None,
     ladder: LadderOption = None,
     margin: MarginOption = None,
@@ -43,7 +45,8 @@ def forecast(
         found = forecast_active(active.id, store=session.store, clock=session.clock)
         values = {"family": family, "rollout": active.id, "variant": active.candidate, **found.as_record()}
     else:
-        candidate, shares = variant or nominated, shares_of(ladder)
+        candidate = find_variant(session, family, variant).variant.id if variant is not None else nominated
+        shares = shares_of(ladder)
         found = forecast_family(
             declared, candidate, store=session.store, clock=session.clock, ladder=shares, margin=margin
         )

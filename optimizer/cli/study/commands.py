@@ -14,6 +14,7 @@ from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.study.estimate_view import view_estimate, view_price
 from optimizer.cli.study.state import state_of
 from optimizer.cli.study.view import print_study
+from optimizer.cli.variant.find import find_variant
 from optimizer.core.base.errors import NotFound
 from optimizer.core.search.study import ENDED, UNFINISHED, Study, unknown_study
 
@@ -223,14 +224,14 @@ def nominate(
     check_one_of("--aim", aim, ("quality", "cost", "latency"))
     session = Session()
     searched = find_study(session, study)
+    variant = find_variant(session, searched.family, variant).variant.id
     if dry_run:
         price = study_run.price_of_look(session, searched, variant, aim)
         show(as_json, {"dry_run": True, "price": price}, lambda out: view_price(out, searched.family, price))
         return
     found = study_run.take_to_holdout(session, searched, variant, aim, follow=follow, quiet=as_json)
     print_study(session, found, as_json)
-    if found.status == "failed":
-        raise typer.Exit(1)
+    _leave_unless_confirmed(found)
 
 
 @app.command()
@@ -258,8 +259,17 @@ def confirm(
     found = study_confirm.run(session, family, variant, aim, dry_run=dry_run, yes=yes, follow=follow, as_json=as_json)
     if found is not None:
         print_study(session, found, as_json)
-        if found.status == "failed":
-            raise typer.Exit(1)
+        _leave_unless_confirmed(found)
+
+
+def _leave_unless_confirmed(study: Study) -> None:
+    """1 where the confirmation failed or was cancelled, 3 where the sealed holdout, or the budget, said no; one that
+    goes on is neither.
+    """
+    if study.status in ("failed", "cancelled"):
+        raise typer.Exit(1)
+    if study.status in ENDED and study.outcome != "nominated":
+        raise typer.Exit(3)
 
 
 @app.command()

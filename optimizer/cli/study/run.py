@@ -201,12 +201,10 @@ def _by_worker(session: Session, study_id: str, follow: bool, quiet: bool) -> St
 
 def _here(session: Session, study_id: str, quiet: bool) -> Study:
     """Runs the study in a thread of this process and shows the store's picture of it."""
-    from optimizer.host.logs import set_up_logs
     from optimizer.jobs.studies.run_study import run_study
     from optimizer.runtime import wiring
 
     settings = session.settings
-    set_up_logs(settings, "cli", terminal=False)
     models = wiring.open_models(settings)
     failures: list[BaseException] = []
 
