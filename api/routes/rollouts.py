@@ -17,7 +17,7 @@ from api.routing import Asking, Change, caller_of, guarded, router
 from api.schemas import ActBody, RolloutBody
 from api.services import Services, Shared
 from optimizer.core.base.errors import NotFound
-from optimizer.core.rollout.transitions import OPERATOR_ACTS, OperatorAct
+from optimizer.core.rollout.transitions import BRAKES, OPERATOR_ACTS, OperatorAct
 from optimizer.core.serving.rollout import Rollout, unknown_rollout
 from optimizer.jobs.record_change import ChangeReport
 from optimizer.jobs.rollouts.forecast_rollout import forecast_active
@@ -26,12 +26,6 @@ from optimizer.jobs.rollouts.rollout_view import rollout_view
 from optimizer.jobs.rollouts.start_rollout import Start, start_rollout
 from optimizer.ports import Transaction
 from optimizer.runtime import shapes
-
-ALWAYS_POSSIBLE: tuple[OperatorAct, ...] = (
-    "hold",
-    "rollback",
-    "reject",
-)  # what stops a candidate never waits for a limit or an If-Match
 
 routes: APIRouter = router("Rollouts")
 
@@ -130,7 +124,7 @@ def forecast(id: str, shared: Shared, caller: Asking) -> dict[str, Any]:
 
 
 def _act_route(act: OperatorAct) -> None:
-    change: Change = "never-refused" if act in ALWAYS_POSSIBLE else "limited"
+    change: Change = "never-refused" if act in BRAKES else "limited"
 
     def route(
         id: str,
@@ -154,7 +148,7 @@ def _act_route(act: OperatorAct) -> None:
             actor=request.state.caller.actor,
             reason=given.reason,
             confirm=given.confirm,
-            if_version=None if act in ALWAYS_POSSIBLE else _version(if_match),
+            if_version=None if act in BRAKES else _version(if_match),
             store=kept(request, shared, response, answer),
             clock=shared.clock,
         )

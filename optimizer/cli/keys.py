@@ -6,16 +6,13 @@ import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from optimizer.cli.output import Json, plain, say, show, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidInput, Refused
-
-if TYPE_CHECKING:
-    from optimizer.cli.operations.protocol import Operations
 
 UNITS = {"m": 60, "h": 3600, "d": 86400}
 
@@ -69,7 +66,7 @@ def create(
         now=now,
     )
     _warn_of_first(session, name, as_json)
-    _tell(_operations(session).create_key(name, access), as_json)
+    _tell(session.operations.create_key(name, access), as_json)
 
 
 @app.command("list")
@@ -111,7 +108,7 @@ def rotate(
     Example: detent keys rotate web-app --grace 7d
     """
     ends_in = span(grace, "--grace")
-    operations = _operations(Session())
+    operations = Session().operations
     _tell(operations.undo_rotation(name) if undo else operations.rotate_key(name, ends_in), as_json)
 
 
@@ -128,7 +125,7 @@ def revoke(
     Revoking the last one does not open the server; --reopen does, where it is the only one.
     """
     session = Session()
-    _tell(_reopened(session, name) if reopen else _operations(session).revoke_key(name), as_json)
+    _tell(_reopened(session, name) if reopen else session.operations.revoke_key(name), as_json)
 
 
 def _tell(report: Mapping[str, Any], as_json: bool) -> None:
@@ -167,18 +164,6 @@ def _reopened(session: Session, name: str) -> Mapping[str, Any]:
         name, actor=session.actor, store=session.store, clock=session.clock, is_reachable=is_reachable
     )
     return dict(plain(report))
-
-
-def _operations(session: Session) -> Operations:
-    """The server's, where it would let this command in; else those on the store,
-    which is open to who may administer this machine.
-    """
-    from optimizer.cli.operations.local import LocalOperations
-
-    if session.settings.api_key is not None:
-        return session.operations
-    with session.store.read() as tx:
-        return LocalOperations(session) if session.store.api_keys.all(tx) else session.operations
 
 
 def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,11 +50,26 @@ class Session:
 
     @cached_property
     def operations(self) -> Operations:
-        """By the server where one runs, else on the store."""
+        """By the server where one runs and asks for no key that is not there, else on the store, by the right to write
+        its file.
+        """
+        from optimizer.cli.operations.brakes import with_brakes
         from optimizer.cli.operations.local import LocalOperations
         from optimizer.cli.operations.remote import RemoteOperations
+        from optimizer.runtime import wiring
 
-        return RemoteOperations(self.server) if self.server is not None else LocalOperations(self)
+        local = LocalOperations(self)
+        if self.server is None:
+            return local
+        if not wiring.may_write_store(self.settings):
+            return RemoteOperations(self.server)
+        if self.settings.api_key is None and self._has_keys():
+            return local
+        return with_brakes(RemoteOperations(self.server), local, self.actor)
+
+    def _has_keys(self) -> bool:
+        with self.store.read() as tx:
+            return bool(self.store.api_keys.all(tx))
 
     @cached_property
     def store(self) -> Store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +46,14 @@ def open_store(settings: Settings) -> Store:
     from optimizer.adapters.store import Database
 
     return cast("Store", Database(settings.db_url()))
+
+
+def may_write_store(settings: Settings) -> bool:
+    """Whether this account may change the file of the store, and so all that is in it."""
+    from optimizer.adapters.store.engine import is_sqlite, sqlite_path
+
+    url = settings.db_url()
+    return is_sqlite(url) and os.access(sqlite_path(url), os.W_OK)
 
 
 def open_spool(settings: Settings) -> Spool:

@@ -51,6 +51,7 @@ Act = Literal[
 ]
 OperatorAct = Literal["approve", "reject", "advance", "hold", "resume", "promote", "rollback"]
 OPERATOR_ACTS: tuple[OperatorAct, ...] = get_args(OperatorAct)
+BRAKES: tuple[OperatorAct, ...] = ("hold", "reject", "rollback")  # what stops a candidate waits for no limit or version
 
 FROM: Mapping[Act, tuple[Status, ...]] = {
     "start": (),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from optimizer.core.base.errors import InvalidInput, StaleVersion
-from optimizer.core.rollout.transitions import OperatorAct, Transition, TransitionRequest, apply, lapse_of
+from optimizer.core.rollout.transitions import BRAKES, OperatorAct, Transition, TransitionRequest, apply, lapse_of
 from optimizer.core.serving.freezes import require_unfrozen
 from optimizer.core.serving.rollout import Champion, Decision, Rollout, refuse_other_clock, unknown_rollout
 from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head, promote, record_transition
@@ -33,7 +33,7 @@ def operate(
 ) -> ChangeReport:
     """Applies one act in one transaction.
 
-    ``if_version``: the version that the operator looked at; hold and rollback ignore it.
+    ``if_version``: the version that the operator looked at; brakes ignore it.
 
     Raises:
         NotFound: no such rollout.
@@ -51,7 +51,7 @@ def operate(
         rollout = store.rollouts.get(tx, rollout_id)
         if rollout is None:
             raise unknown_rollout(rollout_id)
-        if if_version is not None and act not in ("hold", "rollback") and rollout.version != if_version:
+        if if_version is not None and act not in BRAKES and rollout.version != if_version:
             raise StaleVersion(
                 f"Rollout {rollout_id} moved since you looked: it is at version {rollout.version}, you meant"
                 f" {if_version}. Look at its status and say it again if it is still meant.",

@@ -1,0 +1,65 @@
+"""Brakes: the acts that stop what is served or take it back. They work on the machine itself, whatever the server says.
+
+Who may write the store's file could do anything with it. So that right suffices for a brake, also where the environment
+holds a key that may not, has ended or is used up, or the server answers nothing; the record then says
+``local:<user>`` and no key's name. To let things go on again (unfreeze, resume, approve) is no brake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from optimizer.cli.operations.local import LocalOperations
+from optimizer.cli.operations.protocol import Answer, Operations
+from optimizer.cli.operations.remote import RemoteOperations
+from optimizer.cli.output import say
+from optimizer.core.base.errors import (
+    Conflict,
+    DetentError,
+    InvalidInput,
+    NotAuthenticated,
+    NotAuthorised,
+    NotFound,
+    Refused,
+)
+from optimizer.core.rollout.transitions import BRAKES as ACTS_THAT_BRAKE
+
+BRAKES = frozenset({"freeze", "roll_back_champion", "set_champion", "revoke_key"})  # methods of ``Operations``
+ABOUT_THE_ACT = (NotFound, Conflict, Refused, InvalidInput)  # the store would say the same
+
+
+def with_brakes(remote: RemoteOperations, local: LocalOperations, actor: str) -> Operations:
+    """The server's operations, but that a brake which it does not carry out is carried out on the store.
+
+    ``actor``: who acts on the store.
+    """
+    return cast(Operations, _Brakes(remote, local, actor))
+
+
+class _Brakes:
+    def __init__(self, remote: RemoteOperations, local: LocalOperations, actor: str) -> None:
+        self._remote, self._local, self._actor = remote, local, actor
+
+    def __getattr__(self, name: str) -> Callable[..., Answer]:
+        ask: Callable[..., Answer] = getattr(self._remote, name)
+
+        def call(*given: Any, **named: Any) -> Answer:
+            try:
+                return ask(*given, **named)
+            except ABOUT_THE_ACT:
+                raise
+            except DetentError as error:
+                if name not in BRAKES and not (name == "act_on_rollout" and given[1] in ACTS_THAT_BRAKE):
+                    raise self._with_way_out(error) from None
+                say(f"{error.detail}\nSo it is done on the store itself, as {self._actor}.", "yellow")
+                on_store: Callable[..., Answer] = getattr(self._local, name)
+                return on_store(*given, **named)
+
+        return call
+
+    def _with_way_out(self, error: DetentError) -> DetentError:
+        if not isinstance(error, NotAuthenticated | NotAuthorised):
+            return error
+        way_out = f"Without DETENT_API_KEY this account may do it on the store: it is then done as {self._actor}."
+        return type(error)(f"{error.detail} {way_out}", **error.members)
