@@ -1,12 +1,13 @@
-"""Points of a space proposed by Optuna's TPE, in memory; the journal and the seed replay it after a kill.
+"""Points of a space: all of them where the search may try as many, else those that Optuna's TPE proposes.
 
-Strategy ``settings``.
+In memory; the journal and the seed replay it after a kill. Strategy ``settings``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from optimizer.core.base.values import ExampleResult
@@ -17,13 +18,16 @@ from optimizer.core.search.space import (
     FloatRange,
     Point,
     apply_point,
+    drawn_points,
+    n_points,
     neighbours,
     parse_space,
     point_of,
 )
 from optimizer.core.search.strategy import Proposal, SearchSetting
+from optimizer.core.search.study import POINTS
 
-MAX_REPEATS = 5  # proposals in a row that were seen before: the space has nothing new nearby
+MAX_REPEATS = 5  # of TPE in a row, after which a point is drawn that was not seen
 N_STARTUP = 4  # random points before TPE models the scores
 
 
@@ -39,7 +43,10 @@ class Space:
 
 
 class PointSearch:
-    """Asks TPE for points that were not seen; it is told the start first, so that it knows what to beat.
+    """Points that were not seen. TPE is told the start first, so that it knows what to beat.
+
+    A space of at most ``n`` points is tried whole, in an order drawn by the seed: an enumeration needs no model of the
+    scores. What was seen, or makes a longer request than is allowed, counts as no proposal.
 
     Args:
         n: points proposed at most.
@@ -51,61 +58,63 @@ class PointSearch:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._start_id = setting.start.id
-        self._fits = setting.fits
-        self._space = space
-        self._left, self._n_beside, self._proposer = n, n_beside, proposer
+        self._setting, self._space = setting, space
+        self._n, self._n_proposed, self._proposer = n, 0, proposer
+        self._n_points = n_points(space.dimensions) - (space.start is not None)  # that may be proposed
+        self._is_enumerated = self._n_points <= n
+        self._n_beside = 0 if self._is_enumerated else n_beside
+        self._drawn = drawn_points(space.dimensions, seed=setting.seed)
         sampler = optuna.samplers.TPESampler(seed=setting.seed, n_startup_trials=N_STARTUP)
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
         self._distributions = {d.name: distribution(d) for d in space.dimensions}
-        self._scores: dict[str, float | None] = {}  # variant id -> score told
-        self._open: dict[str, Any] = {}  # variant id -> Optuna's trial, asked and not told
+        self._scores: dict[str, float | None] = {setting.start.id: None}  # variant id -> score told
+        self._open: dict[str, tuple[Point, Any]] = {}  # variant id -> its point, and Optuna's trial where TPE asked
 
     def ask(self) -> Proposal | None:
-        if not self._space.dimensions:
-            return None
+        proposal = self._next() if self._space.dimensions else None
+        if proposal is None:
+            possible = int(self._n_points) if self._n_points != inf else None
+            self._setting.keep_finding(POINTS, {"tried": self._n_proposed, "possible": possible, "most": self._n})
+        return proposal
+
+    def _next(self) -> Proposal | None:
         repeats = 0
-        while self._left > 0 and repeats < MAX_REPEATS:
-            trial = self._study.ask(self._distributions)
-            point = dict(trial.params)
+        while self._n_proposed < self._n:
+            trial = None
+            if self._is_enumerated or repeats >= MAX_REPEATS:
+                point = next(self._drawn, None)
+                if point is None:
+                    return None
+            else:
+                trial = self._study.ask(self._distributions)
+                point = dict(trial.params)
             variant = self._space.variant_at(point)
-            if variant.id in self._scores or variant.id in self._open or not self._fits(variant):
-                self._tell_optuna(trial, self._scores.get(variant.id))
+            if variant.id in self._scores or variant.id in self._open or not self._setting.fits(variant):
+                self._tell_optuna(point, trial, self._scores.get(variant.id))
                 repeats += 1
                 continue
-            self._left -= 1
-            self._open[variant.id] = trial
+            self._n_proposed += 1
+            self._open[variant.id] = point, trial
             return Proposal(variant=variant, proposer=self._proposer, params=point)
         return None
 
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
         variant = proposal.variant
         self._scores[variant.id] = score
-        trial = self._open.pop(variant.id, None)
-        if trial is not None:
-            self._tell_optuna(trial, score)
-        elif variant.id == self._start_id and score is not None:
-            self._add_start(score)
+        if variant.id in self._open:
+            self._tell_optuna(*self._open.pop(variant.id), score)
+        elif variant.id == self._setting.start.id and score is not None and self._space.start:
+            self._tell_optuna(self._space.start, None, score)
+            for beside in neighbours(self._space.start, self._space.dimensions)[: self._n_beside]:
+                self._study.enqueue_trial(beside)
 
-    def _add_start(self, score: float) -> None:
-        import optuna
+    def _tell_optuna(self, point: Point, trial: Any, score: float | None) -> None:
+        from optuna.trial import TrialState, create_trial
 
-        if not self._space.start:
-            return
-        start: Mapping[str, Any] = self._space.start
-        self._study.add_trial(
-            optuna.trial.create_trial(params=dict(start), distributions=self._distributions, value=score)
-        )
-        for beside in neighbours(start, self._space.dimensions)[: self._n_beside]:
-            self._study.enqueue_trial(beside)
-
-    def _tell_optuna(self, trial: Any, score: float | None) -> None:
-        import optuna
-
-        if score is None:
-            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        else:
-            self._study.tell(trial, score)
+        if trial is None and score is not None:
+            self._study.add_trial(create_trial(params=dict(point), distributions=self._distributions, value=score))
+        elif trial is not None:
+            self._study.tell(trial, score, state=TrialState.FAIL if score is None else None)
 
 
 class SettingsSearch(PointSearch):

@@ -18,6 +18,7 @@ from optimizer.core.models.budget import TOKENS_PER_MESSAGE, prompt_bytes, upper
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.steps import most_calls
+from optimizer.core.search.space import instruction_of
 from optimizer.core.search.study import Definition
 
 BYTES_PER_TOKEN = 4.0  # English text; only expectations use it, reserves count one token per byte
@@ -81,12 +82,16 @@ def longest_allowed(
     *,
     is_written: bool,
     is_asked_again: bool = False,
+    instructions: Sequence[str] = (),
 ) -> int:
     """Bytes of the longest request a candidate may make: the champion's messages with ``max_examples`` longest
     examples, and room for an instruction where one may be written,
     and for the earlier answer where a policy asks again.
 
     The definition may set it; it is never below what the champion itself needs.
+
+    Args:
+        instructions: that the space lists; the longest of them fits, too.
     """
     own = longest_of(champion, inputs)
     again = _output_bytes(champion) + ASKED_AGAIN_BYTES if is_asked_again else 0
@@ -95,7 +100,9 @@ def longest_allowed(
     output = "x" * _output_bytes(champion)
     filler = tuple(FewShot(id=f"longest-{i}", input=inputs, output=output) for i in range(definition.max_examples))
     written = INSTRUCTION_BYTES if is_written else 0
-    return max(own, longest_of(replace(champion, examples=filler), inputs)) + written + again
+    listed = max((len(text.encode()) for text in instructions), default=0)
+    longer = max(0, listed + TOKENS_PER_MESSAGE - len((instruction_of(champion) or "").encode()))
+    return max(own, longest_of(replace(champion, examples=filler), inputs)) + max(written, longer) + again
 
 
 def _output_bytes(variant: Variant) -> int:

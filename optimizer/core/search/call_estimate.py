@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil
+from dataclasses import replace
+from math import ceil, inf
 
 from optimizer.core.base.spread import NONE, Spread
 from optimizer.core.search.calls_within import CHAMPION, CONFIRMATION, PROPOSALS
 from optimizer.core.search.cost_estimate import confirmation_calls
+from optimizer.core.search.racing import FIRST
 from optimizer.core.search.run_off import RUN_OFF, run_off_answers
 from optimizer.core.search.strategies import records
+from optimizer.core.search.strategy import JOINT, RACE
 from optimizer.core.search.strategy_calls import Sizes, asked_for_examples
 from optimizer.core.search.study import Definition
 
@@ -85,6 +88,34 @@ def calls_for_a_race(
         return None
     asked = round(asked_for_examples(definition, n_train).expected)
     return max(0, (budget - n_confirmation) // (1 + n_judges) - n_dev - asked)
+
+
+def n_settings_within(
+    calls: int | None, strategies: Sequence[str], definition: Definition, *, n_points: float, per_answer: int
+) -> int:
+    """How many points a study tries whose definition does not say.
+
+    All of a finite space where the cap on calls pays for a look at each, else as many as it pays for; never fewer than
+    the definition's default.
+
+    Args:
+        n_points: of the space at most; infinite where a float varies, and then the default stays.
+        per_answer: the most calls that one example takes.
+    """
+    if calls is None or n_points == inf or not set(strategies) & {RACE, "settings", JOINT}:
+        return definition.n_settings
+    others = replace(definition, n_settings=0)
+    n_others = trials_of(strategies, others) - 1
+    asked = (
+        asked_for_examples(definition, definition.n_train).expected
+        if {RACE, "bootstrap", JOINT} & set(strategies)
+        else 0
+    )
+    is_raced = RACE in strategies
+    met = min(FIRST, definition.n_dev) if is_raced else definition.n_dev  # by each, at the least
+    champion = definition.n_dev * (2 if is_raced else 1)  # at the end of a race the leader meets all, too
+    left = calls / per_answer - confirmation_calls(definition.n_holdout) - champion - asked
+    return int(min(n_points, max(definition.n_settings, left // met - n_others)))
 
 
 def trials_of(strategies: Sequence[str], definition: Definition) -> int:

@@ -50,9 +50,10 @@ class RacedSearch:
         *,
         seed: int,
         calls: int | None = None,
+        n_contenders: int = 0,
     ) -> None:
         self._waiting = list(proposers)
-        self._calls = calls
+        self._calls, self._n_contenders = calls, n_contenders
         self._race = Race(examples, ContinuousRejects(calls=calls), seed=seed)
         self._champion = Proposal(variant=champion, proposer="champion")
         self._proposals = {champion.id: self._champion}
@@ -151,6 +152,8 @@ class RacedSearch:
         leader = self.leader() or self._champion
         if self._calls is not None:
             left = max(0, self._calls - self._race.n_met)
-            self._race.go_by(ContinuousRejects(calls=self._race.n_met + left // (len(self._waiting) + 1)))
+            first_looks = FIRST * self._n_contenders if self._waiting else 0
+            share = max(0, min(left // (len(self._waiting) + 1), left - first_looks))
+            self._race.go_by(ContinuousRejects(calls=self._race.n_met + share))
         self._current = make(leader.variant)
         self._untold = [leader]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
+from math import inf, prod
 from typing import Any
 
 from optimizer.core.base.errors import InvalidInput
@@ -13,6 +15,7 @@ from optimizer.core.family.variant import VARIABLE, Variant
 
 LEAK = "it quotes an example that no proposer may see: eight words in a row of one that is sealed or not released"
 N_ORDERS = 6  # order 0 leaves the examples as they are
+MOST_LISTED = 10_000  # points of a space that are listed before one is drawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,40 @@ def point_of(variant: Variant, dimensions: Sequence[Dimension]) -> dict[str, Any
     return point
 
 
+def n_points(dimensions: Sequence[Dimension]) -> float:
+    """How many points the space has; infinite where a float varies."""
+    sizes = [float(len(values)) if (values := _values(d)) is not None else inf for d in dimensions]
+    return prod(sizes)
+
+
+def drawn_points(dimensions: Sequence[Dimension], *, seed: int) -> Iterator[dict[str, Any]]:
+    """Points in an order drawn by the seed: each once where they are at most ``MOST_LISTED``,
+    else as many independent draws.
+    """
+    rng = random.Random(seed)
+    values = {d.name: _values(d) for d in dimensions}
+    if n_points(dimensions) <= MOST_LISTED:
+        listed = [dict(zip(values, one, strict=True)) for one in product(*(v or () for v in values.values()))]
+        rng.shuffle(listed)
+        yield from listed
+        return
+    for _ in range(MOST_LISTED):
+        yield {
+            d.name: rng.uniform(d.low, d.high) if isinstance(d, FloatRange) else rng.choice(values[d.name] or ())
+            for d in dimensions
+        }
+
+
+def most_points(declared: Mapping[str, Any], start: Variant, *, max_examples: int) -> float:
+    """The most points that a search around ``start`` may meet, also once it shows ``max_examples`` examples."""
+    dimensions = parse_space(declared, start, max_examples=max_examples)
+    others = n_points([d for d in dimensions if not d.name.startswith("examples")])
+    if "examples" not in declared:
+        return others
+    n_examples = min(int(declared["examples"]["max"]), max_examples)
+    return others * (n_examples + 1) * (N_ORDERS if declared["examples"].get("order") and n_examples > 1 else 1)
+
+
 def apply_point(start: Variant, point: Point) -> Variant:
     """``start`` with the point's settings; everything the point does not name stays as it is."""
     model, policy, examples = dict(start.model), dict(start.policy), list(start.examples)
@@ -121,6 +158,13 @@ def _dimensions(name: str, entry: Mapping[str, Any], start: Variant, max_example
     if form == "int":
         return [IntRange(name=name, low=value[0], high=value[1])]
     return []
+
+
+def _values(dimension: Dimension) -> Sequence[Any] | None:
+    """All that a dimension may be; None where it is a range of floats."""
+    if isinstance(dimension, FloatRange):
+        return None
+    return dimension.options if isinstance(dimension, ChoiceDimension) else range(dimension.low, dimension.high + 1)
 
 
 def _is_fixed(dimension: Dimension) -> bool:

@@ -207,6 +207,29 @@ def budget_options(caps: Mapping[str, float]) -> str:
     return " ".join(f"--budget-{name} {amount:.10g}" for name, amount in caps.items())
 
 
+# among a study's findings: {"tried": points, "possible": points there are (None: without end), "most": n_settings}
+POINTS = "points"
+
+
+def points_in_words(study: Study) -> str | None:
+    """How many points of the space a search tried that came to its end, and what would make it try the rest;
+    None where it searched no points, or was cut short.
+    """
+    points, calls = (study.findings or {}).get(POINTS), study.budget.calls
+    if not points or not points["tried"] or study.spend.search_cut is not None:
+        return None
+    tried, possible, most = points["tried"], points["possible"], points["most"]
+    made = f" with {study.spend.n_calls:,} of {calls:,} calls" if calls else ""
+    if tried < most or tried == possible:
+        short = ", apart from those with too long a request or the same prompt" if tried != possible else ""
+        return f"every point of the space was tried ({tried:,}){short}{made}"
+    of = f" of {possible:,} possible" if possible is not None else ""
+    return (
+        f"{tried:,}{of} points of the space were tried{made}; n_settings: {min(possible or 5 * tried, 5 * tried)} in"
+        " the definition tries more"
+    )
+
+
 # among a study's findings: the identity of the judge that scores its answers
 JUDGED_BY = "judge"
 

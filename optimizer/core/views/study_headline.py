@@ -12,7 +12,7 @@ from optimizer.core.base.values import Aim, Spend
 from optimizer.core.evaluation.gates import IMPROVED, confidence_of, missed
 from optimizer.core.evaluation.judging.calibration import GATE as JUDGE_GATE
 from optimizer.core.search.proposal_sequence import chosen_on
-from optimizer.core.search.study import CONFIRM, UNFINISHED, Study, Trial, ranked
+from optimizer.core.search.study import CONFIRM, UNFINISHED, Study, Trial, points_in_words, ranked
 
 SAME = 0.05  # costs and times that differ by less are not told apart
 _BETTER: Mapping[Aim, str] = {"quality": "improved on", "cost": "is cheaper than", "latency": "is quicker than"}
@@ -25,7 +25,14 @@ _BEAT: Mapping[Aim, str] = {
 
 
 def headline(study: Study, trials: Sequence[Trial]) -> str:
-    """One sentence: what became of the search, or how it stands."""
+    """One sentence: what became of the search, or how it stands; of one that ended also how much of its space it
+    tried.
+    """
+    sentence, points = _outcome(study, trials), points_in_words(study) if study.status == "finished" else None
+    return sentence if points is None else f"{sentence.removesuffix('.')}; {points}."
+
+
+def _outcome(study: Study, trials: Sequence[Trial]) -> str:
     family, winner = study.family, study.winner
     candidates = [t for t in trials if t.n and t.variant != study.champion]
     tried, where = count(len(candidates), "candidate"), chosen_on(study)

@@ -16,8 +16,10 @@ from optimizer.core.family.kind import kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import checked_budget
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
+from optimizer.core.search.answer_bounds import calls_per_answer
+from optimizer.core.search.call_estimate import n_settings_within
 from optimizer.core.search.cost_estimate import CostEstimate
-from optimizer.core.search.space import parse_space
+from optimizer.core.search.space import most_points
 from optimizer.core.search.strategies import check_strategy
 from optimizer.core.search.strategy import check_kind
 from optimizer.core.search.study import ENOUGH, Definition, Study, Trigger
@@ -133,7 +135,11 @@ def _asked(
     definition = parse_definition(family, values, names)
     champion_id, champion = _champion(family, store)
     space = definition.space_over(family.space)
-    parse_space(space, champion, max_examples=definition.max_examples)
+    n_points = most_points(space, champion, max_examples=definition.max_examples)
+    if values.get("n_settings") is None:
+        per_answer = calls_per_answer(champion, space) if kind_of(family).asks_models else 1
+        n = n_settings_within(budget.calls, names, definition, n_points=n_points, per_answer=per_answer)
+        definition = replace(definition, n_settings=n)
     return AskedStudy(
         family=family,
         strategy=strategy,

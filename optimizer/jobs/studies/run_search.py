@@ -254,7 +254,14 @@ def _race(
         n_confirmation=reserve.n_confirmation,
         n_judges=len(run.judging.members),
     )
-    race = RacedSearch(run.champion, proposers, [e.id for e in run.dev], seed=run.study.seed, calls=calls)
+    race = RacedSearch(
+        run.champion,
+        proposers,
+        [e.id for e in run.dev],
+        seed=run.study.seed,
+        calls=calls,
+        n_contenders=run.definition.n_settings,
+    )
     try:
         while heats := race.heats():
             stop.check_cancelled()

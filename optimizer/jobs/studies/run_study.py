@@ -23,7 +23,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.kind import kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelPrice
-from optimizer.core.search.answer_bounds import asks_again, longest_allowed, longest_inputs
+from optimizer.core.search.answer_bounds import asks_again, longest_allowed, longest_inputs, options_of
 from optimizer.core.search.call_estimate import trials_of
 from optimizer.core.search.cost_estimate import confirmation_calls, confirmation_usd, search_budget
 from optimizer.core.search.judging_cost import judge_of_scorer
@@ -167,7 +167,14 @@ def _longest_bytes(
         return 0
     names, space = proposers_of(study.strategy), definition.space_over(family.space)
     inputs, again = longest_inputs(family, seen), asks_again(champion, space)
-    return longest_allowed(champion, inputs, definition, is_written=writes(names, space), is_asked_again=again)
+    return longest_allowed(
+        champion,
+        inputs,
+        definition,
+        is_written=writes(names, space),
+        is_asked_again=again,
+        instructions=options_of(space, "instruction"),
+    )
 
 
 def _has_a_winner(tx: Transaction, store: Store, study: Study) -> bool:

@@ -27,6 +27,7 @@ from optimizer.core.search.answer_bounds import (
     longest_inputs,
     longest_of,
     models_of,
+    options_of,
     request_bytes,
 )
 from optimizer.core.search.call_estimate import expected_calls, trials_of
@@ -142,7 +143,12 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
     per_answer = calls_per_answer(champion, space, tiers)
     inputs = longest_inputs(family, [*train, *dev, *further])
     longest = longest_allowed(
-        champion, inputs, definition, is_written=is_written, is_asked_again=asks_again(champion, space)
+        champion,
+        inputs,
+        definition,
+        is_written=is_written,
+        is_asked_again=asks_again(champion, space),
+        instructions=options_of(space, "instruction"),
     )
     judging = judging_cost(
         family, inputs, [*train, *dev, *further], longest_answer(champion, space), models.price,

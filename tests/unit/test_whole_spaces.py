@@ -1,0 +1,156 @@
+"""A finite space that the budget covers is tried whole; a search that ends early says what it left, and why."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, replace
+from math import inf
+
+import pytest
+
+from optimizer.adapters.search.tpe import SettingsSearch
+from optimizer.core.base.values import Budget
+from optimizer.core.models.language import ModelRequest
+from optimizer.core.search.call_estimate import n_settings_within
+from optimizer.core.search.space import MOST_LISTED, drawn_points, instruction_of, most_points, n_points, parse_space
+from optimizer.core.search.strategy import Proposal
+from optimizer.core.search.study import Definition
+from optimizer.core.views.study_headline import headline
+from tests.study_world import TOPICS, TopicModel, World, search_setting, topic_family
+
+SIZES = {"n_train": 6, "n_dev": 16, "n_holdout": 20, "n_candidates": 0, "max_examples": 0, "n_settings": None}
+BEST = 17
+
+
+class Manners(TopicModel):
+    """Knows every topic under the instruction ``BEST``, and a fifth of them under any other."""
+
+    def _text(self, request: ModelRequest) -> str:
+        text, told = str(request.messages[-1]["content"]), str(request.messages[0]["content"])
+        level = 1.0 if told == instruction(BEST) else 0.2
+        luck = hashlib.sha256(text.encode()).digest()[0] / 256
+        return next(t for t in TOPICS if t in text) if luck < level else "I would rather not say."
+
+
+def instruction(number: int) -> str:
+    return f"Name the topic, in manner {number}."
+
+
+def world_of(folder, n: int) -> World:
+    space = {"instruction": {"choices": [instruction(i) for i in range(n)]}}
+    return World(folder, model=Manners(), family=topic_family(space=space)).fill(n_dev=16)
+
+
+def instructions_tried(world, study) -> set:
+    return {instruction_of(variant) for variant in world.tried(study)} - {"Name the topic."}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("strategy", ["race", "joint", "settings"])
+def test_every_choice_is_tried_where_the_budget_allows(tmp_path, strategy, seed):
+    world = world_of(tmp_path, 26)
+    study = world.run(world.create(strategy=strategy, definition=SIZES, seed=seed, budget=Budget(calls=1000)))
+    assert instructions_tried(world, study) == {instruction(i) for i in range(26)}
+    assert study.outcome == "nominated"
+    assert instruction_of(world.winner(study)) == instruction(BEST)
+    assert f"; every point of the space was tried (26) with {study.spend.n_calls:,} of 1,000 calls." in headline(
+        study, world.trials(study)
+    )
+
+
+def test_of_many_choices_as_many_are_tried_as_the_budget_gives_a_first_look(tmp_path):
+    world = world_of(tmp_path, 100)
+    study = world.run(world.create(strategy="race", definition=SIZES, budget=Budget(calls=40 + 2 * 16 + 4 * 100 + 60)))
+    assert len(instructions_tried(world, study)) == 100
+
+
+def test_a_search_that_tried_few_points_says_how_many_there_are_and_what_tries_the_rest(tmp_path):
+    world = world_of(tmp_path, 26)
+    study = world.run(world.create(strategy="settings", definition={**SIZES, "n_settings": 5}))
+    assert len(instructions_tried(world, study)) == 5
+    told = headline(study, world.trials(study))
+    assert f"; 5 of 26 possible points of the space were tried with {study.spend.n_calls} of 500 calls" in told
+    assert told.endswith("n_settings: 25 in the definition tries more.")
+
+
+def test_a_search_cut_by_its_budget_does_not_say_that_it_came_to_its_end(tmp_path):
+    world = world_of(tmp_path, 26)
+    definition = {**SIZES, "n_settings": 26}
+    study = world.run(world.create(strategy="settings", definition=definition, budget=Budget(calls=120)))
+    assert study.spend.search_cut is not None
+    assert "points" not in headline(study, world.trials(study))
+
+
+def proposed(strategy) -> list[Proposal]:
+    found = []
+    while (proposal := strategy.ask()) is not None:
+        found.append(proposal)
+        strategy.tell(proposal, 0.5, [])
+    return found
+
+
+def settings_search(n: int, **space) -> SettingsSearch:
+    definition = {**asdict(Definition(n_settings=n)), "space": space}
+    return SettingsSearch(search_setting(answer=None, definition=definition, seed=3))
+
+
+def test_points_that_tpe_repeats_cost_nothing():
+    """Of 40 points 39 are wanted, far more than TPE would give before it repeats itself five times."""
+    search = settings_search(38, max_tokens={"int": [1, 10]}, temperature={"choices": [0.1, 0.2, 0.3, 0.4]})
+    assert len({p.variant.id for p in proposed(search)}) == 38
+
+
+def test_an_enumeration_takes_another_order_with_another_seed():
+    orders = [
+        list(
+            drawn_points(parse_space({"max_tokens": {"int": [1, 9]}}, topic_family().variant(), max_examples=0), seed=s)
+        )
+        for s in (1, 2)
+    ]
+    assert orders[0] != orders[1]
+    assert sorted(p["max_tokens"] for p in orders[0]) == list(range(1, 10))
+
+
+def test_a_point_whose_request_is_too_long_is_no_proposal():
+    definition = {**asdict(Definition(n_settings=9)), "space": {"max_tokens": {"int": [1, 9]}}}
+    fits = lambda variant: variant.model["max_tokens"] % 2 == 0  # noqa: E731
+    search = SettingsSearch(replace(search_setting(answer=None, definition=definition), fits=fits))
+    assert sorted(p.params["max_tokens"] for p in proposed(search)) == [2, 4, 6]  # 8 is the start's
+
+
+@pytest.mark.parametrize(
+    ("space", "n"),
+    [
+        pytest.param({}, 1, id="nothing varies"),
+        pytest.param({"temperature": {"float": [0, 1]}}, inf, id="a float has no end"),
+        pytest.param({"temperature": {"choices": [0, 1]}, "max_tokens": {"int": [1, 3]}}, 6, id="a product"),
+        pytest.param({"examples": {"max": 6}}, 5, id="examples that a search may add count"),
+        pytest.param({"examples": {"max": 6, "order": True}}, 30, id="with their order"),
+    ],
+)
+def test_the_points_of_a_space_are_counted(space, n):
+    assert most_points(space, topic_family().variant(), max_examples=4) == n
+
+
+def test_a_space_without_end_is_drawn_from():
+    dimensions = parse_space({"temperature": {"float": [0, 1]}}, topic_family().variant(), max_examples=0)
+    assert n_points(dimensions) == inf
+    drawn = [point["temperature"] for point in drawn_points(dimensions, seed=1)]
+    assert len(drawn) == MOST_LISTED
+    assert 0 <= min(drawn) < 0.01 < 0.99 < max(drawn) <= 1
+
+
+@pytest.mark.parametrize(
+    ("calls", "n_points", "n"),
+    [
+        pytest.param(None, 26, 8, id="without a cap on calls the default stays"),
+        pytest.param(1000, inf, 8, id="as in a space without end"),
+        pytest.param(1000, 26, 26, id="all of them"),
+        pytest.param(1000, 5, 5, id="no more than there are"),
+        pytest.param(300, 26, 8, id="never fewer than the default"),
+        pytest.param(540, 26, 16, id="as many as are paid for"),
+    ],
+)
+def test_a_definition_that_does_not_say_takes_what_the_calls_pay_for(calls, n_points, n):
+    sizes = Definition(n_dev=20, n_holdout=100, n_candidates=0, max_examples=0)
+    assert n_settings_within(calls, ["settings"], sizes, n_points=n_points, per_answer=1) == n
