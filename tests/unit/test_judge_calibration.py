@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from optimizer.core.base.values import ExampleResult
 from optimizer.core.evaluation.gates import GateVerdict
 from optimizer.core.evaluation.judging.calibration import (
     Calibration,
@@ -15,6 +16,8 @@ from optimizer.core.evaluation.judging.calibration import (
     least_correlation,
     why_uncalibrated,
 )
+from optimizer.core.evaluation.judging.judgement import Judgement, Opinion
+from optimizer.core.evaluation.judging.report import judged_scores
 
 
 def calibration(**changes):
@@ -43,8 +46,48 @@ def test_a_map_without_points_or_with_falling_scores_is_refused():
 
 
 def test_the_record_survives_json():
-    one = calibration(kappa=None)
-    assert calibration_of(json.loads(json.dumps(one.as_data()))) == one
+    for one in (calibration(kappa=None), calibration(scored=(0.2, 0.9), rated=(0.15, 0.55))):
+        assert calibration_of(json.loads(json.dumps(one.as_data()))) == one
+
+
+def test_a_record_from_before_ranges_were_kept_is_read_and_shows_no_figure():
+    old = {name: value for name, value in calibration().as_data().items() if name not in ("scored", "rated")}
+    assert calibration_of(old) == calibration()
+    assert "calibrate the judge again" in calibration_of(old).why_extrapolated([0.5])
+
+
+@pytest.mark.parametrize(
+    ("scores", "why"),
+    [
+        pytest.param([0.3, 0.5, 0.6], None, id="within the ratings"),
+        pytest.param([0.85, 0.9, 0.9], "beyond the ratings that the calibration rests on (0.150 to 0.550)", id="above"),
+        pytest.param([0.2, 0.2], "beyond the ratings that the calibration rests on (0.150 to 0.550)", id="below"),
+        pytest.param([0.5] * 9 + [0.95], None, id="one in ten with a score that nobody rated"),
+        pytest.param(
+            [0.5] * 8 + [0.95, 0.1], "2 of 10 answers have scores beyond those that people rated", id="two in ten"
+        ),
+    ],
+)
+def test_a_figure_beyond_the_ratings_that_a_calibration_rests_on_is_not_shown(scores, why):
+    """As .805 was, by a judge calibrated on ratings between .15 and .55."""
+    rests_on = calibration(scored=(0.2, 0.9), rated=(0.15, 0.55))
+    judgements = [
+        ExampleResult(
+            example=str(n),
+            score=score,
+            output="",
+            judgement=Judgement(opinions=(Opinion(model="m", score=score),)).as_data(),
+        )
+        for n, score in enumerate(scores)
+    ]
+    shown = judged_scores("j_1", rests_on, {"the winner": judgements})
+    if why is None:
+        assert shown.said.endswith(f"People would rate the winner {shown.rated['the winner']:.3f}.")
+        return
+    assert shown.rated == {}
+    assert "What they would rate the winner would be extrapolated, so it is not shown: " in shown.said
+    assert why in shown.said
+    assert "People would rate" not in shown.said
 
 
 @pytest.mark.parametrize(

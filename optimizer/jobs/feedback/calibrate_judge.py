@@ -49,9 +49,10 @@ def calibrate_judge(
             n_rows=len(both),
             n_required=MIN_RATINGS,
         )
+    scores, rated = [each.score for each in both], [ratings[each.interaction] for each in both]
     fitted = fit(
-        [each.score for each in both],
-        [ratings[each.interaction] for each in both],
+        scores,
+        rated,
         [each.unit_hmac or each.interaction for each in both],
         judge_of(family).passes,
     )
@@ -68,6 +69,8 @@ def calibrate_judge(
             calibration_error=agreement.calibration_error.value,
             fitted_at=now,
             points=fitted.points,
+            scored=(min(scores), max(scores)),
+            rated=(min(rated), max(rated)),
         ),
         agreement=agreement,
         created_by=actor,

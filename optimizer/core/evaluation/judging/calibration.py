@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import atanh, inf, sqrt, tanh
+from statistics import fmean
 from typing import Any, Literal
 
 from optimizer.core.evaluation.gates import GateResult, GateVerdict
@@ -14,8 +15,12 @@ from optimizer.core.evaluation.gates import GateResult, GateVerdict
 Method = Literal["isotonic", "platt"]
 MIN_RATINGS = 20  # fewer say nothing of how a judge agrees with people
 LEAST_SPEARMAN = 0.3  # rank correlation with people's ratings, from which on a judge may decide
+RANGES = ("scored", "rated")
 Z_ONE_SIDED = 1.645  # of the 95 % bound that tells agreement from chance
 GATE = "judge_calibrated"
+MOST_BEYOND = (
+    0.1  # share of answers with scores beyond those that people rated, above which a mean of the map says little
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +36,8 @@ class Calibration:
         calibration_error: mean absolute difference of mapped score and rating over bins, in [0, 1]; None: too few.
         fitted_at: UTC.
         points: (score, rating) in rising order of score, both in [0, 1]; between two the map is linear.
+        scored, rated: the least and the largest score and rating that the map rests on; None in a record from before
+            they were kept.
     """
 
     judge: str
@@ -41,6 +48,8 @@ class Calibration:
     calibration_error: float | None
     fitted_at: datetime
     points: tuple[tuple[float, float], ...]
+    scored: tuple[float, float] | None = None
+    rated: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         scores = [score for score, _ in self.points]
@@ -57,19 +66,41 @@ class Calibration:
         (low, from_), (high, to) = self.points[at - 1], self.points[at]
         return from_ + (to - from_) * (score - low) / (high - low)
 
+    def why_extrapolated(self, scores: Sequence[float]) -> str | None:
+        """Why the mean of these scores' ratings would be extrapolated, as half a sentence; None where it is not.
+
+        Beyond the ratings and the scores that it was fitted on the map is a guess, which no interval covers.
+        """
+        if self.scored is None or self.rated is None:
+            return "the calibration does not say which ratings it rests on; calibrate the judge again"
+        (least, most), (low, high) = self.rated, self.scored
+        n_beyond = sum(not low <= score <= high for score in scores)
+        if n_beyond > MOST_BEYOND * len(scores):
+            return (
+                f"{n_beyond} of {len(scores)} answers have scores beyond those that people rated ({low:.3f} to"
+                f" {high:.3f})"
+            )
+        if not least <= fmean(map(self.mapped, scores)) <= most:
+            return f"it lies beyond the ratings that the calibration rests on ({least:.3f} to {most:.3f})"
+        return None
+
     def as_data(self) -> dict[str, Any]:
         """As plain JSON values; ``calibration_of`` reads them."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {**values, "fitted_at": self.fitted_at.isoformat(), "points": [list(point) for point in self.points]}
+        ranges = {name: None if values[name] is None else list(values[name]) for name in RANGES}
+        points = [list(point) for point in self.points]
+        return {**values, "fitted_at": self.fitted_at.isoformat(), "points": points, **ranges}
 
 
 def calibration_of(data: Mapping[str, Any]) -> Calibration:
     """The record that ``as_data`` wrote. Raises KeyError, TypeError or ValueError for what is none."""
     points: Sequence[Sequence[float]] = data["points"]
-    values = {name: data[name] for name in Calibration.__dataclass_fields__}
+    values = {name: data[name] for name in Calibration.__dataclass_fields__ if name not in RANGES}
+    ranges = {name: (float(range_[0]), float(range_[1])) for name in RANGES if (range_ := data.get(name)) is not None}
     return Calibration(
         **{
             **values,
+            **ranges,
             "fitted_at": datetime.fromisoformat(data["fitted_at"]),
             "points": tuple((float(score), float(rating)) for score, rating in points),
         }

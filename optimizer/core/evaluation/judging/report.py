@@ -5,7 +5,7 @@ decide.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -57,12 +57,14 @@ class JudgedScores:
         uncalibrated: why people's ratings do not vouch for it; None where they do.
         agreement: how its scores follow the ratings; empty where it is uncalibrated.
         rated: mean rating that people would give, by what was asked for; empty where it is uncalibrated.
+        extrapolated: of what was asked for besides, why its mean rating would be extrapolated, and so is not shown.
     """
 
     judge: str
     uncalibrated: str | None
     agreement: str
     rated: Mapping[str, float]
+    extrapolated: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def said(self) -> str:
@@ -70,7 +72,10 @@ class JudgedScores:
         if self.uncalibrated is not None:
             return f"Scores are those of an uncalibrated judge, and no quality: {self.uncalibrated}."
         rates = " and ".join(f"{name} {mean:.3f}" for name, mean in self.rated.items())
-        return f"Scores are a judge's, which {self.agreement}." + (f" People would rate {rates}." if rates else "")
+        said = f"Scores are a judge's, which {self.agreement}." + (f" People would rate {rates}." if rates else "")
+        for name, why in self.extrapolated.items():
+            said += f" What they would rate {name} would be extrapolated, so it is not shown: {why}."
+        return said
 
     def as_data(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -90,6 +95,7 @@ def judged_scores(
     if why is not None or calibration is None:
         return JudgedScores(judge=judge, uncalibrated=why, agreement="", rated={})
     given = {name: [score for one in of if (score := _score(one)) is not None] for name, of in results.items()}
+    why_not = {name: calibration.why_extrapolated(scores) for name, scores in given.items() if scores}
     return JudgedScores(
         judge=judge,
         uncalibrated=None,
@@ -97,7 +103,8 @@ def judged_scores(
             f"follow people's ratings at a rank correlation of {calibration.spearman:.2f} on"
             f" {count(calibration.n, 'rating')}"
         ),
-        rated={name: fmean(map(calibration.mapped, scores)) for name, scores in given.items() if scores},
+        rated={name: fmean(map(calibration.mapped, given[name])) for name, why in why_not.items() if why is None},
+        extrapolated={name: why for name, why in why_not.items() if why is not None},
     )
 
 
