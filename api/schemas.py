@@ -229,6 +229,15 @@ class ActBody(Body):
     ] = None
 
 
+class RestoreBody(Body):
+    reason: Reason = ""
+
+
+class RenameBody(RestoreBody):
+    name: Annotated[str, Field(max_length=200, description="The name from now on")]
+    confirm: Annotated[str | None, Field(description="The family's name as it is")] = None
+
+
 class ChampionRollbackBody(Body):
     reason: Reason = ""
     expect: Annotated[

@@ -21,6 +21,7 @@ from optimizer.core.family.kind import kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.serving.assignment import Keys as TokenKeys
 from optimizer.core.serving.assignment import holdback_of, leased, overrides_by_family
+from optimizer.core.serving.family_names import by_name, former_of
 from optimizer.core.serving.freezes import Freeze, is_frozen
 from optimizer.core.serving.rollout import Rollout
 from optimizer.jobs.rollouts.tick import report_unwatched
@@ -138,6 +139,7 @@ class ServingState:
         overrides = overrides_by_family(self._store.overrides.active(tx, now))
         freezes = self._store.freezes.all(tx)
         names = self._families.families.keys() | self._families.problems.keys()
+        names -= {old for old, new in self._families.former_names.items() if new in names}
         found: dict[str, ServedFamily] = {}
         for name in names:
             known = before.families.get(name) if version == before.version else None
@@ -146,10 +148,13 @@ class ServingState:
                 freeze = is_frozen(freezes, name)
                 found[name] = family if family.freeze == freeze else replace(family, freeze=freeze)
         keys = Keys.from_records(self._store.api_keys.all(tx))
-        is_as_before = before.families.keys() == found.keys() and all(
-            before.families[name] is family for name, family in found.items()
+        now_found = by_name(found, self._families.former_names)
+        is_as_before = (
+            before.families.keys() == found.keys()
+            and former_of(before.families) == former_of(now_found)
+            and all(before.families[name] is family for name, family in found.items())
         )
-        families = before.families if is_as_before else found  # what was prepared of them still holds
+        families = before.families if is_as_before else now_found  # what was prepared of them still holds
         return Serving(version=version, families=families, freezes=freezes, keys=keys, ticked_at=ticked_at, read_at=now)
 
     def _family(

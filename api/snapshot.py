@@ -11,6 +11,7 @@ from api.http.etags import etag_of
 from api.prompt import ServedFamily, time_text, to_json
 from optimizer.core.serving.access import Access
 from optimizer.core.serving.assignment import HOLDBACK_SHARE, Choice, leased
+from optimizer.core.serving.family_names import former_of
 
 Families = Mapping[str, ServedFamily]
 MOST = 100  # sets of families that keys are for
@@ -44,6 +45,7 @@ class Snapshots:
 
 def _made(families: Families, access: Access, now: datetime) -> Snapshot:
     seen = {name: family for name, family in sorted(families.items()) if access.may_see(name)}
+    seen |= {old: seen[new] for old, new in sorted(former_of(families).items()) if new in seen}  # clients go on by it
     body = to_json({"families": {name: _snapshot_of(family, now) for name, family in seen.items()}})
     until = min((end for family in seen.values() for end in _ends(family) if end > now), default=None)
     return Snapshot(of=families, body=body, etag=etag_of(body), until=until)

@@ -106,7 +106,7 @@ async def exposures(
             require_family(caller, window.get("family"))
     _count_events(request, shared, len(body.windows))
     store = kept(request, shared, response, dict)
-    families = shared.families.families.keys()
+    families = shared.families.families
     return await asyncio.to_thread(
         record_exposures,
         body.client,

@@ -8,21 +8,24 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import AwareDatetime
 
+from api.access.auth import require
 from api.http.etags import check_preconditions, etag_of
 from api.http.pagination import page
 from api.idempotency import kept
 from api.prompt import ServedFamily, to_json
 from api.routing import Asking, guarded, router
-from api.schemas import ChampionRollbackBody, ChampionSetBody, OverrideBody
+from api.schemas import ChampionRollbackBody, ChampionSetBody, OverrideBody, RenameBody, RestoreBody
 from api.services import Services, Shared
 from optimizer.core.family.family import Family
 from optimizer.core.serving.assignment import unit_hmac
+from optimizer.jobs.families.rename_family import rename_family
+from optimizer.jobs.families.retire_family import restore_family, retire_family
 from optimizer.jobs.feedback.read_stats import By, as_answer, read_stats
 from optimizer.jobs.rollouts.put_override import put_override
 from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
 from optimizer.jobs.rollouts.set_champion import set_champion
 from optimizer.jobs.scheduling.set_schedule import read_schedule
-from optimizer.runtime import shapes
+from optimizer.runtime import shapes, wiring
 
 routes: APIRouter = router("Families")
 
@@ -77,6 +80,57 @@ def stats(
     shared.family(family)
     asked = by or "day"
     return as_answer(read_stats(family, by=asked, since=since, until=until, store=shared.store, clock=shared.clock))
+
+
+@routes.delete("/v1/families/{family}", **guarded("operate", "limited"))
+def retire(
+    family: str,
+    shared: Shared,
+    caller: Asking,
+    request: Request,
+    response: Response,
+    confirm: Annotated[str | None, Query(max_length=200, description="The family's name")] = None,
+    reason: Annotated[str | None, Query(max_length=2000)] = None,
+    forget: Annotated[bool, Query(description="Its texts too, for good; role admin")] = False,
+) -> dict[str, Any]:
+    """Takes a family out of use: it serves no more, its name is free, its folder is put aside. Safe to repeat.
+
+    Decisions, and which inputs are sealed and how often they were looked at, stay; so do all texts without `forget`.
+    """
+    if forget:
+        require(caller, "admin")
+    report = retire_family(
+        family, forget=forget, confirm=confirm, reason=reason, actor=caller.actor,
+        store=kept(request, shared, response, shapes.change), parts=shared.store,
+        clock=shared.clock, folders=wiring.family_folders(shared.settings),
+    )  # fmt: skip
+    shared.serving.refresh()
+    return shapes.change(report)
+
+
+@routes.post("/v1/families/{family}/restore", **guarded("operate", "limited"))
+def restore(
+    family: str, shared: Shared, request: Request, response: Response, body: RestoreBody | None = None
+) -> dict[str, Any]:
+    """Brings back the family that was last retired under this name, with its folder and its champion."""
+    report = restore_family(
+        family, reason=(body or RestoreBody()).reason, actor=request.state.caller.actor, clock=shared.clock,
+        store=kept(request, shared, response, shapes.change), folders=wiring.family_folders(shared.settings),
+    )  # fmt: skip
+    shared.serving.refresh()
+    return shapes.change(report)
+
+
+@routes.post("/v1/families/{family}/rename", **guarded("operate", "limited"))
+def rename(family: str, body: RenameBody, shared: Shared, request: Request, response: Response) -> dict[str, Any]:
+    """Gives a family another name; tokens, events, prompts and chats that name the old one go on finding it."""
+    report = rename_family(
+        family, body.name, confirm=body.confirm, reason=body.reason, actor=request.state.caller.actor,
+        store=kept(request, shared, response, shapes.change), clock=shared.clock,
+        folders=wiring.family_folders(shared.settings),
+    )  # fmt: skip
+    shared.serving.refresh()
+    return shapes.change(report)
 
 
 @routes.post("/v1/families/{family}/champion/rollback", **guarded("operate", "never-refused"))

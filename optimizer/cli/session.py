@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizer.cli.output import say
-from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
 from optimizer.host.actor import local_actor
 
 if TYPE_CHECKING:
@@ -116,6 +116,10 @@ class Session:
         NotFound with the known names otherwise.
         """
         found = self.families.families.get(name)
+        if found is None and name not in self.families.problems:
+            with self.store.read() as tx:
+                self.families.former_names = self.store.family_names.former(tx)
+            found = self.families.families.get(name)
         if found is not None:
             return found
         problem = self.families.problems.get(name)
@@ -125,6 +129,15 @@ class Session:
         raise NotFound(
             f"There is no family {name!r} in {self.settings.families_dir}. Families here: {known}.", family=name
         )
+
+    def refuse_former_name(self, name: str) -> None:
+        """Raises Conflict where a family that is to be made would have a name that another one had."""
+        from optimizer.core.serving.family_names import is_retired
+
+        with self.store.read() as tx:
+            present = self.store.family_names.former(tx).get(name, name)
+        if present != name and not is_retired(present):
+            raise Conflict(f"{name} is a former name of the family {present}, and finds it. Choose another name.")
 
     def import_curated(self, file: Path, family: Family) -> ImportReport:
         """Takes a file of examples that a person vouches for, such as the one beside a family's own file."""

@@ -36,7 +36,7 @@ from optimizer.ports.rollouts import (
     UnitCounts,
     UnitOutcomes,
 )
-from optimizer.ports.serving import Champions, Freezes, Overrides, ServingVersion
+from optimizer.ports.serving import Champions, FamilyNames, Freezes, Overrides, ServingVersion
 from optimizer.ports.sources import FamilySource, SourceRow
 from optimizer.ports.store import Store
 from optimizer.ports.studies import Journal, JournalEntry, Schedules, Studies, TierAnswers
@@ -67,6 +67,7 @@ __all__ = [
     "Examples",
     "Exposure",
     "Exposures",
+    "FamilyNames",
     "FamilySource",
     "Fetches",
     "Freezes",

@@ -33,3 +33,8 @@ class Retained(Protocol):
         """Deletes these rows, or of calls and results of studies their texts alone,
         since their money and scores stay; returns how many.
         """
+
+    def forget(self, tx: Transaction, family: str, limit: int) -> int:
+        """Deletes up to so many rows with texts of a retired family, whatever their age, or of those whose figures stay
+        the texts alone; returns how many.
+        """

@@ -19,6 +19,12 @@ class Champions(Protocol):
     def put(self, tx: Transaction, champion: Champion) -> None:
         """Ends the current reign at ``champion.since`` and starts this one."""
 
+    def end(self, tx: Transaction, family: str, at: datetime) -> None:
+        """Ends the current reign, and none follows."""
+
+    def resume(self, tx: Transaction, family: str) -> Champion | None:
+        """Lets the last reign go on as if it had not ended; None where there never was one."""
+
 
 class Overrides(Protocol):
     def put(
@@ -44,3 +50,38 @@ class ServingVersion(Protocol):
         """(version, last tick)."""
 
     def ticked(self, tx: Transaction, at: datetime) -> None: ...
+
+
+class FamilyNames(Protocol):
+    """What families are called. A name that is none of these is its family's only one; every other part of the store
+    takes present and former names, and gives the present one.
+    """
+
+    def former(self, tx: Transaction) -> dict[str, str]:
+        """The present name by each former one, those of retired families included."""
+
+    def names_of(self, tx: Transaction, name: str) -> set[str]:
+        """Every name that the family of this one has or had."""
+
+    def retired(self, tx: Transaction, name: str) -> str | None:
+        """Under which name the family that was last retired under this one goes on, such as ``triage~1``."""
+
+    def rename(self, tx: Transaction, old: str, new: str, at: datetime) -> None:
+        """Keys for the old name are for the new one too."""
+
+    def next_retired(self, tx: Transaction, name: str) -> str:
+        """The name that ``retire`` would give it."""
+
+    def retire(self, tx: Transaction, name: str, at: datetime) -> str:
+        """Frees the name, and keeps its holdout sealed for who takes it; the name that the family has from now on."""
+
+    def restore(self, tx: Transaction, retired: str, name: str, at: datetime) -> None:
+        """Gives a retired family its name back, which nobody has taken."""
+
+    def claim(self, tx: Transaction, name: str, at: datetime) -> str | None:
+        """Lets a new family have this name, under which nothing of a retired one is found any more. Returns the family
+        that has it as a former name, and keeps it; None: the name may be used.
+        """
+
+    def n_sealed(self, tx: Transaction, name: str) -> int:
+        """Inputs that stay sealed for a family of this name, since they were in the holdout of a retired one."""

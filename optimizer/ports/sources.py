@@ -11,7 +11,12 @@ from optimizer.core.family.family import Family
 
 
 class FamilySource(Protocol):
-    """The family files: the last good definition of each, and what is wrong with the present file."""
+    """The family files: the last good definition of each, and what is wrong with the present file.
+
+    ``former_names``: the present name by each former one, under which ``families`` finds it, too; as the store has it.
+    """
+
+    former_names: Mapping[str, str]
 
     @property
     def families(self) -> Mapping[str, Family]: ...

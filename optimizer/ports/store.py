@@ -23,7 +23,7 @@ from optimizer.ports.performance import (
 )
 from optimizer.ports.retention import Retained
 from optimizer.ports.rollouts import Blocks, Observations, Rollouts, UnitCounts
-from optimizer.ports.serving import Champions, Freezes, Overrides, ServingVersion
+from optimizer.ports.serving import Champions, FamilyNames, Freezes, Overrides, ServingVersion
 from optimizer.ports.studies import Journal, Schedules, Studies
 from optimizer.ports.transaction import Transaction
 from optimizer.ports.variants import Playbooks, Variants
@@ -60,6 +60,7 @@ class Store(Protocol):
     unit_counts: UnitCounts
     observations: Observations
     champions: Champions
+    family_names: FamilyNames
     overrides: Overrides
     freezes: Freezes
     schedules: Schedules

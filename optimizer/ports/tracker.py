@@ -45,9 +45,14 @@ class Tracker(Protocol):
     def mirror_prompt(self, family: str, variant: Variant, aliases: Sequence[str], tags: Mapping[str, str]) -> None:
         """Registers the Variant (once) and points exactly these aliases at it."""
 
-    def restore_aliases(self, family: str, wanted: Mapping[str, str]) -> list[MovedAlias]:
+    def restore_aliases(self, family: str, wanted: Mapping[str, str]) -> list[MovedAlias] | None:
         """Makes the aliases champion, candidate and previous agree
-        with ``wanted`` (alias > variant id); returns what differed.
+        with ``wanted`` (alias > variant id); returns what differed, None where nothing of the family was ever sent.
+        """
+
+    def rename_family(self, was: str, family: str, *, is_shown: bool) -> None:
+        """What stands there under the name ``was`` has this name from now on; it is removed from view where it is not
+        shown. Prompts go, since they are sent again under the new name.
         """
 
     def mirror_rollout(self, rollout: Rollout, decisions: Sequence[Decision]) -> str | None:

@@ -5,6 +5,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 Transaction = Any  # sqlalchemy.Connection in the database adapter
-Added = Literal[
-    "accepted", "duplicate", "id_conflict"
-]  # what became of a row; id_conflict: the id is there with other content
+# What became of a row. id_conflict: the id is there with other content; sealed: it was in the holdout of a retired
+# family of this name, and would not be now.
+Added = Literal["accepted", "duplicate", "id_conflict", "sealed"]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from optimizer.core.views.rollout_story import RolloutReport
     from optimizer.core.views.study_story import StudyReport
     from optimizer.core.views.variant_grid import VariantGrid
+    from optimizer.jobs.families.retire_family import Folders
     from optimizer.jobs.families.sync_families import FamilySync
     from optimizer.jobs.feedback.ingest_feedback import Intake
     from optimizer.ports import AlertChannel, Clock, FamilySource, Pages, Store, Tracker
@@ -125,7 +126,16 @@ def sync_families(settings: Settings, families: FamilySource, store: Store, cloc
     """Tell the store what the family files hold, under the profile's rule for edited files."""
     from optimizer.jobs.families.sync_families import sync_families
 
-    return sync_families(families.families, store, clock, serve_file_edits=settings.serve_file_edits)
+    done = sync_families(families.families, store, clock, serve_file_edits=settings.serve_file_edits)
+    with store.read() as tx:
+        families.former_names = store.family_names.former(tx)
+    return done
+
+
+def family_folders(settings: Settings) -> Folders:
+    from optimizer.jobs.families.retire_family import Folders
+
+    return Folders(home=settings.families_dir, others=settings.more_families_dirs, retired=settings.var() / "retired")
 
 
 def open_source(

@@ -190,8 +190,44 @@ def test_a_family_made_again_says_that_rows_of_before_stay_as_they_were(detent: 
     assert create(detent, "--keep-labels").exit_code == 0
     shutil.rmtree(tmp_path / "home" / "families" / "triage")
     told = create(detent, "--merge", "crad=card").stderr
-    assert "1 row is in the store with another answer or id, from a family of this name before, and stays so" in told
-    assert "another name" in told
+    assert "1 row is in the store with another answer or id, from a family of this name whose folder is gone" in told
+    assert "detent family delete triage --confirm triage" in told
+
+
+def test_rows_that_clash_inside_the_sheet_are_told_as_that_and_not_as_of_before(detent: Detent, tmp_path: Path) -> None:
+    (tmp_path / "sheet.csv").write_text("message,label\n" + ROWS + "message 3,refund\n")
+    told = create(detent).stderr
+    assert "stands in this source before, with another content: 1" in told
+    assert "in the store" not in told
+    assert "of this name" not in told
+
+
+def test_a_family_made_is_unmade_by_the_command_that_is_named_and_made_again_without_its_labels(
+    detent: Detent, tmp_path: Path
+) -> None:
+    folder = tmp_path / "home" / "families" / "triage"
+    (tmp_path / "sheet.csv").write_text("message,label\n" + ROWS + "one more,crad\n")
+    told = create(detent, "--keep-labels").stderr
+    assert "Undo: detent family delete triage --confirm triage" in told
+    gone = detent("family", "delete", "triage", "--confirm", "triage")
+    assert gone.exit_code == 0, gone.stderr
+    assert (folder.exists(), "Undo: detent family restore triage~1" in gone.stderr) == (False, True)
+    told = create(detent, "--merge", "crad=card").stderr
+    assert "51 taken" in told
+    assert "not taken" not in told.replace("0 not taken", "")
+    assert "A family of this name was retired before (triage~1)" in told
+    assert "stay sealed" in told
+    assert "its prompt serves once" in told
+    assert detent("family", "restore", "triage").exception.detail.startswith("The name triage is in use")
+    renamed = detent("family", "rename", "triage", "tickets", "--confirm", "triage")
+    assert renamed.exit_code == 0, renamed.exception
+    assert detent("family", "restore", "triage").exit_code == 1
+    assert "tickets" in detent("family", "show", "triage").stdout
+    assert detent("family", "delete", "tickets", "--confirm", "tickets", "--forget").exit_code == 0
+    back = detent("family", "restore", "triage~1")
+    assert back.exit_code == 0, back.exception
+    assert folder.is_dir()
+    assert "crad" in (folder / "examples.jsonl").read_text()
 
 
 def test_an_import_names_labels_that_the_family_lacks_and_that_no_row_has(detent: Detent, tmp_path: Path) -> None:

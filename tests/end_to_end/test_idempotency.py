@@ -110,6 +110,11 @@ def scheduled(world: World) -> Asked:
     return "/v1/families/triage/schedule?reason=off", None
 
 
+def retired(world: World) -> Asked:
+    assert world.client.delete("/v1/families/triage?confirm=triage").status_code == 200
+    return "/v1/families/triage/restore", {"reason": "a slip"}
+
+
 def verifying(world: World) -> Asked:
     add_family(world.settings.home)
     world.shared.serving.refresh()
@@ -238,6 +243,12 @@ CASES: dict[str, Callable[[World], Asked]] = {
     "POST /v1/rollouts/{id}/resume": held,
     "POST /v1/rollouts/{id}/promote": deployed("promote"),
     "POST /v1/rollouts/{id}/rollback": deployed("rollback"),
+    "DELETE /v1/families/{family}": lambda world: ("/v1/families/triage?confirm=triage", None),
+    "POST /v1/families/{family}/restore": retired,
+    "POST /v1/families/{family}/rename": lambda world: (
+        "/v1/families/triage/rename",
+        {"name": "tickets", "confirm": "triage"},
+    ),
     "POST /v1/freeze": lambda world: ("/v1/freeze", {"reason": "wait"}),
     "POST /v1/unfreeze": frozen,
     "POST /api/performance/record": lambda world: ("/api/performance/record", RECORD),

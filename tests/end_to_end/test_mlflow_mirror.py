@@ -17,13 +17,16 @@ import pytest
 from optimizer.adapters.mlflow.tracking import MlflowTracker
 from optimizer.adapters.store import Database
 from optimizer.core.search.study import Study, Trial
+from optimizer.core.serving import champion
 from optimizer.core.serving.rollout import Champion, Rollout
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.mirror_outbox import TOPICS, mirror_once, wait_s
-from optimizer.ports import StudyEvidence
+from optimizer.jobs.record_change import record_reign
+from optimizer.ports import StudyEvidence, VariantRecord
 from tests import mlflow_story as story
 from tests.mlflow_store import NewMlflow
 from tests.mlflow_story import FAMILY, STUDY, VARIANTS, after_it
+from tests.stores import arm, interaction, keep_events
 
 WINNER = VARIANTS[4].id
 
@@ -382,6 +385,53 @@ def test_mlflow_away_costs_a_backlog_that_is_sent_later_and_never_an_error(tmp_p
     assert mirror_once(store, MlflowTracker(mlflow_uri), clock, [FAMILY]) == 1
     with store.read() as tx:
         assert store.outbox.backlog(tx, topics=TOPICS) == 0
+    store.close()
+
+
+def test_a_family_that_never_served_and_had_no_study_has_no_experiment(tmp_path: Path, mlflow_uri: str) -> None:
+    store, tracker = story.open_database(tmp_path), MlflowTracker(mlflow_uri)
+    quiet, at = "quiet", after_it().now()
+    own = VariantRecord(family=quiet, variant=VARIANTS[0], source="file", created_at=at, created_by="file")
+    reign = champion.first(family=quiet, variant=own.variant.id, at=at, by="file", why="first")
+
+    def first(tx: Any) -> None:
+        store.variants.add(tx, own)
+        record_reign(tx, store, reign, action="champion.first")
+
+    store.write(first)
+    assert mirror_once(store, tracker, after_it(), [quiet]) == 1
+    assert mirror_once(store, tracker, after_it(), [quiet]) == 0
+    assert tracker._client.get_experiment_by_name(f"detent/{quiet}") is None
+    keep_events(store, [interaction("in_1", of=arm(family=quiet, variant=own.variant.id))])
+    assert mirror_once(store, tracker, after_it(), [quiet]) == 0
+    assert tracker._client.get_experiment_by_name(f"detent/{quiet}") is not None
+    assert tracker._client.get_prompt_version_by_alias(f"detent-{quiet}", "champion") is not None
+    store.close()
+
+
+def test_a_family_that_is_renamed_or_retired_is_so_there_and_comes_back(tmp_path: Path, new_mlflow: NewMlflow) -> None:
+    store, tracker = story.open_database(tmp_path), MlflowTracker(new_mlflow(tmp_path / "mlflow.db"))
+    story.tell(store)
+    client, clock = tracker._client, after_it()
+    mirror_once(store, tracker, clock, [FAMILY])
+    experiment = client.get_experiment_by_name(f"detent/{FAMILY}").experiment_id
+
+    def told(now: str, was: str) -> str:
+        store.write(lambda tx: store.outbox.add(tx, "family", now, {"was": was}, clock.now()))
+        assert mirror_once(store, tracker, clock, [now]) >= 1
+        found = client.get_experiment(experiment)
+        return f"{found.name} {found.lifecycle_stage}"
+
+    store.write(lambda tx: store.family_names.rename(tx, FAMILY, "digest", clock.now()))
+    assert told("digest", FAMILY) == "detent/digest active"
+    assert client.get_prompt(f"detent-{FAMILY}") is None
+    assert client.get_prompt("detent-digest") is not None
+    retired = store.write(lambda tx: store.family_names.retire(tx, "digest", clock.now()))
+    assert told(retired, "digest") == f"detent/{retired} deleted"
+    assert client.get_prompt("detent-digest") is None
+    store.write(lambda tx: store.family_names.restore(tx, retired, "digest", clock.now()))
+    assert told("digest", retired) == "detent/digest active"
+    assert client.get_prompt("detent-digest") is not None
     store.close()
 
 

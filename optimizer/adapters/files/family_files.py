@@ -21,6 +21,7 @@ from optimizer.core.base.errors import Fault, InvalidFamily
 from optimizer.core.declaration.read import invalid_family, parse_family
 from optimizer.core.family.family import Family
 from optimizer.core.family.sizes import Size
+from optimizer.core.serving.family_names import by_name
 from optimizer.host.yaml_files import YamlTooLarge, read_text
 
 FILE_NAME = "family.yaml"
@@ -105,6 +106,7 @@ class FamilyFiles:
         self._last_good_dir = last_good_dir
         self._overrides = dict(overrides or {})
         self._sizes, self._models = dict(sizes), dict(models)
+        self.former_names: Mapping[str, str] = {}
         self._loaded: Mapping[str, _Loaded] = {}
         self._lock = threading.Lock()
 
@@ -128,7 +130,9 @@ class FamilyFiles:
     @property
     def families(self) -> Mapping[str, Family]:
         """By name: the newest good version of each."""
-        return MappingProxyType({name: one.family for name, one in self._loaded.items() if one.family is not None})
+        present = ((name, one.family) for name, one in self._loaded.items() if not self._is_former(name))
+        found = {name: family for name, family in present if family is not None}
+        return MappingProxyType(by_name(found, self.former_names))
 
     @property
     def problems(self) -> Mapping[str, InvalidFamily]:
@@ -136,7 +140,22 @@ class FamilyFiles:
 
         A name here and in ``families`` is degraded: its last good version serves.
         """
-        return MappingProxyType({name: one.problem for name, one in self._loaded.items() if one.problem is not None})
+        found = {name: one.problem for name, one in self._loaded.items() if one.problem is not None}
+        return MappingProxyType(
+            found | {name: self._named_again(name) for name in self._loaded if self._is_former(name)}
+        )
+
+    def _is_former(self, name: str) -> bool:
+        """Whether another family had this name, which goes on finding that one."""
+        return self.former_names.get(name, name) in self._loaded.keys() - {name}
+
+    def _named_again(self, name: str) -> InvalidFamily:
+        file = _shown(self.directories[0] / name / FILE_NAME)
+        detail = (
+            f"{name!r} is a former name of {self.former_names[name]}, which what names it goes on finding; give folder"
+            " and file another name"
+        )
+        return invalid_family(file, [Fault(pointer="/name", detail=detail, file=file, line=1)])
 
     def changed(self) -> bool:
         """Whether ``load`` would read anything: one look at the folder, no file is opened."""

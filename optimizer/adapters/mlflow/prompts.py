@@ -44,11 +44,18 @@ class PromptRegistry:
             if alias not in aliases and current.get(alias) == int(version.version):
                 self._client.delete_prompt_alias(name, alias)
 
-    def restore(self, family: str, wanted: Mapping[str, str]) -> list[MovedAlias]:
+    def remove(self, family: str) -> None:
+        """The prompt with all its versions."""
+        if self._client.get_prompt(prompt_name(family)) is not None:
+            self._client.delete_prompt(prompt_name(family))
+
+    def restore(self, family: str, wanted: Mapping[str, str]) -> list[MovedAlias] | None:
         """Puts back what differs from ``wanted``; an alias that should point at an unregistered Variant is left
-        for ``mirror``.
+        for ``mirror``. None where no Variant is registered.
         """
         name = prompt_name(family)
+        if self._client.get_prompt(name) is None:
+            return None
         versions = self._versions(name)
         by_number = {int(v.version): variant for variant, v in versions.items()}
         current = self._aliases(name)

@@ -31,6 +31,7 @@ from optimizer.ports import MovedAlias, StudyEvidence
 
 BATCH = 900  # log_batch takes at most 1,000 metrics and 100 parameters
 TAG_CHARS = 4900
+FAMILY_TAG = "detent.family"
 SEAL = "detent.digest"  # of what a run shows
 _RUN_STATUS = {
     "finished": "FINISHED",
@@ -96,8 +97,23 @@ class MlflowTracker:
     def mirror_prompt(self, family: str, variant: Variant, aliases: Sequence[str], tags: Mapping[str, str]) -> None:
         self._prompts.mirror(family, variant, aliases, tags, experiment=self._experiment(family))
 
-    def restore_aliases(self, family: str, wanted: Mapping[str, str]) -> list[MovedAlias]:
+    def restore_aliases(self, family: str, wanted: Mapping[str, str]) -> list[MovedAlias] | None:
         return self._prompts.restore(family, wanted)
+
+    def rename_family(self, was: str, family: str, *, is_shown: bool) -> None:
+        self._prompts.remove(was)
+        for name in (was, family):
+            self._experiments.pop(name, None)
+        names = f"detent/{was}", f"detent/{family}"
+        found = self._client.get_experiment_by_name(names[0])
+        if found is not None and found.tags.get(FAMILY_TAG) == was:  # not one of a new family of this name
+            if found.lifecycle_stage == "deleted":
+                self._client.restore_experiment(found.experiment_id)
+            self._client.rename_experiment(found.experiment_id, names[1])
+            self._client.set_experiment_tag(found.experiment_id, FAMILY_TAG, family)
+        found = self._client.get_experiment_by_name(names[1])
+        if found is not None and not is_shown and found.lifecycle_stage != "deleted":
+            self._client.delete_experiment(found.experiment_id)
 
     def attach_page(self, run: str, name: str, page: str) -> None:
         self._client.log_text(run, page, name)
@@ -299,7 +315,7 @@ class MlflowTracker:
         if found is None:
             root = self._artifact_root
             location = (root / family).as_uri() if root is not None else None
-            tags = {"mlflow.note.content": description or f"Studies of the family {family}.", "detent.family": family}
+            tags = {"mlflow.note.content": description or f"Studies of the family {family}.", FAMILY_TAG: family}
             tags["mlflow.experimentKind"] = (
                 "custom_model_development"  # where MLflow goes by it, it opens on the runs and not on traces
             )

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, func, select
 
 from optimizer.adapters.store.engine import upsert
+from optimizer.adapters.store.family_names import key_of
 from optimizer.adapters.store.tables import ArmStatRow
 from optimizer.core.feedback.arm_sums import KEY, SUMS, sums_by_arm
 from optimizer.core.feedback.stored_rows import EventRow
@@ -33,7 +34,7 @@ def add_events(tx: Connection, interactions: Sequence[EventRow], feedback: Seque
         upsert(tx, ARMS, [dict(zip(_COLUMNS, row, strict=True)) for row in rows], add=SUMS)
         return
     for row in rows:
-        tx.exec_driver_sql(_ADD, row)
+        tx.exec_driver_sql(_ADD, (key_of(str(row[0])), *row[1:]))
 
 
 def summary(tx: Connection, family: str, rollout: str | None) -> list[dict[str, Any]]:

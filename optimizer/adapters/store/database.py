@@ -20,6 +20,7 @@ from optimizer.adapters.store.engine import (
     shown,
     sqlite_path,
 )
+from optimizer.adapters.store.families import FamilyNameTables
 from optimizer.adapters.store.readers import Readers
 from optimizer.adapters.store.repositories.alerts import AlertTable, AuditTable
 from optimizer.adapters.store.repositories.api_keys import ApiKeyTable, KeyUsageTable
@@ -91,6 +92,7 @@ class Database:
         self.unit_counts = UnitCountTable()
         self.observations = ObservationQueries()
         self.champions = ChampionTable()
+        self.family_names = FamilyNameTables()
         self.overrides = OverrideTable()
         self.freezes = FreezeTable()
         self.schedules = ScheduleTable()

@@ -13,6 +13,7 @@ from sqlalchemy import JSON, Connection, Table
 from sqlalchemy.engine import Dialect
 
 from optimizer.adapters.store.engine import insert_new
+from optimizer.adapters.store.family_names import FamilyKey, key_of
 from optimizer.adapters.store.tables import Utc
 from optimizer.core.base.errors import Busy
 
@@ -101,7 +102,9 @@ def _values(dialect: Dialect, table: Table) -> dict[int, Value]:
     """
     found: dict[int, Value] = {}
     for place, column in enumerate(table.columns):
-        if isinstance(column.type, Utc | JSON):
+        if isinstance(column.type, FamilyKey):
+            found[place] = key_of
+        elif isinstance(column.type, Utc | JSON):
             stored_as = column.type.dialect_impl(dialect).bind_processor(dialect)
             assert stored_as is not None
             found[place] = lru_cache(maxsize=TIMES)(stored_as) if isinstance(column.type, Utc) else stored_as

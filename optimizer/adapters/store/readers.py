@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine
 
+from optimizer.adapters.store import family_names
+
 PAUSE_S = 1.0  # reads take milliseconds; what takes longer is not worth holding up every other read
 
 
@@ -36,6 +38,7 @@ class Readers:
         try:
             connection = self._engine.connect()
             with connection.begin():
+                family_names.look(connection)
                 yield connection
         finally:
             with self._changed:  # between this look at the generation and the return to the pool, no pool may go

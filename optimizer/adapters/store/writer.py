@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
+from optimizer.adapters.store import family_names
 from optimizer.core.base.errors import Busy
 
 T = TypeVar("T")
@@ -143,10 +144,12 @@ class Writer:
             self._guard()
             with self._turn():
                 with self._engine.begin() as connection:
+                    family_names.look(connection)
                     started = [job for job in group if job.future.set_running_or_notify_cancel()]
                     at_once = _at_once(connection, started)
                 if at_once is None:
                     with self._engine.begin() as connection:
+                        family_names.look(connection)
                         at_once = [_attempt(connection, job) for job in started]
             outcomes += at_once
             self._guard()
@@ -235,6 +238,7 @@ def _attempt(connection: Connection, job: _Job) -> _Outcome:
         value = job.fn(connection)
     except BaseException as error:
         savepoint.rollback()
+        family_names.look(connection)  # a name that it changed has gone back
         return _Outcome(job, error=error)
     savepoint.commit()
     return _Outcome(job, value=value)

@@ -32,22 +32,22 @@ def add(
     from optimizer.runtime import wiring
 
     session = Session()
+    session.refuse_former_name(family)
     folder = session.settings.families_dir / family
     written = add_shipped_family(family, families_dir=session.settings.families_dir)
     session.families.load()
+    wiring.sync_families(session.settings, session.families, session.store, session.clock)
     declared = session.family(family)
     examples, report = folder / "examples.jsonl", None
     if examples in written:
         report = session.import_curated(examples, declared)
-    wiring.sync_families(session.settings, session.families, session.store, session.clock)
     show(as_json, {"family": family, "files": written, "import": report}, lambda out: None)
     for sentence in report.sentences() if report is not None else ():
         say(sentence)
     tell_change(
         f"{family}: its copy is {folder}, yours to edit.",
         why="",
-        undo=f"remove the folder {folder}; examples and champion stay in the store, and a family of this name finds"
-        " them",
+        undo=f"detent family delete {family} --confirm {family}",
         then=f"detent family show {family}",
     )
 

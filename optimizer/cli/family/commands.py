@@ -259,3 +259,49 @@ def adopt(
         holdback=not no_holdback,
     )  # fmt: skip
     show_change(as_json, shapes.change(report))
+
+
+Confirm = Annotated[str | None, typer.Option(help="The family's name.")]
+Reason = Annotated[str | None, typer.Option(help="Why; kept in the record.")]
+
+
+@app.command()
+def delete(
+    family: FamilyName,
+    forget: Annotated[bool, typer.Option("--forget", help="Its texts too, for good.")] = False,
+    confirm: Confirm = None,
+    reason: Reason = None,
+    as_json: Json = False,
+) -> None:
+    """Take a family out of use: it serves no more, its name is free, its folder goes to var/retired.
+
+    Decisions, and which inputs are sealed and how often they were looked at, stay; so do all texts without --forget.
+
+    Example: detent family delete triage --confirm triage
+    """
+    operations = Session().operations
+    show_change(as_json, operations.retire_family(family, forget=forget, reason=reason, confirm=confirm))
+
+
+@app.command()
+def restore(family: FamilyName, reason: Reason = None, as_json: Json = False) -> None:
+    """Bring back the family that was last retired under this name, with its folder and its champion.
+
+    Example: detent family restore triage
+    """
+    show_change(as_json, Session().operations.restore_family(family, reason=reason))
+
+
+@app.command()
+def rename(
+    family: FamilyName,
+    name: Annotated[str, typer.Argument(help="Its name from now on.", show_default=False)],
+    confirm: Confirm = None,
+    reason: Reason = None,
+    as_json: Json = False,
+) -> None:
+    """Give a family, its folder and its file another name; what names the old one goes on finding it.
+
+    Example: detent family rename triage tickets --confirm triage
+    """
+    show_change(as_json, Session().operations.rename_family(family, name, reason=reason, confirm=confirm))

@@ -78,6 +78,7 @@ def create(
         models.describe(name)  # an unknown name is better said before anything is written
     sheet = wiring.read_sheet(examples, encoding=encoding, delimiter=delimiter)
     today = session.clock.now().date()
+    session.refuse_former_name(family)
     draft = FamilyDraft(
         name=family, prompt=read_prompt(prompt), columns=sheet.columns, rows=[row for _, row in sheet.rows],
         inputs=tuple(input or ()),
@@ -95,8 +96,8 @@ def create(
     )
     session.families.load()
     declared = session.family(family)
-    report = session.import_curated(made.examples_file, declared)
     wiring.sync_families(session.settings, session.families, session.store, session.clock)
+    report = session.import_curated(made.examples_file, declared)
     values = {
         "family": family,
         "files": [made.family_file, made.examples_file],
@@ -108,7 +109,7 @@ def create(
         *_left_out(sheet, made.content),
         *_of_labels(made.content, draft.prompt),
         *report.sentences(),
-        *_from_before(report),
+        *_from_before(session, report),
         *_of_judge(draft),
     ):
         say(sentence)
@@ -117,10 +118,7 @@ def create(
     tell_change(
         f"{family}: made {made.family_file} and {made.examples_file}; {serves}.",
         why="",
-        undo=(
-            f"remove the folder {made.family_file.parent}; its examples and its champion stay in the store, and a"
-            " family of this name finds them"
-        ),
+        undo=f"detent family delete {family} --confirm {family}",
         then=then,
     )
 
@@ -210,16 +208,27 @@ def _of_labels(made: NewFamily, prompt: str) -> list[str]:
     return lines
 
 
-def _from_before(report: ImportReport) -> list[str]:
-    """A name that the store knows keeps the rows it had: said, since the new folder's own files do not show it."""
+def _from_before(session: Session, report: ImportReport) -> list[str]:
+    """A name that the store knows keeps what it had: said, since the new folder's own files do not show it."""
     from optimizer.jobs.dataset.import_examples import CONFLICT
 
+    name, lines = report.family, list[str]()
     n = report.reasons.get(CONFLICT, 0)
-    if not n:
-        return []
-    rows = f"{count(n, 'row')} {'is' if n == 1 else 'are'}"
-    stay = f"from a family of this name before, and {'stays' if n == 1 else 'stay'} so"
-    return [f"{rows} in the store with another answer or id, {stay}; a family of another name begins without them."]
+    if n:
+        rows = f"{count(n, 'row')} {'is' if n == 1 else 'are'}"
+        lines.append(
+            f"{rows} in the store with another answer or id, from a family of this name whose folder is gone. To begin"
+            f" without its rows: detent family delete {name} --confirm {name}, and create it again."
+        )
+    with session.store.read() as tx:
+        n_sealed = session.store.family_names.n_sealed(tx, name)
+        retired = session.store.family_names.retired(tx, name)
+    if n_sealed and retired is not None:
+        lines.append(
+            f"A family of this name was retired before ({retired}). Nothing of it is used again, but the"
+            f" {count(n_sealed, 'input')} of its holdout stay sealed, and looks at them count on."
+        )
+    return lines
 
 
 def _of_judge(draft: FamilyDraft) -> list[str]:

@@ -78,6 +78,11 @@ def normalise(input: Any) -> str:
     return _fold(input) if isinstance(input, str) else canonical_json(_folded(input)).decode()
 
 
+def input_hash(input: Mapping[str, Any]) -> str:
+    """Equal for inputs of the same texts, whatever their fields are called; case and white space do not count."""
+    return digest("\x00".join(sorted(map(normalise, input.values()))).encode(errors="surrogatepass"))
+
+
 def group_of(input: Mapping[str, Any], group: str | None) -> str:
     """The group whose hash decides the split: the given one, else one per normalised input."""
     return (

@@ -4,6 +4,7 @@ every key.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Annotated, Any
@@ -42,6 +43,8 @@ from optimizer.core.family.settings import (
 )
 from optimizer.core.family.space_form import DEFAULT_SPACE
 from optimizer.core.family.variant import Message, Variant
+
+NAME = re.compile(r"^[a-z][a-z0-9_]{1,62}$")
 
 
 class PromptVersion(Declared):
@@ -146,7 +149,7 @@ class Family(Declared):
     how candidates are exposed.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,62}$")]
+    name: Annotated[str, Field(pattern=NAME.pattern)]
     description: str = ""
     kind: KindName = "prompt"
     inputs: dict[str, InputField] = Field(min_length=1)

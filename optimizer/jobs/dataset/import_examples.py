@@ -21,6 +21,8 @@ BATCH = 500  # rows per transaction
 N_KEPT = 5  # rejected rows kept per reason
 N_SHOWN = 5  # of these said in a sentence
 CONFLICT = "the same input or id is there with another content"  # the first one stays, since a study may have used it
+TWICE = "the same input or id stands in this source before, with another content"
+SEALED = "it was sealed in a retired family of this name, and its group would open it"
 N_REASONS = 20  # said one by one
 
 
@@ -95,6 +97,7 @@ def import_examples(
     masker, kind = Masker(family.privacy.rules), kind_of(family)
     n_read, seen = 0, Counter[str]()
     reasons, cases = Counter[str](), dict[str, list[str]]()
+    taken = set[str]()
     labels = dict.fromkeys(family.output.labels or (), 0)
 
     def reject(row: SourceRow, reason: str) -> None:
@@ -120,11 +123,15 @@ def import_examples(
             if isinstance(label, str) and label in labels:
                 labels[label] += 1
         verdicts = store.write(lambda tx, rows=[e for _, e in examples]: store.examples.add(tx, rows))  # type: ignore[misc]
-        for (row, _), verdict in zip(examples, verdicts, strict=True):
+        for (row, example), verdict in zip(examples, verdicts, strict=True):
             if verdict == "id_conflict":
-                reject(row, CONFLICT)
+                reject(row, TWICE if example.id in taken else CONFLICT)
+            elif verdict == "sealed":
+                reject(row, SEALED)
             else:
                 seen[verdict] += 1
+                if verdict == "accepted":
+                    taken.add(example.id)
     with store.read() as tx:
         splits = store.examples.counts(tx, family.name)
     report = ImportReport(

@@ -41,7 +41,10 @@ def create_family(
     """
     folder = families_dir / draft.name
     if folder.exists():
-        raise Conflict(f"There is a folder {folder} already. Choose another name, or remove the folder first.")
+        raise Conflict(
+            f"There is a folder {folder} already. Choose another name, or retire the family first: detent family delete"
+            f" {draft.name} --confirm {draft.name}."
+        )
     made = draft_family(draft, today=today)
     check(made)
     _refuse_labels_written_twice(made)

@@ -31,9 +31,15 @@ class FamilySync:
     promoted: bool = False
     edit: Edit | None = None
     behind: str | None = None
+    former_of: str | None = None  # the family that this one's name is a former name of: it is not taken
 
     @property
     def text(self) -> str:
+        if self.former_of is not None:
+            return (
+                f"{self.family}: the file is not taken, since {self.family} is a former name of {self.former_of} and"
+                " finds it; give folder and file another name"
+            )
         if self.promoted:
             return f"{self.family}: {self.champion} of the file serves"
         if self.behind is not None:
@@ -73,7 +79,7 @@ def _in_step(family: Family, store: Store) -> bool:
     """True when nothing has to be written: the usual case, at every reload and in every process."""
     with store.read() as tx:
         current = store.champions.current(tx, family.name)
-        if current is None or current.variant != family.variant().id:
+        if current is None or current.family != family.name or current.variant != family.variant().id:
             return False
         return all(
             store.variants.get(tx, family.name, family.variant(v).id) is not None for v in family.prompt.versions
@@ -84,6 +90,9 @@ def _sync(
     tx: Transaction, store: Store, clock: Clock, family: Family, serve_file_edits: bool
 ) -> tuple[FamilySync, Decision | None]:
     at = clock.now()
+    holder = store.family_names.claim(tx, family.name, at)
+    if holder is not None:
+        return FamilySync(family=family.name, champion="", former_of=holder), None
     added = []
     for version in family.prompt.versions:
         record, new = store_file_version(tx, store, family, version, at)

@@ -201,6 +201,9 @@ class IntakeRequest:
         else:
             sent = Arm(family=get("family") or "", variant=get("variant"), rollout=get("rollout"), unit_hmac=unit_hmac)
         if sent.family:
+            known = self._in.families.get(sent.family)
+            if known is not None and known.name != sent.family:  # it was renamed since
+                sent = replace(sent, family=known.name)
             report = self._protected(report, sent)
         return ReadEvent(index=index, report=report, sent=sent, by_token=get("assignment") is not None)
 

@@ -17,10 +17,11 @@ import structlog
 
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import ENDED, Study
+from optimizer.core.serving.family_names import is_retired
 from optimizer.jobs.ids import new_id
 from optimizer.ports import Alert, Clock, MovedAlias, OutboxItem, Pages, Store, StudyEvidence, Tracker, Transaction
 
-TOPICS = ("study", "rollout", "prompt")
+TOPICS = ("study", "rollout", "prompt", "family")
 BATCH = 20
 FIRST_WAIT_S, LONGEST_WAIT_S = 5, 3600
 log = structlog.get_logger(__name__)
@@ -91,8 +92,25 @@ def _send(
         family = _send_rollout(item.subject, store, tracker, pages)
     else:
         family = str(item.payload.get("family") or item.subject)
-    if family is not None:
+    if family is None:
+        return
+    with store.read() as tx:
+        family = store.family_names.former(tx).get(family, family)  # it may have been renamed or retired since
+        is_shown = _is_shown(tx, store, family)
+    if item.topic == "family":
+        tracker.rename_family(str(item.payload["was"]), family, is_shown=is_shown)
+    if is_shown:
         _send_prompts(family, store, tracker)
+
+
+def _is_shown(tx: Transaction, store: Store, family: str) -> bool:
+    """Whether there is anything to look at: a study, a rollout or anything reported; of a retired family never."""
+    return not is_retired(family) and bool(
+        store.studies.page(tx, family=family)[0]
+        or store.rollouts.latest(tx, family)
+        or store.events.arm_summary(tx, family, None)
+        or store.exposures.totals(tx, family, None)
+    )
 
 
 def _send_study(
@@ -100,7 +118,7 @@ def _send_study(
 ) -> str | None:
     with store.read() as tx:
         study = store.studies.get(tx, id)
-        if study is None:
+        if study is None or is_retired(study.family):
             return None
         trials = store.studies.trials(tx, id)
         evidence = _evidence(store, tx, study, {t.variant for t in trials})
@@ -146,7 +164,7 @@ def _send_rollout(id: str, store: Store, tracker: Tracker, pages: Pages | None) 
     with store.read() as tx:
         rollout = store.rollouts.get(tx, id)
         decisions = store.rollouts.decisions(tx, id)
-    if rollout is None:
+    if rollout is None or is_retired(rollout.family):
         return None
     run = tracker.mirror_rollout(rollout, decisions)
     if run is not None and pages is not None and not rollout.is_active:
@@ -182,15 +200,17 @@ def _restore_aliases(
     """
     for family in families:
         with store.read() as tx:
-            wanted = wanted_aliases(store, tx, family)
+            wanted = wanted_aliases(store, tx, family) if _is_shown(tx, store, family) else {}
             if not wanted or store.outbox.backlog(tx, topics=TOPICS):
                 continue
         try:
             moved = _opened(tracker).restore_aliases(family, wanted)
+            if moved is None:  # it has served since its first champion was named
+                _send_prompts(family, store, _opened(tracker))
         except Exception as e:
             log.warning("mlflow_unreachable", family=family, error=str(e)[:500])
             return
-        for alias in moved:
+        for alias in moved or ():
             alert = _alert(alias, clock)
             store.write(lambda tx, alert=alert: store.alerts.open(tx, alert))  # type: ignore[misc]
             log.warning("alias_moved", family=family, alias=alias.alias, found=alias.found, restored=alias.restored)

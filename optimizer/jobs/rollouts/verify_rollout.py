@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from optimizer.core.base.phrasing import count
 from optimizer.core.rollout.blocks import StoredBlock
@@ -73,7 +73,10 @@ def verify_rollout(id: str, store: Store, *, progress: Progress | None = None) -
             problem = RecordProblem(seq=None, detail=f"a decision cannot be read from the store: {broken}")
             return VerifyReport(rollout=id, n_decisions=0, n_blocks=0, head=None, problems=(problem,))
         replayed, problems = replay(decisions)
-        problems = [*verify_chain(decisions), *problems, *compare(replayed, rollout)]
+        called = replayed.family if replayed is not None else rollout.family  # it may have been renamed since
+        same = called in store.family_names.names_of(tx, rollout.family)
+        as_recorded = replace(rollout, family=called) if same else rollout
+        problems = [*verify_chain(decisions), *problems, *compare(replayed, as_recorded)]
         chain, found = _blocks(tx, store, rollout, decisions if not problems else None, progress)
         problems = [*chain.problems, *problems]
         if not problems:  # of a broken record the rest would only repeat what is broken

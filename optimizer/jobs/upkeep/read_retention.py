@@ -10,6 +10,7 @@ from typing import get_args
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.events import NO_FAMILY
 from optimizer.core.feedback.retention import Cut, Hold, cut, key_days
+from optimizer.core.serving.family_names import is_retired
 from optimizer.core.serving.rollout import Rollout
 from optimizer.jobs.feedback.roll_up_minutes import HISTORY, MINUTES
 from optimizer.jobs.rollouts.watch_holdback import held_back
@@ -74,10 +75,18 @@ def retentions(
         found = [one for family in sure.values() for one in _of_family(tx, store, clock, family)]
         found += _of_no_family(store, clock, sure.values(), pipeline_days)
         unpruned = [
-            Unpruned(family=name, why="its file cannot be used" if name in broken else "it has no file")
+            Unpruned(family=name, why=_why_kept(name, name in broken))
             for name in sorted({*store.retained.families(tx), *broken} - sure.keys())
         ]
     return found, unpruned
+
+
+def _why_kept(name: str, is_broken: bool) -> str:
+    if is_broken:
+        return "its file cannot be used"
+    if is_retired(name):
+        return f"it was retired; its texts go with: detent family delete {name} --forget --confirm {name}"
+    return "it has no file"
 
 
 def _of_family(tx: Transaction, store: Store, clock: Clock, family: Family) -> list[Retention]:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, and_, func, insert, not_, or_, select, update
 
 from optimizer.adapters.store.engine import insert_new
+from optimizer.adapters.store.families import carry_looks, sealed_before
 from optimizer.adapters.store.hashed_rows import add_once, chunks
 from optimizer.adapters.store.tables import ExampleRow, HoldoutLookRow, JudgeCalibrationRow, ReviewRow
 from optimizer.core.base.canonical import canonical_json, digest
@@ -32,7 +33,17 @@ class ExampleTables:
     """ports.Examples on the database."""
 
     def add(self, tx: Connection, rows: Sequence[Example]) -> list[Added]:
-        return add_once(tx, EXAMPLES, [_columns(row) for row in rows])
+        before: dict[tuple[str, str], list[tuple[str, str]]] = {}
+        for family in {row.family for row in rows}:
+            found = sealed_before(tx, family, {row.id: row.input for row in rows if row.family == family})
+            before |= {(family, id): ones for id, ones in found.items()}
+        refused = {name for name in before for row in rows if (row.family, row.id) == name and row.split != "holdout"}
+        outcomes = iter(add_once(tx, EXAMPLES, [_columns(row) for row in rows if (row.family, row.id) not in refused]))
+        told: list[Added] = ["sealed" if (row.family, row.id) in refused else next(outcomes) for row in rows]
+        for (family, id), ones in before.items():
+            if (family, id) not in refused:
+                carry_looks(tx, family, id, ones)
+        return told
 
     def of_split(self, tx: Connection, family: str, *, split: str, released_only: bool = False) -> list[Example]:
         if split not in ("train", "dev"):

@@ -4,19 +4,34 @@ decided or released is not touched here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, func, null, or_, select, tuple_, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    delete,
+    func,
+    null,
+    or_,
+    select,
+    true,
+    tuple_,
+    update,
+)
 
 from optimizer.adapters.store.hashed_rows import chunks, families_in
 from optimizer.adapters.store.repositories.events import KEYS, LATER
 from optimizer.adapters.store.repositories.examples import EXAMPLES, REVIEWS
 from optimizer.adapters.store.repositories.graphs import GRAPHS
 from optimizer.adapters.store.repositories.journal import CALLS
-from optimizer.adapters.store.repositories.studies import RESULTS, STUDIES, TIER_ANSWERS
+from optimizer.adapters.store.repositories.studies import RESULTS, STUDIES, TIER_ANSWERS, TRIALS
+from optimizer.adapters.store.repositories.variants import ENTRIES, VARIANTS
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
 from optimizer.adapters.store.traffic_sums import SUMS
 from optimizer.core.feedback.traffic_sums import LENGTHS
@@ -59,6 +74,28 @@ class RetentionTables:
         if rows == "confidences_of_studies":
             return sum(_without_confidences(tx, study) for (study,) in keys)
         return sum(tx.execute(_change(kind).where(_named(kind, family, some))).rowcount for some in chunks(keys))
+
+    def forget(self, tx: Connection, family: str, limit: int) -> int:
+        for table, texts, of_family in _forgotten(family):
+            has_text = or_(*(table.c[name].is_not(None) for name in texts)) if texts else true()
+            key = tuple(table.primary_key.columns)
+            keys = [tuple(row) for row in tx.execute(select(*key).where(of_family, has_text).limit(limit))]
+            if keys:
+                change = update(table).values({name: null() for name in texts}) if texts else delete(table)
+                return sum(tx.execute(change.where(tuple_(*key).in_(some))).rowcount for some in chunks(keys))
+        return 0
+
+
+def _forgotten(family: str) -> Iterator[tuple[Table, Sequence[str], ColumnElement[bool]]]:
+    """Each table with texts of a family, the columns that are emptied in the place of the row, and which rows."""
+    for table in (INTERACTIONS, FEEDBACK_EVENTS, LATER, EXAMPLES, REVIEWS, GRAPHS, SUMS, ENTRIES, VARIANTS):
+        yield table, (), table.c.family == family
+    yield CALLS, ("request", "answer", "error"), CALLS.c.family == family
+    own = select(STUDIES.c.id).where(STUDIES.c.family == family)
+    yield RESULTS, ("output", "error", "judgement"), RESULTS.c.study.in_(own)
+    yield TIER_ANSWERS, (), TIER_ANSWERS.c.study.in_(own)
+    yield TRIALS, (), TRIALS.c.study.in_(own)  # what was proposed stands in their settings
+    yield STUDIES, ("findings", "error"), STUDIES.c.family == family
 
 
 def _change(kind: _Rows) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, select, update
 
 from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.tables import ChampionRow, FreezeRow, OverrideRow, ServingVersionRow
@@ -44,6 +44,16 @@ class ChampionTable:
         tx.execute(reigning.values(current=None, until=champion.since))
         row = {name: getattr(champion, name) for name in Champion.__dataclass_fields__}
         tx.execute(insert(CHAMPIONS), [{**row, "current": True}])
+
+    def end(self, tx: Connection, family: str, at: datetime) -> None:
+        reigning = update(CHAMPIONS).where(CHAMPIONS.c.family == family, CHAMPIONS.c.current.is_(True))
+        tx.execute(reigning.values(current=None, until=at))
+
+    def resume(self, tx: Connection, family: str) -> Champion | None:
+        last = select(func.max(CHAMPIONS.c.seq)).where(CHAMPIONS.c.family == family).scalar_subquery()
+        named = update(CHAMPIONS).where(CHAMPIONS.c.family == family, CHAMPIONS.c.seq == last)
+        tx.execute(named.values(current=True, until=None))
+        return self.current(tx, family)
 
 
 def _champion(row: RowMapping) -> Champion:

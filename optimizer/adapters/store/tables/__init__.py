@@ -23,6 +23,7 @@ from optimizer.adapters.store.tables.examples import (
     HoldoutLookRow,
     ReviewRow,
 )
+from optimizer.adapters.store.tables.families import FamilyNameRow, SealedInputRow
 from optimizer.adapters.store.tables.judging import JudgeCalibrationRow, JudgeRunRow
 from optimizer.adapters.store.tables.performance import (
     ArmStatRow,
@@ -69,6 +70,7 @@ __all__ = [
     "ExampleRow",
     "ExposureCountRow",
     "ExposureSumRow",
+    "FamilyNameRow",
     "FreezeRow",
     "GraphRow",
     "HoldoutLookRow",
@@ -91,6 +93,7 @@ __all__ = [
     "RolloutWatchRow",
     "Row",
     "ScheduleRow",
+    "SealedInputRow",
     "ServingVersionRow",
     "StudyRow",
     "SwitchWatchRow",

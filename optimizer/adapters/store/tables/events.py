@@ -11,6 +11,7 @@ from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, PrimaryKeyC
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
 
+from optimizer.adapters.store.family_names import FamilyKey
 from optimizer.adapters.store.tables.row import Row, Utc, json_field, time_field
 from optimizer.core.feedback.events import Arm, Event, FeedbackEvent, Interaction
 
@@ -26,7 +27,8 @@ def _columns_of(kept: type[Event] | type[Arm]) -> Iterator[Column[Any]]:
             yield from _columns_of(Arm)
             continue
         choices = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-        yield Column(name, _COLUMN_TYPES[get_origin(choices[0]) or choices[0]](), nullable=NoneType in choices)
+        kind = FamilyKey if name == "family" else _COLUMN_TYPES[get_origin(choices[0]) or choices[0]]
+        yield Column(name, kind(), nullable=NoneType in choices)
 
 
 _COLUMN_TYPES: Mapping[Any, Callable[[], TypeEngine[Any]]] = {

@@ -12,6 +12,8 @@ from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 from sqlmodel.main import get_column_from_field
 
+from optimizer.adapters.store.family_names import FamilyKey
+
 
 class Utc(TypeDecorator[datetime]):
     """Aware UTC datetimes in and out, on databases that forget the zone too."""
@@ -38,6 +40,7 @@ def time_field(nullable: bool = False, **kwargs: Any) -> Any:
     return Field(default=None, sa_type=Utc, nullable=nullable, **kwargs)
 
 
+FAMILIES = ("family", "active_family")  # columns that hold a family's key
 NUMBERED_ONCE = {"sqlite_autoincrement": True}
 
 
@@ -63,4 +66,6 @@ class Row(SQLModel):
 
 def _named(column: Column[Any], name: str) -> Column[Any]:
     column.name = column.key = name
+    if name in FAMILIES:
+        column.type = FamilyKey()
     return column

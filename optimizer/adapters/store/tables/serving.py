@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import UniqueConstraint
 from sqlmodel import Field
 
+from optimizer.adapters.store.family_names import FamilyKey
 from optimizer.adapters.store.tables.row import Row, time_field
 
 
@@ -44,7 +45,7 @@ class FreezeRow(Row):
     """Written by serving.py: where only champions are served until an operator unfreezes."""
 
     __tablename__ = "freezes"
-    scope: str = Field(primary_key=True)  # a family, or "" for all
+    scope: str = Field(primary_key=True, sa_type=FamilyKey)  # a family, or "" for all
     reason: str
     by: str
     since: datetime = time_field()

@@ -1,0 +1,74 @@
+"""Table family_names: under which key a family's rows stand in every table, where that is not its name.
+
+A family that was renamed keeps its key, so nothing is written again, and what names the old name finds it. A family
+that was retired has a name that no file can have, such as ``triage~1``, and a new family of the old name gets a key of
+its own. A column of type ``FamilyKey`` takes names and gives names; what stands in the database is the key.
+
+Each transaction begins with a look at the names, which are few or none, so all of one transaction sees the same ones.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, String, exc
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """``keys``: by every name that has another key than itself, or that another one has taken; ``shown``: the present
+    name by such a key.
+    """
+
+    keys: Mapping[str, str] = field(default_factory=dict)
+    shown: Mapping[str, str] = field(default_factory=dict)
+
+
+class _OfThread(threading.local):
+    names = Names()
+
+
+_HERE = _OfThread()
+_LOOK = "SELECT name, key, current FROM family_names"
+
+
+def look(tx: Connection) -> None:
+    """Reads the names at the beginning of a transaction, by the driver itself: it is the shortest way."""
+    if tx.dialect.name == "sqlite":
+        driver: Any = tx.connection.driver_connection
+        try:
+            rows = driver.execute(_LOOK).fetchall()
+        except sqlite3.Error as error:
+            if "no such table" not in str(error):  # an older release's store, in which no family was renamed
+                kind = exc.OperationalError if isinstance(error, sqlite3.OperationalError) else exc.DatabaseError
+                raise kind(_LOOK, None, error) from error
+            rows = []
+    else:
+        rows = [tuple(row) for row in tx.exec_driver_sql(_LOOK)]
+    if rows or _HERE.names.keys:
+        keys = {name: key for name, key, _ in rows}
+        _HERE.names = Names(keys=keys, shown={key: name for name, key, current in rows if current})
+
+
+def key_of(name: str) -> str:
+    """What stands in the database for a family's name; a text that names no family stays."""
+    return _HERE.names.keys.get(name, name)
+
+
+class FamilyKey(TypeDecorator[str]):
+    """A family's name outside, its key inside."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return value if value is None else key_of(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        return value if value is None else _HERE.names.shown.get(value, value)

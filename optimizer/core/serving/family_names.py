@@ -1,0 +1,51 @@
+"""Names that a family had: a renamed family is found under its former names, and one that was retired has a name of its
+own kind, ``triage~1``, since a new family may take the old one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+V = TypeVar("V")
+RETIRED = "~"  # in no name of a family's file
+
+
+def is_retired(name: str) -> bool:
+    return RETIRED in name
+
+
+def next_free(name: str, taken: Iterable[str]) -> str:
+    """``name~n`` with the smallest n from 1 that is not taken."""
+    known, n = set(taken), 1
+    while f"{name}{RETIRED}{n}" in known:
+        n += 1
+    return f"{name}{RETIRED}{n}"
+
+
+class FamilyMap(dict[str, V]):
+    """By the present names, which alone are listed; a former name finds the same."""
+
+    def __init__(self, by_name: Mapping[str, V], former: Mapping[str, str]) -> None:
+        """Args: ``former``: the present name by each former one."""
+        super().__init__(by_name)
+        self.former = {old: new for old, new in former.items() if new in by_name and old not in by_name}
+
+    def __missing__(self, name: str) -> V:
+        return dict.__getitem__(self, self.former[name])
+
+    def __contains__(self, name: object) -> bool:
+        return dict.__contains__(self, name) or name in self.former
+
+    def get(self, name: str, default: V | None = None) -> V | None:  # type: ignore[override]
+        return dict.get(self, self.former.get(name, name), default)
+
+
+def by_name(found: Mapping[str, V], former: Mapping[str, str]) -> Mapping[str, V]:
+    """As ``FamilyMap`` where a family was renamed, else as it is: the usual case, looked up in every request."""
+    return FamilyMap(found, former) if former else found
+
+
+def former_of(found: Mapping[str, V]) -> Mapping[str, str]:
+    """The present name by each former one that is found."""
+    return found.former if isinstance(found, FamilyMap) else {}

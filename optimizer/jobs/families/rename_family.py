@@ -1,0 +1,116 @@
+"""Gives a family another name; what names the old one goes on finding it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from optimizer.core.base.errors import Conflict, Fault, InvalidFamily, InvalidInput, NotFound, Refused
+from optimizer.core.family.family import NAME
+from optimizer.core.serving.family_names import is_retired
+from optimizer.jobs.families.retire_family import Folders, require_idle
+from optimizer.jobs.record_change import ChangeReport, checked_reason, tell
+from optimizer.ports import Clock, Store, Transaction
+
+FILE = "family.yaml"
+_NAME_LINE = re.compile(r"^name:.*$", re.MULTILINE)
+
+
+def rename_family(
+    old: str,
+    new: str,
+    *,
+    actor: str,
+    confirm: str | None,
+    reason: str | None,
+    store: Store,
+    clock: Clock,
+    folders: Folders,
+) -> ChangeReport:
+    """Renames in the store, then folder and file. Safe to repeat: what was cut off goes on.
+
+    The store's rows stay as they are: they stand under a key, and both names mean it. The hash chains of its rollouts
+    hold no name.
+
+    Raises:
+        NotFound: there is no family ``old``.
+        InvalidInput: ``new`` is no name of a family.
+        Refused: ``confirm`` is not ``old``.
+        Conflict: ``new`` is in use; or a rollout, study or judge run is active, since each goes on with what it read
+            when it began.
+    """
+    why, at = checked_reason(reason), clock.now()
+    if NAME.fullmatch(new) is None:
+        detail = "a family's name has 2 to 63 lower-case letters, digits and _, and begins with a letter"
+        raise InvalidInput(f"{new!r} cannot be the name: {detail}.", [Fault(pointer="/name", detail=detail)])
+    folder, file = folders.of(old), folders.of(old) / FILE
+    target = folders.of(new)
+    with store.read() as tx:
+        present = store.family_names.former(tx).get(old, old)
+        is_half_done = present == new and folder.is_dir() and not target.exists()
+        known = bool(store.champions.history(tx, old)) and not is_retired(present)
+        if not is_half_done:
+            _check(tx, store, old, new, present=present, known=known)
+    if not file.is_file() and not target.is_dir():
+        raise NotFound(f"There is no file {file}, so there is no family {old!r} to rename.", family=old)
+    if not is_half_done and target.exists():
+        raise Conflict(f"There is a folder {target} already. Choose another name, or move it away first.")
+    if confirm != old:
+        raise Refused(
+            f"Renaming {old} changes what every page and list calls it. If that is meant, confirm it with the family's"
+            f" name: --confirm {old}.",
+            confirm=old,
+        )
+    text = _renamed(file, new)
+
+    def change(tx: Transaction) -> ChangeReport:
+        if not is_half_done:
+            _check(tx, store, old, new, present=old, known=known)
+            store.family_names.rename(tx, old, new, at)
+            tell(tx, store, "family.rename", new, new, {"was": old, "why": why}, actor=actor, at=at)
+            store.outbox.add(tx, "family", new, {"was": old}, at)
+        return ChangeReport(
+            family=new,
+            what=f"{old} is called {new} from now on, and its folder is {target}; tokens, events, prompts and chats"
+            f" that name {old} go on, and keys for {old} are for {new} too",
+            why=why,
+            undo=f"detent family rename {new} {old} --confirm {new}",
+        )
+
+    report = store.write(change)
+    part = target.with_name(f".{new}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(folder, part, symlinks=True)
+    (part / FILE).write_text(text, encoding="utf-8")
+    part.rename(target)  # the reload sees a whole family, and never none
+    shutil.rmtree(folder)
+    return report
+
+
+def _check(tx: Transaction, store: Store, old: str, new: str, *, present: str, known: bool) -> None:
+    if present != old:
+        called = "was retired" if is_retired(present) else f"is called {present} now"
+        raise NotFound(f"There is no family {old!r}: it {called}.", family=old)
+    if not known:
+        raise NotFound(f"There is no family {old!r} here; `detent family list` shows those that exist.", family=old)
+    require_idle(tx, store, old, "rename")
+    former = store.family_names.former(tx)
+    holder = former.get(new, new)
+    if holder == old or is_retired(holder):
+        return
+    if holder != new:
+        raise Conflict(f"{new} is a former name of {holder}, and finds it. Choose another name.")
+    if store.champions.history(tx, new) or any(store.examples.counts(tx, new).values()):
+        raise Conflict(
+            f"The store knows a family {new} already. Choose another name, or retire it first: detent family delete"
+            f" {new} --confirm {new}."
+        )
+
+
+def _renamed(file: Path, new: str) -> str:
+    text = file.read_text(encoding="utf-8")
+    if len(_NAME_LINE.findall(text)) != 1:
+        detail = f"it needs one line that begins with `name:`, and nothing was changed; write {new} yourself there"
+        raise InvalidFamily(f"The file {file} cannot be renamed: {detail}.", [Fault(pointer="/name", detail=detail)])
+    return _NAME_LINE.sub(f"name: {new}", text)

@@ -1,0 +1,237 @@
+"""Families that are retired, brought back and renamed, while a server runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.core.dataset.examples import make_example, split_of
+from optimizer.jobs.rollouts.verify_rollout import verify_rollout
+from tests.api_world import FAMILY, World
+
+HOME = "families/triage/family.yaml"
+
+
+def retire(world: World, **query: Any) -> Any:
+    return world.client.delete("/v1/families/triage", params={"confirm": "triage", **query})
+
+
+def rename(world: World, old: str, new: str) -> Any:
+    return world.post(f"/v1/families/{old}/rename", {"name": new, "confirm": old})
+
+
+def folder_of(world: World, name: str) -> Path:
+    return world.settings.families_dir / name
+
+
+def make_again(world: World, text: str = FAMILY) -> None:
+    folder_of(world, "triage").mkdir(parents=True)
+    (folder_of(world, "triage") / "family.yaml").write_text(text, encoding="utf-8")
+    world.shared.serving.refresh()
+
+
+def add(world: World, n: int, *, group: str | None = None, field: str = "text") -> list[str]:
+    """What became of so many examples."""
+    rows = [
+        make_example(
+            family="triage", input={field: f"request number {i}"}, expected={"topic": "billing"},
+            created_at=world.shared.clock.now(), origin="curated", group=group,
+        )
+        for i in range(n)
+    ]  # fmt: skip
+    return world.shared.store.write(lambda tx: [str(told) for told in world.shared.store.examples.add(tx, rows)])
+
+
+def look(world: World, family: str, study: str) -> list[str]:
+    store, at = world.shared.store, world.shared.clock.now()
+    return [one.id for one in store.write(lambda tx: store.examples.sealed_holdout(tx, family, study, None, at))]
+
+
+def test_a_retired_family_serves_no_more_and_its_folder_is_put_aside(world: World) -> None:
+    token = world.get("/v1/families/triage/prompt?unit=u").json()["assignment"]
+    answer = retire(world, reason="done with it").json()
+    assert "triage~1" in answer["what"]
+    assert answer["undo"] == "detent family restore triage~1"
+    assert not folder_of(world, "triage").exists()
+    assert (world.settings.var() / "retired" / "triage~1" / "family.yaml").is_file()
+    for path in ("prompt", "history"):
+        assert world.get(f"/v1/families/triage/{path}").status_code == (404 if path == "prompt" else 200)
+    assert world.get("/v1/families").json()["items"] == []
+    assert world.get("/v1/snapshot").json()["families"] == {}
+    assert world.post("/v1/feedback", {"assignment": token, "success": True}).status_code == 422
+    (row,) = [row for row in world.get("/v1/audit").json()["items"] if row["action"] == "family.retire"]
+    assert (row["family"], row["subject"], row["detail"]["why"]) == ("triage~1", "triage", "done with it")
+
+
+def test_without_its_name_as_confirmation_nothing_is_retired(world: World) -> None:
+    assert world.client.delete("/v1/families/triage").status_code == 409
+    assert world.client.delete("/v1/families/nobody?confirm=nobody").status_code == 404
+    assert world.get("/v1/families/triage/prompt").status_code == 200
+
+
+def test_what_was_retired_comes_back_as_it_was(world: World) -> None:
+    champion = world.champion()
+    world.add_examples(20)
+    world.post("/v1/feedback", {"id": "fb_1", "family": "triage", "unit": "u", "success": True})
+    retire(world)
+    answer = world.post("/v1/families/triage/restore", {"reason": "a slip"})
+    assert answer.status_code == 200, answer.text
+    assert world.champion() == champion
+    assert folder_of(world, "triage").is_dir()
+    assert [one["id"] for one in world.get("/v1/feedback?family=triage").json()["items"]] == ["fb_1"]
+    with world.shared.store.read() as tx:
+        assert sum(world.shared.store.examples.counts(tx, "triage").values()) == 20
+        assert world.shared.store.family_names.n_sealed(tx, "triage") == 0
+    assert world.post("/v1/families/triage/restore").status_code == 404
+    assert retire(world).status_code == 200  # and so again
+
+
+def test_a_new_family_of_the_name_begins_with_nothing_but_the_seals(world: World) -> None:
+    first = world.champion()
+    assert set(add(world, 40)) == {"accepted"}
+    looked = look(world, "triage", "st_1")
+    look(world, "triage", "st_2")
+    world.post("/v1/feedback", {"family": "triage", "unit": "u", "success": True})
+    retire(world)
+    make_again(world, FAMILY.replace("Is it billing", "Say whether it is billing"))
+    store = world.shared.store
+    assert world.champion() != first
+    assert world.get("/v1/feedback?family=triage").json()["items"] == []
+    with store.read() as tx:
+        assert sum(store.examples.counts(tx, "triage").values()) == 0
+        assert store.variants.get(tx, "triage", first) is None
+        assert store.family_names.n_sealed(tx, "triage") == len(looked)
+    assert set(add(world, 40)) == {"accepted"}
+    with store.read() as tx:
+        assert {id for id, _ in store.examples.holdout_ids(tx, "triage")} == set(looked)
+        assert store.examples.looks(tx, "triage", looked) == 2
+    assert world.post("/v1/families/triage/restore").status_code == 409
+
+
+@pytest.mark.parametrize("how", [{"group": "one"}, {"field": "request"}], ids=["another group", "another field's name"])
+def test_no_sealed_row_is_opened_by_another_group_or_field(world: World, how: dict[str, str]) -> None:
+    add(world, 40)
+    sealed = set(look(world, "triage", "st_1"))
+    retire(world)
+    make_again(world)
+    told = add(world, 40, **how)
+    assert split_of("one") == "train"
+    with world.shared.store.read() as tx:
+        opened = world.shared.store.examples.of_split(tx, "triage", split="train")
+    assert sealed
+    assert told.count("sealed") > 0
+    texts = {next(iter(one.input.values())) for one in opened}
+    assert not {f"request number {i}" for i in range(40) if _id(i) in sealed} & texts
+
+
+def _id(i: int) -> str:
+    at = make_example(
+        family="triage", input={"text": f"request number {i}"}, expected={}, created_at=None, origin="curated"  # type: ignore[arg-type]
+    )  # fmt: skip
+    return at.id
+
+
+def test_forgetting_leaves_no_text_and_what_is_counted(world: World) -> None:
+    world.add_examples(40)
+    sent = {"family": "triage", "unit": "u", "input": {"text": "my secret"}, "output": "secret", "success": True}
+    world.post("/v1/feedback", sent)
+    for role in ("operate", "admin"):
+        world.add_key(role, role, secret=role)
+    asked = {"confirm": "triage", "forget": "true"}
+
+    def forget(role: str) -> Any:
+        return world.client.delete("/v1/families/triage", params=asked, headers={"X-API-Key": role})
+
+    assert forget("operate").status_code == 403
+    answer = forget("admin")
+    assert answer.json()["undo"] is None
+    store = world.shared.store
+    with store.read() as tx:
+        assert store.events.page_of_interactions(
+            tx, family="triage~1", variant=None, since=None, cursor=None, limit=9
+        ) == ([], None)
+        assert sum(store.examples.counts(tx, "triage~1").values()) == 0
+        assert store.variants.of_family(tx, "triage~1") == []
+        assert store.events.arm_summary(tx, "triage~1", None)[0]["n_interactions"] == 1
+        assert store.family_names.n_sealed(tx, "triage") > 0
+    text = (world.settings.var() / "detent.db").read_bytes()
+    assert text  # the file stays; what SQLite has freed is overwritten as it is used again
+    assert forget("admin").status_code == 200  # cut off in between, it goes on
+    assert world.post("/v1/families/triage/restore", headers={"X-API-Key": "admin"}).status_code == 409
+
+
+def test_an_active_rollout_is_never_ended_by_it(world: World) -> None:
+    rollout = world.deploying()["id"]
+    for answer in (retire(world), rename(world, "triage", "tickets")):
+        assert answer.status_code == 409
+        assert "detent rollout rollback triage" in answer.json()["detail"]
+    assert folder_of(world, "triage").is_dir()
+    world.post(f"/v1/rollouts/{rollout}/rollback", {"reason": "x"})
+    assert retire(world).status_code == 200
+
+
+def test_a_renamed_family_goes_on_under_both_names(world: World) -> None:
+    rollout = world.deploying()["id"]
+    world.post(f"/v1/rollouts/{rollout}/rollback", {"reason": "x"})
+    champion, token = world.champion(), world.get("/v1/families/triage/prompt?unit=u").json()["assignment"]
+    world.post("/v1/feedback", {"id": "in_1", "family": "triage", "unit": "u", "output": "billing"})
+    world.add_key("app", "feedback", secret="app", families=["triage"])
+    world.add_key("admin", "admin", secret="admin")
+    admin, app = {"X-API-Key": "admin"}, {"X-API-Key": "app"}
+    answer = world.post("/v1/families/triage/rename", {"name": "tickets", "confirm": "triage"}, headers=admin)
+    assert answer.json()["undo"] == "detent family rename tickets triage --confirm tickets", answer.text
+    assert "name: tickets" in (folder_of(world, "tickets") / "family.yaml").read_text(encoding="utf-8")
+    assert not folder_of(world, "triage").exists()
+    assert [one["name"] for one in world.get("/v1/families", headers=admin).json()["items"]] == ["tickets"]
+    for name in ("triage", "tickets"):
+        prompt = world.get(f"/v1/families/{name}/prompt?unit=u", headers=app).json()
+        assert (prompt["family"], prompt["variant"]) == ("tickets", champion)
+        assert set(world.get("/v1/snapshot", headers=app).json()["families"]) == {"triage", "tickets"}
+        rendered = world.post(f"/v1/families/{name}/render", {"variables": {"text": "x"}}, headers=app)
+        assert rendered.status_code == 200
+    for i, event in enumerate(
+        (
+            {"assignment": token, "success": True},
+            {"family": "triage", "unit": "u", "success": True},
+            {"family": "triage", "interaction": "in_1", "success": True},
+            {"family": "tickets", "interaction": "in_1", "success": True},
+        )
+    ):
+        taken = world.post("/v1/feedback", {"id": f"fb_{i}", **event}, headers=app)
+        assert taken.json().get("accepted") == 1, taken.text
+    told = world.get("/v1/feedback?family=triage", headers=admin).json()["items"]
+    assert {one["family"] for one in told} == {"tickets"}
+    assert len(told) == 4
+    assert not verify_rollout(rollout, world.shared.store).problems
+    back = world.post("/v1/families/tickets/rename", {"name": "triage", "confirm": "tickets"}, headers=admin)
+    assert back.status_code == 200, back.text
+    assert world.get("/v1/families/triage/prompt", headers=app).json()["family"] == "triage"
+
+
+@pytest.mark.parametrize(
+    ("new", "status"), [("Tickets!", 422), ("triage", 409), ("t", 422)], ids=["no name", "its own", "too short"]
+)
+def test_a_name_that_cannot_be_is_refused(world: World, new: str, status: int) -> None:
+    assert rename(world, "triage", new).status_code == status
+    assert folder_of(world, "triage").is_dir()
+
+
+def test_a_former_name_is_no_name_for_another_family(world: World) -> None:
+    rename(world, "triage", "tickets")
+    make_again(world)
+    assert world.get("/v1/families/triage/prompt").json()["family"] == "tickets"
+    assert "former name of tickets" in world.shared.families.problems["triage"].detail
+    with world.shared.store.read() as tx:
+        assert len(world.shared.store.champions.history(tx, "tickets")) == 1
+
+
+def test_a_renamed_family_can_be_retired_and_both_names_are_free(world: World) -> None:
+    rename(world, "triage", "tickets")
+    assert world.client.delete("/v1/families/tickets?confirm=tickets").status_code == 200
+    make_again(world)
+    with world.shared.store.read() as tx:
+        assert [one.family for one in world.shared.store.champions.history(tx, "triage")] == ["triage"]
+        assert len(world.shared.store.champions.history(tx, "tickets~1")) == 1
+    assert world.get("/v1/families/triage/prompt").json()["family"] == "triage"
