@@ -106,6 +106,7 @@ def create_app(settings: Settings) -> FastAPI:
             " (RFC 9457)."
         ),
         lifespan=lifespan,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )

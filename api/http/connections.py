@@ -12,8 +12,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
+import httptools
 import structlog
 from starlette.types import Message
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.http import problems
@@ -27,8 +29,8 @@ MAX_HEADER_BYTES = 64 * 1024
 log = structlog.get_logger("http")
 # an answer stays readable for so long while what is still sent is thrown away; closing at once would take it back
 LINGER_S = 5.0
-# Requests of one packet that are answered at once; with more of them, others would wait for all.
-MOST_AT_ONCE = 16
+END = b"\r\n\r\n"  # of a head, and of a body in chunks; llhttp takes no other
+MOST_PIECES = 16  # of a request that one turn parses: a hostile body may look as if it ended thousands of times
 OPTIONAL_SPACE = b" \t"  # around a header's value it is no part of it (RFC 9110, 5.5)
 
 
@@ -63,7 +65,7 @@ def sent_whole(at_once: Any, scope: Any, start: Message, body: Message) -> bool:
 
 
 class Door:
-    """The connections of one server. Used on the event loop only.
+    """The connections of one server, which take turns. Used on the event loop only.
 
     Args:
         limits: this process's share of the settings.
@@ -78,6 +80,7 @@ class Door:
         self._per_address, self._is_proxy, self._said = per_address, is_proxy, said
         self._of: Counter[str] = Counter()
         self._n = 0
+        self._line: dict[TimedProtocol, None] = {}  # those of which more has come, in the order of their turns
 
     def enter(self, address: str) -> Busy | None:
         """Counts a connection; the error says that there are too many. Each ``enter`` has its ``leave``."""
@@ -102,19 +105,36 @@ class Door:
         if not self._of[address]:
             del self._of[address]
 
+    def wait_for_turn(self, connection: TimedProtocol) -> None:
+        """In each step of the event loop one connection reads on, so that none holds up the others."""
+        if not self._line:
+            connection.loop.call_soon(self._next_turn)
+        self._line[connection] = None
+
+    def _next_turn(self) -> None:
+        connection = next(iter(self._line))
+        del self._line[connection]
+        if self._line:
+            connection.loop.call_soon(self._next_turn)
+        connection.read_on()
+
 
 class TimedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 on llhttp, with a bound on every wait for the other side.
 
-    What ``at_once`` answers needs neither a task nor a cycle of uvicorn's.
+    One request after another: the next is parsed when the one before it is answered, its client has taken most of that,
+    and other connections had their turn. Until then nothing more is read. What ``at_once`` answers needs neither a task
+    nor a cycle of uvicorn's.
     """
+
+    flow: _Flow
 
     def __init__(self, door: Door, at_once: AtOnce | None = None, **given: Any) -> None:
         super().__init__(**given)
         self._door, self._limits, self._at_once = door, door.limits, at_once
         self._asked: Any = None  # of ``at_once``, while its body comes
         self._asked_body = b""
-        self._n_at_once = 0  # requests of this packet that it answered
+        self._unread, self._n_read = b"", 0  # what came last, and how many bytes of it are parsed
         self._idle_since: float | None = None  # after an answer of ``at_once``
         self._address = ""
         self._reading: Literal["headers", "body"] | None = None
@@ -129,6 +149,7 @@ class TimedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = _Flow(transport)
         self._address = self.client[0] if self.client else ""
         self._last_answer = _LastAnswer(transport, self)
         self._begin("headers")
@@ -137,28 +158,59 @@ class TimedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._door.leave(self._address)
+        self._drop_unread()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._refused_at is not None:
-            return
-        self._idle_since, self._n_at_once = None, 0
-        if self._reading is None:
-            self._begin("headers")
+        if self._refused_at is None:
+            self._unread += data
+            self.read_on()
+
+    def read_on(self) -> None:
+        """Parses what has come: up to the end of a request, or as far as one turn goes."""
+        self._unset_keepalive_if_required()
+        self._idle_since, n_pieces = None, 0
+        while self._n_read < len(self._unread) and self._may_read():
+            if n_pieces >= (MOST_PIECES if self._reading is not None else 1):
+                self._door.wait_for_turn(self)
+                break
+            if self._reading is None:
+                self._begin("headers")
+            self._parse(self._next_piece())
+            n_pieces += 1
+        if self._n_read == len(self._unread):  # a request that is not whole may end in the midst of END
+            self._unread = self._unread[1 - len(END) :] if self._reading is not None else b""
+            self._n_read = len(self._unread)
+        self.flow.hold(self._n_read < len(self._unread))
+
+    def _may_read(self) -> bool:
+        """Whether more of this request may be parsed, or, between two, the next be answered."""
+        if self._reading is None and (self._is_answering() or self.flow.write_paused):
+            return False
+        return not self.transport.is_closing()
+
+    def _next_piece(self) -> bytes:
+        """Up to the next place where a request may end, so that no two of them end in one piece."""
+        start = self._n_read
+        end = self._unread.find(END, max(0, start + 1 - len(END)))
+        self._n_read = end + len(END) if end >= 0 else len(self._unread)
+        return self._unread[start : self._n_read]
+
+    def _parse(self, piece: bytes) -> None:
         if self._reading == "headers":
-            self._n_header_bytes += len(data)
-        super().data_received(data)
-        if self._reading == "headers" and self._n_header_bytes > MAX_HEADER_BYTES and self._refused_at is None:
+            self._n_header_bytes += len(piece)
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("Invalid HTTP request received.")
+            return
+        if self._reading == "headers" and self._n_header_bytes > MAX_HEADER_BYTES:
             self._refuse(
                 problems.HeadersTooLarge(
                     f"The headers are larger than {MAX_HEADER_BYTES:,} bytes. Send fewer or shorter ones."
                 )
             )
-
-    def on_message_begin(self) -> None:
-        if self._reading is None:  # the next request in the same packet
-            self._begin("headers")
-        super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name, value = name.lower(), value.strip(OPTIONAL_SPACE)
@@ -186,21 +238,25 @@ class TimedProtocol(HttpToolsProtocol):
             if told is not None:
                 self._asked, self._asked_body = None, b""
                 self._write_whole(*told)
-                self._n_at_once += 1
                 self.server_state.total_requests += 1
                 self._idle_since = self.loop.time()
                 return
         self._hand_over_asked()
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.flow.is_held:
+            self._door.wait_for_turn(self)
+
     def shutdown(self) -> None:
         self._hand_over_asked()  # whose body is still coming: it is answered yet
         super().shutdown()
 
     def _is_next(self) -> bool:
-        """Whether a request on which nothing is to end would be answered now."""
-        is_behind = self._is_answering() or self.pipeline or self._n_at_once == MOST_AT_ONCE
-        return not is_behind and self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
+        """Whether this request would be answered now, and the connection go on."""
+        is_next = not self._is_answering() and self.parser.get_http_version() == "1.1"
+        return is_next and self.parser.should_keep_alive()
 
     def _may_write(self) -> bool:
         return not self.flow.write_paused and not self.transport.is_closing()
@@ -224,6 +280,8 @@ class TimedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self._unread_since = None
         super().resume_writing()
+        if self.flow.is_held:
+            self._door.wait_for_turn(self)
 
     def _answer_at_once(self, scope: Any, status: int, headers: bytes, body: bytes) -> bool:
         """Sends an answer in one write, as ``cycle.send`` would in two, looking at each header.
@@ -268,7 +326,7 @@ class TimedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _end_slow_reading(self, now: float, what: Literal["headers", "body"]) -> None:
-        if self.flow.read_paused or (what == "headers" and self._is_answering()):
+        if self.flow.read_paused or self.flow.is_held or (what == "headers" and self._is_answering()):
             self._since = now  # here the server is the slow one
             return
         most = self._limits.header_seconds if what == "headers" else self._limits.body_seconds
@@ -302,17 +360,44 @@ class TimedProtocol(HttpToolsProtocol):
         self._linger()
 
     def close_after_answer(self) -> None:
-        """A body that was refused by its declared size is still being sent:
+        """A body that was refused by its declared size, or another request, is still being sent:
         a proxy would answer 502 for a connection reset in the middle of it.
         """
-        if self._reading == "body" and not self.transport.is_closing():
+        if (self._reading == "body" or self.flow.is_held) and not self.transport.is_closing():
             self._linger()
         else:
             self.transport.close()
 
     def _linger(self) -> None:
         self._refused_at = self.loop.time()
+        self._drop_unread()
         self.transport.write_eof()
+
+    def _drop_unread(self) -> None:
+        self._unread, self._n_read = b"", 0
+        self.flow.hold(False)
+
+
+class _Flow(FlowControl):
+    """uvicorn's, which reads nothing while the connection holds what it has not parsed."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+        self.is_held = False
+
+    def hold(self, is_held: bool) -> None:
+        if is_held != self.is_held:
+            self.is_held = is_held
+            if is_held:
+                self._transport.pause_reading()
+            elif not self.read_paused:
+                self._transport.resume_reading()
+
+    def resume_reading(self) -> None:
+        if self.is_held:
+            self.read_paused = False
+        else:
+            super().resume_reading()
 
 
 class _LastAnswer:

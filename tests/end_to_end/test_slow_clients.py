@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from optimizer.core.serving.access import access_of, hash_of
@@ -181,6 +182,19 @@ def test_five_hundred_half_open_connections_are_all_closed(hasty: Api) -> None:
 def test_headers_without_an_end_are_refused_before_they_fill_memory(patient: Api) -> None:
     with patient.connect("GET /health HTTP/1.1\r\nX-A: " + "a" * 70_000) as connection:
         assert connection.recv(1000).startswith(b"HTTP/1.1 431")
+
+
+@pytest.mark.parametrize("path", ["/x", "/openapi.json"])
+def test_requests_sent_one_behind_the_other_take_no_memory_and_hold_up_nobody(patient: Api, path: str) -> None:
+    api = psutil.Process(patient.process.pid)
+    before = api.memory_info().rss
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{patient.port}\r\n\r\n"
+    with ExitStack() as unread:
+        for _ in range(30):
+            unread.enter_context(patient.connect(request * (262_144 // len(request))))
+        for _ in range(5):
+            assert httpx.get(patient.url + PROMPT).status_code == 200
+        assert api.memory_info().rss - before < 100_000_000
 
 
 @pytest.mark.parametrize("declared", [True, False])

@@ -1,0 +1,225 @@
+"""Requests that a connection sends one behind the other: how many are in work, when reading stops, whose turn it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from api.http.connections import Door, TimedProtocol
+from optimizer.host.config import ServerLimits
+
+N = 2000
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("192.0.2.1", 1), "sockname": ("192.0.2.2", 80)})
+        self.written, self.reads, self.is_closed = b"", True, False
+
+    def write(self, data: Any) -> None:
+        self.written += bytes(data)
+
+    def pause_reading(self) -> None:
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        self.reads = True
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def write_eof(self) -> None:
+        pass
+
+
+class Application:
+    """Notes each request as (path, body), and answers it when ``may_answer`` is set."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, bytes]] = []
+        self.may_answer = asyncio.Event()
+
+    @property
+    def paths(self) -> list[str]:
+        return [path for path, _ in self.requests]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        self.requests.append((scope["path"], body))
+        await self.may_answer.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+
+class AnsweredAtOnce(Application):
+    """The same for an application that the connection itself asks."""
+
+    def asked(self, method: bytes, target: bytes, headers: Any) -> str:
+        return target.decode()
+
+    def answer(self, asked: str, scope: Any, body: bytes) -> tuple[int, bytes, bytes]:
+        self.requests.append((asked, body))
+        return 200, b"content-length: 0\r\n", b""
+
+
+class Connections:
+    """Those of one server."""
+
+    def __init__(self, app: Application) -> None:
+        door = Door(ServerLimits(), per_address=None, is_proxy=lambda address: False)
+        at_once = app if isinstance(app, AnsweredAtOnce) else None
+        config, state = uvicorn.Config(app, ws="none", log_config=None, access_log=False), ServerState()
+        config.load()
+        self._of_server = (door, at_once), {"config": config, "server_state": state, "app_state": {}}
+
+    def one(self) -> tuple[TimedProtocol, Wire]:
+        (door, at_once), more = self._of_server
+        wire, connection = Wire(), TimedProtocol(door, at_once, **more)  # type: ignore[arg-type]
+        connection.connection_made(wire)
+        return connection, wire
+
+
+def on_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    @wraps(test)
+    def run(**given: Any) -> None:
+        asyncio.run(test(**given))
+
+    return run
+
+
+def get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+
+
+async def steps(n: int = 20) -> None:
+    """So many of the event loop, in which nothing has to be waited for."""
+    for _ in range(n):
+        await asyncio.sleep(0)
+
+
+@on_a_loop
+async def test_one_request_of_a_connection_is_in_work_and_nothing_more_is_read() -> None:
+    app = Application()
+    connection, wire = Connections(app).one()
+    connection.data_received(b"".join(get(f"/{n}") for n in range(N)))
+    await steps()
+    assert app.paths == ["/0"]
+    assert not wire.reads
+    app.may_answer.set()
+    await steps(10 * N)
+    assert app.paths == [f"/{n}" for n in range(N)]
+    assert wire.written.count(b"HTTP/1.1 200") == N
+    assert wire.reads
+
+
+@pytest.mark.parametrize("kind", [Application, AnsweredAtOnce])
+@on_a_loop
+async def test_nothing_is_answered_or_read_while_the_client_takes_no_answers(kind: type[Application]) -> None:
+    app = kind()
+    app.may_answer.set()
+    connection, wire = Connections(app).one()
+    connection.data_received(get("/0"))
+    await steps()
+    connection.pause_writing()
+    connection.data_received(get("/1") + get("/2"))
+    await steps()
+    assert app.paths == ["/0"]
+    assert not wire.reads
+    connection.resume_writing()
+    await steps()
+    assert app.paths == ["/0", "/1", "/2"]
+    assert wire.reads
+
+
+@pytest.mark.parametrize("kind", [Application, AnsweredAtOnce])
+@on_a_loop
+async def test_connections_take_turns(kind: type[Application]) -> None:
+    app = kind()
+    app.may_answer.set()
+    connections = Connections(app)
+    for name in "abc":
+        connections.one()[0].data_received(b"".join(get(f"/{name}{n}") for n in range(50)))
+    await steps(1000)
+    assert app.paths == [f"/{name}{n}" for n in range(50) for name in "abc"]
+
+
+@on_a_loop
+async def test_a_request_that_comes_alone_does_not_wait_behind_those_of_others() -> None:
+    app = AnsweredAtOnce()
+    connections = Connections(app)
+    for _ in range(10):
+        connections.one()[0].data_received(get("/many") * N)
+    connections.one()[0].data_received(get("/alone"))
+    assert app.paths == ["/many"] * 10 + ["/alone"]
+
+
+@on_a_loop
+async def test_a_body_full_of_ends_is_read_in_turns() -> None:
+    app, body = Application(), b"\r\n\r\n" * N
+    connections = Connections(app)
+    head = b"POST /long HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
+    connections.one()[0].data_received(head + body)
+    connections.one()[0].data_received(get("/alone"))
+    await steps()
+    assert app.paths == ["/alone"]
+    await steps(N)
+    assert app.requests[1:] == [("/long", body)]
+
+
+@on_a_loop
+async def test_what_was_not_parsed_is_dropped_with_its_connection() -> None:
+    app = Application()
+    connection, wire = Connections(app).one()
+    connection.data_received(get("/1") + get("/2"))
+    await steps()
+    wire.close()
+    connection.connection_lost(ConnectionResetError())
+    app.may_answer.set()
+    await steps()
+    assert app.paths == ["/1"]
+
+
+REQUESTS = [
+    ("/1", b""),
+    ("/2", b"\r\n\r\nGET /body HTTP/1.1\r\n\r\n"),
+    ("/3", b"\r\n\r\nand more"),
+    ("/4", b""),
+    ("/5", b"the end\r\n"),
+]
+SENT = b"".join(
+    (
+        get("/1"),
+        b"POST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b" % (len(REQUESTS[1][1]), REQUESTS[1][1]),
+        b"POST /3 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n\r\n\r\n\r\n8\r\nand more\r\n0\r\n",
+        b"A-Trailer: b\r\n\r\n",
+        b"\r\n" + get("/4"),
+        b"POST /5 HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nthe end\r\n",
+    )
+)
+
+
+@pytest.mark.parametrize("n_bytes", [1, 2, 3, 5, 7, len(SENT)])
+@on_a_loop
+async def test_requests_are_the_same_however_they_are_cut(n_bytes: int) -> None:
+    for first in range(len(SENT)) if n_bytes == len(SENT) else (0,):
+        app = Application()
+        app.may_answer.set()
+        connection, _ = Connections(app).one()
+        for start in range(first - n_bytes, len(SENT), n_bytes):
+            connection.data_received(SENT[max(0, start) : start + n_bytes])
+            await steps(30)
+        assert app.requests == REQUESTS, first
