@@ -194,7 +194,7 @@ def _of_labels(made: NewFamily, prompt: str) -> list[str]:
     found, lines = labels_in_prompt(prompt, made.labels), [f"Labels, with their rows: {counted(made.labels)}."]
     if found.unnamed:
         which = "any label" if len(found.unnamed) == len(made.labels) else ", ".join(map(repr, found.unnamed))
-        lines.append(f"The prompt does not name {which}: a model learns of what it does not name by examples alone.")
+        lines.append(f"The prompt does not name {which}; a model can learn of it from examples only.")
     for label, text in found.spelled.items():
         lines.append(
             f"The prompt writes {text!r}, the sheet {label!r}: only what is written as in the sheet is read, so correct"
