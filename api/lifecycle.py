@@ -20,6 +20,7 @@ from optimizer.runtime import wiring
 
 POLL_S = 0.25
 FLUSH_S = 1.0
+LOOK_AGAIN_S = 5.0
 
 Loop = tuple[float, Callable[[], Any], str]  # seconds between two rounds, what is done, its name in the log
 
@@ -52,6 +53,7 @@ async def running_loops(shared: Services, *own: Loop) -> AsyncIterator[None]:
     everywhere: tuple[Loop, ...] = (
         (POLL_S, shared.serving.refresh, "refresh"),
         (FLUSH_S, lambda: shared.exposures.flush(shared.store), "flush of exposures"),
+        (LOOK_AGAIN_S, shared.store.look_again, "check of the store"),
     )
     loops = [asyncio.create_task(_repeat(*loop)) for loop in (*everywhere, *own)]
     try:

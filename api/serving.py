@@ -16,7 +16,7 @@ import structlog
 from api.access.auth import Keys
 from api.prompt import EnvironmentOverride, ServedFamily
 from optimizer.content.core.policy.flags import Flags
-from optimizer.core.base.errors import Busy, NotFound
+from optimizer.core.base.errors import Busy, DetentError, NotFound
 from optimizer.core.family.kind import kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.serving.assignment import Keys as TokenKeys
@@ -83,7 +83,8 @@ class ServingState:
     ) -> None:
         self.now_served = Serving()
         self.token_keys = token_keys
-        self.store_error: str | None = None
+        self.store_error: str | None = None  # as it was raised, with addresses
+        self._read_fault: str | None = None
         self._flags = flags or Flags()
         self._store = store
         self._families = families
@@ -92,6 +93,11 @@ class ServingState:
         self._lock = threading.Lock()
         self._sync_due: float | None = 0.0  # monotonic; None while the store knows what the files hold
         self._alerted: set[str] = set()
+
+    @property
+    def store_fault(self) -> str | None:
+        """Why the store cannot be read or written, in words for anyone; None where it can."""
+        return self._read_fault or self._store.fault
 
     def refresh(self) -> None:
         """Never raises for a store or file that cannot be read: what was served goes on,
@@ -109,10 +115,11 @@ class ServingState:
                 if self.store_error is None:
                     log.warning("store unreadable, serving from memory", error=str(error), exc_info=error)
                 self.store_error = str(error)
+                self._read_fault = error.detail if isinstance(error, DetentError) else STORE_AWAY
                 return
             if self.store_error is not None:
                 log.info("store readable again")
-                self.store_error = None
+                self.store_error = self._read_fault = None
             self.now_served = served
         self._alert_unwatched(served)
 

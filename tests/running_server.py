@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from optimizer.host.config import Settings, load_settings
 from optimizer.host.run_files import find
@@ -29,7 +29,10 @@ CHILDREN = ("api", "gateway", "worker")
 class Server:
     """One ``detent serve`` on a home of its own."""
 
-    def __init__(self, home: Path, *words: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, home: Path, *words: str, environment: Mapping[str, str] | None = None, messages: IO[str] | None = None
+    ) -> None:
+        """``messages``: where what it says goes instead of ``lines``."""
         self.home = home
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("DETENT_")} | {
             "DETENT_HOME": str(home),
@@ -42,11 +45,12 @@ class Server:
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=messages or subprocess.PIPE,
             text=True,
         )
         self.lines: list[str] = []
-        threading.Thread(target=self._read, daemon=True).start()
+        if messages is None:
+            threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
         assert self.process.stderr is not None

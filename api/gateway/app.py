@@ -25,7 +25,6 @@ from api.http.in_flight import InFlight
 from api.lifecycle import running_loops, running_services
 from api.routing import guarded, router
 from api.services import Services, Shared
-from api.serving import STORE_AWAY
 from optimizer.core.base.errors import Busy
 from optimizer.core.feedback.events import NO_FAMILY
 from optimizer.host.config import Settings
@@ -96,9 +95,9 @@ def ready(request: Request, response: Response, shared: Shared) -> dict[str, Any
     now = shared.clock.now()
     dependencies: dict[str, Any] = {
         "store": {
-            "ok": shared.serving.store_error is None,
+            "ok": shared.serving.store_fault is None,
             "age_s": round((now - served.read_at).total_seconds(), 1) if served.read_at is not None else None,
-            "detail": STORE_AWAY if shared.serving.store_error is not None else None,
+            "detail": shared.serving.store_fault,
         },
         "model_calls": {"ok": True, "in_work_or_waiting": side.calls.n_held},
     }

@@ -14,7 +14,6 @@ from api.idempotency import kept
 from api.routing import Asking, guarded, router
 from api.schemas import ReviewAnswerBody
 from api.services import Services, Shared
-from api.serving import STORE_AWAY
 from optimizer.core.evaluation.judging.run import JudgeRun
 from optimizer.core.scheduling.schedule import StoredSchedule, in_force
 from optimizer.core.search.study import Study
@@ -41,18 +40,20 @@ async def health() -> dict[str, Any]:
 
 @routes.get("/ready", **guarded(None))
 def ready(shared: Shared, response: Response) -> dict[str, Any]:
-    """Whether requests can be served: 503 until the store was read once. What is away is named, with its age.
+    """Whether requests can be served and kept: 503 until the store was read once, and while it cannot be read or its
+    last write failed, when prompts and chats go on being answered from memory. What is away is named, with its age.
 
     A family whose file cannot be used is in `degraded`, and its last good version goes on serving: that is 200.
     """
-    can_serve = shared.serving.now_served.version is not None
+    can_serve = shared.serving.now_served.version is not None and shared.serving.store_fault is None
     if not can_serve:
         response.status_code = 503
         response.headers["Retry-After"] = "1"
+    dependencies = _dependencies(shared, lambda _: True)
     return {
         "status": "ready" if can_serve else "not ready",
         "degraded": sorted(shared.families.problems),
-        "dependencies": _without_details(_dependencies(shared, lambda _: True)),
+        "dependencies": {**dependencies, "store": {**dependencies["store"], "detail": shared.serving.store_fault}},
     }
 
 
@@ -225,9 +226,9 @@ def _dependencies(shared: Services, sees: Callable[[str], bool]) -> dict[str, An
     tick_age = _age(served.ticked_at, now)
     found: dict[str, Any] = {
         "store": {
-            "ok": shared.serving.store_error is None,
+            "ok": shared.serving.store_fault is None,
             "age_s": _age(served.read_at, now),
-            "detail": shared.serving.store_error,
+            "detail": shared.serving.store_error or shared.serving.store_fault,
         },
         "families": {
             "ok": not any(map(sees, shared.families.problems)),
@@ -248,11 +249,6 @@ def _dependencies(shared: Services, sees: Callable[[str], bool]) -> dict[str, An
             "the last tick lies ahead of the clock, which once ran ahead or was set back: detent clock reset"
         )
     return found
-
-
-def _without_details(dependencies: dict[str, Any]) -> dict[str, Any]:
-    store = dependencies["store"]
-    return {**dependencies, "store": {**store, "detail": None if store["ok"] else STORE_AWAY}}
 
 
 def _age(since: datetime | None, now: datetime) -> float | None:

@@ -99,7 +99,12 @@ def main() -> None:
     """
     if "init" not in sys.argv[1:2]:
         os.umask(0o077)
-    raise SystemExit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    try:
+        sys.stderr.flush()
+    except OSError:  # Python would try again at its end, and end with a code of its own
+        sys.stderr = None
+    raise SystemExit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -34,9 +34,15 @@ def console(*, stderr: bool = False) -> Console:
     return SafeConsole(stderr=stderr, highlight=False, width=width, soft_wrap=not stream.isatty())
 
 
-def say(text: str, style: str | None = None) -> None:
-    """A message for the person at the terminal; never data."""
-    console(stderr=True).print(text, style=style, markup=False)
+def say(text: str, style: str | None = None) -> bool:
+    """A message for the person at the terminal; never data. False where it cannot be written, which ends nothing:
+    its reader went, or its disk is full.
+    """
+    try:
+        console(stderr=True).print(text, style=style, markup=False)
+    except OSError:
+        return False
+    return True
 
 
 def show(as_json: bool, value: Any, view: Callable[[Console], None]) -> None:

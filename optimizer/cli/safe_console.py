@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +16,12 @@ from optimizer.core.base.printable import printable
 
 class SafeConsole(Console):
     """Rich's own control sequences (colours, moving bars) pass; those inside of texts do not."""
+
+    def on_broken_pipe(self) -> None:
+        """Where the reader of results went, the command has nothing left to do; where that of messages went, it has."""
+        if not self.stderr:
+            super().on_broken_pipe()
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text), **options)

@@ -19,6 +19,7 @@ Profile = Literal["demo", "dev", "staging", "prod"]
 PROFILES: tuple[Profile, ...] = ("demo", "dev", "staging", "prod")
 DEFAULT_PROFILE: Profile = "dev"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+SQLITE = ("sqlite", "sqlite+pysqlite")
 SECRET = ("token_keys", "api_key", "alert_slack_webhook", "alert_discord_webhook")  # never repeated in a message
 
 
@@ -142,6 +143,19 @@ class Settings(BaseSettings):
     @classmethod
     def _blank_is_absent(cls, value: str | None) -> str | None:
         return value.strip() or None if value else None
+
+    @field_validator("database_url")
+    @classmethod
+    def _names_a_file_of_sqlite(cls, value: str | None) -> str | None:
+        """The message never repeats the address, which may hold a password."""
+        scheme, _, place = (value or "").partition("://")
+        file = place.partition("?")[0].removeprefix("/")
+        if value is not None and (scheme not in SQLITE or not place.startswith("/") or file in ("", ":memory:")):
+            raise ValueError(
+                "the store is a file of SQLite, such as sqlite:////srv/detent/var/detent.db; other databases are not"
+                " supported yet. Name such a file, or leave it out: then it is var/detent.db"
+            )
+        return value
 
     @field_validator("alert_slack_webhook", "alert_discord_webhook")
     @classmethod

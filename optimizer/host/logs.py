@@ -85,7 +85,7 @@ def set_up_logs(settings: Settings, process: str, *, terminal: bool = True) -> N
     file.setFormatter(as_json)
     handlers: list[logging.Handler] = [file]
     if terminal and (settings.log_json or sys.stderr.isatty()):
-        stream = logging.StreamHandler()
+        stream = _Stream()
         stream.setFormatter(as_json if settings.log_json else for_people)
         handlers.append(stream)
 
@@ -103,7 +103,28 @@ def set_up_logs(settings: Settings, process: str, *, terminal: bool = True) -> N
     )
 
 
-class _Rotating(RotatingFileHandler):
+def n_dropped() -> int:
+    """Lines of this process's logs that could not be written, as on a full disk."""
+    return sum(handler.n_dropped for handler in logging.getLogger().handlers if isinstance(handler, _Counting))
+
+
+class _Counting(logging.Handler):
+    """What it cannot write is dropped and counted; its base shows each on stderr, with the way that led to it."""
+
+    n_dropped = 0
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if isinstance(sys.exception(), OSError):
+            self.n_dropped += 1
+        else:
+            super().handleError(record)
+
+
+class _Stream(_Counting, logging.StreamHandler[Any]):
+    pass
+
+
+class _Rotating(_Counting, RotatingFileHandler):
     """Begins a new file behind the line that fills the old one: its base makes every line twice, to know its length."""
 
     def _open(self) -> Any:

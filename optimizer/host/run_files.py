@@ -106,8 +106,13 @@ def write_whole(path: Path, values: object) -> None:
     """Write JSON in one step: a reader sees all of it or what was there before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(values), encoding="utf-8")
-    part.replace(path)
+    try:
+        part.write_text(json.dumps(values), encoding="utf-8")
+        part.replace(path)
+    except OSError:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
 
 
 def note(settings: Settings, name: str, member: str) -> Any:

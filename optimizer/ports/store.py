@@ -82,4 +82,15 @@ class Store(Protocol):
         """
 
     async def awrite(self, fn: Callable[[Transaction], T], *, rows: int = 1) -> T: ...
+
+    @property
+    def fault(self) -> str | None:
+        """Why the last write of this process failed, or that the file was found damaged; None where all is well."""
+
+    def look_again(self) -> None:
+        """Whether what ``fault`` says is over; nothing where it says nothing. May take seconds."""
+
+    def damage(self) -> list[str]:
+        """What is wrong with the file as it is on disk, all of which is read; empty where it is sound."""
+
     def close(self) -> None: ...

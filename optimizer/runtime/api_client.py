@@ -41,6 +41,15 @@ class ApiClient:
             return None
         return cls(found.url, settings.api_key) if answer.is_success else None
 
+    def why_not_ready(self) -> str | None:
+        """What /ready of the server says is wrong; None where it is ready."""
+        try:
+            answer = self._http.get("/ready")
+            store = answer.json()["dependencies"]["store"]
+        except (httpx.HTTPError, ValueError, LookupError) as error:
+            return f"/ready does not answer: {error or type(error).__name__}"
+        return None if answer.is_success else store["detail"] or "the store was not read yet"
+
     def get(self, path: str, **query: Any) -> Any:
         return self._ask("GET", path, params={k: v for k, v in query.items() if v is not None})
 

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -20,7 +20,7 @@ from typing import IO
 import structlog
 
 from optimizer.core.base.errors import Refused
-from optimizer.host import run_files, user_homes
+from optimizer.host import logs, run_files, user_homes
 from optimizer.host.config import Settings
 from optimizer.host.ports_in_use import Listening, is_loopback, listen, reachable_host
 
@@ -35,7 +35,7 @@ END_WAIT_S = 6.0
 # at the start each waits for those before it, so that a small machine is not shared by four starts; no longer than this
 TURN_WAIT_S = 8.0
 
-Report = Callable[[str], None]
+Report = Callable[[str], object]  # False: the sentence could not be written
 Alarm = Callable[[str, str], None]  # (process, sentence); "" closes the alert
 
 
@@ -84,7 +84,8 @@ class Supervisor:
     """The loop.
 
     ``report`` takes one line per event for a person, ``alarm`` what belongs into the alerts;
-    ``news`` is asked now and then.
+    ``news`` is asked now and then. None of them ends what serves: lines that cannot be written are dropped, and their
+    number stands in the run file as ``notes_dropped``.
     """
 
     def __init__(
@@ -98,6 +99,8 @@ class Supervisor:
     ) -> None:
         self._settings, self._report, self._alarm, self._news = settings, report, alarm, news
         self._news_due = 0.0  # monotonic seconds
+        self._n_dropped = 0  # sentences that could not be reported
+        self._announced: int | None = None  # how many dropped notes the run file tells; None: there is none yet
         self._end = threading.Event()
         self._ending_signals = 0
         self._began_at = time.monotonic()
@@ -113,11 +116,9 @@ class Supervisor:
         """Until SIGTERM, SIGINT or ``stop()``; all children have ended when this returns."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                signal.signal(number, self._on_signal)
-        run_files.announce(
-            self._settings, "serve", self.url("api"), profile=self._settings.profile,
-            api_workers=self._settings.api.workers, feedback_process=self._settings.api.feedback_process,
-        )  # fmt: skip
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` asks for
+                    signal.signal(number, self._on_signal)
+        self._announce()
         user_homes.enter(self._settings.home)
         for child in self._children:  # what a machine that lost its power left may name another program's port by now
             run_files.withdraw(self._settings, child.name)
@@ -135,14 +136,37 @@ class Supervisor:
     def stop(self) -> None:
         self._end.set()
 
+    def _announce(self) -> None:
+        """Again whenever more notes were dropped; on a full disk as soon as there is room."""
+        n_dropped = self._n_dropped + logs.n_dropped()
+        if n_dropped == self._announced:
+            return
+        with suppress(OSError):
+            run_files.announce(
+                self._settings, "serve", self.url("api"), profile=self._settings.profile,
+                api_workers=self._settings.api.workers, feedback_process=self._settings.api.feedback_process,
+                notes_dropped=n_dropped,
+            )  # fmt: skip
+            self._announced = n_dropped
+
     def _tell_news(self) -> None:
         if time.monotonic() >= self._news_due:
             self._news_due = time.monotonic() + NEWS_S
+            self._announce()
             try:
                 for sentence in self._news():
-                    self._report(sentence)
+                    self._tell(sentence)
             except Exception:  # what is only told must not end what serves
                 log.exception("news could not be told")
+
+    def _tell(self, sentence: str) -> None:
+        self._n_dropped += self._report(sentence) is False
+
+    def _raise_alarm(self, process: str, sentence: str) -> None:
+        try:
+            self._alarm(process, sentence)
+        except Exception:
+            log.exception("alarm could not be raised", child=process)
 
     def url(self, name: str) -> str | None:
         """The address of a child, known before it is ready; None for a child that does not listen."""
@@ -167,7 +191,7 @@ class Supervisor:
     def _listening_child(self, name: str, host: str, port: int) -> Child:
         listening = listen(host, port, name)
         if listening.notice:
-            self._report(listening.notice)
+            self._tell(listening.notice)
         return Child(name=name, listening=listening)
 
     def _mlflow_child(self) -> Child:
@@ -195,12 +219,10 @@ class Supervisor:
             found = run_files.find(self._settings, child.name)
             if found is not None and found.pid == child.process.pid:
                 child.is_ready = True
-                self._report(
-                    f"{child.name} is ready" + (f" at {found.url}" if found.url else "") + f" (pid {found.pid})"
-                )
+                self._tell(f"{child.name} is ready" + (f" at {found.url}" if found.url else "") + f" (pid {found.pid})")
         elif child.has_alert and now - child.started_at >= STABLE_AFTER_S:
             child.has_alert = False
-            self._alarm(child.name, "")
+            self._raise_alarm(child.name, "")
 
     def _is_its_turn(self, child: Child, now: float) -> bool:
         """First the api, then gateway and worker, MLflow last.
@@ -269,10 +291,10 @@ class Supervisor:
         where = self._settings.log_dir() / f"{child.name}.log"
         sentence = f"{what}; it starts again in {child.wait_s:g} s. Its log: {where}"
         child.wait_s = next_wait_s(child.wait_s, lived_s, self._settings.restart_wait_max_seconds)
-        self._report(sentence)
+        self._tell(sentence)
         log.warning("restart", child=child.name, why=what, n_restarts=child.n_restarts, **more)
         child.has_alert = True
-        self._alarm(child.name, sentence)
+        self._raise_alarm(child.name, sentence)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._ending_signals += 1
@@ -281,7 +303,7 @@ class Supervisor:
             self._kill_all()
 
     def _end_all(self) -> None:
-        self._report("Ending: " + ", ".join(self.pids()) + ".")
+        self._tell("Ending: " + ", ".join(self.pids()) + ".")
         for names in ENDING_ORDER:
             group = [c for c in self._children if c.entry in names]
             for child in group:
@@ -297,7 +319,7 @@ class Supervisor:
             if child.process is not None:
                 child.process.wait()
             run_files.withdraw(self._settings, child.name)
-        self._report("Everything has ended.")
+        self._tell("Everything has ended.")
 
     def _kill_all(self) -> None:
         for child in self._children:

@@ -89,8 +89,8 @@ class Worker:
         self,
         *,
         wait: bool = True,
-        on_wait: Callable[[int | None], None] | None = None,
-        on_ready: Callable[[], None] | None = None,
+        on_wait: Callable[[int | None], object] | None = None,
+        on_ready: Callable[[], object] | None = None,
     ) -> None:
         """Do the worker's duties until told to end.
 
@@ -154,7 +154,7 @@ class Worker:
             signal.signal(signal.SIGTERM, end)
             signal.signal(signal.SIGINT, end)
 
-    def _take_lock(self, wait: bool, on_wait: Callable[[int | None], None] | None) -> bool:
+    def _take_lock(self, wait: bool, on_wait: Callable[[int | None], object] | None) -> bool:
         if not wait:
             self._lock.acquire_or_refuse(
                 "Another worker serves this database",

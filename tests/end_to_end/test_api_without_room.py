@@ -72,7 +72,11 @@ def test_on_a_full_disk(tmp_path: Path, used_home: Path) -> None:
         filler = fill(disk)
         with api(home) as (_, url):
             assert httpx.post(f"{url}/v1/feedback", json=EVENT, timeout=60).status_code == 503
+            ready = httpx.get(f"{url}/ready", timeout=20)
+            assert ready.status_code == 503
+            assert ready.json()["dependencies"]["store"]["detail"].startswith("The store cannot be used: ")
             filler.unlink()
+            until(lambda: httpx.get(f"{url}/ready", timeout=20).status_code == 200, "green by itself", PROCESSES_S)
             until(
                 lambda: httpx.post(f"{url}/v1/feedback", json=EVENT, timeout=60).status_code == 200,
                 "feedback",

@@ -66,6 +66,32 @@ def test_a_faulty_profile_is_refused_with_its_file_and_reason(tmp_path: Path, te
     assert "dev.yaml" in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://detent:hidden-word@db/detent",
+        "mysql://detent:hidden-word@db/detent",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite://hidden-word/detent.db",
+        "detent.db",
+    ],
+)
+def test_another_store_than_a_file_of_sqlite_is_refused_and_its_password_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("DETENT_DATABASE_URL", url)
+    with pytest.raises(InvalidInput, match="the store is a file of SQLite") as refused:
+        load_settings(home=tmp_path)
+    assert "hidden-word" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["sqlite:////srv/detent.db", "sqlite+pysqlite:///detent.db"])
+def test_the_store_may_stand_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("DETENT_DATABASE_URL", url)
+    assert load_settings(home=tmp_path).db_url() == url
+
+
 def test_an_unknown_profile_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="demo, dev, staging, prod"):
         load_settings("production", home=tmp_path)

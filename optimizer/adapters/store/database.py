@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from optimizer.adapters.store.engine import (
     BUSY_TIMEOUT_S,
+    DAMAGED,
     FileWatch,
     explain,
+    is_damage,
+    is_of_connection,
     is_read_only,
     is_sqlite,
     open_engine,
@@ -46,13 +49,17 @@ from optimizer.adapters.store.told_at_once import Callers
 from optimizer.adapters.store.traffic_sums import TrafficSumTable
 from optimizer.adapters.store.turn import Turn
 from optimizer.adapters.store.writer import Writer
-from optimizer.core.base.errors import Busy
+from optimizer.core.base.errors import Busy, DetentError
 
 T = TypeVar("T")
 
+MOST_DAMAGE = 5
+
 
 class Database:
-    """ports.Store on a SQLAlchemy url: ``sqlite:////srv/detent/var/detent.db`` or ``postgresql+psycopg://…``.
+    """ports.Store on a SQLAlchemy url: ``sqlite:////srv/detent/var/detent.db``.
+
+    On PostgreSQL it does not pass the contract tests yet, so the settings refuse such a url.
 
     Nothing is opened before the first read or write. Every method raises errors.Busy, with a sentence, when the
     database is locked for longer than ten seconds, missing, not migrated or full;
@@ -65,10 +72,12 @@ class Database:
         self._writing = open_engine(url, "write")
         self._read_watch = FileWatch(url)
         self._write_watch = FileWatch(url)
+        self._write_fault: str | None = None
+        self._damage: str | None = None  # stays through writes that go well: they touch other pages
         self._callers = Callers()
         self._turn = Turn(Path(f"{sqlite_path(url)}.turn"), BUSY_TIMEOUT_S) if is_sqlite(url) else None
         turn = self._turn.mine if self._turn is not None else nullcontext
-        self._writer = Writer(self._writing, self._guard_write, self._renew, turn)
+        self._writer = Writer(self._writing, self._guard_write, self._wrote, self._renew, turn)
         self.events = EventTables()
         self.exposures = ExposureTable()
         self.traffic = TrafficTables()
@@ -99,7 +108,7 @@ class Database:
         self.retained = RetentionTables()
         self.outbox = OutboxTable()
         self.alerts = AlertTable(self.outbox)
-        self.api_keys = ApiKeyTable()
+        self.api_keys = ApiKeyTable(Path(f"{sqlite_path(url)}.keyed"))
         self.key_usage = KeyUsageTable()
         self.audit = AuditTable()
         self.serving_version = ServingVersionTable()
@@ -111,10 +120,11 @@ class Database:
             self._readers.renew()
         try:
             with self._readers.connection() as connection:
+                self._read_watch.opened()
                 yield connection
         except SQLAlchemyError as error:
-            if isinstance(error, OperationalError):
-                self._readers.renew()  # whatever was wrong with this connection, the next read gets a new one
+            if is_of_connection(error):
+                self._renew_readers()  # whatever was wrong with this connection, the next read gets a new one
             self._raise(error)
 
     def write(self, fn: Callable[[Connection], T], *, rows: int = 1) -> T:
@@ -124,17 +134,45 @@ class Database:
         thread, and what it did counts at most once. What it raises undoes its own changes only, and is raised here.
         """
         try:
-            return self._writer.wait(self._writer.submit(fn, rows))
+            result = self._writer.wait(self._writer.submit(fn, rows))
         except SQLAlchemyError as error:
-            self._raise(error)
+            self._raise(error, writing=True)
+        self._write_fault = None
+        return result
 
     async def awrite(self, fn: Callable[[Connection], T], *, rows: int = 1) -> T:
         """``write`` for asyncio: the event loop goes on meanwhile."""
         try:
             written: T = await self._callers.result(self._writer.submit(fn, rows))
-            return written
         except SQLAlchemyError as error:
-            self._raise(error)
+            self._raise(error, writing=True)
+        self._write_fault = None
+        return written
+
+    @property
+    def fault(self) -> str | None:
+        """Why the last write of this process failed, or that the file was found damaged; None where all is well."""
+        return self._damage or self._write_fault
+
+    def look_again(self) -> None:
+        """Whether what ``fault`` says is over: a write, and a check of the whole file, which may take seconds."""
+        if self._write_fault is not None:
+            with suppress(DetentError):
+                self.write(_touch)
+        if self._damage is not None and not self.damage():
+            self._damage = None
+
+    def damage(self) -> list[str]:
+        """What SQLite finds wrong with the file as it is on disk, at most MOST_DAMAGE of it; reads all of it."""
+        self._renew_readers()  # a connection may remember pages as they were
+        try:
+            with self.read() as tx:
+                rows = tx.exec_driver_sql(f"PRAGMA quick_check({MOST_DAMAGE})").scalars().all()
+        except Busy as error:
+            if error.detail != DAMAGED:
+                raise
+            return [error.said or DAMAGED]
+        return [] if rows == ["ok"] else [str(row) for row in rows]
 
     def migrate(self) -> None:
         """Brings the tables to this version; makes the file when there is none.
@@ -162,11 +200,18 @@ class Database:
         SQLite shares the memory beside the file within a process: where one connection opened it to read only, no other
         may write until all of them are closed at one moment, those that read too.
         """
-        if is_read_only(error):
-            self._readers.renew_with(self._writing.dispose)
-        else:
-            self._writing.dispose()
-            self._readers.renew()
+
+        def close() -> None:
+            if is_read_only(error):
+                self._readers.renew_with(self._writing.dispose)
+            else:
+                self._writing.dispose()
+                self._readers.renew()
+
+        self._write_watch.close(lambda: self._read_watch.close(close))
+
+    def _renew_readers(self) -> None:
+        self._read_watch.close(self._readers.renew)
 
     def _guard_write(self) -> None:
         """Run around each group. A commit into a file that has been deleted or replaced must not be acknowledged."""
@@ -178,8 +223,21 @@ class Database:
                 said=shown(self.url),
             )
 
-    def _raise(self, error: SQLAlchemyError) -> NoReturn:
+    def _wrote(self) -> None:
+        self._guard_write()
+        self._write_watch.opened()
+
+    def _raise(self, error: SQLAlchemyError, *, writing: bool = False) -> NoReturn:
         sentence = explain(error, self.url)
         if sentence is None:
             raise error
+        if is_damage(error):
+            self._damage = sentence.detail
+        elif writing:
+            self._write_fault = sentence.detail
         raise sentence from error
+
+
+def _touch(tx: Connection) -> None:
+    """Writes a page and changes nothing."""
+    tx.exec_driver_sql("PRAGMA user_version = 0")

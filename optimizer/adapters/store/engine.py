@@ -8,9 +8,11 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import (
@@ -45,6 +47,17 @@ WRITER_CACHE_KIB = 32_768
 READERS = 8
 READERS_AT_PEAK = 40
 Access = Literal["look", "read", "write", "create"]
+BESIDE = ("-wal", "-shm")  # the log and the memory that processes share
+BESIDE_EVERY_S, PROCESSES_EVERY_S = 0.2, 5.0  # to look through all processes takes longer
+LOG_GONE = (
+    "The store's log was deleted or replaced while processes had it open; what it holds is missing for who opens the"
+    " store now. End `detent serve` in order (Ctrl-C or SIGTERM, no kill), which brings the log into the file, and"
+    " start it again."
+)
+DAMAGED = (
+    "The store's file is damaged or no database. `detent doctor` says what SQLite finds; put a backup in its place."
+)
+_FileId = tuple[int, int]  # device and inode
 
 
 def open_engine(url: str, access: Access) -> Engine:
@@ -276,7 +289,7 @@ def explain(error: SQLAlchemyError, url: str) -> DetentError | None:
     text = cause.lower()
     if "malformed" in text or "not a database" in text:
         return Busy(
-            "The store's file is damaged or no database. Restore it from a backup: `detent restore`.",
+            DAMAGED,
             retry_after_s=60,
             said=f"{where}: {cause}",
         )
@@ -309,24 +322,101 @@ def is_read_only(error: BaseException) -> bool:
     return isinstance(cause, sqlite3.Error) and cause.sqlite_errorname.startswith("SQLITE_READONLY")
 
 
+def is_damage(error: BaseException) -> bool:
+    """A page of the file is not what SQLite wrote."""
+    cause = getattr(error, "orig", None)
+    return isinstance(cause, sqlite3.Error) and cause.sqlite_errorname.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+
+
+def is_of_connection(error: BaseException) -> bool:
+    """Another connection may do better: this one may remember a file that could only be read, or a damaged page."""
+    return isinstance(error, OperationalError) or is_damage(error)
+
+
 class FileWatch:
-    """Notices that the SQLite file was deleted or replaced under open connections,
-    where writes would vanish with the old file.
+    """Notices that the SQLite file, or its log or the shared memory beside it, was deleted or replaced under open
+    connections, where writes would vanish with the old one.
+
+    Another file at the path can be opened instead. Without the log that goes on in other processes it cannot: what
+    stands in that log would be missing, keys among it.
     """
 
     def __init__(self, url: str) -> None:
         self._path = sqlite_path(url) if is_sqlite(url) else None
-        self._seen: tuple[int, int] | None = None
+        self._seen: _FileId | None = None
+        self._beside: dict[str, _FileId] = {}  # as they stood when a connection was open, which holds them
+        self._due = 0.0  # monotonic seconds of the next look beside the file
+        self._is_sound = True  # by the last look
 
     def changed(self) -> bool:
-        """True once when another file stands at the path than at the last call. Raises Busy when none does."""
+        """True once when another file stands at the path than at the last call.
+
+        Raises Busy when none does, and where the log is not the one that is open here or in another process.
+        """
         if self._path is None:
             return False
         try:
-            status = os.stat(self._path)
+            now = _id_of(self._path)
         except OSError as error:
             why = "The store's file is not there. Put it back, or run `detent serve`, which makes a new one."
             raise Busy(why, retry_after_s=5, said=f"{self._path}: {error.strerror or error}") from error
-        now = (status.st_dev, status.st_ino)
         before, self._seen = self._seen, now
-        return before is not None and before != now
+        if before is not None and before != now:
+            self._beside.clear()
+            return True
+        if monotonic() >= self._due:
+            self._is_sound = self._log_is_its_own()
+            self._due = monotonic() + (BESIDE_EVERY_S if self._beside else PROCESSES_EVERY_S)
+        if not self._is_sound:
+            raise Busy(LOG_GONE, retry_after_s=5, said=str(self._path))
+        return False
+
+    def opened(self) -> None:
+        """A connection has read or written: no other process removes log and shared memory while it is open."""
+        if self._path is not None and len(self._beside) < len(BESIDE):
+            for suffix in BESIDE:
+                with suppress(OSError):
+                    self._beside.setdefault(suffix, _id_of(f"{self._path}{suffix}"))
+                    self._due = 0.0
+
+    def close(self, close: Callable[[], object]) -> None:
+        """Calls what closes connections: the last one of all processes takes the log with it, and others may come."""
+        is_own = self._path is not None and self._log_is_its_own()
+        close()
+        if is_own:
+            self._beside.clear()
+
+    def _log_is_its_own(self) -> bool:
+        if not self._beside:
+            return self._path is None or os.path.exists(f"{self._path}-wal") or not _logs_without_name(self._path)
+        for suffix, id in self._beside.items():
+            try:
+                if _id_of(f"{self._path}{suffix}") != id:
+                    return False
+            except OSError:
+                return False
+        return True
+
+
+def _id_of(path: Path | str) -> _FileId:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def _logs_without_name(path: Path) -> bool:
+    """Whether a process of this user has the SQLite file open, and a log of it that was deleted; False where the system
+    does not tell.
+    """
+    wanted = {str(path), f"{path}-wal (deleted)"}
+    for process in Path("/proc").glob("[0-9]*/fd"):
+        with suppress(OSError):  # another user's, or it has just ended
+            if wanted <= {_target(opened) for opened in process.iterdir()}:
+                return True
+    return False
+
+
+def _target(link: Path) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""

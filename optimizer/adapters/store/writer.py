@@ -15,9 +15,9 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError
 
 from optimizer.adapters.store import family_names
+from optimizer.adapters.store.engine import is_of_connection
 from optimizer.core.base.errors import Busy
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class _Outcome:
 class Writer:
     """A bounded queue and the thread that empties it.
 
-    ``guard`` runs before BEGIN and after COMMIT and raises when the file is gone; ``renew`` hears each failure;
+    ``guard`` runs before BEGIN, ``wrote`` after COMMIT; both raise when the file is gone. ``renew`` hears each failure;
     ``turn`` is around each transaction.
     """
 
@@ -62,13 +62,14 @@ class Writer:
         self,
         engine: Engine,
         guard: Callable[[], None],
+        wrote: Callable[[], None],
         renew: Callable[[BaseException], None],
         turn: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._turn = turn
         self._engine = engine
         self._renew = renew
-        self._guard = guard
+        self._guard, self._wrote = guard, wrote
         self._waiting: deque[_Job] = deque()
         self._rows = 0
         self._changed = threading.Condition()
@@ -152,7 +153,7 @@ class Writer:
                         family_names.look(connection)
                         at_once = [_attempt(connection, job) for job in started]
             outcomes += at_once
-            self._guard()
+            self._wrote()
         except (
             BaseException
         ) as error:  # COMMIT or the connection failed: nothing of the group holds, and each caller must hear it
@@ -161,7 +162,9 @@ class Writer:
                 with suppress(InvalidStateError):  # withdrawn by its caller at this very moment
                     job.future.set_exception(error)
             return
-        failed = next((outcome.error for outcome in outcomes if isinstance(outcome.error, OperationalError)), None)
+        failed = next(
+            (outcome.error for outcome in outcomes if outcome.error and is_of_connection(outcome.error)), None
+        )
         if failed is not None:
             self._renew(failed)
         for outcome in outcomes:

@@ -158,6 +158,18 @@ def _open_to_others(path: Path) -> Iterator[Path]:
 
 
 def _store(session: Session) -> Iterator[Finding]:
+    """All pages of the file are read. What the running server finds comes first: it may hold another log than stands
+    at the path.
+    """
+    if session.server is not None and (why := session.server.why_not_ready()) is not None:
+        yield Finding(check="store", verdict="fault", detail=why)
+    if found := session.store.damage():
+        yield Finding(
+            check="store",
+            verdict="fault",
+            detail=f"the file is damaged: {'; '.join(found)}",
+            advice="Put a backup in its place. Until then what touches the damaged part answers 503.",
+        )
     with session.store.read() as tx:
         _, ticked_at = session.store.serving_version.read(tx)
         alerts = session.store.alerts.all(tx, open_only=True)

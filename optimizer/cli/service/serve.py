@@ -133,8 +133,8 @@ def _news(settings: Settings, store: Store, families: FamilyFiles) -> Callable[[
     return lambda: [*by_itself(), *edits()]
 
 
-def _report(sentence: str) -> None:
-    say(f"{datetime.now():%H:%M:%S}  {sentence}")
+def _report(sentence: str) -> bool:
+    return say(f"{datetime.now():%H:%M:%S}  {sentence}")
 
 
 def alarm_into(store: Store) -> Alarm:

@@ -48,6 +48,7 @@ def status(as_json: Json = False) -> None:
         )
     names = sorted(session.families.families.keys() | session.families.problems.keys())
     unknown = with_unknown_model(settings, session.families.families.values())
+    not_ready = session.server.why_not_ready() if session.server is not None else None
     with store.read() as tx:
         _, ticked_at = store.serving_version.read(tx)
         freezes = store.freezes.all(tx)
@@ -71,12 +72,15 @@ def status(as_json: Json = False) -> None:
             rollouts=len(rollouts),
             alerts=[alert.level for alert in alerts],
             n_faulty=sum(row["problem"] is not None for row in families),
+            not_ready=not_ready,
         ),
+        "not_ready": not_ready,
         "rollouts": rollouts,
         "home": settings.home,
         "profile": settings.profile,
         "simulated_clock": settings.simulated_clock,
         "processes": processes,
+        "notes_dropped": run_files.note(settings, "serve", "notes_dropped"),
         "last_tick_at": ticked_at,
         "freezes": freezes,
         "families": families,
@@ -96,6 +100,10 @@ def status(as_json: Json = False) -> None:
         for channel, n in messages.items():
             if n:
                 out.print(f"Alerts    {n} waiting for {channel}; why: detent doctor", style="yellow", markup=False)
+        if values["notes_dropped"]:
+            dropped = count(values["notes_dropped"], "line")
+            lost = f"{dropped} of the server's messages and log could not be written"
+            out.print(f"Notes     {lost}: its terminal is gone, or its disk is full", style="yellow", markup=False)
         for freeze in freezes:
             out.print(f"Frozen    {freeze.text}", style="yellow", markup=False)
         for one in truncated:

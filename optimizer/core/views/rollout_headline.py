@@ -52,7 +52,9 @@ def rollout_headline(rollout: Rollout | None, seen: RolloutView | None) -> str:
     return f"{first}: {_needs(seen)}"
 
 
-def home_headline(*, runs: bool, rollouts: int, alerts: Iterable[str], n_faulty: int) -> str:
+def home_headline(
+    *, runs: bool, rollouts: int, alerts: Iterable[str], n_faulty: int, not_ready: str | None = None
+) -> str:
     """One sentence about a whole home: what is wrong comes first.
 
     Args:
@@ -60,10 +62,12 @@ def home_headline(*, runs: bool, rollouts: int, alerts: Iterable[str], n_faulty:
         rollouts: how many are active.
         alerts: the levels of the open ones: info, warning, critical.
         n_faulty: families whose file is refused.
+        not_ready: why the server that runs cannot serve or keep what is sent.
     """
     grave = sum(level != "info" for level in alerts)
     wrong = [
         *(["nothing watches here (detent serve starts it)"] if not runs else []),
+        *([f"the server is not ready ({not_ready.rstrip('.')})"] if not_ready else []),
         *([f"{count(grave, 'alert')} open (below)"] if grave else []),
         *([f"{count(n_faulty, 'family file')} refused (detent family validate)"] if n_faulty else []),
     ]

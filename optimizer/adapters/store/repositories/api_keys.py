@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
 from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.tables import ApiKeyRow, KeyUsageRow
+from optimizer.core.base.errors import Busy
 from optimizer.core.serving.access import ROLES, Access, KeyLimits
 from optimizer.ports import KeyRecord, Limited
 
@@ -17,8 +20,22 @@ USAGE = KeyUsageRow.__table__
 SHARE_OF_THE_REST = 8  # a process takes so small a part of what is left that others find some, too
 
 
+KEYS_GONE = (
+    "The store has no keys, and it had some: it is older than what was kept, or another file stands in its place. So"
+    " nothing is answered: without keys all of this machine would be let in. Put back the store with its log; or, where"
+    " it shall have no keys, delete the file beside it that ends in .keyed."
+)
+
+
 class ApiKeyTable:
-    """ports.ApiKeys on the database."""
+    """ports.ApiKeys on the database.
+
+    ``mark``: a file that says that the store has keys, so that a store without them is told from one that lost them.
+    """
+
+    def __init__(self, mark: Path) -> None:
+        self._mark = mark
+        self._has_seen_keys = self._has_marked = False
 
     def add(self, tx: Connection, name: str, access: Access, secret_hash: str, at: datetime) -> None:
         row = {
@@ -38,6 +55,9 @@ class ApiKeyTable:
 
     def remove(self, tx: Connection, name: str) -> None:
         tx.execute(delete(KEYS).where(KEYS.c.name == name))
+        if not tx.execute(select(KEYS.c.name).limit(1)).first():
+            self._mark.unlink(missing_ok=True)
+            self._has_seen_keys = self._has_marked = False
 
     def replace_secret(
         self, tx: Connection, name: str, secret_hash: str, previous_hash: str | None, previous_until: datetime | None
@@ -50,7 +70,18 @@ class ApiKeyTable:
         return None if row is None else _record(dict(row))
 
     def all(self, tx: Connection) -> list[KeyRecord]:
-        return [_record(dict(row)) for row in tx.execute(select(KEYS).order_by(KEYS.c.name)).mappings()]
+        """Revoked ones too. Raises Busy where there were keys and are none, unless the only one was removed."""
+        records = [_record(dict(row)) for row in tx.execute(select(KEYS).order_by(KEYS.c.name)).mappings()]
+        if records and not self._has_marked:
+            self._has_seen_keys = True
+            with suppress(OSError):  # no room: this process remembers it
+                self._mark.touch()
+                self._has_marked = True
+        elif not records:
+            if self._mark.exists() or (self._has_seen_keys and not self._has_marked):
+                raise Busy(KEYS_GONE, retry_after_s=60, said=str(self._mark))
+            self._has_seen_keys = self._has_marked = False
+        return records
 
 
 def _record(row: dict[str, Any]) -> KeyRecord:

@@ -1,0 +1,89 @@
+"""``detent serve`` goes on where nothing that it says can be written any more."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+import httpx
+import psutil
+import pytest
+
+from tests.clock import PROCESSES_S, until
+from tests.running_server import Server, make_home
+from tests.small_disk import fill, small_disk
+
+NO_MODEL = "http://127.0.0.1:9"
+
+
+@contextmanager
+def told_to(messages: IO[str], home: Path) -> Iterator[Server]:
+    server = Server(home, messages=messages)
+    try:
+        yield server
+    finally:
+        server.end()
+
+
+def pid_of(server: Server, name: str) -> int | None:
+    """As the system tells: on a full disk no process can write where it is."""
+    assert server.process.poll() is None, "the supervisor has ended"
+    for child in psutil.Process(server.process.pid).children():
+        with suppress(psutil.Error):  # it has just ended
+            if name in child.cmdline():
+                return child.pid
+    return None
+
+
+def kill(server: Server, name: str) -> None:
+    """Until another process has its place."""
+    before = pid_of(server, name)
+    assert before is not None
+    os.kill(before, signal.SIGKILL)
+    until(lambda: pid_of(server, name) not in (None, before), f"another {name}", patience_s=PROCESSES_S)
+
+
+def n_dropped(server: Server) -> int:
+    return int(server.detent("status", "--json").json["notes_dropped"])
+
+
+def test_who_read_its_messages_may_go(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as messages, told_to(messages, make_home(tmp_path / "home", NO_MODEL)) as server:
+        server.wait_ready()
+        assert n_dropped(server) == 0
+        os.close(read)
+        messages.close()
+        url = server.url
+        kill(server, "api")
+        assert httpx.get(f"{url}/health", timeout=60).status_code == 200
+        until(lambda: n_dropped(server) > 0, "the count of what was dropped", patience_s=PROCESSES_S)
+        assert "could not be written" in server.detent("status").out
+        kill(server, "worker")
+        children = psutil.Process(server.process.pid).children()
+        server.process.terminate()
+        assert server.process.wait(timeout=60) == 0, "and it ends in order"
+        assert not any(child.is_running() for child in children)
+
+
+@pytest.mark.parametrize("log_json", [False, True], ids=["for people", "as JSON"])
+def test_messages_and_log_on_a_full_disk(tmp_path: Path, log_json: bool) -> None:
+    home = make_home(tmp_path / "home", NO_MODEL, profile={"log_json": log_json})
+    with small_disk(tmp_path / "disk", megabytes=16) as disk, Path("/dev/full").open("w") as messages:
+        home = shutil.copytree(home, disk / "home", symlinks=True)
+        with told_to(messages, home) as server:
+            server.wait_ready()
+            filler = fill(disk)
+            kill(server, "gateway")
+            filler.unlink()
+            until(lambda: n_dropped(server) > 0, "the count of what was dropped", patience_s=PROCESSES_S)
+            kill(server, "gateway")
+            server.process.kill()  # and what a disk without room left behind hinders no start
+            server.process.wait()
+        with told_to(messages, home) as again:
+            again.wait_ready()

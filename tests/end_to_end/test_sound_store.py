@@ -1,0 +1,149 @@
+"""Green means sound: a store that is damaged, or not the one at its path, turns what tells of it red, and nothing that
+needed a key is answered without one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api import lifecycle
+from optimizer.host.config import Settings
+from tests.api_world import make_home, serving
+from tests.clock import until
+from tests.command_line import detent
+from tests.end_to_end.test_serve_without_terminal import NO_MODEL, pid_of
+from tests.running_server import Server, started
+from tests.running_server import make_home as make_project
+
+EVENT = {"family": "triage", "unit": "u", "success": True}
+
+
+def store_of(settings: Settings) -> Path:
+    return Path(settings.db_url().removeprefix("sqlite:///"))
+
+
+@pytest.fixture(params=["feedback_events", "sqlite_autoindex_feedback_events_1"])
+def damaged(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Settings, Path, bytes, int]:
+    """A home with an event, the first page of whose table or index is overwritten; what stood there, and where."""
+    settings = make_home(tmp_path)
+    with serving(settings) as before:
+        assert before.post("/v1/feedback", EVENT).status_code == 200
+    file = store_of(settings)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+        named = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [request.param]).fetchone()
+        connection.execute("PRAGMA journal_mode = WAL")
+    at = (named[0] - 1) * size
+    was = write_at(file, at, os.urandom(size))
+    return settings, file, was, at
+
+
+def write_at(file: Path, at: int, page: bytes) -> bytes:
+    """Gives what stood there."""
+    with file.open("r+b") as opened:
+        opened.seek(at)
+        before = opened.read(len(page))
+        opened.seek(at)
+        opened.write(page)
+    return before
+
+
+def test_a_damaged_page_turns_ready_and_status_red_until_the_file_is_whole_again(
+    damaged: tuple[Settings, Path, bytes, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, file, was, at = damaged
+    monkeypatch.setattr(lifecycle, "LOOK_AGAIN_S", 0.2)
+    with serving(settings) as world:
+        assert world.post("/v1/feedback", EVENT).status_code == 503
+        world.get("/v1/families/triage/prompt?unit=u")
+        until(lambda: world.shared.exposures.n_waiting == 0, "a write that goes well")
+        ready = world.get("/ready")
+        assert (ready.status_code, ready.json()["dependencies"]["store"]["ok"]) == (503, False)
+        assert "damaged" in ready.json()["dependencies"]["store"]["detail"]
+        assert "damaged" in world.get("/v1/status").json()["dependencies"]["store"]["detail"]
+        assert world.get("/v1/families/triage/prompt?unit=u").status_code == 200, "from memory"
+        write_at(file, at, was)
+        until(lambda: world.get("/ready").status_code == 200, "green again")
+        assert world.post("/v1/feedback", EVENT).status_code == 200
+
+
+def test_doctor_reads_every_page(damaged: tuple[Settings, Path, bytes, int]) -> None:
+    settings, file, was, at = damaged
+    environment = {"DETENT_HOME": str(settings.home), "NO_COLOR": "1"}
+
+    def verdicts() -> list[str]:
+        findings = detent("doctor", "--json", env=environment).json["findings"]
+        return [one["verdict"] for one in findings if one["check"] == "store"]
+
+    assert "fault" in verdicts()
+    write_at(file, at, was)
+    assert verdicts() == ["ok"]
+
+
+@pytest.mark.parametrize("gone", [("-wal",), ("-wal", "-shm")], ids=["log", "log and shared memory"])
+def test_with_its_log_deleted_nothing_is_answered_that_needs_the_store_and_nothing_without_a_key(
+    tmp_path: Path, gone: tuple[str, ...]
+) -> None:
+    home = make_project(tmp_path / "home", NO_MODEL)
+    with started(home) as server:
+        made = json.loads(server.another("keys", "create", "app", "--role", "admin", "--json").stdout)
+        key = {"Authorization": f"Bearer {made['secret']}"}
+        until(lambda: status(server, "/v1/families") == 401, "the first key")
+        assert status(server, "/v1/alerts", **key) == 200
+        for suffix in gone:
+            Path(f"{store_of(server.settings)}{suffix}").unlink()
+        until(lambda: status(server, "/ready") == 503, "red")
+        assert "log was deleted" in httpx.get(f"{server.url}/ready").json()["dependencies"]["store"]["detail"]
+        assert status(server, "/v1/alerts", **key) == 503
+        assert httpx.post(f"{server.url}/v1/feedback", json=EVENT, headers=key, timeout=60).status_code == 503
+        assert status(server, "/v1/families") == 401
+        doctor = server.another("doctor", "--json")  # which ends, and holds nothing open
+        assert doctor.returncode == 1
+        findings = json.loads(doctor.stdout)["findings"]
+        assert any(one["verdict"] == "fault" for one in findings if one["check"] == "store")
+        assert server.another("status", "--json").returncode == 1
+
+        url, before = server.url, pid_of(server, "api")
+        assert before is not None
+        os.kill(before, signal.SIGKILL)
+        until(lambda: status(server, "/health", url=url) == 200 and pid_of(server, "api") != before, "another api")
+        assert status(server, "/v1/families", url=url) == 503
+        assert status(server, "/ready", url=url) == 503
+        assert status(server, "/v1/families", url=url, **key) == 503
+
+    with started(home) as again:  # the others ended in order, which brings the log into the file
+        assert status(again, "/v1/families") == 401
+        assert status(again, "/v1/alerts", **key) == 200
+        assert status(again, "/ready") == 200
+
+
+def status(server: Server, path: str, *, url: str | None = None, **headers: str) -> int:
+    return httpx.get(f"{url or server.url}{path}", headers=headers, timeout=60).status_code
+
+
+def test_a_store_that_lost_its_keys_lets_nobody_in(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    with serving(settings) as world:
+        world.add_key("app", "admin", secret="app")
+        assert world.get("/v1/families").status_code == 401
+        with closing(sqlite3.connect(store_of(settings))) as connection:
+            connection.execute("DELETE FROM api_keys")
+            connection.commit()
+        until(lambda: world.get("/ready").status_code == 503, "red")
+        assert world.get("/v1/families").status_code == 401
+        assert world.get("/v1/families", headers={"X-API-Key": "app"}).status_code == 200, "as it knew them before"
+    with serving(settings) as anew:
+        assert anew.get("/v1/families").status_code == 503
+        assert "no keys, and it had some" in anew.get("/ready").json()["dependencies"]["store"]["detail"]
+        assert "no keys, and it had some" in detent("serve", env={"DETENT_HOME": str(settings.home)}).err
+        Path(f"{store_of(settings)}.keyed").unlink()
+        until(lambda: anew.get("/v1/families").status_code == 200, "as a person said")
