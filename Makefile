@@ -102,7 +102,7 @@ bench-judges: $(VENV)/.synced-dev ## recorded judges beside people's ratings: ca
 	@$(BIN)/python bench/judges.py
 
 bench-commands: $(VENV)/.synced-dev ## what `detent study run` finds on recorded cascades, and its test beside the old one (hours; a stop loses nothing; data of DETENT_SHARED)
-	@for name in noninferiority switches commands; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
+	@for name in noninferiority commands; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
 
 bench-families: $(VENV)/.synced-dev ## what studies of the shipped families gain on held-out rows (hours; a stop loses nothing; data of DETENT_SHARED); ARGS="--families summarization --rows 50"
 	@$(BIN)/python bench/families.py $(ARGS)

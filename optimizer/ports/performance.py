@@ -85,7 +85,7 @@ class TrafficSums(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchedReign:
-    """How a family's champion is doing, as far as its outcomes have been read."""
+    """How a family's champion is doing by one metric, as far as its outcomes have been read."""
 
     family: str
     reign: int  # seq of the champion
@@ -94,9 +94,11 @@ class WatchedReign:
 
 
 class DriftDetectors(Protocol):
-    def get(self, tx: Transaction, family: str) -> WatchedReign | None: ...
-    def put(self, tx: Transaction, row: WatchedReign) -> None:
-        """In the place of the family's earlier one."""
+    def get(self, tx: Transaction, family: str) -> list[WatchedReign]:
+        """One per metric, in the order in which they were put; none where nothing is known of the family yet."""
+
+    def put(self, tx: Transaction, rows: Sequence[WatchedReign]) -> None:
+        """All of one reign, in the place of the family's earlier ones."""
 
     def outcomes(
         self,

@@ -140,11 +140,12 @@ class TestDriftDetectors:
         for i in range(300):
             watch = watch.after(NOW + timedelta(minutes=i), (i % 7) / 7)
         row = WatchedReign(family=FAMILY, reign=3, watch=watch, read_until=minutes(60))
-        for one in (replace(row, reign=2), row):
-            database.write(lambda tx, one=one: database.drift_detectors.put(tx, one))
+        other = replace(row, watch=replace(watch, metric=Metric()), read_until=minutes(90))
+        for rows in ([replace(row, reign=2)], [row, other]):
+            database.write(lambda tx, rows=rows: database.drift_detectors.put(tx, rows))
         with database.read() as tx:
-            assert database.drift_detectors.get(tx, FAMILY) == row
-            assert database.drift_detectors.get(tx, "triage") is None
+            assert database.drift_detectors.get(tx, FAMILY) == [row, other]
+            assert database.drift_detectors.get(tx, "triage") == []
 
     def test_outcomes_of_one_variant_field_and_source_come_in_order_of_receipt(self, database: Database) -> None:
         rows = [

@@ -16,14 +16,22 @@ import pytest
 from optimizer.adapters.store import Database
 from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.feedback.events import Interaction
-from optimizer.core.rollout.champion_limits import ChampionLimits, Crossed, Figure, crossed, is_enough, silence
+from optimizer.core.rollout.champion_limits import (
+    ChampionLimits,
+    Crossed,
+    Figure,
+    crossed,
+    is_enough,
+    missing_outcomes,
+    silence,
+)
 from optimizer.core.serving.champion import first, succeed
 from optimizer.jobs.champions.watch_limits import OUT_OF_LIMITS, watch_limits
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES, roll_up_minutes
 from optimizer.ports import Alert
 from tests.clock import Clock
 from tests.ingestion import family
-from tests.stores import FAMILY, NOW, arm, interaction, keep_events, minutes, new_database
+from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes, new_database
 
 LIMITS = ChampionLimits()
 CHAMPION = "v_aaaaaaaaaaaa"
@@ -34,6 +42,13 @@ def minute(at: float, n: int, failed: int = 0, latency_ms: float = 200.0, cost_u
     row = MinuteSums(family=FAMILY, minute=minutes(at), variant=CHAMPION)
     for i in range(n):
         row.add_interaction(failed=i < failed, latency_ms=latency_ms, cost_usd=cost_usd)
+    return row
+
+
+def outcomes(at: float, n: int) -> MinuteSums:
+    row = MinuteSums(family=FAMILY, minute=minutes(at), variant=CHAMPION, source="user")
+    for _ in range(n):
+        row.add_outcome(success=True, score=None)
     return row
 
 
@@ -98,6 +113,37 @@ class TestFigures:
         (told,) = crossed([minute(58, 20)], minutes(60), LIMITS, ["errors"])
         assert "too few to tell whether they are back" in told.detail
         assert figures([], "errors") == []
+
+
+class TestMissingOutcomes:
+    def missing(self, told: Sequence[MinuteSums], until: float, **limits: Any) -> Crossed | None:
+        asked = [minute(at, 20) for at in range(int(until))]
+        return missing_outcomes(asked, told, minutes(until), ChampionLimits(**limits))
+
+    def test_it_says_how_many_requests_came_without_one(self) -> None:
+        found = self.missing([outcomes(at, 10) for at in range(20)], 23)
+        assert found is not None
+        assert "no outcome has come since 09:20 UTC, though 60 requests have, of which 50% had one" in found.detail
+
+    def test_few_outcomes_have_to_be_missed_for_longer(self) -> None:
+        rare = [outcomes(at, 3) for at in range(20)]
+        assert self.missing(rare, 24) is None
+        assert self.missing(rare, 25) is not None
+
+    @pytest.mark.parametrize(
+        "told",
+        [
+            pytest.param([], id="none ever"),
+            pytest.param([outcomes(9, 500)], id="one batch"),
+            pytest.param([outcomes(at, 4) for at in range(10)], id="fewer than fifty"),
+            pytest.param([outcomes(at, 100) for at in range(0, 200, 20)], id="usual stretches without any"),
+        ],
+    )
+    def test_outcomes_that_were_not_steady_are_not_missed(self, told: list[MinuteSums]) -> None:
+        assert self.missing(told, (told[-1].minute - NOW) / timedelta(minutes=1) + 15 if told else 15) is None
+
+    def test_without_a_limit_nothing_is_missed(self) -> None:
+        assert self.missing([outcomes(at, 10) for at in range(20)], 60, silence_minutes=None) is None
 
 
 class TestSilence:
@@ -226,7 +272,7 @@ def request(i: int, at: datetime, *, failed: bool = False) -> Interaction:
 
 
 def live(
-    store: Database, clock: Clock, n_polls: int, per_poll: int, *, fails_every: int = 0
+    store: Database, clock: Clock, n_polls: int, per_poll: int, *, fails_every: int = 0, labelled: bool = False
 ) -> list[tuple[datetime, Alert]]:
     """So many polls with traffic in between; every alert with the time at which it was seen first."""
     seen: dict[str, tuple[datetime, Alert]] = {}
@@ -238,7 +284,8 @@ def live(
             for i, at in enumerate(times)
         ]
         n += len(rows)
-        keep_events(store, rows)
+        told = [feedback(f"of {one.id}", of=one.arm, received_at=one.received_at) for one in rows if labelled]
+        keep_events(store, [*rows, *told])
         clock.pass_time(POLL)
         for alert in look(store, clock):
             seen.setdefault(alert.id, (clock.now(), alert))
@@ -278,6 +325,26 @@ def test_requests_that_stop_coming_are_told_within_five_minutes_and_cleared_when
     assert look(store, clock) == []
 
 
+def test_outcomes_that_stop_while_requests_go_on_are_told_within_five_minutes_and_cleared_when_they_come_again(
+    store: Database,
+) -> None:
+    clock = Clock(NOW)
+    assert live(store, clock, n_polls=45, per_poll=4, labelled=True) == []
+    stopped = clock.now()
+    ((at, alert),) = live(store, clock, n_polls=30, per_poll=4)
+    assert at - stopped <= timedelta(minutes=5)
+    assert (alert.level, alert.subject) == ("warning", "outcomes")
+    assert "no outcome has come since " in alert.detail
+    live(store, clock, n_polls=15, per_poll=4, labelled=True)
+    assert look(store, clock) == []
+
+
+def test_outcomes_that_stop_with_the_requests_are_a_silence_alone(store: Database) -> None:
+    clock = Clock(NOW)
+    live(store, clock, n_polls=45, per_poll=4, labelled=True)
+    assert [alert.subject for _, alert in live(store, clock, n_polls=30, per_poll=0)] == ["silence"]
+
+
 def test_while_nothing_is_summed_up_nothing_is_told(store: Database) -> None:
     clock = Clock(NOW)
     live(store, clock, n_polls=45, per_poll=4)
@@ -309,13 +376,14 @@ def test_a_family_with_enough_requests_is_read_for_fifteen_minutes_only(
     store: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(NOW)
-    live(store, clock, n_polls=25, per_poll=5)
+    live(store, clock, n_polls=25, per_poll=5, labelled=True)
     real, asked = store.minute_stats.of_family, list[timedelta]()
 
     def of_family(tx: Any, name: str, since: datetime, **options: Any) -> Any:
         watermark = store.minute_stats.watermark(tx, MINUTES)
         assert watermark is not None
-        asked.append(watermark - since)
+        if options["source"] == "":
+            asked.append(watermark - since)
         return real(tx, name, since, **options)
 
     monkeypatch.setattr(store.minute_stats, "of_family", of_family)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.family.judge_settings import JudgeSettings
 from optimizer.core.family.settings import Metric
-from optimizer.core.rollout.drift import MIN_REFERENCE, ChampionWatch, alarm_text, usual_dip
+from optimizer.core.rollout.drift import MIN_REFERENCE, ChampionWatch, alarm_text, as_record, usual_dip
 from optimizer.core.serving.champion import first, succeed
 from optimizer.core.serving.rollout import Champion
 from optimizer.core.statistics.outcomes import Sums
@@ -171,11 +174,14 @@ class Watching:
         return watch_champion(self.database, self.clock, self.families)
 
     @property
-    def state(self) -> WatchedReign:
+    def states(self) -> list[WatchedReign]:
         with self.database.read() as tx:
-            found = self.database.drift_detectors.get(tx, FAMILY)
-        assert found is not None
-        return found
+            return self.database.drift_detectors.get(tx, FAMILY)
+
+    @property
+    def state(self) -> WatchedReign:
+        """By the first metric."""
+        return self.states[0]
 
     def alerts(self, *, open_only: bool = True) -> list[Alert]:
         with self.database.read() as tx:
@@ -275,6 +281,26 @@ class TestJob:
         watching.clock.pass_time(timedelta(minutes=1))
         watching.look()
         assert watching.state.read_until == NOW + timedelta(hours=1)
+
+    def test_a_score_that_falls_beside_a_success_that_stays_is_told(self, watching: Watching) -> None:
+        watching.users(20, 0.8, score=0.9)
+        watching.users(14, 0.8, score=0.3)
+        (alert,) = watching.alerts()
+        assert "score by user went from about 0.90 to about 0.3" in alert.detail
+        assert [state.watch.metric.field for state in watching.states] == ["success", "score"]
+        assert [state.watch.alarmed for state in watching.states] == [False, True]
+        watching.users(12, 0.3, score=0.3)
+        assert {alert.subject for alert in watching.alerts()} == {"success", "score"}
+
+    def test_what_an_older_version_knew_of_one_metric_goes_on(self, watching: Watching) -> None:
+        watching.users(20, 0.8)
+        before = watching.state
+        kept = json.dumps(as_record(before.watch))
+        with closing(sqlite3.connect(watching.database.url.removeprefix("sqlite:///"))) as store, store:
+            store.execute("UPDATE drift_detectors SET state = ?", (kept,))
+        assert watching.states == [before]
+        watching.users(12, 0.4)
+        assert len(watching.alerts()) == 1
 
     def test_another_champion_closes_the_alert_and_begins_anew(self, watching: Watching) -> None:
         watching.users(20, 0.8)

@@ -236,10 +236,10 @@ def test_what_the_watch_on_the_champion_has_not_read_stays(store: Database) -> N
         variant="v_aaaaaaaaaaaa", metric=Metric(field="success", source="user"), reigns_since=ago(200)
     )
     reign = WatchedReign(family=FAMILY, reign=1, watch=watch, read_until=ago(100))
-    store.write(lambda tx: store.drift_detectors.put(tx, reign))
+    store.write(lambda tx: store.drift_detectors.put(tx, [reign]))
     add_events(store, FAMILY, 99, 1)
     assert gone(prune_records(store, CLOCK, kept(store, family()))) == {}
-    store.write(lambda tx: store.drift_detectors.put(tx, replace(reign, read_until=NOW)))
+    store.write(lambda tx: store.drift_detectors.put(tx, [replace(reign, read_until=NOW)]))
     assert (FAMILY, "interactions") in gone(prune_records(store, CLOCK, kept(store, family())))
 
 

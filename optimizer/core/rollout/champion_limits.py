@@ -1,5 +1,5 @@
 """Absolute limits of what a champion does, from the first fifty requests on: errors, latency, cost,
-and that requests come at all.
+and that requests, and their outcomes, come at all.
 
 Read from the sums of full minutes alone, so an alarm needs no baseline. Raised only where chance does not explain it,
 cleared well inside the limit: a champion that stands at its limit raises nothing, and one that goes back and forth
@@ -8,6 +8,7 @@ across it is told of once.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,10 +31,11 @@ TO_CLEAR = (timedelta(minutes=15), 150)  # a figure that is told of has to be we
 LOOK_BACK = timedelta(hours=24)
 Z = 3.09  # one-sided, one look in a thousand of a champion that stands exactly at its limit
 SLOWER = 0.05  # the share of requests that may be slower than the p95
+STEADY_HOUR = timedelta(hours=1)  # before outcomes stop: they are fewer than requests
 STEADY_MINUTES = 10  # before a silence, in each of which something came
 MISSED = 14.0  # requests that a silence should have held: none comes by chance once in a million such silences
 USUAL_PAUSES = 3  # so many pauses of a day are no accident
-Figure = Literal["errors", "latency", "cost", "silence"]
+Figure = Literal["errors", "latency", "cost", "silence", "outcomes"]
 Level = Literal["warning", "critical"]
 
 
@@ -119,9 +121,7 @@ def silence(rows: Iterable[MinuteSums], until: datetime, limits: ChampionLimits)
     Args:
         rows: the family's interactions by minute, of all variants, up to 24 hours before ``until``.
     """
-    by_minute: dict[datetime, int] = {}
-    for row in rows:
-        by_minute[row.minute] = by_minute.get(row.minute, 0) + row.n
+    by_minute = _by_minute(rows)
     active = sorted(minute for minute, n in by_minute.items() if n)
     if limits.silence_minutes is None or not active:
         return None
@@ -140,6 +140,53 @@ def silence(rows: Iterable[MinuteSums], until: datetime, limits: ChampionLimits)
         " come again, or after a day"
     )
     return Crossed(figure="silence", level=_LEVELS["silence"], detail=detail)
+
+
+def missing_outcomes(
+    requests: Iterable[MinuteSums], outcomes: Iterable[MinuteSums], until: datetime, limits: ChampionLimits
+) -> Crossed | None:
+    """That outcomes of one source come no more though requests do; None where that is not so, is usual, or has lasted
+    a day.
+
+    Steady: at least 50 outcomes in ten or more minutes of an hour. Usual: the day before had three stretches of as many
+    requests without an outcome.
+
+    Args:
+        requests: the family's interactions by minute, of all variants, up to 24 hours before ``until``.
+        outcomes: what one source said of them in the same time.
+    """
+    asked, told = _by_minute(requests), _by_minute(outcomes)
+    active = sorted(minute for minute, n in told.items() if n)
+    if limits.silence_minutes is None or not active:
+        return None
+    last, one = active[-1], timedelta(minutes=1)
+    steady = [minute for minute in active if minute > last - STEADY_HOUR]
+    n_steady = sum(told[minute] for minute in steady)
+    if len(steady) < STEADY_MINUTES or n_steady < ENOUGH or until - last - one < limits.silence_minutes * one:
+        return None
+    share = min(1.0, n_steady / max(1, sum(n for minute, n in asked.items() if last - STEADY_HOUR < minute <= last)))
+    stretches = dict.fromkeys(active, 0)  # requests after each minute with outcomes, until the next such minute
+    for minute, n in asked.items():
+        place = bisect_right(active, minute) - 1
+        if place >= 0 and minute != active[place] and minute < until:
+            stretches[active[place]] += n
+    n_asked = stretches.pop(last)
+    usual = sorted(stretches.values(), reverse=True)[USUAL_PAUSES - 1 : USUAL_PAUSES]
+    if n_asked * share < MISSED or n_asked <= sum(usual):
+        return None
+    detail = (
+        f"no outcome has come since {last + one:%H:%M} UTC, though {count(n_asked, 'request')} have, of which"
+        f" {share:.0%} had one in the hour before. Look whether the application still sends feedback. It clears when"
+        " outcomes come again, or after a day"
+    )
+    return Crossed(figure="outcomes", level=_LEVELS["outcomes"], detail=detail)
+
+
+def _by_minute(rows: Iterable[MinuteSums]) -> dict[datetime, int]:
+    by_minute: dict[datetime, int] = {}
+    for row in rows:
+        by_minute[row.minute] = by_minute.get(row.minute, 0) + row.n
+    return by_minute
 
 
 def is_enough(rows: Iterable[MinuteSums], *, is_open: bool) -> bool:
@@ -217,7 +264,13 @@ def _above(histogram: Mapping[str, int], limit: float) -> int:
 
 
 _Read = Callable[[_Window, float], _Reading]
-_LEVELS: Mapping[Figure, Level] = {"errors": "critical", "latency": "warning", "cost": "warning", "silence": "warning"}
+_LEVELS: Mapping[Figure, Level] = {
+    "errors": "critical",
+    "latency": "warning",
+    "cost": "warning",
+    "silence": "warning",
+    "outcomes": "warning",
+}
 _TOO_FEW = (
     "{figure} were beyond their limit, and fewer than 50 requests of the last 24 hours have them measured: too few to"
     " tell whether they are back"

@@ -5,17 +5,19 @@ It only raises an alert: people decide.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from math import fsum
+from typing import Literal
 
 import structlog
 
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Metric
+from optimizer.core.feedback.events import LabelSummary
 from optimizer.core.rollout.drift import ChampionWatch, alarm_text
 from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, most_labelled
 from optimizer.core.serving.champion import beneath
@@ -29,6 +31,7 @@ SETTLED = timedelta(
 )  # after its end nothing more is received in an hour: events are stamped before they are committed
 HISTORY = timedelta(days=30)
 CHUNK = timedelta(hours=24)
+_FIELDS: tuple[Literal["success", "score"], ...] = ("success", "score")
 log = structlog.get_logger(__name__)
 
 
@@ -36,10 +39,10 @@ def watch_champion(store: Store, clock: Clock, families: Mapping[str, Family]) -
     """Reads each champion's outcomes of the full hours since the last look, each once;
     returns the families with an alarm.
 
-    Outcomes are of one field and source: the family's ``rollout.metric``, else the one with most labels. What a unit
-    reports within an hour counts once, with its mean. State and ``read_until`` are written together with the alert, so
-    a look that is killed or repeated changes nothing. A new reign begins anew and closes the alert of the one before;
-    so does an edited judge, where the metric is its feedback.
+    Both success and score are watched, each by one source: the family's ``rollout.metric``, and of each other field the
+    source with most labels. What a unit reports within an hour counts once, with its mean. State and ``read_until`` are
+    written together with the alert, so a look that is killed or repeated changes nothing. A new reign begins anew and
+    closes the alerts of the one before; so does an edited judge, where the metric is its feedback.
     """
     return [family.name for family in families.values() if _watch(store, clock.now(), family)]
 
@@ -47,45 +50,69 @@ def watch_champion(store: Store, clock: Clock, families: Mapping[str, Family]) -
 def _watch(store: Store, now: datetime, family: Family) -> bool:
     """Whether the family's champion has an alarm."""
     until = _hour(now - SETTLED)
-    state = _standing(store, now, until, family)
-    while state is not None and state.read_until < until and not state.watch.alarmed:
-        before, state = state, _read_on(store, state, until)
-        if (
-            state.watch is not before.watch or state.read_until == until
-        ):  # a stretch without outcomes is not worth a commit
-            store.write(lambda tx, state=state: _keep(tx, store, state, now))  # type: ignore[misc]
-    return state is not None and state.watch.alarmed
+    states = _standing(store, now, until, family)
+    for place, state in enumerate(states):
+        while state.read_until < until and not state.watch.alarmed:
+            before, state = state, _read_on(store, state, until)
+            states[place] = state
+            if (
+                state.watch is not before.watch or state.read_until == until
+            ):  # a stretch without outcomes is not worth a commit
+                store.write(lambda tx, state=state: _keep(tx, store, states, state, now))  # type: ignore[misc]
+    return any(state.watch.alarmed for state in states)
 
 
-def _standing(store: Store, now: datetime, until: datetime, family: Family) -> WatchedReign | None:
-    """Where the present reign stands, begun here where nothing is known of it yet; None without a champion."""
+def _standing(store: Store, now: datetime, until: datetime, family: Family) -> list[WatchedReign]:
+    """Where the present reign stands by each metric, begun here where nothing is known of it yet; none without a
+    champion.
+
+    While no outcome of a field was found, its metric is chosen again every hour.
+    """
     with store.read() as tx:
         champion = store.champions.current(tx, family.name)
-        state = store.drift_detectors.get(tx, family.name)
+        states = store.drift_detectors.get(tx, family.name)
         if champion is None:
-            return None
-        if state is not None and _goes_on(state, champion, family, until):
-            return state
+            return []
+        kept = {state.watch.metric.field: state for state in states if _goes_on(state, champion, family, until)}
+        if kept and (len(kept) == len(_FIELDS) or min(state.read_until for state in kept.values()) >= until):
+            return list(kept.values())
         since = now - timedelta(days=LABEL_WINDOW_DAYS)
-        metric = family.rollout.metric or most_labelled(store.events.label_summary(tx, family.name, since))
-    judge = _judge_of(family, metric)
-    watch = ChampionWatch(variant=champion.variant, metric=metric, reigns_since=champion.since, judge=judge)
-    begun = WatchedReign(family=family.name, reign=champion.seq, watch=watch, read_until=_hour(now - HISTORY))
+        metrics = _metrics(family, store.events.label_summary(tx, family.name, since))
+    begun = [_begin(champion, family, metric, now) for metric in metrics if metric.field not in kept]
+    if not begun:
+        return list(kept.values())
+    following = [*kept.values(), *begun]
+    gone = {state.watch.metric.field for state in states}.difference(kept)
 
     def begin(tx: Transaction) -> None:
-        store.drift_detectors.put(tx, begun)
-        store.alerts.close(tx, ALERT, family.name, "", now)
+        store.drift_detectors.put(tx, following)
+        for alert in store.alerts.all(tx, open_only=True, kind=ALERT, family=family.name):
+            if not kept or alert.subject in gone:
+                store.alerts.close(tx, ALERT, family.name, alert.subject, now)
 
     store.write(begin)
-    return begun
+    return following
+
+
+def _begin(champion: Champion, family: Family, metric: Metric, now: datetime) -> WatchedReign:
+    judge = _judge_of(family, metric)
+    watch = ChampionWatch(variant=champion.variant, metric=metric, reigns_since=champion.since, judge=judge)
+    return WatchedReign(family=family.name, reign=champion.seq, watch=watch, read_until=_hour(now - HISTORY))
+
+
+def _metrics(family: Family, labels: Sequence[LabelSummary]) -> list[Metric]:
+    """The one that a rollout would decide by first; of another field only what has labels."""
+    first = family.rollout.metric or most_labelled(labels)
+    others = [[one for one in labels if one.field == field] for field in _FIELDS if field != first.field]
+    return [first, *(most_labelled(own) for own in others if own)]
 
 
 def _goes_on(state: WatchedReign, champion: Champion, family: Family, until: datetime) -> bool:
-    """Not under another champion, another declared metric or another judge; and while no outcome was found,
-    the metric is chosen again every hour.
+    """Not under another champion, another declared metric of its field or another judge;
+    while no outcome was found, for an hour.
     """
     declared, metric = family.rollout.metric, state.watch.metric
-    if state.reign != champion.seq or (declared is not None and declared != metric):
+    if state.reign != champion.seq or (declared is not None and declared.field == metric.field and declared != metric):
         return False
     if state.watch.judge != _judge_of(family, metric):
         return False
@@ -119,13 +146,17 @@ def _one_per_unit(outcomes: Iterable[tuple[datetime, str, float]]) -> list[tuple
     return [(found[0][0], fsum(y for _, y in found) / len(found)) for found in units.values()]
 
 
-def _keep(tx: Transaction, store: Store, state: WatchedReign, now: datetime) -> None:
-    store.drift_detectors.put(tx, state)
+def _keep(tx: Transaction, store: Store, states: Sequence[WatchedReign], state: WatchedReign, now: datetime) -> None:
+    """``state``: the one of them that was read on."""
+    store.drift_detectors.put(tx, states)
     if not state.watch.alarmed:
         return
     has_way_back = beneath(store.champions.history(tx, state.family)) is not None
     detail = alarm_text(state.watch, family=state.family, has_way_back=has_way_back)
-    alert = Alert(id=new_id("al"), kind=ALERT, level="warning", family=state.family, opened_at=now, detail=detail)
+    field = state.watch.metric.field
+    alert = Alert(
+        id=new_id("al"), kind=ALERT, level="warning", family=state.family, subject=field, opened_at=now, detail=detail
+    )
     if store.alerts.open(tx, alert):
         log.warning("champion drift", family=state.family, variant=state.watch.variant, detail=detail)
 

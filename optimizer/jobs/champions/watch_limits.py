@@ -1,4 +1,4 @@
-"""Tells of champions that fail, are slow, cost too much or are asked no more,
+"""Tells of champions that fail, are slow, cost too much, are asked no more or hear of no outcome any more,
 from the sums by minute alone; does nothing but alert.
 """
 
@@ -18,6 +18,7 @@ from optimizer.core.rollout.champion_limits import (
     Figure,
     crossed,
     is_enough,
+    missing_outcomes,
     silence,
 )
 from optimizer.core.serving.champion import beneath
@@ -28,6 +29,8 @@ from optimizer.jobs.outbox.keep_alerts import keep_alerts
 from optimizer.ports import Alert, Clock, Store, Transaction
 
 OUT_OF_LIMITS = "champion_out_of_limits"
+OF_NO_VARIANT: tuple[Figure, ...] = ("silence", "outcomes")
+LATELY = timedelta(minutes=1)  # in which an outcome shows that they still come
 RECENT = timedelta(minutes=15)  # which is all that is read of a family with enough requests
 
 
@@ -75,12 +78,29 @@ def _wanted(
     if not is_enough(_own(rows, champion), is_open=bool(told)) or not _is_asked(rows, until):
         rows = _rows(tx, store, family.name, until - LOOK_BACK)
     open_figures = [figure for alert in told if (figure := _figure_of(alert, champion)) is not None]
-    quiet = silence(rows, until, limits)
-    return [*crossed(_own(rows, champion), until, limits, open_figures), *([quiet] if quiet is not None else [])]
+    quiet = [silence(rows, until, limits), _unanswered(tx, store, family.name, until, limits)]
+    return [*crossed(_own(rows, champion), until, limits, open_figures), *(one for one in quiet if one is not None)]
 
 
-def _rows(tx: Transaction, store: Store, family: str, since: datetime) -> list[MinuteSums]:
-    return store.minute_stats.of_family(tx, family, since, source="")
+def _unanswered(tx: Transaction, store: Store, family: str, until: datetime, limits: ChampionLimits) -> Crossed | None:
+    """Of what applications send; people and judges rate when they like.
+
+    A day is read only where nothing came lately.
+    """
+    for source in ("user", "system"):
+        if any(row.minute >= until - LATELY for row in _rows(tx, store, family, until - LATELY, source)):
+            continue
+        outcomes = _rows(tx, store, family, until - LOOK_BACK, source)
+        found = (
+            missing_outcomes(_rows(tx, store, family, until - LOOK_BACK), outcomes, until, limits) if outcomes else None
+        )
+        if found is not None:
+            return found
+    return None
+
+
+def _rows(tx: Transaction, store: Store, family: str, since: datetime, source: str = "") -> list[MinuteSums]:
+    return store.minute_stats.of_family(tx, family, since, source=source)
 
 
 def _own(rows: Sequence[MinuteSums], champion: Champion) -> list[MinuteSums]:
@@ -94,8 +114,8 @@ def _is_asked(rows: Sequence[MinuteSums], until: datetime) -> bool:
 
 
 def _subject(figure: Figure, champion: Champion) -> str:
-    """An alert about a champion ends with its reign; an alert about missing requests is about no variant."""
-    return figure if figure == "silence" else f"{champion.variant} {figure}"
+    """An alert about a champion ends with its reign; an alert about what does not come is about no variant."""
+    return figure if figure in OF_NO_VARIANT else f"{champion.variant} {figure}"
 
 
 def _figure_of(alert: Alert, champion: Champion) -> Figure | None:
@@ -105,7 +125,7 @@ def _figure_of(alert: Alert, champion: Champion) -> Figure | None:
 
 def _alert(tx: Transaction, store: Store, champion: Champion, one: Crossed, now: datetime) -> Alert:
     f = champion.family
-    back = beneath(store.champions.history(tx, f)) if one.figure != "silence" else None
+    back = beneath(store.champions.history(tx, f)) if one.figure not in OF_NO_VARIANT else None
     way = f" The way back: detent champion rollback {f}" if back is not None else ""
     detail = f"Champion {champion.variant} of {f}: {one.detail}. Look: detent feedback stats {f}.{way}"
     return Alert(

@@ -124,7 +124,9 @@ def _stands_in_holdback(
     _, n_labelled = champion_mean(current.variant, metric, record.labels)
     has_evidence = (current.rollout is not None and not current.forced) or n_labelled >= MIN_REFERENCE
     open_alerts = store.alerts.all(tx, open_only=True, family=family.name)
-    about = [one for one in open_alerts if one.kind.startswith("champion_") and one.subject != "silence"]
+    about = [
+        one for one in open_alerts if one.kind.startswith("champion_") and one.subject not in ("silence", "outcomes")
+    ]
     return has_evidence and not about and record.champion == current.variant
 
 

@@ -169,7 +169,8 @@ def _unread(tx: Transaction, store: Store, clock: Clock, family: str) -> list[Ho
     """What has not been summed up, or read by the champion's watch, yet: after long without a worker."""
     summed = store.minute_stats.watermark(tx, MINUTES) or clock.now() - HISTORY
     found = [Hold(since=summed, why="what came later is not summed up yet")]
-    reign = store.drift_detectors.get(tx, family)
-    if reign is not None and not reign.watch.alarmed:
+    for reign in store.drift_detectors.get(tx, family):
+        if reign.watch.alarmed:
+            continue
         found.append(Hold(since=reign.read_until, why="the watch on the champion has not read what came later"))
     return found

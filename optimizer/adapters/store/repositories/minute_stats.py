@@ -125,19 +125,26 @@ def _sums_of(
 class DriftDetectorTable:
     """ports.DriftDetectors on the database, and the outcomes that teach them."""
 
-    def get(self, tx: Connection, family: str) -> WatchedReign | None:
+    def get(self, tx: Connection, family: str) -> list[WatchedReign]:
         row = tx.execute(select(DETECTORS).where(DETECTORS.c.family == family)).first()
         if row is None:
-            return None
-        return WatchedReign(
-            family=row.family, reign=row.reign, watch=from_record(json.loads(row.state)), read_until=row.read_until
-        )
+            return []
+        kept = json.loads(row.state)
+        if isinstance(kept, dict):  # of a version that watched one metric
+            kept = [{"read_until": row.read_until.isoformat(), "watch": kept}]
+        return [
+            WatchedReign(
+                family=row.family, reign=row.reign, watch=from_record(one["watch"]),
+                read_until=datetime.fromisoformat(one["read_until"]),
+            )
+            for one in kept
+        ]  # fmt: skip
 
-    def put(self, tx: Connection, row: WatchedReign) -> None:
-        state = json.dumps(as_record(row.watch), separators=(",", ":"), allow_nan=False)
-        upsert(
-            tx, DETECTORS, [{"family": row.family, "reign": row.reign, "state": state, "read_until": row.read_until}]
-        )
+    def put(self, tx: Connection, rows: Sequence[WatchedReign]) -> None:
+        kept = [{"read_until": row.read_until.isoformat(), "watch": as_record(row.watch)} for row in rows]
+        state = json.dumps(kept, separators=(",", ":"), allow_nan=False)
+        family, reign, read_until = rows[0].family, rows[0].reign, min(row.read_until for row in rows)
+        upsert(tx, DETECTORS, [{"family": family, "reign": reign, "state": state, "read_until": read_until}])
 
     def outcomes(
         self,
