@@ -8,11 +8,13 @@ a home in use), see ``running_server.py``.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from typer.testing import CliRunner
 
 from optimizer.cli.app import run
@@ -35,8 +37,14 @@ def detent(*words: str, stdin: str = "", env: Mapping[str, str] | None = None) -
     """Run one command line; DETENT_HOME and the like come from ``env`` or from the environment
     that the test has set.
     """
-    with CliRunner().isolation(input=stdin, env=env) as (out, err, _mixed):
-        code = run(words)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        return Ran(code=code, out=out.getvalue().decode(), err=err.getvalue().decode())
+    configured, handlers = structlog.get_config(), logging.getLogger().handlers[:]
+    structlog.reset_defaults()  # as in a process of its own
+    try:
+        with CliRunner().isolation(input=stdin, env=env) as (out, err, _mixed):
+            code = run(words)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            return Ran(code=code, out=out.getvalue().decode(), err=err.getvalue().decode())
+    finally:
+        structlog.configure(**configured)
+        logging.getLogger().handlers[:] = handlers
