@@ -5,7 +5,7 @@ kept when the store cannot be read.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import monotonic
@@ -21,7 +21,7 @@ from optimizer.core.family.kind import kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.serving.assignment import Keys as TokenKeys
 from optimizer.core.serving.assignment import holdback_of, leased, overrides_by_family
-from optimizer.core.serving.family_names import by_name, former_of
+from optimizer.core.serving.family_names import by_name, former_of, is_retired
 from optimizer.core.serving.freezes import Freeze, is_frozen
 from optimizer.core.serving.rollout import Rollout
 from optimizer.jobs.rollouts.tick import report_unwatched
@@ -39,6 +39,7 @@ class Serving:
 
     version: int | None = None  # None: the store has not been read since this process started
     families: Mapping[str, ServedFamily] = field(default_factory=dict)
+    retired: Collection[str] = ()  # names that a retired family had, and that nobody has taken since
     freezes: Sequence[Freeze] = ()
     keys: Keys | None = None
     ticked_at: datetime | None = None  # the worker's last tick
@@ -57,6 +58,8 @@ class Serving:
                     "The store has not been read since the server started, so nothing can be served yet. /ready says"
                     " what is missing."
                 )
+            if name in self.retired:
+                raise NotFound(f"The family {name!r} was retired. Undo: detent family restore {name}.", family=name)
             raise no_family(name)
         return found
 
@@ -145,8 +148,9 @@ class ServingState:
         rollouts = {rollout.family: rollout for rollout in self._store.rollouts.all_active(tx)}
         overrides = overrides_by_family(self._store.overrides.active(tx, now))
         freezes = self._store.freezes.all(tx)
+        self._families.former_names = former = self._store.family_names.former(tx)
         names = self._families.families.keys() | self._families.problems.keys()
-        names -= {old for old, new in self._families.former_names.items() if new in names}
+        names -= {old for old, new in former.items() if new in names}
         found: dict[str, ServedFamily] = {}
         for name in names:
             known = before.families.get(name) if version == before.version else None
@@ -155,14 +159,18 @@ class ServingState:
                 freeze = is_frozen(freezes, name)
                 found[name] = family if family.freeze == freeze else replace(family, freeze=freeze)
         keys = Keys.from_records(self._store.api_keys.all(tx))
-        now_found = by_name(found, self._families.former_names)
+        now_found = by_name(found, former)
         is_as_before = (
             before.families.keys() == found.keys()
             and former_of(before.families) == former_of(now_found)
             and all(before.families[name] is family for name, family in found.items())
         )
         families = before.families if is_as_before else now_found  # what was prepared of them still holds
-        return Serving(version=version, families=families, freezes=freezes, keys=keys, ticked_at=ticked_at, read_at=now)
+        retired = frozenset(old for old, new in former.items() if is_retired(new))
+        return Serving(
+            version=version, families=families, retired=retired, freezes=freezes, keys=keys, ticked_at=ticked_at,
+            read_at=now,
+        )  # fmt: skip
 
     def _family(
         self,

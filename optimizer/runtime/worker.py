@@ -255,7 +255,8 @@ class Worker:
             return
         families = self._families.families
         pages = wiring.mirrored_pages(families, self._store, self._clock)
-        mirror_once(self._store, self._open_tracker, self._clock, families, pages)
+        known = {**dict.fromkeys(self._families.problems), **families}  # a faulty file is no family that is gone
+        mirror_once(self._store, self._open_tracker, self._clock, known, pages)
         self._aliases_due = time.monotonic() + ALIASES_SECONDS
 
     def _open_tracker(self) -> Tracker:

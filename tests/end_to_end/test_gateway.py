@@ -18,6 +18,7 @@ from optimizer.core.serving.access import access_of, hash_of
 from optimizer.core.serving.assignment import verify_token
 from optimizer.host.config import Settings
 from optimizer.jobs.families.create_variant import VariantDraft, create_variant
+from optimizer.jobs.families.rename_family import rename_family
 from optimizer.jobs.rollouts.freeze import freeze, unfreeze
 from optimizer.runtime import wiring
 from tests.clock import until
@@ -71,6 +72,7 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
             "late": family("late", "slow"),
             "careful": family("careful", "safe"),
             "misnamed": family("misnamed", "nowhere"),
+            "named": family("named", "remote"),
         }
         settings = make_home(tmp_path_factory.mktemp("home"), families, models)
         with running(settings) as url:
@@ -111,6 +113,25 @@ def test_the_answer_is_openais_and_says_which_variant_gave_it(setup: Setup) -> N
     }
     assert detent["cost_usd"] == pytest.approx(0.002)
     assert raw.headers["x-detent-assignment"] == detent["assignment"]
+
+
+def test_a_family_that_was_renamed_answers_chats_that_name_it_as_before(setup: Setup) -> None:
+    settings = setup.settings
+    report = rename_family(
+        "named", "called", actor="person", confirm="named", reason=None, store=setup.store,
+        clock=wiring.open_clock(settings), folders=wiring.family_folders(settings),
+    )  # fmt: skip
+    assert report.family == "called"
+
+    def answered(name: str) -> dict[str, Any]:
+        answer = setup.post({"model": name, "messages": [{"role": "user", "content": "Stars"}], "user": "u1"})
+        return answer.json() if answer.status_code == 200 else {}
+
+    until(lambda: answered("called"), "the gateway to know the new name")
+    answer = answered("named")
+    assert answer["detent"]["family"] == "called"
+    kept = setup.interaction(answer["id"])
+    assert (kept.arm.family, kept.arm.variant) == ("called", setup.champion("named"))
 
 
 def test_while_a_user_waits_for_a_model_what_runs_by_itself_can_see_it(setup: Setup) -> None:

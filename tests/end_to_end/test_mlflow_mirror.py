@@ -406,6 +406,9 @@ def test_a_family_that_never_served_and_had_no_study_has_no_experiment(tmp_path:
     assert mirror_once(store, tracker, after_it(), [quiet]) == 0
     assert tracker._client.get_experiment_by_name(f"detent/{quiet}") is not None
     assert tracker._client.get_prompt_version_by_alias(f"detent-{quiet}", "champion") is not None
+    for there, stage in (([], "deleted"), ([quiet], "active")):  # its folder was removed by hand, and put back
+        assert mirror_once(store, tracker, after_it(), there) == 0
+        assert tracker._client.get_experiment_by_name(f"detent/{quiet}").lifecycle_stage == stage
     store.close()
 
 

@@ -105,7 +105,7 @@ class MlflowTracker:
         for name in (was, family):
             self._experiments.pop(name, None)
         names = f"detent/{was}", f"detent/{family}"
-        found = self._client.get_experiment_by_name(names[0])
+        found = self._client.get_experiment_by_name(names[0]) if was != family else None
         if found is not None and found.tags.get(FAMILY_TAG) == was:  # not one of a new family of this name
             if found.lifecycle_stage == "deleted":
                 self._client.restore_experiment(found.experiment_id)

@@ -196,8 +196,16 @@ def _restore_aliases(
     store: Store, tracker: Tracker | Callable[[], Tracker], clock: Clock, families: Mapping[str, Any] | Iterable[str]
 ) -> None:
     """With nothing left to send, an alias that differs was moved by a person: it goes back,
-    and an alert names the command meant.
+    and an alert names the command meant. A family whose folder is gone is not shown as long as it is.
     """
+    with store.read() as tx:
+        without_file = {reign.family for reign in store.champions.reigning(tx)} - {*families}
+    try:
+        for family in sorted(without_file):
+            _opened(tracker).rename_family(family, family, is_shown=False)
+    except Exception as e:
+        log.warning("mlflow_unreachable", error=str(e)[:500])
+        return
     for family in families:
         with store.read() as tx:
             wanted = wanted_aliases(store, tx, family) if _is_shown(tx, store, family) else {}

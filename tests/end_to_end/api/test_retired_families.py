@@ -58,6 +58,8 @@ def test_a_retired_family_serves_no_more_and_its_folder_is_put_aside(world: Worl
     assert (world.settings.var() / "retired" / "triage~1" / "family.yaml").is_file()
     for path in ("prompt", "history"):
         assert world.get(f"/v1/families/triage/{path}").status_code == (404 if path == "prompt" else 200)
+    told = world.get("/v1/families/triage/prompt").json()["detail"]
+    assert told == "The family 'triage' was retired. Undo: detent family restore triage."
     assert world.get("/v1/families").json()["items"] == []
     assert world.get("/v1/snapshot").json()["families"] == {}
     assert world.post("/v1/feedback", {"assignment": token, "success": True}).status_code == 422
@@ -235,3 +237,33 @@ def test_a_renamed_family_can_be_retired_and_both_names_are_free(world: World) -
         assert [one.family for one in world.shared.store.champions.history(tx, "triage")] == ["triage"]
         assert len(world.shared.store.champions.history(tx, "tickets~1")) == 1
     assert world.get("/v1/families/triage/prompt").json()["family"] == "triage"
+
+
+def test_a_rename_that_was_cut_off_serves_on_and_is_finished_by_saying_it_again(world: World) -> None:
+    store, champion = world.shared.store, world.champion()
+    store.write(lambda tx: store.family_names.rename(tx, "triage", "tickets", world.shared.clock.now()))
+    world.shared.serving.refresh()
+    assert world.get("/v1/families/triage/prompt").json()["variant"] == champion
+    answer = rename(world, "triage", "tickets")
+    assert answer.status_code == 200, answer.text
+    for name in ("triage", "tickets"):
+        shown = world.get(f"/v1/families/{name}/prompt").json()
+        assert (shown["family"], shown["variant"]) == ("tickets", champion)
+    with store.read() as tx:
+        assert len(store.champions.history(tx, "tickets")) == 1
+
+
+def test_a_retirement_that_was_cut_off_is_finished_by_saying_it_again(world: World) -> None:
+    aside = world.settings.var() / "retired" / "triage~1"
+    aside.parent.mkdir(parents=True)
+    folder_of(world, "triage").rename(aside)
+    assert retire(world).status_code == 200
+    assert world.post("/v1/families/triage/restore").status_code == 200
+    assert world.get("/v1/families/triage/prompt").status_code == 200
+
+
+def test_a_schedule_stays_off_after_a_return(world: World) -> None:
+    world.client.put("/v1/families/triage/schedule", json={"cron": "0 3 * * *"}, headers={"If-Match": "*"})
+    retire(world)
+    world.post("/v1/families/triage/restore")
+    assert world.get("/v1/families/triage/schedule").json()["on"] is False
