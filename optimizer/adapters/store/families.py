@@ -42,8 +42,9 @@ class FamilyNameTables:
         return names | {one.partition(RETIRED)[0] for one in names}
 
     def retired(self, tx: Connection, name: str) -> str | None:
-        if is_retired(name):
-            query = select(NAMES.c.name).where(NAMES.c.name == name, NAMES.c.current)
+        present = self.former(tx).get(name, name)
+        if is_retired(present):
+            query = select(NAMES.c.name).where(NAMES.c.name == present, NAMES.c.current)
         else:
             begins = NAMES.c.name.startswith(f"{name}{RETIRED}", autoescape=True)
             query = select(NAMES.c.name).where(begins, NAMES.c.current)

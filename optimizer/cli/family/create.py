@@ -222,11 +222,10 @@ def _from_before(session: Session, report: ImportReport) -> list[str]:
         )
     with session.store.read() as tx:
         n_sealed = session.store.family_names.n_sealed(tx, name)
-        retired = session.store.family_names.retired(tx, name)
-    if n_sealed and retired is not None:
+    if n_sealed:
         lines.append(
-            f"A family of this name was retired before ({retired}). Nothing of it is used again, but the"
-            f" {count(n_sealed, 'input')} of its holdout stay sealed, and looks at them count on."
+            f"A family that had this name was retired. Nothing of it is used again, but {count(n_sealed, 'input')} of"
+            f" its holdout {'stays' if n_sealed == 1 else 'stay'} sealed, and looks at them count on."
         )
     return lines
 

@@ -135,14 +135,14 @@ def restore_family(
         Conflict: another family has the name, or its texts were forgotten.
     """
     why, at = checked_reason(reason), clock.now()
-    plain = name.partition(RETIRED)[0]
-    folder = folders.of(plain)
-    asides = list[Path]()
+    moves = list[tuple[Path, Path]]()
 
     def change(tx: Transaction) -> ChangeReport:
         retired = store.family_names.retired(tx, name)
         if retired is None:
             raise NotFound(f"No family {name!r} was retired; `detent family list` shows those that exist.", family=name)
+        plain = retired.partition(RETIRED)[0]
+        folder, aside = folders.of(plain), folders.retired / retired
         if folder.exists() or not is_retired(store.family_names.former(tx).get(plain, plain)):
             raise Conflict(
                 f"The name {plain} is in use, so {retired} cannot have it back. Rename or retire the family that has it"
@@ -155,15 +155,15 @@ def restore_family(
         reign = store.champions.resume(tx, plain)
         tell(tx, store, "family.restore", plain, plain, {"was": retired, "why": why}, actor=actor, at=at)
         store.outbox.add(tx, "family", plain, {"was": retired}, at)
-        asides[:] = [one for one in (folders.retired / retired,) if one.is_dir()]
+        moves[:] = [(aside, folder)] if aside.is_dir() else []
         what = f"{retired} is {plain} again"
-        what += f"; its folder is {folder} again" if asides else "; its folder is not in var/retired, put it back"
+        what += f"; its folder is {folder} again" if moves else "; its folder is not in var/retired, put it back"
         what += f"; {reign.variant} serves" if reign else ""
         undo = f"detent family delete {plain} --confirm {plain}"
         return ChangeReport(family=plain, what=what, why=why, undo=undo, champion=reign)
 
     report = store.write(change)
-    for aside in asides:
+    for aside, folder in moves:
         folders.home.mkdir(parents=True, exist_ok=True)
         shutil.move(aside, folder)
     return report

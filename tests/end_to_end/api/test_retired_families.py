@@ -229,6 +229,14 @@ def test_a_former_name_is_no_name_for_another_family(world: World) -> None:
         assert len(world.shared.store.champions.history(tx, "tickets")) == 1
 
 
+def test_a_renamed_family_comes_back_by_either_name(world: World) -> None:
+    rename(world, "triage", "tickets")
+    for name in ("tickets", "triage"):
+        assert world.client.delete("/v1/families/tickets?confirm=tickets").status_code == 200
+        assert world.post(f"/v1/families/{name}/restore").json()["family"] == "tickets"
+        assert world.get("/v1/families/triage/prompt").json()["family"] == "tickets"
+
+
 def test_a_renamed_family_can_be_retired_and_both_names_are_free(world: World) -> None:
     rename(world, "triage", "tickets")
     assert world.client.delete("/v1/families/tickets?confirm=tickets").status_code == 200
