@@ -23,12 +23,12 @@ from optimizer.cli import (
     keys,
     later,
     playbook,
-    review,
 )
 from optimizer.cli.doctor import commands as doctor
 from optimizer.cli.family import commands as family
 from optimizer.cli.family import golden
 from optimizer.cli.judge import commands as judge
+from optimizer.cli.review import commands as review
 from optimizer.cli.rollout import commands as rollout
 from optimizer.cli.service import serve, status
 from optimizer.cli.study import commands as study

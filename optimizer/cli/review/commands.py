@@ -4,6 +4,7 @@ such as whether a text from production may become an example.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -11,14 +12,11 @@ import typer
 
 from optimizer.cli.judge.figure import told_figure
 from optimizer.cli.output import Json, percent, say, show, table, tell_change
+from optimizer.cli.review.reviews import RATE, reviews_with_texts, value_of
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import count
-from optimizer.core.base.strict_json import read_json
 
-LABEL = "label_interaction"  # a kind of review: what should this answer have been?
-RATE = "rate_answer"  # how good is this answer, which was drawn at random?
-OF_ANSWERS = (LABEL, RATE)
 app = typer.Typer(name="review", no_args_is_help=True, help="Questions waiting for a person: list and answer.")
 
 
@@ -34,30 +32,7 @@ def list_reviews(
     """
     check_one_of("--status", status, ("open", "answered", "all"))
     session = Session()
-    if family is not None:
-        session.family(family)
-    store = session.store
-    with store.read() as tx:
-        rows = store.reviews.page(tx, family, None if status == "all" else status)
-        texts = {
-            (name, example.id): example
-            for name in {row["family"] for row in rows}
-            for split in ("train", "dev")
-            for example in store.examples.of_split(tx, name, split=split)
-        }
-        waiting = {row["subject"] for row in rows if row["kind"] in OF_ANSWERS and row["status"] == "open"}
-        given = {
-            (one.arm.family, one.id): one for some in store.events.interactions(tx, waiting).values() for one in some
-        }
-    for row in rows:
-        example = texts.get((row["family"], row["subject"]))
-        is_shown = row["kind"] in OF_ANSWERS and row["status"] == "open"
-        asked = given.get((row["family"], row["subject"])) if is_shown else None
-        row["input"], row["expected"] = (dict(example.input), dict(example.expected)) if example else (None, None)
-        if asked is not None:  # its text is shown until it is answered: afterwards it may lie in the sealed holdout
-            row["input"] = dict(asked.input) if asked.input is not None else None
-        row["output"] = asked.output if asked is not None else None
-        row["why"] = row["payload"].get("why", "")
+    rows = reviews_with_texts(session, family, status)
     columns = {
         "id": "Review", "family": "Family", "kind": "Kind", "why": "Why", "input": "Input", "output": "Answered",
         "expected": "Expected", "answer": "Answer",
@@ -67,15 +42,15 @@ def list_reviews(
 
 @app.command()
 def answer(
-    review: Annotated[str, typer.Argument(help="Id of the review.", show_default=False)],
+    review: Annotated[str | None, typer.Argument(help="Id of the review.", show_default=False)] = None,
     answer: Annotated[
-        str,
+        str | None,
         typer.Argument(
             help="release or keep_back: whether the text may be used as an example. Of a drawn answer a number from 0"
             " to 1: how good it is; or unrated.",
             show_default=False,
         ),
-    ],
+    ] = None,
     expected: Annotated[
         str | None,
         typer.Option(
@@ -85,14 +60,26 @@ def answer(
     as_answered: Annotated[
         bool, typer.Option("--as-answered", help="Of an interaction: the answer that was given was right.")
     ] = False,
+    answer_all: Annotated[
+        bool, typer.Option("--all", help="All that are open, one after the other, each by one key.")
+    ] = False,
+    only_family: Annotated[str | None, typer.Option("--family", help="With --all: only of this family.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Answer one question.
+    """Answer one question, or all that are open.
 
     Examples:
       detent review answer rv_01… release --expected billing
       detent review answer rv_01… 0.75
+      detent review answer --all --family triage
     """
+    if answer_all:
+        if review is not None or expected is not None or as_answered:
+            raise InvalidInput("--all asks for every open review; leave out REVIEW, ANSWER and what is expected.")
+        _answer_all(Session(), only_family, as_json)
+        return
+    if review is None or answer is None or only_family is not None:
+        raise InvalidInput("Name a review and its answer, or say --all, to which alone --family belongs.")
     session = Session()
     with session.store.read() as tx:
         asked = session.store.reviews.get(tx, review)
@@ -126,6 +113,33 @@ def answer(
             else f"no review of {family_name} is open; {study}"
         ),
     )
+
+
+def _answer_all(session: Session, family: str | None, as_json: bool) -> None:
+    from optimizer.cli.review.screens import ask_each, key_typed
+
+    if not sys.stdin.isatty():
+        raise InvalidInput(
+            "--all asks by single keys, and there is no terminal here. Answer one at a time: detent review answer"
+            " REVIEW ANSWER; detent review list --json says which are open."
+        )
+    rows = reviews_with_texts(session, family, "open")
+    ended = ask_each(rows, session.families.families, send=session.operations.answer_review, read_key=key_typed)
+    show(as_json, {"items": ended.answered}, lambda out: None)
+    open_now = reviews_with_texts(session, family, "open")
+    only = f" --family {family}" if family is not None else ""
+    rated = sorted({row["family"] for row in ended.answered if row["kind"] == RATE})
+    left = any(row["kind"] == RATE for row in open_now)
+    tell_change(
+        f"{count(len(ended.answered), 'review')} answered, {count(len(open_now), 'review')} open.",
+        why="",
+        undo="none: an answer that was sent stays.",
+        then=f"detent review answer --all{only}"
+        if open_now
+        else "; ".join(f"detent judge calibrate {name}" for name in rated if not left),
+    )
+    if ended.n_refused:
+        raise typer.Exit(1)
 
 
 def _told_rating(session: Session, row: Mapping[str, Any], as_json: bool) -> None:
@@ -202,17 +216,3 @@ def collect(
             f"{family}: {len(rows)} reviews opened. Undo: detent review answer REVIEW keep_back. Next: detent review"
             f" list --family {family}."
         )
-
-
-def value_of(parser: str, text: str) -> Any:
-    """``--expected`` as the value of the output field:
-    JSON where the family's output is JSON or a list, else the text itself.
-    """
-    if parser not in ("json", "list"):
-        return text
-    try:
-        return read_json(text)
-    except ValueError as error:
-        raise InvalidInput(
-            f"--expected is no JSON ({error}), and the family's output is read as {parser}. Put it in single quotes."
-        ) from error

@@ -1,0 +1,1 @@
+"""``detent review``: questions that only a person may answer. Start at ``commands.py``."""
