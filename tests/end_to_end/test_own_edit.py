@@ -175,6 +175,29 @@ def test_an_evaluation_without_any_score_is_none(project: Project) -> None:
     assert (ran.code, ran.json["mean_score"]) == (1, None), ran.err
 
 
+@pytest.mark.parametrize(
+    ("too_long", "told"),
+    [
+        ("cut", "Inputs cut to max_chars, as when serving: document in 6 examples of dev"),
+        ("refuse", "Inputs left out, since serving refuses inputs so long: 1 example of dev"),
+    ],
+)
+def test_an_evaluation_says_what_became_of_inputs_longer_than_serving_takes(
+    project: Project, too_long: str, told: str
+) -> None:
+    lengths = sorted(len(str(example.input["document"])) for example in topic_examples(6, "dev"))
+    most = 10 if too_long == "cut" else lengths[-1] - 1
+    inputs = {"document": {"type": "text", "max_chars": most, "too_long": too_long}}
+    declared = {**TOPIC_FAMILY, "model": {"default": "remote", "max_tokens": 8}, "inputs": inputs}
+    project.file.write_text(json.dumps(declared), encoding="utf-8")
+    n_long = sum(length > most for length in lengths)
+    told = told.replace("1 example", f"{n_long} example{'s' * (n_long > 1)}")
+    planned = detent("family", "evaluate", "topics", "--dry-run", "--n", "6")
+    assert told in " ".join(planned.out.split())
+    assert f"on {6 - n_long if too_long == 'refuse' else 6} dev examples" in planned.out
+    assert told in " ".join(detent("family", "evaluate", "topics", "--n", "6").out.split())
+
+
 def test_the_same_over_rest(project: Project) -> None:
     project.edit()
     with serving(load_settings("dev", project.settings.home)) as world:

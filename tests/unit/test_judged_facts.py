@@ -67,6 +67,12 @@ def test_an_answer_with_a_wrong_fact_is_asked_for_again_and_the_right_one_goes_o
     assert done.cost_usd > sum(one.cost_usd for one in done.attempts if one.call.purpose != "judge")
 
 
+def test_the_judge_of_facts_reads_the_whole_material() -> None:
+    judge = checker()
+    run(judge, letter={"letter": LONG["letter"] + " and so on" * 3000 + ", the red one"})
+    assert between("MATERIAL", prompt_of(judge.requests[0])).strip().endswith("the red one")
+
+
 def test_flagged_it_is_recorded_and_goes_out() -> None:
     done, model = run(checker(), knobs={**FACTS, "validate.then": "flag"})
     assert (done.attempt.issues, len(model.requests)) == (("factual_errors",), 1)

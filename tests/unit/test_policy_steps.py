@@ -329,7 +329,10 @@ def test_tool_results_are_said_again_at_the_end_only_while_they_wait_for_an_answ
     waiting = ModelRequest(model="only", revision="", messages=messages)
     said = request_of_policy(policy, waiting).messages
     assert said[:-1] == messages
-    assert "[weather] 21 C" in said[-1]["content"]
+    assert said[-1]["content"].count("[weather] 21 C\n") == 1
+    long = [*messages[:-1], {**messages[-1], "content": "x" * 4000 + "the end"}]
+    (*before, repeated) = request_of_policy(policy, replace(waiting, messages=long)).messages
+    assert (before, "the rest stands in the tool's message above" in repeated["content"]) == (long, True)
     assert request_of_policy(policy, RENDERED).messages == RENDERED.messages
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from optimizer.cli.family.trivial_view import view_trivial
 from optimizer.cli.output import dollars, table
 from optimizer.core.base.phrasing import count
+from optimizer.core.search.study import too_long_in_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,6 +59,8 @@ def _view_fewer(out: Console, batch: Mapping[str, Any]) -> None:
     if wanted is not None and batch["n"] < wanted:
         there = "there is no more" if batch["n"] == 1 else "there are no more"
         out.print(f"  {wanted} were asked for, and {there}: detent import FILE brings others.", markup=False)
+    if told := too_long_in_words(batch, str(batch["split"])):
+        out.print(f"  Inputs {told}", style="yellow", markup=False)
 
 
 def verdict(batches: Sequence[Mapping[str, Any]], unasked: Sequence[Mapping[str, str]] = ()) -> str | None:

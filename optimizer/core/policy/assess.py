@@ -11,7 +11,7 @@ from optimizer.core.family.answer import parse_output
 from optimizer.core.family.fields import Output
 from optimizer.core.family.rendering import value_text
 from optimizer.core.models.language import ModelAnswer
-from optimizer.core.policy.answer_checks import MATERIAL_WORDS, READ_CHARS, CheckedAnswer, holds_facts
+from optimizer.core.policy.answer_checks import MATERIAL_WORDS, CheckedAnswer, holds_facts
 from optimizer.core.policy.attempts import FACTUAL, Attempt, Reply
 from optimizer.core.policy.attempts import Judge as AskJudge
 from optimizer.core.policy.policy import Policy
@@ -172,5 +172,5 @@ def facts_material(answered: CheckedAnswer) -> dict[str, str]:
     found = [(name, text) for name, text in answered.tool_results if holds_facts(text)]
     if not found and not any(len(text.split()) >= MATERIAL_WORDS for text in answered.inputs):
         return {}
-    tools = {f"result {i + 1} of {name}": text[:READ_CHARS] for i, (name, text) in enumerate(found)}
-    return {**{name: value_text(value)[:READ_CHARS] for name, value in answered.input.items()}, **tools}
+    tools = {f"result {i + 1} of {name}": text for i, (name, text) in enumerate(found)}
+    return {**{name: value_text(value) for name, value in answered.input.items()}, **tools}

@@ -11,6 +11,7 @@ from typing import Any
 from optimizer.core.base.knob import Knob
 
 MAX_RESULT_CHARS = 4000
+CUT = " … (the rest stands in the tool's message above)"
 
 TOOL_RESULTS = Knob(
     name="context.tool_results",
@@ -57,7 +58,9 @@ def with_tool_results(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, A
     found = [(name, text) for name, text in tool_results(plain) if text.strip()]
     if not found or plain[-1].get("role") != "tool":
         return plain
-    results = "\n".join(f"[{name}] {text[:MAX_RESULT_CHARS]}" for name, text in found)
+    results = "\n".join(
+        f"[{name}] {text if len(text) <= MAX_RESULT_CHARS else text[:MAX_RESULT_CHARS] + CUT}" for name, text in found
+    )
     said = (
         f"These are the results of the tools you called:\n{results}\nAnswer the request above, and base your answer on"
         " these results."

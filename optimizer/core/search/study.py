@@ -249,15 +249,15 @@ def leaks_in_words(findings: Mapping[str, Any] | None) -> str | None:
     )
 
 
-def too_long_in_words(found: Mapping[str, Any] | None) -> str | None:
-    """What became of a dataset's train and dev examples whose inputs are longer than serving takes; None where there
-    is none.
+def too_long_in_words(found: Mapping[str, Any] | None, of: str = "train and dev") -> str | None:
+    """What became of examples whose inputs are longer than serving takes, "truncated" and "n_refused" of a dataset or
+    an evaluation; None where there is none.
     """
     truncated, n_refused = (found or {}).get("truncated", {}), (found or {}).get("n_refused", 0)
     cut = [f"{name} in {count(n, 'example')}" for name, n in truncated.items()]
-    told = [f"cut to max_chars, as when serving: {', '.join(cut)} of train and dev"] if cut else []
+    told = [f"cut to max_chars, as when serving: {', '.join(cut)} of {of}"] if cut else []
     if n_refused:
-        told.append(f"left out, since serving refuses inputs so long: {count(n_refused, 'example')} of train and dev")
+        told.append(f"left out, since serving refuses inputs so long: {count(n_refused, 'example')} of {of}")
     return "; ".join(told) or None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -63,15 +63,18 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> dict[
     }
     if further := chosen[definition.n_dev :]:
         ids[RUN_OFF] = further
-    searched = (served[id].input for id in (*ids["train"], *chosen))
-    truncated = Counter(name for input in searched for name in long_inputs(family, input))
-    too_long = {"truncated": dict(truncated), "n_refused": len(everything) - len(served)}
     return {
         "hash": digest(canonical_json({"family": family.name, **ids})),
         "n_dev": len(dev),
         **ids,
-        **{name: value for name, value in too_long.items() if value},
+        **too_long_of(family, [served[id] for id in (*ids["train"], *chosen)], len(everything) - len(served)),
     }
+
+
+def too_long_of(family: Family, examples: Iterable[Example], n_refused: int) -> dict[str, Any]:
+    """ "truncated", input > examples in which it is cut, and "n_refused"; each where there are any."""
+    truncated = Counter(name for example in examples for name in long_inputs(family, example.input))
+    return {name: value for name, value in {"truncated": dict(truncated), "n_refused": n_refused}.items() if value}
 
 
 def train_examples(family: Family, store: Store, tx: Transaction) -> list[Example]:

@@ -186,6 +186,7 @@ def evaluate_variant(
             "beside": plan.beside.id if plan.beside is not None else None,
             "suite_name": plan.suite.name if plan.suite is not None else None,
             "n_wanted": plan.n_wanted,
+            **plan.too_long,
             "timing": _told(timing),
             "commonest_error": _commonest([r.error for r in results if r.error is not None]),
         }

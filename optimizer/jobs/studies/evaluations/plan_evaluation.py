@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,9 +15,10 @@ from optimizer.core.evaluation.timing import N_TIMED, Timing, n_paired, timed_ro
 from optimizer.core.evaluation.trivial_baselines import bare_prompt
 from optimizer.core.family.family import Family
 from optimizer.core.family.golden import GoldenRow
+from optimizer.core.family.rendering import is_refused
 from optimizer.core.family.variant import Variant
 from optimizer.core.search import cost_estimate
-from optimizer.jobs.dataset.build_dataset import as_served
+from optimizer.jobs.dataset.build_dataset import as_served, too_long_of
 from optimizer.jobs.dataset.golden_scenarios import (
     golden_examples,
     require_unquoted,
@@ -50,6 +51,7 @@ class EvaluationPlan:
     bare: Variant | None
     rows: dict[str, GoldenRow]
     n_wanted: int | None
+    too_long: Mapping[str, Any]  # "truncated" and "n_refused", as a dataset has them
 
     @property
     def variants(self) -> list[Variant]:
@@ -115,6 +117,7 @@ def plan_evaluation(
         raise InvalidInput("A suite says which examples it asks: leave n and split out.")
     rows: dict[str, GoldenRow] = {}
     wanted: int | None = None
+    n_refused = 0
     if named is not None and named.name == GOLDEN:
         with store.read() as tx:
             require_unsealed(tx, store, family, named.rows)
@@ -122,18 +125,18 @@ def plan_evaluation(
             require_unquoted(family, asked_one, named.rows)
         made = golden_examples(family, named.rows)
         rows = {example.id: row for example, row in zip(made, named.rows, strict=True)}
-        examples: Sequence[Example] = [as_served(family, one) for one in made]
+        drawn: Sequence[Example] = made
     else:
         asked = named or (suites_of(family).get(DEFAULT) if split == "dev" else None)
         wanted = asked.targets.n if n is None and asked is not None else n
         if wanted is not None and wanted < 1:
             raise InvalidInput(f"An evaluation needs at least one example, not {wanted}.")
-        examples = drawn_examples(family, split, wanted or DEFAULT_N, store)
-        is_whole = asked is not None and len(examples) >= min(asked.targets.n, _n_dev(family, store))
+        drawn, n_refused = _drawn(family, split, wanted or DEFAULT_N, store)
+        is_whole = asked is not None and len(drawn) >= min(asked.targets.n, _n_dev(family, store) - n_refused)
         named = asked if is_whole else None
     is_compared = named is not None and named.compares and champion is not None and champion.id != variant.id
     return EvaluationPlan(
-        examples=examples,
+        examples=[as_served(family, one) for one in drawn],
         split=GOLDEN if rows else split,
         variant=variant,
         suite=named,
@@ -142,6 +145,7 @@ def plan_evaluation(
         bare=bare_prompt(variant) if bare and variant.examples and not rows else None,
         rows=rows,
         n_wanted=wanted,
+        too_long=too_long_of(family, drawn, n_refused),
     )
 
 
@@ -184,6 +188,7 @@ def estimate_evaluation(
         "suite": plan.suite.name if plan.suite is not None else None,
         "n": len(plan.examples),
         "n_wanted": plan.n_wanted,
+        **plan.too_long,
         "n_timed": plan.n_timed,
         "beside": plan.beside.id if plan.beside is not None else None,
         "calls": calls,
@@ -224,12 +229,19 @@ def _n_dev(family: Family, store: Store) -> int:
 
 
 def drawn_examples(family: Family, split: Splits, n: int, store: Store) -> list[Example]:
+    """As serving takes them: none that it refuses, cut as it cuts them."""
+    return [as_served(family, one) for one in _drawn(family, split, n, store)[0]]
+
+
+def _drawn(family: Family, split: Splits, n: int, store: Store) -> tuple[list[Example], int]:
+    """The examples, and how many of the split are left out, since serving would refuse them."""
     with store.read() as tx:
-        everything = {e.id: e for e in store.examples.of_split(tx, family.name, split=split)}
+        found = store.examples.of_split(tx, family.name, split=split)
+    everything = {e.id: e for e in found if not is_refused(family, e.input)}
     if not everything:
         raise DatasetTooSmall(
             f"Family {family.name!r} has no {split} examples. Import some: detent import FILE --family {family.name}."
         )
     labels = [(e.id, class_of(e.expected, family.sample.balance)) for e in everything.values()]
     ids = select(labels, n, balance=family.sample.balance is not None, seed_text=f"detent/{family.name}")
-    return [as_served(family, everything[id]) for id in ids]
+    return [everything[id] for id in ids], len(found) - len(everything)
