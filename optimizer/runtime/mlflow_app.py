@@ -29,13 +29,46 @@ _CHANGES = re.compile(
     r"|runs/(?:set-tag|delete-tag)|experiments/(?:set|delete)-experiment-tag"
     r"|registered-models/(?:alias|set-tag|delete-tag)|model-versions/(?:set-tag|delete-tag))|/graphql"
 )
-# MLflow's pages keep in the browser whether they report their use and whether they say so: here they do neither.
-_QUIET = (
-    "<script>try{localStorage.setItem('mlflow.settings.telemetry.enabled_v1','false');"
-    "localStorage.setItem('mlflow.telemetry.info.alert.dismissed_v1','true')}catch{}</script>"
+# MLflow's pages keep in the browser whether they report their use and whether they say so: here they do neither. Nor do
+# they offer what the door refuses: an assistant, which opens by itself the first time, and a demo that makes runs.
+_KEPT_BY_PAGES = {
+    "mlflow.settings.telemetry.enabled_v1": "false",
+    "mlflow.telemetry.info.alert.dismissed_v1": "true",
+    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
+    "mlflow.assistant.panelOpen_v1": "false",
+    "mlflow.home.getting-started.collapsed_v1": "true",
+}
+_NOT_OFFERED = (  # by the names of this MLflow's pages; one that is named anew is offered again, and refused as before
+    "[data-assistant-ui]",
+    'a[href^="#/mcp-registry"]',
+    *(
+        f'[data-testid="{name}-button"]'
+        for name in ("create-experiment", "delete-experiments", "create-prompt", "create-model")
+    ),
+    *(f'[data-testid="{name}-button"]' for name in ("run-rename", "runs-delete", "overflow-rename", "overflow-delete")),
+    *(
+        f'[data-component-id="mlflow.{name}"]'
+        for name in (
+            "prompts.details.create",
+            "prompts.details.delete_version",
+            "prompts.details.actions",
+            "prompts.details.preview.optimize",
+            "eval-runs.actions.delete",
+        )
+    ),
+    '[data-component-id$="_experimentviewrunscontrolsfilters.tsx_415"]',  # a new run
+)
+_HEAD = (
+    f"<script>try{{for(const [name,value] of Object.entries({json.dumps(_KEPT_BY_PAGES)}))"
+    "localStorage.setItem(name,value)}catch{}</script>"
+    f"<style>:is(#above-their-own-styles,{','.join(_NOT_OFFERED)}){{display:none!important}}</style>"
 )
 _MARKS = ("POST", "PATCH", "DELETE")
 _REACHES_OUT = re.compile(r"/gateway|/assistant|/mcp")
+# The list of runs asks which models a new run may call. There are none, which is what MLflow itself says without a
+# gateway; refused, it opens with an error.
+_MODELS = ("GET", "/ajax-api/2.0/mlflow/gateway-proxy")
+_NO_MODELS = b'{"endpoints": []}'
 
 
 class MlflowDoor:
@@ -49,10 +82,12 @@ class MlflowDoor:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            why = self._why_not(scope)
+            why, asked = self._why_not(scope), (scope["method"], scope["path"])
             if why is not None:
                 await _refuse(send, why)
-            elif self._page is not None and (scope["method"], scope["path"]) == ("GET", "/"):
+            elif asked == _MODELS:
+                await _answer(send, 200, b"application/json", _NO_MODELS)
+            elif self._page is not None and asked == ("GET", "/"):
                 await _answer(send, 200, b"text/html; charset=utf-8", self._page)
             else:
                 await self._app(scope, receive, send)
@@ -64,7 +99,8 @@ class MlflowDoor:
             return f"The local MLflow has no keys: {why}."
         path = scope["path"]
         marks = scope["method"] in _MARKS and _CHANGES.fullmatch(path) is not None
-        if not (scope["method"] in SAFE_METHODS or marks) or _REACHES_OUT.search(path):
+        reaches_out = _REACHES_OUT.search(path) is not None and (scope["method"], path) != _MODELS
+        if not (scope["method"] in SAFE_METHODS or marks) or reaches_out:
             return (
                 f"The local MLflow shows what Detent keeps: it can be searched, and tags and aliases set, but not"
                 f" {scope['method']} {path[:200]}. For experiments of your own run an MLflow of your own;"
@@ -90,12 +126,12 @@ async def _answer(send: Send, status: int, content_type: bytes, body: bytes) -> 
 
 
 def quiet_page(static_folder: Path) -> bytes | None:
-    """MLflow's page, told before it runs that it reports nothing of its use;
+    """MLflow's page, told before it runs that it reports nothing of its use and offers nothing that is refused;
     None where this MLflow brings none of that form.
     """
     file = static_folder / "index.html"
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    return text.replace("<head>", f"<head>{_QUIET}", 1).encode() if "<head>" in text else None
+    return text.replace("<head>", f"<head>{_HEAD}", 1).encode() if "<head>" in text else None
 
 
 def set_environment(settings: Settings) -> str:

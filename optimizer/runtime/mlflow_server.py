@@ -24,6 +24,7 @@ ENVIRONMENT = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_AI_GATEWAY": "false",  # which the door refuses, so that no page offers it
     "DO_NOT_TRACK": "true",
 }
 ALLOWED_HOSTS = "allowed-hosts"

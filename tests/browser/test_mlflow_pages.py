@@ -116,6 +116,50 @@ def test_the_start_page_has_no_note_about_telemetry_and_reports_nothing(page: An
     assert page.evaluate("localStorage.getItem('mlflow.settings.telemetry.enabled_v1')") == "false"
 
 
+ERRORS_SEEN = """
+window.errorsSeen = [];
+new MutationObserver((changes) => {
+  for (const node of changes.flatMap((change) => [...change.addedNodes])) {
+    if (node.nodeType === 1 && /notification-notice-error|alert-error/.test(node.outerHTML)) errorsSeen.push(node.innerText);
+  }
+}).observe(document, { subtree: true, childList: true });
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [
+        ("", "Recent Experiments"),
+        ("#/experiments", "detent/"),
+        ("{experiment}/runs", "nominated"),
+        ("{experiment}/evaluation-runs", "nominated"),
+        ("{experiment}", "Usage"),
+        ("{run}", "confirmation.lift"),
+        ("#/prompts", "detent-"),
+        (f"#/prompts/detent-{story.FAMILY}", "champion"),
+    ],
+)
+def test_a_page_opens_without_an_error_and_offers_nothing_that_is_refused(
+    page: Any, mlflow: str, run_page: str, place: str, shown: str
+) -> None:
+    run = "#" + run_page.partition("#")[2]
+    opened = page.context.browser.new_page(viewport={"width": 1200, "height": 900})
+    asked: list[int] = []
+    opened.on("response", lambda answer: asked.append(answer.status) if "gateway" in answer.url else None)
+    opened.add_init_script(ERRORS_SEEN)
+    opened.goto(f"{mlflow}/{place.format(run=run, experiment=run.partition('/runs/')[0])}")
+    opened.wait_for_selector(f"text={shown}")
+    opened.wait_for_load_state("networkidle")
+    assert opened.evaluate("errorsSeen") == []
+    assert not [status for status in asked if status >= 400]
+    for what in ("AI Gateway", "MCP registry", "MLflow Assistant", "Start Demo", "New run", "Playground", "Judges"):
+        assert not opened.locator(f"text={what}").filter(visible=True).count(), f"{what} is offered"
+    for what in ("Create", "Delete", "Create prompt", "Create prompt version", "Delete version", "Optimize"):
+        button = opened.get_by_role("button", name=what, exact=True).filter(visible=True)
+        assert not button.count(), f"{what} is offered"
+    opened.close()
+
+
 def test_the_report_shows_the_winners_diff_against_the_champion(page: Any, run_page: str) -> None:
     page.goto(f"{run_page}/artifacts")
     page.click("text=report.html")

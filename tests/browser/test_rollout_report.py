@@ -52,6 +52,26 @@ def test_the_page_is_readable_at_this_width(browser: Any, reports: dict[str, Pat
     assert_readable(browser, reports[name], width)
 
 
+@pytest.mark.parametrize("name", ["promoted", "guardrail"])
+def test_the_tables_fit_a_window_of_1200_pixels(browser: Any, reports: dict[str, Path], name: str) -> None:
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.goto(reports[name].as_uri())
+    sizes = page.evaluate("[...document.querySelectorAll('.table')].map((e) => [e.scrollWidth, e.clientWidth])")
+    assert len(sizes) == 2
+    assert all(wide <= room for wide, room in sizes), sizes
+    page.close()
+
+
+def test_a_game_says_in_words_how_it_stands_before_its_figure(browser: Any, reports: dict[str, Path]) -> None:
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.goto(reports["promoted"].as_uri())
+    said = page.locator("figcaption .value").all_inner_texts()
+    assert any(one.startswith("ruled out: evidence ") for one in said)
+    assert not [one for one in said if one[0].isdigit() and " of " in one]
+    assert "(version 1)" in page.locator("dd", has=page.locator("code.champion")).inner_text()
+    page.close()
+
+
 def test_the_plots_show_a_climb_to_everybody_and_every_games_threshold(browser: Any, reports: dict[str, Path]) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto(reports["promoted"].as_uri())

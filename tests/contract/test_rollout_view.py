@@ -223,7 +223,7 @@ def test_whoever_reads_the_report_later_learns_that_the_promotion_was_taken_back
     after = view(fast).followed_by
     assert after is not None
     assert (after.variant, after.by) == (fast.champion, "ann")
-    assert f"{fast.champion} followed it at 2026-11-20 " in text(page(fast))
+    assert f"{fast.champion} (version 1) followed it at 2026-11-20 " in text(page(fast))
     assert "users complain." in text(page(fast))
 
 

@@ -143,7 +143,9 @@ def test_no_experiment_is_made_with_files_elsewhere(mlflow: Running, prefix: str
         ("POST", f"{API}/webhooks"),
         ("POST", "/ajax-api/3.0/mlflow/gateway/secrets/create"),
         ("POST", "/gateway/x/mlflow/invocations"),
-        ("GET", "/ajax-api/2.0/mlflow/gateway-proxy"),
+        ("POST", "/ajax-api/2.0/mlflow/gateway-proxy"),
+        ("GET", "/api/2.0/mlflow/gateway-proxy"),
+        ("GET", "/ajax-api/2.0/mlflow/gateway-proxy/x"),
         ("POST", "/ajax-api/3.0/mlflow/assistant/message"),
         ("POST", "/ajax-api/3.0/mlflow/jobs/"),
         ("POST", "/ajax-api/3.0/mlflow/scorer/invoke"),
@@ -155,6 +157,15 @@ def test_nothing_is_deleted_uploaded_called_or_run(mlflow: Running, method: str,
     answer = mlflow.client.request(method, path, json={"experiment_id": "0", "url": "http://127.0.0.1:9"})
     assert answer.status_code == 403, answer.text
     assert "DETENT_MLFLOW_TRACKING_URI" in answer.json()["message"]
+
+
+def test_a_page_that_asks_for_models_to_call_is_told_that_there_are_none(mlflow: Running) -> None:
+    """Whatever it names is called by nobody; refused, the list of runs would open with an error."""
+    asked = {"gateway_path": "http://127.0.0.1:9/api/2.0/endpoints/"}
+    answer = mlflow.client.get("/ajax-api/2.0/mlflow/gateway-proxy", params=asked)
+    assert (answer.status_code, answer.json()) == (200, {"endpoints": []})
+    info = mlflow.client.get("/ajax-api/3.0/mlflow/server-info").json()
+    assert info["features_enabled"]["gateway"] is False
 
 
 def test_a_reviewer_searches_reads_and_marks(mlflow: Running) -> None:

@@ -13,6 +13,7 @@ from optimizer.core.serving.freezes import Freeze
 from optimizer.core.serving.rollout import Champion, Rollout
 from optimizer.core.views.rollout_headline import NO_ROLLOUT, home_headline, rollout_headline, rounded_up
 from optimizer.core.views.rollout_status import Hours, Labels, MeanDifference, NextStep, RolloutView, SilenceView
+from optimizer.core.views.rollout_story import headline
 from tests.stores import NOW, rollout
 
 VIEW = RolloutView(
@@ -54,6 +55,17 @@ def forecast(labelled: float | None, hours: float | None = None) -> RolloutForec
     need = Need(labelled=labelled, units=None, hours=hours)
     stage = StageNeed(share=0.1, expected=need, nine_in_ten=need, detectable_drop=None)
     return RolloutForecast(verdict="fits", summary="", stages=(stage,))
+
+
+def test_a_promotion_is_told_with_the_version_s_name_beside_its_id() -> None:
+    promoted = rollout(status="deployed", outcome="promoted", ended_at=NOW)
+    named = {"v_bbbbbbbbbbbb": "v2", REIGN.variant: "v3"}
+    assert rollout_headline(promoted, replace(VIEW, versions=named)) == (
+        "Promoted: v_bbbbbbbbbbbb (version v2) is the champion"
+    )
+    followed = replace(VIEW, versions=named, followed_by=REIGN)
+    assert rollout_headline(promoted, followed) == "Promoted, and followed by v_cccccccccccc (version v3) since"
+    assert headline(promoted, replace(VIEW, versions=named), ()).startswith("v_bbbbbbbbbbbb (version v2) was never")
 
 
 def test_a_family_without_a_rollout_says_who_serves() -> None:

@@ -150,11 +150,10 @@ def _evidence(log_es: Iterable[Point]) -> Line:
 
 
 def _standing(evidence: EvidenceView) -> str:
-    """``343 of 20: ruled out``; what a refuted claim means depends on the game."""
-    if not evidence.passed:
-        return f"largest {evidence.text}"
+    """``ruled out: evidence 343 of 20``; what a refuted claim means depends on the game."""
     meaning = {"roll": "the candidate is worse", "sup": "the candidate is better"}.get(evidence.name, "ruled out")
-    return f"{evidence.text}: {meaning if evidence.name in CLAIMS else 'alarm'}"
+    passed = meaning if evidence.name in CLAIMS else "alarm"
+    return f"{passed if evidence.passed else 'open'}: evidence {evidence.text}"
 
 
 def _ending(report: RolloutReport) -> str:

@@ -61,7 +61,7 @@ def study_page(report: StudyReport) -> str:
         study=study,
         trials=trials,
         plots=plots,
-        headline=headline(study, trials),
+        headline=headline(study, trials, report.versions),
         lift=lift_text(study, report.looks),
         cost_text=cost_text(study, report.spent),
         next_step=next_step(study),

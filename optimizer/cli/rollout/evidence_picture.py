@@ -41,7 +41,7 @@ def print_evidence(out: Console, seen: RolloutView) -> None:
     asked = seen.next_step.asks if seen.next_step is not None else None
     for gate in seen.gates:
         mark = ">" if gate.name == asked else " "
-        out.print(f"  {mark} {gate.claim:<28}{bar(gate)}  {gate.text:<16}{_gate_note(gate, asked)}", markup=False)
+        out.print(f"  {mark} {gate.claim:<28}{bar(gate)}  {_gate_note(gate, asked):<25}{gate.text}", markup=False)
     out.print("Guard     against the champion at the same time; a full bar rolls back:", markup=False)
     for guardrail in seen.guardrails:
         style = "red" if guardrail.passed else None
@@ -49,7 +49,7 @@ def print_evidence(out: Console, seen: RolloutView) -> None:
             f"{'ALARM; ' if guardrail.passed else ''}may have {guardrail.allowed};"
             f" {count(guardrail.n_candidate, 'outcome')}"
         )
-        out.print(f"    {guardrail.name:<28}{bar(guardrail)}  {guardrail.text:<16}{note}", style=style, markup=False)
+        out.print(f"    {guardrail.name:<28}{bar(guardrail)}  {note}; {guardrail.text}", style=style, markup=False)
     for kind, why in seen.not_guarded.items():
         out.print(f"    {kind:<28}{'·' * BAR}  does not look: {why}", markup=False)
     out.print("")
@@ -122,7 +122,7 @@ def _gate_note(gate: EvidenceView, asked: str | None) -> str:
         return {"roll": "refuted: worse", "sup": "refuted: better"}.get(gate.name, "ruled out")
     if gate.name == asked:
         return "asked for at this stage"
-    return CONSEQUENCES.get(gate.name, "")
+    return CONSEQUENCES.get(gate.name, "open")
 
 
 def _arm(arm: ArmView) -> dict[str, Any]:

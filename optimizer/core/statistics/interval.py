@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, floor
+from typing import Literal
 
 from optimizer.core.base.values import Interval
 from optimizer.core.statistics.mixture import Evidence, Hypothesis, threshold
@@ -34,18 +35,17 @@ def running_intervals(start: QualityGate, blocks: tuple[Block, ...]) -> tuple[Ru
     stays the same valid at every look, with confidence 1 - .05 - .03 = .92.
 
     The estimate is the mean of candidate - champion within each of these blocks, weighed by n_c n_b / (n_c + n_b).
-    From it outwards, differences on a grid of .01 are tested with the gate's own alternatives: -margin as ship1 is, 0
-    as roll is. An end is the first that the evidence of all blocks so far rejects, or the end of the scale. So the
-    interval holds the estimate whatever shares and differences did, and its ends are rounded outwards. Gates are
-    latched and this is not: what was rejected once may lie within it again.
+    Around it, differences on a grid of .01 are tested with the gate's own alternatives: -margin as ship1 is, 0 as roll
+    is. An end is the difference nearest to the estimate that the evidence of all blocks so far rejects, or the end of
+    the scale. So the interval holds the estimate whatever shares and differences did, and its ends are rounded
+    outwards. Gates are latched and this is not: what was rejected once may lie within it again.
 
     Args:
         start: the gate before its first block.
         blocks: all blocks so far, in order; merged as the gate does, and left out where it leaves them out.
     """
     closed = _closed(start, blocks)
-    lower = _Processes(start, closed, ship_hypothesis(1, start.margin))
-    upper = _Processes(start, closed, roll_hypothesis(start.margin))
+    lower, upper = _End(start, closed, sign=1), _End(start, closed, sign=-1)
     running, labelled, total, weights = [], start.labelled, 0.0, 0.0
     for place, block in enumerate(closed):
         candidate, champion = block.candidate.sums, block.champion.sums
@@ -54,36 +54,55 @@ def running_intervals(start: QualityGate, blocks: tuple[Block, ...]) -> tuple[Ru
         weights += weight
         labelled += block.n
         estimate = total / weights
-        below, above = floor(estimate * STEPS + ROUNDING), ceil(estimate * STEPS - ROUNDING)
         interval = Interval(
-            lower=next((i for i in range(below, -STEPS, -1) if lower.rejects(i, place)), -STEPS) / STEPS,
-            upper=next((i for i in range(above, STEPS) if upper.rejects(i, place)), STEPS) / STEPS,
+            lower=lower.after(place, nearest=floor(estimate * STEPS + ROUNDING)) / STEPS,
+            upper=upper.after(place, nearest=ceil(estimate * STEPS - ROUNDING)) / STEPS,
         )
         running.append(Running(labelled=labelled, estimate=estimate, interval=interval))
     return tuple(running)
 
 
-class _Processes:
-    """The evidence of one hypothesis moved along the grid, worked out as far as it is asked for."""
+class _End:
+    """One end of the interval after each block, in steps of the grid; the evidence is worked out where it is asked for.
 
-    def __init__(self, start: QualityGate, closed: Sequence[Block], hypothesis: Hypothesis) -> None:
-        self._closed, self._kind, self._hypothesis = closed, start.kind, hypothesis
+    ``sign``: 1 for the lower end, -1 for the upper one. The farther a difference, the more speaks against it, so the
+    search goes on from the last end: towards the estimate while that is rejected, else away from it.
+    """
+
+    def __init__(self, start: QualityGate, closed: Sequence[Block], *, sign: Literal[1, -1]) -> None:
+        self._closed, self._kind, self._sign = closed, start.kind, sign
+        self._hypothesis = ship_hypothesis(1, start.margin) if sign == 1 else roll_hypothesis(start.margin)
         self._rates: list[tuple[PlugIn, PlugIn]] = []  # champion's and candidate's before each block
         champion, candidate = start.champion, start.candidate
         for block in closed:
             self._rates.append((champion, candidate))
             champion, candidate = champion.after(block.champion), candidate.after(block.candidate)
-        self._evidence: dict[int, list[Evidence]] = {}
+        self._grid: dict[int, tuple[Hypothesis, list[Evidence]]] = {}
+        self._at = -sign * STEPS
 
-    def rejects(self, i: int, place: int) -> bool:
-        """Whether the blocks up to ``place`` (from 0) reject the difference ``i`` / STEPS, in (-1, 1)."""
-        hypothesis = replace(self._hypothesis, boundary=i / STEPS)
-        evidence = self._evidence.setdefault(i, [Evidence.none(hypothesis.weights)])
+    def after(self, place: int, *, nearest: int) -> int:
+        """Of the blocks up to ``place`` (from 0); ``nearest``: the last step before the estimate."""
+        towards, edge = self._sign, -self._sign * STEPS
+        at = min(self._at, nearest) if towards == 1 else max(self._at, nearest)
+        if at == edge:  # nothing was rejected yet; of scores, nothing can be bet on far differences
+            at = nearest
+        if at != edge and self._rejects(at, place):
+            while at != nearest and self._rejects(at + towards, place):
+                at += towards
+        else:
+            while at != edge and not self._rejects(at, place):
+                at -= towards
+        self._at = at
+        return at
+
+    def _rejects(self, i: int, place: int) -> bool:
+        if i not in self._grid:
+            moved = replace(self._hypothesis, boundary=i / STEPS)
+            self._grid[i] = moved, [Evidence.none(moved.weights)]
+        hypothesis, evidence = self._grid[i]
         while len(evidence) <= place + 1:
-            at = len(evidence) - 1
-            champion, candidate = self._rates[at]
-            factors = log_factors(hypothesis, self._closed[at], champion, candidate, self._kind)
-            evidence.append(evidence[-1].after(factors))
+            block, (champion, candidate) = self._closed[len(evidence) - 1], self._rates[len(evidence) - 1]
+            evidence.append(evidence[-1].after(log_factors(hypothesis, block, champion, candidate, self._kind)))
         return evidence[place + 1].log_e >= threshold(hypothesis.alpha)
 
 

@@ -13,6 +13,7 @@ from optimizer.core.forecast.plan import Need
 from optimizer.core.rollout.next_action import ACTOR
 from optimizer.core.serving.rollout import Rollout, RolloutOutcome, percent
 from optimizer.core.views.rollout_status import RolloutView
+from optimizer.core.views.variant_text import named
 
 ENDED: dict[RolloutOutcome, str] = {
     "worse": "The candidate was worse and is taken back",
@@ -80,10 +81,11 @@ def _ended(rollout: Rollout, seen: RolloutView) -> str:
         said = ENDED[rollout.outcome] if rollout.outcome is not None else "The rollout has ended"
         return f"{said}: every user gets the champion"
     if seen.followed_by is not None:
-        return f"Promoted, and followed by {seen.followed_by.variant} since"
+        return f"Promoted, and followed by {named(seen.followed_by.variant, seen.versions)} since"
+    candidate = named(rollout.candidate, seen.versions)
     if seen.holdback is not None:
-        return f"Promoted: {rollout.candidate} is the champion, and a few users stay on the one before to compare"
-    return f"Promoted: {rollout.candidate} is the champion"
+        return f"Promoted: {candidate} is the champion, and a few users stay on the one before to compare"
+    return f"Promoted: {candidate} is the champion"
 
 
 def _held(rollout: Rollout) -> str:

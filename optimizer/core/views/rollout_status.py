@@ -9,7 +9,7 @@ where the gate has refuted "not better" (``QualityGate.says_better``).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -185,4 +185,7 @@ class RolloutView:
     forecast: RolloutForecast | None = None
     keys: tuple[KeyShare, ...] = ()  # who brought the labelled units, the largest share first
     max_share_per_key: float = 1.0
+    versions: Mapping[str, str] = field(
+        default_factory=dict
+    )  # variant > its name in the family's file, where it has one
     beyond_exposures: int = 0  # units without a token that do not count, since their key reported too few exposures

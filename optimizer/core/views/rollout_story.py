@@ -17,6 +17,7 @@ from optimizer.core.statistics.outcomes import Block, Sums
 from optimizer.core.statistics.quality_gate import QualityGate, hypotheses
 from optimizer.core.views.rollout_evidence import arm_sums
 from optimizer.core.views.rollout_status import RolloutView
+from optimizer.core.views.variant_text import named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +102,7 @@ def history_of(rollout: Rollout, folded: Iterable[Folded]) -> RolloutStory:
 
 def headline(rollout: Rollout, view: RolloutView, decisions: Sequence[Decision]) -> str:
     """One sentence: what became of the candidate, or how it stands."""
-    candidate, family = rollout.candidate, rollout.family
+    candidate, family = named(rollout.candidate, view.versions), rollout.family
     if not rollout.stage_history:
         stands = rollout.status if rollout.is_active else f"over ({rollout.outcome})"
         return f"{candidate} was never served to users of {family}; the rollout is {stands}: {rollout.reason}."
@@ -110,13 +111,12 @@ def headline(rollout: Rollout, view: RolloutView, decisions: Sequence[Decision])
     if rollout.outcome == "promoted":
         became = f"{candidate} became the champion of {family} {took}, {_how(decisions)}."
         after = view.followed_by
-        return (
-            became
-            if after is None
-            else f"{became} {after.variant} followed it at {when(after.since)}: {after.why.rstrip('.')}."
-        )
+        if after is None:
+            return became
+        follower = named(after.variant, view.versions)
+        return f"{became} {follower} followed it at {when(after.since)}: {after.why.rstrip('.')}."
     if not rollout.is_active:
-        why = f"{rollout.reason}. {rollout.champion} serves every user."
+        why = f"{rollout.reason}. {named(rollout.champion, view.versions)} serves every user."
         return f"{candidate} was taken back at {top} of {family} {took}: {why}"
     held = ", held" if rollout.held else ""
     return f"{candidate} is served to {top} of the units of {family}{held}, {took}."

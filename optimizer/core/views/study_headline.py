@@ -13,6 +13,7 @@ from optimizer.core.evaluation.gates import IMPROVED, confidence_of, missed
 from optimizer.core.evaluation.judging.calibration import GATE as JUDGE_GATE
 from optimizer.core.search.proposal_sequence import chosen_on
 from optimizer.core.search.study import CONFIRM, UNFINISHED, Study, Trial, points_in_words, ranked
+from optimizer.core.views.variant_text import named
 
 SAME = 0.05  # costs and times that differ by less are not told apart
 _BETTER: Mapping[Aim, str] = {"quality": "improved on", "cost": "is cheaper than", "latency": "is quicker than"}
@@ -24,31 +25,34 @@ _BEAT: Mapping[Aim, str] = {
 }
 
 
-def headline(study: Study, trials: Sequence[Trial]) -> str:
+def headline(study: Study, trials: Sequence[Trial], versions: Mapping[str, str] | None = None) -> str:
     """One sentence: what became of the search, or how it stands; of one that ended also how much of its space it
     tried.
+
+    ``versions``: variant > its name in the family's file.
     """
-    sentence, points = _outcome(study, trials), points_in_words(study) if study.status == "finished" else None
+    sentence = _outcome(study, trials, versions or {})
+    points = points_in_words(study) if study.status == "finished" else None
     return sentence if points is None else f"{sentence.removesuffix('.')}; {points}."
 
 
-def _outcome(study: Study, trials: Sequence[Trial]) -> str:
-    family, winner = study.family, study.winner
+def _outcome(study: Study, trials: Sequence[Trial], versions: Mapping[str, str]) -> str:
+    family, winner = study.family, named(study.winner, versions) if study.winner else None
     candidates = [t for t in trials if t.n and t.variant != study.champion]
     tried, where = count(len(candidates), "candidate"), chosen_on(study)
     if study.status == "failed":
         return f"The study of {family} failed: {(study.error or 'no reason was kept').rstrip('.')}."
     if study.strategy == CONFIRM and study.outcome in (None, "not_confirmed"):
-        return _look(study)
+        return _look(study, versions)
     if study.status == "cancelled":
-        return f"The study of {family} was cancelled after {tried}; {_best(study, trials)}."
+        return f"The study of {family} was cancelled after {tried}; {_best(study, trials, versions)}."
     if study.status == "confirming":
         how = f"{winner}, the best of {tried} on dev," if where == "dev" else f"what was proposed, from {winner} on,"
         return f"The search of {family} is over; {how} is being confirmed on the sealed holdout."
     if study.status == "queued" and not trials:
         return f"The study of {family} is queued."
     if study.status in UNFINISHED:
-        return f"The study of {family} is {study.status}, {tried} compared so far; {_best(study, trials)}."
+        return f"The study of {family} is {study.status}, {tried} compared so far; {_best(study, trials, versions)}."
     if study.outcome == "nominated":
         improves = float((study.confirmation or {}).get("confidence") or 0.0) >= IMPROVED
         return (
@@ -94,13 +98,14 @@ def _at_what(study: Study, trials: Sequence[Trial]) -> str:
     return f", at {' and '.join(told)}" if told else ""
 
 
-def _look(study: Study) -> str:
+def _look(study: Study, versions: Mapping[str, str]) -> str:
     """Of a study that searched nothing."""
-    what = f"{study.winner}, nominated for {study.aim},"
+    winner = named(study.winner, versions) if study.winner else None
+    what = f"{winner}, nominated for {study.aim},"
     if study.status in UNFINISHED:
         return f"{what} is being confirmed on the sealed holdout of {study.family}."
     if study.status == "cancelled":
-        return f"The confirmation of {study.winner} for {study.family} was cancelled."
+        return f"The confirmation of {winner} for {study.family} was cancelled."
     return f"{what} was not confirmed by the sealed holdout of {study.family}.{_missed(study)}"
 
 
@@ -189,12 +194,12 @@ def next_step(study: Study) -> str:
     return f"nothing was better; another search: detent study run {family} --dry-run"
 
 
-def _best(study: Study, trials: Sequence[Trial]) -> str:
+def _best(study: Study, trials: Sequence[Trial], versions: Mapping[str, str]) -> str:
     if study.winner:
-        return f"best on dev so far: {study.winner}, not confirmed"
+        return f"best on dev so far: {named(study.winner, versions)}, not confirmed"
     measured = ranked(trials)
     if not measured:
         return "none has met every dev example" if any(t.n for t in trials) else "nothing has been measured"
     if measured[0].variant == study.champion:
         return "nothing leads the champion on dev"
-    return f"{measured[0].variant} leads on dev, not confirmed"
+    return f"{named(measured[0].variant, versions)} leads on dev, not confirmed"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from math import sqrt
 from statistics import fmean, pstdev, stdev
@@ -158,6 +158,9 @@ class StudyReport:
     sensitivity: Sequence[KnobEffect] | None = None
     cascade: CascadeCurves | None = None
     judged: JudgedScores | None = None
+    versions: Mapping[str, str] = field(
+        default_factory=dict
+    )  # variant > its name in the family's file, where it has one
 
 
 def history_of(study: Study, trials: Sequence[Trial], results: Results) -> StudyStory:

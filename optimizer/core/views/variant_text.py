@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.family.variant import Variant
+
+
+def named(variant: str, versions: Mapping[str, str]) -> str:
+    """An id with what the family's file calls its content: ``v_1f2e3d4c5b6a (version v2)``; the id alone where it is of
+    no file.
+
+    Args:
+        versions: variant > the version's name.
+    """
+    return f"{variant} (version {versions[variant]})" if variant in versions else variant
 
 
 def variant_text(variant: Variant) -> str:

@@ -39,6 +39,7 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
     held_back = current_holdback(tx, store, clock, rollout.family)
     if held_back is not None and (held_back.rollout != rollout.id or freeze is not None):
         held_back = None
+    followed_by = champion.after_promotion(store.champions.history(tx, rollout.family), rollout.id)
     arms = rollout_evidence.arms_of(rollout, state, blocks, _late(tx, store, clock, rollout))
     return RolloutView(
         verdict=rollout_evidence.verdict_of(state.quality),
@@ -68,7 +69,10 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         keys=shares(state.by_key),
         max_share_per_key=float(rollout.settings.get("max_share_per_key") or 1.0),
         beyond_exposures=state.n_beyond_exposures,
-        followed_by=champion.after_promotion(store.champions.history(tx, rollout.family), rollout.id),
+        followed_by=followed_by,
+        versions=_versions(
+            tx, store, rollout, [rollout.candidate, rollout.champion, *([followed_by.variant] if followed_by else [])]
+        ),
     )
 
 
@@ -88,6 +92,11 @@ def comparisons(blocks: list[StoredBlock]) -> list[Block]:
     """The quality blocks among them as the gate takes them."""
     found = (comparison_of(b.content, "outcomes") for b in blocks if b.kind == "quality")
     return [block for block in found if block is not None]
+
+
+def _versions(tx: Transaction, store: Store, rollout: Rollout, variants: list[str]) -> dict[str, str]:
+    records = (store.variants.get(tx, rollout.family, id) for id in variants)
+    return {r.variant.id: r.file_version for r in records if r is not None and r.file_version is not None}
 
 
 def _waits_for(rollout: Rollout, state: EvidenceState, now: datetime, clock_now: datetime) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from optimizer.core.views.study_story import StudyReport, history_of
 from optimizer.jobs.families.vouch_for_judge import calibration_of_judge
 from optimizer.jobs.studies.cascade_of_study import curves_of_study
 from optimizer.jobs.studies.kinds.kind import study_kind
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.ports import Clock, Store, Transaction, VariantRecord
 
 HIDDEN = "(text not shown)"
 Mask = Callable[[Any], Any]
@@ -43,7 +43,8 @@ def report_study(id: str, *, family: Family | None, store: Store, clock: Clock) 
         looks = store.examples.looks(tx, study.family, holdout) if study.confirmation else None
         mask = _mask_of(family)
         texts = _texts(study, mask, store, tx)
-        variants = _variants(study, {t.variant for t in trials}, mask, store, tx)
+        records = _records(study, {t.variant for t in trials}, store, tx)
+        variants = _variants(records, study, mask, store, tx)
         judge = (study.findings or {}).get(JUDGED_BY)
         calibration = calibration_of_judge(study.family, judge, store, tx) if judge is not None else None
         cascade = curves_of_study(study, trials, family=family, store=store, tx=tx)
@@ -54,6 +55,7 @@ def report_study(id: str, *, family: Family | None, store: Store, clock: Clock) 
         study=study,
         history=history,
         variants=variants,
+        versions={id: r.file_version for id, r in records.items() if r.file_version is not None},
         texts=texts,
         outputs={
             (v, r.example): mask(r.output)
@@ -105,11 +107,17 @@ def _texts(study: Study, mask: Mask | None, store: Store, tx: Transaction) -> di
     return {e.id: replace(e, input=mask(e.input), expected=mask(e.expected)) for e in released if e.id in chosen}
 
 
-def _variants(study: Study, tried: set[str], mask: Mask | None, store: Store, tx: Transaction) -> dict[str, Variant]:
-    """By the id under which they are stored: what is masked here may have another content."""
+def _records(study: Study, tried: set[str], store: Store, tx: Transaction) -> dict[str, VariantRecord]:
     ids = sorted({*tried, study.champion, *([study.winner] if study.winner else [])})
     records = [store.variants.get(tx, study.family, id) for id in ids]
-    found = {id: record.variant for id, record in zip(ids, records, strict=True) if record is not None}
+    return {id: record for id, record in zip(ids, records, strict=True) if record is not None}
+
+
+def _variants(
+    records: Mapping[str, VariantRecord], study: Study, mask: Mask | None, store: Store, tx: Transaction
+) -> dict[str, Variant]:
+    """By the id under which they are stored: what is masked here may have another content."""
+    found = {id: record.variant for id, record in records.items()}
     released = _released(found.values(), study, store, tx)
     return {id: _shown(variant, mask, released) for id, variant in found.items()}
 
