@@ -54,6 +54,36 @@ def test_improvement_is_read_as_the_contract_says(champion: float, candidate: fl
     assert (verdicts(found)["improvement"] == "pass") is passes
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        pytest.param(
+            {"champion": 0.94, "candidate": 0.67},
+            "improvement -27.00 points, at least +0.90 points needed (quality 0.94 to 0.67)",
+            id="little is left to gain: as a ratio -4.5",
+        ),
+        pytest.param(
+            {"champion": 0.5, "candidate": 0.6},
+            "improvement +10.00 points, at least +7.50 points needed (quality 0.5 to 0.6)",
+            id="quality",
+        ),
+        pytest.param(
+            {"aim": "cost", "champion": 1.0, "candidate": 5.077},
+            "improvement none: 5.08 times the champion's cost, at most 0.85 times allowed (cost 1 to 5.077)",
+            id="dearer: as a ratio -4.077",
+        ),
+        pytest.param(
+            {"aim": "cost", "champion": 2.0, "candidate": 1.5},
+            "improvement 0.250, at least 0.150 needed (cost 2 to 1.5)",
+            id="cheaper",
+        ),
+    ],
+)
+def test_an_improvement_is_told_in_points_or_times_where_a_ratio_misleads(changes, said):
+    found = evaluate_gates(evidence(**changes), GateSettings())[0]
+    assert (found.name, found.reason) == ("improvement", said)
+
+
 @pytest.mark.parametrize("aim", ["cost", "latency"])
 def test_cost_and_latency_improve_by_one_minus_the_ratio(aim):
     assert improvement_of(aim, 2.0, 1.5) == 0.25

@@ -7,8 +7,9 @@ confirmation sums up, and no example.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from optimizer.adapters.reports import study_plots as plots
@@ -18,6 +19,7 @@ from optimizer.adapters.reports.study_importance import NOTHING_VARIED, importan
 from optimizer.adapters.reports.study_labels import label_tables
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.phrasing import when
+from optimizer.core.evaluation.gates import improvement_unit, points_text
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, heading, said
 from optimizer.core.rollout.transitions import is_system
@@ -29,6 +31,7 @@ from optimizer.core.search.study import (
     CONTENT_SCORE,
     ENOUGH,
     UNFINISHED,
+    Study,
     Trial,
     budget_options,
     leaks_in_words,
@@ -63,6 +66,7 @@ def study_page(report: StudyReport) -> str:
         plots=plots,
         headline=headline(study, trials, report.versions),
         lift=lift_text(study, report.looks),
+        gate_figure=partial(_gate_figure, study),
         cost_text=cost_text(study, report.spent),
         next_step=next_step(study),
         time=_time(report),
@@ -103,6 +107,14 @@ def _findings(report: StudyReport) -> dict[str, Any]:
         "n_complete": sum(t.status == "complete" and t.score is not None for t in trials),
         "purposes": sorted(report.spent, key=lambda purpose: (purpose == "confirmation", purpose != "search", purpose)),
     }
+
+
+def _gate_figure(study: Study, gate: Mapping[str, Any], member: str) -> str:
+    """``value`` or ``required`` of a gate; a gain in quality in points, whatever ratio the gate reads."""
+    figure, champion = gate.get(member), (study.confirmation or {}).get("champion_mean")
+    if gate["name"] == "improvement" and study.aim == "quality" and figure is not None and champion is not None:
+        return points_text(figure * improvement_unit(champion))
+    return "–" if figure is None else f"{figure:.4g}"
 
 
 def _time(report: StudyReport) -> str:

@@ -6,10 +6,11 @@ Pure: means, p-values and counts in, verdicts out.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from optimizer.core.base.phrasing import signed
 from optimizer.core.base.values import Aim
 from optimizer.core.statistics.noninferiority import NotLower
 
@@ -92,11 +93,14 @@ def improvement_of(aim: Aim, champion: float, candidate: float) -> float | None:
     """
     if aim != "quality":
         return 1 - candidate / champion if champion > 0 else None
+    return (candidate - champion) / improvement_unit(champion) if champion < 1 else None
+
+
+def improvement_unit(champion: float) -> float:
+    """How much quality an improvement of 1 is; above 0 but for a champion of 1."""
     if champion < LOW_BASE:
-        return candidate - champion
-    if champion < HIGH_BASE:
-        return (candidate - champion) / champion
-    return (candidate - champion) / (1 - champion) if champion < 1 else None
+        return 1.0
+    return champion if champion < HIGH_BASE else 1 - champion
 
 
 def improvement_required(aim: Aim, champion: float, settings: GateSettings) -> float:
@@ -183,9 +187,24 @@ def _improvement_gate(evidence: ConfirmationEvidence, settings: GateSettings) ->
     if value is None:
         reason = f"the champion is at {evidence.champion:.4g}: no {evidence.aim} is left to gain"
         return GateResult(name="improvement", verdict=GateVerdict.FAIL, value=None, required=required, reason=reason)
-    return _at_least(
-        "improvement", value, required, f"{evidence.aim} {evidence.champion:.4g} to {evidence.candidate:.4g}"
-    )
+    what = f"{evidence.aim} {evidence.champion:.4g} to {evidence.candidate:.4g}"
+    gate = _at_least("improvement", value, required, what)
+    if evidence.aim == "quality":
+        unit = improvement_unit(evidence.champion)
+        shown = f"{points_text(value * unit)}, at least {points_text(required * unit)} needed"
+    elif value < 0:
+        shown = (
+            f"none: {evidence.candidate / evidence.champion:.3g} times the champion's {evidence.aim}, at most"
+            f" {1 - required:.3g} times allowed"
+        )
+    else:
+        return gate
+    return replace(gate, reason=f"improvement {shown} ({what})")
+
+
+def points_text(share: float) -> str:
+    """``+1.25 points``: a ratio misleads where little is left to gain, or little is there."""
+    return f"{signed(100 * share, 2)} points"
 
 
 def _quality_gate(evidence: ConfirmationEvidence, settings: GateSettings, margin: float) -> GateResult:
