@@ -95,6 +95,32 @@ def test_an_answer_that_could_not_be_read_once_is_asked_for_again_and_counts(tmp
     assert evaluate(world, n=6)["mean_score"] == pytest.approx(0.6)
 
 
+def test_a_judgement_that_could_not_be_read_is_asked_for_again_by_the_next_evaluation(tmp_path):
+    """The journal has the answers that could not be read, and would give them for thirty days."""
+    speaks = []
+    judge = ScriptedModel(
+        lambda request, n: says(request, 6) if speaks else "7 of 10", name="judge", max_output_tokens=600
+    )
+    world = JudgedWorld(tmp_path, judge).fill_letters()
+    assert evaluate(world, n=6)["mean_score"] is None
+    assert evaluate(world, n=6)["mean_score"] is None
+    assert world.calls_by_purpose() == {"evaluation": 6, "judge": 24}, "twice more each, and the model not at all"
+    speaks.append(True)
+    assert evaluate(world, n=6)["mean_score"] == pytest.approx(0.6)
+    assert world.calls_by_purpose()["judge"] == 30
+    assert evaluate(world, n=6)["mean_score"] == pytest.approx(0.6)
+    assert world.calls_by_purpose()["judge"] == 30, "what could be read is not asked for again"
+
+
+def test_a_question_that_a_judge_never_answers_is_asked_no_more_after_eight_answers(tmp_path):
+    world = JudgedWorld(
+        tmp_path, ScriptedModel(lambda request, n: "7 of 10", name="judge", max_output_tokens=600)
+    ).fill_letters()
+    for _ in range(6):
+        assert evaluate(world, n=6)["mean_score"] is None
+    assert world.calls_by_purpose()["judge"] == 6 * 8
+
+
 def test_a_judge_that_fails_on_some_answers_leaves_those_out(tmp_path):
     def script(request, n):
         if "parcel 1 " in prompt_of(request):

@@ -62,8 +62,8 @@ def score(
         say(run.request["why_none"])
     elif found["n_judged"] == 0:
         say(
-            "None was judged: calls of the judge failed, or its answers could not be read. A stronger model may do"
-            " better (judge.model in family.yaml)."
+            "None was judged: calls of the judge failed, or its answers could not be read. The same command asks again;"
+            " a stronger model may do better (judge.model in family.yaml)."
         )
     elif not as_json:
         say(f"Next: detent review draw {family}")

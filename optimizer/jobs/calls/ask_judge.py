@@ -20,6 +20,7 @@ from optimizer.core.search.judging_cost import ASKS
 
 T = TypeVar("T")
 JUDGE = "judge"  # the purpose of its calls
+MOST_KNOWN = 8  # journaled answers of one question that cannot be read, after which it is asked no more
 
 
 class JudgeModel(Protocol):
@@ -69,8 +70,8 @@ def judged_answer(family: Family, input: Mapping[str, Any], expected: Mapping[st
 async def ask_judge(judge: JudgeSettings, judged: Judged, open_judge: OpenJudge) -> Judgement:
     """The members one after the other, at temperature 0.
 
-    A member whose call failed, or whose answer could not be read twice, has no score, and so has the judgement; what
-    ends a study (BudgetExhausted, StudyStopped) passes through.
+    A member whose call failed, or whose answer could not be read twice, has no score, and so has the judgement, which
+    a later study or run may ask for again; what ends a study (BudgetExhausted, StudyStopped) passes through.
     """
     opinions, cost_usd = list[Opinion](), 0.0
     for name in judge.members:
@@ -125,12 +126,17 @@ async def _opinion(judge: JudgeSettings, judged: Judged, name: str, model: Judge
 
 
 async def _asked(model: JudgeModel, request: ModelRequest, read: Callable[[str], T]) -> Answer[T]:
-    """Asks, and once more where the answer cannot be read."""
-    cost_usd, why = 0.0, ""
+    """Asks, and once more where the answer cannot be read.
+
+    An answer of an earlier study or run that cannot be read does not count: the journal would else give it again for
+    thirty days, and nobody could ask once more.
+    """
+    cost_usd, why, n_asked, n_known = 0.0, "", 0, 0
     try:
-        for _ in range(ASKS):
+        while n_asked < ASKS and n_known < MOST_KNOWN:
             answer = await model.complete(request)
             cost_usd += answer.cost_usd
+            n_asked, n_known = n_asked + (not answer.from_journal), n_known + answer.from_journal
             try:
                 return Answer(value=read(answer.text), cost_usd=cost_usd)
             except ValueError as unreadable:
@@ -138,4 +144,5 @@ async def _asked(model: JudgeModel, request: ModelRequest, read: Callable[[str],
             request = replace(request, messages=asked_again(request.messages, why))
     except ModelFailed as failure:
         return Answer(value=None, cost_usd=cost_usd, why=failure.detail)
-    return Answer(value=None, cost_usd=cost_usd, why=f"its answer could not be read twice: {why}")
+    times = "twice" if n_asked + n_known == ASKS else f"{n_asked + n_known} times"
+    return Answer(value=None, cost_usd=cost_usd, why=f"its answer could not be read {times}: {why}")
