@@ -201,16 +201,31 @@ class TimedProtocol(HttpToolsProtocol):
             self._n_header_bytes += len(piece)
         try:
             self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            if self.parser.get_method() != b"CONNECT":
+                self._parse(self._head_without_upgrade())
+                return
+            self.send_400_response("CONNECT is for proxies.")
         except httptools.HttpParserError:
             self.logger.warning("Invalid HTTP request received.")
             self.send_400_response("Invalid HTTP request received.")
-            return
-        if self._reading == "headers" and self._n_header_bytes > MAX_HEADER_BYTES:
+        too_long = self._reading == "headers" and self._n_header_bytes > MAX_HEADER_BYTES
+        if too_long and not self.transport.is_closing():
             self._refuse(
                 problems.HeadersTooLarge(
                     f"The headers are larger than {MAX_HEADER_BYTES:,} bytes. Send fewer or shorter ones."
                 )
             )
+
+    def _head_without_upgrade(self) -> bytes:
+        """The head that was parsed last, as of a client that asks for the answer and the end of the connection alone.
+
+        llhttp leaves what follows a head with Upgrade to another protocol. None is spoken here, and the body would be
+        taken for the next request.
+        """
+        first = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        kept = [b"%b: %b" % header for header in self.headers if header[0] not in (b"connection", b"upgrade")]
+        return b"\r\n".join((first, b"connection: close", *kept, b"", b""))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name, value = name.lower(), value.strip(OPTIONAL_SPACE)
@@ -219,6 +234,8 @@ class TimedProtocol(HttpToolsProtocol):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # the head is parsed again without that
         self._begin("body")
         if self._at_once is not None and self._is_next():
             self._asked = self._at_once.asked(self.parser.get_method(), self.url, self.headers)
@@ -232,6 +249,8 @@ class TimedProtocol(HttpToolsProtocol):
             self._asked_body += body
 
     def on_message_complete(self) -> None:
+        if self._reading == "headers":
+            return  # as before, of a head with Upgrade
         self._reading = None
         if self._asked is not None and self._at_once is not None and self._may_write():
             told = self._at_once.answer(self._asked, self.scope, self._asked_body)

@@ -172,7 +172,13 @@ def main(fd: int | None = None) -> None:
 
     door = MlflowDoor(app, hosts(settings), quiet_page(Path(str(pages.static_folder))))
     config = uvicorn.Config(
-        door, host=HOST, port=settings.mlflow_port, log_level="warning", access_log=False, proxy_headers=False
+        door,
+        host=HOST,
+        port=settings.mlflow_port,
+        http="h11",  # httptools would take the body of a request with Upgrade for the next request
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
     )
     bound = [socket.socket(fileno=fd)] if fd is not None else None
     uvicorn.Server(config).run(sockets=bound)

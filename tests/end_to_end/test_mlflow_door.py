@@ -61,6 +61,18 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory, new_mlflow: NewMlflow) -> I
         server.wait(timeout=30)
 
 
+def test_a_body_that_comes_with_upgrade_is_no_request_of_its_own(mlflow: Running) -> None:
+    hidden = f"GET /health HTTP/1.1\r\nHost: 127.0.0.1:{mlflow.port}\r\n\r\n"
+    head = f"POST /health HTTP/1.1\r\nHost: 127.0.0.1:{mlflow.port}\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+    with socket.create_connection(("127.0.0.1", mlflow.port), timeout=60) as connection:
+        connection.sendall(f"{head}Content-Length: {len(hidden)}\r\n\r\n{hidden}".encode())
+        connection.shutdown(socket.SHUT_WR)
+        came = b""
+        while piece := connection.recv(65536):
+            came += piece
+    assert came.count(b"HTTP/1.1 ") == 1, came
+
+
 def others() -> list[str]:
     """IPv4 addresses of this machine that other machines reach."""
     found = [one.address for each in psutil.net_if_addrs().values() for one in each if one.family == socket.AF_INET]

@@ -1,4 +1,6 @@
-"""Requests that a connection sends one behind the other: how many are in work, when reading stops, whose turn it is."""
+"""Requests that a connection sends one behind the other: how many are in work, when reading stops, whose turn it is,
+and where one ends.
+"""
 
 from __future__ import annotations
 
@@ -223,3 +225,53 @@ async def test_requests_are_the_same_however_they_are_cut(n_bytes: int) -> None:
             connection.data_received(SENT[max(0, start) : start + n_bytes])
             await steps(30)
         assert app.requests == REQUESTS, first
+
+
+BODY = b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"
+FRAMINGS = {
+    "none": (b"", b""),
+    "length": (b"Content-Length: %d\r\n" % len(BODY), BODY),
+    "chunks": (b"Transfer-Encoding: chunked\r\n", b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)),
+}
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize(
+    "asking",
+    [
+        pytest.param(b"Connection: Upgrade\r\nUpgrade: websocket\r\n", id="websocket"),
+        pytest.param(b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n", id="h2c"),
+        pytest.param(b"Connection: keep-alive, uPgrade\r\nUpgrade: any/1\r\n", id="any"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Application, AnsweredAtOnce])
+@on_a_loop
+async def test_a_request_for_an_upgrade_is_answered_as_if_it_had_not_asked_and_is_the_last(
+    kind: type[Application], asking: bytes, framing: str
+) -> None:
+    length, body = FRAMINGS[framing]
+    sent = b"POST /asks HTTP/1.1\r\nHost: a\r\n" + asking + length + b"\r\n" + body
+    for at in range(1, len(sent) + 1):
+        app = kind()
+        app.may_answer.set()
+        connection, wire = Connections(app).one()
+        connection.data_received(sent[:at])
+        await steps(8)
+        connection.data_received(sent[at:] + get("/behind"))
+        await steps(12)
+        assert app.requests == [("/asks", BODY if body else b"")], at
+        assert wire.written.count(b"HTTP/1.1 200") == 1
+        assert b"\r\nconnection: close\r\n" in wire.written
+
+
+@on_a_loop
+async def test_connect_is_refused_and_is_the_last() -> None:
+    for target in (b"a:443", b"/x", b"http://a/x"):
+        app = Application()
+        connection, wire = Connections(app).one()
+        connection.data_received(
+            b"CONNECT %b HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n" % target + get("/behind")
+        )
+        await steps()
+        assert (app.requests, wire.is_closed) == ([], True)
+        assert wire.written.startswith(b"HTTP/1.1 400")

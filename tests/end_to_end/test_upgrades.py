@@ -1,0 +1,179 @@
+"""Requests that ask for another protocol, on every listener of ``detent serve`` and through nginx's well-known block
+for WebSockets: each is answered like any other, and nobody gets an answer that is another's.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from optimizer.host.run_files import find
+from tests.clock import PROCESSES_S, until
+from tests.faulty_provider import faulty_provider
+from tests.running_server import Server, make_home
+
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+FAMILY = "support_topics"
+UPGRADES = {
+    "h2c": "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
+    "websocket": "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: eA==\r\n",
+}
+EVENT = {"family": FAMILY, "unit": "u", "output": "billing"}
+CHAT = {"model": FAMILY, "user": "u", "messages": [{"role": "user", "content": "Invoice?"}]}
+ROUTES = {
+    "prompt": ("api", "GET", f"/v1/families/{FAMILY}/prompt?unit=u", None),
+    "snapshot": ("api", "GET", "/v1/snapshot", None),
+    "render": ("api", "POST", f"/v1/families/{FAMILY}/render", {"unit": "u", "variables": {"message": "Invoice?"}}),
+    "feedback": ("api", "POST", "/v1/feedback", EVENT),
+    "interactions": ("api", "POST", "/v1/interactions", EVENT),
+    "chat": ("api", "POST", "/v1/chat/completions", CHAT),
+    "chat at the gateway": ("gateway", "POST", "/v1/chat/completions", CHAT),
+    "feedback at its process": ("feedback", "POST", "/v1/feedback", [EVENT]),
+    "interactions at its process": ("feedback", "POST", "/v1/interactions", [EVENT]),
+}
+NGINX_CONF = """
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{}}
+http {{
+  access_log off;
+  keepalive_timeout 0;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
+  upstream detent {{ server {api}; keepalive 4; }}
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      proxy_pass http://detent;
+      proxy_http_version 1.1;
+      proxy_set_header Host {api};
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection $connection_upgrade;
+    }}
+  }}
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with faulty_provider() as provider:
+        provider.pieces = ["billing"]
+        made = Server(make_home(tmp_path_factory.mktemp("upgrades") / "home", provider.url))
+        try:
+            made.wait_ready()
+            until(lambda: made.pid("feedback"), "the process for feedback", patience_s=PROCESSES_S)
+            yield made
+        finally:
+            made.end()
+
+
+def address_of(server: Server, process: str) -> str:
+    found = find(server.settings, process)
+    assert found is not None
+    assert found.url is not None
+    return urlsplit(found.url).netloc
+
+
+def exchanged(address: str, sent: bytes) -> bytes:
+    """What is answered until the server closes."""
+    host, _, port = address.rpartition(":")
+    came = b""
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(sent)
+        while piece := connection.recv(65536):
+            came += piece
+    return came
+
+
+def request(address: str, method: str, path: str, asking: str, framing: str, body: bytes) -> bytes:
+    head = f"{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n{asking}"
+    if framing == "chunks":
+        half = len(body) // 2
+        pieces = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (body[:half], body[half:]))
+        return f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + pieces + b"0\r\n\r\n"
+    length = f"Content-Length: {len(body)}\r\n" if body else ""
+    return f"{head}{length}\r\n".encode() + body
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+@pytest.mark.parametrize("token", UPGRADES)
+@pytest.mark.parametrize("route", ROUTES)
+def test_it_is_answered_as_if_it_had_not_asked(server: Server, route: str, token: str, framing: str) -> None:
+    process, method, path, value = ROUTES[route]
+    address = address_of(server, process)
+    body = json.dumps(value).encode() if value is not None else b"{}"
+    behind = f"GET /health HTTP/1.1\r\nHost: {address}\r\n\r\n".encode()
+    came = exchanged(address, request(address, method, path, UPGRADES[token], framing, body) + behind)
+    assert came.count(b"HTTP/1.1 ") == 1, came
+    assert came.startswith(b"HTTP/1.1 200"), came
+    assert b"\r\nconnection: close\r\n" in came
+
+
+@contextmanager
+def nginx(folder: Path, api: str) -> Iterator[str]:
+    assert NGINX is not None
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (folder / "nginx.conf").write_text(NGINX_CONF.format(folder=folder, api=api, port=port), encoding="utf-8")
+    process = subprocess.Popen([NGINX, "-p", str(folder), "-c", "nginx.conf", "-g", "daemon off; master_process off;"])
+    try:
+        until(lambda: process.poll() is not None or _listens(port), "nginx", patience_s=PROCESSES_S)
+        assert process.poll() is None, (folder / "error.log").read_text()
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed on this machine")
+def test_behind_a_proxy_that_passes_upgrades_on_nobody_gets_the_answer_to_another(
+    server: Server, tmp_path: Path
+) -> None:
+    n_tries, ended = 200, threading.Event()
+    with nginx(tmp_path, address_of(server, "api")) as proxy, ThreadPoolExecutor(6) as clients:
+
+        def victim(name: int) -> list[str]:
+            """Ids of the answers that were not to its own request."""
+            foreign = []
+            with httpx.Client(base_url=f"http://{proxy}", trust_env=False, timeout=60) as client:
+                for n in range(100_000):
+                    if ended.is_set():
+                        break
+                    own = f"victim-{name}-{n}"
+                    answer = client.get(f"/v1/families/{FAMILY}/prompt?unit=u{n}", headers={"X-Request-ID": own})
+                    if answer.headers.get("x-request-id") != own:
+                        foreign.append(answer.headers.get("x-request-id", ""))
+            return foreign
+
+        def attacker(n: int) -> bytes:
+            hidden = request(proxy, "POST", "/v1/chat/completions", "X-Request-ID: hidden\r\n", "length", b"{}")
+            token = UPGRADES[("h2c", "websocket")[n % 2]] + "X-Request-ID: attacker\r\n"
+            path = (f"/v1/families/{FAMILY}/render", "/v1/feedback", "/v1/chat/completions")[n % 3]
+            return exchanged(proxy, request(proxy, "POST", path, token, ("length", "chunks")[n % 2], hidden))
+
+        victims = [clients.submit(victim, name) for name in range(3)]
+        try:
+            answers = list(clients.map(attacker, range(n_tries)))
+        finally:
+            ended.set()
+        assert [one.result() for one in victims] == [[], [], []]
+    assert all(answer.count(b"HTTP/1.1 ") == 1 and b"x-request-id: attacker" in answer for answer in answers)
