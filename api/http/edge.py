@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping
 from time import perf_counter
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -58,6 +59,8 @@ class Edge:
                 headers.append((b"x-request-id", request_id.encode()))
                 add_safe_headers(headers)
                 headers.extend((name.lower().encode(), value.encode()) for name, value in state["headers"].items())
+                if 300 <= message["status"] < 400:
+                    headers[:] = [(name, _own_path(value) if name == b"location" else value) for name, value in headers]
                 if message["status"] >= 500 or (scope["method"] not in ("GET", "HEAD") and not state.get("quiet")):
                     log.info(
                         "answered",
@@ -107,6 +110,12 @@ class Edge:
             f"The body is larger than {self.body_bytes:,} bytes. Send it in smaller parts, or raise limits.body_bytes.",
             limit_bytes=self.body_bytes,
         )
+
+
+def _own_path(location: bytes) -> bytes:
+    """Leads to this server whatever host the request named, which is its sender's word alone."""
+    parts = urlsplit(location)
+    return b"/" + parts._replace(scheme=b"", netloc=b"").geturl().lstrip(b"/")
 
 
 def _read(scope: Scope) -> tuple[str, int]:

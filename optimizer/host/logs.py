@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from optimizer.core.base.printable import printable_json, printable_lines
+from optimizer.core.base.printable import printable_json, printable_lines, without_passwords
 from optimizer.host.config import Settings
 
 MAX_FILE_BYTES = 10 * 1024 * 1024
@@ -60,6 +60,7 @@ def set_up_logs(settings: Settings, process: str, *, terminal: bool = True) -> N
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
             _last(printable_json),
+            _last(without_passwords),
         ],
     )
     for_people = structlog.stdlib.ProcessorFormatter(
@@ -72,6 +73,7 @@ def set_up_logs(settings: Settings, process: str, *, terminal: bool = True) -> N
                 exception_formatter=structlog.dev.plain_traceback,
             ),
             _last(printable_lines),
+            _last(without_passwords),
         ],
     )
 

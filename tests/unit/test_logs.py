@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import structlog
 
+from optimizer.adapters.models.model_settings import ModelSettings
+from optimizer.adapters.models.openai_compatible import OpenAICompatible
+from optimizer.adapters.models.openai_wire import unreachable
 from optimizer.cli.session import Session
 from optimizer.host.config import load_settings
 from optimizer.host.logs import MAX_FILE_BYTES, set_up_logs
@@ -91,3 +94,18 @@ def test_what_a_command_logs_is_in_a_file_and_not_in_its_output(tmp_path, monkey
         logging.getLogger().handlers[:] = handlers
     assert capsys.readouterr() == ("", "")
     assert "embedded model ready" in (tmp_path / "var" / "logs" / "cli.log").read_text()
+
+
+def test_no_line_holds_the_password_of_an_address(lines: Path) -> None:
+    address = "http://detent:s3cret@models.example:8000/v1"
+    failure = unreachable("remote", address, f"cannot connect to {address}", sent=False)
+    structlog.get_logger("api").warning("a model call failed", said=failure.said, url=address)
+    logging.getLogger("somebody.else").warning("no answer from %s", address)
+    written = lines.read_text()
+    assert written.count("http://***@models.example:8000/v1") == 4
+    assert "s3cret" not in written + str(failure.said)
+
+
+def test_a_model_s_revision_on_record_holds_no_password() -> None:
+    settings = ModelSettings(openai_compatible="http://detent:s3cret@models.example/v1", model="m")
+    assert OpenAICompatible("remote", settings, api_key=None, price=None).revision == "http://***@models.example/v1#m"

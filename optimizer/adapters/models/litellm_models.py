@@ -18,6 +18,7 @@ from optimizer.adapters.models.model_settings import ModelSettings
 from optimizer.adapters.models.openai_stream import STREAMED, gather
 from optimizer.adapters.models.openai_wire import IN_THE_LOG, body_of, failure_of, read_answer, timed_out, unreachable
 from optimizer.core.base.errors import ModelFailed, NotFound
+from optimizer.core.base.printable import without_passwords
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.ports import DeltaSink
 
@@ -47,7 +48,7 @@ class LiteLLMModel:
         self.max_output_tokens = settings.max_output_tokens
         self._id = settings.litellm
         self._api_base = settings.api_base
-        self.revision = f"{self._id}@{self._api_base}" if self._api_base else self._id
+        self.revision = f"{self._id}@{without_passwords(self._api_base)}" if self._api_base else self._id
         self._api_key = api_key
         self._timeout_s = settings.timeout_s
         self._loaded: Any = None

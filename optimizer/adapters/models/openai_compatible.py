@@ -10,6 +10,7 @@ from optimizer.adapters.models.connections import Connections
 from optimizer.adapters.models.model_settings import ModelSettings
 from optimizer.adapters.models.openai_stream import post_streaming
 from optimizer.adapters.models.openai_wire import body_of, post, read_answer
+from optimizer.core.base.printable import without_passwords
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.ports import DeltaSink
 
@@ -33,7 +34,7 @@ class OpenAICompatible:
         self.max_output_tokens = settings.max_output_tokens
         self._url = settings.openai_compatible.rstrip("/")
         self._model_id = settings.model or name
-        self.revision = f"{self._url}#{self._model_id}"
+        self.revision = without_passwords(f"{self._url}#{self._model_id}")
         self._timeout_s = settings.timeout_s
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._connections = Connections(headers)

@@ -27,6 +27,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from optimizer.core.base.printable import without_passwords
+
 T = TypeVar("T")
 # What is told of an input is bounded, however large the input is: an answer must not become larger than the question.
 MAX_FAULTS = 100
@@ -242,7 +244,7 @@ class ModelFailed(DetentError):
     def __init__(self, detail: str, *, kind: str = "unknown", said: str | None = None, **members: Any) -> None:
         super().__init__(detail, kind=kind, **members)
         self.kind = kind
-        self.said = said
+        self.said = without_passwords(said) if said is not None else None
 
 
 class NotYet(DetentError):

@@ -13,6 +13,7 @@ _UNSAFE = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_DIRECTION}]")  # all but ta
 _UNSAFE_IN_JSON = re.compile(f"[\x7f-\x9f{_DIRECTION}]")  # JSON escapes the others itself
 _COLOUR_OR_UNSAFE = re.compile(rf"(\x1b\[[0-9;]*m)|{_UNSAFE.pattern}")
 SHOWN = "\ufffd"
+_NAME_AND_PASSWORD = re.compile(r"(?<=://)[^/\s\"'?#]*@")
 
 
 def printable(text: str) -> str:
@@ -30,3 +31,8 @@ def printable_lines(text: str) -> str:
 def printable_json(text: str) -> str:
     """A JSON text of the same value, whose strings hold none of these characters as such."""
     return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def without_passwords(text: str) -> str:
+    """The text whose addresses say ``***`` in the place of a name and password."""
+    return _NAME_AND_PASSWORD.sub("***@", text)

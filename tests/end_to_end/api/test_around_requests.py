@@ -82,6 +82,13 @@ def test_the_bare_address_leads_to_what_there_is(world: World) -> None:
     assert world.get("/").text == world.get("/docs").text
 
 
+@pytest.mark.parametrize("path", ["/v1/families/?limit=2", "/health/"])
+def test_a_redirect_repeats_no_host_of_the_request(world: World, path: str) -> None:
+    answer = world.get(path, headers={"Host": "elsewhere.example"}, follow_redirects=False)
+    assert answer.status_code == 307
+    assert answer.headers["location"] == path.replace("/?", "?").removesuffix("/")
+
+
 def test_the_documentation_needs_no_network(world: World) -> None:
     page = world.get("/docs").text
     assert "http://" not in page
