@@ -325,9 +325,11 @@ class TestBackpressure:
     def test_a_write_that_never_gets_its_turn_is_withdrawn(
         self, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(writer, "WAIT_S", 0.05)
-        with Gate(database), pytest.raises(Busy, match="nothing was written"):
-            database._writer.wait(database._writer.submit(database.serving_version.bump, 1))
+        with Gate(database):
+            monkeypatch.setattr(writer, "WAIT_S", 0.05)
+            with pytest.raises(Busy, match="nothing was written"):
+                database._writer.wait(database._writer.submit(database.serving_version.bump, 1))
+            monkeypatch.undo()
         assert database.write(lambda tx: database.serving_version.read(tx)[0]) == 0
 
 

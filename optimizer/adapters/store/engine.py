@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import cache
@@ -405,14 +405,25 @@ def _id_of(path: Path | str) -> _FileId:
 
 def _logs_without_name(path: Path) -> bool:
     """Whether a process of this user has the SQLite file open, and a log of it that was deleted; False where the system
-    does not tell.
+    does not tell. What it knows is at most PROCESSES_EVERY_S old: to look at all processes takes milliseconds.
     """
-    wanted = {str(path), f"{path}-wal (deleted)"}
+    global _opened, _opened_until
+    if monotonic() >= _opened_until:
+        _opened, _opened_until = list(_opened_by_processes()), monotonic() + PROCESSES_EVERY_S
+    return any({str(path), f"{path}-wal (deleted)"} <= files for files in _opened)
+
+
+_opened: list[set[str]] = []
+_opened_until = 0.0  # monotonic seconds
+
+
+def _opened_by_processes() -> Iterator[set[str]]:
+    """The files that a process has open, of each that has a deleted one among them."""
     for process in Path("/proc").glob("[0-9]*/fd"):
         with suppress(OSError):  # another user's, or it has just ended
-            if wanted <= {_target(opened) for opened in process.iterdir()}:
-                return True
-    return False
+            files = {_target(opened) for opened in process.iterdir()}
+            if any(file.endswith("-wal (deleted)") for file in files):
+                yield files
 
 
 def _target(link: Path) -> str:
