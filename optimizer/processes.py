@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -25,6 +25,11 @@ from optimizer.host.config import Settings, load_settings
 from optimizer.host.logs import set_up_logs
 from optimizer.host.ports_in_use import reachable_host
 from optimizer.host.run_files import PRIVATE, announce_soon, api_names, withdraw
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from optimizer.adapters.models.language_models import Models
 
 NICENESS = 5
 # how long a thread with a large body may keep the event loop waiting, each time that it waits; Python's own is 5 ms
@@ -105,8 +110,12 @@ def run_gateway(settings: Settings, name: str, fd: int | None) -> None:
         name,
         settings.gateway_port,
         fd,
-        lambda: {"models": app.state.model_side.catalogue.digests()},
+        lambda: _of_models(app.state.model_side.catalogue),
     )
+
+
+def _of_models(models: Models) -> Mapping[str, Any]:
+    return {"models": models.digests(), "models_problem": None if models.problem is None else models.problem.detail}
 
 
 def run_worker(settings: Settings, name: str, fd: int | None) -> None:
@@ -124,7 +133,7 @@ def run_mlflow(settings: Settings, name: str, fd: int | None) -> None:
 
 
 def _serve(
-    app: object,
+    app: FastAPI,
     settings: Settings,
     name: str,
     port: int,
@@ -140,12 +149,16 @@ def _serve(
     sys.setswitchinterval(SWITCH_S)
     _allow_files(FILES_PER_CONNECTION * settings.limits.connections + FILES_BESIDE)
 
+    def announce() -> None:
+        announce_soon(settings, name, url, **more())
+
     class Announced(Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             _set_aside()
             if self.started:
-                announce_soon(settings, name, url, **more())
+                announce()
+                app.state.announce = announce  # again where ``more`` changed
 
     config = configuration(app, settings, host=host, port=port, behind_the_api=not name.startswith("api"))
     Announced(config).run(sockets=[bound] if bound is not None else None)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -31,8 +32,12 @@ from optimizer.host.config import Settings
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.runtime import wiring
 
+if TYPE_CHECKING:
+    from optimizer.adapters.models.language_models import Models
+
 EMBEDDED_EVERY_S = 2.0
 MONEY_EVERY_S = 30.0
+MODELS_EVERY_S = 0.5
 DRAIN_EVERY_S = 0.5
 RECORDS_WAIT_S = 10.0
 
@@ -45,7 +50,7 @@ def create_gateway(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        models = await asyncio.to_thread(wiring.open_models, settings)
+        models = await asyncio.to_thread(partial(wiring.open_models, settings, last_good=True))
         async with running_services(settings) as shared:
             app.state.services = shared
             spool = wiring.open_spool(settings)
@@ -59,13 +64,14 @@ def create_gateway(settings: Settings) -> FastAPI:
             )
             embedded = (EMBEDDED_EVERY_S, lambda: _keep_embedded(shared, side), "start of the embedded model")
             money = (MONEY_EVERY_S, lambda: _read_money(shared, side), "sums of the hour's money")
+            edits = (MODELS_EVERY_S, lambda: _read_models_again(app, models), "reading of config/models.yaml")
             draining = (DRAIN_EVERY_S, lambda: drain(shared, spool), "drain of the spool")
             try:
                 await asyncio.to_thread(
                     models.embedded
                 )  # reads the weights where their revision is not known: no call should wait for that
                 await asyncio.to_thread(_read_money, shared, side)
-                async with running_loops(shared, embedded, money, draining):
+                async with running_loops(shared, embedded, money, draining, edits):
                     yield
             finally:
                 await _end_calls(side)
@@ -73,6 +79,7 @@ def create_gateway(settings: Settings) -> FastAPI:
                 await asyncio.to_thread(models.close)
 
     app = FastAPI(title="Detent gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.announce = lambda: None  # the process that has an address to tell puts its own there
     app.add_middleware(Edge, in_flight=InFlight(settings.limits), plain=chat.plain_routes())
     problems.install(app)
     app.router.routes.extend((*chat.routes.routes, *operations.routes))  # as they are, see app.py
@@ -137,6 +144,17 @@ async def _end_calls(side: ModelSide) -> None:
         await asyncio.wait(waiting, timeout=RECORDS_WAIT_S)
     if side.recording:
         await asyncio.wait(side.recording, timeout=RECORDS_WAIT_S)
+
+
+def _read_models_again(app: FastAPI, models: Models) -> None:
+    """Tells the other processes of this home what is gone by now; calls under way go on as they began."""
+    if not models.refresh():
+        return
+    if models.problem is not None:
+        log.error("config/models.yaml cannot be used, the last good one is", problem=models.problem.detail)
+    else:
+        log.info("config/models.yaml was read again", models=sorted(models.digests()))
+    app.state.announce()
 
 
 def _read_money(shared: Services, side: ModelSide) -> None:

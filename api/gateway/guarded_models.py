@@ -51,7 +51,7 @@ class ModelGuard:
     """
 
     def __init__(self, name: str, facts: ModelFacts, metrics: Metrics, now: Now = monotonic) -> None:
-        self.name = name
+        self.name, self.facts = name, facts
         self._wait_s = facts.timeout_s
         self._metrics = metrics
         self._now = now
@@ -325,9 +325,10 @@ class GuardedModels:
         return {name: guard.health() for name, guard in sorted(dict(self._guards).items())}
 
     def _guard(self, name: str) -> ModelGuard:
-        if name not in self._guards:
-            self._guards[name] = ModelGuard(name, self._source.describe(name), self._metrics, self._now)
-        return self._guards[name]
+        facts, guard = self._source.describe(name), self._guards.get(name)
+        if guard is None or (guard.facts is not facts and guard.facts != facts):  # the file was edited
+            guard = self._guards[name] = ModelGuard(name, facts, self._metrics, self._now)
+        return guard
 
 
 class _Timed:

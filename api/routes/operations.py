@@ -27,6 +27,7 @@ from optimizer.ports import Transaction
 from optimizer.runtime import shapes
 
 BESIDE = ("gateway", "worker", "mlflow")  # the processes that this one needs
+BAD_MODELS = "config/models.yaml cannot be used, and the last good one is gone by; `detent status` says why"
 TICKS_MISSED = 3  # a worker that missed so many ticks counts as away
 
 routes: APIRouter = router("Operations")
@@ -50,10 +51,11 @@ def ready(shared: Shared, response: Response) -> dict[str, Any]:
         response.status_code = 503
         response.headers["Retry-After"] = "1"
     dependencies = _dependencies(shared, lambda _: True)
+    dependencies["store"]["detail"] = shared.serving.store_fault
     return {
         "status": "ready" if can_serve else "not ready",
         "degraded": sorted(shared.families.problems),
-        "dependencies": {**dependencies, "store": {**dependencies["store"], "detail": shared.serving.store_fault}},
+        "dependencies": dependencies,
     }
 
 
@@ -242,6 +244,8 @@ def _dependencies(shared: Services, sees: Callable[[str], bool]) -> dict[str, An
     for name in BESIDE:
         one = run_files.find(shared.settings, name)
         found[name] = {"ok": one is not None, "age_s": _age(one.since, now) if one is not None else None}
+    is_bad = run_files.note(shared.settings, "gateway", "models_problem") is not None
+    found["models_file"] = {"ok": not is_bad, "detail": BAD_MODELS if is_bad else None}
     found["worker"]["last_tick_age_s"] = tick_age
     found["worker"]["ok"] = tick_age is not None and 0 <= tick_age < TICKS_MISSED * shared.settings.tick_seconds
     if tick_age is not None and tick_age < 0:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -19,6 +20,9 @@ from optimizer.host.config import Settings
 from optimizer.jobs.studies import run_study as job
 from optimizer.ports import Clock, FamilySource, ModelSource, Store
 from optimizer.runtime import wiring
+
+if TYPE_CHECKING:
+    from optimizer.adapters.models.language_models import Models
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +43,7 @@ class StudyWorkflows:
         self._running: set[str] = set()
         self._pending_since: dict[str, float] = {}  # workflow id > monotonic seconds
         self._lock = threading.Lock()
-        self._models: ModelSource | None = None
+        self._models: Models | None = None
         database = settings.var() / "dbos.sqlite"
         DBOS(
             config={
@@ -179,5 +183,6 @@ class StudyWorkflows:
     def _open_models(self) -> ModelSource:
         with self._lock:
             if self._models is None:
-                self._models = wiring.open_models(self._settings)
+                self._models = wiring.open_models(self._settings, last_good=True)
+            self._models.refresh()
             return self._models

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from optimizer.jobs.feedback.ingest_feedback import Intake
     from optimizer.ports import AlertChannel, Clock, FamilySource, Pages, Store, Tracker
 
+MODELS_WAIT_S = 3.0  # for the gateway to read config/models.yaml again
 USER_CALLS = "users"  # a file of the run folder, locked while a user's model call is under way
 
 
@@ -110,13 +111,12 @@ def open_clock(settings: Settings) -> Clock:
 def load_families(settings: Settings) -> FamilyFiles:
     """The families' files, read once; the profile's ``family_overrides`` lie over each."""
     from optimizer.adapters.files.family_files import FamilyFiles
-    from optimizer.adapters.models.model_settings import read_model_names, read_sizes
+    from optimizer.adapters.models.model_settings import read_sizes_and_places
 
-    more, sizes = settings.more_families_dirs, read_sizes(settings.models_file)
     last_good = settings.var() / "last_good"
     files = FamilyFiles(
-        settings.families_dir, last_good, settings.family_overrides, more=more, sizes=sizes,
-        models=read_model_names(settings.models_file),
+        settings.families_dir, last_good, settings.family_overrides, more=settings.more_families_dirs,
+        models_file=settings.models_file, read_models=read_sizes_and_places,
     )  # fmt: skip
     files.load()
     return files
@@ -212,20 +212,39 @@ def write_optimal_config(folder: Path, found: Recommendation) -> Path:
     return path
 
 
-def open_models(settings: Settings) -> Models:
-    """The models that config/models.yaml names. No model is loaded before the first call."""
+def open_models(settings: Settings, *, last_good: bool = False) -> Models:
+    """The models that config/models.yaml names. No model is loaded before the first call.
+
+    ``last_good``: for what serves. The file's last good text is kept, and gone by where the file cannot be used.
+    """
     from optimizer.adapters.models.language_models import Models
 
-    return Models(settings.models_file, settings.run_dir())
+    kept = settings.var() / "last_good" / "models" / "models.yaml" if last_good else None
+    return Models(settings.models_file, settings.run_dir(), kept)
 
 
-def loaded_models(settings: Settings) -> Mapping[str, str] | None:
-    """The models that the running gateway read at its start,
-    with a digest of each one's settings; None where none runs.
+def loaded_models(settings: Settings, wanted: Collection[str] = ()) -> Mapping[str, str] | None:
+    """The models that the running gateway knows, with a digest of each one's settings; None where none runs.
+
+    It reads config/models.yaml again soon after a change: where it does not know ``wanted`` yet, it is waited for.
     """
+    from time import monotonic, sleep
+
     from optimizer.host.run_files import note
 
-    return cast("Mapping[str, str] | None", note(settings, "gateway", "models"))
+    until = monotonic() + MODELS_WAIT_S
+    while True:
+        known = cast("Mapping[str, str] | None", note(settings, "gateway", "models"))
+        if known is None or known.keys() >= set(wanted) or monotonic() >= until:
+            return known
+        sleep(0.1)
+
+
+def models_problem(settings: Settings) -> str | None:
+    """What the running gateway finds wrong with config/models.yaml, while it goes by the last good one."""
+    from optimizer.host.run_files import note
+
+    return cast("str | None", note(settings, "gateway", "models_problem"))
 
 
 def listed_model(litellm_id: str) -> ModelSettings:

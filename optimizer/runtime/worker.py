@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -47,6 +48,9 @@ from optimizer.ports import Alert, ModelSource, Tracker
 from optimizer.runtime import wiring
 from optimizer.runtime.study_workflows import StudyWorkflows
 
+if TYPE_CHECKING:
+    from optimizer.adapters.models.language_models import Models
+
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 1.0  # how often the worker looks for what is queued, and for changed family files
@@ -78,7 +82,7 @@ class Worker:
         self._lock = run_files.ProcessLock(settings, "worker")
         self._end = threading.Event()
         self._tracker: Tracker | None = None
-        self._models: ModelSource | None = None
+        self._models: Models | None = None
         self._mlflow_from = time.monotonic() + MLFLOW_AFTER_SECONDS
         self._aliases_due = 0.0  # monotonic seconds
         self._roll_up_from = 0.0  # monotonic seconds
@@ -381,5 +385,6 @@ class Worker:
 
     def _open_models(self) -> ModelSource:
         if self._models is None:
-            self._models = wiring.open_models(self._settings)
+            self._models = wiring.open_models(self._settings, last_good=True)
+        self._models.refresh()
         return self._models

@@ -553,7 +553,7 @@ def test_a_model_that_the_running_gateway_has_not_read_is_not_adopted_and_the_do
         assert "does not know its model 'large'" in refused.err
         (found,) = [f for f in detent("doctor", "--json").json["findings"] if "running server read" in f["detail"]]
         assert (found["verdict"], "added: large; changed: embedded" in found["detail"]) == ("warning", True)
-        assert "Restart `detent serve`" in found["advice"]
+        assert "within a second" in found["advice"]
     finally:
         run_files.withdraw(settings, "gateway")
         settings.models_file.write_text(models)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.adapters.models.language_models import Models
-from optimizer.adapters.models.model_settings import listed_price, read_models, read_sizes
+from optimizer.adapters.models.model_settings import listed_price, read_models, read_sizes_and_places
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.models.breaker import BreakerSettings
 from optimizer.core.models.language import Backoff, ModelPrice
@@ -18,10 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_a_model_says_its_size_and_the_embedded_one_is_small(tmp_path: Path) -> None:
     text = "embedded: {provider: embedded}\nbig: {litellm: openai/a, size: large}\nother: {litellm: openai/b}\n"
-    assert read_sizes(written(tmp_path, text)) == {"embedded": "small", "big": "large", "other": "medium"}
-    assert read_sizes(written(tmp_path, "embedded: {provider: nobody}\n")) == {}, (
-        "the fault is told where models are called"
-    )
+    sizes, _ = read_sizes_and_places(written(tmp_path, text))
+    assert sizes == {"embedded": "small", "big": "large", "other": "medium"}
 
 
 def written(folder: Path, text: str) -> Path:
@@ -184,23 +182,46 @@ def test_faults_inside_a_models_breaker_and_backoff_are_told_with_their_line(tmp
     assert "known: failures, share, window_s" in faults[(5, "/a/breaker/colour")]
 
 
-def test_a_model_that_was_added_since_the_file_was_read_is_told_from_one_that_nobody_named(tmp_path):
-    path = written(tmp_path, "small: {provider: embedded}")
+def edit(path: Path, text: str, moment: int) -> None:
+    path.write_text(text)
+    os.utime(path, ns=(moment, moment))  # another than before, however coarse the file system's clock is
+
+
+def test_an_edit_is_read_again_and_what_it_leaves_as_it_was_stays_the_same_model(tmp_path: Path) -> None:
+    path = written(tmp_path, "small: {provider: embedded}\nfar: {openai_compatible: 'http://127.0.0.1:9'}\n")
     models = Models(path, tmp_path)
+    small, far, told = models.get("small"), models.get("far"), models.describe("small")
+    assert not models.refresh()
     with pytest.raises(NotFound, match=r"There is no model 'large' in .*Add it there"):
         models.describe("large")
-    path.write_text("small: {provider: embedded}\nlarge: {litellm: openai/gpt-4o}\n")
-    os.utime(path, ns=(1, 1))  # another moment than before, however coarse the file system's clock is
-    with pytest.raises(
-        NotFound, match=r"does not know the model 'large'.*Restart `detent serve`; until then it knows small"
-    ):
-        models.describe("large")
-    with pytest.raises(NotFound, match="There is no model 'other'"):
-        models.describe("other")
-    path.write_text("large: [")
-    os.utime(path, ns=(2, 2))
-    with pytest.raises(NotFound, match="There is no model 'large'"):
-        models.describe("large")
+    edit(
+        path, "small: {provider: embedded}\nfar: {openai_compatible: 'http://127.0.0.1:8'}\nlarge: {litellm: a/b}\n", 1
+    )
+    assert models.refresh()
+    assert models.describe("large").litellm == "a/b"
+    assert (models.get("small") is small, models.describe("small") is told) == (True, True)
+    assert models.get("far") is not far
+    edit(path, "large: {litellm: a/b}\n", 2)
+    assert models.refresh()
+    with pytest.raises(NotFound, match="There is no model 'small'"):
+        models.get("small")
+
+
+def test_a_bad_edit_leaves_the_last_good_models_also_at_a_restart(tmp_path: Path) -> None:
+    path, kept = written(tmp_path, "small: {provider: embedded}\n"), tmp_path / "kept" / "models.yaml"
+    models = Models(path, tmp_path, kept)
+    edit(path, "small: {provider: nobody}\n", 1)
+    assert models.refresh()
+    assert models.problem is not None
+    assert "/small/provider" in models.problem.detail
+    again = Models(path, tmp_path, kept)
+    assert models.digests() == again.digests()
+    assert again.problem is not None
+    with pytest.raises(InvalidInput, match="/small/provider"):
+        Models(path, tmp_path)
+    edit(path, "other: {provider: embedded}\n", 2)
+    assert models.refresh()
+    assert (models.problem, list(models.digests())) == (None, ["other"])
 
 
 def test_digests_tell_which_models_were_edited(tmp_path):

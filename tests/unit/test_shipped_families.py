@@ -12,7 +12,7 @@ import pytest
 
 from optimizer.adapters.files.family_files import FamilyFiles
 from optimizer.adapters.files.sources import open_source
-from optimizer.adapters.models.model_settings import read_sizes
+from optimizer.adapters.models.model_settings import read_sizes_and_places
 from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.family.answer import shown_text
 from optimizer.core.family.family import Family
@@ -35,7 +35,7 @@ IMPERFECT = ("readability", "compression_ratio", "query_coverage")  # do not com
 
 
 def loaded() -> FamilyFiles:
-    files = FamilyFiles(FOLDER, sizes=read_sizes(ROOT / "config" / "models.yaml"))
+    files = FamilyFiles(FOLDER, models_file=ROOT / "config" / "models.yaml", read_models=read_sizes_and_places)
     files.load()
     return files
 

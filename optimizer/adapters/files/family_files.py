@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ import structlog
 
 from optimizer.adapters.files import golden_files
 from optimizer.adapters.files.family_positions import read_yaml
-from optimizer.core.base.errors import Fault, InvalidFamily
+from optimizer.core.base.errors import Fault, InvalidFamily, InvalidInput
 from optimizer.core.declaration.read import invalid_family, parse_family
 from optimizer.core.family.family import Family
 from optimizer.core.family.sizes import Size
@@ -85,8 +85,9 @@ class FamilyFiles:
     Args:
         directory: holds one folder per family.
         more: further folders of the same form; a name that stands in two of them is a problem of that family.
-        sizes: of models by name, which choose among base prompts.
-        models: which model a name of config/models.yaml means.
+        models_file: config/models.yaml, read again when it changes; None: no model is known.
+        read_models: gives of that file the sizes of models by name, which choose among base prompts, and which model
+            each name means; raises InvalidInput for a bad edit, which leaves what was known.
         last_good_dir: where the last good text of each family is kept, so that a bad edit survives a restart; None:
             memory only.
         overrides: a profile's values, laid over every file.
@@ -99,13 +100,16 @@ class FamilyFiles:
         overrides: Mapping[str, Any] | None = None,
         *,
         more: Sequence[Path] = (),
-        sizes: Mapping[str, Size] = MappingProxyType({}),
-        models: Mapping[str, str] = MappingProxyType({}),
+        models_file: Path | None = None,
+        read_models: Callable[[Path], tuple[Mapping[str, Size], Mapping[str, str]]] = lambda file: ({}, {}),
     ) -> None:
         self.directories = (Path(directory), *map(Path, more))
         self._last_good_dir = last_good_dir
         self._overrides = dict(overrides or {})
-        self._sizes, self._models = dict(sizes), dict(models)
+        self._models_file, self._read_models = models_file, read_models
+        self._models_stat: _Stat | None = 0, 0, 0  # not read yet
+        self._sizes: Mapping[str, Size] = {}
+        self._models: Mapping[str, str] = {}
         self.former_names: Mapping[str, str] = {}
         self._loaded: Mapping[str, _Loaded] = {}
         self._lock = threading.Lock()
@@ -116,13 +120,16 @@ class FamilyFiles:
         Never raises for a bad file: see ``problems``.
         """
         with self._lock:
-            before = self._loaded
+            before, models_changed = self._loaded, self._models_changed()
+            if models_changed and self._models_file is not None:
+                self._models_stat = _stat(self._models_file)
+                with suppress(InvalidInput):  # told by those who call models
+                    self._sizes, self._models = self._read_models(self._models_file)
             now: dict[str, _Loaded] = {}
             for name, signature in self._signatures().items():
                 known = before.get(name)
-                now[name] = (
-                    known if known is not None and known.signature == signature else self._read(name, signature, known)
-                )
+                is_as_before = known is not None and known.signature == signature and not models_changed
+                now[name] = known if known is not None and is_as_before else self._read(name, signature, known)
             for gone in set(before) - set(now):
                 self._forget(gone)
             self._loaded = now
@@ -159,7 +166,12 @@ class FamilyFiles:
 
     def changed(self) -> bool:
         """Whether ``load`` would read anything: one look at the folder, no file is opened."""
-        return self._signatures() != {name: one.signature for name, one in self._loaded.items()}
+        return self._models_changed() or self._signatures() != {
+            name: one.signature for name, one in self._loaded.items()
+        }
+
+    def _models_changed(self) -> bool:
+        return self._models_file is not None and _stat(self._models_file) != self._models_stat
 
     def _read(self, name: str, signature: _Signature | None, known: _Loaded | None) -> _Loaded:
         files = [path for path, _ in signature or () if path.name == FILE_NAME]

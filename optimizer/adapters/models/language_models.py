@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+
+import structlog
 
 from optimizer.adapters.models.embedded_model import EmbeddedModel
 from optimizer.adapters.models.litellm_models import LiteLLMModel
@@ -15,31 +18,62 @@ from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.models.language import ModelPrice
 from optimizer.ports import LanguageModel
 
+log = structlog.get_logger(__name__)
+
+_Signature = tuple[int, int, int]  # mtime in ns, size, inode
+
 
 class Models:
-    """Thread-safe. ``close`` ends what was started for them, the embedded model's processes among it."""
+    """Thread-safe. ``close`` ends what was started for them, the embedded model's processes among it.
 
-    def __init__(self, models_file: Path, run_dir: Path) -> None:
-        """Raises InvalidInput with every fault of the file."""
-        self._file = models_file
-        self._run_dir = run_dir
-        self._seen = _changed_at(models_file)  # before it is read: a change in between is looked at, and not missed
-        self._settings = read_models(self._file)
-        self._names_now = frozenset(self._settings)  # what the file named when it was last looked at
+    ``problem``: what is wrong with the file as it stands, while the last good one is gone by; None where nothing is.
+    """
+
+    def __init__(self, models_file: Path, run_dir: Path, last_good: Path | None = None) -> None:
+        """``last_good``: where the last good text of the file is kept, so that a bad edit survives a restart.
+
+        Raises InvalidInput with every fault of the file, unless the last good one is there.
+        """
+        self._file, self._run_dir, self._last_good = models_file, run_dir, last_good
+        self.problem: InvalidInput | None = None
+        self._settings: Mapping[str, ModelSettings] = {}
         self._made: dict[str, EmbeddedModel | LiteLLMModel | OpenAICompatible] = {}
+        self._replaced: list[
+            EmbeddedModel | LiteLLMModel | OpenAICompatible
+        ] = []  # calls under way may use them; closed at the end
         self._lock = threading.RLock()  # get describes a model while it holds it
+        self._signature: _Signature | None = None
+        self.refresh()
+        if self.problem is not None:
+            if last_good is None or not last_good.exists():
+                raise self.problem
+            self._settings = read_models(last_good)
+
+    def refresh(self) -> bool:
+        """Reads the file again where it changed; whether it was read. A bad edit leaves what held before."""
+        with self._lock:
+            signature = _signature_of(self._file)
+            if signature == self._signature:
+                return False
+            self._signature = signature  # of before it is read: a change in between is seen the next time
+            try:
+                found = read_models(self._file)
+            except InvalidInput as problem:
+                self.problem = problem
+                return True
+            known, self.problem = self._settings, None
+            self._settings = {
+                name: known[name] if known.get(name) == settings else settings for name, settings in found.items()
+            }
+            for name in [name for name in self._made if self._settings.get(name) is not known.get(name)]:
+                self._replaced.append(self._made.pop(name))
+            self._keep()
+            return True
 
     def describe(self, name: str) -> ModelSettings:
-        """What the file said about a model when it was read; raises NotFound. Starts and imports nothing."""
+        """What the file says about a model; raises NotFound. Starts and imports nothing."""
         found = self._settings.get(name)
         if found is None:
-            if self._is_added(name):
-                raise NotFound(
-                    f"The running process does not know the model {name!r}: it read config/models.yaml when it started,"
-                    " and the model was added since. Restart `detent serve`; until then it knows"
-                    f" {', '.join(self._settings)}.",
-                    model=name,
-                )
             raise NotFound(
                 f"There is no model {name!r} in config/models.yaml. Known: {', '.join(self._settings)}. Add it there,"
                 " or name one of these.",
@@ -48,9 +82,7 @@ class Models:
         return found
 
     def digests(self) -> dict[str, str]:
-        """Of each model's settings by its name, so that what this process has read can be compared with the file
-        as it is now.
-        """
+        """Of each model's settings by its name, so that what this process goes by can be compared with the file."""
         return {
             name: digest(canonical_json(settings.model_dump(mode="json")))[:12]
             for name, settings in self._settings.items()
@@ -87,24 +119,21 @@ class Models:
 
     def close(self) -> None:
         with self._lock:
-            for model in self._made.values():
+            for model in (*self._made.values(), *self._replaced):
                 model.close()
             self._made.clear()
+            self._replaced.clear()
 
-    def _is_added(self, name: str) -> bool:
-        """Whether the file names the model by now.
-
-        It is read again only where it changed: a family without its model asks at every request.
-        """
-        with self._lock:
-            changed_at = _changed_at(self._file)
-            if changed_at != self._seen:
-                self._seen = changed_at
-                try:
-                    self._names_now = frozenset(read_models(self._file))
-                except InvalidInput:  # faulty by now: what was read at the start is all that is known
-                    self._names_now = frozenset(self._settings)
-            return name in self._names_now
+    def _keep(self) -> None:
+        if self._last_good is None or not self._file.exists():
+            return
+        try:
+            self._last_good.parent.mkdir(parents=True, exist_ok=True)
+            part = self._last_good.with_suffix(f".{os.getpid()}.part")
+            part.write_bytes(self._file.read_bytes())
+            part.replace(self._last_good)
+        except OSError as error:  # a full disk must not keep a good file from being used
+            log.warning("the last good models cannot be kept", error=str(error))
 
     def _make(self, name: str, settings: ModelSettings) -> EmbeddedModel | LiteLLMModel | OpenAICompatible:
         if settings.embedded:
@@ -121,12 +150,13 @@ class Models:
         return made(name, settings, api_key=_key(name, settings), price=settings.known_price())
 
 
-def _changed_at(path: Path) -> int | None:
-    """Nanoseconds since 1970; None where there is no such file."""
+def _signature_of(path: Path) -> _Signature:
+    """(0, 0, 0) where there is no such file. Editors that replace the file change at least one."""
     try:
-        return path.stat().st_mtime_ns
+        status = path.stat()
     except OSError:
-        return None
+        return 0, 0, 0
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _key(name: str, settings: ModelSettings) -> str | None:

@@ -159,26 +159,16 @@ def read_models(path: Path) -> dict[str, ModelSettings]:
     return found
 
 
-def read_sizes(path: Path) -> dict[str, Size]:
-    """Size of each model by name; none where the file cannot be used, which those who call models tell."""
-    try:
-        return {name: settings.known_size() for name, settings in read_models(path).items()}
-    except InvalidInput:
-        return {}
-
-
-def read_model_names(path: Path) -> dict[str, str]:
-    """Which model each name means, as a hash of where it is found: LiteLLM's id, or the id and address behind
-    openai_compatible. Price, time limits and the like are no part of it. None where the file cannot be used.
+def read_sizes_and_places(path: Path) -> tuple[dict[str, Size], dict[str, str]]:
+    """By name, each model's size, and which model it is as a hash of where it is found: LiteLLM's id, or the id and
+    address behind openai_compatible. Price, time limits and the like are no part of it. Raises InvalidInput.
     """
-    try:
-        found = read_models(path)
-    except InvalidInput:
-        return {}
-    return {
+    found = read_models(path)
+    places = {
         name: digest(canonical_json(settings.model_dump(mode="json", include=set(WHICH_MODEL))))[:12]
         for name, settings in found.items()
     }
+    return {name: settings.known_size() for name, settings in found.items()}, places
 
 
 def listed_price(litellm_id: str) -> ModelPrice | None:

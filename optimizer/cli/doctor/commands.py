@@ -258,8 +258,8 @@ def _models(session: Session) -> Iterator[Finding]:
 
 
 def _loaded(now: Mapping[str, str], loaded: Mapping[str, str]) -> Iterator[Finding]:
-    """config/models.yaml as it is now beside what the running server read at its start; both by name,
-    with a digest of the settings.
+    """config/models.yaml as it is now beside what the running server goes by; both by name, with a digest of the
+    settings.
     """
     parts = {
         "added": sorted(now.keys() - loaded.keys()),
@@ -268,12 +268,12 @@ def _loaded(now: Mapping[str, str], loaded: Mapping[str, str]) -> Iterator[Findi
     }
     said = "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names)
     if said:
-        detail = f"the running server read config/models.yaml when it started, and the file was edited since ({said})"
+        detail = f"config/models.yaml was edited, and the running server has not read it again ({said})"
         yield Finding(
             check="model",
             verdict="warning",
             detail=detail,
-            advice="Restart `detent serve`: until then it goes by what it has read.",
+            advice="It does so within a second; where this stays, var/logs/gateway.log says why.",
         )
 
 

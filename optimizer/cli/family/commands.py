@@ -245,6 +245,7 @@ def adopt(
 
     Example: detent family adopt triage --confirm triage
     """
+    from optimizer.jobs.families.check_models import named_models
     from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
     from optimizer.runtime import shapes, wiring
 
@@ -253,9 +254,11 @@ def adopt(
     if family in session.families.problems:
         problem = session.families.problems[family]
         raise InvalidFamily(f"The file as it stands cannot be served. {problem.detail}", problem.faults)
+    models = wiring.open_models(session.settings)
+    asked = {name for _, name in named_models(declared) if models.knows(name)}
     report = adopt_file_version(
         declared, actor=session.actor, confirm=confirm, store=session.store, clock=session.clock,
-        models=wiring.open_models(session.settings), loaded=wiring.loaded_models(session.settings), reason=reason,
+        models=models, loaded=wiring.loaded_models(session.settings, asked), reason=reason,
         holdback=not no_holdback,
     )  # fmt: skip
     show_change(as_json, shapes.change(report))

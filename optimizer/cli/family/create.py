@@ -249,6 +249,9 @@ def _by_itself(session: Session, declared: Family) -> str:
 
 def _what_serves(session: Session, declared: Family) -> tuple[str, str]:
     """What users get now, and the next command: a store that knows a family of this name keeps its champion."""
+    from optimizer.jobs.families.check_models import named_models
+    from optimizer.runtime import wiring
+
     store, name = session.store, declared.name
     with store.read() as tx:
         champion = store.champions.current(tx, name)
@@ -260,7 +263,13 @@ def _what_serves(session: Session, declared: Family) -> tuple[str, str]:
             ),
             f"to serve this file's prompt: detent family adopt {name} --confirm {name}",
         )
-    serves = (
-        "its prompt serves from now on" if session.server is not None else "its prompt serves once `detent serve` runs"
-    )
+    loaded = wiring.loaded_models(session.settings, asked := {name for _, name in named_models(declared)})
+    serves = "its prompt serves once `detent serve` runs"
+    if session.server is not None:
+        serves = "its prompt serves from now on"
+        if unknown := sorted(asked - (loaded or {}).keys()):
+            serves += (
+                f"; chat does not answer yet, since the running server does not know {', '.join(unknown)}"
+                " (var/logs/gateway.log says why)"
+            )
     return serves, f"read the file, then: detent study run {name} --dry-run"

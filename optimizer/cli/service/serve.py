@@ -103,7 +103,9 @@ def _load_families(settings: Settings, store: Store, strict: bool) -> FamilyFile
             f"Family {name} has a faulty file; its last good version serves, if there is one.\n{problem.detail}",
             "yellow",
         )
-    models = wiring.open_models(settings)
+    models = wiring.open_models(settings, last_good=not strict)
+    if models.problem is not None:
+        say(f"{models.problem.detail}\nUntil that is corrected, the models are those of the file before.", "yellow")
     for name, family in families.families.items():
         if (unknown := unknown_models(family, models)) is not None:
             if strict:

@@ -30,7 +30,7 @@ def status(as_json: Json = False) -> None:
     from optimizer.host import run_files
     from optimizer.jobs.outbox.mirror_outbox import TOPICS
     from optimizer.jobs.outbox.send_alerts import messages_waiting
-    from optimizer.runtime import shapes
+    from optimizer.runtime import shapes, wiring
 
     session = Session()
     store, settings = session.store, session.settings
@@ -48,6 +48,7 @@ def status(as_json: Json = False) -> None:
         )
     names = sorted(session.families.families.keys() | session.families.problems.keys())
     unknown = with_unknown_model(settings, session.families.families.values())
+    models_problem = wiring.models_problem(settings)
     not_ready = session.server.why_not_ready() if session.server is not None else None
     with store.read() as tx:
         _, ticked_at = store.serving_version.read(tx)
@@ -73,7 +74,9 @@ def status(as_json: Json = False) -> None:
             alerts=[alert.level for alert in alerts],
             n_faulty=sum(row["problem"] is not None for row in families),
             not_ready=not_ready,
+            bad_models=models_problem is not None,
         ),
+        "models_problem": models_problem,
         "not_ready": not_ready,
         "rollouts": rollouts,
         "home": settings.home,
@@ -100,6 +103,8 @@ def status(as_json: Json = False) -> None:
         for channel, n in messages.items():
             if n:
                 out.print(f"Alerts    {n} waiting for {channel}; why: detent doctor", style="yellow", markup=False)
+        if models_problem is not None:
+            out.print(f"Models    the last good file is gone by. {models_problem}", style="yellow", markup=False)
         if values["notes_dropped"]:
             dropped = count(values["notes_dropped"], "line")
             lost = f"{dropped} of the server's messages and log could not be written"

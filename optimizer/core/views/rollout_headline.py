@@ -54,7 +54,13 @@ def rollout_headline(rollout: Rollout | None, seen: RolloutView | None) -> str:
 
 
 def home_headline(
-    *, runs: bool, rollouts: int, alerts: Iterable[str], n_faulty: int, not_ready: str | None = None
+    *,
+    runs: bool,
+    rollouts: int,
+    alerts: Iterable[str],
+    n_faulty: int,
+    not_ready: str | None = None,
+    bad_models: bool = False,
 ) -> str:
     """One sentence about a whole home: what is wrong comes first.
 
@@ -63,6 +69,7 @@ def home_headline(
         rollouts: how many are active.
         alerts: the levels of the open ones: info, warning, critical.
         n_faulty: families whose file is refused.
+        bad_models: config/models.yaml cannot be used, and the last good one is gone by.
         not_ready: why the server that runs cannot serve or keep what is sent.
     """
     grave = sum(level != "info" for level in alerts)
@@ -71,6 +78,7 @@ def home_headline(
         *([f"the server is not ready ({not_ready.rstrip('.')})"] if not_ready else []),
         *([f"{count(grave, 'alert')} open (below)"] if grave else []),
         *([f"{count(n_faulty, 'family file')} refused (detent family validate)"] if n_faulty else []),
+        *(["the models file is refused (below)"] if bad_models else []),
     ]
     state = "; ".join(wrong) if wrong else "all is well"
     return f"{state[0].upper()}{state[1:]}; {count(rollouts, 'rollout') if rollouts else 'no rollout'} under way"

@@ -164,9 +164,9 @@ def _require_models(family: Family, models: ModelCatalogue, loaded: Collection[s
             raise NotFound(f"{cannot}: {error.detail}", model=name) from None
         if loaded is not None and name not in loaded:
             raise Conflict(
-                f"{cannot}: the running server does not know its model {name!r}. It read config/models.yaml when it"
-                " started, and the model was added since, so every request would fail. Restart `detent serve`, then"
-                " adopt again.",
+                f"{cannot}: the running server does not know its model {name!r} yet, so every request would"
+                " fail. It reads config/models.yaml again within a second of a change. Adopt again; where it stays so,"
+                " var/logs/gateway.log says why.",
                 model=name,
             )
 

@@ -79,8 +79,8 @@ def test_adopting_the_file_needs_the_familys_name_and_is_recorded_as_forced(stor
             {"default": "embedded"},
             ["other"],
             Conflict,
-            "Restart `detent serve`, then adopt again",
-            id="added since the server started",
+            "It reads config/models.yaml again within a second of a change. Adopt again",
+            id="added a moment ago",
         ),
         pytest.param(
             {"default": "embedded", "tiers": ["small", "embedded"]},
