@@ -21,6 +21,7 @@ from optimizer.runtime import wiring
 POLL_S = 0.25
 FLUSH_S = 1.0
 LOOK_AGAIN_S = 5.0
+CALLERS_S = 10.0
 
 Loop = tuple[float, Callable[[], Any], str]  # seconds between two rounds, what is done, its name in the log
 
@@ -54,6 +55,7 @@ async def running_loops(shared: Services, *own: Loop) -> AsyncIterator[None]:
         (POLL_S, shared.serving.refresh, "refresh"),
         (FLUSH_S, lambda: shared.exposures.flush(shared.store), "flush of exposures"),
         (LOOK_AGAIN_S, shared.store.look_again, "check of the store"),
+        (CALLERS_S, lambda: shared.callers.flush(shared.store, shared.clock.now()), "flush of callers"),
     )
     loops = [asyncio.create_task(_repeat(*loop)) for loop in (*everywhere, *own)]
     try:
@@ -96,8 +98,9 @@ def _open(settings: Settings, workers: int, feedback_process: bool) -> Services:
 
 
 def _close(shared: Services) -> None:
-    """Writes the last exposures; what cannot be written is lost with this process, and the log says how many."""
+    """Writes the last counts; what cannot be written is lost with this process, and the log says how many."""
     try:
+        shared.callers.flush(shared.store, shared.clock.now())
         shared.exposures.flush(shared.store)
     except Exception as error:
         log.error("exposures lost at shutdown", n=shared.exposures.n_waiting, error=str(error))

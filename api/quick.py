@@ -77,6 +77,7 @@ class Sent:
     host: bytes | None = None
     etags: bytes | None = None
     id: bytes | None = None
+    agent: bytes = b""
     is_plain: bool = True  # nothing that a browser or a proxy might have added
     is_keyed: bool = False  # by an Idempotency-Key
 
@@ -270,6 +271,8 @@ def read_headers(headers: Iterable[tuple[bytes, bytes]], *, with_a_body: bool = 
     """
     sent, types = Sent(), []
     for name, value in headers:
+        if name == b"user-agent":
+            sent.agent = value
         if name in OF_PROGRAMS:
             continue
         if with_a_body and name == b"content-type":
@@ -329,7 +332,7 @@ def caller_at(scope: Scope, sent: Sent, keys: Keys, actor_without_key: str, now:
         return None
     named, server = (sent.host or b"").decode("latin-1").lower(), scope.get("server")
     known = hosts_of_server(tuple(server) if server else None)
-    return without_key(actor_without_key, host) if named in known else None
+    return without_key(actor_without_key, host, sent.agent.decode("latin-1")) if named in known else None
 
 
 def caller_now(scope: Scope, sent: Sent, shared: Services) -> Caller | None:

@@ -63,7 +63,7 @@ async def quick_chat(
     try:
         message = await receive()  # may take a minute: the key is asked for again
         body = short_body(scope, message, sent, caller, shared, passage)
-        if body is not None and shared.chat_windows is not None and not shared.serving.now_served.has_keys:
+        if body is not None and shared.chat_windows is not None and caller.agent is not None:
             quota, refusal = shared.chat_windows.take(caller.quota)
             body = body if refusal is None else None
         if body is not None:

@@ -25,7 +25,7 @@ from api.http.problems import UnknownParameter, on_detent_error, on_gone
 from api.idempotency import KEY_HEADER, Repeated, again, keyed_request
 from api.prompt import to_json
 from api.services import Services
-from optimizer.core.base.errors import Busy, DetentError, Fault, InvalidFamily
+from optimizer.core.base.errors import Busy, DetentError, Fault, InvalidFamily, NotAuthenticated
 from optimizer.core.serving.access import Role
 
 ROLE, CHANGE, NARROWS, PASSED_ON = "x-detent-role", "x-detent-change", "x-detent-narrows", "x-detent-passed-on"
@@ -89,13 +89,16 @@ def _allowed(request: Request, role: Role, *, narrows: bool) -> Caller:
             "The store has not been read since the server started, so keys cannot be checked yet. /ready says what is"
             " missing."
         )
-    if not keys.any_exist:
+    now, host = shared.clock.now(), request.client.host if request.client else None
+    if keys.is_open_to(request.headers, now):
         require_program_of_this_machine(request)
-    host = request.client.host if request.client else None
     try:
-        caller = identify(request.headers, host, keys, shared.actor_without_key, shared.clock.now())
-    except WrongKey as error:
-        raise shared.wrong_keys.came_from(host or "") or error from None
+        caller = identify(request.headers, host, keys, shared.actor_without_key, now)
+    except NotAuthenticated as error:
+        is_wrong = isinstance(error, WrongKey)
+        where = f" from {host}, {'a wrong key' if is_wrong else 'no key'}"
+        shared.callers.count("refused", request.headers.get("user-agent", ""), where)
+        raise (shared.wrong_keys.came_from(host or "") if is_wrong else None) or error from None
     require(caller, role)
     if not narrows:
         require_family(caller, request.path_params.get("family"))

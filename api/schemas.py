@@ -106,6 +106,13 @@ class KeyBody(Body):
     families: Annotated[list[Name] | None, Field(max_length=MANY, description="Default: all of them")] = None
     expires_at: Annotated[Moment | None, Field(description="Default: never")] = None
     limits: KeyLimitsBody | None = None
+    close_keyless_from: Annotated[
+        Moment | None,
+        Field(
+            description="Of the first key: from when requests without one are refused; a time that is over means now."
+            " Needed where such requests came in the last day, else 409 with these `callers`"
+        ),
+    ] = None
 
 
 class RotateBody(Body):

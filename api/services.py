@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
+from api.access.callers import CallerCounts
 from api.access.key_limits import RequestLimits
 from api.access.limits import MinuteWindows, minute_windows
 from api.access.wrong_keys import WrongKeys
@@ -56,6 +57,7 @@ class Services:
     request_limits: RequestLimits = field(init=False)
     snapshots: Snapshots = field(default_factory=Snapshots)
     wrong_keys: WrongKeys = field(default_factory=WrongKeys)
+    callers: CallerCounts = field(default_factory=CallerCounts)
     turns: Turns = field(default_factory=Turns)
     verified: VerifiedTokens = field(init=False)
 
@@ -67,7 +69,7 @@ class Services:
         self.event_windows = counted(limits.events_per_minute, "events")
         most = limits.keyless_chat_per_minute
         self.chat_windows = None if most is None else counted(most, "chat requests without a key")
-        self.request_limits = RequestLimits(self.store, self.clock, self.workers)
+        self.request_limits = RequestLimits(self.store, self.clock, self.workers, self.callers)
 
     def family(self, name: str) -> Family:
         """The definition of a family; raises NotFound, or InvalidFamily when its file was never readable here."""

@@ -45,10 +45,6 @@ class Serving:
     ticked_at: datetime | None = None  # the worker's last tick
     read_at: datetime | None = None
 
-    @property
-    def has_keys(self) -> bool:
-        return self.keys is not None and self.keys.any_exist
-
     def family(self, name: str) -> ServedFamily:
         """Raises NotFound for a family that is served nowhere, Busy while nothing could be read yet."""
         found = self.families.get(name)

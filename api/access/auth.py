@@ -28,6 +28,7 @@ class Caller:
     actor: str  # its name in decisions and audit
     access: Access
     quota: str  # its name in limits
+    agent: str | None = None  # what a caller without a key calls itself; None: it has one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ class Keys:
     """The keys of the installation by SHA-256 of their secrets; revoked ones count as existing, but open nothing."""
 
     any_exist: bool
+    open_until: datetime | None = None  # requests of this machine without a key go on until then
     by_hash: Mapping[str, Opens] = field(default_factory=dict)
 
     @classmethod
@@ -63,7 +65,14 @@ class Keys:
                 valid[key.previous_hash] = Opens(
                     caller=caller, until=until, why_over="has a new secret, and the old one ended"
                 )
-        return cls(any_exist=bool(records), by_hash=valid)
+        open_until = max((key.keyless_until for key in records if key.keyless_until is not None), default=None)
+        return cls(any_exist=bool(records), open_until=open_until, by_hash=valid)
+
+    def is_open_to(self, headers: Mapping[str, str], now: datetime) -> bool:
+        """Whether ``local_door`` decides about a request, and no key."""
+        if not self.any_exist:
+            return True
+        return self.open_until is not None and now < self.open_until and secret_of(headers) is None
 
 
 def identify(
@@ -71,10 +80,10 @@ def identify(
 ) -> Caller:
     """The caller; raises NotAuthenticated for a missing or unknown key.
 
-    Where no key exists ``local_door`` has allowed the request.
+    Where no key is asked for ``local_door`` has allowed the request.
     """
-    if not keys.any_exist:
-        return without_key(actor_without_key, client_host)
+    if keys.is_open_to(headers, now):
+        return without_key(actor_without_key, client_host, headers.get("user-agent", ""))
     secret = secret_of(headers)
     if secret is None:
         raise NotAuthenticated(
@@ -97,8 +106,8 @@ def identify(
 
 
 @lru_cache(maxsize=1024)
-def without_key(actor: str, host: str | None) -> Caller:
-    return Caller(actor=actor, access=EVERYTHING, quota=f"address:{host or 'local'}")
+def without_key(actor: str, host: str | None, agent: str) -> Caller:
+    return Caller(actor=actor, access=EVERYTHING, quota=f"address:{host or 'local'}", agent=agent)
 
 
 def require(caller: Caller, role: Role) -> None:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from api.access.auth import Caller
+from api.access.callers import CallerCounts
 from api.access.limits import share_of
 from optimizer.core.base.errors import Busy, ModelFailed, TooMany
 from optimizer.core.models.budget import charge_after_failure, output_limit, reservation_usd
@@ -44,16 +45,17 @@ class RequestLimits:
     on being served.
     """
 
-    def __init__(self, store: Store, clock: Clock, workers: int = 1) -> None:
-        """``workers``: how many processes count the same requests."""
+    def __init__(self, store: Store, clock: Clock, workers: int = 1, callers: CallerCounts | None = None) -> None:
+        """``workers``: how many processes count the same requests. ``callers``: where those without a key count."""
         self._store, self._clock, self._workers = store, clock, workers
+        self._callers = callers or CallerCounts()
         self._held: dict[str, _Held] = {}
 
     async def count(self, caller: Caller) -> None:
         """Counts one request; raises TooMany where the key has none left in this minute."""
         most = caller.access.limits.requests_per_minute
         now = self._clock.now()
-        if most is None or self.count_held(caller, now):
+        if self.count_held(caller, now) or most is None:
             return
         held = self._of_minute(caller.actor, _start(now, MINUTE))
         if held.left == 0 and not held.used_up:
@@ -68,6 +70,8 @@ class RequestLimits:
     def count_held(self, caller: Caller, now: datetime) -> bool:
         """Counts one request where this process holds some for it, or none is counted; False: nothing is known yet."""
         if caller.access.limits.requests_per_minute is None:
+            if caller.agent is not None:
+                self._callers.count("keyless", caller.agent)
             return True
         held = self._held.get(caller.actor)
         if held is None or held.left == 0 or held.window != _start(now, MINUTE):

@@ -45,7 +45,10 @@ def create(body: KeyBody, shared: Shared, caller: Asking, request: Request, resp
     )
     known = shared.families.families.keys()
     store = _keeping(request, shared, response)
-    report = create_key(body.name, access, actor=caller.actor, store=store, clock=shared.clock, families=known)
+    report = create_key(
+        body.name, access, actor=caller.actor, store=store, clock=shared.clock, families=known,
+        close_keyless_from=body.close_keyless_from,
+    )  # fmt: skip
     return _answer(report, shared, response)
 
 

@@ -17,7 +17,7 @@ async def chat_completions(request: Request, shared: Shared) -> Response:
     """OpenAI's request and answer; `model` is a family. The gateway answers; its stream is passed on as it comes."""
     if (taken := taken_before(request)) is not None:
         taken.result(request)  # raises: it was passed on in front of all layers, and brought no answer
-    if shared.chat_windows is not None and not shared.serving.now_served.has_keys:
+    if shared.chat_windows is not None and request.state.caller.agent is not None:
         _count_keyless(request.state.caller, request, shared.chat_windows)
     return await shared.gateway.forward(request)
 

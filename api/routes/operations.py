@@ -23,6 +23,7 @@ from optimizer.jobs.feedback.answer_review import answer_review
 from optimizer.jobs.outbox.mirror_outbox import TOPICS
 from optimizer.jobs.outbox.send_alerts import messages_waiting
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
+from optimizer.jobs.upkeep.manage_keys import seen_callers
 from optimizer.ports import Transaction
 from optimizer.runtime import shapes
 
@@ -73,6 +74,7 @@ def status(shared: Shared, caller: Asking) -> dict[str, Any]:
             "alerts": [
                 shapes.alert(alert) for alert in shared.store.alerts.all(tx, open_only=True) if sees(alert.family)
             ],
+            **shapes.callers(seen_callers(tx, shared.store, shared.clock.now()) if sees(None) else []),
             "outbox_waiting": shared.store.outbox.backlog(tx, topics=TOPICS),
             "messages_waiting": messages_waiting(tx, shared.store),
         }

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, plain, say, show, table, tell_change
+from optimizer.cli.output import Json, plain, say, show, table, tell_change, when
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidInput, Refused
 
@@ -46,6 +46,12 @@ def create(
     ] = None,
     calls_per_day: Annotated[int | None, typer.Option(help="The most model calls in a day (UTC).")] = None,
     usd_per_day: Annotated[float | None, typer.Option(help="The most dollars for model calls in a day (UTC).")] = None,
+    close_keyless: Annotated[
+        bool, typer.Option("--close-keyless", help="Of the first key: programs that send none get 401 from now on.")
+    ] = False,
+    close_keyless_from: Annotated[
+        str | None, typer.Option(help="Of the first key: programs that send none get 401 from then on: 24h, or a day.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make a key. Its secret is shown once and kept only as a hash.
@@ -61,12 +67,15 @@ def create(
         [word for given in role or ["feedback"] for word in given.split(",")],
         sources=source or [],
         families=family or None,
-        expires_at=_end_of(expires, now) if expires is not None else None,
+        expires_at=_end_of(expires, now, "--expires") if expires is not None else None,
         limits=limits,
         now=now,
     )
-    _warn_of_first(session, name, as_json)
-    _tell(session.operations.create_key(name, access), as_json)
+    closes = now if close_keyless else None
+    if close_keyless_from is not None:
+        closes = _end_of(close_keyless_from, now, "--close-keyless-from")
+    closes = _asked_of_first(session, name, closes, now, as_json)
+    _tell(session.operations.create_key(name, access, close_keyless_from=closes), as_json)
 
 
 @app.command("list")
@@ -134,19 +143,34 @@ def _tell(report: Mapping[str, Any], as_json: bool) -> None:
     tell_change(f"{report['what']}.{once}", why=report["why"], undo=report["undo"], then=report["next"])
 
 
-def _warn_of_first(session: Session, name: str, as_json: bool) -> None:
-    """Said before it happens, and asked on a terminal: what is used without a key stops with the first one."""
+def _asked_of_first(
+    session: Session, name: str, closes: datetime | None, now: datetime, as_json: bool
+) -> datetime | None:
+    """Says before it happens that what is used without a key stops with the first one; who was seen using it is named,
+    and on a terminal the person is asked.
+
+    Returns from when requests without a key are refused; None: not said.
+    """
+    from optimizer.jobs.upkeep.manage_keys import keyless_callers, named
+
     with session.store.read() as tx:
         if session.store.api_keys.all(tx):
-            return
+            return closes
+        callers = keyless_callers(tx, session.store, now)
+    seen = f" In the last day these sent none: {named(callers)}." if callers else ""
+    since = f"{name} is the first key. From then on" if closes is None or closes <= now else f"From {when(closes)} on"
     say(
-        f"{name} is the first key. From then on every request to the server needs one: applications, scripts and"
-        " browsers that send none get 401 at once, and commands in a terminal need DETENT_API_KEY. To take it back:"
-        f" detent keys revoke {name} --reopen",
+        f"{since} every request to the server needs one: applications, scripts and browsers that send none get 401 at"
+        f" once.{seen} Commands of who may write the store go on without one. To take it back: detent keys revoke"
+        f" {name} --reopen",
         "yellow",
     )
-    if sys.stdin.isatty() and not as_json and not typer.confirm("Make the first key?", default=True, err=True):
+    if closes is not None or as_json or not sys.stdin.isatty():
+        return closes
+    question = "Close the server to them now? (Later: --close-keyless-from 24h)" if callers else "Make the first key?"
+    if not typer.confirm(question, default=not callers, err=True):
         raise Refused("No key was made.")
+    return now
 
 
 def _reopened(session: Session, name: str) -> Mapping[str, Any]:
@@ -173,11 +197,11 @@ def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "may": ", ".join(may), "only": only, "most": most or None}
 
 
-def _end_of(text: str, now: datetime) -> datetime:
+def _end_of(text: str, now: datetime, option: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        return now + span(text, "--expires")
+        return now + span(text, option)
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizer.cli.output import say
-from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
+from optimizer.core.base.errors import Busy, Conflict, InvalidInput, NotFound
 from optimizer.host.actor import local_actor
 
 if TYPE_CHECKING:
@@ -68,8 +68,12 @@ class Session:
         return with_brakes(RemoteOperations(self.server), local, self.actor)
 
     def _has_keys(self) -> bool:
-        with self.store.read() as tx:
-            return bool(self.store.api_keys.all(tx))
+        """True as well where the store cannot tell: the server lets nobody in then."""
+        try:
+            with self.store.read() as tx:
+                return bool(self.store.api_keys.all(tx))
+        except Busy:
+            return True
 
     @cached_property
     def store(self) -> Store:

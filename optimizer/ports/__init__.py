@@ -8,7 +8,7 @@ transaction may call a model or the network. Ids and times are made by jobs; sto
 from __future__ import annotations
 
 from optimizer.ports.alerts import Alert, AlertChannel, AlertMessage, Alerts, Audit, ChannelFailed
-from optimizer.ports.api_keys import ApiKeys, KeyRecord, KeyUsage, Limited
+from optimizer.ports.api_keys import ApiKeys, CallerKind, CallerRecord, KeyRecord, KeyUsage, Limited
 from optimizer.ports.clock import Clock
 from optimizer.ports.events import Events, Exposure, Exposures, Traffic, TruncatedInput
 from optimizer.ports.evidence import EvidenceSource
@@ -55,6 +55,8 @@ __all__ = [
     "Blocks",
     "CalibrationRecord",
     "Calibrations",
+    "CallerKind",
+    "CallerRecord",
     "Champions",
     "ChannelFailed",
     "Clock",

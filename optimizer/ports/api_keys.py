@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from optimizer.core.serving.access import Access
 from optimizer.ports.transaction import Transaction
 
+CallerKind = Literal["keyless", "refused"]  # let in without a key, turned away for want of a right one
 Limited = Literal["requests_per_minute", "calls_per_day", "usd_per_day"]
 
 
@@ -27,11 +28,32 @@ class KeyRecord:
     revoked_at: datetime | None = None
     previous_hash: str | None = None
     previous_until: datetime | None = None
+    keyless_until: datetime | None = None  # of the first key: until when requests without one go on
+
+
+class CallerRecord(NamedTuple):
+    """A program by what it calls itself, seen in the last day; ``n_requests``: since it was away for a day."""
+
+    kind: CallerKind
+    name: str
+    n_requests: int
+    last_at: datetime
 
 
 class ApiKeys(Protocol):
-    def add(self, tx: Transaction, name: str, access: Access, secret_hash: str, at: datetime) -> None:
+    def add(
+        self,
+        tx: Transaction,
+        name: str,
+        access: Access,
+        secret_hash: str,
+        at: datetime,
+        keyless_until: datetime | None = None,
+    ) -> None:
         """The name is new: the caller has looked in the same transaction."""
+
+    def close_keyless(self, tx: Transaction, at: datetime) -> None:
+        """Requests without a key go on until then at most."""
 
     def revoke(self, tx: Transaction, name: str, at: datetime) -> None:
         """Changes nothing where it was revoked before."""
@@ -44,6 +66,11 @@ class ApiKeys(Protocol):
     ) -> None: ...
     def get(self, tx: Transaction, name: str) -> KeyRecord | None: ...
     def all(self, tx: Transaction) -> Sequence[KeyRecord]: ...
+    def add_callers(self, tx: Transaction, counts: Mapping[tuple[CallerKind, str], int], at: datetime) -> None:
+        """Requests of callers that were seen until ``at``; who was seen a day before, and not since, is forgotten."""
+
+    def callers(self, tx: Transaction, since: datetime) -> Sequence[CallerRecord]:
+        """Who was seen since then, the last one first."""
 
 
 class KeyUsage(Protocol):

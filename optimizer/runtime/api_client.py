@@ -10,6 +10,7 @@ import httpx
 
 from optimizer.core.base import errors
 from optimizer.core.base.errors import DetentError, InvalidInput, NotAuthenticated
+from optimizer.core.serving.access import COMMAND_LINE
 from optimizer.host import run_files
 from optimizer.host.config import Settings
 
@@ -26,7 +27,7 @@ class ApiClient:
     ) -> None:
         """``http``: what reaches the server, instead of a connection to ``url``."""
         self.url = url
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        headers = {"User-Agent": COMMAND_LINE, **({"Authorization": f"Bearer {api_key}"} if api_key else {})}
         self._http = http or httpx.Client(base_url=url, headers=headers, timeout=timeout_s, trust_env=False)
 
     @classmethod

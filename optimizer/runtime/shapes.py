@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from optimizer.jobs.upkeep.manage_keys import KeyReport
     from optimizer.jobs.upkeep.prune_records import PruneReport
     from optimizer.jobs.upkeep.read_retention import Unpruned
-    from optimizer.ports import Alert, CalibrationRecord, Clock, TruncatedInput, VariantRecord
+    from optimizer.ports import Alert, CalibrationRecord, CallerRecord, Clock, TruncatedInput, VariantRecord
 
 
 def rollout(value: Rollout) -> dict[str, Any]:
@@ -335,6 +335,18 @@ def playbook_entry(value: EntryView) -> dict[str, Any]:
 def playbook_change(value: EntryReport) -> dict[str, Any]:
     told = {name: getattr(value, name) for name in ("family", "what", "why", "undo", "next", "changed")}
     return {**told, "entry": playbook_entry(value.entry)}
+
+
+def callers(values: Sequence[CallerRecord]) -> dict[str, Any]:
+    """Who was refused, and who came without a key, in the last day."""
+    return {
+        f"{kind}_callers": [
+            {"name": one.name, "n_requests": one.n_requests, "last_at": one.last_at}
+            for one in values
+            if one.kind == kind
+        ]
+        for kind in ("refused", "keyless")
+    }
 
 
 def key_change(value: KeyReport) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -268,6 +268,24 @@ class TestApiKeys:
             previous_hash="hash",
             previous_until=minutes(9),
         )
+
+
+class TestCallers:
+    def test_requests_add_up_by_caller_and_who_stayed_away_for_a_day_is_forgotten(self, database: Database) -> None:
+        def add(at: datetime, **counts: int) -> None:
+            seen: dict[Any, int] = {("keyless", name): n for name, n in counts.items()}
+            database.write(lambda tx: database.api_keys.add_callers(tx, seen, at))
+
+        def shown(since: datetime) -> list[tuple[str, int, datetime]]:
+            with database.read() as tx:
+                return [(one.name, one.n_requests, one.last_at) for one in database.api_keys.callers(tx, since)]
+
+        add(NOW, shop=3, board=1)
+        add(minutes(60), shop=2)
+        assert shown(NOW) == [("shop", 5, minutes(60)), ("board", 1, NOW)]
+        assert shown(minutes(1)) == [("shop", 5, minutes(60))]
+        add(minutes(1441), other=1)
+        assert shown(NOW) == [("other", 1, minutes(1441)), ("shop", 5, minutes(60))]
 
 
 class TestAudit:

@@ -111,6 +111,17 @@ def test_an_account_that_may_not_write_the_store_needs_a_key(world: World, monke
     assert audited(world, "freeze") == []
 
 
+def test_a_brake_works_where_the_store_has_lost_its_keys_and_the_server_lets_nobody_in(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_key(monkeypatch, None)
+    store = world.shared.store
+    store.write(lambda tx: tx.exec_driver_sql("DELETE FROM api_keys"))  # type: ignore[attr-defined]
+    done(detent("freeze", "triage", "--reason", "night"))
+    with store.read() as tx:
+        assert [one.by for one in store.freezes.all(tx)] == [local_actor()]
+
+
 def test_what_the_store_would_refuse_as_well_is_said_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with_key(monkeypatch, "ops")
     refused = detent("champion", "rollback", "triage")

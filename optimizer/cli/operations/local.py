@@ -12,7 +12,7 @@ from optimizer.runtime import shapes, wiring
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from optimizer.cli.operations.protocol import Answer
     from optimizer.cli.session import Session
@@ -258,12 +258,12 @@ class LocalOperations:
         report = rename_family(family, name, reason=reason, confirm=confirm, folders=folders, **self._by)
         return _as_json(shapes.change(report))
 
-    def create_key(self, name: str, access: Access) -> Answer:
+    def create_key(self, name: str, access: Access, *, close_keyless_from: datetime | None = None) -> Answer:
         from optimizer.jobs.upkeep.manage_keys import create_key
 
-        return _as_json(
-            shapes.key_change(create_key(name, access, families=self._session.families.families.keys(), **self._by))
-        )
+        known = self._session.families.families.keys()
+        report = create_key(name, access, families=known, close_keyless_from=close_keyless_from, **self._by)
+        return _as_json(shapes.key_change(report))
 
     def rotate_key(self, name: str, grace: timedelta) -> Answer:
         from optimizer.jobs.upkeep.manage_keys import rotate_key

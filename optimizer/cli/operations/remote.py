@@ -10,7 +10,7 @@ from urllib.parse import quote
 from optimizer.cli.operations.protocol import Answer
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from optimizer.core.base.values import Aim, Budget
     from optimizer.core.graph.verified import Verdict
@@ -174,10 +174,11 @@ class RemoteOperations:
         body = {"name": name, "reason": reason, "confirm": confirm}
         return self._post(f"families/{_quoted(family)}/rename", body)
 
-    def create_key(self, name: str, access: Access) -> Answer:
+    def create_key(self, name: str, access: Access, *, close_keyless_from: datetime | None = None) -> Answer:
         from optimizer.jobs.upkeep.manage_keys import shown_access
 
-        return self._post("keys", {"name": name, **shown_access(access)})
+        closes = close_keyless_from.isoformat() if close_keyless_from is not None else None
+        return self._post("keys", {"name": name, **shown_access(access), "close_keyless_from": closes})
 
     def rotate_key(self, name: str, grace: timedelta) -> Answer:
         return self._post(f"keys/{_quoted(name)}/rotate", {"grace_s": grace.total_seconds()})

@@ -30,6 +30,7 @@ def status(as_json: Json = False) -> None:
     from optimizer.host import run_files
     from optimizer.jobs.outbox.mirror_outbox import TOPICS
     from optimizer.jobs.outbox.send_alerts import messages_waiting
+    from optimizer.jobs.upkeep.manage_keys import seen_callers
     from optimizer.runtime import shapes, wiring
 
     session = Session()
@@ -54,6 +55,7 @@ def status(as_json: Json = False) -> None:
         _, ticked_at = store.serving_version.read(tx)
         freezes = store.freezes.all(tx)
         truncated = store.exposures.truncated(tx)
+        callers = seen_callers(tx, store, session.clock.now())
         families = [
             {
                 **_family_row(session, tx, name, freezes),
@@ -89,6 +91,7 @@ def status(as_json: Json = False) -> None:
         "families": families,
         "studies": studies,
         "alerts": alerts,
+        **shapes.callers(callers),
         "outbox_waiting": backlog,
         "messages_waiting": messages,
     }
@@ -111,6 +114,15 @@ def status(as_json: Json = False) -> None:
             out.print(f"Notes     {lost}: its terminal is gone, or its disk is full", style="yellow", markup=False)
         for freeze in freezes:
             out.print(f"Frozen    {freeze.text}", style="yellow", markup=False)
+        for caller in callers:
+            if caller.kind == "refused":
+                age_s = (session.clock.now() - caller.last_at).total_seconds()
+                out.print(
+                    f"Refused   {caller.name}: {count(caller.n_requests, 'request')}, last {_ago(age_s)}"
+                    " (detent keys create NAME makes a key)",
+                    style="yellow",
+                    markup=False,
+                )
         for one in truncated:
             age_s = (session.clock.now() - one.last_at).total_seconds()
             if age_s < CUT_SHOWN_S:

@@ -19,6 +19,7 @@ from optimizer.core.base.errors import Fault, InvalidInput, NotAuthorised
 Role = Literal["serve", "feedback", "read", "read-texts", "operate", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
 LADDERS: tuple[tuple[Role, ...], ...] = (("serve", "feedback"), ("read", "read-texts", "operate"))
+COMMAND_LINE = "detent-command-line"  # User-Agent of the commands, which go on without a key
 SOURCES_WITH_A_RIGHT = (
     "person",
     "judge",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,11 +11,13 @@ from typing import Any
 from optimizer.core.base.errors import Conflict, Fault, InvalidInput, NotFound, Refused
 from optimizer.core.base.phrasing import when
 from optimizer.core.serving.access import Access, hash_of
-from optimizer.ports import Clock, KeyRecord, Store, Transaction
+from optimizer.ports import CallerRecord, Clock, KeyRecord, Store, Transaction
 
 MAX_NAME_CHARS = 100
 GRACE = timedelta(hours=24)
 FIRST = "it is the first key: from now on every request needs one"
+FIRST_LATER = "it is the first key: every request needs one from"
+SEEN_WITHIN = timedelta(days=1)
 MOST_GRACE = timedelta(days=90)
 
 
@@ -34,11 +36,23 @@ class KeyReport:
 
 
 def create_key(
-    name: str, access: Access, *, actor: str, store: Store, clock: Clock, families: Collection[str]
+    name: str,
+    access: Access,
+    *,
+    actor: str,
+    store: Store,
+    clock: Clock,
+    families: Collection[str],
+    close_keyless_from: datetime | None = None,
 ) -> KeyReport:
     """Makes a key that holds ``access``.
 
+    Args:
+        close_keyless_from: when requests without a key are refused, which the first key brings about; a time that is
+            over closes at once. Later keys can only make it earlier.
     Raises:
+        Refused: it is the first key, programs that send none were seen in the last day, and nothing says from when
+            they are refused.
         InvalidInput: the name cannot stand in decisions, or a family is unknown.
         Conflict: the name was given before, also to a key that was revoked.
     """
@@ -52,12 +66,18 @@ def create_key(
                 f"There is a key named {name!r} already, valid or revoked. Choose another name: decisions carry it for"
                 " ever."
             )
-        store.api_keys.add(tx, name, access, hash_of(secret), now)
-        _tell(tx, store, "key.create", name, shown_access(access), actor=actor, at=now)
+        closes = max(now, close_keyless_from) if close_keyless_from is not None else None
+        if not earlier and closes is None:
+            _refuse_to_close(keyless_callers(tx, store, now), name)
+        store.api_keys.add(tx, name, access, hash_of(secret), now, None if earlier else closes)
+        if closes is not None:
+            store.api_keys.close_keyless(tx, closes)
+        detail = shown_access(access) | ({"close_keyless_from": closes.isoformat()} if closes is not None else {})
+        _tell(tx, store, "key.create", name, detail, actor=actor, at=now)
         return KeyReport(
             name=name,
             what=f"Key {name} made with role {' and '.join(access.roles)}",
-            why="" if earlier else FIRST,
+            why="" if earlier else FIRST if closes in (None, now) else f"{FIRST_LATER} {when(closes)}",
             undo=f"detent keys revoke {name}" + ("" if earlier else " --reopen"),
             changed=True,
             key=shown(_require(tx, store, name)),
@@ -66,6 +86,32 @@ def create_key(
         )
 
     return store.write(change)
+
+
+def seen_callers(tx: Transaction, store: Store, now: datetime) -> Sequence[CallerRecord]:
+    """Who came without a key, or was refused, in the last day; the last one first."""
+    return store.api_keys.callers(tx, now - SEEN_WITHIN)
+
+
+def keyless_callers(tx: Transaction, store: Store, now: datetime) -> list[CallerRecord]:
+    return [one for one in seen_callers(tx, store, now) if one.kind == "keyless"]
+
+
+def _refuse_to_close(callers: Sequence[CallerRecord], name: str) -> None:
+    if not callers:
+        return
+    raise Refused(
+        f"{name} would be the first key, and from then on every request needs one. In the last day programs of this"
+        f" machine sent none: {named(callers)}. They would get 401. Say from when: --close-keyless for now, or"
+        " --close-keyless-from 24h to give each its key before (over REST close_keyless_from, a time).",
+        callers=[one._asdict() for one in callers],
+    )
+
+
+def named(callers: Sequence[CallerRecord]) -> str:
+    """The first five, with how often and when last."""
+    shown = [f"{one.name} ({one.n_requests:,} requests, last {when(one.last_at)})" for one in callers[:5]]
+    return ", ".join(shown) + (f", and {len(callers) - 5} more" if len(callers) > 5 else "")
 
 
 def revoke_key(name: str, *, actor: str, store: Store, clock: Clock) -> KeyReport:
@@ -185,6 +231,7 @@ def shown(key: KeyRecord) -> dict[str, Any]:
         "created_at": key.created_at,
         "revoked_at": key.revoked_at,
         "old_secret_until": key.previous_until,
+        "keyless_until": key.keyless_until,
     }
 
 

@@ -1,22 +1,26 @@
-"""Tables api_keys and key_usage: what each key may do, the hashes of secrets, and what it has used of its limits."""
+"""Tables api_keys, key_usage and callers: what each key may do, the hashes of secrets, what it has used of its limits,
+and who came without one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
-from optimizer.adapters.store.engine import insert_new
-from optimizer.adapters.store.tables import ApiKeyRow, KeyUsageRow
+from optimizer.adapters.store.engine import insert_new, upsert
+from optimizer.adapters.store.tables import ApiKeyRow, CallerRow, KeyUsageRow
 from optimizer.core.base.errors import Busy
 from optimizer.core.serving.access import ROLES, Access, KeyLimits
-from optimizer.ports import KeyRecord, Limited
+from optimizer.ports import CallerKind, CallerRecord, KeyRecord, Limited
 
 KEYS = ApiKeyRow.__table__
 USAGE = KeyUsageRow.__table__
+CALLERS = CallerRow.__table__
 SHARE_OF_THE_REST = 8  # a process takes so small a part of what is left that others find some, too
 
 
@@ -37,7 +41,15 @@ class ApiKeyTable:
         self._mark = mark
         self._has_seen_keys = self._has_marked = False
 
-    def add(self, tx: Connection, name: str, access: Access, secret_hash: str, at: datetime) -> None:
+    def add(
+        self,
+        tx: Connection,
+        name: str,
+        access: Access,
+        secret_hash: str,
+        at: datetime,
+        keyless_until: datetime | None = None,
+    ) -> None:
         row = {
             "name": name,
             "role": ",".join(access.roles),
@@ -47,11 +59,15 @@ class ApiKeyTable:
             "limits": access.limits.as_record(),
             "secret_hash": secret_hash,
             "created_at": at,
+            "keyless_until": keyless_until,
         }
         tx.execute(insert(KEYS), [row])
 
     def revoke(self, tx: Connection, name: str, at: datetime) -> None:
         tx.execute(update(KEYS).where(KEYS.c.name == name, KEYS.c.revoked_at.is_(None)).values(revoked_at=at))
+
+    def close_keyless(self, tx: Connection, at: datetime) -> None:
+        tx.execute(update(KEYS).where(KEYS.c.keyless_until > at).values(keyless_until=at))
 
     def remove(self, tx: Connection, name: str) -> None:
         tx.execute(delete(KEYS).where(KEYS.c.name == name))
@@ -82,6 +98,22 @@ class ApiKeyTable:
                 raise Busy(KEYS_GONE, retry_after_s=60, said=str(self._mark))
             self._has_seen_keys = self._has_marked = False
         return records
+
+    def add_callers(self, tx: Connection, counts: Mapping[tuple[CallerKind, str], int], at: datetime) -> None:
+        tx.execute(delete(CALLERS).where(CALLERS.c.last_at < at - timedelta(days=1)))
+        rows = [
+            {"kind": kind, "name": name, "n_requests": n, "last_at": at} for (kind, name), n in sorted(counts.items())
+        ]
+        upsert(tx, CALLERS, rows, add=("n_requests",))
+
+    def callers(self, tx: Connection, since: datetime) -> list[CallerRecord]:
+        c = CALLERS.c
+        rows = tx.execute(
+            select(c.kind, c.name, c.n_requests, c.last_at)
+            .where(c.last_at >= since)
+            .order_by(c.last_at.desc(), c.kind, c.name)
+        )
+        return [CallerRecord(*row) for row in rows]
 
 
 def _record(row: dict[str, Any]) -> KeyRecord:

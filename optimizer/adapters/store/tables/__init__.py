@@ -7,7 +7,7 @@ is too old. What a table is declared with stands in ``row.py``. Start at ``event
 from __future__ import annotations
 
 from optimizer.adapters.store.tables.alerts import AlertRow, AuditRow, OutboxRow
-from optimizer.adapters.store.tables.api_keys import ApiKeyRow, KeyUsageRow
+from optimizer.adapters.store.tables.api_keys import ApiKeyRow, CallerRow, KeyUsageRow
 from optimizer.adapters.store.tables.events import (
     FEEDBACK_EVENTS,
     INTERACTIONS,
@@ -62,6 +62,7 @@ __all__ = [
     "ApiKeyRow",
     "ArmStatRow",
     "AuditRow",
+    "CallerRow",
     "ChampionRow",
     "CohortBlockRow",
     "DecisionRow",

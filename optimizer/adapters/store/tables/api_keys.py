@@ -1,4 +1,4 @@
-"""Keys of the API and what they have used."""
+"""Keys of the API, what they have used, and who came without one."""
 
 from __future__ import annotations
 
@@ -28,6 +28,17 @@ class ApiKeyRow(Row):
     limits: dict[str, Any] = json_field()
     previous_hash: str | None = None
     previous_until: datetime | None = time_field(nullable=True)
+    keyless_until: datetime | None = time_field(nullable=True)
+
+
+class CallerRow(Row):
+    """Written by api_keys.py: who sent requests without a key, or was refused, in the last day."""
+
+    __tablename__ = "callers"
+    kind: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    n_requests: int
+    last_at: datetime = time_field()
 
 
 class KeyUsageRow(Row):
