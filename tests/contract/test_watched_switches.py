@@ -18,6 +18,7 @@ from optimizer.core.serving.assignment import bucket, in_holdback
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
 from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
 from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
+from optimizer.jobs.rollouts.set_champion import set_champion
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from optimizer.ports import Alert
 from tests.clock import T0
@@ -162,6 +163,40 @@ def test_nothing_is_told_of_an_edit_that_changes_nothing(night: Callable[..., Ni
     world = night(a_week_ago=12, just_before=2, per_minute=240)
     world.adopt(success=GOOD)
     assert world.minutes_until_told(4, at_most=10) is None
+
+
+@pytest.mark.parametrize("how", ["set", "promoted by force"])
+def test_a_variant_that_was_set_and_a_forced_promotion_are_watched_too(night: Callable[..., Night], how: str) -> None:
+    world = night(a_week_ago=8)
+    world.behaviours[world.candidate] = Behaviour(success=BAD, errors=0)
+    if how == "set":
+        set_champion(F, world.candidate, actor="ann", reason="no time", confirm=F, store=world.store, clock=world.clock)
+        world._state = None
+    else:
+        world.history(n=10)
+        world.start()
+        world.operate("promote", confirm=F)
+    assert world.serve("somebody").role == "champion"
+    assert world.minutes_until_told(12, at_most=10) is not None
+    (alert,) = world.worse()
+    assert f"ann made it champion at {world.reign.since:%Y-%m-%d %H:%M:%S} UTC" in alert.detail
+
+
+@pytest.mark.parametrize("how", ["the first", "taken back", "young"])
+def test_a_reign_by_itself_a_rollback_and_one_with_nothing_to_compare_with_are_not(
+    night: Callable[..., Night], how: str
+) -> None:
+    world = night(just_before=5, per_minute=60)
+    if how != "the first":
+        world.adopt(success=BAD, holdback=False)
+    if how == "taken back":
+        roll_back_champion(F, actor="bob", reason="bad night", store=world.store, clock=world.clock)
+        world.behaviours[world.champion] = Behaviour(success=0.1, errors=0)
+        world._state = None
+    assert world.minutes_until_told(5, at_most=2) is None
+    with world.store.read() as tx:
+        state = world.store.switch_watches.get(tx, F)
+    assert (state.watch.comparisons if state is not None else None) == (() if how == "young" else None)
 
 
 def test_the_alert_closes_when_the_switch_is_taken_back_and_so_does_the_holdback(night: Callable[..., Night]) -> None:

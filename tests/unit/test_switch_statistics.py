@@ -52,7 +52,6 @@ def begun(served_for: timedelta = 15 * DAY, **changes: Any) -> SwitchWatch:
     watch = SwitchWatch.begin(
         history[-1], history, metric=Metric(), mean=0.85, **{"first_at": T0 - served_for, "rollout": "ro_1", **changes}
     )
-    assert watch is not None
     return watch
 
 

@@ -175,22 +175,19 @@ class SwitchWatch:
     def begin(
         cls, reign: Champion, history: Sequence[Champion], *, metric: Metric, mean: float,
         first_at: datetime | None, judge: str | None = None, rollout: str | None = None,
-    ) -> SwitchWatch | None:  # fmt: skip
-        """None where nothing can be told: neither a holdback, nor a time before the switch to compare with.
+    ) -> SwitchWatch:  # fmt: skip
+        """Without comparisons where nothing can be told: neither a holdback, nor a time before the switch.
 
         Args:
+            reign: the new champion's, not the first of ``history``.
             mean: of the champion before, as known before the switch.
             first_at: when its first outcome was received; None: there is none.
             rollout: the one whose holdback stands beside the new champion.
         """
-        below = next((one for one in history if one.seq == reign.seq - 1), None)
-        if below is None:
-            return None
+        below = next(one for one in history if one.seq == reign.seq - 1)
         reference = reference_of(history, reign, first_at)
         against: list[tuple[Against, float]] = [("holdback", MIN_DROP)] if rollout is not None else []
         against += [("before", reference.min_drop)] if reference is not None else []
-        if not against:
-            return None
         comparisons = tuple(
             Comparison.start(one, horizon_s, min_drop, mean) for one, min_drop in against for horizon_s in HORIZONS_S
         )

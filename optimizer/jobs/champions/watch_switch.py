@@ -64,8 +64,11 @@ class SwitchWatcher:
             state = self._store.switch_watches.get(tx, reign.family)
         if state is None or state.reign != reign.seq:
             state = self._begin(reign, family)
-        if state is None or state.watch.alarm is not None:
-            return state is not None
+            if state is None:
+                return False
+            self._keep(state)
+        if state.watch.alarm is not None or not state.watch.comparisons:
+            return state.watch.alarm is not None
         key, before = (reign.family, reign.seq), state
         if key not in self._units:
             units, nothing = SwitchUnits(), replace(state.watch, comparisons=())
@@ -73,11 +76,11 @@ class SwitchWatcher:
             self._units[key] = units
         state = self._read(state, self._clock.now() - SETTLED, self._units[key], most=MOST_CHUNKS)
         if state.watch is not before.watch or state.read_until - before.read_until >= CHUNK:
-            self._store.write(lambda tx: self._keep(tx, state))
+            self._keep(state)
         return state.watch.alarm is not None
 
     def _begin(self, reign: Champion, family: Family | None) -> WatchedSwitch | None:
-        """None where there is nothing to compare with, or no outcome by which to choose the metric yet."""
+        """None while there is no outcome by which to choose the metric."""
         store, since = self._store, self._clock.now() - timedelta(days=LABEL_WINDOW_DAYS)
         with store.read() as tx:
             history = store.champions.history(tx, reign.family)
@@ -95,8 +98,6 @@ class SwitchWatcher:
             judge=judge_identity(family) if has_judge and family is not None else None,
             rollout=holdback.rollout if holdback is not None else None,
         )  # fmt: skip
-        if watch is None:
-            return None
         return WatchedSwitch(family=reign.family, reign=reign.seq, watch=watch, read_until=reign.since)
 
     def _read(self, state: WatchedSwitch, until: datetime, units: SwitchUnits, *, most: int | None) -> WatchedSwitch:
@@ -119,7 +120,10 @@ class SwitchWatcher:
             tx, state.family, watch.metric, state.read_until - shift, end - shift, judge=watch.judge
         )
 
-    def _keep(self, tx: Transaction, state: WatchedSwitch) -> None:
+    def _keep(self, state: WatchedSwitch) -> None:
+        self._store.write(lambda tx: self._put(tx, state))
+
+    def _put(self, tx: Transaction, state: WatchedSwitch) -> None:
         store = self._store
         current = store.champions.current(tx, state.family)
         if current is None or current.seq != state.reign:
