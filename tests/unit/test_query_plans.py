@@ -190,6 +190,15 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         ("ix_feedback_family_received (family=? AND received_at>? AND received_at<?)",),
     ),
     "the watch on a champion": (lambda d, tx: d.drift_detectors.get(tx, FAMILY), ("(family=?)",)),
+    "the watch on a switch": (lambda d, tx: d.switch_watches.get(tx, FAMILY), ("(family=?)",)),
+    "outcomes since a switch, with when they were served": (
+        lambda d, tx: d.switch_watches.outcomes(tx, FAMILY, Metric(), NOW, NOW, judge=None),
+        ("ix_feedback_family_received (family=? AND received_at>? AND received_at<?)",),
+    ),
+    "the first outcome of a champion": (
+        lambda d, tx: d.switch_watches.first_outcome(tx, FAMILY, "v_a", Metric(), NOW),
+        ("ix_feedback_family_received (family=? AND received_at>?)",),
+    ),
     "late feedback": (
         lambda d, tx: d.observations.late_feedback(tx, WATCHED, NOW, NOW, lambda begun: begun),
         ("ix_feedback_rollout_cohort (rollout=? AND cohort_start>? AND cohort_start<?)",),
