@@ -15,20 +15,27 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event
 from time import monotonic
 from urllib.parse import urlsplit
 
 import httpx
 
-from bench.siege.besieged import FEEDBACK_KEY, Besieged
+from bench.siege import pipelining
+from bench.siege.besieged import FAMILY, FEEDBACK_KEY, SERVE_KEY, Besieged
 from bench.siege.worst_texts import ENTRANCES, LIMITS, body_of
+from tests.upgrades import NGINX, UPGRADES, exchanged, nginx, request
 
 SLOW_S, LOCK_S, STOPPED_S, BETWEEN_S = 12.0, 5.0, 5.0, 1.0
 API_KILLED = "kill -9 of the api"
 READY_S, LOOK_S = 180.0, 0.05  # the longest wait for /ready, and how often it is asked
-N_SLOWLORIS, N_SLOW_BODIES, N_HUGE, N_WRONG_KEYS = 50, 8, 3, 200
+N_SLOWLORIS, N_SLOW_BODIES, N_HUGE, N_WRONG_KEYS, N_UPGRADES = 50, 8, 3, 200, 1000
+PIPELINING = ((60, "/x"), (60, "/openapi.json"), (150, "/x"))  # connections, and what they ask for without a key
+FOREIGN = "upgrades: answers to another"
 HALF_A_HEAD = "GET /v1/families/triage/prompt HTTP/1.1\r\nHost: {host}\r\nX-Slow: "
 HALF_A_BODY = (
     "POST /v1/feedback HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
@@ -143,14 +150,28 @@ class Faults:
             status = type(error).__name__
         self.told[f"{what}: {status}"] += 1
 
+    def pipeline(self, n: int, path: str) -> None:
+        address = urlsplit(self.place.server.url).netloc
+        _run([sys.executable, pipelining.__file__, address, path, str(n), str(SLOW_S)], SLOW_S + 40)
+
+    def upgrades(self) -> None:
+        """Through nginx, which passes them on, with requests of others between them on its kept connections."""
+        path, key = f"/v1/families/{FAMILY}/prompt?unit=u", f"Authorization: Bearer {SERVE_KEY}\r\n"
+        with TemporaryDirectory() as folder, nginx(Path(folder), urlsplit(self.place.server.url).netloc) as proxy:
+            for n in range(N_UPGRADES):
+                if self.end.is_set():
+                    return
+                hidden = request(proxy, "GET", path, f"{key}X-Request-ID: hidden\r\n", "length", b"")
+                asking = tuple(UPGRADES.values())[n % 2] + key
+                render = path.replace("prompt?unit=u", "render")
+                exchanged(proxy, request(proxy, "POST", render, asking, ("length", "chunks")[n // 2 % 2], hidden))
+                own = f"own-{n}"
+                answer = exchanged(proxy, request(proxy, "GET", path, f"{key}X-Request-ID: {own}\r\n", "length", b""))
+                is_own = b" 200 OK" in answer and f"x-request-id: {own}\r\n".encode() in answer.lower()
+                self.told["upgrades: own answers" if is_own else FOREIGN] += 1
+
     def lock_store(self) -> None:
-        command = [sys.executable, "-c", LOCK, str(self.place.home / "var" / "detent.db"), str(LOCK_S)]
-        holder = subprocess.Popen(command)
-        try:
-            holder.wait(LOCK_S + 40)
-        finally:
-            holder.kill()
-            holder.wait()
+        _run([sys.executable, "-c", LOCK, str(self.place.home / "var" / "detent.db"), str(LOCK_S)], LOCK_S + 40)
 
     def stop_worker(self) -> None:
         pid = self._running("worker")
@@ -171,11 +192,26 @@ class Faults:
         return pid
 
 
+def _run(command: list[str], patience_s: float) -> None:
+    """A program of its own, which has ended when this ends."""
+    running = subprocess.Popen(command)
+    try:
+        running.wait(patience_s)
+    finally:
+        running.kill()
+        running.wait()
+
+
 FAULTS: dict[str, Callable[[Faults], None]] = {
     f"{N_SLOWLORIS} slowloris connections": Faults.slowloris,
     f"{N_SLOW_BODIES} slow bodies": Faults.slow_bodies,
     f"{N_HUGE} huge hostile bodies": Faults.huge_bodies,
     f"up to {N_WRONG_KEYS} wrong keys": Faults.wrong_keys,
+    **{
+        f"15.7 MB of {path} sent one behind the other over {n} connections": partial(Faults.pipeline, n=n, path=path)
+        for n, path in PIPELINING
+    },
+    **({f"{N_UPGRADES:,} upgrades through nginx": Faults.upgrades} if NGINX else {}),
     f"the store locked for {LOCK_S:g} s": Faults.lock_store,
     f"the worker stopped for {STOPPED_S:g} s": Faults.stop_worker,
     "kill -9 of the worker": lambda faults: faults.kill("worker"),

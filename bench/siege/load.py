@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bench.common import Cell
 from bench.siege.besieged import Besieged, Memory, besieged
 from bench.siege.clients import CHATS, EVENTS, PATIENCE_S, POSTS, PROMPTS, Clients, event_id
-from bench.siege.faults import Faults
+from bench.siege.faults import FOREIGN, Faults
 from bench.siege.page import LOAD
 
 WARM_S, CALIBRATE_S = 3.0, 10.0
@@ -185,6 +185,9 @@ def _answers(siege: Siege) -> list[Cell]:
     hostile = {what: n for what, n in told.items() if not what.startswith("wrong keys: 200")}
     return [
         _cell("wrong keys that opened", let_in, "count", n_wrong, bar=0),
+        _cell(
+            "answers that another got through upgrades", told[FOREIGN], "count", told["upgrades: own answers"], bar=0
+        ),
         _cell("huge bodies answered with 500", told["huge bodies: 500"], "count", n_huge, bar=0),
         *(_cell(f"faults, {what}", n, "count", n) for what, n in sorted(hostile.items())),
         *(_cell(f"clients, told {what}", n, "count", n) for what, n in sorted(siege.clients.told.items())),

@@ -22,11 +22,11 @@ installation on one machine, on which its clients run too. Bars are what the pro
 `detent serve` (api, gateway, worker; no MLflow) with a key for prompts and one for feedback, before a provider on
 loopback. First clients in a closed loop find the capacity of one mixture of prompt fetches, feedback in posts of ten
 events, and chats. Then well-behaved clients ask for half of that at random moments (Poisson), whether or not earlier
-requests were answered, for {minutes:.1f} minutes ({turns} turns of all faults). Meanwhile these faults come one after
-the other, each as soon as the one before it is over and everything is ready: connections that send a byte every half
-second, bodies of {body_mb:.0f} MB that come as slowly, the largest hostile bodies, wrong keys, another process that
-holds the store's write lock, a worker that is stopped (SIGSTOP), and kill -9 of worker, gateway and api, which the
-supervisor starts again.
+requests were answered, for {minutes:.1f} minutes ({turns} turns of all faults). Meanwhile faults come one after
+the other, each as soon as the one before it is over and everything is ready, among them connections that send a byte
+every half second, bodies of {body_mb:.0f} MB that come as slowly, the largest hostile bodies, wrong keys, another
+process that holds the store's write lock, a worker that is stopped (SIGSTOP), and kill -9 of worker, gateway and api,
+which the supervisor starts again.
 
 A wait counts from the moment at which a request was due; a prompt that did not come within two seconds waited two.
 Clients send feedback again, with the same ids, until it is acknowledged. A fetch counts to the api's restarts if it

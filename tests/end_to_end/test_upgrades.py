@@ -5,13 +5,9 @@ for WebSockets: each is answered like any other, and nobody gets an answer that 
 from __future__ import annotations
 
 import json
-import shutil
-import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,13 +18,9 @@ from optimizer.host.run_files import find
 from tests.clock import PROCESSES_S, until
 from tests.faulty_provider import faulty_provider
 from tests.running_server import Server, make_home
+from tests.upgrades import NGINX, UPGRADES, exchanged, nginx, request
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 FAMILY = "support_topics"
-UPGRADES = {
-    "h2c": "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
-    "websocket": "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: eA==\r\n",
-}
 EVENT = {"family": FAMILY, "unit": "u", "output": "billing"}
 CHAT = {"model": FAMILY, "user": "u", "messages": [{"role": "user", "content": "Invoice?"}]}
 ROUTES = {
@@ -42,29 +34,6 @@ ROUTES = {
     "feedback at its process": ("feedback", "POST", "/v1/feedback", [EVENT]),
     "interactions at its process": ("feedback", "POST", "/v1/interactions", [EVENT]),
 }
-NGINX_CONF = """
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{}}
-http {{
-  access_log off;
-  keepalive_timeout 0;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
-  upstream detent {{ server {api}; keepalive 4; }}
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{
-      proxy_pass http://detent;
-      proxy_http_version 1.1;
-      proxy_set_header Host {api};
-      proxy_set_header Upgrade $http_upgrade;
-      proxy_set_header Connection $connection_upgrade;
-    }}
-  }}
-}}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -87,27 +56,6 @@ def address_of(server: Server, process: str) -> str:
     return urlsplit(found.url).netloc
 
 
-def exchanged(address: str, sent: bytes) -> bytes:
-    """What is answered until the server closes."""
-    host, _, port = address.rpartition(":")
-    came = b""
-    with socket.create_connection((host, int(port)), timeout=60) as connection:
-        connection.sendall(sent)
-        while piece := connection.recv(65536):
-            came += piece
-    return came
-
-
-def request(address: str, method: str, path: str, asking: str, framing: str, body: bytes) -> bytes:
-    head = f"{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n{asking}"
-    if framing == "chunks":
-        half = len(body) // 2
-        pieces = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (body[:half], body[half:]))
-        return f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + pieces + b"0\r\n\r\n"
-    length = f"Content-Length: {len(body)}\r\n" if body else ""
-    return f"{head}{length}\r\n".encode() + body
-
-
 @pytest.mark.parametrize("framing", ["length", "chunks"])
 @pytest.mark.parametrize("token", UPGRADES)
 @pytest.mark.parametrize("route", ROUTES)
@@ -120,28 +68,6 @@ def test_it_is_answered_as_if_it_had_not_asked(server: Server, route: str, token
     assert came.count(b"HTTP/1.1 ") == 1, came
     assert came.startswith(b"HTTP/1.1 200"), came
     assert b"\r\nconnection: close\r\n" in came
-
-
-@contextmanager
-def nginx(folder: Path, api: str) -> Iterator[str]:
-    assert NGINX is not None
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (folder / "nginx.conf").write_text(NGINX_CONF.format(folder=folder, api=api, port=port), encoding="utf-8")
-    process = subprocess.Popen([NGINX, "-p", str(folder), "-c", "nginx.conf", "-g", "daemon off; master_process off;"])
-    try:
-        until(lambda: process.poll() is not None or _listens(port), "nginx", patience_s=PROCESSES_S)
-        assert process.poll() is None, (folder / "error.log").read_text()
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed on this machine")
