@@ -134,7 +134,8 @@ class TimedProtocol(HttpToolsProtocol):
         self._door, self._limits, self._at_once = door, door.limits, at_once
         self._asked: Any = None  # of ``at_once``, while its body comes
         self._asked_body = b""
-        self._unread, self._n_read = b"", 0  # what came last, and how many bytes of it are parsed
+        self._received, self._n_parsed = b"", 0  # what came last, and how many bytes of it are parsed
+        self._n_declared = 0  # bytes of its body that are still to come, where their number was said
         self._idle_since: float | None = None  # after an answer of ``at_once``
         self._address = ""
         self._reading: Literal["headers", "body"] | None = None
@@ -158,19 +159,19 @@ class TimedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._door.leave(self._address)
-        self._drop_unread()
+        self._drop_received()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._refused_at is None:
-            self._unread += data
+            self._received += data
             self.read_on()
 
     def read_on(self) -> None:
         """Parses what has come: up to the end of a request, or as far as one turn goes."""
         self._unset_keepalive_if_required()
         self._idle_since, n_pieces = None, 0
-        while self._n_read < len(self._unread) and self._may_read():
+        while self._n_parsed < len(self._received) and self._may_read():
             if n_pieces >= (MOST_PIECES if self._reading is not None else 1):
                 self._door.wait_for_turn(self)
                 break
@@ -178,10 +179,10 @@ class TimedProtocol(HttpToolsProtocol):
                 self._begin("headers")
             self._parse(self._next_piece())
             n_pieces += 1
-        if self._n_read == len(self._unread):  # a request that is not whole may end in the midst of END
-            self._unread = self._unread[1 - len(END) :] if self._reading is not None else b""
-            self._n_read = len(self._unread)
-        self.flow.hold(self._n_read < len(self._unread))
+        if self._n_parsed == len(self._received):  # a request that is not whole may end in the midst of END
+            self._received = self._received[1 - len(END) :] if self._reading is not None else b""
+            self._n_parsed = len(self._received)
+        self.flow.hold(self._n_parsed < len(self._received))
 
     def _may_read(self) -> bool:
         """Whether more of this request may be parsed, or, between two, the next be answered."""
@@ -191,10 +192,14 @@ class TimedProtocol(HttpToolsProtocol):
 
     def _next_piece(self) -> bytes:
         """Up to the next place where a request may end, so that no two of them end in one piece."""
-        start = self._n_read
-        end = self._unread.find(END, max(0, start + 1 - len(END)))
-        self._n_read = end + len(END) if end >= 0 else len(self._unread)
-        return self._unread[start : self._n_read]
+        start = self._n_parsed
+        if self._reading == "body" and self._n_declared:
+            self._n_parsed = min(start + self._n_declared, len(self._received))
+            self._n_declared -= self._n_parsed - start
+        else:
+            end = self._received.find(END, max(0, start + 1 - len(END)))
+            self._n_parsed = end + len(END) if end >= 0 else len(self._received)
+        return self._received[start : self._n_parsed]
 
     def _parse(self, piece: bytes) -> None:
         if self._reading == "headers":
@@ -227,10 +232,16 @@ class TimedProtocol(HttpToolsProtocol):
         kept = [b"%b: %b" % header for header in self.headers if header[0] not in (b"connection", b"upgrade")]
         return b"\r\n".join((first, b"connection: close", *kept, b"", b""))
 
+    def on_message_begin(self) -> None:
+        self._n_declared = 0
+        super().on_message_begin()
+
     def on_header(self, name: bytes, value: bytes) -> None:
         name, value = name.lower(), value.strip(OPTIONAL_SPACE)
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
+        elif name == b"content-length" and self._reading == "headers":
+            self._n_declared = int(value)
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -389,11 +400,11 @@ class TimedProtocol(HttpToolsProtocol):
 
     def _linger(self) -> None:
         self._refused_at = self.loop.time()
-        self._drop_unread()
+        self._drop_received()
         self.transport.write_eof()
 
-    def _drop_unread(self) -> None:
-        self._unread, self._n_read = b"", 0
+    def _drop_received(self) -> None:
+        self._received, self._n_parsed = b"", 0
         self.flow.hold(False)
 
 

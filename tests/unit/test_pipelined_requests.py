@@ -173,13 +173,26 @@ async def test_a_request_that_comes_alone_does_not_wait_behind_those_of_others()
 async def test_a_body_full_of_ends_is_read_in_turns() -> None:
     app, body = Application(), b"\r\n\r\n" * N
     connections = Connections(app)
-    head = b"POST /long HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
-    connections.one()[0].data_received(head + body)
+    head = b"POST /long HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body)
+    connections.one()[0].data_received(head + body + b"\r\n0\r\n\r\n")
     connections.one()[0].data_received(get("/alone"))
     await steps()
     assert app.paths == ["/alone"]
     await steps(N)
     assert app.requests[1:] == [("/long", body)]
+
+
+@on_a_loop
+async def test_a_request_behind_a_body_waits_as_well() -> None:
+    app = Application()
+    connection, wire = Connections(app).one()
+    connection.data_received(b"POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello" + get("/2"))
+    await steps()
+    assert (app.requests, wire.reads) == ([("/1", b"hello")], False)
+    assert not connection.pipeline
+    app.may_answer.set()
+    await steps()
+    assert (app.paths, wire.reads) == (["/1", "/2"], True)
 
 
 @on_a_loop
