@@ -12,10 +12,9 @@ docs/reference/statistics-measured.md. Fewer runs are printed alone.
 from __future__ import annotations
 
 import argparse
-import json
 
 from common import RESULTS, ROOT, table, write_result
-from simulations.limits_page import with_limits
+from simulations.limits_page import with_stored_sections
 from simulations.returning_users import table_hardest
 from simulations.selective_silence import table_silent
 
@@ -32,8 +31,8 @@ def main() -> None:
     if arguments.runs < FULL:
         print(table(cells))
         return
-    result = json.loads(write_result("rollout_limits", cells, RESULTS).read_text(encoding="utf-8"))
-    PAGE.write_text(with_limits(PAGE.read_text(encoding="utf-8"), result), encoding="utf-8")
+    write_result("rollout_limits", cells, RESULTS)
+    PAGE.write_text(with_stored_sections(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

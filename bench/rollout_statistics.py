@@ -24,7 +24,7 @@ from simulations.fixed_ramp import table_a
 from simulations.guardrail_alarms import table_c
 from simulations.heavy_user import table_heavy
 from simulations.late_feedback import table_late
-from simulations.limits_page import with_stored_limits
+from simulations.limits_page import with_stored_sections
 from simulations.own_ramps import table_b, table_drift
 from simulations.page import page
 from simulations.returning_users import table_returning
@@ -90,7 +90,7 @@ def merged(parts: list[Path]) -> list[Cell]:
 def put_page(path: Path) -> None:
     result = json.loads(path.read_text(encoding="utf-8"))
     (ROOT / "docs" / "reference" / "statistics-measured.md").write_text(
-        with_stored_limits(page(result)), encoding="utf-8"
+        with_stored_sections(page(result)), encoding="utf-8"
     )
 
 

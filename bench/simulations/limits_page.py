@@ -1,5 +1,5 @@
-"""The last sections of docs/reference/statistics-measured.md,
-made of bench/results/rollout_limits.json and of nothing else.
+"""The last sections of docs/reference/statistics-measured.md, made of bench/results/rollout_intervals.json and
+bench/results/rollout_limits.json and of nothing else.
 """
 
 from __future__ import annotations
@@ -13,6 +13,14 @@ from pages import in_columns
 
 from simulations.page import beside
 
+INTERVALS = """
+## The interval beside the estimate
+
+Made by `python bench/rollout_intervals.py` (commit {commit}); {n} whole rollouts per row, with 95 % interval, looked at
+after every block that the gate counts, until the product's rule ends them. Shares grow by the ladder. Where the
+difference stays the same, at most .08 of the rollouts may show an interval that misses it at any look. *{normal}*: of
+the same blocks, by the formula that is right at one look. The last width is from end to end.
+"""
 SILENT = """
 ## Where the promise ends: users who are unhappy and say nothing
 
@@ -32,13 +40,20 @@ first (Zipf), 160 requests an hour, two outcomes of one user correlated by .5, a
 
 
 @in_columns
-def with_limits(page: str, result: Mapping[str, Any]) -> str:
+def with_stored_sections(page: str) -> str:
     """The page with these sections as its last."""
-    return page.split(SILENT.split("Made by")[0])[0] + limits(result)
+    intervals, limits_found = (
+        json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("rollout_intervals", "rollout_limits")
+    )
+    first = page.split(INTERVALS.split("Made by")[0])[0].split(SILENT.split("Made by")[0])[0]
+    return first + intervals_section(intervals) + limits(limits_found)
 
 
-def with_stored_limits(page: str) -> str:
-    return with_limits(page, json.loads((RESULTS / "rollout_limits.json").read_text(encoding="utf-8")))
+def intervals_section(result: Mapping[str, Any]) -> str:
+    cells = result["cells"]
+    head = INTERVALS.format(commit=result["commit"], n=f"{cells[0]['n']:,}", normal=cells[0]["other_name"].capitalize())
+    return head + beside(cells, "interval, ")
 
 
 def limits(result: Mapping[str, Any]) -> str:

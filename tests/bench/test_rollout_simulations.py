@@ -18,6 +18,7 @@ gate_page = importlib.import_module("simulations.gate_page")
 gate_trial = importlib.import_module("gate_trial")
 guardrail_alarms = importlib.import_module("simulations.guardrail_alarms")
 heavy_user = importlib.import_module("simulations.heavy_user")
+interval_coverage = importlib.import_module("simulations.interval_coverage")
 late_feedback = importlib.import_module("simulations.late_feedback")
 own_ramps = importlib.import_module("simulations.own_ramps")
 own_rule = importlib.import_module("simulations.own_rule")
@@ -78,6 +79,11 @@ def rng(run: int = 0) -> np.random.Generator:
         ),
         (whole_rollout.evidence_state, "after", lambda: whole_rollout.first_state()),
         (
+            interval_coverage,
+            "running_intervals",
+            lambda: interval_coverage.run_interval(rng(), interval_coverage.CASES["+0 pt"]),
+        ),
+        (
             whole_rollout,
             "guardrail_alarm",
             lambda: whole_rollout.run_whole(rng(), whole_rollout.Truth(), whole_rollout.first_state()),
@@ -97,6 +103,7 @@ def rng(run: int = 0) -> np.random.Generator:
         "table D",
         "whole: next action",
         "whole: evidence state",
+        "interval",
         "whole: guardrails",
     ],
 )

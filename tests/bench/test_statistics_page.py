@@ -22,7 +22,17 @@ pytestmark = pytest.mark.skipif(not FILE.exists(), reason="python bench/rollout_
 def test_the_page_is_made_of_the_result_file():
     assert (ROOT / "docs" / "reference" / "statistics-measured.md").read_text(
         encoding="utf-8"
-    ) == limits_page.with_limits(page(RESULT), LIMITS)
+    ) == limits_page.with_stored_sections(page(RESULT))
+
+
+def test_the_interval_holds_what_it_promises_and_the_estimate_beside_it() -> None:
+    cells = json.loads((FILE.parent / "rollout_intervals.json").read_text(encoding="utf-8"))["cells"]
+    missed = [c for c in cells if ": misses it ever" in c["case"]]
+    outside = [c for c in cells if ": an estimate outside ever" in c["case"]]
+    assert max(c["ours"] for c in missed) <= 0.08
+    assert [c["ours"] for c in outside] == [0.0] * len(outside)
+    assert sum(c["n"] for c in outside) >= 2000
+    assert len(missed) == len(outside) - 1, "all but the difference that moves"
 
 
 def test_every_cell_has_at_least_two_thousand_runs_behind_it():

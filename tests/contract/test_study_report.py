@@ -84,7 +84,7 @@ def test_the_page_tells_the_winner_the_lift_the_gates_the_trials_and_the_cost(ra
     world, study = ran
     found = study.confirmation or {}
     said = text(page(world, study, world.family))
-    assert f"{study.winner} improved on the champion of topics and was nominated." in said
+    assert f"{study.winner} improved on the champion of topics and was nominated; " in said
     assert f"Holdout lift {found['lift']:+.3f}" in said
     assert f"it led by {found['selection_lift']:+.3f}" in said
     for gate in found["gates"]:
