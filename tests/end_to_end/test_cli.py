@@ -551,7 +551,7 @@ def test_a_model_that_the_running_gateway_has_not_read_is_not_adopted_and_the_do
         refused = detent("family", "adopt", "support_topics", "--confirm", "support_topics")
         assert refused.code == 1
         assert "does not know its model 'large'" in refused.err
-        (found,) = [f for f in detent("doctor", "--json").json["findings"] if "running server read" in f["detail"]]
+        (found,) = [f for f in detent("doctor", "--json").json["findings"] if "server has not read" in f["detail"]]
         assert (found["verdict"], "added: large; changed: embedded" in found["detail"]) == ("warning", True)
         assert "within a second" in found["advice"]
     finally:
