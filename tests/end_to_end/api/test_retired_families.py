@@ -275,3 +275,13 @@ def test_a_schedule_stays_off_after_a_return(world: World) -> None:
     retire(world)
     world.post("/v1/families/triage/restore")
     assert world.get("/v1/families/triage/schedule").json()["on"] is False
+
+
+def test_a_retired_family_is_forgotten_by_the_command_that_pruning_names(world: World) -> None:
+    world.post("/v1/feedback", {"family": "triage", "unit": "u", "output": "secret"})
+    retire(world)
+    (left,) = world.post("/v1/data/prune", {"dry_run": True}).json()["left_alone"]
+    assert "detent family delete triage~1 --forget --confirm triage~1" in left["why"]
+    answer = world.client.delete("/v1/families/triage~1", params={"confirm": "triage~1", "forget": "true"})
+    assert answer.status_code == 200, answer.text
+    assert world.get("/v1/interactions?family=triage~1").json()["items"] == []
