@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 
@@ -24,12 +24,10 @@ from optimizer.demo.rollouts import DemoCandidate
 from optimizer.demo.screen import Screen, nothing
 from optimizer.demo.stories import Bar, Story, same_for_less
 from optimizer.demo.studies import POLL_S, queue_study, watch_study
-from optimizer.jobs.studies.evaluations.plan_evaluation import drawn_examples
 from optimizer.ports import Store
 
 N_EXAMPLES = 24  # of the prompt that is to become cheaper, labels in turn, no two of one parameter name
 LONGEST_SHOWN = 160  # characters of an example
-N_ASKED_OF_EDIT = 8  # dev examples
 N_FIRST_REQUESTS = 3  # a rollout does not start without earlier requests
 N_LAST_REQUESTS = 3
 DEPLOYED_WITHIN_S = 90.0  # an approved rollout is served with the worker's next tick, some seconds away
@@ -50,14 +48,17 @@ class CascadeDemo:
         price: ModelPrice | None,
         is_free: bool,
         store: Store,
+        rows: Sequence[Example],
         api: str,
         gateway: str,
     ) -> None:
         self._screen, self._place, self._family, self._price, self._store = screen, place, family, price, store
+        self._rows = rows  # what users send
         self._is_free = is_free  # the price is declared for showing only
         self._api = httpx.Client(base_url=api, timeout=30.0, trust_env=False)
         self._gateway = httpx.Client(base_url=gateway, timeout=120.0, trust_env=False)
         self._study: str | None = None
+        self.winner: str | None = None  # once the study has ended
 
     def prepare(self) -> None:
         """A prompt with many examples becomes the champion, by a person's decision."""
@@ -65,7 +66,7 @@ class CascadeDemo:
         say(f"Meanwhile the second family, {name}: its prompt has {N_EXAMPLES} examples, and it is dear. No user")
         say("depends on it yet, so a person promotes it past the gates, which is recorded as forced:")
         for n in range(N_FIRST_REQUESTS):
-            self._ask(self._examples("train")[n], user=f"user-{n}")
+            self._ask(self._rows[n], user=f"user-{n}")
         made = self._prompt_with_examples()
         quiet = {"show": lambda line: "champion (" in line}
         self._screen.command(
@@ -89,14 +90,9 @@ class CascadeDemo:
         )
 
     def careless_edit(self) -> DemoCandidate:
-        """The champion without its examples, asked about some dev examples beside it,
-        so that the journal can answer for both.
-        """
+        """The champion without its examples."""
         name = self._family.name
-        self._screen.say(
-            "A colleague saves the money at once, and drops the examples. It is rolled out later; first some dev"
-            " examples:"
-        )
+        self._screen.say("A colleague saves the money at once, and drops the examples. It is rolled out later.")
         answer = self._screen.command(
             "variant",
             "create",
@@ -110,12 +106,7 @@ class CascadeDemo:
             show=nothing,
         )
         made = str(json.loads(answer)["variant"])
-        for variant in ("champion", made):
-            self._screen.command(
-                "family", "evaluate", name, "--variant", variant, "--n", str(N_ASKED_OF_EDIT), show=_is_score
-            )
-        documents = drawn_examples(self._family, "dev", N_ASKED_OF_EDIT, self._store)
-        return DemoCandidate(family=name, variant=made, is_nominated=False, documents=documents)
+        return DemoCandidate(family=name, variant=made, is_nominated=False)
 
     def show(self) -> Story:
         """The study's end, in figures; what it found is executed."""
@@ -142,6 +133,7 @@ class CascadeDemo:
                 "  So nothing is proposed here, and every request goes on to the long prompt. Inconclusive never ships."
             )
             return same_for_less(study)
+        self.winner = study.winner
         bars = self._say_figures(study, study.confirmation or {})
         self._execute(study.winner)
         return same_for_less(study, bars=bars)
@@ -156,7 +148,9 @@ class CascadeDemo:
         field = self._family.output.field
         by_label: dict[Any, list[Example]] = {label: [] for label in labels}
         names: set[str] = set()
-        for example in self._examples("train"):
+        with self._store.read() as tx:
+            train = self._store.examples.of_split(tx, self._family.name, split="train")
+        for example in sorted(train, key=lambda example: example.id):
             is_short = len(str(example.input["parameter"])) <= LONGEST_SHOWN
             if example.released and is_short and example.group not in names:
                 names.add(example.group)
@@ -214,12 +208,11 @@ class CascadeDemo:
         return bars
 
     def _execute(self, winner: str) -> None:
-        """Of dev examples that the prompt does not show: the holdout stays sealed."""
+        """Of rows that were held out of the import: the holdout stays sealed."""
         say = self._screen.say
         with self._store.read() as tx:
             record = self._store.variants.get(tx, self._family.name, winner)
         assert record is not None
-        shown = {example.id for example in record.variant.examples}
         policy = record.variant.policy
         say(
             f"  {winner}: tiers {' > '.join(policy['tiers'])}, accept {threshold(policy['accept'])}. A rollout would"
@@ -233,7 +226,7 @@ class CascadeDemo:
             + '", "variables": {...}}}',
             "bold cyan",
         )
-        for example in [e for e in self._examples("dev") if e.id not in shown][:N_LAST_REQUESTS]:
+        for example in self._rows[:N_LAST_REQUESTS]:
             answer = self._ask(example, variant=winner)
             told = answer["detent"]
             text = str(example.input["parameter"])
@@ -255,12 +248,6 @@ class CascadeDemo:
         answered: dict[str, Any] = answer.raise_for_status().json()
         return answered
 
-    def _examples(self, split: Literal["train", "dev"]) -> Sequence[Example]:
-        with self._store.read() as tx:
-            return sorted(
-                self._store.examples.of_split(tx, self._family.name, split=split), key=lambda example: example.id
-            )
-
     def _n(self, study: Study) -> int:
         return len((study.dataset or {}).get("train", ()))
 
@@ -281,8 +268,3 @@ def bar_of(name: str, results: Sequence[ExampleResult], *, seed: int) -> Bar:
     interval = bootstrap_interval(scores, seed=seed)
     usd = 1000 * sum(result.cost_usd for result in results) / len(results)
     return Bar(name=name, score=sum(scores) / len(scores), low=interval.lower, high=interval.upper, usd=usd or None)
-
-
-def _is_score(line: str) -> bool:
-    """Of what ``family evaluate`` says: the score and on what."""
-    return " dev examples, " in line

@@ -48,10 +48,8 @@ def say_ending(
     for number, story in enumerate(stories, start=1):
         screen.say(f"  {number}. {story.title}: {'as announced' if story.as_announced else 'NOT as announced'}")
         screen.say(f"     {story.happened}")
-    fresh = rollouts.n_visits - rollouts.n_from_journal
     screen.say(
-        f"  Traffic of the rollouts: {rollouts.n_visits} requests, {rollouts.n_from_journal} answered from the journal,"
-        f" {fresh} by the model"
+        f"  Traffic of the rollouts: {rollouts.n_visits} requests, with {rollouts.n_answered} answers of the model"
     )
     behind = f", {backlog} items not yet in MLflow (they are sent when it answers)" if backlog else ""
     screen.say(f"  Time: {screen.elapsed()} ({_times(screen)}){behind}")

@@ -36,30 +36,31 @@ class DemoCandidate:
     family: str
     variant: str
     is_nominated: bool
-    documents: Sequence[Example]  # dev examples that both variants have answered, so that the journal can
 
 
 class DemoRollouts:
-    """The rollouts of the demo, by family; counts what their traffic took from the journal."""
+    """The rollouts of the demo, by family, with their users; ``rows``: what these send, by family."""
 
-    def __init__(self, *, screen: Screen, users: Users, api_url: str) -> None:
-        self._screen, self._users = screen, users
+    def __init__(self, *, screen: Screen, users: Users, api_url: str, rows: Mapping[str, Sequence[Example]]) -> None:
+        self._screen, self._users, self._rows = screen, users, rows
         self._http = httpx.Client(base_url=api_url, timeout=30.0, trust_env=False)
         self._draw = Random("demo")
         self._n_units: dict[str, int] = {}
         self._told: dict[str, int] = {}  # family > decisions shown
         self.n_visits = 0
-        self.n_from_journal = 0
+        self.n_answered = 0  # by the model
         self.forced: list[str] = []
         self.ids: dict[str, str] = {}
 
     def move_by_themselves(self, candidates: Sequence[DemoCandidate]) -> None:
         """All at once, until each has ended."""
         say = self._screen.say
-        say("No person advances them: every five seconds the worker looks at what users report. Each user sends a dev")
-        say("example that was asked before, so that the journal can answer. A searched prompt was chosen on these: it")
-        say("looks better here than it is: what counts is its confirmation on sealed examples. An hour of rollout time")
-        say("takes 1.25 seconds (simulated clock); gates and code are the product's.")
+        say("No person advances them: every five seconds the worker looks at what users report. Users send rows that")
+        say("were held out of the import (neither train, dev nor sealed). The model answered each row once under each")
+        say(
+            "prompt, before the users came: an hour of rollout time takes 1.25 seconds (simulated clock), and nobody is"
+        )
+        say("to wait hours for an answer. Gates and code are the product's.")
         for candidate in candidates:
             self._start(candidate)
         self._watch(candidates)
@@ -67,9 +68,15 @@ class DemoRollouts:
             self._screen.command("rollout", "verify", self.ids[candidate.family])
             self._served(candidate.family)
 
-    def visit_champion(self, family: str, documents: Sequence[Example]) -> int:
-        """Users before the rollout; how many visits they made."""
-        return self._visit(family, documents, N_BEFORE)
+    def answer(self, family: str, variant: str) -> None:
+        """The model answers what users may send under this prompt, before they come."""
+        self._screen.say(f"  The model answers what users of {family} will send, under {variant} ...")
+        self.n_answered += self._users.answer_all(family, variant, self._rows[family])
+
+    def visit_champion(self, family: str) -> None:
+        """Users before the rollout."""
+        self.answer(family, str(self._users.fetch(family, "user-0")["variant"]))
+        self._visit(family, N_BEFORE)
 
     def back_to_the_champion_before(self, family: str) -> bool:
         """A champion rollback, where a promotion took place; whether users get the champion before again."""
@@ -119,27 +126,24 @@ class DemoRollouts:
         """Traffic until all have ended, every decision told as it falls."""
         deadline = time.monotonic() + MOVED_WITHIN_S
         with self._screen.bars() as bars:
-            moving = {candidate.family: candidate for candidate in candidates}
+            moving = [candidate.family for candidate in candidates]
             while moving and time.monotonic() < deadline:
-                for family, candidate in list(moving.items()):
-                    self._visit(family, candidate.documents, BATCH)
+                for family in list(moving):
+                    self._visit(family, BATCH)
                     rollout = self._rollout(family)
                     self._tell_decisions(bars, family)
                     self._move_bar(bars, family, rollout)
                     if rollout["ended_at"] is not None:
-                        del moving[family]
+                        moving.remove(family)
                 time.sleep(PAUSE_S)
         for family in moving:
             self._screen.say(
                 f"  {family} has not ended within {MOVED_WITHIN_S / 60:g} minutes; inconclusive never ships, so it"
                 " would go on waiting."
             )
-        self._screen.say(
-            f"  {self.n_visits} requests: {self.n_from_journal} answered from the journal,"
-            f" {self.n_visits - self.n_from_journal} by the model"
-        )
+        self._screen.say(f"  {self.n_visits} requests, with {self.n_answered} answers of the model")
 
-    def _visit(self, family: str, documents: Sequence[Example], n: int) -> int:
+    def _visit(self, family: str, n: int) -> None:
         pairs = []
         for _ in range(n):
             known = self._n_units.get(family, 0)
@@ -147,11 +151,9 @@ class DemoRollouts:
                 unit = self._draw.randrange(known)
             else:
                 unit, self._n_units[family] = known, known + 1
-            pairs.append((f"user-{unit}", self._draw.choice(documents)))
+            pairs.append((f"user-{unit}", self._draw.choice(self._rows[family])))
         traffic = self._users.visit_all(family, pairs)
         self.n_visits += len(traffic.visits)
-        self.n_from_journal += traffic.n_from_journal
-        return len(traffic.visits)
 
     def _decisions(self, family: str) -> list[dict[str, Any]]:
         answer = self._http.get(f"/v1/rollouts/{self.ids[family]}/decisions")

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optimizer.core.base.phrasing import signed, signed_interval
+from optimizer.core.base.phrasing import count, signed, signed_interval
+from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import Study
+from optimizer.core.views.rollout_story import RolloutReport
 
 AS_ANNOUNCED, OTHERWISE = 0, 3  # exit codes; 1 is a demo that stopped, 130 an interrupted one
 
@@ -31,7 +33,10 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """``happened`` is measured or read back; ``bars`` are for the page."""
+    """``happened`` is measured or read back; the rest is for the page.
+
+    ``prompts``: before and after; ``report``: of the story's rollout.
+    """
 
     title: str
     announced: str
@@ -39,6 +44,8 @@ class Story:
     as_announced: bool
     bars: tuple[Bar, ...] = ()
     chance: float | None = None  # what guessing would score, where that is known
+    prompts: tuple[Variant, Variant] | None = None
+    report: RolloutReport | None = None
 
 
 def exit_code(stories: Iterable[Story]) -> int:
@@ -62,22 +69,45 @@ CHEAPER_ANNOUNCED = (
 )
 
 
-def better_prompt(study: Study, *, rollout: str, taken_back: bool, bars: tuple[Bar, ...], chance: float) -> Story:
+def better_prompt(
+    study: Study,
+    *,
+    rollout: str,
+    taken_back: bool,
+    bars: tuple[Bar, ...],
+    chance: float,
+    report: RolloutReport | None = None,
+) -> Story:
     """Args: rollout: its outcome, such as ``promoted``; "" where there was none."""
     found = study.confirmation or {}
     gains = study.outcome == "nominated" and float(found.get("lift_low", 0.0)) > 0
     back = "; one command took it back" if taken_back else "; it was not taken back"
-    happened = f"{gain_text(found)} Its rollout: {outcome_text(rollout)}{back if rollout == 'promoted' else ''}."
+    happened = (
+        f"{gain_text(found)}{users_text(report)} Its rollout:"
+        f" {outcome_text(rollout)}{back if rollout == 'promoted' else ''}."
+    )
     as_announced = gains and rollout == "promoted" and taken_back
     return Story(
-        title=BETTER, announced=BETTER_ANNOUNCED, happened=happened, as_announced=as_announced, bars=bars, chance=chance
+        title=BETTER,
+        announced=BETTER_ANNOUNCED,
+        happened=happened,
+        as_announced=as_announced,
+        bars=bars,
+        chance=chance,
+        report=report,
     )
 
 
-def careless_edit(*, rollout: str, why: str) -> Story:
+def careless_edit(*, rollout: str, why: str, report: RolloutReport | None = None) -> Story:
     """Args: rollout: its outcome; why: the reason of its last decision."""
-    happened = f"Its rollout: {outcome_text(rollout)}{f', because {why}' if why else ''}."
-    return Story(title=CARELESS, announced=CARELESS_ANNOUNCED, happened=happened, as_announced=rollout in FALLEN)
+    happened = f"Its rollout: {outcome_text(rollout)}{f', because {why}' if why else ''}.{users_text(report)}"
+    return Story(
+        title=CARELESS,
+        announced=CARELESS_ANNOUNCED,
+        happened=happened,
+        as_announced=rollout in FALLEN,
+        report=report,
+    )
 
 
 def same_for_less(study: Study, *, bars: tuple[Bar, ...] = ()) -> Story:
@@ -111,6 +141,20 @@ def gain_text(found: Mapping[str, Any]) -> str:
         f"{100 * found['champion_mean']:.0f} of 100 right before, {100 * found['winner_mean']:.0f} after, on"
         f" {found['n']} sealed examples: {signed(100 * found['lift'], 0)} points, 95 % interval"
         f" {signed_interval(100 * found['lift_low'], 100 * found['lift_high'], digits=0)}."
+    )
+
+
+def users_text(report: RolloutReport | None) -> str:
+    """How many answers of each prompt were right for the rollout's users, a sentence behind a space; "" where both
+    were not measured.
+    """
+    arms = {arm.arm: arm for arm in report.view.arms} if report is not None else {}
+    before, after = arms.get("champion"), arms.get("candidate")
+    if before is None or after is None or before.mean is None or after.mean is None:
+        return ""
+    return (
+        f" Its users, on rows that no search had seen: {100 * before.mean:.0f} of 100 right before"
+        f" ({count(before.labelled, 'user')}), {100 * after.mean:.0f} after ({after.labelled})."
     )
 
 

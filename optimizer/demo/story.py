@@ -8,17 +8,24 @@ exit code says it.
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from optimizer.core.base.errors import DetentError
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.family import Family
+from optimizer.core.family.variant import Variant
 from optimizer.demo.answering import Answering, read_answering
 from optimizer.demo.cascade import CascadeDemo, sealed_bars
 from optimizer.demo.ending import say_ending
 from optimizer.demo.place import CASCADE_FAMILY, FAMILIES, FAMILY, Place, choose
 from optimizer.demo.plain import LENGTH
 from optimizer.demo.rollouts import DemoCandidate, DemoRollouts
+from optimizer.demo.rows import N_SENT, DemoRows, divided
 from optimizer.demo.screen import Screen
 from optimizer.demo.servers import Servers
 from optimizer.demo.stories import (
@@ -33,12 +40,13 @@ from optimizer.demo.stories import (
     careless_edit,
     exit_code,
 )
-from optimizer.demo.studies import Searched, outcome_lines, queue_study, say_plan, wait_for_champion, watch_study
+from optimizer.demo.studies import Searched, outcome_lines, queue_study, say_plan, watch_study
 from optimizer.demo.users import Users
-from optimizer.jobs.dataset.build_dataset import load_examples
+from optimizer.jobs.rollouts.report_rollout import report_rollout
 from optimizer.ports import Store
 from optimizer.runtime import wiring
 
+ROWS = Path("demo-rows.jsonl")  # in var/
 SUCCESS_FROM: Mapping[str, float] = dict.fromkeys(FAMILIES, 1.0)  # a label is right or wrong
 N_FIRST_USERS = 6  # before any search
 ANNOUNCED = ((BETTER, BETTER_ANNOUNCED), (CARELESS, CARELESS_ANNOUNCED), (CHEAPER, CHEAPER_ANNOUNCED))
@@ -78,7 +86,7 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
     families = wiring.load_families(settings).families
     answering = read_answering(settings, [families[name] for name in FAMILIES])
     _say_what_comes(screen, place, answering)
-    api, gateway = _import_and_serve(screen, place, servers)
+    rows, api, gateway = _import_and_serve(screen, place, servers, [families[name] for name in FAMILIES])
     store, clock, models = wiring.open_store(settings), wiring.open_clock(settings), wiring.open_models(settings)
     made = {name: wiring.open_scorer(families[name], settings) for name in FAMILIES}
     embedded = models.get("embedded")
@@ -90,34 +98,29 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         n_at_once=lambda: embedded.concurrency,
         success_from=SUCCESS_FROM,
     )
-    rollouts = DemoRollouts(screen=screen, users=users, api_url=api)
+    rollouts = DemoRollouts(screen=screen, users=users, api_url=api, rows=rows.sent)
     price = models.price(families[CASCADE_FAMILY].model.default)
     cascade = CascadeDemo(
         screen=screen, place=place, family=families[CASCADE_FAMILY], price=price, is_free=answering.is_embedded,
-        store=store, api=api, gateway=gateway,
+        store=store, rows=rows.sent[CASCADE_FAMILY], api=api, gateway=gateway,
     )  # fmt: skip
     try:
         screen.step("2/6  A prompt as it is, and its users")
-        _first_users(screen, users, store)
+        _first_users(screen, users, rows.sent[FAMILY])
         screen.step("3/6  A search for a better prompt")
         id = _queue_search(screen, place)
         cascade.prepare()  # while the study asks the model: most of this waits
         falls = cascade.careless_edit()
-        rollouts.visit_champion(CASCADE_FAMILY, falls.documents)
-        dev = load_examples(families[FAMILY], wait_for_champion(id, store=store).dataset or {}, store)[1]
-        if dev:
-            rollouts.visit_champion(
-                FAMILY, dev
-            )  # by now: what is reported is summed up for the guardrails within two minutes
+        rollouts.answer(CASCADE_FAMILY, falls.variant)
+        for name in FAMILIES:  # by now: what is reported is summed up for the guardrails within two minutes
+            rollouts.visit_champion(name)
         searched = _searched(screen, place, id, store)
         cascade.begin()
         screen.step("4/6  Two rollouts that move by themselves: the winner, and a careless edit")
         rises = searched.candidate
-        up = (
-            [DemoCandidate(family=FAMILY, variant=rises, is_nominated=searched.is_nominated, documents=dev)]
-            if rises
-            else []
-        )
+        if rises:
+            rollouts.answer(FAMILY, rises)
+        up = [DemoCandidate(family=FAMILY, variant=rises, is_nominated=searched.is_nominated)] if rises else []
         rollouts.move_by_themselves([falls, *up])  # users come as soon as the last is approved
         screen.step("5/6  A promotion taken back")
         promoted = rollouts.outcome(FAMILY)
@@ -127,10 +130,20 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         screen.finish_step()
         study, chance = searched.study, 1 / len(families[FAMILY].output.labels or (1,))
         bars = sealed_bars(study, ("the first prompt", "the prompt that was found"), store=store)
+        risen, fallen = (
+            report_rollout(rollouts.ids[name], store=store, clock=clock) if name in rollouts.ids else None
+            for name in FAMILIES
+        )
         stories = [
-            better_prompt(study, rollout=promoted, taken_back=taken_back, bars=bars, chance=chance),
-            careless_edit(rollout=rollouts.outcome(CASCADE_FAMILY), why=rollouts.why(CASCADE_FAMILY)),
+            better_prompt(study, rollout=promoted, taken_back=taken_back, bars=bars, chance=chance, report=risen),
+            careless_edit(rollout=rollouts.outcome(CASCADE_FAMILY), why=rollouts.why(CASCADE_FAMILY), report=fallen),
             cheaper,
+        ]
+        champion = fallen.rollout.champion if fallen is not None else None
+        changes = [(FAMILY, study.champion, rises), (CASCADE_FAMILY, champion, falls.variant)]
+        changes.append((CASCADE_FAMILY, champion, cascade.winner))
+        stories = [
+            replace(told, prompts=_prompts(store, *change)) for told, change in zip(stories, changes, strict=True)
         ]
         say_ending(
             screen, place=place, servers=servers, store=store, clock=clock, family=families[FAMILY], study=study,
@@ -142,6 +155,14 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         users.close()
         models.close()
         store.close()
+
+
+def _prompts(store: Store, family: str, before: str | None, after: str | None) -> tuple[Variant, Variant] | None:
+    """The two variants; None where one is missing."""
+    with store.read() as tx:
+        records = [store.variants.get(tx, family, id) for id in (before, after) if id is not None]
+    variants = [record.variant for record in records if record is not None]
+    return (variants[0], variants[1]) if len(variants) == 2 else None
 
 
 def _say_what_comes(screen: Screen, place: Place, answering: Answering) -> None:
@@ -162,8 +183,10 @@ def _say_what_comes(screen: Screen, place: Place, answering: Answering) -> None:
         screen.say(f"  {number}. {title}. {announced}")
 
 
-def _import_and_serve(screen: Screen, place: Place, servers: Servers) -> tuple[str, str]:
-    """Addresses of API and gateway."""
+def _import_and_serve(
+    screen: Screen, place: Place, servers: Servers, families: Sequence[Family]
+) -> tuple[DemoRows, str, str]:
+    """The rows, and the addresses of API and gateway."""
     screen.step("1/6  Real text")
     wiring.migrate_store(place.settings)
     screen.say(
@@ -171,19 +194,22 @@ def _import_and_serve(screen: Screen, place: Place, servers: Servers) -> tuple[s
         " author gave it."
     )
     servers.start()  # takes as long as an import, beside which it starts
-    screen.side_by_side(*(("import", "installed-docs", "--family", family) for family in FAMILIES), show=is_no_refusal)
+    found = wiring.open_source("installed-docs", families[0]).rows or ()
+    rows = divided(found, families, at=datetime.now(UTC))
+    rows.write(place.settings.var() / ROWS)
+    screen.say(
+        f"{N_SENT} rows are held out with every other of their names: users send them later, and no search sees them."
+        f" The other {len(rows.imported)} are imported:"
+    )
+    file = str((place.settings.var() / ROWS).relative_to(place.settings.home))
+    screen.side_by_side(*(("import", file, "--family", family, "--curated") for family in FAMILIES))
     screen.say("$ detent serve --profile demo        (API, gateway, worker and MLflow, supervised)", "bold cyan")
     servers.wait("api", "gateway", "worker")
     api, gateway = servers.url("api"), servers.url("gateway")
     assert api is not None
     assert gateway is not None
     screen.say(f"  API at {api}, MLflow follows at its own address")
-    return api, gateway
-
-
-def is_no_refusal(line: str) -> bool:
-    """Of what ``import`` says: all but the reasons, with examples, of the rows that it did not take and has counted."""
-    return not line.lstrip().startswith("not taken, ")
+    return rows, api, gateway
 
 
 def _queue_search(screen: Screen, place: Place) -> str:
@@ -200,14 +226,13 @@ def _searched(screen: Screen, place: Place, id: str, store: Store) -> Searched:
     return searched
 
 
-def _first_users(screen: Screen, users: Users, store: Store) -> None:
+def _first_users(screen: Screen, users: Users, rows: Sequence[Example]) -> None:
     screen.say(
         "Each fetches its prompt over REST with a sticky unit, asks the model (one thread per process), and reports the"
         " answer with"
     )
     screen.say("feedback. Here the feedback is whether the answer is the author's type, not a person's opinion.")
-    with store.read() as tx:
-        examples = store.examples.of_split(tx, FAMILY, split="train")[:N_FIRST_USERS]
+    examples = rows[:N_FIRST_USERS]
     with screen.bars() as bars:
         traffic = users.visit_all(
             FAMILY,

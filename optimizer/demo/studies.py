@@ -82,18 +82,6 @@ def watch_study(screen: Screen, id: str, definition: Path, *, store: Store, with
     return searched
 
 
-def wait_for_champion(id: str, *, store: Store) -> Study:
-    """The study once it has asked the champion about all its dev examples,
-    which its dataset names; or as it ended before.
-    """
-    while True:
-        searched, _ = _look(store, id)
-        asked = any(t.variant == searched.study.champion and t.status == "complete" for t in searched.trials)
-        if asked or searched.study.status in ENDED:
-            return searched.study
-        time.sleep(POLL_S)
-
-
 def outcome_lines(searched: Searched) -> list[str]:
     """What came out, in words and figures."""
     study = searched.study

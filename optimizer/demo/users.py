@@ -1,8 +1,8 @@
 """The demo's users: each fetches its prompt over REST, has the model answer,
 and reports what it got and how good it was.
 
-They are the only part that reads the journal to save time: a request that a study has asked before is answered from
-there, and counted. The servers know nothing of this.
+A row under a prompt is answered once, beforehand where time runs faster than the model; whoever sends it gets that
+answer: at temperature 0 the model would say the same. The servers know nothing of this.
 """
 
 from __future__ import annotations
@@ -11,19 +11,17 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.scoring import Scorer
-from optimizer.core.family.rendering import fill
-from optimizer.core.models.language import ModelAnswer, ModelRequest, request_for
+from optimizer.core.family.rendering import fill, render
+from optimizer.core.family.variant import Variant
+from optimizer.core.models.language import ModelAnswer, request_for
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.ports import LanguageModel, Store
-
-JOURNAL_AGE = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +34,7 @@ class Visit:
     role: str
     assignment: str
     answer: ModelAnswer
-    from_journal: bool
+    is_repeated: bool  # answered as before
     score: float | None
 
 
@@ -47,10 +45,6 @@ class SimulatedUsers:
     visits: Sequence[Visit]
     n_accepted: int
     n_rejected: int
-
-    @property
-    def n_from_journal(self) -> int:
-        return sum(v.from_journal for v in self.visits)
 
     def arms(self) -> dict[tuple[str, str], tuple[int, float | None]]:
         """(role, variant) > (visits, mean score)."""
@@ -79,6 +73,7 @@ class Users:
 
     def __post_init__(self) -> None:
         self._http = httpx.Client(base_url=self.api_url, timeout=30.0, trust_env=False)
+        self._answers: dict[tuple[str, str, str], ModelAnswer] = {}  # by family, variant and example
 
     def visit_all(
         self, family: str, pairs: Sequence[tuple[str, Example]], *, told: Callable[[int], None] = lambda n: None
@@ -95,6 +90,21 @@ class Users:
         body = answer.json()
         return SimulatedUsers(visits=visits, n_accepted=int(body["accepted"]), n_rejected=len(body["rejected"]))
 
+    def answer_all(self, family: str, variant: str, examples: Sequence[Example]) -> int:
+        """Has the model answer these under this prompt, each once; how many it was asked."""
+        with self.store.read() as tx:
+            record = self.store.variants.get(tx, family, variant)
+        assert record is not None
+        new = [example for example in examples if (family, variant, example.id) not in self._answers]
+
+        def answer(example: Example) -> None:
+            messages = render(record.variant, example.input, declared=example.input)
+            self._answers[family, variant, example.id] = self._ask(record.variant, messages, example)
+
+        with ThreadPoolExecutor(max_workers=self.n_at_once()) as pool:
+            list(pool.map(answer, new))
+        return len(new)
+
     def fetch(self, family: str, unit: str) -> dict[str, Any]:
         """GET the prompt as this unit."""
         answer = self._http.get(f"/v1/families/{family}/prompt", headers={"X-Detent-Unit": unit})
@@ -107,14 +117,9 @@ class Users:
 
     def _visit(self, family: str, unit: str, example: Example) -> Visit:
         served = self.fetch(family, unit)
-        messages = fill(served["messages"], example.input, declared=example.input)
-        with self.store.read() as tx:
-            record = self.store.variants.get(tx, family, served["variant"])
-        assert record is not None
-        model = self.model_named(str(record.variant.model["name"]))
-        request = request_for(record.variant, messages, revision=model.revision, example=example.id)
-        journaled = self._from_journal(family, request)
-        answer = journaled or wait_for(model.complete(request))
+        asked = (family, str(served["variant"]), example.id)
+        known = self._answers.get(asked)
+        answer = self._answers[asked] = known or self._answer(family, served, example)
         score = self.scorer_for(family).score(example.expected, answer.text, example.input)
         return Visit(
             unit=unit,
@@ -123,18 +128,20 @@ class Users:
             role=served["role"],
             assignment=served["assignment"],
             answer=answer,
-            from_journal=journaled is not None,
+            is_repeated=known is not None,
             score=score.value,
         )
 
-    def _from_journal(self, family: str, request: ModelRequest) -> ModelAnswer | None:
-        """What a study of this family was answered to the same request;
-        above temperature 0 only as that study's own sample.
-        """
+    def _answer(self, family: str, served: Mapping[str, Any], example: Example) -> ModelAnswer:
+        messages = fill(served["messages"], example.input, declared=example.input)
         with self.store.read() as tx:
-            studies, _ = self.store.studies.page(tx, family=family, limit=1)
-            study = studies[0].id if studies else None
-            return self.store.journal.find(tx, request.key, study=study, not_before=datetime.now(UTC) - JOURNAL_AGE)
+            record = self.store.variants.get(tx, family, served["variant"])
+        assert record is not None
+        return self._ask(record.variant, messages, example)
+
+    def _ask(self, variant: Variant, messages: Sequence[Mapping[str, Any]], example: Example) -> ModelAnswer:
+        model = self.model_named(str(variant.model["name"]))
+        return wait_for(model.complete(request_for(variant, messages, revision=model.revision, example=example.id)))
 
     def _event(self, family: str, visit: Visit) -> dict[str, Any]:
         """Report and feedback in one; latency only where the model was really asked."""
@@ -148,9 +155,9 @@ class Users:
             "input_tokens": visit.answer.input_tokens,
             "output_tokens": visit.answer.output_tokens,
             "source": "system",  # a comparison with the reference, not a person's opinion
-            "tags": {"demo": True, "answered_by": "journal" if visit.from_journal else "model"},
+            "tags": {"demo": True, "answered_by": "model, before" if visit.is_repeated else "model"},
         }
-        if not visit.from_journal:
+        if not visit.is_repeated:
             event["latency_ms"] = visit.answer.latency_ms
         if visit.score is not None:
             event |= {"score": visit.score, "success": visit.score >= self.success_from[family]}

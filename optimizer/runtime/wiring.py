@@ -348,10 +348,11 @@ def grid_page(grid: VariantGrid) -> str:
 
 
 def html_page(template: str, **values: Any) -> str:
-    """A template of the reports with these values, as one HTML page that needs no network."""
+    """A template of the reports with these values and the plots of rollouts, as one HTML page that needs no network."""
+    from optimizer.adapters.reports import rollout_plots
     from optimizer.adapters.reports.page import page
 
-    return page(template, **values)
+    return page(template, plots=rollout_plots, **values)
 
 
 def open_secrets(settings: Settings) -> Secrets:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -22,26 +23,28 @@ from optimizer.cli.app import app
 from optimizer.cli.study.run import read_definition
 from optimizer.core.base.errors import NotFound
 from optimizer.core.base.values import Budget, ExampleResult, Spend
-from optimizer.core.dataset.examples import make_example
+from optimizer.core.dataset.examples import make_example, select
+from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render
 from optimizer.core.models.language import ModelAnswer, ModelPrice, request_for
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.search.call_estimate import expected_calls
 from optimizer.core.search.study import Definition, Study, Trial
 from optimizer.demo import place, story
+from optimizer.demo import rows as rows_module
 from optimizer.demo import screen as screen_module
-from optimizer.demo import studies as studies_module
 from optimizer.demo.cascade import N_EXAMPLES, CascadeDemo, bar_of
 from optimizer.demo.ending import say_addresses
 from optimizer.demo.price import EXAMPLE_MODEL, dry_run
 from optimizer.demo.screen import Screen
 from optimizer.demo.servers import Servers
 from optimizer.demo.stories import Story
-from optimizer.demo.studies import Searched, outcome_lines, wait_for_champion
+from optimizer.demo.studies import Searched, outcome_lines
 from optimizer.demo.users import Users
 from optimizer.host import run_files
 from optimizer.host.config import load_settings
-from optimizer.ports import JournalEntry, VariantRecord
+from optimizer.jobs.dataset.import_examples import import_examples
+from optimizer.ports import JournalEntry, SourceRow, VariantRecord
 from optimizer.runtime import wiring
 from tests.stores import migrate_store
 from tests.unit.test_mlflow_link import Mlflow
@@ -165,10 +168,12 @@ def test_the_demo_s_study_keeps_to_120_search_calls_and_200_calls_to_confirm() -
         definition,
         n_train=definition.n_train,
         n_dev=definition.n_dev,
+        n_run_off=definition.n_run_off,
         n_holdout=100,
         n_champion_examples=0,
     )
     assert parts["confirmation"].high == 200
+    assert sum(part.high for part in parts.values()) <= values["budget"]["calls"], "nothing is cut"
 
 
 def test_the_cascade_s_family_is_a_short_and_a_long_prompt_of_one_model_at_one_declared_price(home: Path) -> None:
@@ -209,7 +214,15 @@ def test_a_study_that_finds_no_cascade_is_told_and_the_demo_goes_on(
     store.write(lambda tx: store.studies.add(tx, ended))
     here = "http://127.0.0.1:1"
     demo = CascadeDemo(
-        screen=Screen(), place=chosen, family=family, price=None, is_free=True, store=store, api=here, gateway=here
+        screen=Screen(),
+        place=chosen,
+        family=family,
+        price=None,
+        is_free=True,
+        store=store,
+        rows=[],
+        api=here,
+        gateway=here,
     )
     demo._study = ended.id
     story = demo.show()
@@ -244,7 +257,6 @@ def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_and_executed(
         origin="curated",
         group="a",
     )
-    assert example.split == "dev"
     confirmation = {
         "champion_cost_usd": 0.0002, "winner_cost_usd": 0.0001, "champion_mean": 0.7, "winner_mean": 0.7, "n": 10,
         "saving": 0.5, "saving_p": 0.001,
@@ -261,14 +273,21 @@ def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_and_executed(
     }
     store.write(lambda tx: store.studies.add(tx, ended))
     store.write(lambda tx: store.variants.add(tx, record))
-    store.write(lambda tx: store.examples.add(tx, [example]))
     for id, results in rows.items():
         store.write(
             lambda tx, id=id, results=results: store.studies.put_results(tx, ended.id, "confirmation", id, results)
         )
     here, price = "http://127.0.0.1:1", ModelPrice(input_usd_per_mtok=0.15, output_usd_per_mtok=0.6)
     demo = CascadeDemo(
-        screen=Screen(), place=chosen, family=family, price=price, is_free=True, store=store, api=here, gateway=here
+        screen=Screen(),
+        place=chosen,
+        family=family,
+        price=price,
+        is_free=True,
+        store=store,
+        rows=[example],
+        api=here,
+        gateway=here,
     )
     demo._study = ended.id
     said = {"tiers": ["embedded-short"], "why": "tier 1 is sure enough: 0.900 of 0.5", "cost_usd": 0.00005}
@@ -347,7 +366,7 @@ class OneAnswer:
         return ModelAnswer(text="Fish.", input_tokens=10, output_tokens=2, cost_usd=0.0, latency_ms=5.0)
 
 
-def test_a_request_that_a_study_journaled_is_answered_from_there_and_every_other_one_by_the_model(home: Path) -> None:
+def test_a_row_is_answered_by_the_model_once_under_a_prompt_and_never_by_the_journal(home: Path) -> None:
     settings = load_settings("demo", home)
     migrate_store(settings)
     store, clock, families = wiring.open_store(settings), wiring.open_clock(settings), wiring.load_families(settings)
@@ -366,18 +385,12 @@ def test_a_request_that_a_study_journaled_is_answered_from_there_and_every_other
     )
     model = OneAnswer()
     request = request_for(variant, render(variant, known.input), revision=model.revision, example=known.id)
-    answer = ModelAnswer(text="fish", input_tokens=9, output_tokens=1, cost_usd=0.0, latency_ms=7.0)
+    answer = ModelAnswer(text="from a study", input_tokens=9, output_tokens=1, cost_usd=0.0, latency_ms=7.0)
     at = clock.now()
     entry = JournalEntry(
-        id="ca_1",
-        key=request.key,
-        status="sent",
-        purpose="search",
-        model="embedded",
-        attempt=1,
-        reserved_usd=0.0,
+        id="ca_1", key=request.key, status="sent", purpose="search", model="embedded", attempt=1, reserved_usd=0.0,
         sent_at=at,
-    )
+    )  # fmt: skip
     store.write(lambda tx: store.journal.send(tx, replace(entry, family=family.name)))
     store.write(lambda tx: store.journal.settle(tx, "ca_1", answer, at))
     scorer = wiring.open_scorer(family, settings)
@@ -389,17 +402,66 @@ def test_a_request_that_a_study_journaled_is_answered_from_there_and_every_other
         n_at_once=lambda: 1,
         success_from={family.name: 0.5},
     )
-    served = {
-        "messages": [dict(m) for m in variant.messages if m["role"] != "examples"],
-        "variant": variant.id,
-        "role": "champion",
-    }
-    users.fetch = lambda name, unit: {**served, "assignment": "token"}  # type: ignore[method-assign]
-    first, second = (users._visit(family.name, "u1", example) for example in (known, other))
-    assert (first.from_journal, second.from_journal, model.n_asked) == (True, False, 1)
-    assert "latency_ms" not in users._event(family.name, first), "a latency counts only where the model was asked"
-    assert users._event(family.name, second)["latency_ms"] == 5.0
-    assert users._event(family.name, first)["source"] == "system"
+    messages = [dict(m) for m in variant.messages if m["role"] != "examples"]
+    served = {"messages": messages, "variant": variant.id, "role": "champion", "assignment": "token"}
+    users.fetch = lambda name, unit: served  # type: ignore[method-assign]
+    assert users.answer_all(family.name, variant.id, [known, known]) <= 2
+    n_asked = model.n_asked
+    visits = [users._visit(family.name, f"u{n}", example) for n, example in enumerate((other, known, other))]
+    assert ([visit.is_repeated for visit in visits], model.n_asked) == ([False, True, True], n_asked + 1)
+    assert visits[0].answer.text != "from a study"
+    assert users._event(family.name, visits[0])["latency_ms"] == 5.0
+    assert "latency_ms" not in users._event(family.name, visits[1]), "a latency counts only where the model was asked"
+    assert users._event(family.name, visits[0])["source"] == "system"
+    store.close()
+
+
+def _row(group: str, text: str, label: str, **changes: Any) -> SourceRow:
+    given = {"where": text, "input": {"parameter": text}, "expected": {"type": label}, "group": group}
+    return SourceRow(**{**given, **changes})
+
+
+def _chosen(rows: Sequence[SourceRow], family: Family) -> list[list[str]]:
+    """As a study chooses its rows."""
+    examples = [
+        make_example(
+            family=family.name, input=r.input, expected=r.expected, created_at=NOW, origin="curated", group=r.group
+        )
+        for r in rows
+    ]
+    return [
+        select(
+            [(e.id, e.expected["type"]) for e in examples if e.split == split], n, balance=True,
+            seed_text=f"detent/{family.name}",
+        )
+        for split, n in (("train", 120), ("dev", 30), ("holdout", 100))
+    ]  # fmt: skip
+
+
+def test_what_users_send_was_held_out_of_the_import_with_every_row_of_its_name(home: Path) -> None:
+    settings = load_settings("demo", home)
+    migrate_store(settings)
+    store, clock, families = wiring.open_store(settings), wiring.open_clock(settings), wiring.load_families(settings)
+    wiring.sync_families(settings, families, store, clock)
+    asked = [families.families[name] for name in place.FAMILIES]
+    rows = [_row(f"name{n}", f"name{n}. Text {k}.", LABELS[(n + k) % 3]) for n in range(1200) for k in range(2)]
+    divided = rows_module.divided([*rows, _row("n", "n. ?", "array", rejected="of several types")], asked, at=NOW)
+    divided.write(file := settings.var() / "rows.jsonl")
+    opened = wiring.open_source(str(file), asked[0])
+    assert opened.rows is not None
+    report = import_examples(opened.rows, family=asked[0], store=store, clock=clock, actor="t", curated=True)
+    assert report.n_accepted == len(divided.imported) < len(rows)
+    with store.read() as tx:
+        kept = [e for split in ("train", "dev") for e in store.examples.of_split(tx, asked[0].name, split=split)]
+        sealed = {id for id, _ in store.examples.holdout_ids(tx, asked[0].name)}
+    for family in asked:
+        sent = divided.sent[family.name]
+        assert Counter(e.expected["type"] for e in sent) == dict.fromkeys(LABELS, rows_module.N_SENT // 3)
+        assert len({e.group for e in sent}) == rows_module.N_SENT
+        chosen = [_chosen(some, family) for some in (rows, divided.imported)]
+        assert chosen[0] == chosen[1], "the searches see the same rows as if everything had been imported"
+        assert not {e.id for e in sent} & {*sealed, *(e.id for e in kept)}
+        assert not {e.group for e in sent} & {e.group for e in kept}
     store.close()
 
 
@@ -418,22 +480,6 @@ def test_the_exit_code_says_whether_all_came_out_as_announced(
     assert typer.testing.CliRunner().invoke(app, ["demo"]).exit_code == code
 
 
-def test_rows_that_an_import_refuses_are_counted_and_not_listed(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    said = (
-        "docstring_type: 3,262 rows read, 1604 taken, 0 there already, 1658 not taken.\n  not taken, too short: 146"
-        " (such as scipy.x)"
-    )
-    monkeypatch.setattr(
-        screen_module.subprocess, "run", lambda *of, **more: subprocess.CompletedProcess(of, 0, stdout="", stderr=said)
-    )
-    Screen().command("import", "installed-docs", "--family", "docstring_type", show=story.is_no_refusal)
-    told = capsys.readouterr().out
-    assert "1658 not taken" in told
-    assert "too short" not in told
-
-
 def test_commands_that_run_side_by_side_are_shown_in_order_each_with_what_it_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -447,26 +493,6 @@ def test_commands_that_run_side_by_side_are_shown_in_order_each_with_what_it_sai
     Screen().side_by_side(("import", "first"), ("import", "second"))
     told = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert told == ["$ detent import first", "first said this", "$ detent import second", "second said this"]
-
-
-def test_the_champion_s_users_come_once_the_study_has_asked_it_everything(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    migrate_store(settings := load_settings("demo", home))
-    store, pauses = wiring.open_store(settings), list[float]()
-    running = a_study(status="running", dataset={"dev": ["ex_1"]})
-    store.write(lambda tx: store.studies.add(tx, running))
-
-    def pause(seconds: float) -> None:
-        pauses.append(seconds)
-        number = len(pauses)
-        variant = "v_other" if number == 1 else running.champion
-        store.write(lambda tx: store.studies.put_trial(tx, a_trial(number, variant, 0.5)))
-
-    monkeypatch.setattr(studies_module.time, "sleep", pause)
-    assert wait_for_champion(running.id, store=store).dataset == {"dev": ["ex_1"]}
-    assert len(pauses) == 2
-    store.close()
 
 
 def test_a_search_on_a_pipe_is_a_line_now_and_then_and_its_end_not_a_line_per_trial(

@@ -10,13 +10,19 @@ import pytest
 
 from optimizer.core.base.values import Budget
 from optimizer.core.search.study import Study
-from optimizer.demo.page import demo_page
+from optimizer.demo.page import demo_page, side_by_side
 from optimizer.demo.plain import in_words
 from optimizer.demo.stories import Bar, Story, better_prompt, careless_edit, exit_code, same_for_less
+from tests.study_world import topic_family
 
 GAINED = {"n": 100, "champion_mean": 0.5, "winner_mean": 0.75, "lift": 0.25, "lift_low": 0.125, "lift_high": 0.375}
 CHEAPER = {"n": 100, "saving": 0.4, "lift": 0.0, "lift_low": -0.04, "lift_high": 0.04, "margin": 0.1}
 BARS = (Bar(name="before", score=0.5, low=0.4, high=0.6), Bar(name="after", score=0.75, low=0.66, high=0.83, usd=0.12))
+
+
+BEFORE = topic_family().variant()
+AFTER = replace(BEFORE, messages=({"role": "system", "content": "Name the topic, in one word."}, *BEFORE.messages[1:]))
+PROMPTS = (BEFORE, AFTER)
 
 
 def a_study(**changes: Any) -> Study:
@@ -138,3 +144,15 @@ def test_the_page_names_what_did_not_come_out_and_shows_other_people_s_words_as_
     assert "1 of 2 came out as announced." in page
     assert "not as announced" in page
     assert "<script>" not in page
+
+
+def test_each_prompt_is_shown_before_and_after_with_what_changed_marked() -> None:
+    before, after = side_by_side(*PROMPTS)
+    assert [line for kind, line in before if kind == "gone"] == ["Name the topic."]
+    assert [line for kind, line in after if kind == "added"] == ["Name the topic, in one word."]
+    assert [line for kind, line in before if kind == "same"] == [line for kind, line in after if kind == "same"]
+    page = demo_page([replace(better(), prompts=PROMPTS)], [], took="8:31", model="a small model")
+    assert page.count('<pre class="diff">') == 2
+    assert '<span class="added">Name the topic, in one word.</span>' in page
+    assert f"<code>{BEFORE.id}</code>" in page
+    assert f"<code>{AFTER.id}</code>" in page
