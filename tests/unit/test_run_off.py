@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.comparison import TIE
@@ -142,6 +143,15 @@ def test_a_study_whose_definition_asks_for_no_more_rows_says_so(tmp_path):
     )
     assert (ended.findings[RUN_OFF]["n_used"], ended.findings[RUN_OFF]["n_dev"]) == (10, 26)
     assert "n_dev 6 and n_run_off 4" in rows_in_words(ended.findings)
+
+
+def test_rows_that_were_forgotten_since_the_study_was_created_are_named_as_the_reason(tmp_path):
+    world = World(tmp_path, model=TopicModel()).fill(n_dev=26)
+    study = world.create(definition=SIZES, strategy="settings")
+    gone = {"id": study.dataset[RUN_OFF][3]}
+    world.store.write(lambda tx: tx.execute(text("DELETE FROM examples WHERE id = :id"), gone))
+    ended = world.run(study, strategies=lambda name, setting: Proposed([shown(2)]))
+    assert rows_in_words(ended.findings) == ("The choice rests on 25 of 26 dev rows. The others were forgotten since.")
 
 
 @pytest.mark.parametrize("n", [20, 30, 45])

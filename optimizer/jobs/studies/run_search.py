@@ -157,12 +157,14 @@ def _run_off(run: StudyRun, trials: Trials, evaluator: Measures) -> str | None:
 
 def _keep_rows(run: StudyRun, n_met: int, why: str | None, leaders: Sequence[Mapping[str, Any]]) -> None:
     """How many dev rows the choice rests on; nothing for a study that was made before that was counted."""
-    n_rows, n_used = (run.study.dataset or {}).get("n_dev"), len(run.dev) + n_met
+    dataset, n_used = run.study.dataset or {}, len(run.dev) + n_met
+    n_rows = dataset.get("n_dev")
     if n_rows is None:
         return
     if why is None and n_used < n_rows:
         sizes = f"n_dev {run.definition.n_dev} and n_run_off {run.definition.n_run_off}"
-        why = f"The study's definition asks for no more ({sizes}), or some were forgotten since."
+        is_all = len(dataset["dev"]) + len(dataset.get(RUN_OFF, ())) == n_rows
+        why = "The others were forgotten since." if is_all else f"The study's definition asks for no more ({sizes})."
     record = rows_record(n_rows=n_rows, n_used=n_used, why=why if n_used < n_rows else None, leaders=leaders)
     run.keep_finding(RUN_OFF, record)
 
