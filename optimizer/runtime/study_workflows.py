@@ -184,5 +184,6 @@ class StudyWorkflows:
         with self._lock:
             if self._models is None:
                 self._models = wiring.open_models(self._settings, last_good=True)
-            self._models.refresh()
+            else:
+                self._models.refresh()
             return self._models

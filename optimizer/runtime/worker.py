@@ -386,5 +386,6 @@ class Worker:
     def _open_models(self) -> ModelSource:
         if self._models is None:
             self._models = wiring.open_models(self._settings, last_good=True)
-        self._models.refresh()
+        else:
+            self._models.refresh()
         return self._models

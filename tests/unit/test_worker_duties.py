@@ -114,7 +114,7 @@ def test_mlflow_is_loaded_once_the_worker_has_run_for_a_while_and_something_is_d
 ) -> None:
     worker = Worker(load_settings("dev", tmp_path))
     worker._store, worker._clock = new_database(tmp_path), Clock(NOW)
-    worker._families = SimpleNamespace(families={})  # type: ignore[assignment]
+    worker._families = SimpleNamespace(families={}, problems={})  # type: ignore[assignment]
     opened: list[bool] = []
     monkeypatch.setattr(
         "optimizer.runtime.worker.wiring.open_tracker", lambda settings: opened.append(True) or SimpleNamespace()
