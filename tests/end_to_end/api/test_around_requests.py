@@ -41,7 +41,7 @@ def test_ready_names_what_the_server_leans_on_with_its_age(world: World) -> None
     world.tick()
     ready = world.get("/ready").json()
     assert ready["status"] == "ready"
-    assert set(ready["dependencies"]) == {"store", "families", "gateway", "worker", "mlflow"}
+    assert set(ready["dependencies"]) == {"store", "families", "gateway", "worker", "mlflow", "models_file"}
     assert ready["dependencies"]["worker"]["last_tick_age_s"] < 60
     assert ready["dependencies"]["gateway"] == {"ok": False, "age_s": None}
 
