@@ -91,7 +91,9 @@ class SwitchWatcher:
             if before is None or (declared is None and not labels):
                 return None
             metric = declared or most_labelled(labels)
-            first_at = store.switch_watches.first_outcome(tx, reign.family, before, metric, since)
+            # from its first reign on: the events of those before it would all be read in search of one of its own
+            reigned = max(since, min(one.since for one in history if one.variant == before))
+            first_at = store.switch_watches.first_outcome(tx, reign.family, before, metric, reigned)
         has_judge = metric.source == "judge" and family is not None and family.judge is not None
         watch = SwitchWatch.begin(
             reign, history, metric=metric, mean=champion_mean(before, metric, labels)[0], first_at=first_at,
