@@ -1,0 +1,31 @@
+"""The page of switches says what the result file says, and equal champions are called worse no more often than the
+level says.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from switches import RATES, page
+
+from optimizer.core.rollout.switch_watch import LEVEL
+
+ROOT = Path(__file__).parents[2]
+RESULT = json.loads((ROOT / "bench" / "results" / "switches.json").read_text(encoding="utf-8"))
+
+
+def test_the_page_is_made_of_the_result_file() -> None:
+    assert (ROOT / "docs" / "reference" / "switches-measured.md").read_text(encoding="utf-8") == page(RESULT)
+
+
+def test_at_most_one_equal_switch_in_a_thousand_is_called_worse() -> None:
+    equal = [cell for cell in RESULT["cells"] if cell["case"].endswith("false alarms")]
+    assert sum(cell["n"] for cell in equal if "weeks before" in cell["case"]) >= 10_000
+    assert all(cell["high"] <= LEVEL for cell in equal if "differ" not in cell["case"])
+
+
+def test_every_drop_is_told_within_the_week() -> None:
+    first = [cell for cell in RESULT["cells"] if cell["case"].endswith("whichever is first: minutes")]
+    assert len(first) == 3 * len(RATES)
+    assert all(cell["high"] is not None for cell in first)
