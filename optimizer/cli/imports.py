@@ -70,8 +70,8 @@ def import_(
             say(sentence)
         if not released and report.n_accepted and kind_of(declared).asks_models:
             say(
-                "The texts may not be quoted in prompts until a person releases them; --curated says that one vouches"
-                " for all of them."
+                "No prompt quotes these texts, and no study takes those of train, until a person releases them. Where"
+                " one vouches for all of them, the same import again with --curated releases them."
             )
         if report.n_accepted == report.n_duplicate == 0:
             raise typer.Exit(1)

@@ -43,13 +43,23 @@ def store(tmp_path: Path) -> Iterator[Database]:
 
 
 def take(
-    store: Database, path: Path | str, declared: Family | None = None, columns: dict[str, str] | None = None
+    store: Database,
+    path: Path | str,
+    declared: Family | None = None,
+    columns: dict[str, str] | None = None,
+    *,
+    curated: bool | None = None,
 ) -> ImportReport:
     declared = declared or family()
     source = open_source(str(path), declared, columns)
     assert source.rows is not None
     return import_examples(
-        source.rows, family=declared, store=store, clock=SystemClock(), actor="local:tester", curated=source.curated
+        source.rows,
+        family=declared,
+        store=store,
+        clock=SystemClock(),
+        actor="local:tester",
+        curated=source.curated if curated is None else curated,
     )
 
 
@@ -308,3 +318,36 @@ def test_a_table_that_cannot_be_read_says_which_column_is_wanted(
     path.write_text(first + "\n", encoding="utf-8")
     with pytest.raises(InvalidInput, match=says):
         open_source(str(path), pipeline_family(), columns)
+
+
+def test_a_curated_import_releases_the_rows_that_a_plain_one_brought(store: Database, tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "rows.jsonl", *(row(f"Tree number {n} is tall.") for n in range(30)))
+    take(store, path)
+    with store.read() as tx:
+        assert store.examples.of_split(tx, "topics", split="train", released_only=True) == []
+    again = take(store, path, curated=True)
+    assert (again.n_accepted, again.n_duplicate, again.n_released) == (0, 30, 30)
+    with store.read() as tx:
+        train = store.examples.of_split(tx, "topics", split="train")
+        assert store.examples.of_split(tx, "topics", split="train", released_only=True) == train != []
+    assert take(store, path, curated=True).n_released == 0
+
+
+def about(customer: int, call: int) -> str:
+    return f"Customer {customer} calls again about the leaking pond of {customer} oaks, call {call}."
+
+
+def test_rows_without_a_group_that_look_alike_are_asked_about(store: Database, tmp_path: Path) -> None:
+    texts = [about(customer, call) for customer in range(20, 30) for call in range(5)]
+    report = take(store, write_lines(tmp_path / "rows.jsonl", *map(row, texts)))
+    assert report.near_duplicates is not None
+    assert report.near_duplicates.n_rows == 50
+    assert any("50 of 50 rows without a group look alike" in s and "`group`" in s for s in report.sentences())
+
+
+def test_rows_of_named_groups_and_rows_that_differ_are_asked_nothing(store: Database, tmp_path: Path) -> None:
+    named = [row(about(7, call), group="customer-7") for call in range(50)]
+    words = [f"w{n * 7919 % 1009}" for n in range(600)]
+    unlike = [row(" ".join(words[n : n + 12])) for n in range(0, 600, 12)]
+    report = take(store, write_lines(tmp_path / "rows.jsonl", *named, *unlike))
+    assert (report.n_accepted, report.near_duplicates) == (100, None)

@@ -24,6 +24,7 @@ from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput, ModelFailed
 from optimizer.core.base.phrasing import threshold
 from optimizer.core.base.values import Budget
+from optimizer.core.dataset.examples import group_of
 from optimizer.core.declaration.policy_rules import policy_faults
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
@@ -34,6 +35,7 @@ from optimizer.core.search.cascade.strategy import _on_groups, _with_policy
 from optimizer.core.search.cascade.thresholds import LeastCost, search
 from optimizer.host.config import load_settings
 from optimizer.jobs.studies.report_study import report_study
+from optimizer.runtime.shapes import estimate as estimate_shape
 from tests.study_world import TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
 
 SIZES = {"n_train": 150, "n_dev": 30, "n_holdout": 100, "n_settings": 4}
@@ -236,6 +238,38 @@ def test_the_confirmation_is_reserved_for_the_calls_of_every_tier(world: World) 
     estimate = create(world, two_tiers(), dry_run=True)
     assert estimate.n_confirmation_calls == 2 * 100 * 2
     assert estimate.parts["replay"].low == 2 * (150 + 30)
+
+
+def test_a_dry_run_counts_the_unreleased_rows_and_names_the_command_that_releases_them(tmp_path: Path) -> None:
+    family = topic_family(
+        model={"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, rollout=ROLLOUT, space={}
+    )
+    train = [*topic_examples(50, "train"), *(replace(e, released=False) for e in topic_examples(150, "train")[50:])]
+    world = World(tmp_path, family=family).fill(
+        examples=[*train, *topic_examples(30, "dev"), *topic_examples(100, "holdout")]
+    )
+    estimate = create(world, two_tiers(), dry_run=True)
+    assert (estimate.n_unreleased, estimate.parts["replay"].low) == (100, 2 * (50 + 30))
+    assert any("detent import FILE --family topics --curated" in sentence for sentence in estimate.remarks)
+    assert estimate_shape("topics", estimate)["estimate"]["n_unreleased"] == 100
+
+
+def test_a_dry_run_asks_about_rows_without_a_group_that_look_alike(tmp_path: Path) -> None:
+    family = topic_family(
+        model={"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, rollout=ROLLOUT, space={}
+    )
+    ungrouped = [
+        replace(e, group=group_of(e.input, None))
+        for e in (*topic_examples(150, "train"), *topic_examples(30, "dev"), *topic_examples(100, "holdout"))
+    ]
+    told = create(World(tmp_path, family=family).fill(examples=ungrouped), two_tiers(), dry_run=True).remarks
+    assert any("of 180 rows without a group look alike" in sentence for sentence in told)
+
+
+def test_a_dry_run_says_of_a_small_pool_what_it_costs(world: World) -> None:
+    (sentence,) = create(world, two_tiers(), dry_run=True).remarks
+    assert "Thresholds are searched on 180 examples, which is few" in sentence
+    assert ".71 to .84" in sentence
 
 
 def test_a_study_of_a_cascade_asks_about_every_example_unless_it_is_told_otherwise(world: World) -> None:

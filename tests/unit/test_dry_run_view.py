@@ -59,3 +59,8 @@ def test_a_budget_that_may_cut_a_part_is_told_with_the_cap_that_cuts_none() -> N
     assert "cut by the budget: settings may have no turn, if what comes before takes its most" in told
     assert "enough for every part in any case: --budget-calls 25000 (expected: 1234 calls)" in told
     assert "cut by" not in told_of(estimate())
+
+
+def test_what_is_to_be_said_of_the_rows_stands_before_the_next_command() -> None:
+    told = told_of(estimate(remarks=["100 train examples not released.", "50 rows look alike."]))
+    assert "Rows      100 train examples not released.\nRows      50 rows look alike.\nNext" in told

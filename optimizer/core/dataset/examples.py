@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ Split = Literal["train", "dev", "holdout"]
 Origin = Literal["curated", "import", "correction", "interaction"]
 
 _TRAIN_SHARE, _DEV_SHARE = 0.6, 0.2
+_OF_INPUT = re.compile(r"in_[0-9a-f]{32}")  # a group that stands for one input
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,13 @@ def group_of(input: Mapping[str, Any], group: str | None) -> str:
         if group is not None and str(group)
         else "in_" + digest(normalise(input).encode(errors="surrogatepass"))[:32]
     )
+
+
+def text_without_group(example: Example) -> str | None:
+    """All that its input says, one field a line; None where the example came with a group."""
+    if _OF_INPUT.fullmatch(example.group) is None:  # by its form, since the input may have been cut meanwhile
+        return None
+    return "\n".join(map(normalise, example.input.values()))
 
 
 def split_of(group: str) -> Split:

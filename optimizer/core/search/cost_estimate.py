@@ -75,6 +75,8 @@ class CostEstimate:
     ] = ()  # whose prices these are: the serving champion's first, then the others that may be asked
     truncated: Mapping[str, int] = field(default_factory=dict)  # input > train and dev examples in which it is cut
     n_refused: int = 0  # train and dev examples left out, since serving refuses inputs so long
+    n_unreleased: int = 0  # train examples left out, since nobody released them
+    remarks: Sequence[str] = ()  # sentences on the rows: what is left out or missing, and what to do
 
 
 def confirmation_usd(

@@ -30,7 +30,8 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> dict[
     holdout text.
 
     Where inputs are longer than serving takes also "truncated", input > train and dev examples in which it is cut, and
-    "n_refused", train and dev examples that are left out since serving would refuse them.
+    "n_refused", train and dev examples that are left out since serving would refuse them. "n_unreleased" counts train
+    examples that are left out since nobody released them, where there are any.
 
     Train holds only released examples, unless the family has ``examples_from: any``. The holdout is drawn from
     examples that no study has looked at while there are enough of them, since every look costs confidence.
@@ -43,6 +44,7 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> dict[
             *train_examples(family, store, tx),
             *_apart(family, store, tx, store.examples.of_split(tx, family.name, split="dev")),
         ]
+        n_unreleased = _n_unreleased(family, store, tx)
         holdout = _holdout(family, definition, store, tx)
         counts = store.examples.counts(tx, family.name)
     served = {e.id: e for e in everything if not is_refused(family, e.input)}
@@ -68,6 +70,7 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> dict[
         "n_dev": len(dev),
         **ids,
         **too_long_of(family, [served[id] for id in (*ids["train"], *chosen)], len(everything) - len(served)),
+        **({"n_unreleased": n_unreleased} if n_unreleased else {}),
     }
 
 
@@ -82,11 +85,19 @@ def train_examples(family: Family, store: Store, tx: Transaction) -> list[Exampl
 
     A policy quotes no text, so it may learn from all examples, but words only from released ones.
     """
-    is_any = family.privacy.examples_from == "any"
-    released_only = not is_any and kind_of(family).asks_models
-    examples = store.examples.of_split(tx, family.name, split="train", released_only=released_only)
+    examples = store.examples.of_split(tx, family.name, split="train", released_only=_takes_released_only(family))
     examples = _apart(family, store, tx, examples)
-    return [replace(e, released=True) for e in examples] if is_any else examples
+    return [replace(e, released=True) for e in examples] if family.privacy.examples_from == "any" else examples
+
+
+def _takes_released_only(family: Family) -> bool:
+    return family.privacy.examples_from != "any" and kind_of(family).asks_models
+
+
+def _n_unreleased(family: Family, store: Store, tx: Transaction) -> int:
+    if not _takes_released_only(family):
+        return 0
+    return sum(not e.released for e in store.examples.of_split(tx, family.name, split="train"))
 
 
 def _apart(family: Family, store: Store, tx: Transaction, examples: Sequence[Example]) -> list[Example]:

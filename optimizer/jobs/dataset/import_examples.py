@@ -7,15 +7,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.phrasing import count
-from optimizer.core.dataset.examples import Example, Split, make_example
+from optimizer.core.dataset.examples import Example, Split, make_example, text_without_group
+from optimizer.core.dataset.similarity import MOST_TEXTS, NearDuplicates, near_duplicates
 from optimizer.core.family.family import Family
 from optimizer.core.family.kind import kind_of
 from optimizer.core.family.masking import Masker, MaskTooSlow
-from optimizer.ports import Clock, SourceRow, Store
+from optimizer.ports import Added, Clock, SourceRow, Store, Transaction
 
 BATCH = 500  # rows per transaction
 N_KEPT = 5  # rejected rows kept per reason
@@ -43,6 +45,8 @@ class ImportReport:
     splits: Mapping[Split, int]  # of the whole family, after this import
     n_gate: int  # holdout examples that the family's gates require
     labels: Mapping[str, int]  # of a family of labels: rows of this source that have each, those without any included
+    near_duplicates: NearDuplicates | None = None
+    n_released: int = 0  # of those that were there already: a person vouches for them now
 
     @property
     def n_holdout(self) -> int:
@@ -54,6 +58,8 @@ class ImportReport:
             f"{self.family}: {count(self.n_read, 'row')} read, {self.n_accepted} taken, {self.n_duplicate} there"
             f" already, {self.n_rejected} not taken."
         ]
+        if self.n_released:
+            lines.append(f"  of those there already, released for prompts and studies now: {self.n_released}")
         ordered = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
         for reason, n in ordered[:N_REASONS]:
             lines.append(f"  not taken, {reason}: {n} (such as {', '.join(self.cases[reason][:N_SHOWN])})")
@@ -67,6 +73,8 @@ class ImportReport:
                 f"  no row of this source has the label{'s' if len(unused) > 1 else ''} {', '.join(map(repr, unused))}"
                 " of family.yaml"
             )
+        if self.near_duplicates is not None:
+            lines.append(self.near_duplicates.text)
         total = sum(self.splits.values())
         lines.append(
             f"The family now has {count(total, 'example')}: {self.splits.get('train', 0)} train,"
@@ -90,21 +98,31 @@ def import_examples(
     an import that was broken off can be repeated.
 
     Args:
-        curated: a person vouches for these texts, so they may become few-shot examples without a review.
+        curated: a person vouches for these texts, so they may become few-shot examples without a review; rows that are
+            there already are released, too.
     Returns:
         The report; a row that cannot be taken is counted there with its reason and stops nothing.
     """
     masker, kind = Masker(family.privacy.rules), kind_of(family)
-    n_read, seen = 0, Counter[str]()
+    n_read, n_released, seen = 0, 0, Counter[str]()
     reasons, cases = Counter[str](), dict[str, list[str]]()
     taken = set[str]()
     labels = dict.fromkeys(family.output.labels or (), 0)
+    without_group = dict[str, tuple[str, str]]()  # group that stands for the input > (where, text)
 
     def reject(row: SourceRow, reason: str) -> None:
         reasons[reason] += 1
         cases.setdefault(reason, [])
         if len(cases[reason]) < N_KEPT:
             cases[reason].append(row.where)
+
+    def add(tx: Transaction, examples: Sequence[Example]) -> tuple[list[Added], int]:
+        added = store.examples.add(tx, examples)
+        known = [e.id for e, one in zip(examples, added, strict=True) if curated and one == "duplicate"]
+        unreleased = [e.id for e in store.examples.standing(tx, family.name, ids=known, groups=()) if not e.released]
+        for id in unreleased:
+            store.examples.release(tx, family.name, id, actor)
+        return added, len(unreleased)
 
     for batch in _batches(rows):
         n_read += len(batch)
@@ -118,11 +136,14 @@ def import_examples(
                 examples.append((row, _example(row, family, masker, clock, curated)))
             except MaskTooSlow:
                 reject(row, "a mask of the family's own takes too long for its text")
-        for _, example in examples:
+        for row, example in examples:
+            if kind.asks_models and len(without_group) < MOST_TEXTS and (text := text_without_group(example)):
+                without_group.setdefault(example.group, (row.where, text))
             label = example.expected.get(family.output.field)
             if isinstance(label, str) and label in labels:
                 labels[label] += 1
-        verdicts = store.write(lambda tx, rows=[e for _, e in examples]: store.examples.add(tx, rows))  # type: ignore[misc]
+        verdicts, n = store.write(partial(add, examples=[e for _, e in examples]))
+        n_released += n
         for (row, example), verdict in zip(examples, verdicts, strict=True):
             if verdict == "id_conflict":
                 reject(row, TWICE if example.id in taken else CONFLICT)
@@ -145,12 +166,15 @@ def import_examples(
         splits=splits,
         n_gate=family.rollout.gates.n,
         labels=labels,
+        near_duplicates=near_duplicates(dict(without_group.values())),
+        n_released=n_released,
     )
     detail = {
         "n_read": n_read,
         "n_accepted": report.n_accepted,
         "n_duplicate": report.n_duplicate,
         "n_rejected": report.n_rejected,
+        "n_released": n_released,
     }
     store.write(
         lambda tx: store.audit.add(

@@ -11,6 +11,8 @@ from typing import Any
 
 from optimizer.core.base.errors import Conflict, InvalidInput
 from optimizer.core.base.values import Aim, Budget
+from optimizer.core.dataset.examples import text_without_group
+from optimizer.core.dataset.similarity import near_duplicates
 from optimizer.core.family.family import Family
 from optimizer.core.family.kind import kind_of
 from optimizer.core.family.variant import Variant
@@ -21,9 +23,17 @@ from optimizer.core.search.call_estimate import n_settings_within
 from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.space import most_points
 from optimizer.core.search.strategies import check_strategy
-from optimizer.core.search.strategy import check_kind
-from optimizer.core.search.study import ENOUGH, Definition, Study, Trigger
+from optimizer.core.search.strategy import REPLAY, check_kind
+from optimizer.core.search.study import (
+    ENOUGH,
+    Definition,
+    Study,
+    Trigger,
+    small_pool_in_words,
+    unreleased_in_words,
+)
 from optimizer.core.serving.freezes import require_unfrozen
+from optimizer.jobs.dataset.build_dataset import load_examples
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.studies.kinds.kind import AskedStudy, study_kind
@@ -78,8 +88,8 @@ def create_study(
     asked = _asked(family, strategy or kind_of(family).default_strategy, aim, caps, definition or {}, store, models)
     plan = kind.plan(asked, store, models)
     if dry_run:
-        too_long = {name: plan.dataset[name] for name in ("truncated", "n_refused") if name in plan.dataset}
-        return replace(plan.estimate, **too_long)
+        left_out = {n: plan.dataset[n] for n in ("truncated", "n_refused", "n_unreleased") if n in plan.dataset}
+        return replace(plan.estimate, **left_out, remarks=_remarks(asked, plan.dataset, store))
     now = clock.now()
     study = Study(
         id=new_id("st"),
@@ -118,6 +128,21 @@ def create_study(
         return study
 
     return store.write(add)
+
+
+def _remarks(asked: AskedStudy, dataset: Mapping[str, Any], store: Store) -> list[str]:
+    """What a dry run says of the rows."""
+    if not kind_of(asked.family).asks_models:
+        return []
+    train, dev = load_examples(asked.family, dataset, store)
+    rows = [*train, *dev]
+    alike = near_duplicates({e.id: text for e in rows if (text := text_without_group(e))})
+    told = (
+        unreleased_in_words(asked.family.name, dataset.get("n_unreleased", 0)),
+        small_pool_in_words(len(rows)) if tuple(asked.names) == (REPLAY,) and asked.aim == "cost" else None,
+        None if alike is None else alike.text,
+    )
+    return [sentence for sentence in told if sentence is not None]
 
 
 def _asked(
