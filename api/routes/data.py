@@ -28,7 +28,9 @@ def prune(shared: Shared, request: Request, body: PruneBody | None = None) -> di
     """
     files = shared.families
     days = shared.settings.pipeline_retain_days
-    kept, unpruned = retentions(shared.store, shared.clock, dict(files.families), files.problems, pipeline_days=days)
+    kept, unpruned = retentions(
+        shared.store, shared.clock, {**files.retired(), **files.families}, files.problems, pipeline_days=days
+    )
     if body is not None and body.dry_run:
         return shapes.pruned(what_would_go(shared.store, kept), unpruned, dry_run=True)
     done = count(1)

@@ -138,6 +138,7 @@ def definition_of(measured: Measured, n_dev: int = N_DEV) -> dict[str, Any]:
     return {
         "n_train": measured.n_train,
         "n_dev": n_dev,
+        "n_run_off": 0,  # as when the rule was fixed
         "n_holdout": 0,
         "n_candidates": 1,
         "max_examples": measured.max_examples,

@@ -115,9 +115,14 @@ def load_families(settings: Settings) -> FamilyFiles:
 
     last_good = settings.var() / "last_good"
     files = FamilyFiles(
-        settings.families_dir, last_good, settings.family_overrides, more=settings.more_families_dirs,
-        models_file=settings.models_file, read_models=read_sizes_and_places,
-    )  # fmt: skip
+        settings.families_dir,
+        last_good,
+        settings.family_overrides,
+        more=settings.more_families_dirs,
+        retired_dir=family_folders(settings).retired,
+        models_file=settings.models_file,
+        read_models=read_sizes_and_places,
+    )
     files.load()
     return files
 

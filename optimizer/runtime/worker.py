@@ -280,7 +280,7 @@ class Worker:
         kept, unpruned = retentions(
             self._store,
             self._clock,
-            dict(files.families),
+            {**files.retired(), **files.families},
             files.problems,
             pipeline_days=self._settings.pipeline_retain_days,
         )

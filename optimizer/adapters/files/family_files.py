@@ -85,6 +85,7 @@ class FamilyFiles:
     Args:
         directory: holds one folder per family.
         more: further folders of the same form; a name that stands in two of them is a problem of that family.
+        retired_dir: where the folders of retired families are put aside, each under the name of its record.
         models_file: config/models.yaml, read again when it changes; None: no model is known.
         read_models: gives of that file the sizes of models by name, which choose among base prompts, and which model
             each name means; raises InvalidInput for a bad edit, which leaves what was known.
@@ -100,11 +101,12 @@ class FamilyFiles:
         overrides: Mapping[str, Any] | None = None,
         *,
         more: Sequence[Path] = (),
+        retired_dir: Path | None = None,
         models_file: Path | None = None,
         read_models: Callable[[Path], tuple[Mapping[str, Size], Mapping[str, str]]] = lambda file: ({}, {}),
     ) -> None:
         self.directories = (Path(directory), *map(Path, more))
-        self._last_good_dir = last_good_dir
+        self._last_good_dir, self._retired_dir = last_good_dir, retired_dir
         self._overrides = dict(overrides or {})
         self._models_file, self._read_models = models_file, read_models
         self._models_stat: _Stat | None = 0, 0, 0  # not read yet
@@ -163,6 +165,16 @@ class FamilyFiles:
             " and file another name"
         )
         return invalid_family(file, [Fault(pointer="/name", detail=detail, file=file, line=1)])
+
+    def retired(self) -> Mapping[str, Family]:
+        """Read anew each time: by name, families whose file was put aside and can be read."""
+        families = {}
+        for file in self._retired_dir.glob(f"*/{FILE_NAME}") if self._retired_dir is not None else ():
+            name = file.parent.name
+            with suppress(InvalidFamily):
+                family = parse_family_text(_read(file), file=str(file), overrides=self._overrides, sizes=self._sizes)
+                families[name] = family.model_copy(update={"name": name})
+        return families
 
     def changed(self) -> bool:
         """Whether ``load`` would read anything: one look at the folder, no file is opened."""

@@ -286,7 +286,9 @@ class LocalOperations:
 
         store, clock, files = self._session.store, self._session.clock, self._session.families
         days = self._session.settings.pipeline_retain_days
-        kept, unpruned = retentions(store, clock, dict(files.families), files.problems, pipeline_days=days)
+        kept, unpruned = retentions(
+            store, clock, {**files.retired(), **files.families}, files.problems, pipeline_days=days
+        )
         report = what_would_go(store, kept) if dry_run else prune_records(store, clock, kept, actor=self._session.actor)
         return _as_json(shapes.pruned(report, unpruned, dry_run=dry_run))
 

@@ -66,6 +66,7 @@ def retentions(
     """Everything that is pruned by age, and the families that are left alone.
 
     Args:
+        families: retired ones, too.
         problems: families whose file cannot be used: their last good version may say fewer days than the file means.
         pipeline_days: of the content pipeline's records; 0: for ever.
     """
@@ -85,7 +86,10 @@ def _why_kept(name: str, is_broken: bool) -> str:
     if is_broken:
         return "its file cannot be used"
     if is_retired(name):
-        return f"it was retired; its texts go with: detent family delete {name} --forget --confirm {name}"
+        return (
+            "it was retired, and its file cannot be read any more; its texts go with: detent family delete"
+            f" {name} --forget --confirm {name}"
+        )
     return "it has no file"
 
 

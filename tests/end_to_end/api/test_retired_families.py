@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from optimizer.core.dataset.examples import make_example, split_of
+from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.api_world import FAMILY, World
 
@@ -280,8 +284,28 @@ def test_a_schedule_stays_off_after_a_return(world: World) -> None:
 def test_a_retired_family_is_forgotten_by_the_command_that_pruning_names(world: World) -> None:
     world.post("/v1/feedback", {"family": "triage", "unit": "u", "output": "secret"})
     retire(world)
+    shutil.rmtree(world.settings.var() / "retired" / "triage~1")
     (left,) = world.post("/v1/data/prune", {"dry_run": True}).json()["left_alone"]
     assert "detent family delete triage~1 --forget --confirm triage~1" in left["why"]
     answer = world.client.delete("/v1/families/triage~1", params={"confirm": "triage~1", "forget": "true"})
     assert answer.status_code == 200, answer.text
     assert world.get("/v1/interactions?family=triage~1").json()["items"] == []
+
+
+def test_what_users_sent_to_a_retired_family_goes_when_its_own_days_are_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = world.settings.families_dir / "triage" / "family.yaml"
+    file.write_text(f"{file.read_text(encoding='utf-8')}\nprivacy: {{retain_days: 30}}\n", encoding="utf-8")
+    world.shared.serving.refresh()
+    sent = {"family": "triage", "variant": world.champion(), "unit": "u", "input": {"text": "my secret"}, "output": "x"}
+    assert world.post("/v1/feedback", sent).json()["accepted"] == 1
+    retire(world)
+    for days, kept in ((29, 1), (31, 0)):
+        now = datetime.now(UTC) + timedelta(days=days)
+        monkeypatch.setattr(world.shared.clock, "now", lambda now=now: now)
+        roll_up_minutes(world.shared.store, world.shared.clock)
+        pruned = world.post("/v1/data/prune")
+        assert (pruned.status_code, pruned.json()["left_alone"]) == (200, [])
+        with world.shared.store.read() as tx:
+            assert tx.execute(text("SELECT count(*) FROM interactions WHERE input LIKE '%secret%'")).scalar() == kept
