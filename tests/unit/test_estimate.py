@@ -9,6 +9,7 @@ import pytest
 from optimizer.core.base.errors import BudgetTooSmall, InvalidInput
 from optimizer.core.base.spread import Spread
 from optimizer.core.base.values import Budget
+from optimizer.core.family.generation_settings import MAX_OUTPUT_TOKENS, model_faults
 from optimizer.core.family.variant import FewShot
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.search.answer_bounds import longest_allowed, longest_inputs, longest_of, request_bytes, usd_of
@@ -43,6 +44,17 @@ def test_a_variant_with_the_most_examples_of_the_longest_inputs_is_still_allowed
     shot = FewShot(id="e", input=inputs, output="x" * 48)
     assert longest_of(replace(champion, examples=(shot,) * 2), inputs) <= allowed
     assert longest_of(replace(champion, examples=(shot,) * 3), inputs) > allowed
+
+
+def test_the_longest_answers_that_may_be_asked_for_fill_no_prompt():
+    family = topic_family(model={"default": "fake", "max_tokens": MAX_OUTPUT_TOKENS})
+    inputs = longest_inputs(family, topic_examples(3, "dev"))
+    allowed = longest_allowed(family.variant(), inputs, Definition(max_examples=8), is_written=False)
+    assert allowed > 8 * MAX_OUTPUT_TOKENS
+    assert model_faults({"max_tokens": MAX_OUTPUT_TOKENS}) == []
+    (fault,) = model_faults({"max_tokens": 4_000_000})
+    assert "from 1 to 1,000,000" in fault.detail
+    assert "too large" in fault.detail
 
 
 def test_filler_inputs_count_the_bytes_of_the_language_seen():

@@ -277,6 +277,12 @@ def test_all_faults_come_at_once():
             "unknown key",
             id="an unknown key of a message",
         ),
+        pytest.param(
+            changed(model__max_tokens=4_000_000),
+            "/model/max_tokens",
+            "too large: it should be less than or equal to 1,000,000",
+            id="answers too long",
+        ),
         pytest.param(changed(model__temperature=2.5), "/model/temperature", "less than or equal to 2", id="too hot"),
         pytest.param(
             changed(model__temperature=True), "/model/temperature", "valid number", id="a temperature of true"

@@ -48,13 +48,13 @@ ROWS = [
 
 
 def family(parser: str = "label") -> Family:
-    labels = {"labels": ["card", "refund"]} if parser == "label" else {}
+    more = {"label": {"labels": ["card", "refund"]}, "json": {"schema": {"type": "object"}}}.get(parser, {})
     content = [{"role": "user", "content": "{{text}}"}]
     return parse_family(
         {
             "name": "triage",
             "inputs": {"text": {"type": "text"}},
-            "output": {"field": "answer", "parser": parser, **labels},
+            "output": {"field": "answer", "parser": parser, **more},
             "prompt": {"current": "1", "versions": {"1": {"content": content}}},
             "scorer": {"exact_match": 1.0},
         }
@@ -125,6 +125,17 @@ def test_a_list_has_its_majority_and_nearest_neighbour_but_no_regression() -> No
     pairs = [("red and green", ["red", "green"]), ("green and red", ["red", "green"]), ("blue", ["blue"])]
     found = by_name(measured(pairs, [("blue sky", ["blue"])], parser="list"))
     assert (found[trivial.MAJORITY], found[trivial.NEAREST], found[trivial.LOGISTIC]) == (0.0, 1.0, trivial.NO_LABELS)
+
+
+@pytest.mark.parametrize(
+    ("parser", "wrapped"),
+    [("list", lambda label: [label]), ("json", lambda label: {"topic": label}), ("text", lambda label: label)],
+    ids=["list of one", "JSON with one value", "text"],
+)
+def test_values_that_are_labels_in_fact_have_a_regression(parser: str, wrapped: Any) -> None:
+    train, rows = ([(text, wrapped(label)) for text, label in pairs] for pairs in (TRAIN, ROWS))
+    found = by_name(measured(train, rows, parser=parser))
+    assert [found[name] for name in (trivial.MAJORITY, trivial.NEAREST, trivial.LOGISTIC)] == [0.5, 1.0, 1.0]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def row(setting: Knob) -> str:
     )
     if setting.low is not None:
         bounds += (
-            f", {setting.low:g} to {setting.high:g}" if setting.high is not None else f", at least {setting.low:g}"
+            f", {setting.low:g} to {setting.high:,}" if setting.high is not None else f", at least {setting.low:g}"
         )
     return f"| `{setting.name}` | {bounds} | {setting.meaning} |"
 

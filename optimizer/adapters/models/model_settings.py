@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
+from optimizer.core.family.generation_settings import MAX_OUTPUT_TOKENS
 from optimizer.core.family.sizes import DEFAULT_SIZE, SMALLEST, Size
 from optimizer.core.models.breaker import BreakerSettings as Breaker
 from optimizer.core.models.language import Backoff, ModelPrice
@@ -79,7 +80,7 @@ class ModelSettings(BaseModel):
     breaker_settings: BreakerOptions = Field(default=BreakerOptions(), alias="breaker")
     concurrency: int = Field(default=4, ge=1, le=256)
     queue: int = Field(default=64, ge=0, le=10_000)
-    max_output_tokens: int | None = Field(default=None, ge=1)
+    max_output_tokens: int | None = Field(default=None, ge=1, le=MAX_OUTPUT_TOKENS)
     processes: Literal["auto"] | int = "auto"
     fallbacks: tuple[str, ...] = ()
 

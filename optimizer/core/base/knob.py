@@ -33,14 +33,19 @@ class Knob:
         low, high = (0.0, 1.0) if self.kind == "share" else (self.low, self.high)
         if (low is not None and value < low) or (high is not None and value > high):
             bounds = (
-                f"from {low:g} to {high:g}"
+                f"from {_bound(low)} to {_bound(high)}"
                 if low is not None and high is not None
-                else f"at least {low:g}"
+                else f"at least {_bound(low)}"
                 if low is not None
-                else f"at most {high:g}"
+                else f"at most {_bound(high)}"
             )
-            return f"{self.name} lies {bounds}, and {value!r} does not"
+            wrong = "is too large" if high is not None and value > high else "is too small"
+            return f"{self.name} lies {bounds}, and {value!r} {wrong}"
         return None
+
+
+def _bound(value: float | None) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 def is_number(value: Any) -> bool:

@@ -1,10 +1,10 @@
 """What answers without a language model would score on the same rows:
 the measure of whether a model is worth its calls.
 
-Three learn from training examples: the majority (the most frequent answer), the nearest neighbour (the answer of the
-most alike example) and logistic regression on TF-IDF, which is handed in since it is a library's work. The first
-sentence of the text learns nothing. Every answer goes through the family's own scorer. What cannot be computed is left
-out with its reason, never counted as 0.
+Three learn from training examples, where the expected values are labels, declared or in fact: the majority (the most
+frequent answer), the nearest neighbour (the answer of the most alike example) and logistic regression on TF-IDF,
+which is handed in since it is a library's work. The first sentence of the text learns nothing. Every answer goes
+through the family's own scorer. What cannot be computed is left out with its reason, never counted as 0.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ MAJORITY, NEAREST, LOGISTIC, FIRST, BARE = (
 )
 N_DRAWS = 2000  # of a bootstrap: its ends are good to a few thousandths, which is what is shown
 WITHOUT_MODEL = "trivial_baselines"  # of a study
+MOST_UNSEEN = 0.2  # of further rows that may have a value no training row has, where values are labels in fact
 FREE_TEXT = "its answers are free texts, and another example's text answers nothing"
 NO_TRAINING = "there is no released training example to learn from"
 ONE_LABEL = "the training examples have one label only"
@@ -177,18 +178,28 @@ def _answers(
     output = family.output
     known = [expected_text(output, e.expected) for e in train]
     texts, asked = [_text(e) for e in train], [_text(e) for e in rows]
-    untaught = FREE_TEXT if output.parser == "text" else NO_TRAINING if not train else ""
+    are_labels = output.parser == "label" or _are_labels(known)
+    untaught = FREE_TEXT if output.parser == "text" and not are_labels else NO_TRAINING if not train else ""
     return {
         MAJORITY: untaught or [_majority(known)] * len(rows),
         NEAREST: untaught or _nearest(texts, known, asked),
-        LOGISTIC: _unlabelled(family, texts, known) or list(classify(texts, known, asked)),
+        LOGISTIC: _unlabelled(texts, known, are_labels=are_labels) or list(classify(texts, known, asked)),
         FIRST: NO_SENTENCE if output.parser != "text" else _first_sentences(rows),
     }
 
 
-def _unlabelled(family: Family, texts: Sequence[str], known: Sequence[str]) -> str:
+def _are_labels(known: Sequence[str]) -> bool:
+    """Whether values come from a closed set, such as a list or JSON with one of few topics.
+
+    The share of values that stand there once estimates how often a further row has one that no row has (Good 1953).
+    """
+    n_once = sum(n == 1 for n in Counter(known).values())
+    return bool(known) and n_once <= MOST_UNSEEN * len(known)
+
+
+def _unlabelled(texts: Sequence[str], known: Sequence[str], *, are_labels: bool) -> str:
     """Why no classifier can learn from these; empty where one can."""
-    if family.output.parser != "label":
+    if not are_labels:
         return NO_LABELS
     if not texts:
         return NO_TRAINING

@@ -23,6 +23,7 @@ from pydantic import (
 
 from optimizer.core.base.errors import Fault, NotFound
 from optimizer.core.family.fields import InputField, Output
+from optimizer.core.family.generation_settings import MAX_OUTPUT_TOKENS
 from optimizer.core.family.golden import GoldenRow
 from optimizer.core.family.judge_settings import JudgeSettings
 from optimizer.core.family.kind import KindName, kind_of
@@ -96,7 +97,7 @@ class FamilyModels(Declared):
     proposer: Word | None = None
     tiers: tuple[Word, ...] = ("embedded",)
     temperature: Annotated[float, Strict(), Field(ge=0, le=2)] = 0.0
-    max_tokens: Annotated[int, Strict(), Field(ge=1)] = 256
+    max_tokens: Annotated[int, Strict(), Field(ge=1, le=MAX_OUTPUT_TOKENS)] = 256
     stop: Annotated[list[Word] | None, BeforeValidator(_no_stop_as_none)] = None
 
     @model_validator(mode="before")

@@ -14,6 +14,8 @@ from typing import Any
 from optimizer.core.base.errors import Fault, pointer_of
 from optimizer.core.base.knob import Knob
 
+MAX_OUTPUT_TOKENS = 1_000_000  # of an answer: more than any model writes, and what a study reserves rests on it
+
 SETTINGS: tuple[Knob, ...] = (
     Knob(
         name="temperature",
@@ -22,7 +24,7 @@ SETTINGS: tuple[Knob, ...] = (
         high=2,
         meaning="How freely tokens are drawn; 0: always the likeliest.",
     ),
-    Knob(name="max_tokens", kind="integer", low=1, meaning="Length of an answer at most."),
+    Knob(name="max_tokens", kind="integer", low=1, high=MAX_OUTPUT_TOKENS, meaning="Length of an answer at most."),
     Knob(name="stop", kind="list", meaning="Texts at which an answer ends."),
     Knob(name="seed", kind="integer", meaning="Where a provider can repeat its draws."),
     Knob(

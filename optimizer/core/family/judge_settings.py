@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, Strict
 
+from optimizer.core.family.generation_settings import MAX_OUTPUT_TOKENS
 from optimizer.core.family.settings import Declared, Share, Word
 
 SCORER = "judge"  # the metric that is the judge's score
@@ -62,7 +63,7 @@ class JudgeSettings(Declared):
     )
     weights: dict[Word, Annotated[float, Strict(), Field(gt=0)]] = Field(default_factory=dict)
     reference: Annotated[bool, Strict()] = True
-    max_tokens: Annotated[int, Strict(), Field(ge=50)] = 600
+    max_tokens: Annotated[int, Strict(), Field(ge=50, le=MAX_OUTPUT_TOKENS)] = 600
     passes: Share = PASS_FROM
     spread: Share = MOST_SPREAD
     monitor: MonitorSettings = MonitorSettings()

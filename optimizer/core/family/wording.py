@@ -73,6 +73,9 @@ def _sentence(entry: ErrorDetails, path: Sequence[Any], model: type[BaseModel]) 
         return f"the key {_shown(given)} is read as no text; put it in quotes"
     if kind in ("tuple_type", "list_type"):
         return f"{_shown(given)} does not fit: {last!r} takes a list"
+    if kind == "less_than_equal":
+        bound = f"{context['le']:,}".removesuffix(".0")
+        return f"{_shown(given)} is too large: it should be less than or equal to {bound}"
     return f"{_shown(given)} does not fit: it should be {entry['msg'].removeprefix('Input should be ')}"
 
 

@@ -97,12 +97,12 @@ def longest_allowed(
     again = _output_bytes(champion) + ASKED_AGAIN_BYTES if is_asked_again else 0
     if definition.max_request_bytes is not None:
         return max(own, definition.max_request_bytes) + again
-    output = "x" * _output_bytes(champion)
-    filler = tuple(FewShot(id=f"longest-{i}", input=inputs, output=output) for i in range(definition.max_examples))
+    filler = tuple(FewShot(id=f"longest-{i}", input=inputs, output="") for i in range(definition.max_examples))
+    outputs = definition.max_examples * _output_bytes(champion)
     written = INSTRUCTION_BYTES if is_written else 0
     listed = max((len(text.encode()) for text in instructions), default=0)
     longer = max(0, listed + TOKENS_PER_MESSAGE - len((instruction_of(champion) or "").encode()))
-    return max(own, longest_of(replace(champion, examples=filler), inputs)) + max(written, longer) + again
+    return max(own, longest_of(replace(champion, examples=filler), inputs) + outputs) + max(written, longer) + again
 
 
 def _output_bytes(variant: Variant) -> int:
