@@ -63,13 +63,22 @@ def cache() -> Path:
 
 
 def collected(work: Work) -> dict[str, Any]:
-    """Every cell that is kept, in the plan's order."""
+    """Every cell that is kept, in the plan's order; where none is, what the repository keeps of the embedded model."""
+    published = RESULTS / LIFTS
+    if work.is_ours and published.is_file() and not any(_kept(work)):
+        return dict(json.loads(published.read_text(encoding="utf-8")))
     cells = [_rounded(json.loads(path.read_text(encoding="utf-8"))) for path in _kept(work)]
     return {"name": "families", "commit": commit(), "machine": machine(), "model": work.model.label, "cells": cells}
 
 
 def rolled_out(work: Work) -> dict[str, Any] | None:
-    """Every rollout that is kept, and what was the same for all; None where there is none."""
+    """Every rollout that is kept, and what was the same for all; None where there is none.
+
+    Where no cell is kept either, what the repository keeps of the embedded model.
+    """
+    published = RESULTS / ROLLOUTS
+    if work.is_ours and published.is_file() and not any(_kept(work)):
+        return dict(json.loads(published.read_text(encoding="utf-8")))
     paths = [work.rollout(name) for name in PLAN if work.rollout(name).is_file()]
     cells = [_rounded(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
     setting = {"per_second": PER_SECOND, "scale": SCALE, "most": RolloutSettings().max_labelled}

@@ -8,7 +8,7 @@ from typing import Any
 
 from common import ratio_interval
 
-from lifts.plan import ABSOLUTE, AT_CEILING, FORMAT_RISES, INVENTION_FALLS, LEAST_BASE, PLAN
+from lifts.plan import ABSOLUTE, AT_CEILING, FORMAT_RISES, INVENTION_FALLS, LEAST_BASE, PLAN, REPEATED
 from optimizer.core.evaluation.comparison import compare_scores
 
 Pair = tuple[float, float]  # an interval's ends
@@ -42,6 +42,15 @@ class Verdict:
     @property
     def said(self) -> str:
         return f"{self.family}: {'held' if self.is_held else 'missed'} ({self.bar}; gain {self.lift.absolute:+.3f})"
+
+
+def claimed(name: str, lift: Lift) -> float | None:
+    """The gain that is claimed: the lower end of its interval, of the lowest where it was measured again; None where
+    such an interval holds 0.
+    """
+    intervals = [lift.interval, *([REPEATED[name].interval] if name in REPEATED else [])]
+    least = min(-high if PLAN[name].falls else low for low, high in intervals)
+    return least if least > 0 else None
 
 
 def percent(share: float, decimals: int = 0) -> str:

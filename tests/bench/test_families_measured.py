@@ -155,8 +155,11 @@ def test_seeds_are_averaged_row_by_row_on_the_rows_that_both_were_asked() -> Non
 def test_the_page_says_what_was_reached_what_was_missed_and_what_was_not_measured() -> None:
     page = importlib.import_module("lifts.page").page
     text = page(result(cell(FAMILY, 1, [0.1] * 40, [0.11] * 40), cell("summarization", 1, [0.3] * 40, [0.6] * 40)))
-    assert "| right labels | 40, 1 | 0.100 | 0.110 | **+0.010** (+0.010 to +0.010) | not shown | +0.05" in text
-    gain = "**+0.300** (+0.300 to +0.300) | +100.0 % (+100.0 % to +100.0 %)"
+    assert (
+        "| right labels | 40, 1 | 0.100 | 0.110 | **+0.010** (+0.010 to +0.010) | at least 0.010 | not shown | +0.05"
+        in text
+    )
+    gain = "**+0.300** (+0.300 to +0.300) | at least 0.300 | +100.0 % (+100.0 % to +100.0 %)"
     assert f"| ROUGE | 40, 1 | 0.300 | 0.600 | {gain} | +20 %" in text
     assert "| +0.05 | **missed** |" in text
     assert "| +20 % | held |" in text
@@ -165,6 +168,43 @@ def test_the_page_says_what_was_reached_what_was_missed_and_what_was_not_measure
         in text
     )
     assert "[entity_extraction](families/entity_extraction.md)" in text.split("## Not measured")[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "claim"),
+    [
+        ("entity_extraction", "+0.126 (+0.064 to +0.192)", "at least 0.064"),
+        ("question_reformulation", "+0.014 (-0.035 to +0.062)", "nothing: not confirmed on other rows"),
+    ],
+)
+def test_a_gain_that_was_measured_again_is_claimed_by_the_lower_of_both_ends(
+    name: str, change: str, claim: str
+) -> None:
+    pages, verdicts = importlib.import_module("lifts.page"), importlib.import_module("lifts.verdict").verdicts
+    one = result(cell(name, 1, [0.3] * 40, [0.6] * 40), cell(name, 2, [0.3] * 40, [0.6] * 40))
+    assert f"**+0.300** (+0.300 to +0.300) | {claim} |" in pages.page(one)
+    (told,) = verdicts(one)
+    section = " ".join(pages.with_how_far("# A family\n", told).split())
+    assert "by the mean of 2 seeds" in section
+    assert f"On 100 other rows the change was {change}." in section
+    assert f"lower end of the interval: {claim}." in section
+
+
+def test_nothing_is_claimed_where_the_interval_holds_zero() -> None:
+    claimed, lift_of = (getattr(importlib.import_module("lifts.verdict"), name) for name in ("claimed", "lift_of"))
+    assert claimed(FAMILY, lift_of(FAMILY, [cell(FAMILY, 1, [0.5] * 4, [0.0, 0.0, 1.0, 1.6])])) is None
+    fell = [cell("answer_generation", 1, [0.2] * 40, [0.5] * 40)]
+    assert claimed("answer_generation", lift_of("answer_generation", fell)) == pytest.approx(0.3)
+
+
+def test_what_the_repository_keeps_is_published_again_where_nothing_was_measured_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DETENT_BENCH_MODEL", "DETENT_BENCH_API"):
+        monkeypatch.delenv(name, raising=False)
+    lifts = importlib.import_module("lifts.kept")
+    kept = json.loads((ROOT / "bench" / "results" / "families.json").read_text(encoding="utf-8"))
+    assert lifts.collected(lifts.Work.below(tmp_path)) == kept
 
 
 def test_the_pages_are_made_of_the_result_files() -> None:
