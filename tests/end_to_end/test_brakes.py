@@ -30,6 +30,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         running.add_key("ops", "operate", secret="ops")
         running.add_key("busy", "operate", secret="busy", limits={"requests_per_minute": 1})
         running.add_key("old", "operate", secret="old")
+        running.add_key("other", "operate", secret="other", families=["other"])
         running.shared.store.write(
             lambda tx: running.shared.store.api_keys.revoke(tx, "old", running.shared.clock.now())
         )
@@ -53,7 +54,7 @@ def done(ran: Ran) -> Any:
     return ran
 
 
-@pytest.mark.parametrize("secret", [None, "web", "busy", "old", "unheard of"])
+@pytest.mark.parametrize("secret", [None, "web", "busy", "old", "other", "unheard of"])
 def test_every_brake_works_on_the_machine_with_a_lower_key_and_without_one(
     world: World, monkeypatch: pytest.MonkeyPatch, secret: str | None
 ) -> None:
@@ -126,3 +127,11 @@ def test_what_the_store_would_refuse_as_well_is_said_once(world: World, monkeypa
     with_key(monkeypatch, "ops")
     refused = detent("champion", "rollback", "triage")
     assert (refused.code, "on the store itself" in refused.err) == (1, False), refused.err
+
+
+def test_what_is_there_neither_on_the_server_nor_on_the_store_is_said_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_key(monkeypatch, "boss")
+    refused = detent("keys", "revoke", "nobody")
+    assert (refused.code, "on the store" in refused.err) == (1, False), refused.err

@@ -26,7 +26,7 @@ from optimizer.core.base.errors import (
 from optimizer.core.rollout.transitions import BRAKES as ACTS_THAT_BRAKE
 
 BRAKES = frozenset({"freeze", "roll_back_champion", "set_champion", "revoke_key"})  # methods of ``Operations``
-ABOUT_THE_ACT = (NotFound, Conflict, Refused, InvalidInput)  # the store would say the same
+ABOUT_THE_ACT = (Conflict, Refused, InvalidInput)  # the store would say the same
 
 
 def with_brakes(remote: RemoteOperations, local: LocalOperations, actor: str) -> Operations:
@@ -52,8 +52,12 @@ class _Brakes:
             except DetentError as error:
                 if name not in BRAKES and not (name == "act_on_rollout" and given[1] in ACTS_THAT_BRAKE):
                     raise self._with_way_out(error) from None
-                say(f"{error.detail}\nSo it is done on the store itself, as {self._actor}.", "yellow")
                 on_store: Callable[..., Answer] = getattr(self._local, name)
+                if isinstance(error, NotFound):  # to a key for other families nothing is there
+                    answer = on_store(*given, **named)
+                    say(f"The server says: {error.detail}\nSo it was done on the store, as {self._actor}.", "yellow")
+                    return answer
+                say(f"{error.detail}\nSo it is done on the store itself, as {self._actor}.", "yellow")
                 return on_store(*given, **named)
 
         return call
