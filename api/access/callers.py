@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
+from functools import lru_cache
 
 from optimizer.core.serving.access import COMMAND_LINE
 from optimizer.ports import CallerKind, Store
 
-MOST_NAMED = 100  # of a process; whoever makes up names fills no store
+MOST_NAMED = 100  # of a kind, between two flushes; whoever makes up names fills no store
 OTHERS = "others"
 MAX_NAME_CHARS = 80
 
@@ -21,34 +22,36 @@ class CallerCounts:
     """
 
     def __init__(self) -> None:
-        self._counts: Counter[tuple[CallerKind, str]] = Counter()
-        self._names: dict[tuple[CallerKind, str, str], str] = {}  # as sent > as shown
+        self._counts: dict[CallerKind, Counter[str]] = {"keyless": Counter(), "refused": Counter()}
 
     def count(self, kind: CallerKind, agent: str, where: str = "") -> None:
         """``agent``: what the caller calls itself, as it was sent; ``where``: what else tells it from others."""
-        if agent == COMMAND_LINE:
-            return
-        shown = self._names.get((kind, agent, where))
-        if shown is None:
-            if len(self._names) >= MOST_NAMED:
-                shown = OTHERS
-            else:
-                shown = self._names[kind, agent, where] = _shown(agent) + where
-        self._counts[kind, shown] += 1
+        if agent != COMMAND_LINE:
+            self._add(kind, _shown(agent) + where, 1)
 
     def flush(self, store: Store, now: datetime) -> None:
         """Writes what was counted; what cannot be written is counted on."""
-        taken, self._counts = self._counts, Counter()
-        counts = dict(taken)
-        if not counts:
+        taken = {(kind, name): n for kind, counts in self._counts.items() for name, n in counts.items()}
+        self._counts = {"keyless": Counter(), "refused": Counter()}
+        if not taken:
             return
         try:
-            store.write(lambda tx: store.api_keys.add_callers(tx, counts, now))
+            store.write(lambda tx: store.api_keys.add_callers(tx, taken, now))
         except Exception:
-            self._counts.update(counts)
+            for (kind, name), n in taken.items():
+                self._add(kind, name, n)
             raise
 
+    def _add(self, kind: CallerKind, name: str, n: int) -> None:
+        """Where there are too many names, the one that was seen least is among the others."""
+        counts = self._counts[kind]
+        if name not in counts and len(counts.keys() - {OTHERS}) >= MOST_NAMED:
+            least = min((one for one in counts if one != OTHERS), key=counts.__getitem__)  # the first such
+            counts[OTHERS] += counts.pop(least)
+        counts[name] += n
 
+
+@lru_cache(MOST_NAMED)
 def _shown(name: str) -> str:
     printable = "".join(character for character in name if character.isprintable())
     return printable[:MAX_NAME_CHARS].strip() or "a program without a name"

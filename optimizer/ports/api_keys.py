@@ -59,7 +59,12 @@ class ApiKeys(Protocol):
         """Changes nothing where it was revoked before."""
 
     def remove(self, tx: Transaction, name: str) -> None:
-        """As if it had never been made."""
+        """As if it had never been made. Once that is committed, ``unmark`` follows."""
+
+    def unmark(self) -> None:
+        """The store has no keys any more, by a person's act, and that is no loss. Called after the commit: a process
+        that still sees the key would note again that there are some.
+        """
 
     def replace_secret(
         self, tx: Transaction, name: str, secret_hash: str, previous_hash: str | None, previous_until: datetime | None
@@ -67,7 +72,9 @@ class ApiKeys(Protocol):
     def get(self, tx: Transaction, name: str) -> KeyRecord | None: ...
     def all(self, tx: Transaction) -> Sequence[KeyRecord]: ...
     def add_callers(self, tx: Transaction, counts: Mapping[tuple[CallerKind, str], int], at: datetime) -> None:
-        """Requests of callers that were seen until ``at``; who was seen a day before, and not since, is forgotten."""
+        """Requests of callers that were seen until ``at``; who was seen a day before, and not since, is forgotten,
+        and of very many those that were seen least.
+        """
 
     def callers(self, tx: Transaction, since: datetime) -> Sequence[CallerRecord]:
         """Who was seen since then, the last one first."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.store import Database
+from optimizer.adapters.store.repositories.api_keys import MOST_CALLERS
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
 from optimizer.core.serving.access import access_of
 from optimizer.ports import Alert, KeyRecord, VariantRecord
@@ -286,6 +287,18 @@ class TestCallers:
         assert shown(minutes(1)) == [("shop", 5, minutes(60))]
         add(minutes(1441), other=1)
         assert shown(NOW) == [("other", 1, minutes(1441)), ("shop", 5, minutes(60))]
+
+    def test_of_very_many_callers_those_that_were_seen_least_give_way(self, database: Database) -> None:
+        seen: dict[Any, int] = {("refused", "board"): 1, ("keyless", "shop"): 3, ("keyless", "board"): 2}
+        database.write(lambda tx: database.api_keys.add_callers(tx, seen, NOW))
+        for i in range(1, 4):
+            strangers: dict[Any, int] = {("keyless", f"stranger {i}-{j}"): 1 for j in range(100)}
+            database.write(lambda tx, n=strangers, i=i: database.api_keys.add_callers(tx, n, minutes(i)))
+        with database.read() as tx:
+            callers = database.api_keys.callers(tx, NOW)
+        assert {one.name for one in callers if not one.name.startswith("stranger")} == {"shop", "board"}
+        assert len(callers) == MOST_CALLERS + 1
+        assert ("keyless", "stranger 3-0") in {(one.kind, one.name) for one in callers}
 
 
 class TestAudit:

@@ -10,12 +10,15 @@ import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from api import lifecycle
 from optimizer.host.config import Settings
+from optimizer.jobs.upkeep.manage_keys import remove_only_key
+from optimizer.runtime import wiring
 from tests.api_world import make_home, serving
 from tests.clock import until
 from tests.command_line import detent
@@ -147,3 +150,23 @@ def test_a_store_that_lost_its_keys_lets_nobody_in(tmp_path: Path) -> None:
         assert "no keys, and it had some" in detent("serve", env={"DETENT_HOME": str(settings.home)}).err
         Path(f"{store_of(settings)}.keyed").unlink()
         until(lambda: anew.get("/v1/families").status_code == 200, "as a person said")
+
+
+def test_the_only_key_is_taken_back_while_another_process_reads_keys_for_the_first_time(tmp_path: Path) -> None:
+    settings = make_home(tmp_path)
+    with serving(settings) as world:
+        world.add_key("app", "admin", secret="app")
+        another = wiring.open_store(settings)
+        remove = world.shared.store.api_keys.remove
+
+        def read_between(tx: Any, name: str) -> None:
+            remove(tx, name)
+            with another.read() as before_the_commit:
+                assert another.api_keys.all(before_the_commit)
+
+        world.shared.store.api_keys.remove = read_between  # type: ignore[method-assign]
+        remove_only_key("app", actor="ann", store=world.shared.store, clock=world.shared.clock, is_reachable=False)
+        with another.read() as tx:
+            assert another.api_keys.all(tx) == []
+        another.close()
+        until(lambda: world.get("/v1/families").status_code == 200, "no key is needed")

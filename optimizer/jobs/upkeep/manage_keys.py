@@ -163,7 +163,9 @@ def remove_only_key(name: str, *, actor: str, store: Store, clock: Clock, is_rea
         what = f"Key {name} is gone as if it had not been made; requests from this machine need no key again"
         return KeyReport(name=name, what=what, why="", undo="detent keys create NAME", changed=True, key=shown(key))
 
-    return store.write(change)
+    report = store.write(change)
+    store.api_keys.unmark()
+    return report
 
 
 def rotate_key(name: str, *, grace: timedelta = GRACE, actor: str, store: Store, clock: Clock) -> KeyReport:

@@ -21,6 +21,7 @@ from optimizer.ports import CallerKind, CallerRecord, KeyRecord, Limited
 KEYS = ApiKeyRow.__table__
 USAGE = KeyUsageRow.__table__
 CALLERS = CallerRow.__table__
+MOST_CALLERS = 200  # of a kind; those that were seen least give way
 SHARE_OF_THE_REST = 8  # a process takes so small a part of what is left that others find some, too
 
 
@@ -71,9 +72,10 @@ class ApiKeyTable:
 
     def remove(self, tx: Connection, name: str) -> None:
         tx.execute(delete(KEYS).where(KEYS.c.name == name))
-        if not tx.execute(select(KEYS.c.name).limit(1)).first():
-            self._mark.unlink(missing_ok=True)
-            self._has_seen_keys = self._has_marked = False
+
+    def unmark(self) -> None:
+        self._mark.unlink(missing_ok=True)
+        self._has_seen_keys = self._has_marked = False
 
     def replace_secret(
         self, tx: Connection, name: str, secret_hash: str, previous_hash: str | None, previous_until: datetime | None
@@ -105,6 +107,12 @@ class ApiKeyTable:
             {"kind": kind, "name": name, "n_requests": n, "last_at": at} for (kind, name), n in sorted(counts.items())
         ]
         upsert(tx, CALLERS, rows, add=("n_requests",))
+        c = CALLERS.c
+        for kind in sorted({kind for kind, _ in counts}):
+            of_kind = select(c.name).where(c.kind == kind).order_by(c.n_requests.desc(), c.last_at.desc(), c.name)
+            least = tx.execute(of_kind.offset(MOST_CALLERS)).scalars().all()
+            if least:
+                tx.execute(delete(CALLERS).where(c.kind == kind, c.name.in_(least)))
 
     def callers(self, tx: Connection, since: datetime) -> list[CallerRecord]:
         c = CALLERS.c
