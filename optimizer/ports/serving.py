@@ -66,8 +66,14 @@ class FamilyNames(Protocol):
     def retired(self, tx: Transaction, name: str) -> str | None:
         """Under which name the family that was last retired under this one goes on, such as ``triage~1``."""
 
+    def since(self, tx: Transaction, name: str) -> datetime | None:
+        """From when on the name, which may be a former one, means the family that it means now. None: ever."""
+
     def rename(self, tx: Transaction, old: str, new: str, at: datetime) -> None:
-        """Keys for the old name are for the new one too."""
+        """Keys for the old name are for the new one too, and what is sealed for either is sealed for ``new``.
+
+        Raises Conflict where the family has opened rows that are sealed for ``new``.
+        """
 
     def next_retired(self, tx: Transaction, name: str) -> str:
         """The name that ``retire`` would give it."""
@@ -76,7 +82,7 @@ class FamilyNames(Protocol):
         """Frees the name, and keeps its holdout sealed for who takes it; the name that the family has from now on."""
 
     def restore(self, tx: Transaction, retired: str, name: str, at: datetime) -> None:
-        """Gives a retired family its name back, which nobody has taken."""
+        """Gives a retired family its name back, which nobody has. Looks that others of the name took count for it."""
 
     def claim(self, tx: Transaction, name: str, at: datetime) -> str | None:
         """Lets a new family have this name, under which nothing of a retired one is found any more. Returns the family

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, update
 
 from optimizer.adapters.store.engine import insert_new, upsert
-from optimizer.adapters.store.family_names import key_of, look
+from optimizer.adapters.store.family_names import is_known, key_of, look
 from optimizer.adapters.store.hashed_rows import chunks
 from optimizer.adapters.store.tables import (
     ApiKeyRow,
@@ -18,6 +18,8 @@ from optimizer.adapters.store.tables import (
     HoldoutLookRow,
     SealedInputRow,
 )
+from optimizer.core.base.errors import Conflict
+from optimizer.core.base.phrasing import count
 from optimizer.core.dataset.examples import input_hash
 from optimizer.core.serving.family_names import RETIRED, is_retired, next_free
 
@@ -26,6 +28,7 @@ SEALED = SealedInputRow.__table__
 EXAMPLES = ExampleRow.__table__
 LOOKS = HoldoutLookRow.__table__
 API_KEYS = ApiKeyRow.__table__
+EVER = datetime(1970, 1, 1, tzinfo=UTC)  # since when a name is its first family's
 
 
 class FamilyNameTables:
@@ -51,35 +54,30 @@ class FamilyNameTables:
         return max(tx.execute(query).scalars(), key=_number, default=None)
 
     def rename(self, tx: Connection, old: str, new: str, at: datetime) -> None:
-        key = key_of(old)
-        tx.execute(update(NAMES).where(NAMES.c.key == key).values(current=False))
-        rows = [{"name": old, "current": False}, {"name": new, "current": True}]
-        upsert(tx, NAMES, [{**row, "key": key, "since": at} for row in rows])
+        key, names = key_of(old), self._names_of_key(tx, old)
+        if new not in names:
+            self._carry_seals(tx, old, new)
+        self._call(tx, key, old, new, at)
         for id, families in tx.execute(select(API_KEYS.c.name, API_KEYS.c.families)).all():
             if families is not None and old in families and new not in families:
                 named = update(API_KEYS).where(API_KEYS.c.name == id)
                 tx.execute(named.values(families=sorted([*families, new])))
-        look(tx)
 
     def next_retired(self, tx: Connection, name: str) -> str:
         return next_free(name, tx.execute(select(NAMES.c.name)).scalars())
 
     def retire(self, tx: Connection, name: str, at: datetime) -> str:
-        retired, key = self.next_retired(tx, name), key_of(name)
-        names = {name, *tx.execute(select(NAMES.c.name).where(NAMES.c.key == key)).scalars()}
-        self._seal(tx, name, sorted(one for one in names if not is_retired(one)))
-        tx.execute(update(NAMES).where(NAMES.c.key == key).values(current=False))
-        rows = [{"name": name, "current": False}, {"name": retired, "current": True}]
-        upsert(tx, NAMES, [{**row, "key": key, "since": at} for row in rows])
-        look(tx)
+        retired = self.next_retired(tx, name)
+        self._seal(tx, name, sorted(one for one in self._names_of_key(tx, name) if not is_retired(one)))
+        self._call(tx, key_of(name), name, retired, at)
         return retired
 
     def restore(self, tx: Connection, retired: str, name: str, at: datetime) -> None:
-        key = key_of(retired)
         tx.execute(delete(NAMES).where(NAMES.c.name == retired))
-        upsert(tx, NAMES, [{"name": name, "key": key, "current": True, "since": at}])
-        tx.execute(delete(SEALED).where(SEALED.c.family == name))  # its own rows are in the holdout again
-        look(tx)
+        self._call(tx, key_of(retired), name, name, at)
+        own = SEALED.c.name.in_(self._names_of_key(tx, name))
+        tx.execute(delete(SEALED).where(SEALED.c.family == name, own))  # its own rows are in the holdout again
+        self._carry_looks(tx, name, name)
 
     def claim(self, tx: Connection, name: str, at: datetime) -> str | None:
         row = tx.execute(select(NAMES).where(NAMES.c.name == name)).first()
@@ -99,6 +97,51 @@ class FamilyNameTables:
     def n_sealed(self, tx: Connection, name: str) -> int:
         query = select(func.count(SEALED.c.input_hash.distinct())).where(SEALED.c.name == name)
         return int(tx.execute(query).scalar() or 0)
+
+    def since(self, tx: Connection, name: str) -> datetime | None:
+        if not is_known(name):
+            return None
+        return tx.execute(select(NAMES.c.since).where(NAMES.c.name == name)).scalar()
+
+    def _names_of_key(self, tx: Connection, name: str) -> set[str]:
+        return {name, *tx.execute(select(NAMES.c.name).where(NAMES.c.key == key_of(name))).scalars()}
+
+    def _call(self, tx: Connection, key: str, old: str, new: str, at: datetime) -> None:
+        """The key's present name is ``new``, and ``old`` a former one, each since the key has had it."""
+        tx.execute(update(NAMES).where(NAMES.c.key == key).values(current=False))
+        insert_new(tx, NAMES, [{"name": old, "key": key, "current": False, "since": EVER}])
+        since = tx.execute(select(NAMES.c.since).where(NAMES.c.name == new, NAMES.c.key == key)).scalar() or at
+        upsert(tx, NAMES, [{"name": new, "key": key, "current": True, "since": since}])
+        look(tx)
+
+    def _carry_seals(self, tx: Connection, old: str, new: str) -> None:
+        """What is sealed for either name is sealed for ``new``, and the looks at it count for ``old``'s own rows.
+
+        Raises Conflict where ``old`` has opened what is sealed for ``new``.
+        """
+        n_open = self._carry_looks(tx, old, new)
+        if n_open:
+            raise Conflict(
+                f"{count(n_open, 'example')} of {old} would be open under the name {new}, for which"
+                f" {'it is' if n_open == 1 else 'they are'} sealed: in the holdout of a retired family. Choose another"
+                " name."
+            )
+        columns = SEALED.c.input_hash, SEALED.c.family, SEALED.c.example
+        rows = tx.execute(select(*columns).where(SEALED.c.name == old).distinct()).mappings()
+        insert_new(tx, SEALED, [{"name": new, **row} for row in rows])
+
+    def _carry_looks(self, tx: Connection, family: str, name: str) -> int:
+        """Counts for the family's holdout the looks at what is sealed for ``name``; how many other examples of it
+        are sealed so.
+        """
+        if not self.n_sealed(tx, name):
+            return 0
+        query = select(EXAMPLES.c.id, EXAMPLES.c.input, EXAMPLES.c.split).where(EXAMPLES.c.family == family)
+        own = {row.id: row for row in tx.execute(query)}
+        before = sealed_before(tx, name, {id: row.input for id, row in own.items()})
+        for id, ones in before.items():
+            carry_looks(tx, family, id, ones)
+        return sum(own[id].split != "holdout" for id in before)
 
     def _seal(self, tx: Connection, family: str, names: Sequence[str]) -> None:
         query = select(EXAMPLES.c.id, EXAMPLES.c.input).where(

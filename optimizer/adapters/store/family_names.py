@@ -61,6 +61,11 @@ def key_of(name: str) -> str:
     return _HERE.names.keys.get(name, name)
 
 
+def is_known(name: str) -> bool:
+    """False of a name that was always its family's own, and nobody else's."""
+    return name in _HERE.names.keys
+
+
 class FamilyKey(TypeDecorator[str]):
     """A family's name outside, its key inside."""
 

@@ -196,8 +196,11 @@ class IntakeRequest:
         self._check_source(report)
         get: Callable[[str], Any] = report.values.get
         unit_hmac = self._in.hmac_unit(get("unit")) if get("unit") is not None else None
+        token = None
         if get("assignment") is not None:
-            sent = arm_of_token(report, self._verified(get("assignment")), unit_hmac)
+            assignment = self._verified(get("assignment"))
+            token = assignment.family, assignment.issued_at
+            sent = arm_of_token(report, assignment, unit_hmac)
         else:
             sent = Arm(family=get("family") or "", variant=get("variant"), rollout=get("rollout"), unit_hmac=unit_hmac)
         if sent.family:
@@ -205,7 +208,7 @@ class IntakeRequest:
             if known is not None and known.name != sent.family:  # it was renamed since
                 sent = replace(sent, family=known.name)
             report = self._protected(report, sent)
-        return ReadEvent(index=index, report=report, sent=sent, by_token=get("assignment") is not None)
+        return ReadEvent(index=index, report=report, sent=sent, by_token=token is not None, token=token)
 
     def _verified(self, token: str) -> Assignment:
         try:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from optimizer.core.base.phrasing import when
 from optimizer.core.feedback.events import Arm
 from optimizer.core.feedback.reported import EventRejected, Report, content_hash
 from optimizer.core.feedback.stored_rows import EventRow, feedback_row, interaction_row
@@ -27,6 +28,7 @@ class ReadEvent:
     report: Report
     sent: Arm  # family "" when only the interaction can say
     by_token: bool
+    token: tuple[str, datetime] | None = None  # what it names as its family, and when it was issued, to the second
     # The interaction's family, whose checks and masks the report has passed, where ``sent`` names none.
     read_for: str = ""
 
@@ -82,8 +84,11 @@ class Placing:
         self._arms = {id: {one.arm.family: one.arm for one in ones} for id, ones in seen.items()}
         self._variants: dict[str, set[str]] = {}
         self._rollouts: dict[str, tuple[Rollout | None, datetime | None]] = {}
+        self._since: dict[str, datetime | None] = {}
 
     def arm_of(self, read: ReadEvent) -> Arm:
+        if read.token is not None:
+            self._check_token(*read.token)
         if read.by_token and not self._names_any:
             return read.sent
         served = arm_of_interaction(read, self._arms)
@@ -100,6 +105,18 @@ class Placing:
         if not read.sent.family or read.sent.unit_hmac is None:
             raise unknown_interaction(read)
         return self._arm_of_unit(read)
+
+    def _check_token(self, family: str, issued_at: datetime) -> None:
+        if family not in self._since:
+            self._since[family] = self._store.family_names.since(self._tx, family)
+        since = self._since[family]
+        if since is not None and issued_at < since.replace(microsecond=0):
+            raise EventRejected(
+                "token_of_retired_family",
+                f"The assignment token was issued at {when(issued_at)}, and since {when(since)} another family of this"
+                f" name, {family!r}, serves: the token's own was retired, and its outcomes count for no other. Fetch"
+                " the prompt again and send the new token.",
+            )
 
     def place(self, read: ReadEvent, arm: Arm) -> Placed:
         report = read.report

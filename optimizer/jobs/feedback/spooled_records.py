@@ -27,7 +27,8 @@ def interaction_record(read: ReadEvent, actor: str) -> dict[str, Any]:
     """An interaction whose arm its token says, and who asked for it."""
     values = {name: _plain(value) for name, value in read.report.values.items() if name not in ("assignment", "unit")}
     arm = {name: _plain(value) for name, value in asdict(read.sent).items()}
-    return {"actor": actor, "values": values, "arm": arm}
+    token = None if read.token is None else [read.token[0], _plain(read.token[1])]
+    return {"actor": actor, "values": values, "arm": arm, "token": token}
 
 
 def shortened(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,11 +83,13 @@ def _read(index: int, record: Mapping[str, Any]) -> ReadEvent:
     values = {name: FIELDS[name].kind.check(value) for name, value in record["values"].items() if name in FIELDS}
     cohort_start = record["arm"]["cohort_start"]
     arm = {**record["arm"], "cohort_start": None if cohort_start is None else datetime.fromisoformat(cohort_start)}
+    token = record.get("token")  # of a model that was asked by its own name there is none
     return ReadEvent(
         index=index,
         report=Report(values=values, is_interaction=True, is_feedback=False),
         sent=Arm(**arm),
         by_token=True,
+        token=None if token is None else (token[0], datetime.fromisoformat(token[1])),
     )
 
 

@@ -30,17 +30,17 @@ def folder_of(world: World, name: str) -> Path:
     return world.settings.families_dir / name
 
 
-def make_again(world: World, text: str = FAMILY) -> None:
-    folder_of(world, "triage").mkdir(parents=True)
-    (folder_of(world, "triage") / "family.yaml").write_text(text, encoding="utf-8")
+def make_again(world: World, text: str = FAMILY, *, name: str = "triage") -> None:
+    folder_of(world, name).mkdir(parents=True)
+    (folder_of(world, name) / "family.yaml").write_text(text.replace("name: triage", f"name: {name}"), encoding="utf-8")
     world.shared.serving.refresh()
 
 
-def add(world: World, n: int, *, group: str | None = None, field: str = "text") -> list[str]:
+def add(world: World, n: int, *, group: str | None = None, field: str = "text", family: str = "triage") -> list[str]:
     """What became of so many examples."""
     rows = [
         make_example(
-            family="triage", input={field: f"request number {i}"}, expected={"topic": "billing"},
+            family=family, input={field: f"request number {i}"}, expected={"topic": "billing"},
             created_at=world.shared.clock.now(), origin="curated", group=group,
         )
         for i in range(n)
@@ -130,6 +130,128 @@ def test_no_sealed_row_is_opened_by_another_group_or_field(world: World, how: di
     assert told.count("sealed") > 0
     texts = {next(iter(one.input.values())) for one in opened}
     assert not {f"request number {i}" for i in range(40) if _id(i) in sealed} & texts
+
+
+def looks(world: World, family: str, ids: list[str]) -> int:
+    with world.shared.store.read() as tx:
+        return world.shared.store.examples.looks(tx, family, ids)
+
+
+def test_the_seals_of_a_name_go_with_a_family_that_is_renamed_away_from_it(world: World) -> None:
+    add(world, 40)
+    sealed = look(world, "triage", "st_1")
+    retire(world)
+    make_again(world)
+    rename(world, "triage", "tickets")
+    assert add(world, 40, family="tickets", group="one").count("sealed") == len(sealed)
+    add(world, 40, family="tickets")
+    assert looks(world, "tickets", sealed) == 1
+    world.client.delete("/v1/families/tickets?confirm=tickets")
+    make_again(world, name="tickets")
+    assert add(world, 40, family="tickets", group="one").count("sealed") == len(sealed)
+
+
+def test_what_comes_back_counts_the_looks_of_the_family_that_had_its_name_meanwhile(world: World) -> None:
+    add(world, 40)
+    sealed = look(world, "triage", "st_1")
+    retire(world)
+    make_again(world)
+    add(world, 40)
+    look(world, "triage", "st_2")
+    retire(world)
+    assert world.post("/v1/families/triage~1/restore").status_code == 200
+    assert looks(world, "triage", sealed) == 2
+
+
+def test_a_family_that_takes_a_retired_name_counts_its_looks_and_may_have_opened_nothing(world: World) -> None:
+    add(world, 40)
+    sealed = look(world, "triage", "st_1")
+    retire(world)
+    make_again(world, name="opened")
+    make_again(world, name="held_out")
+    add(world, 40, family="opened", group="one")
+    add(world, 40, family="held_out")
+    answer = rename(world, "opened", "triage")
+    assert answer.status_code == 409
+    assert f"{len(sealed)} examples" in answer.json()["detail"]
+    assert folder_of(world, "opened").is_dir()
+    assert world.get("/v1/families/opened/prompt").json()["family"] == "opened"
+    assert rename(world, "held_out", "triage").status_code == 200
+    assert looks(world, "triage", sealed) == 1
+    assert rename(world, "triage", "held_out").status_code == 200  # and back
+
+
+def test_what_comes_back_takes_no_seal_from_another_family(world: World) -> None:
+    add(world, 40)
+    sealed = look(world, "triage", "st_1")
+    rename(world, "triage", "tickets")
+    world.client.delete("/v1/families/tickets?confirm=tickets")
+    make_again(world)
+    assert world.post("/v1/families/tickets/restore").status_code == 200
+    assert add(world, 40, group="one").count("sealed") == len(sealed)
+
+
+def later(world: World, monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    now = datetime.now(UTC) + timedelta(seconds=seconds)
+    monkeypatch.setattr(world.shared.clock, "now", lambda: now)
+
+
+def token_of(world: World, family: str = "triage") -> str:
+    return str(world.get(f"/v1/families/{family}/prompt?unit=u").json()["assignment"])
+
+
+def send(world: World, token: str, **more: Any) -> tuple[int, str | None]:
+    """How many events were taken, and why one was not."""
+    answer = world.post("/v1/feedback", [{"assignment": token, "success": True, **more}]).json()
+    return answer["accepted"], next((one["type"] for one in answer["rejected"]), None)
+
+
+def test_a_token_of_a_retired_family_counts_for_no_other_of_its_name(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = token_of(world)
+    retire(world)
+    later(world, monkeypatch, 2)
+    make_again(world)
+    second = token_of(world)
+    world.post("/v1/interactions", {"id": "in_1", "assignment": second, "output": "billing"})
+    refused = world.post("/v1/feedback", [{"assignment": first, "success": True}]).json()["rejected"][0]
+    assert refused["type"] == "token_of_retired_family"
+    assert "another family of this name" in refused["detail"]
+    assert send(world, first, interaction="in_1") == (0, "token_of_retired_family")
+    assert send(world, second) == (1, None)
+    retire(world)
+    later(world, monkeypatch, 4)
+    assert world.post("/v1/families/triage~1/restore").status_code == 200
+    assert send(world, second) == (0, "token_of_retired_family")
+    assert send(world, token_of(world)) == (1, None)
+
+
+def test_a_token_of_a_family_that_only_came_back_or_was_renamed_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = [token_of(world)]
+    for i, act in enumerate(
+        [
+            lambda: (retire(world), world.post("/v1/families/triage/restore")),
+            lambda: (rename(world, "triage", "tickets"),),
+            lambda: (rename(world, "tickets", "triage"),),
+        ]
+    ):
+        later(world, monkeypatch, 2 * (i + 1))
+        assert {answer.status_code for answer in act()} == {200}
+        assert [send(world, token) for token in tokens] == [(1, None)] * len(tokens)
+        tokens.append(token_of(world))
+
+
+def test_a_token_is_of_no_family_that_took_the_name_by_a_rename(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = token_of(world)
+    make_again(world, name="tickets")
+    retire(world)
+    later(world, monkeypatch, 2)
+    assert rename(world, "tickets", "triage").status_code == 200
+    assert send(world, token) == (0, "token_of_retired_family")
+    assert send(world, token_of(world)) == (1, None)
 
 
 def _id(i: int) -> str:
