@@ -139,12 +139,14 @@ def champion_rollback(
 ) -> dict[str, Any]:
     """The champion before this one serves again, at once; an active rollout ends in the same transaction.
 
-    Sent again within ten minutes it changes nothing: going further back names the variant (`to`).
+    Sent again within ten minutes it changes nothing: going further back names the variant (`to`). Where the server does
+    not know its model, `warning` says so.
     """
     body = body or ChampionRollbackBody()
     report = roll_back_champion(
         family, actor=request.state.caller.actor, reason=body.reason, expect=body.expect, to=body.to,
         dry_run=body.dry_run, store=kept(request, shared, response, shapes.change), clock=shared.clock,
+        **wiring.served_models(shared.settings),
     )  # fmt: skip
     shared.serving.refresh()
     return shapes.change(report)
@@ -157,11 +159,12 @@ def champion_set(
     """A variant serves every user at once, past every gate and recorded as forced; for an emergency.
 
     An active rollout ends in the same transaction, nobody is held back, and a frozen family takes it too. Safe to
-    repeat.
+    repeat. A variant whose model the server does not know is refused.
     """
     report = set_champion(
         family, body.variant, actor=request.state.caller.actor, reason=body.reason, confirm=body.confirm,
         store=kept(request, shared, response, shapes.change), clock=shared.clock,
+        **wiring.served_models(shared.settings),
     )  # fmt: skip
     shared.serving.refresh()
     return shapes.change(report)

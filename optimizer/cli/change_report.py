@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optimizer.cli.operations.protocol import Answer
-from optimizer.cli.output import show, tell_change
+from optimizer.cli.output import say, show, tell_change
 
 
 def show_change(as_json: bool, answer: Answer) -> None:
@@ -16,3 +16,5 @@ def show_change(as_json: bool, answer: Answer) -> None:
         undo=answer["undo"] or "",
         then=answer["next"] or "",
     )
+    if answer.get("warning"):
+        say(answer["warning"], "yellow")

@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from optimizer.core.base.errors import Conflict, Fault, InvalidInput
+from optimizer.core.family.variant import Variant
 from optimizer.core.rollout.decision_log import next_decision
 from optimizer.core.rollout.transitions import Transition, TransitionRequest, apply, lapse_of
 from optimizer.core.search.answer_bounds import models_of
@@ -42,6 +43,7 @@ class ChangeReport:
     decision: Decision | None = None
     instead_of: str | None = None  # the variant that was champion before
     models: Sequence[str] = ()  # that the champion asks
+    warning: str | None = None  # why it will not answer all the same
     dry_run: bool = False
 
     @property
@@ -151,9 +153,14 @@ def described(tx: Transaction, store: Store, reign: Champion) -> str:
 
 
 def models_asked(tx: Transaction, store: Store, reign: Champion) -> tuple[str, ...]:
-    """Names of the models that answer under a reign; none for a variant without a prompt."""
+    """``asked_by`` of the variant of a reign."""
     record = store.variants.get(tx, reign.family, reign.variant)
-    return tuple(models_of(record.variant, {})) if record is not None and record.variant.messages else ()
+    return asked_by(record.variant) if record is not None else ()
+
+
+def asked_by(variant: Variant) -> tuple[str, ...]:
+    """Names of the models that answer for a variant; none for one without a prompt."""
+    return tuple(models_of(variant, {})) if variant.messages else ()
 
 
 def promote(tx: Transaction, store: Store, transition: Transition) -> Champion | None:

@@ -136,6 +136,7 @@ def change(value: ChangeReport) -> dict[str, Any]:
     reign = champion(value.champion) if value.champion is not None else None
     if value.rollout is None:
         told = {"instead_of": value.instead_of, "models": list(value.models), "dry_run": value.dry_run}
+        told["warning"] = value.warning
         return {**shown, "champion": reign, **told}
     return {**shown, **rollout(value.rollout), "reign": reign}
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from optimizer.core.base.errors import DetentError
 from optimizer.core.base.registry import find_with
 from optimizer.host.config import Settings
 
@@ -243,6 +244,15 @@ def loaded_models(settings: Settings, wanted: Collection[str] = ()) -> Mapping[s
         if known is None or known.keys() >= set(wanted) or monotonic() >= until:
             return known
         sleep(0.1)
+
+
+def served_models(settings: Settings) -> dict[str, Any]:
+    """``models`` and ``loaded`` of ``require_models``; nothing is waited for, and no file refuses what must be done."""
+    try:
+        models = open_models(settings, last_good=True)
+    except (DetentError, OSError):
+        models = None
+    return {"models": models, "loaded": loaded_models(settings)}
 
 
 def models_problem(settings: Settings) -> str | None:

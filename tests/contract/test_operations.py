@@ -183,6 +183,25 @@ class TestRollouts:
         )
         assert (named["changed"], both.remote[1].champion()) == (True, now["champion"]["variant"])
 
+    def test_a_variant_whose_model_is_unknown_is_not_served_now_but_gone_back_to(self, both: Both) -> None:
+        def models(text: str) -> Callable[[World], None]:
+            def write(world: World) -> None:
+                world.settings.models_file.parent.mkdir(exist_ok=True)
+                world.settings.models_file.write_text(text)
+
+            return write
+
+        serve: Change = lambda operations, world: operations.set_champion(  # noqa: E731
+            F, world.candidate(), reason="outage", confirm=F
+        )
+        back: Change = lambda operations, world: operations.roll_back_champion(F, reason=None, expect=None)  # noqa: E731
+        both(serve)
+        both.set_up(models("large: {litellm: openai/large}"))
+        assert "There is no model 'embedded'" in both(back)["warning"]
+        assert "There is no model 'embedded'" in both.refused(NotFound, serve)
+        both.set_up(models("large: ["))
+        assert both(back)["warning"] is not None, "by the last good file"
+
     def test_a_freeze_is_told_once_and_taken_back(self, both: Both) -> None:
         freeze: Change = lambda operations, world: operations.freeze(F, reason="launch day")  # noqa: E731
         assert [both(freeze)["changed"], both(freeze)["changed"]] == [True, False]

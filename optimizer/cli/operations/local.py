@@ -64,13 +64,16 @@ class LocalOperations:
     ) -> Answer:
         from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
 
-        report = roll_back_champion(family, reason=reason, expect=expect, to=to, dry_run=dry_run, **self._by)
+        report = roll_back_champion(
+            family, reason=reason, expect=expect, to=to, dry_run=dry_run, **self._by, **self._served_models
+        )
         return _as_json(shapes.change(report))
 
     def set_champion(self, family: str, variant: str, *, reason: str | None, confirm: str | None) -> Answer:
         from optimizer.jobs.rollouts.set_champion import set_champion
 
-        return _as_json(shapes.change(set_champion(family, variant, reason=reason, confirm=confirm, **self._by)))
+        report = set_champion(family, variant, reason=reason, confirm=confirm, **self._by, **self._served_models)
+        return _as_json(shapes.change(report))
 
     def freeze(self, family: str | None, *, reason: str | None) -> Answer:
         from optimizer.jobs.rollouts.freeze import freeze
@@ -301,6 +304,10 @@ class LocalOperations:
     def _by(self) -> dict[str, Any]:
         """Who acts, where, and when."""
         return {"actor": self._session.actor, "store": self._session.store, "clock": self._session.clock}
+
+    @property
+    def _served_models(self) -> dict[str, Any]:
+        return wiring.served_models(self._session.settings)
 
     @property
     def _models(self) -> dict[str, Any]:

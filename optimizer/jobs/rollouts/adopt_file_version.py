@@ -6,19 +6,26 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from optimizer.core.base.errors import Conflict, NotFound, Refused
+from optimizer.core.base.errors import Refused
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.drift import MIN_REFERENCE
 from optimizer.core.rollout.start import champion_mean, most_labelled
 from optimizer.core.rollout.transitions import Act, TransitionRequest, apply, start
-from optimizer.core.search.answer_bounds import models_of
 from optimizer.core.serving import champion
 from optimizer.core.serving.assignment import HOLDBACK_SHARE
 from optimizer.core.serving.freezes import require_unfrozen
 from optimizer.core.serving.rollout import Champion, Decision, Rollout
+from optimizer.jobs.families.check_models import require_models
 from optimizer.jobs.families.file_versions import promote_file_version, store_file_version
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head, record_reign, record_transition
+from optimizer.jobs.record_change import (
+    ChangeReport,
+    asked_by,
+    checked_reason,
+    log_head,
+    record_reign,
+    record_transition,
+)
 from optimizer.jobs.rollouts.fix_settings import ChampionRecord, fix_settings, read_record
 from optimizer.ports import Clock, ModelCatalogue, Store, Transaction
 
@@ -51,9 +58,10 @@ def adopt_file_version(
         NotFound: the file has no such prompt version, or config/models.yaml has no model that it asks.
     """
     name, version = family.name, family.prompt.current
-    wanted = family.variant(version).id
+    variant = family.variant(version)
+    wanted = variant.id
     why = checked_reason(reason)
-    _require_models(family, models, loaded)
+    require_models(asked_by(variant), models, loaded, cannot=f"Cannot serve version {version} of {name}'s file")
     record = _record(family, store, clock) if holdback else None
 
     def change(tx: Transaction) -> _Adoption:
@@ -152,23 +160,6 @@ def _record_adoption(
     started = start(rollout, request, forced=True)
     record_transition(tx, store, started)
     return record_transition(tx, store, apply(started.rollout, adopt))
-
-
-def _require_models(family: Family, models: ModelCatalogue, loaded: Collection[str] | None) -> None:
-    variant = family.variant()
-    cannot = f"Cannot serve version {family.prompt.current} of {family.name}'s file"
-    for name in models_of(variant, {}) if variant.messages else ():
-        try:
-            models.describe(name)
-        except NotFound as error:
-            raise NotFound(f"{cannot}: {error.detail}", model=name) from None
-        if loaded is not None and name not in loaded:
-            raise Conflict(
-                f"{cannot}: the running server does not know its model {name!r} yet, so every request would"
-                " fail. It reads config/models.yaml again within a second of a change. Adopt again; where it stays so,"
-                " var/logs/gateway.log says why.",
-                model=name,
-            )
 
 
 def _unconfirmed(name: str, version: str, variant: str) -> Refused:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
-from optimizer.core.base.errors import NotFound
+from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.base.phrasing import when
 from optimizer.core.rollout.verification import ROLLBACK
 from optimizer.core.serving import champion
 from optimizer.core.serving.rollout import Champion
+from optimizer.jobs.families.check_models import require_models
 from optimizer.jobs.record_change import (
     ChangeReport,
     checked_reason,
@@ -18,7 +20,7 @@ from optimizer.jobs.record_change import (
     models_asked,
     replace_champion,
 )
-from optimizer.ports import Alert, Clock, Store, Transaction
+from optimizer.ports import Alert, Clock, ModelCatalogue, Store, Transaction
 
 
 def roll_back_champion(
@@ -33,6 +35,8 @@ def roll_back_champion(
     dry_run: bool = False,
     evidence: Mapping[str, Any] | None = None,
     alert: Alert | None = None,
+    models: ModelCatalogue | None = None,
+    loaded: Collection[str] | None = None,
 ) -> ChangeReport:
     """Ends an active rollout and lets the reign below serve, in one transaction. Said again within ten minutes it
     changes nothing; later it goes further down or is refused.
@@ -42,6 +46,7 @@ def roll_back_champion(
         dry_run: says what would be, and changes nothing.
         evidence: what the tick goes back on (``core/cross_check.holdback_evidence``); None where a person asks.
         alert: opened with it, where no person has asked.
+        models, loaded: as for ``require_models``. An unknown model refuses nothing: the report warns of it.
     Raises:
         NotFound: the family has no champion.
         Conflict: nothing below, ``to`` was never champion, or ``expect`` (the variant that shall be replaced) does not
@@ -50,6 +55,14 @@ def roll_back_champion(
     why = checked_reason(reason)
 
     def change(tx: Transaction) -> ChangeReport:
+        report = fall_back(tx)
+        try:
+            require_models(report.models, models, loaded, cannot="It serves, and it cannot answer")
+        except (NotFound, Conflict) as unknown:
+            return replace(report, warning=unknown.detail)
+        return report
+
+    def fall_back(tx: Transaction) -> ChangeReport:
         history = store.champions.history(tx, family)
         if not history:
             raise no_champion(family)

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from optimizer.adapters.models.language_models import Models
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound, Refused
 from optimizer.core.declaration.read import parse_family
 from optimizer.jobs.families.sync_families import sync_families
@@ -24,6 +25,9 @@ from tests.contract.rollouts_by_hand.world import (
     version,
 )
 from tests.stores import EMBEDDED_ONLY
+
+LARGE_ONLY = "large: {litellm: openai/large}"
+ANY_MODEL = {"models": None, "loaded": None}
 
 
 def test_the_first_champion_is_what_the_file_names(store, clock):
@@ -79,7 +83,7 @@ def test_adopting_the_file_needs_the_familys_name_and_is_recorded_as_forced(stor
             {"default": "embedded"},
             ["other"],
             Conflict,
-            "It reads config/models.yaml again within a second of a change. Adopt again",
+            "It reads config/models.yaml again within a second of a change. Try again",
             id="added a moment ago",
         ),
         pytest.param(
@@ -174,7 +178,9 @@ def test_a_champion_rollback_that_is_said_twice_does_nothing_and_says_so(store, 
 
 def test_a_variant_is_served_now_past_every_gate_and_recorded_as_forced(store, clock, candidate, deploying):
     first = champion(store)
-    told = set_champion(F, candidate, actor="ann", reason="outage", confirm=F, store=store, clock=clock)
+    told = set_champion(
+        F, candidate, actor="ann", reason="outage", confirm=F, store=store, clock=clock, models=None, loaded=None
+    )
     assert champion(store) == candidate
     assert (told.forced, told.instead_of, told.undo) == (True, first, f"detent champion rollback {F}")
     assert f"rollout {deploying.id} ended" in told.what
@@ -187,7 +193,9 @@ def test_a_variant_is_served_now_past_every_gate_and_recorded_as_forced(store, c
         [row] = [row for row in store.audit.page(tx, cursor=None, limit=100)[0] if row["action"] == "champion.set"]
     assert (reign.forced, reign.why, reign.by, reign.rollout) == (True, "served now: outage", "ann", None)
     assert (row["actor"], row["subject"], row["detail"]["forced"]) == ("ann", candidate, True)
-    again = set_champion(F, candidate, actor="ann", reason="outage", confirm=None, store=store, clock=clock)
+    again = set_champion(
+        F, candidate, actor="ann", reason="outage", confirm=None, store=store, clock=clock, models=None, loaded=None
+    )
     assert not again.changed
     roll_back_champion(F, actor="ann", reason="", store=store, clock=clock)
     assert champion(store) == first
@@ -202,15 +210,69 @@ def test_a_variant_served_now_needs_a_reason_and_the_familys_name_and_has_to_be_
         ("outage", F, "v_none", NotFound),
     ):
         with pytest.raises(error):
-            set_champion(F, variant, actor="ann", reason=reason, confirm=confirm, store=store, clock=clock)
+            set_champion(
+                F,
+                variant,
+                actor="ann",
+                reason=reason,
+                confirm=confirm,
+                store=store,
+                clock=clock,
+                models=None,
+                loaded=None,
+            )
     assert champion(store) == first
     with pytest.raises(NotFound):
-        set_champion("nobody", candidate, actor="ann", reason="outage", confirm="nobody", store=store, clock=clock)
+        set_champion(
+            "nobody",
+            candidate,
+            actor="ann",
+            reason="outage",
+            confirm="nobody",
+            store=store,
+            clock=clock,
+            models=None,
+            loaded=None,
+        )
+
+
+@pytest.mark.parametrize(
+    ("models", "loaded", "error", "says"),
+    [
+        pytest.param(
+            "large: {litellm: openai/large}", ["embedded"], NotFound, "There is no model 'embedded'", id="in no file"
+        ),
+        pytest.param(
+            EMBEDDED_ONLY, ["other"], Conflict, "does not know its model 'embedded'", id="not with the server"
+        ),
+        pytest.param(None, ["other"], Conflict, "does not know its model 'embedded'", id="no file can be read"),
+    ],
+)
+def test_a_variant_whose_model_is_unknown_is_not_served_now_but_is_gone_back_to_with_a_warning(
+    store, clock, candidate, tmp_path, models, loaded, error, says
+):
+    if isinstance(models, str):
+        (tmp_path / "models.yaml").write_text(models)
+        models = Models(tmp_path / "models.yaml", tmp_path)
+    first = champion(store)
+    by = {"actor": "ann", "reason": "outage", "store": store, "clock": clock}
+    with pytest.raises(error, match=f"Cannot serve {candidate} of {F} at once: .*{says}"):
+        set_champion(F, candidate, confirm=F, models=models, loaded=loaded, **by)
+    assert champion(store) == first
+    assert set_champion(F, candidate, confirm=F, models=EMBEDDED_ONLY, loaded=["embedded"], **by).changed
+    foreseen = roll_back_champion(F, models=models, loaded=loaded, dry_run=True, **by)
+    told = roll_back_champion(F, models=models, loaded=loaded, **by)
+    assert (told.changed, champion(store)) == (True, first)
+    assert foreseen.warning == told.warning
+    assert says in str(told.warning)
+    assert roll_back_champion(F, models=EMBEDDED_ONLY, loaded=["embedded"], **by).warning is None
 
 
 def test_a_frozen_family_takes_what_a_person_serves_now_and_stays_frozen(store, clock, candidate):
     freeze(F, "incident", actor="ann", store=store, clock=clock)
-    set_champion(F, candidate, actor="ann", reason="outage", confirm=F, store=store, clock=clock)
+    set_champion(
+        F, candidate, actor="ann", reason="outage", confirm=F, store=store, clock=clock, models=None, loaded=None
+    )
     assert champion(store) == candidate
     with store.read() as tx:
         assert store.freezes.all(tx)
