@@ -31,7 +31,7 @@ http {{
     listen 127.0.0.1:{port};
     location / {{
       proxy_pass http://detent;
-      proxy_http_version 1.1;
+      proxy_http_version {version};
       proxy_set_header Host {api};
       proxy_set_header Upgrade $http_upgrade;
       proxy_set_header Connection $connection_upgrade;
@@ -63,12 +63,14 @@ def request(address: str, method: str, path: str, asking: str, framing: str, bod
 
 
 @contextmanager
-def nginx(folder: Path, api: str) -> Iterator[str]:
+def nginx(folder: Path, api: str, version: str = "1.1") -> Iterator[str]:
+    """Its address. ``version``: of HTTP, in which it asks the api; 1.0 where its configuration names none."""
     assert NGINX is not None
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    (folder / "nginx.conf").write_text(NGINX_CONF.format(folder=folder, api=api, port=port), encoding="utf-8")
+    text = NGINX_CONF.format(folder=folder, api=api, port=port, version=version)
+    (folder / "nginx.conf").write_text(text, encoding="utf-8")
     process = subprocess.Popen([NGINX, "-p", str(folder), "-c", "nginx.conf", "-g", "daemon off; master_process off;"])
     try:
         until(lambda: process.poll() is not None or _listens(port), "nginx", patience_s=PROCESSES_S)

@@ -16,7 +16,7 @@ import httptools
 import structlog
 from starlette.types import Message
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from api.http import problems
 from api.http.request_ids import new_request_id
@@ -25,7 +25,7 @@ from optimizer.host.config import ServerLimits
 
 # Among the extensions of a scope: sends a whole answer whose headers are known to be sound.
 AT_ONCE = "detent.answer_at_once"
-MAX_HEADER_BYTES = 64 * 1024
+MAX_HEADER_BYTES = 64 * 1024  # of a head, and of what is no content of a body: trailers, extensions of a chunk
 log = structlog.get_logger("http")
 # an answer stays readable for so long while what is still sent is thrown away; closing at once would take it back
 LINGER_S = 5.0
@@ -140,7 +140,8 @@ class TimedProtocol(HttpToolsProtocol):
         self._address = ""
         self._reading: Literal["headers", "body"] | None = None
         self._since = 0.0  # when it began to wait for what it reads
-        self._n_header_bytes = 0
+        self._n_header_bytes = 0  # since the request began or its last content came
+        self._n_unused_bytes = 0  # of a body, since its answer was complete
         self._unread_since: float | None = None  # the other side does not take what is written to it
         self._closing_since: float | None = None
         self._refused_at: float | None = None
@@ -177,7 +178,7 @@ class TimedProtocol(HttpToolsProtocol):
                 break
             if self._reading is None:
                 self._begin("headers")
-            self._parse(self._next_piece())
+            self._take(self._next_piece())
             n_pieces += 1
         if self._n_parsed == len(self._received):  # a request that is not whole may end in the midst of END
             self._received = self._received[1 - len(END) :] if self._reading is not None else b""
@@ -201,26 +202,37 @@ class TimedProtocol(HttpToolsProtocol):
             self._n_parsed = end + len(END) if end >= 0 else len(self._received)
         return self._received[start : self._n_parsed]
 
+    def _take(self, piece: bytes) -> None:
+        """Parses it, and ends the connection where this was too much."""
+        self._n_header_bytes += len(piece)
+        self._parse(piece)
+        if self._reading is None or self.transport.is_closing():
+            return
+        if self._n_header_bytes > MAX_HEADER_BYTES:
+            self._refuse(
+                problems.HeadersTooLarge(
+                    f"The {'headers' if self._reading == 'headers' else 'trailers of the body'} are larger than"
+                    f" {MAX_HEADER_BYTES:,} bytes. Send fewer or shorter ones."
+                )
+            )
+        elif (cycle := self._cycle_of_body()) is not None and cycle.response_complete:
+            self._n_unused_bytes += len(piece)
+            if self._n_unused_bytes > self._limits.body_bytes:
+                self._linger()
+
     def _parse(self, piece: bytes) -> None:
-        if self._reading == "headers":
-            self._n_header_bytes += len(piece)
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
             if self.parser.get_method() != b"CONNECT":
-                self._parse(self._head_without_upgrade())
+                head = self._head_without_upgrade()
+                self.parser = httptools.HttpRequestParser(self)  # the other one may have come to its end
+                self._parse(head)
                 return
             self.send_400_response("CONNECT is for proxies.")
         except httptools.HttpParserError:
             self.logger.warning("Invalid HTTP request received.")
             self.send_400_response("Invalid HTTP request received.")
-        too_long = self._reading == "headers" and self._n_header_bytes > MAX_HEADER_BYTES
-        if too_long and not self.transport.is_closing():
-            self._refuse(
-                problems.HeadersTooLarge(
-                    f"The headers are larger than {MAX_HEADER_BYTES:,} bytes. Send fewer or shorter ones."
-                )
-            )
 
     def _head_without_upgrade(self) -> bytes:
         """The head that was parsed last, as of a client that asks for the answer and the end of the connection alone.
@@ -237,10 +249,12 @@ class TimedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._reading == "body":
+            return  # a trailer
         name, value = name.lower(), value.strip(OPTIONAL_SPACE)
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
-        elif name == b"content-length" and self._reading == "headers":
+        elif name == b"content-length":
             self._n_declared = int(value)
         self.headers.append((name, value))
 
@@ -254,6 +268,7 @@ class TimedProtocol(HttpToolsProtocol):
             self._hand_over()
 
     def on_body(self, body: bytes) -> None:
+        self._n_header_bytes = 0
         if self._asked is None:
             super().on_body(body)
         else:
@@ -356,7 +371,7 @@ class TimedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _end_slow_reading(self, now: float, what: Literal["headers", "body"]) -> None:
-        if self.flow.read_paused or self.flow.is_held or (what == "headers" and self._is_answering()):
+        if self.flow.read_paused:
             self._since = now  # here the server is the slow one
             return
         most = self._limits.header_seconds if what == "headers" else self._limits.body_seconds
@@ -369,24 +384,29 @@ class TimedProtocol(HttpToolsProtocol):
             )
 
     def _begin(self, what: Literal["headers", "body"]) -> None:
-        self._reading, self._since, self._n_header_bytes = what, self.loop.time(), 0
+        self._reading, self._since = what, self.loop.time()
+        self._n_header_bytes = self._n_unused_bytes = 0
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
+
+    def _cycle_of_body(self) -> RequestResponseCycle | None:
+        """Of the request whose body is being read; None: of none, or of one for ``at_once``."""
+        return self.cycle if self._reading == "body" and self._asked is None else None
 
     def _refuse(self, error: DetentError) -> None:
         """Answers, unless an answer has begun, and takes nothing more;
         a route that waits for the body learns that its client is gone.
         """
-        self._asked = None
-        begun = self._is_answering() and self.cycle.response_started
-        if self._is_answering():
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
-        if begun:
-            self.transport.close()
-            return
-        self.transport.write(_answer(error))
+        cycle, self._asked = self._cycle_of_body(), None
+        if cycle is not None:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started and not cycle.response_complete:
+                self.transport.close()
+                return
+        if cycle is None or not cycle.response_started:
+            self.transport.write(_answer(error))
         self._linger()
 
     def close_after_answer(self) -> None:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -182,6 +182,20 @@ def test_five_hundred_half_open_connections_are_all_closed(hasty: Api) -> None:
 def test_headers_without_an_end_are_refused_before_they_fill_memory(patient: Api) -> None:
     with patient.connect("GET /health HTTP/1.1\r\nX-A: " + "a" * 70_000) as connection:
         assert connection.recv(1000).startswith(b"HTTP/1.1 431")
+
+
+@pytest.mark.parametrize(("path", "status"), [("/v1/feedback", b"431"), ("/x", b"404")])
+def test_trailers_without_an_end_are_refused_before_they_fill_memory(patient: Api, path: str, status: bytes) -> None:
+    api = psutil.Process(patient.process.pid)
+    before, trailers = api.memory_info().rss, b"a:b\r\n" * 10_000
+    framing = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    with patient.connect(f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{framing}") as sender:
+        with suppress(OSError):  # the server takes no more
+            for _ in range(400):
+                sender.sendall(trailers)
+        with suppress(ConnectionResetError):
+            assert sender.recv(1000).startswith(b"HTTP/1.1 " + status)
+        assert api.memory_info().rss - before < 50_000_000
 
 
 @pytest.mark.parametrize("path", ["/x", "/openapi.json"])

@@ -70,7 +70,25 @@ def test_it_is_answered_as_if_it_had_not_asked(server: Server, route: str, token
     assert b"\r\nconnection: close\r\n" in came
 
 
-@pytest.mark.skipif(NGINX is None, reason="nginx is not installed on this machine")
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed on this machine")
+
+
+@needs_nginx
+@pytest.mark.parametrize("token", UPGRADES)
+def test_behind_a_proxy_that_speaks_http_1_0_it_is_answered_as_well(server: Server, tmp_path: Path, token: str) -> None:
+    def status(asking: str, method: str, path: str, body: bytes) -> bytes:
+        came = exchanged(proxy, request(proxy, method, path, asking, "length", body))
+        assert came.count(b"HTTP/1.1 ") == 1, came
+        return came.split()[1]
+
+    hidden = request("a", "GET", "/health", "", "length", b"")
+    with nginx(tmp_path, address_of(server, "api"), version="1.0") as proxy:
+        assert status(UPGRADES[token], "GET", "/health", b"") == b"200"
+        for _, method, path, _ in ROUTES.values():  # where there are no keys, what a proxy sends is refused
+            assert status(UPGRADES[token], method, path, hidden) == status("", method, path, hidden) == b"403"
+
+
+@needs_nginx
 def test_behind_a_proxy_that_passes_upgrades_on_nobody_gets_the_answer_to_another(
     server: Server, tmp_path: Path
 ) -> None:

@@ -1,5 +1,5 @@
 """Requests that a connection sends one behind the other: how many are in work, when reading stops, whose turn it is,
-and where one ends.
+where one ends, and what ends one that does not.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Wire(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__({"peername": ("192.0.2.1", 1), "sockname": ("192.0.2.2", 80)})
-        self.written, self.reads, self.is_closed = b"", True, False
+        self.written, self.reads, self.is_closed, self.has_eof = b"", True, False, False
 
     def write(self, data: Any) -> None:
         self.written += bytes(data)
@@ -42,7 +42,7 @@ class Wire(asyncio.Transport):
         self.is_closed = True
 
     def write_eof(self) -> None:
-        pass
+        self.has_eof = True
 
 
 class Application:
@@ -64,6 +64,15 @@ class Application:
         self.requests.append((scope["path"], body))
         await self.may_answer.wait()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+
+class Refusing(Application):
+    """Answers without having read a body, as where a key is missing."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.requests.append((scope["path"], b""))
+        await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 
 
@@ -249,22 +258,25 @@ FRAMINGS = {
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
 @pytest.mark.parametrize(
     "asking",
     [
         pytest.param(b"Connection: Upgrade\r\nUpgrade: websocket\r\n", id="websocket"),
         pytest.param(b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n", id="h2c"),
         pytest.param(b"Connection: keep-alive, uPgrade\r\nUpgrade: any/1\r\n", id="any"),
+        pytest.param(b"Connection: close, Upgrade\r\nUpgrade: h2c\r\n", id="and the end"),
+        pytest.param(b"X-A: %b\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n" % (b"a" * 40_000), id="long"),
     ],
 )
 @pytest.mark.parametrize("kind", [Application, AnsweredAtOnce])
 @on_a_loop
 async def test_a_request_for_an_upgrade_is_answered_as_if_it_had_not_asked_and_is_the_last(
-    kind: type[Application], asking: bytes, framing: str
+    kind: type[Application], asking: bytes, version: bytes, framing: str
 ) -> None:
     length, body = FRAMINGS[framing]
-    sent = b"POST /asks HTTP/1.1\r\nHost: a\r\n" + asking + length + b"\r\n" + body
-    for at in range(1, len(sent) + 1):
+    sent = b"POST /asks HTTP/%b\r\nHost: a\r\n" % version + asking + length + b"\r\n" + body
+    for at in range(1, len(sent) + 1, 1 + len(sent) // 1000):
         app = kind()
         app.may_answer.set()
         connection, wire = Connections(app).one()
@@ -288,3 +300,86 @@ async def test_connect_is_refused_and_is_the_last() -> None:
         await steps()
         assert (app.requests, wire.is_closed) == ([], True)
         assert wire.written.startswith(b"HTTP/1.1 400")
+
+
+CHUNKED = b"POST /long HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+STATUS_OF = {Application: b"431", Refusing: b"401"}
+
+
+@pytest.mark.parametrize("kind", STATUS_OF)
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        pytest.param(b"0\r\n", b"a:b\r\n" * 1000, id="many trailers"),
+        pytest.param(b"1\r\n[\r\n0\r\na:", b"b" * 5000, id="a long trailer"),
+        pytest.param(b"1;a=", b"b" * 5000, id="a long extension of a chunk"),
+    ],
+)
+@on_a_loop
+async def test_what_is_no_content_of_a_body_is_not_kept_and_ends_the_connection(
+    kind: type[Application], start: bytes, piece: bytes
+) -> None:
+    connection, wire = Connections(kind()).one()
+    connection.data_received(CHUNKED + start)
+    await steps()
+    for _ in range(10):
+        connection.data_received(piece)
+    assert len(connection.headers) == 2
+    assert not wire.has_eof
+    for _ in range(10):
+        connection.data_received(piece)
+    assert len(connection.headers) == 2
+    assert wire.has_eof
+    assert wire.written.startswith(b"HTTP/1.1 " + STATUS_OF[kind])
+    assert wire.written.count(b"HTTP/1.1 ") == 1
+
+
+@on_a_loop
+async def test_a_trailer_is_no_header() -> None:
+    app, start = Application(), CHUNKED.replace(b"Host", b"Expect: nothing\r\nHost")
+    connection, wire = Connections(app).one()
+    connection.data_received(start + b"0\r\n")
+    await steps()
+    connection.data_received(b"Expect: 100-continue\r\nAuthorization: b\r\n\r\n")
+    await steps()
+    assert app.paths == ["/long"]
+    assert not wire.written
+    assert [name for name, _ in connection.scope["headers"]] == [b"expect", b"host", b"transfer-encoding"]
+
+
+@pytest.mark.parametrize(("kind", "status"), [(Application, b"408"), (Refusing, b"401")])
+@on_a_loop
+async def test_a_body_that_waits_for_its_turns_has_its_time_like_any_other(
+    kind: type[Application], status: bytes
+) -> None:
+    connection, wire = Connections(kind()).one()
+    connection.data_received(CHUNKED)
+    await steps()
+    connection.data_received(b"%x\r\n" % (4 * N) + b"\r\n\r\n" * N)
+    now, most = connection.loop.time(), ServerLimits().body_seconds
+    connection.end_if_late(now + most / 2)
+    assert not wire.has_eof
+    connection.end_if_late(now + most + 1)
+    assert wire.has_eof
+    assert wire.written.startswith(b"HTTP/1.1 " + status)
+    assert wire.written.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+@on_a_loop
+async def test_behind_an_answer_no_more_of_a_body_is_thrown_away_than_a_body_may_have(is_declared: bool) -> None:
+    app, piece = Refusing(), b" " * 100_000
+    n_pieces = ServerLimits().body_bytes // len(piece)
+    for n in (n_pieces, n_pieces + 2):
+        connection, wire = Connections(app).one()
+        n_bytes = n * len(piece)
+        framing = b"Content-Length: %d\r\n\r\n" % n_bytes
+        head = CHUNKED[: CHUNKED.index(b"Transfer")] + framing if is_declared else CHUNKED + b"%x\r\n" % n_bytes
+        connection.data_received(head)
+        await steps()
+        for _ in range(n):
+            connection.data_received(piece)
+        assert wire.has_eof == (n > n_pieces)
+        connection.data_received((b"" if is_declared else b"\r\n0\r\n\r\n") + get("/next"))
+        await steps()
+        assert app.paths.count("/next") == 1  # behind the body that was not too long

@@ -21,7 +21,8 @@ NAMED = sorted(set(re.findall(r"`([\w/]+\.py)::(test_\w+)`", PAGE)))
 @cache
 def names_in(path: str) -> set[str]:
     tree = ast.parse((TESTS / path).read_text(encoding="utf-8"))
-    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return {function.name for function in functions if function.name.startswith("test_")}
 
 
 def rows(heading: str) -> list[list[str]]:
