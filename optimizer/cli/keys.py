@@ -94,6 +94,7 @@ def list_keys(as_json: Json = False) -> None:
         "expires_at": "Ends",
         "created_at": "Made",
         "revoked_at": "Revoked",
+        **({"keyless_until": "No key needed until"} if any(row["keyless_until"] for row in rows) else {}),
     }
     view = table(
         [_in_words(row) for row in rows],

@@ -34,7 +34,9 @@ class RunningProcess:
 def announce(settings: Settings, name: str, url: str | None = None, **more: Any) -> None:
     """Write var/run/<name>.json in one step, once the process is READY: a reader sees all of it or nothing."""
     started = psutil.Process().create_time()
-    write_whole(settings.run_dir() / f"{name}.json", {"pid": os.getpid(), "url": url, "created": started, **more})
+    settings.run_dir().mkdir(parents=True, exist_ok=True)
+    values = {"pid": os.getpid(), "url": url, "created": started, "folder": _identity(settings), **more}
+    write_whole(settings.run_dir() / f"{name}.json", values)
 
 
 def announce_soon(settings: Settings, name: str, url: str | None = None, **more: Any) -> None:
@@ -57,15 +59,25 @@ def withdraw(settings: Settings, name: str) -> None:
 
 
 def find(settings: Settings, name: str) -> RunningProcess | None:
-    """Who announced ``name``, if that process still lives; the file of a killed process counts for nothing."""
+    """Who announced ``name`` here, if that process still lives; the file of a killed process counts for nothing.
+
+    Nor does one in the copy of a home: its process serves the home that was copied.
+    """
     try:
         values = json.loads((settings.run_dir() / f"{name}.json").read_text(encoding="utf-8"))
         pid, created = int(values["pid"]), float(values["created"])
+        is_here = values.get("folder", _identity(settings)) == _identity(settings)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if not lives(pid, created):
+    if not is_here or not lives(pid, created):
         return None
     return RunningProcess(name=name, pid=pid, url=values.get("url"), since=datetime.fromtimestamp(created, UTC))
+
+
+def _identity(settings: Settings) -> list[int]:
+    """Of the folder of run files on this machine: a copy has another one, a folder that was moved keeps its own."""
+    folder = settings.run_dir().stat()
+    return [folder.st_dev, folder.st_ino]
 
 
 def api_names(n_workers: int) -> tuple[str, ...]:
@@ -130,7 +142,8 @@ class ProcessLock:
 
         settings.run_dir().mkdir(parents=True, exist_ok=True)
         self._settings = settings
-        self._lock = FileLock(settings.run_dir() / f"{name}.lock")
+        self._lock_file = settings.run_dir() / f"{name}.lock"
+        self._lock = FileLock(self._lock_file)
         self._holder = settings.run_dir() / f"{name}.holder"
 
     def acquire(self, timeout_s: float = 0.0) -> bool:
@@ -139,7 +152,7 @@ class ProcessLock:
             self._lock.acquire(timeout=timeout_s, poll_interval=0.2)
         except TimeoutError:
             return False
-        self._holder.write_text(str(os.getpid()), encoding="utf-8")
+        self._holder.write_text(f"{os.getpid()} {self._lock_file.stat().st_ino}", encoding="utf-8")
         return True
 
     def acquire_or_refuse(self, what: str, advice: str) -> None:
@@ -150,9 +163,10 @@ class ProcessLock:
             )
 
     def holder(self) -> int | None:
-        """The pid that took the lock last; meaningful only while the lock is held."""
+        """The pid that took the lock last; meaningful only while the lock is held. None in the copy of a home."""
         try:
-            return int(self._holder.read_text(encoding="utf-8"))
+            pid, _, inode = self._holder.read_text(encoding="utf-8").partition(" ")
+            return int(pid) if not inode or int(inode) == self._lock_file.stat().st_ino else None
         except (OSError, ValueError):
             return None
 

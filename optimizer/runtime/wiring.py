@@ -83,11 +83,24 @@ def users_wait(settings: Settings) -> bool:
 
 
 def migrate_store(settings: Settings) -> None:
-    """Bring the tables to this version, one process at a time; makes the file where there is none."""
+    """Bring the tables to this version, one process at a time; makes the file where there is none.
+
+    Raises Refused where the settings name a file that is not there, and this home has a store in its usual place.
+    """
     from filelock import FileLock
 
     from optimizer.adapters.store import Database
+    from optimizer.adapters.store.engine import sqlite_path
+    from optimizer.core.base.errors import Refused
 
+    named, usual = Path(sqlite_path(settings.db_url())), settings.var() / "detent.db"
+    has_store = any(Path(f"{usual}{suffix}").exists() for suffix in ("", ".keyed"))
+    if has_store and named.resolve() != usual.resolve() and not (named.exists() and named.stat().st_size):
+        raise Refused(
+            f"DETENT_DATABASE_URL (database_url) names {named}, where there is no store, and this home has one:"
+            f" {usual}. A new one would be empty, so it would serve what the family files say, to everybody and without"
+            " keys. Correct the name or leave it out; to begin anew, make another home: detent init DIR."
+        )
     settings.run_dir().mkdir(parents=True, exist_ok=True)
     with FileLock(settings.run_dir() / "migrate.lock", timeout=120):
         store = Database(settings.db_url())

@@ -439,6 +439,6 @@ def test_the_worker_prunes_by_the_days_that_each_family_file_says(
     add_events(store, FAMILY, 9, 2)
     worker = Worker(load_settings("dev", tmp_path))
     worker._store, worker._clock = store, CLOCK
-    worker._families = SimpleNamespace(families={FAMILY: family(days=7)}, problems={})  # type: ignore[assignment]
+    worker._families = SimpleNamespace(families={FAMILY: family(days=7)}, problems={}, retired=dict)  # type: ignore[assignment]
     worker._prune()
     assert n_rows(store, "interactions") == 0

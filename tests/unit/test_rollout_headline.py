@@ -193,3 +193,10 @@ def test_a_home_says_first_what_is_wrong() -> None:
     )
     wrong = home_headline(runs=True, rollouts=2, alerts=["warning", "critical", "info"], n_faulty=1)
     assert wrong == "2 alerts open (below); 1 family file refused (detent family validate); 2 rollouts under way"
+
+
+def test_a_home_where_programs_are_refused_or_families_frozen_is_not_well():
+    well = {"runs": True, "rollouts": 0, "alerts": [], "n_faulty": 0}
+    said = home_headline(**well, n_refused=2, frozen=["triage"])
+    assert said == "2 programs refused for want of a key (below); triage is frozen; no rollout under way"
+    assert home_headline(**well, frozen=[None, "triage"]) == "Every family is frozen; no rollout under way"

@@ -170,6 +170,7 @@ def _store(session: Session) -> Iterator[Finding]:
             detail=f"the file is damaged: {'; '.join(found)}",
             advice="Put a backup in its place. Until then what touches the damaged part answers 503.",
         )
+        return
     with session.store.read() as tx:
         _, ticked_at = session.store.serving_version.read(tx)
         alerts = session.store.alerts.all(tx, open_only=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import typer
@@ -10,10 +12,12 @@ import typer
 from optimizer.cli.output import Json, say, show, table, when
 from optimizer.cli.session import Session
 from optimizer.cli.study.state import state_of
+from optimizer.core.base.errors import Busy
 from optimizer.core.base.phrasing import count
 from optimizer.core.serving.freezes import Freeze, is_frozen
 
 CUT_SHOWN_S = 24 * 3600  # since an input was cut last
+REFUSED_SHOWN_S = 3600  # in the headline, since a program was refused last
 
 
 def register(app: typer.Typer) -> None:
@@ -56,6 +60,7 @@ def status(as_json: Json = False) -> None:
         freezes = store.freezes.all(tx)
         truncated = store.exposures.truncated(tx)
         callers = seen_callers(tx, store, session.clock.now())
+        keyless_until = _keyless_until(session, tx)
         families = [
             {
                 **_family_row(session, tx, name, freezes),
@@ -77,6 +82,11 @@ def status(as_json: Json = False) -> None:
             n_faulty=sum(row["problem"] is not None for row in families),
             not_ready=not_ready,
             bad_models=models_problem is not None,
+            n_refused=sum(
+                one.kind == "refused" and (session.clock.now() - one.last_at).total_seconds() < REFUSED_SHOWN_S
+                for one in callers
+            ),
+            frozen=[freeze.family for freeze in freezes],
         ),
         "models_problem": models_problem,
         "not_ready": not_ready,
@@ -92,6 +102,7 @@ def status(as_json: Json = False) -> None:
         "studies": studies,
         "alerts": alerts,
         **shapes.callers(callers),
+        "keyless_until": keyless_until,
         "outbox_waiting": backlog,
         "messages_waiting": messages,
     }
@@ -114,6 +125,10 @@ def status(as_json: Json = False) -> None:
             out.print(f"Notes     {lost}: its terminal is gone, or its disk is full", style="yellow", markup=False)
         for freeze in freezes:
             out.print(f"Frozen    {freeze.text}", style="yellow", markup=False)
+        if keyless_until is not None:
+            still = ", ".join(caller.name for caller in callers if caller.kind == "keyless") or "none was seen"
+            line = f"Keyless   from {when(keyless_until)} on programs without a key are refused; still without: {still}"
+            out.print(line, style="yellow", markup=False)
         for caller in callers:
             if caller.kind == "refused":
                 age_s = (session.clock.now() - caller.last_at).total_seconds()
@@ -157,6 +172,14 @@ def status(as_json: Json = False) -> None:
             say(f"{alert.level}: {alert.kind} since {when(alert.opened_at)}: {alert.detail}", "yellow")
 
     show(as_json, values, view)
+
+
+def _keyless_until(session: Session, tx: Any) -> datetime | None:
+    """When the door closes that the first key left open; None where it is closed, or there is no key."""
+    with suppress(Busy):  # the keys are gone, which the headline says
+        ends = [key.keyless_until for key in session.store.api_keys.all(tx) if key.keyless_until is not None]
+        return max((at for at in ends if at > session.clock.now()), default=None)
+    return None
 
 
 def _any_runs(processes: Sequence[Mapping[str, Any]], names: Collection[str]) -> bool:

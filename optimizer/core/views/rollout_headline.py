@@ -5,7 +5,7 @@ Pure; nothing here decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import ceil, floor, log10
 
 from optimizer.core.base.phrasing import count, span
@@ -61,6 +61,8 @@ def home_headline(
     n_faulty: int,
     not_ready: str | None = None,
     bad_models: bool = False,
+    n_refused: int = 0,
+    frozen: Sequence[str | None] = (),
 ) -> str:
     """One sentence about a whole home: what is wrong comes first.
 
@@ -71,6 +73,8 @@ def home_headline(
         n_faulty: families whose file is refused.
         bad_models: config/models.yaml cannot be used, and the last good one is gone by.
         not_ready: why the server that runs cannot serve or keep what is sent.
+        n_refused: programs that were refused for want of a key in the last hour.
+        frozen: families that are; None stands for all.
     """
     grave = sum(level != "info" for level in alerts)
     wrong = [
@@ -79,6 +83,8 @@ def home_headline(
         *([f"{count(grave, 'alert')} open (below)"] if grave else []),
         *([f"{count(n_faulty, 'family file')} refused (detent family validate)"] if n_faulty else []),
         *(["the models file is refused (below)"] if bad_models else []),
+        *([f"{count(n_refused, 'program')} refused for want of a key (below)"] if n_refused else []),
+        *(["every family is frozen"] if None in frozen else [f"{family} is frozen" for family in frozen]),
     ]
     state = "; ".join(wrong) if wrong else "all is well"
     return f"{state[0].upper()}{state[1:]}; {count(rollouts, 'rollout') if rollouts else 'no rollout'} under way"

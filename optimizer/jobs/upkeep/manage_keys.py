@@ -85,7 +85,10 @@ def create_key(
             next="send it as `Authorization: Bearer SECRET`; the command line sends DETENT_API_KEY",
         )
 
-    return store.write(change)
+    report = store.write(change)
+    with store.read() as tx:
+        store.api_keys.all(tx)  # which marks the store as one that has keys
+    return report
 
 
 def seen_callers(tx: Transaction, store: Store, now: datetime) -> Sequence[CallerRecord]:
