@@ -24,11 +24,14 @@ from optimizer.content.core.policy import learned_knob
 from optimizer.content.core.search.learned_score import CHARACTERS, LENGTH, PLAIN, JudgedItem, LearnedScore, Method
 from optimizer.content.core.search.score_points import whole_groups
 from optimizer.content.core.search.score_strategy import KNOBS, POINTS
-from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.errors import GateNotMet, InvalidInput
 from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.gates import missed
 from optimizer.core.predictor.predictor import Predictor
+from optimizer.core.rollout.start import gates_on_record
 from optimizer.core.search.cost_estimate import replay_estimate
-from optimizer.core.search.study import CONTENT_SCORE, Definition
+from optimizer.core.search.study import CONTENT_SCORE, REMARKS, Definition
+from optimizer.jobs.studies.confirm_variant import confirm_variant
 from optimizer.jobs.studies.report_study import report_study
 from tests.study_world import START, World
 from tests.unit.test_policy_studies import NoModels, pipeline_family
@@ -96,18 +99,33 @@ def each_text_and_score_is_learned_from_once() -> Iterator[None]:
         yield
 
 
-def world_of(folder: Path, text_of: Callable[[random.Random, float], str] = by_length, **options: Any) -> World:
+def world_of(
+    folder: Path, text_of: Callable[[random.Random, float], str] = by_length, *, sealed: float = 0.4, **options: Any
+) -> World:
     world = World(folder, family=pipeline_family(space=options.pop("space", {}), rollout={"gates": {"n": 30}}))
     parts = (
         items("train", 1.0, text_of, **options),
         items("dev", 0.5, text_of, **options),
-        items("holdout", 0.4, text_of, **options),
+        items("holdout", sealed, text_of, **options),
     )
     return world.fill(examples=[e for part in parts for e in part])
 
 
-def ended(world: World, **asked: Any) -> Any:
-    study = world.create(models=NoModels(), definition={**SIZES, **asked}, aim="cost")
+def routed(folder: Path, mode: str, sealed: float = 0.3) -> World:
+    """A champion that processes every type in one way."""
+    family = pipeline_family(space={}, rollout={"gates": {"n": 30}})
+    policy = family.prompt.versions["balanced"].policy | {f"route.{name}": mode for name in N_OF}
+    declared = family.prompt.model_copy(
+        update={"versions": {"balanced": family.prompt.versions["balanced"].model_copy(update={"policy": policy})}}
+    )
+    world = World(folder, family=family.model_copy(update={"prompt": declared}))
+    return world.fill(
+        examples=[*items("train", 1.0, by_length), *items("dev", 0.3, by_length), *items("holdout", sealed, by_length)]
+    )
+
+
+def ended(world: World, aim: str = "cost", **asked: Any) -> Any:
+    study = world.create(models=NoModels(), definition={**SIZES, **asked}, aim=aim)
     return world.run(study, models=NoModels())
 
 
@@ -187,6 +205,89 @@ def test_a_quality_is_kept_at_the_most_saving(tmp_path: Path) -> None:
     served = point["on_train"][point["score"]]
     assert served["saved"] == pytest.approx(0.8, abs=0.01)
     assert served["quality"] > 0.7
+
+
+@pytest.mark.parametrize(
+    ("asked", "wished"), [({"keep_saved": 0.8}, {"saving", "quality"}), ({"keep_quality": 0.7}, {"quality"})]
+)
+def test_what_was_wished_is_confirmed_though_most_good_items_are_left_out(
+    tmp_path: Path, asked: dict[str, float], wished: set[str]
+) -> None:
+    world = world_of(tmp_path, sealed=0.8)
+    study = ended(world, n_holdout=220, **asked)
+    confirmation = study.confirmation
+    assert study.outcome == "nominated", study.error or confirmation
+    gates = {gate["name"]: gate for gate in confirmation["gates"]}
+    assert gates.keys() == {"improvement", "confidence", "risk", "n"} | wished
+    assert gates["risk"]["value"] > world.family.rollout.gates.max_risk, "items not processed count as losses there"
+    assert gates["risk"]["reason"].startswith("off, since")
+    assert {floor["name"]: floor["floor"] for floor in confirmation["wished"]}[
+        "saving" if "keep_saved" in asked else "quality"
+    ] in asked.values()
+    assert not missed(gates_on_record(study, variant=study.winner, champion=study.champion, aim="cost"))
+
+
+def test_a_saving_is_that_of_the_items_however_unequal_their_groups_are(tmp_path: Path) -> None:
+    """The mean of groups would count a group of five items as much as one of one."""
+    parts = [items("train", 1.0, by_length), items("dev", 0.5, by_length), items("holdout", 0.8, by_length)]
+    examples = in_groups([e for part in parts for e in part if e.input["content_type"] != "poem"], "forum", 20)
+    world = World(tmp_path, family=pipeline_family(space={}, rollout={"gates": {"n": 30}})).fill(examples=examples)
+    study = ended(world, n_holdout=220, keep_saved=0.65)
+    saving = study.confirmation["wished"][0]
+    assert saving["measured"] == pytest.approx(1 - study.confirmation["winner_cost_usd"])
+    assert saving["test"]["test"] == "bootstrap"
+    assert saving["test"]["n"] < study.confirmation["n"], "items of one group do not count as independent"
+    assert study.outcome == "nominated", study.confirmation
+
+
+def test_a_wish_that_the_sealed_items_do_not_bear_out_starts_no_rollout(tmp_path: Path) -> None:
+    """Of the sealed items length says nothing, so that what is processed in full is of middling quality."""
+    world = World(tmp_path, family=pipeline_family(space={}, rollout={"gates": {"n": 30}}))
+    parts = [items("train", 1.0, by_length), items("dev", 0.5, by_length)]
+    sealed = [replace(e, expected={"quality": 0.5}) for e in items("holdout", 0.4, by_length)]
+    study = ended(world.fill(examples=[e for part in [*parts, sealed] for e in part]), keep_quality=0.7, n_holdout=110)
+    assert study.outcome == "not_confirmed"
+    (quality,) = missed(gates_on_record(study, variant=study.winner, champion=study.champion, aim="cost"))
+    assert quality["name"] == "quality"
+    assert "0.500" in quality["reason"]
+    with pytest.raises(GateNotMet, match="did not pass: quality"):
+        confirm_variant(
+            world.family, study.winner, aim="cost", actor="a", store=world.store, clock=world.clock,
+            models=NoModels(),
+        )  # type: ignore[arg-type]  # fmt: skip
+
+
+def test_a_saving_is_proposed_where_most_items_are_worth_processing(tmp_path: Path) -> None:
+    """The mean is .7 here, so that any item left out, at .5, lowers the score; saving was wished all the same."""
+    world = World(tmp_path, family=pipeline_family(space={}, rollout={"gates": {"n": 30}}))
+    parts = (items("train", 1.0, by_length), items("dev", 0.5, by_length), items("holdout", 0.4, by_length))
+    better = [replace(e, expected={"quality": 0.5 + 0.4 * e.expected["quality"]}) for part in parts for e in part]
+    study = ended(world.fill(examples=better), keep_saved=0.65, n_holdout=110)
+    assert study.outcome == "nominated", study.error or study.spend.remark or study.confirmation
+
+
+def in_groups(examples: Sequence[Example], name: str, n: int) -> list[Example]:
+    """The items of one type in so few groups."""
+    return [
+        replace(e, group=f"{name}-{e.split}-{i % n}") if e.input["content_type"] == name else e
+        for i, e in enumerate(examples)
+    ]
+
+
+def test_a_type_in_too_few_groups_is_told_with_its_cost_by_the_dry_run_and_by_the_study(tmp_path: Path) -> None:
+    family = pipeline_family(space={}, rollout={"gates": {"n": 30}})
+    parts = [items("train", 1.0, by_length), items("dev", 0.5, by_length), items("holdout", 0.4, by_length)]
+    examples = in_groups([e for part in parts for e in part], "forum", 3)
+    world = World(tmp_path, family=family).fill(examples=examples)
+    asked = {"models": NoModels(), "definition": {**SIZES, "keep_saved": 0.65}, "aim": "cost"}
+    (told,) = world.create(dry_run=True, **asked).remarks
+    study = world.create(**asked)
+    assert study.findings[REMARKS] == [told]
+    assert "forum: 130 items with text and quality stand in 3 groups, and 5 of at most 2,000 items" in told
+    assert "poem: 4 items" in told
+    assert re.search(r"process \d+% of them in full", told)
+    assert re.search(r"at most \d+\.\d% of the time can be saved", told)
+    assert world.create(dry_run=True, models=NoModels(), definition=SIZES).remarks == []
 
 
 @pytest.mark.parametrize(
@@ -291,16 +392,16 @@ def test_what_is_typed_stands_in_the_place_of_what_a_definition_keeps() -> None:
 def test_the_aim_is_time_where_the_champion_saves_less_than_is_to_be_kept(
     tmp_path: Path, mode: str, asked: dict[str, float], aim: str
 ) -> None:
-    family = pipeline_family(space={}, rollout={"gates": {"n": 30}})
-    policy = family.prompt.versions["balanced"].policy | {f"route.{name}": mode for name in N_OF}
-    declared = family.prompt.model_copy(
-        update={"versions": {"balanced": family.prompt.versions["balanced"].model_copy(update={"policy": policy})}}
-    )
-    world = World(tmp_path, family=family.model_copy(update={"prompt": declared}))
-    world.fill(
-        examples=[*items("train", 0.3, by_length), *items("dev", 0.3, by_length), *items("holdout", 0.3, by_length)]
-    )
+    world = routed(tmp_path, mode)
     assert world.create(models=NoModels(), definition={**SIZES, **asked}).aim == aim
+
+
+def test_a_champion_that_saves_more_than_was_wished_is_beaten_by_any_gain_in_score(tmp_path: Path) -> None:
+    """It processes nothing in full, so that all it could gain is some .07 of .5, less than gates.improvement."""
+    study = ended(routed(tmp_path, "lightweight", 0.8), aim="quality", n_holdout=220, keep_saved=0.65)
+    assert study.outcome == "nominated", study.error or study.confirmation
+    gates = [gate["name"] for gate in study.confirmation["gates"]]
+    assert gates == ["improvement", "saving", "confidence", "risk", "n"]
 
 
 def test_people_read_it_by_type_with_the_number_of_items_and_that_it_does_not_transfer(kept: tuple[World, Any]) -> None:

@@ -8,6 +8,7 @@ from optimizer.core.evaluation.gates import (
     ConfirmationEvidence,
     GateSettings,
     GateVerdict,
+    WishedFloor,
     all_passed,
     as_record,
     confidence_of,
@@ -163,3 +164,25 @@ def test_a_gate_is_recorded_with_its_reason_in_words():
     assert record["verdict"] == GateVerdict.PASS == "pass"
     assert record["required"] == 0.15
     assert "quality 0.5 to 0.6" in record["reason"]
+
+
+@pytest.mark.parametrize(
+    ("p", "verdict"),
+    [
+        pytest.param(0.2, "pass", id="as sure as asked"),
+        pytest.param(0.21, "fail", id="a little less sure"),
+        pytest.param(None, "inconclusive", id="nothing was processed in full"),
+    ],
+)
+def test_what_was_wished_is_tested_in_the_place_of_quality_and_risk(p: float | None, verdict: str):
+    test = None if p is None else not_lower(p)
+    floor = WishedFloor(name="quality", what="the mean quality", floor=0.7, margin=0.05, measured=0.69, test=test)
+    given = evidence(
+        aim="cost", champion=1.0, candidate=0.9, not_lower=not_lower(0.9), drops=[-0.5] * 100, wished=[floor]
+    )
+    found = {gate.name: gate for gate in evaluate_gates(given, GateSettings())}
+    assert found["quality"].verdict == verdict
+    assert all_passed(list(found.values())) is (verdict == "pass")
+    assert (found["risk"].verdict, found["risk"].value) == ("pass", 1.0)
+    assert "(100% of the examples lose more than 0.10)" in found["risk"].reason
+    assert found["improvement"].verdict == "pass", "any gain is enough"

@@ -80,6 +80,15 @@ def test_gaffkes_p_is_clopper_and_pearsons_where_rows_are_equal_or_lost(n: int):
         assert gaffke_p([-1.0] * n_lost + [0.0] * (n - n_lost), margin=0.05) == pytest.approx(chance, abs=1e-9)
 
 
+@pytest.mark.parametrize(("n", "right"), [(12, 10), (40, 30), (5, 5)])
+def test_gaffkes_p_beside_a_known_floor_is_clopper_and_pearsons_where_each_row_is_all_or_nothing(n: int, right: int):
+    floor, margin = 0.7, 0.05
+    chance = sum(comb(n, i) * 0.65**i * 0.35 ** (n - i) for i in range(right, n + 1))
+    scores = [1.0] * right + [0.0] * (n - right)
+    found = not_lower([floor] * n, scores, margin=margin, level=0.2, lowest=-floor)
+    assert (found.test, found.p) == ("gaffke", pytest.approx(chance, abs=1e-9))
+
+
 def test_the_limits_of_a_share_are_clopper_and_pearsons():
     low, high = clopper_pearson(8, 40, 0.025)
     assert (low, high) == (pytest.approx(0.0905, abs=1e-4), pytest.approx(0.3565, abs=1e-4))

@@ -16,7 +16,7 @@ from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.base.phrasing import count, signed
 from optimizer.core.base.values import Aim, Budget
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits
-from optimizer.core.search.study import ENDED, ENOUGH, KEEP, Study, aimed_at, budget_options
+from optimizer.core.search.study import ENDED, ENOUGH, KEEP, REMARKS, Study, aimed_at, budget_options
 from optimizer.host import run_files
 
 if TYPE_CHECKING:
@@ -260,6 +260,8 @@ def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study
                 raise NotFound(f"Study {study_id} is gone from the store.")
             if first_calls is None:
                 first_calls = spend.n_calls
+                for sentence in () if quiet else (study.findings or {}).get(REMARKS, ()):
+                    out.print(sentence, markup=False)
                 if not quiet and (enough := (study.findings or {}).get(ENOUGH)):
                     out.print(
                         f"The budget may cut this study short; enough for every part: {budget_options(enough)}",

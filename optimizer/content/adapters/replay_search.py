@@ -43,7 +43,11 @@ class ReplaySearch:
 
     def _proposals(self) -> list[Proposal]:
         """Policies with a learned score where one is asked for; a wish to keep something leaves no other."""
-        scored = ScoreSearch(self._setting, self._learn).proposals() if asks_for_score(self._setting) else []
+        scored = (
+            ScoreSearch(self._setting, self._learn).proposals()
+            if asks_for_score(self._setting.definition, self._setting.space)
+            else []
+        )
         if any(self._setting.definition.get(name) is not None for name in KEEP):
             return scored
         found = self._found()

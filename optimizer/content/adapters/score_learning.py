@@ -12,12 +12,19 @@ from optimizer.adapters.predictors.recipe import GramRecipe, Recipe
 from optimizer.adapters.predictors.training import TrainingRow, fit, group_folds, out_of_fold
 from optimizer.content.core.policy.learned_knob import TEXT, read_text
 from optimizer.content.core.policy.text_statistics import text_statistics
-from optimizer.content.core.search.learned_score import CHARACTERS, LENGTH, PLAIN, JudgedItem, LearnedScore, Method
+from optimizer.content.core.search.learned_score import (
+    CHARACTERS,
+    LEAST_GROUPS,
+    LENGTH,
+    PLAIN,
+    JudgedItem,
+    LearnedScore,
+    Method,
+)
 from optimizer.core.base.canonical import rounded
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.predictor.predictor import FORMAT, Predictor
 
-LEAST_GROUPS = 5
 FEW_STATISTICS = tuple(
     f"text.{name}"
     for name in (

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from optimizer.content.core.declared import slot_faults
 from optimizer.content.core.policy.pipeline import knob_of, parse_pipeline
+from optimizer.content.core.search.score import WORTH
 from optimizer.content.jobs.replay_evaluation import ReplayEvaluator
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.values import Aim, Budget
+from optimizer.core.base.values import Aim, Budget, ExampleResult
+from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.gates import GateSettings, WishedFloor, quality_level, quality_margin
 from optimizer.core.family.family import Family
 from optimizer.core.family.space_form import varied_knobs
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
 from optimizer.core.search.cost_estimate import replay_estimate
+from optimizer.core.search.objective import mean
 from optimizer.core.search.study import KEEP, Study
+from optimizer.core.statistics.noninferiority import NotLower, fewest_rows, not_lower
 from optimizer.core.views.study_story import KnobEffect, KnobValue
-from optimizer.jobs.dataset.build_dataset import build_dataset
+from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.studies.kinds.kind import AskedStudy, StudyKind, StudyPlan
 from optimizer.ports import ModelCatalogue, Store
 
@@ -71,14 +77,67 @@ class ReplayedStudy:
             raise InvalidInput("The space cannot be searched: " + "; ".join(f.detail for f in faults), faults)
         dataset = build_dataset(asked.family, asked.definition, store)
         nothing = Budget(usd=0.0, calls=0, minutes=asked.budget.minutes)  # so that it holds no money back from others
+        estimate = replay_estimate(asked.definition, len(dataset["train"]))
         return StudyPlan(
-            budget=nothing, dataset=dataset, estimate=replay_estimate(asked.definition, len(dataset["train"]))
+            budget=nothing, dataset=dataset, estimate=replace(estimate, remarks=_untrained(asked, dataset, store))
         )
 
     def evaluator(
         self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]
     ) -> ReplayEvaluator:
         return ReplayEvaluator(run.scorer)
+
+    def wished_floors(
+        self,
+        study: Study,
+        champion: Sequence[ExampleResult],
+        candidate: Sequence[ExampleResult],
+        examples: Sequence[Example],
+        settings: GateSettings,
+        looks: int,
+    ) -> list[WishedFloor]:
+        """A wished saving with the quality of what the champion processes, or the wished quality.
+
+        Where quality is the aim the champion saves more than was wished, and the gain in score speaks for the quality.
+        An item that only the champion could decide about counts as processed in full and worth nothing.
+        """
+        saved, quality = (study.definition.get(name) for name in KEEP)
+        if saved is None and quality is None:
+            return []
+        rows = [row for row in zip(champion, candidate, examples, strict=True) if row[0].score is not None]
+        level = quality_level(settings, looks)
+
+        def quality_floor(least: float) -> WishedFloor:
+            full = [(c.score or 0.0, e.group) for _, c, e in rows if c.score is None or _is_full(c)]
+            margin, scores = quality_margin(least, settings.margin), [score for score, _ in full]
+            floor = WishedFloor(
+                name="quality", what="the mean quality of what is processed in full", floor=least, margin=margin
+            )
+            if not full:
+                return floor
+            groups = [group for _, group in full]
+            test = not_lower([least] * len(full), scores, margin=margin, level=level, groups=groups, lowest=-least)
+            return replace(floor, measured=mean(scores), test=test)
+
+        if quality is not None:
+            return [quality_floor(quality)]
+        assert saved is not None
+        savings = [0.0 if c.score is None else 1 - c.cost_usd for _, c, _ in rows]
+        margin = quality_margin(saved, settings.margin)
+        found = [
+            WishedFloor(
+                name="saving",
+                what="the share of time saved",
+                floor=saved,
+                margin=margin,
+                measured=mean(savings) if savings else None,
+                test=_saving_test(savings, [e.group for _, _, e in rows], saved - margin, margin, level),
+            )
+        ]
+        if study.aim != "quality":
+            before = [b.score or 0.0 for b, _, _ in rows if _is_full(b)]
+            found.append(quality_floor(mean(before) if before else WORTH))
+        return found
 
     def sensitivity(
         self, study: Study, family: Family, variants: Mapping[str, Variant], store: Store
@@ -103,6 +162,39 @@ class ReplayedStudy:
             for name, values in tried.items()
             if values
         ]
+
+
+def _saving_test(
+    savings: Sequence[float], groups: Sequence[str], least: float, margin: float, level: float
+) -> NotLower | None:
+    """Of "no more than ``least`` is saved": the bootstrap over groups, since a large group takes as much time as its
+    items do, where their mean would count as one of a small group.
+    """
+    if not savings:
+        return None
+    import numpy as np
+
+    from optimizer.content.core.search.learned_score import quality_draws
+
+    draws = quality_draws(np.asarray(savings), np.ones(len(savings)), groups)
+    p = (1 + int(np.count_nonzero(draws <= least))) / (1 + len(draws))
+    return NotLower(p=p, test="bootstrap", n=len(set(groups)), fewest=fewest_rows(margin, level))
+
+
+def _untrained(asked: AskedStudy, dataset: Mapping[str, Any], store: Store) -> tuple[str, ...]:
+    """Which content types a study that learns a score cannot learn from, and what that costs."""
+    from optimizer.content.core.search.score_points import untrained_in_words
+    from optimizer.content.core.search.score_strategy import asks_for_score
+
+    if not asks_for_score(asked.values, asked.space):
+        return ()
+    train, _ = load_examples(asked.family, dataset, store)
+    told = untrained_in_words(train, asked.champion.policy or {})
+    return () if told is None else (told,)
+
+
+def _is_full(result: ExampleResult) -> bool:
+    return result.output is not None and json.loads(result.output)["processing_type"] == "full"
 
 
 def _effect(knob: Knob, found: KnobCurve) -> KnobEffect:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from optimizer.core.base.phrasing import signed
 from optimizer.core.base.values import Aim
@@ -17,7 +17,12 @@ from optimizer.core.statistics.noninferiority import NotLower
 LOW_BASE = 0.10  # below it a relative gain means nothing: the gate requires an absolute one
 LOW_BASE_GAIN = 0.05
 HIGH_BASE = 0.80  # from it on, the gain is measured against what is left to gain
-CALLED_TESTS = {"exact": "an exact test", "tango": "Tango's score test", "gaffke": "Gaffke's test"}
+CALLED_TESTS = {
+    "exact": "an exact test",
+    "tango": "Tango's score test",
+    "gaffke": "Gaffke's test",
+    "bootstrap": "a bootstrap",
+}
 IMPROVED = 0.95  # reports say "improved" only from this confidence on
 
 
@@ -43,11 +48,27 @@ class GateSettings:
 class GateResult:
     """``value`` against ``required``; ``reason`` is the sentence for people."""
 
-    name: str  # improvement, confidence, risk, n, quality, measured
+    name: str  # improvement, confidence, risk, n, quality, saving, measured
     verdict: GateVerdict
     value: float | None
     required: float
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WishedFloor:
+    """What a study of a content pipeline was asked to keep, or what comes with it, as the sealed items show it.
+
+    ``floor`` and ``measured`` are shares in [0, 1]; ``test``: of "it is lower than the floor by ``margin`` or more".
+    None where no item says anything.
+    """
+
+    name: Literal["saving", "quality"]
+    what: str
+    floor: float
+    margin: float
+    measured: float | None = None
+    test: NotLower | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +88,7 @@ class ConfirmationEvidence:
     looks: int  # including this one
     drops: Sequence[float]  # candidate score - champion score, per example
     not_lower: NotLower | None = None
+    wished: Sequence[WishedFloor] = ()
     n_aim: int | None = None  # examples on which both were measured for the aim, where that is not quality
 
 
@@ -114,7 +136,12 @@ def risk_of(drops: Sequence[float], margin: float) -> float:
 
 
 def evaluate_gates(evidence: ConfirmationEvidence, settings: GateSettings) -> tuple[GateResult, ...]:
-    """Improvement, confidence, risk and n; for aims cost and latency also quality. All must pass."""
+    """Improvement, confidence, risk and n; for aims cost and latency also quality. All must pass.
+
+    Where something was wished, its floors are tested in the place of quality and risk, and any improvement is enough.
+    """
+    if evidence.wished:
+        settings = replace(settings, improvement=0.0)
     margin = quality_margin(evidence.champion_quality, settings.margin)
     confidence = confidence_of(evidence.p, evidence.looks)
     risk = risk_of(evidence.drops, margin)
@@ -122,16 +149,7 @@ def evaluate_gates(evidence: ConfirmationEvidence, settings: GateSettings) -> tu
     gates = [
         _improvement_gate(evidence, settings),
         _at_least("confidence", confidence, settings.confidence, f"p {evidence.p:.4g} at look {evidence.looks}"),
-        GateResult(
-            name="risk",
-            verdict=GateVerdict.PASS if risk <= settings.max_risk else GateVerdict.FAIL,
-            value=risk,
-            required=settings.max_risk,
-            reason=(
-                f"{risk:.0%} of the examples lose more than {max(margin, 0.10):.2f}, at most"
-                f" {settings.max_risk:.0%} may"
-            ),
-        ),
+        _risk_gate(risk, margin, settings, is_off=bool(evidence.wished)),
         _at_least(
             "n",
             n,
@@ -139,7 +157,9 @@ def evaluate_gates(evidence: ConfirmationEvidence, settings: GateSettings) -> tu
             "holdout examples scored" if n == len(evidence.drops) else f"holdout examples measured for {evidence.aim}",
         ),
     ]
-    if evidence.aim != "quality":
+    if evidence.wished:
+        gates[1:1] = [_wished_gate(floor, settings, evidence.looks) for floor in evidence.wished]
+    elif evidence.aim != "quality":
         gates.insert(1, _quality_gate(evidence, settings, margin))
     return tuple(gates)
 
@@ -205,6 +225,40 @@ def _improvement_gate(evidence: ConfirmationEvidence, settings: GateSettings) ->
 def points_text(share: float) -> str:
     """``+1.25 points``: a ratio misleads where little is left to gain, or little is there."""
     return f"{signed(100 * share, 2)} points"
+
+
+def _risk_gate(risk: float, margin: float, settings: GateSettings, *, is_off: bool) -> GateResult:
+    losses = f"{risk:.0%} of the examples lose more than {max(margin, 0.10):.2f}"
+    if is_off:
+        reason = (
+            "off, since an item that is not processed counts as .5, and so as a loss where it is worth more, while"
+            f" leaving items out is what was wished ({losses})"
+        )
+        return GateResult(name="risk", verdict=GateVerdict.PASS, value=risk, required=1.0, reason=reason)
+    return GateResult(
+        name="risk",
+        verdict=GateVerdict.PASS if risk <= settings.max_risk else GateVerdict.FAIL,
+        value=risk,
+        required=settings.max_risk,
+        reason=f"{losses}, at most {settings.max_risk:.0%} may",
+    )
+
+
+def _wished_gate(wished: WishedFloor, settings: GateSettings, looks: int) -> GateResult:
+    if wished.test is None or wished.measured is None:
+        reason = f"{wished.what} cannot be told: no item was processed in full, and {wished.floor:.3f} is the floor"
+        return GateResult(
+            name=wished.name,
+            verdict=GateVerdict.INCONCLUSIVE,
+            value=None,
+            required=settings.confidence,
+            reason=reason,
+        )
+    what = (
+        f"confidence that {wished.what} is not lower than {wished.floor:.3f} by {wished.margin:.3f}; it is"
+        f" {wished.measured:.3f}, {CALLED_TESTS[wished.test.test]} on {wished.test.n} groups of items"
+    )
+    return _at_least(wished.name, confidence_of(wished.test.p, looks), settings.confidence, what)
 
 
 def _quality_gate(evidence: ConfirmationEvidence, settings: GateSettings, margin: float) -> GateResult:

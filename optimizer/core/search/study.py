@@ -23,6 +23,7 @@ KEEP = (
 )  # of a Definition: what a study of a content pipeline may be asked to keep, one of the two
 # Among a study's findings: what a learned score of a content pipeline does, by content type.
 CONTENT_SCORE = "content_score"
+REMARKS = "remarks"  # among a study's findings: sentences on its rows that are told before it begins
 UNFINISHED: tuple[StudyStatus, ...] = ("queued", "running", "confirming")
 ENDED: tuple[StudyStatus, ...] = ("finished", "cancelled", "failed")
 StudyOutcome = Literal["nominated", "no_improvement", "not_confirmed", "budget_exhausted"]

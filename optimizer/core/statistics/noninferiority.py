@@ -21,7 +21,7 @@ TIE = 1e-12  # differences nearer to 0 than this are rounding
 MOST_EXACT = 5000  # rows: a fifth of a second; above it Tango's statistic is near enough its normal law at small levels
 LARGE_LEVEL = 0.05  # above it Tango's size is .22 for .20 even at 1,000 rows, so that the exact test stays
 
-Test = Literal["exact", "tango", "gaffke"]
+Test = Literal["exact", "tango", "gaffke", "bootstrap"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class NotLower:
     """What one look says of "quality is lower by the margin or more".
 
     p: one-sided, in [0, 1]; small means that the loss is ruled out.
-    test: exact and tango for 0/1 scores, gaffke for all others.
+    test: exact and tango for 0/1 scores, gaffke for all others; bootstrap over groups for a wished share of time.
     n: independent rows, which are groups where rows share one.
     fewest: rows that can pass at the level without a single win; with fewer no result can.
     """
@@ -47,6 +47,7 @@ def not_lower(
     margin: float,
     level: float,
     groups: Sequence[Hashable] | None = None,
+    lowest: float = -1.0,
 ) -> NotLower:
     """The one-sided test of "the candidate's mean is lower by ``margin`` or more",
     chosen by the data before its outcome is seen.
@@ -60,6 +61,8 @@ def not_lower(
         level: at which the p is read, in (0, 1); only the choice of the test and ``fewest`` depend on it.
         groups: of each row; rows of one group (a user, a document, copies) are no independent evidence and count once,
             with their mean.
+        lowest: the lowest difference that a row can have, in [-1, 0]; -floor where the champion's score is a floor that
+            is known beforehand. Only Gaffke's test depends on it.
     Raises:
         ValueError: lists of different length, empty ones, or a margin or level outside (0, 1).
     """
@@ -68,7 +71,8 @@ def not_lower(
     pairs = _independent(champion, candidate, groups)
     n, fewest = len(pairs), fewest_rows(margin, level)
     if any(score not in (0.0, 1.0) for pair in pairs for score in pair):
-        return NotLower(p=gaffke_p([c - b for b, c in pairs], margin=margin), test="gaffke", n=n, fewest=fewest)
+        p = gaffke_p([c - b for b, c in pairs], margin=margin, lowest=lowest)
+        return NotLower(p=p, test="gaffke", n=n, fewest=fewest)
     wins, losses = sum(c > b for b, c in pairs), sum(c < b for b, c in pairs)
     if n > MOST_EXACT and level <= LARGE_LEVEL:
         return NotLower(p=score_test(n, wins, losses, margin).p, test="tango", n=n, fewest=fewest)
@@ -100,13 +104,13 @@ def fewest_rows(margin: float, level: float) -> int:
     return ceil(log(level) / log1p(-margin) - TIE)
 
 
-def gaffke_p(differences: Sequence[float], *, margin: float) -> float:
-    """One-sided p of "the mean difference is at most -margin", for differences in [-1, 1]:
+def gaffke_p(differences: Sequence[float], *, margin: float, lowest: float = -1.0) -> float:
+    """One-sided p of "the mean difference is at most -margin", for differences in [lowest, 1]:
     the Bayesian bootstrap with one pseudo-loss.
 
-    P(sum_j E_j c_j <= 0) for c = (D_1 + h, ..., D_n + h, h - 1) and independent standard exponential E_j, by inverting
-    the characteristic function along t = exp(x - exp(-x)) in steps of 1/16. The order of the rows does not matter, and
-    equal scores pass where rows suffice.
+    P(sum_j E_j c_j <= 0) for c = (D_1 + h, ..., D_n + h, h + lowest) and independent standard exponential E_j, by
+    inverting the characteristic function along t = exp(x - exp(-x)) in steps of 1/16. The order of the rows does not
+    matter, and equal scores pass where rows suffice.
 
     Source: Gaffke (2005), "Three test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative
     variable"; Learned-Miller and Thomas (2019), arXiv 1905.06208. Equal to Clopper and Pearson's bound for differences
@@ -115,7 +119,7 @@ def gaffke_p(differences: Sequence[float], *, margin: float) -> float:
     if not differences:
         raise ValueError("a test needs at least one difference")
     weights = Counter(d + margin for d in differences)
-    weights[margin - 1.0] += 1
+    weights[margin + lowest] += 1
     terms = [(c, times) for c, times in weights.items() if abs(c) > TIE]
     x, area = -4.2, 0.0
     while True:

@@ -218,7 +218,7 @@ def _make(tx: Transaction, store: Store, clock: Clock, request: _Request) -> tup
 
 def _approves_itself(draft: _Draft) -> bool:
     """Never for a forced start, and only on evidence that a report may call an improvement."""
-    sure = [(g["value"] or 0) >= IMPROVED for g in draft.gates if g["name"] in ("confidence", "quality")]
+    sure = [(g["value"] or 0) >= IMPROVED for g in draft.gates if g["name"] in ("confidence", "quality", "saving")]
     return draft.rollout.settings["approve"] == "auto" and not draft.missed and bool(sure) and all(sure)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from optimizer.core.base.errors import BudgetExhausted
@@ -16,6 +16,7 @@ from optimizer.core.evaluation.gates import (
     ConfirmationEvidence,
     GateResult,
     GateSettings,
+    WishedFloor,
     all_passed,
     as_record,
     confidence_of,
@@ -39,6 +40,7 @@ from optimizer.jobs.dataset.build_dataset import open_holdout
 from optimizer.jobs.families.vouch_for_judge import judge_gates, latest_calibration
 from optimizer.jobs.studies.context import StopFlag, StudyRun
 from optimizer.jobs.studies.evaluation import Measures
+from optimizer.jobs.studies.kinds.kind import study_kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,7 @@ class _Compared:
     pairs: Sequence[tuple[float, float, str]]  # score of champion and variant, group
     lost: Sequence[tuple[float, float, str]]
     n: int  # examples opened
+    wished: Sequence[WishedFloor]
 
     def scores(self, *, with_lost: bool = False) -> tuple[list[float], list[float], list[str]]:
         rows = [*self.pairs, *(self.lost if with_lost else ())]
@@ -74,7 +77,8 @@ def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag
     The confirmation holds n, champion_mean, winner_mean, lift with interval, p, test, looks, confidence, wins, ties,
     losses, improvement, risk, margin, selection_lift (on dev, biased upwards), n_unscored, gates and a summary.
     It also holds dollars per call and p95 of both, and the identity of the judge where one scored them. For aims cost
-    and latency it holds what is saved with its p, and the test of quality with its bound.
+    and latency it holds what is saved with its p, and the test of quality with its bound. Where something was wished of
+    a content pipeline, "wished" has its floors with their tests.
 
     Args:
         variants: one; or several in a sequence frozen before this look. Then "quality is lower by the margin or more"
@@ -89,7 +93,7 @@ def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag
     kept: _Compared | None = None
     try:
         for variant in variants:
-            compared = _compare(run, evaluator, variant, examples)
+            compared = _compare(run, evaluator, variant, examples, looks)
             passed = False
             if len(variants) > 1 and compared.pairs:
                 steps.append(_step(compared, settings, looks))
@@ -109,8 +113,11 @@ def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag
     return _confirmed(run, kept, steps, settings, looks)
 
 
-def _compare(run: StudyRun, evaluator: Measures, variant: Variant, examples: Sequence[Example]) -> _Compared:
+def _compare(
+    run: StudyRun, evaluator: Measures, variant: Variant, examples: Sequence[Example], looks: int
+) -> _Compared:
     champion, results = _evaluate(run, evaluator, (run.champion, variant), examples)
+    settings = gate_settings(run.family)
     rows = [
         (b.score, c.score, e.group) for b, c, e in zip(champion, results, examples, strict=True) if b.score is not None
     ]
@@ -118,6 +125,7 @@ def _compare(run: StudyRun, evaluator: Measures, variant: Variant, examples: Seq
         variant=variant.id, champion=champion, results=results, n=len(examples),
         pairs=[(b, c, group) for b, c, group in rows if c is not None],
         lost=[(b, 0.0, group) for b, c, group in rows if c is None],
+        wished=study_kind(run.family).wished_floors(run.study, champion, results, examples, settings, looks),
     )  # fmt: skip
 
 
@@ -150,7 +158,7 @@ def _confirmed(
     quality = None
     if saving is not None:
         quality = with_sequence(_not_lower(before, after, groups, settings, looks), steps)
-    gates = _gates(comparison, before, after, saving, quality, settings, looks)
+    gates = _gates(comparison, before, after, saving, quality, kept.wished, settings, looks)
     if kept.lost and all_passed(gates):
         gates = _with_losses(kept, gates, saving, steps, settings, looks, seed)
     judged = judge_gates(run.family, run.store)
@@ -171,6 +179,10 @@ def _confirmed(
             "quality_test": quality.test, "quality_n": quality.n, "quality_level": level,
             "loss_at_most": largest_loss(before, after, level=level, groups=groups),
         }  # fmt: skip
+    if kept.wished:
+        ps = [comparison.p if saving is None else saving.p]
+        ps += [1.0 if floor.test is None else floor.test.p for floor in kept.wished if floor.name == "quality"]
+        record |= {"confidence": confidence_of(max(ps), looks), "wished": [asdict(floor) for floor in kept.wished]}
     if judge_of_scorer(run.family) is not None:
         record["judge"] = judge_identity(run.family)
         scored = {f"the champion {run.study.champion}": kept.champion, f"the winner {kept.variant}": kept.results}
@@ -185,7 +197,7 @@ def _confirmed(
             **_figures("champion", kept.champion),
             **_figures("winner", kept.results),
             "selection_lift": _selection_lift(run, kept.variant),
-            "summary": _summary(comparison, saving, looks, record, steps),
+            "summary": _summary(comparison, saving, looks, record, steps, kept.wished),
         },
     )
 
@@ -202,7 +214,8 @@ def _with_losses(
     """The gates, and one that is not met where they would not be if all that the winner left unanswered were lost."""
     before, after, groups = kept.scores(with_lost=True)
     quality = with_sequence(_not_lower(before, after, groups, settings, looks), steps) if saving is not None else None
-    worst = _gates(compare_scores(before, after, seed=seed), before, after, saving, quality, settings, looks)
+    comparison = compare_scores(before, after, seed=seed)
+    worst = _gates(comparison, before, after, saving, quality, kept.wished, settings, looks)
     return gates if all_passed(worst) else (*gates, unmeasured_gate(len(kept.lost), worst))
 
 
@@ -257,6 +270,7 @@ def _gates(
     after: Sequence[float],
     saving: Saving | None,
     quality: NotLower | None,
+    wished: Sequence[WishedFloor],
     settings: GateSettings,
     looks: int,
 ) -> tuple[GateResult, ...]:
@@ -269,13 +283,14 @@ def _gates(
             p=comparison.p,
             looks=looks,
             drops=drops,
+            wished=wished,
         )
         return evaluate_gates(evidence, settings)
     if saving.champion is None or saving.winner is None:
         return (saving.unmeasured,)
     evidence = ConfirmationEvidence(
         aim=saving.aim, champion=saving.champion, candidate=saving.winner, champion_quality=mean, p=saving.p,
-        n_aim=saving.n, looks=looks, drops=drops, not_lower=quality,
+        n_aim=saving.n, looks=looks, drops=drops, not_lower=quality, wished=wished,
     )  # fmt: skip
     return evaluate_gates(evidence, settings)
 
@@ -331,6 +346,7 @@ def _summary(
     looks: int,
     record: Mapping[str, Any],
     steps: Sequence[SequenceTest],
+    wished: Sequence[WishedFloor],
 ) -> str:
     low, high = comparison.interval.lower, comparison.interval.upper
     figures = (
@@ -339,10 +355,13 @@ def _summary(
         f" look {looks})"
     )
     if saving is not None:
-        figures = (
-            f"{saving.text}; score {figures}; with {1 - record['quality_level']:.1%} confidence less than"
-            f" {record['loss_at_most']:.3f} is lost"
-        )
+        figures = f"{saving.text}; score {figures}"
+        if not wished:
+            level, most = record["quality_level"], record["loss_at_most"]
+            figures += f"; with {1 - level:.1%} confidence less than {most:.3f} is lost"
+    for floor in wished:
+        measured = "not known" if floor.measured is None else f"{floor.measured:.3f}"
+        figures += f"; {floor.what} {measured}, {floor.floor:.3f} is the floor"
     told = f" {in_words(steps)}" if steps else ""
     told += f" {record['judged']['said']}" if "judged" in record else ""
     failed = [g["reason"] for g in record["gates"] if g["verdict"] != "pass"]

@@ -26,7 +26,7 @@ from optimizer.core.search.cost_estimate import confirmation_calls
 from optimizer.core.search.judging_cost import NO_JUDGE, JudgingCost, judge_of_scorer, judging_cost, policy_judgements
 from optimizer.core.search.leaks import Fingerprints, LeakCheck, of_example, own_texts
 from optimizer.core.search.strategy import Propose, StrategyMaker, proposers_of, searched_tiers
-from optimizer.core.search.study import LEAKS, Definition, Study, Trial
+from optimizer.core.search.study import KEEP, LEAKS, Definition, Study, Trial
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.dataset.golden_scenarios import asked_by, asks, golden_examples, with_kept_golden
@@ -114,6 +114,16 @@ class StudyRun:
     def is_replayed(self) -> bool:
         """Whether policies are replayed on recorded items: no call, no dollar, no limit of a request."""
         return not kind_of(self.family).asks_models
+
+    @property
+    def search_margin(self) -> float | None:
+        """By how much a variant's score on dev may be lower than the champion's where time or money is the aim.
+
+        None: as of the contract. A wished saving or quality leaves it open: items that are not processed count as .5
+        there, and what was wished is tested on the sealed items.
+        """
+        is_wished = any(self.study.definition.get(name) is not None for name in KEEP)
+        return 1.0 if is_wished else self.family.rollout.margin
 
     @property
     def space(self) -> Mapping[str, Any]:

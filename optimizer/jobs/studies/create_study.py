@@ -26,6 +26,7 @@ from optimizer.core.search.strategies import check_strategy
 from optimizer.core.search.strategy import REPLAY, check_kind
 from optimizer.core.search.study import (
     ENOUGH,
+    REMARKS,
     Definition,
     Study,
     Trigger,
@@ -89,7 +90,9 @@ def create_study(
     plan = kind.plan(asked, store, models)
     if dry_run:
         left_out = {n: plan.dataset[n] for n in ("truncated", "n_refused", "n_unreleased") if n in plan.dataset}
-        return replace(plan.estimate, **left_out, remarks=_remarks(asked, plan.dataset, store))
+        return replace(
+            plan.estimate, **left_out, remarks=[*plan.estimate.remarks, *_remarks(asked, plan.dataset, store)]
+        )
     now = clock.now()
     study = Study(
         id=new_id("st"),
@@ -106,7 +109,12 @@ def create_study(
         dataset=plan.dataset,
         simulated_clock=clock.scale != 1.0,
         trigger=trigger,
-        findings={ENOUGH: plan.estimate.enough} if plan.estimate.enough else None,
+        findings={
+            name: value
+            for name, value in ((ENOUGH, plan.estimate.enough), (REMARKS, list(plan.estimate.remarks)))
+            if value
+        }
+        or None,
     )
 
     def add(tx: Transaction) -> Study:

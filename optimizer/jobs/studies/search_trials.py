@@ -108,9 +108,7 @@ class Trials:
         """How results compare with the champion's; None before it has any."""
         champion = next((list(entry.results.values()) for entry in self._entries.values() if entry.number == 0), None)
         return (
-            Objective(aim=self._run.study.aim, champion=champion, margin=self._run.family.rollout.margin)
-            if champion
-            else None
+            Objective(aim=self._run.study.aim, champion=champion, margin=self._run.search_margin) if champion else None
         )
 
     def leaders(self, further: Sequence[Example] = ()) -> list[Leader]:
@@ -127,7 +125,7 @@ class Trials:
         if not complete or complete[0].number != 0:
             return []
         champion, *others = ((entry, entry.on(further)) for entry in complete)
-        objective = Objective(aim=self._run.study.aim, champion=champion[1], margin=self._run.family.rollout.margin)
+        objective = Objective(aim=self._run.study.aim, champion=champion[1], margin=self._run.search_margin)
         return ranked_leaders(
             [
                 Leader(

@@ -26,6 +26,7 @@ from optimizer.content.core.search.replay import (
 from optimizer.core.dataset.examples import Example
 
 LEAST_ROWS = 100  # of a type before a predictor of its own is learned and measured
+LEAST_GROUPS = 5  # in which the items of such a type stand, so that it can be measured on items it has not seen
 LEAST_OF_LENGTH = 10  # below LEAST_ROWS the length alone scores; below this nothing does
 N_DRAWS = 1000
 SEED = 11  # of the bootstrap
@@ -175,7 +176,7 @@ def results_by_type(
         chosen = records.codes == code
         its = [groups[i] for i in np.flatnonzero(chosen)]
         found.append(
-            _result(name, subset(records, chosen), _subset(went, chosen), its, _decided_by(name, pipeline, methods))
+            _result(name, subset(records, chosen), ways_of(went, chosen), its, _decided_by(name, pipeline, methods))
         )
     return found
 
@@ -199,7 +200,7 @@ def _result(name: str, records: Records, went: Ways, groups: Sequence[str], deci
     )  # fmt: skip
 
 
-def _subset(went: Ways, chosen: Any) -> Ways:
+def ways_of(went: Ways, chosen: Any) -> Ways:
     return Ways(
         exits={name: column[chosen] for name, column in went.exits.items()},
         lightweight=went.lightweight[chosen],

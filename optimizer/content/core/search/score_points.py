@@ -1,5 +1,5 @@
-"""A point of a learned score: what is saved and what quality is kept at a threshold,
-and which of two points is taken.
+"""A point of a learned score: what is saved and what quality is kept at a threshold, which of two points is taken,
+and what may score a content type at all.
 """
 
 from __future__ import annotations
@@ -14,16 +14,25 @@ import numpy as np
 
 from optimizer.content.core.search.learned_score import (
     CHARACTERS,
+    LEAST_GROUPS,
+    LEAST_OF_LENGTH,
     LEAST_ROWS,
+    LENGTH,
     PLAIN,
     JudgedItem,
     LearnedScore,
     Method,
+    fates,
+    items_by_type,
     quality_draws,
+    records_of,
+    ways_of,
 )
-from optimizer.content.core.search.replay import ReplayedShares
-from optimizer.core.base.phrasing import signed, signed_interval
+from optimizer.content.core.search.replay import ReplayedShares, subset, summary
+from optimizer.core.base.phrasing import count, signed, signed_interval
+from optimizer.core.dataset.examples import Example
 
+MOST_ROWS = 2000  # of a type: more hardly help, and take longer
 SAME_SAVING = 0.005  # savings so near are compared by their quality
 
 
@@ -75,6 +84,51 @@ def whole_groups(items: Sequence[JudgedItem], *, of: Sequence[JudgedItem], most:
             taken.add(group)
             n_taken += n
     return [item for item in of if item.group in taken]
+
+
+def methods_of(items: Sequence[JudgedItem]) -> tuple[list[tuple[Method, Sequence[JudgedItem]]], str | None]:
+    """What may score a type with these items, the richest last, each with the items to learn from;
+    or nothing, and why.
+    """
+    if len(items) < LEAST_OF_LENGTH:
+        return [], f"{count(len(items), 'item')} with text and quality, and {LEAST_OF_LENGTH} are needed"
+    if len(items) < LEAST_ROWS:
+        return [(LENGTH, items)], None
+    released = whole_groups(items, of=[item for item in items if item.released], most=MOST_ROWS)
+    if len(released) >= LEAST_ROWS and n_groups(released) >= LEAST_GROUPS:
+        return [(PLAIN, released), (CHARACTERS, released)], None
+    whole = whole_groups(items, of=items, most=MOST_ROWS)
+    if n_groups(whole) >= LEAST_GROUPS:
+        return [(PLAIN, whole)], None
+    return [], (
+        f"{count(len(items), 'item')} with text and quality stand in {count(n_groups(items), 'group')}, and"
+        f" {LEAST_GROUPS} of at most {MOST_ROWS:,} items together are needed"
+    )
+
+
+def n_groups(items: Sequence[JudgedItem]) -> int:
+    return len({item.group for item in items})
+
+
+def untrained_in_words(train: Sequence[Example], policy: Mapping[str, Any]) -> str | None:
+    """Which content types of the training items no score can serve, and what that costs; None where each has one."""
+    measured = [e for e in train if e.expected.get("quality") is not None]
+    by_type = items_by_type(measured)
+    untrained = {name: why for name, items in sorted(by_type.items()) if (why := methods_of(items)[1]) is not None}
+    if not untrained:
+        return None
+    records = records_of(measured)
+    chosen = np.isin(records.codes, [records.types.index(name) for name in untrained])
+    all_fates = fates(records, policy, [name for name in by_type if name not in untrained])
+    as_served = summary(subset(records, chosen), ways_of(all_fates.unscored, chosen))
+    most = summary(records, all_fates.of(np.where(chosen, np.nan, 0.0))).time_saved_share
+    quality = "" if as_served.quality is None else f" at a mean quality of {as_served.quality:.2f}"
+    return (
+        f"No score can be learned for {'; '.join(f'{name}: {why}' for name, why in untrained.items())}. The champion's"
+        f" routes and filter go on deciding about these types, {chosen.mean():.0%} of the items, and process"
+        f" {as_served.full_share:.0%} of them in full{quality}; so at most {most:.1%} of the time can be saved. Import"
+        f" more of them, of other groups, or set {' and '.join(f'route.{name}' for name in untrained)}."
+    )
 
 
 def simpler(points: Sequence[Point]) -> Point:

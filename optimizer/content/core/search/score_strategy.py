@@ -18,9 +18,6 @@ from optimizer.content.core.policy.learned_knob import LEARNED, SCORE, read_text
 from optimizer.content.core.policy.pipeline import parse_pipeline
 from optimizer.content.core.search.learned_score import (
     CHARACTERS,
-    LEAST_OF_LENGTH,
-    LEAST_ROWS,
-    LENGTH,
     PLAIN,
     JudgedItem,
     LearnedScore,
@@ -39,13 +36,11 @@ from optimizer.content.core.search.score_points import (
     SAME_SAVING,
     Point,
     Way,
+    methods_of,
     reached,
     simpler,
-    whole_groups,
     why_chosen,
 )
-from optimizer.core.base.errors import DatasetTooSmall
-from optimizer.core.base.phrasing import count
 from optimizer.core.family.space_form import SCORE_SLOT, is_to_be_learned
 from optimizer.core.family.variant import Variant
 from optimizer.core.predictor.predictor import Predictor
@@ -54,7 +49,6 @@ from optimizer.core.search.study import CONTENT_SCORE, KEEP
 
 MOST_SAVED = 0.80  # beyond it a handful of items is processed in full, which may be good by luck
 POINTS = (0.65, 0.70, 0.75, 0.80)  # of time saved, where a space asks for a score and names no point
-MOST_ROWS = 2000  # of a type: more hardly help, and take longer
 KNOBS = "filter and routes"
 NO_TEXT = "no training item has a text (input.text), a content type and a known quality"
 SHARES = tuple(k / 500 for k in range(501))  # of a type's items processed in full
@@ -64,10 +58,10 @@ NO_TRANSFER = (
 )
 
 
-def asks_for_score(setting: SearchSetting) -> bool:
+def asks_for_score(definition: Mapping[str, Any], space: Mapping[str, Any]) -> bool:
     """Whether a saving or a quality is to be kept, or the space names a score without data."""
-    choices = (setting.space.get(SCORE_SLOT) or {}).get("choices") or ()
-    asked = any(setting.definition.get(name) is not None for name in KEEP)
+    choices = (space.get(SCORE_SLOT) or {}).get("choices") or ()
+    asked = any(definition.get(name) is not None for name in KEEP)
     return asked or any(is_to_be_learned(SCORE_SLOT, choice) for choice in choices)
 
 
@@ -157,29 +151,16 @@ class ScoreSearch:
         """The plain way, and the one by characters where any type has enough items with released words."""
         learned: dict[tuple[str, Method], tuple[Sequence[JudgedItem], LearnedScore]] = {}
         for name, its in sorted(items.items()):
-            for method, used in self._methods(name, its):
+            methods_of_type, why = methods_of(its)
+            if why is not None:
+                self._not_trained[name] = why
+            for method, used in methods_of_type:
                 told = {"study": self._setting.study, "type": name}
-                try:
-                    learned[name, method] = used, self._learn(used, method, trained_on=told, seed=self._setting.seed)
-                except DatasetTooSmall as error:
-                    self._not_trained[name] = error.detail.rstrip(".")
+                learned[name, method] = used, self._learn(used, method, trained_on=told, seed=self._setting.seed)
         methods = {method for _, method in learned}
         return [
             self._way(name, learned) for name in (PLAIN, CHARACTERS) if name in methods or (name == PLAIN and methods)
         ]
-
-    def _methods(self, name: str, items: Sequence[JudgedItem]) -> list[tuple[Method, Sequence[JudgedItem]]]:
-        if len(items) < LEAST_OF_LENGTH:
-            self._not_trained[name] = (
-                f"{count(len(items), 'item')} with text and quality, and {LEAST_OF_LENGTH} are needed"
-            )
-            return []
-        if len(items) < LEAST_ROWS:
-            return [(LENGTH, items)]
-        released = whole_groups(items, of=[item for item in items if item.released], most=MOST_ROWS)
-        if len(released) < LEAST_ROWS:
-            return [(PLAIN, whole_groups(items, of=items, most=MOST_ROWS))]
-        return [(PLAIN, released), (CHARACTERS, released)]
 
     def _way(
         self, name: Method, learned: Mapping[tuple[str, Method], tuple[Sequence[JudgedItem], LearnedScore]]

@@ -11,7 +11,9 @@ from functools import cache
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from optimizer.core.base.values import Aim, Budget
+from optimizer.core.base.values import Aim, Budget, ExampleResult
+from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.gates import GateSettings, WishedFloor
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
@@ -69,6 +71,17 @@ class StudyKind(Protocol):
         self, study: Study, family: Family, variants: Mapping[str, Variant], store: Store
     ) -> list[KnobEffect] | None:
         """What each knob that may vary does around the winner; None where only calls could tell."""
+
+    def wished_floors(
+        self,
+        study: Study,
+        champion: Sequence[ExampleResult],
+        candidate: Sequence[ExampleResult],
+        examples: Sequence[Example],
+        settings: GateSettings,
+        looks: int,
+    ) -> Sequence[WishedFloor]:
+        """What the study was asked to keep, tested on the sealed examples; results in their order. Empty without."""
 
 
 def study_kind(family: Family) -> StudyKind:

@@ -83,6 +83,9 @@ class PromptStudy:
             calibration=lambda: latest_calibration(run.family, run.store),
         )
 
+    def wished_floors(self, *_: Any, **__: Any) -> tuple[()]:
+        return ()
+
     def sensitivity(self, study: Study, family: Family, variants: Mapping[str, Variant], store: Store) -> None:
         return None
 
