@@ -60,8 +60,21 @@ def test_every_choice_is_tried_where_the_budget_allows(tmp_path, strategy, seed)
 
 def test_of_many_choices_as_many_are_tried_as_the_budget_gives_a_first_look(tmp_path):
     world = world_of(tmp_path, 100)
-    study = world.run(world.create(strategy="race", definition=SIZES, budget=Budget(calls=40 + 2 * 16 + 4 * 100 + 60)))
+    study = world.run(world.create(strategy="race", definition=SIZES, budget=Budget(calls=40 + 2 * 16 + 4 * 100)))
     assert len(instructions_tried(world, study)) == 100
+
+
+def test_a_list_is_tried_whole_beside_sets_of_examples(tmp_path):
+    world = world_of(tmp_path, 26)
+    definition = {**SIZES, "n_candidates": 2, "max_examples": 2}
+    study = world.run(world.create(strategy="joint", definition=definition, budget=Budget(calls=1000)))
+    assert instructions_tried(world, study) == {instruction(i) for i in range(26)}
+    assert any(variant.examples for variant in world.tried(study))
+
+
+def test_a_choice_that_is_listed_twice_is_one_point():
+    space = {"instruction": {"choices": ["a", "b", "a"]}, "temperature": {"choices": [0.1, 0.2, 0.1]}}
+    assert most_points(space, topic_family().variant(), max_examples=0) == 4
 
 
 def test_a_search_that_tried_few_points_says_how_many_there_are_and_what_tries_the_rest(tmp_path):

@@ -64,7 +64,10 @@ class JointSearch:
         beside = point_of(setting.start, settings)
         start = None if beside is None else {**{d.name: 0 for d in chosen}, **beside}
         space = Space(dimensions=[*chosen, *settings], variant_at=variant_at, start=start)
-        return PointSearch(setting, space, n=int(setting.definition["n_settings"]), n_beside=0, proposer=self._name)
+        n = int(setting.definition["n_settings"])
+        n_listed = len(texts) - 1 if "choices" in (setting.space.get("instruction") or {}) else 0
+        n_beside = n_listed if n_listed <= n else 0  # every instruction of a list is tried, then TPE goes on from them
+        return PointSearch(setting, space, n=n, n_beside=n_beside, proposer=self._name)
 
     def _sets(self) -> list[Sequence[FewShot]]:
         """The start's own examples first, then DSPy's candidates,

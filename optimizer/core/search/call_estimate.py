@@ -91,12 +91,18 @@ def calls_for_a_race(
 
 
 def n_settings_within(
-    calls: int | None, strategies: Sequence[str], definition: Definition, *, n_points: float, per_answer: int
+    calls: int | None,
+    strategies: Sequence[str],
+    definition: Definition,
+    *,
+    n_points: float,
+    per_answer: int,
+    n_champion_examples: int = 0,
 ) -> int:
     """How many points a study tries whose definition does not say.
 
     All of a finite space where the cap on calls pays for a look at each, else as many as it pays for; never fewer than
-    the definition's default.
+    the definition's default. Of ``joint`` with sets of examples so many more, for points beside other sets.
 
     Args:
         n_points: of the space at most; infinite where a float varies, and then the default stays.
@@ -104,17 +110,16 @@ def n_settings_within(
     """
     if calls is None or n_points == inf or not set(strategies) & {RACE, "settings", JOINT}:
         return definition.n_settings
-    others = replace(definition, n_settings=0)
-    n_others = trials_of(strategies, others) - 1
-    asked = (
-        asked_for_examples(definition, definition.n_train).expected
-        if {RACE, "bootstrap", JOINT} & set(strategies)
-        else 0
-    )
-    is_raced = RACE in strategies
+    is_raced, makes_sets = RACE in strategies, {RACE, "bootstrap", JOINT} & set(strategies)
+    asked = asked_for_examples(definition, definition.n_train) if makes_sets else NONE
+    if JOINT in strategies and asked.high:
+        n_points += definition.n_settings
+    n_others = trials_of(strategies, replace(definition, n_settings=0)) - 1
+    if makes_sets - {JOINT} and not n_champion_examples:
+        n_others -= 1  # bootstrapping's own candidate without examples is the champion
     met = min(FIRST, definition.n_dev) if is_raced else definition.n_dev  # by each, at the least
     champion = definition.n_dev * (2 if is_raced else 1)  # at the end of a race the leader meets all, too
-    left = calls / per_answer - confirmation_calls(definition.n_holdout) - champion - asked
+    left = calls / per_answer - confirmation_calls(definition.n_holdout) - champion - asked.expected
     return int(min(n_points, max(definition.n_settings, left // met - n_others)))
 
 

@@ -150,9 +150,8 @@ def _dimensions(name: str, entry: Mapping[str, Any], start: Variant, max_example
         entry = {"choices": entry["choices"]}
     ((form, value),) = entry.items()
     if form == "choices":
-        return [
-            ChoiceDimension(name=name, options=tuple(option for option in value if not is_to_be_learned(name, option)))
-        ]
+        distinct = {repr(option): option for option in value if not is_to_be_learned(name, option)}
+        return [ChoiceDimension(name=name, options=tuple(distinct.values()))]
     if form == "float":
         return [FloatRange(name=name, low=float(value[0]), high=float(value[1]))]
     if form == "int":

@@ -105,7 +105,7 @@ BUILT_IN = (
         name=EXAMPLES,
         does="chooses examples by similarity, coverage and difficulty",
         make="optimizer.core.search.examples.search:ExampleSearch",
-        n_trials=strategy_calls.n_bootstrapped,
+        n_trials=strategy_calls.n_example_sets,
     ),
     StrategyRecord(
         name="settings",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from optimizer.core.base.spread import Spread
+from optimizer.core.base.spread import NONE, Spread
 from optimizer.core.family.sizes import SIZES
 from optimizer.core.search.cost_estimate import REFLECTED_ON, SUMMARISED
 from optimizer.core.search.racing import FIRST, SHARE
@@ -39,6 +39,11 @@ class Sizes:
 
 
 def n_bootstrapped(definition: Definition) -> int:
+    """With its three fixed ones; where no examples are asked for, the one that shows none is left."""
+    return definition.n_candidates + 3 if _bootstraps(definition) else 1
+
+
+def n_example_sets(definition: Definition) -> int:
     return definition.n_candidates + 3
 
 
@@ -134,9 +139,10 @@ def replay_calls(sizes: Sizes) -> Spread:
 
 
 def asked_for_examples(definition: Definition, n_train: int) -> Spread:
+    if not _bootstraps(definition):
+        return NONE
     rounds = definition.n_candidates + 1  # the unshuffled one and the shuffled ones ask the model for examples
-    most = rounds * n_train if definition.max_examples else 0
-    return Spread(low=rounds, expected=rounds * min(n_train, 2 * definition.max_examples), high=most)
+    return Spread(low=rounds, expected=rounds * min(n_train, 2 * definition.max_examples), high=rounds * n_train)
 
 
 def one_proposal_each(definition: Definition, n_train: int) -> Spread:
@@ -156,6 +162,9 @@ def joint_proposals(definition: Definition, n_train: int) -> Spread:
 
 
 def _n_distinct(sizes: Sizes) -> int:
-    return (
-        sizes.definition.n_candidates + 2 + (0 if sizes.n_champion_examples == 0 else 1)
-    )  # the one without examples may be the champion itself
+    """Of the bootstrapped ones: that without examples may be the champion itself."""
+    return n_bootstrapped(sizes.definition) - (sizes.n_champion_examples == 0)
+
+
+def _bootstraps(definition: Definition) -> bool:
+    return bool(definition.n_candidates and definition.max_examples)

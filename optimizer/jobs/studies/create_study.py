@@ -171,7 +171,14 @@ def _asked(
     n_points = most_points(space, champion, max_examples=definition.max_examples)
     if values.get("n_settings") is None:
         per_answer = calls_per_answer(champion, space) if kind_of(family).asks_models else 1
-        n = n_settings_within(budget.calls, names, definition, n_points=n_points, per_answer=per_answer)
+        n = n_settings_within(
+            budget.calls,
+            names,
+            definition,
+            n_points=n_points,
+            per_answer=per_answer,
+            n_champion_examples=len(champion.examples),
+        )
         definition = replace(definition, n_settings=n)
     return AskedStudy(
         family=family,
