@@ -90,7 +90,7 @@ bench-policies: $(VENV)/.synced-dev ## CPU of executing a policy, beside one cal
 	@$(BIN)/python bench/policy_execution.py
 
 bench-search: $(VENV)/.synced-dev ## rules on recorded tables, searches on recorded and on live answers of the embedded model (hours; a stop loses nothing; data of DETENT_SHARED)
-	@for name in trivial_baselines prompt_tables record_answers search_recorded search_live; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
+	@for name in trivial_baselines prompt_tables listed_instructions record_answers search_recorded search_live; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
 
 siege: $(VENV)/.synced-dev ## the worst text at each entrance, then load while clients, kills and locks attack (a quarter of an hour, quiet machine); ARGS="--only load --minutes 1"
 	@$(BIN)/python bench/siege.py $(ARGS)

@@ -1,0 +1,123 @@
+"""docs/reference/listed-instructions-measured.md, made of bench/results/listed_instructions.json alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pages import in_columns
+
+FAIR, MARGIN = 1.5, 0.2  # of the least cap; points
+HEAD = """# Searches of a list of instructions, measured
+
+Made by `python bench/listed_instructions.py` from `bench/results/listed_instructions.json` (commit {commit},
+{machine}). `space: {{instruction: {{choices: [...]}}}}` lists 26 or 100 instructions of 15 to 1,300 bytes; the first is
+the champion's. What a model answers under each is recorded, right or wrong, on 581 to 600 rows: relevance judgements of
+two models under 26 prompts (TREC Deep Learning) and 100 sentiment templates (SST-2, OPT 2.7B). An answer under examples
+is the same as without.
+
+*Points lost*: the mean of the best of the list less that of the one chosen, in hundredths of score, on the rows that
+the search may ask about, and on all rows of the table. *The rule alone* is `ContinuousRejects` on the same rows in an
+order of its own, with as many calls as the whole search made, the rows that champion and leader meet at its end
+counted. The rule has no end: it compares nobody with the champion on all rows.
+
+## By the command
+
+`detent study run --strategy race` or `joint`, in a home of its own each, {n_dev} dev rows, a holdout of 100,
+answered by a stand-in provider on loopback. Seed 1 has the least cap that pays for a look at each instruction (four
+rows in a race, whose champion and leader meet all; all dev rows in `joint`), and a definition with nothing but the
+list (`n_candidates: 0`, `max_examples: 0`, `n_run_off: 0`). Seed 2 has twice that for its search and every size as
+it comes: sets of examples, and a run-off on up to 200 further dev rows, whose calls are counted and whose rows the
+rule sees, too. A single run tells little of the loss; the replays tell that. **All instructions were tried in
+{n_whole} of {n_runs} runs**; the command makes twelve.
+
+| list | strategy, cap in calls | tried | calls before the confirmation | points lost on dev | the rule alone |
+| --- | --- | --- | --- | --- | --- |
+{runs}
+{same} of the {n_same} races with the least cap chose what the replay in memory on the same rows chooses.
+
+## Replayed
+
+{n} races of each size in memory, through the strategy and its proposer, another order of the list and other rows each;
+nothing but the list, no run-off. *Cap*: of the search, over the least that pays for four rows of each. The interval is
+of ours less the rule's over the draws (95 %, bootstrap; below zero: ours loses less).
+
+| list | dev rows | cap | calls made | lost on dev | the rule alone | ours - the rule's | on all rows |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+{replays}
+{summary}
+"""
+READING = """
+## What this says, and what not
+
+* With the least cap all are tried, but the choice rests on four rows each: what the cap leaves goes to the rows on
+  which leader and champion are compared. The rule alone spends these calls on telling the next best apart. With a list
+  of 100 that costs points beyond the bar of {margin}; a cap of half as many calls again pays for it.
+* A race also holds back the rows of its end while it goes on, so that a study never ends without a comparison.
+* Without a cap on calls (a cap in dollars alone is none) a study tries `n_settings` (8) of the list by TPE, and its
+  first sentence says how many there are and what tries more.
+* An instruction that is listed twice is one point, the champion's own is not tried again, and one that is longer than
+  the champion's may be.
+"""
+RUN = re.compile(r"run, (\S+) \((\d+)\), (\w+), seed (\d), cap of (\d+) calls: (.*)")
+REPLAYED = re.compile(r"replayed, (\S+) \((\d+)\), (\d+) dev rows, ([\d.]+) x: (.*)")
+
+
+@in_columns
+def page(result: Mapping[str, Any]) -> str:
+    runs, replays = _grouped(result, RUN), _grouped(result, REPLAYED)
+    whole = [cells["tried"]["ours"] == cells["tried"]["other"] for cells in runs.values()]
+    same = [cells["chosen by the replay too"]["ours"] for cells in runs.values() if "chosen by the replay too" in cells]
+    head = HEAD.format(
+        commit=result["commit"], machine=result["machine"], n_dev=20, n_whole=sum(whole), n_runs=len(whole),
+        runs="".join(_run(*item) for item in runs.items()), same=round(sum(same)), n_same=len(same),
+        n=next((cells["tried"]["n"] for cells in replays.values()), 0),
+        replays="".join(_replay(*item) for item in replays.items()), summary=_summary(replays),
+    )  # fmt: skip
+    return head + READING.format(margin=MARGIN)
+
+
+def _grouped(result: Mapping[str, Any], form: re.Pattern[str]) -> dict[tuple[str, ...], dict[str, Mapping[str, Any]]]:
+    groups: dict[tuple[str, ...], dict[str, Mapping[str, Any]]] = {}
+    for cell in result["cells"]:
+        if match := form.fullmatch(cell["case"]):
+            *group, name = match.groups()
+            groups.setdefault(tuple(group), {})[name] = cell
+    return groups
+
+
+def _run(group: tuple[str, ...], cells: Mapping[str, Mapping[str, Any]]) -> str:
+    table, n, strategy, seed, cap = group
+    tried, calls, lost = cells["tried"], cells["calls of its search"], cells["points lost on dev"]
+    return (
+        f"| {n}, {table} | `{strategy}`, seed {seed}, {int(cap):,} | {tried['ours']:.0f} of {tried['other']:.0f} |"
+        f" {calls['ours']:,.0f} | {lost['ours']:.1f} | {lost['other']:.1f} |\n"
+    )
+
+
+def _replay(group: tuple[str, ...], cells: Mapping[str, Mapping[str, Any]]) -> str:
+    table, n, n_dev, cap = group
+    calls, lost, on_all = cells["calls"], cells["points lost on dev"], cells["points lost on all rows"]
+    return (
+        f"| {n}, {table} | {n_dev} | {cap} x ({calls['other']:,.0f}) | {calls['ours']:,.0f} | {lost['ours']:.2f} |"
+        f" {lost['other']:.2f} | {_difference(lost)} | {_difference(on_all)} |\n"
+    )
+
+
+def _difference(cell: Mapping[str, Any]) -> str:
+    return f"{cell['ours'] - cell['other']:+.2f} ({cell['low']:+.2f} to {cell['high']:+.2f})"
+
+
+def _summary(replays: Mapping[tuple[str, ...], Mapping[str, Mapping[str, Any]]]) -> str:
+    """By cap: the mean over the sizes on dev, and where it is more than MARGIN above the rule's."""
+    told = []
+    for cap in sorted({group[3] for group in replays}, key=float):
+        of = {group: cells["points lost on dev"] for group, cells in replays.items() if group[3] == cap}
+        mean = sum(cell["ours"] - cell["other"] for cell in of.values()) / len(of)
+        above = sum(cell["ours"] - cell["other"] > MARGIN for cell in of.values())
+        told.append(
+            f"* With {cap} x the least cap ours loses {mean:+.2f} points on dev against the rule in the mean of"
+            f" {len(of)} sizes; by more than {MARGIN} in {above} of them."
+        )
+    return "\n".join(told)

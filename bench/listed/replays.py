@@ -1,0 +1,164 @@
+"""Races over a list of instructions replayed in memory, and the rule alone with as many calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from fixed_pool.pools import Array
+from fixed_pool.product import through_race
+
+from optimizer.adapters.search.tpe import SettingsSearch
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
+from optimizer.core.family.variant import Variant
+from optimizer.core.search.race_strategy import Heat, RacedSearch
+from optimizer.core.search.racing import FIRST, ContinuousRejects
+from optimizer.core.search.space import instruction_of
+from optimizer.core.search.strategy import SearchSetting
+from optimizer.core.search.study import Definition
+
+RULE = through_race(lambda calls: ContinuousRejects(calls=calls, share=1.0))
+TIE = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A list with what is recorded of it: ``scores`` list x rows of the table, the champion first; ``dev``: rows that a
+    search may ask about; ``names``: the ids of their examples.
+    """
+
+    scores: Array
+    dev: Sequence[int]
+    names: Sequence[str]
+
+    def lost(self, chosen: int) -> tuple[float, float]:
+        """Points below the best of the list on the dev rows, and on all rows of the table."""
+        means = self.scores[:, self.dev].mean(axis=1), self.scores.mean(axis=1)
+        on_dev, on_all = (float(100 * (mean.max() - mean[chosen])) for mean in means)
+        return on_dev, on_all
+
+    def rule(self, calls: int) -> int:
+        """What the rule alone chooses with as many calls."""
+        return int(RULE(self.scores[:, self.dev][None], [calls])[0, 0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """What a search made of a list of ``n``: ``n_tried`` of it, with the champion's, in ``calls`` calls."""
+
+    n: int
+    n_tried: int
+    calls: int
+    chosen: int
+    lost: tuple[float, float]
+    rule_lost: tuple[float, float]
+
+
+def drawn(table: Array, seed: int, n_dev: int) -> Drawn:
+    rng = np.random.default_rng([seed, *table.shape])
+    scores, rows = table[rng.permutation(len(table))], rng.permutation(table.shape[1])[:n_dev]
+    return Drawn(scores=scores, dev=[int(row) for row in rows], names=[f"row-{row}" for row in rows])
+
+
+def least_calls(n: int, n_dev: int) -> int:
+    """That a race over a list of ``n`` needs beside the confirmation: each instruction meets ``FIRST`` rows, champion
+    and leader all of them.
+    """
+    return FIRST * (n - 1) + 2 * n_dev
+
+
+def text_of(number: int) -> str:
+    """An instruction of 15 to 1,300 bytes."""
+    return f"Instruction {number}." + " Be exact." * (number * 10 % 130)
+
+
+def number_of(text: str | None) -> int:
+    return int(str(text).split(".")[0].split()[1])
+
+
+def declared(n: int, name: str = "listed", model: str = "recorded") -> dict[str, Any]:
+    """A family file with a list of ``n``; the first is the champion's."""
+    texts = [text_of(number) for number in range(n)]
+    content = [{"role": "system", "content": texts[0]}, {"role": "examples"}, {"role": "user", "content": "{{row}}"}]
+    return {
+        "name": name,
+        "inputs": {"row": {"type": "text", "max_chars": 60}},
+        "output": {"field": "said", "parser": "label", "labels": ["right", "wrong"]},
+        "prompt": {"current": "1", "versions": {"1": {"content": content}}},
+        "model": {"default": model, "tiers": [model], "temperature": 0.0, "max_tokens": 8},
+        "scorer": {"label_match": 1.0},
+        "space": {"instruction": {"choices": texts}},
+    }
+
+
+class _Nothing:
+    """In the place of bootstrapping, which has nothing to propose where no examples are asked for."""
+
+    def ask(self) -> None:
+        return None
+
+    def tell(self, *told: Any) -> None: ...
+
+
+def raced(of: Drawn, seed: int, cap: int) -> Searched:
+    """As a study races whose definition asks for no examples and no run-off, with ``cap`` calls for its search: what
+    its end needs is held back, and where the cap is met before the race is decided, leader and champion meet all rows.
+    """
+    n, n_dev = len(of.scores), len(of.dev)
+    family = parse_family(declared(n))
+    champion = family.variant()
+    setting = SearchSetting(
+        family=family, start=champion, train=[], dev=[], seed=seed,
+        scorer=Scorer(family.output, family.metrics, list(CORE_METRICS.values())),
+        definition=asdict(Definition(n_dev=n_dev, n_settings=n - 1, n_candidates=0, max_examples=0)),
+        answer=lambda *asked: "", propose=lambda *asked: "", fits=lambda variant: True,
+        tier_rows=lambda *asked: [], remark=lambda text: None,
+    )  # fmt: skip
+    race = RacedSearch(
+        champion, [lambda start: _Nothing(), lambda start: SettingsSearch(replace(setting, start=start))], of.names,
+        seed=seed, calls=max(0, cap - n_dev), n_contenders=n - 1,
+    )  # fmt: skip
+    rows, met, n_calls = dict(zip(of.names, of.dev, strict=True)), dict[int, set[str]](), 0
+
+    def ask(heats: Sequence[Heat], room: float) -> bool:
+        """False where the cap is met first."""
+        nonlocal n_calls
+        for heat in heats:
+            of_variant = met.setdefault(_number(heat.proposal.variant), set())
+            for example in heat.turn.examples:
+                if example not in of_variant:
+                    if n_calls >= room:
+                        return False
+                    n_calls += 1
+                    of_variant.add(example)
+        for heat in heats:
+            scores = of.scores[_number(heat.proposal.variant)]
+            race.tell(
+                heat,
+                [ExampleResult(example=e, score=float(scores[rows[e]]), output=None) for e in heat.turn.examples],
+            )
+        return True
+
+    while heats := race.heats():
+        if not ask(heats, cap - race.n_last):
+            ask(race.last(), float("inf"))
+            break
+    means = of.scores[:, of.dev].mean(axis=1)
+    leaders = [v for v in met if v and len(met[v]) == n_dev and means[v] > means[0] + TIE]
+    chosen = min(leaders, key=lambda v: (-means[v], len(text_of(v))), default=0)
+    return searched(of, chosen, len(met), n_calls)
+
+
+def searched(of: Drawn, chosen: int, n_tried: int, calls: int) -> Searched:
+    return Searched(
+        n=len(of.scores), n_tried=n_tried, calls=calls, chosen=chosen,
+        lost=of.lost(chosen), rule_lost=of.lost(of.rule(calls)),
+    )  # fmt: skip
+
+
+def _number(variant: Variant) -> int:
+    return number_of(instruction_of(variant))

@@ -1,0 +1,121 @@
+"""A study of a list of instructions as a user types it; a stand-in provider gives the answers of a recorded table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
+from typing import Any
+
+import numpy as np
+from fixed_pool.pools import Array
+from ruamel.yaml import YAML
+from typed.command import DONE, REFUSED, typed
+
+from listed.replays import Drawn, Searched, declared, number_of, searched
+from optimizer.core.search.run_off import RUN_OFF
+from optimizer.core.search.space import instruction_of
+from optimizer.core.views.study_headline import headline
+from optimizer.host.config import load_settings
+from optimizer.runtime import wiring
+
+NAME, MODEL = "listed", "recorded"
+PLAIN = {"n_candidates": 0, "max_examples": 0, "n_run_off": 0}  # nothing but the list, and no calls after the race
+
+
+@dataclass(frozen=True, kw_only=True)
+class Typed:
+    """``said``: the study's first sentence; ``drawn``: what it searched, with the rows of its run-off."""
+
+    searched: Searched
+    drawn: Drawn
+    said: str
+
+
+def study(table: Array, seed: int, *, strategy: str, cap: int, definition: Mapping[str, Any]) -> Typed:
+    """One `detent study run` in a home that nobody used before; ``cap``: calls, the confirmation's included."""
+    scores = table[np.random.default_rng([seed, *table.shape]).permutation(len(table))]
+    with TemporaryDirectory() as folder, _provider(scores) as url:
+        home = Path(folder)
+        price = {"input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.4}
+        _yaml(home / "config" / "models.yaml", {MODEL: {"openai_compatible": url, "model": MODEL, "price": price}})
+        _yaml(home / "families" / NAME / "family.yaml", declared(len(scores), NAME, MODEL))
+        _yaml(home / "study.yaml", dict(definition))
+        rows = [{"input": {"row": f"row {i}"}, "expected": {"said": "right"}} for i in range(scores.shape[1])]
+        (home / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        typed(home, "import", str(home / "rows.jsonl"), "--family", NAME, "--curated")
+        typed(
+            home, "study", "run", NAME, "--strategy", strategy, "--definition", str(home / "study.yaml"),
+            "--seed", str(seed), "--budget-calls", str(cap), "--json", allowed=(DONE, REFUSED),
+        )  # fmt: skip
+        return _ended(home, scores)
+
+
+def _ended(home: Path, scores: Array) -> Typed:
+    store = wiring.open_store(load_settings(home=home))
+    with store.read() as tx:
+        ended = store.studies.page(tx, family=NAME)[0][0]
+        dataset = dict(ended.dataset or {})
+        names = [*dataset["dev"], *dataset.get(RUN_OFF, ())]
+        examples = {e.id: e for e in store.examples.of_split(tx, NAME, split="dev")}
+
+        def number(variant: str) -> int:
+            record = store.variants.get(tx, NAME, variant)
+            assert record is not None
+            return number_of(instruction_of(record.variant))
+
+        trials = store.studies.trials(tx, ended.id)
+        tried = {number(trial.variant) for trial in trials if trial.n}
+        winner = number(ended.winner) if ended.winner else None
+    of = Drawn(scores=scores, dev=[int(str(examples[id].input["row"]).split()[1]) for id in names], names=names)
+    confirmed = 2 * len(dataset["holdout"]) if ended.confirmation else 0
+    search = searched(of, winner or 0, len(tried), ended.spend.n_calls - confirmed)
+    return Typed(searched=search, drawn=of, said=headline(ended, trials))
+
+
+def _yaml(path: Path, values: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        YAML().dump(dict(values), file)
+
+
+@contextmanager
+def _provider(scores: Array) -> Iterator[str]:
+    """Speaks OpenAI's protocol on a free port of loopback."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            message = {"role": "assistant", "content": _answered(scores, body["messages"])}
+            usage = {"prompt_tokens": 20, "completion_tokens": 1, "total_tokens": 21}
+            choices = [{"index": 0, "finish_reason": "stop", "message": message}]
+            whole = {"id": "c", "object": "chat.completion", "created": 1, "model": MODEL}
+            answer = json.dumps({**whole, "choices": choices, "usage": usage}).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *args: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _answered(scores: Array, messages: Sequence[Mapping[str, Any]]) -> str:
+    row = int(str(messages[-1]["content"]).split()[-1])
+    return "right" if scores[number_of(str(messages[0]["content"])), row] > 0.5 else "wrong"

@@ -1,0 +1,55 @@
+"""The replays of bench/listed_instructions.py on a made-up table, its bars, and its page beside its result."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    for name in [name for name in sys.modules if name == "listed" or name.startswith("listed.")]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+def test_a_replay_tries_a_list_whole_at_the_least_cap_and_finds_what_is_far_better(bench: None) -> None:
+    from listed.replays import drawn, least_calls, raced
+
+    table = (np.random.default_rng(3).random((12, 60)) < 0.2).astype(float)
+    table[7] = 1.0
+    of = drawn(table, seed=1, n_dev=20)
+    found = raced(of, 1, least_calls(12, 20))
+    assert (found.n, found.n_tried) == (12, 12)
+    assert found.calls <= least_calls(12, 20)
+    assert of.scores[found.chosen].mean() == 1.0
+    assert found.lost == (0.0, 0.0)
+
+
+def test_the_bars_name_what_was_left_and_what_lost_more(bench: None, capsys: pytest.CaptureFixture[str]) -> None:
+    from common import Cell
+    from listed_instructions import verdict
+
+    def cell(case: str, ours: float, other: float, low: float | None = None) -> Cell:
+        return Cell(
+            case=case, ours=ours, other=other, other_name="", ratio=None, low=low, high=low, unit="", n=1,
+        )  # fmt: skip
+
+    assert verdict([cell("run, a: tried", 26, 26), cell("replayed, a, 1.5 x: lost", 1, 1, 0.1)]) == 0
+    assert verdict([cell("run, a: tried", 25, 26)]) == 1
+    assert verdict([cell("replayed, a, 1.5 x: lost", 2, 1, 0.3)]) == 1
+    assert verdict([cell("replayed, a, 1 x: lost", 2, 1, 0.3)]) == 0  # the page says what that cap costs
+
+
+def test_the_page_is_made_of_the_result(bench: None) -> None:
+    from listed.page import page
+
+    result = json.loads((ROOT / "bench" / "results" / "listed_instructions.json").read_text(encoding="utf-8"))
+    stored = (ROOT / "docs" / "reference" / "listed-instructions-measured.md").read_text(encoding="utf-8")
+    assert page(result) == stored
