@@ -115,7 +115,8 @@ def restore(
     """Brings back the family that was last retired under this name, with its folder and its champion."""
     report = restore_family(
         family, reason=(body or RestoreBody()).reason, actor=request.state.caller.actor, clock=shared.clock,
-        store=kept(request, shared, response, shapes.change), folders=wiring.family_folders(shared.settings),
+        store=kept(request, shared, response, shapes.change), parts=shared.store,
+        folders=wiring.family_folders(shared.settings),
     )  # fmt: skip
     shared.serving.refresh()
     return shapes.change(report)
@@ -126,7 +127,7 @@ def rename(family: str, body: RenameBody, shared: Shared, request: Request, resp
     """Gives a family another name; tokens, events, prompts and chats that name the old one go on finding it."""
     report = rename_family(
         family, body.name, confirm=body.confirm, reason=body.reason, actor=request.state.caller.actor,
-        store=kept(request, shared, response, shapes.change), clock=shared.clock,
+        store=kept(request, shared, response, shapes.change), parts=shared.store, clock=shared.clock,
         folders=wiring.family_folders(shared.settings),
     )  # fmt: skip
     shared.serving.refresh()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from optimizer.core.views.rollout_story import RolloutReport
     from optimizer.core.views.study_story import StudyReport
     from optimizer.core.views.variant_grid import VariantGrid
-    from optimizer.jobs.families.retire_family import Folders
+    from optimizer.jobs.families.family_folders import Folders
     from optimizer.jobs.families.sync_families import FamilySync
     from optimizer.jobs.feedback.ingest_feedback import Intake
     from optimizer.ports import AlertChannel, Clock, FamilySource, Pages, Store, Tracker
@@ -152,7 +152,7 @@ def sync_families(settings: Settings, families: FamilySource, store: Store, cloc
 
 
 def family_folders(settings: Settings) -> Folders:
-    from optimizer.jobs.families.retire_family import Folders
+    from optimizer.jobs.families.family_folders import Folders
 
     return Folders(home=settings.families_dir, others=settings.more_families_dirs, retired=settings.var() / "retired")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import optimizer
 from optimizer.core.base.errors import Conflict, NotFound
+from optimizer.jobs.families.family_folders import files_in, is_copy
 
 _PACKAGE = Path(optimizer.__file__).parent
 _PACKED = _PACKAGE / "shipped_families"  # where a wheel holds the checkout's `families/`
@@ -26,26 +27,16 @@ def add_shipped_family(name: str, *, families_dir: Path) -> list[Path]:
         raise NotFound(f"Detent ships no family {name!r}. It ships {', '.join(shipped)}.")
     folder = families_dir / name
     if folder.exists():
-        if not _is_copy(folder, shipped[name]):
+        if not is_copy(folder, shipped[name]):
             raise Conflict(
                 f"There is a folder {folder} already, it is not what Detent ships, and nothing is overwritten. Rename"
                 f" or remove it first. Is it your edited copy? Its examples: detent import {folder / 'examples.jsonl'}"
                 f" --family {name} --curated."
             )
-        return _files_in(folder)
+        return files_in(folder)
     part = families_dir / f".{name}.part"
     shutil.rmtree(part, ignore_errors=True)
     families_dir.mkdir(parents=True, exist_ok=True)
     shutil.copytree(shipped[name], part, copy_function=shutil.copyfile)
     part.rename(folder)  # the reload sees a whole family or none
-    return _files_in(folder)
-
-
-def _is_copy(folder: Path, shipped: Path) -> bool:
-    """Whether every shipped file stands there as it is shipped, whatever else does."""
-    there = [(folder / file.relative_to(shipped), file) for file in _files_in(shipped)]
-    return all(copy.is_file() and copy.read_bytes() == file.read_bytes() for copy, file in there)
-
-
-def _files_in(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.is_file())
+    return files_in(folder)

@@ -9,7 +9,8 @@ from pathlib import Path
 from optimizer.core.base.errors import Conflict, Fault, InvalidFamily, InvalidInput, NotFound, Refused
 from optimizer.core.family.family import NAME
 from optimizer.core.serving.family_names import is_retired
-from optimizer.jobs.families.retire_family import Folders, require_idle
+from optimizer.jobs.families.family_folders import Folders, copied_beside, is_copy
+from optimizer.jobs.families.retire_family import require_idle
 from optimizer.jobs.record_change import ChangeReport, checked_reason, tell
 from optimizer.ports import Clock, Store, Transaction
 
@@ -27,12 +28,16 @@ def rename_family(
     store: Store,
     clock: Clock,
     folders: Folders,
+    parts: Store | None = None,
 ) -> ChangeReport:
     """Renames in the store, then folder and file. Safe to repeat: what was cut off goes on.
 
     The store's rows stay as they are: they stand under a key, and both names mean it. The hash chains of its rollouts
     hold no name.
 
+    Args:
+        store: gets the last write, whose result is the report.
+        parts: gets what comes before it, where that is another one.
     Raises:
         NotFound: there is no family ``old``.
         InvalidInput: ``new`` is no name of a family.
@@ -40,7 +45,7 @@ def rename_family(
         Conflict: ``new`` is in use; or a rollout, study or judge run is active, since each goes on with what it read
             when it began.
     """
-    why, at = checked_reason(reason), clock.now()
+    why, at, parts = checked_reason(reason), clock.now(), parts or store
     if NAME.fullmatch(new) is None:
         detail = "a family's name has 2 to 63 lower-case letters, digits and _, and begins with a letter"
         raise InvalidInput(f"{new!r} cannot be the name: {detail}.", [Fault(pointer="/name", detail=detail)])
@@ -48,7 +53,8 @@ def rename_family(
     target = folders.of(new)
     with store.read() as tx:
         present = store.family_names.former(tx).get(old, old)
-        is_half_done = present == new and folder.is_dir() and not target.exists()
+        is_half_done = old != present == new and not (folder.is_dir() and target.exists())
+        is_half_done |= old != present == new and _is_left_over(folder, target, new)
         known = bool(store.champions.history(tx, old)) and not is_retired(present)
         if not is_half_done:
             _check(tx, store, old, new, present=present, known=known)
@@ -62,30 +68,33 @@ def rename_family(
             f" name: --confirm {old}.",
             confirm=old,
         )
-    text = _renamed(file, new)
+    part = _renamed_copy(folder, target, new) if not target.exists() else None
 
-    def change(tx: Transaction) -> ChangeReport:
+    def change(tx: Transaction) -> None:
+        _check(tx, store, old, new, present=old, known=known)
+        store.family_names.rename(tx, old, new, at)
+        tell(tx, store, "family.rename", new, new, {"was": old, "why": why}, actor=actor, at=at)
+        store.outbox.add(tx, "family", new, {"was": old}, at)
+
+    try:
         if not is_half_done:
-            _check(tx, store, old, new, present=old, known=known)
-            store.family_names.rename(tx, old, new, at)
-            tell(tx, store, "family.rename", new, new, {"was": old, "why": why}, actor=actor, at=at)
-            store.outbox.add(tx, "family", new, {"was": old}, at)
-        return ChangeReport(
-            family=new,
-            what=f"{old} is called {new} from now on, and its folder is {target}; tokens, events, prompts and chats"
-            f" that name {old} go on, and keys for {old} are for {new} too",
-            why=why,
-            undo=f"detent family rename {new} {old} --confirm {new}",
-        )
-
-    report = store.write(change)
-    part = target.with_name(f".{new}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(folder, part, symlinks=True)
-    (part / FILE).write_text(text, encoding="utf-8")
-    part.rename(target)  # the reload sees a whole family, and never none
-    shutil.rmtree(folder)
-    return report
+            parts.write(change)
+    except BaseException:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
+        raise
+    if part is not None:
+        part.rename(target)  # the reload sees a whole family, and never none
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    report = ChangeReport(
+        family=new,
+        what=f"{old} is called {new} from now on, and its folder is {target}; tokens, events, prompts and chats"
+        f" that name {old} go on, and keys for {old} are for {new} too",
+        why=why,
+        undo=f"detent family rename {new} {old} --confirm {new}",
+    )
+    return store.write(lambda tx: report)
 
 
 def _check(tx: Transaction, store: Store, old: str, new: str, *, present: str, known: bool) -> None:
@@ -108,9 +117,25 @@ def _check(tx: Transaction, store: Store, old: str, new: str, *, present: str, k
         )
 
 
-def _renamed(file: Path, new: str) -> str:
-    text = file.read_text(encoding="utf-8")
+def _is_left_over(folder: Path, target: Path, new: str) -> bool:
+    """Whether ``folder`` is what a rename to ``target`` had not removed yet: nothing that is not in ``target``."""
+    file = folder / FILE
+    if not is_copy(target, folder, but=FILE) or not (target / FILE).is_file():
+        return False
+    return not file.is_file() or _NAME_LINE.sub(f"name: {new}", _text(file)) == _text(target / FILE)
+
+
+def _renamed_copy(folder: Path, target: Path, new: str) -> Path:
+    """A whole folder for ``target`` beside it, made before anything else is changed: a disk may be full."""
+    file = folder / FILE
+    text = _text(file)
     if len(_NAME_LINE.findall(text)) != 1:
         detail = f"it needs one line that begins with `name:`, and nothing was changed; write {new} yourself there"
         raise InvalidFamily(f"The file {file} cannot be renamed: {detail}.", [Fault(pointer="/name", detail=detail)])
-    return _NAME_LINE.sub(f"name: {new}", text)
+    part = copied_beside(target, folder)
+    (part / FILE).write_text(_NAME_LINE.sub(f"name: {new}", text), encoding="utf-8")
+    return part
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")

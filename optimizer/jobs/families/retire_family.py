@@ -5,37 +5,17 @@ their own. Forgetting its texts is the one part without a way back.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from optimizer.core.base.errors import Conflict, NotFound, Refused
 from optimizer.core.base.phrasing import count
 from optimizer.core.serving import champion
 from optimizer.core.serving.family_names import RETIRED, is_retired, next_free
+from optimizer.jobs.families.family_folders import Folders, is_copy, move_folder
 from optimizer.jobs.record_change import ChangeReport, checked_reason, tell
 from optimizer.ports import Clock, Store, Transaction
 
 FORGET_AT_ONCE = 2000  # rows of one transaction
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Folders:
-    """Where the home's families have their files, where other ones have theirs, and where files of retired ones go."""
-
-    home: Path
-    others: tuple[Path, ...]
-    retired: Path
-
-    def of(self, family: str) -> Path:
-        """The family's folder in the home. Raises Conflict where it has one elsewhere, which is not the home's."""
-        for other in self.others:
-            if (other / family).is_dir():
-                raise Conflict(
-                    f"The folder {other / family} is not in this home, so it is not moved, and as long as it stands"
-                    f" there the family {family} exists. Move it away yourself, or take {other} out of"
-                    " DETENT_MORE_FAMILIES_DIRS, and say it again."
-                )
-        return self.home / family
 
 
 def retire_family(
@@ -53,7 +33,7 @@ def retire_family(
     """Ends the family's reign and frees its name. Safe to repeat: what was cut off goes on.
 
     Decisions, blocks, seals and looks at the holdout stay, and so do all texts without ``forget``. With it they go from
-    examples, interactions, feedback, reviews, variants, studies and the journal of model calls.
+    examples, interactions, feedback, reviews, variants, studies and the journal of model calls, and the folder goes.
 
     Args:
         store: gets the last write, whose result is the report.
@@ -85,13 +65,15 @@ def retire_family(
     folder, aside = folders.home / name, folders.retired / expected
     if not lives:
         assert gone is not None
-        return _forget(gone, name, "was retired before", actor=actor, why=why, store=store, clock=clock, parts=parts)
+        aside = folders.retired / gone
+        return _forget(
+            gone, name, "was retired before", aside, actor=actor, why=why, store=store, clock=clock, parts=parts
+        )
     is_moved = folders.of(name).is_dir()
     if is_moved:
-        if aside.exists():  # of an act that was cut off, after which a new folder was made
+        if aside.exists() and not is_copy(aside, folder):  # of an act that was cut off; a new folder was made since
             aside.rename(folders.retired / next_free(expected, (one.name for one in folders.retired.iterdir())))
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(aside)
+        move_folder(folder, aside)
 
     def change(tx: Transaction) -> ChangeReport:
         require_idle(tx, store, name, "retire")
@@ -117,33 +99,44 @@ def retire_family(
         report = (parts if forget else store).write(change)
     except BaseException:
         if is_moved and not folder.exists():
-            aside.rename(folder)
+            move_folder(aside, folder)
         raise
     if not forget:
         return report
-    return _forget(expected, name, report.what, actor=actor, why=why, store=store, clock=clock, parts=parts)
+    return _forget(expected, name, report.what, aside, actor=actor, why=why, store=store, clock=clock, parts=parts)
 
 
 def restore_family(
-    name: str, *, actor: str, reason: str | None, store: Store, clock: Clock, folders: Folders
+    name: str,
+    *,
+    actor: str,
+    reason: str | None,
+    store: Store,
+    clock: Clock,
+    folders: Folders,
+    parts: Store | None = None,
 ) -> ChangeReport:
     """Gives the family that was last retired under this name, or ``triage~1`` itself, its name, champion and folder
-    back. A schedule stays off.
+    back. A schedule stays off. What was cut off before the folder was moved is finished by saying it again.
 
+    Args:
+        store: gets the last write, whose result is the report.
+        parts: gets what comes before it, where that is another one.
     Raises:
         NotFound: none of that name was retired.
         Conflict: another family has the name, or its texts were forgotten.
     """
-    why, at = checked_reason(reason), clock.now()
-    moves = list[tuple[Path, Path]]()
+    why, at, parts = checked_reason(reason), clock.now(), parts or store
 
-    def change(tx: Transaction) -> ChangeReport:
+    def change(tx: Transaction) -> tuple[str, str]:
+        cut_off = _cut_off(tx, store, name, folders)
+        if cut_off is not None:
+            return cut_off
         retired = store.family_names.retired(tx, name)
         if retired is None:
             raise NotFound(f"No family {name!r} was retired; `detent family list` shows those that exist.", family=name)
         plain = retired.partition(RETIRED)[0]
-        folder, aside = folders.of(plain), folders.retired / retired
-        if folder.exists() or not is_retired(store.family_names.former(tx).get(plain, plain)):
+        if folders.of(plain).exists() or not is_retired(store.family_names.former(tx).get(plain, plain)):
             raise Conflict(
                 f"The name {plain} is in use, so {retired} cannot have it back. Rename or retire the family that has it"
                 f" first: detent family rename {plain} NEW --confirm {plain}."
@@ -152,21 +145,41 @@ def restore_family(
         if history and store.variants.get(tx, retired, champion.reigning(history).variant) is None:
             raise Conflict(f"The texts of {retired} were forgotten, its champion's too, so it cannot come back.")
         store.family_names.restore(tx, retired, plain, at)
-        reign = store.champions.resume(tx, plain)
+        store.champions.resume(tx, plain)
         tell(tx, store, "family.restore", plain, plain, {"was": retired, "why": why}, actor=actor, at=at)
         store.outbox.add(tx, "family", plain, {"was": retired}, at)
-        moves[:] = [(aside, folder)] if aside.is_dir() else []
+        return retired, plain
+
+    retired, plain = parts.write(change)
+    folder, aside = folders.home / plain, folders.retired / retired
+    is_moved = aside.is_dir()
+    if is_moved:
+        move_folder(aside, folder)
+
+    def report(tx: Transaction) -> ChangeReport:
+        reign = store.champions.current(tx, plain)
         what = f"{retired} is {plain} again"
-        what += f"; its folder is {folder} again" if moves else "; its folder is not in var/retired, put it back"
+        what += f"; its folder is {folder} again" if is_moved else "; its folder is not in var/retired, put it back"
         what += f"; {reign.variant} serves" if reign else ""
         undo = f"detent family delete {plain} --confirm {plain}"
         return ChangeReport(family=plain, what=what, why=why, undo=undo, champion=reign)
 
-    report = store.write(change)
-    for aside, folder in moves:
-        folders.home.mkdir(parents=True, exist_ok=True)
-        shutil.move(aside, folder)
-    return report
+    return store.write(report)
+
+
+def _cut_off(tx: Transaction, store: Store, name: str, folders: Folders) -> tuple[str, str] | None:
+    """(its retired name, its present one) where the store has brought the family back, and its folder is still put
+    aside.
+    """
+    plain = name.partition(RETIRED)[0]
+    present = store.family_names.former(tx).get(plain, plain)
+    acts = [one for one in store.audit.of_subject(tx, present) if one["action"] in ("family.retire", "family.restore")]
+    if is_retired(present) or not acts or acts[-1]["action"] != "family.restore":
+        return None
+    was = str(acts[-1]["detail"]["was"])
+    folder, aside = folders.of(present), folders.retired / was
+    is_left = aside.is_dir() and (not folder.exists() or is_copy(folder, aside))
+    return (was, present) if is_left and name in (was, plain) else None
 
 
 def require_idle(tx: Transaction, store: Store, name: str, act: str) -> None:
@@ -199,15 +212,20 @@ def _back(retired: str) -> str:
 
 
 def _forget(
-    retired: str, name: str, what: str, *, actor: str, why: str, store: Store, clock: Clock, parts: Store
+    retired: str, name: str, what: str, aside: Path, *, actor: str, why: str, store: Store, clock: Clock, parts: Store
 ) -> ChangeReport:
     n = 0
     while part := parts.write(lambda tx: store.retained.forget(tx, retired, FORGET_AT_ONCE), rows=FORGET_AT_ONCE):
         n += part
+    has_folder = aside.is_dir()
+    if has_folder:
+        shutil.rmtree(aside)
 
     def change(tx: Transaction) -> ChangeReport:
         tell(tx, store, "family.forget", retired, name, {"n": n, "why": why}, actor=actor, at=clock.now())
-        forgotten = f"{count(n, 'row')} with texts {'is' if n == 1 else 'are'} forgotten, for good"
-        return ChangeReport(family=name, what=f"{what}; {forgotten}", why=why)
+        told = f"{what}; {count(n, 'row')} with texts{f' and the folder {aside}' if has_folder else ''}"
+        told += f" {'is' if n == 1 and not has_folder else 'are'} forgotten, for good; what MLflow has is marked as"
+        told += " deleted there, and on its disk until `mlflow gc`"
+        return ChangeReport(family=name, what=told, why=why)
 
     return store.write(change)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,8 +23,8 @@ def retire(world: World, **query: Any) -> Any:
     return world.client.delete("/v1/families/triage", params={"confirm": "triage", **query})
 
 
-def rename(world: World, old: str, new: str) -> Any:
-    return world.post(f"/v1/families/{old}/rename", {"name": new, "confirm": old})
+def rename(world: World, old: str, new: str, **headers: str) -> Any:
+    return world.post(f"/v1/families/{old}/rename", {"name": new, "confirm": old}, headers=headers)
 
 
 def folder_of(world: World, name: str) -> Path:
@@ -275,6 +276,10 @@ def test_forgetting_leaves_no_text_and_what_is_counted(world: World) -> None:
     assert forget("operate").status_code == 403
     answer = forget("admin")
     assert answer.json()["undo"] is None
+    aside = world.settings.var() / "retired" / "triage~1"
+    assert f"and the folder {aside} are forgotten, for good" in answer.json()["what"]
+    assert "until `mlflow gc`" in answer.json()["what"]
+    assert not aside.exists()
     store = world.shared.store
     with store.read() as tx:
         assert store.events.page_of_interactions(
@@ -394,6 +399,98 @@ def test_a_retirement_that_was_cut_off_is_finished_by_saying_it_again(world: Wor
     assert retire(world).status_code == 200
     assert world.post("/v1/families/triage/restore").status_code == 200
     assert world.get("/v1/families/triage/prompt").status_code == 200
+
+
+def cut(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, of: Path) -> None:
+    """Lets a step of the file system fail for this path, as a full disk or an end of the process would."""
+    done = getattr(owner, name)
+
+    def step(path: Any, *args: Any, **more: Any) -> Any:
+        if Path(path) == of:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return done(path, *args, **more)
+
+    monkeypatch.setattr(owner, name, step)
+
+
+@pytest.mark.parametrize("step", ["copied", "moved", "removed"])
+def test_a_rename_whose_folder_did_not_move_is_finished_by_the_same_request(world: World, step: str) -> None:
+    folder, champion = folder_of(world, "triage"), world.champion()
+    part = folder.with_name(".tickets.part")
+    steps: dict[str, tuple[Any, str, Path]] = {
+        "copied": (shutil, "copytree", folder), "moved": (Path, "rename", part), "removed": (shutil, "rmtree", folder)
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        cut(patch, *steps[step])
+        with pytest.raises(OSError, match="No space left"):
+            rename(world, "triage", "tickets", **{"Idempotency-Key": "k"})
+    world.shared.serving.refresh()
+    assert world.get("/v1/families/triage/prompt").json()["variant"] == champion
+    answer = rename(world, "triage", "tickets", **{"Idempotency-Key": "k"})
+    assert answer.status_code == 200, answer.text
+    assert sorted(one.name for one in world.settings.families_dir.iterdir()) == ["tickets"]
+    assert world.shared.families.problems == {}
+    assert world.get("/v1/families/tickets/prompt").json()["variant"] == champion
+
+
+def test_a_disk_that_is_full_leaves_a_rename_undone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut(monkeypatch, shutil, "copytree", folder_of(world, "triage"))
+    with pytest.raises(OSError, match="No space left"):
+        rename(world, "triage", "tickets")
+    with world.shared.store.read() as tx:
+        assert world.shared.store.family_names.former(tx) == {}
+
+
+def test_a_folder_of_the_users_own_under_a_former_name_is_never_removed(world: World) -> None:
+    rename(world, "triage", "tickets")
+    make_again(world, FAMILY.replace("Is it billing", "Say whether it is billing"))
+    assert rename(world, "triage", "tickets").status_code == 404
+    assert folder_of(world, "triage").is_dir()
+
+
+def test_a_return_whose_folder_did_not_move_is_finished_by_the_same_request(world: World) -> None:
+    champion, aside = world.champion(), world.settings.var() / "retired" / "triage~1"
+    retire(world)
+    with pytest.MonkeyPatch.context() as patch:
+        cut(patch, Path, "rename", aside)
+        with pytest.raises(OSError, match="No space left"):
+            world.post("/v1/families/triage/restore", headers={"Idempotency-Key": "k"})
+    answer = world.post("/v1/families/triage/restore", headers={"Idempotency-Key": "k"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["champion"]["variant"] == champion == world.champion()
+    assert folder_of(world, "triage").is_dir()
+    assert not aside.exists()
+
+
+@pytest.mark.parametrize("is_cut", [False, True], ids=["whole", "cut off"])
+def test_folders_go_to_another_file_system_and_back(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_cut: bool
+) -> None:
+    folder, aside = folder_of(world, "triage"), world.settings.var() / "retired" / "triage~1"
+    text, rename_path = (folder / "family.yaml").read_bytes(), Path.rename
+
+    def on_one_device(path: Path, target: Path) -> Path:
+        if world.settings.families_dir in path.parents and world.settings.families_dir not in target.parents:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        if world.settings.var() in path.parents and world.settings.var() not in target.parents:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename_path(path, target)
+
+    monkeypatch.setattr(Path, "rename", on_one_device)
+    for act, source, target in (
+        (lambda: retire(world), folder, aside),
+        (lambda: world.post("/v1/families/triage/restore"), aside, folder),
+    ):
+        if is_cut:
+            with pytest.MonkeyPatch.context() as patch:
+                cut(patch, shutil, "rmtree", source)
+                with pytest.raises(OSError, match="No space left"):
+                    act()
+        assert act().status_code == 200
+        assert (target / "family.yaml").read_bytes() == text
+        assert not source.exists()
+    assert world.get("/v1/families/triage/prompt").status_code == 200
+    assert sorted(one.name for one in aside.parent.iterdir()) == []
 
 
 def test_a_schedule_stays_off_after_a_return(world: World) -> None:

@@ -1,0 +1,68 @@
+"""Folders of families: where they are, and how one is moved so that every reader sees it whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from optimizer.core.base.errors import Conflict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folders:
+    """Where the home's families have their files, where other ones have theirs, and where files of retired ones go."""
+
+    home: Path
+    others: tuple[Path, ...]
+    retired: Path
+
+    def of(self, family: str) -> Path:
+        """The family's folder in the home. Raises Conflict where it has one elsewhere, which is not the home's."""
+        for other in self.others:
+            if (other / family).is_dir():
+                raise Conflict(
+                    f"The folder {other / family} is not in this home, so it is not moved, and as long as it stands"
+                    f" there the family {family} exists. Move it away yourself, or take {other} out of"
+                    " DETENT_MORE_FAMILIES_DIRS, and say it again."
+                )
+        return self.home / family
+
+
+def move_folder(folder: Path, target: Path) -> None:
+    """To another file system, too. Safe to repeat: a ``target`` that is a copy of ``folder`` is one that was cut off.
+
+    Raises OSError, such as for a full disk; ``folder`` is as it was then.
+    """
+    if not is_copy(target, folder):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.rename(target)
+            return
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+        copied_beside(target, folder).rename(target)
+    shutil.rmtree(folder)
+
+
+def copied_beside(target: Path, folder: Path) -> Path:
+    """A copy that no reload sees, and that becomes ``target`` by a rename."""
+    part = target.with_name(f".{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        return shutil.copytree(folder, part, symlinks=True)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def is_copy(copy: Path, folder: Path, *, but: str = "") -> bool:
+    """Whether every file of ``folder``, ``but`` the one of that name, stands in ``copy`` as it is."""
+    there = ((copy / file.relative_to(folder), file) for file in files_in(folder) if file != folder / but)
+    return copy.is_dir() and all(one.is_file() and one.read_bytes() == file.read_bytes() for one, file in there)
+
+
+def files_in(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file())
