@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from sqlalchemy import text
 
 from optimizer.core.dataset.examples import make_example, split_of
+from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
+from optimizer.jobs.feedback.spooled_records import interaction_record, keep_records
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.api_world import FAMILY, World
 
@@ -253,6 +256,26 @@ def test_a_token_is_of_no_family_that_took_the_name_by_a_rename(world: World, mo
     assert rename(world, "tickets", "triage").status_code == 200
     assert send(world, token) == (0, "token_of_retired_family")
     assert send(world, token_of(world)) == (1, None)
+
+
+def test_what_waited_in_the_spool_of_the_gateway_is_of_no_later_family(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def record() -> dict[str, Any]:
+        (read,) = intake("app").request().read([{"id": "in_1", "assignment": token_of(world), "output": "billing"}])
+        return dict(json.loads(json.dumps(interaction_record(read, "app"))))
+
+    def intake(actor: str) -> Intake:
+        return world.shared.intake(actor, by_gateway=True)
+
+    first = record()
+    retire(world)
+    later(world, monkeypatch, 2)
+    make_again(world)
+    store = world.shared.store
+    for one, told in ((first, ["token_of_retired_family"]), (record(), [])):
+        rejected = store.write(lambda tx, one=one: keep_records(tx, [one], store, intake))
+        assert [each["type"] for each in rejected] == told
 
 
 def _id(i: int) -> str:
