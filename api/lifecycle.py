@@ -17,10 +17,11 @@ from api.services import Services
 from api.serving import ServingState
 from optimizer.host.config import Settings
 from optimizer.runtime import wiring
+from optimizer.runtime.store_health import StoreHealth
 
 POLL_S = 0.25
 FLUSH_S = 1.0
-LOOK_AGAIN_S = 5.0
+LOOK_AGAIN_S = 2.0
 CALLERS_S = 10.0
 
 Loop = tuple[float, Callable[[], Any], str]  # seconds between two rounds, what is done, its name in the log
@@ -54,7 +55,7 @@ async def running_loops(shared: Services, *own: Loop) -> AsyncIterator[None]:
     everywhere: tuple[Loop, ...] = (
         (POLL_S, shared.serving.refresh, "refresh"),
         (FLUSH_S, lambda: shared.exposures.flush(shared.store), "flush of exposures"),
-        (LOOK_AGAIN_S, shared.store.look_again, "check of the store"),
+        (LOOK_AGAIN_S, shared.health.look, "check of the store"),
         (CALLERS_S, lambda: shared.callers.flush(shared.store, shared.clock.now()), "flush of callers"),
     )
     loops = [asyncio.create_task(_repeat(*loop)) for loop in (*everywhere, *own)]
@@ -91,6 +92,7 @@ def _open(settings: Settings, workers: int, feedback_process: bool) -> Services:
         families=files,
         secrets=secrets,
         serving=state,
+        health=StoreHealth(settings, store),
         gateway=Gateway(settings.run_dir() / "gateway.json"),
         workers=workers,
         feedback_process=feedback_process,
@@ -104,6 +106,7 @@ def _close(shared: Services) -> None:
         shared.exposures.flush(shared.store)
     except Exception as error:
         log.error("exposures lost at shutdown", n=shared.exposures.n_waiting, error=str(error))
+    shared.health.close()
     shared.store.close()
 
 

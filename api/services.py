@@ -27,6 +27,7 @@ from optimizer.host.actor import local_actor
 from optimizer.host.config import Settings
 from optimizer.jobs.feedback.ingest_feedback import Idempotency, Intake, Turns
 from optimizer.ports import Clock, FamilySource, Store, Transaction
+from optimizer.runtime.store_health import StoreHealth
 
 T = TypeVar("T")
 
@@ -43,6 +44,7 @@ class Services:
     families: FamilySource
     secrets: Any
     serving: ServingState
+    health: StoreHealth
     gateway: Gateway
     feedback: FeedbackProcess | None = None  # reads long bodies of feedback; None: this process does
     workers: int = 1  # processes that answer the same requests
@@ -106,6 +108,11 @@ class Services:
             idempotency=idempotency,
             turns=self.turns,
         )
+
+    @property
+    def store_fault(self) -> str | None:
+        """Why a process of this home cannot read or write the store, in words for anyone; None where all can."""
+        return self.serving.store_fault or self.health.elsewhere()
 
     def read(self, fn: Callable[[Transaction], T]) -> T:
         with self.store.read() as tx:

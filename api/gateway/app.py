@@ -102,9 +102,9 @@ def ready(request: Request, response: Response, shared: Shared) -> dict[str, Any
     now = shared.clock.now()
     dependencies: dict[str, Any] = {
         "store": {
-            "ok": shared.serving.store_fault is None,
+            "ok": shared.store_fault is None,
             "age_s": round((now - served.read_at).total_seconds(), 1) if served.read_at is not None else None,
-            "detail": shared.serving.store_fault,
+            "detail": shared.store_fault,
         },
         "model_calls": {"ok": True, "in_work_or_waiting": side.calls.n_held},
     }

@@ -42,17 +42,19 @@ async def health() -> dict[str, Any]:
 
 @routes.get("/ready", **guarded(None))
 def ready(shared: Shared, response: Response) -> dict[str, Any]:
-    """Whether requests can be served and kept: 503 until the store was read once, and while it cannot be read or its
-    last write failed, when prompts and chats go on being answered from memory. What is away is named, with its age.
+    """Whether requests can be served and kept: 503 until the store was read once, and while a process of this home
+    cannot read it or its last write failed, when prompts and chats go on being answered from memory. What is away is
+    named, with its age. A store that another program holds locked is `busy`, which is 200.
 
     A family whose file cannot be used is in `degraded`, and its last good version goes on serving: that is 200.
     """
-    can_serve = shared.serving.now_served.version is not None and shared.serving.store_fault is None
+    fault = shared.store_fault
+    can_serve = shared.serving.now_served.version is not None and fault is None
     if not can_serve:
         response.status_code = 503
         response.headers["Retry-After"] = "1"
     dependencies = _dependencies(shared, lambda _: True)
-    dependencies["store"]["detail"] = shared.serving.store_fault
+    dependencies["store"]["detail"] = fault or shared.store.lock_held
     return {
         "status": "ready" if can_serve else "not ready",
         "degraded": sorted(shared.families.problems),
@@ -228,11 +230,13 @@ def _dependencies(shared: Services, sees: Callable[[str], bool]) -> dict[str, An
     served = shared.serving.now_served
     now = shared.clock.now()
     tick_age = _age(served.ticked_at, now)
+    fault = shared.store_fault
     found: dict[str, Any] = {
         "store": {
-            "ok": shared.serving.store_fault is None,
+            "ok": fault is None,
+            "busy": shared.store.lock_held is not None,
             "age_s": _age(served.read_at, now),
-            "detail": shared.serving.store_error or shared.serving.store_fault,
+            "detail": shared.serving.store_error or fault or shared.store.lock_held,
         },
         "families": {
             "ok": not any(map(sees, shared.families.problems)),

@@ -87,8 +87,15 @@ class Store(Protocol):
     def fault(self) -> str | None:
         """Why the last write of this process failed, or that the file was found damaged; None where all is well."""
 
-    def look_again(self) -> None:
-        """Whether what ``fault`` says is over; nothing where it says nothing. May take seconds."""
+    @property
+    def lock_held(self) -> str | None:
+        """That another process kept the last write waiting for too long, which is no fault; None where it did not."""
+
+    def look_again(self, *, reads_file: bool = True) -> None:
+        """Whether what ``fault`` and ``lock_held`` say is over; nothing where they say nothing. May take seconds.
+
+        ``reads_file``: whether a damaged file may be read again, which is done ever more seldom.
+        """
 
     def damage(self) -> list[str]:
         """What is wrong with the file as it is on disk, all of which is read; empty where it is sound."""

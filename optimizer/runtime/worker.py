@@ -46,6 +46,7 @@ from optimizer.jobs.upkeep.prune_records import prune_records
 from optimizer.jobs.upkeep.read_retention import retentions
 from optimizer.ports import Alert, ModelSource, Tracker
 from optimizer.runtime import wiring
+from optimizer.runtime.store_health import StoreHealth
 from optimizer.runtime.study_workflows import StudyWorkflows
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS = 1.0  # how often the worker looks for what is queued, and for changed family files
 MIRROR_SECONDS = 2.0
 ALERTS_SECONDS = 2.0
+STORE_SECONDS = 2.0
 PIPELINE_SECONDS = 60.0
 # To load MLflow takes three seconds of CPU, which a service that has just begun needs for its users.
 MLFLOW_AFTER_SECONDS = 10.0
@@ -107,6 +109,7 @@ class Worker:
         if not self._take_lock(wait, on_wait):
             return
         self._store = wiring.open_store(self._settings)
+        self._health = StoreHealth(self._settings, self._store)
         self._clock = wiring.open_clock(self._settings)
         self._switches = SwitchWatcher(self._store, self._clock)
         self._families = wiring.load_families(self._settings)
@@ -120,6 +123,7 @@ class Worker:
             self._thread("mirror", self._mirror, MIRROR_SECONDS),
             self._thread("alerts", self._send_alerts, ALERTS_SECONDS),
             self._thread("pipeline", self._watch_pipeline, PIPELINE_SECONDS),
+            self._thread("store", self._health.look, STORE_SECONDS),
             self._thread("prune", self._prune, PRUNE_SECONDS),
             self._thread("roll-up", self._roll_up, ROLL_UP_SECONDS),
             self._thread("minutes", self._roll_up_minutes, MINUTES_SECONDS),
@@ -142,6 +146,7 @@ class Worker:
             pass
         for duty in duties:
             duty.join(timeout=2)
+        self._health.close()
         self._store.close()
         run_files.withdraw(self._settings, "worker")
         self._lock.release()

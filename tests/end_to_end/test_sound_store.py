@@ -8,7 +8,10 @@ import json
 import os
 import signal
 import sqlite3
-from contextlib import closing
+import subprocess
+import sys
+from contextlib import closing, suppress
+from inspect import getsource
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,11 @@ import httpx
 import pytest
 
 from api import lifecycle
+from optimizer.adapters.store import database, engine
+from optimizer.core.base.errors import Busy
 from optimizer.host.config import Settings
 from optimizer.jobs.upkeep.manage_keys import remove_only_key
+from optimizer.ports import Store
 from optimizer.runtime import wiring
 from tests.api_world import make_home, serving
 from tests.clock import until
@@ -60,11 +66,40 @@ def write_at(file: Path, at: int, page: bytes) -> bytes:
     return before
 
 
+def meet_damage(store: Store) -> None:
+    """Reads the table and its index."""
+    for of in ("NOT INDEXED", "INDEXED BY sqlite_autoindex_feedback_events_1"):
+        with suppress(Busy), store.read() as tx:
+            tx.exec_driver_sql(f"SELECT * FROM feedback_events {of} WHERE id > ''").all()  # type: ignore[attr-defined]
+    assert store.fault is not None
+
+
+MEETS_DAMAGE = f"""
+from __future__ import annotations
+import sys
+from contextlib import suppress
+from pathlib import Path
+from optimizer.core.base.errors import Busy
+from optimizer.host.config import load_settings
+from optimizer.runtime import wiring
+from optimizer.runtime.store_health import StoreHealth
+{getsource(meet_damage)}
+settings = load_settings(home=Path(sys.argv[1]))
+store = wiring.open_store(settings)
+meet_damage(store)
+StoreHealth(settings, store).look()
+print("met", flush=True)
+sys.stdin.read()
+"""
+
+
 def test_a_damaged_page_turns_ready_and_status_red_until_the_file_is_whole_again(
     damaged: tuple[Settings, Path, bytes, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, file, was, at = damaged
     monkeypatch.setattr(lifecycle, "LOOK_AGAIN_S", 0.2)
+    monkeypatch.setattr(database, "CHECK_PAUSE_S", 0.1)
+    monkeypatch.setattr(database, "MOST_CHECK_PAUSE_S", 0.2)
     with serving(settings) as world:
         assert world.post("/v1/feedback", EVENT).status_code == 503
         world.get("/v1/families/triage/prompt?unit=u")
@@ -73,10 +108,74 @@ def test_a_damaged_page_turns_ready_and_status_red_until_the_file_is_whole_again
         assert (ready.status_code, ready.json()["dependencies"]["store"]["ok"]) == (503, False)
         assert "damaged" in ready.json()["dependencies"]["store"]["detail"]
         assert "damaged" in world.get("/v1/status").json()["dependencies"]["store"]["detail"]
+        until(lambda: list(settings.run_dir().glob("store-fault-*")), "the other processes are told")
         assert world.get("/v1/families/triage/prompt?unit=u").status_code == 200, "from memory"
         write_at(file, at, was)
         until(lambda: world.get("/ready").status_code == 200, "green again")
+        until(lambda: not list(settings.run_dir().glob("store-fault-*")), "the other processes are told")
         assert world.post("/v1/feedback", EVENT).status_code == 200
+
+
+def test_a_damaged_page_that_another_process_meets_turns_ready_and_status_red_until_that_process_ends(
+    damaged: tuple[Settings, Path, bytes, int],
+) -> None:
+    settings, *_ = damaged
+    with serving(settings) as world:
+        assert world.get("/ready").status_code == 200
+        with subprocess.Popen(
+            [sys.executable, "-c", MEETS_DAMAGE, str(settings.home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"met\n"
+            ready = world.get("/ready")
+            store = ready.json()["dependencies"]["store"]
+            assert (ready.status_code, store["ok"]) == (503, False)
+            assert store["detail"].startswith(f"Process {other.pid}: ")
+            assert "damaged" in store["detail"]
+            assert "damaged" in world.get("/v1/status").json()["dependencies"]["store"]["detail"]
+            other.kill()
+            other.wait()
+        assert world.get("/ready").status_code == 200
+        assert list(settings.run_dir().glob("store-fault-*")) == []
+
+
+def test_a_damaged_file_is_read_again_ever_more_seldom_and_at_once_where_another_stands(
+    damaged: tuple[Settings, Path, bytes, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, file, was, at = damaged
+    now = [0.0]
+    monkeypatch.setattr(database, "monotonic", lambda: now[0])
+    store = wiring.open_store(settings)
+    assert isinstance(store, database.Database)
+    checks: list[float] = []
+    monkeypatch.setattr(store, "damage", lambda: [checks.append(now[0])])
+    meet_damage(store)
+    for second in range(3600):
+        now[0] = float(second)
+        store.look_again(reads_file=False)
+        store.look_again()
+    assert checks[:6] == [0, 5, 15, 35, 75, 155]
+    assert checks[-1] - checks[-2] == database.MOST_CHECK_PAUSE_S
+    monkeypatch.undo()
+    store.close()
+    write_at(file, at, was)
+
+
+def test_a_store_that_another_program_holds_is_busy_and_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_S", 0.2)
+    settings = make_home(tmp_path)
+    with serving(settings) as world:
+        with closing(sqlite3.connect(store_of(settings), isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            assert world.post("/v1/feedback", EVENT).status_code == 503
+            ready = world.get("/ready")
+            store = ready.json()["dependencies"]["store"]
+            assert (ready.status_code, store["ok"], store["busy"]) == (200, True, True), ready.text
+            assert "another process held it" in store["detail"]
+            holder.execute("ROLLBACK")
+        assert world.post("/v1/feedback", EVENT).status_code == 200
+        store = world.get("/ready").json()["dependencies"]["store"]
+        assert (store["busy"], store["detail"]) == (False, None)
 
 
 def test_doctor_reads_every_page(damaged: tuple[Settings, Path, bytes, int]) -> None:

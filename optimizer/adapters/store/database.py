@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from time import monotonic
 from typing import NoReturn, TypeVar
 
 from sqlalchemy import Connection
@@ -16,6 +17,7 @@ from optimizer.adapters.store.engine import (
     FileWatch,
     explain,
     is_damage,
+    is_lock,
     is_of_connection,
     is_read_only,
     is_sqlite,
@@ -54,6 +56,8 @@ from optimizer.core.base.errors import Busy, DetentError
 T = TypeVar("T")
 
 MOST_DAMAGE = 5
+CHECK_PAUSE_S = 5.0  # after a check of a damaged file; it doubles each time,
+MOST_CHECK_PAUSE_S = 600.0  # up to this: each check reads all of the file
 
 
 class Database:
@@ -73,6 +77,8 @@ class Database:
         self._read_watch = FileWatch(url)
         self._write_watch = FileWatch(url)
         self._write_fault: str | None = None
+        self._lock_held: str | None = None
+        self._check_pause_s, self._check_due = CHECK_PAUSE_S, 0.0  # monotonic seconds
         self._damage: str | None = None  # stays through writes that go well: they touch other pages
         self._callers = Callers()
         self._turn = Turn(Path(f"{sqlite_path(url)}.turn"), BUSY_TIMEOUT_S) if is_sqlite(url) else None
@@ -118,6 +124,7 @@ class Database:
         """A read-only snapshot: what it sees does not change while it is open. Never waits for a writer."""
         if self._read_watch.changed():
             self._readers.renew()
+            self._check_pause_s, self._check_due = CHECK_PAUSE_S, 0.0  # another file stands there
         try:
             with self._readers.connection() as connection:
                 self._read_watch.opened()
@@ -137,7 +144,7 @@ class Database:
             result = self._writer.wait(self._writer.submit(fn, rows))
         except SQLAlchemyError as error:
             self._raise(error, writing=True)
-        self._write_fault = None
+        self._write_fault = self._lock_held = None
         return result
 
     async def awrite(self, fn: Callable[[Connection], T], *, rows: int = 1) -> T:
@@ -146,7 +153,7 @@ class Database:
             written: T = await self._callers.result(self._writer.submit(fn, rows))
         except SQLAlchemyError as error:
             self._raise(error, writing=True)
-        self._write_fault = None
+        self._write_fault = self._lock_held = None
         return written
 
     @property
@@ -154,13 +161,26 @@ class Database:
         """Why the last write of this process failed, or that the file was found damaged; None where all is well."""
         return self._damage or self._write_fault
 
-    def look_again(self) -> None:
-        """Whether what ``fault`` says is over: a write, and a check of the whole file, which may take seconds."""
-        if self._write_fault is not None:
+    @property
+    def lock_held(self) -> str | None:
+        """Who kept the last write of this process waiting for too long; None where it went well. That is no fault."""
+        return self._lock_held
+
+    def look_again(self, *, reads_file: bool = True) -> None:
+        """Whether what ``fault`` and ``lock_held`` say is over: a write, and now and then a check of the whole file,
+        which may take seconds.
+        """
+        if self._write_fault is not None or self._lock_held is not None:
             with suppress(DetentError):
                 self.write(_touch)
-        if self._damage is not None and not self.damage():
+        if self._damage is None or not reads_file or monotonic() < self._check_due:
+            return
+        if self.damage():
+            self._check_due = monotonic() + self._check_pause_s
+            self._check_pause_s = min(2 * self._check_pause_s, MOST_CHECK_PAUSE_S)
+        else:
             self._damage = None
+            self._check_pause_s, self._check_due = CHECK_PAUSE_S, 0.0
 
     def damage(self) -> list[str]:
         """What SQLite finds wrong with the file as it is on disk, at most MOST_DAMAGE of it; reads all of it."""
@@ -233,6 +253,8 @@ class Database:
             raise error
         if is_damage(error):
             self._damage = sentence.detail
+        elif writing and is_lock(error):
+            self._lock_held = sentence.detail
         elif writing:
             self._write_fault = sentence.detail
         raise sentence from error

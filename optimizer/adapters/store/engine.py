@@ -328,6 +328,12 @@ def is_damage(error: BaseException) -> bool:
     return isinstance(cause, sqlite3.Error) and cause.sqlite_errorname.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
 
 
+def is_lock(error: BaseException) -> bool:
+    """Another process held the file for too long; nothing is wrong with it."""
+    cause = getattr(error, "orig", None)
+    return isinstance(cause, sqlite3.Error) and cause.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
 def is_of_connection(error: BaseException) -> bool:
     """Another connection may do better: this one may remember a file that could only be read, or a damaged page."""
     return isinstance(error, OperationalError) or is_damage(error)
