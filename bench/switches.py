@@ -8,7 +8,8 @@ bench/results/switches.json and docs/reference/switches-measured.md. Exits 1 whe
 is called worse.
 
 Users: every request is labelled, good outcomes come after five minutes on average, bad ones after one. The mean of .85
-and the traffic go up and down with the day and the week; the switch is at a random hour of the week.
+and the traffic go up and down with the day and the week; the switch is at a random hour of the week. Every request
+comes from another user but where some come back: those count once in each week, with their first outcome.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from common import ROOT, Cell, write_result
@@ -34,6 +36,7 @@ from optimizer.core.rollout.switch_watch import (
     MIN_DROP,
     MIN_DROP_OF_WEEKS,
     MIN_DROP_UNMATCHED,
+    MOST_WEEKS,
     SLOTS,
     WEIGHTS,
 )
@@ -47,6 +50,7 @@ Floats = NDArray[np.float64]
 PAGE = ROOT / "docs" / "reference" / "switches-measured.md"
 RATES, DROPS = (5, 60, 3000), (0.10, 0.20, 0.50)  # requests a minute; of the mean
 RUNS_OF_DROP = 400
+MOST_RUNS_OF_USERS = 5000  # who come back: these take ten times as long
 BASE, DAILY, WEEKEND, RESTLESS = 0.85, 0.05, 0.04, 0.01
 GOOD_S, BAD_S = 300.0, 60.0  # mean delay of an outcome
 TICK_S, SETTLED_S, DAY_S = 10.0, 5.0, 86_400.0
@@ -54,6 +58,8 @@ WEEK_S = 7 * DAY_S
 HORIZONS = tuple(s for s in HORIZONS_S if s is not None)
 N_WEEKS = 2
 N_HORIZONS = 3  # up to an hour, in which with these delays all outcomes have come
+RETURNING, RETURNING_MEAN = 3000, 0.60  # users who come once a day, beside
+ONCE_A_DAY, ONCE_MEAN = 1500, 0.90  # those who come once
 LOST = -12.0  # log of an e-value from which an equal champion is called worse once in two thousand million (Ville 1939)
 
 
@@ -144,16 +150,26 @@ class World:
     period_s: float = WEEK_S
     times: int = N_WEEKS
     restless: float = 0.0  # standard deviation of a week's own level
+    base: float = BASE
+    returning: int = 0  # users who come once a day on average, beside those who come once
+    steady: bool = False  # whoever comes back says the same in each week
 
     def __post_init__(self) -> None:
         self.phase = self.rng.uniform(0, WEEK_S, self.runs)
         self.levels = self.rng.normal(0, self.restless, (self.times + 1, self.runs))
+        # who has not come yet: by side (the weeks, that of the switch first, then the holdback), good or bad, and run
+        n_weeks = self.times + 1
+        drawn = self.rng.binomial(self.returning, RETURNING_MEAN, (1 if self.steady else n_weeks, self.runs))
+        good = np.broadcast_to(drawn, (n_weeks, self.runs))
+        weeks = np.stack([good, self.returning - good], axis=1)
+        held = self.rng.binomial(weeks[0], HOLDBACK_SHARE)
+        self.waiting = np.concatenate([(weeks[0] - held)[None], weeks[1:], held[None]])
 
     def mean(self, at_s: float) -> Floats:
         """Of an unchanged champion, ``at_s`` seconds after the switch."""
         at = self.phase + at_s
         weekend = at % WEEK_S >= 5 * DAY_S
-        return BASE + DAILY * np.sin(2 * np.pi * at / DAY_S) - WEEKEND * weekend
+        return self.base + DAILY * np.sin(2 * np.pi * at / DAY_S) - WEEKEND * weekend
 
     def rate(self, at_s: float) -> Floats:
         """Requests a second."""
@@ -172,6 +188,21 @@ class World:
         for high in HORIZONS[:N_HORIZONS]:
             good = self.rng.poisson(expected * p * (np.exp(-low / GOOD_S) - np.exp(-high / GOOD_S)))
             bad = self.rng.poisson(expected * (1 - p) * (np.exp(-low / BAD_S) - np.exp(-high / BAD_S)))
+            found.append(found[-1] + np.stack([good + bad, good]))
+            low = high
+        if not self.returning:
+            return np.array(found[1:])
+        return np.array(found[1:]) + self._came_back(-1 if share == HOLDBACK_SHARE else shift, dt_s)
+
+    def _came_back(self, side: int, dt_s: float) -> Floats:
+        """First visits of those who come back, as ``drawn``."""
+        visits = self.rng.binomial(self.waiting[side], -np.expm1(-dt_s / DAY_S))
+        self.waiting[side] -= visits
+        found, low = [np.zeros((2, self.runs))], 0.0
+        delays = np.array([[GOOD_S], [BAD_S]])
+        for high in HORIZONS[:N_HORIZONS]:
+            good, bad = told = self.rng.binomial(visits, -np.expm1((low - high) / delays))
+            visits = visits - told
             found.append(found[-1] + np.stack([good + bad, good]))
             low = high
         return np.array(found[1:])
@@ -249,7 +280,10 @@ def _quantiles(case: str, values: Floats) -> Cell:
     )  # fmt: skip
 
 
-EQUAL: dict[str, tuple[dict[str, float], float]] = {
+COMING_BACK: dict[str, Any] = {
+    "per_minute": ONCE_A_DAY / 1440, "times": MOST_WEEKS, "base": ONCE_MEAN, "returning": RETURNING,
+}  # fmt: skip
+EQUAL: dict[str, tuple[dict[str, Any], float]] = {
     **{f"{rate} requests a minute, weeks before": ({"per_minute": rate}, MIN_DROP_OF_WEEKS) for rate in RATES},
     "3000 requests a minute, weeks that differ by a point": (
         {"per_minute": 3000, "restless": RESTLESS},
@@ -257,16 +291,19 @@ EQUAL: dict[str, tuple[dict[str, float], float]] = {
     ),
     "60 requests a minute, day before": ({"per_minute": 60, "period_s": DAY_S, "times": 1}, MIN_DROP_UNMATCHED),
     "60 requests a minute, hours before": ({"per_minute": 60, "period_s": 7200.0, "times": 1}, MIN_DROP_UNMATCHED),
+    "users who come back, four weeks before": (COMING_BACK, MIN_DROP_OF_WEEKS),
+    "users who come back and say the same, four weeks before": ({**COMING_BACK, "steady": True}, MIN_DROP_OF_WEEKS),
 }
 
 
 def equal_cell(case: str, runs: int, seed: int) -> Cell:
     """No drop: how often either comparison calls it one within a week."""
     more, min_drop = EQUAL[case]
+    runs = min(runs, MOST_RUNS_OF_USERS) if "returning" in more else runs
     n = 0
     for part in range(0, runs, 2000):
         rng = np.random.default_rng([seed, list(EQUAL).index(case), part])
-        world = World(rng=rng, runs=min(2000, runs - part), **more)  # type: ignore[arg-type]
+        world = World(rng=rng, runs=min(2000, runs - part), **more)
         found = simulate(world, min_drop=min_drop, fine_s=60.0)
         n += int((np.isfinite(found.holdback_s) | np.isfinite(found.before_s)).sum())
     low, high = _share_interval(n, runs)
@@ -291,7 +328,8 @@ Made by `python bench/switches.py` from [switches.json](../../bench/results/swit
 switches, watched as [the page of statistics](statistics.md#a-switch-of-champion--switch_watchpy) says. Every request is
 labelled; where one in ten is, as many labels are needed, in up to ten times the time. Good outcomes come five minutes
 after their request on average, bad ones one minute. The mean of .85 swings by 5 points with the day and falls by 4 at
-weekends, the traffic goes up and down by 60 %, and the switch is at a random hour. Two weeks before are known.
+weekends, the traffic goes up and down by 60 %, and the switch is at a random hour. Two weeks before are known, and
+every request comes from another user, where nothing else is said.
 
 ## Until a worse champion is told
 
@@ -307,6 +345,10 @@ FALSE = """
 Within a week, by either comparison; the level is one in 1,000. The interval is of 95 %. *Weeks that differ by a point*:
 each week has a level of its own, with a standard deviation of 1 point, so that the week of the switch really is better
 or worse than those before; it is shown for what the smallest drop that is told protects from, and has no level to keep.
+*Users who come back*: {returning:,} come once a day on average and have a mean of .60, {once:,} a day come once and
+have .90; four weeks before are known, and each user counts once in each week. They *say the same* where each of them
+reports the same in all weeks. Not simulated: more users than are kept, users who are others from week to week, scores,
+and outcomes of unknown age.
 
 | case | switches | false alarms | interval |
 | --- | --- | --- | --- |
@@ -332,7 +374,8 @@ def page(result: dict[str, object]) -> str:
         f" {float(c['low']):.4f} to {float(c['high']):.4f} |\n"  # type: ignore[arg-type]
         for c in equal
     ]
-    return HEAD.format(commit=result["commit"], n_drop=RUNS_OF_DROP) + "".join(rows) + FALSE + "".join(lines)
+    false = FALSE.format(returning=RETURNING, once=ONCE_A_DAY)
+    return HEAD.format(commit=result["commit"], n_drop=RUNS_OF_DROP) + "".join(rows) + false + "".join(lines)
 
 
 def _shown(cell: dict[str, object]) -> str:

@@ -97,7 +97,10 @@ def test_a_bad_edit_is_noticed_explained_and_taken_back(
         file = home / "families" / "triage" / "family.yaml"
         file.write_text(file.read_text().replace("Which team answers? One word.", "Answer at length."))
         done(server.detent("family", "adopt", "triage", "--confirm", "triage", "--reason", "friendlier"))
-        bad = until(lambda: (now := application.prompt("nobody")["variant"]) != good and now, "the edit is served")
+        first = [f"nobody-{i}" for i in range(8)]  # one in twenty stays on the champion before
+        bad = until(
+            lambda: {application.prompt(unit)["variant"] for unit in first} - {good}, "the edit is served"
+        ).pop()
         nobodys_input_is_cut(application, model)
 
         for _ in range(WITHIN_S // 10):

@@ -23,7 +23,6 @@ from optimizer.core.rollout.switch_watch import (
     Comparison,
     Reference,
     ServedOutcome,
-    SwitchUnits,
     SwitchWatch,
     UnitSample,
     as_record,
@@ -116,7 +115,7 @@ def test_who_has_not_had_the_time_of_a_horizon_is_not_compared_in_it() -> None:
 
 def test_bad_news_that_comes_first_is_no_drop() -> None:
     """Both sides are equal: bad outcomes come at once, good ones after five minutes."""
-    draw, watch, units = random.Random(1), begun(rollout=None), SwitchUnits()
+    draw, watch, units = random.Random(1), begun(rollout=None), UnitSample()
     for minute in range(30):
         now, before = [], []
         for i in range(100):
@@ -138,8 +137,51 @@ def test_bad_news_that_comes_first_is_no_drop() -> None:
     assert max(one.new.n for one in watch.comparisons) > 1000
 
 
+WEEKS = (timedelta(), *(7 * k * DAY for k in range(1, 5)))  # that of the switch, and four before it
+
+
+def week_of(draw: random.Random, shift: timedelta, variant: str, n: int, days: int) -> list[ServedOutcome]:
+    """``n`` users who come every day and are mostly unhappy, and as many a day who come once and are mostly happy."""
+    found = []
+    for day in range(days):
+        for i in range(n):
+            for unit, mean in ((f"daily-{i}", 0.5), (f"{shift.days}-{day}-{i}", 0.9)):
+                at_s = 86_400 * (day + draw.random())
+                one = served(variant, unit, float(draw.random() < mean), at_s=at_s)
+                if one.served_at >= T0:
+                    found.append(replace(one, received_at=one.received_at - shift, served_at=one.served_at - shift))
+    return sorted(found, key=lambda one: one.received_at)
+
+
+def watched(watch: SwitchWatch, weeks: dict[timedelta, list[ServedOutcome]], days: int) -> SwitchWatch:
+    """Hour by hour, to the end or to an alarm."""
+    units, places = UnitSample(), dict.fromkeys(weeks, 0)
+    for hour in range(1, 24 * days + 1):
+        until = T0 + timedelta(hours=hour)
+        stretches: dict[timedelta, list[ServedOutcome]] = {}
+        for shift, outcomes in weeks.items():
+            begin = places[shift]
+            while places[shift] < len(outcomes) and outcomes[places[shift]].received_at < until - shift:
+                places[shift] += 1
+            stretches[shift] = outcomes[begin : places[shift]]
+        now = stretches.pop(timedelta())
+        watch = watch.after(now, [(shift, one) for shift, found in stretches.items() for one in found], until, units)
+    return watch
+
+
+def test_users_who_come_back_weigh_as_much_in_the_weeks_before_as_after_the_switch() -> None:
+    """Equal champions: in each week everybody counts once, so that a daily user is one of four in the reference."""
+    for seed in range(5):
+        draw = random.Random(seed)
+        weeks = {shift: week_of(draw, shift, OLD if shift else NEW, 800, 3) for shift in WEEKS}
+        watch = watched(begun(29 * DAY, rollout=None), weeks, 3)
+        assert watch.alarm is None, f"seed {seed}"
+        old, new = (max(getattr(one, side).n for one in watch.comparisons) for side in ("old", "new"))
+        assert old > 3.9 * new > 10_000
+
+
 def test_a_unit_counts_once_however_often_it_comes_back() -> None:
-    watch, units = begun(), SwitchUnits()
+    watch, units = begun(), UnitSample()
     for minute in range(5):
         now = [served(NEW, "somebody", 0.0, at_s=60 * minute + 30 + i) for i in range(20)]
         watch = watch.after(now, [], T0 + timedelta(minutes=minute + 1), units)
@@ -151,8 +193,33 @@ def test_a_unit_counts_once_however_often_it_comes_back() -> None:
     assert set(counted) == {1}
 
 
+@pytest.mark.parametrize(
+    ("variant", "at_s", "counts"), [(OLD, 1.0, True), ("v_other", 1.0, False), ("v_other", -60.0, True)],
+    ids=["of the champion before", "of another", "of another, before this week"],
+)  # fmt: skip
+def test_who_was_served_something_else_first_is_not_new_in_that_week(variant: str, at_s: float, counts: bool) -> None:
+    """Where another champion reigned at first in a week, a daily user would count later in it than since the switch."""
+    first_of_week, later = (
+        replace(one, received_at=one.received_at - 7 * DAY, served_at=one.served_at - 7 * DAY)
+        for one in (served(variant, "a", 1.0, at_s=at_s + 30, age_s=30.0), served(OLD, "a", 1.0, at_s=120))
+    )
+    watch, week = begun(rollout=None), 7 * DAY
+    found = watch.after([], [(week, first_of_week), (week, later)], T0 + timedelta(minutes=3), UnitSample())
+    assert (found.comparisons != watch.comparisons) is counts
+
+
+def test_units_of_all_stretches_are_thinned_alike() -> None:
+    """At a limit of its own, each side of a block would show other hours of it."""
+    sample, shifts = UnitSample(most=64), (timedelta(), DAY)
+    for i in range(500):
+        sample.admit(f"u{i}", shifts[i % 5 == 0])
+    admitted = [{f"n{i}" for i in range(500) if sample.admit(f"n{i}", shift)} for shift in shifts]
+    assert 0 < len(admitted[0]) < 100
+    assert admitted[1] <= admitted[0]
+
+
 def test_late_outcomes_of_the_candidate_it_was_and_of_the_champion_before_are_on_no_side() -> None:
-    watch, units = begun(), SwitchUnits()
+    watch, units = begun(), UnitSample()
     now = [
         served(NEW, "a", 1.0, at_s=30, age_s=60.0),
         served(NEW, "b", 1.0, at_s=30, age_s=None, role="candidate"),
@@ -171,7 +238,7 @@ def test_outcomes_of_unknown_age_count_once_nearly_none_comes_from_before_the_sw
 
 
 def test_the_state_survives_as_json_with_every_digit() -> None:
-    watch, units, draw = begun(), SwitchUnits(), random.Random(2)
+    watch, units, draw = begun(), UnitSample(), random.Random(2)
     for minute in range(8):
         now = [served(NEW, f"{minute}-{i}", float(draw.random() < 0.8), at_s=60 * minute + i) for i in range(50)]
         now += [
@@ -186,7 +253,7 @@ def test_the_state_survives_as_json_with_every_digit() -> None:
 def test_a_score_that_falls_is_told_like_a_success_that_does() -> None:
     draw = random.Random(3)
     watch = replace(begun(rollout=None), metric=Metric(field="score", source="judge"))
-    units = SwitchUnits()
+    units = UnitSample()
     for minute in range(60):
         now = [served(NEW, f"{minute}-{i}", draw.betavariate(6, 4), at_s=60 * minute + 30 + i) for i in range(20)]
         before = [
@@ -214,8 +281,8 @@ def test_a_sample_of_units_does_not_depend_on_their_order() -> None:
         random.Random(seed).shuffle(units)
         sample = UnitSample(most=64)
         for unit in units:
-            sample.admit(unit)
-        samples.append({unit for unit in units if not sample.admit(unit)})
+            sample.admit(unit, timedelta(days=len(unit)))
+        samples.append({unit for unit in units if not sample.admit(unit, timedelta(days=len(unit)))})
     assert samples[0] == samples[1]
 
 

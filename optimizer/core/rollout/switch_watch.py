@@ -3,7 +3,8 @@
 Some compare with the champion before in its holdback, the others with what the champion before did in the same hours of
 the weeks before. Each has its own horizon: it compares what was reported within a minute, ten minutes, … of being
 served, once those who were served have had that time. Bad news may be quicker than good, and right after a switch only
-quick outcomes can have come: in order of arrival every switch would look like a collapse. A unit counts once.
+quick outcomes can have come: in order of arrival every switch would look like a collapse. A unit counts once since the
+switch, and once in each of the weeks before since the same moment of that week.
 
 All are e-processes of blocks (``core/statistics/block_evalue.py``), valid at every look.
 """
@@ -39,7 +40,7 @@ PERIOD = timedelta(days=7)  # for which a switch is watched
 DAY, HOURS, SHORTEST = timedelta(days=1), timedelta(hours=2), timedelta(minutes=10)
 MOST_WEEKS = 4
 MOST_LATE = 0.05  # share of outcomes of the champion before, up to which those of unknown age have all ages
-MOST_UNITS = 1 << 16
+MOST_UNITS = 1 << 18  # of all stretches of time together
 Against = Literal["holdback", "before"]
 Kind = Literal["binary", "score"]
 
@@ -207,13 +208,13 @@ class SwitchWatch:
         outcomes: Iterable[ServedOutcome],
         earlier: Iterable[tuple[timedelta, ServedOutcome]],
         until: datetime,
-        units: SwitchUnits,
+        units: UnitSample,
     ) -> SwitchWatch:
         """One stretch of time later.
 
         Args:
-            outcomes: received in it, of both variants.
-            earlier: of the variant before, received ``shift`` before it, each with its shift.
+            outcomes: received in it, of all variants.
+            earlier: received ``shift`` before it, each with its shift.
             until: its end.
             units: those that were counted before; the new ones are added.
         """
@@ -222,17 +223,20 @@ class SwitchWatch:
         beside, before = list[ComparedOutcome](), list[ComparedOutcome]()
         n_late = 0
         for one in outcomes:
-            if self._is_new(one) and units.new.admit(one.unit):
+            if not (self._is_in_stretch(one, timedelta()) and units.admit(one.unit, timedelta())):
+                continue
+            if self._is_new(one):
                 compared = self._compared(one, timedelta(), is_new=True)
                 before.append(compared)
                 if self.rollout is not None and one.rollout == self.rollout:
                     beside.append(compared)
-            elif self._is_held_back(one) and units.new.admit(one.unit):
+            elif self._is_held_back(one):
                 beside.append(self._compared(one, timedelta(), is_new=False))
             elif one.variant == self.before and one.role != "holdback" and one.served_at is None:
                 n_late += 1
         for shift, one in earlier:
-            if self._is_earlier(one, shift) and units.old.admit(one.unit):
+            counts = self._is_in_stretch(one, shift) and units.admit(one.unit, shift)
+            if counts and one.variant == self.before:
                 before.append(self._compared(one, shift, is_new=False))
         kind: Kind = "binary" if self.metric.field == "success" else "score"
         until_s = (until - self.at).total_seconds()
@@ -249,18 +253,19 @@ class SwitchWatch:
         return ComparedOutcome(is_new=is_new, value=round(one.value, 3), served=since_s, age_s=age_s)
 
     def _is_new(self, one: ServedOutcome) -> bool:
-        """Served since the switch; the candidate of a rollout that the switch ended was served before it."""
-        served = one.role != "candidate" if one.served_at is None else one.served_at >= self.at
-        return one.variant == self.variant and served
+        """The candidate of a rollout that the switch ended was served before it."""
+        return one.variant == self.variant and (one.served_at is not None or one.role != "candidate")
 
     def _is_held_back(self, one: ServedOutcome) -> bool:
-        in_time = one.served_at is None or one.served_at >= self.at
-        return one.rollout is not None and one.rollout == self.rollout and one.role == "holdback" and in_time
+        return one.rollout is not None and one.rollout == self.rollout and one.role == "holdback"
 
-    def _is_earlier(self, one: ServedOutcome, shift: timedelta) -> bool:
-        """Of the champion before while it reigned, and no older than the new champion's can be by now."""
+    def _is_in_stretch(self, one: ServedOutcome, shift: timedelta) -> bool:
+        """Served since the switch; with a shift: since that long before it, and while the champion before reigned.
+
+        Who is served another variant first has been counted in that stretch: since then only the others are new in it.
+        """
         served = one.served_at or one.received_at
-        return one.variant == self.before and served < self.at <= served + shift
+        return served >= self.at if not shift else self.at - shift <= served < self.at
 
 
 def reference_of(history: Sequence[Champion], reign: Champion, first_at: datetime | None) -> Reference | None:
@@ -285,33 +290,28 @@ def _served_then(below: Champion, history: Sequence[Champion], at: datetime, fir
 
 
 class UnitSample:
-    """Units that were counted: all of them up to ``most``, then those with the smallest hashes.
+    """Units that were counted in each stretch of time: all of them up to ``most``, then those with the smallest hashes.
 
-    A unit is admitted once. Which units are known after some were shown does not depend on their order.
+    A unit is admitted once per stretch. Were the weeks before one stretch, who comes every day would count once in all
+    of them and who comes once counts in each. One limit for all stretches thins both sides of a block alike. Which
+    units are known after some were shown does not depend on their order.
     """
 
     def __init__(self, most: int = MOST_UNITS) -> None:
         self._most, self._level, self._limit = most, 0, ALL
-        self._hashes: set[str] = set()
+        self._hashes: dict[timedelta, set[str]] = {}
 
-    def admit(self, unit: str) -> bool:
-        """Whether the unit counts now: it did not before, and it is in the sample."""
-        name = hash_of(unit)
-        if name >= self._limit or name in self._hashes:
+    def admit(self, unit: str, shift: timedelta) -> bool:
+        """Whether the unit counts now: it did not before in this stretch, and it is in the sample."""
+        name, known = hash_of(unit), self._hashes.setdefault(shift, set())
+        if name >= self._limit or name in known:
             return False
-        self._hashes.add(name)
-        while len(self._hashes) > self._most:
+        known.add(name)
+        while sum(map(len, self._hashes.values())) > self._most:
             self._level += 1
             self._limit = limit_of(self._level)
-            self._hashes = {one for one in self._hashes if one < self._limit}
+            self._hashes = {of: {one for one in some if one < self._limit} for of, some in self._hashes.items()}
         return True
-
-
-class SwitchUnits:
-    """The units that one watch has counted since the switch, and those of its reference."""
-
-    def __init__(self) -> None:
-        self.new, self.old = UnitSample(), UnitSample()
 
 
 def alarm_text(watch: SwitchWatch, family: str) -> str:

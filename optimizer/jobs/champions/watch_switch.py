@@ -14,7 +14,7 @@ import structlog
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, champion_mean, most_labelled
-from optimizer.core.rollout.switch_watch import PERIOD, ServedOutcome, SwitchUnits, SwitchWatch, alarm_text
+from optimizer.core.rollout.switch_watch import PERIOD, ServedOutcome, SwitchWatch, UnitSample, alarm_text
 from optimizer.core.serving.assignment import holdback_of
 from optimizer.core.serving.rollout import Champion
 from optimizer.jobs.ids import new_id
@@ -32,7 +32,7 @@ class SwitchWatcher:
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
-        self._units: dict[tuple[str, int], SwitchUnits] = {}
+        self._units: dict[tuple[str, int], UnitSample] = {}
 
     def look(self, families: Mapping[str, Family]) -> list[str]:
         """Reads on, and returns the families with an alarm.
@@ -71,7 +71,7 @@ class SwitchWatcher:
             return state.watch.alarm is not None
         key, before = (reign.family, reign.seq), state
         if key not in self._units:
-            units, nothing = SwitchUnits(), replace(state.watch, comparisons=())
+            units, nothing = UnitSample(), replace(state.watch, comparisons=())
             self._read(replace(state, watch=nothing, read_until=nothing.at), state.read_until, units, most=None)
             self._units[key] = units
         state = self._read(state, self._clock.now() - SETTLED, self._units[key], most=MOST_CHUNKS)
@@ -102,7 +102,7 @@ class SwitchWatcher:
         )  # fmt: skip
         return WatchedSwitch(family=reign.family, reign=reign.seq, watch=watch, read_until=reign.since)
 
-    def _read(self, state: WatchedSwitch, until: datetime, units: SwitchUnits, *, most: int | None) -> WatchedSwitch:
+    def _read(self, state: WatchedSwitch, until: datetime, units: UnitSample, *, most: int | None) -> WatchedSwitch:
         """``most``: chunks; None for all."""
         n = 0
         while state.read_until < until and state.watch.alarm is None and (most is None or n < most):
