@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing, suppress
 from inspect import getsource
 from pathlib import Path
@@ -24,7 +25,7 @@ from optimizer.core.base.errors import Busy
 from optimizer.host.config import Settings
 from optimizer.jobs.upkeep.manage_keys import remove_only_key
 from optimizer.ports import Store
-from optimizer.runtime import wiring
+from optimizer.runtime import wiring, worker
 from tests.api_world import make_home, serving
 from tests.clock import until
 from tests.command_line import detent
@@ -137,6 +138,24 @@ def test_a_damaged_page_that_another_process_meets_turns_ready_and_status_red_un
             other.wait()
         assert world.get("/ready").status_code == 200
         assert list(settings.run_dir().glob("store-fault-*")) == []
+
+
+def test_the_worker_tells_of_a_damaged_page_that_it_meets(
+    damaged: tuple[Settings, Path, bytes, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, *_ = damaged
+    monkeypatch.setattr(worker, "STORE_SECONDS", 0.1)
+    running, ready = worker.Worker(settings), threading.Event()
+    thread = threading.Thread(target=lambda: running.run(wait=False, on_ready=ready.set))
+    thread.start()
+    try:
+        until(ready.is_set, "the worker's duties")
+        meet_damage(running._store)
+        until(lambda: list(settings.run_dir().glob("store-fault-*")), "the other processes are told")
+    finally:
+        running.stop()
+        thread.join()
+    assert list(settings.run_dir().glob("store-fault-*")) == []
 
 
 def test_a_damaged_file_is_read_again_ever_more_seldom_and_at_once_where_another_stands(
