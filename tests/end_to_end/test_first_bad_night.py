@@ -134,7 +134,9 @@ def nobodys_input_is_cut(application: Application, model: Provider) -> None:
     ).json()
     assert LONG in rendered["messages"][-1]["content"]
     chat = {"model": "triage", "user": "writer", "messages": [{"role": "user", "content": LONG}]}
-    answer = application.client.post("/v1/chat/completions", json=chat)
-    assert answer.status_code == 200, answer.text
+    answer = until(
+        lambda: (now := application.client.post("/v1/chat/completions", json=chat)).status_code == 200 and now,
+        "a chat that the gateway answers, which reads families once a second",
+    )
     assert LONG in model.bodies[-1]["messages"][-1]["content"]
     assert not answer.json()["detent"].get("truncated")

@@ -37,7 +37,7 @@ def test_a_model_added_beside_a_running_server_answers_once_a_command_says_so(tm
             words = ("--from", "prompt.txt", "--examples", "sheet.csv", "--model", "second")
             made = server.another("family", "create", "desk", *words)
             assert made.returncode == 0, made.stderr
-            assert "its prompt serves from now on" in made.stderr
+            assert "its prompt serves within a second" in made.stderr
             assert (chat(server, "desk").status_code, behind.bodies[-1]["model"]) == (200, "second")
 
             file.write_text(json.dumps({**models, "second": {**entry, "model": "second"}, "third": entry}))

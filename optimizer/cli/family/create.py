@@ -266,7 +266,7 @@ def _what_serves(session: Session, declared: Family) -> tuple[str, str]:
     loaded = wiring.loaded_models(session.settings, asked := {name for _, name in named_models(declared)})
     serves = "its prompt serves once `detent serve` runs"
     if session.server is not None:
-        serves = "its prompt serves from now on"
+        serves = "its prompt serves within a second"
         if unknown := sorted(asked - (loaded or {}).keys()):
             serves += (
                 f"; chat does not answer yet, since the running server does not know {', '.join(unknown)}"
