@@ -88,6 +88,13 @@ def test_an_edited_file_is_told_with_the_next_command_and_that_it_was_changed_in
         assert "detent study confirm topics file --dry-run" in told
 
 
+def test_a_label_that_examples_expect_and_the_file_names_no_more_is_told(project: Project) -> None:
+    assert "expect" not in ok(detent("family", "validate", "topics"))
+    text = project.file.read_text(encoding="utf-8")
+    project.file.write_text(text.replace('"music"', '"song"'), encoding="utf-8")
+    assert "does not name: 'music' (5 examples)" in ok(detent("family", "validate", "topics"))
+
+
 def test_a_model_that_nothing_names_is_told_where_the_service_runs_and_by_status(project: Project) -> None:
     assert "refused" not in ok(detent("status"))
     store = wiring.open_store(project.settings)

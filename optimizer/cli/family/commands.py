@@ -213,22 +213,24 @@ def validate(
 
 
 def _edits(session: Session, names: list[str]) -> list[str]:
-    """What the files say that has never served, with the next command; nothing where no store can be read,
-    since validating makes none.
+    """What the files say that has never served, with the next command, and labels of examples that they do not name;
+    nothing where no store can be read, since validating makes none.
     """
     from optimizer.core.base.errors import Busy
-    from optimizer.jobs.families.read_edit import read_edit
+    from optimizer.jobs.families.read_edit import labels_not_named, read_edit
     from optimizer.runtime import wiring
 
     store = wiring.open_store(session.settings)
     try:
         with store.read() as tx:
-            found = [read_edit(tx, store, session.families.families[name]) for name in names]
+            families = [session.families.families[name] for name in names]
+            edits = [edit.text for family in families if (edit := read_edit(tx, store, family)) is not None]
+            labels = [labels_not_named(tx, store, family) for family in families]
     except Busy:
         return []
     finally:
         store.close()
-    return [edit.text for edit in found if edit is not None]
+    return [*edits, *(line for line in labels if line is not None)]
 
 
 @app.command()

@@ -5,8 +5,10 @@ Writes nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
+from optimizer.core.base.phrasing import count
 from optimizer.core.family.family import Family
 from optimizer.ports import Store, Transaction
 
@@ -59,3 +61,23 @@ def read_edit(tx: Transaction, store: Store, family: Family) -> Edit | None:
         family=family.name, version=version, variant=variant, champion=champion.variant,
         instead_of=last.variant.id if last else None
     )  # fmt: skip
+
+
+def labels_not_named(tx: Transaction, store: Store, family: Family) -> str | None:
+    """A sentence on train and dev examples that expect a label which the file does not name; None where none does."""
+    output = family.output
+    if output.parser != "label" or not output.labels:
+        return None
+    named = {label.strip().casefold() for label in output.labels}
+    examples = [one for split in ("train", "dev") for one in store.examples.of_split(tx, family.name, split=split)]
+    expected = Counter(
+        str(one.expected[output.field]) for one in examples if one.expected.get(output.field) is not None
+    )
+    missing = {label: n for label, n in expected.items() if label.strip().casefold() not in named}
+    if not missing:
+        return None
+    which = ", ".join(f"{label!r} ({count(n, 'example')})" for label, n in sorted(missing.items()))
+    return (
+        f"{family.name}: train and dev examples expect what output.labels of the file does not name: {which}. An answer"
+        " is right for none of them. Name it again, or import the examples anew under the label that took its place."
+    )
