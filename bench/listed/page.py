@@ -53,8 +53,8 @@ READING = """
 
 * With the least cap all are tried, but the choice rests on four rows each: what the cap leaves goes to the rows on
   which leader and champion are compared. The rule alone spends these calls on telling the next best apart. With a list
-  of 100 that costs points beyond the bar of {margin}; with the 20 dev rows of these runs a cap of half as many calls again
-  pays for it. With many more dev rows more is needed, which was not measured.
+  of 100 that costs points beyond the bar of {margin}; with the 20 dev rows of these runs a cap of half as many calls
+  again pays for it. With many more dev rows more is needed, which was not measured.
 * A race also holds back the rows of its end while it goes on, so that a study never ends without a comparison.
 * Without a cap on calls (a cap in dollars alone is none) a study tries `n_settings` (8) of the list by TPE, and its
   first sentence says how many there are and what tries more.
