@@ -19,6 +19,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from api.http import problems
+from api.http.body_limits import length_of
 from api.http.request_ids import new_request_id
 from optimizer.core.base.errors import Busy, DetentError
 from optimizer.host.config import ServerLimits
@@ -255,7 +256,7 @@ class TimedProtocol(HttpToolsProtocol):
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
         elif name == b"content-length":
-            self._n_declared = int(value)
+            self._n_declared = length_of(value)
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:

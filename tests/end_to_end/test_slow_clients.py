@@ -184,8 +184,10 @@ def test_headers_without_an_end_are_refused_before_they_fill_memory(patient: Api
         assert connection.recv(1000).startswith(b"HTTP/1.1 431")
 
 
-@pytest.mark.parametrize(("path", "status"), [("/v1/feedback", b"431"), ("/x", b"404")])
-def test_trailers_without_an_end_are_refused_before_they_fill_memory(patient: Api, path: str, status: bytes) -> None:
+@pytest.mark.parametrize("path", ["/v1/feedback", "/x"])
+def test_trailers_without_an_end_are_refused_before_they_fill_memory(patient: Api, path: str) -> None:
+    """Where the request is refused for another reason, that answer may be on its way first."""
+    refusals = [b"431", b"404"] if path == "/x" else [b"431"]
     api = psutil.Process(patient.process.pid)
     before, trailers = api.memory_info().rss, b"a:b\r\n" * 10_000
     framing = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
@@ -194,7 +196,7 @@ def test_trailers_without_an_end_are_refused_before_they_fill_memory(patient: Ap
             for _ in range(400):
                 sender.sendall(trailers)
         with suppress(ConnectionResetError):
-            assert sender.recv(1000).startswith(b"HTTP/1.1 " + status)
+            assert sender.recv(1000).split()[1] in refusals
         assert api.memory_info().rss - before < 50_000_000
 
 
