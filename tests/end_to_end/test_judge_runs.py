@@ -43,7 +43,7 @@ class Models:
 @pytest.fixture
 def judge(monkeypatch: pytest.MonkeyPatch) -> ScriptedModel:
     model = judge_model(name="embedded")
-    monkeypatch.setattr(wiring, "open_models", lambda settings: Models(model))
+    monkeypatch.setattr(wiring, "open_models", lambda settings, last_good=False: Models(model))
     return model
 
 
