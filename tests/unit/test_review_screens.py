@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.cli.review.screens import Ended, ask_each, choices_of
+from optimizer.cli.review.screens import Summary, ask_each, choices_of
 from optimizer.core.base.errors import Conflict
 from tests.rated_world import judged_family
 from tests.study_world import topic_family
@@ -45,7 +45,7 @@ def keys(pressed: Iterable[str]) -> Callable[[], str]:
 
 def answered(
     rows: list[dict[str, Any]], pressed: Iterable[str], refused: str = ""
-) -> tuple[Ended, list[tuple[str, Any]]]:
+) -> tuple[Summary, list[tuple[str, Any]]]:
     sent: list[tuple[str, Any]] = []
 
     def send(review: str, answer: str, *, expected: Any, as_answered: bool) -> dict[str, Any]:

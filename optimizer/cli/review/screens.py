@@ -38,8 +38,8 @@ class Choice:
 
 
 @dataclass(kw_only=True)
-class Ended:
-    """``answered``: the reviews as they are now. Mutable: grows as answers are sent."""
+class Summary:
+    """Of one sitting. ``answered``: the reviews as they are now. Mutable: grows as answers are sent."""
 
     answered: list[Mapping[str, Any]] = field(default_factory=list)
     n_refused: int = 0
@@ -69,14 +69,14 @@ def ask_each(
     *,
     send: Send,
     read_key: Callable[[], str],
-) -> Ended:
+) -> Summary:
     """Until all were shown or the person stops; what cannot be sent is told and stays open.
 
     Args:
         rows: as ``detent review list`` has them.
         send: as ``Operations.answer_review``.
     """
-    ended, note = Ended(), ""
+    summary, note = Summary(), ""
     steps: list[tuple[Mapping[str, Any], Choice | None]] = []  # not sent: at most one answer, and skips behind it
     place = 0
 
@@ -90,9 +90,11 @@ def ask_each(
         try:
             send(row["id"], choice.answer, expected=choice.expected, as_answered=choice.as_answered)
         except DetentError as refused:
-            ended.n_refused += 1
+            summary.n_refused += 1
             return f"{row['id']} stays open: {refused.detail}"
-        ended.answered.append({"id": row["id"], "family": row["family"], "kind": row["kind"], "answer": choice.answer})
+        summary.answered.append(
+            {"id": row["id"], "family": row["family"], "kind": row["kind"], "answer": choice.answer}
+        )
         return ""
 
     while True:
@@ -130,7 +132,7 @@ def ask_each(
             note = f"{key!r} stands for nothing here."
     if refused := send_steps():
         say(refused, style="red")
-    return ended
+    return summary
 
 
 def key_typed() -> str:
