@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
@@ -99,5 +99,8 @@ class Store(Protocol):
 
     def damage(self) -> list[str]:
         """What is wrong with the file as it is on disk, all of which is read; empty where it is sound."""
+
+    def damage_by_tables(self) -> Iterator[list[str]]:
+        """The same in parts, between which the caller may rest; ``fault`` tells of what is found."""
 
     def close(self) -> None: ...

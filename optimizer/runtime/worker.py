@@ -42,6 +42,7 @@ from optimizer.jobs.scheduling.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.scheduling.trigger_studies import trigger_studies
 from optimizer.jobs.studies.evaluations.run_judge_run import run_judge_run
 from optimizer.jobs.studies.read_spending import monthly_left
+from optimizer.jobs.upkeep.check_store import check_store
 from optimizer.jobs.upkeep.prune_records import prune_records
 from optimizer.jobs.upkeep.read_retention import retentions
 from optimizer.ports import Alert, ModelSource, Tracker
@@ -58,6 +59,7 @@ LOOK_SECONDS = 1.0  # how often the worker looks for what is queued, and for cha
 MIRROR_SECONDS = 2.0
 ALERTS_SECONDS = 2.0
 STORE_SECONDS = 2.0
+STORE_PAGES_SECONDS = 60.0  # at least, between two reads of the whole file
 PIPELINE_SECONDS = 60.0
 # To load MLflow takes three seconds of CPU, which a service that has just begun needs for its users.
 MLFLOW_AFTER_SECONDS = 10.0
@@ -124,6 +126,7 @@ class Worker:
             self._thread("alerts", self._send_alerts, ALERTS_SECONDS),
             self._thread("pipeline", self._watch_pipeline, PIPELINE_SECONDS),
             self._thread("store", self._health.look, STORE_SECONDS),
+            self._thread("store pages", self._check_store, STORE_PAGES_SECONDS),
             self._thread("prune", self._prune, PRUNE_SECONDS),
             self._thread("roll-up", self._roll_up, ROLL_UP_SECONDS),
             self._thread("minutes", self._roll_up_minutes, MINUTES_SECONDS),
@@ -279,6 +282,9 @@ class Worker:
     def _watch_pipeline(self) -> None:
         keep_environment_override(self._store, self._clock, list(self._families.families.values()), self._flags)
         watch_pipeline(self._store, self._clock, self._targets)
+
+    def _check_store(self) -> None:
+        check_store(self._store, self._clock, self._end.wait)
 
     def _prune(self) -> None:
         files = self._families

@@ -526,6 +526,26 @@ def test_the_doctor_finds_a_healthy_project(detent: Detent) -> None:
     }
 
 
+def test_doctor_says_that_no_server_answers_for_a_home_that_was_served(detent: Detent) -> None:
+    def of_server() -> list[tuple[str, str]]:
+        ran = detent("doctor", "--json")
+        assert ran.code == 0
+        return [(one["verdict"], one["detail"]) for one in ran.json["findings"] if one["check"] == "server"]
+
+    assert of_server() == [], "nobody has served it yet"
+    settings = load_settings()
+    store = wiring.open_store(settings)
+    store.write(lambda tx: store.serving_version.ticked(tx, datetime.now(UTC)))
+    store.close()
+    ((verdict, said),) = of_server()
+    assert verdict == "warning"
+    assert "none answers for this home, which was served until" in said
+    run_files.announce(settings, "serve", url="http://127.0.0.1:9")
+    ((verdict, said),) = of_server()
+    run_files.withdraw(settings, "serve")
+    assert (verdict, "does not answer" in said) == ("warning", True)
+
+
 def test_an_evaluation_says_its_calls_and_dollars_before_and_after_and_what_follows(detent: Detent) -> None:
     before = detent("family", "evaluate", "support_topics", "--n", "5", "--split", "train", "--dry-run")
     assert before.code == 0, before.err

@@ -20,9 +20,11 @@ import httpx
 import pytest
 
 from api import lifecycle
+from optimizer.adapters.clock import SystemClock
 from optimizer.adapters.store import database, engine
 from optimizer.core.base.errors import Busy
 from optimizer.host.config import Settings
+from optimizer.jobs.upkeep import check_store
 from optimizer.jobs.upkeep.manage_keys import remove_only_key
 from optimizer.ports import Store
 from optimizer.runtime import wiring, worker
@@ -32,6 +34,7 @@ from tests.command_line import detent
 from tests.end_to_end.test_serve_without_terminal import NO_MODEL, pid_of
 from tests.running_server import Server, started
 from tests.running_server import make_home as make_project
+from tests.stores import new_database
 
 EVENT = {"family": "triage", "unit": "u", "success": True}
 
@@ -156,6 +159,58 @@ def test_the_worker_tells_of_a_damaged_page_that_it_meets(
         running.stop()
         thread.join()
     assert list(settings.run_dir().glob("store-fault-*")) == []
+
+
+def test_the_worker_finds_a_damaged_page_that_no_process_needs_and_tells_of_it_until_the_file_is_whole_again(
+    damaged: tuple[Settings, Path, bytes, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, file, was, at = damaged
+    for name in ("STORE_SECONDS", "STORE_PAGES_SECONDS"):
+        monkeypatch.setattr(worker, name, 0.1)
+    monkeypatch.setattr(check_store, "REST", 0.0)
+    monkeypatch.setattr(database, "CHECK_PAUSE_S", 0.1)
+    monkeypatch.setattr(database, "MOST_CHECK_PAUSE_S", 0.2)
+
+    def is_told() -> bool:
+        with running._store.read() as tx:
+            return bool(running._store.alerts.all(tx, open_only=True, kind=check_store.ALERT))
+
+    running, ready = worker.Worker(settings), threading.Event()
+    thread = threading.Thread(target=lambda: running.run(wait=False, on_ready=ready.set))
+    thread.start()
+    try:
+        until(ready.is_set, "the worker's duties")
+        until(lambda: list(settings.run_dir().glob("store-fault-*")), "the other processes are told")
+        until(is_told, "an alert")
+        write_at(file, at, was)
+        until(lambda: not list(settings.run_dir().glob("store-fault-*")), "the other processes are told")
+        until(lambda: not is_told(), "the alert's end")
+    finally:
+        running.stop()
+        thread.join()
+
+
+def test_a_read_of_all_pages_rests_for_as_long_as_a_fiftieth_of_a_processor_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, now, rests = new_database(tmp_path), [0.0], list[float]()
+    monkeypatch.setattr(check_store, "monotonic", lambda: now[0])
+    check = store.damage
+
+    def damage(table: str | None = None) -> list[str]:
+        now[0] += 2.0
+        return check(table)
+
+    def rest(seconds: float) -> bool:
+        rests.append(seconds)
+        now[0] += seconds
+        return False
+
+    monkeypatch.setattr(store, "damage", damage)
+    check_store.check_store(store, SystemClock(), rest)
+    assert len(rests) > 40, "table by table"
+    assert 2.0 * len(rests) / now[0] == pytest.approx(0.02)
+    store.close()
 
 
 def test_a_damaged_file_is_read_again_ever_more_seldom_and_at_once_where_another_stands(

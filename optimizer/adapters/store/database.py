@@ -182,17 +182,30 @@ class Database:
             self._damage = None
             self._check_pause_s, self._check_due = CHECK_PAUSE_S, 0.0
 
-    def damage(self) -> list[str]:
-        """What SQLite finds wrong with the file as it is on disk, at most MOST_DAMAGE of it; reads all of it."""
+    def damage(self, table: str | None = None) -> list[str]:
+        """What SQLite finds wrong with the file as it is on disk, at most MOST_DAMAGE of it; reads all of it, or a
+        table with its indexes.
+        """
         self._renew_readers()  # a connection may remember pages as they were
         try:
             with self.read() as tx:
-                rows = tx.exec_driver_sql(f"PRAGMA quick_check({MOST_DAMAGE})").scalars().all()
+                part = MOST_DAMAGE if table is None else f"'{table}'"
+                rows = tx.exec_driver_sql(f"PRAGMA quick_check({part})").scalars().fetchmany(MOST_DAMAGE)
         except Busy as error:
             if error.detail != DAMAGED:
                 raise
             return [error.said or DAMAGED]
         return [] if rows == ["ok"] else [str(row) for row in rows]
+
+    def damage_by_tables(self) -> Iterator[list[str]]:
+        """``damage`` of one table after the other, each in a transaction of its own; ``fault`` tells of it too."""
+        with self.read() as tx:
+            tables = tx.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars().all()
+        for table in ("sqlite_master", *tables):
+            found = self.damage(table)
+            if found:
+                self._damage = DAMAGED
+            yield found
 
     def migrate(self) -> None:
         """Brings the tables to this version; makes the file when there is none.

@@ -296,9 +296,27 @@ def _ports(session: Session) -> Iterator[Finding]:
     from optimizer.host.ports_in_use import is_free, owner_of
 
     running = run_files.find(session.settings, "serve")
-    if running is not None:
-        yield Finding(check="ports", verdict="ok", detail=f"the server runs (pid {running.pid}) at {running.url}")
+    if session.server is not None:
+        pid = f" (pid {running.pid})" if running is not None else ""
+        yield Finding(check="server", verdict="ok", detail=f"answers at {session.server.url}{pid}")
         return
+    if running is not None:
+        yield Finding(
+            check="server",
+            verdict="warning",
+            detail=f"runs (pid {running.pid}), and does not answer: no program gets a prompt",
+            advice="In its first seconds it does not answer yet; else var/logs/api.log says why.",
+        )
+        return
+    with session.store.read() as tx:
+        _, ticked_at = session.store.serving_version.read(tx)
+    if ticked_at is not None:
+        yield Finding(
+            check="server",
+            verdict="warning",
+            detail=f"none answers for this home, which was served until {when(ticked_at)}: no program gets a prompt",
+            advice="detent serve",
+        )
     places = (
         ("API", session.settings.host, session.settings.port),
         ("MLflow", "127.0.0.1", session.settings.mlflow_port),
