@@ -18,7 +18,7 @@ from optimizer.core.rollout.transitions import Transition, TransitionRequest, ap
 from optimizer.core.search.answer_bounds import models_of
 from optimizer.core.serving import champion
 from optimizer.core.serving.rollout import Champion, Decision, Rollout
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.ports import Clock, Store, Transaction, VariantRecord
 
 MAX_REASON_CHARS = 2000
 log = structlog.get_logger("detent.decisions")
@@ -146,10 +146,20 @@ def described(tx: Transaction, store: Store, reign: Champion) -> str:
     models = models_asked(tx, store, reign)
     facts = [f"model {' and '.join(models)}"] if models else []
     if record is not None and record.file_version is not None:
-        facts.append(f"version {record.file_version} of the file")
+        facts.append(f"version {record.file_version} of the file{_of_several(tx, store, record)}")
     elif record is not None and record.study is not None:
         facts.append(f"of study {record.study}")
     return reign.variant + (f" ({', '.join(facts)})" if facts else "")
+
+
+def _of_several(tx: Transaction, store: Store, record: VariantRecord) -> str:
+    """Which one of those that the file had under this version's name, the first stored first; "" where it is one."""
+    same = [one for one in store.variants.of_family(tx, record.family) if one.file_version == record.file_version]
+    if len(same) == 1:
+        return ""
+    same.sort(key=lambda one: (one.created_at, one.variant.id))
+    place = [one.variant.id for one in same].index(record.variant.id)
+    return f", number {place + 1} of {len(same)} that had this name"
 
 
 def models_asked(tx: Transaction, store: Store, reign: Champion) -> tuple[str, ...]:

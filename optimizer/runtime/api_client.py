@@ -27,7 +27,8 @@ class ApiClient:
     ) -> None:
         """``http``: what reaches the server, instead of a connection to ``url``."""
         self.url = url
-        headers = {"User-Agent": COMMAND_LINE, **({"Authorization": f"Bearer {api_key}"} if api_key else {})}
+        key = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        headers = httpx.Headers({"User-Agent": COMMAND_LINE, **key}, encoding="utf-8")  # whatever the key was set to
         self._http = http or httpx.Client(base_url=url, headers=headers, timeout=timeout_s, trust_env=False)
 
     @classmethod

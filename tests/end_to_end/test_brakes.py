@@ -27,6 +27,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         running.add_key("boss", "admin", secret="boss")
         running.client.headers["Authorization"] = "Bearer boss"
         running.add_key("web", "feedback", secret="web")
+        running.add_key("read", "read", secret="read")
         running.add_key("ops", "operate", secret="ops")
         running.add_key("busy", "operate", secret="busy", limits={"requests_per_minute": 1})
         running.add_key("old", "operate", secret="old")
@@ -54,7 +55,7 @@ def done(ran: Ran) -> Any:
     return ran
 
 
-@pytest.mark.parametrize("secret", [None, "web", "busy", "old", "other", "unheard of"])
+@pytest.mark.parametrize("secret", [None, "web", "busy", "old", "other", "read", "strange", "Schlüssel", "two\nlines"])
 def test_every_brake_works_on_the_machine_with_a_lower_key_and_without_one(
     world: World, monkeypatch: pytest.MonkeyPatch, secret: str | None
 ) -> None:

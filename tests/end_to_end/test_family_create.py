@@ -218,11 +218,19 @@ def test_a_family_made_is_unmade_by_the_command_that_is_named_and_made_again_wit
     assert "A family that had this name was retired" in told
     assert "stay sealed" in told
     assert "its prompt serves once" in told
-    assert detent("family", "restore", "triage").exception.detail.startswith("The name triage is in use")
+    in_use = detent("family", "restore", "triage").exception.detail
+    assert in_use.startswith("The name triage is in use, so triage~1 cannot")
+    assert in_use.endswith("detent family delete triage --confirm triage.")
+    assert "Renamed" not in detent("family", "show", "triage").stdout
     renamed = detent("family", "rename", "triage", "tickets", "--confirm", "triage")
     assert renamed.exit_code == 0, renamed.exception
-    assert detent("family", "restore", "triage").exit_code == 1
-    assert "tickets" in detent("family", "show", "triage").stdout
+    in_use = detent("family", "restore", "triage").exception.detail
+    assert "is in use, as a former name of tickets" in in_use
+    assert in_use.endswith("detent family delete tickets --confirm tickets.")
+    for name in ("triage", "tickets"):
+        shown = detent("family", "show", name).stdout
+        assert shown.startswith("Family    tickets:")
+        assert "Renamed   triage before, tickets since " in shown
     assert detent("family", "delete", "tickets", "--confirm", "tickets", "--forget").exit_code == 0
     back = detent("family", "restore", "triage~1")
     assert back.exit_code == 0, back.exception

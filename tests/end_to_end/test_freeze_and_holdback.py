@@ -17,10 +17,12 @@ from rich.console import Console
 from optimizer.cli.rollout.picture import picture, picture_values
 from optimizer.core.base.errors import Conflict
 from optimizer.core.serving.assignment import bucket, in_candidate, in_holdback, verify_token
+from optimizer.jobs.champions.watch_switch import SwitchWatcher
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.api_world import World, make_home, serving
+from tests.command_line import detent
 from tests.stores import EMBEDDED_ONLY
 
 PROMPT = "/v1/families/triage/prompt"
@@ -232,6 +234,8 @@ def test_freezing_and_unfreezing_again_is_no_error_and_changes_nothing(world: Wo
     assert [alert["kind"] for alert in world.get("/v1/alerts").json()["items"]] == ["frozen"]
     ended, once_more = unfreeze(world), unfreeze(world)
     assert (ended["changed"], once_more["changed"], once_more["freezes"]) == (True, False, [])
+    assert once_more["what"] == "triage is not frozen by itself"
+    assert unfreeze(world, None)["what"] == "there is no freeze of all families"
     actions = [entry["action"] for entry in world.get("/v1/audit").json()["items"]]
     assert (actions.count("freeze"), actions.count("unfreeze")) == (1, 1)
 
@@ -240,7 +244,7 @@ def test_a_family_stays_frozen_while_all_are(world: World) -> None:
     freeze(world)
     freeze(world, None)
     ended = unfreeze(world)
-    assert "every family" in ended["what"]
+    assert ended["what"].endswith("; still frozen: every family")
     assert ended["next"] == "detent unfreeze"
     assert world.get("/v1/status").json()["families"][0]["frozen"] is True
     unfreeze(world, None)
@@ -319,6 +323,32 @@ def test_a_rollback_a_new_rollout_and_the_wish_for_none_end_the_holdback_of_an_a
     champion = world.champion()
     assert {prompt(world, unit)["variant"] for unit in units} == {champion}
     assert world.get("/v1/snapshot").json()["families"]["triage"]["holdback"] is None
+
+
+def test_status_shows_the_holdback_and_the_watch_of_an_adopted_edit_until_they_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DETENT_HOME", str(world.shared.settings.home))
+    monkeypatch.setenv("COLUMNS", "600")
+
+    def watched() -> str | None:
+        (family,) = (one for one in detent("status", "--json").json["families"] if one["family"] == "triage")
+        assert ("Watched   triage: " in detent("status").out) == (family["watched"] is not None)
+        said: str | None = family["watched"]
+        return said
+
+    assert watched() is None
+    before = world.champion()
+    adopted(world)
+    said = watched()
+    assert said is not None
+    assert f"5% of the users keep {before} until " in said
+    assert "watched until" in said
+    assert said.endswith("(back: detent champion rollback triage)")
+    SwitchWatcher(world.shared.store, world.shared.clock).look(world.shared.families.families)
+    assert "an alert tells when they are worse" in str(watched())
+    assert world.post("/v1/families/triage/champion/rollback", {"reason": "no"}).status_code == 200
+    assert watched() is None
 
 
 def test_a_restart_goes_on_holding_back_the_same_units(tmp_path: Path) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from io import StringIO
 
 import pytest
+from rich.console import Console
 from sqlalchemy import text
 
+from optimizer.adapters.reports.study_report import study_page
+from optimizer.cli.study.view import view
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.comparison import TIE
 from optimizer.core.family.variant import FewShot, Variant
@@ -17,12 +21,15 @@ from optimizer.core.search.run_off import (
     Leader,
     Stage,
     change_of,
+    leaders_in_words,
     n_answers,
     ranked_leaders,
     rows_in_words,
     stages,
 )
 from optimizer.core.search.strategy import Proposal
+from optimizer.host.config import load_settings
+from optimizer.jobs.studies.report_study import report_study
 from tests.study_world import TOPICS, Killed, TopicModel, World, killed_at, topic_family
 
 CHAMPION = topic_family().variant()
@@ -110,6 +117,13 @@ def test_a_lead_on_the_first_dev_rows_alone_is_seen_through_on_the_others(tmp_pa
     assert (record["n_dev"], record["n_used"], record["why_not_all"]) == (26, 26, None)
     assert {one["variant"]: one["n"] for one in record["leaders"]}[steady.id] == 26
     assert rows_in_words(ended.findings) == "The choice rests on all 26 dev rows."
+    assert f"{steady.id} 0.962 on 26 rows, the champion 0.000 on the same" in leaders_in_words(ended.findings)
+    page = study_page(report_study(ended.id, family=world.family, store=world.store, clock=world.clock))
+    assert "6 dev for every trial (n) and 20 more for those that lead," in " ".join(page.split())
+    assert f"{steady.id} 0.962 on 26 rows" in page
+    console = Console(record=True, width=200, file=StringIO())
+    view(console, ended, [], settings=load_settings("dev", tmp_path))
+    assert f"Run-off   {steady.id} 0.962 on 26 rows" in console.export_text()
     assert ended.confirmation["selection_lift"] == pytest.approx(25 / 26)
 
 
@@ -219,3 +233,4 @@ def test_stages_cost_alike_halve_the_leaders_and_end_with_the_last_row() -> None
 def test_a_study_from_before_rows_were_counted_says_nothing_of_them() -> None:
     assert rows_in_words(None) is None
     assert rows_in_words({}) is None
+    assert leaders_in_words({}) == leaders_in_words(None) == []

@@ -24,7 +24,7 @@ from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, heading, said
 from optimizer.core.rollout.transitions import is_system
 from optimizer.core.search.cascade.learned import finding_of
-from optimizer.core.search.run_off import rows_in_words
+from optimizer.core.search.run_off import RUN_OFF, leaders_in_words, rows_in_words
 from optimizer.core.search.strategy import without_turn
 from optimizer.core.search.study import (
     CONFIRM,
@@ -74,6 +74,8 @@ def study_page(report: StudyReport) -> str:
         enough=budget_options(enough) if (enough := (study.findings or {}).get(ENOUGH)) else "",
         leaks=leaks_in_words(study.findings),
         rows=rows_in_words(study.findings),
+        leaders=leaders_in_words(study.findings),
+        n_behind=len((study.dataset or {}).get(RUN_OFF, ())),
         too_long=too_long_in_words(study.dataset),
         is_look=study.strategy == CONFIRM,
         unconfirmed=UNCONFIRMED.get(study.outcome or study.status, "There has been none yet."),

@@ -14,7 +14,7 @@ from optimizer.cli.family import align as family_align
 from optimizer.cli.family import create as family_create
 from optimizer.cli.family import evaluate as family_evaluate
 from optimizer.cli.family import schedule as family_schedule
-from optimizer.cli.output import Json, say, show, table
+from optimizer.cli.output import Json, say, show, table, when
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidFamily
 from optimizer.core.family.kind import kind_of
@@ -92,20 +92,24 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
 
     session = Session()
     declared = session.family(family)
-    store = session.store
+    store, family = session.store, declared.name
     with store.read() as tx:
         champion = store.champions.current(tx, family)
         splits = store.examples.counts(tx, family)
         suites = suites_of(with_kept_golden(tx, store, declared))
+        former = [old for old, new in store.family_names.former(tx).items() if new == family]
+        since = store.family_names.since(tx, family)
     problem = session.families.problems.get(family)
     report = look_at_triggers(declared, store=store, clock=session.clock, max_studies=session.settings.max_studies)
     values = {
         "family": declared, "champion": champion, "examples": splits, "problem": problem.detail if problem else None,
-        "triggers": report, "suites": {name: suite.asked for name, suite in suites.items()},
+        "triggers": report, "suites": {name: suite.asked for name, suite in suites.items()}, "former_names": former,
     }  # fmt: skip
 
     def view(out: Any) -> None:
         out.print(f"Family    {family}: {declared.description}", style="bold", markup=False)
+        if former and since is not None:
+            out.print(f"Renamed   {', '.join(former)} before, {family} since {when(since)}", markup=False)
         out.print(f"Champion  {champion.variant if champion else 'none yet'}", markup=False)
         out.print(f"File      {_file_state(session, family, champion.variant if champion else None)}", markup=False)
         out.print(f"Inputs    {', '.join(declared.inputs)}", markup=False)

@@ -15,6 +15,7 @@ from optimizer.cli.study.state import state_of
 from optimizer.core.base.errors import Busy
 from optimizer.core.base.phrasing import count
 from optimizer.core.serving.freezes import Freeze, is_frozen
+from optimizer.core.serving.rollout import Champion
 
 CUT_SHOWN_S = 24 * 3600  # since an input was cut last
 REFUSED_SHOWN_S = 3600  # in the headline, since a program was refused last
@@ -111,6 +112,9 @@ def status(as_json: Json = False) -> None:
         out.print(f"{values['headline']}.", style="bold", markup=False)
         for family, headline in rollouts.items():
             out.print(f"Rollout   {family}: {headline}.", markup=False)
+        for row in families:
+            if row["watched"] is not None:
+                out.print(f"Watched   {row['family']}: {row['watched']}.", markup=False)
         out.print(f"Home      {settings.home}, profile {settings.profile}", markup=False)
         age = "no tick yet" if ticked_at is None else _ago((session.clock.now() - ticked_at).total_seconds())
         out.print(f"Tick      {age}; {backlog} waiting for MLflow", markup=False)
@@ -216,6 +220,7 @@ def _family_row(session: Session, tx: Any, name: str, freezes: Sequence[Freeze])
         "family": name, "champion": champion.variant if champion else None,
         "rollout": f"{active.id} {active.status}{share}" if active else None,
         "frozen": is_frozen(freezes, name) is not None,
+        "watched": _watched(session, tx, champion) if champion else None,
         "next_study_at": next_scheduled(schedule, session.clock) if schedule is not None else None,
         "schedule": schedule and {
             "on": schedule.on, "holdout": schedule.holdout, "cron": schedule.cron, "source": schedule.source,
@@ -223,6 +228,20 @@ def _family_row(session: Session, tx: Any, name: str, freezes: Sequence[Freeze])
         },
         "by_itself": "?" if schedule is None else "on" if schedule.on else "off",
     }  # fmt: skip
+
+
+def _watched(session: Session, tx: Any, champion: Champion) -> str | None:
+    from optimizer.core.serving.assignment import holdback_of
+    from optimizer.core.views.champion_watch import watch_in_words
+
+    store, clock = session.store, session.clock
+    switch = store.switch_watches.get(tx, champion.family)
+    return watch_in_words(
+        champion,
+        holdback=holdback_of(champion, store.rollouts.latest(tx, champion.family), clock.scale),
+        switch=switch.watch if switch is not None and switch.reign == champion.seq else None,
+        now=clock.now(),
+    )
 
 
 def _problem(session: Session, name: str, unknown: Collection[str]) -> str | None:

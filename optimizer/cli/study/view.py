@@ -10,7 +10,7 @@ from optimizer.cli.session import Session
 from optimizer.cli.study.score import score_lines
 from optimizer.cli.study.state import state_of, then_of
 from optimizer.core.base.phrasing import count
-from optimizer.core.search.run_off import rows_in_words
+from optimizer.core.search.run_off import leaders_in_words, rows_in_words
 from optimizer.core.search.study import (
     CONFIRM,
     ENOUGH,
@@ -86,6 +86,8 @@ def view(
         out.print(f"Remark    {study.spend.remark}", markup=False)
     if choice := rows_in_words(study.findings):
         out.print(f"Choice    {choice}", markup=False)
+    for leader in leaders_in_words(study.findings):
+        out.print(f"Run-off   {leader}", markup=False)
     if leaks := leaks_in_words(study.findings):
         out.print(f"Refused   {leaks}", style="yellow", markup=False)
     if told := too_long_in_words(study.dataset):

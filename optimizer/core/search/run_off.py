@@ -16,6 +16,7 @@ from math import ceil
 from typing import Any
 
 from optimizer.core.base.canonical import canonical_json
+from optimizer.core.base.phrasing import count
 from optimizer.core.base.spread import Spread
 from optimizer.core.evaluation.comparison import TIE
 from optimizer.core.family.variant import Variant
@@ -127,3 +128,13 @@ def rows_in_words(findings: Mapping[str, Any] | None) -> str | None:
     if record["why_not_all"] is None:
         return f"The choice rests on all {record['n_dev']} dev rows."
     return f"The choice rests on {record['n_used']} of {record['n_dev']} dev rows. {record['why_not_all']}"
+
+
+def leaders_in_words(findings: Mapping[str, Any] | None) -> list[str]:
+    """What each leader of the run-off did, on the rows of the trials and those behind them; [] without a run-off."""
+    return [
+        f"{one['variant']} {one['score']:.3f} on {count(one['n'], 'row')}, the champion {one['champion_score']:.3f} on"
+        " the same"
+        for one in ((findings or {}).get(RUN_OFF) or {"leaders": []})["leaders"]
+        if one["score"] is not None and one["champion_score"] is not None
+    ]

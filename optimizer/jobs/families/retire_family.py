@@ -136,10 +136,12 @@ def restore_family(
         if retired is None:
             raise NotFound(f"No family {name!r} was retired; `detent family list` shows those that exist.", family=name)
         plain = retired.partition(RETIRED)[0]
-        if folders.of(plain).exists() or not is_retired(store.family_names.former(tx).get(plain, plain)):
+        holder = store.family_names.former(tx).get(plain, plain)
+        if folders.of(plain).exists() or not is_retired(holder):
+            where = "" if holder == plain else f", as a former name of {holder}"
             raise Conflict(
-                f"The name {plain} is in use, so {retired} cannot have it back. Rename or retire the family that has it"
-                f" first: detent family rename {plain} NEW --confirm {plain}."
+                f"The name {plain} is in use{where}, so {retired} cannot have it back. To retire the family that has it"
+                f" frees it, to rename that one does not: detent family delete {holder} --confirm {holder}."
             )
         history = store.champions.history(tx, retired)
         if history and store.variants.get(tx, retired, champion.reigning(history).variant) is None:

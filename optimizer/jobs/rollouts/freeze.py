@@ -90,7 +90,7 @@ def unfreeze(family: str | None, reason: str | None, *, actor: str, store: Store
                 tx,
                 store,
                 family,
-                f"{scope_text(scope)} is not frozen" + (" by itself" if family else ""),
+                f"{family} is not frozen by itself" if family else "there is no freeze of all families",
                 why,
                 changed=False,
             )
@@ -147,8 +147,9 @@ def _report(
     """Names what is frozen beside the scope of this act, since a family may stand under two freezes."""
     freezes = tuple(store.freezes.all(tx))
     others = [one for one in freezes if one.scope != (family or ALL) and (family is None or one.scope == ALL)]
-    beside = f"; frozen beside it: {', '.join(scope_text(one.scope) for one in others)}" if others else ""
     own = any(one.scope == (family or ALL) for one in freezes)
+    which = "frozen beside it" if own else "still frozen"
+    beside = f"; {which}: {', '.join(scope_text(one.scope) for one in others)}" if others else ""
     status = f"detent rollout status {family}" if family else "detent status"
     following = others[0].undo if others and not own else status
     return FreezeReport(

@@ -76,7 +76,7 @@ def start_rollout(
     request = _Request(
         family=family, variant=variant, actor=actor, confirm=confirm, aim=aim, ladder=ladder, margin=margin,
         study=study,
-        reason=checked_reason(reason) if reason else "started by hand", record=record, traffic=traffic,
+        reason=checked_reason(reason) if reason else None, record=record, traffic=traffic,
     )  # fmt: skip
     if dry_run:
         with store.read() as tx:
@@ -98,7 +98,7 @@ class _Request:
     ladder: Sequence[float] | None
     margin: float | None
     study: str | None
-    reason: str
+    reason: str | None
     record: ChampionRecord
     traffic: RecordedTraffic | None
 
@@ -207,10 +207,14 @@ def _make(tx: Transaction, store: Store, clock: Clock, request: _Request) -> tup
             gates=draft.gates,
         )
 
-    transitions = [start(draft.rollout, asked("start", request.actor, request.reason), forced=forced)]
-    transitions.append(apply(transitions[-1].rollout, asked("validate", request.actor, _gates_text(draft))))
+    transitions = [
+        start(draft.rollout, asked("start", request.actor, request.reason or "started by hand"), forced=forced)
+    ]
+    transitions.append(
+        apply(transitions[-1].rollout, asked("validate", request.actor, _why(draft, _gates_text(draft))))
+    )
     if _approves_itself(draft):
-        why = f"approve: auto, every gate is met at confidence {IMPROVED:g} or more"
+        why = _why(draft, f"approve: auto, every gate is met at confidence {IMPROVED:g} or more")
         transitions.append(apply(transitions[-1].rollout, asked("approve", AUTO_ACTOR, why)))
     decisions = [record_transition(tx, store, t) for t in transitions]
     return _as_start(transitions[-1].rollout, draft), decisions
@@ -220,6 +224,12 @@ def _approves_itself(draft: _Draft) -> bool:
     """Never for a forced start, and only on evidence that a report may call an improvement."""
     sure = [(g["value"] or 0) >= IMPROVED for g in draft.gates if g["name"] in ("confidence", "quality", "saving")]
     return draft.rollout.settings["approve"] == "auto" and not draft.missed and bool(sure) and all(sure)
+
+
+def _why(draft: _Draft, facts: str) -> str:
+    """What a person gave as the reason stands first."""
+    reason = draft.request.reason
+    return f"{reason.rstrip('.')}; {facts}" if reason else facts
 
 
 def _gates_text(draft: _Draft) -> str:
@@ -260,7 +270,7 @@ def _as_start(rollout: Rollout, draft: _Draft, *, dry_run: bool = False) -> Star
         waits = "approved by itself" if rollout.status == "approved" else "waiting for approval"
         following = f"detent rollout {'status' if rollout.status == 'approved' else 'approve'} {name}"
         report = ChangeReport(
-            family=name, what=f"rollout {rollout.id} of {plan}; {waits}", why=_gates_text(draft),
+            family=name, what=f"rollout {rollout.id} of {plan}; {waits}", why=_why(draft, _gates_text(draft)),
             undo=f"detent rollout rollback {name}", next=following, forced=forced, rollout=rollout,
         )  # fmt: skip
     return Start(rollout=rollout, gates=draft.gates, forecast=draft.forecast, report=report, dry_run=dry_run)

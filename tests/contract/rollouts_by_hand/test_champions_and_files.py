@@ -156,6 +156,16 @@ def test_a_champion_rollback_says_where_it_goes_and_with_which_model(store, cloc
     assert (told.models, told.instead_of) == (("embedded",), candidate)
 
 
+def test_a_champion_rollback_tells_two_texts_apart_that_one_version_of_the_file_had(store, clock, candidate):
+    clock.pass_time(timedelta(minutes=1))
+    edited = family("Be brief.")
+    adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None)
+    told = roll_back_champion(F, actor="ann", reason="", store=store, clock=clock).what
+    first, second = family().variant().id, edited.variant().id
+    assert f"{first} (model embedded, version 1 of the file, number 1 of 2 that had this name) is champion" in told
+    assert f"instead of {second} (model embedded, version 1 of the file, number 2 of 2 that had this name)" in told
+
+
 def test_a_champion_rollback_that_is_said_twice_does_nothing_and_says_so(store, clock, candidate, deploying):
     first = champion(store)
     operate(deploying.id, "promote", actor="ann", reason="good", confirm=F, store=store, clock=clock)

@@ -66,6 +66,14 @@ def test_a_forced_start_waits_for_approval_and_says_how_to_go_on_and_back(store,
     assert served(store, clock, "u") == ("champion", None)
 
 
+def test_the_reason_that_a_person_gave_stands_first_in_what_the_status_says(store, clock, candidate):
+    by = {"actor": "ann", "store": store, "clock": clock, "confirm": F}
+    started = start_rollout(family(), candidate, reason="Shorter answers.", **by)
+    for said in (started.report.why, started.rollout.reason):
+        assert said.startswith("Shorter answers; ")
+        assert len(said) > len("Shorter answers; ")
+
+
 def test_a_dry_run_writes_nothing(store, clock, candidate):
     before = version(store)
     start = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, dry_run=True)

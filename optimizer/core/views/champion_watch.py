@@ -1,0 +1,43 @@
+"""What a champion is compared with after a promotion or a switch by force, in a sentence. Pure; nothing is decided."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from optimizer.core.base.phrasing import when
+from optimizer.core.rollout.switch_watch import PERIOD, SwitchWatch
+from optimizer.core.serving.assignment import HOLDBACK_SHARE, Holdback
+from optimizer.core.serving.rollout import Champion
+
+
+def watch_in_words(
+    reign: Champion, *, holdback: Holdback | None, switch: SwitchWatch | None, now: datetime
+) -> str | None:
+    """None where nobody is held back on the champion before and no switch is watched.
+
+    Args:
+        reign: the champion's.
+        holdback: that its promotion or adoption brought, over or not.
+        switch: of this reign; None before the first outcome, and for a champion that evidence spoke for.
+    """
+    held = holdback if holdback is not None and now < holdback.until else None
+    is_watched = reign.forced and reign.seq > 1 and now < reign.since + PERIOD
+    if held is None and not is_watched:
+        return None
+    parts = [f"{reign.variant} serves since {when(reign.since)}{' by force' if reign.forced else ''}"]
+    if held is not None:
+        parts.append(f"{HOLDBACK_SHARE:.0%} of the users keep {held.variant} until {when(held.until)} to compare")
+    if is_watched:
+        parts.append(_watched(switch, until=reign.since + PERIOD))
+    return f"{'; '.join(parts)} (back: detent champion rollback {reign.family})"
+
+
+def _watched(switch: SwitchWatch | None, *, until: datetime) -> str:
+    if switch is None:
+        return f"watched until {when(until)}, from its first outcome on"
+    if switch.alarm is not None:
+        return "it does worse, and an alert tells how much"
+    if not switch.comparisons:
+        return "there is nothing to compare it with, so only its errors, latency and cost are watched"
+    before = f" with {switch.reference.text}" if switch.reference is not None else " with those users"
+    return f"its outcomes are compared{before} until {when(until)}, and an alert tells when they are worse"
