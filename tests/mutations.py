@@ -1,107 +1,57 @@
-"""Ten faults put into the product's core, one at a time in a copy: each must make the tests named beside it fail.
+"""Sixty faults put into the product, one at a time in a copy: each must make the tests named beside it fail.
 
     make mutations
+    make mutations ARGS="lease holdout"     those whose name or file holds one of these words
 
-They show that the tests still see what they are for. Exits 1 when a fault was not seen, or when a line to be changed is
-no longer there.
+They show that the tests still see what they are for. The faults stand in ``mutations.toml``. Exits 1 when a fault was
+not seen, or when a line to be changed is no longer there.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 ROOT = Path(__file__).resolve().parents[1]
+FAULTS = Path(__file__).with_suffix(".toml")
 COPIED = ("optimizer", "api", "tests", "bench", "config", "families", "demo", "docs", "pyproject.toml")
 TESTS_FAILED = 1  # pytest's exit code; all others say that it did not get so far
+AT_ONCE = int(os.environ.get("WORKERS") or os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mutation:
     name: str
     file: str
-    line: str
+    line: str  # stands in the file exactly once
     becomes: str
     seen_by: tuple[str, ...]
 
+    @classmethod
+    def read(cls, name: str, file: str, line: str, becomes: str, seen_by: Sequence[str]) -> Mutation:
+        return cls(name=name, file=file, line=line, becomes=becomes, seen_by=tuple(f"tests/{test}" for test in seen_by))
 
-ASSIGNMENT = ("tests/unit/test_assignment.py", "tests/property/test_assignment_properties.py")
-MUTATIONS = [
-    Mutation(
-        name="a gate refuses what just reaches its bar",
-        file="optimizer/core/evaluation/gates.py",
-        line="    passed = value >= required - 1e-12\n",
-        becomes="    passed = value > required + 1e-12\n",
-        seen_by=("tests/unit/test_gates.py",),
-    ),
-    Mutation(
-        name="the candidate gets one bucket too many",
-        file="optimizer/core/serving/assignment.py",
-        line="    return bucket < math.floor(share * N_BUCKETS)\n",
-        becomes="    return bucket <= math.floor(share * N_BUCKETS)\n",
-        seen_by=ASSIGNMENT,
-    ),
-    Mutation(
-        name="a call is sent without its price being held back",
-        file="optimizer/core/models/budget.py",
-        line="_dollars(spend.usd + reserve_usd + held.usd) > _dollars(budget.usd)",
-        becomes="_dollars(spend.usd + held.usd) > _dollars(budget.usd)",
-        seen_by=("tests/unit/test_budget.py",),
-    ),
-    Mutation(
-        name="a lease still holds at its end",
-        file="optimizer/core/serving/assignment.py",
-        line="rollout.lease_expires_at > now\n",
-        becomes="rollout.lease_expires_at >= now\n",
-        seen_by=ASSIGNMENT,
-    ),
-    Mutation(
-        name="the hash of a block leaves out when it was closed",
-        file="optimizer/core/rollout/blocks.py",
-        line="(previous_hash, str(seq), kind, iso(closed_at), content)",
-        becomes="(previous_hash, str(seq), kind, content)",
-        seen_by=("tests/contract/test_rollouts_verified.py",),
-    ),
-    Mutation(
-        name="the training split gets half of the examples",
-        file="optimizer/core/dataset/examples.py",
-        line="_TRAIN_SHARE, _DEV_SHARE = 0.6, 0.2\n",
-        becomes="_TRAIN_SHARE, _DEV_SHARE = 0.5, 0.2\n",
-        seen_by=("tests/unit/test_dataset.py", "tests/property/test_datasets_for_every_input.py"),
-    ),
-    Mutation(
-        name="half of the evidence is enough",
-        file="optimizer/core/statistics/mixture.py",
-        line="    return log(1 / alpha)\n",
-        becomes="    return log(0.5 / alpha)\n",
-        seen_by=("tests/unit/statistics/test_quality_gate.py", "tests/unit/test_statistics_vectors.py"),
-    ),
-    Mutation(
-        name="a token with any signature is taken",
-        file="optimizer/core/serving/assignment.py",
-        line="    if not hmac.compare_digest(given.encode(), _signature(body, secret).encode()):\n",
-        becomes="    if given is None:\n",
-        seen_by=ASSIGNMENT,
-    ),
-    Mutation(
-        name="the journal answers another sample with the same answer",
-        file="optimizer/core/models/language.py",
-        line="list(self.messages), dict(self.params), self.sample]",
-        becomes="list(self.messages), dict(self.params)]",
-        seen_by=("tests/unit/test_call_model.py",),
-    ),
-    Mutation(
-        name="the holdback begins one bucket too late",
-        file="optimizer/core/serving/assignment.py",
-        line="    return bucket >= HELD_BACK_FROM\n",
-        becomes="    return bucket > HELD_BACK_FROM\n",
-        seen_by=("tests/unit/test_freezes.py", "tests/property/test_holdback_for_every_unit.py"),
-    ),
-]
+    def problem(self, folder: Path = ROOT) -> str:
+        """Why it cannot be put into the project; empty when it can."""
+        file = folder / self.file
+        if not file.exists():
+            return f"there is no {self.file}"
+        if file.read_text(encoding="utf-8").count(self.line) != 1:
+            return f"{self.file} does not hold the line exactly once: {self.line.strip()}"
+        return "".join(f"there is no {test}. " for test in self.seen_by if not (folder / test.split("::")[0]).exists())
+
+
+def read_mutations(path: Path = FAULTS) -> list[Mutation]:
+    return [Mutation.read(**fault) for fault in tomllib.loads(path.read_text(encoding="utf-8"))["fault"]]
 
 
 def copy_of_the_project(folder: Path) -> Path:
@@ -113,17 +63,18 @@ def copy_of_the_project(folder: Path) -> Path:
     return folder
 
 
-def exit_code(folder: Path, tests: tuple[str, ...]) -> int:
+def exit_code(folder: Path, tests: Sequence[str]) -> int:
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False).returncode
 
 
 def verdict(mutation: Mutation, folder: Path) -> str:
     """An empty text when the fault was seen."""
+    if problem := mutation.problem(folder):
+        return problem
     file = folder / mutation.file
     sound = file.read_text(encoding="utf-8")
-    if sound.count(mutation.line) != 1:
-        return f"{mutation.file} does not hold the line exactly once: {mutation.line.strip()}"
     file.write_text(sound.replace(mutation.line, mutation.becomes), encoding="utf-8")
     try:
         code = exit_code(folder, mutation.seen_by)
@@ -132,19 +83,31 @@ def verdict(mutation: Mutation, folder: Path) -> str:
     return "" if code == TESTS_FAILED else f"pytest ended with {code}"
 
 
-def main() -> int:
-    missed = 0
-    with tempfile.TemporaryDirectory(prefix="detent-mutations-") as name:
-        folder = copy_of_the_project(Path(name))
-        if code := exit_code(folder, tuple(dict.fromkeys(test for m in MUTATIONS for test in m.seen_by))):
-            print(f"Without a fault these tests must pass; pytest ended with {code}.", file=sys.stderr)
+def main(words: Sequence[str]) -> int:
+    chosen = [m for m in read_mutations() if not words or any(word in f"{m.name} {m.file}" for word in words)]
+    tests = tuple(dict.fromkeys(test for m in chosen for test in m.seen_by))
+    n_missed, folders = 0, SimpleQueue[Path]()
+
+    def look(mutation: Mutation) -> str:
+        folder = folders.get()
+        try:
+            return verdict(mutation, folder)
+        finally:
+            folders.put(folder)
+
+    with tempfile.TemporaryDirectory(prefix="detent-mutations-") as name, ThreadPoolExecutor(AT_ONCE) as pool:
+        copies = [copy_of_the_project(Path(name) / str(n)) for n in range(AT_ONCE)]
+        if any(pool.map(lambda n: exit_code(copies[n], tests[n::AT_ONCE]), range(min(AT_ONCE, len(tests))))):
+            print("Without a fault the tests must pass, and they do not.", file=sys.stderr)
             return 1
-        for mutation in MUTATIONS:
-            why = verdict(mutation, folder)
-            missed += bool(why)
+        for folder in copies:
+            folders.put(folder)
+        for mutation, why in zip(chosen, pool.map(look, chosen), strict=True):
+            n_missed += bool(why)
             print(f"{'NOT SEEN' if why else 'seen    '}  {mutation.name}{': ' + why if why else ''}", flush=True)
-    return 1 if missed else 0
+    print(f"{len(chosen) - n_missed} of {len(chosen)} seen")
+    return 1 if n_missed or not chosen else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,96 @@
+"""A process in which time stands still and what is drawn is known beforehand."""
+
+from __future__ import annotations
+
+import getpass
+import random
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from datetime import datetime, tzinfo
+from importlib import import_module
+from itertools import count
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+from fastapi.testclient import TestClient
+from ulid import ULID
+
+from api.app import create_app
+from optimizer.adapters.clock import SystemClock
+from optimizer.host.config import Settings
+from optimizer.jobs import ids
+from tests.api_world import World
+from tests.clock import Clock
+
+ACTOR = "local:recorder"
+# What reads the time without asking a clock.
+OF_NOW = ("api.exposures", "api.gateway.model_side", "optimizer.runtime.wiring")
+OF_TIME = ("api.served", "api.gateway.chat_answer")
+
+
+@contextmanager
+def fixed(clock: Clock, seed: int = 1) -> Iterator[Clock]:
+    """Ids count, random bits are those of the seed, and every clock of the product is this one."""
+    draw, n = random.Random(seed), count(1)
+
+    class Now(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return clock.now()
+
+    def ulid() -> ULID:
+        return ULID.from_bytes(int(clock.at.timestamp() * 1000).to_bytes(6, "big") + next(n).to_bytes(10, "big"))
+
+    def put(target: Any, **values: Any) -> None:
+        for name, value in values.items():
+            changes.enter_context(patch.object(target, name, value))
+
+    with ExitStack() as changes:
+        put(SystemClock, now=lambda _: clock.now())
+        put(ids, ULID=ulid, randbits=draw.getrandbits)
+        put(
+            secrets,
+            token_hex=lambda n_bytes: f"{draw.getrandbits(8 * n_bytes):0{2 * n_bytes}x}",
+            token_urlsafe=lambda n_bytes: f"{draw.getrandbits(8 * n_bytes):0{2 * n_bytes}x}",
+        )
+        for name in OF_NOW:
+            put(import_module(name), datetime=Now)
+        for name in OF_TIME:
+            put(import_module(name), time=lambda: clock.now().timestamp())
+        put(getpass, getuser=lambda: ACTOR.removeprefix("local:"))
+        yield clock
+
+
+@contextmanager
+def api_of(settings: Settings, clock: Clock) -> Iterator[World]:
+    """An api whose loops stand still: what is served is read anew before each request, which takes a millisecond."""
+
+    @asynccontextmanager
+    async def no_loops(*_: Any) -> AsyncIterator[None]:
+        yield
+
+    def before(_: object) -> None:
+        clock.pass_seconds(0.001)
+        app.state.services.serving.refresh()
+
+    with patch.object(import_module("api.app"), "running_loops", no_loops):
+        app = create_app(settings)
+        with TestClient(app, base_url="http://localhost", client=("127.0.0.1", 50000)) as client:
+            client.event_hooks["request"] = [before]
+            yield World(client=client, settings=settings, app=app)
+
+
+def source(*models: Any) -> Any:
+    """A ModelSource of these models, by their names."""
+    known = {model.name: model for model in models}
+    return SimpleNamespace(
+        get=lambda name: known[name],
+        price=lambda name: known[name].price,
+        describe=lambda name: SimpleNamespace(
+            embedded=False, concurrency=1, processes="auto", max_output_tokens=known[name].max_output_tokens, name=name
+        ),
+        close=lambda: None,
+        refresh=lambda: None,
+    )

@@ -1,0 +1,88 @@
+"""The home that ``recipe.py`` built once, as a packed file: what an older version wrote, for every version after it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import tarfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from optimizer.host.config import Settings, load_settings
+from tests.clock import Clock
+from tests.recordings import recipe
+from tests.recordings.fixed import fixed
+
+KEPT = Path(__file__).parent / "kept"
+HOME = KEPT / "home.tar.xz"
+END = KEPT / "home_end.txt"  # what its clock showed last
+_LEFT_OUT = ("var/run", "detent.db.turn", "detent.db-wal", "detent.db-shm")
+_FOLDER = re.compile(r"(?:/[\w.+-]+)+(?=/(?:var|families|config|mlflow)\b)")
+Rows = dict[str, list[dict[str, Any]]]
+
+
+@contextmanager
+def built() -> Iterator[Settings]:
+    """A home built anew."""
+    with TemporaryDirectory(prefix="detent-recording-") as folder, fixed(Clock()) as clock:
+        yield recipe.build(Path(folder), clock)
+
+
+def write_home() -> None:
+    with TemporaryDirectory(prefix="detent-recording-") as folder, fixed(Clock()) as clock:
+        recipe.build(Path(folder), clock)
+        with closing(sqlite3.connect(Path(folder) / "var" / "detent.db")) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with tarfile.open(HOME, "w:xz", preset=9) as packed:
+            for name in ("config", "families", "var"):
+                packed.add(Path(folder) / name, name, filter=_plain)
+        END.write_text(f"{clock.at.isoformat()}\n", encoding="utf-8")
+
+
+def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    if member.name.endswith(_LEFT_OUT):
+        return None
+    member.mtime = member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member
+
+
+def unpacked(folder: Path) -> Settings:
+    """The kept home in this folder, as it was written."""
+    with tarfile.open(HOME) as packed:
+        packed.extractall(folder, filter="data")
+    (folder / "var" / "run").mkdir()
+    return load_settings("dev", folder)
+
+
+def without_folder(text: str) -> str:
+    """Without the folder that a home stood in."""
+    return _FOLDER.sub("/HOME", text)
+
+
+def rows_of(settings: Settings) -> Rows:
+    """All rows of every table; JSON with its members in order, since their order says nothing."""
+    with closing(sqlite3.connect(settings.var() / "detent.db")) as database:
+        database.row_factory = sqlite3.Row
+        found = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+        return {
+            name: [_row(row) for row in database.execute(f'SELECT * FROM "{name}"')] for (name,) in found.fetchall()
+        }
+
+
+def _row(row: sqlite3.Row) -> dict[str, Any]:
+    return {name: _value(row[name]) for name in row.keys()}  # noqa: SIM118
+
+
+def _value(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = without_folder(value)
+    try:
+        return json.dumps(json.loads(text), sort_keys=True) if text[:1] in "[{" else text
+    except ValueError:
+        return text
