@@ -7,7 +7,7 @@ UPGRADE ?= --upgrade
 LOCK = $(if $(wildcard $(VENV)/.synced-dev),requirements-dev.lock,requirements.lock)
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-bench test-long mutations check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-speed bench-paths siege serve clean
+.PHONY: help install demo test test-bench test-long mutations recordings check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-speed bench-paths siege serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,8 +48,11 @@ test-bench: $(VENV)/.synced-dev ## the benchmarks' own tests, and each process o
 test-long: $(VENV)/.synced-dev ## every Hypothesis test with twenty times its examples, and the tests marked long (twenty kills)
 	@$(PYTEST) -m "long or hypothesis" --hypothesis-profile=long --timeout=3600 $(or $(ARGS),tests)
 
-mutations: $(VENV)/.synced-dev ## ten faults in a copy of the product's core, each of which the tests must see (a few minutes)
-	@$(BIN)/python tests/mutations.py
+mutations: $(VENV)/.synced-dev ## sixty faults in copies of the product, each of which the tests named beside it must see (half an hour); ARGS="lease holdout"
+	@$(BIN)/python tests/mutations.py $(ARGS)
+
+recordings: $(VENV)/.synced-dev ## write down anew what the product answers and computes, where that was changed on purpose; ARGS="answers"
+	@$(BIN)/python -m tests.recordings.make $(ARGS)
 
 check: $(VENV)/.synced-dev ## format, lint, types, import contract
 	@$(BIN)/ruff format --check .
