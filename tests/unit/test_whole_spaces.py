@@ -124,6 +124,19 @@ def test_an_enumeration_takes_another_order_with_another_seed():
     assert sorted(p["max_tokens"] for p in orders[0]) == list(range(1, 10))
 
 
+@pytest.mark.parametrize(("n_wanted", "n_points"), [(12_000, 12_000), (11_000, 12_000)], ids=["whole", "most of it"])
+def test_a_space_beyond_those_that_are_always_listed_is_listed_where_the_study_may_try_it(n_wanted, n_points):
+    dimensions = parse_space({"max_tokens": {"int": [1, n_points]}}, topic_family().variant(), max_examples=0)
+    drawn = list(drawn_points(dimensions, seed=1, n_wanted=n_wanted))
+    assert sorted(point["max_tokens"] for point in drawn) == list(range(1, n_points + 1))
+
+
+def test_a_study_tries_a_large_space_whole_where_it_may(monkeypatch):
+    monkeypatch.setattr("optimizer.core.search.space.MOST_LISTED", 50)
+    search = settings_search(105, max_tokens={"int": [1, 105]})
+    assert len({p.variant.id for p in proposed(search)}) == 104, "all but the start"
+
+
 def test_a_point_whose_request_is_too_long_is_no_proposal():
     definition = {**asdict(Definition(n_settings=9)), "space": {"max_tokens": {"int": [1, 9]}}}
     fits = lambda variant: variant.model["max_tokens"] % 2 == 0  # noqa: E731

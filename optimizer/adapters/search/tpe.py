@@ -63,7 +63,7 @@ class PointSearch:
         self._n_points = n_points(space.dimensions) - (space.start is not None)  # that may be proposed
         self._is_enumerated = self._n_points <= n
         self._n_beside = 0 if self._is_enumerated else n_beside
-        self._drawn = drawn_points(space.dimensions, seed=setting.seed)
+        self._drawn = drawn_points(space.dimensions, seed=setting.seed, n_wanted=n)
         sampler = optuna.samplers.TPESampler(seed=setting.seed, n_startup_trials=N_STARTUP)
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
         self._distributions = {d.name: distribution(d) for d in space.dimensions}

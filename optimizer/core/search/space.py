@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from math import inf, prod
 from typing import Any
 
@@ -78,18 +77,25 @@ def n_points(dimensions: Sequence[Dimension]) -> float:
     return prod(sizes)
 
 
-def drawn_points(dimensions: Sequence[Dimension], *, seed: int) -> Iterator[dict[str, Any]]:
-    """Points in an order drawn by the seed: each once where they are at most ``MOST_LISTED``,
-    else as many independent draws.
+def drawn_points(dimensions: Sequence[Dimension], *, seed: int, n_wanted: int = 0) -> Iterator[dict[str, Any]]:
+    """Points in an order drawn by the seed: each once where they are at most ``MOST_LISTED``, or ten times those that
+    are wanted; else as many independent draws, of which few repeat another.
     """
     rng = random.Random(seed)
     values = {d.name: _values(d) for d in dimensions}
-    if n_points(dimensions) <= MOST_LISTED:
-        listed = [dict(zip(values, one, strict=True)) for one in product(*(v or () for v in values.values()))]
-        rng.shuffle(listed)
-        yield from listed
+    most, n = max(MOST_LISTED, 10 * n_wanted), n_points(dimensions)
+    if n <= most:
+        order = list(range(int(n)))
+        rng.shuffle(order)
+        for place in order:
+            point = {}
+            for d in reversed(dimensions):
+                options = values[d.name] or ()
+                place, at = divmod(place, len(options))
+                point[d.name] = options[at]
+            yield dict(reversed(point.items()))
         return
-    for _ in range(MOST_LISTED):
+    for _ in range(most):
         yield {
             d.name: rng.uniform(d.low, d.high) if isinstance(d, FloatRange) else rng.choice(values[d.name] or ())
             for d in dimensions
