@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
+from time import thread_time
 from typing import Any, Literal, Protocol
 
 import httptools
@@ -32,6 +33,8 @@ log = structlog.get_logger("http")
 LINGER_S = 5.0
 END = b"\r\n\r\n"  # of a head, and of a body in chunks; llhttp takes no other
 MOST_PIECES = 16  # of a request that one turn parses: a hostile body may look as if it ended thousands of times
+REST = 3  # times the processor time of the turn before: requests behind others have a quarter of what there is
+LONGEST_TURN_S = 0.02  # an answer that takes longer waits for a model or the store, and holds up no turn
 OPTIONAL_SPACE = b" \t"  # around a header's value it is no part of it (RFC 9110, 5.5)
 
 
@@ -82,6 +85,9 @@ class Door:
         self._of: Counter[str] = Counter()
         self._n = 0
         self._line: dict[TimedProtocol, None] = {}  # those of which more has come, in the order of their turns
+        self._turn_of: TimedProtocol | None = None
+        self._turn_began = 0.0  # in processor time of this thread
+        self._next: asyncio.TimerHandle | None = None  # the next turn, or the end of one that takes too long
 
     def enter(self, address: str) -> Busy | None:
         """Counts a connection; the error says that there are too many. Each ``enter`` has its ``leave``."""
@@ -107,17 +113,31 @@ class Door:
             del self._of[address]
 
     def wait_for_turn(self, connection: TimedProtocol) -> None:
-        """In each step of the event loop one connection reads on, so that none holds up the others."""
-        if not self._line:
-            connection.loop.call_soon(self._next_turn)
+        """One connection after the other reads on, with a rest in between that belongs to those that came alone."""
         self._line[connection] = None
+        if self._next is None:
+            self._next = connection.loop.call_later(0, self._begin_turn)
 
-    def _next_turn(self) -> None:
+    def _begin_turn(self) -> None:
+        self._next = None
+        if not self._line:
+            return
         connection = next(iter(self._line))
         del self._line[connection]
-        if self._line:
-            connection.loop.call_soon(self._next_turn)
+        self._turn_of, self._turn_began = connection, thread_time()
+        self._next = connection.loop.call_later(LONGEST_TURN_S, self.end_turn, connection)
         connection.read_on()
+        if not connection.has_request_in_work():
+            self.end_turn(connection)
+
+    def end_turn(self, connection: TimedProtocol) -> None:
+        """When its request is answered, or was for long enough; nothing where it has no turn."""
+        if self._turn_of is not connection or self._next is None:
+            return
+        self._turn_of = None
+        self._next.cancel()
+        rest = REST * (thread_time() - self._turn_began)
+        self._next = connection.loop.call_later(rest, self._begin_turn)
 
 
 class TimedProtocol(HttpToolsProtocol):
@@ -186,9 +206,13 @@ class TimedProtocol(HttpToolsProtocol):
             self._n_parsed = len(self._received)
         self.flow.hold(self._n_parsed < len(self._received))
 
+    def has_request_in_work(self) -> bool:
+        """Whether a request has come whole and is not answered."""
+        return self._reading is None and self._is_answering()
+
     def _may_read(self) -> bool:
         """Whether more of this request may be parsed, or, between two, the next be answered."""
-        if self._reading is None and (self._is_answering() or self.flow.write_paused):
+        if self.has_request_in_work() or (self._reading is None and self.flow.write_paused):
             return False
         return not self.transport.is_closing()
 
@@ -292,6 +316,7 @@ class TimedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._door.end_turn(self)
         if self.flow.is_held:
             self._door.wait_for_turn(self)
 

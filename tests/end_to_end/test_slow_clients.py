@@ -28,6 +28,7 @@ from tests.stores import migrate_store
 EVENT = {"family": "triage", "unit": "u", "output": "billing"}
 PROMPT, RENDER = "/v1/families/triage/prompt?unit=u1", "/v1/families/triage/render"
 PATIENT: dict[str, float] = {"header_seconds": 600, "body_seconds": 600, "idle_seconds": 600, "stalled_seconds": 600}
+CONNECTIONS = 80  # of one address: those that a test left may be closed when the next one has begun
 HASTY: dict[str, float] = {"header_seconds": 0.4, "body_seconds": 0.4, "idle_seconds": 0.4, "stalled_seconds": 0.4}
 
 
@@ -95,7 +96,7 @@ def serving(folder: Path, **limits: Any) -> Iterator[Api]:
 
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    with serving(tmp_path_factory.mktemp("patient"), **PATIENT, connections_per_address=40) as api:
+    with serving(tmp_path_factory.mktemp("patient"), **PATIENT, connections_per_address=CONNECTIONS) as api:
         yield api
 
 
@@ -123,7 +124,7 @@ def test_eight_bodies_that_do_not_come_stop_no_feedback(patient: Api) -> None:
 
 def test_an_address_has_so_many_connections_and_others_close_before_it_gets_more(patient: Api) -> None:
     with ExitStack() as idle:
-        for _ in range(40):
+        for _ in range(CONNECTIONS):
             idle.enter_context(patient.connect())
         refused = rest_of(patient.connect("GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"))
         assert refused.startswith(b"HTTP/1.1 503")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import wraps
+from itertools import count
 from typing import Any
 
 import pytest
@@ -104,6 +105,12 @@ class Connections:
         return connection, wire
 
 
+@pytest.fixture(autouse=True)
+def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn follows the one before within a few steps of the event loop."""
+    monkeypatch.setattr("api.http.connections.REST", 0)
+
+
 def on_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     @wraps(test)
     def run(**given: Any) -> None:
@@ -166,6 +173,31 @@ async def test_connections_take_turns(kind: type[Application]) -> None:
         connections.one()[0].data_received(b"".join(get(f"/{name}{n}") for n in range(50)))
     await steps(1000)
     assert app.paths == [f"/{name}{n}" for n in range(50) for name in "abc"]
+
+
+@pytest.mark.parametrize("kind", [Application, AnsweredAtOnce])
+def test_after_a_turn_the_line_rests_three_times_as_long_and_who_comes_alone_does_not_wait(
+    kind: type[Application], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.http.connections.REST", 3)
+    monkeypatch.setattr("api.http.connections.thread_time", count(step=0.1).__next__)  # a turn takes so long
+    app = kind()
+    app.may_answer.set()
+
+    async def answered() -> float:
+        connections, loop = Connections(app), asyncio.get_running_loop()
+        connections.one()[0].data_received(get("/0") + get("/1") + get("/2"))
+        await steps(100)
+        assert app.paths == ["/0", "/1"]
+        began = loop.time()
+        connections.one()[0].data_received(get("/alone"))
+        await steps()
+        assert app.paths == ["/0", "/1", "/alone"]
+        while len(app.paths) < 4:
+            await asyncio.sleep(0.01)
+        return loop.time() - began
+
+    assert asyncio.run(answered()) > 0.2
 
 
 @on_a_loop
