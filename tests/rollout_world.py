@@ -68,6 +68,7 @@ class World:
         settings = {
             "min_labelled_per_stage": 100,
             "min_duration_hours": 0,
+            "whole_days": False,
             "feedback_window": {"floor_hours": 1.0},
             "margin": 0.1,
         }

@@ -28,6 +28,7 @@ EASY_ROLLOUT = {
     "gates": {"n": 20},
     "min_labelled_per_stage": 20,
     "min_duration_hours": 0,
+    "whole_days": False,
     "margin": 0.3,
     "max_days": 3650,
     "max_labelled": 10**6,

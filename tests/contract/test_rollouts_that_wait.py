@@ -5,12 +5,17 @@ missing history, arms that do not compare.
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import Conflict, GateNotMet
+from optimizer.core.rollout.start import frozen
+from optimizer.core.statistics.mixture import threshold
+from optimizer.core.views.rollout_status import RolloutView
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
+from optimizer.jobs.rollouts.rollout_view import rollout_view
 from optimizer.jobs.rollouts.start_rollout import start_rollout
 from tests.clock import Clock
 from tests.rollout_world import Behaviour, F, World
@@ -167,3 +172,49 @@ def test_when_a_rollout_ends_whoever_ends_it_nothing_said_of_it_stays_open(datab
     assert "feedback_rates_differ" in world.alerts()
     world.operate(act, confirm=F)
     assert world.alerts() == set()
+
+
+def test_a_promotion_waits_for_the_end_of_a_whole_day_and_verifies(database: Database) -> None:
+    settings = {"ladder": [0.5], "whole_days": True, "cohort_minutes": 120.0}
+    world = World(store=database, clock=Clock(scale=360.0), rollout_settings=settings)
+    world.history()
+    world.behaviours[world.candidate] = Behaviour(success=0.95)
+    world.start()
+    world.climb(3)
+    assert world.rollout.is_active, "fifteen hours of the rollout clock"
+    seen = rollout_view_of(world)
+    assert seen.gates[2].passed, "ship1 stood at an hour"
+    assert any("at the end of a whole day of assignment: none has ended" in missing for missing in seen.waits_for)
+    world.climb(4)
+    assert world.rollout.outcome == "promoted"
+    evidence = world.decisions[-1].content["inputs"]["evidence"]
+    assert evidence["whole_days"]["ship1"] >= threshold(0.05)
+    assert "roll2" in evidence["log_e"]
+    assert world.verified().problems == ()
+
+
+def test_a_rollout_from_before_whole_days_goes_on_and_verifies_by_its_own_rule(database: Database) -> None:
+    """Its frozen settings know no such key."""
+    world = World(store=database, clock=Clock(scale=60.0), rollout_settings={"ladder": [0.5]})
+    world.history()
+    world.behaviours[world.candidate] = Behaviour(success=0.95)
+    with patch("optimizer.jobs.rollouts.fix_settings.frozen", without_whole_days):
+        world.start()
+    assert "whole_days" not in world.rollout.settings
+    while world.rollout.is_active:
+        world.labels(120)
+    assert world.rollout.outcome == "promoted"
+    evidence = world.decisions[-1].content["inputs"]["evidence"]
+    assert "whole_days" not in evidence
+    gates = {name for name in evidence["log_e"] if not name.startswith("guardrail")}
+    assert gates == {"ship3", "ship2", "ship1", "sup", "roll"}
+    assert world.verified().problems == ()
+
+
+def without_whole_days(*args: Any, **options: Any) -> dict[str, Any]:
+    return {name: value for name, value in frozen(*args, **options).items() if name != "whole_days"}
+
+
+def rollout_view_of(world: World) -> RolloutView:
+    with world.store.read() as tx:
+        return rollout_view(tx, world.store, world.clock, world.rollout)

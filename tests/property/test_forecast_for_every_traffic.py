@@ -31,6 +31,7 @@ def plans(draw: st.DrawFn) -> ForecastPlan:
         max_labelled=draw(st.integers(1, 20_000)),
         max_hours=draw(st.floats(1, 1000)),
         min_duration_hours=draw(st.floats(0, 200)),
+        whole_hours=draw(st.sampled_from((0.0, 24.0, 168.0))),
         dwell_hours=draw(st.floats(0, 50)),
         closing_hours=draw(st.floats(0, 200)),
         error_margin=draw(st.floats(0, 0.9)),

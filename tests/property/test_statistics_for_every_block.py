@@ -17,7 +17,14 @@ from optimizer.core.statistics.guardrails import Guardrail
 from optimizer.core.statistics.interval import running_intervals
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.statistics.outcomes import Block, Outcomes
-from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP, QualityGate, margin_needed
+from optimizer.core.statistics.quality_gate import (
+    ALPHA_ROLL,
+    ALPHA_ROLL_DAYS,
+    ALPHA_ROLL_HOURS,
+    ALPHA_SHIP,
+    QualityGate,
+    margin_needed,
+)
 from optimizer.core.statistics.stopping_rule import Standing, stopping_rule
 
 rates = st.floats(0.001, 0.999)
@@ -338,3 +345,4 @@ def test_a_guardrails_mean_e_is_at_most_one_where_the_candidate_is_as_much_worse
 def test_gates_and_guardrails_share_the_risk_of_rolling_back_an_equal_candidate():
     guardrails = sum(Guardrail.start(kind, champion_mean=0.1).alpha for kind in ("errors", "latency", "cost"))
     assert guardrails + ALPHA_ROLL <= 0.05 + 1e-12
+    assert ALPHA_ROLL_DAYS + ALPHA_ROLL_HOURS <= ALPHA_ROLL + 1e-12

@@ -130,6 +130,7 @@ def test_profile_demo_asks_for_less_evidence_of_a_rollout_and_starts_no_study_by
     assert load_settings("demo", home=ROOT).family_overrides == {
         "rollout": {
             "ladder": [0.1, 0.5],
+            "whole_days": False,
             "min_labelled_per_stage": 40,
             "feedback_window": {"floor_hours": 0},
             "guardrails": {"min_history": 50},

@@ -11,7 +11,7 @@ from optimizer.cli.rollout.evidence_picture import BAR, bar
 from optimizer.core.statistics.interval import running_intervals
 from optimizer.core.statistics.mixture import Evidence
 from optimizer.core.statistics.outcomes import Block, Outcomes
-from optimizer.core.statistics.quality_gate import QualityGate, hypotheses
+from optimizer.core.statistics.quality_gate import QualityGate
 from optimizer.core.views.rollout_evidence import CLAIMS, difference_of, gates_of, late_alert, verdict_of
 from optimizer.core.views.rollout_status import ArmView, EvidenceView
 
@@ -22,7 +22,7 @@ def with_peaks(**peaks: float) -> QualityGate:
     """A gate whose largest e-values are given by name."""
     evidence = [
         Evidence(weights=e.weights, components=e.components, peak=log(peaks.get(h.name, 1.0)))
-        for h, e in zip(hypotheses(START.margin), START.evidence, strict=True)
+        for h, e in zip(START.hypotheses, START.evidence, strict=True)
     ]
     return replace(START, evidence=tuple(evidence))
 

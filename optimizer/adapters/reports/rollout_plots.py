@@ -151,7 +151,8 @@ def _evidence(log_es: Iterable[Point]) -> Line:
 
 def _standing(evidence: EvidenceView) -> str:
     """``ruled out: evidence 343 of 20``; what a refuted claim means depends on the game."""
-    meaning = {"roll": "the candidate is worse", "sup": "the candidate is better"}.get(evidence.name, "ruled out")
+    refuted = {**dict.fromkeys(("roll", "roll2"), "the candidate is worse"), "sup": "the candidate is better"}
+    meaning = refuted.get(evidence.name, "ruled out")
     passed = meaning if evidence.name in CLAIMS else "alarm"
     return f"{passed if evidence.passed else 'open'}: evidence {evidence.text}"
 

@@ -27,6 +27,7 @@ CONSEQUENCES = {
     "ship2": "goes on below 50 %",
     "ship1": "goes on from 50 %",
     "roll": "rolls back",
+    "roll2": "rolls back at any hour",
 }
 
 
@@ -119,7 +120,8 @@ def difference_text(found: MeanDifference) -> str:
 
 def _gate_note(gate: EvidenceView, asked: str | None) -> str:
     if gate.passed:
-        return {"roll": "refuted: worse", "sup": "refuted: better"}.get(gate.name, "ruled out")
+        refuted = {"roll": "refuted: worse", "roll2": "refuted: worse", "sup": "refuted: better"}
+        return refuted.get(gate.name, "ruled out")
     if gate.name == asked:
         return "asked for at this stage"
     return CONSEQUENCES.get(gate.name, "open")

@@ -25,7 +25,7 @@ from optimizer.core.statistics.forecast import (
     detectable_drop,
 )
 from optimizer.core.statistics.guardrails import ALPHA, GAPS
-from optimizer.core.statistics.quality_gate import ALPHA_ROLL
+from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_ROLL_DAYS
 
 Feasibility = Literal["fits", "exceeds", "cannot_tell", "ended"]
 
@@ -190,9 +190,8 @@ def _rates(plan: ForecastPlan, traffic: RecordedTraffic | None) -> TrafficRate |
 def _drop(plan: ForecastPlan, rates: TrafficRate | None, share: float) -> float | None:
     if rates is None:
         return None
-    return min(
-        1.0, detectable_drop(base=plan.base, w=share, traffic=rates, hours=24.0, alpha=ALPHA_ROLL, kappa=KAPPA_MEAN)
-    )
+    alpha = ALPHA_ROLL_DAYS if plan.whole_hours else ALPHA_ROLL
+    return min(1.0, detectable_drop(base=plan.base, w=share, traffic=rates, hours=24.0, alpha=alpha, kappa=KAPPA_MEAN))
 
 
 def _alarm(plan: ForecastPlan, traffic: RecordedTraffic | None, share: float, errors: float) -> AlarmNeed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import ceil, isfinite
 
 from optimizer.core.forecast.plan import ForecastPlan, Need, Progress
 from optimizer.core.statistics.forecast import TrafficRate, forecast
@@ -30,13 +30,14 @@ def needs_of(plan: ForecastPlan, rates: TrafficRate | None, progress: Progress, 
 
 
 def total_of(plan: ForecastPlan, needs: list[Need], progress: Progress) -> Need:
+    """The promotion waits for the minimum duration, and until the day is over in which its evidence is complete."""
     hours = _sum([n.hours for n in needs])
-    least = plan.min_duration_hours - progress.hours
-    return Need(
-        labelled=_sum([n.labelled for n in needs]),
-        units=_sum([n.units for n in needs]),
-        hours=None if hours is None else max(hours, least),
-    )
+    if hours is not None:
+        hours = max(hours, plan.min_duration_hours - progress.hours)
+        if plan.whole_hours and not progress.stood:
+            n_days = max(1, ceil((progress.hours + hours - plan.closing_hours) / plan.whole_hours))
+            hours = n_days * plan.whole_hours + plan.closing_hours - progress.hours
+    return Need(labelled=_sum([n.labelled for n in needs]), units=_sum([n.units for n in needs]), hours=hours)
 
 
 def _sum(values: list[float | None]) -> float | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optimizer.core.base.phrasing import signed
+from optimizer.core.rollout.evidence_state import whole_day
 from optimizer.core.rollout.start import assumed_mean
 from optimizer.core.statistics.block_evalue import clip_rate
 from optimizer.core.statistics.forecast import assumed_lift
@@ -38,6 +39,9 @@ class ForecastPlan:
     max_labelled: int
     max_hours: float
     min_duration_hours: float
+    whole_hours: (
+        float  # the promotion waits for the end of so many hours of assignment, or of a multiple; 0: it does not
+    )
     dwell_hours: float  # at least, per stage
     closing_hours: float  # a stage's last cohort has to end and its feedback window to pass
     error_margin: float
@@ -69,6 +73,7 @@ class Progress:
     hours: float = 0.0
     stage_hours: float = 0.0
     begun: bool = False
+    stood: bool = False  # the claim of the promotion stood at the end of a whole day
 
 
 NOT_BEGUN = Progress()
@@ -94,6 +99,7 @@ def plan_of(
         max_labelled=int(settings["max_labelled"]),
         max_hours=24 * float(settings["max_days"]),
         min_duration_hours=float(settings["min_duration_hours"]),
+        whole_hours=whole_day(settings).total_seconds() / 3600 if settings.get("whole_days") else 0.0,
         dwell_hours=float(settings["min_dwell_minutes"]) / 60,
         closing_hours=float(window.get("floor_hours", 24.0) if hours == "auto" else hours)
         + float(settings["cohort_minutes"]) / 60,

@@ -110,7 +110,7 @@ def _margin(outlook: Outlook) -> str | None:
     smallest = smallest_feasible_margin(
         base=plan.base, lift=plan.lift.value, ladder=plan.ladder, traffic=outlook.rates or NO_LIMIT,
         max_labelled=plan.max_labelled,
-        max_hours=plan.max_hours, max_units=outlook.pool, min_labelled=plan.min_labelled,
+        max_hours=plan.max_hours - plan.whole_hours, max_units=outlook.pool, min_labelled=plan.min_labelled,
     )  # fmt: skip
     if smallest is None:
         return "no margin up to .2 would be enough by itself"

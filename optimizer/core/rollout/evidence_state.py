@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
@@ -16,15 +16,18 @@ from pydantic import Field, TypeAdapter
 from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, SECONDS, GuardrailLimits, StoredBlock, comparison_of
 from optimizer.core.rollout.evidence_share import SHARE_DECIMALS
 from optimizer.core.rollout.start import assumed_mean
+from optimizer.core.serving.assignment import cohort_minutes
 from optimizer.core.statistics.guardrails import Guardrail, GuardrailKind
 from optimizer.core.statistics.hard_stop import FailureRun
 from optimizer.core.statistics.quality_gate import QualityGate
 from optimizer.core.statistics.sample_ratio import is_silent, label_rates_differ, sample_ratio_log_e
+from optimizer.core.statistics.whole_days import WholeDays
 
 GUARDRAILS: tuple[GuardrailKind, ...] = ("errors", "latency", "cost")
 ERRORS_UNKNOWN = 0.05  # only what is bet on at first: the evidence is valid from any start
 SILENCE_WINDOW_S = 600  # fetches and reports are compared within this stretch, then counted anew while nothing is wrong
 LIMIT_WINDOW_MIN = 60
+DAY, WEEK = timedelta(days=1), timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,7 @@ NO_FAILURES = FailureRun()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceState:
     quality: QualityGate
+    whole_days: WholeDays | None = None  # None: the rollout does not wait for them
     n_blocks: int = 0
     head: str = FIRST_PREVIOUS_HASH
     guardrails: Mapping[GuardrailKind, Guardrail] = field(default_factory=dict)
@@ -117,7 +121,10 @@ STORED_EVIDENCE: TypeAdapter[StoredEvidence] = TypeAdapter(StoredEvidence)
 
 
 def begin(settings: Mapping[str, Any]) -> EvidenceState:
-    """Before the first block. Errors are watched from the start; latency and cost from the first baseline on."""
+    """Before the first block. Errors are watched from the start; latency and cost from the first baseline on.
+
+    Settings from before ``whole_days`` know no such key: their rollouts go on, and verify, by the rule they began with.
+    """
     metric, margins = settings.get("metric") or {}, settings.get("guardrails") or {}
     gate = QualityGate.start(
         margin=float(settings["margin"]),
@@ -125,7 +132,14 @@ def begin(settings: Mapping[str, Any]) -> EvidenceState:
         kind="binary" if metric.get("field", "success") == "success" else "score",
     )
     errors = Guardrail.start("errors", champion_mean=ERRORS_UNKNOWN, margin=margins.get("error_margin"))
-    return EvidenceState(quality=gate, guardrails={"errors": errors})
+    if not settings.get("whole_days"):
+        return EvidenceState(quality=gate, guardrails={"errors": errors})
+    return EvidenceState(quality=gate.with_roll2(), whole_days=WholeDays(), guardrails={"errors": errors})
+
+
+def whole_day(settings: Mapping[str, Any]) -> timedelta:
+    """After which the claims have to stand: a day, or a week where the rollout has to last that long."""
+    return WEEK if timedelta(hours=float(settings.get("min_duration_hours", 24))) >= WEEK else DAY
 
 
 def after(
@@ -138,7 +152,7 @@ def after(
     return (
         _baseline(following, block.content, settings)
         if block.kind == "baseline"
-        else _quality(following, block.content, ladder)
+        else _quality(_day_ended(following, block.content, settings), block.content, ladder)
     )
 
 
@@ -194,6 +208,15 @@ def _baseline(state: EvidenceState, content: Mapping[str, Any], settings: Mappin
             margin=margins.get("cost_ratio"),
         )
     return replace(state, baseline=dict(content), guardrails=started)
+
+
+def _day_ended(state: EvidenceState, content: Mapping[str, Any], settings: Mapping[str, Any]) -> EvidenceState:
+    if state.whole_days is None:
+        return state
+    start, cohort = datetime.fromisoformat(content["cohort"]), timedelta(minutes=cohort_minutes(settings))
+    return replace(
+        state, whole_days=state.whole_days.until(start, state.quality, day=whole_day(settings), cohort=cohort)
+    )
 
 
 def _quality(state: EvidenceState, content: Mapping[str, Any], ladder: Sequence[float]) -> EvidenceState:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from optimizer.core.rollout.cohorts import served_for
 from optimizer.core.rollout.evidence_share import too_much
-from optimizer.core.rollout.evidence_state import EvidenceState, Minute
+from optimizer.core.rollout.evidence_state import WEEK, EvidenceState, Minute, whole_day
 from optimizer.core.serving.rollout import Rollout, RolloutOutcome, percent
 from optimizer.core.statistics.block_evalue import clip_rate
 from optimizer.core.statistics.guardrails import GuardrailKind
@@ -21,6 +21,7 @@ from optimizer.core.statistics.outcomes import Sums
 from optimizer.core.statistics.projection import divergence
 from optimizer.core.statistics.sample_ratio import ALPHA_RATIO
 from optimizer.core.statistics.stopping_rule import Standing, shown, stopping_rule
+from optimizer.core.statistics.whole_days import WholeDays
 
 Act = Literal["advance", "promote", "rollback", "hold", "resume", "wait"]
 ACTOR = "system:tick"
@@ -112,6 +113,8 @@ def _standing(
         ladder=rollout.ladder,
         stage=rollout.stage,
         peaks=gate.peaks,
+        whole=state.whole_days,
+        whole_name="week" if whole_day(settings) == WEEK else "day",
         labelled_in_stage=gate.labelled_in_stage if gate.stage == rollout.stage else 0,
         min_labelled=int(settings.get("min_labelled_per_stage", 200)),
         dwell_over=in_stage >= timedelta(minutes=float(settings.get("min_dwell_minutes", 0))),
@@ -261,6 +264,10 @@ def _too_dear(costs: Sums, limit: float) -> bool:
     return mean > limit and costs.n * (mean - limit) ** 2 >= 2 * variance * threshold(ALPHA_LIMIT)
 
 
+def _whole(whole: WholeDays) -> dict[str, Any]:
+    return {"n": whole.n, "labelled": whole.labelled, "ship1": whole.ship1, "roll": whole.roll}
+
+
 def _evidence(
     state: EvidenceState, standing: Standing, *, act: Act, outcome: RolloutOutcome, reason: str
 ) -> dict[str, Any]:
@@ -274,5 +281,6 @@ def _evidence(
         "log_e": {**standing.peaks, **{f"guardrail_{kind}": g.evidence.peak for kind, g in state.guardrails.items()}},
         "labelled": state.quality.labelled,
         "labelled_in_stage": standing.labelled_in_stage,
+        **({"whole_days": _whole(standing.whole)} if standing.whole is not None else {}),
         **({"by_key": dict(state.by_key)} if state.by_key else {}),  # blocks of before say nothing of keys
     }

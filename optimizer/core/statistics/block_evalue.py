@@ -8,7 +8,7 @@ stay valid whatever the share did.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 
 from optimizer.core.statistics.outcomes import Block, Outcomes
@@ -27,6 +27,10 @@ class Bet:
     m_b: float
     a_c: float
     a_b: float
+
+    def times(self, weight: float) -> Bet:
+        """A smaller stake, ``weight`` in (0, 1], is balanced as well."""
+        return self if weight == 1.0 else replace(self, a_c=self.a_c * weight, a_b=self.a_b * weight)
 
 
 def bernoulli_bet(*, theta_c: float, theta_b: float, w: float, d0: float) -> Bet:

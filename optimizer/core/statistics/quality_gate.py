@@ -1,8 +1,10 @@
-"""The quality gate: five kinds of evidence on one metric, each valid at every look.
+"""The quality gate: six kinds of evidence on one metric, each valid at every look.
 
     ship 3, 2, 1   "worse by at least 3, 2, 1 times the margin" is rejected: the candidate may go on
     sup            "not better" is rejected: only this allows the word better
     roll           "not worse" is rejected: the candidate is rolled back
+    roll2          "worse by at most 2 margins" is rejected: the same, at any hour (docs/adr/0038); rollouts that do not
+                   wait for whole days go without
 
 Nested margins need no correction: the first false gate passed is one false rejection at alpha. Source: Ville (1939);
 Grünwald, de Heide and Koolen (2024), JRSS B 86(5), 1091-1128 (safe testing); the nesting is this project's.
@@ -21,6 +23,7 @@ from optimizer.core.statistics.plug_in import PlugIn
 
 ALPHA_SHIP = 0.05
 ALPHA_ROLL = 0.03  # the other .02 of "rolled back though not worse" belongs to the guardrails
+ALPHA_ROLL_DAYS, ALPHA_ROLL_HOURS = 0.025, 0.005  # where it is split: roll where whole days end, roll2 at every look
 MIN_BLOCK = 10  # labels of both arms together; 10 to 40 is best
 NESTED = (3, 2, 1)
 LARGEST_DROP = 0.999  # of a mean: three margins of .4 are no difference that can be, and have no projection
@@ -47,13 +50,26 @@ def roll_hypothesis(margin: float, *, alpha: float = ALPHA_ROLL) -> Hypothesis:
     )
 
 
+def fall_hypothesis(margin: float) -> Hypothesis:
+    return Hypothesis(
+        name="roll2",
+        boundary=-min(2 * margin, LARGEST_DROP),
+        gaps=(-margin, -2 * margin, -4 * margin),
+        weights=(0.4, 0.3, 0.3),
+        alpha=ALPHA_ROLL_HOURS,
+    )
+
+
 @lru_cache(maxsize=64)
 def hypotheses(margin: float) -> tuple[Hypothesis, ...]:
-    return (*(ship_hypothesis(m, margin) for m in NESTED), superiority_hypothesis(margin), roll_hypothesis(margin))
+    ships = (ship_hypothesis(m, margin) for m in NESTED)
+    return (*ships, superiority_hypothesis(margin), roll_hypothesis(margin), fall_hypothesis(margin))
 
 
-def log_factors(hypothesis: Hypothesis, block: Block, champion: PlugIn, candidate: PlugIn, kind: Kind) -> list[float]:
-    """One log factor per alternative; 0 where clipping left no room beyond the boundary,
+def log_factors(
+    hypothesis: Hypothesis, block: Block, champion: PlugIn, candidate: PlugIn, kind: Kind, weight: float = 1.0
+) -> list[float]:
+    """One log factor per alternative, staked at ``weight``; 0 where clipping left no room beyond the boundary,
     or for an alternative that cannot be.
     """
     theta_b, d0, w = champion.mean, hypothesis.boundary, block.candidate.n / block.n
@@ -63,12 +79,13 @@ def log_factors(hypothesis: Hypothesis, block: Block, champion: PlugIn, candidat
         if (theta_c - theta_b - d0) * gap <= 0:
             factors.append(0.0)
         elif kind == "binary":
-            factors.append(log_e(bernoulli_bet(theta_c=theta_c, theta_b=theta_b, w=w, d0=d0), block))
+            bet = bernoulli_bet(theta_c=theta_c, theta_b=theta_b, w=w, d0=d0)
+            factors.append(log_e(bet.times(weight), block))
         else:
             bet = bounded_bet(
                 theta_c=theta_c, theta_b=theta_b, d0=d0, w=w, var_c=candidate.variance, var_b=champion.variance
             )
-            factors.append(log_e(bet, block))
+            factors.append(log_e(bet.times(weight), block))
     return factors
 
 
@@ -80,13 +97,14 @@ class QualityGate:
     kind: Kind
     champion: PlugIn
     candidate: PlugIn
-    evidence: tuple[Evidence, ...]  # in the order of ``hypotheses``
+    evidence: tuple[Evidence, ...]  # in the order of ``hypotheses``; without roll2 five
     min_block: int = MIN_BLOCK
     pending: Block | None = None  # carried to the next block of the same stage
     stage: int = 0
     n_blocks: int = 0
     labelled: int = 0  # used as evidence, both arms
     labelled_in_stage: int = 0
+    usual_n: float = 0.0  # labels of a block on average, a burst counted as twice that; 0: blocks weigh by their labels
 
     @classmethod
     def start(
@@ -104,8 +122,16 @@ class QualityGate:
         if not 0 < margin < 1:
             raise ValueError(f"a margin is a difference of means between 0 and 1 (both excluded), got {margin}")
         prior = PlugIn(prior_mean=champion_mean, prior_variance=champion_variance, prior_n=prior_n, half_life=half_life)
-        evidence = tuple(Evidence.none(h.weights) for h in hypotheses(margin))
+        evidence = tuple(Evidence.none(h.weights) for h in hypotheses(margin)[:-1])
         return cls(margin=margin, kind=kind, champion=prior, candidate=prior, evidence=evidence, min_block=min_block)
+
+    def with_roll2(self) -> QualityGate:
+        return replace(self, evidence=(*self.evidence, Evidence.none(hypotheses(self.margin)[-1].weights)))
+
+    @property
+    def hypotheses(self) -> tuple[Hypothesis, ...]:
+        """Of each evidence."""
+        return hypotheses(self.margin)[: len(self.evidence)]
 
     def after(self, block: Block) -> QualityGate:
         """The gate one block later.
@@ -116,10 +142,12 @@ class QualityGate:
         in_stage = self.labelled_in_stage if block.stage == self.stage else 0
         if merged.n < self.min_block or not merged.has_both_arms:
             return replace(self, pending=merged, stage=block.stage, labelled_in_stage=in_stage)
-        found = zip(hypotheses(self.margin), self.evidence, strict=True)
+        found, weight = zip(self.hypotheses, self.evidence, strict=True), self._weight(merged)
         return replace(
             self,
-            evidence=tuple(e.after(log_factors(h, merged, self.champion, self.candidate, self.kind)) for h, e in found),
+            evidence=tuple(
+                e.after(log_factors(h, merged, self.champion, self.candidate, self.kind, weight)) for h, e in found
+            ),
             champion=self.champion.after(merged.champion),
             candidate=self.candidate.after(merged.candidate),
             pending=None,
@@ -127,16 +155,32 @@ class QualityGate:
             n_blocks=self.n_blocks + 1,
             labelled=self.labelled + merged.n,
             labelled_in_stage=in_stage + merged.n,
+            usual_n=self._usual_with(merged.n) if self._has_roll2 else 0.0,
         )
 
+    def _weight(self, block: Block) -> float:
+        """So that no hour weighs more than the usual one so far, where the evidence has to stand for a whole day: a
+        burst of labels in the best hours would speak for all of them.
+        """
+        return min(1.0, self.usual_n / block.n) if self.usual_n else 1.0
+
+    def _usual_with(self, n: int) -> float:
+        if not self.n_blocks:
+            return float(n)
+        return self.usual_n + (min(n, 2 * self.usual_n) - self.usual_n) / (self.n_blocks + 1)
+
+    @property
+    def _has_roll2(self) -> bool:
+        return len(self.evidence) == len(hypotheses(self.margin))
+
     def of(self, name: str) -> Evidence:
-        """Evidence by name: ship3, ship2, ship1, sup, roll."""
-        return dict(zip((h.name for h in hypotheses(self.margin)), self.evidence, strict=True))[name]
+        """Evidence by name: ship3, ship2, ship1, sup, roll, roll2."""
+        return dict(zip((h.name for h in self.hypotheses), self.evidence, strict=True))[name]
 
     @property
     def peaks(self) -> dict[str, float]:
         """Latched log e-values by name; 0 before the first block."""
-        return {h.name: e.peak for h, e in zip(hypotheses(self.margin), self.evidence, strict=True)}
+        return {h.name: e.peak for h, e in zip(self.hypotheses, self.evidence, strict=True)}
 
     @property
     def says_better(self) -> bool:

@@ -11,7 +11,14 @@ from typing import Literal
 
 from optimizer.core.base.phrasing import count
 from optimizer.core.statistics.mixture import threshold
-from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP, margin_needed
+from optimizer.core.statistics.quality_gate import (
+    ALPHA_ROLL,
+    ALPHA_ROLL_DAYS,
+    ALPHA_ROLL_HOURS,
+    ALPHA_SHIP,
+    margin_needed,
+)
+from optimizer.core.statistics.whole_days import WholeDays
 
 Action = Literal["invalid", "roll_back", "advance", "promote", "inconclusive", "hold"]
 
@@ -26,6 +33,8 @@ class Standing:
     ladder: tuple[float, ...]
     stage: int  # index into ladder
     peaks: Mapping[str, float]  # latched log e-values of the quality gate: ship3, ship2, ship1, roll
+    whole: WholeDays | None = None  # None: a rollout that does not wait for whole days
+    whole_name: str = "day"  # or week
     labelled_in_stage: int
     min_labelled: int = 200
     dwell_over: bool = True
@@ -52,6 +61,26 @@ class StoppingRule:
     missing: tuple[str, ...] = ()  # what stands between here and the next step
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worse:
+    """Evidence that the candidate is worse, and the level of its game."""
+
+    log_e: float
+    alpha: float
+
+    @property
+    def found(self) -> bool:
+        return self.log_e >= threshold(self.alpha)
+
+
+def worse(peaks: Mapping[str, float], whole: WholeDays | None, *, alpha_roll: float = ALPHA_ROLL) -> Worse:
+    """The game that is nearest to a rollback: "not worse" where whole days end, "at most two margins worse" always."""
+    if whole is None:
+        return Worse(log_e=peaks["roll"], alpha=alpha_roll)
+    days, hours = Worse(log_e=whole.roll, alpha=ALPHA_ROLL_DAYS), Worse(log_e=peaks["roll2"], alpha=ALPHA_ROLL_HOURS)
+    return hours if hours.found and not days.found else days
+
+
 def stopping_rule(
     standing: Standing, *, alpha_ship: float = ALPHA_SHIP, alpha_roll: float = ALPHA_ROLL
 ) -> StoppingRule:
@@ -64,8 +93,9 @@ def stopping_rule(
         return StoppingRule(action="invalid", reason=reason, share=0.0)
     if standing.guardrail_alarm is not None:
         return StoppingRule(action="roll_back", reason=standing.guardrail_alarm, share=0.0)
-    if standing.peaks["roll"] >= threshold(alpha_roll):
-        reason = f"the candidate is worse: evidence {shown(standing.peaks['roll'])}, {1 / alpha_roll:.1f} suffices"
+    roll = worse(standing.peaks, standing.whole, alpha_roll=alpha_roll)
+    if roll.found:
+        reason = f"the candidate is worse: evidence {shown(roll.log_e)}, {1 / roll.alpha:.1f} suffices"
         return StoppingRule(action="roll_back", reason=reason, share=0.0)
     missing = _missing(standing, alpha_ship)
     if not missing:
@@ -86,12 +116,16 @@ def shown(log_e: float) -> str:
 
 def _labels_spent(standing: Standing, alpha: float) -> str | None:
     """Labels end a rollout only where evidence is what is missing, and this stage has had its chance to give it: while
-    only time is missing, or the stage's first cohorts mature, a busy family goes on using labels beyond its limit.
+    only time is missing, or the stage's first cohorts mature, a busy family goes on using labels beyond its limit. So
+    does one that has the evidence and waits for the end of its day, once.
     """
     if standing.max_labelled is None or standing.labelled < standing.max_labelled:
         return None
     m = margin_needed(standing.ladder[standing.stage], is_last=standing.stage == len(standing.ladder) - 1)
-    if standing.peaks[f"ship{m}"] >= threshold(alpha) or standing.labelled_in_stage < standing.min_labelled:
+    days = _days_without_claim(standing, alpha)
+    waits = days is None or days.labelled < standing.max_labelled
+    only_time = waits and standing.peaks[f"ship{m}"] >= threshold(alpha)
+    if only_time or standing.labelled_in_stage < standing.min_labelled:
         return None
     return f"{standing.labelled} labelled outcomes were used and {standing.max_labelled} are allowed"
 
@@ -114,7 +148,25 @@ def _missing(standing: Standing, alpha: float) -> tuple[str, ...]:
         found.append("the stage's minimum time is not over")
     if is_last and not standing.min_duration_over:
         found.append("the rollout's minimum duration is not over")
+    days = _days_without_claim(standing, alpha)
+    if peak >= threshold(alpha) and days is not None:
+        found.append(_whole_text(days, standing.whole_name, alpha))
     return (*found, *standing.waits_for)
+
+
+def _days_without_claim(standing: Standing, alpha: float) -> WholeDays | None:
+    """The whole days, where the promotion waits for the end of one at which its evidence stands."""
+    is_last, whole = standing.stage == len(standing.ladder) - 1, standing.whole
+    return whole if is_last and whole is not None and whole.ship1 < threshold(alpha) else None
+
+
+def _whole_text(whole: WholeDays, name: str, alpha: float) -> str:
+    so_far = f"at the ends of {count(whole.n, name)} it was {shown(whole.ship1)} at most"
+    until = f"; the next one ends {whole.ends_at:%Y-%m-%d %H:%M} UTC" if whole.ends_at is not None else ""
+    return (
+        f"evidence against worse by the margin has to be {1 / alpha:.0f} at the end of a whole {name} of assignment:"
+        f" {so_far if whole.n else 'none has ended'}{until} and is counted once its feedback window is over"
+    )
 
 
 def _onwards(standing: Standing) -> StoppingRule:

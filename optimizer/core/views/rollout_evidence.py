@@ -17,9 +17,17 @@ from optimizer.core.statistics.guardrails import ALPHA, Guardrail, GuardrailKind
 from optimizer.core.statistics.interval import running_intervals
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.statistics.outcomes import Block, Sums
-from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP, QualityGate, margin_needed
+from optimizer.core.statistics.quality_gate import (
+    ALPHA_ROLL,
+    ALPHA_ROLL_DAYS,
+    ALPHA_ROLL_HOURS,
+    ALPHA_SHIP,
+    QualityGate,
+    margin_needed,
+)
 from optimizer.core.statistics.sample_ratio import ALPHA_RATIO
-from optimizer.core.statistics.stopping_rule import shown
+from optimizer.core.statistics.stopping_rule import shown, worse
+from optimizer.core.statistics.whole_days import WholeDays
 from optimizer.core.views.rollout_status import (
     ArmView,
     EvidenceView,
@@ -34,23 +42,27 @@ from optimizer.core.views.rollout_status import (
 
 LATE_ALERT = 0.01  # of one arm's feedback
 LARGEST = 600.0  # log of the largest e-value that is written as a number
-GATES = ("ship3", "ship2", "ship1", "sup", "roll")
 CLAIMS = {
     "ship3": "worse by 3 margins or more",
     "ship2": "worse by 2 margins or more",
     "ship1": "worse by the margin or more",
     "sup": "no gain",
     "roll": "not worse",
+    "roll2": "worse by 2 margins at most",
 }
 NO_COUNTS = StageCounts()
 
 
-def gates_of(gate: QualityGate) -> tuple[EvidenceView, ...]:
+def gates_of(gate: QualityGate, whole: WholeDays | None = None) -> tuple[EvidenceView, ...]:
+    """``roll`` is read where whole days end, where the rollout waits for them."""
+    peaks = gate.peaks if whole is None else {**gate.peaks, "roll": whole.roll}
+    alphas = {
+        "roll": ALPHA_ROLL if whole is None else ALPHA_ROLL_DAYS,
+        "roll2": ALPHA_ROLL_HOURS,
+    }
     return tuple(
-        _evidence(
-            name, CLAIMS[name], gate.of(name).peak, gate.of(name).log_e, ALPHA_ROLL if name == "roll" else ALPHA_SHIP
-        )
-        for name in GATES
+        _evidence(name, CLAIMS[name], peak, gate.of(name).log_e, alphas.get(name, ALPHA_SHIP))
+        for name, peak in peaks.items()
     )
 
 
@@ -69,10 +81,10 @@ def not_guarded(state: EvidenceState) -> dict[str, str]:
     return {kind: f"the champion's requests were reported without {kind}, or with none" for kind in missing}
 
 
-def verdict_of(gate: QualityGate) -> str:
+def verdict_of(gate: QualityGate, whole: WholeDays | None = None) -> str:
     """The strongest true sentence; silence about what is not shown."""
-    said = {e.name for e in gates_of(gate) if e.passed}
-    if "roll" in said:
+    said = {e.name for e in gates_of(gate, whole) if e.passed}
+    if said & {"roll", "roll2"}:
         return "The candidate is worse than the champion."
     if gate.says_better:
         return "The candidate is better than the champion."
@@ -240,7 +252,8 @@ def evidence_text(rollout: Rollout, decision: Decision) -> str | None:
     log_e: Mapping[str, float] = evidence["log_e"]
     name = asked_at(rollout.ladder, before["stage"])
     if evidence["outcome"] == "worse":
-        name = "roll"
+        found = worse(log_e, WholeDays(**evidence["whole_days"]) if "whole_days" in evidence else None)
+        return f"roll {shown(found.log_e)} of {shown(threshold(found.alpha))}"
     elif evidence["outcome"] == "guardrail":
         alarmed = [kind for kind in GUARDRAILS if log_e.get(f"guardrail_{kind}", 0.0) >= threshold(ALPHA[kind])]
         if not alarmed:
@@ -248,4 +261,4 @@ def evidence_text(rollout: Rollout, decision: Decision) -> str | None:
         return f"{alarmed[0]} {shown(log_e[f'guardrail_{alarmed[0]}'])} of {shown(threshold(ALPHA[alarmed[0]]))}"
     elif evidence["outcome"] == "invalid":
         return None
-    return f"{name} {shown(log_e[name])} of {shown(threshold(ALPHA_ROLL if name == 'roll' else ALPHA_SHIP))}"
+    return f"{name} {shown(log_e[name])} of {shown(threshold(ALPHA_SHIP))}"

@@ -30,7 +30,7 @@ CONFIDENCE = 1 - ALPHA_SHIP - ALPHA_ROLL
 class EvidenceView:
     """One game: the claim under attack, its largest e-value so far, and the one that refutes it."""
 
-    name: str  # ship3, ship2, ship1, sup, roll; errors, latency, cost
+    name: str  # ship3, ship2, ship1, sup, roll, roll2; errors, latency, cost
     claim: str
     e_value: float
     log_e: float  # natural log of the same

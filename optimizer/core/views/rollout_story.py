@@ -14,7 +14,7 @@ from optimizer.core.serving.rollout import Decision, Rollout, percent
 from optimizer.core.statistics.guardrails import GuardrailKind
 from optimizer.core.statistics.interval import Running, running_intervals
 from optimizer.core.statistics.outcomes import Block, Sums
-from optimizer.core.statistics.quality_gate import QualityGate, hypotheses
+from optimizer.core.statistics.quality_gate import QualityGate
 from optimizer.core.views.rollout_evidence import arm_sums
 from optimizer.core.views.rollout_status import RolloutView
 from optimizer.core.views.variant_text import named
@@ -87,7 +87,7 @@ def history_of(rollout: Rollout, folded: Iterable[Folded]) -> RolloutStory:
     points = tuple(
         QualityPoint(
             at=at, stage=gate.stage, labelled=gate.labelled,
-            log_e={h.name: e.log_e for h, e in zip(hypotheses(gate.margin), gate.evidence, strict=True)},
+            log_e={h.name: e.log_e for h, e in zip(gate.hypotheses, gate.evidence, strict=True)},
             candidate_mean=candidate.mean, champion_mean=champion.mean, difference=difference,
         )
         for (at, gate, candidate, champion), difference in zip(counted, running, strict=True)

@@ -114,9 +114,10 @@ def _progress(evidence: EvidenceSource, rollout: Rollout, clock_now: datetime) -
     if not rollout.stage_history:
         return Progress()
     stored = evidence.state(rollout.id)
-    gate = (
+    state = (
         evidence_state.from_text(stored.state).state if stored is not None else evidence_state.begin(rollout.settings)
-    ).quality
+    )
+    gate = state.quality
     passed = {m: gate.peaks[f"ship{m}"] >= threshold(ALPHA_SHIP) for m in NESTED}
     return Progress(
         stage=rollout.stage,
@@ -126,6 +127,7 @@ def _progress(evidence: EvidenceSource, rollout: Rollout, clock_now: datetime) -
         hours=_hours(served_for(rollout, clock_now)),
         stage_hours=_hours(served_for(rollout, clock_now, share=rollout.ladder[rollout.stage])),
         begun=True,
+        stood=state.whole_days is not None and state.whole_days.ship1 >= threshold(ALPHA_SHIP),
     )
 
 

@@ -42,12 +42,12 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
     followed_by = champion.after_promotion(store.champions.history(tx, rollout.family), rollout.id)
     arms = rollout_evidence.arms_of(rollout, state, blocks, _late(tx, store, clock, rollout))
     return RolloutView(
-        verdict=rollout_evidence.verdict_of(state.quality),
+        verdict=rollout_evidence.verdict_of(state.quality, state.whole_days),
         n_blocks=state.n_blocks,
         head=state.head,
         metric="{field} by {source}".format(**rollout.settings["metric"]),
         margin=state.quality.margin,
-        gates=rollout_evidence.gates_of(state.quality),
+        gates=rollout_evidence.gates_of(state.quality, state.whole_days),
         guardrails=rollout_evidence.guardrails_of(state),
         not_guarded=rollout_evidence.not_guarded(state),
         difference=rollout_evidence.difference_of(start, blocks),

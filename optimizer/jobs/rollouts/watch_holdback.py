@@ -21,9 +21,7 @@ from optimizer.core.rollout.verification import holdback_evidence
 from optimizer.core.serving.assignment import held_back_until
 from optimizer.core.serving.freezes import is_frozen
 from optimizer.core.serving.rollout import Champion, Rollout
-from optimizer.core.statistics.mixture import threshold
-from optimizer.core.statistics.quality_gate import ALPHA_ROLL
-from optimizer.core.statistics.stopping_rule import shown
+from optimizer.core.statistics.stopping_rule import shown, worse
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
 from optimizer.jobs.rollouts.watch_rollout import ENDED, MAX_STEPS, keep_blocks, look_after_promotion
@@ -145,12 +143,12 @@ def _worse(champion: Champion, rollout: Rollout, state: EvidenceState, at: datet
     """The rollback process of the quality gate, which compares both arms of the same hours:
     drift common to both moves nothing.
     """
-    peak = state.quality.of("roll").peak
-    if peak < threshold(ALPHA_ROLL):
+    evidence = worse(state.quality.peaks, state.whole_days)
+    if not evidence.found:
         return None
     detail = (
         f"{champion.variant}, promoted by {rollout.id}, does worse than {rollout.champion}, which 5 % of the units"
-        f" still get: evidence {shown(peak)}, {1 / ALPHA_ROLL:.1f} suffices. Look: detent rollout status"
+        f" still get: evidence {shown(evidence.log_e)}, {1 / evidence.alpha:.1f} suffices. Look: detent rollout status"
         f" {champion.family}. The way back: detent champion rollback {champion.family}"
     )
     return _alert(champion, detail, at)

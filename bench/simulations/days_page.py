@@ -1,0 +1,66 @@
+"""The section of docs/reference/statistics-measured.md on differences that swing, made of
+bench/results/rollout_days.json and of nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from simulations.page import table
+
+HEAD = """
+## Where the difference swings with the hour or the week
+
+Made by `python bench/rollout_days.py` (commit {commit}); {n} rollouts per row by the product's default, with 95 %
+interval, beside the rule before (`whole_days: false`), which the sections above measure. Forty labels an hour, base
+.80, margin .05; the mean difference over a day is 0 or minus the margin, the best hour lies 5 or 10 points above it,
+and the rollout begins at any hour. *Labels jump tenfold*: for six hours, once a day on average, whatever the hour.
+*168 h*: with `min_duration_hours: 168`. *Wrong*: promoted at -5, rolled back at 0. The rule was fixed on 2026-11-23 by
+runs with other seeds.
+"""
+NOT_HELD = """
+### What no default can know
+
+A swing by the week that is longer than the rollout, and a candidate that is liked at first: with `min_duration_hours:
+168` the first keeps both limits (above), and the holdback tells of the second, where it is told within its week.
+"""
+WEEK, TURN = "± 10 by the week, ", "+ 5 for 48 hours"
+
+
+def days_section(result: Mapping[str, Any]) -> str:
+    held, other = {}, {}
+    for cell in result["cells"]:
+        match = re.fullmatch(r"days, (.*), ([+-]\d) pt: (.*) vs .*", cell["case"])
+        assert match is not None
+        name, mean, what = match.groups()
+        rows = other if name == WEEK.rstrip(", ") or name.startswith(TURN) else held
+        row = rows.setdefault(f"{name}, {mean} pt", {})
+        shown = _shown(cell)
+        if (what, mean) in (("promote", "-5"), ("roll_back", "+0")):
+            row.update({"wrong": shown, "wrong before": _plain(cell)})
+        elif what in ("promote", "roll_back", "inconclusive"):
+            row[{"promote": "promoted", "roll_back": "rolled back", "inconclusive": "inconclusive"}[what]] = shown
+        elif cell["other"] is None:
+            row[what] = shown
+        else:
+            row.update({what: shown, f"{what} before": _plain(cell)})
+    n = f"{result['cells'][0]['n']:,}"
+    head = HEAD.format(commit=result["commit"], n=n)
+    columns = ("wrong", "wrong before", "inconclusive", "labels", "labels before", "days", "days before")
+    kept = {name: {c: row[c] for c in columns if c in row} for name, row in held.items()}
+    return head + table("case", kept) + NOT_HELD + table("case", other)
+
+
+def _digits(cell: Mapping[str, Any]) -> int:
+    return 3 if cell["unit"].startswith("share") else 1 if cell["unit"].startswith("days") else 0
+
+
+def _shown(cell: Mapping[str, Any]) -> str:
+    d = _digits(cell)
+    return f"{cell['ours']:.{d}f} ({cell['low']:.{d}f} to {cell['high']:.{d}f})"
+
+
+def _plain(cell: Mapping[str, Any]) -> str:
+    return f"{cell['other']:.{_digits(cell)}f}"
