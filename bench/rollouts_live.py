@@ -163,6 +163,7 @@ def main() -> int:
     labelled = {
         "margin": 0.05,
         "min_labelled_per_stage": 200,
+        "whole_days": False,
         "feedback_window": {"floor_hours": 24},
         "metric": {"field": "success", "source": "user"},
     }

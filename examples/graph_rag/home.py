@@ -30,6 +30,7 @@ PROFILE: Mapping[str, Any] = {
         "triggers": {"degradation": None, "feedback": None},
         "rollout": {
             "ladder": [0.5],
+            "whole_days": False,  # a day of this clock is half a minute
             "min_labelled_per_stage": 20,
             "margin": 0.3,  # absolute; what forty users can rule out
             "feedback_window": {"floor_hours": 0},

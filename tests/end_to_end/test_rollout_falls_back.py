@@ -36,6 +36,7 @@ PROFILE = {
     "family_overrides": {
         "rollout": {
             "ladder": [0.5, 0.75],
+            "whole_days": False,
             "feedback_window": {"floor_hours": 0},
             "guardrails": {"min_history": 50},
             "margin": 0.1,

@@ -41,7 +41,8 @@ MODELS = ("fake", "cheap", "strong", "embedded")
 CASCADE = {"model": {"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, "space": {}}
 LESSONS = {"space": {"instruction": {"propose": True}}}
 ROLLOUT = {
-    "ladder": [0.25, 0.5], "min_labelled_per_stage": 60, "min_duration_hours": 0, "cohort_minutes": 5.0,
+    "ladder": [0.25, 0.5], "min_labelled_per_stage": 60, "min_duration_hours": 0, "whole_days": False,
+    "cohort_minutes": 5.0,
     "feedback_window": {"hours": 0.1}, "margin": 0.2,
 }  # fmt: skip
 SUMMARIZATION = {
