@@ -98,11 +98,12 @@ class Fetches:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitOutcomes:
-    """``means``: unit -> mean of its outcomes, in [0, 1]; ``by_key``:
-    key -> labelled units that it brought (``labelled_by_key``).
+    """``means``: unit -> mean of its outcomes, in [0, 1]; ``first_at``: unit -> when the first of them was received;
+    ``by_key``: key -> labelled units that it brought (``labelled_by_key``).
     """
 
     means: Mapping[str, float]
+    first_at: Mapping[str, datetime]
     by_key: Mapping[str, float] = field(default_factory=dict)
 
 

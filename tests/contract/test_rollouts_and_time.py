@@ -124,7 +124,7 @@ def test_evidence_from_before_a_lapse_moves_nobody_on_by_itself(database: Databa
     world = fast(database, ladder=[0.5], min_labelled_per_stage=20)
     world.start()
     world.operate("hold")
-    for _ in range(4):
+    for _ in range(6):
         world.labels(400)
     world.operate("resume")
     with database.read() as tx:

@@ -207,7 +207,7 @@ def test_a_rollout_from_before_whole_days_goes_on_and_verifies_by_its_own_rule(d
     evidence = world.decisions[-1].content["inputs"]["evidence"]
     assert "whole_days" not in evidence
     gates = {name for name in evidence["log_e"] if not name.startswith("guardrail")}
-    assert gates == {"ship3", "ship2", "ship1", "sup", "roll"}
+    assert gates == {"ship3", "ship2", "ship1", "sup", "roll", "candidate_later", "champion_later"}
     assert world.verified().problems == ()
 
 

@@ -73,7 +73,7 @@ def problems(world: World) -> list[str]:
 
 
 def n_blocks(world: World) -> int:
-    return sum(1 for kind in ("baseline", "quality", "guardrails") for _ in world.blocks(kind))
+    return sum(1 for kind in ("baseline", "quality", "late", "guardrails") for _ in world.blocks(kind))
 
 
 def first(world: World, kind: str) -> int:

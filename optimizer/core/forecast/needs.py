@@ -6,6 +6,7 @@ from math import ceil, isfinite
 
 from optimizer.core.forecast.plan import ForecastPlan, Need, Progress
 from optimizer.core.statistics.forecast import TrafficRate, forecast
+from optimizer.core.statistics.late_labels import LEAST_WINDOWS
 
 
 def needs_of(plan: ForecastPlan, rates: TrafficRate | None, progress: Progress, kappa: float) -> list[Need]:
@@ -33,7 +34,7 @@ def total_of(plan: ForecastPlan, needs: list[Need], progress: Progress) -> Need:
     """The promotion waits for the minimum duration, and until the day is over in which its evidence is complete."""
     hours = _sum([n.hours for n in needs])
     if hours is not None:
-        hours = max(hours, plan.min_duration_hours - progress.hours)
+        hours = max(hours, max(plan.min_duration_hours, LEAST_WINDOWS * plan.closing_hours) - progress.hours)
         if plan.whole_hours and not progress.stood:
             n_days = max(1, ceil((progress.hours + hours - plan.closing_hours) / plan.whole_hours))
             hours = n_days * plan.whole_hours + plan.closing_hours - progress.hours

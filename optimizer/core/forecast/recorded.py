@@ -117,13 +117,13 @@ class RecordedRollout:
 
     def outcomes(
         self, rollout: Rollout, stage: int, units: Collection[str], assigned_since: datetime, received_until: datetime
-    ) -> dict[str, float]:
-        """The mean of each unit's outcomes of the stage; those of earlier assignments came too late
-        for their cohort.
+    ) -> dict[str, tuple[float, datetime]]:
+        """Of each unit the mean of its outcomes of the stage, and when the first of them was received; those of earlier
+        assignments came too late for their cohort.
         """
         found = {}
         for unit in units:
-            values = []
+            values, first_at = [], received_until
             for label in self._recording.labels_of.get(unit, ()):
                 served = self._served(rollout, label.assigned_at)
                 if served is None or served.stage != stage:
@@ -131,8 +131,9 @@ class RecordedRollout:
                 if label.assigned_at >= assigned_since and label.received_at <= received_until:
                     lost = label.number in self._flipped and self._arm(unit, served) == "candidate"
                     values.append(0.0 if lost else label.value)
+                    first_at = min(first_at, label.received_at)
             if values:
-                found[unit] = sum(sorted(values)) / len(values)
+                found[unit] = sum(sorted(values)) / len(values), first_at
         return found
 
     def _arm(self, unit: str, served: _Served) -> ArmName:

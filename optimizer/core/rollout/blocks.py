@@ -1,6 +1,7 @@
 """Blocks: what the tick closes of a Rollout, as values that never change, one hash chain per rollout.
 
 quality      the matured units of one cohort, each with the mean of its outcomes
+late         of one cohort, how many first labels came after its feedback window, per arm
 guardrails   the requests that started within the same ten seconds, one value per unit
 baseline     what the champion usually does, frozen for the guardrails from here on
 """
@@ -21,7 +22,7 @@ from optimizer.core.serving.rollout import iso
 from optimizer.core.statistics.outcomes import Block as Comparison
 from optimizer.core.statistics.outcomes import Outcomes
 
-BlockKind = Literal["quality", "guardrails", "baseline"]
+BlockKind = Literal["quality", "late", "guardrails", "baseline"]
 ArmName = Literal["candidate", "champion"]
 ARMS: tuple[ArmName, ...] = ("candidate", "champion")
 
@@ -142,6 +143,20 @@ def quality_content(
         "left_out": n_left_out,
         "outcomes": outcomes,
         **more,
+    }
+
+
+def late_content(cohort: Cohort, hours_late: Sequence[tuple[ArmName, float]], *, until: datetime) -> dict[str, Any]:
+    """``hours_late``: of every labelled unit its arm, and how long after the cohort's window its first label came, 0
+    within it; ``until``: when that was counted.
+    """
+    own = {arm: [hours for of, hours in hours_late if of == arm] for arm in ARMS}
+    return {
+        "stage": cohort.stage,
+        "cohort": iso(cohort.start),
+        "until": iso(until),
+        "late": {arm: _values(float(hours > 0) for hours in own[arm]) for arm in ARMS},
+        "hours": {arm: round(sum(own[arm]), DECIMALS) for arm in ARMS},
     }
 
 

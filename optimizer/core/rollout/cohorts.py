@@ -59,6 +59,12 @@ def closing_time(rollout: Rollout) -> timedelta:
     return timedelta(minutes=cohort_minutes(rollout.settings)) + window
 
 
+def late_hours(rollout: Rollout) -> float | None:
+    """How long after a cohort's window late labels are counted, on the rollout clock; None where it began without."""
+    found = (rollout.settings.get("feedback_window") or {}).get("late_hours")
+    return None if found is None else float(found)
+
+
 def gaps(rollout: Rollout) -> list[Gap]:
     """The lapses, oldest first."""
     found = []

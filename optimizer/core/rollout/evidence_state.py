@@ -19,6 +19,7 @@ from optimizer.core.rollout.start import assumed_mean
 from optimizer.core.serving.assignment import cohort_minutes
 from optimizer.core.statistics.guardrails import Guardrail, GuardrailKind
 from optimizer.core.statistics.hard_stop import FailureRun
+from optimizer.core.statistics.late_labels import LateLabels
 from optimizer.core.statistics.quality_gate import QualityGate
 from optimizer.core.statistics.sample_ratio import is_silent, label_rates_differ, sample_ratio_log_e
 from optimizer.core.statistics.whole_days import WholeDays
@@ -72,12 +73,14 @@ class Minute:
 
 NOT_SILENT = Silence()
 NO_FAILURES = FailureRun()
+NO_LATE_LABELS = LateLabels()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceState:
     quality: QualityGate
     whole_days: WholeDays | None = None  # None: the rollout does not wait for them
+    late: LateLabels = NO_LATE_LABELS
     n_blocks: int = 0
     head: str = FIRST_PREVIOUS_HASH
     guardrails: Mapping[GuardrailKind, Guardrail] = field(default_factory=dict)
@@ -106,6 +109,9 @@ class StoredEvidence:
     cohorts: Mapping[int, datetime] = field(
         default_factory=dict
     )  # stage -> start of its last closed cohort, on the rollout clock
+    late_cohorts: Mapping[int, datetime] = field(
+        default_factory=dict
+    )  # the same of those whose late labels are counted
     guardrails_until: datetime | None = None  # end of the last guardrail block, empty or not; real time
     last_units: tuple[str, ...] = ()  # HMACs of the candidate's last requests, which blocks know by their numbers alone
 
@@ -149,6 +155,13 @@ def after(
     if block.kind == "guardrails":  # nearly all of them
         return _guardrails(state, block)
     following = replace(state, n_blocks=block.seq, head=block.hash)
+    if block.kind == "late":
+        comparison = comparison_of(block.content, "late")
+        return (
+            following
+            if comparison is None
+            else replace(following, late=state.late.after(comparison, block.content["hours"]))
+        )
     return (
         _baseline(following, block.content, settings)
         if block.kind == "baseline"

@@ -5,12 +5,13 @@ Pure, so that ``rollout verify`` asks it again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from optimizer.core.rollout.cohorts import served_for
+from optimizer.core.rollout.cohorts import late_hours, served_for
 from optimizer.core.rollout.evidence_share import too_much
 from optimizer.core.rollout.evidence_state import WEEK, EvidenceState, Minute, whole_day
 from optimizer.core.serving.rollout import Rollout, RolloutOutcome, percent
@@ -122,6 +123,7 @@ def _standing(
         held=rollout.held,
         sample_ratio_alarm=any(counts.ratio_peak >= threshold(ALPHA_RATIO) for counts in state.stages.values()),
         guardrail_alarm=guardrail_alarm(rollout, state, at=at),
+        labels_later=_labels_later(rollout, state),
         budget_spent=_days_spent(settings, running),
         max_labelled=int(settings.get("max_labelled", 8000)),
         labelled=gate.labelled,
@@ -129,6 +131,7 @@ def _standing(
             *_no_history(rollout, state),
             *_not_compared(rollout, state),
             *_one_key(rollout, state),
+            *_late_labels(rollout, state),
             *alerts.values(),
         ),
     )
@@ -171,6 +174,36 @@ def _one_key(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
     most = rollout.settings.get("max_share_per_key")
     found = too_much(state.by_key, 1.0 if most is None else float(most))
     return () if found is None else (found,)
+
+
+def _late_labels(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
+    """What a promotion still has to know of labels that come after the window; rollouts of before count none."""
+    if late_hours(rollout) is None or rollout.stage < len(rollout.ladder) - 1:
+        return ()
+    missing = state.late.missing(state.quality.labelled)
+    return () if missing is None else (missing,)
+
+
+def _labels_later(rollout: Rollout, state: EvidenceState) -> str | None:
+    """That labels come later in one arm, and the window with which they could be compared."""
+    found, late = state.late.later, state.late
+    if found is None:
+        return None
+    window = float(rollout.settings["feedback_window"]["hours"])
+    slower, other = ("candidate", "champion") if found.name == "candidate_later" else ("champion", "candidate")
+    slow, quick = (late.candidate, late.champion) if slower == "candidate" else (late.champion, late.candidate)
+    needed = slow.window_needed(window)
+    advice = (
+        f"a window of more than {2 * window:.3g} hours is needed"
+        if needed is None
+        else f"a window of about {math.ceil(needed) if needed > 10 else needed:.3g} hours would do"
+    )
+    return (
+        f"labels come later in the {slower}'s arm: {slow.late} of {slow.labelled} of its labels came after the feedback"
+        f" window of {window:.3g} hours, and {quick.late} of {quick.labelled} of the {other}'s (evidence"
+        f" {shown(late.peaks[found.name])}, {1 / found.alpha:.0f} suffices), so those that came in time do not"
+        f" compare them; {advice} (rollout.feedback_window.hours)"
+    )
 
 
 def _alerts(rollout: Rollout, state: EvidenceState) -> dict[str, str]:
@@ -278,7 +311,11 @@ def _evidence(
         "reason": reason,
         "blocks": state.n_blocks,
         "head": state.head,
-        "log_e": {**standing.peaks, **{f"guardrail_{kind}": g.evidence.peak for kind, g in state.guardrails.items()}},
+        "log_e": {
+            **standing.peaks,
+            **{f"guardrail_{kind}": g.evidence.peak for kind, g in state.guardrails.items()},
+            **(state.late.peaks if state.late.labelled else {}),  # rollouts of before count no late labels
+        },
         "labelled": state.quality.labelled,
         "labelled_in_stage": standing.labelled_in_stage,
         **({"whole_days": _whole(standing.whole)} if standing.whole is not None else {}),

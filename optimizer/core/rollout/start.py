@@ -80,7 +80,12 @@ def frozen(
         "margin": round(margin, 6),
         "margin_from": margin_from,
         "champion_mean": round(mean, 6),
-        "feedback_window": {**plain["feedback_window"], "hours": round(hours, 6), "hours_from": hours_from},
+        "feedback_window": {
+            **plain["feedback_window"],
+            "hours": round(hours, 6),
+            "hours_from": hours_from,
+            "late_hours": round(hours, 6),  # how long after it late labels are counted; rollouts of before have none
+        },
         "guardrails": guardrails,
         "limits": dict(limits or {}),
     }

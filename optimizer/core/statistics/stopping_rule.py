@@ -1,5 +1,5 @@
 """What follows from the evidence after each closed block: invalid, roll back, advance, promote,
-inconclusive or hold, in that order.
+inconclusive or hold, in that order. Where labels come later in one arm, only guardrails say anything: inconclusive.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Standing:
     held: bool = False  # by a person, or by a shared incident: no advance, everything else goes on
     sample_ratio_alarm: bool = False
     guardrail_alarm: str | None = None  # the sentence of the guardrail that alarmed
+    labels_later: str | None = None  # that labels come later in one arm, as a sentence
     budget_spent: str | None = None  # which limit in time was reached, as a sentence
     max_labelled: int | None = None  # labelled outcomes in all, after which the rollout no longer waits for evidence
     labelled: int = 0  # in all
@@ -93,6 +94,8 @@ def stopping_rule(
         return StoppingRule(action="invalid", reason=reason, share=0.0)
     if standing.guardrail_alarm is not None:
         return StoppingRule(action="roll_back", reason=standing.guardrail_alarm, share=0.0)
+    if standing.labels_later is not None:
+        return StoppingRule(action="inconclusive", reason=standing.labels_later, share=0.0)
     roll = worse(standing.peaks, standing.whole, alpha_roll=alpha_roll)
     if roll.found:
         reason = f"the candidate is worse: evidence {shown(roll.log_e)}, {1 / roll.alpha:.1f} suffices"

@@ -15,6 +15,7 @@ from optimizer.core.serving.assignment import HOLDBACK_SHARE
 from optimizer.core.serving.rollout import Decision, Rollout
 from optimizer.core.statistics.guardrails import ALPHA, Guardrail, GuardrailKind
 from optimizer.core.statistics.interval import running_intervals
+from optimizer.core.statistics.late_labels import LATER
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.statistics.outcomes import Block, Sums
 from optimizer.core.statistics.quality_gate import (
@@ -138,8 +139,8 @@ def late_alert(arms: Sequence[ArmView]) -> str | None:
         return None
     which = " and ".join(f"{100 * (a.late_share or 0):.1f} % of the {a.arm}'s ({a.late} of {a.late_of})" for a in much)
     return (
-        f"Feedback came after its cohort was closed: {which}. It is shown, not used. Where that is news of another"
-        " kind, the comparison is off: give the next rollout a longer rollout.feedback_window"
+        f"Feedback came after its cohort was closed: {which}. Its values are shown, not used. Where that is news of"
+        " another kind, the comparison is off: give the next rollout a longer rollout.feedback_window"
     )
 
 
@@ -261,4 +262,8 @@ def evidence_text(rollout: Rollout, decision: Decision) -> str | None:
         return f"{alarmed[0]} {shown(log_e[f'guardrail_{alarmed[0]}'])} of {shown(threshold(ALPHA[alarmed[0]]))}"
     elif evidence["outcome"] == "invalid":
         return None
+    elif evidence["outcome"] == "inconclusive":
+        later = next((h for h in LATER if log_e.get(h.name, 0.0) >= threshold(h.alpha)), None)
+        if later is not None:
+            return f"{later.name} {shown(log_e[later.name])} of {shown(threshold(later.alpha))}"
     return f"{name} {shown(log_e[name])} of {shown(threshold(ALPHA_SHIP))}"

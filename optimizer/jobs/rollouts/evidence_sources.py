@@ -119,7 +119,11 @@ class RecordedEvidence:
         **_: str,
     ) -> UnitOutcomes:
         """Of the one field and source that the recording holds."""
-        return UnitOutcomes(means=self.replay.outcomes(rollout, cohort.stage, units, received_since, received_until))
+        found = self.replay.outcomes(rollout, cohort.stage, units, received_since, received_until)
+        return UnitOutcomes(
+            means={unit: mean for unit, (mean, _) in found.items()},
+            first_at={unit: at for unit, (_, at) in found.items()},
+        )
 
     def outside(self, family: str, since: datetime, until: datetime) -> set[str]:
         """None: a replay is served without a gap."""

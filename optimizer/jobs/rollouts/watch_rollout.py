@@ -7,7 +7,7 @@ one decision or none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,11 +25,12 @@ from optimizer.core.rollout.blocks import (
     chained,
     guardrail_content,
     last_units,
+    late_content,
     may_count,
     quality_content,
     window_start,
 )
-from optimizer.core.rollout.cohorts import Cohort, Gap, due, gaps, stage_of
+from optimizer.core.rollout.cohorts import Cohort, Gap, due, gaps, late_hours, stage_of
 from optimizer.core.rollout.evidence_share import Bounded, within_exposures
 from optimizer.core.rollout.evidence_state import (
     StoredEvidence,
@@ -49,7 +50,17 @@ from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import promote, record_transition
 from optimizer.jobs.rollouts.evidence_sources import StoreEvidence
 from optimizer.jobs.rollouts.freeze import ended_freezes
-from optimizer.ports import Alert, Clock, EvidenceRow, EvidenceSource, Fetches, Store, Transaction, UnitCount
+from optimizer.ports import (
+    Alert,
+    Clock,
+    EvidenceRow,
+    EvidenceSource,
+    Fetches,
+    Store,
+    Transaction,
+    UnitCount,
+    UnitOutcomes,
+)
 
 COMMIT_GRACE_S = 2.0  # what was acknowledged before a window closed is on disk by then
 BASELINE_AGE = timedelta(hours=24)
@@ -175,6 +186,7 @@ class _Look:
         if baseline:
             self._baseline()
         self._cohorts()
+        self._late_labels()
         self._guardrails()
         return SeenBlocks(
             rollout=self._rollout, n_before=self._n_before, known=self._known, blocks=tuple(self._blocks),
@@ -223,16 +235,7 @@ class _Look:
             self._units[cohort.stage, unit] = replace(counts[unit], cohort_start=cohort.start)
         both = self._served_both(cohort)
         arms = {unit: arm for unit, arm in fresh.items() if unit not in both}
-        metric = self._rollout.settings["metric"]
-        outcomes = self._evidence.outcomes(
-            self._rollout,
-            cohort,
-            arms,
-            field=metric["field"],
-            source=metric["source"],
-            received_since=self._real(cohort.start),
-            received_until=until,
-        )
+        outcomes = self._outcomes(cohort, arms, until)
         units = [
             UnitOutcome(unit_hmac=unit, arm=arm, mean=outcomes.means.get(unit)) for unit, arm in sorted(arms.items())
         ]
@@ -246,6 +249,48 @@ class _Look:
         )
         self._close("quality", content)
         return len(found)
+
+    def _late_labels(self) -> None:
+        """Of the cohorts whose window has passed a second time.
+
+        A unit counts where it matured, and where nothing but its late label was ever reported.
+        """
+        hours = late_hours(self._rollout)
+        if hours is None or self._rollout.status != "deploying" or self._more:
+            return
+        until = self._clock_now - timedelta(seconds=COMMIT_GRACE_S * self._scale, hours=hours)
+        n_units = 0
+        for cohort in due(self._rollout, closed=self._known.late_cohorts, clock_now=until):
+            if n_units >= UNITS_AHEAD:
+                self._more = True
+                return
+            closed, counted_at = self._real(cohort.closes_at), cohort.closes_at + timedelta(hours=hours)
+            arms = self._evidence.cohort_units(self._rollout, cohort.stage, cohort.start, self._real(counted_at))
+            n_units += len(arms)
+            counts = self._counts(cohort.stage, arms)
+            own = {unit for unit in arms if counts[unit].cohort_start in (None, cohort.start)}
+            first_at = self._outcomes(cohort, own, self._real(counted_at)).first_at
+            found = [
+                (arms[unit], hours_late)
+                for unit, at in sorted(first_at.items())
+                if (hours_late := max(0.0, (at - closed).total_seconds() * self._scale / 3600))
+                or counts[unit].cohort_start is not None
+            ]
+            if found:
+                self._close("late", late_content(cohort, found, until=counted_at))
+            self._known = replace(self._known, late_cohorts={**self._known.late_cohorts, cohort.stage: cohort.start})
+
+    def _outcomes(self, cohort: Cohort, units: Collection[str], received_until: datetime) -> UnitOutcomes:
+        metric = self._rollout.settings["metric"]
+        return self._evidence.outcomes(
+            self._rollout,
+            cohort,
+            units,
+            field=metric["field"],
+            source=metric["source"],
+            received_since=self._real(cohort.start),
+            received_until=received_until,
+        )
 
     def _bounded(self, cohort: Cohort, fresh: Mapping[str, ArmName], until: datetime) -> Bounded:
         """What becomes of the units that came without a token."""

@@ -136,7 +136,7 @@ class ObservationQueries:
     ) -> UnitOutcomes:
         f = FEEDBACK_EVENTS.c
         value = f.success if field == "success" else f.score
-        query = select(f.unit_hmac, f.stage, f.sent_by, value.label("value")).where(
+        query = select(f.unit_hmac, f.stage, f.sent_by, f.received_at, value.label("value")).where(
             f.rollout == rollout.id,
             f.cohort_start >= cohort.start,
             f.cohort_start <= cohort.closes_at,
@@ -148,12 +148,14 @@ class ObservationQueries:
         )
         if source == "judge" and (judge := rollout.settings.get("judge")) is not None:
             query = query.where(f.tags["judge"].as_string() == judge)
-        values = dict[str, list[tuple[float, str]]]()
+        values, first_at = dict[str, list[tuple[float, str]]](), dict[str, datetime]()
         for row in tx.execute(query):
             if stage_of(rollout.ladder, row.stage) == cohort.stage:
                 values.setdefault(row.unit_hmac, []).append((float(row.value), row.sent_by or ""))
+                first_at[row.unit_hmac] = min(row.received_at, first_at.get(row.unit_hmac, row.received_at))
         means = {unit: sum(sorted(value for value, _ in own)) / len(own) for unit, own in values.items()}
-        return UnitOutcomes(means=means, by_key=labelled_by_key([key for _, key in own] for own in values.values()))
+        by_key = labelled_by_key([key for _, key in own] for own in values.values())
+        return UnitOutcomes(means=means, first_at=first_at, by_key=by_key)
 
     def outside(self, tx: Connection, family: str, since: datetime, until: datetime) -> set[str]:
         found: set[str] = set()

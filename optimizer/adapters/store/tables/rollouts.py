@@ -69,7 +69,7 @@ class CohortBlockRow(Row):
     __table_args__ = (Index("ix_cohort_blocks_kind", "rollout", "kind", "seq"),)  # quality blocks are one in thousands
     rollout: str = Field(primary_key=True)
     seq: int = Field(primary_key=True)
-    kind: str  # quality, guardrails, baseline
+    kind: str  # quality, late, guardrails, baseline
     content: str  # JSON as hashed, floats in full
     previous_hash: str
     hash: str

@@ -1,0 +1,51 @@
+"""Labels that come later in one arm than in the other, and a window that somebody has fixed, simulated through the
+functions of the tick.
+
+    python bench/rollout_delays.py [--runs 2000] [--seed 1] [--only champion,candidate,alike,happier]
+
+champion, candidate: whose labels take twice as long, with windows of 24 hours, of 40 (99 % of the usual labels) and of
+79 (99 % of the slower ones). alike: both arms' labels take as long, so that none should be found different. happier:
+unhappy users of both arms who say nothing. Good news takes nine hours in the mean, bad news one. Base .80, margin .05,
+forty labels an hour. About an hour on one core; writes bench/results/rollout_delays.json, where the tables that
+--only leaves out stay as they are. Fewer runs are printed alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from common import RESULTS, Cell, table, write_result
+from simulations.late_labels import table_alike, table_candidate, table_champion, table_happier
+
+FULL = 2000
+TABLES = {
+    "champion": (table_champion, "delayed, champion's"),
+    "candidate": (table_candidate, "delayed, candidate's"),
+    "alike": (table_alike, "delayed, labels"),
+    "happier": (table_happier, "happier"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
+    parser.add_argument("--runs", type=int, default=FULL)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default=",".join(TABLES), help="tables, with commas between them")
+    arguments = parser.parse_args()
+    cells = {name: TABLES[name][0](arguments.runs, arguments.seed) for name in arguments.only.split(",")}
+    if arguments.runs < FULL:
+        print(table([cell for own in cells.values() for cell in own]))
+        return
+    write_result("rollout_delays", [cell for name in TABLES for cell in cells.get(name) or kept(name)], RESULTS)
+
+
+def kept(name: str) -> list[Cell]:
+    """The cells of a table as they were stored last."""
+    path = RESULTS / "rollout_delays.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
+    return [Cell(**cell) for cell in stored if cell["case"].startswith(TABLES[name][1])]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Do labels come later in one arm? Then what came in time is another sample of its users than of the other arm's.
+
+Of every closed cohort, once its feedback window has passed a second time: a unit counts 1 where its first label came
+after the window, 0 where it came within it. Each arm is under one e-process against "its share of late labels is at
+most a point above the other's". A point is allowed since a window that holds 99 % of the labels is long enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import expm1, log
+
+from optimizer.core.statistics.mixture import Evidence, Hypothesis, threshold
+from optimizer.core.statistics.outcomes import Block, Outcomes, gather
+from optimizer.core.statistics.plug_in import PlugIn
+from optimizer.core.statistics.quality_gate import MIN_BLOCK, log_factors
+from optimizer.core.statistics.stopping_rule import shown
+
+ALPHA_LATE = 0.01  # of a rollout, both arms together
+ALLOWED = 0.01  # share of labels
+GAPS = (0.02, 0.07, 0.19, 0.49)
+WEIGHTS = (0.25,) * len(GAPS)
+LATER = (
+    Hypothesis(name="candidate_later", boundary=ALLOWED, gaps=GAPS, weights=WEIGHTS, alpha=ALPHA_LATE / 2),
+    Hypothesis(
+        name="champion_later", boundary=-ALLOWED, gaps=tuple(-g for g in GAPS), weights=WEIGHTS, alpha=ALPHA_LATE / 2
+    ),
+)
+NOTHING_USUAL = PlugIn(prior_mean=ALLOWED)
+NO_EVIDENCE = tuple(Evidence.none(h.weights) for h in LATER)
+SUSPECTED = log(2)  # a present e-value at which a promotion waits; it falls again where the arms are alike
+COUNTED = 0.5  # of the gate's labels: how many units' late labels have to be counted before a promotion
+LEAST_WINDOWS = 3  # that a promotion takes therefore: two until the first late labels are counted, one for half of all
+LONGEST = 50.0  # windows: a mean delay beyond it cannot be told from no end at all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmDelays:
+    """Units of one arm whose first label came within two windows, and how far into the second one the late ones were,
+    in hours added up.
+    """
+
+    labelled: int = 0
+    late: int = 0
+    hours: float = 0.0
+
+    def after(self, found: Outcomes, hours: float) -> ArmDelays:
+        return ArmDelays(
+            labelled=self.labelled + found.n, late=self.late + round(found.sums.total), hours=self.hours + hours
+        )
+
+    def window_needed(self, window_h: float) -> float | None:
+        """Hours within which 99 % of the labels would come, if they go on dwindling as they do in the second window.
+
+        None where they do not dwindle. An exponential tail, whose mean is fitted to the late labels' mean, cut off at
+        two windows.
+        """
+        if not self.late:
+            return window_h
+        mean, low, high = self.hours / self.late, window_h * 1e-3, window_h * LONGEST
+        if mean >= _cut_mean(high, window_h):
+            return None
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if _cut_mean(middle, window_h) < mean else (low, middle)
+        ever = self.late / -expm1(-window_h / high)
+        share = ever / (self.labelled - self.late + ever)
+        return window_h + max(0.0, high * log(share / ALLOWED))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateLabels:
+    """What is known of late labels after some blocks; ``peaks`` are latched, as all verdicts are."""
+
+    candidate: ArmDelays = ArmDelays()
+    champion: ArmDelays = ArmDelays()
+    usual: PlugIn = NOTHING_USUAL  # the champion's share of late labels
+    evidence: tuple[Evidence, ...] = NO_EVIDENCE  # in the order of LATER
+    pending: Block | None = None
+
+    def after(self, block: Block, hours: Mapping[str, float]) -> LateLabels:
+        """``block``: 1 = late, 0 = in time, per unit; ``hours``: arm > how late its late labels were, added up."""
+        counted = replace(
+            self,
+            candidate=self.candidate.after(block.candidate, hours["candidate"]),
+            champion=self.champion.after(block.champion, hours["champion"]),
+        )
+        merged = gather(self.pending, block)
+        if merged.n < MIN_BLOCK or not merged.has_both_arms:
+            return replace(counted, pending=merged)
+        return replace(
+            counted,
+            evidence=tuple(
+                e.after(log_factors(h, merged, self.usual, self.usual, "binary"))
+                for h, e in zip(LATER, self.evidence, strict=True)
+            ),
+            usual=self.usual.after(merged.champion),
+            pending=None,
+        )
+
+    @property
+    def labelled(self) -> int:
+        return self.candidate.labelled + self.champion.labelled
+
+    @property
+    def peaks(self) -> dict[str, float]:
+        return {h.name: e.peak for h, e in zip(LATER, self.evidence, strict=True)}
+
+    @property
+    def later(self) -> Hypothesis | None:
+        """Whose labels come later; None where nothing shows it."""
+        found = [h for h, e in zip(LATER, self.evidence, strict=True) if e.peak >= threshold(h.alpha)]
+        return max(found, key=lambda h: self.peaks[h.name], default=None)
+
+    def missing(self, n_used: int) -> str | None:
+        """What a promotion on ``n_used`` labels still waits for, as a sentence."""
+        if self.labelled < COUNTED * n_used:
+            return (
+                f"late labels have been counted of {self.labelled} labelled units, and half of the {n_used} used are"
+                " needed: a cohort's are counted once its feedback window has passed a second time"
+            )
+        if max(e.log_e for e in self.evidence) >= SUSPECTED:
+            return (
+                f"labels may come later in one arm: the evidence is {shown(max(e.log_e for e in self.evidence))} now,"
+                f" and has to be below {shown(SUSPECTED)}"
+            )
+        return None
+
+
+def _cut_mean(mean: float, end: float) -> float:
+    """Of an exponential distribution with this mean, cut off at ``end``: grows with ``mean`` from 0 to half of it."""
+    return mean - end / expm1(end / mean)
