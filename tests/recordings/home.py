@@ -20,20 +20,21 @@ from tests.recordings.fixed import fixed
 KEPT = Path(__file__).parent / "kept"
 HOME = KEPT / "home.tar.xz"
 END = KEPT / "home_end.txt"  # what its clock showed last
+PREFIX = "detent-recording-"  # of every folder that a home stands in
 _LEFT_OUT = ("var/run", "detent.db.turn", "detent.db-wal", "detent.db-shm")
-_FOLDER = re.compile(r"(?:/[\w.+-]+)+(?=/(?:var|families|config|mlflow)\b)")
+_FOLDER = re.compile(rf"(?:/[\w.+-]+)*/{PREFIX}\w+")
 Rows = dict[str, list[dict[str, Any]]]
 
 
 @contextmanager
 def built() -> Iterator[Settings]:
     """A home built anew."""
-    with TemporaryDirectory(prefix="detent-recording-") as folder, fixed(Clock()) as clock:
+    with TemporaryDirectory(prefix=PREFIX) as folder, fixed(Clock()) as clock:
         yield recipe.build(Path(folder), clock)
 
 
 def write_home() -> None:
-    with TemporaryDirectory(prefix="detent-recording-") as folder, fixed(Clock()) as clock:
+    with TemporaryDirectory(prefix=PREFIX) as folder, fixed(Clock()) as clock:
         recipe.build(Path(folder), clock)
         with closing(sqlite3.connect(Path(folder) / "var" / "detent.db")) as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")

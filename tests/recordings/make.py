@@ -6,12 +6,16 @@ is answered and computed; the home only with its name, since what an older versi
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Mapping
 
+import structlog
+
+from tests.recordings.answers import write_answers
 from tests.recordings.home import HOME, write_home
 
-RECORDINGS: Mapping[str, Callable[[], None]] = {"home": write_home}
+RECORDINGS: Mapping[str, Callable[[], None]] = {"home": write_home, "answers": write_answers}
 
 
 def main(words: list[str]) -> int:
@@ -19,6 +23,7 @@ def main(words: list[str]) -> int:
     if unknown:
         print(f"There is no recording {', '.join(unknown)}; there are {', '.join(RECORDINGS)}.", file=sys.stderr)
         return 2
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     for name in words or [name for name in RECORDINGS if name != "home" or not HOME.exists()]:
         RECORDINGS[name]()
         print(f"written: {name}", flush=True)
