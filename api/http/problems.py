@@ -370,6 +370,8 @@ def install(app: FastAPI) -> None:
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if allowed := (error.headers or {}).get("Allow"):  # Starlette joins a set: another order in each process
+            error.headers = {"Allow": ", ".join(sorted(allowed.split(", ")))}
         return response(from_http(error, request.method, request.url.path), request.scope, error.headers)
 
     async def on_bug(request: Request, error: Exception) -> Response:
