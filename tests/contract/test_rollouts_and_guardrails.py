@@ -117,6 +117,17 @@ def test_a_short_silence_is_forgiven(world: World) -> None:
     assert world.alerts() == set()
 
 
+def test_a_family_that_goes_to_sleep_shows_no_more_of_a_silent_candidate(world: World) -> None:
+    world.start()
+    world.run(60, per_second=4)
+    world.behaviours[world.candidate] = Behaviour(silent=True)
+    while not world.rollout.held:
+        world.run(30, per_second=4)
+    world.keep_lease(900)  # nobody asks for anything
+    assert world.rollout.is_active
+    assert world.moves() == ["deploy", "hold"]
+
+
 def test_tokens_of_an_earlier_stage_that_still_come_in_do_not_hide_a_silence(database: Database) -> None:
     world = made(database, ladder=[0.25, 0.5])
     world.start()

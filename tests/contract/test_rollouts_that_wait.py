@@ -4,6 +4,7 @@ missing history, arms that do not compare.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -11,6 +12,8 @@ import pytest
 
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import Conflict, GateNotMet
+from optimizer.core.rollout.evidence_state import from_text
+from optimizer.core.rollout.next_action import next_action
 from optimizer.core.rollout.start import frozen
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.views.rollout_status import RolloutView
@@ -218,3 +221,20 @@ def without_whole_days(*args: Any, **options: Any) -> dict[str, Any]:
 def rollout_view_of(world: World) -> RolloutView:
     with world.store.read() as tx:
         return rollout_view(tx, world.store, world.clock, world.rollout)
+
+
+def test_guardrails_that_compared_at_one_stage_say_nothing_of_the_next(database: Database) -> None:
+    world = made(database, ladder=[0.25, 0.5])
+    world.start()
+    world.climb(2)
+    rollout = world.rollout
+    with world.store.read() as tx:
+        stored = world.store.blocks.state(tx, rollout.id)
+    assert stored is not None
+    state = from_text(stored.state).state
+    assert state.compared == (0,)
+    blind = "the guardrails have not compared requests of both arms at this stage yet"
+    for stage, waits in ((0, False), (1, True)):
+        moved = replace(rollout, stage=stage)
+        found = next_action(moved, state, at=world.clock.at, clock_at=world.clock.rollout_now())
+        assert any(one.startswith(blind) for one in found.waits_for) == waits

@@ -316,6 +316,33 @@ def test_a_chain_made_anew_around_other_outcomes_is_found_by_the_evidence_in_the
     assert any("recorded other evidence" in p.detail for p in replayed.end(chain.n))
 
 
+def test_a_block_of_another_chain_is_named_though_its_own_hash_fits(ended: World) -> None:
+    first, second = ended.blocks("guardrails")[:2]
+    (foreign,) = chained(
+        first.rollout, [("guardrails", second.content)], n_before=1, head="f" * 64, closed_at=second.closed_at
+    )
+    (begun,) = chained(
+        first.rollout, [("guardrails", first.content)], n_before=0, head=FIRST_PREVIOUS_HASH, closed_at=first.closed_at
+    )
+    chain = BlockChain()
+    assert list(chain.read([begun, foreign])) == [begun]
+    said = "block 2 (guardrails) does not follow the one before it: its previous hash is another"
+    assert [problem.detail for problem in chain.problems] == [said]
+
+
+def test_a_step_of_the_tick_that_its_blocks_did_not_ask_for_is_named(ended: World) -> None:
+    with ended.store.read() as tx:
+        blocks = ended.store.blocks.of_rollout(tx, ended.rollout.id)
+    made = ended.decisions
+    chosen = next(d for d in made if d.kind == "advance" and d.actor == "system:tick")
+    decisions = [replace(d, kind="promote") if d is chosen else d for d in made]
+    replayed = ReplayedDecisions(ended.rollout, decisions)
+    for folded in fold(ended.rollout, blocks, BlockChain()):
+        replayed.look(folded.after)
+    said = f"decision {chosen.seq} (promote) does not follow: its blocks say advance"
+    assert [problem.detail for problem in replayed.end(len(blocks))] == [said]
+
+
 def test_a_replay_of_the_blocks_gives_exactly_what_the_tick_knew(ended: World) -> None:
     rollout = ended.rollout
     with ended.store.read() as tx:

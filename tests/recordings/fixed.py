@@ -63,13 +63,15 @@ def fixed(clock: Clock, seed: int = 1) -> Iterator[Clock]:
         yield clock
 
 
+@asynccontextmanager
+async def no_loops(*_: Any) -> AsyncIterator[None]:
+    """In the place of what an api does now and then by itself."""
+    yield
+
+
 @contextmanager
 def api_of(settings: Settings, clock: Clock) -> Iterator[World]:
     """An api whose loops stand still: what is served is read anew before each request, which takes a millisecond."""
-
-    @asynccontextmanager
-    async def no_loops(*_: Any) -> AsyncIterator[None]:
-        yield
 
     def before(_: object) -> None:
         clock.pass_seconds(0.001)

@@ -105,6 +105,12 @@ def test_every_look_at_the_same_holdout_costs_confidence():
     assert verdicts(evaluate_gates(evidence(p=0.09, looks=3), GateSettings()))["confidence"] == "fail"
 
 
+def test_every_look_costs_the_gate_on_quality_as_much():
+    cheap = {"aim": "cost", "champion": 2.0, "candidate": 1.0, "not_lower": not_lower(0.09)}
+    assert verdicts(evaluate_gates(evidence(**cheap, looks=2), GateSettings()))["quality"] == "pass"
+    assert verdicts(evaluate_gates(evidence(**cheap, looks=3), GateSettings()))["quality"] == "fail"
+
+
 def test_risk_counts_examples_that_lose_more_than_the_larger_of_margin_and_a_tenth():
     drops = [-0.5] * 3 + [-0.1] * 5 + [0.2] * 2
     assert risk_of(drops, margin=0.05) == 0.3

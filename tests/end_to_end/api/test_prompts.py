@@ -13,7 +13,8 @@ import pytest
 from optimizer.core.base.errors import Busy
 from optimizer.core.serving.assignment import verify_token
 from tests.api_world import World, make_home, serving
-from tests.clock import until
+from tests.clock import Clock, until
+from tests.recordings.fixed import api_of, fixed
 
 
 def test_a_prompt_has_the_contract_s_members_in_their_order(world: World) -> None:
@@ -152,3 +153,14 @@ def test_counts_that_cannot_be_written_are_kept_for_the_next_time(
             exposures.flush(store)
         assert exposures.n_waiting == 1
     until(lambda: exposures.n_waiting == 0)
+
+
+def test_a_candidate_leaves_the_snapshot_with_its_lease(tmp_path: Path) -> None:
+    with fixed(Clock()) as clock, api_of(make_home(tmp_path), clock) as world:
+        id = world.deploying()["id"]
+        first = world.get("/v1/snapshot")
+        assert first.json()["families"]["triage"]["rollout"]["id"] == id
+        assert world.get("/v1/snapshot", headers={"If-None-Match": first.headers["etag"]}).status_code == 304
+        clock.pass_seconds(61)
+        after = world.get("/v1/snapshot", headers={"If-None-Match": first.headers["etag"]})
+        assert (after.status_code, after.json()["families"]["triage"]["rollout"]) == (200, None)
