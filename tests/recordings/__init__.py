@@ -3,6 +3,6 @@ random requests to the hot routes, and the figures of the core. What is built la
 
     make recordings        writes them anew, where behaviour was changed on purpose
 
-``recipe.py`` builds the home; ``answers.py``, ``hot_requests.py`` and ``figures.py`` each write one recording down;
-``make.py`` is the command. The files stand in ``kept/``.
+``recipe.py`` builds the home; ``home.py`` keeps it, and what its acts write; ``answers.py``, ``hot_requests.py`` and
+``figures.py`` write the other recordings down; ``make.py`` is the command. The files stand in ``kept/``.
 """

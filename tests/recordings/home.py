@@ -6,8 +6,9 @@ import json
 import re
 import sqlite3
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,6 +24,7 @@ END = KEPT / "home_end.txt"  # what its clock showed last
 PREFIX = "detent-recording-"  # of every folder that a home stands in
 _LEFT_OUT = ("var/run", "detent.db.turn", "detent.db-wal", "detent.db-shm")
 _FOLDER = re.compile(rf"(?:/[\w.+-]+)*/{PREFIX}\w+")
+ROWS = KEPT / "rows.json"
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -58,6 +60,21 @@ def unpacked(folder: Path) -> Settings:
         packed.extractall(folder, filter="data")
     (folder / "var" / "run").mkdir()
     return load_settings("dev", folder)
+
+
+def row_hashes(rows: Rows) -> dict[str, list[str]]:
+    """Table > the hash of each row, in order."""
+    return {table: sorted(row_hash(row) for row in of_table) for table, of_table in rows.items()}
+
+
+def row_hash(row: Mapping[str, Any]) -> str:
+    return sha256(repr(sorted(row.items())).encode()).hexdigest()[:12]
+
+
+def write_rows() -> None:
+    """What the acts of the recipe write, with this version."""
+    with built() as settings:
+        ROWS.write_text(json.dumps(row_hashes(rows_of(settings)), separators=(",", ":")) + "\n", encoding="utf-8")
 
 
 def without_folder(text: str) -> str:

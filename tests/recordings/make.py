@@ -13,9 +13,18 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from tests.recordings.answers import write_answers
-from tests.recordings.home import HOME, write_home
+from tests.recordings.figures import write_figures, write_tables
+from tests.recordings.home import HOME, write_home, write_rows
+from tests.recordings.hot_requests import write_hot_requests
 
-RECORDINGS: Mapping[str, Callable[[], None]] = {"home": write_home, "answers": write_answers}
+RECORDINGS: Mapping[str, Callable[[], None]] = {
+    "home": write_home,
+    "rows": write_rows,
+    "answers": write_answers,
+    "hot_requests": write_hot_requests,
+    "figures": write_figures,
+    "tables": write_tables,
+}
 
 
 def main(words: list[str]) -> int:

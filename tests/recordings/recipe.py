@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 from optimizer.content.core.records.targets import TARGETS
 from optimizer.content.jobs.watch_pipeline import watch_pipeline
@@ -208,7 +209,8 @@ def judges_are_asked(api: Api, clock: Clock) -> None:
     path = f"/v1/families/{rated_world.F}"
     sent(api.post(f"{path}/rating-draws", {"n": 30}), 201)
     rated_world.rate_all(api, 25)
-    sent(api.post(f"{path}/judge/calibrations"), 201)
+    with patch("api.routes.judges.fit_judge_apart", wiring.fit_judge):  # in a process of its own it takes six seconds
+        sent(api.post(f"{path}/judge/calibrations"), 201)
     run = sent(api.post(f"{path}/judge/scores", {"n": 4}), 202)
     shared = api.shared
     run_judge_run(
