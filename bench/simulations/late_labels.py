@@ -1,5 +1,5 @@
 """Labels that come later in one arm and a window that somebody has fixed: how rollouts end,
-by the functions that the tick calls, with and without a count of late labels.
+by the functions that the tick calls: by the product's default, and by the rule before it counted late labels and days.
 
 Forty units an hour, each of which gives feedback in the end; a unit whose label has not come yet is not known (an
 application that reports feedback alone), so that no comparison of feedback rates helps. Every hour the cohorts close
@@ -25,7 +25,7 @@ from simulations.own_rule import LADDER
 from simulations.tally import BASE, BLOCK, DELTA, Tally, plain_cell, progress, share_cell
 from simulations.whole_rollout import MAX_HOURS, SETTINGS, START, counts, first_state, rollout_at, stored
 
-BEFORE = "late labels not counted"
+BEFORE = "rule before"
 PER_ARM = ("candidate", "champion")
 ENOUGH = window(0.99, SLOWER)
 WINDOWS = (24, window(0.99, 1.0), ENOUGH)
@@ -46,8 +46,9 @@ class Delays:
 
     @property
     def settings(self) -> dict[str, Any]:
+        """The product's default, or the rule before 2026-11-23."""
         hours = {"hours": self.window_h, **({"late_hours": self.window_h} if self.counted else {})}
-        return {**SETTINGS, "feedback_window": hours}
+        return {**SETTINGS, "feedback_window": hours, "whole_days": self.counted}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +102,10 @@ def drawn(rng: np.random.Generator, n: int, mean_h: float, window_h: int) -> tup
     return int(come[: window_h + 1].sum()), int(late.sum()), float(late @ (np.arange(len(late)) + 0.5))
 
 
-def run_delayed(rng: np.random.Generator, case: Delays, start: evidence_state.EvidenceState) -> tuple[str, int, str]:
+def run_delayed(rng: np.random.Generator, case: Delays) -> tuple[str, int, str]:
     """How it ended, labels used, and the reason; ``later``: for labels that come later in one arm."""
-    state, stage, cohorts, settings = start, 0, list[Cohort](), case.settings
+    settings = case.settings
+    state, stage, cohorts = first_state(settings), 0, list[Cohort]()
     for hour in range(MAX_HOURS):
         cohorts.append(draw_cohort(rng, stage, case))
         for age, kind in ((case.window_h, "quality"), (2 * case.window_h, "late")):
@@ -129,12 +131,12 @@ def run_delayed(rng: np.random.Generator, case: Delays, start: evidence_state.Ev
 
 def cells_of(name: str, case: Delays, runs: int, seed: int, *, before: bool = True) -> list[Cell]:
     """The shares of all ends, beside those of the rule without the count, and the windows that were named."""
-    start, tallies, windows = first_state(), {}, []
+    tallies, windows = dict[bool, Tally](), list[int]()
     for counted in (True, False) if before else (True,):
         tallies[counted] = Tally()
         for run in range(runs):
             rng = np.random.default_rng([seed, 32, round(1000 * case.difference) + 1000, run])
-            ended, labels, reason = run_delayed(rng, replace(case, counted=counted), start)
+            ended, labels, reason = run_delayed(rng, replace(case, counted=counted))
             tallies[counted].add(ended, labels, 0.0)
             named = search(r"about (\d+) hours would do", reason)
             windows += [int(named[1])] if named and counted else []

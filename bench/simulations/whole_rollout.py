@@ -144,12 +144,12 @@ def quality_block(rng: np.random.Generator, truth: Truth, stage: int, hour: int)
     return content, n_c
 
 
-def first_state() -> evidence_state.EvidenceState:
+def first_state(settings: dict[str, Any] = SETTINGS) -> evidence_state.EvidenceState:
     baseline = {
         "error_rate": 0.01, "latency_exceed": 0.05, "latency_limit_ms": 1000.0, "cost_cap_usd": 1.0,
         "cost_mean": float(USUAL_COST.mean()), "cost_variance": float(USUAL_COST.var()),
     }  # fmt: skip
-    start = evidence_state.after(evidence_state.begin(SETTINGS), stored("baseline", baseline), SETTINGS, LADDER)
+    start = evidence_state.after(evidence_state.begin(settings), stored("baseline", baseline), settings, LADDER)
     return replace(
         start, compared=tuple(range(len(LADDER)))
     )  # hopeless guardrails are not simulated to their end, and hold up nobody
