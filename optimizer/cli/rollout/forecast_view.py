@@ -63,6 +63,7 @@ def view_forecast(out: Console, values: Mapping[str, Any]) -> None:
         "Alarms    until the guardrail on errors rolls back, at the first share to come, on average:", markup=False
     )
     table([_alarm(alarm) for alarm in values["guardrails"]], ALARM_COLUMNS, empty="")(out)
+    out.print(f"Holds     {values['holds']}", markup=False)
     for warning in values["warnings"]:
         out.print(f"Note      {warning}", style="yellow", markup=False)
 
