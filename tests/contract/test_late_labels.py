@@ -15,6 +15,10 @@ import pytest
 from optimizer.core.feedback.events import FeedbackEvent, Interaction
 from optimizer.core.feedback.stored_rows import rows_of
 from optimizer.core.rollout import start
+from optimizer.core.rollout.evidence_state import begin
+from optimizer.core.rollout.next_action import next_action
+from optimizer.core.statistics.late_labels import LateLabels
+from optimizer.core.statistics.outcomes import Block, Outcomes
 from optimizer.core.views.rollout_evidence import evidence_text
 from tests.clock import Clock
 from tests.rollout_world import Behaviour, World
@@ -134,3 +138,27 @@ def test_a_rollout_that_began_before_late_labels_were_counted_goes_on_by_its_own
     evidence = world.decisions[-1].content["inputs"]["evidence"]
     assert not any("later" in name for name in evidence["log_e"])
     assert world.verified().problems == ()
+
+
+@pytest.mark.parametrize(
+    ("champion_late", "missing"),
+    [
+        (1, None),
+        (3, "labels may come later in the champion's arm: 3 of 60 of its labels came after the feedback window of 4"),
+    ],
+)
+def test_a_promotion_waits_while_the_evidence_leans_to_one_arm(
+    tmp_path: Path, champion_late: int, missing: str | None
+) -> None:
+    world = delayed(tmp_path, champion_h=0.0, candidate_h=0.0, success=0.97)
+    late = LateLabels()
+    for number in range(3):
+        champion = Outcomes.binary(20, int(number < champion_late))
+        block = Block(stage=0, candidate=Outcomes.binary(20, 0), champion=champion)
+        late = late.after(block, {"candidate": 0.0, "champion": float(number < champion_late)})
+    rollout = replace(world.rollout, status="deploying", outcome=None, held=False)
+    state = replace(begin(rollout.settings), late=late)
+    now = world.clock.now()
+    waits = next_action(rollout, state, at=now, clock_at=world.clock.rollout_now()).waits_for
+    found = [reason for reason in waits if "labels may come later" in reason]
+    assert (found[0].startswith(missing) if missing is not None else found == []) is True

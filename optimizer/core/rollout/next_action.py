@@ -17,7 +17,8 @@ from optimizer.core.rollout.evidence_state import WEEK, EvidenceState, Minute, w
 from optimizer.core.serving.rollout import Rollout, RolloutOutcome, percent
 from optimizer.core.statistics.block_evalue import clip_rate
 from optimizer.core.statistics.guardrails import GuardrailKind
-from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.late_labels import COUNTED
+from optimizer.core.statistics.mixture import Hypothesis, threshold
 from optimizer.core.statistics.outcomes import Sums
 from optimizer.core.statistics.projection import divergence
 from optimizer.core.statistics.sample_ratio import ALPHA_RATIO
@@ -178,18 +179,29 @@ def _one_key(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
 
 def _late_labels(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
     """What a promotion still has to know of labels that come after the window; rollouts of before count none."""
+    late, used = state.late, state.quality.labelled
     if late_hours(rollout) is None or rollout.stage < len(rollout.ladder) - 1:
         return ()
-    missing = state.late.missing(state.quality.labelled)
-    return () if missing is None else (missing,)
+    if late.labelled < COUNTED * used:
+        return (
+            (
+                f"late labels have been counted of {late.labelled} labelled units, and half of the {used} used are"
+                " needed: a cohort's are counted once its feedback window has passed a second time"
+            ),
+        )
+    if late.suspected is None:
+        return ()
+    return (_later_text(rollout, state, late.suspected, late.of(late.suspected.name).log_e, "may come later"),)
 
 
 def _labels_later(rollout: Rollout, state: EvidenceState) -> str | None:
-    """That labels come later in one arm, and the window with which they could be compared."""
-    found, late = state.late.later, state.late
-    if found is None:
-        return None
-    window = float(rollout.settings["feedback_window"]["hours"])
+    found = state.late.later
+    return None if found is None else _later_text(rollout, state, found, state.late.peaks[found.name], "come later")
+
+
+def _later_text(rollout: Rollout, state: EvidenceState, found: Hypothesis, log_e: float, come_later: str) -> str:
+    """With the window in which they could be compared."""
+    window, late = float(rollout.settings["feedback_window"]["hours"]), state.late
     slower, other = ("candidate", "champion") if found.name == "candidate_later" else ("champion", "candidate")
     slow, quick = (late.candidate, late.champion) if slower == "candidate" else (late.champion, late.candidate)
     needed = slow.window_needed(window)
@@ -199,10 +211,10 @@ def _labels_later(rollout: Rollout, state: EvidenceState) -> str | None:
         else f"a window of about {math.ceil(needed) if needed > 10 else needed:.3g} hours would do"
     )
     return (
-        f"labels come later in the {slower}'s arm: {slow.late} of {slow.labelled} of its labels came after the feedback"
-        f" window of {window:.3g} hours, and {quick.late} of {quick.labelled} of the {other}'s (evidence"
-        f" {shown(late.peaks[found.name])}, {1 / found.alpha:.0f} suffices), so those that came in time do not"
-        f" compare them; {advice} (rollout.feedback_window.hours)"
+        f"labels {come_later} in the {slower}'s arm: {slow.late} of {slow.labelled} of its labels came after the"
+        f" feedback window of {window:.3g} hours, and {quick.late} of {quick.labelled} of the {other}'s (evidence"
+        f" {shown(log_e)}, {1 / found.alpha:.0f} suffices), and labels in time compare the arms only where both are"
+        f" as quick; {advice} (rollout.feedback_window.hours)"
     )
 
 

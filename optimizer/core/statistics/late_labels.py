@@ -15,7 +15,6 @@ from optimizer.core.statistics.mixture import Evidence, Hypothesis, threshold
 from optimizer.core.statistics.outcomes import Block, Outcomes, gather
 from optimizer.core.statistics.plug_in import PlugIn
 from optimizer.core.statistics.quality_gate import MIN_BLOCK, log_factors
-from optimizer.core.statistics.stopping_rule import shown
 
 ALPHA_LATE = 0.01  # of a rollout, both arms together
 ALLOWED = 0.01  # share of labels
@@ -29,7 +28,7 @@ LATER = (
 )
 NOTHING_USUAL = PlugIn(prior_mean=ALLOWED)
 NO_EVIDENCE = tuple(Evidence.none(h.weights) for h in LATER)
-SUSPECTED = log(2)  # a present e-value at which a promotion waits; it falls again where the arms are alike
+SUSPECTED = log(2)  # a present e-value at which a promotion waits
 COUNTED = 0.5  # of the gate's labels: how many units' late labels have to be counted before a promotion
 LEAST_WINDOWS = 3  # that a promotion takes therefore: two until the first late labels are counted, one for half of all
 LONGEST = 50.0  # windows: a mean delay beyond it cannot be told from no end at all
@@ -113,19 +112,14 @@ class LateLabels:
         found = [h for h, e in zip(LATER, self.evidence, strict=True) if e.peak >= threshold(h.alpha)]
         return max(found, key=lambda h: self.peaks[h.name], default=None)
 
-    def missing(self, n_used: int) -> str | None:
-        """What a promotion on ``n_used`` labels still waits for, as a sentence."""
-        if self.labelled < COUNTED * n_used:
-            return (
-                f"late labels have been counted of {self.labelled} labelled units, and half of the {n_used} used are"
-                " needed: a cohort's are counted once its feedback window has passed a second time"
-            )
-        if max(e.log_e for e in self.evidence) >= SUSPECTED:
-            return (
-                f"labels may come later in one arm: the evidence is {shown(max(e.log_e for e in self.evidence))} now,"
-                f" and has to be below {shown(SUSPECTED)}"
-            )
-        return None
+    @property
+    def suspected(self) -> Hypothesis | None:
+        """Whose labels come later as the evidence stands now; it falls again where the arms are alike."""
+        name, log_e = max(((h, e.log_e) for h, e in zip(LATER, self.evidence, strict=True)), key=lambda found: found[1])
+        return name if log_e >= SUSPECTED else None
+
+    def of(self, name: str) -> Evidence:
+        return dict(zip((h.name for h in LATER), self.evidence, strict=True))[name]
 
 
 def _cut_mean(mean: float, end: float) -> float:
