@@ -7,7 +7,8 @@ champion, candidate: whose labels take twice as long, with windows of 24 hours, 
 79 (99 % of the slower ones). alike: both arms' labels take as long, so that none should be found different. happier:
 unhappy users of both arms who say nothing. Good news takes nine hours in the mean, bad news one. Base .80, margin .05,
 forty labels an hour. About an hour on one core; writes bench/results/rollout_delays.json, where the tables that
---only leaves out stay as they are. Fewer runs are printed alone.
+--only leaves out stay as they are, and the last sections of docs/reference/statistics-measured.md. Fewer runs are
+printed alone.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from __future__ import annotations
 import argparse
 import json
 
-from common import RESULTS, Cell, table, write_result
+from common import RESULTS, ROOT, Cell, table, write_result
 from simulations.late_labels import table_alike, table_candidate, table_champion, table_happier
+from simulations.limits_page import with_stored_sections
 
 FULL = 2000
+PAGE = ROOT / "docs" / "reference" / "statistics-measured.md"
 TABLES = {
     "champion": (table_champion, "delayed, champion's"),
     "candidate": (table_candidate, "delayed, candidate's"),
@@ -38,6 +41,7 @@ def main() -> None:
         print(table([cell for own in cells.values() for cell in own]))
         return
     write_result("rollout_delays", [cell for name in TABLES for cell in cells.get(name) or kept(name)], RESULTS)
+    PAGE.write_text(with_stored_sections(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def kept(name: str) -> list[Cell]:

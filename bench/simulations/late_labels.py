@@ -183,5 +183,8 @@ def table_alike(runs: int, seed: int) -> list[Cell]:
 
 
 def table_happier(runs: int, seed: int) -> list[Cell]:
-    case = Delays(window_h=ENOUGH, difference=-DELTA, silent=0.5)
-    return cells_of("happier, half of the unhappy of both arms say nothing, -5 pt", case, runs, seed, before=False)
+    cells: list[Cell] = []
+    for silent in (0.5, 0.8):
+        case = Delays(window_h=ENOUGH, difference=-DELTA, silent=silent)
+        cells += cells_of(f"happier, {silent:.0%} of the unhappy of both arms say nothing, -5 pt", case, runs, seed)
+    return cells

@@ -1,5 +1,5 @@
-"""The last sections of docs/reference/statistics-measured.md, made of bench/results/rollout_intervals.json and
-bench/results/rollout_limits.json and of nothing else.
+"""The last sections of docs/reference/statistics-measured.md, made of bench/results/rollout_intervals.json,
+bench/results/rollout_delays.json and bench/results/rollout_limits.json and of nothing else.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 from common import RESULTS
 from pages import in_columns
 
+from simulations.delays_page import delays_section
 from simulations.page import beside
 
 INTERVALS = """
@@ -41,13 +42,12 @@ first (Zipf), 160 requests an hour, two outcomes of one user correlated by .5, a
 
 @in_columns
 def with_stored_sections(page: str) -> str:
-    """The page with these sections as its last."""
-    intervals, limits_found = (
-        json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("rollout_intervals", "rollout_limits")
-    )
+    """The page with these sections as its last, those that have been measured."""
     first = page.split(INTERVALS.split("Made by")[0])[0].split(SILENT.split("Made by")[0])[0]
-    return first + intervals_section(intervals) + limits(limits_found)
+    sections = {"intervals": intervals_section, "delays": delays_section, "limits": limits}
+    files = {RESULTS / f"rollout_{name}.json": section for name, section in sections.items()}
+    stored = (section(json.loads(file.read_text("utf-8"))) for file, section in files.items() if file.exists())
+    return first + "".join(stored)
 
 
 def intervals_section(result: Mapping[str, Any]) -> str:
