@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import random
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -14,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import structlog
 from fastapi.testclient import TestClient
 from ulid import ULID
 
@@ -48,6 +50,8 @@ def fixed(clock: Clock, seed: int = 1) -> Iterator[Clock]:
             changes.enter_context(patch.object(target, name, value))
 
     with ExitStack() as changes:
+        changes.callback(structlog.configure, **structlog.get_config())
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
         put(SystemClock, now=lambda _: clock.now())
         put(ids, ULID=ulid, randbits=draw.getrandbits)
         put(

@@ -6,11 +6,8 @@ is answered and computed; the home only with its name, since what an older versi
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Mapping
-
-import structlog
 
 from tests.recordings.answers import write_answers
 from tests.recordings.figures import write_figures, write_tables
@@ -32,7 +29,6 @@ def main(words: list[str]) -> int:
     if unknown:
         print(f"There is no recording {', '.join(unknown)}; there are {', '.join(RECORDINGS)}.", file=sys.stderr)
         return 2
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     for name in words or [name for name in RECORDINGS if name != "home" or not HOME.exists()]:
         RECORDINGS[name]()
         print(f"written: {name}", flush=True)
