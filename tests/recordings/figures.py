@@ -62,11 +62,11 @@ def thresholds() -> dict[str, str]:
     return found
 
 
-def searches() -> dict[str, str]:
+def searches(*strategies: str) -> dict[str, str]:
     """Every trial, every call and the confirmation of studies on the topics of ``study_world``."""
     found = {}
     sizes = {"n_train": 12, "n_dev": 18, "n_holdout": 20, "n_candidates": 4, "n_settings": 4}
-    for strategy in ("race", "bootstrap+settings", "examples"):
+    for strategy in strategies or ("race",):
         with TemporaryDirectory() as folder, fixed(Clock(START)):
             world = World(Path(folder)).fill(n_dev=18)
             study = world.run(world.create(strategy=strategy, definition=sizes, seed=3))
@@ -79,10 +79,11 @@ def searches() -> dict[str, str]:
 
 
 def tables() -> Figures:
-    """All cells of ``bench/rollout_statistics.py --runs 100``, and those of recorded cascades with few draws."""
+    """More searches, every cell of ``bench/rollout_statistics.py --runs 100``, and of recorded cascades some draws."""
     sys.path[:0] = [] if str(BENCH) in sys.path else [str(BENCH)]
     rollouts = import_module("rollout_statistics").TABLES
-    found = {name: _cells(table(RUNS, 1)) for name, table in rollouts.items()}
+    found = {"searches": searches("bootstrap+settings", "examples", "joint")}
+    found |= {name: _cells(table(RUNS, 1)) for name, table in rollouts.items()}
     measures, sets = import_module("cascade_logs.measures"), import_module("cascade_logs.tables")
     for name in sets.CONFIDENT_SETS:
         if (logs := sets.read(name)) is not None:  # data of DETENT_SHARED
