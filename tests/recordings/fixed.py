@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import logging
 import random
-import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import datetime, tzinfo
@@ -29,6 +28,12 @@ from tests.clock import Clock
 ACTOR = "local:recorder"
 # What reads the time without asking a clock.
 OF_NOW = ("api.exposures", "api.gateway.model_side", "optimizer.runtime.wiring")
+OF_SECRETS = (
+    "optimizer.jobs.rollouts.start_rollout",
+    "optimizer.jobs.rollouts.adopt_file_version",
+    "optimizer.jobs.upkeep.manage_keys",
+    "optimizer.adapters.files.secrets",
+)
 OF_TIME = ("api.served", "api.gateway.chat_answer")
 
 
@@ -45,6 +50,9 @@ def fixed(clock: Clock, seed: int = 1) -> Iterator[Clock]:
     def ulid() -> ULID:
         return ULID.from_bytes(int(clock.at.timestamp() * 1000).to_bytes(6, "big") + next(n).to_bytes(10, "big"))
 
+    def secret(n_bytes: int) -> str:
+        return f"{draw.getrandbits(8 * n_bytes):0{2 * n_bytes}x}"
+
     def put(target: Any, **values: Any) -> None:
         for name, value in values.items():
             changes.enter_context(patch.object(target, name, value))
@@ -54,11 +62,8 @@ def fixed(clock: Clock, seed: int = 1) -> Iterator[Clock]:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
         put(SystemClock, now=lambda _: clock.now())
         put(ids, ULID=ulid, randbits=draw.getrandbits)
-        put(
-            secrets,
-            token_hex=lambda n_bytes: f"{draw.getrandbits(8 * n_bytes):0{2 * n_bytes}x}",
-            token_urlsafe=lambda n_bytes: f"{draw.getrandbits(8 * n_bytes):0{2 * n_bytes}x}",
-        )
+        for name in OF_SECRETS:  # not of libraries, which draw when they are first imported
+            put(import_module(name), secrets=SimpleNamespace(token_hex=secret, token_urlsafe=secret))
         for name in OF_NOW:
             put(import_module(name), datetime=Now)
         for name in OF_TIME:
