@@ -8,7 +8,7 @@ that order.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from zlib import crc32
 
 import numpy as np
 
-DEVELOPMENT, CONFIRMATION, MEANS = "development", "confirmation", "means"
+DEVELOPMENT, CONFIRMATION = "development", "confirmation"
 PARTS = {  # fixed before anything was measured by table; what each part is for stands on the page
     DEVELOPMENT: ("babe_bias_*.json", "llmbar_*.json"),
     CONFIRMATION: ("trec_*.json", "ups_*.json", "llmjudge_*.json"),
 }
 MEANS_FILE = "means_slab_paraphrases.json"
 MEANS_EXAMPLES = 100  # calls in full of a paraphrase: as many as its published mean is made of
+SCALE = 4  # of people's and judges' marks of a story, 1 to 5
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -58,21 +59,37 @@ class Draws:
 
 def pools(folder: Path, part: str) -> list[Pool]:
     """The pools of a part, by name; empty where the data are absent."""
-    if part == MEANS:
-        return _published_means(folder / MEANS_FILE)
-    return [_recorded(path) for pattern in PARTS[part] for path in sorted(folder.glob(pattern))]
+    found = [_recorded(path) for pattern in PARTS[part] for path in sorted(folder.glob(pattern))]
+    if part == CONFIRMATION:
+        found += [*_judges(folder.parent / "judge_calibration" / "hanna"), *_models(folder.parent / "cascade_logs")]
+    return found
 
 
-def draw(pool: Pool, numbers: Sequence[int]) -> Draws:
-    """The draws of these numbers, each always the same."""
-    scores, worth = zip(*(_one(pool, number) for number in numbers), strict=True)
+def published_means(folder: Path, part: str) -> list[Pool]:
+    """Every model of every other task: the first, third, ... of the file are for development."""
+    path = folder / MEANS_FILE
+    if not path.exists():
+        return []
+    tasks = list(json.loads(path.read_text(encoding="utf-8"))["tasks"].items())
+    found = []
+    for task, table in tasks[part != DEVELOPMENT :: 2]:
+        for model, row in zip(table["models"], table["mean"], strict=True):
+            means = np.array([x for x in row if x is not None], float)
+            name = f"{task} by {model}"
+            found.append(Pool(name=name, scores=np.zeros((len(means), MEANS_EXAMPLES)), means=means))
+    return found
+
+
+def draw(pool: Pool, numbers: Sequence[int], n_examples: int | None = None) -> Draws:
+    """The draws of these numbers, each always the same; of so many examples of the pool (None: all)."""
+    scores, worth = zip(*(_one(pool, number, n_examples) for number in numbers), strict=True)
     return Draws(scores=np.array(scores), worth=np.array(worth))
 
 
-def _one(pool: Pool, number: int) -> tuple[Array, Array]:
+def _one(pool: Pool, number: int, n_searched: int | None) -> tuple[Array, Array]:
     rng = np.random.default_rng([crc32(pool.name.encode()), number])
     n_variants, n_examples = pool.scores.shape
-    variants, examples = rng.permutation(n_variants), rng.permutation(n_examples)
+    variants, examples = rng.permutation(n_variants), rng.permutation(n_examples)[:n_searched]
     if pool.means is None:
         return pool.scores[np.ix_(variants, examples)], pool.scores.mean(axis=1)[variants]
     means = pool.means[variants]
@@ -80,21 +97,47 @@ def _one(pool: Pool, number: int) -> tuple[Array, Array]:
 
 
 def _recorded(path: Path) -> Pool:
-    rows = json.loads(path.read_text(encoding="utf-8"))["scores"]
+    return _whole(path.stem, json.loads(path.read_text(encoding="utf-8"))["scores"])
+
+
+def _whole(name: str, rows: Sequence[Sequence[float | None]]) -> Pool:
+    """Without the examples on which some variant has no score."""
     scores = np.array([[np.nan if x is None else x for x in row] for row in rows], float)
     whole = ~np.isnan(scores).any(axis=0)
-    return Pool(name=path.stem, scores=scores[:, whole], n_left_out=int((~whole).sum()))
+    return Pool(name=name, scores=scores[:, whole], n_left_out=int((~whole).sum()))
 
 
-def _published_means(path: Path) -> list[Pool]:
-    """One model for each task, another with each task, so that no choice of ours is in it."""
-    if not path.exists():
+def _judges(folder: Path) -> list[Pool]:
+    """Of each of six criteria how near five judging models under four prompts come to people's marks of a story."""
+    stories = [row["expected"] for row in _lines(folder)]
+    if not stories:
         return []
+    judges = sorted(stories[0]["logged_judge"])
+    return [
+        _whole(f"hanna_{criterion}", [[_near(story, judge, at) for story in stories] for judge in judges])
+        for at, criterion in enumerate(stories[0]["human"])
+    ]
+
+
+def _near(story: Mapping[str, Any], judge: str, at: int) -> float | None:
+    marks = story["logged_judge"].get(judge)
+    if marks is None or marks[at] is None:
+        return None
+    return max(0.0, 1 - abs(float(marks[at]) - float(list(story["human"].values())[at])) / SCALE)
+
+
+def _models(folder: Path) -> list[Pool]:
+    """Nine models on the same questions: no prompts, but arms like them."""
     found = []
-    for number, (task, table) in enumerate(json.loads(path.read_text(encoding="utf-8"))["tasks"].items()):
-        model = number % len(table["models"])
-        means = np.array([np.nan if x is None else x for x in table["mean"][model]], float)
-        means = means[~np.isnan(means)]
-        name = f"{task} by {table['models'][model]}"
-        found.append(Pool(name=name, scores=np.zeros((len(means), MEANS_EXAMPLES)), means=means))
+    for place in sorted(folder.glob("rlc_*")):
+        rows = [{name: one["correct"] for name, one in row["expected"]["models"].items()} for row in _lines(place)]
+        found.append(_whole(place.name, [[row.get(model) for row in rows] for model in sorted(rows[0])]))
     return found
+
+
+def _lines(folder: Path) -> list[dict[str, Any]]:
+    return [
+        json.loads(line)
+        for path in sorted(folder.glob("*.jsonl"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]

@@ -13,6 +13,7 @@ from math import ceil, log2
 import numpy as np
 
 from fixed_pool.pools import Array
+from optimizer.core.search.racing import first_look, reach
 
 Rule = Callable[[Array, Sequence[int]], Array]
 
@@ -77,6 +78,33 @@ def continuous_rejects(
         return _best(at, left, met).reshape(len(budgets), n_draws)
 
     return run
+
+
+def within_the_rows(
+    scores: Array, calls: int, *, weight: float = 1.0, first: int | None = None, step: int = 1
+) -> Array:
+    """``ContinuousRejects`` of the product on many draws at once.
+
+    Args:
+        weight, first, step: as of ``continuous_rejects``; weight 0: gaps do not count; first None: as the product.
+    """
+    n_draws, n_variants, n_examples = scores.shape
+    sums, first = scores.cumsum(axis=2), first or first_look(calls, n_variants)
+    left, spent, met = np.ones((n_draws, n_variants), bool), np.zeros(n_draws, int), np.ones(n_draws, int)
+    for t in _levels(first, step, n_examples):
+        n_left = left.sum(axis=1)
+        goes_on = (n_left > 1) & (spent + n_left * t <= calls) if t > first else np.ones(n_draws, bool)
+        if not goes_on.any():
+            break
+        met[goes_on] = t
+        while goes_on.any():
+            worst, gap, j = _worst(sums[:, :, t - 1] / t, left, "average")
+            far = np.array([reach(int(n), calls - int(made), n_examples) for n, made in zip(j, spent, strict=True)])
+            falls = goes_on & (j > 1) & (weight * gap > np.sqrt(far / (t * j)) - 1)
+            left[falls, worst[falls]] = False
+            spent += falls * t
+            goes_on = falls
+    return _best(sums, left, met)
 
 
 def _levels(first: int, step: int, n_examples: int) -> list[int]:

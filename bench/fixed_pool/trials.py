@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,17 @@ import numpy as np
 from common import Cell
 
 from fixed_pool import models, product, rejects
-from fixed_pool.pools import MEANS, Pool, draw
-from fixed_pool.race_rules import ExpectedGain, Halving, SignedRank
+from fixed_pool.pools import Pool, draw, pools, published_means
 from optimizer.core.search.racing import ContinuousRejects
 
-WIDTH = 8  # calls that expected gain gives out at once
 SHARES = (0.10, 0.20, 0.33, 0.50)  # of the calls of evaluating everybody in full
-OURS = "continuous rejects, ours"
-CHOSEN = ContinuousRejects()
-ALL_DRAWS, DRAWS_OF_MEANS, FEWER_DRAWS = 30, 10, 5
+SIZES = (60, 200, None)  # examples that a search may ask about; None: all of the table
+OURS, BEFORE = "continuous rejects, ours", "ours before (weight 4)"
+ALL_DRAWS, DRAWS_OF_MEANS, FEWER_DRAWS = 200, 8, 10
 
 RULES: dict[str, rejects.Rule] = {
-    OURS: rejects.continuous_rejects(weight=CHOSEN.weight, first=CHOSEN.first, step=CHOSEN.step, several=True),
+    OURS: rejects.each(rejects.within_the_rows),
+    BEFORE: rejects.continuous_rejects(weight=4.0, first=4, step=4, several=True),
     "continuous rejects, CR-A": rejects.continuous_rejects(),
     "continuous rejects, CR-C": rejects.continuous_rejects(against="closest"),
     "TRIPLE-CR, examples not shared": rejects.continuous_rejects(own_orders=True),
@@ -34,14 +34,34 @@ RULES: dict[str, rejects.Rule] = {
     "random subset in full": rejects.each(rejects.random_subset),
     "Thompson, paired differences": rejects.each(models.thompson),
     "Rasch on scattered cells": rejects.each(models.rasch),
-    "expected gain (racing.py)": product.cut_short(ExpectedGain(width=WIDTH)),
-    "signed rank (racing.py)": product.cut_short(SignedRank()),
-    "halving (racing.py)": product.cut_short(Halving()),
 }
-BY_RACE = {"expected gain (racing.py)", "signed rank (racing.py)", "halving (racing.py)"}
-SLOW = {"Thompson, paired differences", "Rasch on scattered cells", *BY_RACE}  # fewer draws
-NOT_ON_MEANS = {"Thompson, paired differences", *BY_RACE}  # of 200 variants: minutes for each draw
+CONSIDERED: dict[str, rejects.Rule] = {  # beside RULES, when ours was chosen on the development tables
+    "ours, gaps do not count": rejects.each(partial(rejects.within_the_rows, weight=0.0)),
+    "ours, weight 2": rejects.each(partial(rejects.within_the_rows, weight=2.0)),
+    "ours, weight 4": rejects.each(partial(rejects.within_the_rows, weight=4.0)),
+    "ours, first look at 1": rejects.each(partial(rejects.within_the_rows, first=1)),
+    "ours, first look at 2": rejects.each(partial(rejects.within_the_rows, first=2)),
+    "ours, first look at 4": rejects.each(partial(rejects.within_the_rows, first=4)),
+    "ours, looks after each fourth": rejects.each(partial(rejects.within_the_rows, step=4)),
+}
+SLOW = {"Thompson, paired differences", "Rasch on scattered cells"}  # fewer draws, and none of 200 variants
 THROUGH_RACE = product.through_race(lambda calls: ContinuousRejects(calls=calls, share=1.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Tables that are told together: ``n_examples`` of each may be asked about, None: all."""
+
+    name: str
+    pools: Sequence[Pool]
+    n_examples: int | None = None
+
+
+def groups(folder: Path, part: str) -> list[Group]:
+    """Of a part its tables of answers with few, more and all examples, and its tables of means."""
+    answers, means = pools(folder, part), published_means(folder, part)
+    sized = [Group(name=f"{part}, {size or 'all'} rows", pools=answers, n_examples=size) for size in SIZES]
+    return [group for group in (*sized, Group(name=f"{part}, means", pools=means)) if group.pools]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,16 +78,19 @@ class Measured:
     agreed: tuple[int, int]
 
 
-def measure(pool: Pool, part: str, kept: Path, n_draws: int | None = None) -> Measured:
+def measure(
+    pool: Pool, kept: Path, n_draws: int | None = None, *, n_examples: int | None = None,
+    rules: Mapping[str, rejects.Rule] = RULES,
+) -> Measured:  # fmt: skip
     """Measures, or reads what the same code measured before."""
-    path = kept / f"{part}-{pool.name.replace('/', '-')}.json"
-    n_draws = n_draws or (DRAWS_OF_MEANS if part == MEANS else ALL_DRAWS)
-    what = {"code": code_digest(), "n_draws": n_draws}
+    path = kept / f"{pool.name.replace('/', '-')}-{n_examples or 'all'}.json"
+    n_draws = n_draws or (ALL_DRAWS if pool.means is None else DRAWS_OF_MEANS)
+    what = {"code": code_digest(), "n_draws": n_draws, "rules": list(rules)}
     if path.exists():
         found = json.loads(path.read_text(encoding="utf-8"))
         if found.pop("what") == what:
             return Measured(**{**found, "shape": tuple(found["shape"]), "agreed": tuple(found["agreed"])})
-    measured = _measure(pool, part, n_draws)
+    measured = _measure(pool, n_draws, n_examples, rules)
     kept.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"what": what, **vars(measured)}), encoding="utf-8")
     return measured
@@ -82,72 +105,49 @@ def code_digest() -> str:
     return sha256(b"".join(path.read_bytes() for path in files if path.name != "page.py")).hexdigest()
 
 
-def _measure(pool: Pool, part: str, n_draws: int) -> Measured:
-    draws = draw(pool, range(n_draws))
+def _measure(pool: Pool, n_draws: int, n_examples: int | None, rules: Mapping[str, rejects.Rule]) -> Measured:
+    draws = draw(pool, range(n_draws), n_examples)
     budgets = [int(share * draws.scores[0].size) for share in SHARES]
     lost: dict[str, list[list[float]]] = {}
-    for name, rule in RULES.items():
-        if part == MEANS and name in NOT_ON_MEANS:
+    for name, rule in rules.items():
+        if name in SLOW and pool.means is not None:
             continue
         n = min(n_draws, FEWER_DRAWS) if name in SLOW else n_draws
         lost[name] = [draws.lost(chosen, n) for chosen in rule(draws.scores[:n], budgets)]
-    ours, theirs = RULES[OURS](draws.scores[:1], budgets), THROUGH_RACE(draws.scores[:1], budgets)
+    ours, theirs = (rule(draws.scores[:1], budgets) for rule in (RULES[OURS], THROUGH_RACE))
     return Measured(
         pool=pool.name, shape=draws.scores[0].shape, n_left_out=pool.n_left_out, lost=lost,
         agreed=(int((ours == theirs).sum()), ours.size)
     )  # fmt: skip
 
 
-def cells(part: str, found: Sequence[Measured]) -> list[Cell]:
-    """For each share and rule the mean over the pools, against ours on the same draws; then both by pool."""
+def cells(group: str, found: Sequence[Measured]) -> list[Cell]:
+    """For each share and rule the mean over the pools, against ours on the same draws."""
     made = []
     for at, share in enumerate(SHARES):
         means = np.array([np.mean(one.lost[OURS][at]) for one in found])
         low, high = interval(means)
         made.append(
             Cell(
-                case=f"{part}: points lost at {share:.0%}: {OURS}", ours=float(means.mean()), other=None,
+                case=f"{group}: points lost at {share:.0%}: {OURS}", ours=float(means.mean()), other=None,
                 other_name="full evaluation", ratio=None,
                 low=low, high=high, unit="hundredths of score; bounds of the mean over the tables", n=len(found),
             )
         )  # fmt: skip
-        made += [
-            _against(part, at, found, name) for name in RULES if name != OURS and all(name in one.lost for one in found)
-        ]
-    return made + [_by_pool(part, one, at) for one in found for at in range(len(SHARES))]
+        made += [_against(group, at, found, name) for name in found[0].lost if name != OURS]
+    return made
 
 
-def _against(part: str, at: int, found: Sequence[Measured], name: str) -> Cell:
+def _against(group: str, at: int, found: Sequence[Measured], name: str) -> Cell:
     other = np.array([np.mean(one.lost[name][at]) for one in found])
     ours = np.array([np.mean(one.lost[OURS][at][: len(one.lost[name][at])]) for one in found])
     low, high = interval(ours - other)
     a, b = float(ours.mean()), float(other.mean())
     return Cell(
-        case=f"{part}: points lost at {SHARES[at]:.0%}: {name}", ours=a, other=b, other_name=name,
+        case=f"{group}: points lost at {SHARES[at]:.0%}: {name}", ours=a, other=b, other_name=name,
         ratio=a / b if b else None, low=low, high=high,
         unit="hundredths of score; bounds of ours - other over the tables", n=len(found),
     )  # fmt: skip
-
-
-def _by_pool(part: str, one: Measured, at: int) -> Cell:
-    name = "continuous rejects, CR-A"
-    ours, other = np.array(one.lost[OURS][at]), np.array(one.lost[name][at])
-    low, high = interval(ours - other)
-    n_variants, n_examples = one.shape
-    return Cell(
-        case=(
-            f"{part}, {one.pool} ({n_variants} x {n_examples}, {one.n_left_out} left out): points lost at"
-            f" {SHARES[at]:.0%}"
-        ),
-        ours=float(ours.mean()),
-        other=float(other.mean()),
-        other_name=name,
-        ratio=None,
-        low=low,
-        high=high,
-        unit="hundredths of score; bounds of ours - other over the draws",
-        n=len(ours),
-    )
 
 
 def interval(values: Any) -> tuple[float, float]:

@@ -14,8 +14,7 @@ from optimizer.adapters.search.tpe import SettingsSearch
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
-from optimizer.core.family.variant import Variant
-from optimizer.core.search.race_strategy import Heat, RacedSearch
+from optimizer.core.search.race_strategy import RacedSearch
 from optimizer.core.search.racing import FIRST, ContinuousRejects
 from optimizer.core.search.space import instruction_of
 from optimizer.core.search.strategy import SearchSetting
@@ -64,11 +63,9 @@ def drawn(table: Array, seed: int, n_dev: int) -> Drawn:
     return Drawn(scores=scores, dev=[int(row) for row in rows], names=[f"row-{row}" for row in rows])
 
 
-def least_calls(n: int, n_dev: int) -> int:
-    """That a race over a list of ``n`` needs beside the confirmation: each instruction meets ``FIRST`` rows, champion
-    and leader all of them.
-    """
-    return FIRST * (n - 1) + 2 * n_dev
+def least_calls(n: int) -> int:
+    """That a race over a list of ``n`` needs beside the confirmation: ``FIRST`` rows of each instruction."""
+    return FIRST * n
 
 
 def text_of(number: int) -> str:
@@ -105,9 +102,7 @@ class _Nothing:
 
 
 def raced(of: Drawn, seed: int, cap: int) -> Searched:
-    """As a study races whose definition asks for no examples and no run-off, with ``cap`` calls for its search: what
-    its end needs is held back, and where the cap is met before the race is decided, leader and champion meet all rows.
-    """
+    """As a study races whose definition asks for no examples and no run-off, with ``cap`` calls for its search."""
     n, n_dev = len(of.scores), len(of.dev)
     family = parse_family(declared(n))
     champion = family.variant()
@@ -120,37 +115,19 @@ def raced(of: Drawn, seed: int, cap: int) -> Searched:
     )  # fmt: skip
     race = RacedSearch(
         champion, [lambda start: _Nothing(), lambda start: SettingsSearch(replace(setting, start=start))], of.names,
-        seed=seed, calls=max(0, cap - n_dev), n_contenders=n - 1,
+        seed=seed, calls=cap, n_contenders=[0, n - 1], n_champion_first=0,
     )  # fmt: skip
-    rows, met, n_calls = dict(zip(of.names, of.dev, strict=True)), dict[int, set[str]](), 0
-
-    def ask(heats: Sequence[Heat], room: float) -> bool:
-        """False where the cap is met first."""
-        nonlocal n_calls
-        for heat in heats:
-            of_variant = met.setdefault(_number(heat.proposal.variant), set())
-            for example in heat.turn.examples:
-                if example not in of_variant:
-                    if n_calls >= room:
-                        return False
-                    n_calls += 1
-                    of_variant.add(example)
-        for heat in heats:
-            scores = of.scores[_number(heat.proposal.variant)]
-            race.tell(
-                heat,
-                [ExampleResult(example=e, score=float(scores[rows[e]]), output=None) for e in heat.turn.examples],
-            )
-        return True
-
+    rows, met = dict(zip(of.names, of.dev, strict=True)), dict[int, list[str]]()
     while heats := race.heats():
-        if not ask(heats, cap - race.n_last):
-            ask(race.last(), float("inf"))
-            break
-    means = of.scores[:, of.dev].mean(axis=1)
-    leaders = [v for v in met if v and len(met[v]) == n_dev and means[v] > means[0] + TIE]
-    chosen = min(leaders, key=lambda v: (-means[v], len(text_of(v))), default=0)
-    return searched(of, chosen, len(met), n_calls)
+        for heat in heats:
+            number, asked = number_of(instruction_of(heat.proposal.variant)), heat.turn.examples
+            met.setdefault(number, []).extend(asked)
+            scores = of.scores[number]
+            race.tell(heat, [ExampleResult(example=e, score=float(scores[rows[e]]), output=None) for e in asked])
+    pair = [number_of(instruction_of(proposal.variant)) for proposal in race.pair]
+    common = [rows[e] for e in met[0] if e in met[pair[-1]]]
+    leads = of.scores[pair[-1], common].mean() > of.scores[0, common].mean() + TIE
+    return searched(of, pair[-1] if leads else 0, len(met), sum(map(len, met.values())))
 
 
 def searched(of: Drawn, chosen: int, n_tried: int, calls: int) -> Searched:
@@ -158,7 +135,3 @@ def searched(of: Drawn, chosen: int, n_tried: int, calls: int) -> Searched:
         n=len(of.scores), n_tried=n_tried, calls=calls, chosen=chosen,
         lost=of.lost(chosen), rule_lost=of.lost(of.rule(calls)),
     )  # fmt: skip
-
-
-def _number(variant: Variant) -> int:
-    return number_of(instruction_of(variant))

@@ -16,8 +16,8 @@ RULES = [
     ExpectedGain(first=2, step=3),
     ExpectedGain(first=2, step=2, width=7),
     ContinuousRejects(),
-    ContinuousRejects(calls=9, first=1),
-    ContinuousRejects(share=0.3, first=3, step=2, weight=1.0),
+    ContinuousRejects(calls=9),
+    ContinuousRejects(share=0.3),
 ]
 score = st.one_of(st.none(), st.sampled_from([0.0, 1.0]), st.floats(0, 1))
 

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.base.values import Budget
+from optimizer.core.search.run_off import RUN_OFF, rows_in_words
 from optimizer.core.search.strategy import without_turn
 from optimizer.core.views.study_headline import headline
 from optimizer.jobs.studies.report_study import report_study
@@ -118,29 +119,34 @@ def test_a_race_that_was_torn_off_takes_the_same_way_and_asks_nothing_twice(done
 
 
 @pytest.mark.parametrize("n_calls", range(72, 200, 16))
-def test_a_race_that_its_budget_cuts_short_keeps_calls_for_its_leaders_last_examples(tmp_path, n_calls):
+def test_a_race_under_a_cap_on_calls_ends_within_it_and_compares_on_what_champion_and_leader_both_met(
+    tmp_path, n_calls
+):
     world = world_of(tmp_path)
     study = searched(world, budget=Budget(calls=n_calls))
     assert study.spend.n_calls <= n_calls
-    met = n_results(world, study)
-    assert met[study.champion] == 30
+    met, trials = n_results(world, study), {t.variant: t for t in world.trials(study)}
+    n_used = study.findings[RUN_OFF]["n_used"]
+    assert {t.status for t in trials.values()} <= {"complete", "dropped", "stopped"}
+    assert trials[study.champion].status == "complete"
     if study.winner is not None:
-        assert met[study.winner] == 30
         assert study.outcome == "nominated"
+        assert trials[study.winner].status == "complete"
+        assert n_used == min(met[study.champion], met[study.winner])
+        if n_used < 30:
+            assert study.spend.n_calls >= n_calls - 2
+            assert f"The choice rests on {n_used} of 30 dev rows." in rows_in_words(study.findings)
     if study.spend.search_cut:
-        assert "calls are held back" in study.spend.search_cut
-        assert all(t.status in ("complete", "stopped") for t in world.trials(study))
+        assert "calls are held back for the confirmation." in study.spend.search_cut
 
 
-def test_a_race_cut_short_finds_a_winner_before_full_evaluation_would_have_had_one(tmp_path):
-    study = searched(world_of(tmp_path), budget=Budget(calls=150))
-    assert study.outcome == "nominated"
-    assert study.spend.search_cut
+def test_a_race_with_few_calls_finds_a_winner_before_full_evaluation_would_have_had_one(tmp_path):
+    assert searched(world_of(tmp_path), budget=Budget(calls=150)).outcome == "nominated"
 
 
 def test_a_race_cut_before_the_settings_had_their_turn_says_so(tmp_path):
     world = world_of(tmp_path)
-    study = searched(world, budget=Budget(calls=120))
+    study = searched(world, budget=Budget(calls=72))
     assert study.spend.search_cut
     assert without_turn(study, world.trials(study)) == ("settings",)
 

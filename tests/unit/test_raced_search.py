@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from optimizer.core.base.values import ExampleResult
-from optimizer.core.search.call_estimate import calls_for_a_race
+from optimizer.core.search.call_estimate import calls_for_a_race, is_raced
 from optimizer.core.search.race_strategy import CHAMPION_FIRST, RacedSearch
+from optimizer.core.search.racing import ContinuousRejects, Race
 from optimizer.core.search.strategy import Proposal
 from optimizer.core.search.study import Definition
 from tests.study_world import topic_examples, topic_family
@@ -197,24 +198,75 @@ def test_with_a_cap_on_calls_each_proposers_contenders_get_their_part_of_them():
 
     def asked(calls: int | None) -> tuple[int, int]:
         proposers = [lambda start: Scripted(list(numbers), "a"), lambda start: Scripted(list(range(11, 21)), "b")]
-        met = play(RacedSearch(START, proposers, [e.id for e in DEV], seed=1, calls=calls), levels)
+        search = RacedSearch(START, proposers, [e.id for e in DEV], seed=1, calls=calls, n_contenders=[10, 10])
+        met = play(search, levels)
         by_second = max(len(met[variant(n).id]) for n in range(11, 21))
         return sum(map(len, met.values())), by_second
 
     total, by_second = asked(300)
-    assert total <= 300 + 2 * len(DEV), "the end of leader and champion comes on top"
+    assert 280 <= total <= 300, "the end of leader and champion is within the calls"
     assert by_second > 4, "the first proposer's contenders left something"
     assert total < asked(None)[0] <= 0.5 * 21 * len(DEV) + 2 * len(DEV)
 
 
-def test_of_a_budget_a_race_may_have_what_confirmation_champion_and_bootstrapping_leave():
-    def calls(budget: int | None) -> int | None:
-        return calls_for_a_race(
-            budget, Definition(n_candidates=3, max_examples=2), n_train=50, n_dev=40, n_confirmation=30
+@pytest.mark.parametrize("calls", [44, 60, 90, 120, 200])
+def test_a_race_over_one_list_chooses_what_its_rule_alone_chooses_with_the_same_calls(calls):
+    levels = {variant(n).id: 0.2 + 0.05 * (n * 7 % 11) for n in range(1, 11)}
+    for seed in range(6):
+        proposers = [lambda start: Scripted([], "a"), lambda start: Scripted(list(range(1, 11)), "b")]
+        search = RacedSearch(
+            START, proposers, [e.id for e in DEV], seed=seed, calls=calls, n_contenders=[0, 10], n_champion_first=0
         )
+        met = play(search, levels)
+        alone = Race([e.id for e in DEV], ContinuousRejects(calls=calls, share=1.0), seed=seed)
+        for id in met:
+            alone.enter(id)
+        while turns := alone.turns():
+            for turn in turns:
+                alone.tell(
+                    turn, [float(levels.get(turn.variant, 0.3) > int(e.split("-")[1]) / 40) for e in turn.examples]
+                )
+        if calls <= 0.5 * 11 * len(DEV):
+            leader = search.leader()
+            assert leader is not None
+            assert leader.variant.id == alone.leader()
+        assert sum(map(len, met.values())) <= calls
+
+
+def test_what_is_left_of_the_calls_brings_champion_and_leader_onto_the_same_examples():
+    levels = {variant(n).id: 0.05 for n in range(1, 11)} | {GOOD: 0.9}
+    search = RacedSearch(
+        START, [lambda start: Scripted(list(range(1, 11)), "a")], [e.id for e in DEV], seed=1, calls=90,
+        n_contenders=[10], n_champion_first=0,
+    )  # fmt: skip
+    met = play(search, levels)
+    assert {p.variant.id for p in search.pair} == {START.id, GOOD}
+    assert 4 <= len(met[START.id]) <= len(met[GOOD]) <= len(DEV)
+    assert 88 <= sum(map(len, met.values())) <= 90
+    assert met[GOOD][: len(met[START.id])] == met[START.id]
+
+
+def test_of_a_budget_a_race_may_have_what_confirmation_and_bootstrapping_leave():
+    def calls(budget: int | None) -> int | None:
+        return calls_for_a_race(budget, Definition(n_candidates=3, max_examples=2), n_train=50, n_confirmation=30)
 
     assert calls(None) is None
-    assert calls(300) == 300 - 30 - 40 - 4 * 4, (
+    assert calls(300) == 300 - 30 - 4 * 4, (
         "four rounds of bootstrapping, each expected to ask for twice as many examples as are shown"
     )
-    assert calls(50) == 0
+    assert calls(40) == 0
+
+
+@pytest.mark.parametrize(
+    ("strategies", "aim", "calls", "races"),
+    [
+        pytest.param(["race"], "quality", None, True, id="race always"),
+        pytest.param(["joint"], "quality", 90 * 10 - 1, True, id="joint where its calls do not pay for all rows"),
+        pytest.param(["joint"], "quality", 90 * 10, False, id="not where they do"),
+        pytest.param(["joint"], "quality", None, False, id="nor without a cap"),
+        pytest.param(["joint"], "cost", 100, False, id="nor for another aim than quality"),
+        pytest.param(["settings"], "quality", 100, False, id="no other strategy"),
+    ],
+)
+def test_who_races_is_known_beforehand(strategies, aim, calls, races):
+    assert is_raced(strategies, aim, Definition(n_settings=89), calls=calls, n_dev=10) is races

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from math import sqrt
+from math import inf, sqrt
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from fixed_pool.race_rules import ExpectedGain, Halving, SignedRank
 from fixed_pool.signed_rank import signed_rank_p
 
 from optimizer.core.search.effects import estimate
-from optimizer.core.search.racing import Advance, ContinuousRejects, Race, RaceStanding
+from optimizer.core.search.racing import Advance, ContinuousRejects, Race, RaceStanding, first_look, reach
 
 ROOT = Path(__file__).parents[2]
 RACE = ("racing", "effects", "signed_rank")
@@ -153,43 +153,74 @@ def test_a_gain_that_is_worth_less_than_the_least_is_not_asked_for():
     assert not ExpectedGain(least_gain=0.5).advances(standing)
 
 
-def by_the_formula(
-    table: dict[str, list[float]], calls: int, weight: float, first: int, step: int, n_examples: int
-) -> dict[str, int]:
-    """Contender -> calls: continuous rejects written down once more, straight from the source."""
-    left, asked, spent, met = list(table), dict[str, int](), 0, first
+def by_the_formula(table: dict[str, list[float]], calls: int, n_examples: int) -> dict[str, int]:
+    """Contender -> calls: the rule written down once more, its reach by bisection."""
+    left, asked, spent = list(table), dict[str, int](), 0
+    met = max(1, min(4, calls // (2 * len(table))))
     while True:
         while len(left) > 1:
             mean = {v: sum(table[v][:met]) / met for v in left}
             worst = min(reversed(left), key=lambda v: mean[v])
             others = [mean[v] for v in left if v != worst]
-            bar = 0.5 + sum(1 / i for i in range(2, len(left) + 1))
-            used = met * len(left) * bar / max(1, calls - spent)
-            if not weight * (sum(others) / len(others) - mean[worst]) > used**-0.5 - 1:
+            far = by_bisection(len(left), calls - spent, n_examples)
+            if not sum(others) / len(others) - mean[worst] > sqrt(far / (met * len(left))) - 1:
                 break
             left.remove(worst)
             asked[worst] = met
             spent += met
-        if len(left) == 1 or met == n_examples or spent + len(left) * min(met + step, n_examples) > calls:
+        if len(left) == 1 or met == n_examples or spent + len(left) * (met + 1) > calls:
             return asked | dict.fromkeys(left, met)
-        met = min(met + step, n_examples)
+        met += 1
 
 
-@pytest.mark.parametrize(
-    ("calls", "weight", "first", "step"), [(120, 1.0, 1, 1), (200, 4.0, 4, 1), (400, 4.0, 4, 3), (90, 2.0, 4, 4)]
-)
-def test_continuous_rejects_drop_whom_the_formula_drops_and_stay_within_the_calls(calls, weight, first, step):
+def by_bisection(n: int, calls: int, n_examples: int) -> float:
+    """How far the calls reach: the level C with which those of the levels C / i, none above the examples, add up."""
+
+    if calls >= n * n_examples:
+        return inf
+
+    def used(c: float) -> float:
+        levels = [min(n_examples, c / i) for i in range(2, n + 1)]
+        return sum(levels) + levels[0]
+
+    low, high = 0.0, float(n * n_examples)
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if used(middle) <= max(1, calls) else (low, middle)
+    return low
+
+
+@pytest.mark.parametrize("calls", [30, 90, 120, 200, 350])
+def test_continuous_rejects_drop_whom_the_formula_drops_and_stay_within_the_calls(calls):
     for seed in range(8):
         table = {f"v{i}": drawn(0.2 + 0.07 * i, 100 * seed + i) for i in range(10)}
-        race = entered(
-            ContinuousRejects(calls=calls, share=1.0, weight=weight, first=first, step=step), table, seed=seed
-        )
+        race = entered(ContinuousRejects(calls=calls, share=1.0), table, seed=seed)
         made = run(race, table)
         at = {e: i for i, e in enumerate(EXAMPLES)}
         in_order = {v: [scores[at[e]] for e in race.order] for v, scores in table.items()}
-        assert made == by_the_formula(in_order, calls, weight, first, step, len(EXAMPLES))
+        assert made == by_the_formula(in_order, calls, len(EXAMPLES))
         assert sum(made.values()) <= calls
         assert made[race.leader()] == max(made.values())
+
+
+@pytest.mark.parametrize(("n", "calls", "n_examples"), [(2, 30, 40), (10, 60, 40), (10, 300, 40), (200, 4000, 100)])
+def test_the_reach_of_the_calls_uses_them_up_where_nobody_meets_more_than_there_is(n, calls, n_examples):
+    assert reach(n, calls, n_examples) == pytest.approx(by_bisection(n, calls, n_examples))
+
+
+def test_calls_that_pay_for_everything_let_nobody_fall_for_want_of_them():
+    assert reach(10, 401, 40) == inf
+    table = {f"v{i}": drawn(0.5, i) for i in range(6)}
+    made = run(entered(ContinuousRejects(calls=1000, share=1.0), table), table)
+    assert set(made.values()) == {40}
+
+
+@pytest.mark.parametrize(
+    ("calls", "n", "first"),
+    [(None, 9, 4), (1000, 9, 4), (72, 9, 4), (71, 9, 3), (36, 9, 2), (9, 9, 1), (0, 9, 1), (90, 1, 1)],
+)
+def test_a_first_look_takes_at_most_half_of_the_calls_and_never_more_than_four_of_each(calls, n, first):
+    assert first_look(calls, n) == first
 
 
 def test_with_more_calls_the_worst_is_asked_for_longer():
@@ -231,10 +262,6 @@ def test_a_latecomer_brings_back_only_whom_its_coming_makes_too_early_a_fall():
         lambda: ExpectedGain(z=0),
         lambda: ExpectedGain(width=0),
         lambda: ExpectedGain(least_gain=-0.1),
-        lambda: ContinuousRejects(share=0),
-        lambda: ContinuousRejects(weight=0),
-        lambda: ContinuousRejects(calls=-1),
-        lambda: ContinuousRejects(step=0),
     ],
 )
 def test_settings_that_make_no_race_are_refused(make):

@@ -10,8 +10,10 @@ from dataclasses import replace
 from math import ceil, inf
 
 from optimizer.core.base.spread import NONE, Spread
+from optimizer.core.base.values import Aim
 from optimizer.core.search.calls_within import CHAMPION, CONFIRMATION, PROPOSALS
 from optimizer.core.search.cost_estimate import confirmation_calls
+from optimizer.core.search.race_strategy import CHAMPION_FIRST
 from optimizer.core.search.racing import FIRST
 from optimizer.core.search.run_off import RUN_OFF, run_off_answers
 from optimizer.core.search.strategies import records
@@ -76,10 +78,10 @@ def judged_calls(answers: Spread, judging: Spread) -> Spread:
 
 
 def calls_for_a_race(
-    budget: int | None, definition: Definition, *, n_train: int, n_dev: int, n_confirmation: int, n_judges: int = 0
+    budget: int | None, definition: Definition, *, n_train: int, n_confirmation: int, n_judges: int = 0
 ) -> int | None:
-    """Of a study's budget what its contenders may meet examples with: less the confirmation,
-    the champion's examples and what bootstrapping asks.
+    """Of a study's budget what champion and contenders may meet examples with: less the confirmation and what
+    bootstrapping asks.
 
     Args:
         n_judges: that are asked about every answer; what is returned counts answers.
@@ -87,7 +89,21 @@ def calls_for_a_race(
     if budget is None:
         return None
     asked = round(asked_for_examples(definition, n_train).expected)
-    return max(0, (budget - n_confirmation) // (1 + n_judges) - n_dev - asked)
+    return max(0, (budget - n_confirmation) // (1 + n_judges) - asked)
+
+
+def is_raced(strategies: Sequence[str], aim: Aim, definition: Definition, *, calls: int | None, n_dev: int) -> bool:
+    """Whether a study's candidates race: always with ``race``, and with ``joint`` for quality where the calls do not
+    pay for all dev examples of each.
+    """
+    if tuple(strategies) == (JOINT,) and aim == "quality":
+        return calls is not None and calls < (1 + definition.n_settings) * n_dev
+    return RACE in strategies
+
+
+def n_champion_first(definition: Definition) -> int:
+    """Examples that the champion of a race meets before the first proposal."""
+    return CHAMPION_FIRST if asked_for_examples(definition, definition.n_train).high else FIRST
 
 
 def n_settings_within(
@@ -95,6 +111,7 @@ def n_settings_within(
     strategies: Sequence[str],
     definition: Definition,
     *,
+    aim: Aim = "quality",
     n_points: float,
     per_answer: int,
     n_champion_examples: int = 0,
@@ -110,15 +127,16 @@ def n_settings_within(
     """
     if calls is None or n_points == inf or not set(strategies) & {RACE, "settings", JOINT}:
         return definition.n_settings
-    is_raced, makes_sets = RACE in strategies, {RACE, "bootstrap", JOINT} & set(strategies)
+    may_race = is_raced(strategies, aim, definition, calls=0, n_dev=definition.n_dev)
+    makes_sets = {RACE, "bootstrap", JOINT} & set(strategies)
     asked = asked_for_examples(definition, definition.n_train) if makes_sets else NONE
     if JOINT in strategies and asked.high:
         n_points += definition.n_settings
     n_others = trials_of(strategies, replace(definition, n_settings=0)) - 1
     if makes_sets - {JOINT} and not n_champion_examples:
         n_others -= 1  # bootstrapping's own candidate without examples is the champion
-    met = min(FIRST, definition.n_dev) if is_raced else definition.n_dev  # by each, at the least
-    champion = definition.n_dev * (2 if is_raced else 1)  # at the end of a race the leader meets all, too
+    met = min(FIRST, definition.n_dev) if may_race else definition.n_dev  # by each, at the least
+    champion = n_champion_first(definition) if may_race else definition.n_dev
     left = calls / per_answer - confirmation_calls(definition.n_holdout) - champion - asked.expected
     return int(min(n_points, max(definition.n_settings, left // met - n_others)))
 

@@ -3,20 +3,21 @@
 The champion meets a few examples before all others: bootstrapping takes its threshold from them. Then each proposer's
 contenders enter in waves and meet a few examples, whereupon their proposer is told what the race estimates. When it has
 no more the race decides with its share of the calls, and the next proposer starts from the leader. At the end leader
-and champion meet all examples that are left, so that the two are compared on all of them.
+and champion meet the examples that are left, as far as the calls pay for both to meet the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.racing import FIRST, ContinuousRejects, Race, Turn
+from optimizer.core.search.racing import ContinuousRejects, Race, Turn, first_look
 from optimizer.core.search.strategy import Proposal, Strategy
 
-CHAMPION_FIRST = 12  # examples that the champion meets before the first proposal
+CHAMPION_FIRST = 12  # examples that the champion meets before a proposer that takes its threshold from them
 # contenders that enter at once: proposing may cost calls, and a proposer may learn from the scores of those before
 WAVE = 4
 
@@ -37,9 +38,10 @@ class RacedSearch:
         proposers: who makes a strategy that starts from the given variant, in the order in which their contenders
             enter.
         examples: ids of the dev examples.
-        calls: that contenders may meet examples with, all proposers' together and the last examples of leader and
-            champion apart; the proposers that are left share what is left evenly. None:
-            no cap but the rule's own share.
+        calls: that champion and contenders may meet examples with, all proposers' together; the proposers that are
+            left share what is left evenly. None: no cap but the rule's own share.
+        n_contenders: of each proposer, at most.
+        n_champion_first: examples that the champion meets before the first proposal, where the first look is at fewer.
     """
 
     def __init__(
@@ -50,15 +52,18 @@ class RacedSearch:
         *,
         seed: int,
         calls: int | None = None,
-        n_contenders: int = 0,
+        n_contenders: Sequence[int] = (),
+        n_champion_first: int = CHAMPION_FIRST,
     ) -> None:
-        self._waiting = list(proposers)
-        self._calls, self._n_contenders = calls, n_contenders
+        self._waiting, self._calls, self._n_contenders = list(proposers), calls, list(n_contenders)
+        self._first = first_look(calls, 1 + sum(n_contenders))
+        self._n_champion_first = max(self._first, n_champion_first)
         self._race = Race(examples, ContinuousRejects(calls=calls), seed=seed)
         self._champion = Proposal(variant=champion, proposer="champion")
         self._proposals = {champion.id: self._champion}
         self._race.enter(champion.id)
         self._current: Strategy | None = None
+        self._decided_for = ""  # the leader, once the rule has none to ask any more: what its end meets changes nothing
         self._untold: list[Proposal] = []  # contenders whose estimate their proposer has not heard
         self._measured: set[str] = set()  # examples that the champion has a score on
         self._unmeasured: dict[str, set[str]] = {}  # contender -> examples that it has met and has none on
@@ -69,7 +74,7 @@ class RacedSearch:
         While a proposer has contenders left, those that are in meet their first examples only: deciding among some of
         them would be paid for and then be undone by the next.
         """
-        turns = [self._race.until(self._champion.variant.id, CHAMPION_FIRST)]
+        turns = [self._race.until(self._champion.variant.id, self._n_champion_first)]
         while not any(turns):
             if self._current is not None:
                 turns = self._next_wave(self._current)
@@ -78,19 +83,36 @@ class RacedSearch:
             elif self._waiting:
                 self._begin(self._waiting.pop(0))
             else:
+                self._decided_for = (self.leader() or self._champion).variant.id
                 return self.last()
         return [self._heat(turn) for turn in turns if turn is not None]
 
-    def last(self) -> list[Heat]:
-        """The examples that champion and leader have not met yet: for the end of the race,
-        and for one that is cut short.
+    def last(self, n_calls: int | None = None) -> list[Heat]:
+        """What champion and leader have not met of the examples that the calls pay for both to meet: for the end of the
+        race, and for one that is cut short.
+
+        Args:
+            n_calls: that may be made, where more are left than the race planned with.
         """
-        pair = {p.variant.id: p for p in (self._champion, self.leader() or self._champion)}
-        return [self._heat(turn) for proposal in pair.values() if (turn := self._rest(proposal)) is not None]
+        ids = [proposal.variant.id for proposal in self.pair]
+        met = [len(self._race.standing.scores[id]) for id in ids]
+        room = inf if self._calls is None else max(0, self._calls - self._race.n_met, n_calls or 0)
+        paid = (n for n in range(len(self._race.order) + 1) if sum(max(0, n - m) for m in met) <= room)
+        upto = max(paid)
+        return [self._heat(turn) for id in ids if (turn := self._race.until(id, upto)) is not None]
+
+    @property
+    def pair(self) -> list[Proposal]:
+        """The champion, and the leader where that is another."""
+        return list({p.variant.id: p for p in (self._champion, self.leader() or self._champion)}.values())
 
     @property
     def n_last(self) -> int:
-        """The most examples that ``last`` may ask, for any leader."""
+        """The most examples that ``last`` may ask, for any leader, and that must be held back for it: none under a cap
+        on calls, which the rule has planned to the end.
+        """
+        if self._calls is not None:
+            return 0
         rests = {
             id: len(rest.examples)
             for id, p in self._proposals.items()
@@ -104,7 +126,7 @@ class RacedSearch:
 
     def leader(self) -> Proposal | None:
         """Who wins if the race ends here; None before the first score."""
-        leader = self._race.leader()
+        leader = self._decided_for if self._decided_for in self._race else self._race.leader()
         return None if leader is None else self._proposals[leader]
 
     def tell(self, heat: Heat, results: Sequence[ExampleResult]) -> None:
@@ -145,15 +167,15 @@ class RacedSearch:
             self._proposals[new.variant.id] = new
             self._race.enter(new.variant.id)
             self._untold.append(new)
-        return [self._race.until(proposal.variant.id, FIRST) for proposal in self._untold]
+        return [self._race.until(proposal.variant.id, self._first) for proposal in self._untold]
 
     def _begin(self, make: Callable[[Variant], Strategy]) -> None:
         """A proposer starts from the leader, and its contenders race with their part of the calls."""
         leader = self.leader() or self._champion
         if self._calls is not None:
             left = max(0, self._calls - self._race.n_met)
-            first_looks = FIRST * self._n_contenders if self._waiting else 0
-            share = max(0, min(left // (len(self._waiting) + 1), left - first_looks))
+            for_others = self._first * sum(self._n_contenders[-len(self._waiting) :] if self._waiting else ())
+            share = max(0, min(left // (len(self._waiting) + 1), left - for_others))
             self._race.go_by(ContinuousRejects(calls=self._race.n_met + share))
         self._current = make(leader.variant)
         self._untold = [leader]

@@ -6,8 +6,8 @@ goes on, and how far. It keeps nothing itself: the same scores give the same ans
 against its journal takes the same way. Randomness is the seed of the order; a race can be stopped after any call and
 still knows its leader.
 
-Studies race by ``ContinuousRejects`` (docs/adr/0018-the-worst-falls-as-soon-as-the-calls-that-are-left-allow.md); three
-other rules, which lost more on recorded tables, stand in ``bench/fixed_pool/race_rules.py``.
+Studies race by ``ContinuousRejects`` (docs/adr/0038-a-race-plans-with-the-rows-there-are.md); three other rules, which
+lost more on recorded tables, stand in ``bench/fixed_pool/race_rules.py``.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
-from math import floor, sqrt
+from math import floor, inf, sqrt
 from typing import Protocol
 
 from optimizer.core.base.canonical import digest
 from optimizer.core.search.effects import VariantEffects, estimate
 
-FIRST = 4  # examples that a contender meets before anything is decided about it
+FIRST = 4  # examples that a contender meets, at the most, before anything is decided about it
 SHARE = 0.5  # of all calls there could be (contenders x examples): the most that a race makes
 Scores = Sequence[float | None]  # on the first examples of the common order; None where one could not be measured
 
@@ -144,43 +144,28 @@ class ContinuousRejects:
     """All that are left meet the same examples; the worst falls as soon as its gap is large for the calls
     that are left.
 
-    With t examples met by each of the j that are left, it is dropped (the last of equals) when
+    With t examples met by each of the j that are left, the one with the lowest mean (the last of equals) falls when
 
-        weight * (mean of the others - its mean) > 1 / sqrt(b) - 1,    b = t * j * logbar(j) / T,
+        mean of the others - its mean > sqrt(C / (t * j)) - 1
 
-    where T is what the race may make less what was made of who has fallen, and logbar(j) = 1/2 + 1/2 + 1/3 + ... + 1/j.
-    The more of T is used, the smaller a gap is enough; from b = 1 on none is needed. One looks at ``first`` examples
-    and after every ``step`` more; several may fall at a time. With weight, first and step 1 and one at a time this is
-    CR-A of Wang, Tzeng and Proutiere (2023).
+    where C is how far the calls reach (``reach``): the more of it is used, the smaller a gap is enough, and from
+    t * j = C on none is needed. One looks after every example, and several may fall at a look. As long as the calls let
+    nobody meet all examples this is CR-A of Wang, Tzeng and Proutiere (2023), which lets one fall at a time.
 
-    No race makes more than it may, unless the first examples alone take more. What has fallen is told from the scores
-    each time anew, so a contender that enters later may bring one back whose fall its coming makes premature.
+    No race makes more calls than it may, unless the first examples alone take more. What has fallen is told from the
+    scores each time anew, so a contender that enters later may bring one back whose fall its coming makes premature.
 
     Args:
         calls: that the whole race may make; None: no cap but the next.
         share: of all calls there could be (contenders x examples), the most that a race makes; in (0, 1].
-        weight: how much a gap counts; above 1 where scores vary less than those of a coin, or their differences on
-            equal examples do.
     """
 
     calls: int | None = None
     share: float = SHARE
-    weight: float = 4.0
-    first: int = FIRST
-    step: int = 4
 
     def __post_init__(self) -> None:
-        if (
-            self.first < 1
-            or self.step < 1
-            or self.weight <= 0
-            or not 0 < self.share <= 1
-            or (self.calls is not None and self.calls < 0)
-        ):
-            raise ValueError(
-                "first and step are at least 1, weight is above 0, share is in (0, 1] and calls are not below 0, got"
-                f" {self}"
-            )
+        if not 0 < self.share <= 1 or (self.calls is not None and self.calls < 0):
+            raise ValueError(f"share is in (0, 1] and calls are not below 0, got {self}")
 
     def advances(self, standing: RaceStanding) -> list[Advance]:
         left, _, due = self._replayed(standing)
@@ -206,32 +191,55 @@ class ContinuousRejects:
         calls = floor(self.share * len(left) * standing.n_examples)
         calls = calls if self.calls is None else min(calls, self.calls)
         means = {v: _prefix_means(scores) for v, scores in standing.scores.items()}
-        for level in self._levels(standing.n_examples):
-            if met and (len(left) < 2 or spent + len(left) * level > calls):
+        first = min(first_look(calls, len(left)), standing.n_examples) or 1
+        for level in range(first, standing.n_examples + 1):
+            due = sum(max(level, len(standing.scores[v])) for v in left)
+            if met and (len(left) < 2 or spent + due > calls):
                 break
             if any(len(standing.scores[v]) < level for v in left):
                 return left, met, level
             met = level
-            while (worst := self._falls({v: means[v][level - 1] for v in left}, level, calls - spent)) is not None:
+            while (worst := _falls({v: means[v][level - 1] for v in left}, level, calls - spent, standing)) is not None:
                 left.remove(worst)
-                spent += level
+                spent += len(standing.scores[worst])
         return left, met, 0
 
-    def _falls(self, means: dict[str, float], met: int, calls: int) -> str | None:
-        if (n := len(means)) < 2:
-            return None
-        worst = min(reversed(means), key=lambda v: means[v])
-        gap = (sum(means.values()) - means[worst]) / (n - 1) - means[worst]
-        used = met * n * _logbar(n) / max(1, calls)
-        return worst if self.weight * gap > 1 / sqrt(used) - 1 else None
 
-    def _levels(self, n_examples: int) -> list[int]:
-        return [*range(min(self.first, n_examples), n_examples, self.step), n_examples] if n_examples else []
+def _falls(means: dict[str, float], met: int, calls: int, standing: RaceStanding) -> str | None:
+    if (n := len(means)) < 2:
+        return None
+    worst = min(reversed(means), key=lambda v: means[v])
+    gap = (sum(means.values()) - means[worst]) / (n - 1) - means[worst]
+    return worst if gap > sqrt(reach(n, calls, standing.n_examples) / (met * n)) - 1 else None
 
 
-@lru_cache
-def _logbar(n: int) -> float:
-    return 0.5 + sum(1 / i for i in range(2, n + 1))
+def first_look(calls: int | None, n_contenders: int) -> int:
+    """Examples that each contender meets before anything is decided: FIRST, or fewer where the calls would not pay for
+    twice as many of each; one alone has nobody to wait for.
+    """
+    if calls is None:
+        return FIRST
+    return max(1, min(FIRST, calls // (2 * n_contenders))) if n_contenders > 1 else 1
+
+
+@lru_cache(maxsize=100_000)
+def reach(n: int, calls: int, n_examples: int) -> float:
+    """C with which ``calls`` are used up where, of ``n`` contenders, the i-th from the last meets C / i examples, the
+    last as many as the last but one, and none more than ``n_examples``; infinite where all may meet all.
+
+    It solves  sum over i = 2..n of min(n_examples, C / i) + min(n_examples, C / 2) = calls:  without the bound
+    C = calls / logbar(n), the levels of successive rejects (Audibert, Bubeck and Munos 2010).
+    """
+    for n_whole in (0, *range(2, n)):  # so many of the last meet all examples
+        c = max(1, calls - n_whole * n_examples) / (_harmonic(n) - (_harmonic(n_whole) if n_whole else 0.5))
+        if c / max(2, n_whole + 1) <= n_examples:
+            return c
+    return inf
+
+
+@lru_cache(maxsize=10_000)
+def _harmonic(n: int) -> float:
+    return sum(1 / i for i in range(1, n + 1))
 
 
 def _prefix_means(scores: Scores) -> list[float]:

@@ -175,6 +175,7 @@ def _asked(
             budget.calls,
             names,
             definition,
+            aim=aim,
             n_points=n_points,
             per_answer=per_answer,
             n_champion_examples=len(champion.examples),

@@ -12,12 +12,12 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.models.budget import HeldBack
 from optimizer.core.search.answer_bounds import longest_inputs, longest_of
-from optimizer.core.search.call_estimate import calls_for_a_race
+from optimizer.core.search.call_estimate import calls_for_a_race, is_raced, n_champion_first
 from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.proposal_sequence import SEQUENCE, frozen, ordered
 from optimizer.core.search.race_strategy import Heat, RacedSearch
 from optimizer.core.search.run_off import N_LEADERS, RUN_OFF, STEP, rows_record, stages
-from optimizer.core.search.strategies import check_strategy
+from optimizer.core.search.strategies import STRATEGIES, check_strategy
 from optimizer.core.search.strategy import (
     RACE,
     RACED,
@@ -103,8 +103,16 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
         setting = _setting(
             run, evaluator, run.proposer(evaluator, stop=stop, held=lambda: reserve.held(evaluator.dearest_usd))
         )
-        if RACE in names:
-            _race(run, strategies, trials, evaluator, setting, reserve, stop)
+        calls = calls_for_a_race(
+            run.study.budget.calls,
+            run.definition,
+            n_train=len(run.train),
+            n_confirmation=reserve.n_confirmation,
+            n_judges=len(run.judging.members),
+        )
+        if is_raced(names, run.study.aim, run.definition, calls=calls, n_dev=len(run.dev)):
+            race = _race_of(run, names, strategies, setting, calls)
+            _race(run, race, trials, evaluator, reserve, stop)
         else:
             _evaluate_in_full(run, trials, evaluator, Sequential(names, setting, strategies), stop)
     except BudgetExhausted as exhausted:
@@ -118,7 +126,7 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
     run.search_cut = reason if ended in ("budget", "time") else None
     if is_sequenced(run, names):
         winner = _first_in_sequence(run, trials)
-        _keep_rows(run, 0, "The proposals are chosen on cross-fitted rows.", [])
+        _keep_rows(run, len(run.dev), 0, "The proposals are chosen on cross-fitted rows.", [])
     elif ended == "cancelled":
         winner = next((leader.variant for leader in trials.leaders()), None)
     else:
@@ -151,16 +159,20 @@ def _run_off(run: StudyRun, trials: Trials, evaluator: Measures) -> str | None:
         why = str(cut)
         standing = {leader.variant for leader in leaders}
         leaders = [leader for leader in trials.leaders(rows[:n_met]) if leader.variant in standing]
-    _keep_rows(run, n_met, why, [trials.compared(variant) for variant in entered] if n_met else [])
+    _keep_rows(run, trials.n_compared, n_met, why, [trials.compared(variant) for variant in entered] if n_met else [])
     return leaders[0].variant if leaders else None
 
 
-def _keep_rows(run: StudyRun, n_met: int, why: str | None, leaders: Sequence[Mapping[str, Any]]) -> None:
+def _keep_rows(
+    run: StudyRun, n_compared: int, n_met: int, why: str | None, leaders: Sequence[Mapping[str, Any]]
+) -> None:
     """How many dev rows the choice rests on; nothing for a study that was made before that was counted."""
-    dataset, n_used = run.study.dataset or {}, len(run.dev) + n_met
+    dataset, n_used = run.study.dataset or {}, n_compared + n_met
     n_rows = dataset.get("n_dev")
     if n_rows is None:
         return
+    if why is None and n_compared < len(run.dev):
+        why = "The calls paid for no more of them."
     if why is None and n_used < n_rows:
         sizes = f"n_dev {run.definition.n_dev} and n_run_off {run.definition.n_run_off}"
         is_all = len(dataset["dev"]) + len(dataset.get(RUN_OFF, ())) == n_rows
@@ -234,46 +246,45 @@ def _require_timed(run: StudyRun, champion: Sequence[ExampleResult]) -> None:
         )
 
 
-def _race(
-    run: StudyRun,
-    strategies: StrategyMaker,
-    trials: Trials,
-    evaluator: Measures,
-    setting: SearchSetting,
-    reserve: Reserve,
-    stop: StopFlag,
-) -> None:
-    """Heats until the race is decided.
-
-    Cut short by budget or time, leader and champion still meet every example: calls were left over for that.
-    """
-    proposers = [lambda start, name=name: strategies(name, replace(setting, start=start)) for name in RACED]
-    calls = calls_for_a_race(
-        run.study.budget.calls,
-        run.definition,
-        n_train=len(run.train),
-        n_dev=len(run.dev),
-        n_confirmation=reserve.n_confirmation,
-        n_judges=len(run.judging.members),
-    )
-    race = RacedSearch(
+def _race_of(
+    run: StudyRun, names: Sequence[str], strategies: StrategyMaker, setting: SearchSetting, calls: int | None
+) -> RacedSearch:
+    """``calls``: that champion and contenders may meet examples with."""
+    raced = RACED if RACE in names else names
+    return RacedSearch(
         run.champion,
-        proposers,
+        [lambda start, name=name: strategies(name, replace(setting, start=start)) for name in raced],
         [e.id for e in run.dev],
         seed=run.study.seed,
         calls=calls,
-        n_contenders=run.definition.n_settings,
+        n_contenders=[STRATEGIES[name].n_trials(run.definition) for name in raced],
+        n_champion_first=n_champion_first(run.definition),
     )
+
+
+def _race(
+    run: StudyRun, race: RacedSearch, trials: Trials, evaluator: Measures, reserve: Reserve, stop: StopFlag
+) -> None:
+    """Heats until the race is decided.
+
+    Cut short by dollars or time, leader and champion still meet every example: calls were left over for that.
+    """
     try:
         while heats := race.heats():
             stop.check_cancelled()
             reserve.n_last = race.n_last
             _run_heats(run, race, heats, trials, evaluator)
+        if (cap := run.study.budget.calls) is not None:
+            left = (cap - reserve.n_confirmation - evaluator.n_fresh) // max(1, reserve.calls_per_answer)
+            _run_heats(run, race, race.last(left), trials, evaluator)
     except (BudgetExhausted, StudyStopped):
         reserve.n_last = 0
         if not stop.cancelled:
             _run_heats(run, race, race.last(), trials, evaluator)
         raise
+    finally:
+        if not stop.cancelled:
+            trials.end_race(race.pair)
 
 
 def _run_heats(run: StudyRun, race: RacedSearch, heats: Sequence[Heat], trials: Trials, evaluator: Measures) -> None:

@@ -5,7 +5,7 @@ written down as they come.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,9 +41,10 @@ class _Entry:
     def variant(self) -> Variant:
         return self.proposal.variant
 
-    def on(self, further: Sequence[Example]) -> list[ExampleResult]:
-        """On dev and on these rows behind it."""
-        return [*self.results.values(), *(self.further[example.id] for example in further)]
+    def on(self, further: Sequence[Example], common: Container[str] | None = None) -> list[ExampleResult]:
+        """On dev, or those of it that are ``common``, and on these rows behind it."""
+        own = [r for example, r in self.results.items() if common is None or example in common]
+        return [*own, *(self.further[example.id] for example in further)]
 
 
 class Trials:
@@ -59,6 +60,9 @@ class Trials:
             self._known = _by_example(stored, run.dev)
             self._known_further = _by_example(further, run.run_off)
             self._written = {t.number: t for t in run.store.studies.trials(tx, run.study.id)}
+        self._pair: frozenset[str] = (
+            frozenset()
+        )  # champion and leader of a race that ended before both met every example
         self._counted: Counter[str] = Counter()  # fresh calls by variant that written trials count
         self._started_at = run.clock.now()
 
@@ -95,6 +99,24 @@ class Trials:
             self._report(evaluator, entry)
         return results
 
+    def end_race(self, pair: Sequence[Proposal]) -> None:
+        """Of a race whose cap left its champion and its leader no call for the examples that they have not met, only
+        these two are compared, on what both have met.
+        """
+        entries = [self._entries[proposal.variant.id] for proposal in pair if proposal.variant.id in self._entries]
+        if not all(map(self._is_complete, entries)):
+            self._pair = frozenset(entry.variant.id for entry in entries)
+            for entry in entries:
+                if entry.trial is not None:
+                    entry.trial = replace(entry.trial, status="complete", finished_at=self._run.clock.now())
+                    self._put(entry, [])
+
+    @property
+    def n_compared(self) -> int:
+        """Dev examples of the study on which the champion is compared."""
+        met = [entry.results.keys() for entry in self._compared()]
+        return len(frozenset.intersection(*map(frozenset, met))) if self._pair and met else len(self._run.dev)
+
     def drop(self) -> None:
         """The race is decided: those that have not met every example are out of it."""
         for entry in self._entries.values():
@@ -113,18 +135,15 @@ class Trials:
 
     def leaders(self, further: Sequence[Example] = ()) -> list[Leader]:
         """Of the variants that met every dev example and all of ``further`` those that gain over the champion,
-        the best first.
+        the best first; of a race that ended before, its leader.
 
         None while the champion has not met them all. A variant without a score where the champion has one cannot win.
         """
-        complete = [
-            entry
-            for entry in self._entries.values()
-            if self._is_complete(entry) and all(example.id in entry.further for example in further)
-        ]
-        if not complete or complete[0].number != 0:
+        compared = [entry for entry in self._compared() if all(example.id in entry.further for example in further)]
+        if not compared or compared[0].number != 0:
             return []
-        champion, *others = ((entry, entry.on(further)) for entry in complete)
+        common = frozenset.intersection(*(frozenset(entry.results) for entry in compared))
+        champion, *others = ((entry, entry.on(further, common)) for entry in compared)
         objective = Objective(aim=self._run.study.aim, champion=champion[1], margin=self._run.search_margin)
         return ranked_leaders(
             [
@@ -190,6 +209,13 @@ class Trials:
             )
             for entry in complete[1:]
             if SAVED in entry.proposal.params and all(entry.results[example].score is not None for example in scored)
+        ]
+
+    def _compared(self) -> list[_Entry]:
+        return [
+            entry
+            for entry in self._entries.values()
+            if (entry.variant.id in self._pair if self._pair else self._is_complete(entry))
         ]
 
     def _is_complete(self, entry: _Entry) -> bool:
