@@ -13,8 +13,8 @@ the replays through the strategy in memory. A quarter of an hour on two cores; w
 bench/results/listed_instructions.json and docs/reference/listed-instructions-measured.md. What is done is kept under
 var/bench/listed and not done again.
 
-Exits 1 where a run leaves an instruction untried, or where the replays of a cap lose in the mean over MARGIN points more
-than the rule.
+Exits 1 where a run leaves an instruction untried, or where the replays of a cap lose in the mean over MARGIN points
+more than the rule.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def _agreed(measured: Sequence[Measured]) -> Cell:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--development", action="store_true")
-    parser.add_argument("--draws", type=int, help="of each table (default: 200, of the means 8)")
+    parser.add_argument("--draws", type=int, help="of each table (default: 100, of the means 8)")
     return parser.parse_args()
 
 

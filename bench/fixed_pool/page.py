@@ -21,11 +21,12 @@ All rules have the same pool, the same order of variants and examples and the sa
 another random order, and every rule meets both in that order. *60 rows* and *200 rows*: the search may ask about so
 many examples of the draw, and a share is of these. The first variant of a draw stands for the champion: always a
 contender, and the winner of ties. An example on which some variant has no recorded score is left out of its table.
-200 draws of each table, 8 of each table of means, 10 where the rule is slow (Thompson sampling, the Rasch model);
+100 draws of each table, 8 of each table of means, 10 where the rule is slow (Thompson sampling, the Rasch model);
 comparisons are on the same draws. Intervals are 95 %, by bootstrap over the tables, and so speak of tables like these:
 19 and 11 are few, and those of one source are alike.
 
-*Means*: of 157 to 265 paraphrases of a task, by 11 or 16 models, only the mean accuracy on 100 samples is published.
+*Means*: of 157 to 265 paraphrases of a task, only the mean accuracy on 100 samples is published, by 11 or 16 models, of
+which every third is taken, others with each task.
 Answers are drawn by these means, 100 for each paraphrase and independently: no two paraphrases find the same example
 hard, as they do in tables of answers, and that favours rules that do not pair. The published mean is what a choice is
 worth, so a rule can be luckier than full evaluation, which sees the drawn answers only.
@@ -47,7 +48,7 @@ PARTS = {
 
 Relevance judgements under 24 to 27 prompts (TREC Deep Learning; GPT-4o, Mistral, Llama 3.2), 100 sentiment templates
 (SST-2, OPT 2.7B), 33 judging systems (LLMJudge), five models under four prompts that judge stories by six criteria
-(HANNA), nine models on five sets of questions (rational cascades). Means: every other task, all models.
+(HANNA), nine models on five sets of questions (rational cascades). Means: every other task.
 """
     ),
     "development": (

@@ -91,6 +91,7 @@ def within_the_rows(
     n_draws, n_variants, n_examples = scores.shape
     sums, first = scores.cumsum(axis=2), first or first_look(calls, n_variants)
     left, spent, met = np.ones((n_draws, n_variants), bool), np.zeros(n_draws, int), np.ones(n_draws, int)
+    far = np.full(n_draws, reach(n_variants, calls, n_examples))
     for t in _levels(first, step, n_examples):
         n_left = left.sum(axis=1)
         goes_on = (n_left > 1) & (spent + n_left * t <= calls) if t > first else np.ones(n_draws, bool)
@@ -99,10 +100,11 @@ def within_the_rows(
         met[goes_on] = t
         while goes_on.any():
             worst, gap, j = _worst(sums[:, :, t - 1] / t, left, "average")
-            far = np.array([reach(int(n), calls - int(made), n_examples) for n, made in zip(j, spent, strict=True)])
             falls = goes_on & (j > 1) & (weight * gap > np.sqrt(far / (t * j)) - 1)
             left[falls, worst[falls]] = False
             spent += falls * t
+            for draw in np.flatnonzero(falls):
+                far[draw] = reach(int(j[draw]) - 1, calls - int(spent[draw]), n_examples)
             goes_on = falls
     return _best(sums, left, met)
 

@@ -24,6 +24,7 @@ def begun_study(
     store: Store,
     clock: Clock,
     models: Any,
+    calls: int = 100_000,
 ) -> Study:
     """The family's study: the one that an earlier run began, or a new one with its examples and the bare prompt as
     champion.
@@ -46,7 +47,7 @@ def begun_study(
 
     store.write(fill)
     made = create_study(
-        family, strategy=strategy, seed=seed, budget=Budget(calls=100_000), definition=definition, actor="bench",
+        family, strategy=strategy, seed=seed, budget=Budget(calls=calls), definition=definition, actor="bench",
         store=store, clock=clock, models=models,
     )  # fmt: skip
     assert isinstance(made, Study)

@@ -77,7 +77,7 @@ def gepa(setup: Setup) -> Found:
     program = _Program(setup)
     search = dspy.GEPA(
         metric=program.feedback,
-        max_metric_calls=setup.sizes.metric_calls,
+        max_metric_calls=setup.calls,
         reflection_lm=_proposer(written(setup.task)),
         num_threads=1,
         seed=setup.seed,

@@ -71,9 +71,10 @@ def _study(setup: Setup, strategy: str) -> Study:
         "n_candidates": sizes.candidates,
         "n_settings": sizes.trials if strategy == "joint" else sizes.candidates,
         "max_examples": MAX_EXAMPLES,
+        "n_run_off": 0,
     }
     examples = [replace(e, released=True) for e in (*setup.train, *setup.dev, *setup.holdout)]
     return begun_study(
         setup.family, examples, definition, strategy=strategy, seed=setup.seed, store=setup.store, clock=setup.clock,
-        models=setup.models,
+        models=setup.models, calls=setup.calls + 2 * sizes.holdout,
     )  # fmt: skip

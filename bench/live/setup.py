@@ -23,7 +23,7 @@ from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.ports import Clock, Store
 
-LIVE_TASKS = ("document_analysis", "intent_routing")
+LIVE_TASKS = ("intent_routing",)
 MAX_EXAMPLES = 4
 POOL = 600  # rows of a file from which each seed draws its own
 
@@ -62,8 +62,7 @@ class Outcome:
     minutes: float  # on the clock of the last run
     instruction: str
     n_examples: int
-    # The rule by which an arm raced; None: it did not, or did so before this was written down, by ExpectedGain.
-    rule: str | None = None
+    rule: str | None = None  # by which an arm raced
 
     @property
     def mean(self) -> float:
@@ -96,6 +95,7 @@ class Setup:
     clock: Clock
     models: Any
     folder: Path
+    calls: int  # that a search may make which is given a cap: as many as MIPROv2 made on the same rows
 
     def score(self, example: Example, text: str) -> float:
         return self.scorer.score(example.expected, text, example.input).value or 0.0

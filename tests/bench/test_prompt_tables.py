@@ -55,6 +55,30 @@ def test_the_split_gives_every_recorded_table_to_one_part(tmp_path):
     assert parts == [set(names[:2]), set(names[2:])]
 
 
+def test_every_task_of_the_means_belongs_to_one_part(tmp_path):
+    tasks = {task: {"models": ["m", "n"], "mean": [[0.5, None], [0.1, 0.2]]} for task in "abc"}
+    (tmp_path / pools.MEANS_FILE).write_text(json.dumps({"tasks": tasks}), encoding="utf-8")
+    development, confirmation = (
+        [(pool.name, len(pool.means)) for pool in pools.published_means(tmp_path, part)]
+        for part in (pools.DEVELOPMENT, pools.CONFIRMATION)
+    )
+    assert development == [("a by m", 1), ("c by n", 2)]
+    assert confirmation == [("b by m", 1)]
+
+
+def test_marks_of_judges_and_answers_of_models_make_tables_too(tmp_path):
+    story = {"human": {"taste": 2.0}, "logged_judge": {"a/1": [3.0], "b/1": [None]}}
+    other = {"human": {"taste": 5.0}, "logged_judge": {"a/1": [1.0], "b/1": [5.0]}}
+    query = {"models": {"small": {"correct": 0}, "large": {"correct": 1}}}
+    for folder, rows in (("judge_calibration/hanna", [story, other]), ("cascade_logs/rlc_x", [query])):
+        (tmp_path / folder).mkdir(parents=True)
+        lines = "".join(json.dumps({"expected": row}) + "\n" for row in rows)
+        (tmp_path / folder / "dev.jsonl").write_text(lines, encoding="utf-8")
+    judges, models = pools.pools(tmp_path / "prompt_tables", pools.CONFIRMATION)
+    assert (judges.name, judges.scores.tolist(), judges.n_left_out) == ("hanna_taste", [[0.0], [1.0]], 1)
+    assert (models.name, models.scores.tolist()) == ("rlc_x", [[1.0], [0.0]])
+
+
 @pytest.mark.parametrize("name", list(trials.RULES))
 def test_a_rule_names_a_variant_for_each_budget_and_does_not_see_what_nobody_could_have_asked(name):
     scores = pools.draw(drawn_pool(), range(3)).scores
@@ -93,35 +117,40 @@ def test_with_all_calls_asking_everybody_loses_nothing_and_a_subset_of_all_neith
 @pytest.mark.parametrize("shape", [(2, 30), (9, 60), (24, 40)])
 def test_our_twin_chooses_what_the_products_own_code_chooses(shape):
     for seed in range(3):
-        scores = pools.draw(drawn_pool(seed, shape), range(4)).scores
-        budgets = [int(share * shape[0] * shape[1]) for share in (0.15, 0.3, 0.5, 0.8)]
+        scores = pools.draw(drawn_pool(seed, shape), range(4), 25 if seed else None).scores
+        budgets = [int(share * scores[0].size) for share in (0.15, 0.3, 0.5, 0.8, 1.0)]
         assert (trials.RULES[trials.OURS](scores, budgets) == trials.THROUGH_RACE(scores, budgets)).all()
 
 
 def test_what_was_measured_is_read_again_and_measured_anew_for_other_code(tmp_path, monkeypatch):
     pool = drawn_pool()
-    first = trials.measure(pool, pools.DEVELOPMENT, tmp_path, 3)
+    first = trials.measure(pool, tmp_path, 3)
     monkeypatch.setattr(trials, "_measure", lambda *_: pytest.fail("measured again"))
-    assert trials.measure(pool, pools.DEVELOPMENT, tmp_path, 3) == first
+    assert trials.measure(pool, tmp_path, 3) == first
     monkeypatch.setattr(trials, "code_digest", lambda: "other")
     with pytest.raises(pytest.fail.Exception, match="measured again"):
-        trials.measure(pool, pools.DEVELOPMENT, tmp_path, 3)
+        trials.measure(pool, tmp_path, 3)
 
 
-def test_the_page_says_who_is_better_than_ours():
-    cells = [
-        {"case": "agreed: x", "ours": 4, "other": 4, "other_name": "all", "low": None, "high": None, "n": 4},
-        *[_cell(share, trials.OURS, 0.5, None, 0.1, 0.9) for share in (10, 20)],
-        _cell(10, "other", 0.5, 0.2, 0.1, 0.4),
-        _cell(20, "other", 0.5, 0.6, -0.4, 0.2),
-    ]
-    text = page({"commit": "c", "machine": "m", "cells": cells})
+def test_the_page_says_who_is_better_than_ours_and_whether_the_bar_holds():
+    def cells(low: float) -> list[dict[str, object]]:
+        return [
+            {"case": "agreed: x", "ours": 4, "other": 4, "other_name": "all", "low": None, "high": None, "n": 4},
+            *[_cell(share, trials.OURS, 0.5, None, 0.1, 0.9) for share in (10, 20)],
+            _cell(10, "other", 0.5, 0.2, 0.1, 0.4),
+            _cell(20, "other", 0.5, 0.4, low, 0.2),
+        ]
+
+    text = page({"commit": "c", "machine": "m", "cells": cells(-0.1)})
     assert "Better than ours here, the whole interval on its side: other (at 10 %)." in text
-    assert "| other | **0.20** | 0.60 |" in text
+    assert "| other | **0.20** +0.30 (+0.10 to +0.40) | **0.40** +0.10 (-0.10 to +0.20) |" in text
+    assert "On the confirmation tables it holds." in text
+    text = page({"commit": "c", "machine": "m", "cells": cells(0.05)})
+    assert "On the confirmation tables it was missed: 60 rows, other." in text
 
 
 def _cell(share: int, name: str, ours: float, other: float | None, low: float, high: float) -> dict[str, object]:
-    case = f"confirmation: points lost at {share}%: {name}"
+    case = f"confirmation, 60 rows: points lost at {share}%: {name}"
     return {"case": case, "ours": ours, "other": other, "other_name": name, "low": low, "high": high, "n": 2}
 
 

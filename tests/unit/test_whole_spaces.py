@@ -58,10 +58,21 @@ def test_every_choice_is_tried_where_the_budget_allows(tmp_path, strategy, seed)
     )
 
 
-def test_of_many_choices_as_many_are_tried_as_the_budget_gives_a_first_look(tmp_path):
-    world = world_of(tmp_path, 100)
-    study = world.run(world.create(strategy="race", definition=SIZES, budget=Budget(calls=40 + 2 * 16 + 4 * 100)))
-    assert len(instructions_tried(world, study)) == 100
+@pytest.mark.parametrize("strategy", ["race", "joint"])
+@pytest.mark.parametrize("n", [26, 100])
+def test_a_list_is_tried_whole_where_the_budget_pays_for_four_rows_of_each(tmp_path, strategy, n):
+    world = world_of(tmp_path, n)
+    cap = 40 + 4 * (n + 1)  # the champion's own instruction is not in the list
+    study = world.run(world.create(strategy=strategy, definition=SIZES, budget=Budget(calls=cap)))
+    assert len(instructions_tried(world, study)) == n
+    assert study.spend.n_calls <= cap
+    assert instruction_of(world.winner(study)) == instruction(BEST)
+
+
+def test_joint_measures_each_choice_on_all_rows_where_its_budget_pays_for_that(tmp_path):
+    world = world_of(tmp_path, 26)
+    study = world.run(world.create(strategy="joint", definition=SIZES, budget=Budget(calls=40 + 27 * 16)))
+    assert {trial.n for trial in world.trials(study)} == {16}
 
 
 def test_a_list_is_tried_whole_beside_sets_of_examples(tmp_path):

@@ -233,13 +233,13 @@ def reach(n: int, calls: int, n_examples: int) -> float:
     for n_whole in (0, *range(2, n)):  # so many of the last meet all examples
         c = max(1, calls - n_whole * n_examples) / (_harmonic(n) - (_harmonic(n_whole) if n_whole else 0.5))
         if c / max(2, n_whole + 1) <= n_examples:
-            return c
+            return float(c)
     return inf
 
 
 @lru_cache(maxsize=10_000)
 def _harmonic(n: int) -> float:
-    return sum(1 / i for i in range(1, n + 1))
+    return float(sum(1 / i for i in range(1, n + 1)))
 
 
 def _prefix_means(scores: Scores) -> list[float]:

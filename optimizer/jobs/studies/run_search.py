@@ -251,9 +251,10 @@ def _race_of(
 ) -> RacedSearch:
     """``calls``: that champion and contenders may meet examples with."""
     raced = RACED if RACE in names else names
+    proposers = [lambda start, name=name: strategies(name, replace(setting, start=start)) for name in raced]
     return RacedSearch(
         run.champion,
-        [lambda start, name=name: strategies(name, replace(setting, start=start)) for name in raced],
+        proposers,
         [e.id for e in run.dev],
         seed=run.study.seed,
         calls=calls,
