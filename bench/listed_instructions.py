@@ -64,18 +64,18 @@ def main() -> int:
 
 
 def tasks(found: Sequence[Pool], n_draws: int) -> list[tuple[str, Make]]:
-    """Four runs of each table: both strategies, with the least cap and nothing but the list, and with twice that and
-    every size as it comes; and its replays.
+    """Four runs of each table: both strategies, with the least cap and nothing but the list, and with three times that
+    and every size as it comes; and its replays.
     """
-    definitions: tuple[tuple[int, Mapping[str, Any]], ...] = ((1, PLAIN), (2, {}))
+    definitions: tuple[tuple[int, int, Mapping[str, Any]], ...] = ((1, 1, PLAIN), (2, 3, {}))
     raced_again, typed = list[tuple[str, Make]](), list[tuple[str, Make]]()
     for n_dev, pool, cap in product(SIZES, found, CAPS):
         name = f"replayed {pool.name} {n_dev} {cap} {n_draws}"
         raced_again.append((name, partial(replays, pool, n_dev, cap, n_draws)))
-    for (times, definition), pool, strategy in product(definitions, found, ("race", "joint")):
+    for (seed, times, definition), pool, strategy in product(definitions, found, ("race", "joint")):
         n = len(pool.scores)
         cap = 2 * N_HOLDOUT + times * least_calls(n)
-        typed.append((f"run {pool.name} {strategy} {times}", partial(run, pool, times, strategy, cap, definition)))
+        typed.append((f"run {pool.name} {strategy} {seed}", partial(run, pool, seed, strategy, cap, definition)))
     half = len(raced_again) // 2
     return [*raced_again[:half], *typed, *raced_again[half:]]
 

@@ -74,7 +74,7 @@ def test_examples_that_most_variants_met_come_first_so_that_every_trial_is_a_beg
             "stopped after 4 of 10 examples: No call is left.",
             id="stopped by the budget",
         ),
-        pytest.param({"n": 4}, "compared after 4 of 10 examples: the calls paid for no more", id="the end of a race"),
+        pytest.param({"n": 4}, "compared after 4 of 10 examples: No call is left.", id="the end of a race"),
         pytest.param({"status": "running", "n": 4}, "still running, 4 of 10 examples so far", id="running"),
         pytest.param({"score": None}, "no example could be measured", id="nothing measured"),
     ],

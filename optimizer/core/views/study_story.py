@@ -270,7 +270,7 @@ def _ending(study: Study, trial: Trial, n_missing: int, n_unmeasured: int, n_dev
         return f"cannot win: {errors}" if n_missing and trial.variant != study.champion else ""
     after = f"after {trial.n} of {n_dev} examples"
     if trial.status == "complete":
-        return f"compared {after}: the calls paid for no more"
+        return f"compared {after}: {study.spend.search_cut or 'the calls paid for no more.'}"
     if trial.status == "dropped":
         return (
             f"dropped {after}: {count(n_unmeasured, 'example')} could not be measured"

@@ -172,7 +172,7 @@ def _keep_rows(
     if n_rows is None:
         return
     if why is None and n_compared < len(run.dev):
-        why = "The calls paid for no more of them."
+        why = run.search_cut or "The calls paid for no more of them."
     if why is None and n_used < n_rows:
         sizes = f"n_dev {run.definition.n_dev} and n_run_off {run.definition.n_run_off}"
         is_all = len(dataset["dev"]) + len(dataset.get(RUN_OFF, ())) == n_rows
