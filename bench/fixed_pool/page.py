@@ -74,9 +74,9 @@ NONE = "\nNo rule has a lower mean than ours here.\n"
 SHUFFLED = """
 ## Where no variant is better than another
 
-Each example's scores dealt out among the variants by chance, half of the examples held out, a study with strategy
-`race` and one look at the held-out half through the product's gates: {share:.1%} of {n} studies report an improvement
-({low:.1%} to {high:.1%}); at most 5 % may.
+120 examples of each table, each example's scores dealt out among the variants by chance, half of them held out, a study
+with strategy `race` and one look at the held-out half through the product's gates: {share:.1%} of {n} studies report an
+improvement ({low:.1%} to {high:.1%}); at most 5 % may.
 """
 READING = """
 ## What this says, and what not

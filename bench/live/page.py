@@ -24,6 +24,10 @@ a deterministic proposer, and ours has the same list in its space. A seed's scor
 candidate, so it does not race here. Searches that are not in the table, and other families, were not run at equal
 calls, and nothing is said of them.
 """
+NOTHING = """
+**No search was run at equal calls with the rule in force.** The figures of the rule before, and a family of which
+nothing but the bare prompt was run, are withdrawn.
+"""
 Cells = Mapping[tuple[str, str, int], Outcome]  # task, arm, seed
 
 
@@ -33,7 +37,7 @@ def page(
 ) -> str:
     head = HEAD.format(train=sizes.train, dev=sizes.dev, holdout=sizes.holdout, error=0.5 / sizes.holdout**0.5, **made)
     run = {arm for _, arm, _ in cells}
-    return head + table(cells, tasks, [arm for arm in arms if arm in run], seeds)
+    return head + (table(cells, tasks, [arm for arm in arms if arm in run], seeds) if cells else NOTHING)
 
 
 def table(cells: Cells, tasks: Sequence[str], arms: Sequence[str], seeds: Sequence[int]) -> str:

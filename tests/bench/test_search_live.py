@@ -112,6 +112,7 @@ def test_searches_that_were_not_run_have_no_row(tmp_path):
     whole = page.page({(TASK, "race", 1): outcome(0.75)}, [TASK], live.ARMS, [1], SMALL, commit="abc", machine="here")
     assert "| race | 0.750 |" in whole
     assert "| joint |" not in whole
+    assert page.NOTHING in page.page({}, [TASK], live.ARMS, [1], SMALL, commit="abc", machine="here")
 
 
 def test_seeds_draw_other_rows_and_no_row_is_both_seen_and_held_out(data):
