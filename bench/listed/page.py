@@ -25,9 +25,9 @@ order of its own, with as many calls as the whole search made.
 
 `detent study run --strategy race` or `joint`, in a home of its own each, {n_dev} dev rows, a holdout of 100,
 answered by a stand-in provider on loopback. Seed 1 has the least cap that pays for four rows of each instruction, and a
-definition with nothing but the list (`n_candidates: 0`, `max_examples: 0`, `n_run_off: 0`). Seed 2 has three times that
-for its search and every size as it comes: sets of examples, and a run-off on up to 200 further dev rows, whose calls
-are counted and whose rows the rule sees, too. A single run tells little of the loss; the replays tell that. **All
+definition with nothing but the list (`n_candidates: 0`, `max_examples: 0`, `n_run_off: 0`). Seed 2 has more calls
+and every size as it comes: sets of examples, whose making takes calls, too, and a run-off on up to 200 further dev
+rows, whose calls are counted and whose rows the rule sees. A single run tells little of the loss; the replays tell that. **All
 instructions were tried in {n_whole} of {n_runs} runs**; the command makes twelve.
 
 | list | strategy, cap in calls | tried | calls before the confirmation | points lost on dev | the rule alone |
