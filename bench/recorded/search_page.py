@@ -22,7 +22,7 @@ of others. A call is one variant on one example; nothing is asked twice.
 
 **No claim on the present strategy `race` rests on this page.** *Ours* is the rule that it had before
 [0018](../adr/0018-the-worst-falls-as-soon-as-the-calls-that-are-left-allow.md) and
-[0038](../adr/0038-a-race-plans-with-the-rows-there-are.md); it was not run again, since that takes the answers once
+[0039](../adr/0039-a-race-plans-with-the-rows-there-are.md); it was not run again, since that takes the answers once
 more. [The rules on recorded tables](search-tables-measured.md) has the present one.
 
 Ours is strategy `race` with the rule `ExpectedGain` of `bench/fixed_pool/race_rules.py`, at
