@@ -27,8 +27,8 @@ order of its own, with as many calls as the whole search made.
 answered by a stand-in provider on loopback. Seed 1 has the least cap that pays for four rows of each instruction, and a
 definition with nothing but the list (`n_candidates: 0`, `max_examples: 0`, `n_run_off: 0`). Seed 2 has more calls
 and every size as it comes: sets of examples, whose making takes calls, too, and a run-off on up to 200 further dev
-rows, whose calls are counted and whose rows the rule sees. A single run tells little of the loss; the replays tell that. **All
-instructions were tried in {n_whole} of {n_runs} runs**; the command makes twelve.
+rows, whose calls are counted and whose rows the rule sees. A single run tells little of the loss; the replays tell
+that. **All instructions were tried in {n_whole} of {n_runs} runs**; the command makes twelve.
 
 | list | strategy, cap in calls | tried | calls before the confirmation | points lost on dev | the rule alone |
 | --- | --- | --- | --- | --- | --- |
