@@ -10,17 +10,18 @@ from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
+from fastapi.telemetry import TelemetryConfig
 
 from api.documents import install_documents
+from api.hot import chat as hot_chat
+from api.hot import events as hot_events
+from api.hot import serving as hot_serving
+from api.hot.application import HotRoutes
 from api.http import problems
 from api.http.edge import Edge
 from api.http.forwarding import FeedbackProcess
 from api.http.in_flight import InFlight
 from api.lifecycle import running_loops, services_of_api
-from api.quick import Quick
-from api.quick_chat import PassedChat, is_chat, quick_chat
-from api.quick_events import KeptEvent, is_event, quick_event
 from api.routes import (
     clock,
     data,
@@ -67,22 +68,8 @@ GROUPS = (
 )
 
 
-class Application(FastAPI):
-    """FastAPI, and in front of it what stands in every request's path (the modules ``quick*.py``)."""
-
-    in_flight: InFlight
-    at_once: Quick  # for the connections (``api.http.connections.AtOnce``)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer: KeptEvent | PassedChat | None = None
-        if is_chat(scope):
-            answer, receive = await quick_chat(scope, receive, self.state.services, self.in_flight)
-        elif is_event(scope):
-            answer, receive = await quick_event(scope, receive, self.state.services, self.in_flight)
-        if answer is None:
-            await super().__call__(scope, receive, send)
-        else:
-            await answer.send(scope, send)
+# FastAPI's own looks for an OpenTelemetry at each request.
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -93,12 +80,10 @@ def create_app(settings: Settings) -> FastAPI:
         async with services_of_api(settings) as shared, running_loops(shared):
             if settings.api.feedback_process:
                 shared.feedback = FeedbackProcess(settings.run_dir() / "feedback.json")
-            app.state.services = at_once.shared = shared
+            app.state.services = shared
             yield
 
-    in_flight = InFlight(settings.limits, settings.api.workers)
-    at_once = Quick(in_flight)
-    app = Application(
+    app = FastAPI(
         title="Detent",
         version=_version(),
         description=(
@@ -106,18 +91,19 @@ def create_app(settings: Settings) -> FastAPI:
             " (RFC 9457)."
         ),
         lifespan=lifespan,
+        telemetry=NO_TELEMETRY,
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
-    app.in_flight, app.at_once = in_flight, at_once
-    app.add_middleware(Edge, in_flight=in_flight, plain=events.plain_routes())
+    app.state.in_flight = InFlight(settings.limits, settings.api.workers)
+    app.add_middleware(HotRoutes, routes=(*hot_serving.HOT, *hot_events.HOT, *hot_chat.HOT))
+    app.add_middleware(Edge, in_flight=app.state.in_flight)
     problems.install(app)
     for (
         group
     ) in GROUPS:  # as they are: a router that is included builds its routes a second time, at the first requests
         app.router.routes.extend(group.routes.routes)
-    serving.install(app)
     install_documents(app)
     return app
 

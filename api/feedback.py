@@ -12,11 +12,12 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from api.hot import events
+from api.hot.application import HotRoutes
 from api.http import problems
 from api.http.edge import Edge
 from api.http.in_flight import InFlight
 from api.lifecycle import running_loops, services_of_api
-from api.routes import events
 from optimizer.host.config import Settings
 from optimizer.jobs.feedback.ingest_feedback import Turns
 
@@ -35,6 +36,7 @@ def create_feedback(settings: Settings) -> FastAPI:
             yield
 
     app = FastAPI(title="Detent feedback", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(Edge, in_flight=InFlight(settings.limits), plain=events.plain_routes())
+    app.add_middleware(HotRoutes, routes=events.HOT)
+    app.add_middleware(Edge, in_flight=InFlight(settings.limits))
     problems.install(app)
     return app

@@ -83,7 +83,7 @@ class Unfilled:
         places = [(at, used[int(pieces[at])]) for at in range(1, len(pieces), 2)]
         return cls(messages=messages, before=head, after=tail, known=known, parts=parts, places=places)
 
-    def filled_with(self, texts: Mapping[str, Any], token: bytes, signs: Sequence[str]) -> bytes | None:
+    def filled_with(self, texts: Mapping[str, Any], token: bytes, more: Mapping[str, Any]) -> bytes | None:
         """What ``filled`` makes of what ``fill`` makes of these variables.
 
         None where they are not those that the prompt asks for, or no texts of whole characters. Together they
@@ -100,15 +100,16 @@ class Unfilled:
                 parts[at] = encode_basestring(text)[1:-1].encode()
             except UnicodeEncodeError:  # half a pair of surrogates
                 return None
-        parts += (token, _end(signs))
+        parts += (token, _end(more))
         return b"".join(parts)
 
-    def filled(self, messages: Sequence[Message], token: bytes, signs: Sequence[str]) -> bytes:
-        return b"".join((self.before, to_json(messages), self.after, token, _end(signs)))
+    def filled(self, messages: Sequence[Message], token: bytes, more: Mapping[str, Any]) -> bytes:
+        """``more``: members behind the token."""
+        return b"".join((self.before, to_json(messages), self.after, token, _end(more)))
 
 
-def _end(signs: Sequence[str]) -> bytes:
-    return b'","injection":%b}' % to_json(signs) if signs else b'"}'
+def _end(more: Mapping[str, Any]) -> bytes:
+    return b'",%b' % to_json(more)[1:] if more else b'"}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

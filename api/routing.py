@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
-from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
 
 from api import services
 from api.access.auth import Caller, WrongKey, identify, require, require_family
-from api.access.limits import Quota
 from api.access.local_door import refuse_forms, require_program_of_this_machine
 from api.figures import without_quotes, without_texts
-from api.http.bodies import QUICK_BYTES, StrictRequest, check_media_type
-from api.http.body_limits import BodyLimit, limit_of
-from api.http.forwarding import NotSent
-from api.http.problems import UnknownParameter, on_detent_error, on_gone
+from api.http.bodies import StrictRequest
+from api.http.body_limits import limit_of
+from api.http.problems import UnknownParameter
 from api.idempotency import KEY_HEADER, Repeated, again, keyed_request
-from api.prompt import to_json
 from api.services import Services
-from optimizer.core.base.errors import Busy, DetentError, Fault, InvalidFamily, NotAuthenticated
+from optimizer.core.base.errors import Busy, Fault, InvalidFamily, NotAuthenticated
 from optimizer.core.serving.access import Role
 
 ROLE, CHANGE, NARROWS, PASSED_ON = "x-detent-role", "x-detent-change", "x-detent-narrows", "x-detent-passed-on"
@@ -69,44 +63,46 @@ def guarded(
     return {"openapi_extra": extra, "responses": {**others, "4XX": ERROR, "5XX": ERROR}}
 
 
-def admit(request: Request, role: Role, *, narrows: bool = False) -> Caller:
+def admit(request: StrictRequest, shared: Services, role: Role, *, narrows: bool = False) -> Caller:
     """Puts the caller into ``request.state.caller``, or raises NotAuthenticated, NotAuthorised or TooMany."""
-    caller = request.state.caller = _allowed(request, role, narrows=narrows)
-    request.state.passage.admit(caller.quota)
+    caller = _allowed(request, shared, role, narrows=narrows)
+    state = request.scope["state"]
+    state["caller"] = caller
+    state["passage"].admit(caller.quota)
     return caller
 
 
-def admit_again(request: Request, role: Role, *, narrows: bool = False) -> None:
+def admit_again(request: StrictRequest, shared: Services, role: Role, *, narrows: bool = False) -> None:
     """As ``admit``, of a request that was admitted: its body may have taken a minute, and its key ended meanwhile."""
-    request.state.caller = _allowed(request, role, narrows=narrows)
+    request.scope["state"]["caller"] = _allowed(request, shared, role, narrows=narrows)
 
 
-def _allowed(request: Request, role: Role, *, narrows: bool) -> Caller:
-    shared = services.of(request)
+def _allowed(request: StrictRequest, shared: Services, role: Role, *, narrows: bool) -> Caller:
     keys = shared.serving.now_served.keys
     if keys is None:
         raise Busy(
             "The store has not been read since the server started, so keys cannot be checked yet. /ready says what is"
             " missing."
         )
-    now, host = shared.clock.now(), request.client.host if request.client else None
-    if keys.is_open_to(request.headers, now):
+    now, client = shared.clock.now(), request.scope["client"]
+    host = client[0] if client else None
+    if keys.is_open_to(request.first, now):
         require_program_of_this_machine(request)
     try:
-        caller = identify(request.headers, host, keys, shared.actor_without_key, now)
+        caller = identify(request.first, host, keys, shared.actor_without_key, now)
     except NotAuthenticated as error:
         is_wrong = isinstance(error, WrongKey)
         where = f" from {host}, {'a wrong key' if is_wrong else 'no key'}"
-        shared.callers.count("refused", request.headers.get("user-agent", ""), where)
+        shared.callers.count("refused", request.first.get("user-agent", ""), where)
         raise (shared.wrong_keys.came_from(host or "") if is_wrong else None) or error from None
     require(caller, role)
     if not narrows:
-        require_family(caller, request.path_params.get("family"))
+        require_family(caller, request.scope["path_params"].get("family"))
     return caller
 
 
 def caller_of(request: Request) -> Caller:
-    caller: Caller = request.state.caller
+    caller: Caller = request.scope["state"]["caller"]
     return caller
 
 
@@ -118,10 +114,20 @@ async def _asking(request: Request) -> Caller:
 Asking = Annotated[Caller, Depends(_asking)]
 
 
-def check_query(request: Request, known: frozenset[str]) -> None:
+async def check(request: StrictRequest, shared: Services, query: frozenset[str], *, counts: bool = True) -> None:
+    """What is looked at of an admitted request before its body is read; ``counts``: by the minute, for its key.
+
+    Raises TooMany, UnsupportedMediaType or UnknownParameter.
+    """
+    if counts:
+        await shared.request_limits.count(caller_of(request))
+    refuse_forms(request)
+    check_query(request, query)
+
+
+def check_query(request: StrictRequest, known: frozenset[str]) -> None:
     """Raises UnknownParameter naming every query parameter that the route does not have."""
-    unknown = [name for name in request.query_params if name not in known]
-    if unknown:
+    if unknown := [name for name in request.query if name not in known]:
         listed = ", ".join(sorted(known)) or "none"
         raise UnknownParameter(
             f"Unknown query parameter{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}; this route"
@@ -130,12 +136,11 @@ def check_query(request: Request, known: frozenset[str]) -> None:
         )
 
 
-def count_change(request: Request, change: Change) -> None:
+def count_change(request: StrictRequest, shared: Services, change: Change) -> None:
     """Counts one operator change for the caller; raises TooMany beyond the limit.
 
     The answer carries X-RateLimit-* either way.
     """
-    shared = services.of(request)
     quota, refusal = shared.operator_windows.take(request.state.caller.quota, refuse=change == "limited")
     request.state.headers.update(quota.headers())
     if refusal is not None:
@@ -157,19 +162,15 @@ class DetentRoute(APIRoute):
         takes_json, path = self.body_field is not None, self.path_format
 
         async def handler(request: Request) -> Response:
-            caller = admit(request, role, narrows=narrows) if role is not None else None
-            if caller is not None and not passed_on:
-                await services.of(request).request_limits.count(caller)
-            refuse_forms(request)
-            check_query(request, known)
+            shared = services.of(request)
+            on_whole = None if role is None else partial(admit_again, shared=shared, role=role, narrows=narrows)
+            strict = StrictRequest(request.scope, request.receive, limit_of(path, shared.settings.limits), on_whole)
+            caller = admit(strict, shared, role, narrows=narrows) if role is not None else None
+            await check(strict, shared, known, counts=caller is not None and not passed_on)
             if change is not None:
-                count_change(request, change)
-            on_whole = partial(admit_again, request, role, narrows=narrows) if role is not None else None
-            limit = limit_of(path, services.of(request).settings.limits)
-            strict = StrictRequest(request.scope, request.receive, limit, on_whole)
-            if takes_json and await strict.body():
-                check_media_type(strict)
-                await strict.json()
+                count_change(strict, shared, change)
+            if takes_json:
+                await strict.declared_json()
             only_figures = role == "read" and caller is not None and not caller.access.reaches("read-texts")
             try:
                 answer = await (self._once(strict, inner) if keeps_answers else inner(strict))
@@ -194,81 +195,9 @@ class DetentRoute(APIRoute):
             return again(before.answer, request, usual)
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What became of a request that was checked, counted and carried out in front of all layers: they answer it.
-
-    ``outcome``: what the route would have got, or what was raised.
-    """
-
-    outcome: Mapping[str, Any] | Exception
-    quota: Quota | None  # None: nothing was counted by the minute
-
-    def result(self, request: Request) -> Mapping[str, Any]:
-        if self.quota is not None:
-            request.state.headers.update(self.quota.headers())
-        if isinstance(self.outcome, Exception):
-            raise self.outcome
-        return self.outcome
-
-
-def taken_before(request: Request) -> Taken | None:
-    return getattr(request.state, "taken", None)
-
-
-class PlainRoute:
-    """A POST whose handler looks at its body itself, and at families; ASGI. What holds for every route is checked here.
-
-    FastAPI's own way from a body to an answer costs more than keeping a few events, or half of a chat, so none of it is
-    gone: this stands right behind ``Edge``, and a ``DetentRoute`` of the same path documents it. What the handler
-    returns is the answer, or what it says as JSON.
-    """
-
-    def __init__(self, path: str, role: Role, handler: Callable[[StrictRequest], Awaitable[Any]]) -> None:
-        self._path, self._role, self._handler = path, role, handler
-        self._limit: BodyLimit | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        shared: Services = scope["app"].state.services
-        self._limit = self._limit or limit_of(self._path, shared.settings.limits)
-        scope["path_params"] = {}
-        request = StrictRequest(scope, receive, self._limit, lambda: admit_again(request, self._role, narrows=True))
-        answer: Response | None = None
-        try:
-            if taken_before(request) is None:
-                caller = admit(request, self._role, narrows=True)
-                answer = await _by_feedback_process(request, shared)
-                if answer is None:
-                    await shared.request_limits.count(caller)
-                    refuse_forms(request)
-                    if scope["query_string"]:
-                        check_query(request, frozenset())
-            if answer is None:
-                made = await self._handler(request)
-                answer = made if isinstance(made, Response) else Response(to_json(made), media_type="application/json")
-        except DetentError as error:
-            answer = await on_detent_error(request, error)
-        except ClientDisconnect as error:
-            answer = await on_gone(request, error)
-        await answer(scope, receive, send)
-
-
-async def _by_feedback_process(request: StrictRequest, shared: Services) -> Response | None:
-    """The answer to a long body, which is read and counted there; None for this process to answer itself.
-
-    Raises Busy where it is not known what became of the body.
-    """
-    if shared.feedback is None:
-        return None
-    declared = request.declared
-    if (declared if declared is not None else len(await request.body())) <= QUICK_BYTES:
-        return None
-    try:
-        answer = await shared.feedback.forward(request)
-    except NotSent:
-        return None
-    request.state.quiet = True  # the other process has its own log
-    return answer
+def answered_in_front() -> NoReturn:
+    """Of a route that stands here for OpenAPI alone: ``api/hot/`` answers its requests."""
+    raise AssertionError("a request that is answered in front of FastAPI came to it")
 
 
 def router(tag: str) -> APIRouter:

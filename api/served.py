@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from time import time
 
-from fastapi import Request
-
+from api.http.bodies import StrictRequest
 from api.prompt import ServedFamily
 from api.services import Services
 from optimizer.core.base.errors import Fault, InvalidInput
@@ -42,15 +41,15 @@ def count(shared: Services, served: Served, truncated: Iterable[str] = ()) -> No
     shared.exposures.count_truncated(served.family.name, truncated)
 
 
-def unit_of(request: Request) -> str | None:
+def unit_of(request: StrictRequest) -> str | None:
     """The unit of X-Detent-Unit or ?unit=, as sent; None without one.
 
     Raises InvalidInput when the two differ or it cannot be a unit.
     """
-    header = next((value for name, value in request.headers.raw if name == b"x-detent-unit"), None)
-    query = request.query_params.get("unit")
+    header = request.first.get("x-detent-unit")
+    query = request.query.get("unit")
     try:
-        from_header = header.decode() if header is not None else None
+        from_header = header.encode("latin-1").decode() if header is not None else None
     except UnicodeDecodeError:
         raise _bad_unit("the header X-Detent-Unit is not UTF-8") from None
     if from_header is not None and query is not None and from_header != query:

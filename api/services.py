@@ -120,7 +120,7 @@ class Services:
 
 
 def of(request: Request) -> Services:
-    services: Services = request.app.state.services
+    services: Services = request.scope["app"].state.services
     return services
 
 

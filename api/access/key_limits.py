@@ -54,9 +54,11 @@ class RequestLimits:
     async def count(self, caller: Caller) -> None:
         """Counts one request; raises TooMany where the key has none left in this minute."""
         most = caller.access.limits.requests_per_minute
-        now = self._clock.now()
-        if self.count_held(caller, now) or most is None:
+        if most is None:
+            if caller.agent is not None:
+                self._callers.count("keyless", caller.agent)
             return
+        now = self._clock.now()
         held = self._of_minute(caller.actor, _start(now, MINUTE))
         if held.left == 0 and not held.used_up:
             async with held.turn:
@@ -66,18 +68,6 @@ class RequestLimits:
         if held.left == 0:
             raise _too_many("requests a minute", most, caller.actor, now, MINUTE)
         held.left -= 1
-
-    def count_held(self, caller: Caller, now: datetime) -> bool:
-        """Counts one request where this process holds some for it, or none is counted; False: nothing is known yet."""
-        if caller.access.limits.requests_per_minute is None:
-            if caller.agent is not None:
-                self._callers.count("keyless", caller.agent)
-            return True
-        held = self._held.get(caller.actor)
-        if held is None or held.left == 0 or held.window != _start(now, MINUTE):
-            return False
-        held.left -= 1
-        return True
 
     def _of_minute(self, key: str, window: datetime) -> _Held:
         held = self._held.get(key)

@@ -4,6 +4,8 @@ checked before anything else is read of them.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from starlette.requests import Request
 
 from api.http.problems import UnsupportedMediaType
@@ -17,17 +19,23 @@ def require_program_of_this_machine(request: Request) -> None:
 
     Host is compared with the address and port on which the connection came in, as this process's socket knows them.
     """
-    if not is_loopback(request.client.host if request.client else None):
+    client = request.scope["client"]
+    if not is_of_this_machine(client[0] if client else None):
         raise NotAuthorised(
             "Without keys this server answers this machine only. Make a key with `detent keys` and send it as"
             " `Authorization: Bearer KEY`."
         )
-    hosts = hosts_here(request.scope.get("server"))
+    server = request.scope.get("server")
+    hosts = hosts_here(tuple(server) if server else None)
     why = refusal(request.method, request.headers.items(), hosts, http_version=request.scope["http_version"])
     if why is not None:
         raise NotAuthorised(f"This server has no keys: {why}.")
 
 
+is_of_this_machine = lru_cache(maxsize=1024)(is_loopback)
+
+
+@lru_cache(maxsize=64)
 def hosts_here(server: tuple[str, int | None] | None) -> frozenset[str]:
     """What Host must say on a connection to this address and port; without a port it is a Unix socket's path."""
     name, port = server or (LOCAL_NAMES[0], None)
@@ -38,8 +46,9 @@ def refuse_forms(request: Request) -> None:
     """Raises UnsupportedMediaType for a body that any web page can make a browser send, with or without a key."""
     if request.method in SAFE_METHODS:
         return
-    form = next((given for given in request.headers.getlist("content-type") if is_form(given)), None)
-    if form is not None:
-        raise UnsupportedMediaType(
-            f"The body is {form[:80]}, which this server never takes. Send JSON with `Content-Type: application/json`."
-        )
+    for name, value in request.scope["headers"]:
+        if name == b"content-type" and is_form(form := value.decode("latin-1")):
+            raise UnsupportedMediaType(
+                f"The body is {form[:80]}, which this server never takes. Send JSON with `Content-Type:"
+                " application/json`."
+            )

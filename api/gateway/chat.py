@@ -23,9 +23,10 @@ from api.gateway.model_side import ModelSide, of
 from api.gateway.policy_answer import answer_by_policy
 from api.gateway.reader import ClientGone, Reader
 from api.gateway.settling import begin
-from api.http.bodies import StrictRequest, check_media_type
+from api.hot.application import HotRoute
+from api.http.bodies import StrictRequest
 from api.http.problems import KeyLimitReached, ModelPaused, ModelTimedOut, MoneySpent
-from api.routing import Asking, PlainRoute, guarded, router
+from api.routing import Asking, guarded, router
 from api.served import Served, count, decide, unit_of
 from api.services import Services
 from optimizer.core.base.errors import Busy, DetentError, Fault, InvalidInput, ModelFailed, NotFound
@@ -49,7 +50,7 @@ routes: APIRouter = router("Models")
 
 
 @routes.post(PATH, **guarded("serve", narrows=True))
-async def chat_completions(body: ChatBody, request: Request) -> Response:
+async def chat_completions(body: ChatBody, request: StrictRequest) -> Response:
     """OpenAI's request and answer; `model` is a family, or a model of config/models.yaml.
 
     The answer's id is the interaction's, for feedback.
@@ -88,17 +89,11 @@ async def chat_completions(body: ChatBody, request: Request) -> Response:
     return EventStream(shape, reader, settled, lambda error: for_client(error, call), headers)
 
 
-async def _plain(request: StrictRequest) -> Response:
-    value = None
-    if await request.body():
-        check_media_type(request)
-        value = await request.json()
-    return await chat_completions(read_chat(value), request)
+async def _plain(request: StrictRequest, shared: Services) -> Response:
+    return await chat_completions(read_chat(await request.declared_json()), request)
 
 
-def plain_routes() -> dict[str, PlainRoute]:
-    """By path, what every chat takes."""
-    return {PATH: PlainRoute(PATH, "serve", _plain)}
+HOT = [HotRoute(path=PATH, role="serve", handler=_plain)]
 
 
 @routes.get("/v1/models", **guarded("serve", narrows=True))
@@ -119,7 +114,7 @@ async def list_models(request: Request, caller: Asking) -> dict[str, Any]:
     }
 
 
-async def _prepare(body: ChatBody, request: Request, shared: Services) -> AnsweredCall:
+async def _prepare(body: ChatBody, request: StrictRequest, shared: Services) -> AnsweredCall:
     require_family(request.state.caller, body.model)
     asked = sent_on(body)
     unit = body.user or body.detent.unit or unit_of(request)

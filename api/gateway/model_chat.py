@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fastapi import Request
-
 from api.access.auth import require_family
 from api.access.key_limits import KeySpending
 from api.gateway.chat_answer import AnsweredCall
 from api.gateway.chat_body import ChatBody, sent_on
 from api.gateway.hourly_money import models_bound, most_usd
 from api.gateway.model_side import ModelSide
+from api.http.bodies import StrictRequest
 from api.served import unit_of
 from api.services import Services
 from optimizer.core.base.errors import Fault, InvalidInput
@@ -40,7 +39,7 @@ def names_a_model(name: str, shared: Services, side: ModelSide) -> bool:
     return served.version is not None and not is_family and side.catalogue.knows(name)
 
 
-def of_model(body: ChatBody, request: Request, shared: Services, side: ModelSide) -> AnsweredCall:
+def of_model(body: ChatBody, request: StrictRequest, shared: Services, side: ModelSide) -> AnsweredCall:
     """Raises NotAuthorised for a key for named families, InvalidInput for settings that are none,
     MoneySpent where the hour's money is gone.
     """

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 from pydantic_core import from_json
 from starlette.requests import Request
@@ -40,18 +41,28 @@ class StrictRequest(Request):
     huge integers, NUL characters.
     """
 
-    def __init__(
-        self, scope: Scope, receive: Receive, limit: BodyLimit, on_whole: Callable[[], object] | None = None
-    ) -> None:
-        """``on_whole``: called once all of the body has come, before anything is done with it; may raise."""
+    def __init__(self, scope: Scope, receive: Receive, limit: BodyLimit, on_whole: OnWhole | None = None) -> None:
+        """``on_whole``: called with this once all of the body has come, before anything is done with it; may raise."""
         super().__init__(scope, receive)
         self.limit = limit
         self._on_whole = on_whole
+        headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
+        # By name, in lower case, the first header of each.
+        self.first = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(headers)}
+        self._query: Mapping[str, str] | None = None
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """By name the last parameter of each."""
+        if self._query is None:
+            text = self.scope["query_string"].decode("latin-1")
+            self._query = dict(parse_qsl(text, keep_blank_values=True)) if text else {}
+        return self._query
 
     @property
     def declared(self) -> int | None:
         """Bytes of the body, as its sender says; None where it does not."""
-        said = self.headers.get("content-length", "").encode()
+        said = self.first.get("content-length", "").encode()
         return length_of(said) if said.isdigit() else None
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
@@ -68,7 +79,7 @@ class StrictRequest(Request):
             self.state.headers["Connection"] = "close"  # the rest is not read
             raise self.limit.too_large()
         if self._on_whole is not None:
-            self._on_whole()
+            self._on_whole(self)
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
@@ -76,12 +87,22 @@ class StrictRequest(Request):
             self._json = await beside(len(await self.body()), lambda: checked(value))
         return self._json
 
+    async def declared_json(self) -> Any:
+        """``json()`` of a body that says what it is; None without a body."""
+        if not await self.body():
+            return None
+        check_media_type(self)
+        return await self.json()
+
     async def value(self) -> Any:
         """The body as JSON, for a route that checks its parts itself."""
         body = await self.body()
         if QUICK_BYTES < len(body) <= QUICK_TEXT_BYTES and _n_separators(body) < QUICK_VALUES:
             return read_json(body, self.limit)
         return await beside(len(body), lambda: read_json(body, self.limit))
+
+
+OnWhole = Callable[[StrictRequest], object]
 
 
 async def beside(n_bytes: int, work: Callable[[], T]) -> T:
@@ -155,7 +176,7 @@ def checked(value: Any) -> Any:
     return value
 
 
-def check_media_type(request: Request) -> None:
+def check_media_type(request: StrictRequest) -> None:
     """A JSON body must say so: a foreign web page can send any other type without the browser asking first."""
     given = _media_type(request)
     if not _is_json(given):
@@ -165,7 +186,7 @@ def check_media_type(request: Request) -> None:
         )
 
 
-def check_lines_type(request: Request) -> None:
+def check_lines_type(request: StrictRequest) -> None:
     """A body of JSON lines may leave its type undeclared; another format is refused before its first line is read."""
     given = _media_type(request)
     if not (_is_json(given) or given in LINES_TYPES):
@@ -175,8 +196,8 @@ def check_lines_type(request: Request) -> None:
         )
 
 
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+def _media_type(request: StrictRequest) -> str:
+    return request.first.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _is_json(media_type: str) -> bool:

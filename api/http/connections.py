@@ -11,11 +11,10 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from time import thread_time
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import httptools
 import structlog
-from starlette.types import Message
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -25,8 +24,6 @@ from api.http.request_ids import new_request_id
 from optimizer.core.base.errors import Busy, DetentError
 from optimizer.host.config import ServerLimits
 
-# Among the extensions of a scope: sends a whole answer whose headers are known to be sound.
-AT_ONCE = "detent.answer_at_once"
 MAX_HEADER_BYTES = 64 * 1024  # of a head, and of what is no content of a body: trailers, extensions of a chunk
 log = structlog.get_logger("http")
 # an answer stays readable for so long while what is still sent is thrown away; closing at once would take it back
@@ -36,36 +33,6 @@ MOST_PIECES = 16  # of a request that one turn parses: a hostile body may look a
 REST = 3  # times the processor time of the turn before: requests behind others have a quarter of what there is
 LONGEST_TURN_S = 0.02  # an answer that takes longer waits for a model or the store, and holds up no turn
 OPTIONAL_SPACE = b" \t"  # around a header's value it is no part of it (RFC 9110, 5.5)
-
-
-class AtOnce(Protocol):
-    """Answers some requests in one step, without the application."""
-
-    def asked(self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> Any:
-        """What a request with these headers, in lower case, asks for; None: the application answers it.
-
-        A body of what is asked for here is short, and its length declared.
-        """
-
-    def answer(self, asked: Any, scope: Any, body: bytes) -> tuple[int, bytes, bytes] | None:
-        """Status, headers as they are sent, and body; None, and nothing done: the application answers it."""
-
-
-def sent_whole(at_once: Any, scope: Any, start: Message, body: Message) -> bool:
-    """Sends the two messages of a short answer in one write.
-
-    False, and nothing sent, where there is more to come, the connection is to end, or a header might break out of its
-    line.
-    """
-    headers, content = start["headers"], body.get("body", b"")
-    if any(name == b"connection" for name, _ in headers):
-        return False
-    if body.get("more_body", False) or (b"content-length", b"%d" % len(content)) not in headers:
-        return False
-    raw = b"".join([b"%b: %b\r\n" % header for header in headers])
-    if raw.count(b"\n") != len(headers) or raw.count(b"\r") != len(headers) or b"\0" in raw:
-        return False
-    return bool(at_once(scope, start["status"], raw, content))
 
 
 class Door:
@@ -144,20 +111,16 @@ class TimedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 on llhttp, with a bound on every wait for the other side.
 
     One request after another: the next is parsed when the one before it is answered, its client has taken most of that,
-    and other connections had their turn. Until then nothing more is read. What ``at_once`` answers needs neither a task
-    nor a cycle of uvicorn's.
+    and other connections had their turn. Until then nothing more is read.
     """
 
     flow: _Flow
 
-    def __init__(self, door: Door, at_once: AtOnce | None = None, **given: Any) -> None:
+    def __init__(self, door: Door, **given: Any) -> None:
         super().__init__(**given)
-        self._door, self._limits, self._at_once = door, door.limits, at_once
-        self._asked: Any = None  # of ``at_once``, while its body comes
-        self._asked_body = b""
+        self._door, self._limits = door, door.limits
         self._received, self._n_parsed = b"", 0  # what came last, and how many bytes of it are parsed
         self._n_declared = 0  # bytes of its body that are still to come, where their number was said
-        self._idle_since: float | None = None  # after an answer of ``at_once``
         self._address = ""
         self._reading: Literal["headers", "body"] | None = None
         self._since = 0.0  # when it began to wait for what it reads
@@ -166,7 +129,6 @@ class TimedProtocol(HttpToolsProtocol):
         self._unread_since: float | None = None  # the other side does not take what is written to it
         self._closing_since: float | None = None
         self._refused_at: float | None = None
-        self._default_headers: tuple[object, bytes] = (None, b"")  # uvicorn's, and the same as they are sent
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
@@ -192,7 +154,7 @@ class TimedProtocol(HttpToolsProtocol):
     def read_on(self) -> None:
         """Parses what has come: up to the end of a request, or as far as one turn goes."""
         self._unset_keepalive_if_required()
-        self._idle_since, n_pieces = None, 0
+        n_pieces = 0
         while self._n_parsed < len(self._received) and self._may_read():
             if n_pieces >= (MOST_PIECES if self._reading is not None else 1):
                 self._door.wait_for_turn(self)
@@ -287,31 +249,17 @@ class TimedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return  # the head is parsed again without that
         self._begin("body")
-        if self._at_once is not None and self._is_next():
-            self._asked = self._at_once.asked(self.parser.get_method(), self.url, self.headers)
-        if self._asked is None:
-            self._hand_over()
+        super().on_headers_complete()
+        self.cycle.transport = self._last_answer  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         self._n_header_bytes = 0
-        if self._asked is None:
-            super().on_body(body)
-        else:
-            self._asked_body += body
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         if self._reading == "headers":
             return  # as before, of a head with Upgrade
         self._reading = None
-        if self._asked is not None and self._at_once is not None and self._may_write():
-            told = self._at_once.answer(self._asked, self.scope, self._asked_body)
-            if told is not None:
-                self._asked, self._asked_body = None, b""
-                self._write_whole(*told)
-                self.server_state.total_requests += 1
-                self._idle_since = self.loop.time()
-                return
-        self._hand_over_asked()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -319,30 +267,6 @@ class TimedProtocol(HttpToolsProtocol):
         self._door.end_turn(self)
         if self.flow.is_held:
             self._door.wait_for_turn(self)
-
-    def shutdown(self) -> None:
-        self._hand_over_asked()  # whose body is still coming: it is answered yet
-        super().shutdown()
-
-    def _is_next(self) -> bool:
-        """Whether this request would be answered now, and the connection go on."""
-        is_next = not self._is_answering() and self.parser.get_http_version() == "1.1"
-        return is_next and self.parser.should_keep_alive()
-
-    def _may_write(self) -> bool:
-        return not self.flow.write_paused and not self.transport.is_closing()
-
-    def _hand_over(self) -> None:
-        """Lets the application answer the request whose headers have come."""
-        self.scope["extensions"] = {AT_ONCE: self._answer_at_once}  # type: ignore[dict-item]
-        super().on_headers_complete()
-        self.cycle.transport = self._last_answer  # type: ignore[assignment]
-
-    def _hand_over_asked(self) -> None:
-        if self._asked is not None:
-            body, self._asked, self._asked_body = self._asked_body, None, b""
-            self._hand_over()
-            super().on_body(body)
 
     def pause_writing(self) -> None:
         self._unread_since = self.loop.time()
@@ -353,29 +277,6 @@ class TimedProtocol(HttpToolsProtocol):
         super().resume_writing()
         if self.flow.is_held:
             self._door.wait_for_turn(self)
-
-    def _answer_at_once(self, scope: Any, status: int, headers: bytes, body: bytes) -> bool:
-        """Sends an answer in one write, as ``cycle.send`` would in two, looking at each header.
-
-        False, and nothing sent, where anything but the usual is the case.
-        """
-        cycle = self.cycle
-        if cycle.scope is not scope or cycle.response_started or cycle.disconnected or not cycle.keep_alive:
-            return False
-        if not self._may_write():
-            return False
-        cycle.response_started, cycle.waiting_for_100_continue = True, False
-        self._write_whole(status, headers, body)
-        cycle.response_complete = True
-        cycle.message_event.set()
-        cycle.on_response()
-        return True
-
-    def _write_whole(self, status: int, headers: bytes, body: bytes) -> None:
-        known = self.server_state.default_headers
-        if self._default_headers[0] is not known:
-            self._default_headers = known, b"".join(b"%b: %b\r\n" % header for header in known)
-        self.transport.write(b"".join((STATUS_LINE[status], self._default_headers[1], headers, b"\r\n", body)))
 
     # --- what takes too long ------------------------------------------------------------------------------------------
 
@@ -393,8 +294,6 @@ class TimedProtocol(HttpToolsProtocol):
                 self.transport.abort()
         elif self._reading is not None:
             self._end_slow_reading(now, self._reading)
-        elif self._idle_since is not None and now - self._idle_since > self._limits.idle_seconds:
-            self.transport.close()
 
     def _end_slow_reading(self, now: float, what: Literal["headers", "body"]) -> None:
         if self.flow.read_paused:
@@ -417,14 +316,14 @@ class TimedProtocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _cycle_of_body(self) -> RequestResponseCycle | None:
-        """Of the request whose body is being read; None: of none, or of one for ``at_once``."""
-        return self.cycle if self._reading == "body" and self._asked is None else None
+        """Of the request whose body is being read."""
+        return self.cycle if self._reading == "body" else None
 
     def _refuse(self, error: DetentError) -> None:
         """Answers, unless an answer has begun, and takes nothing more;
         a route that waits for the body learns that its client is gone.
         """
-        cycle, self._asked = self._cycle_of_body(), None
+        cycle = self._cycle_of_body()
         if cycle is not None:
             cycle.disconnected = True
             cycle.message_event.set()

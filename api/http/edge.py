@@ -4,7 +4,7 @@ the size of its body, and what is under way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +15,6 @@ from structlog.contextvars import bind_contextvars
 
 from api.http import problems
 from api.http.body_limits import length_of
-from api.http.connections import AT_ONCE, sent_whole
 from api.http.in_flight import InFlight, Passage
 from api.http.logged_path import logged_path
 from api.http.request_ids import REQUEST_ID, new_request_id
@@ -33,9 +32,8 @@ class Edge:
     Changes and faults get a log line each; what comes thousands of times a minute sets ``quiet`` when all went well.
     """
 
-    def __init__(self, app: ASGIApp, in_flight: InFlight, plain: Mapping[str, ASGIApp] | None = None) -> None:
-        """``plain``: by path, what answers POST without any further layer, its errors among it."""
-        self.app, self.plain = app, plain or {}
+    def __init__(self, app: ASGIApp, in_flight: InFlight) -> None:
+        self.app = app
         self.body_bytes = in_flight.limits.body_bytes
         self.in_flight = in_flight
 
@@ -48,17 +46,14 @@ class Edge:
         state["request_id"] = request_id
         state["headers"] = {}
         passage = state["passage"] = Passage(self.in_flight)
-        started: float = state.setdefault("started", perf_counter())
-        at_once = scope.get("extensions", {}).get(AT_ONCE) if scope["method"] != "HEAD" else None
-        held: Message | None = None
+        started = perf_counter()
 
         async def answer(message: Message) -> None:
-            nonlocal held
             if message["type"] == "http.response.start":
                 headers = message.setdefault("headers", [])
                 headers.append((b"x-request-id", request_id.encode()))
                 add_safe_headers(headers)
-                headers.extend((name.lower().encode(), value.encode()) for name, value in state["headers"].items())
+                headers += [(name.lower().encode(), value.encode()) for name, value in state["headers"].items()]
                 if 300 <= message["status"] < 400:
                     headers[:] = [(name, _own_path(value) if name == b"location" else value) for name, value in headers]
                 if message["status"] >= 500 or (scope["method"] not in ("GET", "HEAD") and not state.get("quiet")):
@@ -69,23 +64,14 @@ class Edge:
                         status=message["status"],
                         ms=round((perf_counter() - started) * 1000, 1),
                     )
-                if at_once is not None and any(name == b"content-length" for name, _ in headers):
-                    held = message  # its body comes at once, and whole
-                    return
-            elif held is not None:
-                start, held = held, None
-                if sent_whole(at_once, scope, start, message):
-                    return
-                await send(start)
             await send(message)
 
         bind_contextvars(request_id=request_id)  # ends with the request, whose task has a context of its own
         if declared > self.body_bytes:
             await problems.response(self._too_large(), scope, {"Connection": "close"})(scope, receive, answer)
             return
-        plain = self.plain.get(scope["path"]) if scope["method"] == "POST" else None
         try:
-            await (plain or self.app)(scope, self._counted(receive, passage), answer)
+            await self.app(scope, self._counted(receive, passage), answer)
         finally:
             passage.end()
 

@@ -15,7 +15,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.http.connections import AT_ONCE
 from api.http.neighbour_connections import Connection, Connections, Headers, Left, Lost
 from api.http.problems import GatewayUnavailable, MalformedBody
 from api.http.safe_headers import SAFE_NAMES
@@ -47,16 +46,11 @@ class Passed:
     status: int
     headers: list[tuple[bytes, bytes]]  # without those that this process adds itself
 
-    async def send(self, scope: Scope, send: Send, *, is_complete: bool = False) -> None:
-        """``is_complete``: no layer has anything to add, so that an answer which is here goes out in one write.
-
-        Raises Lost where the other process breaks off in the middle of its answer.
-        """
+    async def send(self, send: Send) -> None:
+        """Raises Lost where the other process breaks off in the middle of its answer."""
         connection = self.connection
         try:
             body = connection.taken()
-            if is_complete and connection.is_whole and self._at_once(scope, body):
-                return
             await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
             while True:
                 ended = connection.is_whole
@@ -74,12 +68,6 @@ class Passed:
         self.leaving.cancel()
         self.connections.give_back(self.connection)
 
-    def _at_once(self, scope: Scope, body: bytes) -> bool:
-        at_once = scope.get("extensions", {}).get(AT_ONCE)
-        if at_once is None or (b"content-length", b"%d" % len(body)) not in self.headers:
-            return False
-        return bool(at_once(scope, self.status, lines_of(self.headers), body))
-
 
 class PassedResponse(Response):
     """``Passed`` for what expects a response of Starlette."""
@@ -89,7 +77,7 @@ class PassedResponse(Response):
         self._passed = passed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._passed.send(scope, send)
+        await self._passed.send(send)
 
 
 class NotSent(Exception):

@@ -23,16 +23,6 @@ class InFlight:
         self.requests_of: Counter[str] = Counter()
         self.bytes_of: Counter[str] = Counter()
 
-    def has_room(self, sender: str, n_bytes: int) -> bool:
-        """Whether a ``Passage`` of this sender with a body of so many bytes would be let through now."""
-        if self.requests_of.get(sender, 0) >= self.limits.requests_at_once:
-            return False
-        if not n_bytes or not self.n_bytes:
-            return True
-        others = self.bytes_of.get(sender, 0)
-        is_within = not others or others + n_bytes <= self.limits.held_bytes_per_sender
-        return is_within and self.n_bytes + n_bytes <= self.limits.held_bytes
-
 
 class Passage:
     """One request from its first byte to the last byte of its answer."""

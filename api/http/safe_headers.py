@@ -11,10 +11,9 @@ SAFE_HEADERS = {
 }
 RAW = tuple((name.lower().encode(), value.encode()) for name, value in SAFE_HEADERS.items())
 SAFE_NAMES = frozenset(name for name, _ in RAW)
-RAW_CSP = (NAME_OF_CSP, CSP.encode())
+WITH_POLICY = (*RAW, (NAME_OF_CSP, CSP.encode()))
 
 
 def add_safe_headers(headers: list[tuple[bytes, bytes]]) -> None:
     """Adds them in place; a page that has its own policy keeps it."""
-    has_policy = any(name == NAME_OF_CSP for name, _ in headers)
-    headers.extend(RAW if has_policy else (*RAW, RAW_CSP))
+    headers.extend(RAW if NAME_OF_CSP in dict(headers) else WITH_POLICY)

@@ -34,7 +34,7 @@ class Server(uvicorn.Server):
 
 
 def configuration(app: Any, settings: Settings, *, behind_the_api: bool = False, **more: Any) -> uvicorn.Config:
-    """``app`` may have a member ``at_once`` (``AtOnce``), which is asked first.
+    """How uvicorn runs this application.
 
     Args:
         behind_the_api: all connections come from one address, that of the api, which counts those of its clients.
@@ -45,7 +45,7 @@ def configuration(app: Any, settings: Settings, *, behind_the_api: bool = False,
     door = Door(limits, per_address=per_address, is_proxy=settings.api.trusts, said=share_text(workers))
     return uvicorn.Config(
         app,
-        http=partial(TimedProtocol, door, getattr(app, "at_once", None)),  # type: ignore[arg-type]
+        http=partial(TimedProtocol, door),  # type: ignore[arg-type]
         ws="none",
         log_config=None,
         access_log=False,

@@ -1,37 +1,30 @@
-"""Events in: interactions and feedback as they happened, one or up to 1,000 at once, answered once they are on disk."""
+"""Events as OpenAPI shows them, which ``api/hot/events.py`` takes; lists of what is stored; counts of clients that
+decide in process.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
-from api import services
-from api.access.auth import Caller, family_asked, require_family
-from api.http.bodies import StrictRequest, beside, check_lines_type, check_media_type
-from api.http.body_limits import BodyLimit
-from api.http.event_columns import is_columns, read_columns
-from api.http.event_lines import LinesPart, n_lines, parts_of
+from api.access.auth import family_asked, require_family
+from api.hot.events import FEEDBACK, IMPORT, INTERACTIONS, count_events
 from api.http.pagination import Cursor, Limit, page
-from api.idempotency import KEY_HEADER, idempotency_of, kept
-from api.routing import Asking, PlainRoute, guarded, router, taken_before
+from api.idempotency import KEY_HEADER, kept
+from api.routing import Asking, answered_in_front, guarded, router
 from api.schemas import ExposuresBody
-from api.services import Services, Shared
-from optimizer.core.base.errors import Fault, InvalidInput, NotFound, TooLarge
+from api.services import Shared
+from optimizer.core.base.errors import NotFound, TooLarge
 from optimizer.core.feedback.event_kinds import schema_of
 from optimizer.core.feedback.fields import FIELDS
-from optimizer.jobs.feedback.ingest_feedback import Idempotency, Intake
 from optimizer.jobs.feedback.record_exposures import record_exposures
 from optimizer.ports import Transaction
 from optimizer.runtime import shapes
 
-IMPORT = "/v1/interactions/import"
-MAX_NAMED = 1000  # lines of an import that are named as rejected; of further ones only how many there are
-NOTHING: Mapping[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": []}
 EVENT_SCHEMA: dict[str, Any] = {
     **schema_of(FIELDS, nullable=True),  # null says what leaving the field out says
     "description": (
@@ -72,20 +65,20 @@ def _with_body(body: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-@routes.post("/v1/feedback", **_with_body(BODY))
-async def feedback(request: Request, shared: Shared) -> dict[str, Any]:
+@routes.post(FEEDBACK, **_with_body(BODY))
+async def feedback() -> dict[str, Any]:
     """Takes one event or a list; 200 once all that was accepted is on disk.
 
     In a list, events that cannot be taken are named in `rejected` and the others are kept. A single malformed event, or
     one with a forged, foreign or expired token, is a problem document with the same members.
     """
-    return await _take(request, shared)
+    return answered_in_front()
 
 
-@routes.post("/v1/interactions", **_with_body(BODY))
-async def interactions(request: Request, shared: Shared) -> dict[str, Any]:
+@routes.post(INTERACTIONS, **_with_body(BODY))
+async def interactions() -> dict[str, Any]:
     """The same as POST /v1/feedback: an event may report what was answered, how it turned out, or both."""
-    return await _take(request, shared)
+    return answered_in_front()
 
 
 @routes.post("/v1/exposures", **guarded("feedback", narrows=True, keyed=True))
@@ -104,7 +97,7 @@ async def exposures(
     if caller.access.families is not None:
         for window in body.windows:
             require_family(caller, window.get("family"))
-    _count_events(request, shared, len(body.windows))
+    count_events(request, shared, len(body.windows))
     store = kept(request, shared, response, dict)
     families = shared.families.families
     return await asyncio.to_thread(
@@ -119,7 +112,7 @@ async def exposures(
 
 
 @routes.post(IMPORT, **_with_body(LINES))
-async def import_interactions(request: Request, shared: Shared) -> dict[str, Any]:
+async def import_interactions() -> dict[str, Any]:
     """JSON lines of events, or `{"columns": {field: [a value of each event]}}`; kept in parts of 1,000.
 
     `index` counts lines, or rows, from 0. In a column null says that the event has no such field.
@@ -127,48 +120,10 @@ async def import_interactions(request: Request, shared: Shared) -> dict[str, Any
     An import that broke off may be sent again: events with an id are kept once, and with an Idempotency-Key all are.
     The first thousand rejected lines are named; `rejected_more` says how many there are beyond.
     """
-    return await _import(request, shared)
+    return answered_in_front()
 
 
-async def _import(request: Request, shared: Services) -> dict[str, Any]:
-    check_lines_type(request)
-    assert isinstance(request, StrictRequest)
-    body = await request.body()
-    named = idempotency_of(request, body)
-    n, parts = await beside(len(body), lambda: _parts(body, shared, request.limit))
-    _count_events(request, shared, n)
-    rejected: list[dict[str, Any]] = []
-    answer: dict[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": rejected}
-    n_rejected = n_read = 0
-    while (part := await beside(len(body), lambda: next(parts, None))) is not None:
-        of_part = None if named is None else (named[0], f"{named[1]} from event {n_read}", named[2])
-        n_read += len(part.events)
-        events = [event for _, event in part.events]
-        done = await _intake(request, shared, of_part).atake(events) if events else NOTHING  # which takes no key
-        answer["accepted"] += done["accepted"]
-        answer["duplicates"] += done["duplicates"]
-        refused = [
-            *part.rejected,
-            *({**one, "index": part.events[one["index"]][0]} for one in _named(done["rejected"])),
-        ]
-        n_rejected += len(refused)
-        rejected += sorted(refused, key=lambda one: one["index"])[: MAX_NAMED - len(rejected)]
-    return answer if n_rejected <= MAX_NAMED else {**answer, "rejected_more": n_rejected - MAX_NAMED}
-
-
-def _parts(body: bytes, shared: Services, limit: BodyLimit) -> tuple[int, Iterator[LinesPart]]:
-    """How many events a body brings, and these."""
-    at_once = shared.settings.limits.batch
-    if is_columns(body):
-        columns = read_columns(body, limit)
-        return columns.n, columns.parts(at_once)
-    n = n_lines(body, shared.event_windows.limit)
-    if not n:
-        raise InvalidInput("The body has no lines. Send one JSON object per line.", [Fault(pointer="", detail="empty")])
-    return n, parts_of(body, at_once, limit)
-
-
-@routes.get("/v1/feedback", **guarded("read-texts", narrows=True))
+@routes.get(FEEDBACK, **guarded("read-texts", narrows=True))
 def list_feedback(
     shared: Shared,
     caller: Asking,
@@ -190,7 +145,7 @@ def list_feedback(
     return shared.read(read)
 
 
-@routes.get("/v1/interactions", **guarded("read", narrows=True))
+@routes.get(INTERACTIONS, **guarded("read", narrows=True))
 def list_interactions(
     shared: Shared,
     caller: Asking,
@@ -238,85 +193,6 @@ def interaction(
         return shown if later is None else {**shown, "later_parts": [dict(part) for part in later.parts]}
 
     return shared.read(read)
-
-
-async def _plain(request: StrictRequest) -> dict[str, Any]:
-    taken = taken_before(request)
-    return await _take(request, services.of(request)) if taken is None else _told(request, taken.result(request))
-
-
-def plain_routes() -> dict[str, PlainRoute]:
-    """By path, what comes with every answer of a model, and its import."""
-    taken = {
-        "/v1/feedback": _plain,
-        "/v1/interactions": _plain,
-        IMPORT: lambda request: _import(request, services.of(request)),
-    }
-    return {path: PlainRoute(path, "feedback", handler) for path, handler in taken.items()}
-
-
-async def _take(request: Request, shared: Services) -> dict[str, Any]:
-    check_media_type(request)
-    assert isinstance(request, StrictRequest)  # which every route of ours is given
-    body = await request.body()
-    value = await request.value()
-    events = value if isinstance(value, list) else [value]
-    _check_batch(events, shared.settings.limits.batch)
-    _count_events(request, shared, len(events))
-    answer = await _intake(request, shared, idempotency_of(request, body)).atake(events, len(body))
-    return _told(request, answer, is_list=isinstance(value, list))
-
-
-def _told(request: Request, answer: Mapping[str, Any], *, is_list: bool = False) -> dict[str, Any]:
-    """The answer as its sender gets it; raises InvalidInput for a single event that could not be taken."""
-    if not is_list and answer["rejected"] and answer["rejected"][0]["type"] != "id_conflict":
-        raise _as_problem(answer)
-    request.state.quiet = not answer["rejected"]
-    return {**answer, "rejected": _named(answer["rejected"])}
-
-
-def _intake(request: Request, shared: Services, idempotency: Idempotency | None = None) -> Intake:
-    caller: Caller = request.state.caller
-    return shared.intake(caller.actor, idempotency, caller.access)
-
-
-def _check_batch(events: Sequence[Any], limit: int) -> None:
-    if not events:
-        raise InvalidInput(
-            "The list of events is empty. Send one event or a list of them.", [Fault(pointer="", detail="no event")]
-        )
-    if len(events) > limit:
-        raise TooLarge(
-            f"The list has {len(events):,} events, and one request takes {limit:,}. Send it in parts.",
-            limit=limit,
-            n=len(events),
-        )
-
-
-def _count_events(request: Request, shared: Services, n: int) -> None:
-    most = shared.event_windows.limit
-    if n > most:  # waiting would never help
-        raise TooLarge(
-            f"The body has more than {most:,} events, the most that one sender may send in a minute. Send it in parts.",
-            limit=most,
-        )
-    quota, refusal = shared.event_windows.take(request.state.caller.quota, n)
-    request.state.headers.update(quota.headers())
-    if refusal is not None:
-        raise refusal
-
-
-def _as_problem(answer: Mapping[str, Any]) -> InvalidInput:
-    refused = answer["rejected"][0]
-    errors = {"errors": refused["errors"]} if "errors" in refused else {}
-    return InvalidInput(
-        refused["detail"], **{**answer, "rejected": _named([refused]), **errors}, reason=refused["type"]
-    )
-
-
-def _named(rejected: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The members that the contract gives a rejected event; its detail names every fault."""
-    return [{name: one[name] for name in ("index", "type", "detail")} for one in rejected]
 
 
 def _usable(since: datetime | None) -> datetime | None:

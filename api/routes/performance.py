@@ -123,8 +123,8 @@ async def _body(request: Request) -> dict[str, Any]:
     raw = await request.body()
     if not raw:
         return {}
+    assert isinstance(request, StrictRequest)  # which every route of ours is given
     check_media_type(request)
-    assert isinstance(request, StrictRequest)
     body = await request.json()
     if body is not None and not isinstance(body, dict):
         raise InvalidInput(

@@ -146,20 +146,6 @@ def test_ids_of_requests_differ_across_threads_and_begin_with_their_time() -> No
     assert ULID.from_str(new_request_id().upper()).timestamp == pytest.approx(time.time(), abs=5)
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2500)), max_size=6), st.integers(1, 2500))
-def test_there_is_room_for_what_would_be_let_through(under_way: list[tuple[str, int]], n_bytes: int) -> None:
-    all = flights()
-    for sender, held in under_way:
-        with suppress(TooMany, Busy):
-            passage(all, sender).take(held)
-    says = all.has_room("a", n_bytes)
-    try:
-        passage(all, "a").take(n_bytes)
-        assert says
-    except (TooMany, Busy):
-        assert not says
-
-
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.lists(st.integers(0, 2000), max_size=4), st.booleans()), max_size=12)
 )

@@ -84,7 +84,7 @@ class Client:
         passed = await gateway.passed({**scope, "headers": list(headers)}, self.receive, b"{}", b"r-1")
         if passed is None:
             return None
-        await passed.send({}, self.send)
+        await passed.send(self.send)
         return self.body
 
 
@@ -213,7 +213,7 @@ def test_a_client_that_reads_slowly_holds_the_gateway_up(tmp_path: Path) -> None
             scope = {"method": "POST", "raw_path": b"/", "query_string": b"", "headers": []}
             passed = await made.passed(scope, client.receive, b"{}", b"r-1")
             assert passed is not None
-            sending = asyncio.create_task(passed.send({}, send))
+            sending = asyncio.create_task(passed.send(send))
             await asyncio.sleep(0.3)
             assert passed.connection._n_unread < size / 10
             read_on.set()

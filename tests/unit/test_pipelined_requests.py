@@ -77,30 +77,18 @@ class Refusing(Application):
         await send({"type": "http.response.body", "body": b""})
 
 
-class AnsweredAtOnce(Application):
-    """The same for an application that the connection itself asks."""
-
-    def asked(self, method: bytes, target: bytes, headers: Any) -> str:
-        return target.decode()
-
-    def answer(self, asked: str, scope: Any, body: bytes) -> tuple[int, bytes, bytes]:
-        self.requests.append((asked, body))
-        return 200, b"content-length: 0\r\n", b""
-
-
 class Connections:
     """Those of one server."""
 
     def __init__(self, app: Application) -> None:
         door = Door(ServerLimits(), per_address=None, is_proxy=lambda address: False)
-        at_once = app if isinstance(app, AnsweredAtOnce) else None
         config, state = uvicorn.Config(app, ws="none", log_config=None, access_log=False), ServerState()
         config.load()
-        self._of_server = (door, at_once), {"config": config, "server_state": state, "app_state": {}}
+        self._of_server = door, {"config": config, "server_state": state, "app_state": {}}
 
     def one(self) -> tuple[TimedProtocol, Wire]:
-        (door, at_once), more = self._of_server
-        wire, connection = Wire(), TimedProtocol(door, at_once, **more)  # type: ignore[arg-type]
+        door, more = self._of_server
+        wire, connection = Wire(), TimedProtocol(door, **more)  # type: ignore[arg-type]
         connection.connection_made(wire)
         return connection, wire
 
@@ -144,10 +132,9 @@ async def test_one_request_of_a_connection_is_in_work_and_nothing_more_is_read()
     assert wire.reads
 
 
-@pytest.mark.parametrize("kind", [Application, AnsweredAtOnce])
 @on_a_loop
-async def test_nothing_is_answered_or_read_while_the_client_takes_no_answers(kind: type[Application]) -> None:
-    app = kind()
+async def test_nothing_is_answered_or_read_while_the_client_takes_no_answers() -> None:
+    app = Application()
     app.may_answer.set()
     connection, wire = Connections(app).one()
     connection.data_received(get("/0"))
@@ -163,10 +150,9 @@ async def test_nothing_is_answered_or_read_while_the_client_takes_no_answers(kin
     assert wire.reads
 
 
-@pytest.mark.parametrize("kind", [Application, AnsweredAtOnce])
 @on_a_loop
-async def test_connections_take_turns(kind: type[Application]) -> None:
-    app = kind()
+async def test_connections_take_turns() -> None:
+    app = Application()
     app.may_answer.set()
     connections = Connections(app)
     for name in "abc":
@@ -175,13 +161,12 @@ async def test_connections_take_turns(kind: type[Application]) -> None:
     assert app.paths == [f"/{name}{n}" for n in range(50) for name in "abc"]
 
 
-@pytest.mark.parametrize("kind", [Application, AnsweredAtOnce])
 def test_after_a_turn_the_line_rests_three_times_as_long_and_who_comes_alone_does_not_wait(
-    kind: type[Application], monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("api.http.connections.REST", 3)
     monkeypatch.setattr("api.http.connections.thread_time", count(step=0.1).__next__)  # a turn takes so long
-    app = kind()
+    app = Application()
     app.may_answer.set()
 
     async def answered() -> float:
@@ -202,11 +187,13 @@ def test_after_a_turn_the_line_rests_three_times_as_long_and_who_comes_alone_doe
 
 @on_a_loop
 async def test_a_request_that_comes_alone_does_not_wait_behind_those_of_others() -> None:
-    app = AnsweredAtOnce()
+    app = Application()
+    app.may_answer.set()
     connections = Connections(app)
     for _ in range(10):
         connections.one()[0].data_received(get("/many") * N)
     connections.one()[0].data_received(get("/alone"))
+    await steps(1)
     assert app.paths == ["/many"] * 10 + ["/alone"]
 
 
@@ -301,15 +288,14 @@ FRAMINGS = {
         pytest.param(b"X-A: %b\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n" % (b"a" * 40_000), id="long"),
     ],
 )
-@pytest.mark.parametrize("kind", [Application, AnsweredAtOnce])
 @on_a_loop
 async def test_a_request_for_an_upgrade_is_answered_as_if_it_had_not_asked_and_is_the_last(
-    kind: type[Application], asking: bytes, version: bytes, framing: str
+    asking: bytes, version: bytes, framing: str
 ) -> None:
     length, body = FRAMINGS[framing]
     sent = b"POST /asks HTTP/%b\r\nHost: a\r\n" % version + asking + length + b"\r\n" + body
     for at in range(1, len(sent) + 1, 1 + len(sent) // 1000):
-        app = kind()
+        app = Application()
         app.may_answer.set()
         connection, wire = Connections(app).one()
         connection.data_received(sent[:at])

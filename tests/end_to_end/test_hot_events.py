@@ -1,20 +1,18 @@
-"""One event in a post is taken in front of FastAPI as the ordinary route takes it: the same answer, the same rows."""
+"""One event in a post: what is answered and what is kept of it, whatever is sent and whichever application takes it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from api import app as application
 from api.app import create_app
 from api.http import edge
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
@@ -28,14 +26,6 @@ OWN = ("x-request-id", "x-ratelimit-remaining", "x-ratelimit-reset", "date", "se
 OWN_IN_ROWS = ("id", "received_at", "occurred_at", "cohort_start", "content_hash")
 TOKEN = "a token that the server gave"  # stands for one
 JSON = {"Content-Type": "application/json"}
-
-
-@contextmanager
-def ordinary(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing is answered in front of FastAPI."""
-    with monkeypatch.context() as patch:
-        patch.setattr(application, "is_event", lambda _: False)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -87,54 +77,54 @@ def told_and_kept(world: World, post: Callable[[], httpx.Response]) -> tuple[Any
 
 OUTCOME = {"assignment": TOKEN, "success": True, "score": 0.5, "source": "user"}
 ANSWERED = {"assignment": TOKEN, "output": "billing", "latency_ms": 120.0, "cost_usd": 0.0004, "success": True}
-BODIES: dict[str, tuple[Any, dict[str, str]]] = {
-    "an outcome": (OUTCOME, {}),
-    "an answer with its outcome": (ANSWERED, {}),
-    "of a family and a unit": ({"family": "triage", "unit": "Jürgen", "success": False}, {}),
-    "a text that is masked": ({**OUTCOME, "comment": "Write to jane.roe@example.com."}, {}),
-    "a correction": ({**ANSWERED, "input": {"text": "a bill"}, "expected": {"topic": "billing"}}, {}),
-    "a correction that no label fits": ({**OUTCOME, "expected": {"topic": "weather"}}, {}),
-    "of an interaction that is stored": ({"interaction": "in_reported", "success": True}, {}),
-    "of an interaction and a family": (
+BODIES: dict[str, tuple[int, Any, dict[str, str]]] = {
+    "an outcome": (200, OUTCOME, {}),
+    "an answer with its outcome": (200, ANSWERED, {}),
+    "of a family and a unit": (200, {"family": "triage", "unit": "Jürgen", "success": False}, {}),
+    "a text that is masked": (200, {**ANSWERED, "output": "Write to jane.roe@example.com."}, {}),
+    "a correction": (200, {**ANSWERED, "input": {"text": "a bill"}, "expected": {"topic": "billing"}}, {}),
+    "a correction that no label fits": (422, {**OUTCOME, "expected": {"topic": "weather"}}, {}),
+    "of an interaction that is stored": (200, {"interaction": "in_reported", "success": True}, {}),
+    "of an interaction and a family": (200, 
         {"family": "triage", "unit": "somebody", "interaction": "in_reported", "success": True},
         {},
     ),
-    "of an interaction that is not": ({"family": "triage", "interaction": "in_nowhere", "success": True}, {}),
-    "of another unit than its interaction": (
+    "of an interaction that is not": (422, {"family": "triage", "interaction": "in_nowhere", "success": True}, {}),
+    "of another unit than its interaction": (422, 
         {"family": "triage", "unit": "another", "interaction": "in_reported", "success": True},
         {},
     ),
-    "a variant that is none": ({"family": "triage", "unit": "u", "variant": "none", "success": True}, {}),
-    "a rollout that is none": (
+    "a variant that is none": (422, {"family": "triage", "unit": "u", "variant": "none", "success": True}, {}),
+    "a rollout that is none": (422, 
         {
             "family": "triage", "unit": "u", "variant": "v", "rollout": "ro_none", "success": True,
             "assigned_at": "2026-11-20T00:00:00Z",
         },
         {},
     ),
-    "an id with other content": ({"id": "in_reported", "family": "triage", "unit": "somebody", "output": "x"}, {}),
-    "a forged token": ({**OUTCOME, "assignment": "forged.token"}, {}),
-    "a family that is none": ({"family": "none", "unit": "u", "success": True}, {}),
-    "a member too many": ({**OUTCOME, "colour": "red"}, {}),
-    "a score out of range": ({**OUTCOME, "score": 7}, {}),
-    "nothing that it reports": ({"assignment": TOKEN}, {}),
-    "a text longer than is read at once": ({**ANSWERED, "output": "a long answer " * 300}, {}),
-    "a body longer than is read at once": ({**ANSWERED, "output": "a long answer " * 3000}, {}),
-    "a list of one": ([OUTCOME], {}),
-    "an empty list": ([], {}),
-    "a text": ("a thumb", {}),
-    "half a text": (b'{"assignment":', {}),
-    "not a number": (b'{"family":"triage","unit":"u","score":NaN}', {}),
-    "a sign that no text may hold": ({"family": "triage", "unit": "a\0b", "success": True}, {}),
-    "nothing": (b"", {}),
-    "of another type": (OUTCOME, {"Content-Type": "text/plain"}),
-    "of a type that says more": (OUTCOME, {"Content-Type": "application/json; charset=utf-8"}),
-    "its own request id": (OUTCOME, {"X-Request-ID": "mine-1"}),
-    "a page's": (OUTCOME, {"Origin": "http://example.com"}),
-    "forwarded": (OUTCOME, {"X-Forwarded-For": "10.0.0.1"}),
-    "another host": (OUTCOME, {"Host": "example.com"}),
-    "a strange key": (OUTCOME, {"Authorization": "Bearer nothing"}),
-    "an idempotency key too long": (OUTCOME, {"Idempotency-Key": "k" * 256}),
+    "an id with other content": (200, {"id": "in_reported", "family": "triage", "unit": "somebody", "output": "x"}, {}),
+    "a forged token": (422, {**OUTCOME, "assignment": "forged.token"}, {}),
+    "a family that is none": (422, {"family": "none", "unit": "u", "success": True}, {}),
+    "a member too many": (422, {**OUTCOME, "colour": "red"}, {}),
+    "a score out of range": (422, {**OUTCOME, "score": 7}, {}),
+    "nothing that it reports": (422, {"assignment": TOKEN}, {}),
+    "a text longer than is read at once": (200, {**ANSWERED, "output": "a long answer " * 300}, {}),
+    "a body longer than is read at once": (200, {**ANSWERED, "output": "a long answer " * 3000}, {}),
+    "a list of one": (200, [OUTCOME], {}),
+    "an empty list": (422, [], {}),
+    "a text": (422, "a thumb", {}),
+    "half a text": (400, b'{"assignment":', {}),
+    "not a number": (400, b'{"family":"triage","unit":"u","score":NaN}', {}),
+    "a sign that no text may hold": (422, {"family": "triage", "unit": "a\0b", "success": True}, {}),
+    "nothing": (400, b"", {}),
+    "of another type": (415, OUTCOME, {"Content-Type": "text/plain"}),
+    "of a type that says more": (200, OUTCOME, {"Content-Type": "application/json; charset=utf-8"}),
+    "its own request id": (200, OUTCOME, {"X-Request-ID": "mine-1"}),
+    "a page's": (403, OUTCOME, {"Origin": "http://example.com"}),
+    "forwarded": (403, OUTCOME, {"X-Forwarded-For": "10.0.0.1"}),
+    "another host": (403, OUTCOME, {"Host": "example.com"}),
+    "a strange key": (200, OUTCOME, {"Authorization": "Bearer nothing"}),
+    "an idempotency key too long": (422, OUTCOME, {"Idempotency-Key": "k" * 256}),
 }  # fmt: skip
 
 
@@ -143,30 +133,18 @@ def sent(body: Any, token: str) -> bytes:
 
 
 @pytest.mark.parametrize("path", [PATH, "/v1/interactions"])
-@pytest.mark.parametrize(("body", "headers"), BODIES.values(), ids=BODIES)
-def test_an_event_taken_in_front_is_told_of_and_kept_as_the_ordinary_route_does(
-    home: tuple[str, World, str], monkeypatch: pytest.MonkeyPatch, body: Any, headers: dict[str, str], path: str
+@pytest.mark.parametrize(("status", "body", "headers"), BODIES.values(), ids=BODIES)
+def test_an_event_is_kept_or_refused_by_what_is_sent(
+    home: tuple[str, World, str], status: int, body: Any, headers: dict[str, str], path: str
 ) -> None:
     url, world, token = home
-
-    def post() -> httpx.Response:
-        return httpx.post(url + path, content=sent(body, token), headers={**JSON, **headers})
-
-    quick = told_and_kept(world, post)
-    with ordinary(monkeypatch):
-        usual = told_and_kept(world, post)
-    assert quick == usual
-
-
-def test_a_plain_event_does_not_come_to_fastapi(home: tuple[str, World, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    url, world, token = home
-    monkeypatch.setattr(application.FastAPI, "__call__", None)
-    for body in (OUTCOME, ANSWERED):
-        before = len(rows(world))
-        answer = httpx.post(url + PATH, content=sent(body, token), headers={**JSON, "X-Request-ID": "mine-1"})
-        assert (answer.status_code, answer.json()) == (200, {"accepted": 1, "duplicates": 0, "rejected": []})
-        assert answer.headers["x-request-id"] == "mine-1"
-        assert len(rows(world)) == before + (2 if body is ANSWERED else 1)
+    (told, _, answer), kept = told_and_kept(
+        world, lambda: httpx.post(url + path, content=sent(body, token), headers={**JSON, **headers})
+    )
+    assert told == status, answer
+    assert bool(kept) == (status == 200 and answer["accepted"] == 1)
+    if status == 200:
+        assert answer["accepted"] + answer["duplicates"] + len(answer["rejected"]) == 1
 
 
 TEXTS = st.sampled_from(["billing", "jane.roe@example.com", "", "ü\u2028", "x" * 2100, "4111 1111 1111 1111"])
@@ -191,20 +169,21 @@ EVENTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=n_examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=n_examples(60), deadline=None)
 @given(EVENTS)
-def test_both_ways_tell_and_keep_the_same_of_any_event(
-    home: tuple[str, World, str], monkeypatch: pytest.MonkeyPatch, event: Mapping[str, Any]
+def test_of_any_event_a_list_tells_and_keeps_what_the_event_alone_does(
+    home: tuple[str, World, str], event: Mapping[str, Any]
 ) -> None:
     _, world, token = home
 
-    def post() -> Any:
-        return world.client.post(PATH, content=sent(event, token), headers=JSON)
+    def posted(body: Any) -> Any:
+        return told_and_kept(world, lambda: world.client.post(PATH, content=sent(body, token), headers=JSON))
 
-    quick = told_and_kept(world, post)
-    with ordinary(monkeypatch):
-        usual = told_and_kept(world, post)
-    assert quick == usual
+    (status, _, alone), kept = posted(event)
+    (_, _, listed), kept_of_list = posted([event])
+    assert kept == kept_of_list
+    assert (status, listed["accepted"]) in {(200, 1), (422, 0)}
+    assert [one["detail"] for one in listed["rejected"]] == ([] if status == 200 else [alone["detail"]])
 
 
 def test_an_id_sent_again_is_a_duplicate_and_with_other_content_a_conflict_that_is_logged(
@@ -235,24 +214,14 @@ def test_an_idempotency_key_is_kept_to(tmp_path: Path) -> None:
         assert other.status_code == 422
 
 
-def test_events_of_both_ways_count_to_one_limit_and_a_refused_one_counts_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_events_count_to_a_limit_and_beyond_it_nothing_is_kept(tmp_path: Path) -> None:
     event = {"family": "triage", "unit": "u1", "success": True}
     with serving(make_home(tmp_path, limits={"events_per_minute": 3})) as world:
-        left = [int(world.post(PATH, event).headers["x-ratelimit-remaining"])]
-        with ordinary(monkeypatch):
-            left.append(int(world.post(PATH, event).headers["x-ratelimit-remaining"]))
-        assert world.post(PATH, {**event, "score": 7}).status_code == 422
-        assert left == [2, 1]
-        refused = world.post(PATH, event)
-        with ordinary(monkeypatch):
-            usual = world.post(PATH, event)
-        assert shown(refused) == shown(usual)
-        assert refused.status_code == 429
-        assert "x-ratelimit-remaining" in refused.headers
+        told = [world.post(PATH, one) for one in (event, {**event, "score": 7}, event, event)]
+        assert [answer.status_code for answer in told] == [200, 422, 200, 429]
+        assert [answer.headers["x-ratelimit-remaining"] for answer in told] == ["2", "1", "0", "0"]
         assert len(rows(world)) == 2
-        assert not world.app.in_flight.requests_of
+        assert not world.app.state.in_flight.requests_of
 
 
 def test_a_request_is_counted_once_for_its_key_whatever_becomes_of_it(tmp_path: Path) -> None:
@@ -275,30 +244,23 @@ def test_a_store_that_takes_nothing_more_is_said_as_ever(tmp_path: Path, monkeyp
     with serving(make_home(tmp_path)) as world:
         monkeypatch.setattr(type(world.shared.store), "awrite", awrite)
         busy = world.post(PATH, event)
-        with ordinary(monkeypatch):
-            usual = world.post(PATH, event)
-        assert shown(busy) == shown(usual)
         assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
-        assert not world.app.in_flight.requests_of
+        assert not world.app.state.in_flight.requests_of
 
 
-def test_a_key_is_held_to_its_role_families_and_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_is_held_to_its_role_families_and_sources(tmp_path: Path) -> None:
     event = {"family": "triage", "unit": "u1", "success": True}
     with serving(make_home(tmp_path)) as world:
         world.add_key("reads", "read", secret="reads")
         world.add_key("app", "feedback", secret="app")
         world.add_key("elsewhere", "feedback", secret="elsewhere", families=["other"])
 
-        def told() -> list[Any]:
-            asked = [(key, event) for key in ("reads", "app", "elsewhere", "no")] + [
-                ("app", {**event, "source": "reviewer"})
-            ]
-            return [shown(world.post(PATH, body, headers={"X-API-Key": key})) for key, body in asked]
-
-        quick = told()
-        with ordinary(monkeypatch):
-            assert told() == quick
-        assert [status for status, _, _ in quick] == [403, 200, 422, 401, 422]
+        asked = [
+            *((key, event) for key in ("reads", "app", "elsewhere", "no")),
+            ("app", {**event, "source": "reviewer"}),
+        ]
+        told = [world.post(PATH, body, headers={"X-API-Key": key}).status_code for key, body in asked]
+        assert told == [403, 200, 422, 401, 422]
 
 
 def test_a_key_that_was_revoked_while_the_body_came_sends_nothing(tmp_path: Path) -> None:
@@ -314,4 +276,4 @@ def test_a_key_that_was_revoked_while_the_body_came_sends_nothing(tmp_path: Path
         assert world.post_late(PATH, event, lambda: None, x_api_key="app")[0] == 200
         assert world.post_late(PATH, event, revoke, x_api_key="app")[0] == 401
         assert len(rows(world)) == 1
-        assert not world.app.in_flight.requests_of
+        assert not world.app.state.in_flight.requests_of

@@ -1,0 +1,116 @@
+"""The ASGI application in front of FastAPI, whose own way from a body to an answer costs more than most answers here.
+
+Key, limits, body, errors: each is checked by the function that FastAPI's routes call too (``api/routing.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.http.bodies import StrictRequest
+from api.http.body_limits import BodyLimit, limit_of
+from api.http.problems import on_detent_error, on_gone
+from api.prompt import to_json
+from api.routing import admit, admit_again, check
+from api.services import Services
+from optimizer.core.base.errors import DetentError
+from optimizer.core.serving.access import Role
+
+Header = tuple[bytes, bytes]
+JSON: Header = (b"content-type", b"application/json")
+
+
+class Answer(Response):
+    """Its headers are as they are sent, which spares looking at each."""
+
+    def __init__(self, body: bytes, headers: list[Header], status: int = 200) -> None:
+        self.status_code, self.body, self.raw_headers, self.background = status, body, headers, None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HotRoute:
+    """A route of its own; a ``DetentRoute`` of the same path documents it.
+
+    Args:
+        path: as FastAPI has it; where it names no family, ``handler`` holds the caller to those of its key.
+        handler: gives the answer, or what that says as JSON.
+        query: the parameters that it takes.
+        counts: the request by the minute, for its key; else another process does, to which the request is passed on.
+        elsewhere: the answer of another process, which checks and counts the request; None: ``handler`` is asked.
+    """
+
+    path: str
+    role: Role
+    handler: Callable[[StrictRequest, Services], Awaitable[Response | Mapping[str, Any]]]
+    methods: Sequence[str] = ("POST",)
+    query: frozenset[str] = frozenset()
+    counts: bool = True
+    elsewhere: Callable[[StrictRequest, Services], Awaitable[Response | None]] | None = None
+    narrows: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "narrows", "{family}" not in self.path)
+
+
+class HotRoutes:
+    """ASGI middleware behind ``Edge``: answers these routes, and leaves all else to the application."""
+
+    def __init__(self, app: ASGIApp, routes: Sequence[HotRoute]) -> None:
+        self._app = app
+        ways = [(method, route) for route in routes for method in route.methods]
+        self._by_path = {(method, route.path): route for method, route in ways if "{" not in route.path}
+        self._by_pattern = [(method, compile_path(route.path)[0], route) for method, route in ways if "{" in route.path]
+        self._limits: dict[str, BodyLimit] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._route_of(scope) if scope["type"] == "http" else None
+        if route is None:
+            await self._app(scope, receive, send)
+            return
+        shared: Services = scope["app"].state.services
+        limit = self._limits.get(route.path)
+        if limit is None:
+            limit = self._limits[route.path] = limit_of(route.path, shared.settings.limits)
+        on_whole = partial(admit_again, shared=shared, role=route.role, narrows=route.narrows)
+        request = StrictRequest(scope, receive, limit, on_whole)
+        try:
+            answer = await _answer(route, request, shared)
+        except DetentError as error:
+            answer = await on_detent_error(request, error)
+        except ClientDisconnect as error:
+            answer = await on_gone(request, error)
+        await answer(scope, receive, send)
+
+    def _route_of(self, scope: Scope) -> HotRoute | None:
+        """The route, its parameters in ``scope``."""
+        method, path = scope["method"], scope["path"]
+        route = self._by_path.get((method, path))
+        if route is not None:
+            scope["path_params"] = {}
+            return route
+        for of, pattern, route in self._by_pattern:
+            if method == of and (found := pattern.match(path)) is not None:
+                scope["path_params"] = found.groupdict()
+                return route
+        return None
+
+
+async def _answer(route: HotRoute, request: StrictRequest, shared: Services) -> Response:
+    admit(request, shared, route.role, narrows=route.narrows)
+    answer = await route.elsewhere(request, shared) if route.elsewhere is not None else None
+    if answer is not None:
+        return answer
+    await check(request, shared, route.query, counts=route.counts)
+    said = await route.handler(request, shared)
+    if isinstance(said, Response):
+        return said
+    body = to_json(said)
+    return Answer(body, [(b"content-length", b"%d" % len(body)), JSON])

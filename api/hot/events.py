@@ -1,0 +1,151 @@
+"""Events in: interactions and feedback as they happened, one or up to 1,000 at once, answered once they are on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from fastapi import Request
+from starlette.responses import Response
+
+from api.hot.application import HotRoute
+from api.http.bodies import QUICK_BYTES, StrictRequest, beside, check_lines_type, check_media_type
+from api.http.body_limits import BodyLimit
+from api.http.event_columns import is_columns, read_columns
+from api.http.event_lines import LinesPart, n_lines, parts_of
+from api.http.forwarding import NotSent
+from api.idempotency import idempotency_of
+from api.routing import caller_of
+from api.services import Services
+from optimizer.core.base.errors import Fault, InvalidInput, TooLarge
+from optimizer.jobs.feedback.ingest_feedback import Idempotency, Intake
+
+FEEDBACK, INTERACTIONS, IMPORT = "/v1/feedback", "/v1/interactions", "/v1/interactions/import"
+MAX_NAMED = 1000  # lines of an import that are named as rejected; of further ones only how many there are
+NOTHING: Mapping[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": []}
+
+
+async def take(request: StrictRequest, shared: Services) -> dict[str, Any]:
+    """One event or a list of them."""
+    check_media_type(request)
+    body = await request.body()
+    value = await request.value()
+    events = value if isinstance(value, list) else [value]
+    _check_batch(events, shared.settings.limits.batch)
+    count_events(request, shared, len(events))
+    answer = await _intake(request, shared, idempotency_of(request, body)).atake(events, len(body))
+    return _told(request, answer, is_list=isinstance(value, list))
+
+
+def _told(request: Request, answer: Mapping[str, Any], *, is_list: bool = False) -> dict[str, Any]:
+    """The answer as its sender gets it; raises InvalidInput for a single event that could not be taken."""
+    if not is_list and answer["rejected"] and answer["rejected"][0]["type"] != "id_conflict":
+        raise _as_problem(answer)
+    request.state.quiet = not answer["rejected"]
+    return {**answer, "rejected": _named(answer["rejected"])}
+
+
+def _intake(request: Request, shared: Services, idempotency: Idempotency | None = None) -> Intake:
+    caller = caller_of(request)
+    return shared.intake(caller.actor, idempotency, caller.access)
+
+
+def _check_batch(events: Sequence[Any], limit: int) -> None:
+    if not events:
+        raise InvalidInput(
+            "The list of events is empty. Send one event or a list of them.", [Fault(pointer="", detail="no event")]
+        )
+    if len(events) > limit:
+        raise TooLarge(
+            f"The list has {len(events):,} events, and one request takes {limit:,}. Send it in parts.",
+            limit=limit,
+            n=len(events),
+        )
+
+
+def count_events(request: Request, shared: Services, n: int) -> None:
+    most = shared.event_windows.limit
+    if n > most:  # waiting would never help
+        raise TooLarge(
+            f"The body has more than {most:,} events, the most that one sender may send in a minute. Send it in parts.",
+            limit=most,
+        )
+    quota, refusal = shared.event_windows.take(caller_of(request).quota, n)
+    request.state.headers.update(quota.headers())
+    if refusal is not None:
+        raise refusal
+
+
+def _as_problem(answer: Mapping[str, Any]) -> InvalidInput:
+    refused = answer["rejected"][0]
+    errors = {"errors": refused["errors"]} if "errors" in refused else {}
+    return InvalidInput(
+        refused["detail"], **{**answer, "rejected": _named([refused]), **errors}, reason=refused["type"]
+    )
+
+
+def _named(rejected: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The members that the contract gives a rejected event; its detail names every fault."""
+    return [{name: one[name] for name in ("index", "type", "detail")} for one in rejected]
+
+
+async def take_lines(request: StrictRequest, shared: Services) -> dict[str, Any]:
+    """An import: JSON lines, or columns."""
+    check_lines_type(request)
+    body = await request.body()
+    named = idempotency_of(request, body)
+    n, parts = await beside(len(body), lambda: _parts(body, shared, request.limit))
+    count_events(request, shared, n)
+    rejected: list[dict[str, Any]] = []
+    answer: dict[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": rejected}
+    n_rejected = n_read = 0
+    while (part := await beside(len(body), lambda: next(parts, None))) is not None:
+        of_part = None if named is None else (named[0], f"{named[1]} from event {n_read}", named[2])
+        n_read += len(part.events)
+        events = [event for _, event in part.events]
+        done = await _intake(request, shared, of_part).atake(events) if events else NOTHING  # which takes no key
+        answer["accepted"] += done["accepted"]
+        answer["duplicates"] += done["duplicates"]
+        refused = [
+            *part.rejected,
+            *({**one, "index": part.events[one["index"]][0]} for one in _named(done["rejected"])),
+        ]
+        n_rejected += len(refused)
+        rejected += sorted(refused, key=lambda one: one["index"])[: MAX_NAMED - len(rejected)]
+    return answer if n_rejected <= MAX_NAMED else {**answer, "rejected_more": n_rejected - MAX_NAMED}
+
+
+def _parts(body: bytes, shared: Services, limit: BodyLimit) -> tuple[int, Iterator[LinesPart]]:
+    """How many events a body brings, and these."""
+    at_once = shared.settings.limits.batch
+    if is_columns(body):
+        columns = read_columns(body, limit)
+        return columns.n, columns.parts(at_once)
+    n = n_lines(body, shared.event_windows.limit)
+    if not n:
+        raise InvalidInput("The body has no lines. Send one JSON object per line.", [Fault(pointer="", detail="empty")])
+    return n, parts_of(body, at_once, limit)
+
+
+async def by_feedback_process(request: StrictRequest, shared: Services) -> Response | None:
+    """The answer to a long body, which is read and counted there; None for this process to answer itself.
+
+    Raises Busy where it is not known what became of the body.
+    """
+    if shared.feedback is None:
+        return None
+    declared = request.declared
+    if (declared if declared is not None else len(await request.body())) <= QUICK_BYTES:
+        return None
+    try:
+        answer = await shared.feedback.forward(request)
+    except NotSent:
+        return None
+    request.state.quiet = True  # the other process has its own log
+    return answer
+
+
+HOT = [
+    HotRoute(path=path, role="feedback", handler=handler, elsewhere=by_feedback_process)
+    for path, handler in ((FEEDBACK, take), (INTERACTIONS, take), (IMPORT, take_lines))
+]

@@ -1,0 +1,125 @@
+"""The prompt of a unit, open or filled in, and the snapshot from which clients decide in process: from memory, without
+a write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from api.hot.application import JSON, Answer, Header, HotRoute
+from api.http.bodies import QUICK_BYTES, StrictRequest
+from api.http.etags import is_listed
+from api.http.problems import from_validation
+from api.prompt import to_json
+from api.routing import caller_of
+from api.schemas import RenderBody
+from api.served import Served, count, decide, unit_of
+from api.services import Services
+from optimizer.core.family.policy_text import shown_policy
+from optimizer.core.family.rendering import fill, limit_inputs
+from optimizer.core.family.variant import Message
+from optimizer.core.models.injection import injection_signs, texts_in
+
+PROMPT, RENDER, SNAPSHOT = "/v1/families/{family}/prompt", "/v1/families/{family}/render", "/v1/snapshot"
+Variables = Mapping[str, Any]
+History = Sequence[Message]
+CACHING = ((b"cache-control", b"private, no-cache"), (b"vary", b"X-Detent-Unit, Authorization, X-API-Key"))
+
+
+async def prompt(request: StrictRequest, shared: Services) -> Response:
+    family = shared.serving.now_served.family(request.scope["path_params"]["family"])
+    served = decide(shared, family, unit_of(request), shared.clock.now())
+    count(shared, served)
+    prebuilt = family.prebuilt(served.choice)
+    token = served.token.encode()
+    return _cached(request, prebuilt.etag, prebuilt.with_token(token), (b"x-detent-assignment", token))
+
+
+async def snapshot(request: StrictRequest, shared: Services) -> Response:
+    families = shared.serving.now_served.families
+    found = shared.snapshots.of(families, caller_of(request).access, shared.clock.now())
+    return _cached(request, found.etag, found.body)
+
+
+async def render(request: StrictRequest, shared: Services) -> Response:
+    body = await _body(request)
+    family = shared.serving.now_served.family(request.scope["path_params"]["family"])
+    served = decide(shared, family, body.unit, shared.clock.now())
+    variables, truncated = limit_inputs(family.definition, body.variables)
+    said = [turn.get("content") for turn in body.history if turn.get("role") in ("user", "tool")]
+    signs = injection_signs(texts_in([*variables.values(), *said]))
+    more = {**({"injection": signs} if signs else {}), **({"truncated": truncated} if truncated else {})}
+    if family.variants[served.choice.variant].messages:
+        content = await _filled(request, served, variables, body.history, more)
+    else:
+        content = to_json({**await _decided(served, variables, body.history), **more})
+    headers = [(b"content-length", b"%d" % len(content)), JSON, (b"cache-control", b"no-store")]
+    if truncated:
+        headers.append((b"x-detent-truncated", ", ".join(truncated).encode()))
+    count(shared, served, truncated)
+    request.state.quiet = True
+    return Answer(content, headers)
+
+
+async def _body(request: StrictRequest) -> RenderBody:
+    """Raises what FastAPI raises for a body that it declares."""
+    value = await request.declared_json()
+    if value is None and not await request.body():
+        raise from_validation([{"loc": ("body",), "msg": "Field required"}])
+    try:
+        return RenderBody.model_validate(value, from_attributes=True)
+    except ValidationError as error:
+        faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors(include_url=False)]
+        raise from_validation(faults) from None
+
+
+async def _filled(
+    request: StrictRequest, served: Served, variables: Variables, history: History, more: Mapping[str, Any]
+) -> bytes:
+    """Between prepared bytes where that is possible, else by ``fill``: both say the same."""
+    unfilled, definition = served.family.unfilled(served.choice), served.family.definition
+    if not history and len(await request.body()) <= QUICK_BYTES:
+        content = unfilled.filled_with(variables, served.token.encode(), more)
+        if content is not None:
+            return content
+    declared = definition.inputs if definition is not None else None
+    messages = fill(unfilled.messages, variables, history, declared=declared)
+    return unfilled.filled(messages, served.token.encode(), more)
+
+
+async def _decided(served: Served, variables: Variables, history: History) -> dict[str, Any]:
+    """Of a family of kind policy, which has no messages: what its policy does with the variables, as a record."""
+    family, choice = served.family, served.choice
+    variant, definition = family.variants[choice.variant], family.definition
+    messages = fill([], variables, history, declared=definition.inputs if definition is not None else None)
+    by_policy = partial(family.decide, choice, variables, "/variables")
+    has_score = family.pipeline(choice).score is not None
+    decision = await asyncio.to_thread(by_policy) if has_score else by_policy()
+    return {
+        **family.shape(choice),
+        "messages": messages,
+        "policy": shown_policy(variant.policy),  # it has decided; the data of a learned score are in the open prompt
+        "assignment": served.token,
+        "decision": decision.as_data(),
+    }
+
+
+def _cached(request: StrictRequest, etag: str, body: bytes, *own: Header) -> Response:
+    """The body, or 304 for who has it."""
+    headers = [(b"etag", etag.encode()), *own, *CACHING]
+    if is_listed(etag, request.first.get("if-none-match")):
+        return Answer(b"", headers, status=304)
+    return Answer(body, [(b"content-length", b"%d" % len(body)), JSON, *headers])
+
+
+HOT = [
+    HotRoute(path=PROMPT, role="serve", handler=prompt, methods=("GET", "HEAD"), query=frozenset({"unit"})),
+    HotRoute(path=RENDER, role="serve", handler=render),
+    HotRoute(path=SNAPSHOT, role="serve", handler=snapshot, methods=("GET",)),
+]
