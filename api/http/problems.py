@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from api.http.logged_path import logged_path
+from api.http.request_ids import new_request_id
 from api.http.safe_headers import CSP, SAFE_HEADERS
 from optimizer.core.base import errors
 
@@ -317,6 +319,18 @@ def response(error: errors.DetentError, scope: Mapping[str, Any], headers: Mappi
         all_headers,
         media_type=MEDIA_TYPE,
     )
+
+
+def raw_response(error: errors.DetentError) -> bytes:
+    """The last answer of a connection whose request was not read to its end, so neither was an id that it may name."""
+    request_id, status = new_request_id(), HTTPStatus(status_of(error))
+    log.debug("connection refused", request_id=request_id, status=int(status), detail=error.detail)
+    body = json.dumps(document(error, request_id=request_id)).encode()
+    head = (
+        f"HTTP/1.1 {int(status)} {status.phrase}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+        f"x-request-id: {request_id}\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 def from_validation(found: Sequence[Mapping[str, Any]]) -> errors.InvalidInput:

@@ -9,7 +9,8 @@ from typing import Any
 
 import uvicorn
 
-from api.http.connections import Door, TimedProtocol
+from api.http.connections import TimedProtocol
+from api.http.door import Door
 from api.http.in_flight import share_text
 from optimizer.host.config import Settings
 

@@ -5,6 +5,7 @@ and ends them with itself. The api may be several processes, which share a port.
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 FIRST_WAIT_S = 0.5
 STABLE_AFTER_S = 30.0  # a process that lived this long starts again with the first wait
+UVICORN = "0.54"  # as pyproject.toml bounds it
 POLL_S = 0.1
 NEWS_S = 2.0  # how often the supervisor asks what began or ended by itself
 ENDING_ORDER = (("api",), ("feedback", "gateway", "worker", "mlflow"))  # no new requests first, then what they needed
@@ -69,6 +71,15 @@ def next_wait_s(current_s: float, lived_s: float, longest_s: float) -> float:
     from the beginning after a stable run.
     """
     return FIRST_WAIT_S if lived_s >= STABLE_AFTER_S else min(current_s * 2, longest_s)
+
+
+def refuse_other_uvicorn(version: str) -> None:
+    """Raises Refused for a version to whose inner parts ``api/http/connections.py`` is not fitted."""
+    if not version.startswith(f"{UVICORN}."):
+        raise Refused(
+            f"The server is written for uvicorn {UVICORN}, and {version} is installed here. Install that one:"
+            f" uv pip install --python {shlex.quote(sys.executable)} 'uvicorn=={UVICORN}.*'"
+        )
 
 
 def refuse_open_door(host: str, has_keys: bool) -> None:

@@ -14,7 +14,8 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from api.http.connections import Door, TimedProtocol
+from api.http.connections import TimedProtocol
+from api.http.door import Door
 from optimizer.host.config import ServerLimits
 
 N = 2000
@@ -96,7 +97,7 @@ class Connections:
 @pytest.fixture(autouse=True)
 def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """A turn follows the one before within a few steps of the event loop."""
-    monkeypatch.setattr("api.http.connections.REST", 0)
+    monkeypatch.setattr("api.http.door.REST", 0)
 
 
 def on_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -164,8 +165,8 @@ async def test_connections_take_turns() -> None:
 def test_after_a_turn_the_line_rests_three_times_as_long_and_who_comes_alone_does_not_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("api.http.connections.REST", 3)
-    monkeypatch.setattr("api.http.connections.thread_time", count(step=0.1).__next__)  # a turn takes so long
+    monkeypatch.setattr("api.http.door.REST", 3)
+    monkeypatch.setattr("api.http.door.thread_time", count(step=0.1).__next__)  # a turn takes so long
     app = Application()
     app.may_answer.set()
 

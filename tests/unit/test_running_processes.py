@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -230,6 +232,16 @@ def test_without_keys_only_this_machine_is_served() -> None:
     supervise.refuse_open_door("0.0.0.0", has_keys=True)
     with pytest.raises(Refused, match="detent keys create"):
         supervise.refuse_open_door("0.0.0.0", has_keys=False)
+
+
+def test_another_version_of_uvicorn_is_refused_with_the_command_that_mends_it() -> None:
+    supervise.refuse_other_uvicorn(version("uvicorn"))
+    with pytest.raises(Refused, match=r"0\.55\.1 is installed here.* 'uvicorn==0\.54\.\*'"):
+        supervise.refuse_other_uvicorn("0.55.1")
+    major, minor = supervise.UVICORN.split(".")
+    bounds = f"uvicorn>={major}.{minor},<{major}.{int(minor) + 1}"
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert bounds in project["project"]["dependencies"]
 
 
 def test_waits_between_restarts_double_up_to_a_limit_and_begin_anew_after_a_stable_run() -> None:

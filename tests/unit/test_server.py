@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.http.connections import Door
+from api.http.door import Door
 from api.http.server import configuration
 from optimizer.host.config import ServerLimits, load_settings
 

@@ -45,14 +45,17 @@ def serve(
       detent serve --no-mlflow --port 9000
       detent serve --workers 4
     """
+    from importlib.metadata import version
+
     from optimizer.cli.service.by_itself import switched_on
     from optimizer.core.serving.rollout import refuse_other_clock
     from optimizer.host import run_files
     from optimizer.host.config import load_settings
     from optimizer.host.logs import set_up_logs
     from optimizer.runtime import wiring
-    from optimizer.runtime.supervise import Supervisor, refuse_open_door
+    from optimizer.runtime.supervise import Supervisor, refuse_open_door, refuse_other_uvicorn
 
+    refuse_other_uvicorn(version("uvicorn"))
     settings = load_settings(profile, host=host, port=port, api={"workers": workers} if workers else None)
     lock = run_files.ProcessLock(settings, "serve")
     lock.acquire_or_refuse(

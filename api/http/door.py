@@ -1,0 +1,97 @@
+"""How many connections there may be, and whose turn it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from time import thread_time
+from typing import Protocol
+
+from optimizer.core.base.errors import Busy
+from optimizer.host.config import ServerLimits
+
+REST = 3  # times the processor time of the turn before: requests behind others have a quarter of what there is
+LONGEST_TURN_S = 0.02  # an answer that takes longer waits for a model or the store, and holds up no turn
+
+
+class Connection(Protocol):
+    """What takes turns."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def read_on(self) -> None: ...
+
+    def has_request_in_work(self) -> bool: ...
+
+
+class Door:
+    """The connections of one server, which take turns. Used on the event loop only.
+
+    Args:
+        limits: this process's share of the settings.
+        per_address: most connections of one address that ``is_proxy`` does not know; None: no bound.
+        said: what the refusal adds about the share.
+    """
+
+    def __init__(
+        self, limits: ServerLimits, *, per_address: int | None, is_proxy: Callable[[str], bool], said: str = ""
+    ) -> None:
+        self.limits = limits
+        self._per_address, self._is_proxy, self._said = per_address, is_proxy, said
+        self._of: Counter[str] = Counter()
+        self._n = 0
+        self._line: dict[Connection, None] = {}  # those of which more has come, in the order of their turns
+        self._turn_of: Connection | None = None
+        self._turn_began = 0.0  # in processor time of this thread
+        self._next: asyncio.TimerHandle | None = None  # the next turn, or the end of one that takes too long
+
+    def enter(self, address: str) -> Busy | None:
+        """Counts a connection; the error says that there are too many. Each ``enter`` has its ``leave``."""
+        self._n += 1
+        self._of[address] += 1
+        if self._n > self.limits.connections:
+            return Busy(
+                f"This server has {self.limits.connections:,} connections open, its most{self._said}. Connect again in"
+                " a second."
+            )
+        if self._per_address is not None and self._of[address] > self._per_address and not self._is_proxy(address):
+            return Busy(
+                f"Your address has {self._per_address:,} connections open here, its most{self._said}. Use those, or"
+                " close some; limits.connections_per_address is a setting, and a proxy belongs into"
+                " api.trusted_proxies."
+            )
+        return None
+
+    def leave(self, address: str) -> None:
+        self._n -= 1
+        self._of[address] -= 1
+        if not self._of[address]:
+            del self._of[address]
+
+    def wait_for_turn(self, connection: Connection) -> None:
+        """One connection after the other reads on, with a rest in between that belongs to those that came alone."""
+        self._line[connection] = None
+        if self._next is None:
+            self._next = connection.loop.call_later(0, self._begin_turn)
+
+    def _begin_turn(self) -> None:
+        self._next = None
+        if not self._line:
+            return
+        connection = next(iter(self._line))
+        del self._line[connection]
+        self._turn_of, self._turn_began = connection, thread_time()
+        self._next = connection.loop.call_later(LONGEST_TURN_S, self.end_turn, connection)
+        connection.read_on()
+        if not connection.has_request_in_work():
+            self.end_turn(connection)
+
+    def end_turn(self, connection: Connection) -> None:
+        """When its request is answered, or was for long enough; nothing where it has no turn."""
+        if self._turn_of is not connection or self._next is None:
+            return
+        self._turn_of = None
+        self._next.cancel()
+        rest = REST * (thread_time() - self._turn_began)
+        self._next = connection.loop.call_later(rest, self._begin_turn)

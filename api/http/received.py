@@ -1,0 +1,85 @@
+"""What came over a connection and is not parsed yet, and the end of its answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+END = b"\r\n\r\n"  # of a head, and of a body in chunks; llhttp takes no other
+
+
+class Received:
+    """Bytes in the order in which they came, cut so that no two requests end in one piece."""
+
+    def __init__(self) -> None:
+        self._bytes, self._n_parsed = b"", 0
+        self.n_declared = 0  # bytes of the body that are still to come, where their number was said
+
+    @property
+    def has_more(self) -> bool:
+        return self._n_parsed < len(self._bytes)
+
+    def add(self, data: bytes) -> None:
+        self._bytes += data
+
+    def next_piece(self, *, of_body: bool) -> bytes:
+        """Up to the next place where a request may end."""
+        start = self._n_parsed
+        if of_body and self.n_declared:
+            self._n_parsed = min(start + self.n_declared, len(self._bytes))
+            self.n_declared -= self._n_parsed - start
+        else:
+            end = self._bytes.find(END, max(0, start + 1 - len(END)))
+            self._n_parsed = end + len(END) if end >= 0 else len(self._bytes)
+        return self._bytes[start : self._n_parsed]
+
+    def forget_parsed(self, *, is_within: bool) -> None:
+        """Where all is parsed; a request that is not whole (``is_within``) may end in the midst of END."""
+        if not self.has_more:
+            self._bytes = self._bytes[1 - len(END) :] if is_within else b""
+            self._n_parsed = len(self._bytes)
+
+    def drop(self) -> None:
+        self._bytes, self._n_parsed = b"", 0
+
+
+class Pauses:
+    """Of a transport's reading: uvicorn's flow control asks for some, and who holds what is not parsed for others."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport, self.is_held, self._is_paused = transport, False, False
+
+    def pause_reading(self) -> None:
+        self._set(is_held=self.is_held, is_paused=True)
+
+    def resume_reading(self) -> None:
+        self._set(is_held=self.is_held, is_paused=False)
+
+    def hold(self, is_held: bool) -> None:
+        self._set(is_held=is_held, is_paused=self._is_paused)
+
+    def _set(self, *, is_held: bool, is_paused: bool) -> None:
+        before, self.is_held, self._is_paused = self.is_held or self._is_paused, is_held, is_paused
+        if before != (is_held or is_paused):
+            (self._transport.resume_reading if before else self._transport.pause_reading)()
+
+
+class OwnEnd:
+    """A transport that ends as ``close`` says."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self._transport, self.write, self.close = transport, transport.write, close
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+def head_without_upgrade(method: bytes, url: bytes, version: str, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """A head as of a client that asks for the answer and the end of the connection alone.
+
+    llhttp leaves what follows a head with Upgrade to another protocol. None is spoken here, and the body would be
+    taken for the next request.
+    """
+    kept = [b"%b: %b" % header for header in headers if header[0] not in (b"connection", b"upgrade")]
+    return b"\r\n".join((b"%b %b HTTP/%b" % (method, url, version.encode()), b"connection: close", *kept, b"", b""))
