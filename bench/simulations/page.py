@@ -80,7 +80,7 @@ LATE = """
 Forty labelled units an hour; good news takes nine hours in the mean, bad news one. The product counts the units of an
 hour together, after a window, with what has come until then, and never again. *Blocks by arrival*: the same gate on
 what came in each hour; *totals by arrival*: an always-valid interval on what has come so far. What happens where one
-arm's feedback comes later stands below, under labels that come later.
+arm's feedback comes later was not measured again since such rollouts end inconclusive (`bench/rollout_delays.py`).
 """
 RETURNING = """
 ## The same users again and again

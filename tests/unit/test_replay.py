@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -82,31 +82,35 @@ def test_a_cohort_holds_the_units_of_its_hour_and_stage() -> None:
     assert world.cohort_units(TWO, 1, T0, at(300)) == {}
 
 
+def means(outcomes: Mapping[str, tuple[float, datetime]]) -> dict[str, float]:
+    return {unit: mean for unit, (mean, _) in outcomes.items()}
+
+
 def test_an_outcome_counts_where_the_request_before_it_was_served_and_not_after_its_window() -> None:
     world = replay(
         [request("u1", 5), request("u1", 65)], [label("u1", 62, 1.0), label("u1", 66, 0.0), label("u1", 400, 0.0)]
     )
-    assert world.outcomes(TWO, 0, ["u1"], at(0), at(300)) == {"u1": 1.0}
-    assert world.outcomes(TWO, 1, ["u1"], at(0), at(300)) == {"u1": 0.0}
+    assert means(world.outcomes(TWO, 0, ["u1"], at(0), at(300))) == {"u1": 1.0}
+    assert means(world.outcomes(TWO, 1, ["u1"], at(0), at(300))) == {"u1": 0.0}
     assert world.outcomes(TWO, 1, ["u1"], at(0), at(64)) == {}
 
 
 def test_an_outcome_of_an_assignment_before_the_cohort_came_too_late() -> None:
     world = replay([request("u1", 5), request("u1", 130)], [label("u1", 128, 0.0), label("u1", 131, 1.0)])
-    assert world.outcomes(ONE, 1, ["u1"], at(0), at(300)) == {"u1": 0.5}
-    assert world.outcomes(ONE, 1, ["u1"], at(120), at(300)) == {"u1": 1.0}
+    assert means(world.outcomes(ONE, 1, ["u1"], at(0), at(300))) == {"u1": 0.5}
+    assert means(world.outcomes(ONE, 1, ["u1"], at(120), at(300))) == {"u1": 1.0}
 
 
 def test_the_mean_of_a_units_outcomes_is_one_value() -> None:
     world = replay([request("u1", 5)], [label("u1", 6, 1.0), label("u1", 7, 0.0)])
-    assert world.outcomes(ONE, 1, ["u1", "unknown"], at(0), at(300)) == {"u1": 0.5}
+    assert world.outcomes(ONE, 1, ["u1", "unknown"], at(0), at(300)) == {"u1": (0.5, at(6))}
 
 
 def test_only_the_candidates_successes_are_lost() -> None:
     labels = [label(u, 2) for u in UNITS]
     world = replay([request(u, 1) for u in UNITS], labels, flipped=range(len(labels)))
     arms = world.cohort_units(ONE, 1, T0, at(300))
-    found = world.outcomes(ONE, 1, UNITS, at(0), at(300))
+    found = means(world.outcomes(ONE, 1, UNITS, at(0), at(300)))
     assert {arms[u] for u, value in found.items() if value == 0} == {"candidate"}
     assert {arms[u] for u, value in found.items() if value == 1} == {"champion"}
 

@@ -35,7 +35,6 @@ PROMISED = 0.30  # errors of the candidate that are to be rolled back …
 PROMISED_S = 300  # … within this time
 CLOSING_S = 40  # a guardrail block lasts ten seconds and closes thirty seconds later
 ENOUGH_HOURS = 24.0
-BY_DAY, BY_WEEK, LIKED_AT_FIRST = 10, 41, 100  # simulated promotions of 100 beyond what the 5 in 100 are about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,19 +180,16 @@ def forecast_rollout(
 
 
 def _holds(plan: ForecastPlan) -> str:
-    """The figures: docs/reference/statistics-measured.md, "Where the difference swings with the hour or the week"."""
     if plan.whole_hours > ENOUGH_HOURS:
         return "The 5 in 100 are about the mean over whole weeks."
-    liked = f"one that is five points better for two days and ten worse from then on in {LIKED_AT_FIRST}"
-    swing, wrong = "is worse by the margin, with a swing of ten points by the", "is promoted in"
     if plan.whole_hours:
         return (
-            f"The 5 in 100 are about the mean over whole days. A candidate that {swing} week, {wrong} {BY_WEEK} of 100,"
-            f" and {liked}; min_duration_hours: 168 waits for whole weeks."
+            "The 5 in 100 are about the mean over whole days. Where candidates differ by the day of the week,"
+            " min_duration_hours: 168 waits for whole weeks."
         )
     return (
-        f"The 5 in 100 are about differences that are alike at every hour. A candidate that {swing} day, {wrong}"
-        f" {BY_DAY} of 100, and {liked}; whole_days: true waits for whole days."
+        "The 5 in 100 are about differences that are alike at every hour. Where they are not, whole_days: true waits"
+        " for whole days."
     )
 
 
