@@ -140,6 +140,7 @@ class TimedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         self._door.end_turn(self)
         if self._pauses.is_held:
+            self._unset_keepalive_if_required()  # it waits for its turn, and not for its client
             self._door.wait_for_turn(self)
 
     def pause_writing(self) -> None:

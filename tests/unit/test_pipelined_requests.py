@@ -402,3 +402,18 @@ async def test_behind_an_answer_no_more_of_a_body_is_thrown_away_than_a_body_may
         connection.data_received((b"" if is_declared else b"\r\n0\r\n\r\n") + get("/next"))
         await steps()
         assert app.paths.count("/next") == 1  # behind the body that was not too long
+
+
+@on_a_loop
+async def test_a_connection_that_waits_for_its_turn_is_not_closed_as_idle() -> None:
+    app = Application()
+    app.may_answer.set()
+    connection, _ = Connections(app).one()
+    connection.data_received(get("/1") + get("/2"))
+    while not app.requests:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert connection.timeout_keep_alive_task is None
+    await steps()
+    assert app.paths == ["/1", "/2"]
+    assert connection.timeout_keep_alive_task is not None
