@@ -1,5 +1,5 @@
-"""The last sections of docs/reference/statistics-measured.md, made of bench/results/rollout_intervals.json,
-bench/results/rollout_delays.json and bench/results/rollout_limits.json and of nothing else.
+"""The last sections of docs/reference/statistics-measured.md, made of bench/results/rollout_days.json,
+rollout_intervals.json, rollout_delays.json and rollout_limits.json there, and of nothing else.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Any
 from common import RESULTS
 from pages import in_columns
 
+from simulations.days_page import HEAD as DAYS
+from simulations.days_page import days_section
 from simulations.delays_page import delays_section
 from simulations.page import beside
 
@@ -43,8 +45,10 @@ first (Zipf), 160 requests an hour, two outcomes of one user correlated by .5, a
 @in_columns
 def with_stored_sections(page: str) -> str:
     """The page with these sections as its last, those that have been measured."""
-    first = page.split(INTERVALS.split("Made by")[0])[0].split(SILENT.split("Made by")[0])[0]
-    sections = {"intervals": intervals_section, "delays": delays_section, "limits": limits}
+    first = page
+    for head in (DAYS, INTERVALS, SILENT):
+        first = first.split(head.split("Made by")[0])[0]
+    sections = {"days": days_section, "intervals": intervals_section, "delays": delays_section, "limits": limits}
     files = {RESULTS / f"rollout_{name}.json": section for name, section in sections.items()}
     stored = (section(json.loads(file.read_text("utf-8"))) for file, section in files.items() if file.exists())
     return first + "".join(stored)

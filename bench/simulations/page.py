@@ -21,9 +21,10 @@ HEAD = """# The statistics, measured
 
 Made by `python bench/rollout_statistics.py` from `bench/results/rollout_statistics.json` (commit {commit}, {machine});
 {n} simulated runs per cell, through the product's own gates. Base .80, margin .05, blocks of 40 labelled outcomes, each
-unit's arm drawn as a hash would. Rates carry an error of about {error:.3f} (two standard errors at .05). *Reference
-table*: figures reached earlier by another implementation of the same rules; it is not run here. Real logs are replayed
-in [gate-trial.md](gate-trial.md).
+unit's arm drawn as a hash would. Up to the section on differences that swing, the rule goes without whole days
+(`whole_days: false`): what it decides at once, the default decides at the end of a day. Rates carry an error of about
+{error:.3f} (two standard errors at .05). *Reference table*: figures reached earlier by another implementation of the
+same rules; it is not run here. Real logs are replayed in [gate-trial.md](gate-trial.md).
 """
 BARS = """
 ## What is promised, and what was measured

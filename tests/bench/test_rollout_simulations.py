@@ -278,3 +278,18 @@ def test_the_page_of_the_simulations_names_a_broken_promise_and_a_better_rule():
     assert "| rolls an equal candidate back (table B) | 0.020 (0.010 to 0.030) | 0.050 | yes |" in shown
     assert "- -5 pt roll: quick, 1500 labels; ours 2000" in shown
     assert "reckless, 500" not in shown
+
+
+def test_where_the_hours_differ_the_rule_before_rolls_equal_candidates_back_and_ours_does_not() -> None:
+    whole_days = importlib.import_module("simulations.whole_days")
+    case = whole_days.CASES["± 10 by the day, 400 labels an hour"]
+    ends = [whole_days.run(case, 0.0, [7, i]) for i in range(12)]
+    assert sum(end[whole_days.BEFORE][0] == "roll_back" for end in ends) >= 3
+    assert [end[whole_days.OURS][0] for end in ends] == ["promote"] * len(ends)
+    assert min(end[whole_days.OURS][2] for end in ends) >= 24
+
+
+def test_uneven_hours_are_simulated_for_each_rule_by_itself() -> None:
+    whole_days = importlib.import_module("simulations.whole_days")
+    case = whole_days.CASES["± 10 by the day, labels jump tenfold"]
+    assert set(whole_days.run(case, 0.0, [7, 0])) == {whole_days.OURS, whole_days.BEFORE}

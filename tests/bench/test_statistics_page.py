@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,27 @@ def test_they_hold_when_bases_and_shares_move_feedback_is_late_or_users_return(s
     found = [c["ours"] for c in RESULT["cells"] if c["case"].startswith(start)]
     assert found
     assert max(found) <= 0.05
+
+
+DAYS = json.loads((FILE.parent / "rollout_days.json").read_text(encoding="utf-8"))["cells"]
+BEYOND = ("± 10 by the week, +", "± 10 by the week, -", "+ 5 for 48 hours")  # what the page does not claim
+
+
+def of_days(case: str) -> dict[str, Any]:
+    return next(c for c in DAYS if c["case"].startswith(f"days, {case} vs "))
+
+
+def test_both_promises_hold_wherever_the_difference_swings_that_the_page_claims() -> None:
+    ends = re.compile("days, .*(-5 pt: promote|[+]0 pt: roll_back) vs .*")
+    wrong = [c for c in DAYS if ends.fullmatch(c["case"]) and not c["case"].removeprefix("days, ").startswith(BEYOND)]
+    assert len(wrong) >= 16
+    assert min(c["n"] for c in wrong) >= 2000
+    assert [c["case"] for c in wrong if c["low"] > 0.05] == []
+
+
+def test_waiting_for_whole_days_costs_a_day_at_most_where_nothing_swings() -> None:
+    days = of_days("the same at every hour, +0 pt: days")
+    assert days["ours"] - days["other"] <= 1
 
 
 def limit(case: str) -> dict[str, Any]:
