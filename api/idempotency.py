@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from typing import Any, TypeVar, cast
 
@@ -31,7 +32,7 @@ KEY_HEADER: dict[str, Any] = {
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS, "pattern": "^[!-~]+$"},
     "description": "Same key and body: the first answer again. Same key, other body: 422.",
 }
-AS_JSON: TypeAdapter[Any] = TypeAdapter(Any)
+_adapter = cache(TypeAdapter[Any])  # of the type of an answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +93,7 @@ def keyed_request(request: Request, body: bytes, shared: Services) -> Keyed | No
     return Keyed(scope=f"{request.state.caller.quota} {where}", key=found[1], sent=found[2])
 
 
-def kept(
-    request: Request, shared: Services, response: Response, answer_of: Callable[[Any], Mapping[str, Any]]
-) -> Store:
+def kept(request: Request, shared: Services, response: Response, answer_of: Callable[[Any], Any]) -> Store:
     """The store for a job with one writing transaction, in which the answer is kept too, where the request names a key.
 
     Args:
@@ -143,9 +142,9 @@ class _KeepingStore:
         return store.write(change, rows=rows + 1)
 
 
-def _as_record(body: Mapping[str, Any], response: Response, request: Request) -> Mapping[str, Any]:
+def _as_record(body: Any, response: Response, request: Request) -> Mapping[str, Any]:
     """A unit stands in no store but as its HMAC: the path says it again when the answer is asked for again."""
-    values = AS_JSON.dump_python(dict(body), mode="json")
+    values = _adapter(type(body)).dump_python(body, mode="json", by_alias=True)  # type: ignore[arg-type]  # mypy takes no class for hashable
     if "unit" in values and "unit" in request.path_params:
         values["unit"] = None
     headers = {name: value for name, value in response.headers.items() if name in ("etag", "location")}
