@@ -93,11 +93,14 @@ def keyed_request(request: Request, body: bytes, shared: Services) -> Keyed | No
     return Keyed(scope=f"{request.state.caller.quota} {where}", key=found[1], sent=found[2])
 
 
-def kept(request: Request, shared: Services, response: Response, answer_of: Callable[[Any], Any]) -> Store:
+def kept(
+    request: Request, shared: Services, response: Response, answer_of: Callable[[Any], Any] = lambda result: result
+) -> Store:
     """The store for a job with one writing transaction, in which the answer is kept too, where the request names a key.
 
     Args:
-        answer_of: makes the body of what the transaction gave; sets status and headers on ``response`` before.
+        answer_of: makes the body of what the transaction gave, which else is the body itself; sets status and headers
+            on ``response`` before.
     """
     named: Keyed | None = getattr(request.state, "keyed", None)
     if named is None:

@@ -22,7 +22,7 @@ from optimizer.core.serving.rollout import Champion, Decision, Rollout
 from optimizer.jobs.families.create_variant import VariantDraft, create_variant
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
-from optimizer.jobs.record_change import ChangeReport
+from optimizer.jobs.record_change import RolloutChange
 from optimizer.jobs.rollouts.operate_rollout import operate
 from optimizer.jobs.rollouts.start_rollout import start_rollout
 from optimizer.jobs.rollouts.tick import TickReport, tick
@@ -217,7 +217,7 @@ class World:
         self._state = None
         return tick(self.store, self.clock)
 
-    def operate(self, act: OperatorAct, *, reason: str = "because", confirm: str | None = None) -> ChangeReport:
+    def operate(self, act: OperatorAct, *, reason: str = "because", confirm: str | None = None) -> RolloutChange:
         self._state = None
         return operate(
             self.rollout.id, act, actor="ann", reason=reason, confirm=confirm, store=self.store, clock=self.clock

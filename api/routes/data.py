@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
-from typing import Any
 
 from fastapi import APIRouter, Request
 
 from api.routing import caller_of, guarded, router
 from api.schemas import PruneBody
 from api.services import Shared
-from optimizer.jobs.upkeep.prune_records import prune_records, what_would_go
+from optimizer.jobs.upkeep.prune_records import PruneReport, prune_records, what_would_go
 from optimizer.jobs.upkeep.read_retention import retentions
-from optimizer.runtime import shapes
 
 BATCHES = 40  # of one request: it answers within seconds, and says whether more is due
 
@@ -20,7 +19,7 @@ routes: APIRouter = router("Operations")
 
 
 @routes.post("/v1/data/prune", **guarded("admin", "limited", keyed=False))
-def prune(shared: Shared, request: Request, body: PruneBody | None = None) -> dict[str, Any]:
+def prune(shared: Shared, request: Request, body: PruneBody | None = None) -> PruneReport:
     """Deletes texts and records that are older than their retention, up to 20,000 rows;
     `more` says whether to ask again.
 
@@ -32,9 +31,9 @@ def prune(shared: Shared, request: Request, body: PruneBody | None = None) -> di
         shared.store, shared.clock, {**files.retired(), **files.families}, files.problems, pipeline_days=days
     )
     if body is not None and body.dry_run:
-        return shapes.pruned(what_would_go(shared.store, kept), unpruned, dry_run=True)
+        return replace(what_would_go(shared.store, kept), left_alone=unpruned)
     done = count(1)
     report = prune_records(
         shared.store, shared.clock, kept, actor=caller_of(request).actor, pause=lambda: next(done) >= BATCHES
     )
-    return shapes.pruned(report, unpruned, dry_run=False)
+    return replace(report, left_alone=unpruned)

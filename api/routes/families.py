@@ -16,11 +16,14 @@ from api.prompt import ServedFamily, to_json
 from api.routing import Asking, guarded, router
 from api.schemas import ChampionRollbackBody, ChampionSetBody, OverrideBody, RenameBody, RestoreBody
 from api.services import Services, Shared
+from optimizer.core.base.answers import Page
 from optimizer.core.family.family import Family
 from optimizer.core.serving.assignment import unit_hmac
+from optimizer.core.serving.rollout import Champion
 from optimizer.jobs.families.rename_family import rename_family
 from optimizer.jobs.families.retire_family import restore_family, retire_family
-from optimizer.jobs.feedback.read_stats import By, as_answer, read_stats
+from optimizer.jobs.feedback.read_stats import By, FeedbackStats, read_stats
+from optimizer.jobs.record_change import ChangeReport
 from optimizer.jobs.rollouts.put_override import put_override
 from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
 from optimizer.jobs.rollouts.set_champion import set_champion
@@ -55,12 +58,12 @@ def family(family: str, shared: Shared) -> dict[str, Any]:
 
 
 @routes.get("/v1/families/{family}/history", **guarded("read"))
-def history(family: str, shared: Shared) -> dict[str, Any]:
+def history(family: str, shared: Shared) -> Page[Champion]:
     """Every champion this family has had, oldest first: why, by whom, from when to when."""
     reigns = shared.read(lambda tx: shared.store.champions.history(tx, family))
     if not reigns:
         shared.family(family)
-    return page([shapes.champion(reign) for reign in reigns])
+    return Page(items=reigns)
 
 
 @routes.get("/v1/families/{family}/stats", **guarded("read"))
@@ -72,14 +75,14 @@ def stats(
     ] = None,
     since: Annotated[AwareDatetime | None, Query(description="Received at or after this time")] = None,
     until: Annotated[AwareDatetime | None, Query(description="Received before this time")] = None,
-) -> dict[str, Any]:
+) -> FeedbackStats:
     """How success, score, errors, latency and cost moved, per variant and model, by when events were received.
 
     By day it reads whole days of UTC; by hour and by model what is summed up of each minute, two minutes late.
     """
     shared.family(family)
     asked = by or "day"
-    return as_answer(read_stats(family, by=asked, since=since, until=until, store=shared.store, clock=shared.clock))
+    return read_stats(family, by=asked, since=since, until=until, store=shared.store, clock=shared.clock)
 
 
 @routes.delete("/v1/families/{family}", **guarded("operate", "limited"))
@@ -92,7 +95,7 @@ def retire(
     confirm: Annotated[str | None, Query(max_length=200, description="The family's name")] = None,
     reason: Annotated[str | None, Query(max_length=2000)] = None,
     forget: Annotated[bool, Query(description="Its texts too, for good; role admin")] = False,
-) -> dict[str, Any]:
+) -> ChangeReport:
     """Takes a family out of use: it serves no more, its name is free, its folder is put aside. Safe to repeat.
 
     Decisions, and which inputs are sealed and how often they were looked at, stay; so do all texts without `forget`.
@@ -101,43 +104,43 @@ def retire(
         require(caller, "admin")
     report = retire_family(
         family, forget=forget, confirm=confirm, reason=reason, actor=caller.actor,
-        store=kept(request, shared, response, shapes.change), parts=shared.store,
+        store=kept(request, shared, response), parts=shared.store,
         clock=shared.clock, folders=wiring.family_folders(shared.settings),
     )  # fmt: skip
     shared.serving.refresh()
-    return shapes.change(report)
+    return report
 
 
 @routes.post("/v1/families/{family}/restore", **guarded("operate", "limited"))
 def restore(
     family: str, shared: Shared, request: Request, response: Response, body: RestoreBody | None = None
-) -> dict[str, Any]:
+) -> ChangeReport:
     """Brings back the family that was last retired under this name, with its folder and its champion."""
     report = restore_family(
         family, reason=(body or RestoreBody()).reason, actor=request.state.caller.actor, clock=shared.clock,
-        store=kept(request, shared, response, shapes.change), parts=shared.store,
+        store=kept(request, shared, response), parts=shared.store,
         folders=wiring.family_folders(shared.settings),
     )  # fmt: skip
     shared.serving.refresh()
-    return shapes.change(report)
+    return report
 
 
 @routes.post("/v1/families/{family}/rename", **guarded("operate", "limited"))
-def rename(family: str, body: RenameBody, shared: Shared, request: Request, response: Response) -> dict[str, Any]:
+def rename(family: str, body: RenameBody, shared: Shared, request: Request, response: Response) -> ChangeReport:
     """Gives a family another name; tokens, events, prompts and chats that name the old one go on finding it."""
     report = rename_family(
         family, body.name, confirm=body.confirm, reason=body.reason, actor=request.state.caller.actor,
-        store=kept(request, shared, response, shapes.change), parts=shared.store, clock=shared.clock,
+        store=kept(request, shared, response), parts=shared.store, clock=shared.clock,
         folders=wiring.family_folders(shared.settings),
     )  # fmt: skip
     shared.serving.refresh()
-    return shapes.change(report)
+    return report
 
 
 @routes.post("/v1/families/{family}/champion/rollback", **guarded("operate", "never-refused"))
 def champion_rollback(
     family: str, shared: Shared, request: Request, response: Response, body: ChampionRollbackBody | None = None
-) -> dict[str, Any]:
+) -> ChangeReport:
     """The champion before this one serves again, at once; an active rollout ends in the same transaction.
 
     Sent again within ten minutes it changes nothing: going further back names the variant (`to`). Where the server does
@@ -146,17 +149,17 @@ def champion_rollback(
     body = body or ChampionRollbackBody()
     report = roll_back_champion(
         family, actor=request.state.caller.actor, reason=body.reason, expect=body.expect, to=body.to,
-        dry_run=body.dry_run, store=kept(request, shared, response, shapes.change), clock=shared.clock,
+        dry_run=body.dry_run, store=kept(request, shared, response), clock=shared.clock,
         **wiring.served_models(shared.settings),
     )  # fmt: skip
     shared.serving.refresh()
-    return shapes.change(report)
+    return report
 
 
 @routes.post("/v1/families/{family}/champion/set", **guarded("operate", "never-refused"))
 def champion_set(
     family: str, body: ChampionSetBody, shared: Shared, request: Request, response: Response
-) -> dict[str, Any]:
+) -> ChangeReport:
     """A variant serves every user at once, past every gate and recorded as forced; for an emergency.
 
     An active rollout ends in the same transaction, nobody is held back, and a frozen family takes it too. Safe to
@@ -164,11 +167,11 @@ def champion_set(
     """
     report = set_champion(
         family, body.variant, actor=request.state.caller.actor, reason=body.reason, confirm=body.confirm,
-        store=kept(request, shared, response, shapes.change), clock=shared.clock,
+        store=kept(request, shared, response), clock=shared.clock,
         **wiring.served_models(shared.settings),
     )  # fmt: skip
     shared.serving.refresh()
-    return shapes.change(report)
+    return report
 
 
 @routes.put("/v1/families/{family}/overrides/{unit:path}", **guarded("operate", "limited"))
@@ -220,7 +223,7 @@ def _summary(shared: Services, name: str) -> dict[str, Any]:
         "name": name,
         "description": definition.description if definition else "",
         "kind": definition.kind if definition else None,
-        "champion": shapes.champion(served.champion) if served else None,
+        "champion": served.champion if served else None,
         "rollout": _rollout(served) if served else None,
         "overridden": served.override_shape() if served else None,
         "degraded": problem is not None,

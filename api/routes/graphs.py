@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from api.access.auth import family_asked, require_family
-from api.http.pagination import Cursor, Limit, page
+from api.http.pagination import Cursor, Limit
 from api.idempotency import kept
 from api.routing import Asking, guarded, router
 from api.schemas import ProposeBody, ReasonBody
 from api.services import Services, Shared
+from optimizer.core.base.answers import Page
 from optimizer.core.base.errors import NotFound
 from optimizer.core.graph.verified import Verdict, VerifiedGraph
-from optimizer.jobs.feedback.decide_repair import decide_repair, graph_of
-from optimizer.jobs.feedback.propose_repairs import Proposed, propose_repairs
+from optimizer.core.views.graph import GraphSummary, GraphView, graph_summary, graph_view
+from optimizer.jobs.feedback.decide_repair import DecisionReport, decide_repair, graph_of
+from optimizer.jobs.feedback.propose_repairs import ProposedGraph, propose_repairs
 from optimizer.ports import Transaction
-from optimizer.runtime import shapes
 
 routes: APIRouter = router("Graphs")
 
@@ -27,21 +28,24 @@ routes: APIRouter = router("Graphs")
     status_code=201,
     **guarded("feedback", keyed=True, also={200: "They were proposed before; this is the graph."}),
 )
-def propose(family: str, body: ProposeBody, shared: Shared, request: Request, response: Response) -> dict[str, Any]:
+def propose(family: str, body: ProposeBody, shared: Shared, request: Request, response: Response) -> ProposedGraph:
     """Puts the repairs that an interaction's answer proposes for its graph before a person. Safe to repeat.
 
     To a key that may not read texts, as an application's, all texts are null: it is told ids and what became of them.
     """
     caller = request.state.caller
 
-    def answer(made: Proposed) -> dict[str, Any]:
+    def answer(made: ProposedGraph) -> ProposedGraph:
         response.status_code = 201 if made.new else 200
-        response.headers["Location"] = f"/v1/graphs/{made.graph.id}"
-        return shapes.proposed(made, texts=caller.access.reaches("read-texts"))
+        response.headers["Location"] = f"/v1/graphs/{made.id}"
+        return made
 
-    store = kept(request, shared, response, answer)
-    found = shared.family(family)
-    return answer(propose_repairs(found, body.interaction, actor=caller.actor, store=store, clock=shared.clock))
+    return answer(
+        propose_repairs(
+            shared.family(family), body.interaction, actor=caller.actor, store=kept(request, shared, response, answer),
+            clock=shared.clock, texts=caller.access.reaches("read-texts"),
+        )
+    )  # fmt: skip
 
 
 @routes.get("/v1/graphs", **guarded("read-texts", narrows=True))
@@ -52,26 +56,26 @@ def graphs(
     pending: Annotated[bool | None, Query(description="Whether a repair is pending; left out: all")] = None,
     cursor: Cursor = None,
     limit: Limit = 100,
-) -> dict[str, Any]:
+) -> Page[GraphSummary]:
     """Verified graphs with the repairs proposed for them, oldest first."""
     asked = family_asked(caller, family)
     found, next_cursor = shared.read(
         lambda tx: shared.store.graphs.page(tx, family=asked, pending=pending, cursor=cursor, limit=limit)
     )
-    return page([shapes.graph_in_list(one) for one in found], next_cursor)
+    return Page(items=[graph_summary(one) for one in found], next_cursor=next_cursor)
 
 
 @routes.get("/v1/graphs/{id}", **guarded("read-texts", narrows=True))
-def graph(id: str, shared: Shared, caller: Asking) -> dict[str, Any]:
+def graph(id: str, shared: Shared, caller: Asking) -> GraphView:
     """One graph as it was given and as it is with what was approved, its repairs, and what the model was shown."""
 
-    def read(tx: Transaction) -> dict[str, Any]:
+    def read(tx: Transaction) -> GraphView:
         found = shared.store.graphs.get(tx, id)
         if found is None:
             raise _unknown(id)
         require_family(caller, found.family)
         shown = shared.store.events.interaction(tx, found.interaction, found.family)
-        return shapes.graph(found, shown.input if shown is not None else None)
+        return graph_view(found, shown.input if shown is not None else None)
 
     return shared.read(read)
 
@@ -79,7 +83,7 @@ def graph(id: str, shared: Shared, caller: Asking) -> dict[str, Any]:
 @routes.post("/v1/repairs/{id}/approve", **guarded("operate", "limited", narrows=True))
 def approve(
     id: str, shared: Shared, request: Request, response: Response, body: ReasonBody | None = None
-) -> dict[str, Any]:
+) -> DecisionReport:
     """Carries a pending repair out. Refused where the graph no longer has what it is about. Safe to repeat."""
     return _decide(id, "approved", body, shared, request, response)
 
@@ -87,28 +91,27 @@ def approve(
 @routes.post("/v1/repairs/{id}/reject", **guarded("operate", "limited", narrows=True))
 def reject(
     id: str, shared: Shared, request: Request, response: Response, body: ReasonBody | None = None
-) -> dict[str, Any]:
+) -> DecisionReport:
     """Leaves the graph as it is without a pending repair. Safe to repeat."""
     return _decide(id, "rejected", body, shared, request, response)
 
 
 def _decide(
     id: str, verdict: Verdict, body: ReasonBody | None, shared: Services, request: Request, response: Response
-) -> dict[str, Any]:
+) -> DecisionReport:
     caller = request.state.caller
     found: VerifiedGraph | None = shared.read(lambda tx: shared.store.graphs.get(tx, graph_of(id)))
     if found is not None:
         require_family(caller, found.family)
-    done = decide_repair(
+    return decide_repair(
         id,
         verdict,
         reason=body.reason if body is not None else None,
         actor=caller.actor,
-        store=kept(request, shared, response, shapes.decided_repair),
+        store=kept(request, shared, response),
         clock=shared.clock,
         intake=shared.intake(caller.actor, access=caller.access),
     )
-    return shapes.decided_repair(done)
 
 
 def _unknown(id: str) -> NotFound:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -11,25 +10,30 @@ from api.idempotency import kept
 from api.routing import guarded, router
 from api.schemas import ReasonBody
 from api.services import Services, Shared
-from optimizer.jobs.families.change_playbook import EntryReport, read_playbook, restore_entry, retire_entry
-from optimizer.runtime import shapes
+from optimizer.jobs.families.change_playbook import (
+    EntryReport,
+    PlaybookView,
+    read_playbook,
+    restore_entry,
+    retire_entry,
+)
 
 routes: APIRouter = router("Playbooks")
 
 
 @routes.get("/v1/families/{family}/playbook", **guarded("read-texts"))
-def playbook(family: str, shared: Shared) -> dict[str, Any]:
+def playbook(family: str, shared: Shared) -> PlaybookView:
     """Every entry with its evidence and counts, those that are merged or retired too, and the section that the active
     ones make.
     """
     shared.family(family)
-    return shapes.playbook(family, read_playbook(family, store=shared.store))
+    return read_playbook(family, store=shared.store)
 
 
 @routes.post("/v1/families/{family}/playbook/{entry}/retire", **guarded("operate", "limited"))
 def retire(
     family: str, entry: str, shared: Shared, request: Request, response: Response, body: ReasonBody | None = None
-) -> dict[str, Any]:
+) -> EntryReport:
     """No later section shows an active entry, and no study takes it up again. Safe to repeat."""
     return _change(retire_entry, family, entry, body, shared, request, response)
 
@@ -37,7 +41,7 @@ def retire(
 @routes.post("/v1/families/{family}/playbook/{entry}/restore", **guarded("operate", "limited"))
 def restore(
     family: str, entry: str, shared: Shared, request: Request, response: Response, body: ReasonBody | None = None
-) -> dict[str, Any]:
+) -> EntryReport:
     """A retired or merged entry is active again; the next study tries it. Safe to repeat."""
     return _change(restore_entry, family, entry, body, shared, request, response)
 
@@ -50,14 +54,13 @@ def _change(
     shared: Services,
     request: Request,
     response: Response,
-) -> dict[str, Any]:
+) -> EntryReport:
     shared.family(family)
-    done = act(
+    return act(
         family,
         entry,
         reason=body.reason if body is not None else None,
         actor=request.state.caller.actor,
-        store=kept(request, shared, response, shapes.playbook_change),
+        store=kept(request, shared, response),
         clock=shared.clock,
     )
-    return shapes.playbook_change(done)

@@ -19,7 +19,7 @@ from api.services import Services, Shared
 from optimizer.core.base.errors import NotFound
 from optimizer.core.rollout.transitions import BRAKES, OPERATOR_ACTS, OperatorAct
 from optimizer.core.serving.rollout import Rollout, unknown_rollout
-from optimizer.jobs.record_change import ChangeReport
+from optimizer.jobs.record_change import RolloutChange
 from optimizer.jobs.rollouts.forecast_rollout import forecast_active
 from optimizer.jobs.rollouts.operate_rollout import operate
 from optimizer.jobs.rollouts.rollout_view import rollout_view
@@ -136,7 +136,7 @@ def _act_route(act: OperatorAct) -> None:
     ) -> dict[str, Any]:
         given = body or ActBody()
 
-        def answer(report: ChangeReport) -> dict[str, Any]:
+        def answer(report: RolloutChange) -> dict[str, Any]:
             if report.rollout is not None:
                 response.headers["ETag"] = _tag(report.rollout)
             return shapes.change(report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -54,7 +55,7 @@ def stats(
 
 
 def _moved(session: Session, family: str, by: str, since: str | None, until: str | None, *, as_json: bool) -> None:
-    from optimizer.jobs.feedback.read_stats import LONGEST, as_answer, read_stats
+    from optimizer.jobs.feedback.read_stats import LONGEST, read_stats
 
     period = next((period for period in LONGEST if period == by), None)
     if period is None:
@@ -71,10 +72,10 @@ def _moved(session: Session, family: str, by: str, since: str | None, until: str
         "p95_latency_ms": "p95 ms", "cost_usd": "Cost $",
     }  # fmt: skip
     rows = [
-        arm_row({**row, "start": f"{row['start']:%Y-%m-%d %H:%M}" if row["start"] else None}) for row in found.items
+        arm_row({**asdict(row), "start": f"{row.start:%Y-%m-%d %H:%M}" if row.start else None}) for row in found.items
     ]
     empty = f"Nothing of {family} was received between {found.since:%Y-%m-%d %H:%M} and {found.until:%Y-%m-%d %H:%M}."
-    show(as_json, as_answer(found), table(rows, columns, empty=empty))
+    show(as_json, found, table(rows, columns, empty=empty))
     summed = f"until {found.summed_until:%Y-%m-%d %H:%M:%S} UTC" if found.summed_until else "nothing yet"
     say(f"Summed up: {summed}; the worker of `detent serve` goes on with it.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import NotFound
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.printable import printable_json
-from optimizer.runtime import shapes
+from optimizer.core.views.graph import graph_summary, graph_view
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,7 +74,7 @@ def list_graphs(
     pending = None if status == "all" else status == "pending"
     with session.store.read() as tx:
         found, more = session.store.graphs.page(tx, family=family, pending=pending, cursor=None, limit=limit)
-    items = [shapes.graph_in_list(graph) for graph in found]
+    items = [asdict(graph_summary(graph)) for graph in found]
     rows = [row for item in items for row in _rows(item) if not pending or row["status"] == "pending"]
     show(
         as_json,
@@ -106,7 +107,7 @@ def show_graph(
         if found is None:
             raise NotFound(f"There is no graph {graph!r}. See them with: detent graph list --status all.", graph=graph)
         asked = session.store.events.interaction(tx, found.interaction, found.family)
-    shown = shapes.graph(found, asked.input if asked is not None else None)
+    shown = asdict(graph_view(found, asked.input if asked is not None else None))
     if repaired:
         print(printable_json(json.dumps(shown["repaired"], ensure_ascii=False, indent=2)))
         return

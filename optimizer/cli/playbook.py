@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from optimizer.cli.output import Json, show, table, tell_change
 from optimizer.cli.session import Session, check_one_of
-from optimizer.runtime import shapes
 
 if TYPE_CHECKING:
     from optimizer.cli.operations.protocol import Answer
@@ -40,16 +40,16 @@ def show_playbook(
     check_one_of("--state", state, ("active", "merged", "retired", "all"))
     session = Session()
     session.family(family)
-    shown = shapes.playbook(family, read_playbook(family, store=session.store))
-    shown["entries"] = [one for one in shown["entries"] if state in ("all", one["state"])]
+    playbook = read_playbook(family, store=session.store)
+    shown = replace(playbook, entries=[one for one in playbook.entries if state in ("all", one.state)])
     rows = [
         {
-            **one,
-            "n_evidence": len(one["evidence"]),
-            "state": one["state"] + (", served" if one["served"] else ""),
-            "reason": one["reason"] + (f" ({one['merged_into']})" if one["merged_into"] else ""),
+            **asdict(one),
+            "n_evidence": len(one.evidence),
+            "state": one.state + (", served" if one.served else ""),
+            "reason": one.reason + (f" ({one.merged_into})" if one.merged_into else ""),
         }
-        for one in shown["entries"]
+        for one in shown.entries
     ]
     which = "no entry" if state == "all" else f"no {state} entry"
     hint = f"The playbook of {family} has {which}. A study writes one: detent study run {family} --strategy playbook"

@@ -38,13 +38,12 @@ class ChangeReport:
     next: str | None = None
     forced: bool = False
     changed: bool = True
-    rollout: Rollout | None = None
-    champion: Champion | None = None
     decision: Decision | None = None
+    champion: Champion | None = None
     instead_of: str | None = None  # the variant that was champion before
     models: Sequence[str] = ()  # that the champion asks
-    warning: str | None = None  # why it will not answer all the same
     dry_run: bool = False
+    warning: str | None = None  # why the champion will not answer all the same
 
     @property
     def text(self) -> str:
@@ -52,6 +51,13 @@ class ChangeReport:
         line = f"{self.family}: {self.what}{' (forced)' if self.forced else ''}. Why: {self.why.rstrip('.')}."
         line += f" Next: {self.next}." if self.next else ""
         return line + (f" Undo: {self.undo}" if self.undo else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutChange(ChangeReport):
+    """A change of a rollout, with the rollout as it is now."""
+
+    rollout: Rollout
 
 
 def checked_reason(reason: str | None) -> str:

@@ -9,32 +9,26 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from optimizer.core.evaluation.judging.run import JudgeRun, JudgeRunEstimate
     from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
     from optimizer.core.feedback.rating_draws import JudgedFigure
     from optimizer.core.forecast.forecast import RolloutForecast
-    from optimizer.core.graph.verified import ProposedRepair, VerifiedGraph
     from optimizer.core.scheduling.schedule import ScheduleInForce
     from optimizer.core.search.cost_estimate import CostEstimate
     from optimizer.core.search.study import Study, Trial
     from optimizer.core.serving.freezes import Freeze
-    from optimizer.core.serving.rollout import Champion, Decision, Rollout
+    from optimizer.core.serving.rollout import Decision, Rollout
     from optimizer.core.views.rollout_status import RolloutView
-    from optimizer.jobs.families.change_playbook import EntryReport, EntryView
     from optimizer.jobs.families.create_variant import Created
-    from optimizer.jobs.feedback.decide_repair import DecisionReport
     from optimizer.jobs.feedback.draw_ratings import DrawReport
     from optimizer.jobs.feedback.judge_standing import JudgeStanding
-    from optimizer.jobs.feedback.propose_repairs import Proposed
-    from optimizer.jobs.record_change import ChangeReport
+    from optimizer.jobs.record_change import RolloutChange
     from optimizer.jobs.rollouts.freeze import FreezeReport
     from optimizer.jobs.rollouts.start_rollout import Start
     from optimizer.jobs.scheduling.set_schedule import ScheduleReport
     from optimizer.jobs.upkeep.manage_keys import KeyReport
-    from optimizer.jobs.upkeep.prune_records import PruneReport
-    from optimizer.jobs.upkeep.read_retention import Unpruned
     from optimizer.ports import Alert, CalibrationRecord, CallerRecord, Clock, TruncatedInput, VariantRecord
 
 
@@ -52,10 +46,6 @@ def rollout_view(value: RolloutView) -> dict[str, Any]:
 
 
 def decision(value: Decision) -> dict[str, Any]:
-    return asdict(value)
-
-
-def champion(value: Champion) -> dict[str, Any]:
     return asdict(value)
 
 
@@ -116,29 +106,22 @@ def _without_arm(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in ("arm", "content_hash")}
 
 
-def change(value: ChangeReport) -> dict[str, Any]:
-    """What a change did, why, and how to take it back; with the members of the rollout
-    as it is now, if one is concerned.
+def change(value: RolloutChange) -> dict[str, Any]:
+    """What a change did, why, and how to take it back, with the members of the rollout as it is now.
 
     Where both have a member it is the rollout's (``champion``, ``forced``), as GET shows it; the act's own ``forced``
     stands in ``decision``.
     """
-    shown: dict[str, Any] = {
-        "family": value.family,
+    return {
         "what": value.what,
         "why": value.why,
         "undo": value.undo,
         "next": value.next,
-        "forced": value.forced,
         "changed": value.changed,
-        "decision": decision(value.decision) if value.decision is not None else None,
+        "decision": value.decision,
+        **rollout(value.rollout),
+        "reign": value.champion,
     }
-    reign = champion(value.champion) if value.champion is not None else None
-    if value.rollout is None:
-        told = {"instead_of": value.instead_of, "models": list(value.models), "dry_run": value.dry_run}
-        told["warning"] = value.warning
-        return {**shown, "champion": reign, **told}
-    return {**shown, **rollout(value.rollout), "reign": reign}
 
 
 def started(value: Start) -> dict[str, Any]:
@@ -167,42 +150,6 @@ def truncated(found: Sequence[TruncatedInput], family: str) -> list[dict[str, An
         for one in found
         if one.family == family
     ]
-
-
-def graph(value: VerifiedGraph, input: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A verified graph: as it was given, as it is with what was approved, and every repair.
-
-    ``input``: what else the model was shown.
-    """
-    from optimizer.core.graph.verified import GRAPH
-
-    others = None if input is None else {name: given for name, given in input.items() if name != GRAPH}
-    return {**graph_in_list(value), "input": others, "given": value.given, "repaired": value.repaired}
-
-
-def graph_in_list(value: VerifiedGraph) -> dict[str, Any]:
-    """The same without the graphs themselves and the text."""
-    from optimizer.core.graph.verified import conflicts_of, reasons_against
-
-    not_now, against = reasons_against(value), conflicts_of(value)
-    return {
-        "id": value.id,
-        "family": value.family,
-        "interaction": value.interaction,
-        "n_pending": len(value.pending),
-        "repairs": [
-            {
-                **repair(one),
-                "applies": one.id not in not_now if one.status == "pending" else None,
-                "why_not": not_now.get(one.id),
-                "conflicts": [{"repair": other, "why": why} for other, why in against.get(one.id, {}).items()],
-            }
-            for one in value.repairs
-        ],
-        "unreadable": [asdict(one) for one in value.unreadable],
-        "created_by": value.created_by,
-        "created_at": value.created_at,
-    }
 
 
 def judge(value: JudgeStanding) -> dict[str, Any]:
@@ -288,56 +235,6 @@ def rating_draw(value: DrawReport) -> dict[str, Any]:
     }
 
 
-def repair(value: ProposedRepair) -> dict[str, Any]:
-    from optimizer.core.graph.repair import repair_as_json
-
-    return {**asdict(value), "repair": repair_as_json(value.repair), "what": str(value.repair)}
-
-
-def proposed(value: Proposed, *, texts: bool = True) -> dict[str, Any]:
-    """A graph whose repairs were proposed. Texts are null to a caller who may not read them, as an application."""
-    shown = graph(value.graph)
-    if not texts:
-        of_repair = dict.fromkeys(("repair", "what", "reason", "why_not", "decided_by"))
-        repairs = [
-            {**one, **of_repair, "conflicts": [{**other, "why": None} for other in one["conflicts"]]}
-            for one in shown["repairs"]
-        ]
-        bad = [{**one, "detail": None} for one in shown["unreadable"]]
-        shown |= {"given": None, "repaired": None, "repairs": repairs, "unreadable": bad}
-    return {**shown, "new": value.new}
-
-
-def decided_repair(value: DecisionReport) -> dict[str, Any]:
-    """What a decision did, what it made impossible, and the graph after it."""
-    told = {name: getattr(value, name) for name in ("what", "why", "undo", "next", "changed", "feedback")}
-    return {
-        **told,
-        "why_no_feedback": value.why_no_feedback,
-        "no_longer": list(value.no_longer),
-        "repair": repair(value.repair),
-        "graph": graph(value.graph),
-    }
-
-
-def playbook(family: str, entries: Sequence[EntryView]) -> dict[str, Any]:
-    """A family's playbook: its entries, and the section that the active ones make."""
-    from optimizer.core.search.playbook.section import section
-
-    kept = [view.entry for view in entries]
-    return {"family": family, "entries": [playbook_entry(one) for one in entries], "section": section(kept)}
-
-
-def playbook_entry(value: EntryView) -> dict[str, Any]:
-    evidence = [asdict(one) for one in value.evidence]
-    return {**asdict(value.entry), "evidence": evidence, "served": value.served}
-
-
-def playbook_change(value: EntryReport) -> dict[str, Any]:
-    told = {name: getattr(value, name) for name in ("family", "what", "why", "undo", "next", "changed")}
-    return {**told, "entry": playbook_entry(value.entry)}
-
-
 def callers(values: Sequence[CallerRecord]) -> dict[str, Any]:
     """Who was refused, and who came without a key, in the last day."""
     return {
@@ -352,15 +249,6 @@ def callers(values: Sequence[CallerRecord]) -> dict[str, Any]:
 
 def key_change(value: KeyReport) -> dict[str, Any]:
     return asdict(value)
-
-
-def pruned(value: PruneReport, left_alone: Sequence[Unpruned], *, dry_run: bool) -> dict[str, Any]:
-    return {
-        "dry_run": dry_run,
-        "items": [asdict(one) for one in value.pruned],
-        "left_alone": [asdict(one) for one in left_alone],
-        "more": value.more,
-    }
 
 
 def schedule(value: ScheduleInForce, clock: Clock) -> dict[str, Any]:

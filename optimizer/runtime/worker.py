@@ -297,7 +297,7 @@ class Worker:
         )
         for left in unpruned:
             log.warning("not pruned", family=left.family, why=left.why)
-        for pruned in prune_records(self._store, self._clock, kept, pause=lambda: self._end.wait(PRUNE_PAUSE_S)).pruned:
+        for pruned in prune_records(self._store, self._clock, kept, pause=lambda: self._end.wait(PRUNE_PAUSE_S)).items:
             log.info("pruned", rows=pruned.rows, family=pruned.family, n=pruned.n)
 
     def _roll_up(self) -> None:

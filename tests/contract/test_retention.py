@@ -24,7 +24,7 @@ def strict(world: World) -> Family:
 def prune(world: World) -> dict[str, int]:
     roll_up_minutes(world.store, world.clock)
     kept, _ = retentions(world.store, world.clock, {F: strict(world)})
-    return {one.rows: one.n for one in prune_records(world.store, world.clock, kept).pruned if one.n}
+    return {one.rows: one.n for one in prune_records(world.store, world.clock, kept).items if one.n}
 
 
 def events_left(world: World) -> int:

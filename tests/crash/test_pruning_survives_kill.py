@@ -78,5 +78,5 @@ def test_a_killed_pruning_has_removed_whole_batches_and_the_next_one_goes_on(
     assert n_left(store) == left
     clock = Clock(NOW)
     kept, _ = retentions(store, clock, {family().name: family()})
-    assert {one.rows: one.n for one in prune_records(store, clock, kept).pruned if one.n} == {"interactions": left}
+    assert {one.rows: one.n for one in prune_records(store, clock, kept).items if one.n} == {"interactions": left}
     assert n_left(store) == 0

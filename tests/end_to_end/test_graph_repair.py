@@ -235,7 +235,7 @@ class TestPersonalData:
 
             def gone() -> dict[str, int]:
                 kept, _ = retentions(store, clock, families)
-                return {one.rows: one.n for one in prune_records(store, clock, kept).pruned if one.n}
+                return {one.rows: one.n for one in prune_records(store, clock, kept).items if one.n}
 
             assert "graphs" not in gone()
             for table in ("interactions", "graphs"):

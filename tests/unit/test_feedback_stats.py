@@ -35,7 +35,7 @@ def told(database: Database, by: By, **asked: Any) -> list[tuple[Any, ...]]:
     stats = read_stats(FAMILY, by=by, store=database, clock=LATER, **{"since": None, "until": None, **asked})
     names = ("variant", "model", "n_interactions", "n_errors", "n_labelled", "n_success")
     return [
-        (row["start"] and (row["start"] - NOW) / timedelta(hours=1), *(row[name] for name in names))
+        (row.start and (row.start - NOW) / timedelta(hours=1), *(getattr(row, name) for name in names))
         for row in stats.items
     ]
 
@@ -94,7 +94,7 @@ def test_days_on_which_no_worker_ran_are_summed_up_when_one_runs_again(database:
     days = roll_up_performance(store=database, clock=Clock(NOW + timedelta(days=4)))
     assert len(days) == 5
     stats = read_stats(FAMILY, by="day", since=None, until=None, store=database, clock=Clock(NOW + timedelta(days=4)))
-    assert [row["n_interactions"] for row in stats.items] == [1]
+    assert [row.n_interactions for row in stats.items] == [1]
 
 
 @pytest.mark.parametrize(

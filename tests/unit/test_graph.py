@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -16,7 +17,6 @@ from optimizer.core.graph.repair import (
     conflicts,
     missing_in,
     read_repair,
-    repair_as_json,
 )
 from optimizer.core.graph.verified import ProposedRepair, VerifiedGraph, decided, reasons_against
 from tests.stores import NOW
@@ -109,7 +109,7 @@ class TestRepairsAsWritten:
         "repair", [delete("fox in wood"), DeleteEntity(entity="fox"), MergeEntities(keep="a", remove="b")]
     )
     def test_a_repair_is_read_back_as_it_was_written(self, repair: Repair) -> None:
-        assert read_repair({**repair_as_json(repair), "why": "other members are ignored"}) == repair
+        assert read_repair({**asdict(repair), "why": "other members are ignored"}) == repair
 
 
 class TestApplied:

@@ -33,7 +33,7 @@ def test_a_released_example_is_asked_as_a_scenario_of_its_own(tmp_path: Path) ->
     report = add(world, reason="the one of May")
     assert report.undo == "detent golden remove topics train-001"
     (row,) = list_golden(world.family, world.store)
-    assert (row["scenario"], row["example"], row["expected"]) == ("train-001", "train-001", {"topic": "physics"})
+    assert (row.scenario, row.example, row.expected) == ("train-001", "train-001", {"topic": "physics"})
     batch = evaluate_variant(
         world.family, world.family.variant(), suite="golden", actor="ann", store=world.store, clock=world.clock,
         models=world, scorer_for=lambda family: world.scorer, classify=classify,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -253,7 +254,7 @@ def adopt(
     """
     from optimizer.jobs.families.check_models import named_models
     from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
-    from optimizer.runtime import shapes, wiring
+    from optimizer.runtime import wiring
 
     session = Session()
     declared = session.family(family)
@@ -267,7 +268,7 @@ def adopt(
         models=models, loaded=wiring.loaded_models(session.settings, asked), reason=reason,
         holdback=not no_holdback,
     )  # fmt: skip
-    show_change(as_json, shapes.change(report))
+    show_change(as_json, asdict(report))
 
 
 Confirm = Annotated[str | None, typer.Option(help="The family's name.")]

@@ -31,7 +31,15 @@ def list_rows(family: FamilyName, as_json: Json = False) -> None:
 
     session = Session()
     rows = list_golden(session.family(family), session.store)
-    shown = [{**row, "from": "golden.jsonl" if row["example"] is None else f"example {row['example']}"} for row in rows]
+    shown = [
+        {
+            "scenario": row.scenario,
+            "from": "golden.jsonl" if row.example is None else f"example {row.example}",
+            "input": dict(row.input),
+            "expected": dict(row.expected),
+        }
+        for row in rows
+    ]
     columns = {"scenario": "Scenario", "from": "From", "input": "Input", "expected": "Expected"}
     empty = (
         f"{family} has no golden scenarios. Write golden.jsonl beside its file, or make one of a released example:"

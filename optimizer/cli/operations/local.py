@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.output import plain
@@ -67,13 +67,13 @@ class LocalOperations:
         report = roll_back_champion(
             family, reason=reason, expect=expect, to=to, dry_run=dry_run, **self._by, **self._served_models
         )
-        return _as_json(shapes.change(report))
+        return _as_json(report)
 
     def set_champion(self, family: str, variant: str, *, reason: str | None, confirm: str | None) -> Answer:
         from optimizer.jobs.rollouts.set_champion import set_champion
 
         report = set_champion(family, variant, reason=reason, confirm=confirm, **self._by, **self._served_models)
-        return _as_json(shapes.change(report))
+        return _as_json(report)
 
     def freeze(self, family: str | None, *, reason: str | None) -> Answer:
         from optimizer.jobs.rollouts.freeze import freeze
@@ -169,38 +169,34 @@ class LocalOperations:
         from optimizer.jobs.dataset.keep_golden import add_golden
 
         declared = self._session.family(family)
-        return _as_json(shapes.change(add_golden(declared, example, scenario=scenario, reason=reason, **self._by)))
+        return _as_json(add_golden(declared, example, scenario=scenario, reason=reason, **self._by))
 
     def remove_golden(self, family: str, example: str, *, reason: str | None) -> Answer:
         from optimizer.jobs.dataset.keep_golden import remove_golden
 
-        return _as_json(shapes.change(remove_golden(self._session.family(family), example, reason=reason, **self._by)))
+        return _as_json(remove_golden(self._session.family(family), example, reason=reason, **self._by))
 
     def retire_entry(self, family: str, entry: str, *, reason: str | None) -> Answer:
         from optimizer.jobs.families.change_playbook import retire_entry
 
         self._session.family(family)
-        return _as_json(shapes.playbook_change(retire_entry(family, entry, reason=reason, **self._by)))
+        return _as_json(retire_entry(family, entry, reason=reason, **self._by))
 
     def restore_entry(self, family: str, entry: str, *, reason: str | None) -> Answer:
         from optimizer.jobs.families.change_playbook import restore_entry
 
         self._session.family(family)
-        return _as_json(shapes.playbook_change(restore_entry(family, entry, reason=reason, **self._by)))
+        return _as_json(restore_entry(family, entry, reason=reason, **self._by))
 
     def propose_repairs(self, family: str, interaction: str) -> Answer:
         from optimizer.jobs.feedback.propose_repairs import propose_repairs
 
-        return _as_json(shapes.proposed(propose_repairs(self._session.family(family), interaction, **self._by)))
+        return _as_json(propose_repairs(self._session.family(family), interaction, **self._by))
 
     def decide_repair(self, repair: str, verdict: Verdict, *, reason: str | None) -> Answer:
         from optimizer.jobs.feedback.decide_repair import decide_repair
 
-        return _as_json(
-            shapes.decided_repair(
-                decide_repair(repair, verdict, reason=reason, intake=self._session.intake, **self._by)
-            )
-        )
+        return _as_json(decide_repair(repair, verdict, reason=reason, intake=self._session.intake, **self._by))
 
     def score_answers(self, family: str, n: int, *, days: float, budget: Budget, dry_run: bool) -> Answer:
         from optimizer.jobs.studies.evaluations.create_judge_run import score_answers
@@ -246,20 +242,20 @@ class LocalOperations:
 
         folders = wiring.family_folders(self._session.settings)
         report = retire_family(family, forget=forget, reason=reason, confirm=confirm, folders=folders, **self._by)
-        return _as_json(shapes.change(report))
+        return _as_json(report)
 
     def restore_family(self, family: str, *, reason: str | None) -> Answer:
         from optimizer.jobs.families.retire_family import restore_family
 
         folders = wiring.family_folders(self._session.settings)
-        return _as_json(shapes.change(restore_family(family, reason=reason, folders=folders, **self._by)))
+        return _as_json(restore_family(family, reason=reason, folders=folders, **self._by))
 
     def rename_family(self, family: str, name: str, *, reason: str | None, confirm: str | None) -> Answer:
         from optimizer.jobs.families.rename_family import rename_family
 
         folders = wiring.family_folders(self._session.settings)
         report = rename_family(family, name, reason=reason, confirm=confirm, folders=folders, **self._by)
-        return _as_json(shapes.change(report))
+        return _as_json(report)
 
     def create_key(self, name: str, access: Access, *, close_keyless_from: datetime | None = None) -> Answer:
         from optimizer.jobs.upkeep.manage_keys import create_key
@@ -293,7 +289,7 @@ class LocalOperations:
             store, clock, {**files.retired(), **files.families}, files.problems, pipeline_days=days
         )
         report = what_would_go(store, kept) if dry_run else prune_records(store, clock, kept, actor=self._session.actor)
-        return _as_json(shapes.pruned(report, unpruned, dry_run=dry_run))
+        return _as_json(replace(report, left_alone=unpruned))
 
     def reset_clock(self, *, reason: str | None) -> Answer:
         from optimizer.jobs.upkeep.reset_clock import reset_clock
@@ -325,7 +321,7 @@ def _of_study(made: Any) -> Answer:
     return _as_json(shapes.study(study))
 
 
-def _as_json(values: Mapping[str, Any]) -> Answer:
+def _as_json(values: Any) -> Answer:
     """The values as they would come over the wire."""
     answer: Answer = json.loads(json.dumps(values, default=plain))
     return answer

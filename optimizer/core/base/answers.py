@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
 from optimizer.core.base.errors import Fault, InvalidInput
@@ -21,6 +21,11 @@ class Page(Generic[T]):
 
     items: Sequence[T]
     next_cursor: str | None = None
+
+
+def members_of(value: Any) -> dict[str, Any]:
+    """The members of a dataclass by name, as they are: ``asdict`` makes dicts of those inside."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def page_of(items: Sequence[T], cursor: str | None, limit: int) -> Page[T]:

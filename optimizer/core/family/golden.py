@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from optimizer.core.base.answers import Json
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Fault
 from optimizer.core.base.phrasing import did_you_mean
@@ -36,8 +37,8 @@ class GoldenRow:
 
     id: str
     scenario: str
-    input: Mapping[str, Any]
-    expected: Mapping[str, Any]
+    input: Mapping[str, Json]
+    expected: Mapping[str, Json]
     counts: tuple[str, ...] = ()
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from optimizer.core.base.answers import Json
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of, said
 from optimizer.core.base.strict_json import read_json
 
-Graph = Mapping[str, Any]
+Graph = Mapping[str, Json]
 # What a repair may be about: an entity as (name,), a relation as (subject, relation, object).
 Thing = tuple[str, ...]
 ENDS = ("subject", "relation", "object")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from itertools import permutations
-from typing import Any, ClassVar
+from typing import Any, Literal
 
 from optimizer.core.graph.graph import ENDS, Graph, Thing, name_of, thing_text, things_in, triple_of
 
@@ -16,7 +16,7 @@ from optimizer.core.graph.graph import ENDS, Graph, Thing, name_of, thing_text, 
 class DeleteRelation:
     """Deletes this relation; its entities stay."""
 
-    action: ClassVar[str] = "delete_relation"
+    action: Literal["delete_relation"] = "delete_relation"
     subject: str
     relation: str
     object: str
@@ -36,7 +36,7 @@ class DeleteRelation:
 class DeleteEntity:
     """Deletes the entity and every relation that it is in."""
 
-    action: ClassVar[str] = "delete_entity"
+    action: Literal["delete_entity"] = "delete_entity"
     entity: str
 
     @property
@@ -62,7 +62,7 @@ class MergeEntities:
     A relation between the two goes, and one that ``keep`` has already stands once.
     """
 
-    action: ClassVar[str] = "merge_entities"
+    action: Literal["merge_entities"] = "merge_entities"
     keep: str
     remove: str
 
@@ -107,28 +107,29 @@ class MergeEntities:
 
 
 Repair = DeleteRelation | DeleteEntity | MergeEntities
-ACTIONS: Mapping[str, type[Repair]] = {kind.action: kind for kind in (DeleteRelation, DeleteEntity, MergeEntities)}
+ACTIONS: Mapping[str, type[Repair]] = {
+    "delete_relation": DeleteRelation,
+    "delete_entity": DeleteEntity,
+    "merge_entities": MergeEntities,
+}
 
 
 def read_repair(value: Any) -> Repair:
     """One repair as a model writes it; raises ValueError, which says what is wrong with it."""
     if not isinstance(value, Mapping):
         raise ValueError("it is no object with an action")
-    kind = ACTIONS.get(str(value.get("action")))
+    action = str(value.get("action"))
+    kind = ACTIONS.get(action)
     if kind is None:
         raise ValueError(f"its action {value.get('action')!r} is none of {', '.join(ACTIONS)}")
-    names = [field.name for field in fields(kind)]
+    names = [field.name for field in fields(kind) if field.name != "action"]
     missing = [name for name in names if not isinstance(value.get(name), str) or not value[name].strip()]
     if missing:
-        raise ValueError(f"{kind.action} needs {' and '.join(missing)}")
+        raise ValueError(f"{action} needs {' and '.join(missing)}")
     repair = kind(**{name: value[name] for name in names})
     if isinstance(repair, MergeEntities) and repair.keep == repair.remove:
         raise ValueError("it merges an entity with itself")
     return repair
-
-
-def repair_as_json(repair: Repair) -> dict[str, str]:
-    return {"action": repair.action, **asdict(repair)}
 
 
 def missing_in(graph: Graph, repair: Repair) -> list[Thing]:

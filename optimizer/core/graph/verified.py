@@ -39,10 +39,12 @@ class ProposedRepair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A part of the answer that is no repair: its place in the list from 0, and what is wrong with it."""
+    """A part of the answer that is no repair: its place in the list from 0, and what is wrong with it; None to who may
+    read no texts.
+    """
 
     index: int
-    detail: str
+    detail: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

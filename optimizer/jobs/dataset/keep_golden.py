@@ -7,9 +7,10 @@ file could not be forgotten.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from shlex import quote
-from typing import Any
 
+from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
 from optimizer.core.base.phrasing import count
 from optimizer.core.dataset.examples import Example
@@ -27,6 +28,14 @@ from optimizer.jobs.dataset.golden_scenarios import (
 )
 from optimizer.jobs.record_change import ChangeReport, checked_reason
 from optimizer.ports import Clock, Store, Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenRowView(GoldenRow):
+    """``example``: the one that the row was made of, None for a row of the file."""
+
+    example: str | None
+
 
 ADDED, REMOVED = "add_golden", "remove_golden"
 
@@ -133,24 +142,12 @@ def remove_golden(
     return store.write(change)
 
 
-def list_golden(family: Family, store: Store) -> list[dict[str, Any]]:
-    """Every row in the order in which it is asked; ``example``: the example that it was made of, None for one of the
-    file.
-    """
+def list_golden(family: Family, store: Store) -> list[GoldenRowView]:
+    """Every row in the order in which it is asked."""
     with store.read() as tx:
         whole = with_kept_golden(tx, store, family)
         of_examples = {row_id(e.id): e.id for _, e in store.examples.golden(tx, family.name)}
-    return [
-        {
-            "id": row.id,
-            "scenario": row.scenario,
-            "input": dict(row.input),
-            "expected": dict(row.expected),
-            "counts": list(row.counts),
-            "example": of_examples.get(row.id),
-        }
-        for row in whole.golden
-    ]
+    return [GoldenRowView(**members_of(row), example=of_examples.get(row.id)) for row in whole.golden]
 
 
 def _released(tx: Transaction, store: Store, family: Family, example: str) -> Example:

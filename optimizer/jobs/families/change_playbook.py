@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
+from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import Conflict, NotFound
-from optimizer.core.search.playbook.entries import Entry, Restore, Retire, applied
-from optimizer.core.search.playbook.section import texts_shown
+from optimizer.core.search.playbook.entries import Entry, Kind, Restore, Retire, State, applied
+from optimizer.core.search.playbook.section import section, texts_shown
 from optimizer.core.search.space import instruction_of
 from optimizer.jobs.record_change import checked_reason
 from optimizer.ports import Clock, Store, Transaction
@@ -27,15 +29,32 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryView:
-    """An entry as it stands.
+    """An entry as it stands, its members as ``Entry`` has them; ``served``: the champion's instruction shows it."""
 
-    Args:
-        served: whether the champion's instruction shows it.
-    """
-
-    entry: Entry
+    id: str
+    kind: Kind
+    text: str
+    position: int
     evidence: Sequence[Evidence]
+    helpful: int
+    harmful: int
+    state: State
+    merged_into: str | None
+    reason: str
+    study: str
+    created_at: datetime | None
+    changed_at: datetime | None
+    changed_by: str | None
     served: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaybookView:
+    """Every entry, in the order in which they were added, and the section that the active ones make."""
+
+    family: str
+    entries: Sequence[EntryView]
+    section: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +70,11 @@ class EntryReport:
     entry: EntryView
 
 
-def read_playbook(family: str, *, store: Store) -> list[EntryView]:
-    """Every entry, in the order in which they were added; none of a family that has no playbook yet."""
+def read_playbook(family: str, *, store: Store) -> PlaybookView:
+    """A family that has no playbook yet has one without entries."""
     with store.read() as tx:
-        return _views(tx, store, family)
+        kept = store.playbooks.entries(tx, family)
+        return PlaybookView(family=family, entries=_views(tx, store, family, kept), section=section(kept.values()))
 
 
 def retire_entry(family: str, id: str, *, reason: str | None, actor: str, store: Store, clock: Clock) -> EntryReport:
@@ -120,8 +140,10 @@ def _apply(
 
 
 def _report(tx: Transaction, store: Store, family: str, id: str, before: Entry, state: str, why: str) -> EntryReport:
-    view = next(view for view in _views(tx, store, family) if view.entry.id == id)
-    changed, after = view.entry != before, view.entry
+    entries = store.playbooks.entries(tx, family)
+    view = next(view for view in _views(tx, store, family, entries) if view.id == id)
+    after = entries[id]
+    changed = after != before
     what = f"{id} is {after.state}" if changed else f"{id} is {after.state} already"
     if changed and state == "retired" and view.served:
         what += "; the champion shows it until another variant is promoted"
@@ -146,8 +168,7 @@ def _entry(tx: Transaction, store: Store, family: str, id: str) -> Entry:
     return found
 
 
-def _views(tx: Transaction, store: Store, family: str) -> list[EntryView]:
-    entries = store.playbooks.entries(tx, family)
+def _views(tx: Transaction, store: Store, family: str, entries: Mapping[str, Entry]) -> list[EntryView]:
     ids = sorted({example for entry in entries.values() for example in entry.evidence})
     known = {one.id: one.interaction for one in store.examples.standing(tx, family, ids=ids, groups=())}
     champion = store.champions.current(tx, family)
@@ -155,9 +176,11 @@ def _views(tx: Transaction, store: Store, family: str) -> list[EntryView]:
     shown = set(texts_shown(instruction_of(served.variant) or "")) if served is not None else set()
     return [
         EntryView(
-            entry=entry,
-            evidence=[Evidence(example=e, interaction=known.get(e), kept=e in known) for e in entry.evidence],
-            served=entry.text in shown,
+            **{
+                **members_of(entry),
+                "evidence": [Evidence(example=e, interaction=known.get(e), kept=e in known) for e in entry.evidence],
+                "served": entry.text in shown,
+            }
         )
         for entry in entries.values()
     ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from optimizer.core.base.errors import DetentError, InvalidInput, NotAuthorised, NotFound
 from optimizer.core.base.phrasing import count
-from optimizer.core.graph.verified import ProposedRepair, Verdict, VerifiedGraph, applicable, decided
+from optimizer.core.graph.verified import Verdict, VerifiedGraph, applicable, decided
+from optimizer.core.views.graph import GraphView, RepairView, graph_view, repair_view
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.record_change import checked_reason
 from optimizer.ports import Clock, Store, Transaction
@@ -31,11 +33,11 @@ class DecisionReport:
     undo: str
     next: str
     changed: bool
-    graph: VerifiedGraph
-    repair: ProposedRepair
     feedback: str | None
     why_no_feedback: str
-    no_longer: tuple[str, ...]
+    no_longer: Sequence[str]
+    repair: RepairView
+    graph: GraphView
 
 
 def decide_repair(
@@ -121,9 +123,9 @@ def _report(
         undo=UNDO,
         next=f"{onward} ({count(left, 'repair')} pending)" if left else f"{onward} --repaired",
         changed=changed,
-        graph=after,
-        repair=one,
         feedback=id if not rejected else None,
         why_no_feedback=rejected or "",
-        no_longer=tuple(sorted(applicable(before) - applicable(after) - {id})),
+        no_longer=sorted(applicable(before) - applicable(after) - {id}),
+        repair=repair_view(one),
+        graph=graph_view(after),
     )

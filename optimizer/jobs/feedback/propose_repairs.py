@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.family.family import Family
 from optimizer.core.graph.verified import GRAPH, VerifiedGraph, check_family, verified_graph
+from optimizer.core.views.graph import GraphView, graph_view, without_texts
 from optimizer.jobs.ids import new_id
 from optimizer.ports import Clock, Store, Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proposed:
+class ProposedGraph(GraphView):
     """``new`` is False where this interaction's repairs were proposed before."""
 
-    graph: VerifiedGraph
     new: bool
 
 
-def propose_repairs(family: Family, interaction: str, *, actor: str, store: Store, clock: Clock) -> Proposed:
+def propose_repairs(
+    family: Family, interaction: str, *, actor: str, store: Store, clock: Clock, texts: bool = True
+) -> ProposedGraph:
     """Reads graph and answer of an interaction as the store keeps them, masks included. Safe to repeat.
 
+    Args:
+        texts: whether the actor may read them; else they are None in the report, which says ids and what became of
+            them.
     Raises:
         NotFound: no such interaction of this family.
         InvalidInput: the family proposes no repairs, keeps no texts, or graph or answer cannot be read.
@@ -48,16 +54,20 @@ def propose_repairs(family: Family, interaction: str, *, actor: str, store: Stor
         )  # fmt: skip
     assert made is not None
 
-    def keep(tx: Transaction) -> Proposed:
+    def report(graph: VerifiedGraph, *, new: bool) -> ProposedGraph:
+        view = graph_view(graph)
+        return ProposedGraph(**members_of(view if texts else without_texts(view)), new=new)
+
+    def keep(tx: Transaction) -> ProposedGraph:
         before = store.graphs.of_interaction(tx, family.name, interaction)
         if before is not None:
-            return Proposed(graph=before, new=False)
+            return report(before, new=False)
         store.graphs.add(tx, made)
         detail = {"interaction": interaction, "n_repairs": len(made.repairs), "n_unreadable": len(made.unreadable)}
         store.audit.add(
             tx, at=made.created_at, actor=actor, action="graph.propose", family=family.name, subject=made.id,
             detail=detail,
         )  # fmt: skip
-        return Proposed(graph=made, new=True)
+        return report(made, new=True)
 
     return store.write(keep)

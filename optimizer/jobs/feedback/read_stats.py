@@ -4,8 +4,8 @@ model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, Literal
 
@@ -22,9 +22,28 @@ LONGEST: Mapping[By, timedelta] = {"hour": timedelta(days=7), "day": timedelta(d
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatsRow:
+    """Sums of one variant and model; ``start`` of the hour or day, None over the whole time. A mean without any value
+    is None.
+    """
+
+    start: datetime | None
+    variant: str | None
+    model: str | None
+    n_interactions: int
+    n_errors: int
+    mean_latency_ms: float | None
+    p95_latency_ms: float | None
+    cost_usd: float
+    n_labelled: int
+    n_success: int
+    n_scored: int
+    mean_score: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeedbackStats:
-    """``items``: sums of one variant and model each, in order of time where there is a ``start``; a mean without any
-    value is None.
+    """``items``: in order of time where there is a ``start``.
 
     ``since`` and ``until`` are those of what was summed up: whole minutes, and by day whole days of UTC. What came in
     after ``summed_until`` (None: nothing is summed up yet) is not in it.
@@ -34,7 +53,8 @@ class FeedbackStats:
     since: datetime
     until: datetime
     summed_until: datetime | None
-    items: list[dict[str, Any]]
+    items: Sequence[StatsRow]
+    next_cursor: None = None
 
 
 def read_stats(
@@ -77,19 +97,19 @@ def _start_of(at: datetime, by: By) -> datetime:
     return utc.replace(minute=0 if by == "hour" else utc.minute, second=0, microsecond=0)
 
 
-def _of_day(row: Mapping[str, Any]) -> dict[str, Any]:
+def _of_day(row: Mapping[str, Any]) -> StatsRow:
     start = datetime.fromisoformat(row["day"]).replace(tzinfo=UTC)
     sums = {name: value for name, value in row.items() if name not in ("family", "day", "variant", "model")}
-    return {"start": start, "variant": row["variant"] or None, "model": row["model"] or None, **sums}
+    return StatsRow(start=start, variant=row["variant"] or None, model=row["model"] or None, **sums)
 
 
-def _summed(minutes: Iterable[MinuteSums], by: By) -> list[dict[str, Any]]:
+def _summed(minutes: Iterable[MinuteSums], by: By) -> list[StatsRow]:
     groups: dict[tuple[datetime | None, str, str], list[MinuteSums]] = {}
     for minute in minutes:
         start = _start_of(minute.minute, by) if by == "hour" else None
         groups.setdefault((start, minute.variant, minute.model), []).append(minute)
     return [
-        {"start": start, "variant": variant or None, "model": model or None, **_figures(group)}
+        StatsRow(start=start, variant=variant or None, model=model or None, **_figures(group))
         for (start, variant, model), group in sorted(groups.items(), key=lambda item: (str(item[0][0]), *item[0][1:]))
     ]
 
@@ -111,8 +131,3 @@ def _figures(minutes: list[MinuteSums]) -> dict[str, Any]:
         "n_scored": n["n_score"],
         "mean_score": n["score_sum"] / n["n_score"] if n["n_score"] else None,
     }
-
-
-def as_answer(stats: FeedbackStats) -> dict[str, Any]:
-    """As REST and ``--json`` show it."""
-    return {**asdict(stats), "next_cursor": None}

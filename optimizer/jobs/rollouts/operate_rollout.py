@@ -8,7 +8,7 @@ from optimizer.core.base.errors import InvalidInput, StaleVersion
 from optimizer.core.rollout.transitions import BRAKES, OperatorAct, Transition, TransitionRequest, apply, lapse_of
 from optimizer.core.serving.freezes import require_unfrozen
 from optimizer.core.serving.rollout import Champion, Decision, Rollout, refuse_other_clock, unknown_rollout
-from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head, promote, record_transition
+from optimizer.jobs.record_change import RolloutChange, checked_reason, log_head, promote, record_transition
 from optimizer.jobs.rollouts.watch_rollout import evidence_now
 from optimizer.ports import Clock, Store, Transaction
 
@@ -30,7 +30,7 @@ def operate(
     clock: Clock,
     confirm: str | None = None,
     if_version: int | None = None,
-) -> ChangeReport:
+) -> RolloutChange:
     """Applies one act in one transaction.
 
     ``if_version``: the version that the operator looked at; brakes ignore it.
@@ -47,7 +47,7 @@ def operate(
         raise InvalidInput(f"Unknown act {act!r} on a rollout; known: {', '.join(get_args(OperatorAct))}.")
     why = checked_reason(reason)
 
-    def change(tx: Transaction) -> ChangeReport:
+    def change(tx: Transaction) -> RolloutChange:
         rollout = store.rollouts.get(tx, rollout_id)
         if rollout is None:
             raise unknown_rollout(rollout_id)
@@ -78,7 +78,7 @@ def operate(
         )
         transition = apply(rollout, request)
         if not transition.changed:
-            return ChangeReport(
+            return RolloutChange(
                 family=rollout.family, what=transition.what, why=rollout.reason or why, changed=False, rollout=rollout
             )
         decision = record_transition(tx, store, transition)
@@ -89,10 +89,10 @@ def operate(
     return report
 
 
-def _report(transition: Transition, decision: Decision, reign: Champion | None) -> ChangeReport:
+def _report(transition: Transition, decision: Decision, reign: Champion | None) -> RolloutChange:
     rollout, act = transition.rollout, transition.request.act
     undo, following = _commands(rollout, act)
-    return ChangeReport(
+    return RolloutChange(
         family=rollout.family,
         what=transition.what,
         why=transition.request.reason,

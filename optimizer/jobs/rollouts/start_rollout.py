@@ -23,7 +23,7 @@ from optimizer.core.serving.rollout import Decision, Rollout, ladder_text
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.families.vouch_for_judge import judge_gates, without_judge_gate
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.record_change import ChangeReport, checked_reason, log_head, record_transition
+from optimizer.jobs.record_change import RolloutChange, checked_reason, log_head, record_transition
 from optimizer.jobs.rollouts.fix_settings import ChampionRecord, fix_settings, reigning
 from optimizer.jobs.rollouts.forecast_rollout import forecast_start, read_recent
 from optimizer.jobs.rollouts.watch_rollout import ENDED
@@ -42,7 +42,7 @@ class Start:
     rollout: Rollout
     gates: Sequence[Mapping[str, Any]]
     forecast: RolloutForecast
-    report: ChangeReport
+    report: RolloutChange
     dry_run: bool = False
 
 
@@ -263,13 +263,13 @@ def _as_start(rollout: Rollout, draft: _Draft, *, dry_run: bool = False) -> Star
             "; refused unless confirmed, since not every gate is met" if forced else ""
         )
         following = f"detent rollout start {name} {rollout.candidate}" + (f" --confirm {name}" if forced else "")
-        report = ChangeReport(
+        report = RolloutChange(
             family=name, what=what, why=_gates_text(draft), next=following, changed=False, rollout=rollout
         )
     else:
         waits = "approved by itself" if rollout.status == "approved" else "waiting for approval"
         following = f"detent rollout {'status' if rollout.status == 'approved' else 'approve'} {name}"
-        report = ChangeReport(
+        report = RolloutChange(
             family=name, what=f"rollout {rollout.id} of {plan}; {waits}", why=_why(draft, _gates_text(draft)),
             undo=f"detent rollout rollback {name}", next=following, forced=forced, rollout=rollout,
         )  # fmt: skip

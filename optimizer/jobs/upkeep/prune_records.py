@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from optimizer.jobs.upkeep.read_retention import Retention
+from optimizer.jobs.upkeep.read_retention import Retention, Unpruned
 from optimizer.ports import Clock, Store
 
 BATCH = 500  # rows per transaction
@@ -30,16 +30,18 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneReport:
-    """``more``: it was ended before everything due had gone."""
+    """``left_alone``: families of which everything stays; ``more``: it was ended before everything due had gone."""
 
-    pruned: tuple[Pruned, ...]
-    more: bool
+    dry_run: bool = False
+    items: Sequence[Pruned]
+    left_alone: Sequence[Unpruned] = ()
+    more: bool = False
 
 
 def what_would_go(store: Store, kept: Sequence[Retention]) -> PruneReport:
     """What ``prune_records`` would delete now; deletes nothing."""
     with store.read() as tx:
-        return PruneReport(pruned=tuple(_pruned(retention, retention.count(tx)) for retention in kept), more=False)
+        return PruneReport(items=[_pruned(retention, retention.count(tx)) for retention in kept], dry_run=True)
 
 
 def prune_records(
@@ -65,9 +67,9 @@ def prune_records(
             found = retention.prune(batch)
             n, more = n + found, found == batch
             if more and pause():
-                return PruneReport(pruned=(*pruned, _told(store, clock, actor, _pruned(retention, n))), more=True)
+                return PruneReport(items=[*pruned, _told(store, clock, actor, _pruned(retention, n))], more=True)
         pruned.append(_told(store, clock, actor, _pruned(retention, n)))
-    return PruneReport(pruned=tuple(pruned), more=False)
+    return PruneReport(items=pruned)
 
 
 def _pruned(retention: Retention, n: int) -> Pruned:

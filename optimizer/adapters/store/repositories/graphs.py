@@ -12,7 +12,7 @@ from optimizer.adapters.store import cursors
 from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.tables import GraphRow
 from optimizer.core.base.errors import Conflict, StaleVersion
-from optimizer.core.graph.repair import read_repair, repair_as_json
+from optimizer.core.graph.repair import read_repair
 from optimizer.core.graph.verified import ProposedRepair, Unreadable, VerifiedGraph
 
 GRAPHS = GraphRow.__table__
@@ -69,7 +69,7 @@ def _columns(graph: VerifiedGraph) -> dict[str, Any]:
 
 def _repair_columns(one: ProposedRepair) -> dict[str, Any]:
     at = None if one.decided_at is None else one.decided_at.isoformat()
-    return {**asdict(one), "repair": repair_as_json(one.repair), "decided_at": at}
+    return {**asdict(one), "decided_at": at}
 
 
 def _graph(row: RowMapping) -> VerifiedGraph:

@@ -1,0 +1,117 @@
+"""A verified graph as people see it: each repair with whether it applies now, and what it conflicts with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from optimizer.core.base.answers import Json, members_of
+from optimizer.core.graph.graph import Graph
+from optimizer.core.graph.repair import Repair
+from optimizer.core.graph.verified import (
+    GRAPH,
+    ProposedRepair,
+    Status,
+    Unreadable,
+    VerifiedGraph,
+    conflicts_of,
+    reasons_against,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairView:
+    """A repair, as data and (``what``) in words; ``order``: its place among the approvals, from 1."""
+
+    id: str
+    repair: Repair | None
+    status: Status
+    order: int | None
+    decided_by: str | None
+    decided_at: datetime | None
+    reason: str | None
+    what: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairConflict:
+    """Another pending repair that cannot be carried out beside this one."""
+
+    repair: str
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairInGraph(RepairView):
+    """``applies``: whether a pending repair applies to the graph as it is now; None of one that was decided."""
+
+    applies: bool | None
+    why_not: str | None
+    conflicts: Sequence[RepairConflict]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphSummary:
+    """A verified graph without the graph itself and the text."""
+
+    id: str
+    family: str
+    interaction: str
+    n_pending: int
+    repairs: Sequence[RepairInGraph]
+    unreadable: Sequence[Unreadable]
+    created_by: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphView(GraphSummary):
+    """The same with the graph as it was given, and as it is with what was approved.
+
+    ``input``: what else the model was shown; None where nobody asks, or it is not kept.
+    """
+
+    input: Mapping[str, Json] | None
+    given: Graph | None
+    repaired: Graph | None
+
+
+def repair_view(one: ProposedRepair) -> RepairView:
+    return RepairView(**members_of(one), what=str(one.repair))
+
+
+def graph_summary(graph: VerifiedGraph) -> GraphSummary:
+    return GraphSummary(**_summary(graph))
+
+
+def graph_view(graph: VerifiedGraph, input: Mapping[str, Json] | None = None) -> GraphView:
+    others = None if input is None else {name: given for name, given in input.items() if name != GRAPH}
+    return GraphView(**_summary(graph), input=others, given=graph.given, repaired=graph.repaired)
+
+
+def without_texts(view: GraphView) -> GraphView:
+    """What an application is told, whose key reads no texts: ids, and what became of each repair."""
+    hidden: dict[str, Any] = dict.fromkeys(("repair", "what", "reason", "why_not", "decided_by"))
+    repairs = [
+        replace(one, **hidden, conflicts=[replace(other, why=None) for other in one.conflicts]) for one in view.repairs
+    ]
+    unreadable = [replace(one, detail=None) for one in view.unreadable]
+    return replace(view, given=None, repaired=None, repairs=repairs, unreadable=unreadable)
+
+
+def _summary(graph: VerifiedGraph) -> dict[str, Any]:
+    not_now, against = reasons_against(graph), conflicts_of(graph)
+    repairs = [
+        RepairInGraph(
+            **members_of(one),
+            what=str(one.repair),
+            applies=one.id not in not_now if one.status == "pending" else None,
+            why_not=not_now.get(one.id),
+            conflicts=[RepairConflict(repair=other, why=why) for other, why in against.get(one.id, {}).items()],
+        )
+        for one in graph.repairs
+    ]
+    as_they_are = ("id", "family", "interaction", "unreadable", "created_by", "created_at")
+    return {**{name: getattr(graph, name) for name in as_they_are}, "n_pending": len(graph.pending), "repairs": repairs}
