@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
     from optimizer.core.feedback.rating_draws import JudgedFigure
     from optimizer.core.forecast.forecast import RolloutForecast
-    from optimizer.core.scheduling.schedule import ScheduleInForce
     from optimizer.core.search.cost_estimate import CostEstimate
     from optimizer.core.search.study import Study, Trial
     from optimizer.core.serving.freezes import Freeze
@@ -27,9 +26,7 @@ if TYPE_CHECKING:
     from optimizer.jobs.record_change import RolloutChange
     from optimizer.jobs.rollouts.freeze import FreezeReport
     from optimizer.jobs.rollouts.start_rollout import Start
-    from optimizer.jobs.scheduling.set_schedule import ScheduleReport
-    from optimizer.jobs.upkeep.manage_keys import KeyReport
-    from optimizer.ports import Alert, CalibrationRecord, CallerRecord, Clock, TruncatedInput, VariantRecord
+    from optimizer.ports import Alert, CalibrationRecord, CallerRecord, TruncatedInput, VariantRecord
 
 
 def rollout(value: Rollout) -> dict[str, Any]:
@@ -245,23 +242,6 @@ def callers(values: Sequence[CallerRecord]) -> dict[str, Any]:
         ]
         for kind in ("refused", "keyless")
     }
-
-
-def key_change(value: KeyReport) -> dict[str, Any]:
-    return asdict(value)
-
-
-def schedule(value: ScheduleInForce, clock: Clock) -> dict[str, Any]:
-    """What is in force, by whom (`source` says where `cron` stands, `file` or `store`),
-    and when its next study comes.
-    """
-    from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
-
-    return {**asdict(value), "next_study_at": next_scheduled(value, clock)}
-
-
-def schedule_change(value: ScheduleReport, clock: Clock) -> dict[str, Any]:
-    return {**asdict(value), "schedule": schedule(value.schedule, clock)}
 
 
 def estimate(family: str, value: CostEstimate) -> dict[str, Any]:

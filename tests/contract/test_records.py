@@ -58,7 +58,7 @@ class TestReviews:
 
     def test_an_answer_stays(self, asked: Database) -> None:
         answered = asked.write(lambda tx: asked.reviews.answer(tx, "rv_1", "release", "anna", minutes(1)))
-        assert (answered["status"], answered["answer"], answered["answered_by"], answered["answered_at"]) == (
+        assert (answered.status, answered.answer, answered.answered_by, answered.answered_at) == (
             "answered",
             "release",
             "anna",
@@ -70,7 +70,7 @@ class TestReviews:
 
     def test_open_ones_can_be_listed(self, asked: Database) -> None:
         with asked.read() as tx:
-            assert [review["id"] for review in asked.reviews.page(tx, FAMILY, "open")] == ["rv_1"]
+            assert [review.id for review in asked.reviews.page(tx, FAMILY, "open")] == ["rv_1"]
             assert asked.reviews.page(tx, "triage", None) == []
             assert asked.reviews.page(tx, None, "answered") == []
 
