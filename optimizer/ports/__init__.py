@@ -42,7 +42,7 @@ from optimizer.ports.store import Store
 from optimizer.ports.studies import Journal, JournalEntry, Schedules, Studies, TierAnswers
 from optimizer.ports.tracker import MovedAlias, Pages, StudyEvidence, Tracker
 from optimizer.ports.transaction import Added, Transaction
-from optimizer.ports.variants import VariantRecord, Variants
+from optimizer.ports.variants import Variants
 
 __all__ = [
     "Added",
@@ -113,7 +113,6 @@ __all__ = [
     "UnitCount",
     "UnitCounts",
     "UnitOutcomes",
-    "VariantRecord",
     "Variants",
     "WatchedReign",
     "WatchedSwitch",

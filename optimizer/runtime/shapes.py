@@ -20,13 +20,12 @@ if TYPE_CHECKING:
     from optimizer.core.serving.freezes import Freeze
     from optimizer.core.serving.rollout import Decision, Rollout
     from optimizer.core.views.rollout_status import RolloutView
-    from optimizer.jobs.families.create_variant import Created
     from optimizer.jobs.feedback.draw_ratings import DrawReport
     from optimizer.jobs.feedback.judge_standing import JudgeStanding
     from optimizer.jobs.record_change import RolloutChange
     from optimizer.jobs.rollouts.freeze import FreezeReport
     from optimizer.jobs.rollouts.start_rollout import Start
-    from optimizer.ports import Alert, CalibrationRecord, CallerRecord, TruncatedInput, VariantRecord
+    from optimizer.ports import Alert, CalibrationRecord, CallerRecord, TruncatedInput
 
 
 def rollout(value: Rollout) -> dict[str, Any]:
@@ -62,29 +61,6 @@ def trial(value: Trial) -> dict[str, Any]:
 
 def alert(value: Alert) -> dict[str, Any]:
     return asdict(value)
-
-
-def variant(value: VariantRecord) -> dict[str, Any]:
-    """The content with what is known about its origin; the prompt of a family is under ``/prompt``,
-    this is the setting itself.
-    """
-    return {
-        "variant": value.variant.id,
-        "family": value.family,
-        "source": value.source,
-        "created_at": value.created_at,
-        "created_by": value.created_by,
-        "note": value.note,
-        "file_version": value.file_version,
-        "parent": value.parent,
-        "study": value.study,
-        "variables": list(value.variant.variables),
-        **value.variant.content(),
-    }
-
-
-def created(value: Created) -> dict[str, Any]:
-    return {**variant(value.record), "new": value.new}
 
 
 def interaction(value: Interaction) -> dict[str, Any]:

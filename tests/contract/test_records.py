@@ -12,8 +12,9 @@ import pytest
 from optimizer.adapters.store import Database
 from optimizer.adapters.store.repositories.api_keys import MOST_CALLERS
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
+from optimizer.core.family.variant import VariantRecord
 from optimizer.core.serving.access import access_of
-from optimizer.ports import Alert, KeyRecord, VariantRecord
+from optimizer.ports import Alert, KeyRecord
 from optimizer.ports.alerts import ALERT_TOPIC, message_of
 from tests.stores import (
     FAMILY,

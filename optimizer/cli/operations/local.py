@@ -88,7 +88,7 @@ class LocalOperations:
     def create_variant(self, family: str, draft: VariantDraft) -> Answer:
         from optimizer.jobs.families.create_variant import create_variant
 
-        return _as_json(shapes.created(create_variant(self._session.family(family), draft, **self._by)))
+        return _as_json(create_variant(self._session.family(family), draft, **self._by))
 
     def start_study(
         self,
