@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
+from api import use_cases
 from api.documents import install_documents
 from api.hot import chat as hot_chat
 from api.hot import events as hot_events
@@ -27,7 +28,6 @@ from api.routes import (
     data,
     events,
     families,
-    freezes,
     golden,
     graphs,
     judges,
@@ -57,7 +57,6 @@ GROUPS = (
     playbooks,
     schedules,
     rollouts,
-    freezes,
     operations,
     clock,
     data,
@@ -65,6 +64,7 @@ GROUPS = (
     keys,
     models,
     later,
+    use_cases,
 )
 
 

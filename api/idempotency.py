@@ -7,11 +7,12 @@ whatever was killed between, gets the first answer and changes nothing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 
 from fastapi import Request, Response
 from pydantic import TypeAdapter
@@ -105,9 +106,28 @@ def kept(
     named: Keyed | None = getattr(request.state, "keyed", None)
     if named is None:
         return shared.store
-    return cast(
-        Store, _KeepingStore(shared, named, request, lambda result: _as_record(answer_of(result), response, request))
-    )
+    return cast(Store, _KeepingStore(shared, named, lambda result: _as_record(answer_of(result), response, request)))
+
+
+def keyed_store(request: Request, shared: Services, report: Any, answered: Callable[[Any], Response]) -> Store:
+    """The store for a use case: a writing transaction that gives its report keeps the answer, too, where the request
+    names a key.
+
+    Args:
+        report: the type of the report, or several in a union.
+    """
+    named: Keyed | None = getattr(request.state, "keyed", None)
+    if named is None:
+        return shared.store
+    kinds = get_args(report) or (report,)
+
+    def record_of(result: Any) -> Mapping[str, Any] | None:
+        if not isinstance(result, kinds):
+            return None
+        answer = answered(result)
+        return _as_record(json.loads(bytes(answer.body)), answer, request)
+
+    return cast(Store, _KeepingStore(shared, named, record_of))
 
 
 def again(answer: Mapping[str, Any], request: Request, usual_status: int) -> Response:
@@ -119,12 +139,10 @@ def again(answer: Mapping[str, Any], request: Request, usual_status: int) -> Res
 
 
 class _KeepingStore:
-    """The store, but that its one write keeps the answer beside the change."""
+    """The store, but that a write keeps the answer beside the change; ``record_of`` None: what it gave is no answer."""
 
-    def __init__(
-        self, shared: Services, named: Keyed, request: Request, record_of: Callable[[Any], Mapping[str, Any]]
-    ) -> None:
-        self._shared, self._named, self._request, self._record_of = shared, named, request, record_of
+    def __init__(self, shared: Services, named: Keyed, record_of: Callable[[Any], Mapping[str, Any] | None]) -> None:
+        self._shared, self._named, self._record_of = shared, named, record_of
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._shared.store, name)
@@ -137,9 +155,9 @@ class _KeepingStore:
             if first is not None:
                 raise Repeated(first)
             result = fn(tx)
-            store.events.store_answer(
-                tx, named.scope, named.key, named.sent, self._record_of(result), self._shared.clock.now()
-            )
+            record = self._record_of(result)
+            if record is not None:
+                store.events.store_answer(tx, named.scope, named.key, named.sent, record, self._shared.clock.now())
             return result
 
         return store.write(change, rows=rows + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
@@ -21,10 +21,10 @@ from api.idempotency import KEY_HEADER, Repeated, again, keyed_request
 from api.services import Services
 from optimizer.core.base.errors import Busy, Fault, InvalidFamily, NotAuthenticated
 from optimizer.core.serving.access import Role
+from optimizer.runtime.use_cases import Change
 
 ROLE, CHANGE, NARROWS, PASSED_ON = "x-detent-role", "x-detent-change", "x-detent-narrows", "x-detent-passed-on"
-KEYED = "x-detent-keyed"
-Change = Literal["limited", "never-refused"]
+KEYED, TYPED = "x-detent-keyed", "x-detent-typed"
 ERROR = {
     "description": "A problem document (RFC 9457)",
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -39,6 +39,7 @@ def guarded(
     passed_on: bool = False,
     also: Mapping[int, str] | None = None,
     keyed: bool | None = None,
+    typed: bool = False,
 ) -> dict[str, Any]:
     """Keyword arguments of a route: who may call it (None: any caller) and whether it counts as an operator's change.
 
@@ -47,11 +48,17 @@ def guarded(
     so, else such a key is refused. ``keyed`` routes (None: those of a change) keep their answer under an
     Idempotency-Key; they ask ``idempotency.kept`` for their store. ``passed_on`` to the gateway, which counts the
     request for its key: a caller of the gateway itself must not get more. ``also``: good answers of another status than
-    the route's own, and what they mean.
+    the route's own, and what they mean. ``typed``: the route itself leaves out what the caller may not read.
     """
     extra: dict[str, Any] = {}
     if role is not None:
-        extra = {ROLE: role, NARROWS: narrows, PASSED_ON: passed_on, "security": [{"bearer": []}, {"apiKey": []}]}
+        extra = {
+            ROLE: role,
+            NARROWS: narrows,
+            PASSED_ON: passed_on,
+            TYPED: typed,
+            "security": [{"bearer": []}, {"apiKey": []}],
+        }
     if change is not None:
         extra[CHANGE] = change
     if change is not None if keyed is None else keyed:
@@ -159,6 +166,7 @@ class DetentRoute(APIRoute):
         change: Change | None = extra.get(CHANGE)
         known = frozenset(field.alias for field in self.dependant.query_params)
         keeps_answers: bool = extra.get(KEYED, False)
+        typed: bool = extra.get(TYPED, False)
         takes_json, path = self.body_field is not None, self.path_format
 
         async def handler(request: Request) -> Response:
@@ -176,7 +184,7 @@ class DetentRoute(APIRoute):
                 answer = await (self._once(strict, inner) if keeps_answers else inner(strict))
             except InvalidFamily as error:
                 raise (without_quotes(error) if only_figures else error) from None
-            return without_texts(answer) if only_figures else answer
+            return without_texts(answer) if only_figures and not typed else answer
 
         return handler
 

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api.http.few_faults import Objects, StrictModel
-from optimizer.core.feedback.event_kinds import moment
+from optimizer.core.base.values import Aim
 from optimizer.core.feedback.judge_sampling import MOST_DAYS
 from optimizer.core.serving.access import Role
+from optimizer.jobs.request import Moment, Name, Objects, Positive, Reason, Share, StrictModel
 
 # Entries of a list, more than anything ordinary has: what is wrong with each of twenty thousand would be told.
 MANY = 1000
-Aim = Literal["quality", "cost", "latency"]
-Reason = Annotated[str, Field(max_length=2000)]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-
-
-def _storable(at: datetime) -> datetime:
-    if moment(at) is None:
-        raise ValueError("a time after 1970 and before 9999 is needed")
-    return at
-
-
-Moment = Annotated[AwareDatetime, AfterValidator(_storable)]
 
 
 class Body(StrictModel, BaseModel):  # named again for the linter, which looks at this file alone
@@ -164,11 +149,6 @@ class ReviewAnswerBody(Body):
     answer: Annotated[Name, Field(description="release or keep_back; of a drawn answer 0 to 1, or unrated")]
     expected: Annotated[Any, Field(description="Of an answer in doubt: what the output field should have been")] = None
     as_answered: Annotated[bool, Field(description="Of an answer in doubt: it was right")] = False
-
-
-class FreezeBody(Body):
-    family: Annotated[Name | None, Field(description="Default: every family")] = None
-    reason: Reason = ""
 
 
 class PruneBody(Body):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
+from api.access.auth import Caller
 from api.access.callers import CallerCounts
 from api.access.key_limits import RequestLimits
 from api.access.limits import MinuteWindows, minute_windows
@@ -25,8 +26,10 @@ from optimizer.core.serving.access import EVERYTHING, Access
 from optimizer.core.serving.assignment import VerifiedTokens, unit_hmac
 from optimizer.host.actor import local_actor
 from optimizer.host.config import Settings
+from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.ingest_feedback import Idempotency, Intake, Turns
 from optimizer.ports import Clock, FamilySource, Store, Transaction
+from optimizer.runtime import wiring
 from optimizer.runtime.store_health import StoreHealth
 
 T = TypeVar("T")
@@ -107,6 +110,19 @@ class Services:
             else self.settings.limits.event_text_bytes,  # what was answered has to be on record
             idempotency=idempotency,
             turns=self.turns,
+        )
+
+    def context(self, caller: Caller) -> Context:
+        """Of one request, for its use case."""
+        return wiring.open_context(
+            self.settings,
+            actor=caller.actor,
+            access=caller.access,
+            store=self.store,
+            clock=self.clock,
+            families=lambda: self.families,
+            family=self.family,
+            unit_key=lambda: self.secrets.unit_key,
         )
 
     @property

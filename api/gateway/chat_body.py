@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from api.http.few_faults import Objects, StrictModel
-from api.http.problems import from_validation
 from optimizer.core.base.errors import MAX_FAULTS, InvalidInput
 from optimizer.core.models.wire import chat_faults
+from optimizer.jobs.request import Objects, StrictModel, from_validation
 
 
 class DetentFields(StrictModel):

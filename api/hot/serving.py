@@ -15,7 +15,6 @@ from starlette.responses import Response
 from api.hot.application import JSON, Answer, Header, HotRoute
 from api.http.bodies import QUICK_BYTES, StrictRequest
 from api.http.etags import is_listed
-from api.http.problems import from_validation
 from api.prompt import to_json
 from api.routing import caller_of
 from api.schemas import RenderBody
@@ -25,6 +24,7 @@ from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.family.rendering import fill, limit_inputs
 from optimizer.core.family.variant import Message
 from optimizer.core.models.injection import injection_signs, texts_in
+from optimizer.jobs.request import from_validation
 
 PROMPT, RENDER, SNAPSHOT = "/v1/families/{family}/prompt", "/v1/families/{family}/render", "/v1/snapshot"
 Variables = Mapping[str, Any]

@@ -6,7 +6,7 @@ Errors of the core know nothing of HTTP. Those that only HTTP can cause are decl
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +22,7 @@ from api.http.logged_path import logged_path
 from api.http.request_ids import new_request_id
 from api.http.safe_headers import CSP, SAFE_HEADERS
 from optimizer.core.base import errors
+from optimizer.jobs.request import from_validation
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "/problems/"  # a relative reference: the server answers it with this page's section on the problem
@@ -331,25 +332,6 @@ def raw_response(error: errors.DetentError) -> bytes:
         f"x-request-id: {request_id}\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
     )
     return head.encode() + body
-
-
-def from_validation(found: Sequence[Mapping[str, Any]]) -> errors.InvalidInput:
-    """Pydantic's faults, all of them, as one InvalidInput;
-    ``pointer`` is a JSON pointer into the body, or names the parameter.
-    """
-    faults = []
-    for fault in found[: errors.MAX_FAULTS]:
-        where, *path = fault["loc"] or ("body",)
-        pointer = errors.shortened(errors.pointer_of(path), errors.MAX_POINTER_CHARS)
-        said = errors.shortened(str(fault["msg"]).removeprefix("Value error, "), errors.MAX_DETAIL_CHARS // 10)
-        faults.append({"in": str(where), "pointer": pointer, "detail": said})
-    count = "One fault" if len(found) == 1 else f"{len(found)} faults"
-    listed = "; ".join(f"{f['in']} {f['pointer'] or '/'}: {f['detail']}" for f in faults[:5])
-    more = f"; and {len(found) - 5} more in `errors`" if len(found) > 5 else ""
-    them = "it and send the request" if len(found) == 1 else "them and send it"
-    if len(found) > len(faults):
-        faults.append({"in": "body", "pointer": "", "detail": f"and {len(found) - len(faults):,} more"})
-    return errors.InvalidInput(f"{count} in the request: {listed}{more}. Correct {them} again.", errors=faults)
 
 
 def from_http(error: HTTPException, method: str, path: str) -> errors.DetentError:

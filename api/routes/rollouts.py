@@ -13,7 +13,7 @@ from api.access.auth import Caller
 from api.http.pagination import Cursor, Limit, page, slice_of
 from api.http.problems import PreconditionFailed
 from api.idempotency import kept
-from api.routing import Asking, Change, caller_of, guarded, router
+from api.routing import Asking, caller_of, guarded, router
 from api.schemas import ActBody, RolloutBody
 from api.services import Services, Shared
 from optimizer.core.base.errors import NotFound
@@ -26,6 +26,7 @@ from optimizer.jobs.rollouts.rollout_view import rollout_view
 from optimizer.jobs.rollouts.start_rollout import Start, start_rollout
 from optimizer.ports import Transaction
 from optimizer.runtime import shapes
+from optimizer.runtime.use_cases import Change
 
 routes: APIRouter = router("Rollouts")
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any, cast
 
 import typer
 from typer.exceptions import Abort, Exit
@@ -128,6 +129,14 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except Exception as error:
+        if type(error).__name__ == "ValidationError":  # pydantic's, of a request: it is loaded only where one is made
+            from optimizer.jobs.request import from_validation
+
+            refusal = from_validation(
+                [{**fault, "loc": ("body", *fault["loc"])} for fault in cast("Any", error).errors()]
+            )
+            _report(refusal, as_json)
+            return exit_code(refusal)
         show = getattr(error, "show", None)
         if show is None:
             raise

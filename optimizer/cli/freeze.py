@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.operations.protocol import Answer
 from optimizer.cli.output import Json, show, tell_change
 from optimizer.cli.session import Session
+from optimizer.runtime.use_cases import as_json_of
+
+if TYPE_CHECKING:
+    from optimizer.jobs.context import Context
+    from optimizer.jobs.rollouts.freeze import FreezeReport, FreezeRequest
 
 FamilyName = Annotated[
     str | None, typer.Argument(help="Name of the family; default: every family.", show_default=False)
@@ -26,7 +31,9 @@ def freeze(family: FamilyName = None, reason: Reason = None, as_json: Json = Fal
 
     Example: detent freeze triage --reason "launch day"
     """
-    _show(as_json, Session().operations.freeze(family, reason=reason))
+    from optimizer.jobs.rollouts import freeze as jobs
+
+    _ask(as_json, jobs.freeze, jobs.FreezeRequest(family=family, reason=reason or ""))
 
 
 def unfreeze(family: FamilyName = None, reason: Reason = None, as_json: Json = False) -> None:
@@ -34,9 +41,12 @@ def unfreeze(family: FamilyName = None, reason: Reason = None, as_json: Json = F
 
     Example: detent unfreeze triage
     """
-    _show(as_json, Session().operations.unfreeze(family, reason=reason))
+    from optimizer.jobs.rollouts import freeze as jobs
+
+    _ask(as_json, jobs.unfreeze, jobs.FreezeRequest(family=family, reason=reason or ""))
 
 
-def _show(as_json: bool, answer: Answer) -> None:
-    show(as_json, answer, lambda out: None)
-    tell_change(f"{answer['what']}.", why=answer["why"], undo=answer["undo"] or "", then=answer["next"] or "")
+def _ask(as_json: bool, act: Callable[[Context, FreezeRequest], FreezeReport], request: FreezeRequest) -> None:
+    report = Session().client.ask(act, request)
+    show(as_json, as_json_of(act, report), lambda out: None)
+    tell_change(f"{report.what}.", why=report.why, undo=report.undo or "", then=report.next or "")

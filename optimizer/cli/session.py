@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from optimizer.core.family.family import Family
     from optimizer.core.serving.rollout import Rollout
     from optimizer.host.config import Settings
+    from optimizer.jobs.context import Context
     from optimizer.jobs.dataset.import_examples import ImportReport
     from optimizer.jobs.feedback.ingest_feedback import Intake
     from optimizer.ports import Clock, FamilySource, Store
     from optimizer.runtime.api_client import ApiClient
+    from optimizer.runtime.client import Client
 
 
 class Session:
@@ -66,6 +68,40 @@ class Session:
         if self.settings.api_key is None and self._has_keys():
             return local
         return with_brakes(RemoteOperations(self.server), local, self.actor)
+
+    @cached_property
+    def client(self) -> Client:
+        """Asks the server where one runs and asks for no key that is not there, else acts on the store, by the right
+        to write its file.
+        """
+        from optimizer.cli.operations.brakes import BrakesOnStore
+        from optimizer.runtime import wiring
+        from optimizer.runtime.client import InProcess, OverHttp
+
+        here = InProcess(lambda: self.context)
+        if self.server is None:
+            return here
+        there = OverHttp(self.server)
+        if not wiring.may_write_store(self.settings):
+            return there
+        if self.settings.api_key is None and self._has_keys():
+            return here
+        return BrakesOnStore(there, here, self.actor)
+
+    @cached_property
+    def context(self) -> Context:
+        """For use cases in this process."""
+        from optimizer.runtime import wiring
+
+        return wiring.open_context(
+            self.settings,
+            actor=self.actor,
+            store=self.store,
+            clock=self.clock,
+            families=lambda: self.families,
+            family=self.family,
+            unit_key=lambda: wiring.open_secrets(self.settings).unit_key,
+        )
 
     def _has_keys(self) -> bool:
         """True as well where the store cannot tell: the server lets nobody in then."""

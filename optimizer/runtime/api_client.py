@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -13,6 +15,7 @@ from optimizer.core.base.errors import DetentError, InvalidInput, NotAuthenticat
 from optimizer.core.serving.access import COMMAND_LINE
 from optimizer.host import run_files
 from optimizer.host.config import Settings
+from optimizer.host.ports_in_use import is_loopback
 
 BY_SLUG: Mapping[str, type[DetentError]] = {
     kind.slug: kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, DetentError)
@@ -43,6 +46,23 @@ class ApiClient:
             return None
         return cls(found.url, settings.api_key) if answer.is_success else None
 
+    @classmethod
+    def at(cls, url: str, api_key: str | None) -> ApiClient:
+        """A server of another machine, say.
+
+        Raises InvalidInput for what is no address, and where the key would be sent in the clear over a network.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InvalidInput(f"{url!r} is no address of a server. Write it as https://detent.example.com.")
+        if parts.scheme == "http" and not is_loopback(parts.hostname):
+            raise InvalidInput(
+                f"{url} is plain HTTP to another machine: everyone on the way could read the key and what is answered,"
+                " and change both. Use an https address (docs/how-to/put-a-proxy-in-front.md), or a tunnel to this"
+                " machine."
+            )
+        return cls(url.rstrip("/"), api_key)
+
     def why_not_ready(self) -> str | None:
         """What /ready of the server says is wrong; None where it is ready."""
         try:
@@ -69,6 +89,11 @@ class ApiClient:
         return self._ask("DELETE", path, params={k: v for k, v in query.items() if v is not None})
 
     def _ask(self, method: str, path: str, **options: Any) -> Any:
+        content = self.content(method, path, **options)
+        return json.loads(content) if content else None
+
+    def content(self, method: str, path: str, **options: Any) -> bytes:
+        """The body of a good answer to a request, whose ``options`` are those of httpx."""
         try:
             answer = self._http.request(method, path, **options)
         except ValueError as error:  # NaN, Infinity, half a character: JSON has none of them
@@ -81,7 +106,7 @@ class ApiClient:
                 "Look at `detent status` and at var/logs/api.log; the command may or may not have been carried out."
             ) from None
         if answer.is_success:
-            return answer.json() if answer.content else None
+            return answer.content
         raise problem(answer)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from optimizer.core.base.errors import DetentError
 from optimizer.core.base.registry import find_with
+from optimizer.core.serving.access import EVERYTHING, Access
 from optimizer.host.config import Settings
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from optimizer.core.views.rollout_story import RolloutReport
     from optimizer.core.views.study_story import StudyReport
     from optimizer.core.views.variant_grid import VariantGrid
+    from optimizer.jobs.context import Context
     from optimizer.jobs.families.family_folders import Folders
     from optimizer.jobs.families.sync_families import FamilySync
     from optimizer.jobs.feedback.ingest_feedback import Intake
@@ -57,6 +59,34 @@ def may_write_store(settings: Settings) -> bool:
 
     url = settings.db_url()
     return is_sqlite(url) and os.access(sqlite_path(url), os.W_OK)
+
+
+def open_context(
+    settings: Settings,
+    *,
+    actor: str,
+    store: Store,
+    clock: Clock,
+    families: Callable[[], FamilySource],
+    family: Callable[[str], Family],
+    unit_key: Callable[[], bytes],
+    access: Access = EVERYTHING,
+) -> Context:
+    """What a use case needs, of a process that has these open; no model is opened before one is asked for."""
+    from optimizer.core.serving.assignment import unit_hmac
+    from optimizer.jobs.context import Context
+
+    return Context(
+        settings=settings,
+        store=store,
+        clock=clock,
+        actor=actor,
+        access=access,
+        families=families,
+        family=family,
+        models=lambda: open_models(settings),
+        hmac_unit=lambda unit: unit_hmac(unit_key(), unit),
+    )
 
 
 def open_spool(settings: Settings) -> Spool:

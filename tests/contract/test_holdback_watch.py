@@ -14,12 +14,13 @@ from optimizer.core.rollout.evidence_state import StoredEvidence, after, as_text
 from optimizer.jobs.families.create_variant import VariantDraft, create_variant
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.rollouts import watch_holdback
-from optimizer.jobs.rollouts.freeze import freeze, unfreeze
+from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.operate_rollout import operate
 from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from optimizer.ports import EvidenceRow
 from tests.clock import Clock
+from tests.contexts import context_of
 from tests.rollout_world import Behaviour, F, World
 from tests.stores import new_database
 
@@ -141,11 +142,11 @@ def test_the_last_cohorts_of_the_week_are_closed_after_it(promoted: World) -> No
 
 def test_units_that_came_during_a_freeze_are_compared_no_more_in_the_holdback(promoted: World) -> None:
     promoted.labels(40, unit_of=lambda i: f"same{i}", seconds=20.0)
-    freeze(F, "launch", actor="ann", store=promoted.store, clock=promoted.clock)
+    freeze(context_of(promoted.store, promoted.clock), FreezeRequest(family=F, reason="launch"))
     promoted.tick()
     assert {promoted.serve(f"same{i}").rollout for i in range(10)} == {None}
     promoted.labels(10, unit_of=lambda i: f"same{i}", seconds=20.0)
-    unfreeze(F, "over", actor="ann", store=promoted.store, clock=promoted.clock)
+    unfreeze(context_of(promoted.store, promoted.clock), FreezeRequest(family=F, reason="over"))
     promoted.keep_lease(250)
     assert held_back(promoted) == (30, 10)
     assert promoted.verified().problems == ()
@@ -278,7 +279,7 @@ def test_a_promotion_that_the_next_rollout_followed_by_itself_was_not_taken_back
 
 def new_variant(world: World, text: str) -> str:
     draft = VariantDraft(messages=[{"role": "user", "content": text}], note="another")
-    return create_variant(world.family, draft, actor="ann", store=world.store, clock=world.clock).variant
+    return create_variant(world.family, draft, actor="ann", store=world.store, clock=world.clock).record.variant.id
 
 
 def test_a_person_who_takes_a_promotion_back_needs_no_evidence(promoted: World) -> None:

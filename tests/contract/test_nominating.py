@@ -17,7 +17,7 @@ from optimizer.core.base.values import Budget, ExampleResult
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.search.study import Study, Trial
 from optimizer.core.views.study_headline import headline, next_step
-from optimizer.jobs.rollouts.freeze import freeze
+from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze
 from optimizer.jobs.rollouts.start_rollout import _approves_itself
 from optimizer.jobs.studies.confirming_study import confirming_study
 from optimizer.jobs.studies.nominate import LookPrice
@@ -26,6 +26,7 @@ from optimizer.jobs.studies.request_stop import request_stop
 from optimizer.jobs.studies.resume_study import resume_study
 from optimizer.runtime.wiring import study_page
 from tests.clock import Clock
+from tests.contexts import context_of
 from tests.study_world import START, TopicModel, World, topic_examples, topic_family
 
 
@@ -180,7 +181,7 @@ def test_what_cannot_be_nominated_says_why(world: World, searched: Study) -> Non
     with pytest.raises(Conflict, match="one at a time"):
         world.nominate(searched.id, point.variant, "cost")
     world.run(first)
-    freeze(world.family.name, reason="", actor="test", store=world.store, clock=world.clock)
+    freeze(context_of(world.store, world.clock, "test"), FreezeRequest(family=world.family.name, reason=""))
     with pytest.raises(Conflict, match="frozen"):
         world.nominate(searched.id, point.variant, "cost")
 

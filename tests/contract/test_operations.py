@@ -33,9 +33,13 @@ from optimizer.core.base.errors import (
 from optimizer.core.base.values import Budget
 from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import access_of
+from optimizer.jobs.context import Context
 from optimizer.jobs.families.create_variant import VariantDraft
+from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.runtime import wiring
 from optimizer.runtime.api_client import ApiClient
+from optimizer.runtime.client import Client, InProcess, OverHttp, Q, R
+from optimizer.runtime.use_cases import as_json_of
 from tests.api_world import World, make_home, serving
 from tests.clock import Clock
 from tests.graph_world import F as VERIFIER
@@ -49,7 +53,7 @@ F = "triage"
 MADE_UP = re.compile(
     r"\b[a-z]{2}_[0-9a-z]{26}\b|\bdk_[\w-]+|\b[0-9a-f]{32,}\b"
 )  # ids, secrets, salts and what is hashed with them
-Change = Callable[[Operations, World], Answer]
+Change = Callable[["Side", World], Answer]
 
 
 def masked(answer: Answer) -> Any:
@@ -57,11 +61,31 @@ def masked(answer: Answer) -> Any:
 
 
 @dataclass
+class Side:
+    """How one home is asked. What is no use case of the list yet is an operation of its own name."""
+
+    client: Client
+    operations: Operations
+
+    def ask(self, function: Callable[[Context, Q], R], request: Q) -> Answer:
+        """The report as JSON."""
+        answer: Answer = as_json_of(function, self.client.ask(function, request))
+        return answer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.operations, name)
+
+
+@dataclass
 class Both:
     """The same home twice: one changed on its store, one by its server."""
 
-    local: tuple[Operations, World]
-    remote: tuple[Operations, World]
+    local: tuple[Side, World]
+    remote: tuple[Side, World]
+
+    def ask(self, function: Callable[[Context, Q], R], request: Q) -> Answer:
+        """The answer of both to the same request."""
+        return self(lambda side, world: side.ask(function, request))
 
     def set_up(self, prepare: Callable[[World], Any]) -> None:
         for _, world in (self.local, self.remote):
@@ -93,11 +117,14 @@ def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Both]:
         here = Session()
         here.__dict__ |= {"settings": worlds[0].settings, "server": None}
         server = ApiClient("http://localhost", http=worlds[1].client)
-        yield Both(local=(LocalOperations(here), worlds[0]), remote=(RemoteOperations(server), worlds[1]))
+        yield Both(
+            local=(Side(InProcess(lambda: here.context), LocalOperations(here)), worlds[0]),
+            remote=(Side(OverHttp(server), RemoteOperations(server)), worlds[1]),
+        )
         here.store.close()
 
 
-def start(operations: Operations, world: World, variant: str | None = None, **given: Any) -> Answer:
+def start(operations: Side, world: World, variant: str | None = None, **given: Any) -> Answer:
     usual: dict[str, Any] = {
         "aim": None,
         "ladder": None,
@@ -203,13 +230,11 @@ class TestRollouts:
         assert both(back)["warning"] is not None, "by the last good file"
 
     def test_a_freeze_is_told_once_and_taken_back(self, both: Both) -> None:
-        freeze: Change = lambda operations, world: operations.freeze(F, reason="launch day")  # noqa: E731
-        assert [both(freeze)["changed"], both(freeze)["changed"]] == [True, False]
-        assert [
-            one["family"] for one in both(lambda operations, world: operations.freeze(None, reason=None))["freezes"]
-        ] == [None, F]
-        assert both(lambda operations, world: operations.unfreeze(F, reason=None))["changed"] is True
-        both.refused(NotFound, lambda operations, world: operations.freeze("nothing", reason=None))
+        launch = FreezeRequest(family=F, reason="launch day")
+        assert [both.ask(freeze, launch)["changed"], both.ask(freeze, launch)["changed"]] == [True, False]
+        assert [one["family"] for one in both.ask(freeze, FreezeRequest())["freezes"]] == [None, F]
+        assert both.ask(unfreeze, FreezeRequest(family=F))["changed"] is True
+        both.refused(NotFound, lambda side, world: side.ask(freeze, FreezeRequest(family="nothing")))
 
 
 class TestVariantsAndStudies:
@@ -316,7 +341,7 @@ class TestVariantsAndStudies:
         self.refused_alike(both, lambda operations, world: start(operations, world, margin=margin, dry_run=True))
 
     def test_a_reason_that_is_no_unicode_is_refused(self, both: Both) -> None:
-        self.refused_alike(both, lambda operations, world: operations.freeze(None, reason="a\udc80"))
+        self.refused_alike(both, lambda operations, world: start(operations, world, reason="a\udc80"))
 
     def refused_alike(self, both: Both, change: Change) -> None:
         """In words of their own: the request never reaches the server."""
@@ -438,7 +463,7 @@ class TestJudges:
         def rate(answer: str, expected: Any = None, place: int = 0) -> Change:
             def change(operations: Operations, world: World) -> Answer:
                 rows = world.shared.read(lambda tx: world.shared.store.reviews.page(tx, JUDGED, None))
-                review = next(row.id for row in rows if row.payload["place"] == place)
+                review = next(row["id"] for row in rows if row["payload"]["place"] == place)
                 return operations.answer_review(review, answer, expected=expected, as_answered=False)
 
             return change

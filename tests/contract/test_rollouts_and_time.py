@@ -19,11 +19,12 @@ from optimizer.jobs.families.create_variant import VariantDraft, create_variant
 from optimizer.jobs.rollouts import watch_rollout
 from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
 from optimizer.jobs.rollouts.forecast_rollout import read_recent
-from optimizer.jobs.rollouts.freeze import freeze, unfreeze
+from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.operate_rollout import operate
 from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
 from optimizer.jobs.rollouts.watch_rollout import evidence_now
 from tests.clock import Clock
+from tests.contexts import context_of
 from tests.rollout_world import F, World
 from tests.stores import EMBEDDED_ONLY, keep_events
 
@@ -84,7 +85,7 @@ def test_units_that_were_served_while_the_lease_had_lapsed_are_left_out_of_both_
     world.start()
     world.labels(20, unit_of=lambda i: f"same{i}")
     if cause == "a freeze":
-        freeze(F, "launch", actor="ann", store=world.store, clock=world.clock)
+        freeze(context_of(world.store, world.clock), FreezeRequest(family=F, reason="launch"))
         world.tick()
     else:
         world.clock.pass_seconds(70)
@@ -96,7 +97,7 @@ def test_units_that_were_served_while_the_lease_had_lapsed_are_left_out_of_both_
         events.append((world._interaction(world.serve(f"same{i}"), world.clock.at), None))
     world._flush(events, {})
     if cause == "a freeze":
-        unfreeze(F, "over", actor="ann", store=world.store, clock=world.clock)
+        unfreeze(context_of(world.store, world.clock), FreezeRequest(family=F, reason="over"))
     world.tick()
     assert world.moves() == ["deploy", "lapse"]
     world.keep_lease(250)
@@ -143,7 +144,9 @@ def test_an_end_by_hand_while_nobody_watches_leaves_the_gap_on_record(database: 
     if act == "champion rollback":
         world.start()
         world.operate("promote", confirm=F)
-        world.candidate = create_variant(world.family, DRAFT, actor="ann", store=world.store, clock=world.clock).variant
+        world.candidate = create_variant(
+            world.family, DRAFT, actor="ann", store=world.store, clock=world.clock
+        ).record.variant.id
     world.start()
     begun, lapsed_at = world.rollout.started_at, world.rollout.lease_expires_at
     world.clock.pass_seconds(100)
@@ -237,9 +240,9 @@ def test_a_lease_that_runs_out_in_the_middle_of_a_look_is_not_renewed_as_if_noth
         if cause == "the worker was stopped":
             world.clock.pass_seconds(90)
         else:
-            freeze(F, "launch", actor="ann", store=world.store, clock=world.clock)
+            freeze(context_of(world.store, world.clock), FreezeRequest(family=F, reason="launch"))
             world.clock.pass_seconds(5)
-            unfreeze(F, "over", actor="ann", store=world.store, clock=world.clock)
+            unfreeze(context_of(world.store, world.clock), FreezeRequest(family=F, reason="over"))
         return real(*args, **kwargs)
 
     world.clock.pass_seconds(10)

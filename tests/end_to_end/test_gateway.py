@@ -19,9 +19,10 @@ from optimizer.core.serving.assignment import verify_token
 from optimizer.host.config import Settings
 from optimizer.jobs.families.create_variant import VariantDraft, create_variant
 from optimizer.jobs.families.rename_family import rename_family
-from optimizer.jobs.rollouts.freeze import freeze, unfreeze
+from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.runtime import wiring
 from tests.clock import until
+from tests.contexts import context_of
 from tests.gateway_world import TWO_INPUTS, embedded_gateway, family, make_home, running
 from tests.scripted_model import Provider, chat_answer, provider
 
@@ -354,16 +355,16 @@ def test_a_frozen_family_answers_with_its_champion_only(setup: Setup) -> None:
         actor="ann",
         store=setup.store,
         clock=clock,
-    ).variant
+    ).record.variant.id
     named = {"model": "topic", "messages": [{"role": "user", "content": "x"}], "detent": {"variant": other}}
     assert setup.post(named).json()["detent"]["variant"] == other
-    freeze("topic", "launch", actor="ann", store=setup.store, clock=clock)
+    freeze(context_of(setup.store, clock), FreezeRequest(family="topic", reason="launch"))
     try:
         until(lambda: setup.post(named).status_code == 409)
         assert setup.post(named).json()["undo"] == "detent unfreeze topic"
         assert setup.chat().model_extra["detent"]["variant"] == setup.champion()
     finally:
-        unfreeze("topic", "over", actor="ann", store=setup.store, clock=clock)
+        unfreeze(context_of(setup.store, clock), FreezeRequest(family="topic", reason="over"))
     until(lambda: setup.post(named).status_code == 200)
 
 

@@ -19,13 +19,14 @@ from optimizer.core.base.errors import Conflict, GateNotMet, StaleVersion
 from optimizer.core.rollout.transitions import OPERATOR_ACTS, OperatorAct
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.statistics.quality_gate import ALPHA_SHIP, margin_needed
-from optimizer.jobs.rollouts.freeze import freeze, unfreeze
+from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.operate_rollout import operate
 from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
 from optimizer.jobs.rollouts.start_rollout import start_rollout
 from optimizer.jobs.rollouts.tick import tick
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.clock import Clock
+from tests.contexts import context_of
 from tests.examples import n_examples
 from tests.rollout_world import Behaviour, F, World
 from tests.stores import new_database
@@ -137,10 +138,10 @@ class Life:
         )
 
     def freeze(self, step: Step) -> None:
-        freeze(F, "r", actor="ann", store=self.stores[0], clock=self.world.clock)
+        freeze(context_of(self.stores[0], self.world.clock), FreezeRequest(family=F, reason="r"))
 
     def unfreeze(self, step: Step) -> None:
-        unfreeze(F, "r", actor="ann", store=self.stores[0], clock=self.world.clock)
+        unfreeze(context_of(self.stores[0], self.world.clock), FreezeRequest(family=F, reason="r"))
 
     def start(self, step: Step) -> None:
         start_rollout(

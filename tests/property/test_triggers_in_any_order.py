@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from optimizer.core.family.cron import check_cron, count_fires, next_fire
 from optimizer.core.search.study import UNFINISHED, Study
-from optimizer.jobs.rollouts.freeze import freeze, unfreeze
+from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
+from tests.contexts import context_of
 from tests.examples import n_examples
 from tests.stores import FAMILY, NOW, arm, feedback, keep_events, minutes, new_database, temporary_database
 from tests.study_world import topic_examples, topic_family
@@ -78,8 +79,8 @@ class Families(TriggeredWorld):
             "wait for hours": lambda: self.clock.pass_hours(5),
             "bad feedback": lambda: self.users(55, score=0.1, over_hours=0.1),
             "one angry user": lambda: self.users(120, score=0.0, over_hours=0.1, same_unit="angry"),
-            "freeze": lambda: freeze(None, "so", actor="ann", store=self.store, clock=self.clock),
-            "unfreeze": lambda: unfreeze(None, "so", actor="ann", store=self.store, clock=self.clock),
+            "freeze": lambda: freeze(context_of(self.store, self.clock), FreezeRequest(family=None, reason="so")),
+            "unfreeze": lambda: unfreeze(context_of(self.store, self.clock), FreezeRequest(family=None, reason="so")),
             "a study ends": lambda: [self.end(study) for study in self.under_way()[:1]],
             "a person starts one": lambda: (
                 None if self.frozen or any(s.family == "topics" for s in self.under_way()) else self.create()

@@ -8,10 +8,11 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from api.gateway.chat_body import ChatBody
-from api.schemas import BudgetBody, ExposuresBody, FreezeBody, KeyBody, RenderBody, VariantBody
+from api.schemas import BudgetBody, ExposuresBody, KeyBody, RenderBody, VariantBody
 from bench.siege.worst_texts import LIMITS
 from optimizer.content.core.records.record import read_record
 from optimizer.core.base.errors import MAX_ALIKE, InvalidInput
+from optimizer.jobs.rollouts.freeze import FreezeRequest
 from tests.strategies import NOW
 
 N = LIMITS.values
@@ -28,7 +29,7 @@ def errors_of(model: type[BaseModel], body: dict[str, Any]) -> list[Any]:
 @pytest.mark.parametrize(
     ("model", "body"),
     [
-        (FreezeBody, MEMBERS),
+        (FreezeRequest, MEMBERS),
         (BudgetBody, MEMBERS),
         (ChatBody, {**CHAT, "detent": MEMBERS}),
         (RenderBody, {"variables": {}, "history": [0] * N}),
@@ -48,7 +49,7 @@ def test_lists_of_objects_with_members_of_their_own_are_bounded() -> None:
 
 
 def test_what_is_wrong_is_named_and_counted() -> None:
-    (unknown,) = errors_of(FreezeBody, {"reason": "r", **MEMBERS})
+    (unknown,) = errors_of(FreezeRequest, {"reason": "r", **MEMBERS})
     assert (
         unknown["msg"]
         == f"Value error, {N:,} members are not known, such as k0, k1, k2, k3, k4; known are family, reason"
@@ -58,7 +59,10 @@ def test_what_is_wrong_is_named_and_counted() -> None:
 
 
 def test_a_few_are_named_each_with_its_place() -> None:
-    assert [one["loc"] for one in errors_of(FreezeBody, {"famliy": "f", "raeson": "r"})] == [("famliy",), ("raeson",)]
+    assert [one["loc"] for one in errors_of(FreezeRequest, {"famliy": "f", "raeson": "r"})] == [
+        ("famliy",),
+        ("raeson",),
+    ]
     assert [one["loc"] for one in errors_of(RenderBody, {"variables": {}, "history": [0, {}, 1]})] == [
         ("history", 0),
         ("history", 2),

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from optimizer.core.base.errors import Busy
-from optimizer.jobs.rollouts.freeze import freeze, unfreeze
+from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.runtime import study_workflows
 from optimizer.runtime.study_workflows import StudyWorkflows
+from tests.contexts import context_of
 from tests.study_world import World
 
 
@@ -66,7 +67,7 @@ def test_a_study_whose_start_failed_is_taken_up_by_the_next_look(world: World) -
 def test_a_queued_study_of_a_frozen_family_waits_and_one_that_has_begun_goes_on(world: World) -> None:
     study, dbos = world.create(), Dbos()
     there = workflows(world, dbos)
-    freeze(study.family, "launch", actor="ann", store=world.store, clock=world.clock)
+    freeze(context_of(world.store, world.clock), FreezeRequest(family=study.family, reason="launch"))
     there.take_up([study])
     assert dbos.started == []
     assert there._run(study.id) == "waiting"
@@ -74,7 +75,7 @@ def test_a_queued_study_of_a_frozen_family_waits_and_one_that_has_begun_goes_on(
     there.take_up([replace(study, status="running")])
     assert dbos.started == [study.id]
     there._running.clear()
-    unfreeze(study.family, "over", actor="ann", store=world.store, clock=world.clock)
+    unfreeze(context_of(world.store, world.clock), FreezeRequest(family=study.family, reason="over"))
     there.take_up([study])
     assert dbos.started == [study.id] * 2
 

@@ -13,11 +13,12 @@ from optimizer.core.base.errors import GateNotMet
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.search.study import CONFIRM
 from optimizer.jobs.families.create_variant import VariantDraft, create_variant
-from optimizer.jobs.rollouts.freeze import freeze, unfreeze
+from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.operate_rollout import operate
 from optimizer.jobs.rollouts.read_candidate import waiting_candidate
 from optimizer.jobs.rollouts.tick import tick
 from optimizer.jobs.studies.request_stop import request_stop
+from tests.contexts import context_of
 from tests.study_world import TopicModel, topic_examples
 from tests.triggered_world import NIGHTLY, TriggeredWorld
 
@@ -220,11 +221,11 @@ def test_while_three_studies_are_under_way_none_starts(nightly: TriggeredWorld) 
 
 
 def test_a_frozen_family_waits_and_starts_afterwards(nightly: TriggeredWorld) -> None:
-    freeze("topics", "launch", actor="ann", store=nightly.store, clock=nightly.clock)
+    freeze(context_of(nightly.store, nightly.clock), FreezeRequest(family="topics", reason="launch"))
     nightly.clock.pass_hours(2)
     assert nightly.check() == []
     assert "study_not_started" not in nightly.alerts()
-    unfreeze("topics", "over", actor="ann", store=nightly.store, clock=nightly.clock)
+    unfreeze(context_of(nightly.store, nightly.clock), FreezeRequest(family="topics", reason="over"))
     assert len(nightly.check()) == 1
 
 
@@ -279,7 +280,7 @@ def test_a_family_that_is_gone_waits_for_nothing(too_few: TriggeredWorld) -> Non
 
 
 def test_too_few_examples_remain_said_while_another_guard_says_no(too_few: TriggeredWorld) -> None:
-    freeze("topics", "launch", actor="ann", store=too_few.store, clock=too_few.clock)
+    freeze(context_of(too_few.store, too_few.clock), FreezeRequest(family="topics", reason="launch"))
     too_few.check()
     assert "study_not_started" in too_few.alerts()
 
@@ -522,7 +523,7 @@ def test_a_candidate_found_during_a_holdback_waits_for_its_end(tmp_path: Path) -
     world = TriggeredWorld(tmp_path)
     rollout = promoted(world)
     found = VariantDraft(messages=[{"role": "user", "content": "Topic? {{document}}"}], note="another")
-    variant = create_variant(world.family, found, actor="ann", store=world.store, clock=world.clock).variant
+    variant = create_variant(world.family, found, actor="ann", store=world.store, clock=world.clock).record.variant.id
     first = world.studies()[0]
     later = replace(first, id="st_later", champion=world.champion(), winner=variant, created_at=world.clock.now())
     world.store.write(lambda tx: world.store.studies.add(tx, later))

@@ -48,11 +48,6 @@ class Operations(Protocol):
 
     def set_champion(self, family: str, variant: str, *, reason: str | None, confirm: str | None) -> Answer: ...
 
-    def freeze(self, family: str | None, *, reason: str | None) -> Answer:
-        """``family`` None: every family."""
-
-    def unfreeze(self, family: str | None, *, reason: str | None) -> Answer: ...
-
     # variants and studies
     def create_variant(self, family: str, draft: VariantDraft) -> Answer: ...
     def start_study(

@@ -58,12 +58,6 @@ class RemoteOperations:
         body = {"variant": variant, "reason": reason, "confirm": confirm}
         return self._post(f"families/{_quoted(family)}/champion/set", body)
 
-    def freeze(self, family: str | None, *, reason: str | None) -> Answer:
-        return self._post("freeze", {"family": family, "reason": reason})
-
-    def unfreeze(self, family: str | None, *, reason: str | None) -> Answer:
-        return self._post("unfreeze", {"family": family, "reason": reason})
-
     def create_variant(self, family: str, draft: VariantDraft) -> Answer:
         body = asdict(draft)
         return self._post(f"families/{_quoted(family)}/variants", {"from": body.pop("from_variant"), **body})

@@ -9,8 +9,7 @@ from optimizer.core.base.errors import NotFound
 
 if TYPE_CHECKING:
     from optimizer.core.family.family import Family
-    from optimizer.core.family.variant import VariantRecord
-    from optimizer.ports import Store
+    from optimizer.ports import Store, VariantRecord
 
 
 def find_variant(session: Session, family: str, name: str) -> VariantRecord:

@@ -9,10 +9,9 @@ from collections.abc import Iterable
 from optimizer.content.core.policy.flags import Flags
 from optimizer.core.family.family import Family
 from optimizer.core.family.kind import kind_of
-from optimizer.core.family.variant import VariantRecord
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts
-from optimizer.ports import Alert, Clock, Store, Transaction
+from optimizer.ports import Alert, Clock, Store, Transaction, VariantRecord
 
 OVERRIDDEN = "environment_override"
 ACTOR = "environment"

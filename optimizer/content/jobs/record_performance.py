@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from optimizer.content.core.records.record import read_record
 from optimizer.core.base.errors import KeyReused
-from optimizer.core.feedback.pipeline_record import ProcessingType
 from optimizer.jobs.ids import new_id
 from optimizer.ports import Clock, Store, Transaction
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordAnswer:
-    status: Literal["recorded", "not recorded"]
-    processing_type: ProcessingType
 
 
 async def record_performance(
@@ -26,7 +18,7 @@ async def record_performance(
     clock: Clock,
     keep_it: bool = True,
     idempotency: tuple[str, str, str] | None = None,
-) -> RecordAnswer:
+) -> dict[str, Any]:
     """Keeps one record and adds it to the sums of its hour; returns the answer once both are on disk.
 
     Args:
@@ -40,10 +32,10 @@ async def record_performance(
     """
     record = read_record(values, id=new_id("pr"), received_at=clock.now())
     if not keep_it:
-        return RecordAnswer(status="not recorded", processing_type=record.processing_type)
-    answer = RecordAnswer(status="recorded", processing_type=record.processing_type)
+        return {"status": "not recorded", "processing_type": record.processing_type}
+    answer = {"status": "recorded", "processing_type": record.processing_type}
 
-    def keep(tx: Transaction) -> RecordAnswer:
+    def keep(tx: Transaction) -> dict[str, Any]:
         if idempotency is not None:
             scope, key, sent = idempotency
             before = store.events.stored_answer(tx, scope, key)
@@ -53,8 +45,8 @@ async def record_performance(
                     key=key,
                 )
             if before is not None:
-                return RecordAnswer(**before[1])
-            store.events.store_answer(tx, scope, key, sent, asdict(answer), record.received_at)
+                return dict(before[1])
+            store.events.store_answer(tx, scope, key, sent, answer, record.received_at)
         store.pipeline_stats.add(tx, [record])
         return answer
 

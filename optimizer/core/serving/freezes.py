@@ -6,8 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from pydantic import computed_field
+
 from optimizer.core.base.errors import Conflict
 from optimizer.core.base.phrasing import when
+from optimizer.core.base.texts import Text
 from optimizer.core.search.study import Study
 
 ALL = ""  # the scope of a freeze of every family
@@ -19,10 +22,11 @@ class Freeze:
     """One freeze of one family, or of all. ``since`` is real time."""
 
     scope: str  # a family, or ALL
-    reason: str
+    reason: Text[str]
     by: str
     since: datetime
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def family(self) -> str | None:
         return self.scope or None

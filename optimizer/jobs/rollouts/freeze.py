@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
 
 from optimizer.core.base.errors import NotFound
 from optimizer.core.base.phrasing import when
 from optimizer.core.rollout.cohorts import Gap
 from optimizer.core.serving.freezes import ALERT, ALL, Freeze, scope_text, unfreeze_command
+from optimizer.jobs.context import Context
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import checked_reason, tell
-from optimizer.ports import Alert, Clock, Store, Transaction
+from optimizer.jobs.request import Name, Reason, Request
+from optimizer.ports import Alert, Store, Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,15 +35,22 @@ class FreezeReport:
     freezes: tuple[Freeze, ...] = ()  # every freeze that holds from now on
 
 
-def freeze(family: str | None, reason: str | None, *, actor: str, store: Store, clock: Clock) -> FreezeReport:
-    """From its commit on only the champion is served: leases of active rollouts end with it.
+class FreezeRequest(Request):
+    family: Annotated[Name | None, Field(description="Default: every family")] = None
+    reason: Reason = ""
 
-    ``family`` None: every family.
+
+def freeze(context: Context, request: FreezeRequest) -> FreezeReport:
+    """Serves champions only, at once, for one family or all: no candidate, holdback or override, no advance, no study.
+
+    Safe to repeat.
 
     Raises:
         NotFound: there is no such family.
     """
-    why, scope = checked_reason(reason), family or ALL
+    context.require_family(request.family)
+    store, clock, actor, family = context.store, context.clock, context.actor, request.family
+    why, scope = checked_reason(request.reason), family or ALL
 
     def change(tx: Transaction) -> FreezeReport:
         _require_family(tx, store, family)
@@ -73,15 +85,17 @@ def freeze(family: str | None, reason: str | None, *, actor: str, store: Store, 
     return store.write(change)
 
 
-def unfreeze(family: str | None, reason: str | None, *, actor: str, store: Store, clock: Clock) -> FreezeReport:
-    """Ends the freeze of this one scope; a family stays frozen while all are.
+def unfreeze(context: Context, request: FreezeRequest) -> FreezeReport:
+    """Ends the freeze of one family, or the one of all families.
 
-    Rollouts go on with the worker's next tick.
+    Rollouts go on with the worker's next tick. Safe to repeat.
 
     Raises:
         NotFound: there is no such family.
     """
-    why, scope = checked_reason(reason), family or ALL
+    context.require_family(request.family)
+    store, clock, actor, family = context.store, context.clock, context.actor, request.family
+    why, scope = checked_reason(request.reason), family or ALL
 
     def change(tx: Transaction) -> FreezeReport:
         _require_family(tx, store, family)

@@ -11,11 +11,12 @@ from optimizer.core.base.errors import Conflict, InvalidInput, NotFound, Refused
 from optimizer.core.declaration.read import parse_family
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
-from optimizer.jobs.rollouts.freeze import freeze
+from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze
 from optimizer.jobs.rollouts.operate_rollout import operate
 from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
 from optimizer.jobs.rollouts.set_champion import set_champion
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
+from tests.contexts import context_of
 from tests.contract.rollouts_by_hand.world import (
     F,
     champion,
@@ -279,7 +280,7 @@ def test_a_variant_whose_model_is_unknown_is_not_served_now_but_is_gone_back_to_
 
 
 def test_a_frozen_family_takes_what_a_person_serves_now_and_stays_frozen(store, clock, candidate):
-    freeze(F, "incident", actor="ann", store=store, clock=clock)
+    freeze(context_of(store, clock), FreezeRequest(family=F, reason="incident"))
     set_champion(
         F, candidate, actor="ann", reason="outage", confirm=F, store=store, clock=clock, models=None, loaded=None
     )

@@ -35,8 +35,9 @@ from optimizer.adapters.store.tables import (
     VariantPerformanceRow,
     VariantRow,
 )
-from optimizer.core.family.variant import Variant, VariantRecord
+from optimizer.core.family.variant import Variant
 from optimizer.core.search.playbook.entries import Entry
+from optimizer.ports import VariantRecord
 
 VARIANTS = VariantRow.__table__
 BATCHES = EvaluationBatchRow.__table__

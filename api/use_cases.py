@@ -1,0 +1,118 @@
+"""The routes of the list of use cases: role, limits, kept answers and what is served anew are the same for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from inspect import Parameter, Signature
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError, create_model
+from pydantic.fields import FieldInfo
+
+from api import services
+from api.idempotency import keyed_store
+from api.routing import caller_of, guarded, router
+from optimizer.core.base.texts import FIGURES_ONLY
+from optimizer.jobs import request as asked
+from optimizer.runtime.use_cases import USE_CASES, UseCase
+
+
+def _endpoint(use_case: UseCase) -> Callable[..., Response]:
+    members = {name: _source(use_case, name, field) for name, field in use_case.request.model_fields.items()}
+    inner = {name for name, source in members.items() if source is Body}
+
+    def endpoint(request: Request, **given: Any) -> Response:
+        shared, caller = services.of(request), caller_of(request)
+        body = given.pop("body", None)
+        if body is not None:
+            given |= {name: getattr(body, name) for name in body.model_fields_set}
+        context = shared.context(caller)
+        store = keyed_store(
+            request, shared, use_case.report, lambda report: _answered(use_case, report, figures_only=False)
+        )
+        try:
+            asking = use_case.request.model_validate(given, by_name=True)
+        except ValidationError as error:  # members that stand against one another
+            raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from None
+        report = use_case.call(replace(context, store=store), asking)
+        if use_case.change is not None:
+            shared.serving.refresh()
+        return _answered(use_case, report, figures_only=not caller.access.reaches("read-texts"))
+
+    parameters = [Parameter("request", Parameter.KEYWORD_ONLY, annotation=Request)]
+    for name, source in members.items():
+        field = use_case.request.model_fields[name]
+        if source is not Body:
+            default = Parameter.empty if field.is_required() else field.default
+            parameters.append(
+                Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=_annotated(field, source))
+            )
+    if inner:
+        body, is_needed = _body_of(use_case.request, frozenset(inner))
+        default, annotation = (Parameter.empty, body) if is_needed else (None, body | None)
+        parameters.append(Parameter("body", Parameter.KEYWORD_ONLY, default=default, annotation=annotation))
+    endpoint.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    return endpoint
+
+
+def _source(use_case: UseCase, name: str, field: FieldInfo) -> Any:
+    """Where a member of the request comes from, as FastAPI names it."""
+    if name in use_case.path_members:
+        return Path
+    if any(isinstance(mark, asked.Header) for mark in field.metadata):
+        return Header
+    return Query if use_case.method in ("GET", "DELETE") else Body
+
+
+def _annotated(field: FieldInfo, source: Any) -> Any:
+    marks = [mark for mark in field.metadata if not isinstance(mark, asked.Header)]
+    return Annotated[(field.annotation, *marks, source(description=field.description))]
+
+
+@cache
+def _body_of(request: type[asked.Request], members: frozenset[str]) -> tuple[Any, bool]:
+    """The members that come in the body, as a model of their own, and whether one of them has to."""
+    fields: dict[str, Any] = {
+        name: (field.annotation, field) for name, field in request.model_fields.items() if name in members
+    }
+    name = request.__name__.removesuffix("Request") + "Body"
+    body = create_model(name, __base__=asked.Request, __doc__=request.__dict__.get("__doc__"), **fields)
+    return body, any(field.is_required() for field in body.model_fields.values())
+
+
+def _answered(use_case: UseCase, report: Any, *, figures_only: bool) -> Response:
+    body = use_case.answer.dump_json(report, by_alias=True, context=FIGURES_ONLY if figures_only else None)
+    headers = {}
+    if use_case.etag is not None:
+        headers["ETag"] = f'"{getattr(report, use_case.etag)}"'
+    is_dry = use_case.dry is not None and report.dry_run
+    if use_case.location is not None and not is_dry:
+        headers["Location"] = use_case.location.format(report)
+    return Response(body, 200 if is_dry else use_case.status, headers, "application/json")
+
+
+routes = APIRouter()
+for _one in USE_CASES:
+    _group = router(_one.group)
+    _group.add_api_route(
+        _one.path,
+        _endpoint(_one),
+        methods=[_one.method],
+        name=_one.name,
+        status_code=_one.status,
+        response_model=_one.report,
+        description=_one.description,
+        **guarded(
+            _one.role,
+            _one.change,
+            narrows=_one.narrows,
+            keyed=_one.keyed,
+            typed=True,
+            also={200: _one.dry} if _one.dry is not None else None,
+        ),
+    )
+    routes.routes.extend(_group.routes)

@@ -1,0 +1,39 @@
+"""What a use case needs of the world, as ports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from optimizer.core.serving.access import EVERYTHING, Access, require_family
+
+if TYPE_CHECKING:
+    from optimizer.core.family.family import Family
+    from optimizer.host.config import Settings
+    from optimizer.ports import Clock, FamilySource, ModelCatalogue, Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Of one request: who asks, what they may see, and where it is done.
+
+    What is dear to open is a function, called by the use case that needs it, and opened once.
+
+    The writing transaction of an act gives the act's report: an answer that is kept under an Idempotency-Key is kept
+    in that transaction.
+    """
+
+    settings: Settings
+    store: Store
+    clock: Clock
+    actor: str
+    families: Callable[[], FamilySource]
+    family: Callable[[str], Family]  # raises NotFound, or InvalidFamily where its file was never readable here
+    models: Callable[[], ModelCatalogue]  # that config/models.yaml names; raises what is wrong with the file
+    hmac_unit: Callable[[str], str]  # under which a unit stands in the store
+    access: Access = EVERYTHING
+
+    def require_family(self, family: str | None) -> None:
+        """Raises NotAuthorised for a family that is not one of the caller's own, and for what concerns all of them."""
+        require_family(self.access, family, actor=self.actor)

@@ -1,0 +1,110 @@
+"""What is asked of a use case. Unknown members are refused: a misspelt option must not be taken for the default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from optimizer.core.base.errors import (
+    MAX_ALIKE,
+    MAX_DETAIL_CHARS,
+    MAX_FAULTS,
+    MAX_NAME_CHARS,
+    MAX_POINTER_CHARS,
+    InvalidInput,
+    pointer_of,
+    shortened,
+)
+from optimizer.core.feedback.event_kinds import moment
+
+NAMED = 5  # of what is wrong
+
+
+class StrictModel(BaseModel):
+    """Unknown members are refused, each with a fault of its own while they are few: faults of a hostile body are
+    counted and not made, since its schema finds twenty thousand of them in one step, which holds up who is served
+    meanwhile.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_unknown(cls, value: Any) -> Any:
+        n_known = len(cls.model_fields)
+        if not isinstance(value, dict) or len(value) <= n_known + MAX_ALIKE:
+            return value
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        taken = known.union(cls.model_fields)
+        unknown = [name for name in value if name not in taken]
+        if len(unknown) <= MAX_ALIKE:
+            return value
+        raise ValueError(
+            f"{len(unknown):,} members are not known, such as {_listed(unknown)}; known are {', '.join(sorted(known))}"
+        )
+
+
+class Request(StrictModel):
+    """Of one use case, or of several that are asked alike.
+
+    Over HTTP a member stands in the path where the use case's path names it, in a header where it is marked so, else
+    in the query of a GET or DELETE and in the body of all others.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False, frozen=True)
+
+
+class Header:
+    """Marks a member that comes in the header of its name: ``if_match``, ``if_none_match``."""
+
+
+def from_validation(found: Sequence[Mapping[str, Any]]) -> InvalidInput:
+    """Pydantic's faults, all of them, as one InvalidInput;
+    ``pointer`` is a JSON pointer into the body, or names the parameter.
+    """
+    faults = []
+    for fault in found[:MAX_FAULTS]:
+        where, *path = fault["loc"] or ("body",)
+        pointer = shortened(pointer_of(path), MAX_POINTER_CHARS)
+        said = shortened(str(fault["msg"]).removeprefix("Value error, "), MAX_DETAIL_CHARS // 10)
+        faults.append({"in": str(where), "pointer": pointer, "detail": said})
+    count = "One fault" if len(found) == 1 else f"{len(found)} faults"
+    listed = "; ".join(f"{f['in']} {f['pointer'] or '/'}: {f['detail']}" for f in faults[:5])
+    more = f"; and {len(found) - 5} more in `errors`" if len(found) > 5 else ""
+    them = "it and send the request" if len(found) == 1 else "them and send it"
+    if len(found) > len(faults):
+        faults.append({"in": "body", "pointer": "", "detail": f"and {len(found) - len(faults):,} more"})
+    return InvalidInput(f"{count} in the request: {listed}{more}. Correct {them} again.", errors=faults)
+
+
+def _few_wrong(value: Any) -> Any:
+    if isinstance(value, list):
+        wrong = [place for place, one in enumerate(value) if not isinstance(one, dict)]
+        if len(wrong) > MAX_ALIKE:
+            raise ValueError(
+                f"{len(wrong):,} entries are no objects, such as those at {_listed(wrong)} (counted from 0)"
+            )
+    return value
+
+
+def _listed(of: list[Any]) -> str:
+    return ", ".join(shortened(str(one), MAX_NAME_CHARS) for one in of[:NAMED])
+
+
+def _storable(at: datetime) -> datetime:
+    if moment(at) is None:
+        raise ValueError("a time after 1970 and before 9999 is needed")
+    return at
+
+
+Reason = Annotated[str, Field(max_length=2000)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Moment = Annotated[AwareDatetime, AfterValidator(_storable)]
+Objects = Annotated[list[dict[str, Any]], BeforeValidator(_few_wrong)]
+EntityTags = Annotated[str | None, Header()]
+"""Of If-Match or If-None-Match, as it came."""

@@ -1,0 +1,69 @@
+"""Asks for a use case: over HTTP where a server answers, else by calling its function here. The report is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from urllib.parse import quote
+
+from pydantic import ValidationError
+
+from optimizer.core.base.errors import DetentError
+from optimizer.jobs.request import Header
+from optimizer.runtime.use_cases import use_case_of
+
+if TYPE_CHECKING:
+    from optimizer.jobs.context import Context
+    from optimizer.runtime.api_client import ApiClient
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+
+class Client(Protocol):
+    def ask(self, function: Callable[[Context, Q], R], request: Q) -> R:
+        """What the use case of this function reports; raises its DetentError."""
+
+
+class InProcess:
+    """As the person at this machine. A server or worker that starts meanwhile sees all of a change or nothing."""
+
+    def __init__(self, context: Callable[[], Context]) -> None:
+        self._context = context
+
+    def ask(self, function: Callable[[Context, Q], R], request: Q) -> R:
+        return function(self._context(), request)
+
+
+class OverHttp:
+    """By a running server, which serves what changed at once."""
+
+    def __init__(self, server: ApiClient) -> None:
+        self._server = server
+
+    def ask(self, function: Callable[[Context, Q], R], request: Q) -> R:
+        use_case = use_case_of(function)
+        asked: Any = request
+        fields = type(asked).model_fields
+        headed = {name for name, field in fields.items() if any(isinstance(mark, Header) for mark in field.metadata)}
+        path = use_case.path
+        for name, place in use_case.path_members.items():
+            path = path.replace(place, quote(getattr(asked, name), safe=""))
+        rest = asked.model_dump(
+            mode="json", by_alias=True, exclude_unset=True, exclude={*use_case.path_members, *headed}
+        )
+        options: dict[str, Any] = {"headers": {n.replace("_", "-"): v for n in headed if (v := getattr(asked, n))}}
+        if use_case.method in ("GET", "DELETE"):
+            options["params"] = {name: value for name, value in rest.items() if value is not None}
+        else:
+            options["json"] = rest
+        answer = self._server.content(use_case.method, path, **options)
+        try:
+            report: R = use_case.answer.validate_json(answer)
+        except ValidationError as error:
+            raise DetentError(
+                f"The server at {self._server.url} answered {use_case.method} {path} with something that this version"
+                f" of Detent does not understand: {error.errors()[0]['msg']} at"
+                f" /{'/'.join(map(str, error.errors()[0]['loc']))}. Use the version that the server has."
+            ) from None
+        return report

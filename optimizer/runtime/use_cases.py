@@ -1,0 +1,112 @@
+"""What a person or a program can ask for: each act and each read, once.
+
+``api`` builds its routes from this list, the command line its requests. A use case is one function of ``jobs`` (or
+``content``) that takes a Context and its own request and gives its own report; it is imported when it is used.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from inspect import cleandoc
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+    from optimizer.core.serving.access import Role
+    from optimizer.jobs.request import Request
+
+Method = Literal["GET", "POST", "PUT", "DELETE"]
+Change = Literal["limited", "never-refused"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UseCase:
+    """``change``: whether it counts as an operator's change; ``never-refused`` passes beyond the limit, too.
+
+    ``narrows``: the function holds a key for named families to them itself; else such a key is held to the ``{family}``
+    of the path, and refused where there is none. ``keyed``: the answer is kept under an Idempotency-Key. A ``brake``
+    stops what is served or takes it back: by command it works on the store where the server does not carry it out.
+    ``dry``: what 200 means of a report whose ``dry_run`` is true, where the usual status is another.
+    ``location``, ``etag``: the headers, made of the report's members.
+    """
+
+    name: str
+    method: Method
+    path: str
+    role: Role
+    function: str  # module:name
+    group: str  # under which the API's page lists it
+    change: Change | None = None
+    narrows: bool = False
+    keyed: bool = False
+    brake: bool = False
+    status: int = 200
+    dry: str | None = None
+    location: str | None = None
+    etag: str | None = None
+
+    @cached_property
+    def call(self) -> Callable[..., Any]:
+        module, _, name = self.function.partition(":")
+        found: Callable[..., Any] = getattr(import_module(module), name)
+        return found
+
+    @cached_property
+    def request(self) -> type[Request]:
+        asked: type[Request] = get_type_hints(self.call)["request"]
+        return asked
+
+    @cached_property
+    def report(self) -> Any:
+        return get_type_hints(self.call)["return"]
+
+    @cached_property
+    def answer(self) -> TypeAdapter[Any]:
+        """Writes and reads reports as JSON."""
+        from pydantic import TypeAdapter
+
+        return TypeAdapter(self.report)
+
+    @property
+    def description(self) -> str:
+        """What the function's docstring says to who asks."""
+        return re.split(r"\n\s*(?:Args|Raises):|\n*Raises ", cleandoc(self.call.__doc__ or ""), maxsplit=1)[0].strip()
+
+    @property
+    def path_members(self) -> Mapping[str, str]:
+        """By name, as the path has them: ``{family}``, ``{unit:path}``."""
+        return {found[1]: found[0] for found in re.finditer(r"\{(\w+)(?::\w+)?\}", self.path)}
+
+
+def _act(name: str, method: Method, path: str, function: str, group: str, **more: Any) -> UseCase:
+    """An operator's change, which may be repeated under an Idempotency-Key."""
+    facts: dict[str, Any] = {"role": "operate", "change": "limited", "keyed": True, **more}
+    return UseCase(name=name, method=method, path=path, function=f"optimizer.jobs.{function}", group=group, **facts)
+
+
+def _read(name: str, path: str, function: str, group: str, **more: Any) -> UseCase:
+    facts: dict[str, Any] = {"role": "read", **more}
+    return UseCase(name=name, method="GET", path=path, function=f"optimizer.jobs.{function}", group=group, **facts)
+
+
+FREEZE: Mapping[str, Any] = {"change": "never-refused", "narrows": True}
+USE_CASES = (
+    _act("freeze", "POST", "/v1/freeze", "rollouts.freeze:freeze", "Rollouts", **FREEZE, brake=True),
+    _act("unfreeze", "POST", "/v1/unfreeze", "rollouts.freeze:unfreeze", "Rollouts", **FREEZE),
+)
+_BY_FUNCTION = {one.function: one for one in USE_CASES}
+
+
+def use_case_of(function: Callable[..., Any]) -> UseCase:
+    return _BY_FUNCTION[f"{function.__module__}:{function.__qualname__}"]
+
+
+def as_json_of(function: Callable[..., Any], report: object) -> Any:
+    """The report as its route answers it."""
+    return json.loads(use_case_of(function).answer.dump_json(report, by_alias=True))

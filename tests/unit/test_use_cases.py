@@ -1,0 +1,53 @@
+"""The list of use cases: each can be resolved, and says what it takes, what it gives and who may see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from inspect import signature
+from typing import Any, get_type_hints
+
+import pytest
+from pydantic import TypeAdapter
+
+from optimizer.core.base.texts import TEXTS
+from optimizer.jobs.context import Context
+from optimizer.jobs.request import Request
+from optimizer.runtime.use_cases import USE_CASES, UseCase
+
+EACH = pytest.mark.parametrize("use_case", USE_CASES, ids=lambda one: one.name)
+
+
+@EACH
+def test_a_use_case_takes_a_context_and_its_request_and_gives_a_typed_report(use_case: UseCase) -> None:
+    assert list(signature(use_case.call).parameters) == ["context", "request"]
+    hints = get_type_hints(use_case.call)
+    assert hints["context"] is Context
+    assert issubclass(use_case.request, Request)
+    assert use_case.request.__name__.endswith("Request")
+    assert use_case.report not in (Any, None, dict)
+    assert use_case.path_members.keys() <= use_case.request.model_fields.keys()
+    assert len(use_case.description.split()) > 2
+
+
+@EACH
+def test_what_reads_says_of_each_member_that_may_hold_a_text_that_it_does(use_case: UseCase) -> None:
+    if use_case.role in ("read", "serve", "feedback"):
+        schema = TypeAdapter(use_case.report).json_schema(mode="serialization")
+        assert [place for place, name, told in members(schema) if name in TEXTS and not told] == []
+
+
+def test_no_name_function_or_route_stands_twice() -> None:
+    for of in (lambda one: one.name, lambda one: one.function, lambda one: (one.method, one.path)):
+        assert len({of(one) for one in USE_CASES}) == len(USE_CASES)
+
+
+def members(schema: Any, place: str = "") -> Iterator[tuple[str, str, bool]]:
+    """(where, name, whether it is marked as a text) of every declared member."""
+    if isinstance(schema, dict):
+        for name, member in schema.get("properties", {}).items():
+            yield f"{place}/{name}", name, bool(member.get("x-detent-text"))
+        for name, inner in schema.items():
+            yield from members(inner, f"{place}/{name}")
+    if isinstance(schema, list):
+        for inner in schema:
+            yield from members(inner, place)
