@@ -29,10 +29,9 @@ from optimizer.adapters.mlflow.tracking import MlflowTracker
 from optimizer.adapters.store import Database
 from optimizer.core.base.values import Budget, ExampleResult
 from optimizer.core.dataset.examples import Example, make_example
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.search.study import Study, Trial
 from optimizer.jobs.outbox.mirror_outbox import mirror_once
-from optimizer.ports import VariantRecord
 
 FAMILY = "sentiment"
 START = datetime(2026, 3, 1, tzinfo=UTC)

@@ -11,10 +11,10 @@ from optimizer.adapters.store import Database
 from optimizer.core.dataset.examples import Example
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
+from optimizer.core.family.variant import VariantRecord
 from optimizer.core.feedback.events import FeedbackEvent, Interaction
 from optimizer.core.serving.assignment import Assignment, sign_token, unit_hmac, verify_token
 from optimizer.jobs.feedback.ingest_feedback import Intake
-from optimizer.ports import VariantRecord
 from tests.clock import Clock
 from tests.stores import FAMILY, NOW, temporary_database, variant
 

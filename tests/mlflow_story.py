@@ -12,10 +12,10 @@ from typing import Any
 from optimizer.adapters.store import Database
 from optimizer.core.base.values import Budget, ExampleResult, Spend
 from optimizer.core.dataset.examples import Example, make_example
-from optimizer.core.family.variant import FewShot, Variant
+from optimizer.core.family.variant import FewShot, Variant, VariantRecord
 from optimizer.core.search.study import Study, Trial
 from optimizer.core.serving.rollout import Champion
-from optimizer.ports import Pages, VariantRecord
+from optimizer.ports import Pages
 from optimizer.runtime.wiring import mirrored_pages
 from tests.clock import Clock
 from tests.stores import new_database

@@ -129,6 +129,6 @@ def rate_all(world: World, n: int | None = None) -> None:
     """Rates what was drawn as ``rating`` says, in the order of the draw."""
     shared = world.shared
     reviews = [one for one in shared.read(lambda tx: shared.store.reviews.page(tx, F, "open"))]
-    for one in sorted(reviews, key=lambda review: review["payload"]["place"])[:n]:
-        said = f"{rating(int(one['subject'][3:])):g}"
-        rate_answer(one["id"], said, actor="ben", store=shared.store, clock=shared.clock, intake=shared.intake("ben"))
+    for one in sorted(reviews, key=lambda review: review.payload["place"])[:n]:
+        said = f"{rating(int(one.subject[3:])):g}"
+        rate_answer(one.id, said, actor="ben", store=shared.store, clock=shared.clock, intake=shared.intake("ben"))

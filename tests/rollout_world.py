@@ -87,9 +87,7 @@ class World:
         sync_families({F: self.family}, self.store, self.clock)
         self.champion = self.family.variant().id
         draft = VariantDraft(messages=[{"role": "user", "content": "In one sentence: {{document}}"}], note="shorter")
-        self.candidate = create_variant(
-            self.family, draft, actor="ann", store=self.store, clock=self.clock
-        ).record.variant.id
+        self.candidate = create_variant(self.family, draft, actor="ann", store=self.store, clock=self.clock).variant
         self.behaviours = {self.champion: Behaviour(), self.candidate: Behaviour()}
 
     # --- the past and the start ---------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
 from optimizer.core.family.family import Family
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.search.strategy import SearchSetting
 from optimizer.core.search.study import Study
@@ -30,7 +30,6 @@ from optimizer.core.serving.champion import first
 from optimizer.jobs.studies.create_study import create_study
 from optimizer.jobs.studies.nominate import nominate
 from optimizer.jobs.studies.run_study import run_study
-from optimizer.ports import VariantRecord
 from optimizer.runtime.wiring import classify, strategy_for
 from tests.clock import Clock
 from tests.stores import new_database

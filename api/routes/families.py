@@ -28,7 +28,7 @@ from optimizer.jobs.rollouts.put_override import put_override
 from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
 from optimizer.jobs.rollouts.set_champion import set_champion
 from optimizer.jobs.scheduling.set_schedule import read_schedule
-from optimizer.runtime import shapes, wiring
+from optimizer.runtime import wiring
 
 routes: APIRouter = router("Families")
 
@@ -53,7 +53,7 @@ def family(family: str, shared: Shared) -> dict[str, Any]:
     summary = _summary(shared, family)
     if definition is None:
         return {**summary, "definition": None, "schedule": None}
-    schedule = shapes.schedule(read_schedule(definition, store=shared.store), shared.clock)
+    schedule = read_schedule(definition, store=shared.store, clock=shared.clock)
     return {**summary, "definition": definition.model_dump(mode="json", by_alias=True), "schedule": schedule}
 
 

@@ -4,32 +4,39 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
-from api.http.pagination import page
 from api.idempotency import kept
 from api.routing import Asking, guarded, router
 from api.schemas import KeyBody, RotateBody
 from api.services import Shared
+from optimizer.core.base.answers import Page
 from optimizer.core.serving.access import access_of
-from optimizer.jobs.upkeep.manage_keys import KeyReport, create_key, revoke_key, rotate_key, shown, undo_rotation
+from optimizer.jobs.upkeep.manage_keys import (
+    KeyReport,
+    KeyView,
+    create_key,
+    key_view,
+    revoke_key,
+    rotate_key,
+    undo_rotation,
+)
 from optimizer.ports import Store
-from optimizer.runtime import shapes
 
 Name = Annotated[str, Path(min_length=1, max_length=100)]
 routes: APIRouter = router("Keys")
 
 
 @routes.get("/v1/keys", **guarded("admin"))
-def keys(shared: Shared) -> dict[str, Any]:
+def keys(shared: Shared) -> Page[KeyView]:
     """All keys, the revoked ones too; never their secrets."""
-    return page([shown(key) for key in shared.read(shared.store.api_keys.all)])
+    return Page(items=[key_view(key) for key in shared.read(shared.store.api_keys.all)])
 
 
 @routes.post("/v1/keys", status_code=201, **guarded("admin", "limited"))
-def create(body: KeyBody, shared: Shared, caller: Asking, request: Request, response: Response) -> dict[str, Any]:
+def create(body: KeyBody, shared: Shared, caller: Asking, request: Request, response: Response) -> KeyReport:
     """Makes a key.
 
     Its secret is in this answer alone, and not in the one that an Idempotency-Key keeps. From the first key on, every
@@ -55,7 +62,7 @@ def create(body: KeyBody, shared: Shared, caller: Asking, request: Request, resp
 @routes.post("/v1/keys/{name}/rotate", **guarded("admin", "limited"))
 def rotate(
     name: Name, shared: Shared, caller: Asking, request: Request, response: Response, body: RotateBody | None = None
-) -> dict[str, Any]:
+) -> KeyReport:
     """A new secret; the one before it opens for `grace_s` more.
 
     With `undo` the one before it is the key's again, while it opens.
@@ -68,7 +75,7 @@ def rotate(
 
 
 @routes.post("/v1/keys/{name}/revoke", **guarded("admin", "never-refused"))
-def revoke(name: Name, shared: Shared, caller: Asking, request: Request, response: Response) -> dict[str, Any]:
+def revoke(name: Name, shared: Shared, caller: Asking, request: Request, response: Response) -> KeyReport:
     """Ends a key at once, and for good. Safe to repeat."""
     return _answer(
         revoke_key(name, actor=caller.actor, store=_keeping(request, shared, response), clock=shared.clock),
@@ -79,10 +86,10 @@ def revoke(name: Name, shared: Shared, caller: Asking, request: Request, respons
 
 def _keeping(request: Request, shared: Shared, response: Response) -> Store:
     """A secret stands in no store: the kept answer is without it."""
-    return kept(request, shared, response, lambda report: shapes.key_change(replace(report, secret=None)))
+    return kept(request, shared, response, lambda report: replace(report, secret=None))
 
 
-def _answer(report: KeyReport, shared: Shared, response: Response) -> dict[str, Any]:
+def _answer(report: KeyReport, shared: Shared, response: Response) -> KeyReport:
     shared.serving.refresh()
     response.headers["Cache-Control"] = "no-store"
-    return shapes.key_change(report)
+    return report

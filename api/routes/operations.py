@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NotRequired
 
 from fastapi import APIRouter, Query, Request, Response
+from typing_extensions import TypedDict
 
 from api.access.auth import family_asked, require_family
-from api.http.pagination import Cursor, Limit, page, slice_of
+from api.http.pagination import Cursor, Limit
 from api.idempotency import kept
 from api.routing import Asking, guarded, router
 from api.schemas import ReviewAnswerBody
 from api.services import Services, Shared
-from optimizer.core.evaluation.judging.run import JudgeRun
+from optimizer.core.base.answers import Page, page_of
+from optimizer.core.evaluation.judging.run import JudgeRun, RunStatus
 from optimizer.core.scheduling.schedule import StoredSchedule, in_force
-from optimizer.core.search.study import Study
+from optimizer.core.search.study import Study, StudyStatus
 from optimizer.core.serving.freezes import ALL
 from optimizer.host import run_files
 from optimizer.jobs.feedback.answer_review import answer_review
@@ -24,24 +27,97 @@ from optimizer.jobs.outbox.mirror_outbox import TOPICS
 from optimizer.jobs.outbox.send_alerts import messages_waiting
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
 from optimizer.jobs.upkeep.manage_keys import seen_callers
-from optimizer.ports import Transaction
+from optimizer.ports import Alert, AuditEntry, Review, Transaction
 from optimizer.runtime import shapes
 
-BESIDE = ("gateway", "worker", "mlflow")  # the processes that this one needs
 BAD_MODELS = "config/models.yaml cannot be used, and the last good one is gone by; `detent status` says why"
 TICKS_MISSED = 3  # a worker that missed so many ticks counts as away
 
 routes: APIRouter = router("Operations")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    status: Literal["ok"]
+
+
+class StoreState(TypedDict):
+    ok: bool
+    busy: bool
+    age_s: float | None
+    detail: str | None
+
+
+class FamiliesState(TypedDict):
+    ok: bool
+    degraded: list[str]
+
+
+class ApiState(TypedDict):
+    """Where several workers serve."""
+
+    ok: bool
+    processes: int
+    of: int
+
+
+class ProcessState(TypedDict):
+    ok: bool
+    age_s: float | None
+
+
+class WorkerState(ProcessState):
+    last_tick_age_s: float | None
+    detail: NotRequired[str]
+
+
+class FileState(TypedDict):
+    ok: bool
+    detail: str | None
+
+
+class Dependencies(TypedDict):
+    """What this process needs, with the age of what it last heard of it."""
+
+    store: StoreState
+    families: FamiliesState
+    api: NotRequired[ApiState]
+    gateway: ProcessState
+    worker: WorkerState
+    mlflow: ProcessState
+    models_file: FileState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    status: Literal["ready", "not ready"]
+    degraded: list[str]
+    dependencies: Dependencies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedJob:
+    """A study or a judge run that the worker runs, or will."""
+
+    id: str
+    kind: str
+    family: str
+    status: StudyStatus | RunStatus
+    created_at: datetime
+    started_at: datetime | None
+    created_by: str
+    stop_requested: bool
+    location: str
+
+
 @routes.get("/health", **guarded(None))
-async def health() -> dict[str, Any]:
+async def health() -> Health:
     """Alive: answers whatever else is down."""
-    return {"status": "ok"}
+    return Health(status="ok")
 
 
 @routes.get("/ready", **guarded(None))
-def ready(shared: Shared, response: Response) -> dict[str, Any]:
+def ready(shared: Shared, response: Response) -> Readiness:
     """Whether requests can be served and kept: 503 until the store was read once, and while a process of this home
     cannot read it or its last write failed, when prompts and chats go on being answered from memory. What is away is
     named, with its age. A store that another program holds locked is `busy`, which is 200.
@@ -55,11 +131,11 @@ def ready(shared: Shared, response: Response) -> dict[str, Any]:
         response.headers["Retry-After"] = "1"
     dependencies = _dependencies(shared, lambda _: True)
     dependencies["store"]["detail"] = fault or shared.store.lock_held
-    return {
-        "status": "ready" if can_serve else "not ready",
-        "degraded": sorted(shared.families.problems),
-        "dependencies": dependencies,
-    }
+    return Readiness(
+        status="ready" if can_serve else "not ready",
+        degraded=sorted(shared.families.problems),
+        dependencies=dependencies,
+    )
 
 
 @routes.get("/v1/status", **guarded("read", narrows=True))
@@ -112,7 +188,7 @@ def status(shared: Shared, caller: Asking) -> dict[str, Any]:
 
 
 @routes.get("/v1/jobs", **guarded("read", narrows=True))
-def jobs(shared: Shared, caller: Asking, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
+def jobs(shared: Shared, caller: Asking, cursor: Cursor = None, limit: Limit = 100) -> Page[QueuedJob]:
     """Work that runs or waits in the worker, oldest first: studies, and what judges were asked to do."""
     studies, judge_runs = shared.read(
         lambda tx: (shared.store.studies.unfinished(tx), shared.store.judge_runs.unfinished(tx))
@@ -122,22 +198,21 @@ def jobs(shared: Shared, caller: Asking, cursor: Cursor = None, limit: Limit = 1
         *((one, f"judge_{one.kind}", f"/v1/judge-runs/{one.id}") for one in judge_runs),
     ]
     items = [
-        {
-            "id": one.id,
-            "kind": kind,
-            "family": one.family,
-            "status": one.status,
-            "created_at": one.created_at,
-            "started_at": one.started_at,
-            "created_by": one.created_by,
-            "stop_requested": one.stop_requested,
-            "location": location,
-        }
+        QueuedJob(
+            id=one.id,
+            kind=kind,
+            family=one.family,
+            status=one.status,
+            created_at=one.created_at,
+            started_at=one.started_at,
+            created_by=one.created_by,
+            stop_requested=one.stop_requested,
+            location=location,
+        )
         for one, kind, location in sorted(found, key=lambda row: (row[0].created_at, row[0].id))
         if caller.access.may_see(one.family)
     ]
-    shown, next_cursor = slice_of(items, cursor, limit)
-    return page(shown, next_cursor)
+    return page_of(items, cursor, limit)
 
 
 @routes.get("/v1/alerts", **guarded("read", narrows=True))
@@ -147,25 +222,25 @@ def alerts(
     open: Annotated[bool, Query(description="Only those still open")] = True,
     cursor: Cursor = None,
     limit: Limit = 100,
-) -> dict[str, Any]:
+) -> Page[Alert]:
     """What an operator should look at: faults of files, processes, rollouts and the mirror."""
     found = [
         one
         for one in shared.read(lambda tx: shared.store.alerts.all(tx, open_only=open))
         if caller.access.may_see(one.family)
     ]
-    shown, next_cursor = slice_of(found, cursor, limit)
-    return page([shapes.alert(alert) for alert in shown], next_cursor)
+    return page_of(found, cursor, limit)
 
 
 @routes.get("/v1/audit", **guarded("read", narrows=True))
-def audit(shared: Shared, caller: Asking, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
+def audit(shared: Shared, caller: Asking, cursor: Cursor = None, limit: Limit = 100) -> Page[AuditEntry]:
     """Every change that a person or a process caused.
 
     A key for named families sees those of its families, so that a page may hold fewer than `limit`.
     """
     entries, next_cursor = shared.read(lambda tx: shared.store.audit.page(tx, cursor, limit))
-    return page([entry for entry in entries if caller.access.may_see(entry["family"])], next_cursor)
+    seen = [entry for entry in entries if caller.access.may_see(entry["family"])]
+    return Page(items=seen, next_cursor=next_cursor)
 
 
 @routes.get("/v1/reviews", **guarded("read-texts", narrows=True))
@@ -176,34 +251,27 @@ def reviews(
     status: Annotated[str | None, Query(description="open or answered")] = None,
     cursor: Cursor = None,
     limit: Limit = 100,
-) -> dict[str, Any]:
+) -> Page[Review]:
     """Questions that wait for a person, such as whether an example may stand in a prompt."""
     asked = family_asked(caller, family)
     found = shared.read(lambda tx: shared.store.reviews.page(tx, asked, status))
-    shown, next_cursor = slice_of(found, cursor, limit)
-    return page(shown, next_cursor)
+    return page_of(found, cursor, limit)
 
 
 @routes.post("/v1/reviews/{id}/answer", **guarded("operate", "limited", narrows=True))
-def answer_question(
-    id: str, body: ReviewAnswerBody, shared: Shared, request: Request, response: Response
-) -> dict[str, Any]:
+def answer_question(id: str, body: ReviewAnswerBody, shared: Shared, request: Request, response: Response) -> Review:
     """Answers one question as a person does: `release`, `keep_back`, or how good a drawn answer is. No undo."""
     caller = request.state.caller
     asked = shared.read(lambda tx: shared.store.reviews.get(tx, id))
-    require_family(caller, asked["family"])
-
-    def shown(answered: dict[str, Any]) -> dict[str, Any]:
-        return answered
-
+    require_family(caller, asked.family)
     return answer_review(
         id,
         body.answer,
-        family=shared.family(asked["family"]),
+        family=shared.family(asked.family),
         expected=body.expected,
         as_answered=body.as_answered,
         actor=caller.actor,
-        store=kept(request, shared, response, shown),
+        store=kept(request, shared, response, lambda answered: answered),
         clock=shared.clock,
         intake=shared.intake(caller.actor, access=caller.access),
     )
@@ -226,34 +294,37 @@ def _schedule(shared: Services, family: str, stored: Mapping[str, StoredSchedule
     }
 
 
-def _dependencies(shared: Services, sees: Callable[[str], bool]) -> dict[str, Any]:
-    served = shared.serving.now_served
-    now = shared.clock.now()
+def _dependencies(shared: Services, sees: Callable[[str], bool]) -> Dependencies:
+    served, now, fault = shared.serving.now_served, shared.clock.now(), shared.store_fault
     tick_age = _age(served.ticked_at, now)
-    fault = shared.store_fault
-    found: dict[str, Any] = {
+    degraded = sorted(filter(sees, shared.families.problems))
+    is_bad = run_files.note(shared.settings, "gateway", "models_problem") is not None
+
+    def process(name: str) -> ProcessState:
+        one = run_files.find(shared.settings, name)
+        return {"ok": one is not None, "age_s": _age(one.since, now) if one is not None else None}
+
+    found: Dependencies = {
         "store": {
             "ok": fault is None,
             "busy": shared.store.lock_held is not None,
             "age_s": _age(served.read_at, now),
             "detail": shared.serving.store_error or fault or shared.store.lock_held,
         },
-        "families": {
-            "ok": not any(map(sees, shared.families.problems)),
-            "degraded": sorted(filter(sees, shared.families.problems)),
+        "families": {"ok": not degraded, "degraded": degraded},
+        "gateway": process("gateway"),
+        "worker": {
+            "ok": tick_age is not None and 0 <= tick_age < TICKS_MISSED * shared.settings.tick_seconds,
+            "age_s": process("worker")["age_s"],
+            "last_tick_age_s": tick_age,
         },
+        "mlflow": process("mlflow"),
+        "models_file": {"ok": not is_bad, "detail": BAD_MODELS if is_bad else None},
     }
     if (n_workers := shared.workers) > 1:
         running = [run_files.find(shared.settings, name) for name in run_files.api_names(n_workers)]
         n_running = sum(one is not None for one in running)
         found["api"] = {"ok": n_running == n_workers, "processes": n_running, "of": n_workers}
-    for name in BESIDE:
-        one = run_files.find(shared.settings, name)
-        found[name] = {"ok": one is not None, "age_s": _age(one.since, now) if one is not None else None}
-    is_bad = run_files.note(shared.settings, "gateway", "models_problem") is not None
-    found["models_file"] = {"ok": not is_bad, "detail": BAD_MODELS if is_bad else None}
-    found["worker"]["last_tick_age_s"] = tick_age
-    found["worker"]["ok"] = tick_age is not None and 0 <= tick_age < TICKS_MISSED * shared.settings.tick_seconds
     if tick_age is not None and tick_age < 0:
         found["worker"]["detail"] = (
             "the last tick lies ahead of the clock, which once ran ahead or was set back: detent clock reset"

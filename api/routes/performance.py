@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request
 from pydantic import WithJsonSchema
@@ -13,11 +13,17 @@ from api.idempotency import KEY_HEADER, idempotency_of
 from api.routing import guarded, router
 from api.services import Services, Shared
 from optimizer.content.core.records.record import MAX_NAME_CHARS, MAX_REASON_CHARS, MAX_TIME_S, PROCESSING_TYPES
-from optimizer.content.jobs.record_performance import record_performance
-from optimizer.content.jobs.report_performance import PerformanceReport
+from optimizer.content.jobs.record_performance import RecordAnswer, record_performance
+from optimizer.content.jobs.report_performance import (
+    Checkpoints,
+    ContentTypes,
+    PerformancePage,
+    PerformanceReport,
+    PerformanceSummary,
+    QualityTrends,
+)
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Fault, InvalidInput
-from optimizer.ports import Transaction
 
 SHARE: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
 NAME: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS}
@@ -40,6 +46,8 @@ BODY: dict[str, Any] = {
 Text = Annotated[str | None, Query()]  # numbers are read from texts later on, so that every fault is named at once
 Hours = Annotated[int, Query(ge=1, le=24 * 90, description="So many hours back, the present one included")]
 
+T = TypeVar("T")
+
 routes: APIRouter = router("Content pipeline")
 
 
@@ -61,7 +69,7 @@ async def record(
     exit_reason: Annotated[Text, WithJsonSchema(MEMBERS["exit_reason"])] = None,
     exit_confidence: Annotated[Text, WithJsonSchema(MEMBERS["exit_confidence"])] = None,
     time_saved_pct: Annotated[Text, WithJsonSchema(MEMBERS["time_saved_pct"])] = None,
-) -> dict[str, Any]:
+) -> RecordAnswer:
     """Takes what a content pipeline did with one item,
     as query parameters or as a body of JSON; 200 once it is on disk.
 
@@ -82,41 +90,41 @@ async def record(
 
 
 @routes.get("/api/performance/", **guarded("read"))
-def performance(shared: Shared, hours: Hours = 24) -> dict[str, Any]:
+def performance(shared: Shared, hours: Hours = 24) -> PerformancePage:
     """How the pipeline did: overall, by content type, by checkpoint and hour by hour."""
-    return _report(shared, hours, lambda report: report.page())
+    return _report(shared, hours, PerformanceReport.page)
 
 
 @routes.get("/api/performance/metrics/summary", **guarded("read"))
-def summary(shared: Shared, hours: Hours = 24) -> dict[str, Any]:
+def summary(shared: Shared, hours: Hours = 24) -> PerformanceSummary:
     """The figures that have targets, each with its target and status: ok, warning, critical or no data."""
-    return _report(shared, hours, lambda report: report.summary())
+    return _report(shared, hours, PerformanceReport.summary)
 
 
 @routes.get("/api/performance/content-types", **guarded("read"))
-def content_types(shared: Shared, hours: Hours = 24) -> dict[str, Any]:
+def content_types(shared: Shared, hours: Hours = 24) -> ContentTypes:
     """How the pipeline did with each type of content."""
-    return _report(shared, hours, lambda report: {"content_types": report.content_types()})
+    return _report(shared, hours, PerformanceReport.content_types)
 
 
 @routes.get("/api/performance/checkpoints", **guarded("read"))
-def checkpoints(shared: Shared, hours: Hours = 24) -> dict[str, Any]:
+def checkpoints(shared: Shared, hours: Hours = 24) -> Checkpoints:
     """How many items each checkpoint gave up early, how surely, and why."""
-    return _report(shared, hours, lambda report: {"checkpoints": report.checkpoints()})
+    return _report(shared, hours, PerformanceReport.checkpoints)
 
 
 @routes.get("/api/performance/quality-trends", **guarded("read"))
-def quality_trends(shared: Shared, hours: Hours = 24) -> dict[str, Any]:
+def quality_trends(shared: Shared, hours: Hours = 24) -> QualityTrends:
     """The same figures hour by hour, oldest first; hours without a record are left out."""
-    return _report(shared, hours, lambda report: {"quality_trends": report.trends()})
+    return _report(shared, hours, PerformanceReport.trends)
 
 
-def _report(shared: Services, hours: int, of: Callable[[PerformanceReport], dict[str, Any]]) -> dict[str, Any]:
-    def read(tx: Transaction) -> dict[str, Any]:
-        report = PerformanceReport(tx, store=shared.store, clock=shared.clock, hours=hours, targets=shared.targets)
-        return {**report.span, **of(report)}
-
-    return shared.read(read)
+def _report(shared: Services, hours: int, of: Callable[[PerformanceReport], T]) -> T:
+    return shared.read(
+        lambda tx: of(
+            PerformanceReport(tx, store=shared.store, clock=shared.clock, hours=hours, targets=shared.targets)
+        )
+    )
 
 
 async def _body(request: Request) -> dict[str, Any]:

@@ -12,11 +12,16 @@ from api.http.problems import PreconditionRequired
 from api.idempotency import kept
 from api.routing import guarded, router
 from api.schemas import ScheduleBody
-from api.services import Services, Shared
+from api.services import Shared
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.scheduling.schedule import ScheduleInForce
-from optimizer.jobs.scheduling.set_schedule import ScheduleReport, read_schedule, set_schedule, unset_schedule
-from optimizer.runtime import shapes
+from optimizer.jobs.scheduling.set_schedule import (
+    ScheduleReport,
+    ScheduleView,
+    read_schedule,
+    set_schedule,
+    unset_schedule,
+)
 
 routes: APIRouter = router("Studies")
 
@@ -24,19 +29,19 @@ IfMatch = Annotated[str | None, Header(description="The ETag of GET; * for whate
 
 
 @routes.get("/v1/families/{family}/schedule", **guarded("read"))
-def schedule(family: str, shared: Shared, response: Response) -> dict[str, Any]:
+def schedule(family: str, shared: Shared, response: Response) -> ScheduleView:
     """Whether studies of a family start by themselves (`on`), whether they may look at the holdout,
     when, and who switched that on.
     """
-    found = read_schedule(shared.family(family), store=shared.store)
+    found = read_schedule(shared.family(family), store=shared.store, clock=shared.clock)
     response.headers["ETag"] = _tag(found)
-    return shapes.schedule(found, shared.clock)
+    return found
 
 
 @routes.put("/v1/families/{family}/schedule", **guarded("operate", "limited"))
 def put(
     family: str, body: ScheduleBody, shared: Shared, request: Request, response: Response, if_match: IfMatch = None
-) -> dict[str, Any]:
+) -> ScheduleReport:
     """Switches on that studies start by themselves, at the family file's times or at others, until DELETE.
 
     Needs If-Match: 428 without, 412 where it changed since.
@@ -53,7 +58,7 @@ def put(
         )
         raise InvalidInput(f"The schedule of {family} was not changed: {fault.detail}.", [fault])
     _refuse_lost_words(family, body)
-    answer = _answering(shared, response)
+    answer = _answering(response)
     common: dict[str, Any] = {
         "reason": body.reason, "actor": request.state.caller.actor, "store": kept(request, shared, response, answer),
         "clock": shared.clock, "check": _check(if_match),
@@ -82,9 +87,9 @@ def delete(
     response: Response,
     reason: Annotated[str, Query(max_length=2000)] = "",
     if_match: IfMatch = None,
-) -> dict[str, Any]:
+) -> ScheduleReport:
     """No study of the family starts by itself any more. Safe to repeat; an If-Match that does not fit is 412."""
-    answer = _answering(shared, response)
+    answer = _answering(response)
     report = unset_schedule(
         shared.family(family),
         reason=reason,
@@ -113,10 +118,10 @@ def _check(if_match: str | None) -> Callable[[ScheduleInForce], None]:
     return lambda before: check_preconditions(_tag(before), if_match=if_match, if_none_match=None)
 
 
-def _answering(shared: Services, response: Response) -> Callable[[ScheduleReport], dict[str, Any]]:
-    def answer(report: ScheduleReport) -> dict[str, Any]:
+def _answering(response: Response) -> Callable[[ScheduleReport], ScheduleReport]:
+    def answer(report: ScheduleReport) -> ScheduleReport:
         response.headers["ETag"] = _tag(report.schedule)
-        return shapes.schedule_change(report, shared.clock)
+        return report
 
     return answer
 

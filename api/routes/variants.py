@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from api.access.auth import Caller, require_family
-from api.http.pagination import Cursor, Limit, page, slice_of
+from api.http.pagination import Cursor, Limit
 from api.idempotency import kept
 from api.routing import Asking, guarded, router
 from api.schemas import VariantBody
 from api.services import Services, Shared
+from optimizer.core.base.answers import Page, page_of
 from optimizer.core.base.errors import NotFound
-from optimizer.jobs.families.create_variant import Created, VariantDraft
+from optimizer.core.family.variant import VariantRecord
+from optimizer.core.views.variant import VariantDiff, VariantView, changes_between, variant_view
+from optimizer.jobs.families.create_variant import CreatedVariant, VariantDraft
 from optimizer.jobs.families.create_variant import create_variant as create_variant_job
-from optimizer.ports import Transaction, VariantRecord
-from optimizer.runtime import shapes
+from optimizer.ports import Transaction
 
 routes: APIRouter = router("Variants")
 OfFamily = Annotated[str | None, Query(description="Where several families hold the same content: which one is meant")]
@@ -28,19 +28,19 @@ THERE = {200: "The family has this variant already."}
 
 
 @routes.get("/v1/families/{family}/variants", **guarded("read"))
-def variants(family: str, shared: Shared, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
+def variants(family: str, shared: Shared, cursor: Cursor = None, limit: Limit = 100) -> Page[VariantView]:
     """All variants of a family, oldest first, whatever their source."""
     records = shared.read(lambda tx: shared.store.variants.of_family(tx, family))
     if not records:
         shared.family(family)
-    shown, next_cursor = slice_of(records, cursor, limit)
-    return page([shapes.variant(record) for record in shown], next_cursor)
+    shown = page_of(records, cursor, limit)
+    return Page(items=[variant_view(record) for record in shown.items], next_cursor=shown.next_cursor)
 
 
 @routes.post("/v1/families/{family}/variants", status_code=201, **guarded("operate", "limited", also=THERE))
 def create_variant(
     family: str, body: VariantBody, shared: Shared, request: Request, response: Response
-) -> dict[str, Any]:
+) -> CreatedVariant:
     """A variant made by a person; nothing is served by it.
 
     200 instead of 201 when the family holds this content already.
@@ -56,11 +56,11 @@ def create_variant(
         note=body.note,
     )
 
-    def answer(created: Created) -> dict[str, Any]:
+    def answer(created: CreatedVariant) -> CreatedVariant:
         if not created.new:
             response.status_code = 200
-        response.headers["Location"] = f"/v1/variants/{created.record.variant.id}"
-        return shapes.created(created)
+        response.headers["Location"] = f"/v1/variants/{created.variant}"
+        return created
 
     store = kept(request, shared, response, answer)
     return answer(
@@ -71,9 +71,9 @@ def create_variant(
 
 
 @routes.get("/v1/variants/{variant}", **guarded("read", narrows=True))
-def variant(variant: str, shared: Shared, caller: Asking, family: OfFamily = None) -> dict[str, Any]:
+def variant(variant: str, shared: Shared, caller: Asking, family: OfFamily = None) -> VariantView:
     """One variant: messages, examples, model settings, tools, response format, policy, and origin."""
-    return shapes.variant(shared.read(lambda tx: _find(tx, shared, caller, variant, family)))
+    return variant_view(shared.read(lambda tx: _find(tx, shared, caller, variant, family)))
 
 
 @routes.get("/v1/variants/{variant}/diff", **guarded("read-texts", narrows=True))
@@ -83,7 +83,7 @@ def diff(
     caller: Asking,
     against: Annotated[str, Query(description="`champion`, or the id of another variant of the family")] = "champion",
     family: OfFamily = None,
-) -> dict[str, Any]:
+) -> VariantDiff:
     """What differs from the champion (or another variant): a unified diff of the content,
     and each changed part before and after.
     """
@@ -98,17 +98,7 @@ def diff(
             other = champion.variant
         return _require(shared.store.variants.get(tx, after.family, other), other, after.family), after
 
-    before, after = shared.read(both)
-    old, new = before.variant.content(), after.variant.content()
-    lines = difflib.unified_diff(_lines(old), _lines(new), before.variant.id, after.variant.id, lineterm="")
-    return {
-        "family": after.family,
-        "variant": after.variant.id,
-        "against": before.variant.id,
-        "same": before.variant.id == after.variant.id,
-        "changes": {part: {"before": old[part], "after": new[part]} for part in new if old[part] != new[part]},
-        "diff": "\n".join(lines),
-    }
+    return changes_between(*shared.read(both))
 
 
 def _find(tx: Transaction, shared: Services, caller: Caller, variant: str, family: str | None) -> VariantRecord:
@@ -128,15 +118,3 @@ def _require(record: VariantRecord | None, variant: str | None, family: str | No
             variant=variant,
         )
     return record
-
-
-def _lines(content: dict[str, Any]) -> list[str]:
-    """Content as text to compare: long texts on lines of their own, so that a changed sentence shows as one."""
-    lines: list[str] = []
-    for part, value in content.items():
-        lines.append(f"{part}:")
-        entries = value if isinstance(value, list) else [value]
-        for entry in entries:
-            text = json.dumps(entry, ensure_ascii=False, indent=2, sort_keys=True)
-            lines += [f"  {line}" for line in text.replace("\\n", "\n").splitlines()]
-    return lines

@@ -8,10 +8,11 @@ from typing import Any
 from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Family
+from optimizer.core.family.variant import VariantRecord
 from optimizer.core.search.study import Study
 from optimizer.core.serving.champion import first
 from optimizer.jobs.studies.create_study import create_study
-from optimizer.ports import Clock, Store, VariantRecord
+from optimizer.ports import Clock, Store
 
 
 def begun_study(

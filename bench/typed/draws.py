@@ -20,6 +20,7 @@ from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
+from optimizer.core.family.variant import VariantRecord
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.search.cascade.records import TierRecords
@@ -31,7 +32,6 @@ from optimizer.core.statistics.exact_pairs import exact_p
 from optimizer.host.config import load_settings
 from optimizer.jobs.studies.create_study import create_study
 from optimizer.jobs.studies.run_study import run_study
-from optimizer.ports import VariantRecord
 from optimizer.runtime import wiring
 from typed.command import DONE, REFUSED, typed
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from optimizer.cli.output import Json, plain, say, show, table, tell_change, when
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidInput, Refused
+
+if TYPE_CHECKING:
+    from optimizer.jobs.upkeep.manage_keys import KeyView
 
 UNITS = {"m": 60, "h": 3600, "d": 86400}
 
@@ -81,11 +85,11 @@ def create(
 @app.command("list")
 def list_keys(as_json: Json = False) -> None:
     """Show all keys, the revoked ones too; never their secrets."""
-    from optimizer.jobs.upkeep.manage_keys import shown
+    from optimizer.jobs.upkeep.manage_keys import key_view
 
     session = Session()
     with session.store.read() as tx:
-        rows = [shown(key) for key in session.store.api_keys.all(tx)]
+        rows = [key_view(key) for key in session.store.api_keys.all(tx)]
     columns = {
         "name": "Name",
         "may": "Role",
@@ -94,7 +98,7 @@ def list_keys(as_json: Json = False) -> None:
         "expires_at": "Ends",
         "created_at": "Made",
         "revoked_at": "Revoked",
-        **({"keyless_until": "No key needed until"} if any(row["keyless_until"] for row in rows) else {}),
+        **({"keyless_until": "No key needed until"} if any(row.keyless_until for row in rows) else {}),
     }
     view = table(
         [_in_words(row) for row in rows],
@@ -191,11 +195,11 @@ def _reopened(session: Session, name: str) -> Mapping[str, Any]:
     return dict(plain(report))
 
 
-def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
-    may = [*row["roles"], *(f"source {source}" for source in row["sources"])]
-    only = "all" if row["families"] is None else ", ".join(row["families"])
-    most = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in row["limits"].items())
-    return {**row, "may": ", ".join(may), "only": only, "most": most or None}
+def _in_words(key: KeyView) -> dict[str, Any]:
+    may = [*key.roles, *(f"source {source}" for source in key.sources)]
+    only = "all" if key.families is None else ", ".join(key.families)
+    most = ", ".join(f"{value:g} {name.replace('_', ' ')}" for name, value in key.limits.items())
+    return {**asdict(key), "may": ", ".join(may), "only": only, "most": most or None}
 
 
 def _end_of(text: str, now: datetime, option: str) -> datetime:

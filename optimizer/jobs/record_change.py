@@ -12,13 +12,13 @@ from typing import Any
 import structlog
 
 from optimizer.core.base.errors import Conflict, Fault, InvalidInput
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.rollout.decision_log import next_decision
 from optimizer.core.rollout.transitions import Transition, TransitionRequest, apply, lapse_of
 from optimizer.core.search.answer_bounds import models_of
 from optimizer.core.serving import champion
 from optimizer.core.serving.rollout import Champion, Decision, Rollout
-from optimizer.ports import Clock, Store, Transaction, VariantRecord
+from optimizer.ports import Clock, Store, Transaction
 
 MAX_REASON_CHARS = 2000
 log = structlog.get_logger("detent.decisions")

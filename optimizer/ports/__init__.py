@@ -7,12 +7,12 @@ transaction may call a model or the network. Ids and times are made by jobs; sto
 
 from __future__ import annotations
 
-from optimizer.ports.alerts import Alert, AlertChannel, AlertMessage, Alerts, Audit, ChannelFailed
+from optimizer.ports.alerts import Alert, AlertChannel, AlertMessage, Alerts, Audit, AuditEntry, ChannelFailed
 from optimizer.ports.api_keys import ApiKeys, CallerKind, CallerRecord, KeyRecord, KeyUsage, Limited
 from optimizer.ports.clock import Clock
 from optimizer.ports.events import Events, Exposure, Exposures, Traffic, TruncatedInput
 from optimizer.ports.evidence import EvidenceSource
-from optimizer.ports.examples import Examples, ExampleStanding, Reviews
+from optimizer.ports.examples import Examples, ExampleStanding, Review, Reviews
 from optimizer.ports.graphs import Graphs
 from optimizer.ports.judging import CalibrationRecord, Calibrations, JudgeRuns
 from optimizer.ports.models import DeltaSink, LanguageModel, ModelCatalogue, ModelFacts, ModelSource, StreamingModel
@@ -42,7 +42,7 @@ from optimizer.ports.store import Store
 from optimizer.ports.studies import Journal, JournalEntry, Schedules, Studies, TierAnswers
 from optimizer.ports.tracker import MovedAlias, Pages, StudyEvidence, Tracker
 from optimizer.ports.transaction import Added, Transaction
-from optimizer.ports.variants import VariantRecord, Variants
+from optimizer.ports.variants import Variants
 
 __all__ = [
     "Added",
@@ -52,6 +52,7 @@ __all__ = [
     "Alerts",
     "ApiKeys",
     "Audit",
+    "AuditEntry",
     "Blocks",
     "CalibrationRecord",
     "Calibrations",
@@ -93,6 +94,7 @@ __all__ = [
     "Pages",
     "Performance",
     "PipelineStats",
+    "Review",
     "Reviews",
     "Rollouts",
     "Schedules",
@@ -111,7 +113,6 @@ __all__ = [
     "UnitCount",
     "UnitCounts",
     "UnitOutcomes",
-    "VariantRecord",
     "Variants",
     "WatchedReign",
     "WatchedSwitch",

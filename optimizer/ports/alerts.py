@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from typing_extensions import TypedDict
+
+from optimizer.core.base.answers import Json
 from optimizer.ports.transaction import Transaction
 
 
@@ -101,6 +104,19 @@ class Alerts(Protocol):
         """The newest first; of one kind, family or subject where one is named."""
 
 
+class AuditEntry(TypedDict):
+    """One change that a person or a process caused. ``detail``: what its act says of it."""
+
+    seq: int
+    at: datetime
+    actor: str
+    action: str
+    family: str | None
+    subject: str
+    detail: Mapping[str, Json]
+    request_id: str | None
+
+
 class Audit(Protocol):
     def add(
         self,
@@ -114,6 +130,6 @@ class Audit(Protocol):
         detail: Mapping[str, Any],
         request_id: str | None = None,
     ) -> None: ...
-    def page(self, tx: Transaction, cursor: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]: ...
-    def of_subject(self, tx: Transaction, subject: str) -> list[dict[str, Any]]:
+    def page(self, tx: Transaction, cursor: str | None, limit: int) -> tuple[list[AuditEntry], str | None]: ...
+    def of_subject(self, tx: Transaction, subject: str) -> list[AuditEntry]:
         """Everything that was done to one thing, in order."""

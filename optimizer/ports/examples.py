@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from typing_extensions import TypedDict
+
 from optimizer.core.dataset.examples import Example, Split
 from optimizer.ports.transaction import Added, Transaction
 
@@ -74,16 +76,55 @@ class Examples(Protocol):
     def release(self, tx: Transaction, family: str, id: str, by: str) -> None: ...
 
 
+ReviewStatus = Literal["open", "answered"]
+
+
+class ReviewPayload(TypedDict, total=False):
+    """Why it is asked, by kind: of an example what it is and who sent it; of an answer in doubt what the doubt is; of
+    a drawn one how it was drawn.
+    """
+
+    example: str
+    split: str
+    sent_by: str
+    doubt: str
+    why: str
+    draw: str
+    judge: str
+    since: str
+    until: str
+    frame: int
+    n: int
+    inclusion: float
+    place: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """A question to a person, and what was answered. ``subject``: the example or interaction that it is about."""
+
+    id: str
+    family: str
+    kind: str
+    subject: str
+    payload: ReviewPayload
+    status: ReviewStatus
+    answer: str | None = None
+    answered_by: str | None = None
+    created_at: datetime
+    answered_at: datetime | None = None
+
+
 class Reviews(Protocol):
     def open(
         self, tx: Transaction, id: str, family: str, kind: str, subject: str, payload: Mapping[str, Any], at: datetime
     ) -> None: ...
-    def get(self, tx: Transaction, id: str) -> dict[str, Any]:
+    def get(self, tx: Transaction, id: str) -> Review:
         """Raises NotFound."""
 
-    def page(self, tx: Transaction, family: str | None, status: str | None) -> list[dict[str, Any]]: ...
+    def page(self, tx: Transaction, family: str | None, status: str | None) -> list[Review]: ...
     def of_kind(self, tx: Transaction, family: str, kind: str) -> dict[str, datetime]:
         """Every review of that kind, answered or not: when it was opened, by subject."""
 
-    def answer(self, tx: Transaction, id: str, answer: str, by: str, at: datetime) -> dict[str, Any]:
+    def answer(self, tx: Transaction, id: str, answer: str, by: str, at: datetime) -> Review:
         """The review as answered. Raises NotFound, and Conflict when it has another answer already."""

@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import VariantRecord
 from optimizer.core.search.playbook.entries import Entry
 from optimizer.ports.transaction import Transaction
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VariantRecord:
-    """A Variant as stored, with its origin."""
-
-    family: str
-    variant: Variant
-    source: Literal["file", "study", "person", "import", "environment"]
-    created_at: datetime
-    created_by: str
-    note: str = ""
-    file_version: str | None = None
-    parent: str | None = None
-    study: str | None = None
 
 
 class Variants(Protocol):

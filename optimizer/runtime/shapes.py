@@ -15,20 +15,16 @@ if TYPE_CHECKING:
     from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
     from optimizer.core.feedback.rating_draws import JudgedFigure
     from optimizer.core.forecast.forecast import RolloutForecast
-    from optimizer.core.scheduling.schedule import ScheduleInForce
     from optimizer.core.search.cost_estimate import CostEstimate
     from optimizer.core.search.study import Study, Trial
     from optimizer.core.serving.freezes import Freeze
     from optimizer.core.serving.rollout import Decision, Rollout
     from optimizer.core.views.rollout_status import RolloutView
-    from optimizer.jobs.families.create_variant import Created
     from optimizer.jobs.feedback.draw_ratings import DrawReport
     from optimizer.jobs.feedback.judge_standing import JudgeStanding
     from optimizer.jobs.record_change import RolloutChange
     from optimizer.jobs.rollouts.start_rollout import Start
-    from optimizer.jobs.scheduling.set_schedule import ScheduleReport
-    from optimizer.jobs.upkeep.manage_keys import KeyReport
-    from optimizer.ports import Alert, CalibrationRecord, CallerRecord, Clock, TruncatedInput, VariantRecord
+    from optimizer.ports import Alert, CalibrationRecord, CallerRecord, TruncatedInput
 
 
 def rollout(value: Rollout) -> dict[str, Any]:
@@ -64,29 +60,6 @@ def trial(value: Trial) -> dict[str, Any]:
 
 def alert(value: Alert) -> dict[str, Any]:
     return asdict(value)
-
-
-def variant(value: VariantRecord) -> dict[str, Any]:
-    """The content with what is known about its origin; the prompt of a family is under ``/prompt``,
-    this is the setting itself.
-    """
-    return {
-        "variant": value.variant.id,
-        "family": value.family,
-        "source": value.source,
-        "created_at": value.created_at,
-        "created_by": value.created_by,
-        "note": value.note,
-        "file_version": value.file_version,
-        "parent": value.parent,
-        "study": value.study,
-        "variables": list(value.variant.variables),
-        **value.variant.content(),
-    }
-
-
-def created(value: Created) -> dict[str, Any]:
-    return {**variant(value.record), "new": value.new}
 
 
 def interaction(value: Interaction) -> dict[str, Any]:
@@ -239,23 +212,6 @@ def callers(values: Sequence[CallerRecord]) -> dict[str, Any]:
         ]
         for kind in ("refused", "keyless")
     }
-
-
-def key_change(value: KeyReport) -> dict[str, Any]:
-    return asdict(value)
-
-
-def schedule(value: ScheduleInForce, clock: Clock) -> dict[str, Any]:
-    """What is in force, by whom (`source` says where `cron` stands, `file` or `store`),
-    and when its next study comes.
-    """
-    from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
-
-    return {**asdict(value), "next_study_at": next_scheduled(value, clock)}
-
-
-def schedule_change(value: ScheduleReport, clock: Clock) -> dict[str, Any]:
-    return {**asdict(value), "schedule": schedule(value.schedule, clock)}
 
 
 def estimate(family: str, value: CostEstimate) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def by_hand(world: World, n_examples: int = 2) -> str:
         messages=None, from_variant=champion(world), examples=[shot_record(s) for s in shown], note="my own"
     )
     made = create_variant(world.family, draft, actor="local:ann", store=world.store, clock=world.clock)
-    return made.record.variant.id
+    return made.variant
 
 
 def shot_record(shot: Any) -> dict[str, Any]:

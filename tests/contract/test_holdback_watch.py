@@ -279,7 +279,7 @@ def test_a_promotion_that_the_next_rollout_followed_by_itself_was_not_taken_back
 
 def new_variant(world: World, text: str) -> str:
     draft = VariantDraft(messages=[{"role": "user", "content": text}], note="another")
-    return create_variant(world.family, draft, actor="ann", store=world.store, clock=world.clock).record.variant.id
+    return create_variant(world.family, draft, actor="ann", store=world.store, clock=world.clock).variant
 
 
 def test_a_person_who_takes_a_promotion_back_needs_no_evidence(promoted: World) -> None:

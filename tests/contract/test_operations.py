@@ -463,7 +463,7 @@ class TestJudges:
         def rate(answer: str, expected: Any = None, place: int = 0) -> Change:
             def change(operations: Operations, world: World) -> Answer:
                 rows = world.shared.read(lambda tx: world.shared.store.reviews.page(tx, JUDGED, None))
-                review = next(row["id"] for row in rows if row["payload"]["place"] == place)
+                review = next(row.id for row in rows if row.payload["place"] == place)
                 return operations.answer_review(review, answer, expected=expected, as_answered=False)
 
             return change

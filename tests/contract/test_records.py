@@ -12,8 +12,9 @@ import pytest
 from optimizer.adapters.store import Database
 from optimizer.adapters.store.repositories.api_keys import MOST_CALLERS
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
+from optimizer.core.family.variant import VariantRecord
 from optimizer.core.serving.access import access_of
-from optimizer.ports import Alert, KeyRecord, VariantRecord
+from optimizer.ports import Alert, KeyRecord
 from optimizer.ports.alerts import ALERT_TOPIC, message_of
 from tests.stores import (
     FAMILY,
@@ -58,7 +59,7 @@ class TestReviews:
 
     def test_an_answer_stays(self, asked: Database) -> None:
         answered = asked.write(lambda tx: asked.reviews.answer(tx, "rv_1", "release", "anna", minutes(1)))
-        assert (answered["status"], answered["answer"], answered["answered_by"], answered["answered_at"]) == (
+        assert (answered.status, answered.answer, answered.answered_by, answered.answered_at) == (
             "answered",
             "release",
             "anna",
@@ -70,7 +71,7 @@ class TestReviews:
 
     def test_open_ones_can_be_listed(self, asked: Database) -> None:
         with asked.read() as tx:
-            assert [review["id"] for review in asked.reviews.page(tx, FAMILY, "open")] == ["rv_1"]
+            assert [review.id for review in asked.reviews.page(tx, FAMILY, "open")] == ["rv_1"]
             assert asked.reviews.page(tx, "triage", None) == []
             assert asked.reviews.page(tx, None, "answered") == []
 

@@ -144,9 +144,7 @@ def test_an_end_by_hand_while_nobody_watches_leaves_the_gap_on_record(database: 
     if act == "champion rollback":
         world.start()
         world.operate("promote", confirm=F)
-        world.candidate = create_variant(
-            world.family, DRAFT, actor="ann", store=world.store, clock=world.clock
-        ).record.variant.id
+        world.candidate = create_variant(world.family, DRAFT, actor="ann", store=world.store, clock=world.clock).variant
     world.start()
     begun, lapsed_at = world.rollout.started_at, world.rollout.lease_expires_at
     world.clock.pass_seconds(100)

@@ -127,7 +127,7 @@ def test_every_fault_is_told_and_nothing_changes(nightly: TriggeredWorld) -> Non
     assert [fault.pointer for fault in refused.value.faults] == ["/cron", "/strategy"]
     assert "no hour" in refused.value.detail
     assert "does not allow it" in refused.value.detail
-    assert read_schedule(nightly.family, store=nightly.store).source == "file"
+    assert read_schedule(nightly.family, store=nightly.store, clock=nightly.clock).source == "file"
 
 
 def test_an_aim_that_the_file_s_strategy_cannot_have_is_refused(tmp_path: Path) -> None:
@@ -181,4 +181,4 @@ def test_a_check_that_refuses_undoes_nothing_since_nothing_was_done(nightly: Tri
 
     with pytest.raises(StaleVersion, match="switched on by local:ann"):
         put(nightly, None, check=changed_meanwhile)
-    assert read_schedule(nightly.family, store=nightly.store).cron == NIGHTLY
+    assert read_schedule(nightly.family, store=nightly.store, clock=nightly.clock).cron == NIGHTLY

@@ -26,6 +26,7 @@ from optimizer.core.base.values import Budget, ExampleResult, Spend
 from optimizer.core.dataset.examples import make_example, select
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render
+from optimizer.core.family.variant import VariantRecord
 from optimizer.core.models.language import ModelAnswer, ModelPrice, request_for
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.search.call_estimate import expected_calls
@@ -44,7 +45,7 @@ from optimizer.demo.users import Users
 from optimizer.host import run_files
 from optimizer.host.config import load_settings
 from optimizer.jobs.dataset.import_examples import import_examples
-from optimizer.ports import JournalEntry, SourceRow, VariantRecord
+from optimizer.ports import JournalEntry, SourceRow
 from optimizer.runtime import wiring
 from tests.stores import migrate_store
 from tests.unit.test_mlflow_link import Mlflow

@@ -355,7 +355,7 @@ def test_a_frozen_family_answers_with_its_champion_only(setup: Setup) -> None:
         actor="ann",
         store=setup.store,
         clock=clock,
-    ).record.variant.id
+    ).variant
     named = {"model": "topic", "messages": [{"role": "user", "content": "x"}], "detent": {"variant": other}}
     assert setup.post(named).json()["detent"]["variant"] == other
     freeze(context_of(setup.store, clock), FreezeRequest(family="topic", reason="launch"))

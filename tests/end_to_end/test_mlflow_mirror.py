@@ -16,13 +16,14 @@ import pytest
 
 from optimizer.adapters.mlflow.tracking import MlflowTracker
 from optimizer.adapters.store import Database
+from optimizer.core.family.variant import VariantRecord
 from optimizer.core.search.study import Study, Trial
 from optimizer.core.serving import champion
 from optimizer.core.serving.rollout import Champion, Rollout
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.mirror_outbox import TOPICS, mirror_once, wait_s
 from optimizer.jobs.record_change import record_reign
-from optimizer.ports import StudyEvidence, VariantRecord
+from optimizer.ports import StudyEvidence
 from tests import mlflow_story as story
 from tests.mlflow_store import NewMlflow
 from tests.mlflow_story import FAMILY, STUDY, VARIANTS, after_it

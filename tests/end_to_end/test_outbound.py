@@ -14,10 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.models.wire import MESSAGE, PARAMS
 from optimizer.host.config import Settings
-from optimizer.ports import VariantRecord
 from optimizer.runtime import wiring
 from tests import api_world
 from tests.api_world import World

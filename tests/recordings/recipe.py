@@ -192,7 +192,7 @@ def rollouts_are_moved(var: Path, clock: Clock) -> None:
     watch_champion(world.store, clock, family)
 
     draft = VariantDraft(messages=[{"role": "user", "content": "Guess: {{document}}"}], note="quick")
-    world.candidate = create_variant(world.family, draft, actor="ann", store=world.store, clock=clock).record.variant.id
+    world.candidate = create_variant(world.family, draft, actor="ann", store=world.store, clock=clock).variant
     world.champion = first
     world.behaviours[world.candidate] = Behaviour(success=0.1)
     world.start()

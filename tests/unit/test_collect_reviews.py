@@ -132,12 +132,12 @@ def test_each_kind_of_doubt_is_put_up_with_its_reason_and_without_a_text(place: 
     assert place.reviews() == []
     place.collect()
     rows = place.reviews()
-    assert {row["subject"]: row["payload"]["doubt"] for row in rows} == {
+    assert {row.subject: row.payload["doubt"] for row in rows} == {
         "disputed": "disputed",
         "low": "low",
         "unsure": "unsure",
     }
-    assert all(row["kind"] == KIND and "text of" not in str(row["payload"]) for row in rows)
+    assert all(row.kind == KIND and "text of" not in str(row.payload) for row in rows)
 
 
 def test_what_was_put_up_or_corrected_or_cannot_be_labelled_is_not_put_up(place: Place) -> None:
@@ -201,19 +201,19 @@ def asked(place: Place) -> tuple[Place, str]:
     place.label("in_1", success=False)
     place.collect()
     assert place.examples() == {"train": 0, "dev": 0, "holdout": 0}
-    return place, place.reviews()[0]["id"]
+    return place, place.reviews()[0].id
 
 
 def test_a_released_answer_becomes_an_example_split_by_its_hash(asked: tuple[Place, str]) -> None:
     place, review = asked
     row = place.answer(review, expected={"summary": "what it should have been"})
-    assert (row["status"], row["answer"]) == ("answered", "release")
+    assert (row.status, row.answer) == ("answered", "release")
     split = split_of(group_of({"document": "text of in_1"}, None))
     assert place.examples()[split] == sum(place.examples().values()) == 1
     with place.store.read() as tx:
         (standing,) = place.store.examples.standing(tx, FAMILY, ids=["ia_in_1"], groups=())
     assert standing.released
-    assert place.answer(review, expected={"summary": "x"})["answered_by"] == "ben"  # repeating it changes nothing
+    assert place.answer(review, expected={"summary": "x"}).answered_by == "ben"  # repeating it changes nothing
     assert sum(place.examples().values()) == 1
 
 
@@ -250,7 +250,7 @@ def test_an_answer_that_cannot_be_used_is_refused_and_the_review_stays_open(
     place, review = asked
     with pytest.raises(InvalidInput, match=says):
         place.answer(review, **options)
-    assert place.reviews()[0]["status"] == "open"
+    assert place.reviews()[0].status == "open"
     with pytest.raises(NotFound):
         place.answer("rv_unknown", as_answered=True)
 

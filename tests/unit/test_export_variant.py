@@ -11,9 +11,8 @@ from ruamel.yaml import YAML
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.rendering import render, render_open
-from optimizer.core.family.variant import FewShot, Variant
+from optimizer.core.family.variant import FewShot, Variant, VariantRecord
 from optimizer.jobs.families.export_variant import export_variant
-from optimizer.ports import VariantRecord
 from tests.study_world import topic_family
 
 INPUT = {"document": 'On quarks {and} braces: 50 % "quoted"\nand a second line.'}

@@ -19,14 +19,13 @@ from optimizer.core.evaluation.suite import gates_of_suites
 from optimizer.core.evaluation.timing import N_TIMED, n_paired, rounds
 from optimizer.core.family.family import Family
 from optimizer.core.family.golden import GoldenRow
-from optimizer.core.family.variant import FewShot, Variant
+from optimizer.core.family.variant import FewShot, Variant, VariantRecord
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.search.study import Definition, Study, Trigger
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.studies.confirm_variant import confirm_variant
 from optimizer.jobs.studies.evaluate_variant import evaluate_variant
 from optimizer.jobs.studies.evaluations.plan_evaluation import estimate_evaluation
-from optimizer.ports import VariantRecord
 from optimizer.runtime.wiring import classify
 from tests.study_world import START, TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
 

@@ -155,8 +155,8 @@ def test_a_divided_committee_puts_the_answer_before_a_person_within_the_days_rev
     assert (made.n_judged, len(made.reviews)) == (4, 2)
     with world.store.read() as tx:
         opened = world.store.reviews.page(tx, "letters", "open")
-    assert {(one["kind"], one["payload"]["doubt"]) for one in opened} == {("label_interaction", "divided")}
-    assert "differ by 0.70" in opened[0]["payload"]["why"]
+    assert {(one.kind, one.payload["doubt"]) for one in opened} == {("label_interaction", "divided")}
+    assert "differ by 0.70" in opened[0].payload["why"]
 
 
 def test_the_hours_dollars_end_the_look_and_the_next_hour_begins_anew(tmp_path):

@@ -218,9 +218,9 @@ def test_checkpoints_stand_in_the_order_of_the_pipeline_with_the_most_frequent_r
 def test_content_types_and_hours_have_the_same_figures_as_the_whole() -> None:
     one = sums(1, quality_score=0.6)
     by_type = content_types({("news", "full"): one, ("news", "lightweight"): one + one, ("talk", "full"): one})
-    assert (by_type["news"]["bypass_rate"], by_type["talk"]["bypass_rate"]) == (pytest.approx(2 / 3, abs=1e-6), 0.0)
+    assert (by_type["news"].bypass_rate, by_type["talk"].bypass_rate) == (pytest.approx(2 / 3, abs=1e-6), 0.0)
     hours = trends({(NOW, "full"): one, (NOW - timedelta(hours=1), "early_exit"): one})
-    assert [(hour["hour"], hour["early_exit_rate"]) for hour in hours] == [(NOW - timedelta(hours=1), 1.0), (NOW, 0.0)]
+    assert [(hour.hour, hour.early_exit_rate) for hour in hours] == [(NOW - timedelta(hours=1), 1.0), (NOW, 0.0)]
 
 
 def test_the_page_names_the_levels_that_hold() -> None:

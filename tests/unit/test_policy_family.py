@@ -24,11 +24,10 @@ from optimizer.content.core.records.fields import FIELDS
 from optimizer.core.base.errors import InvalidFamily, InvalidInput, NotFound
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.rendering import render, render_open
-from optimizer.core.family.variant import FewShot, Variant
+from optimizer.core.family.variant import FewShot, Variant, VariantRecord
 from optimizer.core.views.variant_text import variant_text
 from optimizer.jobs.families.export_variant import export_variant
 from optimizer.jobs.studies.evaluate_variant import evaluate_variant
-from optimizer.ports import VariantRecord
 from tests.api_world import World, make_home, serving
 
 ROOT = Path(__file__).parents[2]

@@ -269,7 +269,7 @@ def test_corrections_that_nobody_released_go_and_released_and_imported_ones_stay
     assert gone(prune_records(store, CLOCK, kept(store, family()))) == {(FAMILY, "examples"): 1, (FAMILY, "reviews"): 1}
     with store.read() as tx:
         ids = [row["id"] for row in tx.execute(text("SELECT id FROM examples ORDER BY id")).mappings()]
-        assert [review["id"] for review in store.reviews.page(tx, FAMILY, None)] == ["rv_2"]
+        assert [review.id for review in store.reviews.page(tx, FAMILY, None)] == ["rv_2"]
     assert ids == ["curated", "imported", "released", "young"]
 
 

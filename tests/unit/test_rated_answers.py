@@ -46,7 +46,7 @@ class Place:
         with self.store.read() as tx:
             asked = self.store.reviews.get(tx, review)
         assert asked is not None
-        said = f"{rating(int(asked['subject'][3:])):g}" if answer is None else answer
+        said = f"{rating(int(asked.subject[3:])):g}" if answer is None else answer
         return rate_answer(review, said, actor="ben", store=self.store, clock=self.clock, intake=self.here.intake())
 
     def calibrate(self, family: Family | None = None, **options: Any) -> CalibrationRecord:
@@ -76,10 +76,10 @@ def test_answers_are_drawn_at_random_and_each_review_keeps_their_chance(place: P
     assert (made.draw.frame, made.draw.n, len(made.reviews)) == (N, 30, 30)
     with place.store.read() as tx:
         reviews = [place.store.reviews.get(tx, id) for id in made.reviews]
-    assert [one["payload"]["place"] for one in reviews if one] == list(range(30))
-    assert {one["payload"]["inclusion"] for one in reviews if one} == {0.1}
-    assert {one["kind"] for one in reviews if one} == {KIND}
-    numbers = [int(one["subject"][3:]) for one in reviews if one]
+    assert [one.payload["place"] for one in reviews if one] == list(range(30))
+    assert {one.payload["inclusion"] for one in reviews if one} == {0.1}
+    assert {one.kind for one in reviews if one} == {KIND}
+    numbers = [int(one.subject[3:]) for one in reviews if one]
     assert len(set(numbers)) == 30
     assert numbers != sorted(numbers)
 
@@ -109,7 +109,7 @@ def test_what_was_drawn_for_another_judge_has_the_same_chance_as_all_others(plac
     assert (made.draw.frame, made.draw.inclusion) == (2 * N, 0.5)
     with place.store.read() as tx:
         drawn = [place.store.reviews.get(tx, id) for id in made.reviews]
-    n_old = sum(int(one["subject"][3:]) < N for one in drawn if one)
+    n_old = sum(int(one.subject[3:]) < N for one in drawn if one)
     assert 110 < n_old < 190
 
 
@@ -162,15 +162,15 @@ def test_a_family_without_a_judge_or_without_texts_has_nothing_to_draw(place: Pl
 def test_a_rating_stays_and_is_feedback_of_a_person(place: Place) -> None:
     review = place.draw(30).reviews[0]
     answered = place.rate(review, "0.750")
-    assert (answered["answer"], answered["status"]) == ("0.75", "answered")
+    assert (answered.answer, answered.status) == ("0.75", "answered")
     assert place.rate(review, "0.75") == answered
     with pytest.raises(Conflict, match="answered '0\\.75'"):
         place.rate(review, "1")
     with place.store.read() as tx:
-        events = place.store.events.feedback_of(tx, place.family.name, answered["subject"])
-        said = place.store.traffic.ratings(tx, place.family.name, [answered["subject"]], "person")
+        events = place.store.events.feedback_of(tx, place.family.name, answered.subject)
+        said = place.store.traffic.ratings(tx, place.family.name, [answered.subject], "person")
     assert [(one.source, one.score) for one in events if one.source == "person"] == [("person", 0.75)]
-    assert said == {answered["subject"]: 0.75}
+    assert said == {answered.subject: 0.75}
 
 
 @pytest.mark.parametrize("answer", ["1.1", "-0.1", "nan", "good", "", "release"])
@@ -182,7 +182,7 @@ def test_what_is_no_rating_is_refused(place: Place, answer: str) -> None:
 def test_an_answer_that_cannot_be_rated_is_no_feedback(place: Place) -> None:
     answered = place.rate(place.draw(30).reviews[0], "unrated")
     with place.store.read() as tx:
-        assert place.store.traffic.ratings(tx, place.family.name, [answered["subject"]], "person") == {}
+        assert place.store.traffic.ratings(tx, place.family.name, [answered.subject], "person") == {}
 
 
 def test_a_key_that_may_not_speak_as_a_person_rates_nothing(place: Place) -> None:
@@ -191,7 +191,7 @@ def test_a_key_that_may_not_speak_as_a_person_rates_nothing(place: Place) -> Non
     with pytest.raises(NotAuthorised):
         rate_answer(review, "1", actor="app", store=place.store, clock=place.clock, intake=intake)
     with place.store.read() as tx:
-        assert place.store.reviews.get(tx, review)["status"] == "open"  # type: ignore[index]
+        assert place.store.reviews.get(tx, review).status == "open"
 
 
 def test_an_unknown_review_is_named(place: Place) -> None:

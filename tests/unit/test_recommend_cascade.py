@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from optimizer.core.base.errors import Conflict, InvalidInput
+from optimizer.core.family.variant import Variant
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.steps import draw_of
 from optimizer.core.search.cascade.advice import _changed
@@ -155,7 +156,7 @@ def test_thresholds_that_lose_too_much_are_changed_for_those_the_confident_rule_
     assert advice.audit_cost.extra_usd.mean == pytest.approx(SHARE * USD[1] * 0.9, rel=0.05)
     draft = VariantDraft(from_variant=found.champion, policy=advice.policy)
     made = create_variant(world.family, draft, actor="test", store=world.store, clock=world.clock)
-    assert made.record.variant.policy["accept"] == advice.policy["accept"]
+    assert made.policy["accept"] == advice.policy["accept"]
     production = production_of(
         served_requests(world.family, store=world.store, clock=world.clock, hours=24), world.family, world.scorer
     )
@@ -188,7 +189,9 @@ def test_a_variant_with_another_prompt_is_another_matter(tmp_path: Path) -> None
     champion = cascade_variant(world.family, SERVED, audit_share=SHARE)
     messages = [{"role": "system", "content": "Say it."}, *champion.messages[1:]]
     draft = VariantDraft(from_variant=champion.id, messages=messages)
-    other = create_variant(world.family, draft, actor="test", store=world.store, clock=world.clock).record.variant
+    made = create_variant(world.family, draft, actor="test", store=world.store, clock=world.clock)
+    other = Variant.from_content({**champion.content(), "messages": messages})
+    assert other.id == made.variant
     rng = random.Random(1)
     Traffic(world, other, rng).serve([drawn(rng) for _ in range(20)])
     assert recommended(world).n_read == 0

@@ -21,9 +21,9 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.fields import Output
 from optimizer.core.family.metrics import MetricRecord
 from optimizer.core.family.parsers import ParserRecord
+from optimizer.core.family.variant import VariantRecord
 from optimizer.core.search.strategies import STRATEGIES, StrategyRecord, check_strategy, writes
 from optimizer.jobs.families.export_variant import export_variant
-from optimizer.ports import VariantRecord
 from optimizer.runtime import wiring
 from tests.study_world import START
 

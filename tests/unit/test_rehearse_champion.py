@@ -12,12 +12,12 @@ import pytest
 
 from optimizer.core.base.errors import Busy, ModelFailed, NotFound
 from optimizer.core.family.rendering import render
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.models.language import request_for
 from optimizer.core.serving.champion import fall_back, succeed
 from optimizer.jobs.champions.rehearse_champion import ALERT, is_due, rehearse_champion
 from optimizer.jobs.dataset.build_dataset import as_served
-from optimizer.ports import Alert, VariantRecord
+from optimizer.ports import Alert
 from tests.stores import study
 from tests.study_world import START, TopicModel, World, topic_examples, topic_family
 

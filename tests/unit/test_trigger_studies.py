@@ -523,7 +523,7 @@ def test_a_candidate_found_during_a_holdback_waits_for_its_end(tmp_path: Path) -
     world = TriggeredWorld(tmp_path)
     rollout = promoted(world)
     found = VariantDraft(messages=[{"role": "user", "content": "Topic? {{document}}"}], note="another")
-    variant = create_variant(world.family, found, actor="ann", store=world.store, clock=world.clock).record.variant.id
+    variant = create_variant(world.family, found, actor="ann", store=world.store, clock=world.clock).variant
     first = world.studies()[0]
     later = replace(first, id="st_later", champion=world.champion(), winner=variant, created_at=world.clock.now())
     world.store.write(lambda tx: world.store.studies.add(tx, later))

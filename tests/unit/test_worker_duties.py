@@ -93,7 +93,7 @@ def test_answers_in_doubt_are_put_up_once_a_day_for_each_family_that_wants_it(tm
 
     def subjects() -> list[str]:
         with worker._store.read() as tx:
-            return [row["subject"] for row in worker._store.reviews.page(tx, None, None)]
+            return [row.subject for row in worker._store.reviews.page(tx, None, None)]
 
     report(FAMILY, 1)
     report("quiet", 1)

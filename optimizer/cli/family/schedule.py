@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from optimizer.cli.output import Json, plain, show, tell_change
+from optimizer.cli.output import Json, show, tell_change
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import InvalidInput
 
@@ -74,15 +74,13 @@ def schedule(
 
 def _read(session: Session, family: str, as_json: bool) -> None:
     from optimizer.core.base.phrasing import when
-    from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
     from optimizer.jobs.scheduling.set_schedule import read_schedule
 
-    found = read_schedule(session.family(family), store=session.store)
-    due = next_scheduled(found, session.clock)
+    found = read_schedule(session.family(family), store=session.store, clock=session.clock)
 
     def view(out: Any) -> None:
         out.print(f"By itself {found.text}", style="bold", markup=False)
-        if due is not None:
-            out.print(f"Next      {when(due)}", markup=False)
+        if found.next_study_at is not None:
+            out.print(f"Next      {when(found.next_study_at)}", markup=False)
 
-    show(as_json, {**plain(found), "next_study_at": due}, view)
+    show(as_json, found, view)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.output import plain
@@ -78,7 +78,7 @@ class LocalOperations:
     def create_variant(self, family: str, draft: VariantDraft) -> Answer:
         from optimizer.jobs.families.create_variant import create_variant
 
-        return _as_json(shapes.created(create_variant(self._session.family(family), draft, **self._by)))
+        return _as_json(create_variant(self._session.family(family), draft, **self._by))
 
     def start_study(
         self,
@@ -135,19 +135,19 @@ class LocalOperations:
             self._session.family(family), cron=cron, from_file=from_file, holdout=holdout, strategy=strategy, aim=aim,
             reason=reason, **self._by,
         )  # fmt: skip
-        return _as_json(shapes.schedule_change(report, self._session.clock))
+        return _as_json(report)
 
     def unset_schedule(self, family: str, *, reason: str | None) -> Answer:
         from optimizer.jobs.scheduling.set_schedule import unset_schedule
 
         report = unset_schedule(self._session.family(family), reason=reason, **self._by)
-        return _as_json(shapes.schedule_change(report, self._session.clock))
+        return _as_json(report)
 
     def answer_review(self, review: str, answer: str, *, expected: Any, as_answered: bool) -> Answer:
         from optimizer.jobs.feedback.answer_review import answer_review
 
         with self._session.store.read() as tx:
-            family = self._session.store.reviews.get(tx, review)["family"]
+            family = self._session.store.reviews.get(tx, review).family
         return _as_json(
             answer_review(
                 review, answer, family=self._session.family(family), expected=expected, as_answered=as_answered,
@@ -252,22 +252,22 @@ class LocalOperations:
 
         known = self._session.families.families.keys()
         report = create_key(name, access, families=known, close_keyless_from=close_keyless_from, **self._by)
-        return _as_json(shapes.key_change(report))
+        return _as_json(report)
 
     def rotate_key(self, name: str, grace: timedelta) -> Answer:
         from optimizer.jobs.upkeep.manage_keys import rotate_key
 
-        return _as_json(shapes.key_change(rotate_key(name, grace=grace, **self._by)))
+        return _as_json(rotate_key(name, grace=grace, **self._by))
 
     def undo_rotation(self, name: str) -> Answer:
         from optimizer.jobs.upkeep.manage_keys import undo_rotation
 
-        return _as_json(shapes.key_change(undo_rotation(name, **self._by)))
+        return _as_json(undo_rotation(name, **self._by))
 
     def revoke_key(self, name: str) -> Answer:
         from optimizer.jobs.upkeep.manage_keys import revoke_key
 
-        return _as_json(shapes.key_change(revoke_key(name, **self._by)))
+        return _as_json(revoke_key(name, **self._by))
 
     def prune(self, *, dry_run: bool) -> Answer:
         from optimizer.jobs.upkeep.prune_records import prune_records, what_would_go
@@ -284,7 +284,7 @@ class LocalOperations:
     def reset_clock(self, *, reason: str | None) -> Answer:
         from optimizer.jobs.upkeep.reset_clock import reset_clock
 
-        return _as_json(asdict(reset_clock(reason, **self._by)))
+        return _as_json(reset_clock(reason, **self._by))
 
     @property
     def _by(self) -> dict[str, Any]:

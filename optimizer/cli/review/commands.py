@@ -85,10 +85,10 @@ def answer(
         asked = session.store.reviews.get(tx, review)
     value = None
     if expected is not None:
-        family = session.family(asked["family"])
+        family = session.family(asked.family)
         value = value_of(family.output.parser, expected)
     row = session.operations.answer_review(review, answer, expected=value, as_answered=as_answered)
-    if asked["kind"] == RATE:
+    if asked.kind == RATE:
         _told_rating(session, row, as_json)
         return
     show(as_json, row, lambda out: None)
@@ -148,7 +148,7 @@ def _told_rating(session: Session, row: Mapping[str, Any], as_json: bool) -> Non
     show(as_json, row, lambda out: None)
     with session.store.read() as tx:
         waiting = session.store.reviews.page(tx, row["family"], "open")
-    n = sum(one["kind"] == RATE for one in waiting)
+    n = sum(one.kind == RATE for one in waiting)
     tell_change(
         f"{row['id']}: {'not rated' if row['answer'] == UNRATED else 'rated ' + row['answer']}.",
         why="",

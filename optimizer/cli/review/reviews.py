@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from optimizer.cli.session import Session
@@ -19,7 +20,7 @@ def reviews_with_texts(session: Session, family: str | None, status: str) -> lis
         session.family(family)
     store = session.store
     with store.read() as tx:
-        rows = store.reviews.page(tx, family, None if status == "all" else status)
+        rows = [asdict(one) for one in store.reviews.page(tx, family, None if status == "all" else status)]
         texts = {
             (name, example.id): example
             for name in {row["family"] for row in rows}

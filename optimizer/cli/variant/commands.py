@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,10 +17,7 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.printable import printable
 from optimizer.core.base.strict_json import read_json
 from optimizer.core.family.policy_text import shown_policy
-from optimizer.core.family.variant import Variant
-
-if TYPE_CHECKING:
-    from optimizer.ports import VariantRecord
+from optimizer.core.family.variant import Variant, VariantRecord
 
 app = typer.Typer(name="variant", no_args_is_help=True, help="Variants of a family: list, show, compare, make, export.")
 

@@ -9,7 +9,8 @@ from optimizer.core.base.errors import NotFound
 
 if TYPE_CHECKING:
     from optimizer.core.family.family import Family
-    from optimizer.ports import Store, VariantRecord
+    from optimizer.core.family.variant import VariantRecord
+    from optimizer.ports import Store
 
 
 def find_variant(session: Session, family: str, name: str) -> VariantRecord:

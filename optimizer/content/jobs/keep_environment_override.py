@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from optimizer.content.core.policy.flags import Flags
 from optimizer.core.family.family import Family
 from optimizer.core.family.kind import kind_of
+from optimizer.core.family.variant import VariantRecord
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts
-from optimizer.ports import Alert, Clock, Store, Transaction, VariantRecord
+from optimizer.ports import Alert, Clock, Store, Transaction
 
 OVERRIDDEN = "environment_override"
 ACTOR = "environment"

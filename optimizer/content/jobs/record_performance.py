@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from optimizer.content.core.records.record import read_record
 from optimizer.core.base.errors import KeyReused
+from optimizer.core.feedback.pipeline_record import ProcessingType
 from optimizer.jobs.ids import new_id
 from optimizer.ports import Clock, Store, Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordAnswer:
+    status: Literal["recorded", "not recorded"]
+    processing_type: ProcessingType
 
 
 async def record_performance(
@@ -18,7 +26,7 @@ async def record_performance(
     clock: Clock,
     keep_it: bool = True,
     idempotency: tuple[str, str, str] | None = None,
-) -> dict[str, Any]:
+) -> RecordAnswer:
     """Keeps one record and adds it to the sums of its hour; returns the answer once both are on disk.
 
     Args:
@@ -32,10 +40,10 @@ async def record_performance(
     """
     record = read_record(values, id=new_id("pr"), received_at=clock.now())
     if not keep_it:
-        return {"status": "not recorded", "processing_type": record.processing_type}
-    answer = {"status": "recorded", "processing_type": record.processing_type}
+        return RecordAnswer(status="not recorded", processing_type=record.processing_type)
+    answer = RecordAnswer(status="recorded", processing_type=record.processing_type)
 
-    def keep(tx: Transaction) -> dict[str, Any]:
+    def keep(tx: Transaction) -> RecordAnswer:
         if idempotency is not None:
             scope, key, sent = idempotency
             before = store.events.stored_answer(tx, scope, key)
@@ -45,8 +53,8 @@ async def record_performance(
                     key=key,
                 )
             if before is not None:
-                return dict(before[1])
-            store.events.store_answer(tx, scope, key, sent, answer, record.received_at)
+                return RecordAnswer(**before[1])
+            store.events.store_answer(tx, scope, key, sent, asdict(answer), record.received_at)
         store.pipeline_stats.add(tx, [record])
         return answer
 

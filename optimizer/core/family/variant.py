@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
+from optimizer.core.base.answers import Json
 from optimizer.core.base.canonical import canonical_json, digest, rounded
 from optimizer.core.base.errors import Fault, InvalidInput
 
@@ -20,8 +22,9 @@ CHAT_ROLES = (
 )  # of a message that is sent; some servers write into the prompt whatever stands there
 ROLES = ("system", "user", "assistant", "examples", "history")
 
+Source = Literal["file", "study", "person", "import", "environment"]
 Message = dict[
-    str, Any
+    str, Json
 ]  # {"role": "system"|"user"|"assistant"|"examples"|"history", "content": str}; the last two carry no content
 
 
@@ -32,7 +35,7 @@ class FewShot:
     """
 
     id: str
-    input: Mapping[str, Any]
+    input: Mapping[str, Json]
     output: str
 
 
@@ -127,6 +130,21 @@ class Variant:
             response_format=content.get("response_format"),
             policy=dict(content.get("policy") or {}),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantRecord:
+    """A Variant as stored, with its origin."""
+
+    family: str
+    variant: Variant
+    source: Source
+    created_at: datetime
+    created_by: str
+    note: str = ""
+    file_version: str | None = None
+    parent: str | None = None
+    study: str | None = None
 
 
 def _texts(value: Any) -> Iterator[str]:

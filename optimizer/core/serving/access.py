@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
+
+from typing_extensions import TypedDict
 
 from optimizer.core.base.errors import Fault, InvalidInput, NotAuthorised
 
@@ -34,6 +36,12 @@ MEANINGS: Mapping[Role, str] = {
 }
 
 
+class LimitsRecord(TypedDict, total=False):
+    requests_per_minute: int
+    calls_per_day: int
+    usd_per_day: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyLimits:
     """The most that a key may use, held across processes; None: no limit. Days are those of UTC."""
@@ -42,8 +50,8 @@ class KeyLimits:
     calls_per_day: int | None = None  # model calls on the wire, retries and fallbacks included
     usd_per_day: float | None = None
 
-    def as_record(self) -> dict[str, float]:
-        return {name: value for name, value in asdict(self).items() if value is not None}
+    def as_record(self) -> LimitsRecord:
+        return cast(LimitsRecord, {name: value for name, value in asdict(self).items() if value is not None})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.ports import Clock, Review, Store, Transaction
 
 KIND = "release_example"  # of the review, which ingest_feedback.py opens
 Answer = Literal["release", "keep_back"]
 ANSWERS: tuple[Answer, ...] = get_args(Answer)
 
 
-def release_example(review: str, answer: str, *, actor: str, store: Store, clock: Clock) -> dict[str, Any]:
+def release_example(review: str, answer: str, *, actor: str, store: Store, clock: Clock) -> Review:
     """Answers the review and returns it; ``release`` makes its example quotable in the same transaction.
 
     Repeating it changes nothing.
@@ -26,17 +26,17 @@ def release_example(review: str, answer: str, *, actor: str, store: Store, clock
         raise InvalidInput(f"A review of an example is answered with {' or '.join(ANSWERS)}, not with {answer!r}.")
     now = clock.now()
 
-    def change(tx: Transaction) -> dict[str, Any]:
+    def change(tx: Transaction) -> Review:
         asked = store.reviews.get(tx, review)
-        if asked["kind"] != KIND:
-            raise InvalidInput(f"Review {review} is about {asked['kind']}, not about an example.")
-        if asked["status"] == "open" and answer == "release":
-            store.examples.release(tx, asked["family"], asked["subject"], actor)
+        if asked.kind != KIND:
+            raise InvalidInput(f"Review {review} is about {asked.kind}, not about an example.")
+        if asked.status == "open" and answer == "release":
+            store.examples.release(tx, asked.family, asked.subject, actor)
         answered = store.reviews.answer(tx, review, answer, actor, now)
-        if asked["status"] == "open":
+        if asked.status == "open":
             detail = {"review": review, "answer": answer}
             store.audit.add(
-                tx, at=now, actor=actor, action=KIND, family=asked["family"], subject=asked["subject"], detail=detail
+                tx, at=now, actor=actor, action=KIND, family=asked.family, subject=asked.subject, detail=detail
             )
         return answered
 

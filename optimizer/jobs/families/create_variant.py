@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from optimizer.core.base.answers import members_of
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Fault, InvalidInput, NotFound, pointer_of
 from optimizer.core.dataset.examples import group_of
@@ -14,17 +15,17 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.generation_settings import model_faults, only_settings
 from optimizer.core.family.kind import kind_of
 from optimizer.core.family.rendering import PromptTooLong, render_open
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.models.wire import format_faults
 from optimizer.core.policy.presets import preset_named
-from optimizer.ports import Clock, Store, Transaction, VariantRecord
+from optimizer.core.views.variant import VariantView, variant_view
+from optimizer.ports import Clock, Store, Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Created:
-    """The stored variant; ``new`` is False when the family held this content already."""
+class CreatedVariant(VariantView):
+    """``new`` is False when the family held this content already."""
 
-    record: VariantRecord
     new: bool
 
 
@@ -42,7 +43,7 @@ class VariantDraft:
     note: str = ""
 
 
-def create_variant(family: Family, draft: VariantDraft, *, actor: str, store: Store, clock: Clock) -> Created:
+def create_variant(family: Family, draft: VariantDraft, *, actor: str, store: Store, clock: Clock) -> CreatedVariant:
     """Checks and stores the variant.
 
     Raises:
@@ -55,7 +56,7 @@ def create_variant(family: Family, draft: VariantDraft, *, actor: str, store: St
         fault = Fault(pointer="/messages", detail="give messages, or from = a variant to change")
         raise InvalidInput("Cannot make a variant of nothing: give messages, or from = a variant to change.", [fault])
 
-    def change(tx: Transaction) -> Created:
+    def change(tx: Transaction) -> CreatedVariant:
         parent = _parent(tx, store, family, draft)
         variant = _build(parent, draft)
         _check_inputs(family, variant)
@@ -71,7 +72,8 @@ def create_variant(family: Family, draft: VariantDraft, *, actor: str, store: St
             store.audit.add(
                 tx, at=at, actor=actor, action="variant.create", family=family.name, subject=variant.id, detail=detail
             )
-        return Created(record=store.variants.get(tx, family.name, variant.id) or record, new=new)
+        stored = store.variants.get(tx, family.name, variant.id) or record
+        return CreatedVariant(**members_of(variant_view(stored)), new=new)
 
     return store.write(change)
 

@@ -15,9 +15,8 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.registry import Added, Registry
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render_open
-from optimizer.core.family.variant import VARIABLE, Message, Variant
+from optimizer.core.family.variant import VARIABLE, Message, Variant, VariantRecord
 from optimizer.core.policy.shown_examples import EXAMPLES
-from optimizer.ports import VariantRecord
 
 _FILE_NAMES = {"name": "default", "temperature": "temperature", "max_tokens": "max_tokens", "stop": "stop"}
 Write = Callable[[Family, VariantRecord], str]

@@ -7,10 +7,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from optimizer.core.family.family import Family
+from optimizer.core.family.variant import VariantRecord
 from optimizer.core.serving import champion
 from optimizer.core.serving.rollout import Champion, Decision
 from optimizer.jobs.record_change import end_active_rollout, record_reign
-from optimizer.ports import Clock, Store, Transaction, VariantRecord
+from optimizer.ports import Clock, Store, Transaction
 
 FILE_ACTOR = "system:family-file"  # who reigns by the file alone: the first champion, and edits under serve_file_edits
 

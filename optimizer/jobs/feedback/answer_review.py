@@ -9,7 +9,7 @@ from optimizer.core.family.family import Family
 from optimizer.jobs.dataset.release_example import release_example
 from optimizer.jobs.feedback import label_interaction, rate_answer
 from optimizer.jobs.feedback.ingest_feedback import Intake
-from optimizer.ports import Clock, Store
+from optimizer.ports import Clock, Review, Store
 
 
 def answer_review(
@@ -23,7 +23,7 @@ def answer_review(
     store: Store,
     clock: Clock,
     intake: Intake,
-) -> dict[str, Any]:
+) -> Review:
     """Answers it and returns it: a number or ``unrated`` for a drawn answer, else ``release`` or ``keep_back``.
 
     Args:
@@ -34,7 +34,7 @@ def answer_review(
         As ``rate_answer``, ``label_interaction`` and ``release_example`` do.
     """
     with store.read() as tx:
-        kind = store.reviews.get(tx, review)["kind"]
+        kind = store.reviews.get(tx, review).kind
     is_labelled = expected is not None or as_answered
     if kind == rate_answer.KIND:
         if is_labelled:

@@ -17,7 +17,7 @@ from optimizer.core.family.fields import Output
 from optimizer.core.family.masking import Masker
 from optimizer.core.feedback.events import Interaction
 from optimizer.jobs.dataset.release_example import ANSWERS
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.ports import Clock, Review, Store, Transaction
 
 KIND = "label_interaction"  # of the review, which collect_reviews.py opens
 MOST_LABELS = 20  # that an error lists; a family may have hundreds
@@ -33,7 +33,7 @@ def label_interaction(
     actor: str,
     store: Store,
     clock: Clock,
-) -> dict[str, Any]:
+) -> Review:
     """Answers the review and returns it; ``release`` makes a released example in the same transaction,
     split by hash as every other.
 
@@ -49,19 +49,18 @@ def label_interaction(
         raise InvalidInput(f"A review of an interaction is answered with {' or '.join(ANSWERS)}, not with {answer!r}.")
     now = clock.now()
 
-    def change(tx: Transaction) -> dict[str, Any]:
+    def change(tx: Transaction) -> Review:
         asked = store.reviews.get(tx, review)
-        if asked["kind"] != KIND or asked["family"] != family.name:
+        if asked.kind != KIND or asked.family != family.name:
             raise InvalidInput(
-                f"Review {review} is about {asked['kind']} of {asked['family']}, not about an interaction of"
-                f" {family.name}."
+                f"Review {review} is about {asked.kind} of {asked.family}, not about an interaction of {family.name}."
             )
         detail = {"review": review, "answer": answer}
-        if asked["status"] == "open" and answer == "release":
-            interaction = store.events.interaction(tx, asked["subject"], family.name)
+        if asked.status == "open" and answer == "release":
+            interaction = store.events.interaction(tx, asked.subject, family.name)
             if interaction is None:
                 raise NotFound(
-                    f"Interaction {asked['subject']!r} is no longer kept. Answer keep_back: detent review answer"
+                    f"Interaction {asked.subject!r} is no longer kept. Answer keep_back: detent review answer"
                     f" {review} keep_back"
                 )
             example = _example(family, interaction, expected, as_answered, at=now)
@@ -69,9 +68,9 @@ def label_interaction(
             store.examples.release(tx, family.name, example.id, actor)
             detail |= {"example": example.id, "split": example.split}
         answered = store.reviews.answer(tx, review, answer, actor, now)
-        if asked["status"] == "open":
+        if asked.status == "open":
             store.audit.add(
-                tx, at=now, actor=actor, action=KIND, family=family.name, subject=asked["subject"], detail=detail
+                tx, at=now, actor=actor, action=KIND, family=family.name, subject=asked.subject, detail=detail
             )
         return answered
 

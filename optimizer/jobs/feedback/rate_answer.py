@@ -7,13 +7,13 @@ from typing import Any
 from optimizer.core.base.errors import DetentError, InvalidInput, NotAuthorised, NotFound
 from optimizer.core.feedback.rating_draws import rating_of
 from optimizer.jobs.feedback.ingest_feedback import Intake
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.ports import Clock, Review, Store, Transaction
 
 KIND = "rate_answer"  # of the review, which draw_ratings.py opens
 UNRATED = "unrated"
 
 
-def rate_answer(review: str, answer: str, *, actor: str, store: Store, clock: Clock, intake: Intake) -> dict[str, Any]:
+def rate_answer(review: str, answer: str, *, actor: str, store: Store, clock: Clock, intake: Intake) -> Review:
     """Answers the review and returns it. A rating becomes a person's feedback on the answer in the same transaction.
 
     Args:
@@ -39,38 +39,38 @@ def rate_answer(review: str, answer: str, *, actor: str, store: Store, clock: Cl
     if request.rejected:
         raise _refusal(request.rejected[0])
 
-    def change(tx: Transaction) -> dict[str, Any]:
+    def change(tx: Transaction) -> Review:
         before = _asked(store, tx, review)
         now = clock.now()
         answered = store.reviews.answer(tx, review, said, actor, now)
-        if before["status"] == "open":
+        if before.status == "open":
             kept = request.keep(tx, reads)
             if kept["rejected"]:
                 raise _refusal(kept["rejected"][0])
             detail = {"review": review, "answer": said}
             store.audit.add(
-                tx, at=now, actor=actor, action=KIND, family=asked["family"], subject=asked["subject"], detail=detail
+                tx, at=now, actor=actor, action=KIND, family=asked.family, subject=asked.subject, detail=detail
             )
         return answered
 
     return store.write(change, rows=3)
 
 
-def _asked(store: Store, tx: Transaction, review: str) -> dict[str, Any]:
+def _asked(store: Store, tx: Transaction, review: str) -> Review:
     asked = store.reviews.get(tx, review)
-    if asked["kind"] != KIND:
-        raise InvalidInput(f"Review {review} is about {asked['kind']}, not about an answer that was drawn for rating.")
+    if asked.kind != KIND:
+        raise InvalidInput(f"Review {review} is about {asked.kind}, not about an answer that was drawn for rating.")
     return asked
 
 
-def _event(asked: dict[str, Any], rating: float) -> dict[str, Any]:
+def _event(asked: Review, rating: float) -> dict[str, Any]:
     return {
-        "id": f"rating_{asked['id']}",
-        "family": asked["family"],
-        "interaction": asked["subject"],
+        "id": f"rating_{asked.id}",
+        "family": asked.family,
+        "interaction": asked.subject,
         "source": "person",
         "score": rating,
-        "tags": {"draw": asked["payload"]["draw"]},
+        "tags": {"draw": asked.payload["draw"]},
     }
 
 

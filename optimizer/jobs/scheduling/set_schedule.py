@@ -5,15 +5,23 @@ and whether they may look at the holdout; and switches it off.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
 from typing import Any
 
 from optimizer.core.base.values import Aim
 from optimizer.core.family.family import Family
 from optimizer.core.scheduling.schedule import ScheduleInForce, StoredSchedule, check_stored, command_for, in_force
 from optimizer.jobs.record_change import checked_reason
-from optimizer.jobs.scheduling.look_at_triggers import watermark_name
+from optimizer.jobs.scheduling.look_at_triggers import next_scheduled, watermark_name
 from optimizer.ports import Clock, Store, Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleView(ScheduleInForce):
+    """What is in force, by whom (``source`` says where ``cron`` stands), and when its next study comes."""
+
+    next_study_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +31,7 @@ class ScheduleReport:
     family: str
     what: str
     why: str
-    schedule: ScheduleInForce
+    schedule: ScheduleView
     undo: str | None = None
     next: str | None = None
     changed: bool = True
@@ -32,10 +40,14 @@ class ScheduleReport:
 Check = Callable[[ScheduleInForce], None]  # what holds before the change; raises where the sender saw another state
 
 
-def read_schedule(family: Family, *, store: Store) -> ScheduleInForce:
-    """What is in force now."""
+def read_schedule(family: Family, *, store: Store, clock: Clock) -> ScheduleView:
     with store.read() as tx:
-        return in_force(family, store.schedules.get(tx, family.name))
+        return schedule_view(in_force(family, store.schedules.get(tx, family.name)), clock)
+
+
+def schedule_view(schedule: ScheduleInForce, clock: Clock) -> ScheduleView:
+    known = {field.name: getattr(schedule, field.name) for field in fields(ScheduleInForce)}
+    return ScheduleView(**known, next_study_at=next_scheduled(schedule, clock))
 
 
 def set_schedule(
@@ -80,13 +92,12 @@ def set_schedule(
             earlier is not None
             and replace(wanted, reason=earlier.reason, by=earlier.by, since=earlier.since) == earlier
         ):
-            return _report(f"so it is already: {before.text}", earlier.reason, before, changed=False)
+            return _report(f"so it is already: {before.text}", earlier.reason, before, clock, changed=False)
         store.schedules.put(tx, wanted)
         after = in_force(family, wanted)
         _record(tx, store, clock, "schedule.set", before, after, actor=actor, why=wanted.reason)
-        return _report(
-            f"studies start by themselves: {after.allows}", wanted.reason, after, undo=command_for(family.name, earlier)
-        )
+        undo = command_for(family.name, earlier)
+        return _report(f"studies start by themselves: {after.allows}", wanted.reason, after, clock, undo=undo)
 
     return store.write(change)
 
@@ -102,9 +113,9 @@ def unset_schedule(
         before, after = in_force(family, earlier), in_force(family, None)
         check(before)
         if not store.schedules.remove(tx, family.name):
-            return _report("nothing starts by itself already", why, after, changed=False)
+            return _report("nothing starts by itself already", why, after, clock, changed=False)
         _record(tx, store, clock, "schedule.unset", before, after, actor=actor, why=why)
-        return _report("nothing starts by itself any more", why, after, undo=command_for(family.name, earlier))
+        return _report("nothing starts by itself any more", why, after, clock, undo=command_for(family.name, earlier))
 
     return store.write(change)
 
@@ -141,9 +152,9 @@ def _shown(schedule: ScheduleInForce) -> dict[str, Any]:
 
 
 def _report(
-    what: str, why: str, schedule: ScheduleInForce, *, undo: str | None = None, changed: bool = True
+    what: str, why: str, schedule: ScheduleInForce, clock: Clock, *, undo: str | None = None, changed: bool = True
 ) -> ScheduleReport:
-    then = f"detent family show {schedule.family}"
+    then, view = f"detent family show {schedule.family}", schedule_view(schedule, clock)
     return ScheduleReport(
-        family=schedule.family, what=what, why=why, schedule=schedule, undo=undo, next=then, changed=changed
+        family=schedule.family, what=what, why=why, schedule=view, undo=undo, next=then, changed=changed
     )

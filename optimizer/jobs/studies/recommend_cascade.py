@@ -11,11 +11,11 @@ from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Conflict, InvalidInput
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.policy.policy import Policy, parse_policy
 from optimizer.core.search.cascade.advice import CascadeAdvice, advise
 from optimizer.core.search.cascade.production import AuditCount, Production, ServedRequest, read_production
-from optimizer.ports import Clock, Store, Transaction, VariantRecord
+from optimizer.ports import Clock, Store, Transaction
 
 MOST_RECORDS = 20_000
 MAX_HOURS = 90 * 24

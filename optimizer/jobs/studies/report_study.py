@@ -12,13 +12,13 @@ from optimizer.core.evaluation.judging.calibration import Calibration
 from optimizer.core.evaluation.judging.report import JudgedScores, judged_scores
 from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker
-from optimizer.core.family.variant import FewShot, Variant
+from optimizer.core.family.variant import FewShot, Variant, VariantRecord
 from optimizer.core.search.study import JUDGED_BY, Study, unknown_study
 from optimizer.core.views.study_story import StudyReport, history_of
 from optimizer.jobs.families.vouch_for_judge import calibration_of_judge
 from optimizer.jobs.studies.cascade_of_study import curves_of_study
 from optimizer.jobs.studies.kinds.kind import study_kind
-from optimizer.ports import Clock, Store, Transaction, VariantRecord
+from optimizer.ports import Clock, Store, Transaction
 
 HIDDEN = "(text not shown)"
 Mask = Callable[[Any], Any]

@@ -13,7 +13,7 @@ from optimizer.core.base.errors import BudgetExhausted, ModelFailed, StudyStoppe
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult, mean_score, p95_ms
 from optimizer.core.dataset.examples import Example
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.search.objective import Objective
 from optimizer.core.search.proposal_sequence import LOSS, SAVED, PredictedLoss
 from optimizer.core.search.run_off import RUN_OFF, Leader, change_of, ranked_leaders, run_off_answers
@@ -22,7 +22,7 @@ from optimizer.core.search.strategy_calls import MET_IN_A_RACE
 from optimizer.core.search.study import Trial, aimed_at
 from optimizer.jobs.studies.context import StudyRun
 from optimizer.jobs.studies.evaluation import Measures
-from optimizer.ports import Transaction, VariantRecord
+from optimizer.ports import Transaction
 
 Part = tuple[Proposal, Sequence[Example]]
 

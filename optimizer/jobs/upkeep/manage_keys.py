@@ -10,7 +10,7 @@ from typing import Any
 
 from optimizer.core.base.errors import Conflict, Fault, InvalidInput, NotFound, Refused
 from optimizer.core.base.phrasing import when
-from optimizer.core.serving.access import Access, hash_of
+from optimizer.core.serving.access import Access, LimitsRecord, Role, hash_of
 from optimizer.ports import CallerRecord, Clock, KeyRecord, Store, Transaction
 
 MAX_NAME_CHARS = 100
@@ -22,6 +22,22 @@ MOST_GRACE = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyView:
+    """A key as people see it: never a hash. ``limits`` names those that it has."""
+
+    name: str
+    roles: Sequence[Role]
+    sources: Sequence[str]
+    families: Sequence[str] | None
+    expires_at: str | None
+    limits: LimitsRecord
+    created_at: datetime
+    revoked_at: datetime | None
+    old_secret_until: datetime | None
+    keyless_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyReport:
     """What became of a key. ``secret`` is set where a new one was made, and never again."""
 
@@ -30,7 +46,7 @@ class KeyReport:
     why: str
     undo: str
     changed: bool
-    key: Mapping[str, Any]
+    key: KeyView
     secret: str | None = None
     next: str = ""
 
@@ -80,7 +96,7 @@ def create_key(
             why="" if earlier else FIRST if closes in (None, now) else f"{FIRST_LATER} {when(closes)}",
             undo=f"detent keys revoke {name}" + ("" if earlier else " --reopen"),
             changed=True,
-            key=shown(_require(tx, store, name)),
+            key=key_view(_require(tx, store, name)),
             secret=secret,
             next="send it as `Authorization: Bearer SECRET`; the command line sends DETENT_API_KEY",
         )
@@ -132,7 +148,8 @@ def revoke_key(name: str, *, actor: str, store: Store, clock: Clock) -> KeyRepor
             else f"Key {name} was revoked before; nothing changed"
         )
         undo = "none: a revoked key stays revoked. Make another one: detent keys create NAME"
-        return KeyReport(name=name, what=what, why="", undo=undo, changed=changed, key=shown(_require(tx, store, name)))
+        key = key_view(_require(tx, store, name))
+        return KeyReport(name=name, what=what, why="", undo=undo, changed=changed, key=key)
 
     return store.write(change)
 
@@ -164,7 +181,7 @@ def remove_only_key(name: str, *, actor: str, store: Store, clock: Clock, is_rea
         store.api_keys.remove(tx, name)
         _tell(tx, store, "key.remove", name, shown_access(key.access), actor=actor, at=now)
         what = f"Key {name} is gone as if it had not been made; requests from this machine need no key again"
-        return KeyReport(name=name, what=what, why="", undo="detent keys create NAME", changed=True, key=shown(key))
+        return KeyReport(name=name, what=what, why="", undo="detent keys create NAME", changed=True, key=key_view(key))
 
     report = store.write(change)
     store.api_keys.unmark()
@@ -200,7 +217,7 @@ def rotate_key(name: str, *, grace: timedelta = GRACE, actor: str, store: Store,
         _tell(tx, store, "key.rotate", name, {"old_until": until.isoformat()}, actor=actor, at=now)
         return KeyReport(
             name=name, what=f"Key {name} has a new secret; {old}", why="", undo=undo, changed=True,
-            key=shown(_require(tx, store, name)), secret=secret, next="give the new secret to what uses the key",
+            key=key_view(_require(tx, store, name)), secret=secret, next="give the new secret to what uses the key",
         )  # fmt: skip
 
     return store.write(change)
@@ -223,21 +240,20 @@ def undo_rotation(name: str, *, actor: str, store: Store, clock: Clock) -> KeyRe
         _tell(tx, store, "key.rotate_undo", name, {}, actor=actor, at=now)
         what = f"Key {name} has its older secret again; the newer one opens nothing any more"
         undo = f"detent keys rotate {name}"
-        return KeyReport(name=name, what=what, why="", undo=undo, changed=True, key=shown(_require(tx, store, name)))
+        return KeyReport(name=name, what=what, why="", undo=undo, changed=True, key=key_view(_require(tx, store, name)))
 
     return store.write(change)
 
 
-def shown(key: KeyRecord) -> dict[str, Any]:
-    """A key as people see it: never a hash."""
-    return {
-        "name": key.name,
+def key_view(key: KeyRecord) -> KeyView:
+    return KeyView(
+        name=key.name,
         **shown_access(key.access),
-        "created_at": key.created_at,
-        "revoked_at": key.revoked_at,
-        "old_secret_until": key.previous_until,
-        "keyless_until": key.keyless_until,
-    }
+        created_at=key.created_at,
+        revoked_at=key.revoked_at,
+        old_secret_until=key.previous_until,
+        keyless_until=key.keyless_until,
+    )
 
 
 def shown_access(access: Access) -> dict[str, Any]:

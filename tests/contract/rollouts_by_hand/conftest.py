@@ -48,7 +48,7 @@ def store(url: str, tmp_path: Path, clock: Clock):
 @pytest.fixture
 def candidate(store: Database, clock: Clock) -> str:
     draft = VariantDraft(messages=[{"role": "user", "content": "In one sentence: {{document}}"}], note="shorter")
-    return create_variant(family(), draft, actor="ann", store=store, clock=clock).record.variant.id
+    return create_variant(family(), draft, actor="ann", store=store, clock=clock).variant
 
 
 @pytest.fixture

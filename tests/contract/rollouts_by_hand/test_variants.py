@@ -21,7 +21,7 @@ def test_the_same_content_is_one_variant_whoever_makes_it(store, clock, candidat
     draft = VariantDraft(messages=[{"role": "user", "content": "In one sentence: {{document}}"}])
     again = create_variant(family(), draft, actor="bob", store=store, clock=clock)
     assert not again.new
-    assert again.record.created_by == "ann"
+    assert again.created_by == "ann"
 
 
 def test_a_variant_from_another_keeps_what_is_not_changed(store, clock, candidate):
@@ -31,10 +31,10 @@ def test_a_variant_from_another_keeps_what_is_not_changed(store, clock, candidat
         actor="bob",
         store=store,
         clock=clock,
-    ).record
+    )
     assert warmer.parent == candidate
-    assert warmer.variant.model["temperature"] == 0.7
-    assert warmer.variant.messages[0]["content"] == "In one sentence: {{document}}"
+    assert warmer.model["temperature"] == 0.7
+    assert warmer.messages[0]["content"] == "In one sentence: {{document}}"
 
 
 @pytest.mark.parametrize(

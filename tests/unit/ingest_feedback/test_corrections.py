@@ -10,6 +10,7 @@ import pytest
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
 from optimizer.core.dataset.examples import group_of, split_of
 from optimizer.jobs.dataset.release_example import release_example
+from optimizer.ports import Review
 from tests.ingestion import Installation, hmac_unit, token
 from tests.stores import FAMILY, NOW, new_database
 
@@ -37,7 +38,7 @@ class TestCorrections:
         )
         assert (example.origin, example.released, example.unit_hmac) == ("correction", False, hmac_unit("u1"))
         (review,) = here.reviews()
-        assert (review["kind"], review["subject"], review["family"], review["status"]) == (
+        assert (review.kind, review.subject, review.family, review.status) == (
             "release_example",
             example.id,
             FAMILY,
@@ -107,13 +108,11 @@ class TestRelease:
         here.send({"assignment": token(), "input": {"document": document("train")}, "expected": {"summary": "better"}})
         return here
 
-    def answer(self, here: Installation, answer: str, review: str | None = None) -> dict[str, Any]:
-        return release_example(
-            review or here.reviews()[0]["id"], answer, actor="ben", store=here.store, clock=here.clock
-        )
+    def answer(self, here: Installation, answer: str, review: str | None = None) -> Review:
+        return release_example(review or here.reviews()[0].id, answer, actor="ben", store=here.store, clock=here.clock)
 
     def test_a_person_releases_it_and_is_on_record(self, asked: Installation) -> None:
-        assert self.answer(asked, "release")["answered_by"] == "ben"
+        assert self.answer(asked, "release").answered_by == "ben"
         self.answer(asked, "release")
         assert [example.released for example in asked.examples()] == [True]
         with asked.store.read() as tx:

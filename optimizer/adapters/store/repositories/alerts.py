@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, insert, select, update
 
 from optimizer.adapters.store import cursors
 from optimizer.adapters.store.repositories.outbox import OutboxTable
 from optimizer.adapters.store.tables import AlertRow, AuditRow
-from optimizer.ports import Alert
+from optimizer.ports import Alert, AuditEntry
 from optimizer.ports.alerts import ALERT_TOPIC, AlertEvent, told
 
 ALERTS = AlertRow.__table__
@@ -114,14 +114,14 @@ class AuditTable:
         }
         tx.execute(insert(AUDIT), [{**row, "detail": dict(detail)}])
 
-    def page(self, tx: Connection, cursor: str | None, limit: int) -> tuple[list[dict[str, Any]], str | None]:
+    def page(self, tx: Connection, cursor: str | None, limit: int) -> tuple[list[AuditEntry], str | None]:
         query = select(AUDIT).order_by(AUDIT.c.seq.desc()).limit(limit + 1)
         if cursor is not None:
             (seq,) = cursors.decode(cursor, int)
             query = query.where(AUDIT.c.seq < seq)
-        rows = [dict(row) for row in tx.execute(query).mappings()]
+        rows = [cast(AuditEntry, dict(row)) for row in tx.execute(query).mappings()]
         return cursors.page(rows, limit, lambda row: (row["seq"],))
 
-    def of_subject(self, tx: Connection, subject: str) -> list[dict[str, Any]]:
+    def of_subject(self, tx: Connection, subject: str) -> list[AuditEntry]:
         query = select(AUDIT).where(AUDIT.c.subject == subject).order_by(AUDIT.c.seq)
-        return [dict(row) for row in tx.execute(query).mappings()]
+        return [cast(AuditEntry, dict(row)) for row in tx.execute(query).mappings()]

@@ -7,6 +7,7 @@ The holdout has one door, ``sealed_holdout``, and every passage through it is wr
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +22,7 @@ from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.dataset.examples import Example, Split
 from optimizer.core.evaluation.judging.agreement import agreement_of
 from optimizer.core.evaluation.judging.calibration import calibration_of
-from optimizer.ports import Added, CalibrationRecord, ExampleStanding
+from optimizer.ports import Added, CalibrationRecord, ExampleStanding, Review
 
 EXAMPLES = ExampleRow.__table__
 LOOKS = HoldoutLookRow.__table__
@@ -180,19 +181,19 @@ class ReviewTable:
         }
         tx.execute(insert(REVIEWS), [row])
 
-    def get(self, tx: Connection, id: str) -> dict[str, Any]:
+    def get(self, tx: Connection, id: str) -> Review:
         row = tx.execute(select(REVIEWS).where(REVIEWS.c.id == id)).mappings().first()
         if row is None:
             raise NotFound(f"There is no review {id!r}; `detent review list` shows the open ones.")
-        return dict(row)
+        return Review(**row)
 
-    def page(self, tx: Connection, family: str | None, status: str | None) -> list[dict[str, Any]]:
+    def page(self, tx: Connection, family: str | None, status: str | None) -> list[Review]:
         query = select(REVIEWS).order_by(REVIEWS.c.created_at, REVIEWS.c.id)
         if family is not None:
             query = query.where(REVIEWS.c.family == family)
         if status is not None:
             query = query.where(REVIEWS.c.status == status)
-        return [dict(row) for row in tx.execute(query).mappings()]
+        return [Review(**row) for row in tx.execute(query).mappings()]
 
     def of_kind(self, tx: Connection, family: str, kind: str) -> dict[str, datetime]:
         query = select(REVIEWS.c.subject, REVIEWS.c.created_at).where(
@@ -200,17 +201,17 @@ class ReviewTable:
         )
         return {row.subject: row.created_at for row in tx.execute(query)}
 
-    def answer(self, tx: Connection, id: str, answer: str, by: str, at: datetime) -> dict[str, Any]:
+    def answer(self, tx: Connection, id: str, answer: str, by: str, at: datetime) -> Review:
         review = self.get(tx, id)
-        if review["status"] != "open" and review["answer"] != answer:
+        if review.status != "open" and review.answer != answer:
             raise Conflict(
-                f"Review {id} was answered {review['answer']!r} by {review['answered_by']} before; an answer stays."
+                f"Review {id} was answered {review.answer!r} by {review.answered_by} before; an answer stays."
             )
-        if review["status"] == "open":
-            given = {"status": "answered", "answer": answer, "answered_by": by, "answered_at": at}
-            tx.execute(update(REVIEWS).where(REVIEWS.c.id == id).values(**given))
-            review.update(given)
-        return review
+        if review.status != "open":
+            return review
+        given: dict[str, Any] = {"status": "answered", "answer": answer, "answered_by": by, "answered_at": at}
+        tx.execute(update(REVIEWS).where(REVIEWS.c.id == id).values(**given))
+        return replace(review, **given)
 
 
 class CalibrationTable:

@@ -35,9 +35,8 @@ from optimizer.adapters.store.tables import (
     VariantPerformanceRow,
     VariantRow,
 )
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.search.playbook.entries import Entry
-from optimizer.ports import VariantRecord
 
 VARIANTS = VariantRow.__table__
 BATCHES = EvaluationBatchRow.__table__

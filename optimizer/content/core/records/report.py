@@ -94,15 +94,33 @@ def overall(by_type: ByType) -> Overall:
     )
 
 
-def breakdown(by_type: ByType) -> dict[str, dict[str, Any]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HourlyOverall(Overall):
+    """Of the records of one hour."""
+
+    hour: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessingWay:
+    """One of the three ways through the pipeline; ``share`` is of all records."""
+
+    count: int
+    share: float | None
+    avg_quality: float | None
+    avg_processing_time_s: float | None
+    avg_time_savings: float | None
+
+
+def breakdown(by_type: ByType) -> dict[str, ProcessingWay]:
     """Each of the three ways through the pipeline."""
     n = total(by_type.values()).n
     return {kind: _way(by_type.get(kind, PipelineSums()), n) for kind in PROCESSING_TYPES}
 
 
-def content_types(sums: Mapping[tuple[Any, ...], PipelineSums]) -> dict[str, dict[str, Any]]:
+def content_types(sums: Mapping[tuple[Any, ...], PipelineSums]) -> dict[str, Overall]:
     """``overall`` of each content type, from sums by (content type, processing type)."""
-    return {name: asdict(overall(by_type)) for name, by_type in _nested(sums).items()}
+    return {name: overall(by_type) for name, by_type in _nested(sums).items()}
 
 
 def checkpoints(sums: Mapping[tuple[Any, ...], PipelineSums], n_records: int) -> dict[str, Checkpoint]:
@@ -126,10 +144,10 @@ def checkpoints(sums: Mapping[tuple[Any, ...], PipelineSums], n_records: int) ->
     return found
 
 
-def trends(sums: Mapping[tuple[Any, ...], PipelineSums]) -> list[dict[str, Any]]:
+def trends(sums: Mapping[tuple[Any, ...], PipelineSums]) -> list[HourlyOverall]:
     """``overall`` of each hour in which anything was reported, oldest first, from sums by (hour, processing type)."""
     by_hour: dict[datetime, dict[str, PipelineSums]] = _nested(sums)
-    return [{"hour": hour, **asdict(overall(by_type))} for hour, by_type in sorted(by_hour.items())]
+    return [HourlyOverall(hour=hour, **asdict(overall(by_type))) for hour, by_type in sorted(by_hour.items())]
 
 
 def standings(found: Overall, targets: Mapping[str, Target] = TARGETS) -> dict[str, TargetStanding]:
@@ -161,14 +179,14 @@ def _standing(value: float | None, target: Target) -> TargetStanding:
     )
 
 
-def _way(sums: PipelineSums, n: int) -> dict[str, Any]:
-    return {
-        "count": sums.n,
-        "share": _mean(sums.n, n),
-        "avg_quality": _mean(sums.quality_sum, sums.n_quality),
-        "avg_processing_time_s": _mean(sums.time_sum_s, sums.n_time),
-        "avg_time_savings": _mean(sums.saved_share_sum, sums.n_saved),
-    }
+def _way(sums: PipelineSums, n: int) -> ProcessingWay:
+    return ProcessingWay(
+        count=sums.n,
+        share=_mean(sums.n, n),
+        avg_quality=_mean(sums.quality_sum, sums.n_quality),
+        avg_processing_time_s=_mean(sums.time_sum_s, sums.n_time),
+        avg_time_savings=_mean(sums.saved_share_sum, sums.n_saved),
+    )
 
 
 def _nested(sums: Mapping[tuple[Any, ...], PipelineSums]) -> dict[Any, dict[Any, PipelineSums]]:
