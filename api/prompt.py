@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from json.encoder import encode_basestring
 from typing import Any
@@ -35,6 +35,7 @@ from optimizer.core.serving.assignment import (
 )
 from optimizer.core.serving.freezes import Freeze
 from optimizer.core.serving.rollout import Champion, Rollout
+from optimizer.core.views.family import EnvironmentView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,17 +165,12 @@ class ServedFamily:
         id = self.environment.variant.id
         return Choice(variant=id, role="champion" if id == self.champion.variant else "candidate", counted=False)
 
-    def override_shape(self) -> dict[str, Any] | None:
-        """What the environment changes, as the wire shows it; None where it changes nothing."""
+    def override_view(self) -> EnvironmentView | None:
+        """What the environment changes; None where it changes nothing."""
         if self.environment is None:
             return None
         flags = self.environment.flags
-        return {
-            "by": "environment",
-            "variables": flags.variables,
-            "knobs": dict(flags.knobs),
-            "instead_of": self.champion.variant,
-        }
+        return EnvironmentView(variables=flags.variables, knobs=flags.knobs, instead_of=self.champion.variant)
 
     def lease_of(self, choice: Choice) -> datetime | None:
         return self.rollout.lease_expires_at if choice.rollout is not None and self.rollout is not None else None
@@ -182,7 +178,7 @@ class ServedFamily:
     def shape(self, choice: Choice) -> dict[str, Any]:
         """The contract's object without its assignment."""
         variant = self.variants[choice.variant]
-        overridden = self.override_shape()
+        overridden = self.override_view()
         return {
             "family": self.name,
             "variant": choice.variant,
@@ -198,7 +194,7 @@ class ServedFamily:
             "tools": variant.tools,
             "response_format": variant.response_format,
             "policy": dict(variant.policy),
-            **({"reason": REASON, "overridden": overridden} if overridden is not None else {}),
+            **({"reason": REASON, "overridden": asdict(overridden)} if overridden is not None else {}),
         }
 
     @property

@@ -10,16 +10,15 @@ from pydantic import AwareDatetime
 
 from api.access.auth import require
 from api.http.etags import check_preconditions, etag_of
-from api.http.pagination import page
 from api.idempotency import kept
-from api.prompt import ServedFamily, to_json
+from api.prompt import to_json
 from api.routing import Asking, guarded, router
 from api.schemas import ChampionRollbackBody, ChampionSetBody, OverrideBody, RenameBody, RestoreBody
 from api.services import Services, Shared
-from optimizer.core.base.answers import Page
-from optimizer.core.family.family import Family
+from optimizer.core.base.answers import Page, members_of
 from optimizer.core.serving.assignment import unit_hmac
 from optimizer.core.serving.rollout import Champion
+from optimizer.core.views.family import FamilySummary, FamilyView, family_file, family_problem, rollout_brief
 from optimizer.jobs.families.rename_family import rename_family
 from optimizer.jobs.families.retire_family import restore_family, retire_family
 from optimizer.jobs.feedback.read_stats import By, FeedbackStats, read_stats
@@ -34,27 +33,27 @@ routes: APIRouter = router("Families")
 
 
 @routes.get("/v1/families", **guarded("read", narrows=True))
-def families(shared: Shared, caller: Asking) -> dict[str, Any]:
+def families(shared: Shared, caller: Asking) -> Page[FamilySummary]:
     """Every family with what it serves; `degraded` ones serve their last good version
     because their file cannot be used.
     """
     names = sorted(
         shared.serving.now_served.families.keys() | shared.families.families.keys() | shared.families.problems.keys()
     )
-    return page([_summary(shared, name) for name in names if caller.access.may_see(name)])
+    return Page(items=[_summary(shared, name) for name in names if caller.access.may_see(name)])
 
 
 @routes.get("/v1/families/{family}", **guarded("read"))
-def family(family: str, shared: Shared) -> dict[str, Any]:
+def family(family: str, shared: Shared) -> FamilyView:
     """One family: its definition as the file has it, its champion, its rollout, the schedule in force,
     and what is wrong with the file if anything is.
     """
     definition = shared.families.families.get(family)
-    summary = _summary(shared, family)
+    summary = members_of(_summary(shared, family))
     if definition is None:
-        return {**summary, "definition": None, "schedule": None}
+        return FamilyView(**summary, definition=None, schedule=None)
     schedule = read_schedule(definition, store=shared.store, clock=shared.clock)
-    return {**summary, "definition": definition.model_dump(mode="json", by_alias=True), "schedule": schedule}
+    return FamilyView(**summary, definition=definition, schedule=schedule)
 
 
 @routes.get("/v1/families/{family}/history", **guarded("read"))
@@ -213,60 +212,20 @@ def _override_tag(variant: str, until: datetime) -> str:
     return etag_of(to_json([variant, until.timestamp()]))
 
 
-def _summary(shared: Services, name: str) -> dict[str, Any]:
+def _summary(shared: Services, name: str) -> FamilySummary:
     definition = shared.families.families.get(name)
     problem = shared.families.problems.get(name)
     served = shared.serving.now_served.families.get(name)
     if definition is None and problem is None and served is None:
         shared.serving.now_served.family(name)
-    return {
-        "name": name,
-        "description": definition.description if definition else "",
-        "kind": definition.kind if definition else None,
-        "champion": served.champion if served else None,
-        "rollout": _rollout(served) if served else None,
-        "overridden": served.override_shape() if served else None,
-        "degraded": problem is not None,
-        "problem": {"detail": problem.detail, **problem.members} if problem is not None else None,
-        "file": _file_state(definition, served) if definition is not None and served is not None else None,
-    }
-
-
-def _rollout(served: ServedFamily) -> dict[str, Any] | None:
-    rollout = served.rollout
-    if rollout is None:
-        return None
-    return {
-        "id": rollout.id,
-        "status": rollout.status,
-        "candidate": rollout.candidate,
-        "stage": rollout.stage,
-        "share": rollout.share,
-        "held": rollout.held,
-        "lease_expires_at": rollout.lease_expires_at,
-    }
-
-
-def _file_state(definition: Family, served: ServedFamily) -> dict[str, Any] | None:
-    """How the file's version relates to the champion: served, edited and not served yet,
-    or left behind by a promotion.
-    """
-    if definition.prompt.current not in definition.prompt.versions:
-        return None  # a policy family without a prompt of its own
-    variant = definition.variant().id
-    base = {"version": definition.prompt.current, "variant": variant}
-    name = definition.name
-    if variant == served.champion.variant:
-        return {**base, "state": "served", "commands": []}
-    if variant in served.reigned:
-        return {**base, "state": "left behind", "commands": [f"detent variant export {name} --format yaml"]}
-    return {
-        **base,
-        "state": "edited, not served",
-        "commands": [
-            f"detent variant diff {name} {variant}",
-            f"detent study confirm {name} {variant} --dry-run",
-            f"detent rollout start {name} {variant}",
-            f"detent family adopt {name} --confirm {name}",
-        ],
-    }
+    return FamilySummary(
+        name=name,
+        description=definition.description if definition else "",
+        kind=definition.kind if definition else None,
+        champion=served.champion if served else None,
+        rollout=rollout_brief(served.rollout) if served and served.rollout else None,
+        overridden=served.override_view() if served else None,
+        degraded=problem is not None,
+        problem=family_problem(problem) if problem is not None else None,
+        file=family_file(definition, served.champion.variant, served.reigned) if definition and served else None,
+    )

@@ -172,7 +172,7 @@ def status(shared: Shared, caller: Asking) -> dict[str, Any]:
                 "since": family.champion.since,
                 "rollout": shapes.rollout(family.rollout) if family.rollout is not None else None,
                 "frozen": family.freeze is not None,
-                "overridden": family.override_shape(),
+                "overridden": family.override_view(),
                 **_schedule(shared, name, schedules),
                 "truncated": shapes.truncated(truncated, name),
                 "degraded": name in shared.families.problems,

@@ -14,14 +14,8 @@ from api.routing import guarded, router
 from api.schemas import ScheduleBody
 from api.services import Shared
 from optimizer.core.base.errors import Fault, InvalidInput
-from optimizer.core.scheduling.schedule import ScheduleInForce
-from optimizer.jobs.scheduling.set_schedule import (
-    ScheduleReport,
-    ScheduleView,
-    read_schedule,
-    set_schedule,
-    unset_schedule,
-)
+from optimizer.core.scheduling.schedule import ScheduleInForce, ScheduleView
+from optimizer.jobs.scheduling.set_schedule import ScheduleReport, read_schedule, set_schedule, unset_schedule
 
 routes: APIRouter = router("Studies")
 

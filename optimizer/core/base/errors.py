@@ -25,7 +25,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, NotRequired, TypeVar
+
+from typing_extensions import TypedDict
 
 from optimizer.core.base.printable import without_passwords
 
@@ -111,10 +113,23 @@ class InvalidInput(DetentError):
             self.members = {**members, "errors": [_member(fault) for fault in self.faults]}
 
 
-def _member(fault: Fault) -> dict[str, Any]:
+class FaultMember(TypedDict):
+    """A fault as a problem document has it; ``line`` and ``file`` where it has a place in a file."""
+
+    pointer: str
+    detail: str
+    line: NotRequired[int]
+    file: NotRequired[str]
+
+
+def _member(fault: Fault) -> FaultMember:
     """Spelt out: ``asdict`` copies each value deeply, and a hostile body has a hundred thousand of them."""
-    values = {"pointer": fault.pointer, "detail": fault.detail, "line": fault.line, "file": fault.file}
-    return {name: value for name, value in values.items() if value is not None}
+    member: FaultMember = {"pointer": fault.pointer, "detail": fault.detail}
+    if fault.line is not None:
+        member["line"] = fault.line
+    if fault.file is not None:
+        member["file"] = fault.file
+    return member
 
 
 def _first(faults: Sequence[Fault]) -> tuple[Fault, ...]:

@@ -83,6 +83,13 @@ class ScheduleInForce:
         return f"by the file's triggers {times}; such studies {looks}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleView(ScheduleInForce):
+    """What is in force, by whom (``source`` says where ``cron`` stands), and when its next study comes."""
+
+    next_study_at: datetime | None
+
+
 def in_force(family: Family, stored: StoredSchedule | None) -> ScheduleInForce:
     """On where a switch is stored, with its times or the file's."""
     declared = family.schedule

@@ -5,23 +5,23 @@ and whether they may look at the holdout; and switches it off.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 from typing import Any
 
+from optimizer.core.base.answers import members_of
 from optimizer.core.base.values import Aim
 from optimizer.core.family.family import Family
-from optimizer.core.scheduling.schedule import ScheduleInForce, StoredSchedule, check_stored, command_for, in_force
+from optimizer.core.scheduling.schedule import (
+    ScheduleInForce,
+    ScheduleView,
+    StoredSchedule,
+    check_stored,
+    command_for,
+    in_force,
+)
 from optimizer.jobs.record_change import checked_reason
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled, watermark_name
 from optimizer.ports import Clock, Store, Transaction
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleView(ScheduleInForce):
-    """What is in force, by whom (``source`` says where ``cron`` stands), and when its next study comes."""
-
-    next_study_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +46,7 @@ def read_schedule(family: Family, *, store: Store, clock: Clock) -> ScheduleView
 
 
 def schedule_view(schedule: ScheduleInForce, clock: Clock) -> ScheduleView:
-    known = {field.name: getattr(schedule, field.name) for field in fields(ScheduleInForce)}
-    return ScheduleView(**known, next_study_at=next_scheduled(schedule, clock))
+    return ScheduleView(**members_of(schedule), next_study_at=next_scheduled(schedule, clock))
 
 
 def set_schedule(

@@ -1,0 +1,116 @@
+"""A family as people and programs see it: what its file declares, what serves, and how the two differ."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+from optimizer.core.base.answers import Json
+from optimizer.core.base.errors import FaultMember, InvalidFamily
+from optimizer.core.family.family import Family
+from optimizer.core.scheduling.schedule import ScheduleView
+from optimizer.core.serving.rollout import Champion, Rollout, Status
+
+
+class FamilyProblem(TypedDict):
+    """Why a family's file cannot be used."""
+
+    detail: str
+    errors: NotRequired[Sequence[FaultMember]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutBrief:
+    """What serving asks of an active rollout; ``share`` of the units get the candidate until the lease ends."""
+
+    id: str
+    status: Status
+    candidate: str
+    stage: int
+    share: float | None
+    held: bool
+    lease_expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentView:
+    """What variables of the environment change of a policy, by their own names and by those of its knobs."""
+
+    by: Literal["environment"] = "environment"
+    variables: Mapping[str, Json]
+    knobs: Mapping[str, Json]
+    instead_of: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyFile:
+    """The file's version beside the champion, with the commands that lead from one to the other."""
+
+    version: str
+    variant: str
+    state: Literal["served", "left behind", "edited, not served"]
+    commands: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilySummary:
+    """``degraded``: its file cannot be used, and its last good version serves; ``file`` None: it declares no prompt of
+    its own, or nothing serves.
+    """
+
+    name: str
+    description: str
+    kind: str | None
+    champion: Champion | None
+    rollout: RolloutBrief | None
+    overridden: EnvironmentView | None
+    degraded: bool
+    problem: FamilyProblem | None
+    file: FamilyFile | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyView(FamilySummary):
+    """The same with the definition as the file has it, and the schedule in force; both None where it never could be
+    read.
+    """
+
+    definition: Family | None
+    schedule: ScheduleView | None
+
+
+def family_problem(problem: InvalidFamily) -> FamilyProblem:
+    found: FamilyProblem = {"detail": problem.detail}
+    if problem.faults:
+        found["errors"] = problem.members["errors"]
+    return found
+
+
+def rollout_brief(rollout: Rollout) -> RolloutBrief:
+    return RolloutBrief(
+        id=rollout.id, status=rollout.status, candidate=rollout.candidate, stage=rollout.stage, share=rollout.share,
+        held=rollout.held, lease_expires_at=rollout.lease_expires_at,
+    )  # fmt: skip
+
+
+def family_file(definition: Family, champion: str, reigned: Collection[str]) -> FamilyFile | None:
+    """``reigned``: every variant that ever was champion."""
+    if definition.prompt.current not in definition.prompt.versions:
+        return None  # a policy family without a prompt of its own
+    name, variant = definition.name, definition.variant().id
+    state: Literal["served", "left behind", "edited, not served"] = "edited, not served"
+    commands = [
+        f"detent variant diff {name} {variant}",
+        f"detent study confirm {name} {variant} --dry-run",
+        f"detent rollout start {name} {variant}",
+        f"detent family adopt {name} --confirm {name}",
+    ]
+    if variant == champion:
+        state, commands = "served", []
+    elif variant in reigned:
+        state, commands = "left behind", [f"detent variant export {name} --format yaml"]
+    return FamilyFile(version=definition.prompt.current, variant=variant, state=state, commands=commands)
