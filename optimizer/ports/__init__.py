@@ -7,6 +7,7 @@ transaction may call a model or the network. Ids and times are made by jobs; sto
 
 from __future__ import annotations
 
+from optimizer.core.evaluation.judging.agreement import CalibrationRecord
 from optimizer.ports.alerts import Alert, AlertChannel, AlertMessage, Alerts, Audit, AuditEntry, ChannelFailed
 from optimizer.ports.api_keys import ApiKeys, CallerKind, CallerRecord, KeyRecord, KeyUsage, Limited
 from optimizer.ports.clock import Clock
@@ -14,7 +15,7 @@ from optimizer.ports.events import Events, Exposure, Exposures, Traffic, Truncat
 from optimizer.ports.evidence import EvidenceSource
 from optimizer.ports.examples import Examples, ExampleStanding, Review, Reviews
 from optimizer.ports.graphs import Graphs
-from optimizer.ports.judging import CalibrationRecord, Calibrations, JudgeRuns
+from optimizer.ports.judging import Calibrations, JudgeRuns
 from optimizer.ports.models import DeltaSink, LanguageModel, ModelCatalogue, ModelFacts, ModelSource, StreamingModel
 from optimizer.ports.outbox import Outbox, OutboxItem
 from optimizer.ports.performance import (

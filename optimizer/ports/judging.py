@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from optimizer.core.evaluation.judging.agreement import Agreement
-from optimizer.core.evaluation.judging.calibration import Calibration
+from optimizer.core.evaluation.judging.agreement import CalibrationRecord
 from optimizer.core.evaluation.judging.run import JudgeRun
 from optimizer.core.scheduling.monthly_budget import RunSpend
 from optimizer.ports.transaction import Transaction
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationRecord:
-    """A calibration with what was measured of it, and who asked for it."""
-
-    id: str
-    family: str
-    calibration: Calibration
-    agreement: Agreement
-    created_by: str
 
 
 class Calibrations(Protocol):

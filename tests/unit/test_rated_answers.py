@@ -15,11 +15,11 @@ from optimizer.core.evaluation.judging.calibration import why_uncalibrated
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.serving.access import access_of
+from optimizer.core.views.judge import CalibrationView, DrawView, JudgeView
 from optimizer.jobs.feedback.calibrate_judge import calibrate_judge
-from optimizer.jobs.feedback.draw_ratings import DrawReport, draw_ratings
-from optimizer.jobs.feedback.judge_standing import JudgeStanding, judge_standing
+from optimizer.jobs.feedback.draw_ratings import draw_ratings
+from optimizer.jobs.feedback.judge_standing import judge_standing
 from optimizer.jobs.feedback.rate_answer import KIND, rate_answer
-from optimizer.ports import CalibrationRecord
 from optimizer.runtime import wiring
 from optimizer.runtime.fit_apart import fit_judge_apart
 from tests.ingestion import Installation
@@ -39,7 +39,7 @@ class Place:
         judge_answers(here.store, self.family, N, self.clock.now())
         self.clock.pass_time(timedelta(hours=1))
 
-    def draw(self, n: int = 40, **options: Any) -> DrawReport:
+    def draw(self, n: int = 40, **options: Any) -> DrawView:
         return draw_ratings(self.family, n, actor="ben", store=self.store, clock=self.clock, **options)
 
     def rate(self, review: str, answer: str | None = None) -> dict[str, Any]:
@@ -49,13 +49,13 @@ class Place:
         said = f"{rating(int(asked.subject[3:])):g}" if answer is None else answer
         return rate_answer(review, said, actor="ben", store=self.store, clock=self.clock, intake=self.here.intake())
 
-    def calibrate(self, family: Family | None = None, **options: Any) -> CalibrationRecord:
+    def calibrate(self, family: Family | None = None, **options: Any) -> CalibrationView:
         fit = options.pop("fit", wiring.fit_judge)
         return calibrate_judge(
             family or self.family, actor="ben", store=self.store, clock=self.clock, fit=fit, **options
         )
 
-    def standing(self, **options: Any) -> JudgeStanding:
+    def standing(self, **options: Any) -> JudgeView:
         return judge_standing(self.family, store=self.store, **options)
 
 
@@ -73,7 +73,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 
 def test_answers_are_drawn_at_random_and_each_review_keeps_their_chance(place: Place) -> None:
     made = place.draw(30)
-    assert (made.draw.frame, made.draw.n, len(made.reviews)) == (N, 30, 30)
+    assert (made.frame, made.n, len(made.reviews)) == (N, 30, 30)
     with place.store.read() as tx:
         reviews = [place.store.reviews.get(tx, id) for id in made.reviews]
     assert [one.payload["place"] for one in reviews if one] == list(range(30))
@@ -86,7 +86,7 @@ def test_answers_are_drawn_at_random_and_each_review_keeps_their_chance(place: P
 
 def test_what_was_drawn_is_not_drawn_again(place: Place) -> None:
     first, second = place.draw(250), place.draw(250)
-    assert (second.draw.frame, second.draw.n) == (50, 50)
+    assert (second.frame, second.n) == (50, 50)
     with place.store.read() as tx:
         assert len(place.store.reviews.of_kind(tx, place.family.name, KIND)) == N
     assert not set(first.reviews) & set(second.reviews)
@@ -106,7 +106,7 @@ def test_what_was_drawn_for_another_judge_has_the_same_chance_as_all_others(plac
     keep_events(place.store, old)
     place.clock.pass_time(timedelta(hours=1))
     made = place.draw(300)
-    assert (made.draw.frame, made.draw.inclusion) == (2 * N, 0.5)
+    assert (made.frame, made.inclusion) == (2 * N, 0.5)
     with place.store.read() as tx:
         drawn = [place.store.reviews.get(tx, id) for id in made.reviews]
     n_old = sum(int(one.subject[3:]) < N for one in drawn if one)
@@ -115,7 +115,7 @@ def test_what_was_drawn_for_another_judge_has_the_same_chance_as_all_others(plac
 
 def test_a_dry_run_opens_nothing(place: Place) -> None:
     made = place.draw(30, dry_run=True)
-    assert (made.reviews, made.draw.n, made.draw.frame) == ((), 30, N)
+    assert (made.reviews, made.n, made.frame) == ((), 30, N)
     with place.store.read() as tx:
         assert place.store.reviews.page(tx, place.family.name, None) == []
 
@@ -141,7 +141,7 @@ def test_what_was_scored_just_now_is_drawn_a_minute_later(place: Place) -> None:
     with pytest.raises(DatasetTooSmall, match=r"5 answers of .* can be drawn in a minute"):
         place.draw()
     place.clock.pass_seconds(70)
-    assert place.draw(5).draw.frame == 5
+    assert place.draw(5).frame == 5
 
 
 def test_a_family_without_a_judge_or_without_texts_has_nothing_to_draw(place: Place) -> None:
@@ -208,15 +208,16 @@ def test_the_figure_holds_the_quality_of_all_answers_and_is_narrower_than_the_ra
         place.rate(review)
     figure = place.standing().figure
     truth = sum(map(rating, range(N))) / N
-    assert figure.found is not None
-    assert figure.interval is not None
-    assert figure.interval.lower < truth < figure.interval.upper
+    assert figure.mean is not None
+    assert figure.low is not None
+    assert figure.high is not None
+    assert figure.low < truth < figure.high
     assert figure.judge_mean is not None
-    assert figure.judge_mean > figure.interval.upper  # too generous: as a quality it would be wrong
-    people = figure.found.people.upper - figure.found.people.lower
-    assert figure.interval.upper - figure.interval.lower < 0.8 * people
-    assert figure.width_after_next is not None
-    assert figure.width_after_next < figure.interval.upper - figure.interval.lower
+    assert figure.judge_mean > figure.high  # too generous: as a quality it would be wrong
+    people = figure.people_high - figure.people_low
+    assert figure.high - figure.low < 0.8 * people
+    assert figure.width_after_next_50 is not None
+    assert figure.width_after_next_50 < figure.high - figure.low
 
 
 def test_a_variants_figure_rests_on_its_own_answers(place: Place) -> None:
@@ -251,7 +252,7 @@ def test_nothing_but_drawn_ratings_moves_the_interval(place: Place) -> None:
     )
     place.store.write(lambda tx: place.store.reviews.answer(tx, "rv_x", "release", "ben", now))
     assert place.standing().figure == before
-    assert place.calibrate().calibration.n == N  # all of it trains the map
+    assert place.calibrate().n == N  # all of it trains the map
 
 
 # --- calibrating ------------------------------------------------------------------------------------------------------
@@ -266,15 +267,15 @@ def test_twenty_ratings_calibrate_the_judge_until_it_changes(place: Place) -> No
     assert "no ratings by people" in str(place.standing().uncalibrated)
     place.rate(reviews[19])
     record = place.calibrate()
-    assert (record.calibration.n, record.calibration.method) == (20, "platt")
-    assert record.calibration.mapped(0.5) < 0.3 < 0.8 < record.calibration.mapped(1.0)
+    assert (record.n, record.method) == (20, "platt")
+    assert record.mapped(0.5) < 0.3 < 0.8 < record.mapped(1.0)
     assert place.standing().uncalibrated is None
     assert place.standing().calibration == record
     place.family = judged_family(model="other")
     changed = place.standing()
     assert changed.calibration is None
     assert "judge has changed" in str(changed.uncalibrated)
-    assert changed.history == (record,)
+    assert changed.history == [record]
 
 
 def test_the_agreement_is_told_with_its_intervals(place: Place) -> None:
@@ -296,8 +297,8 @@ def test_the_agreement_is_told_with_its_intervals(place: Place) -> None:
 def test_a_dry_run_keeps_no_calibration(place: Place) -> None:
     for review in place.draw(30).reviews:
         place.rate(review)
-    assert place.calibrate(dry_run=True).calibration.n == 30
-    assert place.standing().history == ()
+    assert place.calibrate(dry_run=True).n == 30
+    assert place.standing().history == []
 
 
 def test_earlier_calibrations_are_kept(place: Place) -> None:
@@ -306,14 +307,14 @@ def test_earlier_calibrations_are_kept(place: Place) -> None:
     first = place.calibrate()
     place.clock.pass_time(timedelta(minutes=1))
     second = place.calibrate()
-    assert place.standing().history == (second, first)
+    assert place.standing().history == [second, first]
 
 
 def test_a_process_of_its_own_fits_the_same_map(place: Place) -> None:
     for review in place.draw(25).reviews:
         place.rate(review)
     here, apart = place.calibrate(dry_run=True), place.calibrate(dry_run=True, fit=fit_judge_apart)
-    assert here.calibration.points == apart.calibration.points
+    assert here.points == apart.points
     assert here.agreement == apart.agreement
 
 
@@ -339,4 +340,4 @@ def test_calibration_finds_a_judge_that_must_not_decide(says: Any, why: str) -> 
         for review in place.draw(60).reviews:
             place.rate(review)
         record = place.calibrate()
-        assert why in str(why_uncalibrated(record.calibration.judge, record.calibration))
+        assert why in str(why_uncalibrated(record.judge, record))

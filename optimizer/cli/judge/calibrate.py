@@ -55,7 +55,7 @@ def calibrate(
 
 
 def told_calibration(out: Console, made: Mapping[str, Any]) -> None:
-    """``made``: as ``shapes.calibration`` has it."""
+    """``made``: as CalibrationView has it."""
     rows = [
         {"figure": words, "value": _value(found), "interval": _interval(found)}
         for name, words in FIGURES.items()

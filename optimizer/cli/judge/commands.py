@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,10 +11,10 @@ from optimizer.cli.judge.calibrate import Family, calibrate, told_calibration
 from optimizer.cli.judge.check import check
 from optimizer.cli.judge.figure import told_figure
 from optimizer.cli.judge.score import score
-from optimizer.cli.output import Json, plain, say, show, table
+from optimizer.cli.output import Json, say, show, table
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
-from optimizer.runtime import shapes
+from optimizer.core.views.judge import judge_run_view
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,22 +41,20 @@ def show_judge(
     from optimizer.jobs.feedback.judge_standing import judge_standing
 
     session = Session()
-    found: dict[str, Any] = plain(
-        shapes.judge(judge_standing(session.family(family), store=session.store, variant=variant))
-    )
+    found = judge_standing(session.family(family), store=session.store, variant=variant)
 
     def view(out: Console) -> None:
-        out.print(f"{family}: judge {found['judge']}.")
-        why = found["uncalibrated"]
+        out.print(f"{family}: judge {found.judge}.")
+        why = found.uncalibrated
         out.print("It may decide: people's ratings vouch for it." if why is None else f"It never decides alone: {why}.")
-        if found["calibration"] is not None:
-            told_calibration(out, found["calibration"])
-        if others := [one for one in found["history"] if one["judge"] != found["judge"]]:
+        if found.calibration is not None:
+            told_calibration(out, asdict(found.calibration))
+        if others := [one for one in found.history if one.judge != found.judge]:
             out.print(f"{count(len(others), 'calibration')} of earlier judges.")
 
     show(as_json, found, view)
     if not as_json:
-        say(told_figure(found["figure"]))
+        say(told_figure(asdict(found.figure)))
 
 
 @app.command("runs")
@@ -67,7 +66,7 @@ def list_runs(family: Family, as_json: Json = False) -> None:
     session = Session()
     session.family(family)
     with session.store.read() as tx:
-        found = [shapes.judge_run(one) for one in session.store.judge_runs.latest(tx, family, MOST_RUNS)]
+        found = [asdict(judge_run_view(one)) for one in session.store.judge_runs.latest(tx, family, MOST_RUNS)]
     columns = {"id": "Run", "kind": "Kind", "status": "Status", "n_done": "Done", "n": "Of at most", "error": "Error"}
     show(as_json, {"items": found}, table(found, columns, empty=f"{family}: its judge was asked nothing yet."))
 

@@ -9,7 +9,7 @@ from optimizer.core.base.phrasing import count
 
 
 def told_figure(figure: Mapping[str, Any]) -> str:
-    """``figure``: as ``shapes.judged_figure`` has it."""
+    """``figure``: as JudgedFigureView has it."""
     if figure["why_not"] is not None:
         beside = f" The judge's own mean, {figure['judge_mean']:.2f}, is no quality." if figure["n_judged"] else ""
         return f"Quality: cannot tell. {figure['why_not'][0].upper()}{figure['why_not'][1:]}.{beside}"

@@ -50,7 +50,7 @@ def read_run(session: Session, id: str) -> JudgeRun:
 
 
 def told_estimate(out: Console, made: Mapping[str, Any], head: str) -> None:
-    """``made``: as ``shapes.judge_estimate`` has it."""
+    """``made``: as JudgeRunEstimate has it."""
     calls, usd = made["calls"], made["usd"]
     cap = f"with retries at most {made['calls_at_most']:,}, the cap where no budget is given"
     out.print(head, markup=False)

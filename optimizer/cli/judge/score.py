@@ -59,7 +59,7 @@ def score(
         say(f"Not all were judged: {found['stopped'] or 'the run was stopped before it began.'}")
         raise typer.Exit(3)
     if run.n == 0:
-        say(run.request["why_none"])
+        say(run.request["why_none"] or "")
     elif found["n_judged"] == 0:
         say(
             "None was judged: calls of the judge failed, or its answers could not be read. The same command asks again;"

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.output import plain
+from optimizer.core.evaluation.judging.run import JudgeRun
 from optimizer.core.search.study import unknown_study
+from optimizer.core.views.judge import judge_run_view
 from optimizer.runtime import shapes, wiring
 
 if TYPE_CHECKING:
@@ -194,7 +196,7 @@ class LocalOperations:
         made = score_answers(
             self._session.family(family), n=n, days=days, budget=budget, dry_run=dry_run, **self._by, **self._spending
         )
-        return _as_json(shapes.asked_of_judge(made))
+        return _as_json(judge_run_view(made) if isinstance(made, JudgeRun) else made)
 
     def check_judge(self, family: str, n: int, *, beside: str | None, budget: Budget, dry_run: bool) -> Answer:
         from optimizer.jobs.studies.evaluations.create_judge_run import check_biases
@@ -208,24 +210,24 @@ class LocalOperations:
             **self._by,
             **self._spending,
         )
-        return _as_json(shapes.asked_of_judge(made))
+        return _as_json(judge_run_view(made) if isinstance(made, JudgeRun) else made)
 
     def stop_judge_run(self, run: str) -> Answer:
         from optimizer.jobs.studies.evaluations.create_judge_run import stop_judge_run
 
-        return _as_json(shapes.judge_run(stop_judge_run(run, **self._by)))
+        return _as_json(judge_run_view(stop_judge_run(run, **self._by)))
 
     def calibrate_judge(self, family: str, *, dry_run: bool) -> Answer:
         from optimizer.jobs.feedback.calibrate_judge import calibrate_judge
 
         made = calibrate_judge(self._session.family(family), fit=wiring.fit_judge, dry_run=dry_run, **self._by)
-        return _as_json(shapes.calibration(made, dry_run=dry_run))
+        return _as_json(made)
 
     def draw_ratings(self, family: str, n: int, *, days: float, dry_run: bool) -> Answer:
         from optimizer.jobs.feedback.draw_ratings import draw_ratings
 
         made = draw_ratings(self._session.family(family), n, days=days, dry_run=dry_run, **self._by)
-        return _as_json(shapes.rating_draw(made))
+        return _as_json(made)
 
     def retire_family(self, family: str, *, forget: bool, reason: str | None, confirm: str | None) -> Answer:
         from optimizer.jobs.families.retire_family import retire_family

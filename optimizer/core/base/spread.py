@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """The least, the expected and the most."""
+    """The least, the expected and the most: of calls whole numbers, of dollars and minutes none."""
 
-    low: float
-    expected: float
-    high: float
+    low: int | float
+    expected: int | float
+    high: int | float
 
     def __add__(self, other: Spread) -> Spread:
         return Spread(low=self.low + other.low, expected=self.expected + other.expected, high=self.high + other.high)

@@ -13,6 +13,7 @@ from optimizer.core.evaluation.judging.agreement import FittedJudge
 from optimizer.core.evaluation.judging.calibration import MIN_RATINGS, Calibration
 from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
 from optimizer.core.family.family import Family
+from optimizer.core.views.judge import CalibrationView, calibration_view
 from optimizer.jobs.feedback.judge_standing import EVER
 from optimizer.jobs.ids import new_id
 from optimizer.ports import CalibrationRecord, Clock, Store, Transaction
@@ -24,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 def calibrate_judge(
     family: Family, *, actor: str, store: Store, clock: Clock, fit: FitJudge, dry_run: bool = False
-) -> CalibrationRecord:
+) -> CalibrationView:
     """Fits on every answer that this judge has scored and a person has rated, and keeps the result beside the earlier
     ones; with ``dry_run`` it is only returned.
 
@@ -76,17 +77,17 @@ def calibrate_judge(
         created_by=actor,
     )
     if dry_run:
-        return record
+        return calibration_view(record, dry_run=True)
 
-    def keep(tx: Transaction) -> CalibrationRecord:
+    def keep(tx: Transaction) -> CalibrationView:
         store.calibrations.add(tx, record)
         detail: dict[str, Any] = {"judge": judge, "n": len(both), "method": fitted.method}
         detail |= {"spearman": agreement.spearman.value}
         store.audit.add(
             tx, at=now, actor=actor, action="judge.calibrate", family=family.name, subject=record.id, detail=detail
         )
-        return record
+        return calibration_view(record)
 
-    store.write(keep, rows=2)
+    made = store.write(keep, rows=2)
     log.info("judge calibrated", family=family.name, n=len(both), spearman=agreement.spearman.value)
-    return record
+    return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
@@ -12,7 +11,8 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.judge_sampling import span_of
-from optimizer.core.feedback.rating_draws import Draw, JudgedFigure, drawn
+from optimizer.core.feedback.rating_draws import Draw, drawn
+from optimizer.core.views.judge import DrawView, draw_view
 from optimizer.jobs.feedback.collect_reviews import SETTLED
 from optimizer.jobs.feedback.judge_standing import EVER, drawn_answers, figure_of
 from optimizer.jobs.feedback.rate_answer import KIND
@@ -24,16 +24,6 @@ DAYS = 30.0
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrawReport:
-    """``reviews``: opened, in the order of the draw; none in a dry run. ``figure``: what was known before the draw."""
-
-    family: str
-    draw: Draw
-    reviews: tuple[str, ...]
-    figure: JudgedFigure
-
-
 def draw_ratings(
     family: Family,
     n: int,
@@ -43,7 +33,7 @@ def draw_ratings(
     actor: str,
     store: Store,
     clock: Clock,
-) -> DrawReport:
+) -> DrawView:
     """Draws ``n`` of the answers that the family's judge scored within ``days`` and that were not drawn before, each
     with the same chance, and opens a review for each with that chance in it; all of them where there are fewer.
 
@@ -87,9 +77,9 @@ def draw_ratings(
     draw = Draw(id=new_id("dr"), judge=judge, since=since, until=until, frame=len(left), n=min(n, len(left)))
     chosen = drawn(left, draw.n, seed=draw.id)
     if dry_run:
-        return DrawReport(family=family.name, draw=draw, reviews=(), figure=figure)
+        return draw_view(family.name, draw, (), figure)
 
-    def keep(tx: Transaction) -> DrawReport:
+    def keep(tx: Transaction) -> DrawView:
         if {each.interaction for each in drawn_answers(family, judge, store, tx)} != before:
             raise Conflict(f"Answers of {family.name} were drawn by another command at the same time. Draw again.")
         now, ids = clock.now(), [new_id("rv") for _ in chosen]
@@ -99,7 +89,7 @@ def draw_ratings(
         store.audit.add(
             tx, at=now, actor=actor, action="ratings.draw", family=family.name, subject=draw.id, detail=detail
         )
-        return DrawReport(family=family.name, draw=draw, reviews=tuple(ids), figure=figure)
+        return draw_view(family.name, draw, ids, figure)
 
     made = store.write(keep, rows=len(chosen) + 1)
     log.info("answers drawn for rating", family=family.name, n=draw.n, frame=draw.frame)

@@ -2,54 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from optimizer.core.evaluation.judging.calibration import why_uncalibrated
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.rating_draws import DrawnAnswer, JudgedFigure, drawn_of, figure_by_sums, windows_of
+from optimizer.core.views.judge import JudgeView, calibration_view, judged_figure_view
 from optimizer.jobs.feedback.rate_answer import KIND
-from optimizer.ports import CalibrationRecord, Store, Transaction
+from optimizer.ports import Store, Transaction
 
 EVER = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JudgeStanding:
-    """``uncalibrated``: why the judge's score may not decide by itself; None where it may.
-
-    ``history``: the latest first, those of earlier judges too. ``figure``: of the answers that this judge scored.
-    """
-
-    family: str
-    judge: str
-    uncalibrated: str | None
-    history: tuple[CalibrationRecord, ...]
-    figure: JudgedFigure
-    variant: str | None = None
-
-    @property
-    def calibration(self) -> CalibrationRecord | None:
-        """Of this very judge."""
-        return next((record for record in self.history if record.calibration.judge == self.judge), None)
-
-
-def judge_standing(family: Family, *, store: Store, variant: str | None = None) -> JudgeStanding:
+def judge_standing(family: Family, *, store: Store, variant: str | None = None) -> JudgeView:
     """``variant``: the figure is of this one's answers. Raises InvalidInput where the family has no judge."""
     judge = judge_identity(family)
     with store.read() as tx:
-        history = store.calibrations.history(tx, family.name)
+        history = [calibration_view(record) for record in store.calibrations.history(tx, family.name)]
         figure = figure_of(family, judge, store, tx, variant)
-    found = [record.calibration for record in history]
-    own = next((one for one in found if one.judge == judge), None)
-    return JudgeStanding(
+    own = next((one for one in history if one.judge == judge), None)
+    return JudgeView(
         family=family.name,
         judge=judge,
-        uncalibrated=why_uncalibrated(judge, own or next(iter(found), None)),
-        history=tuple(history),
-        figure=figure,
+        uncalibrated=why_uncalibrated(judge, own or next(iter(history), None)),
+        calibration=own,
+        history=history,
         variant=variant,
+        figure=judged_figure_view(figure),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from optimizer.core.evaluation.judging.calibration import Method
+from optimizer.core.evaluation.judging.calibration import Calibration, Method
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,17 @@ class Agreement:
 
     def as_data(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationRecord:
+    """A calibration with what was measured of it, and who asked for it."""
+
+    id: str
+    family: str
+    calibration: Calibration
+    agreement: Agreement
+    created_by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

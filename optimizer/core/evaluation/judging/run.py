@@ -5,13 +5,62 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
+
+from typing_extensions import TypedDict
 
 from optimizer.core.base.spread import Spread
 from optimizer.core.base.values import Budget
+from optimizer.core.evaluation.judging.bias import BiasName, BiasVerdict
 
 RunKind = Literal["score", "check"]
 RunStatus = Literal["queued", "running", "finished", "failed", "cancelled"]
+
+
+class JudgeRequest(TypedDict, total=False):
+    """Of a score ``interactions``, the ids of the answers; of a check ``n`` examples and the model ``beside`` the
+    judge, or None. ``is_priced``: whether every model has a known price. ``why_none``: why there is nothing to do.
+    """
+
+    interactions: Sequence[str]
+    n: int
+    beside: str | None
+    is_priced: bool
+    why_none: str | None
+
+
+class BiasFound(TypedDict):
+    """A Bias, with what it ``said``."""
+
+    name: BiasName
+    verdict: BiasVerdict
+    n: int
+    value: float | None
+    low: float | None
+    high: float | None
+    why: str
+    said: str
+
+
+class JudgeResult(TypedDict, total=False):
+    """Of a score how many answers were judged and the reviews opened; of a check the biases by member of the judge.
+
+    ``usd`` None: a model has no known price. ``stopped``: why not all was asked.
+    """
+
+    n: int
+    n_judged: int
+    n_unmeasured: int
+    reviews: Sequence[str]
+    usd: float | None
+    stopped: str | None
+    family: str
+    judge: str
+    biases: Mapping[str, Sequence[BiasFound]]
+    n_calls: int
+    is_biased: bool
+
+
 UNFINISHED: tuple[RunStatus, ...] = ("queued", "running")
 
 
@@ -21,8 +70,6 @@ class JudgeRun:
 
     Args:
         judge: ``judge_identity`` of the judge that was meant.
-        request: of a score ``interactions``, the ids of the answers; of a check ``n`` examples and the model
-            ``beside`` the judge, or None. ``is_priced``: whether every model has a known price.
         n: answers, or questions to the judge at most. ``n_done``: of those, what has been asked.
         result: what was found; of a run that was stopped or ran out of budget, as far as it came.
         error_type: slug of the error's class.
@@ -32,7 +79,7 @@ class JudgeRun:
     family: str
     kind: RunKind
     judge: str
-    request: Mapping[str, Any]
+    request: JudgeRequest
     budget: Budget
     status: RunStatus
     n: int
@@ -42,7 +89,7 @@ class JudgeRun:
     stop_requested: bool = False
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    result: Mapping[str, Any] | None = None
+    result: JudgeResult | None = None
     error: str | None = None
     error_type: str | None = None
 
@@ -66,3 +113,4 @@ class JudgeRunEstimate:
     usd: Spread | None
     calls_at_most: int
     why_none: str | None = None
+    dry_run: Literal[True] = True

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.base.spread import Spread
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
-from optimizer.core.evaluation.judging.run import JudgeRun, JudgeRunEstimate, RunKind
+from optimizer.core.evaluation.judging.run import JudgeRequest, JudgeRun, JudgeRunEstimate, RunKind
 from optimizer.core.family.family import Family
 from optimizer.core.models.budget import checked_budget, require_bounded
 from optimizer.core.scheduling.monthly_budget import Left, MonthlyLimits, under
@@ -32,7 +31,7 @@ class _Draft:
     """``n_asked``: answers or examples of the estimate. The rest is as in JudgeRun and JudgeRunEstimate."""
 
     kind: RunKind
-    request: Mapping[str, Any]
+    request: JudgeRequest
     n: int
     n_asked: int
     members: Sequence[str]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
 from optimizer.core.base.errors import Busy, Conflict, DetentError, NotFound
 from optimizer.core.evaluation.judging.identity import judge_identity
-from optimizer.core.evaluation.judging.run import JudgeRun, RunStatus
+from optimizer.core.evaluation.judging.run import JudgeResult, JudgeRun, RunStatus
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.jobs.calls.ask_judge import JUDGE, RunCalls
@@ -119,12 +119,12 @@ def _usd(run: JudgeRun, spent: float) -> float | None:
     return spent if run.request["is_priced"] else None
 
 
-def check_as_data(made: JudgeCheck) -> Mapping[str, Any]:
+def check_as_data(made: JudgeCheck) -> JudgeResult:
     """As plain JSON values, each bias with what it ``said``."""
     biases = {
         member: [{**asdict(bias), "said": bias.said} for bias in of_member] for member, of_member in made.biases.items()
     }
-    return {**asdict(made), "biases": biases, "is_biased": made.is_biased}
+    return cast(JudgeResult, {**asdict(made), "biases": biases, "is_biased": made.is_biased})
 
 
 def _keep(store: Store, id: str, **changes: Any) -> JudgeRun:
