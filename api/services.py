@@ -123,6 +123,7 @@ class Services:
             families=lambda: self.families,
             family=self.family,
             unit_key=lambda: self.secrets.unit_key,
+            verify=lambda token: self.verified.assignment(token, self.clock.now()),
         )
 
     @property

@@ -27,12 +27,12 @@ def _endpoint(use_case: UseCase) -> Callable[..., Response]:
 
     def endpoint(request: Request, **given: Any) -> Response:
         shared, caller = services.of(request), caller_of(request)
-        body = given.pop("body", None)
+        body, figures_only = given.pop("body", None), not caller.access.reaches("read-texts")
         if body is not None:
             given |= {name: getattr(body, name) for name in body.model_fields_set}
         context = shared.context(caller)
         store = keyed_store(
-            request, shared, use_case.report, lambda report: _answered(use_case, report, figures_only=False)
+            request, shared, use_case.report, lambda report: _answered(use_case, report, figures_only=figures_only)
         )
         try:
             asking = use_case.request.model_validate(given, by_name=True)
@@ -41,7 +41,7 @@ def _endpoint(use_case: UseCase) -> Callable[..., Response]:
         report = use_case.call(replace(context, store=store), asking)
         if use_case.change is not None:
             shared.serving.refresh()
-        return _answered(use_case, report, figures_only=not caller.access.reaches("read-texts"))
+        return _answered(use_case, report, figures_only=figures_only)
 
     parameters = [Parameter("request", Parameter.KEYWORD_ONLY, annotation=Request)]
     for name, source in members.items():
@@ -90,9 +90,10 @@ def _answered(use_case: UseCase, report: Any, *, figures_only: bool) -> Response
     if use_case.etag is not None:
         headers["ETag"] = f'"{getattr(report, use_case.etag)}"'
     is_dry = use_case.dry is not None and report.dry_run
+    is_again = use_case.again is not None and not report.new
     if use_case.location is not None and not is_dry:
         headers["Location"] = use_case.location.format(report)
-    return Response(body, 200 if is_dry else use_case.status, headers, "application/json")
+    return Response(body, 200 if is_dry or is_again else use_case.status, headers, "application/json")
 
 
 routes = APIRouter()
@@ -112,7 +113,7 @@ for _one in USE_CASES:
             narrows=_one.narrows,
             keyed=_one.keyed,
             typed=True,
-            also={200: _one.dry} if _one.dry is not None else None,
+            also={200: meaning} if (meaning := _one.dry or _one.again) is not None else None,
         ),
     )
     routes.routes.extend(_group.routes)

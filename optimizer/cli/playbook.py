@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,9 +10,11 @@ import typer
 
 from optimizer.cli.output import Json, show, table, tell_change
 from optimizer.cli.session import Session, check_one_of
+from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
-    from optimizer.cli.operations.protocol import Answer
+    from optimizer.jobs.context import Context
+    from optimizer.jobs.families.change_playbook import EntryReport, EntryRequest
 
 app = typer.Typer(
     name="playbook", no_args_is_help=True, help="What a family has learned from failures: show, retire, restore."
@@ -35,12 +38,10 @@ def show_playbook(
 
     Example: detent playbook show triage --state active
     """
-    from optimizer.jobs.families.change_playbook import read_playbook
+    from optimizer.jobs.families.change_playbook import PlaybookRequest, read_playbook
 
     check_one_of("--state", state, ("active", "merged", "retired", "all"))
-    session = Session()
-    session.family(family)
-    playbook = read_playbook(family, store=session.store)
+    playbook = Session().client.ask(read_playbook, PlaybookRequest(family=family))
     shown = replace(playbook, entries=[one for one in playbook.entries if state in ("all", one.state)])
     rows = [
         {
@@ -53,7 +54,7 @@ def show_playbook(
     ]
     which = "no entry" if state == "all" else f"no {state} entry"
     hint = f"The playbook of {family} has {which}. A study writes one: detent study run {family} --strategy playbook"
-    show(as_json, shown, table(rows, COLUMNS, empty=hint))
+    show(as_json, as_json_of(read_playbook, shown), table(rows, COLUMNS, empty=hint))
 
 
 @app.command()
@@ -62,7 +63,9 @@ def retire(family: FamilyName, entry: EntryId, reason: Reason = None, as_json: J
 
     Example: detent playbook retire triage pb_0123456789ab --reason "it names a customer"
     """
-    _tell(Session().operations.retire_entry(family, entry, reason=reason), as_json)
+    from optimizer.jobs.families.change_playbook import retire_entry
+
+    _change(retire_entry, family, entry, reason, as_json)
 
 
 @app.command()
@@ -71,9 +74,16 @@ def restore(family: FamilyName, entry: EntryId, reason: Reason = None, as_json: 
 
     Example: detent playbook restore triage pb_0123456789ab --reason "the model is another one now"
     """
-    _tell(Session().operations.restore_entry(family, entry, reason=reason), as_json)
+    from optimizer.jobs.families.change_playbook import restore_entry
+
+    _change(restore_entry, family, entry, reason, as_json)
 
 
-def _tell(done: Answer, as_json: bool) -> None:
-    show(as_json, done, lambda out: None)
-    tell_change(f"{done['family']}: {done['what']}.", why=done["why"], undo=done["undo"], then=done["next"])
+def _change(
+    act: Callable[[Context, EntryRequest], EntryReport], family: str, entry: str, reason: str | None, as_json: bool
+) -> None:
+    from optimizer.jobs.families.change_playbook import EntryRequest
+
+    done = Session().client.ask(act, EntryRequest(family=family, entry=entry, reason=reason or ""))
+    show(as_json, as_json_of(act, done), lambda out: None)
+    tell_change(f"{done.family}: {done.what}.", why=done.why, undo=done.undo, then=done.next)

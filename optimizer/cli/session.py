@@ -16,6 +16,7 @@ from optimizer.core.base.errors import Busy, Conflict, InvalidInput, NotFound
 from optimizer.host.actor import local_actor
 
 if TYPE_CHECKING:
+    from optimizer.adapters.files.secrets import Secrets
     from optimizer.cli.operations.protocol import Operations
     from optimizer.core.family.family import Family
     from optimizer.core.serving.rollout import Rollout
@@ -91,6 +92,7 @@ class Session:
     @cached_property
     def context(self) -> Context:
         """For use cases in this process."""
+        from optimizer.core.serving.assignment import verify_token
         from optimizer.runtime import wiring
 
         return wiring.open_context(
@@ -100,8 +102,15 @@ class Session:
             clock=self.clock,
             families=lambda: self.families,
             family=self.family,
-            unit_key=lambda: wiring.open_secrets(self.settings).unit_key,
+            unit_key=lambda: self._secrets.unit_key,
+            verify=lambda token: verify_token(token, self._secrets.token_keys, self.clock.now()),
         )
+
+    @cached_property
+    def _secrets(self) -> Secrets:
+        from optimizer.runtime import wiring
+
+        return wiring.open_secrets(self.settings)
 
     def _has_keys(self) -> bool:
         """True as well where the store cannot tell: the server lets nobody in then."""

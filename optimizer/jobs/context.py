@@ -10,6 +10,7 @@ from optimizer.core.serving.access import EVERYTHING, Access, require_family
 
 if TYPE_CHECKING:
     from optimizer.core.family.family import Family
+    from optimizer.core.serving.assignment import Assignment
     from optimizer.host.config import Settings
     from optimizer.ports import Clock, FamilySource, ModelCatalogue, Store
 
@@ -32,6 +33,7 @@ class Context:
     family: Callable[[str], Family]  # raises NotFound, or InvalidFamily where its file was never readable here
     models: Callable[[], ModelCatalogue]  # that config/models.yaml names; raises what is wrong with the file
     hmac_unit: Callable[[str], str]  # under which a unit stands in the store
+    verify: Callable[[str], Assignment]  # reads a token; raises what is wrong with it
     access: Access = EVERYTHING
 
     def require_family(self, family: str | None) -> None:

@@ -57,6 +57,15 @@ class Request(StrictModel):
     model_config = ConfigDict(allow_inf_nan=False, frozen=True)
 
 
+class PageRequest(Request):
+    """Of a list, page by page."""
+
+    cursor: Annotated[str | None, Field(max_length=500, description="`next_cursor` of the page before, unchanged")] = (
+        None
+    )
+    limit: Annotated[int, Field(ge=1, le=1000, description="How many items a page has at most")] = 100
+
+
 class Header:
     """Marks a member that comes in the header of its name: ``if_match``, ``if_none_match``."""
 

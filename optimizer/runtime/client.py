@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 from pydantic import ValidationError
 
+from optimizer.core.base.answers import Page
 from optimizer.core.base.errors import DetentError
-from optimizer.jobs.request import Header
+from optimizer.jobs.request import Header, PageRequest
 from optimizer.runtime.use_cases import use_case_of
 
 if TYPE_CHECKING:
@@ -18,11 +19,23 @@ if TYPE_CHECKING:
 
 Q = TypeVar("Q")
 R = TypeVar("R")
+P = TypeVar("P", bound=PageRequest)
 
 
 class Client(Protocol):
     def ask(self, function: Callable[[Context, Q], R], request: Q) -> R:
         """What the use case of this function reports; raises its DetentError."""
+
+
+def whole(client: Client, function: Callable[[Context, P], Page[R]], request: P) -> Page[R]:
+    """A list to its end, however many pages that takes."""
+    items: list[R] = []
+    while True:
+        page = client.ask(function, request)
+        items += page.items
+        if page.next_cursor is None:
+            return Page(items=items)
+        request = request.model_copy(update={"cursor": page.next_cursor})
 
 
 class InProcess:

@@ -32,7 +32,8 @@ class UseCase:
     ``narrows``: the function holds a key for named families to them itself; else such a key is held to the ``{family}``
     of the path, and refused where there is none. ``keyed``: the answer is kept under an Idempotency-Key. A ``brake``
     stops what is served or takes it back: by command it works on the store where the server does not carry it out.
-    ``dry``: what 200 means of a report whose ``dry_run`` is true, where the usual status is another.
+    ``dry``: what 200 means of a report whose ``dry_run`` is true, where the usual status is another; ``again``: of one
+    whose ``new`` is false.
     ``location``, ``etag``: the headers, made of the report's members.
     """
 
@@ -48,6 +49,7 @@ class UseCase:
     brake: bool = False
     status: int = 200
     dry: str | None = None
+    again: str | None = None
     location: str | None = None
     etag: str | None = None
 
@@ -95,8 +97,24 @@ def _read(name: str, path: str, function: str, group: str, **more: Any) -> UseCa
     return UseCase(name=name, method="GET", path=path, function=f"optimizer.jobs.{function}", group=group, **facts)
 
 
+TEXTS: Mapping[str, Any] = {"role": "read-texts"}
 FREEZE: Mapping[str, Any] = {"change": "never-refused", "narrows": True}
 USE_CASES = (
+    _read("playbook", "/v1/families/{family}/playbook", "families.change_playbook:read_playbook", "Playbooks", **TEXTS),
+    _act(
+        "retire playbook entry",
+        "POST",
+        "/v1/families/{family}/playbook/{entry}/retire",
+        "families.change_playbook:retire_entry",
+        "Playbooks",
+    ),
+    _act(
+        "restore playbook entry",
+        "POST",
+        "/v1/families/{family}/playbook/{entry}/restore",
+        "families.change_playbook:restore_entry",
+        "Playbooks",
+    ),
     _act("freeze", "POST", "/v1/freeze", "rollouts.freeze:freeze", "Rollouts", **FREEZE, brake=True),
     _act("unfreeze", "POST", "/v1/unfreeze", "rollouts.freeze:unfreeze", "Rollouts", **FREEZE),
 )

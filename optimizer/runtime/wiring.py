@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from optimizer.core.predictor.alignment import Alignment
     from optimizer.core.predictor.predictor import Predictor
     from optimizer.core.search.strategy import SearchSetting, Strategy
+    from optimizer.core.serving.assignment import Assignment
     from optimizer.core.views.rollout_story import RolloutReport
     from optimizer.core.views.study_story import StudyReport
     from optimizer.core.views.variant_grid import VariantGrid
@@ -70,6 +71,7 @@ def open_context(
     families: Callable[[], FamilySource],
     family: Callable[[str], Family],
     unit_key: Callable[[], bytes],
+    verify: Callable[[str], Assignment],
     access: Access = EVERYTHING,
 ) -> Context:
     """What a use case needs, of a process that has these open; no model is opened before one is asked for."""
@@ -86,6 +88,7 @@ def open_context(
         family=family,
         models=lambda: open_models(settings),
         hmac_unit=lambda unit: unit_hmac(unit_key(), unit),
+        verify=verify,
     )
 
 

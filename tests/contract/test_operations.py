@@ -34,6 +34,13 @@ from optimizer.core.base.values import Budget
 from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import access_of
 from optimizer.jobs.context import Context
+from optimizer.jobs.families.change_playbook import (
+    EntryRequest,
+    PlaybookRequest,
+    read_playbook,
+    restore_entry,
+    retire_entry,
+)
 from optimizer.jobs.families.create_variant import VariantDraft
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.runtime import wiring
@@ -417,15 +424,16 @@ class TestPlaybooks:
     def test_an_entry_is_retired_and_restored(self, both: Both) -> None:
         entries: list[str] = []
         both.set_up(lambda world: entries.append(add_entry(world.shared.store, F)))
-        retire: Change = lambda operations, world: operations.retire_entry(F, entries[0], reason="no")  # noqa: E731
-        restore: Change = lambda operations, world: operations.restore_entry(F, entries[0], reason=None)  # noqa: E731
-        done = both(retire)
+        of_entry = EntryRequest(family=F, entry=entries[0], reason="no")
+        done = both.ask(retire_entry, of_entry)
         assert (done["changed"], done["why"], done["entry"]["state"]) == (True, "no", "retired")
-        assert both(retire)["changed"] is False
-        assert both(restore)["entry"]["state"] == "active"
-        assert both(restore)["changed"] is False
-        for act in ("retire_entry", "restore_entry"):
-            both.refused(NotFound, lambda ops, world, act=act: getattr(ops, act)(F, "pb_none", reason=None))  # type: ignore[misc]
+        assert both.ask(retire_entry, of_entry)["changed"] is False
+        assert both.ask(read_playbook, PlaybookRequest(family=F))["entries"] == [done["entry"]]
+        assert both.ask(restore_entry, of_entry)["entry"]["state"] == "active"
+        assert both.ask(restore_entry, of_entry)["changed"] is False
+        unknown = EntryRequest(family=F, entry="pb_none")
+        for act in (retire_entry, restore_entry):
+            both.refused(NotFound, lambda side, world, act=act: side.ask(act, unknown))  # type: ignore[misc]
 
 
 class TestJudges:

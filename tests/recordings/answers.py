@@ -188,8 +188,9 @@ def _reads(api: World, names: Mapping[str, Sequence[str]]) -> Answers:
     of_path = {"/v1/variants": "TRIAGE", "/v1/studies": "STUDY", "/v1/rollouts": "ROLLOUT", "/v1/graphs": "GRAPH",
                "/v1/judge-runs": "RUN", "/v1/interactions": "INTERACTION"}  # fmt: skip
     found: Answers = {}
-    for path, operations in api.app.openapi()["paths"].items():
-        if "get" not in operations:
+    known = api.app.openapi()["paths"]
+    for path in sorted(known, key=_place_in_recording):
+        if "get" not in known[path]:
             continue
         word = re.findall(r"{(\w+)}", path)
         start = next((names[name] for begin, name in of_path.items() if path.startswith(begin)), names["FAMILIES"])
@@ -202,6 +203,17 @@ def _reads(api: World, names: Mapping[str, Sequence[str]]) -> Answers:
         for key in OTHER_KEYS:
             found |= _asked(api, "GET", shown, key=key)
     return found
+
+
+def _place_in_recording(path: str) -> int:
+    """Where this path was asked first, since each request takes time; what is new comes last."""
+    asked = re.compile(f"boss: GET {re.sub('{[^}]+}', '[^/?]+', path)}")
+    return next((n for n, one in enumerate(_recorded_order()) if asked.fullmatch(one)), len(_recorded_order()))
+
+
+@cache
+def _recorded_order() -> tuple[str, ...]:
+    return tuple(kept_answers()) if ANSWERS.exists() else ()
 
 
 def _acts(api: World, names: dict[str, list[str]]) -> Answers:

@@ -168,18 +168,6 @@ class LocalOperations:
 
         return _as_json(remove_golden(self._session.family(family), example, reason=reason, **self._by))
 
-    def retire_entry(self, family: str, entry: str, *, reason: str | None) -> Answer:
-        from optimizer.jobs.families.change_playbook import retire_entry
-
-        self._session.family(family)
-        return _as_json(retire_entry(family, entry, reason=reason, **self._by))
-
-    def restore_entry(self, family: str, entry: str, *, reason: str | None) -> Answer:
-        from optimizer.jobs.families.change_playbook import restore_entry
-
-        self._session.family(family)
-        return _as_json(restore_entry(family, entry, reason=reason, **self._by))
-
     def propose_repairs(self, family: str, interaction: str) -> Answer:
         from optimizer.jobs.feedback.propose_repairs import propose_repairs
 

@@ -126,12 +126,6 @@ class RemoteOperations:
         answer: Answer = self._server.delete(path, reason=reason)
         return answer
 
-    def retire_entry(self, family: str, entry: str, *, reason: str | None) -> Answer:
-        return self._post(f"families/{_quoted(family)}/playbook/{_quoted(entry)}/retire", {"reason": reason or ""})
-
-    def restore_entry(self, family: str, entry: str, *, reason: str | None) -> Answer:
-        return self._post(f"families/{_quoted(family)}/playbook/{_quoted(entry)}/restore", {"reason": reason or ""})
-
     def propose_repairs(self, family: str, interaction: str) -> Answer:
         return self._post(f"families/{_quoted(family)}/graphs", {"interaction": interaction})
 

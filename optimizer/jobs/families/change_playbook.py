@@ -11,8 +11,10 @@ from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.search.playbook.entries import Entry, Kind, Restore, Retire, State, applied
 from optimizer.core.search.playbook.section import section, texts_shown
 from optimizer.core.search.space import instruction_of
+from optimizer.jobs.context import Context
 from optimizer.jobs.record_change import checked_reason
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.jobs.request import Reason, Request
+from optimizer.ports import Store, Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,21 +72,37 @@ class EntryReport:
     entry: EntryView
 
 
-def read_playbook(family: str, *, store: Store) -> PlaybookView:
-    """A family that has no playbook yet has one without entries."""
+class PlaybookRequest(Request):
+    family: str
+
+
+def read_playbook(context: Context, request: PlaybookRequest) -> PlaybookView:
+    """Every entry with its evidence and counts, those that are merged or retired too, and the section that the active
+    ones make.
+    """
+    context.family(request.family)
+    family, store = request.family, context.store
     with store.read() as tx:
         kept = store.playbooks.entries(tx, family)
         return PlaybookView(family=family, entries=_views(tx, store, family, kept), section=section(kept.values()))
 
 
-def retire_entry(family: str, id: str, *, reason: str | None, actor: str, store: Store, clock: Clock) -> EntryReport:
-    """No later section shows the entry, and no study takes it up again, until a person restores it. Safe to repeat.
+class EntryRequest(Request):
+    family: str
+    entry: str
+    reason: Reason = ""
+
+
+def retire_entry(context: Context, request: EntryRequest) -> EntryReport:
+    """No later section shows an active entry, and no study takes it up again. Safe to repeat.
 
     Raises:
         NotFound: the family's playbook has no such entry.
         Conflict: it was merged into another one.
     """
-    why = checked_reason(reason)
+    context.family(request.family)
+    family, id, store = request.family, request.entry, context.store
+    why = checked_reason(request.reason)
 
     def change(tx: Transaction) -> EntryReport:
         before = _entry(tx, store, family, id)
@@ -96,42 +114,33 @@ def retire_entry(family: str, id: str, *, reason: str | None, actor: str, store:
                 merged_into=before.merged_into,
             )
         if before.state == "active":
-            edit = Retire(id=id, reason=why)
-            _apply(tx, store, clock, family, edit, actor=actor, action="playbook.retire", why=why)
+            _apply(tx, context, family, Retire(id=id, reason=why), action="playbook.retire", why=why)
         return _report(tx, store, family, id, before, "retired", why)
 
     return store.write(change)
 
 
-def restore_entry(family: str, id: str, *, reason: str | None, actor: str, store: Store, clock: Clock) -> EntryReport:
-    """A retired or merged entry is active again: the next study with strategy playbook tries it. Safe to repeat.
+def restore_entry(context: Context, request: EntryRequest) -> EntryReport:
+    """A retired or merged entry is active again; the next study tries it. Safe to repeat.
 
     Raises:
         NotFound: the family's playbook has no such entry.
     """
-    why = checked_reason(reason)
+    context.family(request.family)
+    family, id, store = request.family, request.entry, context.store
+    why = checked_reason(request.reason)
 
     def change(tx: Transaction) -> EntryReport:
         before = _entry(tx, store, family, id)
         if before.state != "active":
-            _apply(tx, store, clock, family, Restore(id=id), actor=actor, action="playbook.restore", why=why)
+            _apply(tx, context, family, Restore(id=id), action="playbook.restore", why=why)
         return _report(tx, store, family, id, before, "active", why)
 
     return store.write(change)
 
 
-def _apply(
-    tx: Transaction,
-    store: Store,
-    clock: Clock,
-    family: str,
-    edit: Retire | Restore,
-    *,
-    actor: str,
-    action: str,
-    why: str,
-) -> None:
-    now = clock.now()
+def _apply(tx: Transaction, context: Context, family: str, edit: Retire | Restore, *, action: str, why: str) -> None:
+    store, actor, now = context.store, context.actor, context.clock.now()
     before = store.playbooks.entries(tx, family)
     after = applied(before, [edit], at=now, by=actor)
     store.playbooks.put(tx, family, [entry for id, entry in after.items() if entry != before[id]])

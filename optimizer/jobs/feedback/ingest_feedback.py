@@ -21,6 +21,7 @@ from optimizer.core.feedback.reported import EventRejected, Report, check_texts,
 from optimizer.core.serving.access import EVERYTHING, Access
 from optimizer.core.serving.assignment import Assignment
 from optimizer.core.serving.attribution import arm_of_token
+from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.keep_events import Keeping, Rejection
 from optimizer.jobs.feedback.place_events import ReadEvent, arm_of_interaction, arms_reported, unknown_interaction
 from optimizer.ports import Clock, Store, Transaction
@@ -100,6 +101,14 @@ class Intake:
         """
         request = self.request()
         return await self.store.awrite(request.job(await request.aread(events, n_bytes)), rows=len(events))
+
+
+def intake_of(context: Context) -> Intake:
+    """Takes in what the asker may report."""
+    return Intake(
+        store=context.store, clock=context.clock, families=context.families().families, verify=context.verify,
+        hmac_unit=context.hmac_unit, actor=context.actor, access=context.access,
+    )  # fmt: skip
 
 
 class IntakeRequest:
