@@ -87,7 +87,8 @@ def one(way: str, at_once: int, n_calls: int, url: str, cancel_after_s: float | 
     from optimizer.core.base.values import Budget
     from optimizer.core.dataset.examples import make_example
     from optimizer.core.declaration.read import parse_family
-    from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
+    from optimizer.core.evaluation.scoring import Scorer
+    from optimizer.core.family.metrics import METRICS
     from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
     from optimizer.core.search.study import Study
     from optimizer.jobs.calls.call_model import JournaledModel
@@ -145,7 +146,7 @@ def one(way: str, at_once: int, n_calls: int, url: str, cancel_after_s: float | 
             family="topics",
             budget=study.budget, purpose="search", stop=StopFlag(store, clock, study.id),
         )  # fmt: skip
-        scorer = Scorer(family.output, family.metrics, list(CORE_METRICS.values()))
+        scorer = Scorer(family.output, family.metrics, list(METRICS.built_in.values()))
         evaluator = Evaluator(family, scorer, lambda name: calls)
         evaluator.evaluate(family.variant(), examples[:at_once])  # connections, threads and plans are made
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -28,8 +28,9 @@ from optimizer.adapters.store import Database
 from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import Example, make_example
 from optimizer.core.declaration.read import parse_family
-from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
+from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
+from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest, request_for
@@ -101,7 +102,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.family: Family = parse_family(FAMILY)
-        self.scorer = Scorer(self.family.output, self.family.metrics, list(CORE_METRICS.values()))
+        self.scorer = Scorer(self.family.output, self.family.metrics, list(METRICS.built_in.values()))
 
     def evaluator(self, store: Database, concurrency: int) -> Evaluator:
         calls = JournaledModel(

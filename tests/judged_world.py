@@ -17,8 +17,9 @@ from typing import Any
 from optimizer.core.dataset.examples import Example
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.evaluation.judging.scorer import judge_metric
-from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
+from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
+from optimizer.core.family.metrics import METRICS
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from tests.scripted_model import ScriptedModel
 from tests.study_world import START, World, killed_at
@@ -124,7 +125,7 @@ def writer_by(write: Callable[[ModelRequest], str], **options: Any) -> Any:
 
 
 def scorer_of(family: Family) -> Scorer:
-    return Scorer(family.output, family.metrics, [*CORE_METRICS.values(), judge_metric(family)])
+    return Scorer(family.output, family.metrics, [*METRICS.built_in.values(), judge_metric(family)])
 
 
 class JudgedWorld(World):

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from optimizer.content.core.search.score import PROCESSED_QUALITY
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.base.values import Aim, Budget
 from optimizer.core.dataset.examples import Example
 from optimizer.core.declaration.read import parse_family
-from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
+from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
+from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.search.strategy import SearchSetting
@@ -149,7 +149,7 @@ class World:
         self.clock = clock or Clock(START, step_s=0.001)
         self.store = new_database(folder)
         self.families = SimpleNamespace(families={self.family.name: self.family})
-        metrics = [*CORE_METRICS.values(), PROCESSED_QUALITY]
+        metrics = list(METRICS.built_in.values())
         self.scorer = scorer or Scorer(self.family.output, self.family.metrics, metrics)
 
     def fill(
@@ -259,7 +259,7 @@ def search_setting(**changes: Any) -> SearchSetting:
         "start": family.variant(),
         "train": topic_examples(12, "train"),
         "dev": topic_examples(6, "dev"),
-        "scorer": Scorer(family.output, family.metrics, list(CORE_METRICS.values())),
+        "scorer": Scorer(family.output, family.metrics, list(METRICS.built_in.values())),
         "seed": 1,
         "propose": lambda prompt, draw: "",
         "fits": lambda variant: True,

@@ -20,7 +20,7 @@ def by_dspy(bench: Bench, family: Family, study: Study, rows: Mapping[str, Seque
     import dspy
     from dspy.teleprompt import BootstrapFewShotWithRandomSearch
 
-    from optimizer.adapters.search.dspy_programs import silence_dspy
+    from optimizer.adapters.search.with_dspy.programs import silence_dspy
 
     silence_dspy()
     started = time.monotonic()

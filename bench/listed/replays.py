@@ -13,8 +13,9 @@ from fixed_pool.product import through_race
 from optimizer.adapters.search.tpe import SettingsSearch
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.declaration.read import parse_family
-from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
-from optimizer.core.search.race_strategy import RacedSearch
+from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.family.metrics import METRICS
+from optimizer.core.search.proposers.race import RacedSearch
 from optimizer.core.search.racing import FIRST, ContinuousRejects
 from optimizer.core.search.space import instruction_of
 from optimizer.core.search.strategy import SearchSetting
@@ -108,7 +109,7 @@ def raced(of: Drawn, seed: int, cap: int) -> Searched:
     champion = family.variant()
     setting = SearchSetting(
         family=family, start=champion, train=[], dev=[], seed=seed,
-        scorer=Scorer(family.output, family.metrics, list(CORE_METRICS.values())),
+        scorer=Scorer(family.output, family.metrics, list(METRICS.built_in.values())),
         definition=asdict(Definition(n_dev=n_dev, n_settings=n - 1, n_candidates=0, max_examples=0)),
         answer=lambda *asked: "", propose=lambda *asked: "", fits=lambda variant: True,
         tier_rows=lambda *asked: [], remark=lambda text: None,

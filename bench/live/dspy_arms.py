@@ -219,7 +219,7 @@ def silence() -> None:
     """DSPy's optimizers print and log every failed example."""
     import logging
 
-    from optimizer.adapters.search.dspy_programs import silence_dspy
+    from optimizer.adapters.search.with_dspy.programs import silence_dspy
 
     silence_dspy()
     logging.getLogger("gepa").setLevel(logging.CRITICAL)

@@ -14,7 +14,7 @@ from typing import Any
 
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.race_strategy import RacedSearch
+from optimizer.core.search.proposers.race import RacedSearch
 from optimizer.core.search.racing import Race, RaceRule
 from optimizer.core.search.strategy import Proposal
 from recorded.tables import Arm

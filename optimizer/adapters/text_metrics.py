@@ -1,16 +1,15 @@
-"""The Scorer of a Family: ROUGE from rouge-score, functions of packages and of the user's own,
-all loaded only when a Family names them.
+"""The Scorer of a Family: of what rooms and packages declare, and of functions of the user's own, which are loaded only
+when a Family names them.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cache, lru_cache, partial
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any
 
 from optimizer.adapters.corpus_index import open_corpus
@@ -20,17 +19,11 @@ from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.declaration.policy_rules import own_function_unknown
 from optimizer.core.declaration.read import invalid_family
 from optimizer.core.evaluation.judging.scorer import judge_metric
-from optimizer.core.evaluation.scorers.words import words
-from optimizer.core.evaluation.scoring import CORE_METRICS, Judge, Scorer, ScoringMetric, best_of
+from optimizer.core.evaluation.scoring import Judge, Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.judge_settings import SCORER as JUDGED
-from optimizer.core.family.metrics import ALIGNED, METRICS, MetricRecord, unknown_metric
+from optimizer.core.family.metrics import METRICS, MetricRecord, unknown_metric
 from optimizer.core.family.parsers import parser_of
-from optimizer.core.predictor.alignment import aligned_score
-
-_ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}
-_ROUGE_VERSION = "2"
-_ALIGNED_VERSION = "1"
 
 
 def build_scorer(family: Family, user_folder: Path | None = None) -> Scorer:
@@ -41,7 +34,7 @@ def build_scorer(family: Family, user_folder: Path | None = None) -> Scorer:
     Raises:
         InvalidFamily: a function of the user's own that cannot be loaded, all of them at once.
     """
-    metrics: list[ScoringMetric] = []
+    metrics: list[MetricRecord] = []
     faults: list[Fault] = []
     parser = None
     try:
@@ -71,74 +64,38 @@ def build_scorer(family: Family, user_folder: Path | None = None) -> Scorer:
     )
 
 
-def _metric(name: str, family: Family, user_folder: Path | None) -> ScoringMetric:
-    if name in CORE_METRICS:
-        return CORE_METRICS[name]
+def _metric(name: str, family: Family, user_folder: Path | None) -> MetricRecord:
+    """Raises InvalidInput where no package has it any more, it cannot be loaded,
+    or it judges outputs of other parsers.
+    """
     if name == JUDGED:
         return judge_metric(family)
-    if name == ALIGNED:
-        return ScoringMetric(name=name, version=_ALIGNED_VERSION, with_input=aligned_score, needs_expected=False)
-    if name in _ROUGE:
-        return ScoringMetric(name=name, version=_ROUGE_VERSION, compare=best_of(_rouge(_ROUGE[name])))
-    if name in METRICS.built_in:
-        there: Any = resolve_name(METRICS.built_in[name].place)
-        built_in: ScoringMetric = there[name] if isinstance(there, Mapping) else there
-        return built_in
-    return _own_metric(name, user_folder) if "." in name else _metric_of_package(name, family.output.parser)
+    if name not in METRICS:
+        if "." in name:
+            return _own_metric(name, user_folder)
+        raise InvalidInput(unknown_metric(name))
+    record = METRICS[name]
+    if not record.package:
+        return record
+    if (misfit := record.misfit(family.output.parser)) is not None:
+        raise InvalidInput(misfit)
+    return replace(record, version=_version_of(record.package, record.place))
 
 
-def _with_parameters(metric: ScoringMetric, family: Family, user_folder: Path | None) -> ScoringMetric:
+def _with_parameters(metric: MetricRecord, family: Family, user_folder: Path | None) -> MetricRecord:
     """Raises InvalidInput for a parameter that the metric does not take, or that has not its form."""
     given = family.metric_parameters.get(metric.name, {})
     inputs = {name: one.type for name, one in family.inputs.items()}
-    record = METRICS[metric.name] if metric.name in METRICS else MetricRecord(name=metric.name)
-    if faults := [wrong for _, wrong in record.parameter_faults(given, inputs)]:
+    if faults := [wrong for _, wrong in metric.parameter_faults(given, inputs)]:
         raise InvalidInput("; ".join(faults))
-    parameters = record.with_defaults(given, inputs)
-    if record.parameters.get("predictor") == "predictor":
+    parameters = metric.with_defaults(given, inputs)
+    if metric.parameters.get("predictor") == "predictor":
         predictor = read_predictor((user_folder or Path()) / parameters["predictor"])
         return metric.with_parameters({"predictor": predictor.hash}, {"predictor": predictor})
-    if record.parameters.get("corpus") != "corpus":
+    if metric.parameters.get("corpus") != "corpus":
         return metric.with_parameters(parameters)
     index = open_corpus((user_folder or Path()) / parameters["corpus"], parameters.pop("id", "id"))
     return metric.with_parameters({**parameters, "corpus": index.version}, {"corpus": index.search})
-
-
-class _Words:
-    """The words of a text in every script, those in ASCII stemmed by rouge-score's own tokenizer,
-    which drops all others.
-    """
-
-    def __init__(self) -> None:
-        from rouge_score.tokenizers import DefaultTokenizer
-
-        one_word = DefaultTokenizer(use_stemmer=True).tokenize
-        self._stem = lru_cache(maxsize=65_536)(lambda word: str(one_word(word)[0]))
-
-    def tokenize(self, text: str) -> list[str]:
-        return [self._stem(word) if word.isascii() else word for word in words(text)]
-
-
-@cache
-def _rouge(kind: str) -> Callable[[str, str], float]:
-    """ROUGE's F-measure in [0, 1] by rouge-score (Lin 2004); the same word scores 1 also where one word makes no pair.
-
-    What it gives raises ValueError for an expected text without a word.
-    """
-    from rouge_score.rouge_scorer import RougeScorer  # takes seconds and 200 MB to load
-
-    tokenizer = _Words()
-    scorer = RougeScorer([kind], tokenizer=tokenizer)
-
-    def f_measure(wanted: str, found: str) -> float:
-        expected = tokenizer.tokenize(wanted)
-        if not expected:
-            raise ValueError(f"the expected text {wanted[:40]!r} holds no word that could be measured")
-        if len(expected) == 1 and expected == tokenizer.tokenize(found):
-            return 1.0
-        return float(scorer.score(wanted, found)[kind].fmeasure)
-
-    return f_measure
 
 
 def own_metric(dotted: str, family: Family, user_folder: Path | None) -> Judge:
@@ -155,14 +112,12 @@ def own_metric(dotted: str, family: Family, user_folder: Path | None) -> Judge:
 @cache
 def _loaded(dotted: str, user_folder: Path | None) -> Judge:
     try:
-        judge = _own_metric(dotted, user_folder).judge
+        return _own_metric(dotted, user_folder).judge
     except Exception as error:  # as in build_scorer
         raise InvalidInput(_why_not(dotted, error, user_folder)) from error
-    assert judge is not None
-    return judge
 
 
-def _own_metric(dotted: str, user_folder: Path | None) -> ScoringMetric:
+def _own_metric(dotted: str, user_folder: Path | None) -> MetricRecord:
     module_name, _, attribute = dotted.rpartition(".")
     if user_folder is not None and str(user_folder) not in sys.path:
         sys.path.append(str(user_folder))
@@ -170,19 +125,7 @@ def _own_metric(dotted: str, user_folder: Path | None) -> ScoringMetric:
     function: Any = getattr(module, attribute)
     if not callable(function):
         raise TypeError(f"{attribute} is a {type(function).__name__}, not a function")
-    return ScoringMetric(name=dotted, version=_digest_of(module_name), judge=function)
-
-
-def _metric_of_package(name: str, parser: str) -> ScoringMetric:
-    """Raises InvalidInput where no package has it any more, it cannot be loaded,
-    or it judges outputs of other parsers.
-    """
-    if name not in METRICS:
-        raise InvalidInput(unknown_metric(name))
-    record = METRICS[name]
-    if (misfit := record.misfit(parser)) is not None:
-        raise InvalidInput(misfit)
-    return ScoringMetric(name=name, version=_version_of(record.package, record.place), judge=record.judge)
+    return MetricRecord(name=dotted, version=_digest_of(module_name), judge=function)
 
 
 def _version_of(package: str, place: str) -> str:

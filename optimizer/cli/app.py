@@ -130,9 +130,11 @@ def run(arguments: Sequence[str]) -> int:
         return DONE
     except Exception as error:
         if type(error).__name__ == "ValidationError":  # pydantic's, of a request: it is loaded only where one is made
-            from optimizer.jobs.request import invalid
+            from optimizer.jobs.request import from_validation
 
-            refusal = invalid(cast("Any", error))
+            refusal = from_validation(
+                [{**fault, "loc": ("body", *fault["loc"])} for fault in cast("Any", error).errors()]
+            )
             _report(refusal, as_json)
             return exit_code(refusal)
         show = getattr(error, "show", None)

@@ -12,7 +12,7 @@ from optimizer.cli.reading_progress import told_while
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import count
-from optimizer.core.family.kind import kind_of
+from optimizer.core.family.family import kind_of
 
 
 def register(app: typer.Typer) -> None:

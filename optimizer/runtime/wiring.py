@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from optimizer.core.base.errors import DetentError
-from optimizer.core.base.registry import find_with
 from optimizer.core.serving.access import EVERYTHING, Access
 from optimizer.host.config import Settings
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from optimizer.content.core.policy.flags import Flags
     from optimizer.content.core.records.targets import Target
     from optimizer.content.core.search.recommend import Recommendation
-    from optimizer.core.base.registry import Added
     from optimizer.core.declaration.draft import Sheet
     from optimizer.core.evaluation.judging.agreement import FittedJudge
     from optimizer.core.evaluation.scoring import Judge, Scorer
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
     from optimizer.jobs.families.family_folders import Folders
     from optimizer.jobs.families.sync_families import FamilySync
     from optimizer.jobs.feedback.ingest_feedback import Intake
-    from optimizer.ports import AlertChannel, Clock, FamilySource, Pages, ServedModels, Store, Tracker
+    from optimizer.ports import AlertChannel, Clock, FamilySource, Pages, Store, Tracker
 
 MODELS_WAIT_S = 3.0  # for the gateway to read config/models.yaml again
 USER_CALLS = "users"  # a file of the run folder, locked while a user's model call is under way
@@ -87,7 +85,6 @@ def open_context(
         families=families,
         family=family,
         models=lambda: open_models(settings),
-        served_models=lambda: served_models(settings),
         hmac_unit=lambda unit: unit_hmac(unit_key(), unit),
         verify=verify,
     )
@@ -293,15 +290,13 @@ def loaded_models(settings: Settings, wanted: Collection[str] = ()) -> Mapping[s
         sleep(0.1)
 
 
-def served_models(settings: Settings) -> ServedModels:
-    """Nothing is waited for, and no file refuses what must be done."""
-    from optimizer.ports import ServedModels
-
+def served_models(settings: Settings) -> dict[str, Any]:
+    """``models`` and ``loaded`` of ``require_models``; nothing is waited for, and no file refuses what must be done."""
     try:
         models = open_models(settings, last_good=True)
     except (DetentError, OSError):
         models = None
-    return ServedModels(catalogue=models, loaded=loaded_models(settings))
+    return {"models": models, "loaded": loaded_models(settings)}
 
 
 def models_problem(settings: Settings) -> str | None:
@@ -447,22 +442,7 @@ def strategy_for(name: str, setting: SearchSetting) -> Strategy:
     from optimizer.core.search.strategies import STRATEGIES, check_strategy
 
     (known,) = check_strategy(name)
-    return STRATEGIES[known].made(setting)
-
-
-def replay_search(setting: SearchSetting) -> Strategy:
-    """Thresholds of a cascade where the family has a prompt, else knobs of its policy."""
-    from optimizer.core.family.kind import kind_of
-
-    if kind_of(setting.family).asks_models:
-        from optimizer.adapters.predictors.learning import learn_confidence
-        from optimizer.core.search.cascade.strategy import CascadeSearch
-
-        return CascadeSearch(setting, learn_confidence)
-    from optimizer.content.adapters.replay_search import ReplaySearch
-    from optimizer.content.adapters.score_learning import learn_score
-
-    return ReplaySearch(setting, learn_score)
+    return STRATEGIES[known].make(setting)
 
 
 def find_packages() -> None:
@@ -470,12 +450,3 @@ def find_packages() -> None:
     from optimizer.host import packages
 
     packages.look()
-
-
-def _added_by_packages(group: str) -> Sequence[Added]:
-    from optimizer.host import packages
-
-    return packages.added(group)
-
-
-find_with(_added_by_packages)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from optimizer.core.base.errors import ModelFailed
-from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
+from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.rendering import render
 from optimizer.core.models.language import ModelAnswer
 from tests.study_world import topic_examples
@@ -47,7 +48,7 @@ def asked():
         for i, e in enumerate(topic_examples(12, "train"))
     ]
     family = family_of.family()
-    scorer = Scorer(family.output, family.metrics, list(CORE_METRICS.values()))
+    scorer = Scorer(family.output, family.metrics, list(METRICS.built_in.values()))
     return recorder.Prepared(task=family_of, scorer=scorer, variants=grid.grid(family_of, rows)[:3], examples=rows[:4])
 
 

@@ -1,5 +1,5 @@
-"""The package of docs/how-to/add-a-strategy-or-scorer.md, built as it stands there and installed beside Detent:
-a study with its strategy, its scorer and its parser.
+"""The packages of docs/how-to/add-a-strategy-or-scorer.md and add-a-kind-of-family.md, built as they stand there and
+installed beside Detent: a study with a strategy, a scorer and a parser, and one of a family of another kind.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from tests.gateway_world import make_home
 from tests.scripted_model import chat_answer, provider
 from tests.study_world import TOPIC_FAMILY, TOPICS, topic_examples
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "add-a-strategy-or-scorer.md"
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
+PAGE, KIND_PAGE = HOW_TO / "add-a-strategy-or-scorer.md", HOW_TO / "add-a-kind-of-family.md"
+IN_A_ROOM = re.compile(r"`optimizer/([\w/]+)/(\w+)\.py`:\n\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILES = re.compile(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FREE = {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}
 SCORED = {**TOPIC_FAMILY, "output": {"field": "topic", "parser": "last_line"}, "scorer": {"likeness": 1.0}}
@@ -37,19 +39,21 @@ def topic(body: dict[str, Any]) -> str:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the page's package lies once its wheel is unpacked, as an installer does it."""
-    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
-    for name, text in FILES.findall(PAGE.read_text(encoding="utf-8")):
-        (source / name).write_text(text, encoding="utf-8")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel"],
-        cwd=source,
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
-    (wheel,) = (source / "dist").glob("*.whl")
-    zipfile.ZipFile(wheel).extractall(target)
+    """Where the packages of the pages lie once their wheels are unpacked, as an installer does it."""
+    target = tmp_path_factory.mktemp("installed")
+    for page in (PAGE, KIND_PAGE):
+        source = tmp_path_factory.mktemp("source")
+        for name, text in FILES.findall(page.read_text(encoding="utf-8")):
+            (source / name).write_text(text, encoding="utf-8")
+        subprocess.run(
+            [sys.executable, "-m", "hatchling", "build", "-t", "wheel"],
+            cwd=source,
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+        (wheel,) = (source / "dist").glob("*.whl")
+        zipfile.ZipFile(wheel).extractall(target)
     return target
 
 
@@ -113,9 +117,42 @@ def test_doctor_and_the_error_of_an_unknown_name_list_what_the_package_adds(
     home: Path, detent: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     said = detent("doctor").stdout
-    assert "packages   strategy openings of detent-openings 1.0, detent_openings:openings" in said
+    assert "packages   strategy openings of detent-openings 1.0, detent_openings:Openings" in said
     assert "packages   parser last_line of detent-openings 1.0, detent_openings:last_line" in said
     assert "packages   metric likeness of detent-openings 1.0, detent_openings:likeness" in said
     assert "packages   exporter plain of detent-openings 1.0, detent_openings:plain" in said
     unknown = detent("study", "run", "topics", "--strategy", "magic")
-    assert (unknown.returncode, "simba, playbook, replay, openings, and sequences" in unknown.stderr) == (2, True)
+    assert (unknown.returncode, "simba, settings, replay, openings, and sequences" in unknown.stderr) == (2, True)
+
+
+def test_a_family_of_a_package_s_kind_is_served_and_searched_as_that_kind_answers(
+    home: Path, detent: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    family = home / "families" / "topics" / "family.yaml"
+    family.write_text(json.dumps({**TOPIC_FAMILY, "kind": "terse", "model": {"default": "fake", "max_tokens": 200}}))
+    without = command_line.detent("family", "validate", env={"DETENT_HOME": str(home)})
+    assert (without.code, "'terse' is not one of 'prompt' or 'policy'" in without.err + without.out) == (2, True)
+    assert detent("family", "validate").returncode == 0
+    ran = detent("study", "run", "topics", "--budget-calls", "400", "--json")
+    assert ran.returncode == 0, ran.stderr
+    study = json.loads(ran.stdout)["study"]
+    assert (study["status"], study["strategy"]) == ("finished", "settings"), study
+    declared = json.loads(detent("variant", "show", "topics", "file", "--json").stdout)
+    assert declared["model"]["max_tokens"] == 12
+
+
+def test_a_scorer_in_a_room_is_found_by_standing_there(tmp_path: Path) -> None:
+    ((room, name, text),) = IN_A_ROOM.findall(PAGE.read_text(encoding="utf-8"))
+    (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    package = f"optimizer.{room.replace('/', '.')}"
+    declared = {**TOPIC_FAMILY, "scorer": {"first_word": 1.0}}
+    code = (
+        f"import json, {package} as room\n"
+        f"room.__path__.append({str(tmp_path)!r})\n"
+        "from optimizer.adapters.text_metrics import build_scorer\n"
+        "from optimizer.core.declaration.read import parse_family\n"
+        f"scorer = build_scorer(parse_family(json.loads({json.dumps(declared)!r})))\n"
+        f"print([scorer.score({{'topic': '{TOPICS[0]}'}}, text).value for text in {TOPICS[:2]!r}])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ran.stdout == "[1.0, 0.0]\n", ran.stderr

@@ -18,7 +18,7 @@ from optimizer.core.evaluation.scorers import answers, characters, coverage, ent
 from optimizer.core.evaluation.scorers.words import words
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.judge_settings import SCORER as JUDGED
-from optimizer.core.family.metrics import ALIGNED, METRICS
+from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.parsers import plain_text
 from tests.examples import n_examples
 from tests.strategies import json_values, texts
@@ -46,7 +46,7 @@ CASES: dict[str, tuple[str, Any]] = {  # by metric: a parser that it judges, and
 }
 SEARCHED = [name for name, record in METRICS.built_in.items() if "corpus" in record.parameters]  # test_corpus_index.py
 ASKED = [JUDGED]  # a model says it: test_judged_evaluation.py
-LEARNT = [ALIGNED]  # from thumbs, per family: test_align_family.py
+LEARNT = ["aligned"]  # from thumbs, per family: test_align_family.py
 NO_IDENTITY = {"compression_ratio": ("text", "Rollo"), "processed_quality": ("json", {"process": True})}
 
 
@@ -144,13 +144,12 @@ def test_retrieval_agrees_with_trec_eval(grades, ranked, k):
     asked = {"set_P", f"recall.{k}", "recip_rank", f"ndcg_cut.{k}"}
     theirs = pytrec_eval.RelevanceEvaluator({"q": grades}, asked).evaluate(run)["q"]
     for metric, name in (
-        (retrieval.SCORERS["retrieval_precision"], "set_P"),
-        (retrieval.SCORERS["retrieval_recall"], f"recall_{k}"),
-        (retrieval.SCORERS["retrieval_mrr"], "recip_rank"),
-        (retrieval.SCORERS["retrieval_ndcg"], f"ndcg_cut_{k}"),
+        (retrieval.retrieval_precision, "set_P"),
+        (retrieval.retrieval_recall, f"recall_{k}"),
+        (retrieval.retrieval_mrr, "recip_rank"),
+        (retrieval.retrieval_ndcg, f"ndcg_cut_{k}"),
     ):
-        assert metric.compare is not None
-        assert metric.compare(grades, ranked, k=k) == pytest.approx(theirs[name], abs=1e-6), name
+        assert metric(grades, ranked, k=k) == pytest.approx(theirs[name], abs=1e-6), name
 
 
 @given(texts, texts)
@@ -182,9 +181,7 @@ def test_answers_on_ascii_are_judged_as_by_dspy(wanted, found):
 
     assert answers.answer_match(wanted, found) == float(em_score(found, wanted))
     if answers.squad_words(wanted) and answers.squad_words(found):  # DSPy says 0 of two texts without words
-        ours = answers.SCORERS["token_f1"].compare
-        assert ours is not None
-        assert ours(wanted, found) == pytest.approx(f1_score(found, wanted))
+        assert answers.token_f1(wanted, found) == pytest.approx(f1_score(found, wanted))
 
 
 @pytest.mark.parametrize("name", sorted(name for name in CASES if CASES[name][0] == "text"))

@@ -17,7 +17,8 @@ from optimizer.adapters.store import Database
 from optimizer.core.base.errors import BudgetExhausted, StudyStopped
 from optimizer.core.base.values import Budget, ExampleResult
 from optimizer.core.dataset.examples import Example
-from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
+from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import reservation_usd
 from optimizer.core.models.language import ModelPrice, ModelRequest
@@ -60,7 +61,7 @@ def evaluator(
         **changes,
     }
     by_name = {m.name: JournaledModel(m, store=store, **given) for m in models}
-    scorer = Scorer(FAMILY.output, FAMILY.metrics, list(CORE_METRICS.values()))
+    scorer = Scorer(FAMILY.output, FAMILY.metrics, list(METRICS.built_in.values()))
     if metric is not None:
         scorer.score = metric  # type: ignore[method-assign, assignment]
 
@@ -227,7 +228,7 @@ def test_a_metric_that_takes_long_keeps_no_call_waiting(store: Database) -> None
 
     def score(*_: Any, **__: Any) -> Any:
         all_asked.wait(20)
-        return Scorer(FAMILY.output, FAMILY.metrics, list(CORE_METRICS.values())).score(
+        return Scorer(FAMILY.output, FAMILY.metrics, list(METRICS.built_in.values())).score(
             {"topic": "biology"}, "biology", {}
         )
 

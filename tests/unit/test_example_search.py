@@ -10,7 +10,7 @@ import pytest
 from optimizer.core.base.values import Budget, ExampleResult
 from optimizer.core.family.variant import FewShot
 from optimizer.core.models.language import ModelRequest
-from optimizer.core.search.examples.search import ExampleSearch
+from optimizer.core.search.proposers.examples import ExampleSearch
 from optimizer.core.search.strategy import Proposal, SearchSetting
 from optimizer.core.search.study import Definition
 from tests.study_world import (

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
-from optimizer.core.declaration.prompt_kind import PromptKind
-from optimizer.core.family.kind import KINDS, FamilyKind, KindName, declared_kind, kind_of
-from optimizer.core.scheduling.schedule import in_force
-from optimizer.jobs.families.check_models import named_models
+from optimizer.core.family.family import KINDS, FamilyKind, declared_kind, kind_of
 from optimizer.jobs.studies.kinds.kind import STUDY_KINDS, StudyKind, study_kind
 from tests.study_world import topic_family
 
@@ -20,13 +16,13 @@ ROOT = Path(__file__).parents[2]
 
 def compared_names(source: str) -> list[int]:
     """Lines that compare something with the name of a kind; ``"prompt" in data`` looks for a key and compares none."""
-    found = []
+    found, kinds = [], KINDS.names
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
             is_a_key = isinstance(node.ops[0], ast.In | ast.NotIn) and isinstance(node.left, ast.Constant)
             named = [
-                one for side in sides for one in ast.walk(side) if isinstance(one, ast.Constant) and one.value in KINDS
+                one for side in sides for one in ast.walk(side) if isinstance(one, ast.Constant) and one.value in kinds
             ]
             called = {id(arg) for one in ast.walk(node) if isinstance(one, ast.Call) for arg in one.args}
             if not is_a_key and any(id(one) not in called for one in named):
@@ -60,35 +56,17 @@ def questions(protocol: type) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", KINDS.names)
 def test_each_kind_of_the_tables_answers_everything(name: str) -> None:
     family = topic_family().model_copy(update={"kind": name})
     kinds = {FamilyKind: kind_of(family), StudyKind: study_kind(family)}
     for protocol, kind in kinds.items():
         assert len(questions(protocol)) >= 4
         assert [one for one in sorted(questions(protocol)) if not hasattr(kind, one)] == []
-    assert tuple(KINDS) == tuple(STUDY_KINDS) == get_args(KindName)
+    assert KINDS.names == STUDY_KINDS.names == ("prompt", "policy")
 
 
 def test_a_name_that_is_no_kind_has_none_and_a_family_without_one_is_a_prompt() -> None:
     assert declared_kind({"kind": "nonsense"}) is None
     assert declared_kind({"kind": ["policy"]}) is None
     assert declared_kind({}) is declared_kind({"kind": "prompt"})
-
-
-class EchoKind(PromptKind):
-    asks_models = False
-    default_strategy = "echo"
-
-
-ECHO: FamilyKind = EchoKind()
-
-
-def test_a_further_kind_takes_one_line_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KINDS, "echo", f"{__name__}:ECHO")  # type: ignore[arg-type]
-    family = topic_family().model_copy(update={"kind": "echo"})
-    assert in_force(family, None).strategy == "echo"
-    assert list(named_models(family)) == []
-    assert list(named_models(topic_family())) != []
-    assert family.variant() == topic_family().variant()
-    assert family.metrics == topic_family().metrics

@@ -17,8 +17,7 @@ from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.evaluation.suite import gates_of_suites
 from optimizer.core.evaluation.timing import N_TIMED, n_paired, rounds
-from optimizer.core.family.family import Family
-from optimizer.core.family.golden import GoldenRow
+from optimizer.core.family.family import Family, GoldenRow
 from optimizer.core.family.variant import FewShot, Variant, VariantRecord
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.search.study import Definition, Study, Trigger

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from optimizer.cli.study.view import view
 from optimizer.core.dataset.examples import Example
-from optimizer.core.family.golden import GoldenRow
+from optimizer.core.family.family import GoldenRow
 from optimizer.core.family.variant import FewShot
 from optimizer.core.search.leaks import LeakCheck, fingerprints, texts_of
 from optimizer.core.search.strategy import Proposal, SearchSetting

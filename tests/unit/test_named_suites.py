@@ -12,9 +12,8 @@ from optimizer.core.base.values import ExampleResult
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.evaluation.suite import check_suite, gates_of_suites, suite_id
 from optimizer.core.evaluation.suites import GOLDEN, suites_of
-from optimizer.core.family.family import Family
+from optimizer.core.family.family import Family, GoldenRow
 from optimizer.core.family.fields import Output
-from optimizer.core.family.golden import GoldenRow
 from optimizer.core.policy.tool_use import uses_tools
 from optimizer.jobs.studies.evaluate_variant import evaluate_variant
 from optimizer.jobs.studies.evaluations.plan_evaluation import estimate_evaluation

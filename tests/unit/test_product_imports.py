@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("optimizer", "api")
-PLACE = re.compile(rf"(?:{'|'.join(PRODUCT)})(?:\.\w+)+:\w+")
+ROOM = re.compile(rf"(?:{'|'.join(PRODUCT)})(?:\.\w+)+")
 MIGRATIONS = "optimizer.adapters.store.migrations"
 STARTED = {
     "optimizer.cli": "console script `detent`",
@@ -37,11 +37,11 @@ def modules(root: Path) -> dict[str, Path]:
     return found
 
 
-def imported(name: str, file: Path) -> Iterator[str]:
+def imported(name: str, file: Path, root: Path) -> Iterator[str]:
     """Dotted names, wherever in the file the import stands.
 
-    Of ``from a import b`` both ``a`` and ``a.b``, which may be a module; of the place of a strategy's maker, a text
-    such as ``a.b:c``, its module.
+    Of ``from a import b`` both ``a`` and ``a.b``, which may be a module; of a room, which ``rooms.py`` has as a text,
+    itself with the modules right in it.
     """
     package = name if file.stem == "__init__" else name.rpartition(".")[0]
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -51,14 +51,18 @@ def imported(name: str, file: Path) -> Iterator[str]:
             source = resolve_name("." * node.level + (node.module or ""), package)
             yield source
             yield from (f"{source}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and PLACE.fullmatch(node.value):
-            yield node.value.partition(":")[0]
+        elif name != "optimizer.runtime.rooms" or not isinstance(node, ast.Constant):
+            continue
+        elif isinstance(node.value, str) and ROOM.fullmatch(node.value):
+            yield node.value
+            inside = root / node.value.replace(".", "/")
+            yield from (f"{node.value}.{module.stem}" for module in inside.glob("*.py"))
 
 
 @cache
 def imports(root: Path = ROOT) -> dict[str, set[str]]:
     """What each module of the product imports."""
-    return {name: set(imported(name, file)) for name, file in modules(root).items()}
+    return {name: set(imported(name, file, root)) for name, file in modules(root).items()}
 
 
 def reached(by_module: dict[str, set[str]], started: set[str]) -> set[str]:

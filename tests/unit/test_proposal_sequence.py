@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -31,6 +32,7 @@ from optimizer.core.search.study import Definition, Study
 from optimizer.core.statistics.noninferiority import NotLower
 from optimizer.jobs.studies.confirm_winner import Confirmed, confirm_winner
 from optimizer.jobs.studies.context import StopFlag
+from optimizer.jobs.studies.kinds.prompt import PromptStudy
 from optimizer.jobs.studies.run_study import _begin
 from optimizer.runtime.wiring import strategy_for
 from tests.study_world import World, topic_examples, topic_family
@@ -153,9 +155,9 @@ def confirmed(
         {run.champion.id: 1.0, **dict(zip(ids, usd or [0.5] * len(ids), strict=True))},
         fails=None if fails is None else ids[fails],
     )
-    run.evaluator = lambda **_: scores  # type: ignore[method-assign, assignment]
     assert Definition.parse(study.definition).n_holdout == N
-    found = confirm_winner(run, variants, stop=StopFlag(world.store, world.clock, study.id))
+    with patch.object(PromptStudy, "evaluator", lambda self, run, **_: scores):
+        found = confirm_winner(run, variants, stop=StopFlag(world.store, world.clock, study.id))
     names = {id: f"v{i}" for i, id in enumerate(ids)}
     named = {"winner": names[found.winner], "measured": [names[id] for id in scores.measured if id in names]}
     return found, named

@@ -10,7 +10,7 @@ import pytest
 
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.search.call_estimate import calls_for_a_race, is_raced
-from optimizer.core.search.race_strategy import CHAMPION_FIRST, RacedSearch
+from optimizer.core.search.proposers.race import CHAMPION_FIRST, RacedSearch
 from optimizer.core.search.racing import ContinuousRejects, Race
 from optimizer.core.search.strategy import Proposal
 from optimizer.core.search.study import Definition

@@ -40,13 +40,13 @@ def added(
 
 @pytest.fixture
 def install() -> Iterator[Callable[..., None]]:
-    before = registry._find
+    before = registry._packages
 
     def these(*ones: Added, group: str = "detent.strategies") -> None:
-        registry.find_with(lambda asked: ones if asked == group else ())
+        registry.find_with(packages=lambda asked: ones if asked == group else ())
 
     yield these
-    registry.find_with(before)
+    registry.find_with(packages=before)
 
 
 def test_a_package_adds_a_strategy_that_stands_in_sequences_and_in_the_list_of_an_error(
@@ -121,7 +121,7 @@ def test_packages_are_looked_for_when_a_name_is_not_built_in_and_not_before(inst
     def no_look(group: str) -> Any:
         raise AssertionError("looked")
 
-    registry.find_with(no_look)
+    registry.find_with(packages=no_look)
     assert check_strategy("bootstrap+settings", "cost")
     with pytest.raises(AssertionError, match="looked"):
         check_strategy("hill")
@@ -206,8 +206,8 @@ def test_an_unknown_metric_is_answered_with_those_of_packages_and_with_what_was_
     with pytest.raises(
         InvalidFamily,
         match=(
-            r"no metric 'magic'; use rouge_1, .*processed_quality, half, or the dotted path.*'rouge_l' of the package"
-            r" detent-hills"
+            r"no metric 'magic'; use answer_match, .*processed_quality, half, or the dotted path.*'rouge_l' of the"
+            r" package detent-hills"
         ),
     ):
         labels({"magic": 1.0})
@@ -285,7 +285,7 @@ def test_a_package_adds_a_format_of_exports(install: Callable[..., None]) -> Non
         group="detent.exporters",
     )
     assert export_variant(labels({}), record, "roles") == "triage: user"
-    with pytest.raises(InvalidInput, match="Known: messages, yaml, dspy, mlflow, langchain, roles"):
+    with pytest.raises(InvalidInput, match="Known: dspy, langchain, messages, mlflow, yaml, roles"):
         export_variant(labels({}), record, "magic")
     install(added("roles", lambda family, one: one.nothing), group="detent.exporters")
     with pytest.raises(

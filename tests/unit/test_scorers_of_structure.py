@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import log2
 from typing import Any
 
 import pytest
 
 from optimizer.core.evaluation.scorers import coverage, entities, form, retrieval
-from optimizer.core.evaluation.scoring import ScoringMetric
 
 
-def value(metric: ScoringMetric, wanted: Any, found: Any, **parameters: Any) -> float:
-    measure = metric.compare or metric.with_input
-    assert measure is not None
+def value(measure: Callable[..., float], wanted: Any, found: Any, **parameters: Any) -> float:
     return measure(wanted, found, **parameters)
 
 
@@ -49,9 +47,9 @@ class TestEntities:
         ],
     )
     def test_exact(self, wanted, found, f1, precision, recall):
-        assert value(entities.SCORERS["entity_f1"], wanted, found) == pytest.approx(f1)
-        assert value(entities.SCORERS["entity_precision"], wanted, found) == pytest.approx(precision)
-        assert value(entities.SCORERS["entity_recall"], wanted, found) == pytest.approx(recall)
+        assert value(entities.entity_f1, wanted, found) == pytest.approx(f1)
+        assert value(entities.entity_precision, wanted, found) == pytest.approx(precision)
+        assert value(entities.entity_recall, wanted, found) == pytest.approx(recall)
 
     @pytest.mark.parametrize(
         ("wanted", "found", "f1"),
@@ -67,12 +65,12 @@ class TestEntities:
         ],
     )
     def test_partial(self, wanted, found, f1):
-        assert value(entities.SCORERS["entity_f1_partial"], wanted, found) == pytest.approx(f1)
+        assert value(entities.entity_f1_partial, wanted, found) == pytest.approx(f1)
 
     @pytest.mark.parametrize("wanted", [None, "Ana", {"a": [ANA]}, [{"text": "Ana"}], [entity("")], [entity(3)]])
     def test_an_expected_value_in_another_form_is_an_error_and_no_zero(self, wanted):
         with pytest.raises(ValueError, match="expected"):
-            value(entities.SCORERS["entity_f1"], wanted, [ANA])
+            value(entities.entity_f1, wanted, [ANA])
 
 
 class TestRelations:
@@ -91,14 +89,14 @@ class TestRelations:
         ],
     )
     def test_f1(self, found, exact, partial):
-        assert value(entities.SCORERS["relation_f1"], [self.MADE], found) == pytest.approx(exact)
-        assert value(entities.SCORERS["relation_f1_partial"], [self.MADE], found) == pytest.approx(partial)
+        assert value(entities.relation_f1, [self.MADE], found) == pytest.approx(exact)
+        assert value(entities.relation_f1_partial, [self.MADE], found) == pytest.approx(partial)
 
     def test_precision_and_recall_of_one_right_in_two_found_of_three(self):
         wanted = [self.MADE, relation("Ben", "made", "soup"), relation("Ben", "ate", "soup")]
         found = {"links": [self.MADE, relation("Ben", "made", "tea")]}
-        assert value(entities.SCORERS["relation_precision"], wanted, found, key="links") == 1 / 2
-        assert value(entities.SCORERS["relation_recall"], wanted, found, key="links") == pytest.approx(1 / 3)
+        assert value(entities.relation_precision, wanted, found, key="links") == 1 / 2
+        assert value(entities.relation_recall, wanted, found, key="links") == pytest.approx(1 / 3)
 
 
 SECOND = 1 / log2(3)  # what the second place is worth
@@ -124,17 +122,17 @@ class TestRetrieval:
     )
     def test_each_measure(self, wanted, found, k, precision, recall, mrr, ndcg):
         for metric, expected in (
-            (retrieval.SCORERS["retrieval_precision"], precision),
-            (retrieval.SCORERS["retrieval_recall"], recall),
-            (retrieval.SCORERS["retrieval_mrr"], mrr),
-            (retrieval.SCORERS["retrieval_ndcg"], ndcg),
+            (retrieval.retrieval_precision, precision),
+            (retrieval.retrieval_recall, recall),
+            (retrieval.retrieval_mrr, mrr),
+            (retrieval.retrieval_ndcg, ndcg),
         ):
-            assert value(metric, wanted, found, k=k) == pytest.approx(expected), metric.name
+            assert value(metric, wanted, found, k=k) == pytest.approx(expected)
 
     @pytest.mark.parametrize("grade", [0, -1, True, "1", float("inf")])
     def test_a_grade_that_is_no_number_above_zero_is_an_error(self, grade):
         with pytest.raises(ValueError, match="grade"):
-            value(retrieval.SCORERS["retrieval_ndcg"], {"a": grade}, ["a"])
+            value(retrieval.retrieval_ndcg, {"a": grade}, ["a"])
 
 
 class TestCoverage:
@@ -149,13 +147,13 @@ class TestCoverage:
         ],
     )
     def test_query(self, question, query, share):
-        measured = value(coverage.SCORERS["query_coverage"], None, query, inputs={"q": question}, input="q")
+        measured = value(coverage.query_coverage, None, query, inputs={"q": question}, input="q")
         assert measured == pytest.approx(share)
 
     def test_a_question_without_words_or_without_its_input_is_an_error(self):
         for inputs in ({"q": "?!"}, {}):
             with pytest.raises(ValueError, match="input 'q'"):
-                value(coverage.SCORERS["query_coverage"], None, "river", inputs=inputs, input="q")
+                value(coverage.query_coverage, None, "river", inputs=inputs, input="q")
 
     @pytest.mark.parametrize(
         ("topics", "found", "share"),
@@ -170,7 +168,7 @@ class TestCoverage:
         ],
     )
     def test_topics(self, topics, found, share):
-        assert value(coverage.SCORERS["topic_coverage"], topics, found) == pytest.approx(share)
+        assert value(coverage.topic_coverage, topics, found) == pytest.approx(share)
 
     @pytest.mark.parametrize(
         ("wanted", "found", "f1"),
@@ -184,7 +182,7 @@ class TestCoverage:
         ],
     )
     def test_structure(self, wanted, found, f1):
-        assert value(coverage.SCORERS["structure_detection"], wanted, found) == pytest.approx(f1)
+        assert value(coverage.structure_detection, wanted, found) == pytest.approx(f1)
 
 
 class TestForm:
@@ -202,7 +200,7 @@ class TestForm:
         ],
     )
     def test_compliance(self, found, rules, share):
-        assert value(form.SCORERS["format_compliance"], None, found, **rules) == pytest.approx(share)
+        assert value(form.format_compliance, None, found, **rules) == pytest.approx(share)
 
     @pytest.mark.parametrize(
         ("wanted", "found", "max_words", "share"),
@@ -216,7 +214,7 @@ class TestForm:
         ],
     )
     def test_efficiency(self, wanted, found, max_words, share):
-        assert value(form.SCORERS["efficiency"], wanted, found, max_words=max_words) == pytest.approx(share)
+        assert value(form.efficiency, wanted, found, max_words=max_words) == pytest.approx(share)
 
     PASSAGE = "The Norman dynasty was founded by Rollo, a Viking."
 
@@ -233,10 +231,10 @@ class TestForm:
     )
     def test_compression(self, found, saved):
         inputs = {"p": self.PASSAGE}
-        measured = value(form.SCORERS["compression_ratio"], ["Rollo", "Hrolf"], found, inputs=inputs, input="p")
+        measured = value(form.compression_ratio, ["Rollo", "Hrolf"], found, inputs=inputs, input="p")
         assert measured == pytest.approx(saved)
 
     @pytest.mark.parametrize(("answers", "passage"), [([], "a text"), (["?"], "a text"), (["a word"], "...")])
     def test_what_cannot_be_compressed_is_an_error(self, answers, passage):
         with pytest.raises(ValueError, match=r"no word|holds a word"):
-            value(form.SCORERS["compression_ratio"], answers, "x", inputs={"p": passage}, input="p")
+            value(form.compression_ratio, answers, "x", inputs={"p": passage}, input="p")

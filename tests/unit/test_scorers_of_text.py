@@ -80,14 +80,13 @@ class TestAnswers:
     )
     def test_after_squads_normalisation(self, wanted, found, match, f1, precision, recall):
         metrics = (
-            answers.SCORERS["answer_match"],
-            answers.SCORERS["token_f1"],
-            answers.SCORERS["token_precision"],
-            answers.SCORERS["token_recall"],
+            answers.answer_match,
+            answers.token_f1,
+            answers.token_precision,
+            answers.token_recall,
         )
         for metric, expected in zip(metrics, (match, f1, precision, recall), strict=True):
-            assert metric.compare is not None
-            assert metric.compare(wanted, found) == pytest.approx(expected), metric.name
+            assert metric(wanted, found) == pytest.approx(expected)
 
     @pytest.mark.parametrize(
         ("wanted", "found", "kept"),

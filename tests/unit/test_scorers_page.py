@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from pkgutil import resolve_name
 
 import pytest
 
@@ -40,12 +38,6 @@ def test_each_metric_has_a_row_with_its_parsers_and_parameters(name):
 
 def test_the_page_has_no_others():
     assert {name for row in ROWS for name in re.findall(r"`(\w+)`", row[0])} == set(METRICS.built_in)
-
-
-@pytest.mark.parametrize("name", [name for name, record in METRICS.built_in.items() if record.place])
-def test_what_a_record_names_is_the_metric_of_that_name(name):
-    there = resolve_name(METRICS.built_in[name].place)
-    assert (there[name] if isinstance(there, Mapping) else there).name == name
 
 
 def test_the_speed_that_the_page_claims_was_measured():

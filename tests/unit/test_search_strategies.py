@@ -8,12 +8,14 @@ from dataclasses import asdict, replace
 import pytest
 from dspy.teleprompt import BootstrapFewShotWithRandomSearch
 
-from optimizer.adapters.search.dspy_programs import BootstrapSearch, Program
+from optimizer.adapters.search.bootstrap import BootstrapSearch
 from optimizer.adapters.search.tpe import SettingsSearch
+from optimizer.adapters.search.with_dspy.programs import Program
 from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.base.errors import BudgetExhausted, ModelFailed
 from optimizer.core.base.values import ExampleResult
-from optimizer.core.evaluation.scoring import CORE_METRICS, Score, Scorer
+from optimizer.core.evaluation.scoring import Score, Scorer
+from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import FewShot
 from optimizer.core.models.language import request_for
@@ -161,7 +163,7 @@ def test_an_output_below_the_threshold_teaches_nothing():
             return Score(value=0.5)
 
     family = topic_family(output={"field": "topic", "parser": "text"}, scorer={"exact_match": 1.0})
-    scorer = Half(family.output, family.metrics, list(CORE_METRICS.values()))
+    scorer = Half(family.output, family.metrics, list(METRICS.built_in.values()))
 
     def learned(threshold):
         definition = {**asdict(Definition(n_candidates=2)), "threshold": threshold}
@@ -182,7 +184,7 @@ def test_without_a_threshold_it_is_the_score_that_the_start_reaches_whatever_its
             return Score(value=0.5)
 
     family = topic_family(output={"field": "topic", "parser": "text"}, scorer={"exact_match": 1.0})
-    scorer = Half(family.output, family.metrics, list(CORE_METRICS.values()))
+    scorer = Half(family.output, family.metrics, list(METRICS.built_in.values()))
     given = setting(family=family, start=family.variant(), scorer=scorer, answer=Answers(family, TopicModel(needs=99)))
     search = BootstrapSearch(given)
     results = [ExampleResult(example="dev-000", score=reached, output=None)]

@@ -15,8 +15,7 @@ from optimizer.adapters.files.sources import open_source
 from optimizer.adapters.models.model_settings import read_sizes_and_places
 from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.family.answer import shown_text
-from optimizer.core.family.family import Family
-from optimizer.core.family.kind import kind_of
+from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.rendering import render
 from optimizer.core.family.sizes import SIZES
 from optimizer.core.models.language import ModelRequest

@@ -11,7 +11,8 @@ import pytest
 
 from optimizer.core.base.errors import BudgetTooSmall, ModelFailed
 from optimizer.core.base.values import Budget
-from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
+from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.variant import VariantRecord
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.serving.champion import succeed
@@ -155,7 +156,7 @@ def test_scores_of_two_scorers_never_meet_in_one_study(tmp_path):
     with pytest.raises(Pulled):
         world.run(study)
     edited = World(tmp_path, family=topic_family(scorer={"label_match": 0.5, "exact_match": 0.5}))
-    edited.scorer = Scorer(edited.family.output, edited.family.metrics, list(CORE_METRICS.values()))
+    edited.scorer = Scorer(edited.family.output, edited.family.metrics, list(METRICS.built_in.values()))
     ended = edited.run(study)
     assert ended.status == "failed"
     assert "scorer" in ended.error

@@ -21,8 +21,9 @@ from optimizer.cli.family.trivial_view import view_trivial
 from optimizer.core.dataset.examples import Example, make_example
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.evaluation import trivial_baselines as trivial
-from optimizer.core.evaluation.scoring import CORE_METRICS, Scorer
+from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
+from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.jobs.studies import measure_baselines
 from optimizer.jobs.studies.evaluate_variant import evaluate_variant
@@ -79,7 +80,7 @@ def measured(
     **more: Any,
 ) -> dict[str, Any]:
     declared, asked = family(parser), examples(rows)
-    scorer = Scorer(declared.output, declared.scorer, [CORE_METRICS["exact_match"]])
+    scorer = Scorer(declared.output, declared.scorer, [METRICS["exact_match"]])
     by_example = {asked[at].id: score for at, score in (scores or {}).items()}
     given = {"classify": classify, "variant": "v_1", "scores": by_example, "bare": "not asked", **more}
     return trivial.measure_trivial(declared, examples(train), asked, scorer, **given).as_data()

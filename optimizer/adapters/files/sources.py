@@ -10,8 +10,7 @@ from typing import Any
 from optimizer.adapters.files import example_files
 from optimizer.adapters.files.table_files import Table, open_table
 from optimizer.core.base.errors import InvalidInput, NotYet
-from optimizer.core.family.family import Family
-from optimizer.core.family.kind import kind_of
+from optimizer.core.family.family import Family, kind_of
 from optimizer.ports import SourceRow
 
 INSTALLED_DOCS = "installed-docs"

@@ -10,14 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import dspy
-from dspy.teleprompt.copro_optimizer import BasicGenerateInstruction, GenerateInstructionGivenAttempts
-
-from optimizer.adapters.search.dspy_instructions import ProposerEngine
-from optimizer.adapters.search.dspy_programs import silence_dspy
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.variant import Variant
+from optimizer.core.search import strategy_calls
 from optimizer.core.search.space import doc_of, with_instruction
+from optimizer.core.search.strategies import strategy
 from optimizer.core.search.strategy import COPRO, Proposal, SearchSetting
 
 BREADTH = 3  # instructions of one round, written from the same view
@@ -25,6 +22,12 @@ SHOWN = 10  # instructions that the proposer sees, the best of those measured
 PREFIX = "proposed_prefix_for_output_field"
 
 
+@strategy(
+    name=COPRO,
+    does="has instructions written with a look at the scores of those before",
+    writes="always",
+    n_trials=strategy_calls.n_instructions,
+)
 class CoproSearch:
     """At most ``n_instructions``, in rounds: the first rewrites the start's,
     the later ones see what earlier ones scored.
@@ -33,6 +36,9 @@ class CoproSearch:
     """
 
     def __init__(self, setting: SearchSetting) -> None:
+        from optimizer.adapters.search.with_dspy.programs import silence_dspy
+        from optimizer.adapters.search.with_dspy.proposer import ProposerEngine
+
         silence_dspy()
         self._setting = setting
         self._engine = ProposerEngine(COPRO, setting)
@@ -53,6 +59,9 @@ class CoproSearch:
 
     def _written(self) -> list[Proposal]:
         """One round. A proposal that fails, or is no use, ends itself only."""
+
+        import dspy
+
         signature, given = self._view()
         ask = dspy.Predict(signature.delete(PREFIX))
         found = []
@@ -73,6 +82,9 @@ class CoproSearch:
         """What the proposer is shown: the start's instruction alone, or what was tried,
         in the order of rising scores.
         """
+
+        from dspy.teleprompt.copro_optimizer import BasicGenerateInstruction, GenerateInstructionGivenAttempts
+
         if len(self._scores) < 2:
             return BasicGenerateInstruction, {"basic_instruction": doc_of(self._setting.start)}
         best = sorted(self._scores.items(), key=lambda of: of[1])[-SHOWN:]

@@ -14,17 +14,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
-from gepa.gepa_utils import select_program_candidate_from_pareto_front
-from gepa.strategies.instruction_proposal import InstructionProposalSignature
 
 from optimizer.adapters.search.answered_examples import answers, batches, pairs_of
 from optimizer.core.base.errors import InvalidInput, ModelFailed
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.variant import Variant
+from optimizer.core.search import strategy_calls
 from optimizer.core.search.cost_estimate import REFLECTED_ON
 from optimizer.core.search.playbook.clusters import Answered
 from optimizer.core.search.space import doc_of, instruction_fault, with_instruction
+from optimizer.core.search.strategies import QUALITY, strategy
 from optimizer.core.search.strategy import GEPA, Proposal, SearchSetting
 
 log = structlog.get_logger(__name__)
@@ -38,6 +38,14 @@ class _Member:
     scores: Mapping[str, float]
 
 
+@strategy(
+    name=GEPA,
+    does="has instructions rewritten after a look at what went wrong",
+    writes="always",
+    aims=QUALITY,
+    n_trials=strategy_calls.n_instructions,
+    calls=strategy_calls.gepa_calls,
+)
 class GepaSearch:
     """At most ``n_instructions`` reflections; a child is proposed where it beats its parent on the examples
     that were reflected on.
@@ -71,6 +79,8 @@ class GepaSearch:
 
     def _parent(self) -> Variant:
         """Drawn by the number of dev examples on which none does better, without dominated ones (algorithm 2)."""
+        from gepa.gepa_utils import select_program_candidate_from_pareto_front
+
         fronts: dict[str, set[int]] = {}
         for example in self._pool[0].scores:
             best = max(m.scores.get(example, -1.0) for m in self._pool)
@@ -81,6 +91,8 @@ class GepaSearch:
 
     def _reflect(self, parent: Variant, batch: Sequence[Example]) -> Proposal | None:
         """One proposal. What fails on the way ends this one, not the study."""
+        from gepa.strategies.instruction_proposal import InstructionProposalSignature
+
         before = answers(self._setting, parent, batch)
         if all(a.lost <= 0 for a in before):
             log.info("nothing_to_learn_from", strategy=GEPA, proposal=self._n_reflections)
@@ -112,6 +124,8 @@ class GepaSearch:
         return Proposal(variant=child, proposer=GEPA, params=params)
 
     def _prompt(self, parent: Variant, answered: Sequence[Answered]) -> str:
+        from gepa.strategies.instruction_proposal import InstructionProposalSignature
+
         records = [
             {"Inputs": dict(a.example.input), "Generated Outputs": a.text, "Feedback": a.feedback} for a in answered
         ]

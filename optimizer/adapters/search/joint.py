@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from optimizer.adapters.search.dspy_programs import BootstrapSearch
+from optimizer.adapters.search.bootstrap import BootstrapSearch
 from optimizer.adapters.search.tpe import PointSearch, Space, dimensions_of
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.variant import FewShot, Variant
-from optimizer.core.search.examples.search import made_for
+from optimizer.core.search import strategy_calls
+from optimizer.core.search.proposers.examples import made_for
 from optimizer.core.search.space import ChoiceDimension, Dimension, Point, apply_point, point_of, with_instruction
+from optimizer.core.search.strategies import strategy
 from optimizer.core.search.strategy import JOINT, MIPRO, Proposal, SearchSetting
 
 N_MADE = 4  # sets of ``joint`` beside the bootstrapped ones
@@ -93,7 +95,7 @@ class JointSearch:
             return [start, *(other for other in others if other.id != start.id)]
         if not declared.get("propose"):
             return [start]
-        from optimizer.adapters.search.dspy_instructions import written_instructions
+        from optimizer.adapters.search.with_dspy.instructions import written_instructions
 
         return [
             start,
@@ -101,9 +103,23 @@ class JointSearch:
         ]
 
 
+@strategy(
+    name=MIPRO,
+    does="has instructions written, and chooses them together with examples",
+    writes="always",
+    calls=strategy_calls.joint_calls,
+    proposals=strategy_calls.joint_proposals,
+)
 def instructions_and_examples(setting: SearchSetting) -> JointSearch:
     return JointSearch(MIPRO, setting)
 
 
+@strategy(
+    name=JOINT,
+    does="chooses instruction, examples and settings in one search",
+    writes="if_allowed",
+    calls=strategy_calls.joint_calls,
+    proposals=strategy_calls.joint_proposals,
+)
 def everything_at_once(setting: SearchSetting) -> JointSearch:
     return JointSearch(JOINT, setting)

@@ -21,6 +21,7 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.variant import Variant
+from optimizer.core.search import strategy_calls
 from optimizer.core.search.playbook.clusters import Cluster, clustered
 from optimizer.core.search.playbook.curation import Lesson, Limits, Proposed, curated
 from optimizer.core.search.playbook.entries import (
@@ -38,6 +39,7 @@ from optimizer.core.search.playbook.entries import (
 from optimizer.core.search.playbook.reflection import read_curation, read_lessons, to_curate, to_reflect
 from optimizer.core.search.playbook.section import texts_shown, with_section
 from optimizer.core.search.space import doc_of, instruction_fault, instruction_of, with_instruction
+from optimizer.core.search.strategies import QUALITY, strategy
 from optimizer.core.search.strategy import PLAYBOOK, Proposal, SearchSetting
 from optimizer.core.search.strategy_calls import PLAYBOOK_BATCH, TEMPLATES
 
@@ -61,6 +63,15 @@ class _Open:
     gone: tuple[str, ...] = ()
 
 
+@strategy(
+    name=PLAYBOOK,
+    does="writes a section of lessons from what went wrong, and keeps those that help",
+    writes="always",
+    aims=QUALITY,
+    n_trials=strategy_calls.n_with_playbook,
+    calls=strategy_calls.playbook_calls,
+    proposals=strategy_calls.playbook_proposals,
+)
 class PlaybookSearch:
     """At most ``n_instructions`` steps; before them the playbook as it stands, and the family's templates.
 

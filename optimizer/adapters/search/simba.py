@@ -12,21 +12,18 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-import dspy
 import structlog
-from dspy.teleprompt.simba_utils import append_a_rule
 
-from optimizer.adapters.search.dspy_instructions import ProposerEngine
-from optimizer.adapters.search.dspy_programs import OUTPUT, output_of, silence_dspy
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.family.variant import VARIABLE, Variant
+from optimizer.core.search import strategy_calls
 from optimizer.core.search.examples.sets import usable
 from optimizer.core.search.space import doc_of, instruction_of, with_instruction
+from optimizer.core.search.strategies import QUALITY, strategy
 from optimizer.core.search.strategy import SIMBA, Proposal, SearchSetting
 from optimizer.core.search.strategy_calls import BATCH, CANDIDATES, DRAWS
 
@@ -55,6 +52,15 @@ class _Drawn:
     score: float
 
 
+@strategy(
+    name=SIMBA,
+    does="has rules written from answers that differ",
+    writes="always",
+    aims=QUALITY,
+    n_trials=strategy_calls.n_instructions,
+    calls=strategy_calls.simba_calls,
+    proposals=strategy_calls.simba_proposals,
+)
 class SimbaSearch:
     """At most ``n_instructions`` steps.
 
@@ -63,6 +69,9 @@ class SimbaSearch:
     """
 
     def __init__(self, setting: SearchSetting) -> None:
+        from optimizer.adapters.search.with_dspy.programs import silence_dspy
+        from optimizer.adapters.search.with_dspy.proposer import ProposerEngine
+
         silence_dspy()
         self._setting = setting
         self._draw = random.Random(setting.seed)
@@ -177,50 +186,16 @@ class SimbaSearch:
         return made if made.id not in self._seen and self._setting.fits(made) else None
 
     def _with_rule(self, parent: Variant, bucket: Sequence[_Drawn], low: float, high: float) -> Variant | None:
-        system = _Prompt(self._signature(parent))
-        before = system.answer.signature.instructions
-        at = {"step": self._n_steps}
+        from optimizer.adapters.search.with_dspy.rules import written_rule
 
-        def rule_of() -> str:
-            append_a_rule(
-                [self._shown(system, drawn) for drawn in bucket], system,
-                predictor2name={id(system.answer): "answer"},
-                prompt_model=self._engine.lm, batch_10p_score=low, batch_90p_score=high,
-            )  # fmt: skip
-            return str(system.answer.signature.instructions).removeprefix(before).strip()
-
-        with self._engine.asked():
-            rule = self._engine.proposed(rule_of, **at)
+        answers = [(drawn.example, drawn.text, drawn.score) for drawn in bucket]
+        rule = written_rule(
+            self._engine, self._setting.family, doc_of(parent), answers, (low, high), step=self._n_steps
+        )
         if not rule:
             return None
         made = with_instruction(parent, "\n\n".join(filter(None, (instruction_of(parent), rule))))
-        return made if self._engine.is_usable(parent, made, self._seen, **at) else None
-
-    def _signature(self, parent: Variant) -> Any:
-        inputs: dict[str, Any] = {f"input_{name}": (Any, dspy.InputField()) for name in self._setting.family.inputs}
-        return dspy.Signature({**inputs, OUTPUT: (str, dspy.OutputField())}, doc_of(parent))
-
-    def _shown(self, system: _Prompt, drawn: _Drawn) -> dict[str, Any]:
-        """A drawn answer as DSPy's rules read one."""
-        family, example = self._setting.family, drawn.example
-        inputs = {f"input_{name}": example.input.get(name) for name in family.inputs}
-        expected = dspy.Example(**inputs, **{OUTPUT: output_of(family, example)}).with_inputs(*inputs)
-        answered = {OUTPUT: drawn.text}
-        return {
-            "trace": [(system.answer, inputs, answered)], "prediction": answered, "score": drawn.score,
-            "example": expected, "output_metadata": {},
-        }  # fmt: skip
-
-
-class _Prompt(dspy.Module):  # type: ignore[misc]  # DSPy carries no types
-    """One prompt that answers. (This source is what the proposer is shown.)"""
-
-    def __init__(self, signature: Any) -> None:
-        super().__init__()
-        self.answer = dspy.Predict(signature)
-
-    def forward(self, **inputs: Any) -> Any:
-        return self.answer(**inputs)
+        return made if self._engine.is_usable(parent, made, self._seen, step=self._n_steps) else None
 
 
 def _by_difference(drawn: Sequence[_Drawn]) -> list[list[_Drawn]]:

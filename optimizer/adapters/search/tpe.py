@@ -12,6 +12,7 @@ from typing import Any
 
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.variant import Variant
+from optimizer.core.search import strategy_calls
 from optimizer.core.search.space import (
     ChoiceDimension,
     Dimension,
@@ -24,6 +25,7 @@ from optimizer.core.search.space import (
     parse_space,
     point_of,
 )
+from optimizer.core.search.strategies import strategy
 from optimizer.core.search.strategy import Proposal, SearchSetting
 from optimizer.core.search.study import POINTS
 
@@ -117,6 +119,11 @@ class PointSearch:
             self._study.tell(trial, score, state=TrialState.FAIL if score is None else None)
 
 
+@strategy(
+    name="settings",
+    does="searches what the space lets vary, by a tree of Parzen estimators",
+    calls=strategy_calls.settings_calls,
+)
 class SettingsSearch(PointSearch):
     """The declared space around the start. Half of the proposals may go to its neighbours; TPE has the rest."""
 

@@ -18,7 +18,7 @@ from optimizer.cli.family import schedule as family_schedule
 from optimizer.cli.output import Json, say, show, table, when
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidFamily
-from optimizer.core.family.kind import kind_of
+from optimizer.core.family.family import kind_of
 
 if TYPE_CHECKING:
     from optimizer.core.dataset.examples import Split

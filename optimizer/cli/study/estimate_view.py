@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.output import dollars
 from optimizer.core.base.phrasing import count
-from optimizer.core.family.kind import kind_of
+from optimizer.core.family.family import kind_of
 from optimizer.core.search.study import Study, budget_options, too_long_in_words
 
 if TYPE_CHECKING:

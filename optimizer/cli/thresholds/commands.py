@@ -13,7 +13,7 @@ from optimizer.cli.output import Json, show, table
 from optimizer.cli.session import Session
 from optimizer.cli.thresholds.compare import COLUMNS, SCORE_NOTE, compare, row_of
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.family.kind import kind_of
+from optimizer.core.family.family import kind_of
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -14,13 +14,32 @@ from optimizer.content.core.policy.pipeline import parse_pipeline
 from optimizer.content.core.search.learned_score import LearnScore
 from optimizer.content.core.search.pareto_front import Replayed, candidates
 from optimizer.content.core.search.replay import Records, outcome, read_columns, rows_to_columns
-from optimizer.content.core.search.score_strategy import ScoreSearch, asks_for_score
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.evaluation.gates import quality_margin
+from optimizer.core.family.family import kind_of
 from optimizer.core.family.variant import Variant
+from optimizer.core.search import strategy_calls
 from optimizer.core.search.space import Point, apply_point, point_of
-from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting
+from optimizer.core.search.strategies import strategy
+from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting, Strategy
 from optimizer.core.search.study import KEEP
+
+
+@strategy(
+    name=REPLAY,
+    does="finds the thresholds of a cascade or the knobs of a content pipeline",
+    calls=strategy_calls.replay_calls,
+)
+def replay(setting: SearchSetting) -> Strategy:
+    """Thresholds of a cascade where the family has a prompt, else knobs of its policy."""
+    if kind_of(setting.family).asks_models:
+        from optimizer.adapters.predictors.learning import learn_confidence
+        from optimizer.core.search.cascade.strategy import CascadeSearch
+
+        return CascadeSearch(setting, learn_confidence)
+    from optimizer.content.adapters.score_learning import learn_score
+
+    return ReplaySearch(setting, learn_score)
 
 
 class ReplaySearch:
@@ -43,6 +62,8 @@ class ReplaySearch:
 
     def _proposals(self) -> list[Proposal]:
         """Policies with a learned score where one is asked for; a wish to keep something leaves no other."""
+        from optimizer.content.core.search.score_strategy import ScoreSearch, asks_for_score
+
         scored = (
             ScoreSearch(self._setting, self._learn).proposals()
             if asks_for_score(self._setting.definition, self._setting.space)

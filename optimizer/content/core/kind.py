@@ -1,5 +1,7 @@
 """The kind ``policy``: a Variant is knobs of the content pipeline, an example a recorded item,
 and a study a replay that asks no model.
+
+Every home asks which kinds there are, so what pipelines are made of is imported when a family is one.
 """
 
 from __future__ import annotations
@@ -7,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from optimizer.content.core.declared import policy_faults, variant_faults
-from optimizer.content.core.records.item import item_fault, measured_of
 from optimizer.core.base.errors import Fault, InvalidInput
-from optimizer.core.family.family import Family, PromptVersion
-from optimizer.core.family.kind import FamilyKind
+from optimizer.core.family.family import Family, PromptVersion, kind
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.strategy import REPLAY
 
 REPLAYED_ON = 10_000  # recorded items of either split at most, where nothing is paid for one
 
 
+@kind(name="policy")
 class PolicyKind:
     asks_models = False
     runs_pipeline = True
@@ -26,18 +26,24 @@ class PolicyKind:
     default_strategy = REPLAY
 
     def declared_faults(self, data: Mapping[str, Any]) -> Iterator[Fault]:
+        from optimizer.content.core.declared import policy_faults
+
         return policy_faults(data)
 
     def variant(self, family: Family, version: PromptVersion) -> Variant:
         return Variant(messages=(), policy=version.policy)
 
     def variant_faults(self, family: Family, variant: Variant) -> list[Fault]:
+        from optimizer.content.core.declared import variant_faults
+
         return [*variant_faults(variant), *family.example_faults(variant)]
 
     def default_metrics(self, family: Family) -> Mapping[str, float]:
         return {"processed_quality": 1.0}
 
     def example_fault(self, family: Family, input: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
+        from optimizer.content.core.records.item import item_fault
+
         return item_fault(input, expected, known=family.inputs, worth=family.output.field)
 
     def check_correction(self, family: Family, input: Mapping[str, Any] | None, expected: Mapping[str, Any]) -> None:
@@ -50,6 +56,8 @@ class PolicyKind:
             )
 
     def kept_of(self, input: Mapping[str, Any]) -> dict[str, Any]:
+        from optimizer.content.core.records.item import measured_of
+
         return measured_of(input)
 
     def strategy_fault(self, names: Sequence[str]) -> str | None:
@@ -62,6 +70,3 @@ class PolicyKind:
 
     def study_sizes(self, family: Family, names: Sequence[str]) -> Mapping[str, int]:
         return {"n_train": REPLAYED_ON, "n_dev": REPLAYED_ON, "n_holdout": 2 * family.rollout.gates.n}
-
-
-POLICY: FamilyKind = PolicyKind()

@@ -9,8 +9,7 @@ from typing import Any
 from optimizer.content.core.search.compare_replayed import ReplayedComparison, compare_replayed
 from optimizer.content.core.search.replay import read_columns, rows_to_columns
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
-from optimizer.core.family.family import Family
-from optimizer.core.family.kind import kind_of
+from optimizer.core.family.family import Family, kind_of
 from optimizer.ports import Store
 
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from optimizer.content.core.policy.flags import Flags
-from optimizer.core.family.family import Family
-from optimizer.core.family.kind import kind_of
+from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import VariantRecord
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts

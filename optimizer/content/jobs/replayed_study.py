@@ -25,17 +25,18 @@ from optimizer.core.search.study import KEEP, Study
 from optimizer.core.statistics.noninferiority import NotLower, fewest_rows, not_lower
 from optimizer.core.views.study_story import KnobEffect, KnobValue
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
-from optimizer.jobs.studies.kinds.kind import AskedStudy, StudyKind, StudyPlan
+from optimizer.jobs.studies.context import StopFlag, StudyRun
+from optimizer.jobs.studies.kinds.kind import AskedStudy, StudyPlan, studies_of
 from optimizer.ports import ModelCatalogue, Store
 
 if TYPE_CHECKING:
     from optimizer.content.core.search.sensitivity import KnobCurve
     from optimizer.core.base.knob import Knob
-    from optimizer.jobs.studies.context import StopFlag, StudyRun
 
 N_VALUES = 7  # of each knob
 
 
+@studies_of(name="policy")
 class ReplayedStudy:
     def aim(self, family: Family, definition: Mapping[str, Any], store: Store) -> Aim:
         """Quality; or cost, where something is to be kept and the champion saves less time than
@@ -209,6 +210,3 @@ def _effect(knob: Knob, found: KnobCurve) -> KnobEffect:
         for point in found.points
     ]
     return KnobEffect(knob=found.knob, meaning=knob.meaning, values=tuple(values), is_flat=found.is_flat)
-
-
-REPLAYED: StudyKind = ReplayedStudy()

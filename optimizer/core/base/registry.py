@@ -1,7 +1,8 @@
 """What is known by name: what is built in, and what installed packages add.
 
-The core only asks: ``find_with`` is told by the edge how packages are looked through, and without it there are none.
-Nothing is imported before a family or a study names it.
+Either is declared by a decorator beside the function, which keeps a record with it. Registries find records by asking:
+``find_with`` is told from above all rooms how rooms and packages are looked through. No package is imported before a
+family or a study names it.
 """
 
 from __future__ import annotations
@@ -9,18 +10,42 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from functools import cached_property
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from optimizer.core.base.errors import InvalidInput
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_DECLARED = "__detent__"
+
+
+def declares(record: Callable[Concatenate[Any, P], Any]) -> Callable[P, Callable[[F], F]]:
+    """The decorator that makes such a record of a function or class and keeps it there; what it stands on stays
+    as it is.
+    """
+
+    def decorator(*args: P.args, **known: P.kwargs) -> Callable[[F], F]:
+        def beside(function: F) -> F:
+            setattr(function, _DECLARED, record(function, *args, **known))
+            return function
+
+        return beside
+
+    return decorator
+
+
+def declared(found: Any) -> Any:
+    """The record that a decorator has kept with it, None without; of a class its own alone."""
+    return getattr(found, "__dict__", {}).get(_DECLARED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Added:
-    """A name that a package adds: where it stands, which distribution in which version has it,
-    and how it is imported (may raise anything).
+    """A name that a room or a package adds: where it stands, which distribution in which version has it (empty: it is
+    built in), and how it is imported (may raise anything).
     """
 
     name: str
@@ -32,17 +57,20 @@ class Added:
 Find = Callable[[str], Sequence[Added]]
 
 
-def _no_packages(group: str) -> Sequence[Added]:
+def _nothing(group: str) -> Sequence[Added]:
     return ()
 
 
-_find: Find = _no_packages
+_rooms: Find = _nothing
+_packages: Find = _nothing
 
 
-def find_with(find: Find) -> None:
-    """Says how the packages of a group are found; called once per process, by the edge."""
-    global _find
-    _find = find
+def find_with(*, rooms: Find | None = None, packages: Find | None = None) -> None:
+    """Says how what is declared in the rooms of a group, and what packages add to it, is found; called once per
+    process, from above.
+    """
+    global _rooms, _packages
+    _rooms, _packages = rooms or _rooms, packages or _packages
 
 
 class Registry(Generic[T]):
@@ -51,22 +79,22 @@ class Registry(Generic[T]):
     Args:
         group: of the entry points that add to it.
         what: one of them, as a word: "strategy".
-        built_in: goes before every package: a name that stands here is never a package's.
+        kind: the class of its records, which is made of a function alone, too.
+        read: the whole record of what is declared or named; raises TypeError or ValueError for what is none.
         reserved: names that mean something else.
-        read: the record of what a package's entry point names; raises TypeError or ValueError for what is none.
     """
 
     def __init__(
-        self,
-        group: str,
-        what: str,
-        built_in: Mapping[str, T],
-        read: Callable[[Added, Any], T],
-        *,
-        reserved: Sequence[str] = (),
+        self, group: str, what: str, kind: type[T], read: Callable[[Added, T], T], *, reserved: Sequence[str] = ()
     ) -> None:
-        self.group, self.what, self.built_in = group, what, built_in
+        self.group, self.what = group, what
+        self._kind: Any = kind
         self._read, self._reserved = read, reserved
+
+    @cached_property
+    def built_in(self) -> Mapping[str, T]:
+        """They go before every package: a name that stands here is never a package's."""
+        return {one.name: self._record(one) for one in _rooms(self.group)}
 
     def __contains__(self, name: str) -> bool:
         return name in self.built_in or name in self.added
@@ -79,7 +107,7 @@ class Registry(Generic[T]):
             return self.built_in[name]
         added = self.added[name]
         try:
-            return self._read(added, added.load())
+            return self._record(added)
         except (
             Exception
         ) as error:  # importing it runs the package's code: whatever it raises concerns those alone who name it
@@ -87,6 +115,12 @@ class Registry(Generic[T]):
                 f"The {self.what} {name!r} of the package {added.package} could not be loaded from {added.place} "
                 f"({type(error).__name__}: {error}). Repair or update that package, or name another {self.what}."
             ) from error
+
+    def _record(self, one: Added) -> T:
+        """Of what is declared, is a record itself, or a function alone."""
+        found = one.load()
+        record = declared(found) or found
+        return self._read(one, record if isinstance(record, self._kind) else self._kind(found))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -103,7 +137,7 @@ class Registry(Generic[T]):
         return tuple(fault for one in self._found() if (fault := self._fault(one)) is not None)
 
     def _found(self) -> Sequence[Added]:
-        return _find(self.group)
+        return _packages(self.group)
 
     def _fault(self, one: Added) -> str | None:
         why = None

@@ -12,8 +12,7 @@ from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.declaration.policy_rules import declared_faults, policy_faults
 from optimizer.core.family.answer import expected_text, parse_output
-from optimizer.core.family.family import Family, PromptVersion
-from optimizer.core.family.kind import FamilyKind
+from optimizer.core.family.family import Family, PromptVersion, kind
 from optimizer.core.family.metrics import usual_metric
 from optimizer.core.family.space_form import DEFAULT_SPACE
 from optimizer.core.family.variant import Variant
@@ -24,6 +23,7 @@ ASKED_OF_TIERS = 1_200
 STEPS_TESTED = 32  # proposals of a cascade that one look may test in sequence: twice as many keep hardly more
 
 
+@kind(name="prompt")
 class PromptKind:
     asks_models = True
     runs_pipeline = False
@@ -131,6 +131,3 @@ class PromptKind:
 def _with_tiers(policy: Mapping[str, Any], tiers: Sequence[str]) -> Mapping[str, Any]:
     """Several ``model.tiers`` are a cascade in every version whose policy names no tiers of its own."""
     return policy if len(tiers) < 2 or "tiers" in policy else {"tiers": list(tiers), **policy}
-
-
-PROMPT: FamilyKind = PromptKind()

@@ -8,10 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from optimizer.core.base.errors import Fault, InvalidFamily
+from optimizer.core.base.errors import Fault, InvalidFamily, InvalidInput
 from optimizer.core.declaration.rules import check_rules
-from optimizer.core.family.family import Family
-from optimizer.core.family.kind import declared_kind
+from optimizer.core.family.family import Family, declared_kind
 from optimizer.core.family.sizes import Size, with_current_base
 from optimizer.core.family.wording import faults_of
 
@@ -33,8 +32,11 @@ def parse_family(data: Any, sizes: Mapping[str, Size] = MappingProxyType({})) ->
         declared = plain.get("model")
         model = declared.get("default", "embedded") if isinstance(declared, Mapping) else "embedded"
         plain["prompt"] = with_current_base(plain["prompt"], model, sizes)
-    if (kind := declared_kind(plain)) is not None:
-        plain.setdefault("space", kind.default_space)
+    try:
+        if (kind := declared_kind(plain)) is not None:
+            plain.setdefault("space", kind.default_space)
+    except InvalidInput as broken:  # a package's
+        raise invalid_family("the family", [Fault(pointer="/kind", detail=broken.detail)]) from broken
     faults: list[Fault] = []
     family: Family | None = None
     try:

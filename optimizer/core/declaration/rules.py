@@ -9,7 +9,7 @@ from typing import Any
 from optimizer.core.base.errors import Fault, pointer_of
 from optimizer.core.declaration.judge_rules import judge_faults
 from optimizer.core.declaration.target_rules import target_faults
-from optimizer.core.family.kind import declared_kind
+from optimizer.core.family.family import KINDS, declared_kind
 from optimizer.core.family.metrics import METRICS, MetricRecord, unknown_metric
 from optimizer.core.family.parsers import PARSERS, unknown_parser
 from optimizer.core.family.space_form import DEFAULT_SPACE, space_faults
@@ -26,6 +26,7 @@ def check_rules(data: Mapping[str, Any]) -> list[Fault]:
     Parts of a wrong type are passed over: their type has been found fault with already.
     """
     faults = [
+        *_kind(data),
         *_inputs(data),
         *_output(data),
         *_prompt(data),
@@ -44,6 +45,14 @@ def check_rules(data: Mapping[str, Any]) -> list[Fault]:
 def _mapping(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = data.get(key)
     return value if isinstance(value, Mapping) else {}
+
+
+def _kind(data: Mapping[str, Any]) -> Iterator[Fault]:
+    name = data.get("kind", "prompt")
+    if isinstance(name, str) and declared_kind(data) is None:
+        yield Fault(
+            pointer="/kind", detail=f"{name!r} is not one of {' or '.join(map(repr, KINDS.names))}; choose one of them"
+        )
 
 
 def _inputs(data: Mapping[str, Any]) -> Iterator[Fault]:

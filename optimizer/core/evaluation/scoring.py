@@ -6,23 +6,20 @@ The version says which scores may be compared.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.evaluation.judging.judgement import Judgement
-from optimizer.core.evaluation.scorers.values import answers_of
+from optimizer.core.evaluation.judging.scorer import NotJudged
 from optimizer.core.family.answer import Parsed, expected_value, parse_output
 from optimizer.core.family.fields import Output
+from optimizer.core.family.metrics import MetricRecord
 from optimizer.core.family.parsers import PARSER_VERSION
 
-Compare = Callable[[Any, Any], float]  # (expected value, parsed value) -> [0, 1]
-WithInput = Callable[..., float]  # (expected value, parsed value, the example's input, **parameters) -> [0, 1]
 AskJudge = Callable[[Mapping[str, Any], str, Mapping[str, Any]], Judgement]  # (expected, output text, input)
 Judge = Callable[[Mapping[str, Any], Any], float]  # the user's own: ({"input", "expected"}, parsed value) -> [0, 1]
 
@@ -39,50 +36,8 @@ class Score:
     reasoning: str = ""  # of the judge, where one was asked
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoringMetric:
-    """A metric with the version of its code.
-
-    One of ``compare``, ``with_input`` and ``judge`` is set, or ``is_judged``; none of them: the share of readable
-    outputs.
-
-    Args:
-        is_judged: the score is that of a judgement, which a model has made before.
-        needs_expected: False: an example without an expected output can be scored, too.
-    """
-
-    name: str
-    version: str
-    compare: Compare | None = None
-    with_input: WithInput | None = None
-    judge: Judge | None = None
-    is_judged: bool = False
-    needs_expected: bool = True
-
-    def with_parameters(self, parameters: Mapping[str, Any], opened: Mapping[str, Any] | None = None) -> ScoringMetric:
-        """The same with parameters by name. They become part of the version: scores under others are not comparable.
-
-        Args:
-            opened: what stands behind parameters that name something outside; the parameter is then its version.
-        """
-        if not parameters:
-            return self
-        given = {**parameters, **(opened or {})}
-        return replace(
-            self,
-            version=f"{self.version} {canonical_json(parameters).decode()}",
-            compare=self.compare and partial(self.compare, **given),
-            with_input=self.with_input and partial(self.with_input, **given),
-            judge=self.judge and partial(self.judge, **given),
-        )
-
-
 def _no_judge(dotted: str) -> Judge:
     raise InvalidInput(f"There is no function {dotted!r} to score answers with here.")
-
-
-class NotJudged(Exception):
-    """A judgement is missing, or has no score; the sentence says why."""
 
 
 class Scorer:
@@ -106,7 +61,7 @@ class Scorer:
         self,
         output: Output,
         weights: Mapping[str, float],
-        metrics: Sequence[ScoringMetric],
+        metrics: Sequence[MetricRecord],
         judge_of: Callable[[str], Judge] = _no_judge,
         parser_version: str = "",
         optional: Mapping[str, str] | None = None,
@@ -122,7 +77,7 @@ class Scorer:
             raise KeyError(f"no code for the metrics {unknown}")
         self.version = "s_" + digest(canonical_json(self._identity()))[:12]
         used = [self._metrics[name] for name in self._weights]
-        self.is_judged = any(metric.is_judged for metric in used)
+        self.is_judged = any(metric.sees == "judgement" for metric in used)
         self.needs_expected = any(metric.needs_expected for metric in used)
         self._ask: AskJudge | None = None
 
@@ -168,10 +123,7 @@ class Scorer:
             if self._is_left_out(name, wanted):
                 continue
             try:
-                if self._metrics[name].is_judged and parsed.error is None:
-                    parts[name] = _judged(judgement)
-                else:
-                    parts[name] = _measure(self._metrics[name], wanted, example, parsed)
+                parts[name] = _measure(self._metrics[name], wanted, example, parsed, judgement)
             except NotJudged as missing:
                 return Score(value=None, parts=parts, error=str(missing), reasoning=reasoning)
             except Exception as error:  # a metric may be the user's code: whatever it raises, this example has no score
@@ -196,77 +148,20 @@ class Scorer:
         return [metrics, self._output.model_dump(mode="json", by_alias=True, exclude={"shown"}), read_by]
 
 
-def _judged(judgement: Judgement | None) -> float:
-    if judgement is None:
-        raise NotJudged("the answer was not judged")
-    if judgement.score is None:
-        raise NotJudged(judgement.error or "the judge could not be measured")
-    return judgement.score
-
-
-def _measure(metric: ScoringMetric, wanted: Any, example: Mapping[str, Any], parsed: Parsed) -> float:
+def _measure(
+    metric: MetricRecord, wanted: Any, example: Mapping[str, Any], parsed: Parsed, judgement: Judgement | None
+) -> float:
     if parsed.error is not None:
         return 0.0
-    if metric.judge is not None:
-        raw = metric.judge(example, parsed.value)
-    elif metric.with_input is not None:
-        raw = metric.with_input(wanted, parsed.value, example["input"])
-    elif metric.compare is not None:
-        raw = metric.compare(wanted, parsed.value)
+    if metric.sees == "answers":
+        raw = metric.judge(wanted, parsed.value)
+    elif metric.sees == "input":
+        raw = metric.judge(wanted, parsed.value, example["input"])
+    elif metric.sees == "judgement":
+        raw = metric.judge(judgement)
     else:
-        raw = 1.0
+        raw = metric.judge(example, parsed.value)
     value = float(raw)
     if not 0.0 <= value <= 1.0:
         raise ValueError(f"returned {raw!r}, which is outside [0, 1]")
     return value
-
-
-def best_of(compare: Callable[[str, str], float]) -> Compare:
-    """For texts with several good answers: the best of them counts. Where there is none comparing raises ValueError."""
-
-    def best(wanted: Any, value: Any) -> float:
-        answers = answers_of(wanted)
-        if not answers:
-            raise ValueError("there is no expected text to compare with")
-        return max(compare(str(one), str(value)) for one in answers)
-
-    return best
-
-
-def label_match(wanted: Any, value: Any) -> float:
-    """1 when the label is one of the expected ones, upper and lower case alike."""
-    return float(_fold(value) in {_fold(one) for one in answers_of(wanted)})
-
-
-def exact_match(wanted: Any, value: Any) -> float:
-    """1 for equal content: texts without regard to case and white space, anything else as canonical JSON."""
-    if isinstance(value, str):
-        return float(_fold(value) in {_fold(one) for one in answers_of(wanted)})
-    return float(canonical_json(value) == canonical_json(wanted))
-
-
-def list_f1(wanted: Any, value: Any) -> float:
-    """F1 of two lists as multisets, without regard to order, case and white space; two empty lists agree."""
-    expected, found = Counter(map(_item, answers_of(wanted))), Counter(map(_item, answers_of(value)))
-    if not expected and not found:
-        return 1.0
-    return 2 * (expected & found).total() / (expected.total() + found.total())
-
-
-CORE_METRICS: Mapping[str, ScoringMetric] = {
-    m.name: m
-    for m in (
-        ScoringMetric(name="label_match", version="1", compare=label_match),
-        ScoringMetric(name="exact_match", version="1", compare=exact_match),
-        ScoringMetric(name="list_f1", version="1", compare=list_f1),
-        ScoringMetric(name="json_valid", version="1"),
-    )
-}
-
-
-def _fold(value: Any) -> str:
-    return " ".join(str(value).casefold().split())
-
-
-def _item(value: Any) -> str:
-    return _fold(value) if isinstance(value, str) else canonical_json(value).decode()

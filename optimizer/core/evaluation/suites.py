@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from optimizer.core.base.phrasing import count
-from optimizer.core.family.family import Family
-from optimizer.core.family.golden import GoldenRow
+from optimizer.core.family.family import Family, GoldenRow
 from optimizer.core.family.settings import Regression, Targets
 
 FULL = "full"  # every suite of the family

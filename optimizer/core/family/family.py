@@ -5,9 +5,11 @@ every key.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Annotated, Any
+from functools import cache
+from typing import Annotated, Any, Protocol, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -21,12 +23,12 @@ from pydantic import (
     model_validator,
 )
 
+from optimizer.core.base.answers import Json
 from optimizer.core.base.errors import Fault, NotFound
+from optimizer.core.base.registry import Registry, declares
 from optimizer.core.family.fields import InputField, Output
 from optimizer.core.family.generation_settings import MAX_OUTPUT_TOKENS
-from optimizer.core.family.golden import GoldenRow
 from optimizer.core.family.judge_settings import JudgeSettings
-from optimizer.core.family.kind import KindName, kind_of
 from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.settings import (
     Cache,
@@ -145,6 +147,21 @@ _WithParameters = Annotated[MetricUse, Tag("with parameters")]
 Use = Annotated[_WeightAlone | _WithParameters, Discriminator(_form_of_use)]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenRow:
+    """One request with its expected output.
+
+    ``scenario``: what it belongs to; rows of one scenario are compared together. ``counts``: the metrics of the
+    family's score that count for it; none: all of them.
+    """
+
+    id: str
+    scenario: str
+    input: Mapping[str, Json]
+    expected: Mapping[str, Json]
+    counts: tuple[str, ...] = ()
+
+
 class Family(Declared):
     """One task: what goes in and comes out, its prompt versions, how answers are scored, what may vary,
     how candidates are exposed.
@@ -152,7 +169,7 @@ class Family(Declared):
 
     name: Annotated[str, Field(pattern=NAME.pattern)]
     description: str = ""
-    kind: KindName = "prompt"
+    kind: Word = "prompt"
     inputs: dict[str, InputField] = Field(min_length=1)
     output: Output = Output()
     prompt: Prompt = Prompt(current="none")
@@ -265,3 +282,88 @@ class Family(Declared):
         """By metric that may be left out, the part of the expected output without which it is."""
         uses = {name: use for name, use in self.scorer.items() if isinstance(use, MetricUse) and use.optional}
         return {name: str(use.parameters["key"]) for name, use in uses.items() if "key" in use.parameters}
+
+
+class FamilyKind(Protocol):
+    """What a kind of family answers; everything else asks it, and compares no names.
+
+    Stateless: everything it needs to know of a family it is given. What a kind answers about its studies with the store
+    at hand is ``optimizer/jobs/studies/kinds/kind.py``.
+    """
+
+    asks_models: (
+        bool  # then texts are quoted, paid for, reviewed and timed; else Variants are replayed on recorded examples
+    )
+    runs_pipeline: bool  # a Variant is a configuration of the content pipeline, which the environment may override
+    may_lack_inputs: bool  # an example need not have every input: what is missing was not measured
+
+    # its file and its Variants
+    default_space: Mapping[str, Mapping[str, Any]]
+
+    def declared_faults(self, data: Mapping[str, Any]) -> Iterable[Fault]:
+        """What is wrong with the plain data of a family, beyond the rules of every kind."""
+
+    def variant(self, family: Family, version: PromptVersion) -> Variant:
+        """What a version of the file serves."""
+
+    def variant_faults(self, family: Family, variant: Variant) -> list[Fault]:
+        """What is wrong with a Variant that a person made, with pointers into its content."""
+
+    # its examples
+    def default_metrics(self, family: Family) -> Mapping[str, float]:
+        """What scores where the file names no metric."""
+
+    def example_fault(self, family: Family, input: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
+        """Why an imported row cannot be an example, in words that many rows share and that quote no value; None
+        where it can.
+        """
+
+    def check_correction(self, family: Family, input: Mapping[str, Any] | None, expected: Mapping[str, Any]) -> None:
+        """Raises InvalidInput where nothing can be learned from a correction.
+
+        It has the family's output; ``input`` None: sent without one.
+        """
+
+    def kept_of(self, input: Mapping[str, Any]) -> dict[str, Any]:
+        """What of an example's input is stored."""
+
+    # its studies
+    default_strategy: str
+
+    def strategy_fault(self, names: Sequence[str]) -> str | None:
+        """Why these strategies cannot search it, as the end of a sentence; None where they can."""
+
+    def study_sizes(self, family: Family, names: Sequence[str]) -> Mapping[str, int]:
+        """Default sizes for a study's definition, by what an example costs."""
+
+
+KindClass = TypeVar("KindClass", bound=Callable[[], FamilyKind])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindRecord:
+    """A kind by its ``kind`` in family.yaml; ``make`` is called once."""
+
+    make: Callable[[], FamilyKind] = field(kw_only=False)
+    name: str = ""
+
+
+kind: Callable[..., Callable[[KindClass], KindClass]] = declares(KindRecord)
+KINDS: Registry[KindRecord] = Registry(
+    "detent.kinds", "kind", KindRecord, lambda added, record: replace(record, name=added.name)
+)
+
+
+def kind_of(family: Family) -> FamilyKind:
+    return _named(family.kind)
+
+
+def declared_kind(data: Mapping[str, Any]) -> FamilyKind | None:
+    """Of the plain data of a family; None where it names no kind that there is."""
+    name = data.get("kind", "prompt")
+    return _named(name) if isinstance(name, str) and name in KINDS else None
+
+
+@cache
+def _named(name: str) -> FamilyKind:
+    return KINDS[name].make()

@@ -7,39 +7,19 @@ No study, proposer or prompt reads them; a suite asks them before a rollout.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from optimizer.core.base.answers import Json
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Fault
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.dataset.examples import normalise
-from optimizer.core.family.kind import kind_of
-
-if TYPE_CHECKING:
-    from optimizer.core.family.family import Family
+from optimizer.core.family.family import Family, GoldenRow, kind_of
 
 KEYS = ("id", "scenario", "input", "expected", "counts", "tags")
 MAX_ROWS = 1000  # each is asked of the candidate and of the champion
 MAX_NAME_CHARS = 100
 
 NumberedLine = tuple[int, Any]  # (line, its JSON value, or None where it is no JSON)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GoldenRow:
-    """One request with its expected output.
-
-    ``scenario``: what it belongs to; rows of one scenario are compared together. ``counts``: the metrics of the
-    family's score that count for it; none: all of them.
-    """
-
-    id: str
-    scenario: str
-    input: Mapping[str, Json]
-    expected: Mapping[str, Json]
-    counts: tuple[str, ...] = ()
 
 
 def read_golden(lines: Iterable[NumberedLine], family: Family) -> tuple[tuple[GoldenRow, ...], list[Fault]]:

@@ -1,24 +1,23 @@
-"""Every metric by name: those built in, to which packages add by an entry point of group ``detent.scorers``.
-
-The code of those built in stands in ``core/evaluation/scoring.py``, ``core/evaluation/scorers/`` and, where it needs
-libraries, ``adapters/text_metrics.py``. docs/reference/scorers.md describes each.
+"""Every metric by name: those declared by ``@metric``, most of them in ``core/evaluation/scorers/``, to which packages
+add by an entry point of group ``detent.scorers``. docs/reference/scorers.md describes each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any, Literal
 
-from optimizer.core.base.registry import Added, Registry
-from optimizer.core.family.judge_settings import SCORER as JUDGED
+from optimizer.core.base.canonical import canonical_json
+from optimizer.core.base.registry import Added, Registry, declares
 from optimizer.core.family.parsers import PARSERS
 
-ALIGNED = "aligned"  # learned from users' thumbs
 # "the input" may be left out where the family has one text alone; "input" may always
 ParameterKind = Literal[
     "count", "number", "text", "texts", "schema", "input", "the input", "inputs", "corpus", "predictor"
 ]
+Sees = Literal["example", "answers", "input", "judgement"]
 _FORMS: Mapping[ParameterKind, str] = {
     "count": "a whole number from 1",
     "number": "a number",
@@ -35,26 +34,45 @@ _FORMS: Mapping[ParameterKind, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricRecord:
-    """What is known of a metric before it measures.
+    """A metric: its function, with what is known of it before it measures.
 
     Args:
-        judge: a package's function ({"input", "expected"}, parsed output) -> [0, 1]; None for one that is built in.
+        judge: gives a number in [0, 1].
+        sees: what the function is given: the example, ``{"input", "expected"}``, and the parsed output; the expected
+            and the given answer; these and the example's input; or what a model has judged.
+        version: of its code; scores under two are never compared. A package's is that of its distribution and source.
         parsers: whose outputs it can judge; None: of all.
         usual_for: the parser whose outputs it judges where a family names no metric.
-        name, package: a package's are those of its entry point and distribution.
-        place: where its code or a table with it stands, as ``module:name``; empty for what the scorer itself knows.
         parameters: what a family may set beside its weight; they reach the function by name.
         needs_expected: False: it scores examples without an expected output, too.
+        name: where it is not that of the function.
+        package, place: a package's, with its name, are those of its entry point and distribution.
     """
 
-    judge: Callable[[Mapping[str, Any], Any], float] | None = None
+    judge: Callable[..., float] = field(kw_only=False)
+    sees: Sees = "example"
+    version: str = "1"
     parsers: tuple[str, ...] | None = None
     usual_for: str | None = None
-    name: str = ""
-    place: str = ""
-    package: str = ""
     parameters: Mapping[str, ParameterKind] = field(default_factory=dict)
     needs_expected: bool = True
+    name: str = ""
+    package: str = ""
+    place: str = ""
+
+    def with_parameters(self, parameters: Mapping[str, Any], opened: Mapping[str, Any] | None = None) -> MetricRecord:
+        """The same with parameters by name. They become part of the version: scores under others are not comparable.
+
+        Args:
+            opened: what stands behind parameters that name something outside; the parameter is then its version.
+        """
+        if not parameters:
+            return self
+        return replace(
+            self,
+            version=f"{self.version} {canonical_json(parameters).decode()}",
+            judge=partial(self.judge, **{**parameters, **(opened or {})}),
+        )
 
     def misfit(self, parser: str) -> str | None:
         """Why it cannot judge outputs of this parser, as a sentence without its full stop; None where it can."""
@@ -115,82 +133,20 @@ def _has_form(value: Any, kind: ParameterKind) -> bool:
     return isinstance(value, Mapping if kind == "schema" else str)
 
 
-_ENTITIES = "optimizer.core.evaluation.scorers.entities:SCORERS"
-_ANSWERS = "optimizer.core.evaluation.scorers.answers:SCORERS"
-_RETRIEVAL = "optimizer.core.evaluation.scorers.retrieval:SCORERS"
-_FORM = "optimizer.core.evaluation.scorers.form:SCORERS"
-_CHARACTERS = "optimizer.core.evaluation.scorers.characters:SCORERS"
-_READABILITY = "optimizer.core.evaluation.scorers.readability:SCORERS"
-_COVERAGE = "optimizer.core.evaluation.scorers.coverage:SCORERS"
-_SUPPORT = "optimizer.core.evaluation.scorers.support:SCORERS"
-_STRUCTURED, _SHORT, _RANKED = ("json", "list"), ("text", "label"), ("list", "json")
-_KEY: Mapping[str, ParameterKind] = {"key": "text"}
-_FIRST: Mapping[str, ParameterKind] = {"k": "count"}
-_SEARCHED: Mapping[str, ParameterKind] = {"corpus": "corpus", "id": "text", "k": "count"}
-_INPUT: Mapping[str, ParameterKind] = {"input": "the input"}
+metric = declares(MetricRecord)
 
 
-def _library(
-    place: str, names: str, parsers: tuple[str, ...] | None, parameters: Mapping[str, ParameterKind] | None = None
-) -> Iterator[MetricRecord]:
-    """Records of metrics that stand in one table."""
-    for name in names.split():
-        yield MetricRecord(name=name, parsers=parsers, place=place, parameters=parameters or {})
-
-
-_FORMAT: Mapping[str, ParameterKind] = {
-    "schema": "schema",
-    "labels": "texts",
-    "min_words": "count",
-    "max_words": "count",
-    "max_chars": "count",
-}
-BUILT_IN = (
-    MetricRecord(name="rouge_1", parsers=("text",)),
-    MetricRecord(name="rouge_2", parsers=("text",)),
-    MetricRecord(name="rouge_l", parsers=("text",), usual_for="text"),
-    MetricRecord(name="label_match", parsers=("label",), usual_for="label"),
-    MetricRecord(name="exact_match", usual_for="json"),
-    MetricRecord(name="list_f1", parsers=("list",), usual_for="list"),
-    MetricRecord(name="json_valid", parsers=("json",)),
-    *_library(_ENTITIES, "entity_f1 entity_f1_partial entity_precision entity_recall", _STRUCTURED, _KEY),
-    *_library(_ENTITIES, "relation_f1 relation_f1_partial relation_precision relation_recall", _STRUCTURED, _KEY),
-    *_library(_ANSWERS, "answer_match token_f1 token_precision token_recall", _SHORT),
-    *_library(_ANSWERS, "information_retention", ("text",)),
-    *_library(_RETRIEVAL, "retrieval_precision retrieval_recall retrieval_mrr retrieval_ndcg", _RANKED, _FIRST),
-    *_library(_RETRIEVAL, "query_precision query_recall query_mrr query_ndcg", ("text", "list"), _SEARCHED),
-    *_library(_FORM, "format_compliance", None, _FORMAT),
-    *_library(_FORM, "efficiency", None, {"max_words": "count"}),
-    *_library(_FORM, "compression_ratio", ("text",), _INPUT),
-    *_library(_CHARACTERS, "chrf", ("text",), {"input": "input"}),
-    *_library(_READABILITY, "readability", ("text",), {"easy_grade": "number", "hard_grade": "number"}),
-    *_library(_COVERAGE, "query_coverage", ("text", "list"), _INPUT),
-    *_library(_COVERAGE, "topic_coverage", ("text", "label", "list", "json"), _KEY),
-    *_library(_COVERAGE, "structure_detection", _STRUCTURED, _KEY),
-    *_library(_SUPPORT, "supported_entities", ("text", "list", "json"), {"sources": "inputs", "key": "text"}),
-    *_library(_SUPPORT, "supported_numbers", ("text",), {"sources": "inputs"}),
-    MetricRecord(name=JUDGED, needs_expected=False),
-    MetricRecord(name=ALIGNED, parameters={"predictor": "predictor"}, needs_expected=False),
-    MetricRecord(
-        name="processed_quality",
-        parsers=("json",),
-        place="optimizer.content.core.search.score:PROCESSED_QUALITY",
-    ),
-)
-_USUAL: Mapping[str, str] = {one.usual_for: one.name for one in BUILT_IN if one.usual_for is not None}
-
-
+@cache
 def usual_metric(parser: str) -> str:
     """What scores outputs of this parser where a family names no metric."""
-    return _USUAL.get(parser, "exact_match")
+    return next((one.name for one in METRICS.built_in.values() if one.usual_for == parser), "exact_match")
 
 
-def _of_package(added: Added, found: Any) -> MetricRecord:
-    """What an entry point names: a function, or a record that has one."""
-    record = found if isinstance(found, MetricRecord) else MetricRecord(judge=found)
-    if not callable(record.judge):
+def _whole(added: Added, record: MetricRecord) -> MetricRecord:
+    if added.package and not callable(record.judge):
         raise TypeError(
-            f"it is a {type(found).__name__}, not a function (example, output) -> float, nor a MetricRecord with one"
+            f"it is a {type(record.judge).__name__}, not a function (example, output) -> float, nor a MetricRecord"
+            " with one"
         )
     if unknown := sorted(name for name in record.parsers or () if name not in PARSERS):
         raise ValueError(
@@ -201,7 +157,7 @@ def _of_package(added: Added, found: Any) -> MetricRecord:
     return replace(record, name=added.name, place=added.place, package=added.package)
 
 
-METRICS: Registry[MetricRecord] = Registry("detent.scorers", "metric", {one.name: one for one in BUILT_IN}, _of_package)
+METRICS: Registry[MetricRecord] = Registry("detent.scorers", "metric", MetricRecord, _whole)
 
 
 def unknown_metric(name: str) -> str:

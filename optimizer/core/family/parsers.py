@@ -1,6 +1,6 @@
 """Every parser by name: how a model's text becomes a value, and a value the text that a model should have written.
 
-Packages add to those built in by an entry point of group ``detent.parsers``.
+Packages add to those that are declared here by an entry point of group ``detent.parsers``.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.registry import Added, Registry
+from optimizer.core.base.registry import Added, Registry, declares
 from optimizer.core.base.strict_json import read_json, read_json_inside
 from optimizer.core.family.fields import Output
 
@@ -38,18 +38,14 @@ class ParserRecord:
         name, place, package: a package's are those of its entry point and distribution.
     """
 
-    read: Callable[[str, Output], Any]
+    read: Callable[[str, Output], Any] = field(kw_only=False)
     write: Callable[[Any], str] = plain_text
     name: str = ""
     place: str = ""
     package: str = ""
 
 
-def _text(text: str, output: Output) -> str:
-    stripped = text.strip()
-    if not stripped:
-        raise ValueError("empty output")
-    return stripped
+parser = declares(ParserRecord)
 
 
 def _first_text(value: Any) -> str:
@@ -59,6 +55,15 @@ def _first_text(value: Any) -> str:
     return plain_text(value)
 
 
+@parser(name="text", write=_first_text)
+def _text(text: str, output: Output) -> str:
+    stripped = text.strip()
+    if not stripped:
+        raise ValueError("empty output")
+    return stripped
+
+
+@parser(name="label", write=_first_text)
 def _label(text: str, output: Output) -> str:
     labels = output.labels or ()
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
@@ -94,6 +99,7 @@ def _bare(text: str) -> str:
     return " ".join(re.sub(r"[\W_]+", " ", text.casefold()).split())
 
 
+@parser(name="json", write=lambda value: json.dumps(value, ensure_ascii=False))
 def _json(text: str, output: Output) -> Any:
     try:
         value = _first_json(text)
@@ -146,23 +152,18 @@ def _list_text(value: Any) -> str:
     return json.dumps(list(items), ensure_ascii=False)
 
 
-BUILT_IN = (
-    ParserRecord(name="text", read=_text, write=_first_text),
-    ParserRecord(name="label", read=_label, write=_first_text),
-    ParserRecord(name="json", read=_json, write=lambda value: json.dumps(value, ensure_ascii=False)),
-    ParserRecord(name="list", read=lambda text, output: _items(text), write=_list_text),
-)
+@parser(name="list", write=_list_text)
+def _list(text: str, output: Output) -> list[Any]:
+    return _items(text)
 
 
-def _of_package(added: Added, found: Any) -> ParserRecord:
-    """What an entry point names: a function that reads, or a record that has one.
-
-    Whatever the package's code raises becomes the reason why nothing was read.
-    """
-    record = found if isinstance(found, ParserRecord) else ParserRecord(read=found)
+def _whole(added: Added, record: ParserRecord) -> ParserRecord:
+    """Whatever a package's code raises becomes the reason why nothing was read."""
+    if not added.package:
+        return replace(record, name=added.name)
     if not callable(record.read):
         raise TypeError(
-            f"it is a {type(found).__name__}, not a function (text, output) -> value, nor a ParserRecord with one"
+            f"it is a {type(record.read).__name__}, not a function (text, output) -> value, nor a ParserRecord with one"
         )
 
     def read(text: str, output: Output) -> Any:
@@ -187,7 +188,7 @@ def _of_package(added: Added, found: Any) -> ParserRecord:
     return replace(record, read=read, write=write, name=added.name, place=added.place, package=added.package)
 
 
-PARSERS: Registry[ParserRecord] = Registry("detent.parsers", "parser", {one.name: one for one in BUILT_IN}, _of_package)
+PARSERS: Registry[ParserRecord] = Registry("detent.parsers", "parser", ParserRecord, _whole)
 
 
 def unknown_parser(name: str) -> str:

@@ -10,8 +10,7 @@ from typing import Any
 
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.dataset.examples import Example, make_example
-from optimizer.core.family.family import Family
-from optimizer.core.family.kind import kind_of
+from optimizer.core.family.family import Family, kind_of
 from optimizer.core.feedback.events import FeedbackEvent
 from optimizer.core.feedback.reported import EventRejected, Report
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.word_lists import STOP, WORD
+from optimizer.core.family.metrics import metric
 from optimizer.core.predictor.answer_features import answer_features
 from optimizer.core.predictor.predictor import Predictor
 from optimizer.core.predictor.request_features import request_features
@@ -70,6 +71,7 @@ def alignment_features(input: Mapping[str, Any], answer: str) -> dict[str, float
     }
 
 
+@metric(name="aligned", sees="input", parameters={"predictor": "predictor"}, needs_expected=False)
 def aligned_score(wanted: Any, found: Any, input: Mapping[str, Any], *, predictor: Predictor) -> float:
     """The predicted probability of a thumb up, from 0 to 1. ``wanted`` is not read."""
     return predictor.predict(alignment_features(input, text_of(found)))

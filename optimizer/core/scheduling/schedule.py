@@ -15,8 +15,7 @@ from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.phrasing import when
 from optimizer.core.base.values import Aim
 from optimizer.core.family.cron import check_cron
-from optimizer.core.family.family import Family
-from optimizer.core.family.kind import FamilyKind, kind_of
+from optimizer.core.family.family import Family, FamilyKind, kind_of
 from optimizer.core.search.strategies import check_strategy, writers_among
 from optimizer.core.search.strategy import may_write
 from optimizer.core.search.study import TriggerKind

@@ -13,7 +13,7 @@ from optimizer.core.base.spread import NONE, Spread
 from optimizer.core.base.values import Aim
 from optimizer.core.search.calls_within import CHAMPION, CONFIRMATION, PROPOSALS
 from optimizer.core.search.cost_estimate import confirmation_calls
-from optimizer.core.search.race_strategy import CHAMPION_FIRST
+from optimizer.core.search.proposers.race import CHAMPION_FIRST
 from optimizer.core.search.racing import FIRST
 from optimizer.core.search.run_off import RUN_OFF, run_off_answers
 from optimizer.core.search.strategies import records

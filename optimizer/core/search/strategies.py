@@ -1,35 +1,25 @@
-"""Every strategy by name: the table of those built in,
+"""Every strategy by name: those declared by ``@strategy`` in ``proposers/`` and in the rooms that have libraries,
 to which packages add by an entry point of group ``detent.strategies``.
 
-A new one is a row here and a module; what one is, says ``strategy.py``. docs/how-to/add-a-strategy-or-scorer.md shows
-one in a package.
+A new one is a module; what one is, says ``strategy.py``. docs/how-to/add-a-strategy-or-scorer.md shows one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pkgutil import resolve_name
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.registry import Added, Registry
+from optimizer.core.base.registry import Added, Registry, declares
 from optimizer.core.base.spread import Spread
 from optimizer.core.base.values import Aim
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.strategy import (
-    BASES,
-    COPRO,
     DEFAULT_STRATEGY,
-    EXAMPLES,
-    GEPA,
-    JOINT,
-    MIPRO,
-    PLAYBOOK,
     RACE,
     RACED,
     REPLAY,
-    SIMBA,
     SearchSetting,
     Strategy,
     may_write,
@@ -48,9 +38,8 @@ class StrategyRecord:
     """A strategy's properties, which are known before it is made.
 
     Args:
-        make: its maker, or where that stands as ``module:name``, imported when a study first asks for it; None: nothing
-            is made by this name.
-        name: a package's is that of its entry point.
+        make: its maker, which imports a library that takes long to load when it is called.
+        name: where it is not that of the maker; a package's is that of its entry point.
         does: in half a sentence, as in "strategy gepa: rewrites ...".
         writes: whether a proposer model writes instructions: where ``if_allowed``, only in a space that allows it.
         aims: what it can search for.
@@ -60,7 +49,7 @@ class StrategyRecord:
         package: who adds it; empty for those built in.
     """
 
-    make: str | Make | None
+    make: Make = field(kw_only=False)
     name: str = ""
     does: str = ""
     writes: Literal["never", "always", "if_allowed"] = "never"
@@ -80,124 +69,21 @@ class StrategyRecord:
         is_listed = "choices" in (space.get("instruction") or {})  # joint then takes the list
         return self.writes == "always" or (self.writes == "if_allowed" and may_write(space) and not is_listed)
 
-    def made(self, setting: SearchSetting) -> Strategy:
-        if self.make is None:
-            raise unusable(f"Strategy {self.name} stands alone and cannot be part of another.")
-        make: Make = resolve_name(self.make) if isinstance(self.make, str) else self.make
-        return make(setting)
+
+strategy = declares(StrategyRecord)
 
 
-BUILT_IN = (
-    StrategyRecord(
-        name="bootstrap",
-        does="has the model answer training examples and shows it the good answers",
-        make="optimizer.adapters.search.dspy_programs:BootstrapSearch",
-        n_trials=strategy_calls.n_bootstrapped,
-        calls=strategy_calls.bootstrap_calls,
-    ),
-    StrategyRecord(
-        name=BASES,
-        does="tries the family's base prompts for models of other sizes",
-        make="optimizer.core.search.bases:BaseSearch",
-        n_trials=strategy_calls.n_bases,
-    ),
-    StrategyRecord(
-        name=EXAMPLES,
-        does="chooses examples by similarity, coverage and difficulty",
-        make="optimizer.core.search.examples.search:ExampleSearch",
-        n_trials=strategy_calls.n_example_sets,
-    ),
-    StrategyRecord(
-        name="settings",
-        does="searches what the space lets vary, by a tree of Parzen estimators",
-        make="optimizer.adapters.search.tpe:SettingsSearch",
-        calls=strategy_calls.settings_calls,
-    ),
-    StrategyRecord(
-        name=RACE,
-        does=(
-            f"lets the candidates of {' and '.join(RACED)} meet the same examples, and asks those that are behind no"
-            " more"
-        ),
-        make=None,
-        aims=QUALITY,
-        n_trials=strategy_calls.n_raced,
-        calls=strategy_calls.race_calls,
-    ),
-    StrategyRecord(
-        name=GEPA,
-        does="has instructions rewritten after a look at what went wrong",
-        make="optimizer.adapters.search.gepa:GepaSearch",
-        writes="always",
-        aims=QUALITY,
-        n_trials=strategy_calls.n_instructions,
-        calls=strategy_calls.gepa_calls,
-    ),
-    StrategyRecord(
-        name=MIPRO,
-        does="has instructions written, and chooses them together with examples",
-        make="optimizer.adapters.search.joint:instructions_and_examples",
-        writes="always",
-        calls=strategy_calls.joint_calls,
-        proposals=strategy_calls.joint_proposals,
-    ),
-    StrategyRecord(
-        name=JOINT,
-        does="chooses instruction, examples and settings in one search",
-        make="optimizer.adapters.search.joint:everything_at_once",
-        writes="if_allowed",
-        calls=strategy_calls.joint_calls,
-        proposals=strategy_calls.joint_proposals,
-    ),
-    StrategyRecord(
-        name=COPRO,
-        does="has instructions written with a look at the scores of those before",
-        make="optimizer.adapters.search.copro:CoproSearch",
-        writes="always",
-        n_trials=strategy_calls.n_instructions,
-    ),
-    StrategyRecord(
-        name=SIMBA,
-        does="has rules written from answers that differ",
-        make="optimizer.adapters.search.simba:SimbaSearch",
-        writes="always",
-        aims=QUALITY,
-        n_trials=strategy_calls.n_instructions,
-        calls=strategy_calls.simba_calls,
-        proposals=strategy_calls.simba_proposals,
-    ),
-    StrategyRecord(
-        name=PLAYBOOK,
-        does="writes a section of lessons from what went wrong, and keeps those that help",
-        make="optimizer.adapters.search.playbook:PlaybookSearch",
-        writes="always",
-        aims=QUALITY,
-        n_trials=strategy_calls.n_with_playbook,
-        calls=strategy_calls.playbook_calls,
-        proposals=strategy_calls.playbook_proposals,
-    ),
-    StrategyRecord(
-        name=REPLAY,
-        does="finds the thresholds of a cascade or the knobs of a content pipeline",
-        make="optimizer.runtime.wiring:replay_search",
-        calls=strategy_calls.replay_calls,
-    ),
-)
-
-
-def _of_package(added: Added, found: Any) -> StrategyRecord:
-    """What an entry point names: a maker, or a record that has one."""
-    record = found if isinstance(found, StrategyRecord) else StrategyRecord(make=found)
+def _whole(added: Added, record: StrategyRecord) -> StrategyRecord:
     if not callable(record.make):
         raise TypeError(
-            f"{added.place} is a {type(found).__name__}, not a function or class that takes a SearchSetting, nor a"
-            " StrategyRecord"
+            f"{added.place} is a {type(record.make).__name__}, not a function or class that takes a SearchSetting,"
+            " nor a StrategyRecord"
         )
     return replace(record, name=added.name, package=added.package)
 
 
 STRATEGIES: Registry[StrategyRecord] = Registry(
-    "detent.strategies", "strategy", {one.name: one for one in BUILT_IN}, _of_package, reserved=(CONFIRM,)
+    "detent.strategies", "strategy", StrategyRecord, _whole, reserved=(CONFIRM,)
 )
 
 
@@ -231,7 +117,9 @@ def check_strategy(text: str, aim: Aim | None = None, *, load: bool = True) -> t
 
 
 def _with(aim: Aim) -> str:
-    *others, last = (one.name for one in BUILT_IN if aim in one.aims and one.name not in (RACED[0], REPLAY))
+    *others, last = (
+        one.name for one in STRATEGIES.built_in.values() if aim in one.aims and one.name not in (RACED[0], REPLAY)
+    )
     return f"{DEFAULT_STRATEGY}, {', '.join(others)} or {last}"
 
 

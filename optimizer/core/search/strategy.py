@@ -13,8 +13,7 @@ from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.values import Aim, ExampleResult
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.scoring import Scorer
-from optimizer.core.family.family import Family
-from optimizer.core.family.kind import kind_of
+from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.playbook.entries import Edit, Entries
 from optimizer.core.search.study import CONFIRM, Study, Trial

@@ -14,8 +14,7 @@ import structlog
 from optimizer.core.base.errors import Busy, DetentError
 from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import Example
-from optimizer.core.family.family import Family
-from optimizer.core.family.kind import kind_of
+from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import request_for

@@ -11,8 +11,7 @@ from typing import Any
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.dataset.examples import Example, class_of, select
-from optimizer.core.family.family import Family
-from optimizer.core.family.kind import kind_of
+from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.rendering import clip_inputs, is_refused, long_inputs
 from optimizer.core.search.cost_estimate import holdout_size
 from optimizer.core.search.run_off import RUN_OFF

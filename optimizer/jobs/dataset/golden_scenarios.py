@@ -10,8 +10,7 @@ from typing import Any, NoReturn
 from optimizer.core.base.errors import Conflict
 from optimizer.core.base.phrasing import count
 from optimizer.core.dataset.examples import Example, make_example, normalise
-from optimizer.core.family.family import Family
-from optimizer.core.family.golden import GoldenRow
+from optimizer.core.family.family import Family, GoldenRow
 from optimizer.core.family.masking import Masker, MaskTooSlow
 from optimizer.core.family.rendering import clip_inputs
 from optimizer.core.family.variant import Variant

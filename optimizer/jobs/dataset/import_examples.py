@@ -14,8 +14,7 @@ from optimizer.core.base.canonical import digest
 from optimizer.core.base.phrasing import count
 from optimizer.core.dataset.examples import Example, Split, make_example, text_without_group
 from optimizer.core.dataset.similarity import MOST_TEXTS, NearDuplicates, near_duplicates
-from optimizer.core.family.family import Family
-from optimizer.core.family.kind import kind_of
+from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.masking import Masker, MaskTooSlow
 from optimizer.ports import Added, Clock, SourceRow, Store, Transaction
 

@@ -14,9 +14,8 @@ from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
 from optimizer.core.base.phrasing import count
 from optimizer.core.dataset.examples import Example
-from optimizer.core.family.family import Family
-from optimizer.core.family.golden import MAX_NAME_CHARS, MAX_ROWS, GoldenRow
-from optimizer.core.family.kind import kind_of
+from optimizer.core.family.family import Family, GoldenRow, kind_of
+from optimizer.core.family.golden import MAX_NAME_CHARS, MAX_ROWS
 from optimizer.jobs.dataset.golden_scenarios import (
     asked_by,
     asks,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import optimizer
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.jobs.families.family_folders import files_in, is_copy
 
-_PACKAGE = Path(optimizer.__file__).parent
+_PACKAGE = Path(__file__).parents[2]  # whose wheel brings the shipped families
 _PACKED = _PACKAGE / "shipped_families"  # where a wheel holds the checkout's `families/`
 SHIPPED = _PACKED if _PACKED.is_dir() else _PACKAGE.parent / "families"
 

@@ -11,8 +11,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from optimizer.core.family.family import Family
-from optimizer.core.family.kind import kind_of
+from optimizer.core.family.family import Family, kind_of
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.feedback.review_sampling import UNIT_DAYS, Doubtful, doubtful, first_of_units
 from optimizer.jobs.feedback.label_interaction import KIND

@@ -29,6 +29,7 @@ from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.evaluation.judging.report import judged_scores
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
+from optimizer.core.models.budget import HeldBack
 from optimizer.core.search.judging_cost import judge_of_scorer
 from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.proposal_sequence import SequenceTest, in_words, with_sequence
@@ -88,7 +89,7 @@ def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag
     """
     stop.check_cancelled()
     examples, looks = open_holdout(run.family, run.study.dataset or {}, run.study.id, run.store, run.clock.now())
-    evaluator = run.evaluator(purpose="confirmation", stop=stop)
+    evaluator = study_kind(run.family).evaluator(run, purpose="confirmation", stop=stop, held=HeldBack)
     settings, steps = gate_settings(run.family), list[SequenceTest]()
     kept: _Compared | None = None
     try:

@@ -16,8 +16,7 @@ from optimizer.core.base.values import Spend
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.evaluation.trivial_baselines import Classify
-from optimizer.core.family.family import Family
-from optimizer.core.family.kind import kind_of
+from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
 from optimizer.core.models.language import PROPOSAL_TOKENS, PROPOSER, proposal_request
@@ -31,7 +30,6 @@ from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.dataset.golden_scenarios import asked_by, asks, golden_examples, with_kept_golden
 from optimizer.jobs.studies.evaluation import Measures
-from optimizer.jobs.studies.kinds.kind import study_kind
 from optimizer.jobs.studies.progress import ProgressCallback, StudyProgress
 from optimizer.ports import Clock, ModelSource, Store, TierAnswers, Transaction
 
@@ -166,14 +164,6 @@ class StudyRun:
         if self.is_replayed:
             return 1
         return max(1, self.models.get(str(self.champion.model["name"])).concurrency)
-
-    def evaluator(self, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack] = HeldBack) -> Measures:
-        """An Evaluator whose calls count for this study and this purpose;
-        what ``held`` says must be left over afterwards.
-
-        Minutes are the stop flag's: it knows what calls take, and leaves time for the confirmation.
-        """
-        return study_kind(self.family).evaluator(self, purpose=purpose, stop=stop, held=held)
 
     def proposer(self, evaluator: Measures, *, stop: StopFlag, held: Callable[[], HeldBack]) -> Propose:
         """strategy.SearchSetting.propose; a fresh proposal counts among the calls of ``evaluator``,

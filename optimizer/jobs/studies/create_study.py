@@ -13,8 +13,7 @@ from optimizer.core.base.errors import Conflict, InvalidInput
 from optimizer.core.base.values import Aim, Budget
 from optimizer.core.dataset.examples import text_without_group
 from optimizer.core.dataset.similarity import near_duplicates
-from optimizer.core.family.family import Family
-from optimizer.core.family.kind import kind_of
+from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import checked_budget
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under

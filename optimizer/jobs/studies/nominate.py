@@ -18,8 +18,7 @@ from optimizer.core.evaluation.judging.calibration import GATE as JUDGE_GATE
 from optimizer.core.evaluation.judging.identity import judge_of
 from optimizer.core.evaluation.suite import gates_of_suites
 from optimizer.core.evaluation.suites import GOLDEN
-from optimizer.core.family.family import Family
-from optimizer.core.family.kind import kind_of
+from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import require_bounded
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under

@@ -15,7 +15,7 @@ from optimizer.core.search.answer_bounds import longest_inputs, longest_of
 from optimizer.core.search.call_estimate import calls_for_a_race, is_raced, n_champion_first
 from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.proposal_sequence import SEQUENCE, frozen, ordered
-from optimizer.core.search.race_strategy import Heat, RacedSearch
+from optimizer.core.search.proposers.race import Heat, RacedSearch
 from optimizer.core.search.run_off import N_LEADERS, RUN_OFF, STEP, rows_record, stages
 from optimizer.core.search.strategies import STRATEGIES, check_strategy
 from optimizer.core.search.strategy import (
@@ -31,6 +31,7 @@ from optimizer.core.search.strategy import (
 from optimizer.jobs.families.keep_playbook import StudyPlaybook
 from optimizer.jobs.studies.context import StopFlag, StudyRun
 from optimizer.jobs.studies.evaluation import Measures
+from optimizer.jobs.studies.kinds.kind import study_kind
 from optimizer.jobs.studies.search_trials import Trials
 
 Ended = Literal["complete", "budget", "time", "cancelled"]
@@ -93,7 +94,9 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
     Raises:
         ModelFailed: the model answered none of the champion's examples, so that nothing can be compared.
     """
-    evaluator: Measures = run.evaluator(purpose="search", stop=stop, held=lambda: reserve.held(evaluator.dearest_usd))
+    evaluator: Measures = study_kind(run.family).evaluator(
+        run, purpose="search", stop=stop, held=lambda: reserve.held(evaluator.dearest_usd)
+    )
     trials = Trials(run)
     names = check_strategy(run.study.strategy)
     strategies = run.leak_check().watching(run.strategies)

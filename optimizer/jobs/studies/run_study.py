@@ -19,8 +19,7 @@ from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, Classify
-from optimizer.core.family.family import Family
-from optimizer.core.family.kind import kind_of
+from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.search.answer_bounds import asks_again, longest_allowed, longest_inputs, options_of

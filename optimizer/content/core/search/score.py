@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.evaluation.scoring import ScoringMetric
+from optimizer.core.family.metrics import metric
 
 WORTH = 0.5  # of an item that is not processed in full: that of a middling one
 
 
+@metric(parsers=("json",))
 def processed_quality(example: Mapping[str, Any], decision: Any) -> float:
     """Quality of an item that is processed in full; of any other .5,
     so that leaving out a worse one gains and a better one loses.
@@ -27,6 +28,3 @@ def processed_quality(example: Mapping[str, Any], decision: Any) -> float:
             f" {quality!r}."
         )
     return float(quality) if decision["processing_type"] == "full" else WORTH
-
-
-PROCESSED_QUALITY = ScoringMetric(name="processed_quality", version="1", judge=processed_quality)

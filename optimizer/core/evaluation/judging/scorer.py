@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from optimizer.core.evaluation.judging.identity import judge_identity
-from optimizer.core.evaluation.scoring import ScoringMetric
+from optimizer.core.evaluation.judging.judgement import Judgement
 from optimizer.core.family.family import Family
 from optimizer.core.family.judge_settings import SCORER
+from optimizer.core.family.metrics import METRICS, MetricRecord, metric
 
 
-def judge_metric(family: Family) -> ScoringMetric:
+class NotJudged(Exception):
+    """A judgement is missing, or has no score; the sentence says why."""
+
+
+@metric(name=SCORER, sees="judgement", needs_expected=False)
+def judged_score(judgement: Judgement | None) -> float:
+    """Raises NotJudged where there is none."""
+    if judgement is None:
+        raise NotJudged("the answer was not judged")
+    if judgement.score is None:
+        raise NotJudged(judgement.error or "the judge could not be measured")
+    return judgement.score
+
+
+def judge_metric(family: Family) -> MetricRecord:
     """Its version is the judge's identity: scores of two judges are never compared. Raises InvalidInput where the
     family has no judge.
     """
-    return ScoringMetric(name=SCORER, version=judge_identity(family), is_judged=True, needs_expected=False)
+    return replace(METRICS[SCORER], version=judge_identity(family))

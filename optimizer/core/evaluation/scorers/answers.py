@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from optimizer.core.evaluation.scorers.overlap import Overlap, overlap_of
 from optimizer.core.evaluation.scorers.values import answers_of, text_of
 from optimizer.core.evaluation.scorers.words import squad_words, stands_in, words
-from optimizer.core.evaluation.scoring import Compare, ScoringMetric
+from optimizer.core.family.metrics import metric
 
 
+@metric(sees="answers", parsers=("text", "label"))
 def answer_match(wanted: Any, found: Any) -> float:
     """1 where the answer has the same words in the same order as a recorded one, else 0.
 
@@ -32,6 +34,7 @@ def token_overlap(wanted: str, found: str) -> Overlap:
     return overlap_of(squad_words(wanted), squad_words(found))
 
 
+@metric(sees="answers", parsers=("text",))
 def information_retention(wanted: Any, found: Any) -> float:
     """1 where a recorded answer still stands in the text, word after word, else 0.
 
@@ -55,7 +58,7 @@ def _parted(text: str) -> list[str]:
     return [word for word in words(text) if word not in ("a", "an", "the")]
 
 
-def _best(measure: Callable[[Overlap], float]) -> Compare:
+def _best(measure: Callable[[Overlap], float]) -> Callable[[Any, Any], float]:
     def compare(wanted: Any, found: Any) -> float:
         given = text_of(found)
         return max(measure(token_overlap(str(one), given)) for one in answers_of(wanted) or [""])
@@ -63,13 +66,7 @@ def _best(measure: Callable[[Overlap], float]) -> Compare:
     return compare
 
 
-SCORERS: Mapping[str, ScoringMetric] = {
-    m.name: m
-    for m in (
-        ScoringMetric(name="answer_match", version="1", compare=answer_match),
-        ScoringMetric(name="token_f1", version="1", compare=_best(lambda overlap: overlap.f1)),
-        ScoringMetric(name="token_precision", version="1", compare=_best(lambda overlap: overlap.precision)),
-        ScoringMetric(name="token_recall", version="1", compare=_best(lambda overlap: overlap.recall)),
-        ScoringMetric(name="information_retention", version="1", compare=information_retention),
-    )
-}
+_short = partial(metric, sees="answers", parsers=("text", "label"))
+token_f1 = _short(name="token_f1")(_best(lambda overlap: overlap.f1))
+token_precision = _short(name="token_precision")(_best(lambda overlap: overlap.precision))
+token_recall = _short(name="token_recall")(_best(lambda overlap: overlap.recall))

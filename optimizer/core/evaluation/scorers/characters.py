@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from optimizer.core.evaluation.scorers.values import answers_of, source_text, text_of
-from optimizer.core.evaluation.scoring import ScoringMetric
+from optimizer.core.family.metrics import metric
 
 ORDER, BETA = 6, 2  # runs of one to six characters; recall weighs BETA times as much as precision
 
@@ -46,14 +46,10 @@ def _runs(text: str) -> tuple[Counter[str], ...]:
     return tuple(Counter([text[i : i + n] for i in range(len(text) - n + 1)]) for n in range(1, ORDER + 1))
 
 
+@metric(name="chrf", sees="input", parsers=("text",), parameters={"input": "input"})
 def semantic_preservation(wanted: Any, found: Any, inputs: Mapping[str, Any], *, input: str | None = None) -> float:
     """chrF of the answer beside the best of the expected texts, or beside an input whose meaning is to be kept."""
     texts = answers_of(wanted) if input is None else [source_text(inputs, input)]
     if not texts:
         raise ValueError("there is no expected text to measure the answer against")
     return max(chrf(str(one), text_of(found)) for one in texts)
-
-
-SCORERS: Mapping[str, ScoringMetric] = {
-    m.name: m for m in (ScoringMetric(name="chrf", version="1", with_input=semantic_preservation),)
-}

@@ -9,7 +9,7 @@ from optimizer.core.base.canonical import canonical_json
 from optimizer.core.evaluation.scorers.overlap import Overlap
 from optimizer.core.evaluation.scorers.values import Wrong, found_items, source_text, text_of, wanted_items
 from optimizer.core.evaluation.scorers.words import fold, stands_in, words
-from optimizer.core.evaluation.scoring import ScoringMetric
+from optimizer.core.family.metrics import metric
 
 _FUNCTION_WORDS = """
 a an and any are as at be been but by can could did do does for from had has have he her his how i if in into is it its
@@ -19,6 +19,7 @@ we were what when where which who whom whose why will with would you your
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 
 
+@metric(sees="input", parsers=("text", "list"), parameters={"input": "the input"})
 def query_coverage(wanted: Any, found: Any, inputs: Mapping[str, Any], *, input: str) -> float:
     """Share in [0, 1] of a question's content words that stand in the query, or in one of several; each word once.
 
@@ -38,6 +39,7 @@ def query_coverage(wanted: Any, found: Any, inputs: Mapping[str, Any], *, input:
     return len(asked & set(words(text_of(found)))) / len(asked)
 
 
+@metric(sees="answers", parsers=("text", "label", "list", "json"), parameters={"key": "text"})
 def topic_coverage(wanted: Any, found: Any, *, key: str = "topics") -> float:
     """Share in [0, 1] of the expected topics that the answer names: as an item of a list, or as words of a text.
 
@@ -55,6 +57,7 @@ def topic_coverage(wanted: Any, found: Any, *, key: str = "topics") -> float:
     return len(topics & {fold(one) for one in found_items(found, key) if one is not Wrong}) / len(topics)
 
 
+@metric(sees="answers", parsers=("json", "list"), parameters={"key": "text"})
 def structure_detection(wanted: Any, found: Any, *, key: str = "structure") -> float:
     """F1 in [0, 1] of the parts that stand in both lists in the same order; 1 for two empty lists.
 
@@ -82,13 +85,3 @@ def _part(value: Any) -> Any:
     if isinstance(value, Mapping | list):
         return canonical_json(value)
     return value if value is Wrong else fold(value)
-
-
-SCORERS: Mapping[str, ScoringMetric] = {
-    m.name: m
-    for m in (
-        ScoringMetric(name="query_coverage", version="1", with_input=query_coverage),
-        ScoringMetric(name="topic_coverage", version="1", compare=topic_coverage),
-        ScoringMetric(name="structure_detection", version="1", compare=structure_detection),
-    )
-}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from optimizer.core.evaluation.scorers.matching import matched_pairs
 from optimizer.core.evaluation.scorers.overlap import Overlap, overlap_of
 from optimizer.core.evaluation.scorers.values import Wrong, found_items, wanted_items
 from optimizer.core.evaluation.scorers.words import fold, words
-from optimizer.core.evaluation.scoring import Compare, ScoringMetric
+from optimizer.core.family.metrics import metric
 
 HALF = 0.5  # the credit for what is right in part, as in MUC-5 and SemEval-2013
 
@@ -105,7 +105,7 @@ def _without(facts: Sequence[Any], others: Sequence[Any]) -> list[Any]:
     return left
 
 
-def _compare(overlap: Callable[..., Overlap], partial: bool, measure: str) -> Compare:
+def _compare(overlap: Callable[..., Overlap], partial: bool, measure: str) -> Callable[..., float]:
     def compare(wanted: Any, found: Any, **parameters: Any) -> float:
         value: float = getattr(overlap(wanted, found, partial=partial, **parameters), measure)
         return value
@@ -113,20 +113,12 @@ def _compare(overlap: Callable[..., Overlap], partial: bool, measure: str) -> Co
     return compare
 
 
-def _metric(name: str, overlap: Callable[..., Overlap], measure: str, *, partial: bool = False) -> ScoringMetric:
-    return ScoringMetric(name=name, version="1", compare=_compare(overlap, partial, measure))
-
-
-SCORERS: Mapping[str, ScoringMetric] = {
-    m.name: m
-    for m in (
-        _metric("entity_f1", entity_overlap, "f1"),
-        _metric("entity_f1_partial", entity_overlap, "f1", partial=True),
-        _metric("entity_precision", entity_overlap, "precision"),
-        _metric("entity_recall", entity_overlap, "recall"),
-        _metric("relation_f1", relation_overlap, "f1"),
-        _metric("relation_f1_partial", relation_overlap, "f1", partial=True),
-        _metric("relation_precision", relation_overlap, "precision"),
-        _metric("relation_recall", relation_overlap, "recall"),
-    )
-}
+_facts = partial(metric, sees="answers", parsers=("json", "list"), parameters={"key": "text"})
+entity_f1 = _facts(name="entity_f1")(_compare(entity_overlap, False, "f1"))
+entity_f1_partial = _facts(name="entity_f1_partial")(_compare(entity_overlap, True, "f1"))
+entity_precision = _facts(name="entity_precision")(_compare(entity_overlap, False, "precision"))
+entity_recall = _facts(name="entity_recall")(_compare(entity_overlap, False, "recall"))
+relation_f1 = _facts(name="relation_f1")(_compare(relation_overlap, False, "f1"))
+relation_f1_partial = _facts(name="relation_f1_partial")(_compare(relation_overlap, True, "f1"))
+relation_precision = _facts(name="relation_precision")(_compare(relation_overlap, False, "precision"))
+relation_recall = _facts(name="relation_recall")(_compare(relation_overlap, False, "recall"))

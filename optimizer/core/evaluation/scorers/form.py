@@ -9,9 +9,19 @@ from optimizer.core.base.canonical import canonical_json
 from optimizer.core.evaluation.scorers.answers import information_retention
 from optimizer.core.evaluation.scorers.values import answers_of, source_text, text_of
 from optimizer.core.evaluation.scorers.words import fold, words
-from optimizer.core.evaluation.scoring import ScoringMetric
+from optimizer.core.family.metrics import metric
 
 
+@metric(
+    sees="answers",
+    parameters={
+        "schema": "schema",
+        "labels": "texts",
+        "min_words": "count",
+        "max_words": "count",
+        "max_chars": "count",
+    },
+)
 def format_compliance(
     wanted: Any,
     found: Any,
@@ -60,6 +70,7 @@ def _rules(
         yield len(text) <= max_chars
 
 
+@metric(sees="answers", parameters={"max_words": "count"})
 def efficiency(wanted: Any, found: Any, *, max_words: int | None = None) -> float:
     """1 up to the allowed length, then the allowed length / the answer's, in [0, 1].
 
@@ -74,6 +85,7 @@ def efficiency(wanted: Any, found: Any, *, max_words: int | None = None) -> floa
     return min(1.0, max(allowed, 1) / max(len(words(_as_text(found))), 1))
 
 
+@metric(sees="input", parsers=("text",), parameters={"input": "the input"})
 def compression_ratio(wanted: Any, found: Any, inputs: Mapping[str, Any], *, input: str) -> float:
     """Share of the input's words that were saved, in [0, 1]; 0 where no recorded answer stands in the text any more.
 
@@ -97,13 +109,3 @@ def compression_ratio(wanted: Any, found: Any, inputs: Mapping[str, Any], *, inp
 
 def _as_text(value: Any) -> str:
     return canonical_json(value).decode() if isinstance(value, Mapping) else text_of(value)
-
-
-SCORERS: Mapping[str, ScoringMetric] = {
-    m.name: m
-    for m in (
-        ScoringMetric(name="format_compliance", version="1", compare=format_compliance),
-        ScoringMetric(name="efficiency", version="1", compare=efficiency),
-        ScoringMetric(name="compression_ratio", version="1", with_input=compression_ratio),
-    )
-}

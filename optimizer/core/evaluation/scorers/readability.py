@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import regex
 
 from optimizer.core.evaluation.scorers.values import text_of
 from optimizer.core.evaluation.scorers.words import is_spaced
-from optimizer.core.evaluation.scoring import ScoringMetric
+from optimizer.core.family.metrics import metric
 
 EASY_GRADE, HARD_GRADE = 6.0, 18.0  # read with ease after six years of school; by people with a university degree
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+(?:['’\-][\p{L}\p{M}\p{N}]+)*")
@@ -37,6 +36,7 @@ def reading_grade(text: str) -> float:
     return 4.71 * n_chars / len(found) + 0.5 * len(found) / n_sentences - 21.43
 
 
+@metric(sees="answers", parsers=("text",), parameters={"easy_grade": "number", "hard_grade": "number"})
 def readability(wanted: Any, found: Any, *, easy_grade: float = EASY_GRADE, hard_grade: float = HARD_GRADE) -> float:
     """How easy the answer is to read: 1 up to ``easy_grade`` years of school, 0 from ``hard_grade`` on, a line between.
 
@@ -46,8 +46,3 @@ def readability(wanted: Any, found: Any, *, easy_grade: float = EASY_GRADE, hard
     if not easy_grade < hard_grade:
         raise ValueError(f"easy_grade is {easy_grade:g} and has to lie below hard_grade, {hard_grade:g}")
     return min(1.0, max(0.0, (hard_grade - reading_grade(text_of(found))) / (hard_grade - easy_grade)))
-
-
-SCORERS: Mapping[str, ScoringMetric] = {
-    m.name: m for m in (ScoringMetric(name="readability", version="1", compare=readability),)
-}

@@ -8,11 +8,12 @@ naming nothing is right and naming anything is not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import fsum, log2
 from typing import Any
 
 from optimizer.core.evaluation.scorers.values import Wrong, answers_of, found_items, text_of
-from optimizer.core.evaluation.scoring import ScoringMetric
+from optimizer.core.family.metrics import metric
 
 K = 10
 Search = Callable[[str, int], list[str]]  # (query, k) -> ids of at most k passages, best first
@@ -98,16 +99,15 @@ def _by_query(measure: Measure) -> Callable[..., float]:
     return compare
 
 
-SCORERS: Mapping[str, ScoringMetric] = {
-    m.name: m
-    for m in (
-        ScoringMetric(name="retrieval_precision", version="1", compare=_at(precision_at)),
-        ScoringMetric(name="retrieval_recall", version="1", compare=_at(recall_at)),
-        ScoringMetric(name="retrieval_mrr", version="1", compare=_at(reciprocal_rank)),
-        ScoringMetric(name="retrieval_ndcg", version="1", compare=_at(ndcg)),
-        ScoringMetric(name="query_precision", version="1", compare=_by_query(precision_at)),
-        ScoringMetric(name="query_recall", version="1", compare=_by_query(recall_at)),
-        ScoringMetric(name="query_mrr", version="1", compare=_by_query(reciprocal_rank)),
-        ScoringMetric(name="query_ndcg", version="1", compare=_by_query(ndcg)),
-    )
-}
+_ranked = partial(metric, sees="answers", parsers=("list", "json"), parameters={"k": "count"})
+_searched = partial(
+    metric, sees="answers", parsers=("text", "list"), parameters={"corpus": "corpus", "id": "text", "k": "count"}
+)
+retrieval_precision = _ranked(name="retrieval_precision")(_at(precision_at))
+retrieval_recall = _ranked(name="retrieval_recall")(_at(recall_at))
+retrieval_mrr = _ranked(name="retrieval_mrr")(_at(reciprocal_rank))
+retrieval_ndcg = _ranked(name="retrieval_ndcg")(_at(ndcg))
+query_precision = _searched(name="query_precision")(_by_query(precision_at))
+query_recall = _searched(name="query_recall")(_by_query(recall_at))
+query_mrr = _searched(name="query_mrr")(_by_query(reciprocal_rank))
+query_ndcg = _searched(name="query_ndcg")(_by_query(ndcg))

@@ -15,7 +15,7 @@ import regex
 from optimizer.core.evaluation.scorers.coverage import FUNCTION_WORDS
 from optimizer.core.evaluation.scorers.values import Wrong, found_items, source_text, text_of
 from optimizer.core.evaluation.scorers.words import has_letters, stands_in, words
-from optimizer.core.evaluation.scoring import ScoringMetric
+from optimizer.core.family.metrics import metric
 
 Sources = Sequence[str] | None
 LEAST_INITIALS = 3  # two letters are the initials of some words of almost every text
@@ -36,6 +36,7 @@ _SAID: Mapping[str, int] = {
 }
 
 
+@metric(sees="input", parsers=("text", "list", "json"), parameters={"sources": "inputs", "key": "text"})
 def supported_entities(
     wanted: Any,
     found: Any,
@@ -99,6 +100,7 @@ def names_in(text: str) -> Iterator[list[str]]:
                 yield name
 
 
+@metric(sees="input", parsers=("text",), parameters={"sources": "inputs"})
 def supported_numbers(wanted: Any, found: Any, inputs: Mapping[str, Any], *, sources: Sources = None) -> float:
     """Share in [0, 1] of the numbers in digits of an answer that a source has too; 1 where it says none.
 
@@ -142,12 +144,3 @@ def _joined(inputs: Mapping[str, Any], sources: Sequence[str] | None) -> str:
 
 def _share(right: Sequence[bool]) -> float:
     return sum(right) / len(right) if right else 1.0
-
-
-SCORERS: Mapping[str, ScoringMetric] = {
-    m.name: m
-    for m in (
-        ScoringMetric(name="supported_entities", version="1", with_input=supported_entities),
-        ScoringMetric(name="supported_numbers", version="1", with_input=supported_numbers),
-    )
-}

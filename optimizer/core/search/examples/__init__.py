@@ -1,1 +1,4 @@
-"""Strategy ``examples``: which few-shot examples to show. Start at ``search.py``."""
+"""Sets of few-shot examples for ``proposers/examples.py``: how alike examples are, and what each has added.
+
+Start at ``sets.py``.
+"""

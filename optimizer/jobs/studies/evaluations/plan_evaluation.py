@@ -13,8 +13,7 @@ from optimizer.core.dataset.examples import Example, class_of, select
 from optimizer.core.evaluation.suites import DEFAULT, GOLDEN, Suite, suites_of
 from optimizer.core.evaluation.timing import N_TIMED, Timing, n_paired, timed_rows, turns
 from optimizer.core.evaluation.trivial_baselines import bare_prompt
-from optimizer.core.family.family import Family
-from optimizer.core.family.golden import GoldenRow
+from optimizer.core.family.family import Family, GoldenRow
 from optimizer.core.family.rendering import is_refused
 from optimizer.core.family.variant import Variant
 from optimizer.core.search import cost_estimate

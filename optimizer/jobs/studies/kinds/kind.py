@@ -1,16 +1,16 @@
-"""What a kind of family answers about its studies, and the table of who answers.
+"""What a kind of family answers about its studies, and who answers.
 
-What needs no store is ``core/family/kind.py``.
+What needs no store is ``FamilyKind`` in ``core/family/family.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
-from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from optimizer.core.base.registry import Registry, declares
 from optimizer.core.base.values import Aim, Budget, ExampleResult
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.gates import GateSettings, WishedFloor
@@ -21,15 +21,10 @@ from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.study import Definition, Study
 from optimizer.ports import ModelCatalogue, Store
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what a run needs is not loaded to ask what a study would cost
     from optimizer.core.views.study_story import KnobEffect
     from optimizer.jobs.studies.context import StopFlag, StudyRun
     from optimizer.jobs.studies.evaluation import Measures
-
-STUDY_KINDS: Mapping[str, str] = {  # as ``KINDS``: by name, since the content pipeline's jobs know those of studies
-    "prompt": "optimizer.jobs.studies.kinds.prompt:PROMPT",
-    "policy": "optimizer.content.jobs.replayed_study:REPLAYED",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +60,11 @@ class StudyKind(Protocol):
         """Its dataset and its CostEstimate; raises what ``create_study`` does."""
 
     def evaluator(self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]) -> Measures:
-        """Who evaluates Variants; what it spends counts for this study and this purpose."""
+        """Who evaluates Variants; what it spends counts for this study and this purpose, and what ``held`` says must be
+        left over afterwards.
+
+        Minutes are the stop flag's: it knows what calls take, and leaves time for the confirmation.
+        """
 
     def sensitivity(
         self, study: Study, family: Family, variants: Mapping[str, Variant], store: Store
@@ -84,10 +83,27 @@ class StudyKind(Protocol):
         """What the study was asked to keep, tested on the sealed examples; results in their order. Empty without."""
 
 
+StudyKindClass = TypeVar("StudyKindClass", bound=Callable[[], StudyKind])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyKindRecord:
+    """Who answers for a kind, by its ``kind`` in family.yaml; ``make`` is called once."""
+
+    make: Callable[[], StudyKind] = field(kw_only=False)
+    name: str = ""
+
+
+studies_of: Callable[..., Callable[[StudyKindClass], StudyKindClass]] = declares(StudyKindRecord)
+STUDY_KINDS: Registry[StudyKindRecord] = Registry(
+    "detent.study_kinds", "kind of studies", StudyKindRecord, lambda added, record: replace(record, name=added.name)
+)
+
+
 def study_kind(family: Family) -> StudyKind:
     return _named(family.kind)
 
 
 @cache
 def _named(name: str) -> StudyKind:
-    return cast(StudyKind, resolve_name(STUDY_KINDS[name]))
+    return STUDY_KINDS[name].make()

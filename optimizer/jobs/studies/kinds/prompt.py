@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from optimizer.core.base.errors import DatasetTooSmall, Fault, InvalidInput
 from optimizer.core.base.phrasing import count
@@ -43,12 +43,10 @@ from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
+from optimizer.jobs.studies.context import StopFlag, StudyRun
 from optimizer.jobs.studies.evaluation import Evaluator
-from optimizer.jobs.studies.kinds.kind import AskedStudy, StudyKind, StudyPlan
+from optimizer.jobs.studies.kinds.kind import AskedStudy, StudyPlan, studies_of
 from optimizer.ports import ModelCatalogue, ModelFacts, Store
-
-if TYPE_CHECKING:
-    from optimizer.jobs.studies.context import StopFlag, StudyRun
 
 EMBEDDED_PROMPT_BYTES_PER_S = (
     235 * 4.0
@@ -57,6 +55,7 @@ EMBEDDED_OUTPUT_TOKENS_PER_S = 100.0
 REMOTE_SECONDS = Spread(low=0.5, expected=1.5, high=6.0)  # of a provider without measurements in this home
 
 
+@studies_of(name="prompt")
 class PromptStudy:
     def aim(self, family: Family, definition: Mapping[str, Any], store: Store) -> Aim:
         return "quality"
@@ -319,6 +318,3 @@ def _seconds_per_call(facts: ModelFacts, typical_bytes: float, max_tokens: int) 
     return Spread(
         low=reading * 0.2, expected=reading * 0.5 + writing * 0.3, high=reading + writing
     )  # shared prefixes are read once
-
-
-PROMPT: StudyKind = PromptStudy()

@@ -13,6 +13,7 @@ from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.answer import parse_output
 from optimizer.core.family.rendering import clip_inputs, few_shot
 from optimizer.core.family.variant import FewShot, Variant
+from optimizer.core.search import strategy_calls
 from optimizer.core.search.examples.effects import ExampleEffects, Tried
 from optimizer.core.search.examples.sets import (
     Chosen,
@@ -26,6 +27,7 @@ from optimizer.core.search.examples.sets import (
     text_of,
     usable,
 )
+from optimizer.core.search.strategies import strategy
 from optimizer.core.search.strategy import EXAMPLES, Proposal, SearchSetting
 
 FIXED = 3  # proposals beside ``n_candidates``: as many as bootstrap has
@@ -33,6 +35,11 @@ UNKNOWN_NOISE = 0.05  # standard deviation of a score whose results are not told
 LEAST_NOISE = 0.01
 
 
+@strategy(
+    name=EXAMPLES,
+    does="chooses examples by similarity, coverage and difficulty",
+    n_trials=strategy_calls.n_example_sets,
+)
 class ExampleSearch:
     """At most ``n_candidates`` + 3 sets: half of them made, the others one step from the best,
     by what examples have added so far.

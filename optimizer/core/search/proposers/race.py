@@ -14,8 +14,10 @@ from math import inf
 
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.variant import Variant
+from optimizer.core.search import strategy_calls
 from optimizer.core.search.racing import ContinuousRejects, Race, Turn, first_look
-from optimizer.core.search.strategy import Proposal, Strategy
+from optimizer.core.search.strategies import QUALITY, strategy
+from optimizer.core.search.strategy import RACE, RACED, Proposal, SearchSetting, Strategy, unusable
 
 CHAMPION_FIRST = 12  # examples that the champion meets before a proposer that takes its threshold from them
 # contenders that enter at once: proposing may cost calls, and a proposer may learn from the scores of those before
@@ -28,6 +30,18 @@ class Heat:
 
     proposal: Proposal
     turn: Turn
+
+
+@strategy(
+    name=RACE,
+    does=f"lets the candidates of {' and '.join(RACED)} meet the same examples, and asks those that are behind no more",
+    aims=QUALITY,
+    n_trials=strategy_calls.n_raced,
+    calls=strategy_calls.race_calls,
+)
+def race(setting: SearchSetting) -> Strategy:
+    """It is driven by heats of ``RacedSearch``, and so is no part of a sequence."""
+    raise unusable(f"Strategy {RACE} stands alone and cannot be part of another.")
 
 
 class RacedSearch:

@@ -1,81 +1,25 @@
-"""Instructions as MIPROv2 has them written (Opsahl-Ong et al. 2024, arXiv 2406.11695): DSPy's GroundedProposer, which
-knows a summary of the data, examples that worked, the present instruction, and a tip.
-
-Every call of it goes through journal and budget.
-"""
+"""The proposer model as DSPy's programs ask it: through journal and budget."""
 
 from __future__ import annotations
 
-import random
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any, TypeVar
 
 import dspy
 import structlog
-from dspy.propose import grounded_proposer
-from dspy.propose.grounded_proposer import TIPS, GroundedProposer
 
-from optimizer.adapters.search.dspy_programs import OUTPUT, output_of, response, silence_dspy
+from optimizer.adapters.search.with_dspy.programs import response
 from optimizer.core.base.errors import ModelFailed
-from optimizer.core.dataset.examples import Example
-from optimizer.core.family.variant import FewShot, Variant
-from optimizer.core.search.space import doc_of, instruction_fault, with_instruction
+from optimizer.core.family.variant import Variant
+from optimizer.core.search.space import instruction_fault
 from optimizer.core.search.strategy import SearchSetting
 
 WRITTEN = re.compile(r"\[\[ ## proposed_instruction ## \]\](.*?)(?:\[\[ ## |\Z)", re.DOTALL)
 ASKED_ONCE = dspy.ChatAdapter(use_json_adapter_fallback=False)  # not again in JSON where an answer cannot be parsed
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
-
-
-def written_instructions(
-    strategy: str, setting: SearchSetting, sets: Sequence[Sequence[FewShot]], n: int
-) -> Iterator[Variant]:
-    """The start variant with other instructions, at most ``n``. A proposal that fails, or is no use, ends itself only.
-
-    Args:
-        strategy: for whom they are written.
-        sets: few-shot examples that worked, in turn shown to the proposer.
-    """
-    silence_dspy()
-    grounded_proposer.print = lambda *_, **__: None
-    draw, engine = random.Random(setting.seed), ProposerEngine(strategy, setting)
-    train = [_as_dspy(setting, e) for e in setting.train if e.released]
-    if not train or n <= 0:
-        return
-    inputs: dict[str, Any] = {f"input_{name}": (Any, dspy.InputField()) for name in setting.family.inputs}
-    program = dspy.Predict(dspy.Signature({**inputs, OUTPUT: (str, dspy.OutputField())}, doc_of(setting.start)))
-    shown = [
-        [
-            dspy.Example(augmented=True, **{f"input_{k}": v for k, v in s.input.items()}, **{OUTPUT: s.output})
-            for s in some
-        ]
-        for some in sets
-    ]
-    seen = {setting.start.id}
-    with engine.asked(dspy.ChatAdapter()):
-        proposer = GroundedProposer(
-            prompt_model=engine.lm, program=program, trainset=train, program_aware=False, use_instruct_history=False,
-            set_history_randomly=False, rng=draw
-        )  # fmt: skip
-        engine.require_whole()
-        for i in range(1, n + 1):
-            tip = TIPS[draw.choice(sorted(TIPS))]
-            proposer.use_tip = bool(tip)
-            ask = partial(
-                proposer.propose_instruction_for_predictor, program=program, predictor=program, pred_i=0,
-                demo_candidates={0: shown}, demo_set_i=(i - 1) % len(shown), trial_logs={}, tip=tip
-            )  # fmt: skip
-            text = engine.proposed(ask, proposal=i)
-            if text is None:
-                continue
-            written = with_instruction(setting.start, engine.written() or str(text))
-            if engine.is_usable(setting.start, written, seen, proposal=i):
-                seen.add(written.id)
-                yield written
 
 
 class ProposerEngine:
@@ -151,8 +95,3 @@ def _text(parts: Any) -> str:
     return (
         parts if isinstance(parts, str) else "\n".join(part if isinstance(part, str) else part.text for part in parts)
     )
-
-
-def _as_dspy(setting: SearchSetting, example: Example) -> Any:
-    values = {f"input_{name}": example.input.get(name) for name in setting.family.inputs}
-    return dspy.Example(**values, **{OUTPUT: output_of(setting.family, example)}).with_inputs(*values)

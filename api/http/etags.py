@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from optimizer.core.base.errors import PreconditionFailed
+from api.http.problems import PreconditionFailed
 
 
 def etag_of(content: bytes) -> str:

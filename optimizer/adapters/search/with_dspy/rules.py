@@ -1,0 +1,73 @@
+"""Rules as DSPy's SIMBA has them written from answers that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dspy
+from dspy.teleprompt.simba_utils import append_a_rule
+
+from optimizer.adapters.search.with_dspy.programs import OUTPUT, output_of
+from optimizer.adapters.search.with_dspy.proposer import ProposerEngine
+from optimizer.core.dataset.examples import Example
+from optimizer.core.family.family import Family
+
+
+def written_rule(
+    engine: ProposerEngine,
+    family: Family,
+    instruction: str,
+    answers: Sequence[tuple[Example, str, float]],
+    quantiles: tuple[float, float],
+    step: int,
+) -> str | None:
+    """The words to go behind an instruction; None where the proposal failed.
+
+    Args:
+        answers: to one example, each with its score, the best first.
+        quantiles: of the batch's scores, the tenth and the ninetieth.
+    """
+    inputs: dict[str, Any] = {f"input_{name}": (Any, dspy.InputField()) for name in family.inputs}
+    system = _Prompt(dspy.Signature({**inputs, OUTPUT: (str, dspy.OutputField())}, instruction))
+    before = system.answer.signature.instructions
+    low, high = quantiles
+
+    def rule_of() -> str:
+        append_a_rule(
+            [_shown(system, family, *answer) for answer in answers],
+            system,
+            predictor2name={id(system.answer): "answer"},
+            prompt_model=engine.lm,
+            batch_10p_score=low,
+            batch_90p_score=high,
+        )
+        return str(system.answer.signature.instructions).removeprefix(before).strip()
+
+    with engine.asked():
+        return engine.proposed(rule_of, step=step)
+
+
+def _shown(system: _Prompt, family: Family, example: Example, text: str, score: float) -> dict[str, Any]:
+    """An answer as DSPy's rules read one."""
+    inputs = {f"input_{name}": example.input.get(name) for name in family.inputs}
+    expected = dspy.Example(**inputs, **{OUTPUT: output_of(family, example)}).with_inputs(*inputs)
+    answered = {OUTPUT: text}
+    return {
+        "trace": [(system.answer, inputs, answered)],
+        "prediction": answered,
+        "score": score,
+        "example": expected,
+        "output_metadata": {},
+    }
+
+
+class _Prompt(dspy.Module):  # type: ignore[misc]  # DSPy carries no types
+    """One prompt that answers. (This source is what the proposer is shown.)"""
+
+    def __init__(self, signature: Any) -> None:
+        super().__init__()
+        self.answer = dspy.Predict(signature)
+
+    def forward(self, **inputs: Any) -> Any:
+        return self.answer(**inputs)

@@ -1,0 +1,35 @@
+"""Format ``dspy``: a program's state."""
+
+from __future__ import annotations
+
+from optimizer.core.family.family import Family
+from optimizer.core.family.variant import VariantRecord
+from optimizer.jobs.families.export_variant import exporter, json_text
+
+
+@exporter(needs_prompt=True)
+def dspy(family: Family, record: VariantRecord) -> str:
+    """The state of a one-step dspy.Predict: instructions and demos, as DSPy saves programs in JSON."""
+    variant = record.variant
+    instructions = "\n\n".join(m["content"] for m in variant.messages if m["role"] == "system")
+    fields = [
+        {"prefix": f"{_title(name)}:", "description": f"${{{name}}}"} for name in (*family.inputs, family.output.field)
+    ]
+    demos = [{**dict(e.input), family.output.field: e.output} for e in variant.examples]
+    state = {
+        "traces": [],
+        "train": [],
+        "demos": demos,
+        "signature": {"instructions": instructions, "fields": fields},
+        "lm": None,
+    }
+    return json_text(
+        {
+            **state,
+            "metadata": {"detent_variant": variant.id, "model": dict(variant.model), "policy": dict(variant.policy)},
+        }
+    )
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").title()
