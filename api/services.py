@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from api.access.auth import Caller
 from api.access.callers import CallerCounts
 from api.access.key_limits import RequestLimits
-from api.access.limits import MinuteWindows, minute_windows
+from api.access.limits import MinuteWindows
 from api.access.wrong_keys import WrongKeys
 from api.exposures import ExposureCounts
 from api.http.forwarding import FeedbackProcess, Gateway
@@ -27,7 +27,8 @@ from optimizer.core.serving.assignment import VerifiedTokens, unit_hmac
 from optimizer.host.actor import local_actor
 from optimizer.host.config import Settings
 from optimizer.jobs.context import Context
-from optimizer.jobs.feedback.ingest_feedback import Idempotency, Intake, Turns
+from optimizer.jobs.feedback.ingest_feedback import Intake, Turns
+from optimizer.jobs.feedback.place_events import Idempotency
 from optimizer.ports import Clock, FamilySource, Store, Transaction
 from optimizer.runtime import wiring
 from optimizer.runtime.store_health import StoreHealth
@@ -69,7 +70,11 @@ class Services:
     def __post_init__(self) -> None:
         self.verified = VerifiedTokens(self.serving.token_keys)
         limits = self.settings.limits
-        counted = minute_windows(self.workers + self.feedback_process, self.settings.run_dir() / MINUTES)
+        counted: Callable[[int, str], MinuteWindows] = MinuteWindows
+        if (n_processes := self.workers + self.feedback_process) > 1:
+            from api.access.shared_windows import minute_windows  # not on every system
+
+            counted = minute_windows(n_processes, self.settings.run_dir() / MINUTES)
         self.operator_windows = counted(limits.operator_per_minute, "changes")
         self.event_windows = counted(limits.events_per_minute, "events")
         most = limits.keyless_chat_per_minute

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic
 from typing import Protocol
 
@@ -134,20 +133,3 @@ def share_of(limit: int, workers: int) -> int:
     would refuse everything.
     """
     return max(1, limit // workers)
-
-
-def minute_windows(workers: int, file: Path) -> Callable[[int, str], MinuteWindows]:
-    """Makes the windows of one of so many processes, of a limit and what it limits.
-
-    Several count together in the file; where that cannot be used, each holds to its share of the limit by itself.
-    """
-    if workers == 1:
-        return MinuteWindows
-    from api.access.shared_windows import SharedWindows  # not on every system
-
-    try:
-        shared = SharedWindows(file)
-    except OSError as error:
-        log.warning(f"{SHARED_FAILED}, each process holds to its part", error=str(error))
-        return lambda limit, what: MinuteWindows(share_of(limit, workers), what)
-    return lambda limit, what: MinuteWindows(limit, what, windows=shared, workers=workers)

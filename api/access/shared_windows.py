@@ -10,12 +10,12 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 
-from api.access.limits import Window
+from api.access.limits import SHARED_FAILED, MinuteWindows, Window, log, share_of
 
 ROWS, IN_ROW = 1024, 8
 PLACE = struct.Struct("<16sdq")  # whose, when its minute began, used
@@ -62,3 +62,16 @@ def _place(row: list[tuple[bytes, float, int]], name: bytes, now: float) -> tupl
             return n, Window(start=now, used=0) if window.is_over(now) else window
     n = min(range(len(held)), key=lambda n: -1 if held[n].is_over(now) else held[n].used)
     return n, Window(start=now, used=0)
+
+
+def minute_windows(workers: int, file: Path) -> Callable[[int, str], MinuteWindows]:
+    """Makes the windows of one of several processes, of a limit and what it limits.
+
+    They count together in the file; where that cannot be used, each holds to its share of the limit by itself.
+    """
+    try:
+        shared = SharedWindows(file)
+    except OSError as error:
+        log.warning(f"{SHARED_FAILED}, each process holds to its part", error=str(error))
+        return lambda limit, what: MinuteWindows(share_of(limit, workers), what)
+    return lambda limit, what: MinuteWindows(limit, what, windows=shared, workers=workers)

@@ -18,7 +18,8 @@ from api.idempotency import idempotency_of
 from api.routing import caller_of
 from api.services import Services
 from optimizer.core.base.errors import Fault, InvalidInput, TooLarge
-from optimizer.jobs.feedback.ingest_feedback import Idempotency, Intake
+from optimizer.jobs.feedback.ingest_feedback import Intake
+from optimizer.jobs.feedback.place_events import Idempotency
 
 FEEDBACK, INTERACTIONS, IMPORT = "/v1/feedback", "/v1/interactions", "/v1/interactions/import"
 MAX_NAMED = 1000  # lines of an import that are named as rejected; of further ones only how many there are

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from api.access.limits import MinuteWindows, minute_windows
-from api.access.shared_windows import IN_ROW, ROW_BYTES, ROWS, SharedWindows
+from api.access.limits import MinuteWindows
+from api.access.shared_windows import IN_ROW, ROW_BYTES, ROWS, SharedWindows, minute_windows
 
 MANY = """
 import sys

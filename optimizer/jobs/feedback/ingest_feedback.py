@@ -18,19 +18,22 @@ from optimizer.core.family.masking import Masker, MaskTooSlow, masker_of
 from optimizer.core.feedback.correction import check_correction
 from optimizer.core.feedback.events import NO_FAMILY, Arm
 from optimizer.core.feedback.reported import EventRejected, Report, check_texts, protect, read_report
-from optimizer.core.serving.access import EVERYTHING, Access
 from optimizer.core.serving.assignment import Assignment
 from optimizer.core.serving.attribution import arm_of_token
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.keep_events import Keeping, Rejection
-from optimizer.jobs.feedback.place_events import ReadEvent, arm_of_interaction, arms_reported, unknown_interaction
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.jobs.feedback.place_events import (
+    Delivery,
+    ReadEvent,
+    arm_of_interaction,
+    arms_reported,
+    unknown_interaction,
+)
+from optimizer.ports import Transaction
 
 AT_ONCE_CHARS = 2_000  # of one event, which is read in less time than waiting for its turn takes
 LONG_AT_ONCE = 2  # readings in threads: each takes its share of the interpreter from what serves
 MAX_DETAIL_CHARS = 2000  # of what is said of one event
-
-Idempotency = tuple[str, str, str]  # (scope: who sends, key, hash of the body)
 
 
 class Turns:
@@ -54,30 +57,19 @@ class Turns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Intake:
-    """What taking events in needs. ``take`` and ``atake`` do the same, for threads and for asyncio.
+class Intake(Delivery):
+    """What taking events in needs beside. ``take`` and ``atake`` do the same, for threads and for asyncio.
 
     Args:
         verify: token -> Assignment; raises InvalidInput whose member ``type`` says what is wrong with it.
         hmac_unit: unit as sent -> the only form in which it is stored.
-        access: what the sender's key may do; an event of another family, or of a source that needs a right, is
-            rejected.
-        by_gateway: the events are the gateway's own records of what it answered.
         text_bytes: most bytes of one text of an event, since masking takes time by length; None: no bound.
-        idempotency: under which the answer is kept, in the transaction of what it says.
         turns: shared by all requests of the process.
     """
 
-    store: Store
-    clock: Clock
-    families: Mapping[str, Family]
     verify: Callable[[str], Assignment]
     hmac_unit: Callable[[str], str]
-    actor: str
-    access: Access = EVERYTHING
-    by_gateway: bool = False
     text_bytes: int | None = None
-    idempotency: Idempotency | None = None
     turns: Turns = field(default_factory=Turns)
 
     def request(self) -> IntakeRequest:

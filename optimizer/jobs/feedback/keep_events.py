@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from optimizer.core.base.errors import KeyReused
 from optimizer.core.dataset.examples import Example
@@ -17,12 +17,9 @@ from optimizer.core.feedback.correction import example_of
 from optimizer.core.feedback.reported import EventRejected
 from optimizer.core.feedback.stored_rows import EventRow, feedback_of
 from optimizer.jobs.dataset import release_example
-from optimizer.jobs.feedback.place_events import Placed, Placing, ReadEvent
+from optimizer.jobs.feedback.place_events import Delivery, Placed, Placing, ReadEvent
 from optimizer.jobs.ids import new_id, new_ulids
 from optimizer.ports import Transaction
-
-if TYPE_CHECKING:
-    from optimizer.jobs.feedback.ingest_feedback import Intake
 
 # {"index", "type", "detail"}, and "errors" (each with a JSON pointer) where the fault lies in fields of one event
 Rejection = dict[str, Any]
@@ -37,7 +34,7 @@ class Keeping:
         rejection: what is said of one more.
     """
 
-    intake: Intake
+    delivery: Delivery
     reads: Sequence[ReadEvent]
     rejected: Sequence[Rejection]
     rejection: Callable[[int, EventRejected], Rejection]
@@ -62,9 +59,9 @@ def keep_all(tx: Transaction, jobs: Sequence[Keeping]) -> list[dict[str, Any] | 
 
     Raises Conflict where two jobs have one idempotency key: then nothing of any of them holds.
     """
-    store = jobs[0].intake.store
+    store = jobs[0].delivery.store
     # Not before they waited for their turn to write: a cohort may have been closed meanwhile.
-    at = jobs[0].intake.clock.now()
+    at = jobs[0].delivery.clock.now()
     ids = new_ulids()
     begun = [_begin(tx, job, at, ids) for job in jobs]
     kept = [each for each in begun if isinstance(each, _Kept)]
@@ -121,13 +118,13 @@ class _Kept:
                 self.rejected.append(self.job.rejection(one.index, _conflict(one)))
 
     def interactions(self) -> list[EventRow]:
-        actor, by_gateway = self.job.intake.actor, self.job.intake.by_gateway
+        actor, by_gateway = self.job.delivery.actor, self.job.delivery.by_gateway
         return [
             one.interaction(self.at, actor, by_gateway=by_gateway) for one in self.fresh if one.report.is_interaction
         ]
 
     def feedback(self) -> list[EventRow]:
-        return [one.feedback(self.at, self.job.intake.actor) for one in self.fresh if one.report.is_feedback]
+        return [one.feedback(self.at, self.job.delivery.actor) for one in self.fresh if one.report.is_feedback]
 
     def answer(self) -> dict[str, Any]:
         if self.before is not None:
@@ -138,16 +135,16 @@ class _Kept:
             "duplicates": self.n_duplicates,
             "rejected": sorted(self.rejected, key=lambda r: r["index"]),
         }
-        intake = self.job.intake
-        if intake.idempotency is not None:
-            intake.store.events.store_answer(self.tx, *intake.idempotency, answer, self.at)
+        delivery = self.job.delivery
+        if delivery.idempotency is not None:
+            delivery.store.events.store_answer(self.tx, *delivery.idempotency, answer, self.at)
         return answer
 
     def _answer_before(self) -> dict[str, Any] | None:
-        if self.job.intake.idempotency is None:
+        if self.job.delivery.idempotency is None:
             return None
-        scope, key, body_hash = self.job.intake.idempotency
-        stored = self.job.intake.store.events.stored_answer(self.tx, scope, key)
+        scope, key, body_hash = self.job.delivery.idempotency
+        stored = self.job.delivery.store.events.stored_answer(self.tx, scope, key)
         if stored is None:
             return None
         if stored[0] != body_hash:
@@ -158,8 +155,8 @@ class _Kept:
 
     def _place_all(self) -> list[Placed]:
         """Those that name nothing but an interaction come last: it may be reported in the same request."""
-        intake, reads = self.job.intake, self.job.reads
-        placing = Placing(intake.store, self.tx, reads, self.at, intake.clock.scale, intake.access, self.ids)
+        reads = self.job.reads
+        placing = Placing(self.job.delivery, self.tx, reads, self.at, self.ids)
         placed = []
         for read in sorted(reads, key=lambda read: not read.sent.family):
             try:
@@ -173,23 +170,23 @@ class _Kept:
         examples = [example for one in corrections if (example := self._example(one)) is not None]
         if not examples:
             return
-        for example, outcome in zip(examples, self.job.intake.store.examples.add(self.tx, examples), strict=True):
+        for example, outcome in zip(examples, self.job.delivery.store.examples.add(self.tx, examples), strict=True):
             if outcome == "accepted":
                 self._ask_for_release(example)
 
     def _example(self, one: Placed) -> Example | None:
-        intake = self.job.intake
-        event, input = feedback_of(one.feedback(self.at, intake.actor)), one.report.get("input")
+        delivery = self.job.delivery
+        event, input = feedback_of(one.feedback(self.at, delivery.actor)), one.report.get("input")
         if input is None and event.interaction is not None:
-            interaction = intake.store.events.interaction(self.tx, event.interaction, one.arm.family)
+            interaction = delivery.store.events.interaction(self.tx, event.interaction, one.arm.family)
             input = interaction.input if interaction is not None else None
-        return example_of(intake.families[one.arm.family], event, input)
+        return example_of(delivery.families[one.arm.family], event, input)
 
     def _ask_for_release(self, example: Example) -> None:
         if example.released or example.split == "holdout":  # the holdout is never quoted, and no review may show it
             return
-        payload = {"example": example.id, "split": example.split, "sent_by": self.job.intake.actor}
-        self.job.intake.store.reviews.open(
+        payload = {"example": example.id, "split": example.split, "sent_by": self.job.delivery.actor}
+        self.job.delivery.store.reviews.open(
             self.tx, new_id("rv"), example.family, release_example.KIND, example.id, payload, self.at
         )
 

@@ -10,14 +10,37 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from optimizer.core.base.phrasing import when
+from optimizer.core.family.family import Family
 from optimizer.core.feedback.events import Arm
 from optimizer.core.feedback.reported import EventRejected, Report, content_hash
 from optimizer.core.feedback.stored_rows import EventRow, feedback_row, interaction_row
-from optimizer.core.serving.access import Access
+from optimizer.core.serving.access import EVERYTHING, Access
 from optimizer.core.serving.assignment import held_back_until
 from optimizer.core.serving.attribution import arm_of_rollout, arm_of_unit, check_interaction
 from optimizer.core.serving.rollout import Rollout
-from optimizer.ports import Store, Transaction
+from optimizer.ports import Clock, Store, Transaction
+
+Idempotency = tuple[str, str, str]  # (scope: who sends, key, hash of the body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Events of one sender, and the store that they go to.
+
+    Args:
+        access: what the sender's key may do; an event of another family, or of a source that needs a right, is
+            rejected.
+        by_gateway: the events are the gateway's own records of what it answered.
+        idempotency: under which the answer is kept, in the transaction of what it says.
+    """
+
+    store: Store
+    clock: Clock
+    families: Mapping[str, Family]
+    actor: str
+    access: Access = EVERYTHING
+    by_gateway: bool = False
+    idempotency: Idempotency | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,28 +81,21 @@ class Placed:
 class Placing:
     """Finds each event's arm, with the interactions that events of this request name: stored, or reported beside them.
 
-    To a key for named families, ``access``, those of others do not exist. ``ids``: for events that bring none.
+    To a key for named families those of others do not exist. ``ids``: for events that bring none.
     """
 
     def __init__(
-        self,
-        store: Store,
-        tx: Transaction,
-        reads: Iterable[ReadEvent],
-        now: datetime,
-        clock_scale: float,
-        access: Access,
-        ids: Iterator[str],
+        self, delivery: Delivery, tx: Transaction, reads: Iterable[ReadEvent], now: datetime, ids: Iterator[str]
     ) -> None:
         self._ids = ids
-        self._store = store
+        self._store = delivery.store
         self._tx = tx
         self._now = now
-        self._clock_scale = clock_scale
+        self._clock_scale = delivery.clock.scale
         named = {id for read in reads if (id := read.report.get("interaction")) is not None}
         self._names_any = bool(named)
-        found = store.events.interactions(tx, named) if named else {}
-        seen = {id: [one for one in ones if access.may_see(one.arm.family)] for id, ones in found.items()}
+        found = self._store.events.interactions(tx, named) if named else {}
+        seen = {id: [one for one in ones if delivery.access.may_see(one.arm.family)] for id, ones in found.items()}
         self._stored = {(one.arm.family, one.id) for ones in seen.values() for one in ones}
         self._arms = {id: {one.arm.family: one.arm for one in ones} for id, ones in seen.items()}
         self._variants: dict[str, set[str]] = {}
