@@ -39,7 +39,6 @@ from api.routes import (
     rollouts,
     schedules,
     serving,
-    studies,
     variants,
 )
 from optimizer.host.config import Settings
@@ -52,7 +51,6 @@ GROUPS = (
     golden,
     graphs,
     judges,
-    studies,
     schedules,
     rollouts,
     operations,

@@ -32,31 +32,6 @@ class OverrideBody(Body):
     until: Annotated[Moment | None, Field(description="Default: a day from now")] = None
 
 
-class BudgetBody(Body):
-    usd: Annotated[float, Field(ge=0)] | None = None
-    calls: Annotated[int, Field(ge=0)] | None = None
-    minutes: Positive | None = None
-
-
-class StudyBody(Body):
-    """What to search for and what it may spend, confirmation included."""
-
-    strategy: Annotated[
-        Name | None, Field(description="`confirm` searches nothing: it takes `variant` to the sealed holdout")
-    ] = None
-    variant: Annotated[Name | None, Field(description="With strategy confirm: which one")] = None
-    aim: Aim | None = None
-    budget: Annotated[BudgetBody | None, Field(description="Default: 1,000 calls")] = None
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    space: dict[str, Any] | None = None
-    proposer: Name | None = None
-    definition: Annotated[
-        dict[str, Any],
-        Field(description="Sizes such as n_train, n_dev, n_holdout, n_candidates, n_settings, max_examples"),
-    ] = {}
-    dry_run: bool = False
-
-
 class ScheduleBody(Body):
     """That studies of a family start by themselves, when, and whether they may look at the sealed holdout."""
 
@@ -153,12 +128,6 @@ class ReviewAnswerBody(Body):
 
 class PruneBody(Body):
     dry_run: Annotated[bool, Field(description="Says what would go and deletes nothing")] = False
-
-
-class NominateBody(Body):
-    variant: Name
-    aim: Aim = "quality"
-    dry_run: bool = False
 
 
 class FewShotBody(Body):

@@ -89,8 +89,8 @@ def _answered(use_case: UseCase, report: Any, *, figures_only: bool) -> Response
     headers = {}
     if use_case.etag is not None:
         headers["ETag"] = f'"{getattr(report, use_case.etag)}"'
-    is_dry = use_case.dry is not None and report.dry_run
-    is_again = use_case.again is not None and not report.new
+    is_dry = use_case.dry is not None and getattr(report, "dry_run", False)
+    is_again = use_case.again is not None and not getattr(report, "new", True)
     if use_case.location is not None and not is_dry:
         headers["Location"] = use_case.location.format(report)
     return Response(body, 200 if is_dry or is_again else use_case.status, headers, "application/json")

@@ -19,7 +19,7 @@ from api.services import Services, Shared
 from optimizer.core.base.answers import Page, page_of
 from optimizer.core.evaluation.judging.run import JudgeRun, RunStatus
 from optimizer.core.scheduling.schedule import StoredSchedule, in_force
-from optimizer.core.search.study import Study, StudyStatus
+from optimizer.core.search.study import Study, StudyStatus, study_view
 from optimizer.core.serving.freezes import ALL
 from optimizer.host import run_files
 from optimizer.jobs.feedback.answer_review import answer_review
@@ -148,7 +148,7 @@ def status(shared: Shared, caller: Asking) -> dict[str, Any]:
 
     def read(tx: Transaction) -> dict[str, Any]:
         return {
-            "studies": [shapes.study(study) for study in shared.store.studies.unfinished(tx) if sees(study.family)],
+            "studies": [study_view(study) for study in shared.store.studies.unfinished(tx) if sees(study.family)],
             "alerts": [
                 shapes.alert(alert) for alert in shared.store.alerts.all(tx, open_only=True) if sees(alert.family)
             ],

@@ -39,3 +39,18 @@ class Context:
     def require_family(self, family: str | None) -> None:
         """Raises NotAuthorised for a family that is not one of the caller's own, and for what concerns all of them."""
         require_family(self.access, family, actor=self.actor)
+
+    def family_asked(self, family: str | None) -> str | None:
+        """The family of a list's filter: a key for one family means it where it names none.
+
+        Raises NotAuthorised for all others.
+        """
+        own = self.access.families
+        if family is None and own is not None and len(own) == 1:
+            return own[0]
+        self.require_family(family)
+        return family
+
+    def sees(self, family: str | None) -> bool:
+        """A thing of another family does not exist for a key that is not for it."""
+        return self.access.may_see(family)

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
     from optimizer.core.forecast.forecast import RolloutForecast
-    from optimizer.core.search.cost_estimate import CostEstimate
-    from optimizer.core.search.study import Study, Trial
     from optimizer.core.serving.freezes import Freeze
     from optimizer.core.serving.rollout import Decision, Rollout
     from optimizer.core.views.rollout_status import RolloutView
@@ -37,20 +35,6 @@ def rollout_view(value: RolloutView) -> dict[str, Any]:
 
 
 def decision(value: Decision) -> dict[str, Any]:
-    return asdict(value)
-
-
-def study(value: Study) -> dict[str, Any]:
-    """Without the hundreds of numbers that only its report reads."""
-    from optimizer.core.search.cascade.learned import OUT_OF_FOLD
-
-    shown = asdict(value)
-    if shown["findings"]:
-        shown["findings"].pop(OUT_OF_FOLD, None)
-    return shown
-
-
-def trial(value: Trial) -> dict[str, Any]:
     return asdict(value)
 
 
@@ -125,7 +109,3 @@ def callers(values: Sequence[CallerRecord]) -> dict[str, Any]:
         ]
         for kind in ("refused", "keyless")
     }
-
-
-def estimate(family: str, value: CostEstimate) -> dict[str, Any]:
-    return {"family": family, "dry_run": True, "estimate": asdict(value)}

@@ -99,6 +99,13 @@ def _read(name: str, path: str, function: str, group: str, **more: Any) -> UseCa
 
 TEXTS: Mapping[str, Any] = {"role": "read-texts"}
 FREEZE: Mapping[str, Any] = {"change": "never-refused", "narrows": True}
+STUDIES = "studies.start_study"
+QUEUED_STUDY: Mapping[str, Any] = {
+    "status": 202,
+    "location": "/v1/studies/{0.id}",
+    "dry": "With dry_run: calls, dollars and minutes expected; nothing is spent.",
+    "again": "The study that has confirmed it.",
+}
 USE_CASES = (
     _read("playbook", "/v1/families/{family}/playbook", "families.change_playbook:read_playbook", "Playbooks", **TEXTS),
     _act(
@@ -117,6 +124,21 @@ USE_CASES = (
     ),
     _act("freeze", "POST", "/v1/freeze", "rollouts.freeze:freeze", "Rollouts", **FREEZE, brake=True),
     _act("unfreeze", "POST", "/v1/unfreeze", "rollouts.freeze:unfreeze", "Rollouts", **FREEZE),
+    _read("studies", "/v1/studies", "studies.read_studies:read_studies", "Studies", narrows=True),
+    _read("study", "/v1/studies/{id}", "studies.read_studies:read_study", "Studies", narrows=True),
+    _read("trials", "/v1/studies/{id}/trials", "studies.read_studies:read_trials", "Studies", narrows=True),
+    _act("start study", "POST", "/v1/families/{family}/studies", f"{STUDIES}:start_study", "Studies", **QUEUED_STUDY),
+    _act("cancel study", "POST", "/v1/studies/{id}/cancel", f"{STUDIES}:cancel_study", "Studies", narrows=True),
+    _act("resume study", "POST", "/v1/studies/{id}/resume", f"{STUDIES}:take_up_study", "Studies", narrows=True),
+    _act(
+        "nominate variant",
+        "POST",
+        "/v1/studies/{id}/nominate",
+        f"{STUDIES}:nominate_variant",
+        "Studies",
+        narrows=True,
+        **QUEUED_STUDY,
+    ),
 )
 _BY_FUNCTION = {one.function: one for one in USE_CASES}
 

@@ -43,6 +43,15 @@ from optimizer.jobs.families.change_playbook import (
 )
 from optimizer.jobs.families.create_variant import VariantDraft
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
+from optimizer.jobs.studies.start_study import (
+    BudgetBody,
+    NominateRequest,
+    StudyActRequest,
+    StudyRequest,
+    cancel_study,
+    nominate_variant,
+    start_study,
+)
 from optimizer.runtime import wiring
 from optimizer.runtime.api_client import ApiClient
 from optimizer.runtime.client import Client, InProcess, OverHttp, Q, R
@@ -263,9 +272,10 @@ class TestVariantsAndStudies:
         sizes = {"n_train": 20, "n_dev": 10, "n_holdout": 10}
 
         def run(calls: int) -> Change:
-            return lambda operations, world: operations.start_study(
-                F, strategy="bootstrap", aim=None, budget=Budget(calls=calls), seed=7, definition=sizes
+            asked = StudyRequest(
+                family=F, strategy="bootstrap", budget=BudgetBody(calls=calls), seed=7, definition=sizes
             )
+            return lambda side, world: side.ask(start_study, asked)
 
         both.refused(BudgetTooSmall, run(5))
         queued = both(run(2000))
@@ -274,10 +284,10 @@ class TestVariantsAndStudies:
 
         def cancel(operations: Operations, world: World) -> Answer:
             (study,) = world.get("/v1/studies").json()["items"]
-            return operations.cancel_study(study["id"])
+            return operations.ask(cancel_study, StudyActRequest(id=study["id"]))
 
         assert [both(cancel)["status"], both(cancel)["status"]] == ["cancelled", "cancelled"]
-        both.refused(NotFound, lambda operations, world: operations.cancel_study("st_none"))
+        both.refused(NotFound, lambda side, world: side.ask(cancel_study, StudyActRequest(id="st_none")))
 
     def test_a_preset_sets_what_belongs_together_and_a_knob_comes_on_top(self, both: Both) -> None:
         def draft(preset: str, **policy: Any) -> Change:
@@ -291,10 +301,14 @@ class TestVariantsAndStudies:
 
     def test_a_variant_is_taken_to_the_holdout_once(self, both: Both) -> None:
         both.set_up(lambda world: world.add_examples(800))
-        confirm: Change = lambda operations, world: operations.confirm_variant(F, world.candidate(), "quality")  # noqa: E731
+
+        def confirm(side: Side, world: World, variant: str | None = None) -> Answer:
+            asked = StudyRequest(family=F, strategy="confirm", variant=variant or world.candidate(), aim="quality")
+            return side.ask(start_study, asked)
+
         first, again = both(confirm), both(confirm)
         assert (first["id"], first["strategy"], first["status"]) == (again["id"], "confirm", "queued")
-        both.refused(NotFound, lambda operations, world: operations.confirm_variant(F, "v_none", "quality"))
+        both.refused(NotFound, lambda side, world: confirm(side, world, "v_none"))
 
     def test_another_point_of_a_search_is_nominated(self, both: Both) -> None:
         searched: dict[Path, str] = {}
@@ -322,11 +336,14 @@ class TestVariantsAndStudies:
             searched[world.settings.home] = study
 
         both.set_up(search)
-        queued = both(
-            lambda operations, world: operations.nominate(searched[world.settings.home], world.candidate(), "quality")
-        )
+
+        def name(side: Side, world: World, study: str | None = None) -> Answer:
+            asked = NominateRequest(id=study or searched[world.settings.home], variant=world.candidate())
+            return side.ask(nominate_variant, asked)
+
+        queued = both(name)
         assert (queued["strategy"], queued["status"]) == ("confirm", "queued")
-        both.refused(NotFound, lambda operations, world: operations.nominate("st_none", world.candidate(), "quality"))
+        both.refused(NotFound, lambda side, world: name(side, world, "st_none"))
 
     def test_a_schedule_is_switched_on_and_off(self, both: Both) -> None:
         def switch(cron: str | None, *, from_file: bool = False, reason: str | None = None) -> Change:

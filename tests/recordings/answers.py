@@ -121,6 +121,7 @@ POST /v1/families/{old}/rename {"name": "newer", "confirm": "old"}
 DELETE /v1/families/{topics}?confirm=topics&reason=done
 POST /v1/families/{topics}/restore {"reason": "back"}
 POST /v1/chat/completions {"model": "triage", "messages": [{"role": "user", "content": "Invoice?"}]}
+POST /v1/studies/STUDY/resume
 """
 
 

@@ -22,7 +22,6 @@ from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.predictor.attach import ReadAnswer
 from optimizer.core.search.cascade.learned import (
-    OUT_OF_FOLD,
     JudgedAnswer,
     Learned,
     asks_to_learn,
@@ -33,8 +32,8 @@ from optimizer.core.search.cascade.learned import (
     replay_faults,
     signal_faults,
 )
+from optimizer.core.search.study import OUT_OF_FOLD, study_view
 from optimizer.jobs.studies.report_study import report_study
-from optimizer.runtime import shapes
 from tests.study_world import START, TOPICS, Killed, TopicModel, World, killed_at, topic_family
 from tests.unit.test_cascade_studies import Models
 
@@ -144,7 +143,7 @@ def test_the_report_replays_the_learned_confidence_and_not_the_recorded_one(foun
     winner = next(trial for trial in world.trials(study) if trial.variant == study.winner)
     assert present.loss.mean == pytest.approx(winner.params["loss_fitted"], abs=1e-5)
     assert present.escalated_share < 0.6, "the recorded confidence would send on nearly everything"
-    assert OUT_OF_FOLD not in shapes.study(study)["findings"]
+    assert OUT_OF_FOLD not in (study_view(study).findings or {})
 
 
 def test_requests_that_are_hopeless_for_the_cheap_tier_may_skip_it(tmp_path: Path) -> None:

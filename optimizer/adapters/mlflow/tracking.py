@@ -293,8 +293,9 @@ class MlflowTracker:
         from mlflow.entities import DatasetInput, InputTag
 
         inputs = []
+        drawn: Mapping[str, Any] = study.dataset or {}
         for split in ("train", "dev"):
-            chosen = [extras.examples[i] for i in (study.dataset or {}).get(split, ()) if i in extras.examples]
+            chosen = [extras.examples[i] for i in drawn.get(split, ()) if i in extras.examples]
             if chosen:
                 frame = pandas.DataFrame(
                     [{**e.input, **{f"expected.{k}": v for k, v in e.expected.items()}} for e in chosen]

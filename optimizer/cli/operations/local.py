@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.output import plain
 from optimizer.core.evaluation.judging.run import JudgeRun
-from optimizer.core.search.study import unknown_study
 from optimizer.core.views.judge import judge_run_view
 from optimizer.runtime import shapes, wiring
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime, timedelta
 
     from optimizer.cli.operations.protocol import Answer
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from optimizer.core.base.values import Aim, Budget
     from optimizer.core.graph.verified import Verdict
     from optimizer.core.rollout.transitions import OperatorAct
-    from optimizer.core.search.study import Study
     from optimizer.core.serving.access import Access
     from optimizer.jobs.families.create_variant import VariantDraft
 
@@ -81,44 +79,6 @@ class LocalOperations:
         from optimizer.jobs.families.create_variant import create_variant
 
         return _as_json(create_variant(self._session.family(family), draft, **self._by))
-
-    def start_study(
-        self,
-        family: str,
-        *,
-        strategy: str | None,
-        aim: Aim | None,
-        budget: Budget,
-        seed: int,
-        definition: Mapping[str, Any],
-    ) -> Answer:
-        from optimizer.jobs.studies.create_study import create_study
-
-        made = create_study(
-            self._session.family(family), strategy=strategy, aim=aim, budget=budget, seed=seed, definition=definition,
-            **self._by, **self._spending,
-        )  # fmt: skip
-        return _of_study(made)
-
-    def cancel_study(self, study: str) -> Answer:
-        from optimizer.jobs.studies.request_stop import request_stop
-
-        return _of_study(request_stop(study, **self._by))
-
-    def nominate(self, study: str, variant: str, aim: Aim) -> Answer:
-        from optimizer.jobs.studies.nominate import nominate
-
-        with self._session.store.read() as tx:
-            searched = self._session.store.studies.get(tx, study)
-        if searched is None:
-            raise unknown_study(study)
-        family = self._session.family(searched.family)
-        return _of_study(nominate(study, variant=variant, aim=aim, family=family, **self._by, **self._spending))
-
-    def confirm_variant(self, family: str, variant: str, aim: Aim) -> Answer:
-        from optimizer.jobs.studies.confirm_variant import confirm_variant
-
-        return _of_study(confirm_variant(self._session.family(family), variant, aim=aim, **self._by, **self._spending))
 
     def set_schedule(
         self,
@@ -293,12 +253,6 @@ class LocalOperations:
     def _spending(self) -> dict[str, Any]:
         """What a study or a judge run asks and may spend."""
         return {**self._models, "usd_per_month": self._session.settings.usd_per_month}
-
-
-def _of_study(made: Any) -> Answer:
-    """``made``: a Study, since nothing was a dry run."""
-    study: Study = made
-    return _as_json(shapes.study(study))
 
 
 def _as_json(values: Any) -> Answer:

@@ -50,24 +50,6 @@ class Operations(Protocol):
 
     # variants and studies
     def create_variant(self, family: str, draft: VariantDraft) -> Answer: ...
-    def start_study(
-        self,
-        family: str,
-        *,
-        strategy: str | None,
-        aim: Aim | None,
-        budget: Budget,
-        seed: int,
-        definition: Mapping[str, Any],
-    ) -> Answer:
-        """The study, queued for a worker."""
-
-    def cancel_study(self, study: str) -> Answer: ...
-    def nominate(self, study: str, variant: str, aim: Aim) -> Answer:
-        """The study that has confirmed ``variant`` for ``aim``, or a new one, queued."""
-
-    def confirm_variant(self, family: str, variant: str, aim: Aim) -> Answer:
-        """As ``nominate``, of a variant that no study has to have found."""
 
     def set_schedule(
         self,

@@ -62,36 +62,6 @@ class RemoteOperations:
         body = asdict(draft)
         return self._post(f"families/{_quoted(family)}/variants", {"from": body.pop("from_variant"), **body})
 
-    def start_study(
-        self,
-        family: str,
-        *,
-        strategy: str | None,
-        aim: Aim | None,
-        budget: Budget,
-        seed: int,
-        definition: Mapping[str, Any],
-    ) -> Answer:
-        body = {
-            "strategy": strategy,
-            "aim": aim,
-            "budget": _given(asdict(budget)),
-            "seed": seed,
-            "definition": dict(definition),
-        }
-        return self._post(f"families/{_quoted(family)}/studies", body)
-
-    def cancel_study(self, study: str) -> Answer:
-        return self._post(f"studies/{_quoted(study)}/cancel", {})
-
-    def nominate(self, study: str, variant: str, aim: Aim) -> Answer:
-        return self._post(f"studies/{_quoted(study)}/nominate", {"variant": variant, "aim": aim})
-
-    def confirm_variant(self, family: str, variant: str, aim: Aim) -> Answer:
-        return self._post(
-            f"families/{_quoted(family)}/studies", {"strategy": "confirm", "variant": variant, "aim": aim}
-        )
-
     def set_schedule(
         self,
         family: str,

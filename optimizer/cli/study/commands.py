@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -16,10 +16,9 @@ from optimizer.cli.study.state import state_of
 from optimizer.cli.study.view import print_study
 from optimizer.cli.variant.find import find_variant
 from optimizer.core.base.errors import NotFound
-from optimizer.core.search.study import ENDED, UNFINISHED, Study, unknown_study
-
-if TYPE_CHECKING:
-    pass
+from optimizer.core.base.values import Aim
+from optimizer.core.search.study import ENDED, UNFINISHED, Study, StudyStatus
+from optimizer.runtime.use_cases import as_json_of
 
 app = typer.Typer(
     name="study", no_args_is_help=True, help="Searches for better variants: run, watch, cancel, resume, report."
@@ -83,10 +82,12 @@ def run(
     from optimizer.cli.study import run as study_run
 
     check_one_of("--aim", aim, ("quality", "cost", "latency"))
+    from optimizer.jobs.studies.start_study import StudyEstimate, start_study
+
     session = Session()
     declared = session.family(family)
     values = study_run.read_definition(definition)
-    request = study_run.StudyRequest.of(
+    wish = study_run.Wish.of(
         values,
         strategy=strategy,
         aim=aim,
@@ -96,8 +97,9 @@ def run(
         seed=seed,
         keep={"keep_saved": keep_saved, "keep_quality": keep_quality},
     )
-    if dry_run:
-        estimate = study_run.estimate(session, declared, request)
+    begun = session.client.ask(start_study, wish.of_family(family, dry_run=dry_run))
+    if isinstance(begun, StudyEstimate):
+        estimate = begun.estimate
         given = {
             "--strategy": strategy,
             "--aim": aim,
@@ -108,10 +110,9 @@ def run(
         }
         given |= {"--keep-saved": keep_saved, "--keep-quality": keep_quality}
         again = " ".join(f"{option} {shlex.quote(str(value))}" for option, value in given.items() if value is not None)
-        values = {"family": family, "dry_run": True, "estimate": estimate}
-        show(as_json, values, lambda out: view_estimate(out, declared, estimate, again))
+        show(as_json, as_json_of(start_study, begun), lambda out: view_estimate(out, declared, estimate, again))
         return
-    study = study_run.begin(session, declared, request, follow=follow, quiet=as_json)
+    study = study_run.follow_study(session, cast(Study, begun).id, follow=follow, quiet=as_json)
     print_study(session, study, as_json)
     if study.status == "failed":
         raise typer.Exit(1)
@@ -127,12 +128,12 @@ def list_studies(
 ) -> None:
     """Studies, newest first."""
     check_one_of("--status", status, (*UNFINISHED, *ENDED))
+    from optimizer.jobs.studies.read_studies import StudiesRequest, read_studies
+
     session = Session()
     if family is not None:
         session.family(family)
-    with session.store.read() as tx:
-        studies, _ = session.store.studies.page(tx, family=family, status=status)
-    studies = sorted(studies, key=lambda s: s.created_at, reverse=True)
+    found = session.client.ask(read_studies, StudiesRequest(family=family, status=cast(StudyStatus | None, status)))
     rows = [
         {
             "id": s.id,
@@ -145,7 +146,7 @@ def list_studies(
             "started_by": s.trigger.kind if s.trigger else s.created_by,
             "created_at": s.created_at,
         }
-        for s in studies
+        for s in found.items
     ]
     columns = {
         "id": "Study", "family": "Family", "status": "Status", "strategy": "Strategy", "n_calls": "Calls",
@@ -153,7 +154,7 @@ def list_studies(
     }  # fmt: skip
     show(
         as_json,
-        {"items": studies},
+        as_json_of(read_studies, found),
         table(rows, columns, empty="No studies yet. Start one: detent study run FAMILY --dry-run"),
     )
 
@@ -171,14 +172,15 @@ def show_study(study: StudyId, as_json: Json = False) -> None:
 @app.command()
 def cancel(study: StudyId, as_json: Json = False) -> None:
     """Stop a study before its next call. What it found stays."""
+    from optimizer.jobs.studies.start_study import StudyActRequest, cancel_study
+
     session = Session()
     found = find_study(session, study)
     if found.status not in UNFINISHED:
         show(as_json, found, lambda out: None)
         say(f"Study {found.id} is {found.status} already; nothing changed.")
         return
-    session.operations.cancel_study(found.id)
-    show(as_json, find_study(session, found.id), lambda out: None)
+    show(as_json, session.client.ask(cancel_study, StudyActRequest(id=found.id)), lambda out: None)
     tell_change(
         f"{found.family}: study {found.id} stops before its next call.",
         why="",
@@ -195,10 +197,11 @@ def resume(
 ) -> None:
     """Go on with a study that was cancelled, failed or interrupted. Nothing that was answered is asked again."""
     from optimizer.cli.study import run as study_run
+    from optimizer.jobs.studies.start_study import StudyActRequest, take_up_study
 
     session = Session()
-    found = find_study(session, study)
-    ended = study_run.take_up_again(session, found, follow=follow, quiet=as_json)
+    found = session.client.ask(take_up_study, StudyActRequest(id=find_study(session, study).id))
+    ended = study_run.follow_study(session, found.id, follow=follow, quiet=as_json)
     print_study(session, ended, as_json)
     if ended.status == "failed":
         raise typer.Exit(1)
@@ -220,16 +223,19 @@ def nominate(
       detent study nominate triage v_1a2b3c4d5e6f --aim cost
     """
     from optimizer.cli.study import run as study_run
+    from optimizer.jobs.studies.start_study import NominateRequest, nominate_variant
 
     check_one_of("--aim", aim, ("quality", "cost", "latency"))
     session = Session()
     searched = find_study(session, study)
     variant = find_variant(session, searched.family, variant).variant.id
+    asked = NominateRequest(id=searched.id, variant=variant, aim=cast(Aim, aim), dry_run=dry_run)
+    named = session.client.ask(nominate_variant, asked)
     if dry_run:
-        price = study_run.price_of_look(session, searched, variant, aim)
+        price = study_run.price_of(named)
         show(as_json, {"dry_run": True, "price": price}, lambda out: view_price(out, searched.family, price))
         return
-    found = study_run.take_to_holdout(session, searched, variant, aim, follow=follow, quiet=as_json)
+    found = study_run.follow_study(session, cast(Study, named).id, follow=follow, quiet=as_json)
     print_study(session, found, as_json)
     _leave_unless_confirmed(found)
 
@@ -291,15 +297,14 @@ def report(study: StudyId, out: Out = None, open: Open = False, as_json: Json = 
 
 def find_study(session: Session, name: str) -> Study:
     """By id, or the latest of a family."""
-    with session.store.read() as tx:
-        study = session.store.studies.get(tx, name)
-        if study is None and name in session.families.families:
-            page, _ = session.store.studies.page(tx, family=name)
-            study = max(page, key=lambda s: s.created_at, default=None)
-            if study is None:
-                raise NotFound(
-                    f"{name} has had no study yet. Start one: detent study run {name} --dry-run.", family=name
-                )
-    if study is None:
-        raise unknown_study(name)
-    return study
+    from optimizer.jobs.studies.read_studies import StudiesRequest, StudyReadRequest, read_studies, read_study
+
+    try:
+        return session.client.ask(read_study, StudyReadRequest(id=name))
+    except NotFound:
+        if name not in session.families.families:
+            raise
+    latest = session.client.ask(read_studies, StudiesRequest(family=name, limit=1)).items
+    if not latest:
+        raise NotFound(f"{name} has had no study yet. Start one: detent study run {name} --dry-run.", family=name)
+    return latest[0]

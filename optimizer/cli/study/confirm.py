@@ -13,12 +13,13 @@ import typer
 from optimizer.cli.output import console, show
 from optimizer.cli.session import Session
 from optimizer.cli.study.estimate_view import view_price
-from optimizer.cli.study.run import follow_study
+from optimizer.cli.study.run import follow_study, price_of
 from optimizer.cli.variant.find import find_variant
 from optimizer.core.base.errors import Refused
 from optimizer.core.base.values import Aim
-from optimizer.core.search.study import Study
+from optimizer.core.search.study import CONFIRM, Study
 from optimizer.jobs.studies.nominate import LookPrice
+from optimizer.jobs.studies.start_study import StudyRequest, start_study
 
 
 def run(
@@ -26,7 +27,8 @@ def run(
 ) -> Study | None:
     """The study that has confirmed the variant, or was asked to; None after a dry run."""
     variant = find_variant(session, family, name).variant.id
-    price = _price(session, family, variant, aim)
+    asked = StudyRequest(family=family, strategy=CONFIRM, variant=variant, aim=cast(Aim, aim), dry_run=True)
+    price = price_of(session.client.ask(start_study, asked))
     if dry_run:
         show(as_json, {"dry_run": True, "price": price}, lambda out: view_price(out, family, price))
         return None
@@ -34,8 +36,8 @@ def run(
         return price
     if not yes:
         _ask(family, price)
-    answer = session.operations.confirm_variant(family, variant, cast(Aim, aim))
-    return follow_study(session, answer["id"], follow=follow, quiet=as_json)
+    asked = StudyRequest(family=family, strategy=CONFIRM, variant=variant, aim=cast(Aim, aim))
+    return follow_study(session, cast(Study, session.client.ask(start_study, asked)).id, follow=follow, quiet=as_json)
 
 
 def _ask(family: str, price: LookPrice) -> None:
@@ -48,14 +50,3 @@ def _ask(family: str, price: LookPrice) -> None:
         )
     if not typer.confirm(f"Spend look {price.look} at the sealed holdout of {family}?", default=False, err=True):
         raise Refused("Nothing was spent.")
-
-
-def _price(session: Session, family: str, variant: str, aim: str) -> LookPrice | Study:
-    from optimizer.jobs.studies.confirm_variant import confirm_variant
-    from optimizer.runtime import wiring
-
-    return confirm_variant(
-        session.family(family), variant, aim=cast(Aim, aim), actor=session.actor, store=session.store,
-        clock=session.clock,
-        models=wiring.open_models(session.settings), dry_run=True, usd_per_month=session.settings.usd_per_month,
-    )  # fmt: skip

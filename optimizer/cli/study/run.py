@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,14 +15,12 @@ from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.base.phrasing import count, signed
 from optimizer.core.base.values import Aim, Budget
-from optimizer.core.scheduling.monthly_budget import MonthlyLimits
 from optimizer.core.search.study import ENDED, ENOUGH, KEEP, REMARKS, Study, aimed_at, budget_options
 from optimizer.host import run_files
 
 if TYPE_CHECKING:
-    from optimizer.core.family.family import Family
-    from optimizer.core.search.cost_estimate import CostEstimate
     from optimizer.jobs.studies.nominate import LookPrice
+    from optimizer.jobs.studies.start_study import LookEstimate, StudyRequest
 
 POLL_S = 0.5
 TOLD_EVERY_S = 30.0  # where no line moves
@@ -30,7 +28,7 @@ NAMES = ("strategy", "aim", "budget", "seed", "definition", "space", "proposer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StudyRequest:
+class Wish:
     """What was asked for: options beat the definition file, which beats the defaults of the job."""
 
     strategy: str | None
@@ -39,13 +37,17 @@ class StudyRequest:
     seed: int
     definition: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def asked(self) -> dict[str, Any]:
-        """As arguments."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
+    def of_family(self, family: str, *, dry_run: bool = False) -> StudyRequest:
+        from optimizer.jobs.studies.start_study import BudgetBody, StudyRequest
+
+        caps = {name: cap for name, cap in asdict(self.budget).items() if cap is not None}
+        return StudyRequest(
+            family=family, strategy=self.strategy, aim=self.aim, budget=BudgetBody(**caps), seed=self.seed,
+            definition=dict(self.definition), dry_run=dry_run,
+        )  # fmt: skip
 
     @classmethod
-    def of(cls, values: Mapping[str, Any], **options: Any) -> StudyRequest:
+    def of(cls, values: Mapping[str, Any], **options: Any) -> Wish:
         caps = dict(values.get("budget") or {})
         unknown = sorted(caps.keys() - {"usd", "calls", "minutes"})
         if unknown:
@@ -85,68 +87,9 @@ def read_definition(path: Path | None) -> Mapping[str, Any]:
     return values
 
 
-def estimate(session: Session, family: Family, request: StudyRequest) -> CostEstimate:
-    """What the study would take; nothing is written and nothing is spent."""
-    from optimizer.jobs.studies.create_study import create_study
-    from optimizer.runtime import wiring
-
-    made = create_study(
-        family,
-        **request.asked,
-        actor=session.actor,
-        store=session.store,
-        clock=session.clock,
-        models=wiring.open_models(session.settings),
-        dry_run=True,
-        usd_per_month=session.settings.usd_per_month,
-    )
-    return cast("CostEstimate", made)
-
-
-def begin(session: Session, family: Family, request: StudyRequest, *, follow: bool, quiet: bool) -> Study:
-    """Start the study and, with ``follow``, wait for its end."""
-    answer = session.operations.start_study(family.name, **request.asked)
-    return follow_study(session, answer["id"], follow=follow, quiet=quiet)
-
-
-def take_up_again(session: Session, study: Study, *, follow: bool, quiet: bool) -> Study:
-    """Queue the study again and, with ``follow``, wait for its end."""
-    from optimizer.jobs.studies.resume_study import resume_study
-
-    declared = session.families.families.get(study.family)
-    limits = MonthlyLimits(
-        family_usd=declared.budget.usd_per_month if declared is not None else None,
-        all_usd=session.settings.usd_per_month,
-    )
-    resume_study(
-        study.id, actor=session.actor, store=session.store, clock=session.clock, limits=limits
-    )  # REST has no route for it
-    return follow_study(session, study.id, follow=follow, quiet=quiet)
-
-
-def price_of_look(session: Session, searched: Study, variant: str, aim: str) -> LookPrice | Study:
-    """What confirming ``variant`` for ``aim`` would cost; the study itself where it has confirmed it."""
-    from optimizer.jobs.studies.nominate import nominate
-    from optimizer.runtime import wiring
-
-    return nominate(
-        searched.id,
-        variant=variant,
-        aim=cast(Aim, aim),
-        family=session.family(searched.family),
-        actor=session.actor,
-        store=session.store,
-        clock=session.clock,
-        models=wiring.open_models(session.settings),
-        dry_run=True,
-        usd_per_month=session.settings.usd_per_month,
-    )
-
-
-def take_to_holdout(session: Session, searched: Study, variant: str, aim: str, *, follow: bool, quiet: bool) -> Study:
-    """The study that has confirmed ``variant`` for ``aim``: the given one, or a new one, with ``follow`` at its end."""
-    answer = session.operations.nominate(searched.id, variant, cast(Aim, aim))
-    return follow_study(session, answer["id"], follow=follow, quiet=quiet)
+def price_of(found: object) -> LookPrice | Study:
+    """What a look would cost; the study itself where it has confirmed the variant."""
+    return found if isinstance(found, Study) else cast("LookEstimate", found).price
 
 
 def confirmation_lines(study: Study) -> list[str]:

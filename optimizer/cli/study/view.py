@@ -49,8 +49,10 @@ def audit_cost_of(session: Session, study: Study, trials: list[Trial]) -> AuditC
     from optimizer.jobs.studies.cascade_of_study import curves_of_study
 
     with session.store.read() as tx:
+        stored = session.store.studies.get(tx, study.id)
+        assert stored is not None  # with what its view leaves out
         found = curves_of_study(
-            study, trials, family=session.families.families.get(study.family), store=session.store, tx=tx
+            stored, trials, family=session.families.families.get(study.family), store=session.store, tx=tx
         )
     return found.audit_cost if found is not None and found.variant == study.winner else None
 

@@ -10,7 +10,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
 
+from typing_extensions import TypedDict
+
 from optimizer.core.base.phrasing import signed
+from optimizer.core.base.texts import Text
 from optimizer.core.base.values import Aim
 from optimizer.core.statistics.noninferiority import NotLower
 
@@ -53,6 +56,16 @@ class GateResult:
     value: float | None
     required: float
     reason: str
+
+
+class GateRecord(TypedDict):
+    """A gate as stored and shown."""
+
+    name: str
+    verdict: str
+    value: int | float | None
+    required: int | float | None
+    reason: Text[str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,8 +196,7 @@ def all_passed(gates: Sequence[GateResult]) -> bool:
     return bool(gates) and all(g.verdict is GateVerdict.PASS for g in gates)
 
 
-def as_record(gate: GateResult) -> Mapping[str, Any]:
-    """A gate as stored and shown: name, verdict, value, required, reason."""
+def as_record(gate: GateResult) -> GateRecord:
     return {
         "name": gate.name,
         "verdict": gate.verdict.value,

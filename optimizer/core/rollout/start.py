@@ -182,7 +182,7 @@ def fallen_before(earlier: Rollout | None) -> list[Mapping[str, Any]]:
 
 def holdout_ratios(study: Study | None) -> dict[str, float]:
     """Candidate / champion of cost and latency on the sealed holdout, where the confirmation measured them."""
-    confirmation = (study.confirmation if study is not None else None) or {}
+    confirmation: Mapping[str, Any] = (study.confirmation if study is not None else None) or {}
     pairs = {"cost": ("winner_cost_usd", "champion_cost_usd"), "latency": ("winner_p95_ms", "champion_p95_ms")}
     return {
         name: float(confirmation[winner]) / float(confirmation[champion])

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, Final
 
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.phrasing import count
@@ -21,7 +21,7 @@ from optimizer.core.base.spread import Spread
 from optimizer.core.evaluation.comparison import TIE
 from optimizer.core.family.variant import Variant
 
-RUN_OFF = "run_off"  # among a study's findings; in its dataset the ids of the rows; the purpose of their results
+RUN_OFF: Final = "run_off"  # among a study's findings; in its dataset the ids of the rows; the purpose of their results
 N_LEADERS = 4
 STEP = 8  # rows that all who stand meet before the next: a cap that ends the run-off loses at most one step
 _EQUAL = 9  # decimals of a gain beyond which sums of the same numbers in another order may differ

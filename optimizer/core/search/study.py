@@ -5,14 +5,19 @@ a Confirmation is its look at the holdout.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from typing_extensions import TypedDict
+
+from optimizer.core.base.answers import Json
 from optimizer.core.base.errors import Fault, InvalidInput, NotFound
 from optimizer.core.base.knob import is_number
 from optimizer.core.base.phrasing import count
+from optimizer.core.base.texts import Text
 from optimizer.core.base.values import Aim, Budget, Spend
+from optimizer.core.evaluation.gates import GateRecord
 
 CONFIRM = "confirm"  # strategy of a study that searches nothing: it takes another study's variant to the holdout
 StudyStatus = Literal["queued", "running", "confirming", "finished", "cancelled", "failed"]
@@ -111,13 +116,92 @@ class Definition:
         return cls(**merged)
 
 
+class Dataset(TypedDict, total=False):
+    """What ``build_dataset`` drew: ids in the order in which they are used. ``n_dev`` counts all dev rows; ``run_off``
+    are those behind ``dev``. ``truncated``: input > examples in which it is cut.
+    """
+
+    hash: str
+    n_dev: int
+    train: Sequence[str]
+    dev: Sequence[str]
+    holdout: Sequence[str]
+    run_off: Sequence[str]
+    truncated: Mapping[str, int]
+    n_refused: int
+    n_unreleased: int
+
+
+class SequenceStep(TypedDict):
+    variant: str
+    p: float
+    lift: float
+    passed: bool
+
+
+class JudgedRecord(TypedDict):
+    """JudgedScores as they were at the look, with what they ``said``."""
+
+    judge: str
+    uncalibrated: str | None
+    agreement: str
+    rated: Mapping[str, float]
+    extrapolated: Mapping[str, str]
+    said: str
+
+
+class Confirmation(TypedDict, total=False):
+    """What a look at the sealed holdout found; ``n`` examples of which both variants have a score. Members from
+    ``saving`` on are those of another aim than quality, of wishes, of a judge's scores and of a frozen sequence.
+    """
+
+    n: int
+    n_unscored: int
+    champion_mean: float
+    winner_mean: float
+    lift: float
+    lift_low: float
+    lift_high: float
+    p: float
+    test: str
+    looks: int
+    confidence: float
+    improvement: float | None
+    risk: float | None
+    margin: float
+    wins: int
+    ties: int
+    losses: int
+    gates: Sequence[GateRecord]
+    champion_cost_usd: float | None
+    champion_p95_ms: float | None
+    winner_cost_usd: float | None
+    winner_p95_ms: float | None
+    selection_lift: float | None
+    summary: str
+    saving: float | None
+    saving_p: float
+    saving_n: int
+    saving_from: float | None
+    saving_to: float | None
+    quality_p: float
+    quality_test: str
+    quality_n: int
+    quality_level: float
+    loss_at_most: float
+    wished: Sequence[Mapping[str, Json]]  # a WishedFloor each
+    judge: str
+    judged: JudgedRecord
+    sequence: Sequence[SequenceStep]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
     """Why a study started by itself: what it was, a sentence with figures, and the figures."""
 
     kind: TriggerKind
-    reason: str
-    evidence: Mapping[str, Any] = field(default_factory=dict)
+    reason: Text[str]
+    evidence: Mapping[str, Json] = field(default_factory=dict)  # as the trigger's kind measures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,25 +213,30 @@ class Study:
     status: StudyStatus
     seed: int
     budget: Budget
-    definition: Mapping[str, Any]  # n_train, n_dev, n_holdout, n_candidates, n_settings, max_examples, space …
+    definition: Text[Mapping[str, Json]]  # n_train, n_dev, n_holdout, n_candidates, n_settings, max_examples, space …
     champion: str
     created_at: datetime
     created_by: str
     outcome: StudyOutcome | None = None
     winner: str | None = None
-    dataset: Mapping[str, Any] | None = None  # as build_dataset has it: {"hash", "train": [ids], "dev", "holdout"}
+    dataset: Dataset | None = None
     scorer_version: str | None = None
-    confirmation: Mapping[str, Any] | None = None
+    confirmation: Confirmation | None = None
     spend: Spend = field(default_factory=Spend)
     stop_requested: bool = False
-    error: str | None = None
+    error: Text[str | None] = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
     simulated_clock: bool = False
     mlflow_run_id: str | None = None
     trigger: Trigger | None = None  # None: a user asked for it
     # What strategies measured beside the trials, such as {"confidence": [a TierFinding each]}.
-    findings: Mapping[str, Any] | None = None
+    findings: Text[Mapping[str, Json] | None] = None
+
+    @property
+    def new(self) -> bool:
+        """Whether what was asked for is still to be done."""
+        return self.finished_at is None
 
     @property
     def is_replayed(self) -> bool:
@@ -161,7 +250,7 @@ class Trial:
     number: int
     variant: str
     proposer: str  # "champion", or the strategy whose candidate it is
-    params: Mapping[str, Any]
+    params: Text[Mapping[str, Json]]
     status: TrialStatus
     n: int = 0
     n_errors: int = 0
@@ -233,6 +322,7 @@ def points_in_words(study: Study) -> str | None:
 
 SMALL_POOL = 400  # rows of a cascade's search below which its saving falls well behind its rule's
 
+OUT_OF_FOLD = "out_of_fold"  # among a study's findings: each tier's learned confidence
 # among a study's findings: the identity of the judge that scores its answers
 JUDGED_BY = "judge"
 
@@ -284,6 +374,13 @@ def small_pool_in_words(n: int) -> str | None:
         f"Thresholds are searched on {count(n, 'example')}, which is few: on pools of 186 to 368 rows a study saved .71"
         " to .84 of what its rule saves without a sealed holdout. Import more examples."
     )
+
+
+def study_view(study: Study) -> Study:
+    """Without the hundreds of numbers that only its report reads."""
+    if not study.findings or OUT_OF_FOLD not in study.findings:
+        return study
+    return replace(study, findings={name: found for name, found in study.findings.items() if name != OUT_OF_FOLD})
 
 
 def unknown_study(id: str) -> NotFound:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import DatasetTooSmall
@@ -15,14 +15,14 @@ from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.rendering import clip_inputs, is_refused, long_inputs
 from optimizer.core.search.cost_estimate import holdout_size
 from optimizer.core.search.run_off import RUN_OFF
-from optimizer.core.search.study import Definition
+from optimizer.core.search.study import Dataset, Definition
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden, without_golden
 from optimizer.ports import Store, Transaction
 
 MIN_DEV = 2  # with fewer every comparison is a coin toss
 
 
-def build_dataset(family: Family, definition: Definition, store: Store) -> dict[str, Any]:
+def build_dataset(family: Family, definition: Definition, store: Store) -> Dataset:
     """{"hash", "n_dev", "train", "dev", "run_off", "holdout"}: ids in the order in which they are used.
 
     "n_dev" counts all dev rows; "run_off" holds those behind "dev", and is missing where there are none. Reads no
@@ -64,13 +64,14 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> dict[
     }
     if further := chosen[definition.n_dev :]:
         ids[RUN_OFF] = further
-    return {
+    drawn = {
         "hash": digest(canonical_json({"family": family.name, **ids})),
         "n_dev": len(dev),
         **ids,
         **too_long_of(family, [served[id] for id in (*ids["train"], *chosen)], len(everything) - len(served)),
         **({"n_unreleased": n_unreleased} if n_unreleased else {}),
     }
+    return cast(Dataset, drawn)
 
 
 def too_long_of(family: Family, examples: Iterable[Example], n_refused: int) -> dict[str, Any]:

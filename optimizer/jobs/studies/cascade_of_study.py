@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from optimizer.core.family.family import Family
 from optimizer.core.search.cascade.curves import CascadeCurves, cascade_curves
-from optimizer.core.search.cascade.learned import OUT_OF_FOLD, RECORDED
-from optimizer.core.search.study import Study, Trial, ranked
+from optimizer.core.search.cascade.learned import RECORDED
+from optimizer.core.search.study import OUT_OF_FOLD, Study, Trial, ranked
 from optimizer.ports import Store, Transaction
 
 

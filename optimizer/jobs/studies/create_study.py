@@ -88,7 +88,8 @@ def create_study(
     asked = _asked(family, strategy or kind_of(family).default_strategy, aim, caps, definition or {}, store, models)
     plan = kind.plan(asked, store, models)
     if dry_run:
-        left_out = {n: plan.dataset[n] for n in ("truncated", "n_refused", "n_unreleased") if n in plan.dataset}
+        drawn: Mapping[str, Any] = plan.dataset
+        left_out = {n: drawn[n] for n in ("truncated", "n_refused", "n_unreleased") if n in drawn}
         return replace(
             plan.estimate, **left_out, remarks=[*plan.estimate.remarks, *_remarks(asked, plan.dataset, store)]
         )

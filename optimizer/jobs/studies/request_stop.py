@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optimizer.core.search.study import ENDED, Study, unknown_study
+from optimizer.core.search.study import ENDED, Study, study_view, unknown_study
 from optimizer.ports import Clock, Store, Transaction
 
 
@@ -18,12 +18,14 @@ def request_stop(study_id: str, *, actor: str, store: Store, clock: Clock) -> St
         if study is None:
             raise unknown_study(study_id)
         if study.status in ENDED:
-            return study
+            return study_view(study)
         store.audit.add(
             tx, at=now, actor=actor, action="study_cancel", family=study.family, subject=study_id, detail={}
         )
         if study.status == "queued":
-            return store.studies.update(tx, study_id, stop_requested=True, status="cancelled", finished_at=now)
-        return store.studies.update(tx, study_id, stop_requested=True)
+            return study_view(
+                store.studies.update(tx, study_id, stop_requested=True, status="cancelled", finished_at=now)
+            )
+        return study_view(store.studies.update(tx, study_id, stop_requested=True))
 
     return store.write(stop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from optimizer.core.base.errors import BudgetTooSmall, Conflict
 from optimizer.core.base.values import Budget
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
-from optimizer.core.search.study import UNFINISHED, Study, unknown_study
+from optimizer.core.search.study import UNFINISHED, Study, study_view, unknown_study
 from optimizer.core.serving.freezes import require_unfrozen
 from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import Clock, Store, Transaction
@@ -33,7 +33,7 @@ def resume_study(
                 study=study_id,
             )
         if study.status in UNFINISHED:
-            return store.studies.update(tx, study_id, stop_requested=False)
+            return study_view(store.studies.update(tx, study_id, stop_requested=False))
         require_unfrozen(store.freezes.all(tx), study.family, f"resume study {study_id}")
         other = next((s for s in store.studies.unfinished(tx) if s.family == study.family), None)
         if other is not None:
@@ -54,7 +54,9 @@ def resume_study(
             detail={"was": study.status},
         )
         store.outbox.add(tx, "study", study_id, {}, at)
-        return store.studies.update(tx, study_id, status="queued", stop_requested=False, error=None, finished_at=None)
+        return study_view(
+            store.studies.update(tx, study_id, status="queued", stop_requested=False, error=None, finished_at=None)
+        )
 
     return store.write(change)
 

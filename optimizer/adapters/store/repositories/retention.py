@@ -35,8 +35,7 @@ from optimizer.adapters.store.repositories.variants import ENTRIES, VARIANTS
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
 from optimizer.adapters.store.traffic_sums import SUMS
 from optimizer.core.feedback.traffic_sums import LENGTHS
-from optimizer.core.search.cascade.learned import OUT_OF_FOLD
-from optimizer.core.search.study import ENDED
+from optimizer.core.search.study import ENDED, OUT_OF_FOLD
 from optimizer.ports.retention import Key, OldRows
 
 Condition = Callable[[str | None, datetime], ColumnElement[bool]]

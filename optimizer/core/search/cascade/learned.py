@@ -19,7 +19,6 @@ from optimizer.core.predictor.answer_features import answer_features
 from optimizer.core.predictor.attach import ReadAnswer
 
 RIGHT = 0.5  # an answer of a higher score counts as right
-OUT_OF_FOLD = "out_of_fold"  # the finding of a study that holds each tier's learned confidence
 RECORDED = "recorded_confidence"  # the finding that says which confidence the recorded answers have
 DEFAULT_SIGNAL = {"kind": "log_probability"}
 FROM_PRODUCTION = ("correction", "interaction")  # origins of Examples

@@ -24,7 +24,6 @@ from optimizer.core.policy.shown_examples import EXAMPLES
 from optimizer.core.search.cascade.chain_search import KNOBS_OF_A_CASCADE, LearnedTiers, search_chain
 from optimizer.core.search.cascade.cross_fitted import folds_by_group
 from optimizer.core.search.cascade.learned import (
-    OUT_OF_FOLD,
     RECORDED,
     Learn,
     asks_to_learn,
@@ -36,6 +35,7 @@ from optimizer.core.search.cascade.replay import CascadeSetting, outcome
 from optimizer.core.search.cascade.thresholds import chains_of
 from optimizer.core.search.proposal_sequence import LOSS, SAVED
 from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting
+from optimizer.core.search.study import OUT_OF_FOLD
 
 ALLOWED = 0.5  # of the margin, where no sealed holdout will judge what is found
 OF_A_SIGNAL = ("skip", "refine")  # compare a confidence with a number: another confidence makes another number of it

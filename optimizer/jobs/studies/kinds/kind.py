@@ -18,7 +18,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
 from optimizer.core.search.cost_estimate import CostEstimate
-from optimizer.core.search.study import Definition, Study
+from optimizer.core.search.study import Dataset, Definition, Study
 from optimizer.ports import ModelCatalogue, Store
 
 if TYPE_CHECKING:  # what a run needs is not loaded to ask what a study would cost
@@ -48,7 +48,7 @@ class StudyPlan:
     """What a study takes, worked out to the last figure before anything is written."""
 
     budget: Budget  # what it may spend, and so what it holds back from others
-    dataset: Mapping[str, Any]
+    dataset: Dataset
     estimate: CostEstimate
 
 
