@@ -12,10 +12,10 @@ from json.encoder import encode_basestring
 from typing import Any
 
 from api.http.bodies import QUICK_BYTES
-from api.http.etags import etag_of
 from optimizer.content.core.policy.flags import REASON, Flags
 from optimizer.content.core.policy.learned_knob import READ_BY_SCORE
 from optimizer.content.core.policy.pipeline import ItemDecision, Pipeline, parse_pipeline
+from optimizer.core.base.etags import etag_of
 from optimizer.core.family.family import Family
 from optimizer.core.family.generation_settings import only_settings
 from optimizer.core.family.masking import Masker

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from optimizer.core.base.values import Aim
 from optimizer.core.feedback.judge_sampling import MOST_DAYS
 from optimizer.core.serving.access import Role
-from optimizer.jobs.request import Moment, Name, Objects, Positive, Reason, Share, StrictModel
+from optimizer.jobs.request import Moment, Name, Objects, Positive, Reason, StrictModel
 
 # Entries of a list, more than anything ordinary has: what is wrong with each of twenty thousand would be told.
 MANY = 1000
@@ -25,11 +25,6 @@ class RenderBody(Body):
     history: Annotated[
         Objects, Field(description="Earlier turns, oldest first, where the prompt has {role: history}")
     ] = []
-
-
-class OverrideBody(Body):
-    variant: Name
-    until: Annotated[Moment | None, Field(description="Default: a day from now")] = None
 
 
 class ScheduleBody(Body):
@@ -162,29 +157,6 @@ class VariantBody(Body):
         return self
 
 
-class RolloutBody(Body):
-    variant: Name
-    aim: Aim | None = None
-    ladder: Annotated[list[Share], Field(min_length=1, max_length=50)] | None = None
-    margin: Annotated[float, Field(gt=0, lt=1)] | None = None
-    dry_run: bool = False
-    study: Annotated[
-        str | None,
-        Field(description="The study whose confirmation speaks for the candidate; default: the last one that did"),
-    ] = None
-    confirm: Annotated[
-        str | None, Field(description="The family's name: starts past a gate that is not met, recorded as forced")
-    ] = None
-    reason: Reason = ""
-
-
-class ActBody(Body):
-    reason: Reason = ""
-    confirm: Annotated[
-        str | None, Field(description="The family's name: goes past a gate that has not passed, recorded as forced")
-    ] = None
-
-
 class RestoreBody(Body):
     reason: Reason = ""
 
@@ -192,29 +164,6 @@ class RestoreBody(Body):
 class RenameBody(RestoreBody):
     name: Annotated[str, Field(max_length=200, description="The name from now on")]
     confirm: Annotated[str | None, Field(description="The family's name as it is")] = None
-
-
-class ChampionRollbackBody(Body):
-    reason: Reason = ""
-    expect: Annotated[
-        str | None,
-        Field(
-            description="The variant that must be champion now; else 409 and nothing happens. Sent again within ten"
-            " minutes, nothing happens either, and `changed` is false"
-        ),
-    ] = None
-    to: Annotated[
-        Name | None, Field(description="The earlier champion to go back to; default: the one before this one")
-    ] = None
-    dry_run: Annotated[bool, Field(description="Say what would be champion, and change nothing")] = False
-
-
-class ChampionSetBody(Body):
-    variant: Name
-    reason: Annotated[Reason, Field(description="Needed: it is all that the record will hold about the change")] = ""
-    confirm: Annotated[
-        str | None, Field(description="The family's name; without it 409: no gate is asked, and every user is served")
-    ] = None
 
 
 class ExposuresBody(Body):

@@ -16,7 +16,7 @@ from api.access.limits import MinuteWindows
 from api.access.wrong_keys import WrongKeys
 from api.exposures import ExposureCounts
 from api.http.forwarding import FeedbackProcess, Gateway
-from api.serving import ServingState, no_family
+from api.serving import ServingState
 from api.snapshot import Snapshots
 from optimizer.content.core.policy.flags import Flags
 from optimizer.content.core.records.targets import TARGETS, Target
@@ -24,6 +24,7 @@ from optimizer.core.base.errors import InvalidFamily
 from optimizer.core.family.family import Family
 from optimizer.core.serving.access import EVERYTHING, Access
 from optimizer.core.serving.assignment import VerifiedTokens, unit_hmac
+from optimizer.core.serving.family_names import no_family
 from optimizer.host.actor import local_actor
 from optimizer.host.config import Settings
 from optimizer.jobs.context import Context

@@ -21,7 +21,7 @@ from optimizer.core.family.family import kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.serving.assignment import Keys as TokenKeys
 from optimizer.core.serving.assignment import holdback_of, leased, overrides_by_family
-from optimizer.core.serving.family_names import by_name, former_of, is_retired
+from optimizer.core.serving.family_names import by_name, former_of, is_retired, no_family
 from optimizer.core.serving.freezes import Freeze, is_frozen
 from optimizer.core.serving.rollout import Rollout
 from optimizer.jobs.rollouts.tick import report_unwatched
@@ -58,11 +58,6 @@ class Serving:
                 raise NotFound(f"The family {name!r} was retired. Undo: detent family restore {name}.", family=name)
             raise no_family(name)
         return found
-
-
-def no_family(name: str) -> NotFound:
-    """Names no other: a key for named families learns nothing of the rest."""
-    return NotFound(f"There is no family {name!r} here; `detent family list` shows those that exist.", family=name)
 
 
 class ServingState:

@@ -9,7 +9,6 @@ from inspect import Parameter, Signature
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError, create_model
 from pydantic.fields import FieldInfo
 
@@ -37,7 +36,7 @@ def _endpoint(use_case: UseCase) -> Callable[..., Response]:
         try:
             asking = use_case.request.model_validate(given, by_name=True)
         except ValidationError as error:  # members that stand against one another
-            raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from None
+            raise asked.invalid(error) from None
         report = use_case.call(replace(context, store=store), asking)
         if use_case.change is not None:
             shared.serving.refresh()
@@ -88,7 +87,7 @@ def _answered(use_case: UseCase, report: Any, *, figures_only: bool) -> Response
     body = use_case.answer.dump_json(report, by_alias=True, context=FIGURES_ONLY if figures_only else None)
     headers = {}
     if use_case.etag is not None:
-        headers["ETag"] = f'"{getattr(report, use_case.etag)}"'
+        headers["ETag"] = '"{}"'.format(str(getattr(report, use_case.etag)).strip('"'))
     is_dry = use_case.dry is not None and getattr(report, "dry_run", False)
     is_again = use_case.again is not None and not getattr(report, "new", True)
     if use_case.location is not None and not is_dry:

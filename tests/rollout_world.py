@@ -23,11 +23,10 @@ from optimizer.jobs.families.create_variant import VariantDraft, create_variant
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.record_change import RolloutChange
-from optimizer.jobs.rollouts.operate_rollout import operate
-from optimizer.jobs.rollouts.start_rollout import start_rollout
 from optimizer.jobs.rollouts.tick import TickReport, tick
 from optimizer.jobs.rollouts.verify_rollout import VerifyReport, verify_rollout
 from tests.clock import Clock
+from tests.rollout_acts import operate, start_rollout
 
 F = "summarization"
 TICK_S = 10.0
@@ -121,7 +120,7 @@ class World:
             started = start_rollout(
                 self.family, self.candidate, actor="ann", store=self.store, clock=self.clock, confirm=F, **changes
             )
-        operate(started.rollout.id, "approve", actor="bob", reason="looks fine", store=self.store, clock=self.clock)
+        operate(started.id, "approve", actor="bob", reason="looks fine", store=self.store, clock=self.clock)
         self.clock.pass_seconds(1)
         self.tick()
         return self.rollout

@@ -14,7 +14,7 @@ from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.search.study import Study
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
-from optimizer.jobs.rollouts.start_rollout import Start
+from optimizer.jobs.rollouts.start_rollout import StartReport
 from optimizer.jobs.scheduling.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.scheduling.look_at_triggers import TriggerReport, look_at_triggers
 from optimizer.jobs.scheduling.set_schedule import set_schedule, unset_schedule
@@ -156,7 +156,7 @@ class TriggeredWorld(World):
             usd_per_month=usd_per_month,
         )
 
-    def hand_on(self) -> list[Start]:
+    def hand_on(self) -> list[StartReport]:
         return hand_on_candidates(self.store, self.clock, self.families.families)
 
     def report(self) -> TriggerReport:

@@ -14,12 +14,12 @@ from starlette.responses import Response
 
 from api.hot.application import JSON, Answer, Header, HotRoute
 from api.http.bodies import QUICK_BYTES, StrictRequest
-from api.http.etags import is_listed
 from api.prompt import to_json
 from api.routing import caller_of
 from api.schemas import RenderBody
 from api.served import Served, count, decide, unit_of
 from api.services import Services
+from optimizer.core.base.etags import is_listed
 from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.family.rendering import fill, limit_inputs
 from optimizer.core.family.variant import Message

@@ -40,11 +40,6 @@ class UnknownParameter(errors.InvalidInput):
     title = "Unknown query parameter"
 
 
-class PreconditionFailed(errors.StaleVersion):
-    slug = "precondition-failed"
-    title = "Precondition failed"
-
-
 class PreconditionRequired(errors.DetentError):
     slug = "precondition-required"
     title = "Precondition required"
@@ -192,7 +187,7 @@ PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
         "The family has too few examples for this. The members say how many there are and how many are needed.",
     ),
     errors.StaleVersion: (412, "The thing changed since it was read. Read it again, decide anew, send again."),
-    PreconditionFailed: (
+    errors.PreconditionFailed: (
         412,
         "If-Match or If-None-Match does not fit the present state; `current` or `version` is what it is now.",
     ),

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
 from api.access.auth import require
-from api.http.etags import check_preconditions, etag_of
 from api.idempotency import kept
-from api.prompt import to_json
 from api.routing import Asking, guarded, router
-from api.schemas import ChampionRollbackBody, ChampionSetBody, OverrideBody, RenameBody, RestoreBody
+from api.schemas import RenameBody, RestoreBody
 from api.services import Services, Shared
 from optimizer.core.base.answers import Page, members_of
-from optimizer.core.serving.assignment import unit_hmac
 from optimizer.core.serving.rollout import Champion
 from optimizer.core.views.family import FamilySummary, FamilyView, family_file, family_problem, rollout_brief
 from optimizer.jobs.families.rename_family import rename_family
 from optimizer.jobs.families.retire_family import restore_family, retire_family
 from optimizer.jobs.feedback.read_stats import By, FeedbackStats, read_stats
 from optimizer.jobs.record_change import ChangeReport
-from optimizer.jobs.rollouts.put_override import put_override
-from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
-from optimizer.jobs.rollouts.set_champion import set_champion
 from optimizer.jobs.scheduling.set_schedule import read_schedule
 from optimizer.runtime import wiring
 
@@ -134,82 +127,6 @@ def rename(family: str, body: RenameBody, shared: Shared, request: Request, resp
     )  # fmt: skip
     shared.serving.refresh()
     return report
-
-
-@routes.post("/v1/families/{family}/champion/rollback", **guarded("operate", "never-refused"))
-def champion_rollback(
-    family: str, shared: Shared, request: Request, response: Response, body: ChampionRollbackBody | None = None
-) -> ChangeReport:
-    """The champion before this one serves again, at once; an active rollout ends in the same transaction.
-
-    Sent again within ten minutes it changes nothing: going further back names the variant (`to`). Where the server does
-    not know its model, `warning` says so.
-    """
-    body = body or ChampionRollbackBody()
-    report = roll_back_champion(
-        family, actor=request.state.caller.actor, reason=body.reason, expect=body.expect, to=body.to,
-        dry_run=body.dry_run, store=kept(request, shared, response), clock=shared.clock,
-        **wiring.served_models(shared.settings),
-    )  # fmt: skip
-    shared.serving.refresh()
-    return report
-
-
-@routes.post("/v1/families/{family}/champion/set", **guarded("operate", "never-refused"))
-def champion_set(
-    family: str, body: ChampionSetBody, shared: Shared, request: Request, response: Response
-) -> ChangeReport:
-    """A variant serves every user at once, past every gate and recorded as forced; for an emergency.
-
-    An active rollout ends in the same transaction, nobody is held back, and a frozen family takes it too. Safe to
-    repeat. A variant whose model the server does not know is refused.
-    """
-    report = set_champion(
-        family, body.variant, actor=request.state.caller.actor, reason=body.reason, confirm=body.confirm,
-        store=kept(request, shared, response), clock=shared.clock,
-        **wiring.served_models(shared.settings),
-    )  # fmt: skip
-    shared.serving.refresh()
-    return report
-
-
-@routes.put("/v1/families/{family}/overrides/{unit:path}", **guarded("operate", "limited"))
-def override(
-    family: str,
-    unit: Annotated[str, Path(min_length=1, max_length=512)],
-    body: OverrideBody,
-    shared: Shared,
-    request: Request,
-    response: Response,
-    if_match: Annotated[str | None, Header()] = None,
-    if_none_match: Annotated[str | None, Header()] = None,
-) -> dict[str, Any]:
-    """Serves one unit a named variant until a time, for testing, counted in no arm of a rollout.
-
-    A time that is over ends the override.
-    """
-    shared.serving.now_served.family(family)
-    now = shared.clock.now()
-    until = body.until or now + timedelta(days=1)
-    hashed = unit_hmac(shared.secrets.unit_key, unit)
-    known = next(
-        (row for row in shared.read(lambda tx: shared.store.overrides.active(tx, now)) if row[:2] == (family, hashed)),
-        None,
-    )
-    current = _override_tag(known[2], known[3]) if known is not None else None
-    check_preconditions(current, if_match=if_match, if_none_match=if_none_match)
-    response.headers["ETag"] = _override_tag(body.variant, until)
-    answer = {"family": family, "unit": unit, "variant": body.variant, "until": until}
-    put_override(
-        family, unit, variant=body.variant, until=until, actor=request.state.caller.actor, clock=shared.clock,
-        store=kept(request, shared, response, lambda _: answer), unit_key=shared.secrets.unit_key,
-    )  # fmt: skip
-    shared.serving.refresh()
-    return answer
-
-
-def _override_tag(variant: str, until: datetime) -> str:
-    return etag_of(to_json([variant, until.timestamp()]))
 
 
 def _summary(shared: Services, name: str) -> FamilySummary:

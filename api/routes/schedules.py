@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from api.http.etags import check_preconditions
 from api.http.problems import PreconditionRequired
 from api.idempotency import kept
 from api.routing import guarded, router
 from api.schemas import ScheduleBody
 from api.services import Shared
 from optimizer.core.base.errors import Fault, InvalidInput
+from optimizer.core.base.etags import check_preconditions
 from optimizer.core.scheduling.schedule import ScheduleInForce, ScheduleView
 from optimizer.jobs.scheduling.set_schedule import ScheduleReport, read_schedule, set_schedule, unset_schedule
 

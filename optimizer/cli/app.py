@@ -130,11 +130,9 @@ def run(arguments: Sequence[str]) -> int:
         return DONE
     except Exception as error:
         if type(error).__name__ == "ValidationError":  # pydantic's, of a request: it is loaded only where one is made
-            from optimizer.jobs.request import from_validation
+            from optimizer.jobs.request import invalid
 
-            refusal = from_validation(
-                [{**fault, "loc": ("body", *fault["loc"])} for fault in cast("Any", error).errors()]
-            )
+            refusal = invalid(cast("Any", error))
             _report(refusal, as_json)
             return exit_code(refusal)
         show = getattr(error, "show", None)

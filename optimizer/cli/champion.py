@@ -10,6 +10,7 @@ from optimizer.cli.change_report import show_change
 from optimizer.cli.output import Json, show, table
 from optimizer.cli.session import Session
 from optimizer.cli.variant.find import find_variant
+from optimizer.runtime.use_cases import as_json_of
 
 app = typer.Typer(
     name="champion", no_args_is_help=True, help="The variant that serves: its history, another at once, and back."
@@ -33,9 +34,12 @@ def set_champion(
 
     Example: detent champion set triage v_0a1b2c3d4e5f --reason "the new one swears" --confirm triage
     """
+    from optimizer.jobs.rollouts import set_champion as job
+
     session = Session()
     id = find_variant(session, family, variant).variant.id
-    show_change(as_json, session.operations.set_champion(family, id, reason=reason, confirm=confirm))
+    asked = job.ChampionSetRequest(family=family, variant=id, reason=reason, confirm=confirm)
+    show_change(as_json, as_json_of(job.set_champion, session.client.ask(job.set_champion, asked)))
 
 
 @app.command()
@@ -57,13 +61,13 @@ def rollback(
 
     Example: detent champion rollback triage --reason "complaints since noon"
     """
+    from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, roll_back_champion
+
     session = Session()
     session.family(family)
     earlier = find_variant(session, family, to).variant.id if to is not None else None
-    show_change(
-        as_json,
-        session.operations.roll_back_champion(family, reason=reason, expect=expect, to=earlier, dry_run=dry_run),
-    )
+    asked = ChampionRollbackRequest(family=family, reason=reason or "", expect=expect, to=earlier, dry_run=dry_run)
+    show_change(as_json, as_json_of(roll_back_champion, session.client.ask(roll_back_champion, asked)))
 
 
 @app.command()

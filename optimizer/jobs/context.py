@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from optimizer.core.family.family import Family
     from optimizer.core.serving.assignment import Assignment
     from optimizer.host.config import Settings
-    from optimizer.ports import Clock, FamilySource, ModelCatalogue, Store
+    from optimizer.ports import Clock, FamilySource, ModelCatalogue, ServedModels, Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class Context:
     families: Callable[[], FamilySource]
     family: Callable[[str], Family]  # raises NotFound, or InvalidFamily where its file was never readable here
     models: Callable[[], ModelCatalogue]  # that config/models.yaml names; raises what is wrong with the file
+    served_models: Callable[[], ServedModels]
     hmac_unit: Callable[[str], str]  # under which a unit stands in the store
     verify: Callable[[str], Assignment]  # reads a token; raises what is wrong with it
     access: Access = EVERYTHING

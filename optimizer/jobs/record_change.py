@@ -45,19 +45,21 @@ class ChangeReport:
     dry_run: bool = False
     warning: str | None = None  # why the champion will not answer all the same
 
-    @property
-    def text(self) -> str:
-        """One line for a terminal or a log."""
-        line = f"{self.family}: {self.what}{' (forced)' if self.forced else ''}. Why: {self.why.rstrip('.')}."
-        line += f" Next: {self.next}." if self.next else ""
-        return line + (f" Undo: {self.undo}" if self.undo else "")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RolloutChange(ChangeReport):
-    """A change of a rollout, with the rollout as it is now."""
+class RolloutChange(Rollout):
+    """A rollout as it is now, after what was done to it.
 
-    rollout: Rollout
+    ``forced``: whether some act on it was; ``decision`` says it of this one. ``reign``: the one that it began.
+    """
+
+    what: str
+    why: str
+    undo: str | None = None
+    next: str | None = None
+    changed: bool = True
+    decision: Decision | None = None
+    reign: Champion | None = None
 
 
 def checked_reason(reason: str | None) -> str:

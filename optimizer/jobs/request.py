@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from optimizer.core.base.errors import (
     MAX_ALIKE,
@@ -87,6 +96,11 @@ def from_validation(found: Sequence[Mapping[str, Any]]) -> InvalidInput:
     if len(found) > len(faults):
         faults.append({"in": "body", "pointer": "", "detail": f"and {len(found) - len(faults):,} more"})
     return InvalidInput(f"{count} in the request: {listed}{more}. Correct {them} again.", errors=faults)
+
+
+def invalid(error: ValidationError) -> InvalidInput:
+    """The same of a request that was not sent: its members stand in a body."""
+    return from_validation([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()])
 
 
 def _few_wrong(value: Any) -> Any:

@@ -16,7 +16,15 @@ from optimizer.ports.evidence import EvidenceSource
 from optimizer.ports.examples import Examples, ExampleStanding, Review, Reviews
 from optimizer.ports.graphs import Graphs
 from optimizer.ports.judging import Calibrations, JudgeRuns
-from optimizer.ports.models import DeltaSink, LanguageModel, ModelCatalogue, ModelFacts, ModelSource, StreamingModel
+from optimizer.ports.models import (
+    DeltaSink,
+    LanguageModel,
+    ModelCatalogue,
+    ModelFacts,
+    ModelSource,
+    ServedModels,
+    StreamingModel,
+)
 from optimizer.ports.outbox import Outbox, OutboxItem
 from optimizer.ports.performance import (
     DriftDetectors,
@@ -99,6 +107,7 @@ __all__ = [
     "Reviews",
     "Rollouts",
     "Schedules",
+    "ServedModels",
     "ServingVersion",
     "SourceRow",
     "Store",

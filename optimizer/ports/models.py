@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from optimizer.core.models.breaker import BreakerSettings
@@ -91,6 +92,18 @@ class ModelCatalogue(Protocol):
 
     def describe(self, name: str) -> ModelFacts: ...
     def price(self, name: str) -> ModelPrice | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModels:
+    """Which models would answer from now on.
+
+    ``catalogue``: None where config/models.yaml cannot be read; ``loaded``: names of those that the running gateway
+    knows, None where none runs.
+    """
+
+    catalogue: ModelCatalogue | None = None
+    loaded: Collection[str] | None = None
 
 
 class ModelSource(ModelCatalogue, Protocol):

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from optimizer.core.serving.freezes import Freeze
     from optimizer.core.serving.rollout import Decision, Rollout
     from optimizer.core.views.rollout_status import RolloutView
-    from optimizer.jobs.record_change import RolloutChange
-    from optimizer.jobs.rollouts.start_rollout import Start
     from optimizer.ports import Alert, CallerRecord, TruncatedInput
 
 
@@ -56,34 +54,6 @@ def _arm(arm: Arm) -> dict[str, Any]:
 
 def _without_arm(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in ("arm", "content_hash")}
-
-
-def change(value: RolloutChange) -> dict[str, Any]:
-    """What a change did, why, and how to take it back, with the members of the rollout as it is now.
-
-    Where both have a member it is the rollout's (``champion``, ``forced``), as GET shows it; the act's own ``forced``
-    stands in ``decision``.
-    """
-    return {
-        "what": value.what,
-        "why": value.why,
-        "undo": value.undo,
-        "next": value.next,
-        "changed": value.changed,
-        "decision": value.decision,
-        **rollout(value.rollout),
-        "reign": value.champion,
-    }
-
-
-def started(value: Start) -> dict[str, Any]:
-    """What a start of a rollout did or would do, with the gates that speak for it and its forecast."""
-    return {
-        **change(value.report),
-        "gates": list(value.gates),
-        "dry_run": value.dry_run,
-        "forecast": forecast(value.forecast),
-    }
 
 
 def freeze(value: Freeze) -> dict[str, Any]:

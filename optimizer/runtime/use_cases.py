@@ -106,6 +106,12 @@ QUEUED_STUDY: Mapping[str, Any] = {
     "dry": "With dry_run: calls, dollars and minutes expected; nothing is spent.",
     "again": "The study that has confirmed it.",
 }
+ACT: Mapping[str, Any] = {"narrows": True, "etag": "version"}
+BRAKE: Mapping[str, Any] = {"change": "never-refused", "brake": True}
+START: Mapping[str, Any] = {
+    "status": 201, "dry": "With dry_run: what would happen; nothing is made.", "location": "/v1/rollouts/{0.id}"
+}  # fmt: skip
+OVERRIDES, CHAMPION = "/v1/families/{family}/overrides/{unit:path}", "/v1/families/{family}/champion"
 USE_CASES = (
     _read("playbook", "/v1/families/{family}/playbook", "families.change_playbook:read_playbook", "Playbooks", **TEXTS),
     _act(
@@ -122,6 +128,34 @@ USE_CASES = (
         "families.change_playbook:restore_entry",
         "Playbooks",
     ),
+    _act(
+        "start", "POST", "/v1/families/{family}/rollouts", "rollouts.start_rollout:start_rollout", "Rollouts", **START
+    ),
+    _act("approve", "POST", "/v1/rollouts/{id}/approve", "rollouts.operate_rollout:approve", "Rollouts", **ACT),
+    _act("reject", "POST", "/v1/rollouts/{id}/reject", "rollouts.operate_rollout:reject", "Rollouts", **ACT, **BRAKE),
+    _act("advance", "POST", "/v1/rollouts/{id}/advance", "rollouts.operate_rollout:advance", "Rollouts", **ACT),
+    _act("hold", "POST", "/v1/rollouts/{id}/hold", "rollouts.operate_rollout:hold", "Rollouts", **ACT, **BRAKE),
+    _act("resume", "POST", "/v1/rollouts/{id}/resume", "rollouts.operate_rollout:resume", "Rollouts", **ACT),
+    _act("promote", "POST", "/v1/rollouts/{id}/promote", "rollouts.operate_rollout:promote", "Rollouts", **ACT),
+    _act(
+        "rollback",
+        "POST",
+        "/v1/rollouts/{id}/rollback",
+        "rollouts.operate_rollout:rollback",
+        "Rollouts",
+        **ACT,
+        **BRAKE,
+    ),
+    _act(
+        "champion_rollback",
+        "POST",
+        f"{CHAMPION}/rollback",
+        "rollouts.roll_back_champion:roll_back_champion",
+        "Families",
+        **BRAKE,
+    ),
+    _act("champion_set", "POST", f"{CHAMPION}/set", "rollouts.set_champion:set_champion", "Families", **BRAKE),
+    _act("override", "PUT", OVERRIDES, "rollouts.put_override:put_override", "Families", etag="etag"),
     _act("freeze", "POST", "/v1/freeze", "rollouts.freeze:freeze", "Rollouts", **FREEZE, brake=True),
     _act("unfreeze", "POST", "/v1/unfreeze", "rollouts.freeze:unfreeze", "Rollouts", **FREEZE),
     _read("studies", "/v1/studies", "studies.read_studies:read_studies", "Studies", narrows=True),

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from optimizer.jobs.families.family_folders import Folders
     from optimizer.jobs.families.sync_families import FamilySync
     from optimizer.jobs.feedback.ingest_feedback import Intake
-    from optimizer.ports import AlertChannel, Clock, FamilySource, Pages, Store, Tracker
+    from optimizer.ports import AlertChannel, Clock, FamilySource, Pages, ServedModels, Store, Tracker
 
 MODELS_WAIT_S = 3.0  # for the gateway to read config/models.yaml again
 USER_CALLS = "users"  # a file of the run folder, locked while a user's model call is under way
@@ -85,6 +85,7 @@ def open_context(
         families=families,
         family=family,
         models=lambda: open_models(settings),
+        served_models=lambda: served_models(settings),
         hmac_unit=lambda unit: unit_hmac(unit_key(), unit),
         verify=verify,
     )
@@ -290,13 +291,15 @@ def loaded_models(settings: Settings, wanted: Collection[str] = ()) -> Mapping[s
         sleep(0.1)
 
 
-def served_models(settings: Settings) -> dict[str, Any]:
-    """``models`` and ``loaded`` of ``require_models``; nothing is waited for, and no file refuses what must be done."""
+def served_models(settings: Settings) -> ServedModels:
+    """Nothing is waited for, and no file refuses what must be done."""
+    from optimizer.ports import ServedModels
+
     try:
         models = open_models(settings, last_good=True)
     except (DetentError, OSError):
         models = None
-    return {"models": models, "loaded": loaded_models(settings)}
+    return ServedModels(catalogue=models, loaded=loaded_models(settings))
 
 
 def models_problem(settings: Settings) -> str | None:

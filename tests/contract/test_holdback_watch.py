@@ -15,12 +15,11 @@ from optimizer.jobs.families.create_variant import VariantDraft, create_variant
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.rollouts import watch_holdback
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
-from optimizer.jobs.rollouts.operate_rollout import operate
-from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from optimizer.ports import EvidenceRow
 from tests.clock import Clock
 from tests.contexts import context_of
+from tests.rollout_acts import operate, roll_back_champion
 from tests.rollout_world import Behaviour, F, World
 from tests.stores import new_database
 

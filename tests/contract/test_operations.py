@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from optimizer.cli.operations.local import LocalOperations
 from optimizer.cli.operations.protocol import Answer, Operations
@@ -43,6 +44,10 @@ from optimizer.jobs.families.change_playbook import (
 )
 from optimizer.jobs.families.create_variant import VariantDraft
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
+from optimizer.jobs.rollouts.operate_rollout import ActRequest, approve, hold, promote, resume, rollback
+from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, roll_back_champion
+from optimizer.jobs.rollouts.set_champion import ChampionSetRequest, set_champion
+from optimizer.jobs.rollouts.start_rollout import RolloutRequest, start_rollout
 from optimizer.jobs.studies.start_study import (
     BudgetBody,
     NominateRequest,
@@ -141,16 +146,18 @@ def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Both]:
 
 
 def start(operations: Side, world: World, variant: str | None = None, **given: Any) -> Answer:
-    usual: dict[str, Any] = {
-        "aim": None,
-        "ladder": None,
-        "margin": None,
-        "study": None,
-        "reason": None,
-        "confirm": None,
-        "dry_run": False,
-    }
-    return operations.start_rollout(F, variant or world.candidate(), **{**usual, **given})
+    asked = RolloutRequest(family=F, variant=variant or world.candidate(), **given)
+    return operations.ask(start_rollout, asked)
+
+
+def go_back(family: str = F, **given: Any) -> Change:
+    return lambda side, world: side.ask(roll_back_champion, ChampionRollbackRequest(family=family, **given))
+
+
+def serve_now(reason: str = "outage", confirm: str | None = F) -> Change:
+    return lambda side, world: side.ask(
+        set_champion, ChampionSetRequest(family=F, variant=world.candidate(), reason=reason, confirm=confirm)
+    )
 
 
 def active(world: World) -> str:
@@ -165,9 +172,7 @@ class TestRollouts:
         )
         assert (answer["dry_run"], answer["changed"], answer["ladder"]) == (True, False, [0.2, 0.6])
         assert answer["forecast"]["verdict"]
-        both.refused(
-            NotFound, lambda operations, world: operations.act_on_rollout("ro_none", "hold", reason=None, confirm=None)
-        )
+        both.refused(NotFound, lambda side, world: side.ask(hold, ActRequest(id="ro_none")))
 
     def test_a_start_past_a_gate_needs_the_familys_name(self, both: Both) -> None:
         both.set_up(lambda world: world.report())
@@ -184,46 +189,32 @@ class TestRollouts:
         both.set_up(lambda world: world.start(world.candidate()))
 
         def act(name: Any, **given: Any) -> Change:
-            given = {"reason": "said so", "confirm": None, **given}
-            return lambda operations, world: operations.act_on_rollout(active(world), name, **given)
+            asked = {"reason": "said so", **given}
+            return lambda side, world: side.ask(name, ActRequest(id=active(world), **asked))
 
-        assert both(act("approve"))["status"] == "approved"
-        assert both(act("hold"))["held"] is True
-        assert both(act("hold"))["changed"] is False
-        assert both(act("resume", reason=None))["held"] is False
-        both.refused(Conflict, act("promote"))
-        assert both(act("rollback"))["outcome"] == "cancelled"
+        assert both(act(approve))["status"] == "approved"
+        assert both(act(hold))["held"] is True
+        assert both(act(hold))["changed"] is False
+        assert both(act(resume, reason=""))["held"] is False
+        both.refused(Conflict, act(promote))
+        assert both(act(rollback))["outcome"] == "cancelled"
 
     def test_a_champion_goes_back_only_to_one_before(self, both: Both) -> None:
-        back: Change = lambda operations, world: operations.roll_back_champion(F, reason=None, expect=None)  # noqa: E731
-        assert "no champion before" in both.refused(Conflict, back)
-        both.refused(
-            NotFound, lambda operations, world: operations.roll_back_champion("nothing", reason=None, expect=None)
-        )
+        assert "no champion before" in both.refused(Conflict, go_back())
+        both.refused(NotFound, go_back("nothing"))
 
     def test_a_variant_is_served_now_and_taken_back_once(self, both: Both) -> None:
-        def serve(confirm: str | None, reason: str | None = "outage") -> Change:
-            return lambda operations, world: operations.set_champion(
-                F, world.candidate(), reason=reason, confirm=confirm
-            )
-
-        back: Change = lambda operations, world: operations.roll_back_champion(F, reason="worse", expect=None)  # noqa: E731
-        assert "--confirm triage" in both.refused(Refused, serve(None))
-        assert "without a reason" in both.refused(InvalidInput, serve(F, None))
+        back = go_back(reason="worse")
+        assert "--confirm triage" in both.refused(Refused, serve_now(confirm=None))
+        assert "without a reason" in both.refused(InvalidInput, serve_now(""))
         first = both.remote[1].champion()
-        now = both(serve(F))
+        now = both(serve_now())
         assert (now["changed"], now["forced"], now["instead_of"], now["models"]) == (True, True, first, ["embedded"])
         assert now["champion"]["variant"] == both.remote[1].champion() != first
-        foreseen = both(
-            lambda operations, world: operations.roll_back_champion(F, reason=None, expect=None, dry_run=True)
-        )
+        foreseen = both(go_back(dry_run=True))
         assert (foreseen["dry_run"], foreseen["changed"]) == (True, False)
         assert [both(back)["changed"], both(back)["changed"]] == [True, False]
-        named = both(
-            lambda operations, world: operations.roll_back_champion(
-                F, reason=None, expect=None, to=now["champion"]["variant"]
-            )
-        )
+        named = both(go_back(to=now["champion"]["variant"]))
         assert (named["changed"], both.remote[1].champion()) == (True, now["champion"]["variant"])
 
     def test_a_variant_whose_model_is_unknown_is_not_served_now_but_gone_back_to(self, both: Both) -> None:
@@ -234,16 +225,12 @@ class TestRollouts:
 
             return write
 
-        serve: Change = lambda operations, world: operations.set_champion(  # noqa: E731
-            F, world.candidate(), reason="outage", confirm=F
-        )
-        back: Change = lambda operations, world: operations.roll_back_champion(F, reason=None, expect=None)  # noqa: E731
-        both(serve)
+        both(serve_now())
         both.set_up(models("large: {litellm: openai/large}"))
-        assert "There is no model 'embedded'" in both(back)["warning"]
-        assert "There is no model 'embedded'" in both.refused(NotFound, serve)
+        assert "There is no model 'embedded'" in both(go_back())["warning"]
+        assert "There is no model 'embedded'" in both.refused(NotFound, serve_now())
         both.set_up(models("large: ["))
-        assert both(back)["warning"] is not None, "by the last good file"
+        assert both(go_back())["warning"] is not None, "by the last good file"
 
     def test_a_freeze_is_told_once_and_taken_back(self, both: Both) -> None:
         launch = FreezeRequest(family=F, reason="launch day")
@@ -368,9 +355,9 @@ class TestVariantsAndStudies:
         self.refused_alike(both, lambda operations, world: start(operations, world, reason="a\udc80"))
 
     def refused_alike(self, both: Both, change: Change) -> None:
-        """In words of their own: the request never reaches the server."""
+        """The request never reaches the server; of pydantic's words the command line makes an InvalidInput."""
         for side in (both.local, both.remote):
-            with pytest.raises(InvalidInput):
+            with pytest.raises((InvalidInput, ValidationError)):
                 change(*side)
 
 

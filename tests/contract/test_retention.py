@@ -8,10 +8,10 @@ from sqlalchemy import text
 
 from optimizer.core.family.family import Family
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
-from optimizer.jobs.rollouts.operate_rollout import operate
 from optimizer.jobs.rollouts.tick import tick
 from optimizer.jobs.upkeep.prune_records import prune_records
 from optimizer.jobs.upkeep.read_retention import retentions
+from tests.rollout_acts import operate
 from tests.rollout_world import F, World
 from tests.stores import new_database
 

@@ -26,10 +26,9 @@ from optimizer.core.views.rollout_evidence import evidence_text
 from optimizer.core.views.rollout_status import RolloutView
 from optimizer.jobs.rollouts import rollout_view as rollout_view_job
 from optimizer.jobs.rollouts.report_rollout import report_rollout
-from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
 from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
-from optimizer.jobs.rollouts.start_rollout import start_rollout
 from tests.clock import Clock
+from tests.rollout_acts import roll_back_champion, start_rollout
 from tests.rollout_world import Behaviour, F, World
 from tests.stores import keep_events, new_database
 

@@ -20,11 +20,10 @@ from optimizer.jobs.rollouts import watch_rollout
 from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
 from optimizer.jobs.rollouts.forecast_rollout import read_recent
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
-from optimizer.jobs.rollouts.operate_rollout import operate
-from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
 from optimizer.jobs.rollouts.watch_rollout import evidence_now
 from tests.clock import Clock
 from tests.contexts import context_of
+from tests.rollout_acts import operate, roll_back_champion
 from tests.rollout_world import F, World
 from tests.stores import EMBEDDED_ONLY, keep_events
 
@@ -135,7 +134,7 @@ def test_evidence_from_before_a_lapse_moves_nobody_on_by_itself(database: Databa
     world.clock.pass_seconds(100)
     with pytest.raises(GateNotMet, match="no worker has watched it since"):
         world.operate("promote")
-    assert world.operate("promote", confirm=F).forced
+    assert world.operate("promote", confirm=F).decision.forced
 
 
 @pytest.mark.parametrize("act", ["promote", "rollback", "champion rollback", "adopt"])

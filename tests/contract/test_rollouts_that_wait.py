@@ -19,8 +19,8 @@ from optimizer.core.statistics.mixture import threshold
 from optimizer.core.views.rollout_status import RolloutView
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.rollouts.rollout_view import rollout_view
-from optimizer.jobs.rollouts.start_rollout import start_rollout
 from tests.clock import Clock
+from tests.rollout_acts import start_rollout
 from tests.rollout_world import Behaviour, F, World
 
 BETTER = Behaviour(success=0.97)
@@ -88,7 +88,7 @@ def test_what_the_evidence_asks_for_needs_no_confirmation_and_is_not_forced(fast
     fast.climb(15)
     fast.operate("resume")
     report = fast.operate("advance")
-    assert (report.forced, fast.rollout.stage) == (False, 1)
+    assert (report.decision.forced, fast.rollout.stage) == (False, 1)
     assert fast.decisions[-1].content["inputs"]["evidence"]["act"] == "advance"
     assert fast.verified().problems == ()
 
@@ -103,9 +103,9 @@ def test_going_past_a_gate_needs_the_familys_name_says_what_is_missing_and_is_on
             fast.operate(act)
         with pytest.raises(GateNotMet, match="confirm was 'sumarization'"):
             fast.operate(act, confirm="sumarization")
-    assert fast.operate("advance", confirm=F).forced
+    assert fast.operate("advance", confirm=F).decision.forced
     assert (fast.rollout.stage, fast.rollout.forced, fast.decisions[-1].forced) == (1, True, True)
-    assert fast.operate("promote", confirm=F).forced
+    assert fast.operate("promote", confirm=F).decision.forced
     assert (fast.reign.variant, fast.reign.forced) == (fast.candidate, True)
     assert fast.verified().problems == ()
 

@@ -17,11 +17,10 @@ from optimizer.core.feedback.events import Arm, FeedbackEvent
 from optimizer.core.serving.assignment import bucket, in_holdback
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
 from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
-from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
-from optimizer.jobs.rollouts.set_champion import set_champion
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from optimizer.ports import Alert
 from tests.clock import T0
+from tests.rollout_acts import roll_back_champion, set_champion
 from tests.rollout_world import TICK_S, Behaviour, F, World
 from tests.stores import EMBEDDED_ONLY, keep_events, new_database
 

@@ -49,7 +49,7 @@ def test_a_degradation_starts_a_study_whose_candidate_goes_into_a_rollout(
     ended = world.run(study)
     assert ended.outcome == "nominated", ended.error or ended.confirmation
     (started,) = world.hand_on()
-    rollout = started.rollout
+    rollout = started
     assert (rollout.candidate, rollout.study, rollout.status, rollout.forced) == (ended.winner, study.id, status, False)
     assert ("approval_wanted" in world.alerts()) == (approve == "person")
     assert world.hand_on() == []

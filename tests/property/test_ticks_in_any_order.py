@@ -20,14 +20,12 @@ from optimizer.core.rollout.transitions import OPERATOR_ACTS, OperatorAct
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.statistics.quality_gate import ALPHA_SHIP, margin_needed
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
-from optimizer.jobs.rollouts.operate_rollout import operate
-from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
-from optimizer.jobs.rollouts.start_rollout import start_rollout
 from optimizer.jobs.rollouts.tick import tick
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.clock import Clock
 from tests.contexts import context_of
 from tests.examples import n_examples
+from tests.rollout_acts import operate, roll_back_champion, start_rollout
 from tests.rollout_world import Behaviour, F, World
 from tests.stores import new_database
 

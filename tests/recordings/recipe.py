@@ -19,7 +19,6 @@ from optimizer.jobs.champions.watch_switch import SwitchWatcher
 from optimizer.jobs.families.create_family import as_yaml
 from optimizer.jobs.families.create_variant import VariantDraft, create_variant
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance, roll_up_traffic
-from optimizer.jobs.rollouts.set_champion import set_champion
 from optimizer.jobs.studies.evaluate_variant import evaluate_variant
 from optimizer.jobs.studies.evaluations.run_judge_run import run_judge_run
 from optimizer.runtime import wiring
@@ -31,6 +30,7 @@ from tests.clock import T0, Clock
 from tests.judged_world import judge_model
 from tests.playbook_model import Learner
 from tests.recordings.fixed import api_of, source
+from tests.rollout_acts import set_champion
 from tests.rollout_world import Behaviour
 from tests.rollout_world import World as Rollouts
 from tests.stores import EMBEDDED_ONLY, migrate_store, new_database

@@ -19,12 +19,12 @@ from ulid import ULID
 from api.access.auth import Keys, identify
 from api.access.limits import MinuteWindows
 from api.http.bodies import MAX_INTEGER, parse
-from api.http.etags import check_preconditions, etag_of, is_listed
 from api.http.in_flight import InFlight, Passage
 from api.http.pagination import slice_of
-from api.http.problems import MalformedBody, PreconditionFailed
+from api.http.problems import MalformedBody
 from api.http.request_ids import new_request_id
-from optimizer.core.base.errors import Busy, InvalidInput, NotAuthenticated, TooMany
+from optimizer.core.base.errors import Busy, InvalidInput, NotAuthenticated, PreconditionFailed, TooMany
+from optimizer.core.base.etags import check_preconditions, etag_of, is_listed
 from optimizer.host.config import ServerLimits
 from optimizer.host.ports_in_use import is_loopback
 

@@ -19,11 +19,11 @@ from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import kind_of
 from optimizer.core.views.study_headline import next_step
 from optimizer.jobs.families.vouch_for_judge import judge_gates
-from optimizer.jobs.rollouts.start_rollout import start_rollout
 from optimizer.jobs.studies.nominate import nominate
 from optimizer.jobs.studies.report_study import report_study
 from optimizer.ports import CalibrationRecord
 from tests.judged_world import JudgedWorld, judge_model, letters_family, writer_by
+from tests.rollout_acts import start_rollout
 from tests.study_world import START, Killed
 
 SPACE = {"temperature": {"float": [0.0, 1.0]}, "max_tokens": {"int": [10, 40]}}
@@ -196,7 +196,7 @@ def test_a_nomination_is_refused_until_people_vouch_for_the_judge_and_then_needs
     monkeypatch.setattr(world.store.observations, "is_reported", lambda *_: True)
     rollout = {"gates": {"n": 8, "max_risk": 1.0}, "metric": {"field": "success", "source": "user"}}
     started = start_rollout(letters_family(space=SPACE, rollout=rollout), winner, dry_run=True, **given)
-    assert not started.report.forced
+    assert not started.forced
 
 
 def test_the_pages_of_a_judged_study_say_what_its_scores_are_worth(tmp_path):
@@ -262,7 +262,7 @@ def test_a_rollout_by_a_judges_feedback_names_the_judge_that_people_vouch_for(tm
     family = letters_family(space=SPACE, rollout={"metric": {"field": "success", "source": "judge"}})
     given = {"actor": "ann", "store": world.store, "clock": world.clock, "dry_run": True}
     started = start_rollout(family, world.study.winner, **given)
-    assert started.rollout.settings.get("judge") == (judge_identity(family) if vouched else None)
+    assert started.settings.get("judge") == (judge_identity(family) if vouched else None)
 
 
 def test_a_later_calibration_takes_an_earlier_ones_place(tmp_path):

@@ -15,10 +15,10 @@ from optimizer.core.family.variant import FewShot, VariantRecord
 from optimizer.core.search.study import Definition
 from optimizer.jobs.dataset.build_dataset import build_dataset
 from optimizer.jobs.dataset.keep_golden import add_golden, list_golden, remove_golden
-from optimizer.jobs.rollouts.start_rollout import start_rollout
 from optimizer.jobs.studies.evaluate_variant import evaluate_variant
 from optimizer.jobs.studies.evaluations.plan_evaluation import plan_evaluation
 from optimizer.runtime.wiring import classify
+from tests.rollout_acts import start_rollout
 from tests.study_world import START, World, topic_examples
 
 

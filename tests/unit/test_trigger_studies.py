@@ -14,11 +14,11 @@ from optimizer.core.base.values import Budget, Spend
 from optimizer.core.search.study import CONFIRM
 from optimizer.jobs.families.create_variant import VariantDraft, create_variant
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
-from optimizer.jobs.rollouts.operate_rollout import operate
 from optimizer.jobs.rollouts.read_candidate import waiting_candidate
 from optimizer.jobs.rollouts.tick import tick
 from optimizer.jobs.studies.request_stop import request_stop
 from tests.contexts import context_of
+from tests.rollout_acts import operate
 from tests.study_world import TopicModel, topic_examples
 from tests.triggered_world import NIGHTLY, TriggeredWorld
 
@@ -378,9 +378,9 @@ def test_a_candidate_is_handed_on_once_whatever_becomes_of_its_rollout(tmp_path:
     nominated(world)
     (started,) = world.hand_on()
     with world.store.read() as tx:
-        first = world.store.rollouts.decisions(tx, started.rollout.id)[0]
+        first = world.store.rollouts.decisions(tx, started.id)[0]
     assert (first.actor, "started by itself (feedback:" in first.reason) == ("system:feedback", True)
-    operate(started.rollout.id, "reject", actor="ann", reason="not this one", store=world.store, clock=world.clock)
+    operate(started.id, "reject", actor="ann", reason="not this one", store=world.store, clock=world.clock)
     assert world.hand_on() == []
     assert "approval_wanted" not in world.alerts()
     assert "candidate_waits" not in world.alerts()
@@ -448,7 +448,7 @@ def test_a_rollout_that_cannot_start_is_said_and_tried_again(nightly: TriggeredW
     assert "no interaction of topics was reported" in detail
     nightly.users(5)
     (started,) = nightly.hand_on()
-    assert started.rollout.study == study.id
+    assert started.study == study.id
     assert "candidate_waits" not in nightly.alerts()
 
 
@@ -464,7 +464,7 @@ def test_what_is_said_of_a_candidate_that_waits_is_why_it_waits_now(
     def refuse(*args: Any, **options: Any) -> None:
         raise GateNotMet("It would not end within its limits.")
 
-    monkeypatch.setattr("optimizer.jobs.scheduling.hand_on_candidates.start_rollout", refuse)
+    monkeypatch.setattr("optimizer.jobs.scheduling.hand_on_candidates.make_rollout", refuse)
     assert nightly.hand_on() == []
     assert nightly.alerts()["candidate_waits"].endswith(
         "its rollout did not start. It would not end within its limits."
@@ -490,7 +490,7 @@ def test_a_candidate_that_waits_is_handed_on_days_later_and_no_other_search_is_p
     assert f"of study {study.id} waits for its rollout" in held.reason
     nightly.users(5)
     (started,) = nightly.hand_on()
-    assert started.rollout.study == study.id
+    assert started.study == study.id
     assert "candidate_waits" not in nightly.alerts()
 
 
@@ -498,12 +498,10 @@ def promoted(world: TriggeredWorld) -> str:
     """The rollout of what a study found that started by itself, promoted by a person."""
     nominated(world)
     (started,) = world.hand_on()
-    operate(started.rollout.id, "approve", actor="ann", reason="so", store=world.store, clock=world.clock)
+    operate(started.id, "approve", actor="ann", reason="so", store=world.store, clock=world.clock)
     tick(world.store, world.clock, 60.0)
-    operate(
-        started.rollout.id, "promote", actor="ann", reason="so", confirm="topics", store=world.store, clock=world.clock
-    )
-    return started.rollout.id
+    operate(started.id, "promote", actor="ann", reason="so", confirm="topics", store=world.store, clock=world.clock)
+    return started.id
 
 
 def test_no_study_starts_by_itself_while_a_promotion_is_watched_in_its_holdback(tmp_path: Path) -> None:
@@ -536,7 +534,7 @@ def test_a_candidate_found_during_a_holdback_waits_for_its_end(tmp_path: Path) -
     assert latest.id == rollout
     world.clock.pass_hours(7 * 24)
     (started,) = world.hand_on()
-    assert started.rollout.study == "st_later"
+    assert started.study == "st_later"
 
 
 def test_a_policy_family_starts_no_study(tmp_path: Path) -> None:

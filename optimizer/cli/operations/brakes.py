@@ -23,7 +23,6 @@ from optimizer.core.base.errors import (
     NotFound,
     Refused,
 )
-from optimizer.core.rollout.transitions import BRAKES as ACTS_THAT_BRAKE
 from optimizer.runtime.use_cases import use_case_of
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 Q = TypeVar("Q")
 R = TypeVar("R")
 
-BRAKES = frozenset({"roll_back_champion", "set_champion", "revoke_key"})  # methods of ``Operations``
+BRAKES = frozenset({"revoke_key"})  # methods of ``Operations``
 ABOUT_THE_ACT = (Conflict, Refused, InvalidInput)  # the store would say the same
 
 
@@ -72,7 +71,7 @@ class _Brakes:
             return _asked(
                 lambda: ask(*given, **named),
                 lambda: getattr(self._local, name)(*given, **named),
-                is_brake=name in BRAKES or (name == "act_on_rollout" and given[1] in ACTS_THAT_BRAKE),
+                is_brake=name in BRAKES,
                 actor=self._actor,
             )
 

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Any
 from optimizer.cli.output import plain
 from optimizer.core.evaluation.judging.run import JudgeRun
 from optimizer.core.views.judge import judge_run_view
-from optimizer.runtime import shapes, wiring
+from optimizer.runtime import wiring
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime, timedelta
 
     from optimizer.cli.operations.protocol import Answer
     from optimizer.cli.session import Session
     from optimizer.core.base.values import Aim, Budget
     from optimizer.core.graph.verified import Verdict
-    from optimizer.core.rollout.transitions import OperatorAct
     from optimizer.core.serving.access import Access
     from optimizer.jobs.families.create_variant import VariantDraft
 
@@ -32,48 +30,6 @@ class LocalOperations:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-
-    def start_rollout(
-        self,
-        family: str,
-        variant: str,
-        *,
-        aim: Aim | None,
-        ladder: Sequence[float] | None,
-        margin: float | None,
-        study: str | None,
-        reason: str | None,
-        confirm: str | None,
-        dry_run: bool,
-    ) -> Answer:
-        from optimizer.jobs.rollouts.start_rollout import start_rollout
-
-        started = start_rollout(
-            self._session.family(family), variant, aim=aim, ladder=ladder, margin=margin, study=study, reason=reason,
-            confirm=confirm, dry_run=dry_run, **self._by,
-        )  # fmt: skip
-        return _as_json(shapes.started(started))
-
-    def act_on_rollout(self, rollout: str, act: OperatorAct, *, reason: str | None, confirm: str | None) -> Answer:
-        from optimizer.jobs.rollouts.operate_rollout import operate
-
-        return _as_json(shapes.change(operate(rollout, act, reason=reason, confirm=confirm, **self._by)))
-
-    def roll_back_champion(
-        self, family: str, *, reason: str | None, expect: str | None, to: str | None = None, dry_run: bool = False
-    ) -> Answer:
-        from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
-
-        report = roll_back_champion(
-            family, reason=reason, expect=expect, to=to, dry_run=dry_run, **self._by, **self._served_models
-        )
-        return _as_json(report)
-
-    def set_champion(self, family: str, variant: str, *, reason: str | None, confirm: str | None) -> Answer:
-        from optimizer.jobs.rollouts.set_champion import set_champion
-
-        report = set_champion(family, variant, reason=reason, confirm=confirm, **self._by, **self._served_models)
-        return _as_json(report)
 
     def create_variant(self, family: str, draft: VariantDraft) -> Answer:
         from optimizer.jobs.families.create_variant import create_variant
@@ -240,10 +196,6 @@ class LocalOperations:
     def _by(self) -> dict[str, Any]:
         """Who acts, where, and when."""
         return {"actor": self._session.actor, "store": self._session.store, "clock": self._session.clock}
-
-    @property
-    def _served_models(self) -> dict[str, Any]:
-        return wiring.served_models(self._session.settings)
 
     @property
     def _models(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
     from optimizer.core.base.values import Aim, Budget
     from optimizer.core.graph.verified import Verdict
-    from optimizer.core.rollout.transitions import OperatorAct
     from optimizer.core.serving.access import Access
     from optimizer.jobs.families.create_variant import VariantDraft
 
@@ -25,28 +24,6 @@ class Operations(Protocol):
 
     ``reason`` None: none was given. Families, variants, rollouts and studies are meant by name or id.
     """
-
-    # rollouts and champions
-    def start_rollout(
-        self,
-        family: str,
-        variant: str,
-        *,
-        aim: Aim | None,
-        ladder: Sequence[float] | None,
-        margin: float | None,
-        study: str | None,
-        reason: str | None,
-        confirm: str | None,
-        dry_run: bool,
-    ) -> Answer: ...
-    def act_on_rollout(self, rollout: str, act: OperatorAct, *, reason: str | None, confirm: str | None) -> Answer: ...
-    def roll_back_champion(
-        self, family: str, *, reason: str | None, expect: str | None, to: str | None = None, dry_run: bool = False
-    ) -> Answer:
-        """``expect``: the variant that must be champion now; ``to``: the earlier one, None: the one before."""
-
-    def set_champion(self, family: str, variant: str, *, reason: str | None, confirm: str | None) -> Answer: ...
 
     # variants and studies
     def create_variant(self, family: str, draft: VariantDraft) -> Answer: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from optimizer.core.base.values import Aim, Budget
     from optimizer.core.graph.verified import Verdict
-    from optimizer.core.rollout.transitions import OperatorAct
     from optimizer.core.serving.access import Access
     from optimizer.jobs.families.create_variant import VariantDraft
     from optimizer.runtime.api_client import ApiClient
@@ -25,38 +24,6 @@ class RemoteOperations:
 
     def __init__(self, server: ApiClient) -> None:
         self._server = server
-
-    def start_rollout(
-        self,
-        family: str,
-        variant: str,
-        *,
-        aim: Aim | None,
-        ladder: Sequence[float] | None,
-        margin: float | None,
-        study: str | None,
-        reason: str | None,
-        confirm: str | None,
-        dry_run: bool,
-    ) -> Answer:
-        body = {
-            "variant": variant, "aim": aim, "ladder": ladder, "margin": margin, "study": study, "reason": reason,
-            "confirm": confirm, "dry_run": dry_run,
-        }  # fmt: skip
-        return self._post(f"families/{_quoted(family)}/rollouts", body)
-
-    def act_on_rollout(self, rollout: str, act: OperatorAct, *, reason: str | None, confirm: str | None) -> Answer:
-        return self._post(f"rollouts/{_quoted(rollout)}/{act}", {"reason": reason, "confirm": confirm})
-
-    def roll_back_champion(
-        self, family: str, *, reason: str | None, expect: str | None, to: str | None = None, dry_run: bool = False
-    ) -> Answer:
-        body = {"reason": reason, "expect": expect, "to": to, "dry_run": dry_run}
-        return self._post(f"families/{_quoted(family)}/champion/rollback", body)
-
-    def set_champion(self, family: str, variant: str, *, reason: str | None, confirm: str | None) -> Answer:
-        body = {"variant": variant, "reason": reason, "confirm": confirm}
-        return self._post(f"families/{_quoted(family)}/champion/set", body)
 
     def create_variant(self, family: str, draft: VariantDraft) -> Answer:
         body = asdict(draft)

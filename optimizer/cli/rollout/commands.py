@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -17,10 +18,14 @@ from optimizer.cli.rollout.selftest import selftest
 from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.variant.find import find_variant, last_nominated
 from optimizer.core.base.errors import Conflict, InvalidInput
+from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from optimizer.core.base.values import Aim
     from optimizer.core.rollout.transitions import OperatorAct
+    from optimizer.jobs.context import Context
+    from optimizer.jobs.record_change import RolloutChange
+    from optimizer.jobs.rollouts.operate_rollout import ActRequest
 
 app = typer.Typer(
     name="rollout",
@@ -62,6 +67,8 @@ def start(
 
     Example: detent rollout start triage --dry-run
     """
+    from optimizer.jobs.rollouts.start_rollout import RolloutRequest, start_rollout
+
     check_one_of("--aim", aim, AIMS)
     session = Session()
     session.family(family)
@@ -71,13 +78,14 @@ def start(
     shares = shares_of(ladder)
     if not dry_run:
         reason = reason_of(reason, confirm)
-    answer = session.operations.start_rollout(
-        family, candidate, aim=cast("Aim | None", aim), ladder=shares, margin=margin, study=study, reason=reason,
-        confirm=confirm, dry_run=dry_run,
+    asked = RolloutRequest(
+        family=family, variant=candidate, aim=cast("Aim | None", aim), ladder=shares, margin=margin, study=study,
+        reason=reason or "", confirm=confirm, dry_run=dry_run,
     )  # fmt: skip
-    show_change(as_json, answer)
+    report = session.client.ask(start_rollout, asked)
+    show_change(as_json, as_json_of(start_rollout, report))
     if dry_run and not as_json:
-        view_forecast(console(), answer["forecast"])
+        view_forecast(console(), report.forecast.as_record())
 
 
 def reason_of(given: str | None, confirm: str | None) -> str | None:
@@ -106,11 +114,15 @@ def _last_nominated(session: Session, family: str) -> str:
 
 def _act(act: OperatorAct, family: str, reason: str | None, confirm: str | None, as_json: bool) -> None:
     """One act on the active rollout."""
+    from optimizer.jobs.rollouts import operate_rollout
+
     session = Session()
     rollout = session.active_rollout(family)
-    answer = session.operations.act_on_rollout(rollout.id, act, reason=reason_of(reason, confirm), confirm=confirm)
-    show_change(as_json, answer)
-    if answer.get("status") == "approved" and session.server is None:
+    done: Callable[[Context, ActRequest], RolloutChange] = getattr(operate_rollout, act)
+    asked = operate_rollout.ActRequest(id=rollout.id, reason=reason_of(reason, confirm) or "", confirm=confirm)
+    report = session.client.ask(done, asked)
+    show_change(as_json, as_json_of(done, report))
+    if report.status == "approved" and session.server is None:
         say("No server runs here: the candidate is served once `detent serve` ticks.")
 
 

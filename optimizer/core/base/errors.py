@@ -7,7 +7,8 @@
     │   └── KeyReused         an Idempotency-Key that came with another body before
     ├── NotFound              a family, variant, study, rollout, interaction … that does not exist
     ├── Conflict              the state does not allow this now
-    │   └── StaleVersion      another caller changed the thing meanwhile (If-Match)
+    │   └── StaleVersion      another caller changed the thing meanwhile
+    │       └── PreconditionFailed  said by If-Match or If-None-Match
     ├── Refused               a gate, limit or budget says no; a person may be able to force it
     │   ├── GateNotMet
     │   ├── BudgetTooSmall    refused before any money is spent
@@ -186,6 +187,11 @@ class Conflict(DetentError):
 class StaleVersion(Conflict):
     slug = "stale-version"
     title = "Changed in between"
+
+
+class PreconditionFailed(StaleVersion):
+    slug = "precondition-failed"
+    title = "Precondition failed"
 
 
 class Refused(DetentError):

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+from optimizer.core.base.errors import NotFound
+
 V = TypeVar("V")
 RETIRED = "~"  # in no name of a family's file
 
@@ -49,3 +51,8 @@ def by_name(found: Mapping[str, V], former: Mapping[str, str]) -> Mapping[str, V
 def former_of(found: Mapping[str, V]) -> Mapping[str, str]:
     """The present name by each former one that is found."""
     return found.former if isinstance(found, FamilyMap) else {}
+
+
+def no_family(name: str) -> NotFound:
+    """Names no other: a key for named families learns nothing of the rest."""
+    return NotFound(f"There is no family {name!r} here; `detent family list` shows those that exist.", family=name)

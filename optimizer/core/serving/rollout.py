@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from pydantic import computed_field
+
 from optimizer.core.base.errors import NotFound, Refused
+from optimizer.core.base.texts import Record, Text
+from optimizer.core.serving.access import Access
 
 Status = Literal["pending", "validating", "approved", "deploying", "deployed", "rolled_back", "failed"]
 RolloutOutcome = Literal["promoted", "worse", "guardrail", "inconclusive", "invalid", "cancelled", "champion_changed"]
@@ -37,15 +41,15 @@ class Rollout:
     stage: int  # index into ladder; -1 before the candidate was served
     held: bool
     version: int
-    settings: Mapping[str, Any]  # frozen with the rollout: margin, metric, gates, guardrails, windows …
-    stage_history: Sequence[
-        Mapping[str, Any]
+    settings: Record[Mapping[str, Any]]  # frozen with the rollout: margin, metric, gates, guardrails, windows …
+    stage_history: Record[
+        Sequence[Mapping[str, Any]]
     ]  # [{"share", "from", "to"|None, "clock_from", "clock_to"|None}]: which share held when
     created_at: datetime
     created_by: str
     forced: bool = False
     outcome: RolloutOutcome | None = None
-    reason: str | None = None
+    reason: Text[str | None] = None
     held_by: str | None = None  # the actor of the hold; the tick takes back only its own
     study: str | None = None
     lease_expires_at: datetime | None = None
@@ -54,11 +58,13 @@ class Rollout:
     ended_at: datetime | None = None
     simulated_clock: bool = False
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def share(self) -> float | None:
         """Share of units that the candidate gets at this stage; None when it is not served."""
         return self.ladder[self.stage] if self.status == "deploying" and self.stage >= 0 else None
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def is_active(self) -> bool:
         return self.status in ACTIVE
@@ -73,9 +79,9 @@ class Decision:
     kind: str  # start, validate, approve, reject, deploy, lapse, advance, hold, resume, promote, rollback, end
     at: datetime
     actor: str
-    reason: str
+    reason: Text[str]
     forced: bool
-    content: Mapping[str, Any]  # inputs, rule, verdicts, state before and after
+    content: Record[Mapping[str, Any]]  # inputs, rule, verdicts, state before and after
     previous_hash: str
     hash: str
 
@@ -88,7 +94,7 @@ class Champion:
     seq: int
     variant: str
     since: datetime
-    why: str
+    why: Text[str]
     by: str
     forced: bool = False
     until: datetime | None = None
@@ -190,3 +196,10 @@ def ladder_text(ladder: Sequence[float]) -> str:
 
 def unknown_rollout(id: str) -> NotFound:
     return NotFound(f"There is no rollout {id!r}. See them with: detent rollout status FAMILY.", rollout=id)
+
+
+def visible(found: Rollout | None, id: str, access: Access) -> Rollout:
+    """The rollout; to a key for other families it does not exist."""
+    if found is None or not access.may_see(found.family):
+        raise unknown_rollout(id)
+    return found

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 
 from optimizer.core.base.errors import Conflict, Fault, InvalidFamily, NotFound
 from optimizer.core.family.family import Family, kind_of
-from optimizer.ports import ModelCatalogue
+from optimizer.ports import ModelCatalogue, ServedModels
 
 
 def require_known_models(family: Family, models: ModelCatalogue) -> None:
@@ -46,23 +46,19 @@ def named_models(family: Family) -> Iterator[tuple[str, str]]:
         yield from ((f"/judge/committee/{i}", name) for i, name in enumerate(judge.committee))
 
 
-def require_models(
-    names: Collection[str], models: ModelCatalogue | None, loaded: Collection[str] | None, *, cannot: str
-) -> None:
+def require_models(names: Collection[str], served: ServedModels, *, cannot: str) -> None:
     """Whether models would answer if they were asked from now on.
 
     Args:
-        models: None where config/models.yaml cannot be read.
-        loaded: names of the models that the running gateway knows; None where none runs.
         cannot: what cannot be done with a model that is not known: the beginning of the error.
     Raises:
         NotFound: config/models.yaml has no such model.
         Conflict: the running gateway does not know it.
     """
     for name in names:
-        if models is not None and (why := _unknown(name, models)) is not None:
+        if served.catalogue is not None and (why := _unknown(name, served.catalogue)) is not None:
             raise NotFound(f"{cannot}: {why}", model=name)
-        if loaded is not None and name not in loaded:
+        if served.loaded is not None and name not in served.loaded:
             raise Conflict(
                 f"{cannot}: the running server does not know its model {name!r} yet, so every request would"
                 " fail. It reads config/models.yaml again within a second of a change. Try again; where it stays so,"

@@ -27,7 +27,7 @@ from optimizer.jobs.record_change import (
     record_transition,
 )
 from optimizer.jobs.rollouts.fix_settings import ChampionRecord, fix_settings, read_record
-from optimizer.ports import Clock, ModelCatalogue, Store, Transaction
+from optimizer.ports import Clock, ModelCatalogue, ServedModels, Store, Transaction
 
 
 def adopt_file_version(
@@ -61,7 +61,11 @@ def adopt_file_version(
     variant = family.variant(version)
     wanted = variant.id
     why = checked_reason(reason)
-    require_models(asked_by(variant), models, loaded, cannot=f"Cannot serve version {version} of {name}'s file")
+    require_models(
+        asked_by(variant),
+        ServedModels(catalogue=models, loaded=loaded),
+        cannot=f"Cannot serve version {version} of {name}'s file",
+    )
     record = _record(family, store, clock) if holdback else None
 
     def change(tx: Transaction) -> _Adoption:

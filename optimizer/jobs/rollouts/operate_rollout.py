@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Annotated
 
-from optimizer.core.base.errors import InvalidInput, StaleVersion
+from pydantic import Field
+
+from optimizer.core.base.answers import members_of
+from optimizer.core.base.errors import PreconditionFailed, StaleVersion
 from optimizer.core.rollout.transitions import BRAKES, OperatorAct, Transition, TransitionRequest, apply, lapse_of
 from optimizer.core.serving.freezes import require_unfrozen
-from optimizer.core.serving.rollout import Champion, Decision, Rollout, refuse_other_clock, unknown_rollout
-from optimizer.jobs.record_change import RolloutChange, checked_reason, log_head, promote, record_transition
+from optimizer.core.serving.rollout import Champion, Decision, Rollout, refuse_other_clock, visible
+from optimizer.jobs.context import Context
+from optimizer.jobs.record_change import RolloutChange, checked_reason, log_head, record_transition
+from optimizer.jobs.record_change import promote as promote_candidate
+from optimizer.jobs.request import EntityTags, Reason, Request
 from optimizer.jobs.rollouts.watch_rollout import evidence_now
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.ports import Transaction
 
 GOING_ON: tuple[OperatorAct, ...] = (
     "approve",
@@ -20,88 +26,130 @@ GOING_ON: tuple[OperatorAct, ...] = (
 )  # a freeze or another clock stops these; never the way back
 
 
-def operate(
-    rollout_id: str,
-    act: OperatorAct,
-    *,
-    actor: str,
-    reason: str | None,
-    store: Store,
-    clock: Clock,
-    confirm: str | None = None,
-    if_version: int | None = None,
-) -> RolloutChange:
-    """Applies one act in one transaction.
+class ActRequest(Request):
+    id: str
+    reason: Reason = ""
+    confirm: Annotated[
+        str | None, Field(description="The family's name: goes past a gate that has not passed, recorded as forced")
+    ] = None
+    if_match: EntityTags = None  # the version that the operator looked at; brakes ignore it
 
-    ``if_version``: the version that the operator looked at; brakes ignore it.
+
+def approve(context: Context, request: ActRequest) -> RolloutChange:
+    """Lets the rollout begin with the worker's next tick."""
+    return _operate(context, request, "approve")
+
+
+def reject(context: Context, request: ActRequest) -> RolloutChange:
+    """Ends a rollout that has not been served yet."""
+    return _operate(context, request, "reject")
+
+
+def advance(context: Context, request: ActRequest) -> RolloutChange:
+    """The next share of the ladder. Past a gate that has not passed it needs `confirm` = the family's name, recorded as
+    forced.
+    """
+    return _operate(context, request, "advance")
+
+
+def hold(context: Context, request: ActRequest) -> RolloutChange:
+    """No advance until resumed; guardrails and rollback go on acting. Safe to repeat."""
+    return _operate(context, request, "hold")
+
+
+def resume(context: Context, request: ActRequest) -> RolloutChange:
+    """Takes a hold back."""
+    return _operate(context, request, "resume")
+
+
+def promote(context: Context, request: ActRequest) -> RolloutChange:
+    """The candidate becomes champion. Past a gate that has not passed it needs `confirm` = the family's name,
+    recorded as forced.
+    """
+    return _operate(context, request, "promote")
+
+
+def rollback(context: Context, request: ActRequest) -> RolloutChange:
+    """Every user gets the champion again, at once, and the rollout ends."""
+    return _operate(context, request, "rollback")
+
+
+def _operate(context: Context, request: ActRequest, act: OperatorAct) -> RolloutChange:
+    """Applies one act in one transaction.
 
     Raises:
         NotFound: no such rollout.
         Conflict: the rollout's state, or a freeze, does not allow the act; StaleVersion when it moved since
-            ``if_version``.
+            ``if_match``.
         Refused: it began on real time and this process runs on a scaled clock; GateNotMet, which follows, is one of
             these, too.
         GateNotMet: advance or promote past a gate that has not passed, without ``confirm`` = the family's name.
     """
-    if act not in get_args(OperatorAct):
-        raise InvalidInput(f"Unknown act {act!r} on a rollout; known: {', '.join(get_args(OperatorAct))}.")
-    why = checked_reason(reason)
+    store, clock = context.store, context.clock
+    why = checked_reason(request.reason)
+    if_version = None if act in BRAKES else _version(request.if_match)
 
     def change(tx: Transaction) -> RolloutChange:
-        rollout = store.rollouts.get(tx, rollout_id)
-        if rollout is None:
-            raise unknown_rollout(rollout_id)
-        if if_version is not None and act not in BRAKES and rollout.version != if_version:
+        rollout = visible(store.rollouts.get(tx, request.id), request.id, context.access)
+        if if_version is not None and rollout.version != if_version:
             raise StaleVersion(
-                f"Rollout {rollout_id} moved since you looked: it is at version {rollout.version}, you meant"
+                f"Rollout {rollout.id} moved since you looked: it is at version {rollout.version}, you meant"
                 f" {if_version}. Look at its status and say it again if it is still meant.",
-                rollout=rollout_id,
+                rollout=rollout.id,
                 version=rollout.version,
             )
         if act in GOING_ON:
-            require_unfrozen(store.freezes.all(tx), rollout.family, f"{act} rollout {rollout_id}")
+            require_unfrozen(store.freezes.all(tx), rollout.family, f"{act} rollout {rollout.id}")
             refuse_other_clock(rollout, clock.scale)
         at, clock_at = clock.now(), clock.rollout_now()
         lapsed_at, lapsed_clock_at = lapse_of(rollout, at=at, clock_at=clock_at, scale=clock.scale)
-        request = TransitionRequest(
+        asked = TransitionRequest(
             act=act,
             at=at,
             clock_at=clock_at,
-            actor=actor,
+            actor=context.actor,
             reason=why,
-            confirm=confirm,
+            confirm=request.confirm,
             lapsed_at=lapsed_at,
             lapsed_clock_at=lapsed_clock_at,
             evidence=(
                 evidence_now(tx, store, rollout, at=at, clock_at=clock_at) if act in ("advance", "promote") else None
             ),
         )
-        transition = apply(rollout, request)
+        transition = apply(rollout, asked)
         if not transition.changed:
-            return RolloutChange(
-                family=rollout.family, what=transition.what, why=rollout.reason or why, changed=False, rollout=rollout
-            )
+            return RolloutChange(**members_of(rollout), what=transition.what, why=rollout.reason or why, changed=False)
         decision = record_transition(tx, store, transition)
-        return _report(transition, decision, promote(tx, store, transition))
+        return _report(transition, decision, promote_candidate(tx, store, transition))
 
     report = store.write(change)
     log_head(report.decision)
     return report
 
 
+def _version(if_match: str | None) -> int | None:
+    """The version that If-Match names; None where any will do."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    tag = if_match.strip().removeprefix("W/").strip('"')
+    if not (tag.isascii() and tag.isdigit() and len(tag) < 10):
+        raise PreconditionFailed(
+            f"If-Match asked for {if_match}, and no rollout has such a tag. Send the ETag of the rollout as it came."
+        )
+    return int(tag)
+
+
 def _report(transition: Transition, decision: Decision, reign: Champion | None) -> RolloutChange:
     rollout, act = transition.rollout, transition.request.act
     undo, following = _commands(rollout, act)
     return RolloutChange(
-        family=rollout.family,
+        **members_of(rollout),
         what=transition.what,
         why=transition.request.reason,
         undo=undo,
         next=following,
-        forced=transition.forced,
-        rollout=rollout,
-        champion=reign,
         decision=decision,
+        reign=reign,
     )
 
 

@@ -2,47 +2,79 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated
 
-from optimizer.core.base.errors import Fault, InvalidInput, NotFound
-from optimizer.core.serving.assignment import unit_hmac
-from optimizer.ports import Clock, Store, Transaction
+from pydantic import Field
+from pydantic_core import to_json
+
+from optimizer.core.base.errors import NotFound
+from optimizer.core.base.etags import check_preconditions, etag_of
+from optimizer.core.serving.family_names import no_family
+from optimizer.jobs.context import Context
+from optimizer.jobs.request import EntityTags, Moment, Name, Request
+from optimizer.ports import Transaction
 
 
-def put_override(
-    family: str, unit: str, *, variant: str, until: datetime, actor: str, store: Store, clock: Clock, unit_key: bytes
-) -> str:
-    """Stores the override under the unit's HMAC, which it returns; the unit itself is not kept.
+class OverrideRequest(Request):
+    family: str
+    unit: Annotated[str, Field(min_length=1, max_length=512)]
+    variant: Name
+    until: Annotated[Moment | None, Field(description="Default: a day from now")] = None
+    if_match: EntityTags = None
+    if_none_match: EntityTags = None
 
-    A time that is over ends an override.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverrideReport:
+    family: str
+    unit: str
+    variant: str
+    until: datetime
+
+    @property
+    def etag(self) -> str:
+        return etag_of(to_json([self.variant, self.until.timestamp()]))
+
+
+def put_override(context: Context, request: OverrideRequest) -> OverrideReport:
+    """Serves one unit a named variant until a time, for testing, counted in no arm of a rollout.
+
+    A time that is over ends the override. It is stored under the unit's HMAC; the unit itself is not kept.
 
     Raises:
-        InvalidInput: the unit is empty, or ``until`` has no time zone.
-        NotFound: the family has no such variant.
+        NotFound: the family serves nothing, or has no such variant.
+        PreconditionFailed: the unit has another override than the request was decided on.
     """
-    faults = []
-    if not unit:
-        faults.append(Fault(pointer="/unit", detail="the unit is empty; name the user, session or conversation"))
-    if until.tzinfo is None:
-        faults.append(
-            Fault(pointer="/until", detail="the time has no zone; write it as RFC 3339, such as 2026-11-20T12:00:00Z")
-        )
-    if faults:
-        raise InvalidInput("Cannot set the override: " + "; ".join(f.detail for f in faults), faults)
-    hashed = unit_hmac(unit_key, unit)
+    store, clock, family, variant = context.store, context.clock, request.family, request.variant
+    hashed = context.hmac_unit(request.unit)
 
-    def change(tx: Transaction) -> None:
+    def change(tx: Transaction) -> OverrideReport:
+        if store.champions.current(tx, family) is None:
+            raise no_family(family)
+        at = clock.now()
+        until = request.until or at + timedelta(days=1)
+        report = OverrideReport(family=family, unit=request.unit, variant=variant, until=until)
+        known = next((row for row in store.overrides.active(tx, at) if row[:2] == (family, hashed)), None)
+        before = OverrideReport(family=family, unit=request.unit, variant=known[2], until=known[3]) if known else None
+        check_preconditions(
+            before.etag if before is not None else None,
+            if_match=request.if_match,
+            if_none_match=request.if_none_match,
+        )
         if store.variants.get(tx, family, variant) is None:
             raise NotFound(
                 f"Family {family!r} has no variant {variant!r}. See them with: detent variant list {family}.",
                 family=family,
                 variant=variant,
             )
-        at = clock.now()
-        store.overrides.put(tx, family, hashed, variant, until, actor, at)
+        store.overrides.put(tx, family, hashed, variant, until, context.actor, at)
         detail = {"variant": variant, "until": until.isoformat()}
-        store.audit.add(tx, at=at, actor=actor, action="override.put", family=family, subject=hashed, detail=detail)
+        store.audit.add(
+            tx, at=at, actor=context.actor, action="override.put", family=family, subject=hashed, detail=detail
+        )
         store.serving_version.bump(tx)
+        return report
 
-    store.write(change)
-    return hashed
+    return store.write(change)

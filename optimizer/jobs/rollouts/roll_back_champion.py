@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.base.phrasing import when
 from optimizer.core.rollout.verification import ROLLBACK
 from optimizer.core.serving import champion
 from optimizer.core.serving.rollout import Champion
+from optimizer.jobs.context import Context
 from optimizer.jobs.families.check_models import require_models
 from optimizer.jobs.record_change import (
     ChangeReport,
@@ -20,44 +23,71 @@ from optimizer.jobs.record_change import (
     models_asked,
     replace_champion,
 )
-from optimizer.ports import Alert, Clock, ModelCatalogue, Store, Transaction
+from optimizer.jobs.request import Name, Reason, Request
+from optimizer.ports import Alert, Clock, ServedModels, Store, Transaction
 
 
-def roll_back_champion(
-    family: str,
+class ChampionRollbackRequest(Request):
+    family: str
+    reason: Reason = ""
+    expect: Annotated[
+        str | None,
+        Field(
+            description="The variant that must be champion now; else 409 and nothing happens. Sent again within ten"
+            " minutes, nothing happens either, and `changed` is false"
+        ),
+    ] = None
+    to: Annotated[
+        Name | None, Field(description="The earlier champion to go back to; default: the one before this one")
+    ] = None
+    dry_run: Annotated[bool, Field(description="Say what would be champion, and change nothing")] = False
+
+
+def roll_back_champion(context: Context, request: ChampionRollbackRequest) -> ChangeReport:
+    """The champion before this one serves again, at once; an active rollout ends in the same transaction.
+
+    Sent again within ten minutes it changes nothing: going further back names the variant (`to`). Where the server does
+    not know its model, `warning` says so.
+    """
+    served = context.served_models()
+    return take_back(request, actor=context.actor, store=context.store, clock=context.clock, served=served)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grounds:
+    """Why the tick goes back by itself (``core/cross_check.holdback_evidence``), and the alert that says so."""
+
+    evidence: Mapping[str, Any]
+    alert: Alert
+
+
+def take_back(
+    request: ChampionRollbackRequest,
     *,
     actor: str,
-    reason: str | None,
     store: Store,
     clock: Clock,
-    expect: str | None = None,
-    to: str | None = None,
-    dry_run: bool = False,
-    evidence: Mapping[str, Any] | None = None,
-    alert: Alert | None = None,
-    models: ModelCatalogue | None = None,
-    loaded: Collection[str] | None = None,
+    grounds: Grounds | None = None,
+    served: ServedModels | None = None,
 ) -> ChangeReport:
     """Ends an active rollout and lets the reign below serve, in one transaction. Said again within ten minutes it
     changes nothing; later it goes further down or is refused.
 
     Args:
-        to: the variant to go back to, which was champion before; None: the one that the present reign names.
-        dry_run: says what would be, and changes nothing.
-        evidence: what the tick goes back on (``core/cross_check.holdback_evidence``); None where a person asks.
-        alert: opened with it, where no person has asked.
-        models, loaded: as for ``require_models``. An unknown model refuses nothing: the report warns of it.
+        grounds: None where a person asks.
+        served: an unknown model refuses nothing: the report warns of it.
     Raises:
         NotFound: the family has no champion.
         Conflict: nothing below, ``to`` was never champion, or ``expect`` (the variant that shall be replaced) does not
             reign.
     """
-    why = checked_reason(reason)
+    family, to, expect, dry_run = request.family, request.to, request.expect, request.dry_run
+    why = checked_reason(request.reason)
 
     def change(tx: Transaction) -> ChangeReport:
         report = fall_back(tx)
         try:
-            require_models(report.models, models, loaded, cannot="It serves, and it cannot answer")
+            require_models(report.models, served or ServedModels(), cannot="It serves, and it cannot answer")
         except (NotFound, Conflict) as unknown:
             return replace(report, warning=unknown.detail)
         return report
@@ -75,10 +105,10 @@ def roll_back_champion(
             return _foreseen(tx, store, reign, before, why)
         report = replace_champion(
             tx, store, clock, reign, before=before, action=ROLLBACK, says="is champion again", why=why,
-            undo=_undo(before), evidence=evidence,
+            undo=_undo(before), evidence=grounds.evidence if grounds is not None else None,
         )  # fmt: skip
-        if alert is not None:
-            store.alerts.open(tx, alert)
+        if grounds is not None:
+            store.alerts.open(tx, grounds.alert)
         return report
 
     if dry_run:

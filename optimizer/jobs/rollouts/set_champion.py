@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from typing import Annotated
+
+from pydantic import Field
 
 from optimizer.core.base.errors import Fault, InvalidInput, NotFound, Refused
 from optimizer.core.base.phrasing import when
 from optimizer.core.serving import champion
+from optimizer.jobs.context import Context
 from optimizer.jobs.families.check_models import require_models
 from optimizer.jobs.record_change import (
     ChangeReport,
@@ -17,44 +20,44 @@ from optimizer.jobs.record_change import (
     models_asked,
     replace_champion,
 )
+from optimizer.jobs.request import Name, Reason, Request
 from optimizer.jobs.rollouts.roll_back_champion import no_champion
-from optimizer.ports import Clock, ModelCatalogue, Store, Transaction
+from optimizer.ports import Transaction
 
 SET = "champion.set"
 
 
-def set_champion(
-    family: str,
-    variant: str,
-    *,
-    actor: str,
-    reason: str | None,
-    confirm: str | None,
-    store: Store,
-    clock: Clock,
-    models: ModelCatalogue | None,
-    loaded: Collection[str] | None,
-) -> ChangeReport:
-    """Ends an active rollout and lets ``variant`` reign, recorded as forced, in one transaction.
+class ChampionSetRequest(Request):
+    family: str
+    variant: Name
+    reason: Annotated[Reason, Field(description="Needed: it is all that the record will hold about the change")] = ""
+    confirm: Annotated[
+        str | None, Field(description="The family's name; without it 409: no gate is asked, and every user is served")
+    ] = None
 
-    No gate is asked, no unit is held back on the champion before, and a frozen family takes it too: a freeze serves
-    champions only, and this says which. Safe to repeat.
 
-    Args:
-        models, loaded: as for ``require_models``.
+def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
+    """A variant serves every user at once, past every gate and recorded as forced; for an emergency.
+
+    An active rollout ends in the same transaction, nobody is held back, and a frozen family takes it too: a freeze
+    serves champions only, and this says which. Safe to repeat. A variant whose model the server does not know is
+    refused.
+
     Raises:
         InvalidInput: no reason was given.
         NotFound: the family has no champion, or no such variant, or config/models.yaml no model that it asks.
         Conflict: the running gateway does not know a model that it asks.
         Refused: ``confirm`` is not the family's name.
     """
-    if not (reason or "").strip():
+    store, clock, served = context.store, context.clock, context.served_models()
+    family, variant = request.family, request.variant
+    if not request.reason.strip():
         detail = "say why: it is all that the record will hold about this change"
         raise InvalidInput(
             f"Cannot serve {variant} at once without a reason: {detail}. By command: --reason WHY.",
             [Fault(pointer="/reason", detail=detail)],
         )
-    why = checked_reason(reason)
+    why = checked_reason(request.reason)
 
     def change(tx: Transaction) -> ChangeReport:
         current = store.champions.current(tx, family)
@@ -72,8 +75,8 @@ def set_champion(
                 family=family, what=f"{described(tx, store, current)} is champion already, since {when(current.since)}",
                 why=why, changed=False, champion=current, models=models_asked(tx, store, current),
             )  # fmt: skip
-        require_models(asked_by(record.variant), models, loaded, cannot=f"Cannot serve {variant} of {family} at once")
-        if confirm != family:
+        require_models(asked_by(record.variant), served, cannot=f"Cannot serve {variant} of {family} at once")
+        if request.confirm != family:
             raise Refused(
                 f"Cannot serve {variant} of {family} at once: every user would get it, and no evidence is asked for."
                 f" Confirm with the family's name (detent champion set {family} {variant} --reason WHY --confirm"
@@ -82,7 +85,7 @@ def set_champion(
                 variant=variant,
             )
         reign = champion.succeed(
-            current, variant=variant, at=clock.now(), by=actor, why=f"served now: {why}", forced=True
+            current, variant=variant, at=clock.now(), by=context.actor, why=f"served now: {why}", forced=True
         )
         return replace_champion(
             tx, store, clock, reign, before=current, action=SET, says="is champion from now on", why=why,

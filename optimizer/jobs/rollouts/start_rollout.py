@@ -6,9 +6,13 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, get_args
+from typing import Annotated, Any
 
-from optimizer.core.base.errors import Conflict, GateNotMet, InvalidInput, NotFound
+from pydantic import Field
+
+from optimizer.core.base.answers import members_of
+from optimizer.core.base.errors import Conflict, GateNotMet, NotFound
+from optimizer.core.base.texts import Record
 from optimizer.core.base.values import Aim
 from optimizer.core.evaluation.gates import IMPROVED, missed
 from optimizer.core.evaluation.judging.identity import judge_identity
@@ -20,10 +24,12 @@ from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, chosen, fallen_befor
 from optimizer.core.rollout.transitions import TransitionRequest, apply, start
 from optimizer.core.serving.freezes import require_unfrozen
 from optimizer.core.serving.rollout import Decision, Rollout, ladder_text
+from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.families.vouch_for_judge import judge_gates, without_judge_gate
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import RolloutChange, checked_reason, log_head, record_transition
+from optimizer.jobs.request import Name, Reason, Request, Share
 from optimizer.jobs.rollouts.fix_settings import ChampionRecord, fix_settings, reigning
 from optimizer.jobs.rollouts.forecast_rollout import forecast_start, read_recent
 from optimizer.jobs.rollouts.watch_rollout import ENDED
@@ -33,35 +39,46 @@ from optimizer.ports import Clock, Store, Transaction
 AUTO_ACTOR = "system:auto"
 
 
+class RolloutRequest(Request):
+    family: str
+    variant: Name
+    aim: Aim | None = None
+    ladder: Annotated[list[Share], Field(min_length=1, max_length=50)] | None = None
+    margin: Annotated[float, Field(gt=0, lt=1)] | None = None
+    dry_run: bool = False
+    study: Annotated[
+        str | None,
+        Field(description="The study whose confirmation speaks for the candidate; default: the last one that did"),
+    ] = None
+    confirm: Annotated[
+        str | None, Field(description="The family's name: starts past a gate that is not met, recorded as forced")
+    ] = None
+    reason: Reason = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
+class StartReport(RolloutChange):
     """What a start did, or under ``dry_run`` would do: the rollout with its frozen settings,
     and the gates that speak for it.
     """
 
-    rollout: Rollout
-    gates: Sequence[Mapping[str, Any]]
+    gates: Sequence[Record[Mapping[str, Any]]]
     forecast: RolloutForecast
-    report: RolloutChange
     dry_run: bool = False
 
 
-def start_rollout(
-    family: Family,
-    variant: str,
-    *,
-    actor: str,
-    store: Store,
-    clock: Clock,
-    confirm: str | None = None,
-    aim: Aim | None = None,
-    ladder: Sequence[float] | None = None,
-    margin: float | None = None,
-    dry_run: bool = False,
-    study: str | None = None,
-    reason: str | None = None,
-) -> Start:
-    """Makes a rollout of ``variant`` against the champion, in one transaction; ``dry_run`` only says what would happen.
+def start_rollout(context: Context, request: RolloutRequest) -> StartReport:
+    """Starts a rollout against the champion. With `dry_run` nothing is made, and 200 says what would happen.
+
+    A gate that is not met is 409 `gate-not-met` naming it, unless `confirm` is the family's name:
+    then it starts as forced.
+    """
+    family = context.family(request.family)
+    return make_rollout(family, request, actor=context.actor, store=context.store, clock=context.clock)
+
+
+def make_rollout(family: Family, request: RolloutRequest, *, actor: str, store: Store, clock: Clock) -> StartReport:
+    """Makes it in one transaction; under ``dry_run`` says only what would happen.
 
     Raises:
         NotFound: the family has no such variant or no champion, or there is no such study.
@@ -70,34 +87,27 @@ def start_rollout(
         GateNotMet: a gate has not passed, or the rollout would not end within its limits, and ``confirm`` is not the
             family's name.
     """
-    if aim is not None and aim not in get_args(Aim):
-        raise InvalidInput(f"Unknown aim {aim!r}; known: {', '.join(get_args(Aim))}.")
     record, traffic = read_recent(family, store=store, clock=clock)
-    request = _Request(
-        family=family, variant=variant, actor=actor, confirm=confirm, aim=aim, ladder=ladder, margin=margin,
-        study=study,
-        reason=checked_reason(reason) if reason else None, record=record, traffic=traffic,
+    wanted = _Wanted(
+        family=family, asked=request, actor=actor, reason=checked_reason(request.reason) if request.reason else None,
+        record=record, traffic=traffic,
     )  # fmt: skip
-    if dry_run:
+    if request.dry_run:
         with store.read() as tx:
-            draft = _draft(tx, store, clock, request)
-        return _as_start(draft.rollout, draft, dry_run=True)
-    made, decisions = store.write(lambda tx: _make(tx, store, clock, request))
+            draft = _draft(tx, store, clock, wanted)
+        return _foreseen(draft)
+    decisions: list[Decision] = []
+    made = store.write(lambda tx: _make(tx, store, clock, wanted, decisions))
     for decision in decisions:
         log_head(decision)
     return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Request:
+class _Wanted:
     family: Family
-    variant: str
+    asked: RolloutRequest
     actor: str
-    confirm: str | None
-    aim: Aim | None
-    ladder: Sequence[float] | None
-    margin: float | None
-    study: str | None
     reason: str | None
     record: ChampionRecord
     traffic: RecordedTraffic | None
@@ -110,16 +120,16 @@ class _Draft:
     rollout: Rollout
     gates: Sequence[Mapping[str, Any]]
     forecast: RolloutForecast
-    request: _Request
+    wanted: _Wanted
 
     @property
     def missed(self) -> list[Mapping[str, Any]]:
         return missed(self.gates)
 
 
-def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _Draft:
-    name, variant = request.family.name, request.variant
-    settings = chosen(request.family.rollout, ladder=request.ladder, margin=request.margin)
+def _draft(tx: Transaction, store: Store, clock: Clock, wanted: _Wanted) -> _Draft:
+    name, variant = wanted.family.name, wanted.asked.variant
+    settings = chosen(wanted.family.rollout, ladder=wanted.asked.ladder, margin=wanted.asked.margin)
     if store.variants.get(tx, name, variant) is None:
         raise NotFound(
             f"Family {name!r} has no variant {variant!r}. See them with: detent variant list {name}.",
@@ -129,7 +139,7 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
     champion = reigning(tx, store, name)
     if champion.variant == variant:
         raise Conflict(f"Cannot start a rollout of {variant}: it is the champion of {name} already.", champion=variant)
-    if champion.variant != request.record.champion:
+    if champion.variant != wanted.record.champion:
         raise Conflict(
             f"Cannot start a rollout of {variant}: {champion.variant} became the champion of {name} while it was"
             " prepared. Start it again.",
@@ -143,8 +153,8 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
             rollout=active.id,
             rollout_status=active.status,
         )
-    evidence = confirming_study(tx, store, name, variant, aim=request.aim, named=request.study)
-    aim = request.aim or (evidence.aim if evidence is not None else settings.gates.aim)
+    evidence = confirming_study(tx, store, name, variant, aim=wanted.asked.aim, named=wanted.asked.study)
+    aim = wanted.asked.aim or (evidence.aim if evidence is not None else settings.gates.aim)
     now = clock.now()
     since = now - timedelta(days=LABEL_WINDOW_DAYS)
     if not store.observations.is_reported(tx, name, since):
@@ -157,8 +167,8 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
     rollout = Rollout(
         id=new_id("ro"), family=name, candidate=variant, champion=champion.variant, aim=aim, ladder=settings.ladder,
         salt=secrets.token_hex(16), status="pending", stage=-1, held=False, version=0,
-        settings=fix_settings(request.family, settings, request.record, study=evidence),
-        stage_history=(), created_at=now, created_by=request.actor,
+        settings=fix_settings(wanted.family, settings, wanted.record, study=evidence),
+        stage_history=(), created_at=now, created_by=wanted.actor,
         study=evidence.id if evidence is not None else None, simulated_clock=clock.scale != 1.0,
     )  # fmt: skip
     candidate = store.variants.get(tx, name, variant)
@@ -166,7 +176,7 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
     scored_by = (evidence.confirmation or {}).get("judge") if evidence is not None else None
     metric_source = rollout.settings["metric"]["source"]
     judged = judge_gates(
-        request.family,
+        wanted.family,
         store,
         tx,
         metric_source=metric_source,
@@ -174,21 +184,22 @@ def _draft(tx: Transaction, store: Store, clock: Clock, request: _Request) -> _D
         variants=[] if candidate is None else [candidate.variant],
     )
     if metric_source == "judge" and not missed(judged):  # an edit of the file puts no other in its place
-        rollout = replace(rollout, settings={**rollout.settings, "judge": judge_identity(request.family)})
+        rollout = replace(rollout, settings={**rollout.settings, "judge": judge_identity(wanted.family)})
     gates += judged
     gates += fallen_before(store.rollouts.last_against(tx, name, candidate=variant, champion=champion.variant))
-    asked = with_kept_golden(tx, store, request.family)
+    asked = with_kept_golden(tx, store, wanted.family)
     gates += gates_of_suites(asked, store.performance.batches(tx, name), variant, champion=champion.variant)
-    forecast = forecast_start(rollout, traffic=request.traffic, study=evidence, forced=bool(missed(gates)), clock=clock)
+    forecast = forecast_start(rollout, traffic=wanted.traffic, study=evidence, forced=bool(missed(gates)), clock=clock)
     gate = forecast.gate()
-    return _Draft(rollout=rollout, gates=gates if gate is None else [*gates, gate], forecast=forecast, request=request)
+    return _Draft(rollout=rollout, gates=gates if gate is None else [*gates, gate], forecast=forecast, wanted=wanted)
 
 
-def _make(tx: Transaction, store: Store, clock: Clock, request: _Request) -> tuple[Start, list[Decision]]:
-    require_unfrozen(store.freezes.all(tx), request.family.name, f"start a rollout of {request.variant}")
-    draft = _draft(tx, store, clock, request)
+def _make(tx: Transaction, store: Store, clock: Clock, wanted: _Wanted, decisions: list[Decision]) -> StartReport:
+    """``decisions``: takes those that it wrote."""
+    require_unfrozen(store.freezes.all(tx), wanted.family.name, f"start a rollout of {wanted.asked.variant}")
+    draft = _draft(tx, store, clock, wanted)
     forced = bool(draft.missed)
-    if forced and request.confirm != request.family.name:
+    if forced and wanted.asked.confirm != wanted.family.name:
         raise _refusal(draft)
     store.rollouts.add(tx, draft.rollout)
     store.alerts.close(
@@ -203,21 +214,19 @@ def _make(tx: Transaction, store: Store, clock: Clock, request: _Request) -> tup
             clock_at=clock.rollout_now(),
             actor=actor,
             reason=reason,
-            confirm=request.confirm,
+            confirm=wanted.asked.confirm,
             gates=draft.gates,
         )
 
     transitions = [
-        start(draft.rollout, asked("start", request.actor, request.reason or "started by hand"), forced=forced)
+        start(draft.rollout, asked("start", wanted.actor, wanted.reason or "started by hand"), forced=forced)
     ]
-    transitions.append(
-        apply(transitions[-1].rollout, asked("validate", request.actor, _why(draft, _gates_text(draft))))
-    )
+    transitions.append(apply(transitions[-1].rollout, asked("validate", wanted.actor, _why(draft, _gates_text(draft)))))
     if _approves_itself(draft):
         why = _why(draft, f"approve: auto, every gate is met at confidence {IMPROVED:g} or more")
         transitions.append(apply(transitions[-1].rollout, asked("approve", AUTO_ACTOR, why)))
-    decisions = [record_transition(tx, store, t) for t in transitions]
-    return _as_start(transitions[-1].rollout, draft), decisions
+    decisions[:] = [record_transition(tx, store, t) for t in transitions]
+    return _started(transitions[-1].rollout, draft)
 
 
 def _approves_itself(draft: _Draft) -> bool:
@@ -228,7 +237,7 @@ def _approves_itself(draft: _Draft) -> bool:
 
 def _why(draft: _Draft, facts: str) -> str:
     """What a person gave as the reason stands first."""
-    reason = draft.request.reason
+    reason = draft.wanted.reason
     return f"{reason.rstrip('.')}; {facts}" if reason else facts
 
 
@@ -238,9 +247,9 @@ def _gates_text(draft: _Draft) -> str:
 
 
 def _refusal(draft: _Draft) -> GateNotMet:
-    name, variant = draft.request.family.name, draft.request.variant
+    name, variant = draft.wanted.family.name, draft.wanted.asked.variant
     why = "; ".join(f"{g['name']}: {g['reason']}" for g in draft.missed)
-    wrong = f" (confirm was {draft.request.confirm!r})" if draft.request.confirm is not None else ""
+    wrong = f" (confirm was {draft.wanted.asked.confirm!r})" if draft.wanted.asked.confirm is not None else ""
     evidence = any(g["name"] != "forecast" for g in draft.missed)
     way_out = f"Collect the evidence (detent study run {name}), or start it" if evidence else "Or start it"
     return GateNotMet(
@@ -250,27 +259,36 @@ def _refusal(draft: _Draft) -> GateNotMet:
     )  # fmt: skip
 
 
-def _as_start(rollout: Rollout, draft: _Draft, *, dry_run: bool = False) -> Start:
-    name = rollout.family
-    margin = f"margin {rollout.settings['margin']:g} ({rollout.settings['margin_from']})"
-    plan = (
-        f"{rollout.candidate} against {rollout.champion}, ladder {ladder_text(rollout.ladder)} > 100 %, aim"
-        f" {rollout.aim}, {margin}"
+def _foreseen(draft: _Draft) -> StartReport:
+    name, forced = draft.rollout.family, bool(draft.missed)
+    what = f"would start a rollout of {_plan(draft.rollout)}"
+    return StartReport(
+        **members_of(draft.rollout),
+        what=what + ("; refused unless confirmed, since not every gate is met" if forced else ""),
+        why=_gates_text(draft),
+        next=f"detent rollout start {name} {draft.rollout.candidate}" + (f" --confirm {name}" if forced else ""),
+        changed=False,
+        gates=draft.gates,
+        forecast=draft.forecast,
+        dry_run=True,
     )
-    forced = bool(draft.missed)
-    if dry_run:
-        what = f"would start a rollout of {plan}" + (
-            "; refused unless confirmed, since not every gate is met" if forced else ""
-        )
-        following = f"detent rollout start {name} {rollout.candidate}" + (f" --confirm {name}" if forced else "")
-        report = RolloutChange(
-            family=name, what=what, why=_gates_text(draft), next=following, changed=False, rollout=rollout
-        )
-    else:
-        waits = "approved by itself" if rollout.status == "approved" else "waiting for approval"
-        following = f"detent rollout {'status' if rollout.status == 'approved' else 'approve'} {name}"
-        report = RolloutChange(
-            family=name, what=f"rollout {rollout.id} of {plan}; {waits}", why=_why(draft, _gates_text(draft)),
-            undo=f"detent rollout rollback {name}", next=following, forced=forced, rollout=rollout,
-        )  # fmt: skip
-    return Start(rollout=rollout, gates=draft.gates, forecast=draft.forecast, report=report, dry_run=dry_run)
+
+
+def _started(rollout: Rollout, draft: _Draft) -> StartReport:
+    waits = "approved by itself" if rollout.status == "approved" else "waiting for approval"
+    return StartReport(
+        **members_of(rollout),
+        what=f"rollout {rollout.id} of {_plan(rollout)}; {waits}",
+        why=_why(draft, _gates_text(draft)),
+        undo=f"detent rollout rollback {rollout.family}",
+        next=f"detent rollout {'status' if rollout.status == 'approved' else 'approve'} {rollout.family}",
+        gates=draft.gates,
+        forecast=draft.forecast,
+    )
+
+
+def _plan(rollout: Rollout) -> str:
+    return (
+        f"{rollout.candidate} against {rollout.champion}, ladder {ladder_text(rollout.ladder)} > 100 %, aim"
+        f" {rollout.aim}, margin {rollout.settings['margin']:g} ({rollout.settings['margin_from']})"
+    )

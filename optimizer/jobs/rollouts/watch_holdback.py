@@ -23,7 +23,7 @@ from optimizer.core.serving.freezes import is_frozen
 from optimizer.core.serving.rollout import Champion, Rollout
 from optimizer.core.statistics.stopping_rule import shown, worse
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
+from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, Grounds, take_back
 from optimizer.jobs.rollouts.watch_rollout import ENDED, MAX_STEPS, keep_blocks, look_after_promotion
 from optimizer.ports import Alert, Clock, Store, Transaction
 
@@ -101,10 +101,13 @@ def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at:
             f" {state.head[:12]})"
         )
         evidence = holdback_evidence(rollout, state, alarm=alarm, at=at)
-        report = roll_back_champion(
-            champion.family, actor=ACTOR, reason=why, store=store, clock=clock, expect=champion.variant,
-            evidence=evidence, alert=_taken_back(champion, rollout, alarm, at),
-        )  # fmt: skip
+        report = take_back(
+            ChampionRollbackRequest(family=champion.family, reason=why, expect=champion.variant),
+            actor=ACTOR,
+            store=store,
+            clock=clock,
+            grounds=Grounds(evidence=evidence, alert=_taken_back(champion, rollout, alarm, at)),
+        )
         if not report.changed:
             return "overtaken"
         log.warning("champion rolled back", family=champion.family, what=report.what, why=why)

@@ -19,7 +19,7 @@ from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts
 from optimizer.jobs.rollouts.read_candidate import current_holdback, unconfirmed_winner, waiting_candidate
-from optimizer.jobs.rollouts.start_rollout import Start, start_rollout
+from optimizer.jobs.rollouts.start_rollout import RolloutRequest, StartReport, make_rollout
 from optimizer.ports import Alert, Clock, Store, Transaction
 
 APPROVAL = "approval_wanted"  # alert kind: such a rollout waits for a person
@@ -29,7 +29,7 @@ WAITING = ("pending", "validating")
 log = structlog.get_logger("detent.triggers")
 
 
-def hand_on_candidates(store: Store, clock: Clock, families: Mapping[str, Family]) -> list[Start]:
+def hand_on_candidates(store: Store, clock: Clock, families: Mapping[str, Family]) -> list[StartReport]:
     """Starts the rollouts that are due; never as forced,
     so one whose gates are not met waits for a person and an alert says so.
 
@@ -43,7 +43,7 @@ def hand_on_candidates(store: Store, clock: Clock, families: Mapping[str, Family
         _tell_approvals(store, clock, families)
 
 
-def _hand_on(store: Store, clock: Clock, family: Family) -> Start | None:
+def _hand_on(store: Store, clock: Clock, family: Family) -> StartReport | None:
     with store.read() as tx:
         is_on = store.schedules.get(tx, family.name) is not None
         study = waiting_candidate(tx, store, family.name) if is_on else None
@@ -62,14 +62,12 @@ def _hand_on(store: Store, clock: Clock, family: Family) -> Start | None:
     assert study.trigger is not None
     why = f"nominated by study {study.id}, which started by itself ({study.trigger.kind}: {study.trigger.reason})"
     try:
-        started = start_rollout(
+        started = make_rollout(
             family,
-            study.winner,
+            RolloutRequest(family=family.name, variant=study.winner, study=study.id, reason=why[:2000]),
             actor=f"system:{study.trigger.kind}",
             store=store,
             clock=clock,
-            study=study.id,
-            reason=why[:2000],
         )
     except DetentError as problem:
         detail = (
@@ -92,8 +90,8 @@ def _hand_on(store: Store, clock: Clock, family: Family) -> Start | None:
         "candidate handed on",
         family=family.name,
         study=study.id,
-        rollout=started.rollout.id,
-        status=started.rollout.status,
+        rollout=started.id,
+        status=started.status,
     )
     return started
 

@@ -11,8 +11,6 @@ from optimizer.core.feedback.events import Arm
 from optimizer.core.serving.rollout import Rollout
 from optimizer.jobs.families.create_variant import VariantDraft, create_variant
 from optimizer.jobs.families.sync_families import sync_families
-from optimizer.jobs.rollouts.operate_rollout import operate
-from optimizer.jobs.rollouts.start_rollout import start_rollout
 from optimizer.jobs.rollouts.tick import tick
 from tests.clock import Clock
 from tests.contract.rollouts_by_hand.world import (
@@ -20,6 +18,7 @@ from tests.contract.rollouts_by_hand.world import (
     family,
     load,
 )
+from tests.rollout_acts import operate, start_rollout
 from tests.stores import interaction, keep_events, new_database
 
 
@@ -54,7 +53,7 @@ def candidate(store: Database, clock: Clock) -> str:
 @pytest.fixture
 def deploying(store: Database, clock: Clock, candidate: str) -> Rollout:
     started = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F)
-    operate(started.rollout.id, "approve", actor="bob", reason="looks fine", store=store, clock=clock)
+    operate(started.id, "approve", actor="bob", reason="looks fine", store=store, clock=clock)
     clock.pass_seconds(5)
     tick(store, clock)
-    return load(store, started.rollout.id)
+    return load(store, started.id)

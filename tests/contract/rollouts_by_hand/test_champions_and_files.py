@@ -12,9 +12,6 @@ from optimizer.core.declaration.read import parse_family
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze
-from optimizer.jobs.rollouts.operate_rollout import operate
-from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
-from optimizer.jobs.rollouts.set_champion import set_champion
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.contexts import context_of
 from tests.contract.rollouts_by_hand.world import (
@@ -25,6 +22,7 @@ from tests.contract.rollouts_by_hand.world import (
     served,
     version,
 )
+from tests.rollout_acts import operate, roll_back_champion, set_champion
 from tests.stores import EMBEDDED_ONLY
 
 LARGE_ONLY = "large: {litellm: openai/large}"

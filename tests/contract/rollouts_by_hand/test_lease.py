@@ -6,8 +6,6 @@ import threading
 from datetime import datetime, timedelta
 
 from optimizer.adapters.store import Database
-from optimizer.jobs.rollouts.operate_rollout import operate
-from optimizer.jobs.rollouts.start_rollout import start_rollout
 from optimizer.jobs.rollouts.tick import report_unwatched, tick
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.contract.rollouts_by_hand.world import (
@@ -18,6 +16,7 @@ from tests.contract.rollouts_by_hand.world import (
     load,
     served,
 )
+from tests.rollout_acts import operate, start_rollout
 
 
 def test_the_candidate_is_served_only_while_the_worker_ticks(store, clock, deploying):
@@ -49,15 +48,15 @@ def test_the_gap_of_a_lapsed_lease_stands_in_the_stage_history(store, clock, dep
 def test_on_a_scaled_clock_the_gap_is_as_long_as_that_clock_says(store, clock, candidate):
     clock.scale = 60.0
     started = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F)
-    assert started.rollout.simulated_clock
-    operate(started.rollout.id, "approve", actor="bob", reason="", store=store, clock=clock)
+    assert started.simulated_clock
+    operate(started.id, "approve", actor="bob", reason="", store=store, clock=clock)
     tick(store, clock)
     clock.pass_seconds(200)
     tick(store, clock)
-    first, second = load(store, started.rollout.id).stage_history
+    first, second = load(store, started.id).stage_history
     assert datetime.fromisoformat(first["clock_to"]) == T0 + timedelta(minutes=60)
     assert datetime.fromisoformat(second["clock_from"]) == T0 + timedelta(minutes=200)
-    assert verify_rollout(started.rollout.id, store).ok
+    assert verify_rollout(started.id, store).ok
 
 
 def test_a_tick_renews_without_a_decision_and_may_come_twice(store, clock, deploying):
@@ -70,7 +69,7 @@ def test_a_tick_renews_without_a_decision_and_may_come_twice(store, clock, deplo
 
 
 def test_an_approved_rollout_waits_for_the_tick_and_a_held_one_longer(store, clock, candidate):
-    id = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F).rollout.id
+    id = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F).id
     assert tick(store, clock).done == {id: "left"}
     operate(id, "approve", actor="bob", reason="", store=store, clock=clock)
     operate(id, "hold", actor="bob", reason="", store=store, clock=clock)
@@ -90,7 +89,7 @@ def test_a_clock_set_back_neither_moves_decisions_back_nor_keeps_a_lease_alive(s
 
 
 def test_two_ticks_at_once_begin_a_rollout_once(url, store, clock, candidate):
-    id = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F).rollout.id
+    id = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F).id
     operate(id, "approve", actor="bob", reason="", store=store, clock=clock)
     other = Database(url)
     threads = [threading.Thread(target=tick, args=(s, clock)) for s in (store, other)]

@@ -11,8 +11,6 @@ from optimizer.core.evaluation.suite import suite_id
 from optimizer.core.family.settings import Targets
 from optimizer.core.feedback.events import Arm, FeedbackEvent
 from optimizer.core.search.study import Study
-from optimizer.jobs.rollouts.operate_rollout import operate
-from optimizer.jobs.rollouts.start_rollout import start_rollout
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.contract.rollouts_by_hand.world import (
     T0,
@@ -22,6 +20,7 @@ from tests.contract.rollouts_by_hand.world import (
     served,
     version,
 )
+from tests.rollout_acts import operate, start_rollout
 from tests.stores import keep_events
 
 
@@ -59,17 +58,17 @@ def test_a_family_with_targets_asks_for_an_evaluation_before_a_rollout(store, cl
 
 def test_a_forced_start_waits_for_approval_and_says_how_to_go_on_and_back(store, clock, candidate):
     started = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F)
-    assert (started.rollout.status, started.rollout.forced, started.rollout.version) == ("validating", True, 2)
-    assert started.report.next == f"detent rollout approve {F}"
-    assert started.report.undo == f"detent rollout rollback {F}"
-    assert "margin 0.05" in started.report.what
+    assert (started.status, started.forced, started.version) == ("validating", True, 2)
+    assert started.next == f"detent rollout approve {F}"
+    assert started.undo == f"detent rollout rollback {F}"
+    assert "margin 0.05" in started.what
     assert served(store, clock, "u") == ("champion", None)
 
 
 def test_the_reason_that_a_person_gave_stands_first_in_what_the_status_says(store, clock, candidate):
     by = {"actor": "ann", "store": store, "clock": clock, "confirm": F}
     started = start_rollout(family(), candidate, reason="Shorter answers.", **by)
-    for said in (started.report.why, started.rollout.reason):
+    for said in (started.why, started.reason):
         assert said.startswith("Shorter answers; ")
         assert len(said) > len("Shorter answers; ")
 
@@ -78,7 +77,7 @@ def test_a_dry_run_writes_nothing(store, clock, candidate):
     before = version(store)
     start = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, dry_run=True)
     assert start.dry_run
-    assert start.report.text.startswith(f"{F}: would start a rollout of {candidate}")
+    assert f"{F}: {start.what}".startswith(f"{F}: would start a rollout of {candidate}")
     assert version(store) == before
     with store.read() as tx:
         assert store.rollouts.latest(tx, F) is None
@@ -90,7 +89,7 @@ def test_a_second_rollout_and_a_rollout_of_the_champion_are_refused(store, clock
     with pytest.raises(NotFound, match="no variant"):
         start_rollout(family(), "v_000000000000", actor="ann", store=store, clock=clock, confirm=F)
     started = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F)
-    with pytest.raises(Conflict, match=started.rollout.id):
+    with pytest.raises(Conflict, match=started.id):
         start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F)
 
 
@@ -104,8 +103,8 @@ def test_a_ladder_that_does_not_rise_within_0_and_1_is_invalid(store, clock, can
 def test_a_new_rollout_of_the_same_variant_has_a_new_salt(store, clock, candidate, deploying):
     operate(deploying.id, "rollback", actor="ann", reason="", store=store, clock=clock)
     again = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, confirm=F)
-    assert again.rollout.salt != deploying.salt
-    assert len(again.rollout.salt) == 32
+    assert again.salt != deploying.salt
+    assert len(again.salt) == 32
 
 
 def test_the_margin_comes_from_the_champions_labels_of_the_metric(store, clock, candidate):
@@ -117,10 +116,10 @@ def test_the_margin_comes_from_the_champions_labels_of_the_metric(store, clock, 
 
     events = [label(n, success=n % 5 == 0) for n in range(60)] + [label(100 + n, score=0.9) for n in range(10)]
     keep_events(store, events)
-    rollout = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, dry_run=True).rollout
+    rollout = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, dry_run=True)
     assert rollout.settings["metric"] == {"field": "success", "source": "user"}
     assert rollout.settings["margin"] == pytest.approx(0.02)  # .10 x 12/60
-    given = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, dry_run=True, margin=0.2).rollout
+    given = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, dry_run=True, margin=0.2)
     assert (given.settings["margin"], given.settings["margin_from"]) == (0.2, "given")
 
 
@@ -150,14 +149,14 @@ def confirmed(
 def test_a_confirmed_winner_starts_unforced_and_still_waits_for_a_person(store, clock, candidate):
     study = confirmed(store, candidate)
     started = start_rollout(family(), candidate, actor="ann", store=store, clock=clock)
-    assert (started.rollout.status, started.rollout.forced, started.rollout.study) == ("validating", False, study)
+    assert (started.status, started.forced, started.study) == ("validating", False, study)
 
 
 def test_with_approve_auto_a_confident_winner_is_approved_by_itself(store, clock, candidate):
     confirmed(store, candidate)
     started = start_rollout(family(approve="auto"), candidate, actor="ann", store=store, clock=clock)
-    assert started.rollout.status == "approved"
-    assert verify_rollout(started.rollout.id, store).ok
+    assert started.status == "approved"
+    assert verify_rollout(started.id, store).ok
 
 
 @pytest.mark.parametrize(("confidence", "forced"), [(0.9, False), (0.97, True)])
@@ -166,7 +165,7 @@ def test_approve_auto_never_approves_low_confidence_or_a_forced_start(store, clo
     started = start_rollout(
         family(approve="auto"), candidate, actor="ann", store=store, clock=clock, confirm=F if forced else None
     )
-    assert started.rollout.status == "validating"
+    assert started.status == "validating"
 
 
 def test_a_confirmation_against_another_champion_counts_for_nothing(store, clock, candidate):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from pydantic import ValidationError
 
-from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.core.base.errors import InvalidInput, NotFound, PreconditionFailed
 from optimizer.jobs.families.create_variant import VariantDraft, create_variant
-from optimizer.jobs.rollouts.put_override import put_override
+from optimizer.jobs.rollouts.put_override import OverrideRequest, put_override
+from tests.contexts import context_of
 from tests.contract.rollouts_by_hand.world import (
     T0,
     F,
@@ -76,22 +78,18 @@ def test_what_could_not_be_served_is_no_variant(store, clock, draft, said):
 
 def test_an_override_serves_one_unit_and_counts_in_no_arm(store, clock, candidate):
     until = T0 + timedelta(hours=1)
-    hashed = put_override(
-        F, "ann", variant=candidate, until=until, actor="ann", store=store, clock=clock, unit_key=b"k" * 32
-    )
+    context = context_of(store, clock, hmac_unit=lambda unit: f"hmac of {unit}")
+    asked = OverrideRequest(family=F, unit="ann", variant=candidate, until=until)
+    put = put_override(context, asked)
     with store.read() as tx:
-        assert store.overrides.active(tx, clock.now()) == [(F, hashed, candidate, until)]
+        assert store.overrides.active(tx, clock.now()) == [(F, "hmac of ann", candidate, until)]
     assert "override.put" in audited(store)
-    with pytest.raises(NotFound):
-        put_override(F, "ann", variant="v_0", until=until, actor="ann", store=store, clock=clock, unit_key=b"k" * 32)
-    with pytest.raises(InvalidInput, match="no zone"):
-        put_override(
-            F,
-            "",
-            variant=candidate,
-            until=until.replace(tzinfo=None),
-            actor="a",
-            store=store,
-            clock=clock,
-            unit_key=b"k" * 32,
-        )
+    assert put_override(context, asked.model_copy(update={"if_match": put.etag})) == put
+    with pytest.raises(PreconditionFailed):
+        put_override(context, asked.model_copy(update={"if_none_match": "*"}))
+    for no_such in ({"variant": "v_0"}, {"family": "nothing"}):
+        with pytest.raises(NotFound):
+            put_override(context, asked.model_copy(update=no_such))
+    for wrong in ({"unit": ""}, {"until": until.replace(tzinfo=None)}):
+        with pytest.raises(ValidationError):
+            OverrideRequest(**{**asked.model_dump(), **wrong})

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import create_engine
 
-from optimizer.jobs.rollouts.operate_rollout import operate
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.contract.rollouts_by_hand.world import (
     F,
 )
+from tests.rollout_acts import operate
 
 
 def test_a_whole_life_verifies(store, clock, candidate, deploying):

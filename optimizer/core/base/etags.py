@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from api.http.problems import PreconditionFailed
+from optimizer.core.base.errors import PreconditionFailed
 
 
 def etag_of(content: bytes) -> str:
