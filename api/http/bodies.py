@@ -82,10 +82,10 @@ class StrictRequest(Request):
             self._on_whole(self)
 
     async def json(self) -> Any:
-        if not hasattr(self, "_json"):
+        if not hasattr(self, "_checked"):
             value = await self.value()
-            self._json = await beside(len(await self.body()), lambda: checked(value))
-        return self._json
+            self._checked = await beside(len(await self.body()), lambda: checked(value))
+        return self._checked
 
     async def declared_json(self) -> Any:
         """``json()`` of a body that says what it is; None without a body."""

@@ -129,14 +129,12 @@ class _Stream(_Counting, logging.StreamHandler[Any]):
 class _Rotating(_Counting, RotatingFileHandler):
     """Begins a new file behind the line that fills the old one: its base makes every line twice, to know its length."""
 
-    def _open(self) -> Any:
-        os.makedirs(os.path.dirname(self.baseFilename), exist_ok=True)
-        return super()._open()
-
     def shouldRollover(self, record: logging.LogRecord) -> bool:
         if self.stream is None:
-            self.stream = self._open()
-        return os.fstat(self.stream.fileno()).st_size >= self.maxBytes and bool(super().shouldRollover(record))
+            os.makedirs(os.path.dirname(self.baseFilename), exist_ok=True)
+            super().shouldRollover(record)  # opens it
+        is_full = self.stream is not None and os.fstat(self.stream.fileno()).st_size >= self.maxBytes
+        return is_full and bool(super().shouldRollover(record))
 
 
 def log_to_file(settings: Settings) -> None:

@@ -290,7 +290,7 @@ class MlflowTracker:
         """
         import mlflow
         import pandas
-        from mlflow.entities import DatasetInput, InputTag
+        from mlflow.entities import Dataset, DatasetInput, InputTag
 
         inputs = []
         drawn: Mapping[str, Any] = study.dataset or {}
@@ -302,7 +302,7 @@ class MlflowTracker:
                 )
                 data = mlflow.data.from_pandas(frame, name=f"{study.family}-{split}")
                 context = InputTag("mlflow.data.context", split)
-                inputs.append(DatasetInput(dataset=data._to_mlflow_entity(), tags=[context]))
+                inputs.append(DatasetInput(dataset=Dataset.from_dictionary(data.to_dict()), tags=[context]))
         if inputs:
             self._client.log_inputs(run_id, datasets=inputs)
 

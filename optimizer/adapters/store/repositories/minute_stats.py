@@ -202,7 +202,7 @@ class SwitchWatchTable:
         )  # fmt: skip
         if judge is not None:
             query = query.where(f.tags["judge"].as_string() == judge)
-        return [ServedOutcome(**{**row._mapping, "value": float(row.value)}) for row in tx.execute(query)]
+        return [ServedOutcome(**{**row, "value": float(row["value"])}) for row in tx.execute(query).mappings()]
 
     def first_outcome(
         self, tx: Connection, family: str, variant: str, metric: Metric, since: datetime

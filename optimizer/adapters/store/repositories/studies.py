@@ -190,11 +190,11 @@ class ScheduleTable:
         return tx.execute(delete(SCHEDULES).where(SCHEDULES.c.family == family)).rowcount > 0
 
     def get(self, tx: Connection, family: str) -> StoredSchedule | None:
-        row = tx.execute(select(SCHEDULES).where(SCHEDULES.c.family == family)).first()
-        return None if row is None else StoredSchedule(**row._mapping)
+        row = tx.execute(select(SCHEDULES).where(SCHEDULES.c.family == family)).mappings().first()
+        return None if row is None else StoredSchedule(**row)
 
     def all(self, tx: Connection) -> dict[str, StoredSchedule]:
         return {
-            row.family: StoredSchedule(**row._mapping)
-            for row in tx.execute(select(SCHEDULES).order_by(SCHEDULES.c.family))
+            row["family"]: StoredSchedule(**row)
+            for row in tx.execute(select(SCHEDULES).order_by(SCHEDULES.c.family)).mappings()
         }
