@@ -43,6 +43,9 @@ class Case:
     period: int = 24
     week: bool = False  # min_duration_hours: 168
     labels: int = USUAL
+    by_night: float = 1.0  # labels in the twelve hours with the fewest, beside those of the others
+    first: float = 1.0  # part of the first hour in which it begins
+    budget: int | None = None  # max_labelled; None: enough for the evidence
     jumps: int = 1  # six hours a day on average have so many times the labels
     window: int = 0  # hours until a cohort is complete
     begins: float | None = None  # part of the period in which it begins; None: drawn
@@ -53,7 +56,8 @@ class Case:
     def difference(self, mean: float, hour: float) -> float:
         if self.turns is not None and hour >= self.turns[0]:
             return self.turns[1]
-        return mean + self.swing * sin(2 * pi * hour / self.period)
+        by_labels = 2 / pi * (1 - self.by_night) / (1 + self.by_night)  # the swing's mean where each label weighs alike
+        return mean + self.swing * (sin(2 * pi * hour / self.period) - by_labels)
 
 
 @dataclass(kw_only=True)
@@ -64,15 +68,16 @@ class Rules:
     week: bool
     budget: int
     gate: QualityGate = field(init=False)
-    days: WholeDays = field(default_factory=WholeDays)
+    days: WholeDays = field(init=False)
     stage: int = 0
     ends: dict[str, tuple[str, int, int]] = field(default_factory=dict)  # rule -> how, labels, hour
 
     def __post_init__(self) -> None:
         gate = QualityGate.start(margin=DELTA, champion_mean=BASE)
         self.gate = gate.with_roll2() if OURS in self.names else gate
+        self.days = WholeDays.start(gate)
 
-    def after(self, block: Block, *, cohort: int, now: int) -> None:
+    def after(self, block: Block | None, *, cohort: int, now: int) -> None:
         """``cohort``: the hour in which its units were assigned; ``now``: hours since the start."""
         self.add(block, cohort=cohort)
         here = self.gate.stage == self.stage
@@ -91,10 +96,14 @@ class Rules:
         if "advance" in actions.values():
             self.stage += 1
 
-    def add(self, block: Block, *, cohort: int) -> None:
-        day = WEEK if self.week else DAY
-        self.days = self.days.until(START + cohort * HOUR, self.gate, day=day, cohort=HOUR)
-        self.gate = self.gate.after(block)
+    def add(self, block: Block | None, *, cohort: int) -> None:
+        if OURS in self.names:
+            day = WEEK if self.week else DAY
+            days = self.days.until(START + cohort * HOUR, self.gate, day=day, cohort=HOUR)
+            counted = None if block is None else self.gate.counted(block)
+            self.days = days if counted is None else days.after(counted)
+        if block is not None:
+            self.gate = self.gate.after(block)
 
     @property
     def over(self) -> bool:
@@ -103,22 +112,21 @@ class Rules:
 
 def run(case: Case, mean: float, at: list[int]) -> dict[str, tuple[str, int, int]]:
     """How each rule ended, after how many labels and hours; ``at``: where the random numbers begin."""
-    uneven = case.jumps > 1 or case.crowd is not None
+    uneven = case != replace(case, jumps=1, by_night=1.0, first=1.0, crowd=None)
     together = [(OURS,), (BEFORE,)] if uneven else [(OURS, BEFORE)]
     return {rule: end for names in together for rule, end in _run(np.random.default_rng(at), case, mean, names).items()}
 
 
 def _run(rng: np.random.Generator, case: Case, mean: float, names: tuple[str, ...]) -> dict[str, tuple[str, int, int]]:
     begins = case.period * (rng.random() if case.begins is None else case.begins)
-    budget = BUDGET * max(1, case.labels // USUAL) * case.jumps
+    budget = case.budget or BUDGET * max(1, case.labels // USUAL) * case.jumps
     rules = Rules(names=names, week=case.week, budget=budget)
-    draw = _by_users(rng, case) if case.crowd is not None else _by_hour(rng, case)
+    draw = _by_users(rng, case) if case.crowd is not None else _by_hour(rng, case, begins)
     waiting: deque[Block | None] = deque()
     for hour in range(MAX_HOURS):
         waiting.append(draw(rules.stage, hour, case.difference(mean, hour + begins)))
-        block = waiting.popleft() if len(waiting) > case.window else None
-        if block is not None:
-            rules.after(block, cohort=hour - case.window, now=hour + 1)
+        if len(waiting) > case.window:
+            rules.after(waiting.popleft(), cohort=hour - case.window, now=hour + 1)
             if rules.over:
                 break
     for rule in names:
@@ -136,7 +144,7 @@ def _told(rng: np.random.Generator, case: Case, rules: Rules, begins: float) -> 
         n_c = case.labels - n_b
         good_c = int(rng.binomial(n_c, BASE + case.difference(0.0, hour + begins)))
         rules.add(as_block(len(LADDER), [n_c, good_c, n_b, int(rng.binomial(n_b, BASE))]), cohort=hour)
-        if worse(rules.gate.peaks, rules.days).found:
+        if worse(rules.gate.peaks, rules.days.roll.peak).found:
             return "told", rules.gate.labelled, hour + 1 - case.turns[0] if case.turns else 0
     return "not told", rules.gate.labelled, 168
 
@@ -144,7 +152,7 @@ def _told(rng: np.random.Generator, case: Case, rules: Rules, begins: float) -> 
 Draw = Callable[[int, int, float], Block | None]
 
 
-def _by_hour(rng: np.random.Generator, case: Case) -> Draw:
+def _by_hour(rng: np.random.Generator, case: Case, begins: float) -> Draw:
     busy_until = 0
 
     def draw(stage: int, hour: int, difference: float) -> Block:
@@ -152,6 +160,10 @@ def _by_hour(rng: np.random.Generator, case: Case) -> Draw:
         if case.jumps > 1 and hour >= busy_until and rng.random() < 1 / 24:
             busy_until = hour + 6
         n = case.labels * (case.jumps if hour < busy_until else 1)
+        if (hour + begins) % 24 >= 12:
+            n = round(n * case.by_night)
+        if not hour:
+            n = round(n * case.first)
         n_c = int(rng.binomial(n, LADDER[stage]))
         good_c, good_b = int(rng.binomial(n_c, BASE + difference)), int(rng.binomial(n - n_c, BASE))
         return as_block(stage, [n_c, good_c, n - n_c, good_b])
@@ -194,7 +206,13 @@ CASES = {
     "± 10 by the day, begins with its bad half": Case(swing=0.10, begins=0.5, differences=(0.0,)),
     "± 10 by the day, 400 labels an hour": Case(swing=0.10, labels=400),
     "± 10 by the day, labels jump tenfold": Case(swing=0.10, jumps=10),
+    "± 10 by the day, a tenth of the labels by night": Case(swing=0.10, by_night=0.1),
+    "± 10 by the day, 400 labels an hour, max_labelled 8,000": Case(swing=0.10, labels=400, budget=BUDGET),
+    "the same at every hour, 1,000 labels an hour, few in the first, max_labelled 8,000": Case(
+        labels=1_000, first=0.03, budget=BUDGET
+    ),
     "± 10 by the day, 6,000 users who come back": Case(swing=0.10, crowd=CROWD),
+    "the same at every hour, 300 users who come back": Case(crowd=Crowd(users=300, requests_per_hour=20)),
     "± 10 by the week, 168 h": Case(swing=0.10, period=168, week=True),
     "± 10 by the week": Case(swing=0.10, period=168),
     "+ 5 for 48 hours, then - 10": Case(turns=(48, -0.10), begins=0.0, differences=(0.05,)),

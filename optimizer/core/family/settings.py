@@ -225,7 +225,7 @@ class RolloutSettings(Declared):
     )
     min_labelled_per_stage: Annotated[int, Strict(), Field(ge=1)] = 200
     min_duration_hours: Annotated[float, Strict(), Field(ge=0)] = 24.0
-    whole_days: Annotated[bool, Strict()] = False  # promotions, and rollbacks on labels, wait for whole days to end
+    whole_days: Annotated[bool, Strict()] = True  # promotions, and rollbacks on labels, wait for whole days to end
     min_dwell_minutes: Annotated[float, Strict(), Field(ge=0)] = 0.0
     max_labelled: Annotated[int, Strict(), Field(ge=1)] = 8000
     max_days: Annotated[float, Strict(), Field(gt=0)] = 30.0

@@ -20,6 +20,7 @@ from optimizer.core.serving.assignment import cohort_minutes
 from optimizer.core.statistics.guardrails import Guardrail, GuardrailKind
 from optimizer.core.statistics.hard_stop import FailureRun
 from optimizer.core.statistics.late_labels import LateLabels
+from optimizer.core.statistics.outcomes import Block
 from optimizer.core.statistics.quality_gate import QualityGate
 from optimizer.core.statistics.sample_ratio import is_silent, label_rates_differ, sample_ratio_log_e
 from optimizer.core.statistics.whole_days import WholeDays
@@ -140,7 +141,7 @@ def begin(settings: Mapping[str, Any]) -> EvidenceState:
     errors = Guardrail.start("errors", champion_mean=ERRORS_UNKNOWN, margin=margins.get("error_margin"))
     if not settings.get("whole_days"):
         return EvidenceState(quality=gate, guardrails={"errors": errors})
-    return EvidenceState(quality=gate.with_roll2(), whole_days=WholeDays(), guardrails={"errors": errors})
+    return EvidenceState(quality=gate.with_roll2(), whole_days=WholeDays.start(gate), guardrails={"errors": errors})
 
 
 def whole_day(settings: Mapping[str, Any]) -> timedelta:
@@ -165,7 +166,7 @@ def after(
     return (
         _baseline(following, block.content, settings)
         if block.kind == "baseline"
-        else _quality(_day_ended(following, block.content, settings), block.content, ladder)
+        else _quality(following, block.content, settings, ladder)
     )
 
 
@@ -223,16 +224,26 @@ def _baseline(state: EvidenceState, content: Mapping[str, Any], settings: Mappin
     return replace(state, baseline=dict(content), guardrails=started)
 
 
-def _day_ended(state: EvidenceState, content: Mapping[str, Any], settings: Mapping[str, Any]) -> EvidenceState:
+def _whole_days(
+    state: EvidenceState,
+    content: Mapping[str, Any],
+    comparison: Block | None,
+    settings: Mapping[str, Any],
+    ladder: Sequence[float],
+) -> WholeDays | None:
+    """With this cohort's outcomes. The holdback lasts a week, so that it is asked by the day in any case."""
     if state.whole_days is None:
-        return state
+        return None
+    day = DAY if content["stage"] == len(ladder) else whole_day(settings)
     start, cohort = datetime.fromisoformat(content["cohort"]), timedelta(minutes=cohort_minutes(settings))
-    return replace(
-        state, whole_days=state.whole_days.until(start, state.quality, day=whole_day(settings), cohort=cohort)
-    )
+    days = state.whole_days.until(start, state.quality, day=day, cohort=cohort)
+    counted = None if comparison is None else state.quality.counted(comparison)
+    return days if counted is None else days.after(counted)
 
 
-def _quality(state: EvidenceState, content: Mapping[str, Any], ladder: Sequence[float]) -> EvidenceState:
+def _quality(
+    state: EvidenceState, content: Mapping[str, Any], settings: Mapping[str, Any], ladder: Sequence[float]
+) -> EvidenceState:
     stage, units = int(content["stage"]), content["units"]
     before = state.stages.get(stage, StageCounts())
     labelled = {arm: sum(k for _, k in values) for arm, values in content["outcomes"].items()}
@@ -256,6 +267,7 @@ def _quality(state: EvidenceState, content: Mapping[str, Any], ladder: Sequence[
     return replace(
         state,
         quality=quality,
+        whole_days=_whole_days(state, content, comparison, settings, ladder),
         stages={**state.stages, stage: counts},
         n_left_out=state.n_left_out + int(content["left_out"]),
         by_key=_added(state.by_key, content.get("by_key", {})),

@@ -23,7 +23,6 @@ from optimizer.core.statistics.outcomes import Sums
 from optimizer.core.statistics.projection import divergence
 from optimizer.core.statistics.sample_ratio import ALPHA_RATIO
 from optimizer.core.statistics.stopping_rule import Standing, shown, stopping_rule
-from optimizer.core.statistics.whole_days import WholeDays
 
 Act = Literal["advance", "promote", "rollback", "hold", "resume", "wait"]
 ACTOR = "system:tick"
@@ -309,10 +308,6 @@ def _too_dear(costs: Sums, limit: float) -> bool:
     return mean > limit and costs.n * (mean - limit) ** 2 >= 2 * variance * threshold(ALPHA_LIMIT)
 
 
-def _whole(whole: WholeDays) -> dict[str, Any]:
-    return {"n": whole.n, "labelled": whole.labelled, "ship1": whole.ship1, "roll": whole.roll}
-
-
 def _evidence(
     state: EvidenceState, standing: Standing, *, act: Act, outcome: RolloutOutcome, reason: str
 ) -> dict[str, Any]:
@@ -330,6 +325,6 @@ def _evidence(
         },
         "labelled": state.quality.labelled,
         "labelled_in_stage": standing.labelled_in_stage,
-        **({"whole_days": _whole(standing.whole)} if standing.whole is not None else {}),
+        **({"whole_days": standing.whole.as_record()} if standing.whole is not None else {}),
         **({"by_key": dict(state.by_key)} if state.by_key else {}),  # blocks of before say nothing of keys
     }

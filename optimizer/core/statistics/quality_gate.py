@@ -104,7 +104,6 @@ class QualityGate:
     n_blocks: int = 0
     labelled: int = 0  # used as evidence, both arms
     labelled_in_stage: int = 0
-    usual_n: float = 0.0  # labels of a block on average, a burst counted as twice that; 0: blocks weigh by their labels
 
     @classmethod
     def start(
@@ -140,13 +139,13 @@ class QualityGate:
         """
         merged = gather(self.pending, block)
         in_stage = self.labelled_in_stage if block.stage == self.stage else 0
-        if merged.n < self.min_block or not merged.has_both_arms:
+        if not self._suffices(merged):
             return replace(self, pending=merged, stage=block.stage, labelled_in_stage=in_stage)
-        found, weight = zip(self.hypotheses, self.evidence, strict=True), self._weight(merged)
         return replace(
             self,
             evidence=tuple(
-                e.after(log_factors(h, merged, self.champion, self.candidate, self.kind, weight)) for h, e in found
+                e.after(log_factors(h, merged, self.champion, self.candidate, self.kind))
+                for h, e in zip(self.hypotheses, self.evidence, strict=True)
             ),
             champion=self.champion.after(merged.champion),
             candidate=self.candidate.after(merged.candidate),
@@ -155,23 +154,15 @@ class QualityGate:
             n_blocks=self.n_blocks + 1,
             labelled=self.labelled + merged.n,
             labelled_in_stage=in_stage + merged.n,
-            usual_n=self._usual_with(merged.n) if self._has_roll2 else 0.0,
         )
 
-    def _weight(self, block: Block) -> float:
-        """So that no hour weighs more than the usual one so far, where the evidence has to stand for a whole day: a
-        burst of labels in the best hours would speak for all of them.
-        """
-        return min(1.0, self.usual_n / block.n) if self.usual_n else 1.0
+    def counted(self, block: Block) -> Block | None:
+        """What ``after`` counts: ``block`` with what was carried over to it; None where that waits."""
+        merged = gather(self.pending, block)
+        return merged if self._suffices(merged) else None
 
-    def _usual_with(self, n: int) -> float:
-        if not self.n_blocks:
-            return float(n)
-        return self.usual_n + (min(n, 2 * self.usual_n) - self.usual_n) / (self.n_blocks + 1)
-
-    @property
-    def _has_roll2(self) -> bool:
-        return len(self.evidence) == len(hypotheses(self.margin))
+    def _suffices(self, merged: Block) -> bool:
+        return merged.n >= self.min_block and merged.has_both_arms
 
     def of(self, name: str) -> Evidence:
         """Evidence by name: ship3, ship2, ship1, sup, roll, roll2."""

@@ -74,11 +74,14 @@ class Worse:
         return self.log_e >= threshold(self.alpha)
 
 
-def worse(peaks: Mapping[str, float], whole: WholeDays | None, *, alpha_roll: float = ALPHA_ROLL) -> Worse:
-    """The game that is nearest to a rollback: "not worse" where whole days end, "at most two margins worse" always."""
-    if whole is None:
+def worse(peaks: Mapping[str, float], at_days: float | None, *, alpha_roll: float = ALPHA_ROLL) -> Worse:
+    """The game that is nearest to a rollback: "not worse" where whole days end, "at most two margins worse" always.
+
+    ``at_days``: the peak of roll at the ends of whole days; None where the rollout does not wait for them.
+    """
+    if at_days is None:
         return Worse(log_e=peaks["roll"], alpha=alpha_roll)
-    days, hours = Worse(log_e=whole.roll, alpha=ALPHA_ROLL_DAYS), Worse(log_e=peaks["roll2"], alpha=ALPHA_ROLL_HOURS)
+    days, hours = Worse(log_e=at_days, alpha=ALPHA_ROLL_DAYS), Worse(log_e=peaks["roll2"], alpha=ALPHA_ROLL_HOURS)
     return hours if hours.found and not days.found else days
 
 
@@ -96,7 +99,7 @@ def stopping_rule(
         return StoppingRule(action="roll_back", reason=standing.guardrail_alarm, share=0.0)
     if standing.labels_later is not None:
         return StoppingRule(action="inconclusive", reason=standing.labels_later, share=0.0)
-    roll = worse(standing.peaks, standing.whole, alpha_roll=alpha_roll)
+    roll = worse(standing.peaks, None if standing.whole is None else standing.whole.roll.peak, alpha_roll=alpha_roll)
     if roll.found:
         reason = f"the candidate is worse: evidence {shown(roll.log_e)}, {1 / roll.alpha:.1f} suffices"
         return StoppingRule(action="roll_back", reason=reason, share=0.0)
@@ -120,17 +123,16 @@ def shown(log_e: float) -> str:
 def _labels_spent(standing: Standing, alpha: float) -> str | None:
     """Labels end a rollout only where evidence is what is missing, and this stage has had its chance to give it: while
     only time is missing, or the stage's first cohorts mature, a busy family goes on using labels beyond its limit. So
-    does one that has the evidence and waits for the end of its day, once.
+    does one whose day is not over.
     """
-    if standing.max_labelled is None or standing.labelled < standing.max_labelled:
+    used = standing.labelled if standing.whole is None else round(standing.whole.labelled)
+    if standing.max_labelled is None or used < standing.max_labelled:
         return None
     m = margin_needed(standing.ladder[standing.stage], is_last=standing.stage == len(standing.ladder) - 1)
-    days = _days_without_claim(standing, alpha)
-    waits = days is None or days.labelled < standing.max_labelled
-    only_time = waits and standing.peaks[f"ship{m}"] >= threshold(alpha)
+    only_time = standing.peaks[f"ship{m}"] >= threshold(alpha) and _days_without_claim(standing, alpha) is None
     if only_time or standing.labelled_in_stage < standing.min_labelled:
         return None
-    return f"{standing.labelled} labelled outcomes were used and {standing.max_labelled} are allowed"
+    return f"{used} labelled outcomes were used and {standing.max_labelled} are allowed"
 
 
 def _missing(standing: Standing, alpha: float) -> tuple[str, ...]:
@@ -160,11 +162,11 @@ def _missing(standing: Standing, alpha: float) -> tuple[str, ...]:
 def _days_without_claim(standing: Standing, alpha: float) -> WholeDays | None:
     """The whole days, where the promotion waits for the end of one at which its evidence stands."""
     is_last, whole = standing.stage == len(standing.ladder) - 1, standing.whole
-    return whole if is_last and whole is not None and whole.ship1 < threshold(alpha) else None
+    return whole if is_last and whole is not None and whole.ship1.peak < threshold(alpha) else None
 
 
 def _whole_text(whole: WholeDays, name: str, alpha: float) -> str:
-    so_far = f"at the ends of {count(whole.n, name)} it was {shown(whole.ship1)} at most"
+    so_far = f"at the ends of {count(whole.n, name)} it was {shown(whole.ship1.peak)} at most"
     until = f"; the next one ends {whole.ends_at:%Y-%m-%d %H:%M} UTC" if whole.ends_at is not None else ""
     return (
         f"evidence against worse by the margin has to be {1 / alpha:.0f} at the end of a whole {name} of assignment:"

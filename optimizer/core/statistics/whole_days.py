@@ -2,41 +2,121 @@
 
 Where the difference between the arms swings with the hour, evidence is at its largest after the best hours, and its
 peak says more about them than about the day. Over a whole day the swing cancels: at the ends of days alone, evidence is
-valid for the mean over the days' labelled outcomes (docs/adr/0038-promises-hold-over-whole-days.md).
+valid for the mean over the day's labelled outcomes (docs/adr/0038-promises-hold-over-whole-days.md).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from optimizer.core.statistics.quality_gate import QualityGate
+from optimizer.core.statistics.mixture import Evidence, Hypothesis
+from optimizer.core.statistics.outcomes import Block
+from optimizer.core.statistics.plug_in import PlugIn
+from optimizer.core.statistics.quality_gate import Kind, QualityGate, hypotheses, log_factors
+
+STAKES = (1.0, 1 / 4, 1 / 16, 1 / 64)
+USUAL_PART = 3  # of the blocks so far, one in so many has the usual number of labels or more
+MOST = 2  # times as many a block may weigh
+
+Factors = tuple[tuple[float, ...], ...]  # log factors by stake and alternative
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockEvidence:
+    """What a block of ``n`` labels says at each of ``STAKES``: how much it may weigh is known where its day ends."""
+
+    n: int
+    ship1: Factors
+    roll: Factors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeDays:
-    """Largest log e-values at the ends of whole days; ``labelled``: outcomes used until the last of them."""
+    """The evidence at the ends of whole days, and the blocks of the day under way.
 
+    Bets of a day rest on what was known where it began, so that the same difference weighs alike at each of its hours.
+    """
+
+    margin: float
+    kind: Kind
+    champion: PlugIn
+    candidate: PlugIn
+    ship1: Evidence
+    roll: Evidence
     ends_at: datetime | None = None  # of the day under way; cohorts from here on are the next day's
     n: int = 0
-    labelled: int = 0
-    ship1: float = 0.0
-    roll: float = 0.0
+    labelled: float = 0.0  # outcomes until the last end of a day, each as it was staked
+    blocks: tuple[BlockEvidence, ...] = ()
+    sizes: tuple[int, ...] = ()  # of the blocks of all days before
+
+    @classmethod
+    def start(cls, gate: QualityGate) -> WholeDays:
+        ship1, roll = (gate.of(name).weights for name in ("ship1", "roll"))
+        return cls(
+            margin=gate.margin,
+            kind=gate.kind,
+            champion=gate.champion,
+            candidate=gate.candidate,
+            ship1=Evidence.none(ship1),
+            roll=Evidence.none(roll),
+        )
 
     def until(self, start: datetime, gate: QualityGate, *, day: timedelta, cohort: timedelta) -> WholeDays:
         """Before the outcomes of the cohort that begins at ``start`` are added: if they are another day's, the day
-        under way is over, with what ``gate`` knows.
+        under way is over, and the next one bets on what ``gate`` knows.
 
-        The first cohort is usually a broken one, and counts beside the first day.
+        The first cohort is usually a broken one, and counts beside the first day. ``day`` may become shorter.
         """
-        if self.ends_at is None:
-            return WholeDays(ends_at=start + cohort + day)
+        if self.ends_at is None or self.ends_at - start > day + cohort:
+            return replace(self, ends_at=start + cohort + day)
         if start < self.ends_at:
             return self
-        return WholeDays(
+        stakes = self._stakes()
+        return replace(
+            self,
+            champion=gate.champion,
+            candidate=gate.candidate,
+            ship1=self.ship1.after(_sums([block.ship1[at] for block, at in stakes], len(self.ship1.weights))),
+            roll=self.roll.after(_sums([block.roll[at] for block, at in stakes], len(self.roll.weights))),
             ends_at=self.ends_at + ((start - self.ends_at) // day + 1) * day,
             n=self.n + 1,
-            labelled=gate.labelled,
-            ship1=max(self.ship1, gate.of("ship1").log_e),
-            roll=max(self.roll, gate.of("roll").log_e),
+            labelled=self.labelled + sum(STAKES[at] * block.n for block, at in stakes),
+            blocks=(),
+            sizes=(*self.sizes, *(block.n for block in self.blocks)),
         )
+
+    def after(self, block: Block) -> WholeDays:
+        """``block``: of the day under way, with outcomes of both arms."""
+        by_name = {one.name: one for one in hypotheses(self.margin)}
+        factors = {name: self._factors(by_name[name], block) for name in ("ship1", "roll")}
+        return replace(self, blocks=(*self.blocks, BlockEvidence(n=block.n, **factors)))
+
+    def as_record(self) -> dict[str, float]:
+        """What a decision keeps of it, with the largest log e-values."""
+        return {"n": self.n, "labelled": self.labelled, "ship1": self.ship1.peak, "roll": self.roll.peak}
+
+    def _factors(self, hypothesis: Hypothesis, block: Block) -> Factors:
+        return tuple(
+            tuple(log_factors(hypothesis, block, self.champion, self.candidate, self.kind, stake)) for stake in STAKES
+        )
+
+    def _stakes(self) -> list[tuple[BlockEvidence, int]]:
+        """The blocks of the day, each with the index of its stake.
+
+        A burst of labels in the best hours would speak for the whole day. Busy hours of every day are no burst.
+        """
+        sizes = sorted([*self.sizes, *(block.n for block in self.blocks)], reverse=True)
+        most = MOST * sizes[len(sizes) // USUAL_PART] if sizes else 0
+        return [
+            (block, next((i for i, stake in enumerate(STAKES) if stake * block.n <= most), len(STAKES) - 1))
+            for block in self.blocks
+        ]
+
+
+def _sums(factors: list[tuple[float, ...]], n: int) -> list[float]:
+    """Per alternative; added one after another, since verification compares every digit."""
+    totals = [0.0] * n
+    for block in factors:
+        totals = [total + factor for total, factor in zip(totals, block, strict=True)]
+    return totals

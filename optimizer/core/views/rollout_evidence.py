@@ -56,7 +56,7 @@ NO_COUNTS = StageCounts()
 
 def gates_of(gate: QualityGate, whole: WholeDays | None = None) -> tuple[EvidenceView, ...]:
     """``roll`` is read where whole days end, where the rollout waits for them."""
-    peaks = gate.peaks if whole is None else {**gate.peaks, "roll": whole.roll}
+    peaks = gate.peaks if whole is None else {**gate.peaks, "roll": whole.roll.peak}
     alphas = {
         "roll": ALPHA_ROLL if whole is None else ALPHA_ROLL_DAYS,
         "roll2": ALPHA_ROLL_HOURS,
@@ -253,7 +253,7 @@ def evidence_text(rollout: Rollout, decision: Decision) -> str | None:
     log_e: Mapping[str, float] = evidence["log_e"]
     name = asked_at(rollout.ladder, before["stage"])
     if evidence["outcome"] == "worse":
-        found = worse(log_e, WholeDays(**evidence["whole_days"]) if "whole_days" in evidence else None)
+        found = worse(log_e, evidence["whole_days"]["roll"] if "whole_days" in evidence else None)
         return f"roll {shown(found.log_e)} of {shown(threshold(found.alpha))}"
     elif evidence["outcome"] == "guardrail":
         alarmed = [kind for kind in GUARDRAILS if log_e.get(f"guardrail_{kind}", 0.0) >= threshold(ALPHA[kind])]

@@ -127,7 +127,7 @@ def _progress(evidence: EvidenceSource, rollout: Rollout, clock_now: datetime) -
         hours=_hours(served_for(rollout, clock_now)),
         stage_hours=_hours(served_for(rollout, clock_now, share=rollout.ladder[rollout.stage])),
         begun=True,
-        stood=state.whole_days is not None and state.whole_days.ship1 >= threshold(ALPHA_SHIP),
+        stood=state.whole_days is not None and state.whole_days.ship1.peak >= threshold(ALPHA_SHIP),
     )
 
 

@@ -146,7 +146,7 @@ def _worse(champion: Champion, rollout: Rollout, state: EvidenceState, at: datet
     """The rollback process of the quality gate, which compares both arms of the same hours:
     drift common to both moves nothing.
     """
-    evidence = worse(state.quality.peaks, state.whole_days)
+    evidence = worse(state.quality.peaks, None if state.whole_days is None else state.whole_days.roll.peak)
     if not evidence.found:
         return None
     detail = (

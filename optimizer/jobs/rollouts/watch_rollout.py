@@ -227,7 +227,7 @@ class _Look:
         found = self._evidence.cohort_units(self._rollout, cohort.stage, cohort.start, until)
         counts = self._counts(cohort.stage, found)
         fresh = {unit: arm for unit, arm in found.items() if counts[unit].cohort_start is None}
-        if not fresh:
+        if not fresh and not self._ends_day(cohort):
             return len(found)
         bounded = self._bounded(cohort, fresh, until)
         fresh = {unit: arm for unit, arm in fresh.items() if unit not in bounded.beyond}
@@ -249,6 +249,11 @@ class _Look:
         )
         self._close("quality", content)
         return len(found)
+
+    def _ends_day(self, cohort: Cohort) -> bool:
+        """A day ends with the first cohort after it, also where that brings no unit that was not there before."""
+        days = self._known.state.whole_days
+        return days is not None and days.ends_at is not None and cohort.start >= days.ends_at
 
     def _late_labels(self) -> None:
         """Of the cohorts whose window has passed a second time.
