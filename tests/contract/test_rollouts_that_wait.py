@@ -5,6 +5,7 @@ missing history, arms that do not compare.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
@@ -194,6 +195,27 @@ def test_a_promotion_waits_for_the_end_of_a_whole_day_and_verifies(database: Dat
     assert evidence["whole_days"]["ship1"] >= threshold(0.05)
     assert "roll2" in evidence["log_e"]
     assert world.verified().problems == ()
+
+
+def test_a_day_ends_also_where_its_users_were_all_counted_before(database: Database) -> None:
+    """A unit counts once per stage; the same units come back until the day is over, and nobody else."""
+    settings = {"ladder": [0.5], "whole_days": True, "cohort_minutes": 120.0}
+    world = World(store=database, clock=Clock(scale=360.0), rollout_settings=settings)
+    world.history()
+    world.behaviours[world.candidate] = Behaviour(success=0.95)
+    world.start()
+    world.climb(3)
+    assert rollout_view_of(world).gates[2].passed
+    while world.rollout.is_active and world.clock.rollout_now() - started(world) < timedelta(hours=60):
+        world.labels(120, unit_of=lambda i: f"u{i + 1}")
+    assert world.rollout.outcome == "promoted"
+    last = world.blocks("quality")[-1].content
+    assert (last["units"], last["outcomes"]) == ({"candidate": 0, "champion": 0}, {"candidate": [], "champion": []})
+    assert world.verified().problems == ()
+
+
+def started(world: World) -> datetime:
+    return datetime.fromisoformat(world.rollout.stage_history[0]["clock_from"])
 
 
 def test_a_rollout_from_before_whole_days_goes_on_and_verifies_by_its_own_rule(database: Database) -> None:

@@ -34,10 +34,10 @@ def total_of(plan: ForecastPlan, needs: list[Need], progress: Progress) -> Need:
     """The promotion waits for the minimum duration, and until the day is over in which its evidence is complete."""
     hours = _sum([n.hours for n in needs])
     if hours is not None:
-        hours = max(hours, max(plan.min_duration_hours, LEAST_WINDOWS * plan.closing_hours) - progress.hours)
         if plan.whole_hours and not progress.stood:
             n_days = max(1, ceil((progress.hours + hours - plan.closing_hours) / plan.whole_hours))
             hours = n_days * plan.whole_hours + plan.closing_hours - progress.hours
+        hours = max(hours, max(plan.min_duration_hours, LEAST_WINDOWS * plan.closing_hours) - progress.hours)
     return Need(labelled=_sum([n.labelled for n in needs]), units=_sum([n.units for n in needs]), hours=hours)
 
 
