@@ -1,4 +1,4 @@
-"""The core computes, to the last digit, what it computed."""
+"""The core computes, to nine digits, what it computed."""
 
 from __future__ import annotations
 
