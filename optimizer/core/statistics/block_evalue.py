@@ -33,6 +33,9 @@ class Bet:
         return self if weight == 1.0 else replace(self, a_c=self.a_c * weight, a_b=self.a_b * weight)
 
 
+NO_BET = Bet(m_c=0.5, m_b=0.5, a_c=0.0, a_b=0.0)  # which cannot lose
+
+
 def bernoulli_bet(*, theta_c: float, theta_b: float, w: float, d0: float) -> Bet:
     """The likelihood ratio of (theta_c, theta_b) against its projection on the null,
     written as a bet: best for 0/1 outcomes.
@@ -81,8 +84,8 @@ def clip_rate(rate: float) -> float:
 
 
 def _balanced(*, m_c: float, m_b: float, lam: float, k: float, w: float, cap: float) -> Bet:
-    if not (0 < m_c < 1 and 0 < m_b < 1):  # the line leaves the square there: no bet is the bet that cannot lose
-        return Bet(m_c=0.5, m_b=0.5, a_c=0.0, a_b=0.0)
+    if not (0 < m_c < 1 and 0 < m_b < 1):  # the line leaves the square there
+        return NO_BET
     zero_at = min(w / m_c, (1 - w) / (k * (1 - m_b))) if lam > 0 else min(w / (1 - m_c), (1 - w) / (k * m_b))
     size = min(abs(lam), cap * zero_at)
     lam = size if lam > 0 else -size

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-from optimizer.core.statistics.block_evalue import bernoulli_bet, bounded_bet, clip_rate, log_e
+from optimizer.core.statistics.block_evalue import NO_BET, Bet, bernoulli_bet, bounded_bet, clip_rate, log_e
 from optimizer.core.statistics.mixture import Evidence, Hypothesis, threshold
 from optimizer.core.statistics.outcomes import Block, gather
 from optimizer.core.statistics.plug_in import PlugIn
@@ -66,27 +66,27 @@ def hypotheses(margin: float) -> tuple[Hypothesis, ...]:
     return (*ships, superiority_hypothesis(margin), roll_hypothesis(margin), fall_hypothesis(margin))
 
 
-def log_factors(
-    hypothesis: Hypothesis, block: Block, champion: PlugIn, candidate: PlugIn, kind: Kind, weight: float = 1.0
-) -> list[float]:
-    """One log factor per alternative, staked at ``weight``; 0 where clipping left no room beyond the boundary,
-    or for an alternative that cannot be.
+def log_factors(hypothesis: Hypothesis, block: Block, champion: PlugIn, candidate: PlugIn, kind: Kind) -> list[float]:
+    """One log factor per alternative."""
+    return [log_e(bet, block) for bet in bets(hypothesis, block, champion, candidate, kind)]
+
+
+def bets(hypothesis: Hypothesis, block: Block, champion: PlugIn, candidate: PlugIn, kind: Kind) -> list[Bet]:
+    """One per alternative, on ``block``'s sizes alone; ``NO_BET`` where clipping left no room beyond the boundary, or
+    for an alternative that cannot be.
     """
     theta_b, d0, w = champion.mean, hypothesis.boundary, block.candidate.n / block.n
-    factors = []
+    found = []
     for gap in hypothesis.gaps:
         theta_c = clip_rate(theta_b + d0 + gap)
         if (theta_c - theta_b - d0) * gap <= 0:
-            factors.append(0.0)
+            found.append(NO_BET)
         elif kind == "binary":
-            bet = bernoulli_bet(theta_c=theta_c, theta_b=theta_b, w=w, d0=d0)
-            factors.append(log_e(bet.times(weight), block))
+            found.append(bernoulli_bet(theta_c=theta_c, theta_b=theta_b, w=w, d0=d0))
         else:
-            bet = bounded_bet(
-                theta_c=theta_c, theta_b=theta_b, d0=d0, w=w, var_c=candidate.variance, var_b=champion.variance
-            )
-            factors.append(log_e(bet.times(weight), block))
-    return factors
+            var_c, var_b = candidate.variance, champion.variance
+            found.append(bounded_bet(theta_c=theta_c, theta_b=theta_b, d0=d0, w=w, var_c=var_c, var_b=var_b))
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from optimizer.core.statistics.block_evalue import log_e
 from optimizer.core.statistics.mixture import Evidence, Hypothesis
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.statistics.plug_in import PlugIn
-from optimizer.core.statistics.quality_gate import Kind, QualityGate, hypotheses, log_factors
+from optimizer.core.statistics.quality_gate import Kind, QualityGate, bets, hypotheses
 
 STAKES = (1.0, 1 / 4, 1 / 16, 1 / 64)
 USUAL_PART = 3  # of the blocks so far, one in so many has the usual number of labels or more
@@ -92,14 +93,13 @@ class WholeDays:
         factors = {name: self._factors(by_name[name], block) for name in ("ship1", "roll")}
         return replace(self, blocks=(*self.blocks, BlockEvidence(n=block.n, **factors)))
 
+    def _factors(self, hypothesis: Hypothesis, block: Block) -> Factors:
+        placed = bets(hypothesis, block, self.champion, self.candidate, self.kind)
+        return tuple(tuple(log_e(bet.times(stake), block) for bet in placed) for stake in STAKES)
+
     def as_record(self) -> dict[str, float]:
         """What a decision keeps of it, with the largest log e-values."""
         return {"n": self.n, "labelled": self.labelled, "ship1": self.ship1.peak, "roll": self.roll.peak}
-
-    def _factors(self, hypothesis: Hypothesis, block: Block) -> Factors:
-        return tuple(
-            tuple(log_factors(hypothesis, block, self.champion, self.candidate, self.kind, stake)) for stake in STAKES
-        )
 
     def _stakes(self) -> list[tuple[BlockEvidence, int]]:
         """The blocks of the day, each with the index of its stake.
