@@ -12,28 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
-    from optimizer.core.forecast.forecast import RolloutForecast
     from optimizer.core.serving.freezes import Freeze
-    from optimizer.core.serving.rollout import Decision, Rollout
-    from optimizer.core.views.rollout_status import RolloutView
+    from optimizer.core.serving.rollout import Rollout
     from optimizer.ports import Alert, CallerRecord, TruncatedInput
 
 
 def rollout(value: Rollout) -> dict[str, Any]:
     return {**asdict(value), "share": value.share, "is_active": value.is_active}
-
-
-def forecast(value: RolloutForecast) -> dict[str, Any]:
-    return value.as_record()
-
-
-def rollout_view(value: RolloutView) -> dict[str, Any]:
-    """What the blocks say; the forecast has a route of its own, since it reads a week of traffic."""
-    return {name: member for name, member in asdict(value).items() if name != "forecast"}
-
-
-def decision(value: Decision) -> dict[str, Any]:
-    return asdict(value)
 
 
 def alert(value: Alert) -> dict[str, Any]:

@@ -111,6 +111,7 @@ BRAKE: Mapping[str, Any] = {"change": "never-refused", "brake": True}
 START: Mapping[str, Any] = {
     "status": 201, "dry": "With dry_run: what would happen; nothing is made.", "location": "/v1/rollouts/{0.id}"
 }  # fmt: skip
+ROLLOUT = "/v1/families/{family}/rollout"
 OVERRIDES, CHAMPION = "/v1/families/{family}/overrides/{unit:path}", "/v1/families/{family}/champion"
 USE_CASES = (
     _read("playbook", "/v1/families/{family}/playbook", "families.change_playbook:read_playbook", "Playbooks", **TEXTS),
@@ -131,6 +132,14 @@ USE_CASES = (
     _act(
         "start", "POST", "/v1/families/{family}/rollouts", "rollouts.start_rollout:start_rollout", "Rollouts", **START
     ),
+    _read("current", f"{ROLLOUT}", "rollouts.read_rollout:read_current_rollout", "Rollouts", etag="version"),
+    _read("rollout status", f"{ROLLOUT}/status", "rollouts.read_rollout:read_rollout_status", "Rollouts"),
+    _read("rollout log", f"{ROLLOUT}/log", "rollouts.read_rollout:read_rollout_log", "Rollouts"),
+    _read("family forecast", f"{ROLLOUT}/forecast", "rollouts.read_rollout:read_family_forecast", "Rollouts"),
+    _read("rollout", "/v1/rollouts/{id}", "rollouts.read_rollout:read_rollout", "Rollouts", **ACT),
+    _read("decisions", "/v1/rollouts/{id}/decisions", "rollouts.read_rollout:read_decisions", "Rollouts", narrows=True),
+    _read("forecast", "/v1/rollouts/{id}/forecast", "rollouts.read_rollout:read_forecast", "Rollouts", narrows=True),
+    _read("next share", "/v1/rollouts/{id}/next", "rollouts.read_rollout:read_next_share", "Rollouts", narrows=True),
     _act("approve", "POST", "/v1/rollouts/{id}/approve", "rollouts.operate_rollout:approve", "Rollouts", **ACT),
     _act("reject", "POST", "/v1/rollouts/{id}/reject", "rollouts.operate_rollout:reject", "Rollouts", **ACT, **BRAKE),
     _act("advance", "POST", "/v1/rollouts/{id}/advance", "rollouts.operate_rollout:advance", "Rollouts", **ACT),

@@ -17,17 +17,20 @@ from rich.console import Console
 
 from optimizer.adapters.reports.rollout_report import rollout_page
 from optimizer.cli.rollout.evidence_picture import difference_text, print_evidence, print_progress
-from optimizer.cli.rollout.picture import picture, picture_values
+from optimizer.cli.rollout.picture import picture
+from optimizer.core.base.answers import members_of
 from optimizer.core.base.phrasing import when
 from optimizer.core.feedback.events import Arm, FeedbackEvent
 from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.rollout.evidence_share import KeyShare
 from optimizer.core.views.rollout_evidence import evidence_text
-from optimizer.core.views.rollout_status import RolloutView
+from optimizer.core.views.rollout_status import ForecastView, RolloutStatus, RolloutView
 from optimizer.jobs.rollouts import rollout_view as rollout_view_job
+from optimizer.jobs.rollouts.read_rollout import FamilyRolloutRequest, read_rollout_status
 from optimizer.jobs.rollouts.report_rollout import report_rollout
 from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
 from tests.clock import Clock
+from tests.contexts import context_of
 from tests.rollout_acts import roll_back_champion, start_rollout
 from tests.rollout_world import Behaviour, F, World
 from tests.stores import keep_events, new_database
@@ -50,6 +53,11 @@ def world(tmp_path: Path) -> Iterator[World]:
     made.history()
     yield made
     database.close()
+
+
+def status(world: World) -> RolloutStatus:
+    context = context_of(world.store, world.clock, families=lambda: SimpleNamespace(families={}))
+    return read_rollout_status(context, FamilyRolloutRequest(family=F))
 
 
 def view(world: World) -> RolloutView:
@@ -99,7 +107,8 @@ def test_the_view_counts_what_the_blocks_hold_and_is_plain_json(fast: World) -> 
 def test_one_block_and_one_unit_are_written_as_one(fast: World) -> None:
     fast.start()
     seen = view(fast)
-    one = replace(seen, n_blocks=1, left_out=1, labels=replace(seen.labels, waiting=1))
+    few = replace(seen, n_blocks=1, left_out=1, labels=replace(seen.labels, waiting=1))
+    one = ForecastView(**members_of(few), forecast=None)
     out = StringIO()
     print_evidence(Console(file=out, width=300), one)
     print_progress(Console(file=out, width=300), one)
@@ -114,9 +123,8 @@ def test_the_live_forecast_says_what_is_still_needed(fast: World) -> None:
     forecast = with_forecast(view(fast), fast.rollout, store=fast.store, clock=fast.clock).forecast
     assert forecast is not None
     assert "more labelled outcomes" in forecast.summary
-    session = SimpleNamespace(store=fast.store, clock=fast.clock, families=SimpleNamespace(families={}))
-    out, values = StringIO(), picture_values(session, F)  # type: ignore[arg-type]
-    picture(Console(file=out, width=300), values, fast.clock.now())
+    out = StringIO()
+    picture(Console(file=out, width=300), status(fast))
     first = out.getvalue().splitlines()[0]
     assert re.fullmatch(r"\d+ %: needs about [\d,]+ more labelled users.* before .+\.", first), first
 
@@ -135,10 +143,9 @@ def test_a_rollout_that_moves_while_its_forecast_is_made_is_shown_without_it_and
     monkeypatch.setattr(rollout_view_job, "forecast_active", forecast_of_one_that_moves)
     assert with_forecast(seen, rollout, store=fast.store, clock=fast.clock).forecast is None
     moves = iter(("resume",))
-    session = SimpleNamespace(store=fast.store, clock=fast.clock, families=SimpleNamespace(families={}))
-    shown = picture_values(session, F)  # type: ignore[arg-type]
-    assert (shown["rollout"].version, shown["rollout"].held) == (fast.rollout.version, False)
-    assert shown["evidence"].forecast is not None
+    shown = status(fast)
+    assert (shown.rollout.version, shown.rollout.held) == (fast.rollout.version, False)
+    assert shown.evidence.forecast is not None
 
 
 def test_feedback_after_its_cohort_closed_is_counted_per_arm_shown_and_not_used(fast: World) -> None:

@@ -8,21 +8,23 @@ import io
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from optimizer.cli.rollout.picture import picture, picture_values
+from optimizer.cli.rollout.picture import picture
 from optimizer.core.base.errors import Conflict
 from optimizer.core.serving.assignment import bucket, in_candidate, in_holdback, verify_token
+from optimizer.core.views.rollout_status import RolloutStatus
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
+from optimizer.jobs.rollouts.read_rollout import FamilyRolloutRequest, read_rollout_status
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.api_world import World, make_home, serving
 from tests.command_line import detent
+from tests.contexts import context_of
 from tests.stores import EMBEDDED_ONLY
 
 PROMPT = "/v1/families/triage/prompt"
@@ -62,6 +64,11 @@ def unfreeze(world: World, family: str | None = "triage") -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     done: dict[str, Any] = answer.json()
     return done
+
+
+def status_of(world: World) -> RolloutStatus:
+    context = context_of(world.shared.store, world.shared.clock, families=lambda: world.shared.families)
+    return read_rollout_status(context, FamilyRolloutRequest(family="triage"))
 
 
 def promoted(world: World) -> dict[str, Any]:
@@ -302,9 +309,8 @@ def test_an_adopted_edit_leaves_five_percent_on_the_champion_before_and_is_on_re
     for _ in range(2):
         world.tick()
         assert verify_rollout(rollout["id"], world.shared.store).problems == ()
-    session: Any = SimpleNamespace(store=world.shared.store, clock=world.shared.clock, families=world.shared.families)
     out = Console(file=io.StringIO(), width=200)
-    picture(out, picture_values(session, "triage"), world.shared.clock.now())
+    picture(out, status_of(world))
     assert f"Holdback  5 % of units stay on {before} until " in out.file.getvalue()  # type: ignore[attr-defined]
     assert world.get("/v1/families/triage/history").json()["items"][-1]["rollout"] == rollout["id"]
 
@@ -418,11 +424,10 @@ def test_a_freeze_lifts_the_holdback_while_it_lasts(world: World) -> None:
 
 def test_the_picture_of_a_rollout_shows_holdback_and_freeze(world: World) -> None:
     rollout = promoted(world)
-    session: Any = SimpleNamespace(store=world.shared.store, clock=world.shared.clock, families=world.shared.families)
 
     def shown() -> str:
         out = Console(file=io.StringIO(), width=200)
-        picture(out, picture_values(session, "triage"), world.shared.clock.now())
+        picture(out, status_of(world))
         return str(out.file.getvalue())  # type: ignore[attr-defined]
 
     assert f"Holdback  5 % of units stay on {rollout['champion']} until " in shown()

@@ -12,11 +12,12 @@ from optimizer.core.rollout.next_action import ACTOR
 from optimizer.core.serving.freezes import Freeze
 from optimizer.core.serving.rollout import Champion, Rollout
 from optimizer.core.views.rollout_headline import NO_ROLLOUT, home_headline, rollout_headline, rounded_up
-from optimizer.core.views.rollout_status import Hours, Labels, MeanDifference, NextStep, RolloutView, SilenceView
+from optimizer.core.views.rollout_status import ForecastView, Hours, Labels, MeanDifference, NextStep, SilenceView
 from optimizer.core.views.rollout_story import headline
 from tests.stores import NOW, rollout
 
-VIEW = RolloutView(
+VIEW = ForecastView(
+    forecast=None,
     verdict="",
     n_blocks=3,
     head="",
@@ -113,7 +114,7 @@ def test_a_family_without_a_rollout_says_who_serves() -> None:
         ),
     ],
 )
-def test_a_stage_names_what_it_needs_before_the_next(seen: RolloutView, said: str) -> None:
+def test_a_stage_names_what_it_needs_before_the_next(seen: ForecastView, said: str) -> None:
     assert rollout_headline(DEPLOYING, seen) == said
 
 
@@ -176,7 +177,7 @@ def test_a_stage_names_what_it_needs_before_the_next(seen: RolloutView, said: st
         ),
     ],
 )
-def test_every_state_of_a_rollout_has_its_sentence(of: Rollout, seen: RolloutView, said: str) -> None:
+def test_every_state_of_a_rollout_has_its_sentence(of: Rollout, seen: ForecastView, said: str) -> None:
     assert rollout_headline(of, seen).startswith(said)
 
 

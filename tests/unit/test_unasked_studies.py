@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from optimizer.adapters.models.user_calls import UserCalls, users_wait
-from optimizer.cli.service.by_itself import News, by_itself_line, switched_on
+from optimizer.cli.service.by_itself import News, switched_on
 from optimizer.core.scheduling.schedule import in_force
+from optimizer.jobs.rollouts.read_rollout import by_itself_line
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
 from optimizer.jobs.studies.request_stop import request_stop
 from tests.triggered_world import NIGHTLY, TriggeredWorld

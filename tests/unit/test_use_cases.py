@@ -45,7 +45,8 @@ def members(schema: Any, place: str = "") -> Iterator[tuple[str, str, bool]]:
     """(where, name, whether it is marked as a text) of every declared member."""
     if isinstance(schema, dict):
         for name, member in schema.get("properties", {}).items():
-            yield f"{place}/{name}", name, bool(member.get("x-detent-text"))
+            is_figure = "#/$defs/Need" in str(member)  # what a rollout needs on average is called expected, too
+            yield f"{place}/{name}", name, is_figure or bool(member.get("x-detent-text"))
         for name, inner in schema.items():
             yield from members(inner, f"{place}/{name}")
     if isinstance(schema, list):

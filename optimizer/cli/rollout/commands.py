@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from optimizer.cli.change_report import show_change
-from optimizer.cli.output import Json, console, percent, plain, say, show, table
+from optimizer.cli.output import Json, console, percent, say, show, table, when
 from optimizer.cli.reading_progress import blocks_read
 from optimizer.cli.rollout.forecast import LadderOption, MarginOption, forecast, shares_of, what_does_not_fit
 from optimizer.cli.rollout.forecast_view import view_forecast
 from optimizer.cli.rollout.report import report as write_report
 from optimizer.cli.rollout.selftest import selftest
 from optimizer.cli.session import Session, check_one_of
-from optimizer.cli.variant.find import find_variant, last_nominated
-from optimizer.core.base.errors import Conflict, InvalidInput
+from optimizer.cli.variant.find import find_variant
+from optimizer.core.base.errors import InvalidInput
 from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
@@ -39,6 +39,15 @@ Confirm = Annotated[
     str | None, typer.Option(help="The family's name: go past a gate that has not passed, recorded as forced.")
 ]
 AIMS = ("quality", "cost", "latency")
+LOG_COLUMNS = {
+    "seq": "#",
+    "at": "At",
+    "kind": "Decision",
+    "actor": "By",
+    "evidence": "Evidence",
+    "blocks": "Blocks",
+    "reason": "Why",
+}
 
 
 @app.command()
@@ -102,8 +111,10 @@ def reason_of(given: str | None, confirm: str | None) -> str | None:
 
 
 def _last_nominated(session: Session, family: str) -> str:
+    from optimizer.jobs.studies.confirming_study import last_nominated
+
     with session.store.read() as tx:
-        winner = last_nominated(session.store, tx, family)
+        winner = last_nominated(tx, session.store, family)
     if winner is None:
         raise InvalidInput(
             f"No study of {family} has nominated a variant, so name the candidate: detent rollout start {family}"
@@ -156,28 +167,18 @@ def advance(
     Example: detent rollout advance triage --confirm triage
     """
     if dry_run:
-        from optimizer.jobs.rollouts.watch_rollout import evidence_now
+        from optimizer.jobs.rollouts.read_rollout import ReadRolloutRequest, read_next_share
 
         session = Session()
         rollout = session.active_rollout(family)
-        following = rollout.ladder[rollout.stage + 1] if rollout.stage + 1 < len(rollout.ladder) else None
-        with session.store.read() as tx:
-            evidence = (
-                evidence_now(tx, session.store, rollout, at=session.clock.now(), clock_at=session.clock.rollout_now())
-                or {}
-            )
-        passed, why = evidence.get("act") == "advance", evidence.get("reason") or "nothing has been measured yet"
-        values = {
-            "rollout": rollout.id, "share": rollout.share, "next_share": following, "gate_passed": passed,
-            "reason": why, "dry_run": True
-        }  # fmt: skip
-        step = f"from {percent(rollout.share)} to {percent(following or 1.0)}"
+        seen = session.client.ask(read_next_share, ReadRolloutRequest(id=rollout.id))
+        step = f"from {percent(seen.share)} to {percent(seen.next_share or 1.0)}"
         told = (
             f"would go {step}"
-            if passed
-            else f"would be refused: {why}. With --confirm {family} it would go {step}, recorded as forced"
+            if seen.gate_passed
+            else f"would be refused: {seen.reason}. With --confirm {family} it would go {step}, recorded as forced"
         )
-        show(as_json, values, lambda out: out.print(f"{family}: {told}", markup=False))
+        show(as_json, as_json_of(read_next_share, seen), lambda out: out.print(f"{family}: {told}", markup=False))
         return
     _act("advance", family, reason, confirm, as_json)
 
@@ -219,33 +220,28 @@ def status(family: FamilyName, as_json: Json = False) -> None:
 
     Example: detent rollout status triage
     """
-    from optimizer.cli.rollout.picture import picture, picture_values
+    from optimizer.cli.rollout.picture import picture
+    from optimizer.jobs.rollouts.read_rollout import FamilyRolloutRequest, read_rollout_status
 
-    session = Session()
-    session.family(family)
-    values = picture_values(session, family)
-    show(as_json, values, lambda out: picture(out, values, session.clock.now()))
+    seen = Session().client.ask(read_rollout_status, FamilyRolloutRequest(family=family))
+    show(as_json, as_json_of(read_rollout_status, seen), lambda out: picture(out, seen))
 
 
 @app.command()
 def log(family: FamilyName, as_json: Json = False) -> None:
     """Every decision of the family's latest rollout, oldest first."""
-    from optimizer.cli.rollout.picture import LOG_COLUMNS, log_row
+    from optimizer.jobs.rollouts.read_rollout import FamilyRolloutRequest, read_rollout_log
 
-    session = Session()
-    session.family(family)
-    with session.store.read() as tx:
-        rollout = session.store.rollouts.active(tx, family) or session.store.rollouts.latest(tx, family)
-        decisions = session.store.rollouts.decisions(tx, rollout.id) if rollout else []
-    if rollout is None:
-        raise Conflict(f"{family} has had no rollout yet. Start one: detent rollout start {family} VARIANT.")
-    rows = [log_row(rollout, d) for d in decisions]
-    items = [
-        {**plain(d), "evidence": row["evidence"], "blocks": row["blocks"]}
-        for d, row in zip(decisions, rows, strict=True)
-    ]
-    show(as_json, {"rollout": rollout, "items": items}, table(rows, LOG_COLUMNS, empty="No decisions."))
-    say(f"Rollout {rollout.id}. Check the chain: detent rollout verify {rollout.id}")
+    found = Session().client.ask(read_rollout_log, FamilyRolloutRequest(family=family))
+    rows = [
+        {
+            "seq": one.seq, "at": when(one.at), "kind": one.kind + (" (forced)" if one.forced else ""),
+            "actor": one.actor, "evidence": one.evidence, "blocks": one.blocks, "reason": one.reason,
+        }
+        for one in found.items
+    ]  # fmt: skip
+    show(as_json, as_json_of(read_rollout_log, found), table(rows, LOG_COLUMNS, empty="No decisions."))
+    say(f"Rollout {found.rollout.id}. Check the chain: detent rollout verify {found.rollout.id}")
 
 
 @app.command()

@@ -10,7 +10,7 @@ from optimizer.core.base.phrasing import count, signed
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.core.views.rollout_status import ArmView, EvidenceView, MeanDifference, RolloutView
+    from optimizer.core.views.rollout_status import ArmView, EvidenceView, ForecastView, MeanDifference
 
 BAR = 20  # characters from an e-value of 1 to the threshold
 ARMS = {
@@ -31,7 +31,7 @@ CONSEQUENCES = {
 }
 
 
-def print_evidence(out: Console, seen: RolloutView) -> None:
+def print_evidence(out: Console, seen: ForecastView) -> None:
     """Everything that the blocks say so far."""
     out.print(f"Evidence  {seen.verdict}", markup=False)
     out.print(
@@ -60,7 +60,7 @@ def print_evidence(out: Console, seen: RolloutView) -> None:
         out.print(f"Keys      {keys_text(seen)}", markup=False)
 
 
-def print_progress(out: Console, seen: RolloutView) -> None:
+def print_progress(out: Console, seen: ForecastView) -> None:
     """Labels, time, what it waits for and whatever is wrong."""
     labels, hours = seen.labels, seen.hours
     waiting = f", {labels.waiting} more in a block that is not full yet" if labels.waiting else ""
@@ -82,7 +82,7 @@ def print_progress(out: Console, seen: RolloutView) -> None:
         out.print(f"Forecast  {seen.forecast.summary}", markup=False)
 
 
-def print_alerts(out: Console, seen: RolloutView) -> None:
+def print_alerts(out: Console, seen: ForecastView) -> None:
     for stage in seen.stages:
         if stage.sample_ratio.passed:
             out.print(
@@ -137,7 +137,7 @@ def _arm(arm: ArmView) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def keys_text(seen: RolloutView) -> str:
+def keys_text(seen: ForecastView) -> str:
     """Who brought the labelled units."""
     named = ", ".join(f"{one.key or '(not on record)'} {100 * one.share:.0f} %" for one in seen.keys)
     most = (
@@ -153,5 +153,5 @@ def keys_text(seen: RolloutView) -> str:
     return f"{named}{most}{beyond}"
 
 
-def _left_out(seen: RolloutView) -> str:
+def _left_out(seen: ForecastView) -> str:
     return f"; {count(seen.left_out, 'unit')} left out, served both" if seen.left_out else ""

@@ -9,8 +9,9 @@ import typer
 from optimizer.cli.output import Json, show
 from optimizer.cli.rollout.forecast_view import view_forecast
 from optimizer.cli.session import Session
-from optimizer.cli.variant.find import find_variant, last_nominated
+from optimizer.cli.variant.find import find_variant
 from optimizer.core.base.errors import InvalidInput
+from optimizer.runtime.use_cases import as_json_of
 
 LadderOption = Annotated[
     str | None, typer.Option(help='Shares of units such as "0.10,0.25,0.50"; the last step to 1.0 is added.')
@@ -34,23 +35,12 @@ def forecast(
 
     Example: detent rollout forecast triage --margin 0.03
     """
-    from optimizer.jobs.rollouts.forecast_rollout import forecast_active, forecast_family
+    from optimizer.jobs.rollouts.read_rollout import ForecastRequest, read_family_forecast
 
     session = Session()
-    declared = session.family(family)
-    with session.store.read() as tx:
-        active = session.store.rollouts.active(tx, family)
-        nominated = last_nominated(session.store, tx, family)
-    if active is not None and variant is None and ladder is None and margin is None:
-        found = forecast_active(active.id, store=session.store, clock=session.clock)
-        values = {"family": family, "rollout": active.id, "variant": active.candidate, **found.as_record()}
-    else:
-        candidate = find_variant(session, family, variant).variant.id if variant is not None else nominated
-        shares = shares_of(ladder)
-        found = forecast_family(
-            declared, candidate, store=session.store, clock=session.clock, ladder=shares, margin=margin
-        )
-        values = {"family": family, "rollout": None, "variant": candidate, **found.as_record()}
+    candidate = find_variant(session, family, variant).variant.id if variant is not None else None
+    asked = ForecastRequest(family=family, variant=candidate, ladder=shares_of(ladder), margin=margin)
+    values = as_json_of(read_family_forecast, session.client.ask(read_family_forecast, asked))
     show(as_json, values, lambda out: view_forecast(out, values))
 
 
@@ -68,9 +58,9 @@ def what_does_not_fit(session: Session, family: str) -> list[str]:
     """Of the active rollout: that it will not end within its limits, and the ways out,
     other ladders among them; empty where it may.
     """
-    from optimizer.jobs.rollouts.forecast_rollout import forecast_active
+    from optimizer.jobs.rollouts.read_rollout import ReadRolloutRequest, read_forecast
 
-    found = forecast_active(session.active_rollout(family).id, store=session.store, clock=session.clock)
+    found = session.client.ask(read_forecast, ReadRolloutRequest(id=session.active_rollout(family).id))
     if not found.refuses:
         return []
     instead = (

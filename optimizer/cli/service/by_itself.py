@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from optimizer.core.base.errors import Busy, InvalidFamily
-from optimizer.core.base.phrasing import count
 from optimizer.core.base.printable import printable
 from optimizer.core.family.family import Family
 from optimizer.core.scheduling.schedule import in_force
@@ -16,7 +15,7 @@ from optimizer.core.search.study import ENDED, Study
 from optimizer.jobs.families.read_edit import read_edit
 from optimizer.jobs.scheduling.hand_on_candidates import APPROVAL, UNCONFIRMED, WAITS
 from optimizer.jobs.scheduling.trigger_studies import NOT_STARTED, STARTED
-from optimizer.ports import Alert, Store, Transaction
+from optimizer.ports import Alert, Store
 
 if TYPE_CHECKING:
     from optimizer.adapters.files.family_files import FamilyFiles
@@ -35,21 +34,6 @@ def switched_on(store: Store, families: Iterable[Family]) -> list[str]:
     return lines or [
         "nothing: no study starts before you say so, or switch it on with detent family schedule NAME --on"
     ]
-
-
-def by_itself_line(tx: Transaction, store: Store, family: Family) -> str:
-    """The study of the family that runs by itself now; else whether one may."""
-    running = [s for s in store.studies.unfinished(tx) if s.family == family.name and s.trigger is not None]
-    return _running(running[0]) if running else in_force(family, store.schedules.get(tx, family.name)).text
-
-
-def _running(study: Study) -> str:
-    assert study.trigger is not None
-    calls = count(study.spend.n_calls, "call")
-    return (
-        f"study {study.id} is {study.status}, {calls} so far ({study.trigger.kind}: {study.trigger.reason}); to stop"
-        f" it: detent study cancel {study.id}"
-    )
 
 
 class News:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import NotFound
+from optimizer.jobs.studies.confirming_study import last_nominated
 
 if TYPE_CHECKING:
     from optimizer.core.family.family import Family
     from optimizer.core.family.variant import VariantRecord
-    from optimizer.ports import Store
 
 
 def find_variant(session: Session, family: str, name: str) -> VariantRecord:
@@ -27,7 +27,7 @@ def find_variant(session: Session, family: str, name: str) -> VariantRecord:
             name = champion.variant if champion else name
         elif name == "candidate":
             active = store.rollouts.active(tx, family)
-            candidate = active.candidate if active else last_nominated(store, tx, family)
+            candidate = active.candidate if active else last_nominated(tx, store, family)
             if candidate is None:
                 raise NotFound(
                     f"{family} has no candidate: no rollout is active, and no study has nominated a variant. Name one"
@@ -65,10 +65,3 @@ def _of_file(session: Session, declared: Family) -> VariantRecord:
         found = store.variants.get(tx, declared.name, declared.variant().id)
     assert found is not None
     return found
-
-
-def last_nominated(store: Store, tx: Any, family: str) -> str | None:
-    """The winner of the last study that nominated one: what a rollout without a named candidate starts."""
-    finished, _ = store.studies.page(tx, family=family, status="finished")
-    nominated = [s for s in finished if s.outcome == "nominated" and s.winner]
-    return str(max(nominated, key=lambda s: s.finished_at or s.created_at).winner) if nominated else None

@@ -12,7 +12,7 @@ from optimizer.core.base.phrasing import count, span
 from optimizer.core.forecast.plan import Need
 from optimizer.core.rollout.next_action import ACTOR
 from optimizer.core.serving.rollout import Rollout, RolloutOutcome, percent
-from optimizer.core.views.rollout_status import RolloutView
+from optimizer.core.views.rollout_status import ForecastView
 from optimizer.core.views.variant_text import named
 
 ENDED: dict[RolloutOutcome, str] = {
@@ -27,7 +27,7 @@ NO_ROLLOUT = "No rollout: every user gets the champion"
 WAITS_FOR_A_PERSON = ("pending", "validating")
 
 
-def rollout_headline(rollout: Rollout | None, seen: RolloutView | None) -> str:
+def rollout_headline(rollout: Rollout | None, seen: ForecastView | None) -> str:
     """One sentence for a person, without a full stop.
 
     Args:
@@ -90,7 +90,7 @@ def home_headline(
     return f"{state[0].upper()}{state[1:]}; {count(rollouts, 'rollout') if rollouts else 'no rollout'} under way"
 
 
-def _ended(rollout: Rollout, seen: RolloutView) -> str:
+def _ended(rollout: Rollout, seen: ForecastView) -> str:
     if rollout.outcome != "promoted":
         said = ENDED[rollout.outcome] if rollout.outcome is not None else "The rollout has ended"
         return f"{said}: every user gets the champion"
@@ -108,7 +108,7 @@ def _held(rollout: Rollout) -> str:
     return f"held by {rollout.held_by or 'a person'}: it goes no further until detent rollout resume {rollout.family}"
 
 
-def _needs(seen: RolloutView) -> str:
+def _needs(seen: ForecastView) -> str:
     """What stands before the next step; users first, since only they come by themselves."""
     step = seen.next_step
     target = "the promotion" if step is None or step.act == "promote" else percent(step.share)
@@ -120,7 +120,7 @@ def _needs(seen: RolloutView) -> str:
     return f"{users} before {target}"
 
 
-def _users(seen: RolloutView) -> str | None:
+def _users(seen: ForecastView) -> str | None:
     """None where enough users have answered, and something else is missing."""
     need = _need(seen)
     least = max(0, seen.labels.needed_in_stage - seen.labels.in_stage)
@@ -134,7 +134,7 @@ def _users(seen: RolloutView) -> str | None:
     return f"needs about {count(rounded_up(expected), 'more labelled user')}{when}"
 
 
-def _need(seen: RolloutView) -> Need | None:
+def _need(seen: ForecastView) -> Need | None:
     """Of the present stage, on average."""
     stages = seen.forecast.stages if seen.forecast is not None else ()
     return stages[0].expected if stages else None

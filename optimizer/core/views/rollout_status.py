@@ -8,17 +8,18 @@ where the gate has refuted "not better" (``QualityGate.says_better``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from optimizer.core.base.texts import Text
 from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.rollout.blocks import ArmName
 from optimizer.core.rollout.evidence_share import KeyShare
 from optimizer.core.serving.assignment import Holdback
 from optimizer.core.serving.freezes import Freeze
-from optimizer.core.serving.rollout import Champion
+from optimizer.core.serving.rollout import Champion, Decision, Rollout
 from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP
 
 State = Literal["done", "now", "ahead"]
@@ -146,7 +147,7 @@ class Said:
 
     kind: str
     level: str
-    detail: str
+    detail: Text[str]
     opened_at: datetime
 
 
@@ -182,10 +183,89 @@ class RolloutView:
     alerts: tuple[Said, ...]
     looked_at: datetime | None  # when the tick last wrote what it knows
     followed_by: Champion | None  # the reign after the one that the promotion began, where that is over
-    forecast: RolloutForecast | None = None
     keys: tuple[KeyShare, ...] = ()  # who brought the labelled units, the largest share first
     max_share_per_key: float = 1.0
     versions: Mapping[str, str] = field(
         default_factory=dict
     )  # variant > its name in the family's file, where it has one
     beyond_exposures: int = 0  # units without a token that do not count, since their key reported too few exposures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastView(RolloutView):
+    """With what an active rollout still needs; None where it has ended, or moved while that was made."""
+
+    forecast: RolloutForecast | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmTotals:
+    """What was reported by every user of an arm, matured or not. ``n_labelled`` counts events with ``success``."""
+
+    variant: str | None
+    role: str | None
+    n_interactions: int
+    n_errors: int
+    n_labelled: int
+    n_success: int
+    n_scored: int
+    mean_score: float | None
+    mean_latency_ms: float | None
+    cost_usd: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmExposures:
+    """How often an arm was fetched at a stage."""
+
+    variant: str
+    rollout: str | None
+    stage: float | None
+    n_exposed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutWithEvidence(Rollout):
+    arms: Sequence[ArmTotals]
+    exposures: Sequence[ArmExposures]
+    evidence: RolloutView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutStatus:
+    """Everything that the picture of a family's rollout shows, the active one or the last.
+
+    ``undo``, ``next``: commands; ``by_itself``: what a study does or may do by itself.
+    """
+
+    family: str
+    at: datetime
+    headline: str
+    freeze: Freeze | None
+    holdback: Holdback | None
+    champion: Champion | None
+    rollout: Rollout | None
+    share: float | None
+    is_active: bool
+    served: bool
+    arms: Sequence[ArmTotals]
+    by_itself: str | None
+    last_tick_at: datetime | None
+    last_decision: Decision | None
+    evidence: ForecastView | None
+    undo: str | None
+    next: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedDecision(Decision):
+    """``evidence``: what the decision turned on; ``blocks``: how many that rests on."""
+
+    evidence: str | None
+    blocks: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutLog:
+    rollout: Rollout
+    items: Sequence[LoggedDecision]

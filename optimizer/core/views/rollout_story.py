@@ -16,7 +16,7 @@ from optimizer.core.statistics.interval import Running, running_intervals
 from optimizer.core.statistics.outcomes import Block, Sums
 from optimizer.core.statistics.quality_gate import QualityGate
 from optimizer.core.views.rollout_evidence import arm_sums
-from optimizer.core.views.rollout_status import RolloutView
+from optimizer.core.views.rollout_status import ForecastView
 from optimizer.core.views.variant_text import named
 
 
@@ -60,7 +60,7 @@ class RolloutReport:
     """
 
     rollout: Rollout
-    view: RolloutView
+    view: ForecastView
     decisions: tuple[Decision, ...]
     history: RolloutStory
     problems: tuple[str, ...]
@@ -100,7 +100,7 @@ def history_of(rollout: Rollout, folded: Iterable[Folded]) -> RolloutStory:
     )
 
 
-def headline(rollout: Rollout, view: RolloutView, decisions: Sequence[Decision]) -> str:
+def headline(rollout: Rollout, view: ForecastView, decisions: Sequence[Decision]) -> str:
     """One sentence: what became of the candidate, or how it stands."""
     candidate, family = named(rollout.candidate, view.versions), rollout.family
     if not rollout.stage_history:
@@ -122,7 +122,7 @@ def headline(rollout: Rollout, view: RolloutView, decisions: Sequence[Decision])
     return f"{candidate} is served to {top} of the units of {family}{held}, {took}."
 
 
-def _labelled(rollout: Rollout, view: RolloutView, decisions: Sequence[Decision]) -> int:
+def _labelled(rollout: Rollout, view: ForecastView, decisions: Sequence[Decision]) -> int:
     """Outcomes used; of a promoted rollout those of its promotion, since later blocks are the holdback's."""
     if rollout.outcome != "promoted":
         return view.labels.used

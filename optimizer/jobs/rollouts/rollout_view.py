@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 
+from optimizer.core.base.answers import members_of
 from optimizer.core.rollout.blocks import ArmName, StoredBlock, comparison_of
 from optimizer.core.rollout.cohorts import closing_time
 from optimizer.core.rollout.evidence_share import shares
@@ -17,7 +17,7 @@ from optimizer.core.serving.freezes import is_frozen
 from optimizer.core.serving.rollout import Rollout
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.views import rollout_evidence
-from optimizer.core.views.rollout_status import Hours, RolloutView, Said
+from optimizer.core.views.rollout_status import ForecastView, Hours, RolloutView, Said
 from optimizer.jobs.rollouts.forecast_rollout import forecast_active
 from optimizer.jobs.rollouts.read_candidate import current_holdback
 from optimizer.ports import Clock, Store, Transaction
@@ -76,16 +76,18 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
     )
 
 
-def with_forecast(seen: RolloutView, rollout: Rollout, *, store: Store, clock: Clock) -> RolloutView:
+def with_forecast(seen: RolloutView, rollout: Rollout, *, store: Store, clock: Clock) -> ForecastView:
     """The same with what an active rollout still needs, read in transactions of its own;
     without it where the rollout moved meanwhile.
     """
-    if not rollout.is_active:
-        return seen
-    forecast = forecast_active(rollout.id, store=store, clock=clock)
-    with store.read() as tx:
-        now = store.rollouts.get(tx, rollout.id)
-    return replace(seen, forecast=forecast) if now is not None and now.version == rollout.version else seen
+    forecast = None
+    if rollout.is_active:
+        forecast = forecast_active(rollout.id, store=store, clock=clock)
+        with store.read() as tx:
+            now = store.rollouts.get(tx, rollout.id)
+        if now is None or now.version != rollout.version:
+            forecast = None
+    return ForecastView(**members_of(seen), forecast=forecast)
 
 
 def comparisons(blocks: list[StoredBlock]) -> list[Block]:

@@ -38,3 +38,10 @@ def standing_look(tx: Transaction, store: Store, family: str, variant: str, aim:
             return study
     before, champion = confirming_study(tx, store, family, variant, aim=aim), store.champions.current(tx, family)
     return before if before and champion and (before.aim, before.champion) == (aim, champion.variant) else None
+
+
+def last_nominated(tx: Transaction, store: Store, family: str) -> str | None:
+    """The winner of the last study that nominated one: what a rollout without a named candidate starts."""
+    finished, _ = store.studies.page(tx, family=family, status="finished")
+    nominated = [s for s in finished if s.outcome == "nominated" and s.winner]
+    return str(max(nominated, key=lambda s: s.finished_at or s.created_at).winner) if nominated else None

@@ -1,0 +1,303 @@
+"""What can be asked about a rollout: where it stands, who is served what, its record, and what it still needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from optimizer.core.base.answers import Page, members_of, page_of
+from optimizer.core.base.errors import NotFound
+from optimizer.core.base.phrasing import count
+from optimizer.core.base.texts import Text
+from optimizer.core.family.family import Family
+from optimizer.core.forecast.forecast import RolloutForecast
+from optimizer.core.scheduling.schedule import in_force
+from optimizer.core.search.study import Study
+from optimizer.core.serving.assignment import leased
+from optimizer.core.serving.freezes import is_frozen
+from optimizer.core.serving.rollout import Champion, Decision, Rollout, visible
+from optimizer.core.views.rollout_evidence import evidence_text
+from optimizer.core.views.rollout_headline import rollout_headline
+from optimizer.core.views.rollout_status import (
+    ArmExposures,
+    ArmTotals,
+    LoggedDecision,
+    RolloutLog,
+    RolloutStatus,
+    RolloutWithEvidence,
+)
+from optimizer.jobs.context import Context
+from optimizer.jobs.request import Cursor, Limit, Name, Request
+from optimizer.jobs.rollouts.forecast_rollout import forecast_active, forecast_family
+from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
+from optimizer.jobs.rollouts.watch_rollout import evidence_now
+from optimizer.jobs.studies.confirming_study import last_nominated
+from optimizer.ports import Store, Transaction
+
+READS = 3  # at most; a rollout that moves more often is shown without a forecast
+
+
+class FamilyRolloutRequest(Request):
+    family: str
+
+
+class ReadRolloutRequest(Request):
+    id: str
+
+
+class DecisionsRequest(ReadRolloutRequest):
+    cursor: Cursor = None
+    limit: Limit = 100
+
+
+class ForecastRequest(FamilyRolloutRequest):
+    variant: Annotated[
+        Name | None,
+        Field(description="A candidate; default: what runs now, else the last study's winner, else an equal one"),
+    ] = None
+    ladder: Annotated[list[float] | None, Field(max_length=50, description="Shares of units; default: the file's")] = (
+        None
+    )
+    margin: Annotated[float | None, Field(description="Default: the file's")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveForecast(RolloutForecast):
+    rollout: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyForecast(RolloutForecast):
+    """``rollout``: the active one that it is about; None: as if ``variant`` were started now."""
+
+    family: str
+    rollout: str | None
+    variant: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextShare:
+    """What advancing would do; ``next_share`` None: the promotion."""
+
+    rollout: str
+    share: float | None
+    next_share: float | None
+    gate_passed: bool
+    reason: Text[str]
+    dry_run: bool = True
+
+
+def read_current_rollout(context: Context, request: FamilyRolloutRequest) -> RolloutWithEvidence:
+    """The active rollout of a family, else its last one,
+    with both arms as they stand and the evidence against its thresholds.
+    """
+    with context.store.read() as tx:
+        rollout = _current(tx, context.store, request.family)
+        if rollout is None:
+            context.family(request.family)
+            raise _none_yet(request.family)
+        return _with_evidence(tx, context, rollout)
+
+
+def read_rollout(context: Context, request: ReadRolloutRequest) -> RolloutWithEvidence:
+    """One rollout with both arms as they stand and the evidence against its thresholds. Its ETag is its version."""
+    with context.store.read() as tx:
+        rollout = visible(context.store.rollouts.get(tx, request.id), request.id, context.access)
+        return _with_evidence(tx, context, rollout)
+
+
+def read_decisions(context: Context, request: DecisionsRequest) -> Page[Decision]:
+    """The rollout's hash chain, oldest first. `detent rollout verify` replays it."""
+    with context.store.read() as tx:
+        visible(context.store.rollouts.get(tx, request.id), request.id, context.access)
+        return page_of(context.store.rollouts.decisions(tx, request.id), request.cursor, request.limit)
+
+
+def read_forecast(context: Context, request: ReadRolloutRequest) -> ActiveForecast:
+    """What a rollout still needs until its promotion: labelled outcomes, distinct units and hours per stage,
+    on average and in nine of ten.
+
+    `verdict` is `fits`, `exceeds` (with `problems` and `ways_out`), `cannot_tell` (with what is `missing`) or `ended`.
+    What is not known is null.
+    """
+    with context.store.read() as tx:
+        visible(context.store.rollouts.get(tx, request.id), request.id, context.access)
+    found = forecast_active(request.id, store=context.store, clock=context.clock)
+    return ActiveForecast(**members_of(found), rollout=request.id)
+
+
+def read_family_forecast(context: Context, request: ForecastRequest) -> FamilyForecast:
+    """How many labelled outcomes, users and hours a rollout takes: the one that runs, else as if it started now.
+
+    A variant, a ladder or a margin that is named is tried instead. Nothing is written.
+    """
+    family, store = context.family(request.family), context.store
+    with store.read() as tx:
+        active = store.rollouts.active(tx, family.name)
+        variant = request.variant or last_nominated(tx, store, family.name)
+    if active is not None and (request.variant, request.ladder, request.margin) == (None, None, None):
+        found, of, variant = forecast_active(active.id, store=store, clock=context.clock), active.id, active.candidate
+    else:
+        of = None
+        found = forecast_family(
+            family, variant, store=store, clock=context.clock, ladder=request.ladder, margin=request.margin
+        )
+    return FamilyForecast(**members_of(found), family=family.name, rollout=of, variant=variant)
+
+
+def read_next_share(context: Context, request: ReadRolloutRequest) -> NextShare:
+    """Which share comes next, and whether the evidence lets the rollout go on; changes nothing."""
+    store, clock = context.store, context.clock
+    with store.read() as tx:
+        rollout = visible(store.rollouts.get(tx, request.id), request.id, context.access)
+        evidence = evidence_now(tx, store, rollout, at=clock.now(), clock_at=clock.rollout_now()) or {}
+    return NextShare(
+        rollout=rollout.id,
+        share=rollout.share,
+        next_share=rollout.ladder[rollout.stage + 1] if rollout.stage + 1 < len(rollout.ladder) else None,
+        gate_passed=evidence.get("act") == "advance",
+        reason=evidence.get("reason") or "nothing has been measured yet",
+    )
+
+
+def read_rollout_log(context: Context, request: FamilyRolloutRequest) -> RolloutLog:
+    """Every decision of the family's latest rollout, oldest first, with the evidence that it turned on."""
+    with context.store.read() as tx:
+        rollout = _current(tx, context.store, request.family)
+        decisions = context.store.rollouts.decisions(tx, rollout.id) if rollout else []
+    if rollout is None:
+        context.family(request.family)
+        raise _none_yet(request.family)
+    items = [
+        LoggedDecision(
+            **members_of(decision),
+            evidence=evidence_text(rollout, decision),
+            blocks=evidence["blocks"] if (evidence := decision.content["inputs"].get("evidence")) is not None else None,
+        )
+        for decision in decisions
+    ]
+    return RolloutLog(rollout=rollout, items=items)
+
+
+def read_rollout_status(context: Context, request: FamilyRolloutRequest) -> RolloutStatus:
+    """Who is served what, and why it goes no further: ladder, evidence against its thresholds, both arms, what it waits
+    for, the way back.
+    """
+    for _ in range(READS):  # again where the rollout moved while its forecast was made
+        status = _status(context, request.family)
+        if status.evidence is None or not status.is_active or status.evidence.forecast is not None:
+            break
+    return status
+
+
+def _status(context: Context, family: str) -> RolloutStatus:
+    store, clock = context.store, context.clock
+    with store.read() as tx:
+        champion = store.champions.current(tx, family)
+        rollout = _current(tx, store, family)
+        declared = context.families().families.get(family)
+        if champion is None and rollout is None and declared is None:
+            context.family(family)
+        arms = store.events.arm_summary(tx, family, rollout.id) if rollout else []
+        _, ticked_at = store.serving_version.read(tx)
+        freeze = is_frozen(store.freezes.all(tx), family)
+        by_itself = by_itself_line(tx, store, declared) if declared is not None else None
+        decision = store.rollouts.last_decision(tx, rollout.id) if rollout else None
+        measured = rollout_view(tx, store, clock, rollout) if rollout else None
+    seen = None
+    if rollout is not None and measured is not None:
+        seen = with_forecast(measured, rollout, store=store, clock=clock)
+    now = clock.now()
+    return RolloutStatus(
+        family=family,
+        at=now,
+        headline=rollout_headline(rollout, seen),
+        freeze=freeze,
+        holdback=seen.holdback if seen is not None else None,
+        champion=champion,
+        rollout=rollout,
+        share=rollout.share if rollout else None,
+        is_active=rollout.is_active if rollout else False,
+        served=_is_served(rollout, now) and freeze is None,
+        arms=[ArmTotals(**arm) for arm in arms],
+        by_itself=by_itself,
+        last_tick_at=ticked_at,
+        last_decision=decision,
+        evidence=seen,
+        undo=_undo(family, rollout, champion),
+        next=_next(family, rollout, now) if freeze is None else f"it is frozen; when it may go on: {freeze.undo}",
+    )
+
+
+def by_itself_line(tx: Transaction, store: Store, family: Family) -> str:
+    """The study of the family that runs by itself now; else whether one may."""
+    running = [s for s in store.studies.unfinished(tx) if s.family == family.name and s.trigger is not None]
+    return _running(running[0]) if running else in_force(family, store.schedules.get(tx, family.name)).text
+
+
+def _with_evidence(tx: Transaction, context: Context, rollout: Rollout) -> RolloutWithEvidence:
+    store = context.store
+    return RolloutWithEvidence(
+        **members_of(rollout),
+        arms=[ArmTotals(**arm) for arm in store.events.arm_summary(tx, rollout.family, rollout.id)],
+        exposures=[ArmExposures(**arm) for arm in store.exposures.totals(tx, rollout.family, rollout.id)],
+        evidence=rollout_view(tx, store, context.clock, rollout),
+    )
+
+
+def _current(tx: Transaction, store: Store, family: str) -> Rollout | None:
+    return store.rollouts.active(tx, family) or store.rollouts.latest(tx, family)
+
+
+def _none_yet(family: str) -> NotFound:
+    return NotFound(
+        f"Family {family!r} has had no rollout yet. Start one: detent rollout start {family} VARIANT.", family=family
+    )
+
+
+def _undo(family: str, rollout: Rollout | None, champion: Champion | None) -> str | None:
+    """A promotion that was taken back already is not undone again:
+    that would bring back the champion before the one before.
+    """
+    if rollout is None:
+        return None
+    if rollout.is_active:
+        return f"detent rollout rollback {family}"
+    reigns = champion is not None and champion.rollout == rollout.id
+    return f"detent champion rollback {family}" if rollout.outcome == "promoted" and reigns else None
+
+
+def _is_served(rollout: Rollout | None, now: datetime) -> bool:
+    """Whether the candidate is served right now: a stage, and a lease that has not run out."""
+    return rollout is not None and rollout.share is not None and leased(rollout, now)
+
+
+def _next(family: str, rollout: Rollout | None, now: datetime) -> str:
+    """The command that goes on from here."""
+    if rollout is None or not rollout.is_active:
+        return f"find a candidate: detent study run {family} --dry-run"
+    if rollout.held:
+        return f"it is held; go on with: detent rollout resume {family}"
+    if rollout.status in ("pending", "validating"):
+        return f"a person approves: detent rollout approve {family} (or: detent rollout reject {family})"
+    if rollout.status == "approved":
+        return "the worker's next tick serves the first share; `detent serve` runs one"
+    if not _is_served(rollout, now):
+        return "start the worker (`detent serve`); the stage resumes with its next tick"
+    verb = "advance" if rollout.stage + 1 < len(rollout.ladder) else "promote"
+    return (
+        f"nothing: it moves by itself on evidence (detent rollout {verb} {family} --confirm {family} goes past it,"
+        " recorded as forced)"
+    )
+
+
+def _running(study: Study) -> str:
+    assert study.trigger is not None
+    calls = count(study.spend.n_calls, "call")
+    return (
+        f"study {study.id} is {study.status}, {calls} so far ({study.trigger.kind}: {study.trigger.reason}); to stop"
+        f" it: detent study cancel {study.id}"
+    )
