@@ -75,12 +75,6 @@ class RotateBody(Body):
     undo: Annotated[bool, Field(description="Back to the old secret, while it opens")] = False
 
 
-class GoldenBody(Body):
-    example: Annotated[Name, Field(description="Its id, or the id of the interaction that it was made of")]
-    scenario: Annotated[str | None, Field(min_length=1, max_length=100, description="Default: the example's id")] = None
-    reason: Reason = ""
-
-
 class DryRunBody(Body):
     dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
 
@@ -107,10 +101,6 @@ class RatingDrawBody(DryRunBody):
     days: Annotated[float, Field(gt=0, le=MOST_DAYS, description="How far back judged answers are drawn from")] = 30.0
 
 
-class ProposeBody(Body):
-    interaction: Annotated[Name, Field(description="Of which the answer proposes repairs of its graph")]
-
-
 class ReasonBody(Body):
     reason: Reason = ""
 
@@ -119,10 +109,6 @@ class ReviewAnswerBody(Body):
     answer: Annotated[Name, Field(description="release or keep_back; of a drawn answer 0 to 1, or unrated")]
     expected: Annotated[Any, Field(description="Of an answer in doubt: what the output field should have been")] = None
     as_answered: Annotated[bool, Field(description="Of an answer in doubt: it was right")] = False
-
-
-class PruneBody(Body):
-    dry_run: Annotated[bool, Field(description="Says what would go and deletes nothing")] = False
 
 
 class FewShotBody(Body):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +11,10 @@ from optimizer.cli import later
 from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
+from optimizer.runtime.use_cases import as_json_of
+
+if TYPE_CHECKING:
+    from optimizer.jobs.upkeep.prune_records import Pruned
 
 app = typer.Typer(
     name="data", no_args_is_help=True, help="What is kept of people: delete what is older than its retention."
@@ -39,12 +44,24 @@ def prune(
 
     Example: detent data prune --dry-run
     """
-    report = Session().operations.prune(dry_run=dry_run)
-    gone = [row for row in report["items"] if row["n"]]
-    show(as_json, report, table(gone, COLUMNS, empty="Nothing is older than its retention."))
-    for left in report["left_alone"]:
-        say(f"Everything of {left['family']} stays: {left['why']}, so nothing says how long it may be kept.")
-    n = count(sum(row["n"] for row in gone), "row")
+    from optimizer.jobs.upkeep.prune_records import PruneRequest, prune
+
+    client = Session().client
+    sums: dict[tuple[str, str | None], Pruned] = {}
+    while True:
+        report = client.ask(prune, PruneRequest(dry_run=dry_run))
+        for row in report.items:
+            before = sums.get((row.rows, row.family))
+            sums[row.rows, row.family] = replace(row, n=row.n + (before.n if before is not None else 0))
+        if not report.more:
+            break
+    gone = [row for row in sums.values() if row.n]
+    whole = replace(report, items=list(sums.values()))
+    empty = "Nothing is older than its retention."
+    show(as_json, as_json_of(prune, whole), table([asdict(row) for row in gone], COLUMNS, empty=empty))
+    for left in report.left_alone:
+        say(f"Everything of {left.family} stays: {left.why}, so nothing says how long it may be kept.")
+    n = count(sum(row.n for row in gone), "row")
     if gone and not dry_run:
         tell_change(f"{n} deleted.", why="older than its retention", undo="none, but from a backup", then="")
     elif gone:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.session import Session, check_one_of
-from optimizer.core.base.errors import NotFound
+from optimizer.core.base.answers import members_of
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.printable import printable_json
-from optimizer.core.views.graph import graph_summary, graph_view
+from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.cli.operations.protocol import Answer
-    from optimizer.core.graph.verified import Verdict
+    from optimizer.core.views.graph import GraphSummary, GraphView
+    from optimizer.jobs.context import Context
+    from optimizer.jobs.feedback.decide_repair import DecisionReport, RepairRequest
 
 app = typer.Typer(
     name="graph", no_args_is_help=True, help="Repairs that a model proposes for a graph: list, approve, reject."
@@ -44,15 +45,17 @@ def propose(
 
     Example: detent graph propose graph_verification in_01…
     """
-    made = Session().operations.propose_repairs(family, interaction)
-    show(as_json, made, table(_rows(made), COLUMNS, empty="The answer proposes no repair."))
-    for one in made["unreadable"]:
-        say(f"Number {one['index'] + 1} of the answer is no repair: {one['detail'] or 'this key reads no texts'}.")
-    n = made["n_pending"]
-    if not as_json and n:
+    from optimizer.jobs.feedback.propose_repairs import ProposeRequest, propose_repairs
+
+    made = Session().client.ask(propose_repairs, ProposeRequest(family=family, interaction=interaction))
+    answer = as_json_of(propose_repairs, made)
+    show(as_json, answer, table(_rows(made), COLUMNS, empty="The answer proposes no repair."))
+    for one in made.unreadable:
+        say(f"Number {one.index + 1} of the answer is no repair: {one.detail or 'this key reads no texts'}.")
+    if not as_json and made.n_pending:
         say(
-            f"{count(n, 'repair')} pending. Next: detent graph approve REPAIR or detent graph reject REPAIR; all of"
-            f" them: detent graph show {made['id']}"
+            f"{count(made.n_pending, 'repair')} pending. Next: detent graph approve REPAIR or detent graph reject"
+            f" REPAIR; all of them: detent graph show {made.id}"
         )
 
 
@@ -68,24 +71,24 @@ def list_graphs(
     Example: detent graph list --family graph_verification
     """
     check_one_of("--status", status, ("pending", "decided", "all"))
+    from optimizer.jobs.feedback.read_graphs import GraphsRequest, read_graphs
+
+    pending = None if status == "all" else status == "pending"
     session = Session()
     if family is not None:
         session.family(family)
-    pending = None if status == "all" else status == "pending"
-    with session.store.read() as tx:
-        found, more = session.store.graphs.page(tx, family=family, pending=pending, cursor=None, limit=limit)
-    items = [asdict(graph_summary(graph)) for graph in found]
-    rows = [row for item in items for row in _rows(item) if not pending or row["status"] == "pending"]
+    page = session.client.ask(read_graphs, GraphsRequest(family=family, pending=pending, limit=limit))
+    rows = [row for graph in page.items for row in _rows(graph) if not pending or row["status"] == "pending"]
     show(
         as_json,
-        {"items": items},
+        as_json_of(read_graphs, page),
         table(
             rows,
             COLUMNS,
             empty="No repair waits for a decision." if pending else "No graph has been put before a person.",
         ),
     )
-    if more is not None:
+    if page.next_cursor is not None:
         say(f"There are more graphs than {limit}; --limit shows up to 1,000.")
 
 
@@ -101,17 +104,13 @@ def show_graph(
 
     Example: detent graph show gr_01… --repaired > graph.json
     """
-    session = Session()
-    with session.store.read() as tx:
-        found = session.store.graphs.get(tx, graph)
-        if found is None:
-            raise NotFound(f"There is no graph {graph!r}. See them with: detent graph list --status all.", graph=graph)
-        asked = session.store.events.interaction(tx, found.interaction, found.family)
-    shown = asdict(graph_view(found, asked.input if asked is not None else None))
+    from optimizer.jobs.feedback.read_graphs import GraphRequest, read_graph
+
+    shown = Session().client.ask(read_graph, GraphRequest(id=graph))
     if repaired:
-        print(printable_json(json.dumps(shown["repaired"], ensure_ascii=False, indent=2)))
+        print(printable_json(json.dumps(shown.repaired, ensure_ascii=False, indent=2)))
         return
-    show(as_json, shown, lambda out: _print_graph(out, shown))
+    show(as_json, as_json_of(read_graph, shown), lambda out: _print_graph(out, shown))
 
 
 @app.command()
@@ -122,7 +121,9 @@ def approve(repair: Repair, reason: Reason = None, as_json: Json = False) -> Non
 
     Example: detent graph approve gr_01….2 --reason "the text denies it"
     """
-    _decide(repair, "approved", reason, as_json)
+    from optimizer.jobs.feedback.decide_repair import approve_repair
+
+    _decide(approve_repair, repair, reason, as_json)
 
 
 @app.command()
@@ -131,35 +132,40 @@ def reject(repair: Repair, reason: Reason = None, as_json: Json = False) -> None
 
     Example: detent graph reject gr_01….2 --reason "the text says so in its last line"
     """
-    _decide(repair, "rejected", reason, as_json)
+    from optimizer.jobs.feedback.decide_repair import reject_repair
+
+    _decide(reject_repair, repair, reason, as_json)
 
 
-def _decide(repair: str, verdict: Verdict, reason: str | None, as_json: bool) -> None:
-    done: Answer = Session().operations.decide_repair(repair, verdict, reason=reason)
-    show(as_json, done, lambda out: None)
-    tell_change(f"{done['what']}.", why=done["why"], undo=done["undo"], then=done["next"])
-    if done["no_longer"]:
-        say(f"  No longer apply: {', '.join(done['no_longer'])}")
-    if done["why_no_feedback"]:
-        say(f"  It counts as no feedback: {done['why_no_feedback']}")
+def _decide(
+    act: Callable[[Context, RepairRequest], DecisionReport], repair: str, reason: str | None, as_json: bool
+) -> None:
+    from optimizer.jobs.feedback.decide_repair import RepairRequest
+
+    done = Session().client.ask(act, RepairRequest(id=repair, reason=reason or ""))
+    show(as_json, as_json_of(act, done), lambda out: None)
+    tell_change(f"{done.what}.", why=done.why, undo=done.undo, then=done.next)
+    if done.no_longer:
+        say(f"  No longer apply: {', '.join(done.no_longer)}")
+    if done.why_no_feedback:
+        say(f"  It counts as no feedback: {done.why_no_feedback}")
 
 
-def _print_graph(out: Console, shown: Answer) -> None:
+def _print_graph(out: Console, shown: GraphView) -> None:
     table(_rows(shown), COLUMNS, empty="The answer proposes no repair.")(out)
-    for name, value in (shown["input"] or {}).items():
+    for name, value in (shown.input or {}).items():
         out.print(f"{name}: {value}", markup=False)
-    for name in ("given", "repaired"):
-        out.print(f"{name}: {json.dumps(shown[name], ensure_ascii=False)}", markup=False)
+    for name, graph in (("given", shown.given), ("repaired", shown.repaired)):
+        out.print(f"{name}: {json.dumps(graph, ensure_ascii=False)}", markup=False)
 
 
-def _rows(graph: Answer) -> list[dict[str, Any]]:
+def _rows(graph: GraphSummary) -> list[dict[str, Any]]:
     """The repairs of a graph as lines; another of the same graph is named by the end of its id, such as ``.2``."""
     return [
         {
-            **one,
-            "family": graph["family"],
-            "conflicts_with": ", ".join(other["repair"].removeprefix(graph["id"]) for other in one["conflicts"])
-            or None,
+            **members_of(one),
+            "family": graph.family,
+            "conflicts_with": ", ".join(other.repair.removeprefix(graph.id) for other in one.conflicts) or None,
         }
-        for one in graph["repairs"]
+        for one in graph.repairs
     ]

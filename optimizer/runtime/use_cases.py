@@ -112,23 +112,49 @@ START: Mapping[str, Any] = {
     "status": 201, "dry": "With dry_run: what would happen; nothing is made.", "location": "/v1/rollouts/{0.id}"
 }  # fmt: skip
 ROLLOUT = "/v1/families/{family}/rollout"
+PLAYBOOK, GOLDEN = "/v1/families/{family}/playbook", "/v1/families/{family}/golden"
 OVERRIDES, CHAMPION = "/v1/families/{family}/overrides/{unit:path}", "/v1/families/{family}/champion"
 USE_CASES = (
-    _read("playbook", "/v1/families/{family}/playbook", "families.change_playbook:read_playbook", "Playbooks", **TEXTS),
+    _read("golden", GOLDEN, "dataset.keep_golden:read_golden", "Families", **TEXTS),
+    _read("all_golden", "/v1/golden", "dataset.keep_golden:read_all_golden", "Families", **TEXTS, narrows=True),
+    _act("golden_add", "POST", GOLDEN, "dataset.keep_golden:add_golden", "Families"),
+    _act("golden_remove", "DELETE", f"{GOLDEN}/{{example:path}}", "dataset.keep_golden:remove_golden", "Families"),
     _act(
-        "retire playbook entry",
+        "propose",
         "POST",
-        "/v1/families/{family}/playbook/{entry}/retire",
-        "families.change_playbook:retire_entry",
-        "Playbooks",
+        "/v1/families/{family}/graphs",
+        "feedback.propose_repairs:propose_repairs",
+        "Graphs",
+        role="feedback",
+        change=None,
+        status=201,
+        again="They were proposed before; this is the graph.",
+        location="/v1/graphs/{0.id}",
+    ),
+    _read("graphs", "/v1/graphs", "feedback.read_graphs:read_graphs", "Graphs", **TEXTS, narrows=True),
+    _read("graph", "/v1/graphs/{id}", "feedback.read_graphs:read_graph", "Graphs", **TEXTS, narrows=True),
+    _act(
+        "repair_approve",
+        "POST",
+        "/v1/repairs/{id}/approve",
+        "feedback.decide_repair:approve_repair",
+        "Graphs",
+        narrows=True,
     ),
     _act(
-        "restore playbook entry",
+        "repair_reject",
         "POST",
-        "/v1/families/{family}/playbook/{entry}/restore",
-        "families.change_playbook:restore_entry",
-        "Playbooks",
+        "/v1/repairs/{id}/reject",
+        "feedback.decide_repair:reject_repair",
+        "Graphs",
+        narrows=True,
     ),
+    _read("playbook", PLAYBOOK, "families.change_playbook:read_playbook", "Playbooks", **TEXTS),
+    _act("entry_retire", "POST", f"{PLAYBOOK}/{{entry}}/retire", "families.change_playbook:retire_entry", "Playbooks"),
+    _act(
+        "entry_restore", "POST", f"{PLAYBOOK}/{{entry}}/restore", "families.change_playbook:restore_entry", "Playbooks"
+    ),
+    _act("prune", "POST", "/v1/data/prune", "upkeep.prune_records:prune", "Operations", role="admin", keyed=False),
     _act(
         "start", "POST", "/v1/families/{family}/rollouts", "rollouts.start_rollout:start_rollout", "Rollouts", **START
     ),

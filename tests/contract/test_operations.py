@@ -35,6 +35,15 @@ from optimizer.core.base.values import Budget
 from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import access_of
 from optimizer.jobs.context import Context
+from optimizer.jobs.dataset.keep_golden import (
+    GoldenRemovalRequest,
+    GoldenRequest,
+    GoldenRowsRequest,
+    add_golden,
+    read_all_golden,
+    read_golden,
+    remove_golden,
+)
 from optimizer.jobs.families.change_playbook import (
     EntryRequest,
     PlaybookRequest,
@@ -43,6 +52,10 @@ from optimizer.jobs.families.change_playbook import (
     retire_entry,
 )
 from optimizer.jobs.families.create_variant import VariantDraft
+from optimizer.jobs.feedback.decide_repair import RepairRequest, approve_repair, reject_repair
+from optimizer.jobs.feedback.propose_repairs import ProposeRequest, propose_repairs
+from optimizer.jobs.feedback.read_graphs import GraphRequest, GraphsRequest, read_graph, read_graphs
+from optimizer.jobs.request import PageRequest
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.operate_rollout import ActRequest, approve, hold, promote, resume, rollback
 from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, roll_back_champion
@@ -57,6 +70,7 @@ from optimizer.jobs.studies.start_study import (
     nominate_variant,
     start_study,
 )
+from optimizer.jobs.upkeep.prune_records import PruneRequest, prune
 from optimizer.runtime import wiring
 from optimizer.runtime.api_client import ApiClient
 from optimizer.runtime.client import Client, InProcess, OverHttp, Q, R
@@ -361,20 +375,28 @@ class TestVariantsAndStudies:
                 change(*side)
 
 
+def graph_id(world: World) -> str:
+    (graph,) = world.get("/v1/graphs").json()["items"]
+    return str(graph["id"])
+
+
 class TestGraphs:
     def test_repairs_are_proposed_and_decided(self, both: Both) -> None:
         both.set_up(lambda world: add_family(world.settings.home))
         both.set_up(lambda world: world.shared.serving.refresh())
-        both.refused(NotFound, lambda operations, world: operations.propose_repairs(VERIFIER, "in_1"))
-        both.refused(InvalidInput, lambda operations, world: operations.propose_repairs(F, "in_1"))
+        asked = ProposeRequest(family=VERIFIER, interaction="in_1")
+        both.refused(NotFound, lambda side, world: side.ask(propose_repairs, asked))
+        wrong = ProposeRequest(family=F, interaction="in_1")
+        both.refused(InvalidInput, lambda side, world: side.ask(propose_repairs, wrong))
         both.set_up(report)
-        propose: Change = lambda operations, world: operations.propose_repairs(VERIFIER, "in_1")  # noqa: E731
-        assert [both(propose)["new"], both(propose)["new"]] == [True, False]
+        assert [both.ask(propose_repairs, asked)["new"] for _ in range(2)] == [True, False]
+        (listed,) = both.ask(read_graphs, GraphsRequest(pending=True))["items"]
+        assert listed["n_pending"] == len(listed["repairs"])
 
-        def decide(number: int, verdict: Any, reason: str | None = None) -> Change:
-            def change(operations: Operations, world: World) -> Answer:
-                (graph,) = world.get("/v1/graphs").json()["items"]
-                return operations.decide_repair(f"{graph['id']}.{number}", verdict, reason=reason)
+        def decide(number: int, verdict: str, reason: str = "") -> Change:
+            def change(side: Side, world: World) -> Answer:
+                act = approve_repair if verdict == "approved" else reject_repair
+                return side.ask(act, RepairRequest(id=f"{graph_id(world)}.{number}", reason=reason))
 
             return change
 
@@ -385,7 +407,10 @@ class TestGraphs:
         assert both(decide(3, "rejected"))["repair"]["status"] == "rejected"
         both.refused(Conflict, decide(3, "approved"))
         both.refused(NotFound, decide(9, "approved"))
-        both.refused(NotFound, lambda operations, world: operations.decide_repair("x", "rejected", reason=None))
+        both.refused(NotFound, lambda side, world: side.ask(reject_repair, RepairRequest(id="x")))
+        shown = both(lambda side, world: side.ask(read_graph, GraphRequest(id=graph_id(world))))
+        assert shown["given"] != shown["repaired"]
+        both.refused(NotFound, lambda side, world: side.ask(read_graph, GraphRequest(id="x")))
 
 
 class TestGolden:
@@ -396,8 +421,15 @@ class TestGolden:
             with world.shared.store.read() as tx:
                 return str(min(e.id for e in world.shared.store.examples.of_split(tx, F, split=split)))
 
-        def add(scenario: str | None, reason: str | None = None) -> Change:
-            return lambda operations, world: operations.add_golden(F, example(world), scenario=scenario, reason=reason)
+        def add(scenario: str, reason: str = "") -> Change:
+            def change(side: Side, world: World) -> Answer:
+                request = GoldenRequest(family=F, example=example(world), scenario=scenario, reason=reason)
+                return side.ask(add_golden, request)
+
+            return change
+
+        def remove(side: Side, world: World) -> Answer:
+            return side.ask(remove_golden, GoldenRemovalRequest(family=F, example=example(world)))
 
         first = both(add("refund", "went wrong in May"))
         assert (first["changed"], first["why"]) == (True, "went wrong in May")
@@ -405,20 +437,20 @@ class TestGolden:
         assert both(add("refund"))["changed"] is False
         assert "already. Take it out first" in both.refused(Conflict, add("another"))
         served = both.remote[1]
-        (row,) = served.get(f"/v1/families/{F}/golden").json()["items"]
+        (row,) = both.ask(read_golden, GoldenRowsRequest(family=F))["items"]
         assert (row["scenario"], row["example"]) == ("refund", example(served))
-        both.refused(
-            NotFound, lambda operations, world: operations.add_golden(F, "ex_none", scenario=None, reason=None)
-        )
+        assert both.ask(read_all_golden, PageRequest())["items"] == [{**row, "family": F}]
+        unknown = GoldenRequest(family=F, example="ex_none")
+        both.refused(NotFound, lambda side, world: side.ask(add_golden, unknown))
 
         both.set_up(lambda world: world.report())
         assert re.search(
             r"golden: v_\w+ was not evaluated against the family's 1 golden", both.refused(GateNotMet, start)
         )
 
-        removed = both(lambda operations, world: operations.remove_golden(F, example(world), reason=None))
+        removed = both(remove)
         assert removed["undo"].endswith("--scenario refund")
-        both.refused(NotFound, lambda operations, world: operations.remove_golden(F, example(world), reason=None))
+        both.refused(NotFound, remove)
         assert served.get(f"/v1/families/{F}/golden").json()["items"] == []
         audited = [e["action"] for e in served.get("/v1/audit").json()["items"]]
         assert audited.count("add_golden") == audited.count("remove_golden") == 1
@@ -544,7 +576,7 @@ class TestJudges:
 
 class TestInstallation:
     def test_what_is_over_its_retention_goes_and_is_counted(self, both: Both) -> None:
-        answers = [both(lambda operations, world, dry=dry: operations.prune(dry_run=dry)) for dry in (True, False)]  # type: ignore[misc]
+        answers = [both.ask(prune, PruneRequest(dry_run=dry)) for dry in (True, False)]
         assert [(answer["dry_run"], answer["more"]) for answer in answers] == [(True, False), (False, False)]
 
     def test_a_clock_that_did_not_run_ahead_is_left_alone(self, both: Both) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -64,6 +64,7 @@ rollout resume; rollout promote; rollout rollback; rollout report; rollout selft
 review answer; judge cancel; golden add; golden remove; graph propose; graph approve; graph reject; playbook retire
 playbook restore; judge calibrate; keys create; keys rotate; keys revoke; data forget; data export
 """
+ACTS_AFTER = timedelta(milliseconds=351)  # the end of the home: a route more that is read moves no act in time
 # In this order, each on what the ones before it left.
 ACTS = """
 POST /v1/families/{triage}/render {"unit": "u3", "variables": {"text": "An invoice?"}}
@@ -127,7 +128,8 @@ POST /v1/studies/STUDY/resume
 
 def record(most: int = 100) -> Answers:
     """Everything, asked anew of the kept home; a command of so many things that it can be about."""
-    clock = Clock(datetime.fromisoformat(END.read_text().strip()))
+    end = datetime.fromisoformat(END.read_text().strip())
+    clock = Clock(end)
     with TemporaryDirectory(prefix=PREFIX) as folder, fixed(clock):
         settings = unpacked(Path(folder))
         wiring.migrate_store(settings)
@@ -135,6 +137,7 @@ def record(most: int = 100) -> Answers:
         found = dict(_commands(settings, names, most))
         with api_of(settings, clock) as api:
             found |= _reads(api, names)
+            clock.at = end + ACTS_AFTER
             found |= _acts(api, names)
     return found
 

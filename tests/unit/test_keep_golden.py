@@ -13,25 +13,47 @@ from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
 from optimizer.core.family.family import GoldenRow
 from optimizer.core.family.variant import FewShot, VariantRecord
 from optimizer.core.search.study import Definition
+from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.build_dataset import build_dataset
-from optimizer.jobs.dataset.keep_golden import add_golden, list_golden, remove_golden
+from optimizer.jobs.dataset.keep_golden import (
+    GoldenRemovalRequest,
+    GoldenRequest,
+    GoldenRowsRequest,
+    add_golden,
+    read_golden,
+    remove_golden,
+)
 from optimizer.jobs.studies.evaluate_variant import evaluate_variant
 from optimizer.jobs.studies.evaluations.plan_evaluation import plan_evaluation
 from optimizer.runtime.wiring import classify
+from tests.contexts import context_of
 from tests.rollout_acts import start_rollout
 from tests.study_world import START, World, topic_examples
 
 
 def add(world: World, example: str = "train-001", **options: Any) -> Any:
-    given = {"actor": "ann", "store": world.store, "clock": world.clock, **options}
-    return add_golden(given.pop("family", world.family), example, **given)
+    given = {"actor": "ann", "family": world.family, **options}
+    context = context_in(world, given.pop("actor"), given.pop("family"))
+    return add_golden(context, GoldenRequest(family=context.family("").name, example=example, **given))
+
+
+def remove(world: World, example: str) -> Any:
+    return remove_golden(context_in(world), GoldenRemovalRequest(family=world.family.name, example=example))
+
+
+def rows(world: World) -> Any:
+    return read_golden(context_in(world), GoldenRowsRequest(family=world.family.name)).items
+
+
+def context_in(world: World, actor: str = "ann", family: Any = None) -> Context:
+    return context_of(world.store, world.clock, actor, family=lambda name: family or world.family)
 
 
 def test_a_released_example_is_asked_as_a_scenario_of_its_own(tmp_path: Path) -> None:
     world = World(tmp_path).fill()
     report = add(world, reason="the one of May")
     assert report.undo == "detent golden remove topics train-001"
-    (row,) = list_golden(world.family, world.store)
+    (row,) = rows(world)
     assert (row.scenario, row.example, row.expected) == ("train-001", "train-001", {"topic": "physics"})
     batch = evaluate_variant(
         world.family, world.family.variant(), suite="golden", actor="ann", store=world.store, clock=world.clock,
@@ -45,9 +67,9 @@ def test_an_interaction_names_the_example_that_was_made_of_it(tmp_path: Path) ->
     made = replace(topic_examples(1, "dev")[0], id="ia_in_7", interaction="in_7", group="7", input={"document": "Song"})
     world.store.write(lambda tx: world.store.examples.add(tx, [made]))
     assert "example ia_in_7" in add(world, "in_7", scenario="songs").what
-    assert remove_golden(world.family, "in_7", actor="ann", store=world.store, clock=world.clock).changed
+    assert remove(world, "in_7").changed
     add(world, "in_7", scenario="Ann's songs")
-    undo = remove_golden(world.family, "in_7", actor="ann", store=world.store, clock=world.clock).undo
+    undo = remove(world, "in_7").undo
     assert split(undo)[-1] == "Ann's songs"
 
 
@@ -62,7 +84,7 @@ def test_no_search_learns_from_it_until_it_is_taken_out(tmp_path: Path) -> None:
     add(world), add(world, "dev-001")
     assert before - ids() == {"train-001", "dev-001"}
     for id in ("train-001", "dev-001"):
-        remove_golden(world.family, id, actor="ann", store=world.store, clock=world.clock)
+        remove(world, id)
     assert ids() == before
 
 
@@ -85,7 +107,7 @@ def test_what_may_be_no_scenario_is_refused_with_the_reason(tmp_path: Path) -> N
     world.store.write(lambda tx: world.store.examples.add(tx, [twin]))
     with pytest.raises(Conflict, match="asked by an example of the sealed holdout"):
         add(world, "twin")
-    assert list_golden(world.family, world.store) == []
+    assert rows(world) == []
 
 
 def test_examples_are_read_before_writers_have_to_wait_and_what_came_meanwhile_counts(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.operations.protocol import Answer
-from optimizer.cli.output import Json, show, table, tell_change
+from optimizer.cli.change_report import show_change
+from optimizer.cli.output import Json, show, table
 from optimizer.cli.session import Session
+from optimizer.runtime.use_cases import as_json_of
+
+if TYPE_CHECKING:
+    from optimizer.core.base.answers import Page
+    from optimizer.jobs.dataset.keep_golden import GoldenRowOfFamily, GoldenRowView
 
 app = typer.Typer(
     name="golden", no_args_is_help=True, help="Golden scenarios: list; make one of a released example, or take it back."
@@ -22,30 +27,40 @@ Reason = Annotated[str | None, typer.Option(help="Why; kept in the record.")]
 
 
 @app.command("list")
-def list_rows(family: FamilyName, as_json: Json = False) -> None:
+def list_rows(
+    family: Annotated[
+        str | None, typer.Argument(help="Name of the family; default: every family.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Every row: of golden.jsonl beside the family's file, and those made of examples.
 
     Example: detent golden list triage
     """
-    from optimizer.jobs.dataset.keep_golden import list_golden
+    from optimizer.jobs.dataset.keep_golden import GoldenRowsRequest, read_all_golden, read_golden
+    from optimizer.jobs.request import PageRequest
+    from optimizer.runtime.client import whole
 
-    session = Session()
-    rows = list_golden(session.family(family), session.store)
-    shown = [
-        {
-            "scenario": row.scenario,
-            "from": "golden.jsonl" if row.example is None else f"example {row.example}",
-            "input": dict(row.input),
-            "expected": dict(row.expected),
-        }
-        for row in rows
-    ]
+    client = Session().client
+    page: Page[GoldenRowOfFamily] | Page[GoldenRowView]
+    if family is None:
+        page = whole(client, read_all_golden, PageRequest(limit=1000))
+        answer = as_json_of(read_all_golden, page)
+    else:
+        page = whole(client, read_golden, GoldenRowsRequest(family=family, limit=1000))
+        answer = as_json_of(read_golden, page)
     columns = {"scenario": "Scenario", "from": "From", "input": "Input", "expected": "Expected"}
+    if family is None:
+        columns = {"family": "Family", **columns}
+    shown = [
+        {**row, "from": "golden.jsonl" if row["example"] is None else f"example {row['example']}"}
+        for row in answer["items"]
+    ]
     empty = (
-        f"{family} has no golden scenarios. Write golden.jsonl beside its file, or make one of a released example:"
-        f" detent golden add {family} EXAMPLE"
+        f"{f'{family} has no' if family else 'No family has'} golden scenarios. Write golden.jsonl beside its file, or"
+        f" make one of a released example: detent golden add {family or 'FAMILY'} EXAMPLE"
     )
-    show(as_json, {"items": rows}, table(shown, columns, empty=empty))
+    show(as_json, answer, table(shown, columns, empty=empty))
 
 
 @app.command()
@@ -60,20 +75,16 @@ def add(
 
     Example: detent golden add triage ia_in_01… --scenario "refund in two parts"
     """
-    _tell(as_json, Session().operations.add_golden(family, example, scenario=scenario, reason=reason))
+    from optimizer.jobs.dataset.keep_golden import GoldenRequest, add_golden
+
+    request = GoldenRequest(family=family, example=example, scenario=scenario, reason=reason or "")
+    show_change(as_json, as_json_of(add_golden, Session().client.ask(add_golden, request)))
 
 
 @app.command()
 def remove(family: FamilyName, example: ExampleId, reason: Reason = None, as_json: Json = False) -> None:
     """Take an example out of its golden scenario; searches may learn from it again."""
-    _tell(as_json, Session().operations.remove_golden(family, example, reason=reason))
+    from optimizer.jobs.dataset.keep_golden import GoldenRemovalRequest, remove_golden
 
-
-def _tell(as_json: bool, answer: Answer) -> None:
-    show(as_json, answer, lambda out: None)
-    tell_change(
-        f"{answer['family']}: {answer['what']}.",
-        why=answer["why"],
-        undo=answer["undo"] or "",
-        then=answer["next"] or "",
-    )
+    request = GoldenRemovalRequest(family=family, example=example, reason=reason or "")
+    show_change(as_json, as_json_of(remove_golden, Session().client.ask(remove_golden, request)))

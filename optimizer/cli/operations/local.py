@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.output import plain
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from optimizer.cli.operations.protocol import Answer
     from optimizer.cli.session import Session
     from optimizer.core.base.values import Aim, Budget
-    from optimizer.core.graph.verified import Verdict
     from optimizer.core.serving.access import Access
     from optimizer.jobs.families.create_variant import VariantDraft
 
@@ -72,27 +70,6 @@ class LocalOperations:
                 intake=self._session.intake, **self._by,
             )
         )  # fmt: skip
-
-    def add_golden(self, family: str, example: str, *, scenario: str | None, reason: str | None) -> Answer:
-        from optimizer.jobs.dataset.keep_golden import add_golden
-
-        declared = self._session.family(family)
-        return _as_json(add_golden(declared, example, scenario=scenario, reason=reason, **self._by))
-
-    def remove_golden(self, family: str, example: str, *, reason: str | None) -> Answer:
-        from optimizer.jobs.dataset.keep_golden import remove_golden
-
-        return _as_json(remove_golden(self._session.family(family), example, reason=reason, **self._by))
-
-    def propose_repairs(self, family: str, interaction: str) -> Answer:
-        from optimizer.jobs.feedback.propose_repairs import propose_repairs
-
-        return _as_json(propose_repairs(self._session.family(family), interaction, **self._by))
-
-    def decide_repair(self, repair: str, verdict: Verdict, *, reason: str | None) -> Answer:
-        from optimizer.jobs.feedback.decide_repair import decide_repair
-
-        return _as_json(decide_repair(repair, verdict, reason=reason, intake=self._session.intake, **self._by))
 
     def score_answers(self, family: str, n: int, *, days: float, budget: Budget, dry_run: bool) -> Answer:
         from optimizer.jobs.studies.evaluations.create_judge_run import score_answers
@@ -174,18 +151,6 @@ class LocalOperations:
         from optimizer.jobs.upkeep.manage_keys import revoke_key
 
         return _as_json(revoke_key(name, **self._by))
-
-    def prune(self, *, dry_run: bool) -> Answer:
-        from optimizer.jobs.upkeep.prune_records import prune_records, what_would_go
-        from optimizer.jobs.upkeep.read_retention import retentions
-
-        store, clock, files = self._session.store, self._session.clock, self._session.families
-        days = self._session.settings.pipeline_retain_days
-        kept, unpruned = retentions(
-            store, clock, {**files.retired(), **files.families}, files.problems, pipeline_days=days
-        )
-        report = what_would_go(store, kept) if dry_run else prune_records(store, clock, kept, actor=self._session.actor)
-        return _as_json(replace(report, left_alone=unpruned))
 
     def reset_clock(self, *, reason: str | None) -> Answer:
         from optimizer.jobs.upkeep.reset_clock import reset_clock

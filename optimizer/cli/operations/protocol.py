@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from optimizer.core.base.values import Aim, Budget
-    from optimizer.core.graph.verified import Verdict
     from optimizer.core.serving.access import Access
     from optimizer.jobs.families.create_variant import VariantDraft
 
@@ -47,16 +46,6 @@ class Operations(Protocol):
     def answer_review(self, review: str, answer: str, *, expected: Any, as_answered: bool) -> Answer:
         """``expected``: the value of the output field; None: not said."""
 
-    # golden scenarios
-    def add_golden(self, family: str, example: str, *, scenario: str | None, reason: str | None) -> Answer:
-        """``scenario`` None: named as the example."""
-
-    def remove_golden(self, family: str, example: str, *, reason: str | None) -> Answer: ...
-
-    # graphs
-    def propose_repairs(self, family: str, interaction: str) -> Answer: ...
-    def decide_repair(self, repair: str, verdict: Verdict, *, reason: str | None) -> Answer: ...
-
     # judges
     def score_answers(self, family: str, n: int, *, days: float, budget: Budget, dry_run: bool) -> Answer:
         """The run, queued for a worker, or what it would take."""
@@ -78,7 +67,4 @@ class Operations(Protocol):
     def rotate_key(self, name: str, grace: timedelta) -> Answer: ...
     def undo_rotation(self, name: str) -> Answer: ...
     def revoke_key(self, name: str) -> Answer: ...
-    def prune(self, *, dry_run: bool) -> Answer:
-        """Deletes until nothing more is due."""
-
     def reset_clock(self, *, reason: str | None) -> Answer: ...

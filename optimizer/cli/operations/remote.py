@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from optimizer.core.base.values import Aim, Budget
-    from optimizer.core.graph.verified import Verdict
     from optimizer.core.serving.access import Access
     from optimizer.jobs.families.create_variant import VariantDraft
     from optimizer.runtime.api_client import ApiClient
@@ -53,22 +52,6 @@ class RemoteOperations:
     def answer_review(self, review: str, answer: str, *, expected: Any, as_answered: bool) -> Answer:
         body = {"answer": answer, "expected": expected, "as_answered": as_answered}
         return self._post(f"reviews/{_quoted(review)}/answer", body)
-
-    def add_golden(self, family: str, example: str, *, scenario: str | None, reason: str | None) -> Answer:
-        body = {"example": example, "scenario": scenario, "reason": reason or ""}
-        return self._post(f"families/{_quoted(family)}/golden", body)
-
-    def remove_golden(self, family: str, example: str, *, reason: str | None) -> Answer:
-        path = f"/v1/families/{_quoted(family)}/golden/{_quoted(example)}"
-        answer: Answer = self._server.delete(path, reason=reason)
-        return answer
-
-    def propose_repairs(self, family: str, interaction: str) -> Answer:
-        return self._post(f"families/{_quoted(family)}/graphs", {"interaction": interaction})
-
-    def decide_repair(self, repair: str, verdict: Verdict, *, reason: str | None) -> Answer:
-        act = "approve" if verdict == "approved" else "reject"
-        return self._post(f"repairs/{_quoted(repair)}/{act}", {"reason": reason or ""})
 
     def score_answers(self, family: str, n: int, *, days: float, budget: Budget, dry_run: bool) -> Answer:
         body = {"n": n, "days": days, "budget": _given(asdict(budget)), "dry_run": dry_run}
@@ -113,16 +96,6 @@ class RemoteOperations:
 
     def revoke_key(self, name: str) -> Answer:
         return self._post(f"keys/{_quoted(name)}/revoke", {})
-
-    def prune(self, *, dry_run: bool) -> Answer:
-        """Asks again until nothing more is due; the rows of all answers added up."""
-        sums: dict[tuple[Any, Any], dict[str, Any]] = {}
-        while True:
-            answer = self._post("data/prune", {"dry_run": dry_run})
-            for row in answer["items"]:
-                sums.setdefault((row["family"], row["rows"]), {**row, "n": 0})["n"] += row["n"]
-            if not answer["more"]:
-                return {**answer, "items": list(sums.values())}
 
     def reset_clock(self, *, reason: str | None) -> Answer:
         return self._post("clock/reset", {"reason": reason})

@@ -7,10 +7,11 @@ is null, and whoever reads it back takes the null.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import core_schema
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic_core import core_schema
 
 T = TypeVar("T")
 FIGURES_ONLY: Mapping[str, bool] = {"texts": False}  # the context in which an answer is written without texts
@@ -45,6 +46,8 @@ class Hidden:
         self.instead = instead
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        from pydantic_core import core_schema  # what only reads values starts without it
+
         inner = handler(source)
         serialization = core_schema.wrap_serializer_function_ser_schema(self._written, info_arg=True, schema=inner)
         return core_schema.nullable_schema(inner, serialization=serialization)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
 from optimizer.core.base.phrasing import count
+from optimizer.core.base.texts import Text
 from optimizer.core.family.answer import parse_output
 from optimizer.core.family.family import Family
 from optimizer.core.graph.graph import Graph, read_graph, thing_text, things_in
@@ -39,12 +40,10 @@ class ProposedRepair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A part of the answer that is no repair: its place in the list from 0, and what is wrong with it; None to who may
-    read no texts.
-    """
+    """A part of the answer that is no repair: its place in the list from 0, and what is wrong with it."""
 
     index: int
-    detail: str | None
+    detail: Text[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from optimizer.core.base.answers import Json, members_of
+from optimizer.core.base.texts import Text
 from optimizer.core.graph.graph import Graph
 from optimizer.core.graph.repair import Repair
 from optimizer.core.graph.verified import (
@@ -26,13 +27,13 @@ class RepairView:
     """A repair, as data and (``what``) in words; ``order``: its place among the approvals, from 1."""
 
     id: str
-    repair: Repair | None
+    repair: Text[Repair]
     status: Status
     order: int | None
-    decided_by: str | None
+    decided_by: Text[str | None]
     decided_at: datetime | None
-    reason: str | None
-    what: str | None
+    reason: Text[str]
+    what: Text[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ class RepairConflict:
     """Another pending repair that cannot be carried out beside this one."""
 
     repair: str
-    why: str | None
+    why: Text[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ class RepairInGraph(RepairView):
     """``applies``: whether a pending repair applies to the graph as it is now; None of one that was decided."""
 
     applies: bool | None
-    why_not: str | None
+    why_not: Text[str | None]
     conflicts: Sequence[RepairConflict]
 
 
@@ -73,9 +74,9 @@ class GraphView(GraphSummary):
     ``input``: what else the model was shown; None where nobody asks, or it is not kept.
     """
 
-    input: Mapping[str, Json] | None
-    given: Graph | None
-    repaired: Graph | None
+    input: Text[Mapping[str, Json] | None]
+    given: Text[Graph]
+    repaired: Text[Graph]
 
 
 def repair_view(one: ProposedRepair) -> RepairView:
@@ -89,16 +90,6 @@ def graph_summary(graph: VerifiedGraph) -> GraphSummary:
 def graph_view(graph: VerifiedGraph, input: Mapping[str, Json] | None = None) -> GraphView:
     others = None if input is None else {name: given for name, given in input.items() if name != GRAPH}
     return GraphView(**_summary(graph), input=others, given=graph.given, repaired=graph.repaired)
-
-
-def without_texts(view: GraphView) -> GraphView:
-    """What an application is told, whose key reads no texts: ids, and what became of each repair."""
-    hidden: dict[str, Any] = dict.fromkeys(("repair", "what", "reason", "why_not", "decided_by"))
-    repairs = [
-        replace(one, **hidden, conflicts=[replace(other, why=None) for other in one.conflicts]) for one in view.repairs
-    ]
-    unreadable = [replace(one, detail=None) for one in view.unreadable]
-    return replace(view, given=None, repaired=None, repairs=repairs, unreadable=unreadable)
 
 
 def _summary(graph: VerifiedGraph) -> dict[str, Any]:

@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from shlex import quote
+from typing import Annotated
 
-from optimizer.core.base.answers import members_of
+from pydantic import Field
+
+from optimizer.core.base.answers import Page, members_of, page_of
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
 from optimizer.core.base.phrasing import count
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Family, GoldenRow, kind_of
 from optimizer.core.family.golden import MAX_NAME_CHARS, MAX_ROWS
+from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.golden_scenarios import (
     asked_by,
     asks,
@@ -26,7 +30,8 @@ from optimizer.jobs.dataset.golden_scenarios import (
     with_kept_golden,
 )
 from optimizer.jobs.record_change import ChangeReport, checked_reason
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.jobs.request import Name, PageRequest, Reason, Request
+from optimizer.ports import Store, Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,31 +44,27 @@ class GoldenRowView(GoldenRow):
 ADDED, REMOVED = "add_golden", "remove_golden"
 
 
-def add_golden(
-    family: Family,
-    example: str,
-    *,
-    scenario: str | None = None,
-    reason: str | None = None,
-    actor: str,
-    store: Store,
-    clock: Clock,
-) -> ChangeReport:
-    """Makes the example a row of a golden scenario, which no search learns from; repeating it changes nothing.
+class GoldenRequest(Request):
+    family: str
+    example: Annotated[Name, Field(description="Its id, or the id of the interaction that it was made of")]
+    scenario: Annotated[str | None, Field(min_length=1, max_length=100, description="Default: the example's id")] = None
+    reason: Reason = ""
 
-    Args:
-        example: its id, or the id of the interaction that it was made of.
-        scenario: default: the example's id.
+
+def add_golden(context: Context, request: GoldenRequest) -> ChangeReport:
+    """Makes a released example a row of a golden scenario, which no search learns from. Safe to repeat.
+
     Raises:
         NotFound: there is no such example outside the holdout.
         InvalidInput: no usable name, or an example that no model can be asked.
         Conflict: it is sealed, not released, a row of another scenario, or asks what another row, the holdout or the
             champion's prompt asks.
     """
-    text = checked_reason(reason)
-    now = clock.now()
+    family, store, actor, scenario = context.family(request.family), context.store, context.actor, request.scenario
+    text = checked_reason(request.reason)
+    now = context.clock.now()
     with store.read() as reading:  # through all examples, for which no writer should wait
-        found = _released(reading, store, family, example)
+        found = _released(reading, store, family, request.example)
         asked = {asks(family, found.input)}
         is_sealed = bool(store.examples.sealed_among(reading, family.name, asked, lambda input: asks(family, input)))
         n_sealed = store.examples.counts(reading, family.name)["holdout"]
@@ -107,15 +108,19 @@ def add_golden(
     return store.write(change)
 
 
-def remove_golden(
-    family: Family, example: str, *, reason: str | None = None, actor: str, store: Store, clock: Clock
-) -> ChangeReport:
-    """Takes the example out of its golden scenario; searches may learn from it again.
+class GoldenRemovalRequest(Request):
+    family: str
+    example: Name
+    reason: Reason = ""
+
+
+def remove_golden(context: Context, request: GoldenRemovalRequest) -> ChangeReport:
+    """Takes an example out of its golden scenario; searches may learn from it again.
 
     Raises NotFound where it is a row of none.
     """
-    text = checked_reason(reason)
-    now = clock.now()
+    family, example = context.family(request.family), request.example
+    store, actor, text, now = context.store, context.actor, checked_reason(request.reason), context.clock.now()
 
     def change(tx: Transaction) -> ChangeReport:
         kept = {e.id: (scenario, e) for scenario, e in store.examples.golden(tx, family.name)}
@@ -141,11 +146,31 @@ def remove_golden(
     return store.write(change)
 
 
-def list_golden(family: Family, store: Store) -> list[GoldenRowView]:
-    """Every row in the order in which it is asked."""
-    with store.read() as tx:
-        whole = with_kept_golden(tx, store, family)
-        of_examples = {row_id(e.id): e.id for _, e in store.examples.golden(tx, family.name)}
+class GoldenRowsRequest(PageRequest):
+    family: str
+
+
+def read_golden(context: Context, request: GoldenRowsRequest) -> Page[GoldenRowView]:
+    """Every row of the golden scenarios; `example` names the example that it was made of, null for one of the file."""
+    return page_of(_rows(context, context.family(request.family)), request.cursor, request.limit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenRowOfFamily(GoldenRowView):
+    family: str
+
+
+def read_all_golden(context: Context, request: PageRequest) -> Page[GoldenRowOfFamily]:
+    """Every row of the golden scenarios of every family."""
+    seen = [one for name, one in sorted(context.families().families.items()) if context.access.may_see(name)]
+    rows = [GoldenRowOfFamily(**members_of(row), family=one.name) for one in seen for row in _rows(context, one)]
+    return page_of(rows, request.cursor, request.limit)
+
+
+def _rows(context: Context, family: Family) -> list[GoldenRowView]:
+    with context.store.read() as tx:
+        whole = with_kept_golden(tx, context.store, family)
+        of_examples = {row_id(e.id): e.id for _, e in context.store.examples.golden(tx, family.name)}
     return [GoldenRowView(**members_of(row), example=of_examples.get(row.id)) for row in whole.golden]
 
 

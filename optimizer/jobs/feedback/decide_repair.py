@@ -10,9 +10,11 @@ from optimizer.core.base.errors import DetentError, InvalidInput, NotAuthorised,
 from optimizer.core.base.phrasing import count
 from optimizer.core.graph.verified import Verdict, VerifiedGraph, applicable, decided
 from optimizer.core.views.graph import GraphView, RepairView, graph_view, repair_view
-from optimizer.jobs.feedback.ingest_feedback import Intake
+from optimizer.jobs.context import Context
+from optimizer.jobs.feedback.ingest_feedback import intake_of
 from optimizer.jobs.record_change import checked_reason
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.jobs.request import Reason, Request
+from optimizer.ports import Store, Transaction
 
 UNDO = (
     "none: the decision was counted as feedback, which is never edited. The graph as it was given is kept beside the"
@@ -40,36 +42,48 @@ class DecisionReport:
     graph: GraphView
 
 
-def decide_repair(
-    id: str, verdict: Verdict, *, reason: str | None, actor: str, store: Store, clock: Clock, intake: Intake
-) -> DecisionReport:
-    """Approves or rejects a pending repair; what it says of the model's answer becomes a person's feedback on it.
+class RepairRequest(Request):
+    id: str
+    reason: Reason = ""
 
-    Args:
-        id: of the repair, which begins with its graph's.
-        intake: as the sender's key may report; it needs the right to speak as a person.
+
+def approve_repair(context: Context, request: RepairRequest) -> DecisionReport:
+    """Carries a pending repair out. Refused where the graph no longer has what it is about. Safe to repeat."""
+    return _decide(context, request, "approved")
+
+
+def reject_repair(context: Context, request: RepairRequest) -> DecisionReport:
+    """Leaves the graph as it is without a pending repair. Safe to repeat."""
+    return _decide(context, request, "rejected")
+
+
+def _decide(context: Context, request: RepairRequest, verdict: Verdict) -> DecisionReport:
+    """What a decision says of the model's answer becomes a person's feedback on it.
+
     Raises:
         NotFound: no such graph or repair.
         NotAuthorised: the key may not send feedback of a person, or of this family.
         Conflict: decided otherwise before, or the graph no longer has what it is about.
     """
-    why = checked_reason(reason)
+    id, store, actor = request.id, context.store, context.actor
     with store.read() as tx:
         graph = _graph(store, tx, id)
+    context.require_family(graph.family)
+    why = checked_reason(request.reason)
     graph.repair(id)
-    request = intake.request()
-    reads = request.read([_event(graph, id, verdict)])
-    if request.rejected:
-        raise _refusal(request.rejected[0])
+    intake = intake_of(context).request()
+    reads = intake.read([_event(graph, id, verdict)])
+    if intake.rejected:
+        raise _refusal(intake.rejected[0])
 
     def change(tx: Transaction) -> DecisionReport:
         before = _graph(store, tx, id)
-        at = clock.now()
+        at = context.clock.now()
         after = decided(before, id, verdict, by=actor, reason=why, at=at)
         if after is before:
             return _report(before, after, id, verdict, why, rejected=None)
         store.graphs.decide(tx, before, after)
-        kept = request.keep(tx, reads)
+        kept = intake.keep(tx, reads)
         detail = {"repair": id, "reason": why, "graph": before.id}
         store.audit.add(
             tx, at=at, actor=actor, action=f"graph.{verdict}", family=before.family, subject=id, detail=detail
@@ -80,13 +94,8 @@ def decide_repair(
     return store.write(change, rows=3)
 
 
-def graph_of(repair: str) -> str:
-    """The id of the graph that a repair is of."""
-    return repair.rpartition(".")[0]
-
-
 def _graph(store: Store, tx: Transaction, repair: str) -> VerifiedGraph:
-    found = store.graphs.get(tx, graph_of(repair))
+    found = store.graphs.get(tx, repair.rpartition(".")[0])
     if found is None:
         raise NotFound(
             f"There is no repair {repair!r}. `detent graph list` shows the pending ones; its graph may have been"

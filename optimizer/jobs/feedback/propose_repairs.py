@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import InvalidInput, NotFound
-from optimizer.core.family.family import Family
 from optimizer.core.graph.verified import GRAPH, VerifiedGraph, check_family, verified_graph
-from optimizer.core.views.graph import GraphView, graph_view, without_texts
+from optimizer.core.views.graph import GraphView, graph_view
+from optimizer.jobs.context import Context
 from optimizer.jobs.ids import new_id
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.jobs.request import Name, Request
+from optimizer.ports import Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,18 +24,22 @@ class ProposedGraph(GraphView):
     new: bool
 
 
-def propose_repairs(
-    family: Family, interaction: str, *, actor: str, store: Store, clock: Clock, texts: bool = True
-) -> ProposedGraph:
-    """Reads graph and answer of an interaction as the store keeps them, masks included. Safe to repeat.
+class ProposeRequest(Request):
+    family: str
+    interaction: Annotated[Name, Field(description="Of which the answer proposes repairs of its graph")]
 
-    Args:
-        texts: whether the actor may read them; else they are None in the report, which says ids and what became of
-            them.
+
+def propose_repairs(context: Context, request: ProposeRequest) -> ProposedGraph:
+    """Puts the repairs that an interaction's answer proposes for its graph before a person. Safe to repeat.
+
+    To a key that may not read texts, as an application's, all texts are null: it is told ids and what became of them.
+
     Raises:
         NotFound: no such interaction of this family.
         InvalidInput: the family proposes no repairs, keeps no texts, or graph or answer cannot be read.
     """
+    family, interaction = context.family(request.family), request.interaction
+    store, actor = context.store, context.actor
     check_family(family)
     with store.read() as tx:
         known = store.graphs.of_interaction(tx, family.name, interaction)
@@ -50,13 +58,12 @@ def propose_repairs(
             )
         made = verified_graph(
             family, asked.input, asked.output, id=new_id("gr"), interaction=interaction, unit_hmac=asked.arm.unit_hmac,
-            received_at=asked.received_at, created_by=actor, created_at=clock.now(),
+            received_at=asked.received_at, created_by=actor, created_at=context.clock.now(),
         )  # fmt: skip
     assert made is not None
 
     def report(graph: VerifiedGraph, *, new: bool) -> ProposedGraph:
-        view = graph_view(graph)
-        return ProposedGraph(**members_of(view if texts else without_texts(view)), new=new)
+        return ProposedGraph(**members_of(graph_view(graph)), new=new)
 
     def keep(tx: Transaction) -> ProposedGraph:
         before = store.graphs.of_interaction(tx, family.name, interaction)

@@ -6,13 +6,20 @@ Sums, blocks and decisions stay.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import count
+from typing import Annotated
 
-from optimizer.jobs.upkeep.read_retention import Retention, Unpruned
+from pydantic import Field
+
+from optimizer.jobs.context import Context
+from optimizer.jobs.request import Request
+from optimizer.jobs.upkeep.read_retention import Retention, Unpruned, retentions
 from optimizer.ports import Clock, Store
 
 BATCH = 500  # rows per transaction
+BATCHES = 40  # of one request: it answers within seconds, and says whether more is due
 ACTOR = "worker"
 
 
@@ -36,6 +43,30 @@ class PruneReport:
     items: Sequence[Pruned]
     left_alone: Sequence[Unpruned] = ()
     more: bool = False
+
+
+class PruneRequest(Request):
+    dry_run: Annotated[bool, Field(description="Says what would go and deletes nothing")] = False
+
+
+def prune(context: Context, request: PruneRequest) -> PruneReport:
+    """Deletes texts and records that are older than their retention, up to 20,000 rows; `more` says whether to ask
+    again.
+
+    No undo.
+    """
+    files, store, clock = context.families(), context.store, context.clock
+    kept, unpruned = retentions(
+        store, clock, {**files.retired(), **files.families}, files.problems,
+        pipeline_days=context.settings.pipeline_retain_days,
+    )  # fmt: skip
+    done = count(1)
+    report = (
+        what_would_go(store, kept)
+        if request.dry_run
+        else prune_records(store, clock, kept, actor=context.actor, pause=lambda: next(done) >= BATCHES)
+    )
+    return replace(report, left_alone=unpruned)
 
 
 def what_would_go(store: Store, kept: Sequence[Retention]) -> PruneReport:

@@ -1,0 +1,48 @@
+"""Graphs that were verified, with the repairs proposed for them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from optimizer.core.base.answers import Page
+from optimizer.core.base.errors import NotFound
+from optimizer.core.views.graph import GraphSummary, GraphView, graph_summary, graph_view
+from optimizer.jobs.context import Context
+from optimizer.jobs.request import PageRequest, Request
+
+
+class GraphsRequest(PageRequest):
+    family: Annotated[str | None, Field(max_length=200)] = None
+    pending: Annotated[bool | None, Field(description="Whether a repair is pending; left out: all")] = None
+
+
+def read_graphs(context: Context, request: GraphsRequest) -> Page[GraphSummary]:
+    """Verified graphs with the repairs proposed for them, oldest first."""
+    family, store = context.family_asked(request.family), context.store
+    with store.read() as tx:
+        found, next_cursor = store.graphs.page(
+            tx, family=family, pending=request.pending, cursor=request.cursor, limit=request.limit
+        )
+    return Page(items=[graph_summary(graph) for graph in found], next_cursor=next_cursor)
+
+
+class GraphRequest(Request):
+    id: str
+
+
+def read_graph(context: Context, request: GraphRequest) -> GraphView:
+    """One graph as it was given and as it is with what was approved, its repairs, and what the model was shown."""
+    store = context.store
+    with store.read() as tx:
+        found = store.graphs.get(tx, request.id)
+        if found is None:
+            raise NotFound(
+                f"There is no graph {request.id!r}. It may have been pruned; detent graph list --status all shows"
+                " them.",
+                graph=request.id,
+            )
+        context.require_family(found.family)
+        shown = store.events.interaction(tx, found.interaction, found.family)
+    return graph_view(found, shown.input if shown is not None else None)
