@@ -120,6 +120,15 @@ def _summary(replays: Mapping[tuple[str, ...], Mapping[str, Mapping[str, Any]]])
             f"* With {cap} x four rows each ours loses {mean:+.2f} points on dev against the rule in the mean of {n}"
             f" races (bar: {MARGIN})."
         )
+    whole = [
+        f"{group[1]}, {group[0]}, {group[2]} rows, {group[3]} x: {_difference(cell)}"
+        for group, of in replays.items()
+        if not (cell := of["points lost on dev"])["low"] <= 0 <= cell["high"]
+    ]
+    told.append(
+        f"* {len(whole)} of the {len(replays)} cells differ by their whole interval ({'; '.join(whole)}). Cells of one"
+        " list share its draws, so that they err to one side together."
+    )
     return "\n".join(told)
 
 
