@@ -27,3 +27,10 @@ def test_no_folder_of_the_product_holds_more_than_twenty_modules_and_each_says_w
         assert len(modules) <= MOST_MODULES, f"{folder.relative_to(ROOT)}: {len(modules)}"
         if modules and "versions" not in folder.parts:
             assert (folder / "__init__.py").read_text(encoding="utf-8").startswith('"""'), folder.relative_to(ROOT)
+
+
+def test_one_event_is_followed_from_its_post_to_a_promotion_in_at_most_twelve_files() -> None:
+    section = PAGE.split("## One event, from its post to a promotion")[1].split("\n## ")[0]
+    files = re.findall(r"^\d+\. \[`([^`]+)`\]\(\1\)", section, re.MULTILINE)
+    assert 6 <= len(files) <= 12
+    assert [file for file in files if not (ROOT / file).is_file()] == []
