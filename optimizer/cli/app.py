@@ -24,6 +24,7 @@ from optimizer.cli import (
     keys,
     later,
     playbook,
+    server_option,
 )
 from optimizer.cli.doctor import commands as doctor
 from optimizer.cli.family import commands as family
@@ -112,7 +113,10 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code."""
     as_json = "--json" in arguments
     try:
-        result = typer.main.get_command(app).main(args=list(arguments), prog_name="detent", standalone_mode=False)
+        command = typer.main.get_command(app)
+        server_option.begin()
+        server_option.add_to(command)
+        result = command.main(args=list(arguments), prog_name="detent", standalone_mode=False)
         return result if isinstance(result, int) else DONE
     except Exit as end:
         return end.exit_code

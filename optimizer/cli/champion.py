@@ -9,7 +9,7 @@ import typer
 from optimizer.cli.change_report import show_change
 from optimizer.cli.output import Json, show, table
 from optimizer.cli.session import Session
-from optimizer.cli.variant.find import find_variant
+from optimizer.cli.variant.find import variant_id
 from optimizer.runtime.use_cases import as_json_of
 
 app = typer.Typer(
@@ -37,7 +37,7 @@ def set_champion(
     from optimizer.jobs.rollouts import set_champion as job
 
     session = Session()
-    id = find_variant(session, family, variant).variant.id
+    id = variant_id(session, family, variant)
     asked = job.ChampionSetRequest(family=family, variant=id, reason=reason, confirm=confirm)
     show_change(as_json, as_json_of(job.set_champion, session.client.ask(job.set_champion, asked)))
 
@@ -64,8 +64,7 @@ def rollback(
     from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, roll_back_champion
 
     session = Session()
-    session.family(family)
-    earlier = find_variant(session, family, to).variant.id if to is not None else None
+    earlier = variant_id(session, family, to) if to is not None else None
     asked = ChampionRollbackRequest(family=family, reason=reason or "", expect=expect, to=earlier, dry_run=dry_run)
     show_change(as_json, as_json_of(roll_back_champion, session.client.ask(roll_back_champion, asked)))
 

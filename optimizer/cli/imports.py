@@ -12,7 +12,6 @@ from optimizer.cli.reading_progress import told_while
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import count
-from optimizer.core.family.family import kind_of
 
 
 def register(app: typer.Typer) -> None:
@@ -42,6 +41,7 @@ def import_(
       detent import tickets.csv --family triage --input text=Body --output topic=Category
       detent import feedback.jsonl --family triage
     """
+    from optimizer.core.family.family import kind_of
     from optimizer.runtime import wiring
 
     session = Session()

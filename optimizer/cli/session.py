@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizer.cli.output import say
+from optimizer.cli.server_option import server_asked
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput, NotFound
 from optimizer.host.actor import local_actor
 
@@ -34,7 +35,15 @@ class Session:
 
     @cached_property
     def settings(self) -> Settings:
-        """Under a running server its profile holds, so that both read the same clock."""
+        """Under a running server its profile holds, so that both read the same clock.
+
+        Raises InvalidInput where another server is asked: then nothing of this home is meant.
+        """
+        if (url := server_asked()) is not None:
+            raise InvalidInput(
+                f"This command reads this machine's own home, and the server {url} was named (--server or"
+                " DETENT_SERVER). Run it where that server runs, or name none."
+            )
         from optimizer.host import run_files
         from optimizer.host.config import load_settings
 
@@ -47,8 +56,11 @@ class Session:
 
     @cached_property
     def server(self) -> ApiClient | None:
+        """The one that is named, else the one of this home where it answers."""
         from optimizer.runtime.api_client import ApiClient
 
+        if (url := server_asked()) is not None:
+            return ApiClient.at(url, os.environ.get("DETENT_API_KEY"))
         return ApiClient.of_running_server(self.settings)
 
     @cached_property
@@ -72,8 +84,8 @@ class Session:
 
     @cached_property
     def client(self) -> Client:
-        """Asks the server where one runs and asks for no key that is not there, else acts on the store, by the right
-        to write its file.
+        """Asks the server that is named, else the one of this home where it runs and asks for no key that is not
+        there, else acts on the store, by the right to write its file.
         """
         from optimizer.cli.operations.brakes import BrakesOnStore
         from optimizer.runtime import wiring
@@ -83,7 +95,7 @@ class Session:
         if self.server is None:
             return here
         there = OverHttp(self.server)
-        if not wiring.may_write_store(self.settings):
+        if server_asked() is not None or not wiring.may_write_store(self.settings):
             return there
         if self.settings.api_key is None and self._has_keys():
             return here
@@ -198,11 +210,20 @@ class Session:
         return import_examples(rows, family=family, store=self.store, clock=self.clock, actor=self.actor, curated=True)
 
     def active_rollout(self, family: str) -> Rollout:
-        """Raises NotFound when none is pending, validating, approved or deploying."""
-        self.family(family)
-        with self.store.read() as tx:
-            rollout = self.store.rollouts.active(tx, family)
-        if rollout is None:
+        """Raises NotFound when none is pending, validating, approved or deploying.
+
+        Of this home it is read in the store, whatever the server says: brakes act on it.
+        """
+        rollout: Rollout | None
+        if server_asked() is not None:
+            from optimizer.jobs.rollouts.read_rollout import FamilyRolloutRequest, read_current_rollout
+
+            rollout = self.client.ask(read_current_rollout, FamilyRolloutRequest(family=family))
+        else:
+            self.family(family)
+            with self.store.read() as tx:
+                rollout = self.store.rollouts.active(tx, family)
+        if rollout is None or not rollout.is_active:
             raise NotFound(
                 f"{family} has no active rollout. Start one: detent rollout start {family} VARIANT. "
                 f"To take back one that was promoted: detent champion rollback {family}.",

@@ -16,7 +16,7 @@ from optimizer.cli.rollout.forecast_view import view_forecast
 from optimizer.cli.rollout.report import report as write_report
 from optimizer.cli.rollout.selftest import selftest
 from optimizer.cli.session import Session, check_one_of
-from optimizer.cli.variant.find import find_variant
+from optimizer.cli.variant.find import variant_id
 from optimizer.core.base.errors import InvalidInput
 from optimizer.runtime.use_cases import as_json_of
 
@@ -80,10 +80,9 @@ def start(
 
     check_one_of("--aim", aim, AIMS)
     session = Session()
-    session.family(family)
     if variant and named and variant != named:
         raise InvalidInput(f"Two candidates are named, {variant} and {named}. Name one.")
-    candidate = find_variant(session, family, variant or named or _last_nominated(session, family)).variant.id
+    candidate = variant_id(session, family, variant or named or _last_nominated(session, family))
     shares = shares_of(ladder)
     if not dry_run:
         reason = reason_of(reason, confirm)

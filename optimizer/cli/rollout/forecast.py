@@ -9,7 +9,7 @@ import typer
 from optimizer.cli.output import Json, show
 from optimizer.cli.rollout.forecast_view import view_forecast
 from optimizer.cli.session import Session
-from optimizer.cli.variant.find import find_variant
+from optimizer.cli.variant.find import variant_id
 from optimizer.core.base.errors import InvalidInput
 from optimizer.runtime.use_cases import as_json_of
 
@@ -38,7 +38,7 @@ def forecast(
     from optimizer.jobs.rollouts.read_rollout import ForecastRequest, read_family_forecast
 
     session = Session()
-    candidate = find_variant(session, family, variant).variant.id if variant is not None else None
+    candidate = variant_id(session, family, variant) if variant is not None else None
     asked = ForecastRequest(family=family, variant=candidate, ladder=shares_of(ladder), margin=margin)
     values = as_json_of(read_family_forecast, session.client.ask(read_family_forecast, asked))
     show(as_json, values, lambda out: view_forecast(out, values))

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from optimizer.cli.server_option import server_asked
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import NotFound
-from optimizer.jobs.studies.confirming_study import last_nominated
 
 if TYPE_CHECKING:
     from optimizer.core.family.family import Family
     from optimizer.core.family.variant import VariantRecord
 
 
+def variant_id(session: Session, family: str, name: str) -> str:
+    """The id of the variant that a person names; a server that was named knows it by its whole id."""
+    return find_variant(session, family, name).variant.id if server_asked() is None else name
+
+
 def find_variant(session: Session, family: str, name: str) -> VariantRecord:
     """By id, by a unique beginning of it, or by use: champion, candidate (of the active rollout,
     else what would be rolled out next), file.
     """
+    from optimizer.jobs.studies.confirming_study import last_nominated
+
     declared = session.family(family)
     store = session.store
     if name == "file":

@@ -1,0 +1,78 @@
+"""``--server URL``: the command asks that server instead of this machine's own home.
+
+The option stands on every command, beside its own. A command that needs this machine says so: those of ``HERE`` at
+once, any other where it asks its Session for something of this home.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import cache
+from typing import Annotated, Any
+
+import typer
+
+from optimizer.core.base.errors import InvalidInput
+
+HERE = ("init", "serve", "worker", "demo", "doctor")  # and those that write the home's own files
+_asked: ContextVar[str | None] = ContextVar("server", default=None)
+
+
+def server_asked() -> str | None:
+    """The address that ``--server`` names, else DETENT_SERVER; None: this machine's own home."""
+    return _asked.get()
+
+
+def begin() -> None:
+    """Before a command line is read."""
+    _asked.set(os.environ.get("DETENT_SERVER") or None)
+
+
+def add_to(command: Any, name: str = "") -> None:
+    """To a command, and to all commands of a group."""
+    for word, one in getattr(command, "commands", {}).items():
+        add_to(one, f"{name} {word}".strip())
+    if not hasattr(command, "commands") and not any(one.name == "server" for one in command.params):
+        command.params.append(_option(_staying if name in HERE else _asking))
+
+
+def _take(value: str | None) -> None:
+    if value is not None:
+        _asked.set(value)
+
+
+def _refuse(context: typer.Context, value: str | None) -> None:
+    if value is not None:
+        raise InvalidInput(
+            f"`{context.command_path}` is about this machine: it takes no --server. Run it where the server runs."
+        )
+
+
+def _asking(
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            callback=_take,
+            expose_value=False,
+            rich_help_panel="Output",
+            show_default=False,
+            help="Ask this server, with the key in DETENT_API_KEY; default: DETENT_SERVER, else this home.",
+        ),
+    ] = None,
+) -> None: ...
+
+
+def _staying(
+    server: Annotated[str | None, typer.Option(callback=_refuse, expose_value=False, hidden=True)] = None,
+) -> None: ...
+
+
+@cache
+def _option(command: Callable[..., None]) -> Any:
+    """Of the command, as Typer makes it of the declaration."""
+    app = typer.Typer(add_completion=False)
+    app.command()(command)
+    return next(one for one in typer.main.get_command(app).params if one.name == "server")

@@ -1,0 +1,131 @@
+"""The same command typed beside the store and typed against a server says the same; what a server cannot be asked yet
+says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.cli.server_option import HERE
+from optimizer.runtime import wiring
+from optimizer.runtime.api_client import ApiClient
+from tests.clock import Clock
+from tests.command_line import Ran, detent
+from tests.recordings.answers import READING_COMMANDS, _names
+from tests.recordings.fixed import api_of, fixed
+from tests.recordings.home import END, PREFIX, unpacked, without_folder
+
+URL = "http://localhost"
+# Times move with each request; ids count on; who did it is the key there, and the user of this machine here.
+OWN = re.compile(
+    r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|\+00:00| UTC)?|\b[a-z]{2}_[0-9a-z]{26}\b|\b[0-9a-f]{32,}\b|local:recorder|\bboss\b"
+)
+NOT_YET = """
+champion history; family evaluate; family list; family schedule; family show; family validate
+feedback stats; judge check; judge runs; judge score; judge show; keys list
+review collect; review draw; review list; rollout verify; status; study list; study nominate; study run; study show
+variant compare; variant diff; variant export; variant list; variant show
+"""  # reading commands that do not ask a server yet
+ONLY_HERE = "This command reads this machine's own home"
+ACTS = """
+freeze triage --reason night; freeze; unfreeze --reason day; unfreeze triage; freeze nothing
+rollout hold triage --reason wait; rollout hold triage; rollout resume triage; rollout advance triage
+rollout advance triage --confirm triage --reason go; rollout promote triage --confirm triage --reason well
+champion rollback triage --reason bad --dry-run; champion rollback triage --reason bad
+champion set triage TRIAGE --reason it --confirm triage
+rollout start topics VARIANT --dry-run; rollout start summarization SUMMARY --confirm summarization --reason again
+rollout approve summarization --reason go; rollout rollback summarization; rollout rollback summarization
+"""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Two copies of one home: here commands work on the store, there they ask its server."""
+
+    here: Path
+    names: dict[str, list[str]]
+
+    def say(self, line: str) -> tuple[Ran, Ran]:
+        words = [self.names[word][0] if word in self.names else word for word in line.split()]
+        plain = {"NO_COLOR": "1", "COLUMNS": "100"}
+        by_server = detent(*words, "--json", "--server", URL, env={**plain, "DETENT_HOME": "/nowhere"})
+        return detent(*words, "--json", env={**plain, "DETENT_HOME": str(self.here)}), by_server
+
+
+@pytest.fixture
+def sides(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sides]:
+    clock = Clock(datetime.fromisoformat(END.read_text().strip()))
+    with ExitStack() as open_:
+        open_.enter_context(fixed(clock))
+        here, there = (unpacked(tmp_path_factory.mktemp(PREFIX)) for _ in range(2))
+        for settings in (here, there):
+            wiring.migrate_store(settings)
+        api = open_.enter_context(api_of(there, clock))
+        api.client.headers["Authorization"] = "Bearer secret-boss"
+        monkeypatch.setattr(ApiClient, "at", lambda url, key: ApiClient(url, http=api.client))
+        yield Sides(here.home, _names(here))
+
+
+def said(ran: Ran) -> Any:
+    """Code and document; what the server of this process logs stands before it."""
+    document = re.search(r"^\{.*", OWN.sub("*", without_folder(ran.out)), re.DOTALL | re.MULTILINE)
+    shown = json.loads(document[0]) if document is not None else {}
+    shown.get("error", {}).pop("request_id", None)
+    return ran.code, shown
+
+
+def lines(text: str) -> list[str]:
+    return [one.strip() for one in re.split(r"[;\n]", text) if one.strip()]
+
+
+def test_every_reading_command_that_asks_a_server_answers_as_on_the_store(sides: Sides) -> None:
+    only_here = []
+    for line in lines(READING_COMMANDS):
+        if "--no-such-option" in line:
+            continue
+        local, asked = sides.say(line)
+        if ONLY_HERE in asked.err:
+            only_here.append(" ".join(line.split()[:2]))
+        elif local.code == 0:
+            assert said(asked) == said(local), line
+        else:
+            assert asked.code == local.code, line
+    assert set(only_here) ^ set(lines(NOT_YET)) == set()
+
+
+def test_acts_say_and_do_the_same_by_a_server(sides: Sides) -> None:
+    for line in lines(ACTS):
+        local, asked = sides.say(line)
+        assert said(asked) == said(local), (line, local.err, asked.err)
+
+
+def test_a_command_about_this_machine_takes_no_server() -> None:
+    for name in HERE:
+        ran = detent(name, "--server", URL)
+        assert (ran.code, "takes no --server" in ran.err) == (2, True), name
+
+
+def test_a_key_goes_in_the_clear_to_this_machine_alone() -> None:
+    refused = detent("freeze", "--server", "http://detent.example.com")
+    assert (refused.code, "plain HTTP to another machine" in refused.err) == (2, True)
+    for address in ("ftp://localhost", "detent.example.com"):
+        assert "is no address of a server" in detent("freeze", "--server", address).err
+
+
+def test_a_server_that_does_not_answer_is_no_reason_to_act_here() -> None:
+    ran = detent("freeze", "--server", "http://127.0.0.1:1")
+    assert (ran.code, "did not answer" in ran.err) == (1, True)
+
+
+def test_a_value_that_no_request_takes_is_a_usage_error(sides: Sides) -> None:
+    ran = detent("freeze", "--reason", "x" * 2001, "--json", env={"DETENT_HOME": str(sides.here)})
+    assert (ran.code, ran.json["error"]["errors"][0]["pointer"]) == (2, "/reason")
