@@ -143,15 +143,6 @@ class VariantBody(Body):
         return self
 
 
-class RestoreBody(Body):
-    reason: Reason = ""
-
-
-class RenameBody(RestoreBody):
-    name: Annotated[str, Field(max_length=200, description="The name from now on")]
-    confirm: Annotated[str | None, Field(description="The family's name as it is")] = None
-
-
 class ExposuresBody(Body):
     client: Annotated[str, Field(min_length=1, max_length=512)]
     windows: Annotated[Objects, Field(description="Each: family, variant, rollout, stage, from, to, exposed")]

@@ -72,10 +72,9 @@ def rollback(
 @app.command()
 def history(family: FamilyName, as_json: Json = False) -> None:
     """Every champion of a family: since when, why, by whom."""
-    session = Session()
-    session.family(family)
-    with session.store.read() as tx:
-        reigns = session.store.champions.history(tx, family)
+    from optimizer.jobs.champions.read_history import HistoryRequest, read_history
+
+    page = Session().client.ask(read_history, HistoryRequest(family=family))
     rows = [
         {
             "variant": r.variant,
@@ -84,7 +83,7 @@ def history(family: FamilyName, as_json: Json = False) -> None:
             "by": r.by,
             "why": r.why + (" (forced)" if r.forced else ""),
         }
-        for r in reversed(reigns)
+        for r in reversed(page.items)
     ]
     columns = {"variant": "Variant", "since": "Since", "until": "Until", "by": "By", "why": "Why"}
-    show(as_json, {"items": reigns}, table(rows, columns, empty=f"{family} has had no champion yet."))
+    show(as_json, as_json_of(read_history, page), table(rows, columns, empty=f"{family} has had no champion yet."))

@@ -11,6 +11,7 @@ import typer
 from optimizer.cli.output import Json, say, show, table
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.runtime.use_cases import as_json_of
 
 app = typer.Typer(name="feedback", no_args_is_help=True, help="What users and systems reported.")
 
@@ -55,16 +56,16 @@ def stats(
 
 
 def _moved(session: Session, family: str, by: str, since: str | None, until: str | None, *, as_json: bool) -> None:
-    from optimizer.jobs.feedback.read_stats import LONGEST, read_stats
+    from optimizer.jobs.feedback.read_stats import LONGEST, StatsRequest, read_stats
 
     period = next((period for period in LONGEST if period == by), None)
     if period is None:
         raise InvalidInput(f"--by {by!r} is none of {', '.join(LONGEST)}.")
     now = session.clock.now()
-    found = read_stats(
-        family, by=period, since=_time(since, now, "--since"), until=_time(until, now, "--until"),
-        store=session.store, clock=session.clock,
-    )  # fmt: skip
+    request = StatsRequest(
+        family=family, by=period, since=_time(since, now, "--since"), until=_time(until, now, "--until")
+    )
+    found = session.client.ask(read_stats, request)
     columns = {
         **({"start": "From (UTC)"} if by != "model" else {}),
         "variant": "Variant", "model": "Model", "n_interactions": "Interactions", "n_errors": "Errors",
@@ -75,7 +76,7 @@ def _moved(session: Session, family: str, by: str, since: str | None, until: str
         arm_row({**asdict(row), "start": f"{row.start:%Y-%m-%d %H:%M}" if row.start else None}) for row in found.items
     ]
     empty = f"Nothing of {family} was received between {found.since:%Y-%m-%d %H:%M} and {found.until:%Y-%m-%d %H:%M}."
-    show(as_json, found, table(rows, columns, empty=empty))
+    show(as_json, as_json_of(read_stats, found), table(rows, columns, empty=empty))
     summed = f"until {found.summed_until:%Y-%m-%d %H:%M:%S} UTC" if found.summed_until else "nothing yet"
     say(f"Summed up: {summed}; the worker of `detent serve` goes on with it.")
 

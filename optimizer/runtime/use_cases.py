@@ -115,6 +115,11 @@ ROLLOUT = "/v1/families/{family}/rollout"
 PLAYBOOK, GOLDEN = "/v1/families/{family}/playbook", "/v1/families/{family}/golden"
 OVERRIDES, CHAMPION = "/v1/families/{family}/overrides/{unit:path}", "/v1/families/{family}/champion"
 USE_CASES = (
+    _read("history", "/v1/families/{family}/history", "champions.read_history:read_history", "Families"),
+    _read("stats", "/v1/families/{family}/stats", "feedback.read_stats:read_stats", "Families"),
+    _act("retire", "DELETE", "/v1/families/{family}", "families.retire_family:retire_family", "Families"),
+    _act("restore", "POST", "/v1/families/{family}/restore", "families.retire_family:restore_family", "Families"),
+    _act("rename", "POST", "/v1/families/{family}/rename", "families.rename_family:rename_family", "Families"),
     _read("golden", GOLDEN, "dataset.keep_golden:read_golden", "Families", **TEXTS),
     _read("all_golden", "/v1/golden", "dataset.keep_golden:read_all_golden", "Families", **TEXTS, narrows=True),
     _act("golden_add", "POST", GOLDEN, "dataset.keep_golden:add_golden", "Families"),

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from optimizer.core.views.study_story import StudyReport
     from optimizer.core.views.variant_grid import VariantGrid
     from optimizer.jobs.context import Context
-    from optimizer.jobs.families.family_folders import Folders
     from optimizer.jobs.families.sync_families import FamilySync
     from optimizer.jobs.feedback.ingest_feedback import Intake
     from optimizer.ports import AlertChannel, Clock, FamilySource, Pages, ServedModels, Store, Tracker
@@ -158,6 +157,7 @@ def load_families(settings: Settings) -> FamilyFiles:
     """The families' files, read once; the profile's ``family_overrides`` lie over each."""
     from optimizer.adapters.files.family_files import FamilyFiles
     from optimizer.adapters.models.model_settings import read_sizes_and_places
+    from optimizer.jobs.families.family_folders import Folders
 
     last_good = settings.var() / "last_good"
     files = FamilyFiles(
@@ -165,7 +165,7 @@ def load_families(settings: Settings) -> FamilyFiles:
         last_good,
         settings.family_overrides,
         more=settings.more_families_dirs,
-        retired_dir=family_folders(settings).retired,
+        retired_dir=Folders.of_home(settings).retired,
         models_file=settings.models_file,
         read_models=read_sizes_and_places,
     )
@@ -181,12 +181,6 @@ def sync_families(settings: Settings, families: FamilySource, store: Store, cloc
     with store.read() as tx:
         families.former_names = store.family_names.former(tx)
     return done
-
-
-def family_folders(settings: Settings) -> Folders:
-    from optimizer.jobs.families.family_folders import Folders
-
-    return Folders(home=settings.families_dir, others=settings.more_families_dirs, retired=settings.var() / "retired")
 
 
 def open_source(

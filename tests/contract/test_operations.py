@@ -34,6 +34,7 @@ from optimizer.core.base.errors import (
 from optimizer.core.base.values import Budget
 from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import access_of
+from optimizer.jobs.champions.read_history import HistoryRequest, read_history
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.keep_golden import (
     GoldenRemovalRequest,
@@ -52,9 +53,12 @@ from optimizer.jobs.families.change_playbook import (
     retire_entry,
 )
 from optimizer.jobs.families.create_variant import VariantDraft
+from optimizer.jobs.families.rename_family import RenameRequest, rename_family
+from optimizer.jobs.families.retire_family import RestoreRequest, RetireRequest, restore_family, retire_family
 from optimizer.jobs.feedback.decide_repair import RepairRequest, approve_repair, reject_repair
 from optimizer.jobs.feedback.propose_repairs import ProposeRequest, propose_repairs
 from optimizer.jobs.feedback.read_graphs import GraphRequest, GraphsRequest, read_graph, read_graphs
+from optimizer.jobs.feedback.read_stats import StatsRequest, read_stats
 from optimizer.jobs.request import PageRequest
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.operate_rollout import ActRequest, approve, hold, promote, resume, rollback
@@ -454,6 +458,35 @@ class TestGolden:
         assert served.get(f"/v1/families/{F}/golden").json()["items"] == []
         audited = [e["action"] for e in served.get("/v1/audit").json()["items"]]
         assert audited.count("add_golden") == audited.count("remove_golden") == 1
+
+
+class TestFamilies:
+    def test_a_family_is_renamed_retired_and_restored(self, both: Both) -> None:
+        def asked(act: Callable[[Context, Q], R], request: Q) -> Answer:
+            """The answer of both, which differs in nothing but the home."""
+
+            def change(side: Side, world: World) -> Answer:
+                answer: Answer = json.loads(json.dumps(side.ask(act, request)).replace(str(world.settings.home), ""))
+                return answer
+
+            return both(change)
+
+        both.refused(Refused, lambda side, world: side.ask(retire_family, RetireRequest(family=F)))
+        retired = asked(retire_family, RetireRequest(family=F, confirm=F, reason="of no use"))
+        assert (retired["changed"], retired["undo"]) == (True, f"detent family restore {F}~1")
+        both.refused(NotFound, lambda side, world: side.ask(retire_family, RetireRequest(family=F, confirm=F)))
+        restored = asked(restore_family, RestoreRequest(family=F))
+        assert restored["champion"]["variant"] in restored["what"]
+        renamed = asked(rename_family, RenameRequest(family=F, name="tickets", confirm=F))
+        assert renamed["undo"] == f"detent family rename tickets {F} --confirm tickets"
+
+    def test_champions_and_figures_are_read(self, both: Both) -> None:
+        (reign,) = both.ask(read_history, HistoryRequest(family=F))["items"]
+        assert (reign["family"], reign["until"]) == (F, None)
+        assert both.ask(read_stats, StatsRequest(family=F, by="hour"))["items"] == []
+        for side in (both.local, both.remote):  # each says where it looked
+            with pytest.raises(NotFound, match="There is no family 'none'"):
+                side[0].ask(read_stats, StatsRequest(family="none"))
 
 
 class TestPlaybooks:

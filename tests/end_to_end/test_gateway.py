@@ -18,7 +18,7 @@ from optimizer.core.serving.access import access_of, hash_of
 from optimizer.core.serving.assignment import verify_token
 from optimizer.host.config import Settings
 from optimizer.jobs.families.create_variant import VariantDraft, create_variant
-from optimizer.jobs.families.rename_family import rename_family
+from optimizer.jobs.families.rename_family import RenameRequest, rename_family
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.runtime import wiring
 from tests.clock import until
@@ -118,10 +118,8 @@ def test_the_answer_is_openais_and_says_which_variant_gave_it(setup: Setup) -> N
 
 def test_a_family_that_was_renamed_answers_chats_that_name_it_as_before(setup: Setup) -> None:
     settings = setup.settings
-    report = rename_family(
-        "named", "called", actor="person", confirm="named", reason=None, store=setup.store,
-        clock=wiring.open_clock(settings), folders=wiring.family_folders(settings),
-    )  # fmt: skip
+    context = context_of(setup.store, wiring.open_clock(settings), "person", settings=settings)
+    report = rename_family(context, RenameRequest(family="named", name="called", confirm="named"))
     assert report.family == "called"
 
     def answered(name: str) -> dict[str, Any]:

@@ -11,11 +11,13 @@ import pytest
 
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import InvalidInput
-from optimizer.jobs.feedback.read_stats import By, read_stats
+from optimizer.jobs.context import Context
+from optimizer.jobs.feedback.read_stats import By, StatsRequest, read_stats
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance
 from tests.api_world import make_home
 from tests.clock import Clock
 from tests.command_line import detent
+from tests.contexts import context_of
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes, new_database
 
 LATER = Clock(NOW + timedelta(hours=3))
@@ -28,11 +30,15 @@ def database(tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
+def context_in(database: Database, clock: Clock = LATER) -> Context:
+    return context_of(database, clock, family=lambda name: None)
+
+
 def told(database: Database, by: By, **asked: Any) -> list[tuple[Any, ...]]:
     """(hours since NOW, variant, model, interactions, errors, labelled, successes) of each row."""
     roll_up_minutes(database, LATER)
     roll_up_performance(store=database, clock=LATER)
-    stats = read_stats(FAMILY, by=by, store=database, clock=LATER, **{"since": None, "until": None, **asked})
+    stats = read_stats(context_in(database), StatsRequest(family=FAMILY, by=by, **asked))
     names = ("variant", "model", "n_interactions", "n_errors", "n_labelled", "n_success")
     return [
         (row.start and (row.start - NOW) / timedelta(hours=1), *(getattr(row, name) for name in names))
@@ -93,7 +99,7 @@ def test_days_on_which_no_worker_ran_are_summed_up_when_one_runs_again(database:
     keep_events(database, [interaction("in_1", received_at=NOW + timedelta(hours=1))])
     days = roll_up_performance(store=database, clock=Clock(NOW + timedelta(days=4)))
     assert len(days) == 5
-    stats = read_stats(FAMILY, by="day", since=None, until=None, store=database, clock=Clock(NOW + timedelta(days=4)))
+    stats = read_stats(context_in(database, Clock(NOW + timedelta(days=4))), StatsRequest(family=FAMILY, by="day"))
     assert [row.n_interactions for row in stats.items] == [1]
 
 
@@ -102,7 +108,9 @@ def test_days_on_which_no_worker_ran_are_summed_up_when_one_runs_again(database:
 )
 def test_a_time_too_long_to_read_at_once_is_refused(database: Database, by: By, days: int) -> None:
     with pytest.raises(InvalidInput, match="at most"):
-        read_stats(FAMILY, by=by, since=NOW - timedelta(days=days), until=NOW, store=database, clock=LATER)
+        read_stats(
+            context_in(database), StatsRequest(family=FAMILY, by=by, since=NOW - timedelta(days=days), until=NOW)
+        )
 
 
 @pytest.fixture

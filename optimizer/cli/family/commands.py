@@ -19,6 +19,7 @@ from optimizer.cli.output import Json, say, show, table, when
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidFamily
 from optimizer.core.family.family import kind_of
+from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from optimizer.core.dataset.examples import Split
@@ -289,8 +290,10 @@ def delete(
 
     Example: detent family delete triage --confirm triage
     """
-    operations = Session().operations
-    show_change(as_json, operations.retire_family(family, forget=forget, reason=reason, confirm=confirm))
+    from optimizer.jobs.families.retire_family import RetireRequest, retire_family
+
+    request = RetireRequest(family=family, forget=forget, reason=reason or "", confirm=confirm)
+    show_change(as_json, as_json_of(retire_family, Session().client.ask(retire_family, request)))
 
 
 @app.command()
@@ -299,7 +302,10 @@ def restore(family: FamilyName, reason: Reason = None, as_json: Json = False) ->
 
     Example: detent family restore triage
     """
-    show_change(as_json, Session().operations.restore_family(family, reason=reason))
+    from optimizer.jobs.families.retire_family import RestoreRequest, restore_family
+
+    request = RestoreRequest(family=family, reason=reason or "")
+    show_change(as_json, as_json_of(restore_family, Session().client.ask(restore_family, request)))
 
 
 @app.command()
@@ -314,4 +320,7 @@ def rename(
 
     Example: detent family rename triage tickets --confirm triage
     """
-    show_change(as_json, Session().operations.rename_family(family, name, reason=reason, confirm=confirm))
+    from optimizer.jobs.families.rename_family import RenameRequest, rename_family
+
+    request = RenameRequest(family=family, name=name, reason=reason or "", confirm=confirm)
+    show_change(as_json, as_json_of(rename_family, Session().client.ask(rename_family, request)))

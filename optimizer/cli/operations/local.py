@@ -110,26 +110,6 @@ class LocalOperations:
         made = draw_ratings(self._session.family(family), n, days=days, dry_run=dry_run, **self._by)
         return _as_json(made)
 
-    def retire_family(self, family: str, *, forget: bool, reason: str | None, confirm: str | None) -> Answer:
-        from optimizer.jobs.families.retire_family import retire_family
-
-        folders = wiring.family_folders(self._session.settings)
-        report = retire_family(family, forget=forget, reason=reason, confirm=confirm, folders=folders, **self._by)
-        return _as_json(report)
-
-    def restore_family(self, family: str, *, reason: str | None) -> Answer:
-        from optimizer.jobs.families.retire_family import restore_family
-
-        folders = wiring.family_folders(self._session.settings)
-        return _as_json(restore_family(family, reason=reason, folders=folders, **self._by))
-
-    def rename_family(self, family: str, name: str, *, reason: str | None, confirm: str | None) -> Answer:
-        from optimizer.jobs.families.rename_family import rename_family
-
-        folders = wiring.family_folders(self._session.settings)
-        report = rename_family(family, name, reason=reason, confirm=confirm, folders=folders, **self._by)
-        return _as_json(report)
-
     def create_key(self, name: str, access: Access, *, close_keyless_from: datetime | None = None) -> Answer:
         from optimizer.jobs.upkeep.manage_keys import create_key
 

@@ -70,18 +70,6 @@ class RemoteOperations:
     def draw_ratings(self, family: str, n: int, *, days: float, dry_run: bool) -> Answer:
         return self._post(f"families/{_quoted(family)}/rating-draws", {"n": n, "days": days, "dry_run": dry_run})
 
-    def retire_family(self, family: str, *, forget: bool, reason: str | None, confirm: str | None) -> Answer:
-        query = _given({"reason": reason, "confirm": confirm, "forget": "true" if forget else None})
-        answer: Answer = self._server.delete(f"/v1/families/{_quoted(family)}", **query)
-        return answer
-
-    def restore_family(self, family: str, *, reason: str | None) -> Answer:
-        return self._post(f"families/{_quoted(family)}/restore", {"reason": reason})
-
-    def rename_family(self, family: str, name: str, *, reason: str | None, confirm: str | None) -> Answer:
-        body = {"name": name, "reason": reason, "confirm": confirm}
-        return self._post(f"families/{_quoted(family)}/rename", body)
-
     def create_key(self, name: str, access: Access, *, close_keyless_from: datetime | None = None) -> Answer:
         from optimizer.jobs.upkeep.manage_keys import shown_access
 

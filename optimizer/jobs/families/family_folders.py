@@ -6,8 +6,12 @@ import errno
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from optimizer.core.base.errors import Conflict
+
+if TYPE_CHECKING:
+    from optimizer.host.config import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +21,10 @@ class Folders:
     home: Path
     others: tuple[Path, ...]
     retired: Path
+
+    @classmethod
+    def of_home(cls, settings: Settings) -> Folders:
+        return cls(home=settings.families_dir, others=settings.more_families_dirs, retired=settings.var() / "retired")
 
     def of(self, family: str) -> Path:
         """The family's folder in the home. Raises Conflict where it has one elsewhere, which is not the home's."""

@@ -5,47 +5,46 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from optimizer.core.base.errors import Conflict, Fault, InvalidFamily, InvalidInput, NotFound, Refused
 from optimizer.core.family.family import NAME
 from optimizer.core.serving.family_names import is_retired
+from optimizer.jobs.context import Context
 from optimizer.jobs.families.family_folders import Folders, copied_beside, is_copy
 from optimizer.jobs.families.retire_family import require_idle
 from optimizer.jobs.record_change import ChangeReport, checked_reason, tell
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.jobs.request import Reason, Request
+from optimizer.ports import Store, Transaction
 
 FILE = "family.yaml"
 _NAME_LINE = re.compile(r"^name:.*$", re.MULTILINE)
 
 
-def rename_family(
-    old: str,
-    new: str,
-    *,
-    actor: str,
-    confirm: str | None,
-    reason: str | None,
-    store: Store,
-    clock: Clock,
-    folders: Folders,
-    parts: Store | None = None,
-) -> ChangeReport:
-    """Renames in the store, then folder and file. Safe to repeat: what was cut off goes on.
+class RenameRequest(Request):
+    family: str
+    name: Annotated[str, Field(max_length=200, description="The name from now on")]
+    confirm: Annotated[str | None, Field(description="The family's name as it is")] = None
+    reason: Reason = ""
 
-    The store's rows stay as they are: they stand under a key, and both names mean it. The hash chains of its rollouts
-    hold no name.
 
-    Args:
-        store: gets the last write, whose result is the report.
-        parts: gets what comes before it, where that is another one.
+def rename_family(context: Context, request: RenameRequest) -> ChangeReport:
+    """Gives a family another name; tokens, events, prompts and chats that name the old one go on finding it.
+
+    Renames in the store, then folder and file. Safe to repeat: what was cut off goes on. The store's rows stay as they
+    are: they stand under a key, and both names mean it. The hash chains of its rollouts hold no name.
+
     Raises:
-        NotFound: there is no family ``old``.
-        InvalidInput: ``new`` is no name of a family.
-        Refused: ``confirm`` is not ``old``.
-        Conflict: ``new`` is in use; or a rollout, study or judge run is active, since each goes on with what it read
-            when it began.
+        NotFound: there is no family of that name.
+        InvalidInput: the new one is no name of a family.
+        Refused: ``confirm`` is not the old one.
+        Conflict: the new name is in use; or a rollout, study or judge run is active, since each goes on with what it
+            read when it began.
     """
-    why, at, parts = checked_reason(reason), clock.now(), parts or store
+    old, new, store, actor = request.family, request.name, context.store, context.actor
+    why, at, folders = checked_reason(request.reason), context.clock.now(), Folders.of_home(context.settings)
     if NAME.fullmatch(new) is None:
         detail = "a family's name has 2 to 63 lower-case letters, digits and _, and begins with a letter"
         raise InvalidInput(f"{new!r} cannot be the name: {detail}.", [Fault(pointer="/name", detail=detail)])
@@ -62,7 +61,7 @@ def rename_family(
         raise NotFound(f"There is no file {file}, so there is no family {old!r} to rename.", family=old)
     if not is_half_done and target.exists():
         raise Conflict(f"There is a folder {target} already. Choose another name, or move it away first.")
-    if confirm != old:
+    if request.confirm != old:
         raise Refused(
             f"Renaming {old} changes what every page and list calls it. If that is meant, confirm it with the family's"
             f" name: --confirm {old}.",
@@ -78,7 +77,7 @@ def rename_family(
 
     try:
         if not is_half_done:
-            parts.write(change)
+            store.write(change)
     except BaseException:
         if part is not None:
             shutil.rmtree(part, ignore_errors=True)

@@ -6,44 +6,46 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from optimizer.core.base.errors import Conflict, NotFound, Refused
 from optimizer.core.base.phrasing import count
 from optimizer.core.serving import champion
+from optimizer.core.serving.access import require
 from optimizer.core.serving.family_names import RETIRED, is_retired, next_free
+from optimizer.jobs.context import Context
 from optimizer.jobs.families.family_folders import Folders, is_copy, move_folder
 from optimizer.jobs.record_change import ChangeReport, checked_reason, tell
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.jobs.request import Reason, Request
+from optimizer.ports import Store, Transaction
 
 FORGET_AT_ONCE = 2000  # rows of one transaction
 
 
-def retire_family(
-    name: str,
-    *,
-    forget: bool,
-    actor: str,
-    confirm: str | None,
-    reason: str | None,
-    store: Store,
-    clock: Clock,
-    folders: Folders,
-    parts: Store | None = None,
-) -> ChangeReport:
-    """Ends the family's reign and frees its name. Safe to repeat: what was cut off goes on.
+class RetireRequest(Request):
+    family: str
+    confirm: Annotated[str | None, Field(max_length=200, description="The family's name")] = None
+    reason: Reason = ""
+    forget: Annotated[bool, Field(description="Its texts too, for good; role admin")] = False
 
-    Decisions, blocks, seals and looks at the holdout stay, and so do all texts without ``forget``. With it they go from
-    examples, interactions, feedback, reviews, variants, studies and the journal of model calls, and the folder goes.
 
-    Args:
-        store: gets the last write, whose result is the report.
-        parts: gets what comes before it, where that is another one.
+def retire_family(context: Context, request: RetireRequest) -> ChangeReport:
+    """Takes a family out of use: it serves no more, its name is free, its folder is put aside. Safe to repeat.
+
+    Decisions, and which inputs are sealed and how often they were looked at, stay; so do all texts without `forget`.
+
     Raises:
+        NotAuthorised: to forget takes role admin.
         NotFound: there is no family of that name.
         Refused: ``confirm`` is not its name.
         Conflict: a rollout, study or judge run of it is active; or its folder is not in this home.
     """
-    why, at, parts = checked_reason(reason), clock.now(), parts or store
+    if request.forget:
+        require(context.access, "admin", actor=context.actor)
+    name, forget, store, actor = request.family, request.forget, context.store, context.actor
+    why, at, folders = checked_reason(request.reason), context.clock.now(), Folders.of_home(context.settings)
     with store.read() as tx:
         present, gone = store.family_names.former(tx).get(name, name), store.family_names.retired(tx, name)
         known = store.champions.history(tx, name) or any(store.examples.counts(tx, name).values())
@@ -56,7 +58,7 @@ def retire_family(
     if not lives and (gone is None or not forget):
         where = f"; it was retired, and {gone} is its record. {_back(gone)} takes that back" if gone else " here"
         raise NotFound(f"There is no family {name!r}{where}.", family=name)
-    if confirm != name:
+    if request.confirm != name:
         raise Refused(
             f"Retiring {name} ends its serving{' and forgets its texts for good' if forget else ''}. If that is meant,"
             f" confirm it with the family's name: --confirm {name}.",
@@ -66,16 +68,14 @@ def retire_family(
     if not lives:
         assert gone is not None
         aside = folders.retired / gone
-        return _forget(
-            gone, name, "was retired before", aside, actor=actor, why=why, store=store, clock=clock, parts=parts
-        )
+        return _forget(context, gone, name, "was retired before", aside, why=why)
     is_moved = folders.of(name).is_dir()
     if is_moved:
         if aside.exists() and not is_copy(aside, folder):  # of an act that was cut off; a new folder was made since
             aside.rename(folders.retired / next_free(expected, (one.name for one in folders.retired.iterdir())))
         move_folder(folder, aside)
 
-    def change(tx: Transaction) -> ChangeReport:
+    def change(tx: Transaction) -> str:
         require_idle(tx, store, name, "retire")
         if store.family_names.next_retired(tx, name) != expected:
             raise Conflict(f"{name} was retired by somebody else at this moment; nothing was changed.")
@@ -89,44 +89,39 @@ def retire_family(
         store.outbox.add(tx, "family", retired, {"was": name}, at)
         n_sealed = store.family_names.n_sealed(tx, name)
         moved = f"; its folder {folder} is {aside} now" if is_moved else ""
-        what = (
+        return (
             f"retired, and serves no more{moved}; its record stays as {retired}, and {count(n_sealed, 'input')} of its"
             " holdout stay sealed for a family of this name"
         )
-        return ChangeReport(family=name, what=what, why=why, undo=_back(retired))
 
     try:
-        report = (parts if forget else store).write(change)
+        if not forget:
+            return store.write(lambda tx: ChangeReport(family=name, what=change(tx), why=why, undo=_back(expected)))
+        what = store.write(change)
     except BaseException:
         if is_moved and not folder.exists():
             move_folder(aside, folder)
         raise
-    if not forget:
-        return report
-    return _forget(expected, name, report.what, aside, actor=actor, why=why, store=store, clock=clock, parts=parts)
+    return _forget(context, expected, name, what, aside, why=why)
 
 
-def restore_family(
-    name: str,
-    *,
-    actor: str,
-    reason: str | None,
-    store: Store,
-    clock: Clock,
-    folders: Folders,
-    parts: Store | None = None,
-) -> ChangeReport:
-    """Gives the family that was last retired under this name, or ``triage~1`` itself, its name, champion and folder
-    back. A schedule stays off. What was cut off before the folder was moved is finished by saying it again.
+class RestoreRequest(Request):
+    family: str
+    reason: Reason = ""
 
-    Args:
-        store: gets the last write, whose result is the report.
-        parts: gets what comes before it, where that is another one.
+
+def restore_family(context: Context, request: RestoreRequest) -> ChangeReport:
+    """Brings back the family that was last retired under this name, with its folder and its champion.
+
+    Or ``triage~1`` itself. A schedule stays off. What was cut off before the folder was moved is finished by saying it
+    again.
+
     Raises:
         NotFound: none of that name was retired.
         Conflict: another family has the name, or its texts were forgotten.
     """
-    why, at, parts = checked_reason(reason), clock.now(), parts or store
+    name, store, actor = request.family, context.store, context.actor
+    why, at, folders = checked_reason(request.reason), context.clock.now(), Folders.of_home(context.settings)
 
     def change(tx: Transaction) -> tuple[str, str]:
         cut_off = _cut_off(tx, store, name, folders)
@@ -152,7 +147,7 @@ def restore_family(
         store.outbox.add(tx, "family", plain, {"was": retired}, at)
         return retired, plain
 
-    retired, plain = parts.write(change)
+    retired, plain = store.write(change)
     folder, aside = folders.home / plain, folders.retired / retired
     is_moved = aside.is_dir()
     if is_moved:
@@ -213,18 +208,18 @@ def _back(retired: str) -> str:
     return f"detent family restore {retired}"
 
 
-def _forget(
-    retired: str, name: str, what: str, aside: Path, *, actor: str, why: str, store: Store, clock: Clock, parts: Store
-) -> ChangeReport:
-    n = 0
-    while part := parts.write(lambda tx: store.retained.forget(tx, retired, FORGET_AT_ONCE), rows=FORGET_AT_ONCE):
+def _forget(context: Context, retired: str, name: str, what: str, aside: Path, *, why: str) -> ChangeReport:
+    n, store = 0, context.store
+    while part := store.write(lambda tx: store.retained.forget(tx, retired, FORGET_AT_ONCE), rows=FORGET_AT_ONCE):
         n += part
     has_folder = aside.is_dir()
     if has_folder:
         shutil.rmtree(aside)
 
     def change(tx: Transaction) -> ChangeReport:
-        tell(tx, store, "family.forget", retired, name, {"n": n, "why": why}, actor=actor, at=clock.now())
+        tell(
+            tx, store, "family.forget", retired, name, {"n": n, "why": why}, actor=context.actor, at=context.clock.now()
+        )
         told = f"{what}; {count(n, 'row')} with texts{f' and the folder {aside}' if has_folder else ''}"
         told += f" {'is' if n == 1 and not has_folder else 'are'} forgotten, for good; what MLflow has is marked as"
         told += " deleted there, and on its disk until `mlflow gc`"

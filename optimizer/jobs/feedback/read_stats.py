@@ -7,13 +7,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, Field
 
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.histogram import merge, quantile
 from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.roll_up_minutes import DAYS, MINUTES
-from optimizer.ports import Clock, Store
+from optimizer.jobs.request import Request
 
 By = Literal["hour", "day", "model"]
 USUAL: Mapping[By, timedelta] = {"hour": timedelta(days=1), "day": timedelta(days=30), "model": timedelta(days=7)}
@@ -57,17 +60,29 @@ class FeedbackStats:
     next_cursor: None = None
 
 
-def read_stats(
-    family: str, *, by: By, since: datetime | None, until: datetime | None, store: Store, clock: Clock
-) -> FeedbackStats:
-    """Events by when they were received, in [since, until); outcomes of all sources.
+class StatsRequest(Request):
+    family: str
+    by: Annotated[By | None, Field(description="One row per hour or day, or per variant and model of all the time")] = (
+        None
+    )
+    since: Annotated[AwareDatetime | None, Field(description="Received at or after this time")] = None
+    until: Annotated[AwareDatetime | None, Field(description="Received before this time")] = None
+
+
+def read_stats(context: Context, request: StatsRequest) -> FeedbackStats:
+    """How success, score, errors, latency and cost moved, per variant and model, by when events were received.
+
+    By day it reads whole days of UTC; by hour and by model what is summed up of each minute, two minutes late.
 
     Raises InvalidInput where the time is empty or longer than is read at once.
     """
+    context.family(request.family)
+    family, by, since, until = request.family, request.by or "day", request.since, request.until
+    store = context.store
     for at in (since, until):
         if at is not None and not 1970 <= at.year < 9999:
             raise _wrong_time(f"{at.isoformat()} lies outside the years 1970 to 9998")
-    end = until or clock.now()
+    end = until or context.clock.now()
     begin = since or end - USUAL[by]
     if begin >= end:
         raise _wrong_time(f"{begin.isoformat()} (since) does not lie before {end.isoformat()} (until)")

@@ -1,0 +1,21 @@
+"""Every champion that a family has had."""
+
+from __future__ import annotations
+
+from optimizer.core.base.answers import Page
+from optimizer.core.serving.rollout import Champion
+from optimizer.jobs.context import Context
+from optimizer.jobs.request import Request
+
+
+class HistoryRequest(Request):
+    family: str
+
+
+def read_history(context: Context, request: HistoryRequest) -> Page[Champion]:
+    """Every champion this family has had, oldest first: why, by whom, from when to when."""
+    with context.store.read() as tx:
+        reigns = context.store.champions.history(tx, request.family)
+    if not reigns:
+        context.family(request.family)
+    return Page(items=reigns)
