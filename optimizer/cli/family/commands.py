@@ -18,7 +18,6 @@ from optimizer.cli.family import schedule as family_schedule
 from optimizer.cli.output import Json, say, show, table, when
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidFamily
-from optimizer.core.family.family import kind_of
 from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
@@ -89,6 +88,7 @@ def _file_state(session: Session, name: str, champion: str | None) -> str:
 def show_family(family: FamilyName, as_json: Json = False) -> None:
     """One family: its file, its champion, its examples."""
     from optimizer.core.evaluation.suites import suites_of
+    from optimizer.core.family.family import kind_of
     from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
     from optimizer.jobs.scheduling.look_at_triggers import look_at_triggers
 

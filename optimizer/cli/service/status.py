@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,8 +14,10 @@ from optimizer.cli.session import Session
 from optimizer.cli.study.state import state_of
 from optimizer.core.base.errors import Busy
 from optimizer.core.base.phrasing import count
-from optimizer.core.serving.freezes import Freeze, is_frozen
-from optimizer.core.serving.rollout import Champion
+
+if TYPE_CHECKING:
+    from optimizer.core.serving.freezes import Freeze
+    from optimizer.core.serving.rollout import Champion
 
 CUT_SHOWN_S = 24 * 3600  # since an input was cut last
 REFUSED_SHOWN_S = 3600  # in the headline, since a program was refused last
@@ -209,6 +211,7 @@ def _rollout_headlines(session: Session, families: Sequence[str]) -> dict[str, s
 
 def _family_row(session: Session, tx: Any, name: str, freezes: Sequence[Freeze]) -> dict[str, Any]:
     from optimizer.core.scheduling.schedule import in_force
+    from optimizer.core.serving.freezes import is_frozen
     from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
 
     declared = session.families.families.get(name)

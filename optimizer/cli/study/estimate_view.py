@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.output import dollars
 from optimizer.core.base.phrasing import count
-from optimizer.core.family.family import kind_of
 from optimizer.core.search.study import Study, budget_options, too_long_in_words
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 def view_estimate(out: Console, family: Family, made: CostEstimate, again: str = "") -> None:
     """The estimate for people: each figure with its spread. ``again``: the options that asked for it."""
+    from optimizer.core.family.family import kind_of
 
     def spread(values: Any, unit: str = "") -> str:
         expected, low, high = (

@@ -13,7 +13,6 @@ from optimizer.cli.output import Json, show, table
 from optimizer.cli.session import Session
 from optimizer.cli.thresholds.compare import COLUMNS, SCORE_NOTE, compare, row_of
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.family.family import kind_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,6 +52,8 @@ def recommend(
       detent thresholds recommend triage --hours 168
       detent thresholds recommend content_pipeline --out config/
     """
+    from optimizer.core.family.family import kind_of
+
     session = Session()
     declared = session.family(family)
     if not kind_of(declared).runs_pipeline:
