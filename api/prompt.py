@@ -26,15 +26,12 @@ from optimizer.core.serving.assignment import (
     ArmName,
     Assignment,
     Choice,
-    Holdback,
     Keys,
-    Overrides,
+    Serving,
     TokenForm,
     choose,
     cohort_start,
 )
-from optimizer.core.serving.freezes import Freeze
-from optimizer.core.serving.rollout import Champion, Rollout
 from optimizer.core.views.family import EnvironmentView
 
 
@@ -122,21 +119,15 @@ class EnvironmentOverride:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServedFamily:
+class ServedFamily(Serving):
     """All that is needed to serve one family from memory.
 
     ``definition`` is None when its file cannot be read and never could be.
     """
 
-    name: str
     definition: Family | None
-    champion: Champion
     variants: Mapping[str, Variant]  # champion, candidate, the one held back, and those of overrides
     reigned: frozenset[str]  # every variant that ever was champion
-    rollout: Rollout | None
-    overrides: Overrides
-    holdback: Holdback | None = None  # since the last promotion; it ends by its own time
-    freeze: Freeze | None = None
     environment: EnvironmentOverride | None = None
     _pipelines: dict[str, Pipeline] = field(default_factory=dict, compare=False)
     _prebuilt: dict[ArmName, Prebuilt] = field(default_factory=dict, compare=False)
@@ -146,17 +137,7 @@ class ServedFamily:
     def choose(self, unit: str | None, unit_hmac: str | None, now: datetime) -> Choice:
         if self.environment is not None:
             return self.champion_choice()
-        return choose(
-            family=self.name,
-            unit=unit,
-            unit_hmac=unit_hmac,
-            champion=self.champion.variant,
-            rollout=self.rollout,
-            overrides=self.overrides,
-            now=now,
-            holdback=self.holdback,
-            frozen=self.freeze is not None,
-        )
+        return choose(self, unit, unit_hmac, now)
 
     def champion_choice(self) -> Choice:
         """The champion outside of any arm, as the environment leaves it."""

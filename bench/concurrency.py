@@ -91,6 +91,7 @@ def one(way: str, at_once: int, n_calls: int, url: str, cancel_after_s: float | 
     from optimizer.core.family.metrics import METRICS
     from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
     from optimizer.core.search.study import Study
+    from optimizer.jobs.calls.call_book import Account
     from optimizer.jobs.calls.call_model import JournaledModel
     from optimizer.jobs.studies.context import StopFlag
     from optimizer.jobs.studies.evaluation import Evaluator
@@ -142,10 +143,12 @@ def one(way: str, at_once: int, n_calls: int, url: str, cancel_after_s: float | 
         price = ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=1.0)
         remote = OpenAICompatible("remote", settings, api_key=None, price=price)
         calls = JournaledModel(
-            remote if way == "coroutines" else Threaded(remote), store=store, clock=clock, study=study.id,
-            family="topics",
-            budget=study.budget, purpose="search", stop=StopFlag(store, clock, study.id),
-        )  # fmt: skip
+            remote if way == "coroutines" else Threaded(remote),
+            Account(study=study.id, family="topics", purpose="search", budget=study.budget),
+            store=store,
+            clock=clock,
+            stop=StopFlag(store, clock, study.id),
+        )
         scorer = Scorer(family.output, family.metrics, list(METRICS.built_in.values()))
         evaluator = Evaluator(family, scorer, lambda name: calls)
         evaluator.evaluate(family.variant(), examples[:at_once])  # connections, threads and plans are made

@@ -34,6 +34,7 @@ from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest, request_for
+from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.studies.evaluation import Evaluator
@@ -106,9 +107,11 @@ class Bench:
 
     def evaluator(self, store: Database, concurrency: int) -> Evaluator:
         calls = JournaledModel(
-            InstantModel(concurrency), store=store, clock=SystemClock(), study="st_measured", family="topics",
-            budget=Budget(usd=1e6), purpose="search",
-        )  # fmt: skip
+            InstantModel(concurrency),
+            Account(study="st_measured", family="topics", purpose="search", budget=Budget(usd=1e6)),
+            store=store,
+            clock=SystemClock(),
+        )
         return Evaluator(self.family, self.scorer, lambda name: calls)
 
     def store(self, name: str) -> Database:

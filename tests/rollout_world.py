@@ -16,7 +16,7 @@ from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
 from optimizer.core.feedback.stored_rows import rows_of
 from optimizer.core.rollout.blocks import StoredBlock, window_start
 from optimizer.core.rollout.transitions import OperatorAct
-from optimizer.core.serving.assignment import Holdback, choose, cohort_start, holdback_of
+from optimizer.core.serving.assignment import Holdback, cohort_start, holdback_of
 from optimizer.core.serving.freezes import is_frozen
 from optimizer.core.serving.rollout import Champion, Decision, Rollout
 from optimizer.jobs.families.create_variant import VariantDraft, create_variant
@@ -25,6 +25,7 @@ from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.record_change import RolloutChange
 from optimizer.jobs.rollouts.tick import TickReport, tick
 from optimizer.jobs.rollouts.verify_rollout import VerifyReport, verify_rollout
+from tests.chosen import chosen
 from tests.clock import Clock
 from tests.rollout_acts import operate, start_rollout
 
@@ -130,14 +131,13 @@ class World:
     def serve(self, unit: str) -> Arm:
         """What the unit is served, as its token would say."""
         rollout, champion, holdback = self._serving()
-        choice = choose(
+        choice = chosen(
+            unit,
+            self.clock.at,
             family=F,
-            unit=unit,
             unit_hmac=f"h-{unit}",
             champion=champion.variant,
             rollout=rollout,
-            overrides={},
-            now=self.clock.at,
             holdback=holdback,
             frozen=self._frozen,
         )

@@ -13,6 +13,7 @@ from contextlib import (
     contextmanager,
     nullcontext,
 )
+from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -177,24 +178,23 @@ def is_the_providers(error: ModelFailed) -> bool:
     return error.kind == "malformed" or worth_a_retry(error.kind, error.members.get("status_of_model"))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """For whom a model is asked: a family, for the counts; who waits; whose limits it counts for; and who sends."""
+
+    family: str = ""
+    reader: Reader | None = None
+    spending: KeySpending | None = None
+    sender: str = ""
+
+
 class GuardedModel(WrappedModel):
     """A model behind its guard, for one family and one client: every attempt is counted, paid for and billed."""
 
-    def __init__(
-        self,
-        inner: LanguageModel,
-        guard: ModelGuard,
-        family: str,
-        reader: Reader | None,
-        spending: KeySpending | None,
-        users: Around,
-        bill: Bill,
-        sender: str,
-    ) -> None:
+    def __init__(self, inner: LanguageModel, guard: ModelGuard, client: Client, *, users: Around, bill: Bill) -> None:
         super().__init__(inner)
-        self._users, self._family, self._bill, self._sender = users, family, bill, sender
-        self._guard, self._reader, self._spending = guard, reader, spending
-        self._counts = guard.counts_of(family)
+        self._guard, self._client, self._users, self._bill = guard, client, users, bill
+        self._counts = guard.counts_of(client.family)
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
         return await self._attempt(request, lambda: self.inner.complete(request))
@@ -224,9 +224,9 @@ class GuardedModel(WrappedModel):
 
     def _paid(self, request: ModelRequest) -> AbstractAsyncContextManager[list[ModelAnswer]]:
         """Counts the call for the key that asked for it, where that has limits of its own."""
-        if self._spending is None:
+        if self._client.spending is None:
             return nullcontext(list[ModelAnswer]())
-        return self._spending.call(request, self.price, self.max_output_tokens)
+        return self._client.spending.call(request, self.price, self.max_output_tokens)
 
     @contextmanager
     def _billed(self, request: ModelRequest, answers: list[ModelAnswer], timed: _Timed | None = None) -> Iterator[None]:
@@ -237,15 +237,15 @@ class GuardedModel(WrappedModel):
             yield
         except BaseException as error:
             n_bytes = timed.n_bytes if timed is not None else 0
-            self._bill(self._family, billed_usd(error, request, self.price, self.max_output_tokens, n_bytes))
+            self._bill(self._client.family, billed_usd(error, request, self.price, self.max_output_tokens, n_bytes))
             raise
-        self._bill(self._family, answers[0].cost_usd)
+        self._bill(self._client.family, answers[0].cost_usd)
 
     @asynccontextmanager
     async def _counted(self) -> AsyncIterator[None]:
         try:
             with self._users():
-                async with self._guard.call(self._reader, self._sender):
+                async with self._guard.call(self._client.reader, self._client.sender):
                     self._counts.requests.inc()
                     with self._counts.active_requests.track_inprogress():
                         yield
@@ -288,31 +288,19 @@ class GuardedModels:
     ) -> None:
         """``users`` is entered around each call, waiting included: what runs by itself stands back meanwhile."""
         self._source, self._metrics, self._now, self._users, self._bill = source, metrics, now, users, bill
-        self._family = ""
-        self._reader: Reader | None = None
-        self._spending: KeySpending | None = None
-        self._sender = ""
+        self._client = Client()
         self._guards: dict[str, ModelGuard] = {}
 
     def for_request(
         self, family: str, reader: Reader | None, spending: KeySpending | None = None, sender: str = ""
     ) -> GuardedModels:
         bound = GuardedModels(self._source, self._metrics, now=self._now, users=self._users, bill=self._bill)
-        bound._family, bound._reader, bound._spending, bound._sender = family, reader, spending, sender
+        bound._client = Client(family=family, reader=reader, spending=spending, sender=sender)
         bound._guards = self._guards
         return bound
 
     def get(self, name: str) -> GuardedModel:
-        return GuardedModel(
-            self._source.get(name),
-            self._guard(name),
-            self._family,
-            self._reader,
-            self._spending,
-            self._users,
-            self._bill,
-            self._sender,
-        )
+        return GuardedModel(self._source.get(name), self._guard(name), self._client, users=self._users, bill=self._bill)
 
     def describe(self, name: str) -> ModelFacts:
         return self._source.describe(name)

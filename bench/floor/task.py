@@ -18,6 +18,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.host.config import Settings
 from optimizer.jobs.calls.blocking import wait_for
+from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.ports import Clock, Store
 
@@ -102,12 +103,9 @@ class Counted:
         self._model = bench.models.get("embedded")
         self._calls = JournaledModel(
             self._model,
+            Account(study=None, family=family.name, purpose="evaluation", budget=Budget()),
             store=bench.store,
             clock=bench.clock,
-            study=None,
-            family=family.name,
-            budget=Budget(),
-            purpose="evaluation",
         )
         self._label = label
         self._told = time.monotonic()

@@ -20,6 +20,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import request_for
 from optimizer.host.config import load_settings
 from optimizer.jobs.calls.blocking import wait_for
+from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.runtime import wiring
 
@@ -93,9 +94,11 @@ class HeldOut:
     def answers(self, variant: Variant, examples: Sequence[Example]) -> list[Answered]:
         """One per example, in order. Raises ModelFailed: a table with holes compares nothing."""
         asked = JournaledModel(
-            self._model, store=self._store, clock=self._clock, study=None, family=self._family.name, budget=Budget(),
-            purpose="evaluation",
-        )  # fmt: skip
+            self._model,
+            Account(study=None, family=self._family.name, purpose="evaluation", budget=Budget()),
+            store=self._store,
+            clock=self._clock,
+        )
         return [self._answered(asked, variant, example) for example in examples]
 
     def _answered(self, asked: JournaledModel, variant: Variant, example: Example) -> Answered:

@@ -20,6 +20,7 @@ from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.models.language import ModelAnswer, request_for
 from optimizer.jobs.calls.blocking import wait_for
+from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.ports import Clock, Store
 
@@ -141,9 +142,11 @@ class Counted:
     def __post_init__(self) -> None:
         self._model = self.setup.models.get("embedded")
         self._calls = JournaledModel(
-            self._model, store=self.setup.store, clock=self.setup.clock, study=None, family=self.setup.family.name,
-            budget=Budget(), purpose="evaluation",
-        )  # fmt: skip
+            self._model,
+            Account(study=None, family=self.setup.family.name, purpose="evaluation", budget=Budget()),
+            store=self.setup.store,
+            clock=self.setup.clock,
+        )
 
     def ask(self, variant: Variant, example: Example) -> str:
         messages = render(variant, example.input, declared=self.setup.family.inputs)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -22,6 +23,7 @@ from optimizer.core.search.study import Study
 from optimizer.demo.place import Place
 from optimizer.demo.rollouts import DemoCandidate
 from optimizer.demo.screen import Screen, nothing
+from optimizer.demo.servers import Addresses
 from optimizer.demo.stories import Bar, Story, same_for_less
 from optimizer.demo.studies import POLL_S, queue_study, watch_study
 from optimizer.ports import Store
@@ -32,6 +34,14 @@ N_FIRST_REQUESTS = 3  # a rollout does not start without earlier requests
 N_LAST_REQUESTS = 3
 DEPLOYED_WITHIN_S = 90.0  # an approved rollout is served with the worker's next tick, some seconds away
 ENDED_WITHIN_S = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredPrice:
+    """What config/models.yaml says that the family's model costs; ``is_for_show``: in truth it costs nothing."""
+
+    of_model: ModelPrice | None
+    is_for_show: bool
 
 
 class CascadeDemo:
@@ -45,18 +55,15 @@ class CascadeDemo:
         screen: Screen,
         place: Place,
         family: Family,
-        price: ModelPrice | None,
-        is_free: bool,
+        price: DeclaredPrice,
         store: Store,
         rows: Sequence[Example],
-        api: str,
-        gateway: str,
+        addresses: Addresses,
     ) -> None:
         self._screen, self._place, self._family, self._price, self._store = screen, place, family, price, store
         self._rows = rows  # what users send
-        self._is_free = is_free  # the price is declared for showing only
-        self._api = httpx.Client(base_url=api, timeout=30.0, trust_env=False)
-        self._gateway = httpx.Client(base_url=gateway, timeout=120.0, trust_env=False)
+        self._api = httpx.Client(base_url=addresses.api, timeout=30.0, trust_env=False)
+        self._gateway = httpx.Client(base_url=addresses.gateway, timeout=120.0, trust_env=False)
         self._study: str | None = None
         self.winner: str | None = None  # once the study has ended
 
@@ -182,11 +189,13 @@ class CascadeDemo:
         )
 
     def _say_figures(self, study: Study, figures: Mapping[str, Any]) -> tuple[Bar, ...]:
-        say, price = self._screen.say, self._price
+        say, price = self._screen.say, self._price.of_model
         bars = sealed_bars(study, ("the long prompt alone", "the cascade that was found"), store=self._store)
         if price is not None:
             shown, end = (
-                ("one declared for showing", " The model here costs nothing.") if self._is_free else ("the one", "")
+                ("one declared for showing", " The model here costs nothing.")
+                if self._price.is_for_show
+                else ("the one", "")
             )
             per_million = f"${price.input_usd_per_mtok:g} and ${price.output_usd_per_mtok:g} per million"
             say(f"  Dollars: tokens are measured; the price is {shown} in config/models.yaml ({per_million}).{end}")

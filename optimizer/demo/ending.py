@@ -29,20 +29,8 @@ from optimizer.ports import Clock, Store
 MIRRORED_WITHIN_S = 60.0
 
 
-def say_ending(
-    screen: Screen,
-    *,
-    place: Place,
-    servers: Servers,
-    store: Store,
-    clock: Clock,
-    family: Family,
-    study: Study,
-    rollouts: DemoRollouts,
-    stories: Sequence[Story],
-    answering: Answering,
-) -> None:
-    """Two dozen lines and a page; waits first until MLflow has everything."""
+def say_what_happened(screen: Screen, store: Store, stories: Sequence[Story], rollouts: DemoRollouts) -> None:
+    """Waits first until MLflow has everything."""
     backlog = _wait_for_mirror(store)
     screen.step("What happened")
     for number, story in enumerate(stories, start=1):
@@ -53,7 +41,12 @@ def say_ending(
     )
     behind = f", {backlog} items not yet in MLflow (they are sent when it answers)" if backlog else ""
     screen.say(f"  Time: {screen.elapsed()} ({_times(screen)}){behind}")
-    say_addresses(screen, place, servers, store, study)
+
+
+def say_what_comes_next(
+    screen: Screen, place: Place, stories: Sequence[Story], study: Study, answering: Answering
+) -> None:
+    """The commands, and the page that shows the stories."""
     home = f"DETENT_HOME={place.settings.home} " if place.why else ""
     nexts = next_commands(home + _command(), _command(), study.id)
     page = place.settings.var() / "reports" / "demo.html"
@@ -65,7 +58,6 @@ def say_ending(
     for command, why in nexts:
         screen.say(f"  {command}")
         screen.say(f"      {why}")
-    _say_price(screen, place, family, store, clock)
 
 
 def next_commands(here: str, anywhere: str, study: str) -> list[tuple[str, str]]:
@@ -96,7 +88,7 @@ def say_addresses(screen: Screen, place: Place, servers: Servers, store: Store, 
     screen.say(f"  MLflow, {study.family}: {link or 'the server was not ready yet; see `detent status`'}")
 
 
-def _say_price(screen: Screen, place: Place, family: Family, store: Store, clock: Clock) -> None:
+def say_price(screen: Screen, place: Place, family: Family, store: Store, clock: Clock) -> None:
     estimated = dry_run(family, read_definition(place.definition), store=store, clock=clock)
     if estimated is None or estimated[0].usd is None:
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from dataclasses import dataclass
 
 from optimizer.core.base.errors import Refused
 from optimizer.demo.screen import DETENT
@@ -13,6 +14,14 @@ from optimizer.host.config import Settings
 
 START_S = 90.0
 END_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where the demo's servers answer."""
+
+    api: str
+    gateway: str
 
 
 class Servers:

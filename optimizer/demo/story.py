@@ -20,14 +20,14 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.demo.answering import Answering, read_answering
-from optimizer.demo.cascade import CascadeDemo, sealed_bars
-from optimizer.demo.ending import say_ending
+from optimizer.demo.cascade import CascadeDemo, DeclaredPrice, sealed_bars
+from optimizer.demo.ending import say_addresses, say_price, say_what_comes_next, say_what_happened
 from optimizer.demo.place import CASCADE_FAMILY, FAMILIES, FAMILY, Place, choose
 from optimizer.demo.plain import LENGTH
 from optimizer.demo.rollouts import DemoCandidate, DemoRollouts
 from optimizer.demo.rows import N_SENT, DemoRows, divided
 from optimizer.demo.screen import Screen
-from optimizer.demo.servers import Servers
+from optimizer.demo.servers import Addresses, Servers
 from optimizer.demo.stories import (
     BETTER,
     BETTER_ANNOUNCED,
@@ -101,9 +101,14 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
     rollouts = DemoRollouts(screen=screen, users=users, api_url=api, rows=rows.sent)
     price = models.price(families[CASCADE_FAMILY].model.default)
     cascade = CascadeDemo(
-        screen=screen, place=place, family=families[CASCADE_FAMILY], price=price, is_free=answering.is_embedded,
-        store=store, rows=rows.sent[CASCADE_FAMILY], api=api, gateway=gateway,
-    )  # fmt: skip
+        screen=screen,
+        place=place,
+        family=families[CASCADE_FAMILY],
+        price=DeclaredPrice(of_model=price, is_for_show=answering.is_embedded),
+        store=store,
+        rows=rows.sent[CASCADE_FAMILY],
+        addresses=Addresses(api=api, gateway=gateway),
+    )
     try:
         screen.step("2/6  A prompt as it is, and its users")
         _first_users(screen, users, rows.sent[FAMILY])
@@ -145,10 +150,10 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         stories = [
             replace(told, prompts=_prompts(store, *change)) for told, change in zip(stories, changes, strict=True)
         ]
-        say_ending(
-            screen, place=place, servers=servers, store=store, clock=clock, family=families[FAMILY], study=study,
-            rollouts=rollouts, stories=stories, answering=answering,
-        )  # fmt: skip
+        say_what_happened(screen, store, stories, rollouts)
+        say_addresses(screen, place, servers, store, study)
+        say_what_comes_next(screen, place, stories, study, answering)
+        say_price(screen, place, families[FAMILY], store, clock)
         return stories
     finally:
         cascade.close()

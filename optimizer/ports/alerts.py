@@ -128,7 +128,6 @@ class Audit(Protocol):
         family: str | None,
         subject: str,
         detail: Mapping[str, Any],
-        request_id: str | None = None,
     ) -> None: ...
     def page(self, tx: Transaction, cursor: str | None, limit: int) -> tuple[list[AuditEntry], str | None]: ...
     def of_subject(self, tx: Transaction, subject: str) -> list[AuditEntry]:

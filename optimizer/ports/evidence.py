@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Protocol
 
 from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.blocks import ArmName, ReportedRequest
 from optimizer.core.rollout.cohorts import Cohort
 from optimizer.core.serving.rollout import Rollout
@@ -45,8 +46,7 @@ class EvidenceSource(Protocol):
         cohort: Cohort,
         units: Collection[str],
         *,
-        field: Literal["success", "score"],
-        source: str,
+        metric: Metric,
         received_since: datetime,
         received_until: datetime,
     ) -> UnitOutcomes: ...

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Protocol
 
+from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.blocks import ArmName, ReportedRequest, StoredBlock
 from optimizer.core.rollout.cohorts import Cohort
 from optimizer.core.serving.rollout import Decision, Rollout
@@ -131,8 +132,7 @@ class Observations(Protocol):
         cohort: Cohort,
         units: Collection[str],
         *,
-        field: Literal["success", "score"],
-        source: str,
+        metric: Metric,
         received_since: datetime,
         received_until: datetime,
     ) -> UnitOutcomes:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.family.settings import Metric
 from optimizer.core.forecast.recorded import RecordedRollout, Recording
 from optimizer.core.rollout.cohorts import Cohort, due
 from optimizer.jobs.rollouts.evidence_sources import RecordedEvidence, StoreEvidence
@@ -96,7 +97,7 @@ class TestEvidenceSources:
 
         def means(source: EvidenceSource, until: datetime) -> Any:
             units = source.cohort_units(served.rollout, first.stage, first.start, late)
-            asked = {"field": "success", "source": "user", "received_since": begun, "received_until": until}
+            asked = {"metric": Metric(), "received_since": begun, "received_until": until}
             return source.outcomes(served.rollout, first, units, **asked).means
 
         stored, recorded = both(served, lambda source: means(source, late))
@@ -138,7 +139,7 @@ class TestEvidenceSources:
             with served.store.read() as tx:
                 source = StoreEvidence(served.store, tx)
                 units = source.cohort_units(rollout, first.stage, first.start, late)
-                asked = {"field": "success", "source": "judge", "received_since": begun, "received_until": late}
+                asked = {"metric": Metric(source="judge"), "received_since": begun, "received_until": late}
                 return set(source.outcomes(rollout, first, units, **asked).means.values())
 
         assert means() == {0.5}

@@ -30,15 +30,16 @@ from optimizer.core.family.variant import VariantRecord
 from optimizer.core.models.language import ModelAnswer, ModelPrice, request_for
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.search.call_estimate import expected_calls
+from optimizer.core.search.strategy_calls import Sizes
 from optimizer.core.search.study import Definition, Study, Trial
 from optimizer.demo import place, story
 from optimizer.demo import rows as rows_module
 from optimizer.demo import screen as screen_module
-from optimizer.demo.cascade import N_EXAMPLES, CascadeDemo, bar_of
+from optimizer.demo.cascade import N_EXAMPLES, CascadeDemo, DeclaredPrice, bar_of
 from optimizer.demo.ending import say_addresses
 from optimizer.demo.price import EXAMPLE_MODEL, dry_run
 from optimizer.demo.screen import Screen
-from optimizer.demo.servers import Servers
+from optimizer.demo.servers import Addresses, Servers
 from optimizer.demo.stories import Story
 from optimizer.demo.studies import Searched, outcome_lines
 from optimizer.demo.users import Users
@@ -166,12 +167,9 @@ def test_the_demo_s_study_keeps_to_120_search_calls_and_200_calls_to_confirm() -
     assert definition.n_holdout == 100
     parts = expected_calls(
         values["strategy"].split("+"),
-        definition,
-        n_train=definition.n_train,
-        n_dev=definition.n_dev,
+        Sizes(definition=definition, n_train=definition.n_train, n_dev=definition.n_dev),
         n_run_off=definition.n_run_off,
         n_holdout=100,
-        n_champion_examples=0,
     )
     assert parts["confirmation"].high == 200
     assert sum(part.high for part in parts.values()) <= values["budget"]["calls"], "nothing is cut"
@@ -218,12 +216,10 @@ def test_a_study_that_finds_no_cascade_is_told_and_the_demo_goes_on(
         screen=Screen(),
         place=chosen,
         family=family,
-        price=None,
-        is_free=True,
+        price=DeclaredPrice(of_model=None, is_for_show=True),
         store=store,
         rows=[],
-        api=here,
-        gateway=here,
+        addresses=Addresses(api=here, gateway=here),
     )
     demo._study = ended.id
     story = demo.show()
@@ -283,12 +279,10 @@ def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_and_executed(
         screen=Screen(),
         place=chosen,
         family=family,
-        price=price,
-        is_free=True,
+        price=DeclaredPrice(of_model=price, is_for_show=True),
         store=store,
         rows=[example],
-        api=here,
-        gateway=here,
+        addresses=Addresses(api=here, gateway=here),
     )
     demo._study = ended.id
     said = {"tiers": ["embedded-short"], "why": "tier 1 is sure enough: 0.900 of 0.5", "cost_usd": 0.00005}
@@ -319,9 +313,17 @@ def test_the_cascade_s_study_asks_for_at_most_800_calls_and_can_pay_for_its_conf
     values = read_definition(ROOT / "experiments" / "demo_cascade.yaml")
     definition = Definition.parse({k: v for k, v in values.items() if k in Definition.__dataclass_fields__})
     parts = expected_calls(
-        [values["strategy"]], definition, n_train=definition.n_train, n_dev=definition.n_dev, n_holdout=100,
-        n_champion_examples=N_EXAMPLES, per_answer=2, n_tiers=2,
-    )  # fmt: skip
+        [values["strategy"]],
+        Sizes(
+            definition=definition,
+            n_train=definition.n_train,
+            n_dev=definition.n_dev,
+            n_champion_examples=N_EXAMPLES,
+            per_answer=2,
+            n_tiers=2,
+        ),
+        n_holdout=100,
+    )
     assert sum(part.high for part in parts.values()) <= values["budget"]["calls"] <= 800
 
 

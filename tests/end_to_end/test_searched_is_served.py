@@ -20,6 +20,7 @@ from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import Example, make_example
 from optimizer.core.family.rendering import clip_inputs, few_shot, fill
 from optimizer.host.config import Settings, load_settings
+from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.families.export_variant import export_variant
 from optimizer.jobs.families.sync_families import sync_families
@@ -211,12 +212,9 @@ def test_what_a_study_asks_each_tier_of_a_cascade_is_what_the_gateway_asks_it(ho
             model = opened.get(name)
             return JournaledModel(
                 model,
+                Account(study=None, family="topics", purpose="search", budget=Budget(calls=300)),
                 store=store,
                 clock=clock,
-                study=None,
-                family="topics",
-                budget=Budget(calls=300),
-                purpose="search",
                 concurrency=1,
             )
 

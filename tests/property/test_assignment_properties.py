@@ -19,7 +19,6 @@ from optimizer.core.base.hmac_sha256 import hmac_sha256
 from optimizer.core.serving.assignment import (
     Assignment,
     bucket,
-    choose,
     cohort_start,
     in_candidate,
     sign_token,
@@ -28,6 +27,7 @@ from optimizer.core.serving.assignment import (
     verify_token,
 )
 from optimizer.core.serving.rollout import Rollout
+from tests.chosen import chosen
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 KEYS = (("new", b"n" * 32), ("old", b"o" * 32))
@@ -119,7 +119,7 @@ def test_buckets_are_the_same_for_ever() -> None:
 
 @given(units, shares)
 def test_a_choice_says_the_arm_that_the_bucket_gives(unit: str, share: float) -> None:
-    choice = choose(family="f", unit=unit, unit_hmac="h", champion="v_a", rollout=rollout(share), overrides={}, now=T0)
+    choice = chosen(unit, T0, unit_hmac="h", champion="v_a", rollout=rollout(share))
     taken = by_the_book("salt", unit, share)
     assert (choice.variant, choice.role) == (("v_c", "candidate") if taken else ("v_a", "champion"))
     assert (choice.rollout, choice.stage, choice.counted) == ("ro_1", share, True)
@@ -128,7 +128,7 @@ def test_a_choice_says_the_arm_that_the_bucket_gives(unit: str, share: float) ->
 @given(units, st.integers(0, 10**6))
 def test_without_a_lease_everybody_gets_the_champion_outside_the_rollout(unit: str, late_s: int) -> None:
     now = T0 + timedelta(seconds=60 + late_s)
-    choice = choose(family="f", unit=unit, unit_hmac=None, champion="v_a", rollout=rollout(1.0), overrides={}, now=now)
+    choice = chosen(unit, now, champion="v_a", rollout=rollout(1.0))
     assert (choice.variant, choice.role, choice.rollout, choice.stage, choice.unwatched) == (
         "v_a",
         "champion",

@@ -18,6 +18,7 @@ from optimizer.core.base.errors import BudgetExhausted, ModelFailed
 from optimizer.core.base.values import Budget
 from optimizer.core.models.language import ModelPrice
 from optimizer.jobs.calls.blocking import wait_for
+from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
 from tests.examples import n_examples
 from tests.scripted_model import AwaitedModel, ScriptedModel, failed, request
@@ -57,7 +58,7 @@ def simulate(store: Database, seed: int) -> tuple[Budget, str, ScriptedModel]:
     study = f"st_{seed}"
     halves = [
         JournaledModel(
-            model, store=store, clock=SystemClock(), study=study, family="f", budget=budget, purpose="search"
+            model, Account(study=study, family="f", purpose="search", budget=budget), store=store, clock=SystemClock()
         )
         for _ in range(2)
     ]

@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.serving.assignment import Choice, Holdback, bucket, choose, in_candidate, in_holdback, variant_at
+from optimizer.core.serving.assignment import Choice, Holdback, bucket, in_candidate, in_holdback, variant_at
 from optimizer.core.serving.rollout import Rollout
+from tests.chosen import chosen
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -34,10 +35,7 @@ def holdback(salt: str) -> Holdback:
 
 
 def served(salt: str, unit: str, after: timedelta) -> Choice:
-    return choose(
-        family="f", unit=unit, unit_hmac="h", champion="v_new", rollout=None, overrides={}, now=T0 + after,
-        holdback=holdback(salt),
-    )  # fmt: skip
+    return chosen(unit, T0 + after, unit_hmac="h", champion="v_new", holdback=holdback(salt))
 
 
 def by_the_book(salt: str, unit: str) -> bool:
@@ -96,9 +94,14 @@ def test_a_freeze_goes_before_everything(
         promoted(salt, 0.99), status=status, outcome=None, ended_at=None,
         lease_expires_at=T0 + timedelta(minutes=1)  # type: ignore[arg-type]
     )  # fmt: skip
-    choice = choose(
-        family="f", unit=unit, unit_hmac="h", champion="v_old", rollout=deploying if with_rollout else None,
-        overrides={"h": ("v_x", T0 + timedelta(hours=1))} if with_override else {}, now=T0,
-        holdback=holdback(salt) if with_holdback else None, frozen=True,
-    )  # fmt: skip
+    choice = chosen(
+        unit,
+        T0,
+        unit_hmac="h",
+        champion="v_old",
+        rollout=deploying if with_rollout else None,
+        overrides={"h": ("v_x", T0 + timedelta(hours=1))} if with_override else {},
+        holdback=holdback(salt) if with_holdback else None,
+        frozen=True,
+    )
     assert choice == Choice(variant="v_old", role="champion")

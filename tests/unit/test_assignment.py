@@ -16,13 +16,13 @@ from optimizer.core.serving import assignment
 from optimizer.core.serving.assignment import (
     Assignment,
     VerifiedTokens,
-    choose,
     overrides_by_family,
     sign_token,
     unit_hmac,
     verify_token,
 )
 from optimizer.core.serving.rollout import Rollout
+from tests.chosen import chosen
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 KEYS = (("k2", b"2" * 32), ("k1", b"1" * 32))
@@ -37,49 +37,47 @@ ASSIGNMENT = Assignment(
 )  # fmt: skip
 
 
-def chosen(**changes):
+def served(**changes):
     given = {
-        "family": "f",
         "unit": "ann",
         "unit_hmac": "h",
         "champion": "v_a",
         "rollout": EVERYBODY,
-        "overrides": {},
         "now": T0,
     }
-    return choose(**{**given, **changes})
+    return chosen(**{**given, **changes})
 
 
 def test_without_a_unit_the_champion_is_served_outside_the_arms():
-    choice = chosen(unit=None, unit_hmac=None)
+    choice = served(unit=None, unit_hmac=None)
     assert (choice.variant, choice.role, choice.rollout) == ("v_a", "champion", None)
 
 
 @pytest.mark.parametrize("status", ["pending", "validating", "approved", "deployed", "rolled_back", "failed"])
 def test_only_a_deploying_rollout_serves_its_candidate(status):
-    assert chosen(rollout=replace(EVERYBODY, status=status)).variant == "v_a"
+    assert served(rollout=replace(EVERYBODY, status=status)).variant == "v_a"
 
 
 def test_a_rollout_of_another_family_has_no_say():
-    assert chosen(rollout=replace(EVERYBODY, family="g")).variant == "v_a"
+    assert served(rollout=replace(EVERYBODY, family="g")).variant == "v_a"
 
 
 def test_a_rollout_that_never_had_a_lease_is_unwatched():
-    assert chosen(rollout=replace(EVERYBODY, lease_expires_at=None)).unwatched
+    assert served(rollout=replace(EVERYBODY, lease_expires_at=None)).unwatched
 
 
 def test_a_held_rollout_goes_on_serving_its_share():
-    assert chosen(rollout=replace(EVERYBODY, held=True)).variant == "v_c"
+    assert served(rollout=replace(EVERYBODY, held=True)).variant == "v_c"
 
 
 @pytest.mark.parametrize(("variant", "role"), [("v_a", "champion"), ("v_c", "candidate"), ("v_x", "candidate")])
 def test_an_override_wins_and_counts_in_no_arm(variant, role):
-    choice = chosen(overrides={"h": (variant, T0 + timedelta(seconds=1))})
+    choice = served(overrides={"h": (variant, T0 + timedelta(seconds=1))})
     assert (choice.variant, choice.role, choice.rollout, choice.counted) == (variant, role, None, False)
 
 
 def test_an_override_ends_at_its_time():
-    assert chosen(overrides={"h": ("v_x", T0)}).variant == "v_c"
+    assert served(overrides={"h": ("v_x", T0)}).variant == "v_c"
 
 
 def test_the_stores_overrides_are_sorted_by_family():

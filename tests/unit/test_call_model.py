@@ -17,6 +17,7 @@ from optimizer.core.base.values import Budget
 from optimizer.core.models.budget import HeldBack, reservation_usd
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.jobs.calls.blocking import wait_for
+from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
 from tests.clock import T0, Clock
 from tests.scripted_model import AwaitedModel, ScriptedModel, failed, request
@@ -39,8 +40,12 @@ def store(tmp_path):
 
 
 def journaled(store, model, **changes) -> JournaledModel:
-    settings = {"study": "st_1", "family": "f", "budget": Budget(calls=100), "purpose": "search", "clock": Clock()}
-    return JournaledModel(model, store=store, **{**settings, **changes})
+    """``changes``: of the account, and of the model's own settings."""
+    of_account = {name: changes.pop(name) for name in ("study", "budget", "held") if name in changes}
+    account = Account(
+        **{"study": "st_1", "family": "f", "purpose": "search", "budget": Budget(calls=100), **of_account}
+    )
+    return JournaledModel(model, account, **{"store": store, "clock": Clock(), **changes})
 
 
 Model = Callable[..., ScriptedModel]

@@ -14,7 +14,14 @@ from optimizer.core.family.variant import FewShot
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.search.answer_bounds import longest_allowed, longest_inputs, longest_of, request_bytes, usd_of
 from optimizer.core.search.call_estimate import expected_calls, trials_of
-from optimizer.core.search.cost_estimate import confirmation_usd, estimate_study, holdout_size, search_budget
+from optimizer.core.search.cost_estimate import (
+    CallProfile,
+    confirmation_usd,
+    estimate_study,
+    holdout_size,
+    search_budget,
+)
+from optimizer.core.search.strategy_calls import Sizes
 from optimizer.core.search.study import Definition
 from tests.study_world import topic_examples, topic_family
 
@@ -153,7 +160,7 @@ def test_a_free_model_needs_no_dollars():
 
 def test_calls_are_counted_by_part_with_low_expected_and_high_in_order():
     parts = expected_calls(
-        ("bootstrap", "settings"), Definition(), n_train=80, n_dev=20, n_holdout=100, n_champion_examples=0
+        ("bootstrap", "settings"), Sizes(definition=Definition(), n_train=80, n_dev=20), n_holdout=100
     )
     assert list(parts) == ["champion", "bootstrap", "settings", "confirmation"]
     assert parts["champion"] == Spread(low=20, expected=20, high=20)
@@ -164,18 +171,13 @@ def test_calls_are_counted_by_part_with_low_expected_and_high_in_order():
 
 
 def test_an_estimate_never_exceeds_the_budget_and_has_no_dollars_without_a_price():
-    parts = expected_calls(("bootstrap",), Definition(), n_train=80, n_dev=20, n_holdout=100, n_champion_examples=0)
-    given = {
-        "n_trials": 12, "n_confirmation": 200, "longest_bytes": 4000, "typical_bytes": 900.0, "max_tokens": 60,
-        "reserved_usd": 1.0,
-        "seconds_per_call": Spread(low=0.1, expected=0.5, high=1.0), "concurrency": 2,
-    }  # fmt: skip
-    found = estimate_study(parts, budget=Budget(calls=250, usd=0.1, minutes=3.0), price=PRICE, **given)
+    parts = expected_calls(("bootstrap",), Sizes(definition=Definition(), n_train=80, n_dev=20), n_holdout=100)
+    found = estimate_study(parts, CALL, budget=Budget(calls=250, usd=0.1, minutes=3.0), **GIVEN)
     assert found.calls.high == 250
     assert found.usd is not None
     assert found.usd.low <= found.usd.expected <= found.usd.high == 0.1
     assert found.minutes.high <= 3.0
-    assert estimate_study(parts, budget=Budget(), price=None, **given).usd is None
+    assert estimate_study(parts, replace(CALL, price=None), budget=Budget(), **GIVEN).usd is None
 
 
 def test_a_definition_names_every_fault_at_once():
@@ -204,16 +206,20 @@ PARTS = {
     **BOTH,
     "confirmation": Spread(low=0, expected=200, high=200),
 }
-GIVEN = {
-    "n_trials": 20, "n_confirmation": 200, "longest_bytes": 4000, "typical_bytes": 900.0, "max_tokens": 60,
-    "reserved_usd": 1.0,
-    "seconds_per_call": Spread(low=0.1, expected=0.5, high=1.0), "concurrency": 2,
-}  # fmt: skip
+GIVEN = {"n_trials": 20, "n_confirmation": 200, "reserved_usd": 1.0}
+CALL = CallProfile(
+    longest_bytes=4000,
+    typical_bytes=900.0,
+    max_tokens=60,
+    price=PRICE,
+    seconds=Spread(low=0.1, expected=0.5, high=1.0),
+    concurrency=2,
+)
 
 
 @pytest.mark.parametrize("cap", [220, 221, 400, 600, 719, 720, 1499, 1500, None])
 def test_the_parts_of_a_dry_run_add_up_to_its_calls_and_these_keep_to_the_cap(cap):
-    found = estimate_study(PARTS, budget=Budget(calls=cap), price=PRICE, **GIVEN)
+    found = estimate_study(PARTS, CALL, budget=Budget(calls=cap), **GIVEN)
     assert sum(part.expected for part in found.parts.values()) == found.calls.expected
     assert found.calls.expected == min(720, cap or 720)
     assert sum(part.low for part in found.parts.values()) <= found.calls.high
@@ -233,13 +239,13 @@ def test_the_parts_of_a_dry_run_add_up_to_its_calls_and_these_keep_to_the_cap(ca
     ],
 )
 def test_a_dry_run_names_who_may_have_no_turn_and_the_cap_that_would_do(cap, unsure, enough):
-    found = estimate_study(PARTS, budget=Budget(calls=cap), price=PRICE, **GIVEN)
+    found = estimate_study(PARTS, CALL, budget=Budget(calls=cap), **GIVEN)
     assert (tuple(found.no_sure_turn), found.enough) == (unsure, enough)
-    again = estimate_study(PARTS, budget=Budget(**found.enough), price=PRICE, **GIVEN)
+    again = estimate_study(PARTS, CALL, budget=Budget(**found.enough), **GIVEN)
     assert (again.no_sure_turn, again.enough, again.parts) == ((), {}, PARTS)
 
 
 def test_dollars_that_are_enough_include_what_the_confirmation_holds_back():
-    found = estimate_study(PARTS, budget=Budget(usd=1.5), price=PRICE, **GIVEN)
+    found = estimate_study(PARTS, CALL, budget=Budget(usd=1.5), **GIVEN)
     assert found.without_a_cap.usd.high > 1.5
     assert found.enough == {"usd": pytest.approx(found.without_a_cap.usd.high + 1.0, abs=0.01)}

@@ -23,6 +23,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import reservation_usd
 from optimizer.core.models.language import ModelPrice, ModelRequest
 from optimizer.jobs.calls.blocking import wait_for
+from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.calls.evaluation_calls import EvaluationCalls
 from optimizer.jobs.studies.evaluation import Evaluator
@@ -48,19 +49,21 @@ def variant(name: str = "scripted", temperature: float = 0.0, text: str = "Name 
     return Variant(messages=messages, model={"name": name, "temperature": temperature, "max_tokens": 8})
 
 
+CALLS = Budget(calls=1000)
+
+
 def evaluator(
-    store: Database, *models: ScriptedModel, metric: Callable[..., float] | None = None, **changes: Any
+    store: Database,
+    *models: ScriptedModel,
+    metric: Callable[..., float] | None = None,
+    study: str = "st_1",
+    budget: Budget = CALLS,
+    **changes: Any,
 ) -> Evaluator:
     """Over the models by their names."""
-    given = {
-        "study": "st_1",
-        "family": "topics",
-        "budget": Budget(calls=1000),
-        "purpose": "search",
-        "clock": Clock(START),
-        **changes,
-    }
-    by_name = {m.name: JournaledModel(m, store=store, **given) for m in models}
+    account = Account(study=study, family="topics", purpose="search", budget=budget)
+    given = {"clock": Clock(START), **changes}
+    by_name = {m.name: JournaledModel(m, account, store=store, **given) for m in models}
     scorer = Scorer(FAMILY.output, FAMILY.metrics, list(METRICS.built_in.values()))
     if metric is not None:
         scorer.score = metric  # type: ignore[method-assign, assignment]

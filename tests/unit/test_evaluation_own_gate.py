@@ -18,6 +18,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.policy import parse_policy
 from optimizer.jobs.calls.blocking import N_THREADS, wait_for
+from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.calls.execute_policy import PolicyRequest
 from optimizer.jobs.calls.run_policy import run_policy
@@ -57,7 +58,10 @@ def evaluated(
         lambda request, n: "biology" if "Be exact." in str(request.messages[0]["content"]) else "physics"
     )
     calls = JournaledModel(
-        model, store=store, study="st_1", family="topics", budget=Budget(calls=9), purpose="search", clock=Clock(START)
+        model,
+        Account(study="st_1", family="topics", purpose="search", budget=Budget(calls=9)),
+        store=store,
+        clock=Clock(START),
     )
     policy = {"gate.scorer": f"gate_scores_of_a_study.{function}", "gate.retries": 2, "gate.prompts": ["Be exact."]}
     variant = Variant(messages=MESSAGES, model={"name": "scripted", "temperature": 0.0, "max_tokens": 8}, policy=policy)
@@ -110,7 +114,10 @@ def test_functions_that_take_long_keep_no_call_from_the_journal(store: Database)
         await asyncio.gather(*(run_policy(wanted, complete, score=score) for _ in range(N_THREADS)))
 
     calls = JournaledModel(
-        model, store=store, study="st_1", family="topics", budget=Budget(calls=9), purpose="search", clock=Clock(START)
+        model,
+        Account(study="st_1", family="topics", purpose="search", budget=Budget(calls=9)),
+        store=store,
+        clock=Clock(START),
     )
     with ThreadPoolExecutor(2) as threads:
         running = threads.submit(wait_for, runs())

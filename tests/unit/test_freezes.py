@@ -9,9 +9,10 @@ import pytest
 
 from optimizer.core.base.errors import Conflict
 from optimizer.core.base.phrasing import when
-from optimizer.core.serving.assignment import HELD_BACK_FROM, Choice, choose, held_back_until, holdback_of, in_holdback
+from optimizer.core.serving.assignment import HELD_BACK_FROM, Choice, held_back_until, holdback_of, in_holdback
 from optimizer.core.serving.freezes import Freeze, is_frozen, may_run, require_unfrozen
 from optimizer.core.serving.rollout import Champion, Rollout
+from tests.chosen import chosen
 from tests.stores import study
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -90,14 +91,5 @@ def test_the_border_of_the_holdback_is_the_contracts():
 
 
 def test_without_a_unit_the_champion_is_served_outside_the_arms_of_a_holdback():
-    choice = choose(
-        family="f",
-        unit=None,
-        unit_hmac=None,
-        champion="v_c",
-        rollout=None,
-        overrides={},
-        now=T0,
-        holdback=holdback_of(REIGN, PROMOTED, 1.0),
-    )
+    choice = chosen(None, T0, champion="v_c", holdback=holdback_of(REIGN, PROMOTED, 1.0))
     assert choice == Choice(variant="v_c", role="champion")

@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("optimizer", "api")
 ROOM = re.compile(rf"(?:{'|'.join(PRODUCT)})(?:\.\w+)+")
+FUNCTION = re.compile(r"\w+(?:\.\w+)*:\w+")
 MIGRATIONS = "optimizer.adapters.store.migrations"
 STARTED = {
     "optimizer.cli": "console script `detent`",
@@ -40,8 +41,8 @@ def modules(root: Path) -> dict[str, Path]:
 def imported(name: str, file: Path, root: Path) -> Iterator[str]:
     """Dotted names, wherever in the file the import stands.
 
-    Of ``from a import b`` both ``a`` and ``a.b``, which may be a module; of a room, which ``rooms.py`` has as a text,
-    itself with the modules right in it.
+    Of ``from a import b`` both ``a`` and ``a.b``, which may be a module. What stands as a text: the job of a use case,
+    ``a.b:c``; and a room of ``rooms.py``, itself with the modules right in it.
     """
     package = name if file.stem == "__init__" else name.rpartition(".")[0]
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -51,9 +52,11 @@ def imported(name: str, file: Path, root: Path) -> Iterator[str]:
             source = resolve_name("." * node.level + (node.module or ""), package)
             yield source
             yield from (f"{source}.{alias.name}" for alias in node.names)
-        elif name != "optimizer.runtime.rooms" or not isinstance(node, ast.Constant):
+        elif not isinstance(node, ast.Constant) or not isinstance(node.value, str):
             continue
-        elif isinstance(node.value, str) and ROOM.fullmatch(node.value):
+        elif name == "optimizer.runtime.use_cases" and FUNCTION.fullmatch(node.value):
+            yield f"optimizer.jobs.{node.value.partition(':')[0]}"
+        elif name == "optimizer.runtime.rooms" and ROOM.fullmatch(node.value):
             yield node.value
             inside = root / node.value.replace(".", "/")
             yield from (f"{node.value}.{module.stem}" for module in inside.glob("*.py"))

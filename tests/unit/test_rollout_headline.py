@@ -11,7 +11,7 @@ from optimizer.core.forecast.plan import Need
 from optimizer.core.rollout.next_action import ACTOR
 from optimizer.core.serving.freezes import Freeze
 from optimizer.core.serving.rollout import Champion, Rollout
-from optimizer.core.views.rollout_headline import NO_ROLLOUT, home_headline, rollout_headline, rounded_up
+from optimizer.core.views.rollout_headline import NO_ROLLOUT, HomeHealth, home_headline, rollout_headline, rounded_up
 from optimizer.core.views.rollout_status import ForecastView, Hours, Labels, MeanDifference, NextStep, SilenceView
 from optimizer.core.views.rollout_story import headline
 from tests.stores import NOW, rollout
@@ -187,17 +187,20 @@ def test_a_number_of_users_is_rounded_upwards_to_two_digits(n: float, shown: int
 
 
 def test_a_home_says_first_what_is_wrong() -> None:
-    assert home_headline(runs=True, rollouts=1, alerts=["info"], n_faulty=0) == "All is well; 1 rollout under way"
     assert (
-        home_headline(runs=False, rollouts=0, alerts=[], n_faulty=0)
+        home_headline(HomeHealth(runs=True, rollouts=1, alerts=["info"], n_faulty=0))
+        == "All is well; 1 rollout under way"
+    )
+    assert (
+        home_headline(HomeHealth(runs=False, rollouts=0, alerts=[], n_faulty=0))
         == "Nothing watches here (detent serve starts it); no rollout under way"
     )
-    wrong = home_headline(runs=True, rollouts=2, alerts=["warning", "critical", "info"], n_faulty=1)
+    wrong = home_headline(HomeHealth(runs=True, rollouts=2, alerts=["warning", "critical", "info"], n_faulty=1))
     assert wrong == "2 alerts open (below); 1 family file refused (detent family validate); 2 rollouts under way"
 
 
 def test_a_home_where_programs_are_refused_or_families_frozen_is_not_well():
     well = {"runs": True, "rollouts": 0, "alerts": [], "n_faulty": 0}
-    said = home_headline(**well, n_refused=2, frozen=["triage"])
+    said = home_headline(HomeHealth(**well, n_refused=2, frozen=["triage"]))
     assert said == "2 programs refused for want of a key (below); triage is frozen; no rollout under way"
-    assert home_headline(**well, frozen=[None, "triage"]) == "Every family is frozen; no rollout under way"
+    assert home_headline(HomeHealth(**well, frozen=[None, "triage"])) == "Every family is frozen; no rollout under way"

@@ -77,13 +77,15 @@ def measured(
     *,
     parser: str = "label",
     scores: Mapping[int, float] | None = None,
+    classify: Any = classify,
     **more: Any,
 ) -> dict[str, Any]:
     declared, asked = family(parser), examples(rows)
     scorer = Scorer(declared.output, declared.scorer, [METRICS["exact_match"]])
     by_example = {asked[at].id: score for at, score in (scores or {}).items()}
-    given = {"classify": classify, "variant": "v_1", "scores": by_example, "bare": "not asked", **more}
-    return trivial.measure_trivial(declared, examples(train), asked, scorer, **given).as_data()
+    without_model = trivial.trivial_scores(declared, examples(train), asked, scorer, classify=classify)
+    given = {"variant": "v_1", "scores": by_example, "bare": "not asked", **more}
+    return trivial.measure_trivial(examples(train), asked, without_model, **given).as_data()
 
 
 def by_name(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,9 +229,9 @@ def test_no_sealed_row_is_read_for_them(tmp_path: Path, monkeypatch: pytest.Monk
     told: list[Sequence[Example]] = []
     real = measure_baselines.measure_trivial
 
-    def watched(family: Any, train: Sequence[Example], rows: Sequence[Example], *more: Any, **named: Any) -> Any:
+    def watched(train: Sequence[Example], rows: Sequence[Example], *more: Any, **named: Any) -> Any:
         told.extend((train, rows))
-        return real(family, train, rows, *more, **named)
+        return real(train, rows, *more, **named)
 
     monkeypatch.setattr(measure_baselines, "measure_trivial", watched)
     study = world.run(world.create())

@@ -33,7 +33,7 @@ def status(as_json: Json = False) -> None:
     Example: detent status --json
     """
     from optimizer.cli.service.unknown_model import with_unknown_model
-    from optimizer.core.views.rollout_headline import home_headline
+    from optimizer.core.views.rollout_headline import HomeHealth, home_headline
     from optimizer.host import run_files
     from optimizer.jobs.outbox.mirror_outbox import TOPICS
     from optimizer.jobs.outbox.send_alerts import messages_waiting
@@ -79,17 +79,19 @@ def status(as_json: Json = False) -> None:
     rollouts = _rollout_headlines(session, [row["family"] for row in families if row["rollout"]])
     values = {
         "headline": home_headline(
-            runs=_any_runs(processes, apis) and _any_runs(processes, ["worker"]),  # else no candidate is served
-            rollouts=len(rollouts),
-            alerts=[alert.level for alert in alerts],
-            n_faulty=sum(row["problem"] is not None for row in families),
-            not_ready=not_ready,
-            bad_models=models_problem is not None,
-            n_refused=sum(
-                one.kind == "refused" and (session.clock.now() - one.last_at).total_seconds() < REFUSED_SHOWN_S
-                for one in callers
-            ),
-            frozen=[freeze.family for freeze in freezes],
+            HomeHealth(
+                runs=_any_runs(processes, apis) and _any_runs(processes, ["worker"]),  # else no candidate is served
+                rollouts=len(rollouts),
+                alerts=[alert.level for alert in alerts],
+                n_faulty=sum(row["problem"] is not None for row in families),
+                not_ready=not_ready,
+                bad_models=models_problem is not None,
+                n_refused=sum(
+                    one.kind == "refused" and (session.clock.now() - one.last_at).total_seconds() < REFUSED_SHOWN_S
+                    for one in callers
+                ),
+                frozen=[freeze.family for freeze in freezes],
+            )
         ),
         "models_problem": models_problem,
         "not_ready": not_ready,

@@ -91,12 +91,10 @@ class TrivialBaselines:
 
 
 def measure_trivial(
-    family: Family,
     train: Sequence[Example],
     rows: Sequence[Example],
-    scorer: Scorer,
+    without_model: Mapping[str, Mapping[str, float] | str],
     *,
-    classify: Classify,
     variant: str,
     scores: Mapping[str, float],
     bare: Mapping[str, float] | str,
@@ -104,11 +102,11 @@ def measure_trivial(
     """Every trivial baseline on ``rows``, and the lead of ``variant`` over the best of them.
 
     Args:
-        train: examples to learn from; none of them is among ``rows``, and none is sealed.
+        train: examples that were learnt from; none of them is among ``rows``, and none is sealed.
+        without_model: as ``trivial_scores`` gives it.
         scores: of ``variant`` by example, in [0, 1]; rows that are missing were not measured.
         bare: the same of the prompt without examples, or why it is left out.
     """
-    without_model = trivial_scores(family, train, rows, scorer, classify=classify)
     found = [_row(name, one) for name, one in {**without_model, BARE: bare}.items()]
     comparable = {name: one for name, one in without_model.items() if not isinstance(one, str) and one}
     return TrivialBaselines(n=len(rows), n_train=len(train), rows=found, worth=_worth(variant, scores, comparable))

@@ -4,8 +4,8 @@ and replaying them all gives the Rollout.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -25,44 +25,24 @@ class RecordProblem:
     detail: str
 
 
-def link_hash(
-    *,
-    previous_hash: str,
-    seq: int,
-    kind: str,
-    at: datetime,
-    actor: str,
-    reason: str,
-    forced: bool,
-    content: Mapping[str, Any],
-) -> str:
+def link_hash(decision: Decision) -> str:
     """SHA-256(previous hash as ASCII + canonical JSON of the other members, time as RFC 3339 UTC with microseconds)."""
     members = {
-        "seq": seq,
-        "kind": kind,
-        "at": iso(at),
-        "actor": actor,
-        "reason": reason,
-        "forced": forced,
-        "content": content,
+        "seq": decision.seq,
+        "kind": decision.kind,
+        "at": iso(decision.at),
+        "actor": decision.actor,
+        "reason": decision.reason,
+        "forced": decision.forced,
+        "content": decision.content,
     }
-    return digest(previous_hash.encode() + canonical_json(members))
+    return digest(decision.previous_hash.encode() + canonical_json(members))
 
 
 def next_decision(transition: Transition, last: Decision | None) -> Decision:
     """The link that records ``transition`` after ``last``; its seq is the version that the rollout gets with it."""
     request, rollout = transition.request, transition.rollout
-    previous_hash = last.hash if last is not None else FIRST_PREVIOUS_HASH
-    content = {**transition.content, "what": transition.what}
-    hashed = {
-        "seq": rollout.version,
-        "kind": request.act,
-        "at": request.at,
-        "actor": request.actor,
-        "reason": request.reason,
-    }
-    link = link_hash(previous_hash=previous_hash, forced=transition.forced, content=content, **hashed)  # type: ignore[arg-type]
-    return Decision(
+    link = Decision(
         rollout=rollout.id,
         seq=rollout.version,
         kind=request.act,
@@ -70,10 +50,11 @@ def next_decision(transition: Transition, last: Decision | None) -> Decision:
         actor=request.actor,
         reason=request.reason,
         forced=transition.forced,
-        content=content,
-        previous_hash=previous_hash,
-        hash=link,
+        content={**transition.content, "what": transition.what},
+        previous_hash=last.hash if last is not None else FIRST_PREVIOUS_HASH,
+        hash="",
     )
+    return replace(link, hash=link_hash(link))
 
 
 def verify_chain(decisions: Sequence[Decision]) -> list[RecordProblem]:
@@ -185,10 +166,7 @@ def _time(text: str | None) -> datetime | None:
 
 def _hash_of(d: Decision) -> str | None:
     try:
-        return link_hash(
-            previous_hash=d.previous_hash, seq=d.seq, kind=d.kind, at=d.at, actor=d.actor, reason=d.reason,
-            forced=d.forced, content=d.content
-        )  # fmt: skip
+        return link_hash(d)
     except ValueError:  # what canonical JSON cannot hold, rfc8785.CanonicalizationError included
         return None
 

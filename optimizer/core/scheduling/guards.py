@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optimizer.core.base.phrasing import when
 from optimizer.core.family.family import Family
 from optimizer.core.search.study import Study
 from optimizer.core.serving.assignment import Holdback
-from optimizer.core.serving.freezes import Freeze, is_frozen
+from optimizer.core.serving.freezes import Freeze
 from optimizer.core.serving.rollout import Rollout
 
 EXAMPLES_PER_HOLDOUT = 1 / 0.18  # one in five lands in the holdout; a little more, since that is drawn by hash
@@ -23,27 +23,33 @@ class Guard:
     needs_person: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """What of a family is exposed, or about to be.
+
+    Args:
+        freeze: which serves its champion only.
+        rollout: its active one. It decides first: whatever was found meanwhile would have to be compared anew.
+        holdback: the one under way. A rollout would end it, and with it the guardrail that takes the promotion back.
+        nominated: the study whose candidate waits for its rollout; another search would meet the same obstacle.
+    """
+
+    freeze: Freeze | None
+    rollout: Rollout | None
+    holdback: Holdback | None
+    nominated: Study | None
+
+
 def kept_from_starting(
-    family: Family,
-    *,
-    unfinished: Sequence[Study],
-    max_studies: int,
-    freezes: Iterable[Freeze],
-    rollout: Rollout | None,
-    holdback: Holdback | None,
-    nominated: Study | None,
-    counts: Mapping[str, int],
+    family: Family, exposure: Exposure, *, unfinished: Sequence[Study], max_studies: int, n_holdout: int
 ) -> Guard | None:
     """The first guard that says no, the one that needs a person before all others; None when a study may start.
 
     Args:
         unfinished: the studies of all families that are queued, running or confirming.
-        rollout: the family's active one. It decides first: whatever was found meanwhile would have to be compared anew.
-        holdback: the one under way. A rollout would end it, and with it the guardrail that takes the promotion back.
-        nominated: the study whose candidate waits for its rollout; another search would meet the same obstacle.
-        counts: the family's examples by split.
+        n_holdout: the family's sealed examples.
     """
-    n, needed = counts.get("holdout", 0), family.rollout.gates.n
+    n, needed = n_holdout, family.rollout.gates.n
     if n < needed:
         return Guard(
             reason=(
@@ -57,17 +63,17 @@ def kept_from_starting(
     own = next((study for study in unfinished if study.family == family.name), None)
     if own is not None:
         return Guard(reason=f"study {own.id} of {family.name} is {own.status}, and a family has one at a time")
-    if (freeze := is_frozen(freezes, family.name)) is not None:
-        return Guard(reason=freeze.sentence)
-    if rollout is not None:
+    if exposure.freeze is not None:
+        return Guard(reason=exposure.freeze.sentence)
+    if (rollout := exposure.rollout) is not None:
         return Guard(reason=f"rollout {rollout.id} of {rollout.candidate} is {rollout.status}, and decides first")
-    if holdback is not None:
+    if (holdback := exposure.holdback) is not None:
         return Guard(
             reason=(
                 f"the promotion by rollout {holdback.rollout} is watched in its holdback until {when(holdback.until)}"
             )
         )
-    if nominated is not None:
+    if (nominated := exposure.nominated) is not None:
         return Guard(reason=f"candidate {nominated.winner} of study {nominated.id} waits for its rollout")
     if len(unfinished) >= max_studies:
         return Guard(reason=f"{len(unfinished)} studies are under way, and max_studies allows {max_studies} at once")

@@ -24,15 +24,10 @@ from optimizer.core.search.study import Definition
 
 def expected_calls(
     strategies: Sequence[str],
-    definition: Definition,
+    sizes: Sizes,
     *,
-    n_train: int,
-    n_dev: int,
     n_holdout: int,
-    n_champion_examples: int,
     is_written: bool = False,
-    per_answer: int = 1,
-    n_tiers: int = 0,
     judging: Spread = NONE,
     n_run_off: int = 0,
 ) -> dict[str, Spread]:
@@ -40,20 +35,11 @@ def expected_calls(
 
     Args:
         is_written: whether a proposer is asked for instructions; its calls are the part PROPOSALS.
-        per_answer: the most calls that one example takes; above 1 under a policy.
-        n_tiers: of the cascade whose thresholds are searched.
         judging: calls that judge one answer; they count in the part of that answer.
         n_run_off: dev rows behind ``n_dev``, which those that lead meet.
     """
+    n_dev, per_answer = sizes.n_dev, sizes.per_answer
     parts = {CHAMPION: Spread(low=n_dev, expected=n_dev * (1 + per_answer) / 2, high=n_dev * per_answer)}
-    sizes = Sizes(
-        definition=definition,
-        n_train=n_train,
-        n_dev=n_dev,
-        n_champion_examples=n_champion_examples,
-        per_answer=per_answer,
-        n_tiers=n_tiers,
-    )
     known = records(strategies)
     parts |= {record.name: record.calls_for(sizes) for record in known}
     if n_run_off:
@@ -62,7 +48,7 @@ def expected_calls(
     parts = {name: part + judged_calls(part, judging) for name, part in parts.items()}
     if is_written:
         parts[PROPOSALS] = sum(
-            (record.proposals(definition, n_train) for record in known if record.writes != "never"), NONE
+            (record.proposals(sizes.definition, sizes.n_train) for record in known if record.writes != "never"), NONE
         )
     confirmation = confirmation_calls(n_holdout, per_answer)
     high = confirmation_calls(n_holdout, per_answer + ceil(judging.high))

@@ -87,22 +87,22 @@ def confirmation_usd(
     longest_bytes: int,
     price_of: Callable[[str], ModelPrice | None],
     tiers: Sequence[str] = (),
-    judging: JudgingCost = NO_JUDGE,
-    n_judged: int = 0,
+    judged_usd: float | None = 0.0,
 ) -> float | None:
     """What the confirmation may cost at most, whichever variant of the space wins;
     None where a model's price is unknown.
 
     Args:
-        n_calls: that answer, and ``n_judged``: answers that are judged.
+        n_calls: that answer.
+        judged_usd: what the judges of these answers may cost at most; None where a price is unknown.
     """
     models = models_of(champion, space, tiers)
     max_tokens = max([int(champion.model.get("max_tokens") or 0), *map(int, options_of(space, "max_tokens"))])
     prices = [price_of(name) for name in models]
     known = [price for price in prices if price is not None]
-    if len(known) < len(prices) or judging.usd is None:
+    if len(known) < len(prices) or judged_usd is None:
         return None
-    return n_calls * max(usd_of(longest_bytes, max_tokens, price) for price in known) + n_judged * judging.usd.high
+    return n_calls * max(usd_of(longest_bytes, max_tokens, price) for price in known) + judged_usd
 
 
 def confirmation_calls(n_holdout_selected: int, per_answer: int = 1) -> int:
@@ -117,28 +117,37 @@ def holdout_size(available: int, definition: Definition) -> int:
     return min(available, definition.n_holdout)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallProfile:
+    """What one call of a study is like.
+
+    Args:
+        price: None where it is unknown.
+        proposals_price: of the proposer's model, which answers the part PROPOSALS.
+        judging: of each answer; its calls are among those of every part but PROPOSALS.
+    """
+
+    longest_bytes: int
+    typical_bytes: float
+    max_tokens: int
+    price: ModelPrice | None
+    seconds: Spread
+    concurrency: int
+    proposals_price: ModelPrice | None = None
+    judging: JudgingCost = NO_JUDGE
+
+
 def estimate_study(
     parts: Mapping[str, Spread],
+    call: CallProfile,
     *,
     budget: Budget,
     n_trials: int,
     n_confirmation: int,
-    longest_bytes: int,
-    typical_bytes: float,
-    max_tokens: int,
-    price: ModelPrice | None,
     reserved_usd: float | None,
-    seconds_per_call: Spread,
-    concurrency: int,
-    proposals_price: ModelPrice | None = None,
-    judging: JudgingCost = NO_JUDGE,
 ) -> CostEstimate:
-    """Puts prices and durations on the calls, never above the budget.
-
-    Args:
-        proposals_price: of the proposer's model, which answers the part PROPOSALS.
-        judging: of each answer; its calls are among those of every part but PROPOSALS.
-    """
+    """Puts prices and durations on the calls, never above the budget."""
+    price, proposals_price, judging = call.price, call.proposals_price, call.judging
 
     def totals(parts: Mapping[str, Spread], cap: int | None) -> EstimateTotals:
         proposals = parts.get(PROPOSALS, NONE)
@@ -148,14 +157,14 @@ def estimate_study(
         judged_usd = judging.usd_of(judged)
         usd = None
         if price is not None and judged_usd is not None and (proposals == NONE or proposals_price is not None):
-            tokens = typical_bytes / BYTES_PER_TOKEN
+            tokens = call.typical_bytes / BYTES_PER_TOKEN
             usd = judged_usd + Spread(
                 low=answers.low * usd_of(tokens * 0.8, 1, price),
-                expected=answers.expected * usd_of(tokens, max_tokens / 2, price),
-                high=answers.high * usd_of(longest_bytes / BYTES_PER_TOKEN, max_tokens, price),
+                expected=answers.expected * usd_of(tokens, call.max_tokens / 2, price),
+                high=answers.high * usd_of(call.longest_bytes / BYTES_PER_TOKEN, call.max_tokens, price),
             )
             usd = usd if proposals_price is None else usd + _dearer(proposals, tokens, proposals_price)
-        return EstimateTotals(calls=calls, usd=usd, minutes=_minutes(calls, seconds_per_call, concurrency))
+        return EstimateTotals(calls=calls, usd=usd, minutes=_minutes(calls, call.seconds, call.concurrency))
 
     shared = within(parts, budget.calls)
     whole, cut = totals(parts, None), totals(shared, budget.calls)
@@ -166,7 +175,7 @@ def estimate_study(
         n_trials=n_trials,
         n_confirmation_calls=n_confirmation,
         reserved_usd=reserved_usd,
-        longest_request_bytes=longest_bytes,
+        longest_request_bytes=call.longest_bytes,
         parts=shared,
         without_a_cap=whole,
         no_sure_turn=without_a_sure_turn(parts, budget.calls),

@@ -35,6 +35,10 @@ class JudgingCost:
     most_usd_per_call: float = 0.0
     members: tuple[str, ...] = ()
 
+    def most_usd(self, n: int) -> float | None:
+        """Of so many answers, at most; None where a price is unknown."""
+        return None if self.usd is None else n * self.usd.high
+
     def usd_of(self, calls: Spread) -> Spread | None:
         """Dollars of so many judge calls."""
         if self.usd is None:

@@ -21,6 +21,7 @@ from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.hmac_sha256 import hmac_sha256
 from optimizer.core.base.phrasing import when
+from optimizer.core.serving.freezes import Freeze
 from optimizer.core.serving.rollout import Champion, Rollout
 
 Role = Literal["champion", "candidate", "holdback"]
@@ -150,18 +151,19 @@ def overrides_by_family(rows: Iterable[tuple[str, str, str, datetime]]) -> dict[
     return found
 
 
-def choose(
-    *,
-    family: str,
-    unit: str | None,
-    unit_hmac: str | None,
-    champion: str,
-    rollout: Rollout | None,
-    overrides: Overrides,
-    now: datetime,
-    holdback: Holdback | None = None,
-    frozen: bool = False,
-) -> Choice:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """What a family serves at the moment."""
+
+    name: str
+    champion: Champion
+    rollout: Rollout | None
+    overrides: Overrides
+    holdback: Holdback | None = None  # since the last promotion; it ends by its own time
+    freeze: Freeze | None = None
+
+
+def choose(family: Serving, unit: str | None, unit_hmac: str | None, now: datetime) -> Choice:
     """What a unit is served: the champion while the family is frozen; else its override; else the candidate when the
     lease of the rollout holds and the unit is in the share; else, for a while after a promotion, the champion before it
     when the unit is held back; else the champion.
@@ -170,14 +172,16 @@ def choose(
     family, or one that is not deploying, has no say. ``now`` is real time, as leases, overrides and the end of a
     holdback are.
     """
-    if frozen:
+    champion, rollout = family.champion.variant, family.rollout
+    if family.freeze is not None:
         return Choice(variant=champion, role="champion")
-    deploying = rollout if rollout is not None and rollout.family == family and rollout.status == "deploying" else None
-    override = overrides.get(unit_hmac) if unit_hmac is not None else None
+    is_own = rollout is not None and rollout.family == family.name
+    deploying = rollout if rollout is not None and is_own and rollout.status == "deploying" else None
+    override = family.overrides.get(unit_hmac) if unit_hmac is not None else None
     if override is not None and override[1] > now:
         return Choice(variant=override[0], role="champion" if override[0] == champion else "candidate", counted=False)
     if deploying is None or deploying.share is None:
-        return _after_promotion(holdback, unit, champion, now)
+        return _after_promotion(family.holdback, unit, champion, now)
     if not leased(deploying, now):
         return Choice(variant=champion, role="champion", unwatched=True)
     if unit is None:

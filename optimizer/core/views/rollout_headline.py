@@ -5,7 +5,8 @@ Pure; nothing here decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from math import ceil, floor, log10
 
 from optimizer.core.base.phrasing import count, span
@@ -53,18 +54,9 @@ def rollout_headline(rollout: Rollout | None, seen: ForecastView | None) -> str:
     return f"{first}: {_needs(seen)}"
 
 
-def home_headline(
-    *,
-    runs: bool,
-    rollouts: int,
-    alerts: Iterable[str],
-    n_faulty: int,
-    not_ready: str | None = None,
-    bad_models: bool = False,
-    n_refused: int = 0,
-    frozen: Sequence[str | None] = (),
-) -> str:
-    """One sentence about a whole home: what is wrong comes first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomeHealth:
+    """What a whole home is like.
 
     Args:
         runs: the API and the worker are alive.
@@ -76,18 +68,33 @@ def home_headline(
         n_refused: programs that were refused for want of a key in the last hour.
         frozen: families that are; None stands for all.
     """
-    grave = sum(level != "info" for level in alerts)
+
+    runs: bool
+    rollouts: int
+    alerts: Collection[str]
+    n_faulty: int
+    not_ready: str | None = None
+    bad_models: bool = False
+    n_refused: int = 0
+    frozen: Sequence[str | None] = ()
+
+
+def home_headline(home: HomeHealth) -> str:
+    """One sentence about a whole home: what is wrong comes first."""
+    grave = sum(level != "info" for level in home.alerts)
     wrong = [
-        *(["nothing watches here (detent serve starts it)"] if not runs else []),
-        *([f"the server is not ready ({not_ready.rstrip('.')})"] if not_ready else []),
+        *(["nothing watches here (detent serve starts it)"] if not home.runs else []),
+        *([f"the server is not ready ({home.not_ready.rstrip('.')})"] if home.not_ready else []),
         *([f"{count(grave, 'alert')} open (below)"] if grave else []),
-        *([f"{count(n_faulty, 'family file')} refused (detent family validate)"] if n_faulty else []),
-        *(["the models file is refused (below)"] if bad_models else []),
-        *([f"{count(n_refused, 'program')} refused for want of a key (below)"] if n_refused else []),
-        *(["every family is frozen"] if None in frozen else [f"{family} is frozen" for family in frozen]),
+        *([f"{count(home.n_faulty, 'family file')} refused (detent family validate)"] if home.n_faulty else []),
+        *(["the models file is refused (below)"] if home.bad_models else []),
+        *([f"{count(home.n_refused, 'program')} refused for want of a key (below)"] if home.n_refused else []),
+        *(["every family is frozen"] if None in home.frozen else [f"{family} is frozen" for family in home.frozen]),
     ]
     state = "; ".join(wrong) if wrong else "all is well"
-    return f"{state[0].upper()}{state[1:]}; {count(rollouts, 'rollout') if rollouts else 'no rollout'} under way"
+    return (
+        f"{state[0].upper()}{state[1:]}; {count(home.rollouts, 'rollout') if home.rollouts else 'no rollout'} under way"
+    )
 
 
 def _ended(rollout: Rollout, seen: ForecastView) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from optimizer.core.base.errors import BudgetExhausted, ModelFailed
@@ -17,36 +17,40 @@ from optimizer.ports import Clock, JournalEntry, Store, Transaction
 SHARED_FOR = timedelta(days=30)  # how long an answer at temperature 0 serves other studies
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """On whose account calls are made, and under which caps.
+
+    Args:
+        study: whose calls these are; None for calls outside a study, whose budget then counts ``own_spend`` only, where
+            it is given, else what one model is asked.
+        purpose: search, confirmation, proposer, evaluation, timing, serving or rehearsal.
+        budget: caps of calls and dollars over everything the study has spent, in whatever process.
+        held: what must be left over at the moment, where ``budget`` does not already leave it out.
+    """
+
+    study: str | None
+    family: str | None
+    purpose: str
+    budget: Budget
+    held: Callable[[], HeldBack] = HeldBack
+    own_spend: OwnSpend | None = None
+
+
 class CallBook:
     """Reservations, ends and finds. What writes is returned as a function of the transaction.
 
     Args:
         price: of the model today; None where unknown.
-        The others are JournaledModel's.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        *,
-        study: str | None,
-        family: str | None,
-        budget: Budget,
-        purpose: str,
-        price: ModelPrice | None,
-        held: Callable[[], HeldBack],
-        own_spend: OwnSpend | None = None,
-    ) -> None:
+    def __init__(self, store: Store, clock: Clock, account: Account, *, price: ModelPrice | None) -> None:
         self._store = store
         self._clock = clock
-        self._study = study
-        self._family = family
-        self._budget = budget
-        self._purpose = purpose
+        self._study, self._family, self._purpose = account.study, account.family, account.purpose
+        self._budget, self._held = account.budget, account.held
         self._price = price
-        self._held = held
-        self._own = own_spend or OwnSpend()
+        self._own = account.own_spend or OwnSpend()
 
     def known(self, keys: Collection[str]) -> dict[str, ModelAnswer]:
         """What the journal answers of these requests, by key."""

@@ -10,11 +10,10 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from optimizer.core.base.errors import ModelFailed
-from optimizer.core.base.values import Budget
-from optimizer.core.models.budget import HeldBack, require_bounded, worth_a_retry
+from optimizer.core.models.budget import require_bounded, worth_a_retry
 from optimizer.core.models.language import Backoff, ModelAnswer, ModelRequest
 from optimizer.jobs.calls.budgeted_model import BudgetedModel
-from optimizer.jobs.calls.call_book import CallBook, OwnSpend
+from optimizer.jobs.calls.call_book import Account, CallBook
 from optimizer.jobs.calls.call_slots import wait_checking
 from optimizer.jobs.calls.limited_model import LimitedModel
 from optimizer.jobs.calls.retried_model import RetriedModel
@@ -30,12 +29,8 @@ class JournaledModel(WrappedModel):
     The journal answers, else the wrappers that are put around ``model`` here. Equal requests at once share one call.
 
     Args:
-        study: whose calls these are; None for calls outside a study, whose budget then counts this object's calls only.
-        budget: caps of calls and dollars over everything the study has spent, in whatever process.
-        purpose: search, confirmation, proposer, evaluation, timing, serving or rehearsal.
         stop: asked before every attempt; a sentence means stop.
         concurrency: attempts in flight at once; None: what the model is good for, for all studies of the process.
-        held: what must be left over at the moment, where ``budget`` does not already leave it out.
         users_wait: whether a user's call is under way; no attempt begins before it says no.
     Raises:
         BudgetTooSmall: a dollar cap over a model whose calls have no bounded price.
@@ -44,37 +39,22 @@ class JournaledModel(WrappedModel):
     def __init__(
         self,
         model: LanguageModel,
+        account: Account,
         *,
         store: Store,
         clock: Clock,
-        study: str | None,
-        family: str | None,
-        budget: Budget,
-        purpose: str,
         stop: Callable[[], str | None] = lambda: None,
         concurrency: int | None = None,
-        held: Callable[[], HeldBack] = HeldBack,
-        own_spend: OwnSpend | None = None,
         users_wait: Callable[[], bool] = lambda: False,
     ) -> None:
         if model.price is None:
-            require_bounded(model.name, None, None, budget)
-        self._book = CallBook(
-            store,
-            clock,
-            study=study,
-            family=family,
-            budget=budget,
-            purpose=purpose,
-            price=model.price,
-            held=held,
-            own_spend=own_spend,
-        )
-        budgeted = BudgetedModel(model, self._book, store, budget)
+            require_bounded(model.name, None, None, account.budget)
+        self._book = CallBook(store, clock, account, price=model.price)
+        budgeted = BudgetedModel(model, self._book, store, account.budget)
         self._limited = LimitedModel(budgeted, stop=stop, users_wait=users_wait, concurrency=concurrency)
         super().__init__(RetriedModel(self._limited, pause_before_retry, BACKOFF, timeout_s=None))
         # Thresholds ask for the same answers again and again; what serves would never end remembering.
-        self._remembers = study is not None
+        self._remembers = account.study is not None
         self._remembered: dict[str, ModelAnswer] = {}
         self._in_flight: dict[str, asyncio.Future[ModelAnswer]] = {}
 

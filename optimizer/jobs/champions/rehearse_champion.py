@@ -20,6 +20,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import request_for
 from optimizer.core.serving.champion import beneath, reigning
 from optimizer.jobs.calls.blocking import wait_for
+from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.dataset.build_dataset import as_served
 from optimizer.jobs.ids import new_id
@@ -99,7 +100,7 @@ def _failure(
             request, sample=f"{PURPOSE}:{new_id('ca')}"
         )  # an answer in the journal would prove nothing
         calls = JournaledModel(
-            model, store=store, clock=clock, study=None, family=family.name, budget=Budget(), purpose=PURPOSE
+            model, Account(study=None, family=family.name, purpose=PURPOSE, budget=Budget()), store=store, clock=clock
         )
         wait_for(calls.complete(unheard_of))
     except Busy:

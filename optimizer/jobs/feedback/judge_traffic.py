@@ -31,7 +31,7 @@ from optimizer.core.search.prefix_queue import Rows
 from optimizer.jobs.calls.ask_judge import RunCalls, ask_judge, judged_answer
 from optimizer.jobs.calls.ask_together import Share, ask_together
 from optimizer.jobs.calls.blocking import wait_for
-from optimizer.jobs.calls.call_book import OwnSpend
+from optimizer.jobs.calls.call_book import Account, OwnSpend
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.feedback.collect_reviews import EVERY, SETTLED
 from optimizer.jobs.feedback.ingest_feedback import Intake
@@ -199,13 +199,15 @@ def judge_answers(
     def opened(name: str) -> JournaledModel:
         return JournaledModel(
             models.get(name),
+            Account(
+                study=run.id if run is not None else None,
+                family=family.name,
+                purpose=purpose,
+                budget=budget,
+                own_spend=spent,
+            ),
             store=store,
             clock=clock,
-            study=run.id if run is not None else None,
-            family=family.name,
-            budget=budget,
-            purpose=purpose,
-            own_spend=spent,
             stop=run.stop if run is not None else lambda: None,
             users_wait=users_wait,
         )

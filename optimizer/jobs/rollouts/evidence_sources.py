@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.family.settings import Metric
 from optimizer.core.forecast.recorded import RecordedRollout
 from optimizer.core.rollout.blocks import ArmName, ReportedRequest
 from optimizer.core.rollout.cohorts import Cohort
@@ -116,7 +117,7 @@ class RecordedEvidence:
         *,
         received_since: datetime,
         received_until: datetime,
-        **_: str,
+        **_: Metric,
     ) -> UnitOutcomes:
         """Of the one field and source that the recording holds."""
         found = self.replay.outcomes(rollout, cohort.stage, units, received_since, received_until)

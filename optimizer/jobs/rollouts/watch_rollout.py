@@ -14,6 +14,7 @@ from typing import Any
 
 from optimizer.core.base.errors import Refused, StaleVersion
 from optimizer.core.base.phrasing import when
+from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.baseline import ENOUGH, HISTORY, RECENT, Baseline, baseline_of
 from optimizer.core.rollout.blocks import (
     GRACE_SECONDS,
@@ -286,13 +287,11 @@ class _Look:
             self._known = replace(self._known, late_cohorts={**self._known.late_cohorts, cohort.stage: cohort.start})
 
     def _outcomes(self, cohort: Cohort, units: Collection[str], received_until: datetime) -> UnitOutcomes:
-        metric = self._rollout.settings["metric"]
         return self._evidence.outcomes(
             self._rollout,
             cohort,
             units,
-            field=metric["field"],
-            source=metric["source"],
+            metric=Metric.model_validate(self._rollout.settings["metric"]),
             received_since=self._real(cohort.start),
             received_until=received_until,
         )

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from optimizer.core.base.histogram import merge
 from optimizer.core.family.cron import next_fire
 from optimizer.core.family.family import Family
-from optimizer.core.scheduling.guards import Guard, kept_from_starting
+from optimizer.core.scheduling.guards import Exposure, Guard, kept_from_starting
 from optimizer.core.scheduling.schedule import ScheduleInForce, in_force
 from optimizer.core.scheduling.triggers import (
     EVIDENCE_KINDS,
@@ -28,6 +28,7 @@ from optimizer.core.scheduling.triggers import (
     look_at_schedule,
 )
 from optimizer.core.search.study import CONFIRM, Study, Trigger
+from optimizer.core.serving.freezes import is_frozen
 from optimizer.core.serving.rollout import Champion
 from optimizer.jobs.rollouts.read_candidate import current_holdback, waiting_candidate
 from optimizer.ports import Clock, Store, Transaction
@@ -67,13 +68,15 @@ def look_at_triggers(family: Family, *, store: Store, clock: Clock, max_studies:
             ]
         held = kept_from_starting(
             family,
+            Exposure(
+                freeze=is_frozen(store.freezes.all(tx), family.name),
+                rollout=store.rollouts.active(tx, family.name),
+                holdback=current_holdback(tx, store, clock, family.name),
+                nominated=waiting_candidate(tx, store, family.name),
+            ),
             unfinished=store.studies.unfinished(tx),
             max_studies=max_studies,
-            freezes=store.freezes.all(tx),
-            rollout=store.rollouts.active(tx, family.name),
-            holdback=current_holdback(tx, store, clock, family.name),
-            nominated=waiting_candidate(tx, store, family.name),
-            counts={str(split): n for split, n in store.examples.counts(tx, family.name).items()},
+            n_holdout=store.examples.counts(tx, family.name).get("holdout", 0),
         )
     trigger = first_to_fire(looks) if champion is not None else None
     next_at = next_scheduled(schedule, clock)

@@ -27,6 +27,7 @@ from optimizer.core.search.leaks import Fingerprints, LeakCheck, of_example, own
 from optimizer.core.search.strategy import Propose, StrategyMaker, proposers_of, searched_tiers
 from optimizer.core.search.study import KEEP, LEAKS, Definition, Study, Trial
 from optimizer.jobs.calls.blocking import wait_for
+from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.dataset.golden_scenarios import asked_by, asks, golden_examples, with_kept_golden
 from optimizer.jobs.studies.evaluation import Measures
@@ -193,14 +194,10 @@ class StudyRun:
         model = self.models.get(name)
         return JournaledModel(
             model,
+            Account(study=self.study.id, family=self.family.name, purpose=purpose, budget=self.study.budget, held=held),
             store=self.store,
             clock=self.clock,
-            study=self.study.id,
-            family=self.family.name,
-            budget=self.study.budget,
-            purpose=purpose,
             stop=stop,
-            held=held,
             users_wait=self.users_wait if self.study.trigger is not None else nobody_waits,
         )
 

@@ -20,7 +20,7 @@ from optimizer.core.evaluation.row_ratios import RowRatios
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.evaluation.suite import evidence_of, suite_id
 from optimizer.core.evaluation.timing import N_TIMED, Timing, timing_of
-from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, Classify, measure_trivial
+from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, Classify, measure_trivial, trivial_scores
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import checked_budget
@@ -29,7 +29,7 @@ from optimizer.core.search.answer_bounds import models_of
 from optimizer.core.search.judging_cost import judge_asked
 from optimizer.core.search.study import Definition
 from optimizer.jobs.calls.ask_judge import JUDGE
-from optimizer.jobs.calls.call_book import OwnSpend
+from optimizer.jobs.calls.call_book import Account, OwnSpend
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.dataset.build_dataset import as_served, train_examples
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
@@ -166,12 +166,11 @@ def evaluate_variant(
     batch |= {"labels": asdict(labels) if labels is not None else None}
     if not plan.rows:
         bare_scores = _bare_scores(plan, evaluators)
+        train = _training(family, store, examples)
         trivial = measure_trivial(
-            family,
-            _training(family, store, examples),
+            train,
             examples,
-            scorer,
-            classify=classify,
+            trivial_scores(family, train, examples, scorer, classify=classify),
             variant=variant.id,
             scores=measured(results),
             bare=bare_scores if bare_scores is not None else _why_not_bare(variant),
@@ -288,13 +287,9 @@ def opener(
         model = models.get(name)
         return JournaledModel(
             model,
+            Account(study=None, family=family.name, purpose=purpose, budget=budget, own_spend=spent),
             store=store,
             clock=clock,
-            study=None,
-            family=family.name,
-            budget=budget,
-            purpose=purpose,
-            own_spend=spent,
         )
 
     return open_model

@@ -8,7 +8,7 @@ from typing import Any
 
 from optimizer.core.base.values import measured
 from optimizer.core.evaluation.label_report import read_labels
-from optimizer.core.evaluation.trivial_baselines import bare_prompt, measure_trivial
+from optimizer.core.evaluation.trivial_baselines import bare_prompt, measure_trivial, trivial_scores
 from optimizer.core.search.study import CONFIRM
 from optimizer.jobs.studies.context import StudyRun
 
@@ -24,11 +24,9 @@ def measure_baselines(run: StudyRun) -> dict[str, Any] | None:
         results = run.store.studies.results(tx, run.study.id, "search")
     by_variant = {id: dict(measured(found)) for id, found in results.items()}
     found = measure_trivial(
-        run.family,
         run.train,
         run.dev,
-        run.scorer,
-        classify=run.classify,
+        trivial_scores(run.family, run.train, run.dev, run.scorer, classify=run.classify),
         variant=variant,
         scores=by_variant.get(variant, {}),
         bare=_bare(run, by_variant),

@@ -279,8 +279,7 @@ def _reserve(run: StudyRun, n_holdout: int) -> Reserve:
             longest_bytes=run.longest_bytes,
             price_of=price_of,
             tiers=run.searched_tiers,
-            judging=run.judging,
-            n_judged=n_judged,
+            judged_usd=run.judging.most_usd(n_judged),
         )
 
     reserved = usd_of(confirmation_calls(n_holdout, run.calls_per_answer), confirmation_calls(n_holdout))

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from optimizer.adapters.store import Database
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
-from optimizer.core.serving.assignment import choose
 from optimizer.core.serving.rollout import Rollout
+from tests.chosen import chosen
 from tests.clock import Clock
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -47,15 +47,7 @@ def champion(store: Database) -> str:
 
 def served(store: Database, clock: Clock, unit: str) -> tuple[str, str | None]:
     with store.read() as tx:
-        choice = choose(
-            family=F,
-            unit=unit,
-            unit_hmac=None,
-            champion=champion(store),
-            rollout=store.rollouts.active(tx, F),
-            overrides={},
-            now=clock.now(),
-        )
+        choice = chosen(unit, clock.now(), family=F, champion=champion(store), rollout=store.rollouts.active(tx, F))
     return choice.role, choice.rollout
 
 
@@ -72,10 +64,9 @@ def version(store: Database) -> int:
 
 def candidate_unit(rollout: Rollout) -> str:
     for n in range(1000):
-        choice = choose(
-            family=F, unit=f"u{n}", unit_hmac=None, champion="x",
-            rollout=replace(rollout, lease_expires_at=T0 + timedelta(days=1)), overrides={}, now=T0,
-        )  # fmt: skip
+        choice = chosen(
+            f"u{n}", T0, family=F, champion="x", rollout=replace(rollout, lease_expires_at=T0 + timedelta(days=1))
+        )
         if choice.role == "candidate":
             return f"u{n}"
     raise AssertionError("no unit of a thousand in a share of 10 %")

@@ -102,7 +102,6 @@ class AuditTable:
         family: str | None,
         subject: str,
         detail: Mapping[str, Any],
-        request_id: str | None = None,
     ) -> None:
         row = {
             "at": at,
@@ -110,7 +109,6 @@ class AuditTable:
             "action": action,
             "family": family,
             "subject": subject,
-            "request_id": request_id,
         }
         tx.execute(insert(AUDIT), [{**row, "detail": dict(detail)}])
 

@@ -107,10 +107,10 @@ class EventTables:
         )  # asked to sort, SQLite would read all of the family's
 
     def page_of_feedback(self, tx: Connection, **asked: Any) -> tuple[list[FeedbackEvent], str | None]:
-        return _page(tx, FEEDBACK_EVENTS, _feedback, **asked)
+        return _page(tx, _READS_FEEDBACK, **asked)
 
     def page_of_interactions(self, tx: Connection, **asked: Any) -> tuple[list[Interaction], str | None]:
-        return _page(tx, INTERACTIONS, _interaction, **asked)
+        return _page(tx, _READS_INTERACTIONS, **asked)
 
     def stored_answer(self, tx: Connection, scope: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
         query = select(KEYS.c.body_hash, KEYS.c.answer).where(KEYS.c.scope == scope, KEYS.c.key == key)
@@ -152,8 +152,7 @@ class EventTables:
 
 def _page(
     tx: Connection,
-    events: Table,
-    read: Callable[[RowMapping], OneEvent],
+    kept: tuple[Table, Callable[[RowMapping], OneEvent]],
     *,
     family: str | None,
     variant: str | None,
@@ -161,6 +160,7 @@ def _page(
     cursor: str | None,
     limit: int,
 ) -> tuple[list[OneEvent], str | None]:
+    events, read = kept
     e = events.c
     query = select(events).order_by(e.received_at, e.id).limit(limit + 1)
     if variant is not None:
@@ -198,3 +198,7 @@ def _interaction(row: RowMapping) -> Interaction:
 
 def _feedback(row: RowMapping) -> FeedbackEvent:
     return FeedbackEvent(arm=_arm(row), **{name: row[name] for name in _FEEDBACK_FIELDS})
+
+
+_READS_FEEDBACK = FEEDBACK_EVENTS, _feedback
+_READS_INTERACTIONS = INTERACTIONS, _interaction

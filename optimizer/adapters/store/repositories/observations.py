@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select
 
@@ -14,6 +14,7 @@ from optimizer.adapters.store.engine import is_one_of
 from optimizer.adapters.store.hashed_rows import chunks
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, ExposureCountRow
 from optimizer.adapters.store.traffic_sums import within
+from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.blocks import ArmName, ReportedRequest
 from optimizer.core.rollout.cohorts import Cohort, stage_of
 from optimizer.core.rollout.evidence_share import labelled_by_key
@@ -129,24 +130,23 @@ class ObservationQueries:
         cohort: Cohort,
         units: Collection[str],
         *,
-        field: Literal["success", "score"],
-        source: str,
+        metric: Metric,
         received_since: datetime,
         received_until: datetime,
     ) -> UnitOutcomes:
         f = FEEDBACK_EVENTS.c
-        value = f.success if field == "success" else f.score
+        value = f.success if metric.field == "success" else f.score
         query = select(f.unit_hmac, f.stage, f.sent_by, f.received_at, value.label("value")).where(
             f.rollout == rollout.id,
             f.cohort_start >= cohort.start,
             f.cohort_start <= cohort.closes_at,
-            f.source == source,
+            f.source == metric.source,
             value.is_not(None),
             f.received_at >= received_since,
             f.received_at <= received_until,
             is_one_of(tx, f.unit_hmac, units),
         )
-        if source == "judge" and (judge := rollout.settings.get("judge")) is not None:
+        if metric.source == "judge" and (judge := rollout.settings.get("judge")) is not None:
             query = query.where(f.tags["judge"].as_string() == judge)
         values, first_at = dict[str, list[tuple[float, str]]](), dict[str, datetime]()
         for row in tx.execute(query):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from optimizer.content.core.policy import early_exit, filter, route
@@ -131,21 +132,42 @@ class Pipeline:
         content_type = values["content_type"] or ""
         thresholds = self.thresholds(content_type)
         checks = filter.checked(values, thresholds)
+        known = values["overall_quality"]
+        decided = partial(ItemDecision, checks=checks, overall_quality=known if known == known else None)
+
+        def left_at(checkpoint: str, found: Exit, score: float | None = None) -> ItemDecision:
+            needed = self.min_confidence(checkpoint, content_type)
+            return decided(
+                processing_type="early_exit",
+                checkpoint=checkpoint,
+                reason=f"{found.why} (confidence {found.confidence:g}, {needed:g} is needed)",
+                confidence=found.confidence,
+                time_share=times.exits[checkpoint],
+                score=score,
+            )
+
         for checkpoint in CHECKPOINTS[:3]:
             if found := early_exit.first_exit(values, self.exits(checkpoint, content_type)):
-                return self._exit(found, checkpoint, values, checks, times)
+                return left_at(checkpoint, found)
         scored = self._scored(values)
         why = self._light_because(values, thresholds, checks, scored)
         if why is not None:
-            return _decision("lightweight", why, values, checks, times.lightweight, score=scored)
+            return decided(
+                processing_type="lightweight",
+                checkpoint=None,
+                reason=why,
+                confidence=None,
+                time_share=times.lightweight,
+                score=scored,
+            )
         if found := early_exit.first_exit(values, self.exits("post_analysis", content_type)):
-            return self._exit(found, "post_analysis", values, checks, times, scored)
-        return _decision(
-            "full",
-            self._full_because(content_type, thresholds, checks, scored),
-            values,
-            checks,
-            times.full,
+            return left_at("post_analysis", found, scored)
+        return decided(
+            processing_type="full",
+            checkpoint=None,
+            reason=self._full_because(content_type, thresholds, checks, scored),
+            confidence=None,
+            time_share=times.full,
             score=scored,
         )
 
@@ -224,21 +246,6 @@ class Pipeline:
             return f"{unscored}{n} of {len(filter.CHECKS)} checks passed and {thresholds['checks_needed']:g} are needed"
         unknown = ", ".join(name for name in filter.CHECKS if checks[name] is None)
         return f"{unscored}not measured: {unknown}; too little is known to process it lightly"
-
-    def _exit(
-        self,
-        found: Exit,
-        checkpoint: str,
-        values: Mapping[str, Any],
-        checks: Mapping[str, bool | None],
-        times: TimeModel,
-        scored: float | None = None,
-    ) -> ItemDecision:
-        needed = self.min_confidence(checkpoint, values["content_type"] or "")
-        why = f"{found.why} (confidence {found.confidence:g}, {needed:g} is needed)"
-        return _decision(
-            "early_exit", why, values, checks, times.exits[checkpoint], checkpoint, found.confidence, scored
-        )
 
 
 _KINDS = {**filter.CHECKS, **filter.MINIMA}
@@ -330,26 +337,3 @@ def decide(policy: Mapping[str, Any], record: Mapping[str, Any]) -> ItemDecision
 
 def _passed(checks: Mapping[str, bool | None]) -> int:
     return sum(checks[name] is True for name in filter.CHECKS)
-
-
-def _decision(
-    kind: ProcessingType,
-    reason: str,
-    values: Mapping[str, Any],
-    checks: Mapping[str, bool | None],
-    time_share: float,
-    checkpoint: str | None = None,
-    confidence: float | None = None,
-    score: float | None = None,
-) -> ItemDecision:
-    overall = values["overall_quality"]
-    return ItemDecision(
-        processing_type=kind,
-        checkpoint=checkpoint,
-        reason=reason,
-        confidence=confidence,
-        checks=checks,
-        time_share=time_share,
-        overall_quality=overall if overall == overall else None,
-        score=score,
-    )

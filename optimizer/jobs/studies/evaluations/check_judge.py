@@ -25,7 +25,7 @@ from optimizer.core.search.prefix_queue import Rows
 from optimizer.jobs.calls.ask_judge import JUDGE, RunCalls, ask_member, ask_pair, judged_answer
 from optimizer.jobs.calls.ask_together import Share, ask_together
 from optimizer.jobs.calls.blocking import wait_for
-from optimizer.jobs.calls.call_book import OwnSpend
+from optimizer.jobs.calls.call_book import Account, OwnSpend
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.studies.evaluation import Evaluator
@@ -110,10 +110,19 @@ def check_judge(
 
     def opener(purpose: str) -> Callable[[str], JournaledModel]:
         return lambda name: JournaledModel(
-            models.get(name), store=store, clock=clock, study=run.id if run is not None else None, family=family.name,
-            budget=budget, purpose=purpose, own_spend=spent, stop=run.stop if run is not None else lambda: None,
+            models.get(name),
+            Account(
+                study=run.id if run is not None else None,
+                family=family.name,
+                purpose=purpose,
+                budget=budget,
+                own_spend=spent,
+            ),
+            store=store,
+            clock=clock,
+            stop=run.stop if run is not None else lambda: None,
             users_wait=users_wait,
-        )  # fmt: skip
+        )
 
     evaluator = Evaluator(family, scorer_for(family).unjudged(), opener("evaluation"))
     opened = {name: opener(JUDGE)(name) for name in dict.fromkeys([*plan.members, *plan.beside])}

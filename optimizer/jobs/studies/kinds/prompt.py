@@ -32,12 +32,19 @@ from optimizer.core.search.answer_bounds import (
 )
 from optimizer.core.search.call_estimate import expected_calls, trials_of
 from optimizer.core.search.cascade.learned import replay_faults
-from optimizer.core.search.cost_estimate import confirmation_calls, confirmation_usd, estimate_study, search_budget
+from optimizer.core.search.cost_estimate import (
+    CallProfile,
+    confirmation_calls,
+    confirmation_usd,
+    estimate_study,
+    search_budget,
+)
 from optimizer.core.search.judging_cost import judging_cost, policy_judgements
 from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.run_off import RUN_OFF
 from optimizer.core.search.strategies import writes
 from optimizer.core.search.strategy import COPRO, REPLAY, may_write, searched_tiers
+from optimizer.core.search.strategy_calls import Sizes
 from optimizer.core.search.study import KEEP, Definition, Study
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_model import JournaledModel
@@ -171,15 +178,17 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
     )
     parts = expected_calls(
         names,
-        definition,
-        n_train=len(train),
-        n_dev=len(dev),
+        Sizes(
+            definition=definition,
+            n_train=len(train),
+            n_dev=len(dev),
+            n_champion_examples=len(champion.examples),
+            per_answer=per_answer,
+            n_tiers=len(tiers),
+        ),
         n_run_off=len(further),
         n_holdout=len(dataset["holdout"]),
-        n_champion_examples=len(champion.examples),
         is_written=is_written,
-        per_answer=per_answer,
-        n_tiers=len(tiers),
         judging=judging.calls,
     )
     reserved_usd = confirmation_usd(
@@ -189,23 +198,24 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
         longest_bytes=longest,
         price_of=models.price,
         tiers=tiers,
-        judging=judging,
-        n_judged=confirmation_calls(len(dataset["holdout"])),
+        judged_usd=judging.most_usd(confirmation_calls(len(dataset["holdout"]))),
     )
     estimate = estimate_study(
         parts,
+        CallProfile(
+            longest_bytes=longest,
+            typical_bytes=typical,
+            max_tokens=max_tokens,
+            price=price,
+            seconds=seconds,
+            concurrency=concurrency,
+            proposals_price=models.price(definition.proposer or model) if is_written else None,
+            judging=judging,
+        ),
         budget=budget,
         n_trials=trials_of(names, definition),
         n_confirmation=n_confirmation,
-        longest_bytes=longest,
-        typical_bytes=typical,
-        max_tokens=max_tokens,
-        price=price,
         reserved_usd=reserved_usd,
-        seconds_per_call=seconds,
-        concurrency=concurrency,
-        proposals_price=models.price(definition.proposer or model) if is_written else None,
-        judging=judging,
     )
     left = search_budget(
         budget,

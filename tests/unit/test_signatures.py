@@ -1,0 +1,77 @@
+"""A function takes at most seven parameters: what belongs together is a value with a name of its own."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from tests.unit.test_product_imports import ROOT
+
+MOST = 7
+# At most ten, each with its reason.
+STAY = {
+    "optimizer/core/dataset/examples.py": {"make_example": "the members of an example, most of them optional"},
+}
+# Options of commands and fields of routes are typed and sent by name.
+EDGES = ("optimizer/cli/", "api/routes/")
+# Of jobs that become use cases, whose request is a value; each goes from here with its conversion.
+GOING = {
+    "optimizer/core/statistics/forecast.py": {"forecast", "smallest_feasible_margin"},
+    "optimizer/jobs/families/file_versions.py": {"promote_file_version"},
+    "optimizer/jobs/families/rename_family.py": {"rename_family"},
+    "optimizer/jobs/families/retire_family.py": {"retire_family", "_forget"},
+    "optimizer/jobs/feedback/answer_review.py": {"answer_review"},
+    "optimizer/jobs/feedback/judge_traffic.py": {"judge_answers"},
+    "optimizer/jobs/feedback/label_interaction.py": {"label_interaction"},
+    "optimizer/jobs/record_change.py": {"replace_champion", "tell"},
+    "optimizer/jobs/rollouts/adopt_file_version.py": {"adopt_file_version"},
+    "optimizer/jobs/rollouts/selftest.py": {"run_selftest"},
+    "optimizer/jobs/rollouts/tick.py": {"_move"},
+    "optimizer/jobs/scheduling/set_schedule.py": {"set_schedule", "_record"},
+    "optimizer/jobs/scheduling/trigger_studies.py": {"_start"},
+    "optimizer/jobs/studies/compare_variants.py": {"compare_variants"},
+    "optimizer/jobs/studies/confirm_variant.py": {"confirm_variant"},
+    "optimizer/jobs/studies/confirm_winner.py": {"_gates"},
+    "optimizer/jobs/studies/create_study.py": {"create_study"},
+    "optimizer/jobs/studies/evaluate_variant.py": {"evaluate_variant"},
+    "optimizer/jobs/studies/evaluations/check_judge.py": {"check_judge"},
+    "optimizer/jobs/studies/evaluations/create_judge_run.py": {"_queue", "score_answers", "check_biases"},
+    "optimizer/jobs/studies/evaluations/measure_suite.py": {"evaluators_of"},
+    "optimizer/jobs/studies/evaluations/plan_evaluation.py": {"estimate_evaluation"},
+    "optimizer/jobs/studies/evaluations/run_judge_run.py": {"run_judge_run", "_do"},
+    "optimizer/jobs/studies/evaluations/time_calls.py": {"time_calls"},
+    "optimizer/jobs/studies/nominate.py": {"plan_look", "nominate"},
+    "optimizer/jobs/studies/run_study.py": {"run_study", "_begin"},
+    "optimizer/runtime/wiring.py": {"open_context"},
+}
+
+
+def long_ones(source: str) -> Iterator[str]:
+    """Functions with more parameters, without ``self`` and ``cls``; ``*args`` and ``**kwargs`` count as one each."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            given = node.args
+            names = [
+                one.arg
+                for one in (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg)
+                if one
+            ]
+            if len(names) - (names[:1] in (["self"], ["cls"])) > MOST:
+                yield node.name
+
+
+def test_functions_take_at_most_seven_parameters_but_those_named_here() -> None:
+    files = [file for package in ("optimizer", "api") for file in (ROOT / package).rglob("*.py")]
+    assert len(files) > 700
+    found = {(str(f.relative_to(ROOT)), name) for f in files for name in long_ones(f.read_text(encoding="utf-8"))}
+    inside = {(file, name) for file, name in found if not file.startswith(EDGES)}
+    stay = {(file, name) for file, names in STAY.items() for name in names}
+    assert sorted(inside - stay - {(file, name) for file, names in GOING.items() for name in names}) == []
+    assert len(stay) <= 10
+    assert stay <= inside, "nothing is left here that needs no leave"
+
+
+def test_a_long_one_would_be_found() -> None:
+    assert list(long_ones("def f(self, a, b, c, d, e, f, g): ...")) == []
+    assert list(long_ones("def f(a, /, b, *, c, d, e, f, g, h): ...")) == ["f"]
+    assert list(long_ones("async def f(a, b, c, d, e, f, *args, **kwargs): ...")) == ["f"]
