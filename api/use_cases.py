@@ -17,6 +17,7 @@ from api.idempotency import keyed_store
 from api.routing import caller_of, guarded, router
 from optimizer.core.base.texts import FIGURES_ONLY
 from optimizer.jobs import request as asked
+from optimizer.runtime.apart import answer_apart
 from optimizer.runtime.use_cases import USE_CASES, UseCase
 
 
@@ -37,6 +38,10 @@ def _endpoint(use_case: UseCase) -> Callable[..., Response]:
             asking = use_case.request.model_validate(given, by_name=True)
         except ValidationError as error:  # members that stand against one another
             raise asked.invalid(error) from None
+        if use_case.apart:
+            return Response(
+                answer_apart(use_case, context, asking, figures_only=figures_only), media_type="application/json"
+            )
         report = use_case.call(replace(context, store=store), asking)
         if use_case.change is not None:
             shared.serving.refresh()

@@ -7,6 +7,7 @@ the store.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 class Session:
     """Opened once per command; everything in it is opened when first used."""
+
+    progress: Callable[[int, int], None] | None = None  # set before the client: hears of a long read in this process
 
     @cached_property
     def settings(self) -> Settings:
@@ -116,6 +119,7 @@ class Session:
             family=self.family,
             unit_key=lambda: self._secrets.unit_key,
             verify=lambda token: verify_token(token, self._secrets.token_keys, self.clock.now()),
+            progress=self.progress,
         )
 
     @cached_property

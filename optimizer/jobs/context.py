@@ -36,6 +36,7 @@ class Context:
     hmac_unit: Callable[[str], str]  # under which a unit stands in the store
     verify: Callable[[str], Assignment]  # reads a token; raises what is wrong with it
     access: Access = EVERYTHING
+    progress: Callable[[int, int], None] | None = None  # hears how much of a long read is done: so many, of so many
 
     def require_family(self, family: str | None) -> None:
         """Raises NotAuthorised for a family that is not one of the caller's own, and for what concerns all of them."""

@@ -111,17 +111,25 @@ class ApiClient:
 
 
 def problem(answer: httpx.Response) -> DetentError:
-    """The error behind an answer: its class by the last word of ``type``, its members as they were sent."""
+    """The error behind an answer."""
     try:
         document = dict(answer.json())
     except ValueError:
         return DetentError(f"The server answered {answer.status_code} without saying why. Look at var/logs/api.log.")
+    found = error_of(document)
+    if isinstance(found, NotAuthenticated):
+        found.detail += " The command line sends the key in DETENT_API_KEY."
+    return found
+
+
+def error_of(document: Mapping[str, Any]) -> DetentError:
+    """The error that a problem document names: its class by the last word of ``type``, its members as they were
+    sent.
+    """
+    document = dict(document)
     slug = str(document.pop("type", "")).rstrip("/").rsplit("/", 1)[-1]
     detail = str(document.pop("detail", document.get("title", "The server refused without saying why.")))
     members = {k: v for k, v in document.items() if k not in ("title", "status", "instance")}
-    kind = BY_SLUG.get(slug, DetentError)
-    if kind is NotAuthenticated:
-        detail += " The command line sends the key in DETENT_API_KEY."
-    made = DetentError.__new__(kind)
+    made = DetentError.__new__(BY_SLUG.get(slug, DetentError))
     DetentError.__init__(made, detail, **members)
     return made

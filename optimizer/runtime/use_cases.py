@@ -32,9 +32,9 @@ class UseCase:
     ``narrows``: the function holds a key for named families to them itself; else such a key is held to the ``{family}``
     of the path, and refused where there is none. ``keyed``: the answer is kept under an Idempotency-Key. A ``brake``
     stops what is served or takes it back: by command it works on the store where the server does not carry it out.
+    ``apart``: takes processor time, so the api has it done by another process.
     ``dry``: what 200 means of a report whose ``dry_run`` is true, where the usual status is another; ``again``: of one
-    whose ``new`` is false.
-    ``location``, ``etag``: the headers, made of the report's members.
+    whose ``new`` is false. ``location``, ``etag``: the headers, made of the report's members.
     """
 
     name: str
@@ -47,6 +47,7 @@ class UseCase:
     narrows: bool = False
     keyed: bool = False
     brake: bool = False
+    apart: bool = False
     status: int = 200
     dry: str | None = None
     again: str | None = None
@@ -111,7 +112,8 @@ BRAKE: Mapping[str, Any] = {"change": "never-refused", "brake": True}
 START: Mapping[str, Any] = {
     "status": 201, "dry": "With dry_run: what would happen; nothing is made.", "location": "/v1/rollouts/{0.id}"
 }  # fmt: skip
-ROLLOUT = "/v1/families/{family}/rollout"
+ROLLOUT, ID = "/v1/families/{family}/rollout", "/v1/rollouts/{id}"
+APART: Mapping[str, Any] = {"narrows": True, "apart": True}
 PLAYBOOK, GOLDEN = "/v1/families/{family}/playbook", "/v1/families/{family}/golden"
 OVERRIDES, CHAMPION = "/v1/families/{family}/overrides/{unit:path}", "/v1/families/{family}/champion"
 USE_CASES = (
@@ -170,6 +172,8 @@ USE_CASES = (
     _read("rollout", "/v1/rollouts/{id}", "rollouts.read_rollout:read_rollout", "Rollouts", **ACT),
     _read("decisions", "/v1/rollouts/{id}/decisions", "rollouts.read_rollout:read_decisions", "Rollouts", narrows=True),
     _read("forecast", "/v1/rollouts/{id}/forecast", "rollouts.read_rollout:read_forecast", "Rollouts", narrows=True),
+    _read("verification", f"{ID}/verification", "rollouts.verify_rollout:read_verification", "Rollouts", **APART),
+    _read("report", f"{ID}/report", "rollouts.report_rollout:read_report", "Rollouts", **APART),
     _read("next share", "/v1/rollouts/{id}/next", "rollouts.read_rollout:read_next_share", "Rollouts", narrows=True),
     _act("approve", "POST", "/v1/rollouts/{id}/approve", "rollouts.operate_rollout:approve", "Rollouts", **ACT),
     _act("reject", "POST", "/v1/rollouts/{id}/reject", "rollouts.operate_rollout:reject", "Rollouts", **ACT, **BRAKE),
@@ -217,8 +221,13 @@ USE_CASES = (
 _BY_FUNCTION = {one.function: one for one in USE_CASES}
 
 
+def use_case_named(function: str) -> UseCase:
+    """Args: function: module:name."""
+    return _BY_FUNCTION[function]
+
+
 def use_case_of(function: Callable[..., Any]) -> UseCase:
-    return _BY_FUNCTION[f"{function.__module__}:{function.__qualname__}"]
+    return use_case_named(f"{function.__module__}:{function.__qualname__}")
 
 
 def as_json_of(function: Callable[..., Any], report: object) -> Any:

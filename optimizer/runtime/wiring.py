@@ -70,6 +70,7 @@ def open_context(
     unit_key: Callable[[], bytes],
     verify: Callable[[str], Assignment],
     access: Access = EVERYTHING,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Context:
     """What a use case needs, of a process that has these open; no model is opened before one is asked for."""
     from optimizer.core.serving.assignment import unit_hmac
@@ -87,6 +88,7 @@ def open_context(
         served_models=lambda: served_models(settings),
         hmac_unit=lambda unit: unit_hmac(unit_key(), unit),
         verify=verify,
+        progress=progress,
     )
 
 

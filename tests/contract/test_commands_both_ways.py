@@ -30,9 +30,9 @@ OWN = re.compile(
     r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|\+00:00| UTC)?|\b[a-z]{2}_[0-9a-z]{26}\b|\b[0-9a-f]{32,}\b|local:recorder|\bboss\b"
 )
 NOT_YET = """
-champion history; family evaluate; family list; family schedule; family show; family validate
+family evaluate; family list; family schedule; family show; family validate
 feedback stats; judge check; judge runs; judge score; judge show; keys list
-review collect; review draw; review list; rollout verify; status; study list; study nominate; study run; study show
+review collect; review draw; review list; status; study list; study nominate; study run; study show
 variant compare; variant diff; variant export; variant list; variant show
 """  # reading commands that do not ask a server yet
 ONLY_HERE = "This command reads this machine's own home"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -13,6 +13,7 @@ from optimizer.cli.output import Json, console, percent, say, show, table, when
 from optimizer.cli.reading_progress import blocks_read
 from optimizer.cli.rollout.forecast import LadderOption, MarginOption, forecast, shares_of, what_does_not_fit
 from optimizer.cli.rollout.forecast_view import view_forecast
+from optimizer.cli.rollout.report import id_of
 from optimizer.cli.rollout.report import report as write_report
 from optimizer.cli.rollout.selftest import selftest
 from optimizer.cli.session import Session, check_one_of
@@ -255,29 +256,14 @@ def verify(
 
     Example: detent rollout verify ro_01…
     """
-    from optimizer.jobs.rollouts.verify_rollout import verify_rollout
+    from optimizer.jobs.rollouts.verify_rollout import VerificationRequest, read_verification
 
     session = Session()
-    with blocks_read() as told:
-        report = verify_rollout(_id_of(session, rollout), session.store, progress=told)
-    values: dict[str, Any] = {
-        "rollout": report.rollout,
-        "ok": report.ok,
-        "n_decisions": report.n_decisions,
-        "n_blocks": report.n_blocks,
-        "head": report.head,
-        "problems": report.problems,
-    }
-    show(as_json, values, lambda out: out.print(report.text, markup=False))
+    with blocks_read() as session.progress:
+        report = session.client.ask(read_verification, VerificationRequest(id=id_of(session, rollout)))
+    show(as_json, as_json_of(read_verification, report), lambda out: out.print(report.text, markup=False))
     if not report.ok:
         raise typer.Exit(1)
-
-
-def _id_of(session: Session, named: str) -> str:
-    """The id as given, or of the family's last rollout."""
-    with session.store.read() as tx:
-        latest = session.store.rollouts.latest(tx, named)
-    return latest.id if latest is not None else named
 
 
 app.command()(forecast)

@@ -10,7 +10,6 @@ from optimizer.cli.output import Json
 from optimizer.cli.reading_progress import blocks_read
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.session import Session
-from optimizer.core.base.errors import Conflict
 
 
 def report(
@@ -28,20 +27,20 @@ def report(
 
     Example: detent rollout report triage --out triage.html
     """
-    from optimizer.jobs.rollouts.report_rollout import report_rollout
+    from optimizer.jobs.rollouts.report_rollout import ReportRequest, read_report
     from optimizer.runtime import wiring
 
     session = Session()
-    id = rollout if rollout.startswith("ro_") else _latest(session, rollout)
-    with blocks_read() as told:
-        found = report_rollout(id, store=session.store, clock=session.clock, progress=told)
+    id = id_of(session, rollout)
+    with blocks_read() as session.progress:
+        found = session.client.ask(read_report, ReportRequest(id=id))
     deliver(session, wiring.rollout_page(found), {"rollout": id}, name=id, out=out, open=open, as_json=as_json)
 
 
-def _latest(session: Session, family: str) -> str:
-    session.family(family)
-    with session.store.read() as tx:
-        found = session.store.rollouts.active(tx, family) or session.store.rollouts.latest(tx, family)
-    if found is None:
-        raise Conflict(f"{family} has had no rollout yet. Start one: detent rollout start {family} VARIANT.")
-    return found.id
+def id_of(session: Session, named: str) -> str:
+    """The id as given, or of the family's last rollout."""
+    if named.startswith("ro_"):
+        return named
+    from optimizer.jobs.rollouts.read_rollout import FamilyRolloutRequest, read_current_rollout
+
+    return session.client.ask(read_current_rollout, FamilyRolloutRequest(family=named)).id

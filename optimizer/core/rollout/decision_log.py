@@ -11,6 +11,7 @@ from typing import Any
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import DetentError
+from optimizer.core.base.texts import Text
 from optimizer.core.rollout.transitions import Transition, TransitionRequest, apply, start
 from optimizer.core.serving.rollout import Decision, Rollout, from_record, identity, iso, state
 
@@ -22,7 +23,7 @@ class RecordProblem:
     """One thing wrong with a chain; ``seq`` None when it concerns the rollout as a whole."""
 
     seq: int | None
-    detail: str
+    detail: Text[str]
 
 
 def link_hash(decision: Decision) -> str:

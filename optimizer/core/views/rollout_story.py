@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from optimizer.core.base.phrasing import count, span, when
+from optimizer.core.base.texts import Text
 from optimizer.core.rollout.blocks import comparison_of
 from optimizer.core.rollout.evidence_state import EvidenceState, begin
 from optimizer.core.rollout.verification import Folded
@@ -63,7 +64,7 @@ class RolloutReport:
     view: ForecastView
     decisions: tuple[Decision, ...]
     history: RolloutStory
-    problems: tuple[str, ...]
+    problems: Text[tuple[str, ...]]
     made_at: datetime
 
 

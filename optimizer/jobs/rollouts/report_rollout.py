@@ -6,11 +6,27 @@ from __future__ import annotations
 
 from optimizer.core.rollout.decision_log import verify_chain
 from optimizer.core.rollout.verification import BlockChain, fold
-from optimizer.core.serving.rollout import unknown_rollout
+from optimizer.core.serving.rollout import unknown_rollout, visible
 from optimizer.core.views.rollout_story import RolloutReport, history_of
+from optimizer.jobs.context import Context
+from optimizer.jobs.request import Request
 from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
 from optimizer.jobs.rollouts.verify_rollout import Progress, told
 from optimizer.ports import Clock, Store
+
+
+class ReportRequest(Request):
+    id: str
+
+
+def read_report(context: Context, request: ReportRequest) -> RolloutReport:
+    """A rollout told from its blocks, for its page: what happened, on which evidence, and what the gates cannot see.
+
+    It is read by a process of its own, one at a time; a record of very many blocks is read by command.
+    """
+    with context.store.read() as tx:
+        visible(context.store.rollouts.get(tx, request.id), request.id, context.access)
+    return report_rollout(request.id, store=context.store, clock=context.clock, progress=context.progress)
 
 
 def report_rollout(id: str, *, store: Store, clock: Clock, progress: Progress | None = None) -> RolloutReport:

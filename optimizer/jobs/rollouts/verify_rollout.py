@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from pydantic import computed_field
+
 from optimizer.core.base.phrasing import count
 from optimizer.core.rollout.blocks import StoredBlock
 from optimizer.core.rollout.decision_log import RecordProblem, compare, replay, verify_chain
@@ -23,7 +25,9 @@ from optimizer.core.rollout.verification import (
     fold,
     verify_state,
 )
-from optimizer.core.serving.rollout import Decision, Rollout, unknown_rollout
+from optimizer.core.serving.rollout import Decision, Rollout, unknown_rollout, visible
+from optimizer.jobs.context import Context
+from optimizer.jobs.request import Request
 from optimizer.ports import Store, Transaction
 
 TELL_EVERY = 1000  # blocks
@@ -42,6 +46,7 @@ class VerifyReport:
     head: str | None
     problems: tuple[RecordProblem, ...]
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def ok(self) -> bool:
         return not self.problems
@@ -56,6 +61,21 @@ class VerifyReport:
         return f"{self.rollout}: {count(len(self.problems), 'problem')}\n" + "\n".join(
             f"  {p.detail}" for p in self.problems
         )
+
+
+class VerificationRequest(Request):
+    id: str
+
+
+def read_verification(context: Context, request: VerificationRequest) -> VerifyReport:
+    """Whether a rollout's record is whole: both hash chains, every decision again from its blocks, state, audit and
+    champions.
+
+    It is read by a process of its own, one at a time; a record of very many blocks is checked by command.
+    """
+    with context.store.read() as tx:
+        visible(context.store.rollouts.get(tx, request.id), request.id, context.access)
+    return verify_rollout(request.id, context.store, progress=context.progress)
 
 
 def verify_rollout(id: str, store: Store, *, progress: Progress | None = None) -> VerifyReport:

@@ -1,0 +1,118 @@
+"""Reads that take processor time are answered by a process of their own, beside the api, which goes on serving:
+``python -m optimizer.runtime.apart`` reads one request from stdin and writes its answer to stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from optimizer.core.base.errors import Busy, DetentError
+from optimizer.core.base.texts import FIGURES_ONLY
+from optimizer.core.serving.access import Access
+from optimizer.jobs.context import Context
+from optimizer.jobs.request import Request
+from optimizer.runtime.use_cases import UseCase, use_case_named
+
+if TYPE_CHECKING:
+    from optimizer.core.family.family import Family
+
+WITHIN_S = 50.0  # a client of the command line waits for a minute
+NICER = 10  # than what serves
+_turn = threading.Lock()
+
+
+def answer_apart(use_case: UseCase, context: Context, request: Request, *, figures_only: bool) -> bytes:
+    """The report as JSON. Raises the DetentError of the use case, and Busy where another one is under way here, or
+    that process does not end well or in time.
+    """
+    asked = {
+        "function": use_case.function,
+        "home": str(context.settings.home),
+        "profile": context.settings.profile,
+        "actor": context.actor,
+        "access": {"roles": context.access.roles, "families": context.access.families},
+        "request": request.model_dump(mode="json"),
+        "figures_only": figures_only,
+    }
+    if not _turn.acquire(blocking=False):
+        raise Busy("Another read that takes processor time is under way. Try again when it has ended.")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", __name__], input=json.dumps(asked).encode(), capture_output=True, timeout=WITHIN_S,
+            check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError) as error:
+        why = "took too long" if isinstance(error, subprocess.TimeoutExpired) else "did not end well"
+        raise Busy(
+            f"The process that reads this {why}. Run the command beside the store, where nothing ends it.",
+            said=(getattr(error, "stderr", None) or b"").decode(errors="replace")[-2000:] or None,
+        ) from error
+    finally:
+        _turn.release()
+    said, _, body = done.stdout.partition(b"\n")
+    if said == b"refused":
+        raise _refusal(json.loads(body))
+    return body
+
+
+def _refusal(document: dict[str, Any]) -> DetentError:
+    from optimizer.runtime.api_client import error_of
+
+    return error_of(document)
+
+
+def main() -> None:
+    asked = json.loads(sys.stdin.buffer.read())
+    os.nice(NICER)
+    use_case = use_case_named(asked["function"])
+    try:
+        report = use_case.call(_context(asked), use_case.request.model_validate(asked["request"]))
+    except DetentError as error:
+        document = {"type": error.slug, "detail": error.detail, **error.members}
+        sys.stdout.write(f"refused\n{json.dumps(document, default=str)}")
+        return
+    sys.stdout.buffer.write(
+        b"answered\n" + use_case.answer.dump_json(report, context=FIGURES_ONLY if asked["figures_only"] else None)
+    )
+
+
+def _context(asked: dict[str, Any]) -> Context:
+    from pathlib import Path
+
+    from optimizer.core.serving.assignment import verify_token
+    from optimizer.core.serving.family_names import no_family
+    from optimizer.host.config import load_settings
+    from optimizer.runtime import wiring
+
+    settings = load_settings(asked["profile"], Path(asked["home"]))
+    store, clock, files = wiring.open_store(settings), wiring.open_clock(settings), cache(wiring.load_families)
+
+    def family(name: str) -> Family:
+        source = files(settings)
+        found = source.families.get(name)
+        if found is None:
+            raise source.problems.get(name) or no_family(name)
+        return found
+
+    families = asked["access"]["families"]
+    return wiring.open_context(
+        settings,
+        actor=asked["actor"],
+        access=Access(roles=tuple(asked["access"]["roles"]), families=None if families is None else tuple(families)),
+        store=store,
+        clock=clock,
+        families=lambda: files(settings),
+        family=family,
+        unit_key=lambda: wiring.open_secrets(settings).unit_key,
+        verify=lambda token: verify_token(token, wiring.open_secrets(settings).token_keys, clock.now()),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""What takes processor time is read by a process of its own, one at a time, and says what the function would say."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from optimizer.jobs.rollouts.verify_rollout import verify_rollout
+from optimizer.runtime import apart
+from optimizer.runtime.use_cases import USE_CASES
+from tests.api_world import World, make_home, serving
+from tests.clock import until
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with serving(make_home(tmp_path_factory.mktemp("home"))) as world:
+        yield world
+
+
+def test_the_answer_is_that_of_the_function(world: World) -> None:
+    rollout = world.deploying()["id"]
+    found = world.get(f"/v1/rollouts/{rollout}/verification").json()
+    expected = verify_rollout(rollout, world.shared.store)
+    assert (found["ok"], found["head"], found["n_decisions"]) == (True, expected.head, expected.n_decisions)
+    assert world.get(f"/v1/rollouts/{rollout}/report").json()["rollout"]["id"] == rollout
+
+
+def test_what_the_function_refuses_is_refused_in_its_words(world: World) -> None:
+    answer = world.get("/v1/rollouts/ro_none/verification")
+    assert (answer.status_code, answer.json()["detail"].split(".")[0]) == (404, "There is no rollout 'ro_none'")
+
+
+def test_role_read_sees_no_text_and_a_key_for_another_family_nothing(world: World) -> None:
+    rollout = world.get("/v1/families/triage/rollout").json()["id"]
+    world.add_key("figures", "read", secret="secret-figures")
+    world.add_key("others", "read-texts", secret="secret-others", families=["elsewhere"])
+    by = {"headers": {"Authorization": "Bearer secret-figures"}}
+    report = world.get(f"/v1/rollouts/{rollout}/report", **by).json()
+    assert report["decisions"]
+    assert {one["reason"] for one in report["decisions"]} == {None}
+    assert "a try" not in str(report), "why it was started"
+    refused = world.get(f"/v1/rollouts/{rollout}/report", headers={"Authorization": "Bearer secret-others"})
+    assert refused.status_code == 404
+
+
+def test_two_at_once_are_one_too_many(world: World) -> None:
+    path = "/v1/rollouts/ro_none/verification"
+    by = {"headers": {"Authorization": "Bearer secret-figures"}}
+    first = threading.Thread(target=lambda: world.get(path, **by))
+    first.start()
+    until(apart._turn.locked, "the first to begin")
+    second = world.get(path, **by)
+    first.join()
+    assert (second.status_code, "Another read" in second.json()["detail"]) == (503, True)
+
+
+def test_what_is_read_apart_changes_nothing() -> None:
+    assert all(one.change is None and one.method == "GET" for one in USE_CASES if one.apart)
