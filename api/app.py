@@ -35,14 +35,12 @@ from api.routes import (
     performance,
     schedules,
     serving,
-    variants,
 )
 from optimizer.host.config import Settings
 
 GROUPS = (
     families,
     serving,
-    variants,
     events,
     judges,
     schedules,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from optimizer.core.base.values import Aim
 from optimizer.core.feedback.judge_sampling import MOST_DAYS
@@ -109,38 +109,6 @@ class ReviewAnswerBody(Body):
     answer: Annotated[Name, Field(description="release or keep_back; of a drawn answer 0 to 1, or unrated")]
     expected: Annotated[Any, Field(description="Of an answer in doubt: what the output field should have been")] = None
     as_answered: Annotated[bool, Field(description="Of an answer in doubt: it was right")] = False
-
-
-class FewShotBody(Body):
-    id: Name
-    input: dict[str, Any]
-    output: str
-
-
-class VariantBody(Body):
-    """Either whole messages, or another variant to start from; what is not given stays as it is there."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, populate_by_name=True)
-
-    messages: Annotated[Objects, Field(min_length=1)] | None = None
-    from_: Annotated[Name | None, Field(alias="from")] = None
-    examples: Annotated[list[FewShotBody], Field(max_length=MANY)] | None = None
-    model: dict[str, Any] | None = None
-    policy: dict[str, Any] | None = None
-    preset: Annotated[
-        str | None, Field(max_length=40, description="quick or thorough; `policy` is laid over what it sets")
-    ] = None
-    response_format: Annotated[
-        dict[str, Any] | None,
-        Field(description="OpenAI's: type, and json_schema where the type is json_schema; {} takes it out"),
-    ] = None
-    note: Annotated[str, Field(max_length=2000)] = ""
-
-    @model_validator(mode="after")
-    def _starts_somewhere(self) -> VariantBody:
-        if self.messages is None and self.from_ is None:
-            raise ValueError("give `messages`, or `from` with the variant to start from")
-        return self
 
 
 class ExposuresBody(Body):

@@ -114,9 +114,25 @@ START: Mapping[str, Any] = {
 }  # fmt: skip
 ROLLOUT, ID = "/v1/families/{family}/rollout", "/v1/rollouts/{id}"
 APART: Mapping[str, Any] = {"narrows": True, "apart": True}
+VARIANTS, READ_VARIANTS = "/v1/families/{family}/variants", "champions.read_variants"
 PLAYBOOK, GOLDEN = "/v1/families/{family}/playbook", "/v1/families/{family}/golden"
 OVERRIDES, CHAMPION = "/v1/families/{family}/overrides/{unit:path}", "/v1/families/{family}/champion"
 USE_CASES = (
+    _read("variants", VARIANTS, f"{READ_VARIANTS}:read_variants", "Variants"),
+    _act(
+        "create_variant",
+        "POST",
+        VARIANTS,
+        "families.create_variant:create_variant",
+        "Variants",
+        status=201,
+        again="The family has this variant already.",
+        location="/v1/variants/{0.variant}",
+    ),
+    _read("variant", "/v1/variants/{variant}", f"{READ_VARIANTS}:read_variant", "Variants", narrows=True),
+    _read("diff", "/v1/variants/{variant}/diff", f"{READ_VARIANTS}:read_diff", "Variants", **TEXTS, narrows=True),
+    _read("named_variant", f"{VARIANTS}/{{name}}", f"{READ_VARIANTS}:read_named_variant", "Variants"),
+    _read("export", f"{VARIANTS}/{{name}}/export", f"{READ_VARIANTS}:read_export", "Variants", **TEXTS),
     _read("history", "/v1/families/{family}/history", "champions.read_history:read_history", "Families"),
     _read("stats", "/v1/families/{family}/stats", "feedback.read_stats:read_stats", "Families"),
     _act("retire", "DELETE", "/v1/families/{family}", "families.retire_family:retire_family", "Families"),

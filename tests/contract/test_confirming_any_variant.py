@@ -13,7 +13,7 @@ from optimizer.core.base.errors import Conflict, DatasetTooSmall, GateNotMet, No
 from optimizer.core.base.values import Budget
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.search.study import CONFIRM, Study
-from optimizer.jobs.families.create_variant import VariantDraft, create_variant
+from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.studies.confirm_variant import confirm_variant
 from optimizer.jobs.studies.nominate import LookPrice
 from tests.clock import Clock
@@ -38,7 +38,7 @@ def by_hand(world: World, n_examples: int = 2) -> str:
     draft = VariantDraft(
         messages=None, from_variant=champion(world), examples=[shot_record(s) for s in shown], note="my own"
     )
-    made = create_variant(world.family, draft, actor="local:ann", store=world.store, clock=world.clock)
+    made = store_draft(world.family, draft, actor="local:ann", store=world.store, clock=world.clock)
     return made.variant
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.core.rollout.evidence_state import StoredEvidence, after, as_text, begin
-from optimizer.jobs.families.create_variant import VariantDraft, create_variant
+from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.rollouts import watch_holdback
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
@@ -278,7 +278,7 @@ def test_a_promotion_that_the_next_rollout_followed_by_itself_was_not_taken_back
 
 def new_variant(world: World, text: str) -> str:
     draft = VariantDraft(messages=[{"role": "user", "content": text}], note="another")
-    return create_variant(world.family, draft, actor="ann", store=world.store, clock=world.clock).variant
+    return store_draft(world.family, draft, actor="ann", store=world.store, clock=world.clock).variant
 
 
 def test_a_person_who_takes_a_promotion_back_needs_no_evidence(promoted: World) -> None:

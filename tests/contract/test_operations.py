@@ -35,6 +35,18 @@ from optimizer.core.base.values import Budget
 from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import access_of
 from optimizer.jobs.champions.read_history import HistoryRequest, read_history
+from optimizer.jobs.champions.read_variants import (
+    DiffRequest,
+    ExportRequest,
+    NamedVariantRequest,
+    VariantByIdRequest,
+    VariantsRequest,
+    read_diff,
+    read_export,
+    read_named_variant,
+    read_variant,
+    read_variants,
+)
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.keep_golden import (
     GoldenRemovalRequest,
@@ -52,7 +64,7 @@ from optimizer.jobs.families.change_playbook import (
     restore_entry,
     retire_entry,
 )
-from optimizer.jobs.families.create_variant import VariantDraft
+from optimizer.jobs.families.create_variant import VariantRequest, create_variant
 from optimizer.jobs.families.rename_family import RenameRequest, rename_family
 from optimizer.jobs.families.retire_family import RestoreRequest, RetireRequest, restore_family, retire_family
 from optimizer.jobs.feedback.decide_repair import RepairRequest, approve_repair, reject_repair
@@ -260,17 +272,47 @@ class TestRollouts:
 
 class TestVariantsAndStudies:
     def test_a_variant_is_made_once(self, both: Both) -> None:
-        def make(operations: Operations, world: World) -> Answer:
-            return operations.create_variant(
-                F, VariantDraft(from_variant=world.champion(), model={"temperature": 0.5}, note="warmer")
+        def make(side: Side, world: World) -> Answer:
+            model = {"temperature": 0.5}
+            return side.ask(
+                create_variant, VariantRequest(family=F, from_=world.champion(), model=model, note="warmer")
             )
 
         first, again = both(make), both(make)
         assert (first["new"], again["new"], first["variant"]) == (True, False, again["variant"])
-        draft = VariantDraft(from_variant="v_none", note="")
-        both.refused(NotFound, lambda operations, world: operations.create_variant(F, draft))
-        wrong = VariantDraft(messages=[{"role": "user", "content": "{{unheard_of}}"}])
-        both.refused(InvalidInput, lambda operations, world: operations.create_variant(F, wrong))
+        draft = VariantRequest(family=F, from_="v_none")
+        both.refused(NotFound, lambda side, world: side.ask(create_variant, draft))
+        wrong = VariantRequest(family=F, messages=[{"role": "user", "content": "{{unheard_of}}"}])
+        both.refused(InvalidInput, lambda side, world: side.ask(create_variant, wrong))
+
+    def test_variants_are_named_compared_and_exported(self, both: Both) -> None:
+        def named(name: str) -> Answer:
+            return both.ask(read_named_variant, NamedVariantRequest(family=F, name=name))
+
+        champion, on_file = named("champion"), named("file")
+        assert (champion["variant"], on_file["file_version"]) == (on_file["variant"], "1")
+        assert (
+            named(champion["variant"][:8])
+            == champion
+            == both.ask(read_variant, VariantByIdRequest(variant=champion["variant"]))
+        )
+        uses = {one["variant"]: one["use"] for one in both.ask(read_variants, VariantsRequest(family=F))["items"]}
+        assert uses[champion["variant"]] == "champion"
+        same = both.ask(read_diff, DiffRequest(variant=champion["variant"], family=F))
+        assert (same["same"], same["changes"]) == (True, {})
+        text = both.ask(read_export, ExportRequest(family=F, name="champion", format="messages"))["text"]
+        assert json.loads(text)["messages"][0] == champion["messages"][0]
+        for name in ("candidate", "v_none"):
+            both.refused(
+                NotFound,
+                lambda side, world, name=name: side.ask(  # type: ignore[misc]
+                    read_named_variant, NamedVariantRequest(family=F, name=name)
+                ),
+            )
+        both.refused(
+            InvalidInput,
+            lambda side, world: side.ask(read_export, ExportRequest(family=F, name="champion", format="papyrus")),
+        )
 
     def test_a_study_is_queued_and_cancelled(self, both: Both) -> None:
         both.set_up(lambda world: world.add_examples(120))
@@ -296,8 +338,8 @@ class TestVariantsAndStudies:
 
     def test_a_preset_sets_what_belongs_together_and_a_knob_comes_on_top(self, both: Both) -> None:
         def draft(preset: str, **policy: Any) -> Change:
-            return lambda operations, world: operations.create_variant(
-                F, VariantDraft(from_variant=world.champion(), preset=preset, policy=policy)
+            return lambda side, world: side.ask(
+                create_variant, VariantRequest(family=F, from_=world.champion(), preset=preset, policy=policy)
             )
 
         made = both(draft("thorough", **{"gate.retries": 4}))

@@ -15,7 +15,7 @@ from optimizer.core.base.errors import Busy, Conflict, GateNotMet, Refused
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.feedback.events import FeedbackEvent
 from optimizer.core.rollout.cohorts import gaps
-from optimizer.jobs.families.create_variant import VariantDraft, create_variant
+from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.rollouts import watch_rollout
 from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
 from optimizer.jobs.rollouts.forecast_rollout import read_recent
@@ -143,7 +143,7 @@ def test_an_end_by_hand_while_nobody_watches_leaves_the_gap_on_record(database: 
     if act == "champion rollback":
         world.start()
         world.operate("promote", confirm=F)
-        world.candidate = create_variant(world.family, DRAFT, actor="ann", store=world.store, clock=world.clock).variant
+        world.candidate = store_draft(world.family, DRAFT, actor="ann", store=world.store, clock=world.clock).variant
     world.start()
     begun, lapsed_at = world.rollout.started_at, world.rollout.lease_expires_at
     world.clock.pass_seconds(100)

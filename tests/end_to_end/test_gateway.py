@@ -17,7 +17,7 @@ import pytest
 from optimizer.core.serving.access import access_of, hash_of
 from optimizer.core.serving.assignment import verify_token
 from optimizer.host.config import Settings
-from optimizer.jobs.families.create_variant import VariantDraft, create_variant
+from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.families.rename_family import RenameRequest, rename_family
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.runtime import wiring
@@ -347,7 +347,7 @@ def test_a_named_variant_is_answered_for_tests_and_stands_in_no_arm(setup: Setup
 
 def test_a_frozen_family_answers_with_its_champion_only(setup: Setup) -> None:
     family, clock = wiring.load_families(setup.settings).families["topic"], wiring.open_clock(setup.settings)
-    other = create_variant(
+    other = store_draft(
         family,
         VariantDraft(messages=[{"role": "user", "content": "{{document}}?"}]),
         actor="ann",

@@ -32,6 +32,7 @@ QUERIES: Mapping[str, Sequence[str]] = {
     "/v1/families/{family}/prompt": ["?unit=u9", "?unit=u3", "?unit=u4", "?unit="],
     "/v1/families/{family}/stats": ["?by=hour", "?by=day", "?since=2026-11-20T09:10:00Z", "?by=week"],
     "/v1/families/{family}/variants": ["?limit=1", "?limit=0", "?cursor=x"],
+    "/v1/families/{family}/variants/{name}/export": ["?format=yaml", "?format=papyrus"],
     "/v1/feedback": ["?family=triage", "?family=summaries&limit=3", "?variant=v_0", "?since=yesterday"],
     "/v1/interactions": ["?family=triage", "?family=cascades&limit=3", "?family=summaries&limit=2"],
     "/v1/studies": ["?family=topics", "?status=finished&limit=2", "?status=never"],
@@ -198,8 +199,9 @@ def _reads(api: World, names: Mapping[str, Sequence[str]]) -> Answers:
             continue
         word = re.findall(r"{(\w+)}", path)
         start = next((names[name] for begin, name in of_path.items() if path.startswith(begin)), names["FAMILIES"])
-        paths = [path.replace(f"{{{word[0]}}}", value) for value in start] if word else [path]
-        shown = paths[0] if "{family}" not in path else path.replace("{family}", T)
+        named = path.replace("{name}", "champion")
+        paths = [named.replace(f"{{{word[0]}}}", value) for value in start] if word else [path]
+        shown = paths[0] if "{family}" not in path else named.replace("{family}", T)
         for one in paths:
             found |= _asked(api, "GET", one)
         for query in QUERIES.get(path, ()):

@@ -17,7 +17,7 @@ from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.champions.watch_champion import watch_champion
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
 from optimizer.jobs.families.create_family import as_yaml
-from optimizer.jobs.families.create_variant import VariantDraft, create_variant
+from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance, roll_up_traffic
 from optimizer.jobs.studies.evaluate_variant import evaluate_variant
 from optimizer.jobs.studies.evaluations.run_judge_run import run_judge_run
@@ -192,7 +192,7 @@ def rollouts_are_moved(var: Path, clock: Clock) -> None:
     watch_champion(world.store, clock, family)
 
     draft = VariantDraft(messages=[{"role": "user", "content": "Guess: {{document}}"}], note="quick")
-    world.candidate = create_variant(world.family, draft, actor="ann", store=world.store, clock=clock).variant
+    world.candidate = store_draft(world.family, draft, actor="ann", store=world.store, clock=clock).variant
     world.champion = first
     world.behaviours[world.candidate] = Behaviour(success=0.1)
     world.start()

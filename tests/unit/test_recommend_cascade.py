@@ -19,7 +19,7 @@ from optimizer.core.policy.steps import draw_of
 from optimizer.core.search.cascade.advice import _changed
 from optimizer.core.search.cascade.exploration import complete_records, estimate
 from optimizer.core.search.cascade.replay import CascadeSetting, replay
-from optimizer.jobs.families.create_variant import VariantDraft, create_variant
+from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.studies.recommend_cascade import (
     CascadeRecommendation,
     RecordedRequests,
@@ -155,7 +155,7 @@ def test_thresholds_that_lose_too_much_are_changed_for_those_the_confident_rule_
     assert advice.estimated_recommended.loss.mean < advice.estimated.loss.mean
     assert advice.audit_cost.extra_usd.mean == pytest.approx(SHARE * USD[1] * 0.9, rel=0.05)
     draft = VariantDraft(from_variant=found.champion, policy=advice.policy)
-    made = create_variant(world.family, draft, actor="test", store=world.store, clock=world.clock)
+    made = store_draft(world.family, draft, actor="test", store=world.store, clock=world.clock)
     assert made.policy["accept"] == advice.policy["accept"]
     production = production_of(
         served_requests(world.family, store=world.store, clock=world.clock, hours=24), world.family, world.scorer
@@ -169,7 +169,7 @@ def test_requests_of_a_variant_with_other_thresholds_count_at_its_own_share(tmp_
     world = cascade_world(tmp_path)
     served(world, 300)
     other = cascade_variant(world.family, 0.9, audit_share=0.5)
-    create_variant(
+    store_draft(
         world.family,
         VariantDraft(from_variant=cascade_variant(world.family, SERVED, audit_share=SHARE).id, policy=other.policy),
         actor="test", store=world.store, clock=world.clock,
@@ -189,7 +189,7 @@ def test_a_variant_with_another_prompt_is_another_matter(tmp_path: Path) -> None
     champion = cascade_variant(world.family, SERVED, audit_share=SHARE)
     messages = [{"role": "system", "content": "Say it."}, *champion.messages[1:]]
     draft = VariantDraft(from_variant=champion.id, messages=messages)
-    made = create_variant(world.family, draft, actor="test", store=world.store, clock=world.clock)
+    made = store_draft(world.family, draft, actor="test", store=world.store, clock=world.clock)
     other = Variant.from_content({**champion.content(), "messages": messages})
     assert other.id == made.variant
     rng = random.Random(1)

@@ -12,7 +12,7 @@ import pytest
 from optimizer.core.base.errors import GateNotMet
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.search.study import CONFIRM
-from optimizer.jobs.families.create_variant import VariantDraft, create_variant
+from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.read_candidate import waiting_candidate
 from optimizer.jobs.rollouts.tick import tick
@@ -521,7 +521,7 @@ def test_a_candidate_found_during_a_holdback_waits_for_its_end(tmp_path: Path) -
     world = TriggeredWorld(tmp_path)
     rollout = promoted(world)
     found = VariantDraft(messages=[{"role": "user", "content": "Topic? {{document}}"}], note="another")
-    variant = create_variant(world.family, found, actor="ann", store=world.store, clock=world.clock).variant
+    variant = store_draft(world.family, found, actor="ann", store=world.store, clock=world.clock).variant
     first = world.studies()[0]
     later = replace(first, id="st_later", champion=world.champion(), winner=variant, created_at=world.clock.now())
     world.store.write(lambda tx: world.store.studies.add(tx, later))

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from optimizer.cli.session import Session
     from optimizer.core.base.values import Aim, Budget
     from optimizer.core.serving.access import Access
-    from optimizer.jobs.families.create_variant import VariantDraft
 
 
 class LocalOperations:
@@ -28,11 +27,6 @@ class LocalOperations:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-
-    def create_variant(self, family: str, draft: VariantDraft) -> Answer:
-        from optimizer.jobs.families.create_variant import create_variant
-
-        return _as_json(create_variant(self._session.family(family), draft, **self._by))
 
     def set_schedule(
         self,

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
     from optimizer.core.base.values import Aim, Budget
     from optimizer.core.serving.access import Access
-    from optimizer.jobs.families.create_variant import VariantDraft
 
 Answer = Mapping[str, Any]
 """What the REST route of the change answers, as JSON: ``docs/reference/rest.md`` lists the members."""
@@ -25,8 +24,6 @@ class Operations(Protocol):
     """
 
     # variants and studies
-    def create_variant(self, family: str, draft: VariantDraft) -> Answer: ...
-
     def set_schedule(
         self,
         family: str,

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from optimizer.core.base.values import Aim, Budget
     from optimizer.core.serving.access import Access
-    from optimizer.jobs.families.create_variant import VariantDraft
     from optimizer.runtime.api_client import ApiClient
 
 
@@ -23,10 +22,6 @@ class RemoteOperations:
 
     def __init__(self, server: ApiClient) -> None:
         self._server = server
-
-    def create_variant(self, family: str, draft: VariantDraft) -> Answer:
-        body = asdict(draft)
-        return self._post(f"families/{_quoted(family)}/variants", {"from": body.pop("from_variant"), **body})
 
     def set_schedule(
         self,

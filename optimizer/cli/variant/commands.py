@@ -5,19 +5,22 @@ from __future__ import annotations
 import difflib
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.cli.variant import compare as variant_compare
-from optimizer.cli.variant.find import find_variant
+from optimizer.cli.variant.find import variant_id
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.printable import printable
 from optimizer.core.base.strict_json import read_json
 from optimizer.core.family.policy_text import shown_policy
-from optimizer.core.family.variant import Variant, VariantRecord
+from optimizer.runtime.use_cases import as_json_of
+
+if TYPE_CHECKING:
+    from optimizer.core.views.variant import VariantView
 
 app = typer.Typer(name="variant", no_args_is_help=True, help="Variants of a family: list, show, compare, make, export.")
 
@@ -35,48 +38,36 @@ def list_variants(family: FamilyName, as_json: Json = False) -> None:
 
     Example: detent variant list triage
     """
-    session = Session()
-    session.family(family)
-    store = session.store
-    with store.read() as tx:
-        records = store.variants.of_family(tx, family)
-        champion = store.champions.current(tx, family)
-        active = store.rollouts.active(tx, family)
-    uses = {champion.variant: "champion"} if champion else {}
-    if active:
-        uses[active.candidate] = "candidate"
+    from optimizer.jobs.champions.read_variants import VariantsRequest, read_variants
+    from optimizer.runtime.client import whole
+
+    page = whole(Session().client, read_variants, VariantsRequest(family=family, limit=1000))
     rows = [
         {
-            "variant": r.variant.id,
-            "use": uses.get(r.variant.id, ""),
-            "source": r.source,
-            "n_examples": len(r.variant.examples),
-            "created_at": r.created_at,
-            "created_by": r.created_by,
-            "note": r.note or (f"version {r.file_version} of the file" if r.file_version else ""),
+            "variant": one.variant,
+            "use": one.use or "",
+            "source": one.source,
+            "n_examples": len(one.examples or ()),
+            "created_at": one.created_at,
+            "created_by": one.created_by,
+            "note": one.note or (f"version {one.file_version} of the file" if one.file_version else ""),
         }
-        for r in sorted(records, key=lambda r: r.created_at, reverse=True)
+        for one in sorted(page.items, key=lambda one: one.created_at, reverse=True)
     ]
     columns = {
         "variant": "Variant", "use": "Use", "source": "Source", "n_examples": "Examples", "created_at": "Made",
         "created_by": "By", "note": "Note",
     }  # fmt: skip
-    show(as_json, {"items": rows}, table(rows, columns, empty=f"{family} has no variants yet."))
+    show(as_json, as_json_of(read_variants, page), table(rows, columns, empty=f"{family} has no variants yet."))
 
 
 @app.command("show")
 def show_variant(family: FamilyName, variant: VariantId = "champion", as_json: Json = False) -> None:
     """One variant in full: messages, few-shot examples, model settings."""
-    session = Session()
-    record = find_variant(session, family, variant)
-    values = {
-        "variant": record.variant.id,
-        "family": family,
-        "source": record.source,
-        "note": record.note,
-        **record.variant.content(),
-    }
-    show(as_json, values, lambda out: out.print(reading(record), markup=False))
+    from optimizer.jobs.champions.read_variants import NamedVariantRequest, read_named_variant
+
+    view = Session().client.ask(read_named_variant, NamedVariantRequest(family=family, name=variant))
+    show(as_json, as_json_of(read_named_variant, view), lambda out: out.print(reading(view), markup=False))
 
 
 @app.command()
@@ -90,19 +81,31 @@ def diff(
 
     Example: detent variant diff triage candidate
     """
-    session = Session()
-    new, old = find_variant(session, family, variant), find_variant(session, family, against)
+    from optimizer.jobs.champions.read_variants import (
+        DiffRequest,
+        NamedVariantRequest,
+        read_diff,
+        read_named_variant,
+    )
+
+    client = Session().client
+    new, old = (
+        client.ask(read_named_variant, NamedVariantRequest(family=family, name=name)) for name in (variant, against)
+    )
+    if as_json:
+        asked = DiffRequest(variant=new.variant, against=old.variant, family=family)
+        show(as_json, as_json_of(read_diff, client.ask(read_diff, asked)), lambda out: None)
+        return
     lines = differences(old, new)
-    values = {"family": family, "variant": new.variant.id, "against": old.variant.id, "diff": lines}
 
     def view(out: Any) -> None:
         if not lines:
-            say(f"{new.variant.id} and {old.variant.id} are the same setting.")
+            say(f"{new.variant} and {old.variant} are the same setting.")
         for line in lines:
             colour = "green" if line.startswith("+") else "red" if line.startswith("-") else None
             out.print(line, style=colour, markup=False)
 
-    show(as_json, values, view)
+    show(as_json, None, view)
 
 
 @app.command()
@@ -134,12 +137,12 @@ def create(
       detent variant create triage --from champion --model temperature=0.2 --note "warmer"
       detent variant create triage --policy accept=0.83
     """
-    from optimizer.jobs.families.create_variant import VariantDraft
+    from optimizer.jobs.families.create_variant import VariantRequest, create_variant
 
     session = Session()
-    session.family(family)
-    draft = VariantDraft(
-        from_variant=find_variant(session, family, start).variant.id,
+    request = VariantRequest(
+        family=family,
+        from_=variant_id(session, family, start),
         messages=_messages(messages),
         model=_settings("--model", "temperature=0.2", model),
         policy=_settings("--policy", "accept=0.83", policy),
@@ -147,11 +150,11 @@ def create(
         examples=[] if without_examples else None,
         note=note,
     )
-    answer = session.operations.create_variant(family, draft)
-    made = answer["variant"]
-    show(as_json, answer, lambda out: out.print(made))
+    created = session.client.ask(create_variant, request)
+    made = created.variant
+    show(as_json, as_json_of(create_variant, created), lambda out: out.print(made))
     tell_change(
-        f"{family}: variant {made} {'made' if answer['new'] else 'was there already, with the same content'}.",
+        f"{family}: variant {made} {'made' if created.new else 'was there already, with the same content'}.",
         why=note,
         undo="nothing to undo: a variant is served only after a rollout",
         then=f"detent variant diff {family} {made}; detent rollout start {family} {made} --dry-run",
@@ -171,13 +174,15 @@ def export(
 
     Example: detent variant export triage --format yaml
     """
-    from optimizer.jobs.families.export_variant import export_variant
+    from optimizer.jobs.champions.read_variants import ExportRequest, read_export
 
-    session = Session()
-    record = find_variant(session, family, variant)
-    text = export_variant(session.family(family), record, format)
-    values = {"family": family, "variant": record.variant.id, "format": format, "text": text}
-    show(as_json, values, lambda out: print(printable(text) if out.is_terminal else text, end=""))
+    found = Session().client.ask(read_export, ExportRequest(family=family, name=variant, format=format))
+    text = found.text
+    show(
+        as_json,
+        as_json_of(read_export, found),
+        lambda out: print(printable(text) if out.is_terminal else text, end=""),
+    )
 
 
 def _messages(path: Path | None) -> list[dict[str, Any]] | None:
@@ -207,24 +212,20 @@ def _settings(option: str, such_as: str, pairs: list[str] | None) -> dict[str, A
     return values
 
 
-def reading(record: VariantRecord) -> str:
+def reading(view: VariantView) -> str:
     """All of a variant, in the order the model sees it."""
-    origin = f"{record.source}, by {record.created_by}" + (f", from study {record.study}" if record.study else "")
-    return "\n".join(
-        [f"{record.variant.id}  ({origin}){'  ' + record.note if record.note else ''}", *_lines(record.variant)]
-    )
+    origin = f"{view.source}, by {view.created_by}" + (f", from study {view.study}" if view.study else "")
+    return "\n".join([f"{view.variant}  ({origin}){'  ' + view.note if view.note else ''}", *_lines(view)])
 
 
-def differences(old: VariantRecord, new: VariantRecord) -> list[str]:
+def differences(old: VariantView, new: VariantView) -> list[str]:
     """A unified diff of two readings without their head lines; empty for the same setting."""
-    return list(
-        difflib.unified_diff(_lines(old.variant), _lines(new.variant), old.variant.id, new.variant.id, lineterm="", n=2)
-    )
+    return list(difflib.unified_diff(_lines(old), _lines(new), old.variant, new.variant, lineterm="", n=2))
 
 
-def _lines(variant: Variant) -> list[str]:
+def _lines(variant: VariantView) -> list[str]:
     lines: list[str] = []
-    for message in variant.messages:
+    for message in variant.messages or ():  # null to who may read no texts
         lines += [f"[{message['role']}]", *str(message.get("content") or "").splitlines()]
         if message["role"] == "examples":
             for example in variant.examples:
@@ -234,7 +235,9 @@ def _lines(variant: Variant) -> list[str]:
         lines.append("[examples, before the last user message]")
         lines += [f"  {e.id}: {json.dumps(dict(e.input), ensure_ascii=False)} -> {e.output}" for e in variant.examples]
     lines += [f"model.{name}: {json.dumps(value)}" for name, value in sorted(variant.model.items())]
-    lines += [f"policy.{name}: {json.dumps(value)}" for name, value in sorted(shown_policy(variant.policy).items())]
+    lines += [
+        f"policy.{name}: {json.dumps(value)}" for name, value in sorted(shown_policy(variant.policy or {}).items())
+    ]
     for name in ("tools", "response_format"):
         if getattr(variant, name) is not None:
             lines.append(f"{name}: {json.dumps(getattr(variant, name), default=dict)}")

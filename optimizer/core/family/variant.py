@@ -11,6 +11,7 @@ from typing import Any, Literal
 from optimizer.core.base.answers import Json
 from optimizer.core.base.canonical import canonical_json, digest, rounded
 from optimizer.core.base.errors import Fault, InvalidInput
+from optimizer.core.base.texts import Text
 
 VARIABLE = re.compile(r"\{\{\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*\}\}")
 CHAT_ROLES = (
@@ -35,8 +36,8 @@ class FewShot:
     """
 
     id: str
-    input: Mapping[str, Json]
-    output: str
+    input: Text[Mapping[str, Json]]
+    output: Text[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

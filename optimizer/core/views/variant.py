@@ -7,9 +7,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from optimizer.core.base.answers import Json, members_of
+from optimizer.core.base.texts import Record, Text
 from optimizer.core.family.variant import FewShot, Message, Source, VariantRecord
+
+Use = Literal["champion", "candidate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,17 +25,24 @@ class VariantView:
     source: Source
     created_at: datetime
     created_by: str
-    note: str
+    note: Text[str]
     file_version: str | None
     parent: str | None
     study: str | None
     variables: Sequence[str]
-    messages: Sequence[Message]
-    examples: Sequence[FewShot]
-    model: Mapping[str, Json]
-    tools: Sequence[Mapping[str, Json]] | None
-    response_format: Mapping[str, Json] | None
-    policy: Mapping[str, Json]
+    messages: Text[Sequence[Message]]
+    examples: Text[Sequence[FewShot]]
+    model: Record[Mapping[str, Json]]
+    tools: Text[Sequence[Mapping[str, Json]] | None]
+    response_format: Text[Mapping[str, Json] | None]
+    policy: Text[Mapping[str, Json]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedVariant(VariantView):
+    """``use``: None where it neither serves nor is rolled out."""
+
+    use: Use | None
 
 
 def variant_view(record: VariantRecord) -> VariantView:

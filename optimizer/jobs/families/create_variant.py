@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, model_validator
 
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.canonical import canonical_json
@@ -18,7 +20,11 @@ from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.models.wire import format_faults
 from optimizer.core.policy.presets import preset_named
 from optimizer.core.views.variant import VariantView, variant_view
+from optimizer.jobs.context import Context
+from optimizer.jobs.request import Name, Objects, Request, StrictModel
 from optimizer.ports import Clock, Store, Transaction
+
+MANY = 1000  # examples of a request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +48,52 @@ class VariantDraft:
     note: str = ""
 
 
-def create_variant(family: Family, draft: VariantDraft, *, actor: str, store: Store, clock: Clock) -> CreatedVariant:
+class FewShotBody(StrictModel):
+    id: Name
+    input: dict[str, Any]
+    output: str
+
+
+class VariantRequest(Request):
+    """Either whole messages, or another variant to start from; what is not given stays as it is there."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+    family: str
+    messages: Annotated[Objects, Field(min_length=1)] | None = None
+    from_: Annotated[Name | None, Field(alias="from")] = None
+    examples: Annotated[list[FewShotBody], Field(max_length=MANY)] | None = None
+    model: dict[str, Any] | None = None
+    policy: dict[str, Any] | None = None
+    preset: Annotated[
+        str | None, Field(max_length=40, description="quick or thorough; `policy` is laid over what it sets")
+    ] = None
+    response_format: Annotated[
+        dict[str, Any] | None,
+        Field(description="OpenAI's: type, and json_schema where the type is json_schema; {} takes it out"),
+    ] = None
+    note: Annotated[str, Field(max_length=2000)] = ""
+
+    @model_validator(mode="after")
+    def _starts_somewhere(self) -> VariantRequest:
+        if self.messages is None and self.from_ is None:
+            raise ValueError("give `messages`, or `from` with the variant to start from")
+        return self
+
+
+def create_variant(context: Context, request: VariantRequest) -> CreatedVariant:
+    """A variant made by a person; nothing is served by it.
+
+    200 instead of 201 when the family holds this content already.
+    """
+    given = request.model_dump(exclude={"family", "from_"})
+    draft = VariantDraft(**given, from_variant=request.from_)
+    return store_draft(
+        context.family(request.family), draft, actor=context.actor, store=context.store, clock=context.clock
+    )
+
+
+def store_draft(family: Family, draft: VariantDraft, *, actor: str, store: Store, clock: Clock) -> CreatedVariant:
     """Checks and stores the variant.
 
     Raises:

@@ -16,13 +16,9 @@ from optimizer.ports import Clock, Store, Transaction
 FILE_ACTOR = "system:family-file"  # who reigns by the file alone: the first champion, and edits under serve_file_edits
 
 
-def store_file_version(
-    tx: Transaction, store: Store, family: Family, version: str, at: datetime
-) -> tuple[VariantRecord, bool]:
-    """The version's Variant as a record with ``source: file``,
-    and whether the store did not hold this content before.
-    """
-    record = VariantRecord(
+def file_version_record(family: Family, version: str, at: datetime) -> VariantRecord:
+    """The version's Variant as a record with ``source: file``."""
+    return VariantRecord(
         family=family.name,
         variant=family.variant(version),
         source="file",
@@ -31,6 +27,13 @@ def store_file_version(
         note=family.prompt.versions[version].description,
         file_version=version,
     )
+
+
+def store_file_version(
+    tx: Transaction, store: Store, family: Family, version: str, at: datetime
+) -> tuple[VariantRecord, bool]:
+    """Its record, and whether the store did not hold this content before."""
+    record = file_version_record(family, version, at)
     return record, store.variants.add(tx, record)
 
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from optimizer.core.base.errors import InvalidInput, NotFound, PreconditionFailed
-from optimizer.jobs.families.create_variant import VariantDraft, create_variant
+from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.rollouts.put_override import OverrideRequest, put_override
 from tests.contexts import context_of
 from tests.contract.rollouts_by_hand.world import (
@@ -21,13 +21,13 @@ from tests.contract.rollouts_by_hand.world import (
 
 def test_the_same_content_is_one_variant_whoever_makes_it(store, clock, candidate):
     draft = VariantDraft(messages=[{"role": "user", "content": "In one sentence: {{document}}"}])
-    again = create_variant(family(), draft, actor="bob", store=store, clock=clock)
+    again = store_draft(family(), draft, actor="bob", store=store, clock=clock)
     assert not again.new
     assert again.created_by == "ann"
 
 
 def test_a_variant_from_another_keeps_what_is_not_changed(store, clock, candidate):
-    warmer = create_variant(
+    warmer = store_draft(
         family(),
         VariantDraft(from_variant=candidate, model={"temperature": 0.7}),
         actor="bob",
@@ -73,7 +73,7 @@ def test_a_variant_from_another_keeps_what_is_not_changed(store, clock, candidat
 )
 def test_what_could_not_be_served_is_no_variant(store, clock, draft, said):
     with pytest.raises(InvalidInput, match=said):
-        create_variant(family(), draft, actor="ann", store=store, clock=clock)
+        store_draft(family(), draft, actor="ann", store=store, clock=clock)
 
 
 def test_an_override_serves_one_unit_and_counts_in_no_arm(store, clock, candidate):
