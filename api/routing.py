@@ -38,6 +38,7 @@ def guarded(
     narrows: bool = False,
     passed_on: bool = False,
     also: Mapping[int, str] | None = None,
+    report: Any = None,
     keyed: bool | None = None,
     typed: bool = False,
 ) -> dict[str, Any]:
@@ -48,7 +49,8 @@ def guarded(
     so, else such a key is refused. ``keyed`` routes (None: those of a change) keep their answer under an
     Idempotency-Key; they ask ``idempotency.kept`` for their store. ``passed_on`` to the gateway, which counts the
     request for its key: a caller of the gateway itself must not get more. ``also``: good answers of another status than
-    the route's own, and what they mean. ``typed``: the route itself leaves out what the caller may not read.
+    the route's own, and what they mean; ``report``: the type of these. ``typed``: the route itself leaves out what the
+    caller may not read.
     """
     extra: dict[str, Any] = {}
     if role is not None:
@@ -64,7 +66,7 @@ def guarded(
     if change is not None if keyed is None else keyed:
         extra |= {KEYED: True, "parameters": [KEY_HEADER]}
     others = {
-        status: {"description": meaning, "content": {"application/json": {}}}
+        status: {"description": meaning, "model": report, "content": {"application/json": {}}}
         for status, meaning in (also or {}).items()
     }
     return {"openapi_extra": extra, "responses": {**others, "4XX": ERROR, "5XX": ERROR}}

@@ -21,6 +21,7 @@ from optimizer.core.dataset.examples import make_example
 from optimizer.core.serving.access import access_of, hash_of
 from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.rollouts.tick import tick
+from tests.answer_schemas import as_declared
 from tests.stores import migrate_store
 
 FAMILY = """\
@@ -173,4 +174,5 @@ def serving(settings: Settings, *, host: str = "127.0.0.1", raise_faults: bool =
     with TestClient(
         app, base_url="http://localhost", client=(host, 50000), raise_server_exceptions=raise_faults
     ) as client:
+        client.event_hooks["response"] = [as_declared]
         yield World(client=client, settings=settings, app=app)

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
 
 from api.access.auth import family_asked, require_family
+from api.answers import CountsTaken, EventsImported, EventsTaken
 from api.hot.events import FEEDBACK, IMPORT, INTERACTIONS, count_events
 from api.http.pagination import Cursor, Limit, page
 from api.idempotency import KEY_HEADER, kept
@@ -66,7 +67,7 @@ def _with_body(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @routes.post(FEEDBACK, **_with_body(BODY))
-async def feedback() -> dict[str, Any]:
+async def feedback() -> EventsTaken:
     """Takes one event or a list; 200 once all that was accepted is on disk.
 
     In a list, events that cannot be taken are named in `rejected` and the others are kept. A single malformed event, or
@@ -76,12 +77,12 @@ async def feedback() -> dict[str, Any]:
 
 
 @routes.post(INTERACTIONS, **_with_body(BODY))
-async def interactions() -> dict[str, Any]:
+async def interactions() -> EventsTaken:
     """The same as POST /v1/feedback: an event may report what was answered, how it turned out, or both."""
     return answered_in_front()
 
 
-@routes.post("/v1/exposures", **guarded("feedback", narrows=True, keyed=True))
+@routes.post("/v1/exposures", response_model=CountsTaken, **guarded("feedback", narrows=True, keyed=True))
 async def exposures(
     body: ExposuresBody, shared: Shared, caller: Asking, request: Request, response: Response
 ) -> dict[str, int]:
@@ -112,7 +113,7 @@ async def exposures(
 
 
 @routes.post(IMPORT, **_with_body(LINES))
-async def import_interactions() -> dict[str, Any]:
+async def import_interactions() -> EventsImported:
     """JSON lines of events, or `{"columns": {field: [a value of each event]}}`; kept in parts of 1,000.
 
     `index` counts lines, or rows, from 0. In a column null says that the event has no such field.

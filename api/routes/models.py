@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
+from starlette.responses import PlainTextResponse
 
+from api.answers import ChatCompletion, ModelNames
 from api.hot.chat import CHAT
 from api.routing import answered_in_front, guarded, router
 from api.services import Shared
@@ -11,19 +13,23 @@ from api.services import Shared
 routes: APIRouter = router("Models")
 
 
-@routes.post(CHAT, **guarded("serve", narrows=True, passed_on=True))
+_chat = guarded("serve", narrows=True, passed_on=True)
+_chat["responses"] |= {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+
+
+@routes.post(CHAT, response_model=ChatCompletion, **_chat)
 async def chat_completions() -> Response:
     """OpenAI's request and answer; `model` is a family. The gateway answers; its stream is passed on as it comes."""
     return answered_in_front()
 
 
-@routes.get("/v1/models", **guarded("serve", narrows=True, passed_on=True))
+@routes.get("/v1/models", response_model=ModelNames, **guarded("serve", narrows=True, passed_on=True))
 async def models(request: Request, shared: Shared) -> Response:
     """The families, as OpenAI lists models."""
     return await shared.gateway.forward(request)
 
 
-@routes.get("/metrics", **guarded("read", passed_on=True))
+@routes.get("/metrics", response_class=PlainTextResponse, **guarded("read", passed_on=True))
 async def metrics(request: Request, shared: Shared) -> Response:
     """Counters of model calls in Prometheus' text format, as the gateway keeps them."""
     return await shared.gateway.forward(request)

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
+from api.answers import FilledPrompt, OpenPrompt, Snapshot
 from api.hot.serving import PROMPT, RENDER, SNAPSHOT
 from api.routing import answered_in_front, guarded, router
 from api.schemas import RenderBody
@@ -17,7 +18,7 @@ routes: APIRouter = router("Serving")
 routes.add_route(PROMPT, lambda request: answered_in_front(), methods=["GET"], include_in_schema=False)
 
 
-@routes.post(RENDER, **guarded("serve"))
+@routes.post(RENDER, response_model=FilledPrompt, **guarded("serve"))
 async def render_prompt(family: str, body: RenderBody) -> Response:
     """The prompt of a unit with its variables and history filled in: the messages to send to the model, byte for byte.
 
@@ -27,7 +28,7 @@ async def render_prompt(family: str, body: RenderBody) -> Response:
     return answered_in_front()
 
 
-@routes.get(SNAPSHOT, **guarded("serve", narrows=True))
+@routes.get(SNAPSHOT, response_model=Snapshot, **guarded("serve", narrows=True))
 async def snapshot(if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """Champions, candidates, salts, shares, leases and holdbacks of all families, for clients that decide in process.
 
@@ -37,7 +38,7 @@ async def snapshot(if_none_match: Annotated[str | None, Header()] = None) -> Res
     return answered_in_front()
 
 
-@routes.get(PROMPT, **guarded("serve"))
+@routes.get(PROMPT, response_model=OpenPrompt, **guarded("serve"))
 async def documented_prompt(
     family: str, unit: Annotated[str | None, Query(min_length=1, max_length=MAX_UNIT_CHARS)] = None
 ) -> Response:

@@ -20,6 +20,7 @@ from optimizer.host.config import Settings
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.upkeep.read_retention import retentions
 from optimizer.runtime import wiring
+from tests.answer_schemas import as_declared
 from tests.faulty_provider import PIECES, FaultyProvider, faulty_provider
 from tests.gateway_world import family, interactions, make_home, running
 
@@ -205,6 +206,5 @@ def test_such_records_go_when_they_are_old(tmp_path: Path) -> None:
 
 def post(url: str, *, key: str | None = None, **body: Any) -> httpx.Response:
     headers = {"X-API-Key": key} if key is not None else {}
-    return httpx.post(
-        f"{url}/v1/chat/completions", json={"model": "remote", "messages": ASKED, **body}, headers=headers, timeout=30
-    )
+    asked = {"model": "remote", "messages": ASKED, **body}
+    return as_declared(httpx.post(f"{url}/v1/chat/completions", json=asked, headers=headers, timeout=30))

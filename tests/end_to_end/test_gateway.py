@@ -21,6 +21,7 @@ from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.families.rename_family import RenameRequest, rename_family
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.runtime import wiring
+from tests.answer_schemas import as_declared
 from tests.clock import until
 from tests.contexts import context_of
 from tests.gateway_world import TWO_INPUTS, embedded_gateway, family, make_home, running
@@ -32,14 +33,15 @@ class Setup:
 
     def __init__(self, url: str, provider: Provider, settings: Settings) -> None:
         self.url, self.provider, self.settings = url, provider, settings
-        self.client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
+        checked = httpx.Client(event_hooks={"response": [as_declared]})
+        self.client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0, http_client=checked)
         self.store = wiring.open_store(settings)
 
     def chat(self, text: str = "Stars burn hydrogen.", *, model: str = "topic", **more: Any) -> Any:
         return self.client.chat.completions.create(model=model, messages=[{"role": "user", "content": text}], **more)
 
     def post(self, body: dict[str, Any], **headers: str) -> httpx.Response:
-        return httpx.post(f"{self.url}/v1/chat/completions", json=body, headers=headers, timeout=30)
+        return as_declared(httpx.post(f"{self.url}/v1/chat/completions", json=body, headers=headers, timeout=30))
 
     def interaction(self, id: str) -> Any:
         with self.store.read() as tx:

@@ -27,6 +27,7 @@ from optimizer.core.models.language import ModelRequest
 from optimizer.host.config import Settings
 from optimizer.ports import CalibrationRecord
 from optimizer.runtime import wiring
+from tests.answer_schemas import as_declared
 from tests.clock import until
 from tests.gateway_world import HAS_EMBEDDED_MODEL, family, interactions, make_home, running
 from tests.judged_world import between, prompt_of, says
@@ -101,7 +102,8 @@ class Setup:
     """A running gateway; ``plays`` says what each model answers: a value, or a function of the request's body."""
 
     def __init__(self, url: str, behind: Provider, settings: Settings) -> None:
-        self.client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
+        checked = httpx.Client(event_hooks={"response": [as_declared]})
+        self.client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0, http_client=checked)
         self.behind, self.settings = behind, settings
         self.plays: dict[str, Answer | Callable[[Mapping[str, Any]], Answer]] = {}
         behind.answer = self._answer

@@ -21,6 +21,7 @@ import pytest
 from optimizer.adapters.store import engine
 from optimizer.host.config import Settings
 from optimizer.host.run_files import find
+from tests.answer_schemas import as_declared
 from tests.clock import PROCESSES_S, until
 from tests.gateway_world import family, interactions, make_home, running
 from tests.scripted_model import Provider, chat_answer, provider
@@ -47,7 +48,7 @@ def home(folder: Path, behind: Provider) -> Settings:
 
 def chat(url: str, text: str = "Stars", *, stream: bool = False) -> httpx.Response:
     body = {"model": "topic", "messages": [{"role": "user", "content": text}], "stream": stream}
-    return httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)
+    return as_declared(httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60))
 
 
 def id_of(answer: httpx.Response) -> str:

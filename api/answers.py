@@ -1,0 +1,168 @@
+"""What the routes in front of FastAPI answer, for OpenAPI: they write their JSON themselves, from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+from optimizer.content.core.policy.pipeline import ItemDecision
+from optimizer.core.base.answers import Json
+from optimizer.core.family.variant import Message
+from optimizer.core.models.injection import Sign
+from optimizer.core.serving.assignment import Role
+from optimizer.core.views.family import EnvironmentView
+
+
+class Bounds(TypedDict):
+    """Of one input; ``too_long`` where ``max_chars`` bounds it."""
+
+    type: Literal["text", "number", "boolean", "json"]
+    max_chars: int | None
+    too_long: NotRequired[Literal["cut", "refuse"]]
+
+
+class ServedVariant(TypedDict):
+    """``reason``, ``overridden``: where the environment changes the champion's policy."""
+
+    family: str
+    variant: str
+    role: Role
+    rollout: str | None
+    stage: float | None
+    lease_expires_at: datetime | None
+    messages: Sequence[Message]
+    example_ids: Sequence[str]
+    variables: Sequence[str]
+    inputs: Mapping[str, Bounds]
+    model: Mapping[str, Json]
+    tools: Sequence[Mapping[str, Json]] | None
+    response_format: Mapping[str, Json] | None
+    policy: Mapping[str, Json]
+    reason: NotRequired[str]
+    overridden: NotRequired[EnvironmentView]
+
+
+class OpenPrompt(ServedVariant):
+    assignment: str
+
+
+class FilledPrompt(OpenPrompt):
+    """``injection``: signs of it in what was filled in; ``truncated``: inputs that were cut; ``decision``: of a policy
+    on content.
+    """
+
+    injection: NotRequired[Sequence[Sign]]
+    truncated: NotRequired[Sequence[str]]
+    decision: NotRequired[ItemDecision]
+
+
+class RolloutSnapshot(TypedDict):
+    id: str
+    salt: str
+    share: float
+    lease_expires_at: datetime
+    cohort_minutes: float | None
+    candidate: ServedVariant
+
+
+class HoldbackSnapshot(TypedDict):
+    rollout: str
+    variant: str
+    salt: str
+    share: float
+    until: datetime
+    cohort_minutes: float
+    prompt: ServedVariant
+
+
+class FamilySnapshot(TypedDict):
+    champion: ServedVariant
+    rollout: RolloutSnapshot | None
+    holdback: HoldbackSnapshot | None
+
+
+class Snapshot(TypedDict):
+    families: Mapping[str, FamilySnapshot]
+
+
+class RejectedEvent(TypedDict):
+    index: int
+    type: str
+    detail: str
+
+
+class EventsTaken(TypedDict):
+    accepted: int
+    duplicates: int
+    rejected: Sequence[RejectedEvent]
+
+
+class EventsImported(EventsTaken):
+    """``rejected_more``: how many there are beyond those that are named."""
+
+    rejected_more: NotRequired[int]
+
+
+class CountsTaken(TypedDict):
+    accepted: int
+    duplicates: int
+
+
+class Choice(TypedDict):
+    """``message``: as the provider sent it."""
+
+    index: int
+    message: Mapping[str, Json]
+    finish_reason: str
+    logprobs: None
+
+
+class Usage(TypedDict):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class ChatFacts(TypedDict):
+    """What OpenAI has no word for. ``limited``: the cheapest model alone was asked, since the hour's money is spent;
+    ``why``: of a policy of several calls.
+    """
+
+    assignment: str | None
+    family: str | None
+    variant: str | None
+    role: Role | None
+    tiers: Sequence[str]
+    confidence: float | None
+    cost_usd: float | None
+    sticky: bool
+    cached: bool
+    limited: NotRequired[Literal["usd_per_hour"]]
+    injection: NotRequired[Sequence[Sign]]
+    truncated: NotRequired[Sequence[str]]
+    why: NotRequired[str]
+
+
+class ChatCompletion(TypedDict):
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: Sequence[Choice]
+    usage: Usage
+    detent: ChatFacts
+
+
+class ModelName(TypedDict):
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: Literal["detent"]
+
+
+class ModelNames(TypedDict):
+    object: Literal["list"]
+    data: Sequence[ModelName]
