@@ -155,7 +155,9 @@ class TimedProtocol(HttpToolsProtocol):
 
     def end_if_late(self, now: float) -> None:
         """Ends the connection where the other side has had its time. ``now``: seconds of the event loop's clock."""
-        late = self._deadlines.late(now, is_closing=self.transport.is_closing(), is_paused=self.flow.read_paused)
+        late = self._deadlines.late(
+            now, is_closing=self.transport.is_closing(), is_paused=self.flow.read_paused, is_held=self._pauses.is_held
+        )
         if late == "end":
             self.transport.abort()
         elif late is not None:

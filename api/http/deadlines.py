@@ -43,8 +43,12 @@ class Deadlines:
         self.n_unused_bytes += n_bytes
         return self.n_unused_bytes > self.limits.body_bytes
 
-    def late(self, now: float, *, is_closing: bool, is_paused: bool) -> Literal["end"] | DetentError | None:
-        """What becomes of the connection; an error is its answer. ``is_paused``: the server itself reads nothing."""
+    def late(
+        self, now: float, *, is_closing: bool, is_paused: bool, is_held: bool = False
+    ) -> Literal["end"] | DetentError | None:
+        """What becomes of the connection; an error is its answer. ``is_paused``: the server itself reads nothing;
+        ``is_held``: it has more than one turn reads, which has its time like any other.
+        """
         if self.refused_at is not None:
             return "end" if now - self.refused_at > LINGER_S else None
         if is_closing:
@@ -59,6 +63,12 @@ class Deadlines:
         most = self.limits.header_seconds if self.reading == "headers" else self.limits.body_seconds
         if now - self.since <= most:
             return None
+        if is_held and self.reading == "body":
+            return TooSlow(
+                f"The request's body came in more pieces than could be read in turns within {most:g} s, so the"
+                " connection is closed and nothing was kept. Send it with Content-Length, which makes it one piece;"
+                " limits.body_seconds is a setting."
+            )
         return TooSlow(
             f"The request's {self.reading} did not arrive within {most:g} s, so the connection is closed and nothing"
             f" was kept. Send it again at once; limits.{self.reading.removesuffix('s')}_seconds is a setting."

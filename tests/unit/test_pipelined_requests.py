@@ -366,10 +366,13 @@ async def test_a_trailer_is_no_header() -> None:
     assert [name for name, _ in connection.scope["headers"]] == [b"expect", b"host", b"transfer-encoding"]
 
 
-@pytest.mark.parametrize(("kind", "status"), [(Application, b"408"), (Refusing, b"401")])
+@pytest.mark.parametrize(
+    ("kind", "status", "said"),
+    [(Application, b"408", b"more pieces than could be read in turns"), (Refusing, b"401", b"")],
+)
 @on_a_loop
 async def test_a_body_that_waits_for_its_turns_has_its_time_like_any_other(
-    kind: type[Application], status: bytes
+    kind: type[Application], status: bytes, said: bytes
 ) -> None:
     connection, wire = Connections(kind()).one()
     connection.data_received(CHUNKED)
@@ -382,6 +385,8 @@ async def test_a_body_that_waits_for_its_turns_has_its_time_like_any_other(
     assert wire.has_eof
     assert wire.written.startswith(b"HTTP/1.1 " + status)
     assert wire.written.count(b"HTTP/1.1 ") == 1
+    assert said in wire.written
+    assert b"body did not arrive" not in wire.written
 
 
 @pytest.mark.parametrize("is_declared", [True, False])

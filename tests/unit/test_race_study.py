@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from datetime import timedelta
 
@@ -116,6 +117,18 @@ def test_a_race_that_was_torn_off_takes_the_same_way_and_asks_nothing_twice(done
     ]
     assert ways[0] == ways[1]
     assert max(Counter(c.key for c in resumed.calls(ended) if c.status == "settled").values()) == 1
+
+
+@pytest.mark.parametrize("error", [Pulled("the plug"), ValueError("what nobody thought of")], ids=["killed", "failed"])
+def test_a_race_that_breaks_off_has_no_end_and_nothing_of_it_is_complete_too_early(tmp_path, error):
+    world = world_of(tmp_path)
+    study = world.create(strategy="race", definition=SIZES)
+    world.model.before = caught_at(60, error)
+    with contextlib.suppress(type(error)):
+        world.run(study)
+    met = n_results(world, study)
+    assert min(met.values()) < 30
+    assert [t.variant for t in world.trials(study) if t.status == "complete" and met[t.variant] < 30] == []
 
 
 @pytest.mark.parametrize("n_calls", range(72, 200, 16))

@@ -269,10 +269,23 @@ def _race_of(
 def _race(
     run: StudyRun, race: RacedSearch, trials: Trials, evaluator: Measures, reserve: Reserve, stop: StopFlag
 ) -> None:
-    """Heats until the race is decided.
+    """Heats until the race is decided. What else fails on the way is no end of it.
 
     Cut short by dollars or time, leader and champion still meet every example: calls were left over for that.
     """
+    try:
+        _to_the_end(run, race, trials, evaluator, reserve, stop)
+    except (BudgetExhausted, StudyStopped):
+        if not stop.cancelled:
+            trials.end_race(race.pair)
+        raise
+    if not stop.cancelled:
+        trials.end_race(race.pair)
+
+
+def _to_the_end(
+    run: StudyRun, race: RacedSearch, trials: Trials, evaluator: Measures, reserve: Reserve, stop: StopFlag
+) -> None:
     try:
         while heats := race.heats():
             stop.check_cancelled()
@@ -286,9 +299,6 @@ def _race(
         if not stop.cancelled:
             _run_heats(run, race, race.last(), trials, evaluator)
         raise
-    finally:
-        if not stop.cancelled:
-            trials.end_race(race.pair)
 
 
 def _run_heats(run: StudyRun, race: RacedSearch, heats: Sequence[Heat], trials: Trials, evaluator: Measures) -> None:
