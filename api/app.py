@@ -24,16 +24,12 @@ from api.http.forwarding import FeedbackProcess
 from api.http.in_flight import InFlight
 from api.lifecycle import running_loops, services_of_api
 from api.routes import (
-    clock,
     events,
     families,
-    judges,
-    keys,
     later,
     models,
     operations,
     performance,
-    schedules,
     serving,
 )
 from optimizer.host.config import Settings
@@ -42,12 +38,8 @@ GROUPS = (
     families,
     serving,
     events,
-    judges,
-    schedules,
     operations,
-    clock,
     performance,
-    keys,
     models,
     later,
     use_cases,

@@ -32,6 +32,7 @@ from optimizer.jobs.feedback.ingest_feedback import Intake, Turns
 from optimizer.jobs.feedback.place_events import Idempotency
 from optimizer.ports import Clock, FamilySource, Store, Transaction
 from optimizer.runtime import wiring
+from optimizer.runtime.fit_apart import fit_judge_apart
 from optimizer.runtime.store_health import StoreHealth
 
 T = TypeVar("T")
@@ -130,6 +131,7 @@ class Services:
             family=self.family,
             unit_key=lambda: self.secrets.unit_key,
             verify=lambda token: self.verified.assignment(token, self.clock.now()),
+            fit_judge=fit_judge_apart,
         )
 
     @property

@@ -95,6 +95,8 @@ def _answered(use_case: UseCase, report: Any, *, figures_only: bool) -> Response
         headers["ETag"] = '"{}"'.format(str(getattr(report, use_case.etag)).strip('"'))
     is_dry = use_case.dry is not None and getattr(report, "dry_run", False)
     is_again = use_case.again is not None and not getattr(report, "new", True)
+    if use_case.is_private:
+        headers["Cache-Control"] = "no-store"
     if use_case.location is not None and not is_dry:
         headers["Location"] = use_case.location.format(report)
     return Response(body, 200 if is_dry or is_again else use_case.status, headers, "application/json")

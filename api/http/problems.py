@@ -40,11 +40,6 @@ class UnknownParameter(errors.InvalidInput):
     title = "Unknown query parameter"
 
 
-class PreconditionRequired(errors.DetentError):
-    slug = "precondition-required"
-    title = "Precondition required"
-
-
 class ModelTimedOut(errors.ModelFailed):
     slug = "model-timeout"
     title = "Model gave no answer in time"
@@ -197,7 +192,7 @@ PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
     ),
     UnsupportedMediaType: (415, "A body of JSON must be declared as `Content-Type: application/json`."),
     HeadersTooLarge: (431, "The headers of a request are larger than 64 KiB together. Send fewer or shorter ones."),
-    PreconditionRequired: (
+    errors.PreconditionRequired: (
         428,
         (
             "A change that replaces something as a whole says what it replaces: send `If-Match` with the `ETag` that"

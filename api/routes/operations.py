@@ -5,29 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Any, Literal, NotRequired
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Response
 from typing_extensions import TypedDict
 
-from api.access.auth import family_asked, require_family
-from api.http.pagination import Cursor, Limit
-from api.idempotency import kept
 from api.routing import Asking, guarded, router
-from api.schemas import ReviewAnswerBody
 from api.services import Services, Shared
-from optimizer.core.base.answers import Page, page_of
-from optimizer.core.evaluation.judging.run import JudgeRun, RunStatus
 from optimizer.core.scheduling.schedule import StoredSchedule, in_force
-from optimizer.core.search.study import Study, StudyStatus, study_view
+from optimizer.core.search.study import study_view
 from optimizer.core.serving.freezes import ALL
 from optimizer.host import run_files
-from optimizer.jobs.feedback.answer_review import answer_review
 from optimizer.jobs.outbox.mirror_outbox import TOPICS
 from optimizer.jobs.outbox.send_alerts import messages_waiting
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
 from optimizer.jobs.upkeep.manage_keys import seen_callers
-from optimizer.ports import Alert, AuditEntry, Review, Transaction
+from optimizer.ports import Transaction
 from optimizer.runtime import shapes
 
 BAD_MODELS = "config/models.yaml cannot be used, and the last good one is gone by; `detent status` says why"
@@ -93,21 +86,6 @@ class Readiness:
     status: Literal["ready", "not ready"]
     degraded: list[str]
     dependencies: Dependencies
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueuedJob:
-    """A study or a judge run that the worker runs, or will."""
-
-    id: str
-    kind: str
-    family: str
-    status: StudyStatus | RunStatus
-    created_at: datetime
-    started_at: datetime | None
-    created_by: str
-    stop_requested: bool
-    location: str
 
 
 @routes.get("/health", **guarded(None))
@@ -185,96 +163,6 @@ def status(shared: Shared, caller: Asking) -> dict[str, Any]:
         "exposures_waiting": shared.exposures.n_waiting,
         **shared.read(read),
     }
-
-
-@routes.get("/v1/jobs", **guarded("read", narrows=True))
-def jobs(shared: Shared, caller: Asking, cursor: Cursor = None, limit: Limit = 100) -> Page[QueuedJob]:
-    """Work that runs or waits in the worker, oldest first: studies, and what judges were asked to do."""
-    studies, judge_runs = shared.read(
-        lambda tx: (shared.store.studies.unfinished(tx), shared.store.judge_runs.unfinished(tx))
-    )
-    found: list[tuple[Study | JudgeRun, str, str]] = [
-        *((one, "study", f"/v1/studies/{one.id}") for one in studies),
-        *((one, f"judge_{one.kind}", f"/v1/judge-runs/{one.id}") for one in judge_runs),
-    ]
-    items = [
-        QueuedJob(
-            id=one.id,
-            kind=kind,
-            family=one.family,
-            status=one.status,
-            created_at=one.created_at,
-            started_at=one.started_at,
-            created_by=one.created_by,
-            stop_requested=one.stop_requested,
-            location=location,
-        )
-        for one, kind, location in sorted(found, key=lambda row: (row[0].created_at, row[0].id))
-        if caller.access.may_see(one.family)
-    ]
-    return page_of(items, cursor, limit)
-
-
-@routes.get("/v1/alerts", **guarded("read", narrows=True))
-def alerts(
-    shared: Shared,
-    caller: Asking,
-    open: Annotated[bool, Query(description="Only those still open")] = True,
-    cursor: Cursor = None,
-    limit: Limit = 100,
-) -> Page[Alert]:
-    """What an operator should look at: faults of files, processes, rollouts and the mirror."""
-    found = [
-        one
-        for one in shared.read(lambda tx: shared.store.alerts.all(tx, open_only=open))
-        if caller.access.may_see(one.family)
-    ]
-    return page_of(found, cursor, limit)
-
-
-@routes.get("/v1/audit", **guarded("read", narrows=True))
-def audit(shared: Shared, caller: Asking, cursor: Cursor = None, limit: Limit = 100) -> Page[AuditEntry]:
-    """Every change that a person or a process caused.
-
-    A key for named families sees those of its families, so that a page may hold fewer than `limit`.
-    """
-    entries, next_cursor = shared.read(lambda tx: shared.store.audit.page(tx, cursor, limit))
-    seen = [entry for entry in entries if caller.access.may_see(entry["family"])]
-    return Page(items=seen, next_cursor=next_cursor)
-
-
-@routes.get("/v1/reviews", **guarded("read-texts", narrows=True))
-def reviews(
-    shared: Shared,
-    caller: Asking,
-    family: Annotated[str | None, Query()] = None,
-    status: Annotated[str | None, Query(description="open or answered")] = None,
-    cursor: Cursor = None,
-    limit: Limit = 100,
-) -> Page[Review]:
-    """Questions that wait for a person, such as whether an example may stand in a prompt."""
-    asked = family_asked(caller, family)
-    found = shared.read(lambda tx: shared.store.reviews.page(tx, asked, status))
-    return page_of(found, cursor, limit)
-
-
-@routes.post("/v1/reviews/{id}/answer", **guarded("operate", "limited", narrows=True))
-def answer_question(id: str, body: ReviewAnswerBody, shared: Shared, request: Request, response: Response) -> Review:
-    """Answers one question as a person does: `release`, `keep_back`, or how good a drawn answer is. No undo."""
-    caller = request.state.caller
-    asked = shared.read(lambda tx: shared.store.reviews.get(tx, id))
-    require_family(caller, asked.family)
-    return answer_review(
-        id,
-        body.answer,
-        family=shared.family(asked.family),
-        expected=body.expected,
-        as_answered=body.as_answered,
-        actor=caller.actor,
-        store=kept(request, shared, response, lambda answered: answered),
-        clock=shared.clock,
-        intake=shared.intake(caller.actor, access=caller.access),
-    )
 
 
 def _schedule(shared: Services, family: str, stored: Mapping[str, StoredSchedule]) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from optimizer.cli.operations.protocol import Answer
+from collections.abc import Mapping
+from typing import Any
+
 from optimizer.cli.output import say, show, tell_change
 
 
-def show_change(as_json: bool, answer: Answer) -> None:
+def show_change(as_json: bool, answer: Mapping[str, Any]) -> None:
     show(as_json, answer, lambda out: None)
     act = answer["decision"] or answer  # the rollout's own ``forced`` says that some act on it was
     forced = " (forced)" if act["forced"] and answer["changed"] else ""

@@ -8,6 +8,7 @@ import typer
 
 from optimizer.cli.output import Json, show, tell_change
 from optimizer.cli.session import Session
+from optimizer.runtime.use_cases import as_json_of
 
 app = typer.Typer(name="clock", no_args_is_help=True, help="The time that ticks go by.")
 
@@ -26,6 +27,8 @@ def reset(
 
     Example: detent clock reset --reason "the clock ran three hours ahead"
     """
-    answer = Session().operations.reset_clock(reason=reason)
-    show(as_json, answer, lambda out: None)
-    tell_change(f"{answer['what']}.", why=answer["why"], undo=answer["undo"], then=answer["next"] or "")
+    from optimizer.jobs.upkeep.reset_clock import ClockResetRequest, reset_clock
+
+    report = Session().client.ask(reset_clock, ClockResetRequest(reason=reason or ""))
+    show(as_json, as_json_of(reset_clock, report), lambda out: None)
+    tell_change(f"{report.what}.", why=report.why, undo=report.undo, then=report.next or "")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, plain, say, show, table, tell_change, when
+from optimizer.cli.output import Json, say, show, table, tell_change, when
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidInput, Refused
+from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
-    from optimizer.jobs.upkeep.manage_keys import KeyView
+    from optimizer.jobs.upkeep.manage_keys import KeyReport, KeyView
 
 UNITS = {"m": 60, "h": 3600, "d": 86400}
 
@@ -63,6 +63,7 @@ def create(
     Example: detent keys create web-app --role feedback --family triage
     """
     from optimizer.core.serving.access import access_of
+    from optimizer.jobs.upkeep.manage_keys import KeyLimitsBody, KeyRequest, create_key
 
     session = Session()
     now = session.clock.now()
@@ -79,17 +80,21 @@ def create(
     if close_keyless_from is not None:
         closes = _end_of(close_keyless_from, now, "--close-keyless-from")
     closes = _asked_of_first(session, name, closes, now, as_json)
-    _tell(session.operations.create_key(name, access, close_keyless_from=closes), as_json)
+    asked = KeyRequest(
+        name=name, roles=list(access.roles), sources=list(access.sources),
+        families=None if access.families is None else list(access.families), expires_at=access.expires_at,
+        limits=KeyLimitsBody(**limits), close_keyless_from=closes,
+    )  # fmt: skip
+    _tell(session.client.ask(create_key, asked), as_json)
 
 
 @app.command("list")
 def list_keys(as_json: Json = False) -> None:
     """Show all keys, the revoked ones too; never their secrets."""
-    from optimizer.jobs.upkeep.manage_keys import key_view
+    from optimizer.jobs.upkeep.manage_keys import KeysRequest, read_keys
 
-    session = Session()
-    with session.store.read() as tx:
-        rows = [key_view(key) for key in session.store.api_keys.all(tx)]
+    found = Session().client.ask(read_keys, KeysRequest())
+    rows = found.items
     columns = {
         "name": "Name",
         "may": "Role",
@@ -105,7 +110,7 @@ def list_keys(as_json: Json = False) -> None:
         columns,
         empty="No keys: the server answers this machine only, and asks for none.",
     )
-    show(as_json, {"items": rows}, view)
+    show(as_json, as_json_of(read_keys, found), view)
 
 
 @app.command()
@@ -121,9 +126,14 @@ def rotate(
 
     Example: detent keys rotate web-app --grace 7d
     """
+    from optimizer.jobs.upkeep.manage_keys import MOST_GRACE, RotateRequest, rotate_key
+
     ends_in = span(grace, "--grace")
-    operations = Session().operations
-    _tell(operations.undo_rotation(name) if undo else operations.rotate_key(name, ends_in), as_json)
+    if not timedelta() <= ends_in <= MOST_GRACE:
+        detail = f"needs 0 to {MOST_GRACE.days} days"
+        raise InvalidInput(f"The old secret cannot stay valid that long: grace {detail}.")
+    asked = RotateRequest(name=name, undo=True) if undo else RotateRequest(name=name, grace_s=ends_in.total_seconds())
+    _tell(Session().client.ask(rotate_key, asked), as_json)
 
 
 @app.command()
@@ -138,14 +148,17 @@ def revoke(
 
     Revoking the last one does not open the server; --reopen does, where it is the only one.
     """
+    from optimizer.jobs.upkeep.manage_keys import RevokeRequest, revoke_key
+
     session = Session()
-    _tell(_reopened(session, name) if reopen else session.operations.revoke_key(name), as_json)
+    report = _reopened(session, name) if reopen else session.client.ask(revoke_key, RevokeRequest(name=name))
+    _tell(report, as_json)
 
 
-def _tell(report: Mapping[str, Any], as_json: bool) -> None:
-    show(as_json, report, lambda out: out.print(report["secret"], markup=False) if report["secret"] else None)
-    once = " The line above is its secret; it is not shown again." if report["secret"] else ""
-    tell_change(f"{report['what']}.{once}", why=report["why"], undo=report["undo"], then=report["next"])
+def _tell(report: KeyReport, as_json: bool) -> None:
+    show(as_json, report, lambda out: out.print(report.secret, markup=False) if report.secret else None)
+    once = " The line above is its secret; it is not shown again." if report.secret else ""
+    tell_change(f"{report.what}.{once}", why=report.why, undo=report.undo, then=report.next)
 
 
 def _asked_of_first(
@@ -178,7 +191,7 @@ def _asked_of_first(
     return now
 
 
-def _reopened(session: Session, name: str) -> Mapping[str, Any]:
+def _reopened(session: Session, name: str) -> KeyReport:
     """In the store, which is open to who may administer this machine:
     a server behind a shut door could not be asked.
     """
@@ -189,10 +202,9 @@ def _reopened(session: Session, name: str) -> Mapping[str, Any]:
     running = run_files.find_api(session.settings)  # its url opens on this machine, whatever it listens on
     hosts = [session.settings.host, *(listening_hosts(running.pid) if running is not None else ())]
     is_reachable = not all(map(is_loopback, hosts))
-    report = remove_only_key(
+    return remove_only_key(
         name, actor=session.actor, store=session.store, clock=session.clock, is_reachable=is_reachable
     )
-    return dict(plain(report))
 
 
 def _in_words(key: KeyView) -> dict[str, Any]:

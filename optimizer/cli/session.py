@@ -1,7 +1,6 @@
 """What a command works with: settings, the store, and the server of this home when one runs.
 
-Reading commands read the store. Changing commands use ``operations``, which ask the server when one runs, else act on
-the store.
+A command asks for use cases by ``client``: of the server when one runs, else in this process.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from optimizer.host.actor import local_actor
 
 if TYPE_CHECKING:
     from optimizer.adapters.files.secrets import Secrets
-    from optimizer.cli.operations.protocol import Operations
     from optimizer.core.family.family import Family
     from optimizer.core.serving.rollout import Rollout
     from optimizer.host.config import Settings
@@ -67,30 +65,11 @@ class Session:
         return ApiClient.of_running_server(self.settings)
 
     @cached_property
-    def operations(self) -> Operations:
-        """By the server where one runs and asks for no key that is not there, else on the store, by the right to write
-        its file.
-        """
-        from optimizer.cli.operations.brakes import with_brakes
-        from optimizer.cli.operations.local import LocalOperations
-        from optimizer.cli.operations.remote import RemoteOperations
-        from optimizer.runtime import wiring
-
-        local = LocalOperations(self)
-        if self.server is None:
-            return local
-        if not wiring.may_write_store(self.settings):
-            return RemoteOperations(self.server)
-        if self.settings.api_key is None and self._has_keys():
-            return local
-        return with_brakes(RemoteOperations(self.server), local, self.actor)
-
-    @cached_property
     def client(self) -> Client:
         """Asks the server that is named, else the one of this home where it runs and asks for no key that is not
         there, else acts on the store, by the right to write its file.
         """
-        from optimizer.cli.operations.brakes import BrakesOnStore
+        from optimizer.cli.brakes import BrakesOnStore
         from optimizer.runtime import wiring
         from optimizer.runtime.client import InProcess, OverHttp
 
@@ -120,6 +99,7 @@ class Session:
             unit_key=lambda: self._secrets.unit_key,
             verify=lambda token: verify_token(token, self._secrets.token_keys, self.clock.now()),
             progress=self.progress,
+            fit_judge=wiring.fit_judge,
         )
 
     @cached_property

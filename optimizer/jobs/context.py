@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from optimizer.core.serving.access import EVERYTHING, Access, require_family
 
 if TYPE_CHECKING:
+    from optimizer.core.evaluation.judging.agreement import FitJudge
     from optimizer.core.family.family import Family
     from optimizer.core.serving.assignment import Assignment
     from optimizer.host.config import Settings
@@ -34,6 +35,7 @@ class Context:
     models: Callable[[], ModelCatalogue]  # that config/models.yaml names; raises what is wrong with the file
     served_models: Callable[[], ServedModels]
     hmac_unit: Callable[[str], str]  # under which a unit stands in the store
+    fit_judge: FitJudge  # of a judge's scores to people's ratings
     verify: Callable[[str], Assignment]  # reads a token; raises what is wrong with it
     access: Access = EVERYTHING
     progress: Callable[[int, int], None] | None = None  # hears how much of a long read is done: so many, of so many

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from typing_extensions import TypedDict
 
 from optimizer.core.base.answers import Json
+from optimizer.core.base.texts import Text
 from optimizer.ports.transaction import Transaction
 
 
@@ -17,7 +18,7 @@ from optimizer.ports.transaction import Transaction
 class Alert:
     id: str
     kind: str
-    detail: str
+    detail: Text[str]
     level: Literal["info", "warning", "critical"]
     opened_at: datetime
     family: str | None = None
@@ -113,7 +114,7 @@ class AuditEntry(TypedDict):
     action: str
     family: str | None
     subject: str
-    detail: Mapping[str, Json]
+    detail: Text[Mapping[str, Json]]
     request_id: str | None
 
 

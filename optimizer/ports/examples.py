@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from typing_extensions import TypedDict
 
+from optimizer.core.base.texts import Text
 from optimizer.core.dataset.examples import Example, Split
 from optimizer.ports.transaction import Added, Transaction
 
@@ -107,9 +108,9 @@ class Review:
     family: str
     kind: str
     subject: str
-    payload: ReviewPayload
+    payload: Text[ReviewPayload]
     status: ReviewStatus
-    answer: str | None = None
+    answer: Text[str | None] = None
     answered_by: str | None = None
     created_at: datetime
     answered_at: datetime | None = None

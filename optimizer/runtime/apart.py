@@ -111,6 +111,7 @@ def _context(asked: dict[str, Any]) -> Context:
         family=family,
         unit_key=lambda: wiring.open_secrets(settings).unit_key,
         verify=lambda token: verify_token(token, wiring.open_secrets(settings).token_keys, clock.now()),
+        fit_judge=wiring.fit_judge,
     )
 
 

@@ -18,7 +18,7 @@ WITHIN_S = 120.0
 def fit_judge_apart(
     scores: Sequence[float], ratings: Sequence[float], groups: Sequence[str], passes: float
 ) -> FittedJudge:
-    """jobs.feedback.calibrate_judge.FitJudge. Raises Busy where that process does not end well or in time."""
+    """core.evaluation.judging.agreement.FitJudge. Raises Busy where that process does not end well or in time."""
     asked = json.dumps([list(scores), list(ratings), list(groups), passes])
     command = [sys.executable, "-m", __name__]
     try:

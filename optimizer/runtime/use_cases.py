@@ -34,7 +34,8 @@ class UseCase:
     stops what is served or takes it back: by command it works on the store where the server does not carry it out.
     ``apart``: takes processor time, so the api has it done by another process.
     ``dry``: what 200 means of a report whose ``dry_run`` is true, where the usual status is another; ``again``: of one
-    whose ``new`` is false. ``location``, ``etag``: the headers, made of the report's members.
+    whose ``new`` is false.
+    ``location``, ``etag``: the headers, made of the report's members. ``is_private``: no cache may keep the answer.
     """
 
     name: str
@@ -52,6 +53,7 @@ class UseCase:
     dry: str | None = None
     again: str | None = None
     location: str | None = None
+    is_private: bool = False
     etag: str | None = None
 
     @cached_property
@@ -117,6 +119,14 @@ APART: Mapping[str, Any] = {"narrows": True, "apart": True}
 VARIANTS, READ_VARIANTS = "/v1/families/{family}/variants", "champions.read_variants"
 PLAYBOOK, GOLDEN = "/v1/families/{family}/playbook", "/v1/families/{family}/golden"
 OVERRIDES, CHAMPION = "/v1/families/{family}/overrides/{unit:path}", "/v1/families/{family}/champion"
+JUDGE, JUDGE_RUNS = "/v1/families/{family}/judge", "studies.evaluations.create_judge_run"
+SCHEDULE = "/v1/families/{family}/schedule"
+QUEUED_RUN: Mapping[str, Any] = {
+    "status": 202,
+    "location": "/v1/judge-runs/{0.id}",
+    "dry": "With dry_run: calls and dollars expected; nothing is spent.",
+}
+KEY: Mapping[str, Any] = {"role": "admin", "is_private": True}
 USE_CASES = (
     _read("variants", VARIANTS, f"{READ_VARIANTS}:read_variants", "Variants"),
     _act(
@@ -233,7 +243,41 @@ USE_CASES = (
         narrows=True,
         **QUEUED_STUDY,
     ),
-)
+    _read("schedule", SCHEDULE, "scheduling.set_schedule:read_family_schedule", "Studies", etag="version"),
+    _act("set schedule", "PUT", SCHEDULE, "scheduling.set_schedule:put_schedule", "Studies", etag="version"),
+    _act("unset schedule", "DELETE", SCHEDULE, "scheduling.set_schedule:delete_schedule", "Studies", etag="version"),
+    _read("judge", JUDGE, "feedback.judge_standing:read_judge", "Judges"),
+    _act(
+        "calibrate judge", "POST", f"{JUDGE}/calibrations", "feedback.calibrate_judge:calibrate_judge", "Judges",
+        status=201, dry="A dry run: nothing was kept.",
+    ),
+    _act(
+        "draw ratings", "POST", "/v1/families/{family}/rating-draws", "feedback.draw_ratings:draw_ratings", "Judges",
+        status=201, dry="A dry run: nothing was drawn.",
+    ),
+    _act("score answers", "POST", f"{JUDGE}/scores", f"{JUDGE_RUNS}:score_answers", "Judges", **QUEUED_RUN),
+    _act("check biases", "POST", f"{JUDGE}/checks", f"{JUDGE_RUNS}:check_biases", "Judges", **QUEUED_RUN),
+    _read("judge runs", f"{JUDGE}/runs", f"{JUDGE_RUNS}:read_judge_runs", "Judges"),
+    _read("judge run", "/v1/judge-runs/{id}", f"{JUDGE_RUNS}:read_judge_run", "Judges", narrows=True),
+    _act("cancel run", "POST", "/v1/judge-runs/{id}/cancel", f"{JUDGE_RUNS}:stop_judge_run", "Judges", narrows=True),
+    _read("jobs", "/v1/jobs", "upkeep.read_operations:read_jobs", "Operations", narrows=True),
+    _read("alerts", "/v1/alerts", "upkeep.read_operations:read_alerts", "Operations", narrows=True),
+    _read("audit", "/v1/audit", "upkeep.read_operations:read_audit", "Operations", narrows=True),
+    _read("reviews", "/v1/reviews", "feedback.answer_review:read_reviews", "Operations", **TEXTS, narrows=True),
+    _act(
+        "answer review", "POST", "/v1/reviews/{id}/answer", "feedback.answer_review:answer_review", "Operations",
+        narrows=True,
+    ),
+    _act(
+        "collect reviews", "POST", "/v1/families/{family}/reviews", "feedback.collect_reviews:collect_family_reviews",
+        "Operations",
+    ),
+    _act("reset clock", "POST", "/v1/clock/reset", "upkeep.reset_clock:reset_clock", "Operations", role="admin"),
+    _read("keys", "/v1/keys", "upkeep.manage_keys:read_keys", "Keys", role="admin"),
+    _act("create key", "POST", "/v1/keys", "upkeep.manage_keys:create_key", "Keys", **KEY, status=201),
+    _act("rotate key", "POST", "/v1/keys/{name}/rotate", "upkeep.manage_keys:rotate_key", "Keys", **KEY),
+    _act("revoke key", "POST", "/v1/keys/{name}/revoke", "upkeep.manage_keys:revoke_key", "Keys", **{**KEY, **BRAKE}),
+)  # fmt: skip
 _BY_FUNCTION = {one.function: one for one in USE_CASES}
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from optimizer.content.core.records.targets import Target
     from optimizer.content.core.search.recommend import Recommendation
     from optimizer.core.declaration.draft import Sheet
-    from optimizer.core.evaluation.judging.agreement import FittedJudge
+    from optimizer.core.evaluation.judging.agreement import FitJudge, FittedJudge
     from optimizer.core.evaluation.scoring import Judge, Scorer
     from optimizer.core.family.family import Family
     from optimizer.core.predictor.alignment import Alignment
@@ -69,6 +69,7 @@ def open_context(
     family: Callable[[str], Family],
     unit_key: Callable[[], bytes],
     verify: Callable[[str], Assignment],
+    fit_judge: FitJudge,
     access: Access = EVERYTHING,
     progress: Callable[[int, int], None] | None = None,
 ) -> Context:
@@ -89,6 +90,7 @@ def open_context(
         hmac_unit=lambda unit: unit_hmac(unit_key(), unit),
         verify=verify,
         progress=progress,
+        fit_judge=fit_judge,
     )
 
 

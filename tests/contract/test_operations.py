@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,9 +17,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from optimizer.cli.operations.local import LocalOperations
-from optimizer.cli.operations.protocol import Answer, Operations
-from optimizer.cli.operations.remote import RemoteOperations
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import (
     BudgetTooSmall,
@@ -31,9 +28,7 @@ from optimizer.core.base.errors import (
     NotFound,
     Refused,
 )
-from optimizer.core.base.values import Budget
 from optimizer.core.search.study import Trial
-from optimizer.core.serving.access import access_of
 from optimizer.jobs.champions.read_history import HistoryRequest, read_history
 from optimizer.jobs.champions.read_variants import (
     DiffRequest,
@@ -67,7 +62,10 @@ from optimizer.jobs.families.change_playbook import (
 from optimizer.jobs.families.create_variant import VariantRequest, create_variant
 from optimizer.jobs.families.rename_family import RenameRequest, rename_family
 from optimizer.jobs.families.retire_family import RestoreRequest, RetireRequest, restore_family, retire_family
+from optimizer.jobs.feedback.answer_review import ReviewAnswerRequest, answer_review
+from optimizer.jobs.feedback.calibrate_judge import CalibrateRequest, calibrate_judge
 from optimizer.jobs.feedback.decide_repair import RepairRequest, approve_repair, reject_repair
+from optimizer.jobs.feedback.draw_ratings import RatingDrawRequest, draw_ratings
 from optimizer.jobs.feedback.propose_repairs import ProposeRequest, propose_repairs
 from optimizer.jobs.feedback.read_graphs import GraphRequest, GraphsRequest, read_graph, read_graphs
 from optimizer.jobs.feedback.read_stats import StatsRequest, read_stats
@@ -77,6 +75,23 @@ from optimizer.jobs.rollouts.operate_rollout import ActRequest, approve, hold, p
 from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, roll_back_champion
 from optimizer.jobs.rollouts.set_champion import ChampionSetRequest, set_champion
 from optimizer.jobs.rollouts.start_rollout import RolloutRequest, start_rollout
+from optimizer.jobs.scheduling.set_schedule import (
+    ScheduleReadRequest,
+    ScheduleRequest,
+    UnsetScheduleRequest,
+    delete_schedule,
+    put_schedule,
+    read_family_schedule,
+)
+from optimizer.jobs.studies.evaluations.create_judge_run import (
+    JudgeBudgetBody,
+    JudgeCheckRequest,
+    JudgeRunActRequest,
+    JudgeScoreRequest,
+    check_biases,
+    score_answers,
+    stop_judge_run,
+)
 from optimizer.jobs.studies.start_study import (
     BudgetBody,
     NominateRequest,
@@ -86,7 +101,19 @@ from optimizer.jobs.studies.start_study import (
     nominate_variant,
     start_study,
 )
+from optimizer.jobs.upkeep.manage_keys import (
+    KeyLimitsBody,
+    KeyRequest,
+    KeysRequest,
+    RevokeRequest,
+    RotateRequest,
+    create_key,
+    read_keys,
+    revoke_key,
+    rotate_key,
+)
 from optimizer.jobs.upkeep.prune_records import PruneRequest, prune
+from optimizer.jobs.upkeep.reset_clock import ClockResetRequest, reset_clock
 from optimizer.runtime import wiring
 from optimizer.runtime.api_client import ApiClient
 from optimizer.runtime.client import Client, InProcess, OverHttp, Q, R
@@ -104,6 +131,7 @@ F = "triage"
 MADE_UP = re.compile(
     r"\b[a-z]{2}_[0-9a-z]{26}\b|\bdk_[\w-]+|\b[0-9a-f]{32,}\b"
 )  # ids, secrets, salts and what is hashed with them
+Answer = Mapping[str, Any]
 Change = Callable[["Side", World], Answer]
 
 
@@ -113,18 +141,14 @@ def masked(answer: Answer) -> Any:
 
 @dataclass
 class Side:
-    """How one home is asked. What is no use case of the list yet is an operation of its own name."""
+    """How one home is asked."""
 
     client: Client
-    operations: Operations
 
     def ask(self, function: Callable[[Context, Q], R], request: Q) -> Answer:
         """The report as JSON."""
         answer: Answer = as_json_of(function, self.client.ask(function, request))
         return answer
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.operations, name)
 
 
 @dataclass
@@ -169,8 +193,8 @@ def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Both]:
         here.__dict__ |= {"settings": worlds[0].settings, "server": None}
         server = ApiClient("http://localhost", http=worlds[1].client)
         yield Both(
-            local=(Side(InProcess(lambda: here.context), LocalOperations(here)), worlds[0]),
-            remote=(Side(OverHttp(server), RemoteOperations(server)), worlds[1]),
+            local=(Side(InProcess(lambda: here.context)), worlds[0]),
+            remote=(Side(OverHttp(server)), worlds[1]),
         )
         here.store.close()
 
@@ -329,7 +353,7 @@ class TestVariantsAndStudies:
         assert (queued["status"], queued["seed"], queued["definition"]["n_train"]) == ("queued", 7, 20)
         both.refused(Conflict, run(2000))
 
-        def cancel(operations: Operations, world: World) -> Answer:
+        def cancel(operations: Side, world: World) -> Answer:
             (study,) = world.get("/v1/studies").json()["items"]
             return operations.ask(cancel_study, StudyActRequest(id=study["id"]))
 
@@ -394,9 +418,11 @@ class TestVariantsAndStudies:
 
     def test_a_schedule_is_switched_on_and_off(self, both: Both) -> None:
         def switch(cron: str | None, *, from_file: bool = False, reason: str | None = None) -> Change:
-            return lambda operations, world: operations.set_schedule(
-                F, cron=cron, from_file=from_file, holdout=True, strategy=None, aim="quality", reason=reason
+            times = {} if from_file else {"cron": cron}
+            asked = ScheduleRequest(
+                family=F, on=True, **times, holdout=True, aim="quality", reason=reason or "", if_match="*"
             )
+            return lambda side, world: side.ask(put_schedule, asked)
 
         on = both(switch("0 3 * * *", reason="nightly"))
         assert (on["schedule"]["on"], on["schedule"]["cron"], on["changed"]) == (True, "0 3 * * *", True)
@@ -404,8 +430,9 @@ class TestVariantsAndStudies:
         assert both(switch(None))["schedule"]["cron"] is None
         assert both(switch(None, from_file=True))["schedule"]["source"] == "file"
         both.refused(InvalidInput, switch("every night"))
-        off: Change = lambda operations, world: operations.unset_schedule(F, reason=None)  # noqa: E731
-        assert [both(off)["changed"], both(off)["changed"]] == [True, False]
+        off = UnsetScheduleRequest(family=F)
+        assert [both.ask(delete_schedule, off)["changed"] for _ in range(2)] == [True, False]
+        assert both.ask(read_family_schedule, ScheduleReadRequest(family=F))["on"] is False
 
     @pytest.mark.parametrize("margin", [math.nan, math.inf])
     def test_a_number_that_json_does_not_have_is_refused(self, both: Both, margin: float) -> None:
@@ -550,13 +577,15 @@ class TestPlaybooks:
 class TestJudges:
     def test_answers_are_drawn_and_the_judge_is_calibrated(self, both: Both) -> None:
         def draw(n: int = 30, days: float = 30.0, dry_run: bool = False) -> Change:
-            return lambda operations, world: operations.draw_ratings(JUDGED, n, days=days, dry_run=dry_run)
+            return lambda side, world: side.ask(
+                draw_ratings, RatingDrawRequest(family=JUDGED, n=n, days=days, dry_run=dry_run)
+            )
 
         def calibrate(dry_run: bool = False) -> Change:
-            return lambda operations, world: operations.calibrate_judge(JUDGED, dry_run=dry_run)
+            return lambda side, world: side.ask(calibrate_judge, CalibrateRequest(family=JUDGED, dry_run=dry_run))
 
         both.set_up(add_judged_family)
-        both.refused(InvalidInput, lambda operations, world: operations.calibrate_judge(F, dry_run=False))
+        both.refused(InvalidInput, lambda side, world: side.ask(calibrate_judge, CalibrateRequest(family=F)))
         would = both(draw(dry_run=True))
         assert (would["dry_run"], would["n"], would["frame"], would["reviews"]) == (True, 30, 200, [])
         made = both(draw())
@@ -565,9 +594,9 @@ class TestJudges:
         assert "20 are needed" in both.refused(DatasetTooSmall, calibrate())
         for _, world in (both.local, both.remote):
             rate_all(world)
-        done = [operations.calibrate_judge(JUDGED, dry_run=True) for operations, _ in (both.local, both.remote)]
+        done = [calibrate(dry_run=True)(*side) for side in (both.local, both.remote)]
         assert [(one["dry_run"], one["id"], one["n"], one["method"]) for one in done] == [(True, None, 30, "platt")] * 2
-        kept = [operations.calibrate_judge(JUDGED, dry_run=False) for operations, _ in (both.local, both.remote)]
+        kept = [calibrate()(*side) for side in (both.local, both.remote)]
         assert [one["dry_run"] for one in kept] == [False, False]
         standing = both.remote[1].get(f"/v1/families/{JUDGED}/judge").json()
         assert (standing["calibration"]["id"], standing["uncalibrated"]) == (kept[1]["id"], None)
@@ -577,13 +606,13 @@ class TestJudges:
 
     def test_a_drawn_answer_is_rated_and_stays_rated(self, both: Both) -> None:
         both.set_up(add_judged_family)
-        both(lambda operations, world: operations.draw_ratings(JUDGED, 3, days=30.0, dry_run=False))
+        both.ask(draw_ratings, RatingDrawRequest(family=JUDGED, n=3))
 
         def rate(answer: str, expected: Any = None, place: int = 0) -> Change:
-            def change(operations: Operations, world: World) -> Answer:
+            def change(side: Side, world: World) -> Answer:
                 rows = world.shared.read(lambda tx: world.shared.store.reviews.page(tx, JUDGED, None))
                 review = next(row.id for row in rows if row.payload["place"] == place)
-                return operations.answer_review(review, answer, expected=expected, as_answered=False)
+                return side.ask(answer_review, ReviewAnswerRequest(id=review, answer=answer, expected=expected))
 
             return change
 
@@ -600,14 +629,13 @@ class TestJudges:
         assert rate("unrated", place=1)(*both.remote)["answer"] == "unrated"
         both.refused(
             NotFound,
-            lambda operations, world: operations.answer_review("rv_none", "1", expected=None, as_answered=False),
+            lambda side, world: side.ask(answer_review, ReviewAnswerRequest(id="rv_none", answer="1")),
         )
 
     def test_answers_are_queued_for_scoring_and_a_queued_run_is_stopped(self, both: Both) -> None:
         def score(n: int = 3, days: float = 30.0, dry_run: bool = False, **caps: Any) -> Change:
-            return lambda operations, world: operations.score_answers(
-                JUDGED, n, days=days, budget=Budget(**caps), dry_run=dry_run
-            )
+            asked = JudgeScoreRequest(family=JUDGED, n=n, days=days, budget=JudgeBudgetBody(**caps), dry_run=dry_run)
+            return lambda side, world: side.ask(score_answers, asked)
 
         both.set_up(add_judged_family)
         both.set_up(lambda world: add_unjudged(world, 4))
@@ -625,19 +653,21 @@ class TestJudges:
         assert listed[-1] == shown
         ids = {one: world.shared.read(world.shared.store.judge_runs.unfinished)[0].id for one, world in
                (("here", both.local[1]), ("there", there))}  # fmt: skip
-        stop: Change = lambda operations, world: operations.stop_judge_run(ids[world.settings.home.name])  # noqa: E731
+
+        def stop(side: Side, world: World, run: str | None = None) -> Answer:
+            return side.ask(stop_judge_run, JudgeRunActRequest(id=run or ids[world.settings.home.name]))
+
         assert [both(stop)["status"], both(stop)["status"]] == ["cancelled", "cancelled"]
-        both.refused(NotFound, lambda operations, world: operations.stop_judge_run("jr_none"))
+        both.refused(NotFound, lambda side, world: stop(side, world, "jr_none"))
         both.refused(
             InvalidInput,
-            lambda operations, world: operations.score_answers(F, 3, days=1.0, budget=Budget(), dry_run=True),
+            lambda side, world: side.ask(score_answers, JudgeScoreRequest(family=F, dry_run=True)),
         )
 
     def test_a_check_is_queued_with_its_price_said_before(self, both: Both) -> None:
         def check(beside: str | None = None, dry_run: bool = False) -> Change:
-            return lambda operations, world: operations.check_judge(
-                JUDGED, 5, beside=beside, budget=Budget(), dry_run=dry_run
-            )
+            asked = JudgeCheckRequest(family=JUDGED, n=5, beside=beside, dry_run=dry_run)
+            return lambda side, world: side.ask(check_biases, asked)
 
         both.set_up(add_judged_family)
         both.refused(DatasetTooSmall, check())
@@ -655,23 +685,25 @@ class TestInstallation:
         assert [(answer["dry_run"], answer["more"]) for answer in answers] == [(True, False), (False, False)]
 
     def test_a_clock_that_did_not_run_ahead_is_left_alone(self, both: Both) -> None:
-        assert both(lambda operations, world: operations.reset_clock(reason="to be sure"))["held"] == []
+        assert both.ask(reset_clock, ClockResetRequest(reason="to be sure"))["held"] == []
 
     def test_a_key_is_made_given_a_new_secret_and_ended(self, both: Both) -> None:
-        access = access_of(
-            ["read", "feedback"], families=[F], limits={"calls_per_day": 9}, expires_at=NOW + timedelta(days=2), now=NOW
-        )
-        both.refused(NotFound, lambda operations, world: operations.revoke_key("nobody's"))
+        web = KeyRequest(
+            name="web", roles=["read", "feedback"], families=[F], limits=KeyLimitsBody(calls_per_day=9),
+            expires_at=NOW + timedelta(days=2),
+        )  # fmt: skip
+        both.refused(NotFound, lambda side, world: side.ask(revoke_key, RevokeRequest(name="nobody's")))
         both.set_up(lambda world: world.add_key("admin", "admin", secret="s"))
         both.set_up(lambda world: world.client.headers.update({"Authorization": "Bearer s"}))
-        made = both(lambda operations, world: operations.create_key("web", access))
+        made = both.ask(create_key, web)
         assert (made["secret"][:3], made["key"]["roles"], made["key"]["limits"]) == (
             "dk_",
             ["feedback", "read"],
             {"calls_per_day": 9},
         )
-        both.refused(Conflict, lambda operations, world: operations.create_key("web", access))
-        assert both(lambda operations, world: operations.rotate_key("web", timedelta(minutes=30)))["changed"] is True
-        assert both(lambda operations, world: operations.undo_rotation("web"))["changed"] is True
-        revoke: Change = lambda operations, world: operations.revoke_key("web")  # noqa: E731
-        assert [both(revoke)["changed"], both(revoke)["changed"]] == [True, False]
+        both.refused(Conflict, lambda side, world: side.ask(create_key, web))
+        assert both.ask(rotate_key, RotateRequest(name="web", grace_s=1800.0))["changed"] is True
+        assert both.ask(rotate_key, RotateRequest(name="web", undo=True))["changed"] is True
+        ended = [both.ask(revoke_key, RevokeRequest(name="web"))["changed"] for _ in range(2)]
+        assert ended == [True, False]
+        assert [key["name"] for key in both.ask(read_keys, KeysRequest())["items"]] == ["admin", "web"]

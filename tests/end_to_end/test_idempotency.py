@@ -230,6 +230,7 @@ CASES: dict[str, Callable[[World], Asked]] = {
     "POST /v1/families/{family}/studies": to_study,
     "POST /v1/studies/{id}/cancel": lambda world: (f"/v1/studies/{studied(world)['id']}/cancel", {"reason": "no"}),
     "POST /v1/studies/{id}/nominate": searched,
+    "POST /v1/families/{family}/reviews": lambda world: ("/v1/families/triage/reviews", {}),
     "POST /v1/studies/{id}/resume": lambda world: (f"/v1/studies/{studied(world)['id']}/resume", {}),
     "PUT /v1/families/{family}/schedule": lambda world: (
         "/v1/families/triage/schedule",

@@ -194,9 +194,8 @@ def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_
 
 
 def _collect(family: Any, store: Any, clock: Any) -> Any:
-    return collect_reviews(
-        family, store=store, clock=Clock(clock.now() + timedelta(minutes=2))
-    )  # the last minute is not looked at yet
+    at = Clock(clock.now() + timedelta(minutes=2))  # the last minute is not looked at yet
+    return collect_reviews(family, store=store, clock=at).items
 
 
 def _released(store: Any) -> list[Any]:

@@ -12,6 +12,7 @@ import pytest
 
 from optimizer.cli import session
 from optimizer.cli.app import run
+from optimizer.runtime.api_client import ApiClient
 from tests.api_world import World, make_home, serving
 
 PATH = "/v1/families/triage/schedule"
@@ -159,19 +160,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-class InProcess:
-    """The command line's client, on an API in this process."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def put(self, path: str, body: Any) -> Any:
-        return put(self._world, dict(body), path=path).json()
-
-    def delete(self, path: str, **query: Any) -> Any:
-        return self._world.client.delete(path, params=query).json()
-
-
 @pytest.mark.parametrize("by_server", [False, True], ids=["store", "server"])
 def test_the_command_line_sets_it_shows_it_and_gives_it_back(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, by_server: bool
@@ -185,7 +173,7 @@ def test_the_command_line_sets_it_shows_it_and_gives_it_back(
     assert "off, nothing starts by itself" in detent()
     if by_server:
         with serving(make_again(home)) as world:
-            monkeypatch.setattr(session.Session, "server", InProcess(world))
+            monkeypatch.setattr(session.Session, "server", ApiClient("http://localhost", http=world.client))
             said = detent("--cron", "0 3 * * 1", "--reason", "weekly")
     else:
         said = detent("--cron", "0 3 * * 1", "--reason", "weekly")

@@ -124,6 +124,7 @@ DELETE /v1/families/{topics}?confirm=topics&reason=done
 POST /v1/families/{topics}/restore {"reason": "back"}
 POST /v1/chat/completions {"model": "triage", "messages": [{"role": "user", "content": "Invoice?"}]}
 POST /v1/studies/STUDY/resume
+POST /v1/families/{triage}/reviews {"dry_run": true}
 """
 
 

@@ -52,7 +52,7 @@ class Place:
         keep_events(self.store, [row])
 
     def collect(self, **options: Any) -> list[Any]:
-        return collect_reviews(self.family, store=self.store, clock=self.clock, **options)
+        return list(collect_reviews(self.family, store=self.store, clock=self.clock, **options).items)
 
     def reviews(self) -> list[dict[str, Any]]:
         with self.store.read() as tx:
@@ -189,7 +189,7 @@ def test_a_look_is_due_once_a_day_and_never_where_nothing_may_be_shown(place: Pl
     for changes in ({"review": {"per_day": 0}}, {"privacy": {"store": "metadata"}}):
         quiet = parse_family({**family("quiet").model_dump(exclude_none=True), **changes})
         assert not is_due(quiet, store=place.store, clock=place.clock)
-        assert collect_reviews(quiet, store=place.store, clock=place.clock) == []
+        assert not collect_reviews(quiet, store=place.store, clock=place.clock).items
 
 
 # --- the answer -------------------------------------------------------------------------------------------------------

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-import pytest
+from types import SimpleNamespace
 
-from optimizer.core.base.errors import BudgetTooSmall, Busy, InvalidInput
+import pytest
+from pydantic import ValidationError
+
+from optimizer.core.base.errors import BudgetTooSmall, Busy
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.run import JudgeRun, JudgeRunEstimate
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits
-from optimizer.jobs.studies.evaluations.create_judge_run import check_biases, score_answers, stop_judge_run
+from optimizer.jobs.studies.evaluations.create_judge_run import (
+    JudgeBudgetBody,
+    JudgeCheckRequest,
+    JudgeRunActRequest,
+    JudgeScoreRequest,
+    check_biases,
+    score_answers,
+    stop_judge_run,
+)
 from optimizer.jobs.studies.evaluations.run_judge_run import run_judge_run
 from optimizer.jobs.studies.read_spending import monthly_left
+from tests.contexts import context_of
 from tests.judged_world import JudgedWorld, dies_at, judge_model, letters_family, writer
 from tests.scripted_model import ScriptedModel
 from tests.study_world import Killed
@@ -18,9 +30,25 @@ from tests.unit.test_judge_check import judge_that, letter_writer
 from tests.unit.test_judged_traffic import Live, family_of
 
 
+def asked_by_ann(world, usd_per_month=None, models=None):
+    return context_of(
+        world.store, world.clock, "ann", family=lambda name: world.family, models=lambda: models or world,
+        settings=SimpleNamespace(usd_per_month=usd_per_month),
+    )  # fmt: skip
+
+
+def ask(act, request, world, budget=None, usd_per_month=None, models=None, **options):
+    caps = JudgeBudgetBody(usd=budget.usd, calls=budget.calls) if budget is not None else JudgeBudgetBody()
+    context = asked_by_ann(world, usd_per_month, models)
+    return act(context, request(family=world.family.name, budget=caps, **options))
+
+
+def stop_run(world, run):
+    return stop_judge_run(asked_by_ann(world), JudgeRunActRequest(id=run.id))
+
+
 def score(world, **options):
-    given = {"budget": Budget(), "actor": "ann", "store": world.store, "clock": world.clock, "models": world}
-    return score_answers(world.family, **{**given, **options})
+    return ask(score_answers, JudgeScoreRequest, world, **options)
 
 
 def do(world, run, **options):
@@ -43,19 +71,21 @@ def live(folder, *judges, usd_per_month=None, **judge):
 def test_answers_are_scored_as_the_run_was_asked_for(tmp_path):
     world = live(tmp_path)
     run = score(world, n=4)
-    assert (run.status, run.n, len(run.request["interactions"])) == ("queued", 4, 4)
+    assert (run.status, run.n, "interactions" in run.request) == ("queued", 4, False)
+    with world.store.read() as tx:
+        drawn = world.store.judge_runs.get(tx, run.id).request["interactions"]
     seen = []
     made = do(world, run, watched=lambda one: seen.append((one.status, one.n_done)))
     assert seen == [("running", 1), ("running", 2), ("running", 3), ("running", 4)]
     assert (made.status, made.n_done, made.result["n_judged"], made.result["stopped"]) == ("finished", 4, 4, None)
-    assert {event.interaction for event in world.feedback()} == set(run.request["interactions"])
+    assert {event.interaction for event in world.feedback()} == set(drawn)
     assert do(world, run) == made, "what has ended is not done again"
 
 
 @pytest.mark.parametrize("cap", [{"usd": float("inf")}, {"usd": float("nan")}, {"usd": -1.0}, {"calls": -1}])
 def test_a_budget_that_would_hold_nothing_is_refused(tmp_path, cap):
     world = live(tmp_path)
-    with pytest.raises(InvalidInput, match="is no budget; give a number of 0 or more"):
+    with pytest.raises(ValidationError, match=r"greater than or equal to 0|finite number"):
         score(world, n=4, budget=Budget(**cap))
 
 
@@ -140,13 +170,13 @@ def test_under_a_monthly_limit_a_judge_without_a_price_is_refused(tmp_path):
 
 @pytest.mark.parametrize("n", [0, 10_001])
 def test_a_number_out_of_range_is_refused(tmp_path, n):
-    with pytest.raises(InvalidInput):
+    with pytest.raises(ValidationError):
         score(live(tmp_path), n=n)
 
 
 @pytest.mark.parametrize("days", [0.0, 3651.0, 800_000.0, 1e300, float("nan")])
 def test_days_out_of_range_are_refused(tmp_path, days):
-    with pytest.raises(InvalidInput, match="above 0, at most 3650"):
+    with pytest.raises(ValidationError):
         score(live(tmp_path), days=days)
 
 
@@ -169,7 +199,7 @@ def test_a_run_stops_before_its_next_call_and_a_queued_one_at_once(tmp_path):
     world = live(tmp_path, judge_model(concurrency=1))
 
     def stop(run):
-        return stop_judge_run(run.id, actor="ann", store=world.store, clock=world.clock)
+        return stop_run(world, run)
 
     run = score(world)
 
@@ -198,9 +228,8 @@ def test_a_run_of_a_judge_that_was_changed_meanwhile_asks_nothing(tmp_path):
 
 def checking(folder, judge):
     world = JudgedWorld(folder, judge, model=letter_writer(), family=letters_family()).fill_letters(n_dev=24)
-    given = {"budget": Budget(), "actor": "ann", "store": world.store, "clock": world.clock, "models": world}
     world.intake = None
-    return world, lambda **options: check_biases(world.family, **{**given, **options})
+    return world, lambda **options: ask(check_biases, JudgeCheckRequest, world, **options)
 
 
 def test_a_check_is_queued_with_its_price_and_says_what_it_found(tmp_path):
@@ -241,7 +270,7 @@ def test_a_check_whose_budget_ends_keeps_what_it_found_and_one_that_is_stopped_t
 
     def stop(one):
         if one.n_done == 2:
-            stop_judge_run(one.id, actor="ann", store=world.store, clock=world.clock)
+            stop_run(world, one)
         world.clock.pass_seconds(1)
 
     cut = do(world, check(), watched=stop)

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from optimizer.core.base.errors import Conflict, DatasetTooSmall, InvalidInput, NotAuthorised, NotFound
 from optimizer.core.evaluation.judging.calibration import why_uncalibrated
@@ -16,12 +17,14 @@ from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.serving.access import access_of
 from optimizer.core.views.judge import CalibrationView, DrawView, JudgeView
-from optimizer.jobs.feedback.calibrate_judge import calibrate_judge
-from optimizer.jobs.feedback.draw_ratings import draw_ratings
-from optimizer.jobs.feedback.judge_standing import judge_standing
+from optimizer.jobs.context import Context
+from optimizer.jobs.feedback.calibrate_judge import CalibrateRequest, calibrate_judge
+from optimizer.jobs.feedback.draw_ratings import RatingDrawRequest, draw_ratings
+from optimizer.jobs.feedback.judge_standing import JudgeReadRequest, read_judge
 from optimizer.jobs.feedback.rate_answer import KIND, rate_answer
 from optimizer.runtime import wiring
 from optimizer.runtime.fit_apart import fit_judge_apart
+from tests.contexts import context_of
 from tests.ingestion import Installation
 from tests.rated_world import judge_answers, judged_family, rating
 from tests.stores import arm, feedback, keep_events, temporary_database
@@ -40,7 +43,10 @@ class Place:
         self.clock.pass_time(timedelta(hours=1))
 
     def draw(self, n: int = 40, **options: Any) -> DrawView:
-        return draw_ratings(self.family, n, actor="ben", store=self.store, clock=self.clock, **options)
+        return draw_ratings(self.asked(), RatingDrawRequest(family=self.family.name, n=n, **options))
+
+    def asked(self, family: Family | None = None, **more: Any) -> Context:
+        return context_of(self.store, self.clock, "ben", family=lambda name: family or self.family, **more)
 
     def rate(self, review: str, answer: str | None = None) -> dict[str, Any]:
         with self.store.read() as tx:
@@ -50,13 +56,11 @@ class Place:
         return rate_answer(review, said, actor="ben", store=self.store, clock=self.clock, intake=self.here.intake())
 
     def calibrate(self, family: Family | None = None, **options: Any) -> CalibrationView:
-        fit = options.pop("fit", wiring.fit_judge)
-        return calibrate_judge(
-            family or self.family, actor="ben", store=self.store, clock=self.clock, fit=fit, **options
-        )
+        asked = self.asked(family, fit_judge=options.pop("fit", wiring.fit_judge))
+        return calibrate_judge(asked, CalibrateRequest(family=self.family.name, **options))
 
     def standing(self, **options: Any) -> JudgeView:
-        return judge_standing(self.family, store=self.store, **options)
+        return read_judge(self.asked(), JudgeReadRequest(family=self.family.name, **options))
 
 
 @pytest.fixture
@@ -123,15 +127,15 @@ def test_a_dry_run_opens_nothing(place: Place) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        pytest.param({"n": 0}, "1 to 1000", id="none"),
-        pytest.param({"n": 1001}, "1 to 1000", id="too many"),
-        pytest.param({"days": 0.0}, "above 0", id="no time"),
-        pytest.param({"days": 800000.0}, "at most 3650", id="before the calendar"),
-        pytest.param({"days": float("nan")}, "above 0", id="no number"),
+        pytest.param({"n": 0}, "greater than or equal to 1", id="none"),
+        pytest.param({"n": 1001}, "less than or equal to 1000", id="too many"),
+        pytest.param({"days": 0.0}, "greater than 0", id="no time"),
+        pytest.param({"days": 800000.0}, "less than or equal to 3650", id="before the calendar"),
+        pytest.param({"days": float("nan")}, "finite number", id="no number"),
     ],
 )
 def test_a_draw_of_nothing_is_refused(place: Place, options: dict[str, Any], says: str) -> None:
-    with pytest.raises(InvalidInput, match=says):
+    with pytest.raises(ValidationError, match=says):
         place.draw(**options)
 
 

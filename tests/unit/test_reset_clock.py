@@ -10,8 +10,9 @@ import pytest
 
 from optimizer.adapters.store import Database
 from optimizer.jobs.rollouts.tick import tick
-from optimizer.jobs.upkeep.reset_clock import ClockReset, reset_clock
+from optimizer.jobs.upkeep.reset_clock import ClockReset, ClockResetRequest, reset_clock
 from tests.clock import T0, Clock
+from tests.contexts import context_of
 from tests.stores import new_database, rollout
 
 
@@ -28,7 +29,7 @@ def ticked_at(store: Database) -> datetime | None:
 
 
 def reset(store: Database, clock: Clock) -> ClockReset:
-    return reset_clock("ran ahead", actor="anna", store=store, clock=clock)
+    return reset_clock(context_of(store, clock, "anna"), ClockResetRequest(reason="ran ahead"))
 
 
 def test_a_tick_that_a_clock_ahead_has_made_is_taken_back_to_now(store: Database) -> None:

@@ -14,7 +14,7 @@ _PER_BIN, _MOST_BINS = 10, 10
 
 
 def fit_judge(scores: Sequence[float], ratings: Sequence[float], groups: Sequence[str], passes: float) -> FittedJudge:
-    """jobs.feedback.calibrate_judge.FitJudge with scikit-learn."""
+    """core.evaluation.judging.agreement.FitJudge with scikit-learn."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):

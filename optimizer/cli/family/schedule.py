@@ -9,6 +9,7 @@ import typer
 from optimizer.cli.output import Json, show, tell_change
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import InvalidInput
+from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from optimizer.core.base.values import Aim
@@ -56,31 +57,30 @@ def schedule(
         _read(session, family, as_json)
         return
     check_one_of("--aim", aim, ("quality", "cost", "latency"))
+    from optimizer.jobs.scheduling import set_schedule as jobs
+
     if off:
-        answer = session.operations.unset_schedule(family, reason=reason)
+        report = session.client.ask(jobs.delete_schedule, jobs.UnsetScheduleRequest(family=family, reason=reason or ""))
     else:
-        answer = session.operations.set_schedule(
-            family,
-            cron=cron,
-            from_file=not no_cron,
-            holdout=holdout,
-            strategy=strategy,
-            aim=cast("Aim | None", aim),
-            reason=reason,
-        )
-    show(as_json, answer, lambda out: None)
-    tell_change(f"{family}: {answer['what']}.", why=answer["why"], undo=answer["undo"] or "", then=answer["next"] or "")
+        times = {"cron": cron} if cron is not None or no_cron else {}  # left out: the file's
+        asked = jobs.ScheduleRequest(
+            family=family, on=True, **times, holdout=holdout, strategy=strategy, aim=cast("Aim | None", aim),
+            reason=reason or "", if_match="*",
+        )  # fmt: skip
+        report = session.client.ask(jobs.put_schedule, asked)
+    show(as_json, as_json_of(jobs.put_schedule, report), lambda out: None)
+    tell_change(f"{family}: {report.what}.", why=report.why, undo=report.undo or "", then=report.next or "")
 
 
 def _read(session: Session, family: str, as_json: bool) -> None:
     from optimizer.core.base.phrasing import when
-    from optimizer.jobs.scheduling.set_schedule import read_schedule
+    from optimizer.jobs.scheduling.set_schedule import ScheduleReadRequest, read_family_schedule
 
-    found = read_schedule(session.family(family), store=session.store, clock=session.clock)
+    found = session.client.ask(read_family_schedule, ScheduleReadRequest(family=family))
 
     def view(out: Any) -> None:
         out.print(f"By itself {found.text}", style="bold", markup=False)
         if found.next_study_at is not None:
             out.print(f"Next      {when(found.next_study_at)}", markup=False)
 
-    show(as_json, found, view)
+    show(as_json, as_json_of(read_family_schedule, found), view)

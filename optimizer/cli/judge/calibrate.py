@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from optimizer.cli.output import Json, show, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
+from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from rich.console import Console
+
+    from optimizer.core.evaluation.judging.agreement import Measured
+    from optimizer.core.views.judge import CalibrationView
 
 Family = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
 FIGURES = {
@@ -41,33 +43,33 @@ def calibrate(
 
     Example: detent judge calibrate summarization
     """
-    session = Session()
-    made = session.operations.calibrate_judge(family, dry_run=dry_run)
-    show(as_json, made, lambda out: told_calibration(out, made))
+    from optimizer.jobs.feedback.calibrate_judge import CalibrateRequest, calibrate_judge
+
+    made = Session().client.ask(calibrate_judge, CalibrateRequest(family=family, dry_run=dry_run))
+    show(as_json, as_json_of(calibrate_judge, made), lambda out: told_calibration(out, made))
     if as_json or dry_run:
         return
     tell_change(
-        f"{family}: its judge {made['judge']} is measured on {count(made['n'], 'rating')}.",
-        why=made["says"],
+        f"{family}: its judge {made.judge} is measured on {count(made.n, 'rating')}.",
+        why=made.says,
         undo="none; earlier calibrations are kept, and the latest of this judge counts.",
         then=f"detent judge show {family}",
     )
 
 
-def told_calibration(out: Console, made: Mapping[str, Any]) -> None:
-    """``made``: as CalibrationView has it."""
+def told_calibration(out: Console, made: CalibrationView) -> None:
     rows = [
         {"figure": words, "value": _value(found), "interval": _interval(found)}
         for name, words in FIGURES.items()
-        if (found := made["agreement"][name])
+        if (found := getattr(made.agreement, name))
     ]
-    out.print(f"{made['n']} ratings, map {made['method']}, {made['fitted_at']}. {made['says']}")
+    out.print(f"{made.n} ratings, map {made.method}, {made.fitted_at}. {made.says}")
     table(rows, {"figure": "Out of fold", "value": "Value", "interval": "95 % interval"}, empty="")(out)
 
 
-def _value(found: Mapping[str, Any]) -> str:
-    return "cannot tell" if found["value"] is None else f"{found['value']:.3f}"
+def _value(found: Measured) -> str:
+    return "cannot tell" if found.value is None else f"{found.value:.3f}"
 
 
-def _interval(found: Mapping[str, Any]) -> str:
-    return "" if found["low"] is None else f"{found['low']:z.3f} to {found['high']:z.3f}"
+def _interval(found: Measured) -> str:
+    return "" if found.low is None else f"{found.low:z.3f} to {found.high:z.3f}"

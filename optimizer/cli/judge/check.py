@@ -11,6 +11,7 @@ from optimizer.cli.judge.score import BudgetCalls, BudgetUsd
 from optimizer.cli.output import Json, say, show
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
+from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,16 +35,18 @@ def check(
 
     Example: detent judge check letters --dry-run
     """
-    from optimizer.core.base.values import Budget
+    from optimizer.core.evaluation.judging.run import JudgeRunEstimate
+    from optimizer.jobs.studies.evaluations.create_judge_run import JudgeBudgetBody, JudgeCheckRequest, check_biases
 
-    session = Session()
-    budget = Budget(usd=budget_usd, calls=budget_calls)
-    made = session.operations.check_judge(family, n, beside=beside, budget=budget, dry_run=dry_run)
-    if dry_run:
-        head = f"{family}: {count(made['n'], 'dev example')}, judged by {', '.join(made['members'])}"
-        show(as_json, made, lambda out: told_estimate(out, made, head))
+    session, budget = Session(), JudgeBudgetBody(usd=budget_usd, calls=budget_calls)
+    made = session.client.ask(
+        check_biases, JudgeCheckRequest(family=family, n=n, beside=beside, budget=budget, dry_run=dry_run)
+    )
+    if isinstance(made, JudgeRunEstimate):
+        head = f"{family}: {count(made.n, 'dev example')}, judged by {', '.join(made.members)}"
+        show(as_json, as_json_of(check_biases, made), lambda out: told_estimate(out, made, head))
         return
-    run = follow_judge_run(session, made["id"], quiet=as_json)
+    run = follow_judge_run(session, made.id, quiet=as_json)
     if run.result is None:
         say("The check was stopped; nothing was found.")
         raise typer.Exit(3)

@@ -14,7 +14,7 @@ from optimizer.cli.judge.score import score
 from optimizer.cli.output import Json, say, show, table
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
-from optimizer.core.views.judge import judge_run_view
+from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,23 +38,22 @@ def show_judge(
 
     Example: detent judge show summarization
     """
-    from optimizer.jobs.feedback.judge_standing import judge_standing
+    from optimizer.jobs.feedback.judge_standing import JudgeReadRequest, read_judge
 
-    session = Session()
-    found = judge_standing(session.family(family), store=session.store, variant=variant)
+    found = Session().client.ask(read_judge, JudgeReadRequest(family=family, variant=variant))
 
     def view(out: Console) -> None:
         out.print(f"{family}: judge {found.judge}.")
         why = found.uncalibrated
         out.print("It may decide: people's ratings vouch for it." if why is None else f"It never decides alone: {why}.")
         if found.calibration is not None:
-            told_calibration(out, asdict(found.calibration))
+            told_calibration(out, found.calibration)
         if others := [one for one in found.history if one.judge != found.judge]:
             out.print(f"{count(len(others), 'calibration')} of earlier judges.")
 
-    show(as_json, found, view)
+    show(as_json, as_json_of(read_judge, found), view)
     if not as_json:
-        say(told_figure(asdict(found.figure)))
+        say(told_figure(found.figure))
 
 
 @app.command("runs")
@@ -63,12 +62,13 @@ def list_runs(family: Family, as_json: Json = False) -> None:
 
     Example: detent judge runs summarization
     """
-    session = Session()
-    session.family(family)
-    with session.store.read() as tx:
-        found = [asdict(judge_run_view(one)) for one in session.store.judge_runs.latest(tx, family, MOST_RUNS)]
+    from optimizer.jobs.studies.evaluations.create_judge_run import JudgeRunsRequest, read_judge_runs
+
+    found = Session().client.ask(read_judge_runs, JudgeRunsRequest(family=family, limit=MOST_RUNS))
     columns = {"id": "Run", "kind": "Kind", "status": "Status", "n_done": "Done", "n": "Of at most", "error": "Error"}
-    show(as_json, {"items": found}, table(found, columns, empty=f"{family}: its judge was asked nothing yet."))
+    rows = [asdict(one) for one in found.items]
+    told = table(rows, columns, empty=f"{family}: its judge was asked nothing yet.")
+    show(as_json, as_json_of(read_judge_runs, found), told)
 
 
 @app.command("cancel")
@@ -79,7 +79,9 @@ def cancel_run(
 
     Example: detent judge cancel jr_01m5v2s1n8
     """
-    made = Session().operations.stop_judge_run(run)
-    said = "is stopped" if made["status"] == "cancelled" else f"has ended: {made['status']}"
-    said = "stops before its next call" if made["status"] == "running" else said
-    show(as_json, made, lambda out: out.print(f"Run {run} {said}.", markup=False))
+    from optimizer.jobs.studies.evaluations.create_judge_run import JudgeRunActRequest, stop_judge_run
+
+    made = Session().client.ask(stop_judge_run, JudgeRunActRequest(id=run))
+    said = "is stopped" if made.status == "cancelled" else f"has ended: {made.status}"
+    said = "stops before its next call" if made.status == "running" else said
+    show(as_json, as_json_of(stop_judge_run, made), lambda out: out.print(f"Run {run} {said}.", markup=False))

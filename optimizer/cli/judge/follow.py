@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from optimizer.cli.family.evaluate_view import NO_PRICE
 from optimizer.cli.output import console, dollars, say
@@ -15,7 +15,7 @@ from optimizer.core.base.errors import Busy, DetentError, NotFound
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.core.evaluation.judging.run import JudgeRun
+    from optimizer.core.evaluation.judging.run import JudgeRun, JudgeRunEstimate
 
 POLL_S = 0.5
 
@@ -49,13 +49,12 @@ def read_run(session: Session, id: str) -> JudgeRun:
     return found
 
 
-def told_estimate(out: Console, made: Mapping[str, Any], head: str) -> None:
-    """``made``: as JudgeRunEstimate has it."""
-    calls, usd = made["calls"], made["usd"]
-    cap = f"with retries at most {made['calls_at_most']:,}, the cap where no budget is given"
+def told_estimate(out: Console, made: JudgeRunEstimate, head: str) -> None:
+    calls, usd = made.calls, made.usd
+    cap = f"with retries at most {made.calls_at_most:,}, the cap where no budget is given"
     out.print(head, markup=False)
-    out.print(f"Calls     {calls['expected']:,} expected, at most {calls['high']:,}; {cap}", markup=False)
-    money = NO_PRICE if usd is None else f"{dollars(usd['expected'])} expected, at most {dollars(usd['high'])}"
+    out.print(f"Calls     {calls.expected:,} expected, at most {calls.high:,}; {cap}", markup=False)
+    money = NO_PRICE if usd is None else f"{dollars(usd.expected)} expected, at most {dollars(usd.high)}"
     out.print(f"Dollars   {money}", markup=False)
 
 

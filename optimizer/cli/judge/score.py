@@ -11,6 +11,7 @@ from optimizer.cli.judge.follow import follow_judge_run, told_estimate
 from optimizer.cli.output import Json, dollars, say, show
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
+from optimizer.runtime.use_cases import as_json_of
 
 BudgetUsd = Annotated[float | None, typer.Option(min=0, help="Dollars at most.", show_default=False)]
 BudgetCalls = Annotated[
@@ -34,18 +35,20 @@ def score(
 
     Example: detent judge score letters --n 50 --dry-run
     """
-    from optimizer.core.base.values import Budget
+    from optimizer.core.evaluation.judging.run import JudgeRunEstimate
+    from optimizer.jobs.studies.evaluations.create_judge_run import JudgeBudgetBody, JudgeScoreRequest, score_answers
 
-    session = Session()
-    budget = Budget(usd=budget_usd, calls=budget_calls)
-    made = session.operations.score_answers(family, n, days=days, budget=budget, dry_run=dry_run)
-    if dry_run:
-        head = f"{family}: {count(made['n'], 'answer')} that the judge has not scored"
-        show(as_json, made, lambda out: told_estimate(out, made, head))
-        if made["why_none"]:
-            say(made["why_none"])
+    session, budget = Session(), JudgeBudgetBody(usd=budget_usd, calls=budget_calls)
+    made = session.client.ask(
+        score_answers, JudgeScoreRequest(family=family, n=n, days=days, budget=budget, dry_run=dry_run)
+    )
+    if isinstance(made, JudgeRunEstimate):
+        head = f"{family}: {count(made.n, 'answer')} that the judge has not scored"
+        show(as_json, as_json_of(score_answers, made), lambda out: told_estimate(out, made, head))
+        if made.why_none:
+            say(made.why_none)
         return
-    run = follow_judge_run(session, made["id"], quiet=as_json)
+    run = follow_judge_run(session, made.id, quiet=as_json)
     found: dict[str, Any] = {"n_judged": 0, "n_unmeasured": 0, "reviews": [], "usd": 0.0, "stopped": None}
     found |= run.result or {}
     words = (

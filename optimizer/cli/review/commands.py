@@ -5,8 +5,9 @@ such as whether a text from production may become an example.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +17,12 @@ from optimizer.cli.review.reviews import RATE, reviews_with_texts, value_of
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import count
+from optimizer.runtime.client import whole
+from optimizer.runtime.use_cases import as_json_of
+
+if TYPE_CHECKING:
+    from optimizer.cli.review.screens import Send
+    from optimizer.ports import Review
 
 app = typer.Typer(name="review", no_args_is_help=True, help="Questions waiting for a person: list and answer.")
 
@@ -80,21 +87,23 @@ def answer(
         return
     if review is None or answer is None or only_family is not None:
         raise InvalidInput("Name a review and its answer, or say --all, to which alone --family belongs.")
+    from optimizer.jobs.feedback.answer_review import ReviewAnswerRequest, answer_review
+
     session = Session()
-    with session.store.read() as tx:
-        asked = session.store.reviews.get(tx, review)
     value = None
     if expected is not None:
-        family = session.family(asked.family)
-        value = value_of(family.output.parser, expected)
-    row = session.operations.answer_review(review, answer, expected=value, as_answered=as_answered)
-    if asked.kind == RATE:
-        _told_rating(session, row, as_json)
+        with session.store.read() as tx:
+            asked = session.store.reviews.get(tx, review)
+        value = value_of(session.family(asked.family).output.parser, expected)
+    row = session.client.ask(
+        answer_review, ReviewAnswerRequest(id=review, answer=answer, expected=value, as_answered=as_answered)
+    )
+    show(as_json, as_json_of(answer_review, row), lambda out: None)
+    waiting = _open_reviews(session, row.family)
+    if row.kind == RATE:
+        _told_rating(row, waiting)
         return
-    show(as_json, row, lambda out: None)
-    with session.store.read() as tx:
-        n_open = len(session.store.reviews.page(tx, row["family"], "open"))
-    released, family_name = answer == "release", row["family"]
+    n_open, released, family_name = len(waiting), answer == "release", row.family
     list_open = f"detent review list --family {family_name}"
     study = f"detent study run {family_name} --dry-run"
     released_text = "the text is an example from now on, and a prompt may quote it"
@@ -115,6 +124,14 @@ def answer(
     )
 
 
+def _sender(session: Session) -> Send:
+    from optimizer.jobs.feedback.answer_review import ReviewAnswerRequest, answer_review
+
+    return lambda id, answer, *, expected, as_answered: session.client.ask(
+        answer_review, ReviewAnswerRequest(id=id, answer=answer, expected=expected, as_answered=as_answered)
+    )
+
+
 def _answer_all(session: Session, family: str | None, as_json: bool) -> None:
     from optimizer.cli.review.screens import ask_each, key_typed
 
@@ -124,7 +141,7 @@ def _answer_all(session: Session, family: str | None, as_json: bool) -> None:
             " REVIEW ANSWER; detent review list --json says which are open."
         )
     rows = reviews_with_texts(session, family, "open")
-    ended = ask_each(rows, session.families.families, send=session.operations.answer_review, read_key=key_typed)
+    ended = ask_each(rows, session.families.families, send=_sender(session), read_key=key_typed)
     show(as_json, {"items": ended.answered}, lambda out: None)
     open_now = reviews_with_texts(session, family, "open")
     only = f" --family {family}" if family is not None else ""
@@ -142,20 +159,23 @@ def _answer_all(session: Session, family: str | None, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _told_rating(session: Session, row: Mapping[str, Any], as_json: bool) -> None:
+def _open_reviews(session: Session, family: str) -> Sequence[Review]:
+    from optimizer.jobs.feedback.answer_review import ReviewsRequest, read_reviews
+
+    return whole(session.client, read_reviews, ReviewsRequest(family=family, status="open")).items
+
+
+def _told_rating(row: Review, waiting: Sequence[Review]) -> None:
     from optimizer.jobs.feedback.rate_answer import UNRATED
 
-    show(as_json, row, lambda out: None)
-    with session.store.read() as tx:
-        waiting = session.store.reviews.page(tx, row["family"], "open")
     n = sum(one.kind == RATE for one in waiting)
     tell_change(
-        f"{row['id']}: {'not rated' if row['answer'] == UNRATED else 'rated ' + row['answer']}.",
+        f"{row.id}: {'not rated' if row.answer == UNRATED else f'rated {row.answer}'}.",
         why="",
         undo="none: an answer stays.",
-        then=f"detent review list --family {row['family']} ({count(n, 'drawn answer')} left to rate)"
+        then=f"detent review list --family {row.family} ({count(n, 'drawn answer')} left to rate)"
         if n
-        else f"detent judge calibrate {row['family']}; detent judge show {row['family']}",
+        else f"detent judge calibrate {row.family}; detent judge show {row.family}",
     )
 
 
@@ -174,10 +194,12 @@ def draw(
 
     Example: detent review draw triage --n 50
     """
-    made = Session().operations.draw_ratings(family, n, days=days, dry_run=dry_run)
-    show(as_json, made, lambda out: None)
-    figure, drawn = made["figure"], f"{made['n']} of {count(made['frame'], 'judged answer')}"
-    chance = f"each with a chance of {percent(made['inclusion'])}"
+    from optimizer.jobs.feedback.draw_ratings import RatingDrawRequest, draw_ratings
+
+    made = Session().client.ask(draw_ratings, RatingDrawRequest(family=family, n=n, days=days, dry_run=dry_run))
+    show(as_json, as_json_of(draw_ratings, made), lambda out: None)
+    figure, drawn = made.figure, f"{made.n} of {count(made.frame, 'judged answer')}"
+    chance = f"each with a chance of {percent(made.inclusion)}"
     if as_json:
         return
     say(told_figure(figure))
@@ -200,15 +222,14 @@ def collect(
 
     Example: detent review collect triage --dry-run
     """
-    from optimizer.jobs.feedback.collect_reviews import collect_reviews
+    from optimizer.jobs.feedback.collect_reviews import CollectRequest, collect_family_reviews
 
-    session = Session()
-    found = collect_reviews(session.family(family), store=session.store, clock=session.clock, dry_run=dry_run)
-    rows = [{"interaction": one.interaction, "doubt": one.doubt, "why": one.why} for one in found]
+    found = Session().client.ask(collect_family_reviews, CollectRequest(family=family, dry_run=dry_run))
+    rows = [asdict(one) for one in found.items]
     columns = {"interaction": "Interaction", "doubt": "Doubt", "why": "Why"}
     show(
         as_json,
-        {"items": rows},
+        as_json_of(collect_family_reviews, found),
         table(rows, columns, empty="Nothing in doubt that could be reviewed since the last look."),
     )
     if rows and not dry_run:

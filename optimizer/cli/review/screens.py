@@ -24,7 +24,7 @@ from optimizer.core.family.family import Family
 SKIP, UNDO, STOP, TYPED = "s", "z", "q", "e"
 GRADES = {"1": "useless", "2": "poor", "3": "half", "4": "good", "5": "as good as can be"}
 MOST_LABELS = 9  # that have a key
-Send = Callable[..., Mapping[str, Any]]
+Send = Callable[..., object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ def ask_each(
 
     Args:
         rows: as ``detent review list`` has them.
-        send: as ``Operations.answer_review``.
+        send: an answer with ``expected`` and ``as_answered``.
     """
     summary, note = Summary(), ""
     steps: list[tuple[Mapping[str, Any], Choice | None]] = []  # not sent: at most one answer, and skips behind it

@@ -194,6 +194,11 @@ class PreconditionFailed(StaleVersion):
     title = "Precondition failed"
 
 
+class PreconditionRequired(DetentError):
+    slug = "precondition-required"
+    title = "Precondition required"
+
+
 class Refused(DetentError):
     slug = "refused"
     title = "Refused"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal, get_args
 
+from optimizer.core.base.texts import Text
 from optimizer.core.family.settings import ReviewSettings
 
 Doubt = Literal["disputed", "low", "unsure"]
@@ -39,7 +40,7 @@ class Doubtful:
 
     interaction: str
     doubt: Doubt
-    why: str
+    why: Text[str]
 
 
 def doubtful(seen: Iterable[SampledInteraction], settings: ReviewSettings) -> list[Doubtful]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.phrasing import when
+from optimizer.core.base.texts import Text
 from optimizer.core.base.values import Aim
 from optimizer.core.family.cron import check_cron
 from optimizer.core.family.family import Family, FamilyKind, kind_of
@@ -53,7 +54,7 @@ class ScheduleInForce:
     strategy: str
     aim: Aim
     source: Literal["file", "store"]
-    reason: str | None = None
+    reason: Text[str | None] = None
     by: str | None = None
     since: datetime | None = None
 

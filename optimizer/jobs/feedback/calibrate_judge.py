@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
+from pydantic import Field
 
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.base.phrasing import count
-from optimizer.core.evaluation.judging.agreement import FittedJudge
 from optimizer.core.evaluation.judging.calibration import MIN_RATINGS, Calibration
 from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
-from optimizer.core.family.family import Family
 from optimizer.core.views.judge import CalibrationView, calibration_view
+from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.judge_standing import EVER
 from optimizer.jobs.ids import new_id
-from optimizer.ports import CalibrationRecord, Clock, Store, Transaction
+from optimizer.jobs.request import Request
+from optimizer.ports import CalibrationRecord, Transaction
 
-# (scores, ratings, groups, the least score that passes) of the same answers in the same order
-FitJudge = Callable[[Sequence[float], Sequence[float], Sequence[str], float], FittedJudge]
 log = structlog.get_logger(__name__)
 
 
-def calibrate_judge(
-    family: Family, *, actor: str, store: Store, clock: Clock, fit: FitJudge, dry_run: bool = False
-) -> CalibrationView:
-    """Fits on every answer that this judge has scored and a person has rated, and keeps the result beside the earlier
-    ones; with ``dry_run`` it is only returned.
+class CalibrateRequest(Request):
+    family: str
+    dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
 
-    Ratings are feedback of source person: drawn answers, answers to other reviews of answers, and what applications
-    report as a person's. Answers of one unit are never on both sides of a fold.
+
+def calibrate_judge(context: Context, request: CalibrateRequest) -> CalibrationView:
+    """Measures how far the judge agrees with people's ratings, and fits the map from its scores to them.
+
+    It fits on every answer that this judge has scored and a person has rated, and keeps the result beside the earlier
+    ones; with `dry_run` it is only returned. Ratings are feedback of source person: drawn answers, answers to other
+    reviews of answers, and what applications report as a person's. Answers of one unit are never on both sides of a
+    fold.
 
     Raises:
         InvalidInput: the family has no judge.
         DatasetTooSmall: fewer than ``MIN_RATINGS`` such answers.
     """
+    family, store, clock, actor = context.family(request.family), context.store, context.clock, context.actor
     judge = judge_identity(family)
     with store.read() as tx:
         judged = store.traffic.judged(tx, family.name, judge, *EVER, rated_by="person")
@@ -51,7 +54,7 @@ def calibrate_judge(
             n_required=MIN_RATINGS,
         )
     scores, rated = [each.score for each in both], [ratings[each.interaction] for each in both]
-    fitted = fit(
+    fitted = context.fit_judge(
         scores,
         rated,
         [each.unit_hmac or each.interaction for each in both],
@@ -76,7 +79,7 @@ def calibrate_judge(
         agreement=agreement,
         created_by=actor,
     )
-    if dry_run:
+    if request.dry_run:
         return calibration_view(record, dry_run=True)
 
     def keep(tx: Transaction) -> CalibrationView:

@@ -6,16 +6,20 @@ No text is copied, nothing is learned yet.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Annotated
 
 import structlog
+from pydantic import Field
 
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.feedback.review_sampling import UNIT_DAYS, Doubtful, doubtful, first_of_units
+from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.label_interaction import KIND
 from optimizer.jobs.ids import new_id
+from optimizer.jobs.request import Request
 from optimizer.ports import Clock, Store, Transaction
 
 EVERY = timedelta(days=1)
@@ -37,7 +41,26 @@ def is_due(family: Family, *, store: Store, clock: Clock) -> bool:
     return last is None or clock.now() - SETTLED - last >= EVERY
 
 
-def collect_reviews(family: Family, *, store: Store, clock: Clock, dry_run: bool = False) -> list[Doubtful]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectReport:
+    """Of which answers a review was opened; with ``dry_run`` would be."""
+
+    items: Sequence[Doubtful]
+    dry_run: bool
+
+
+class CollectRequest(Request):
+    family: str
+    dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
+
+
+def collect_family_reviews(context: Context, request: CollectRequest) -> CollectReport:
+    """Puts production answers in doubt up for review now; the worker does so once a day."""
+    family = context.family(request.family)
+    return collect_reviews(family, store=context.store, clock=context.clock, dry_run=request.dry_run)
+
+
+def collect_reviews(family: Family, *, store: Store, clock: Clock, dry_run: bool = False) -> CollectReport:
     """Opens a review for each interaction in doubt since the last look (the first: of a day), and returns them;
     with ``dry_run`` it only says which.
 
@@ -45,26 +68,26 @@ def collect_reviews(family: Family, *, store: Store, clock: Clock, dry_run: bool
     was in doubt beyond that is passed over.
     """
     if not _is_reviewed(family):
-        return []
+        return CollectReport(items=(), dry_run=dry_run)
     now = clock.now()
 
     with store.read() as tx:  # a day of events takes a while to read, and a write would block other writers
         picked = _picked(family, tx, store, now)
     if dry_run:
-        return picked
+        return CollectReport(items=picked, dry_run=True)
 
-    def keep(tx: Transaction) -> list[Doubtful]:
+    def keep(tx: Transaction) -> CollectReport:
         before = store.reviews.of_kind(tx, family.name, KIND)  # another process may have collected at the same time
         new = [one for one in picked if one.interaction not in before]
         for one in new:
             payload = {name: value for name, value in asdict(one).items() if name != "interaction"}
             store.reviews.open(tx, new_id("rv"), family.name, KIND, one.interaction, payload, now)
         store.minute_stats.set_watermark(tx, _name(family), now - SETTLED)
-        return new
+        return CollectReport(items=new, dry_run=False)
 
     opened = store.write(keep)
-    if opened:
-        log.info("answers put up for review", family=family.name, n=len(opened))
+    if opened.items:
+        log.info("answers put up for review", family=family.name, n=len(opened.items))
     return opened
 
 

@@ -3,38 +3,42 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 import structlog
+from pydantic import Field
 
 from optimizer.core.base.errors import Conflict, DatasetTooSmall, InvalidInput
 from optimizer.core.base.phrasing import count
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
-from optimizer.core.feedback.judge_sampling import span_of
+from optimizer.core.feedback.judge_sampling import MOST_DAYS, span_of
 from optimizer.core.feedback.rating_draws import Draw, drawn
 from optimizer.core.views.judge import DrawView, draw_view
+from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.collect_reviews import SETTLED
 from optimizer.jobs.feedback.judge_standing import EVER, drawn_answers, figure_of
 from optimizer.jobs.feedback.rate_answer import KIND
 from optimizer.jobs.ids import new_id
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.jobs.request import Request
+from optimizer.ports import Store, Transaction
 
 MOST = 1000  # of a draw: people would not rate more
 DAYS = 30.0
 log = structlog.get_logger(__name__)
 
 
-def draw_ratings(
-    family: Family,
-    n: int,
-    *,
-    days: float = DAYS,
-    dry_run: bool = False,
-    actor: str,
-    store: Store,
-    clock: Clock,
-) -> DrawView:
-    """Draws ``n`` of the answers that the family's judge scored within ``days`` and that were not drawn before, each
+class RatingDrawRequest(Request):
+    family: str
+    n: Annotated[int, Field(ge=1, le=MOST, description="Answers to draw")] = 50
+    days: Annotated[float, Field(gt=0, le=MOST_DAYS, description="How far back judged answers are drawn from")] = DAYS
+    dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
+
+
+def draw_ratings(context: Context, request: RatingDrawRequest) -> DrawView:
+    """Puts judged answers that are drawn at random before people, each with the probability with which it was drawn.
+
+    Draws ``n`` of the answers that the family's judge scored within ``days`` and that were not drawn before, each
     with the same chance, and opens a review for each with that chance in it; all of them where there are fewer.
 
     What was drawn among another judge's answers can be drawn again: to leave it out would make other chances.
@@ -44,8 +48,13 @@ def draw_ratings(
         DatasetTooSmall: nothing is left to draw.
         Conflict: another draw was made at the same time.
     """
-    if not 1 <= n <= MOST:
-        raise InvalidInput(f"A draw is of 1 to {MOST} answers, not of {n}.")
+    family, n, days, store, clock = (
+        context.family(request.family),
+        request.n,
+        request.days,
+        context.store,
+        context.clock,
+    )
     span = span_of(days, "drawn")
     judge = judge_identity(family)
     if family.privacy.store == "metadata":
@@ -76,7 +85,7 @@ def draw_ratings(
         )
     draw = Draw(id=new_id("dr"), judge=judge, since=since, until=until, frame=len(left), n=min(n, len(left)))
     chosen = drawn(left, draw.n, seed=draw.id)
-    if dry_run:
+    if request.dry_run:
         return draw_view(family.name, draw, (), figure)
 
     def keep(tx: Transaction) -> DrawView:
@@ -87,7 +96,7 @@ def draw_ratings(
             store.reviews.open(tx, id, family.name, KIND, interaction, draw.payload(place), now)
         detail = {"draw": draw.id, "n": draw.n, "frame": draw.frame, "inclusion": draw.inclusion, "judge": judge}
         store.audit.add(
-            tx, at=now, actor=actor, action="ratings.draw", family=family.name, subject=draw.id, detail=detail
+            tx, at=now, actor=context.actor, action="ratings.draw", family=family.name, subject=draw.id, detail=detail
         )
         return draw_view(family.name, draw, ids, figure)
 

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import Field
 
 from optimizer.core.evaluation.judging.calibration import why_uncalibrated
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.rating_draws import DrawnAnswer, JudgedFigure, drawn_of, figure_by_sums, windows_of
 from optimizer.core.views.judge import JudgeView, calibration_view, judged_figure_view
+from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.rate_answer import KIND
+from optimizer.jobs.request import Request
 from optimizer.ports import Store, Transaction
 
 EVER = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
-def judge_standing(family: Family, *, store: Store, variant: str | None = None) -> JudgeView:
-    """``variant``: the figure is of this one's answers. Raises InvalidInput where the family has no judge."""
+class JudgeReadRequest(Request):
+    family: str
+    variant: Annotated[str | None, Field(max_length=200, description="The figure is of this one's answers")] = None
+
+
+def read_judge(context: Context, request: JudgeReadRequest) -> JudgeView:
+    """The family's judge, whether it may decide by itself, every calibration, and the quality of the answers that it
+    scored with its interval.
+
+    Raises InvalidInput where the family has no judge.
+    """
+    family, store, variant = context.family(request.family), context.store, request.variant
     judge = judge_identity(family)
     with store.read() as tx:
         history = [calibration_view(record) for record in store.calibrations.history(tx, family.name)]

@@ -6,9 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from optimizer.core.base.answers import members_of
+from optimizer.core.base.errors import Fault, InvalidInput, PreconditionRequired
+from optimizer.core.base.etags import check_preconditions
+from optimizer.core.base.texts import Text
 from optimizer.core.base.values import Aim
 from optimizer.core.family.family import Family
 from optimizer.core.scheduling.schedule import (
@@ -19,7 +24,9 @@ from optimizer.core.scheduling.schedule import (
     command_for,
     in_force,
 )
+from optimizer.jobs.context import Context
 from optimizer.jobs.record_change import checked_reason
+from optimizer.jobs.request import EntityTags, Name, Reason, Request
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled, watermark_name
 from optimizer.ports import Clock, Store, Transaction
 
@@ -30,19 +37,114 @@ class ScheduleReport:
 
     family: str
     what: str
-    why: str
+    why: Text[str]
     schedule: ScheduleView
     undo: str | None = None
     next: str | None = None
     changed: bool = True
 
+    @property
+    def version(self) -> str:
+        return self.schedule.version
+
+
+class ScheduleReadRequest(Request):
+    family: str
+
+
+class ScheduleRequest(Request):
+    """That studies of a family start by themselves, when, and whether they may look at the sealed holdout."""
+
+    family: str
+    on: Annotated[bool | None, Field(description="Default: whether `cron` names a time; false is as DELETE")] = None
+    cron: Annotated[
+        str | None, Field(max_length=200, description="Five fields in UTC; left out: the file's; null: at no time")
+    ] = None
+    holdout: Annotated[bool, Field(description="Whether such a study may look at the sealed holdout")] = False
+    strategy: Annotated[Name | None, Field(description="Default: the file's")] = None
+    aim: Annotated[Aim | None, Field(description="Default: the file's")] = None
+    reason: Reason = ""
+    if_match: Annotated[EntityTags, Field(description="The ETag of GET; * for whatever holds now")] = None
+
+    @property
+    def switched_on(self) -> bool:
+        return self.cron is not None if self.on is None else self.on
+
+
+class UnsetScheduleRequest(Request):
+    family: str
+    reason: Reason = ""
+    if_match: Annotated[EntityTags, Field(description="The ETag of GET; * for whatever holds now")] = None
+
 
 Check = Callable[[ScheduleInForce], None]  # what holds before the change; raises where the sender saw another state
+
+
+def read_family_schedule(context: Context, request: ScheduleReadRequest) -> ScheduleView:
+    """Whether studies of a family start by themselves (`on`), whether they may look at the holdout,
+    when, and who switched that on.
+    """
+    return read_schedule(context.family(request.family), store=context.store, clock=context.clock)
 
 
 def read_schedule(family: Family, *, store: Store, clock: Clock) -> ScheduleView:
     with store.read() as tx:
         return schedule_view(in_force(family, store.schedules.get(tx, family.name)), clock)
+
+
+def put_schedule(context: Context, request: ScheduleRequest) -> ScheduleReport:
+    """Switches on that studies start by themselves, at the family file's times or at others, until DELETE.
+
+    Needs If-Match: 428 without, 412 where it changed since.
+    """
+    family = context.family(request.family)
+    if request.if_match is None:
+        raise PreconditionRequired(
+            f"PUT replaces the schedule of {family.name} and needs If-Match, so that no change is overwritten unseen. "
+            "Send the ETag that GET answers here, or If-Match: * for whatever holds now."
+        )
+    of_file = "cron" not in request.model_fields_set
+    if request.on is None and of_file:
+        fault = Fault(
+            pointer="/cron", detail='nothing is said; send {"on": true} for the file\'s times, or a cron line'
+        )
+        raise InvalidInput(f"The schedule of {family.name} was not changed: {fault.detail}.", [fault])
+    _refuse_lost_words(request)
+    common: dict[str, Any] = {
+        "reason": request.reason, "actor": context.actor, "store": context.store, "clock": context.clock,
+        "check": _matching(request.if_match),
+    }  # fmt: skip
+    if not request.switched_on:
+        return unset_schedule(family, **common)
+    return set_schedule(
+        family, cron=request.cron, from_file=of_file, holdout=request.holdout, strategy=request.strategy,
+        aim=request.aim, **common,
+    )  # fmt: skip
+
+
+def delete_schedule(context: Context, request: UnsetScheduleRequest) -> ScheduleReport:
+    """No study of the family starts by itself any more. Safe to repeat; an If-Match that does not fit is 412."""
+    return unset_schedule(
+        context.family(request.family), reason=request.reason, actor=context.actor, store=context.store,
+        clock=context.clock, check=_matching(request.if_match),
+    )  # fmt: skip
+
+
+def _matching(if_match: str | None) -> Check:
+    return lambda before: check_preconditions(f'"{before.version}"', if_match=if_match, if_none_match=None)
+
+
+def _refuse_lost_words(request: ScheduleRequest) -> None:
+    """Raises InvalidInput where the request switches off and says what would hold while on:
+    that would be forgotten unseen.
+    """
+    if request.switched_on:
+        return
+    said = [name for name in ("cron", "strategy", "aim", "holdout") if getattr(request, name)]
+    if said:
+        detail = 'holds only while studies start by themselves, and "on" is false; leave it out, or send "on": true'
+        faults = [Fault(pointer=f"/{name}", detail=detail) for name in said]
+        raise InvalidInput(f"The schedule of {request.family} was not changed: {', '.join(said)} {detail}.", faults)
 
 
 def schedule_view(schedule: ScheduleInForce, clock: Clock) -> ScheduleView:

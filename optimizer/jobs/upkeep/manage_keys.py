@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
+
+from optimizer.core.base.answers import Page
 from optimizer.core.base.errors import Conflict, Fault, InvalidInput, NotFound, Refused
 from optimizer.core.base.phrasing import when
-from optimizer.core.serving.access import Access, LimitsRecord, Role, hash_of
+from optimizer.core.base.texts import Text
+from optimizer.core.serving.access import Access, LimitsRecord, Role, access_of, hash_of
+from optimizer.jobs.context import Context
+from optimizer.jobs.request import Moment, Name, Positive, Request
 from optimizer.ports import CallerRecord, Clock, KeyRecord, Store, Transaction
 
 MAX_NAME_CHARS = 100
-GRACE = timedelta(hours=24)
+MOST_GRACE = timedelta(days=90)
 FIRST = "it is the first key: from now on every request needs one"
 FIRST_LATER = "it is the first key: every request needs one from"
 SEEN_WITHIN = timedelta(days=1)
-MOST_GRACE = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +48,7 @@ class KeyReport:
 
     name: str
     what: str
-    why: str
+    why: Text[str]
     undo: str
     changed: bool
     key: KeyView
@@ -51,29 +56,80 @@ class KeyReport:
     next: str = ""
 
 
-def create_key(
-    name: str,
-    access: Access,
-    *,
-    actor: str,
-    store: Store,
-    clock: Clock,
-    families: Collection[str],
-    close_keyless_from: datetime | None = None,
-) -> KeyReport:
-    """Makes a key that holds ``access``.
+class KeyLimitsBody(Request):
+    requests_per_minute: Annotated[int, Field(gt=0)] | None = None
+    calls_per_day: Annotated[int, Field(gt=0, description="Model calls on the wire")] | None = None
+    usd_per_day: Positive | None = None
 
-    Args:
-        close_keyless_from: when requests without a key are refused, which the first key brings about; a time that is
-            over closes at once. Later keys can only make it earlier.
+
+KeyName = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
+
+
+class KeyRequest(Request):
+    """At most one role of each ladder (serve < feedback; read < read-texts < operate), or admin alone."""
+
+    name: KeyName
+    roles: Annotated[list[Role], Field(min_length=1, max_length=10)]
+    sources: Annotated[
+        list[Literal["person", "judge"]], Field(max_length=10, description="Sources that need a right of their own")
+    ] = []  # noqa: RUF012
+    families: Annotated[list[Name] | None, Field(max_length=1000, description="Default: all of them")] = None
+    expires_at: Annotated[Moment | None, Field(description="Default: never")] = None
+    limits: KeyLimitsBody | None = None
+    close_keyless_from: Annotated[
+        Moment | None,
+        Field(
+            description="Of the first key: from when requests without one are refused; a time that is over means now."
+            " Needed where such requests came in the last day, else 409 with these `callers`"
+        ),
+    ] = None
+
+
+class RotateRequest(Request):
+    name: KeyName
+    grace_s: Annotated[
+        float, Field(ge=0, le=MOST_GRACE.total_seconds(), description="How long the old secret opens")
+    ] = 24 * 3600.0
+    undo: Annotated[bool, Field(description="Back to the old secret, while it opens")] = False
+
+
+class RevokeRequest(Request):
+    name: KeyName
+
+
+class KeysRequest(Request):
+    pass
+
+
+def read_keys(context: Context, request: KeysRequest) -> Page[KeyView]:
+    """All keys, the revoked ones too; never their secrets."""
+    with context.store.read() as tx:
+        return Page(items=[key_view(key) for key in context.store.api_keys.all(tx)])
+
+
+def create_key(context: Context, request: KeyRequest) -> KeyReport:
+    """Makes a key.
+
+    Its secret is in this answer alone, and not in the one that an Idempotency-Key keeps. From the first key on, every
+    request needs one.
+
     Raises:
         Refused: it is the first key, programs that send none were seen in the last day, and nothing says from when
             they are refused.
         InvalidInput: the name cannot stand in decisions, or a family is unknown.
         Conflict: the name was given before, also to a key that was revoked.
     """
-    _check(name, access, families)
-    secret, now = _new_secret(), clock.now()
+    store, name, actor, close_keyless_from = context.store, request.name, context.actor, request.close_keyless_from
+    access = access_of(
+        request.roles,
+        sources=request.sources,
+        families=request.families,
+        expires_at=request.expires_at,
+        limits=request.limits.model_dump() if request.limits is not None else None,
+        now=context.clock.now(),
+    )
+    _check(name, access, context.families().families.keys())
+    secret, now = _new_secret(), context.clock.now()
 
     def change(tx: Transaction) -> KeyReport:
         earlier = store.api_keys.all(tx)
@@ -97,14 +153,13 @@ def create_key(
             undo=f"detent keys revoke {name}" + ("" if earlier else " --reopen"),
             changed=True,
             key=key_view(_require(tx, store, name)),
-            secret=secret,
             next="send it as `Authorization: Bearer SECRET`; the command line sends DETENT_API_KEY",
         )
 
     report = store.write(change)
     with store.read() as tx:
         store.api_keys.all(tx)  # which marks the store as one that has keys
-    return report
+    return replace(report, secret=secret)  # it stands in no store, nor in an answer that is kept
 
 
 def seen_callers(tx: Transaction, store: Store, now: datetime) -> Sequence[CallerRecord]:
@@ -133,9 +188,12 @@ def named(callers: Sequence[CallerRecord]) -> str:
     return ", ".join(shown) + (f", and {len(callers) - 5} more" if len(callers) > 5 else "")
 
 
-def revoke_key(name: str, *, actor: str, store: Store, clock: Clock) -> KeyReport:
-    """Ends a key and every secret of it at once. Safe to repeat; raises NotFound for a name that no key has."""
-    now = clock.now()
+def revoke_key(context: Context, request: RevokeRequest) -> KeyReport:
+    """Ends a key at once, and for good. Safe to repeat.
+
+    Raises NotFound for a name that no key has.
+    """
+    store, name, actor, now = context.store, request.name, context.actor, context.clock.now()
 
     def change(tx: Transaction) -> KeyReport:
         changed = _require(tx, store, name).revoked_at is None
@@ -188,19 +246,17 @@ def remove_only_key(name: str, *, actor: str, store: Store, clock: Clock, is_rea
     return report
 
 
-def rotate_key(name: str, *, grace: timedelta = GRACE, actor: str, store: Store, clock: Clock) -> KeyReport:
-    """Gives a key a new secret; the one before it opens until ``grace`` is over, and the one before that no more.
+def rotate_key(context: Context, request: RotateRequest) -> KeyReport:
+    """A new secret; the one before it opens for `grace_s` more.
 
-    Raises:
-        InvalidInput: a grace below 0 or above 90 days.
-        NotFound, Conflict: there is no such key, or it was revoked or has expired.
+    With `undo` the one before it is the key's again, while it opens.
+
+    Raises NotFound and Conflict: there is no such key, or it was revoked or has expired.
     """
-    if not timedelta() <= grace <= MOST_GRACE:
-        detail = f"needs 0 to {MOST_GRACE.days} days"
-        raise InvalidInput(
-            f"The old secret cannot stay valid that long: grace {detail}.", [Fault(pointer="/grace_s", detail=detail)]
-        )
-    secret, now = _new_secret(), clock.now()
+    if request.undo:
+        return _undo_rotation(context, request.name)
+    grace, name, store, actor = timedelta(seconds=request.grace_s), request.name, context.store, context.actor
+    secret, now = _new_secret(), context.clock.now()
     until = now + grace
     old = f"the old one opens until {when(until)}" if grace else "the old one opens nothing any more"
     undo = (
@@ -217,17 +273,17 @@ def rotate_key(name: str, *, grace: timedelta = GRACE, actor: str, store: Store,
         _tell(tx, store, "key.rotate", name, {"old_until": until.isoformat()}, actor=actor, at=now)
         return KeyReport(
             name=name, what=f"Key {name} has a new secret; {old}", why="", undo=undo, changed=True,
-            key=key_view(_require(tx, store, name)), secret=secret, next="give the new secret to what uses the key",
+            key=key_view(_require(tx, store, name)), next="give the new secret to what uses the key",
         )  # fmt: skip
 
-    return store.write(change)
+    return replace(store.write(change), secret=secret)
 
 
-def undo_rotation(name: str, *, actor: str, store: Store, clock: Clock) -> KeyReport:
+def _undo_rotation(context: Context, name: str) -> KeyReport:
     """The secret before the last rotation is the key's again, and the newer one ends at once;
     possible while the old one opens.
     """
-    now = clock.now()
+    store, actor, now = context.store, context.actor, context.clock.now()
 
     def change(tx: Transaction) -> KeyReport:
         key = _require_valid(tx, store, name, now)

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from optimizer.core.base.phrasing import when
+from optimizer.core.base.texts import Text
 from optimizer.core.rollout.transitions import TransitionRequest, apply
 from optimizer.core.serving.rollout import Decision, Rollout
+from optimizer.jobs.context import Context
 from optimizer.jobs.record_change import checked_reason, log_head, record_transition, tell
+from optimizer.jobs.request import Reason, Request
 from optimizer.ports import Clock, Store, Transaction
 
 
@@ -21,19 +24,23 @@ class ClockReset:
     """
 
     what: str
-    why: str
+    why: Text[str]
     undo: str
     next: str | None = None
     changed: bool = True
     held: tuple[str, ...] = ()
 
 
-def reset_clock(reason: str | None, *, actor: str, store: Store, clock: Clock) -> ClockReset:
-    """Sets the last tick to now where it lies ahead of the clock.
+class ClockResetRequest(Request):
+    reason: Reason = ""
 
-    Every active rollout is held and no lease outlasts now, in one transaction.
+
+def reset_clock(context: Context, request: ClockResetRequest) -> ClockReset:
+    """Sets the last tick to now where a clock that ran ahead left it in the future, and holds every active rollout.
+
+    Safe to repeat.
     """
-    why = checked_reason(reason)
+    store, clock, actor, why = context.store, context.clock, context.actor, checked_reason(request.reason)
     decisions: list[Decision] = []
 
     def change(tx: Transaction) -> ClockReset:

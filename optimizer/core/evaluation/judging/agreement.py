@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -67,6 +67,10 @@ class FittedJudge:
     method: Method
     points: tuple[tuple[float, float], ...]
     agreement: Agreement
+
+
+# (scores, ratings, groups, the least score that passes) of the same answers in the same order
+FitJudge = Callable[[Sequence[float], Sequence[float], Sequence[str], float], FittedJudge]
 
 
 def agreement_of(data: Mapping[str, Any]) -> Agreement:

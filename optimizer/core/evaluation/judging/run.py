@@ -10,6 +10,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from optimizer.core.base.spread import Spread
+from optimizer.core.base.texts import Text
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.bias import BiasName, BiasVerdict
 
@@ -38,7 +39,7 @@ class BiasFound(TypedDict):
     value: float | None
     low: float | None
     high: float | None
-    why: str
+    why: Text[str]
     said: str
 
 
@@ -90,7 +91,7 @@ class JudgeRun:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     result: JudgeResult | None = None
-    error: str | None = None
+    error: Text[str | None] = None
     error_type: str | None = None
 
     @property

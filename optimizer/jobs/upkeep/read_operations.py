@@ -1,0 +1,80 @@
+"""What waits for the worker, what needs a person, and who did what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from optimizer.core.base.answers import Page, page_of
+from optimizer.core.evaluation.judging.run import JudgeRun, RunStatus
+from optimizer.core.search.study import Study, StudyStatus
+from optimizer.jobs.context import Context
+from optimizer.jobs.request import PageRequest
+from optimizer.ports import Alert, AuditEntry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedJob:
+    """A study or a judge run that the worker runs, or will."""
+
+    id: str
+    kind: str
+    family: str
+    status: StudyStatus | RunStatus
+    created_at: datetime
+    started_at: datetime | None
+    created_by: str
+    stop_requested: bool
+    location: str
+
+
+class AlertsRequest(PageRequest):
+    open: Annotated[bool, Field(description="Only those still open")] = True
+
+
+class JobsRequest(PageRequest):
+    pass
+
+
+class AuditRequest(PageRequest):
+    pass
+
+
+def read_jobs(context: Context, request: JobsRequest) -> Page[QueuedJob]:
+    """Work that runs or waits in the worker, oldest first: studies, and what judges were asked to do."""
+    store = context.store
+    with store.read() as tx:
+        studies, judge_runs = store.studies.unfinished(tx), store.judge_runs.unfinished(tx)
+    found: list[tuple[Study | JudgeRun, str, str]] = [
+        *((one, "study", f"/v1/studies/{one.id}") for one in studies),
+        *((one, f"judge_{one.kind}", f"/v1/judge-runs/{one.id}") for one in judge_runs),
+    ]
+    items = [
+        QueuedJob(
+            id=one.id, kind=kind, family=one.family, status=one.status, created_at=one.created_at,
+            started_at=one.started_at, created_by=one.created_by, stop_requested=one.stop_requested, location=location,
+        )
+        for one, kind, location in sorted(found, key=lambda row: (row[0].created_at, row[0].id))
+        if context.sees(one.family)
+    ]  # fmt: skip
+    return page_of(items, request.cursor, request.limit)
+
+
+def read_alerts(context: Context, request: AlertsRequest) -> Page[Alert]:
+    """What an operator should look at: faults of files, processes, rollouts and the mirror."""
+    with context.store.read() as tx:
+        found = context.store.alerts.all(tx, open_only=request.open)
+    return page_of([one for one in found if context.sees(one.family)], request.cursor, request.limit)
+
+
+def read_audit(context: Context, request: AuditRequest) -> Page[AuditEntry]:
+    """Every change that a person or a process caused.
+
+    A key for named families sees those of its families, so that a page may hold fewer than `limit`.
+    """
+    with context.store.read() as tx:
+        entries, next_cursor = context.store.audit.page(tx, request.cursor, request.limit)
+    return Page(items=[entry for entry in entries if context.sees(entry["family"])], next_cursor=next_cursor)
