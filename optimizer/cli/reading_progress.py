@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 @contextmanager
-def blocks_read() -> Iterator[Callable[[int, int | None], None]]:
-    """Progress over blocks: call it with (how many, of how many)."""
+def blocks_read() -> Iterator[Callable[[int, int, str], None]]:
+    """Progress over blocks: call it with (how many, of how many, anything)."""
     with _told("blocks read") as tell:
-        yield tell
+        yield lambda n, of, what: tell(n, of)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Session:
     """Opened once per command; everything in it is opened when first used."""
 
-    progress: Callable[[int, int], None] | None = None  # set before the client: hears of a long read in this process
+    progress: Callable[[int, int, str], None] | None = None  # of a long read; set before it
 
     @cached_property
     def settings(self) -> Settings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from optimizer.core.serving.access import EVERYTHING, Access, require_family
@@ -38,7 +39,13 @@ class Context:
     fit_judge: FitJudge  # of a judge's scores to people's ratings
     verify: Callable[[str], Assignment]  # reads a token; raises what is wrong with it
     access: Access = EVERYTHING
-    progress: Callable[[int, int], None] | None = None  # hears how much of a long read is done: so many, of so many
+    progress: Callable[[int, int, str], None] | None = None  # hears how far a long read is: so many, of so many, what
+    within: timedelta | None = None  # how long a read may take; None: as long as it takes
+
+    def blocks_read(self, n: int, of: int) -> None:
+        """Tells of a long read of blocks how far it is."""
+        if self.progress is not None:
+            self.progress(n, of, "blocks read")
 
     def require_family(self, family: str | None) -> None:
         """Raises NotAuthorised for a family that is not one of the caller's own, and for what concerns all of them."""

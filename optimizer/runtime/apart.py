@@ -9,6 +9,8 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +103,7 @@ def _context(asked: dict[str, Any]) -> Context:
         return found
 
     families = asked["access"]["families"]
-    return wiring.open_context(
+    context = wiring.open_context(
         settings,
         actor=asked["actor"],
         access=Access(roles=tuple(asked["access"]["roles"]), families=None if families is None else tuple(families)),
@@ -113,6 +115,7 @@ def _context(asked: dict[str, Any]) -> Context:
         verify=lambda token: verify_token(token, wiring.open_secrets(settings).token_keys, clock.now()),
         fit_judge=wiring.fit_judge,
     )
+    return replace(context, within=0.8 * timedelta(seconds=WITHIN_S))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def open_context(
     verify: Callable[[str], Assignment],
     fit_judge: FitJudge,
     access: Access = EVERYTHING,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
 ) -> Context:
     """What a use case needs, of a process that has these open; no model is opened before one is asked for."""
     from optimizer.core.serving.assignment import unit_hmac

@@ -6,19 +6,21 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import inspect, text
 
 from optimizer.adapters.store import Database
-from optimizer.core.base.errors import InvalidInput
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
-from optimizer.core.forecast.selftest import Run, cell_of, summary_of
+from optimizer.core.forecast.selftest import Run, SelftestReport, cell_of, summary_of
 from optimizer.core.statistics.wilson import wilson_interval
 from optimizer.jobs.families.sync_families import sync_families
-from optimizer.jobs.rollouts.selftest import SelftestProgress, run_selftest
+from optimizer.jobs.rollouts.selftest import SelftestRequest
+from optimizer.jobs.rollouts.selftest import run_selftest as run
 from tests.clock import Clock
 from tests.stores import NOW, keep_events, new_database
 
@@ -81,11 +83,17 @@ def contents(store: Database) -> dict[str, int]:
         return {name: tx.execute(text(f"SELECT COUNT(*) FROM {name}")).scalar_one() for name in names}
 
 
+def run_selftest(family: Family, *, store: Database, clock: Clock, told: Any = None, **given: Any) -> SelftestReport:
+    return run(family, SelftestRequest(family=family.name, **given), store=store, clock=clock, told=told)
+
+
 def test_an_equal_candidate_ships_and_a_much_worse_one_does_not(store: Database, clock: Clock) -> None:
     record(store, units=1_200, labelled=1_200)
     before = contents(store)
-    told: list[SelftestProgress] = []
-    found = run_selftest(family(), store=store, clock=clock, runs=4, injected_drop=0.5, told=told.append)
+    told: list[tuple[int, int, str]] = []
+    found = run_selftest(
+        family(), store=store, clock=clock, runs=4, injected_drop=0.5, told=lambda *one: told.append(one)
+    )
     equal, worse = found.cells
     assert found.verdict == "done"
     assert (equal.n_runs, equal.endings["shipped"].n, equal.drop) == (4, 4, 0.0)
@@ -93,7 +101,7 @@ def test_an_equal_candidate_ships_and_a_much_worse_one_does_not(store: Database,
     assert worse.drop == pytest.approx(0.4, abs=0.02)
     assert worse.mean_labelled is not None
     assert 40 <= worse.mean_labelled < 1_200
-    assert [p.done for p in told] == list(range(1, 9))
+    assert [done for done, _, _ in told] == list(range(1, 9))
     assert "An equal candidate would have been rolled back in 0 of 4 runs" in found.summary
     assert contents(store) == before
 
@@ -138,7 +146,7 @@ def test_it_stops_beginning_runs_when_its_minutes_are_over(store: Database, cloc
         clock=clock,
         runs=5,
         minutes=1.5,
-        told=lambda told: clock.pass_time(timedelta(minutes=1)) and None,
+        told=lambda *told: clock.pass_time(timedelta(minutes=1)) and None,
     )
     assert found.cells[0].n_runs == 1
     assert "Stopped after 1 of 5 runs of each kind" in found.summary
@@ -148,7 +156,7 @@ def test_it_stops_beginning_runs_when_its_minutes_are_over(store: Database, cloc
     "wrong", [{"runs": 0}, {"injected_drop": 0.0}, {"injected_drop": 1.5}, {"minutes": 0.0}], ids=str
 )
 def test_arguments_out_of_range_are_refused(store: Database, clock: Clock, wrong: dict[str, float]) -> None:
-    with pytest.raises(InvalidInput, match="at least one run"):
+    with pytest.raises(ValidationError, match="Input should be"):
         run_selftest(family(), store=store, clock=clock, **wrong)  # type: ignore[arg-type]
 
 

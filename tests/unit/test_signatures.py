@@ -25,7 +25,6 @@ GOING = {
     "optimizer/jobs/feedback/label_interaction.py": {"label_interaction"},
     "optimizer/jobs/record_change.py": {"replace_champion", "tell"},
     "optimizer/jobs/rollouts/adopt_file_version.py": {"adopt_file_version"},
-    "optimizer/jobs/rollouts/selftest.py": {"run_selftest"},
     "optimizer/jobs/rollouts/tick.py": {"_move"},
     "optimizer/jobs/scheduling/set_schedule.py": {"set_schedule", "_record"},
     "optimizer/jobs/scheduling/trigger_studies.py": {"_start"},

@@ -12,11 +12,10 @@ import typer
 from optimizer.cli.output import Json, console, say, show, table, when
 from optimizer.cli.rollout.forecast_view import span
 from optimizer.cli.session import Session
+from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from optimizer.jobs.rollouts.selftest import SelftestProgress
 
 LINE_EVERY_S = 15.0
 COLUMNS = {
@@ -51,16 +50,14 @@ def selftest(
 
     Example: detent rollout selftest triage --runs 200
     """
-    from optimizer.jobs.rollouts.selftest import run_selftest
+    from optimizer.jobs.rollouts.selftest import SelftestRequest, read_selftest
 
+    asked = SelftestRequest(
+        family=family, runs=runs, injected_drop=injected_drop, seed=seed, margin=margin, minutes=minutes
+    )
     session = Session()
-    declared = session.family(family)
-    with _progress() as told:
-        found = run_selftest(
-            declared, store=session.store, clock=session.clock, runs=runs, injected_drop=injected_drop, seed=seed,
-            margin=margin, minutes=minutes, told=told,
-        )  # fmt: skip
-    values = {"family": family, **found.as_record()}
+    with _progress() as session.progress:
+        values = as_json_of(read_selftest, session.client.ask(read_selftest, asked))
     show(as_json, values, lambda out: _view(out, values))
 
 
@@ -96,7 +93,7 @@ def _share(found: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[SelftestProgress], None]]:
+def _progress() -> Iterator[Callable[[int, int, str], None]]:
     """A bar on a terminal, a line now and then elsewhere; on stderr, so that the result stays alone on stdout."""
     err = console(stderr=True)
     if err.is_terminal:
@@ -106,14 +103,14 @@ def _progress() -> Iterator[Callable[[SelftestProgress], None]]:
             TextColumn("Replaying"), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn(), console=err
         ) as bars:
             task = bars.add_task("reading the record", total=None)
-            yield lambda told: bars.update(task, completed=told.done, total=told.total, description=told.text)
+            yield lambda done, of, text: bars.update(task, completed=done, total=of, description=text)
         return
     last = time.monotonic()
 
-    def line(told: SelftestProgress) -> None:
+    def line(done: int, of: int, text: str) -> None:
         nonlocal last
         if time.monotonic() - last >= LINE_EVERY_S:
             last = time.monotonic()
-            say(f"{told.done} of {told.total} runs: {told.text}")
+            say(f"{done} of {of} runs: {text}")
 
     yield line

@@ -26,7 +26,7 @@ def read_report(context: Context, request: ReportRequest) -> RolloutReport:
     """
     with context.store.read() as tx:
         visible(context.store.rollouts.get(tx, request.id), request.id, context.access)
-    return report_rollout(request.id, store=context.store, clock=context.clock, progress=context.progress)
+    return report_rollout(request.id, store=context.store, clock=context.clock, progress=context.blocks_read)
 
 
 def report_rollout(id: str, *, store: Store, clock: Clock, progress: Progress | None = None) -> RolloutReport:

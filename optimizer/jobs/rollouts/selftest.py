@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Annotated, Any
 
-from optimizer.core.base.errors import InvalidInput
+from pydantic import Field
+
+from optimizer.core.base.answers import members_of
 from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.family.family import Family
 from optimizer.core.forecast.recorded import RecordedRollout, Recording
@@ -22,6 +24,8 @@ from optimizer.core.forecast.selftest import ENDINGS, Cell, Run, SelftestReport,
 from optimizer.core.rollout.start import chosen
 from optimizer.core.rollout.transitions import Act, TransitionRequest, apply, start
 from optimizer.core.serving.rollout import Rollout
+from optimizer.jobs.context import Context
+from optimizer.jobs.request import Request
 from optimizer.jobs.rollouts.evidence_sources import RecordedEvidence
 from optimizer.jobs.rollouts.fix_settings import fix_settings, read_record
 from optimizer.jobs.rollouts.watch_rollout import look, request_of
@@ -40,41 +44,53 @@ PASSES: Mapping[str, Any] = {
 }
 
 
+Progress = Callable[[int, int, str], None]  # runs of both kinds together, of how many, and what they came to
+
+
+class SelftestRequest(Request):
+    family: str
+    runs: Annotated[int, Field(ge=1, le=10_000, description="Rollouts of each kind: equal, and with the drop")] = 100
+    injected_drop: Annotated[
+        float,
+        Field(gt=0, le=1, description="Chance that a success of the worse candidate's users becomes a failure"),
+    ] = 0.2
+    seed: Annotated[int, Field(description="Deals the units; the same seed gives the same result")] = 0
+    margin: Annotated[float | None, Field(description="Default: the family's")] = None
+    minutes: Annotated[
+        float | None,
+        Field(gt=0, description="No new run begins after so many minutes; what was done counts. A server takes less"),
+    ] = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SelftestProgress:
-    done: int  # runs, of both kinds together
-    total: int
-    text: str
+class FamilySelftest(SelftestReport):
+    family: str
 
 
-def unwatched(progress: SelftestProgress) -> None:
-    """The observer of a self-test that is not watched."""
+def read_selftest(context: Context, request: SelftestRequest) -> FamilySelftest:
+    """What the gates would have done on the family's own recorded traffic of 30 days: as the champion against itself,
+    and against a worse one. Asks no model, writes nothing.
+
+    A server gives it less than a minute, by a process of its own, one at a time: what was done by then counts.
+    """
+    family = context.family(request.family)
+    within = None if context.within is None else context.within.total_seconds() / 60
+    asked = request.model_copy(update={"minutes": min(filter(None, (request.minutes, within)), default=None)})
+    found = run_selftest(family, asked, store=context.store, clock=context.clock, told=context.progress)
+    return FamilySelftest(**members_of(found), family=family.name)
 
 
 def run_selftest(
-    family: Family,
-    *,
-    store: Store,
-    clock: Clock,
-    runs: int = 100,
-    injected_drop: float = 0.2,
-    seed: int = 0,
-    margin: float | None = None,
-    minutes: float | None = None,
-    told: Callable[[SelftestProgress], None] = unwatched,
+    family: Family, request: SelftestRequest, *, store: Store, clock: Clock, told: Progress | None = None
 ) -> SelftestReport:
     """``runs`` rollouts of the champion against itself, and as many of it against itself with a drop.
 
-    Args:
-        injected_drop: chance in (0, 1] that a success of the candidate's units counts as a failure.
-        minutes: real ones after which no new run begins; what was done counts.
     Raises:
-        InvalidInput: an argument out of range.
+        InvalidInput: the margin is out of range.
         NotFound: the family has no champion.
     """
-    if runs < 1 or not 0 < injected_drop <= 1 or (minutes is not None and minutes <= 0):
-        raise InvalidInput("A self-test needs at least one run, a drop above 0 and up to 1, and minutes above 0.")
-    past = _read(family, store, clock, margin)
+    runs, injected_drop, seed, minutes = request.runs, request.injected_drop, request.seed, request.minutes
+    past = _read(family, store, clock, request.margin)
     short = _too_little(past)
     if short is not None:
         return replace(past.report, verdict="cannot_tell", summary=f"Cannot tell: {short}.")
@@ -89,7 +105,8 @@ def run_selftest(
         flipped = [n for n in range(len(past.recording.labels)) if rng.random() < injected_drop]
         for found, flips in ((equal, ()), (worse, flipped)):
             found.append(_run(past, RecordedRollout(past.recording, salt=salt, flipped=flips), salt))
-            told(SelftestProgress(done=len(equal) + len(worse), total=2 * runs, text=_so_far(equal, worse)))
+            if told is not None:
+                told(len(equal) + len(worse), 2 * runs, _so_far(equal, worse))
     mean = sum(label.value for label in past.recording.labels) / len(past.recording.labels)
     cells: tuple[Cell, ...] = (
         cell_of(equal, injected=0.0, drop=0.0),
