@@ -105,6 +105,8 @@ def install_documents(app: FastAPI) -> None:
                     operation["description"] = f"{operation.get('description', '')}\n\nRole: {role}{limit}.".strip()
         components["schemas"].pop("HTTPValidationError", None)
         components["schemas"].pop("ValidationError", None)
+        for name, schema in components["schemas"].items():
+            schema["title"] = name.strip("_").replace("_", " of ")  # generators name classes so: a page of each kind
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -49,7 +49,7 @@ COLUMNS: dict[str, Any] = {
             "type": "object",
             "description": "By field a list with a value, or null, for each event; all lists are of one length.",
             "additionalProperties": False,
-            "properties": {name: {"type": "array"} for name in FIELDS},
+            "properties": {name: {"type": "array", "items": EVENT_SCHEMA["properties"][name]} for name in FIELDS},
         }
     },
 }

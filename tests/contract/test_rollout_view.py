@@ -24,7 +24,7 @@ from optimizer.core.feedback.events import Arm, FeedbackEvent
 from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.rollout.evidence_share import KeyShare
 from optimizer.core.views.rollout_evidence import evidence_text
-from optimizer.core.views.rollout_status import ForecastView, RolloutStatus, RolloutView
+from optimizer.core.views.rollout_status import FamilyRollout, ForecastView, RolloutView
 from optimizer.jobs.rollouts import rollout_view as rollout_view_job
 from optimizer.jobs.rollouts.read_rollout import FamilyRolloutRequest, read_rollout_status
 from optimizer.jobs.rollouts.report_rollout import report_rollout
@@ -55,7 +55,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     database.close()
 
 
-def status(world: World) -> RolloutStatus:
+def status(world: World) -> FamilyRollout:
     context = context_of(world.store, world.clock, families=lambda: SimpleNamespace(families={}))
     return read_rollout_status(context, FamilyRolloutRequest(family=F))
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from optimizer.cli.rollout.picture import picture
 from optimizer.core.base.errors import Conflict
 from optimizer.core.serving.assignment import bucket, in_candidate, in_holdback, verify_token
-from optimizer.core.views.rollout_status import RolloutStatus
+from optimizer.core.views.rollout_status import FamilyRollout
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
@@ -66,7 +66,7 @@ def unfreeze(world: World, family: str | None = "triage") -> dict[str, Any]:
     return done
 
 
-def status_of(world: World) -> RolloutStatus:
+def status_of(world: World) -> FamilyRollout:
     context = context_of(world.shared.store, world.shared.clock, families=lambda: world.shared.families)
     return read_rollout_status(context, FamilyRolloutRequest(family="triage"))
 

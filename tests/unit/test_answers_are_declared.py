@@ -27,7 +27,7 @@ OF_STRANGERS = {
     "Choice.message": MESSAGES,
     **{
         f"{schema}.{member}": whose
-        for schema in ("VariantView", "CreatedVariant", "ServedVariant", "OpenPrompt", "FilledPrompt")
+        for schema in ("VariantView", "ListedVariant", "CreatedVariant", "ServedVariant", "OpenPrompt", "FilledPrompt")
         for member, whose in {
             "messages[]": MESSAGES, "model": SETTINGS, "tools[]": TOOLS, "response_format": TOOLS, "policy": POLICY,
         }.items()
@@ -74,11 +74,6 @@ NOT_TYPED_YET = {
     "GET /v1/interactions",
     "GET /v1/interactions/{id}",
     "GET /v1/status",
-    "POST /v1/families/{family}/judge/calibrations",
-    "POST /v1/families/{family}/judge/checks",
-    "POST /v1/families/{family}/judge/scores",
-    "POST /v1/families/{family}/rating-draws",
-    "POST /v1/families/{family}/variants",
 }
 
 REJECTED = {"index": 0, "type": "malformed", "detail": "", "one_more": 1}

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.core.serving.rollout import Rollout
-    from optimizer.core.views.rollout_status import RolloutStatus
+    from optimizer.core.views.rollout_status import FamilyRollout
 
 HIDDEN = "a key of role read does not see why"
 
 
-def picture(out: Console, seen: RolloutStatus) -> None:
+def picture(out: Console, seen: FamilyRollout) -> None:
     """Print it."""
     champion, rollout = seen.champion, seen.rollout
     out.print(f"{seen.headline}.", style="bold", markup=False)
@@ -61,7 +61,7 @@ def ladder(rollout: Rollout) -> str:
     return f"{shown}; ended at {steps[rollout.stage]}" if rollout.status == "rolled_back" else shown
 
 
-def _print_rollout(out: Console, seen: RolloutStatus, rollout: Rollout) -> None:
+def _print_rollout(out: Console, seen: FamilyRollout, rollout: Rollout) -> None:
     flags = [
         text
         for text, on in (
@@ -96,7 +96,7 @@ def _print_rollout(out: Console, seen: RolloutStatus, rollout: Rollout) -> None:
         out.print(f"Reason    {rollout.reason}", markup=False)
 
 
-def _print_evidence(out: Console, rollout: Rollout, status: RolloutStatus) -> None:
+def _print_evidence(out: Console, rollout: Rollout, status: FamilyRollout) -> None:
     seen = status.evidence
     assert seen is not None
     if seen.followed_by is not None:

@@ -146,7 +146,7 @@ class Triggers(Declared):
     """
 
     degradation: Annotated[float, Strict(), Field(gt=0, le=1)] | None = 0.15
-    feedback: FeedbackTrigger | None = FeedbackTrigger()
+    feedback: FeedbackTrigger | None = Field(default_factory=FeedbackTrigger)
     strategy: Word | None = None
 
 

@@ -232,7 +232,7 @@ class RolloutWithEvidence(Rollout):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RolloutStatus:
+class FamilyRollout:
     """Everything that the picture of a family's rollout shows, the active one or the last.
 
     ``undo``, ``next``: commands; ``by_itself``: what a study does or may do by itself.

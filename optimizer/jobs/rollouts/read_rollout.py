@@ -24,9 +24,9 @@ from optimizer.core.views.rollout_headline import rollout_headline
 from optimizer.core.views.rollout_status import (
     ArmExposures,
     ArmTotals,
+    FamilyRollout,
     LoggedDecision,
     RolloutLog,
-    RolloutStatus,
     RolloutWithEvidence,
 )
 from optimizer.jobs.context import Context
@@ -182,7 +182,7 @@ def read_rollout_log(context: Context, request: FamilyRolloutRequest) -> Rollout
     return RolloutLog(rollout=rollout, items=items)
 
 
-def read_rollout_status(context: Context, request: FamilyRolloutRequest) -> RolloutStatus:
+def read_rollout_status(context: Context, request: FamilyRolloutRequest) -> FamilyRollout:
     """Who is served what, and why it goes no further: ladder, evidence against its thresholds, both arms, what it waits
     for, the way back.
     """
@@ -193,7 +193,7 @@ def read_rollout_status(context: Context, request: FamilyRolloutRequest) -> Roll
     return status
 
 
-def _status(context: Context, family: str) -> RolloutStatus:
+def _status(context: Context, family: str) -> FamilyRollout:
     store, clock = context.store, context.clock
     with store.read() as tx:
         champion = store.champions.current(tx, family)
@@ -211,7 +211,7 @@ def _status(context: Context, family: str) -> RolloutStatus:
     if rollout is not None and measured is not None:
         seen = with_forecast(measured, rollout, store=store, clock=clock)
     now = clock.now()
-    return RolloutStatus(
+    return FamilyRollout(
         family=family,
         at=now,
         headline=rollout_headline(rollout, seen),
