@@ -121,28 +121,31 @@ def record_reign(
     store.outbox.add(tx, "prompt", reign.family, {"variant": reign.variant, "seq": reign.seq}, reign.since)
 
 
-def replace_champion(
-    tx: Transaction,
-    store: Store,
-    clock: Clock,
-    reign: Champion,
-    *,
-    before: Champion,
-    action: str,
-    says: str,
-    why: str,
-    undo: str,
-    evidence: Mapping[str, Any] | None = None,
-) -> ChangeReport:
-    """Lets ``reign`` begin at once, in place of ``before``; an active rollout ends first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succession:
+    """How one champion comes in the place of another.
 
-    ``says``: what that makes of its variant, after the variant's name.
+    Args:
+        action: its name on record.
+        says: what it makes of the variant, after the variant's name.
+        evidence: what it rests on where no person ordered it.
     """
+
+    action: str
+    says: str
+    undo: str
+    evidence: Mapping[str, Any] | None = None
+
+
+def replace_champion(
+    tx: Transaction, store: Store, clock: Clock, reign: Champion, *, before: Champion, by: Succession, why: str
+) -> ChangeReport:
+    """Lets ``reign`` begin at once, in place of ``before``; an active rollout ends first."""
     ended = end_active_rollout(tx, store, clock, reign.family, at=reign.since, actor=reign.by, why=reign.why)
-    record_reign(tx, store, reign, action=action, evidence=evidence)
-    what = f"{described(tx, store, reign)} {says}, instead of {described(tx, store, before)}"
+    record_reign(tx, store, reign, action=by.action, evidence=by.evidence)
+    what = f"{described(tx, store, reign)} {by.says}, instead of {described(tx, store, before)}"
     return ChangeReport(
-        family=reign.family, what=what + (f"; rollout {ended.rollout} ended" if ended else ""), why=why, undo=undo,
+        family=reign.family, what=what + (f"; rollout {ended.rollout} ended" if ended else ""), why=why, undo=by.undo,
         forced=reign.forced, champion=reign, decision=ended, models=models_asked(tx, store, reign),
         instead_of=before.variant,
     )  # fmt: skip

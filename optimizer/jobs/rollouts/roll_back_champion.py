@@ -17,6 +17,7 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.families.check_models import require_models
 from optimizer.jobs.record_change import (
     ChangeReport,
+    Succession,
     checked_reason,
     described,
     log_head,
@@ -103,10 +104,9 @@ def take_back(
         reign = champion.fall_back(history, expect=expect, to=to, at=at, by=actor, why=on_record)
         if dry_run:
             return _foreseen(tx, store, reign, before, why)
-        report = replace_champion(
-            tx, store, clock, reign, before=before, action=ROLLBACK, says="is champion again", why=why,
-            undo=_undo(before), evidence=grounds.evidence if grounds is not None else None,
-        )  # fmt: skip
+        evidence = grounds.evidence if grounds is not None else None
+        by = Succession(action=ROLLBACK, says="is champion again", undo=_undo(before), evidence=evidence)
+        report = replace_champion(tx, store, clock, reign, before=before, by=by, why=why)
         if grounds is not None:
             store.alerts.open(tx, grounds.alert)
         return report

@@ -13,6 +13,7 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.families.check_models import require_models
 from optimizer.jobs.record_change import (
     ChangeReport,
+    Succession,
     asked_by,
     checked_reason,
     described,
@@ -88,9 +89,14 @@ def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
             current, variant=variant, at=clock.now(), by=context.actor, why=f"served now: {why}", forced=True
         )
         return replace_champion(
-            tx, store, clock, reign, before=current, action=SET, says="is champion from now on", why=why,
-            undo=f"detent champion rollback {family}",
-        )  # fmt: skip
+            tx,
+            store,
+            clock,
+            reign,
+            before=current,
+            by=Succession(action=SET, says="is champion from now on", undo=f"detent champion rollback {family}"),
+            why=why,
+        )
 
     report = store.write(change)
     log_head(report.decision)

@@ -163,7 +163,8 @@ def _begin(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: flo
         ):
             return None
         until = clock.now() + timedelta(seconds=lease_seconds)
-        return _move(tx, store, rollout, "deploy", "approved, and the worker watches", at, clock, until)
+        request = _asked("deploy", "approved, and the worker watches", rollout, at, clock)
+        return _leased(tx, store, rollout, request, until)
 
     decision = store.write(begin)
     log_head(decision)
@@ -187,7 +188,8 @@ def _resume(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: fl
         frozen_at = _freeze_before(tx, store, rollout)
         cause = "the lease had run out" if frozen_at is None else f"the freeze from {when(frozen_at)} has ended"
         until = clock.now() + timedelta(seconds=lease_seconds)
-        decision = _move(tx, store, rollout, "lapse", f"{cause}; the worker watches again", at, clock, until)
+        request = _asked("lapse", f"{cause}; the worker watches again", rollout, at, clock)
+        decision = _leased(tx, store, rollout, request, until)
         if frozen_at is None:
             store.alerts.open(
                 tx, _alert(rollout, at)
@@ -214,15 +216,22 @@ def _thaws(tx: Transaction, store: Store, rollout: Rollout, now: datetime) -> bo
     return any(now - one.until < timedelta(seconds=THAW_SECONDS) for one in ended_freezes(tx, store, rollout.family))
 
 
-def _move(
-    tx: Transaction, store: Store, rollout: Rollout, act: Act, reason: str, at: datetime, clock: Clock, until: datetime
-) -> Decision:
+def _asked(act: Act, reason: str, rollout: Rollout, at: datetime, clock: Clock) -> TransitionRequest:
     clock_at = clock.rollout_now()
     lapsed_at, lapsed_clock_at = lapse_of(rollout, at=clock.now(), clock_at=clock_at, scale=clock.scale)
-    request = TransitionRequest(
-        act=act, at=at, clock_at=clock_at, actor=ACTOR, reason=reason, lapsed_at=lapsed_at,
-        lapsed_clock_at=lapsed_clock_at
-    )  # fmt: skip
+    return TransitionRequest(
+        act=act,
+        at=at,
+        clock_at=clock_at,
+        actor=ACTOR,
+        reason=reason,
+        lapsed_at=lapsed_at,
+        lapsed_clock_at=lapsed_clock_at,
+    )
+
+
+def _leased(tx: Transaction, store: Store, rollout: Rollout, request: TransitionRequest, until: datetime) -> Decision:
+    """Records what the request does to a rollout that is watched until then."""
     transition = apply(rollout, request)
     return record_transition(
         tx, store, replace(transition, rollout=replace(transition.rollout, lease_expires_at=until))

@@ -159,7 +159,7 @@ def _confirmed(
     quality = None
     if saving is not None:
         quality = with_sequence(_not_lower(before, after, groups, settings, looks), steps)
-    gates = _gates(comparison, before, after, saving, quality, kept.wished, settings, looks)
+    gates = _gates(comparison, _drops(before, after), saving, quality, kept.wished, settings, looks)
     if kept.lost and all_passed(gates):
         gates = _with_losses(kept, gates, saving, steps, settings, looks, seed)
     judged = judge_gates(run.family, run.store)
@@ -216,7 +216,7 @@ def _with_losses(
     before, after, groups = kept.scores(with_lost=True)
     quality = with_sequence(_not_lower(before, after, groups, settings, looks), steps) if saving is not None else None
     comparison = compare_scores(before, after, seed=seed)
-    worst = _gates(comparison, before, after, saving, quality, kept.wished, settings, looks)
+    worst = _gates(comparison, _drops(before, after), saving, quality, kept.wished, settings, looks)
     return gates if all_passed(worst) else (*gates, unmeasured_gate(len(kept.lost), worst))
 
 
@@ -265,17 +265,21 @@ def _put(run: StudyRun, variant: str, results: Sequence[ExampleResult]) -> None:
     run.store.write(lambda tx: run.store.studies.put_results(tx, run.study.id, "confirmation", variant, results))
 
 
+def _drops(before: Sequence[float], after: Sequence[float]) -> list[float]:
+    return [c - b for b, c in zip(before, after, strict=True)]
+
+
 def _gates(
     comparison: Comparison,
-    before: Sequence[float],
-    after: Sequence[float],
+    drops: Sequence[float],
     saving: Saving | None,
     quality: NotLower | None,
     wished: Sequence[WishedFloor],
     settings: GateSettings,
     looks: int,
 ) -> tuple[GateResult, ...]:
-    mean, drops = comparison.champion_mean, [c - b for b, c in zip(before, after, strict=True)]
+    """``drops``: of each example the winner's score less the champion's."""
+    mean = comparison.champion_mean
     if saving is None:
         evidence = ConfirmationEvidence(
             champion=mean,
