@@ -30,10 +30,8 @@ OWN = re.compile(
     r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|\+00:00| UTC)?|\b[a-z]{2}_[0-9a-z]{26}\b|\b[0-9a-f]{32,}\b|local:recorder|\bboss\b"
 )
 NOT_YET = """
-family evaluate; family list; family schedule; family show; family validate
-feedback stats; judge check; judge runs; judge score; judge show; keys list
-review collect; review draw; review list; status; study list; study nominate; study run; study show
-variant compare; variant diff; variant export; variant list; variant show
+family evaluate; family list; family show; family validate; feedback stats; review list; status; study list
+study nominate; study run; study show; variant compare
 """  # reading commands that do not ask a server yet
 ONLY_HERE = "This command reads this machine's own home"
 ACTS = """
@@ -99,7 +97,7 @@ def test_every_reading_command_that_asks_a_server_answers_as_on_the_store(sides:
             assert said(asked) == said(local), line
         else:
             assert asked.code == local.code, line
-    assert set(only_here) ^ set(lines(NOT_YET)) == set()
+    assert "; ".join(sorted(set(only_here))) == "; ".join(sorted(lines(NOT_YET)))
 
 
 def test_acts_say_and_do_the_same_by_a_server(sides: Sides) -> None:
