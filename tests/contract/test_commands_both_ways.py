@@ -39,7 +39,7 @@ freeze triage --reason night; freeze; unfreeze --reason day; unfreeze triage; fr
 rollout hold triage --reason wait; rollout hold triage; rollout resume triage; rollout advance triage
 rollout advance triage --confirm triage --reason go; rollout promote triage --confirm triage --reason well
 champion rollback triage --reason bad --dry-run; champion rollback triage --reason bad
-champion set triage TRIAGE --reason it --confirm triage
+champion set triage TRIAGE --reason it --confirm triage; rollout start topics --dry-run
 rollout start topics VARIANT --dry-run; rollout start summarization SUMMARY --confirm summarization --reason again
 rollout approve summarization --reason go; rollout rollback summarization; rollout rollback summarization
 """

@@ -16,6 +16,7 @@ from optimizer.cli.rollout.forecast_view import view_forecast
 from optimizer.cli.rollout.report import id_of
 from optimizer.cli.rollout.report import report as write_report
 from optimizer.cli.rollout.selftest import selftest
+from optimizer.cli.server_option import server_asked
 from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.variant.find import variant_id
 from optimizer.core.base.errors import InvalidInput
@@ -113,6 +114,8 @@ def reason_of(given: str | None, confirm: str | None) -> str | None:
 def _last_nominated(session: Session, family: str) -> str:
     from optimizer.jobs.studies.confirming_study import last_nominated
 
+    if server_asked() is not None:
+        return "candidate"  # the server knows which one that is
     with session.store.read() as tx:
         winner = last_nominated(tx, session.store, family)
     if winner is None:
