@@ -36,8 +36,8 @@ def main(folder: Path) -> dict[str, Any]:
     from sqlmodel import SQLModel
 
     from api.app import create_app
+    from optimizer.core.views.events import InteractionView, members_of
     from optimizer.host.config import load_settings
-    from optimizer.runtime import shapes
     from tests.event_table import event_table
     from tests.ingestion import Installation, token
     from tests.stores import new_database
@@ -59,7 +59,7 @@ def main(folder: Path) -> dict[str, Any]:
     found = {
         "missing": missing,
         "answers": answers,
-        "stored": shapes.interaction(here.interaction("in_1"))["mood"],
+        "stored": InteractionView(**members_of(here.interaction("in_1"))).mood,
         "schema": body["content"]["application/json"]["schema"]["anyOf"][0]["properties"]["mood"],
         "documented": [line for line in event_table().splitlines() if "mood" in line],
     }

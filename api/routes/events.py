@@ -5,26 +5,21 @@ decide in process.
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime
+from fastapi import APIRouter, Request, Response
 
-from api.access.auth import family_asked, require_family
+from api.access.auth import require_family
 from api.answers import CountsTaken, EventsImported, EventsTaken
 from api.hot.events import FEEDBACK, IMPORT, INTERACTIONS, count_events
-from api.http.pagination import Cursor, Limit, page
 from api.idempotency import KEY_HEADER, kept
 from api.routing import Asking, answered_in_front, guarded, router
 from api.schemas import ExposuresBody
 from api.services import Shared
-from optimizer.core.base.errors import NotFound, TooLarge
+from optimizer.core.base.errors import TooLarge
 from optimizer.core.feedback.event_kinds import schema_of
 from optimizer.core.feedback.fields import FIELDS
 from optimizer.jobs.feedback.record_exposures import record_exposures
-from optimizer.ports import Transaction
-from optimizer.runtime import shapes
 
 EVENT_SCHEMA: dict[str, Any] = {
     **schema_of(FIELDS, nullable=True),  # null says what leaving the field out says
@@ -122,80 +117,3 @@ async def import_interactions() -> EventsImported:
     The first thousand rejected lines are named; `rejected_more` says how many there are beyond.
     """
     return answered_in_front()
-
-
-@routes.get(FEEDBACK, **guarded("read-texts", narrows=True))
-def list_feedback(
-    shared: Shared,
-    caller: Asking,
-    family: Annotated[str | None, Query(max_length=200)] = None,
-    variant: Annotated[str | None, Query(max_length=200)] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Received at or after this time")] = None,
-    cursor: Cursor = None,
-    limit: Limit = 100,
-) -> dict[str, Any]:
-    """Feedback events, oldest first."""
-    asked = family_asked(caller, family)
-
-    def read(tx: Transaction) -> dict[str, Any]:
-        events, next_cursor = shared.store.events.page_of_feedback(
-            tx, family=asked, variant=variant, since=_usable(since), cursor=cursor, limit=limit
-        )
-        return page([shapes.feedback(event) for event in events], next_cursor)
-
-    return shared.read(read)
-
-
-@routes.get(INTERACTIONS, **guarded("read", narrows=True))
-def list_interactions(
-    shared: Shared,
-    caller: Asking,
-    family: Annotated[str | None, Query(max_length=200)] = None,
-    variant: Annotated[str | None, Query(max_length=200)] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Received at or after this time")] = None,
-    cursor: Cursor = None,
-    limit: Limit = 100,
-) -> dict[str, Any]:
-    """Interactions, oldest first. Their texts are null for a key without role read-texts."""
-    asked = family_asked(caller, family)
-
-    def read(tx: Transaction) -> dict[str, Any]:
-        found, next_cursor = shared.store.events.page_of_interactions(
-            tx, family=asked, variant=variant, since=_usable(since), cursor=cursor, limit=limit
-        )
-        return page([shapes.interaction(one) for one in found], next_cursor)
-
-    return shared.read(read)
-
-
-@routes.get(
-    "/v1/interactions/{id:path}", **guarded("read-texts", narrows=True)
-)  # ids are the sender's, a slash included
-def interaction(
-    id: str, shared: Shared, caller: Asking, family: Annotated[str | None, Query(max_length=200)] = None
-) -> dict[str, Any]:
-    """One interaction with the feedback on it.
-
-    Ids are unique within a family: name it where two families share an id.
-    """
-    if family is not None:
-        require_family(caller, family)
-    families = caller.access.families if family is None and caller.access.families is not None else (family,)
-
-    def read(tx: Transaction) -> dict[str, Any]:
-        found = next(filter(None, (shared.store.events.interaction(tx, id, name) for name in families)), None)
-        if found is None:
-            raise NotFound(
-                f"There is no interaction {id!r}. It may have been pruned, or never been reported.", interaction=id
-            )
-        outcomes = shared.store.events.feedback_of(tx, found.arm.family, id)
-        later = shared.store.events.later_parts(tx, found.arm.family, {id}).get(id)
-        shown = {**shapes.interaction(found), "feedback": [shapes.feedback(outcome) for outcome in outcomes]}
-        return shown if later is None else {**shown, "later_parts": [dict(part) for part in later.parts]}
-
-    return shared.read(read)
-
-
-def _usable(since: datetime | None) -> datetime | None:
-    """Times at the ends of the calendar have no UTC form; they mean the beginning of it."""
-    return since if since is None or 1 < since.year < 9999 else None

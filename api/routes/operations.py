@@ -13,15 +13,25 @@ from typing_extensions import TypedDict
 from api.routing import Asking, guarded, router
 from api.services import Services, Shared
 from optimizer.core.scheduling.schedule import StoredSchedule, in_force
-from optimizer.core.search.study import study_view
-from optimizer.core.serving.freezes import ALL
+from optimizer.core.search.study import Study, study_view
+from optimizer.core.serving.freezes import ALL, Freeze
+from optimizer.core.serving.rollout import Rollout
+from optimizer.core.views.family import EnvironmentView
 from optimizer.host import run_files
 from optimizer.jobs.outbox.mirror_outbox import TOPICS
 from optimizer.jobs.outbox.send_alerts import messages_waiting
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
 from optimizer.jobs.upkeep.manage_keys import seen_callers
-from optimizer.ports import Transaction
-from optimizer.runtime import shapes
+from optimizer.jobs.upkeep.read_status import (
+    ScheduleBrief,
+    SeenCaller,
+    Truncated,
+    schedule_brief,
+    seen_of,
+    truncated_of,
+    watched,
+)
+from optimizer.ports import Alert, Transaction
 
 BAD_MODELS = "config/models.yaml cannot be used, and the last good one is gone by; `detent status` says why"
 TICKS_MISSED = 3  # a worker that missed so many ticks counts as away
@@ -82,6 +92,41 @@ class Dependencies(TypedDict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyStatus:
+    """``watched``: what an adopted, promoted or set champion is compared with, and until when."""
+
+    name: str
+    champion: str
+    since: datetime
+    rollout: Rollout | None
+    frozen: bool
+    overridden: EnvironmentView | None
+    schedule: ScheduleBrief | None
+    next_study_at: datetime | None
+    watched: str | None
+    truncated: list[Truncated]
+    degraded: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusView:
+    profile: str
+    simulated_clock: bool
+    frozen: bool
+    freezes: list[Freeze]
+    families: list[FamilyStatus]
+    degraded: list[str]
+    dependencies: Dependencies
+    exposures_waiting: int
+    studies: list[Study]
+    alerts: list[Alert]
+    refused_callers: list[SeenCaller]
+    keyless_callers: list[SeenCaller]
+    outbox_waiting: int
+    messages_waiting: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
     status: Literal["ready", "not ready"]
     degraded: list[str]
@@ -117,69 +162,57 @@ def ready(shared: Shared, response: Response) -> Readiness:
 
 
 @routes.get("/v1/status", **guarded("read", narrows=True))
-def status(shared: Shared, caller: Asking) -> dict[str, Any]:
+def status(shared: Shared, caller: Asking) -> StatusView:
     """One page for an operator: freezes, families with champion and rollout, running studies,
     open alerts, processes, what waits.
     """
-
-    sees = caller.access.may_see
-
-    def read(tx: Transaction) -> dict[str, Any]:
-        return {
-            "studies": [study_view(study) for study in shared.store.studies.unfinished(tx) if sees(study.family)],
-            "alerts": [
-                shapes.alert(alert) for alert in shared.store.alerts.all(tx, open_only=True) if sees(alert.family)
-            ],
-            **shapes.callers(seen_callers(tx, shared.store, shared.clock.now()) if sees(None) else []),
-            "outbox_waiting": shared.store.outbox.backlog(tx, topics=TOPICS),
-            "messages_waiting": messages_waiting(tx, shared.store),
-        }
-
+    sees, store, now = caller.access.may_see, shared.store, shared.clock.now()
     served = shared.serving.now_served
-    schedules = shared.read(shared.store.schedules.all)
-    truncated = shared.read(shared.store.exposures.truncated)
-    return {
-        "profile": shared.settings.profile,
-        "simulated_clock": shared.settings.simulated_clock,
-        "frozen": any(freeze.scope == ALL for freeze in served.freezes),
-        "freezes": [shapes.freeze(freeze) for freeze in served.freezes if freeze.scope == ALL or sees(freeze.family)],
-        "families": [
-            {
-                "name": name,
-                "champion": family.champion.variant,
-                "since": family.champion.since,
-                "rollout": shapes.rollout(family.rollout) if family.rollout is not None else None,
-                "frozen": family.freeze is not None,
-                "overridden": family.override_view(),
-                **_schedule(shared, name, schedules),
-                "truncated": shapes.truncated(truncated, name),
-                "degraded": name in shared.families.problems,
-            }
-            for name, family in sorted(served.families.items())
-            if sees(name)
-        ],
-        "degraded": sorted(filter(sees, shared.families.problems)),
-        "dependencies": _dependencies(shared, sees),
-        "exposures_waiting": shared.exposures.n_waiting,
-        **shared.read(read),
-    }
+
+    def read(tx: Transaction) -> StatusView:
+        schedules, truncated = store.schedules.all(tx), store.exposures.truncated(tx)
+        callers = seen_callers(tx, store, now) if sees(None) else []
+        return StatusView(
+            profile=shared.settings.profile,
+            simulated_clock=shared.settings.simulated_clock,
+            frozen=any(freeze.scope == ALL for freeze in served.freezes),
+            freezes=[freeze for freeze in served.freezes if freeze.scope == ALL or sees(freeze.family)],
+            families=[
+                FamilyStatus(
+                    name=name,
+                    champion=family.champion.variant,
+                    since=family.champion.since,
+                    rollout=family.rollout,
+                    frozen=family.freeze is not None,
+                    overridden=family.override_view(),
+                    **_schedule(shared, name, schedules),
+                    watched=watched(tx, store, shared.clock, family.champion),
+                    truncated=truncated_of(truncated, name),
+                    degraded=name in shared.families.problems,
+                )
+                for name, family in sorted(served.families.items())
+                if sees(name)
+            ],
+            degraded=sorted(filter(sees, shared.families.problems)),
+            dependencies=_dependencies(shared, sees),
+            exposures_waiting=shared.exposures.n_waiting,
+            studies=[study_view(study) for study in store.studies.unfinished(tx) if sees(study.family)],
+            alerts=[alert for alert in store.alerts.all(tx, open_only=True) if sees(alert.family)],
+            refused_callers=seen_of(callers, "refused"),
+            keyless_callers=seen_of(callers, "keyless"),
+            outbox_waiting=store.outbox.backlog(tx, topics=TOPICS),
+            messages_waiting=messages_waiting(tx, store),
+        )
+
+    return shared.read(read)
 
 
-def _schedule(shared: Services, family: str, stored: Mapping[str, StoredSchedule]) -> dict[str, Any]:
+def _schedule(shared: Services, family: str, stored: Mapping[str, StoredSchedule]) -> Mapping[str, Any]:
     declared = shared.families.families.get(family)
     if declared is None:
         return {"schedule": None, "next_study_at": None}
     found = in_force(declared, stored.get(family))
-    return {
-        "schedule": {
-            "on": found.on,
-            "holdout": found.holdout,
-            "cron": found.cron,
-            "source": found.source,
-            "by": found.by,
-        },
-        "next_study_at": next_scheduled(found, shared.clock),
-    }
+    return {"schedule": schedule_brief(found), "next_study_at": next_scheduled(found, shared.clock)}
 
 
 def _dependencies(shared: Services, sees: Callable[[str], bool]) -> Dependencies:

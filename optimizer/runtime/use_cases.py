@@ -261,6 +261,12 @@ USE_CASES = (
     _read("judge runs", f"{JUDGE}/runs", f"{JUDGE_RUNS}:read_judge_runs", "Judges"),
     _read("judge run", "/v1/judge-runs/{id}", f"{JUDGE_RUNS}:read_judge_run", "Judges", narrows=True),
     _act("cancel run", "POST", "/v1/judge-runs/{id}/cancel", f"{JUDGE_RUNS}:stop_judge_run", "Judges", narrows=True),
+    _read("feedback", "/v1/feedback", "feedback.read_events:read_feedback", "Events", **TEXTS, narrows=True),
+    _read("interactions", "/v1/interactions", "feedback.read_events:read_interactions", "Events", narrows=True),
+    _read(
+        "interaction", "/v1/interactions/{id:path}", "feedback.read_events:read_interaction", "Events", **TEXTS,
+        narrows=True,
+    ),
     _read("jobs", "/v1/jobs", "upkeep.read_operations:read_jobs", "Operations", narrows=True),
     _read("alerts", "/v1/alerts", "upkeep.read_operations:read_alerts", "Operations", narrows=True),
     _read("audit", "/v1/audit", "upkeep.read_operations:read_audit", "Operations", narrows=True),

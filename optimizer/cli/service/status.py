@@ -17,7 +17,6 @@ from optimizer.core.base.phrasing import count
 
 if TYPE_CHECKING:
     from optimizer.core.serving.freezes import Freeze
-    from optimizer.core.serving.rollout import Champion
 
 CUT_SHOWN_S = 24 * 3600  # since an input was cut last
 REFUSED_SHOWN_S = 3600  # in the headline, since a program was refused last
@@ -38,7 +37,8 @@ def status(as_json: Json = False) -> None:
     from optimizer.jobs.outbox.mirror_outbox import TOPICS
     from optimizer.jobs.outbox.send_alerts import messages_waiting
     from optimizer.jobs.upkeep.manage_keys import seen_callers
-    from optimizer.runtime import shapes, wiring
+    from optimizer.jobs.upkeep.read_status import seen_of, truncated_of
+    from optimizer.runtime import wiring
 
     session = Session()
     store, settings = session.store, session.settings
@@ -68,7 +68,7 @@ def status(as_json: Json = False) -> None:
             {
                 **_family_row(session, tx, name, freezes),
                 "problem": _problem(session, name, unknown),
-                "truncated": shapes.truncated(truncated, name),
+                "truncated": truncated_of(truncated, name),
             }
             for name in names
         ]
@@ -106,7 +106,8 @@ def status(as_json: Json = False) -> None:
         "families": families,
         "studies": studies,
         "alerts": alerts,
-        **shapes.callers(callers),
+        "refused_callers": seen_of(callers, "refused"),
+        "keyless_callers": seen_of(callers, "keyless"),
         "keyless_until": keyless_until,
         "outbox_waiting": backlog,
         "messages_waiting": messages,
@@ -215,6 +216,7 @@ def _family_row(session: Session, tx: Any, name: str, freezes: Sequence[Freeze])
     from optimizer.core.scheduling.schedule import in_force
     from optimizer.core.serving.freezes import is_frozen
     from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
+    from optimizer.jobs.upkeep.read_status import schedule_brief, watched
 
     declared = session.families.families.get(name)
     schedule = in_force(declared, session.store.schedules.get(tx, name)) if declared is not None else None
@@ -225,28 +227,11 @@ def _family_row(session: Session, tx: Any, name: str, freezes: Sequence[Freeze])
         "family": name, "champion": champion.variant if champion else None,
         "rollout": f"{active.id} {active.status}{share}" if active else None,
         "frozen": is_frozen(freezes, name) is not None,
-        "watched": _watched(session, tx, champion) if champion else None,
+        "watched": watched(tx, session.store, session.clock, champion) if champion else None,
         "next_study_at": next_scheduled(schedule, session.clock) if schedule is not None else None,
-        "schedule": schedule and {
-            "on": schedule.on, "holdout": schedule.holdout, "cron": schedule.cron, "source": schedule.source,
-            "by": schedule.by,
-        },
+        "schedule": schedule and schedule_brief(schedule),
         "by_itself": "?" if schedule is None else "on" if schedule.on else "off",
     }  # fmt: skip
-
-
-def _watched(session: Session, tx: Any, champion: Champion) -> str | None:
-    from optimizer.core.serving.assignment import holdback_of
-    from optimizer.core.views.champion_watch import watch_in_words
-
-    store, clock = session.store, session.clock
-    switch = store.switch_watches.get(tx, champion.family)
-    return watch_in_words(
-        champion,
-        holdback=holdback_of(champion, store.rollouts.latest(tx, champion.family), clock.scale),
-        switch=switch.watch if switch is not None and switch.reign == champion.seq else None,
-        now=clock.now(),
-    )
 
 
 def _problem(session: Session, name: str, unknown: Collection[str]) -> str | None:

@@ -1,0 +1,46 @@
+"""Events as people and programs see them: what each class declares, with the members of its arm beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import field, fields, make_dataclass
+from typing import Annotated, Any, get_type_hints
+
+from pydantic import Field
+
+from optimizer.core.base.answers import Json
+from optimizer.core.base.texts import TEXTS, Text
+from optimizer.core.feedback.events import Arm, Event, FeedbackEvent, Interaction
+
+INNER = ("arm", "content_hash")
+text: Any = Text  # of what is put together here, which no checker can follow
+
+
+def _view_of(event: type[Event], name: str, **more: tuple[Any, Any]) -> type[Any]:
+    """Each field is declared once, in its event's class; ``more``: members of the view alone, each with its default."""
+    hints = {**get_type_hints(event), **get_type_hints(Arm)}
+    members = [(one, text[hint] if one in TEXTS else hint) for one, hint in hints.items() if one not in INNER]
+    others = [(one, hint, field(default=default)) for one, (hint, default) in more.items()]
+    return make_dataclass(
+        name, [*members, *others], frozen=True, slots=True, kw_only=True, namespace={"__doc__": event.__doc__}
+    )
+
+
+InteractionView = _view_of(Interaction, "InteractionView")
+FeedbackView = _view_of(FeedbackEvent, "FeedbackView")
+# ``later_parts``: calls that came after the answer; left out where none did.
+InteractionWithFeedback = _view_of(
+    Interaction,
+    "InteractionWithFeedback",
+    feedback=(Sequence[FeedbackView], ()),  # type: ignore[valid-type]
+    later_parts=(
+        Annotated[text[Sequence[Mapping[str, Json]] | None], Field(exclude_if=lambda parts: parts is None)],
+        None,
+    ),
+)
+
+
+def members_of(event: Event) -> dict[str, Any]:
+    """By name, as its view takes them."""
+    own = {one.name: getattr(event, one.name) for one in fields(event) if one.name not in INNER}
+    return own | {one.name: getattr(event.arm, one.name) for one in fields(event.arm)}
