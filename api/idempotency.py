@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast, get_args
 
 from fastapi import Request, Response
 from pydantic import TypeAdapter
-from starlette.responses import JSONResponse
+from pydantic_core import to_json
 
 from api.services import Services
 from optimizer.core.base.errors import Fault, InvalidInput, KeyReused
@@ -131,11 +131,11 @@ def keyed_store(request: Request, shared: Services, report: Any, answered: Calla
 
 
 def again(answer: Mapping[str, Any], request: Request, usual_status: int) -> Response:
-    """The first answer as it was."""
+    """The first answer as it was, to the byte: written by what wrote it then."""
     body = dict(answer["body"])
     if "unit" in body:
         body["unit"] = request.path_params["unit"]
-    return JSONResponse(body, answer["status"] or usual_status, headers=dict(answer["headers"]))
+    return Response(to_json(body), answer["status"] or usual_status, dict(answer["headers"]), "application/json")
 
 
 class _KeepingStore:

@@ -320,10 +320,10 @@ def test_a_request_sent_twice_acts_once_and_is_answered_as_before(world: World, 
         first = send(world, method, path, body)
     before = kept_rows(world)
     second = send(world, method, path, body)
-    expected = first.json()
-    if expected.get("secret"):  # it stands in one answer and in no store
-        expected["secret"] = None
-    assert (second.status_code, second.json()) == (first.status_code, expected)
+    expected = first.content
+    if secret := first.json().get("secret"):  # it stands in one answer and in no store
+        expected = expected.replace(f'"{secret}"'.encode(), b"null")
+    assert (second.status_code, second.content) == (first.status_code, expected)
     assert {n: second.headers.get(n) for n in ("etag", "location")} == {
         n: first.headers.get(n) for n in ("etag", "location")
     }
