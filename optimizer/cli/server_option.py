@@ -48,6 +48,7 @@ def _refuse(context: typer.Context, value: str | None) -> None:
         raise InvalidInput(
             f"`{context.command_path}` is about this machine: it takes no --server. Run it where the server runs."
         )
+    _asked.set(None)  # DETENT_SERVER is for the other commands
 
 
 def _asking(

@@ -112,6 +112,13 @@ def test_a_command_about_this_machine_takes_no_server() -> None:
         assert (ran.code, "takes no --server" in ran.err) == (2, True), name
 
 
+def test_the_address_of_a_server_in_the_environment_is_for_commands_that_ask_one(tmp_path: Path) -> None:
+    named = {"DETENT_SERVER": "http://127.0.0.1:1"}
+    assert "did not answer" in detent("freeze", env=named).err
+    made = detent("init", str(tmp_path / "project"), env=named)
+    assert (made.code, (tmp_path / "project" / "families").is_dir()) == (0, True), made.err
+
+
 def test_a_key_goes_in_the_clear_to_this_machine_alone() -> None:
     refused = detent("freeze", "--server", "http://detent.example.com")
     assert (refused.code, "plain HTTP to another machine" in refused.err) == (2, True)
