@@ -27,6 +27,7 @@ from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.search.strategy import SearchSetting
 from optimizer.core.search.study import Study
 from optimizer.core.serving.champion import first
+from optimizer.jobs.context import JobContext
 from optimizer.jobs.studies.create_study import create_study
 from optimizer.jobs.studies.nominate import nominate
 from optimizer.jobs.studies.run_study import run_study
@@ -203,15 +204,11 @@ class World:
         return create_study(self.family, store=self.store, clock=self.clock, **{"models": self, **given})
 
     def run(self, study: Study, **options: Any) -> Study:
-        given = {
-            "families": self.families,
-            "models": self,
-            "scorer_for": lambda family: self.scorer,
-            "strategies": strategy_for,
-            "classify": classify,
-            **options,
-        }
-        return run_study(study.id, store=self.store, clock=self.clock, **given)
+        """``options``: of the job's context, or of the job."""
+        own = {name: options.pop(name) for name in ("strategies", "classify", "progress") if name in options}
+        given: Any = {"families": self.families, "models": self, "scorer_for": lambda family: self.scorer, **options}
+        context = JobContext(**{"store": self.store, "clock": self.clock, **given})
+        return run_study(study.id, context, **{"strategies": strategy_for, "classify": classify, **own})
 
     def nominate(self, study: str, variant: str | None, aim: Aim = "quality", **options: Any) -> Any:
         given: Any = {

@@ -13,6 +13,7 @@ from live.begun import begun_study
 from floor.task import MAX_EXAMPLES, Arm, Bench, Counted, Row, example_of, plain_messages, score, topic
 from optimizer.core.family.family import Family
 from optimizer.core.search.study import Study
+from optimizer.jobs.context import JobContext
 from optimizer.jobs.studies.run_study import run_study
 from optimizer.runtime import wiring
 
@@ -29,11 +30,13 @@ def ours(bench: Bench, family: Family, rows: Mapping[str, Sequence[Row]], seed: 
 
     study = run_study(
         study.id,
-        store=bench.store,
-        clock=bench.clock,
-        families=SimpleNamespace(families={family.name: family}),
-        models=bench.models,
-        scorer_for=wiring.scorers(bench.settings),
+        JobContext(
+            store=bench.store,
+            clock=bench.clock,
+            families=SimpleNamespace(families={family.name: family}),
+            models=bench.models,
+            scorer_for=wiring.scorers(bench.settings),
+        ),
         strategies=wiring.strategy_for,
         classify=wiring.classify,
         progress=progress,

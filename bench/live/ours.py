@@ -11,6 +11,7 @@ from typing import Any
 from live.begun import begun_study
 from live.setup import MAX_EXAMPLES, Found, Setup
 from optimizer.core.search.study import Study
+from optimizer.jobs.context import JobContext
 from optimizer.jobs.studies.run_study import run_study
 from optimizer.runtime import wiring
 
@@ -35,11 +36,13 @@ def search(setup: Setup, strategy: str) -> Found:
 
     study = run_study(
         _study(setup, strategy).id,
-        store=setup.store,
-        clock=setup.clock,
-        families=SimpleNamespace(families={setup.family.name: setup.family}),
-        models=setup.models,
-        scorer_for=lambda family: setup.scorer,
+        JobContext(
+            store=setup.store,
+            clock=setup.clock,
+            families=SimpleNamespace(families={setup.family.name: setup.family}),
+            models=setup.models,
+            scorer_for=lambda family: setup.scorer,
+        ),
         strategies=wiring.strategy_for,
         classify=wiring.classify,
         progress=progress,

@@ -30,6 +30,7 @@ from optimizer.core.search.study import Study
 from optimizer.core.serving.champion import first
 from optimizer.core.statistics.exact_pairs import exact_p
 from optimizer.host.config import load_settings
+from optimizer.jobs.context import JobContext
 from optimizer.jobs.studies.create_study import create_study
 from optimizer.jobs.studies.run_study import run_study
 from optimizer.runtime import wiring
@@ -187,10 +188,17 @@ class Table:
         assert isinstance(made, Study)
         source = SimpleNamespace(get=lambda name: Recorded(self, name))
         ended = run_study(
-            made.id, store=self.store, clock=clock, families=SimpleNamespace(families={family.name: family}),
-            models=source, # type: ignore[arg-type]
-            scorer_for=wiring.scorers(self.settings), strategies=wiring.strategy_for, classify=wiring.classify,
-        )  # fmt: skip
+            made.id,
+            JobContext(
+                store=self.store,
+                clock=clock,
+                families=SimpleNamespace(families={family.name: family}),
+                models=source,
+                scorer_for=wiring.scorers(self.settings),
+            ),
+            strategies=wiring.strategy_for,
+            classify=wiring.classify,
+        )
         assert ended.status == "finished", ended.error
         return ended
 

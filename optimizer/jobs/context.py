@@ -11,10 +11,11 @@ from optimizer.core.serving.access import EVERYTHING, Access, require_family
 
 if TYPE_CHECKING:
     from optimizer.core.evaluation.judging.agreement import FitJudge
+    from optimizer.core.evaluation.scoring import Scorer
     from optimizer.core.family.family import Family
     from optimizer.core.serving.assignment import Assignment
     from optimizer.host.config import Settings
-    from optimizer.ports import Clock, FamilySource, ModelCatalogue, ServedModels, Store
+    from optimizer.ports import Clock, FamilySource, ModelCatalogue, ModelSource, ServedModels, Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,3 +66,15 @@ class Context:
     def sees(self, family: str | None) -> bool:
         """A thing of another family does not exist for a key that is not for it."""
         return self.access.may_see(family)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobContext:
+    """What a queued job runs with. ``users_wait``: whether a user's call is under way, which goes before its own."""
+
+    store: Store
+    clock: Clock
+    families: FamilySource
+    models: ModelSource
+    scorer_for: Callable[[Family], Scorer]
+    users_wait: Callable[[], bool] = lambda: False

@@ -17,6 +17,7 @@ from optimizer.core.base.errors import Busy
 from optimizer.core.search.study import Study
 from optimizer.core.serving.freezes import may_run
 from optimizer.host.config import Settings
+from optimizer.jobs.context import JobContext
 from optimizer.jobs.studies import run_study as job
 from optimizer.ports import Clock, FamilySource, ModelSource, Store
 from optimizer.runtime import wiring
@@ -151,14 +152,16 @@ class StudyWorkflows:
                 return "waiting"
             study = job.run_study(
                 study_id,
-                store=self._store,
-                clock=self._clock,
-                families=self._families,
-                models=self._open_models(),
-                scorer_for=wiring.scorers(self._settings),
+                JobContext(
+                    store=self._store,
+                    clock=self._clock,
+                    families=self._families,
+                    models=self._open_models(),
+                    scorer_for=wiring.scorers(self._settings),
+                    users_wait=lambda: wiring.users_wait(self._settings),
+                ),
                 strategies=wiring.strategy_for,
                 classify=wiring.classify,
-                users_wait=lambda: wiring.users_wait(self._settings),
             )
             log.info("study ended", study=study_id, status=study.status, outcome=study.outcome)
             return study.status

@@ -30,6 +30,7 @@ from optimizer.jobs.champions.rehearse_champion import is_due, rehearse_champion
 from optimizer.jobs.champions.watch_champion import watch_champion
 from optimizer.jobs.champions.watch_limits import watch_limits
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
+from optimizer.jobs.context import JobContext
 from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.feedback import collect_reviews
 from optimizer.jobs.feedback.judge_traffic import monitor_traffic
@@ -383,15 +384,17 @@ class Worker:
         for run in unfinished:
             run_judge_run(
                 run.id,
-                store=self._store,
-                clock=self._clock,
-                families=self._families,
-                models=self._open_models(),
-                scorer_for=wiring.scorers(self._settings),
+                JobContext(
+                    store=self._store,
+                    clock=self._clock,
+                    families=self._families,
+                    models=self._open_models(),
+                    scorer_for=wiring.scorers(self._settings),
+                    users_wait=lambda: wiring.users_wait(self._settings),
+                ),
                 intake_of=lambda actor: wiring.open_intake(
                     self._settings, self._store, self._clock, self._families, actor=actor
                 ),
-                users_wait=lambda: wiring.users_wait(self._settings),
             )
 
     def _open_models(self) -> ModelSource:

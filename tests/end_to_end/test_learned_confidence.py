@@ -21,6 +21,7 @@ from optimizer.cli.variant.commands import reading
 from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import make_example
 from optimizer.host.config import Settings, load_settings
+from optimizer.jobs.context import JobContext
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.feedback.collect_reviews import collect_reviews
 from optimizer.jobs.feedback.label_interaction import label_interaction
@@ -144,12 +145,14 @@ def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_
             models=opened,
         )
         study = run_study(
-            made.id,  # type: ignore[union-attr]
-            store=store,
-            clock=clock,
-            families=files,
-            models=opened,
-            scorer_for=lambda f: wiring.open_scorer(f, home),
+            made.id,
+            JobContext(
+                store=store,
+                clock=clock,
+                families=files,
+                models=opened,
+                scorer_for=lambda f: wiring.open_scorer(f, home),
+            ),
             strategies=wiring.strategy_for,
             classify=wiring.classify,
         )

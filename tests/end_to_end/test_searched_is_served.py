@@ -22,6 +22,7 @@ from optimizer.core.family.rendering import clip_inputs, few_shot, fill
 from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.context import JobContext
 from optimizer.jobs.families.export_variant import export_variant
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.studies.create_study import create_study
@@ -119,11 +120,13 @@ def test_study_prompt_route_render_route_gateway_and_export_agree_byte_for_byte(
         )
         study = run_study(
             made.id,
-            store=store,
-            clock=clock,
-            families=files,
-            models=opened,
-            scorer_for=lambda f: wiring.open_scorer(f, home),
+            JobContext(
+                store=store,
+                clock=clock,
+                families=files,
+                models=opened,
+                scorer_for=lambda f: wiring.open_scorer(f, home),
+            ),
             strategies=wiring.strategy_for,
             classify=wiring.classify,
         )

@@ -16,6 +16,7 @@ from optimizer.content.jobs.watch_pipeline import watch_pipeline
 from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.champions.watch_champion import watch_champion
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
+from optimizer.jobs.context import JobContext
 from optimizer.jobs.families.create_family import as_yaml
 from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance, roll_up_traffic
@@ -214,10 +215,16 @@ def judges_are_asked(api: Api, clock: Clock) -> None:
     run = sent(api.post(f"{path}/judge/scores", {"n": 4}), 202)
     shared = api.shared
     run_judge_run(
-        run["id"], store=shared.store, clock=clock, families=shared.families,
-        models=source(judge_model(name="embedded", concurrency=1)), scorer_for=wiring.scorers(api.settings),
+        run["id"],
+        JobContext(
+            store=shared.store,
+            clock=clock,
+            families=shared.families,
+            models=source(judge_model(name="embedded", concurrency=1)),
+            scorer_for=wiring.scorers(api.settings),
+        ),
         intake_of=lambda actor: shared.intake(actor),
-    )  # fmt: skip
+    )
 
 
 def graphs_are_repaired(api: Api) -> None:

@@ -11,6 +11,7 @@ from optimizer.core.base.errors import BudgetTooSmall, Busy
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.run import JudgeRun, JudgeRunEstimate
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits
+from optimizer.jobs.context import JobContext
 from optimizer.jobs.studies.evaluations.create_judge_run import (
     JudgeBudgetBody,
     JudgeCheckRequest,
@@ -52,11 +53,10 @@ def score(world, **options):
 
 
 def do(world, run, **options):
-    given = {
-        "store": world.store, "clock": world.clock, "families": world.families, "models": world,
-        "scorer_for": lambda family: world.scorer, "intake_of": lambda actor: world.intake,
-    }  # fmt: skip
-    return run_judge_run(run.id, **{**given, **options})
+    of_job = {name: options.pop(name) for name in ("intake_of", "watched") if name in options}
+    given = {"families": world.families, "models": world, "scorer_for": lambda family: world.scorer, **options}
+    context = JobContext(**{"store": world.store, "clock": world.clock, **given})
+    return run_judge_run(run.id, context, **{"intake_of": lambda actor: world.intake, **of_job})
 
 
 def live(folder, *judges, usd_per_month=None, **judge):

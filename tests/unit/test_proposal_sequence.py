@@ -30,6 +30,7 @@ from optimizer.core.search.proposal_sequence import (
 )
 from optimizer.core.search.study import Definition, Study
 from optimizer.core.statistics.noninferiority import NotLower
+from optimizer.jobs.context import JobContext
 from optimizer.jobs.studies.confirm_winner import Confirmed, confirm_winner
 from optimizer.jobs.studies.context import StopFlag
 from optimizer.jobs.studies.kinds.prompt import PromptStudy
@@ -140,12 +141,10 @@ def confirmed(
         examples=[*topic_examples(9, "train"), *topic_examples(6, "dev"), *topic_examples(N, "holdout")]
     )
     study = world.create(aim="cost", strategy="settings", definition={"n_holdout": N})
-    run = _begin(
-        study, family, world.store, world.clock, world, lambda family: world.scorer, strategy_for,
-        # type: ignore[arg-type]
-        classify=lambda *_: None, progress=lambda progress: None, users_wait=lambda: False,
-        # type: ignore[arg-type,return-value]
-    )  # fmt: skip
+    context = JobContext(
+        store=world.store, clock=world.clock, families=world.families, models=world, scorer_for=lambda _: world.scorer
+    )
+    run = _begin(study, family, context, strategy_for, classify=lambda *_: None, progress=lambda progress: None)
     variants = [
         replace(run.champion, model={**run.champion.model, "temperature": (i + 1) / 100}) for i in range(len(losses))
     ]

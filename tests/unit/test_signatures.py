@@ -33,10 +33,8 @@ GOING = {
     "optimizer/jobs/studies/evaluations/check_judge.py": {"check_judge"},
     "optimizer/jobs/studies/evaluations/measure_suite.py": {"evaluators_of"},
     "optimizer/jobs/studies/evaluations/plan_evaluation.py": {"estimate_evaluation"},
-    "optimizer/jobs/studies/evaluations/run_judge_run.py": {"run_judge_run", "_do"},
     "optimizer/jobs/studies/evaluations/time_calls.py": {"time_calls"},
     "optimizer/jobs/studies/nominate.py": {"plan_look", "nominate"},
-    "optimizer/jobs/studies/run_study.py": {"run_study", "_begin"},
 }
 
 

@@ -71,6 +71,7 @@ def _by_worker(session: Session, id: str, quiet: bool) -> JudgeRun:
 
 
 def _here(session: Session, id: str, quiet: bool) -> JudgeRun:
+    from optimizer.jobs.context import JobContext
     from optimizer.jobs.studies.evaluations.run_judge_run import run_judge_run
     from optimizer.runtime import wiring
 
@@ -80,11 +81,13 @@ def _here(session: Session, id: str, quiet: bool) -> JudgeRun:
         with _line(quiet) as tell:
             return run_judge_run(
                 id,
-                store=session.store,
-                clock=session.clock,
-                families=session.families,
-                models=models,
-                scorer_for=wiring.scorers(settings),
+                JobContext(
+                    store=session.store,
+                    clock=session.clock,
+                    families=session.families,
+                    models=models,
+                    scorer_for=wiring.scorers(settings),
+                ),
                 intake_of=lambda actor: wiring.open_intake(
                     settings, session.store, session.clock, session.families, actor=actor
                 ),

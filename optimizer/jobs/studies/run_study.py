@@ -5,7 +5,7 @@ May be killed and run again at any point.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,49 +31,45 @@ from optimizer.core.search.run_off import RUN_OFF
 from optimizer.core.search.strategies import check_strategy, writes
 from optimizer.core.search.strategy import StrategyMaker, proposers_of
 from optimizer.core.search.study import CONFIRM, ENDED, JUDGED_BY, Definition, Study
+from optimizer.jobs.context import JobContext
 from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples
 from optimizer.jobs.studies.confirm_winner import confirm_winner
-from optimizer.jobs.studies.context import StopFlag, StudyRun, nobody_waits, variant_of
+from optimizer.jobs.studies.context import StopFlag, StudyRun, variant_of
 from optimizer.jobs.studies.evaluations.ask_suites import ask_suites
 from optimizer.jobs.studies.measure_baselines import measure_baselines, measure_labels
 from optimizer.jobs.studies.progress import ProgressCallback, unwatched
 from optimizer.jobs.studies.run_search import Reserve, SearchResult, run_search
-from optimizer.ports import Clock, FamilySource, ModelSource, Store, Transaction
+from optimizer.ports import Clock, Store, Transaction
 
 log = structlog.get_logger("detent.study")
 
 
 def run_study(
     study_id: str,
+    context: JobContext,
     *,
-    store: Store,
-    clock: Clock,
-    families: FamilySource,
-    models: ModelSource,
-    scorer_for: Callable[[Family], Scorer],
     strategies: StrategyMaker,
     classify: Classify,
     progress: ProgressCallback = unwatched,
-    users_wait: Callable[[], bool] = nobody_waits,
 ) -> Study:
     """The whole job. A study that has ended is returned as it is; one that was interrupted goes on from the journal.
 
     What a user caused (a model that does not answer, a family that is gone) ends the study as failed with its sentence.
-    ``users_wait`` says whether a user's call is under way: a study that started by itself asks a model only while it
-    says no. Anything else fails it too and is raised, so that the log shows where.
-    A kill leaves it running, to be run again.
+    Anything else fails it too and is raised, so that the log shows where. A kill leaves it running, to be run again.
+    A study that started by itself asks a model only while no user waits.
     """
+    store, clock = context.store, context.clock
     study = _get(store, study_id)
     if study.status in ENDED:
         return study
     try:
-        family = families.families.get(study.family)
+        family = context.families.families.get(study.family)
         if family is None:
             raise NotFound(
                 f"Family {study.family!r} cannot be loaded, so study {study_id} cannot run. See `detent family"
                 " validate`."
             )
-        run = _begin(study, family, store, clock, models, scorer_for, strategies, classify, progress, users_wait)
+        run = _begin(study, family, context, strategies, classify, progress)
         return run.study if run.study.status in ENDED else _search_and_confirm(run)
     except Busy:
         raise  # the store is away for a while, which says nothing about the study: it stays as it is and can go on
@@ -92,22 +88,19 @@ def run_study(
 def _begin(
     study: Study,
     family: Family,
-    store: Store,
-    clock: Clock,
-    models: ModelSource,
-    scorer_for: Callable[[Family], Scorer],
+    context: JobContext,
     strategies: StrategyMaker,
     classify: Classify,
     progress: ProgressCallback,
-    users_wait: Callable[[], bool],
 ) -> StudyRun:
     """Fixes the dataset before the first call, counts calls that a kill left in flight, and loads what the run needs.
 
     A study that was cancelled in between is left as it is.
     """
+    store, clock = context.store, context.clock
     definition = Definition.parse(study.definition)
     dataset = study.dataset or build_dataset(family, definition, store)
-    scorer = scorer_for(family)
+    scorer = context.scorer_for(family)
     now = clock.now()
 
     def begin(tx: Transaction) -> Study:
@@ -142,13 +135,13 @@ def _begin(
         run_off=further,
         store=store,
         clock=clock,
-        models=models,
+        models=context.models,
         scorer=scorer,
-        scorer_for=scorer_for,
+        scorer_for=context.scorer_for,
         strategies=strategies,
         classify=classify,
         progress=progress,
-        users_wait=users_wait,
+        users_wait=context.users_wait,
         n_trials_most=0 if study.strategy == CONFIRM else trials_of(check_strategy(study.strategy), definition),
         longest_bytes=_longest_bytes(study, family, definition, champion, [*train, *dev, *further]),
         own=own,

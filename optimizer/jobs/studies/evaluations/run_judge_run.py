@@ -13,13 +13,12 @@ import structlog
 from optimizer.core.base.errors import Busy, Conflict, DetentError, NotFound
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.evaluation.judging.run import JudgeResult, JudgeRun, RunStatus
-from optimizer.core.evaluation.scoring import Scorer
-from optimizer.core.family.family import Family
 from optimizer.jobs.calls.ask_judge import JUDGE, RunCalls
+from optimizer.jobs.context import JobContext
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.judge_traffic import judge_answers
 from optimizer.jobs.studies.evaluations.check_judge import JudgeCheck, check_judge
-from optimizer.ports import Clock, FamilySource, ModelSource, Store
+from optimizer.ports import Clock, Store
 
 STOP_CACHE_S = 0.5  # a stopped run sends no call later than this
 log = structlog.get_logger(__name__)
@@ -27,14 +26,9 @@ log = structlog.get_logger(__name__)
 
 def run_judge_run(
     id: str,
+    context: JobContext,
     *,
-    store: Store,
-    clock: Clock,
-    families: FamilySource,
-    models: ModelSource,
-    scorer_for: Callable[[Family], Scorer],
     intake_of: Callable[[str], Intake],
-    users_wait: Callable[[], bool] = lambda: False,
     watched: Callable[[JudgeRun], None] = lambda run: None,
 ) -> JudgeRun:
     """Runs it, or goes on with one that a killed process left: nothing that was answered is asked again.
@@ -48,6 +42,7 @@ def run_judge_run(
         intake_of: takes in the feedback of an actor.
         watched: told as the run goes on.
     """
+    store, clock = context.store, context.clock
     with store.read() as tx:
         found = store.judge_runs.get(tx, id)
     if found is None or found.has_ended:
@@ -64,7 +59,7 @@ def run_judge_run(
 
     calls = RunCalls(id=id, stop=_StopFlag(store, clock, id), told=told)
     try:
-        ended = _do(run, calls, store, clock, families, models, scorer_for, intake_of, users_wait)
+        ended = _do(run, calls, context, intake_of)
     except Busy:
         log.warning("judge run waits for the store", run=id, family=run.family, kind=run.kind)
         raise
@@ -81,29 +76,26 @@ def run_judge_run(
 def _do(
     run: JudgeRun,
     calls: RunCalls,
-    store: Store,
-    clock: Clock,
-    families: FamilySource,
-    models: ModelSource,
-    scorer_for: Callable[[Family], Scorer],
+    context: JobContext,
     intake_of: Callable[[str], Intake],
-    users_wait: Callable[[], bool],
 ) -> dict[str, Any]:
     """What is kept of its end."""
-    family = families.families.get(run.family)
+    family = context.families.families.get(run.family)
     if family is None:
         raise NotFound(f"There is no family {run.family!r} any more.", family=run.family)
     if judge_identity(family) != run.judge:
         raise Conflict(f"The judge of {run.family} was changed after this run was asked for. Ask for it again.")
     if run.kind == "check":
         made = check_judge(
-            family, n=run.request["n"], beside=run.request["beside"], budget=run.budget, store=store, clock=clock,
-            models=models, scorer_for=scorer_for, run=calls, users_wait=users_wait,
+            family, n=run.request["n"], beside=run.request["beside"], budget=run.budget, store=context.store,
+            clock=context.clock, models=context.models, scorer_for=context.scorer_for, run=calls,
+            users_wait=context.users_wait,
         )  # fmt: skip
         return {"status": _status(made.stopped, calls), "result": {**check_as_data(made), "usd": _usd(run, made.usd)}}
     judged = judge_answers(
-        family, run.request["interactions"], budget=run.budget, store=store, clock=clock, models=models,
-        intake=intake_of(run.created_by), purpose=JUDGE, run=calls, users_wait=users_wait,
+        family, run.request["interactions"], budget=run.budget, store=context.store, clock=context.clock,
+        models=context.models, intake=intake_of(run.created_by), purpose=JUDGE, run=calls,
+        users_wait=context.users_wait,
     )  # fmt: skip
     result = {**asdict(judged), "reviews": [*judged.reviews], "usd": _usd(run, judged.usd)}
     return {"status": _status(judged.stopped, calls), "result": result}
