@@ -25,7 +25,6 @@ from api.http.in_flight import InFlight
 from api.lifecycle import running_loops, services_of_api
 from api.routes import (
     events,
-    families,
     later,
     models,
     operations,
@@ -35,7 +34,6 @@ from api.routes import (
 from optimizer.host.config import Settings
 
 GROUPS = (
-    families,
     serving,
     events,
     operations,

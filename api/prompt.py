@@ -150,8 +150,7 @@ class ServedFamily(Serving):
         """What the environment changes; None where it changes nothing."""
         if self.environment is None:
             return None
-        flags = self.environment.flags
-        return EnvironmentView(variables=flags.variables, knobs=flags.knobs, instead_of=self.champion.variant)
+        return self.environment.flags.view(self.champion.variant)
 
     def lease_of(self, choice: Choice) -> datetime | None:
         return self.rollout.lease_expires_at if choice.rollout is not None and self.rollout is not None else None

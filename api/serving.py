@@ -16,12 +16,12 @@ import structlog
 from api.access.auth import Keys
 from api.prompt import EnvironmentOverride, ServedFamily
 from optimizer.content.core.policy.flags import Flags
-from optimizer.core.base.errors import Busy, DetentError, NotFound
+from optimizer.core.base.errors import Busy, DetentError
 from optimizer.core.family.family import kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.serving.assignment import Keys as TokenKeys
 from optimizer.core.serving.assignment import holdback_of, leased, overrides_by_family
-from optimizer.core.serving.family_names import by_name, former_of, is_retired, no_family
+from optimizer.core.serving.family_names import by_name, former_of, is_retired, no_family, retired_family
 from optimizer.core.serving.freezes import Freeze, is_frozen
 from optimizer.core.serving.rollout import Rollout
 from optimizer.jobs.rollouts.tick import report_unwatched
@@ -55,7 +55,7 @@ class Serving:
                     " what is missing."
                 )
             if name in self.retired:
-                raise NotFound(f"The family {name!r} was retired. Undo: detent family restore {name}.", family=name)
+                raise retired_family(name)
             raise no_family(name)
         return found
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from optimizer.core.evaluation.scoring import Scorer
     from optimizer.core.family.family import Family
     from optimizer.core.serving.assignment import Assignment
+    from optimizer.core.views.family import EnvironmentView
     from optimizer.host.config import Settings
     from optimizer.ports import Clock, FamilySource, ModelCatalogue, ModelSource, ServedModels, Store
 
@@ -39,6 +40,7 @@ class Context:
     hmac_unit: Callable[[str], str]  # under which a unit stands in the store
     fit_judge: FitJudge  # of a judge's scores to people's ratings
     verify: Callable[[str], Assignment]  # reads a token; raises what is wrong with it
+    environment: Callable[[str], EnvironmentView | None]  # what it changes of a pipeline's champion
     access: Access = EVERYTHING
     progress: Callable[[int, int, str], None] | None = None  # hears how far a long read is: so many, of so many, what
     within: timedelta | None = None  # how long a read may take; None: as long as it takes

@@ -128,6 +128,9 @@ QUEUED_RUN: Mapping[str, Any] = {
 }
 KEY: Mapping[str, Any] = {"role": "admin", "is_private": True}
 USE_CASES = (
+    _read("families", "/v1/families", "scheduling.read_families:read_families", "Families", narrows=True),
+    _read("family", "/v1/families/{family}", "scheduling.read_families:read_family", "Families"),
+    _read("triggers", "/v1/families/{family}/triggers", "scheduling.read_families:read_triggers", "Studies"),
     _read("variants", VARIANTS, f"{READ_VARIANTS}:read_variants", "Variants"),
     _act(
         "create_variant",

@@ -89,6 +89,7 @@ def open_context(
         served_models=lambda: served_models(settings),
         hmac_unit=lambda unit: unit_hmac(unit_key(), unit),
         verify=verify,
+        environment=lambda champion: load_flags().view(champion),
         progress=progress,
         fit_judge=fit_judge,
     )

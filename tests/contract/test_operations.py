@@ -75,6 +75,13 @@ from optimizer.jobs.rollouts.operate_rollout import ActRequest, approve, hold, p
 from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, roll_back_champion
 from optimizer.jobs.rollouts.set_champion import ChampionSetRequest, set_champion
 from optimizer.jobs.rollouts.start_rollout import RolloutRequest, start_rollout
+from optimizer.jobs.scheduling.read_families import (
+    FamiliesRequest,
+    FamilyRequest,
+    read_families,
+    read_family,
+    read_triggers,
+)
 from optimizer.jobs.scheduling.set_schedule import (
     ScheduleReadRequest,
     ScheduleRequest,
@@ -548,6 +555,16 @@ class TestFamilies:
         assert restored["champion"]["variant"] in restored["what"]
         renamed = asked(rename_family, RenameRequest(family=F, name="tickets", confirm=F))
         assert renamed["undo"] == f"detent family rename tickets {F} --confirm tickets"
+
+    def test_families_and_their_triggers_are_read(self, both: Both) -> None:
+        (one,) = both.ask(read_families, FamiliesRequest())["items"]
+        whole = both.ask(read_family, FamilyRequest(family=F))
+        assert whole | one == whole
+        assert (whole["definition"]["name"], whole["schedule"]["on"], whole["former_names"]) == (F, False, [])
+        assert {look["state"] for look in both.ask(read_triggers, FamilyRequest(family=F))["looks"]} == {"off"}
+        for side in (both.local, both.remote):
+            with pytest.raises(NotFound, match="There is no family 'none'"):
+                side[0].ask(read_family, FamilyRequest(family="none"))
 
     def test_champions_and_figures_are_read(self, both: Both) -> None:
         (reign,) = both.ask(read_history, HistoryRequest(family=F))["items"]

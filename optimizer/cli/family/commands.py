@@ -16,13 +16,15 @@ from optimizer.cli.family import create as family_create
 from optimizer.cli.family import evaluate as family_evaluate
 from optimizer.cli.family import schedule as family_schedule
 from optimizer.cli.output import Json, say, show, table, when
+from optimizer.cli.server_option import server_asked
 from optimizer.cli.session import Session
+from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import InvalidFamily
 from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
-    from optimizer.core.dataset.examples import Split
     from optimizer.core.family.family import Family
+    from optimizer.core.views.family import FamilySummary
     from optimizer.jobs.scheduling.look_at_triggers import TriggerReport
 
 app = typer.Typer(name="family", no_args_is_help=True, help="Families: list, show, check, add, make, measure.")
@@ -42,96 +44,77 @@ def list_families(as_json: Json = False) -> None:
 
     Example: detent family list
     """
+    from optimizer.jobs.scheduling.read_families import FamiliesRequest, read_families
+
     session = Session()
-    store, files = session.store, session.families
-    rows = []
-    with store.read() as tx:
-        for name in sorted(files.families.keys() | files.problems.keys()):
-            champion = store.champions.current(tx, name)
-            active = store.rollouts.active(tx, name)
-            splits = store.examples.counts(tx, name)
-            rows.append(
-                {
-                    "family": name,
-                    "champion": champion.variant if champion else None,
-                    "file": _file_state(session, name, champion.variant if champion else None),
-                    "rollout": f"{active.id} ({active.status})" if active else None,
-                    "n_train": splits.get("train", 0),
-                    "n_dev": splits.get("dev", 0),
-                    "n_holdout": splits.get("holdout", 0),
-                }
-            )
+    page = session.client.ask(read_families, FamiliesRequest())
+    rows = [
+        {
+            **members_of(one),
+            "family": one.name,
+            "champion": one.champion.variant if one.champion is not None else None,
+            "file": _file_state(one),
+            "rollout": f"{one.rollout.id} ({one.rollout.status})" if one.rollout is not None else None,
+        }
+        for one in page.items
+    ]
     columns = {
         "family": "Family", "champion": "Champion", "file": "File", "rollout": "Rollout", "n_train": "Train",
         "n_dev": "Dev", "n_holdout": "Holdout",
     }  # fmt: skip
-    empty = (
-        f"No families in {session.settings.families_dir}. Make one: detent family create NAME --from prompt.txt"
-        " --examples sheet.csv"
-    )
-    show(as_json, {"items": rows}, table(rows, columns, empty=empty))
+    where = f"No families in {session.settings.families_dir}." if server_asked() is None else "No families there."
+    empty = f"{where} Make one: detent family create NAME --from prompt.txt --examples sheet.csv"
+    show(as_json, as_json_of(read_families, page), table(rows, columns, empty=empty))
 
 
-def _file_state(session: Session, name: str, champion: str | None) -> str:
-    if name in session.families.problems:
-        return "faulty, last good version serves" if champion else "faulty"
-    family = session.families.families[name]
-    if not family.prompt.versions:
-        return "policy only"
-    wanted = family.variant().id
-    return f"version {family.prompt.current}" + (
-        "" if champion in (None, wanted) else f" ({wanted}) edited, not served"
-    )
+def _file_state(family: FamilySummary) -> str:
+    champion, file = family.champion, family.file
+    if family.degraded:
+        return "faulty, last good version serves" if champion is not None else "faulty"
+    if file is None:
+        return "policy only" if champion is not None else "serves nothing yet"
+    served = champion is not None and champion.variant == file.variant
+    return f"version {file.version}" + ("" if served else f" ({file.variant}) edited, not served")
 
 
 @app.command("show")
 def show_family(family: FamilyName, as_json: Json = False) -> None:
     """One family: its file, its champion, its examples."""
-    from optimizer.core.evaluation.suites import suites_of
     from optimizer.core.family.family import kind_of
-    from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
-    from optimizer.jobs.scheduling.look_at_triggers import look_at_triggers
+    from optimizer.jobs.scheduling.read_families import FamilyRequest, read_family, read_triggers
 
-    session = Session()
-    declared = session.family(family)
-    store, family = session.store, declared.name
-    with store.read() as tx:
-        champion = store.champions.current(tx, family)
-        splits = store.examples.counts(tx, family)
-        suites = suites_of(with_kept_golden(tx, store, declared))
-        former = [old for old, new in store.family_names.former(tx).items() if new == family]
-        since = store.family_names.since(tx, family)
-    problem = session.families.problems.get(family)
-    report = look_at_triggers(declared, store=store, clock=session.clock, max_studies=session.settings.max_studies)
-    values = {
-        "family": declared, "champion": champion, "examples": splits, "problem": problem.detail if problem else None,
-        "triggers": report, "suites": {name: suite.asked for name, suite in suites.items()}, "former_names": former,
-    }  # fmt: skip
+    session, request = Session(), FamilyRequest(family=family)
+    shown = session.client.ask(read_family, request)
+    declared: Family | None = shown.definition  # None to who may read no texts, and of a file that never could be read
 
     def view(out: Any) -> None:
-        out.print(f"Family    {family}: {declared.description}", style="bold", markup=False)
-        if former and since is not None:
-            out.print(f"Renamed   {', '.join(former)} before, {family} since {when(since)}", markup=False)
-        out.print(f"Champion  {champion.variant if champion else 'none yet'}", markup=False)
-        out.print(f"File      {_file_state(session, family, champion.variant if champion else None)}", markup=False)
-        out.print(f"Inputs    {', '.join(declared.inputs)}", markup=False)
-        out.print(f"Output    {declared.output.field} ({declared.output.parser})", markup=False)
-        if kind_of(declared).asks_models:
-            out.print(f"Model     {declared.model.default}", markup=False)
-        out.print(f"Scorer    {_scorer_text(declared)}", markup=False)
+        out.print(f"Family    {shown.name}: {shown.description}", style="bold", markup=False)
+        if shown.former_names and shown.renamed_at is not None:
+            before, since = ", ".join(shown.former_names), when(shown.renamed_at)
+            out.print(f"Renamed   {before} before, {shown.name} since {since}", markup=False)
+        out.print(f"Champion  {shown.champion.variant if shown.champion else 'none yet'}", markup=False)
+        out.print(f"File      {_file_state(shown)}", markup=False)
+        if declared is not None:
+            out.print(f"Inputs    {', '.join(declared.inputs)}", markup=False)
+            out.print(f"Output    {declared.output.field} ({declared.output.parser})", markup=False)
+            if kind_of(declared).asks_models:
+                out.print(f"Model     {declared.model.default}", markup=False)
+            out.print(f"Scorer    {_scorer_text(declared)}", markup=False)
         out.print(
-            f"Examples  {splits.get('train', 0)} train, {splits.get('dev', 0)} dev, {splits.get('holdout', 0)} holdout",
+            f"Examples  {shown.n_train} train, {shown.n_dev} dev, {shown.n_holdout} holdout",
             markup=False,
         )
-        if suites:
-            out.print(f"Suites    {', '.join(suite.asked for suite in suites.values())}", markup=False)
-        for line in trigger_lines(declared, report):
-            out.print(line, markup=False)
-        out.print(f"Next      {_next_command(session, family, splits)}", markup=False)
+        if shown.suites:
+            out.print(f"Suites    {', '.join(shown.suites)}", markup=False)
+        if declared is not None:
+            for line in trigger_lines(declared, session.client.ask(read_triggers, request)):
+                out.print(line, markup=False)
+        out.print(f"Next      {_next_command(session, shown)}", markup=False)
 
-    show(as_json, values, view)
-    if problem is not None:
-        say(f"The file as it stands cannot be used; its last good version serves.\n{problem.detail}", "yellow")
+    show(as_json, as_json_of(read_family, shown), view)
+    if shown.degraded:
+        why = shown.problem["detail"] if shown.problem is not None else ""
+        say(f"The file as it stands cannot be used; its last good version serves.\n{why}", "yellow")
 
 
 def _scorer_text(family: Family) -> str:
@@ -146,17 +129,17 @@ def _scorer_text(family: Family) -> str:
     return ", ".join(said(name, weight) for name, weight in family.metrics.items())
 
 
-def _next_command(session: Session, family: str, splits: dict[Split, int]) -> str:
+def _next_command(session: Session, family: FamilySummary) -> str:
     """A search's dry run, or the import of examples where a search would be refused for want of them."""
     from optimizer.jobs.dataset.build_dataset import MIN_DEV
 
-    if splits.get("dev", 0) >= MIN_DEV:
-        return f"detent study run {family} --dry-run"
-    folders = (session.settings.families_dir, *session.settings.more_families_dirs)
-    files = [file for folder in folders if (file := folder / family / "examples.jsonl").is_file()]
-    if not files or any(splits.values()):
-        return f"detent import FILE --family {family}"
-    return f"detent import {shlex.quote(os.path.relpath(files[0]))} --family {family} --curated"
+    if family.n_dev >= MIN_DEV:
+        return f"detent study run {family.name} --dry-run"
+    folders = (session.settings.families_dir, *session.settings.more_families_dirs) if server_asked() is None else ()
+    files = [file for folder in folders if (file := folder / family.name / "examples.jsonl").is_file()]
+    if not files or family.n_train or family.n_dev or family.n_holdout:
+        return f"detent import FILE --family {family.name}"
+    return f"detent import {shlex.quote(os.path.relpath(files[0]))} --family {family.name} --curated"
 
 
 def trigger_lines(family: Family, report: TriggerReport) -> list[str]:

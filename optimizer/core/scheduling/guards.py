@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optimizer.core.base.phrasing import when
+from optimizer.core.base.texts import Text
 from optimizer.core.family.family import Family
 from optimizer.core.search.study import Study
 from optimizer.core.serving.assignment import Holdback
@@ -19,7 +20,7 @@ EXAMPLES_PER_HOLDOUT = 1 / 0.18  # one in five lands in the holdout; a little mo
 class Guard:
     """Why no study starts, without a full stop. ``needs_person``: waiting alone changes nothing, so an alert opens."""
 
-    reason: str
+    reason: Text[str]
     needs_person: bool = False
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from optimizer.core.base.histogram import Histogram, quantile
 from optimizer.core.base.phrasing import count, when
+from optimizer.core.base.texts import Text
 from optimizer.core.family.cron import MOST_COUNTED, count_fires, next_fire
 from optimizer.core.family.settings import FeedbackTrigger
 from optimizer.core.feedback.traffic_sums import PLACES, VALUE, TrafficSum, summed_by
@@ -72,7 +73,7 @@ class Look:
 
     kind: TriggerKind
     state: State
-    reason: str
+    reason: Text[str]
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -56,3 +56,7 @@ def former_of(found: Mapping[str, V]) -> Mapping[str, str]:
 def no_family(name: str) -> NotFound:
     """Names no other: a key for named families learns nothing of the rest."""
     return NotFound(f"There is no family {name!r} here; `detent family list` shows those that exist.", family=name)
+
+
+def retired_family(name: str) -> NotFound:
+    return NotFound(f"The family {name!r} was retired. Undo: detent family restore {name}.", family=name)

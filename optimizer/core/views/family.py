@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from optimizer.core.base.answers import Json
 from optimizer.core.base.errors import FaultMember, InvalidFamily
+from optimizer.core.base.texts import Text
 from optimizer.core.family.family import Family
 from optimizer.core.scheduling.schedule import ScheduleView
 from optimizer.core.serving.rollout import Champion, Rollout, Status
@@ -19,7 +20,7 @@ from optimizer.core.serving.rollout import Champion, Rollout, Status
 class FamilyProblem(TypedDict):
     """Why a family's file cannot be used."""
 
-    detail: str
+    detail: Text[str]
     errors: NotRequired[Sequence[FaultMember]]
 
 
@@ -63,14 +64,17 @@ class FamilySummary:
     """
 
     name: str
-    description: str
+    description: Text[str]
     kind: str | None
     champion: Champion | None
     rollout: RolloutBrief | None
     overridden: EnvironmentView | None
     degraded: bool
-    problem: FamilyProblem | None
+    problem: Text[FamilyProblem | None]
     file: FamilyFile | None
+    n_train: int
+    n_dev: int
+    n_holdout: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +83,11 @@ class FamilyView(FamilySummary):
     read.
     """
 
-    definition: Family | None
+    definition: Text[Family | None]
     schedule: ScheduleView | None
+    suites: Sequence[str]  # as they are asked for, golden scenarios among them
+    former_names: Sequence[str]
+    renamed_at: datetime | None
 
 
 def family_problem(problem: InvalidFamily) -> FamilyProblem:

@@ -12,6 +12,7 @@ from typing import Any
 
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.family.variant import Variant
+from optimizer.core.views.family import EnvironmentView
 
 SWITCHES: Mapping[str, str] = {
     "ENABLE_QUALITY_FILTERING": "filter.enabled",
@@ -39,6 +40,12 @@ class Flags:
 
     knobs: Mapping[str, Any] = field(default_factory=dict)
     records_metrics: bool = True
+
+    def view(self, champion: str) -> EnvironmentView | None:
+        """What they change of the champion of a family that runs the pipeline; None where they change nothing."""
+        if not self.knobs:
+            return None
+        return EnvironmentView(variables=self.variables, knobs=self.knobs, instead_of=champion)
 
     def over(self, policy: Mapping[str, Any]) -> dict[str, Any]:
         """The policy with the flags on top.
