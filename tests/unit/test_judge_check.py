@@ -11,6 +11,7 @@ import pytest
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.bias import FILLERS, bias_of, own_wins, padded, place_bias
+from optimizer.jobs.calls.ask_judge import JudgeCalls
 from optimizer.jobs.studies.evaluations.check_judge import NO_OTHER, SAME_MODEL, check_judge, estimate_check
 from tests.judged_world import (
     JudgedWorld,
@@ -61,11 +62,17 @@ def letter_writer(name="writer"):
 def check(folder, *judges, n_dev=40, family=None, **options):
     world = JudgedWorld(folder, *judges, model=letter_writer(), family=family or letters_family())
     world.fill_letters(n_dev=n_dev)
-    given = {
-        "budget": Budget(), "store": world.store, "clock": world.clock, "models": world,
-        "scorer_for": lambda family: world.scorer, **options,
-    }  # fmt: skip
-    return world, check_judge(world.family, **given)
+    return world, check_judge(
+        world.family, calls_of(world, options.pop("budget", Budget())), **scored(world), **options
+    )
+
+
+def calls_of(world, budget):
+    return JudgeCalls(budget=budget, store=world.store, clock=world.clock, models=world)
+
+
+def scored(world):
+    return {"scorer_for": lambda family: world.scorer}
 
 
 def verdicts(made, member="judge"):
@@ -169,10 +176,7 @@ def test_a_judge_of_its_own_models_answers_alone_cannot_be_told_to_prefer_them(t
     family = letters_family(judge={"model": "writer"})
     both = writes_and_judges("writer", judge_that())
     world = JudgedWorld(tmp_path, judge_that(name="other"), model=both, family=family).fill_letters(n_dev=20)
-    made = check_judge(
-        family, beside="other", budget=Budget(), store=world.store, clock=world.clock, models=world,
-        scorer_for=lambda family: world.scorer,
-    )  # fmt: skip
+    made = check_judge(family, calls_of(world, Budget()), beside="other", **scored(world))
     assert (made.biases["writer"][2].verdict, made.biases["writer"][2].why) == ("cannot_tell", SAME_MODEL)
 
 
@@ -208,12 +212,9 @@ def test_the_dry_run_says_what_it_takes_and_the_check_stays_within(tmp_path):
 
 def test_a_cap_ends_the_check_and_no_judgement_is_paid_for_twice(tmp_path):
     world = JudgedWorld(tmp_path, judge_that(), model=letter_writer()).fill_letters(n_dev=24)
-    given = {
-        "store": world.store, "clock": world.clock, "models": world, "scorer_for": lambda family: world.scorer,
-    }  # fmt: skip
-    assert "70 calls" in check_judge(world.family, budget=Budget(calls=70), **given).stopped
+    assert "70 calls" in check_judge(world.family, calls_of(world, Budget(calls=70)), **scored(world)).stopped
     assert sum(world.calls_by_purpose().values()) == 70
-    made = check_judge(world.family, budget=Budget(), **given)
+    made = check_judge(world.family, calls_of(world, Budget()), **scored(world))
     assert made.n == 24
     assert world.calls_by_purpose()["judge"] <= 24 * 4
 

@@ -15,6 +15,7 @@ from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.feedback.judge_sampling import first_sampled, is_sampled
 from optimizer.core.scheduling.monthly_budget import Left, MonthlyLimits
+from optimizer.jobs.calls.ask_judge import JudgeCalls
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.judge_traffic import (
     MONITOR,
@@ -129,7 +130,10 @@ def test_each_answer_is_judged_once(live):
     with live.store.read() as tx:
         ids = [id for id, _ in live.store.traffic.answered(tx, "letters", START, live.clock.now(), 10)]
     again = judge_answers(
-        live.family, ids, budget=Budget(), store=live.store, clock=live.clock, models=live, intake=live.intake
+        live.family,
+        ids,
+        JudgeCalls(budget=Budget(), store=live.store, clock=live.clock, models=live),
+        intake=live.intake,
     )
     assert (again.n, len(live.feedback())) == (0, 3)
 
@@ -259,9 +263,12 @@ def test_a_person_may_have_answers_judged_and_hears_before_what_it_costs(live):
     calls, usd = estimate_judging(live.family, ids, store=live.store, models=live)
     assert (calls.expected, calls.high) == (3, 6)
     made = judge_answers(
-        live.family, ids, budget=Budget(usd=usd.high), store=live.store, clock=live.clock, models=live,
-        intake=live.intake, purpose="judge",
-    )  # fmt: skip
+        live.family,
+        ids,
+        JudgeCalls(budget=Budget(usd=usd.high), store=live.store, clock=live.clock, models=live),
+        intake=live.intake,
+        purpose="judge",
+    )
     assert (made.n_judged, made.stopped) == (3, None)
     assert made.usd <= usd.high
     assert set(latest_answers(live.family, 9, days=1.0, store=live.store, clock=live.clock).ids).isdisjoint(ids)

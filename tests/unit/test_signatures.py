@@ -21,7 +21,6 @@ EDGES = ("optimizer/cli/", "api/routes/")
 GOING = {
     "optimizer/core/statistics/forecast.py": {"forecast", "smallest_feasible_margin"},
     "optimizer/jobs/families/file_versions.py": {"promote_file_version"},
-    "optimizer/jobs/feedback/judge_traffic.py": {"judge_answers"},
     "optimizer/jobs/feedback/label_interaction.py": {"label_interaction"},
     "optimizer/jobs/rollouts/adopt_file_version.py": {"adopt_file_version"},
     "optimizer/jobs/scheduling/set_schedule.py": {"set_schedule", "_record"},
@@ -30,7 +29,6 @@ GOING = {
     "optimizer/jobs/studies/confirm_variant.py": {"confirm_variant"},
     "optimizer/jobs/studies/create_study.py": {"create_study"},
     "optimizer/jobs/studies/evaluate_variant.py": {"evaluate_variant"},
-    "optimizer/jobs/studies/evaluations/check_judge.py": {"check_judge"},
     "optimizer/jobs/studies/evaluations/measure_suite.py": {"evaluators_of"},
     "optimizer/jobs/studies/evaluations/plan_evaluation.py": {"estimate_evaluation"},
     "optimizer/jobs/studies/evaluations/time_calls.py": {"time_calls"},

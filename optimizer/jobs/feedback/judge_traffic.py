@@ -15,7 +15,6 @@ from optimizer.core.base.canonical import digest
 from optimizer.core.base.errors import BudgetExhausted, InvalidInput, StudyStopped
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.spread import NONE, Spread
-from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
 from optimizer.core.evaluation.judging.judgement import Judgement
 from optimizer.core.evaluation.judging.rubric import Judged, asked_again, judge_messages
@@ -23,15 +22,13 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import clip_inputs
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.feedback.judge_sampling import first_sampled, is_sampled, left_of_the_hour, span_of
-from optimizer.core.models.budget import require_bounded
 from optimizer.core.scheduling.monthly_budget import Left
 from optimizer.core.search.answer_bounds import BYTES_PER_TOKEN, request_bytes, usd_of
 from optimizer.core.search.judging_cost import ASKS, LONGEST_WHY
 from optimizer.core.search.prefix_queue import Rows
-from optimizer.jobs.calls.ask_judge import RunCalls, ask_judge, judged_answer
+from optimizer.jobs.calls.ask_judge import JudgeCalls, ask_judge, judged_answer
 from optimizer.jobs.calls.ask_together import Share, ask_together
 from optimizer.jobs.calls.blocking import wait_for
-from optimizer.jobs.calls.call_book import Account, OwnSpend
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.feedback.collect_reviews import EVERY, SETTLED
 from optimizer.jobs.feedback.ingest_feedback import Intake
@@ -93,7 +90,10 @@ def monitor_traffic(
     if month is not None and month.usd is not None:
         budget = replace(budget, usd=month.usd if budget.usd is None else min(budget.usd, month.usd))
     made = judge_answers(
-        family, sampled, budget=budget, store=store, clock=clock, models=models, intake=intake, users_wait=users_wait
+        family,
+        sampled,
+        JudgeCalls(store=store, clock=clock, models=models, budget=budget, users_wait=users_wait),
+        intake=intake,
     )
     reached = found[-1][1] + timedelta(microseconds=1) if len(found) == MOST else until
     store.write(lambda tx: store.minute_stats.set_watermark(tx, name, reached))
@@ -160,30 +160,24 @@ def estimate_judging(
 def judge_answers(
     family: Family,
     interactions: Sequence[str],
+    calls: JudgeCalls,
     *,
-    budget: Budget,
-    store: Store,
-    clock: Clock,
-    models: ModelSource,
     intake: Intake,
     purpose: str = MONITOR,
-    users_wait: Callable[[], bool] = lambda: False,
-    run: RunCalls | None = None,
 ) -> JudgedTraffic:
     """Judges the answers of these interactions as far as the budget goes; one that this judge has scored is left out.
 
     An answer that could not be judged gets no feedback. Where the members of a committee differ too much a review is
     opened, within the family's ``review.per_day``; what a person answers becomes an example.
 
-    Args:
-        run: whose calls these are, before a restart and after it: what it has judged before counts, too.
+    What a run has judged before a restart counts, too.
+
     Raises:
         InvalidInput: the family has no judge.
         BudgetTooSmall: a cap in dollars over a member without a known price.
     """
-    judge, identity, spent = judge_of(family), judge_identity(family), OwnSpend()
-    for name in judge.members:
-        require_bounded(name, models.price(name), judge.max_tokens, budget)
+    judge, identity, store, run = judge_of(family), judge_identity(family), calls.store, calls.run
+    calls.require_bounded(judge.members, judge.max_tokens)
     with store.read() as tx:
         known = store.events.known(tx, [(family.name, _event_id(identity, id)) for id in interactions])
         kept = store.events.interactions(tx, interactions)
@@ -197,26 +191,13 @@ def judge_answers(
 
     @cache
     def opened(name: str) -> JournaledModel:
-        return JournaledModel(
-            models.get(name),
-            Account(
-                study=run.id if run is not None else None,
-                family=family.name,
-                purpose=purpose,
-                budget=budget,
-                own_spend=spent,
-            ),
-            store=store,
-            clock=clock,
-            stop=run.stop if run is not None else lambda: None,
-            users_wait=users_wait,
-        )
+        return calls.journaled(name, family=family.name, purpose=purpose)
 
-    told = _Told(family, identity, store, clock, intake)
+    told = _Told(family, identity, store, calls.clock, intake)
     if run is not None:
         told.count_from(len(known), run.told)
     if not asked:
-        return told.report(_usd(run, spent, store))
+        return told.report(calls.spend().usd)
     for name in judge.members:
         opened(name)  # not within the loop of calls: an embedded one takes a while to start
 
@@ -232,16 +213,9 @@ def judge_answers(
         wait_for(ask_together([Share(rows=Rows(("", one) for one in asked), n_at_once=n_at_once)], ask, told.keep))
     except (BudgetExhausted, StudyStopped) as ended:
         stopped = str(ended)
-    made = told.report(_usd(run, spent, store), stopped)
+    made = told.report(calls.spend().usd, stopped)
     log.info("answers judged", family=family.name, n=made.n_judged, unmeasured=made.n_unmeasured, usd=made.usd)
     return made
-
-
-def _usd(run: RunCalls | None, spent: OwnSpend, store: Store) -> float:
-    if run is None:
-        return spent.spend.usd
-    with store.read() as tx:
-        return store.journal.spend(tx, run.id).usd
 
 
 class _Told:

@@ -9,7 +9,6 @@ from typing import Literal
 
 from optimizer.core.base.errors import BudgetExhausted, Conflict, StudyStopped
 from optimizer.core.base.spread import Spread
-from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.judging.bias import Bias, bias_of, own_wins, padded, place_bias
 from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
@@ -17,20 +16,18 @@ from optimizer.core.evaluation.judging.pairwise import Pair, pair_messages
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
-from optimizer.core.models.budget import require_bounded
 from optimizer.core.search.answer_bounds import DEFAULT_MAX_TOKENS, models_of, request_bytes, usd_of
 from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.core.search.judging_cost import ASKS, OUTPUT_BYTES_PER_TOKEN
 from optimizer.core.search.prefix_queue import Rows
-from optimizer.jobs.calls.ask_judge import JUDGE, RunCalls, ask_member, ask_pair, judged_answer
+from optimizer.jobs.calls.ask_judge import JUDGE, JudgeCalls, ask_member, ask_pair, judged_answer
 from optimizer.jobs.calls.ask_together import Share, ask_together
 from optimizer.jobs.calls.blocking import wait_for
-from optimizer.jobs.calls.call_book import Account, OwnSpend
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.evaluations.plan_evaluation import drawn_examples
-from optimizer.ports import Clock, ModelCatalogue, ModelSource, Store
+from optimizer.ports import ModelCatalogue, Store
 
 DEFAULT_N = 40
 DRAWN_AT = 1.0  # temperature of the second answer of a pair
@@ -81,48 +78,27 @@ class _Plan:
 
 def check_judge(
     family: Family,
+    calls: JudgeCalls,
     *,
     n: int = DEFAULT_N,
     beside: str | None = None,
-    budget: Budget,
-    store: Store,
-    clock: Clock,
-    models: ModelSource,
     scorer_for: Callable[[Family], Scorer],
-    run: RunCalls | None = None,
-    users_wait: Callable[[], bool] = lambda: False,
 ) -> JudgeCheck:
     """Asks the champion for two answers to each of ``n`` dev examples, and every member of the judge about them,
     as far as the budget goes: what was asked at temperature 0 stays in the journal; the second answers are drawn anew.
 
     Args:
         beside: a model that judges each member's own answers, too; members of a committee do so for one another.
-        run: whose calls these are, before a restart and after it. Without it they are of no run.
     Raises:
         InvalidInput, InvalidFamily: the family has no judge, or a model is unknown.
         Conflict: nothing serves yet. DatasetTooSmall: no dev example.
         BudgetTooSmall: a cap in dollars over a model without a known price.
     """
-    judge, plan = judge_of(family), _plan(family, n, beside, store, models)
-    spent = OwnSpend()
-    for name in plan.beside:
-        require_bounded(name, models.price(name), judge.max_tokens, budget)
+    judge, plan = judge_of(family), _plan(family, n, beside, calls.store, calls.models)
+    calls.require_bounded(plan.beside, judge.max_tokens)
 
     def opener(purpose: str) -> Callable[[str], JournaledModel]:
-        return lambda name: JournaledModel(
-            models.get(name),
-            Account(
-                study=run.id if run is not None else None,
-                family=family.name,
-                purpose=purpose,
-                budget=budget,
-                own_spend=spent,
-            ),
-            store=store,
-            clock=clock,
-            stop=run.stop if run is not None else lambda: None,
-            users_wait=users_wait,
-        )
+        return lambda name: calls.journaled(name, family=family.name, purpose=purpose)
 
     evaluator = Evaluator(family, scorer_for(family).unjudged(), opener("evaluation"))
     opened = {name: opener(JUDGE)(name) for name in dict.fromkeys([*plan.members, *plan.beside])}
@@ -141,8 +117,8 @@ def check_judge(
     def keep(question: tuple[Key, Example, Pair | str], answer: float | None) -> None:
         with lock:
             answers[question[0]] = answer
-            if run is not None:
-                run.told(len(answers))
+            if calls.run is not None:
+                calls.run.told(len(answers))
 
     stopped: str | None = None
     try:
@@ -153,10 +129,7 @@ def check_judge(
             wait_for(ask_together([Share(rows=Rows(("", one) for one in questions), n_at_once=n_at_once)], ask, keep))
     except (BudgetExhausted, StudyStopped) as ended:
         stopped = str(ended)
-    spend = spent.spend
-    if run is not None:
-        with store.read() as tx:
-            spend = store.journal.spend(tx, run.id)
+    spend = calls.spend()
     return JudgeCheck(
         family=family.name,
         judge=judge_identity(family),

@@ -13,7 +13,7 @@ import structlog
 from optimizer.core.base.errors import Busy, Conflict, DetentError, NotFound
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.evaluation.judging.run import JudgeResult, JudgeRun, RunStatus
-from optimizer.jobs.calls.ask_judge import JUDGE, RunCalls
+from optimizer.jobs.calls.ask_judge import JUDGE, JudgeCalls, RunCalls
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.judge_traffic import judge_answers
@@ -85,18 +85,20 @@ def _do(
         raise NotFound(f"There is no family {run.family!r} any more.", family=run.family)
     if judge_identity(family) != run.judge:
         raise Conflict(f"The judge of {run.family} was changed after this run was asked for. Ask for it again.")
+    asked = JudgeCalls(
+        store=context.store,
+        clock=context.clock,
+        models=context.models,
+        budget=run.budget,
+        run=calls,
+        users_wait=context.users_wait,
+    )
     if run.kind == "check":
         made = check_judge(
-            family, n=run.request["n"], beside=run.request["beside"], budget=run.budget, store=context.store,
-            clock=context.clock, models=context.models, scorer_for=context.scorer_for, run=calls,
-            users_wait=context.users_wait,
-        )  # fmt: skip
+            family, asked, n=run.request["n"], beside=run.request["beside"], scorer_for=context.scorer_for
+        )
         return {"status": _status(made.stopped, calls), "result": {**check_as_data(made), "usd": _usd(run, made.usd)}}
-    judged = judge_answers(
-        family, run.request["interactions"], budget=run.budget, store=context.store, clock=context.clock,
-        models=context.models, intake=intake_of(run.created_by), purpose=JUDGE, run=calls,
-        users_wait=context.users_wait,
-    )  # fmt: skip
+    judged = judge_answers(family, run.request["interactions"], asked, intake=intake_of(run.created_by), purpose=JUDGE)
     result = {**asdict(judged), "reviews": [*judged.reviews], "usd": _usd(run, judged.usd)}
     return {"status": _status(judged.stopped, calls), "result": result}
 
