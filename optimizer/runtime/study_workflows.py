@@ -19,6 +19,7 @@ from optimizer.core.serving.freezes import may_run
 from optimizer.host.config import Settings
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.studies import run_study as job
+from optimizer.jobs.studies import transitions
 from optimizer.ports import Clock, FamilySource, ModelSource, Store
 from optimizer.runtime import wiring
 
@@ -124,7 +125,7 @@ class StudyWorkflows:
             attempt += 1
             is_last = self._dbos.get_workflow_status(f"{study.id}.{attempt}") is None
             if is_last and status.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED" and study.status != "queued":
-                job.fail_study(
+                transitions.fail_study(
                     self._store,
                     self._clock,
                     study.id,
@@ -170,7 +171,7 @@ class StudyWorkflows:
             return "waiting"  # the next look around takes it up again
         except Exception as error:
             log.exception("study failed", study=study_id)
-            job.fail_study(
+            transitions.fail_study(
                 self._store, self._clock, study_id, str(error)
             )  # it may not even have begun: a models file that cannot be read
             return "failed"

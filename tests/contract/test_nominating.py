@@ -22,8 +22,7 @@ from optimizer.jobs.rollouts.start_rollout import _approves_itself
 from optimizer.jobs.studies.confirming_study import confirming_study
 from optimizer.jobs.studies.nominate import LookPrice
 from optimizer.jobs.studies.report_study import report_study
-from optimizer.jobs.studies.request_stop import request_stop
-from optimizer.jobs.studies.resume_study import resume_study
+from optimizer.jobs.studies.transitions import request_stop, resume_study
 from optimizer.runtime.wiring import study_page
 from tests.clock import Clock
 from tests.contexts import context_of

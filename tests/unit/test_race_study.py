@@ -15,8 +15,7 @@ from optimizer.core.search.run_off import RUN_OFF, rows_in_words
 from optimizer.core.search.strategy import without_turn
 from optimizer.core.views.study_headline import headline
 from optimizer.jobs.studies.report_study import report_study
-from optimizer.jobs.studies.request_stop import request_stop
-from optimizer.jobs.studies.resume_study import resume_study
+from optimizer.jobs.studies.transitions import request_stop, resume_study
 from optimizer.runtime.wiring import study_page
 from tests.clock import Clock
 from tests.study_world import START, TopicModel, World

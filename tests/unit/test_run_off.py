@@ -86,7 +86,7 @@ def world_of(folder, rows: dict[float, object], **options) -> World:
     plan = world.create(definition=SIZES, strategy="settings")
     first, behind = dev_numbers(world, plan)
     world.model.rows = {t: {*first[:n], *behind[:m]} for t, (n, m) in rows.items()}  # type: ignore[misc]
-    from optimizer.jobs.studies.request_stop import request_stop
+    from optimizer.jobs.studies.transitions import request_stop
 
     request_stop(plan.id, actor="test", store=world.store, clock=world.clock)
     return world

@@ -11,8 +11,7 @@ from optimizer.core.base.errors import BudgetTooSmall
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.scheduling.monthly_budget import Left, MonthlyLimits, RunSpend, left_of, month_of, under
-from optimizer.jobs.studies.request_stop import request_stop
-from optimizer.jobs.studies.resume_study import resume_study
+from optimizer.jobs.studies.transitions import request_stop, resume_study
 from tests.study_world import TopicModel, World, topic_family
 
 

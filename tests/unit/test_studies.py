@@ -28,9 +28,7 @@ from optimizer.core.search.study import Study, too_long_in_words
 from optimizer.host.config import load_settings
 from optimizer.jobs.outbox.mirror_outbox import TOPICS as MIRRORED
 from optimizer.jobs.studies.progress import StudyProgress
-from optimizer.jobs.studies.request_stop import request_stop
-from optimizer.jobs.studies.resume_study import resume_study
-from optimizer.jobs.studies.run_study import fail_study
+from optimizer.jobs.studies.transitions import fail_study, request_stop, resume_study
 from tests.clock import Clock
 from tests.study_world import START, TOPICS, Broken, TopicModel, World, topic_examples, topic_family
 

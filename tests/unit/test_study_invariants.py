@@ -17,8 +17,7 @@ from optimizer.core.family.variant import VariantRecord
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.serving.champion import succeed
 from optimizer.jobs.studies import run_study as job
-from optimizer.jobs.studies.request_stop import request_stop
-from optimizer.jobs.studies.resume_study import resume_study
+from optimizer.jobs.studies.transitions import request_stop, resume_study
 from tests.clock import Clock
 from tests.study_world import START, TopicModel, World, topic_family
 

@@ -12,7 +12,7 @@ from optimizer.cli.service.by_itself import News, switched_on
 from optimizer.core.scheduling.schedule import in_force
 from optimizer.jobs.rollouts.read_rollout import by_itself_line
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
-from optimizer.jobs.studies.request_stop import request_stop
+from optimizer.jobs.studies.transitions import request_stop
 from tests.triggered_world import NIGHTLY, TriggeredWorld
 
 

@@ -27,7 +27,6 @@ from optimizer.core.search.cascade.learned import finding_of
 from optimizer.core.search.run_off import RUN_OFF, leaders_in_words, rows_in_words
 from optimizer.core.search.strategy import without_turn
 from optimizer.core.search.study import (
-    CONFIRM,
     CONTENT_SCORE,
     ENOUGH,
     UNFINISHED,
@@ -77,7 +76,7 @@ def study_page(report: StudyReport) -> str:
         leaders=leaders_in_words(study.findings),
         n_behind=len((study.dataset or {}).get(RUN_OFF, ())),
         too_long=too_long_in_words(study.dataset),
-        is_look=study.strategy == CONFIRM,
+        is_look=study.mode == "confirm",
         unconfirmed=UNCONFIRMED.get(study.outcome or study.status, "There has been none yet."),
         changed=_changed(report),
         best_first=sorted(report.history.trials, key=_best_first),
@@ -138,7 +137,7 @@ def _changed(report: StudyReport) -> dict[str, Any] | None:
     if champion is None or other is None:
         return None
     best = "The best candidate so far," if study.status in UNFINISHED else "The best candidate, which did not win,"
-    what = "The nominated variant" if study.strategy == CONFIRM else "The winner" if study.winner else best
+    what = "The nominated variant" if study.mode == "confirm" else "The winner" if study.winner else best
     return {"what": what, "variant": shown, "diff": _diff(variant_diff(champion, other)), "text": variant_text(other)}
 
 

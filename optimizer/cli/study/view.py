@@ -12,7 +12,6 @@ from optimizer.cli.study.state import state_of, then_of
 from optimizer.core.base.phrasing import count
 from optimizer.core.search.run_off import leaders_in_words, rows_in_words
 from optimizer.core.search.study import (
-    CONFIRM,
     ENOUGH,
     Study,
     Trial,
@@ -120,7 +119,7 @@ def view(
         "n_errors": "Errors",
         "usd": "Time share" if study.is_replayed else "$ a call", "p95_ms": "p95 ms", "status": "Status",
     }  # fmt: skip
-    table(rows, columns, empty="It searches nothing." if study.strategy == CONFIRM else "No trial yet.")(out)
+    table(rows, columns, empty="It searches nothing." if study.mode == "confirm" else "No trial yet.")(out)
     if study.findings:
         view_trivial(out, study.findings)
     if study.confirmation:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from typing_extensions import TypedDict
 
@@ -19,7 +19,8 @@ from optimizer.core.base.texts import Text
 from optimizer.core.base.values import Aim, Budget, Spend
 from optimizer.core.evaluation.gates import GateRecord
 
-CONFIRM = "confirm"  # strategy of a study that searches nothing: it takes another study's variant to the holdout
+CONFIRM: Final = "confirm"  # where a strategy is asked for and stored: the study's mode is to confirm
+StudyMode = Literal["search", "confirm"]
 StudyStatus = Literal["queued", "running", "confirming", "finished", "cancelled", "failed"]
 MOST_REPLAYED = 100_000
 KEEP = (
@@ -232,6 +233,11 @@ class Study:
     trigger: Trigger | None = None  # None: a user asked for it
     # What strategies measured beside the trials, such as {"confidence": [a TierFinding each]}.
     findings: Text[Mapping[str, Json] | None] = None
+
+    @property
+    def mode(self) -> StudyMode:
+        """A study that confirms searches nothing: it takes a variant to the holdout, as its stored strategy says."""
+        return "confirm" if self.strategy == CONFIRM else "search"
 
     @property
     def new(self) -> bool:

@@ -12,7 +12,7 @@ from optimizer.core.base.values import Aim, Spend
 from optimizer.core.evaluation.gates import IMPROVED, confidence_of, missed
 from optimizer.core.evaluation.judging.calibration import GATE as JUDGE_GATE
 from optimizer.core.search.proposal_sequence import chosen_on
-from optimizer.core.search.study import CONFIRM, UNFINISHED, Study, Trial, points_in_words, ranked
+from optimizer.core.search.study import UNFINISHED, Study, Trial, points_in_words, ranked
 from optimizer.core.views.variant_text import named
 
 SAME = 0.05  # costs and times that differ by less are not told apart
@@ -42,7 +42,7 @@ def _outcome(study: Study, trials: Sequence[Trial], versions: Mapping[str, str])
     tried, where = count(len(candidates), "candidate"), chosen_on(study)
     if study.status == "failed":
         return f"The study of {family} failed: {(study.error or 'no reason was kept').rstrip('.')}."
-    if study.strategy == CONFIRM and study.outcome in (None, "not_confirmed"):
+    if study.mode == "confirm" and study.outcome in (None, "not_confirmed"):
         return _look(study, versions)
     if study.status == "cancelled":
         return f"The study of {family} was cancelled after {tried}; {_best(study, trials, versions)}."

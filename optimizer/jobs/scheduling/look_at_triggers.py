@@ -27,7 +27,7 @@ from optimizer.core.scheduling.triggers import (
     look_at_feedback,
     look_at_schedule,
 )
-from optimizer.core.search.study import CONFIRM, Study, Trigger
+from optimizer.core.search.study import Study, Trigger
 from optimizer.core.serving.freezes import is_frozen
 from optimizer.core.serving.rollout import Champion
 from optimizer.jobs.rollouts.read_candidate import current_holdback, waiting_candidate
@@ -121,7 +121,7 @@ def _evidence(
     feedback_hours = triggers.feedback.window_hours if triggers.feedback is not None else 0.0
     page, _ = store.studies.page(tx, family=family.name)
     latest = next(
-        (study for study in page if study.strategy != CONFIRM), None
+        (study for study in page if study.mode == "search"), None
     )  # one that searches nothing answers no evidence
     answered = store.studies.last_triggered(tx, family.name, EVIDENCE_KINDS)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from optimizer.core.base.errors import NotFound
 from optimizer.core.base.values import Aim
-from optimizer.core.search.study import CONFIRM, Study
+from optimizer.core.search.study import Study
 from optimizer.ports import Store, Transaction
 
 
@@ -34,7 +34,7 @@ def standing_look(tx: Transaction, store: Store, family: str, variant: str, aim:
     or one that was taken against the champion of today.
     """
     for study in store.studies.unfinished(tx):
-        if (study.family, study.strategy, study.winner, study.aim) == (family, CONFIRM, variant, aim):
+        if (study.family, study.mode, study.winner, study.aim) == (family, "confirm", variant, aim):
             return study
     before, champion = confirming_study(tx, store, family, variant, aim=aim), store.champions.current(tx, family)
     return before if before and champion and (before.aim, before.champion) == (aim, champion.variant) else None

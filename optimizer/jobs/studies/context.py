@@ -32,6 +32,7 @@ from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.dataset.golden_scenarios import asked_by, asks, golden_examples, with_kept_golden
 from optimizer.jobs.studies.evaluation import Measures
 from optimizer.jobs.studies.progress import ProgressCallback, StudyProgress
+from optimizer.jobs.studies.transitions import allowed
 from optimizer.ports import Clock, ModelSource, Store, TierAnswers, Transaction
 
 STOP_CACHE_S = 0.5  # a cancelled study sends no call later than this
@@ -259,6 +260,8 @@ class StudyRun:
 
     def update(self, tx: Transaction, **changes: Any) -> None:
         """Changes the study's row, its spend included, and lets the mirror know."""
+        if "status" in changes:
+            allowed(self.study, changes["status"])
         self.study = self.store.studies.update(tx, self.study.id, spend=self.spend(tx), **changes)
         self.store.outbox.add(tx, "study", self.study.id, {}, self.clock.now())
 

@@ -9,7 +9,6 @@ from typing import Any
 from optimizer.core.base.values import measured
 from optimizer.core.evaluation.label_report import read_labels
 from optimizer.core.evaluation.trivial_baselines import bare_prompt, measure_trivial, trivial_scores
-from optimizer.core.search.study import CONFIRM
 from optimizer.jobs.studies.context import StudyRun
 
 
@@ -17,7 +16,7 @@ def measure_baselines(run: StudyRun) -> dict[str, Any] | None:
     """As plain values, beside the winner, else the champion;
     None where answers are no model's (policies), or nothing was searched.
     """
-    if run.is_replayed or run.study.strategy == CONFIRM or not run.dev:
+    if run.is_replayed or run.study.mode == "confirm" or not run.dev:
         return None
     variant = run.study.winner or run.champion.id
     with run.store.read() as tx:
@@ -52,7 +51,7 @@ def measure_labels(run: StudyRun) -> dict[str, Any] | None:
 
     None where there is nothing to tell.
     """
-    if run.is_replayed or run.study.strategy == CONFIRM or run.family.output.parser != "label":
+    if run.is_replayed or run.study.mode == "confirm" or run.family.output.parser != "label":
         return None
     with run.store.read() as tx:
         results = run.store.studies.results(tx, run.study.id, "search")

@@ -109,7 +109,7 @@ def nominate(
     if variant == study.winner and aim == study.aim and study.confirmation:
         return as_confirmed(study, variant, family, store)
     trial = next((t for t in trials if t.variant == variant), None)
-    if trial is None and not (study.strategy == CONFIRM and variant == study.winner):
+    if trial is None and not (study.mode == "confirm" and variant == study.winner):
         raise NotFound(f"{variant} is no trial of study {study_id}; `detent study show {study_id}` lists its trials.")
     if trial is not None and (trial.status != "complete" or any(r.score is None for r in results)):
         raise InvalidInput(

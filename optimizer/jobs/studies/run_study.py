@@ -6,7 +6,7 @@ May be killed and run again at any point.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,7 +30,7 @@ from optimizer.core.search.proposal_sequence import chosen_on, read_frozen
 from optimizer.core.search.run_off import RUN_OFF
 from optimizer.core.search.strategies import check_strategy, writes
 from optimizer.core.search.strategy import StrategyMaker, proposers_of
-from optimizer.core.search.study import CONFIRM, ENDED, JUDGED_BY, Definition, Study
+from optimizer.core.search.study import ENDED, JUDGED_BY, Definition, Study
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples
 from optimizer.jobs.studies.confirm_winner import confirm_winner
@@ -39,7 +39,8 @@ from optimizer.jobs.studies.evaluations.ask_suites import ask_suites
 from optimizer.jobs.studies.measure_baselines import measure_baselines, measure_labels
 from optimizer.jobs.studies.progress import ProgressCallback, unwatched
 from optimizer.jobs.studies.run_search import Reserve, SearchResult, run_search
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.jobs.studies.transitions import allowed, fail_study
+from optimizer.ports import Store, Transaction
 
 log = structlog.get_logger("detent.study")
 
@@ -114,7 +115,7 @@ def _begin(
         changes: dict[str, Any] = {"dataset": dataset, "scorer_version": scorer.version}
         if judge_of_scorer(family) is not None:
             changes["findings"] = {**(now_stored.findings or {}), JUDGED_BY: judge_identity(family)}
-        changes["status"] = "confirming" if _has_a_winner(tx, store, now_stored) else "running"
+        changes["status"] = allowed(now_stored, "confirming" if _has_a_winner(tx, store, now_stored) else "running")
         changes |= {"started_at": now_stored.started_at or now, "outcome": None, "error": None, "finished_at": None}
         store.outbox.add(tx, "study", study.id, {}, now)
         return store.studies.update(tx, study.id, **changes)
@@ -142,7 +143,7 @@ def _begin(
         classify=classify,
         progress=progress,
         users_wait=context.users_wait,
-        n_trials_most=0 if study.strategy == CONFIRM else trials_of(check_strategy(study.strategy), definition),
+        n_trials_most=0 if study.mode == "confirm" else trials_of(check_strategy(study.strategy), definition),
         longest_bytes=_longest_bytes(study, family, definition, champion, [*train, *dev, *further]),
         own=own,
         fresh_ms=[answer.latency_ms for answer in own.values()],
@@ -175,7 +176,7 @@ def _has_a_winner(tx: Transaction, store: Store, study: Study) -> bool:
     Once its winner was scored on the holdout no other variant may be: that look would not be counted.
     """
     looked = study.winner is not None and bool(store.examples.looked_at(tx, study.family, study.id))
-    return study.winner is not None and (study.status == "confirming" or study.strategy == CONFIRM or looked)
+    return study.winner is not None and (study.status == "confirming" or study.mode == "confirm" or looked)
 
 
 def _require_same_scorer(study: Study, scorer: Scorer) -> None:
@@ -215,7 +216,7 @@ def _search_and_confirm(run: StudyRun) -> Study:
 
 def _confirm(run: StudyRun, winner: str, n_holdout: int) -> Study:
     sequence = read_frozen(run.study.findings) or [winner]
-    why = "was nominated" if run.study.strategy == CONFIRM else f"beats the champion on {chosen_on(run.study)}"
+    why = "was nominated" if run.study.mode == "confirm" else f"beats the champion on {chosen_on(run.study)}"
     if len(sequence) > 1:
         why = f"is the safest of {count(len(sequence), 'proposal')} whose order is frozen"
     run.tell("confirming", f"{winner} {why}; {n_holdout} sealed holdout examples decide")
@@ -331,29 +332,6 @@ def _finish(run: StudyRun, text: str, **changes: Any) -> Study:
     run.store.write(finish)
     run.tell("finished", text)
     return run.study
-
-
-def fail_study(store: Store, clock: Clock, study_id: str, reason: str) -> Study:
-    """Ends a study that cannot go on, so that no worker takes it up again; one that has ended stays as it is."""
-    now = clock.now()
-
-    def fail(tx: Transaction) -> Study:
-        ended = store.studies.get(tx, study_id)
-        if ended is not None and ended.status in ENDED:
-            return ended
-        store.outbox.add(tx, "study", study_id, {}, now)
-        spend = store.journal.spend(tx, study_id)
-        if ended is not None:  # of its own knowledge the journal has only calls and dollars
-            spend = replace(
-                spend,
-                search_cut=ended.spend.search_cut,
-                remark=ended.spend.remark,
-                n_from_journal=ended.spend.n_from_journal,
-            )
-        return store.studies.update(tx, study_id, status="failed", error=reason, finished_at=now, spend=spend)
-
-    log.error("study_failed", study=study_id, reason=reason)
-    return store.write(fail)
 
 
 def _best_so_far(found: SearchResult) -> str:

@@ -20,8 +20,7 @@ from optimizer.jobs.studies.confirm_variant import confirm_variant
 from optimizer.jobs.studies.create_study import create_study
 from optimizer.jobs.studies.nominate import LookPrice, nominate
 from optimizer.jobs.studies.read_studies import stored_study
-from optimizer.jobs.studies.request_stop import request_stop
-from optimizer.jobs.studies.resume_study import resume_study
+from optimizer.jobs.studies.transitions import request_stop, resume_study
 
 
 class BudgetBody(Request):

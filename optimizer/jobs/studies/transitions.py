@@ -1,0 +1,152 @@
+"""Where a study changes its status from outside, and what may follow what: every change of status asks ``allowed``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import structlog
+
+from optimizer.core.base.errors import BudgetTooSmall, Conflict
+from optimizer.core.base.values import Budget
+from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
+from optimizer.core.search.study import ENDED, UNFINISHED, Study, StudyStatus, study_view, unknown_study
+from optimizer.core.serving.freezes import require_unfrozen
+from optimizer.jobs.studies.read_spending import monthly_left
+from optimizer.ports import Clock, Store, Transaction
+
+log = structlog.get_logger(__name__)
+# A study that was interrupted begins again as it stood; one that finished is never taken up again.
+NEXT: Mapping[StudyStatus, tuple[StudyStatus, ...]] = {
+    "queued": ("running", "confirming", "cancelled", "failed"),
+    "running": ("running", "confirming", "finished", "cancelled", "failed"),
+    "confirming": ("confirming", "finished", "cancelled", "failed"),
+    "cancelled": ("queued",),
+    "failed": ("queued",),
+    "finished": (),
+}
+
+
+def allowed(study: Study, status: StudyStatus) -> StudyStatus:
+    """The status that follows. Raises Conflict where it cannot follow on the one that the study has."""
+    if status not in NEXT[study.status]:
+        raise Conflict(f"Study {study.id} is {study.status}, and cannot become {status}.", status=study.status)
+    return status
+
+
+def request_stop(study_id: str, *, actor: str, store: Store, clock: Clock) -> Study:
+    """Asks a study to stop before its next call; one that no worker has taken up yet is cancelled at once.
+
+    Safe to repeat.
+    """
+    now = clock.now()
+
+    def stop(tx: Transaction) -> Study:
+        study = store.studies.get(tx, study_id)
+        if study is None:
+            raise unknown_study(study_id)
+        if study.status in ENDED:
+            return study_view(study)
+        store.audit.add(
+            tx, at=now, actor=actor, action="study_cancel", family=study.family, subject=study_id, detail={}
+        )
+        if study.status == "queued":
+            return study_view(
+                store.studies.update(
+                    tx, study_id, stop_requested=True, status=allowed(study, "cancelled"), finished_at=now
+                )
+            )
+        return study_view(store.studies.update(tx, study_id, stop_requested=True))
+
+    return store.write(stop)
+
+
+def resume_study(
+    study_id: str, *, actor: str, store: Store, clock: Clock, limits: MonthlyLimits | None = None
+) -> Study:
+    """The study, queued or already on its way.
+
+    Raises:
+        NotFound: no such study.
+        Conflict: it finished, the family has another study on its way, or is frozen.
+        BudgetTooSmall: what its cap still allows would pass a monthly limit.
+    """
+
+    def change(tx: Transaction) -> Study:
+        study = store.studies.get(tx, study_id)
+        if study is None:
+            raise unknown_study(study_id)
+        if study.status == "finished":
+            raise Conflict(
+                f"Study {study_id} has finished ({study.outcome}), so there is nothing to resume. "
+                f"Search again: detent study run {study.family} --dry-run.",
+                study=study_id,
+            )
+        if study.status in UNFINISHED:
+            return study_view(store.studies.update(tx, study_id, stop_requested=False))
+        require_unfrozen(store.freezes.all(tx), study.family, f"resume study {study_id}")
+        other = next((s for s in store.studies.unfinished(tx) if s.family == study.family), None)
+        if other is not None:
+            raise Conflict(
+                f"Cannot resume study {study_id}: {study.family} has study {other.id} ({other.status}). "
+                f"Wait for it, or stop it: detent study cancel {other.id}.",
+                study=other.id,
+            )
+        _require_left(tx, store, clock, study, limits or MonthlyLimits())
+        at = clock.now()
+        store.audit.add(
+            tx,
+            at=at,
+            actor=actor,
+            action="study.resume",
+            family=study.family,
+            subject=study_id,
+            detail={"was": study.status},
+        )
+        store.outbox.add(tx, "study", study_id, {}, at)
+        return study_view(
+            store.studies.update(
+                tx, study_id, status=allowed(study, "queued"), stop_requested=False, error=None, finished_at=None
+            )
+        )
+
+    return store.write(change)
+
+
+def _require_left(tx: Transaction, store: Store, clock: Clock, study: Study, limits: MonthlyLimits) -> None:
+    """A study that goes on may spend what its cap still allows; without a cap a monthly limit could not be kept."""
+    left = monthly_left(tx, store, clock, study.family, limits)
+    if left.usd is None:
+        return
+    cap = study.budget.usd
+    if cap is None:
+        raise BudgetTooSmall(
+            f"Cannot resume study {study.id}: it has no cap in dollars, and a monthly limit is set ({left.text})."
+            f" Search again: detent study run {study.family} (what was asked at temperature 0 is answered from the"
+            " journal)."
+        )
+    under(left, Budget(usd=max(0.0, cap - study.spend.usd)))
+
+
+def fail_study(store: Store, clock: Clock, study_id: str, reason: str) -> Study:
+    """Ends a study that cannot go on, so that no worker takes it up again; one that has ended stays as it is."""
+    now = clock.now()
+
+    def fail(tx: Transaction) -> Study:
+        ended = store.studies.get(tx, study_id)
+        if ended is not None and ended.status in ENDED:
+            return ended
+        store.outbox.add(tx, "study", study_id, {}, now)
+        spend = store.journal.spend(tx, study_id)
+        if ended is not None:  # of its own knowledge the journal has only calls and dollars
+            spend = replace(
+                spend,
+                search_cut=ended.spend.search_cut,
+                remark=ended.spend.remark,
+                n_from_journal=ended.spend.n_from_journal,
+            )
+        status: StudyStatus = "failed" if ended is None else allowed(ended, "failed")
+        return store.studies.update(tx, study_id, status=status, error=reason, finished_at=now, spend=spend)
+
+    log.error("study_failed", study=study_id, reason=reason)
+    return store.write(fail)
