@@ -106,11 +106,6 @@ class EventsImported(EventsTaken):
     rejected_more: NotRequired[int]
 
 
-class CountsTaken(TypedDict):
-    accepted: int
-    duplicates: int
-
-
 class Choice(TypedDict):
     """``message``: as the provider sent it."""
 

@@ -1,7 +1,7 @@
 """Idempotency-Key: the name under which a request's answer is kept, in the transaction of what it changed.
 
-A route that changes something hands its job the store of ``kept``, with a function that makes the answer of what the
-job's writing transaction gave. Change and answer are then on disk together, or neither is: the same request sent again,
+A use case that changes something is given the store of ``keyed_store``, which makes the answer of the report that its
+writing transaction gives. Change and answer are then on disk together, or neither is: the same request sent again,
 whatever was killed between, gets the first answer and changes nothing.
 """
 
@@ -10,12 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from hashlib import sha256
 from typing import Any, TypeVar, cast, get_args
 
 from fastapi import Request, Response
-from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from api.services import Services
@@ -33,7 +31,6 @@ KEY_HEADER: dict[str, Any] = {
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARS, "pattern": "^[!-~]+$"},
     "description": "Same key and body: the first answer again. Same key, other body: 422.",
 }
-_adapter = cache(TypeAdapter[Any])  # of the type of an answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,21 +91,6 @@ def keyed_request(request: Request, body: bytes, shared: Services) -> Keyed | No
     return Keyed(scope=f"{request.state.caller.quota} {where}", key=found[1], sent=found[2])
 
 
-def kept(
-    request: Request, shared: Services, response: Response, answer_of: Callable[[Any], Any] = lambda result: result
-) -> Store:
-    """The store for a job with one writing transaction, in which the answer is kept too, where the request names a key.
-
-    Args:
-        answer_of: makes the body of what the transaction gave, which else is the body itself; sets status and headers
-            on ``response`` before.
-    """
-    named: Keyed | None = getattr(request.state, "keyed", None)
-    if named is None:
-        return shared.store
-    return cast(Store, _KeepingStore(shared, named, lambda result: _as_record(answer_of(result), response, request)))
-
-
 def keyed_store(request: Request, shared: Services, report: Any, answered: Callable[[Any], Response]) -> Store:
     """The store for a use case: a writing transaction that gives its report keeps the answer, too, where the request
     names a key.
@@ -122,10 +104,7 @@ def keyed_store(request: Request, shared: Services, report: Any, answered: Calla
     kinds = get_args(report) or (report,)
 
     def record_of(result: Any) -> Mapping[str, Any] | None:
-        if not isinstance(result, kinds):
-            return None
-        answer = answered(result)
-        return _as_record(json.loads(bytes(answer.body)), answer, request)
+        return _as_record(answered(result), request) if isinstance(result, kinds) else None
 
     return cast(Store, _KeepingStore(shared, named, record_of))
 
@@ -163,10 +142,10 @@ class _KeepingStore:
         return store.write(change, rows=rows + 1)
 
 
-def _as_record(body: Any, response: Response, request: Request) -> Mapping[str, Any]:
+def _as_record(answer: Response, request: Request) -> Mapping[str, Any]:
     """A unit stands in no store but as its HMAC: the path says it again when the answer is asked for again."""
-    values = _adapter(type(body)).dump_python(body, mode="json", by_alias=True)  # type: ignore[arg-type]  # mypy takes no class for hashable
+    values = json.loads(bytes(answer.body))
     if "unit" in values and "unit" in request.path_params:
         values["unit"] = None
-    headers = {name: value for name, value in response.headers.items() if name in ("etag", "location")}
-    return {"status": response.status_code, "headers": headers, "body": values}
+    headers = {name: value for name, value in answer.headers.items() if name in ("etag", "location")}
+    return {"status": answer.status_code, "headers": headers, "body": values}

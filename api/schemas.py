@@ -22,8 +22,3 @@ class RenderBody(Body):
     history: Annotated[
         Objects, Field(description="Earlier turns, oldest first, where the prompt has {role: history}")
     ] = []
-
-
-class ExposuresBody(Body):
-    client: Annotated[str, Field(min_length=1, max_length=512)]
-    windows: Annotated[Objects, Field(description="Each: family, variant, rollout, stage, from, to, exposed")]

@@ -13,6 +13,7 @@ from pydantic import ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from api import services
+from api.hot.events import count_events
 from api.idempotency import keyed_store
 from api.routing import caller_of, guarded, router
 from optimizer.core.base.texts import FIGURES_ONLY
@@ -38,6 +39,8 @@ def _endpoint(use_case: UseCase) -> Callable[..., Response]:
             asking = use_case.request.model_validate(given, by_name=True)
         except ValidationError as error:  # members that stand against one another
             raise asked.invalid(error) from None
+        if use_case.counted is not None:
+            count_events(request, shared, len(getattr(asking, use_case.counted)))
         if use_case.apart:
             return Response(
                 answer_apart(use_case, context, asking, figures_only=figures_only), media_type="application/json"

@@ -1,25 +1,17 @@
-"""Events as OpenAPI shows them, which ``api/hot/events.py`` takes; lists of what is stored; counts of clients that
-decide in process.
-"""
+"""Events as OpenAPI shows them, which ``api/hot/events.py`` takes."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter
 
-from api.access.auth import require_family
-from api.answers import CountsTaken, EventsImported, EventsTaken
-from api.hot.events import FEEDBACK, IMPORT, INTERACTIONS, count_events
-from api.idempotency import KEY_HEADER, kept
-from api.routing import Asking, answered_in_front, guarded, router
-from api.schemas import ExposuresBody
-from api.services import Shared
-from optimizer.core.base.errors import TooLarge
+from api.answers import EventsImported, EventsTaken
+from api.hot.events import FEEDBACK, IMPORT, INTERACTIONS
+from api.idempotency import KEY_HEADER
+from api.routing import answered_in_front, guarded, router
 from optimizer.core.feedback.event_kinds import schema_of
 from optimizer.core.feedback.fields import FIELDS
-from optimizer.jobs.feedback.record_exposures import record_exposures
 
 EVENT_SCHEMA: dict[str, Any] = {
     **schema_of(FIELDS, nullable=True),  # null says what leaving the field out says
@@ -75,36 +67,6 @@ async def feedback() -> EventsTaken:
 async def interactions() -> EventsTaken:
     """The same as POST /v1/feedback: an event may report what was answered, how it turned out, or both."""
     return answered_in_front()
-
-
-@routes.post("/v1/exposures", response_model=CountsTaken, **guarded("feedback", narrows=True, keyed=True))
-async def exposures(
-    body: ExposuresBody, shared: Shared, caller: Asking, request: Request, response: Response
-) -> dict[str, int]:
-    """Counts of clients that decide in process.
-
-    A window that is sent again changes nothing; a larger count replaces a smaller one.
-    """
-    if len(body.windows) > shared.settings.limits.batch:
-        raise TooLarge(
-            f"The list has {len(body.windows):,} windows, and one request takes {shared.settings.limits.batch:,}. Send"
-            " it in parts."
-        )
-    if caller.access.families is not None:
-        for window in body.windows:
-            require_family(caller, window.get("family"))
-    count_events(request, shared, len(body.windows))
-    store = kept(request, shared, response, dict)
-    families = shared.families.families
-    return await asyncio.to_thread(
-        record_exposures,
-        body.client,
-        body.windows,
-        store=store,
-        clock=shared.clock,
-        families=families,
-        actor=caller.actor,
-    )
 
 
 @routes.post(IMPORT, **_with_body(LINES))

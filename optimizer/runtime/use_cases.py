@@ -32,6 +32,7 @@ class UseCase:
     ``narrows``: the function holds a key for named families to them itself; else such a key is held to the ``{family}``
     of the path, and refused where there is none. ``keyed``: the answer is kept under an Idempotency-Key. A ``brake``
     stops what is served or takes it back: by command it works on the store where the server does not carry it out.
+    ``counted``: the member whose entries count for what a sender may send in a minute.
     ``apart``: takes processor time, so the api has it done by another process.
     ``dry``: what 200 means of a report whose ``dry_run`` is true, where the usual status is another; ``again``: of one
     whose ``new`` is false.
@@ -49,6 +50,7 @@ class UseCase:
     keyed: bool = False
     brake: bool = False
     apart: bool = False
+    counted: str | None = None
     status: int = 200
     dry: str | None = None
     again: str | None = None
@@ -131,6 +133,10 @@ USE_CASES = (
     _read("families", "/v1/families", "scheduling.read_families:read_families", "Families", narrows=True),
     _read("family", "/v1/families/{family}", "scheduling.read_families:read_family", "Families"),
     _read("triggers", "/v1/families/{family}/triggers", "scheduling.read_families:read_triggers", "Studies"),
+    _act(
+        "exposures", "POST", "/v1/exposures", "feedback.record_exposures:record_exposures", "Events", role="feedback",
+        change=None, narrows=True, counted="windows",
+    ),
     _read("variants", VARIANTS, f"{READ_VARIANTS}:read_variants", "Variants"),
     _act(
         "create_variant",

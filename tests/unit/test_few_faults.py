@@ -8,11 +8,15 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from api.gateway.chat_body import ChatBody
-from api.schemas import BudgetBody, ExposuresBody, KeyBody, RenderBody, VariantBody
+from api.schemas import RenderBody
 from bench.siege.worst_texts import LIMITS
 from optimizer.content.core.records.record import read_record
 from optimizer.core.base.errors import MAX_ALIKE, InvalidInput
+from optimizer.jobs.families.create_variant import VariantRequest
+from optimizer.jobs.feedback.record_exposures import ExposuresRequest
 from optimizer.jobs.rollouts.freeze import FreezeRequest
+from optimizer.jobs.studies.start_study import BudgetBody
+from optimizer.jobs.upkeep.manage_keys import KeyRequest
 from tests.strategies import NOW
 
 N = LIMITS.values
@@ -33,11 +37,11 @@ def errors_of(model: type[BaseModel], body: dict[str, Any]) -> list[Any]:
         (BudgetBody, MEMBERS),
         (ChatBody, {**CHAT, "detent": MEMBERS}),
         (RenderBody, {"variables": {}, "history": [0] * N}),
-        (ExposuresBody, {"client": "c", "windows": [[]] * N}),
+        (ExposuresRequest, {"client": "c", "windows": [[]] * N}),
         (ChatBody, {**CHAT, "messages": [None] * N}),
         (ChatBody, {**CHAT, "tools": ["x"] * N}),
-        (KeyBody, {"name": "k", "roles": [0] * N}),
-        (KeyBody, {"name": "k", "roles": ["serve"], "sources": [0] * N}),
+        (KeyRequest, {"name": "k", "roles": [0] * N}),
+        (KeyRequest, {"name": "k", "roles": ["serve"], "sources": [0] * N}),
     ],
 )
 def test_however_much_is_wrong_few_faults_are_made(model: type[BaseModel], body: dict[str, Any]) -> None:
@@ -45,7 +49,7 @@ def test_however_much_is_wrong_few_faults_are_made(model: type[BaseModel], body:
 
 
 def test_lists_of_objects_with_members_of_their_own_are_bounded() -> None:
-    assert len(errors_of(VariantBody, {"from": "v", "examples": [{}] * N})) <= 3 * 1000 + 1
+    assert len(errors_of(VariantRequest, {"family": "f", "from": "v", "examples": [{}] * N})) <= 3 * 1000 + 1
 
 
 def test_what_is_wrong_is_named_and_counted() -> None:
@@ -70,7 +74,7 @@ def test_a_few_are_named_each_with_its_place() -> None:
 
 
 def test_a_member_under_its_other_name_is_known() -> None:
-    assert "from_" not in errors_of(VariantBody, {"from": "v", **MEMBERS})[0]["msg"]
+    assert "from_" not in errors_of(VariantRequest, {"family": "f", "from": "v", **MEMBERS})[0]["msg"]
 
 
 def test_of_a_records_unknown_members_some_are_named_and_the_others_counted() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,12 +18,14 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.policy.attempts import Attempt, Call
 from optimizer.host.config import load_settings
-from optimizer.jobs.feedback.record_exposures import record_exposures
+from optimizer.jobs.feedback.record_exposures import ExposuresRequest, record_exposures
 from optimizer.jobs.feedback.record_later_parts import later_parts
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_performance
 from optimizer.jobs.ids import new_id
 from optimizer.runtime.worker import Worker
 from tests.clock import Clock
+from tests.contexts import context_of
+from tests.rollout_acts import asked
 from tests.stores import FAMILY, NOW, daily_performance, interaction, keep_events, minutes, new_database
 from tests.study_world import topic_family
 
@@ -41,7 +44,11 @@ class TestExposures:
     }
 
     def record(self, database: Database, *windows: Any, client: Any = "app") -> dict[str, int]:
-        return record_exposures(client, windows, store=database, clock=Clock(NOW), families={FAMILY}, actor="app")
+        context = context_of(
+            database, Clock(NOW), "app", settings=SimpleNamespace(limits=SimpleNamespace(batch=1000)),
+            families=lambda: SimpleNamespace(families={FAMILY}),
+        )  # fmt: skip
+        return asdict(record_exposures(context, asked(ExposuresRequest, client=client, windows=list(windows))))
 
     def n_exposed(self, database: Database) -> int:
         with database.read() as tx:
@@ -89,7 +96,7 @@ class TestExposures:
             self.record(database, self.WINDOW, client=client)
 
     def test_a_window_is_an_object(self, database: Database) -> None:
-        with pytest.raises(InvalidInput, match="/windows/0 must be an object"):
+        with pytest.raises(InvalidInput, match="/windows/0"):
             self.record(database, 7)
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
-from optimizer.core.base.errors import Fault, InvalidInput
+from pydantic import Field
+
+from optimizer.core.base.errors import Fault, InvalidInput, TooLarge
 from optimizer.core.feedback.event_kinds import moment
-from optimizer.ports import Clock, Exposure, Store, Transaction
+from optimizer.jobs.context import Context
+from optimizer.jobs.request import Objects, Request
+from optimizer.ports import Exposure, Transaction
 
 RESERVED = ("api", "gateway")  # these count for themselves
 LONGEST_WINDOW = timedelta(hours=1)
@@ -16,15 +21,32 @@ FIELDS = ("family", "variant", "rollout", "stage", "from", "to", "exposed")
 MAX_NAME_CHARS = 512
 
 
-def record_exposures(
-    client: Any, windows: Sequence[Any], *, store: Store, clock: Clock, families: Collection[str], actor: str
-) -> dict[str, int]:
-    """Stores the windows and returns {"accepted", "duplicates"}; sending a window again changes nothing,
-    a larger count replaces a smaller.
+class ExposuresRequest(Request):
+    client: Annotated[str, Field(min_length=1, max_length=512)]
+    windows: Annotated[Objects, Field(description="Each: family, variant, rollout, stage, from, to, exposed")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountsTaken:
+    accepted: int
+    duplicates: int
+
+
+def record_exposures(context: Context, request: ExposuresRequest) -> CountsTaken:
+    """Counts of clients that decide in process.
+
+    A window that is sent again changes nothing; a larger count replaces a smaller one.
 
     Raises:
         InvalidInput: with every fault of the request; nothing is stored then.
     """
+    store, clock, client, windows = context.store, context.clock, request.client, request.windows
+    if len(windows) > (most := context.settings.limits.batch):
+        raise TooLarge(f"The list has {len(windows):,} windows, and one request takes {most:,}. Send it in parts.")
+    if context.access.families is not None:
+        for window in windows:
+            context.require_family(window.get("family"))
+    families = context.families().families
     now = clock.now()
     faults = (
         []
@@ -39,9 +61,9 @@ def record_exposures(
         )
     rows = [_row(client, window) for window in windows]
 
-    def put(tx: Transaction) -> dict[str, int]:
-        changed = store.exposures.put(tx, rows, actor)
-        return {"accepted": sum(changed), "duplicates": len(changed) - sum(changed)}
+    def put(tx: Transaction) -> CountsTaken:
+        changed = store.exposures.put(tx, rows, context.actor)
+        return CountsTaken(accepted=sum(changed), duplicates=len(changed) - sum(changed))
 
     return store.write(put, rows=len(rows))
 
