@@ -45,6 +45,7 @@ class Case:
     labels: int = USUAL
     by_night: float = 1.0  # labels in the twelve hours with the fewest, beside those of the others
     first: float = 1.0  # part of the first hour in which it begins
+    unserved: tuple[int, int] = (0, 0)  # from which hour to which nobody was served: a freeze
     budget: int | None = None  # max_labelled; None: enough for the evidence
     jumps: int = 1  # six hours a day on average have so many times the labels
     window: int = 0  # hours until a cohort is complete
@@ -124,7 +125,8 @@ def _run(rng: np.random.Generator, case: Case, mean: float, names: tuple[str, ..
     draw = _by_users(rng, case) if case.crowd is not None else _by_hour(rng, case, begins)
     waiting: deque[Block | None] = deque()
     for hour in range(MAX_HOURS):
-        waiting.append(draw(rules.stage, hour, case.difference(mean, hour + begins)))
+        served = not case.unserved[0] <= hour < case.unserved[1]
+        waiting.append(draw(rules.stage, hour, case.difference(mean, hour + begins)) if served else None)
         if len(waiting) > case.window:
             rules.after(waiting.popleft(), cohort=hour - case.window, now=hour + 1)
             if rules.over:
@@ -216,6 +218,15 @@ CASES = {
     "± 10 by the week, 168 h": Case(swing=0.10, period=168, week=True),
     "± 10 by the week": Case(swing=0.10, period=168),
     "+ 5 for 48 hours, then - 10": Case(turns=(48, -0.10), begins=0.0, differences=(0.05,)),
+    "± 10 by the day, 400 labels an hour, begins with its bad half": Case(
+        swing=0.10, labels=400, begins=0.5, differences=(-DELTA,)
+    ),
+    "± 10 by the day, 400 labels an hour, frozen in the bad half of the second day": Case(
+        swing=0.10, labels=400, begins=0.0, unserved=(36, 48), differences=(-DELTA,)
+    ),
+    "± 10 by the day, 6,000 users who come back twice a day": Case(
+        swing=0.10, crowd=replace(CROWD, requests_per_hour=500)
+    ),
 }
 
 
