@@ -21,7 +21,7 @@ from optimizer.core.rollout.evidence_state import DAY, WEEK
 from optimizer.core.serving.assignment import HOLDBACK_SHARE
 from optimizer.core.statistics.outcomes import Block, Outcomes
 from optimizer.core.statistics.quality_gate import QualityGate
-from optimizer.core.statistics.stopping_rule import Standing, stopping_rule, worse
+from optimizer.core.statistics.stopping_rule import Standing, harm_evidence, stopping_rule
 from optimizer.core.statistics.whole_days import WholeDays
 from simulations.own_rule import BUDGET, ENDINGS, LADDER
 from simulations.returning_users import Crowd, draw_users
@@ -146,7 +146,7 @@ def _told(rng: np.random.Generator, case: Case, rules: Rules, begins: float) -> 
         n_c = case.labels - n_b
         good_c = int(rng.binomial(n_c, BASE + case.difference(0.0, hour + begins)))
         rules.add(as_block(len(LADDER), [n_c, good_c, n_b, int(rng.binomial(n_b, BASE))]), cohort=hour)
-        if worse(rules.gate.peaks, rules.days.roll.peak).found:
+        if harm_evidence(rules.gate.peaks, rules.days.peak("roll")).found:
             return "told", rules.gate.labelled, hour + 1 - case.turns[0] if case.turns else 0
     return "not told", rules.gate.labelled, 168
 

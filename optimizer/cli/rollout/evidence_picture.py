@@ -63,10 +63,13 @@ def print_evidence(out: Console, seen: ForecastView) -> None:
 def print_progress(out: Console, seen: ForecastView) -> None:
     """Labels, time, what it waits for and whatever is wrong."""
     labels, hours = seen.labels, seen.hours
+    used = f"{labels.used:,} used"
+    if labels.counted != labels.used:
+        used += f", {labels.counted:,} counted where the last whole day ended,"
     waiting = f", {labels.waiting} more in a block that is not full yet" if labels.waiting else ""
     out.print(
-        f"Labels    {labels.in_stage:,} in this stage, at least {labels.needed_in_stage:,}; {labels.used:,} used of at"
-        f" most {labels.allowed:,}{waiting}",
+        f"Labels    {labels.in_stage:,} in this stage, at least {labels.needed_in_stage:,}; {used} of at most"
+        f" {labels.allowed:,}{waiting}",
         markup=False,
     )
     out.print(

@@ -31,6 +31,8 @@ Feasibility = Literal["fits", "exceeds", "cannot_tell", "ended"]
 
 ERRORS_BEFORE = 0.01
 ERRORS_AFTER = (0.05, 0.10, 0.30, 1.0)
+DAY_HOURS = 24.0
+OFTEN = 1.0  # requests of a unit in a day
 PROMISED = 0.30  # errors of the candidate that are to be rolled back …
 PROMISED_S = 300  # … within this time
 CLOSING_S = 40  # a guardrail block lasts ten seconds and closes thirty seconds later
@@ -174,23 +176,36 @@ def forecast_rollout(
         stages=stages,
         users_exposed=sum(exposed) if len(exposed) == len(stages) else None,
         guardrails=alarms,
-        holds=_holds(plan),
+        holds=_holds(plan, traffic),
         **totals,
     )
 
 
-def _holds(plan: ForecastPlan) -> str:
-    if plan.whole_hours > ENOUGH_HOURS:
-        return "The 5 in 100 are about the mean over whole weeks."
-    if plan.whole_hours:
+def _holds(plan: ForecastPlan, traffic: RecordedTraffic | None) -> str:
+    """What the promise is about; a unit counts once per stage, so that units which come back often count in its first
+    hours.
+    """
+    if not plan.whole_hours:
         return (
-            "The 5 in 100 are about the mean over whole days. Where candidates differ by the day of the week,"
-            " min_duration_hours: 168 waits for whole weeks."
+            "The 5 in 100 are about differences that are alike at every hour. Where they are not, whole_days: true"
+            " waits for whole days."
         )
+    if traffic is not None and (a_day := _requests_a_day(traffic)) > OFTEN:
+        return (
+            f"Here the 5 in 100 are about differences that are alike at every hour: a unit sends {a_day:.2g} requests a"
+            " day and counts once per stage, so most labels of a stage fall into its first hours. A finer unit (a"
+            " conversation) counts at every hour."
+        )
+    if plan.whole_hours > DAY_HOURS:
+        return "The 5 in 100 are about the mean over whole weeks."
     return (
-        "The 5 in 100 are about differences that are alike at every hour. Where they are not, whole_days: true waits"
-        " for whole days."
+        "The 5 in 100 are about the mean over whole days. Where candidates differ by the day of the week,"
+        " min_duration_hours: 168 waits for whole weeks."
     )
+
+
+def _requests_a_day(traffic: RecordedTraffic) -> float:
+    return traffic.n_requests_with_unit / traffic.n_units / traffic.hours * 24 if traffic.n_units else 0.0
 
 
 def _rates(plan: ForecastPlan, traffic: RecordedTraffic | None) -> TrafficRate | None:

@@ -35,8 +35,11 @@ def total_of(plan: ForecastPlan, needs: list[Need], progress: Progress) -> Need:
     hours = _sum([n.hours for n in needs])
     if hours is not None:
         if plan.whole_hours and not progress.stood:
-            n_days = max(1, ceil((progress.hours + hours - plan.closing_hours) / plan.whole_hours))
-            hours = n_days * plan.whole_hours + plan.closing_hours - progress.hours
+            closing = (
+                plan.cohort_hours + plan.closing_hours
+            )  # of the first cohort after the day, which is begun by then
+            n_days = max(progress.n_days + 1, ceil((progress.hours + hours - closing) / plan.whole_hours))
+            hours = n_days * plan.whole_hours + closing - progress.hours
         hours = max(hours, max(plan.min_duration_hours, LEAST_WINDOWS * plan.closing_hours) - progress.hours)
     return Need(labelled=_sum([n.labelled for n in needs]), units=_sum([n.units for n in needs]), hours=hours)
 

@@ -43,6 +43,7 @@ class ForecastPlan:
         float  # the promotion waits for the end of so many hours of assignment, or of a multiple; 0: it does not
     )
     dwell_hours: float  # at least, per stage
+    cohort_hours: float
     closing_hours: float  # a stage's last cohort has to end and its feedback window to pass
     error_margin: float
     clock_scale: float = 1.0  # hours of the rollout clock per real hour
@@ -73,7 +74,8 @@ class Progress:
     hours: float = 0.0
     stage_hours: float = 0.0
     begun: bool = False
-    stood: bool = False  # the claim of the promotion stood at the end of a whole day
+    n_days: int = 0  # whole days that have ended
+    stood: bool = False  # the claim of the promotion stood at the end of one
 
 
 NOT_BEGUN = Progress()
@@ -86,7 +88,7 @@ def plan_of(
     metric = settings.get("metric") or {}
     window = settings.get("feedback_window") or {}
     hours = window.get("hours", "auto")
-    base = clip_rate(assumed_mean(settings))
+    base, cohort_hours = clip_rate(assumed_mean(settings)), float(settings["cohort_minutes"]) / 60
     return ForecastPlan(
         ladder=tuple(ladder),
         margin=float(settings["margin"]),
@@ -101,8 +103,8 @@ def plan_of(
         min_duration_hours=float(settings["min_duration_hours"]),
         whole_hours=whole_day(settings).total_seconds() / 3600 if settings.get("whole_days") else 0.0,
         dwell_hours=float(settings["min_dwell_minutes"]) / 60,
-        closing_hours=float(window.get("floor_hours", 24.0) if hours == "auto" else hours)
-        + float(settings["cohort_minutes"]) / 60,
+        cohort_hours=cohort_hours,
+        closing_hours=float(window.get("floor_hours", 24.0) if hours == "auto" else hours) + cohort_hours,
         error_margin=float((settings.get("guardrails") or {}).get("error_margin", MARGIN["errors"])),
         clock_scale=clock_scale,
     )

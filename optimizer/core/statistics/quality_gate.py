@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Literal
 
 from optimizer.core.statistics.block_evalue import NO_BET, Bet, bernoulli_bet, bounded_bet, clip_rate, log_e
-from optimizer.core.statistics.mixture import Evidence, Hypothesis, threshold
+from optimizer.core.statistics.mixture import Evidence, Hypothesis
 from optimizer.core.statistics.outcomes import Block, gather
 from optimizer.core.statistics.plug_in import PlugIn
 
@@ -172,10 +172,6 @@ class QualityGate:
     def peaks(self) -> dict[str, float]:
         """Latched log e-values by name; 0 before the first block."""
         return {h.name: e.peak for h, e in zip(self.hypotheses, self.evidence, strict=True)}
-
-    @property
-    def says_better(self) -> bool:
-        return self.of("sup").peak >= threshold(ALPHA_SHIP)
 
 
 def margin_needed(share: float, *, is_last: bool) -> int:

@@ -63,9 +63,10 @@ class StoppingRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Worse:
-    """Evidence that the candidate is worse, and the level of its game."""
+class HarmEvidence:
+    """Evidence that the candidate is worse, by one game of the quality gate and its level."""
 
+    game: Literal["roll", "roll2"]
     log_e: float
     alpha: float
 
@@ -73,15 +74,21 @@ class Worse:
     def found(self) -> bool:
         return self.log_e >= threshold(self.alpha)
 
+    @property
+    def reason(self) -> str:
+        worse = "worse" if self.game == "roll" else "worse by more than two margins"
+        return f"the candidate is {worse}: evidence {shown(self.log_e)}, {1 / self.alpha:.1f} suffices"
 
-def worse(peaks: Mapping[str, float], at_days: float | None, *, alpha_roll: float = ALPHA_ROLL) -> Worse:
+
+def harm_evidence(peaks: Mapping[str, float], at_days: float | None, *, alpha_roll: float = ALPHA_ROLL) -> HarmEvidence:
     """The game that is nearest to a rollback: "not worse" where whole days end, "at most two margins worse" always.
 
     ``at_days``: the peak of roll at the ends of whole days; None where the rollout does not wait for them.
     """
     if at_days is None:
-        return Worse(log_e=peaks["roll"], alpha=alpha_roll)
-    days, hours = Worse(log_e=at_days, alpha=ALPHA_ROLL_DAYS), Worse(log_e=peaks["roll2"], alpha=ALPHA_ROLL_HOURS)
+        return HarmEvidence(game="roll", log_e=peaks["roll"], alpha=alpha_roll)
+    days = HarmEvidence(game="roll", log_e=at_days, alpha=ALPHA_ROLL_DAYS)
+    hours = HarmEvidence(game="roll2", log_e=peaks["roll2"], alpha=ALPHA_ROLL_HOURS)
     return hours if hours.found and not days.found else days
 
 
@@ -99,10 +106,10 @@ def stopping_rule(
         return StoppingRule(action="roll_back", reason=standing.guardrail_alarm, share=0.0)
     if standing.labels_later is not None:
         return StoppingRule(action="inconclusive", reason=standing.labels_later, share=0.0)
-    roll = worse(standing.peaks, None if standing.whole is None else standing.whole.roll.peak, alpha_roll=alpha_roll)
-    if roll.found:
-        reason = f"the candidate is worse: evidence {shown(roll.log_e)}, {1 / roll.alpha:.1f} suffices"
-        return StoppingRule(action="roll_back", reason=reason, share=0.0)
+    whole = standing.whole
+    harm = harm_evidence(standing.peaks, None if whole is None else whole.peak("roll"), alpha_roll=alpha_roll)
+    if harm.found:
+        return StoppingRule(action="roll_back", reason=harm.reason, share=0.0)
     missing = _missing(standing, alpha_ship)
     if not missing:
         return _onwards(standing)
@@ -132,7 +139,8 @@ def _labels_spent(standing: Standing, alpha: float) -> str | None:
     only_time = standing.peaks[f"ship{m}"] >= threshold(alpha) and _days_without_claim(standing, alpha) is None
     if only_time or standing.labelled_in_stage < standing.min_labelled:
         return None
-    return f"{used} labelled outcomes were used and {standing.max_labelled} are allowed"
+    until = "" if standing.whole is None else f" until the last {standing.whole_name} ended, a burst counted as less,"
+    return f"{used} labelled outcomes were used{until} and {standing.max_labelled} are allowed"
 
 
 def _missing(standing: Standing, alpha: float) -> tuple[str, ...]:
@@ -162,11 +170,11 @@ def _missing(standing: Standing, alpha: float) -> tuple[str, ...]:
 def _days_without_claim(standing: Standing, alpha: float) -> WholeDays | None:
     """The whole days, where the promotion waits for the end of one at which its evidence stands."""
     is_last, whole = standing.stage == len(standing.ladder) - 1, standing.whole
-    return whole if is_last and whole is not None and whole.ship1.peak < threshold(alpha) else None
+    return whole if is_last and whole is not None and whole.peak("ship1") < threshold(alpha) else None
 
 
 def _whole_text(whole: WholeDays, name: str, alpha: float) -> str:
-    so_far = f"at the ends of {count(whole.n, name)} it was {shown(whole.ship1.peak)} at most"
+    so_far = f"at the ends of {count(whole.n, name)} it was {shown(whole.peak('ship1'))} at most"
     until = f"; the next one ends {whole.ends_at:%Y-%m-%d %H:%M} UTC" if whole.ends_at is not None else ""
     return (
         f"evidence against worse by the margin has to be {1 / alpha:.0f} at the end of a whole {name} of assignment:"

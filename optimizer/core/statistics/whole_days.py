@@ -16,9 +16,10 @@ from optimizer.core.statistics.outcomes import Block
 from optimizer.core.statistics.plug_in import PlugIn
 from optimizer.core.statistics.quality_gate import Kind, QualityGate, bets, hypotheses
 
+GAMES = ("ship1", "sup", "roll")  # of the quality gate, whose claims have to stand for whole days
 STAKES = (1.0, 1 / 4, 1 / 16, 1 / 64)
-USUAL_PART = 3  # of the blocks so far, one in so many has the usual number of labels or more
-MOST = 2  # times as many a block may weigh
+BUSY_PART = 3  # one in so many of the blocks so far has the usual number of labels, or more
+LARGEST_WEIGHT = 2  # of a block, in usual ones
 
 Factors = tuple[tuple[float, ...], ...]  # log factors by stake and alternative
 
@@ -28,8 +29,7 @@ class BlockEvidence:
     """What a block of ``n`` labels says at each of ``STAKES``: how much it may weigh is known where its day ends."""
 
     n: int
-    ship1: Factors
-    roll: Factors
+    factors: tuple[Factors, ...]  # in the order of GAMES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +43,7 @@ class WholeDays:
     kind: Kind
     champion: PlugIn
     candidate: PlugIn
-    ship1: Evidence
-    roll: Evidence
+    evidence: tuple[Evidence, ...]  # in the order of GAMES, as the last day has left it
     ends_at: datetime | None = None  # of the day under way; cohorts from here on are the next day's
     n: int = 0
     labelled: float = 0.0  # outcomes until the last end of a day, each as it was staked
@@ -53,14 +52,12 @@ class WholeDays:
 
     @classmethod
     def start(cls, gate: QualityGate) -> WholeDays:
-        ship1, roll = (gate.of(name).weights for name in ("ship1", "roll"))
         return cls(
             margin=gate.margin,
             kind=gate.kind,
             champion=gate.champion,
             candidate=gate.candidate,
-            ship1=Evidence.none(ship1),
-            roll=Evidence.none(roll),
+            evidence=tuple(Evidence.none(gate.of(name).weights) for name in GAMES),
         )
 
     def until(self, start: datetime, gate: QualityGate, *, day: timedelta, cohort: timedelta) -> WholeDays:
@@ -78,8 +75,10 @@ class WholeDays:
             self,
             champion=gate.champion,
             candidate=gate.candidate,
-            ship1=self.ship1.after(_sums([block.ship1[at] for block, at in stakes], len(self.ship1.weights))),
-            roll=self.roll.after(_sums([block.roll[at] for block, at in stakes], len(self.roll.weights))),
+            evidence=tuple(
+                one.after(_sums([block.factors[game][at] for block, at in stakes], len(one.weights)))
+                for game, one in enumerate(self.evidence)
+            ),
             ends_at=self.ends_at + ((start - self.ends_at) // day + 1) * day,
             n=self.n + 1,
             labelled=self.labelled + sum(STAKES[at] * block.n for block, at in stakes),
@@ -90,8 +89,8 @@ class WholeDays:
     def after(self, block: Block) -> WholeDays:
         """``block``: of the day under way, with outcomes of both arms."""
         by_name = {one.name: one for one in hypotheses(self.margin)}
-        factors = {name: self._factors(by_name[name], block) for name in ("ship1", "roll")}
-        return replace(self, blocks=(*self.blocks, BlockEvidence(n=block.n, **factors)))
+        factors = tuple(self._factors(by_name[name], block) for name in GAMES)
+        return replace(self, blocks=(*self.blocks, BlockEvidence(n=block.n, factors=factors)))
 
     def _factors(self, hypothesis: Hypothesis, block: Block) -> Factors:
         placed = bets(hypothesis, block, self.champion, self.candidate, self.kind)
@@ -99,7 +98,15 @@ class WholeDays:
 
     def as_record(self) -> dict[str, float]:
         """What a decision keeps of it, with the largest log e-values."""
-        return {"n": self.n, "labelled": self.labelled, "ship1": self.ship1.peak, "roll": self.roll.peak}
+        return {"n": self.n, "labelled": self.labelled, "ship1": self.peak("ship1"), "roll": self.peak("roll")}
+
+    def of(self, name: str) -> Evidence:
+        """Evidence by name: ship1, sup, roll."""
+        return self.evidence[GAMES.index(name)]
+
+    def peak(self, name: str) -> float:
+        """The largest log e-value at the end of a day."""
+        return self.of(name).peak
 
     def _stakes(self) -> list[tuple[BlockEvidence, int]]:
         """The blocks of the day, each with the index of its stake.
@@ -107,7 +114,7 @@ class WholeDays:
         A burst of labels in the best hours would speak for the whole day. Busy hours of every day are no burst.
         """
         sizes = sorted([*self.sizes, *(block.n for block in self.blocks)], reverse=True)
-        most = MOST * sizes[len(sizes) // USUAL_PART] if sizes else 0
+        most = LARGEST_WEIGHT * sizes[len(sizes) // BUSY_PART] if sizes else 0
         return [
             (block, next((i for i, stake in enumerate(STAKES) if stake * block.n <= most), len(STAKES) - 1))
             for block in self.blocks

@@ -27,7 +27,7 @@ from optimizer.core.statistics.quality_gate import (
     margin_needed,
 )
 from optimizer.core.statistics.sample_ratio import ALPHA_RATIO
-from optimizer.core.statistics.stopping_rule import shown, worse
+from optimizer.core.statistics.stopping_rule import harm_evidence, shown
 from optimizer.core.statistics.whole_days import WholeDays
 from optimizer.core.views.rollout_status import (
     ArmView,
@@ -55,16 +55,17 @@ NO_COUNTS = StageCounts()
 
 
 def gates_of(gate: QualityGate, whole: WholeDays | None = None) -> tuple[EvidenceView, ...]:
-    """``roll`` is read where whole days end, where the rollout waits for them."""
-    peaks = gate.peaks if whole is None else {**gate.peaks, "roll": whole.roll.peak}
-    alphas = {
-        "roll": ALPHA_ROLL if whole is None else ALPHA_ROLL_DAYS,
-        "roll2": ALPHA_ROLL_HOURS,
-    }
-    return tuple(
-        _evidence(name, CLAIMS[name], peak, gate.of(name).log_e, alphas.get(name, ALPHA_SHIP))
-        for name, peak in peaks.items()
-    )
+    """Where the rollout waits for whole days, what is said of them is read where they end; the other claims are about
+    every hour.
+    """
+    alphas = {"roll": ALPHA_ROLL if whole is None else ALPHA_ROLL_DAYS, "roll2": ALPHA_ROLL_HOURS}
+    found = []
+    for name in gate.peaks:
+        by_day = whole is not None and name in ("sup", "roll")
+        evidence = whole.of(name) if whole is not None and by_day else gate.of(name)
+        claim = CLAIMS[name] if whole is None or by_day else f"{CLAIMS[name]}, at every hour"
+        found.append(_evidence(name, claim, evidence.peak, evidence.log_e, alphas.get(name, ALPHA_SHIP)))
+    return tuple(found)
 
 
 def guardrails_of(state: EvidenceState) -> tuple[GuardrailView, ...]:
@@ -87,15 +88,21 @@ def verdict_of(gate: QualityGate, whole: WholeDays | None = None) -> str:
     said = {e.name for e in gates_of(gate, whole) if e.passed}
     if said & {"roll", "roll2"}:
         return "The candidate is worse than the champion."
-    if gate.says_better:
+    if "sup" in said:
         return "The candidate is better than the champion."
-    for m in (1, 2, 3):
-        if f"ship{m}" in said:
-            return (
-                f"The candidate is not worse than the champion by {gate.margin * m:.3g} or more; whether it differs at"
-                " all is open."
-            )
-    return "Nothing has been shown about quality."
+    ruled_out = next((gate.margin * m for m in (1, 2, 3) if f"ship{m}" in said), None)
+    if whole is not None and whole.peak("ship1") >= threshold(ALPHA_SHIP):
+        ruled_out, whole = gate.margin, None
+    if ruled_out is None:
+        return "Nothing has been shown about quality."
+    if whole is not None:
+        return (
+            f"In some hours the candidate was not worse than the champion by {ruled_out:.3g} or more; nothing has been"
+            " shown of whole days."
+        )
+    return (
+        f"The candidate is not worse than the champion by {ruled_out:.3g} or more; whether it differs at all is open."
+    )
 
 
 def difference_of(start: QualityGate, blocks: Sequence[Block]) -> MeanDifference:
@@ -197,9 +204,11 @@ def next_step_of(rollout: Rollout) -> NextStep | None:
     return NextStep(act="promote", share=1.0, asks=asks)
 
 
-def labels_of(rollout: Rollout, gate: QualityGate) -> Labels:
+def labels_of(rollout: Rollout, state: EvidenceState) -> Labels:
+    gate, whole = state.quality, state.whole_days
     return Labels(
         used=gate.labelled,
+        counted=gate.labelled if whole is None else round(whole.labelled),
         in_stage=gate.labelled_in_stage if gate.stage == rollout.stage else 0,
         needed_in_stage=int(rollout.settings.get("min_labelled_per_stage", 200)),
         waiting=gate.pending.n if gate.pending is not None else 0,
@@ -253,8 +262,8 @@ def evidence_text(rollout: Rollout, decision: Decision) -> str | None:
     log_e: Mapping[str, float] = evidence["log_e"]
     name = asked_at(rollout.ladder, before["stage"])
     if evidence["outcome"] == "worse":
-        found = worse(log_e, evidence["whole_days"]["roll"] if "whole_days" in evidence else None)
-        return f"roll {shown(found.log_e)} of {shown(threshold(found.alpha))}"
+        found = harm_evidence(log_e, evidence["whole_days"]["roll"] if "whole_days" in evidence else None)
+        return f"{found.game} {shown(found.log_e)} of {shown(threshold(found.alpha))}"
     elif evidence["outcome"] == "guardrail":
         alarmed = [kind for kind in GUARDRAILS if log_e.get(f"guardrail_{kind}", 0.0) >= threshold(ALPHA[kind])]
         if not alarmed:

@@ -2,8 +2,7 @@
 
 ``rollout_evidence.py`` makes them.
 
-Nothing here decides. The word better is said only
-where the gate has refuted "not better" (``QualityGate.says_better``).
+Nothing here decides. The word better is said only where the gate has refuted "not better".
 """
 
 from __future__ import annotations
@@ -105,9 +104,13 @@ class StageView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """Labelled units of both arms. ``waiting``: matured, in a block that is too small to be used yet."""
+    """Labelled units of both arms. ``waiting``: matured, in a block that is too small to be used yet.
+
+    ``counted``: against those allowed, which is asked where whole days end.
+    """
 
     used: int
+    counted: int
     in_stage: int
     needed_in_stage: int
     waiting: int

@@ -15,8 +15,7 @@ from optimizer.core.serving.rollout import Decision, Rollout, percent
 from optimizer.core.statistics.guardrails import GuardrailKind
 from optimizer.core.statistics.interval import Running, running_intervals
 from optimizer.core.statistics.outcomes import Block, Sums
-from optimizer.core.statistics.quality_gate import QualityGate
-from optimizer.core.views.rollout_evidence import arm_sums
+from optimizer.core.views.rollout_evidence import arm_sums, gates_of
 from optimizer.core.views.rollout_status import ForecastView
 from optimizer.core.views.variant_text import named
 
@@ -28,7 +27,7 @@ class QualityPoint:
     at: datetime  # real time at which the block closed
     stage: int
     labelled: int
-    log_e: Mapping[str, float]  # by game, after this block; not latched
+    log_e: Mapping[str, float]  # by game, as ``gates_of`` reads it after this block; not latched
     candidate_mean: float | None
     champion_mean: float | None
     difference: Running
@@ -70,7 +69,7 @@ class RolloutReport:
 
 def history_of(rollout: Rollout, folded: Iterable[Folded]) -> RolloutStory:
     """What ``evidence.fold`` gives, told; no block is kept but the few that compare outcomes."""
-    counted: list[tuple[datetime, QualityGate, Sums, Sums]] = []  # after each block that the gate used
+    counted: list[tuple[datetime, EvidenceState, Sums, Sums]] = []  # after each block that the gate used
     guardrails: dict[GuardrailKind, list[GuardrailPoint]] = {}
     compared: list[Block] = []
     candidate, champion = Sums(), Sums()
@@ -83,15 +82,15 @@ def history_of(rollout: Rollout, folded: Iterable[Folded]) -> RolloutStory:
         compared.append(comparison)
         candidate, champion = candidate + comparison.candidate.sums, champion + comparison.champion.sums
         if one.after.quality.labelled > one.before.quality.labelled:
-            counted.append((one.block.closed_at, one.after.quality, candidate, champion))
+            counted.append((one.block.closed_at, one.after, candidate, champion))
     running = running_intervals(begin(rollout.settings).quality, tuple(compared))
     points = tuple(
         QualityPoint(
-            at=at, stage=gate.stage, labelled=gate.labelled,
-            log_e={h.name: e.log_e for h, e in zip(gate.hypotheses, gate.evidence, strict=True)},
+            at=at, stage=state.quality.stage, labelled=state.quality.labelled,
+            log_e={one.name: one.log_e_now for one in gates_of(state.quality, state.whole_days)},
             candidate_mean=candidate.mean, champion_mean=champion.mean, difference=difference,
         )
-        for (at, gate, candidate, champion), difference in zip(counted, running, strict=True)
+        for (at, state, candidate, champion), difference in zip(counted, running, strict=True)
     )  # fmt: skip
     stages = {
         stage: _stage_means([b for b in compared if b.stage == stage]) for stage in sorted({b.stage for b in compared})

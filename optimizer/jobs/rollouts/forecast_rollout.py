@@ -118,16 +118,22 @@ def _progress(evidence: EvidenceSource, rollout: Rollout, clock_now: datetime) -
         evidence_state.from_text(stored.state).state if stored is not None else evidence_state.begin(rollout.settings)
     )
     gate = state.quality
+    whole = state.whole_days
     passed = {m: gate.peaks[f"ship{m}"] >= threshold(ALPHA_SHIP) for m in NESTED}
+    grown = {m: inf if passed[m] else gate.of(f"ship{m}").log_e for m in NESTED}
+    stood = whole is not None and whole.peak("ship1") >= threshold(ALPHA_SHIP)
+    if whole is not None and not stood:
+        grown[1] = min(grown[1], whole.of("ship1").log_e)
     return Progress(
         stage=rollout.stage,
         labelled=gate.labelled,
         labelled_in_stage=gate.labelled_in_stage if gate.stage == rollout.stage else 0,
-        grown={m: inf if passed[m] else gate.of(f"ship{m}").log_e for m in NESTED},
+        grown=grown,
         hours=_hours(served_for(rollout, clock_now)),
         stage_hours=_hours(served_for(rollout, clock_now, share=rollout.ladder[rollout.stage])),
         begun=True,
-        stood=state.whole_days is not None and state.whole_days.ship1.peak >= threshold(ALPHA_SHIP),
+        n_days=0 if whole is None else whole.n,
+        stood=stood,
     )
 
 

@@ -55,7 +55,7 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         left_out=state.n_left_out,
         late_alert=rollout_evidence.late_alert(arms),
         stages=rollout_evidence.stages_of(rollout, state, held_back=held_back is not None),
-        labels=rollout_evidence.labels_of(rollout, state.quality),
+        labels=rollout_evidence.labels_of(rollout, state),
         hours=_hours(rollout, clock_now),
         silence=rollout_evidence.silence_of(state),
         waits_for=_waits_for(rollout, state, now, clock_now),

@@ -21,7 +21,7 @@ from optimizer.core.rollout.verification import holdback_evidence
 from optimizer.core.serving.assignment import held_back_until
 from optimizer.core.serving.freezes import is_frozen
 from optimizer.core.serving.rollout import Champion, Rollout
-from optimizer.core.statistics.stopping_rule import shown, worse
+from optimizer.core.statistics.stopping_rule import harm_evidence, shown
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, Grounds, take_back
 from optimizer.jobs.rollouts.watch_rollout import ENDED, MAX_STEPS, keep_blocks, look_after_promotion
@@ -146,7 +146,8 @@ def _worse(champion: Champion, rollout: Rollout, state: EvidenceState, at: datet
     """The rollback process of the quality gate, which compares both arms of the same hours:
     drift common to both moves nothing.
     """
-    evidence = worse(state.quality.peaks, None if state.whole_days is None else state.whole_days.roll.peak)
+    whole = state.whole_days
+    evidence = harm_evidence(state.quality.peaks, None if whole is None else whole.peak("roll"))
     if not evidence.found:
         return None
     detail = (

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from math import log, pi, sin, sqrt
+from math import inf, log, pi, sin, sqrt
 from typing import Any
 
 import numpy as np
 import pytest
 
+from optimizer.core.family.settings import RolloutSettings
+from optimizer.core.feedback.traffic import RecordedTraffic
+from optimizer.core.forecast.forecast import forecast_rollout
+from optimizer.core.forecast.needs import needs_of, total_of
+from optimizer.core.forecast.plan import Lift, Progress, plan_of
+from optimizer.core.statistics.forecast import KAPPA_MEAN, TrafficRate
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.statistics.quality_gate import QualityGate
-from optimizer.core.statistics.stopping_rule import Standing, stopping_rule
-from optimizer.core.statistics.whole_days import WholeDays
+from optimizer.core.statistics.stopping_rule import Standing, harm_evidence, stopping_rule
+from optimizer.core.statistics.whole_days import GAMES, WholeDays
+from optimizer.core.views.rollout_evidence import gates_of, verdict_of
 from tests.unit.statistics.blocks import LADDER, after_all, block
 
 T0 = datetime(2026, 11, 23, 10, tzinfo=UTC)
@@ -41,19 +48,19 @@ class TestWholeDays:
         assert until(self.begun.after(self.good), 25).n == 1
 
     def test_what_stands_at_the_end_counts_and_not_what_stood_at_the_best_hour(self) -> None:
-        assert day_of(self.good).ship1.peak == START.after(self.good).peaks["ship1"] > 3
-        assert day_of(self.good, self.bad).ship1.peak == 0.0
+        assert day_of(self.good).peak("ship1") == START.after(self.good).peaks["ship1"] > 3
+        assert day_of(self.good, self.bad).peak("ship1") == 0.0
 
     def test_a_claim_that_stood_once_at_the_end_of_a_day_stays(self) -> None:
         over = until(day_of(self.good).after(self.bad), 49)
-        assert (over.n, over.ship1.peak) == (2, day_of(self.good).ship1.peak)
-        assert over.ship1.log_e < over.ship1.peak
+        assert (over.n, over.peak("ship1")) == (2, day_of(self.good).peak("ship1"))
+        assert over.of("ship1").log_e < over.peak("ship1")
 
     def test_a_day_bets_on_what_was_known_where_it_began(self) -> None:
         known = START.after(self.bad)
         over = until(until(self.begun, 25, known).after(self.good), 49, known)
         together, before = (gate.of("ship1").components for gate in (known.after(self.good), known))
-        assert over.ship1.components == pytest.approx([a - b for a, b in zip(together, before, strict=True)])
+        assert over.of("ship1").components == pytest.approx([a - b for a, b in zip(together, before, strict=True)])
 
     def test_days_without_any_label_end_together_with_the_one_before_them(self) -> None:
         over = until(self.begun, 80)
@@ -62,7 +69,7 @@ class TestWholeDays:
     def test_a_week_under_way_ends_within_a_day_where_days_are_asked_from_now_on(self) -> None:
         week = WholeDays.start(START).until(T0, START, day=7 * DAY, cohort=HOUR).after(self.good)
         assert until(week, 30).ends_at == T0 + 55 * HOUR
-        assert until(until(week, 30), 55).ship1.peak > 3
+        assert until(until(week, 30), 55).peak("ship1") > 3
 
     @pytest.mark.parametrize(("game", "mean"), [("ship1", -0.05), ("roll", 0.0)])
     def test_it_is_evidence_about_the_mean_of_the_day_however_the_hours_swing(self, game: str, mean: float) -> None:
@@ -75,14 +82,14 @@ class TestWholeDays:
                 days = until(days, hour, gate)
                 cohort = block(20, int(draw.binomial(20, rate)), 20, int(draw.binomial(20, 0.8)))
                 days, gate = days.after(cohort), gate.after(cohort)
-            reached += getattr(until(days, 49, gate), game).peak >= log(20)
+            reached += until(days, 49, gate).peak(game) >= log(20)
         assert reached <= 300 / 20 + 3 * sqrt(300 * 0.05 * 0.95)
 
     def test_hours_that_swing_are_evidence_while_a_day_lasts(self) -> None:
         """The control of the test above: at the best hour, the same data would refute the truth."""
         best = [block(200, round(200 * (0.75 + 0.1 * sin(2 * pi * h / 24))), 200, 160) for h in range(24)]
         assert after_all(START, best).peaks["ship1"] > log(20)
-        assert day_of(*best).ship1.peak < log(20)
+        assert day_of(*best).peak("ship1") < log(20)
 
 
 class TestStakes:
@@ -92,7 +99,7 @@ class TestStakes:
         burst, twice = day_of(*[self.usual] * 20, block(200, 200, 200, 100)), block(40, 40, 40, 20)
         like = day_of(*[self.usual] * 20, twice)
         alone = day_of(*[self.usual] * 20)
-        assert alone.ship1.log_e < burst.ship1.log_e < like.ship1.log_e
+        assert alone.of("ship1").log_e < burst.of("ship1").log_e < like.of("ship1").log_e
         assert burst.labelled == 20 * 40 + 400 / 16
 
     def test_what_is_usual_is_known_at_the_days_end_so_that_a_small_first_hour_says_nothing(self) -> None:
@@ -111,7 +118,9 @@ class TestStakes:
 def days(*, ship1: float = 0.0, roll: float = 0.0, **members: Any) -> WholeDays:
     """With these log e-values as the largest at the ends of days."""
     start = WholeDays.start(START)
-    return replace(start, ship1=replace(start.ship1, peak=ship1), roll=replace(start.roll, peak=roll), **members)
+    peaks = {"ship1": ship1, "sup": 0.0, "roll": roll}
+    evidence = [replace(one, peak=peaks[game]) for game, one in zip(GAMES, start.evidence, strict=True)]
+    return replace(start, evidence=tuple(evidence), **members)
 
 
 class TestDecision:
@@ -139,7 +148,10 @@ class TestDecision:
 
     def test_more_than_two_margins_worse_is_found_at_any_hour(self) -> None:
         found = stopping_rule(self.standing(days(), peaks={**self.passing, "roll2": 5.3}))
-        assert (found.action, found.reason) == ("roll_back", "the candidate is worse: evidence 200, 200.0 suffices")
+        assert (found.action, found.reason) == (
+            "roll_back",
+            "the candidate is worse by more than two margins: evidence 200, 200.0 suffices",
+        )
 
     def test_waiting_for_the_end_of_the_day_does_not_use_up_the_labels(self) -> None:
         used = {"labelled": 8200, "max_labelled": 8000}
@@ -149,3 +161,60 @@ class TestDecision:
         used = {"labelled": 9000, "max_labelled": 8000}
         assert stopping_rule(self.standing(days(n=2, labelled=8900), **used)).action == "inconclusive"
         assert stopping_rule(self.standing(days(n=2, labelled=8900, ship1=3.0), **used)).action == "promote"
+
+
+class TestWhatIsSaid:
+    """Of a candidate that is ten points better at its best hours and as bad at the others, over the first good ones."""
+
+    good = after_all(START.with_roll2(), [block(200, 180, 200, 150)] * 6)
+
+    def test_the_words_wait_for_whole_days(self) -> None:
+        said = verdict_of(self.good, until(WholeDays.start(START), 0))
+        assert said == (
+            "In some hours the candidate was not worse than the champion by 0.05 or more; nothing has been shown of"
+            " whole days."
+        )
+        assert verdict_of(self.good, days(n=1, ship1=3.0)).startswith("The candidate is not worse than the champion by")
+        assert verdict_of(self.good) == "The candidate is better than the champion."
+        assert verdict_of(self.good, day_of(*[block(200, 180, 200, 150)] * 6)).endswith("better than the champion.")
+
+    def test_claims_of_days_are_shown_with_the_evidence_of_days(self) -> None:
+        seen = {one.name: one for one in gates_of(self.good, days(n=1, roll=3.7))}
+        assert (seen["roll"].log_e, seen["roll"].threshold, seen["roll"].passed) == (3.7, 40, True)
+        assert (seen["sup"].passed, seen["ship1"].passed) == (False, True)
+        assert seen["ship1"].claim.endswith("at every hour")
+
+    def test_harm_names_its_game(self) -> None:
+        assert harm_evidence({"roll": 9.0, "roll2": 6.0}, 0.0).game == "roll2"
+        assert harm_evidence({"roll": 9.0, "roll2": 6.0}, 5.0).game == "roll"
+        assert harm_evidence({"roll": 9.0}, None).found
+
+
+class TestForecast:
+    plan = plan_of(
+        RolloutSettings(margin=0.05).model_dump(mode="json") | {"champion_mean": 0.8}, (0.1, 0.25, 0.5, 0.75), Lift()
+    )
+
+    def total(self, **members: Any) -> float:
+        progress = Progress(stage=3, labelled_in_stage=900, hours=193.0, begun=True, **members)
+        needs = needs_of(self.plan, TrafficRate(units_per_hour=40.0, label_rate=1.0), progress, KAPPA_MEAN)
+        hours = total_of(self.plan, needs, progress).hours
+        assert hours is not None
+        return hours
+
+    def test_a_claim_that_a_days_end_has_refused_still_needs_labels_and_another_day(self) -> None:
+        refused = self.total(grown={1: -20.0}, n_days=6)
+        assert refused > self.total(grown={1: 2.0}, n_days=6) > 0
+
+    def test_what_stood_at_the_end_of_a_day_waits_for_none(self) -> None:
+        assert self.total(grown={1: inf}, stood=True, n_days=7) == 0
+        assert self.total(grown={1: inf}, n_days=7) == 8 * 24 + 1 + 25 - 193
+
+    def test_units_that_come_back_often_are_told(self) -> None:
+        until = datetime(2026, 1, 8, tzinfo=UTC)
+        week = RecordedTraffic(
+            since=until - timedelta(days=7), until=until, n_requests=35_000, n_requests_with_unit=35_000, n_units=2_500,
+            n_late_units=100, n_labelled_units={("success", "user"): 2_000},
+        )  # fmt: skip
+        assert "a unit sends 2 requests a day" in forecast_rollout(self.plan, week).holds
+        assert "over whole days" in forecast_rollout(self.plan, replace(week, n_units=35_000)).holds
