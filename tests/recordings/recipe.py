@@ -210,7 +210,7 @@ def judges_are_asked(api: Api, clock: Clock) -> None:
     path = f"/v1/families/{rated_world.F}"
     sent(api.post(f"{path}/rating-draws", {"n": 30}), 201)
     rated_world.rate_all(api, 25)
-    with patch("api.routes.judges.fit_judge_apart", wiring.fit_judge):  # in a process of its own it takes six seconds
+    with patch("api.services.fit_judge_apart", wiring.fit_judge):  # in a process of its own it takes six seconds
         sent(api.post(f"{path}/judge/calibrations"), 201)
     run = sent(api.post(f"{path}/judge/scores", {"n": 4}), 202)
     shared = api.shared
