@@ -72,6 +72,7 @@ NOT_NAMED_YET = {
     "Confirmation.wished[]",
     "Decision.content",
     "LoggedDecision.content",
+    "Look.evidence",
     "Rollout.settings", "Rollout.stage_history[]",
     "RolloutChange.settings", "RolloutChange.stage_history[]",
     "RolloutWithEvidence.settings", "RolloutWithEvidence.stage_history[]",
