@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 from common import RESULTS, ROOT, Cell, commit, table, write_result
@@ -49,8 +50,13 @@ def merged(parts: list[Path]) -> list[Cell]:
     """The cells of all cases, in their order. Raises SystemExit where one is missing or had too few runs."""
     found = [json.loads(part.read_text(encoding="utf-8")) for part in parts]
     cells = [Cell(**cell) for part in found for cell in part["cells"]]
-    ordered = [cell for name in CASES for cell in cells if cell.case.startswith(f"days, {name}, ")]
-    whole = {name for name in CASES if any(cell.case.startswith(f"days, {name}, ") for cell in cells)} == set(CASES)
+    of_case = re.compile(r"days, (.*), [+-]\d pt: ")
+    by_case: dict[str, list[Cell]] = {name: [] for name in CASES}
+    for cell in cells:
+        if (match := of_case.match(cell.case)) is not None:
+            by_case[match[1]].append(cell)
+    ordered = [cell for of in by_case.values() for cell in of]
+    whole = all(by_case.values())
     if not whole or min(part["runs"] for part in found) < FULL or len({part["commit"] for part in found}) > 1:
         raise SystemExit(f"The parts must hold all cases, of one commit, with {FULL} runs or more.")
     return ordered
