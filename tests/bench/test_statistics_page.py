@@ -73,7 +73,12 @@ def test_they_hold_when_bases_and_shares_move_feedback_is_late_or_users_return(s
 
 
 DAYS = json.loads((FILE.parent / "rollout_days.json").read_text(encoding="utf-8"))["cells"]
-BEYOND = ("± 10 by the week, +", "± 10 by the week, -", "+ 5 for 48 hours", "± 10 by the day, 6,000 users who come back twice a day")
+BEYOND = (
+    "± 10 by the week, +",
+    "± 10 by the week, -",
+    "+ 5 for 48 hours",
+    "± 10 by the day, 6,000 users who come back twice a day",
+)
 
 
 def of_days(case: str) -> dict[str, Any]:
