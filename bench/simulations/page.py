@@ -80,8 +80,8 @@ LATE = """
 
 Forty labelled units an hour; good news takes nine hours in the mean, bad news one. The product counts the units of an
 hour together, after a window, with what has come until then, and never again. *Blocks by arrival*: the same gate on
-what came in each hour; *totals by arrival*: an always-valid interval on what has come so far. What happens where one
-arm's feedback comes later was not measured again since such rollouts end inconclusive (`bench/rollout_delays.py`).
+what came in each hour; *totals by arrival*: an always-valid interval on what has come so far. Where one arm's feedback
+comes later stands [below](#labels-that-come-later-in-one-arm).
 """
 RETURNING = """
 ## The same users again and again
