@@ -17,7 +17,7 @@ import pytest
 from markupsafe import escape
 
 from optimizer.adapters.reports.study_report import study_page
-from optimizer.cli.study.run import StudyRequest
+from optimizer.cli.study.run import Wish
 from optimizer.cli.study.score import score_lines
 from optimizer.content.adapters import score_learning
 from optimizer.content.core.policy import learned_knob
@@ -375,7 +375,7 @@ def test_a_dry_run_counts_the_time_of_learning_and_one_proposal() -> None:
 
 
 def test_what_is_typed_stands_in_the_place_of_what_a_definition_keeps() -> None:
-    asked = StudyRequest.of({"keep_quality": 0.7, "n_dev": 30}, keep={"keep_saved": 0.65, "keep_quality": None})
+    asked = Wish.of({"keep_quality": 0.7, "n_dev": 30}, keep={"keep_saved": 0.65, "keep_quality": None})
     assert (asked.aim, asked.definition) == (None, {"n_dev": 30, "keep_saved": 0.65})
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.cli.study.run import StudyRequest, read_definition
+from optimizer.cli.study.run import Wish, read_definition
 from optimizer.core.search.strategies import check_strategy
 from optimizer.core.search.study import Definition
 
@@ -15,7 +15,7 @@ FILES = sorted((Path(__file__).resolve().parents[2] / "experiments").glob("*.yam
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_study_definition_names_only_what_exists_and_can_pay_for_its_confirmation(path: Path):
-    request = StudyRequest.of(read_definition(path))
+    request = Wish.of(read_definition(path))
     definition = Definition.parse(request.definition)
     assert check_strategy(request.strategy or "")
     assert request.budget.calls is not None
@@ -24,7 +24,7 @@ def test_a_study_definition_names_only_what_exists_and_can_pay_for_its_confirmat
 
 def test_the_demo_searches_with_at_most_106_calls_its_run_off_included_and_confirms_with_200():
     (demo,) = [path for path in FILES if path.stem == "demo"]
-    request = StudyRequest.of(read_definition(demo))
+    request = Wish.of(read_definition(demo))
     definition = Definition.parse(request.definition)
     assert 2 * definition.n_holdout == 200
     assert request.budget.calls == 306

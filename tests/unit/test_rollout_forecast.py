@@ -20,7 +20,8 @@ NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 PLAN = ForecastPlan(
     ladder=(0.5,), margin=0.1, base=0.5, base_why="", lift=Lift(), field="success", source="user", min_labelled=200,
     max_labelled=8000,
-    max_hours=720.0, min_duration_hours=24.0, whole_hours=0.0, dwell_hours=0.0, closing_hours=25.0, error_margin=0.01,
+    max_hours=720.0, min_duration_hours=24.0, whole_hours=0.0, dwell_hours=0.0, cohort_hours=1.0, closing_hours=25.0,
+    error_margin=0.01,
 )  # fmt: skip
 GROWTH = 0.5 * log(0.5 / 0.45) + 0.5 * log(0.5 / 0.55)  # both arms at .5, projected to .45 and .55
 MEAN, NINE = (log(20) + 0.5) / GROWTH, (log(20) + 4.5) / GROWTH  # 695.6 and 1491.6 labelled outcomes
@@ -105,15 +106,19 @@ def test_the_promotion_waits_for_the_end_of_the_day_in_which_its_evidence_is_com
     assert before.expected.hours is not None
     assert waiting.expected is not None
     assert waiting.expected.hours is not None
-    assert (waiting.expected.hours - LADDER.closing_hours) % 24 == pytest.approx(0)
+    closing = LADDER.cohort_hours + LADDER.closing_hours  # of the cohort that begins as the day ends
+    assert (waiting.expected.hours - closing) % 24 == pytest.approx(0)
     assert 0 <= waiting.expected.hours - before.expected.hours < 24
     assert [s.expected for s in waiting.stages] == [s.expected for s in before.stages], "no stage waits"
     begun = replace(NOT_BEGUN, hours=60.0, begun=True)
     stood = forecast_rollout(replace(LADDER, whole_hours=24.0), traffic(), replace(begun, stood=True))
     assert stood.expected == forecast_rollout(LADDER, traffic(), begun).expected
+    refused = forecast_rollout(replace(LADDER, whole_hours=24.0), traffic(), replace(begun, n_days=40))
+    assert refused.expected is not None
+    assert refused.expected.hours == 41 * 24.0 + closing - begun.hours, "the next end, where one has refused"
     week = forecast_rollout(replace(LADDER, whole_hours=168.0), traffic())
     assert week.expected is not None
-    assert week.expected.hours == 2 * 168.0 + LADDER.closing_hours
+    assert week.expected.hours == 2 * 168.0 + closing
 
 
 # --- what is not known ------------------------------------------------------------------------------------------------

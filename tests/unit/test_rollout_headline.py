@@ -31,7 +31,7 @@ VIEW = ForecastView(
     left_out=0,
     late_alert=None,
     stages=(),
-    labels=Labels(used=40, in_stage=40, needed_in_stage=200, waiting=0, allowed=8000),
+    labels=Labels(used=40, counted=40, in_stage=40, needed_in_stage=200, waiting=0, allowed=8000),
     hours=Hours(running=3.0, least=24.0, allowed=720.0, window=24.0),
     silence=SilenceView(since=None, fetches={}, reports={}, found_at=None),
     waits_for=(
