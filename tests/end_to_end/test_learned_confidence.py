@@ -20,6 +20,7 @@ from optimizer.adapters.reports.study_report import study_page
 from optimizer.cli.variant.commands import reading
 from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import make_example
+from optimizer.core.views.variant import variant_view
 from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.families.sync_families import sync_families
@@ -165,7 +166,7 @@ def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_
         assert predictor["trained_on"]["study"] == study.id
         assert predictor["trained_on"]["from_production"] == len(in_train)
 
-        shown = reading(record)
+        shown = reading(variant_view(record))
         assert predictor["hash"] in shown
         assert f'"from_production": {len(in_train)}' in shown
         assert len(shown) < 2000  # and none of its numbers
