@@ -18,7 +18,6 @@ from optimizer.cli import (
     data,
     entry_points,
     feedback,
-    freeze,
     graph,
     imports,
     init,
@@ -33,6 +32,7 @@ from optimizer.cli.family import golden
 from optimizer.cli.judge import commands as judge
 from optimizer.cli.review import commands as review
 from optimizer.cli.rollout import commands as rollout
+from optimizer.cli.rollout import freeze
 from optimizer.cli.service import serve, status
 from optimizer.cli.study import commands as study
 from optimizer.cli.thresholds import commands as thresholds

@@ -56,7 +56,7 @@ def stats(
 
 
 def _moved(session: Session, family: str, by: str, since: str | None, until: str | None, *, as_json: bool) -> None:
-    from optimizer.jobs.feedback.read_stats import LONGEST, StatsRequest, read_stats
+    from optimizer.jobs.champions.read_stats import LONGEST, StatsRequest, read_stats
 
     period = next((period for period in LONGEST if period == by), None)
     if period is None:

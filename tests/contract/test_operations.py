@@ -30,6 +30,7 @@ from optimizer.core.base.errors import (
 )
 from optimizer.core.search.study import Trial
 from optimizer.jobs.champions.read_history import HistoryRequest, read_history
+from optimizer.jobs.champions.read_stats import StatsRequest, read_stats
 from optimizer.jobs.champions.read_variants import (
     DiffRequest,
     ExportRequest,
@@ -68,7 +69,6 @@ from optimizer.jobs.feedback.decide_repair import RepairRequest, approve_repair,
 from optimizer.jobs.feedback.draw_ratings import RatingDrawRequest, draw_ratings
 from optimizer.jobs.feedback.propose_repairs import ProposeRequest, propose_repairs
 from optimizer.jobs.feedback.read_graphs import GraphRequest, GraphsRequest, read_graph, read_graphs
-from optimizer.jobs.feedback.read_stats import StatsRequest, read_stats
 from optimizer.jobs.request import PageRequest
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.operate_rollout import ActRequest, approve, hold, promote, resume, rollback

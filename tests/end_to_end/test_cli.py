@@ -77,8 +77,8 @@ def _examples() -> list[tuple[str, str]]:
 
 def test_a_new_project_has_a_family_with_its_examples_that_serves(detent: Detent) -> None:
     (row,) = detent("family", "list", "--json").json["items"]
-    assert row["family"] == "support_topics"
-    assert row["champion"].startswith("v_")
+    assert row["name"] == "support_topics"
+    assert row["champion"]["variant"].startswith("v_")
     assert row["n_train"] + row["n_dev"] + row["n_holdout"] == 96
 
 
@@ -265,7 +265,7 @@ def test_the_loop_by_hand_from_study_to_champion_and_back(detent: Detent) -> Non
     assert winner in detent("study", "report", study["id"], "-o", "-").out
 
     diff = detent("variant", "diff", "support_topics", winner, "--json").json
-    assert any(line.startswith("+  ") for line in diff["diff"])
+    assert any(line.startswith("+  ") for line in diff["diff"].splitlines())
 
     blind = detent("rollout", "start", "support_topics", winner, "--dry-run")
     assert (blind.code, "no interaction of support_topics was reported" in blind.err) == (1, True)
@@ -385,14 +385,14 @@ def test_a_family_whose_model_nobody_knows_is_not_made(detent: Detent, tmp_path:
     ran = detent("family", "create", "unheard_of", *words)
     assert (ran.code, ran.out) == (1, "")
     assert "There is no model 'gpt-9'" in ran.err
-    assert "unheard_of" not in [row["family"] for row in detent("family", "list", "--json").json["items"]]
+    assert "unheard_of" not in [row["name"] for row in detent("family", "list", "--json").json["items"]]
 
 
 def test_a_variant_made_by_hand_serves_nothing(detent: Detent) -> None:
     made = detent("variant", "create", "support_topics", "--model", "temperature=0.5", "--note", "warmer", "--json")
     assert made.code == 0, made.err
     listed = {row["variant"]: row for row in detent("variant", "list", "support_topics", "--json").json["items"]}
-    assert listed[made.json["variant"]]["use"] == ""
+    assert listed[made.json["variant"]]["use"] is None
     exported = detent("variant", "export", "support_topics", made.json["variant"], "--format", "yaml")
     assert "temperature: 0.5" in exported.out
 

@@ -20,9 +20,9 @@ from api.access.auth import Keys, identify
 from api.access.limits import MinuteWindows
 from api.http.bodies import MAX_INTEGER, parse
 from api.http.in_flight import InFlight, Passage
-from api.http.pagination import slice_of
 from api.http.problems import MalformedBody
 from api.http.request_ids import new_request_id
+from optimizer.core.base.answers import page_of
 from optimizer.core.base.errors import Busy, InvalidInput, NotAuthenticated, PreconditionFailed, TooMany
 from optimizer.core.base.etags import check_preconditions, etag_of, is_listed
 from optimizer.host.config import ServerLimits
@@ -197,8 +197,9 @@ def test_pages_joined_are_the_list(items: list[int], limit: int) -> None:
     seen: list[int] = []
     cursor: str | None = None
     while True:
-        shown, cursor = slice_of(items, cursor, limit)
-        seen += shown
+        shown = page_of(items, cursor, limit)
+        seen += shown.items
+        cursor = shown.next_cursor
         if cursor is None:
             break
     assert seen == items
@@ -207,7 +208,7 @@ def test_pages_joined_are_the_list(items: list[int], limit: int) -> None:
 @given(st.text(max_size=20))
 def test_a_cursor_that_was_not_made_here_is_refused(cursor: str) -> None:
     with pytest.raises(InvalidInput):
-        slice_of([1, 2, 3], cursor, 2)
+        page_of([1, 2, 3], cursor, 2)
 
 
 HOSTS = [

@@ -11,8 +11,8 @@ import pytest
 
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import InvalidInput
+from optimizer.jobs.champions.read_stats import By, StatsRequest, read_stats
 from optimizer.jobs.context import Context
-from optimizer.jobs.feedback.read_stats import By, StatsRequest, read_stats
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance
 from tests.api_world import make_home
 from tests.clock import Clock

@@ -17,7 +17,6 @@ from optimizer.cli.review.reviews import RATE, reviews_with_texts, value_of
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import count
-from optimizer.runtime.client import whole
 from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
@@ -161,6 +160,7 @@ def _answer_all(session: Session, family: str | None, as_json: bool) -> None:
 
 def _open_reviews(session: Session, family: str) -> Sequence[Review]:
     from optimizer.jobs.feedback.answer_review import ReviewsRequest, read_reviews
+    from optimizer.runtime.client import whole
 
     return whole(session.client, read_reviews, ReviewsRequest(family=family, status="open")).items
 
