@@ -33,6 +33,7 @@ def plans(draw: st.DrawFn) -> ForecastPlan:
         min_duration_hours=draw(st.floats(0, 200)),
         whole_hours=draw(st.sampled_from((0.0, 24.0, 168.0))),
         dwell_hours=draw(st.floats(0, 50)),
+        cohort_hours=draw(st.floats(0, 24)),
         closing_hours=draw(st.floats(0, 200)),
         error_margin=draw(st.floats(0, 0.9)),
         clock_scale=draw(st.sampled_from((1.0, 60.0))),

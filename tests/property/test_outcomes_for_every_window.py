@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.adapters.store import Database
+from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.events import FeedbackEvent
 from optimizer.core.rollout.cohorts import Cohort, stage_of
 from tests.stores import arm, feedback, keep_events, minutes, rollout, temporary_database
@@ -41,7 +42,7 @@ def test_what_is_read_agrees_with_what_counts(events: list[dict[str, Any]]) -> N
 def read(database: Database) -> Mapping[str, float]:
     with database.read() as tx:
         return database.observations.outcomes(
-            tx, ROLLOUT, COHORT, ["a", "b", "unknown"], field="success", source="user",
+            tx, ROLLOUT, COHORT, ["a", "b", "unknown"], metric=Metric(),
             received_since=COHORT.start, received_until=COHORT.closes_at,
         ).means  # fmt: skip
 
