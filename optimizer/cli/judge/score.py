@@ -36,8 +36,10 @@ def score(
     Example: detent judge score letters --n 50 --dry-run
     """
     from optimizer.core.evaluation.judging.run import JudgeRunEstimate
+    from optimizer.core.feedback.judge_sampling import span_of
     from optimizer.jobs.studies.evaluations.create_judge_run import JudgeBudgetBody, JudgeScoreRequest, score_answers
 
+    span_of(days, "judged")  # says what is wrong with --days in the words of a command
     session, budget = Session(), JudgeBudgetBody(usd=budget_usd, calls=budget_calls)
     made = session.client.ask(
         score_answers, JudgeScoreRequest(family=family, n=n, days=days, budget=budget, dry_run=dry_run)

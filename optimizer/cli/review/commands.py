@@ -194,8 +194,10 @@ def draw(
 
     Example: detent review draw triage --n 50
     """
+    from optimizer.core.feedback.judge_sampling import span_of
     from optimizer.jobs.feedback.draw_ratings import RatingDrawRequest, draw_ratings
 
+    span_of(days, "drawn")  # says what is wrong with --days in the words of a command
     made = Session().client.ask(draw_ratings, RatingDrawRequest(family=family, n=n, days=days, dry_run=dry_run))
     show(as_json, as_json_of(draw_ratings, made), lambda out: None)
     figure, drawn = made.figure, f"{made.n} of {count(made.frame, 'judged answer')}"
