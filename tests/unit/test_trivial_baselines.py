@@ -25,8 +25,8 @@ from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.variant import FewShot, Variant
-from optimizer.jobs.studies import measure_baselines
 from optimizer.jobs.studies.evaluate_variant import evaluate_variant
+from optimizer.jobs.studies.evaluations import measure_baselines
 from optimizer.jobs.studies.evaluations.plan_evaluation import estimate_evaluation
 from optimizer.jobs.studies.report_study import report_study
 from optimizer.runtime.wiring import classify
