@@ -86,12 +86,13 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
     session, request = Session(), FamilyRequest(family=family)
     shown = session.client.ask(read_family, request)
     declared: Family | None = shown.definition  # None to who may read no texts, and of a file that never could be read
+    name = declared.name if declared is not None else shown.name  # its present one, where a former one was asked for
 
     def view(out: Any) -> None:
-        out.print(f"Family    {shown.name}: {shown.description}", style="bold", markup=False)
+        out.print(f"Family    {name}: {shown.description}", style="bold", markup=False)
         if shown.former_names and shown.renamed_at is not None:
             before, since = ", ".join(shown.former_names), when(shown.renamed_at)
-            out.print(f"Renamed   {before} before, {shown.name} since {since}", markup=False)
+            out.print(f"Renamed   {before} before, {name} since {since}", markup=False)
         out.print(f"Champion  {shown.champion.variant if shown.champion else 'none yet'}", markup=False)
         out.print(f"File      {_file_state(shown)}", markup=False)
         if declared is not None:
@@ -109,7 +110,7 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
         if declared is not None:
             for line in trigger_lines(declared, session.client.ask(read_triggers, request)):
                 out.print(line, markup=False)
-        out.print(f"Next      {_next_command(session, shown)}", markup=False)
+        out.print(f"Next      {_next_command(session, name, shown)}", markup=False)
 
     show(as_json, as_json_of(read_family, shown), view)
     if shown.degraded:
@@ -129,17 +130,17 @@ def _scorer_text(family: Family) -> str:
     return ", ".join(said(name, weight) for name, weight in family.metrics.items())
 
 
-def _next_command(session: Session, family: FamilySummary) -> str:
+def _next_command(session: Session, name: str, family: FamilySummary) -> str:
     """A search's dry run, or the import of examples where a search would be refused for want of them."""
     from optimizer.jobs.dataset.build_dataset import MIN_DEV
 
     if family.n_dev >= MIN_DEV:
-        return f"detent study run {family.name} --dry-run"
+        return f"detent study run {name} --dry-run"
     folders = (session.settings.families_dir, *session.settings.more_families_dirs) if server_asked() is None else ()
-    files = [file for folder in folders if (file := folder / family.name / "examples.jsonl").is_file()]
+    files = [file for folder in folders if (file := folder / name / "examples.jsonl").is_file()]
     if not files or family.n_train or family.n_dev or family.n_holdout:
-        return f"detent import FILE --family {family.name}"
-    return f"detent import {shlex.quote(os.path.relpath(files[0]))} --family {family.name} --curated"
+        return f"detent import FILE --family {name}"
+    return f"detent import {shlex.quote(os.path.relpath(files[0]))} --family {name} --curated"
 
 
 def trigger_lines(family: Family, report: TriggerReport) -> list[str]:
