@@ -23,7 +23,7 @@ def outcomes(database: Database, tx: Connection, *, hours: float) -> Any:
     known = rollout(ladder=(0.5,), settings={"cohort_minutes": 60, "feedback_window": {"hours": hours}})
     cohort = Cohort(stage=0, start=NOW, closes_at=NOW)
     return database.observations.outcomes(
-        tx, known, cohort, ["u"], field="success", source="user", received_since=NOW, received_until=NOW
+        tx, known, cohort, ["u"], metric=Metric(), received_since=NOW, received_until=NOW
     )
 
 
