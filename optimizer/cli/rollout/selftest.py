@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -69,8 +70,9 @@ def _view(out: Console, values: Mapping[str, Any]) -> None:
         f"{values['n_requests']:,} requests of {values['n_units']:,} units, {values['n_labelled_units']:,} of them with"
         " feedback"
     )
+    since, until = (when(datetime.fromisoformat(values[name])) for name in ("since", "until"))
     out.print(
-        f"Replayed  {read}, {when(values['since'])} to {when(values['until'])}; margin {values['margin']:g}",
+        f"Replayed  {read}, {since} to {until}; margin {values['margin']:g}",
         markup=False,
     )
     out.print("")
