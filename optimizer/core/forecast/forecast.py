@@ -176,7 +176,7 @@ def forecast_rollout(
         stages=stages,
         users_exposed=sum(exposed) if len(exposed) == len(stages) else None,
         guardrails=alarms,
-        holds=_holds(plan, traffic),
+        holds=_holds(plan, None if missing else traffic),
         **totals,
     )
 
@@ -192,7 +192,7 @@ def _holds(plan: ForecastPlan, traffic: RecordedTraffic | None) -> str:
         )
     if traffic is not None and (a_day := _requests_a_day(traffic)) > OFTEN:
         return (
-            f"Here the 5 in 100 are about differences that are alike at every hour: a unit sends {a_day:.2g} requests a"
+            f"Here the 5 in 100 are about differences that are alike at every hour: a unit sends {a_day:,.1f} requests a"
             " day and counts once per stage, so most labels of a stage fall into its first hours. A finer unit (a"
             " conversation) counts at every hour."
         )

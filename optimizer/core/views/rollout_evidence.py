@@ -55,16 +55,13 @@ NO_COUNTS = StageCounts()
 
 
 def gates_of(gate: QualityGate, whole: WholeDays | None = None) -> tuple[EvidenceView, ...]:
-    """Where the rollout waits for whole days, what is said of them is read where they end; the other claims are about
-    every hour.
-    """
+    """Where the rollout waits for whole days, better and worse are read where they end; the other claims at any hour."""
     alphas = {"roll": ALPHA_ROLL if whole is None else ALPHA_ROLL_DAYS, "roll2": ALPHA_ROLL_HOURS}
     found = []
     for name in gate.peaks:
         by_day = whole is not None and name in ("sup", "roll")
         evidence = whole.of(name) if whole is not None and by_day else gate.of(name)
-        claim = CLAIMS[name] if whole is None or by_day else f"{CLAIMS[name]}, at every hour"
-        found.append(_evidence(name, claim, evidence.peak, evidence.log_e, alphas.get(name, ALPHA_SHIP)))
+        found.append(_evidence(name, CLAIMS[name], evidence.peak, evidence.log_e, alphas.get(name, ALPHA_SHIP)))
     return tuple(found)
 
 

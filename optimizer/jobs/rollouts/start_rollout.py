@@ -254,24 +254,37 @@ def _refusal(draft: _Draft) -> GateNotMet:
     way_out = f"Collect the evidence (detent study run {name}), or start it" if evidence else "Or start it"
     return GateNotMet(
         f"Cannot start a rollout of {variant}: not every gate is met. {why}. {way_out} "
-        f"as forced with confirm = {name}{wrong}: detent rollout start {name} {variant} --confirm {name}.",
+        f"as forced with confirm = {name}{wrong}: {_command(draft.wanted.asked, variant, forced=True)}.",
         gates=[dict(g) for g in draft.missed], confirm=name,
     )  # fmt: skip
 
 
 def _foreseen(draft: _Draft) -> StartReport:
-    name, forced = draft.rollout.family, bool(draft.missed)
+    forced = bool(draft.missed)
     what = f"would start a rollout of {_plan(draft.rollout)}"
     return StartReport(
         **members_of(draft.rollout),
         what=what + ("; refused unless confirmed, since not every gate is met" if forced else ""),
         why=_gates_text(draft),
-        next=f"detent rollout start {name} {draft.rollout.candidate}" + (f" --confirm {name}" if forced else ""),
+        next=_command(draft.wanted.asked, draft.rollout.candidate, forced=forced),
         changed=False,
         gates=draft.gates,
         forecast=draft.forecast,
         dry_run=True,
     )
+
+
+def _command(asked: RolloutRequest, variant: str, *, forced: bool) -> str:
+    """That starts what was asked for: another margin or ladder is another rollout."""
+    options = {
+        "aim": asked.aim,
+        "ladder": ",".join(f"{share:g}" for share in asked.ladder) if asked.ladder is not None else None,
+        "margin": f"{asked.margin:g}" if asked.margin is not None else None,
+        "study": asked.study,
+        "confirm": asked.family if forced else None,
+    }
+    given = "".join(f" --{name} {value}" for name, value in options.items() if value is not None)
+    return f"detent rollout start {asked.family} {variant}{given}"
 
 
 def _started(rollout: Rollout, draft: _Draft) -> StartReport:
