@@ -192,8 +192,8 @@ def _holds(plan: ForecastPlan, traffic: RecordedTraffic | None) -> str:
         )
     if traffic is not None and (a_day := _requests_a_day(traffic)) > OFTEN:
         return (
-            f"Here the 5 in 100 are about differences that are alike at every hour: a unit sends {a_day:,.1f} requests a"
-            " day and counts once per stage, so most labels of a stage fall into its first hours. A finer unit (a"
+            f"Here the 5 in 100 are about differences that are alike at every hour: a unit sends {a_day:,.1f} requests"
+            " a day and counts once per stage, so most labels of a stage fall into its first hours. A finer unit (a"
             " conversation) counts at every hour."
         )
     if plan.whole_hours > DAY_HOURS:

@@ -55,7 +55,7 @@ NO_COUNTS = StageCounts()
 
 
 def gates_of(gate: QualityGate, whole: WholeDays | None = None) -> tuple[EvidenceView, ...]:
-    """Where the rollout waits for whole days, better and worse are read where they end; the other claims at any hour."""
+    """Where the rollout waits for whole days, better and worse are read where they end, the rest at any hour."""
     alphas = {"roll": ALPHA_ROLL if whole is None else ALPHA_ROLL_DAYS, "roll2": ALPHA_ROLL_HOURS}
     found = []
     for name in gate.peaks:
