@@ -22,6 +22,7 @@ from optimizer.jobs.request import Request
 from optimizer.runtime.use_cases import UseCase, use_case_named
 
 if TYPE_CHECKING:
+    from optimizer.adapters.files.family_files import FamilyFiles
     from optimizer.core.family.family import Family
 
 WITHIN_S = 50.0  # a client of the command line waits for a minute
@@ -93,10 +94,14 @@ def _context(asked: dict[str, Any]) -> Context:
     from optimizer.runtime import wiring
 
     settings = load_settings(asked["profile"], Path(asked["home"]))
-    store, clock, files = wiring.open_store(settings), wiring.open_clock(settings), cache(wiring.load_families)
+    store, clock = wiring.open_store(settings), wiring.open_clock(settings)
+
+    @cache  # without arguments: settings hold a dict, so they have no hash
+    def files() -> FamilyFiles:
+        return wiring.load_families(settings)
 
     def family(name: str) -> Family:
-        source = files(settings)
+        source = files()
         found = source.families.get(name)
         if found is None:
             raise source.problems.get(name) or no_family(name)
@@ -109,7 +114,7 @@ def _context(asked: dict[str, Any]) -> Context:
         access=Access(roles=tuple(asked["access"]["roles"]), families=None if families is None else tuple(families)),
         store=store,
         clock=clock,
-        families=lambda: files(settings),
+        families=files,
         family=family,
         unit_key=lambda: wiring.open_secrets(settings).unit_key,
         verify=lambda token: verify_token(token, wiring.open_secrets(settings).token_keys, clock.now()),

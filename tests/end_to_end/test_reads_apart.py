@@ -28,6 +28,11 @@ def test_the_answer_is_that_of_the_function(world: World) -> None:
     assert world.get(f"/v1/rollouts/{rollout}/report").json()["rollout"]["id"] == rollout
 
 
+def test_a_read_that_asks_for_the_definition_of_a_family_finds_it(world: World) -> None:
+    answer = world.get("/v1/families/triage/rollout/selftest")
+    assert answer.status_code == 200, answer.text
+
+
 def test_what_the_function_refuses_is_refused_in_its_words(world: World) -> None:
     answer = world.get("/v1/rollouts/ro_none/verification")
     assert (answer.status_code, answer.json()["detail"].split(".")[0]) == (404, "There is no rollout 'ro_none'")
