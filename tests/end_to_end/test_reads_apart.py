@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +15,9 @@ from tests.api_world import World, make_home, serving
 from tests.clock import until
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with serving(make_home(tmp_path_factory.mktemp("home"))) as world:
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with serving(make_home(tmp_path)) as world:
         yield world
 
 
@@ -39,7 +40,7 @@ def test_what_the_function_refuses_is_refused_in_its_words(world: World) -> None
 
 
 def test_role_read_sees_no_text_and_a_key_for_another_family_nothing(world: World) -> None:
-    rollout = world.get("/v1/families/triage/rollout").json()["id"]
+    rollout = world.deploying()["id"]
     world.add_key("figures", "read", secret="secret-figures")
     world.add_key("others", "read-texts", secret="secret-others", families=["elsewhere"])
     by = {"headers": {"Authorization": "Bearer secret-figures"}}
@@ -53,11 +54,10 @@ def test_role_read_sees_no_text_and_a_key_for_another_family_nothing(world: Worl
 
 def test_two_at_once_are_one_too_many(world: World) -> None:
     path = "/v1/rollouts/ro_none/verification"
-    by = {"headers": {"Authorization": "Bearer secret-figures"}}
-    first = threading.Thread(target=lambda: world.get(path, **by))
+    first = threading.Thread(target=lambda: world.get(path))
     first.start()
     until(apart._turn.locked, "the first to begin")
-    second = world.get(path, **by)
+    second = world.get(path)
     first.join()
     assert (second.status_code, "Another read" in second.json()["detail"]) == (503, True)
 
