@@ -20,11 +20,10 @@ from api.serving import ServingState
 from api.snapshot import Snapshots
 from optimizer.content.core.policy.flags import Flags
 from optimizer.content.core.records.targets import TARGETS, Target
-from optimizer.core.base.errors import InvalidFamily
 from optimizer.core.family.family import Family
 from optimizer.core.serving.access import EVERYTHING, Access
 from optimizer.core.serving.assignment import VerifiedTokens, unit_hmac
-from optimizer.core.serving.family_names import no_family
+from optimizer.core.serving.family_names import definition
 from optimizer.host.actor import local_actor
 from optimizer.host.config import Settings
 from optimizer.jobs.context import Context
@@ -85,13 +84,7 @@ class Services:
 
     def family(self, name: str) -> Family:
         """The definition of a family; raises NotFound, or InvalidFamily when its file was never readable here."""
-        found = self.families.families.get(name)
-        if found is not None:
-            return found
-        problem = self.families.problems.get(name)
-        if problem is not None:
-            raise InvalidFamily(problem.detail, problem.faults)
-        raise no_family(name)
+        return definition(name, self.families.families, self.families.problems)
 
     def intake(
         self,

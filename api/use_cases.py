@@ -16,7 +16,6 @@ from api import services
 from api.hot.events import count_events
 from api.idempotency import keyed_store
 from api.routing import caller_of, guarded, router
-from optimizer.core.base.texts import FIGURES_ONLY
 from optimizer.jobs import request as asked
 from optimizer.runtime.apart import answer_apart
 from optimizer.runtime.use_cases import USE_CASES, UseCase
@@ -92,7 +91,7 @@ def _body_of(request: type[asked.Request], members: frozenset[str]) -> tuple[Any
 
 
 def _answered(use_case: UseCase, report: Any, *, figures_only: bool) -> Response:
-    body = use_case.answer.dump_json(report, by_alias=True, context=FIGURES_ONLY if figures_only else None)
+    body = use_case.written(report, figures_only=figures_only)
     headers = {}
     if use_case.etag is not None:
         headers["ETag"] = '"{}"'.format(str(getattr(report, use_case.etag)).strip('"'))

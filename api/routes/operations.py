@@ -25,7 +25,7 @@ from optimizer.jobs.upkeep.manage_keys import seen_callers
 from optimizer.jobs.upkeep.read_status import (
     ScheduleBrief,
     SeenCaller,
-    Truncated,
+    Truncation,
     schedule_brief,
     seen_of,
     truncated_of,
@@ -104,7 +104,7 @@ class FamilyStatus:
     schedule: ScheduleBrief | None
     next_study_at: datetime | None
     watched: str | None
-    truncated: list[Truncated]
+    truncated: list[Truncation]
     degraded: bool
 
 

@@ -43,7 +43,7 @@ def confirm(name: str, pair: Pair, kept: Path) -> Confirmed:
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(pair.home, part).rename(kept)
     serve(kept, name, pair.version)
-    n_sealed = json.loads(typed(kept, "family", "show", name, "--json"))["examples"]["holdout"]
+    n_sealed = json.loads(typed(kept, "family", "show", name, "--json"))["n_holdout"]
     declare(kept, name, {"rollout": {"gates": {"n": n_sealed}}})
     words = ("study", "confirm", name, pair.candidate.id, "--yes", "--json")
     said = typed(kept, *words, allowed=(DONE, REFUSED))  # refused where the record says that a gate is not met

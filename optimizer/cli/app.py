@@ -102,7 +102,7 @@ def main() -> None:
     """
     if "init" not in sys.argv[1:2]:
         os.umask(0o077)
-    gc.set_threshold(100_000)  # modules are never garbage: to look through them while they load takes 150 ms
+    gc.set_threshold(100_000)  # modules that load are no garbage to look for
     code = run(sys.argv[1:])
     try:
         sys.stderr.flush()

@@ -129,7 +129,5 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Moment = Annotated[AwareDatetime, AfterValidator(_storable)]
 Objects = Annotated[list[dict[str, Any]], BeforeValidator(_few_wrong)]
-Limit = Annotated[int, Field(ge=1, le=1000, description="How many items a page has at most")]
-Cursor = Annotated[str | None, Field(max_length=500, description="`next_cursor` of the page before, unchanged")]
 EntityTags = Annotated[str | None, Header()]
 """Of If-Match or If-None-Match, as it came."""

@@ -15,7 +15,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from optimizer.core.base.errors import Busy, DetentError
-from optimizer.core.base.texts import FIGURES_ONLY
 from optimizer.core.serving.access import Access
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Request
@@ -23,7 +22,6 @@ from optimizer.runtime.use_cases import UseCase, use_case_named
 
 if TYPE_CHECKING:
     from optimizer.adapters.files.family_files import FamilyFiles
-    from optimizer.core.family.family import Family
 
 WITHIN_S = 50.0  # a client of the command line waits for a minute
 NICER = 10  # than what serves
@@ -80,16 +78,14 @@ def main() -> None:
         document = {"type": error.slug, "detail": error.detail, **error.members}
         sys.stdout.write(f"refused\n{json.dumps(document, default=str)}")
         return
-    sys.stdout.buffer.write(
-        b"answered\n" + use_case.answer.dump_json(report, context=FIGURES_ONLY if asked["figures_only"] else None)
-    )
+    sys.stdout.buffer.write(b"answered\n" + use_case.written(report, figures_only=asked["figures_only"]))
 
 
 def _context(asked: dict[str, Any]) -> Context:
     from pathlib import Path
 
     from optimizer.core.serving.assignment import verify_token
-    from optimizer.core.serving.family_names import no_family
+    from optimizer.core.serving.family_names import definition
     from optimizer.host.config import load_settings
     from optimizer.runtime import wiring
 
@@ -98,13 +94,9 @@ def _context(asked: dict[str, Any]) -> Context:
 
     @cache  # without arguments: settings hold a dict, so they have no hash
     def files() -> FamilyFiles:
-        return wiring.load_families(settings)
-
-    def family(name: str) -> Family:
-        source = files()
-        found = source.families.get(name)
-        if found is None:
-            raise source.problems.get(name) or no_family(name)
+        found = wiring.load_families(settings)
+        with store.read() as tx:
+            found.former_names = store.family_names.former(tx)
         return found
 
     families = asked["access"]["families"]
@@ -115,7 +107,7 @@ def _context(asked: dict[str, Any]) -> Context:
         store=store,
         clock=clock,
         families=files,
-        family=family,
+        family=lambda name: definition(name, files().families, files().problems),
         unit_key=lambda: wiring.open_secrets(settings).unit_key,
         verify=lambda token: verify_token(token, wiring.open_secrets(settings).token_keys, clock.now()),
         fit_judge=wiring.fit_judge,

@@ -17,7 +17,6 @@ from optimizer.core.base.errors import Busy
 from optimizer.core.search.study import Study
 from optimizer.core.serving.freezes import may_run
 from optimizer.host.config import Settings
-from optimizer.jobs.context import JobContext
 from optimizer.jobs.studies import run_study as job
 from optimizer.jobs.studies import transitions
 from optimizer.ports import Clock, FamilySource, ModelSource, Store
@@ -153,13 +152,8 @@ class StudyWorkflows:
                 return "waiting"
             study = job.run_study(
                 study_id,
-                JobContext(
-                    store=self._store,
-                    clock=self._clock,
-                    families=self._families,
-                    models=self._open_models(),
-                    scorer_for=wiring.scorers(self._settings),
-                    users_wait=lambda: wiring.users_wait(self._settings),
+                wiring.job_context(
+                    self._settings, self._store, self._clock, self._families, self._open_models(), yields=True
                 ),
                 strategies=wiring.strategy_for,
                 classify=wiring.classify,

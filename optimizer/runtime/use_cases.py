@@ -15,6 +15,8 @@ from importlib import import_module
 from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
+from optimizer.core.base.texts import FIGURES_ONLY
+
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
@@ -79,6 +81,10 @@ class UseCase:
         from pydantic import TypeAdapter
 
         return TypeAdapter(self.report)
+
+    def written(self, report: Any, *, figures_only: bool = False) -> bytes:
+        """The report as JSON, as its route answers it: without texts where ``figures_only``."""
+        return self.answer.dump_json(report, by_alias=True, context=FIGURES_ONLY if figures_only else None)
 
     @property
     def description(self) -> str:
@@ -308,4 +314,4 @@ def use_case_of(function: Callable[..., Any]) -> UseCase:
 
 def as_json_of(function: Callable[..., Any], report: object) -> Any:
     """The report as its route answers it."""
-    return json.loads(use_case_of(function).answer.dump_json(report, by_alias=True))
+    return json.loads(use_case_of(function).written(report))

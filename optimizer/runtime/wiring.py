@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from optimizer.core.views.rollout_story import RolloutReport
     from optimizer.core.views.study_story import StudyReport
     from optimizer.core.views.variant_grid import VariantGrid
-    from optimizer.jobs.context import Context
+    from optimizer.jobs.context import Context, JobContext
     from optimizer.jobs.families.sync_families import FamilySync
     from optimizer.jobs.feedback.ingest_feedback import Intake
-    from optimizer.ports import AlertChannel, Clock, FamilySource, Pages, ServedModels, Store, Tracker
+    from optimizer.ports import AlertChannel, Clock, FamilySource, ModelSource, Pages, ServedModels, Store, Tracker
 
 MODELS_WAIT_S = 3.0  # for the gateway to read config/models.yaml again
 USER_CALLS = "users"  # a file of the run folder, locked while a user's model call is under way
@@ -92,6 +92,22 @@ def open_context(
         environment=lambda champion: load_flags().view(champion),
         progress=progress,
         fit_judge=fit_judge,
+    )
+
+
+def job_context(
+    settings: Settings, store: Store, clock: Clock, families: FamilySource, models: ModelSource, *, yields: bool
+) -> JobContext:
+    """What a queued job runs with; ``yields``: to calls of users, as where a worker runs it."""
+    from optimizer.jobs.context import JobContext
+
+    return JobContext(
+        store=store,
+        clock=clock,
+        families=families,
+        models=models,
+        scorer_for=scorers(settings),
+        users_wait=lambda: yields and users_wait(settings),
     )
 
 

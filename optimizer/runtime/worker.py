@@ -30,7 +30,6 @@ from optimizer.jobs.champions.rehearse_champion import is_due, rehearse_champion
 from optimizer.jobs.champions.watch_champion import watch_champion
 from optimizer.jobs.champions.watch_limits import watch_limits
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
-from optimizer.jobs.context import JobContext
 from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.feedback import collect_reviews
 from optimizer.jobs.feedback.judge_traffic import monitor_traffic
@@ -384,13 +383,8 @@ class Worker:
         for run in unfinished:
             run_judge_run(
                 run.id,
-                JobContext(
-                    store=self._store,
-                    clock=self._clock,
-                    families=self._families,
-                    models=self._open_models(),
-                    scorer_for=wiring.scorers(self._settings),
-                    users_wait=lambda: wiring.users_wait(self._settings),
+                wiring.job_context(
+                    self._settings, self._store, self._clock, self._families, self._open_models(), yields=True
                 ),
                 intake_of=lambda actor: wiring.open_intake(
                     self._settings, self._store, self._clock, self._families, actor=actor

@@ -178,13 +178,19 @@ def test_when_a_rollout_ends_whoever_ends_it_nothing_said_of_it_stays_open(datab
     assert world.alerts() == set()
 
 
-def test_a_promotion_waits_for_the_end_of_a_whole_day_and_verifies(database: Database) -> None:
+def within_its_first_day(database: Database) -> World:
+    """A rollout of a better candidate, which has had its evidence after some hours."""
     settings = {"ladder": [0.5], "whole_days": True, "cohort_minutes": 120.0}
     world = World(store=database, clock=Clock(scale=360.0), rollout_settings=settings)
     world.history()
     world.behaviours[world.candidate] = Behaviour(success=0.95)
     world.start()
     world.climb(3)
+    return world
+
+
+def test_a_promotion_waits_for_the_end_of_a_whole_day_and_verifies(database: Database) -> None:
+    world = within_its_first_day(database)
     assert world.rollout.is_active, "fifteen hours of the rollout clock"
     seen = rollout_view_of(world)
     assert seen.gates[2].passed, "ship1 stood at an hour"
@@ -199,12 +205,7 @@ def test_a_promotion_waits_for_the_end_of_a_whole_day_and_verifies(database: Dat
 
 def test_a_day_ends_also_where_its_users_were_all_counted_before(database: Database) -> None:
     """A unit counts once per stage; the same units come back until the day is over, and nobody else."""
-    settings = {"ladder": [0.5], "whole_days": True, "cohort_minutes": 120.0}
-    world = World(store=database, clock=Clock(scale=360.0), rollout_settings=settings)
-    world.history()
-    world.behaviours[world.candidate] = Behaviour(success=0.95)
-    world.start()
-    world.climb(3)
+    world = within_its_first_day(database)
     assert rollout_view_of(world).gates[2].passed
     while world.rollout.is_active and world.clock.rollout_now() - started(world) < timedelta(hours=60):
         world.labels(120, unit_of=lambda i: f"u{i + 1}")

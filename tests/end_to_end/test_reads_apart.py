@@ -34,6 +34,13 @@ def test_a_read_that_asks_for_the_definition_of_a_family_finds_it(world: World) 
     assert answer.status_code == 200, answer.text
 
 
+def test_it_finds_a_renamed_family_by_a_name_that_it_had(world: World) -> None:
+    renamed = world.client.post("/v1/families/triage/rename", json={"name": "sorting", "confirm": "triage"})
+    assert renamed.status_code == 200, renamed.text
+    answer = world.get("/v1/families/triage/rollout/selftest")
+    assert answer.status_code == 200, answer.text
+
+
 def test_what_the_function_refuses_is_refused_in_its_words(world: World) -> None:
     answer = world.get("/v1/rollouts/ro_none/verification")
     assert (answer.status_code, answer.json()["detail"].split(".")[0]) == (404, "There is no rollout 'ro_none'")

@@ -71,7 +71,6 @@ def _by_worker(session: Session, id: str, quiet: bool) -> JudgeRun:
 
 
 def _here(session: Session, id: str, quiet: bool) -> JudgeRun:
-    from optimizer.jobs.context import JobContext
     from optimizer.jobs.studies.evaluations.run_judge_run import run_judge_run
     from optimizer.runtime import wiring
 
@@ -81,13 +80,7 @@ def _here(session: Session, id: str, quiet: bool) -> JudgeRun:
         with _line(quiet) as tell:
             return run_judge_run(
                 id,
-                JobContext(
-                    store=session.store,
-                    clock=session.clock,
-                    families=session.families,
-                    models=models,
-                    scorer_for=wiring.scorers(settings),
-                ),
+                wiring.job_context(settings, session.store, session.clock, session.families, models, yields=False),
                 intake_of=lambda actor: wiring.open_intake(
                     settings, session.store, session.clock, session.families, actor=actor
                 ),

@@ -144,7 +144,6 @@ def _by_worker(session: Session, study_id: str, follow: bool, quiet: bool) -> St
 
 def _here(session: Session, study_id: str, quiet: bool) -> Study:
     """Runs the study in a thread of this process and shows the store's picture of it."""
-    from optimizer.jobs.context import JobContext
     from optimizer.jobs.studies.run_study import run_study
     from optimizer.runtime import wiring
 
@@ -156,13 +155,7 @@ def _here(session: Session, study_id: str, quiet: bool) -> Study:
         try:
             run_study(
                 study_id,
-                JobContext(
-                    store=session.store,
-                    clock=session.clock,
-                    families=session.families,
-                    models=models,
-                    scorer_for=wiring.scorers(settings),
-                ),
+                wiring.job_context(settings, session.store, session.clock, session.families, models, yields=False),
                 strategies=wiring.strategy_for,
                 classify=wiring.classify,
             )

@@ -39,7 +39,7 @@ def figures_of(value: Any) -> Any:
     return value
 
 
-class Hidden:
+class Redaction:
     """How a member is written for who may not read texts; ``instead``: what of it stays."""
 
     def __init__(self, instead: Callable[[Any], Any]) -> None:
@@ -61,6 +61,6 @@ class Hidden:
         return write(self.instead(value) if info.context == FIGURES_ONLY and value is not None else value)
 
 
-Text = Annotated[T, Hidden(lambda text: None)]
-Record = Annotated[T, Hidden(figures_of)]
+Text = Annotated[T, Redaction(lambda text: None)]
+Record = Annotated[T, Redaction(figures_of)]
 """A record of Detent's own whose members are not declared: figures stay, members that TEXTS names are hidden."""

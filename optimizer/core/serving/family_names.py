@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from optimizer.core.base.errors import NotFound
+from optimizer.core.base.errors import InvalidFamily, NotFound
 
 V = TypeVar("V")
 RETIRED = "~"  # in no name of a family's file
@@ -56,6 +56,16 @@ def former_of(found: Mapping[str, V]) -> Mapping[str, str]:
 def no_family(name: str) -> NotFound:
     """Names no other: a key for named families learns nothing of the rest."""
     return NotFound(f"There is no family {name!r} here; `detent family list` shows those that exist.", family=name)
+
+
+def definition(name: str, found: Mapping[str, V], problems: Mapping[str, InvalidFamily]) -> V:
+    """Of a family whose file is there. Raises InvalidFamily where it was never readable, NotFound for others."""
+    known = found.get(name)
+    if known is not None:
+        return known
+    if (problem := problems.get(name)) is not None:
+        raise InvalidFamily(problem.detail, problem.faults)
+    raise no_family(name)
 
 
 def retired_family(name: str) -> NotFound:

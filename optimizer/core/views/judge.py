@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from optimizer.core.base.answers import members_of
 from optimizer.core.evaluation.judging.agreement import Agreement, CalibrationRecord, what_it_says
 from optimizer.core.evaluation.judging.calibration import Calibration
 from optimizer.core.evaluation.judging.run import JudgeRequest, JudgeRun
@@ -89,7 +90,7 @@ class JudgeRunView(JudgeRun):
 def calibration_view(record: CalibrationRecord, *, dry_run: bool = False) -> CalibrationView:
     """``dry_run``: it was not kept, and has no id."""
     return CalibrationView(
-        **{field.name: getattr(record.calibration, field.name) for field in fields(Calibration)},
+        **members_of(record.calibration),
         id=None if dry_run else record.id,
         family=record.family,
         agreement=record.agreement,
@@ -121,7 +122,7 @@ def judged_figure_view(figure: JudgedFigure) -> JudgedFigureView:
 def draw_view(family: str, draw: Draw, reviews: Sequence[str], figure: JudgedFigure) -> DrawView:
     return DrawView(
         family=family,
-        **{field.name: getattr(draw, field.name) for field in fields(Draw)},
+        **members_of(draw),
         inclusion=draw.inclusion,
         reviews=reviews,
         dry_run=not reviews,
@@ -130,6 +131,5 @@ def draw_view(family: str, draw: Draw, reviews: Sequence[str], figure: JudgedFig
 
 
 def judge_run_view(run: JudgeRun) -> JudgeRunView:
-    known = {field.name: getattr(run, field.name) for field in fields(JudgeRun)}
     asked: Mapping[str, object] = {name: given for name, given in run.request.items() if name != "interactions"}
-    return JudgeRunView(**{**known, "request": JudgeRequest(**asked)})  # type: ignore[typeddict-item]
+    return JudgeRunView(**{**members_of(run), "request": JudgeRequest(**asked)})  # type: ignore[typeddict-item]

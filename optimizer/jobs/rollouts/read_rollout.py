@@ -30,7 +30,7 @@ from optimizer.core.views.rollout_status import (
     RolloutWithEvidence,
 )
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import Cursor, Limit, Name, Request
+from optimizer.jobs.request import Name, PageRequest, Request
 from optimizer.jobs.rollouts.forecast_rollout import forecast_active, forecast_family
 from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
 from optimizer.jobs.rollouts.watch_rollout import evidence_now
@@ -48,9 +48,8 @@ class ReadRolloutRequest(Request):
     id: str
 
 
-class DecisionsRequest(ReadRolloutRequest):
-    cursor: Cursor = None
-    limit: Limit = 100
+class DecisionsRequest(PageRequest):
+    id: str
 
 
 class ForecastRequest(FamilyRolloutRequest):

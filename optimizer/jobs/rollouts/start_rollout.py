@@ -88,23 +88,25 @@ def make_rollout(family: Family, request: RolloutRequest, *, actor: str, store: 
             family's name.
     """
     record, traffic = read_recent(family, store=store, clock=clock)
-    wanted = _Wanted(
+    basis = _Basis(
         family=family, asked=request, actor=actor, reason=checked_reason(request.reason) if request.reason else None,
         record=record, traffic=traffic,
     )  # fmt: skip
     if request.dry_run:
         with store.read() as tx:
-            draft = _draft(tx, store, clock, wanted)
+            draft = _draft(tx, store, clock, basis)
         return _foreseen(draft)
     decisions: list[Decision] = []
-    made = store.write(lambda tx: _make(tx, store, clock, wanted, decisions))
+    made = store.write(lambda tx: _make(tx, store, clock, basis, decisions))
     for decision in decisions:
         log_head(decision)
     return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
+class _Basis:
+    """Of a start: what was asked for, and the champion's recent record, by which it is judged."""
+
     family: Family
     asked: RolloutRequest
     actor: str
@@ -120,16 +122,16 @@ class _Draft:
     rollout: Rollout
     gates: Sequence[Mapping[str, Any]]
     forecast: RolloutForecast
-    wanted: _Wanted
+    basis: _Basis
 
     @property
     def missed(self) -> list[Mapping[str, Any]]:
         return missed(self.gates)
 
 
-def _draft(tx: Transaction, store: Store, clock: Clock, wanted: _Wanted) -> _Draft:
-    name, variant = wanted.family.name, wanted.asked.variant
-    settings = chosen(wanted.family.rollout, ladder=wanted.asked.ladder, margin=wanted.asked.margin)
+def _draft(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> _Draft:
+    name, variant = basis.family.name, basis.asked.variant
+    settings = chosen(basis.family.rollout, ladder=basis.asked.ladder, margin=basis.asked.margin)
     if store.variants.get(tx, name, variant) is None:
         raise NotFound(
             f"Family {name!r} has no variant {variant!r}. See them with: detent variant list {name}.",
@@ -139,7 +141,7 @@ def _draft(tx: Transaction, store: Store, clock: Clock, wanted: _Wanted) -> _Dra
     champion = reigning(tx, store, name)
     if champion.variant == variant:
         raise Conflict(f"Cannot start a rollout of {variant}: it is the champion of {name} already.", champion=variant)
-    if champion.variant != wanted.record.champion:
+    if champion.variant != basis.record.champion:
         raise Conflict(
             f"Cannot start a rollout of {variant}: {champion.variant} became the champion of {name} while it was"
             " prepared. Start it again.",
@@ -153,8 +155,8 @@ def _draft(tx: Transaction, store: Store, clock: Clock, wanted: _Wanted) -> _Dra
             rollout=active.id,
             rollout_status=active.status,
         )
-    evidence = confirming_study(tx, store, name, variant, aim=wanted.asked.aim, named=wanted.asked.study)
-    aim = wanted.asked.aim or (evidence.aim if evidence is not None else settings.gates.aim)
+    evidence = confirming_study(tx, store, name, variant, aim=basis.asked.aim, named=basis.asked.study)
+    aim = basis.asked.aim or (evidence.aim if evidence is not None else settings.gates.aim)
     now = clock.now()
     since = now - timedelta(days=LABEL_WINDOW_DAYS)
     if not store.observations.is_reported(tx, name, since):
@@ -167,8 +169,8 @@ def _draft(tx: Transaction, store: Store, clock: Clock, wanted: _Wanted) -> _Dra
     rollout = Rollout(
         id=new_id("ro"), family=name, candidate=variant, champion=champion.variant, aim=aim, ladder=settings.ladder,
         salt=secrets.token_hex(16), status="pending", stage=-1, held=False, version=0,
-        settings=fix_settings(wanted.family, settings, wanted.record, study=evidence),
-        stage_history=(), created_at=now, created_by=wanted.actor,
+        settings=fix_settings(basis.family, settings, basis.record, study=evidence),
+        stage_history=(), created_at=now, created_by=basis.actor,
         study=evidence.id if evidence is not None else None, simulated_clock=clock.scale != 1.0,
     )  # fmt: skip
     candidate = store.variants.get(tx, name, variant)
@@ -176,7 +178,7 @@ def _draft(tx: Transaction, store: Store, clock: Clock, wanted: _Wanted) -> _Dra
     scored_by = (evidence.confirmation or {}).get("judge") if evidence is not None else None
     metric_source = rollout.settings["metric"]["source"]
     judged = judge_gates(
-        wanted.family,
+        basis.family,
         store,
         tx,
         metric_source=metric_source,
@@ -184,22 +186,22 @@ def _draft(tx: Transaction, store: Store, clock: Clock, wanted: _Wanted) -> _Dra
         variants=[] if candidate is None else [candidate.variant],
     )
     if metric_source == "judge" and not missed(judged):  # an edit of the file puts no other in its place
-        rollout = replace(rollout, settings={**rollout.settings, "judge": judge_identity(wanted.family)})
+        rollout = replace(rollout, settings={**rollout.settings, "judge": judge_identity(basis.family)})
     gates += judged
     gates += fallen_before(store.rollouts.last_against(tx, name, candidate=variant, champion=champion.variant))
-    asked = with_kept_golden(tx, store, wanted.family)
+    asked = with_kept_golden(tx, store, basis.family)
     gates += gates_of_suites(asked, store.performance.batches(tx, name), variant, champion=champion.variant)
-    forecast = forecast_start(rollout, traffic=wanted.traffic, study=evidence, forced=bool(missed(gates)), clock=clock)
+    forecast = forecast_start(rollout, traffic=basis.traffic, study=evidence, forced=bool(missed(gates)), clock=clock)
     gate = forecast.gate()
-    return _Draft(rollout=rollout, gates=gates if gate is None else [*gates, gate], forecast=forecast, wanted=wanted)
+    return _Draft(rollout=rollout, gates=gates if gate is None else [*gates, gate], forecast=forecast, basis=basis)
 
 
-def _make(tx: Transaction, store: Store, clock: Clock, wanted: _Wanted, decisions: list[Decision]) -> StartReport:
+def _make(tx: Transaction, store: Store, clock: Clock, basis: _Basis, decisions: list[Decision]) -> StartReport:
     """``decisions``: takes those that it wrote."""
-    require_unfrozen(store.freezes.all(tx), wanted.family.name, f"start a rollout of {wanted.asked.variant}")
-    draft = _draft(tx, store, clock, wanted)
+    require_unfrozen(store.freezes.all(tx), basis.family.name, f"start a rollout of {basis.asked.variant}")
+    draft = _draft(tx, store, clock, basis)
     forced = bool(draft.missed)
-    if forced and wanted.asked.confirm != wanted.family.name:
+    if forced and basis.asked.confirm != basis.family.name:
         raise _refusal(draft)
     store.rollouts.add(tx, draft.rollout)
     store.alerts.close(
@@ -214,14 +216,12 @@ def _make(tx: Transaction, store: Store, clock: Clock, wanted: _Wanted, decision
             clock_at=clock.rollout_now(),
             actor=actor,
             reason=reason,
-            confirm=wanted.asked.confirm,
+            confirm=basis.asked.confirm,
             gates=draft.gates,
         )
 
-    transitions = [
-        start(draft.rollout, asked("start", wanted.actor, wanted.reason or "started by hand"), forced=forced)
-    ]
-    transitions.append(apply(transitions[-1].rollout, asked("validate", wanted.actor, _why(draft, _gates_text(draft)))))
+    transitions = [start(draft.rollout, asked("start", basis.actor, basis.reason or "started by hand"), forced=forced)]
+    transitions.append(apply(transitions[-1].rollout, asked("validate", basis.actor, _why(draft, _gates_text(draft)))))
     if _approves_itself(draft):
         why = _why(draft, f"approve: auto, every gate is met at confidence {IMPROVED:g} or more")
         transitions.append(apply(transitions[-1].rollout, asked("approve", AUTO_ACTOR, why)))
@@ -237,7 +237,7 @@ def _approves_itself(draft: _Draft) -> bool:
 
 def _why(draft: _Draft, facts: str) -> str:
     """What a person gave as the reason stands first."""
-    reason = draft.wanted.reason
+    reason = draft.basis.reason
     return f"{reason.rstrip('.')}; {facts}" if reason else facts
 
 
@@ -247,14 +247,14 @@ def _gates_text(draft: _Draft) -> str:
 
 
 def _refusal(draft: _Draft) -> GateNotMet:
-    name, variant = draft.wanted.family.name, draft.wanted.asked.variant
+    name, variant = draft.basis.family.name, draft.basis.asked.variant
     why = "; ".join(f"{g['name']}: {g['reason']}" for g in draft.missed)
-    wrong = f" (confirm was {draft.wanted.asked.confirm!r})" if draft.wanted.asked.confirm is not None else ""
+    wrong = f" (confirm was {draft.basis.asked.confirm!r})" if draft.basis.asked.confirm is not None else ""
     evidence = any(g["name"] != "forecast" for g in draft.missed)
     way_out = f"Collect the evidence (detent study run {name}), or start it" if evidence else "Or start it"
     return GateNotMet(
         f"Cannot start a rollout of {variant}: not every gate is met. {why}. {way_out} "
-        f"as forced with confirm = {name}{wrong}: {_command(draft.wanted.asked, variant, forced=True)}.",
+        f"as forced with confirm = {name}{wrong}: {_command(draft.basis.asked, variant, forced=True)}.",
         gates=[dict(g) for g in draft.missed], confirm=name,
     )  # fmt: skip
 
@@ -266,7 +266,7 @@ def _foreseen(draft: _Draft) -> StartReport:
         **members_of(draft.rollout),
         what=what + ("; refused unless confirmed, since not every gate is met" if forced else ""),
         why=_gates_text(draft),
-        next=_command(draft.wanted.asked, draft.rollout.candidate, forced=forced),
+        next=_command(draft.basis.asked, draft.rollout.candidate, forced=forced),
         changed=False,
         gates=draft.gates,
         forecast=draft.forecast,

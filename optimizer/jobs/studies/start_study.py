@@ -129,7 +129,7 @@ def _confirm(context: Context, family: Family, request: StudyRequest) -> Study |
         dry_run=request.dry_run,
         usd_per_month=context.settings.usd_per_month,
     )
-    return LookEstimate(price=found) if isinstance(found, LookPrice) else study_view(found)
+    return _looked(found)
 
 
 def nominate_variant(context: Context, request: NominateRequest) -> Study | LookEstimate:
@@ -152,6 +152,10 @@ def nominate_variant(context: Context, request: NominateRequest) -> Study | Look
         dry_run=request.dry_run,
         usd_per_month=context.settings.usd_per_month,
     )
+    return _looked(found)
+
+
+def _looked(found: Study | LookPrice) -> Study | LookEstimate:
     return LookEstimate(price=found) if isinstance(found, LookPrice) else study_view(found)
 
 

@@ -24,7 +24,7 @@ class ScheduleBrief:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Truncated:
+class Truncation:
     """An input that was ever cut, with the requests in which it was."""
 
     input: str
@@ -47,9 +47,9 @@ def schedule_brief(schedule: ScheduleInForce) -> ScheduleBrief:
     )
 
 
-def truncated_of(found: Iterable[TruncatedInput], family: str) -> list[Truncated]:
+def truncated_of(found: Iterable[TruncatedInput], family: str) -> list[Truncation]:
     return [
-        Truncated(input=one.input, n_requests=one.n_requests, last_at=one.last_at)
+        Truncation(input=one.input, n_requests=one.n_requests, last_at=one.last_at)
         for one in found
         if one.family == family
     ]
