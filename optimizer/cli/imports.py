@@ -47,6 +47,7 @@ def import_(
     session = Session()
     declared = session.family(family)
     mapping = columns(list(declared.inputs), declared.output.field, input or [], output)
+    session.before_change()
     opened = wiring.open_source(source, declared, mapping, encoding=encoding, delimiter=delimiter)
     if opened.rows is not None:
         from optimizer.jobs.dataset.import_examples import import_examples

@@ -26,6 +26,7 @@ def init(
 
     Example: detent init my-project
     """
+    there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     written, report = _made(folder)
     show(as_json, {"folder": folder.absolute(), "files": written, "import": report}, lambda out: None)
     for sentence in report.sentences():
@@ -34,9 +35,15 @@ def init(
     tell_change(
         f"{here}: made a project with the family support_topics and its {report.n_accepted} examples.",
         why="",
-        undo=f"remove the folder {here}",
+        undo=f"remove the folder {here}" if not there else f"remove, in {here}: {', '.join(_new(written, there))}",
         then=f"cd {here} && detent serve; in another terminal: detent study run support_topics --dry-run",
     )
+
+
+def _new(written: list[str], there: set[str]) -> list[str]:
+    """What was made in a folder that held ``there``: a new folder stands for its files."""
+    made = [(name, *name.partition("/")[:2]) for name in (*written, *({"var/"} - {f"{one}/" for one in there}))]
+    return sorted({name if top in there else top + slash for name, top, slash in made})
 
 
 def _made(folder: Path) -> tuple[list[str], ImportReport]:

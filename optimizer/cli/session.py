@@ -9,12 +9,13 @@ import os
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from optimizer.cli.output import say
 from optimizer.cli.server_option import server_asked
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput, NotFound
 from optimizer.host.actor import local_actor
+from optimizer.runtime.use_cases import use_case_of
 
 if TYPE_CHECKING:
     from optimizer.adapters.files.secrets import Secrets
@@ -28,11 +29,15 @@ if TYPE_CHECKING:
     from optimizer.runtime.api_client import ApiClient
     from optimizer.runtime.client import Client
 
+Q = TypeVar("Q")
+R = TypeVar("R")
+
 
 class Session:
     """Opened once per command; everything in it is opened when first used."""
 
     progress: Callable[[int, int, str], None] | None = None  # of a long read; set before it
+    _place_told = False
 
     @cached_property
     def settings(self) -> Settings:
@@ -64,8 +69,34 @@ class Session:
             return ApiClient.at(url, os.environ.get("DETENT_API_KEY"))
         return ApiClient.of_running_server(self.settings)
 
+    def before_change(self) -> None:
+        """Says, once, on which server or in which home a change is made.
+
+        Raises InvalidInput outside of every project, where no home and no server is named: the one that happens to run
+        may be another one than the one that is meant.
+        """
+        if self._place_told:
+            return
+        from optimizer.host.config import project_home
+
+        url = server_asked()
+        if url is None and project_home() is None:
+            running = f", or --server {self.server.url}" if self.server is not None else ""
+            raise InvalidInput(
+                f"{Path.cwd()} is in no Detent project, so a change would go to the server that happens to run, of"
+                f" {self.settings.home}. If that is meant, go there or name it: DETENT_HOME={self.settings.home}"
+                f"{running}. Nothing was changed."
+            )
+        say(f"Home: {self.settings.home}" if url is None else f"Server: {url}")
+        self._place_told = True
+
     @cached_property
     def client(self) -> Client:
+        """Says before each change where it is made."""
+        return GuardedClient(self._client, self.before_change)
+
+    @property
+    def _client(self) -> Client:
         """Asks the server that is named, else the one of this home where it runs and asks for no key that is not
         there, else acts on the store, by the right to write its file.
         """
@@ -216,6 +247,18 @@ class Session:
         return rollout
 
 
+class GuardedClient:
+    """A client that calls ``before_change`` before it asks for a change; dry runs and reads are none."""
+
+    def __init__(self, client: Client, before_change: Callable[[], None]) -> None:
+        self._client, self._before_change = client, before_change
+
+    def ask(self, function: Callable[[Context, Q], R], request: Q) -> R:
+        if use_case_of(function).method != "GET" and not getattr(request, "dry_run", False):
+            self._before_change()
+        return self._client.ask(function, request)
+
+
 def _home() -> Path:
     """The project of this folder, else the one whose server runs.
 
@@ -240,7 +283,7 @@ def _home() -> Path:
         raise InvalidInput(
             f"Servers of yours run in {len(running)} homes: {homes}. Name the one that is meant with DETENT_HOME."
         )
-    say(f"This folder is no project; the server of {running[0]} is meant.")
+    say(f"This folder is no project; the server of {running[0]} is asked.")
     return running[0]
 
 

@@ -149,6 +149,17 @@ def test_families_without_examples_are_one_finding_of_doctor_and_show_says_the_p
     assert "Suites    golden (6 scenarios)" in shown
 
 
+def test_init_in_a_folder_with_files_takes_back_its_own_alone(
+    detent: Detent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "app.py").write_text("print()")
+    monkeypatch.chdir(tmp_path)
+    undo = detent("init", ".").err.split("Undo: remove, in .: ")[1].splitlines()[0].split(", ")
+    profiles = [f"config/{name}.yaml" for name in ("demo", "dev", "models", "prod", "staging")]
+    assert undo == [".gitignore", "README.md", *profiles, "families/", "var/"]
+
+
 def test_init_overwrites_nothing(detent: Detent) -> None:
     again = detent("init", os.environ["DETENT_HOME"])
     assert again.code == 1

@@ -11,6 +11,7 @@ from optimizer.cli.app import app
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.host import user_homes
+from tests.command_line import detent
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +37,25 @@ def test_outside_of_a_project_the_running_server_is_meant_and_said(
     user_homes.enter(home)
     assert Session().settings.home == home
     assert str(home) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["freeze triage", "family add summarization", "keys create bob --role operate"])
+def test_a_change_outside_of_a_project_is_refused_with_the_home_that_may_be_meant(tmp_path: Path, command: str) -> None:
+    """Whose server happens to run may be another one than the one that is meant."""
+    home = project(tmp_path, "a")
+    user_homes.enter(home)
+    before = sorted((home / "families").iterdir())
+    refused = detent(*command.split())
+    assert (refused.code, f"DETENT_HOME={home}" in refused.err) == (2, True), refused.err
+    assert sorted((home / "families").iterdir()) == before
+    assert detent("family", "list").code == 0
+
+
+def test_a_change_says_in_which_home_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DETENT_HOME", str(home := project(tmp_path, "a")))
+    assert "Server: http://127.0.0.1:1" in detent("freeze", "--server", "http://127.0.0.1:1").err
+    assert f"Home: {home}" in detent("freeze").err
+    assert "Home:" not in detent("family", "list").err
 
 
 def test_the_project_of_the_folder_comes_before_a_server_elsewhere(

@@ -34,6 +34,7 @@ def add(
     session = Session()
     session.refuse_former_name(family)
     folder = session.settings.families_dir / family
+    session.before_change()
     written = add_shipped_family(family, families_dir=session.settings.families_dir)
     session.families.load()
     wiring.sync_families(session.settings, session.families, session.store, session.clock)

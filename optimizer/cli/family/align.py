@@ -40,6 +40,7 @@ def align(
     inside = file.resolve().is_relative_to(settings.home.resolve())
     named = file.resolve().relative_to(settings.home.resolve()).as_posix() if inside else str(file)
     if not dry_run:
+        session.before_change()
         wiring.write_predictor(file, found.predictor)
     show(as_json, {**found.as_data(), "file": None if dry_run else named}, lambda out: None)
     say(

@@ -246,6 +246,7 @@ def adopt(
     if family in session.families.problems:
         problem = session.families.problems[family]
         raise InvalidFamily(f"The file as it stands cannot be served. {problem.detail}", problem.faults)
+    session.before_change()
     models = wiring.open_models(session.settings)
     asked = {name for _, name in named_models(declared) if models.knows(name)}
     report = adopt_file_version(

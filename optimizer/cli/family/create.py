@@ -88,6 +88,7 @@ def create(
     if sys.stdin.isatty() and not as_json:
         draft = _asked(draft, today, keep_labels=keep_labels)
         keep_labels = True  # the slips among them have been merged
+    session.before_change()
     made = create_family(
         draft,
         families_dir=session.settings.families_dir,

@@ -85,6 +85,8 @@ def evaluate(
         )
         return
 
+    session.before_change()
+
     def measure(name: str | None, usd: float | None) -> Mapping[str, Any]:
         return evaluate_variant(
             declared,

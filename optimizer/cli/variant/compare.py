@@ -67,6 +67,7 @@ def compare(
             as_json, {"dry_run": True, **made}, lambda screen: _view_estimate(screen, family, made, variants, examples)
         )
         return
+    session.before_change()
     try:
         budget, scorers = Budget(usd=budget_usd, calls=budget_calls), wiring.scorers(session.settings)
         grid = compare_variants(declared, found, budget=budget, clock=session.clock, scorer_for=scorers, **asked)
