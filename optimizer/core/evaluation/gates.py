@@ -5,10 +5,10 @@ Pure: means, p-values and counts in, verdicts out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 from typing_extensions import TypedDict
 
@@ -82,6 +82,26 @@ class WishedFloor:
     margin: float
     measured: float | None = None
     test: NotLower | None = None
+
+
+class NotLowerRecord(TypedDict):
+    """A NotLower as stored and shown."""
+
+    p: float
+    test: str
+    n: int
+    fewest: int
+
+
+class WishedRecord(TypedDict):
+    """A WishedFloor as stored and shown."""
+
+    name: str
+    what: str
+    floor: float
+    margin: float
+    measured: float | None
+    test: NotLowerRecord | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +226,7 @@ def as_record(gate: GateResult) -> GateRecord:
     }
 
 
-def missed(gates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def missed(gates: Sequence[GateRecord]) -> list[GateRecord]:
     """Of gates as recorded those that have not passed; silence is not consent,
     so callers must not take an empty record for a pass.
     """

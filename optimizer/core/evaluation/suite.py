@@ -16,6 +16,7 @@ from typing import Any, Literal
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult, mean_score
+from optimizer.core.evaluation.gates import GateRecord
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.evaluation.row_ratios import RowRatios, mean_of_rows
 from optimizer.core.evaluation.suites import DEFAULT, GOLDEN, Suite, suites_of
@@ -153,7 +154,7 @@ def check_suite(
 
 def gates_of_suites(
     family: Family, batches: Sequence[Mapping[str, Any]], variant: str, *, champion: str
-) -> list[Mapping[str, Any]]:
+) -> list[GateRecord]:
     """Each suite of the family as a gate before a rollout.
 
     Of each target the newest evaluation under these targets that found it met or missed decides. A Variant never
@@ -168,7 +169,7 @@ def gates_of_suites(
 
 def _gate(
     family: Family, suite: Suite, batches: Sequence[Mapping[str, Any]], variant: str, champion: str
-) -> Mapping[str, Any]:
+) -> GateRecord:
     asked = suite_id(family, champion, suite)
     own = [b["checks"] for b in batches if b["variant"] == variant and b["suite"] == asked and b["checks"] is not None]
     checks = _newest_decided(own)

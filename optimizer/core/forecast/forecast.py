@@ -6,12 +6,12 @@ not known is None and named under ``missing``; a forecast never says 0 or infini
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import log
 from typing import Any, Literal
 
 from optimizer.core.base.phrasing import count, span
+from optimizer.core.evaluation.gates import GateRecord
 from optimizer.core.feedback.traffic import RecordedTraffic
 from optimizer.core.forecast.ladders import LadderWay, ladder_texts, other_ladders
 from optimizer.core.forecast.needs import finite, needs_of, total_of
@@ -96,7 +96,7 @@ class RolloutForecast:
         """Plain JSON values."""
         return asdict(self)
 
-    def gate(self) -> Mapping[str, Any] | None:
+    def gate(self) -> GateRecord | None:
         """As one of the gates before a rollout; None where nothing can be told, which is no reason to refuse."""
         if self.verdict == "exceeds":
             worst = self.problems[0]

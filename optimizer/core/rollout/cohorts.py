@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any
 
 from optimizer.core.serving.assignment import HOLDBACK_PERIOD, cohort_minutes, cohort_start
-from optimizer.core.serving.rollout import Rollout
+from optimizer.core.serving.rollout import Rollout, StageSpan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +89,7 @@ def served_for(rollout: Rollout, clock_now: datetime, *, share: float | None = N
     return sum((_until(s, clock_now) - datetime.fromisoformat(s["clock_from"]) for s in entries), start=timedelta())
 
 
-def _until(entry: Mapping[str, Any], clock_now: datetime) -> datetime:
+def _until(entry: StageSpan, clock_now: datetime) -> datetime:
     return clock_now if entry["clock_to"] is None else datetime.fromisoformat(entry["clock_to"])
 
 
@@ -103,7 +102,8 @@ def _spans(rollout: Rollout) -> dict[int, tuple[datetime, datetime | None]]:
             continue
         begun = spans[stage][0] if stage in spans else datetime.fromisoformat(entry["clock_from"])
         spans[stage] = begun, None if entry["clock_to"] is None else datetime.fromisoformat(entry["clock_to"])
-    if rollout.outcome == "promoted" and rollout.stage_history:
-        promoted = datetime.fromisoformat(rollout.stage_history[-1]["clock_to"])
+    ended = rollout.stage_history[-1]["clock_to"] if rollout.stage_history else None
+    if rollout.outcome == "promoted" and ended is not None:
+        promoted = datetime.fromisoformat(ended)
         spans[len(rollout.ladder)] = promoted, promoted + HOLDBACK_PERIOD
     return spans

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import count, when
 from optimizer.core.base.values import Aim
-from optimizer.core.evaluation.gates import quality_margin
+from optimizer.core.evaluation.gates import GateRecord, quality_margin
 from optimizer.core.family.settings import FeedbackWindow, Metric, RolloutSettings
 from optimizer.core.family.wording import faults_of
 from optimizer.core.feedback.events import LabelSummary
@@ -154,7 +154,7 @@ def margin_of(
     return quality_margin(mean), why
 
 
-def gates_on_record(study: Study | None, *, variant: str, champion: str, aim: Aim) -> list[Mapping[str, Any]]:
+def gates_on_record(study: Study | None, *, variant: str, champion: str, aim: Aim) -> list[GateRecord]:
     """The gates before a rollout as the study's confirmation recorded them: name, verdict, value, required, reason.
 
     Where no confirmation speaks for this Variant against this Champion and aim, the list holds one gate,
@@ -162,11 +162,11 @@ def gates_on_record(study: Study | None, *, variant: str, champion: str, aim: Ai
     """
     gap = _gap(study, variant=variant, champion=champion, aim=aim)
     if gap is None and study is not None and study.confirmation is not None:
-        return [dict(g) for g in study.confirmation["gates"]]
+        return [*study.confirmation["gates"]]
     return [{"name": "confirmation", "verdict": "inconclusive", "value": None, "required": None, "reason": gap}]
 
 
-def fallen_before(earlier: Rollout | None) -> list[Mapping[str, Any]]:
+def fallen_before(earlier: Rollout | None) -> list[GateRecord]:
     """A gate that fails where users have proven this Candidate worse against this Champion:
     starting again is a new chance to be wrong.
     """

@@ -19,12 +19,13 @@ from typing import Any, Literal, get_args
 
 from optimizer.core.base.errors import Conflict, GateNotMet
 from optimizer.core.base.phrasing import when
-from optimizer.core.evaluation.gates import missed
+from optimizer.core.evaluation.gates import GateRecord, missed
 from optimizer.core.serving.assignment import leased
 from optimizer.core.serving.rollout import (
     ACTIVE,
     Rollout,
     RolloutOutcome,
+    StageSpan,
     Status,
     identity,
     iso,
@@ -89,7 +90,7 @@ class TransitionRequest:
     outcome: RolloutOutcome = "cancelled"  # of rollback and end
     lapsed_at: datetime | None = None  # of a transition while no worker watches: when the lease had run out …
     lapsed_clock_at: datetime | None = None  # … and what the rollout clock showed then
-    gates: Sequence[Mapping[str, Any]] = ()  # of validate: the gates before a rollout, as evaluated
+    gates: Sequence[GateRecord] = ()  # of validate: the gates before a rollout, as evaluated
     # What the closed blocks said then (core/rollout/next_action.py); None where nothing watched.
     evidence: Mapping[str, Any] | None = None
 
@@ -366,11 +367,11 @@ def is_system(actor: str) -> bool:
     return actor.startswith("system:")
 
 
-def _opened(share: float, request: TransitionRequest) -> dict[str, Any]:
+def _opened(share: float, request: TransitionRequest) -> StageSpan:
     return {"share": share, "from": iso(request.at), "to": None, "clock_from": iso(request.clock_at), "clock_to": None}
 
 
-def _reopened(rollout: Rollout, share: float, request: TransitionRequest) -> tuple[Mapping[str, Any], ...]:
+def _reopened(rollout: Rollout, share: float, request: TransitionRequest) -> tuple[StageSpan, ...]:
     """The open entry closed when the candidate was last served with it, and another one begun."""
     at, clock_at = (
         min(request.lapsed_at or request.at, request.at),
@@ -379,7 +380,7 @@ def _reopened(rollout: Rollout, share: float, request: TransitionRequest) -> tup
     return (*_closed(rollout, at, clock_at), _opened(share, request))
 
 
-def _closed(rollout: Rollout, at: datetime, clock_at: datetime) -> tuple[Mapping[str, Any], ...]:
+def _closed(rollout: Rollout, at: datetime, clock_at: datetime) -> tuple[StageSpan, ...]:
     """The stage history with its open entry closed; an entry never ends before it began."""
     *past, last = rollout.stage_history
     return (*past, {**last, "to": max(iso(at), last["from"]), "clock_to": max(iso(clock_at), last["clock_from"])})
@@ -387,7 +388,7 @@ def _closed(rollout: Rollout, at: datetime, clock_at: datetime) -> tuple[Mapping
 
 def _ended(rollout: Rollout, request: TransitionRequest) -> dict[str, Any]:
     """Where no worker watched at the end, an entry without length closes the gap before it."""
-    history: tuple[Mapping[str, Any], ...] = ()
+    history: tuple[StageSpan, ...] = ()
     if rollout.stage_history:
         last = (
             rollout

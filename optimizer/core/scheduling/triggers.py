@@ -6,10 +6,10 @@ Values in, a Trigger out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import fsum
-from typing import Any, Literal
+from typing import Literal
 
 from optimizer.core.base.histogram import Histogram, quantile
 from optimizer.core.base.phrasing import count, when
@@ -17,7 +17,7 @@ from optimizer.core.base.texts import Text
 from optimizer.core.family.cron import MOST_COUNTED, count_fires, next_fire
 from optimizer.core.family.settings import FeedbackTrigger
 from optimizer.core.feedback.traffic_sums import PLACES, VALUE, TrafficSum, summed_by
-from optimizer.core.search.study import Trigger, TriggerKind
+from optimizer.core.search.study import FigureChange, FiredEvidence, Trigger, TriggerEvidence, TriggerKind
 
 State = Literal["fires", "quiet", "cannot_tell", "off"]
 KINDS: tuple[TriggerKind, ...] = ("degradation", "feedback", "schedule")  # the first that fires gives a study its name
@@ -74,7 +74,7 @@ class Look:
     kind: TriggerKind
     state: State
     reason: Text[str]
-    evidence: Mapping[str, Any] = field(default_factory=dict)
+    evidence: TriggerEvidence = field(default_factory=TriggerEvidence)
 
 
 def recent_outcomes(sums: Sequence[TrafficSum]) -> RecentOutcomes:
@@ -101,7 +101,10 @@ def first_to_fire(looks: Iterable[Look]) -> Trigger | None:
     if not firing:
         return None
     reason = "; and ".join(look.reason for look in firing)
-    return Trigger(kind=firing[0].kind, reason=reason, evidence={look.kind: dict(look.evidence) for look in firing})
+    evidence = FiredEvidence()
+    for look in firing:
+        evidence[look.kind] = look.evidence
+    return Trigger(kind=firing[0].kind, reason=reason, evidence=evidence)
 
 
 def look_at_schedule(cron: str | None, *, since: datetime, now: datetime) -> Look:
@@ -130,7 +133,9 @@ def look_at_feedback(rule: FeedbackTrigger | None, window: Window) -> Look:
     if rule is None:
         return Look(kind="feedback", state="off", reason="switched off")
     found = window.outcomes.all
-    evidence = {"since": window.since.isoformat(), "until": window.until.isoformat(), **asdict(found)}
+    evidence = TriggerEvidence(
+        since=window.since.isoformat(), until=window.until.isoformat(), n=found.n, mean=found.mean, share=found.share
+    )
     seen = f"{found.text} with feedback since {when(window.since)}"
     if found.n < rule.count or found.mean is None:
         return Look(kind="feedback", state="cannot_tell", reason=f"{seen}, {rule.count} are needed", evidence=evidence)
@@ -158,11 +163,14 @@ def look_at_degradation(threshold: float | None, recent: Window, reference: Wind
         "score": _drop("score", recent.outcomes.score, reference.outcomes.score),
         "latency": _rise(recent.latency_ms, reference.latency_ms),
     }
-    evidence: dict[str, Any] = {
-        "since": recent.since.isoformat(), "until": recent.until.isoformat(),
-        "reference_since": reference.since.isoformat(),
-        **{name: part and asdict(part) for name, part in parts.items()},
-    }  # fmt: skip
+    evidence = TriggerEvidence(
+        since=recent.since.isoformat(),
+        until=recent.until.isoformat(),
+        reference_since=reference.since.isoformat(),
+        success=parts["success"],
+        score=parts["score"],
+        latency=parts["latency"],
+    )
     measured = [part for part in parts.values() if part is not None]
     if not measured:
         needed = (
@@ -170,16 +178,15 @@ def look_at_degradation(threshold: float | None, recent: Window, reference: Wind
             " many before"
         )
         return Look(kind="degradation", state="cannot_tell", reason=needed, evidence=evidence)
-    index = sum(max(0.0, part.change) for part in measured) / len(parts)
+    index = sum(max(0.0, part["change"]) for part in measured) / len(parts)
+    evidence["index"] = round(index, 6)
     state: State = "fires" if round(index, 9) >= threshold else "quiet"
     side = "at or above" if state == "fires" else "below"
     unknown = [name for name, part in parts.items() if part is None]
     without = f"; too little is known of {' and '.join(unknown)}, counted as no change" if unknown else ""
-    reason = (
-        f"degradation {index:.3f}, {side} {threshold:g}, since {when(recent.since)}:"
-        f" {', '.join(part.text for part in measured)}{without}"
-    )
-    return Look(kind="degradation", state=state, reason=reason, evidence={**evidence, "index": round(index, 6)})
+    changes = ", ".join(part["text"] for part in measured)
+    reason = f"degradation {index:.3f}, {side} {threshold:g}, since {when(recent.since)}: {changes}{without}"
+    return Look(kind="degradation", state=state, reason=reason, evidence=evidence)
 
 
 def handled(look: Look, *, study: str, since: datetime, again_at: datetime) -> Look:
@@ -193,19 +200,7 @@ def handled(look: Look, *, study: str, since: datetime, again_at: datetime) -> L
     return replace(look, state="quiet", reason=reason, evidence={"study": study, "again_at": again_at.isoformat()})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Change:
-    """How much worse one figure is: absolute for shares and scores, relative for latency;
-    negative when it is better.
-    """
-
-    text: str
-    change: float
-    before: float
-    now: float
-
-
-def _drop(name: str, recent: Mapping[str, UnitMean], reference: Mapping[str, UnitMean]) -> _Change | None:
+def _drop(name: str, recent: Mapping[str, UnitMean], reference: Mapping[str, UnitMean]) -> FigureChange | None:
     """In the source with most units now that has enough of them in both windows:
     what one source says is no measure for another.
     """
@@ -217,16 +212,16 @@ def _drop(name: str, recent: Mapping[str, UnitMean], reference: Mapping[str, Uni
     assert now.mean is not None
     assert before.mean is not None
     text = f"{name} by {source} {before.mean:.3f} > {now.mean:.3f} ({before.text} > {now.text})"
-    return _Change(text=text, change=before.mean - now.mean, before=before.mean, now=now.mean)
+    return FigureChange(text=text, change=before.mean - now.mean, before=before.mean, now=now.mean)
 
 
-def _rise(recent: Histogram, reference: Histogram) -> _Change | None:
+def _rise(recent: Histogram, reference: Histogram) -> FigureChange | None:
     if min(sum(recent.values()), sum(reference.values())) < MIN_REQUESTS:
         return None
     before, now = quantile(reference, 0.5), quantile(recent, 0.5)
     if not before or now is None:
         return None
-    return _Change(
+    return FigureChange(
         text=f"median latency {before:.0f} ms > {now:.0f} ms", change=now / before - 1, before=before, now=now
     )
 

@@ -17,7 +17,7 @@ from optimizer.core.base.knob import is_number
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.texts import Text
 from optimizer.core.base.values import Aim, Budget, Spend
-from optimizer.core.evaluation.gates import GateRecord
+from optimizer.core.evaluation.gates import GateRecord, WishedRecord
 
 CONFIRM: Final = "confirm"  # where a strategy is asked for and stored: the study's mode is to confirm
 StudyMode = Literal["search", "confirm"]
@@ -190,10 +190,53 @@ class Confirmation(TypedDict, total=False):
     quality_n: int
     quality_level: float
     loss_at_most: float
-    wished: Sequence[Mapping[str, Json]]  # a WishedFloor each
+    wished: Sequence[WishedRecord]
     judge: str
     judged: JudgedRecord
     sequence: Sequence[SequenceStep]
+
+
+class FigureChange(TypedDict):
+    """How much worse a figure is: absolute for shares and scores, relative for latency; negative when it is better."""
+
+    text: str
+    change: float
+    before: float
+    now: float
+
+
+class TriggerEvidence(TypedDict, total=False):
+    """The figures of one trigger. Times are RFC 3339.
+
+    Of a schedule ``cron``, ``due_at``, ``n_missed``; of feedback ``n``, ``mean``, ``share``; of a degradation its
+    parts, None where too few reported, and their ``index``; of both the window. ``study`` and ``again_at``: which study
+    has answered the trigger, and when it is looked at again.
+    """
+
+    cron: str
+    due_at: str
+    n_missed: int
+    since: str
+    until: str
+    reference_since: str
+    n: int
+    mean: float | None
+    share: float
+    success: FigureChange | None
+    score: FigureChange | None
+    latency: FigureChange | None
+    index: float
+    study: str
+    again_at: str
+
+
+class FiredEvidence(TypedDict, total=False):
+    """Of each trigger that fired, and when that was on the clock of rollouts."""
+
+    schedule: TriggerEvidence
+    feedback: TriggerEvidence
+    degradation: TriggerEvidence
+    clock_at: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +245,7 @@ class Trigger:
 
     kind: TriggerKind
     reason: Text[str]
-    evidence: Mapping[str, Json] = field(default_factory=dict)  # as the trigger's kind measures
+    evidence: FiredEvidence = field(default_factory=FiredEvidence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import computed_field
+from typing_extensions import TypedDict
 
 from optimizer.core.base.errors import NotFound, Refused
 from optimizer.core.base.texts import Record, Text
@@ -20,6 +21,12 @@ Status = Literal["pending", "validating", "approved", "deploying", "deployed", "
 RolloutOutcome = Literal["promoted", "worse", "guardrail", "inconclusive", "invalid", "cancelled", "champion_changed"]
 
 ACTIVE: tuple[Status, ...] = ("pending", "validating", "approved", "deploying")
+
+
+StageSpan = TypedDict(
+    "StageSpan", {"share": float, "from": str, "to": str | None, "clock_from": str, "clock_to": str | None}
+)
+"""How long the candidate was served with a share, without a lapse; RFC 3339, None while it still is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +49,7 @@ class Rollout:
     held: bool
     version: int
     settings: Record[Mapping[str, Any]]  # frozen with the rollout: margin, metric, gates, guardrails, windows …
-    stage_history: Record[
-        Sequence[Mapping[str, Any]]
-    ]  # [{"share", "from", "to"|None, "clock_from", "clock_to"|None}]: which share held when
+    stage_history: Sequence[StageSpan]  # which share held when
     created_at: datetime
     created_by: str
     forced: bool = False

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from optimizer.core.evaluation.gates import GateVerdict, as_record
+from optimizer.core.evaluation.gates import GateRecord, GateVerdict, as_record
 from optimizer.core.evaluation.judging.calibration import GATE, Calibration, calibrated_gate
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
@@ -32,7 +31,7 @@ def judge_gates(
     metric_source: str | None = None,
     scored_by: str | None = None,
     variants: Sequence[Variant] = (),
-) -> list[Mapping[str, Any]]:
+) -> list[GateRecord]:
     """One gate as recorded, where a judge scores the family's answers, a rollout's metric is feedback by a judge,
     a judge scored the confirmation that speaks for a candidate, or the policy of one of these variants holds back what
     a judge finds weak; else none.
@@ -59,6 +58,6 @@ def calibration_of_judge(family: str, judge: str | None, store: Store, tx: Trans
     return next((one for one in found if one.judge == judge), found[0] if found else None)
 
 
-def without_judge_gate(gates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def without_judge_gate(gates: Sequence[GateRecord]) -> list[GateRecord]:
     """The gates of a confirmation without the judge's, which is read anew: a calibration may have come since."""
     return [gate for gate in gates if gate["name"] != GATE]

@@ -8,7 +8,7 @@ nothing is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -18,6 +18,7 @@ from pydantic import Field
 
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.evaluation.gates import GateRecord
 from optimizer.core.family.family import Family
 from optimizer.core.forecast.recorded import RecordedRollout, Recording
 from optimizer.core.forecast.selftest import ENDINGS, Cell, Run, SelftestReport, cell_of, summary_of
@@ -35,7 +36,7 @@ PERIOD = timedelta(days=30)
 MAX_REQUESTS = 300_000  # the newest; older ones would only take memory
 TICK = timedelta(seconds=10)
 ACTOR = "system:selftest"
-PASSES: Mapping[str, Any] = {
+PASSES: GateRecord = {
     "name": "selftest",
     "verdict": "pass",
     "value": None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Annotated, Any
@@ -12,9 +12,8 @@ from pydantic import Field
 
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import Conflict, GateNotMet, NotFound
-from optimizer.core.base.texts import Record
 from optimizer.core.base.values import Aim
-from optimizer.core.evaluation.gates import IMPROVED, missed
+from optimizer.core.evaluation.gates import IMPROVED, GateRecord, missed
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.evaluation.suite import gates_of_suites
 from optimizer.core.family.family import Family
@@ -62,7 +61,7 @@ class StartReport(RolloutChange):
     and the gates that speak for it.
     """
 
-    gates: Sequence[Record[Mapping[str, Any]]]
+    gates: Sequence[GateRecord]
     forecast: RolloutForecast
     dry_run: bool = False
 
@@ -120,12 +119,12 @@ class _Draft:
     """A rollout that is not stored yet."""
 
     rollout: Rollout
-    gates: Sequence[Mapping[str, Any]]
+    gates: Sequence[GateRecord]
     forecast: RolloutForecast
     basis: _Basis
 
     @property
-    def missed(self) -> list[Mapping[str, Any]]:
+    def missed(self) -> list[GateRecord]:
         return missed(self.gates)
 
 
@@ -255,7 +254,7 @@ def _refusal(draft: _Draft) -> GateNotMet:
     return GateNotMet(
         f"Cannot start a rollout of {variant}: not every gate is met. {why}. {way_out} "
         f"as forced with confirm = {name}{wrong}: {_command(draft.basis.asked, variant, forced=True)}.",
-        gates=[dict(g) for g in draft.missed], confirm=name,
+        gates=draft.missed, confirm=name,
     )  # fmt: skip
 
 
