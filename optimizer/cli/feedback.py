@@ -10,7 +10,7 @@ import typer
 
 from optimizer.cli.output import Json, say, show, table
 from optimizer.cli.session import Session
-from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.core.base.errors import InvalidInput
 from optimizer.runtime.use_cases import as_json_of
 
 app = typer.Typer(name="feedback", no_args_is_help=True, help="What users and systems reported.")
@@ -34,25 +34,17 @@ def stats(
     Example: detent feedback stats triage --by day --since 14d
     """
     session = Session()
-    session.family(family)
     if by is not None or since is not None or until is not None:
         if rollout is not None:
             raise InvalidInput("--rollout sums up a whole rollout: leave out --by, --since and --until, or --rollout.")
         _moved(session, family, by or "day", since, until, as_json=as_json)
         return
-    with session.store.read() as tx:
-        if rollout is not None and (
-            (known := session.store.rollouts.get(tx, rollout)) is None or known.family != family
-        ):
-            raise NotFound(
-                f"{family} has no rollout {rollout!r}. Its last one: detent rollout status {family}.", rollout=rollout
-            )
-        rows = session.store.events.arm_summary(tx, family, rollout)
-    show(
-        as_json,
-        {"items": rows},
-        table([arm_row(r) for r in rows], ARM_COLUMNS, empty=f"{family} has no interactions or feedback yet."),
-    )
+    from optimizer.jobs.rollouts.read_rollout import ArmsRequest, read_arms
+
+    found = session.client.ask(read_arms, ArmsRequest(family=family, rollout=rollout))
+    rows = [arm_row(asdict(arm)) for arm in found.items]
+    empty = f"{family} has no interactions or feedback yet."
+    show(as_json, as_json_of(read_arms, found), table(rows, ARM_COLUMNS, empty=empty))
 
 
 def _moved(session: Session, family: str, by: str, since: str | None, until: str | None, *, as_json: bool) -> None:

@@ -72,12 +72,13 @@ def list_graphs(
     """
     check_one_of("--status", status, ("pending", "decided", "all"))
     from optimizer.jobs.feedback.read_graphs import GraphsRequest, read_graphs
+    from optimizer.runtime.client import family_view
 
     pending = None if status == "all" else status == "pending"
-    session = Session()
+    client = Session().client
     if family is not None:
-        session.family(family)
-    page = session.client.ask(read_graphs, GraphsRequest(family=family, pending=pending, limit=limit))
+        family_view(client, family)
+    page = client.ask(read_graphs, GraphsRequest(family=family, pending=pending, limit=limit))
     rows = [row for graph in page.items for row in _rows(graph) if not pending or row["status"] == "pending"]
     show(
         as_json,

@@ -28,9 +28,15 @@ class ExampleStanding:
 class Examples(Protocol):
     def add(self, tx: Transaction, rows: Sequence[Example]) -> list[Added]: ...
     def of_split(
-        self, tx: Transaction, family: str, *, split: Literal["train", "dev"], released_only: bool = False
+        self,
+        tx: Transaction,
+        family: str,
+        *,
+        split: Literal["train", "dev"],
+        released_only: bool = False,
+        ids: Collection[str] | None = None,
     ) -> list[Example]:
-        """Every reader but confirmation. The holdout cannot be asked for here."""
+        """Every reader but confirmation. The holdout cannot be asked for here. ``ids`` None: all there are."""
 
     def sealed_holdout(
         self, tx: Transaction, family: str, study: str, ids: Sequence[str] | None, at: datetime

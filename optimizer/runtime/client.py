@@ -14,6 +14,7 @@ from optimizer.jobs.request import Header, PageRequest
 from optimizer.runtime.use_cases import use_case_of
 
 if TYPE_CHECKING:
+    from optimizer.core.views.family import FamilyView
     from optimizer.jobs.context import Context
     from optimizer.runtime.api_client import ApiClient
 
@@ -36,6 +37,13 @@ def whole(client: Client, function: Callable[[Context, P], Page[R]], request: P)
         if page.next_cursor is None:
             return Page(items=items)
         request = request.model_copy(update={"cursor": page.next_cursor})
+
+
+def family_view(client: Client, family: str) -> FamilyView:
+    """Raises NotFound with the names that are known."""
+    from optimizer.jobs.scheduling.read_families import FamilyRequest, read_family
+
+    return client.ask(read_family, FamilyRequest(family=family))
 
 
 class InProcess:

@@ -209,6 +209,7 @@ USE_CASES = (
     _read("current", f"{ROLLOUT}", "rollouts.read_rollout:read_current_rollout", "Rollouts", etag="version"),
     _read("rollout status", f"{ROLLOUT}/status", "rollouts.read_rollout:read_rollout_status", "Rollouts"),
     _read("rollout log", f"{ROLLOUT}/log", "rollouts.read_rollout:read_rollout_log", "Rollouts"),
+    _read("arms", "/v1/families/{family}/arms", "rollouts.read_rollout:read_arms", "Families"),
     _read("selftest", f"{ROLLOUT}/selftest", "rollouts.selftest:read_selftest", "Rollouts", apart=True),
     _read("family forecast", f"{ROLLOUT}/forecast", "rollouts.read_rollout:read_family_forecast", "Rollouts"),
     _read("rollout", "/v1/rollouts/{id}", "rollouts.read_rollout:read_rollout", "Rollouts", **ACT),

@@ -174,6 +174,12 @@ def open_clock(settings: Settings) -> Clock:
     return SystemClock(scale=settings.clock_scale, anchor=anchor)
 
 
+def real_clock() -> Clock:
+    from optimizer.adapters.clock import SystemClock
+
+    return SystemClock()
+
+
 def load_families(settings: Settings) -> FamilyFiles:
     """The families' files, read once; the profile's ``family_overrides`` lie over each."""
     from optimizer.adapters.files.family_files import FamilyFiles

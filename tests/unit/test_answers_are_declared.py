@@ -63,6 +63,8 @@ OF_STRANGERS = {
     "PromptVersion.policy": POLICY,
     "PromptVersion.response_format": TOOLS,
     "PromptVersion.tools[]": TOOLS,
+    "ReviewWithTexts.expected": INPUT,
+    "ReviewWithTexts.input": INPUT,
     "Study.definition": "a study's definition as its author wrote it",
     "Study.findings": "what a strategy found; one of a package has its own",
     "Trial.params": "what a strategy tried; one of a package has its own",

@@ -13,7 +13,7 @@ import typer
 
 from optimizer.cli.judge.figure import told_figure
 from optimizer.cli.output import Json, percent, say, show, table, tell_change
-from optimizer.cli.review.reviews import RATE, reviews_with_texts, value_of
+from optimizer.cli.review.reviews import RATE, definition_of, reviews_of, value_of
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import count
@@ -37,13 +37,19 @@ def list_reviews(
     Example: detent review list --family triage
     """
     check_one_of("--status", status, ("open", "answered", "all"))
-    session = Session()
-    rows = reviews_with_texts(session, family, status)
+    from optimizer.jobs.feedback.answer_review import read_reviews
+    from optimizer.runtime.client import family_view
+
+    client = Session().client
+    if family is not None:
+        family_view(client, family)
+    found = reviews_of(client, family, None if status == "all" else status)
     columns = {
         "id": "Review", "family": "Family", "kind": "Kind", "why": "Why", "input": "Input", "output": "Answered",
         "expected": "Expected", "answer": "Answer",
     }  # fmt: skip
-    show(as_json, {"items": rows}, table(rows, columns, empty="Nothing waits for an answer."))
+    rows = [asdict(one) for one in found.items]
+    show(as_json, as_json_of(read_reviews, found), table(rows, columns, empty="Nothing waits for an answer."))
 
 
 @app.command()
@@ -91,14 +97,14 @@ def answer(
     session = Session()
     value = None
     if expected is not None:
-        with session.store.read() as tx:
-            asked = session.store.reviews.get(tx, review)
-        value = value_of(session.family(asked.family).output.parser, expected)
+        asked = next((one for one in reviews_of(session.client, None, None).items if one.id == review), None)
+        definition = definition_of(session.client, asked.family) if asked is not None else None
+        value = value_of(definition.output.parser, expected) if definition is not None else expected
     row = session.client.ask(
         answer_review, ReviewAnswerRequest(id=review, answer=answer, expected=value, as_answered=as_answered)
     )
     show(as_json, as_json_of(answer_review, row), lambda out: None)
-    waiting = _open_reviews(session, row.family)
+    waiting = reviews_of(session.client, row.family, "open").items
     if row.kind == RATE:
         _told_rating(row, waiting)
         return
@@ -133,19 +139,23 @@ def _sender(session: Session) -> Send:
 
 def _answer_all(session: Session, family: str | None, as_json: bool) -> None:
     from optimizer.cli.review.screens import ask_each, key_typed
+    from optimizer.runtime.client import family_view
 
     if not sys.stdin.isatty():
         raise InvalidInput(
             "--all asks by single keys, and there is no terminal here. Answer one at a time: detent review answer"
             " REVIEW ANSWER; detent review list --json says which are open."
         )
-    rows = reviews_with_texts(session, family, "open")
-    ended = ask_each(rows, session.families.families, send=_sender(session), read_key=key_typed)
+    if family is not None:
+        family_view(session.client, family)
+    rows = [asdict(one) for one in reviews_of(session.client, family, "open").items]
+    families = {name: definition_of(session.client, name) for name in {row["family"] for row in rows}}
+    ended = ask_each(rows, families, send=_sender(session), read_key=key_typed)
     show(as_json, {"items": ended.answered}, lambda out: None)
-    open_now = reviews_with_texts(session, family, "open")
+    open_now = reviews_of(session.client, family, "open").items
     only = f" --family {family}" if family is not None else ""
     rated = sorted({row["family"] for row in ended.answered if row["kind"] == RATE})
-    left = any(row["kind"] == RATE for row in open_now)
+    left = any(one.kind == RATE for one in open_now)
     tell_change(
         f"{count(len(ended.answered), 'review')} answered, {count(len(open_now), 'review')} open.",
         why="",
@@ -156,13 +166,6 @@ def _answer_all(session: Session, family: str | None, as_json: bool) -> None:
     )
     if ended.n_refused:
         raise typer.Exit(1)
-
-
-def _open_reviews(session: Session, family: str) -> Sequence[Review]:
-    from optimizer.jobs.feedback.answer_review import ReviewsRequest, read_reviews
-    from optimizer.runtime.client import whole
-
-    return whole(session.client, read_reviews, ReviewsRequest(family=family, status="open")).items
 
 
 def _told_rating(row: Review, waiting: Sequence[Review]) -> None:

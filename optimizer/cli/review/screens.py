@@ -65,7 +65,7 @@ def choices_of(kind: str, family: Family | None) -> dict[str, Choice]:
 
 def ask_each(
     rows: Sequence[Mapping[str, Any]],
-    families: Mapping[str, Family],
+    families: Mapping[str, Family | None],
     *,
     send: Send,
     read_key: Callable[[], str],

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from optimizer.core.base.answers import Page, page_of
+from optimizer.core.base.answers import Json, Page, members_of, page_of
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.texts import Text
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.release_example import release_example
 from optimizer.jobs.feedback import label_interaction, rate_answer
 from optimizer.jobs.feedback.ingest_feedback import intake_of
 from optimizer.jobs.request import Name, PageRequest, Request
-from optimizer.ports import Review
+from optimizer.ports import Review, Transaction
+
+SPLITS_SHOWN: tuple[Literal["train", "dev"], ...] = ("train", "dev")
+OF_INTERACTIONS = (label_interaction.KIND, rate_answer.KIND)
 
 
 class ReviewsRequest(PageRequest):
@@ -28,11 +34,56 @@ class ReviewAnswerRequest(Request):
     as_answered: Annotated[bool, Field(description="Of an answer in doubt: it was right")] = False
 
 
-def read_reviews(context: Context, request: ReviewsRequest) -> Page[Review]:
-    """Questions that wait for a person, such as whether an example may stand in a prompt."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewWithTexts(Review):
+    """What a person needs to answer it. Of an interaction ``input`` and ``output`` are shown until it is answered:
+    afterwards it may lie in the sealed holdout.
+    """
+
+    input: Text[Mapping[str, Json] | None]
+    output: Text[str | None]
+    expected: Text[Mapping[str, Json] | None]
+    why: Text[str]
+
+
+def read_reviews(context: Context, request: ReviewsRequest) -> Page[ReviewWithTexts]:
+    """Questions that wait for a person, such as whether an example may stand in a prompt, with what they are about."""
     family = context.family_asked(request.family)
     with context.store.read() as tx:
-        return page_of(context.store.reviews.page(tx, family, request.status), request.cursor, request.limit)
+        page = page_of(context.store.reviews.page(tx, family, request.status), request.cursor, request.limit)
+        return Page(items=_with_texts(tx, context, page.items), next_cursor=page.next_cursor)
+
+
+def _with_texts(tx: Transaction, context: Context, reviews: Sequence[Review]) -> list[ReviewWithTexts]:
+    store = context.store
+    examples = {
+        (family, example.id): example
+        for family in {review.family for review in reviews}
+        for split in SPLITS_SHOWN
+        for example in store.examples.of_split(
+            tx, family, split=split, ids=[review.subject for review in reviews if review.family == family]
+        )
+    }
+    waiting = {one.subject for one in reviews if one.kind in OF_INTERACTIONS and one.status == "open"}
+    answers = {
+        (one.arm.family, one.id): one for some in store.events.interactions(tx, waiting).values() for one in some
+    }
+    found = []
+    for review in reviews:
+        about = review.family, review.subject
+        example = examples.get(about)
+        interaction = answers.get(about) if review.kind in OF_INTERACTIONS and review.status == "open" else None
+        shown = interaction or example
+        found.append(
+            ReviewWithTexts(
+                **members_of(review),
+                input=shown.input if shown is not None else None,
+                output=interaction.output if interaction is not None else None,
+                expected=example.expected if example is not None else None,
+                why=review.payload.get("why", ""),
+            )
+        )
+    return found
 
 
 def answer_review(context: Context, request: ReviewAnswerRequest) -> Review:

@@ -44,6 +44,10 @@ class FamilyRolloutRequest(Request):
     family: str
 
 
+class ArmsRequest(FamilyRolloutRequest):
+    rollout: Annotated[Name | None, Field(description="Only of this rollout; default: everything")] = None
+
+
 class ReadRolloutRequest(Request):
     id: str
 
@@ -160,6 +164,21 @@ def read_next_share(context: Context, request: ReadRolloutRequest) -> NextShare:
         gate_passed=evidence.get("act") == "advance",
         reason=evidence.get("reason") or "nothing has been measured yet",
     )
+
+
+def read_arms(context: Context, request: ArmsRequest) -> Page[ArmTotals]:
+    """Interactions, labels and means of each variant and role, of all time or of one rollout."""
+    family, store = request.family, context.store
+    context.family(family)
+    with store.read() as tx:
+        if request.rollout is not None:
+            rollout = store.rollouts.get(tx, request.rollout)
+            if rollout is None or rollout.family != family:
+                raise NotFound(
+                    f"{family} has no rollout {request.rollout!r}. Its last one: detent rollout status {family}.",
+                    rollout=request.rollout,
+                )
+        return Page(items=[ArmTotals(**arm) for arm in store.events.arm_summary(tx, family, request.rollout)])
 
 
 def read_rollout_log(context: Context, request: FamilyRolloutRequest) -> RolloutLog:

@@ -46,7 +46,15 @@ class ExampleTables:
                 carry_looks(tx, family, id, ones)
         return told
 
-    def of_split(self, tx: Connection, family: str, *, split: str, released_only: bool = False) -> list[Example]:
+    def of_split(
+        self,
+        tx: Connection,
+        family: str,
+        *,
+        split: str,
+        released_only: bool = False,
+        ids: Collection[str] | None = None,
+    ) -> list[Example]:
         if split not in ("train", "dev"):
             raise ValueError(
                 f"{split!r} cannot be read here: only train and dev; the holdout is for a study's confirmation alone"
@@ -54,6 +62,8 @@ class ExampleTables:
         query = select(EXAMPLES).where(EXAMPLES.c.family == family, EXAMPLES.c.split == split).order_by(EXAMPLES.c.id)
         if released_only:
             query = query.where(EXAMPLES.c.released.is_(True))
+        if ids is not None:
+            query = query.where(EXAMPLES.c.id.in_(ids))
         return [_example(row) for row in tx.execute(query).mappings()]
 
     def sealed_holdout(
