@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from optimizer.cli.study.mlflow_link import link_of
 from optimizer.cli.study.run import read_definition
 from optimizer.core.family.family import Family
 from optimizer.core.search.study import Study
@@ -25,6 +24,7 @@ from optimizer.demo.servers import Servers
 from optimizer.demo.stories import Story
 from optimizer.jobs.outbox.mirror_outbox import TOPICS
 from optimizer.ports import Clock, Store
+from optimizer.runtime import wiring
 
 MIRRORED_WITHIN_S = 60.0
 
@@ -84,7 +84,7 @@ def say_addresses(screen: Screen, place: Place, servers: Servers, store: Store, 
     screen.say(f"  API documentation  {servers.url('api')}/docs")
     with store.read() as tx:
         mirrored = store.studies.get(tx, study.id) or study  # its run in MLflow was made since
-    link = link_of(place.settings, mirrored)
+    link = wiring.mlflow_link(place.settings, mirrored)
     screen.say(f"  MLflow, {study.family}: {link or 'the server was not ready yet; see `detent status`'}")
 
 

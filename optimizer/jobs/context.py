@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from optimizer.core.evaluation.judging.agreement import FitJudge
     from optimizer.core.evaluation.scoring import Scorer
     from optimizer.core.family.family import Family
+    from optimizer.core.search.study import Study
     from optimizer.core.serving.assignment import Assignment
     from optimizer.core.views.family import EnvironmentView
     from optimizer.host.config import Settings
@@ -41,6 +42,8 @@ class Context:
     fit_judge: FitJudge  # of a judge's scores to people's ratings
     verify: Callable[[str], Assignment]  # reads a token; raises what is wrong with it
     environment: Callable[[str], EnvironmentView | None]  # what it changes of a pipeline's champion
+    is_worker_running: Callable[[], bool]  # of this home, a command that works in its place too
+    mlflow_link: Callable[[Study], str | None]  # to the study's run there; None where no MLflow answers
     access: Access = EVERYTHING
     progress: Callable[[int, int, str], None] | None = None  # hears how far a long read is: so many, of so many, what
     within: timedelta | None = None  # how long a read may take; None: as long as it takes

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from optimizer.core.predictor.alignment import Alignment
     from optimizer.core.predictor.predictor import Predictor
     from optimizer.core.search.strategy import SearchSetting, Strategy
+    from optimizer.core.search.study import Study
     from optimizer.core.serving.assignment import Assignment
     from optimizer.core.views.rollout_story import RolloutReport
     from optimizer.core.views.study_story import StudyReport
@@ -75,6 +76,7 @@ def open_context(
 ) -> Context:
     """What a use case needs, of a process that has these open; no model is opened before one is asked for."""
     from optimizer.core.serving.assignment import unit_hmac
+    from optimizer.host import run_files
     from optimizer.jobs.context import Context
 
     return Context(
@@ -90,9 +92,18 @@ def open_context(
         hmac_unit=lambda unit: unit_hmac(unit_key(), unit),
         verify=verify,
         environment=lambda champion: load_flags().view(champion),
+        is_worker_running=lambda: run_files.ProcessLock(settings, "worker").is_held(),
+        mlflow_link=lambda study: mlflow_link(settings, study),
         progress=progress,
         fit_judge=fit_judge,
     )
+
+
+def mlflow_link(settings: Settings, study: Study) -> str | None:
+    """Where the study is to be seen in MLflow now."""
+    from optimizer.adapters.mlflow.run_link import link_of
+
+    return link_of(settings, study)
 
 
 def job_context(

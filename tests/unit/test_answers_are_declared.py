@@ -67,6 +67,8 @@ OF_STRANGERS = {
     "ReviewWithTexts.input": INPUT,
     "Study.definition": "a study's definition as its author wrote it",
     "Study.findings": "what a strategy found; one of a package has its own",
+    "StudyView.definition": "as the study has it",
+    "StudyView.findings": "as the study has them",
     "Trial.params": "what a strategy tried; one of a package has its own",
 }  # fmt: skip
 # Members that each version wrote in its own way, and over which a rollout's hash chain goes: they are shown as kept.

@@ -19,7 +19,7 @@ from markupsafe import escape
 from rich.console import Console
 
 from optimizer.adapters.reports.study_report import study_page
-from optimizer.cli.study.view import audit_cost_of, view
+from optimizer.cli.study.view import view
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput, ModelFailed
 from optimizer.core.base.phrasing import threshold
@@ -33,8 +33,11 @@ from optimizer.core.search.cascade import chain_search
 from optimizer.core.search.cascade.records import TierRecords
 from optimizer.core.search.cascade.strategy import _on_groups, _with_policy
 from optimizer.core.search.cascade.thresholds import LeastCost, search
-from optimizer.host.config import load_settings
+from optimizer.core.views.study import view_of_study
+from optimizer.jobs.studies.cascade_of_study import read_audit_cost
+from optimizer.jobs.studies.read_studies import StudyReadRequest
 from optimizer.jobs.studies.report_study import report_study
+from tests.contexts import context_of
 from tests.study_world import TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
 
 SIZES = {"n_train": 150, "n_dev": 30, "n_holdout": 100, "n_settings": 4}
@@ -326,13 +329,15 @@ def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(foun
     assert cascade.audit_cost.audit_share == 0.02
     assert cascade.audit_cost.in_words in html
     assert models.n_calls == n_calls  # a report asks nobody
-    session: Any = SimpleNamespace(store=world.store, families=world.families)
-    cost = audit_cost_of(session, study, world.trials(study))
+    context = context_of(world.store, world.clock, families=lambda: world.families)
+    cost = read_audit_cost(context, StudyReadRequest(id=study.id)).audit_cost
     assert cost == cascade.audit_cost
     console = Console(file=StringIO(), width=250)
-    view(console, study, world.trials(study), cost, settings=load_settings(home=tmp_path))
+    view(console, view_of_study(study, study.spend, is_worker_running=False), world.trials(study), cost)
     assert f"Audits    {cascade.audit_cost.in_words}" in console.file.getvalue()  # type: ignore[attr-defined]
-    assert audit_cost_of(session, replace(study, winner=None), world.trials(study)) is None
+    world.store.write(lambda tx: world.store.studies.update(tx, study.id, winner=None))
+    assert read_audit_cost(context, StudyReadRequest(id=study.id)).audit_cost is None
+    world.store.write(lambda tx: world.store.studies.update(tx, study.id, winner=study.winner))
 
 
 def test_where_nothing_is_safe_the_report_shows_the_curve_of_what_there_is(unsafe: Ended) -> None:

@@ -10,10 +10,11 @@ from threading import Thread
 
 from rich.console import Console
 
-from optimizer.cli.study.mlflow_link import link_of
+from optimizer.adapters.mlflow.run_link import link_of
 from optimizer.cli.study.view import view
 from optimizer.core.base.values import Budget
 from optimizer.core.search.study import Study
+from optimizer.core.views.study import view_of_study
 from optimizer.host import run_files
 from optimizer.host.config import load_settings
 from tests.study_world import START
@@ -58,5 +59,6 @@ def test_a_study_is_shown_with_the_link_to_its_run_while_mlflow_runs(tmp_path: P
         assert link_of(elsewhere, STUDY) == link
         server.shutdown()
     out = StringIO()
-    view(Console(file=out, width=200), STUDY, [], settings=settings, mlflow=link)
+    shown = view_of_study(STUDY, STUDY.spend, is_worker_running=False)
+    view(Console(file=out, width=200), shown, [], mlflow=link)
     assert f"MLflow    {link}" in out.getvalue()

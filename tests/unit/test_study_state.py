@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.cli.study.state import state_of, then_of
+from optimizer.core.views.study import view_of_study
 from optimizer.host import run_files
 from optimizer.host.config import Settings, load_settings
+from optimizer.jobs.studies.read_studies import StudyReadRequest, read_study
+from tests.contexts import context_of
 from tests.study_world import World
 
 
@@ -25,13 +27,17 @@ def test_a_study_that_nobody_runs_is_interrupted_and_its_next_command_takes_it_u
     world = World(tmp_path).fill()
     made = world.create()
     study = world.store.write(lambda tx: world.store.studies.update(tx, made.id, status=status))
-    assert state_of(settings, study) == f"{status}: interrupted"
-    assert f"detent study resume {study.id}" in then_of(settings, study)
     lock = run_files.ProcessLock(settings, "worker")
+    context = context_of(world.store, world.clock, is_worker_running=lock.is_held)
+    seen = read_study(context, StudyReadRequest(id=study.id))
+    assert (seen.is_interrupted, seen.state) == (True, f"{status}: interrupted")
+    assert f"detent study resume {study.id}" in seen.then
     assert lock.acquire()
-    assert (state_of(settings, study), "cancel" in then_of(settings, study)) == (status, True)
+    seen = read_study(context, StudyReadRequest(id=study.id))
+    assert (seen.is_interrupted, seen.state, "cancel" in seen.then) == (False, status, True)
     lock.release()
-    assert state_of(settings, made) == "queued", "it waits for a worker"
+    waits = view_of_study(made, made.spend, is_worker_running=False)
+    assert waits.state == "queued", "it waits for a worker"
 
 
 def test_a_worker_that_was_killed_holds_nothing(tmp_path: Path, settings: Settings) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from optimizer.core.family.variant import Variant
 from optimizer.core.policy.tiers import KNOBS
-from optimizer.core.search.cascade.curves import CascadeCurves, cascade_curves
+from optimizer.core.search.cascade.curves import cascade_curves
 from optimizer.core.search.cascade.exploration import audit_cost
+from optimizer.core.search.cascade.figures import CascadeCurves
 from optimizer.core.search.cascade.replay import CascadeSetting, replay
 from tests.policy_records import drawn_records
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 from optimizer.adapters.reports.plots import Band, Dot, GuideLine, Line, Plot, axis
 from optimizer.core.base.phrasing import threshold
-from optimizer.core.search.cascade.curves import CascadeCurves, ThresholdCurve, ThresholdPoint
-from optimizer.core.search.cascade.weighted import Figure
+from optimizer.core.search.cascade.figures import CascadeCurves, Figure, ThresholdCurve, ThresholdPoint
 
 ROOM = 0.08  # of an axis, beyond the outermost values
 N_ROWS = 9  # of the table; the plots show every value

@@ -11,9 +11,9 @@ import typer
 
 from optimizer.cli.output import Json, say, show, table, when
 from optimizer.cli.session import Session
-from optimizer.cli.study.state import state_of
 from optimizer.core.base.errors import Busy
 from optimizer.core.base.phrasing import count
+from optimizer.core.views.study import view_of_study
 
 if TYPE_CHECKING:
     from optimizer.core.serving.freezes import Freeze
@@ -172,9 +172,10 @@ def status(as_json: Json = False) -> None:
         table(families, columns, empty="No families yet.")(out)
         if studies:
             out.print("")
+            is_worker_running = run_files.ProcessLock(settings, "worker").is_held()
             rows = [
-                {"id": s.id, "family": s.family, "status": state_of(settings, s), "n_calls": s.spend.n_calls}
-                for s in studies
+                {"id": s.id, "family": s.family, "status": s.state, "n_calls": s.spend.n_calls}
+                for s in (view_of_study(one, one.spend, is_worker_running=is_worker_running) for one in studies)
             ]
             table(rows, {"id": "Study", "family": "Family", "status": "Status", "n_calls": "Calls"}, empty="")(out)
         for alert in alerts:

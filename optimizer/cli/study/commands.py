@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -12,13 +12,16 @@ from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.study.estimate_view import view_estimate, view_price
-from optimizer.cli.study.state import state_of
 from optimizer.cli.study.view import print_study
-from optimizer.cli.variant.find import find_variant
-from optimizer.core.base.errors import NotFound
+from optimizer.cli.variant.find import named_variant
+from optimizer.core.base.errors import DetentError, NotFound
 from optimizer.core.base.values import Aim
 from optimizer.core.search.study import ENDED, UNFINISHED, Study, StudyStatus
 from optimizer.runtime.use_cases import as_json_of
+
+if TYPE_CHECKING:
+    from optimizer.core.family.family import Family
+    from optimizer.core.views.study import StudyView
 
 app = typer.Typer(
     name="study", no_args_is_help=True, help="Searches for better variants: run, watch, cancel, resume, report."
@@ -85,7 +88,6 @@ def run(
     from optimizer.jobs.studies.start_study import StudyEstimate, start_study
 
     session = Session()
-    declared = session.family(family)
     values = study_run.read_definition(definition)
     wish = study_run.Wish.of(
         values,
@@ -110,6 +112,8 @@ def run(
         }
         given |= {"--keep-saved": keep_saved, "--keep-quality": keep_quality}
         again = " ".join(f"{option} {shlex.quote(str(value))}" for option, value in given.items() if value is not None)
+        declared = declared_family(session, begun.family)
+        assert declared is not None, "what has no definition has no estimate"
         show(as_json, as_json_of(start_study, begun), lambda out: view_estimate(out, declared, estimate, again))
         return
     study = study_run.follow_study(session, cast(Study, begun).id, follow=follow, quiet=as_json)
@@ -132,13 +136,13 @@ def list_studies(
 
     session = Session()
     if family is not None:
-        session.family(family)
+        declared_family(session, family)
     found = session.client.ask(read_studies, StudiesRequest(family=family, status=cast(StudyStatus | None, status)))
     rows = [
         {
             "id": s.id,
             "family": s.family,
-            "status": state_of(session.settings, s),
+            "status": s.state,
             "strategy": s.strategy,
             "n_calls": s.spend.n_calls,
             "usd": s.spend.usd,
@@ -228,7 +232,7 @@ def nominate(
     check_one_of("--aim", aim, ("quality", "cost", "latency"))
     session = Session()
     searched = find_study(session, study)
-    variant = find_variant(session, searched.family, variant).variant.id
+    variant = named_variant(session, searched.family, variant)
     asked = NominateRequest(id=searched.id, variant=variant, aim=cast(Aim, aim), dry_run=dry_run)
     named = session.client.ask(nominate_variant, asked)
     if dry_run:
@@ -295,15 +299,24 @@ def report(study: StudyId, out: Out = None, open: Open = False, as_json: Json = 
     deliver(session, wiring.study_page(made), {"study": found.id}, name=found.id, out=out, open=open, as_json=as_json)
 
 
-def find_study(session: Session, name: str) -> Study:
+def declared_family(session: Session, name: str) -> Family | None:
+    """As its file has it; None where that cannot be used. Raises NotFound where there is no such family."""
+    from optimizer.jobs.scheduling.read_families import FamilyRequest, read_family
+
+    return session.client.ask(read_family, FamilyRequest(family=name)).definition
+
+
+def find_study(session: Session, name: str) -> StudyView:
     """By id, or the latest of a family."""
     from optimizer.jobs.studies.read_studies import StudiesRequest, StudyReadRequest, read_studies, read_study
 
     try:
         return session.client.ask(read_study, StudyReadRequest(id=name))
-    except NotFound:
-        if name not in session.families.families:
-            raise
+    except NotFound as unknown:
+        try:
+            declared_family(session, name)
+        except DetentError:
+            raise unknown from None
     latest = session.client.ask(read_studies, StudiesRequest(family=name, limit=1)).items
     if not latest:
         raise NotFound(f"{name} has had no study yet. Start one: detent study run {name} --dry-run.", family=name)

@@ -13,27 +13,28 @@ import typer
 from optimizer.cli.output import console, show
 from optimizer.cli.session import Session
 from optimizer.cli.study.estimate_view import view_price
-from optimizer.cli.study.run import follow_study, price_of
-from optimizer.cli.variant.find import find_variant
+from optimizer.cli.study.run import follow_study, price_of, read_study
+from optimizer.cli.variant.find import named_variant
 from optimizer.core.base.errors import Refused
 from optimizer.core.base.values import Aim
 from optimizer.core.search.study import CONFIRM, Study
+from optimizer.core.views.study import StudyView
 from optimizer.jobs.studies.nominate import LookPrice
 from optimizer.jobs.studies.start_study import StudyRequest, start_study
 
 
 def run(
     session: Session, family: str, name: str, aim: str, *, dry_run: bool, yes: bool, follow: bool, as_json: bool
-) -> Study | None:
+) -> StudyView | None:
     """The study that has confirmed the variant, or was asked to; None after a dry run."""
-    variant = find_variant(session, family, name).variant.id
+    variant = named_variant(session, family, name)
     asked = StudyRequest(family=family, strategy=CONFIRM, variant=variant, aim=cast(Aim, aim), dry_run=True)
     price = price_of(session.client.ask(start_study, asked))
     if dry_run:
         show(as_json, {"dry_run": True, "price": price}, lambda out: view_price(out, family, price))
         return None
     if isinstance(price, Study):
-        return price
+        return read_study(session, price.id)
     if not yes:
         _ask(family, price)
     asked = StudyRequest(family=family, strategy=CONFIRM, variant=variant, aim=cast(Aim, aim))

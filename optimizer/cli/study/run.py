@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from optimizer.cli.output import console, dollars, say
 from optimizer.cli.session import Session
+from optimizer.cli.study.view import trials_of
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.base.phrasing import count, signed
 from optimizer.core.base.values import Aim, Budget
@@ -19,6 +20,7 @@ from optimizer.core.search.study import ENDED, ENOUGH, KEEP, REMARKS, Study, aim
 from optimizer.host import run_files
 
 if TYPE_CHECKING:
+    from optimizer.core.views.study import StudyView
     from optimizer.jobs.studies.nominate import LookPrice
     from optimizer.jobs.studies.start_study import LookEstimate, StudyRequest
 
@@ -107,7 +109,7 @@ def confirmation_lines(study: Study) -> list[str]:
     return lines
 
 
-def follow_study(session: Session, study_id: str, *, follow: bool, quiet: bool) -> Study:
+def follow_study(session: Session, study_id: str, *, follow: bool, quiet: bool) -> StudyView:
     """The study at its end, where it is waited for.
 
     Without a server this process is the worker for as long as the study takes;
@@ -128,7 +130,7 @@ def follow_study(session: Session, study_id: str, *, follow: bool, quiet: bool) 
         lock.release()
 
 
-def _by_worker(session: Session, study_id: str, follow: bool, quiet: bool) -> Study:
+def _by_worker(session: Session, study_id: str, follow: bool, quiet: bool) -> StudyView:
     if not follow:
         say(f"Study {study_id} is queued. Follow it: detent study show {study_id}")
         return read_study(session, study_id)
@@ -142,7 +144,7 @@ def _by_worker(session: Session, study_id: str, follow: bool, quiet: bool) -> St
         return read_study(session, study_id)
 
 
-def _here(session: Session, study_id: str, quiet: bool) -> Study:
+def _here(session: Session, study_id: str, quiet: bool) -> StudyView:
     """Runs the study in a thread of this process and shows the store's picture of it."""
     from optimizer.jobs.studies.run_study import run_study
     from optimizer.runtime import wiring
@@ -177,7 +179,7 @@ def _here(session: Session, study_id: str, quiet: bool) -> Study:
     return study
 
 
-def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study:
+def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> StudyView:
     """Prints a line per trial until the study has ended or no process runs it any more.
 
     Between trials it says how the study stands: on a terminal in a line that moves, elsewhere in one now and then.
@@ -191,12 +193,8 @@ def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study
     try:
         while True:
             alive = is_alive()
-            with session.store.read() as tx:
-                study = session.store.studies.get(tx, study_id)
-                trials = session.store.studies.trials(tx, study_id)
-                spend = session.store.journal.spend(tx, study_id)
-            if study is None:
-                raise NotFound(f"Study {study_id} is gone from the store.")
+            study, trials = read_study(session, study_id), trials_of(session, study_id)
+            spend = study.spend
             if first_calls is None:
                 first_calls = spend.n_calls
                 for sentence in () if quiet else (study.findings or {}).get(REMARKS, ()):
@@ -251,9 +249,7 @@ def _moving_line(study: Study, n_trials: int, best: float | None, spend: Any, el
     return " · ".join(parts)
 
 
-def read_study(session: Session, study_id: str) -> Study:
-    with session.store.read() as tx:
-        study = session.store.studies.get(tx, study_id)
-    if study is None:
-        raise NotFound(f"There is no study {study_id!r}.", study=study_id)
-    return study
+def read_study(session: Session, study_id: str) -> StudyView:
+    from optimizer.jobs.studies import read_studies
+
+    return session.client.ask(read_studies.read_study, read_studies.StudyReadRequest(id=study_id))

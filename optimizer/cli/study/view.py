@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.family.trivial_view import view_trivial
 from optimizer.cli.output import dollars, show, table, when
 from optimizer.cli.session import Session
 from optimizer.cli.study.score import score_lines
-from optimizer.cli.study.state import state_of, then_of
 from optimizer.core.base.phrasing import count
 from optimizer.core.search.run_off import leaders_in_words, rows_in_words
 from optimizer.core.search.study import (
@@ -19,53 +19,44 @@ from optimizer.core.search.study import (
     leaks_in_words,
     too_long_in_words,
 )
+from optimizer.core.views.study import StudyView
 
 if TYPE_CHECKING:
-    from optimizer.core.search.cascade.exploration import AuditCost
-    from optimizer.host.config import Settings
+    from optimizer.core.search.cascade.figures import AuditCost
 
 
-def print_study(session: Session, study: Study, as_json: bool) -> None:
-    with session.store.read() as tx:
-        trials = session.store.studies.trials(tx, study.id)
-    cost = audit_cost_of(session, study, trials)
-    from optimizer.cli.study.mlflow_link import link_of
+def print_study(session: Session, study: StudyView, as_json: bool) -> None:
+    from optimizer.core.search.strategy import REPLAY
+    from optimizer.jobs.studies.cascade_of_study import read_audit_cost
+    from optimizer.jobs.studies.read_studies import StudyReadRequest, read_mlflow_link
 
-    link = link_of(session.settings, study)
+    asked, trials = StudyReadRequest(id=study.id), trials_of(session, study.id)
+    is_cascade = study.winner is not None and REPLAY in study.strategy
+    cost = session.client.ask(read_audit_cost, asked).audit_cost if is_cascade else None
+    link = session.client.ask(read_mlflow_link, asked).url
     show(
         as_json,
         {"study": study, "trials": trials, "audit_cost": cost, "mlflow": link},
-        lambda out: view(out, study, trials, cost, settings=session.settings, mlflow=link),
+        lambda out: view(out, study, trials, cost, mlflow=link),
     )
 
 
-def audit_cost_of(session: Session, study: Study, trials: list[Trial]) -> AuditCost | None:
-    """What a nominated cascade's audits will cost once it serves; None for anything else that won, or nothing."""
-    from optimizer.core.search.strategy import REPLAY
+def trials_of(session: Session, study_id: str) -> Sequence[Trial]:
+    from optimizer.jobs.studies.read_studies import TrialsRequest, read_trials
+    from optimizer.runtime.client import whole
 
-    if study.winner is None or REPLAY not in study.strategy:
-        return None
-    from optimizer.jobs.studies.cascade_of_study import curves_of_study
-
-    with session.store.read() as tx:
-        stored = session.store.studies.get(tx, study.id)
-        assert stored is not None  # with what its view leaves out
-        found = curves_of_study(
-            stored, trials, family=session.families.families.get(study.family), store=session.store, tx=tx
-        )
-    return found.audit_cost if found is not None and found.variant == study.winner else None
+    return whole(session.client, read_trials, TrialsRequest(id=study_id, limit=1000)).items
 
 
 def view(
     out: Any,
-    study: Study,
-    trials: list[Trial],
+    study: StudyView,
+    trials: Sequence[Trial],
     audit_cost: AuditCost | None = None,
     *,
-    settings: Settings,
     mlflow: str | None = None,
 ) -> None:
-    state = state_of(settings, study) + (", simulated clock" if study.simulated_clock else "")
+    state = study.state + (", simulated clock" if study.simulated_clock else "")
     out.print(f"Study     {study.id} of {study.family}: {state}", style="bold", markup=False)
     out.print(
         f"Search    {study.strategy}, aim {study.aim}, seed {study.seed}, made {when(study.created_at)} by"
@@ -131,10 +122,10 @@ def view(
     out.print("")
     if mlflow is not None:
         out.print(f"MLflow    {mlflow}", markup=False)
-    out.print(f"Next      {then_of(settings, study)}", markup=False)
+    out.print(f"Next      {study.then}", markup=False)
 
 
-def _cut_lines(study: Study, trials: list[Any]) -> list[str]:
+def _cut_lines(study: Study, trials: Sequence[Trial]) -> list[str]:
     """That the budget ended the search, whose turn it left out, and what to do."""
     if study.spend.search_cut is None:
         return []

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.core.search.cascade.exploration import WeightedEstimate
+    from optimizer.core.search.cascade.figures import Figure
     from optimizer.core.search.cascade.replay import CascadeSetting
-    from optimizer.core.search.cascade.weighted import Figure
     from optimizer.jobs.studies.recommend_cascade import CascadeRecommendation
 
 COLUMNS = {"what": "", "accept": "accept", "quality": "Quality", "cost": "$ a request", "loss": "Points lost", "n": "n"}

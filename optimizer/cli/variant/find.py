@@ -15,6 +15,11 @@ def variant_id(session: Session, family: str, name: str) -> str:
     """Its id. Of this home it is read in the store, whatever the server says: brakes name one."""
     if server_asked() is None:
         return find_variant(session, family, name).variant.id
+    return named_variant(session, family, name)
+
+
+def named_variant(session: Session, family: str, name: str) -> str:
+    """Its id, as the server has it where one runs."""
     from optimizer.jobs.champions.read_variants import NamedVariantRequest, read_named_variant
 
     return session.client.ask(read_named_variant, NamedVariantRequest(family=family, name=name)).variant

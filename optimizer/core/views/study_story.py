@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from math import sqrt
 from statistics import fmean, pstdev, stdev
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult, Interval, Spend, measured
@@ -21,10 +21,8 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.comparison import TIE
 from optimizer.core.evaluation.judging.report import JudgedScores
 from optimizer.core.family.variant import Variant
+from optimizer.core.search.cascade.figures import CascadeCurves
 from optimizer.core.search.study import Study, Trial, ranked
-
-if TYPE_CHECKING:  # it needs numpy, which the api process never imports
-    from optimizer.core.search.cascade.curves import CascadeCurves
 
 N_CURVES = 6
 Z95 = 1.959964

@@ -5,12 +5,34 @@ its thresholds' curves and the price of its audits.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from optimizer.core.family.family import Family
-from optimizer.core.search.cascade.curves import CascadeCurves, cascade_curves
-from optimizer.core.search.cascade.learned import RECORDED
+from optimizer.core.search.cascade.figures import AuditCost, CascadeCurves
 from optimizer.core.search.study import OUT_OF_FOLD, Study, Trial, ranked
+from optimizer.jobs.context import Context
+from optimizer.jobs.studies.read_studies import StudyReadRequest, stored_study
 from optimizer.ports import Store, Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditCostReport:
+    study: str
+    audit_cost: AuditCost | None
+
+
+def read_audit_cost(context: Context, request: StudyReadRequest) -> AuditCostReport:
+    """What a nominated cascade's audits will cost once it serves; null for anything else that won, or nothing.
+
+    It is read by a process of its own, one at a time.
+    """
+    study, store, found = stored_study(context, request.id), context.store, None
+    if study.winner is not None:
+        family = context.families().families.get(study.family)
+        with store.read() as tx:
+            found = curves_of_study(study, store.studies.trials(tx, study.id), family=family, store=store, tx=tx)
+    cost = found.audit_cost if found is not None and found.variant == study.winner else None
+    return AuditCostReport(study=study.id, audit_cost=cost)
 
 
 def curves_of_study(
@@ -22,6 +44,9 @@ def curves_of_study(
     Args:
         family: the study's, for its margin; None: the margin follows from the quality.
     """
+    from optimizer.core.search.cascade.curves import cascade_curves  # these need numpy
+    from optimizer.core.search.cascade.learned import RECORDED
+
     answers = store.studies.tier_answers(tx, study.id)
     if answers is None:
         return None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
 
 from optimizer.core.base.answers import Page, page_of
-from optimizer.core.search.study import Study, StudyStatus, Trial, study_view, unknown_study
+from optimizer.core.search.study import ENDED, Study, StudyStatus, Trial, unknown_study
+from optimizer.core.views.study import StudyView, view_of_study
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import PageRequest, Request
+from optimizer.ports import Transaction
 
 
 class StudiesRequest(PageRequest):
@@ -25,19 +28,29 @@ class TrialsRequest(PageRequest):
     id: str
 
 
-def read_studies(context: Context, request: StudiesRequest) -> Page[Study]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MlflowLink:
+    """``url``: of the study's run, or of the list of experiments while it is not mirrored yet."""
+
+    study: str
+    url: str | None
+
+
+def read_studies(context: Context, request: StudiesRequest) -> Page[StudyView]:
     """Studies, newest first."""
     family, store = context.family_asked(request.family), context.store
     with store.read() as tx:
         found, next_cursor = store.studies.page(
             tx, family=family, status=request.status, cursor=request.cursor, limit=request.limit
         )
-    return Page(items=[study_view(study) for study in found], next_cursor=next_cursor)
+        return Page(items=[_view(tx, context, study) for study in found], next_cursor=next_cursor)
 
 
-def read_study(context: Context, request: StudyReadRequest) -> Study:
-    """One study: what it searched, what it has spent, what came out of it."""
-    return study_view(stored_study(context, request.id))
+def read_study(context: Context, request: StudyReadRequest) -> StudyView:
+    """One study: what it searched, what it has spent by now, what came out of it."""
+    study = stored_study(context, request.id)
+    with context.store.read() as tx:
+        return _view(tx, context, study)
 
 
 def read_trials(context: Context, request: TrialsRequest) -> Page[Trial]:
@@ -45,6 +58,19 @@ def read_trials(context: Context, request: TrialsRequest) -> Page[Trial]:
     stored_study(context, request.id)
     with context.store.read() as tx:
         return page_of(context.store.studies.trials(tx, request.id), request.cursor, request.limit)
+
+
+def read_mlflow_link(context: Context, request: StudyReadRequest) -> MlflowLink:
+    """Where the study is to be seen in MLflow; null where no MLflow answers."""
+    study = stored_study(context, request.id)
+    return MlflowLink(study=study.id, url=context.mlflow_link(study))
+
+
+def _view(tx: Transaction, context: Context, study: Study) -> StudyView:
+    if study.status in ENDED:
+        return view_of_study(study, study.spend, is_worker_running=True)
+    spend = context.store.journal.spend(tx, study.id)
+    return view_of_study(study, spend, is_worker_running=context.is_worker_running())
 
 
 def stored_study(context: Context, id: str) -> Study:

@@ -13,19 +13,19 @@ from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.tiers import Tiers
 from optimizer.core.search.cascade.exploration import (
-    AuditCost,
     WeightedEstimate,
     audit_cost,
     complete_records,
     estimate,
 )
+from optimizer.core.search.cascade.figures import AuditCost, Figure
 from optimizer.core.search.cascade.production import Production
 from optimizer.core.search.cascade.records import TierRecords
 from optimizer.core.search.cascade.refusal import MOST_MISSING, refused
 from optimizer.core.search.cascade.replay import NOT_REPLAYED, CascadeSetting, replay
 from optimizer.core.search.cascade.strategy import ALLOWED
 from optimizer.core.search.cascade.thresholds import FoundThresholds, LeastCost, bound_of, chains_of, search
-from optimizer.core.search.cascade.weighted import SHARES, Figure, figure
+from optimizer.core.search.cascade.weighted import SHARES, figure
 
 Recommendation = Literal["change", "keep", "do_not_cascade", "cannot_tell"]
 MIN_AUDITS = 30  # complete ones, before anything is said: a weighted mean of fewer has no honest normal interval

@@ -5,7 +5,7 @@ threshold at a time.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,59 +16,13 @@ from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.family.variant import Variant
 from optimizer.core.policy.policy import knob_of, parse_policy
 from optimizer.core.policy.tiers import CONFIDENCE, Tiers
-from optimizer.core.search.cascade.exploration import AuditCost, audit_cost
+from optimizer.core.search.cascade.exploration import audit_cost
+from optimizer.core.search.cascade.figures import CascadeCurves, ThresholdCurve, ThresholdPoint
 from optimizer.core.search.cascade.learned import is_recorded
 from optimizer.core.search.cascade.records import Column, TierRecords
 from optimizer.core.search.cascade.replay import NOT_REPLAYED, CascadeReplay, CascadeSetting, replay
-from optimizer.core.search.cascade.weighted import Figure
 
 N_VALUES = 31  # of each threshold: quantiles of the recorded confidences
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ThresholdPoint:
-    """One value and what the cascade then does; ``escalated_share``: of the requests that go on to the tier behind."""
-
-    value: float
-    quality: Figure
-    loss: Figure
-    cost_usd: Figure
-    escalated_share: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ThresholdCurve:
-    """``knob`` of ``tier``; ``present``: its value in the variant, where the other thresholds stand still; None without
-    a variant.
-
-    Values ascend.
-    """
-
-    knob: Knob
-    tier: str
-    present: float | None
-    points: tuple[ThresholdPoint, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CascadeCurves:
-    """``tiers``: those that are asked.
-
-    ``margin``: the loss that the search allowed. ``not_replayed``: knobs that have no curve, and why.
-
-    ``variant``: whose thresholds they are; None: there is no cascade yet, and ``audit_cost`` is not known.
-    ``is_found``: the search found them; else they are the champion's.
-    """
-
-    tiers: tuple[str, ...]
-    variant: str | None
-    is_found: bool
-    n_records: int
-    n_incomplete: int
-    margin: float
-    curves: tuple[ThresholdCurve, ...]
-    not_replayed: tuple[tuple[Knob, str], ...]
-    audit_cost: AuditCost | None
 
 
 def cascade_curves(

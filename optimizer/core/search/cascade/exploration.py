@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.phrasing import dollars
+from optimizer.core.search.cascade.figures import AuditCost, Figure
 from optimizer.core.search.cascade.records import Column, TierRecords
 from optimizer.core.search.cascade.replay import CascadeSetting, answering_tier
-from optimizer.core.search.cascade.weighted import LOSSES, SHARES, Figure, Range, figure
+from optimizer.core.search.cascade.weighted import LOSSES, SHARES, Range, figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,26 +71,6 @@ class WeightedEstimate:
     loss: Figure | None
     quality_unbiased: Figure
     cost_usd_unbiased: Figure
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditCost:
-    """What asking all tiers for ``audit_share`` of the requests adds to the mean cost of one,
-    in dollars and as a share of the setting's cost.
-    """
-
-    audit_share: float
-    extra_usd: Figure
-    extra_share: float
-
-    @property
-    def in_words(self) -> str:
-        low, high = (dollars(1000 * max(0.0, usd)) for usd in (self.extra_usd.low, self.extra_usd.high))
-        return (
-            f"Asking all tiers for {100 * self.audit_share:g} % of the requests (audit_share) adds"
-            f" {dollars(1000 * self.extra_usd.mean)} to 1,000 requests ({low} to {high}), {100 * self.extra_share:.2g}"
-            " % of what these cost without it."
-        )
 
 
 def kept_share(drawn: NDArray[np.bool_], complete: NDArray[np.bool_]) -> float:

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.search.cascade.figures import Figure
 from optimizer.core.search.cascade.records import Column, TierRecords
-from optimizer.core.search.cascade.weighted import LOSSES, SHARES, Figure, figure
+from optimizer.core.search.cascade.weighted import LOSSES, SHARES, figure
 
 NOT_REPLAYED: Mapping[str, str] = {  # knobs of a cascade that no record answers for, and why
     "refine": "an improved answer needs a further call, which no record holds",

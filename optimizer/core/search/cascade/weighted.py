@@ -19,18 +19,10 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from optimizer.core.search.cascade.figures import Figure
 from optimizer.core.search.cascade.records import Column
 
 Z95 = NormalDist().inv_cdf(0.975)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """A weighted mean as observed, with its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
