@@ -14,7 +14,7 @@ from optimizer.cli.output import console, dollars, say
 from optimizer.cli.session import Session
 from optimizer.cli.study.view import trials_of
 from optimizer.core.base.errors import InvalidInput, NotFound
-from optimizer.core.base.phrasing import count, signed
+from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim, Budget
 from optimizer.core.search.study import ENDED, ENOUGH, KEEP, REMARKS, Study, aimed_at, budget_options
 from optimizer.host import run_files
@@ -92,21 +92,6 @@ def read_definition(path: Path | None) -> Mapping[str, Any]:
 def price_of(found: object) -> LookPrice | Study:
     """What a look would cost; the study itself where it has confirmed the variant."""
     return found if isinstance(found, Study) else cast("LookEstimate", found).price
-
-
-def confirmation_lines(study: Study) -> list[str]:
-    """The confirmation in words, as the job summed it up."""
-    found = study.confirmation or {}
-    lines = [f"Holdout   {found['summary']}"] if found.get("summary") else []
-    for step in found.get("sequence") or ():
-        verdict = "passed" if step["passed"] else "did not pass"
-        lines.append(
-            f"  tested {step['variant']}: {verdict}, score {signed(step['lift'])} against the champion,"
-            f" p {step['p']:.3g}"
-        )
-    for gate in found.get("gates") or ():
-        lines.append(f"  {gate.get('name', 'gate'):<18}{gate.get('verdict', '')}: {gate.get('reason', '')}")
-    return lines
 
 
 def follow_study(session: Session, study_id: str, *, follow: bool, quiet: bool) -> StudyView:

@@ -9,7 +9,7 @@ from optimizer.cli.family.trivial_view import view_trivial
 from optimizer.cli.output import dollars, show, table, when
 from optimizer.cli.session import Session
 from optimizer.cli.study.score import score_lines
-from optimizer.core.base.phrasing import count
+from optimizer.core.base.phrasing import count, signed
 from optimizer.core.search.run_off import leaders_in_words, rows_in_words
 from optimizer.core.search.study import (
     ENOUGH,
@@ -114,15 +114,28 @@ def view(
     if study.findings:
         view_trivial(out, study.findings)
     if study.confirmation:
-        from optimizer.cli.study.run import confirmation_lines
-
         out.print("")
-        for line in confirmation_lines(study):
+        for line in _confirmation_lines(study):
             out.print(line, markup=False)
     out.print("")
     if mlflow is not None:
         out.print(f"MLflow    {mlflow}", markup=False)
     out.print(f"Next      {study.then}", markup=False)
+
+
+def _confirmation_lines(study: Study) -> list[str]:
+    """The confirmation in words, as the job summed it up."""
+    found = study.confirmation or {}
+    lines = [f"Holdout   {found['summary']}"] if found.get("summary") else []
+    for step in found.get("sequence") or ():
+        verdict = "passed" if step["passed"] else "did not pass"
+        lines.append(
+            f"  tested {step['variant']}: {verdict}, score {signed(step['lift'])} against the champion,"
+            f" p {step['p']:.3g}"
+        )
+    for gate in found.get("gates") or ():
+        lines.append(f"  {gate.get('name', 'gate'):<18}{gate.get('verdict', '')}: {gate.get('reason', '')}")
+    return lines
 
 
 def _cut_lines(study: Study, trials: Sequence[Trial]) -> list[str]:
