@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -31,7 +32,8 @@ def asked(kind: type[Q], **members: Any) -> Q:
 def operate(id: str, act: OperatorAct, *, actor: str, store: Store, clock: Clock, **given: Any) -> RolloutChange:
     """``given``: members of the request."""
     report: RolloutChange = getattr(operate_rollout, act)(
-        context_of(store, clock, actor), asked(operate_rollout.ActRequest, id=id, **given)
+        context_of(store, clock, actor, families=lambda: SimpleNamespace(families={})),
+        asked(operate_rollout.ActRequest, id=id, **given),
     )
     return report
 

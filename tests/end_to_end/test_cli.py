@@ -279,7 +279,10 @@ def test_the_loop_by_hand_from_study_to_champion_and_back(detent: Detent) -> Non
     assert any(line.startswith("+  ") for line in diff["diff"].splitlines())
 
     blind = detent("rollout", "start", "support_topics", winner, "--dry-run")
-    assert (blind.code, "no interaction of support_topics was reported" in blind.err) == (1, True)
+    assert (blind.code, "nothing would start: Cannot start" in blind.err) == (0, True), blind.err
+    assert "Cannot tell how long: nothing was reported in the last 30 days" in blind.out
+    refused = detent("rollout", "start", "support_topics", winner)
+    assert (refused.code, "no interaction of support_topics was reported" in refused.err) == (1, True)
     _report(champion)
     dry = detent("rollout", "start", "support_topics", winner, "--dry-run")
     assert dry.code == 0, dry.err
@@ -340,6 +343,9 @@ def test_a_freeze_is_told_shown_and_taken_back(detent: Detent) -> None:
     assert "Frozen    support_topics by local:" in detent("status").out
     assert "detent unfreeze support_topics" in detent("rollout", "status", "support_topics", "--json").json["next"]
     assert detent("study", "run", "support_topics", "--budget-calls", "1000").code == 1
+    priced = detent("study", "run", "support_topics", "--budget-calls", "1000", "--dry-run").out
+    assert "No study would start while support_topics is frozen by local:" in priced
+    assert re.search(r"nominates nothing: its confirmation has \d\d holdout examples, and gates.n asks for 100", priced)
     assert detent("freeze", "nothing").code == 1
     everywhere = detent("freeze", "--json").json
     assert (everywhere["family"], [one["family"] for one in everywhere["freezes"]]) == (None, [None, "support_topics"])

@@ -125,7 +125,7 @@ def test_the_command_shows_stages_alarms_and_what_it_assumes(world: World, run: 
     assert "50 %" in shown
     assert "100.0 %" not in shown
     assert "distinct units an hour, 100 % of them give a label" in shown
-    assert "no gain is assumed" in shown
+    assert "candidate equal to it: no gain is assumed, since no confirmation" in shown
     wider = json.loads(run("forecast", F, "--margin", "0.2", "--json"))
     usual = json.loads(run("forecast", F, "--json"))
     assert wider["margin"] == 0.2
@@ -168,6 +168,10 @@ def test_of_an_active_rollout_the_command_says_what_is_left(world: World, run: A
     rollout = world.deploying()
     found = json.loads(run("forecast", F, "--json"))
     assert (found["rollout"], found["variant"]) == (rollout["id"], rollout["candidate"])
+    assert "which runs" not in " ".join(found["warnings"])
+    (told, *_) = json.loads(run("forecast", F, "--margin", "0.2", "--json"))["warnings"]
+    own = f"margin {found['margin']:g} and ladder 50 % > 75 %"
+    assert f"Rollout {rollout['id']}, which runs, keeps its own {own}" in told
 
 
 def test_a_dry_run_of_a_start_shows_the_forecast(world: World, run: Any) -> None:
@@ -175,6 +179,32 @@ def test_a_dry_run_of_a_start_shows_the_forecast(world: World, run: Any) -> None
     shown = run("start", F, world.candidate(), "--dry-run")
     assert "Fits its limits" in shown
     assert "Drop seen in a day" in shown
+
+
+def test_dry_runs_name_the_freeze_that_stands_in_the_way_and_how_it_ends(world: World, run: Any) -> None:
+    use(world, units=4_000, labelled=4_000)
+    world.post("/v1/freeze", {"reason": "launch"})
+    dry = world.post(START, {"variant": world.candidate(), "dry_run": True}).json()
+    assert dry["what"].startswith("nothing would start: every family is frozen by ")
+    assert dry["next"] == "detent unfreeze"
+    world.post("/v1/unfreeze", {})
+    world.deploying()
+    world.post("/v1/freeze", {"family": F, "reason": "launch"})
+    told = run("advance", F, "--dry-run")
+    assert f"would be refused: {F} is frozen by " in told
+    assert f"detent unfreeze {F}" in told
+    assert "--confirm" not in told
+
+
+def test_a_rollback_names_the_start_with_the_ladder_and_margin_that_it_undoes(world: World) -> None:
+    use(world, units=4_000, labelled=4_000)
+    asked = {"variant": world.candidate(), "confirm": F, "ladder": [0.2, 0.5], "margin": 0.04}
+    started = world.post(START, asked).json()
+    again = f"detent rollout start {F} {asked['variant']} --ladder 0.2,0.5 --margin 0.04 --confirm {F}"
+    assert world.post(f"/v1/rollouts/{started['id']}/reject", {}).json()["undo"] == again
+    plain = world.post(START, {"variant": asked["variant"], "confirm": F}).json()
+    undo = world.post(f"/v1/rollouts/{plain['id']}/rollback", {}).json()["undo"]
+    assert undo == f"detent rollout start {F} {asked['variant']} --confirm {F}"
 
 
 def test_a_self_test_says_what_would_have_happened_or_that_it_cannot_tell(world: World, run: Any) -> None:

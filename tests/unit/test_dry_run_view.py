@@ -63,4 +63,4 @@ def test_a_budget_that_may_cut_a_part_is_told_with_the_cap_that_cuts_none() -> N
 
 def test_what_is_to_be_said_of_the_rows_stands_before_the_next_command() -> None:
     told = told_of(estimate(remarks=["100 train examples not released.", "50 rows look alike."]))
-    assert "Rows      100 train examples not released.\nRows      50 rows look alike.\nNext" in told
+    assert "Note      100 train examples not released.\nNote      50 rows look alike.\nNext" in told

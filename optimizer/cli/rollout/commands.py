@@ -177,7 +177,9 @@ def advance(
         seen = session.client.ask(read_next_share, ReadRolloutRequest(id=rollout.id))
         step = f"from {percent(seen.share)} to {percent(seen.next_share or 1.0)}"
         told = (
-            f"would go {step}"
+            f"would be refused: {seen.freeze.sentence}"
+            if seen.freeze is not None
+            else f"would go {step}"
             if seen.gate_passed
             else f"would be refused: {seen.reason}. With --confirm {family} it would go {step}, recorded as forced"
         )

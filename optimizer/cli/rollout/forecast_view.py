@@ -44,7 +44,9 @@ def view_forecast(out: Console, values: Mapping[str, Any]) -> None:
     out.print(
         f"Assumed   champion at {values['base']:.3f} ({values['base_why']}); margin {values['margin']:g}", markup=False
     )
-    out.print(f"          candidate {signed(values['lift'])}: {values['lift_why']}", markup=False)
+    gain = signed(values["lift"])
+    candidate = f"better by {gain[1:]}" if gain.startswith("+") else "equal to it"
+    out.print(f"          candidate {candidate}: {values['lift_why']}", markup=False)
     known = values["verdict"] != "cannot_tell"
     if known:
         out.print(f"Traffic   {_traffic(values)}", markup=False)

@@ -52,7 +52,7 @@ def view_estimate(out: Console, family: Family, made: CostEstimate, again: str =
     if told := too_long_in_words({"truncated": made.truncated, "n_refused": made.n_refused}):
         out.print(f"Inputs    {told}", style="yellow", markup=False)
     for sentence in made.remarks:
-        out.print(f"Rows      {sentence}", style="yellow", markup=False)
+        out.print(f"Note      {sentence}", style="yellow", markup=False)
     budget = f"--budget-calls {max(1, round(made.calls.high))}" if asks else ""
     out.print(f"Next      {' '.join(filter(None, ('detent study run', family.name, again, budget)))}", markup=False)
 

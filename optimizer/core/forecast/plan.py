@@ -111,13 +111,14 @@ def plan_of(
 
 
 def lift_of(confirmation: Mapping[str, Any] | None, *, forced: bool) -> Lift:
-    """The lower 80 % bound of the lift on the sealed holdout, at least 0;
-    0 for a forced start, whatever a study says.
+    """The lower 80 % bound of the lift on the sealed holdout, at least 0.
+
+    ``forced``: a gate before the start was, or would be, passed by confirmation; then 0, whatever a study says.
     """
-    if forced:
-        return Lift(why="a forced start: no gain is assumed")
     if not confirmation or confirmation.get("lift") is None:
-        return Lift(why="no confirmation on the sealed holdout: no gain is assumed")
+        return Lift(why="no gain is assumed, since no confirmation on the sealed holdout speaks for it")
+    if forced:
+        return Lift(why="no gain is assumed, since not every gate was met")
     lift, low, high = (float(confirmation[name]) for name in ("lift", "lift_low", "lift_high"))
     value = assumed_lift(lift, (high - low) / WIDTH_OF_95)
     return Lift(value=value, why=f"the lower 80 % bound of the holdout's lift {signed(lift)}, not below 0")

@@ -425,6 +425,16 @@ def small_pool_in_words(n: int) -> str | None:
     )
 
 
+def small_holdout_in_words(n: int, needed: int) -> str | None:
+    """That the confirmation will not nominate; None where its gate n can be met."""
+    if n >= needed:
+        return None
+    return (
+        f"The study nominates nothing: its confirmation has {count(n, 'holdout example')}, and gates.n asks for"
+        f" {needed}. Import more examples (about {round(needed / 0.18)} in all give so many), or lower gates.n."
+    )
+
+
 def study_view(study: Study) -> Study:
     """Without the hundreds of numbers that only its report reads."""
     if not study.findings or OUT_OF_FOLD not in study.findings:

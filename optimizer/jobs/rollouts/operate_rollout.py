@@ -8,13 +8,15 @@ from pydantic import Field
 
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import PreconditionFailed, StaleVersion
-from optimizer.core.rollout.transitions import BRAKES, OperatorAct, Transition, TransitionRequest, apply, lapse_of
+from optimizer.core.family.family import Family
+from optimizer.core.rollout.transitions import BRAKES, OperatorAct, TransitionRequest, apply, lapse_of
 from optimizer.core.serving.freezes import require_unfrozen
-from optimizer.core.serving.rollout import Champion, Decision, Rollout, refuse_other_clock, visible
+from optimizer.core.serving.rollout import Rollout, refuse_other_clock, visible
 from optimizer.jobs.context import Context
 from optimizer.jobs.record_change import RolloutChange, checked_reason, log_head, record_transition
 from optimizer.jobs.record_change import promote as promote_candidate
 from optimizer.jobs.request import EntityTags, Reason, Request
+from optimizer.jobs.rollouts.start_rollout import RolloutRequest, start_command
 from optimizer.jobs.rollouts.watch_rollout import evidence_now
 from optimizer.ports import Transaction
 
@@ -120,7 +122,17 @@ def _operate(context: Context, request: ActRequest, act: OperatorAct) -> Rollout
         if not transition.changed:
             return RolloutChange(**members_of(rollout), what=transition.what, why=rollout.reason or why, changed=False)
         decision = record_transition(tx, store, transition)
-        return _report(transition, decision, promote_candidate(tx, store, transition))
+        reign = promote_candidate(tx, store, transition)
+        undo, following = _commands(transition.rollout, act, context.families().families.get(rollout.family))
+        return RolloutChange(
+            **members_of(transition.rollout),
+            what=transition.what,
+            why=why,
+            undo=undo,
+            next=following,
+            decision=decision,
+            reign=reign,
+        )
 
     report = store.write(change)
     log_head(report.decision)
@@ -139,25 +151,22 @@ def _version(if_match: str | None) -> int | None:
     return int(tag)
 
 
-def _report(transition: Transition, decision: Decision, reign: Champion | None) -> RolloutChange:
-    rollout, act = transition.rollout, transition.request.act
-    undo, following = _commands(rollout, act)
-    return RolloutChange(
-        **members_of(rollout),
-        what=transition.what,
-        why=transition.request.reason,
-        undo=undo,
-        next=following,
-        decision=decision,
-        reign=reign,
-    )
+def _commands(rollout: Rollout, act: str, declared: Family | None) -> tuple[str | None, str | None]:
+    """(the command that takes the act back, the one that goes on).
 
-
-def _commands(rollout: Rollout, act: str) -> tuple[str | None, str | None]:
-    """(the command that takes the act back, the one that goes on)."""
+    ``declared``: the family as its file is now; a start by that file takes no options for what it says.
+    """
     f = rollout.family
     back = f"detent rollout rollback {f}"
-    again = f"detent rollout start {f} {rollout.candidate}" + (f" --confirm {f}" if rollout.forced else "")
+    file = declared.rollout if declared is not None else None
+    margin = rollout.settings["margin"] if rollout.settings["margin_from"] == "given" else None
+    started = RolloutRequest(
+        family=f,
+        variant=rollout.candidate,
+        ladder=list(rollout.ladder) if file is None or tuple(file.ladder) != tuple(rollout.ladder) else None,
+        margin=margin if file is None or file.margin != margin else None,
+    )
+    again = start_command(started, forced=rollout.forced)
     onward = f"detent rollout status {f}"  # it goes on by itself; the way past a gate is told by who refuses it
     return {
         "approve": (back, onward),

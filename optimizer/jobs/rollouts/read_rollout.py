@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated
 
@@ -17,8 +17,8 @@ from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.scheduling.schedule import in_force
 from optimizer.core.search.study import Study
 from optimizer.core.serving.assignment import leased
-from optimizer.core.serving.freezes import is_frozen
-from optimizer.core.serving.rollout import Champion, Decision, Rollout, visible
+from optimizer.core.serving.freezes import Freeze, is_frozen
+from optimizer.core.serving.rollout import Champion, Decision, Rollout, ladder_text, visible
 from optimizer.core.views.rollout_evidence import evidence_text
 from optimizer.core.views.rollout_headline import rollout_headline
 from optimizer.core.views.rollout_status import (
@@ -90,6 +90,7 @@ class NextShare:
     next_share: float | None
     gate_passed: bool
     reason: Text[str]
+    freeze: Freeze | None  # no evidence and no confirmation goes past it
     dry_run: bool = True
 
 
@@ -148,6 +149,13 @@ def read_family_forecast(context: Context, request: ForecastRequest) -> FamilyFo
         found = forecast_family(
             family, variant, store=store, clock=context.clock, ladder=request.ladder, margin=request.margin
         )
+        if active is not None:
+            running = (
+                f"This is of a rollout that would start now. Rollout {active.id}, which runs, keeps its own margin"
+                f" {active.settings['margin']:g} and ladder {ladder_text(active.ladder)} > 100 %; what it still needs:"
+                f" detent rollout forecast {family.name}."
+            )
+            found = replace(found, warnings=(running, *found.warnings))
     return FamilyForecast(**members_of(found), family=family.name, rollout=of, variant=variant)
 
 
@@ -157,12 +165,14 @@ def read_next_share(context: Context, request: ReadRolloutRequest) -> NextShare:
     with store.read() as tx:
         rollout = visible(store.rollouts.get(tx, request.id), request.id, context.access)
         evidence = evidence_now(tx, store, rollout, at=clock.now(), clock_at=clock.rollout_now()) or {}
+        freeze = is_frozen(store.freezes.all(tx), rollout.family)
     return NextShare(
         rollout=rollout.id,
         share=rollout.share,
         next_share=rollout.ladder[rollout.stage + 1] if rollout.stage + 1 < len(rollout.ladder) else None,
         gate_passed=evidence.get("act") == "advance",
         reason=evidence.get("reason") or "nothing has been measured yet",
+        freeze=freeze,
     )
 
 

@@ -21,7 +21,7 @@ from optimizer.core.feedback.traffic import RecordedTraffic
 from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, chosen, fallen_before, gates_on_record
 from optimizer.core.rollout.transitions import TransitionRequest, apply, start
-from optimizer.core.serving.freezes import require_unfrozen
+from optimizer.core.serving.freezes import Freeze, is_frozen, require_unfrozen
 from optimizer.core.serving.rollout import Decision, Rollout, ladder_text
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
@@ -94,7 +94,8 @@ def make_rollout(family: Family, request: RolloutRequest, *, actor: str, store: 
     if request.dry_run:
         with store.read() as tx:
             draft = _draft(tx, store, clock, basis)
-        return _foreseen(draft)
+            freeze = is_frozen(store.freezes.all(tx), family.name)
+        return _foreseen(draft, freeze)
     decisions: list[Decision] = []
     made = store.write(lambda tx: _make(tx, store, clock, basis, decisions))
     for decision in decisions:
@@ -122,6 +123,7 @@ class _Draft:
     gates: Sequence[GateRecord]
     forecast: RolloutForecast
     basis: _Basis
+    blind: Conflict | None  # no interaction was reported, so that it cannot start
 
     @property
     def missed(self) -> list[GateRecord]:
@@ -158,8 +160,9 @@ def _draft(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> _Draft
     aim = basis.asked.aim or (evidence.aim if evidence is not None else settings.gates.aim)
     now = clock.now()
     since = now - timedelta(days=LABEL_WINDOW_DAYS)
+    blind = None
     if not store.observations.is_reported(tx, name, since):
-        raise Conflict(
+        blind = Conflict(
             f"Cannot start a rollout of {variant}: no interaction of {name} was reported in {LABEL_WINDOW_DAYS} days,"
             " so its guardrails would be blind. Report every request with the assignment token it was served with:"
             ' POST /v1/interactions {"assignment", "latency_ms", "cost_usd", "error"};'
@@ -192,13 +195,16 @@ def _draft(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> _Draft
     gates += gates_of_suites(asked, store.performance.batches(tx, name), variant, champion=champion.variant)
     forecast = forecast_start(rollout, traffic=basis.traffic, study=evidence, forced=bool(missed(gates)), clock=clock)
     gate = forecast.gate()
-    return _Draft(rollout=rollout, gates=gates if gate is None else [*gates, gate], forecast=forecast, basis=basis)
+    told = gates if gate is None else [*gates, gate]
+    return _Draft(rollout=rollout, gates=told, forecast=forecast, basis=basis, blind=blind)
 
 
 def _make(tx: Transaction, store: Store, clock: Clock, basis: _Basis, decisions: list[Decision]) -> StartReport:
     """``decisions``: takes those that it wrote."""
     require_unfrozen(store.freezes.all(tx), basis.family.name, f"start a rollout of {basis.asked.variant}")
     draft = _draft(tx, store, clock, basis)
+    if draft.blind is not None:
+        raise draft.blind
     forced = bool(draft.missed)
     if forced and basis.asked.confirm != basis.family.name:
         raise _refusal(draft)
@@ -253,19 +259,24 @@ def _refusal(draft: _Draft) -> GateNotMet:
     way_out = f"Collect the evidence (detent study run {name}), or start it" if evidence else "Or start it"
     return GateNotMet(
         f"Cannot start a rollout of {variant}: not every gate is met. {why}. {way_out} "
-        f"as forced with confirm = {name}{wrong}: {_command(draft.basis.asked, variant, forced=True)}.",
+        f"as forced with confirm = {name}{wrong}: {start_command(draft.basis.asked, forced=True)}.",
         gates=draft.missed, confirm=name,
     )  # fmt: skip
 
 
-def _foreseen(draft: _Draft) -> StartReport:
+def _foreseen(draft: _Draft, freeze: Freeze | None) -> StartReport:
     forced = bool(draft.missed)
     what = f"would start a rollout of {_plan(draft.rollout)}"
+    what += "; refused unless confirmed, since not every gate is met" if forced else ""
+    hindrances = [f"{freeze.sentence}."] if freeze is not None else []
+    hindrances += [draft.blind.detail] if draft.blind is not None else []
+    if hindrances:
+        what = f"nothing would start: {' '.join(hindrances)} After that it {what}"
     return StartReport(
         **members_of(draft.rollout),
-        what=what + ("; refused unless confirmed, since not every gate is met" if forced else ""),
+        what=what,
         why=_gates_text(draft),
-        next=_command(draft.basis.asked, draft.rollout.candidate, forced=forced),
+        next=freeze.undo if freeze is not None else start_command(draft.basis.asked, forced=forced),
         changed=False,
         gates=draft.gates,
         forecast=draft.forecast,
@@ -273,7 +284,7 @@ def _foreseen(draft: _Draft) -> StartReport:
     )
 
 
-def _command(asked: RolloutRequest, variant: str, *, forced: bool) -> str:
+def start_command(asked: RolloutRequest, *, forced: bool) -> str:
     """That starts what was asked for: another margin or ladder is another rollout."""
     options = {
         "aim": asked.aim,
@@ -283,7 +294,7 @@ def _command(asked: RolloutRequest, variant: str, *, forced: bool) -> str:
         "confirm": asked.family if forced else None,
     }
     given = "".join(f" --{name} {value}" for name, value in options.items() if value is not None)
-    return f"detent rollout start {asked.family} {variant}{given}"
+    return f"detent rollout start {asked.family} {asked.variant}{given}"
 
 
 def _started(rollout: Rollout, draft: _Draft) -> StartReport:

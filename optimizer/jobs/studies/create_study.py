@@ -29,10 +29,11 @@ from optimizer.core.search.study import (
     Definition,
     Study,
     Trigger,
+    small_holdout_in_words,
     small_pool_in_words,
     unreleased_in_words,
 )
-from optimizer.core.serving.freezes import require_unfrozen
+from optimizer.core.serving.freezes import is_frozen, require_unfrozen
 from optimizer.jobs.dataset.build_dataset import load_examples
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.ids import new_id
@@ -139,9 +140,12 @@ def create_study(
 
 
 def _remarks(asked: AskedStudy, dataset: Mapping[str, Any], store: Store) -> list[str]:
-    """What a dry run says of the rows."""
+    """What a dry run says of the rows, and of a freeze under which the study would be refused."""
+    with store.read() as tx:
+        freeze = is_frozen(store.freezes.all(tx), asked.family.name)
+    frozen = [] if freeze is None else [f"No study would start while {freeze.sentence}."]
     if not kind_of(asked.family).asks_models:
-        return []
+        return frozen
     train, dev = load_examples(asked.family, dataset, store)
     rows = [*train, *dev]
     alike = near_duplicates({e.id: text for e in rows if (text := text_without_group(e))})
@@ -149,8 +153,11 @@ def _remarks(asked: AskedStudy, dataset: Mapping[str, Any], store: Store) -> lis
         unreleased_in_words(asked.family.name, dataset.get("n_unreleased", 0)),
         small_pool_in_words(len(rows)) if tuple(asked.names) == (REPLAY,) and asked.aim == "cost" else None,
         None if alike is None else alike.text,
+        small_holdout_in_words(len(dataset["holdout"]), asked.family.rollout.gates.n)
+        if asked.definition.n_holdout  # else the study is not to look at it
+        else None,
     )
-    return [sentence for sentence in told if sentence is not None]
+    return [*frozen, *(sentence for sentence in told if sentence is not None)]
 
 
 def _asked(
