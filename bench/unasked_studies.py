@@ -26,12 +26,12 @@ sys.path.insert(0, str(ROOT))
 
 from simulations.ended import quantile_cell
 
-from optimizer.core.base.values import Budget
 from optimizer.core.search.study import Study, Trigger
 from optimizer.host.config import load_settings
-from optimizer.jobs.studies.create_study import create_study
+from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
 from optimizer.runtime import wiring
 from tests.clock import until
+from tests.contexts import study_context
 from tests.running_server import make_home, started
 from tests.stores import migrate_store
 from tests.study_world import TOPIC_FAMILY, TOPICS, topic_examples
@@ -56,14 +56,13 @@ def queue_study(home: Path, trigger: Trigger | None) -> str:
     examples = [e for split, n in (("train", 60), ("dev", 60), ("holdout", 60)) for e in topic_examples(n, split)]
     store.write(lambda tx: store.examples.add(tx, examples))
     study = create_study(
-        families.families["topics"],
-        budget=Budget(calls=5000, minutes=60),
-        definition={"n_train": 60, "n_dev": 60, "n_holdout": 60, "n_candidates": 40},
-        strategy="bootstrap",
-        actor="bench",
-        store=store,
-        clock=clock,
-        models=wiring.open_models(settings),
+        study_context(store, clock, families.families["topics"], wiring.open_models(settings), actor="bench"),
+        StudyRequest(
+            family="topics",
+            budget=BudgetBody(calls=5000, minutes=60),
+            definition={"n_train": 60, "n_dev": 60, "n_holdout": 60, "n_candidates": 40},
+            strategy="bootstrap",
+        ),
         trigger=trigger,
     )
     store.close()

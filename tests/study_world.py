@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,12 +28,14 @@ from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.search.strategy import SearchSetting
 from optimizer.core.search.study import Study
 from optimizer.core.serving.champion import first
-from optimizer.jobs.context import JobContext
-from optimizer.jobs.studies.create_study import create_study
-from optimizer.jobs.studies.nominate import nominate
+from optimizer.jobs.context import Context, JobContext
+from optimizer.jobs.studies.confirm_variant import confirm_variant
+from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
+from optimizer.jobs.studies.nominate import NominateRequest, nominate
 from optimizer.jobs.studies.run_study import run_study
 from optimizer.runtime.wiring import classify, strategy_for
 from tests.clock import Clock
+from tests.contexts import study_context
 from tests.stores import new_database
 
 TOPICS = ("biology", "physics", "music")
@@ -200,8 +203,15 @@ class World:
             "n_run_off": 0,  # test_run_off.py has what is about it
             **options.pop("definition", {}),
         }
-        given = {"budget": Budget(calls=500), "actor": "test", "definition": definition, **options}
-        return create_study(self.family, store=self.store, clock=self.clock, **{"models": self, **given})
+        context, trigger = self._context(options), options.pop("trigger", None)
+        caps = {name: cap for name, cap in asdict(options.pop("budget", Budget(calls=500))).items() if cap is not None}
+        asked = {"family": self.family.name, "budget": BudgetBody(**caps), "definition": definition, **options}
+        return create_study(context, StudyRequest(**asked), trigger=trigger)
+
+    def _context(self, options: dict[str, Any]) -> Context:
+        """Takes its own out of ``options``."""
+        own = {name: options.pop(name) for name in ("actor", "usd_per_month") if name in options}
+        return study_context(self.store, self.clock, self.family, options.pop("models", self), **own)
 
     def run(self, study: Study, **options: Any) -> Study:
         """``options``: of the job's context, or of the job."""
@@ -211,15 +221,13 @@ class World:
         return run_study(study.id, context, **{"strategies": strategy_for, "classify": classify, **own})
 
     def nominate(self, study: str, variant: str | None, aim: Aim = "quality", **options: Any) -> Any:
-        given: Any = {
-            "family": self.family,
-            "actor": "test",
-            "store": self.store,
-            "clock": self.clock,
-            "models": self,
-            **options,
-        }
-        return nominate(study, variant=variant or "", aim=aim, **given)
+        context = self._context(options)
+        return nominate(context, NominateRequest(id=study, variant=variant or "none", aim=aim, **options))
+
+    def confirm(self, variant: str, aim: Aim = "quality", **options: Any) -> Any:
+        context = self._context(options)
+        asked = {"family": self.family.name, "strategy": "confirm", "variant": variant, "aim": aim, **options}
+        return confirm_variant(context, StudyRequest(**asked))
 
     def only_study(self) -> Study:
         with self.store.read() as tx:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
@@ -19,6 +20,7 @@ from optimizer.jobs.scheduling.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.scheduling.look_at_triggers import TriggerReport, look_at_triggers
 from optimizer.jobs.scheduling.set_schedule import set_schedule, unset_schedule
 from optimizer.jobs.scheduling.trigger_studies import trigger_studies
+from tests.contexts import study_context
 from tests.scripted_model import FREE
 from tests.stores import keep_events
 from tests.study_world import START, Clock, TopicModel, World, topic_family
@@ -147,14 +149,9 @@ class TriggeredWorld(World):
     def check(self, *, max_studies: int = 3, usd_per_month: float | None = None) -> list[Study]:
         """What the worker does every five minutes."""
         self.settle()
-        return trigger_studies(
-            self.store,
-            self.clock,
-            self.families.families,
-            lambda: self,
-            max_studies=max_studies,
-            usd_per_month=usd_per_month,
-        )
+        settings: Any = SimpleNamespace(usd_per_month=usd_per_month, max_studies=max_studies)
+        context = study_context(self.store, self.clock, self.family, self)
+        return trigger_studies(replace(context, settings=settings, families=lambda: self.families))
 
     def hand_on(self) -> list[StartReport]:
         return hand_on_candidates(self.store, self.clock, self.families.families)

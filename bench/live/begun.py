@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import VariantRecord
 from optimizer.core.search.study import Study
 from optimizer.core.serving.champion import first
-from optimizer.jobs.studies.create_study import create_study
+from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
 from optimizer.ports import Clock, Store
+from tests.contexts import study_context
 
 
 def begun_study(
@@ -48,8 +48,10 @@ def begun_study(
 
     store.write(fill)
     made = create_study(
-        family, strategy=strategy, seed=seed, budget=Budget(calls=calls), definition=definition, actor="bench",
-        store=store, clock=clock, models=models,
-    )  # fmt: skip
+        study_context(store, clock, family, models, actor="bench"),
+        StudyRequest(
+            family=family.name, strategy=strategy, seed=seed, budget=BudgetBody(calls=calls), definition=definition
+        ),
+    )
     assert isinstance(made, Study)
     return made

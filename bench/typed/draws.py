@@ -31,9 +31,10 @@ from optimizer.core.serving.champion import first
 from optimizer.core.statistics.exact_pairs import exact_p
 from optimizer.host.config import load_settings
 from optimizer.jobs.context import JobContext
-from optimizer.jobs.studies.create_study import create_study
+from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
 from optimizer.jobs.studies.run_study import run_study
 from optimizer.runtime import wiring
+from tests.contexts import study_context
 from typed.command import DONE, REFUSED, typed
 
 CHEAP, STRONG = "gpt-4o-mini", "gpt-4o"
@@ -176,14 +177,8 @@ class Table:
         if begun is None:
             self.store.write(write)
         made = begun or create_study(
-            family,
-            strategy="replay",
-            aim="cost",
-            budget=BUDGET,
-            actor="bench",
-            store=self.store,
-            clock=clock,
-            models=self.models,
+            study_context(self.store, clock, family, self.models, actor="bench"),
+            StudyRequest(family=family.name, strategy="replay", aim="cost", budget=BudgetBody(calls=100_000)),
         )
         assert isinstance(made, Study)
         source = SimpleNamespace(get=lambda name: Recorded(self, name))

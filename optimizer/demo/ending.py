@@ -89,7 +89,8 @@ def say_addresses(screen: Screen, place: Place, servers: Servers, store: Store, 
 
 
 def say_price(screen: Screen, place: Place, family: Family, store: Store, clock: Clock) -> None:
-    estimated = dry_run(family, read_definition(place.definition), store=store, clock=clock)
+    context = wiring.home_context(place.settings, actor="demo", store=store, clock=clock)
+    estimated = dry_run(context, family, read_definition(place.definition))
     if estimated is None or estimated[0].usd is None:
         return
     estimate, price = estimated

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from optimizer.core.base.values import Budget
 from optimizer.core.family.family import Family
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.search.cost_estimate import CostEstimate
-from optimizer.jobs.studies.create_study import create_study
-from optimizer.ports import Clock, Store
+from optimizer.jobs.context import Context
+from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
 from optimizer.runtime import wiring
 
 EXAMPLE_MODEL = "openai/gpt-4o-mini"  # only its listed price is used; no call is made
@@ -30,9 +30,7 @@ class PricedCatalogue:
         return self._price
 
 
-def dry_run(
-    family: Family, definition: Mapping[str, Any], *, store: Store, clock: Clock
-) -> tuple[CostEstimate, ModelPrice] | None:
+def dry_run(context: Context, family: Family, definition: Mapping[str, Any]) -> tuple[CostEstimate, ModelPrice] | None:
     """(estimate, price) of this study on ``EXAMPLE_MODEL``; None where its price is not listed.
 
     Writes nothing, spends nothing.
@@ -42,17 +40,14 @@ def dry_run(
     if price is None:
         return None
     sizes = {k: v for k, v in definition.items() if k not in ("strategy", "aim", "seed", "budget")}
-    made = create_study(
-        family,
+    request = StudyRequest(
+        family=family.name,
         strategy=str(definition["strategy"]),
-        budget=Budget(**definition["budget"]),
+        budget=BudgetBody(**definition["budget"]),
         seed=int(definition["seed"]),
         definition=sizes,
-        actor="demo",
-        store=store,
-        clock=clock,
-        models=catalogue,
         dry_run=True,
     )
+    made = create_study(replace(context, family=lambda name: family, models=lambda: catalogue), request)
     assert isinstance(made, CostEstimate)
     return made, price

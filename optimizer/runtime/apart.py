@@ -11,17 +11,13 @@ import sys
 import threading
 from dataclasses import replace
 from datetime import timedelta
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from optimizer.core.base.errors import Busy, DetentError
 from optimizer.core.serving.access import Access
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Request
 from optimizer.runtime.use_cases import UseCase, use_case_named
-
-if TYPE_CHECKING:
-    from optimizer.adapters.files.family_files import FamilyFiles
 
 WITHIN_S = 50.0  # a client of the command line waits for a minute
 NICER = 10  # than what serves
@@ -84,34 +80,13 @@ def main() -> None:
 def _context(asked: dict[str, Any]) -> Context:
     from pathlib import Path
 
-    from optimizer.core.serving.assignment import verify_token
-    from optimizer.core.serving.family_names import definition
     from optimizer.host.config import load_settings
     from optimizer.runtime import wiring
 
-    settings = load_settings(asked["profile"], Path(asked["home"]))
-    store, clock = wiring.open_store(settings), wiring.open_clock(settings)
-
-    @cache  # without arguments: settings hold a dict, so they have no hash
-    def files() -> FamilyFiles:
-        found = wiring.load_families(settings)
-        with store.read() as tx:
-            found.former_names = store.family_names.former(tx)
-        return found
-
     families = asked["access"]["families"]
-    context = wiring.open_context(
-        settings,
-        actor=asked["actor"],
-        access=Access(roles=tuple(asked["access"]["roles"]), families=None if families is None else tuple(families)),
-        store=store,
-        clock=clock,
-        families=files,
-        family=lambda name: definition(name, files().families, files().problems),
-        unit_key=lambda: wiring.open_secrets(settings).unit_key,
-        verify=lambda token: verify_token(token, wiring.open_secrets(settings).token_keys, clock.now()),
-        fit_judge=wiring.fit_judge,
-    )
+    access = Access(roles=tuple(asked["access"]["roles"]), families=None if families is None else tuple(families))
+    settings = load_settings(asked["profile"], Path(asked["home"]))
+    context = wiring.home_context(settings, actor=asked["actor"], access=access)
     return replace(context, within=0.8 * timedelta(seconds=WITHIN_S))
 
 

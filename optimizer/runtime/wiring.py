@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -95,6 +96,44 @@ def open_context(
         is_worker_running=lambda: run_files.ProcessLock(settings, "worker").is_held(),
         mlflow_link=lambda study: mlflow_link(settings, study),
         progress=progress,
+        fit_judge=fit_judge,
+    )
+
+
+def home_context(
+    settings: Settings,
+    *,
+    actor: str,
+    access: Access = EVERYTHING,
+    store: Store | None = None,
+    clock: Clock | None = None,
+    families: FamilySource | None = None,
+) -> Context:
+    """Of a process that answers no requests: what it has not open is opened here."""
+    from optimizer.core.serving.assignment import verify_token
+    from optimizer.core.serving.family_names import definition
+
+    the_store, the_clock = store or open_store(settings), clock or open_clock(settings)
+
+    @cache  # without arguments: settings hold a dict, so they have no hash
+    def files() -> FamilySource:
+        if families is not None:
+            return families
+        found = load_families(settings)
+        with the_store.read() as tx:
+            found.former_names = the_store.family_names.former(tx)
+        return found
+
+    return open_context(
+        settings,
+        actor=actor,
+        access=access,
+        store=the_store,
+        clock=the_clock,
+        families=files,
+        family=lambda name: definition(name, files().families, files().problems),
+        unit_key=lambda: open_secrets(settings).unit_key,
+        verify=lambda token: verify_token(token, open_secrets(settings).token_keys, the_clock.now()),
         fit_judge=fit_judge,
     )
 

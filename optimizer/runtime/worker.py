@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -115,6 +116,10 @@ class Worker:
         self._clock = wiring.open_clock(self._settings)
         self._switches = SwitchWatcher(self._store, self._clock)
         self._families = wiring.load_families(self._settings)
+        context = wiring.home_context(
+            self._settings, actor="system", store=self._store, clock=self._clock, families=self._families
+        )
+        self._context = replace(context, models=self._open_models)
         self._targets = wiring.load_targets(self._settings)
         self._flags = wiring.load_flags()
         self._channels = wiring.open_channels(self._settings)
@@ -327,14 +332,7 @@ class Worker:
         try:
             self._hand_on()
         finally:
-            trigger_studies(
-                self._store,
-                self._clock,
-                dict(self._families.families),
-                self._open_models,
-                max_studies=self._settings.max_studies,
-                usd_per_month=self._settings.usd_per_month,
-            )
+            trigger_studies(self._context)
 
     def _hand_on(self) -> None:
         with self._handing_on:

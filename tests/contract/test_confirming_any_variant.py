@@ -14,7 +14,6 @@ from optimizer.core.base.values import Budget
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.search.study import CONFIRM, Study
 from optimizer.jobs.families.create_variant import VariantDraft, store_draft
-from optimizer.jobs.studies.confirm_variant import confirm_variant
 from optimizer.jobs.studies.nominate import LookPrice
 from tests.clock import Clock
 from tests.study_world import START, TopicModel, World, topic_examples, topic_family
@@ -54,15 +53,7 @@ def champion(world: World) -> str:
 
 
 def confirm(world: World, variant: str, **options: Any) -> Any:
-    given = {
-        "aim": "quality",
-        "actor": "local:ann",
-        "store": world.store,
-        "clock": world.clock,
-        "models": world,
-        **options,
-    }
-    return confirm_variant(world.family, variant, **given)
+    return world.confirm(variant, **{"actor": "local:ann", **options})
 
 
 def n_looks(world: World) -> int:

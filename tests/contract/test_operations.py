@@ -90,6 +90,7 @@ from optimizer.jobs.scheduling.set_schedule import (
     put_schedule,
     read_family_schedule,
 )
+from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest
 from optimizer.jobs.studies.evaluations.create_judge_run import (
     JudgeBudgetBody,
     JudgeCheckRequest,
@@ -99,11 +100,9 @@ from optimizer.jobs.studies.evaluations.create_judge_run import (
     score_answers,
     stop_judge_run,
 )
+from optimizer.jobs.studies.nominate import NominateRequest
 from optimizer.jobs.studies.start_study import (
-    BudgetBody,
-    NominateRequest,
     StudyActRequest,
-    StudyRequest,
     cancel_study,
     nominate_variant,
     start_study,

@@ -48,6 +48,7 @@ from optimizer.host.config import load_settings
 from optimizer.jobs.dataset.import_examples import import_examples
 from optimizer.ports import JournalEntry, SourceRow
 from optimizer.runtime import wiring
+from tests.contexts import study_context
 from tests.stores import migrate_store
 from tests.unit.test_mlflow_link import Mlflow
 
@@ -344,7 +345,8 @@ def test_the_dry_run_price_is_a_listed_price_and_writes_nothing(home: Path) -> N
         for n in range(700)
     ]
     store.write(lambda tx: store.examples.add(tx, made))
-    estimated = dry_run(family, read_definition(home / "experiments" / "demo.yaml"), store=store, clock=clock)
+    definition = read_definition(home / "experiments" / "demo.yaml")
+    estimated = dry_run(study_context(store, clock, family, None), family, definition)
     assert estimated is not None
     estimate, price = estimated
     assert price.input_usd_per_mtok > 0

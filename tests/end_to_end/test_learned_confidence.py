@@ -18,7 +18,6 @@ from api.app import create_app
 from api.gateway.app import create_gateway
 from optimizer.adapters.reports.study_report import study_page
 from optimizer.cli.variant.commands import reading
-from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.views.variant import variant_view
 from optimizer.host.config import Settings, load_settings
@@ -26,11 +25,12 @@ from optimizer.jobs.context import JobContext
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.feedback.collect_reviews import collect_reviews
 from optimizer.jobs.feedback.label_interaction import label_interaction
-from optimizer.jobs.studies.create_study import create_study
+from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
 from optimizer.jobs.studies.report_study import report_study
 from optimizer.jobs.studies.run_study import run_study
 from optimizer.runtime import wiring
 from tests.clock import Clock, until
+from tests.contexts import study_context
 from tests.scripted_model import chat_answer, provider
 from tests.stores import migrate_store
 from tests.study_world import TOPICS
@@ -135,15 +135,14 @@ def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_
 
         opened = wiring.open_models(home)
         made = create_study(
-            family,
-            strategy="replay",
-            aim="cost",
-            budget=Budget(calls=3000, usd=50.0),
-            definition=SIZES,
-            actor="test",
-            store=store,
-            clock=clock,
-            models=opened,
+            study_context(store, clock, family, opened),
+            StudyRequest(
+                family=family.name,
+                strategy="replay",
+                aim="cost",
+                budget=BudgetBody(calls=3000, usd=50.0),
+                definition=SIZES,
+            ),
         )
         study = run_study(
             made.id,

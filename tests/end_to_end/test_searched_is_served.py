@@ -25,11 +25,12 @@ from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.families.export_variant import export_variant
 from optimizer.jobs.families.sync_families import sync_families
-from optimizer.jobs.studies.create_study import create_study
+from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.run_study import run_study
 from optimizer.ports import Clock, Store
 from optimizer.runtime import wiring
+from tests.contexts import study_context
 from tests.scripted_model import chat_answer, provider
 from tests.stores import migrate_store
 from tests.study_world import TOPICS
@@ -109,14 +110,8 @@ def test_study_prompt_route_render_route_gateway_and_export_agree_byte_for_byte(
         opened = wiring.open_models(home)
         definition = {"n_train": 20, "n_dev": 9, "n_holdout": 12, "n_candidates": 2}
         made = create_study(
-            family,
-            strategy="bootstrap",
-            budget=Budget(calls=300),
-            definition=definition,
-            actor="test",
-            store=store,
-            clock=clock,
-            models=opened,
+            study_context(store, clock, family, opened),
+            StudyRequest(family="topics", strategy="bootstrap", budget=BudgetBody(calls=300), definition=definition),
         )
         study = run_study(
             made.id,

@@ -31,7 +31,6 @@ from optimizer.core.predictor.predictor import Predictor
 from optimizer.core.rollout.start import gates_on_record
 from optimizer.core.search.cost_estimate import replay_estimate
 from optimizer.core.search.study import CONTENT_SCORE, REMARKS, Definition
-from optimizer.jobs.studies.confirm_variant import confirm_variant
 from optimizer.jobs.studies.report_study import report_study
 from tests.study_world import START, World
 from tests.unit.test_policy_studies import NoModels, pipeline_family
@@ -251,10 +250,7 @@ def test_a_wish_that_the_sealed_items_do_not_bear_out_starts_no_rollout(tmp_path
     assert quality["name"] == "quality"
     assert "0.500" in quality["reason"]
     with pytest.raises(GateNotMet, match="did not pass: quality"):
-        confirm_variant(
-            world.family, study.winner, aim="cost", actor="a", store=world.store, clock=world.clock,
-            models=NoModels(),
-        )  # type: ignore[arg-type]  # fmt: skip
+        world.confirm(study.winner, "cost", models=NoModels())
 
 
 def test_a_saving_is_proposed_where_most_items_are_worth_processing(tmp_path: Path) -> None:

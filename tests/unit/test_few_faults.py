@@ -15,7 +15,7 @@ from optimizer.core.base.errors import MAX_ALIKE, InvalidInput
 from optimizer.jobs.families.create_variant import VariantRequest
 from optimizer.jobs.feedback.record_exposures import ExposuresRequest
 from optimizer.jobs.rollouts.freeze import FreezeRequest
-from optimizer.jobs.studies.start_study import BudgetBody
+from optimizer.jobs.studies.create_study import BudgetBody
 from optimizer.jobs.upkeep.manage_keys import KeyRequest
 from tests.strategies import NOW
 

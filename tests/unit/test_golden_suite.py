@@ -22,7 +22,6 @@ from optimizer.core.family.variant import FewShot, Variant, VariantRecord
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.search.study import Definition, Study, Trigger
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
-from optimizer.jobs.studies.confirm_variant import confirm_variant
 from optimizer.jobs.studies.evaluate_variant import evaluate_variant
 from optimizer.jobs.studies.evaluations.plan_evaluation import estimate_evaluation
 from optimizer.runtime.wiring import classify
@@ -380,11 +379,10 @@ def test_no_look_at_the_holdout_is_spent_on_a_candidate_that_its_scenarios_refus
     it = world(tmp_path, Knowing(forgets={2: "music"}))
     record = VariantRecord(family="topics", variant=shown(2), source="api", created_at=START, created_by="ann")
     it.store.write(lambda tx: it.store.variants.add(tx, record))
-    given = {"actor": "ann", "store": it.store, "clock": it.clock, "models": it}
-    assert confirm_variant(it.family, shown(2).id, aim="quality", dry_run=True, **given) is not None  # type: ignore[call-overload]
+    assert it.confirm(shown(2).id, dry_run=True) is not None
     evaluate(it)
     with pytest.raises(GateNotMet, match="scenario music") as refused:
-        confirm_variant(it.family, shown(2).id, aim="quality", dry_run=True, **given)  # type: ignore[call-overload]
+        it.confirm(shown(2).id, dry_run=True)
     assert [one["name"] for one in refused.value.members["gates"]] == ["golden"]
     assert f"detent rollout start topics {shown(2).id} --confirm topics" in refused.value.detail
 
@@ -495,4 +493,4 @@ def test_what_its_study_has_confirmed_is_nominated_no_more_once_a_scenario_is_lo
     with pytest.raises(GateNotMet, match="on the golden scenarios of topics"):
         it.nominate(study.id, study.winner)
     with pytest.raises(GateNotMet, match="on the golden scenarios of topics"):
-        confirm_variant(it.family, study.winner, aim="quality", actor="ann", store=it.store, clock=it.clock, models=it)
+        it.confirm(study.winner)

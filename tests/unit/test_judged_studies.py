@@ -19,7 +19,6 @@ from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import kind_of
 from optimizer.core.views.study_headline import next_step
 from optimizer.jobs.families.vouch_for_judge import judge_gates
-from optimizer.jobs.studies.nominate import nominate
 from optimizer.jobs.studies.report_study import report_study
 from optimizer.ports import CalibrationRecord
 from tests.judged_world import JudgedWorld, judge_model, letters_family, writer_by
@@ -183,10 +182,9 @@ def test_a_confirmation_by_a_judge_that_people_vouch_for_is_decided_by_the_other
 def test_a_nomination_is_refused_until_people_vouch_for_the_judge_and_then_needs_no_other_look(tmp_path, monkeypatch):
     world = confirmed_world(tmp_path)
     study, winner = world.study, world.study.winner
-    given = {"actor": "ann", "store": world.store, "clock": world.clock}
 
     def nominated():
-        return nominate(study.id, variant=winner, aim="quality", family=world.family, models=world, **given)
+        return world.nominate(study.id, winner)
 
     with pytest.raises(GateNotMet, match="Once people vouch for its judge it starts on evidence, without another look"):
         nominated()
@@ -195,7 +193,14 @@ def test_a_nomination_is_refused_until_people_vouch_for_the_judge_and_then_needs
     assert nominated().id == study.id
     monkeypatch.setattr(world.store.observations, "is_reported", lambda *_: True)
     rollout = {"gates": {"n": 8, "max_risk": 1.0}, "metric": {"field": "success", "source": "user"}}
-    started = start_rollout(letters_family(space=SPACE, rollout=rollout), winner, dry_run=True, **given)
+    started = start_rollout(
+        letters_family(space=SPACE, rollout=rollout),
+        winner,
+        dry_run=True,
+        actor="ann",
+        store=world.store,
+        clock=world.clock,
+    )
     assert not started.forced
 
 

@@ -25,6 +25,7 @@ from optimizer.jobs.scheduling.set_schedule import set_schedule
 from optimizer.jobs.scheduling.trigger_studies import trigger_studies
 from optimizer.jobs.studies.evaluate_variant import evaluate_variant
 from optimizer.runtime.wiring import classify
+from tests.contexts import study_context
 from tests.study_world import TopicModel, World
 
 ROOT = Path(__file__).parents[2]
@@ -152,7 +153,7 @@ def test_a_schedule_without_enough_examples_says_so_and_waits(name: str, tmp_pat
     family, store, clock = world.family, world.store, world.clock
     set_schedule(family, holdout=True, reason="", actor="local:ann", store=store, clock=clock)
     clock.pass_time(timedelta(days=32))
-    assert trigger_studies(store, clock, {name: family}, lambda: world, max_studies=3) == []
+    assert trigger_studies(study_context(store, clock, family, world)) == []
     report = look_at_triggers(family, store=store, clock=clock, max_studies=3)
     assert report.held is not None
     assert report.held.needs_person

@@ -24,15 +24,11 @@ GOING = {
     "optimizer/jobs/feedback/label_interaction.py": {"label_interaction"},
     "optimizer/jobs/rollouts/adopt_file_version.py": {"adopt_file_version"},
     "optimizer/jobs/scheduling/set_schedule.py": {"set_schedule", "_record"},
-    "optimizer/jobs/scheduling/trigger_studies.py": {"_start"},
     "optimizer/jobs/studies/compare_variants.py": {"compare_variants"},
-    "optimizer/jobs/studies/confirm_variant.py": {"confirm_variant"},
-    "optimizer/jobs/studies/create_study.py": {"create_study"},
     "optimizer/jobs/studies/evaluate_variant.py": {"evaluate_variant"},
     "optimizer/jobs/studies/evaluations/measure_suite.py": {"evaluators_of"},
     "optimizer/jobs/studies/evaluations/plan_evaluation.py": {"estimate_evaluation"},
     "optimizer/jobs/studies/evaluations/time_calls.py": {"time_calls"},
-    "optimizer/jobs/studies/nominate.py": {"plan_look", "nominate"},
 }
 
 

@@ -227,7 +227,8 @@ def nominate(
       detent study nominate triage v_1a2b3c4d5e6f --aim cost
     """
     from optimizer.cli.study import run as study_run
-    from optimizer.jobs.studies.start_study import NominateRequest, nominate_variant
+    from optimizer.jobs.studies.nominate import NominateRequest
+    from optimizer.jobs.studies.start_study import nominate_variant
 
     check_one_of("--aim", aim, ("quality", "cost", "latency"))
     session = Session()

@@ -19,8 +19,9 @@ from optimizer.core.base.errors import Refused
 from optimizer.core.base.values import Aim
 from optimizer.core.search.study import CONFIRM, Study
 from optimizer.core.views.study import StudyView
+from optimizer.jobs.studies.create_study import StudyRequest
 from optimizer.jobs.studies.nominate import LookPrice
-from optimizer.jobs.studies.start_study import StudyRequest, start_study
+from optimizer.jobs.studies.start_study import start_study
 
 
 def run(

@@ -21,8 +21,9 @@ from optimizer.host import run_files
 
 if TYPE_CHECKING:
     from optimizer.core.views.study import StudyView
+    from optimizer.jobs.studies.create_study import StudyRequest
     from optimizer.jobs.studies.nominate import LookPrice
-    from optimizer.jobs.studies.start_study import LookEstimate, StudyRequest
+    from optimizer.jobs.studies.start_study import LookEstimate
 
 POLL_S = 0.5
 TOLD_EVERY_S = 30.0  # where no line moves
@@ -40,7 +41,7 @@ class Wish:
     definition: Mapping[str, Any] = field(default_factory=dict)
 
     def of_family(self, family: str, *, dry_run: bool = False) -> StudyRequest:
-        from optimizer.jobs.studies.start_study import BudgetBody, StudyRequest
+        from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest
 
         caps = {name: cap for name, cap in asdict(self.budget).items() if cap is not None}
         return StudyRequest(

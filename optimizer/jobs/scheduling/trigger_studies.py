@@ -3,26 +3,27 @@ every five minutes a look at each family's triggers, under the guards."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
 
 from optimizer.core.base.errors import BudgetTooSmall, Conflict, DetentError
 from optimizer.core.base.phrasing import when
-from optimizer.core.base.values import Aim, Budget
+from optimizer.core.base.values import Aim
 from optimizer.core.family.family import Family
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits
 from optimizer.core.scheduling.schedule import asked_of
 from optimizer.core.search.study import Study, Trigger
+from optimizer.jobs.context import Context
 from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts
 from optimizer.jobs.scheduling.look_at_triggers import TriggerReport, as_started, look_at_triggers, watermark_name
-from optimizer.jobs.studies.create_study import create_study
+from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
 from optimizer.jobs.studies.read_spending import monthly_left
-from optimizer.ports import Alert, Clock, ModelCatalogue, Store, Transaction
+from optimizer.ports import Alert, Clock, Store, Transaction
 
 STARTED = "study_started"  # alert kinds: a notice while such a study is under way
 NOT_STARTED = "study_not_started"  # something fires, and only a person can let it; subject: EXAMPLES or START
@@ -39,37 +40,27 @@ class _Problem:
 
 
 def trigger_studies(
-    store: Store,
-    clock: Clock,
-    families: Mapping[str, Family],
-    open_models: Callable[[], ModelCatalogue],
-    *,
-    max_studies: int,
-    usd_per_month: float | None = None,
+    context: Context,
 ) -> list[Study]:
     """One look at every family; returns the studies that it queued.
 
     A scheduled time stays due while a guard holds it back, and makes one study however long that takes: after downtime
     too there is one at most. Feedback that a study has answered starts no other.
     """
+    families = dict(context.families().families)
     try:
-        return each_family(
-            families, lambda family: _look(store, clock, family, open_models, max_studies, usd_per_month)
-        )
+        return each_family(families, lambda family: _look(context, family))
     finally:
-        _tell_started(store, clock.now(), families)
+        _tell_started(context.store, context.clock.now(), families)
 
 
 def _look(
-    store: Store,
-    clock: Clock,
+    context: Context,
     family: Family,
-    open_models: Callable[[], ModelCatalogue],
-    max_studies: int,
-    usd_per_month: float | None,
 ) -> Study | None:
+    store, clock = context.store, context.clock
     looked_at = clock.rollout_now()
-    report = look_at_triggers(family, store=store, clock=clock, max_studies=max_studies)
+    report = look_at_triggers(family, store=store, clock=clock, max_studies=context.settings.max_studies)
     problem: _Problem | None = None
     if report.held is not None and report.held.needs_person:
         problem = _Problem(about=EXAMPLES, detail=report.held.reason)
@@ -77,17 +68,7 @@ def _look(
         trigger = as_started(report.trigger, looked_at)
         strategy, aim = asked_of(family, report.schedule, trigger.kind)
         try:
-            study = _start(
-                store,
-                clock,
-                family,
-                trigger,
-                open_models(),
-                usd_per_month,
-                strategy=strategy,
-                aim=aim,
-                holdout=report.schedule.holdout,
-            )
+            study = _start(context, family, trigger, strategy=strategy, aim=aim, holdout=report.schedule.holdout)
         except Conflict:  # another process began a study or a freeze first: the next look sees it
             return None
         except DetentError as refusal:  # such as a budget that is too small or an unknown model: an operator has to act
@@ -105,42 +86,26 @@ def _look(
     return None
 
 
-def _start(
-    store: Store,
-    clock: Clock,
-    family: Family,
-    trigger: Trigger,
-    models: ModelCatalogue,
-    usd_per_month: float | None,
-    *,
-    strategy: str,
-    aim: Aim,
-    holdout: bool,
-) -> Study:
+def _start(context: Context, family: Family, trigger: Trigger, *, strategy: str, aim: Aim, holdout: bool) -> Study:
     """Queued with the family's own budget, which the monthly limits may make smaller; with a seed that none of the
     family's last hundred studies had, to try something new. Without ``holdout`` its dataset holds no sealed example.
     """
-    limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=usd_per_month)
+    store, all_usd = context.store, context.settings.usd_per_month
+    limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=all_usd)
     with store.read() as tx:
-        left = monthly_left(tx, store, clock, family.name, limits)
+        left = monthly_left(tx, store, context.clock, family.name, limits)
         earlier, _ = store.studies.page(tx, family=family.name)
     own = family.budget
-    study = create_study(
-        family,
+    usd = own.usd if left.usd is None else min(own.usd, left.usd)
+    request = StudyRequest(
+        family=family.name,
         strategy=strategy,
         aim=aim,
-        budget=Budget(
-            usd=own.usd if left.usd is None else min(own.usd, left.usd), calls=own.calls, minutes=own.minutes
-        ),
+        budget=BudgetBody(usd=usd, calls=own.calls, minutes=own.minutes),
         seed=max((one.seed + 1 for one in earlier), default=0) % 2**32,
-        actor=f"system:{trigger.kind}",
-        store=store,
-        clock=clock,
-        models=models,
         definition={} if holdout else {"n_holdout": 0},
-        trigger=trigger,
-        usd_per_month=usd_per_month,
     )
+    study = create_study(replace(context, actor=f"system:{trigger.kind}"), request, trigger=trigger)
     assert isinstance(study, Study)
     return study
 

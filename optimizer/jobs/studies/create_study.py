@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Annotated, Any
 
-from optimizer.core.base.errors import Conflict, InvalidInput
+from pydantic import Field
+
+from optimizer.core.base.answers import Json
+from optimizer.core.base.errors import Conflict
 from optimizer.core.base.values import Aim, Budget
 from optimizer.core.dataset.examples import text_without_group
 from optimizer.core.dataset.similarity import near_duplicates
@@ -34,39 +37,52 @@ from optimizer.core.search.study import (
     unreleased_in_words,
 )
 from optimizer.core.serving.freezes import is_frozen, require_unfrozen
+from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.build_dataset import load_examples
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.ids import new_id
+from optimizer.jobs.request import Name, Positive, Request
 from optimizer.jobs.studies.kinds.kind import AskedStudy, study_kind
 from optimizer.jobs.studies.read_spending import monthly_left
-from optimizer.ports import Clock, ModelCatalogue, Store, Transaction
+from optimizer.ports import ModelCatalogue, Store, Transaction
 
 DEFAULT_BUDGET = Budget(calls=1000)  # where no cap is given: no study may spend without end
 
 
-def create_study(
-    family: Family,
-    *,
-    strategy: str | None = None,
-    aim: Aim | None = None,
-    budget: Budget | None = None,
-    seed: int = 0,
-    definition: Mapping[str, Any] | None = None,
-    actor: str,
-    store: Store,
-    clock: Clock,
-    models: ModelCatalogue,
-    dry_run: bool = False,
-    trigger: Trigger | None = None,
-    usd_per_month: float | None = None,
-) -> Study | CostEstimate:
+class BudgetBody(Request):
+    usd: Annotated[float, Field(ge=0)] | None = None
+    calls: Annotated[int, Field(ge=0)] | None = None
+    minutes: Positive | None = None
+
+
+class StudyRequest(Request):
+    """What to search for and what it may spend, confirmation included."""
+
+    family: str
+    strategy: Annotated[
+        Name | None, Field(description="`confirm` searches nothing: it takes `variant` to the sealed holdout")
+    ] = None
+    variant: Annotated[Name | None, Field(description="With strategy confirm: which one")] = None
+    aim: Aim | None = None
+    budget: Annotated[BudgetBody | None, Field(description="Default: 1,000 calls")] = None
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    space: dict[str, Json] | None = None
+    proposer: Name | None = None
+    definition: Annotated[
+        dict[str, Json],
+        Field(description="Sizes such as n_train, n_dev, n_holdout, n_candidates, n_settings, max_examples"),
+    ] = {}  # noqa: RUF012
+    dry_run: bool = False
+
+
+def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | None = None) -> Study | CostEstimate:
     """The queued study, or with ``dry_run`` its Estimate (which writes and spends nothing).
 
+    Without an aim it has that of its kind. Its dollars keep to what all families' studies together may spend in a
+    calendar month, as settings say, and to the family's own limit, which is in its file.
+
     Args:
-        aim: None: as its kind has it.
         trigger: why it starts by itself; None when a user asks for it.
-        usd_per_month: what all families' studies together may spend in a calendar month; the family's own limit is in
-            its file.
     Raises:
         InvalidInput: unknown strategy, one that has another aim, a model without price where cost is the aim, a
             definition or space that cannot be read, a budget that is no budget.
@@ -76,19 +92,23 @@ def create_study(
         DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent. A monthly limit is a cap in dollars for
             every study: where it is set, a model without a known price is not asked.
     """
-    if not 0 <= seed < 2**32:
-        raise InvalidInput(f"A seed is a whole number from 0 to 4294967295, not {seed}.")
-    if not dry_run:
+    store, clock, models = context.store, context.clock, context.models()
+    family = context.family(request.family)
+    budget = Budget(**request.budget.model_dump()) if request.budget is not None else DEFAULT_BUDGET
+    named = {"space": request.space, "proposer": request.proposer}
+    definition = {**request.definition, **{name: value for name, value in named.items() if value is not None}}
+    if not request.dry_run:
         with store.read() as tx:
             require_unfrozen(store.freezes.all(tx), family.name, f"start a study of {family.name}")
-    limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=usd_per_month)
+    limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=context.settings.usd_per_month)
     with store.read() as tx:
-        caps = under(monthly_left(tx, store, clock, family.name, limits), checked_budget(budget or DEFAULT_BUDGET))
+        caps = under(monthly_left(tx, store, clock, family.name, limits), checked_budget(budget))
     kind = study_kind(family)
-    aim = aim or kind.aim(family, definition or {}, store)
-    asked = _asked(family, strategy or kind_of(family).default_strategy, aim, caps, definition or {}, store, models)
+    aim = request.aim or kind.aim(family, definition, store)
+    strategy = request.strategy or kind_of(family).default_strategy
+    asked = _asked(family, strategy, aim, caps, definition, store, models)
     plan = kind.plan(asked, store, models)
-    if dry_run:
+    if request.dry_run:
         drawn: Mapping[str, Any] = plan.dataset
         left_out = {n: drawn[n] for n in ("truncated", "n_refused", "n_unreleased") if n in drawn}
         return replace(
@@ -101,12 +121,12 @@ def create_study(
         strategy="+".join(asked.names),
         aim=aim,
         status="queued",
-        seed=seed,
+        seed=request.seed,
         budget=plan.budget,
         definition={k: v for k, v in asdict(asked.definition).items() if v is not None},
         champion=asked.champion_id,
         created_at=now,
-        created_by=actor,
+        created_by=context.actor,
         dataset=plan.dataset,
         simulated_clock=clock.scale != 1.0,
         trigger=trigger,
@@ -126,13 +146,13 @@ def create_study(
         detail: dict[str, Any] = {
             "strategy": study.strategy,
             "budget": asdict(study.budget),
-            "seed": seed,
+            "seed": request.seed,
             "dataset": plan.dataset["hash"],
         }
         if trigger is not None:
             detail |= {"trigger": trigger.kind, "reason": trigger.reason}
         store.audit.add(
-            tx, at=now, actor=actor, action="study_create", family=family.name, subject=study.id, detail=detail
+            tx, at=now, actor=context.actor, action="study_create", family=family.name, subject=study.id, detail=detail
         )
         return study
 

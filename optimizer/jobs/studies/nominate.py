@@ -33,18 +33,21 @@ from optimizer.core.search.answer_bounds import (
 )
 from optimizer.core.search.judging_cost import judging_cost, policy_judgements
 from optimizer.core.search.strategy import check_aim
-from optimizer.core.search.study import CONFIRM, UNFINISHED, Definition, Study, unknown_study
+from optimizer.core.search.study import CONFIRM, UNFINISHED, Definition, Study
 from optimizer.core.serving.freezes import require_unfrozen
+from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.families.vouch_for_judge import judge_gates, without_judge_gate
 from optimizer.jobs.ids import new_id
+from optimizer.jobs.request import Name, Request
 from optimizer.jobs.studies.confirming_study import standing_look
 from optimizer.jobs.studies.context import variant_of
 from optimizer.jobs.studies.kinds.prompt import require_price, serve_another
 from optimizer.jobs.studies.read_spending import monthly_left
-from optimizer.ports import Clock, ModelCatalogue, Store, Transaction
+from optimizer.jobs.studies.read_studies import stored_study
+from optimizer.ports import Store, Transaction
 
 TO_SPARE = 1.5  # times the calls of the confirmation: retries count, and so do calls that a kill loses
 
@@ -64,21 +67,16 @@ class LookPrice:
     look: int
 
 
-def nominate(
-    study_id: str,
-    *,
-    variant: str,
-    aim: Aim,
-    family: Family,
-    actor: str,
-    store: Store,
-    clock: Clock,
-    models: ModelCatalogue,
-    dry_run: bool = False,
-    usd_per_month: float | None = None,
-) -> Study | LookPrice:
-    """The study that speaks for ``variant``: one that confirms it, or has confirmed it,
-    for ``aim`` against the champion of today, else a new one.
+class NominateRequest(Request):
+    id: str
+    variant: Name
+    aim: Aim = "quality"
+    dry_run: bool = False
+
+
+def nominate(context: Context, request: NominateRequest) -> Study | LookPrice:
+    """The study that speaks for a variant: one that confirms it, or has confirmed it,
+    for this aim against the champion of today, else a new one.
 
     Safe to repeat: what the holdout has been asked once is not asked again until the champion is another. With
     ``dry_run`` the Price of a new one, which writes and spends nothing.
@@ -92,38 +90,34 @@ def nominate(
             model has no price.
         DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent.
     """
+    store, variant, aim, study = context.store, request.variant, request.aim, stored_study(context, request.id)
+    family = context.family(study.family)
     with store.read() as tx:
-        study = store.studies.get(tx, study_id)
-        trials = store.studies.trials(tx, study_id) if study else []
-        results = store.studies.results(tx, study_id, "search", variant).get(variant, [])
+        trials = store.studies.trials(tx, study.id)
+        results = store.studies.results(tx, study.id, "search", variant).get(variant, [])
         standing = standing_look(tx, store, family.name, variant, aim)
-    if study is None:
-        raise unknown_study(study_id)
     refuse_fallen(family, variant, store)
     if standing is not None:
         return as_confirmed(standing, variant, family, store)
     if study.status in UNFINISHED:
         raise Conflict(
-            f"Study {study_id} is {study.status}; what it nominates is decided when it ends.", status=study.status
+            f"Study {study.id} is {study.status}; what it nominates is decided when it ends.", status=study.status
         )
     if variant == study.winner and aim == study.aim and study.confirmation:
         return as_confirmed(study, variant, family, store)
     trial = next((t for t in trials if t.variant == variant), None)
     if trial is None and not (study.mode == "confirm" and variant == study.winner):
-        raise NotFound(f"{variant} is no trial of study {study_id}; `detent study show {study_id}` lists its trials.")
+        raise NotFound(f"{variant} is no trial of study {study.id}; `detent study show {study.id}` lists its trials.")
     if trial is not None and (trial.status != "complete" or any(r.score is None for r in results)):
         raise InvalidInput(
-            f"{variant} has not been measured on every dev example of study {study_id}; only a variant that has can be"
+            f"{variant} has not been measured on every dev example of study {study.id}; only a variant that has can be"
             " nominated."
         )
     definition = Definition.parse(study.definition)
     if definition.n_holdout == 0:  # its own study was not to look at the holdout; a nomination asks for the look
         definition = replace(definition, n_holdout=family.rollout.gates.n)
-    planned = plan_look(
-        family, variant, aim, definition, seed=study.seed, searched=study.id, actor=actor, store=store, clock=clock,
-        models=models, usd_per_month=usd_per_month,
-    )  # fmt: skip
-    return planned.price if dry_run else queue_look(planned, store, clock, family)
+    planned = plan_look(context, family, variant, aim, definition, seed=study.seed, searched=study.id)
+    return planned.price if request.dry_run else queue_look(context, planned, family)
 
 
 def refuse_fallen(family: Family, variant: str, store: Store) -> None:
@@ -187,23 +181,20 @@ def _arms(family: Family, variant: str, store: Store) -> tuple[Variant, Variant]
 
 
 def plan_look(
+    context: Context,
     family: Family,
     variant: str,
     aim: Aim,
     definition: Definition,
     *,
-    seed: int,
-    searched: str | None,
-    actor: str,
-    store: Store,
-    clock: Clock,
-    models: ModelCatalogue,
-    usd_per_month: float | None,
+    seed: int = 0,
+    searched: str | None = None,
 ) -> PlannedLook:
     """Champion and candidate as they are: each priced by its own model and output limit.
 
     ``searched``: the study that found it, if one did.
     """
+    store, clock, models = context.store, context.clock, context.models()
     require_known_models(family, models)
     arms = _arms(family, variant, store)
     check_aim(family, aim)
@@ -221,7 +212,7 @@ def plan_look(
     usd = 0.0  # infinite where a price is not known
     with store.read() as tx:
         look = store.examples.looks(tx, family.name, dataset["holdout"]) + 1
-        limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=usd_per_month)
+        limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=context.settings.usd_per_month)
         left = monthly_left(tx, store, clock, family.name, limits)
     n_calls, asked = 0, []
     for arm in arms if kind_of(family).asks_models else ():  # a replay costs nothing
@@ -254,7 +245,7 @@ def plan_look(
     study = Study(
         id=new_id("st"), family=family.name, strategy=CONFIRM, aim=aim, status="queued", seed=seed, budget=budget,
         definition={k: v for k, v in asdict(definition).items() if v is not None}, champion=arms[0].id,
-        winner=arms[1].id, created_at=clock.now(), created_by=actor, dataset=dataset,
+        winner=arms[1].id, created_at=clock.now(), created_by=context.actor, dataset=dataset,
         simulated_clock=clock.scale != 1.0,
     )  # fmt: skip
     price_of_look = LookPrice(
@@ -269,14 +260,14 @@ def plan_look(
     return PlannedLook(study=study, price=price_of_look, limits=limits)
 
 
-def queue_look(planned: PlannedLook, store: Store, clock: Clock, family: Family) -> Study:
+def queue_look(context: Context, planned: PlannedLook, family: Family) -> Study:
     """Stored, for the worker or the one who asks. Raises Conflict where the family is frozen or has a study."""
-    study = planned.study
+    store, study = context.store, planned.study
 
     def add(tx: Transaction) -> Study:
         require_unfrozen(store.freezes.all(tx), family.name, f"nominate {study.winner}")
         under(
-            monthly_left(tx, store, clock, family.name, planned.limits), study.budget
+            monthly_left(tx, store, context.clock, family.name, planned.limits), study.budget
         )  # another study may have begun meanwhile
         store.studies.add(tx, study)
         detail = {**asdict(planned.price), "budget": asdict(study.budget)}

@@ -3,50 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from optimizer.core.base.answers import Json
-from optimizer.core.base.errors import Fault, InvalidInput
-from optimizer.core.base.values import Aim, Budget
-from optimizer.core.family.family import Family
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits
 from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.study import CONFIRM, Study, study_view
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import Name, Positive, Reason, Request
+from optimizer.jobs.request import Reason, Request
 from optimizer.jobs.studies.confirm_variant import confirm_variant
-from optimizer.jobs.studies.create_study import create_study
-from optimizer.jobs.studies.nominate import LookPrice, nominate
+from optimizer.jobs.studies.create_study import StudyRequest, create_study
+from optimizer.jobs.studies.nominate import LookPrice, NominateRequest, nominate
 from optimizer.jobs.studies.read_studies import stored_study
 from optimizer.jobs.studies.transitions import request_stop, resume_study
-
-
-class BudgetBody(Request):
-    usd: Annotated[float, Field(ge=0)] | None = None
-    calls: Annotated[int, Field(ge=0)] | None = None
-    minutes: Positive | None = None
-
-
-class StudyRequest(Request):
-    """What to search for and what it may spend, confirmation included."""
-
-    family: str
-    strategy: Annotated[
-        Name | None, Field(description="`confirm` searches nothing: it takes `variant` to the sealed holdout")
-    ] = None
-    variant: Annotated[Name | None, Field(description="With strategy confirm: which one")] = None
-    aim: Aim | None = None
-    budget: Annotated[BudgetBody | None, Field(description="Default: 1,000 calls")] = None
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    space: dict[str, Json] | None = None
-    proposer: Name | None = None
-    definition: Annotated[
-        dict[str, Json],
-        Field(description="Sizes such as n_train, n_dev, n_holdout, n_candidates, n_settings, max_examples"),
-    ] = {}  # noqa: RUF012
-    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +34,6 @@ class LookEstimate:
     price: LookPrice
 
 
-class NominateRequest(Request):
-    id: str
-    variant: Name
-    aim: Aim = "quality"
-    dry_run: bool = False
-
-
 class StudyActRequest(Request):
     id: str
     reason: Reason = ""
@@ -87,49 +48,12 @@ def start_study(context: Context, request: StudyRequest) -> Study | StudyEstimat
     200 with the study where one has confirmed it. 409 when one is under way, when the budget cannot pay for the
     confirmation (with figures), or when there are too few examples.
     """
-    family = context.family(request.family)
     if request.strategy == CONFIRM or request.variant is not None:
-        return _confirm(context, family, request)
-    named = {"space": request.space, "proposer": request.proposer}
-    made = create_study(
-        family,
-        strategy=request.strategy,
-        aim=request.aim,
-        budget=Budget(**request.budget.model_dump()) if request.budget is not None else None,
-        seed=request.seed,
-        definition={**request.definition, **{name: value for name, value in named.items() if value is not None}},
-        actor=context.actor,
-        store=context.store,
-        clock=context.clock,
-        models=context.models(),
-        dry_run=request.dry_run,
-        usd_per_month=context.settings.usd_per_month,
-    )
-    return StudyEstimate(family=family.name, estimate=made) if isinstance(made, CostEstimate) else study_view(made)
-
-
-def _confirm(context: Context, family: Family, request: StudyRequest) -> Study | LookEstimate:
-    more = sorted(request.model_fields_set - {"family", "strategy", "variant", "aim", "dry_run"})
-    if request.strategy != CONFIRM or request.variant is None or more:
-        detail = (
-            "strategy confirm goes with a variant, an aim and dry_run alone: it searches nothing, and its price is"
-            " fixed before"
-        )
-        raise InvalidInput(
-            f"No study was made: {detail}.", [Fault(pointer=f"/{(more or ['variant'])[0]}", detail=detail)]
-        )
-    found = confirm_variant(
-        family,
-        request.variant,
-        aim=request.aim or "quality",
-        actor=context.actor,
-        store=context.store,
-        clock=context.clock,
-        models=context.models(),
-        dry_run=request.dry_run,
-        usd_per_month=context.settings.usd_per_month,
-    )
-    return _looked(found)
+        return _looked(confirm_variant(context, request))
+    made = create_study(context, request)
+    if isinstance(made, CostEstimate):
+        return StudyEstimate(family=context.family(request.family).name, estimate=made)
+    return study_view(made)
 
 
 def nominate_variant(context: Context, request: NominateRequest) -> Study | LookEstimate:
@@ -139,20 +63,7 @@ def nominate_variant(context: Context, request: NominateRequest) -> Study | Look
     For any other point of its search 202 and a new study, which looks at the sealed holdout once more; with ``dry_run``
     200 and what that would cost.
     """
-    searched = stored_study(context, request.id)
-    found = nominate(
-        request.id,
-        variant=request.variant,
-        aim=request.aim,
-        family=context.family(searched.family),
-        actor=context.actor,
-        store=context.store,
-        clock=context.clock,
-        models=context.models(),
-        dry_run=request.dry_run,
-        usd_per_month=context.settings.usd_per_month,
-    )
-    return _looked(found)
+    return _looked(nominate(context, request))
 
 
 def _looked(found: Study | LookPrice) -> Study | LookEstimate:
