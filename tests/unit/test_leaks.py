@@ -17,7 +17,7 @@ from optimizer.core.family.variant import FewShot
 from optimizer.core.search.leaks import LeakCheck, fingerprints, texts_of
 from optimizer.core.search.strategy import Proposal, SearchSetting
 from optimizer.core.search.study import LEAKS, leaks_in_words
-from optimizer.host.config import load_settings
+from optimizer.core.views.study import view_of_study
 from tests.study_world import World, topic_examples, topic_family
 from tests.unit.test_gepa_search import Reflective
 
@@ -185,7 +185,7 @@ def test_readers_of_a_study_are_told_whose_proposals_were_refused(tmp_path):
     said = "1 proposal of gepa: it quotes eight words in a row of an example that is sealed or not released."
     assert leaks_in_words(ended.findings) == said
     out = StringIO()
-    view(Console(file=out, width=300), ended, here.trials(ended), settings=load_settings(home=tmp_path))
+    view(Console(file=out, width=300), view_of_study(ended, ended.spend, is_worker_running=True), here.trials(ended))
     assert f"Refused   {said}" in out.getvalue()
     assert leaks_in_words({}) is None
     assert leaks_in_words({LEAKS: {"n": 3, "by": {"simba": 1, "gepa": 2}}}) == (

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from io import StringIO
 
 import pytest
+from pydantic import ValidationError
 from rich.console import Console
 
 from optimizer.cli.study.view import view
@@ -25,7 +26,7 @@ from optimizer.core.models.language import ModelPrice
 from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.strategy import without_turn
 from optimizer.core.search.study import Study, too_long_in_words
-from optimizer.host.config import load_settings
+from optimizer.core.views.study import view_of_study
 from optimizer.jobs.outbox.mirror_outbox import TOPICS as MIRRORED
 from optimizer.jobs.studies.progress import StudyProgress
 from optimizer.jobs.studies.transitions import fail_study, request_stop, resume_study
@@ -173,7 +174,7 @@ def test_a_search_that_its_budget_cut_short_says_why_and_which_strategy_had_no_t
         == "The next call would pass the cap of 60 calls: 20 are used, and 40 calls are held back for the confirmation."
     )
     out = StringIO()
-    view(Console(file=out, width=300), study, trials, settings=load_settings(home=tmp_path))
+    view(Console(file=out, width=300), view_of_study(study, study.spend, is_worker_running=True), trials)
     assert (
         f"settings never had a turn: detent study run topics --budget-calls {study.findings['enough']['calls']}, enough"
         " for every part, or --strategy settings" in out.getvalue()
@@ -476,9 +477,9 @@ def test_two_studies_of_one_family_at_once_are_a_conflict(world):
     [
         pytest.param({"strategy": "luck"}, InvalidInput, id="unknown strategy"),
         pytest.param({"aim": "cost", "strategy": "race"}, InvalidInput, id="a race for another aim"),
-        pytest.param({"seed": -1}, InvalidInput, id="negative seed"),
-        pytest.param({"budget": Budget(calls=-5)}, InvalidInput, id="negative budget"),
-        pytest.param({"budget": Budget(usd=float("nan"))}, InvalidInput, id="budget that is no number"),
+        pytest.param({"seed": -1}, ValidationError, id="negative seed"),
+        pytest.param({"budget": Budget(calls=-5)}, ValidationError, id="negative budget"),
+        pytest.param({"budget": Budget(usd=float("nan"))}, ValidationError, id="budget that is no number"),
         pytest.param({"budget": Budget(minutes=1e300)}, InvalidInput, id="minutes beyond the calendar"),
         pytest.param({"budget": Budget(calls=0)}, BudgetTooSmall, id="zero budget"),
         pytest.param({"budget": Budget(calls=40)}, BudgetTooSmall, id="only the confirmation"),
