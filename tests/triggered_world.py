@@ -4,15 +4,16 @@ what makes studies start by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from optimizer.core.family.family import Family
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
 from optimizer.core.models.language import ModelAnswer, ModelRequest
+from optimizer.core.scheduling.schedule import StoredSchedule
 from optimizer.core.search.study import Study
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.rollouts.start_rollout import StartReport
@@ -20,6 +21,8 @@ from optimizer.jobs.scheduling.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.scheduling.look_at_triggers import TriggerReport, look_at_triggers
 from optimizer.jobs.scheduling.set_schedule import set_schedule, unset_schedule
 from optimizer.jobs.scheduling.trigger_studies import trigger_studies
+from optimizer.ports import Clock as AnyClock
+from optimizer.ports import Store
 from tests.contexts import study_context
 from tests.scripted_model import FREE
 from tests.stores import keep_events
@@ -35,6 +38,22 @@ EASY_ROLLOUT = {
     "max_days": 3650,
     "max_labelled": 10**6,
 }
+
+
+def switched_on(family: Family, *, store: Store, clock: AnyClock, holdout: bool = True) -> None:
+    """A person lets studies of the family start by themselves, at the file's times."""
+    wanted = StoredSchedule(
+        family=family.name,
+        cron=None,
+        from_file=True,
+        holdout=holdout,
+        strategy=None,
+        aim=None,
+        reason="no reason given",
+        by="local:ann",
+        since=clock.now(),
+    )
+    set_schedule(family, wanted, store=store, clock=clock)
 
 
 class FreeModel(TopicModel):
@@ -82,13 +101,10 @@ class TriggeredWorld(World):
         self.switch_on(holdout=holdout)
 
     def switch_on(self, *, holdout: bool = False) -> None:
-        self._switch(set_schedule, holdout=holdout)
+        switched_on(self.family, store=self.store, clock=self.clock, holdout=holdout)
 
     def switch_off(self) -> None:
-        self._switch(unset_schedule)
-
-    def _switch(self, change: Callable[..., Any], **options: Any) -> None:
-        change(self.family, reason="", actor="local:ann", store=self.store, clock=self.clock, **options)
+        unset_schedule(self.family, reason="", actor="local:ann", store=self.store, clock=self.clock)
 
     def users(
         self,

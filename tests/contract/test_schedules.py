@@ -12,7 +12,7 @@ import pytest
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import InvalidInput, StaleVersion
 from optimizer.core.scheduling.schedule import ScheduleInForce, StoredSchedule
-from optimizer.jobs.scheduling.set_schedule import ScheduleReport, read_schedule, set_schedule, unset_schedule
+from optimizer.jobs.scheduling.set_schedule import Check, ScheduleReport, read_schedule, set_schedule, unset_schedule
 from tests.stores import FAMILY, NOW, minutes
 from tests.triggered_world import NIGHTLY, TriggeredWorld
 
@@ -49,9 +49,12 @@ def nightly(tmp_path: Path) -> TriggeredWorld:
     return at_two(TriggeredWorld(tmp_path, schedule={"cron": NIGHTLY}))
 
 
-def put(world: TriggeredWorld, cron: str | None, **options: Any) -> ScheduleReport:
-    given = {"reason": "a try", "actor": "anna", **options}
-    return set_schedule(world.family, cron=cron, store=world.store, clock=world.clock, **given)
+def put(
+    world: TriggeredWorld, cron: str | None, *, actor: str = "anna", check: Check = lambda before: None, **options: Any
+) -> ScheduleReport:
+    given = {"from_file": cron is None, "strategy": None, "aim": None, "reason": "a try", **options}
+    wanted = StoredSchedule(family=world.family.name, cron=cron, by=actor, since=world.clock.now(), **given)
+    return set_schedule(world.family, wanted, store=world.store, clock=world.clock, check=check)
 
 
 def back(world: TriggeredWorld, **options: Any) -> ScheduleReport:

@@ -30,7 +30,7 @@ from optimizer.jobs.studies.report_study import report_study
 from optimizer.jobs.studies.run_study import run_study
 from optimizer.runtime import wiring
 from tests.clock import Clock, until
-from tests.contexts import study_context
+from tests.contexts import context_of, study_context
 from tests.scripted_model import chat_answer, provider
 from tests.stores import migrate_store
 from tests.study_world import TOPICS
@@ -123,15 +123,8 @@ def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_
             assert "Notes on" not in json.dumps(listed)
         for review in listed:
             topic = TOPICS[int(review["subject"][1:]) % 3]
-            label_interaction(
-                review["id"],
-                "release",
-                family=family,
-                expected={"topic": topic},
-                actor="anna",
-                store=store,
-                clock=clock,
-            )
+            context = context_of(store, clock, "anna")
+            label_interaction(context, review["id"], "release", family=family, expected={"topic": topic})
 
         opened = wiring.open_models(home)
         made = create_study(

@@ -12,14 +12,13 @@ import pytest
 
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
 from optimizer.host.config import load_settings
-from optimizer.jobs.scheduling.set_schedule import set_schedule
 from optimizer.runtime import wiring
 from tests.clock import Clock, until
 from tests.running_server import make_home, started
 from tests.scripted_model import chat_answer, provider
 from tests.stores import keep_events
 from tests.study_world import TOPIC_FAMILY, TOPICS, topic_examples
-from tests.triggered_world import EASY_ROLLOUT, TriggeredWorld
+from tests.triggered_world import EASY_ROLLOUT, TriggeredWorld, switched_on
 
 
 def degraded(folder: Path, **family: Any) -> TriggeredWorld:
@@ -85,7 +84,7 @@ def with_a_bad_hour(home: Path) -> None:
     store = wiring.open_store(settings)
     families, clock = wiring.load_families(settings), Clock(now - timedelta(days=10))
     wiring.sync_families(settings, families, store, clock)
-    set_schedule(families.families["topics"], holdout=True, reason="", actor="local:ann", store=store, clock=clock)
+    switched_on(families.families["topics"], store=store, clock=clock)
     examples = [e for split, n in (("train", 9), ("dev", 6), ("holdout", 20)) for e in topic_examples(n, split)]
     interactions, feedback = [], []
     with store.read() as tx:

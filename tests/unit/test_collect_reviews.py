@@ -16,6 +16,7 @@ from optimizer.core.family.settings import ReviewSettings
 from optimizer.core.feedback.review_sampling import SampledInteraction, confidence_of_parts, doubtful, first_of_units
 from optimizer.jobs.feedback.collect_reviews import collect_reviews, is_due
 from optimizer.jobs.feedback.label_interaction import KIND, label_interaction
+from tests.contexts import context_of
 from tests.ingestion import Installation, family
 from tests.stores import FAMILY, arm, feedback, interaction, keep_events, temporary_database
 
@@ -59,9 +60,8 @@ class Place:
             return self.store.reviews.page(tx, self.family.name, None)
 
     def answer(self, review: str, answer: str = "release", **options: Any) -> dict[str, Any]:
-        return label_interaction(
-            review, answer, family=self.family, actor="ben", store=self.store, clock=self.clock, **options
-        )
+        context = context_of(self.store, self.clock, "ben")
+        return label_interaction(context, review, answer, family=self.family, **options)
 
     def examples(self) -> dict[str, int]:
         with self.store.read() as tx:

@@ -21,12 +21,12 @@ from optimizer.core.family.sizes import SIZES
 from optimizer.core.models.language import ModelRequest
 from optimizer.jobs.dataset.import_examples import import_examples
 from optimizer.jobs.scheduling.look_at_triggers import look_at_triggers
-from optimizer.jobs.scheduling.set_schedule import set_schedule
 from optimizer.jobs.scheduling.trigger_studies import trigger_studies
 from optimizer.jobs.studies.evaluate_variant import evaluate_variant
 from optimizer.runtime.wiring import classify
 from tests.contexts import study_context
 from tests.study_world import TopicModel, World
+from tests.triggered_world import switched_on
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "families"
@@ -151,7 +151,7 @@ def test_the_examples_of_a_family_are_imported_and_evaluated(name: str, tmp_path
 def test_a_schedule_without_enough_examples_says_so_and_waits(name: str, tmp_path: Path) -> None:
     world = imported(name, tmp_path)
     family, store, clock = world.family, world.store, world.clock
-    set_schedule(family, holdout=True, reason="", actor="local:ann", store=store, clock=clock)
+    switched_on(family, store=store, clock=clock)
     clock.pass_time(timedelta(days=32))
     assert trigger_studies(study_context(store, clock, family, world)) == []
     report = look_at_triggers(family, store=store, clock=clock, max_studies=3)

@@ -19,11 +19,7 @@ STAY = {
 EDGES = ("optimizer/cli/", "api/routes/")
 # Of jobs that become use cases, whose request is a value; each goes from here with its conversion.
 GOING = {
-    "optimizer/core/statistics/forecast.py": {"forecast", "smallest_feasible_margin"},
-    "optimizer/jobs/families/file_versions.py": {"promote_file_version"},
-    "optimizer/jobs/feedback/label_interaction.py": {"label_interaction"},
     "optimizer/jobs/rollouts/adopt_file_version.py": {"adopt_file_version"},
-    "optimizer/jobs/scheduling/set_schedule.py": {"set_schedule", "_record"},
     "optimizer/jobs/studies/compare_variants.py": {"compare_variants"},
     "optimizer/jobs/studies/evaluate_variant.py": {"evaluate_variant"},
     "optimizer/jobs/studies/evaluations/measure_suite.py": {"evaluators_of"},

@@ -14,11 +14,10 @@ def needs_of(plan: ForecastPlan, rates: TrafficRate | None, progress: Progress, 
 
     ``rates`` None: labels alone are told.
     """
+    traffic = rates or TrafficRate(units_per_hour=1.0, label_rate=1.0)
     found = forecast(
-        base=plan.base, lift=plan.lift.value, margin=plan.margin, ladder=plan.ladder[progress.stage :], kappa=kappa,
-        traffic=rates or TrafficRate(units_per_hour=1.0, label_rate=1.0), min_labelled=plan.min_labelled,
-        grown=progress.grown, labelled=progress.labelled_in_stage,
-    )  # fmt: skip
+        plan.design(progress.stage), traffic, kappa=kappa, grown=progress.grown, labelled=progress.labelled_in_stage
+    )
     needs = []
     for i, stage in enumerate(found.stages):
         dwell = max(0.0, plan.dwell_hours - (progress.stage_hours if i == 0 else 0.0))

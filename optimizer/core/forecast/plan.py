@@ -10,7 +10,7 @@ from optimizer.core.base.phrasing import signed
 from optimizer.core.rollout.evidence_state import whole_day
 from optimizer.core.rollout.start import assumed_mean
 from optimizer.core.statistics.block_evalue import clip_rate
-from optimizer.core.statistics.forecast import assumed_lift
+from optimizer.core.statistics.forecast import RolloutDesign, assumed_lift
 from optimizer.core.statistics.guardrails import MARGIN
 
 WIDTH_OF_95 = 2 * 1.959964  # standard errors between the ends of a 95 % interval
@@ -47,6 +47,16 @@ class ForecastPlan:
     closing_hours: float  # a stage's last cohort has to end and its feedback window to pass
     error_margin: float
     clock_scale: float = 1.0  # hours of the rollout clock per real hour
+
+    def design(self, stage: int = 0) -> RolloutDesign:
+        """From this stage of the ladder on."""
+        return RolloutDesign(
+            base=self.base,
+            lift=self.lift.value,
+            margin=self.margin,
+            ladder=self.ladder[stage:],
+            min_labelled=self.min_labelled,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

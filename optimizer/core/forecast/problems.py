@@ -108,10 +108,12 @@ def _margin(outlook: Outlook) -> str | None:
     """From the start of the ladder, since another margin is another rollout."""
     plan = outlook.plan
     smallest = smallest_feasible_margin(
-        base=plan.base, lift=plan.lift.value, ladder=plan.ladder, traffic=outlook.rates or NO_LIMIT,
+        plan.design(),
+        outlook.rates or NO_LIMIT,
         max_labelled=plan.max_labelled,
-        max_hours=plan.max_hours - plan.whole_hours, max_units=outlook.pool, min_labelled=plan.min_labelled,
-    )  # fmt: skip
+        max_hours=plan.max_hours - plan.whole_hours,
+        max_units=outlook.pool,
+    )
     if smallest is None:
         return "no margin up to .2 would be enough by itself"
     return f"a margin of {smallest:g} (now {plan.margin:g})" if smallest > plan.margin else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, log, sqrt
 from statistics import NormalDist
 
@@ -73,37 +73,45 @@ def gate_growth(base: float, lift: float, *, w: float, m: int, margin: float) ->
     return null_projection(theta_c, theta_b, w=w, d0=-min(m * margin, LARGEST_DROP)).growth
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutDesign:
+    """How a comparison is laid out, and the difference that is assumed in it.
+
+    ``base``: the champion's mean, in (0, 1); ``lift``: what the candidate is assumed to add, absolute; ``ladder``: the
+    shares that are still to come, the present one included; ``min_labelled``: outcomes per stage, both arms.
+    """
+
+    base: float
+    lift: float
+    margin: float
+    ladder: Sequence[float]
+    min_labelled: int = 200
+
+
 def forecast(
-    *,
-    base: float,
-    lift: float,
-    margin: float,
-    ladder: Sequence[float],
+    design: RolloutDesign,
     traffic: TrafficRate,
+    *,
     kappa: float = KAPPA_MEAN,
-    alpha: float = ALPHA_SHIP,
-    min_labelled: int = 200,
     grown: Mapping[int, float] | None = None,
     labelled: int = 0,
 ) -> Forecast:
-    """The exact growth form: a gate is passed when its growth, summed over the stages, reaches log(1 / alpha) + kappa.
+    """The exact growth form: a gate is passed when its growth, summed over the stages, reaches
+    log(1 / ALPHA_SHIP) + kappa.
 
     Args:
-        base: the champion's mean, in (0, 1).
-        lift: what the candidate is assumed to add, absolute.
-        ladder: the shares that are still to come, the present one included.
         kappa: .5 for the mean, 4.5 for 90 % of rollouts.
         grown: log evidence so far by m, of a rollout that runs; infinite where the gate has been passed.
         labelled: outcomes that count in the present stage already.
     """
-    needed = log(1 / alpha) + kappa
+    needed = log(1 / ALPHA_SHIP) + kappa
     grown = {m: (grown or {}).get(m, 0.0) for m in NESTED}
     stages = []
-    for i, share in enumerate(ladder):
-        m = margin_needed(share, is_last=i == len(ladder) - 1)
-        rates = {k: gate_growth(base, lift, w=share, m=k, margin=margin) for k in grown}
+    for i, share in enumerate(design.ladder):
+        m = margin_needed(share, is_last=i == len(design.ladder) - 1)
+        rates = {k: gate_growth(design.base, design.lift, w=share, m=k, margin=design.margin) for k in grown}
         missing = max(0.0, needed - grown[m])
-        least = max(0, min_labelled - (labelled if i == 0 else 0))
+        least = max(0, design.min_labelled - (labelled if i == 0 else 0))
         n = max(float(least), missing / rates[m] if rates[m] > 0 else (inf if missing else 0.0))
         grown = {k: grown[k] + (n * rates[k] if n < inf else 0.0) for k in grown}
         hours = n / traffic.labelled_per_hour + traffic.window_hours
@@ -118,32 +126,16 @@ def forecast(
 
 
 def smallest_feasible_margin(
-    *,
-    base: float,
-    lift: float,
-    ladder: Sequence[float],
-    traffic: TrafficRate,
-    max_labelled: float,
-    max_hours: float,
-    max_units: float = inf,
-    min_labelled: int = 200,
+    design: RolloutDesign, traffic: TrafficRate, *, max_labelled: float, max_hours: float, max_units: float = inf
 ) -> float | None:
-    """The smallest margin (steps of .005, up to .2)
-    at which 90 % of rollouts end within the limits; None if there is none.
+    """The smallest margin (steps of .005, up to .2), in place of the design's, at which 90 % of rollouts end within the
+    limits; None if there is none.
 
     Args:
         max_units: distinct units that one stage can have at most.
     """
     for i in range(2, 41):
-        found = forecast(
-            base=base,
-            lift=lift,
-            margin=i * 0.005,
-            ladder=ladder,
-            traffic=traffic,
-            kappa=KAPPA_90,
-            min_labelled=min_labelled,
-        )
+        found = forecast(replace(design, margin=i * 0.005), traffic, kappa=KAPPA_90)
         if (
             found.labelled <= max_labelled
             and found.hours <= max_hours

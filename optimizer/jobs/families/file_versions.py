@@ -8,7 +8,6 @@ from datetime import datetime
 
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import VariantRecord
-from optimizer.core.serving import champion
 from optimizer.core.serving.rollout import Champion, Decision
 from optimizer.jobs.record_change import end_active_rollout, record_reign
 from optimizer.ports import Clock, Store, Transaction
@@ -37,26 +36,8 @@ def store_file_version(
     return record, store.variants.add(tx, record)
 
 
-def promote_file_version(
-    tx: Transaction,
-    store: Store,
-    family: Family,
-    variant: str,
-    *,
-    current: Champion,
-    at: datetime,
-    clock: Clock,
-    actor: str,
-    why: str,
-    rollout: str | None = None,
-) -> tuple[Champion, Decision | None]:
-    """Lets a file's Variant reign in place of ``current``, forced; ends an active rollout.
-
-    ``rollout``: the one that records it, where the champion before keeps a holdback.
-
-    Raises Conflict when it reigns already.
-    """
-    reign = champion.succeed(current, variant=variant, at=at, by=actor, why=why, forced=True, rollout=rollout)
-    ended = end_active_rollout(tx, store, clock, family.name, at=at, actor=actor, why=why)
+def promote_file_version(tx: Transaction, store: Store, clock: Clock, reign: Champion) -> Decision | None:
+    """Lets a reign of a file's Variant begin; returns the end of the rollout that was active."""
+    ended = end_active_rollout(tx, store, clock, reign.family, at=reign.since, actor=reign.by, why=reign.why)
     record_reign(tx, store, reign, action="champion.adopt")
-    return reign, ended
+    return ended

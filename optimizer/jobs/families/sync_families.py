@@ -119,9 +119,8 @@ def _sync(
         and is_frozen(store.freezes.all(tx), family.name) is None
     ):
         why = f"version {family.prompt.current} of the file was edited, and serve_file_edits is on"
-        _, ended = promote_file_version(
-            tx, store, family, wanted, current=current, at=at, clock=clock, actor=FILE_ACTOR, why=why
-        )
+        reign = champion.succeed(current, variant=wanted, at=at, by=FILE_ACTOR, why=why, forced=True)
+        ended = promote_file_version(tx, store, clock, reign)
         return FamilySync(family=family.name, champion=wanted, added=tuple(added), promoted=True), ended
     if any(reign.variant == wanted for reign in store.champions.history(tx, family.name)):
         return FamilySync(family=family.name, champion=current.variant, added=tuple(added), behind=wanted), None

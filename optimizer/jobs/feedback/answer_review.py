@@ -107,9 +107,8 @@ def answer_review(context: Context, request: ReviewAnswerRequest) -> Review:
     if kind == label_interaction.KIND:
         value = None if expected is None else {family.output.field: expected}
         return label_interaction.label_interaction(
-            review, answer, family=family, expected=value, as_answered=as_answered, actor=actor, store=store,
-            clock=clock,
-        )  # fmt: skip
+            context, review, answer, family=family, expected=value, as_answered=as_answered
+        )
     if is_labelled:
         raise InvalidInput(
             "What was expected is said of reviews of interactions; an example says already what is expected."

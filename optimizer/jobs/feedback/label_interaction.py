@@ -16,23 +16,22 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.fields import Output
 from optimizer.core.family.masking import Masker
 from optimizer.core.feedback.events import Interaction
+from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.release_example import ANSWERS
-from optimizer.ports import Clock, Review, Store, Transaction
+from optimizer.ports import Review, Transaction
 
 KIND = "label_interaction"  # of the review, which collect_reviews.py opens
 MOST_LABELS = 20  # that an error lists; a family may have hundreds
 
 
 def label_interaction(
+    context: Context,
     review: str,
     answer: str,
     *,
     family: Family,
     expected: Mapping[str, Any] | None = None,
     as_answered: bool = False,
-    actor: str,
-    store: Store,
-    clock: Clock,
 ) -> Review:
     """Answers the review and returns it; ``release`` makes a released example in the same transaction,
     split by hash as every other.
@@ -47,7 +46,7 @@ def label_interaction(
     """
     if answer not in ANSWERS:
         raise InvalidInput(f"A review of an interaction is answered with {' or '.join(ANSWERS)}, not with {answer!r}.")
-    now = clock.now()
+    store, actor, now = context.store, context.actor, context.clock.now()
 
     def change(tx: Transaction) -> Review:
         asked = store.reviews.get(tx, review)

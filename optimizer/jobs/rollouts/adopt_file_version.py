@@ -81,10 +81,10 @@ def adopt_file_version(
             return _Adoption(reign=reign)
         held_back = record is not None and _stands_in_holdback(tx, store, current, record, family)
         rollout = new_id("ro") if held_back else None
-        reign, ended = promote_file_version(
-            tx, store, family, wanted, current=current, at=at, clock=clock, actor=actor, why=reason_on_record,
-            rollout=rollout,
-        )  # fmt: skip
+        reign = champion.succeed(
+            current, variant=wanted, at=at, by=actor, why=reason_on_record, forced=True, rollout=rollout
+        )
+        ended = promote_file_version(tx, store, clock, reign)
         adopted = None
         if rollout is not None and record is not None:
             adopted = _record_adoption(tx, store, clock, family, record, reign, id=rollout)

@@ -110,16 +110,21 @@ def put_schedule(context: Context, request: ScheduleRequest) -> ScheduleReport:
         )
         raise InvalidInput(f"The schedule of {family.name} was not changed: {fault.detail}.", [fault])
     _refuse_lost_words(request)
-    common: dict[str, Any] = {
-        "reason": request.reason, "actor": context.actor, "store": context.store, "clock": context.clock,
-        "check": _matching(request.if_match),
-    }  # fmt: skip
+    store, clock, check = context.store, context.clock, _matching(request.if_match)
     if not request.switched_on:
-        return unset_schedule(family, **common)
-    return set_schedule(
-        family, cron=request.cron, from_file=of_file, holdout=request.holdout, strategy=request.strategy,
-        aim=request.aim, **common,
-    )  # fmt: skip
+        return unset_schedule(family, reason=request.reason, actor=context.actor, store=store, clock=clock, check=check)
+    wanted = StoredSchedule(
+        family=family.name,
+        cron=request.cron,
+        from_file=of_file,
+        holdout=request.holdout,
+        strategy=request.strategy,
+        aim=request.aim,
+        reason=checked_reason(request.reason),
+        by=context.actor,
+        since=clock.now(),
+    )
+    return set_schedule(family, wanted, store=store, clock=clock, check=check)
 
 
 def delete_schedule(context: Context, request: UnsetScheduleRequest) -> ScheduleReport:
@@ -152,37 +157,17 @@ def schedule_view(schedule: ScheduleInForce, clock: Clock) -> ScheduleView:
 
 
 def set_schedule(
-    family: Family,
-    *,
-    cron: str | None = None,
-    from_file: bool = True,
-    holdout: bool = False,
-    strategy: str | None = None,
-    aim: Aim | None = None,
-    reason: str | None,
-    actor: str,
-    store: Store,
-    clock: Clock,
-    check: Check = lambda before: None,
+    family: Family, wanted: StoredSchedule, *, store: Store, clock: Clock, check: Check = lambda before: None
 ) -> ScheduleReport:
     """From now on studies start by themselves, until ``unset_schedule``.
 
     A time before the change does not start a study later.
 
     Args:
-        cron: five fields in UTC, in place of the file's.
-        from_file: without ``cron``, whether the file's times hold; False = at no time, by triggers alone.
-        holdout: whether such studies may look at the sealed holdout; False = their winner waits for a person's ``study
-            confirm``.
-        strategy, aim: of such a study; None = as the file says.
         check: asked within the transaction, before anything is written.
     Raises:
         InvalidInput: a line that no scheduler understands, a strategy that could not start; with every fault.
     """
-    wanted = StoredSchedule(
-        family=family.name, cron=cron, from_file=from_file and cron is None, holdout=holdout, strategy=strategy,
-        aim=aim, reason=checked_reason(reason), by=actor, since=clock.now(),
-    )  # fmt: skip
     check_stored(family, wanted)
 
     def change(tx: Transaction) -> ScheduleReport:
@@ -196,7 +181,7 @@ def set_schedule(
             return _report(f"so it is already: {before.text}", earlier.reason, before, clock, changed=False)
         store.schedules.put(tx, wanted)
         after = in_force(family, wanted)
-        _record(tx, store, clock, "schedule.set", before, after, actor=actor, why=wanted.reason)
+        _record(tx, store, clock, before, after, actor=wanted.by, why=wanted.reason)
         undo = command_for(family.name, earlier)
         return _report(f"studies start by themselves: {after.allows}", wanted.reason, after, clock, undo=undo)
 
@@ -215,7 +200,7 @@ def unset_schedule(
         check(before)
         if not store.schedules.remove(tx, family.name):
             return _report("nothing starts by itself already", why, after, clock, changed=False)
-        _record(tx, store, clock, "schedule.unset", before, after, actor=actor, why=why)
+        _record(tx, store, clock, before, after, actor=actor, why=why)
         return _report("nothing starts by itself any more", why, after, clock, undo=command_for(family.name, earlier))
 
     return store.write(change)
@@ -225,7 +210,6 @@ def _record(
     tx: Transaction,
     store: Store,
     clock: Clock,
-    action: str,
     before: ScheduleInForce,
     after: ScheduleInForce,
     *,
@@ -235,6 +219,7 @@ def _record(
     """Audit; and where the times are others, those that passed before the change are over."""
     if (after.on, after.cron) != (before.on, before.cron):
         store.minute_stats.set_watermark(tx, watermark_name(after.family), clock.rollout_now())
+    action = "schedule.set" if after.on else "schedule.unset"
     detail: dict[str, Any] = {"why": why, "before": _shown(before), "after": _shown(after)}
     store.audit.add(
         tx, at=clock.now(), actor=actor, action=action, family=after.family, subject=after.family, detail=detail
