@@ -8,8 +8,8 @@ from optimizer.core.base.errors import NotFound
 from optimizer.core.base.values import Budget
 from optimizer.core.family.rendering import render
 from optimizer.host.config import load_settings
-from optimizer.jobs.studies.evaluate_variant import evaluate_variant
 from optimizer.runtime import wiring
+from tests.evaluations import evaluated
 from tests.study_world import World, topic_family
 
 DEFINITION = {"n_train": 6, "n_dev": 3, "n_holdout": 3, "n_candidates": 1, "n_settings": 1, "max_examples": 2}
@@ -57,7 +57,7 @@ def test_a_study_with_the_embedded_model_asks_what_is_served_and_replays_from_it
     assert (again.winner, again.outcome, again.spend.n_calls) == (study.winner, study.outcome, 0)
 
     champion = variants[0]
-    batch = evaluate_variant(
+    batch = evaluated(
         family,
         champion,
         n=3,

@@ -20,7 +20,6 @@ from optimizer.jobs.context import JobContext
 from optimizer.jobs.families.create_family import as_yaml
 from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance, roll_up_traffic
-from optimizer.jobs.studies.evaluate_variant import evaluate_variant
 from optimizer.jobs.studies.evaluations.run_judge_run import run_judge_run
 from optimizer.runtime import wiring
 from tests import graph_world, rated_world
@@ -28,6 +27,7 @@ from tests.api_world import FAMILY as TRIAGE
 from tests.api_world import World as Api
 from tests.cascade_traffic import Traffic, cascade_variant, drawn
 from tests.clock import T0, Clock
+from tests.evaluations import evaluated
 from tests.judged_world import judge_model
 from tests.playbook_model import Learner
 from tests.recordings.fixed import api_of, source
@@ -143,7 +143,7 @@ def studies_are_run(var: Path, clock: Clock) -> None:
     topics.model.concurrency = 1
     topics.store.write(lambda tx: topics.store.examples.add(tx, of_topics("topics")))
     topics.run(topics.create(strategy="bootstrap"))
-    evaluate_variant(
+    evaluated(
         topics.family, topics.family.variant(), n=6, actor="ann", store=topics.store, clock=clock, models=topics,
         scorer_for=lambda family: topics.scorer, classify=wiring.classify,
     )  # fmt: skip

@@ -13,9 +13,9 @@ from optimizer.core.base.values import Budget
 from optimizer.core.family.variant import FewShot
 from optimizer.core.search.answer_bounds import calls_per_answer
 from optimizer.jobs.studies import evaluation
-from optimizer.jobs.studies.evaluate_variant import evaluate_variant
-from optimizer.jobs.studies.evaluations.plan_evaluation import estimate_evaluation
+from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
 from optimizer.runtime.wiring import classify
+from tests.evaluations import evaluated
 from tests.study_world import Broken, TopicModel, World, topic_examples, topic_family
 
 
@@ -29,7 +29,7 @@ def evaluate(world, variant=None, **options):
         "classify": classify,
         **options,
     }
-    return evaluate_variant(world.family, variant or world.family.variant(), **given)
+    return evaluated(world.family, variant or world.family.variant(), **given)
 
 
 def with_examples(world):
@@ -154,7 +154,7 @@ def test_all_calls_and_dollars_are_said_with_the_champions(tmp_path):
     world = World(tmp_path, family=topic_family(targets={"n": 9, "regression": {}})).fill(n_dev=9)
     champion = world.family.variant().id
     variant = with_examples(world)
-    expected = estimate_evaluation(world.family, variant, store=world.store, models=world)
+    expected = estimate_evaluation(world.family, variant, EvaluationScope(), store=world.store, models=world)
     assert (len(world.model.requests), expected["n"], expected["beside"]) == (0, 9, champion)
     assert (expected["calls"].low, expected["calls"].high) == (0, 18)
     assert 0 < expected["usd"].expected < expected["usd"].high
@@ -169,17 +169,17 @@ def test_all_calls_and_dollars_are_said_with_the_champions(tmp_path):
     assert (again["n_calls_in_all"], again["spent_usd"]) == (0, 0.0)
     world.model.price = None
     assert evaluate(world, variant)["spent_usd"] is None
-    assert estimate_evaluation(world.family, variant, store=world.store, models=world)["usd"] is None
+    assert estimate_evaluation(world.family, variant, EvaluationScope(), store=world.store, models=world)["usd"] is None
 
 
 def test_an_estimate_counts_every_call_that_a_policy_may_make(tmp_path):
     world = World(tmp_path).fill(n_dev=6)
     cascade = replace(world.family.variant(), policy={"tiers": ["fake", "other"], "accept": 0.9})
-    made = estimate_evaluation(world.family, cascade, n=5, store=world.store, models=world)
+    made = estimate_evaluation(world.family, cascade, EvaluationScope(n=5), store=world.store, models=world)
     assert (made["n"], made["beside"], made["calls"].high) == (5, None, 5 * calls_per_answer(cascade, {}))
     assert made["calls"].high >= 10
     with pytest.raises(InvalidInput):
-        estimate_evaluation(world.family, cascade, n=0, store=world.store, models=world)
+        estimate_evaluation(world.family, cascade, EvaluationScope(n=0), store=world.store, models=world)
 
 
 def checks(**verdicts):
@@ -222,7 +222,9 @@ def test_what_follows_from_an_evaluation_is_said(checks, is_champion, says):
 
 def test_an_evaluation_without_a_cap_keeps_to_what_its_dry_run_says(tmp_path):
     world = World(tmp_path, model=Flaky(retries=5)).fill(n_dev=9)
-    made = estimate_evaluation(world.family, world.family.variant(), n=8, store=world.store, models=world)
+    made = estimate_evaluation(
+        world.family, world.family.variant(), EvaluationScope(n=8), store=world.store, models=world
+    )
     assert (made["calls"].high, made["calls_at_most"]) == (8, 12)
     with stamina.set_testing(True, attempts=6, cap=True), pytest.raises(BudgetExhausted, match="cap of 12 calls"):
         evaluate(world, n=8)

@@ -22,9 +22,9 @@ from optimizer.core.family.variant import FewShot, Variant, VariantRecord
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.search.study import Definition, Study, Trigger
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
-from optimizer.jobs.studies.evaluate_variant import evaluate_variant
-from optimizer.jobs.studies.evaluations.plan_evaluation import estimate_evaluation
+from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
 from optimizer.runtime.wiring import classify
+from tests.evaluations import evaluated
 from tests.study_world import START, TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
 
 # "Notes on biology, number 4." and the like are answered right by a model that is shown two examples
@@ -83,7 +83,7 @@ def evaluate(it: World, variant: Variant | None = None, **options: Any) -> dict[
         "classify": classify,
         **options,
     }
-    return evaluate_variant(it.family, variant or shown(2), **given)
+    return evaluated(it.family, variant or shown(2), **given)
 
 
 def verdicts(batch: dict[str, Any]) -> dict[str, str]:
@@ -283,7 +283,7 @@ def test_a_timing_keeps_to_the_budget_and_what_it_cut_is_not_measured(tmp_path: 
 
 def test_an_estimate_counts_the_calls_that_are_timed(tmp_path: Path) -> None:
     it = world(tmp_path)
-    made = estimate_evaluation(it.family, shown(2), suite="golden", store=it.store, models=it)
+    made = estimate_evaluation(it.family, shown(2), EvaluationScope(suite="golden"), store=it.store, models=it)
     assert (made["n"], made["n_timed"], made["calls"].high) == (3, MOST, 6 + 2 * MOST)
     batch = evaluate(it)
     assert batch["n_calls_in_all"] == 6 + 2 * (FIRST + 1), "the first round told"

@@ -10,9 +10,9 @@ import pytest
 from optimizer.core.base.errors import BudgetExhausted, BudgetTooSmall
 from optimizer.core.base.values import Budget
 from optimizer.jobs.studies.compare_variants import compare_variants, estimate_comparison
-from optimizer.jobs.studies.evaluate_variant import evaluate_variant
-from optimizer.jobs.studies.evaluations.plan_evaluation import estimate_evaluation
+from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
 from optimizer.runtime.wiring import classify
+from tests.evaluations import context_in, evaluated
 from tests.judged_world import JudgedWorld, between, judge_model, letters_family, prompt_of, says, writer
 from tests.scripted_model import ScriptedModel, failed
 
@@ -27,7 +27,7 @@ def evaluate(world, **options):
         "classify": classify,
         **options,
     }
-    return evaluate_variant(world.family, options.pop("variant", None) or world.family.variant(), **given)
+    return evaluated(world.family, options.pop("variant", None) or world.family.variant(), **given)
 
 
 def folder(tmp_path, name):
@@ -134,7 +134,9 @@ def test_a_judge_that_fails_on_some_answers_leaves_those_out(tmp_path):
 
 def test_what_the_judge_costs_is_foretold_and_a_cap_holds_for_both(tmp_path):
     world = JudgedWorld(tmp_path).fill_letters()
-    told = estimate_evaluation(world.family, world.family.variant(), n=6, store=world.store, models=world)
+    told = estimate_evaluation(
+        world.family, world.family.variant(), EvaluationScope(n=6), store=world.store, models=world
+    )
     assert (told["calls"].expected, told["calls"].high) == (12, 18), "an answer each, and one or two judgements"
     assert told["usd"].high > 0
     with pytest.raises(BudgetExhausted):
@@ -149,7 +151,10 @@ def test_under_a_cap_in_dollars_a_judge_without_a_price_is_not_asked(tmp_path):
     with pytest.raises(BudgetTooSmall, match="'judge' has no known price"):
         evaluate(world, n=6, budget=Budget(usd=1.0))
     assert (
-        estimate_evaluation(world.family, world.family.variant(), n=6, store=world.store, models=world)["usd"] is None
+        estimate_evaluation(
+            world.family, world.family.variant(), EvaluationScope(n=6), store=world.store, models=world
+        )["usd"]
+        is None
     )
 
 
@@ -199,9 +204,8 @@ def test_variants_side_by_side_are_judged_under_one_budget(tmp_path):
     base = world.family.variant()
     other = replace(base, model={**base.model, "max_tokens": 30})
     told = estimate_comparison(world.family, [base, other], n=6, store=world.store, models=world)
-    assert (told["calls"].expected, told["models"]) == (24, ["judge", "writer"])
-    asked = {"store": world.store, "clock": world.clock, "models": world, "scorer_for": lambda family: world.scorer}
-    grid = compare_variants(world.family, [base, other], n=6, budget=Budget(), **asked)
+    assert (told.calls.expected, told.models) == (24, ["judge", "writer"])
+    grid = compare_variants(context_in(world), world.family, [base, other], n=6, budget=Budget())
     assert grid.n_calls <= 24
 
 

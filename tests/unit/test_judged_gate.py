@@ -36,6 +36,7 @@ from optimizer.jobs.calls.run_policy import run_policy
 from optimizer.jobs.families.vouch_for_judge import judge_gates
 from optimizer.jobs.studies.evaluate_variant import opener
 from optimizer.jobs.studies.evaluation import Evaluator
+from tests.evaluations import context_in
 from tests.judged_world import PRICE, JudgedWorld, judge_model, letters, letters_family, says, writer_by
 from tests.scripted_model import ScriptedModel
 from tests.stores import new_database
@@ -229,7 +230,7 @@ def evaluate(folder: Path, budget: Budget) -> tuple[JudgedWorld, list[Any], OwnS
     family = letters_family(scorer={"exact_match": 1.0})
     model = writer_by(lambda request: "Dear" if "Be kind." in str(request.messages) else "Wait now.")
     world, spent = JudgedWorld(folder, judge_model(likes_kind), model=model), OwnSpend()
-    more = (family, budget, world.store, world.clock, world, spent)
+    more = (context_in(world), family, budget, spent)
     examples = letters(3, "dev", expected=lambda i: {"reply": "Dear"})
     evaluator = Evaluator(
         family,

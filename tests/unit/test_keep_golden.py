@@ -23,10 +23,10 @@ from optimizer.jobs.dataset.keep_golden import (
     read_golden,
     remove_golden,
 )
-from optimizer.jobs.studies.evaluate_variant import evaluate_variant
-from optimizer.jobs.studies.evaluations.plan_evaluation import plan_evaluation
+from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, plan_evaluation
 from optimizer.runtime.wiring import classify
 from tests.contexts import context_of
+from tests.evaluations import evaluated
 from tests.rollout_acts import start_rollout
 from tests.study_world import START, World, topic_examples
 
@@ -55,7 +55,7 @@ def test_a_released_example_is_asked_as_a_scenario_of_its_own(tmp_path: Path) ->
     assert report.undo == "detent golden remove topics train-001"
     (row,) = rows(world)
     assert (row.scenario, row.example, row.expected) == ("train-001", "train-001", {"topic": "physics"})
-    batch = evaluate_variant(
+    batch = evaluated(
         world.family, world.family.variant(), suite="golden", actor="ann", store=world.store, clock=world.clock,
         models=world, scorer_for=lambda family: world.scorer, classify=classify,
     )  # fmt: skip
@@ -167,10 +167,10 @@ def test_rows_of_examples_are_asked_behind_those_of_the_file_and_once(tmp_path: 
     row = GoldenRow(id="g", scenario="g", input={"document": "Music."}, expected={"topic": "music"})
     family = world.family.with_golden((row,))
     add(world, family=family, scenario="g")
-    asked = {"split": "dev", "n": None, "bare": False, "suite": "golden", "store": world.store}
-    plan = plan_evaluation(family, family.variant(), **asked)  # type: ignore[arg-type]
+    scope = EvaluationScope(suite="golden")
+    plan = plan_evaluation(family, family.variant(), scope, world.store)
     assert [(one.id, one.scenario) for one in plan.rows.values()] == [("g", "g"), ("example/train-001", "g")]
-    again = plan_evaluation(family.with_golden(tuple(plan.rows.values())), family.variant(), **asked)  # type: ignore[arg-type]
+    again = plan_evaluation(family.with_golden(tuple(plan.rows.values())), family.variant(), scope, world.store)
     assert len(again.rows) == 2
 
 

@@ -15,9 +15,9 @@ from optimizer.core.evaluation.suites import GOLDEN, suites_of
 from optimizer.core.family.family import Family, GoldenRow
 from optimizer.core.family.fields import Output
 from optimizer.core.policy.tool_use import uses_tools
-from optimizer.jobs.studies.evaluate_variant import evaluate_variant
-from optimizer.jobs.studies.evaluations.plan_evaluation import estimate_evaluation
+from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
 from optimizer.runtime.wiring import classify
+from tests.evaluations import evaluated
 from tests.study_world import TOPIC_FAMILY, World, topic_family
 
 ROW = GoldenRow(id="g", scenario="g", input={"document": "On music."}, expected={"topic": "music"})
@@ -66,7 +66,7 @@ def test_golden_scenarios_that_the_file_asks_for_and_that_are_not_there_hold_a_r
         estimate_evaluation(
             world.family,
             world.family.variant(),
-            suite="golden",
+            EvaluationScope(suite="golden"),
             store=world.store,
             models=world,  # type: ignore[arg-type]
         )
@@ -146,10 +146,10 @@ def test_a_suite_of_tool_use_is_evaluated_by_its_name(tmp_path: Path) -> None:
         "actor": "ann", "store": world.store, "clock": world.clock, "models": world,
         "scorer_for": lambda family: world.scorer, "classify": classify,
     }  # fmt: skip
-    batch = evaluate_variant(world.family, world.family.variant(), suite="tool_use", **given)
+    batch = evaluated(world.family, world.family.variant(), suite="tool_use", **given)
     (check,) = batch["checks"]
     assert (batch["suite_name"], batch["n"], check["name"], check["verdict"]) == ("tool_use", 6, "tools_used", "missed")
-    assert evaluate_variant(world.family, world.family.variant(), **given).get("checks") is None, "no suite was named"
+    assert evaluated(world.family, world.family.variant(), **given).get("checks") is None, "no suite was named"
 
 
 def _with_texts() -> Family:

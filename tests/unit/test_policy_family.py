@@ -27,8 +27,8 @@ from optimizer.core.family.rendering import render, render_open
 from optimizer.core.family.variant import FewShot, Variant, VariantRecord
 from optimizer.core.views.variant_text import variant_text
 from optimizer.jobs.families.export_variant import export_variant
-from optimizer.jobs.studies.evaluate_variant import evaluate_variant
 from tests.api_world import World, make_home, serving
+from tests.evaluations import evaluated
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "families" / "content_pipeline" / "family.yaml"
@@ -404,7 +404,7 @@ def test_an_exported_variant_is_a_version_that_the_family_s_file_takes() -> None
 
 def test_no_model_is_asked_to_answer_a_policy() -> None:
     with pytest.raises(InvalidInput, match="scored by replay"):
-        evaluate_variant(
+        evaluated(
             parse_family(SMALL), parse_family(SMALL).variant(), actor="a", store=None, clock=None, models=None,
             scorer_for=lambda family: None, classify=None
         )  # fmt: skip

@@ -22,9 +22,9 @@ from optimizer.core.models.language import ModelRequest
 from optimizer.jobs.dataset.import_examples import import_examples
 from optimizer.jobs.scheduling.look_at_triggers import look_at_triggers
 from optimizer.jobs.scheduling.trigger_studies import trigger_studies
-from optimizer.jobs.studies.evaluate_variant import evaluate_variant
 from optimizer.runtime.wiring import classify
 from tests.contexts import study_context
+from tests.evaluations import evaluated
 from tests.study_world import TopicModel, World
 from tests.triggered_world import switched_on
 
@@ -142,7 +142,7 @@ def test_the_examples_of_a_family_are_imported_and_evaluated(name: str, tmp_path
         "scorer_for": partial(build_scorer, user_folder=ROOT),
         "classify": classify,
     }
-    batch = evaluate_variant(variant=family.variant(), n=5, **given, **asked)  # type: ignore[arg-type]
+    batch = evaluated(variant=family.variant(), n=5, **given, **asked)  # type: ignore[arg-type]
     assert batch["n_errors"] == 0
     assert batch["mean_score"] > 0.5
 

@@ -20,11 +20,6 @@ EDGES = ("optimizer/cli/", "api/routes/")
 # Of jobs that become use cases, whose request is a value; each goes from here with its conversion.
 GOING = {
     "optimizer/jobs/rollouts/adopt_file_version.py": {"adopt_file_version"},
-    "optimizer/jobs/studies/compare_variants.py": {"compare_variants"},
-    "optimizer/jobs/studies/evaluate_variant.py": {"evaluate_variant"},
-    "optimizer/jobs/studies/evaluations/measure_suite.py": {"evaluators_of"},
-    "optimizer/jobs/studies/evaluations/plan_evaluation.py": {"estimate_evaluation"},
-    "optimizer/jobs/studies/evaluations/time_calls.py": {"time_calls"},
 }
 
 

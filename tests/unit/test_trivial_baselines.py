@@ -25,11 +25,11 @@ from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.variant import FewShot, Variant
-from optimizer.jobs.studies.evaluate_variant import evaluate_variant
 from optimizer.jobs.studies.evaluations import measure_baselines
-from optimizer.jobs.studies.evaluations.plan_evaluation import estimate_evaluation
+from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
 from optimizer.jobs.studies.report_study import report_study
 from optimizer.runtime.wiring import classify
+from tests import evaluations
 from tests.study_world import World, topic_examples
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -285,7 +285,9 @@ def test_an_evaluation_asks_the_bare_prompt_where_it_is_wanted_and_says_so_befor
     shots = tuple(FewShot(id=e.id, input=e.input, output=e.expected["topic"]) for e in topic_examples(3, "train"))
     variant = replace(world.family.variant(), examples=shots)
     assert "--bare" in by_name(evaluated(world, variant)[trivial.WITHOUT_MODEL])[trivial.BARE]
-    planned = estimate_evaluation(world.family, variant, n=5, bare=True, store=world.store, models=world)
+    planned = estimate_evaluation(
+        world.family, variant, EvaluationScope(n=5, bare=True), store=world.store, models=world
+    )
     assert planned["calls"].high == 10
     n = len(world.model.requests)
     assert by_name(evaluated(world, variant, bare=True)[trivial.WITHOUT_MODEL])[trivial.BARE] == 0.0
@@ -300,7 +302,7 @@ def evaluated(world: World, variant: Variant | None = None, **options: Any) -> d
         "scorer_for": lambda family: world.scorer,
     }
     given |= {"actor": "person", "classify": classify, **options}
-    return evaluate_variant(world.family, variant or world.family.variant(), **given)
+    return evaluations.evaluated(world.family, variant or world.family.variant(), **given)
 
 
 def test_a_terminal_shows_each_with_its_interval_or_why_it_is_left_out() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -59,7 +59,7 @@ def evaluate(
     from optimizer.core.evaluation.suites import FULL, suites_of
     from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
     from optimizer.jobs.studies.evaluate_variant import evaluate_variant
-    from optimizer.jobs.studies.evaluations.plan_evaluation import estimate_evaluation
+    from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, Splits, estimate_evaluation
     from optimizer.runtime import wiring
 
     session = Session()
@@ -73,9 +73,12 @@ def evaluate(
             f"{family} has no suite: its file has no targets, and there is no golden.jsonl beside it"
             " (docs/how-to/keep-golden-scenarios.md)."
         )
-    asked: dict[str, Any] = {"split": split, "n": n, "bare": bare, "store": session.store, "models": models}
+    scopes = {name: EvaluationScope(split=cast(Splits, split), n=n, bare=bare, suite=name) for name in names}
     # every suite is planned before the first is paid for
-    made = [estimate_evaluation(declared, record.variant, suite=name, **asked) for name in names]
+    made = [
+        estimate_evaluation(declared, record.variant, one, store=session.store, models=models)
+        for one in scopes.values()
+    ]
     if dry_run:
         again = _again(variant, suite, split, n, bare)
         show(
@@ -87,17 +90,17 @@ def evaluate(
 
     session.before_change()
 
+    context = wiring.job_context(session.settings, session.store, session.clock, session.families, models, yields=False)
+
     def measure(name: str | None, usd: float | None) -> Mapping[str, Any]:
         return evaluate_variant(
+            context,
             declared,
             record.variant,
-            suite=name,
-            budget=Budget(usd=usd),
+            scopes[name],
             actor=session.actor,
-            clock=session.clock,
-            scorer_for=wiring.scorers(session.settings),
             classify=wiring.classify,
-            **asked,
+            calls=Budget(usd=usd),
         )
 
     try:

@@ -4,7 +4,6 @@ short in the terminal and whole on a page.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.core.views.variant_grid import GridColumn, GridRow, VariantGrid
+    from optimizer.jobs.studies.compare_variants import ComparisonEstimate
 
 N_ROWS = 8  # in the terminal
 TEXT_CHARS = 40
@@ -51,6 +51,7 @@ def compare(
       detent variant compare triage champion file v_1a2b3c4d5e6f --examples 50 --out compare.html
     """
     from optimizer.cli.variant.find import find_variant
+    from optimizer.core.base.answers import members_of
     from optimizer.core.base.values import Budget
     from optimizer.core.views.variant_grid import as_record
     from optimizer.jobs.studies.compare_variants import compare_variants, estimate_comparison
@@ -60,17 +61,21 @@ def compare(
     declared = session.family(family)
     found = [find_variant(session, family, name).variant for name in variants]
     models = wiring.open_models(session.settings)
-    asked: dict[str, Any] = {"n": examples, "store": session.store, "models": models}
     if dry_run:
-        made = estimate_comparison(declared, found, **asked)
+        made = estimate_comparison(declared, found, n=examples, store=session.store, models=models)
         show(
-            as_json, {"dry_run": True, **made}, lambda screen: _view_estimate(screen, family, made, variants, examples)
+            as_json,
+            {"dry_run": True, **members_of(made)},
+            lambda screen: _view_estimate(screen, family, made, variants, examples),
         )
         return
     session.before_change()
     try:
-        budget, scorers = Budget(usd=budget_usd, calls=budget_calls), wiring.scorers(session.settings)
-        grid = compare_variants(declared, found, budget=budget, clock=session.clock, scorer_for=scorers, **asked)
+        context = wiring.job_context(
+            session.settings, session.store, session.clock, session.families, models, yields=False
+        )
+        budget = Budget(usd=budget_usd, calls=budget_calls)
+        grid = compare_variants(context, declared, found, n=examples, budget=budget)
     finally:
         models.close()
     name = f"compare-{family}-{'-'.join(one.id.removeprefix('v_') for one in found)}"
@@ -82,18 +87,16 @@ def compare(
         typer.launch(path.as_uri())
 
 
-def _view_estimate(out: Console, family: str, made: Mapping[str, Any], names: list[str], n: int) -> None:
+def _view_estimate(out: Console, family: str, made: ComparisonEstimate, names: list[str], n: int) -> None:
     out.print(
-        f"{family}: {count(len(made['variants']), 'variant')} on {count(made['n'], 'dev example')}",
+        f"{family}: {count(len(made.variants), 'variant')} on {count(made.n, 'dev example')}",
         style="bold",
         markup=False,
     )
-    out.print(f"Models    {', '.join(made['models'])}", markup=False)
-    out.print(f"Calls     at most {made['calls'].high:,}; what the journal answers is not asked", markup=False)
+    out.print(f"Models    {', '.join(made.models)}", markup=False)
+    out.print(f"Calls     at most {made.calls.high:,}; what the journal answers is not asked", markup=False)
     usd = (
-        f"{dollars(made['usd'].expected)} expected, at most {dollars(made['usd'].high)}"
-        if made["usd"] is not None
-        else NO_PRICE
+        f"{dollars(made.usd.expected)} expected, at most {dollars(made.usd.high)}" if made.usd is not None else NO_PRICE
     )
     out.print(f"Dollars   {usd}", markup=False)
     out.print(f"Next      detent variant compare {family} {' '.join(names)} --examples {n}", markup=False)

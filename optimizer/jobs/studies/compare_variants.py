@@ -5,13 +5,13 @@ Writes nothing but the journal of its calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from optimizer.core.base.errors import BudgetExhausted, InvalidInput, ModelFailed
+from optimizer.core.base.spread import Spread
 from optimizer.core.base.values import Budget
-from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import checked_budget
@@ -21,28 +21,33 @@ from optimizer.core.search.judging_cost import judge_asked
 from optimizer.core.views.variant_grid import MOST_VARIANTS, VariantGrid, variant_grid
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_book import OwnSpend
+from optimizer.jobs.context import JobContext
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.jobs.studies.evaluate_variant import opener
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.evaluations.plan_evaluation import drawn_examples
 from optimizer.jobs.studies.nominate import TO_SPARE
-from optimizer.ports import Clock, ModelCatalogue, ModelSource, Store
+from optimizer.ports import ModelCatalogue, Store
 
 DEFAULT_N = 50
 SPLIT: Literal["dev"] = "dev"  # train examples stand in prompts, and the holdout is sealed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonEstimate:
+    """What a comparison would ask at most; ``usd`` None: a model has no known price."""
+
+    variants: Sequence[str]
+    split: str
+    n: int
+    models: Sequence[str]
+    calls: Spread
+    usd: Spread | None
+
+
 def compare_variants(
-    family: Family,
-    variants: Sequence[Variant],
-    *,
-    n: int = DEFAULT_N,
-    budget: Budget,
-    store: Store,
-    clock: Clock,
-    models: ModelSource,
-    scorer_for: Callable[[Family], Scorer],
+    context: JobContext, family: Family, variants: Sequence[Variant], *, n: int = DEFAULT_N, budget: Budget
 ) -> VariantGrid:
     """All of ``variants`` on at most ``n`` dev examples,
     drawn by hash and balanced as the family asks; one after the other.
@@ -56,6 +61,7 @@ def compare_variants(
         BudgetExhausted: the budget ran out; what was answered stays in the journal.
         ModelFailed: not one example was answered by one of them.
     """
+    store, models = context.store, context.models
     require_known_models(family, models)
     _check(family, variants, n)
     checked_budget(budget)
@@ -63,13 +69,11 @@ def compare_variants(
     if budget.usd is None and budget.calls is None:
         calls, _ = estimate_evaluation(variants, examples, family, models.price)
         budget = replace(budget, calls=int(TO_SPARE * calls.high))
-    open_model = opener(family, budget, store, clock, models, spent)
-    open_judge = opener(family, budget, store, clock, models, spent, purpose=JUDGE)
     evaluator = Evaluator(
         family,
-        scorer_for(family),
-        open_model,
-        open_judge=open_judge,
+        context.scorer_for(family),
+        opener(context, family, budget, spent),
+        open_judge=opener(context, family, budget, spent, purpose=JUDGE),
         calibration=lambda: latest_calibration(family, store),
     )
     results = []
@@ -92,9 +96,8 @@ def compare_variants(
 
 def estimate_comparison(
     family: Family, variants: Sequence[Variant], *, n: int = DEFAULT_N, store: Store, models: ModelCatalogue
-) -> dict[str, Any]:
-    """What ``compare_variants`` would ask at most: ``n`` examples, ``calls`` and ``usd`` (None: no known price)
-    as Spreads, and the models asked.
+) -> ComparisonEstimate:
+    """What ``compare_variants`` would ask.
 
     Asks and spends nothing. Raises InvalidInput and DatasetTooSmall as ``compare_variants`` does, NotFound for an
     unknown model.
@@ -106,14 +109,9 @@ def estimate_comparison(
     for name in names:
         models.describe(name)
     calls, usd = estimate_evaluation(variants, examples, family, models.price)
-    return {
-        "variants": [one.id for one in variants],
-        "split": SPLIT,
-        "n": len(examples),
-        "models": names,
-        "calls": calls,
-        "usd": usd,
-    }
+    return ComparisonEstimate(
+        variants=[one.id for one in variants], split=SPLIT, n=len(examples), models=names, calls=calls, usd=usd
+    )
 
 
 def _asked(family: Family, variants: Sequence[Variant]) -> set[str]:

@@ -29,6 +29,7 @@ from optimizer.core.search.study import KEEP, LEAKS, Definition, Study, Trial
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.context import JobContext
 from optimizer.jobs.dataset.golden_scenarios import asked_by, asks, golden_examples, with_kept_golden
 from optimizer.jobs.studies.evaluation import Measures
 from optimizer.jobs.studies.progress import ProgressCallback, StudyProgress
@@ -92,7 +93,7 @@ class StudyRun:
     clock: Clock
     models: ModelSource
     scorer: Scorer
-    scorer_for: Callable[[Family], Scorer]
+    job: JobContext
     strategies: StrategyMaker
     classify: Classify
     progress: ProgressCallback

@@ -31,6 +31,7 @@ from optimizer.core.search.study import Definition
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_book import Account, OwnSpend
 from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.context import JobContext
 from optimizer.jobs.dataset.build_dataset import as_served, train_examples
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.jobs.ids import new_id
@@ -38,16 +39,17 @@ from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.evaluations.measure_suite import check_results, evaluators_of, measure
 from optimizer.jobs.studies.evaluations.plan_evaluation import (
     EvaluationPlan,
-    Splits,
+    EvaluationScope,
     calls_at_most,
     estimated,
     plan_evaluation,
 )
 from optimizer.jobs.studies.evaluations.time_calls import PURPOSE as TIMING
 from optimizer.jobs.studies.evaluations.time_calls import time_calls
-from optimizer.ports import Clock, ModelSource, Store
+from optimizer.ports import ModelSource, Store
 
 EVALUATION = "evaluation"  # the purpose of its calls
+NO_CAP = Budget()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,25 +68,17 @@ class StudyCalls:
 
 
 def evaluate_variant(
+    context: JobContext,
     family: Family,
     variant: Variant,
+    scope: EvaluationScope,
     *,
-    split: Splits = "dev",
-    n: int | None = None,
-    budget: Budget | None = None,
     actor: str,
-    store: Store,
-    clock: Clock,
-    models: ModelSource,
-    scorer_for: Callable[[Family], Scorer],
     classify: Classify,
-    bare: bool = False,
-    suite: str | None = None,
-    study: StudyCalls | None = None,
-    on_call: Callable[[float | None], None] = lambda latency_ms: None,
+    calls: Budget | StudyCalls = NO_CAP,
 ) -> dict[str, Any]:
-    """Scores ``variant`` on at most ``n`` examples, drawn by hash and balanced as the family asks; returns the batch as
-    stored, with ``labels`` (a LabelReport as plain values; None in other families), ``n_calls_in_all`` and
+    """Scores ``variant`` on at most ``scope.n`` examples, drawn by hash and balanced as the family asks; returns the
+    batch as stored, with ``labels`` (a LabelReport as plain values; None in other families), ``n_calls_in_all`` and
     ``spent_usd`` (dollars; None where a model has no known price) of this evaluation, the champion's calls among them,
     ``beside``, the champion's id where it was asked, too, ``n_wanted`` as in EvaluationPlan, and
     ``trivial_baselines`` (a TrivialBaselines as plain
@@ -96,11 +90,9 @@ def evaluate_variant(
     is asked and the journal has the answers, fresh calls are timed: ``timing`` (None: nothing was timed).
 
     Args:
-        bare: ask the same prompt without its examples, too; where the budget ends there, the rest is told.
-        budget: without a cap of calls or dollars, as many calls as ``estimate_evaluation`` says (``calls_at_most``).
-        n: None: as many as the suite asks, where the split is dev, else 20.
-        suite: name of one of the family's suites, such as golden, which says what is asked.
-        study: whose calls these are; None: no study's, and ``budget`` holds.
+        calls: those of a study, or what may be spent; without a cap of calls or dollars as many calls as
+            ``estimate_evaluation`` says (``calls_at_most``). Where the budget ends at the bare prompt, the rest is
+            told.
     The holdout cannot be evaluated here: only a study's confirmation looks at it.
 
     Raises:
@@ -111,22 +103,29 @@ def evaluate_variant(
         ModelFailed: not one example was answered.
         BudgetExhausted: the budget ran out; what was answered stays in the journal.
     """
-    plan = plan_evaluation(family, variant, split=split, n=n, bare=bare, suite=suite, store=store)
+    store, clock, models = context.store, context.clock, context.models
+    plan = plan_evaluation(family, variant, scope, store)
     examples = plan.examples
-    budget = checked_budget(budget or Budget())
-    if budget.usd is None and budget.calls is None:
-        budget = replace(budget, calls=calls_at_most(estimated(plan, family, models)[0]))
-    scorer, spent, own = scorer_for(family), OwnSpend(), study.own if study is not None else {}
+    scorer, spent, own = context.scorer_for(family), OwnSpend(), calls.own if isinstance(calls, StudyCalls) else {}
 
     def opened(purpose: str) -> Callable[[str], JournaledModel]:
-        if study is not None:
-            return lambda name: study.open_model(name, purpose)
-        return opener(family, budget, store, clock, models, spent, purpose=purpose)
+        if isinstance(calls, StudyCalls):
+            return lambda name: calls.open_model(name, purpose)
+        return opener(context, family, budget, spent, purpose=purpose)
 
+    if not isinstance(calls, StudyCalls):
+        budget = checked_budget(calls)
+        if budget.usd is None and budget.calls is None:
+            budget = replace(budget, calls=calls_at_most(estimated(plan, family, models)[0]))
     evaluators = evaluators_of(
-        plan, family, scorer_for, opened(EVALUATION), on_call, opened(JUDGE), own,
-        lambda: latest_calibration(family, store),
-    )  # fmt: skip
+        plan,
+        family,
+        context.scorer_for,
+        opened(EVALUATION),
+        open_judge=opened(JUDGE),
+        own=own,
+        calibration=lambda: latest_calibration(family, store),
+    )
     results = measure(plan, variant, evaluators)
     if all(r.output is None for r in results):
         raise ModelFailed(
@@ -144,19 +143,15 @@ def evaluate_variant(
         timing = timing_of(results)
         if _is_untimed(plan, timing):
             timing = time_calls(
-                variant,
-                plan.beside if plan.times_pairs else None,
-                examples,
-                run=study.timing if study is not None else str(batch["id"]),
+                plan,
+                run=calls.timing if isinstance(calls, StudyCalls) else str(batch["id"]),
                 open_model=opened(TIMING),
                 evaluator=lambda opened: Evaluator(
                     family,
                     scorer.unjudged(),
                     opened,
-                    on_call=on_call,
                     calibration=lambda: latest_calibration(family, store),
                 ),
-                tells=plan.tells,
                 earlier=lambda timed_as: _earlier(plan, family, timed_as, store),
             )
             batch["p95_latency_ms"] = batch["p95_latency_ms"] or timing.p95_ms
@@ -273,24 +268,13 @@ def _priced(plan: EvaluationPlan, family: Family, usd: float, models: ModelSourc
 
 
 def opener(
-    family: Family,
-    budget: Budget,
-    store: Store,
-    clock: Clock,
-    models: ModelSource,
-    spent: OwnSpend,
-    purpose: str = EVALUATION,
+    context: JobContext, family: Family, budget: Budget, spent: OwnSpend, purpose: str = EVALUATION
 ) -> Callable[[str], JournaledModel]:
     """``spent``: one for all models of a policy, which together keep to the budget."""
 
     def open_model(name: str) -> JournaledModel:
-        model = models.get(name)
-        return JournaledModel(
-            model,
-            Account(study=None, family=family.name, purpose=purpose, budget=budget, own_spend=spent),
-            store=store,
-            clock=clock,
-        )
+        account = Account(study=None, family=family.name, purpose=purpose, budget=budget, own_spend=spent)
+        return JournaledModel(context.models.get(name), account, store=context.store, clock=context.clock)
 
     return open_model
 

@@ -138,7 +138,7 @@ def _begin(
         clock=clock,
         models=context.models,
         scorer=scorer,
-        scorer_for=context.scorer_for,
+        job=context,
         strategies=strategies,
         classify=classify,
         progress=progress,

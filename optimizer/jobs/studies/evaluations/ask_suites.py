@@ -11,6 +11,7 @@ from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.studies.context import StopFlag, StudyRun, variant_of
 from optimizer.jobs.studies.evaluate_variant import StudyCalls, evaluate_variant
+from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope
 
 log = structlog.get_logger("detent.study")
 
@@ -38,16 +39,13 @@ def ask_suites(run: StudyRun, winner: str, *, stop: StopFlag) -> None:
             continue
         try:
             found = evaluate_variant(
+                run.job,
                 family,
                 variant,
-                suite=name,
+                EvaluationScope(suite=name),
                 actor=actor,
-                store=run.store,
-                clock=run.clock,
-                models=run.models,
-                scorer_for=run.scorer_for,
                 classify=run.classify,
-                study=StudyCalls(open_model=open_model, own=run.own, timing=f"{study.id}:{name}"),
+                calls=StudyCalls(open_model=open_model, own=run.own, timing=f"{study.id}:{name}"),
             )
         except (BudgetExhausted, DetentError) as problem:
             log.warning("suite_not_asked", study=study.id, suite=name, reason=str(problem))

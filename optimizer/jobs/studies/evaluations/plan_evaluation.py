@@ -33,6 +33,22 @@ Splits = Literal["train", "dev"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationScope:
+    """What an evaluation measures on, and by which suite.
+
+    Args:
+        n: at most so many; None: as many as the suite asks, where the split is dev, else 20.
+        bare: ask the same prompt without its examples, too.
+        suite: name of one of the family's suites, such as golden, which says what is asked.
+    """
+
+    split: Splits = "dev"
+    n: int | None = None
+    bare: bool = False
+    suite: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPlan:
     """``suite`` None: nothing is checked.
 
@@ -87,17 +103,9 @@ class EvaluationPlan:
         return [self.variant, *beside] if self.times else []
 
 
-def plan_evaluation(
-    family: Family,
-    variant: Variant,
-    *,
-    split: Splits,
-    n: int | None,
-    bare: bool,
-    suite: str | None,
-    store: Store,
-) -> EvaluationPlan:
-    """Args and errors as in ``evaluate_variant``."""
+def plan_evaluation(family: Family, variant: Variant, scope: EvaluationScope, store: Store) -> EvaluationPlan:
+    """Errors as in ``evaluate_variant``."""
+    split, n, suite = scope.split, scope.n, scope.suite
     if split not in ("train", "dev"):
         raise InvalidInput(
             f"Examples of split {split!r} cannot be evaluated: use train or dev. The holdout is sealed for"
@@ -141,7 +149,7 @@ def plan_evaluation(
         suite=named,
         champion=champion,
         beside=champion if is_compared else None,
-        bare=bare_prompt(variant) if bare and variant.examples and not rows else None,
+        bare=bare_prompt(variant) if scope.bare and variant.examples and not rows else None,
         rows=rows,
         n_wanted=wanted,
         too_long=too_long_of(family, drawn, n_refused),
@@ -164,11 +172,8 @@ def _named(family: Family, name: str) -> Suite:
 def estimate_evaluation(
     family: Family,
     variant: Variant,
+    scope: EvaluationScope,
     *,
-    split: Splits = "dev",
-    n: int | None = None,
-    bare: bool = False,
-    suite: str | None = None,
     store: Store,
     models: ModelCatalogue,
 ) -> dict[str, Any]:
@@ -179,7 +184,7 @@ def estimate_evaluation(
     an unknown model.
     """
     require_known_models(family, models)
-    plan = plan_evaluation(family, variant, split=split, n=n, bare=bare, suite=suite, store=store)
+    plan = plan_evaluation(family, variant, scope, store)
     calls, usd = estimated(plan, family, models)
     return {
         "variant": variant.id,

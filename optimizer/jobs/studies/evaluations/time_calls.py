@@ -17,6 +17,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.jobs.calls.evaluation_calls import Completes
 from optimizer.jobs.studies.evaluation import Evaluator
+from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationPlan
 
 PURPOSE = "timing"
 
@@ -46,18 +47,15 @@ class TimedModel:
 
 
 def time_calls(
-    variant: Variant,
-    champion: Variant | None,
-    examples: Sequence[Example],
+    plan: EvaluationPlan,
     *,
     run: str,
     open_model: Callable[[str], Completes],
     evaluator: Callable[[Callable[[str], Completes]], Evaluator],
-    tells: Callable[[Timing], bool] = lambda timing: True,
-    earlier: Callable[[str], Sequence[Sequence[RowRatios]]] = lambda timed_as: (),
+    earlier: Callable[[str], Sequence[Sequence[RowRatios]]],
 ) -> Timing:
-    """Latencies of ``N_TIMED`` fresh answers of the Variant; where there is a champion to compare with, of as many
-    ``rounds`` of both as it takes to tell, in turns of a few calls each, now the one first and now the other.
+    """Latencies of ``N_TIMED`` fresh answers of the plan's Variant; where they are compared with the champion's, of as
+    many ``rounds`` of both as it takes to tell, in turns of a few calls each, now the one first and now the other.
 
     Of both the first call is not counted, since it is the coldest. Where the budget ends within a round, what that
     round measured does not count.
@@ -65,7 +63,6 @@ def time_calls(
     Args:
         run: names this timing, as in TimedModel.
         evaluator: makes one of a way to open models.
-        tells: whether what was measured until now is enough.
         earlier: from the name of these examples and models, what each earlier evaluation measured: an item for every
             example, in order.
     """
@@ -80,10 +77,11 @@ def time_calls(
         (result,) = evaluator(timed).evaluate(asked, [example])  # a new one, which remembers nothing
         return result.latency_ms
 
+    champion = plan.beside if plan.times_pairs else None
     if champion is None:
-        both, rows, n_each = [variant], list(examples), [N_TIMED]
+        both, rows, n_each = [plan.variant], list(plan.examples), [N_TIMED]
     else:
-        both, rows = [variant, champion], timed_rows(examples)
+        both, rows = [plan.variant, champion], timed_rows(plan.examples)
         n_each = [repeats * len(rows) for repeats in rounds(len(rows))]
     found = Timing()
     try:
@@ -98,7 +96,7 @@ def time_calls(
         for n in n_each:
             more = _round(both, turns(rows, n), latency_ms)
             found = replace(found, mine=[*found.mine, *more.mine], pairs=[*found.pairs, *more.pairs])
-            if not more.mine or tells(found):
+            if not more.mine or plan.tells(found):
                 break
     except BudgetExhausted as exhausted:
         if not found.mine:
