@@ -9,8 +9,10 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -20,7 +22,11 @@ from api.services import Services
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.serving.access import access_of, hash_of
 from optimizer.host.config import Settings, load_settings
+from optimizer.jobs.context import Context
+from optimizer.jobs.request import Request
 from optimizer.jobs.rollouts.tick import tick
+from optimizer.runtime import apart
+from optimizer.runtime.use_cases import UseCase
 from tests.answer_schemas import as_declared
 from tests.stores import migrate_store
 
@@ -168,11 +174,22 @@ def make_home(home: Path, **explicit: Any) -> Settings:
     return settings
 
 
+def read_here(use_case: UseCase, context: Context, request: Request, *, figures_only: bool) -> bytes:
+    """What a server has a process of its own read, read in this one: to start a process takes seconds."""
+    return use_case.written(use_case.call(context, request), figures_only=figures_only)
+
+
 @contextmanager
-def serving(settings: Settings, *, host: str = "127.0.0.1", raise_faults: bool = True) -> Iterator[World]:
+def serving(
+    settings: Settings, *, host: str = "127.0.0.1", raise_faults: bool = True, reads_apart: bool = False
+) -> Iterator[World]:
     app = create_app(settings)
-    with TestClient(
-        app, base_url="http://localhost", client=(host, 50000), raise_server_exceptions=raise_faults
-    ) as client:
+    answer_apart = apart.answer_apart if reads_apart else read_here
+    with (
+        patch.object(import_module("api.use_cases"), "answer_apart", answer_apart),
+        TestClient(
+            app, base_url="http://localhost", client=(host, 50000), raise_server_exceptions=raise_faults
+        ) as client,
+    ):
         client.event_hooks["response"] = [as_declared]
         yield World(client=client, settings=settings, app=app)

@@ -66,10 +66,9 @@ class WaitingReport:
         self.cpu: dict[str, float] = defaultdict(float)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if isinstance(report, pytest.SubtestReport):  # its test's report has its time too
-            return
-        self.wall[report.nodeid] += report.duration
         self.cpu[report.nodeid] += getattr(report, "cpu_s", 0.0)
+        if not isinstance(report, pytest.SubtestReport):  # its test's report has its wall time too
+            self.wall[report.nodeid] += report.duration
 
     def waited(self, test: str) -> float:
         return max(0.0, self.wall[test] - self.cpu[test])

@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def ask(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     """Asks a route of the generated client: its tag, the beginning of its name, and what it takes; gives the answer."""
     folder = tmp_path_factory.mktemp("generated")
-    (folder / "openapi.json").write_text(httpx.get(f"{server.url}/openapi.json").text, encoding="utf-8")
+    (folder / "openapi.json").write_text(httpx.get(f"{server.url}/openapi.json", timeout=60).text, encoding="utf-8")
     (folder / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
     command = [
         sys.executable, "-m", "openapi_python_client", "generate", "--path", "openapi.json", "--config", "config.json",

@@ -17,7 +17,7 @@ from tests.clock import until
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    with serving(make_home(tmp_path)) as world:
+    with serving(make_home(tmp_path), reads_apart=True) as world:
         yield world
 
 

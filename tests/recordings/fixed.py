@@ -20,13 +20,9 @@ from ulid import ULID
 
 from api.app import create_app
 from optimizer.adapters.clock import SystemClock
-from optimizer.core.base.texts import FIGURES_ONLY
 from optimizer.host.config import Settings
 from optimizer.jobs import ids
-from optimizer.jobs.context import Context
-from optimizer.jobs.request import Request
-from optimizer.runtime.use_cases import UseCase
-from tests.api_world import World
+from tests.api_world import World, read_here
 from tests.clock import Clock
 
 ACTOR = "local:recorder"
@@ -90,14 +86,9 @@ def api_of(settings: Settings, clock: Clock) -> Iterator[World]:
         clock.pass_seconds(0.001)
         app.state.services.serving.refresh()
 
-    def here(use_case: UseCase, context: Context, request: Request, *, figures_only: bool) -> bytes:
-        """In this process, whose clock stands still."""
-        report = use_case.call(context, request)
-        return use_case.answer.dump_json(report, context=FIGURES_ONLY if figures_only else None)
-
     with (
         patch.object(import_module("api.app"), "running_loops", no_loops),
-        patch.object(import_module("api.use_cases"), "answer_apart", here),
+        patch.object(import_module("api.use_cases"), "answer_apart", read_here),
     ):
         app = create_app(settings)
         with TestClient(app, base_url="http://localhost", client=("127.0.0.1", 50000)) as client:
