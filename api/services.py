@@ -26,7 +26,7 @@ from optimizer.core.serving.assignment import VerifiedTokens, unit_hmac
 from optimizer.core.serving.family_names import definition
 from optimizer.host.actor import local_actor
 from optimizer.host.config import Settings
-from optimizer.jobs.context import Context
+from optimizer.jobs.context import Context, ServingHealth
 from optimizer.jobs.feedback.ingest_feedback import Intake, Turns
 from optimizer.jobs.feedback.place_events import Idempotency
 from optimizer.ports import Clock, FamilySource, Store, Transaction
@@ -125,6 +125,21 @@ class Services:
             unit_key=lambda: self.secrets.unit_key,
             verify=lambda token: self.verified.assignment(token, self.clock.now()),
             fit_judge=fit_judge_apart,
+            serving_health=self.serving_health,
+        )
+
+    def serving_health(self) -> ServingHealth:
+        served, fault, lock_held = self.serving.now_served, self.store_fault, self.store.lock_held
+        can_serve = served.version is not None and fault is None
+        return ServingHealth(
+            read_at=served.read_at,
+            ticked_at=served.ticked_at,
+            fault=fault,
+            lock_held=lock_held,
+            detail=self.serving.store_error,
+            not_ready=None if can_serve else fault or lock_held or "the store was not read yet",
+            exposures_waiting=self.exposures.n_waiting,
+            workers=self.workers,
         )
 
     @property

@@ -169,12 +169,12 @@ def _asked_of_first(
 
     Returns from when requests without a key are refused; None: not said.
     """
-    from optimizer.jobs.upkeep.manage_keys import keyless_callers, named
+    from optimizer.jobs.upkeep.manage_keys import KeysRequest, named, read_keys
+    from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
 
-    with session.store.read() as tx:
-        if session.store.api_keys.all(tx):
-            return closes
-        callers = keyless_callers(tx, session.store, now)
+    if session.client.ask(read_keys, KeysRequest()).items:
+        return closes
+    callers = session.client.ask(read_status, StatusRequest()).keyless_callers
     seen = f" In the last day these sent none: {named(callers)}." if callers else ""
     since = f"{name} is the first key. From then on" if closes is None or closes <= now else f"From {when(closes)} on"
     say(

@@ -131,6 +131,9 @@ class Session:
             verify=lambda token: verify_token(token, self._secrets.token_keys, self.clock.now()),
             progress=self.progress,
             fit_judge=wiring.fit_judge,
+            serving_health=lambda: wiring.health_beside_server(
+                self.store, self.clock, self.server.why_not_ready() if self.server is not None else None
+            ),
         )
 
     @cached_property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from optimizer.core.serving.access import EVERYTHING, Access, require_family
@@ -18,6 +18,31 @@ if TYPE_CHECKING:
     from optimizer.core.views.family import EnvironmentView
     from optimizer.host.config import Settings
     from optimizer.ports import Clock, FamilySource, ModelCatalogue, ModelSource, ServedModels, Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingHealth:
+    """What a process that serves knows of itself; of one that does not, what it finds.
+
+    Args:
+        read_at: when it read the store last.
+        ticked_at: the worker's last tick.
+        fault: why a process of this home cannot read or write the store, in words for anyone.
+        detail: the same as it was raised, with addresses.
+        lock_held: who holds the store locked.
+        not_ready: why the server that runs cannot serve or keep what is sent.
+        exposures_waiting: that were counted and are not written yet.
+        workers: processes that answer the same requests.
+    """
+
+    read_at: datetime | None
+    ticked_at: datetime | None
+    fault: str | None
+    lock_held: str | None
+    detail: str | None = None
+    not_ready: str | None = None
+    exposures_waiting: int = 0
+    workers: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +69,7 @@ class Context:
     environment: Callable[[str], EnvironmentView | None]  # what it changes of a pipeline's champion
     is_worker_running: Callable[[], bool]  # of this home, a command that works in its place too
     mlflow_link: Callable[[Study], str | None]  # to the study's run there; None where no MLflow answers
+    serving_health: Callable[[], ServingHealth]
     access: Access = EVERYTHING
     progress: Callable[[int, int, str], None] | None = None  # hears how far a long read is: so many, of so many, what
     within: timedelta | None = None  # how long a read may take; None: as long as it takes

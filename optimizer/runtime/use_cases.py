@@ -33,7 +33,8 @@ class UseCase:
 
     ``narrows``: the function holds a key for named families to them itself; else such a key is held to the ``{family}``
     of the path, and refused where there is none. ``keyed``: the answer is kept under an Idempotency-Key. A ``brake``
-    stops what is served or takes it back: by command it works on the store where the server does not carry it out.
+    stops what is served or takes it back, or says how the home is: by command it works on the store where the server
+    does not carry it out.
     ``counted``: the member whose entries count for what a sender may send in a minute.
     ``apart``: takes processor time, so the api has it done by another process.
     ``dry``: what 200 means of a report whose ``dry_run`` is true, where the usual status is another; ``again``: of one
@@ -285,6 +286,7 @@ USE_CASES = (
         "interaction", "/v1/interactions/{id:path}", "feedback.read_events:read_interaction", "Events", **TEXTS,
         narrows=True,
     ),
+    _read("status", "/v1/status", "upkeep.read_status:read_status", "Operations", narrows=True, brake=True),
     _read("jobs", "/v1/jobs", "upkeep.read_operations:read_jobs", "Operations", narrows=True),
     _read("alerts", "/v1/alerts", "upkeep.read_operations:read_alerts", "Operations", narrows=True),
     _read("audit", "/v1/audit", "upkeep.read_operations:read_audit", "Operations", narrows=True),

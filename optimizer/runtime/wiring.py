@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from optimizer.core.views.rollout_story import RolloutReport
     from optimizer.core.views.study_story import StudyReport
     from optimizer.core.views.variant_grid import VariantGrid
-    from optimizer.jobs.context import Context, JobContext
+    from optimizer.jobs.context import Context, JobContext, ServingHealth
     from optimizer.jobs.families.sync_families import FamilySync
     from optimizer.jobs.feedback.ingest_feedback import Intake
     from optimizer.ports import AlertChannel, Clock, FamilySource, ModelSource, Pages, ServedModels, Store, Tracker
@@ -72,6 +72,7 @@ def open_context(
     unit_key: Callable[[], bytes],
     verify: Callable[[str], Assignment],
     fit_judge: FitJudge,
+    serving_health: Callable[[], ServingHealth],
     access: Access = EVERYTHING,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Context:
@@ -95,6 +96,7 @@ def open_context(
         environment=lambda champion: load_flags().view(champion),
         is_worker_running=lambda: run_files.ProcessLock(settings, "worker").is_held(),
         mlflow_link=lambda study: mlflow_link(settings, study),
+        serving_health=serving_health,
         progress=progress,
         fit_judge=fit_judge,
     )
@@ -135,6 +137,7 @@ def home_context(
         unit_key=lambda: open_secrets(settings).unit_key,
         verify=lambda token: verify_token(token, open_secrets(settings).token_keys, the_clock.now()),
         fit_judge=fit_judge,
+        serving_health=lambda: health_beside_server(the_store, the_clock),
     )
 
 
@@ -143,6 +146,17 @@ def mlflow_link(settings: Settings, study: Study) -> str | None:
     from optimizer.adapters.mlflow.run_link import link_of
 
     return link_of(settings, study)
+
+
+def health_beside_server(store: Store, clock: Clock, not_ready: str | None = None) -> ServingHealth:
+    """Of a process that serves nothing. ``not_ready``: what the server that runs says of itself."""
+    from optimizer.jobs.context import ServingHealth
+
+    with store.read() as tx:
+        _, ticked_at = store.serving_version.read(tx)
+    return ServingHealth(
+        read_at=clock.now(), ticked_at=ticked_at, fault=store.fault, lock_held=store.lock_held, not_ready=not_ready
+    )
 
 
 def job_context(

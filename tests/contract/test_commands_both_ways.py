@@ -30,7 +30,7 @@ OWN = re.compile(
     r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|\+00:00| UTC)?|\b[a-z]{2}_[0-9a-z]{26}\b|\b[0-9a-f]{32,}\b|local:recorder|\bboss\b"
 )
 NOT_YET = """
-family evaluate; family validate; status; variant compare
+family evaluate; family validate; variant compare
 """  # reading commands that do not ask a server yet
 ONLY_HERE = "This command reads this machine's own home"
 ACTS = """

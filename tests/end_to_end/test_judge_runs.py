@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import wraps
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from optimizer.adapters.store.repositories.judge_runs import JudgeRunTable
 from optimizer.cli.judge import follow
 from optimizer.core.base.errors import Busy
+from optimizer.jobs.studies.evaluations import create_judge_run
 from optimizer.runtime import wiring
 from optimizer.runtime.worker import Worker
 from tests.api_world import World, make_home, serving
@@ -88,7 +90,7 @@ def test_a_worker_does_what_was_asked_over_rest_while_the_command_waits(
     worker._families = world.shared.families
     begun = threading.Event()
     monkeypatch.setattr(follow, "POLL_S", 0.01)
-    monkeypatch.setattr(follow, "read_run", _counting(follow.read_run, begun))
+    monkeypatch.setattr(create_judge_run, "read_judge_run", _counting(create_judge_run.read_judge_run, begun))
     from optimizer.host import run_files
 
     lock = run_files.ProcessLock(world.settings, "worker")  # a worker that runs alone is left to do it
@@ -163,6 +165,7 @@ def test_a_run_that_would_pass_the_month_is_refused(world: World, monkeypatch: p
 
 
 def _counting(read: Any, begun: threading.Event) -> Any:
+    @wraps(read)
     def counted(*given: Any) -> Any:
         found = read(*given)
         begun.set()

@@ -13,9 +13,9 @@ import pytest
 import stamina
 
 from optimizer.cli.service.by_itself import EditNews
-from optimizer.cli.service.unknown_model import with_unknown_model
 from optimizer.core.base.errors import Busy
 from optimizer.host.config import Settings, load_settings
+from optimizer.jobs.families.check_models import with_unknown_model
 from optimizer.ports import Store
 from optimizer.runtime import wiring
 from tests.api_world import serving
@@ -124,7 +124,11 @@ def test_an_edit_while_the_store_is_away_is_told_once_it_is_back(
 
 
 def news_of(project: Project, store: Store) -> EditNews:
-    return EditNews(store, wiring.load_families(project.settings), partial(with_unknown_model, project.settings))
+    return EditNews(
+        store,
+        wiring.load_families(project.settings),
+        partial(with_unknown_model, partial(wiring.open_models, project.settings)),
+    )
 
 
 def refuse() -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from optimizer.cli.family.evaluate_view import NO_PRICE
 from optimizer.cli.output import console, dollars, say
 from optimizer.cli.session import Session
-from optimizer.core.base.errors import Busy, DetentError, NotFound
+from optimizer.core.base.errors import Busy, DetentError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,8 +28,7 @@ def follow_judge_run(session: Session, id: str, *, quiet: bool) -> JudgeRun:
     from optimizer.host import run_files
     from optimizer.runtime.api_client import BY_SLUG
 
-    lock = run_files.ProcessLock(session.settings, "worker")
-    if session.server is None and lock.acquire():
+    if session.server is None and (lock := run_files.ProcessLock(session.settings, "worker")).acquire():
         try:
             run = _here(session, id, quiet)
         finally:
@@ -39,14 +38,6 @@ def follow_judge_run(session: Session, id: str, *, quiet: bool) -> JudgeRun:
     if run.status == "failed":
         raise BY_SLUG.get(run.error_type or "", DetentError)(run.error or "")
     return run
-
-
-def read_run(session: Session, id: str) -> JudgeRun:
-    with session.store.read() as tx:
-        found = session.store.judge_runs.get(tx, id)
-    if found is None:
-        raise NotFound(f"There is no judge run {id!r}.", run=id)
-    return found
 
 
 def told_estimate(out: Console, made: JudgeRunEstimate, head: str) -> None:
@@ -59,9 +50,12 @@ def told_estimate(out: Console, made: JudgeRunEstimate, head: str) -> None:
 
 
 def _by_worker(session: Session, id: str, quiet: bool) -> JudgeRun:
+    from optimizer.jobs.studies.evaluations.create_judge_run import JudgeRunReadRequest, read_judge_run
+
+    request = JudgeRunReadRequest(id=id)
     try:
         with _line(quiet) as tell:
-            while not (run := read_run(session, id)).has_ended:
+            while not (run := session.client.ask(read_judge_run, request)).has_ended:
                 tell(run)
                 time.sleep(POLL_S)
     except KeyboardInterrupt:

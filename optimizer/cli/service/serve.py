@@ -132,9 +132,11 @@ def _load_families(settings: Settings, store: Store, strict: bool) -> FamilyFile
 def _news(settings: Settings, store: Store, families: FamilyFiles) -> Callable[[], list[str]]:
     """What began or ended by itself, and what was edited in the files."""
     from optimizer.cli.service.by_itself import EditNews, News
-    from optimizer.cli.service.unknown_model import with_unknown_model
+    from optimizer.jobs.families.check_models import with_unknown_model
+    from optimizer.runtime import wiring
 
-    by_itself, edits = News(store), EditNews(store, families, partial(with_unknown_model, settings))
+    unknown = partial(with_unknown_model, partial(wiring.open_models, settings))
+    by_itself, edits = News(store), EditNews(store, families, unknown)
     return lambda: [*by_itself(), *edits()]
 
 

@@ -4,9 +4,9 @@ a fault of the family, wherever it is noticed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
-from optimizer.core.base.errors import Conflict, Fault, InvalidFamily, NotFound
+from optimizer.core.base.errors import Conflict, DetentError, Fault, InvalidFamily, NotFound
 from optimizer.core.family.family import Family, kind_of
 from optimizer.ports import ModelCatalogue, ServedModels
 
@@ -30,6 +30,15 @@ def unknown_models(family: Family, models: ModelCatalogue) -> InvalidFamily | No
     return InvalidFamily(
         f"Cannot use the family {family.name}: its file names a model that cannot be asked.\n{listed}", faults
     )
+
+
+def with_unknown_model(models: Callable[[], ModelCatalogue], families: Iterable[Family]) -> dict[str, InvalidFamily]:
+    """By family; none where config/models.yaml itself cannot be read, which is told where it is used."""
+    try:
+        catalogue = models()
+    except DetentError:
+        return {}
+    return {family.name: fault for family in families if (fault := unknown_models(family, catalogue)) is not None}
 
 
 def named_models(family: Family) -> Iterator[tuple[str, str]]:

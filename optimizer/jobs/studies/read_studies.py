@@ -43,14 +43,14 @@ def read_studies(context: Context, request: StudiesRequest) -> Page[StudyView]:
         found, next_cursor = store.studies.page(
             tx, family=family, status=request.status, cursor=request.cursor, limit=request.limit
         )
-        return Page(items=[_view(tx, context, study) for study in found], next_cursor=next_cursor)
+        return Page(items=[view_now(tx, context, study) for study in found], next_cursor=next_cursor)
 
 
 def read_study(context: Context, request: StudyReadRequest) -> StudyView:
     """One study: what it searched, what it has spent by now, what came out of it."""
     study = stored_study(context, request.id)
     with context.store.read() as tx:
-        return _view(tx, context, study)
+        return view_now(tx, context, study)
 
 
 def read_trials(context: Context, request: TrialsRequest) -> Page[Trial]:
@@ -66,7 +66,8 @@ def read_mlflow_link(context: Context, request: StudyReadRequest) -> MlflowLink:
     return MlflowLink(study=study.id, url=context.mlflow_link(study))
 
 
-def _view(tx: Transaction, context: Context, study: Study) -> StudyView:
+def view_now(tx: Transaction, context: Context, study: Study) -> StudyView:
+    """With what it has spent by now."""
     if study.status in ENDED:
         return view_of_study(study, study.spend, is_worker_running=True)
     spend = context.store.journal.spend(tx, study.id)

@@ -27,6 +27,15 @@ SEEN_WITHIN = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeenCaller:
+    """A program that was refused, or came without a key, in the last day."""
+
+    name: str
+    n_requests: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyView:
     """A key as people see it: never a hash. ``limits`` names those that it has."""
 
@@ -182,7 +191,7 @@ def _refuse_to_close(callers: Sequence[CallerRecord], name: str) -> None:
     )
 
 
-def named(callers: Sequence[CallerRecord]) -> str:
+def named(callers: Sequence[CallerRecord] | Sequence[SeenCaller]) -> str:
     """The first five, with how often and when last."""
     shown = [f"{one.name} ({one.n_requests:,} requests, last {when(one.last_at)})" for one in callers[:5]]
     return ", ".join(shown) + (f", and {len(callers) - 5} more" if len(callers) > 5 else "")

@@ -1,17 +1,100 @@
-"""What ``detent status`` and GET /v1/status tell of a family beside what serves."""
+"""One page for an operator: what runs, what is served, what needs a person."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal
+from datetime import datetime, timedelta
+from typing import Annotated, Literal, NotRequired
 
-from optimizer.core.scheduling.schedule import ScheduleInForce
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from optimizer.core.base.answers import members_of
+from optimizer.core.base.errors import Busy
+from optimizer.core.base.texts import Text
+from optimizer.core.family.family import Family, kind_of
+from optimizer.core.scheduling.schedule import ScheduleInForce, StoredSchedule, in_force
 from optimizer.core.serving.assignment import holdback_of
-from optimizer.core.serving.rollout import Champion
+from optimizer.core.serving.freezes import ALL, Freeze, is_frozen
+from optimizer.core.serving.rollout import Champion, Rollout
 from optimizer.core.views.champion_watch import watch_in_words
-from optimizer.ports import CallerRecord, Clock, Store, Transaction, TruncatedInput
+from optimizer.core.views.family import EnvironmentView
+from optimizer.core.views.rollout_headline import HomeHealth, home_headline, rollout_headline
+from optimizer.core.views.rollout_status import ForecastView
+from optimizer.core.views.study import StudyView
+from optimizer.host import run_files
+from optimizer.host.config import Settings
+from optimizer.jobs.context import Context, ServingHealth
+from optimizer.jobs.families.check_models import with_unknown_model
+from optimizer.jobs.outbox.mirror_outbox import TOPICS
+from optimizer.jobs.outbox.send_alerts import messages_waiting
+from optimizer.jobs.request import Request
+from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
+from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
+from optimizer.jobs.studies.read_studies import view_now
+from optimizer.jobs.upkeep.manage_keys import SeenCaller, seen_callers
+from optimizer.ports import Alert, CallerRecord, Clock, Store, Transaction, TruncatedInput
+
+BAD_MODELS = "config/models.yaml cannot be used, and the last good one is gone by; `detent status` says why"
+TICKS_MISSED = 3  # a worker that missed so many ticks counts as away
+REFUSED_SHOWN = timedelta(hours=1)  # in the headline, since a program was refused last
+
+
+class StatusRequest(Request):
+    """Of all that the caller may see."""
+
+    forecast: Annotated[
+        bool, Field(description="Whether `rollouts` say how many users are still needed, which takes a while")
+    ] = False
+
+
+class StoreState(TypedDict):
+    ok: bool
+    busy: bool
+    age_s: float | None
+    detail: Text[str | None]
+
+
+class FamiliesState(TypedDict):
+    ok: bool
+    degraded: list[str]
+
+
+class ApiState(TypedDict):
+    """Where several workers serve."""
+
+    ok: bool
+    processes: int
+    of: int
+
+
+class ProcessState(TypedDict):
+    ok: bool
+    age_s: float | None
+
+
+class WorkerState(ProcessState):
+    last_tick_age_s: float | None
+    detail: NotRequired[Text[str]]
+
+
+class FileState(TypedDict):
+    ok: bool
+    detail: Text[str | None]
+
+
+class Dependencies(TypedDict):
+    """What this process needs, with the age of what it last heard of it."""
+
+    store: StoreState
+    families: FamiliesState
+    api: NotRequired[ApiState]
+    gateway: ProcessState
+    worker: WorkerState
+    mlflow: ProcessState
+    models_file: FileState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,27 +110,253 @@ class ScheduleBrief:
 class Truncation:
     """An input that was ever cut, with the requests in which it was."""
 
-    input: str
+    input: Text[str]
     n_requests: int
     last_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SeenCaller:
-    """A program that was refused, or came without a key, in the last day."""
+class ProcessBrief:
+    """``pid`` is None where it does not run."""
+
+    process: str
+    pid: int | None
+    url: str | None
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyStatus:
+    """``watched``: what an adopted, promoted or set champion is compared with, and until when. ``family`` is its
+    ``name``.
+    """
 
     name: str
-    n_requests: int
-    last_at: datetime
+    family: str
+    champion: str | None
+    since: datetime | None
+    rollout: Rollout | None
+    frozen: bool
+    overridden: EnvironmentView | None
+    schedule: ScheduleBrief | None
+    next_study_at: datetime | None
+    by_itself: Literal["on", "off", "?"]
+    watched: str | None
+    truncated: list[Truncation]
+    degraded: bool
+    problem: Text[str | None]
 
 
-def schedule_brief(schedule: ScheduleInForce) -> ScheduleBrief:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusView:
+    """``rollouts``: where each active one stands, in a sentence. A key for named families is told nothing of the home:
+    ``home``, ``processes``, ``models_problem``, ``notes_dropped``, callers.
+    """
+
+    headline: str
+    home: Text[str | None]
+    profile: str
+    simulated_clock: bool
+    processes: list[ProcessBrief]
+    notes_dropped: int | None
+    last_tick_at: datetime | None
+    not_ready: str | None
+    models_problem: Text[str | None]
+    frozen: bool
+    freezes: list[Freeze]
+    families: list[FamilyStatus]
+    degraded: list[str]
+    rollouts: Mapping[str, str]
+    dependencies: Dependencies
+    exposures_waiting: int
+    studies: list[StudyView]
+    alerts: list[Alert]
+    refused_callers: list[SeenCaller]
+    keyless_callers: list[SeenCaller]
+    keyless_until: datetime | None
+    outbox_waiting: int
+    messages_waiting: Mapping[str, int]
+
+
+def read_status(context: Context, request: StatusRequest) -> StatusView:
+    """One page for an operator: processes, freezes, families with champion and rollout, running studies, open alerts,
+    what waits.
+    """
+    store, settings, now = context.store, context.settings, context.clock.now()
+    health, sees = context.serving_health(), context.sees
+    degraded = sorted(filter(sees, context.families().problems))
+    sees_home = sees(None)
+    with store.read() as tx:
+        freezes = [freeze for freeze in store.freezes.all(tx) if freeze.scope == ALL or sees(freeze.family)]
+        callers = seen_callers(tx, store, now) if sees_home else []
+        families = _families(tx, context, freezes)
+        alerts = [alert for alert in store.alerts.all(tx, open_only=True) if sees(alert.family)]
+        studies = [view_now(tx, context, study) for study in store.studies.unfinished(tx) if sees(study.family)]
+        keyless_until = _keyless_until(tx, store, now) if sees_home else None
+        outbox_waiting, waiting = store.outbox.backlog(tx, topics=TOPICS), messages_waiting(tx, store)
+    models_problem = run_files.note(settings, "gateway", "models_problem")
+    processes = list(_processes(settings))
+    rollouts = {
+        family.name: _headline(context, family.rollout, forecast=request.forecast)
+        for family in families
+        if family.rollout is not None
+    }
+    running = {one.process for one in processes if one.pid is not None}
+    headline = home_headline(
+        HomeHealth(
+            runs="worker" in running and any(name.split("-")[0] == "api" for name in running),
+            rollouts=len(rollouts),
+            alerts=[alert.level for alert in alerts],
+            n_faulty=sum(family.problem is not None for family in families),
+            not_ready=health.not_ready,
+            bad_models=models_problem is not None,
+            n_refused=sum(one.kind == "refused" and now - one.last_at < REFUSED_SHOWN for one in callers),
+            frozen=[freeze.family for freeze in freezes],
+        )
+    )
+    return StatusView(
+        headline=headline,
+        home=str(settings.home) if sees_home else None,
+        profile=settings.profile,
+        simulated_clock=settings.simulated_clock,
+        processes=processes if sees_home else [],
+        notes_dropped=run_files.note(settings, "serve", "notes_dropped") if sees_home else None,
+        last_tick_at=health.ticked_at,
+        not_ready=health.not_ready,
+        models_problem=models_problem if sees_home else None,
+        frozen=any(freeze.scope == ALL for freeze in freezes),
+        freezes=freezes,
+        families=families,
+        degraded=degraded,
+        rollouts=rollouts,
+        dependencies=dependencies_of(settings, health, now, degraded),
+        exposures_waiting=health.exposures_waiting,
+        studies=studies,
+        alerts=alerts,
+        refused_callers=_seen_of(callers, "refused"),
+        keyless_callers=_seen_of(callers, "keyless"),
+        keyless_until=keyless_until,
+        outbox_waiting=outbox_waiting,
+        messages_waiting=waiting,
+    )
+
+
+def dependencies_of(settings: Settings, health: ServingHealth, now: datetime, degraded: Sequence[str]) -> Dependencies:
+    """From memory and the run files alone. ``degraded``: families whose file cannot be used."""
+    tick_age = _age(health.ticked_at, now)
+    is_bad = run_files.note(settings, "gateway", "models_problem") is not None
+
+    def process(name: str) -> ProcessState:
+        one = run_files.find(settings, name)
+        return {"ok": one is not None, "age_s": _age(one.since, now) if one is not None else None}
+
+    found: Dependencies = {
+        "store": {
+            "ok": health.fault is None,
+            "busy": health.lock_held is not None,
+            "age_s": _age(health.read_at, now),
+            "detail": health.detail or health.fault or health.lock_held,
+        },
+        "families": {"ok": not degraded, "degraded": list(degraded)},
+        "gateway": process("gateway"),
+        "worker": {
+            "ok": tick_age is not None and 0 <= tick_age < TICKS_MISSED * settings.tick_seconds,
+            "age_s": process("worker")["age_s"],
+            "last_tick_age_s": tick_age,
+        },
+        "mlflow": process("mlflow"),
+        "models_file": {"ok": not is_bad, "detail": BAD_MODELS if is_bad else None},
+    }
+    if health.workers > 1:
+        running = [run_files.find(settings, name) for name in run_files.api_names(health.workers)]
+        n_running = sum(one is not None for one in running)
+        found["api"] = {"ok": n_running == health.workers, "processes": n_running, "of": health.workers}
+    if tick_age is not None and tick_age < 0:
+        found["worker"]["detail"] = (
+            "the last tick lies ahead of the clock, which once ran ahead or was set back: detent clock reset"
+        )
+    return found
+
+
+def _families(tx: Transaction, context: Context, freezes: Sequence[Freeze]) -> list[FamilyStatus]:
+    files, store = context.families(), context.store
+    former = store.family_names.former(tx)
+    names = files.families.keys() | files.problems.keys()
+    names -= {old for old, new in former.items() if new in names}
+    schedules, truncated = store.schedules.all(tx), store.exposures.truncated(tx)
+    unknown = with_unknown_model(context.models, files.families.values())
+    found = []
+    for name in sorted(filter(context.sees, names)):
+        declared, champion = files.families.get(name), store.champions.current(tx, name)
+        schedule = _schedule(declared, schedules)
+        is_pipeline = declared is not None and kind_of(declared).runs_pipeline
+        found.append(
+            FamilyStatus(
+                name=name,
+                family=name,
+                champion=champion.variant if champion is not None else None,
+                since=champion.since if champion is not None else None,
+                rollout=store.rollouts.active(tx, name),
+                frozen=is_frozen(freezes, name) is not None,
+                overridden=context.environment(champion.variant) if champion is not None and is_pipeline else None,
+                schedule=_schedule_brief(schedule) if schedule is not None else None,
+                next_study_at=next_scheduled(schedule, context.clock) if schedule is not None else None,
+                by_itself="?" if schedule is None else "on" if schedule.on else "off",
+                watched=_watched(tx, store, context.clock, champion) if champion is not None else None,
+                truncated=_truncated_of(truncated, name),
+                degraded=name in files.problems,
+                problem=(
+                    "faulty file, last good version serves"
+                    if name in files.problems
+                    else "its file names an unknown model"
+                    if name in unknown
+                    else None
+                ),
+            )
+        )
+    return found
+
+
+def _schedule(declared: Family | None, stored: Mapping[str, StoredSchedule]) -> ScheduleInForce | None:
+    return in_force(declared, stored.get(declared.name)) if declared is not None else None
+
+
+def _headline(context: Context, rollout: Rollout, *, forecast: bool) -> str:
+    store, clock = context.store, context.clock
+    with store.read() as tx:
+        seen = rollout_view(tx, store, clock, rollout)
+    if forecast:
+        return rollout_headline(rollout, with_forecast(seen, rollout, store=store, clock=clock))
+    return rollout_headline(rollout, ForecastView(**members_of(seen), forecast=None))
+
+
+def _processes(settings: Settings) -> Iterator[ProcessBrief]:
+    apis, feedback = run_files.api_names_running(settings), run_files.feedback_names_running(settings)
+    for name in ("serve", *apis, *feedback, "gateway", "worker", "mlflow"):
+        found = run_files.find(settings, name)
+        yield ProcessBrief(
+            process=name,
+            pid=found.pid if found is not None else None,
+            url=found.url if found is not None else None,
+            since=found.since if found is not None else None,
+        )
+
+
+def _keyless_until(tx: Transaction, store: Store, now: datetime) -> datetime | None:
+    """When the door closes that the first key left open; None where it is closed, or there is no key."""
+    with suppress(Busy):  # the keys are gone, which the headline says
+        ends = [key.keyless_until for key in store.api_keys.all(tx) if key.keyless_until is not None]
+        return max((at for at in ends if at > now), default=None)
+    return None
+
+
+def _schedule_brief(schedule: ScheduleInForce) -> ScheduleBrief:
     return ScheduleBrief(
         on=schedule.on, holdout=schedule.holdout, cron=schedule.cron, source=schedule.source, by=schedule.by
     )
 
 
-def truncated_of(found: Iterable[TruncatedInput], family: str) -> list[Truncation]:
+def _truncated_of(found: Iterable[TruncatedInput], family: str) -> list[Truncation]:
     return [
         Truncation(input=one.input, n_requests=one.n_requests, last_at=one.last_at)
         for one in found
@@ -55,13 +364,13 @@ def truncated_of(found: Iterable[TruncatedInput], family: str) -> list[Truncatio
     ]
 
 
-def seen_of(callers: Iterable[CallerRecord], kind: Literal["refused", "keyless"]) -> list[SeenCaller]:
+def _seen_of(callers: Iterable[CallerRecord], kind: Literal["refused", "keyless"]) -> list[SeenCaller]:
     return [
         SeenCaller(name=one.name, n_requests=one.n_requests, last_at=one.last_at) for one in callers if one.kind == kind
     ]
 
 
-def watched(tx: Transaction, store: Store, clock: Clock, champion: Champion) -> str | None:
+def _watched(tx: Transaction, store: Store, clock: Clock, champion: Champion) -> str | None:
     """What the champion is compared with, and until when, as a sentence; None where with nothing."""
     switch = store.switch_watches.get(tx, champion.family)
     return watch_in_words(
@@ -70,3 +379,7 @@ def watched(tx: Transaction, store: Store, clock: Clock, champion: Champion) -> 
         switch=switch.watch if switch is not None and switch.reign == champion.seq else None,
         now=clock.now(),
     )
+
+
+def _age(since: datetime | None, now: datetime) -> float | None:
+    return None if since is None else round((now - since).total_seconds(), 3)
