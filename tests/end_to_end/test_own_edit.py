@@ -147,6 +147,10 @@ def test_an_edit_goes_to_the_holdout_at_a_price_said_before_and_only_after_a_yes
     price = detent("study", "confirm", "topics", "file", "--dry-run", "--json").json["price"]
     assert (price["n_calls"], price["look"], price["study"]) == (40, 1, None)
     assert 0 < price["usd_at_most"] < 1
+    assert detent("freeze", "topics").code == 0
+    frozen = ok(detent("study", "confirm", "topics", "file", "--dry-run"))
+    assert "No look would start while topics is frozen by" in frozen
+    assert detent("unfreeze", "topics").code == 0
     refused = detent("study", "confirm", "topics", "file")
     assert (refused.code, "--yes" in refused.err, f"{price['variant']}, aim quality: 40 calls" in refused.err) == (
         3,

@@ -100,6 +100,8 @@ def view_price(out: Console, family: str, price: LookPrice | Study) -> None:
         f" {price.n_calls_at_most}, {usd}; look {price.look} at these holdout examples",
         markup=False,
     )
+    if price.freeze is not None:
+        out.print(f"Note      No look would start while {price.freeze.sentence}.", style="yellow", markup=False)
     aim = "" if price.aim == "quality" else f" --aim {price.aim}"
     then = (
         f"nominate {price.study} {price.variant} --aim {price.aim}"

@@ -34,7 +34,7 @@ from optimizer.core.search.answer_bounds import (
 from optimizer.core.search.judging_cost import judging_cost, policy_judgements
 from optimizer.core.search.strategy import check_aim
 from optimizer.core.search.study import CONFIRM, UNFINISHED, Definition, Study
-from optimizer.core.serving.freezes import require_unfrozen
+from optimizer.core.serving.freezes import Freeze, is_frozen, require_unfrozen
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
@@ -65,6 +65,7 @@ class LookPrice:
     n_calls_at_most: int
     usd_at_most: float | None
     look: int
+    freeze: Freeze | None  # under which the look would be refused
 
 
 class NominateRequest(Request):
@@ -212,6 +213,7 @@ def plan_look(
     usd = 0.0  # infinite where a price is not known
     with store.read() as tx:
         look = store.examples.looks(tx, family.name, dataset["holdout"]) + 1
+        freeze = is_frozen(store.freezes.all(tx), family.name)
         limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=context.settings.usd_per_month)
         left = monthly_left(tx, store, clock, family.name, limits)
     n_calls, asked = 0, []
@@ -256,6 +258,7 @@ def plan_look(
         n_calls_at_most=calls,
         usd_at_most=budget.usd,
         look=look,
+        freeze=freeze,
     )
     return PlannedLook(study=study, price=price_of_look, limits=limits)
 
