@@ -111,7 +111,7 @@ def _read(name: str, path: str, function: str, group: str, **more: Any) -> UseCa
 
 TEXTS: Mapping[str, Any] = {"role": "read-texts"}
 FREEZE: Mapping[str, Any] = {"change": "never-refused", "narrows": True}
-STUDIES, CASCADE = "studies.start_study", "studies.cascade_of_study"
+STUDIES, CASCADE, REPORT = "studies.start_study", "studies.cascade_of_study", "studies.report_study"
 QUEUED_STUDY: Mapping[str, Any] = {
     "status": 202,
     "location": "/v1/studies/{0.id}",
@@ -250,6 +250,7 @@ USE_CASES = (
     _read("study", "/v1/studies/{id}", "studies.read_studies:read_study", "Studies", narrows=True),
     _read("trials", "/v1/studies/{id}/trials", "studies.read_studies:read_trials", "Studies", narrows=True),
     _read("mlflow", "/v1/studies/{id}/mlflow", "studies.read_studies:read_mlflow_link", "Studies", narrows=True),
+    _read("study report", "/v1/studies/{id}/report", f"{REPORT}:read_study_report", "Studies", **TEXTS, **APART),
     _read("audit cost", "/v1/studies/{id}/audit-cost", f"{CASCADE}:read_audit_cost", "Studies", **APART),
     _act("start study", "POST", "/v1/families/{family}/studies", f"{STUDIES}:start_study", "Studies", **QUEUED_STUDY),
     _act("cancel study", "POST", "/v1/studies/{id}/cancel", f"{STUDIES}:cancel_study", "Studies", narrows=True),

@@ -21,7 +21,8 @@ from optimizer.core.evaluation.label_report import NO_LABEL
 from optimizer.core.family.family import Family
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.search.study import ENOUGH, LEAKS, Study, Trigger
-from optimizer.jobs.studies.report_study import report_study
+from optimizer.jobs.studies.report_study import read_study_report, report_study
+from optimizer.runtime.use_cases import use_case_of
 from tests import mlflow_story as story
 from tests.study_world import START, TOPICS, TopicModel, World, topic_examples, topic_family
 
@@ -33,7 +34,10 @@ def text(html: str) -> str:
 
 
 def page(world: World, study: Study, family: Family | None) -> str:
-    return study_page(report_study(study.id, family=family, store=world.store, clock=world.clock))
+    """Drawn of the report as a client reads it."""
+    asked = use_case_of(read_study_report)
+    report = report_study(study.id, family=family, store=world.store, clock=world.clock)
+    return study_page(asked.answer.validate_json(asked.written(report)))
 
 
 class Talkative(TopicModel):

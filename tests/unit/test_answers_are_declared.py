@@ -28,13 +28,18 @@ OF_STRANGERS = {
     "Choice.message": MESSAGES,
     **{
         f"{schema}.{member}": whose
-        for schema in ("VariantView", "ListedVariant", "CreatedVariant", "ServedVariant", "OpenPrompt", "FilledPrompt")
+        for schema in (
+            "Variant", "VariantView", "ListedVariant", "CreatedVariant", "ServedVariant", "OpenPrompt", "FilledPrompt"
+        )
         for member, whose in {
             "messages[]": MESSAGES, "model": SETTINGS, "tools[]": TOOLS, "response_format": TOOLS, "policy": POLICY,
         }.items()
     },
     "EnvironmentView.knobs": POLICY,
     "EnvironmentView.variables": "variables of the machine's environment, by their names there",
+    "Example.expected": INPUT,
+    "Example.input": INPUT,
+    "ExampleResult.judgement": "what a judge said; null in answers",
     "Family.space.*": "the settings that a search may try; a strategy of a package reads its own",
     "FewShot.input": INPUT,
     "GoldenRowOfFamily.expected": INPUT,
@@ -55,6 +60,8 @@ OF_STRANGERS = {
         }.items()
         for member in members
     },
+    "Knob.default": POLICY,
+    "KnobValue.value": POLICY,
     "MetricUse": "parameters of a metric, which a package may have declared",
     "Output.schema": "a JSON Schema",
     "PartChange.after": ANY_PART,

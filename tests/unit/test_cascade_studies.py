@@ -36,7 +36,8 @@ from optimizer.core.search.cascade.thresholds import LeastCost, search
 from optimizer.core.views.study import view_of_study
 from optimizer.jobs.studies.cascade_of_study import read_audit_cost
 from optimizer.jobs.studies.read_studies import StudyReadRequest
-from optimizer.jobs.studies.report_study import report_study
+from optimizer.jobs.studies.report_study import read_study_report, report_study
+from optimizer.runtime.use_cases import use_case_of
 from tests.contexts import context_of
 from tests.study_world import TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
 
@@ -321,6 +322,8 @@ def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(foun
     (curve,) = cascade.curves
     assert curve.present == report.variants[study.winner].policy["accept"]
     html = study_page(report)
+    asked = use_case_of(read_study_report)
+    assert study_page(asked.answer.validate_json(asked.written(report))) == html
     assert "What each threshold does" in html
     assert escape(ACCEPT.meaning) in html
     assert f"chosen {threshold(curve.present)}" in html

@@ -289,15 +289,14 @@ def report(study: StudyId, out: Out = None, open: Open = False, as_json: Json = 
 
     Example: detent study report triage --out triage.html
     """
-    from optimizer.jobs.studies.report_study import report_study
+    from optimizer.jobs.studies.read_studies import StudyReadRequest
+    from optimizer.jobs.studies.report_study import read_study_report
     from optimizer.runtime import wiring
 
     session = Session()
     found = find_study(session, study)
-    made = report_study(
-        found.id, family=session.families.families.get(found.family), store=session.store, clock=session.clock
-    )
-    deliver(session, wiring.study_page(made), {"study": found.id}, name=found.id, out=out, open=open, as_json=as_json)
+    page = wiring.study_page(session.client.ask(read_study_report, StudyReadRequest(id=found.id)))
+    deliver(session, page, {"study": found.id}, name=found.id, out=out, open=open, as_json=as_json)
 
 
 def declared_family(session: Session, name: str) -> Family | None:

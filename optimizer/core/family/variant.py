@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from optimizer.core.base.answers import Json
 from optimizer.core.base.canonical import canonical_json, digest, rounded
@@ -57,7 +59,8 @@ class Variant:
     tools: Sequence[Mapping[str, Any]] | None = None
     response_format: Mapping[str, Any] | None = None
     policy: Mapping[str, Any] = field(default_factory=dict)
-    _id: str | None = field(default=None, init=False, repr=False, compare=False)  # once asked for
+    # Once asked for; no answer shows it.
+    _id: Annotated[str | None, Field(exclude=True)] = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("model", "tools", "response_format", "policy"):

@@ -149,7 +149,7 @@ class StudyReport:
     history: StudyStory
     variants: Mapping[str, Variant]
     texts: Mapping[str, Example]
-    outputs: Mapping[tuple[str, str], str]  # (variant, example) > what was answered, masked; only of ``texts``
+    outputs: Mapping[str, Mapping[str, str]]  # variant > example > what was answered, masked; only of ``texts``
     spent: Mapping[str, Spend]
     looks: int | None
     made_at: datetime

@@ -14,14 +14,26 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker
 from optimizer.core.family.variant import FewShot, Variant, VariantRecord
 from optimizer.core.search.study import JUDGED_BY, Study, unknown_study
-from optimizer.core.views.study_story import StudyReport, history_of
+from optimizer.core.views.study_story import StudyReport, StudyStory, history_of
+from optimizer.jobs.context import Context
 from optimizer.jobs.families.vouch_for_judge import calibration_of_judge
 from optimizer.jobs.studies.cascade_of_study import curves_of_study
 from optimizer.jobs.studies.kinds.kind import study_kind
+from optimizer.jobs.studies.read_studies import StudyReadRequest, stored_study
 from optimizer.ports import Clock, Store, Transaction
 
 HIDDEN = "(text not shown)"
 Mask = Callable[[Any], Any]
+
+
+def read_study_report(context: Context, request: StudyReadRequest) -> StudyReport:
+    """A study told for its page: what was tried, what won, why, and at what cost.
+
+    It is read by a process of its own, one at a time.
+    """
+    study = stored_study(context, request.id)
+    family = context.families().families.get(study.family)
+    return report_study(study.id, family=family, store=context.store, clock=context.clock)
 
 
 def report_study(id: str, *, family: Family | None, store: Store, clock: Clock) -> StudyReport:
@@ -50,18 +62,13 @@ def report_study(id: str, *, family: Family | None, store: Store, clock: Clock) 
         cascade = curves_of_study(study, trials, family=family, store=store, tx=tx)
     history = history_of(study, trials, results)
     compared = {study.champion, history.duel.trial.variant} if history.duel is not None else set()
-    answers = ((variant, r) for variant in compared for r in results[variant])
     return StudyReport(
         study=study,
-        history=history,
+        history=_without_answers(history),
         variants=variants,
         versions={id: r.file_version for id, r in records.items() if r.file_version is not None},
         texts=texts,
-        outputs={
-            (v, r.example): mask(r.output)
-            for v, r in answers
-            if mask is not None and r.example in texts and r.output is not None
-        },
+        outputs={variant: _outputs(results[variant], texts, mask) for variant in sorted(compared)},
         spent=spent,
         looks=looks,
         made_at=clock.now(),
@@ -69,6 +76,24 @@ def report_study(id: str, *, family: Family | None, store: Store, clock: Clock) 
         judged=_judged(judge, calibration, study, results),
         sensitivity=study_kind(family).sensitivity(study, family, variants, store) if family is not None else None,
     )
+
+
+def _outputs(results: Sequence[ExampleResult], texts: Mapping[str, Example], mask: Mask | None) -> dict[str, str]:
+    return {r.example: mask(r.output) for r in results if mask and r.example in texts and r.output is not None}
+
+
+def _without_answers(history: StudyStory) -> StudyStory:
+    """What was answered to examples stands among the outputs, where it may be shown."""
+    if history.duel is None:
+        return history
+    cases = tuple(
+        replace(case, champion=_figures(case.champion), other=_figures(case.other)) for case in history.duel.cases
+    )
+    return replace(history, duel=replace(history.duel, cases=cases))
+
+
+def _figures(result: ExampleResult) -> ExampleResult:
+    return replace(result, output=None, error=None, judgement=None)
 
 
 def _judged(
