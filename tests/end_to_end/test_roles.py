@@ -95,7 +95,8 @@ def spare(tmp_path: Path) -> Iterator[World]:
 
 def call(world: World, route: str, secret: str | None, family: str = "triage") -> Any:
     method, path = route.split(" ")
-    rollout = world.get("/v1/families/triage/rollout").json()
+    of_rollout = re.search("rollout|variant|override", path)  # half of the calls need not ask what it is
+    rollout = world.get("/v1/families/triage/rollout").json() if of_rollout else {"id": "x", "candidate": "x"}
     id = {"/v1/studies": "st_1", "/v1/rollouts": rollout["id"], "/v1/interactions": "in_1"}.get(
         "/".join(path.split("/")[:3]), "x"
     )
