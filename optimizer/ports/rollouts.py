@@ -25,6 +25,11 @@ class Rollouts(Protocol):
         """The newest rollout of this candidate against this champion."""
 
     def all_active(self, tx: Transaction) -> list[Rollout]: ...
+    def page(
+        self, tx: Transaction, *, family: str | None, cursor: str | None, limit: int
+    ) -> tuple[list[Rollout], str | None]:
+        """Newest first, and the cursor of the next page."""
+
     def following(self, tx: Transaction, rollout: Rollout) -> Rollout | None:
         """The family's next rollout, made after this one."""
 

@@ -213,6 +213,7 @@ USE_CASES = (
     _read("arms", "/v1/families/{family}/arms", "rollouts.read_rollout:read_arms", "Families"),
     _read("selftest", f"{ROLLOUT}/selftest", "rollouts.selftest:read_selftest", "Rollouts", apart=True),
     _read("family forecast", f"{ROLLOUT}/forecast", "rollouts.read_rollout:read_family_forecast", "Rollouts"),
+    _read("rollouts", "/v1/rollouts", "rollouts.read_rollout:read_rollouts", "Rollouts", narrows=True),
     _read("rollout", "/v1/rollouts/{id}", "rollouts.read_rollout:read_rollout", "Rollouts", **ACT),
     _read("decisions", "/v1/rollouts/{id}/decisions", "rollouts.read_rollout:read_decisions", "Rollouts", narrows=True),
     _read("forecast", "/v1/rollouts/{id}/forecast", "rollouts.read_rollout:read_forecast", "Rollouts", narrows=True),

@@ -52,6 +52,10 @@ class ReadRolloutRequest(Request):
     id: str
 
 
+class RolloutsRequest(PageRequest):
+    family: Annotated[str | None, Field(max_length=200)] = None
+
+
 class DecisionsRequest(PageRequest):
     id: str
 
@@ -111,6 +115,14 @@ def read_rollout(context: Context, request: ReadRolloutRequest) -> RolloutWithEv
     with context.store.read() as tx:
         rollout = visible(context.store.rollouts.get(tx, request.id), request.id, context.access)
         return _with_evidence(tx, context, rollout)
+
+
+def read_rollouts(context: Context, request: RolloutsRequest) -> Page[Rollout]:
+    """Rollouts of all families or of one, those that ended too, newest first."""
+    family, store = context.family_asked(request.family), context.store
+    with store.read() as tx:
+        found, next_cursor = store.rollouts.page(tx, family=family, cursor=request.cursor, limit=request.limit)
+    return Page(items=found, next_cursor=next_cursor)
 
 
 def read_decisions(context: Context, request: DecisionsRequest) -> Page[Decision]:

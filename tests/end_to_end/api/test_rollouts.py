@@ -69,6 +69,20 @@ def test_without_a_unit_the_champion_is_served_outside_the_arms(world: World) ->
     assert (prompt["role"], prompt["rollout"]) == ("champion", None)
 
 
+def test_rollouts_are_listed_newest_first_with_those_that_ended(world: World) -> None:
+    first = world.start(world.candidate())["id"]
+    assert world.post(f"/v1/rollouts/{first}/reject", {"reason": "no"}).status_code == 200
+    second = world.start(world.candidate())["id"]
+    page = world.get("/v1/rollouts?limit=1").json()
+    assert [one["id"] for one in page["items"]] == [second]
+    (rest,) = world.get(f"/v1/rollouts?limit=1&cursor={page['next_cursor']}").json()["items"]
+    assert (rest["id"], rest["is_active"]) == (first, False)
+    assert world.get("/v1/rollouts?family=elsewhere").json() == {"items": [], "next_cursor": None}
+    world.add_key("elsewhere", "read", secret="elsewhere", families=["elsewhere"])
+    assert world.get("/v1/rollouts", headers={"X-API-Key": "elsewhere"}).json()["items"] == []
+    assert world.get("/v1/rollouts?family=triage", headers={"X-API-Key": "elsewhere"}).status_code == 403
+
+
 def test_an_operator_s_acts_answer_with_what_they_did_and_how_to_take_it_back(world: World) -> None:
     rollout = world.deploying()
     path = f"/v1/rollouts/{rollout['id']}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, bindparam, insert, or_, select, update
 
+from optimizer.adapters.store import cursors
 from optimizer.adapters.store.tables import DecisionRow, RolloutRow
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Conflict, NotFound, StaleVersion
@@ -63,6 +64,19 @@ class RolloutTables:
 
     def all_active(self, tx: Connection) -> list[Rollout]:
         return [_rollout(row) for row in tx.execute(_ALL_ACTIVE).mappings()]
+
+    def page(
+        self, tx: Connection, *, family: str | None, cursor: str | None, limit: int
+    ) -> tuple[list[Rollout], str | None]:
+        r = ROLLOUTS.c
+        query = select(ROLLOUTS).order_by(r.created_at.desc(), r.id.desc()).limit(limit + 1)
+        if family is not None:
+            query = query.where(r.family == family)
+        if cursor is not None:
+            at, id = cursors.decode(cursor, datetime, str)
+            query = query.where(or_(r.created_at < at, and_(r.created_at == at, r.id < id)))
+        rollouts = [_rollout(row) for row in tx.execute(query).mappings()]
+        return cursors.page(rollouts, limit, lambda rollout: (rollout.created_at, rollout.id))
 
     def following(self, tx: Connection, rollout: Rollout) -> Rollout | None:
         r = ROLLOUTS.c
