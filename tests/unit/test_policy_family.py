@@ -324,19 +324,17 @@ def test_the_reports_that_the_how_to_shows_let_a_rollout_start(world: World) -> 
     strict = world.post(
         "/v1/families/content_pipeline/variants", {"from": world_champion(world), "policy": {"filter.min_overall": 0.8}}
     )
-    start = {"variant": strict.json()["variant"], "dry_run": True}
+    start = {"variant": strict.json()["variant"], "confirm": "content_pipeline"}
     refused = world.post("/v1/families/content_pipeline/rollouts", start)
-    assert (refused.status_code, "no interaction of content_pipeline was reported" in refused.json()["detail"]) == (
-        409,
-        True,
-    )
+    assert refused.status_code == 409, refused.text
+    assert "no interaction of content_pipeline was reported" in refused.json()["detail"]
 
     served = world.post(asked[0], json.loads(asked[1])).json()
     for path, body in reported:
         answer = world.post(path, json.loads(body.replace("TOKEN", served["assignment"])))
         assert (answer.status_code, answer.json()["accepted"]) == (200, 1), answer.text
-    would = world.post("/v1/families/content_pipeline/rollouts", start)
-    assert would.status_code == 200, would.text
+    started = world.post("/v1/families/content_pipeline/rollouts", start)
+    assert started.status_code == 201, started.text
     with world.shared.store.read() as tx:
         assert sum(world.shared.store.examples.counts(tx, "content_pipeline").values()) == 1, (
             "what was measured and what it was worth"
